@@ -1,0 +1,1 @@
+"""Models of XML documents and configuration files. Imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""The domain XML: models, defaults, address assignment."""

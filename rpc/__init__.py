@@ -1,0 +1,1 @@
+"""The wire protocol: table, codecs, framing, errors. Imports nothing of ours."""

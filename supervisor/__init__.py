@@ -1,0 +1,1 @@
+"""The daemon: the root supervisor, its services and its workers; see docs/architecture.md."""

@@ -1,0 +1,1 @@
+"""The domain registry: definitions, ids, autostart, jobs."""

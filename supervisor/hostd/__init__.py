@@ -1,0 +1,1 @@
+"""The node: capabilities, CPU, NUMA and memory facts, emulator probes."""

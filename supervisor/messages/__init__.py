@@ -1,0 +1,1 @@
+"""The bus messages between processes, one module per receiving service."""

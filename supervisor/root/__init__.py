@@ -1,0 +1,1 @@
+"""The process tree: start-up, zygote, restart policies, switchboard, signals."""

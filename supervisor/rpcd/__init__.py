@@ -1,0 +1,1 @@
+"""The front door: client sockets, the wire protocol, streams and events."""

@@ -1,0 +1,1 @@
+"""Guest workers: one process per running guest."""

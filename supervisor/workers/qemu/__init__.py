@@ -1,0 +1,1 @@
+"""The QEMU worker: drives one QEMU guest."""
