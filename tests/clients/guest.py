@@ -1,0 +1,158 @@
+"""The tiny Linux guest that the demo and the tests boot: Debian's kernel and a busybox initramfs.
+
+Owns: the contents of that initramfs. May read: /boot, /lib/modules and the busybox binary.
+May not touch: the daemon, or anything outside the folder it is told to write to.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+BUSYBOX: Final = Path("/bin/busybox")
+READY: Final = "virtvisor guest ready"
+
+# Loaded in this order: each comes after what it needs.
+MODULES: Final = (
+    "drivers/acpi/button.ko",
+    "drivers/input/evdev.ko",
+    "drivers/virtio/virtio_ring.ko",
+    "drivers/virtio/virtio.ko",
+    "drivers/virtio/virtio_pci_legacy_dev.ko",
+    "drivers/virtio/virtio_pci_modern_dev.ko",
+    "drivers/virtio/virtio_pci.ko",
+    "drivers/virtio/virtio_balloon.ko",
+    "drivers/block/virtio_blk.ko",
+    "drivers/char/virtio_console.ko",
+    "net/core/failover.ko",
+    "drivers/net/net_failover.ko",
+    "drivers/net/virtio_net.ko",
+)
+
+INIT: Final = f"""#!/bin/busybox sh
+export PATH=/bin
+/bin/busybox --install -s /bin
+mount -t devtmpfs dev /dev
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+for module in $(cat /modules/order); do insmod /modules/$module; done
+hostname tiny
+acpid -l /dev/null
+echo "{READY}"
+exec getty -n -l /bin/welcome 115200 ttyS0 vt100
+"""
+
+WELCOME: Final = """#!/bin/sh
+while true; do
+    printf 'tiny login: '
+    read -r name || exec sleep 1
+    [ -n "$name" ] && break
+done
+echo "welcome, $name"
+exec sh
+"""
+
+POWER: Final = """#!/bin/sh
+echo "power button: shutting down"
+poweroff -f
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """What `<kernel>`, `<initrd>` and `<cmdline>` of a tiny guest name."""
+
+    kernel: Path
+    initrd: Path
+    cmdline: str = "console=ttyS0 mitigations=off tsc=reliable no_timer_check quiet panic=-1"
+
+
+class Cpio:
+    """A "newc" archive in memory, the form in which the kernel takes an initramfs."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._inode = 0
+
+    def add(
+        self, name: str, mode: int, content: bytes = b"", device: tuple[int, int] = (0, 0)
+    ) -> None:
+        """Append one entry; `mode` includes the file type bits."""
+        self._inode += 1
+        encoded = name.encode() + b"\0"
+        numbers = (
+            self._inode, mode, 0, 0, 1, 0, len(content), 0, 0, *device, len(encoded), 0,
+        )  # fmt: skip
+        self._data += b"070701" + b"".join(b"%08X" % number for number in numbers) + encoded
+        self._pad()
+        self._data += content
+        self._pad()
+
+    def finish(self) -> bytes:
+        """Close the archive and return it."""
+        self.add("TRAILER!!!", 0)
+        return bytes(self._data)
+
+    def _pad(self) -> None:
+        self._data += b"\0" * (-len(self._data) % 4)
+
+
+def newest_kernel(boot: Path = Path("/boot")) -> Path:
+    """Find the newest Debian cloud kernel.
+
+    Raises:
+        FileNotFoundError: none is installed; the message names the package.
+    """
+    kernels = sorted(boot.glob("vmlinuz-*-cloud-amd64"), key=lambda path: path.stat().st_mtime)
+    if not kernels:
+        raise FileNotFoundError("no /boot/vmlinuz-*-cloud-amd64: install linux-image-cloud-amd64")
+    return kernels[-1]
+
+
+def initramfs(release: str) -> bytes:
+    """Make the initramfs for kernel `release`: busybox, an init, and the modules it loads."""
+    cpio = Cpio()
+    for folder in (
+        "bin",
+        "dev",
+        "proc",
+        "sys",
+        "etc",
+        "etc/acpi",
+        "etc/acpi/PWRF",
+        "modules",
+        "root",
+    ):
+        cpio.add(folder, 0o040755)
+    cpio.add("dev/console", 0o020600, device=(5, 1))
+    cpio.add("bin/busybox", 0o100755, BUSYBOX.read_bytes())
+    cpio.add("init", 0o100755, INIT.encode())
+    cpio.add("bin/welcome", 0o100755, WELCOME.encode())
+    cpio.add("etc/acpi/PWRF/00000080", 0o100755, POWER.encode())
+    tree = Path("/lib/modules") / release / "kernel"
+    for module in MODULES:
+        cpio.add(f"modules/{Path(module).name}", 0o100644, (tree / module).read_bytes())
+    order = "\n".join(Path(module).name for module in MODULES) + "\n"
+    cpio.add("modules/order", 0o100644, order.encode())
+    return cpio.finish()
+
+
+def build_guest(folder: Path) -> Guest:
+    """Put the kernel and its initramfs into `folder`, readable by QEMU's user."""
+    kernel = newest_kernel()
+    folder.mkdir(parents=True, exist_ok=True)
+    guest = Guest(kernel=folder / "vmlinuz", initrd=folder / "initrd.gz")
+    shutil.copyfile(kernel, guest.kernel)
+    guest.initrd.write_bytes(gzip.compress(initramfs(kernel.name.removeprefix("vmlinuz-")), 1))
+    for path in (guest.kernel, guest.initrd):
+        path.chmod(0o644)
+    return guest
+
+
+if __name__ == "__main__":
+    built = build_guest(Path(sys.argv[1]))
+    sys.stdout.write(f"{built.kernel}\n{built.initrd}\n{built.cmdline}\n")
