@@ -1,0 +1,30 @@
+"""Fixtures of the client tests: one daemon a test module, one tiny guest a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from daemon import Daemon
+from guest import Guest, build_guest
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Guest:
+    """The tiny Linux guest, in a folder that QEMU's user can read."""
+    folder = tmp_path_factory.mktemp("tiny")
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(0o755)
+    return build_guest(folder)
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    """A daemon of this module's own."""
+    with Daemon() as running:
+        yield running
