@@ -1,0 +1,110 @@
+"""Names of CPU features: the kernel's and QEMU's against libvirt's.
+
+Owns: the three vocabularies' differences. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from conf.emulator import Property
+
+#: /proc/cpuinfo's word for a feature where libvirt's is another.
+FROM_KERNEL: Final = {
+    "pclmulqdq": "pclmuldq",
+    "sse4_1": "sse4.1",
+    "sse4_2": "sse4.2",
+    "tsc_deadline_timer": "tsc-deadline",
+    "cr8_legacy": "cr8legacy",
+    "sha_ni": "sha-ni",
+    "avx512_vbmi2": "avx512vbmi2",
+    "avx512_vnni": "avx512vnni",
+    "avx512_bitalg": "avx512bitalg",
+    "avx512_vpopcntdq": "avx512-vpopcntdq",
+    "avx512_bf16": "avx512-bf16",
+    "avx512_4vnniw": "avx512-4vnniw",
+    "avx512_4fmaps": "avx512-4fmaps",
+    "avx512_fp16": "avx512-fp16",
+    "avx512_vp2intersect": "avx512-vp2intersect",
+    "avx_vnni": "avx-vnni",
+    "arch_capabilities": "arch-capabilities",
+    "md_clear": "md-clear",
+    "amx_bf16": "amx-bf16",
+    "amx_tile": "amx-tile",
+    "amx_int8": "amx-int8",
+    "split_lock_detect": "split-lock-detect",
+    "bus_lock_detect": "bus-lock-detect",
+    "nonstop_tsc": "invtsc",
+    "perfctr_core": "perfctr_core",
+    "cldemote": "cldemote",
+    "intel_pt": "intel-pt",
+    "amd_ssbd": "amd-ssbd",
+    "virt_ssbd": "virt-ssbd",
+    "flush_l1d": "flush-l1d",
+    "core_capabilities": "core-capability",
+    "spec_ctrl": "spec-ctrl",
+}
+#: Words of /proc/cpuinfo that say what Linux does, not what the processor has.
+NOT_FEATURES: Final = frozenset(
+    {
+        "constant_tsc", "rep_good", "nopl", "xtopology", "cpuid", "extd_apicid",
+        "tsc_known_freq", "vmmcall", "tsc_reliable", "aperfmperf", "arch_perfmon", "bts",
+        "pebs", "dtherm", "ida", "pln", "pts", "hwp", "hwp_act_window", "hwp_epp",
+        "hwp_notify", "cpuid_fault", "epb", "pti", "tpr_shadow", "vnmi", "flexpriority",
+        "ept", "vpid", "ept_ad", "retpoline", "ssbd", "ibrs", "ibpb", "stibp",
+        "ibrs_enhanced", "cqm", "cqm_llc", "cqm_occup_llc", "cqm_mbm_total",
+        "cqm_mbm_local", "rdt_a", "cat_l3", "cdp_l3", "mba", "hw_pstate", "cpb",
+        "proc_feedback", "sme", "sev", "sev_es", "lbrv", "rapl", "acc_power", "user_shstk",
+        "debug_swap",
+    }
+)  # fmt: skip
+#: QEMU's property for a feature where libvirt's word is another.
+FROM_QEMU: Final = {
+    "pclmulqdq": "pclmuldq",
+    "sse3": "pni",
+    "i64": "lm",
+    "xd": "nx",
+    "ffxsr": "fxsr_opt",
+    "ds-cpl": "ds_cpl",
+    "fxsr-opt": "fxsr_opt",
+    "cmp-legacy": "cmp_legacy",
+    "lahf-lm": "lahf_lm",
+    "tsc-adjust": "tsc_adjust",
+    "nodeid-msr": "nodeid_msr",
+    "perfctr-core": "perfctr_core",
+    "perfctr-nb": "perfctr_nb",
+    "svm-lock": "svm_lock",
+    "nrip-save": "nrip_save",
+    "tsc-scale": "tsc_scale",
+    "vmcb-clean": "vmcb_clean",
+    "pause-filter": "pausefilter",
+    "lbrv": "lbrv",
+    "sse4-1": "sse4.1",
+    "sse4-2": "sse4.2",
+    "hv-relaxed": "",
+}
+#: A CPU object's properties that are no features of the processor.
+QEMU_SETTINGS: Final = frozenset(
+    {
+        "kvm", "start-powered-off", "realized", "hotpluggable", "hotplugged", "check",
+        "enforce", "migratable", "pmu", "lmce", "l3-cache", "full-cpuid-auto-level",
+        "legacy-cache", "fill-mtrr-mask", "host-phys-bits", "tcg-cpuid", "cpuid-0xb",
+        "host-cache-info", "vmware-cpuid-freq", "xen-vapic", "memory", "crash-information",
+        "unavailable-features",
+    }
+)  # fmt: skip
+
+
+def from_kernel(flags: Iterable[str]) -> frozenset[str]:
+    """Libvirt's names for /proc/cpuinfo's flags."""
+    return frozenset(FROM_KERNEL.get(flag, flag) for flag in flags if flag not in NOT_FEATURES)
+
+
+def from_qemu(properties: Mapping[str, Property]) -> frozenset[str]:
+    """Libvirt's names for the features that a CPU object of QEMU has on."""
+    return frozenset(
+        FROM_QEMU.get(name, name)
+        for name, value in properties.items()
+        if value is True and name not in QEMU_SETTINGS and not name.startswith(("hv-", "kvm", "x-"))
+    )

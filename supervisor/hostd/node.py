@@ -1,0 +1,300 @@
+"""What the host is and what it is doing: processors, memory cells, counters.
+
+Owns: reading /proc and /sys; values are read afresh at every call, nothing is cached.
+May touch: nothing; it only reads. May not touch: guests, the bus, QEMU.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+CPU_FOLDER: Final = re.compile(r"cpu(\d+)\Z")
+NODE_FOLDER: Final = re.compile(r"node(\d+)\Z")
+#: The words of /proc/stat's lines, in their order, and what libvirt counts them as.
+CPU_TIMES: Final = ("user", "user", "kernel", "idle", "iowait", "kernel", "kernel")
+MEMORY_WORDS: Final = (
+    ("total", "MemTotal"),
+    ("free", "MemFree"),
+    ("buffers", "Buffers"),
+    ("cached", "Cached"),
+)
+CELL_WORDS: Final = MEMORY_WORDS[:2]
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """One processor that the kernel has online."""
+
+    number: int
+    cell: int
+    socket: int
+    die: int
+    core: int
+    siblings: tuple[int, ...]  # processors of the same core, itself among them
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Memory pages of one size."""
+
+    size_kib: int
+    total: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One NUMA cell."""
+
+    number: int
+    memory_kib: int
+    free_kib: int
+    pages: tuple[Pages, ...]
+    distances: tuple[tuple[int, int], ...]  # (cell, distance)
+    processors: tuple[Processor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """The processors as one number each, all sockets alike."""
+
+    cells: int
+    sockets: int  # of a cell
+    dies: int
+    cores: int  # of a socket
+    threads: int  # of a core
+
+
+@dataclass(frozen=True, slots=True)
+class CacheBank:
+    """A cache and the processors that share it."""
+
+    identifier: int
+    level: int
+    kind: str  # "both", "code" or "data"
+    size_kib: int
+    cpus: str  # as the kernel lists them: "0-1"
+
+
+class Node:
+    """The host whose /proc and /sys lie under `root`."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        """Read nothing yet."""
+        self._cpus = root / "sys/devices/system/cpu"
+        self._cells = root / "sys/devices/system/node"
+        self._proc = root / "proc"
+        self._huge = root / "sys/kernel/mm/hugepages"
+
+    def present(self) -> tuple[int, ...]:
+        """The processors that exist."""
+        return parse_list(self._text(self._cpus / "present"))
+
+    def online(self) -> tuple[int, ...]:
+        """The processors that work."""
+        return parse_list(self._text(self._cpus / "online"))
+
+    def processors(self) -> list[Processor]:
+        """Every online processor, by number."""
+        cell_of = {cpu: cell for cell, cpus in self._cell_cpus() for cpu in cpus}
+        return [self._processor(number, cell_of.get(number, 0)) for number in self.online()]
+
+    def topology(self) -> Topology:
+        """Count sockets, cores and threads; a lopsided host counts as its largest part."""
+        processors = self.processors()
+        cells = max(1, len({p.cell for p in processors}))
+        sockets = len({(p.cell, p.socket) for p in processors})
+        dies = max((len({p.die for p in same}) for same in by_socket(processors)), default=1)
+        cores = max(
+            (len({(p.die, p.core) for p in same}) for same in by_socket(processors)), default=1
+        )
+        threads = max((len(p.siblings) for p in processors), default=1)
+        return Topology(cells, max(1, sockets // cells), dies, max(1, cores // dies), threads)
+
+    def cells(self) -> list[Cell]:
+        """Every NUMA cell; a host without NUMA is one cell."""
+        processors = self.processors()
+        if not self._cells.is_dir():
+            memory = self.memory()
+            pages = (
+                self._small_pages(memory["total"], memory["free"], ()),
+                *self._huge_pages(self._huge),
+            )
+            return [Cell(0, memory["total"], memory["free"], pages, ((0, 10),), tuple(processors))]
+        return [self._cell(number, processors) for number, _ in self._cell_cpus()]
+
+    def memory(self, cell: int | None = None) -> dict[str, int]:
+        """Memory counters in KiB: total, free, and of the whole host buffers and cached.
+
+        Raises:
+            KeyError: there is no such cell.
+        """
+        if cell is None:
+            return self._counters(self._proc / "meminfo", MEMORY_WORDS)
+        path = self._cells / f"node{cell}" / "meminfo"
+        if not path.exists():
+            if cell == 0 and not self._cells.is_dir():
+                return self._counters(self._proc / "meminfo", CELL_WORDS)
+            raise KeyError(cell)
+        return self._counters(path, CELL_WORDS)
+
+    def cpu_times(self, number: int | None = None) -> dict[str, int]:
+        """Nanoseconds since boot: kernel, user, idle, iowait; of one processor or all.
+
+        Raises:
+            KeyError: there is no such processor.
+        """
+        name = "cpu" if number is None else f"cpu{number}"
+        tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+        for line in self._text(self._proc / "stat").splitlines():
+            words = line.split()
+            if words and words[0] == name:
+                times = dict.fromkeys(("kernel", "user", "idle", "iowait"), 0)
+                for kind, ticks in zip(CPU_TIMES, words[1:], strict=False):
+                    times[kind] += int(ticks) * tick_ns
+                return times
+        raise KeyError(number)
+
+    def cpu_fields(self) -> dict[str, str]:
+        """/proc/cpuinfo of the first processor."""
+        fields: dict[str, str] = {}
+        for line in self._text(self._proc / "cpuinfo").splitlines():
+            name, colon, value = line.partition(":")
+            if not colon:
+                break
+            fields[name.strip()] = value.strip()
+        return fields
+
+    def mhz(self) -> int:
+        """The frequency of the first processor; 0 when the kernel does not tell."""
+        text = self.cpu_fields().get("cpu MHz", "0")
+        try:
+            return int(float(text))
+        except ValueError:
+            return 0
+
+    def caches(self) -> list[CacheBank]:
+        """The last level of cache, one entry for each group of processors that shares one."""
+        banks: dict[tuple[int, str], CacheBank] = {}
+        for number in self.online():
+            for folder in sorted((self._cpus / f"cpu{number}" / "cache").glob("index*")):
+                bank = self._cache(folder)
+                banks.setdefault((bank.level, bank.cpus + bank.kind), bank)
+        deepest = max((level for level, _ in banks), default=0)
+        return [bank for (level, _), bank in sorted(banks.items()) if level == deepest >= 3]
+
+    def _cache(self, folder: Path) -> CacheBank:
+        kind = {"Unified": "both", "Instruction": "code", "Data": "data"}
+        size = self._text(folder / "size")
+        factor = 1024 if size.endswith("M") else 1
+        return CacheBank(
+            identifier=self._number(folder / "id", 0),
+            level=self._number(folder / "level", 0),
+            kind=kind.get(self._text(folder / "type"), "both"),
+            size_kib=int(size.rstrip("KM") or 0) * factor,
+            cpus=self._text(folder / "shared_cpu_list"),
+        )
+
+    def _processor(self, number: int, cell: int) -> Processor:
+        folder = self._cpus / f"cpu{number}" / "topology"
+        siblings = parse_list(self._text(folder / "thread_siblings_list")) or (number,)
+        return Processor(
+            number=number,
+            cell=cell,
+            socket=self._number(folder / "physical_package_id", 0),
+            die=self._number(folder / "die_id", 0),
+            core=self._number(folder / "core_id", number),
+            siblings=siblings,
+        )
+
+    def _cell_cpus(self) -> Iterator[tuple[int, tuple[int, ...]]]:
+        numbers = [m for m in map(NODE_FOLDER.match, names(self._cells)) if m]
+        for number in sorted(int(match[1]) for match in numbers):
+            yield number, parse_list(self._text(self._cells / f"node{number}" / "cpulist"))
+
+    def _cell(self, number: int, processors: list[Processor]) -> Cell:
+        folder = self._cells / f"node{number}"
+        memory = self.memory(number)
+        huge = self._huge_pages(folder / "hugepages")
+        distances = self._text(folder / "distance").split()
+        others = [cell for cell, _ in self._cell_cpus()]
+        return Cell(
+            number=number,
+            memory_kib=memory["total"],
+            free_kib=memory["free"],
+            pages=(self._small_pages(memory["total"], memory["free"], huge), *huge),
+            distances=tuple(zip(others, map(int, distances), strict=False)),
+            processors=tuple(p for p in processors if p.cell == number),
+        )
+
+    def _small_pages(self, total_kib: int, free_kib: int, huge: tuple[Pages, ...]) -> Pages:
+        size = os.sysconf("SC_PAGESIZE") // 1024
+        taken = sum(pages.total * pages.size_kib for pages in huge)
+        return Pages(size, max(0, total_kib - taken) // size, free_kib // size)
+
+    def _huge_pages(self, folder: Path) -> tuple[Pages, ...]:
+        found = [
+            Pages(
+                int(name.removeprefix("hugepages-").removesuffix("kB")),
+                self._number(folder / name / "nr_hugepages", 0),
+                self._number(folder / name / "free_hugepages", 0),
+            )
+            for name in names(folder)
+            if name.startswith("hugepages-")
+        ]
+        return tuple(sorted(found, key=lambda pages: pages.size_kib))
+
+    def _counters(self, path: Path, words: tuple[tuple[str, str], ...]) -> dict[str, int]:
+        text = self._text(path)
+        found = {}
+        for ours, kernels in words:
+            match = re.search(rf"\b{kernels}:\s+(\d+)", text)
+            found[ours] = int(match[1]) if match else 0
+        return found
+
+    def _text(self, path: Path) -> str:
+        try:
+            return path.read_text().strip()
+        except OSError:
+            return ""
+
+    def _number(self, path: Path, otherwise: int) -> int:
+        text = self._text(path)
+        return int(text) if text.lstrip("-").isdigit() else otherwise
+
+
+def parse_list(text: str) -> tuple[int, ...]:
+    """Read the kernel's way to list numbers: "0-3,8"."""
+    numbers: list[int] = []
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        numbers.extend(range(int(first), int(last or first) + 1))
+    return tuple(numbers)
+
+
+def by_socket(processors: list[Processor]) -> list[list[Processor]]:
+    """Group processors by the socket they are in."""
+    groups: dict[tuple[int, int], list[Processor]] = {}
+    for processor in processors:
+        groups.setdefault((processor.cell, processor.socket), []).append(processor)
+    return list(groups.values())
+
+
+def names(folder: Path) -> list[str]:
+    """The names in a folder, sorted; none when it is not there."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def architecture() -> str:
+    """The host's architecture in libvirt's words."""
+    machine = platform.machine()
+    return {"i386": "i686", "i586": "i686", "armv7": "armv7l"}.get(machine, machine)
