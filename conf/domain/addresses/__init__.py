@@ -1,0 +1,1 @@
+"""Addresses: every device of a domain gets its place, as libvirt 9.0 gives it."""

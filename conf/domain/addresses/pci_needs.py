@@ -1,0 +1,87 @@
+"""What each kind of device plugs into, by libvirt's words for its model.
+
+Owns: the tables of which models are PCI Express, conventional PCI, or neither. Pure.
+May touch: words only, not the domain model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from conf.domain.addresses.topology import Connect
+
+USB_EXPRESS: Final = frozenset({"nec-xhci", "qemu-xhci"})
+SCSI_VIRTIO: Final = frozenset({"virtio-scsi", "virtio-transitional", "virtio-non-transitional"})
+SCSI_CONVENTIONAL: Final = frozenset(
+    {
+        "buslogic",
+        "lsilogic",
+        "lsisas1068",
+        "vmpvscsi",
+        "lsisas1078",
+        "ncr53c90",
+        "am53c974",
+        "dc390",
+    }
+)
+NET_EXPRESS: Final = frozenset({"e1000e", "igb"})
+NET_VIRTIO: Final = frozenset({"virtio", "virtio-transitional", "virtio-non-transitional"})
+SOUND_ELSEWHERE: Final = frozenset({"sb16", "pcspk", "usb"})
+VIDEO_ELSEWHERE: Final = frozenset({"none", "ramfb", "default"})
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The needs of this machine's devices: on a PCIe machine modern devices want ports."""
+
+    conventional: Connect
+    express: Connect
+    virtio: Connect
+
+    @classmethod
+    def of(cls, root: str) -> Needs:
+        """The needs on a machine with that root bus."""
+        conventional = Connect.PCI_DEVICE | Connect.HOTPLUG
+        if root != "pcie-root":
+            return cls(conventional, conventional, conventional)
+        express = Connect.PCIE_DEVICE | Connect.HOTPLUG
+        return cls(conventional, express, express)
+
+    def virtio_device(self, model: str | None) -> Connect:
+        """A virtio device; a transitional one must be where I/O ports are."""
+        return self.conventional if model == "virtio-transitional" else self.virtio
+
+    def controller(self, kind: str, model: str | None) -> Connect:
+        """A controller other than of PCI; NONE for one that is not on PCI."""
+        if kind == "usb":
+            if model == "none":
+                return Connect.NONE
+            return self.express if model in USB_EXPRESS else self.conventional
+        if kind == "scsi":
+            if model in SCSI_VIRTIO:
+                return self.virtio_device(model)
+            return self.conventional if model in SCSI_CONVENTIONAL else Connect.NONE
+        if kind == "virtio-serial":
+            return self.virtio_device(model)
+        return self.conventional if kind in ("ide", "sata") else Connect.NONE
+
+    def interface(self, model: str | None) -> Connect:
+        """A network card."""
+        if model in NET_VIRTIO:
+            return self.virtio_device(model)
+        if model in NET_EXPRESS:
+            return self.express
+        return Connect.NONE if model == "usb-net" else self.conventional
+
+    def sound(self, model: str) -> Connect:
+        """A sound card."""
+        return Connect.NONE if model in SOUND_ELSEWHERE else self.conventional
+
+    def video(self, model: str) -> Connect:
+        """A graphics card."""
+        if model in VIDEO_ELSEWHERE:
+            return Connect.NONE
+        if model == "virtio":
+            return self.virtio
+        return self.express if model == "bochs" else self.conventional

@@ -1,0 +1,249 @@
+"""Gives every PCI device of a machine its place, and says which bridges are missing.
+
+Owns: the order of the search, the slots that a chipset keeps, USB companions. Pure; works on
+`Endpoint`s, which `conf.domain.addresses.pci` makes from the domain and writes back.
+May touch: the endpoints it is given.
+May not touch: the domain model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from conf.domain.addresses.topology import CONTROLLER_NEEDS, Connect, Place, Topology
+from conf.errors import ConfError
+
+ICH9_FUNCTIONS: Final = {"ich9-ehci1": 7, "ich9-uhci1": 0, "ich9-uhci2": 1, "ich9-uhci3": 2}
+Q35_USB_SLOTS: Final = (0x1D, 0x1A)
+PIIX3_SLOT: Final = 1
+ICH9_SLOT: Final = 0x1F
+ICH9_FIXED_FUNCTIONS: Final = (0, 3)  # the ISA bridge and the SMBus
+ICH9_SOUND_SLOT: Final = 0x1B
+DMI_BRIDGE_SLOT: Final = 0x1E
+VIDEO_SLOT: Final = {"i440fx": 2, "q35": 1}
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """One device on PCI, a bridge or another."""
+
+    kind: str  # "pci" for a bridge, else the element or the controller's type
+    needs: Connect
+    place: Place | None = None
+    model: str = ""
+    index: int = 0  # of a controller
+    multifunction: bool | None = None
+    label: str = ""  # how a message names it
+    primary: bool = False  # the first video device
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What the machine type has soldered on."""
+
+    chipset: str  # "i440fx", "q35" or "" for one without fixed places
+    root: str  # "pci-root" or "pcie-root"
+    pcie_bridge: bool = True  # the emulator has pcie-pci-bridge
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A bridge that the domain lacks."""
+
+    index: int
+    model: str
+
+
+def missing_bridges(board: Board, endpoints: Sequence[Endpoint]) -> list[Bridge]:
+    """List the bridges that must be added before every device finds a place.
+
+    Raises:
+        ConfError: an address that was given is impossible, or no bridge makes room.
+    """
+    models = _bus_models(endpoints)
+    trial = Topology(models, growing=True, pcie_bridge=board.pcie_bridge)
+    copies = [replace(endpoint) for endpoint in endpoints]
+    _settle(board, copies, trial)
+    if board.root == "pci-root" and not all(bus.full for bus in trial.buses):
+        trial.next(Connect.PCI_DEVICE | Connect.HOTPLUG)  # so that room is left for one more
+    _search(copies, trial)
+    if board.root == "pcie-root" and len(models) == 1 and len(trial.buses) > 1:
+        trial.next(Connect.PCIE_DEVICE | Connect.HOTPLUG)  # one port stays free for hot plug
+    bridges: list[Bridge] = []
+    index = 1
+    while index < len(trial.buses):
+        model = trial.buses[index].model
+        if index >= len(models) or models[index] is None:
+            bridges.append(Bridge(index, model))
+            trial.next(CONTROLLER_NEEDS[model], function=_any_function(model))
+        index += 1
+    return bridges
+
+
+def place_all(board: Board, endpoints: Sequence[Endpoint]) -> None:
+    """Give each endpoint without a place one; the bridges must all be among them.
+
+    Raises:
+        ConfError: an address that was given is impossible.
+    """
+    topology = Topology(_bus_models(endpoints), growing=False, pcie_bridge=board.pcie_bridge)
+    _settle(board, endpoints, topology)
+    _search(endpoints, topology)
+    _mark_shared(endpoints, topology)
+
+
+def _bus_models(endpoints: Iterable[Endpoint]) -> list[str | None]:
+    found = {e.index: e.model for e in endpoints if e.kind == "pci"}
+    return [found.get(index) for index in range(max(found, default=-1) + 1)]
+
+
+def _any_function(model: str) -> int | None:
+    return None if CONTROLLER_NEEDS[model] & Connect.AGGREGATE else 0
+
+
+def _settle(board: Board, endpoints: Sequence[Endpoint], topology: Topology) -> None:
+    """Take the places that were given, then those that the chipset prescribes."""
+    for endpoint in endpoints:
+        if endpoint.place is not None and endpoint.needs:
+            label = f" of {endpoint.label}" if endpoint.label else ""
+            topology.reserve(endpoint.place, endpoint.needs, chosen=True, what=label)
+    if board.chipset == "i440fx":
+        _settle_i440fx(endpoints, topology)
+    elif board.chipset == "q35":
+        _settle_q35(endpoints, topology)
+
+
+def _settle_i440fx(endpoints: Sequence[Endpoint], topology: Topology) -> None:
+    for endpoint in endpoints:
+        if endpoint.kind == "ide" and endpoint.index == 0:
+            _insist(endpoint, Place(0, 0, PIIX3_SLOT, 1), topology, "Primary IDE controller")
+        if endpoint.kind == "usb" and endpoint.index == 0 and endpoint.model == "piix3-uhci":
+            _insist(
+                endpoint, Place(0, 0, PIIX3_SLOT, 2), topology, "PIIX3 USB controller at index 0"
+            )
+    isa = Place(0, 0, PIIX3_SLOT, 0)
+    if not topology.is_free(isa):
+        raise ConfError("xml", f"PCI address {isa} is in use, QEMU needs it for its ISA bridge")
+    topology.reserve(isa, Connect.PCI_DEVICE, chosen=True)
+    _settle_video(endpoints, topology, "i440fx")
+
+
+def _insist(endpoint: Endpoint, place: Place, topology: Topology, name: str) -> None:
+    """Put a soldered-on device where it is."""
+    if endpoint.place is None:
+        topology.reserve(place, endpoint.needs, chosen=True)
+        endpoint.place = place
+    elif endpoint.place != place:
+        raise ConfError(
+            "internal", f"{name} must have PCI address {place}, but {endpoint.place} was given"
+        )
+
+
+def _settle_video(endpoints: Sequence[Endpoint], topology: Topology, chipset: str) -> None:
+    video = next((e for e in endpoints if e.primary), None)
+    if video is None or video.place is not None:
+        return
+    wanted = Place(0, 0, VIDEO_SLOT[chipset], 0)
+    if topology.slot_is_free(wanted):
+        topology.reserve(wanted, video.needs, chosen=True)
+        video.place = wanted
+    else:
+        video.place = topology.next(video.needs)
+
+
+def _settle_q35(endpoints: Sequence[Endpoint], topology: Topology) -> None:
+    for endpoint in endpoints:
+        if endpoint.kind == "sata" and endpoint.index == 0:
+            _insist(endpoint, Place(0, 0, ICH9_SLOT, 2), topology, "Primary SATA controller")
+    _settle_q35_usb(endpoints, topology)
+    for endpoint in endpoints:
+        if endpoint.kind == "pci" and endpoint.model == "dmi-to-pci-bridge":
+            _prefer(endpoint, DMI_BRIDGE_SLOT, topology)
+    for function in ICH9_FIXED_FUNCTIONS:
+        topology.reserve(Place(0, 0, ICH9_SLOT, function), Connect.PCIE_DEVICE, chosen=True)
+    _settle_video(endpoints, topology, "q35")
+    for endpoint in endpoints:
+        if endpoint.kind == "sound" and endpoint.model == "ich9":
+            _prefer(endpoint, ICH9_SOUND_SLOT, topology)
+            break
+
+
+def _prefer(endpoint: Endpoint, slot: int, topology: Topology) -> None:
+    """Put a device where real hardware has it, unless someone is there."""
+    place = Place(0, 0, slot, 0)
+    if endpoint.place is None and topology.slot_is_free(place):
+        topology.reserve(place, endpoint.needs, chosen=True)
+        endpoint.place = place
+
+
+def _settle_q35_usb(endpoints: Sequence[Endpoint], topology: Topology) -> None:
+    """Put the first two EHCI controllers, each with its companions, on the ICH9's own slots."""
+    masters = [e for e in endpoints if e.kind == "usb" and e.model == "ich9-ehci1"]
+    for master in masters:
+        if master.place is not None:
+            continue
+        slot = next((n for n in Q35_USB_SLOTS if topology.slot_is_free(Place(0, 0, n, 0))), None)
+        if slot is None:
+            return
+        for endpoint in endpoints:
+            if (
+                endpoint.kind == "usb"
+                and endpoint.index == master.index
+                and endpoint.model in ICH9_FUNCTIONS
+                and endpoint.place is None
+            ):
+                place = Place(0, 0, slot, ICH9_FUNCTIONS[endpoint.model])
+                topology.reserve(place, endpoint.needs, chosen=True)
+                endpoint.place = place
+                if place.function == 0:
+                    endpoint.multifunction = True
+
+
+def _search(endpoints: Sequence[Endpoint], topology: Topology) -> None:
+    """Give the rest the first fitting place each, in libvirt's order (bridges first)."""
+    for endpoint in endpoints:
+        if endpoint.place is not None or not endpoint.needs:
+            continue
+        if endpoint.kind == "usb" and endpoint.model in ICH9_FUNCTIONS:
+            _place_companion(endpoint, endpoints, topology)
+        else:
+            function = None if endpoint.needs & Connect.AGGREGATE else 0
+            endpoint.place = topology.next(endpoint.needs, function=function)
+
+
+def _place_companion(endpoint: Endpoint, endpoints: Sequence[Endpoint], topology: Topology) -> None:
+    """Keep EHCI and its companions in one slot."""
+    function = ICH9_FUNCTIONS[endpoint.model]
+    sibling = next(
+        (
+            other.place
+            for other in endpoints
+            if other is not endpoint
+            and other.kind == "usb"
+            and other.index == endpoint.index
+            and other.model in ICH9_FUNCTIONS
+            and other.place is not None
+        ),
+        None,
+    )
+    if sibling is None:
+        endpoint.place = topology.next(endpoint.needs, function=function)
+    else:
+        place = sibling._replace(function=function)
+        topology.reserve(place, endpoint.needs, chosen=True)
+        endpoint.place = place
+    if function == 0:
+        endpoint.multifunction = True
+
+
+def _mark_shared(endpoints: Sequence[Endpoint], topology: Topology) -> None:
+    """Say multifunction='on' of function 0 where other functions of its slot are taken."""
+    for endpoint in endpoints:
+        place = endpoint.place
+        if place is None or place.function or endpoint.multifunction is not None:
+            continue
+        others = (place._replace(function=number) for number in range(1, 8))
+        if any(not topology.is_free(other) for other in others):
+            endpoint.multifunction = True
