@@ -36,8 +36,6 @@ FROM_KERNEL: Final = {
     "split_lock_detect": "split-lock-detect",
     "bus_lock_detect": "bus-lock-detect",
     "nonstop_tsc": "invtsc",
-    "perfctr_core": "perfctr_core",
-    "cldemote": "cldemote",
     "intel_pt": "intel-pt",
     "amd_ssbd": "amd-ssbd",
     "virt_ssbd": "virt-ssbd",
@@ -79,10 +77,10 @@ FROM_QEMU: Final = {
     "tsc-scale": "tsc_scale",
     "vmcb-clean": "vmcb_clean",
     "pause-filter": "pausefilter",
-    "lbrv": "lbrv",
     "sse4-1": "sse4.1",
+    "sse4_1": "sse4.1",
     "sse4-2": "sse4.2",
-    "hv-relaxed": "",
+    "sse4_2": "sse4.2",
 }
 #: A CPU object's properties that are no features of the processor.
 QEMU_SETTINGS: Final = frozenset(
