@@ -1,0 +1,1 @@
+"""Plans how QEMU is started: a domain becomes a command line."""
