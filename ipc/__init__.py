@@ -1,1 +1,26 @@
 """The bus: typed calls, events and descriptors between processes. Imports nothing of ours."""
+
+from ipc.calling import Caller, caller, new_trace, trace
+from ipc.descriptor import Descriptor
+from ipc.errors import (
+    BusError,
+    DeadlineExceeded,
+    ErrorCodec,
+    NoSuchService,
+    PeerGone,
+    ProtocolError,
+    QueueFull,
+    Unexpected,
+    Unhandled,
+)
+from ipc.messages import Connect, Connected, Done, Event, Incoming, Request, Subscribe, handles
+from ipc.node import Link, Node
+from ipc.peer import Peer
+from ipc.switchboard import Switchboard
+
+__all__ = [
+    "BusError", "Caller", "Connect", "Connected", "DeadlineExceeded", "Descriptor", "Done",
+    "ErrorCodec", "Event", "Incoming", "Link", "NoSuchService", "Node", "Peer", "PeerGone",
+    "ProtocolError", "QueueFull", "Request", "Subscribe", "Switchboard", "Unexpected", "Unhandled",
+    "caller", "handles", "new_trace", "trace",
+]  # fmt: skip

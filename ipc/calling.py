@@ -1,0 +1,44 @@
+"""Who called, and which trace the work belongs to: known in a handler without being passed along.
+
+Owns: the two context variables.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+trace: ContextVar[str] = ContextVar("trace", default="")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The call that a handler is answering."""
+
+    peer: str  # the process that called
+    trace: str
+    deadline: float  # in the loop's time; infinite for an event
+
+
+_caller: ContextVar[Caller] = ContextVar("caller")
+
+
+def caller() -> Caller:
+    """The call that is being answered.
+
+    Raises:
+        LookupError: outside a handler.
+    """
+    return _caller.get()
+
+
+def enter(call: Caller) -> None:
+    """Begin to work for a call, in the present context."""
+    _caller.set(call)
+    trace.set(call.trace)
+
+
+def new_trace() -> str:
+    """Make an id that no other work has."""
+    return secrets.token_hex(6)

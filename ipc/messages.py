@@ -1,0 +1,95 @@
+"""The base of every message, and the few messages of the bus itself.
+
+Owns: the marks that make a struct a message and a method its handler.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from ipc.descriptor import Descriptor
+
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., object])
+
+HANDLES: Final = "__handles__"
+
+
+class Request(msgspec.Struct, Generic[R], frozen=True, kw_only=True, array_like=True):
+    """A message that is answered with an `R`; a subclass gives `tag="owner.verb"`."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A message that is not answered; a subclass gives `tag="owner.noun"`."""
+
+
+class Done(msgspec.Struct, frozen=True, array_like=True):
+    """The answer that says only that it is done."""
+
+
+class Connected(msgspec.Struct, frozen=True, kw_only=True):
+    """A link to the service that was asked for."""
+
+    descriptor: Descriptor
+
+
+class Connect(Request[Connected], frozen=True, kw_only=True, tag="bus.connect"):
+    """Any process to the root: a link to a service, waiting for it within the deadline.
+
+    Errors: NoSuchService.
+    """
+
+    service: str
+
+
+class Incoming(Event, frozen=True, kw_only=True, tag="bus.incoming"):
+    """The root to a process: `peer` has asked for a link, and this is our end of it."""
+
+    peer: str
+    descriptor: Descriptor
+
+
+class Subscribe(Request[Done], frozen=True, kw_only=True, tag="bus.subscribe"):
+    """A peer wants the events of these tags from now on."""
+
+    tags: list[str]
+
+
+def handles(message: type[Request[Any]] | type[Event]) -> Callable[[F], F]:
+    """Mark a method as the handler of a message; a plain `def` runs without a task."""
+
+    def mark(method: F) -> F:
+        setattr(method, HANDLES, message)
+        return method
+
+    return mark
+
+
+def handlers_of(target: object) -> dict[type, Callable[..., object]]:
+    """Find the methods of an object that are marked as handlers."""
+    found: dict[type, Callable[..., object]] = {}
+    for name, member in inspect.getmembers(type(target), inspect.isfunction):
+        message = getattr(member, HANDLES, None)
+        if message is not None:
+            found[message] = getattr(target, name)
+    return found
+
+
+def tag_of(message: type) -> str:
+    """The tag that names a message type in frames."""
+    return str(message.__struct_config__.tag)  # type: ignore[attr-defined]
+
+
+def answer_of(request: type) -> object:
+    """The type that answers a request: the `R` of its `Request[R]`."""
+    for kind in request.__mro__:
+        for base in kind.__dict__.get("__orig_bases__", ()):
+            if typing.get_origin(base) is Request:
+                (answer,) = typing.get_args(base)
+                return answer
+    raise TypeError(f"{request.__name__} does not say what answers it: Request[…]")

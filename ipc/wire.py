@@ -1,0 +1,143 @@
+"""One end of a Unix socket pair on the loop: bytes and descriptors in both directions.
+
+Owns: the socket and what is queued for it. May not touch: what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from ipc.descriptor import Descriptor
+from ipc.errors import PeerGone, QueueFull
+from ipc.frames import MAX_DESCRIPTORS
+
+READ: Final = 256 * 1024
+ANCILLARY: Final = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
+MAX_UNSENT: Final = 64 * 1024 * 1024  # bytes
+
+
+class Wire:
+    """A connected stream socket; calls back with what came, and once when it is over."""
+
+    def __init__(
+        self,
+        end: socket.socket,
+        on_data: Callable[[bytes, list[int]], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        """Take the socket over and begin to read."""
+        end.setblocking(False)  # noqa: FBT003  (the standard library's signature)
+        self.closed = False
+        self._socket = end
+        self._fd = end.fileno()
+        self._on_data = on_data
+        self._on_lost = on_lost
+        self._unsent: deque[tuple[memoryview, list[Descriptor]]] = deque()
+        self._unsent_size = 0
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._fd, self._readable)
+
+    #: What recvmsg fills: made once, for a fresh one of this size costs more than the call.
+    _buffer = bytearray(READ)
+    _into = (memoryview(_buffer),)
+
+    def send(self, data: bytes, descriptors: list[Descriptor]) -> None:
+        """Send now, or queue what the socket does not take.
+
+        Raises:
+            PeerGone: the link is closed.
+            QueueFull: too much is queued already; nothing was sent.
+        """
+        if self.closed:
+            raise PeerGone("the link is closed")
+        if self._unsent:
+            self._queue(memoryview(data), descriptors)
+            return
+        try:
+            sent = self._send(data, descriptors)
+        except BlockingIOError:
+            self._queue(memoryview(data), descriptors)
+            return
+        except OSError as problem:
+            self._loop.call_soon(self.close)
+            raise PeerGone(f"the link broke: {problem}") from problem
+        if sent < len(data):
+            self._queue(memoryview(data)[sent:], [])
+
+    def close(self) -> None:
+        """Close the socket; tells `on_lost` once."""
+        if self.closed:
+            return
+        self.closed = True
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        self._socket.close()
+        for _, descriptors in self._unsent:
+            for descriptor in descriptors:
+                descriptor.close()
+        self._unsent.clear()
+        self._on_lost()
+
+    def _send(self, data: bytes | memoryview, descriptors: list[Descriptor]) -> int:
+        if not descriptors:
+            return self._socket.send(data)
+        numbers = array.array("i", [descriptor.fileno() for descriptor in descriptors])
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers)]
+        sent = self._socket.sendmsg([data], rights)
+        for descriptor in descriptors:
+            descriptor.close()
+        return sent
+
+    def _queue(self, data: memoryview, descriptors: list[Descriptor]) -> None:
+        if self._unsent_size + len(data) > MAX_UNSENT:
+            raise QueueFull(f"{self._unsent_size} bytes wait for a peer that does not read")
+        if not self._unsent:
+            self._loop.add_writer(self._fd, self._writable)
+        self._unsent.append((data, descriptors))
+        self._unsent_size += len(data)
+
+    def _writable(self) -> None:
+        try:
+            while self._unsent:
+                data, descriptors = self._unsent[0]
+                sent = self._send(data, descriptors)
+                self._unsent_size -= sent
+                if sent < len(data):
+                    self._unsent[0] = (data[sent:], [])
+                    return
+                self._unsent.popleft()
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        self._loop.remove_writer(self._fd)
+
+    def _readable(self) -> None:
+        try:
+            size, ancillary, _, _ = self._socket.recvmsg_into(
+                self._into, ANCILLARY, socket.MSG_CMSG_CLOEXEC
+            )
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.close()
+            return
+        numbers: list[int] = []
+        for level, kind, content in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                rights = array.array("i")
+                rights.frombytes(content[: len(content) - len(content) % rights.itemsize])
+                numbers.extend(rights)
+        if size:
+            self._on_data(bytes(self._into[0][:size]), numbers)
+            return
+        for number in numbers:
+            os.close(number)
+        self.close()
