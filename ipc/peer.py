@@ -15,7 +15,8 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final, Protocol, TypeVar, cast
+from types import CoroutineType
+from typing import Any, Final, Protocol, TypeVar
 
 from ipc import calling
 from ipc.calling import Caller
@@ -47,9 +48,8 @@ log = logging.getLogger(__name__)
 class Handler:
     """What answers one type of message."""
 
-    run: Callable[..., object]
+    run: Callable[..., object]  # a coroutine that it gives is run as a task
     decoder: BodyDecoder
-    is_async: bool
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class Handlers:
         tag = tag_of(message)
         if tag in self.by_tag:
             raise ValueError(f"{tag} has two handlers")
-        self.by_tag[tag] = Handler(run, BodyDecoder(message), asyncio.iscoroutinefunction(run))
+        self.by_tag[tag] = Handler(run, BodyDecoder(message))
 
 
 class Home(Protocol):
@@ -276,18 +276,17 @@ class Peer:
         context.run(calling.enter, Caller(self.name, note.trace, float("inf")))
         try:
             message = received.body(handler.decoder)
-            if handler.is_async:
-                self._spawn(-next(self._numbers), self._run_note(handler, message), context)
-            else:
-                context.run(handler.run, message)
+            work = context.run(handler.run, message)
+            if isinstance(work, CoroutineType):
+                self._spawn(-next(self._numbers), self._run_note(work), context)
         except ProtocolError as problem:
             log.error("event %s of %s is dropped: %s", note.tag, self.name, problem)
         except Exception:
             log.exception("event %s of %s was not dealt with", note.tag, self.name)
 
-    async def _run_note(self, handler: Handler, message: object) -> None:
+    async def _run_note(self, work: Coroutine[Any, Any, object]) -> None:
         try:
-            await cast("Coroutine[Any, Any, object]", handler.run(message))
+            await work
         except Exception:
             log.exception("an event of %s was not dealt with", self.name)
 
@@ -309,18 +308,19 @@ class Peer:
         context.run(calling.enter, Caller(self.name, call.trace, deadline))
         try:
             message = received.body(handler.decoder)
-            if handler.is_async:
-                work = self._answer(call.number, handler, message, call.left_s)
+            answer = context.run(handler.run, message)
+            if isinstance(answer, CoroutineType):
+                work = self._answer(call.number, answer, call.left_s)
                 self._spawn(call.number, work, context)
-                return
-            self._reply(call.number, context.run(handler.run, message))
+            else:
+                self._reply(call.number, answer)
         except Exception as problem:  # noqa: BLE001  (the top of a handler: it becomes an answer)
             self._fail(call.number, problem)
 
-    async def _answer(self, number: int, handler: Handler, message: object, left_s: float) -> None:
+    async def _answer(self, number: int, work: Coroutine[Any, Any, object], left_s: float) -> None:
         try:
             async with asyncio.timeout(left_s):
-                answer = await cast("Coroutine[Any, Any, object]", handler.run(message))
+                answer = await work
             self._reply(number, answer)
         except Exception as problem:  # noqa: BLE001  (the top of a handler: it becomes an answer)
             self._fail(number, problem)

@@ -1,0 +1,276 @@
+"""Clients' calls at the service that owns them: arguments in, method, result out.
+
+Owns: the check that each procedure has its method, and what becomes of an error.
+May touch: nothing; the methods do the work. May not touch: client sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final, Protocol
+
+from conf.errors import ConfError
+from ipc import BusError, DeadlineExceeded, Descriptor, Unexpected, handles
+from rpc import table as wire_table
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.messages.calls import Answer, Client, Invoke, Stream
+
+CALLBACK_NUMBER: Final = 4  # bytes: it leads every event's message and is rpcd's to put in
+
+log = logging.getLogger(__name__)
+
+
+class Field(Protocol):
+    """An argument in the table."""
+
+    @property
+    def name(self) -> str:
+        """The argument's name."""
+
+
+class Procedure(Protocol):
+    """What is needed of a procedure in the table (`rpc.table.Procedure`)."""
+
+    @property
+    def program(self) -> int:
+        """The program's number."""
+
+    @property
+    def number(self) -> int:
+        """The procedure's number within its program."""
+
+    @property
+    def name(self) -> str:
+        """Its name, and its method's."""
+
+    @property
+    def kind(self) -> str:
+        """A "call" or an "event"."""
+
+    @property
+    def owner(self) -> str | None:
+        """Who answers it."""
+
+    @property
+    def args(self) -> Sequence[Field]:
+        """Its arguments."""
+
+    def decode_args(self, payload: bytes) -> tuple[Any, ...]:
+        """XDR to arguments."""
+
+    def encode_args(self, value: Any) -> bytes:  # noqa: ANN401  (any argument of any procedure)
+        """Arguments to XDR."""
+
+    def encode_ret(self, value: Any) -> bytes:  # noqa: ANN401  (any result of any procedure)
+        """A method's result to XDR."""
+
+
+class Table(Protocol):
+    """What is needed of the table (`rpc.table.Table`)."""
+
+    def procedures(self) -> Iterable[Procedure]:
+        """Every procedure of every program."""
+
+
+@dataclass(slots=True)
+class ClientCall:
+    """A method's first argument: who calls, and what goes with the answer beside its result."""
+
+    client: Client
+    descriptors: list[Descriptor] = field(default_factory=list)
+    answer_descriptors: list[Descriptor] = field(default_factory=list)
+    stream: Stream | None = None
+
+    def offer_stream(self, fd: int, token: str = "") -> None:
+        """Give the client a stream; rpcd pumps the descriptor, which is its own from now on.
+
+        Args:
+            fd: a socket, pipe, pty or file.
+            token: non-empty when this service wants `StreamEnd`.
+        """
+        self.stream = Stream(descriptor=Descriptor(fd), token=token)
+
+    def drop(self) -> None:
+        """Close all that nobody has taken: the call was refused."""
+        for descriptor in (*self.descriptors, *self.answer_descriptors):
+            descriptor.close()
+        if self.stream is not None:
+            self.stream.descriptor.close()
+
+
+class VirErrors:
+    """`VirError` over the bus."""
+
+    def encode(self, error: Exception) -> bytes | None:
+        """Put a `VirError` into bytes; others are not ours."""
+        return error.encode() if isinstance(error, VirError) else None
+
+    def decode(self, data: bytes) -> Exception:
+        """Make the `VirError` again."""
+        return VirError.decode(data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    procedure: Procedure
+    method: Callable[..., object]
+
+
+class Surface:
+    """Every call that one owner answers."""
+
+    def __init__(
+        self,
+        owner: str,
+        *targets: object,
+        table: Table | None = None,
+        otherwise: Callable[[Invoke], Awaitable[Answer]] | None = None,
+    ) -> None:
+        """Find the method of each procedure, among the targets by its name.
+
+        Args:
+            owner: as the table says it.
+            targets: objects with a method a procedure.
+            table: the protocol; the one that is loaded unless given.
+            otherwise: what answers the calls of other owners (domd: hand them to the worker).
+
+        Raises:
+            SystemExit: methods are missing or differ from the table; all of them are named.
+        """
+        self._otherwise = otherwise
+        self._entries: dict[tuple[int, int], _Entry] = {}
+        wrong: list[str] = []
+        for procedure in (table or wire_table.load()).procedures():
+            if procedure.owner != owner or procedure.kind == "event":
+                continue
+            method, problem = find_method(procedure, targets)
+            if problem:
+                wrong.append(problem)
+            else:
+                self._entries[procedure.program, procedure.number] = _Entry(procedure, method)
+        if wrong:
+            raise SystemExit(
+                f"{owner} does not answer what the table says:\n  " + "\n  ".join(wrong)
+            )
+
+    @handles(Invoke)
+    def invoke(self, invoke: Invoke) -> Answer | Coroutine[Any, Any, Answer]:
+        """Answer a client's call; at once where its method is a plain one."""
+        entry = self._entries.get((invoke.program, invoke.procedure))
+        if entry is None:
+            return self._of_others(invoke)
+        call = ClientCall(invoke.client, invoke.descriptors)
+        try:
+            result = entry.method(call, *decode(entry.procedure, invoke.payload))
+            if asyncio.iscoroutine(result):
+                return _finish(entry.procedure, call, result)
+            return _answer(entry.procedure, call, result)
+        except Exception as problem:
+            call.drop()
+            raise refusal(entry.procedure, problem) from problem
+
+    async def _of_others(self, invoke: Invoke) -> Answer:
+        if self._otherwise is None:
+            for descriptor in invoke.descriptors:
+                descriptor.close()
+            detail = f"procedure {invoke.procedure} of program {invoke.program:#x}"
+            raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.RPC)
+        return await self._otherwise(invoke)
+
+
+async def _finish(
+    procedure: Procedure, call: ClientCall, result: Coroutine[Any, Any, object]
+) -> Answer:
+    try:
+        return _answer(procedure, call, await result)
+    except asyncio.CancelledError:
+        call.drop()
+        raise
+    except Exception as problem:
+        call.drop()
+        raise refusal(procedure, problem) from problem
+
+
+def _answer(procedure: Procedure, call: ClientCall, result: object) -> Answer:
+    return Answer(
+        payload=procedure.encode_ret(result),
+        descriptors=call.answer_descriptors,
+        stream=call.stream,
+    )
+
+
+def find_method(
+    procedure: Procedure, targets: Iterable[object]
+) -> tuple[Callable[..., object], str]:
+    """Find what answers a procedure, or say what is wrong (the second is not empty then)."""
+    for target in targets:
+        method = getattr(target, procedure.name, None)
+        if method is not None:
+            has = list(inspect.signature(method).parameters)[1:]
+            wants = [argument.name for argument in procedure.args]
+            if has == wants:
+                return method, ""
+            want, got = ", ".join(wants), ", ".join(has)
+            return method, f"{procedure.name}(call, {got}) should be (call, {want})"
+    return print, f"{procedure.name} has no method"
+
+
+def decode(procedure: Procedure, payload: bytes) -> tuple[Any, ...]:
+    """Decode arguments that rpcd has checked already.
+
+    Raises:
+        VirError: RPC, should they still be wrong.
+    """
+    try:
+        return procedure.decode_args(payload)
+    except ValueError as problem:
+        detail = f"the arguments of {procedure.name} cannot be read: {problem}"
+        raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC) from problem
+
+
+def refusal(procedure: Procedure, problem: Exception) -> VirError:
+    """What the client is told of an error; what it should not happen is logged."""
+    if isinstance(problem, VirError):
+        return problem
+    if isinstance(problem, ConfError):
+        return of_conf(problem)
+    if isinstance(problem, (DeadlineExceeded, TimeoutError)):
+        detail = f"{procedure.name} was not done in time: {problem}"
+        return VirError(ErrorCode.OPERATION_TIMEOUT, detail)
+    if isinstance(problem, BusError) and not isinstance(problem, Unexpected):
+        log.warning("%s failed: %s", procedure.name, problem)
+        return VirError(ErrorCode.INTERNAL_ERROR, f"{procedure.name} was cut short: {problem}")
+    log.error("%s failed in an unforeseen way", procedure.name, exc_info=problem)
+    detail = f"{procedure.name} failed in an unforeseen way, see the daemon's log: {problem}"
+    return VirError(ErrorCode.INTERNAL_ERROR, detail)
+
+
+#: The kinds of `ConfError` whose code has another name.
+KINDS: Final = {"xml": "XML_ERROR", "internal": "INTERNAL_ERROR", "xml_detail": "XML_DETAIL"}
+
+
+def of_conf(problem: ConfError, domain: ErrorDomain = ErrorDomain.DOMAIN) -> VirError:
+    """The client's error for what `conf` refused."""
+    name = KINDS.get(problem.kind, problem.kind.upper())
+    code = ErrorCode.__members__.get(name, ErrorCode.INTERNAL_ERROR)
+    return VirError(code, problem.message, domain)
+
+
+@cache
+def _events() -> dict[str, Procedure]:
+    return {p.name: p for p in wire_table.load().procedures() if p.kind == "event"}
+
+
+def encode_event(name: str, *fields: object) -> bytes:
+    """Encode an event's message for `ClientEvent.payload`.
+
+    Args:
+        name: of the message that has a callback number, "domain_event_callback_lifecycle".
+        fields: all that follow the number.
+    """
+    return _events()[name].encode_args((0, *fields))[CALLBACK_NUMBER:]

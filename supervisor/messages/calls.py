@@ -1,0 +1,81 @@
+"""A client's call on its way from rpcd to its owner and back; what goes back to clients unasked.
+
+Owns: the messages' shapes. Receivers: every service that owns procedures; rpcd for the events.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ipc import Descriptor, Done, Event, Request
+
+
+class Client(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Who calls, as rpcd has checked it."""
+
+    id: str  # unique over all lives of rpcd
+    uid: int
+    gid: int
+    pid: int
+    read_only: bool
+    uri: str  # the one it opened, in full
+    driver: str  # "qemu", "lxc" or "test"
+    session: bool = False  # a daemon of one user
+
+
+class Stream(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Where a stream's bytes come from or go to; rpcd pumps them and closes the descriptor.
+
+    With a token, rpcd sends `StreamEnd` to the owner when the client finishes or aborts it.
+    """
+
+    descriptor: Descriptor
+    token: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What the client gets: the encoded result, and what goes with it. rpcd closes descriptors."""
+
+    payload: bytes
+    descriptors: list[Descriptor] = msgspec.field(default_factory=list)
+    stream: Stream | None = None
+
+
+class Invoke(Request[Answer], frozen=True, kw_only=True, tag="calls.invoke"):
+    """rpcd to a procedure's owner (and domd to a worker): answer a client's call.
+
+    Deadline: the sender's. Errors: any `VirError`. Descriptors are the receiver's to close.
+    """
+
+    program: int
+    procedure: int
+    payload: bytes  # XDR of the arguments
+    client: Client
+    descriptors: list[Descriptor] = msgspec.field(default_factory=list)
+
+
+class StreamEnd(Request[Done], frozen=True, kw_only=True, tag="calls.stream_end"):
+    """rpcd to the owner of a stream that had a token: the client's side is over.
+
+    Deadline: 30 s. Errors: any `VirError`, when the service's side failed.
+    """
+
+    token: str
+    aborted: bool
+
+
+class ClientClosed(Event, frozen=True, kw_only=True, tag="calls.client_closed"):
+    """rpcd to its subscribers: a client has gone. A lost rpcd closes all its clients."""
+
+    client: str  # `Client.id`
+
+
+class ClientEvent(Event, frozen=True, kw_only=True, tag="calls.event"):
+    """An owner to rpcd (a worker's by way of domd): tell the clients that registered for it."""
+
+    family: str  # "domain", "network", "storage_pool", "node_device", "secret", "qemu_monitor"
+    event_id: int  # the family's; -1 for "qemu_monitor"
+    driver: str  # "qemu", "lxc" or "test": clients of other drivers do not see it
+    uuid: bytes  # of the object, 16 bytes
+    name: str = ""  # of a monitor's event
+    payload: bytes  # XDR of the callback's message after its callback number

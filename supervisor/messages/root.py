@@ -1,0 +1,70 @@
+"""What processes ask of the root, and tell it.
+
+Owns: the messages' shapes. Receiver: the root. Links by name (`ipc.Connect`) are the bus's own.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ipc import Done, Event, Request
+
+
+class Ready(Request[Done], frozen=True, kw_only=True, tag="root.ready"):
+    """A process: links to me may be made from now on. Deadline: 10 s."""
+
+
+class Activity(Event, frozen=True, kw_only=True, tag="root.activity"):
+    """A process: I have work that keeps the daemon up, or none any more (`--timeout`)."""
+
+    busy: bool
+    why: str
+
+
+class Spawned(msgspec.Struct, frozen=True, kw_only=True):
+    """The worker that is there."""
+
+    name: str  # on the bus: "qemu:NAME"
+    pid: int
+
+
+class SpawnWorker(Request[Spawned], frozen=True, kw_only=True, tag="root.spawn_worker"):
+    """domd: have a worker for a domain; one that is there already is answered.
+
+    Reply: before the worker is ready; `Node.link(name)` waits for that. Deadline: 10 s.
+    Errors: INTERNAL_ERROR when it cannot be forked.
+    """
+
+    driver: str
+    domain: str
+    uuid: str  # as text
+
+
+class EndWorker(Request[Done], frozen=True, kw_only=True, tag="root.end_worker"):
+    """domd: end a worker and do not restart it; its guest is none of the root's business.
+
+    An unknown worker is no error. Deadline: 10 s (told to stop, killed after 5 s).
+    """
+
+    name: str  # on the bus
+
+
+class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One process of the tree."""
+
+    name: str
+    pid: int  # 0: not running
+    state: str  # "starting", "running", "restarting", "degraded", "stopped"
+    restarts: int
+    uptime_s: float
+    private_kib: int
+
+
+class Processes(msgspec.Struct, frozen=True, kw_only=True):
+    """The tree, the root first."""
+
+    processes: list[ProcessStatus]
+
+
+class ListProcesses(Request[Processes], frozen=True, kw_only=True, tag="root.list_processes"):
+    """Any process: what runs. Deadline: 5 s."""
