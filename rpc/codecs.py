@@ -1,0 +1,449 @@
+"""Compiles the table's types into functions that read and write XDR.
+
+Owns: what each type is on the wire, and every limit. Plain data in, plain data out: a structure is
+its NamedTuple from `rpc.values`, an array a list, `opaque` and `char` arrays bytes.
+May not touch: sockets, procedures' meaning.
+Source: RFC 4506; protocol/features_9_0.md for what libvirt does differently.
+
+A function's text is made from the type and compiled once, at its first use: neighbouring numbers
+become one `struct` call, which makes these codecs several times as fast as closures.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from rpc import values
+from rpc.notation import Field, Source, Type
+
+MAX_STRING: Final = 4194304  # bytes
+#: A number's letter in `struct`; short and char take four bytes on the wire.
+LETTERS: Final = {
+    "i32": "i", "u32": "I", "i64": "q", "u64": "Q", "f64": "d", "i16": "i", "u16": "I", "u8": "I",
+    "char": "i",
+}  # fmt: skip
+NARROW: Final = {"i16": (-32768, 32767), "u16": (0, 65535), "u8": (0, 255)}
+
+#: What Python raises for a value of another kind than the type's.
+UNENCODABLE: Final = (struct.error, UnicodeEncodeError, TypeError, ValueError, AttributeError)
+
+Decode = Callable[[bytes], tuple[Any, ...]]
+Encode = Callable[[Sequence[Any]], bytes]
+
+
+class DecodeError(Exception):
+    """Bytes that are not what the table says."""
+
+
+class EncodeError(Exception):
+    """A value that the table's type cannot hold."""
+
+
+def read_string(data: bytes, at: int) -> tuple[str, int]:
+    """Read a string and where the next thing begins."""
+    (size,) = _U32.unpack_from(data, at)
+    at += 4
+    end = at + size
+    if size > MAX_STRING or end > len(data):
+        raise DecodeError(f"a string of {size} bytes where {len(data) - at} are left")
+    text = data[at:end].decode()
+    if "\0" in text:
+        raise DecodeError("a string with a NUL in it")
+    return text, end + (-size & 3)
+
+
+def write_string(text: str) -> bytes:
+    """Write a string."""
+    data = text.encode()
+    if len(data) > MAX_STRING:
+        raise EncodeError(f"a string of {len(data)} bytes; the protocol takes {MAX_STRING}")
+    if b"\0" in data:
+        raise EncodeError("a string with a NUL in it")
+    return _U32.pack(len(data)) + data + _PADS[-len(data) & 3]
+
+
+def read_opaque(data: bytes, at: int, limit: int) -> tuple[bytes, int]:
+    """Read bytes of any number up to the limit."""
+    (size,) = _U32.unpack_from(data, at)
+    at += 4
+    if size > limit or at + size > len(data):
+        raise DecodeError(f"{size} bytes where at most {limit} may be")
+    return data[at : at + size], at + size + (-size & 3)
+
+
+def write_opaque(value: bytes, limit: int) -> bytes:
+    """Write bytes of any number up to the limit."""
+    if len(value) > limit:
+        raise EncodeError(f"{len(value)} bytes where at most {limit} may be")
+    return _U32.pack(len(value)) + value + _PADS[-len(value) & 3]
+
+
+def read_fixed(data: bytes, at: int, size: int) -> tuple[bytes, int]:
+    """Read just so many bytes."""
+    end = at + size
+    if end > len(data):
+        raise DecodeError(f"{len(data) - at} bytes where {size} must be")
+    return data[at:end], end + (-size & 3)
+
+
+def write_fixed(value: bytes, size: int) -> bytes:
+    """Write just so many bytes."""
+    if len(value) != size:
+        raise EncodeError(f"{len(value)} bytes where {size} must be")
+    return value + _PADS[-size & 3]
+
+
+def read_chars(data: bytes, at: int, limit: int, *, fixed: bool) -> tuple[bytes, int]:
+    """Read characters of four bytes each."""
+    count = limit
+    if not fixed:
+        count, at = read_count(data, at, limit, 4)
+    end = at + 4 * count
+    if end > len(data):
+        raise DecodeError(f"characters that are cut short: {count} were said")
+    return data[at + 3 : end : 4], end
+
+
+def write_chars(value: bytes, limit: int, *, fixed: bool) -> bytes:
+    """Write characters of four bytes each; each is a signed one."""
+    if len(value) > limit or (fixed and len(value) != limit):
+        raise EncodeError(f"{len(value)} characters; the place is for {limit}")
+    signed = struct.unpack(f"{len(value)}b", value)
+    return (b"" if fixed else _U32.pack(len(value))) + struct.pack(f">{len(value)}i", *signed)
+
+
+def read_count(data: bytes, at: int, limit: int, least: int) -> tuple[int, int]:
+    """Read how many elements follow; refuses more than there can be bytes for."""
+    (count,) = _U32.unpack_from(data, at)
+    if count > limit:
+        raise DecodeError(f"{count} elements where at most {limit} may be")
+    if count * least > len(data) - at - 4:
+        raise DecodeError(f"{count} elements in {len(data) - at - 4} bytes")
+    return count, at + 4
+
+
+def write_count(value: Sequence[Any], limit: int) -> bytes:
+    """Write how many elements follow."""
+    if len(value) > limit:
+        raise EncodeError(f"{len(value)} elements where at most {limit} may be")
+    return _U32.pack(len(value))
+
+
+def within(number: int, low: int, high: int) -> int:
+    """Pass a number that its narrow type can hold."""
+    if not low <= number <= high:
+        raise EncodeError(f"{number} is not from {low} to {high}")
+    return number
+
+
+_U32: Final = struct.Struct(">I")
+_PADS: Final = (b"", b"\0", b"\0\0", b"\0\0\0")
+
+
+def least_size(source: Source, kind: Type) -> int:
+    """The fewest bytes that a value of the type takes; at least one, to bound arrays."""
+    if kind.optional or (kind.limit is not None and not kind.fixed):
+        return 4
+    if kind.base in LETTERS:
+        size = struct.calcsize(">" + LETTERS[kind.base])
+    elif kind.base == "uuid":
+        size = 16
+    elif kind.base in source.structs:
+        size = sum(least_size(source, field.type) for field in source.structs[kind.base])
+    else:
+        size = 4
+    return max(1, size * (kind.limit if kind.fixed and kind.limit else 1))
+
+
+class Compiler:
+    """Makes the functions of one table; keeps those of structures for reuse."""
+
+    def __init__(self, source: Source) -> None:
+        """Compile nothing yet."""
+        self._source = source
+        self._names: dict[str, Any] = {
+            name: globals()[name]
+            for name in (
+                "DecodeError", "EncodeError", "read_string", "write_string", "read_opaque",
+                "write_opaque", "read_fixed", "write_fixed", "read_chars", "write_chars",
+                "read_count", "write_count", "within", "struct", "_U32",
+            )
+        }  # fmt: skip
+        self._names["TypedValue"] = values.TypedValue
+
+    def decoder(self, fields: tuple[Field, ...]) -> Decode:
+        """Make the function that reads these fields from the front of some bytes.
+
+        The function raises `DecodeError` for anything else; bytes left over are not looked at.
+        """
+        text = _Decoder(self).text("decode", fields, "tuple")
+        raw = self._compile(text, "decode")
+
+        def decode(data: bytes) -> tuple[Any, ...]:
+            try:
+                found: tuple[Any, ...] = raw(data, 0)[0]
+            except (struct.error, UnicodeDecodeError) as problem:
+                raise DecodeError(str(problem)) from None
+            return found
+
+        return decode
+
+    def encoder(self, fields: tuple[Field, ...]) -> Encode:
+        """Make the function that writes these fields.
+
+        The function raises `EncodeError` for a value that has no place in them.
+        """
+        raw = self._compile(_Encoder(self).text("encode", fields), "encode")
+
+        def encode(value: Sequence[Any]) -> bytes:
+            parts: list[bytes] = []
+            try:
+                raw(value, parts.append)
+            except (
+                struct.error,
+                UnicodeEncodeError,
+                TypeError,
+                ValueError,
+                AttributeError,
+            ) as problem:
+                raise EncodeError(str(problem)) from None
+            return b"".join(parts)
+
+        return encode
+
+    def reader(self, base: str) -> str:
+        """The name of the function that reads a structure or union."""
+        return self._structure("read_s_" + base, base, reading=True)
+
+    def writer(self, base: str) -> str:
+        """The name of the function that writes a structure or union."""
+        return self._structure("write_s_" + base, base, reading=False)
+
+    @property
+    def source(self) -> Source:
+        """The table whose types these are."""
+        return self._source
+
+    def packer(self, letters: str) -> str:
+        """The name of a `struct.Struct` for these letters."""
+        name = "S_" + letters.replace("16s", "u")
+        self._names.setdefault(name, struct.Struct(">" + letters))
+        return name
+
+    def _structure(self, name: str, base: str, *, reading: bool) -> str:
+        if name not in self._names:
+            self._names[name] = None  # no type of the protocol holds itself
+            if base in self._source.unions:
+                cases = self._source.unions[base]
+                text = (
+                    _union_reader(self, name, cases)
+                    if reading
+                    else _union_writer(self, name, cases)
+                )
+            else:
+                kind = "".join(word.capitalize() for word in base.split("_"))
+                self._names[kind] = getattr(values, kind)
+                fields = self._source.structs[base]
+                text = (
+                    _Decoder(self).text(name, fields, kind)
+                    if reading
+                    else _Encoder(self).text(name, fields)
+                )
+            self._names[name] = self._compile(text, name)
+        return name
+
+    def _compile(self, text: str, name: str) -> Callable[..., Any]:
+        made: dict[str, Any] = {}
+        exec(compile(text, f"<codec {name}>", "exec"), self._names, made)
+        function: Callable[..., Any] = made[name]
+        return function
+
+
+def _letter(kind: Type) -> str | None:
+    """The letter of a plain number or uuid; None for everything else."""
+    if kind.optional or kind.limit is not None:
+        return None
+    return "16s" if kind.base == "uuid" else LETTERS.get(kind.base)
+
+
+def _runs(fields: tuple[Field, ...]) -> list[list[int]]:
+    """Group the places of neighbouring numbers; everything else stands alone."""
+    runs: list[list[int]] = []
+    for place, field in enumerate(fields):
+        plain = _letter(field.type) is not None
+        if plain and runs and _letter(fields[runs[-1][-1]].type) is not None:
+            runs[-1].append(place)
+        else:
+            runs.append([place])
+    return runs
+
+
+class _Decoder:
+    """Makes the text of a function `(data, at) -> (value, at)`."""
+
+    def __init__(self, compiler: Compiler) -> None:
+        self._compiler = compiler
+
+    def text(self, name: str, fields: tuple[Field, ...], kind: str) -> str:
+        lines = [f"def {name}(data, at):"]
+        for run in _runs(fields):
+            if _letter(fields[run[0]].type) is None:
+                lines += self._one(f"v{run[0]}", fields[run[0]].type)
+            else:
+                lines += self._numbers(run, fields)
+        found = "".join(f"v{place}, " for place in range(len(fields)))
+        made = f"({found})" if kind == "tuple" else f"{kind}({found})"
+        return "\n    ".join([*lines, f"return {made}, at"]) + "\n"
+
+    def _numbers(self, run: list[int], fields: tuple[Field, ...]) -> list[str]:
+        letters = "".join(_letter(fields[place].type) or "" for place in run)
+        packer = self._compiler.packer(letters)
+        names = "".join(f"v{place}, " for place in run)
+        return [
+            f"{names}= {packer}.unpack_from(data, at)",
+            f"at += {struct.calcsize('>' + letters)}",
+        ]
+
+    def _one(self, name: str, kind: Type) -> list[str]:
+        if kind.optional:
+            inner = self._one(name, Type(kind.base, limit=kind.limit, fixed=kind.fixed))
+            return [
+                "there, = _U32.unpack_from(data, at); at += 4",
+                "if there:",
+                *(f"    {line}" for line in inner),
+                f"else: {name} = None",
+            ]
+        if kind.limit is not None:
+            return self._array(name, kind)
+        if kind.base == "string":
+            return [f"{name}, at = read_string(data, at)"]
+        letter = _letter(kind)
+        if letter is not None:
+            size = struct.calcsize(">" + letter)
+            packer = self._compiler.packer(letter)
+            return [f"{name}, = {packer}.unpack_from(data, at); at += {size}"]
+        return [f"{name}, at = {self._compiler.reader(kind.base)}(data, at)"]
+
+    def _array(self, name: str, kind: Type) -> list[str]:
+        limit = kind.limit
+        if kind.base == "opaque":
+            return [f"{name}, at = read_{'fixed' if kind.fixed else 'opaque'}(data, at, {limit})"]
+        if kind.base == "char":
+            return [f"{name}, at = read_chars(data, at, {limit}, fixed={kind.fixed})"]
+        element = Type(kind.base)
+        least = least_size(self._compiler.source, element)
+        count = (
+            [f"count = {limit}"]
+            if kind.fixed
+            else [f"count, at = read_count(data, at, {limit}, {least})"]
+        )
+        letter = _letter(element)
+        if letter is not None and letter != "16s":
+            size = struct.calcsize(">" + letter)
+            return [
+                *count,
+                f"{name} = list(struct.unpack_from(f'>{{count}}{letter}', data, at))",
+                f"at += {size} * count",
+            ]
+        return [
+            *count,
+            f"{name} = []",
+            "for _ in range(count):",
+            *(f"    {line}" for line in self._one("item", element)),
+            f"    {name}.append(item)",
+        ]
+
+
+class _Encoder:
+    """Makes the text of a function `(value, write) -> None`."""
+
+    def __init__(self, compiler: Compiler) -> None:
+        self._compiler = compiler
+
+    def text(self, name: str, fields: tuple[Field, ...]) -> str:
+        names = "".join(f"v{place}, " for place in range(len(fields)))
+        lines = [f"def {name}(value, write):", f"{names}= value" if names else "() = value"]
+        for run in _runs(fields):
+            if _letter(fields[run[0]].type) is None:
+                lines += self._one(f"v{run[0]}", fields[run[0]].type)
+            else:
+                lines += self._numbers(run, fields)
+        return "\n    ".join(lines) + "\n"
+
+    def _numbers(self, run: list[int], fields: tuple[Field, ...]) -> list[str]:
+        letters = "".join(_letter(fields[place].type) or "" for place in run)
+        narrow = [place for place in run if fields[place].type.base in NARROW]
+        limits = [NARROW[fields[place].type.base] for place in narrow]
+        lines = [
+            f"within(v{place}, {low}, {high})"
+            for place, (low, high) in zip(narrow, limits, strict=True)
+        ]
+        lines += [
+            f"write_fixed(v{place}, 16)" for place in run if fields[place].type.base == "uuid"
+        ]
+        packer = self._compiler.packer(letters)
+        names = ", ".join(f"v{place}" for place in run)
+        return [*lines, f"write({packer}.pack({names}))"]
+
+    def _one(self, name: str, kind: Type) -> list[str]:
+        if kind.optional:
+            inner = self._one(name, Type(kind.base, limit=kind.limit, fixed=kind.fixed))
+            return [
+                f"if {name} is None: write(b'\\0\\0\\0\\0')",
+                "else:",
+                "    write(b'\\0\\0\\0\\1')",
+                *(f"    {line}" for line in inner),
+            ]
+        if kind.limit is not None:
+            return self._array(name, kind)
+        if kind.base == "string":
+            return [f"write(write_string({name}))"]
+        letter = _letter(kind)
+        if letter is not None:
+            return [f"write({self._compiler.packer(letter)}.pack({name}))"]
+        return [f"{self._compiler.writer(kind.base)}({name}, write)"]
+
+    def _array(self, name: str, kind: Type) -> list[str]:
+        limit = kind.limit
+        if kind.base == "opaque":
+            return [f"write(write_{'fixed' if kind.fixed else 'opaque'}({name}, {limit}))"]
+        if kind.base == "char":
+            return [f"write(write_chars({name}, {limit}, fixed={kind.fixed}))"]
+        element = Type(kind.base)
+        count = (
+            [f"if len({name}) != {limit}: raise EncodeError('not {limit} elements')"]
+            if kind.fixed
+            else [f"write(write_count({name}, {limit}))"]
+        )
+        letter = _letter(element)
+        if letter is not None and letter != "16s":
+            return [*count, f"write(struct.pack(f'>{{len({name})}}{letter}', *{name}))"]
+        return [
+            *count,
+            f"for item in {name}:",
+            *(f"    {line}" for line in self._one("item", element)),
+        ]
+
+
+def _union_reader(compiler: Compiler, name: str, cases: dict[int, Type]) -> str:
+    lines = [f"def {name}(data, at):", "kind, = _U32.unpack_from(data, at); at += 4"]
+    decoder = _Decoder(compiler)
+    for number, kind in cases.items():
+        inner = decoder._one("value", kind)
+        lines += [f"if kind == {number}:", *(f"    {line}" for line in inner)]
+        lines += ["    return TypedValue(kind, value), at"]
+    lines.append("raise DecodeError(f'a union has no case {kind}')")
+    return "\n    ".join(lines) + "\n"
+
+
+def _union_writer(compiler: Compiler, name: str, cases: dict[int, Type]) -> str:
+    lines = [f"def {name}(value, write):", "kind, held = value"]
+    encoder = _Encoder(compiler)
+    for number, case in cases.items():
+        inner = encoder._one("held", case)
+        lines += [f"if kind == {number}:", f"    write(_U32.pack({number}))"]
+        lines += [*(f"    {line}" for line in inner), "    return"]
+    lines.append("raise EncodeError(f'a union has no case {kind}')")
+    return "\n    ".join(lines) + "\n"

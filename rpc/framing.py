@@ -1,0 +1,160 @@
+"""Messages on the wire: a length, a header of six words, a payload. Sans I/O.
+
+Owns: the header and the limits of a message; where passed descriptors stand among the bytes.
+May not touch: sockets, payloads.
+Source: protocol/net.json, protocol/features_9_0.md ("message", "descriptors").
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+MAX_MESSAGE: Final = 33554432 + 4  # bytes, the length word included
+MAX_PAYLOAD: Final = 33554408
+MAX_DESCRIPTORS: Final = 32
+MIN_MESSAGE: Final = 28
+_LENGTH: Final = struct.Struct(">I")
+_HEADER: Final = struct.Struct(">IIiIII")
+_MESSAGE: Final = struct.Struct(">IIIiIII")
+_HOLE: Final = struct.Struct(">qI")
+
+
+class MessageType(IntEnum):
+    """virNetMessageType."""
+
+    CALL = 0
+    REPLY = 1
+    MESSAGE = 2
+    STREAM = 3
+    CALL_WITH_FDS = 4
+    REPLY_WITH_FDS = 5
+    STREAM_HOLE = 6
+
+
+WITH_DESCRIPTORS: Final = (MessageType.CALL_WITH_FDS, MessageType.REPLY_WITH_FDS)
+
+
+class Status(IntEnum):
+    """virNetMessageStatus."""
+
+    OK = 0
+    ERROR = 1
+    CONTINUE = 2
+
+
+class FrameError(Exception):
+    """Bytes that are no message; the connection they came by is of no more use."""
+
+
+class Header(NamedTuple):
+    """A message's six words. Type and status are numbers a client chose: they may be any."""
+
+    program: int
+    version: int
+    procedure: int
+    type: int
+    serial: int
+    status: int
+
+
+class Frame(NamedTuple):
+    """One whole message; `descriptors` of them have come with it."""
+
+    header: Header
+    payload: bytes
+    descriptors: int = 0
+
+
+def encode(header: Header, payload: bytes) -> bytes:
+    """Make a message.
+
+    Raises:
+        FrameError: the payload is larger than a message may be.
+    """
+    if len(payload) > MAX_PAYLOAD:
+        raise FrameError(f"a payload of {len(payload)} bytes; the protocol takes {MAX_PAYLOAD}")
+    return _MESSAGE.pack(MIN_MESSAGE + len(payload), *header) + payload
+
+
+def encode_hole(length: int) -> bytes:
+    """The payload of a stream hole of so many bytes."""
+    return _HOLE.pack(length, 0)
+
+
+def decode_hole(payload: bytes) -> int:
+    """The length of a stream's hole.
+
+    Raises:
+        FrameError: it is no hole.
+    """
+    try:
+        length, flags = _HOLE.unpack_from(payload)
+    except struct.error:
+        raise FrameError("a stream hole that is cut short") from None
+    if length < 0 or flags:
+        raise FrameError(f"a stream hole of {length} bytes, flags {flags:#x}")
+    return int(length)
+
+
+class FrameDecoder:
+    """Bytes in any pieces become messages.
+
+    A message with descriptors is followed by a byte for each of them, which is no part of the next
+    message; it is given once these bytes, and so its descriptors, have come.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._wanted = _LENGTH.size  # bytes until there may be another message
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take bytes; give the messages that are whole.
+
+        Raises:
+            FrameError: the bytes cannot be messages.
+        """
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._wanted:
+                return []
+            data = bytes(self._buffer)
+        frames: list[Frame] = []
+        start = 0
+        while len(data) - start >= _LENGTH.size:
+            size = self._size(data, start)
+            if size > len(data) - start:
+                self._wanted = size
+                break
+            count = self._descriptors(data, start)
+            whole = _LENGTH.unpack_from(data, start)[0]
+            header = Header._make(_HEADER.unpack_from(data, start + _LENGTH.size))
+            skip = MIN_MESSAGE + (4 if header.type in WITH_DESCRIPTORS else 0)
+            frames.append(Frame(header, data[start + skip : start + whole], count))
+            start += size
+        else:
+            self._wanted = _LENGTH.size
+        self._buffer = bytearray(data[start:])
+        return frames
+
+    def _size(self, data: bytes, start: int) -> int:
+        """How many bytes the message takes, as far as it can be told yet."""
+        (size,) = _LENGTH.unpack_from(data, start)
+        if not MIN_MESSAGE <= size <= MAX_MESSAGE:
+            raise FrameError(f"a message of {size} bytes")
+        if len(data) - start < min(size, MIN_MESSAGE + 4):
+            return int(size)
+        return int(size) + self._descriptors(data, start)
+
+    def _descriptors(self, data: bytes, start: int) -> int:
+        """How many descriptors follow the message that begins at `start`."""
+        size, _, _, _, kind = struct.unpack_from(">IIIiI", data, start)
+        if kind not in WITH_DESCRIPTORS:
+            return 0
+        if size < MIN_MESSAGE + 4:
+            raise FrameError("a message with descriptors that does not count them")
+        (count,) = _LENGTH.unpack_from(data, start + MIN_MESSAGE)
+        if count > MAX_DESCRIPTORS:
+            raise FrameError(f"{count} descriptors; {MAX_DESCRIPTORS} may come with a message")
+        return int(count)

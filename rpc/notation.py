@@ -1,0 +1,153 @@
+"""Reads the protocol's tables: the project's own notation, one line a thing.
+
+Owns: the notation (docs/decisions/protocol-table.md) and what a line means.
+May touch: the `.table` files beside it. May not touch: bytes of messages.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+BASES: Final = frozenset(
+    {"i16", "i32", "i64", "u8", "u16", "u32", "u64", "f64", "char", "string", "opaque", "uuid"}
+)
+_PROGRAM: Final = re.compile(r"program (\w+) (0x[0-9a-f]+) version (\d+)")
+_CONST: Final = re.compile(r"const (\w+) = (\d+)")
+_STRUCT: Final = re.compile(r"struct (\w+) \((.*)\)")
+_UNION: Final = re.compile(r"union (\w+) \((.*)\)")
+_EVENT: Final = re.compile(r"(\d+) event (\w+) \((.*)\)")
+_CALL: Final = re.compile(r"(\d+) (\w+) \((.*?)\) -> \((.*?)\)(?:\s+(.*))?")
+_TYPE: Final = re.compile(r"(\w+)(?:\[(=?)(\w+)\])?(\??)")
+
+
+class NotationError(Exception):
+    """A line of a table that does not say anything; the message names file and line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """A field's type."""
+
+    base: str  # one of BASES, or a struct's or union's name
+    optional: bool = False
+    limit: int | None = None  # of an array: the most, or with `fixed` the exact number
+    fixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A named place in a structure, or among a call's arguments."""
+
+    name: str
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A procedure or event as its line says it."""
+
+    number: int
+    name: str
+    kind: str  # "call" or "event"
+    args: tuple[Field, ...]
+    ret: tuple[Field, ...] = ()
+    marks: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Source:
+    """What one table file says."""
+
+    name: str = ""
+    number: int = 0
+    version: int = 0
+    constants: dict[str, int] = field(default_factory=dict)
+    structs: dict[str, tuple[Field, ...]] = field(default_factory=dict)
+    unions: dict[str, dict[int, Type]] = field(default_factory=dict)
+    lines: list[Line] = field(default_factory=list)
+
+
+def read(text: str, origin: str, known: Source | None = None) -> Source:
+    """Read a table.
+
+    Args:
+        text: the file's contents.
+        origin: how errors name the file.
+        known: another table whose structures and constants this one may use.
+
+    Raises:
+        NotationError: a line says nothing, or names what does not exist.
+    """
+    source = Source()
+    if known is not None:
+        source.constants.update(known.constants)
+        source.structs.update(known.structs)
+        source.unions.update(known.unions)
+    for number, line in enumerate(text.splitlines(), 1):
+        if line and not line.startswith("#"):
+            try:
+                _read_line(source, line)
+            except (KeyError, ValueError) as problem:
+                raise NotationError(f"{origin}:{number}: {problem}") from problem
+    return source
+
+
+def _read_line(source: Source, line: str) -> None:
+    if match := _CALL.fullmatch(line):
+        number, name, args, ret, marks = match.groups()
+        call = Line(
+            int(number),
+            name,
+            "call",
+            _fields(source, args),
+            _fields(source, ret),
+            _marks(marks or ""),
+        )
+        source.lines.append(call)
+    elif match := _EVENT.fullmatch(line):
+        number, name, args = match.groups()
+        source.lines.append(Line(int(number), name, "event", _fields(source, args)))
+    elif match := _STRUCT.fullmatch(line):
+        source.structs[match[1]] = _fields(source, match[2])
+    elif match := _UNION.fullmatch(line):
+        cases = _fields(source, re.sub(r"(\d+):", r"_\1:", match[2]))
+        source.unions[match[1]] = {int(case.name[1:]): case.type for case in cases}
+    elif match := _CONST.fullmatch(line):
+        source.constants[match[1]] = int(match[2])
+    elif match := _PROGRAM.fullmatch(line):
+        source.name, source.number, source.version = match[1], int(match[2], 16), int(match[3])
+    else:
+        raise ValueError(f"neither a procedure nor a declaration: {line[:60]!r}")
+
+
+def _fields(source: Source, text: str) -> tuple[Field, ...]:
+    found = []
+    for part in filter(None, text.split(", ")):
+        name, colon, kind = part.partition(": ")
+        if not colon:
+            raise ValueError(f"a field without a type: {part!r}")
+        found.append(Field(name, _type(source, kind)))
+    return tuple(found)
+
+
+def _type(source: Source, text: str) -> Type:
+    match = _TYPE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"no type: {text!r}")
+    base, fixed, limit, optional = match.groups()
+    if base not in BASES and base not in source.structs and base not in source.unions:
+        raise ValueError(f"no such type: {base}")
+    size = None
+    if limit is not None:
+        size = int(limit) if limit.isdigit() else source.constants[limit]
+    return Type(base, bool(optional), size, bool(fixed))
+
+
+def _marks(text: str) -> dict[str, str]:
+    marks = {}
+    for word in text.split():
+        name, _, value = word.partition("=")
+        marks[name] = value
+    return marks

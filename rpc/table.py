@@ -1,0 +1,173 @@
+"""The protocol as data: every program and procedure, loaded from the tables beside this module.
+
+Owns: finding a procedure by number or name, and its codecs, compiled at their first use.
+May not touch: sockets, services.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib import resources
+from typing import Any, Final
+
+from rpc.codecs import Compiler, Decode, DecodeError, Encode, EncodeError
+from rpc.notation import Field, Line, Source, read
+
+__all__ = ["DecodeError", "EncodeError", "Field", "Procedure", "Program", "Table", "load"]
+
+TABLES: Final = ("remote", "qemu", "lxc", "keepalive")
+DENIED: Final = "ro-denied-"
+
+
+@dataclass(eq=False)
+class Procedure:
+    """One call or event."""
+
+    program: int
+    version: int
+    line: Line
+    compiler: Compiler = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Read the marks of the procedure's line."""
+        line, marks = self.line, self.line.marks
+        self.number: int = line.number
+        self.name: str = line.name
+        self.kind: str = line.kind  # "call" or "event"
+        self.args: tuple[Field, ...] = line.args
+        self.ret: tuple[Field, ...] = line.ret
+        self.owner: str | None = marks.get("owner")
+        self.stream: str = marks.get("stream", "none")  # "read": daemon to client; "write"
+        self.high_priority: bool = "high" in marks
+        self.read_only: bool = "ro" in marks  # whether a read-only client may call it
+        self.before_auth: bool = "before-auth" in marks
+        self.api: str = marks.get("api", "")  # the function a refusal names
+        self.error_domain: int = int(marks.get("domain", "0"))
+        self.ro_denied_flags: int = int(marks.get("ro-denied-flags", "0"), 0)
+        self.ro_denied_values: dict[str, tuple[int, ...]] = {
+            mark.removeprefix(DENIED): tuple(int(number) for number in value.split(","))
+            for mark, value in marks.items()
+            if mark.startswith(DENIED) and mark != "ro-denied-flags"
+        }
+
+    @cached_property
+    def decode_args(self) -> Decode:
+        """Bytes to the arguments, in order; raises DecodeError. Bytes left over are ignored."""
+        return self.compiler.decoder(self.args)
+
+    @cached_property
+    def encode_args(self) -> Encode:
+        """The arguments, in order, to bytes; raises EncodeError."""
+        return self.compiler.encoder(self.args)
+
+    def encode_ret(self, value: Any) -> bytes:  # noqa: ANN401  (whatever the table says)
+        """A result to bytes: None, the bare value of one field, or a tuple of more.
+
+        Raises:
+            EncodeError: the value is not what the table says.
+        """
+        return self._encode_ret(unfold(self.ret, value))
+
+    def decode_ret(self, data: bytes) -> Any:  # noqa: ANN401  (whatever the table says)
+        """Bytes to a result: None, the bare value of one field, or a tuple of more.
+
+        Raises:
+            DecodeError: the bytes are not what the table says.
+        """
+        found = self._decode_ret(data)
+        if not found:
+            return None
+        return found[0] if len(found) == 1 else found
+
+    @cached_property
+    def _encode_ret(self) -> Encode:
+        return self.compiler.encoder(self.ret)
+
+    @cached_property
+    def _decode_ret(self) -> Decode:
+        return self.compiler.decoder(self.ret)
+
+    @cached_property
+    def encode_event(self) -> Encode:
+        """What follows the callback's number in an event, to bytes; raises EncodeError."""
+        return self.compiler.encoder(self.args[1:])
+
+
+@dataclass
+class Program:
+    """One program of the protocol."""
+
+    name: str
+    number: int
+    version: int
+    procedures: dict[int, Procedure]
+
+    def procedure(self, number: int) -> Procedure | None:
+        """The procedure or event of that number."""
+        return self.procedures.get(number)
+
+
+class Table:
+    """Every program."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        """Make the programs that the sources describe."""
+        self.programs: dict[int, Program] = {}
+        self._by_name: dict[str, Procedure] = {}
+        for source in sources:
+            compiler = Compiler(source)
+            made = [
+                Procedure(source.number, source.version, line, compiler) for line in source.lines
+            ]
+            by_number = {procedure.number: procedure for procedure in made}
+            self.programs[source.number] = Program(
+                source.name, source.number, source.version, by_number
+            )
+            self._by_name.update({procedure.name: procedure for procedure in made})
+
+    def program(self, number: int) -> Program | None:
+        """The program of that number."""
+        return self.programs.get(number)
+
+    def named(self, name: str) -> Procedure:
+        """The procedure or event of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self._by_name[name]
+
+    def procedures(self) -> Iterator[Procedure]:
+        """Every procedure and event of every program."""
+        for program in self.programs.values():
+            yield from program.procedures.values()
+
+
+def unfold(fields: tuple[Field, ...], value: Any) -> Sequence[Any]:  # noqa: ANN401
+    """Make the tuple of a result that is given as None, a bare value, or a tuple of more.
+
+    Raises:
+        EncodeError: the value has another number of fields.
+    """
+    if not fields:
+        if value is not None:
+            raise EncodeError(f"a result where there is none: {value!r}")
+        return ()
+    if len(fields) == 1:
+        return (value,)
+    if not isinstance(value, tuple) or len(value) != len(fields):
+        raise EncodeError(f"{value!r} is not a tuple of {len(fields)}")
+    return value
+
+
+@cache
+def load() -> Table:
+    """Read the tables; once in a process."""
+    folder = resources.files("rpc")
+    sources: list[Source] = []
+    for name in TABLES:
+        text = (folder / f"{name}.table").read_text(encoding="utf-8")
+        sources.append(read(text, f"rpc/{name}.table", sources[0] if sources else None))
+    return Table(sources)
