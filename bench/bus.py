@@ -11,7 +11,7 @@ import time
 import uvloop
 
 from ipc import Event, Peer, Request, handles
-from ipc.peer import Bare
+from ipc.handling import Bare
 
 ROUNDS = 20_000
 TOGETHER = 64

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import secrets
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple
 
 trace: ContextVar[str] = ContextVar("trace", default="")
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """The call that a handler is answering."""
 
     peer: str  # the process that called

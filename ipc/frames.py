@@ -96,7 +96,7 @@ class Encoder:
 
 
 class Received:
-    """One frame with the descriptors that came with it."""
+    """One frame with the descriptors that came with it; those nobody takes are closed with it."""
 
     __slots__ = ("_descriptors", "frame")
 
@@ -112,12 +112,6 @@ class Received:
         """
         raw = getattr(self.frame, "body", b"")
         return decoder.decode(raw, self._descriptors)
-
-    def drop(self) -> None:
-        """Close what nobody has taken."""
-        for descriptor in self._descriptors:
-            if descriptor is not None:
-                descriptor.close()
 
 
 class BodyDecoder:
@@ -186,7 +180,9 @@ class FrameDecoder:
             start = stop
         else:
             self._wanted = PREFIX.size
-        self._buffer = bytearray(data[start:])
+        self._buffer = bytearray(data[start:]) if start < end else bytearray()
+        if len(self._descriptors) > MAX_DESCRIPTORS:
+            raise ProtocolError(f"{len(self._descriptors)} descriptors without their frames")
         return frames
 
     def close(self) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -80,6 +81,7 @@ def handlers_of(target: object) -> dict[type, Callable[..., object]]:
     return found
 
 
+@cache
 def tag_of(message: type) -> str:
     """The tag that names a message type in frames."""
     return str(message.__struct_config__.tag)  # type: ignore[attr-defined]

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from ipc.errors import BusError, DeadlineExceeded, ErrorCodec, NoErrors, NoSuchService, PeerGone
+from ipc.handling import Handlers
 from ipc.messages import Connect, Event, Incoming, Request, Subscribe, handles, tag_of
-from ipc.peer import Handlers, Peer
+from ipc.peer import Peer
 
 R = TypeVar("R")
 E = TypeVar("E", bound=Event)

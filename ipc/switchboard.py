@@ -13,8 +13,9 @@ from typing import Final
 from ipc.calling import caller
 from ipc.descriptor import Descriptor
 from ipc.errors import ErrorCodec, NoErrors, NoSuchService
+from ipc.handling import Handlers
 from ipc.messages import Connect, Connected, Incoming, handles
-from ipc.peer import Handlers, Peer
+from ipc.peer import Peer
 
 WAIT_S: Final = 25.0  # for a service that is being (re)started; callers' deadlines are shorter
 

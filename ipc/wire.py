@@ -17,9 +17,10 @@ from ipc.descriptor import Descriptor
 from ipc.errors import PeerGone, QueueFull
 from ipc.frames import MAX_DESCRIPTORS
 
-READ: Final = 256 * 1024
+READ: Final = 64 * 1024  # more makes malloc map memory for every read: 15 us
 ANCILLARY: Final = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
 MAX_UNSENT: Final = 64 * 1024 * 1024  # bytes
+URGENT: Final = 8 * 1024 * 1024  # bytes beyond, for answers and cancellations
 
 
 class Wire:
@@ -32,7 +33,7 @@ class Wire:
         on_lost: Callable[[], None],
     ) -> None:
         """Take the socket over and begin to read."""
-        end.setblocking(False)  # noqa: FBT003  (the standard library's signature)
+        end.settimeout(0)
         self.closed = False
         self._socket = end
         self._fd = end.fileno()
@@ -43,32 +44,34 @@ class Wire:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._fd, self._readable)
 
-    #: What recvmsg fills: made once, for a fresh one of this size costs more than the call.
-    _buffer = bytearray(READ)
-    _into = (memoryview(_buffer),)
-
-    def send(self, data: bytes, descriptors: list[Descriptor]) -> None:
+    def send(self, data: bytes, descriptors: list[Descriptor], *, urgent: bool = False) -> None:
         """Send now, or queue what the socket does not take.
 
+        Args:
+            data: a whole frame.
+            descriptors: they are closed once they are out.
+            urgent: it may go beyond the limit a little.
+
         Raises:
-            PeerGone: the link is closed.
+            PeerGone: the link is closed; nothing was sent.
             QueueFull: too much is queued already; nothing was sent.
         """
         if self.closed:
             raise PeerGone("the link is closed")
-        if self._unsent:
-            self._queue(memoryview(data), descriptors)
-            return
-        try:
-            sent = self._send(data, descriptors)
-        except BlockingIOError:
-            self._queue(memoryview(data), descriptors)
-            return
-        except OSError as problem:
-            self._loop.call_soon(self.close)
-            raise PeerGone(f"the link broke: {problem}") from problem
-        if sent < len(data):
-            self._queue(memoryview(data)[sent:], [])
+        sent = 0
+        if not self._unsent:
+            try:
+                sent = self._send(data, descriptors)
+            except BlockingIOError:
+                pass
+            except OSError as problem:
+                self._loop.call_soon(self.close)
+                raise PeerGone(f"the link broke: {problem}") from problem
+            if sent == len(data):
+                return
+        elif self._unsent_size + len(data) > MAX_UNSENT + urgent * URGENT:
+            raise QueueFull(f"{self._unsent_size} bytes wait for a peer that does not read")
+        self._queue(memoryview(data)[sent:], [] if sent else descriptors)
 
     def close(self) -> None:
         """Close the socket; tells `on_lost` once."""
@@ -95,11 +98,10 @@ class Wire:
         return sent
 
     def _queue(self, data: memoryview, descriptors: list[Descriptor]) -> None:
-        if self._unsent_size + len(data) > MAX_UNSENT:
-            raise QueueFull(f"{self._unsent_size} bytes wait for a peer that does not read")
         if not self._unsent:
             self._loop.add_writer(self._fd, self._writable)
-        self._unsent.append((data, descriptors))
+        kept = [Descriptor(descriptor.take()) for descriptor in descriptors]
+        self._unsent.append((data, kept))
         self._unsent_size += len(data)
 
     def _writable(self) -> None:
@@ -121,9 +123,7 @@ class Wire:
 
     def _readable(self) -> None:
         try:
-            size, ancillary, _, _ = self._socket.recvmsg_into(
-                self._into, ANCILLARY, socket.MSG_CMSG_CLOEXEC
-            )
+            data, ancillary, _, _ = self._socket.recvmsg(READ, ANCILLARY, socket.MSG_CMSG_CLOEXEC)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -135,8 +135,8 @@ class Wire:
                 rights = array.array("i")
                 rights.frombytes(content[: len(content) - len(content) % rights.itemsize])
                 numbers.extend(rights)
-        if size:
-            self._on_data(bytes(self._into[0][:size]), numbers)
+        if data:
+            self._on_data(data, numbers)
             return
         for number in numbers:
             os.close(number)
