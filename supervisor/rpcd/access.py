@@ -1,0 +1,73 @@
+"""What a client may call at this moment. Pure.
+
+Owns: the order of the refusals and their words (protocol/features_9_0.md, readonly.json).
+May not touch: sockets, the bus.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.table import Procedure
+
+#: Allowed before CONNECT_OPEN; keepalive is the one feature that may be asked for so early.
+BEFORE_OPEN: Final = frozenset(
+    {"connect_open", "connect_close", "auth_list", "auth_sasl_init", "auth_sasl_start"}
+    | {"auth_sasl_step", "auth_polkit"}
+)
+#: Calls about these complain of "connection", all others of "hypervisor connection".
+OTHER_DRIVERS: Final = ("interface", "network", "node_device", "nwfilter", "secret", "storage")
+
+
+def check_authenticated(procedure: Procedure, *, authenticated: bool) -> None:
+    """Refuse what needs to know who asks.
+
+    Raises:
+        VirError: RPC "authentication required".
+    """
+    if not authenticated and not procedure.before_auth:
+        raise VirError(ErrorCode.RPC, "authentication required", ErrorDomain.RPC)
+
+
+def check_open(procedure: Procedure, arguments: tuple[object, ...], *, opened: bool) -> None:
+    """Refuse what needs an open connection.
+
+    Raises:
+        VirError: INTERNAL_ERROR in stock's words.
+    """
+    if opened or procedure.name in BEFORE_OPEN:
+        return
+    if procedure.name == "connect_supports_feature" and arguments == (10,):
+        return
+    other = any(word in procedure.name for word in OTHER_DRIVERS)
+    detail = "connection not open" if other else "hypervisor connection not open"
+    raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.RPC)
+
+
+def check_read_only(procedure: Procedure, arguments: tuple[object, ...]) -> None:
+    """Refuse what a read-only client may not call, or not with these flags.
+
+    Raises:
+        VirError: OPERATION_DENIED naming the function.
+    """
+    if not procedure.read_only:
+        raise denied(procedure, f"read only access prevents {procedure.api}")
+    for field, value in zip(procedure.args, arguments, strict=True):
+        if not isinstance(value, int):
+            continue
+        if field.name == "flags" and value & procedure.ro_denied_flags:
+            raise denied(procedure, f"{procedure.api} with secure flag")
+        if value in procedure.ro_denied_values.get(field.name, ()):
+            raise denied(procedure, f"read only access prevents {procedure.api}")
+
+
+def denied(procedure: Procedure, detail: str) -> VirError:
+    """OPERATION_DENIED from the part of the API that the call belongs to."""
+    return VirError(ErrorCode.OPERATION_DENIED, detail, ErrorDomain(procedure.error_domain))
+
+
+def not_supported(procedure: Procedure) -> VirError:
+    """NO_SUPPORT: no service has this call yet."""
+    detail = procedure.api or procedure.name
+    return VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain(procedure.error_domain))

@@ -1,0 +1,133 @@
+"""Reading and writing a stream's descriptor without ever blocking the loop.
+
+Owns: one descriptor. A terminal, pipe or socket is polled; a plain file, which cannot be polled,
+is read and written in a thread.
+May not touch: the wire protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+from typing import Protocol
+
+
+class DescriptorIO(Protocol):
+    """A descriptor of either kind."""
+
+    async def read(self, size: int) -> bytes:
+        """Read up to `size` bytes; none at the end."""
+
+    async def write(self, data: bytes) -> None:
+        """Write all of `data`."""
+
+    async def skip(self, length: int) -> None:
+        """Leave a hole of `length` bytes."""
+
+    def close(self) -> None:
+        """Close the descriptor."""
+
+
+def open_descriptor(fd: int) -> DescriptorIO:
+    """Take the descriptor over, as what it is."""
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return PlainFile(fd)
+    os.set_blocking(fd, False)
+    return Polled(fd)
+
+
+class PlainFile:
+    """A regular file: every operation runs in a thread, one at a time."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._busy = asyncio.Lock()  # a close waits until a thread has let go of the number
+
+    async def read(self, size: int) -> bytes:
+        """Read up to `size` bytes; none at the end."""
+        async with self._busy:
+            return await asyncio.to_thread(os.read, self._fd, size)
+
+    async def write(self, data: bytes) -> None:
+        """Write all of `data`."""
+        async with self._busy:
+            await asyncio.to_thread(self._write_all, data)
+
+    async def skip(self, length: int) -> None:
+        """Leave a hole; one at the end of the file counts too."""
+        async with self._busy:
+            end = await asyncio.to_thread(os.lseek, self._fd, length, os.SEEK_CUR)
+            if end > os.fstat(self._fd).st_size:
+                await asyncio.to_thread(os.ftruncate, self._fd, end)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+    def _write_all(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+
+class Polled:
+    """A terminal, pipe or socket."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._loop = asyncio.get_running_loop()
+
+    async def read(self, size: int) -> bytes:
+        """Read up to `size` bytes; none at the end, which a terminal tells as EIO."""
+        while True:
+            try:
+                return os.read(self._fd, size)
+            except BlockingIOError:
+                await self._wait_readable()
+            except OSError as problem:
+                if problem.errno in (errno.EIO, errno.ECONNRESET):
+                    return b""
+                raise
+
+    async def write(self, data: bytes) -> None:
+        """Write all of `data`."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._fd, view) :]
+            except BlockingIOError:
+                await self._wait_writable()
+
+    async def skip(self, length: int) -> None:
+        """Refuse: only a file has holes."""
+        raise OSError(errno.ESPIPE, f"a hole of {length} bytes in a stream that is not a file")
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        os.close(self._fd)
+
+    async def _wait_readable(self) -> None:
+        ready = self._loop.create_future()
+        self._loop.add_reader(self._fd, settle, ready)
+        try:
+            await ready
+        finally:
+            self._loop.remove_reader(self._fd)
+
+    async def _wait_writable(self) -> None:
+        ready = self._loop.create_future()
+        self._loop.add_writer(self._fd, settle, ready)
+        try:
+            await ready
+        finally:
+            self._loop.remove_writer(self._fd)
+
+
+def settle(ready: asyncio.Future[None]) -> None:
+    """Wake who waits, unless the wait was given up."""
+    if not ready.done():
+        ready.set_result(None)
