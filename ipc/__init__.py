@@ -13,13 +13,15 @@ from ipc.errors import (
     Unexpected,
     Unhandled,
 )
+from ipc.handling import Bare
+from ipc.link import Link
 from ipc.messages import Connect, Connected, Done, Event, Incoming, Request, Subscribe, handles
-from ipc.node import Link, Node
+from ipc.node import Node
 from ipc.peer import Peer
 from ipc.switchboard import Switchboard
 
 __all__ = [
-    "BusError", "Caller", "Connect", "Connected", "DeadlineExceeded", "Descriptor", "Done",
+    "Bare", "BusError", "Caller", "Connect", "Connected", "DeadlineExceeded", "Descriptor", "Done",
     "ErrorCodec", "Event", "Incoming", "Link", "NoSuchService", "Node", "Peer", "PeerGone",
     "ProtocolError", "QueueFull", "Request", "Subscribe", "Switchboard", "Unexpected", "Unhandled",
     "caller", "handles", "new_trace", "trace",

@@ -11,6 +11,7 @@ import itertools
 import logging
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
+from functools import partial
 from types import CoroutineType
 from typing import Any, Final
 
@@ -87,8 +88,9 @@ class Answering:
                 self._spawn(next(self._event_numbers), self._deal(note.tag, work), context)
         except ProtocolError as problem:
             log.error("event %s of %s is dropped: %s", note.tag, self._name, problem)
-        except Exception:
-            context.run(log.exception, "event %s of %s was not dealt with", note.tag, self._name)
+        except Exception as problem:  # noqa: BLE001  (the top of a handler: it is logged)
+            detail = "event %s of %s was not dealt with"
+            context.run(partial(log.error, detail, note.tag, self._name, exc_info=problem))
 
     def cancel(self, number: int) -> None:
         """Nobody waits for that answer any more."""

@@ -1,28 +1,25 @@
 """This process's place on the bus: the link to the root, links to services, what it answers.
 
-Owns: every link of the process and the subscriptions that outlive them.
-May touch: the root, to be linked. May not touch: what messages mean.
+Owns: every link of the process. May not touch: what messages mean.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from ipc.errors import BusError, DeadlineExceeded, ErrorCodec, NoErrors, NoSuchService, PeerGone
+from ipc.calling import caller
+from ipc.errors import BusError, ErrorCodec, NoErrors
 from ipc.handling import Handlers
-from ipc.messages import Connect, Event, Incoming, Request, Subscribe, handles, tag_of
+from ipc.link import Link
+from ipc.messages import Event, Incoming, handles, tag_of
 from ipc.peer import Peer
 
-R = TypeVar("R")
 E = TypeVar("E", bound=Event)
 
-CONNECT_S: Final = 30.0  # the longest that the root may look for a service
-SUBSCRIBE_S: Final = 10.0
-RETRY_S: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # pauses between attempts to link anew
+ROOT: Final = "root"  # what the control link's other end is called; no service has this name
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +38,12 @@ class Node:
         self.name = name
         self.handlers = Handlers()
         self.errors: ErrorCodec = errors or NoErrors()
+        #: Called with the name of a process each time that a link to it broke from its side.
         self.on_peer_lost: list[Callable[[str], None]] = []
         self._links: dict[str, Link] = {}
         self._peers: set[Peer] = set()
         self.serve(self)
-        self.control = Peer(control, "root", self)
+        self.control = Peer(control, ROOT, self)
 
     def serve(self, target: object) -> None:
         """Answer the messages that the object's marked methods handle.
@@ -61,8 +59,14 @@ class Node:
             self._links[service] = Link(self, service)
         return self._links[service]
 
+    def unlink(self, service: str) -> None:
+        """Give up the way to a service that will not come back, and the subscriptions there."""
+        link = self._links.pop(service, None)
+        if link is not None:
+            link.close()
+
     def publish(self, event: Event) -> None:
-        """Send an event to every peer that wants its type."""
+        """Send an event to every peer that wants its type; one that does not read is cut off."""
         tag = tag_of(type(event))
         for peer in list(self._peers):
             if tag not in peer.subscribed:
@@ -76,11 +80,13 @@ class Node:
     def subscribe(self, service: str, kind: type[E], handler: Callable[[E], None]) -> None:
         """Hear the events of a type from a service, from now on and after each of its restarts.
 
+        Events between a restart and the renewed subscription are missed: ask for the state when
+        `on_peer_lost` told of the loss.
+
         Raises:
-            ValueError: this process has a handler for the type already.
+            ValueError: this process has another handler for the type already.
         """
-        if tag_of(kind) not in self.handlers.by_tag:
-            self.handlers.add_function(kind, handler)
+        self.handlers.add_function(kind, handler)
         self.link(service).want(tag_of(kind))
 
     def adopt(self, end: socket.socket, name: str) -> Peer:
@@ -93,6 +99,10 @@ class Node:
     @handles(Incoming)
     def incoming(self, event: Incoming) -> None:
         """Another process has asked the root for a link to us."""
+        if caller().peer != ROOT:
+            log.error("%s would link %s to us; only the root may", caller().peer, event.peer)
+            event.descriptor.close()
+            return
         self.adopt(socket.socket(fileno=event.descriptor.take()), event.peer)
 
     def close(self) -> None:
@@ -105,100 +115,6 @@ class Node:
 
     def _lost(self, peer: Peer) -> None:
         self._peers.discard(peer)
-        for callback in list(self.on_peer_lost):
-            callback(peer.name)
-
-
-class Link:
-    """The way to one service by name, whichever process is that service at the moment."""
-
-    def __init__(self, node: Node, service: str) -> None:
-        """Connect at the first call."""
-        self.service = service
-        self._node = node
-        self._peer: Peer | None = None
-        self._connecting: asyncio.Task[Peer] | None = None
-        self._wanted: set[str] = set()
-        self._keeping: asyncio.Task[None] | None = None
-        self._closed = False
-
-    async def call(self, request: Request[R], *, timeout_s: float) -> R:
-        """Ask the service, waiting for it to come up within the deadline.
-
-        A request that was sent is never sent again.
-
-        Raises:
-            BusError: there is no answer.
-            Exception: the service's own refusal.
-        """
-        peer = self._peer
-        if peer is None or peer.closed:
-            loop = asyncio.get_running_loop()
-            began = loop.time()
-            peer = await self._connected(timeout_s)
-            timeout_s -= loop.time() - began
-        return await peer.call(request, timeout_s=timeout_s)
-
-    def start(self, request: Request[R], timeout_s: float) -> asyncio.Future[R] | None:
-        """Ask at once if the link is up; None when it is not and `call` must wait for it.
-
-        Raises:
-            BusError: nothing was sent.
-        """
-        peer = self._peer
-        return None if peer is None or peer.closed else peer.start(request, timeout_s)
-
-    def want(self, tag: str) -> None:
-        """Keep a subscription to events of that tag."""
-        self._wanted.add(tag)
-        if self._peer is not None and not self._peer.closed:
-            self._peer.close()  # the next one subscribes to everything that is wanted
-        self._keep()
-
-    def close(self) -> None:
-        """Give the link up for good."""
-        self._closed = True
-        for task in (self._connecting, self._keeping):
-            if task is not None:
-                task.cancel()
-        if self._peer is not None:
-            self._peer.close()
-
-    async def _connected(self, timeout_s: float) -> Peer:
-        if self._connecting is None or self._connecting.done():
-            self._connecting = asyncio.create_task(self._connect())
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await asyncio.shield(self._connecting)
-        except TimeoutError:
-            detail = f"{self.service} did not come up in {timeout_s:.1f} s"
-            raise DeadlineExceeded(detail) from None
-
-    async def _connect(self) -> Peer:
-        connected = await self._node.control.call(
-            Connect(service=self.service), timeout_s=CONNECT_S
-        )
-        end = socket.socket(fileno=connected.descriptor.take())
-        peer = self._node.adopt(end, self.service)
-        if self._wanted:
-            await peer.call(Subscribe(tags=sorted(self._wanted)), timeout_s=SUBSCRIBE_S)
-            peer.on_lost.append(lambda _: self._keep())
-        self._peer = peer
-        return peer
-
-    def _keep(self) -> None:
-        """Have the link made again, for there are subscriptions on it."""
-        if not self._closed and (self._keeping is None or self._keeping.done()):
-            self._keeping = asyncio.create_task(self._keep_linked())
-
-    async def _keep_linked(self) -> None:
-        attempt = 0
-        while not self._closed and not self._node.control.closed:
-            try:
-                await self._connected(CONNECT_S)
-            except (PeerGone, NoSuchService, DeadlineExceeded) as problem:
-                log.info("no link to %s yet: %s", self.service, problem)
-            else:
-                return
-            await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
-            attempt += 1
+        if not peer.closed_here:
+            for callback in list(self.on_peer_lost):
+                callback(peer.name)

@@ -81,7 +81,8 @@ class Peer:
             BusError: there is no answer.
             Exception: the service's own refusal, as its codec makes it.
         """
-        return await self.wait(self.start(request, timeout_s))
+        answer: R = await self.wait(self.start(request, timeout_s))
+        return answer
 
     def start(self, request: Request[Any], timeout_s: float) -> int:
         """Send a request, whose answer the caller then must `wait` for by this number.
@@ -195,8 +196,14 @@ class Peer:
         if fail.name:
             error: Exception = BY_NAME.get(fail.name, BusError)(fail.text)
         else:
-            error = self._home.errors.decode(fail.data)
+            error = self._decode_error(fail)
         waiting.future.set_exception(error)
+
+    def _decode_error(self, fail: Fail) -> Exception:
+        try:
+            return self._home.errors.decode(fail.data)
+        except Exception as problem:  # noqa: BLE001  (a codec may raise anything at foreign bytes)
+            return ProtocolError(f"{self.name} refused in bytes that cannot be read: {problem}")
 
     def _subscribe(self, call: Call, received: Received) -> None:
         message = received.body(_SUBSCRIBE)

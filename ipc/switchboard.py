@@ -17,7 +17,7 @@ from ipc.handling import Handlers
 from ipc.messages import Connect, Connected, Incoming, handles
 from ipc.peer import Peer
 
-WAIT_S: Final = 25.0  # for a service that is being (re)started; callers' deadlines are shorter
+WAIT_S: Final = 25.0  # for a service that is being (re)started, unless the caller's time is over
 
 
 class Switchboard:
@@ -30,8 +30,8 @@ class Switchboard:
         #: Whether a process of that name may come up: asks for others are refused at once.
         self.expects: Callable[[str], bool] = lambda _: True
         self._peers: dict[str, Peer] = {}
-        self._changed = asyncio.Condition()
         self._ready: set[str] = set()
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self.handlers.add(self)
 
     def serve(self, target: object) -> None:
@@ -50,30 +50,51 @@ class Switchboard:
         """The control link of a process that is up."""
         return self._peers.get(name)
 
+    def is_ready(self, name: str) -> bool:
+        """Whether the process takes links."""
+        return name in self._ready
+
     def mark_ready(self, name: str) -> None:
-        """The process answers from now on."""
-        self._ready.add(name)
-        asyncio.get_running_loop().create_task(self._tell())
+        """The process takes links from now on."""
+        if name in self._peers:
+            self._ready.add(name)
+            for waiting in self._waiting.pop(name, ()):
+                if not waiting.done():
+                    waiting.set_result(None)
+
+    def give_up(self, name: str, why: str) -> None:
+        """Refuse all who wait for a process that will not come up."""
+        for waiting in self._waiting.pop(name, ()):
+            if not waiting.done():
+                waiting.set_exception(NoSuchService(f"there is no process '{name}': {why}"))
 
     @handles(Connect)
     async def connect(self, request: Connect) -> Connected:
         """Link the calling process to a service, waiting until the service is ready."""
-        if not self.expects(request.service):
-            raise NoSuchService(f"there is no process '{request.service}'")
+        name = request.service
+        if not self.expects(name):
+            raise NoSuchService(f"there is no process '{name}'")
         try:
-            async with asyncio.timeout(WAIT_S), self._changed:
-                await self._changed.wait_for(lambda: request.service in self._ready)
+            async with asyncio.timeout(WAIT_S):
+                await self._until_ready(name)
         except TimeoutError:
-            detail = f"'{request.service}' did not come up in {WAIT_S:.0f} s"
-            raise NoSuchService(detail) from None
+            raise NoSuchService(f"'{name}' did not come up in {WAIT_S:.0f} s") from None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        incoming = Incoming(peer=caller().peer, descriptor=Descriptor(theirs.detach()))
-        self._peers[request.service].send(incoming)
-        return Connected(descriptor=Descriptor(ours.detach()))
+        caller_end, service_end = Descriptor(ours.detach()), Descriptor(theirs.detach())
+        self._peers[name].send(Incoming(peer=caller().peer, descriptor=service_end))
+        return Connected(descriptor=caller_end)
 
-    async def _tell(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    async def _until_ready(self, name: str) -> None:
+        while name not in self._ready:
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(name, set()).add(waiting)
+            try:
+                await waiting
+            finally:
+                others = self._waiting.get(name, set())
+                others.discard(waiting)
+                if not others:
+                    self._waiting.pop(name, None)
 
     def _lost(self, peer: Peer) -> None:
         if self._peers.get(peer.name) is peer:

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Final, cast
 
 import uvloop
-from conf.settings import DaemonConfig, QemuConfig
 
-from ipc import BusError, Node, handles
+from conf.settings import DaemonConfig, QemuConfig
+from ipc import BusError, Event, Node, caller, handles
+from ipc.node import ROOT
 from supervisor.calls import VirErrors
 from supervisor.messages.child import Assignment, Begin, Reload, Stop
 from supervisor.messages.root import Ready
@@ -63,6 +64,8 @@ class Process:
     @handles(Reload)
     def reload(self, event: Reload) -> None:
         """Take the configuration that the root has read anew."""
+        if not _from_root(event):
+            return
         self.config, self.qemu_config = event.config, event.qemu_config
         for callback in self.on_reload:
             callback()
@@ -70,8 +73,18 @@ class Process:
     @handles(Stop)
     def stop(self, event: Stop) -> None:
         """Let the role end in order."""
+        if not _from_root(event):
+            return
         log.info("%s stops: %s", self.name, event.why)
         self.stopping.set()
+
+
+def _from_root(event: Event) -> bool:
+    """Whether the root sent it; other processes are not obeyed."""
+    name = caller().peer
+    if name != ROOT:
+        log.error("%s sent a %s, which only the root may", name, type(event).__name__)
+    return name == ROOT
 
 
 Role = Callable[[Process], Awaitable[None]]
