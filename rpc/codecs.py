@@ -15,131 +15,30 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from rpc import values
+from rpc import values, xdr
 from rpc.notation import Field, Source, Type
+from rpc.xdr import DecodeError, EncodeError
 
-MAX_STRING: Final = 4194304  # bytes
 #: A number's letter in `struct`; short and char take four bytes on the wire.
 LETTERS: Final = {
     "i32": "i", "u32": "I", "i64": "q", "u64": "Q", "f64": "d", "i16": "i", "u16": "I", "u8": "I",
     "char": "i",
 }  # fmt: skip
-NARROW: Final = {"i16": (-32768, 32767), "u16": (0, 65535), "u8": (0, 255)}
+NARROW: Final = {
+    "i16": (-32768, 32767), "u16": (0, 65535), "u8": (0, 255), "char": (-128, 127),
+}  # fmt: skip
 
 #: What Python raises for a value of another kind than the type's.
-UNENCODABLE: Final = (struct.error, UnicodeEncodeError, TypeError, ValueError, AttributeError)
+UNENCODABLE: Final = (struct.error, TypeError, ValueError, AttributeError, OverflowError)
+#: What the functions that are made may use, beside each other.
+PIECES: Final = (
+    "DecodeError", "EncodeError", "U32", "narrow", "read_chars", "read_count", "read_fixed",
+    "read_opaque", "read_string", "within", "write_chars", "write_count", "write_fixed",
+    "write_opaque", "write_string",
+)  # fmt: skip
 
 Decode = Callable[[bytes], tuple[Any, ...]]
 Encode = Callable[[Sequence[Any]], bytes]
-
-
-class DecodeError(Exception):
-    """Bytes that are not what the table says."""
-
-
-class EncodeError(Exception):
-    """A value that the table's type cannot hold."""
-
-
-def read_string(data: bytes, at: int) -> tuple[str, int]:
-    """Read a string and where the next thing begins."""
-    (size,) = _U32.unpack_from(data, at)
-    at += 4
-    end = at + size
-    if size > MAX_STRING or end > len(data):
-        raise DecodeError(f"a string of {size} bytes where {len(data) - at} are left")
-    text = data[at:end].decode()
-    if "\0" in text:
-        raise DecodeError("a string with a NUL in it")
-    return text, end + (-size & 3)
-
-
-def write_string(text: str) -> bytes:
-    """Write a string."""
-    data = text.encode()
-    if len(data) > MAX_STRING:
-        raise EncodeError(f"a string of {len(data)} bytes; the protocol takes {MAX_STRING}")
-    if b"\0" in data:
-        raise EncodeError("a string with a NUL in it")
-    return _U32.pack(len(data)) + data + _PADS[-len(data) & 3]
-
-
-def read_opaque(data: bytes, at: int, limit: int) -> tuple[bytes, int]:
-    """Read bytes of any number up to the limit."""
-    (size,) = _U32.unpack_from(data, at)
-    at += 4
-    if size > limit or at + size > len(data):
-        raise DecodeError(f"{size} bytes where at most {limit} may be")
-    return data[at : at + size], at + size + (-size & 3)
-
-
-def write_opaque(value: bytes, limit: int) -> bytes:
-    """Write bytes of any number up to the limit."""
-    if len(value) > limit:
-        raise EncodeError(f"{len(value)} bytes where at most {limit} may be")
-    return _U32.pack(len(value)) + value + _PADS[-len(value) & 3]
-
-
-def read_fixed(data: bytes, at: int, size: int) -> tuple[bytes, int]:
-    """Read just so many bytes."""
-    end = at + size
-    if end > len(data):
-        raise DecodeError(f"{len(data) - at} bytes where {size} must be")
-    return data[at:end], end + (-size & 3)
-
-
-def write_fixed(value: bytes, size: int) -> bytes:
-    """Write just so many bytes."""
-    if len(value) != size:
-        raise EncodeError(f"{len(value)} bytes where {size} must be")
-    return value + _PADS[-size & 3]
-
-
-def read_chars(data: bytes, at: int, limit: int, *, fixed: bool) -> tuple[bytes, int]:
-    """Read characters of four bytes each."""
-    count = limit
-    if not fixed:
-        count, at = read_count(data, at, limit, 4)
-    end = at + 4 * count
-    if end > len(data):
-        raise DecodeError(f"characters that are cut short: {count} were said")
-    return data[at + 3 : end : 4], end
-
-
-def write_chars(value: bytes, limit: int, *, fixed: bool) -> bytes:
-    """Write characters of four bytes each; each is a signed one."""
-    if len(value) > limit or (fixed and len(value) != limit):
-        raise EncodeError(f"{len(value)} characters; the place is for {limit}")
-    signed = struct.unpack(f"{len(value)}b", value)
-    return (b"" if fixed else _U32.pack(len(value))) + struct.pack(f">{len(value)}i", *signed)
-
-
-def read_count(data: bytes, at: int, limit: int, least: int) -> tuple[int, int]:
-    """Read how many elements follow; refuses more than there can be bytes for."""
-    (count,) = _U32.unpack_from(data, at)
-    if count > limit:
-        raise DecodeError(f"{count} elements where at most {limit} may be")
-    if count * least > len(data) - at - 4:
-        raise DecodeError(f"{count} elements in {len(data) - at - 4} bytes")
-    return count, at + 4
-
-
-def write_count(value: Sequence[Any], limit: int) -> bytes:
-    """Write how many elements follow."""
-    if len(value) > limit:
-        raise EncodeError(f"{len(value)} elements where at most {limit} may be")
-    return _U32.pack(len(value))
-
-
-def within(number: int, low: int, high: int) -> int:
-    """Pass a number that its narrow type can hold."""
-    if not low <= number <= high:
-        raise EncodeError(f"{number} is not from {low} to {high}")
-    return number
-
-
-_U32: Final = struct.Struct(">I")
-_PADS: Final = (b"", b"\0", b"\0\0", b"\0\0\0")
 
 
 def least_size(source: Source, kind: Type) -> int:
@@ -163,14 +62,8 @@ class Compiler:
     def __init__(self, source: Source) -> None:
         """Compile nothing yet."""
         self._source = source
-        self._names: dict[str, Any] = {
-            name: globals()[name]
-            for name in (
-                "DecodeError", "EncodeError", "read_string", "write_string", "read_opaque",
-                "write_opaque", "read_fixed", "write_fixed", "read_chars", "write_chars",
-                "read_count", "write_count", "within", "struct", "_U32",
-            )
-        }  # fmt: skip
+        self._names: dict[str, Any] = {name: getattr(xdr, name) for name in PIECES}
+        self._names["struct"] = struct
         self._names["TypedValue"] = values.TypedValue
 
     def decoder(self, fields: tuple[Field, ...]) -> Decode:
@@ -201,13 +94,7 @@ class Compiler:
             parts: list[bytes] = []
             try:
                 raw(value, parts.append)
-            except (
-                struct.error,
-                UnicodeEncodeError,
-                TypeError,
-                ValueError,
-                AttributeError,
-            ) as problem:
+            except UNENCODABLE as problem:
                 raise EncodeError(str(problem)) from None
             return b"".join(parts)
 
@@ -280,6 +167,14 @@ def _runs(fields: tuple[Field, ...]) -> list[list[int]]:
     return runs
 
 
+def _limits(check: str, run: list[int], fields: tuple[Field, ...]) -> list[str]:
+    """The checks of numbers whose types are narrower than their four bytes."""
+    bases = [(place, fields[place].type.base) for place in run]
+    return [
+        f"{check}(v{place}, {NARROW[b][0]}, {NARROW[b][1]})" for place, b in bases if b in NARROW
+    ]
+
+
 class _Decoder:
     """Makes the text of a function `(data, at) -> (value, at)`."""
 
@@ -304,13 +199,14 @@ class _Decoder:
         return [
             f"{names}= {packer}.unpack_from(data, at)",
             f"at += {struct.calcsize('>' + letters)}",
+            *_limits("narrow", run, fields),
         ]
 
     def _one(self, name: str, kind: Type) -> list[str]:
         if kind.optional:
             inner = self._one(name, Type(kind.base, limit=kind.limit, fixed=kind.fixed))
             return [
-                "there, = _U32.unpack_from(data, at); at += 4",
+                "there, = U32.unpack_from(data, at); at += 4",
                 "if there:",
                 *(f"    {line}" for line in inner),
                 f"else: {name} = None",
@@ -374,12 +270,7 @@ class _Encoder:
 
     def _numbers(self, run: list[int], fields: tuple[Field, ...]) -> list[str]:
         letters = "".join(_letter(fields[place].type) or "" for place in run)
-        narrow = [place for place in run if fields[place].type.base in NARROW]
-        limits = [NARROW[fields[place].type.base] for place in narrow]
-        lines = [
-            f"within(v{place}, {low}, {high})"
-            for place, (low, high) in zip(narrow, limits, strict=True)
-        ]
+        lines = _limits("within", run, fields)
         lines += [
             f"write_fixed(v{place}, 16)" for place in run if fields[place].type.base == "uuid"
         ]
@@ -428,7 +319,7 @@ class _Encoder:
 
 
 def _union_reader(compiler: Compiler, name: str, cases: dict[int, Type]) -> str:
-    lines = [f"def {name}(data, at):", "kind, = _U32.unpack_from(data, at); at += 4"]
+    lines = [f"def {name}(data, at):", "kind, = U32.unpack_from(data, at); at += 4"]
     decoder = _Decoder(compiler)
     for number, kind in cases.items():
         inner = decoder._one("value", kind)
@@ -443,7 +334,7 @@ def _union_writer(compiler: Compiler, name: str, cases: dict[int, Type]) -> str:
     encoder = _Encoder(compiler)
     for number, case in cases.items():
         inner = encoder._one("held", case)
-        lines += [f"if kind == {number}:", f"    write(_U32.pack({number}))"]
+        lines += [f"if kind == {number}:", f"    write(U32.pack({number}))"]
         lines += [*(f"    {line}" for line in inner), "    return"]
     lines.append("raise EncodeError(f'a union has no case {kind}')")
     return "\n    ".join(lines) + "\n"

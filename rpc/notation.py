@@ -19,6 +19,11 @@ _STRUCT: Final = re.compile(r"struct (\w+) \((.*)\)")
 _UNION: Final = re.compile(r"union (\w+) \((.*)\)")
 _EVENT: Final = re.compile(r"(\d+) event (\w+) \((.*)\)")
 _CALL: Final = re.compile(r"(\d+) (\w+) \((.*?)\) -> \((.*?)\)(?:\s+(.*))?")
+#: What may follow a procedure; `ro-denied-FIELD` is allowed besides.
+MARKS: Final = frozenset(
+    {"owner", "stream", "sparse-flag", "high", "ro", "ro-denied-flags", "before-auth", "api"}
+    | {"domain"}
+)
 _TYPE: Final = re.compile(r"(\w+)(?:\[(=?)(\w+)\])?(\??)")
 
 
@@ -67,6 +72,7 @@ class Source:
     structs: dict[str, tuple[Field, ...]] = field(default_factory=dict)
     unions: dict[str, dict[int, Type]] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
 
 
 def read(text: str, origin: str, known: Source | None = None) -> Source:
@@ -105,10 +111,10 @@ def _read_line(source: Source, line: str) -> None:
             _fields(source, ret),
             _marks(marks or ""),
         )
-        source.lines.append(call)
+        _add(source, call)
     elif match := _EVENT.fullmatch(line):
         number, name, args = match.groups()
-        source.lines.append(Line(int(number), name, "event", _fields(source, args)))
+        _add(source, Line(int(number), name, "event", _fields(source, args)))
     elif match := _STRUCT.fullmatch(line):
         source.structs[match[1]] = _fields(source, match[2])
     elif match := _UNION.fullmatch(line):
@@ -120,6 +126,16 @@ def _read_line(source: Source, line: str) -> None:
         source.name, source.number, source.version = match[1], int(match[2], 16), int(match[3])
     else:
         raise ValueError(f"neither a procedure nor a declaration: {line[:60]!r}")
+
+
+def _add(source: Source, line: Line) -> None:
+    """Take a procedure; numbers go up without a gap, so none is there twice or left out."""
+    if line.number != len(source.lines) + 1:
+        raise ValueError(f"{line.name} is number {line.number}, not {len(source.lines) + 1}")
+    if line.name in source.names:
+        raise ValueError(f"{line.name} is there already")
+    source.names.add(line.name)
+    source.lines.append(line)
 
 
 def _fields(source: Source, text: str) -> tuple[Field, ...]:
@@ -149,5 +165,7 @@ def _marks(text: str) -> dict[str, str]:
     marks = {}
     for word in text.split():
         name, _, value = word.partition("=")
+        if name not in MARKS and not name.startswith("ro-denied-"):
+            raise ValueError(f"no such mark: {word!r}")
         marks[name] = value
     return marks

@@ -12,8 +12,9 @@ from functools import cache, cached_property
 from importlib import resources
 from typing import Any, Final
 
-from rpc.codecs import Compiler, Decode, DecodeError, Encode, EncodeError
+from rpc.codecs import Compiler, Decode, Encode
 from rpc.notation import Field, Line, Source, read
+from rpc.xdr import DecodeError, EncodeError
 
 __all__ = ["DecodeError", "EncodeError", "Field", "Procedure", "Program", "Table", "load"]
 
@@ -40,6 +41,7 @@ class Procedure:
         self.ret: tuple[Field, ...] = line.ret
         self.owner: str | None = marks.get("owner")
         self.stream: str = marks.get("stream", "none")  # "read": daemon to client; "write"
+        self.sparse_flag: int = int(marks.get("sparse-flag", "0"), 0)  # allows holes
         self.high_priority: bool = "high" in marks
         self.read_only: bool = "ro" in marks  # whether a read-only client may call it
         self.before_auth: bool = "before-auth" in marks
