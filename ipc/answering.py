@@ -28,6 +28,8 @@ FOREVER: Final = float("inf")
 
 log = logging.getLogger(__name__)
 
+#: A handler at work.
+Work = Coroutine[Any, Any, object]
 #: Sends an encoded frame; never raises, whatever has become of the peer.
 Send = Callable[[bytes, list[Descriptor]], None]
 
@@ -68,8 +70,8 @@ class Answering:
         try:
             answer = context.run(handler.run, received.body(handler.decoder))
             if isinstance(answer, CoroutineType):
-                self._spawn(number, self._answer(number, answer), context)
                 self._deadlines.add(number, deadline)
+                self._spawn(number, self._answer, answer, context)
             else:
                 self._reply(number, answer)
         except Exception as problem:  # noqa: BLE001  (the top of a handler: it becomes an answer)
@@ -85,7 +87,7 @@ class Answering:
         try:
             work = context.run(handler.run, received.body(handler.decoder))
             if isinstance(work, CoroutineType):
-                self._spawn(next(self._event_numbers), self._deal(note.tag, work), context)
+                self._spawn(next(self._event_numbers), self._deal, work, context)
         except ProtocolError as problem:
             log.error("event %s of %s is dropped: %s", note.tag, self._name, problem)
         except Exception as problem:  # noqa: BLE001  (the top of a handler: it is logged)
@@ -98,25 +100,33 @@ class Answering:
         if task is not None:
             task.cancel()
 
-    async def _answer(self, number: int, work: Coroutine[Any, Any, object]) -> None:
+    async def _answer(self, number: int, work: Work) -> None:
         try:
             self._reply(number, await work)
         except Exception as problem:  # noqa: BLE001  (the top of a handler: it becomes an answer)
             self._fail(number, problem)
-        finally:
-            del self._tasks[number]
-            self._deadlines.remove(number)
 
-    async def _deal(self, tag: str, work: Coroutine[Any, Any, object]) -> None:
+    async def _deal(self, _: int, work: Work) -> None:
         try:
             await work
         except Exception:
-            log.exception("event %s of %s was not dealt with", tag, self._name)
+            log.exception("an event of %s was not dealt with", self._name)
 
-    def _spawn(self, number: int, work: Coroutine[Any, Any, None], context: Context) -> None:
-        task = self._loop.create_task(work, context=context)
+    def _spawn(
+        self,
+        number: int,
+        run: Callable[[int, Work], Coroutine[Any, Any, None]],
+        work: Work,
+        context: Context,
+    ) -> None:
+        def done(_: asyncio.Task[None]) -> None:
+            work.close()  # it never began if the task was cancelled at once
+            self._deadlines.remove(number)
+            del self._tasks[number]
+
+        task = self._loop.create_task(run(number, work), context=context)
         self._tasks[number] = task
-        task.add_done_callback(lambda _: self._tasks.pop(number, None))
+        task.add_done_callback(done)
 
     def _reply(self, number: int, answer: object) -> None:
         self._send(*self._encoder.encode(1, number, answer))

@@ -20,8 +20,6 @@ from rpc import table as wire_table
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.calls import Answer, Client, Invoke, Stream
 
-CALLBACK_NUMBER: Final = 4  # bytes: it leads every event's message and is rpcd's to put in
-
 log = logging.getLogger(__name__)
 
 
@@ -63,8 +61,8 @@ class Procedure(Protocol):
     def decode_args(self, payload: bytes) -> tuple[Any, ...]:
         """XDR to arguments."""
 
-    def encode_args(self, value: Any) -> bytes:  # noqa: ANN401  (any argument of any procedure)
-        """Arguments to XDR."""
+    def encode_event(self, value: Any) -> bytes:  # noqa: ANN401  (any fields of any event)
+        """What follows an event's callback number to XDR."""
 
     def encode_ret(self, value: Any) -> bytes:  # noqa: ANN401  (any result of any procedure)
         """A method's result to XDR."""
@@ -118,7 +116,8 @@ class VirErrors:
 @dataclass(frozen=True, slots=True)
 class _Entry:
     procedure: Procedure
-    method: Callable[..., object]
+    method: Callable[..., Any]
+    is_async: bool
 
 
 class Surface:
@@ -152,7 +151,8 @@ class Surface:
             if problem:
                 wrong.append(problem)
             else:
-                self._entries[procedure.program, procedure.number] = _Entry(procedure, method)
+                entry = _Entry(procedure, method, inspect.iscoroutinefunction(method))
+                self._entries[procedure.program, procedure.number] = entry
         if wrong:
             raise SystemExit(
                 f"{owner} does not answer what the table says:\n  " + "\n  ".join(wrong)
@@ -166,10 +166,10 @@ class Surface:
             return self._of_others(invoke)
         call = ClientCall(invoke.client, invoke.descriptors)
         try:
-            result = entry.method(call, *decode(entry.procedure, invoke.payload))
-            if asyncio.iscoroutine(result):
-                return _finish(entry.procedure, call, result)
-            return _answer(entry.procedure, call, result)
+            arguments = decode(entry.procedure, invoke.payload)
+            if entry.is_async:
+                return _finish(entry, call, arguments)
+            return _answer(entry.procedure, call, entry.method(call, *arguments))
         except Exception as problem:
             call.drop()
             raise refusal(entry.procedure, problem) from problem
@@ -183,17 +183,15 @@ class Surface:
         return await self._otherwise(invoke)
 
 
-async def _finish(
-    procedure: Procedure, call: ClientCall, result: Coroutine[Any, Any, object]
-) -> Answer:
+async def _finish(entry: _Entry, call: ClientCall, arguments: tuple[Any, ...]) -> Answer:
     try:
-        return _answer(procedure, call, await result)
+        return _answer(entry.procedure, call, await entry.method(call, *arguments))
     except asyncio.CancelledError:
         call.drop()
         raise
     except Exception as problem:
         call.drop()
-        raise refusal(procedure, problem) from problem
+        raise refusal(entry.procedure, problem) from problem
 
 
 def _answer(procedure: Procedure, call: ClientCall, result: object) -> Answer:
@@ -262,8 +260,13 @@ def of_conf(problem: ConfError, domain: ErrorDomain = ErrorDomain.DOMAIN) -> Vir
 
 
 @cache
-def _events() -> dict[str, Procedure]:
-    return {p.name: p for p in wire_table.load().procedures() if p.kind == "event"}
+def _event(name: str) -> tuple[Procedure, int]:
+    """An event's procedure, and how many of its fields stand before the older event's message."""
+    for procedure in wire_table.load().procedures():
+        if procedure.name == name and procedure.kind == "event":
+            names = [argument.name for argument in procedure.args[1:]]
+            return procedure, names.index("msg") if "msg" in names else len(names)
+    raise KeyError(f"the table has no event {name}")
 
 
 def encode_event(name: str, *fields: object) -> bytes:
@@ -271,6 +274,12 @@ def encode_event(name: str, *fields: object) -> bytes:
 
     Args:
         name: of the message that has a callback number, "domain_event_callback_lifecycle".
-        fields: all that follow the number.
+        fields: all that follow the number; those of a `msg` inside are given one by one.
+
+    Raises:
+        EncodeError: the fields are not the message's.
     """
-    return _events()[name].encode_args((0, *fields))[CALLBACK_NUMBER:]
+    procedure, plain = _event(name)
+    if plain == len(procedure.args) - 1:
+        return procedure.encode_event(fields)
+    return procedure.encode_event((*fields[:plain], fields[plain:]))
