@@ -128,10 +128,10 @@ async def ask(
     try:
         async with asyncio.timeout(timeout_s):
             if not kvm:
-                return read_facts(binary, await _run(binary, "tcg", QUERIES, user), None)
+                return read_facts(binary, await converse(binary, "tcg", QUERIES, user), None)
             async with asyncio.TaskGroup() as group:
-                main = group.create_task(_run(binary, "kvm:tcg", QUERIES, user))
-                tcg = group.create_task(_run(binary, "tcg", ACCELERATOR_QUERIES, user))
+                main = group.create_task(converse(binary, "kvm:tcg", QUERIES, user))
+                tcg = group.create_task(converse(binary, "tcg", ACCELERATOR_QUERIES, user))
             return read_facts(binary, main.result(), tcg.result())
     except TimeoutError as error:
         detail = f"no answer in {timeout_s:g} s"
@@ -144,8 +144,8 @@ async def ask(
         raise ProbeError(f"Failed to probe QEMU binary {binary}: {detail}") from error
 
 
-async def _run(
-    binary: str, accelerator: str, queries: Sequence[Query], user: User | None
+async def converse(
+    binary: str, accelerator: str, queries: Sequence[Query], user: User | None = None
 ) -> Answers:
     """One QEMU run: every question is written at once, then the answers are read."""
     command = [
@@ -167,7 +167,7 @@ async def _run(
     except OSError as error:
         raise ProbeError(f"Failed to run QEMU binary {binary}: {error.strerror}") from error
     try:
-        return await _converse(process, binary, queries)
+        return await _exchange(process, binary, queries)
     finally:
         await _end(process)
 
@@ -181,7 +181,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             await process.communicate()
 
 
-async def _converse(
+async def _exchange(
     process: asyncio.subprocess.Process, binary: str, queries: Sequence[Query]
 ) -> Answers:
     assert process.stdin is not None
@@ -226,20 +226,23 @@ def _read_cache(cache_dir: Path, identity: Identity) -> EmulatorFacts | None:
 
 
 def _write_cache(cache_dir: Path, identity: Identity, facts: EmulatorFacts) -> None:
+    keep(cache_file(cache_dir, identity.path), msgspec.json.encode(_Cached(identity, facts)))
+
+
+def keep(path: Path, data: bytes) -> None:
     """Write through a temporary file, so that a reader never sees a half."""
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    data = msgspec.json.encode(_Cached(identity, facts))
-    descriptor, temporary = tempfile.mkstemp(dir=cache_dir, prefix=".probe-")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".probe-")
     try:
         with open(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, cache_file(cache_dir, identity.path))
+        os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    folder = os.open(cache_dir, os.O_RDONLY | os.O_DIRECTORY)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:

@@ -1,0 +1,25 @@
+"""What other services ask of hostd."""
+
+from __future__ import annotations
+
+import msgspec
+
+from conf.emulator import EmulatorFacts
+from ipc import Request
+
+
+class Probed(msgspec.Struct, frozen=True, kw_only=True):
+    """What the binary can do."""
+
+    facts: EmulatorFacts
+
+
+class Probe(Request[Probed], frozen=True, kw_only=True, tag="hostd.probe"):
+    """domd or a worker: what can this emulator do? Deadline: 15 s; from the cache within 50 ms.
+
+    Errors: SYSTEM_ERROR when the binary is not there, CONFIG_UNSUPPORTED for an architecture that
+    no emulator serves, INTERNAL_ERROR when the binary cannot be probed.
+    """
+
+    binary: str = ""  # "": the one for the architecture
+    arch: str = ""  # "": the host's
