@@ -17,10 +17,9 @@ from rpc.error_codes import MESSAGES, ErrorCode, ErrorDomain
 __all__ = ["ErrorCode", "ErrorDomain", "VirError"]
 
 ERROR_LEVEL: Final = 2  # VIR_ERR_ERROR
-MAX_TEXT: Final = 1024 * 1024  # bytes of one string of an error; the protocol takes four times that
+MAX_TEXT: Final = 1024 * 1024  # bytes of one string of an error; the protocol takes 4 MiB
 _HEAD: Final = struct.Struct(">ii")
 _INT: Final = struct.Struct(">i")
-_TAIL: Final = struct.Struct(">iii")
 
 
 class _Packed(msgspec.Struct, array_like=True):
@@ -40,8 +39,11 @@ class VirError(Exception):
         detail: follows the code's own words; names the thing, what is wrong, what to do; no secret.
         domain: the part of the daemon that failed.
         level: 2 for an error, 1 for a warning.
-        strings: str1 to str3; libvirt's own hold the template and the detail.
-        ints: int1 (errno for SYSTEM_ERROR) and int2; -1 for none.
+        str1: the template, unless given; clients show none of the three.
+        str2: the detail, unless given.
+        str3: whatever fits the code.
+        int1: errno for SYSTEM_ERROR; -1 for none.
+        int2: -1 for none.
     """
 
     def __init__(
@@ -105,9 +107,10 @@ class VirError(Exception):
             (
                 _HEAD.pack(self.code, self.domain),
                 _text(self.message),
-                _TAIL.pack(self.level, 0, 0)[:8],  # the level, and no domain
+                _HEAD.pack(self.level, 0),  # and no domain
                 *(_text(text) for text in texts),
-                _TAIL.pack(*self.ints, 0),  # both numbers, and no network
+                _HEAD.pack(*self.ints),
+                _INT.pack(0),  # no network
             )
         )
 
@@ -116,7 +119,9 @@ def _text(text: str | None) -> bytes:
     """An optional string in XDR; one that is too long is cut."""
     if text is None:
         return _INT.pack(0)
-    data = text.replace("\0", "?").encode(errors="replace")[:MAX_TEXT]
+    data = text.replace("\0", "?").encode(errors="replace")
+    if len(data) > MAX_TEXT:
+        data = data[:MAX_TEXT].decode(errors="ignore").encode()  # no half character at the end
     return _HEAD.pack(1, len(data)) + data + b"\0" * (-len(data) % 4)
 
 

@@ -83,6 +83,10 @@ class Procedure:
             return None
         return found[0] if len(found) == 1 else found
 
+    def compile(self) -> None:
+        """Make the codecs now: a process that forks others does it once for all of them."""
+        _ = (self.decode_args, self._encode_ret)
+
     @cached_property
     def _encode_ret(self) -> Encode:
         return self.compiler.encoder(self.ret)
