@@ -24,6 +24,7 @@ from ipc.frames import Call, Encoder, Note, Received
 from ipc.handling import Home
 
 MAX_ANSWERING: Final = 4096  # calls of one peer that are being answered
+LONGEST_S: Final = 86400.0
 FOREVER: Final = float("inf")
 
 log = logging.getLogger(__name__)
@@ -55,8 +56,14 @@ class Answering:
         self._deadlines = Deadlines(self._loop, self.cancel)
 
     def asked(self, call: Call, received: Received) -> None:
-        """Answer a call: at once, or by a task when its handler is a coroutine."""
+        """Answer a call: at once, or by a task when its handler is a coroutine.
+
+        Raises:
+            ProtocolError: its number is another call's.
+        """
         number = call.number
+        if number < 0 or number in self._tasks:
+            raise ProtocolError(f"call {number} is under way already")
         handler = self._home.handlers.by_tag.get(call.tag)
         if handler is None:
             self._fail(number, Unhandled(f"this process does not answer {call.tag}"))
@@ -64,7 +71,7 @@ class Answering:
         if len(self._tasks) >= MAX_ANSWERING:
             self._fail(number, QueueFull(f"{MAX_ANSWERING} calls are being answered"))
             return
-        deadline = self._loop.time() + call.left_s
+        deadline = self._loop.time() + min(LONGEST_S, max(0.0, call.left_s))
         context = copy_context()
         context.run(calling.enter, Caller(self._name, call.trace, deadline))
         try:

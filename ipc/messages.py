@@ -6,6 +6,7 @@ Owns: the marks that make a struct a message and a method its handler.
 from __future__ import annotations
 
 import inspect
+import sys
 import typing
 from collections.abc import Callable
 from functools import cache
@@ -93,5 +94,7 @@ def answer_of(request: type) -> object:
         for base in kind.__dict__.get("__orig_bases__", ()):
             if typing.get_origin(base) is Request:
                 (answer,) = typing.get_args(base)
+                if isinstance(answer, typing.ForwardRef):  # a name further down in the module
+                    return getattr(sys.modules[kind.__module__], answer.__forward_arg__)
                 return answer
     raise TypeError(f"{request.__name__} does not say what answers it: Request[…]")

@@ -94,10 +94,11 @@ class Peer:
             raise QueueFull(f"{MAX_PENDING} calls wait for {self.name}")
         kind = type(request)
         tag = tag_of(kind)
+        decoder = answer_decoder(kind)
         number = next(self._numbers)
         words = (0, number, timeout_s, calling.trace.get(), tag, request)
         self._wire.send(*self._encoder.encode(*words))
-        self._waiting[number] = _Waiting(self._loop.create_future(), answer_decoder(kind), tag)
+        self._waiting[number] = _Waiting(self._loop.create_future(), decoder, tag)
         self._deadlines.add(number, self._loop.time() + timeout_s)
         return number
 

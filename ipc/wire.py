@@ -20,6 +20,7 @@ from ipc.frames import MAX_DESCRIPTORS
 READ: Final = 64 * 1024  # more makes malloc map memory for every read: 15 us
 ANCILLARY: Final = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
 MAX_UNSENT: Final = 64 * 1024 * 1024  # bytes
+MAX_QUEUED: Final = 65536  # frames
 URGENT: Final = 8 * 1024 * 1024  # bytes beyond, for answers and cancellations
 
 
@@ -69,7 +70,7 @@ class Wire:
                 raise PeerGone(f"the link broke: {problem}") from problem
             if sent == len(data):
                 return
-        elif self._unsent_size + len(data) > MAX_UNSENT + urgent * URGENT:
+        elif self._is_full(len(data), MAX_UNSENT + urgent * URGENT):
             raise QueueFull(f"{self._unsent_size} bytes wait for a peer that does not read")
         self._queue(memoryview(data)[sent:], [] if sent else descriptors)
 
@@ -96,6 +97,9 @@ class Wire:
         for descriptor in descriptors:
             descriptor.close()
         return sent
+
+    def _is_full(self, size: int, limit: int) -> bool:
+        return self._unsent_size + size > limit or len(self._unsent) >= MAX_QUEUED
 
     def _queue(self, data: memoryview, descriptors: list[Descriptor]) -> None:
         if not self._unsent:

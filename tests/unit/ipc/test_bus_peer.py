@@ -1,0 +1,416 @@
+"""One link: calls, refusals, deadlines, cancellation, limits. Both ends on one loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipc import (
+    Bare,
+    BusError,
+    Caller,
+    DeadlineExceeded,
+    Descriptor,
+    Done,
+    Event,
+    Peer,
+    PeerGone,
+    ProtocolError,
+    QueueFull,
+    Request,
+    Unexpected,
+    Unhandled,
+    caller,
+    handles,
+    trace,
+)
+from ipc.frames import Encoder
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+class Echoed(Request["Echoed"], frozen=True, kw_only=True, tag="test.echoed"):
+    text: str
+
+
+class Echo(Request[Echoed], frozen=True, kw_only=True, tag="test.echo"):
+    text: str
+
+
+class Hang(Request[Done], frozen=True, kw_only=True, tag="test.hang"):
+    pass
+
+
+class Break(Request[Done], frozen=True, kw_only=True, tag="test.break"):
+    how: str
+
+
+class Nobody(Request[Done], frozen=True, kw_only=True, tag="test.nobody"):
+    pass
+
+
+class Open(Request["Opened"], frozen=True, kw_only=True, tag="test.open"):
+    write_to: Descriptor
+
+
+class Opened(Event, frozen=True, kw_only=True, tag="test.opened"):
+    read_from: Descriptor
+
+
+class Tick(Event, frozen=True, kw_only=True, tag="test.tick"):
+    number: int
+    text: str = ""
+
+
+class Refusal(Exception):
+    pass
+
+
+class Refusals:
+    def encode(self, error: Exception) -> bytes | None:
+        return str(error).encode() if isinstance(error, Refusal) else None
+
+    def decode(self, data: bytes) -> Exception:
+        return Refusal(data.decode())
+
+
+class Service:
+    def __init__(self) -> None:
+        self.hanging = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.ticks: list[int] = []
+        self.callers: list[Caller] = []
+
+    @handles(Echo)
+    def echo(self, call: Echo) -> Echoed:
+        self.callers.append(caller())
+        assert trace.get() == caller().trace
+        return Echoed(text=call.text)
+
+    @handles(Hang)
+    async def hang(self, call: Hang) -> Done:
+        self.hanging.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return Done()
+
+    @handles(Break)
+    async def break_(self, call: Break) -> Done:
+        kinds: dict[str, Exception] = {
+            "refusal": Refusal("no room"),
+            "bus": QueueFull("too many"),
+            "bug": KeyError("x"),
+            "time": TimeoutError("slow disk"),
+        }
+        raise kinds[call.how]
+
+    @handles(Open)
+    async def open(self, call: Open) -> Opened:
+        ours, theirs = os.pipe()
+        os.write(call.write_to.fileno(), b"from the service")
+        call.write_to.close()
+        os.write(theirs, b"read me")
+        os.close(theirs)
+        return Opened(read_from=Descriptor(ours))
+
+    @handles(Tick)
+    def tick(self, event: Tick) -> None:
+        self.ticks.append(event.number)
+
+
+@contextlib.asynccontextmanager
+async def linked() -> AsyncIterator[tuple[Peer, Service, Peer]]:
+    """A client's end, the service, the service's end."""
+    ours, theirs = socket.socketpair()
+    home, service = Bare(Refusals()), Service()
+    home.handlers.add(service)
+    peer, other = Peer(ours, "service", Bare(Refusals())), Peer(theirs, "client", home)
+    try:
+        yield peer, service, other
+    finally:
+        peer.close()
+        await other.wait_closed()
+
+
+def whole(fd: int) -> bytes:
+    with open(fd, "rb") as file:
+        return file.read()
+
+
+def send_many(peer: Peer) -> None:
+    for number in range(100):
+        peer.send(Tick(number=number, text="x" * 1_000_000))
+
+
+def test_a_call_is_answered_and_carries_caller_trace_and_deadline(run: Run) -> None:
+    async def story() -> None:
+        async with linked() as (peer, service, _):
+            trace.set("abc")
+            assert await peer.call(Echo(text="hé"), timeout_s=5) == Echoed(text="hé")
+            (known,) = service.callers
+            assert (known.peer, known.trace) == ("client", "abc")
+            assert 0 < known.deadline - asyncio.get_running_loop().time() <= 5
+
+    run(story())
+
+
+def test_a_slow_call_does_not_hold_up_others(run: Run) -> None:
+    async def story() -> None:
+        async with linked() as (peer, service, _):
+            hung = asyncio.create_task(peer.call(Hang(), timeout_s=10))
+            await service.hanging.wait()
+            answers = await asyncio.gather(
+                *(peer.call(Echo(text=str(n)), timeout_s=5) for n in range(100))
+            )
+            assert [answer.text for answer in answers] == [str(n) for n in range(100)]
+            hung.cancel()
+
+    run(story())
+
+
+def test_a_cancelled_wait_cancels_the_handler(run: Run) -> None:
+    async def story() -> None:
+        async with linked() as (peer, service, _):
+            waiting = asyncio.create_task(peer.call(Hang(), timeout_s=10))
+            await service.hanging.wait()
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await service.cancelled.wait()
+
+    run(story())
+
+
+def test_a_call_ends_at_its_deadline_and_so_does_its_handler(run: Run) -> None:
+    async def story() -> None:
+        async with linked() as (peer, service, _):
+            with pytest.raises(DeadlineExceeded, match=r"service .* test.hang"):
+                await peer.call(Hang(), timeout_s=0.05)
+            await service.cancelled.wait()
+            assert (await peer.call(Echo(text="on"), timeout_s=5)).text == "on"
+
+    run(story())
+
+
+def test_a_handler_is_cancelled_when_the_call_is_dropped_before_it_began(run: Run) -> None:
+    async def story() -> None:
+        async with linked() as (peer, service, _):
+            waiting = asyncio.create_task(peer.call(Hang(), timeout_s=10))
+            await asyncio.sleep(0)
+            waiting.cancel()  # call and cancellation arrive together
+            assert (await peer.call(Echo(text="on"), timeout_s=5)).text == "on"
+            assert not service.hanging.is_set() or service.cancelled.is_set()
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "words"),
+    [
+        ("refusal", Refusal, "no room"),
+        ("bus", QueueFull, "too many"),
+        ("bug", Unexpected, "KeyError"),
+        ("time", DeadlineExceeded, "slow disk"),
+    ],
+)
+def test_a_refusal_reaches_the_caller_as_its_own_type(
+    run: Run, how: str, kind: type[Exception], words: str
+) -> None:
+    async def story() -> None:
+        async with linked() as (peer, _, _):
+            with pytest.raises(kind, match=words):
+                await peer.call(Break(how=how), timeout_s=5)
+
+    run(story())
+
+
+def test_a_message_that_nobody_handles_is_refused(run: Run) -> None:
+    async def story() -> None:
+        async with linked() as (peer, _, _):
+            with pytest.raises(Unhandled, match=r"test\.nobody"):
+                await peer.call(Nobody(), timeout_s=5)
+
+    run(story())
+
+
+def test_calls_that_wait_fail_at_once_when_the_peer_goes(run: Run) -> None:
+    async def story() -> None:
+        async with linked() as (peer, service, other):
+            waiting = [asyncio.create_task(peer.call(Hang(), timeout_s=10)) for _ in range(3)]
+            await service.hanging.wait()
+            other.close()
+            results = await asyncio.gather(*waiting, return_exceptions=True)
+            assert [type(result) for result in results] == [PeerGone] * 3
+            assert peer.closed
+            with pytest.raises(PeerGone):
+                await peer.call(Echo(text="x"), timeout_s=5)
+            peer.send(Tick(number=1))  # nobody misses it
+
+    run(story())
+
+
+def test_descriptors_cross_both_ways_and_the_senders_are_closed(run: Run) -> None:
+    async def story() -> None:
+        async with linked() as (peer, _, _):
+            ours, theirs = os.pipe()
+            sent = Descriptor(theirs)
+            answer = await peer.call(Open(write_to=sent), timeout_s=5)
+            with pytest.raises(ValueError, match="closed"):
+                sent.fileno()
+            assert whole(ours) == b"from the service"  # its end shows that no copy is left
+            assert whole(answer.read_from.take()) == b"read me"
+            with pytest.raises(OSError, match="Bad file"):
+                os.fstat(theirs)
+
+    run(story())
+
+
+def test_events_arrive_in_order_and_unwanted_ones_are_dropped(run: Run) -> None:
+    async def story() -> None:
+        async with linked() as (peer, service, _):
+            for number in range(1000):
+                peer.send(Tick(number=number))
+            read, write = os.pipe()
+            os.close(write)
+            peer.send(Opened(read_from=Descriptor(read)))
+            await peer.call(Echo(text=""), timeout_s=5)
+            assert service.ticks == list(range(1000))
+
+    run(story())
+
+
+def test_large_messages_cross_in_both_directions_at_once(run: Run) -> None:
+    async def story() -> None:
+        async with linked() as (peer, _, _):
+            text = "x" * 3_000_000
+            answers = await asyncio.gather(
+                *(peer.call(Echo(text=text), timeout_s=15) for _ in range(5))
+            )
+            assert all(answer.text == text for answer in answers)
+
+    run(story())
+
+
+def test_a_peer_that_does_not_read_fills_a_queue_that_has_an_end(run: Run) -> None:
+    async def story() -> None:
+        ours, silent = socket.socketpair()
+        with silent:
+            peer = Peer(ours, "silent", Bare())
+            with pytest.raises(QueueFull):
+                send_many(peer)
+            peer.close()
+
+    run(story())
+
+
+def test_more_calls_than_the_limit_are_refused(run: Run) -> None:
+    async def story() -> None:
+        async with linked() as (peer, service, _):
+            calls = [asyncio.create_task(peer.call(Hang(), timeout_s=10)) for _ in range(4096)]
+            await service.hanging.wait()
+            with pytest.raises(QueueFull, match="4096"):
+                await peer.call(Hang(), timeout_s=10)
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+            assert (await peer.call(Echo(text="on"), timeout_s=5)).text == "on"
+
+    run(story())
+
+
+def test_a_client_that_asks_and_never_reads_is_cut_off(run: Run) -> None:
+    async def story() -> None:
+        ours, theirs = socket.socketpair()
+        home = Bare()
+        home.handlers.add(Service())
+        peer = Peer(theirs, "greedy", home)
+        ours.setblocking(False)
+        loop = asyncio.get_running_loop()
+        encoder = Encoder()
+        text = "x" * 4_000_000
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for number in range(40):
+                call = encoder.encode(0, number, 10.0, "", "test.echo", Echo(text=text))[0]
+                await loop.sock_sendall(ours, call)
+        await peer.wait_closed()
+        ours.close()
+
+    run(story())
+
+
+def test_a_number_used_twice_closes_the_link(run: Run) -> None:
+    async def story() -> None:
+        async with linked() as (_, service, other):
+            ours, theirs = socket.socketpair()
+            home = Bare()
+            home.handlers.add(service)
+            peer = Peer(theirs, "twice", home)
+            call = Encoder().encode(0, 5, 10.0, "", "test.hang", Hang())[0]
+            ours.sendall(call + call)
+            await peer.wait_closed()
+            ours.close()
+            assert not other.closed
+
+    run(story())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.binary(max_size=80), max_size=6), st.binary(max_size=60))
+def test_garbage_closes_its_own_link_and_no_other(pieces: list[bytes], body: bytes) -> None:
+    async def story() -> None:
+        async with linked() as (peer, service, _):
+            ours, theirs = socket.socketpair()
+            home = Bare()
+            home.handlers.add(service)
+            garbage = Peer(theirs, "garbage", home)
+            for piece in pieces:
+                ours.send(piece)
+            ours.send(len(body).to_bytes(4, "little") + bytes(4) + body)
+            ours.close()
+            await garbage.wait_closed()
+            assert (await peer.call(Echo(text="on"), timeout_s=5)).text == "on"
+
+    asyncio.run(story())
+
+
+def test_an_answer_of_another_shape_is_an_error_of_that_call_alone(run: Run) -> None:
+    class Liar:
+        @handles(Echo)
+        def echo(self, call: Echo) -> Done:
+            return Done()
+
+    async def story() -> None:
+        ours, theirs = socket.socketpair()
+        home = Bare()
+        home.handlers.add(Liar())
+        peer, other = Peer(ours, "liar", Bare()), Peer(theirs, "client", home)
+        with pytest.raises(ProtocolError):
+            await peer.call(Echo(text=""), timeout_s=5)
+        assert not peer.closed
+        peer.close()
+        await other.wait_closed()
+
+    run(story())
+
+
+def test_a_message_has_one_handler() -> None:
+    home = Bare()
+    home.handlers.add_function(Tick, print)
+    home.handlers.add_function(Tick, print)
+    with pytest.raises(ValueError, match="two handlers"):
+        home.handlers.add_function(Tick, repr)
+
+
+def test_every_error_of_the_bus_is_one_type() -> None:
+    assert issubclass(PeerGone, BusError)
