@@ -1,0 +1,51 @@
+"""One process of the tree as the root sees it.
+
+Owns: its state. May not touch: the process itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ipc import Peer
+from supervisor.root.policy import History
+from supervisor.root.roles import Role
+
+
+class State(StrEnum):
+    """Where a process is in its life."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    RESTARTING = "restarting"  # it ended, and waits for its next start
+    DEGRADED = "degraded"  # it ended too often: it is tried seldom
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+@dataclass(slots=True)
+class Child:
+    """A service or a worker."""
+
+    role: Role
+    name: str  # on the bus
+    domain: str = ""  # a worker's
+    uuid: str = ""
+    state: State = State.STOPPED
+    pid: int = 0
+    ticket: int = 0  # of the fork that made the present process
+    started: float = 0.0  # in the loop's time
+    peer: Peer | None = None
+    ending: bool = False  # it was told to end for good
+    orphan: bool = False  # the zygote that forked it has gone: nobody reports its end
+    history: History = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with no past."""
+        self.history = History(self.role.policy)
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether it drives a guest."""
+        return bool(self.domain)

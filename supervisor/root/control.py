@@ -1,0 +1,74 @@
+"""virtvisorctl's way in: a socket for the daemon's own user that tells the state of the tree.
+
+Owns: that socket and its small protocol: a line of JSON asks, a line of JSON answers.
+May not touch: the tree beyond reading it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from supervisor.messages.root import ProcessStatus
+
+ASK_S: Final = 10.0
+MAX_LINE: Final = 4096
+
+log = logging.getLogger(__name__)
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What virtvisorctl asks."""
+
+    ask: str
+
+
+class Control:
+    """Answers on one Unix socket of mode 0600."""
+
+    def __init__(self, path: Path, status: Callable[[], list[ProcessStatus]]) -> None:
+        """Answer with what `status` (run in a thread) gives."""
+        self._path = path
+        self._status = status
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Begin to answer.
+
+        Raises:
+            OSError: the socket cannot be bound.
+        """
+        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        self._server = await asyncio.start_unix_server(self._serve, temporary, limit=MAX_LINE)
+        os.chmod(temporary, 0o600)
+        os.rename(temporary, self._path)
+
+    def close(self) -> None:
+        """Answer no more."""
+        if self._server is not None:
+            self._server.close()
+            with contextlib.suppress(FileNotFoundError):
+                self._path.unlink()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(ASK_S):
+                line = await reader.readline()
+                question = msgspec.json.decode(line, type=Question)
+                if question.ask == "status":
+                    rows = await asyncio.to_thread(self._status)
+                    writer.write(msgspec.json.encode(rows) + b"\n")
+                    await writer.drain()
+        except (TimeoutError, OSError, ValueError, msgspec.MsgspecError) as problem:
+            log.warning("virtvisorctl asked something that cannot be answered: %s", problem)
+        finally:
+            writer.close()

@@ -1,0 +1,241 @@
+"""libvirtd: from the command line to the process tree and back.
+
+Owns: the order of start-up and shutdown, and signals.
+May touch: settings files, sockets, the pid file. May not touch: client bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from conf.errors import ConfError
+from conf.settings import DaemonConfig, QemuConfig, daemon_config, qemu_config
+from supervisor.log import LEVELS, Collector, Output, in_foreground, parse_outputs
+from supervisor.paths import Paths
+from supervisor.root.control import Control
+from supervisor.root.hook import run_hook
+from supervisor.root.options import Options, parse
+from supervisor.root.presence import AlreadyRunning, PidFile, notify
+from supervisor.root.sockets import SocketError, client_sockets
+from supervisor.root.tree import Setting, Tree
+
+READY_S: Final = 30.0
+REFUSED: Final = 1
+STARTED: Final = b"1"
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Run the daemon; the console script."""
+    options = parse(sys.argv[1:])
+    os.umask(0o022)
+    session = os.geteuid() != 0 and options.root is None
+    try:
+        paths = Paths.session(os.environ) if session else Paths.system(options.root or Path("/"))
+        settings = read_settings(options, paths)
+        told = go_to_background(paths) if options.daemon else None
+        pid_file = PidFile(options.pid_file or paths.daemon_pid_file())
+    except (ConfError, AlreadyRunning, OSError, KeyError) as problem:
+        sys.stderr.write(f"libvirtd: {problem}\n")
+        return REFUSED
+    try:
+        return run(options, paths, settings, told, session=session)
+    except (SocketError, ConfError) as problem:
+        sys.stderr.write(f"libvirtd: {problem}\n")
+        return REFUSED
+    finally:
+        pid_file.remove()
+
+
+def read_settings(options: Options, paths: Paths) -> tuple[DaemonConfig, QemuConfig]:
+    """Read both settings files; one that is not there leaves the defaults.
+
+    Raises:
+        ConfError: a file says something wrong, or the one given on the command line is missing.
+    """
+    file = options.config or paths.config_file()
+    if options.config is not None and not file.exists():
+        raise ConfError("conf_syntax", f"--config: there is no {file}", str(file))
+    daemon, qemu = read_file(file), read_file(paths.qemu_config_file())
+    config = daemon_config(daemon, str(file))
+    parse_log_outputs(config)
+    return config, qemu_config(qemu, str(paths.qemu_config_file()))
+
+
+def read_file(path: Path) -> bytes:
+    """A file's bytes; none when it is not there."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as problem:
+        raise ConfError("conf_syntax", f"{path}: {problem.strerror}", str(path)) from problem
+
+
+def parse_log_outputs(config: DaemonConfig, otherwise: Output | None = None) -> list[Output]:
+    """Read where the log goes.
+
+    Raises:
+        ConfError: the setting says something else.
+    """
+    try:
+        return parse_outputs(config.log_outputs, otherwise or in_foreground())
+    except ValueError as problem:
+        raise ConfError("conf_syntax", str(problem)) from problem
+
+
+def go_to_background(paths: Paths) -> int:
+    """Leave the terminal; the first process waits until the daemon is ready.
+
+    Returns:
+        Where to write `STARTED` then; closing it without tells that the start failed.
+    """
+    reading, writing = os.pipe()
+    if os.fork() != 0:
+        os.close(writing)
+        started = os.read(reading, 1) == STARTED
+        if not started:
+            sys.stderr.write(f"libvirtd: it did not start; see {paths.daemon_log()}\n")
+        os._exit(0 if started else REFUSED)
+    os.close(reading)
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+    os.close(null)
+    return writing
+
+
+def run(
+    options: Options,
+    paths: Paths,
+    settings: tuple[DaemonConfig, QemuConfig],
+    told: int | None,
+    *,
+    session: bool,
+) -> int:
+    """Start everything, wait for the end, stop everything.
+
+    Raises:
+        SocketError: clients cannot be let in.
+    """
+    config, qemu = settings
+    for folder in (paths.run, paths.states(), paths.lib, paths.domain_configs(), paths.log):
+        folder.mkdir(parents=True, exist_ok=True)
+    sockets = client_sockets(paths, config, os.environ, session=session)
+    level = min(LEVELS[2] if options.verbose else logging.ERROR, LEVELS.get(config.log_level, 30))
+    default = Output(level, "file", str(paths.daemon_log())) if told is not None else None
+    collector = Collector(parse_log_outputs(config, default), level)
+    root = "/" if options.root is None else str(options.root)
+    tree = Tree(Setting(root, session, config, qemu, sockets), collector)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(Daemon(options, paths, tree, collector, told).live())
+    finally:
+        collector.close()
+
+
+class Daemon:
+    """The running daemon."""
+
+    def __init__(
+        self, options: Options, paths: Paths, tree: Tree, collector: Collector, told: int | None
+    ) -> None:
+        """Know everything that start-up has made."""
+        self._options = options
+        self._paths = paths
+        self._tree = tree
+        self._collector = collector
+        self._told = told
+        self._ending = asyncio.Event()
+        self._idle: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def live(self) -> int:
+        """Run until a signal, or idleness, ends it; the exit status."""
+        self._loop = asyncio.get_running_loop()
+        self._collector.listen(self._loop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._end, f"signal {number.name}")
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload)
+        control = Control(self._paths.control_socket(), self._tree.status)
+        await control.start()
+        await run_hook(self._paths.hook("daemon"), "start", "-", "start")
+        self._tree.start()
+        if not await self._wait_ready():
+            log.error("not every service came up in %.0f s; see virtvisorctl status", READY_S)
+        self._say_ready()
+        self._tree.on_change.append(self._consider_idle)
+        self._consider_idle()
+        await self._ending.wait()
+        notify(os.environ, "STOPPING=1")
+        await run_hook(self._paths.hook("daemon"), "shutdown", "-", "shutdown")
+        await self._tree.stop()
+        control.close()
+        return 0
+
+    async def _wait_ready(self) -> bool:
+        """Wait for the services, or for a signal that makes waiting pointless."""
+        ready = asyncio.create_task(self._tree.ready(READY_S))
+        ending = asyncio.create_task(self._ending.wait())
+        await asyncio.wait((ready, ending), return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if not ready.done():
+            ready.cancel()
+            return True
+        return ready.result()
+
+    def _say_ready(self) -> None:
+        log.info("libvirtd is ready: %s", self._paths.socket())
+        notify(os.environ, "READY=1")
+        if self._told is not None:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._told, STARTED)
+            os.close(self._told)
+            self._told = None
+
+    def _end(self, why: str) -> None:
+        log.info("libvirtd ends: %s", why)
+        self._ending.set()
+
+    def _reload(self) -> None:
+        task = self._loop.create_task(self._read_anew())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _read_anew(self) -> None:
+        notify(os.environ, "RELOADING=1")
+        try:
+            config, qemu = read_settings(self._options, self._paths)
+            self._tree.reload(config, qemu)
+            log.info("settings are read anew")
+        except ConfError as problem:
+            log.error("settings stay as they were: %s", problem)
+        await run_hook(self._paths.hook("daemon"), "reload", "begin", "SIGHUP")
+        notify(os.environ, "READY=1")
+
+    def _consider_idle(self) -> None:
+        if self._options.timeout_s is None:
+            return
+        idle = not self._tree.busy and not self._tree.workers()
+        if not idle and self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        elif idle and self._idle is None:
+            why = f"nothing to do for {self._options.timeout_s} s"
+            self._idle = self._loop.call_later(self._options.timeout_s, self._end, why)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

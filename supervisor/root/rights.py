@@ -1,0 +1,60 @@
+"""What a child of the root gives up before it begins its work.
+
+Owns: the privileges of each kind of process, as data, and dropping them.
+May touch: the calling process's own privileges alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from enum import StrEnum
+from typing import Final
+
+NOBODY: Final = 65534
+PR_CAPBSET_DROP: Final = 24
+PR_SET_NO_NEW_PRIVS: Final = 38
+CAPABILITY_VERSION: Final = 0x20080522
+LAST_CAPABILITY: Final = 63
+
+
+class Rights(StrEnum):
+    """What a process keeps."""
+
+    NONE = "none"  # nobody's user, no capability: it parses what strangers send
+    FILES = "files"  # the daemon's own files, no capability
+    LAUNCH = "launch"  # all that launching guests and running hook scripts takes
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Data(ctypes.Structure):
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+def drop(rights: Rights) -> None:
+    """Give up all but these rights; nothing to do without root.
+
+    Raises:
+        OSError: the kernel refuses; the process must not go on.
+    """
+    if os.geteuid() != 0 or rights is Rights.LAUNCH:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    for capability in range(LAST_CAPABILITY + 1):
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # refused beyond the last one there is
+    if rights is Rights.NONE:
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+    header = _Header(CAPABILITY_VERSION, 0)
+    if libc.capset(ctypes.byref(header), ctypes.byref((_Data * 2)())) != 0:
+        raise OSError(ctypes.get_errno(), "capabilities cannot be dropped")
+    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "no_new_privs cannot be set")

@@ -1,0 +1,36 @@
+"""Every process of the tree: what it runs, when it is restarted, what it may do.
+
+Owns: that table. A new service is one line here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from supervisor.root.policy import Policy, When
+from supervisor.root.rights import Rights
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A kind of process."""
+
+    name: str  # on the bus; a worker's gets ":DOMAIN" after it
+    entry: str
+    policy: Policy
+    rights: Rights
+
+
+SERVICES: Final = (
+    Role("domd", "supervisor.domd.service:serve", Policy(When.ALWAYS), Rights.FILES),
+    Role("hostd", "supervisor.hostd.service:serve", Policy(When.ALWAYS), Rights.FILES),
+    Role("rpcd", "supervisor.rpcd.service:serve", Policy(When.ALWAYS), Rights.NONE),
+)
+WORKERS: Final = {
+    "qemu": Role(
+        "qemu", "supervisor.workers.qemu.service:serve", Policy(When.ON_CRASH), Rights.LAUNCH
+    ),
+}
+#: What the zygote loads once for all of them.
+PRELOAD: Final = tuple(role.entry.partition(":")[0] for role in (*SERVICES, *WORKERS.values()))

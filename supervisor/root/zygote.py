@@ -1,0 +1,185 @@
+"""The preloaded process that every other one is forked from.
+
+Owns: forking, and telling the root how each child ended.
+May touch: its children. May not touch: the bus, files, sockets of clients.
+
+It loads everything once, so that a child starts in milliseconds and shares its pages. It is
+single-threaded and runs no event loop: what it forks is clean.
+Source of the choice: docs/decisions/zygote.md.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import gc
+import importlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from rpc import table
+from supervisor.log import begin_child
+from supervisor.process import run_child
+from supervisor.root.rights import Rights, drop
+
+MESSAGE: Final = 65536  # bytes of one request or report
+NO_RIGHTS: Final = 4  # exit status: privileges could not be dropped
+
+
+class Fork(msgspec.Struct, frozen=True):
+    """The root to the zygote: fork a child; its control link comes with the message."""
+
+    ticket: int
+    name: str
+    entry: str
+    rights: str
+    log_level: int
+
+
+class Report(msgspec.Struct, frozen=True):
+    """The zygote to the root: a child has been forked, or has ended."""
+
+    ticket: int
+    pid: int
+    status: int | None = None  # of waitpid, when it has ended
+
+
+class Zygote:
+    """The loop that forks."""
+
+    def __init__(self, requests: socket.socket, log_end: socket.socket) -> None:
+        """Serve the root over `requests`; children log over `log_end`."""
+        self._requests = requests
+        self._log_end = log_end
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(requests, selectors.EVENT_READ)
+
+    def run(self) -> None:
+        """Fork and report until the root has gone."""
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._requests:
+                    if not self._serve_request():
+                        return
+                else:
+                    self._report_end(*key.data, pidfd=key.fd)
+
+    def _serve_request(self) -> bool:
+        data, ancillary, _, _ = self._requests.recvmsg(MESSAGE, socket.CMSG_SPACE(4))
+        if not data:
+            return False
+        numbers = array.array("i")
+        for _, _, content in ancillary:
+            numbers.frombytes(content)
+        request = msgspec.msgpack.decode(data, type=Fork)
+        pid = os.fork()
+        if pid == 0:
+            self._be_child(request, socket.socket(fileno=numbers[0]))
+        os.close(numbers[0])
+        self._selector.register(
+            os.pidfd_open(pid), selectors.EVENT_READ, data=(request.ticket, pid)
+        )
+        self._send(Report(request.ticket, pid))
+        return True
+
+    def _report_end(self, ticket: int, pid: int, *, pidfd: int) -> None:
+        self._selector.unregister(pidfd)
+        os.close(pidfd)
+        _, status = os.waitpid(pid, 0)
+        self._send(Report(ticket, pid, status))
+
+    def _send(self, report: Report) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._requests.send(msgspec.msgpack.encode(report))
+
+    def _be_child(self, request: Fork, control: socket.socket) -> None:
+        """Become a process of the tree; never returns."""
+        status = NO_RIGHTS
+        try:
+            for key in list(self._selector.get_map().values()):
+                if key.fileobj is not self._requests:
+                    os.close(key.fd)
+            self._selector.close()
+            self._requests.close()
+            name_process(request.name)
+            drop(Rights(request.rights))
+
+            def begin_log(name: str) -> None:
+                begin_child(self._log_end, request.log_level, name)
+
+            status = run_child(control, request.name, request.entry, begin_log)
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+
+
+def name_process(name: str) -> None:
+    """Show the process's part in /proc/PID/comm, 15 characters of it."""
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="utf-8") as comm:
+        comm.write(f"vv:{name}"[:15])
+
+
+def fork_zygote(log_end: socket.socket, preload: Sequence[str]) -> tuple[int, socket.socket]:
+    """Fork the zygote.
+
+    Args:
+        log_end: where its children's records go.
+        preload: modules that it loads first.
+
+    Returns:
+        Its process number and our end of the way to it.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        return pid, ours
+    status = 1
+    try:
+        ours.close()
+        live_as_zygote(theirs, log_end, preload)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def live_as_zygote(requests: socket.socket, log_end: socket.socket, preload: Sequence[str]) -> None:
+    """Be the zygote until the root has gone."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    close_others({0, 1, 2, requests.fileno(), log_end.fileno()})
+    logging.getLogger().handlers.clear()  # the root's write in threads, which a fork leaves behind
+    name_process("zygote")
+    for module in preload:
+        importlib.import_module(module)
+    load_codecs()
+    gc.collect()
+    gc.freeze()
+    Zygote(requests, log_end).run()
+
+
+def load_codecs() -> None:
+    """Compile the codecs of every procedure that somebody answers, once for all children."""
+    for procedure in table.load().procedures():
+        if procedure.owner is not None:
+            procedure.compile()
+
+
+def close_others(keep: set[int]) -> None:
+    """Close every descriptor but these: what the root holds is the root's."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in keep:
+            with contextlib.suppress(OSError):
+                os.close(int(name))
