@@ -16,8 +16,9 @@ KEEPALIVE: Final = 0x6B656570
 INTRODUCTION: Final = """\
 # What works of libvirt's protocol
 
-Made from `rpc/*.table` by `python -m rpc.support > docs/support.md`; a test compares it. A procedure
-works when a service owns it; any other is answered with VIR_ERR_NO_SUPPORT and its name.
+Made from `rpc/*.table` by `python -m rpc.support > docs/support.md`; a test compares it.
+A procedure works when a service owns it; any other is answered with
+VIR_ERR_NO_SUPPORT and its name.
 
 - *answered by*: the process that owns the call; `worker` is the guest's own process.
 - *read-only*: whether a client of `libvirt-sock-ro` may call it, and what is refused it even then.
@@ -72,7 +73,7 @@ def _answered_by(call: Procedure) -> str:
 
 def _read_only(call: Procedure) -> str:
     if not call.read_only:
-        return "no" if not call.program == KEEPALIVE else "yes"
+        return "yes" if call.program == KEEPALIVE else "no"
     refused = [f"{name} {_numbers(values)}" for name, values in call.ro_denied_values.items()]
     if call.ro_denied_flags:
         refused.append(f"flags {call.ro_denied_flags:#x}")
