@@ -1,0 +1,310 @@
+"""Links by name between real processes: death, restart, subscriptions, the root's part."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from ipc import (
+    Connect,
+    DeadlineExceeded,
+    Descriptor,
+    Done,
+    Event,
+    Incoming,
+    Node,
+    NoSuchService,
+    PeerGone,
+    Request,
+    Switchboard,
+    caller,
+    handles,
+)
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+class Whoami(Request["Identity"], frozen=True, kw_only=True, tag="test.whoami"):
+    pass
+
+
+class Identity(Event, frozen=True, kw_only=True, tag="test.identity"):
+    pid: int
+    caller: str
+
+
+class Hang(Request[Done], frozen=True, kw_only=True, tag="test.link_hang"):
+    ready: Descriptor
+
+
+class Say(Request[Done], frozen=True, kw_only=True, tag="test.say"):
+    word: str
+
+
+class Said(Event, frozen=True, kw_only=True, tag="test.said"):
+    word: str
+
+
+class Cried(Event, frozen=True, kw_only=True, tag="test.cried"):
+    word: str
+
+
+class Up(Request[Done], frozen=True, kw_only=True, tag="test.up"):
+    pass
+
+
+class Service:
+    """What the forked process answers."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    @handles(Whoami)
+    def whoami(self, call: Whoami) -> Identity:
+        return Identity(pid=os.getpid(), caller=caller().peer)
+
+    @handles(Hang)
+    async def hang(self, call: Hang) -> Done:
+        os.write(call.ready.fileno(), b"!")
+        await asyncio.Event().wait()
+        return Done()
+
+    @handles(Say)
+    def say(self, call: Say) -> Done:
+        self.node.publish(Said(word=call.word))
+        self.node.publish(Cried(word=call.word.upper()))
+        return Done()
+
+
+async def be_a_service(control: socket.socket, name: str) -> None:
+    node = Node(control, name)
+    node.serve(Service(node))
+    await node.control.call(Up(), timeout_s=10)
+    await node.control.wait_closed()
+
+
+class Tree:
+    """A root with one inhabitant of its own, "tester", and services that are forked."""
+
+    def __init__(self) -> None:
+        self.board = Switchboard()
+        self.board.serve(self)
+        self.children: set[int] = set()
+        self.node = self._node("tester")
+
+    def _node(self, name: str) -> Node:
+        ours, theirs = socket.socketpair()
+        self.board.attach(ours, name)
+        return Node(theirs, name)
+
+    @handles(Up)
+    def up(self, call: Up) -> Done:
+        self.board.mark_ready(caller().peer)
+        return Done()
+
+    def fork(self, name: str) -> int:
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                ours.close()
+                asyncio.run(be_a_service(theirs, name))
+            finally:
+                os._exit(0)
+        theirs.close()
+        self.board.attach(ours, name)
+        self.children.add(pid)
+        return pid
+
+    def kill(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        self.children.discard(pid)
+
+
+@contextlib.asynccontextmanager
+async def tree() -> AsyncIterator[Tree]:
+    tree = Tree()
+    try:
+        yield tree
+    finally:
+        for pid in list(tree.children):
+            tree.kill(pid)
+        tree.node.close()
+        for name in ("tester", "service"):
+            control = tree.board.peer(name)
+            if control is not None:
+                await asyncio.wait_for(control.wait_closed(), 5)
+
+
+async def whoami(tree: Tree, timeout_s: float = 10) -> Identity:
+    return await tree.node.link("service").call(Whoami(), timeout_s=timeout_s)
+
+
+def test_a_process_is_reached_by_its_name_and_knows_who_calls(run: Run) -> None:
+    async def story() -> None:
+        async with tree() as tree_:
+            pid = tree_.fork("service")
+            assert await whoami(tree_) == Identity(pid=pid, caller="tester")
+
+    run(story())
+
+
+def test_a_call_waits_until_its_service_is_up(run: Run) -> None:
+    async def story() -> None:
+        async with tree() as tree_:
+            waiting = asyncio.create_task(whoami(tree_))
+            await asyncio.sleep(0)
+            pid = tree_.fork("service")
+            assert (await waiting).pid == pid
+
+    run(story())
+
+
+def test_a_call_to_a_service_that_stays_down_ends_at_its_deadline(run: Run) -> None:
+    async def story() -> None:
+        async with tree() as tree_:
+            with pytest.raises(DeadlineExceeded, match="service"):
+                await whoami(tree_, timeout_s=0.05)
+
+    run(story())
+
+
+def test_an_unknown_service_is_refused_at_once(run: Run) -> None:
+    async def story() -> None:
+        async with tree() as tree_:
+            tree_.board.expects = lambda name: name == "other"
+            with pytest.raises(NoSuchService, match="'service'"):
+                await whoami(tree_)
+
+    run(story())
+
+
+def test_those_who_wait_for_a_service_that_is_given_up_are_refused(run: Run) -> None:
+    async def story() -> None:
+        async with tree() as tree_:
+            control = tree_.node.control
+            waiting = asyncio.create_task(control.call(Connect(service="x"), timeout_s=9))
+            await control.call(Up(), timeout_s=5)  # the root has seen what was sent before
+            tree_.board.give_up("x", "it crashed five times")
+            with pytest.raises(NoSuchService, match="five times"):
+                await waiting
+
+    run(story())
+
+
+def test_a_killed_service_fails_its_calls_at_once_and_the_next_call_finds_the_new_one(
+    run: Run,
+) -> None:
+    async def story() -> None:
+        async with tree() as tree_:
+            lost: list[str] = []
+            tree_.node.on_peer_lost.append(lost.append)
+            first = tree_.fork("service")
+            read, write = os.pipe()
+            call = Hang(ready=Descriptor(write))
+            hung = asyncio.create_task(tree_.node.link("service").call(call, timeout_s=30))
+            assert await asyncio.to_thread(os.read, read, 1) == b"!"
+            os.close(read)
+            tree_.kill(first)
+            with pytest.raises(PeerGone):
+                await hung
+            assert lost == ["service"]
+            waiting = asyncio.create_task(whoami(tree_))
+            second = tree_.fork("service")
+            assert (await waiting).pid == second
+
+    run(story())
+
+
+def test_a_link_that_broke_unseen_is_made_anew_without_a_word(run: Run) -> None:
+    async def story() -> None:
+        async with tree() as tree_:
+            first = tree_.fork("service")
+            await whoami(tree_)
+            tree_.kill(first)
+            second = tree_.fork("service")  # the loop has not seen the end of the first yet
+            assert (await whoami(tree_)).pid == second
+
+    run(story())
+
+
+def test_subscriptions_are_renewed_after_a_restart(run: Run) -> None:
+    async def story() -> None:
+        async with tree() as tree_:
+            heard: set[str] = set()
+            first = tree_.fork("service")
+            tree_.node.subscribe("service", Said, lambda event: heard.add(event.word))
+            await hear(tree_, heard, "one")
+            tree_.node.subscribe("service", Cried, lambda event: heard.add(event.word))
+            await hear(tree_, heard, "TWO")  # the second came on the link that was there
+            tree_.kill(first)
+            tree_.fork("service")
+            await hear(tree_, heard, "three")  # nobody called: the subscription renewed the link
+            await hear(tree_, heard, "FOUR")
+
+    run(story())
+
+
+async def hear(tree_: Tree, heard: set[str], word: str) -> None:
+    """Have another process make the service say a word until it is heard."""
+    other = tree_._node("other")
+    while word not in heard:
+        await other.link("service").call(Say(word=word.lower()), timeout_s=5)
+    other.close()
+
+
+def test_only_the_root_may_introduce_a_peer(run: Run) -> None:
+    async def story() -> None:
+        async with tree() as tree_:
+            victim = tree_._node("victim")
+            tree_.board.mark_ready("victim")
+            ours, theirs = socket.socketpair()
+            link = tree_.node.link("victim")
+            with pytest.raises(Exception, match=r"test\.whoami"):
+                await link.call(Whoami(), timeout_s=5)  # it is linked, and answers nothing
+            (peer,) = tree_.node._peers
+            peer.send(Incoming(peer="domd", descriptor=Descriptor(theirs.detach())))
+            assert await asyncio.to_thread(ours.recv, 1) == b""  # closed, not adopted
+            ours.close()
+            victim.close()
+
+    run(story())
+
+
+def test_a_link_that_was_given_up_says_so(run: Run) -> None:
+    async def story() -> None:
+        async with tree() as tree_:
+            tree_.fork("service")
+            link = tree_.node.link("service")
+            await whoami(tree_)
+            lost: list[str] = []
+            tree_.node.on_peer_lost.append(lost.append)
+            tree_.node.unlink("service")
+            with pytest.raises(PeerGone, match="closed"):
+                await link.call(Whoami(), timeout_s=5)
+            assert lost == []  # we left, it did not go
+            assert (await whoami(tree_)).caller == "tester"  # and may come back
+
+    run(story())
+
+
+def test_calls_fail_when_the_root_has_gone(run: Run) -> None:
+    async def story() -> None:
+        async with tree() as tree_:
+            waiting = asyncio.create_task(whoami(tree_))
+            await asyncio.sleep(0)
+            control = tree_.board.peer("tester")
+            assert control is not None
+            control.close()
+            with pytest.raises(PeerGone):
+                await waiting
+
+    run(story())
