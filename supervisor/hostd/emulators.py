@@ -17,7 +17,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.hostd.cpus import Models
 from supervisor.hostd.model_probe import probe_models
 from supervisor.hostd.node import architecture
-from supervisor.hostd.probe import Identity, ProbeError, User, identify, probe
+from supervisor.hostd.probe import Identity, ProbeError, identify, probe
 
 FOLDERS: Final = ("/usr/bin", "/usr/local/bin")
 #: libvirt's architectures and the end of the emulator's name, where they differ.
@@ -35,18 +35,14 @@ log = logging.getLogger(__name__)
 class Emulators:
     """Finds, probes and remembers emulators."""
 
-    def __init__(
-        self, cache_dir: Path, user: User | None, folders: tuple[str, ...] = FOLDERS
-    ) -> None:
+    def __init__(self, cache_dir: Path, folders: tuple[str, ...] = FOLDERS) -> None:
         """Know nothing yet.
 
         Args:
             cache_dir: where probes keep their findings.
-            user: who runs the probes; None for ourselves.
             folders: where emulators are looked for.
         """
         self._cache_dir = cache_dir
-        self._user = user
         self._folders = folders
         self._facts: dict[str, tuple[Identity, EmulatorFacts]] = {}
         self._models: dict[str, Models] = {}
@@ -90,7 +86,7 @@ class Emulators:
                 known = self._facts.get(binary)
                 if known is not None and known[0] == identity:
                     return known[1]
-                facts = await probe(binary, self._cache_dir, user=self._user)
+                facts = await probe(binary, self._cache_dir)
                 self._facts[binary] = (identity, facts)
                 self._models.pop(binary, None)
                 return facts

@@ -3,7 +3,7 @@
 Owns: the probe's short QEMU run and the files `paths.cache/qemu/capabilities/<hash>.json`.
 May touch: the binary, /dev/kvm (only to see whether it can be opened), the cache folder.
 May not touch: guests, definitions, the bus; what the answers mean is `emulator_queries`' matter.
-Runs with: hostd's rights; QEMU itself runs as the given user and dies with the run.
+Runs with: hostd's rights, which QEMU inherits; it holds no capability and dies with the run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import os
 import signal
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -43,14 +42,6 @@ log = logging.getLogger(__name__)
 
 class ProbeError(Exception):
     """The binary could not be probed; the message names it and says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Who runs the emulator."""
-
-    uid: int
-    gid: int
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,9 +88,7 @@ def identify(binary: str) -> Identity:
     )
 
 
-async def probe(
-    binary: str, cache_dir: Path, *, user: User | None = None, timeout_s: float = TIMEOUT_S
-) -> EmulatorFacts:
+async def probe(binary: str, cache_dir: Path, *, timeout_s: float = TIMEOUT_S) -> EmulatorFacts:
     """Answer what the binary can do, from the cache where it still holds.
 
     Raises:
@@ -109,7 +98,7 @@ async def probe(
     cached = _read_cache(cache_dir, identity)
     if cached is not None:
         return cached
-    facts = await ask(binary, kvm=identity.kvm, user=user, timeout_s=timeout_s)
+    facts = await ask(binary, kvm=identity.kvm, timeout_s=timeout_s)
     try:
         _write_cache(cache_dir, identity, facts)
     except OSError as error:
@@ -117,9 +106,7 @@ async def probe(
     return facts
 
 
-async def ask(
-    binary: str, *, kvm: bool, user: User | None = None, timeout_s: float = TIMEOUT_S
-) -> EmulatorFacts:
+async def ask(binary: str, *, kvm: bool, timeout_s: float = TIMEOUT_S) -> EmulatorFacts:
     """Run the binary and ask it, without the cache.
 
     Raises:
@@ -128,10 +115,10 @@ async def ask(
     try:
         async with asyncio.timeout(timeout_s):
             if not kvm:
-                return read_facts(binary, await converse(binary, "tcg", QUERIES, user), None)
+                return read_facts(binary, await converse(binary, "tcg", QUERIES), None)
             async with asyncio.TaskGroup() as group:
-                main = group.create_task(converse(binary, "kvm:tcg", QUERIES, user))
-                tcg = group.create_task(converse(binary, "tcg", ACCELERATOR_QUERIES, user))
+                main = group.create_task(converse(binary, "kvm:tcg", QUERIES))
+                tcg = group.create_task(converse(binary, "tcg", ACCELERATOR_QUERIES))
             return read_facts(binary, main.result(), tcg.result())
     except TimeoutError as error:
         detail = f"no answer in {timeout_s:g} s"
@@ -144,9 +131,7 @@ async def ask(
         raise ProbeError(f"Failed to probe QEMU binary {binary}: {detail}") from error
 
 
-async def converse(
-    binary: str, accelerator: str, queries: Sequence[Query], user: User | None = None
-) -> Answers:
+async def converse(binary: str, accelerator: str, queries: Sequence[Query]) -> Answers:
     """One QEMU run: every question is written at once, then the answers are read."""
     command = [
         binary, "-S", "-no-user-config", "-nodefaults", "-nographic",
@@ -161,8 +146,6 @@ async def converse(
             limit=LINE_LIMIT,
             start_new_session=True,
             env={"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/"},
-            user=user.uid if user else None,
-            group=user.gid if user else None,
         )
     except OSError as error:
         raise ProbeError(f"Failed to run QEMU binary {binary}: {error.strerror}") from error

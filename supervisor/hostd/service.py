@@ -3,7 +3,7 @@
 Owns: what is known of the host; probes of emulators and their cache.
 May touch: /proc and /sys to read; emulators, to probe them; its cache folder.
 May not touch: guests, definitions, client sockets.
-Runs with: what running a probe as QEMU's user needs.
+Runs with: the daemon's own files, no capability.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class HostService:
 
 async def serve(process: Process) -> None:
     """Answer until the process is told to stop."""
-    emulators = Emulators(process.paths.capabilities(), None)
+    emulators = Emulators(process.paths.capabilities())
     identity = host_uuid(process.config.host_uuid, process.paths.host_uuid())
     node = Node()
     calls = EmulatorCalls(node, emulators, identity, None if process.session else "+0:+0")

@@ -123,8 +123,9 @@ class Tree:
             if child.pid:
                 log.warning("%s did not end in %.0f s and is killed", child.name, STOP_S)
                 kill(child.pid)
-        self._loop.remove_reader(self._zygote.fileno())
-        self._zygote.close()
+        if self._zygote.fileno() >= 0:
+            self._loop.remove_reader(self._zygote.fileno())
+            self._zygote.close()
 
     def workers(self) -> int:
         """How many guests have a worker."""

@@ -61,7 +61,7 @@ class Front:
     def trusts(self, uid: int, *, read_only: bool) -> bool:
         """Whether the socket's permissions alone are enough for this user."""
         scheme = self.config.auth_unix_ro if read_only else self.config.auth_unix_rw
-        return scheme == "none" or uid in (0, os.getuid())
+        return scheme == "none" or uid == 0 or (self.session and uid == os.getuid())
 
     def next_identifier(self) -> str:
         """Name a new session: unique in this process's life and across restarts."""
