@@ -8,10 +8,12 @@ May not touch: the domain model.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
-Scalar = str | int | bool | float
+NULL: Final = msgspec.Raw(b"null")  # None leaves a member out
+Scalar = msgspec.Raw | str | int | bool | float
 Json = Scalar | Sequence["Json"] | Mapping[str, "Json"]
 Option = str | int | bool | None
 

@@ -1,0 +1,133 @@
+"""Names every device of a domain for QEMU: net0, virtio-disk0, pci.1 and so on.
+
+Owns: the rules of libvirt 9.0 for device aliases; a user's own alias ("ua-…") stays.
+May touch: the `alias` of the domain's devices.
+May not touch: anything else of the domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+from conf.domain.devices.address import DriveAddress
+from conf.domain.devices.controller import Controller
+from conf.domain.devices.disk import Disk
+
+from conf.domain import Domain
+
+USER_PREFIX: Final = "ua-"
+DRIVE_BUSES: Final = frozenset({"ide", "sata", "scsi", "fdc"})
+
+
+class Named(Protocol):
+    """A device that has an alias."""
+
+    alias: str | None
+
+
+def assign_aliases(domain: Domain) -> None:
+    """Give every device that a user has not named its alias; idempotent."""
+    devices = domain.devices
+    for controller in devices.controllers:
+        _name(controller, _controller_alias(domain, controller))
+    for disk in devices.disks:
+        _name(disk, _disk_alias(domain, disk))
+    lists: tuple[tuple[str, Iterable[Named]], ...] = (
+        ("net", devices.interfaces),
+        ("fs", devices.filesystems),
+        ("sound", devices.sounds),
+        ("hostdev", devices.hostdevs),
+        ("redir", devices.redirdevs),
+        ("video", devices.videos),
+        ("serial", devices.serials),
+        ("parallel", devices.parallels),
+        ("channel", devices.channels),
+        ("hub", devices.hubs),
+        ("shmem", devices.shmems),
+        ("smartcard", devices.smartcards),
+        ("watchdog", devices.watchdogs),
+        ("rng", devices.rngs),
+        ("tpm", devices.tpms),
+        ("panic", devices.panics),
+        ("input", devices.inputs),
+    )
+    for prefix, items in lists:
+        for number, item in enumerate(items):
+            _name(item, f"{prefix}{number}")
+    _name_consoles(domain)
+    _name_memories(domain)
+    for single, alias in (
+        (devices.memballoon, "balloon0"),
+        (devices.vsock, "vsock0"),
+        (devices.iommu, "iommu0"),
+        (devices.nvram, "nvram"),
+    ):
+        if single is not None:
+            _name(single, alias)
+
+
+def _name(device: Named, alias: str) -> None:
+    if device.alias is None or not device.alias.startswith(USER_PREFIX):
+        device.alias = alias
+
+
+def _controller_alias(domain: Domain, controller: Controller) -> str:
+    kind, index = controller.type, controller.index
+    if kind == "pci":
+        return f"pcie.{index}" if controller.model == "pcie-root" else f"pci.{index}"
+    if index == 0 and (kind in ("usb", "ide") or (kind == "sata" and _is_q35(domain))):
+        return "ide" if kind == "sata" else kind
+    return f"{kind}{index}"
+
+
+def _is_q35(domain: Domain) -> bool:
+    machine = domain.os.type.machine or ""
+    return machine == "q35" or machine.startswith("pc-q35-")
+
+
+def _disk_alias(domain: Domain, disk: Disk) -> str:
+    bus = disk.target.bus or ""
+    address = disk.address
+    if bus not in DRIVE_BUSES or not isinstance(address, DriveAddress):
+        return f"{bus}-disk{disk_index(disk.target.dev or '')}"
+    if bus == "scsi" and _scsi_model(domain, address.controller) != "lsilogic":
+        place = f"{address.controller}-{address.bus}-{address.target}-{address.unit}"
+    else:
+        place = f"{address.controller}-{address.bus}-{address.unit}"
+    return f"{bus}{place}"
+
+
+def _scsi_model(domain: Domain, index: int) -> str | None:
+    controllers = domain.devices.controllers
+    return next((c.model for c in controllers if c.type == "scsi" and c.index == index), None)
+
+
+def disk_index(target: str) -> int:
+    """The number in a target's name: vda is 0, vdaa is 26."""
+    letters = target[2:] if target.startswith(("hd", "sd", "vd", "fd", "ub")) else target[3:]
+    index = 0
+    for letter in letters:
+        if not "a" <= letter <= "z":
+            break
+        index = index * 26 + ord(letter) - ord("a") + 1
+    return max(index - 1, 0)
+
+
+def _name_consoles(domain: Domain) -> None:
+    """The first console may be the first serial line in other words, and is then named like it."""
+    serials = domain.devices.serials
+    for number, console in enumerate(domain.devices.consoles):
+        if console.target_type == "serial" and number == 0 and serials:
+            console.alias = serials[0].alias
+        else:
+            _name(console, f"console{number}")
+
+
+def _name_memories(domain: Domain) -> None:
+    counts: dict[str, int] = {}
+    for item in domain.devices.memories:
+        prefix = item.model.replace("-", "")
+        number = counts.get(prefix, 0)
+        counts[prefix] = number + 1
+        _name(item, f"{prefix}{number}")

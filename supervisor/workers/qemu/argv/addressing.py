@@ -1,0 +1,72 @@
+"""How a device's <address> is written among its properties.
+
+Owns: bus names.
+May touch: values only.
+"""
+
+from __future__ import annotations
+
+from conf.domain.devices.address import (
+    Address,
+    CcidAddress,
+    IsaAddress,
+    PciAddress,
+    UsbAddress,
+    VirtioSerialAddress,
+)
+
+from conf.errors import ConfError
+from supervisor.workers.qemu.argv.context import Context, Props
+
+
+def controller_alias(context: Context, kind: str, index: int) -> str:
+    """The alias of a controller; its buses are named after it.
+
+    Raises:
+        ConfError: "internal": there is no such controller.
+    """
+    for controller in context.domain.devices.controllers:
+        if controller.type == kind and controller.index == index and controller.alias:
+            return controller.alias
+    raise ConfError(
+        "internal", f"Device alias was not set for {kind} controller with index {index}"
+    )
+
+
+def pci_bus(context: Context, index: int) -> str:
+    """The name of a PCI bus; a root's is the machine's own, whatever alias its controller has."""
+    if index == 0:
+        return "pcie.0" if context.is_q35 else "pci.0"
+    return controller_alias(context, "pci", index)
+
+
+def placed(context: Context, address: Address | None) -> Props:
+    """The properties that put a device at its address."""
+    match address:
+        case PciAddress():
+            return _pci(context, address)
+        case UsbAddress():
+            return {
+                "bus": f"{controller_alias(context, 'usb', address.bus)}.0",
+                "port": address.port,
+            }
+        case CcidAddress():
+            return {"bus": f"{controller_alias(context, 'ccid', address.controller)}.0"}
+        case VirtioSerialAddress():
+            bus = controller_alias(context, "virtio-serial", address.controller)
+            return {"bus": f"{bus}.{address.bus}", "nr": address.port}
+        case IsaAddress():
+            return {"iobase": address.iobase, "irq": address.irq}
+        case _:
+            return {}
+
+
+def _pci(context: Context, address: PciAddress) -> Props:
+    slot = f"{address.slot:#x}"
+    if address.function:
+        slot += f".{address.function:#x}"
+    return {
+        "bus": pci_bus(context, address.bus),
+        "multifunction": address.multifunction,
+        "addr": slot,
+    }

@@ -1,0 +1,151 @@
+"""-chardev: the host side of serial lines, consoles, channels and the like.
+
+Owns: every kind of source and its <log>.
+May touch: values only; descriptors come from the worker.
+"""
+
+from __future__ import annotations
+
+from conf.domain.devices.chardev import CharSource
+
+from conf.errors import ConfError
+from supervisor.workers.qemu.argv.context import Context, Options
+from supervisor.workers.qemu.argv.syntax import Option as Value
+from supervisor.workers.qemu.argv.syntax import options_of
+
+Members = dict[str, Value]
+
+
+def chardev(
+    context: Context, alias: str, source: CharSource, *, name: str | None = None
+) -> Options:
+    """The chardev `char<alias>`, and the credentials that it needs.
+
+    Args:
+        context: the plan's inputs.
+        alias: of the device it belongs to.
+        source: its <source>, <protocol> and <log>.
+        name: what a spicevmc channel is for.
+    """
+    kind, members = _backend(context, alias, source, name=name)
+    members |= _log(context, alias, source)
+    for fds in (context.runtime.char_fds, context.runtime.log_fds):
+        if alias in fds:
+            yield "-add-fd", f"set={fds[alias]},fd={fds[alias]},opaque={alias}"
+    yield "-chardev", options_of((kind,), {"id": f"char{alias}", **members})
+
+
+def _backend(
+    context: Context, alias: str, source: CharSource, *, name: str | None
+) -> tuple[str, Members]:
+    """The kind of chardev and its members."""
+    match source.type:
+        case "null" | "vc" | "pty" | "stdio":
+            return source.type, {}
+        case "unix":
+            return "socket", _unix(context, source)
+        case "tcp":
+            return "socket", _tcp(source)
+        case "udp":
+            return "udp", _udp(source)
+        case "file":
+            return "file", _file(context, alias, source)
+        case "dev":
+            kind = "parallel" if alias.startswith("parallel") else "serial"
+            return kind, {"path": source.path}
+        case "pipe":
+            return "pipe", {"path": source.path}
+    return _special(alias, source, name=name)
+
+
+def _special(alias: str, source: CharSource, *, name: str | None) -> tuple[str, Members]:
+    """The kinds that end in a display's protocol."""
+    match source.type:
+        case "spicevmc":
+            return "spicevmc", {"name": name}
+        case "spiceport":
+            return "spiceport", {"name": source.channel}
+        case "dbus":
+            return "dbus", {"name": source.channel}
+        case "qemu-vdagent":
+            return "qemu-vdagent", _agent(source)
+    raise ConfError(
+        "config_unsupported", f"unsupported chardev '{source.type}' of device '{alias}'"
+    )
+
+
+def _udp(source: CharSource) -> Members:
+    return {
+        "host": source.connect_host or "",
+        "port": source.connect_service,
+        "localaddr": source.bind_host or "",
+        "localport": source.bind_service or "0",
+    }
+
+
+def _file(context: Context, alias: str, source: CharSource) -> Members:
+    number = context.runtime.char_fds.get(alias)
+    if number is not None:
+        return {"path": f"/dev/fdset/{number}", "append": True}
+    return {"path": source.path, "append": source.append}
+
+
+def _log(context: Context, alias: str, source: CharSource) -> Members:
+    if source.log_file is None:
+        return {}
+    number = context.runtime.log_fds.get(alias)
+    if number is not None:
+        return {"logfile": f"/dev/fdset/{number}", "logappend": True}
+    return {"logfile": source.log_file, "logappend": source.log_append}
+
+
+def _reconnect(source: CharSource) -> Members:
+    if source.reconnect is None or source.listens:
+        return {}
+    return {"reconnect": source.reconnect.timeout if source.reconnect.enabled else 0}
+
+
+def _server(source: CharSource) -> Members:
+    return {"server": True, "wait": False} if source.listens else {}
+
+
+def _unix(context: Context, source: CharSource) -> Members:
+    return {"path": _socket_path(context, source), **_server(source), **_reconnect(source)}
+
+
+def _socket_path(context: Context, source: CharSource) -> str | None:
+    """Where the socket is; a channel without a path has one in the domain's folder."""
+    if source.path is not None or source.target_type != "virtio":
+        return source.path
+    name = source.target_name
+    if name is None:
+        address = source.address
+        place = (address.controller, address.bus, address.port) if address else (0, 0, 0)
+        name = "vioser-{:02d}-{:02d}-{:02d}.sock".format(*place)
+    return f"{context.runtime.channel_dir}/{name}"
+
+
+def _tcp(source: CharSource) -> Members:
+    """A raw or telnet TCP connection."""
+    host, service = (
+        (source.bind_host, source.bind_service)
+        if source.listens
+        else (source.connect_host, source.connect_service)
+    )
+    return {
+        "host": host,
+        "port": service,
+        "telnet": True if source.protocol == "telnet" else None,
+        **_server(source),
+        **_reconnect(source),
+    }
+
+
+def _agent(source: CharSource) -> Members:
+    """The agent's channel when there is no SPICE."""
+    members: Members = {"name": "vdagent"}
+    if source.clipboard is not None:
+        members["clipboard"] = source.clipboard
+    if source.mouse is not None:
+        members["mouse"] = source.mouse == "client"
+    return members

@@ -1,0 +1,196 @@
+"""-accel, -cpu and -smp.
+
+Owns: how the accelerator, the CPU model with its features, and the topology are written.
+May touch: values only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from conf.errors import ConfError
+from supervisor.workers.qemu.argv.context import Context, Options
+from supervisor.workers.qemu.argv.syntax import on_off
+
+ON_POLICIES: Final = ("force", "require")
+OFF_POLICIES: Final = ("disable", "forbid")
+HYPERV_NAMES: Final = {
+    "relaxed": "hv-relaxed", "vapic": "hv-vapic", "vpindex": "hv-vpindex",
+    "runtime": "hv-runtime", "synic": "hv-synic", "reset": "hv-reset",
+    "frequencies": "hv-frequencies", "reenlightenment": "hv-reenlightenment",
+    "tlbflush": "hv-tlbflush", "ipi": "hv-ipi", "evmcs": "hv-evmcs", "avic": "hv-avic",
+}  # fmt: skip
+
+
+def accelerator(context: Context) -> Options:
+    """-accel."""
+    domain = context.domain
+    features = domain.features
+    if domain.type == "kvm":
+        if not context.facts.kvm_usable:
+            raise ConfError(
+                "config_unsupported",
+                "Emulator does not support virt type 'kvm': /dev/kvm cannot be used on this host; "
+                "load the kvm module, or define the domain with type='qemu'",
+            )
+        ring = features.kvm.dirty_ring if features and features.kvm else None
+        size = f",dirty-ring-size={ring.size}" if ring and ring.state else ""
+        yield "-accel", f"kvm{size}"
+    elif domain.type == "qemu":
+        cache = features.tcg.tb_cache if features and features.tcg else None
+        yield "-accel", "tcg" if cache is None else f"tcg,tb-size={cache // 1024}"
+    else:
+        raise ConfError(
+            "config_unsupported", f"unsupported virt type '{domain.type}'; use 'kvm' or 'qemu'"
+        )
+
+
+def smp(context: Context) -> Options:
+    """-smp: how many CPUs, and where they sit."""
+    vcpu = context.domain.vcpu
+    cpu = context.domain.cpu
+    topology = cpu.topology if cpu else None
+    current = vcpu.count if vcpu.current is None else vcpu.current
+    parts = [str(current)]
+    if current != vcpu.count:
+        parts.append(f"maxcpus={vcpu.count}")
+    if topology is None:
+        parts += [f"sockets={vcpu.count}", "cores=1", "threads=1"]
+    else:
+        parts.append(f"sockets={topology.sockets}")
+        parts.append(f"dies={topology.dies or 1}")
+        parts += [f"cores={topology.cores}", f"threads={topology.threads}"]
+    yield "-smp", ",".join(parts)
+
+
+def cpu(context: Context) -> Options:
+    """-cpu: the model, then what is added and taken away, in libvirt's order."""
+    model = _model(context)
+    parts = [model, *_policies(context), *_clock_parts(context), *_apic_parts(context)]
+    parts += [*_panic_parts(context), *_hyperv_parts(context), *_kvm_parts(context)]
+    parts += [*_pmu_parts(context), *_cache_parts(context), *_address_parts(context)]
+    yield "-cpu", ",".join(parts)
+
+
+def _model(context: Context) -> str:
+    cpu = context.domain.cpu
+    machine = context.facts.machine(context.machine)
+    default = machine.default_cpu if machine and machine.default_cpu else "qemu64"
+    if cpu is None:
+        return default
+    if cpu.mode == "host-passthrough":
+        return "host" if cpu.migratable is not True else "host,migratable=on"
+    if cpu.mode == "maximum":
+        return "max"
+    if cpu.mode == "host-model":
+        # the worker makes it a custom model where hostd knows one; this is the same CPU otherwise
+        return "host,migratable=on" if context.domain.type == "kvm" else "max"
+    name = cpu.model.name if cpu.model else default
+    if context.facts.cpu_model(context.domain.type, name) is None:
+        raise ConfError(
+            "config_unsupported",
+            f"the CPU model '{name}' is not known to the emulator {context.facts.binary}",
+        )
+    return name
+
+
+def _policies(context: Context) -> Iterator[str]:
+    """The features that <cpu> adds and removes."""
+    cpu = context.domain.cpu
+    for feature in cpu.features if cpu else ():
+        if feature.policy in ON_POLICIES or feature.policy is None:
+            yield f"{feature.name}=on"
+        elif feature.policy in OFF_POLICIES:
+            yield f"{feature.name}=off"
+
+
+def _clock_parts(context: Context) -> Iterator[str]:
+    """Timers that are CPU features."""
+    for timer in context.domain.clock.timers if context.domain.clock else ():
+        if timer.name == "kvmclock" and timer.present is not None:
+            yield f"kvmclock={on_off(timer.present)}"
+        elif timer.name == "hypervclock" and timer.present:
+            yield "hv-time=on"
+        elif timer.name == "tsc" and timer.frequency:
+            yield f"tsc-frequency={timer.frequency}"
+
+
+def _apic_parts(context: Context) -> Iterator[str]:
+    features = context.domain.features
+    if features is None:
+        return
+    if features.apic is not None and features.apic.eoi is not None:
+        yield f"kvm-pv-eoi={on_off(features.apic.eoi)}"
+    if features.pvspinlock is not None:
+        yield f"kvm-pv-unhalt={on_off(features.pvspinlock)}"
+
+
+def _panic_parts(context: Context) -> Iterator[str]:
+    if any(panic.model == "hyperv" for panic in context.domain.devices.panics):
+        yield "hv-crash"
+
+
+def _hyperv_parts(context: Context) -> Iterator[str]:
+    features = context.domain.features
+    hyperv = features.hyperv if features else None
+    if hyperv is None:
+        return
+    if hyperv.mode == "passthrough":
+        yield "hv-passthrough=on"
+    for name, option in HYPERV_NAMES.items():
+        if getattr(hyperv, name):
+            yield f"{option}=on"
+    if hyperv.spinlocks is not None and hyperv.spinlocks.state:
+        yield f"hv-spinlocks={hyperv.spinlocks.retries:#x}"
+
+
+def _kvm_parts(context: Context) -> Iterator[str]:
+    features = context.domain.features
+    kvm = features.kvm if features else None
+    if kvm is None:
+        return
+    if kvm.hidden:
+        yield "kvm=off"
+    if kvm.hint_dedicated:
+        yield "kvm-hint-dedicated=on"
+    if kvm.poll_control:
+        yield "kvm-poll-control=on"
+
+
+def _pmu_parts(context: Context) -> Iterator[str]:
+    features = context.domain.features
+    if features is not None and features.pmu is not None:
+        yield f"pmu={on_off(features.pmu)}"
+
+
+def _cache_parts(context: Context) -> Iterator[str]:
+    """The cache that the guest sees."""
+    cpu = context.domain.cpu
+    if cpu is None or cpu.cache is None:
+        return
+    hostly = cpu.mode in ("host-passthrough", "maximum")
+    if cpu.cache.mode == "emulate":
+        yield "l3-cache=on"
+        if hostly:
+            yield "host-cache-info=off"
+    elif cpu.cache.mode == "passthrough":
+        yield "host-cache-info=on"
+        yield "l3-cache=off"
+    elif cpu.cache.mode == "disable":
+        if hostly:
+            yield "host-cache-info=off"
+        yield "l3-cache=off"
+
+
+def _address_parts(context: Context) -> Iterator[str]:
+    """The width of physical addresses."""
+    cpu = context.domain.cpu
+    if cpu is None or cpu.maxphysaddr is None:
+        return
+    if cpu.maxphysaddr.mode == "passthrough":
+        yield "host-phys-bits=on"
+        if cpu.maxphysaddr.limit is not None:
+            yield f"host-phys-bits-limit={cpu.maxphysaddr.limit}"
+    elif cpu.maxphysaddr.bits is not None:
+        yield f"phys-bits={cpu.maxphysaddr.bits}"

@@ -1,0 +1,268 @@
+"""Disks: the chain of block nodes of each, then the device that the guest sees.
+
+Owns: the device's properties and their order, and the numbers of all block nodes.
+May touch: values only.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conf.domain.devices.address import DriveAddress
+from conf.domain.devices.disk import Disk
+
+from conf.errors import ConfError
+from supervisor.workers.qemu.argv.addressing import controller_alias, placed
+from supervisor.workers.qemu.argv.context import Context, Options, Props, device, obj
+from supervisor.workers.qemu.argv.storage import Layer, NodeOptions, layers
+from supervisor.workers.qemu.argv.syntax import json_of, options_of
+from supervisor.workers.qemu.argv.virtio import SUFFIXES, virtio_props
+
+WRITE_CACHE: Final = {
+    "none": "on", "writeback": "on", "unsafe": "on", "writethrough": "off", "directsync": "off",
+}  # fmt: skip
+VIRTIO_BLOCK: Final = "virtio-blk-pci"
+
+
+def disks(context: Context) -> Options:
+    """Every disk, in the domain's order."""
+    chains = number_layers(context)
+    for number, disk in enumerate(context.domain.devices.disks):
+        yield from _disk(context, disk, chains[number])
+
+
+def number_layers(context: Context) -> dict[int, list[Layer]]:
+    """Each disk's chain from the top down, with the numbers that name its nodes."""
+    result: dict[int, list[Layer]] = {}
+    index = 0
+    for number, disk in reversed(list(enumerate(context.domain.devices.disks))):
+        chain: list[Layer] = []
+        sources = disk.chain() if disk.type != "vhostuser" else ()
+        if not sources and disk.target.bus != "sd":
+            index += 1  # an empty drive has a number too
+        for depth, (source, kind, cache) in enumerate(sources):
+            index += disk.target.bus != "sd"
+            read_only = depth > 0 or bool(disk.readonly)
+            chain.append(Layer(source, kind, index, read_only, cache))
+        result[number] = chain
+    return result
+
+
+def _disk(context: Context, disk: Disk, chain: list[Layer]) -> Options:
+    if disk.target.bus == "sd":
+        yield (
+            "-drive",
+            options_of(
+                (),
+                {
+                    "file": chain[0].source.file if chain else None,
+                    "format": chain[0].format if chain else None,
+                    "if": "sd",
+                    "index": _drive_index(disk),
+                },
+            ),
+        )
+        return
+    if disk.source is not None and disk.type == "vhostuser":
+        yield from _vhost_user(context, disk)
+        return
+    drive = None
+    if chain:
+        yield from layers(context, chain, _node_options(disk), ends=disk.chain_ends())
+        drive = chain[0].node
+        if disk.driver is not None and disk.driver.copy_on_read:
+            drive = f"libvirt-CoR-{disk.target.dev}"
+            yield (
+                "-blockdev",
+                json_of(
+                    {
+                        "driver": "copy-on-read",
+                        "node-name": drive,
+                        "file": chain[0].node,
+                        "discard": "unmap",
+                    }
+                ),
+            )
+    yield device(_device(context, disk, drive))
+
+
+def _drive_index(disk: Disk) -> int:
+    """The number in a target's name: sda is 0."""
+    letters = (disk.target.dev or "a").removeprefix("sd")
+    index = 0
+    for letter in letters:
+        index = index * 26 + ord(letter) - ord("a") + 1
+    return index - 1
+
+
+def _node_options(disk: Disk) -> NodeOptions:
+    driver = disk.driver
+    if driver is None:
+        return NodeOptions(floppy=disk.device == "floppy")
+    return NodeOptions(
+        cache=driver.cache,
+        io=driver.io,
+        discard=driver.discard,
+        detect_zeroes=driver.detect_zeroes,
+        floppy=disk.device == "floppy",
+    )
+
+
+def _vhost_user(context: Context, disk: Disk) -> Options:
+    """A disk that another process serves."""
+    source = disk.source
+    identity = f"chr-vu-{disk.alias}"
+    reconnect = source.reconnect if source else None
+    members = {
+        "id": identity,
+        "path": source.path if source else None,
+        "reconnect": (reconnect.timeout if reconnect.enabled else 0) if reconnect else None,
+    }
+    yield "-chardev", options_of(("socket",), members)
+    yield device(
+        {
+            "driver": "vhost-user-blk-pci",
+            **virtio_props(disk.driver),
+            **placed(context, disk.address),
+            "chardev": identity,
+            "id": disk.alias,
+            "bootindex": context.boot_order(disk),
+        }
+    )
+
+
+def _device(context: Context, disk: Disk, drive: str | None) -> Props:
+    """The device in libvirt's order: where it sits, what it shows, how it behaves."""
+    props = _front(context, disk)
+    if disk.shareable:
+        props["share-rw"] = True
+    props |= {"drive": drive, "id": disk.alias}
+    if disk.target.bus == "fdc":
+        return props
+    blockio, geometry = disk.blockio, disk.geometry
+    props |= {
+        "bootindex": context.boot_order(disk),
+        "logical_block_size": blockio.logical_block_size if blockio else None,
+        "physical_block_size": blockio.physical_block_size if blockio else None,
+        "wwn": int(disk.wwn, 16) if disk.wwn else None,
+        "rotation_rate": disk.target.rotation_rate,
+        "vendor": disk.vendor,
+        "product": disk.product,
+        "removable": bool(disk.target.removable) if disk.target.bus == "usb" else None,
+        "write-cache": _write_cache(disk),
+        "cyls": geometry.cyls if geometry else None,
+        "heads": geometry.heads if geometry else None,
+        "secs": geometry.secs if geometry else None,
+        "bios-chs-trans": geometry.trans if geometry else None,
+        "serial": disk.serial.replace(" ", "\\ ") if disk.serial else None,
+    }
+    return props | _error_policies(disk)
+
+
+def _front(context: Context, disk: Disk) -> Props:
+    """The driver and where it sits."""
+    match disk.target.bus:
+        case "virtio":
+            return _virtio(context, disk)
+        case "ide" | "sata":
+            return _ide(context, disk)
+        case "scsi":
+            return _scsi(context, disk)
+        case "usb":
+            return {"driver": "usb-storage", **placed(context, disk.address)}
+        case "fdc":
+            return {"driver": "floppy", "unit": _drive_address(disk).unit}
+    raise ConfError(
+        "config_unsupported",
+        f"disk '{disk.target.dev}': bus '{disk.target.bus}' is not supported; use virtio, scsi, "
+        "sata, ide, usb or fdc",
+    )
+
+
+def _drive_address(disk: Disk) -> DriveAddress:
+    if not isinstance(disk.address, DriveAddress):
+        raise ConfError("internal", f"disk '{disk.target.dev}' has no address of type 'drive'")
+    return disk.address
+
+
+def _virtio(context: Context, disk: Disk) -> Props:
+    driver = disk.driver
+    props: Props = {"driver": f"{VIRTIO_BLOCK}{SUFFIXES.get(disk.model or '', '')}"}
+    props |= virtio_props(driver)
+    if driver is not None:
+        props |= {
+            "iothread": f"iothread{driver.iothread}" if driver.iothread else None,
+            "ioeventfd": driver.ioeventfd,
+            "event_idx": driver.event_idx,
+            "num-queues": driver.queues,
+            "queue-size": driver.queue_size,
+        }
+    return props | placed(context, disk.address)
+
+
+def _ide(context: Context, disk: Disk) -> Props:
+    address = _drive_address(disk)
+    kind = "ide-cd" if disk.device == "cdrom" else "ide-hd"
+    if disk.target.bus == "ide":
+        return {"driver": kind, "bus": f"ide.{address.bus}", "unit": address.unit}
+    alias = controller_alias(context, "sata", address.controller)
+    return {"driver": kind, "bus": f"{alias}.{address.unit}"}
+
+
+def _scsi(context: Context, disk: Disk) -> Props:
+    address = _drive_address(disk)
+    model = next(
+        (
+            controller.model
+            for controller in context.domain.devices.controllers
+            if controller.type == "scsi" and controller.index == address.controller
+        ),
+        None,
+    )
+    kind = {"cdrom": "scsi-cd", "lun": "scsi-block"}.get(disk.device, "scsi-hd")
+    props: Props = {
+        "driver": kind,
+        "bus": f"{controller_alias(context, 'scsi', address.controller)}.0",
+    }
+    if model == "lsilogic":
+        props["scsi-id"] = address.unit
+    else:
+        props |= {"channel": 0, "scsi-id": address.target, "lun": address.unit}
+    if kind != "scsi-block":
+        props["device_id"] = disk.serial or f"drive-{disk.alias}"
+    return props
+
+
+def _write_cache(disk: Disk) -> str | None:
+    """Whether the guest sees a write cache; it follows the cache mode."""
+    mode = disk.driver.cache if disk.driver else None
+    if mode is None or disk.device == "lun":
+        return None
+    return WRITE_CACHE.get(mode)
+
+
+def _error_policies(disk: Disk) -> Props:
+    driver = disk.driver
+    if driver is None:
+        return {}
+    policy, read = driver.error_policy, driver.rerror_policy
+    names = {"enospace": "enospc"}
+    return {
+        "werror": names.get(policy, policy) if policy else None,
+        "rerror": read or ("report" if policy == "enospace" else None),
+    }
+
+
+def reservation_helper(context: Context) -> Options:
+    """The helper for SCSI reservations that the worker runs."""
+    for disk in context.domain.devices.disks:
+        reservations = disk.source.reservations if disk.source else None
+        if reservations is not None and reservations.managed:
+            yield obj(
+                {
+                    "qom-type": "pr-manager-helper",
+                    "id": "pr-helper0",
+                    "path": f"{context.runtime.domain_dir}/pr-helper0.sock",
+                }
+            )
+            return

@@ -1,0 +1,77 @@
+"""Folders of the host shared with the guest: 9p and virtiofs.
+
+Owns: -fsdev and its device.
+May touch: values only; virtiofsd is the worker's.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conf.domain.devices.filesystem import Filesystem
+
+from conf.errors import ConfError
+from supervisor.workers.qemu.argv.addressing import placed
+from supervisor.workers.qemu.argv.context import Context, Options, device
+from supervisor.workers.qemu.argv.syntax import Option, options_of
+from supervisor.workers.qemu.argv.virtio import pci_driver, virtio_props
+
+SECURITY_MODELS: Final = {"mapped": "mapped", "passthrough": "passthrough", "squash": "none"}
+DEFAULT_QUEUE: Final = 1024
+
+
+def filesystems(context: Context) -> Options:
+    """Every <filesystem>."""
+    for filesystem in context.domain.devices.filesystems:
+        if filesystem.driver_type == "virtiofs":
+            yield from _virtiofs(context, filesystem)
+        else:
+            yield from _9p(context, filesystem)
+
+
+def _9p(context: Context, filesystem: Filesystem) -> Options:
+    alias = filesystem.alias or ""
+    if filesystem.type != "mount":
+        raise ConfError(
+            "config_unsupported",
+            f"filesystem type '{filesystem.type}' is not supported; only 'mount' is",
+        )
+    members: dict[str, Option] = {
+        "security_model": SECURITY_MODELS[filesystem.accessmode or "passthrough"],
+        "multidevs": filesystem.multidevs,
+        "fmode": filesystem.fmode,
+        "dmode": filesystem.dmode,
+        "writeout": "immediate" if filesystem.wrpolicy == "immediate" else None,
+        "id": f"fsdev-{alias}",
+        "path": filesystem.source_dir,
+        "readonly": True if filesystem.readonly else None,
+    }
+    yield "-fsdev", options_of(("local",), members)
+    yield device(
+        {
+            "driver": pci_driver("virtio-9p-pci", filesystem.model),
+            **virtio_props(filesystem.driver),
+            "id": alias,
+            "fsdev": f"fsdev-{alias}",
+            "mount_tag": filesystem.target_dir,
+            **placed(context, filesystem.address),
+        }
+    )
+
+
+def _virtiofs(context: Context, filesystem: Filesystem) -> Options:
+    alias = filesystem.alias or ""
+    socket = filesystem.source_socket or f"{context.runtime.domain_dir}/{alias}-fs.sock"
+    yield "-chardev", options_of(("socket",), {"id": f"chr-vu-{alias}", "path": socket})
+    yield device(
+        {
+            "driver": "vhost-user-fs-pci",
+            **virtio_props(filesystem.driver),
+            "id": alias,
+            "chardev": f"chr-vu-{alias}",
+            "queue-size": filesystem.queue or DEFAULT_QUEUE,
+            "tag": filesystem.target_dir,
+            "bootindex": filesystem.boot_order,
+            **placed(context, filesystem.address),
+        }
+    )

@@ -1,0 +1,133 @@
+"""Firmware: flash chips, a BIOS file, SMBIOS and fw_cfg.
+
+Owns: how <loader>, <nvram>, <smbios> and <sysinfo> become options.
+May touch: values only; the NVRAM file is made by the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from supervisor.workers.qemu.argv.context import Context, Options
+from supervisor.workers.qemu.argv.syntax import comma, json_of, options_of
+
+
+def flash_nodes(context: Context) -> Options:
+    """The block nodes of the flash chips."""
+    loader = context.domain.os.loader
+    if loader is None or loader.type != "pflash" or loader.path is None:
+        return
+    yield from _flash(0, loader.path, read_only=bool(loader.readonly))
+    nvram = context.domain.os.nvram
+    path = nvram.file if nvram else None
+    if path is not None:
+        yield from _flash(1, path, read_only=False)
+
+
+def _flash(number: int, path: str, *, read_only: bool) -> Options:
+    name = f"libvirt-pflash{number}"
+    yield (
+        "-blockdev",
+        json_of(
+            {
+                "driver": "file",
+                "filename": path,
+                "node-name": f"{name}-storage",
+                "auto-read-only": True,
+                "discard": "unmap",
+            }
+        ),
+    )
+    yield (
+        "-blockdev",
+        json_of(
+            {
+                "node-name": f"{name}-format",
+                "read-only": read_only,
+                "driver": "raw",
+                "file": f"{name}-storage",
+            }
+        ),
+    )
+
+
+def machine_parts(context: Context) -> list[str]:
+    """What -machine says of the flash chips."""
+    return [
+        f"pflash{number}=libvirt-pflash{number}-format"
+        for number in range(sum(1 for _ in flash_nodes(context)) // 2)
+    ]
+
+
+def security(context: Context) -> Options:
+    """Flash that only system management mode may write, and that mode's memory."""
+    loader = context.domain.os.loader
+    if loader is not None and loader.secure:
+        yield "-global", "driver=cfi.pflash01,property=secure,value=on"
+
+
+def bios(context: Context) -> Options:
+    """-bios."""
+    loader = context.domain.os.loader
+    if loader is not None and loader.type != "pflash" and loader.path is not None:
+        yield "-bios", loader.path
+
+
+def management_memory(context: Context) -> Options:
+    """How much memory system management mode has on a Q35."""
+    features = context.domain.features
+    tseg = features.smm.tseg if features is not None and features.smm is not None else None
+    if tseg is not None:
+        yield "-global", f"mch.extended-tseg-mbytes={tseg // MIB}"
+
+
+MIB: Final = 1 << 20
+SYSTEM: Final = {
+    "manufacturer": "manufacturer", "product": "product", "version": "version",
+    "serial": "serial", "uuid": "uuid", "sku": "sku", "family": "family",
+}  # fmt: skip
+BIOS: Final = {"vendor": "vendor", "version": "version", "date": "date", "release": "release"}
+BOARD: Final = {
+    "manufacturer": "manufacturer", "product": "product", "version": "version",
+    "serial": "serial", "asset": "asset", "location": "location",
+}  # fmt: skip
+CHASSIS: Final = {
+    "manufacturer": "manufacturer", "version": "version", "serial": "serial", "asset": "asset",
+    "sku": "sku",
+}  # fmt: skip
+
+
+def _table(number: int, names: dict[str, str], entries: Mapping[str, str]) -> Options:
+    members = {word: entries[name] for name, word in names.items() if name in entries}
+    if members:
+        yield "-smbios", options_of((f"type={number}",), members)
+
+
+def smbios(context: Context) -> Options:
+    """The tables that <sysinfo type='smbios'> fills."""
+    if context.domain.os.smbios_mode != "sysinfo":
+        return
+    for info in context.domain.sysinfos:
+        if info.type != "smbios":
+            continue
+        yield from _table(0, BIOS, info.bios)
+        yield from _table(1, SYSTEM, info.system)
+        for board in info.base_boards:
+            yield from _table(2, BOARD, board)
+        yield from _table(3, CHASSIS, info.chassis)
+        if info.oem_strings:
+            values = "".join(f",value={comma(text)}" for text in info.oem_strings)
+            yield "-smbios", f"type=11{values}"
+
+
+def fw_cfg(context: Context) -> Options:
+    """Values and files that the firmware finds by name."""
+    for info in context.domain.sysinfos:
+        if info.type != "fwcfg":
+            continue
+        for entry in info.entries:
+            if entry.file is not None:
+                yield "-fw_cfg", options_of((), {"name": entry.name, "file": entry.file})
+            else:
+                yield "-fw_cfg", options_of((), {"name": entry.name, "string": entry.value})

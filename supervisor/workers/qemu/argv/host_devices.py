@@ -1,0 +1,80 @@
+"""Host devices that a guest is given: PCI, mediated, USB, SCSI.
+
+Owns: their -device options.
+May touch: values only; binding to vfio-pci and opening is the worker's.
+"""
+
+from __future__ import annotations
+
+from conf.domain.devices.hostdev import Hostdev
+
+from conf.errors import ConfError
+from supervisor.workers.qemu.argv.addressing import placed
+from supervisor.workers.qemu.argv.context import Context, Options, Props, device
+
+
+def host_devices(context: Context) -> Options:
+    """Every <hostdev>."""
+    for hostdev in context.domain.devices.hostdevs:
+        if hostdev.mode != "subsystem":
+            raise ConfError(
+                "config_unsupported", f"hostdev mode '{hostdev.mode}' is not supported in QEMU"
+            )
+        yield device(_device(context, hostdev) | placed(context, hostdev.address))
+
+
+def _device(context: Context, hostdev: Hostdev) -> Props:
+    match hostdev.type:
+        case "pci":
+            return _pci(context, hostdev)
+        case "mdev":
+            return _mdev(context, hostdev)
+        case "usb":
+            return _usb(context, hostdev)
+    raise ConfError(
+        "config_unsupported",
+        f"host device of type '{hostdev.type}' cannot be given to a guest yet",
+    )
+
+
+def _pci(context: Context, hostdev: Hostdev) -> Props:
+    source = hostdev.source.address
+    if source is None:
+        raise ConfError("xml", "a host device of type 'pci' needs <source><address/></source>")
+    rom = hostdev.rom
+    return {
+        "driver": "vfio-pci",
+        "host": f"{source.domain:04x}:{source.bus:02x}:{source.slot:02x}.{source.function:x}",
+        "id": hostdev.alias,
+        "bootindex": context.boot_order(hostdev),
+        "rombar": None if rom is None or rom.bar is None else int(rom.bar),
+        "romfile": rom.file if rom else None,
+    }
+
+
+def _mdev(context: Context, hostdev: Hostdev) -> Props:
+    return {
+        "driver": hostdev.model or "vfio-pci",
+        "id": hostdev.alias,
+        "sysfsdev": f"/sys/bus/mdev/devices/{hostdev.source.uuid}",
+        "display": None if hostdev.display is None else ("on" if hostdev.display else "off"),
+        "ramfb": hostdev.ramfb,
+        "bootindex": context.boot_order(hostdev),
+    }
+
+
+def _usb(context: Context, hostdev: Hostdev) -> Props:
+    """A device by its place on the host's bus; one named by vendor was looked up by the worker."""
+    source = hostdev.source
+    if source.bus is None or source.device is None:
+        raise ConfError(
+            "config_unsupported",
+            "a USB host device must say <address bus= device=>; its vendor and product alone are "
+            "not looked up yet",
+        )
+    return {
+        "driver": "usb-host",
+        "hostdevice": f"/dev/bus/usb/{source.bus:03d}/{source.device:03d}",
+        "id": hostdev.alias,
+        "bootindex": context.boot_order(hostdev),
+    }

@@ -1,0 +1,48 @@
+"""Input devices: tablets, mice, keyboards, the host's own devices.
+
+Owns: USB and virtio input devices; PS/2 ones are the machine's own.
+May touch: values only.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from supervisor.workers.qemu.argv.addressing import placed
+from supervisor.workers.qemu.argv.context import Context, Options, device, obj
+from supervisor.workers.qemu.argv.virtio import SUFFIXES, virtio_props
+
+USB: Final = {"mouse": "usb-mouse", "tablet": "usb-tablet", "keyboard": "usb-kbd"}
+VIRTIO: Final = {
+    "mouse": "virtio-mouse-pci", "tablet": "virtio-tablet-pci",
+    "keyboard": "virtio-keyboard-pci", "passthrough": "virtio-input-host-pci",
+}  # fmt: skip
+
+
+def inputs(context: Context) -> Options:
+    """Every input device that must be asked for."""
+    for item in context.domain.devices.inputs:
+        if item.type == "evdev":
+            yield obj(
+                {
+                    "qom-type": "input-linux",
+                    "id": item.alias,
+                    "evdev": item.source_dev,
+                    "repeat": item.source_repeat,
+                    "grab_all": True if item.source_grab == "all" else None,
+                    "grab-toggle": item.source_grab_toggle,
+                }
+            )
+        elif item.bus == "usb":
+            props = {"driver": USB[item.type], "id": item.alias}
+            yield device(props | placed(context, item.address))
+        elif item.bus == "virtio":
+            yield device(
+                {
+                    "driver": VIRTIO[item.type] + SUFFIXES.get(item.model or "", ""),
+                    **virtio_props(item.driver),
+                    "id": item.alias,
+                    "evdev": item.source_evdev if item.type == "passthrough" else None,
+                    **placed(context, item.address),
+                }
+            )

@@ -1,0 +1,137 @@
+"""The whole plan: every area's options in libvirt's order.
+
+Owns: the order, and the environment.
+May touch: values only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from conf.domain import Domain
+from conf.emulator import EmulatorFacts
+from supervisor.workers.qemu.argv import (
+    audio,
+    character,
+    controllers,
+    cpu,
+    disk,
+    display,
+    filesystem,
+    firmware,
+    general,
+    host_devices,
+    inputs,
+    memory,
+    network,
+    paravirtual,
+    smartcard,
+    tpm,
+    unsupported,
+    usb,
+)
+from supervisor.workers.qemu.argv.context import Context, Launch, Options, Runtime
+
+ORDER: Final[tuple[Callable[[Context], Options], ...]] = (
+    general.identity,
+    disk.reservation_helper,
+    firmware.flash_nodes,
+    general.machine,
+    cpu.accelerator,
+    firmware.management_memory,
+    cpu.cpu,
+    firmware.security,
+    firmware.bios,
+    memory.amount,
+    memory.overcommit,
+    cpu.smp,
+    memory.numa,
+    general.iothreads,
+    general.uuid,
+    paravirtual.generation_id,
+    firmware.smbios,
+    firmware.fw_cfg,
+    general.defaults,
+    general.serial_bios,
+    general.monitor,
+    general.clock,
+    general.power,
+    general.boot,
+    paravirtual.iommu,
+    controllers.global_options,
+    controllers.controllers,
+    memory.devices,
+    usb.hubs,
+    controllers.card_readers,
+    disk.disks,
+    filesystem.filesystems,
+    network.interfaces,
+    smartcard.smartcards,
+    character.serials,
+    character.parallels,
+    character.channels,
+    character.consoles,
+    tpm.tpms,
+    inputs.inputs,
+    audio.backends,
+    display.displays,
+    display.videos,
+    audio.cards,
+    paravirtual.watchdogs,
+    usb.redirected,
+    host_devices.host_devices,
+    paravirtual.balloon,
+    paravirtual.random_numbers,
+    paravirtual.core_info,
+    general.user_arguments,
+    general.sandbox,
+    paravirtual.panics,
+    paravirtual.vsock,
+    general.log,
+)
+
+
+def plan_launch(domain: Domain, facts: EmulatorFacts, runtime: Runtime) -> Launch:
+    """Plan the start of a completed domain: addresses and aliases are assigned, ports chosen.
+
+    Raises:
+        ConfError: "config_unsupported": an element that is accepted but cannot be acted on, or
+            that the emulator cannot do; the message names it.
+    """
+    context = Context(domain, facts, runtime)
+    unsupported.refuse(context)
+    words = [facts.binary if domain.devices.emulator is None else domain.devices.emulator]
+    for area in ORDER:
+        for option in area(context):
+            words += option
+    return Launch(tuple(words), environment(context), runtime.inherited())
+
+
+def environment(context: Context) -> dict[str, str]:
+    """QEMU's environment: nothing of the daemon's own, its folders below the domain's."""
+    home = context.runtime.domain_dir
+    environ = {
+        "LC_ALL": "C",
+        "PATH": context.runtime.path,
+        "HOME": home,
+        "XDG_DATA_HOME": f"{home}/.local/share",
+        "XDG_CACHE_HOME": f"{home}/.cache",
+        "XDG_CONFIG_HOME": f"{home}/.config",
+    }
+    for graphics in context.domain.devices.graphics:
+        if graphics.type == "sdl":
+            environ |= {
+                name: value
+                for name, value in (("XAUTHORITY", graphics.xauth), ("DISPLAY", graphics.display))
+                if value
+            }
+    for audio_backend in context.domain.devices.audios:
+        if audio_backend.type == "sdl" and audio_backend.driver:
+            environ["SDL_AUDIODRIVER"] = audio_backend.driver
+    if context.domain.clock.offset == "timezone" and context.domain.clock.timezone:
+        environ["TZ"] = context.domain.clock.timezone
+    commandline = context.domain.qemu_commandline
+    for variable in commandline.envs if commandline else ():
+        environ[variable.name] = variable.value or ""
+    return environ

@@ -1,0 +1,294 @@
+"""-m, memory backends, -numa, memory devices.
+
+Owns: where guest memory comes from, and how it is spread over NUMA nodes.
+May touch: values only; page folders and backing files are the worker's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from conf.domain.cpu import NumaCell
+from conf.domain.devices.address import DimmAddress
+from conf.domain.devices.memory import MemoryDevice
+
+from conf.errors import ConfError
+from supervisor.workers.qemu.argv.addressing import placed
+from supervisor.workers.qemu.argv.context import Context, Options, Props, device, obj
+from supervisor.workers.qemu.argv.syntax import ranges
+
+KIB: Final = 1024
+ALIGNMENT_KIB: Final = 1024  # QEMU takes memory in MiB
+SYSTEM_PAGE_KIB: Final = 4
+POLICIES: Final = {"strict": "bind", "preferred": "preferred", "interleave": "interleave"}
+
+
+def aligned(kib: int) -> int:
+    """KiB rounded up to a whole MiB."""
+    return -(-kib // ALIGNMENT_KIB) * ALIGNMENT_KIB
+
+
+def cells(context: Context) -> Sequence[NumaCell]:
+    """The guest's NUMA nodes."""
+    cpu = context.domain.cpu
+    return cpu.numa.cells if cpu and cpu.numa else ()
+
+
+def boot_memory(context: Context) -> int:
+    """Memory at start, in KiB: without what memory devices bring."""
+    nodes = cells(context)
+    if nodes:
+        return sum(aligned(cell.memory) for cell in nodes)
+    plugged = sum(aligned(device.target.size) for device in context.domain.devices.memories)
+    return aligned(context.domain.memory) - plugged
+
+
+def default_ram_id(context: Context) -> str | None:
+    """The id that -machine memory-backend= takes; None where NUMA nodes own the memory."""
+    machine = context.facts.machine(context.machine)
+    if cells(context) or machine is None:
+        return None
+    return machine.default_ram_id or None
+
+
+def amount(context: Context) -> Options:
+    """-m, and the backend of all memory where there are no NUMA nodes."""
+    maximum = context.domain.max_memory
+    initial = boot_memory(context)
+    if maximum is None:
+        yield "-m", str(initial // KIB)
+    else:
+        size = aligned(maximum.size)
+        yield "-m", f"size={initial}k,slots={maximum.slots or 0},maxmem={size}k"
+    ram_id = default_ram_id(context)
+    if ram_id is not None:
+        yield obj(backend(context, ram_id, initial, node=None))
+
+
+def overcommit(context: Context) -> Options:
+    """Whether memory stays in RAM."""
+    backing = context.domain.memory_backing
+    tuned = context.domain.memtune is not None and context.domain.memtune.hard_limit is not None
+    locked = backing is not None and backing.locked
+    if locked and not tuned and context.domain.memtune is None:
+        tuned = False  # the lock itself is what was asked for; the limit is the worker's matter
+    yield "-overcommit", f"mem-lock={'on' if locked else 'off'}"
+
+
+def _page_size(context: Context, node: int | None) -> int | None:
+    """The huge page size in KiB that the node's memory asks for."""
+    backing = context.domain.memory_backing
+    if backing is None or backing.hugepages is None:
+        return None
+    chosen = None
+    for page in backing.hugepages.pages:
+        if page.nodeset is None:
+            chosen = chosen or page.size
+        elif node is not None and node in page.nodeset:
+            chosen = page.size
+    if not backing.hugepages.pages:
+        chosen = min(context.runtime.hugepage_dirs, default=0)
+    return None if chosen == SYSTEM_PAGE_KIB else chosen
+
+
+def _huge_folder(context: Context, size: int) -> str:
+    folder = context.runtime.hugepage_dirs.get(size)
+    if folder is None:
+        raise ConfError(
+            "internal",
+            "hugetlbfs filesystem is not mounted or disabled by administrator config: "
+            f"no mount for pages of {size} KiB; mount one, or leave <hugepages> out",
+        )
+    return folder
+
+
+def backend(
+    context: Context, name: str, size_kib: int, *, node: int | None, access: str | None = None
+) -> Props:
+    """One memory backend; `node` is the guest's NUMA node, None for memory without nodes."""
+    backing = context.domain.memory_backing
+    source = backing.source if backing else None
+    shared = access or (backing.access if backing else None)
+    discard = backing is not None and bool(backing.discard)
+    huge = _page_size(context, node)
+    props: Props = {"qom-type": "memory-backend-ram", "id": name}
+    prealloc = backing is not None and backing.allocation_mode == "immediate"
+    if source == "memfd":
+        props["qom-type"] = "memory-backend-memfd"
+        if huge is not None:
+            props |= {"hugetlb": True, "hugetlbsize": huge * KIB}
+            prealloc = True
+    elif huge is not None:
+        props["qom-type"] = "memory-backend-file"
+        props["mem-path"] = _huge_folder(context, huge)
+        prealloc = True
+    elif source == "file" or shared is not None:
+        props["qom-type"] = "memory-backend-file"
+        props["mem-path"] = f"{context.runtime.memory_dir}/{name}"
+    if discard and props["qom-type"] == "memory-backend-file":
+        props["discard-data"] = True
+    if shared is not None:
+        props["share"] = shared == "shared"
+    if node is None and props["qom-type"] != "memory-backend-ram":
+        props["x-use-canonical-path-for-ramblock-id"] = False
+    if prealloc:
+        props["prealloc"] = True
+        if backing is not None and backing.allocation_threads:
+            props["prealloc-threads"] = backing.allocation_threads
+    props["size"] = size_kib * KIB
+    return props | _binding(context, node)
+
+
+def _binding(context: Context, node: int | None) -> Props:
+    """Which of the host's NUMA nodes the memory comes from."""
+    tune = context.domain.numatune
+    if tune is None:
+        return {}
+    nodes, mode = (tune.memory.nodeset, tune.memory.mode) if tune.memory else (None, None)
+    for entry in tune.memnodes:
+        if entry.cellid == node:
+            nodes, mode = entry.nodeset, entry.mode
+    if not nodes:
+        return {}
+    absent = sorted(set(nodes) - context.runtime.numa_nodes)
+    if absent:
+        raise ConfError("config_unsupported", f"NUMA node {absent[0]} is unavailable on this host")
+    policy = POLICIES.get(mode or "strict")
+    return {} if policy is None else {"host-nodes": sorted(nodes), "policy": policy}
+
+
+def numa(context: Context) -> Options:
+    """The guest's NUMA nodes, their distances and their speeds."""
+    nodes = cells(context)
+    with_hmat = has_hmat(context)
+    for number, cell in enumerate(nodes):
+        node = number if cell.id is None else cell.id
+        name = f"ram-node{node}"
+        yield obj(backend(context, name, aligned(cell.memory), node=node, access=cell.mem_access))
+        parts = [f"node,nodeid={node}"]
+        parts += [f"cpus={part}" for part in ranges(cell.cpus or ())]
+        if with_hmat:
+            parts.append(f"initiator={_initiator(context, node)}")
+        yield "-numa", ",".join([*parts, f"memdev={name}"])
+    for number, cell in enumerate(nodes):
+        for sibling in cell.distances:
+            yield "-numa", f"dist,src={number},dst={sibling.id},val={sibling.value}"
+    if with_hmat:
+        yield from _speeds(context)
+
+
+def has_hmat(context: Context) -> bool:
+    """Whether the guest is told how fast its memory is."""
+    cpu = context.domain.cpu
+    numa = cpu.numa if cpu else None
+    if numa is None:
+        return False
+    return bool(numa.interconnects) or any(cell.caches for cell in numa.cells)
+
+
+def _initiator(context: Context, node: int) -> int:
+    """The node whose CPUs reach the node's memory best: itself if it has CPUs."""
+    nodes = cells(context)
+    if nodes[node].cpus:
+        return node
+    cpu = context.domain.cpu
+    numa = cpu.numa if cpu else None
+    links = [link for link in (numa.interconnects.latencies if numa and numa.interconnects else ())]
+    reaching = [link for link in links if link.target == node and link.cache is None]
+    if reaching:
+        return min(reaching, key=lambda link: link.value).initiator
+    with_cpus = (number for number, cell in enumerate(nodes) if cell.cpus)
+    return next(with_cpus, node)
+
+
+LEVELS: Final = {None: "memory", 1: "first-level", 2: "second-level", 3: "third-level"}
+CACHE_POLICIES: Final = {"none": "none", "writeback": "write-back", "writethrough": "write-through"}
+ASSOCIATIVITY: Final = {"none": "none", "direct": "direct", "full": "complex"}
+
+
+def _speeds(context: Context) -> Options:
+    """The heterogeneous memory attributes table."""
+    cpu = context.domain.cpu
+    numa = cpu.numa if cpu else None
+    if numa is None:
+        return
+    if numa.interconnects is not None:
+        for latency in numa.interconnects.latencies:
+            yield (
+                "-numa",
+                (
+                    f"hmat-lb,initiator={latency.initiator},target={latency.target},"
+                    f"hierarchy={LEVELS[latency.cache]},data-type={latency.type}-latency,"
+                    f"latency={latency.value}"
+                ),
+            )
+        for bandwidth in numa.interconnects.bandwidths:
+            yield (
+                "-numa",
+                (
+                    f"hmat-lb,initiator={bandwidth.initiator},target={bandwidth.target},"
+                    f"hierarchy={LEVELS[bandwidth.cache]},data-type={bandwidth.type}-bandwidth,"
+                    f"bandwidth={bandwidth.value}K"
+                ),
+            )
+    for number, cell in enumerate(numa.cells):
+        for cache in sorted(cell.caches, key=lambda cache: cache.level):
+            yield (
+                "-numa",
+                (
+                    f"hmat-cache,node-id={number},size={cache.size}K,level={cache.level},"
+                    f"associativity={ASSOCIATIVITY[cache.associativity]},"
+                    f"policy={CACHE_POLICIES[cache.policy]},line={cache.line}"
+                ),
+            )
+
+
+def devices(context: Context) -> Options:
+    """Memory devices: modules that can be plugged."""
+    for item in context.domain.devices.memories:
+        name = f"mem{item.alias}"
+        node = item.target.node
+        props = backend(context, name, aligned(item.target.size), node=node, access=item.access)
+        if item.source_path is not None:
+            props = _file_backend(name, item.source_path, item.target.size)
+        yield obj(props)
+        yield device(_module(context, item, name))
+
+
+def _file_backend(name: str, path: str, size_kib: int) -> Props:
+    """Memory that a file of the host is."""
+    return {
+        "qom-type": "memory-backend-file",
+        "id": name,
+        "mem-path": path,
+        "share": True,
+        "size": size_kib * KIB,
+    }
+
+
+MODULES: Final = {
+    "dimm": "pc-dimm", "nvdimm": "nvdimm", "virtio-pmem": "virtio-pmem-pci",
+    "virtio-mem": "virtio-mem-pci",
+}  # fmt: skip
+
+
+def _module(context: Context, item: MemoryDevice, name: str) -> Props:
+    driver = MODULES.get(item.model)
+    if driver is None:
+        raise ConfError(
+            "config_unsupported", f"memory device model '{item.model}' cannot be started"
+        )
+    target = item.target
+    props: Props = {"driver": driver, "node": target.node}
+    if item.model == "virtio-mem":
+        props |= {
+            "block-size": (target.block or 0) * KIB,
+            "requested-size": (target.requested or 0) * KIB,
+        }
+    if item.model == "nvdimm":
+        props["label-size"] = target.label * KIB if target.label else None
+    props |= {"memdev": name, "id": item.alias}
+    if isinstance(item.address, DimmAddress):
+        return props | {"slot": item.address.slot, "addr": item.address.base}
+    return props | placed(context, item.address)

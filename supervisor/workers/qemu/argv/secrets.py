@@ -1,0 +1,46 @@
+"""Secrets as -object: sealed with the guest's master key, so that the command line tells nothing.
+
+Owns: which secret a node needs, and its object.
+May touch: values only; the worker fetches the secrets and seals them.
+"""
+
+from __future__ import annotations
+
+import base64
+
+from conf.errors import ConfError
+from supervisor.workers.qemu.argv.context import MASTER_KEY, Context, Option, obj
+
+
+def secret_object(context: Context, name: str, value: bytes) -> Option:
+    """A sealed secret."""
+    sealed = context.runtime.seal(value)
+    return obj(
+        {
+            "qom-type": "secret",
+            "id": name,
+            "data": sealed.data,
+            "keyid": MASTER_KEY,
+            "iv": sealed.iv,
+            "format": "base64",
+        }
+    )
+
+
+def find_secret(context: Context, kind: str, *, uuid: str | None, usage: str | None) -> bytes:
+    """The value of a secret that the domain names.
+
+    Raises:
+        ConfError: "no_secret": the worker was given none.
+    """
+    key = uuid if uuid is not None else f"{kind} {usage}"
+    value = context.runtime.secrets.get(key)
+    if value is None:
+        named = f"uuid '{uuid}'" if uuid is not None else f"usage '{usage}'"
+        raise ConfError("no_secret", f"no secret with matching {named}")
+    return value
+
+
+def ceph_key(value: bytes) -> bytes:
+    """RBD's key is handed over in base64."""
+    return base64.b64encode(value)

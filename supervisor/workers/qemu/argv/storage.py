@@ -1,0 +1,177 @@
+"""Storage sources as -blockdev nodes.
+
+Owns: the protocol node of every kind of source, the format node above it, and their secrets.
+May touch: values only; nothing is opened, QEMU does that.
+
+A source becomes two nodes, libvirt-N-storage and libvirt-N-format. N counts all sources of the
+domain, from the last disk to the first, and in each from the top of the chain down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from conf.domain.devices.source import Source
+
+from conf.errors import ConfError
+from supervisor.workers.qemu.argv.context import Context, Options, Props, obj
+from supervisor.workers.qemu.argv.network_storage import credentials, network_node
+from supervisor.workers.qemu.argv.secrets import find_secret, secret_object
+from supervisor.workers.qemu.argv.syntax import NULL, json_of
+
+DIRECT: Final = frozenset({"none", "directsync"})
+FORMATS: Final = {"iso": "raw", "vpc": "vpc", "cow": "raw", "luks": "luks", "fat": "raw"}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOptions:
+    """What the disk's <driver> and the chain's top say of every node."""
+
+    cache: str | None = None
+    io: str | None = None
+    discard: str | None = None
+    detect_zeroes: str | None = None
+    floppy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One source of a chain."""
+
+    source: Source
+    format: str
+    index: int
+    read_only: bool
+    metadata_cache: int | None = None  # bytes
+
+    @property
+    def storage(self) -> str:
+        """The protocol node's name."""
+        return f"libvirt-{self.index}-storage"
+
+    @property
+    def node(self) -> str:
+        """The format node's name."""
+        return f"libvirt-{self.index}-format"
+
+
+def cache_modes(mode: str | None) -> Props:
+    """QEMU's two flags for libvirt's cache mode."""
+    if mode in (None, "default"):
+        return {}
+    return {"cache": {"direct": mode in DIRECT, "no-flush": mode == "unsafe"}}
+
+
+def layers(context: Context, chain: list[Layer], options: NodeOptions, *, ends: bool) -> Options:
+    """The nodes of a chain, from the bottom up.
+
+    Args:
+        context: the plan's inputs.
+        chain: from the top down.
+        options: what holds for all of them.
+        ends: the document says that nothing is below the last.
+    """
+    below: str | None = None
+    for number, layer in reversed(list(enumerate(chain))):
+        top = number == 0
+        yield from _secrets(context, layer)
+        yield "-blockdev", json_of(_protocol_node(context, layer, options))
+        yield "-blockdev", json_of(_format_node(layer, options, top=top, below=below, ends=ends))
+        below = layer.node
+
+
+def _protocol_node(context: Context, layer: Layer, options: NodeOptions) -> Props:
+    source = layer.source
+    if source.type == "network":
+        props = network_node(context, source, layer.storage)
+    else:
+        props = _local_node(source, options)
+    if source.reservations is not None and source.reservations.enabled is not False:
+        props["pr-manager"] = reservation_manager(layer)
+    props["node-name"] = layer.storage
+    return props | cache_modes(options.cache) | {"auto-read-only": True, "discard": "unmap"}
+
+
+def _local_node(source: Source, options: NodeOptions) -> Props:
+    aio = {"aio": options.io} if options.io else {}
+    match source.type:
+        case "file":
+            return {"driver": "file", "filename": source.file, **aio}
+        case "block" | "volume":
+            return {"driver": "host_device", "filename": source.dev, **aio}
+        case "dir":
+            return {
+                "driver": "vvfat",
+                "dir": source.dir,
+                "floppy": options.floppy or None,
+                "rw": False,
+            }
+        case "nvme":
+            return {"driver": "nvme", "device": source.pci, "namespace": source.namespace}
+    raise ConfError("config_unsupported", f"disk source type '{source.type}' cannot be started")
+
+
+def reservation_manager(layer: Layer) -> str:
+    """The id of the object through which SCSI reservations go."""
+    reservations = layer.source.reservations
+    managed = reservations is not None and reservations.managed
+    return "pr-helper0" if managed else f"pr-helper-{layer.storage}"
+
+
+def _secrets(context: Context, layer: Layer) -> Options:
+    """Objects that the nodes refer to."""
+    reservations = layer.source.reservations
+    if reservations is not None and reservations.enabled is not False and not reservations.managed:
+        yield obj(
+            {
+                "qom-type": "pr-manager-helper",
+                "id": reservation_manager(layer),
+                "path": reservations.path,
+            }
+        )
+    yield from credentials(context, layer.source, layer.storage)
+    encryption = layer.source.encryption
+    if encryption is not None and encryption.format == "luks":
+        secret = encryption.secrets[0]
+        value = find_secret(context, "volume", uuid=secret.uuid, usage=secret.usage)
+        yield secret_object(context, f"{layer.node}-encryption-secret0", value)
+
+
+def _format_node(
+    layer: Layer, options: NodeOptions, *, top: bool, below: str | None, ends: bool
+) -> Props:
+    props: Props = {"node-name": layer.node, "read-only": layer.read_only}
+    if top:
+        discard = options.discard
+        detect = options.detect_zeroes
+        if detect == "unmap" and discard != "unmap":
+            detect = "on"  # QEMU refuses to unmap where discards are ignored
+        props |= {"discard": discard, "detect-zeroes": detect}
+    props |= cache_modes(options.cache)
+    props |= _format(layer)
+    props["file"] = layer.storage
+    if below is not None:
+        props["backing"] = below
+    elif ends and layer.format == "qcow2":
+        props["backing"] = NULL
+    return props
+
+
+def _format(layer: Layer) -> Props:
+    """The format's own members."""
+    name = FORMATS.get(layer.format, layer.format)
+    props: Props = {"driver": name}
+    encryption = layer.source.encryption
+    if encryption is not None and encryption.format == "luks":
+        secret = f"{layer.node}-encryption-secret0"
+        if name == "qcow2":
+            props["encrypt"] = {"format": "luks", "key-secret": secret}
+        else:
+            props = {"driver": "luks", "key-secret": secret}
+    if name == "qcow2" and layer.metadata_cache is not None:
+        props["cache-size"] = layer.metadata_cache
+    slices = layer.source.slices
+    if slices:
+        raise ConfError("config_unsupported", "<slices> of a disk source cannot be acted on yet")
+    return props

@@ -1,0 +1,42 @@
+"""What all virtio devices share: <driver iommu= ats= packed= page_per_vq=>, and their models.
+
+Owns: those properties, and the names of transitional models.
+May touch: values only.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from supervisor.workers.qemu.argv.context import Props
+
+SUFFIXES: Final = {
+    "virtio-transitional": "-transitional",
+    "virtio-non-transitional": "-non-transitional",
+}
+
+
+class VirtioOptions(Protocol):
+    """A <driver> element, or what stands for it."""
+
+    iommu: bool | None
+    ats: bool | None
+    packed: bool | None
+    page_per_vq: bool | None
+
+
+def virtio_props(options: VirtioOptions | None) -> Props:
+    """The properties; they come right after the driver's name."""
+    if options is None:
+        return {}
+    return {
+        "iommu_platform": options.iommu,
+        "ats": options.ats,
+        "packed": options.packed,
+        "page-per-vq": options.page_per_vq,
+    }
+
+
+def pci_driver(base: str, model: str | None) -> str:
+    """`virtio-blk-pci`, or its transitional or non-transitional form."""
+    return f"{base}{SUFFIXES.get(model or '', '')}"
