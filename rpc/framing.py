@@ -16,7 +16,6 @@ MAX_PAYLOAD: Final = 33554408
 MAX_DESCRIPTORS: Final = 32
 MIN_MESSAGE: Final = 28
 _LENGTH: Final = struct.Struct(">I")
-_HEADER: Final = struct.Struct(">IIiIII")
 _MESSAGE: Final = struct.Struct(">IIIiIII")
 _HOLE: Final = struct.Struct(">qI")
 
@@ -33,7 +32,8 @@ class MessageType(IntEnum):
     STREAM_HOLE = 6
 
 
-WITH_DESCRIPTORS: Final = (MessageType.CALL_WITH_FDS, MessageType.REPLY_WITH_FDS)
+#: Plain numbers: comparing with them is what every message pays for.
+WITH_DESCRIPTORS: Final = (int(MessageType.CALL_WITH_FDS), int(MessageType.REPLY_WITH_FDS))
 
 
 class Status(IntEnum):
@@ -107,7 +107,7 @@ class FrameDecoder:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._wanted = _LENGTH.size  # bytes until there may be another message
+        self._wanted = 0  # bytes until there may be another message
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take bytes; give the messages that are whole.
@@ -120,41 +120,55 @@ class FrameDecoder:
             if len(self._buffer) < self._wanted:
                 return []
             data = bytes(self._buffer)
+            self._buffer.clear()
         frames: list[Frame] = []
-        start = 0
-        while len(data) - start >= _LENGTH.size:
-            size = self._size(data, start)
-            if size > len(data) - start:
-                self._wanted = size
+        start, left = 0, len(data)
+        while left >= MIN_MESSAGE:
+            size, *words = _MESSAGE.unpack_from(data, start)
+            header = Header._make(words)
+            check_size(size)
+            skip, count = MIN_MESSAGE, 0
+            if header.type in WITH_DESCRIPTORS:
+                skip, count = MIN_MESSAGE + 4, descriptors(data, start, size)
+            whole = size + count
+            if left < whole:
+                self._wanted = whole
                 break
-            count = self._descriptors(data, start)
-            whole = _LENGTH.unpack_from(data, start)[0]
-            header = Header._make(_HEADER.unpack_from(data, start + _LENGTH.size))
-            skip = MIN_MESSAGE + (4 if header.type in WITH_DESCRIPTORS else 0)
-            frames.append(Frame(header, data[start + skip : start + whole], count))
-            start += size
+            frames.append(Frame(header, data[start + skip : start + size], count))
+            start += whole
+            left -= whole
         else:
-            self._wanted = _LENGTH.size
-        self._buffer = bytearray(data[start:])
+            self._wanted = MIN_MESSAGE if left >= _LENGTH.size else _LENGTH.size
+            if left >= _LENGTH.size:
+                check_size(_LENGTH.unpack_from(data, start)[0])
+        if left:
+            self._buffer += memoryview(data)[start:]
         return frames
 
-    def _size(self, data: bytes, start: int) -> int:
-        """How many bytes the message takes, as far as it can be told yet."""
-        (size,) = _LENGTH.unpack_from(data, start)
-        if not MIN_MESSAGE <= size <= MAX_MESSAGE:
-            raise FrameError(f"a message of {size} bytes")
-        if len(data) - start < min(size, MIN_MESSAGE + 4):
-            return int(size)
-        return int(size) + self._descriptors(data, start)
 
-    def _descriptors(self, data: bytes, start: int) -> int:
-        """How many descriptors follow the message that begins at `start`."""
-        size, _, _, _, kind = struct.unpack_from(">IIIiI", data, start)
-        if kind not in WITH_DESCRIPTORS:
-            return 0
-        if size < MIN_MESSAGE + 4:
-            raise FrameError("a message with descriptors that does not count them")
-        (count,) = _LENGTH.unpack_from(data, start + MIN_MESSAGE)
-        if count > MAX_DESCRIPTORS:
-            raise FrameError(f"{count} descriptors; {MAX_DESCRIPTORS} may come with a message")
-        return int(count)
+def check_size(size: int) -> None:
+    """Refuse a length that no message has.
+
+    Raises:
+        FrameError: too short for a header, or longer than the protocol allows.
+    """
+    if not MIN_MESSAGE <= size <= MAX_MESSAGE:
+        raise FrameError(f"a message of {size} bytes")
+
+
+def descriptors(data: bytes, start: int, size: int) -> int:
+    """How many descriptors follow a message of a type that has some.
+
+    While the word that counts them has not come, it is none: the message is not whole either.
+
+    Raises:
+        FrameError: they are not counted, or too many.
+    """
+    if size < MIN_MESSAGE + 4:
+        raise FrameError("a message with descriptors that does not count them")
+    if len(data) - start < MIN_MESSAGE + 4:
+        return 0
+    (count,) = _LENGTH.unpack_from(data, start + MIN_MESSAGE)
+    if count > MAX_DESCRIPTORS:
+        raise FrameError(f"{count} descriptors; {MAX_DESCRIPTORS} may come with a message")
+    return int(count)

@@ -64,6 +64,10 @@ class Procedure:
         """The arguments, in order, to bytes; raises EncodeError."""
         return self.compiler.encoder(self.args)
 
+    def prepare(self) -> None:
+        """Compile all codecs now instead of at their first use."""
+        _ = self.decode_args, self.encode_args, self._encode_ret, self._decode_ret
+
     def encode_ret(self, value: Any) -> bytes:  # noqa: ANN401  (whatever the table says)
         """A result to bytes: None, the bare value of one field, or a tuple of more.
 
@@ -144,6 +148,12 @@ class Table:
             KeyError: there is none.
         """
         return self._by_name[name]
+
+    def prepare(self) -> None:
+        """Compile what works now: a process that forks others gives them the codecs ready made."""
+        for procedure in self.procedures():
+            if procedure.owner is not None:
+                procedure.prepare()
 
     def procedures(self) -> Iterator[Procedure]:
         """Every procedure and event of every program."""

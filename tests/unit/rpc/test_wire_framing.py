@@ -78,6 +78,13 @@ def test_a_length_that_no_message_has_is_refused_before_the_message_comes(size: 
         FrameDecoder().feed(struct.pack(">I", size))
 
 
+def test_a_wrong_length_is_refused_at_its_fourth_byte() -> None:
+    decoder = FrameDecoder()
+    assert decoder.feed(b"\0\0\0") == []
+    with pytest.raises(FrameError):
+        decoder.feed(b"\x1b")
+
+
 def test_the_shortest_message_is_taken() -> None:
     assert FrameDecoder().feed(encode(CALL, b"")) == [Frame(CALL, b"", 0)]
 
