@@ -6,8 +6,8 @@ Owns: the messages' shapes. Used by the root and by `supervisor.process`, by nob
 from __future__ import annotations
 
 import msgspec
-from conf.settings import DaemonConfig, QemuConfig
 
+from conf.settings import DaemonConfig, QemuConfig
 from ipc import Descriptor, Event, Request
 
 
