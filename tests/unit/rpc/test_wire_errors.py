@@ -65,6 +65,17 @@ def test_an_error_is_on_the_wire_what_stock_sends() -> None:
     }  # fmt: skip
 
 
+def test_an_error_is_byte_for_byte_what_a_stock_daemon_answered() -> None:
+    """Recorded from libvirt 9.0: lookup of a name that no domain has."""
+    error = VirError(ErrorCode.NO_DOMAIN, "no domain with matching name 'nix'", ErrorDomain.QEMU)
+    assert error.to_wire() == (
+        b"\0\0\0*\0\0\0\n\0\0\0\x01\0\0\x004Domain not found: no domain with matching name 'nix'"
+        b"\0\0\0\x02\0\0\0\0\0\0\0\x01\0\0\0\x14Domain not found: %s"
+        b"\0\0\0\x01\0\0\0\"no domain with matching name 'nix'\0\0"
+        b"\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0"
+    )
+
+
 def test_an_error_without_detail_has_the_code_s_own_words() -> None:
     error = VirError(ErrorCode.OPERATION_INVALID)
     assert str(error) == "Requested operation is not valid"
