@@ -1,0 +1,23 @@
+"""The entry: all addresses of a domain.
+
+Owns: the order of the kinds of addresses: added controllers may need addresses themselves.
+May touch: addresses of the domain, its lists of controllers and hubs.
+May not touch: anything else of the domain.
+"""
+
+from __future__ import annotations
+
+from conf.domain import Domain
+from conf.domain.addresses import pci, serial, usb
+from conf.emulator import EmulatorFacts
+
+
+def assign_addresses(domain: Domain, facts: EmulatorFacts) -> None:
+    """Give every device that has none an address; those given stay. Idempotent.
+
+    Raises:
+        ConfError: "xml": an address that was given is impossible or taken; "internal": no room.
+    """
+    serial.assign(domain)
+    pci.assign(domain, facts)
+    usb.assign(domain)

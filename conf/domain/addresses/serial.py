@@ -1,0 +1,52 @@
+"""Addresses of virtio-serial ports, and of smart cards in their readers.
+
+Owns: which port each console and channel has, and the controllers that are added.
+May touch: addresses of the domain, and its list of controllers.
+May not touch: anything else of the domain. Which port is free: `serial_ports`.
+"""
+
+from __future__ import annotations
+
+from conf.domain import Domain
+from conf.domain.addresses.serial_ports import VirtioSerialPorts
+from conf.domain.devices.address import VirtioSerialAddress
+from conf.domain.devices.chardev import CharDevice
+from conf.domain.devices.controller import Controller
+
+
+def assign(domain: Domain) -> None:
+    """Give every console and channel on virtio-serial a port, adding controllers as it takes.
+
+    Raises:
+        ConfError: a port that was given is impossible or taken.
+    """
+    devices = domain.devices
+    ports = VirtioSerialPorts()
+    for controller in devices.controllers:
+        if controller.type == "virtio-serial":
+            ports.add_controller(controller.index, controller.ports)
+    consoles = [item for item in devices.consoles if item.target_type == "virtio"]
+    channels = [item for item in devices.channels if item.target_type == "virtio"]
+    for item in (*consoles, *channels):
+        address = item.address
+        if isinstance(address, VirtioSerialAddress) and address.port:
+            ports.reserve(address.controller, address.port)
+    for item in consoles:
+        _place(item, ports, console=True)
+    for item in channels:
+        _place(item, ports, console=False)
+    for index in ports.added:
+        devices.controllers.append(Controller(type="virtio-serial", index=index))
+
+
+def _place(item: CharDevice, ports: VirtioSerialPorts, *, console: bool) -> None:
+    address = item.address
+    chosen = None
+    if isinstance(address, VirtioSerialAddress):
+        if address.port:
+            return
+        chosen = address.controller
+    elif address is not None or console:
+        return  # QEMU itself finds a port for a console that names no controller
+    controller, port = ports.free(console=console, controller=chosen)
+    item.address = VirtioSerialAddress(controller=controller, bus=0, port=port)

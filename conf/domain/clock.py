@@ -1,0 +1,66 @@
+"""<clock> and its timers; <pm>.
+
+Source: libvirt 9.0 formatdomain, "Time keeping" and "Power Management".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.words import one_of, unsigned, yes_no
+from conf.mapper import attribute, child, children, element
+
+TIMERS = one_of("platform", "pit", "rtc", "hpet", "tsc", "kvmclock", "hypervclock", "armvtimer")
+POLICIES = one_of("delay", "catchup", "merge", "discard")
+
+
+@element("catchup")
+@dataclass(slots=True, kw_only=True)
+class Catchup:
+    """How a late timer catches up."""
+
+    threshold: int | None = attribute("@threshold", read=unsigned)
+    slew: int | None = attribute("@slew", read=unsigned)
+    limit: int | None = attribute("@limit", read=unsigned)
+
+
+@element("timer")
+@dataclass(slots=True, kw_only=True)
+class Timer:
+    """<timer>."""
+
+    name: str = attribute("@name", read=TIMERS, default="")
+    present: bool | None = attribute("@present", read=yes_no)
+    tickpolicy: str | None = attribute("@tickpolicy", read=POLICIES)
+    track: str | None = attribute("@track", read=one_of("boot", "guest", "wall", "realtime"))
+    frequency: int | None = attribute("@frequency", read=unsigned)  # Hz
+    mode: str | None = attribute(
+        "@mode", read=one_of("auto", "native", "emulate", "paravirt", "smpsafe")
+    )
+    catchup: Catchup | None = child("catchup", Catchup)
+
+
+@element("clock")
+@dataclass(slots=True, kw_only=True)
+class Clock:
+    """<clock>: what the guest's clock begins with."""
+
+    offset: str = attribute(
+        "@offset",
+        read=one_of("utc", "localtime", "variable", "timezone", "absolute"),
+        default="utc",
+    )
+    adjustment: str | None = attribute("@adjustment")  # seconds, or "reset"
+    basis: str | None = attribute("@basis", read=one_of("utc", "localtime"))
+    timezone: str | None = attribute("@timezone")
+    start: int | None = attribute("@start", read=unsigned)  # seconds since the epoch
+    timers: list[Timer] = children("timer", Timer)
+
+
+@element("pm")
+@dataclass(slots=True, kw_only=True)
+class Pm:
+    """<pm>: which of ACPI's sleep states the guest is told of."""
+
+    suspend_to_mem: bool | None = attribute("suspend-to-mem/@enabled", read=yes_no)
+    suspend_to_disk: bool | None = attribute("suspend-to-disk/@enabled", read=yes_no)

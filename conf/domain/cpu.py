@@ -1,0 +1,181 @@
+"""<cpu>: the processor that a guest sees, its topology and NUMA cells.
+
+Source: libvirt 9.0 formatdomain, "CPU model and topology".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.words import (
+    cpu_set,
+    on_off,
+    one_of,
+    positive,
+    to_kib,
+    unsigned,
+    write_on_off,
+    yes_no,
+)
+from conf.mapper import attribute, child, children, element, text
+
+
+@element("model")
+@dataclass(slots=True, kw_only=True)
+class CpuModelName:
+    """<model>: a named model, and what to do where the host lacks it."""
+
+    fallback: str | None = attribute("@fallback", read=one_of("allow", "forbid"))
+    vendor_id: str | None = attribute("@vendor_id")
+    name: str | None = text(".", omit="")
+
+
+@element("topology")
+@dataclass(slots=True, kw_only=True)
+class CpuTopology:
+    """<topology>: their product must be the most vcpus there can be."""
+
+    sockets: int = attribute("@sockets", read=positive, default=1)
+    dies: int = attribute("@dies", read=positive, default=1)
+    cores: int = attribute("@cores", read=positive, default=1)
+    threads: int = attribute("@threads", read=positive, default=1)
+
+
+@element("cache")
+@dataclass(slots=True, kw_only=True)
+class CpuCache:
+    """<cache>."""
+
+    level: int | None = attribute("@level", read=unsigned)
+    mode: str = attribute("@mode", read=one_of("emulate", "passthrough", "disable"), default="")
+
+
+@element("maxphysaddr")
+@dataclass(slots=True, kw_only=True)
+class MaxPhysAddr:
+    """<maxphysaddr>: how wide physical addresses are."""
+
+    mode: str = attribute("@mode", read=one_of("emulate", "passthrough"), default="")
+    bits: int | None = attribute("@bits", read=unsigned)
+    limit: int | None = attribute("@limit", read=unsigned)
+
+
+@element("feature")
+@dataclass(slots=True, kw_only=True)
+class CpuFeature:
+    """<feature>: one feature added or taken away."""
+
+    policy: str | None = attribute(
+        "@policy", read=one_of("force", "require", "optional", "disable", "forbid")
+    )
+    name: str = attribute("@name", default="")
+
+
+@element("sibling")
+@dataclass(slots=True, kw_only=True)
+class Sibling:
+    """How far another cell is."""
+
+    id: int = attribute("@id", read=unsigned, default=0)
+    value: int = attribute("@value", read=unsigned, default=0)
+
+
+@element("cache")
+@dataclass(slots=True, kw_only=True)
+class CellCache:
+    """A memory-side cache of a cell."""
+
+    level: int = attribute("@level", read=unsigned, default=0)
+    associativity: str = attribute("@associativity", default="none")
+    policy: str = attribute("@policy", default="none")
+    size: int = attribute("size/@value", read=unsigned, default=0)
+    size_unit: str = attribute("size/@unit", default="KiB")
+    line: int = attribute("line/@value", read=unsigned, default=0)
+    line_unit: str = attribute("line/@unit", default="B")
+
+
+@element("cell")
+@dataclass(slots=True, kw_only=True)
+class NumaCell:
+    """<cell>: some vcpus and their own memory."""
+
+    id: int | None = attribute("@id", read=unsigned)
+    cpus: str | None = attribute("@cpus", read=cpu_set, omit="")
+    memory: int = attribute("@memory", read=unsigned, default=0)  # KiB once read
+    unit: str = attribute("@unit", default="KiB")
+    mem_access: str | None = attribute("@memAccess", read=one_of("shared", "private"))
+    discard: bool | None = attribute("@discard", read=yes_no)
+    distances: list[Sibling] = children("distances/sibling", Sibling)
+    caches: list[CellCache] = children("cache", CellCache)
+
+    def after_read(self) -> None:
+        """Count memory in KiB."""
+        self.memory, self.unit = to_kib(self.memory, self.unit), "KiB"
+
+
+@element("latency")
+@dataclass(slots=True, kw_only=True)
+class Latency:
+    """How long one cell's access to another takes."""
+
+    initiator: int = attribute("@initiator", read=unsigned, default=0)
+    target: int = attribute("@target", read=unsigned, default=0)
+    cache: int | None = attribute("@cache", read=unsigned)
+    type: str = attribute("@type", read=one_of("access", "read", "write"), default="access")
+    value: int = attribute("@value", read=unsigned, default=0)
+
+
+@element("bandwidth")
+@dataclass(slots=True, kw_only=True)
+class Bandwidth:
+    """How much one cell can take from another."""
+
+    initiator: int = attribute("@initiator", read=unsigned, default=0)
+    target: int = attribute("@target", read=unsigned, default=0)
+    cache: int | None = attribute("@cache", read=unsigned)
+    type: str = attribute("@type", read=one_of("access", "read", "write"), default="access")
+    value: int = attribute("@value", read=unsigned, default=0)  # KiB/s once read
+    unit: str = attribute("@unit", default="KiB")
+
+    def after_read(self) -> None:
+        """Count in KiB."""
+        self.value, self.unit = to_kib(self.value, self.unit), "KiB"
+
+
+@element("interconnects")
+@dataclass(slots=True, kw_only=True)
+class Interconnects:
+    """<interconnects>."""
+
+    latencies: list[Latency] = children("latency", Latency)
+    bandwidths: list[Bandwidth] = children("bandwidth", Bandwidth)
+
+
+@element("numa")
+@dataclass(slots=True, kw_only=True)
+class Numa:
+    """<numa>."""
+
+    cells: list[NumaCell] = children("cell", NumaCell)
+    interconnects: Interconnects | None = child("interconnects", Interconnects)
+
+
+MODES = one_of("custom", "host-model", "host-passthrough", "maximum")
+
+
+@element("cpu")
+@dataclass(slots=True, kw_only=True)
+class Cpu:
+    """<cpu>."""
+
+    mode: str | None = attribute("@mode", read=MODES)
+    match: str | None = attribute("@match", read=one_of("minimum", "exact", "strict"))
+    check: str | None = attribute("@check", read=one_of("none", "partial", "full"))
+    migratable: bool | None = attribute("@migratable", read=on_off, write=write_on_off)
+    model: CpuModelName | None = child("model", CpuModelName)
+    vendor: str | None = text("vendor")
+    topology: CpuTopology | None = child("topology", CpuTopology)
+    cache: CpuCache | None = child("cache", CpuCache)
+    maxphysaddr: MaxPhysAddr | None = child("maxphysaddr", MaxPhysAddr)
+    features: list[CpuFeature] = children("feature", CpuFeature)
+    numa: Numa | None = child("numa", Numa)

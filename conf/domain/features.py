@@ -1,0 +1,152 @@
+"""<features>: what of the machine and the hypervisor a guest sees.
+
+Source: libvirt 9.0 formatdomain, "Hypervisor features".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.words import on_off, one_of, unsigned, write_on_off, yes_no
+from conf.mapper import attribute, child, element, flag, text
+
+
+@element("spinlocks")
+@dataclass(slots=True, kw_only=True)
+class Spinlocks:
+    """How often a guest tries before it tells the hypervisor."""
+
+    state: bool | None = attribute("@state", read=on_off, write=write_on_off)
+    retries: int | None = attribute("@retries", read=unsigned)
+
+
+@element("stimer")
+@dataclass(slots=True, kw_only=True)
+class Stimer:
+    """Synthetic timers."""
+
+    state: bool | None = attribute("@state", read=on_off, write=write_on_off)
+    direct: bool | None = attribute("direct/@state", read=on_off, write=write_on_off)
+
+
+@element("vendor_id")
+@dataclass(slots=True, kw_only=True)
+class VendorId:
+    """What the hypervisor calls itself."""
+
+    state: bool | None = attribute("@state", read=on_off, write=write_on_off)
+    value: str | None = attribute("@value")
+
+
+@element("hyperv")
+@dataclass(slots=True, kw_only=True)
+class Hyperv:
+    """<hyperv>: what Windows takes for its own hypervisor."""
+
+    mode: str | None = attribute("@mode", read=one_of("custom", "passthrough"))
+    relaxed: bool | None = attribute("relaxed/@state", read=on_off, write=write_on_off)
+    vapic: bool | None = attribute("vapic/@state", read=on_off, write=write_on_off)
+    spinlocks: Spinlocks | None = child("spinlocks", Spinlocks)
+    vpindex: bool | None = attribute("vpindex/@state", read=on_off, write=write_on_off)
+    runtime: bool | None = attribute("runtime/@state", read=on_off, write=write_on_off)
+    synic: bool | None = attribute("synic/@state", read=on_off, write=write_on_off)
+    stimer: Stimer | None = child("stimer", Stimer)
+    reset: bool | None = attribute("reset/@state", read=on_off, write=write_on_off)
+    vendor_id: VendorId | None = child("vendor_id", VendorId)
+    frequencies: bool | None = attribute("frequencies/@state", read=on_off, write=write_on_off)
+    reenlightenment: bool | None = attribute(
+        "reenlightenment/@state", read=on_off, write=write_on_off
+    )
+    tlbflush: bool | None = attribute("tlbflush/@state", read=on_off, write=write_on_off)
+    ipi: bool | None = attribute("ipi/@state", read=on_off, write=write_on_off)
+    evmcs: bool | None = attribute("evmcs/@state", read=on_off, write=write_on_off)
+    avic: bool | None = attribute("avic/@state", read=on_off, write=write_on_off)
+
+
+@element("dirty-ring")
+@dataclass(slots=True, kw_only=True)
+class DirtyRing:
+    """KVM's ring of pages written."""
+
+    state: bool | None = attribute("@state", read=on_off, write=write_on_off)
+    size: int | None = attribute("@size", read=unsigned)
+
+
+@element("kvm")
+@dataclass(slots=True, kw_only=True)
+class Kvm:
+    """<kvm>."""
+
+    hidden: bool | None = attribute("hidden/@state", read=on_off, write=write_on_off)
+    hint_dedicated: bool | None = attribute(
+        "hint-dedicated/@state", read=on_off, write=write_on_off
+    )
+    poll_control: bool | None = attribute("poll-control/@state", read=on_off, write=write_on_off)
+    pv_ipi: bool | None = attribute("pv-ipi/@state", read=on_off, write=write_on_off)
+    dirty_ring: DirtyRing | None = child("dirty-ring", DirtyRing)
+
+
+@element("apic")
+@dataclass(slots=True, kw_only=True)
+class Apic:
+    """<apic>."""
+
+    eoi: bool | None = attribute("@eoi", read=on_off, write=write_on_off)
+
+
+@element("size")
+@dataclass(slots=True, kw_only=True)
+class Size:
+    """An amount that keeps the unit it was given in."""
+
+    unit: str = attribute("@unit", default="MiB")
+    amount: int = text(".", read=unsigned, default=0)
+
+
+@element("smm")
+@dataclass(slots=True, kw_only=True)
+class Smm:
+    """<smm>: system management mode."""
+
+    state: bool | None = attribute("@state", read=on_off, write=write_on_off, default=None)
+    tseg: Size | None = child("tseg", Size)
+
+
+@element("tcg")
+@dataclass(slots=True, kw_only=True)
+class Tcg:
+    """<tcg>."""
+
+    tb_cache: Size | None = child("tb-cache", Size)
+
+
+@element("features")
+@dataclass(slots=True, kw_only=True)
+class Features:
+    """<features>."""
+
+    pae: bool = flag("pae")
+    acpi: bool = flag("acpi")
+    apic: Apic | None = child("apic", Apic)
+    hap: bool | None = attribute("hap/@state", read=on_off, write=write_on_off)
+    viridian: bool = flag("viridian")
+    privnet: bool = flag("privnet")
+    hyperv: Hyperv | None = child("hyperv", Hyperv)
+    kvm: Kvm | None = child("kvm", Kvm)
+    pvspinlock: bool | None = attribute("pvspinlock/@state", read=on_off, write=write_on_off)
+    pmu: bool | None = attribute("pmu/@state", read=on_off, write=write_on_off)
+    vmport: bool | None = attribute("vmport/@state", read=on_off, write=write_on_off)
+    gic: str | None = attribute("gic/@version")
+    smm: Smm | None = child("smm", Smm)
+    ioapic: str | None = attribute("ioapic/@driver", read=one_of("kvm", "qemu"))
+    hpt_resizing: str | None = attribute("hpt/@resizing")
+    vmcoreinfo: bool | None = attribute("vmcoreinfo/@state", read=on_off, write=write_on_off)
+    htm: bool | None = attribute("htm/@state", read=on_off, write=write_on_off)
+    nested_hv: bool | None = attribute("nested-hv/@state", read=on_off, write=write_on_off)
+    msrs_unknown: str | None = attribute("msrs/@unknown", read=one_of("ignore", "fault"))
+    ccf_assist: bool | None = attribute("ccf-assist/@state", read=on_off, write=write_on_off)
+    cfpc: str | None = attribute("cfpc/@value")
+    sbbc: str | None = attribute("sbbc/@value")
+    ibs: str | None = attribute("ibs/@value")
+    tcg: Tcg | None = child("tcg", Tcg)
+    async_teardown: bool | None = attribute("async-teardown/@enabled", read=yes_no)

@@ -1,0 +1,246 @@
+"""<domain>: a whole guest.
+
+Owns: the top of the model, reading and writing a whole document.
+May not touch: what an emulator makes of it (`conf.domain.defaults`), the host.
+Source: libvirt 9.0 formatdomain.
+"""
+
+from __future__ import annotations
+
+import uuid as uuids
+from dataclasses import dataclass
+
+from conf.domain.clock import Clock, Pm
+from conf.domain.cpu import Cpu
+from conf.domain.devices import Devices
+from conf.domain.features import Features
+from conf.domain.os import Os, Sysinfo
+from conf.domain.security import Seclabel
+from conf.domain.tuning import (
+    Blkiotune,
+    BootMemory,
+    Cputune,
+    DefaultIoThread,
+    IoThread,
+    MaxMemory,
+    MemoryBacking,
+    Memtune,
+    Numatune,
+    Vcpu,
+    VcpuState,
+)
+from conf.domain.words import Amount, one_of, unsigned
+from conf.mapper import (
+    NAMESPACES,
+    Mode,
+    attribute,
+    child,
+    children,
+    element,
+    parse,
+    text,
+    verbatim,
+    write,
+)
+
+#: Types that name a hypervisor of libvirt's; what this build has is checked by the caller.
+TYPES = one_of(
+    "qemu", "kqemu", "kvm", "xen", "lxc", "uml", "openvz", "test", "vmware", "hyperv", "vbox",
+    "phyp", "parallels", "bhyve", "vz", "hvf",
+)  # fmt: skip
+ACTIONS = one_of("destroy", "restart", "preserve", "rename-restart")
+CRASH_ACTIONS = one_of(
+    "destroy", "restart", "preserve", "rename-restart", "coredump-destroy", "coredump-restart"
+)
+PARTITION = "resource/partition"
+
+
+def uuid(word: str) -> str:
+    """Read a UUID; it is written in lower case with hyphens."""
+    return str(uuids.UUID(word.strip()))
+
+
+@element("qemu:arg")
+@dataclass(slots=True, kw_only=True)
+class ExtraArgument:
+    """<qemu:arg>: a word passed to the emulator."""
+
+    value: str = attribute("@value", default="")
+
+
+@element("qemu:env")
+@dataclass(slots=True, kw_only=True)
+class ExtraVariable:
+    """<qemu:env>: a variable in the emulator's environment."""
+
+    name: str = attribute("@name", default="")
+    value: str | None = attribute("@value")
+
+
+@element("qemu:commandline")
+@dataclass(slots=True, kw_only=True)
+class QemuCommandline:
+    """<qemu:commandline>."""
+
+    arguments: list[ExtraArgument] = children("qemu:arg", ExtraArgument)
+    variables: list[ExtraVariable] = children("qemu:env", ExtraVariable)
+
+
+@element("qemu:property")
+@dataclass(slots=True, kw_only=True)
+class OverrideProperty:
+    """<qemu:property>: one property of a device's front end."""
+
+    name: str = attribute("@name", default="")
+    type: str = attribute("@type", default="")
+    value: str | None = attribute("@value")
+
+
+@element("qemu:device")
+@dataclass(slots=True, kw_only=True)
+class OverrideDevice:
+    """<qemu:device>: the device, by its alias."""
+
+    alias: str = attribute("@alias", default="")
+    properties: list[OverrideProperty] = children("qemu:frontend/qemu:property", OverrideProperty)
+
+
+@element("qemu:override")
+@dataclass(slots=True, kw_only=True)
+class QemuOverride:
+    """<qemu:override>."""
+
+    devices: list[OverrideDevice] = children("qemu:device", OverrideDevice)
+
+
+@element("qemu:add")
+@dataclass(slots=True, kw_only=True)
+class Capability:
+    """<qemu:add>, <qemu:del>: one of the emulator's capabilities."""
+
+    capability: str = attribute("@capability", default="")
+
+
+@element("qemu:capabilities")
+@dataclass(slots=True, kw_only=True)
+class QemuCapabilities:
+    """<qemu:capabilities>."""
+
+    added: list[Capability] = children("qemu:add", Capability)
+    removed: list[Capability] = children("qemu:del", Capability)
+
+
+@element("domain")
+@dataclass(slots=True, kw_only=True)
+class Domain:
+    """A guest's definition; a running one's also says what it was given."""
+
+    type: str = attribute("@type", read=TYPES, default="")
+    id: int | None = attribute("@id", read=int, only="live")
+    name: str = text("name", default="")
+    uuid: str | None = text("uuid", read=uuid)
+    hwuuid: str | None = text("hwuuid", read=uuid)
+    genid: str | None = text("genid", read=lambda word: uuid(word) if word.strip() else "")
+    title: str | None = text("title", omit="")
+    description: str | None = text("description", omit="")
+    metadata: str | None = verbatim("metadata")
+    max_memory: MaxMemory | None = child("maxMemory", MaxMemory)
+    boot_memory: BootMemory | None = child("memory", BootMemory)
+    current_memory: Amount | None = child("currentMemory", Amount)
+    blkiotune: Blkiotune | None = child("blkiotune", Blkiotune)
+    memtune: Memtune | None = child("memtune", Memtune)
+    memory_backing: MemoryBacking | None = child("memoryBacking", MemoryBacking)
+    vcpu: Vcpu | None = child("vcpu", Vcpu)
+    vcpus: list[VcpuState] = children("vcpus/vcpu", VcpuState)
+    iothreads: int | None = text("iothreads", read=unsigned)
+    iothread_ids: list[IoThread] = children("iothreadids/iothread", IoThread)
+    default_iothread: DefaultIoThread | None = child("defaultiothread", DefaultIoThread)
+    cputune: Cputune | None = child("cputune", Cputune)
+    numatune: Numatune | None = child("numatune", Numatune)
+    partition: str | None = text(PARTITION)
+    fibre_channel_app: str | None = attribute("resource/fibrechannel/@appid")
+    sysinfos: list[Sysinfo] = children("sysinfo", Sysinfo)
+    bootloader: str | None = text("bootloader")
+    bootloader_args: str | None = text("bootloader_args")
+    os: Os = child("os", Os)
+    features: Features | None = child("features", Features)
+    cpu: Cpu | None = child("cpu", Cpu)
+    clock: Clock | None = child("clock", Clock)
+    on_poweroff: str | None = text("on_poweroff", read=ACTIONS)
+    on_reboot: str | None = text("on_reboot", read=ACTIONS)
+    on_crash: str | None = text("on_crash", read=CRASH_ACTIONS)
+    on_lockfailure: str | None = text(
+        "on_lockfailure", read=one_of("poweroff", "restart", "pause", "ignore")
+    )
+    pm: Pm | None = child("pm", Pm)
+    perf: str | None = verbatim("perf")
+    devices: Devices = child("devices", Devices)
+    seclabels: list[Seclabel] = children("seclabel", Seclabel)
+    keywrap: str | None = verbatim("keywrap")
+    launch_security: str | None = verbatim("launchSecurity")
+    qemu_commandline: QemuCommandline | None = child("qemu:commandline", QemuCommandline)
+    qemu_capabilities: QemuCapabilities | None = child("qemu:capabilities", QemuCapabilities)
+    qemu_override: QemuOverride | None = child("qemu:override", QemuOverride)
+
+    def after_read(self) -> None:
+        """Give what every guest has."""
+        self.os = self.os or Os()
+        self.devices = self.devices or Devices()
+
+    @property
+    def memory(self) -> int:
+        """What the guest boots with, pluggable memory included, in KiB."""
+        return self.boot_memory.amount if self.boot_memory else 0
+
+    @property
+    def memory_dump_core(self) -> bool | None:
+        """Whether a dump of the emulator holds the guest's memory."""
+        return self.boot_memory.dump_core if self.boot_memory else None
+
+    @property
+    def maximum_vcpus(self) -> int:
+        """The most processors there can be."""
+        return self.vcpu.maximum if self.vcpu else 1
+
+    @property
+    def current_vcpus(self) -> int:
+        """How many processors there are."""
+        return self.vcpu.current or self.vcpu.maximum if self.vcpu else 1
+
+    def iothread_list(self) -> list[IoThread]:
+        """The threads for disks; those that were only counted have the lowest free numbers."""
+        threads = list(self.iothread_ids)
+        taken = {thread.id for thread in threads}
+        number = 1
+        while len(threads) < (self.iothreads or 0):
+            if number not in taken:
+                threads.append(IoThread(id=number))
+            number += 1
+        return threads
+
+
+def parse_domain(xml: bytes | str) -> Domain:
+    """Read a domain's document; nothing is completed.
+
+    Raises:
+        ConfError: it is none; kind "xml", "xml_detail" or another that says more.
+    """
+    return parse(Domain, xml)
+
+
+def format_domain(domain: Domain, *, live: bool = False, secure: bool = False) -> str:
+    """Write a domain's document.
+
+    Args:
+        domain: what to write.
+        live: with the id, aliases, terminals and ports that a running guest was given.
+        secure: with passwords.
+    """
+    document = write(domain, Mode(live=live, secure=secure))
+    if domain.qemu_commandline or domain.qemu_capabilities or domain.qemu_override:
+        document = document.replace(
+            f"<domain type='{domain.type}'",
+            f"<domain type='{domain.type}' xmlns:qemu='{NAMESPACES['qemu']}'",
+            1,
+        )
+    return document

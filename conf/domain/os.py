@@ -1,0 +1,142 @@
+"""<os>: what a guest boots and by which firmware; <sysinfo>, what its SMBIOS says.
+
+Source: libvirt 9.0 formatdomain, "Operating system booting" and "SMBIOS System Information".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.devices.source import Source
+from conf.domain.words import one_of, unsigned, yes_no
+from conf.mapper import attribute, child, children, element, text, texts
+
+
+@element("type")
+@dataclass(slots=True, kw_only=True)
+class OsType:
+    """<type>: the kind of guest, its architecture and machine."""
+
+    arch: str | None = attribute("@arch")
+    machine: str | None = attribute("@machine")
+    name: str = text(".", default="")
+
+
+@element("feature")
+@dataclass(slots=True, kw_only=True)
+class FirmwareFeature:
+    """A property that automatically chosen firmware must have, or not."""
+
+    enabled: bool = attribute("@enabled", read=yes_no, default=False)
+    name: str = attribute("@name", read=one_of("enrolled-keys", "secure-boot"), default="")
+
+
+@element("loader")
+@dataclass(slots=True, kw_only=True)
+class Loader:
+    """<loader>: the firmware's file."""
+
+    readonly: bool | None = attribute("@readonly", read=yes_no)
+    secure: bool | None = attribute("@secure", read=yes_no)
+    type: str | None = attribute("@type", read=one_of("rom", "pflash", "none"))
+    stateless: bool | None = attribute("@stateless", read=yes_no)
+    path: str | None = text(".", omit="")
+
+
+@element("nvram")
+@dataclass(slots=True, kw_only=True)
+class Nvram:
+    """<nvram>: the guest's own copy of the firmware's variables."""
+
+    template: str | None = attribute("@template")
+    type: str | None = attribute("@type", read=one_of("file", "block", "network"))
+    source: Source | None = child("source", Source)
+    path: str | None = text(".", omit="")
+
+
+@element("boot")
+@dataclass(slots=True, kw_only=True)
+class Boot:
+    """<boot>: one kind of device to boot from."""
+
+    dev: str = attribute("@dev", read=one_of("hd", "fd", "cdrom", "network"), default="hd")
+
+
+@element("bootmenu")
+@dataclass(slots=True, kw_only=True)
+class Bootmenu:
+    """<bootmenu>: whether the firmware asks."""
+
+    enable: bool | None = attribute("@enable", read=yes_no)
+    timeout: int | None = attribute("@timeout", read=unsigned)  # milliseconds
+
+
+@element("bios")
+@dataclass(slots=True, kw_only=True)
+class Bios:
+    """<bios>: SeaBIOS's own settings."""
+
+    useserial: bool | None = attribute("@useserial", read=yes_no)
+    reboot_timeout: int | None = attribute("@rebootTimeout", read=int)  # milliseconds; -1: never
+
+
+@element("os")
+@dataclass(slots=True, kw_only=True)
+class Os:
+    """<os>."""
+
+    firmware: str | None = attribute(
+        "@firmware", read=one_of("bios", "efi"), bad="config_unsupported"
+    )
+    type: OsType = child("type", OsType)
+    firmware_features: list[FirmwareFeature] = children("firmware/feature", FirmwareFeature)
+    init: str | None = text("init")
+    init_args: list[str] = texts("initarg")
+    init_dir: str | None = text("initdir")
+    init_user: str | None = text("inituser")
+    init_group: str | None = text("initgroup")
+    loader: Loader | None = child("loader", Loader)
+    nvram: Nvram | None = child("nvram", Nvram)
+    kernel: str | None = text("kernel", omit="")
+    initrd: str | None = text("initrd", omit="")
+    cmdline: str | None = text("cmdline", omit="")
+    dtb: str | None = text("dtb", omit="")
+    root: str | None = text("root")
+    slic: str | None = text("acpi/table")
+    slic_type: str | None = attribute("acpi/table/@type", read=one_of("slic"))
+    boot_devices: list[Boot] = children("boot", Boot)
+    bootmenu: Bootmenu | None = child("bootmenu", Bootmenu)
+    bios: Bios | None = child("bios", Bios)
+    smbios_mode: str | None = attribute("smbios/@mode", read=one_of("emulate", "host", "sysinfo"))
+
+
+@element("entry")
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One value of an SMBIOS block or of fw_cfg."""
+
+    name: str | None = attribute("@name")
+    file: str | None = attribute("@file")
+    value: str | None = text(".", omit="")
+
+
+@element("bios")
+@dataclass(slots=True, kw_only=True)
+class Block:
+    """An SMBIOS block."""
+
+    entries: list[Entry] = children("entry", Entry)
+
+
+@element("sysinfo")
+@dataclass(slots=True, kw_only=True)
+class Sysinfo:
+    """<sysinfo>: SMBIOS blocks, or files for fw_cfg."""
+
+    type: str = attribute("@type", read=one_of("smbios", "fwcfg"), default="smbios")
+    bios: Block | None = child("bios", Block)
+    system: Block | None = child("system", Block)
+    base_boards: list[Block] = children("baseBoard", Block)
+    chassis: Block | None = child("chassis", Block)
+    oem_strings: Block | None = child("oemStrings", Block)
+    entries: list[Entry] = children("entry", Entry)

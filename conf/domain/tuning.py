@@ -1,0 +1,270 @@
+"""What the host gives a guest and how: memory, vcpus, threads, their places and weights.
+
+Source: libvirt 9.0 formatdomain, "Memory Allocation", "CPU Allocation", "IOThreads Allocation",
+"CPU Tuning", "Memory Tuning", "NUMA Node Tuning", "Block I/O Tuning", "Memory Backing".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.words import (
+    Amount,
+    cpu_set,
+    one_of,
+    positive,
+    to_kib,
+    unsigned,
+    write_on_off,
+    yes_no,
+)
+from conf.domain.words import on_off as read_on_off
+from conf.mapper import attribute, child, children, element, flag, text
+
+PLACEMENTS = one_of("static", "auto")
+SCHEDULERS = one_of("batch", "idle", "fifo", "rr")
+
+
+@element("maxMemory")
+@dataclass(slots=True, kw_only=True)
+class MaxMemory:
+    """<maxMemory>: how far memory can be plugged in while the guest runs."""
+
+    slots: int = attribute("@slots", read=unsigned, default=0)
+    unit: str = attribute("@unit", default="KiB")
+    amount: int = text(".", read=unsigned, default=0)
+
+    def after_read(self) -> None:
+        """Count in KiB."""
+        self.amount, self.unit = to_kib(self.amount, self.unit), "KiB"
+
+
+@element("memory")
+@dataclass(slots=True, kw_only=True)
+class BootMemory:
+    """<memory>: what the guest boots with."""
+
+    dump_core: bool | None = attribute("@dumpCore", read=read_on_off, write=write_on_off)
+    unit: str = attribute("@unit", default="KiB")
+    amount: int = text(".", read=unsigned, default=0)
+
+    def after_read(self) -> None:
+        """Count in KiB."""
+        self.amount, self.unit = to_kib(self.amount, self.unit), "KiB"
+
+
+@element("page")
+@dataclass(slots=True, kw_only=True)
+class HugePage:
+    """<page>: a size of huge pages, and the guest's cells that have it."""
+
+    size: int = attribute("@size", read=unsigned, default=0)  # KiB once read
+    unit: str = attribute("@unit", default="KiB")
+    nodeset: str | None = attribute("@nodeset", read=cpu_set)
+
+    def after_read(self) -> None:
+        """Count in KiB."""
+        self.size, self.unit = to_kib(self.size, self.unit), "KiB"
+
+
+@element("hugepages")
+@dataclass(slots=True, kw_only=True)
+class HugePages:
+    """<hugepages>."""
+
+    pages: list[HugePage] = children("page", HugePage)
+
+
+@element("memoryBacking")
+@dataclass(slots=True, kw_only=True)
+class MemoryBacking:
+    """<memoryBacking>: what the guest's memory is made of."""
+
+    hugepages: HugePages | None = child("hugepages", HugePages)
+    nosharepages: bool = flag("nosharepages")
+    locked: bool = flag("locked")
+    source: str | None = attribute("source/@type", read=one_of("file", "anonymous", "memfd"))
+    access: str | None = attribute("access/@mode", read=one_of("shared", "private"))
+    allocation_mode: str | None = attribute(
+        "allocation/@mode", read=one_of("immediate", "ondemand")
+    )
+    allocation_threads: int | None = attribute("allocation/@threads", read=positive)
+    discard: bool = flag("discard")
+
+
+@element("memtune")
+@dataclass(slots=True, kw_only=True)
+class Memtune:
+    """<memtune>: limits of the host's memory controller."""
+
+    hard_limit: Amount | None = child("hard_limit", Amount)
+    soft_limit: Amount | None = child("soft_limit", Amount)
+    min_guarantee: Amount | None = child("min_guarantee", Amount)
+    swap_hard_limit: Amount | None = child("swap_hard_limit", Amount)
+
+
+@element("device")
+@dataclass(slots=True, kw_only=True)
+class BlkioDevice:
+    """One device's share of the host's disks."""
+
+    path: str | None = text("path")
+    weight: int | None = text("weight", read=unsigned)
+    read_iops_sec: int | None = text("read_iops_sec", read=unsigned)
+    write_iops_sec: int | None = text("write_iops_sec", read=unsigned)
+    read_bytes_sec: int | None = text("read_bytes_sec", read=unsigned)
+    write_bytes_sec: int | None = text("write_bytes_sec", read=unsigned)
+
+
+@element("blkiotune")
+@dataclass(slots=True, kw_only=True)
+class Blkiotune:
+    """<blkiotune>: the guest's share of the host's disks."""
+
+    weight: int | None = text("weight", read=unsigned)
+    devices: list[BlkioDevice] = children("device", BlkioDevice)
+
+
+@element("vcpu")
+@dataclass(slots=True, kw_only=True)
+class Vcpu:
+    """<vcpu>: the most processors there can be, and how many there are now."""
+
+    placement: str | None = attribute("@placement", read=PLACEMENTS)
+    cpuset: str | None = attribute("@cpuset", read=cpu_set)
+    current: int | None = attribute("@current", read=unsigned)
+    maximum: int = text(".", read=unsigned, default=1)
+
+
+@element("vcpu")
+@dataclass(slots=True, kw_only=True)
+class VcpuState:
+    """<vcpu> in <vcpus>: one processor."""
+
+    id: int = attribute("@id", read=unsigned, default=0)
+    enabled: bool = attribute("@enabled", read=yes_no, default=False)
+    hotpluggable: bool | None = attribute("@hotpluggable", read=yes_no)
+    order: int | None = attribute("@order", read=unsigned)
+
+
+@element("iothread")
+@dataclass(slots=True, kw_only=True)
+class IoThread:
+    """<iothread>: a thread for disks."""
+
+    id: int = attribute("@id", read=positive, default=1)
+    thread_pool_min: int | None = attribute("@thread_pool_min", read=unsigned)
+    thread_pool_max: int | None = attribute("@thread_pool_max", read=unsigned)
+
+
+@element("defaultiothread")
+@dataclass(slots=True, kw_only=True)
+class DefaultIoThread:
+    """<defaultiothread>: QEMU's main thread's pool."""
+
+    thread_pool_min: int | None = attribute("@thread_pool_min", read=unsigned)
+    thread_pool_max: int | None = attribute("@thread_pool_max", read=unsigned)
+
+
+@element("vcpupin")
+@dataclass(slots=True, kw_only=True)
+class VcpuPin:
+    """<vcpupin>."""
+
+    vcpu: int = attribute("@vcpu", read=unsigned, default=0)
+    cpuset: str = attribute("@cpuset", read=cpu_set, default="")
+
+
+@element("iothreadpin")
+@dataclass(slots=True, kw_only=True)
+class IoThreadPin:
+    """<iothreadpin>."""
+
+    iothread: int = attribute("@iothread", read=unsigned, default=0)
+    cpuset: str = attribute("@cpuset", read=cpu_set, default="")
+
+
+@element("vcpusched")
+@dataclass(slots=True, kw_only=True)
+class VcpuSched:
+    """<vcpusched>."""
+
+    vcpus: str = attribute("@vcpus", read=cpu_set, default="")
+    scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="")
+    priority: int | None = attribute("@priority", read=unsigned)
+
+
+@element("iothreadsched")
+@dataclass(slots=True, kw_only=True)
+class IoThreadSched:
+    """<iothreadsched>."""
+
+    iothreads: str = attribute("@iothreads", read=cpu_set, default="")
+    scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="")
+    priority: int | None = attribute("@priority", read=unsigned)
+
+
+@element("emulatorsched")
+@dataclass(slots=True, kw_only=True)
+class EmulatorSched:
+    """<emulatorsched>."""
+
+    scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="")
+    priority: int | None = attribute("@priority", read=unsigned)
+
+
+@element("cputune")
+@dataclass(slots=True, kw_only=True)
+class Cputune:
+    """<cputune>: where threads run, and how much."""
+
+    shares: int | None = text("shares", read=unsigned)
+    period: int | None = text("period", read=unsigned)  # microseconds, as all of these
+    quota: int | None = text("quota", read=int)
+    global_period: int | None = text("global_period", read=unsigned)
+    global_quota: int | None = text("global_quota", read=int)
+    emulator_period: int | None = text("emulator_period", read=unsigned)
+    emulator_quota: int | None = text("emulator_quota", read=int)
+    iothread_period: int | None = text("iothread_period", read=unsigned)
+    iothread_quota: int | None = text("iothread_quota", read=int)
+    vcpupins: list[VcpuPin] = children("vcpupin", VcpuPin)
+    emulatorpin: str | None = attribute("emulatorpin/@cpuset", read=cpu_set)
+    iothreadpins: list[IoThreadPin] = children("iothreadpin", IoThreadPin)
+    emulatorsched: EmulatorSched | None = child("emulatorsched", EmulatorSched)
+    vcpuscheds: list[VcpuSched] = children("vcpusched", VcpuSched)
+    iothreadscheds: list[IoThreadSched] = children("iothreadsched", IoThreadSched)
+
+
+@element("memory")
+@dataclass(slots=True, kw_only=True)
+class NumaMemory:
+    """<memory> of <numatune>: the host's cells that memory comes from."""
+
+    mode: str | None = attribute(
+        "@mode", read=one_of("strict", "preferred", "interleave", "restrictive")
+    )
+    nodeset: str | None = attribute("@nodeset", read=cpu_set)
+    placement: str | None = attribute("@placement", read=PLACEMENTS)
+
+
+@element("memnode")
+@dataclass(slots=True, kw_only=True)
+class MemNode:
+    """<memnode>: the same for one of the guest's cells."""
+
+    cellid: int = attribute("@cellid", read=unsigned, default=0)
+    mode: str = attribute(
+        "@mode",
+        read=one_of("strict", "preferred", "interleave", "restrictive"),
+        default="strict",
+    )
+    nodeset: str = attribute("@nodeset", read=cpu_set, default="")
+
+
+@element("numatune")
+@dataclass(slots=True, kw_only=True)
+class Numatune:
+    """<numatune>."""
+
+    memory: NumaMemory | None = child("memory", NumaMemory)
+    memnodes: list[MemNode] = children("memnode", MemNode)

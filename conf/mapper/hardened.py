@@ -1,0 +1,75 @@
+"""Turns hostile bytes into a tree of elements, or refuses them.
+
+Owns: the limits of a document. May not touch: what the elements mean.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lxml import etree
+
+from conf.errors import ConfError
+
+MAX_SIZE: Final = 16 * 1024 * 1024  # bytes
+MAX_DEPTH: Final = 64
+MAX_NODES: Final = 200_000
+
+
+def parse_tree(data: bytes | str) -> etree._Element:
+    """Parse a document.
+
+    Raises:
+        ConfError: kind "xml_detail" when it is no XML; "xml" for what is not accepted: document
+            types, entities, too much or too deep.
+    """
+    raw = _encoded(data)
+    if len(raw) > MAX_SIZE:
+        raise ConfError("xml", f"the document has {len(raw)} bytes; {MAX_SIZE} are accepted")
+    if b"<!DOCTYPE" in raw or b"<!ENTITY" in raw:
+        raise ConfError("xml", "a document type or entities are not accepted")
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    try:
+        root = etree.fromstring(raw, parser)
+    except (etree.XMLSyntaxError, ValueError, LookupError) as problem:
+        raise ConfError("xml_detail", f"(definition_xml): {problem}") from None
+    if root is None:
+        raise ConfError("xml_detail", "(definition_xml): the document is empty")
+    _check_depth(root)
+    return root
+
+
+def _encoded(data: bytes | str) -> bytes:
+    if isinstance(data, bytes):
+        raw = data
+    else:
+        # The text is decoded already: what it declares of its encoding is no longer true.
+        if data.lstrip().startswith("<?xml"):
+            data = data.partition("?>")[2]
+        try:
+            raw = data.encode()
+        except UnicodeEncodeError as problem:
+            raise ConfError("xml", f"characters that are no text: {problem}") from None
+    if b"\0" in raw and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ConfError("xml", "a NUL in the document")
+    return raw
+
+
+def _check_depth(root: etree._Element) -> None:
+    count = 0
+    level: list[etree._Element] = [root]
+    for _ in range(MAX_DEPTH):
+        count += len(level)
+        if count > MAX_NODES:
+            raise ConfError("xml", f"more than {MAX_NODES} elements")
+        level = [child for parent in level for child in parent]
+        if not level:
+            return
+    raise ConfError("xml", f"elements are nested deeper than {MAX_DEPTH}")

@@ -1,0 +1,166 @@
+"""How a model says where each of its fields stands in XML.
+
+Owns: the field specifiers and `@element`. Pure.
+
+    @element("memballoon")
+    @dataclass(slots=True, kw_only=True)
+    class Memballoon:
+        model: BalloonModel = attribute("@model", read=BalloonModel)
+        period: int | None = attribute("stats/@period", read=int)
+        alias: Alias | None = child("alias", Alias, only="live")
+
+A path leads through elements to an attribute (`stats/@period`), to text (`title`; `.` is the
+element's own) or to an element. Fields are written in their order; those that share an element on
+their paths share it in the document when they are neighbours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+
+KEY: Final = "xml"
+MISSING: Final = dataclasses.MISSING
+
+Read = Callable[[str], Any]
+Write = Callable[[Any], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Where one field stands, and how its text is read and written."""
+
+    kind: str  # "attribute", "text", "flag", "child", "children", "verbatim"
+    path: tuple[str, ...]  # elements that lead to the place
+    name: str = ""  # of the attribute
+    read: Read = str
+    write: Write = str
+    model: object = None  # the class of a child, or a Choice
+    only: str = ""  # written in this mode alone: "live", "inactive" or "secure"
+    wrap: str = ""  # of children: an element around all of them
+    omit: object = None  # a value that is not written
+    keep_empty: bool = False  # children's wrapper is written even when there are none
+    bad: str = ""  # the kind of the ConfError for unreadable text; "" is "xml"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A child whose class depends on an attribute."""
+
+    by: str  # the attribute
+    classes: Mapping[str, type]
+    default: str = ""  # the word that a missing attribute stands for
+
+
+def element(tag: str) -> Callable[[type[T]], type[T]]:
+    """Give a dataclass its element's name."""
+
+    def mark(model: type[T]) -> type[T]:
+        model.__element__ = tag  # type: ignore[attr-defined]
+        return model
+
+    return mark
+
+
+def attribute(
+    path: str,
+    *,
+    read: Read = str,
+    write: Write | None = None,
+    default: Any = None,  # noqa: ANN401  (a field may be of any type)
+    only: str = "",
+    omit: Any = None,  # noqa: ANN401
+    bad: str = "",
+) -> Any:  # noqa: ANN401  (stands in a field's place, as dataclasses.field does)
+    """An attribute, at `@name` or `element/@name`.
+
+    Args:
+        path: where it is.
+        read: from text; a ValueError or KeyError refuses the document.
+        write: to text.
+        default: the value when it is absent.
+        only: the one mode in which it is written.
+        omit: besides None, a value that is not written.
+        bad: the kind of the refusal, if not "xml".
+    """
+    parts = path.split("/")
+    spec = Spec(
+        "attribute",
+        tuple(parts[:-1]),
+        parts[-1].removeprefix("@"),
+        read,
+        write or default_write,
+        only=only,
+        omit=omit,
+        bad=bad,
+    )
+    return dataclasses.field(default=default, metadata={KEY: spec})
+
+
+def text(
+    path: str,
+    *,
+    read: Read = str,
+    write: Write | None = None,
+    default: Any = None,  # noqa: ANN401
+    only: str = "",
+    omit: Any = None,  # noqa: ANN401
+) -> Any:  # noqa: ANN401
+    """The text of a child element, or of the element itself for `.`; arguments as `attribute`."""
+    parts = () if path == "." else tuple(path.split("/"))
+    spec = Spec("text", parts, "", read, write or default_write, only=only, omit=omit)
+    return dataclasses.field(default=default, metadata={KEY: spec})
+
+
+def flag(path: str, *, only: str = "") -> Any:  # noqa: ANN401
+    """An empty element whose presence is what it says."""
+    spec = Spec("flag", tuple(path.split("/")), only=only)
+    return dataclasses.field(default=False, metadata={KEY: spec})
+
+
+def child(path: str, model: object, *, only: str = "") -> Any:  # noqa: ANN401
+    """A child element with a model (or a Choice) of its own; None when it is absent."""
+    spec = Spec("child", tuple(path.split("/")), model=model, only=only)
+    return dataclasses.field(default=None, metadata={KEY: spec})
+
+
+def children(path: str, model: object, *, only: str = "", keep_empty: bool = False) -> Any:  # noqa: ANN401
+    """Every child element of a name, in order; `wrapper/name` has an element around them."""
+    parts = path.split("/")
+    spec = Spec(
+        "children",
+        tuple(parts[-1:]),
+        model=model,
+        only=only,
+        wrap="/".join(parts[:-1]),
+        keep_empty=keep_empty,
+    )
+    return dataclasses.field(default_factory=list, metadata={KEY: spec})
+
+
+def texts(path: str, *, read: Read = str, write: Write | None = None) -> Any:  # noqa: ANN401
+    """The text of every child element of a name, in order."""
+    parts = path.split("/")
+    spec = Spec(
+        "texts", tuple(parts[-1:]), "", read, write or default_write, wrap="/".join(parts[:-1])
+    )
+    return dataclasses.field(default_factory=list, metadata={KEY: spec})
+
+
+def verbatim(path: str) -> Any:  # noqa: ANN401
+    """A child element kept as it is, as text; what is foreign to libvirt."""
+    spec = Spec("verbatim", tuple(path.split("/")))
+    return dataclasses.field(default=None, metadata={KEY: spec})
+
+
+def default_write(value: object) -> str:
+    """Write booleans as yes and no, everything else as text."""
+    if value is True:
+        return "yes"
+    if value is False:
+        return "no"
+    return str(value)

@@ -1,0 +1,153 @@
+"""From models to text, laid out as libvirt does: two spaces a level, single quotes.
+
+Owns: the plan by which a class writes its element, compiled once.
+May not touch: what a model means.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from conf.mapper.spec import KEY, Spec
+
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;"})
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """What a document is for."""
+
+    live: bool = False  # a running guest, with what it was given
+    secure: bool = False  # with secrets
+
+    def writes(self, only: str) -> bool:
+        """Whether fields of such a kind are written."""
+        if not only:
+            return True
+        return {"live": self.live, "inactive": not self.live, "secure": self.secure}[only]
+
+
+@dataclass(slots=True)
+class Part:
+    """One element on the way to some fields: its attributes, its text, what is inside."""
+
+    tag: str = ""
+    attributes: list[tuple[str, Spec]] = field(default_factory=list)
+    text: tuple[str, Spec] | None = None
+    inside: list[Part | tuple[str, Spec]] = field(default_factory=list)
+
+
+def write(model: object, mode: Mode, *, level: int = 0, tag: str = "") -> str:
+    """Write a model as a document; the text ends with a line end."""
+    lines: list[str] = []
+    write_element(model, mode, lines, level, tag)
+    return "\n".join(lines) + "\n"
+
+
+def write_element(model: object, mode: Mode, lines: list[str], level: int, tag: str = "") -> None:
+    """Add a model's lines."""
+    name = tag or model.__element__  # type: ignore[attr-defined]
+    _part(_plan_of(type(model)), name, model, mode, lines, level, keep=True)
+
+
+_PLANS: dict[type, Part] = {}
+
+
+def _plan_of(model: type) -> Part:
+    known = _PLANS.get(model)
+    if known is not None:
+        return known
+    plan = _PLANS[model] = Part()
+    for place in dataclasses.fields(model):
+        spec = place.metadata.get(KEY)
+        if spec is None:
+            continue
+        if spec.kind == "attribute":
+            _at(plan, spec.path).attributes.append((place.name, spec))
+        elif spec.kind == "text":
+            _at(plan, spec.path).text = (place.name, spec)
+        else:
+            way = (*filter(None, spec.wrap.split("/")), *spec.path)[:-1]
+            _at(plan, way).inside.append((place.name, spec))
+    return plan
+
+
+def _at(plan: Part, path: tuple[str, ...]) -> Part:
+    """The part a path leads to: the newest of its name, which neighbours share."""
+    for tag in path:
+        last = plan.inside[-1] if plan.inside else None
+        if not isinstance(last, Part) or last.tag != tag:
+            known = [p for p in plan.inside if isinstance(p, Part) and p.tag == tag]
+            last = known[0] if known else Part(tag)
+            if not known:
+                plan.inside.append(last)
+        plan = last
+    return plan
+
+
+def _part(
+    part: Part,
+    tag: str,
+    model: Any,  # noqa: ANN401
+    mode: Mode,
+    lines: list[str],
+    level: int,
+    *,
+    keep: bool,
+) -> None:
+    """Add one element's lines, unless nothing is in it and it need not be kept."""
+    pad = "  " * level
+    attributes = "".join(
+        f" {spec.name}='{_escaped(found)}'"
+        for name, spec in part.attributes
+        if (found := _text(getattr(model, name), spec, mode)) is not None
+    )
+    inner = None
+    if part.text is not None:
+        inner = _text(getattr(model, part.text[0]), part.text[1], mode)
+    start = len(lines)
+    lines.append("")  # the opening line's place
+    for item in part.inside:
+        if isinstance(item, Part):
+            _part(item, item.tag, model, mode, lines, level + 1, keep=False)
+        else:
+            _field(item[1], getattr(model, item[0]), mode, lines, level + 1)
+    if len(lines) > start + 1:
+        lines[start] = f"{pad}<{tag}{attributes}>"
+        lines.append(f"{pad}</{tag}>")
+    elif inner is not None and (inner or not attributes):
+        lines[start] = f"{pad}<{tag}{attributes}>{_escaped(inner)}</{tag}>"
+    elif attributes or keep:
+        lines[start] = f"{pad}<{tag}{attributes}/>"
+    else:
+        lines.pop()
+
+
+def _field(spec: Spec, value: Any, mode: Mode, lines: list[str], level: int) -> None:  # noqa: ANN401
+    if value is None or value is False or not mode.writes(spec.only):
+        return
+    pad = "  " * level
+    tag = spec.path[-1]
+    if spec.kind == "flag":
+        lines.append(f"{pad}<{tag}/>")
+    elif spec.kind == "child":
+        write_element(value, mode, lines, level, tag)
+    elif spec.kind == "children":
+        for item in value:
+            write_element(item, mode, lines, level, tag)
+    elif spec.kind == "texts":
+        lines.extend(f"{pad}<{tag}>{_escaped(spec.write(item))}</{tag}>" for item in value)
+    else:
+        lines.append(pad + value)
+
+
+def _text(value: object, spec: Spec, mode: Mode) -> str | None:
+    if value is None or value == spec.omit or not mode.writes(spec.only):
+        return None
+    return spec.write(value)
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPES) if not text.isalnum() else text
