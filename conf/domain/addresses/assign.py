@@ -7,8 +7,8 @@ May not touch: anything else of the domain.
 
 from __future__ import annotations
 
-from conf.domain import Domain
 from conf.domain.addresses import pci, serial, usb
+from conf.domain.model import Domain
 from conf.emulator import EmulatorFacts
 
 

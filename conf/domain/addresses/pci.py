@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-from conf.domain import Domain
 from conf.domain.addresses.pci_needs import Needs
 from conf.domain.addresses.placement import (
     Board,
@@ -22,6 +21,7 @@ from conf.domain.addresses.placement import (
 from conf.domain.addresses.topology import CONTROLLER_NEEDS, Connect, Place
 from conf.domain.devices.address import Address, PciAddress
 from conf.domain.devices.controller import Controller, ControllerTarget
+from conf.domain.model import Domain
 from conf.emulator import EmulatorFacts
 
 BRIDGE_NAMES: Final = {

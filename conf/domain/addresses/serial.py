@@ -7,11 +7,11 @@ May not touch: anything else of the domain. Which port is free: `serial_ports`.
 
 from __future__ import annotations
 
-from conf.domain import Domain
 from conf.domain.addresses.serial_ports import VirtioSerialPorts
 from conf.domain.devices.address import VirtioSerialAddress
 from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.controller import Controller
+from conf.domain.model import Domain
 
 
 def assign(domain: Domain) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-from conf.domain import Domain
 from conf.domain.addresses.usb_ports import (
     CONTROLLER_PORTS,
     HUB_PORTS,
@@ -20,6 +19,7 @@ from conf.domain.addresses.usb_ports import (
 )
 from conf.domain.devices.address import Address, UsbAddress
 from conf.domain.devices.hub import Hub
+from conf.domain.model import Domain
 
 COMPANIONS: Final = frozenset({"ich9-uhci1", "ich9-uhci2", "ich9-uhci3"})
 

@@ -14,7 +14,7 @@ from conf.domain.devices.address import DriveAddress
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.disk import Disk
 
-from conf.domain import Domain
+from conf.domain.model import Domain
 
 USER_PREFIX: Final = "ua-"
 DRIVE_BUSES: Final = frozenset({"ide", "sata", "scsi", "fdc"})

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from conf.domain import Domain
+from conf.domain.model import Domain
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.sealing import Sealed
@@ -56,6 +56,7 @@ class Runtime:
     log_fds: Mapping[str, int] = field(default_factory=dict)  # by device alias: the <log> file
     tpm_sockets: Mapping[str, str] = field(default_factory=dict)  # by alias: swtpm's socket
     fs_sockets: Mapping[str, str] = field(default_factory=dict)  # by alias: virtiofsd's socket
+    scsi_generic: Mapping[str, str] = field(default_factory=dict)  # by hostdev alias: /dev/sgN
     hugepage_dirs: Mapping[int, str] = field(default_factory=dict)  # page size in KiB: a folder
     secrets: Mapping[str, bytes] = field(default_factory=dict)  # by UUID, or by "usage TYPE NAME"
     seal: Callable[[bytes], Sealed] = _no_secrets  # encrypts with the guest's master key
@@ -132,7 +133,7 @@ class Context:
         if device.boot_order is not None:
             return device.boot_order
         for position, kind in enumerate(self.domain.os.boot_devices, start=1):
-            if self._first_bootable(kind) is device:
+            if self._first_bootable(kind.dev) is device:
                 return position
         return None
 

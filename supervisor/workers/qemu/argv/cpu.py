@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from conf.domain.features import Size
+from conf.domain.words import to_kib
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.context import Context, Options
 from supervisor.workers.qemu.argv.syntax import on_off
@@ -39,27 +41,30 @@ def accelerator(context: Context) -> Options:
         yield "-accel", f"kvm{size}"
     elif domain.type == "qemu":
         cache = features.tcg.tb_cache if features and features.tcg else None
-        yield "-accel", "tcg" if cache is None else f"tcg,tb-size={cache // 1024}"
+        yield "-accel", "tcg" if cache is None else f"tcg,tb-size={_mib(cache)}"
     else:
         raise ConfError(
             "config_unsupported", f"unsupported virt type '{domain.type}'; use 'kvm' or 'qemu'"
         )
 
 
+def _mib(size: Size) -> int:
+    return to_kib(size.amount, size.unit) // 1024
+
+
 def smp(context: Context) -> Options:
     """-smp: how many CPUs, and where they sit."""
-    vcpu = context.domain.vcpu
+    current, maximum = context.domain.current_vcpus, context.domain.maximum_vcpus
     cpu = context.domain.cpu
     topology = cpu.topology if cpu else None
-    current = vcpu.count if vcpu.current is None else vcpu.current
     parts = [str(current)]
-    if current != vcpu.count:
-        parts.append(f"maxcpus={vcpu.count}")
+    if current != maximum:
+        parts.append(f"maxcpus={maximum}")
     if topology is None:
-        parts += [f"sockets={vcpu.count}", "cores=1", "threads=1"]
+        parts += [f"sockets={maximum}", "cores=1", "threads=1"]
     else:
         parts.append(f"sockets={topology.sockets}")
-        parts.append(f"dies={topology.dies or 1}")
+        parts.append(f"dies={topology.dies}")
         parts += [f"cores={topology.cores}", f"threads={topology.threads}"]
     yield "-smp", ",".join(parts)
 
@@ -86,7 +91,7 @@ def _model(context: Context) -> str:
     if cpu.mode == "host-model":
         # the worker makes it a custom model where hostd knows one; this is the same CPU otherwise
         return "host,migratable=on" if context.domain.type == "kvm" else "max"
-    name = cpu.model.name if cpu.model else default
+    name = (cpu.model.name if cpu.model else None) or default
     if context.facts.cpu_model(context.domain.type, name) is None:
         raise ConfError(
             "config_unsupported",
@@ -142,7 +147,13 @@ def _hyperv_parts(context: Context) -> Iterator[str]:
         if getattr(hyperv, name):
             yield f"{option}=on"
     if hyperv.spinlocks is not None and hyperv.spinlocks.state:
-        yield f"hv-spinlocks={hyperv.spinlocks.retries:#x}"
+        yield f"hv-spinlocks={hyperv.spinlocks.retries or 0:#x}"
+    if hyperv.stimer is not None and hyperv.stimer.state:
+        yield "hv-stimer=on"
+        if hyperv.stimer.direct:
+            yield "hv-stimer-direct=on"
+    if hyperv.vendor_id is not None and hyperv.vendor_id.state:
+        yield f"hv-vendor-id={hyperv.vendor_id.value}"
 
 
 def _kvm_parts(context: Context) -> Iterator[str]:

@@ -31,8 +31,17 @@ def disks(context: Context) -> Options:
         yield from _disk(context, disk, chains[number])
 
 
+def last_layer(context: Context) -> int:
+    """The highest number that a disk's node has."""
+    return _number(context)[1]
+
+
 def number_layers(context: Context) -> dict[int, list[Layer]]:
     """Each disk's chain from the top down, with the numbers that name its nodes."""
+    return _number(context)[0]
+
+
+def _number(context: Context) -> tuple[dict[int, list[Layer]], int]:
     result: dict[int, list[Layer]] = {}
     index = 0
     for number, disk in reversed(list(enumerate(context.domain.devices.disks))):
@@ -45,7 +54,7 @@ def number_layers(context: Context) -> dict[int, list[Layer]]:
             read_only = depth > 0 or bool(disk.readonly)
             chain.append(Layer(source, kind, index, read_only, cache))
         result[number] = chain
-    return result
+    return result, index
 
 
 def _disk(context: Context, disk: Disk, chain: list[Layer]) -> Options:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from conf.domain.os import Block, Nvram
+from conf.domain.words import to_bytes
 from supervisor.workers.qemu.argv.context import Context, Options
-from supervisor.workers.qemu.argv.syntax import comma, json_of, options_of
+from supervisor.workers.qemu.argv.syntax import Option, comma, json_of, options_of
 
 
 def flash_nodes(context: Context) -> Options:
@@ -20,9 +22,14 @@ def flash_nodes(context: Context) -> Options:
         return
     yield from _flash(0, loader.path, read_only=bool(loader.readonly))
     nvram = context.domain.os.nvram
-    path = nvram.file if nvram else None
+    path = nvram_path(nvram) if nvram else None
     if path is not None:
         yield from _flash(1, path, read_only=False)
+
+
+def nvram_path(nvram: Nvram) -> str | None:
+    """Where the guest's own variables are."""
+    return nvram.path or (nvram.source.file if nvram.source else None)
 
 
 def _flash(number: int, path: str, *, read_only: bool) -> Options:
@@ -79,7 +86,7 @@ def management_memory(context: Context) -> Options:
     features = context.domain.features
     tseg = features.smm.tseg if features is not None and features.smm is not None else None
     if tseg is not None:
-        yield "-global", f"mch.extended-tseg-mbytes={tseg // MIB}"
+        yield "-global", f"mch.extended-tseg-mbytes={to_bytes(tseg.amount, tseg.unit) // MIB}"
 
 
 MIB: Final = 1 << 20
@@ -98,8 +105,11 @@ CHASSIS: Final = {
 }  # fmt: skip
 
 
-def _table(number: int, names: dict[str, str], entries: Mapping[str, str]) -> Options:
-    members = {word: entries[name] for name, word in names.items() if name in entries}
+def _table(number: int, names: Mapping[str, str], block: Block | None) -> Options:
+    entries = {entry.name: entry.value or "" for entry in block.entries} if block else {}
+    members: dict[str, Option] = {
+        word: entries[name] for name, word in names.items() if name in entries
+    }
     if members:
         yield "-smbios", options_of((f"type={number}",), members)
 
@@ -116,8 +126,9 @@ def smbios(context: Context) -> Options:
         for board in info.base_boards:
             yield from _table(2, BOARD, board)
         yield from _table(3, CHASSIS, info.chassis)
-        if info.oem_strings:
-            values = "".join(f",value={comma(text)}" for text in info.oem_strings)
+        if info.oem_strings is not None:
+            texts = (entry.value or "" for entry in info.oem_strings.entries)
+            values = "".join(f",value={comma(text)}" for text in texts)
             yield "-smbios", f"type=11{values}"
 
 

@@ -11,6 +11,7 @@ import time
 from supervisor.workers.qemu.argv import firmware
 from supervisor.workers.qemu.argv.context import MASTER_KEY, Context, Options, obj
 from supervisor.workers.qemu.argv.memory import default_ram_id, has_hmat
+from supervisor.workers.qemu.argv.syntax import Option as Value
 from supervisor.workers.qemu.argv.syntax import comma, on_off, options_of
 
 
@@ -79,15 +80,16 @@ def monitor(context: Context) -> Options:
     where = {"path": context.runtime.monitor_socket}
     if context.runtime.monitor_fd is not None:
         where = {"fd": str(context.runtime.monitor_fd)}
-    members = {"id": "charmonitor", **where, "server": True, "wait": False}
+    members: dict[str, Value] = {"id": "charmonitor", **where, "server": True, "wait": False}
     yield "-chardev", options_of(("socket",), members)
     yield "-mon", "chardev=charmonitor,id=monitor,mode=control"
 
 
-def clock(context: Context) -> Options:
+def real_time_clock(context: Context) -> Options:
     """-rtc, and the timers that are options."""
     parts = [f"base={_base(context)}"]
-    timers = {timer.name: timer for timer in context.domain.clock.timers}
+    clock = context.domain.clock
+    timers = {timer.name: timer for timer in (clock.timers if clock else ())}
     rtc = timers.get("rtc")
     if rtc is not None:
         if rtc.track is not None:
@@ -106,6 +108,8 @@ def clock(context: Context) -> Options:
 def _base(context: Context) -> str:
     """What the guest's clock shows at start."""
     clock = context.domain.clock
+    if clock is None:
+        return "utc"
     if clock.offset in ("utc", "localtime"):
         return clock.offset
     if clock.offset == "timezone":
@@ -113,10 +117,15 @@ def _base(context: Context) -> str:
     if clock.offset == "absolute":
         moment = float(clock.start or 0)
         return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
-    moment = context.runtime.now + (clock.adjustment or 0)
+    moment = context.runtime.now + _seconds(clock.adjustment)
     if clock.basis == "localtime":
         moment += time.localtime(context.runtime.now).tm_gmtoff
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+
+
+def _seconds(adjustment: str | None) -> int:
+    """A clock's adjustment; "reset" begins anew."""
+    return int(adjustment) if adjustment and adjustment != "reset" else 0
 
 
 def power(context: Context) -> Options:
@@ -174,7 +183,7 @@ def log(context: Context) -> Options:
 def user_arguments(context: Context) -> Options:
     """What <qemu:commandline> adds, word by word."""
     extra = context.domain.qemu_commandline
-    for argument in extra.args if extra else ():
+    for argument in extra.arguments if extra else ():
         yield (argument.value,)
 
 

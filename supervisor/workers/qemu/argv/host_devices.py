@@ -9,6 +9,7 @@ from __future__ import annotations
 from conf.domain.devices.hostdev import Hostdev
 
 from conf.errors import ConfError
+from supervisor.workers.qemu.argv import host_scsi as scsi
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.context import Context, Options, Props, device
 
@@ -20,7 +21,10 @@ def host_devices(context: Context) -> Options:
             raise ConfError(
                 "config_unsupported", f"hostdev mode '{hostdev.mode}' is not supported in QEMU"
             )
-        yield device(_device(context, hostdev) | placed(context, hostdev.address))
+        if hostdev.type == "scsi":
+            yield from scsi.device_options(context, hostdev)
+        else:
+            yield device(_device(context, hostdev) | placed(context, hostdev.address))
 
 
 def _device(context: Context, hostdev: Hostdev) -> Props:

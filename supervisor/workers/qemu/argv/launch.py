@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from conf.domain import Domain
+from conf.domain.model import Domain
 from conf.emulator import EmulatorFacts
 from supervisor.workers.qemu.argv import (
     audio,
@@ -55,7 +55,7 @@ ORDER: Final[tuple[Callable[[Context], Options], ...]] = (
     general.defaults,
     general.serial_bios,
     general.monitor,
-    general.clock,
+    general.real_time_clock,
     general.power,
     general.boot,
     paravirtual.iommu,
@@ -129,9 +129,10 @@ def environment(context: Context) -> dict[str, str]:
     for audio_backend in context.domain.devices.audios:
         if audio_backend.type == "sdl" and audio_backend.driver:
             environ["SDL_AUDIODRIVER"] = audio_backend.driver
-    if context.domain.clock.offset == "timezone" and context.domain.clock.timezone:
-        environ["TZ"] = context.domain.clock.timezone
+    clock = context.domain.clock
+    if clock is not None and clock.offset == "timezone" and clock.timezone:
+        environ["TZ"] = clock.timezone
     commandline = context.domain.qemu_commandline
-    for variable in commandline.envs if commandline else ():
+    for variable in commandline.variables if commandline else ():
         environ[variable.name] = variable.value or ""
     return environ

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from conf.domain.cpu import NumaCell
 from conf.domain.devices.address import DimmAddress
 from conf.domain.devices.memory import MemoryDevice
 
+from conf.domain.cpu import NumaCell
+from conf.domain.words import numbers
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.context import Context, Options, Props, device, obj
@@ -59,8 +60,8 @@ def amount(context: Context) -> Options:
     if maximum is None:
         yield "-m", str(initial // KIB)
     else:
-        size = aligned(maximum.size)
-        yield "-m", f"size={initial}k,slots={maximum.slots or 0},maxmem={size}k"
+        size = aligned(maximum.amount)
+        yield "-m", f"size={initial}k,slots={maximum.slots},maxmem={size}k"
     ram_id = default_ram_id(context)
     if ram_id is not None:
         yield obj(backend(context, ram_id, initial, node=None))
@@ -69,10 +70,7 @@ def amount(context: Context) -> Options:
 def overcommit(context: Context) -> Options:
     """Whether memory stays in RAM."""
     backing = context.domain.memory_backing
-    tuned = context.domain.memtune is not None and context.domain.memtune.hard_limit is not None
     locked = backing is not None and backing.locked
-    if locked and not tuned and context.domain.memtune is None:
-        tuned = False  # the lock itself is what was asked for; the limit is the worker's matter
     yield "-overcommit", f"mem-lock={'on' if locked else 'off'}"
 
 
@@ -85,7 +83,7 @@ def _page_size(context: Context, node: int | None) -> int | None:
     for page in backing.hugepages.pages:
         if page.nodeset is None:
             chosen = chosen or page.size
-        elif node is not None and node in page.nodeset:
+        elif node is not None and node in numbers(page.nodeset):
             chosen = page.size
     if not backing.hugepages.pages:
         chosen = min(context.runtime.hugepage_dirs, default=0)
@@ -151,11 +149,12 @@ def _binding(context: Context, node: int | None) -> Props:
             nodes, mode = entry.nodeset, entry.mode
     if not nodes:
         return {}
-    absent = sorted(set(nodes) - context.runtime.numa_nodes)
+    wanted = numbers(nodes)
+    absent = sorted(wanted - context.runtime.numa_nodes)
     if absent:
         raise ConfError("config_unsupported", f"NUMA node {absent[0]} is unavailable on this host")
     policy = POLICIES.get(mode or "strict")
-    return {} if policy is None else {"host-nodes": sorted(nodes), "policy": policy}
+    return {} if policy is None else {"host-nodes": sorted(wanted), "policy": policy}
 
 
 def numa(context: Context) -> Options:
@@ -167,7 +166,7 @@ def numa(context: Context) -> Options:
         name = f"ram-node{node}"
         yield obj(backend(context, name, aligned(cell.memory), node=node, access=cell.mem_access))
         parts = [f"node,nodeid={node}"]
-        parts += [f"cpus={part}" for part in ranges(cell.cpus or ())]
+        parts += [f"cpus={part}" for part in ranges(numbers(cell.cpus) if cell.cpus else ())]
         if with_hmat:
             parts.append(f"initiator={_initiator(context, node)}")
         yield "-numa", ",".join([*parts, f"memdev={name}"])
