@@ -1,0 +1,56 @@
+"""What processor a guest sees where its document does not say.
+
+Owns: the CPU's open attributes and the machine's own model. Pure; changes the domain it is given.
+Source: libvirt 9.0, measured.
+"""
+
+from __future__ import annotations
+
+from conf.domain.cpu import Cpu, CpuModelName
+from conf.domain.model import Domain
+from conf.emulator import EmulatorFacts
+
+#: Modes that give the guest what the host or the accelerator has.
+WHOLE_HOST = ("host-passthrough", "maximum")
+
+
+def complete_cpu(domain: Domain, facts: EmulatorFacts) -> None:
+    """Settle mode, match, check, migratable and the model."""
+    cpu = domain.cpu
+    if cpu is None or (cpu.mode is None and cpu.model is None):
+        cpu = _default_cpu(domain, facts)
+    if cpu is None:
+        return
+    if cpu.numa is not None:
+        for number, cell in enumerate(cpu.numa.cells):
+            cell.id = number if cell.id is None else cell.id
+        cpu.numa.cells.sort(key=lambda cell: cell.id or 0)
+    if cpu.mode is None and cpu.model is not None:
+        cpu.mode = "custom"
+    if cpu.mode == "custom" and cpu.model is not None:
+        cpu.match = cpu.match or "exact"
+        cpu.model.fallback = cpu.model.fallback or "allow"
+    cpu.check = cpu.check or _check(cpu)
+    if cpu.mode in WHOLE_HOST and cpu.migratable is None:
+        cpu.migratable = True
+    for feature in cpu.features:
+        feature.policy = feature.policy or "require"
+
+
+def _default_cpu(domain: Domain, facts: EmulatorFacts) -> Cpu | None:
+    """The machine's own CPU model, named so that a later emulator cannot change it."""
+    machine = facts.machine(domain.os.type.machine or "")
+    if machine is None or not machine.default_cpu:
+        return domain.cpu
+    cpu = domain.cpu = domain.cpu or Cpu()
+    cpu.mode, cpu.match, cpu.check = "custom", "exact", "none"
+    cpu.model = CpuModelName(fallback="forbid", name=machine.default_cpu)
+    return cpu
+
+
+def _check(cpu: Cpu) -> str | None:
+    if cpu.mode in WHOLE_HOST:
+        return "none"
+    if cpu.mode == "host-model" or (cpu.mode == "custom" and cpu.model is not None):
+        return "partial"
+    return None

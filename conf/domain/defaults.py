@@ -1,0 +1,75 @@
+"""What libvirt 9.0 makes of a domain after reading it, for QEMU.
+
+Owns: the values that a document leaves open, outside its devices; the order of all completing.
+May touch: the domain it is given, which it changes in place.
+May not touch: the host, files, the emulator; what devices get is `conf.domain.devices.defaults`,
+what is refused `conf.domain.validate`.
+"""
+
+from __future__ import annotations
+
+import uuid as uuids
+from collections.abc import Callable
+
+from conf.domain.addresses.assign import assign_addresses
+from conf.domain.cpu_defaults import complete_cpu
+from conf.domain.devices.defaults import complete_devices
+from conf.domain.emulators import architecture, check_architecture
+from conf.domain.general_defaults import (
+    complete_clock,
+    complete_features,
+    complete_memory,
+    complete_tuning,
+    complete_vcpus,
+)
+from conf.domain.model import Domain
+from conf.domain.os_defaults import complete_boot, complete_os
+from conf.domain.validate import validate
+from conf.emulator import EmulatorFacts
+
+
+def new_uuid() -> str:
+    """A random UUID."""
+    return str(uuids.uuid4())
+
+
+def complete(
+    domain: Domain, facts: EmulatorFacts, *, make_uuid: Callable[[], str] = new_uuid
+) -> Domain:
+    """Fill in what the document left open, and refuse what cannot be. Idempotent.
+
+    Args:
+        domain: as it was read; it is changed, and answered.
+        facts: of the emulator that `conf.domain.emulators` chose.
+        make_uuid: gives fresh UUIDs.
+
+    Raises:
+        ConfError: the domain cannot be, or not with this emulator.
+    """
+    complete_general(domain, facts, make_uuid=make_uuid)
+    complete_devices(domain, facts)
+    complete_memory(domain)
+    complete_boot(domain)
+    assign_addresses(domain, facts)
+    validate(domain, facts)
+    return domain
+
+
+def complete_general(
+    domain: Domain, facts: EmulatorFacts, *, make_uuid: Callable[[], str] = new_uuid
+) -> Domain:
+    """Fill in all that is no device."""
+    domain.uuid = domain.uuid or make_uuid()
+    if domain.genid == "":
+        domain.genid = make_uuid()
+    complete_os(domain, facts, architecture(domain, facts.arch))
+    check_architecture(domain.os.type.arch or facts.arch, facts)
+    domain.on_poweroff = domain.on_poweroff or "destroy"
+    domain.on_reboot = domain.on_reboot or "restart"
+    domain.on_crash = domain.on_crash or "destroy"
+    complete_vcpus(domain)
+    complete_tuning(domain)
+    complete_features(domain)
+    complete_clock(domain)
+    complete_cpu(domain, facts)
+    return domain

@@ -1,0 +1,51 @@
+"""What a guest boots where its document does not say.
+
+Owns: machine, firmware and boot order left open. Pure; changes the domain that it is given.
+May not touch: the host's firmware files (a start looks for them).
+"""
+
+from __future__ import annotations
+
+from conf.domain.model import Domain
+from conf.domain.os import Boot, Os, OsType
+from conf.emulator import EmulatorFacts
+from conf.errors import ConfError
+
+
+def complete_os(domain: Domain, facts: EmulatorFacts, arch: str) -> None:
+    """Name the architecture and the machine in full.
+
+    Raises:
+        ConfError: there is no <type>, or it is no full guest.
+    """
+    kind = _os_type(domain.os)
+    kind.arch = arch
+    if kind.machine is None:
+        default = facts.default_machine()
+        kind.machine = default.name if default else None
+    else:
+        kind.machine = facts.canonical_machine(kind.machine)
+    loader = domain.os.loader
+    if loader is not None and loader.path is not None and loader.type is None:
+        loader.type = "rom"
+
+
+def _os_type(os: Os) -> OsType:
+    if os.type is None or not os.type.name:
+        raise ConfError("xml", "an os <type> must be specified", "domain/os/type")
+    if os.type.name not in ("hvm", "linux"):
+        detail = f"the emulator runs full guests (<type>hvm</type>), not '{os.type.name}'"
+        raise ConfError("config_unsupported", detail, "domain/os/type")
+    return os.type
+
+
+def complete_boot(domain: Domain) -> None:
+    """Boot from the first disk where neither the guest nor a device says otherwise."""
+    devices = domain.devices
+    ordered = any(
+        getattr(item, "boot", None) is not None
+        for group in (devices.disks, devices.interfaces, devices.hostdevs, devices.redirdevs)
+        for item in group
+    )
+    if not domain.os.boot_devices and not ordered:
+        domain.os.boot_devices.append(Boot(dev="hd"))
