@@ -1,0 +1,150 @@
+"""One domain as domd knows it: its definition, its running guest, or both.
+
+Owns: what is known of one domain. May not touch: files, the bus, the guest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from functools import cached_property
+from uuid import UUID
+
+from conf.domain import Domain, format_domain, parse_domain
+from rpc.enums import DomainShutoffReason, DomainState
+from rpc.values import Domain as DomainId
+from supervisor.domd.jobs import Job
+from supervisor.messages.worker import Description
+
+OFF = -1  # the id of a domain that does not run
+
+
+class Definition:
+    """A domain's document with everything filled in, read when it is first asked about."""
+
+    def __init__(self, xml: str, domain: Domain | None = None) -> None:
+        """Keep a document that has been checked before.
+
+        Args:
+            xml: the whole document, passwords included.
+            domain: its model, where it is at hand.
+        """
+        self.xml = xml
+        if domain is not None:
+            self.__dict__["domain"] = domain
+
+    @cached_property
+    def domain(self) -> Domain:
+        """The model; it is shared, so nobody changes it."""
+        return parse_domain(self.xml)
+
+    @cached_property
+    def public_xml(self) -> str:
+        """The document without passwords."""
+        if "passw" not in self.xml:
+            return without_header(self.xml)
+        return format_domain(self.domain)
+
+    @cached_property
+    def secure_xml(self) -> str:
+        """The document with passwords."""
+        return without_header(self.xml)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running guest as its worker last described it."""
+
+    description: Description
+    live: Definition  # of the live document
+
+    @staticmethod
+    def of(description: Description, former: Running | None) -> Running:
+        """Take a description; what its document says is read again only when it has changed."""
+        if former is not None and former.description.live_xml == description.live_xml:
+            return Running(description, former.live)
+        return Running(description, LiveDefinition(description.live_xml))
+
+
+class LiveDefinition(Definition):
+    """A running guest's document."""
+
+    @cached_property
+    def public_xml(self) -> str:
+        """The live document without passwords."""
+        return self.xml if "passw" not in self.xml else format_domain(self.domain, live=True)
+
+    @cached_property
+    def inactive_xml(self) -> str:
+        """The document without what the guest was given at its start."""
+        return format_domain(self.domain)
+
+    @cached_property
+    def inactive_secure_xml(self) -> str:
+        """The same with passwords."""
+        return format_domain(self.domain, secure=True)
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One domain."""
+
+    name: str
+    uuid: bytes
+    definition: Definition | None = None  # None: it is gone when its guest is
+    running: Running | None = None
+    autostart: bool = False
+    reason: int = DomainShutoffReason.UNKNOWN  # why it is off
+    crashed: bool = False  # the guest's end was a crash that its definition keeps
+    autodestroy: str = ""  # the client whose end is the guest's
+    worker: str = ""  # the worker's name on the bus, while there is one
+    updated: bool = False  # defined anew since the guest was started
+    job: Job = field(init=False)
+    described: asyncio.Event = field(default_factory=asyncio.Event)  # set with each description
+
+    def __post_init__(self) -> None:
+        """Make the domain's lock."""
+        self.job = Job(self.name)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether its guest runs."""
+        return self.running is not None
+
+    @property
+    def id(self) -> int:
+        """The running guest's number; -1 when it is off."""
+        return self.running.description.id if self.running else OFF
+
+    @property
+    def identity(self) -> DomainId:
+        """The domain as clients name it."""
+        return DomainId(self.name, self.uuid, self.id)
+
+    @property
+    def current(self) -> Definition:
+        """What holds now: the live document of a running guest, else the definition."""
+        if self.running is not None:
+            return self.running.live
+        assert self.definition is not None, "a domain without guest and definition is forgotten"
+        return self.definition
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """virDomainState and the reason for it."""
+        if self.running is not None:
+            return self.running.description.state, self.running.description.reason
+        if self.crashed:
+            return DomainState.CRASHED, 1
+        return DomainState.SHUTOFF, self.reason
+
+    @property
+    def uuid_text(self) -> str:
+        """The UUID with hyphens."""
+        return str(UUID(bytes=self.uuid))
+
+
+def without_header(xml: str) -> str:
+    """A stored document without the comment that stands before it."""
+    start = xml.find("<domain")
+    return xml[start:] if start > 0 else xml

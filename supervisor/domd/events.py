@@ -1,0 +1,47 @@
+"""Events of domains for the clients that registered.
+
+Owns: encoding them. May touch: the bus, to publish. May not touch: guests.
+"""
+
+from __future__ import annotations
+
+from ipc import Node
+from rpc.enums import DomainEventID
+from supervisor.calls import encode_event
+from supervisor.domd.entry import Entry
+from supervisor.messages.calls import ClientEvent
+
+
+class Publisher:
+    """Publishes to rpcd, which knows who wants what."""
+
+    def __init__(self, node: Node) -> None:
+        """Publish on this bus."""
+        self._node = node
+
+    def lifecycle(self, entry: Entry, event: int, detail: int) -> None:
+        """A domain was defined, started, suspended, stopped, …"""
+        payload = encode_event("domain_event_callback_lifecycle", entry.identity, event, detail)
+        self._publish(entry, DomainEventID.LIFECYCLE, payload)
+
+    def metadata_change(self, entry: Entry, kind: int, uri: str | None) -> None:
+        """A title, description or element of metadata was changed."""
+        name = "domain_event_callback_metadata_change"
+        payload = encode_event(name, entry.identity, kind, uri)
+        self._publish(entry, DomainEventID.METADATA_CHANGE, payload)
+
+    def relay(self, event: ClientEvent) -> None:
+        """Pass on what a worker has made."""
+        self._node.publish(event)
+
+    def _publish(self, entry: Entry, event_id: int, payload: bytes) -> None:
+        self._node.publish(
+            ClientEvent(
+                family="domain",
+                event_id=event_id,
+                driver="qemu",
+                uuid=entry.uuid,
+                name="",
+                payload=payload,
+            )
+        )

@@ -1,0 +1,147 @@
+"""What domd asks of a guest's worker, and what the worker tells domd.
+
+Owns: the messages' shapes. Sender of requests: domd. Receiver of events: domd.
+Clients' own calls on a running guest go as `supervisor.messages.calls.Invoke`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ipc import Done, Event, Request
+from supervisor.messages.calls import ClientEvent
+
+NO_EVENT = -1
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """A guest as its worker drives it."""
+
+    uuid: bytes
+    name: str
+    id: int
+    pid: int  # of the emulator
+    state: int  # virDomainState
+    reason: int
+    live_xml: str  # the live document, passwords included
+    started_at: float  # seconds since the epoch
+    balloon_kib: int = 0  # memory the guest has now, when the emulator has told
+    autodestroy: str = ""  # the client whose end is the guest's
+
+
+class Gone(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker has no guest (any more)."""
+
+    reason: int  # virDomainShutoffReason; crashes say CRASHED
+    detail: int  # of the lifecycle event STOPPED (or CRASHED)
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker has: a guest, or the way in which it went."""
+
+    guest: Description | None = None
+    gone: Gone | None = None
+
+
+class Start(Request[Description], frozen=True, kw_only=True, tag="worker.start"):
+    """Launch the guest. Deadline: 60 s; everything is undone when it fails.
+
+    Errors: CONFIG_UNSUPPORTED for what the plan cannot do, INTERNAL_ERROR with the emulator's own
+    words, HOOK_SCRIPT_FAILED, OPERATION_INVALID when a guest runs here already.
+    """
+
+    xml: str  # the completed inactive document, passwords included
+    id: int
+    paused: bool = False
+    autodestroy: str = ""
+
+
+class Describe(Request[Described], frozen=True, kw_only=True, tag="worker.describe"):
+    """What have you got? Answered from memory. Deadline: 5 s."""
+
+
+class Destroy(Request[Done], frozen=True, kw_only=True, tag="worker.destroy"):
+    """End the guest now; SIGKILL unless `graceful`, which gives it 10 s for SIGTERM.
+
+    `Ended` is sent before the answer. Deadline: 20 s.
+    Errors: OPERATION_FAILED when a graceful end did not happen.
+    """
+
+    graceful: bool = False
+
+
+class Shutdown(Request[Done], frozen=True, kw_only=True, tag="worker.shutdown"):
+    """Ask the guest to power off (flags: virDomainShutdownFlagValues). Deadline: 10 s."""
+
+    flags: int = 0
+
+
+class Reboot(Request[Done], frozen=True, kw_only=True, tag="worker.reboot"):
+    """Ask the guest to reboot (flags: virDomainRebootFlagValues). Deadline: 10 s."""
+
+    flags: int = 0
+
+
+class Reset(Request[Done], frozen=True, kw_only=True, tag="worker.reset"):
+    """Reset the machine as its button does. Deadline: 10 s."""
+
+
+class Suspend(Request[Done], frozen=True, kw_only=True, tag="worker.suspend"):
+    """Stop the processors. Deadline: 10 s."""
+
+
+class Resume(Request[Done], frozen=True, kw_only=True, tag="worker.resume"):
+    """Let the processors run. Deadline: 10 s."""
+
+
+class Wakeup(Request[Done], frozen=True, kw_only=True, tag="worker.wakeup"):
+    """Wake a guest that sleeps by ACPI. Deadline: 10 s."""
+
+
+class Statistic(msgspec.Struct, frozen=True, array_like=True):
+    """One typed parameter: `type` is virTypedParameterType."""
+
+    field: str
+    type: int
+    value: int | float | str
+
+
+class Sampled(msgspec.Struct, frozen=True, kw_only=True):
+    """A guest's figures."""
+
+    statistics: list[Statistic]
+
+
+class Sample(Request[Sampled], frozen=True, kw_only=True, tag="worker.sample"):
+    """The figures of these groups (virDomainStatsTypes) that only the emulator knows.
+
+    Deadline: 0.8 s; a guest that hangs gives none.
+    """
+
+    groups: int
+
+
+class Changed(Event, frozen=True, kw_only=True, tag="worker.changed"):
+    """The guest's state or live document has changed."""
+
+    description: Description
+    event: int = NO_EVENT  # virDomainEventType, when clients are to be told
+    detail: int = 0
+
+
+class Ended(Event, frozen=True, kw_only=True, tag="worker.ended"):
+    """The guest has gone; everything of it is cleaned up, and the worker waits to be ended."""
+
+    uuid: bytes
+    name: str
+    reason: int  # virDomainShutoffReason
+    event: int  # virDomainEventType: STOPPED or CRASHED
+    detail: int
+    restart: bool = False  # the definition says that it is to be started anew
+    rename: bool = False  # … under the definition's present name and document
+
+
+class Relay(Event, frozen=True, kw_only=True, tag="worker.relay"):
+    """An event for clients that needs nothing of domd."""
+
+    event: ClientEvent
