@@ -18,7 +18,7 @@ from supervisor.workers.qemu.argv.syntax import Option, comma, json_of, options_
 def flash_nodes(context: Context) -> Options:
     """The block nodes of the flash chips."""
     loader = context.domain.os.loader
-    if loader is None or loader.type != "pflash" or loader.path is None:
+    if loader is None or loader.type != "pflash" or not loader.path:
         return
     yield from _flash(0, loader.path, read_only=bool(loader.readonly))
     nvram = context.domain.os.nvram
@@ -29,7 +29,7 @@ def flash_nodes(context: Context) -> Options:
 
 def nvram_path(nvram: Nvram) -> str | None:
     """Where the guest's own variables are."""
-    return nvram.path or (nvram.source.file if nvram.source else None)
+    return (nvram.path or "").strip() or (nvram.source.file if nvram.source else None)
 
 
 def _flash(number: int, path: str, *, read_only: bool) -> Options:
@@ -77,7 +77,7 @@ def security(context: Context) -> Options:
 def bios(context: Context) -> Options:
     """-bios."""
     loader = context.domain.os.loader
-    if loader is not None and loader.type != "pflash" and loader.path is not None:
+    if loader is not None and loader.type != "pflash" and loader.path:
         yield "-bios", loader.path
 
 

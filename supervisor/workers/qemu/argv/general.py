@@ -164,6 +164,8 @@ def boot(context: Context) -> Options:
         yield "-append", os.cmdline
     if os.dtb is not None:
         yield "-dtb", os.dtb
+    if os.slic is not None:
+        yield "-acpitable", options_of((), {"sig": "SLIC", "file": os.slic})
 
 
 def sandbox(context: Context) -> Options:
