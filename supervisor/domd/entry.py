@@ -5,7 +5,6 @@ Owns: what is known of one domain. May not touch: files, the bus, the guest.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from functools import cached_property
 from uuid import UUID
@@ -92,6 +91,7 @@ class Entry:
     name: str
     uuid: bytes
     definition: Definition | None = None  # None: it is gone when its guest is
+    transient: Definition | None = None  # what a domain without a definition was created from
     running: Running | None = None
     autostart: bool = False
     reason: int = DomainShutoffReason.UNKNOWN  # why it is off
@@ -100,7 +100,6 @@ class Entry:
     worker: str = ""  # the worker's name on the bus, while there is one
     updated: bool = False  # defined anew since the guest was started
     job: Job = field(init=False)
-    described: asyncio.Event = field(default_factory=asyncio.Event)  # set with each description
 
     def __post_init__(self) -> None:
         """Make the domain's lock."""
@@ -131,7 +130,7 @@ class Entry:
 
     @property
     def state(self) -> tuple[int, int]:
-        """virDomainState and the reason for it."""
+        """VirDomainState and the reason for it."""
         if self.running is not None:
             return self.running.description.state, self.running.description.reason
         if self.crashed:

@@ -20,7 +20,7 @@ class Publisher:
         self._node = node
 
     def lifecycle(self, entry: Entry, event: int, detail: int) -> None:
-        """A domain was defined, started, suspended, stopped, …"""
+        """A domain was defined, started, suspended, stopped or the like."""
         payload = encode_event("domain_event_callback_lifecycle", entry.identity, event, detail)
         self._publish(entry, DomainEventID.LIFECYCLE, payload)
 

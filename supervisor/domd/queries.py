@@ -145,7 +145,7 @@ class Queries:
         return int(entry.updated)
 
     def domain_get_state(self, call: ClientCall, dom: DomainId, flags: int) -> tuple[int, int]:
-        """virDomainState and its reason."""
+        """VirDomainState and its reason."""
         refuse_flags("domainGetState", flags)
         return self._registry.find(dom).state
 
