@@ -30,9 +30,11 @@ def complete_cpu(domain: Domain, facts: EmulatorFacts) -> None:
     if cpu.mode == "custom" and cpu.model is not None:
         cpu.match = cpu.match or "exact"
         cpu.model.fallback = cpu.model.fallback or "allow"
-    cpu.check = cpu.check or _check(cpu)
+    elif cpu.mode in WHOLE_HOST or (cpu.model is not None and not cpu.model.name):
+        cpu.model = None
+    cpu.check = cpu.check or _check(cpu, domain.type)
     if cpu.mode in WHOLE_HOST and cpu.migratable is None:
-        cpu.migratable = True
+        cpu.migratable = facts.arch == "x86_64"  # as libvirt asks no other architecture for it
     for feature in cpu.features:
         feature.policy = feature.policy or "require"
 
@@ -48,9 +50,8 @@ def _default_cpu(domain: Domain, facts: EmulatorFacts) -> Cpu | None:
     return cpu
 
 
-def _check(cpu: Cpu) -> str | None:
-    if cpu.mode in WHOLE_HOST:
-        return "none"
-    if cpu.mode == "host-model" or (cpu.mode == "custom" and cpu.model is not None):
-        return "partial"
-    return None
+def _check(cpu: Cpu, kind: str) -> str | None:
+    """How far the host's CPU must be like the guest's; an emulated one is not compared."""
+    if cpu.mode == "custom" and cpu.model is not None:
+        return "none" if kind == "qemu" else "partial"
+    return {"host-model": "partial", **dict.fromkeys(WHOLE_HOST, "none")}.get(cpu.mode or "")

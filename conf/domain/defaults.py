@@ -19,6 +19,7 @@ from conf.domain.general_defaults import (
     complete_clock,
     complete_features,
     complete_memory,
+    complete_seclabels,
     complete_tuning,
     complete_vcpus,
 )
@@ -69,6 +70,7 @@ def complete_general(
     domain.on_crash = domain.on_crash or "destroy"
     complete_vcpus(domain)
     complete_tuning(domain)
+    complete_seclabels(domain)
     complete_features(domain)
     complete_clock(domain)
     complete_cpu(domain, facts)

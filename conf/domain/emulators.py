@@ -1,6 +1,6 @@
 """Which emulator runs a domain: the one it names, or the usual one of its architecture.
 
-Owns: the names of architectures, and the choice. Pure: whether a file exists is asked of the caller.
+Owns: the names of architectures, and the choice. Pure: whether a file exists, the caller says.
 May not touch: the emulator itself (`supervisor.hostd.probe`), files.
 """
 
@@ -16,7 +16,8 @@ from conf.errors import ConfError
 #: libvirt's name of an architecture -> the end of its emulator's name.
 EMULATOR_NAMES: Final = {
     "aarch64": "aarch64", "alpha": "alpha", "armv6l": "arm", "armv7l": "arm", "cris": "cris",
-    "hppa": "hppa", "i686": "i386", "itanium": "itanium", "lm32": "lm32", "loongarch64": "loongarch64",
+    "hppa": "hppa", "i686": "i386", "itanium": "itanium", "lm32": "lm32",
+    "loongarch64": "loongarch64",
     "m68k": "m68k", "microblaze": "microblaze", "microblazeel": "microblazeel", "mips": "mips",
     "mips64": "mips64", "mips64el": "mips64el", "mipsel": "mipsel", "parisc": "parisc",
     "parisc64": "parisc64", "ppc": "ppc", "ppc64": "ppc64", "ppc64le": "ppc64", "ppcemb": "ppcemb",

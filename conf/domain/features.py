@@ -16,7 +16,7 @@ from conf.mapper import attribute, child, element, flag, text
 class Spinlocks:
     """How often a guest tries before it tells the hypervisor."""
 
-    state: bool | None = attribute("@state", read=on_off, write=write_on_off)
+    state: bool | None = attribute("@state", read=on_off, write=write_on_off, required=True)
     retries: int | None = attribute("@retries", read=unsigned)
 
 
@@ -25,7 +25,7 @@ class Spinlocks:
 class Stimer:
     """Synthetic timers."""
 
-    state: bool | None = attribute("@state", read=on_off, write=write_on_off)
+    state: bool | None = attribute("@state", read=on_off, write=write_on_off, required=True)
     direct: bool | None = attribute("direct/@state", read=on_off, write=write_on_off)
 
 
@@ -34,7 +34,7 @@ class Stimer:
 class VendorId:
     """What the hypervisor calls itself."""
 
-    state: bool | None = attribute("@state", read=on_off, write=write_on_off)
+    state: bool | None = attribute("@state", read=on_off, write=write_on_off, required=True)
     value: str | None = attribute("@value")
 
 
@@ -44,23 +44,33 @@ class Hyperv:
     """<hyperv>: what Windows takes for its own hypervisor."""
 
     mode: str | None = attribute("@mode", read=one_of("custom", "passthrough"))
-    relaxed: bool | None = attribute("relaxed/@state", read=on_off, write=write_on_off)
-    vapic: bool | None = attribute("vapic/@state", read=on_off, write=write_on_off)
-    spinlocks: Spinlocks | None = child("spinlocks", Spinlocks)
-    vpindex: bool | None = attribute("vpindex/@state", read=on_off, write=write_on_off)
-    runtime: bool | None = attribute("runtime/@state", read=on_off, write=write_on_off)
-    synic: bool | None = attribute("synic/@state", read=on_off, write=write_on_off)
-    stimer: Stimer | None = child("stimer", Stimer)
-    reset: bool | None = attribute("reset/@state", read=on_off, write=write_on_off)
-    vendor_id: VendorId | None = child("vendor_id", VendorId)
-    frequencies: bool | None = attribute("frequencies/@state", read=on_off, write=write_on_off)
-    reenlightenment: bool | None = attribute(
-        "reenlightenment/@state", read=on_off, write=write_on_off
+    relaxed: bool | None = attribute(
+        "relaxed/@state", read=on_off, write=write_on_off, required=True
     )
-    tlbflush: bool | None = attribute("tlbflush/@state", read=on_off, write=write_on_off)
-    ipi: bool | None = attribute("ipi/@state", read=on_off, write=write_on_off)
-    evmcs: bool | None = attribute("evmcs/@state", read=on_off, write=write_on_off)
-    avic: bool | None = attribute("avic/@state", read=on_off, write=write_on_off)
+    vapic: bool | None = attribute("vapic/@state", read=on_off, write=write_on_off, required=True)
+    spinlocks: Spinlocks | None = child("spinlocks", Spinlocks)
+    vpindex: bool | None = attribute(
+        "vpindex/@state", read=on_off, write=write_on_off, required=True
+    )
+    runtime: bool | None = attribute(
+        "runtime/@state", read=on_off, write=write_on_off, required=True
+    )
+    synic: bool | None = attribute("synic/@state", read=on_off, write=write_on_off, required=True)
+    stimer: Stimer | None = child("stimer", Stimer)
+    reset: bool | None = attribute("reset/@state", read=on_off, write=write_on_off, required=True)
+    vendor_id: VendorId | None = child("vendor_id", VendorId)
+    frequencies: bool | None = attribute(
+        "frequencies/@state", read=on_off, write=write_on_off, required=True
+    )
+    reenlightenment: bool | None = attribute(
+        "reenlightenment/@state", read=on_off, write=write_on_off, required=True
+    )
+    tlbflush: bool | None = attribute(
+        "tlbflush/@state", read=on_off, write=write_on_off, required=True
+    )
+    ipi: bool | None = attribute("ipi/@state", read=on_off, write=write_on_off, required=True)
+    evmcs: bool | None = attribute("evmcs/@state", read=on_off, write=write_on_off, required=True)
+    avic: bool | None = attribute("avic/@state", read=on_off, write=write_on_off, required=True)
 
 
 @element("dirty-ring")
@@ -68,7 +78,7 @@ class Hyperv:
 class DirtyRing:
     """KVM's ring of pages written."""
 
-    state: bool | None = attribute("@state", read=on_off, write=write_on_off)
+    state: bool | None = attribute("@state", read=on_off, write=write_on_off, required=True)
     size: int | None = attribute("@size", read=unsigned)
 
 
@@ -77,12 +87,14 @@ class DirtyRing:
 class Kvm:
     """<kvm>."""
 
-    hidden: bool | None = attribute("hidden/@state", read=on_off, write=write_on_off)
+    hidden: bool | None = attribute("hidden/@state", read=on_off, write=write_on_off, required=True)
     hint_dedicated: bool | None = attribute(
-        "hint-dedicated/@state", read=on_off, write=write_on_off
+        "hint-dedicated/@state", read=on_off, write=write_on_off, required=True
     )
-    poll_control: bool | None = attribute("poll-control/@state", read=on_off, write=write_on_off)
-    pv_ipi: bool | None = attribute("pv-ipi/@state", read=on_off, write=write_on_off)
+    poll_control: bool | None = attribute(
+        "poll-control/@state", read=on_off, write=write_on_off, required=True
+    )
+    pv_ipi: bool | None = attribute("pv-ipi/@state", read=on_off, write=write_on_off, required=True)
     dirty_ring: DirtyRing | None = child("dirty-ring", DirtyRing)
 
 
@@ -108,7 +120,7 @@ class Size:
 class Smm:
     """<smm>: system management mode."""
 
-    state: bool | None = attribute("@state", read=on_off, write=write_on_off, default=None)
+    state: bool | None = attribute("@state", read=on_off, write=write_on_off, present=True)
     tseg: Size | None = child("tseg", Size)
 
 
@@ -125,26 +137,34 @@ class Tcg:
 class Features:
     """<features>."""
 
-    pae: bool = flag("pae")
     acpi: bool = flag("acpi")
     apic: Apic | None = child("apic", Apic)
-    hap: bool | None = attribute("hap/@state", read=on_off, write=write_on_off)
+    pae: bool = flag("pae")
+    hap: bool | None = attribute("hap/@state", read=on_off, write=write_on_off, present=True)
     viridian: bool = flag("viridian")
     privnet: bool = flag("privnet")
     hyperv: Hyperv | None = child("hyperv", Hyperv)
     kvm: Kvm | None = child("kvm", Kvm)
-    pvspinlock: bool | None = attribute("pvspinlock/@state", read=on_off, write=write_on_off)
-    pmu: bool | None = attribute("pmu/@state", read=on_off, write=write_on_off)
-    vmport: bool | None = attribute("vmport/@state", read=on_off, write=write_on_off)
+    pvspinlock: bool | None = attribute(
+        "pvspinlock/@state", read=on_off, write=write_on_off, present=True
+    )
+    pmu: bool | None = attribute("pmu/@state", read=on_off, write=write_on_off, present=True)
+    vmport: bool | None = attribute("vmport/@state", read=on_off, write=write_on_off, present=True)
     gic: str | None = attribute("gic/@version")
     smm: Smm | None = child("smm", Smm)
     ioapic: str | None = attribute("ioapic/@driver", read=one_of("kvm", "qemu"))
     hpt_resizing: str | None = attribute("hpt/@resizing")
-    vmcoreinfo: bool | None = attribute("vmcoreinfo/@state", read=on_off, write=write_on_off)
-    htm: bool | None = attribute("htm/@state", read=on_off, write=write_on_off)
-    nested_hv: bool | None = attribute("nested-hv/@state", read=on_off, write=write_on_off)
+    vmcoreinfo: bool | None = attribute(
+        "vmcoreinfo/@state", read=on_off, write=write_on_off, present=True
+    )
+    htm: bool | None = attribute("htm/@state", read=on_off, write=write_on_off, required=True)
+    nested_hv: bool | None = attribute(
+        "nested-hv/@state", read=on_off, write=write_on_off, required=True
+    )
     msrs_unknown: str | None = attribute("msrs/@unknown", read=one_of("ignore", "fault"))
-    ccf_assist: bool | None = attribute("ccf-assist/@state", read=on_off, write=write_on_off)
+    ccf_assist: bool | None = attribute(
+        "ccf-assist/@state", read=on_off, write=write_on_off, required=True
+    )
     cfpc: str | None = attribute("cfpc/@value")
     sbbc: str | None = attribute("sbbc/@value")
     ibs: str | None = attribute("ibs/@value")

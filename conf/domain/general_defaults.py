@@ -6,10 +6,12 @@ Source: libvirt 9.0, measured.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from conf.domain.clock import Clock
 from conf.domain.model import Domain
-from conf.domain.tuning import BootMemory, Vcpu
-from conf.domain.words import Amount
+from conf.domain.tuning import BootMemory, Cputune, NumaMemory, Numatune, Vcpu
+from conf.domain.words import Amount, numbers
 from conf.errors import ConfError
 
 
@@ -36,8 +38,10 @@ def complete_memory(domain: Domain) -> None:
 def complete_vcpus(domain: Domain) -> None:
     """One vcpu that runs anywhere, unless said otherwise."""
     vcpu = domain.vcpu = domain.vcpu or Vcpu()
+    memory = domain.numatune.memory if domain.numatune else None
     if vcpu.placement is None:
-        vcpu.placement = "static"
+        chosen_for_memory = memory is not None and memory.placement == "auto"
+        vcpu.placement = "auto" if chosen_for_memory and not vcpu.cpuset else "static"
     if vcpu.placement == "auto":
         vcpu.cpuset = None
     if vcpu.current is None and domain.vcpus:
@@ -48,12 +52,63 @@ def complete_vcpus(domain: Domain) -> None:
 
 
 def complete_tuning(domain: Domain) -> None:
-    """Threads that have numbers are counted; cells of the host are chosen by hand if named."""
-    if domain.iothread_ids or domain.iothreads:
-        domain.iothreads = max(domain.iothreads or 0, len(domain.iothread_ids))
-    memory = domain.numatune.memory if domain.numatune else None
-    if memory is not None:
-        memory.mode = memory.mode or "strict"
+    """Number the threads, choose the host's cells, sort what is pinned."""
+    if domain.iothread_ids:
+        domain.iothread_ids = domain.iothread_list()
+        domain.iothreads = len(domain.iothread_ids)
+    _complete_numatune(domain)
+    tune = domain.cputune
+    if tune is not None:
+        _settle_pins(domain, tune)
+
+
+def _settle_pins(domain: Domain, tune: Cputune) -> None:
+    order = {thread.id: place for place, thread in enumerate(domain.iothread_list())}
+    tune.vcpupins.sort(key=lambda pin: pin.vcpu)
+    tune.iothreadpins.sort(key=lambda pin: order.get(pin.iothread, len(order)))
+    tune.vcpuscheds = sorted(
+        (
+            replace(sched, vcpus=str(vcpu))
+            for sched in tune.vcpuscheds
+            for vcpu in numbers(sched.vcpus)
+        ),
+        key=lambda sched: int(sched.vcpus),
+    )
+    tune.iothreadscheds = sorted(
+        (
+            replace(sched, iothreads=str(thread))
+            for sched in tune.iothreadscheds
+            for thread in numbers(sched.iothreads)
+        ),
+        key=lambda sched: order.get(int(sched.iothreads), len(order)),
+    )
+
+
+def _complete_numatune(domain: Domain) -> None:
+    automatic = domain.vcpu is not None and domain.vcpu.placement == "auto"
+    if domain.numatune is None:
+        if not automatic:
+            return
+        domain.numatune = Numatune()
+    memory = domain.numatune.memory
+    if memory is None and automatic:
+        memory = domain.numatune.memory = NumaMemory()
+    if memory is None:
+        return
+    memory.mode = memory.mode or "strict"
+    if memory.placement is None and not memory.nodeset and automatic:
+        memory.placement = "auto"
+    if memory.placement == "auto":
+        memory.nodeset = None
+    else:
+        memory.placement = None  # "static" goes without saying
+
+
+def complete_seclabels(domain: Domain) -> None:
+    """A label without a model is the host's first driver's: none, as QEMU's own user does it."""
+    for label in domain.seclabels:
+        if label.model is None and label.type in (None, "dynamic"):
+            label.type, label.model, label.relabel = "none", "none", None
 
 
 def complete_features(domain: Domain) -> None:

@@ -14,8 +14,9 @@ from conf.domain.clock import Clock, Pm
 from conf.domain.cpu import Cpu
 from conf.domain.devices import Devices
 from conf.domain.features import Features
+from conf.domain.metadata import keep_one_per_namespace
 from conf.domain.os import Os, Sysinfo
-from conf.domain.security import Seclabel
+from conf.domain.security import Keywrap, LaunchSecurity, PerfEvent, Seclabel
 from conf.domain.tuning import (
     Blkiotune,
     BootMemory,
@@ -143,7 +144,7 @@ class Domain:
     genid: str | None = text("genid", read=lambda word: uuid(word) if word.strip() else "")
     title: str | None = text("title", omit="")
     description: str | None = text("description", omit="")
-    metadata: str | None = verbatim("metadata")
+    metadata: str | None = verbatim("metadata", prune=keep_one_per_namespace)
     max_memory: MaxMemory | None = child("maxMemory", MaxMemory)
     boot_memory: BootMemory | None = child("memory", BootMemory)
     current_memory: Amount | None = child("currentMemory", Amount)
@@ -173,11 +174,11 @@ class Domain:
         "on_lockfailure", read=one_of("poweroff", "restart", "pause", "ignore")
     )
     pm: Pm | None = child("pm", Pm)
-    perf: str | None = verbatim("perf")
+    perf: list[PerfEvent] = children("perf/event", PerfEvent)
     devices: Devices = child("devices", Devices)
     seclabels: list[Seclabel] = children("seclabel", Seclabel)
-    keywrap: str | None = verbatim("keywrap")
-    launch_security: str | None = verbatim("launchSecurity")
+    keywrap: Keywrap | None = child("keywrap", Keywrap)
+    launch_security: LaunchSecurity | None = child("launchSecurity", LaunchSecurity)
     qemu_commandline: QemuCommandline | None = child("qemu:commandline", QemuCommandline)
     qemu_capabilities: QemuCapabilities | None = child("qemu:capabilities", QemuCapabilities)
     qemu_override: QemuOverride | None = child("qemu:override", QemuOverride)

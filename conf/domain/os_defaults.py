@@ -7,7 +7,7 @@ May not touch: the host's firmware files (a start looks for them).
 from __future__ import annotations
 
 from conf.domain.model import Domain
-from conf.domain.os import Boot, Os, OsType
+from conf.domain.os import Boot, FirmwareFeature, Os, OsType
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 
@@ -25,9 +25,19 @@ def complete_os(domain: Domain, facts: EmulatorFacts, arch: str) -> None:
         kind.machine = default.name if default else None
     else:
         kind.machine = facts.canonical_machine(kind.machine)
-    loader = domain.os.loader
-    if loader is not None and loader.path is not None and loader.type is None:
+    _complete_firmware(domain.os)
+
+
+def _complete_firmware(os: Os) -> None:
+    loader = os.loader
+    if loader is not None and loader.path and loader.type is None:
         loader.type = "rom"
+    named = {feature.name: feature.enabled for feature in os.firmware_features}
+    if named.get("enrolled-keys") and "secure-boot" not in named:
+        os.firmware_features.append(FirmwareFeature(enabled=True, name="secure-boot"))
+    menu = os.bootmenu
+    if menu is not None and not menu.enable:
+        menu.timeout = None
 
 
 def _os_type(os: Os) -> OsType:

@@ -1,14 +1,14 @@
-"""<seclabel>: how the host keeps a guest and its files apart from others.
+"""<seclabel>, <keywrap>, <launchSecurity>: how a guest is kept apart from others and the host.
 
-Source: libvirt 9.0 formatdomain, "Security label".
+Source: libvirt 9.0 formatdomain, "Security label", "Key Wrap", "Launch Security".
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conf.domain.words import one_of, yes_no
-from conf.mapper import attribute, element, text
+from conf.domain.words import hexadecimal, on_off, one_of, unsigned, write_on_off, yes_no
+from conf.mapper import attribute, children, element, text
 
 
 @element("seclabel")
@@ -22,3 +22,54 @@ class Seclabel:
     label: str | None = text("label")
     imagelabel: str | None = text("imagelabel", only="live")
     baselabel: str | None = text("baselabel")
+
+
+@element("cipher")
+@dataclass(slots=True, kw_only=True)
+class Cipher:
+    """<cipher>: whether a mainframe guest's keys of a kind are wrapped."""
+
+    name: str = attribute("@name", read=one_of("aes", "dea"), required=True, default="aes")
+    state: bool = attribute("@state", read=on_off, write=write_on_off, required=True, default=False)
+
+
+@element("keywrap")
+@dataclass(slots=True, kw_only=True)
+class Keywrap:
+    """<keywrap>."""
+
+    ciphers: list[Cipher] = children("cipher", Cipher)
+
+
+@element("launchSecurity")
+@dataclass(slots=True, kw_only=True)
+class LaunchSecurity:
+    """<launchSecurity>: memory that the host cannot read; the rest of it is AMD SEV's."""
+
+    type: str = attribute("@type", read=one_of("sev", "s390-pv"), required=True, default="sev")
+    kernel_hashes: bool | None = attribute("@kernelHashes", read=yes_no)
+    cbitpos: int | None = text("cbitpos", read=unsigned)
+    reduced_phys_bits: int | None = text("reducedPhysBits", read=unsigned)
+    policy: int | None = text("policy", read=unsigned, write=hexadecimal(4))
+    dh_cert: str | None = text("dhCert")
+    session: str | None = text("session")
+
+
+@element("event")
+@dataclass(slots=True, kw_only=True)
+class PerfEvent:
+    """<event> of <perf>: a counter of the host's that is kept for the guest."""
+
+    name: str = attribute(
+        "@name",
+        read=one_of(
+            "cmt", "mbmt", "mbml", "cpu_cycles", "instructions", "cache_references",
+            "cache_misses", "branch_instructions", "branch_misses", "bus_cycles",
+            "stalled_cycles_frontend", "stalled_cycles_backend", "ref_cpu_cycles", "cpu_clock",
+            "task_clock", "page_faults", "context_switches", "cpu_migrations",
+            "page_faults_min", "page_faults_maj", "alignment_faults", "emulation_faults",
+        ),
+        required=True,
+        default="",
+    )  # fmt: skip
+    enabled: bool = attribute("@enabled", read=yes_no, required=True, default=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from conf.domain.resctrl import CacheTune, MemoryTune
 from conf.domain.words import (
     Amount,
     cpu_set,
@@ -233,6 +234,8 @@ class Cputune:
     emulatorsched: EmulatorSched | None = child("emulatorsched", EmulatorSched)
     vcpuscheds: list[VcpuSched] = children("vcpusched", VcpuSched)
     iothreadscheds: list[IoThreadSched] = children("iothreadsched", IoThreadSched)
+    cachetunes: list[CacheTune] = children("cachetune", CacheTune)
+    memorytunes: list[MemoryTune] = children("memorytune", MemoryTune)
 
 
 @element("memory")

@@ -18,6 +18,18 @@ from conf.mapper.spec import (
 from conf.mapper.writing import Mode, write
 
 __all__ = [
-    "NAMESPACES", "Choice", "Mode", "attribute", "child", "children", "element", "flag", "parse", "read", "text",
-    "texts", "verbatim", "write",
-]  # fmt: skip
+    "NAMESPACES",
+    "Choice",
+    "Mode",
+    "attribute",
+    "child",
+    "children",
+    "element",
+    "flag",
+    "parse",
+    "read",
+    "text",
+    "texts",
+    "verbatim",
+    "write",
+]

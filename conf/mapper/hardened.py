@@ -27,7 +27,7 @@ def parse_tree(data: bytes | str) -> etree._Element:
     if len(raw) > MAX_SIZE:
         raise ConfError("xml", f"the document has {len(raw)} bytes; {MAX_SIZE} are accepted")
     if b"<!DOCTYPE" in raw or b"<!ENTITY" in raw:
-        raise ConfError("xml", "a document type or entities are not accepted")
+        raise _has_document_type()
     parser = etree.XMLParser(
         resolve_entities=False,
         no_network=True,
@@ -35,6 +35,7 @@ def parse_tree(data: bytes | str) -> etree._Element:
         huge_tree=False,
         remove_comments=True,
         remove_pis=True,
+        remove_blank_text=True,
     )
     try:
         root = etree.fromstring(raw, parser)
@@ -42,8 +43,14 @@ def parse_tree(data: bytes | str) -> etree._Element:
         raise ConfError("xml_detail", f"(definition_xml): {problem}") from None
     if root is None:
         raise ConfError("xml_detail", "(definition_xml): the document is empty")
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise _has_document_type()  # in an encoding that hid it until now
     _check_depth(root)
     return root
+
+
+def _has_document_type() -> ConfError:
+    return ConfError("xml", "a document type or entities are not accepted")
 
 
 def _encoded(data: bytes | str) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
@@ -34,6 +35,7 @@ class Plan:
 
     attributes: list[tuple[str, str, Spec]] = field(default_factory=list)  # attribute, field
     text: tuple[str, Spec] | None = None
+    missing: list[tuple[str, Spec]] = field(default_factory=list)  # matter when they are absent
     fields: dict[str, list[tuple[str, Spec]]] = field(default_factory=dict)  # tag -> its fields
     inside: dict[str, Plan] = field(default_factory=dict)  # tag -> what lies deeper
 
@@ -71,7 +73,11 @@ def read(model: type[M], node: etree._Element) -> M:
     made = model(**values)
     finish = getattr(made, "after_read", None)
     if finish is not None:
-        finish()
+        try:
+            finish()
+        except ValueError as problem:
+            detail = f"Invalid value in element '{node.tag}': {problem}"
+            raise ConfError("xml", detail, _path(node)) from None
     return made
 
 
@@ -89,7 +95,10 @@ def plan_of(model: type) -> Plan:
         if spec is None:
             continue
         if spec.kind == "attribute":
-            plan.at(spec.path).attributes.append((spec.name, place.name, spec))
+            at = plan.at(spec.path)
+            at.attributes.append((spec.name, place.name, spec))
+            if spec.required or spec.present is not None:
+                at.missing.append((place.name, spec))
         elif spec.kind == "text":
             plan.at(spec.path).text = (place.name, spec)
         else:
@@ -110,6 +119,9 @@ def _take(plan: Plan, node: etree._Element, values: Values) -> None:
         found = node.get(attribute)
         if found is not None:
             values.setdefault(name, _converted(spec, found, node, attribute))
+    for name, spec in plan.missing:
+        if name not in values:
+            values[name] = _present(spec, node)
     if plan.text is not None:
         name, spec = plan.text
         values.setdefault(name, _converted(spec, node.text or "", node, ""))
@@ -122,6 +134,14 @@ def _take(plan: Plan, node: etree._Element, values: Values) -> None:
             _take(deeper, inner, values)
         for name, spec in plan.fields.get(tag, ()):
             _TAKERS[spec.kind](name, spec, inner, values)
+
+
+def _present(spec: Spec, node: etree._Element) -> object:
+    """What an element without the attribute says."""
+    if spec.required:
+        detail = f"Missing required attribute '{spec.name}' in element '{node.tag}'"
+        raise ConfError(spec.bad or "xml", detail, _path(node))
+    return spec.present
 
 
 def _take_child(name: str, spec: Spec, node: etree._Element, values: Values) -> None:
@@ -143,9 +163,18 @@ def _take_flag(name: str, spec: Spec, node: etree._Element, values: Values) -> N
 
 def _take_verbatim(name: str, spec: Spec, node: etree._Element, values: Values) -> None:
     if name not in values:
-        tail, node.tail = node.tail, None
-        values[name] = etree.tostring(node, encoding="unicode")
-        node.tail = tail
+        kept = deepcopy(node)
+        if spec.prune is not None:
+            spec.prune(kept)
+        values[name] = _laid_out(kept)
+
+
+def _laid_out(node: etree._Element) -> str:
+    """An element's text as it stands one level deep, without the first line's indent."""
+    holder = etree.Element("x")
+    holder.append(node)
+    written = etree.tostring(holder, encoding="unicode", pretty_print=True)
+    return written.removeprefix("<x>\n").rstrip().removesuffix("</x>").strip()
 
 
 _TAKERS: dict[str, Callable[[str, Spec, etree._Element, Values], None]] = {
@@ -176,9 +205,12 @@ def _converted(spec: Spec, found: str, node: etree._Element, attribute: str) -> 
 
 def wrong(node: etree._Element, attribute: str, found: str, kind: str = "xml") -> ConfError:
     """The refusal of some text."""
-    steps = [node]
-    steps.extend(node.iterancestors())
-    path = "/".join(str(step.tag) for step in reversed(steps))
+    path = _path(node)
     where = f"attribute '{attribute}' in element" if attribute else "text of element"
     detail = f"Invalid value for {where} '{node.tag}': '{found}'"
     return ConfError(kind, detail, f"{path}/@{attribute}" if attribute else path)
+
+
+def _path(node: etree._Element) -> str:
+    steps = [node, *node.iterancestors()]
+    return "/".join(str(step.tag) for step in reversed(steps))

@@ -21,6 +21,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from lxml import etree
+
 T = TypeVar("T")
 
 KEY: Final = "xml"
@@ -28,6 +30,7 @@ MISSING: Final = dataclasses.MISSING
 
 Read = Callable[[str], Any]
 Write = Callable[[Any], str]
+Prune = Callable[[etree._Element], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,9 @@ class Spec:
     omit: object = None  # a value that is not written
     keep_empty: bool = False  # children's wrapper is written even when there are none
     bad: str = ""  # the kind of the ConfError for unreadable text; "" is "xml"
+    present: object = None  # an attribute's value when its element is there without it
+    required: bool = False  # an element without this attribute is refused
+    prune: Prune | None = None  # of what is kept verbatim: takes away what is not wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,8 @@ def attribute(
     only: str = "",
     omit: Any = None,  # noqa: ANN401
     bad: str = "",
+    present: Any = None,  # noqa: ANN401
+    required: bool = False,
 ) -> Any:  # noqa: ANN401  (stands in a field's place, as dataclasses.field does)
     """An attribute, at `@name` or `element/@name`.
 
@@ -86,6 +94,8 @@ def attribute(
         only: the one mode in which it is written.
         omit: besides None, a value that is not written.
         bad: the kind of the refusal, if not "xml".
+        present: the value when its element is there without it.
+        required: whether an element without it is refused.
     """
     parts = path.split("/")
     spec = Spec(
@@ -97,6 +107,8 @@ def attribute(
         only=only,
         omit=omit,
         bad=bad,
+        present=present,
+        required=required,
     )
     return dataclasses.field(default=default, metadata={KEY: spec})
 
@@ -151,9 +163,9 @@ def texts(path: str, *, read: Read = str, write: Write | None = None) -> Any:  #
     return dataclasses.field(default_factory=list, metadata={KEY: spec})
 
 
-def verbatim(path: str) -> Any:  # noqa: ANN401
+def verbatim(path: str, *, prune: Prune | None = None) -> Any:  # noqa: ANN401
     """A child element kept as it is, as text; what is foreign to libvirt."""
-    spec = Spec("verbatim", tuple(path.split("/")))
+    spec = Spec("verbatim", tuple(path.split("/")), prune=prune)
     return dataclasses.field(default=None, metadata={KEY: spec})
 
 

@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from conf.mapper.spec import KEY, Spec
 
-_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;"})
+_ESCAPES: Final = {
+    **dict.fromkeys([*range(32), 0xFFFE, 0xFFFF]),  # no document may have these
+    ord("\t"): "\t",
+    ord("\n"): "\n",
+    ord("\r"): "&#13;",
+    ord("&"): "&amp;",
+    ord("<"): "&lt;",
+    ord(">"): "&gt;",
+    ord("'"): "&apos;",
+    ord('"'): "&quot;",
+}
+_ATTRIBUTE_ESCAPES: Final = {**_ESCAPES, ord("\t"): "&#9;", ord("\n"): "&#10;"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +111,7 @@ def _part(
     """Add one element's lines, unless nothing is in it and it need not be kept."""
     pad = "  " * level
     attributes = "".join(
-        f" {spec.name}='{_escaped(found)}'"
+        f" {spec.name}='{_attribute(found)}'"
         for name, spec in part.attributes
         if (found := _text(getattr(model, name), spec, mode)) is not None
     )
@@ -151,3 +162,7 @@ def _text(value: object, spec: Spec, mode: Mode) -> str | None:
 
 def _escaped(text: str) -> str:
     return text.translate(_ESCAPES) if not text.isalnum() else text
+
+
+def _attribute(text: str) -> str:
+    return text.translate(_ATTRIBUTE_ESCAPES) if not text.isalnum() else text
