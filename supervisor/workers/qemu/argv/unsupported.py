@@ -59,7 +59,7 @@ def _whole(domain: Domain) -> Iterator[str]:
         yield "<launchSecurity>"
     if domain.keywrap is not None:
         yield "<keywrap>"
-    if domain.perf is not None:
+    if any(event.enabled for event in domain.perf):
         yield "<perf>"
     if domain.fibre_channel_app is not None:
         yield "<fibrechannel appid=>"
