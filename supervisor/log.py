@@ -120,6 +120,7 @@ class Collector:
         self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         for end in (self._ours, self.theirs):
             end.settimeout(0)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._handlers: list[logging.Handler] = []
         logging.getLogger().setLevel(level)
         self.write_to(outputs)
@@ -136,12 +137,20 @@ class Collector:
 
     def listen(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to take children's records in."""
+        self._loop = loop
         loop.add_reader(self._ours.fileno(), self._readable)
 
     def close(self) -> None:
-        """Write what is queued and stop."""
+        """Write what is queued and stop; the loop that listened has ended, or ends now."""
+        root = logging.getLogger()
         for handler in self._handlers:
+            root.removeHandler(handler)
             handler.close()
+        self._handlers = []
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._ours.fileno())
+        self._ours.close()
+        self.theirs.close()
 
     def _readable(self) -> None:
         for _ in range(BATCH):

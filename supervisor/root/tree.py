@@ -126,6 +126,16 @@ class Tree:
         if self._zygote.fileno() >= 0:
             self._loop.remove_reader(self._zygote.fileno())
             self._zygote.close()
+        await self._zygote_end()
+
+    async def _zygote_end(self) -> None:
+        """Wait for the zygote, which ends when its way to us closes."""
+        with contextlib.suppress(ChildProcessError):
+            try:
+                async with asyncio.timeout(STOP_S):
+                    await asyncio.to_thread(os.waitpid, self._zygote_pid, 0)
+            except TimeoutError:
+                kill(self._zygote_pid)
 
     def workers(self) -> int:
         """How many guests have a worker."""
@@ -288,6 +298,7 @@ class Tree:
             child.orphan = bool(child.pid)
         self._zygote_pid, self._zygote = fork_zygote(self._collector.theirs, PRELOAD)
         self._watch_zygote()
+        self._changed()
         for child in list(self._children.values()):
             if not child.pid and child.state is State.STARTING:
                 self._ended(child, None)  # it was never forked

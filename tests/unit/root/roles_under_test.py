@@ -1,0 +1,33 @@
+"""Roles for the tree's own tests: one that only waits, one that crashes when it is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from ipc import Event, handles
+from supervisor.process import Process
+
+
+class Crash(Event, frozen=True, kw_only=True, tag="test.crash"):
+    """Die as a fault would."""
+
+
+class Crashing:
+    """Dies on demand."""
+
+    @handles(Crash)
+    def crash(self, event: Crash) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def wait(process: Process) -> None:
+    """Be a service without work."""
+    process.node.serve(Crashing())
+    await process.ready()
+    await process.stopping.wait()
+
+
+async def fail(process: Process) -> None:
+    """Never come up."""
+    raise RuntimeError("this role always fails")

@@ -1,0 +1,125 @@
+"""The tree with real processes: forked, killed, restarted, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from conf.settings import DaemonConfig, QemuConfig
+from supervisor.log import Collector, Output
+from supervisor.root import tree as tree_module
+from supervisor.root.policy import Policy, When
+from supervisor.root.rights import Rights
+from supervisor.root.roles import Role
+from supervisor.root.tree import Setting, Tree
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+HERE = "roles_under_test"
+DEADLINE_S = 15.0
+
+
+def role(name: str, function: str = "wait", **policy: float) -> Role:
+    return Role(name, f"{HERE}:{function}", Policy(When.ALWAYS, **policy), Rights.LAUNCH)
+
+
+@asynccontextmanager
+async def running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *roles: Role
+) -> AsyncIterator[Tree]:
+    """A tree of these roles, on this test's loop; ended afterwards."""
+    monkeypatch.setattr(tree_module, "SERVICES", roles)
+    monkeypatch.setattr(tree_module, "PRELOAD", (HERE,))
+    collector = Collector([Output(0, "file", str(tmp_path / "log"))], 10)
+    setting = Setting(str(tmp_path), False, DaemonConfig(), QemuConfig(), {})
+    tree = Tree(setting, collector)
+    collector.listen(asyncio.get_running_loop())
+    tree.start()
+    try:
+        yield tree
+    finally:
+        await tree.stop()
+        collector.close()
+
+
+async def until(tree: Tree, condition: Callable[[], bool]) -> None:
+    """Wait for the tree's changes until the condition holds."""
+    changed = asyncio.Event()
+    tree.on_change.append(changed.set)
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():
+            changed.clear()
+            await changed.wait()
+    tree.on_change.remove(changed.set)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def row(tree: Tree, name: str) -> tuple[int, str, int]:
+    found = next(row for row in tree.status() if row.name == name)
+    return found.pid, found.state, found.restarts
+
+
+def test_services_come_up_and_end_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> list[int]:
+        async with running(tmp_path, monkeypatch, role("one"), role("two")) as tree:
+            assert await tree.ready(DEADLINE_S)
+            rows = tree.status()
+            assert [r.name for r in rows] == ["root", "zygote", "one", "two"]
+            assert {r.state for r in rows} == {"running"}
+            return [r.pid for r in rows[1:]]
+
+    for pid in asyncio.run(story()):
+        assert not alive(pid)
+
+
+def test_a_killed_service_is_there_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with running(tmp_path, monkeypatch, role("one")) as tree:
+            assert await tree.ready(DEADLINE_S)
+            first = row(tree, "one")[0]
+            os.kill(first, signal.SIGKILL)
+            await until(tree, lambda: row(tree, "one")[1:] == ("running", 1))
+            assert row(tree, "one")[0] != first
+
+    asyncio.run(story())
+
+
+def test_a_service_that_always_fails_is_degraded_not_looped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        failing = role("bad", "fail", burst=2, longest_s=0.01, degraded_s=60.0)
+        async with running(tmp_path, monkeypatch, failing) as tree:
+            await until(tree, lambda: row(tree, "bad")[1:] == ("degraded", 3))
+
+    asyncio.run(story())
+    assert "this role always fails" in (tmp_path / "log").read_text()
+
+
+def test_a_killed_zygote_takes_no_service_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with running(tmp_path, monkeypatch, role("one")) as tree:
+            assert await tree.ready(DEADLINE_S)
+            zygote, service = row(tree, "zygote")[0], row(tree, "one")[0]
+            os.kill(zygote, signal.SIGKILL)
+            await until(tree, lambda: row(tree, "zygote")[0] != zygote)
+            assert row(tree, "one")[0] == service
+            os.kill(service, signal.SIGKILL)  # its end is noticed without the zygote that forked it
+            await until(tree, lambda: row(tree, "one")[1:] == ("running", 1))
+
+    asyncio.run(story())
