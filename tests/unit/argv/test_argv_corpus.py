@@ -11,7 +11,8 @@ from argv_plan import plan
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 
-FLOOR: Final = 300  # of 306; the rest: firmware and host-model, chosen before planning
+FLOOR: Final = 299  # of 306; the rest: firmware and host-model are chosen before planning, and
+# the speaker, for which stock gives an option that QEMU 7.2 no longer has
 
 
 @pytest.mark.skipif(not CORPUS.exists(), reason=f"no recordings at {CORPUS}")

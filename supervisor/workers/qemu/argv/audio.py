@@ -91,8 +91,7 @@ def cards(context: Context) -> Options:
     """The sound devices."""
     for sound in context.domain.devices.sounds:
         if sound.model == "pcspk":
-            yield "-soundhw", "pcspk"
-            continue
+            continue  # soldered on: `speaker_backend` is a property of the machine
         props: Props = {"driver": CARDS[sound.model], "id": sound.alias}
         with_codecs = sound.model in ("ich6", "ich9")
         if not with_codecs:
@@ -100,6 +99,14 @@ def cards(context: Context) -> Options:
         yield device(props | placed(context, sound.address))
         if with_codecs:
             yield from _codecs(context, sound)
+
+
+def speaker_backend(context: Context) -> str | None:
+    """Where the machine's own speaker plays to; stock's -soundhw is gone since QEMU 7.1."""
+    for sound in context.domain.devices.sounds:
+        if sound.model == "pcspk":
+            return audiodev(context, sound.audio_id)
+    return None
 
 
 def _codecs(context: Context, sound: Sound) -> Options:

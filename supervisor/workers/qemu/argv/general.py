@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from supervisor.workers.qemu.argv import firmware
+from supervisor.workers.qemu.argv import audio, firmware
 from supervisor.workers.qemu.argv.context import MASTER_KEY, Context, Options, obj
 from supervisor.workers.qemu.argv.memory import default_ram_id, has_hmat
 from supervisor.workers.qemu.argv.syntax import Option as Value
@@ -52,6 +52,9 @@ def machine(context: Context) -> Options:
     if ram_id is not None:
         parts.append(f"memory-backend={ram_id}")
     parts += firmware.machine_parts(context)
+    speaker = audio.speaker_backend(context)
+    if speaker is not None:
+        parts.append(f"pcspk-audiodev={speaker}")
     yield "-machine", ",".join(parts)
 
 
