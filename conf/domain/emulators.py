@@ -35,13 +35,15 @@ def architecture(domain: Domain, host: str) -> str:
     """The guest's architecture; the host's where the document says none.
 
     Raises:
-        ConfError: "internal": nobody knows such an architecture.
+        ConfError: "config_unsupported": nobody knows such an architecture.
     """
     arch = domain.os.type.arch if domain.os.type else None
     if arch is None:
         return host
     if arch not in EMULATOR_NAMES:
-        raise ConfError("internal", f"Unknown architecture {arch}", "domain/os/type/@arch")
+        raise ConfError(
+            "config_unsupported", f"Unknown architecture {arch}", "domain/os/type/@arch"
+        )
     return arch
 
 

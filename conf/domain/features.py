@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from conf.domain.words import on_off, one_of, unsigned, write_on_off, yes_no
 from conf.mapper import attribute, child, element, flag, text
 
+MITIGATIONS = one_of("broken", "workaround", "fixed")
+
 
 @element("spinlocks")
 @dataclass(slots=True, kw_only=True)
@@ -150,10 +152,12 @@ class Features:
     )
     pmu: bool | None = attribute("pmu/@state", read=on_off, write=write_on_off, present=True)
     vmport: bool | None = attribute("vmport/@state", read=on_off, write=write_on_off, present=True)
-    gic: str | None = attribute("gic/@version")
+    gic: str | None = attribute("gic/@version", read=one_of("2", "3", "host"))
     smm: Smm | None = child("smm", Smm)
     ioapic: str | None = attribute("ioapic/@driver", read=one_of("kvm", "qemu"))
-    hpt_resizing: str | None = attribute("hpt/@resizing")
+    hpt_resizing: str | None = attribute(
+        "hpt/@resizing", read=one_of("enabled", "disabled", "required")
+    )
     vmcoreinfo: bool | None = attribute(
         "vmcoreinfo/@state", read=on_off, write=write_on_off, present=True
     )
@@ -165,8 +169,10 @@ class Features:
     ccf_assist: bool | None = attribute(
         "ccf-assist/@state", read=on_off, write=write_on_off, required=True
     )
-    cfpc: str | None = attribute("cfpc/@value")
-    sbbc: str | None = attribute("sbbc/@value")
-    ibs: str | None = attribute("ibs/@value")
+    cfpc: str | None = attribute("cfpc/@value", read=MITIGATIONS)
+    sbbc: str | None = attribute("sbbc/@value", read=MITIGATIONS)
+    ibs: str | None = attribute(
+        "ibs/@value", read=one_of("broken", "workaround", "fixed-ibs", "fixed-ccd", "fixed-na")
+    )
     tcg: Tcg | None = child("tcg", Tcg)
     async_teardown: bool | None = attribute("async-teardown/@enabled", read=yes_no)

@@ -1,6 +1,6 @@
 """<domain>: a whole guest.
 
-Owns: the top of the model, reading and writing a whole document.
+Owns: the top of the model; `conf.domain.document` reads and writes it.
 May not touch: what an emulator makes of it (`conf.domain.defaults`), the host.
 Source: libvirt 9.0 formatdomain.
 """
@@ -31,18 +31,8 @@ from conf.domain.tuning import (
     VcpuState,
 )
 from conf.domain.words import Amount, one_of, unsigned
-from conf.mapper import (
-    NAMESPACES,
-    Mode,
-    attribute,
-    child,
-    children,
-    element,
-    parse,
-    text,
-    verbatim,
-    write,
-)
+from conf.errors import ConfError
+from conf.mapper import attribute, child, children, element, text, verbatim
 
 #: Types that name a hypervisor of libvirt's; what this build has is checked by the caller.
 TYPES = one_of(
@@ -57,8 +47,28 @@ PARTITION = "resource/partition"
 
 
 def uuid(word: str) -> str:
-    """Read a UUID; it is written in lower case with hyphens."""
-    return str(uuids.UUID(word.strip()))
+    """Read a UUID; it is written in lower case with hyphens.
+
+    Raises:
+        ConfError: "internal", as libvirt has it: it is none.
+    """
+    try:
+        return str(uuids.UUID(word.strip()))
+    except ValueError:
+        raise ConfError("internal", f"malformed uuid element: '{word}'", "domain/uuid") from None
+
+
+def domain_type(word: str) -> str:
+    """Read the name of a hypervisor.
+
+    Raises:
+        ConfError: "config_unsupported": nobody knows it.
+    """
+    try:
+        return TYPES(word)
+    except ValueError:
+        detail = f"invalid domain type {word}"
+        raise ConfError("config_unsupported", detail, "domain/@type") from None
 
 
 @element("qemu:arg")
@@ -136,7 +146,7 @@ class QemuCapabilities:
 class Domain:
     """A guest's definition; a running one's also says what it was given."""
 
-    type: str = attribute("@type", read=TYPES, default="")
+    type: str = attribute("@type", read=domain_type, default="")
     id: int | None = attribute("@id", read=int, only="live")
     name: str = text("name", default="")
     uuid: str | None = text("uuid", read=uuid)
@@ -218,30 +228,3 @@ class Domain:
                 threads.append(IoThread(id=number))
             number += 1
         return threads
-
-
-def parse_domain(xml: bytes | str) -> Domain:
-    """Read a domain's document; nothing is completed.
-
-    Raises:
-        ConfError: it is none; kind "xml", "xml_detail" or another that says more.
-    """
-    return parse(Domain, xml)
-
-
-def format_domain(domain: Domain, *, live: bool = False, secure: bool = False) -> str:
-    """Write a domain's document.
-
-    Args:
-        domain: what to write.
-        live: with the id, aliases, terminals and ports that a running guest was given.
-        secure: with passwords.
-    """
-    document = write(domain, Mode(live=live, secure=secure))
-    if domain.qemu_commandline or domain.qemu_capabilities or domain.qemu_override:
-        document = document.replace(
-            f"<domain type='{domain.type}'",
-            f"<domain type='{domain.type}' xmlns:qemu='{NAMESPACES['qemu']}'",
-            1,
-        )
-    return document

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from conf.domain.resctrl import CacheTune, MemoryTune
 from conf.domain.words import (
     Amount,
-    cpu_set,
     one_of,
     positive,
+    some_of,
     to_kib,
     unsigned,
     write_on_off,
@@ -61,7 +61,7 @@ class HugePage:
 
     size: int = attribute("@size", read=unsigned, default=0)  # KiB once read
     unit: str = attribute("@unit", default="KiB")
-    nodeset: str | None = attribute("@nodeset", read=cpu_set)
+    nodeset: str | None = attribute("@nodeset", read=some_of("nodeset"))
 
     def after_read(self) -> None:
         """Count in KiB."""
@@ -132,7 +132,7 @@ class Vcpu:
     """<vcpu>: the most processors there can be, and how many there are now."""
 
     placement: str | None = attribute("@placement", read=PLACEMENTS)
-    cpuset: str | None = attribute("@cpuset", read=cpu_set)
+    cpuset: str | None = attribute("@cpuset", read=some_of("cpuset"))
     current: int | None = attribute("@current", read=unsigned)
     maximum: int = text(".", read=unsigned, default=1)
 
@@ -173,7 +173,7 @@ class VcpuPin:
     """<vcpupin>."""
 
     vcpu: int = attribute("@vcpu", read=unsigned, default=0)
-    cpuset: str = attribute("@cpuset", read=cpu_set, default="")
+    cpuset: str = attribute("@cpuset", read=some_of("cpuset"), default="")
 
 
 @element("iothreadpin")
@@ -182,7 +182,7 @@ class IoThreadPin:
     """<iothreadpin>."""
 
     iothread: int = attribute("@iothread", read=unsigned, default=0)
-    cpuset: str = attribute("@cpuset", read=cpu_set, default="")
+    cpuset: str = attribute("@cpuset", read=some_of("cpuset"), default="")
 
 
 @element("vcpusched")
@@ -190,7 +190,7 @@ class IoThreadPin:
 class VcpuSched:
     """<vcpusched>."""
 
-    vcpus: str = attribute("@vcpus", read=cpu_set, default="")
+    vcpus: str = attribute("@vcpus", read=some_of("vcpus"), default="")
     scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="")
     priority: int | None = attribute("@priority", read=unsigned)
 
@@ -200,7 +200,7 @@ class VcpuSched:
 class IoThreadSched:
     """<iothreadsched>."""
 
-    iothreads: str = attribute("@iothreads", read=cpu_set, default="")
+    iothreads: str = attribute("@iothreads", read=some_of("iothreads"), default="")
     scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="")
     priority: int | None = attribute("@priority", read=unsigned)
 
@@ -229,7 +229,7 @@ class Cputune:
     iothread_period: int | None = text("iothread_period", read=unsigned)
     iothread_quota: int | None = text("iothread_quota", read=int)
     vcpupins: list[VcpuPin] = children("vcpupin", VcpuPin)
-    emulatorpin: str | None = attribute("emulatorpin/@cpuset", read=cpu_set)
+    emulatorpin: str | None = attribute("emulatorpin/@cpuset", read=some_of("cpuset"))
     iothreadpins: list[IoThreadPin] = children("iothreadpin", IoThreadPin)
     emulatorsched: EmulatorSched | None = child("emulatorsched", EmulatorSched)
     vcpuscheds: list[VcpuSched] = children("vcpusched", VcpuSched)
@@ -246,7 +246,7 @@ class NumaMemory:
     mode: str | None = attribute(
         "@mode", read=one_of("strict", "preferred", "interleave", "restrictive")
     )
-    nodeset: str | None = attribute("@nodeset", read=cpu_set)
+    nodeset: str | None = attribute("@nodeset", read=some_of("nodeset"))
     placement: str | None = attribute("@placement", read=PLACEMENTS)
 
 
@@ -261,7 +261,7 @@ class MemNode:
         read=one_of("strict", "preferred", "interleave", "restrictive"),
         default="strict",
     )
-    nodeset: str = attribute("@nodeset", read=cpu_set, default="")
+    nodeset: str = attribute("@nodeset", read=some_of("nodeset"), default="")
 
 
 @element("numatune")

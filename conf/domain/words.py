@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from conf.errors import ConfError
 from conf.mapper import attribute, element, text
 
 POWERS: Final = {
@@ -104,9 +105,28 @@ def cpu_set(word: str) -> str:
     """Read a set of numbers such as "0-3,^2,8"; the shortest way to write it comes out.
 
     Raises:
-        ValueError: it is no such set.
+        ConfError: "invalid_arg": it is no such set.
     """
-    return write_set(numbers(word))
+    try:
+        return write_set(numbers(word))
+    except ValueError:
+        raise ConfError("invalid_arg", f"Failed to parse bitmap '{word}'") from None
+
+
+def some_of(name: str) -> Callable[[str], str]:
+    """Read a set that must not be empty; `name` is the attribute's, for the refusal.
+
+    Raises:
+        ConfError: "invalid_arg": it is no set; "config_unsupported": nothing is in it.
+    """
+
+    def read(word: str) -> str:
+        members = cpu_set(word)
+        if not members:
+            raise ConfError("config_unsupported", f"Invalid value of '{name}': {word}")
+        return members
+
+    return read
 
 
 def numbers(word: str) -> frozenset[int]:
