@@ -9,7 +9,7 @@ from conf.domain.devices.interface import Interface
 from emulator import facts
 
 from conf.domain.addresses.assign import assign_addresses
-from conf.domain.model import Domain, parse_domain
+from conf.domain import Domain, parse_domain
 from supervisor.workers.qemu.aliases import assign_aliases
 from supervisor.workers.qemu.argv.context import Launch, Runtime
 from supervisor.workers.qemu.argv.launch import plan_launch
