@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from conf.domain.clock import Clock
 from conf.domain.model import Domain
-from conf.domain.tuning import BootMemory, Cputune, NumaMemory, Numatune, Vcpu
+from conf.domain.tuning import BootMemory, Cputune, NumaMemory, Numatune, Vcpu, VcpuState
 from conf.domain.words import Amount, numbers
 from conf.errors import ConfError
 
@@ -48,7 +48,18 @@ def complete_vcpus(domain: Domain) -> None:
         vcpu.current = sum(state.enabled for state in domain.vcpus)
     if vcpu.current == vcpu.maximum:
         vcpu.current = None
-    domain.vcpus.sort(key=lambda state: state.id)
+    if domain.vcpus:
+        domain.vcpus = _every_vcpu(domain.vcpus, vcpu.maximum)
+
+
+def _every_vcpu(given: list[VcpuState], maximum: int) -> list[VcpuState]:
+    """All there can be, by number; those not mentioned are off."""
+    by_id = {state.id: state for state in given if state.id < maximum}
+    states = [by_id.get(number) or VcpuState(id=number) for number in range(maximum)]
+    for state in states:
+        if state.hotpluggable is None:
+            state.hotpluggable = not state.enabled
+    return states
 
 
 def complete_tuning(domain: Domain) -> None:

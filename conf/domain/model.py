@@ -46,7 +46,7 @@ CRASH_ACTIONS = one_of(
 PARTITION = "resource/partition"
 
 
-def uuid(word: str) -> str:
+def read_uuid(word: str) -> str:
     """Read a UUID; it is written in lower case with hyphens.
 
     Raises:
@@ -149,9 +149,9 @@ class Domain:
     type: str = attribute("@type", read=domain_type, default="")
     id: int | None = attribute("@id", read=int, only="live")
     name: str = text("name", default="")
-    uuid: str | None = text("uuid", read=uuid)
-    hwuuid: str | None = text("hwuuid", read=uuid)
-    genid: str | None = text("genid", read=lambda word: uuid(word) if word.strip() else "")
+    uuid: str | None = text("uuid", read=read_uuid)
+    hwuuid: str | None = text("hwuuid", read=read_uuid)
+    genid: str | None = text("genid", read=lambda word: read_uuid(word) if word.strip() else "")
     title: str | None = text("title", omit="")
     description: str | None = text("description", omit="")
     metadata: str | None = verbatim("metadata", prune=keep_one_per_namespace)

@@ -65,12 +65,13 @@ def _check_schedulers(domain: Domain) -> None:
         return
     _check_apart("vcpusched", "vcpus", [sched.vcpus for sched in tune.vcpuscheds])
     _check_apart("iothreadsched", "iothreads", [sched.iothreads for sched in tune.iothreadscheds])
-    every = [*tune.vcpuscheds, *tune.iothreadscheds]
+    every = [(sched.scheduler, sched.priority) for sched in tune.vcpuscheds]
+    every.extend((sched.scheduler, sched.priority) for sched in tune.iothreadscheds)
     if tune.emulatorsched is not None:
-        every.append(tune.emulatorsched)
-    for sched in every:
-        if sched.scheduler in ("fifo", "rr") and sched.priority is None:
-            detail = f"scheduler '{sched.scheduler}' needs a priority"
+        every.append((tune.emulatorsched.scheduler, tune.emulatorsched.priority))
+    for scheduler, priority in every:
+        if scheduler in ("fifo", "rr") and priority is None:
+            detail = f"scheduler '{scheduler}' needs a priority"
             raise ConfError("xml", detail, "domain/cputune")
 
 
