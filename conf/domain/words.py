@@ -55,15 +55,26 @@ def positive(word: str) -> int:
     return number
 
 
-def one_of(*words: str) -> Callable[[str], str]:
-    """Read one of some words."""
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Reads one of some words."""
 
-    def read(word: str) -> str:
-        if word not in words:
+    words: tuple[str, ...]
+
+    def __call__(self, word: str) -> str:
+        """Read it.
+
+        Raises:
+            ValueError: it is none of them.
+        """
+        if word not in self.words:
             raise ValueError(word)
         return word
 
-    return read
+
+def one_of(*words: str) -> OneOf:
+    """Read one of some words."""
+    return OneOf(words)
 
 
 def hexadecimal(digits: int) -> Callable[[object], str]:

@@ -14,6 +14,20 @@ from conf.errors import ConfError
 MAX_SIZE: Final = 16 * 1024 * 1024  # bytes
 MAX_DEPTH: Final = 64
 MAX_NODES: Final = 200_000
+#: libxml2's codes for characters and encodings that are none, and for too much or too deep.
+_ENCODING_PROBLEMS: Final = frozenset(
+    (
+        etree.ErrorTypes.ERR_INVALID_CHAR,
+        etree.ErrorTypes.ERR_INVALID_CHARREF,
+        etree.ErrorTypes.ERR_INVALID_ENCODING,
+        etree.ErrorTypes.ERR_UNKNOWN_ENCODING,
+        etree.ErrorTypes.ERR_UNSUPPORTED_ENCODING,
+        etree.ErrorTypes.ERR_ENCODING_NAME,
+        etree.ErrorTypes.I18N_CONV_FAILED,
+        etree.ErrorTypes.ERR_NAME_TOO_LONG,
+        etree.ErrorTypes.ERR_RESOURCE_LIMIT,
+    )
+)
 
 
 def parse_tree(data: bytes | str) -> etree._Element:
@@ -39,10 +53,12 @@ def parse_tree(data: bytes | str) -> etree._Element:
     )
     try:
         root = etree.fromstring(raw, parser)
-    except (etree.XMLSyntaxError, ValueError, LookupError) as problem:
-        raise ConfError("xml_detail", f"(definition_xml): {problem}") from None
-    if root is None:
-        raise ConfError("xml_detail", "(definition_xml): the document is empty")
+    except etree.XMLSyntaxError as problem:
+        kind = "xml" if problem.code in _ENCODING_PROBLEMS else "xml_detail"
+        said = str(problem.msg).partition(", line ")[0].strip()
+        raise ConfError(kind, f"(document):{problem.lineno}: {said}") from None
+    except (ValueError, LookupError) as problem:
+        raise ConfError("xml", f"the document cannot be read: {problem}") from None
     if root.getroottree().docinfo.internalDTD is not None:
         raise _has_document_type()  # in an encoding that hid it until now
     _check_depth(root)

@@ -57,7 +57,7 @@ def parse(model: type[M], data: bytes | str) -> M:
     expected = model.__element__  # type: ignore[attr-defined]
     if root.tag != expected:
         found = f"'{root.tag}'" if isinstance(root.tag, str) else "something else"
-        detail = f"unexpected root element {found}, expecting '{expected}'"
+        detail = f"expecting root element of '{expected}', not {found}"
         raise ConfError("xml", detail, expected)
     return read(model, root)
 
@@ -102,9 +102,10 @@ def plan_of(model: type) -> Plan:
         elif spec.kind == "text":
             plan.at(spec.path).text = (place.name, spec)
         else:
-            *way, tag = (*filter(None, spec.wrap.split("/")), *spec.path)
-            tags = [expanded(step) for step in way]
-            plan.at(tuple(tags)).fields.setdefault(expanded(tag), []).append((place.name, spec))
+            *way, tag = (*(step for step in spec.wrap.split("/") if step), *spec.path)
+            plan.at(tuple(expanded(step) for step in way)).fields.setdefault(
+                expanded(tag), []
+            ).append((place.name, spec))
     return plan
 
 
@@ -123,8 +124,7 @@ def _take(plan: Plan, node: etree._Element, values: Values) -> None:
         if name not in values:
             values[name] = _present(spec, node)
     if plan.text is not None:
-        name, spec = plan.text
-        values.setdefault(name, _converted(spec, node.text or "", node, ""))
+        _take_text(*plan.text, node, values)
     if not plan.fields and not plan.inside:
         return
     for inner in node:
@@ -134,6 +134,12 @@ def _take(plan: Plan, node: etree._Element, values: Values) -> None:
             _take(deeper, inner, values)
         for name, spec in plan.fields.get(tag, ()):
             _TAKERS[spec.kind](name, spec, inner, values)
+
+
+def _take_text(name: str, spec: Spec, node: etree._Element, values: Values) -> None:
+    found = node.text or ""
+    if found or spec.omit != "":  # else it is not written either
+        values.setdefault(name, _converted(spec, found, node, ""))
 
 
 def _present(spec: Spec, node: etree._Element) -> object:

@@ -47,6 +47,7 @@ class Spec:
     wrap: str = ""  # of children: an element around all of them
     omit: object = None  # a value that is not written
     keep_empty: bool = False  # children's wrapper is written even when there are none
+    always: Callable[[Any], bool] | None = None  # values that `only` does not hold back
     bad: str = ""  # the kind of the ConfError for unreadable text; "" is "xml"
     present: object = None  # an attribute's value when its element is there without it
     required: bool = False  # an element without this attribute is refused
@@ -80,6 +81,7 @@ def attribute(
     default: Any = None,  # noqa: ANN401  (a field may be of any type)
     only: str = "",
     omit: Any = None,  # noqa: ANN401
+    always: Callable[[Any], bool] | None = None,
     bad: str = "",
     present: Any = None,  # noqa: ANN401
     required: bool = False,
@@ -93,6 +95,7 @@ def attribute(
         default: the value when it is absent.
         only: the one mode in which it is written.
         omit: besides None, a value that is not written.
+        always: values that are written in every mode, whatever `only` says.
         bad: the kind of the refusal, if not "xml".
         present: the value when its element is there without it.
         required: whether an element without it is refused.
@@ -106,6 +109,7 @@ def attribute(
         write or default_write,
         only=only,
         omit=omit,
+        always=always,
         bad=bad,
         present=present,
         required=required,

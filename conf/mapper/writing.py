@@ -58,7 +58,10 @@ def write(model: object, mode: Mode, *, level: int = 0, tag: str = "") -> str:
 
 
 def write_element(model: object, mode: Mode, lines: list[str], level: int, tag: str = "") -> None:
-    """Add a model's lines."""
+    """Add a model's lines; its `before_write` may put another in its place."""
+    prepare = getattr(model, "before_write", None)
+    if prepare is not None:
+        model = prepare(mode)
     name = tag or model.__element__  # type: ignore[attr-defined]
     _part(_plan_of(type(model)), name, model, mode, lines, level, keep=True)
 
@@ -155,7 +158,9 @@ def _field(spec: Spec, value: Any, mode: Mode, lines: list[str], level: int) -> 
 
 
 def _text(value: object, spec: Spec, mode: Mode) -> str | None:
-    if value is None or value == spec.omit or not mode.writes(spec.only):
+    if value is None or value == spec.omit:
+        return None
+    if not mode.writes(spec.only) and (spec.always is None or not spec.always(value)):
         return None
     return spec.write(value)
 

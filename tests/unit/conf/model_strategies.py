@@ -1,0 +1,89 @@
+"""Builds random models of any mapped class, from what its fields say of themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from functools import cache
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from conf.domain.words import OneOf, write_set
+from conf.mapper.spec import KEY, Choice, Spec
+
+WRITABLE = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff")
+    | st.sampled_from("\t\n&<>'\""),
+    min_size=1,
+    max_size=12,
+).filter(lambda word: word.strip() == word)
+SETS = st.frozensets(st.integers(0, 40), min_size=1, max_size=6).map(write_set)
+NUMBERS = st.integers(1, 1 << 30)
+UUIDS = st.uuids().map(str)
+
+
+@cache
+def models(model: type) -> SearchStrategy[object]:
+    """Models of the class."""
+    hints = typing.get_type_hints(model)
+    fields = {
+        place.name: field_values(hints[place.name], place)
+        for place in dataclasses.fields(model)
+        if KEY in place.metadata
+    }
+    return st.builds(model, **fields)
+
+
+def field_values(hint: object, place: dataclasses.Field[object]) -> SearchStrategy[object]:
+    """What a field may hold."""
+    spec: Spec = place.metadata[KEY]
+    match spec.kind:
+        case "flag":
+            return st.booleans()
+        case "child":
+            return st.none() | of_class(spec)
+        case "children":
+            return st.lists(of_class(spec), max_size=2)
+        case "texts":
+            return st.lists(WRITABLE, max_size=2)
+        case "verbatim":
+            return st.none()
+    if place.name == "unit" or place.name.endswith("_unit"):
+        return st.just(place.default)  # amounts are counted in that unit once they were read
+    values = of_type(bare(hint), spec)
+    given = not spec.path and (spec.required or spec.present is not None)
+    optional = hint != bare(hint) and not given
+    return st.none() | values if optional else values
+
+
+def of_class(spec: Spec) -> SearchStrategy[object]:
+    """Models of a child's class, or of any that it may have."""
+    if isinstance(spec.model, Choice):
+        return st.one_of([models(model) for model in spec.model.classes.values()])
+    assert isinstance(spec.model, type)
+    return models(spec.model)
+
+
+def bare(hint: object) -> object:
+    """The type without None."""
+    if isinstance(hint, types.UnionType):
+        return next(part for part in typing.get_args(hint) if part is not type(None))
+    return hint
+
+
+def of_type(kind: object, spec: Spec) -> SearchStrategy[object]:
+    """Values that the field's own reader gives."""
+    if kind is bool:
+        return st.booleans()
+    if kind is int:
+        return NUMBERS
+    if isinstance(spec.read, OneOf):
+        return st.sampled_from(spec.read.words)
+    name = getattr(spec.read, "__qualname__", "")
+    if "cpu_set" in name or "some_of" in name:
+        return SETS
+    if "uuid" in name or spec.path == ("genid",):
+        return UUIDS
+    return WRITABLE
