@@ -82,6 +82,11 @@ def hexadecimal(digits: int) -> Callable[[object], str]:
     return lambda value: f"{int(str(value)):#0{digits + 2}x}"
 
 
+def upper_hexadecimal(digits: int) -> Callable[[object], str]:
+    """Write a number as 0x and so many digits in upper case."""
+    return lambda value: f"0x{int(str(value)):0{digits}X}"
+
+
 def to_bytes(amount: int, unit: str) -> int:
     """An amount with its unit in bytes.
 

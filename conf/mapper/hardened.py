@@ -54,7 +54,8 @@ def parse_tree(data: bytes | str) -> etree._Element:
     try:
         root = etree.fromstring(raw, parser)
     except etree.XMLSyntaxError as problem:
-        kind = "xml" if problem.code in _ENCODING_PROBLEMS else "xml_detail"
+        code = problem.code  # type: ignore[attr-defined]  # lxml's stubs lack it
+        kind = "xml" if code in _ENCODING_PROBLEMS else "xml_detail"
         said = str(problem.msg).partition(", line ")[0].strip()
         raise ConfError(kind, f"(document):{problem.lineno}: {said}") from None
     except (ValueError, LookupError) as problem:

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any, Final, TypeVar, cast
 
 from lxml import etree
@@ -102,10 +103,9 @@ def plan_of(model: type) -> Plan:
         elif spec.kind == "text":
             plan.at(spec.path).text = (place.name, spec)
         else:
-            *way, tag = (*(step for step in spec.wrap.split("/") if step), *spec.path)
-            plan.at(tuple(expanded(step) for step in way)).fields.setdefault(
-                expanded(tag), []
-            ).append((place.name, spec))
+            steps = [expanded(step) for step in [*spec.wrap.split("/"), *spec.path] if step]
+            at = plan.at(tuple(steps[:-1]))
+            at.fields.setdefault(steps[-1], []).append((place.name, spec))
     return plan
 
 
@@ -193,6 +193,8 @@ _TAKERS: dict[str, Callable[[str, Spec, etree._Element, Values], None]] = {
 
 
 def _class_of(spec: Spec, node: etree._Element) -> type:
+    if isinstance(spec.model, FunctionType):
+        return cast("type", spec.model())
     if not isinstance(spec.model, Choice):
         return cast("type", spec.model)
     word = node.get(spec.model.by, spec.model.default)

@@ -1,0 +1,152 @@
+"""<address>: where a device sits; <alias>: what it is called while its guest runs.
+
+Source: libvirt 9.0 formatdomain, "Device Addresses".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from conf.domain.words import hexadecimal, on_off, unsigned, write_on_off
+from conf.mapper import Choice, attribute, element
+
+
+def by_user(alias: object) -> bool:
+    """Whether an alias was given by the user: only such are kept when the guest is off."""
+    return str(alias).startswith("ua-")
+
+
+@element("address")
+@dataclass(slots=True, kw_only=True)
+class PciAddress:
+    """A place on a PCI bus."""
+
+    type: str = attribute("@type", default="pci")
+    domain: int = attribute("@domain", read=unsigned, write=hexadecimal(4), default=0)
+    bus: int = attribute("@bus", read=unsigned, write=hexadecimal(2), default=0)
+    slot: int = attribute("@slot", read=unsigned, write=hexadecimal(2), default=0)
+    function: int = attribute("@function", read=unsigned, write=hexadecimal(1), default=0)
+    multifunction: bool | None = attribute("@multifunction", read=on_off, write=write_on_off)
+
+
+@element("address")
+@dataclass(slots=True, kw_only=True)
+class DriveAddress:
+    """A place on a disk controller."""
+
+    type: str = attribute("@type", default="drive")
+    controller: int = attribute("@controller", read=unsigned, default=0)
+    bus: int = attribute("@bus", read=unsigned, default=0)
+    target: int = attribute("@target", read=unsigned, default=0)
+    unit: int = attribute("@unit", read=unsigned, default=0)
+
+
+@element("address")
+@dataclass(slots=True, kw_only=True)
+class VirtioSerialAddress:
+    """A port of a virtio-serial controller."""
+
+    type: str = attribute("@type", default="virtio-serial")
+    controller: int = attribute("@controller", read=unsigned, default=0)
+    bus: int = attribute("@bus", read=unsigned, default=0)
+    port: int = attribute("@port", read=unsigned, default=0)
+
+
+@element("address")
+@dataclass(slots=True, kw_only=True)
+class CcidAddress:
+    """A slot of a smartcard reader."""
+
+    type: str = attribute("@type", default="ccid")
+    controller: int = attribute("@controller", read=unsigned, default=0)
+    slot: int = attribute("@slot", read=unsigned, default=0)
+
+
+@element("address")
+@dataclass(slots=True, kw_only=True)
+class UsbAddress:
+    """A port of a USB bus: "1.2" is the second port of a hub in the first."""
+
+    type: str = attribute("@type", default="usb")
+    bus: int = attribute("@bus", read=unsigned, default=0)
+    port: str | None = attribute("@port")
+
+
+@element("address")
+@dataclass(slots=True, kw_only=True)
+class IsaAddress:
+    """Ports and interrupt of an ISA device."""
+
+    type: str = attribute("@type", default="isa")
+    iobase: int | None = attribute("@iobase", read=unsigned, write=hexadecimal(1))
+    irq: int | None = attribute("@irq", read=unsigned, write=hexadecimal(1))
+
+
+@element("address")
+@dataclass(slots=True, kw_only=True)
+class DimmAddress:
+    """A memory slot."""
+
+    type: str = attribute("@type", default="dimm")
+    slot: int = attribute("@slot", read=unsigned, default=0)
+    base: int | None = attribute("@base", read=unsigned, write=hexadecimal(1))
+
+
+@element("address")
+@dataclass(slots=True, kw_only=True)
+class SpaprAddress:
+    """A register of a pSeries bus."""
+
+    type: str = attribute("@type", default="spapr-vio")
+    reg: int | None = attribute("@reg", read=unsigned, write=hexadecimal(8))
+
+
+@element("address")
+@dataclass(slots=True, kw_only=True)
+class CcwAddress:
+    """A place on an s390 channel."""
+
+    type: str = attribute("@type", default="ccw")
+    cssid: str | None = attribute("@cssid")
+    ssid: str | None = attribute("@ssid")
+    devno: str | None = attribute("@devno")
+
+
+@element("address")
+@dataclass(slots=True, kw_only=True)
+class PlainAddress:
+    """A kind of address that says nothing more."""
+
+    type: str = attribute("@type", default="unassigned")
+
+
+Address = (
+    PciAddress
+    | DriveAddress
+    | VirtioSerialAddress
+    | CcidAddress
+    | UsbAddress
+    | IsaAddress
+    | DimmAddress
+    | SpaprAddress
+    | CcwAddress
+    | PlainAddress
+)
+ADDRESSES: Final = Choice(
+    "type",
+    {
+        "pci": PciAddress,
+        "drive": DriveAddress,
+        "virtio-serial": VirtioSerialAddress,
+        "ccid": CcidAddress,
+        "usb": UsbAddress,
+        "isa": IsaAddress,
+        "dimm": DimmAddress,
+        "spapr-vio": SpaprAddress,
+        "ccw": CcwAddress,
+        "virtio-mmio": PlainAddress,
+        "unassigned": PlainAddress,
+        "virtio-s390": PlainAddress,
+    },
+)

@@ -1,0 +1,67 @@
+"""<audio>: what the host does with a guest's sound.
+
+Source: libvirt 9.0 formatdomain, "Audio backends".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.words import one_of, unsigned, yes_no
+from conf.mapper import attribute, child, element
+
+TYPES = one_of(
+    "none", "alsa", "coreaudio", "jack", "oss", "pulseaudio", "sdl", "spice", "file", "dbus"
+)
+
+
+@element("settings")
+@dataclass(slots=True, kw_only=True)
+class AudioSettings:
+    """<settings>: a fixed format."""
+
+    frequency: int | None = attribute("@frequency", read=unsigned)
+    channels: int | None = attribute("@channels", read=unsigned)
+    format: str | None = attribute(
+        "@format", read=one_of("s8", "u8", "s16", "u16", "s32", "u32", "f32")
+    )
+
+
+@element("input")
+@dataclass(slots=True, kw_only=True)
+class AudioStream:
+    """<input>, <output>."""
+
+    mixing_engine: bool | None = attribute("@mixingEngine", read=yes_no)
+    fixed_settings: bool | None = attribute("@fixedSettings", read=yes_no)
+    voices: int | None = attribute("@voices", read=unsigned)
+    buffer_length: int | None = attribute("@bufferLength", read=unsigned)
+    dev: str | None = attribute("@dev")
+    buffer_count: int | None = attribute("@bufferCount", read=unsigned)
+    try_poll: bool | None = attribute("@tryPoll", read=yes_no)
+    name: str | None = attribute("@name")
+    stream_name: str | None = attribute("@streamName")
+    latency: int | None = attribute("@latency", read=unsigned)
+    server_name: str | None = attribute("@serverName")
+    client_name: str | None = attribute("@clientName")
+    connect_ports: str | None = attribute("@connectPorts")
+    exact_name: bool | None = attribute("@exactName", read=yes_no)
+    settings: AudioSettings | None = child("settings", AudioSettings)
+
+
+@element("audio")
+@dataclass(slots=True, kw_only=True)
+class Audio:
+    """<audio>."""
+
+    id: int = attribute("@id", read=unsigned, default=0)
+    type: str = attribute("@type", read=TYPES, default="")
+    timer_period: int | None = attribute("@timerPeriod", read=unsigned)
+    server_name: str | None = attribute("@serverName")
+    driver: str | None = attribute("@driver")
+    path: str | None = attribute("@path")
+    try_mmap: bool | None = attribute("@tryMMap", read=yes_no)
+    exclusive: bool | None = attribute("@exclusive", read=yes_no)
+    dsp_policy: int | None = attribute("@dspPolicy", read=int)
+    input: AudioStream | None = child("input", AudioStream)
+    output: AudioStream | None = child("output", AudioStream)

@@ -1,0 +1,157 @@
+"""Character devices: <serial>, <parallel>, <console>, <channel>, and what stands behind each.
+
+Source: libvirt 9.0 formatdomain, "Consoles, serial, parallel & channel devices".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.domain.devices.source import Reconnect, SourceLabel
+from conf.domain.words import on_off, one_of, unsigned, write_on_off, yes_no
+from conf.mapper import Mode, attribute, child, children, element
+
+TYPES = one_of(
+    "null", "vc", "pty", "dev", "file", "pipe", "stdio", "udp", "tcp", "unix", "spicevmc",
+    "spiceport", "nmdm", "qemu-vdagent", "dbus",
+)  # fmt: skip
+
+
+@element("source")
+@dataclass(slots=True, kw_only=True)
+class CharEnd:
+    """<source>: one end of a character device; UDP has two."""
+
+    channel: str | None = attribute("@channel")
+    mode: str | None = attribute("@mode", read=one_of("bind", "connect"))
+    path: str | None = attribute("@path")
+    append: bool | None = attribute("@append", read=on_off, write=write_on_off)
+    host: str | None = attribute("@host")
+    service: str | None = attribute("@service")
+    tls: bool | None = attribute("@tls", read=yes_no)
+    master: str | None = attribute("@master")
+    slave: str | None = attribute("@slave")
+    clipboard: bool | None = attribute("clipboard/@copypaste", read=yes_no)
+    mouse: str | None = attribute("mouse/@mode", read=one_of("client", "server"))
+    reconnect: Reconnect | None = child("reconnect", Reconnect)
+    labels: list[SourceLabel] = children("seclabel", SourceLabel)
+
+
+class CharSource:
+    """What a planner asks of the ends; shared by all that have such a source."""
+
+    __slots__ = ()
+
+    type: str
+    ends: list[CharEnd]
+    protocol: str | None
+    log_file: str | None
+    log_append: bool | None
+
+    def _end(self, mode: str) -> CharEnd | None:
+        return next((end for end in self.ends if end.mode == mode), None)
+
+    @property
+    def first(self) -> CharEnd:
+        """The first end; an empty one when none was said."""
+        return self.ends[0] if self.ends else CharEnd()
+
+    @property
+    def path(self) -> str | None:
+        """The file, device or socket."""
+        return self.first.path
+
+    @property
+    def append(self) -> bool | None:
+        """Whether a file is written on."""
+        return self.first.append
+
+    @property
+    def connect_host(self) -> str | None:
+        """The host to connect to."""
+        end = self._end("connect")
+        return end.host if end else None
+
+    @property
+    def connect_service(self) -> str | None:
+        """The port to connect to."""
+        end = self._end("connect")
+        return end.service if end else None
+
+    @property
+    def bind_host(self) -> str | None:
+        """The address to listen on."""
+        end = self._end("bind")
+        return end.host if end else None
+
+    @property
+    def bind_service(self) -> str | None:
+        """The port to listen on."""
+        end = self._end("bind")
+        return end.service if end else None
+
+    @property
+    def listens(self) -> bool:
+        """Whether the emulator waits to be connected to."""
+        return self.first.mode == "bind" or (self.type == "unix" and self.first.mode is None)
+
+    @property
+    def channel(self) -> str | None:
+        """The name of a SPICE port or D-Bus channel."""
+        return self.first.channel
+
+    @property
+    def clipboard(self) -> bool | None:
+        """Whether a vdagent shares the clipboard."""
+        return self.first.clipboard
+
+    @property
+    def mouse(self) -> str | None:
+        """Whose mouse a vdagent moves."""
+        return self.first.mouse
+
+    @property
+    def reconnect(self) -> Reconnect | None:
+        """Whether a lost connection is made again."""
+        return self.first.reconnect
+
+    @property
+    def tls(self) -> bool | None:
+        """Whether TCP is wrapped in TLS."""
+        return self.first.tls
+
+
+@element("serial")
+@dataclass(slots=True, kw_only=True)
+class CharDevice(CharSource):
+    """A character device of any kind."""
+
+    type: str = attribute("@type", read=TYPES, default="pty")
+    tty: str | None = attribute("@tty", only="live")
+    ends: list[CharEnd] = children("source", CharEnd)
+    log_file: str | None = attribute("log/@file")
+    log_append: bool | None = attribute("log/@append", read=on_off, write=write_on_off)
+    protocol: str | None = attribute(
+        "protocol/@type", read=one_of("raw", "telnet", "telnets", "tls")
+    )
+    target_type: str | None = attribute("target/@type")
+    target_name: str | None = attribute("target/@name")
+    target_address: str | None = attribute("target/@address")
+    target_port: int | str | None = attribute("target/@port", read=lambda word: port(word))
+    target_state: str | None = attribute("target/@state", only="live")
+    target_model: str | None = attribute("target/model/@name")
+    alias: str | None = attribute("alias/@name", only="live", always=by_user)
+    address: Address | None = child("address", ADDRESSES)
+    boot_order: int | None = None
+
+    def before_write(self, mode: Mode) -> CharDevice:
+        """A terminal's path is the running guest's alone."""
+        if self.type == "pty" and not mode.live and self.ends:
+            return replace(self, ends=[], tty=None)
+        return self
+
+
+def port(word: str) -> int | str:
+    """Read a target's port: a number, or for some channels a name."""
+    return unsigned(word) if word.isdigit() else word

@@ -1,0 +1,65 @@
+"""<controller>: what other devices are plugged into.
+
+Source: libvirt 9.0 formatdomain, "Controllers".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.domain.devices.virtio import ControllerDriver
+from conf.domain.words import on_off, one_of, unsigned, write_on_off
+from conf.mapper import attribute, child, element, text
+
+TYPES = one_of("ide", "fdc", "scsi", "sata", "virtio-serial", "ccid", "usb", "pci", "xenbus", "isa")
+
+
+@element("target")
+@dataclass(slots=True, kw_only=True)
+class ControllerTarget:
+    """<target>: the numbers of a PCI bridge."""
+
+    chassis_nr: int | None = attribute("@chassisNr", read=unsigned)
+    chassis: int | None = attribute("@chassis", read=unsigned)
+    port: int | None = attribute("@port", read=unsigned, write=lambda v: f"{int(str(v)):#x}")
+    bus_nr: int | None = attribute("@busNr", read=unsigned)
+    index: int | None = attribute("@index", read=unsigned)
+    hotplug: bool | None = attribute("@hotplug", read=on_off, write=write_on_off)
+    node: int | None = text("node", read=unsigned)
+
+
+@element("pcihole64")
+@dataclass(slots=True, kw_only=True)
+class PciHole:
+    """<pcihole64>: room for large devices, in KiB."""
+
+    unit: str = attribute("@unit", default="KiB")
+    amount: int = text(".", read=unsigned, default=0)
+
+
+@element("controller")
+@dataclass(slots=True, kw_only=True)
+class Controller:
+    """<controller>."""
+
+    type: str = attribute("@type", read=TYPES, default="")
+    index: int | None = attribute("@index", read=unsigned)
+    model: str | None = attribute("@model")
+    ports: int | None = attribute("@ports", read=unsigned)
+    vectors: int | None = attribute("@vectors", read=unsigned)
+    max_grant_frames: int | None = attribute("@maxGrantFrames", read=unsigned)
+    max_event_channels: int | None = attribute("@maxEventChannels", read=unsigned)
+    model_name: str | None = attribute("model/@name")
+    target: ControllerTarget | None = child("target", ControllerTarget)
+    master_port: int | None = attribute("master/@startport", read=unsigned)
+    driver: ControllerDriver | None = child("driver", ControllerDriver)
+    pcihole: PciHole | None = child("pcihole64", PciHole)
+    alias: str | None = attribute("alias/@name", only="live", always=by_user)
+    address: Address | None = child("address", ADDRESSES)
+    boot_order: int | None = None
+
+    @property
+    def pcihole64(self) -> int | None:
+        """Room for large devices in KiB."""
+        return self.pcihole.amount if self.pcihole else None

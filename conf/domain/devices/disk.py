@@ -1,0 +1,226 @@
+"""<disk>: a drive, what is in it, and how the guest sees it.
+
+Source: libvirt 9.0 formatdomain, "Hard drives, floppy disks, CDROMs".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.domain.devices.source import Auth, Encryption, Source
+from conf.domain.words import on_off, one_of, to_bytes, unsigned, write_on_off
+from conf.mapper import attribute, child, element, flag, text
+
+TYPES = one_of("file", "block", "dir", "network", "volume", "nvme", "vhostuser", "vhostvdpa")
+BUSES = one_of("ide", "fdc", "scsi", "virtio", "xen", "usb", "uml", "sata", "sd")
+DEVICES = one_of("disk", "lun", "cdrom", "floppy")
+SNAPSHOTS = one_of("no", "internal", "external", "manual")
+CACHES = one_of("default", "none", "writethrough", "writeback", "directsync", "unsafe")
+
+
+@element("max_size")
+@dataclass(slots=True, kw_only=True)
+class CacheSize:
+    """<max_size>: bytes of metadata kept in memory."""
+
+    unit: str = attribute("@unit", default="bytes")
+    amount: int = text(".", read=unsigned, default=0)
+
+    def after_read(self) -> None:
+        """Count in bytes."""
+        self.amount, self.unit = to_bytes(self.amount, self.unit), "bytes"
+
+
+@element("driver")
+@dataclass(slots=True, kw_only=True)
+class DiskDriver:
+    """<driver>: the format of what is in the drive, and how it is read and written."""
+
+    name: str | None = attribute("@name")
+    type: str | None = attribute("@type")
+    cache: str | None = attribute("@cache", read=CACHES)
+    error_policy: str | None = attribute(
+        "@error_policy", read=one_of("default", "report", "ignore", "enospace", "stop")
+    )
+    rerror_policy: str | None = attribute(
+        "@rerror_policy", read=one_of("default", "report", "ignore", "stop")
+    )
+    io: str | None = attribute("@io", read=one_of("native", "threads", "io_uring"))
+    ioeventfd: bool | None = attribute("@ioeventfd", read=on_off, write=write_on_off)
+    event_idx: bool | None = attribute("@event_idx", read=on_off, write=write_on_off)
+    copy_on_read: bool | None = attribute("@copy_on_read", read=on_off, write=write_on_off)
+    discard: str | None = attribute("@discard", read=one_of("unmap", "ignore"))
+    iothread: int | None = attribute("@iothread", read=unsigned)
+    detect_zeroes: str | None = attribute("@detect_zeroes", read=one_of("off", "on", "unmap"))
+    discard_no_unref: bool | None = attribute("@discard_no_unref", read=on_off, write=write_on_off)
+    queues: int | None = attribute("@queues", read=unsigned)
+    queue_size: int | None = attribute("@queue_size", read=unsigned)
+    iommu: bool | None = attribute("@iommu", read=on_off, write=write_on_off)
+    ats: bool | None = attribute("@ats", read=on_off, write=write_on_off)
+    packed: bool | None = attribute("@packed", read=on_off, write=write_on_off)
+    page_per_vq: bool | None = attribute("@page_per_vq", read=on_off, write=write_on_off)
+    metadata_cache: CacheSize | None = child("metadata_cache/max_size", CacheSize)
+
+
+@element("target")
+@dataclass(slots=True, kw_only=True)
+class DiskTarget:
+    """<target>: the drive's name and its bus."""
+
+    dev: str = attribute("@dev", default="")
+    bus: str = attribute("@bus", read=BUSES, default="")
+    tray: str | None = attribute("@tray", read=one_of("open", "closed"))
+    removable: bool | None = attribute("@removable", read=on_off, write=write_on_off)
+    rotation_rate: int | None = attribute("@rotation_rate", read=unsigned)
+
+
+@element("format")
+@dataclass(slots=True, kw_only=True)
+class BackingFormat:
+    """<format> of a backing file."""
+
+    type: str = attribute("@type", default="raw")
+    metadata_cache: CacheSize | None = child("metadata_cache/max_size", CacheSize)
+
+
+@element("backingStore")
+@dataclass(slots=True, kw_only=True)
+class BackingStore:
+    """<backingStore>: what lies under an image; an empty one says that nothing does."""
+
+    type: str | None = attribute("@type", read=TYPES)
+    index: int | None = attribute("@index", read=unsigned, only="live")
+    format: BackingFormat | None = child("format", BackingFormat)
+    source: Source | None = child("source", Source)
+    backing_store: BackingStore | None = child("backingStore", lambda: BackingStore)
+
+
+@element("geometry")
+@dataclass(slots=True, kw_only=True)
+class Geometry:
+    """<geometry>."""
+
+    cyls: int = attribute("@cyls", read=unsigned, default=0)
+    heads: int = attribute("@heads", read=unsigned, default=0)
+    secs: int = attribute("@secs", read=unsigned, default=0)
+    trans: str | None = attribute("@trans", read=one_of("auto", "none", "lba"))
+
+
+@element("blockio")
+@dataclass(slots=True, kw_only=True)
+class Blockio:
+    """<blockio>: sizes of blocks."""
+
+    logical_block_size: int | None = attribute("@logical_block_size", read=unsigned)
+    physical_block_size: int | None = attribute("@physical_block_size", read=unsigned)
+    discard_granularity: int | None = attribute("@discard_granularity", read=unsigned)
+
+
+@element("iotune")
+@dataclass(slots=True, kw_only=True)
+class Iotune:
+    """<iotune>: limits of a drive."""
+
+    total_bytes_sec: int | None = text("total_bytes_sec", read=unsigned)
+    read_bytes_sec: int | None = text("read_bytes_sec", read=unsigned)
+    write_bytes_sec: int | None = text("write_bytes_sec", read=unsigned)
+    total_iops_sec: int | None = text("total_iops_sec", read=unsigned)
+    read_iops_sec: int | None = text("read_iops_sec", read=unsigned)
+    write_iops_sec: int | None = text("write_iops_sec", read=unsigned)
+    total_bytes_sec_max: int | None = text("total_bytes_sec_max", read=unsigned)
+    read_bytes_sec_max: int | None = text("read_bytes_sec_max", read=unsigned)
+    write_bytes_sec_max: int | None = text("write_bytes_sec_max", read=unsigned)
+    total_iops_sec_max: int | None = text("total_iops_sec_max", read=unsigned)
+    read_iops_sec_max: int | None = text("read_iops_sec_max", read=unsigned)
+    write_iops_sec_max: int | None = text("write_iops_sec_max", read=unsigned)
+    size_iops_sec: int | None = text("size_iops_sec", read=unsigned)
+    group_name: str | None = text("group_name")
+    total_bytes_sec_max_length: int | None = text("total_bytes_sec_max_length", read=unsigned)
+    read_bytes_sec_max_length: int | None = text("read_bytes_sec_max_length", read=unsigned)
+    write_bytes_sec_max_length: int | None = text("write_bytes_sec_max_length", read=unsigned)
+    total_iops_sec_max_length: int | None = text("total_iops_sec_max_length", read=unsigned)
+    read_iops_sec_max_length: int | None = text("read_iops_sec_max_length", read=unsigned)
+    write_iops_sec_max_length: int | None = text("write_iops_sec_max_length", read=unsigned)
+
+
+@element("disk")
+@dataclass(slots=True, kw_only=True)
+class Disk:
+    """<disk>."""
+
+    type: str = attribute("@type", read=TYPES, default="file")
+    device: str = attribute(
+        "@device", read=one_of("disk", "lun", "cdrom", "floppy"), default="disk"
+    )
+    model: str | None = attribute("@model")
+    rawio: str | None = attribute("@rawio")
+    sgio: str | None = attribute("@sgio", read=one_of("filtered", "unfiltered"))
+    snapshot: str | None = attribute(
+        "@snapshot", read=one_of("no", "internal", "external", "manual")
+    )
+    driver: DiskDriver | None = child("driver", DiskDriver)
+    auth: Auth | None = child("auth", Auth)
+    source: Source | None = child("source", Source)
+    backing_store: BackingStore | None = child("backingStore", BackingStore)
+    backend_domain: str | None = attribute("backenddomain/@name")
+    geometry: Geometry | None = child("geometry", Geometry)
+    blockio: Blockio | None = child("blockio", Blockio)
+    target: DiskTarget = child("target", DiskTarget)
+    iotune: Iotune | None = child("iotune", Iotune)
+    readonly: bool = flag("readonly")
+    shareable: bool = flag("shareable")
+    transient: bool = flag("transient")
+    serial: str | None = text("serial")
+    wwn: str | None = text("wwn")
+    vendor: str | None = text("vendor")
+    product: str | None = text("product")
+    boot_order: int | None = attribute("boot/@order", read=unsigned)
+    encryption: Encryption | None = child("encryption", Encryption)
+    alias: str | None = attribute("alias/@name", only="live", always=by_user)
+    address: Address | None = child("address", ADDRESSES)
+
+    def after_read(self) -> None:
+        """Tell the sources what they are."""
+        self.target = self.target or DiskTarget()
+        if self.source is not None:
+            self.source.type = self.type
+        store = self.backing_store
+        while store is not None:
+            if store.source is not None:
+                store.source.type = store.type or "file"
+            store = store.backing_store
+
+    def chain(self) -> list[tuple[Source, str, int | None]]:
+        """The images from the top down: source, format, bytes of metadata cache."""
+        if self.source is None or is_empty(self.source):
+            return []
+        cache = (
+            self.driver.metadata_cache.amount
+            if self.driver and self.driver.metadata_cache
+            else None
+        )
+        format_ = (self.driver.type if self.driver else None) or "raw"
+        found = [(self.source, format_, cache)]
+        store = self.backing_store
+        while store is not None and store.type is not None and store.source is not None:
+            layer = store.format or BackingFormat()
+            size = layer.metadata_cache.amount if layer.metadata_cache else None
+            found.append((store.source, layer.type, size))
+            store = store.backing_store
+        return found
+
+    def chain_ends(self) -> bool:
+        """Whether the document says that nothing more lies below."""
+        store = self.backing_store
+        while store is not None:
+            if store.type is None:
+                return True
+            store = store.backing_store
+        return False
+
+
+def is_empty(source: Source) -> bool:
+    """Whether a source names nothing: an empty drive."""
+    named = (source.file, source.dev, source.dir, source.protocol, source.pool, source.path)
+    return not any((*named, source.source_type))

@@ -1,0 +1,88 @@
+"""<filesystem>: a folder of the host that a guest sees.
+
+Source: libvirt 9.0 formatdomain, "Filesystems".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.domain.words import on_off, one_of, unsigned, write_on_off
+from conf.mapper import attribute, child, element, flag, text
+
+
+@element("driver")
+@dataclass(slots=True, kw_only=True)
+class FilesystemDriver:
+    """<driver>."""
+
+    type: str | None = attribute(
+        "@type", read=one_of("path", "handle", "loop", "nbd", "ploop", "virtiofs")
+    )
+    format: str | None = attribute("@format")
+    name: str | None = attribute("@name")
+    wrpolicy: str | None = attribute("@wrpolicy", read=one_of("immediate"))
+    queue: int | None = attribute("@queue", read=unsigned)
+    iommu: bool | None = attribute("@iommu", read=on_off, write=write_on_off)
+    ats: bool | None = attribute("@ats", read=on_off, write=write_on_off)
+    packed: bool | None = attribute("@packed", read=on_off, write=write_on_off)
+    page_per_vq: bool | None = attribute("@page_per_vq", read=on_off, write=write_on_off)
+
+
+@element("binary")
+@dataclass(slots=True, kw_only=True)
+class FilesystemBinary:
+    """<binary>: virtiofsd's own settings."""
+
+    path: str | None = attribute("@path")
+    xattr: bool | None = attribute("@xattr", read=on_off, write=write_on_off)
+    cache: str | None = attribute("cache/@mode", read=one_of("none", "always"))
+    sandbox: str | None = attribute("sandbox/@mode", read=one_of("namespace", "chroot"))
+    lock_posix: bool | None = attribute("lock/@posix", read=on_off, write=write_on_off)
+    lock_flock: bool | None = attribute("lock/@flock", read=on_off, write=write_on_off)
+    thread_pool: int | None = attribute("thread_pool/@size", read=unsigned)
+
+
+@element("filesystem")
+@dataclass(slots=True, kw_only=True)
+class Filesystem:
+    """<filesystem>."""
+
+    type: str = attribute("@type", default="mount")
+    accessmode: str | None = attribute(
+        "@accessmode", read=one_of("passthrough", "mapped", "squash")
+    )
+    fmode: str | None = attribute("@fmode")
+    dmode: str | None = attribute("@dmode")
+    model: str | None = attribute("@model")
+    multidevs: str | None = attribute("@multidevs", read=one_of("remap", "forbid", "warn"))
+    driver: FilesystemDriver | None = child("driver", FilesystemDriver)
+    binary: FilesystemBinary | None = child("binary", FilesystemBinary)
+    source_dir: str | None = attribute("source/@dir")
+    source_socket: str | None = attribute("source/@socket")
+    source_file: str | None = attribute("source/@file")
+    source_dev: str | None = attribute("source/@dev")
+    source_name: str | None = attribute("source/@name")
+    target_dir: str | None = attribute("target/@dir")
+    readonly: bool = flag("readonly")
+    space_hard_limit: int | None = text("space_hard_limit", read=unsigned)
+    space_soft_limit: int | None = text("space_soft_limit", read=unsigned)
+    boot_order: int | None = attribute("boot/@order", read=unsigned)
+    alias: str | None = attribute("alias/@name", only="live", always=by_user)
+    address: Address | None = child("address", ADDRESSES)
+
+    @property
+    def driver_type(self) -> str | None:
+        """What serves the folder."""
+        return self.driver.type if self.driver else None
+
+    @property
+    def queue(self) -> int | None:
+        """The length of the virtio queue."""
+        return self.driver.queue if self.driver else None
+
+    @property
+    def wrpolicy(self) -> str | None:
+        """When writes reach the disk."""
+        return self.driver.wrpolicy if self.driver else None

@@ -1,0 +1,130 @@
+"""<hostdev>: a device of the host that a guest is given.
+
+Source: libvirt 9.0 formatdomain, "USB / PCI / SCSI devices".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.devices.address import ADDRESSES, Address, PciAddress, by_user
+from conf.domain.devices.interface import Rom, Teaming
+from conf.domain.devices.source import Auth, Source, SourceHost
+from conf.domain.words import hexadecimal, on_off, one_of, unsigned, write_on_off, yes_no
+from conf.mapper import attribute, child, children, element, flag, text
+
+
+@element("address")
+@dataclass(slots=True, kw_only=True)
+class HostAddress:
+    """<address> of a <source>: where the device is on the host."""
+
+    domain: int | None = attribute("@domain", read=unsigned, write=hexadecimal(4))
+    bus: int | None = attribute("@bus", read=unsigned)
+    pci_bus: int | None = attribute("@bus", read=unsigned, write=hexadecimal(2))
+    device: int | None = attribute("@device", read=unsigned)
+    port: str | None = attribute("@port")
+    target: int | None = attribute("@target", read=unsigned)
+    unit: int | None = attribute("@unit", read=unsigned)
+    slot: int | None = attribute("@slot", read=unsigned, write=hexadecimal(2))
+    function: int | None = attribute("@function", read=unsigned, write=hexadecimal(1))
+    uuid: str | None = attribute("@uuid")
+
+    def after_read(self) -> None:
+        """A bus of PCI is written another way than one of USB or SCSI."""
+        if self.slot is None:
+            self.pci_bus = None
+        else:
+            self.bus = None
+
+
+@element("source")
+@dataclass(slots=True, kw_only=True)
+class HostdevSource:
+    """<source>."""
+
+    startup_policy: str | None = attribute(
+        "@startupPolicy", read=one_of("mandatory", "requisite", "optional")
+    )
+    guest_reset: str | None = attribute("@guestReset")
+    write_filtering: bool | None = attribute("@writeFiltering", read=yes_no)
+    protocol: str | None = attribute("@protocol")
+    name: str | None = attribute("@name")
+    wwpn: str | None = attribute("@wwpn")
+    vendor: int | None = attribute("vendor/@id", read=unsigned, write=hexadecimal(4))
+    product: int | None = attribute("product/@id", read=unsigned, write=hexadecimal(4))
+    adapter: str | None = attribute("adapter/@name")
+    hosts: list[SourceHost] = children("host", SourceHost)
+    address: HostAddress | None = child("address", HostAddress)
+    auth: Auth | None = child("auth", Auth)
+    initiator: str | None = attribute("initiator/iqn/@name")
+    block: str | None = text("block")
+    char: str | None = text("char")
+    interface: str | None = text("interface")
+
+    @property
+    def storage(self) -> Source | None:
+        """An iSCSI disk as a source."""
+        if self.protocol != "iscsi":
+            return None
+        return Source(
+            type="network",
+            protocol=self.protocol,
+            name=self.name,
+            hosts=self.hosts,
+            auth=self.auth,
+            initiator=self.initiator,
+        )
+
+    @property
+    def pci(self) -> PciAddress | None:
+        """The device's place on the host's PCI bus."""
+        at = self.address
+        if at is None or at.slot is None:
+            return None
+        return PciAddress(
+            domain=at.domain or 0, bus=at.pci_bus or 0, slot=at.slot, function=at.function or 0
+        )
+
+    @property
+    def uuid(self) -> str | None:
+        """The mediated device."""
+        return self.address.uuid if self.address else None
+
+    @property
+    def bus(self) -> int | None:
+        """The USB device's bus."""
+        return self.address.bus if self.address else None
+
+    @property
+    def device(self) -> int | None:
+        """The USB device's number."""
+        return self.address.device if self.address else None
+
+
+@element("hostdev")
+@dataclass(slots=True, kw_only=True)
+class Hostdev:
+    """<hostdev>."""
+
+    mode: str = attribute("@mode", read=one_of("subsystem", "capabilities"), default="subsystem")
+    type: str = attribute("@type", default="")
+    managed: bool | None = attribute("@managed", read=yes_no)
+    sgio: str | None = attribute("@sgio")
+    rawio: bool | None = attribute("@rawio", read=yes_no)
+    model: str | None = attribute("@model")
+    display: bool | None = attribute("@display", read=on_off, write=write_on_off)
+    ramfb: bool | None = attribute("@ramfb", read=on_off, write=write_on_off)
+    driver: str | None = attribute("driver/@name", read=one_of("kvm", "vfio", "xen"))
+    source: HostdevSource | None = child("source", HostdevSource)
+    teaming: Teaming | None = child("teaming", Teaming)
+    readonly: bool = flag("readonly")
+    shareable: bool = flag("shareable")
+    boot_order: int | None = attribute("boot/@order", read=unsigned)
+    rom: Rom | None = child("rom", Rom)
+    alias: str | None = attribute("alias/@name", only="live", always=by_user)
+    address: Address | None = child("address", ADDRESSES)
+
+    def after_read(self) -> None:
+        """A device always has a source, if an empty one."""
+        self.source = self.source or HostdevSource()

@@ -1,0 +1,23 @@
+"""<hub>: more USB ports.
+
+Source: libvirt 9.0 formatdomain, "Hub devices".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.domain.words import one_of
+from conf.mapper import attribute, child, element
+
+
+@element("hub")
+@dataclass(slots=True, kw_only=True)
+class Hub:
+    """<hub>."""
+
+    type: str = attribute("@type", read=one_of("usb"), default="usb")
+    alias: str | None = attribute("alias/@name", only="live", always=by_user)
+    address: Address | None = child("address", ADDRESSES)
+    boot_order: int | None = None

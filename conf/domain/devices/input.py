@@ -1,0 +1,38 @@
+"""<input>: mice, tablets, keyboards.
+
+Source: libvirt 9.0 formatdomain, "Input devices".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.domain.devices.virtio import VirtioDriver
+from conf.domain.words import on_off, one_of, write_on_off
+from conf.mapper import attribute, child, element
+
+
+@element("input")
+@dataclass(slots=True, kw_only=True)
+class Input:
+    """<input>."""
+
+    type: str = attribute(
+        "@type",
+        read=one_of("mouse", "tablet", "keyboard", "passthrough", "evdev"),
+        default="",
+    )
+    bus: str | None = attribute(
+        "@bus", read=one_of("ps2", "usb", "xen", "parallels", "virtio", "none")
+    )
+    model: str | None = attribute("@model")
+    driver: VirtioDriver | None = child("driver", VirtioDriver)
+    source_dev: str | None = attribute("source/@dev")
+    source_evdev: str | None = attribute("source/@evdev")
+    source_grab: str | None = attribute("source/@grab", read=one_of("all"))
+    source_grab_toggle: str | None = attribute("source/@grabToggle")
+    source_repeat: bool | None = attribute("source/@repeat", read=on_off, write=write_on_off)
+    alias: str | None = attribute("alias/@name", only="live", always=by_user)
+    address: Address | None = child("address", ADDRESSES)
+    boot_order: int | None = None

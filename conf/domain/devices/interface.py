@@ -1,0 +1,270 @@
+"""<interface>: a network card and what it is plugged into.
+
+Source: libvirt 9.0 formatdomain, "Network interfaces".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from conf.domain.devices.address import ADDRESSES, Address, PciAddress, by_user
+from conf.domain.devices.source import Reconnect
+from conf.domain.words import on_off, one_of, unsigned, write_on_off, yes_no
+from conf.mapper import Mode, attribute, child, children, element, text
+
+TYPES = one_of(
+    "user", "ethernet", "bridge", "network", "internal", "direct", "hostdev", "server", "client",
+    "mcast", "udp", "vhostuser", "vdpa", "null", "vds",
+)  # fmt: skip
+MAC = re.compile(r"[0-9a-fA-F]{1,2}(:[0-9a-fA-F]{1,2}){5}")
+#: Names that the host gives, which are gone with the guest.
+GIVEN_NAMES = re.compile(r"(vnet|vif|macvtap|macvlan)\d+")
+
+
+def mac_address(word: str) -> str:
+    """Read a MAC address: six bytes, none of a group."""
+    if not MAC.fullmatch(word):
+        raise ValueError(word)
+    parts = [int(part, 16) for part in word.split(":")]
+    if parts[0] & 1:
+        raise ValueError(word)
+    return ":".join(f"{part:02x}" for part in parts)
+
+
+@element("mac")
+@dataclass(slots=True, kw_only=True)
+class Mac:
+    """<mac>."""
+
+    address: str = attribute("@address", read=mac_address, default="")
+    type: str | None = attribute("@type", read=one_of("generated", "static"))
+    check: bool | None = attribute("@check", read=yes_no)
+
+
+@element("source")
+@dataclass(slots=True, kw_only=True)
+class InterfaceSource:
+    """<source>; which attributes count depends on the interface's type."""
+
+    network: str | None = attribute("@network")
+    portgroup: str | None = attribute("@portgroup")
+    portid: str | None = attribute("@portid", only="live")
+    bridge: str | None = attribute("@bridge")
+    address: str | None = attribute("@address")
+    port: int | None = attribute("@port", read=unsigned)
+    dev: str | None = attribute("@dev")
+    type: str | None = attribute("@type")
+    path: str | None = attribute("@path")
+    mode: str | None = attribute("@mode")
+    name: str | None = attribute("@name")
+    managed: bool | None = attribute("@managed", read=yes_no)
+    host_address: PciAddress | None = child("address", PciAddress)
+    reconnect: Reconnect | None = child("reconnect", Reconnect)
+    local_address: str | None = attribute("local/@address")
+    local_port: int | None = attribute("local/@port", read=unsigned)
+
+
+@element("ip")
+@dataclass(slots=True, kw_only=True)
+class Ip:
+    """<ip>."""
+
+    address: str = attribute("@address", default="")
+    family: str | None = attribute("@family", read=one_of("ipv4", "ipv6"))
+    prefix: int | None = attribute("@prefix", read=unsigned)
+    peer: str | None = attribute("@peer")
+
+
+@element("route")
+@dataclass(slots=True, kw_only=True)
+class Route:
+    """<route>."""
+
+    family: str | None = attribute("@family")
+    address: str | None = attribute("@address")
+    netmask: str | None = attribute("@netmask")
+    prefix: int | None = attribute("@prefix", read=unsigned)
+    gateway: str | None = attribute("@gateway")
+    metric: int | None = attribute("@metric", read=unsigned)
+
+
+@element("tag")
+@dataclass(slots=True, kw_only=True)
+class VlanTag:
+    """<tag>."""
+
+    id: int = attribute("@id", read=unsigned, default=0)
+    native_mode: str | None = attribute("@nativeMode", read=one_of("tagged", "untagged"))
+
+
+@element("vlan")
+@dataclass(slots=True, kw_only=True)
+class Vlan:
+    """<vlan>."""
+
+    trunk: bool | None = attribute("@trunk", read=yes_no)
+    tags: list[VlanTag] = children("tag", VlanTag)
+
+
+@element("virtualport")
+@dataclass(slots=True, kw_only=True)
+class VirtualPort:
+    """<virtualport>."""
+
+    type: str | None = attribute("@type")
+    managerid: str | None = attribute("parameters/@managerid")
+    typeid: str | None = attribute("parameters/@typeid")
+    typeidversion: str | None = attribute("parameters/@typeidversion")
+    instanceid: str | None = attribute("parameters/@instanceid")
+    interfaceid: str | None = attribute("parameters/@interfaceid")
+    profileid: str | None = attribute("parameters/@profileid")
+
+
+@element("inbound")
+@dataclass(slots=True, kw_only=True)
+class Rate:
+    """<inbound>, <outbound>: kilobytes a second."""
+
+    average: int | None = attribute("@average", read=unsigned)
+    peak: int | None = attribute("@peak", read=unsigned)
+    burst: int | None = attribute("@burst", read=unsigned)
+    floor: int | None = attribute("@floor", read=unsigned)
+
+
+@element("bandwidth")
+@dataclass(slots=True, kw_only=True)
+class Bandwidth:
+    """<bandwidth>."""
+
+    inbound: Rate | None = child("inbound", Rate)
+    outbound: Rate | None = child("outbound", Rate)
+
+
+@element("parameter")
+@dataclass(slots=True, kw_only=True)
+class FilterParameter:
+    """<parameter> of a filter."""
+
+    name: str = attribute("@name", default="")
+    value: str = attribute("@value", default="")
+
+
+@element("filterref")
+@dataclass(slots=True, kw_only=True)
+class FilterRef:
+    """<filterref>."""
+
+    filter: str = attribute("@filter", default="")
+    parameters: list[FilterParameter] = children("parameter", FilterParameter)
+
+
+@element("host")
+@dataclass(slots=True, kw_only=True)
+class Offloads:
+    """<host>, <guest> of a driver: work that is not done in software."""
+
+    csum: bool | None = attribute("@csum", read=on_off, write=write_on_off)
+    gso: bool | None = attribute("@gso", read=on_off, write=write_on_off)
+    tso4: bool | None = attribute("@tso4", read=on_off, write=write_on_off)
+    tso6: bool | None = attribute("@tso6", read=on_off, write=write_on_off)
+    ecn: bool | None = attribute("@ecn", read=on_off, write=write_on_off)
+    ufo: bool | None = attribute("@ufo", read=on_off, write=write_on_off)
+    mrg_rxbuf: bool | None = attribute("@mrg_rxbuf", read=on_off, write=write_on_off)
+
+
+@element("driver")
+@dataclass(slots=True, kw_only=True)
+class InterfaceDriver:
+    """<driver>."""
+
+    name: str | None = attribute("@name", read=one_of("qemu", "vhost", "vfio", "kvm", "xen"))
+    tx_mode: str | None = attribute("@txmode", read=one_of("iothread", "timer"))
+    ioeventfd: bool | None = attribute("@ioeventfd", read=on_off, write=write_on_off)
+    event_idx: bool | None = attribute("@event_idx", read=on_off, write=write_on_off)
+    queues: int | None = attribute("@queues", read=unsigned)
+    rx_queue_size: int | None = attribute("@rx_queue_size", read=unsigned)
+    tx_queue_size: int | None = attribute("@tx_queue_size", read=unsigned)
+    rss: bool | None = attribute("@rss", read=on_off, write=write_on_off)
+    rss_hash_report: bool | None = attribute("@rss_hash_report", read=on_off, write=write_on_off)
+    iommu: bool | None = attribute("@iommu", read=on_off, write=write_on_off)
+    ats: bool | None = attribute("@ats", read=on_off, write=write_on_off)
+    packed: bool | None = attribute("@packed", read=on_off, write=write_on_off)
+    page_per_vq: bool | None = attribute("@page_per_vq", read=on_off, write=write_on_off)
+    host: Offloads | None = child("host", Offloads)
+    guest: Offloads | None = child("guest", Offloads)
+
+
+@element("rom")
+@dataclass(slots=True, kw_only=True)
+class Rom:
+    """<rom>: a PCI device's boot code."""
+
+    enabled: bool | None = attribute("@enabled", read=yes_no)
+    bar: bool | None = attribute("@bar", read=on_off, write=write_on_off)
+    file: str | None = attribute("@file")
+
+
+@element("teaming")
+@dataclass(slots=True, kw_only=True)
+class Teaming:
+    """<teaming>."""
+
+    type: str = attribute("@type", read=one_of("persistent", "transient"), default="")
+    persistent: str | None = attribute("@persistent")
+
+
+@element("coalesce")
+@dataclass(slots=True, kw_only=True)
+class Coalesce:
+    """<coalesce>."""
+
+    rx_max: int | None = attribute("rx/frames/@max", read=unsigned)
+
+
+@element("interface")
+@dataclass(slots=True, kw_only=True)
+class Interface:
+    """<interface>."""
+
+    type: str = attribute("@type", read=TYPES, default="user")
+    managed: bool | None = attribute("@managed", read=yes_no)
+    trust_guest_rx_filters: bool | None = attribute("@trustGuestRxFilters", read=yes_no)
+    mac_element: Mac | None = child("mac", Mac)
+    source: InterfaceSource | None = child("source", InterfaceSource)
+    ips: list[Ip] = children("ip", Ip)
+    routes: list[Route] = children("route", Route)
+    script: str | None = attribute("script/@path")
+    down_script: str | None = attribute("downscript/@path")
+    vlan: Vlan | None = child("vlan", Vlan)
+    virtualport: VirtualPort | None = child("virtualport", VirtualPort)
+    bandwidth: Bandwidth | None = child("bandwidth", Bandwidth)
+    port_isolated: bool | None = attribute("port/@isolated", read=yes_no)
+    target_dev: str | None = attribute("target/@dev")
+    managed_target: bool | None = attribute("target/@managed", read=yes_no)
+    model: str | None = attribute("model/@type")
+    driver: InterfaceDriver | None = child("driver", InterfaceDriver)
+    backend_tap: str | None = attribute("backend/@tap")
+    backend_vhost: str | None = attribute("backend/@vhost")
+    filterref: FilterRef | None = child("filterref", FilterRef)
+    boot_order: int | None = attribute("boot/@order", read=unsigned)
+    tune: int | None = text("tune/sndbuf", read=unsigned)
+    link_state: str | None = attribute("link/@state", read=one_of("up", "down"))
+    mtu: int | None = attribute("mtu/@size", read=unsigned)
+    coalesce: Coalesce | None = child("coalesce", Coalesce)
+    teaming: Teaming | None = child("teaming", Teaming)
+    rom: Rom | None = child("rom", Rom)
+    acpi_index: int | None = attribute("acpi/@index", read=unsigned)
+    alias: str | None = attribute("alias/@name", only="live", always=by_user)
+    address: Address | None = child("address", ADDRESSES)
+
+    @property
+    def mac(self) -> str | None:
+        """The card's address."""
+        return self.mac_element.address if self.mac_element else None
+
+    def before_write(self, mode: Mode) -> Interface:
+        """A device's name that the host gave goes with the guest."""
+        if not mode.live and self.target_dev and GIVEN_NAMES.fullmatch(self.target_dev):
+            return replace(self, target_dev=None)
+        return self

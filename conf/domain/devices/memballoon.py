@@ -1,0 +1,30 @@
+"""<memballoon>: lets the host take memory back from a running guest.
+
+Source: libvirt 9.0 formatdomain, "Memory balloon device".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.domain.devices.virtio import VirtioDriver
+from conf.domain.words import on_off, unsigned, write_on_off
+from conf.mapper import attribute, child, element
+
+
+@element("memballoon")
+@dataclass(slots=True, kw_only=True)
+class Memballoon:
+    """<memballoon>: lets the host take memory back from a running guest."""
+
+    model: str = attribute("@model", default="virtio")
+    autodeflate: bool | None = attribute("@autodeflate", read=on_off, write=write_on_off)
+    free_page_reporting: bool | None = attribute(
+        "@freePageReporting", read=on_off, write=write_on_off
+    )
+    stats_period: int | None = attribute("stats/@period", read=unsigned)  # seconds
+    alias: str | None = attribute("alias/@name", only="live", always=by_user)
+    address: Address | None = child("address", ADDRESSES)
+    driver: VirtioDriver | None = child("driver", VirtioDriver)
+    boot_order: int | None = None

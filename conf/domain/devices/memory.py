@@ -1,0 +1,75 @@
+"""<memory>: modules that can be plugged.
+
+Source: libvirt 9.0 formatdomain, "Memory devices".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.domain.words import (
+    Amount,
+    cpu_set,
+    one_of,
+    unsigned,
+    yes_no,
+)
+from conf.mapper import attribute, child, element, text
+
+
+@element("target")
+@dataclass(slots=True, kw_only=True)
+class MemoryTarget:
+    """<target> of a memory device, in KiB."""
+
+    size_amount: Amount | None = child("size", Amount)
+    node: int | None = text("node", read=unsigned)
+    label_size: Amount | None = child("label/size", Amount)
+    readonly: bool = False
+    block_amount: Amount | None = child("block", Amount)
+    requested_amount: Amount | None = child("requested", Amount)
+    current_amount: Amount | None = child("current", Amount, only="live")
+
+    @property
+    def size(self) -> int:
+        """How large the device is."""
+        return self.size_amount.amount if self.size_amount else 0
+
+    @property
+    def block(self) -> int | None:
+        """The least that can be plugged."""
+        return self.block_amount.amount if self.block_amount else None
+
+    @property
+    def requested(self) -> int | None:
+        """How much the guest is asked to use."""
+        return self.requested_amount.amount if self.requested_amount else None
+
+
+@element("memory")
+@dataclass(slots=True, kw_only=True)
+class MemoryDevice:
+    """<memory>: a module that can be plugged."""
+
+    model: str = attribute(
+        "@model",
+        read=one_of("dimm", "nvdimm", "virtio-pmem", "virtio-mem", "sgx-epc"),
+        default="",
+    )
+    access: str | None = attribute("@access", read=one_of("shared", "private"))
+    discard: bool | None = attribute("@discard", read=yes_no)
+    uuid: str | None = text("uuid")
+    source_path: str | None = text("source/path")
+    source_align: Amount | None = child("source/alignsize", Amount)
+    source_pmem: str | None = text("source/pmem")
+    source_nodes: str | None = text("source/nodemask", read=cpu_set)
+    source_page: Amount | None = child("source/pagesize", Amount)
+    target: MemoryTarget = child("target", MemoryTarget)
+    alias: str | None = attribute("alias/@name", only="live", always=by_user)
+    address: Address | None = child("address", ADDRESSES)
+    boot_order: int | None = None
+
+    def after_read(self) -> None:
+        """A module always has a target."""
+        self.target = self.target or MemoryTarget()

@@ -1,0 +1,76 @@
+"""<redirdev>: a USB device at the other end of a connection; <redirfilter>, which ones may be.
+
+Source: libvirt 9.0 formatdomain, "Redirected devices".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.domain.devices.chardev import TYPES as CHAR_TYPES
+from conf.domain.devices.chardev import CharEnd, CharSource
+from conf.domain.words import (
+    on_off,
+    one_of,
+    unsigned,
+    upper_hexadecimal,
+    write_on_off,
+    yes_no,
+)
+from conf.mapper import attribute, child, children, element
+
+
+@element("redirdev")
+@dataclass(slots=True, kw_only=True)
+class Redirdev(CharSource):
+    """<redirdev>: a USB device at the other end of a connection."""
+
+    bus: str = attribute("@bus", read=one_of("usb"), default="usb")
+    type: str = attribute("@type", read=CHAR_TYPES, default="tcp")
+    ends: list[CharEnd] = children("source", CharEnd)
+    log_file: str | None = attribute("log/@file")
+    log_append: bool | None = attribute("log/@append", read=on_off, write=write_on_off)
+    protocol: str | None = attribute("protocol/@type")
+    boot_order: int | None = attribute("boot/@order", read=unsigned)
+    alias: str | None = attribute("alias/@name", only="live", always=by_user)
+    address: Address | None = child("address", ADDRESSES)
+
+    @property
+    def source(self) -> CharSource:
+        """The connection."""
+        return self
+
+
+def usb_version(word: str) -> int:
+    """Read "1.10" as USB writes it in its descriptors: 0x0110."""
+    major, _, minor = word.partition(".")
+    return (int(major, 16) << 8) | int(
+        minor.ljust(2, "0")[:2] if len(minor) > 1 else f"0{minor or 0}", 16
+    )
+
+
+def write_version(value: object) -> str:
+    """Write 0x0110 as "1.10"."""
+    number = int(str(value))
+    return f"{number >> 8:x}.{number & 0xFF:02x}"
+
+
+@element("usbdev")
+@dataclass(slots=True, kw_only=True)
+class UsbRule:
+    """<usbdev>: which devices may be redirected."""
+
+    usb_class: int | None = attribute("@class", read=unsigned, write=upper_hexadecimal(2))
+    vendor: int | None = attribute("@vendor", read=unsigned, write=upper_hexadecimal(4))
+    product: int | None = attribute("@product", read=unsigned, write=upper_hexadecimal(4))
+    version: int | None = attribute("@version", read=usb_version, write=write_version)
+    allow: bool = attribute("@allow", read=yes_no, default=False)
+
+
+@element("redirfilter")
+@dataclass(slots=True, kw_only=True)
+class Redirfilter:
+    """<redirfilter>."""
+
+    rules: list[UsbRule] = children("usbdev", UsbRule)

@@ -1,0 +1,67 @@
+"""<rng>: random bytes for the guest.
+
+Source: libvirt 9.0 formatdomain, "Random number generator device".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.domain.devices.chardev import TYPES as CHAR_TYPES
+from conf.domain.devices.chardev import CharEnd, CharSource
+from conf.domain.devices.virtio import VirtioDriver
+from conf.domain.words import (
+    on_off,
+    one_of,
+    unsigned,
+    write_on_off,
+)
+from conf.mapper import attribute, child, children, element, text
+
+
+@element("rate")
+@dataclass(slots=True, kw_only=True)
+class RngRate:
+    """<rate>: bytes in a period of milliseconds."""
+
+    bytes: int = attribute("@bytes", read=unsigned, default=0)
+    period: int | None = attribute("@period", read=unsigned)
+
+
+@element("backend")
+@dataclass(slots=True, kw_only=True)
+class RngBackend(CharSource):
+    """<backend>: where random bytes come from."""
+
+    model: str = attribute("@model", read=one_of("random", "egd", "builtin"), default="")
+    type: str | None = attribute("@type", read=CHAR_TYPES)  # type: ignore[assignment]
+    file: str | None = text(".", omit="")
+    ends: list[CharEnd] = children("source", CharEnd)
+    log_file: str | None = attribute("log/@file")
+    log_append: bool | None = attribute("log/@append", read=on_off, write=write_on_off)
+    protocol: str | None = attribute("protocol/@type")
+
+    @property
+    def path(self) -> str | None:
+        """The device that random bytes are read from."""
+        return (self.file or "").strip() or None
+
+    @property
+    def source(self) -> CharSource:
+        """The connection to an entropy daemon."""
+        return self
+
+
+@element("rng")
+@dataclass(slots=True, kw_only=True)
+class Rng:
+    """<rng>."""
+
+    model: str = attribute("@model", default="")
+    rate: RngRate | None = child("rate", RngRate)
+    backend: RngBackend = child("backend", RngBackend)
+    driver: VirtioDriver | None = child("driver", VirtioDriver)
+    alias: str | None = attribute("alias/@name", only="live", always=by_user)
+    address: Address | None = child("address", ADDRESSES)
+    boot_order: int | None = None

@@ -1,0 +1,37 @@
+"""<sound>: the guest's sound card.
+
+Source: libvirt 9.0 formatdomain, "Sound devices".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.domain.devices.virtio import VirtioDriver
+from conf.domain.words import one_of, unsigned
+from conf.mapper import attribute, child, children, element
+
+MODELS = one_of("sb16", "es1370", "pcspk", "ac97", "ich6", "ich9", "usb", "ich7", "virtio")
+
+
+@element("codec")
+@dataclass(slots=True, kw_only=True)
+class SoundCodec:
+    """<codec>."""
+
+    type: str = attribute("@type", read=one_of("duplex", "micro", "output"), default="")
+
+
+@element("sound")
+@dataclass(slots=True, kw_only=True)
+class Sound:
+    """<sound>."""
+
+    model: str = attribute("@model", read=MODELS, default="")
+    codecs: list[SoundCodec] = children("codec", SoundCodec)
+    audio_id: int | None = attribute("audio/@id", read=unsigned)
+    driver: VirtioDriver | None = child("driver", VirtioDriver)
+    alias: str | None = attribute("alias/@name", only="live", always=by_user)
+    address: Address | None = child("address", ADDRESSES)
+    boot_order: int | None = None

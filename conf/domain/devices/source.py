@@ -1,0 +1,149 @@
+"""<source> of disks and firmware: a file, a device, a folder, or something on the network.
+
+Source: libvirt 9.0 formatdomain, "Hard drives, floppy disks, CDROMs".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from conf.domain.words import one_of, unsigned, yes_no
+from conf.mapper import attribute, child, children, element, text
+
+POLICIES = one_of("mandatory", "requisite", "optional")
+
+
+@element("secret")
+@dataclass(slots=True, kw_only=True)
+class Secret:
+    """<secret>: which of the host's secrets is meant."""
+
+    type: str | None = attribute("@type")
+    usage: str | None = attribute("@usage")
+    uuid: str | None = attribute("@uuid")
+
+
+@element("auth")
+@dataclass(slots=True, kw_only=True)
+class Auth:
+    """<auth>: who asks a storage server."""
+
+    username: str | None = attribute("@username")
+    secret: Secret | None = child("secret", Secret)
+
+
+@element("encryption")
+@dataclass(slots=True, kw_only=True)
+class Encryption:
+    """<encryption>."""
+
+    format: str = attribute(
+        "@format", read=one_of("default", "qcow", "luks", "luks2"), default="default"
+    )
+    engine: str | None = attribute("@engine", read=one_of("qemu", "librbd"))
+    secrets: list[Secret] = children("secret", Secret)
+
+
+@element("host")
+@dataclass(slots=True, kw_only=True)
+class SourceHost:
+    """<host>: a server."""
+
+    transport: str | None = attribute("@transport", read=one_of("tcp", "rdma", "unix"))
+    socket: str | None = attribute("@socket")
+    name: str | None = attribute("@name")
+    port: str | None = attribute("@port")
+
+
+@element("cookie")
+@dataclass(slots=True, kw_only=True)
+class Cookie:
+    """<cookie>: sent to a web server."""
+
+    name: str = attribute("@name", default="")
+    value: str = text(".", default="")
+
+
+@element("reconnect")
+@dataclass(slots=True, kw_only=True)
+class Reconnect:
+    """<reconnect>: whether a lost connection is made again, and after how many seconds."""
+
+    enabled: bool | None = attribute("@enabled", read=yes_no)
+    timeout: int | None = attribute("@timeout", read=unsigned)
+
+
+@element("reservations")
+@dataclass(slots=True, kw_only=True)
+class Reservations:
+    """<reservations>: SCSI persistent reservations."""
+
+    enabled: bool | None = attribute("@enabled", read=yes_no)
+    managed: bool | None = attribute("@managed", read=yes_no)
+    source_type: str | None = attribute("source/@type")
+    path: str | None = attribute("source/@path")
+    source_mode: str | None = attribute("source/@mode")
+
+
+@element("slice")
+@dataclass(slots=True, kw_only=True)
+class Slice:
+    """<slice>: a part of a file."""
+
+    type: str = attribute("@type", default="storage")
+    offset: int = attribute("@offset", read=unsigned, default=0)
+    size: int = attribute("@size", read=unsigned, default=0)
+
+
+@element("seclabel")
+@dataclass(slots=True, kw_only=True)
+class SourceLabel:
+    """<seclabel> of one source."""
+
+    model: str | None = attribute("@model")
+    labelskip: bool | None = attribute("@labelskip", read=yes_no)
+    relabel: bool | None = attribute("@relabel", read=yes_no)
+    label: str | None = text("label")
+
+
+@element("source")
+@dataclass(slots=True, kw_only=True)
+class Source:
+    """<source>; which attributes count depends on the type beside it."""
+
+    file: str | None = attribute("@file")
+    dev: str | None = attribute("@dev")
+    dir: str | None = attribute("@dir")
+    protocol: str | None = attribute("@protocol")
+    name: str | None = attribute("@name")
+    query: str | None = attribute("@query")
+    tls: bool | None = attribute("@tls", read=yes_no)
+    tls_hostname: str | None = attribute("@tlsHostname")
+    pool: str | None = attribute("@pool")
+    volume: str | None = attribute("@volume")
+    mode: str | None = attribute("@mode")
+    source_type: str | None = attribute("@type")
+    path: str | None = attribute("@path")
+    managed: bool | None = attribute("@managed", read=yes_no)
+    namespace: str | None = attribute("@namespace")
+    fdgroup: str | None = attribute("@fdgroup")
+    startup_policy: str | None = attribute("@startupPolicy", read=POLICIES)
+    index: int | None = attribute("@index", read=unsigned, only="live")
+    hosts: list[SourceHost] = children("host", SourceHost)
+    snapshot: str | None = attribute("snapshot/@name")
+    config_file: str | None = attribute("config/@file")
+    reconnect: Reconnect | None = child("reconnect", Reconnect)
+    auth: Auth | None = child("auth", Auth)
+    labels: list[SourceLabel] = children("seclabel", SourceLabel)
+    encryption: Encryption | None = child("encryption", Encryption)
+    reservations: Reservations | None = child("reservations", Reservations)
+    initiator: str | None = attribute("initiator/iqn/@name")
+    slices: list[Slice] = children("slices/slice", Slice)
+    ssl_verify: bool | None = attribute("ssl/@verify", read=yes_no)
+    cookies: list[Cookie] = children("cookies/cookie", Cookie)
+    readahead: int | None = attribute("readahead/@size", read=unsigned)
+    timeout: int | None = attribute("timeout/@seconds", read=unsigned)
+    identity_user: str | None = attribute("identity/@user")
+    identity_group: str | None = attribute("identity/@group")
+    #: What the element beside it says the source is: "file", "block", "network", …
+    type: str = field(default="file", compare=False)

@@ -1,0 +1,74 @@
+"""<video>: the guest's graphics card.
+
+Source: libvirt 9.0 formatdomain, "Video devices".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.domain.words import on_off, one_of, unsigned, write_on_off, yes_no
+from conf.mapper import attribute, child, element
+
+MODELS = one_of(
+    "vga", "cirrus", "vmvga", "xen", "vbox", "qxl", "parallels", "virtio", "gop", "none", "bochs",
+    "ramfb",
+)  # fmt: skip
+
+
+@element("driver")
+@dataclass(slots=True, kw_only=True)
+class VideoDriver:
+    """<driver>."""
+
+    vgaconf: str | None = attribute("@vgaconf", read=one_of("io", "on", "off"))
+    iommu: bool | None = attribute("@iommu", read=on_off, write=write_on_off)
+    ats: bool | None = attribute("@ats", read=on_off, write=write_on_off)
+    packed: bool | None = attribute("@packed", read=on_off, write=write_on_off)
+    page_per_vq: bool | None = attribute("@page_per_vq", read=on_off, write=write_on_off)
+    name: str | None = attribute("@name", read=one_of("qemu", "vhostuser"))
+
+
+@element("resolution")
+@dataclass(slots=True, kw_only=True)
+class Resolution:
+    """<resolution>."""
+
+    x: int = attribute("@x", read=unsigned, default=0)
+    y: int = attribute("@y", read=unsigned, default=0)
+
+
+@element("model")
+@dataclass(slots=True, kw_only=True)
+class VideoModel:
+    """<model>; memory is in KiB."""
+
+    type: str = attribute("@type", read=MODELS, default="")
+    ram: int | None = attribute("@ram", read=unsigned)
+    vram: int | None = attribute("@vram", read=unsigned)
+    vram64: int | None = attribute("@vram64", read=unsigned)
+    vgamem: int | None = attribute("@vgamem", read=unsigned)
+    heads: int | None = attribute("@heads", read=unsigned)
+    primary: bool | None = attribute("@primary", read=yes_no)
+    blob: bool | None = attribute("@blob", read=on_off, write=write_on_off)
+    accel2d: bool | None = attribute("acceleration/@accel2d", read=yes_no)
+    accel3d: bool | None = attribute("acceleration/@accel3d", read=yes_no)
+    rendernode: str | None = attribute("acceleration/@rendernode")
+    resolution: Resolution | None = child("resolution", Resolution)
+
+
+@element("video")
+@dataclass(slots=True, kw_only=True)
+class Video:
+    """<video>."""
+
+    driver: VideoDriver | None = child("driver", VideoDriver)
+    model: VideoModel = child("model", VideoModel)
+    alias: str | None = attribute("alias/@name", only="live", always=by_user)
+    address: Address | None = child("address", ADDRESSES)
+    boot_order: int | None = None
+
+    def after_read(self) -> None:
+        """A card always has a model, if one yet to be chosen."""
+        self.model = self.model or VideoModel()

@@ -1,0 +1,39 @@
+"""<driver> of devices that only have virtio's own switches there.
+
+Source: libvirt 9.0 formatdomain, "Virtio-related options".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.words import on_off, unsigned, write_on_off
+from conf.mapper import attribute, element
+
+
+@element("driver")
+@dataclass(slots=True, kw_only=True)
+class VirtioDriver:
+    """<driver>."""
+
+    name: str | None = attribute("@name")
+    iommu: bool | None = attribute("@iommu", read=on_off, write=write_on_off)
+    ats: bool | None = attribute("@ats", read=on_off, write=write_on_off)
+    packed: bool | None = attribute("@packed", read=on_off, write=write_on_off)
+    page_per_vq: bool | None = attribute("@page_per_vq", read=on_off, write=write_on_off)
+
+
+@element("driver")
+@dataclass(slots=True, kw_only=True)
+class ControllerDriver:
+    """<driver> of a controller."""
+
+    queues: int | None = attribute("@queues", read=unsigned)
+    cmd_per_lun: int | None = attribute("@cmd_per_lun", read=unsigned)
+    max_sectors: int | None = attribute("@max_sectors", read=unsigned)
+    ioeventfd: bool | None = attribute("@ioeventfd", read=on_off, write=write_on_off)
+    iothread: int | None = attribute("@iothread", read=unsigned)
+    iommu: bool | None = attribute("@iommu", read=on_off, write=write_on_off)
+    ats: bool | None = attribute("@ats", read=on_off, write=write_on_off)
+    packed: bool | None = attribute("@packed", read=on_off, write=write_on_off)
+    page_per_vq: bool | None = attribute("@page_per_vq", read=on_off, write=write_on_off)

@@ -1,0 +1,27 @@
+"""<vsock>: sockets between host and guest.
+
+Source: libvirt 9.0 formatdomain, "Vsock".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.devices.address import ADDRESSES, Address, by_user
+from conf.domain.devices.virtio import VirtioDriver
+from conf.domain.words import unsigned, yes_no
+from conf.mapper import attribute, child, element
+
+
+@element("vsock")
+@dataclass(slots=True, kw_only=True)
+class Vsock:
+    """<vsock>."""
+
+    model: str | None = attribute("@model")
+    cid_auto: bool | None = attribute("cid/@auto", read=yes_no)
+    cid_address: int | None = attribute("cid/@address", read=unsigned)
+    driver: VirtioDriver | None = child("driver", VirtioDriver)
+    alias: str | None = attribute("alias/@name", only="live", always=by_user)
+    address: Address | None = child("address", ADDRESSES)
+    boot_order: int | None = None
