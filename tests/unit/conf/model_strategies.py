@@ -33,7 +33,15 @@ def models(model: type) -> SearchStrategy[object]:
         for place in dataclasses.fields(model)
         if KEY in place.metadata
     }
-    return st.builds(model, **fields)
+    return st.builds(model, **fields).map(as_read)
+
+
+def as_read(model: object) -> object:
+    """The model as it is once it was read: amounts in their own unit and the like."""
+    finish = getattr(model, "after_read", None)
+    if finish is not None:
+        finish()
+    return model
 
 
 def field_values(hint: object, place: dataclasses.Field[object]) -> SearchStrategy[object]:
