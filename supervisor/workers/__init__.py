@@ -1,1 +1,1 @@
-"""Guest workers: one process per running guest."""
+"""Workers: one process per running guest. What is here serves every driver's workers."""

@@ -1,0 +1,202 @@
+"""What states a guest passes through, and what clients hear of each step.
+
+Owns: the table. May touch: nothing.
+Source: libvirt 9.0, virDomainState and its reasons, virDomainEventType and its details.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum, auto
+from typing import Final, NamedTuple
+
+from rpc.enums import (
+    DomainCrashedReason,
+    DomainEventCrashedDetailType,
+    DomainEventPMSuspendedDetailType,
+    DomainEventResumedDetailType,
+    DomainEventShutdownDetailType,
+    DomainEventStartedDetailType,
+    DomainEventSuspendedDetailType,
+    DomainEventType,
+    DomainPausedReason,
+    DomainPMSuspendedReason,
+    DomainRunningReason,
+    DomainShutdownReason,
+    DomainState,
+)
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.messages.worker import NO_EVENT
+
+
+class Trigger(Enum):
+    """What may happen to a guest that has an emulator."""
+
+    BOOTED = auto()  # its processors run for the first time
+    SUSPENDED = auto()  # a client stopped them
+    STOPPED = auto()  # they stand still, and nobody has said why
+    STOPPED_BY_ERROR = auto()  # a disk's error
+    STOPPED_BY_WATCHDOG = auto()
+    STOPPED_TO_DUMP = auto()  # for its memory to be written out
+    RESUMED = auto()
+    CRASH_LEFT = auto()  # they run again after a crash
+    PANICKED = auto()
+    CRASH_LOADED = auto()  # the guest deals with its crash itself
+    POWERED_OFF = auto()  # the guest did it, or was asked to by ACPI
+    ENDED_BY_HOST = auto()  # the emulator was asked to end
+    SLEPT = auto()  # ACPI S3
+    HIBERNATED = auto()  # ACPI S4
+    WOKEN = auto()
+
+
+class Step(NamedTuple):
+    """Where a trigger leads, and the lifecycle event that goes with it."""
+
+    state: DomainState
+    reason: int
+    event: int = NO_EVENT
+    detail: int = 0
+
+
+S = DomainState
+E = DomainEventType
+RUNNING: Final = Step(S.RUNNING, DomainRunningReason.BOOTED)
+PAUSED_AT_START: Final = Step(S.PAUSED, DomainPausedReason.USER)
+
+
+def _paused(reason: DomainPausedReason, detail: DomainEventSuspendedDetailType) -> Step:
+    return Step(S.PAUSED, reason, E.SUSPENDED, detail)
+
+
+def _from(states: Iterable[DomainState], trigger: Trigger, step: Step) -> Table:
+    return {(state, trigger): step for state in states}
+
+
+Table = dict[tuple[DomainState, Trigger], Step]
+ALIVE: Final = (S.RUNNING, S.PAUSED, S.SHUTDOWN, S.CRASHED, S.PMSUSPENDED)
+MOVING: Final = (S.RUNNING, S.PMSUSPENDED)
+STILL: Final = (S.PAUSED, S.SHUTDOWN, S.CRASHED, S.PMSUSPENDED)
+RESUMED: Final = Step(
+    S.RUNNING, DomainRunningReason.UNPAUSED, E.RESUMED, DomainEventResumedDetailType.UNPAUSED
+)
+WOKEN: Final = Step(
+    S.RUNNING, DomainRunningReason.WAKEUP, E.STARTED, DomainEventStartedDetailType.WAKEUP
+)
+OFF: Final = Step(
+    S.SHUTDOWN, DomainShutdownReason.UNKNOWN, E.SHUTDOWN, DomainEventShutdownDetailType.GUEST
+)
+OFF_BY_HOST: Final = OFF._replace(detail=DomainEventShutdownDetailType.HOST)
+ASLEEP: Final = Step(
+    S.PMSUSPENDED,
+    DomainPMSuspendedReason.UNKNOWN,
+    E.PMSUSPENDED,
+    DomainEventPMSuspendedDetailType.MEMORY,
+)
+
+NEXT: Final[Table] = {
+    **_from(
+        MOVING,
+        Trigger.SUSPENDED,
+        _paused(DomainPausedReason.USER, DomainEventSuspendedDetailType.PAUSED),
+    ),
+    (S.RUNNING, Trigger.STOPPED): _paused(
+        DomainPausedReason.UNKNOWN, DomainEventSuspendedDetailType.PAUSED
+    ),
+    (S.RUNNING, Trigger.STOPPED_TO_DUMP): _paused(
+        DomainPausedReason.DUMP, DomainEventSuspendedDetailType.PAUSED
+    ),
+    **_from(
+        (S.RUNNING, S.PAUSED),
+        Trigger.STOPPED_BY_ERROR,
+        _paused(DomainPausedReason.IOERROR, DomainEventSuspendedDetailType.IOERROR),
+    ),
+    **_from(
+        (S.RUNNING, S.PAUSED),
+        Trigger.STOPPED_BY_WATCHDOG,
+        _paused(DomainPausedReason.WATCHDOG, DomainEventSuspendedDetailType.WATCHDOG),
+    ),
+    (S.PAUSED, Trigger.BOOTED): RUNNING,
+    **_from(STILL, Trigger.RESUMED, RESUMED),
+    **_from(
+        (S.CRASHED, S.PAUSED, S.SHUTDOWN),
+        Trigger.CRASH_LEFT,
+        RESUMED._replace(reason=DomainRunningReason.CRASHED),
+    ),
+    **_from(
+        (S.RUNNING, S.PAUSED),
+        Trigger.PANICKED,
+        Step(
+            S.CRASHED,
+            DomainCrashedReason.PANICKED,
+            E.CRASHED,
+            DomainEventCrashedDetailType.PANICKED,
+        ),
+    ),
+    (S.RUNNING, Trigger.CRASH_LOADED): Step(
+        S.RUNNING,
+        DomainRunningReason.UNKNOWN,
+        E.CRASHED,
+        DomainEventCrashedDetailType.CRASHLOADED,
+    ),
+    **_from((S.RUNNING, S.PAUSED, S.PMSUSPENDED), Trigger.POWERED_OFF, OFF),
+    **_from((S.RUNNING, S.PAUSED, S.PMSUSPENDED), Trigger.ENDED_BY_HOST, OFF_BY_HOST),
+    **_from((S.RUNNING, S.PAUSED), Trigger.SLEPT, ASLEEP),
+    **_from(
+        (S.RUNNING, S.PAUSED),
+        Trigger.HIBERNATED,
+        ASLEEP._replace(detail=DomainEventPMSuspendedDetailType.DISK),
+    ),
+    (S.PMSUSPENDED, Trigger.WOKEN): WOKEN,
+}
+
+
+def follow(state: DomainState, trigger: Trigger) -> Step | None:
+    """Where a trigger leads; None where it changes nothing."""
+    return NEXT.get((state, trigger))
+
+
+def require(name: str, state: DomainState, trigger: Trigger) -> Step:
+    """The step that a client asks for.
+
+    Raises:
+        VirError: OPERATION_INVALID: not in this state.
+    """
+    step = follow(state, trigger)
+    if step is None:
+        word = state.name.lower()
+        detail = f"domain '{name}' is {word}: it cannot be {trigger.name.lower()}"
+        raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
+    return step
+
+
+#: QEMU's words for a guest that stands still (`query-status`), by what they tell of it.
+RUN_STATES: Final = {
+    "running": Trigger.RESUMED,
+    "paused": Trigger.STOPPED,
+    "io-error": Trigger.STOPPED_BY_ERROR,
+    "watchdog": Trigger.STOPPED_BY_WATCHDOG,
+    "guest-panicked": Trigger.PANICKED,
+    "shutdown": Trigger.POWERED_OFF,
+    "suspended": Trigger.SLEPT,
+    "internal-error": Trigger.STOPPED,
+    "prelaunch": Trigger.STOPPED,
+    "debug": Trigger.STOPPED,
+}
+#: The states in which each of these words is no news.
+EXPECTED: Final = {
+    "running": (S.RUNNING,),
+    "paused": (S.PAUSED, S.CRASHED),
+    "prelaunch": (S.PAUSED,),
+    "io-error": (S.PAUSED,),
+    "watchdog": (S.PAUSED,),
+    "guest-panicked": (S.CRASHED,),
+    "shutdown": (S.SHUTDOWN,),
+    "suspended": (S.PMSUSPENDED,),
+}
+
+
+def reconcile(state: DomainState, run_state: str) -> Trigger | None:
+    """What must have happened while nobody watched; None: nothing that matters."""
+    if state in EXPECTED.get(run_state, ()):
+        return None
+    return RUN_STATES.get(run_state)
