@@ -228,3 +228,17 @@ class Domain:
                 threads.append(IoThread(id=number))
             number += 1
         return threads
+
+    def boot_orders(self) -> list[int]:
+        """The places in the order of booting that devices ask for, device by device."""
+        devices = self.devices
+        groups = (
+            devices.disks,
+            devices.interfaces,
+            devices.hostdevs,
+            devices.redirdevs,
+            devices.filesystems,
+        )
+        return [
+            item.boot_order for group in groups for item in group if item.boot_order is not None
+        ]

@@ -53,6 +53,11 @@ class Nvram:
     source: Source | None = child("source", Source)
     path: str | None = text(".", omit="")
 
+    def after_read(self) -> None:
+        """A source leaves nothing for the text to say."""
+        if self.source is not None:
+            self.path = None
+
 
 @element("boot")
 @dataclass(slots=True, kw_only=True)
@@ -102,7 +107,7 @@ class Os:
     cmdline: str | None = text("cmdline", omit="")
     dtb: str | None = text("dtb", omit="")
     root: str | None = text("root")
-    slic: str | None = text("acpi/table")
+    slic: str | None = text("acpi/table", omit="")
     slic_type: str | None = attribute("acpi/table/@type", read=one_of("slic"))
     boot_devices: list[Boot] = children("boot", Boot)
     bootmenu: Bootmenu | None = child("bootmenu", Bootmenu)

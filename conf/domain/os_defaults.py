@@ -51,11 +51,5 @@ def _os_type(os: Os) -> OsType:
 
 def complete_boot(domain: Domain) -> None:
     """Boot from the first disk where neither the guest nor a device says otherwise."""
-    devices = domain.devices
-    ordered = any(
-        getattr(item, "boot", None) is not None
-        for group in (devices.disks, devices.interfaces, devices.hostdevs, devices.redirdevs)
-        for item in group
-    )
-    if not domain.os.boot_devices and not ordered:
+    if not domain.os.boot_devices and not domain.boot_orders():
         domain.os.boot_devices.append(Boot(dev="hd"))

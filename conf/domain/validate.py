@@ -58,9 +58,7 @@ def _check_emulator(domain: Domain, facts: EmulatorFacts) -> None:
 
 
 def _check_boot(domain: Domain) -> None:
-    devices = domain.devices
-    groups = (devices.disks, devices.interfaces, devices.hostdevs, devices.redirdevs)
-    orders = [item.boot.order for group in groups for item in group if item.boot is not None]
+    orders = domain.boot_orders()
     if orders and domain.os.boot_devices:
         detail = "per-device boot elements cannot be used together with os/boot elements"
         raise ConfError(UNSUPPORTED, detail, "domain/os/boot")

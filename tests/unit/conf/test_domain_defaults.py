@@ -1,0 +1,120 @@
+"""What a domain gets that its document leaves open."""
+
+from __future__ import annotations
+
+import pytest
+
+from conf.domain import Domain, format_domain, parse_domain
+from conf.domain.defaults import complete
+from conf.domain.emulators import check_architecture, choose_emulator
+from conf.emulator import EmulatorFacts
+from conf.errors import ConfError
+
+UUID = "6d6f2b2e-56a7-4ba4-8d6e-0e0f3b0d2f11"
+
+
+def read(inside: str = "", *, kind: str = "qemu", os: str = "", vcpu: str = "") -> Domain:
+    """A small domain's document, read."""
+    return parse_domain(
+        f"<domain type='{kind}'><name>small</name><memory unit='MiB'>64</memory>"
+        f"<os><type arch='x86_64' machine='pc'>hvm</type>{os}</os>{vcpu}{inside}</domain>"
+    )
+
+
+def lines(domain: Domain) -> set[str]:
+    """The document's lines without their indents."""
+    return {line.strip() for line in format_domain(domain).splitlines()}
+
+
+def test_a_bare_domain_is_filled_in_as_stock_does(emulator_facts: EmulatorFacts) -> None:
+    domain = complete(read(), emulator_facts, make_uuid=lambda: UUID)
+    canonical = emulator_facts.canonical_machine("pc")
+    assert lines(domain) >= {
+        f"<uuid>{UUID}</uuid>",
+        "<memory unit='KiB'>65536</memory>",
+        "<currentMemory unit='KiB'>65536</currentMemory>",
+        "<vcpu placement='static'>1</vcpu>",
+        f"<type arch='x86_64' machine='{canonical}'>hvm</type>",
+        "<boot dev='hd'/>",
+        "<cpu mode='custom' match='exact' check='none'>",
+        "<model fallback='forbid'>qemu64</model>",
+        "<clock offset='utc'/>",
+        "<on_poweroff>destroy</on_poweroff>",
+        "<on_reboot>restart</on_reboot>",
+        "<on_crash>destroy</on_crash>",
+        f"<emulator>{emulator_facts.binary}</emulator>",
+    }
+
+
+def test_completing_twice_changes_nothing(emulator_facts: EmulatorFacts) -> None:
+    once = format_domain(complete(read(), emulator_facts))
+    assert format_domain(complete(parse_domain(once), emulator_facts)) == once
+
+
+@pytest.mark.parametrize(
+    ("given", "completed"),
+    [
+        ("<cpu mode='maximum'/>", "<cpu mode='maximum' check='none' migratable='on'/>"),
+        ("<cpu mode='host-model'/>", "<cpu mode='host-model' check='partial'/>"),
+        ("<cpu><model>core2duo</model></cpu>", "<cpu mode='custom' match='exact' check='partial'>"),
+        ("<clock offset='variable'/>", "<clock offset='variable' adjustment='0' basis='utc'/>"),
+        ("<features><vmport/></features>", "<vmport state='on'/>"),
+        ("<features><hyperv><vapic state='on'/></hyperv></features>", "<hyperv mode='custom'>"),
+        ("<seclabel type='dynamic'/>", "<seclabel type='none' model='none'/>"),
+    ],
+)  # fmt: skip
+def test_open_values_are_settled(given: str, completed: str, emulator_facts: EmulatorFacts) -> None:
+    kind = "kvm" if emulator_facts.kvm_usable else "qemu"
+    if kind == "qemu":
+        completed = completed.replace("check='partial'>", "check='none'>")
+    assert completed in lines(complete(read(given, kind=kind), emulator_facts))
+
+
+def test_an_automatic_placement_spreads_from_memory_to_vcpus(
+    emulator_facts: EmulatorFacts,
+) -> None:
+    chosen = "<numatune><memory placement='auto'/></numatune>"
+    domain = complete(read(chosen, vcpu="<vcpu>2</vcpu>"), emulator_facts)
+    assert "<vcpu placement='auto'>2</vcpu>" in lines(domain)
+    assert "<memory mode='strict' placement='auto'/>" in lines(domain)
+
+
+def test_threads_that_are_only_counted_get_the_lowest_free_numbers(
+    emulator_facts: EmulatorFacts,
+) -> None:
+    counted = "<iothreads>3</iothreads><iothreadids><iothread id='2'/></iothreadids>"
+    domain = complete(read(counted), emulator_facts)
+    assert [thread.id for thread in domain.iothread_ids] == [2, 1, 3]
+
+
+def test_vcpus_that_are_not_mentioned_are_off(emulator_facts: EmulatorFacts) -> None:
+    some = "<vcpu current='1'>3</vcpu><vcpus><vcpu id='0' enabled='yes'/></vcpus>"
+    domain = complete(read(vcpu=some), emulator_facts)
+    assert [(v.id, v.enabled, v.hotpluggable) for v in domain.vcpus] == [
+        (0, True, False),
+        (1, False, True),
+        (2, False, True),
+    ]
+
+
+def test_the_emulator_is_the_one_named_or_the_usual_one() -> None:
+    domain = read()
+    assert choose_emulator(domain, "x86_64", lambda path: True) == "/usr/bin/qemu-system-x86_64"
+    domain.devices.emulator = "/opt/qemu"
+    assert choose_emulator(domain, "x86_64", lambda path: True) == "/opt/qemu"
+    with pytest.raises(ConfError, match="Cannot check QEMU binary /opt/qemu") as refused:
+        choose_emulator(domain, "x86_64", lambda path: False)
+    assert refused.value.kind == "system_error"
+
+
+def test_an_architecture_without_an_emulator_is_refused(emulator_facts: EmulatorFacts) -> None:
+    domain = read()
+    domain.os.type.arch = "s390x"
+    with pytest.raises(ConfError, match="No emulator found for arch 's390x'") as refused:
+        choose_emulator(domain, "x86_64", lambda path: False)
+    assert refused.value.kind == "config_unsupported"
+    with pytest.raises(ConfError, match="does not support arch 's390x'"):
+        check_architecture("s390x", emulator_facts)
+    domain.os.type.arch = "i686"
+    only = "/usr/bin/qemu-system-x86_64"
+    assert choose_emulator(domain, "x86_64", lambda path: path == only) == only
