@@ -1,0 +1,136 @@
+"""The measured answers of a stock libvirt 9.0 to documents of domains, and ours beside them.
+
+The folder is not part of the project; whoever has it at hand compares with it. Nothing of it is
+copied here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import emulator
+from lxml import etree
+
+from conf.domain import format_domain, parse_domain
+from conf.domain.defaults import complete
+from conf.domain.emulators import choose_emulator
+from conf.emulator import EmulatorFacts
+from conf.errors import ConfError
+from rpc.errors import ErrorCode
+from supervisor.calls import of_conf
+
+CORPUS: Final = Path("/work/shared/corpus/domain.jsonl")
+#: Values that the run of the measured daemon made up.
+TOKENS: Final = {
+    "UUID": "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "MAC": "[0-9a-f]{2}(?::[0-9a-f]{2}){2}",
+}
+_TOKEN: Final = re.compile("@([A-Z]+)[0-9]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A document, and what the stock daemon made of it."""
+
+    name: str
+    document: str
+    output: str  # "" where it refused
+    code: int  # 0 where it accepted
+    message: str
+
+
+def cases() -> Iterator[Case]:
+    """Every case that was asked."""
+    with CORPUS.open(encoding="utf-8") as lines:
+        for line in lines:
+            case = json.loads(line)
+            if case.get("accepted") or "code" in case:
+                yield Case(
+                    case["name"],
+                    case["input"],
+                    case.get("output", ""),
+                    case.get("code", 0),
+                    case.get("message", ""),
+                )
+
+
+@cache
+def facts(binary: str) -> EmulatorFacts:
+    """What an emulator of this machine can do."""
+    return emulator.facts(binary)
+
+
+def answer(document: str) -> str:
+    """Our document for it.
+
+    Raises:
+        ConfError: we refuse it.
+    """
+    domain = parse_domain(document)
+    binary = choose_emulator(domain, "x86_64", os.path.exists)
+    return format_domain(complete(domain, facts(binary)), secure=True)
+
+
+def difference(case: Case) -> list[str]:
+    """The lines in which we differ: `-` is stock's, `+` ours; empty if we do not."""
+    try:
+        ours = answer(case.document)
+    except ConfError as refused:
+        code = of_conf(refused).code
+        if code == case.code:
+            return []
+        what = f"stock: {case.code} {case.message}" if case.code else "stock accepts it"
+        return [f"- {what}", f"+ {int(code)} {refused.message}"]
+    if case.code:
+        return [f"- {ErrorCode(case.code).name}: {case.message}", "+ accepted"]
+    return unlike(case.output, ours)
+
+
+def unlike(theirs: str, ours: str) -> list[str]:
+    """Lines that only one of two documents has; made-up values are alike, order matters."""
+    wanted, found = _lines(theirs), _lines(ours)
+    start = 0
+    while start < min(len(wanted), len(found)) and _alike(wanted[start], found[start]):
+        start += 1
+    end = 0
+    left = min(len(wanted), len(found)) - start
+    while end < left and _alike(wanted[-1 - end], found[-1 - end]):
+        end += 1
+    return [
+        *(f"- {line}" for line in wanted[start : len(wanted) - end]),
+        *(f"+ {line}" for line in found[start : len(found) - end]),
+    ]
+
+
+def _alike(wanted: str, found: str) -> bool:
+    if "@" not in wanted:
+        return wanted == found
+    kinds = _TOKEN.findall(wanted)
+    parts = [re.escape(part) for part in _TOKEN.split(wanted)[::2]]
+    pattern = parts[0]
+    for kind, part in zip(kinds, parts[1:], strict=True):
+        pattern += TOKENS.get(kind, ".+") + part
+    return re.fullmatch(pattern, found) is not None
+
+
+def _lines(document: str) -> list[str]:
+    """An element a line; order of attributes and white space between elements mean nothing."""
+    found: list[str] = []
+
+    def add(node: etree._Element, depth: int) -> None:
+        attributes = "".join(f" {name}='{value}'" for name, value in sorted(node.attrib.items()))
+        said = (node.text or "").strip() if len(node) == 0 else ""
+        found.append(f"{'  ' * depth}<{node.tag!s}{attributes}> {said}".rstrip())
+        for inner in node:
+            if isinstance(inner.tag, str):
+                add(inner, depth + 1)
+
+    add(etree.fromstring(document), 0)
+    return found

@@ -1,0 +1,29 @@
+"""Our completed domains beside those of a stock libvirt 9.0, where its answers are at hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+import domain_corpus
+import pytest
+
+from conf.emulator import EmulatorFacts
+
+#: How many documents were equal when this was last raised; it never falls.
+ACCEPTED_FLOOR: Final = 20
+REFUSED_FLOOR: Final = 130
+
+
+@pytest.mark.skipif(
+    not domain_corpus.CORPUS.exists(), reason=f"{domain_corpus.CORPUS}: no measured answers here"
+)
+def test_as_many_domains_as_ever_come_out_as_stock_has_them(
+    emulator_facts: EmulatorFacts,
+) -> None:
+    assert emulator_facts.arch == "x86_64"
+    equal: Counter[bool] = Counter()
+    for case in domain_corpus.cases():
+        equal[bool(case.code)] += not domain_corpus.difference(case)
+    assert equal[False] >= ACCEPTED_FLOOR, "see tests/unit/conf/corpus_report.py"
+    assert equal[True] >= REFUSED_FLOOR, "see tests/unit/conf/corpus_report.py"
