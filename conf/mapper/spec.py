@@ -46,7 +46,6 @@ class Spec:
     only: str = ""  # written in this mode alone: "live", "inactive" or "secure"
     wrap: str = ""  # of children: an element around all of them
     omit: object = None  # a value that is not written
-    keep_empty: bool = False  # children's wrapper is written even when there are none
     always: Callable[[Any], bool] | None = None  # values that `only` does not hold back
     bad: str = ""  # the kind of the ConfError for unreadable text; "" is "xml"
     present: object = None  # an attribute's value when its element is there without it
@@ -144,7 +143,7 @@ def child(path: str, model: object, *, only: str = "") -> Any:  # noqa: ANN401
     return dataclasses.field(default=None, metadata={KEY: spec})
 
 
-def children(path: str, model: object, *, only: str = "", keep_empty: bool = False) -> Any:  # noqa: ANN401
+def children(path: str, model: object, *, only: str = "") -> Any:  # noqa: ANN401
     """Every child element of a name, in order; `wrapper/name` has an element around them."""
     parts = path.split("/")
     spec = Spec(
@@ -153,7 +152,6 @@ def children(path: str, model: object, *, only: str = "", keep_empty: bool = Fal
         model=model,
         only=only,
         wrap="/".join(parts[:-1]),
-        keep_empty=keep_empty,
     )
     return dataclasses.field(default_factory=list, metadata={KEY: spec})
 

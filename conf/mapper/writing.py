@@ -48,6 +48,15 @@ class Part:
     attributes: list[tuple[str, Spec]] = field(default_factory=list)
     text: tuple[str, Spec] | None = None
     inside: list[Part | tuple[str, Spec]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)  # of all fields in it
+
+    def has_any(self, model: Any) -> bool:  # noqa: ANN401
+        """Whether any of its fields may have something to write."""
+        for name in self.names:
+            value = getattr(model, name)
+            if value is not None and value != []:
+                return True
+        return False
 
 
 def write(model: object, mode: Mode, *, level: int = 0, tag: str = "") -> str:
@@ -79,17 +88,17 @@ def _plan_of(model: type) -> Part:
         if spec is None:
             continue
         if spec.kind == "attribute":
-            _at(plan, spec.path).attributes.append((place.name, spec))
+            _at(plan, spec.path, place.name).attributes.append((place.name, spec))
         elif spec.kind == "text":
-            _at(plan, spec.path).text = (place.name, spec)
+            _at(plan, spec.path, place.name).text = (place.name, spec)
         else:
             way = (*filter(None, spec.wrap.split("/")), *spec.path)[:-1]
-            _at(plan, way).inside.append((place.name, spec))
+            _at(plan, way, place.name).inside.append((place.name, spec))
     return plan
 
 
-def _at(plan: Part, path: tuple[str, ...]) -> Part:
-    """The part a path leads to: the newest of its name, which neighbours share."""
+def _at(plan: Part, path: tuple[str, ...], name: str) -> Part:
+    """The part a path leads to, on the way of a field: the newest, which neighbours share."""
     for tag in path:
         last = plan.inside[-1] if plan.inside else None
         if not isinstance(last, Part) or last.tag != tag:
@@ -98,6 +107,7 @@ def _at(plan: Part, path: tuple[str, ...]) -> Part:
             if not known:
                 plan.inside.append(last)
         plan = last
+        plan.names.append(name)
     return plan
 
 
@@ -113,21 +123,19 @@ def _part(
 ) -> None:
     """Add one element's lines, unless nothing is in it and it need not be kept."""
     pad = "  " * level
-    attributes = "".join(
-        f" {spec.name}='{_attribute(found)}'"
-        for name, spec in part.attributes
-        if (found := _text(getattr(model, name), spec, mode)) is not None
-    )
+    attributes = _attributes(part, model, mode)
     inner = None
     if part.text is not None:
         inner = _text(getattr(model, part.text[0]), part.text[1], mode)
     start = len(lines)
     lines.append("")  # the opening line's place
     for item in part.inside:
-        if isinstance(item, Part):
+        if not isinstance(item, Part):
+            value = getattr(model, item[0])
+            if value is not None and value is not False:
+                _field(item[1], value, mode, lines, level + 1)
+        elif item.has_any(model):
             _part(item, item.tag, model, mode, lines, level + 1, keep=False)
-        else:
-            _field(item[1], getattr(model, item[0]), mode, lines, level + 1)
     if len(lines) > start + 1:
         lines[start] = f"{pad}<{tag}{attributes}>"
         lines.append(f"{pad}</{tag}>")
@@ -139,8 +147,17 @@ def _part(
         lines.pop()
 
 
+def _attributes(part: Part, model: Any, mode: Mode) -> str:  # noqa: ANN401
+    written = ""
+    for name, spec in part.attributes:
+        value = getattr(model, name)
+        if value is not None and (found := _text(value, spec, mode)) is not None:
+            written += f" {spec.name}='{_attribute(found)}'"
+    return written
+
+
 def _field(spec: Spec, value: Any, mode: Mode, lines: list[str], level: int) -> None:  # noqa: ANN401
-    if value is None or value is False or not mode.writes(spec.only):
+    if not mode.writes(spec.only):
         return
     pad = "  " * level
     tag = spec.path[-1]

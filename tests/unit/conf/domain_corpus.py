@@ -127,7 +127,7 @@ def _lines(document: str) -> list[str]:
     def add(node: etree._Element, depth: int) -> None:
         attributes = "".join(f" {name}='{value}'" for name, value in sorted(node.attrib.items()))
         said = (node.text or "").strip() if len(node) == 0 else ""
-        found.append(("  " * depth + "<" + str(node.tag) + attributes + "> " + said).rstrip())
+        found.append(("  " * depth + "<" + etree.QName(node).text + attributes + "> " + said).rstrip())
         for inner in node:
             if isinstance(inner.tag, str):
                 add(inner, depth + 1)
