@@ -8,6 +8,7 @@ from typing import Final
 import domain_corpus
 import pytest
 
+from conf.domain import format_domain, parse_domain
 from conf.emulator import EmulatorFacts
 
 #: How many documents were equal when this was last raised; it never falls.
@@ -27,3 +28,14 @@ def test_as_many_domains_as_ever_come_out_as_stock_has_them(
         equal[bool(case.code)] += not domain_corpus.difference(case)
     assert equal[False] >= ACCEPTED_FLOOR, "see tests/unit/conf/corpus_report.py"
     assert equal[True] >= REFUSED_FLOOR, "see tests/unit/conf/corpus_report.py"
+
+
+@pytest.mark.skipif(
+    not domain_corpus.CORPUS.exists(), reason=f"{domain_corpus.CORPUS}: no measured answers here"
+)
+def test_every_document_that_stock_wrote_is_written_again_as_it_is() -> None:
+    for case in domain_corpus.cases():
+        if case.output:
+            document = domain_corpus.with_values(case.output)
+            written = format_domain(parse_domain(document), secure=True)
+            assert domain_corpus.unlike(document, written) == [], case.name
