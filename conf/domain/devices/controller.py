@@ -51,13 +51,22 @@ class Controller:
     max_grant_frames: int | None = attribute("@maxGrantFrames", read=unsigned)
     max_event_channels: int | None = attribute("@maxEventChannels", read=unsigned)
     model_name: str | None = attribute("model/@name")
-    target: ControllerTarget | None = child("target", ControllerTarget)
+    target_element: ControllerTarget | None = child("target", ControllerTarget)
     master_port: int | None = attribute("master/@startport", read=unsigned)
     driver: ControllerDriver | None = child("driver", ControllerDriver)
     pcihole: PciHole | None = child("pcihole64", PciHole)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
     boot_order: int | None = None
+
+    @property
+    def target(self) -> ControllerTarget:
+        """The numbers of a PCI bridge; an empty set where there are none."""
+        return self.target_element or ControllerTarget()
+
+    @target.setter
+    def target(self, numbers: ControllerTarget) -> None:
+        self.target_element = numbers
 
     @property
     def pcihole64(self) -> int | None:

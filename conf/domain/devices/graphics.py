@@ -62,7 +62,7 @@ class Graphics:
     xauth: str | None = attribute("@xauth")
     fullscreen: bool | None = attribute("@fullscreen", read=yes_no)
     p2p: bool | None = attribute("@p2p", read=yes_no)
-    dbus_address: str | None = attribute("@address")
+    address: str | None = attribute("@address")
     replace_user: bool | None = attribute("@replaceUser", read=yes_no)
     multi_user: bool | None = attribute("@multiUser", read=yes_no)
     keymap: str | None = attribute("@keymap")

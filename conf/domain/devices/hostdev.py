@@ -116,7 +116,7 @@ class Hostdev:
     display: bool | None = attribute("@display", read=on_off, write=write_on_off)
     ramfb: bool | None = attribute("@ramfb", read=on_off, write=write_on_off)
     driver: str | None = attribute("driver/@name", read=one_of("kvm", "vfio", "xen"))
-    source: HostdevSource | None = child("source", HostdevSource)
+    source: HostdevSource = child("source", HostdevSource)
     teaming: Teaming | None = child("teaming", Teaming)
     readonly: bool = flag("readonly")
     shareable: bool = flag("shareable")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from conf.domain.devices.address import PciAddress
 from conf.domain.words import one_of, unsigned, yes_no
 from conf.mapper import attribute, child, children, element, text
 
@@ -129,6 +130,7 @@ class Source:
     fdgroup: str | None = attribute("@fdgroup")
     startup_policy: str | None = attribute("@startupPolicy", read=POLICIES)
     index: int | None = attribute("@index", read=unsigned, only="live")
+    pci_address: PciAddress | None = child("address", PciAddress)
     hosts: list[SourceHost] = children("host", SourceHost)
     snapshot: str | None = attribute("snapshot/@name")
     config_file: str | None = attribute("config/@file")
@@ -147,3 +149,9 @@ class Source:
     identity_group: str | None = attribute("identity/@group")
     #: What the element beside it says the source is: "file", "block", "network", …
     type: str = field(default="file", compare=False)
+
+    @property
+    def pci(self) -> str | None:
+        """The place of an NVMe disk on the host, as the kernel writes it."""
+        at = self.pci_address
+        return f"{at.domain:04x}:{at.bus:02x}:{at.slot:02x}.{at.function}" if at else None

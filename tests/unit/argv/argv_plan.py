@@ -50,7 +50,7 @@ def _make_interfaces_ethernet(domain: Domain) -> None:
     domain.devices.interfaces = [
         Interface(
             type="ethernet",
-            mac=interface.mac,
+            mac_element=interface.mac_element,
             model=interface.model,
             boot_order=interface.boot_order,
         )

@@ -6,8 +6,8 @@ May touch: values only; descriptors come from the worker.
 
 from __future__ import annotations
 
-from conf.domain.devices.chardev import CharSource
-
+from conf.domain.devices.address import VirtioSerialAddress
+from conf.domain.devices.chardev import CharDevice, CharSource
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.context import Context, Options
 from supervisor.workers.qemu.argv.syntax import Option as Value
@@ -115,12 +115,16 @@ def _unix(context: Context, source: CharSource) -> Members:
 
 def _socket_path(context: Context, source: CharSource) -> str | None:
     """Where the socket is; a channel without a path has one in the domain's folder."""
-    if source.path is not None or source.target_type != "virtio":
+    if source.path is not None or not isinstance(source, CharDevice):
         return source.path
+    if source.target_type != "virtio":
+        return None
     name = source.target_name
     if name is None:
         address = source.address
-        place = (address.controller, address.bus, address.port) if address else (0, 0, 0)
+        place = (0, 0, 0)
+        if isinstance(address, VirtioSerialAddress):
+            place = (address.controller, address.bus, address.port)
         name = "vioser-{:02d}-{:02d}-{:02d}.sock".format(*place)
     return f"{context.runtime.channel_dir}/{name}"
 

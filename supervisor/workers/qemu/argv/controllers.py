@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from conf.domain.devices.address import DriveAddress, SpaprAddress
 from conf.domain.devices.controller import Controller
-
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.context import Context, Options, Props, device
@@ -187,7 +187,8 @@ def _scsi(context: Context, controller: Controller) -> Props | None:
             "ioeventfd": driver.ioeventfd,
         }
     if model == "ibmvscsi":
-        return props | {"reg": controller.address.reg if controller.address else None}
+        at = controller.address
+        return props | {"reg": at.reg if isinstance(at, SpaprAddress) else None}
     return props | placed(context, controller.address)
 
 
@@ -212,7 +213,8 @@ def _floppy(context: Context) -> Options:
     for disk in floppies:
         order = context.boot_order(disk)
         if order is not None:
-            orders["bootindexB" if disk.address and disk.address.unit else "bootindexA"] = order
+            second = isinstance(disk.address, DriveAddress) and disk.address.unit > 0
+            orders["bootindexB" if second else "bootindexA"] = order
     if context.is_q35:
         yield device({"driver": "isa-fdc", **orders})
         return

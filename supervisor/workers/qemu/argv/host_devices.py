@@ -42,7 +42,7 @@ def _device(context: Context, hostdev: Hostdev) -> Props:
 
 
 def _pci(context: Context, hostdev: Hostdev) -> Props:
-    source = hostdev.source.address
+    source = hostdev.source.pci
     if source is None:
         raise ConfError("xml", "a host device of type 'pci' needs <source><address/></source>")
     rom = hostdev.rom

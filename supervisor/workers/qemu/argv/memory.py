@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from conf.domain.cpu import NumaCell
 from conf.domain.devices.address import DimmAddress
 from conf.domain.devices.memory import MemoryDevice
-
-from conf.domain.cpu import NumaCell
 from conf.domain.words import numbers
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import placed
@@ -286,7 +285,7 @@ def _module(context: Context, item: MemoryDevice, name: str) -> Props:
             "requested-size": (target.requested or 0) * KIB,
         }
     if item.model == "nvdimm":
-        props["label-size"] = target.label * KIB if target.label else None
+        props["label-size"] = target.label_size.amount * KIB if target.label_size else None
     props |= {"memdev": name, "id": item.alias}
     if isinstance(item.address, DimmAddress):
         return props | {"slot": item.address.slot, "addr": item.address.base}

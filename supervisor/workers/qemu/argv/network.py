@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from conf.domain.devices.interface import Interface
-
+from conf.domain.devices.interface import Interface, InterfaceSource
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.context import Context, Options, Props, device
@@ -71,7 +70,7 @@ def _user(interface: Interface) -> Props:
 
 def _socket(interface: Interface) -> Props:
     """A tunnel between guests."""
-    source = interface.source
+    source = interface.source or InterfaceSource()
     where = f"{source.address or ''}:{source.port}"
     match interface.type:
         case "server":
@@ -80,8 +79,9 @@ def _socket(interface: Interface) -> Props:
             return {"connect": where}
         case "mcast":
             return {"mcast": where}
-    local = source.local
-    return {"udp": where, "localaddr": f"{local.address or ''}:{local.port}" if local else None}
+    local = source.local_port is not None
+    near = f"{source.local_address or ''}:{source.local_port}" if local else None
+    return {"udp": where, "localaddr": near}
 
 
 def _tap(context: Context, interface: Interface) -> Props:
@@ -98,9 +98,8 @@ def _tap(context: Context, interface: Interface) -> Props:
     props: Props = _fd_member("fd", taps)
     if vhosts:
         props |= {"vhost": True, **_fd_member("vhostfd", vhosts)}
-    tune = interface.tune
-    if tune is not None and tune.sndbuf is not None:
-        props["sndbuf"] = tune.sndbuf
+    if interface.tune is not None:
+        props["sndbuf"] = interface.tune
     return props
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from conf.domain.devices.source import Source, SourceHost
-
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.context import Context, Options, Props, obj
 from supervisor.workers.qemu.argv.secrets import ceph_key, find_secret, secret_object
@@ -64,7 +63,7 @@ def _nbd(source: Source, name: str) -> Props:
         "export": source.name,
         "tls-creds": tls,
         "tls-hostname": source.tls_hostname if source.tls else None,
-        "reconnect-delay": source.reconnect_delay,
+        "reconnect-delay": source.reconnect.timeout if source.reconnect else None,
     }
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from conf.domain.devices.address import IsaAddress
 from conf.domain.devices.rng import Rng
-
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.chardev import chardev
@@ -142,8 +142,9 @@ def panics(context: Context) -> Options:
     """How a guest reports that it crashed."""
     for panic in context.domain.devices.panics:
         if panic.model in (None, "isa"):
-            address = panic.address
-            yield device({"driver": "pvpanic", "ioport": address.iobase if address else None})
+            at = panic.address
+            port = at.iobase if isinstance(at, IsaAddress) else None
+            yield device({"driver": "pvpanic", "ioport": port})
         elif panic.model != "hyperv":
             raise ConfError(
                 "config_unsupported",

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from conf.domain.devices.source import Source
-
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.context import Context, Options, Props, obj
 from supervisor.workers.qemu.argv.network_storage import credentials, network_node
