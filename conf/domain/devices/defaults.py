@@ -1,15 +1,71 @@
 """What libvirt 9.0 gives a domain's devices that the document leaves open, for QEMU.
 
-Owns: per-device defaults, and the devices that are there without being asked for.
+Owns: the order of all completing of devices.
 May touch: the domain's devices, which it changes in place. May not touch: the host.
 """
 
 from __future__ import annotations
 
+from conf.domain.devices.chardev_defaults import complete_chardevs
+from conf.domain.devices.controller_defaults import complete_controllers
+from conf.domain.devices.disk_defaults import complete_disk
+from conf.domain.devices.hostdev import Hostdev
+from conf.domain.devices.memballoon import Memballoon
+from conf.domain.devices.shown_defaults import (
+    complete_audio,
+    complete_graphics,
+    complete_inputs,
+    complete_interface,
+    complete_videos,
+)
 from conf.domain.model import Domain
 from conf.emulator import EmulatorFacts
 
 
 def complete_devices(domain: Domain, facts: EmulatorFacts) -> None:
-    """Fill in what the devices leave open."""
-    domain.devices.emulator = domain.devices.emulator or facts.binary
+    """Fill in what the devices leave open; idempotent.
+
+    Raises:
+        ConfError: a device says too little, or what cannot be.
+    """
+    devices = domain.devices
+    devices.emulator = devices.emulator or facts.binary
+    machine = domain.os.type.machine or ""
+    for disk in devices.disks:
+        complete_disk(disk)
+    for interface in devices.interfaces:
+        complete_interface(interface, facts)
+    complete_chardevs(devices, facts.arch)
+    complete_inputs(devices, facts)
+    for graphics in devices.graphics:
+        complete_graphics(graphics)
+    complete_videos(devices, facts)
+    for hostdev in devices.hostdevs:
+        complete_hostdev(hostdev)
+    complete_small(domain)
+    complete_controllers(devices, machine, facts)
+    complete_audio(devices)
+
+
+def complete_hostdev(hostdev: Hostdev) -> None:
+    """Choose how a host's device is given."""
+    if hostdev.managed is None and hostdev.type in ("usb", "pci", "mdev", "scsi"):
+        hostdev.managed = False
+    if hostdev.type == "pci" and hostdev.mode == "subsystem":
+        hostdev.driver = hostdev.driver or "vfio"
+
+
+def complete_small(domain: Domain) -> None:
+    """Devices of a few lines."""
+    devices = domain.devices
+    if devices.memballoon is None:
+        devices.memballoon = Memballoon(model="virtio")
+    for watchdog in devices.watchdogs:
+        watchdog.action = watchdog.action or "reset"
+    for panic in devices.panics:
+        if panic.model in (None, "default"):
+            panic.model = "isa"
+    if devices.vsock is not None:
+        devices.vsock.model = devices.vsock.model or "virtio"
+    for tpm in devices.tpms:
+        tpm.model = tpm.model or "tpm-tis"

@@ -1,0 +1,145 @@
+"""Controllers that a machine has anyway, that disks and channels need, and models left open.
+
+Owns: those rules; addresses and further bridges are `conf.domain.addresses`' matter.
+May touch: the domain's controllers.
+Source: libvirt 9.0's behaviour, measured in corpus/domain.jsonl.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conf.domain.devices.address import CcidAddress, DriveAddress, VirtioSerialAddress
+from conf.domain.devices.container import Devices
+from conf.domain.devices.controller import Controller
+from conf.emulator import EmulatorFacts
+
+#: USB controllers for a document that names none, and their devices.
+USB_MODELS: Final = (
+    ("piix3-uhci", "piix3-usb-uhci"),
+    ("pci-ohci", "pci-ohci"),
+    ("nec-xhci", "nec-usb-xhci"),
+)
+DRIVE_BUSES: Final = ("scsi", "fdc", "ide", "sata")
+
+
+def complete_controllers(devices: Devices, machine: str, facts: EmulatorFacts) -> None:
+    """Add what is missing and choose models."""
+    number_controllers(devices)
+    add_machine_controllers(devices, machine, facts)
+    for kind in DRIVE_BUSES:
+        add_up_to(devices, kind, last_drive_controller(devices, kind))
+    add_up_to(devices, "virtio-serial", last_serial_controller(devices))
+    add_up_to(devices, "ccid", last_card_reader(devices))
+    for controller in devices.controllers:
+        complete_model(controller, machine, facts)
+    sort_controllers(devices)
+
+
+def number_controllers(devices: Devices) -> None:
+    """Give controllers without a number the lowest free one of their type."""
+    for controller in devices.controllers:
+        if controller.index is None:
+            taken = {c.index for c in devices.controllers if c.type == controller.type}
+            controller.index = next(n for n in range(len(taken) + 1) if n not in taken)
+
+
+def add_machine_controllers(devices: Devices, machine: str, facts: EmulatorFacts) -> None:
+    """What the machine has: its root bus, USB, and the Q35 its SATA."""
+    q35 = machine.startswith("pc-q35") or machine == "q35"
+    i440fx = machine.startswith(("pc-i440fx", "pc-0", "pc-1")) or machine == "pc"
+    if not (q35 or i440fx):
+        return
+    if not has(devices, "usb"):
+        add_usb(devices, facts, q35=q35)
+    if q35 and not has(devices, "sata", 0):
+        devices.controllers.append(Controller(type="sata", index=0))
+    if not has(devices, "pci", 0):
+        model = "pcie-root" if q35 else "pci-root"
+        devices.controllers.append(Controller(type="pci", index=0, model=model))
+
+
+def add_usb(devices: Devices, facts: EmulatorFacts, *, q35: bool) -> None:
+    """The USB controller of a machine whose document says nothing of USB."""
+    if q35 and facts.has_device("qemu-xhci"):
+        devices.controllers.append(Controller(type="usb", index=0, model="qemu-xhci"))
+    else:
+        devices.controllers.append(Controller(type="usb", index=0))
+
+
+def has(devices: Devices, kind: str, index: int | None = None) -> bool:
+    """Whether there is a controller of a type, and number."""
+    return any(c.type == kind and (index is None or c.index == index) for c in devices.controllers)
+
+
+def last_drive_controller(devices: Devices, bus: str) -> int:
+    """The highest controller of a bus that a disk is on; -1 for none."""
+    numbers = [
+        disk.address.controller
+        for disk in devices.disks
+        if disk.target.bus == bus and isinstance(disk.address, DriveAddress)
+    ]
+    if bus == "scsi":
+        numbers += [
+            hostdev.address.controller
+            for hostdev in devices.hostdevs
+            if isinstance(hostdev.address, DriveAddress)
+        ]
+    return max(numbers, default=-1)
+
+
+def last_serial_controller(devices: Devices) -> int:
+    """The highest virtio-serial controller that a channel or console needs; -1 for none."""
+    last = -1
+    for device in (*devices.channels, *devices.consoles):
+        if isinstance(device.address, VirtioSerialAddress):
+            last = max(last, device.address.controller)
+        elif device.target_type == "virtio":
+            last = max(last, 0)
+    return last
+
+
+def last_card_reader(devices: Devices) -> int:
+    """The highest reader that a smartcard is in; -1 for none."""
+    numbers = [
+        card.address.controller if isinstance(card.address, CcidAddress) else 0
+        for card in devices.smartcards
+    ]
+    return max(numbers, default=-1)
+
+
+def add_up_to(devices: Devices, kind: str, last: int) -> None:
+    """Add the controllers of a type that are missing, up to a number."""
+    for index in range(last + 1):
+        if not has(devices, kind, index):
+            devices.controllers.append(Controller(type=kind, index=index))
+
+
+def complete_model(controller: Controller, machine: str, facts: EmulatorFacts) -> None:
+    """Choose the model of a controller that names none."""
+    if controller.model is not None:
+        return
+    if controller.type == "usb":
+        controller.model = usual_usb(facts)
+    elif controller.type == "scsi":
+        controller.model = "lsilogic" if facts.has_device("lsi53c895a") else "virtio-scsi"
+    elif controller.type == "pci" and controller.index == 0:
+        controller.model = "pcie-root" if machine.startswith("pc-q35") else "pci-root"
+
+
+def usual_usb(facts: EmulatorFacts) -> str | None:
+    """The model of a USB controller that names none."""
+    models = (
+        ("piix3-uhci", "piix3-usb-uhci"),
+        ("pci-ohci", "pci-ohci"),
+        ("nec-xhci", "nec-usb-xhci"),
+    )
+    return next((model for model, device in models if facts.has_device(device)), None)
+
+
+def sort_controllers(devices: Devices) -> None:
+    """Stand those of a type together, by number, where the first of the type stands."""
+    first: dict[str, int] = {}
+    for place, controller in enumerate(devices.controllers):
+        first.setdefault(controller.type, place)
+    devices.controllers.sort(key=lambda c: (first[c.type], c.index or 0))

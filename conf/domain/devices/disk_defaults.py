@@ -1,0 +1,85 @@
+"""What a disk leaves open: its bus, driver and place on a controller.
+
+Owns: those rules. May touch: the disks it is given.
+Source: libvirt 9.0's behaviour, measured in corpus/domain.jsonl.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conf.domain.devices.address import DriveAddress
+from conf.domain.devices.disk import Disk, DiskDriver
+from conf.errors import ConfError
+
+#: The beginning of a target's name and the bus that it stands for.
+BUS_OF: Final = (
+    ("hd", "ide"), ("sd", "scsi"), ("vd", "virtio"), ("xvd", "xen"), ("ubd", "uml"), ("fd", "fdc"),
+)  # fmt: skip
+#: How many drives a controller of a bus has.
+ROOM: Final = {"ide": 4, "scsi": 15, "sata": 6, "fdc": 2}
+HOST_ADAPTER: Final = 7  # the SCSI unit that is the controller itself
+
+
+def complete_disk(disk: Disk) -> None:
+    """Fill in what the disk leaves open.
+
+    Raises:
+        ConfError: "xml": it has no target, or one that is no disk's.
+    """
+    target = disk.target
+    if not target.dev:
+        raise ConfError("no_target", "no target dev was given to a disk", "domain/devices/disk")
+    if not target.bus:
+        target.bus = usual_bus(disk)
+    if disk.type != "vhostuser" or disk.driver is not None:
+        disk.driver = disk.driver or DiskDriver()
+    if disk.driver is not None and disk.type != "vhostuser":
+        disk.driver.name = disk.driver.name or "qemu"
+        disk.driver.type = disk.driver.type or "raw"
+    if disk.device == "cdrom":
+        disk.readonly = True
+    place_disk(disk)
+
+
+def usual_bus(disk: Disk) -> str:
+    """The bus that a disk's name stands for."""
+    if disk.device == "floppy":
+        return "fdc"
+    found = next((bus for prefix, bus in BUS_OF if disk.target.dev.startswith(prefix)), "ide")
+    return found
+
+
+def place_disk(disk: Disk) -> None:
+    """Give a disk of a drive bus the place that its name stands for."""
+    bus = disk.target.bus
+    if disk.address is not None or bus not in ROOM:
+        return
+    number = disk_number(disk.target.dev)
+    controller, rest = divmod(number, ROOM[bus])
+    if bus == "ide":
+        disk.address = DriveAddress(controller=controller, bus=rest // 2, unit=rest % 2)
+    elif bus == "scsi":
+        unit = rest + 1 if rest >= HOST_ADAPTER else rest
+        disk.address = DriveAddress(controller=controller, unit=unit)
+    else:
+        disk.address = DriveAddress(controller=controller, unit=rest)
+
+
+def disk_number(name: str) -> int:
+    """The number that a disk's name ends in: "sda" is 0, "sdz" 25, "sdaa" 26.
+
+    Raises:
+        ConfError: "internal": the name is no disk's.
+    """
+    prefix = next(
+        (p for p, _ in sorted(BUS_OF, key=lambda b: -len(b[0])) if name.startswith(p)), ""
+    )
+    letters = name.removeprefix(prefix).rstrip("0123456789")
+    if not prefix or not letters.isalpha() or not letters.islower():
+        detail = f"Unknown disk name '{name}' and no address specified"
+        raise ConfError("xml", detail, "domain/devices/disk/target/@dev")
+    number = 0
+    for letter in letters:
+        number = number * 26 + ord(letter) - ord("a") + 1
+    return number - 1
