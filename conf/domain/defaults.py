@@ -26,6 +26,7 @@ from conf.domain.general_defaults import (
 from conf.domain.model import Domain
 from conf.domain.os_defaults import complete_boot, complete_os
 from conf.domain.validate import validate
+from conf.domain.validate_controllers import check_roots
 from conf.emulator import EmulatorFacts
 
 
@@ -35,7 +36,11 @@ def new_uuid() -> str:
 
 
 def complete(
-    domain: Domain, facts: EmulatorFacts, *, make_uuid: Callable[[], str] = new_uuid
+    domain: Domain,
+    facts: EmulatorFacts,
+    *,
+    make_uuid: Callable[[], str] = new_uuid,
+    spice_tls: bool = False,
 ) -> Domain:
     """Fill in what the document left open, and refuse what cannot be. Idempotent.
 
@@ -43,16 +48,18 @@ def complete(
         domain: as it was read; it is changed, and answered.
         facts: of the emulator that `conf.domain.emulators` chose.
         make_uuid: gives fresh UUIDs.
+        spice_tls: whether qemu.conf switches TLS on for SPICE.
 
     Raises:
         ConfError: the domain cannot be, or not with this emulator.
     """
     complete_general(domain, facts, make_uuid=make_uuid)
+    check_roots(domain)
     complete_devices(domain, facts)
     complete_memory(domain)
     complete_boot(domain)
     assign_addresses(domain, facts)
-    validate(domain, facts)
+    validate(domain, facts, spice_tls=spice_tls)
     return domain
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from conf.domain.device_read_checks import check_devices_read
 from conf.domain.model import Domain
 from conf.domain.resctrl import CacheMonitor, CacheShare, CacheTune
 from conf.domain.words import numbers
@@ -28,6 +29,7 @@ def check_read(domain: Domain) -> None:
     _check_memory_places(domain)
     _check_seclabels(domain)
     _check_firmware(domain)
+    check_devices_read(domain)
 
 
 def _check_identity(domain: Domain) -> None:

@@ -1,8 +1,7 @@
 """What libvirt 9.0 refuses of a completed domain, for QEMU.
 
 Owns: the order of the checks, and those of the guest as a whole; a document's own contradictions
-are `conf.domain.read_checks`', devices' are `conf.domain.devices`', processors' and memory's
-`conf.domain.validate_resources`.
+are `conf.domain.read_checks`', those of parts of the guest in the other `validate_` modules.
 May touch: nothing; a domain is read, never changed.
 Source: libvirt 9.0, measured.
 """
@@ -12,6 +11,17 @@ from __future__ import annotations
 from typing import Final
 
 from conf.domain.model import Domain
+from conf.domain.validate_controllers import check_usb
+from conf.domain.validate_devices import (
+    check_graphics,
+    check_hostdevs,
+    check_interfaces,
+    check_iommu,
+    check_memories,
+    check_serials,
+    check_videos,
+)
+from conf.domain.validate_disks import check_disks
 from conf.domain.validate_resources import check_cpu, check_memory, check_threads, check_vcpus
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
@@ -29,8 +39,13 @@ HYPERV_VENDOR_LENGTH: Final = 12
 SPINLOCK_RETRIES: Final = 4095  # the least
 
 
-def validate(domain: Domain, facts: EmulatorFacts) -> None:
+def validate(domain: Domain, facts: EmulatorFacts, *, spice_tls: bool = False) -> None:
     """Refuse what cannot be.
+
+    Args:
+        domain: is read.
+        facts: of its emulator.
+        spice_tls: whether qemu.conf switches TLS on for SPICE.
 
     Raises:
         ConfError: the kind is the code that libvirt answers with.
@@ -45,6 +60,19 @@ def validate(domain: Domain, facts: EmulatorFacts) -> None:
     _check_features(domain)
     _check_timers(domain)
     _check_security(domain, facts)
+    _check_devices(domain, facts)
+    check_graphics(domain, spice_tls=spice_tls)
+
+
+def _check_devices(domain: Domain, facts: EmulatorFacts) -> None:
+    check_usb(domain)
+    check_disks(domain)
+    check_videos(domain)
+    check_hostdevs(domain)
+    check_interfaces(domain)
+    check_serials(domain)
+    check_memories(domain, facts)
+    check_iommu(domain)
 
 
 def _check_emulator(domain: Domain, facts: EmulatorFacts) -> None:

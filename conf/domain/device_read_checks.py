@@ -1,0 +1,135 @@
+"""What a domain's document says wrongly of its devices by itself, whatever the emulator.
+
+Owns: these refusals. Pure: a domain is read, never changed.
+Source: libvirt 9.0, measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from conf.domain.devices.chardev import CharSource
+from conf.domain.devices.graphics import Graphics
+from conf.domain.devices.hostdev import Hostdev
+from conf.domain.devices.source import Auth, SourceLabel
+from conf.domain.model import Domain
+from conf.errors import ConfError
+
+UNSUPPORTED: Final = "config_unsupported"
+SECRET_TYPES: Final = ("ceph", "iscsi")
+
+
+def check_devices_read(domain: Domain) -> None:
+    """Refuse devices whose own description is contradictory or not whole.
+
+    Raises:
+        ConfError: the kind is libvirt's code.
+    """
+    for source in _char_sources(domain):
+        _check_char_source(source)
+    for graphics in domain.devices.graphics:
+        _check_listens(graphics)
+    for labels in _source_labels(domain):
+        _check_labels(labels)
+    for disk in domain.devices.disks:
+        _check_auth(disk.auth or (disk.source.auth if disk.source else None))
+    for number, hostdev in enumerate(domain.devices.hostdevs):
+        _check_hostdev(hostdev, domain.devices.hostdevs[:number])
+    for shmem in domain.devices.shmems:
+        if shmem.msi is not None and shmem.server_path is None:
+            raise ConfError("xml", "msi option is only supported with a server", "shmem/msi")
+
+
+def _char_sources(domain: Domain) -> Iterator[CharSource]:
+    devices = domain.devices
+    yield from devices.serials
+    yield from devices.parallels
+    yield from devices.consoles
+    yield from devices.channels
+    yield from devices.redirdevs
+    yield from (card for card in devices.smartcards if card.mode == "passthrough")
+    yield from (rng.backend for rng in devices.rngs if rng.backend.model == "egd")
+
+
+def _check_char_source(source: CharSource) -> None:
+    path = "source"
+    if source.type != "udp" and len(source.ends) > 1:
+        detail = "only one source element is allowed for character device"
+        raise ConfError("xml", detail, path)
+    end = source.first if source.ends else None
+    if source.type in ("tcp", "udp") and (end is None or not end.service):
+        detail = "Missing source service attribute for char device"
+        raise ConfError("internal", detail, f"{path}/@service")
+    if source.type == "tcp" and (end is None or not end.host):
+        raise ConfError("internal", "Missing source host attribute for char device", path)
+    if source.type in ("file", "dev", "pipe") and (end is None or not end.path):
+        raise ConfError("internal", "Missing source path attribute for char device", path)
+    if end is not None and end.reconnect is not None and end.reconnect.enabled:
+        if end.reconnect.timeout is None:
+            detail = "Missing attribute 'timeout' in element 'reconnect'"
+            raise ConfError("xml", detail, f"{path}/reconnect")
+        if end.reconnect.timeout == 0:
+            detail = "chardev reconnect source timeout cannot be '0'"
+            raise ConfError("invalid_arg", detail, f"{path}/reconnect/@timeout")
+
+
+def _check_listens(graphics: Graphics) -> None:
+    path = "domain/devices/graphics/listen"
+    for listen in graphics.listens:
+        if listen.type == "network" and not listen.network:
+            detail = "'network' attribute is required for listen type 'network'"
+            raise ConfError("xml", detail, path)
+        if listen.network and listen.type != "network":
+            detail = "network attribute is only valid for listen type 'network'"
+            raise ConfError("xml", detail, path)
+    first = next((listen for listen in graphics.listens if listen.type == "address"), None)
+    if graphics.listen and first is not None and first.address != graphics.listen:
+        detail = (
+            f"graphics 'listen' attribute '{graphics.listen}' must match 'address' attribute of "
+            f"first listen element (found '{first.address or 'none'}')"
+        )
+        raise ConfError(UNSUPPORTED, detail, path)
+
+
+def _source_labels(domain: Domain) -> Iterator[list[SourceLabel]]:
+    yield from (disk.source.labels for disk in domain.devices.disks if disk.source)
+    yield from (end.labels for source in _char_sources(domain) for end in source.ends)
+
+
+def _check_labels(labels: list[SourceLabel]) -> None:
+    models = [label.model for label in labels]
+    if len(models) > 1 and None in models:
+        raise ConfError("xml", "missing security model when using multiple labels", "seclabel")
+    if len(set(models)) != len(models):
+        raise ConfError("xml", "seclabel for one model is given more than once", "seclabel")
+
+
+def _check_auth(auth: Auth | None) -> None:
+    if auth is None:
+        return
+    if not auth.username:
+        raise ConfError("xml", "missing username for auth", "auth/@username")
+    if auth.secret is not None and auth.secret.type not in SECRET_TYPES:
+        detail = f"unknown secret type '{auth.secret.type or '<null>'}'"
+        raise ConfError(UNSUPPORTED, detail, "auth/secret/@type")
+
+
+def _check_hostdev(hostdev: Hostdev, before: list[Hostdev]) -> None:
+    path = "domain/devices/hostdev"
+    if hostdev.type == "mdev" and not hostdev.source.uuid:
+        detail = "Missing 'uuid' attribute for element <address>"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/source/address")
+    if any(_same_device(hostdev, other) for other in before):
+        raise ConfError("xml", "Hostdev already exists in the domain configuration", path)
+
+
+def _same_device(one: Hostdev, other: Hostdev) -> bool:
+    if (one.mode, one.type) != (other.mode, other.type):
+        return False
+    if one.type not in ("usb", "pci", "mdev"):
+        return one.source == other.source and one.source is not None
+    if one.type == "usb" and (one.source.address is None or other.source.address is None):
+        ids = (one.source.vendor, one.source.product)
+        return None not in ids and ids == (other.source.vendor, other.source.product)
+    return one.source.address == other.source.address

@@ -1,0 +1,84 @@
+"""What libvirt 9.0 refuses of controllers, and of what needs one, for QEMU.
+
+Owns: these checks of a completed domain. Pure: a domain is read, never changed.
+Source: libvirt 9.0, measured.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conf.domain.model import Domain
+from conf.errors import ConfError
+
+UNSUPPORTED: Final = "config_unsupported"
+PATH: Final = "domain/devices/controller"
+ROOTS: Final = ("pci-root", "pcie-root")
+#: The most ports a USB controller can have.
+USB_PORTS: Final = {"qemu-xhci": 15, "nec-xhci": 15}
+
+
+def check_roots(domain: Domain) -> None:
+    """Check that the machine's own PCI root is the one that the document names.
+
+    Raises:
+        ConfError: "xml".
+    """
+    seen: set[tuple[str, int]] = set()
+    for controller in domain.devices.controllers:
+        if controller.type == "pci" and controller.model in ROOTS and controller.index:
+            detail = "pci-root and pcie-root controllers should have index 0"
+            raise ConfError("xml", detail, PATH)
+        if controller.index is None or controller.type == "usb":
+            continue
+        if (controller.type, controller.index) in seen:
+            detail = f"Multiple '{controller.type}' controllers with index '{controller.index}'"
+            raise ConfError("xml", detail, PATH)
+        seen.add((controller.type, controller.index))
+    wanted = _root_of(domain.os.type.machine or "")
+    root = next((c for c in domain.devices.controllers if c.type == "pci" and c.index == 0), None)
+    if wanted and root is not None and root.model not in (None, wanted):
+        detail = (
+            f"The PCI controller with index='0' must be model='{wanted}' for this machine type, "
+            f"but model='{root.model}' was found instead"
+        )
+        raise ConfError("xml", detail, PATH)
+
+
+def _root_of(machine: str) -> str:
+    if machine.startswith("pc-q35-") or machine == "q35":
+        return "pcie-root"
+    if machine == "pc" or machine.startswith(("pc-i440fx-", "pc-0.", "pc-1.")):
+        return "pci-root"
+    return ""
+
+
+def check_usb(domain: Domain) -> None:
+    """Check what uses USB against the controllers there are.
+
+    Raises:
+        ConfError: USB is switched off, or a controller cannot have so many ports.
+    """
+    controllers = [c for c in domain.devices.controllers if c.type == "usb"]
+    for controller in controllers:
+        most = USB_PORTS.get(controller.model or "")
+        if most is not None and (controller.ports or 0) > most:
+            detail = f"'{controller.model}' controller only supports up to '{most}' ports"
+            raise ConfError(UNSUPPORTED, detail, f"{PATH}/@ports")
+    if not any(controller.model == "none" for controller in controllers):
+        return
+    if len(controllers) > 1:
+        detail = "Can't add another USB controller: USB is disabled for this domain"
+        raise ConfError("xml_detail", detail, PATH)
+    devices = domain.devices
+    users = {
+        "USB input device": any(item.bus == "usb" for item in devices.inputs),
+        "redirected USB device": bool(devices.redirdevs),
+        "USB hostdev": any(item.type == "usb" for item in devices.hostdevs),
+        "USB disk": any(disk.target.bus == "usb" for disk in devices.disks),
+        "USB hub": bool(devices.hubs),
+    }
+    for what, wanted in users.items():
+        if wanted:
+            detail = f"Can't add {what}. USB bus is disabled"
+            raise ConfError(UNSUPPORTED, detail, "domain/devices")

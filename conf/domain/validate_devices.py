@@ -1,0 +1,183 @@
+"""What libvirt 9.0 refuses of the other devices of a completed domain, for QEMU.
+
+Owns: these checks. Pure: a domain is read, never changed.
+Source: libvirt 9.0, measured.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conf.domain.devices.address import PciAddress
+from conf.domain.model import Domain
+from conf.emulator import EmulatorFacts
+from conf.errors import ConfError
+
+UNSUPPORTED: Final = "config_unsupported"
+#: Serial ports that belong to one kind of machine: the model, and how that machine's name begins.
+SERIAL_MACHINES: Final = {
+    "pl011": "virt", "spapr-vty": "pseries", "sclpconsole": "s390-ccw", "sclplmconsole": "s390-ccw",
+    "16550a": "virt",
+}  # fmt: skip
+#: The model that a kind of serial port has where none is named.
+SERIAL_MODELS: Final = {
+    "system-serial": "pl011",
+    "spapr-vio-serial": "spapr-vty",
+    "sclp-serial": "sclpconsole",
+}
+REMOTE: Final = ("vnc", "spice")
+
+
+def check_graphics(domain: Domain, *, spice_tls: bool) -> None:
+    """Check how the guest is shown.
+
+    Args:
+        domain: is read.
+        spice_tls: whether qemu.conf switches TLS on.
+
+    Raises:
+        ConfError: a screen or a way to see it cannot be.
+    """
+    devices = domain.devices
+    kinds = [graphics.type for graphics in devices.graphics]
+    path = "domain/devices/graphics"
+    with_gl = sum(bool(g.gl_enable) or g.type == "egl-headless" for g in devices.graphics)
+    if "egl-headless" in kinds and not set(kinds) & set(REMOTE):
+        detail = (
+            "graphics type 'egl-headless' is only supported with one of: 'vnc', 'spice' "
+            "graphics types"
+        )
+        raise ConfError(UNSUPPORTED, detail, path)
+    if with_gl > 1:
+        raise ConfError(UNSUPPORTED, "multiple OpenGL displays are not supported by QEMU", path)
+    for graphics in devices.graphics:
+        if graphics.type != "spice" or spice_tls:
+            continue
+        if graphics.tls_port is not None and graphics.tls_port > 0:
+            detail = "spice TLS port set in XML configuration, but TLS is disabled in qemu.conf"
+            raise ConfError(UNSUPPORTED, detail, f"{path}/@tlsPort")
+        if any(channel.mode == "secure" for channel in graphics.channels):
+            detail = (
+                "spice secure channels set in XML configuration, but TLS is disabled in qemu.conf"
+            )
+            raise ConfError(UNSUPPORTED, detail, f"{path}/channel")
+
+
+def check_videos(domain: Domain) -> None:
+    """Check the video cards.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    videos = domain.devices.videos
+    path = "domain/devices/video"
+    if len(videos) > 1 and any(video.model.type == "none" for video in videos):
+        detail = "a 'none' video type must be the only video device defined for the domain"
+        raise ConfError(UNSUPPORTED, detail, path)
+    if sum(video.model.primary is True for video in videos) > 1:
+        raise ConfError(UNSUPPORTED, "Only one primary video device is supported", path)
+    for video in videos:
+        if video.model.type in ("ramfb", "none") and isinstance(video.address, PciAddress):
+            detail = f"address not supported for video type {video.model.type}"
+            raise ConfError(UNSUPPORTED, detail, f"{path}/address")
+
+
+def check_hostdevs(domain: Domain) -> None:
+    """Check the host's devices.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    path = "domain/devices/hostdev"
+    for hostdev in domain.devices.hostdevs:
+        if hostdev.display and not domain.devices.graphics:
+            detail = "graphics device is needed for attribute value 'display=on' in <hostdev>"
+            raise ConfError(UNSUPPORTED, detail, f"{path}/@display")
+        if hostdev.ramfb and not hostdev.display:
+            detail = "<hostdev> attribute 'ramfb' needs display='on'"
+            raise ConfError(UNSUPPORTED, detail, f"{path}/@ramfb")
+    if sum(bool(hostdev.ramfb) for hostdev in domain.devices.hostdevs) > 1:
+        detail = "Only one vgpu device can have 'ramfb' enabled"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/@ramfb")
+
+
+def check_interfaces(domain: Domain) -> None:
+    """Check the queues of network cards.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    for interface in domain.devices.interfaces:
+        driver = interface.driver
+        if driver is None:
+            continue
+        for name, size in (("rx", driver.rx_queue_size), ("tx", driver.tx_queue_size)):
+            if size is not None and size & (size - 1):
+                detail = f"{name}_queue_size has to be a power of two"
+                raise ConfError(UNSUPPORTED, detail, "domain/devices/interface/driver")
+
+
+def check_serials(domain: Domain) -> None:
+    """Check that the machine has such serial ports.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    machine = domain.os.type.machine or ""
+    for serial in domain.devices.serials:
+        kind = serial.target_type or ""
+        model = serial.target_model or SERIAL_MODELS.get(kind, "")
+        fits = SERIAL_MACHINES.get(model, "")
+        if not machine.startswith(fits):
+            detail = (
+                f"Serial device with target type '{kind}' and target model '{model}' not "
+                "compatible with guest architecture or machine type"
+            )
+            raise ConfError(UNSUPPORTED, detail, "domain/devices/serial/target")
+
+
+def check_memories(domain: Domain, facts: EmulatorFacts) -> None:
+    """Check what is plugged in as memory, and what shares it.
+
+    Raises:
+        ConfError: its cell is missing, or the emulator has no such device.
+    """
+    cells = domain.cpu.numa.cells if domain.cpu and domain.cpu.numa else []
+    for memory in domain.devices.memories:
+        if memory.model == "sgx-epc" and not facts.has_object("memory-backend-epc"):
+            detail = "sgx epc isn't supported by this QEMU binary"
+            raise ConfError(UNSUPPORTED, detail, "domain/devices/memory")
+        node = memory.target.node
+        if node is not None and cells and node >= len(cells):
+            detail = (
+                f"can't add memory backend for guest node '{node}' as the guest has only "
+                f"'{len(cells)}' NUMA nodes configured"
+            )
+            raise ConfError("xml_detail", detail, "domain/devices/memory/target/node")
+    for shmem in domain.devices.shmems:
+        model = shmem.model or "ivshmem"
+        if not facts.has_device(model):
+            detail = f"{model} device is not supported with this QEMU binary"
+            raise ConfError(UNSUPPORTED, detail, "domain/devices/shmem")
+
+
+def check_iommu(domain: Domain) -> None:
+    """Check the IOMMU against the machine.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    iommu = domain.devices.iommu
+    if iommu is None:
+        return
+    path = "domain/devices/iommu"
+    machine = domain.os.type.machine or ""
+    if iommu.model == "intel" and not machine.startswith("pc-q35-"):
+        detail = f"IOMMU device: 'intel' is only supported with Q35 machines, not {machine}"
+        raise ConfError(UNSUPPORTED, detail, path)
+    if iommu.model != "virtio":
+        return
+    if iommu.address is not None and not isinstance(iommu.address, PciAddress):
+        raise ConfError(UNSUPPORTED, "IOMMU device: 'virtio' needs a PCI address", path)
+    if not (domain.features and domain.features.acpi):
+        raise ConfError(UNSUPPORTED, "IOMMU device: 'virtio' requires ACPI", path)
