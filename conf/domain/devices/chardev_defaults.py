@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from conf.domain.devices.chardev import CharDevice
+from conf.domain.devices.chardev import CharDevice, CharEnd
 from conf.domain.devices.container import Devices
 
 #: A serial port's kind and the model of its device.
@@ -25,6 +25,9 @@ PC: Final = ("x86_64", "i686")
 
 def complete_chardevs(devices: Devices, arch: str) -> None:
     """Fill in targets, and pair the first console with the first serial port."""
+    ports = (*devices.serials, *devices.parallels, *devices.consoles, *devices.channels)
+    for device in ports:
+        complete_source(device)
     pair_console(devices)
     for serial in devices.serials:
         complete_serial(serial, arch)
@@ -36,6 +39,12 @@ def complete_chardevs(devices: Devices, arch: str) -> None:
     for channel in devices.channels:
         if channel.target_type == "virtio" and channel.target_name is None:
             channel.target_name = usual_name(channel)
+
+
+def complete_source(device: CharDevice) -> None:
+    """TCP has a protocol, nothing else has; an end that says nothing is none."""
+    device.protocol = (device.protocol or "raw") if device.type == "tcp" else None
+    device.ends = [end for end in device.ends if end != CharEnd(mode=end.mode)]
 
 
 def pair_console(devices: Devices) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.virtio import ControllerDriver
-from conf.domain.words import on_off, one_of, unsigned, write_on_off
+from conf.domain.words import on_off, one_of, to_kib, unsigned, write_on_off
 from conf.mapper import attribute, child, element, text
 
 TYPES = one_of("ide", "fdc", "scsi", "sata", "virtio-serial", "ccid", "usb", "pci", "xenbus", "isa")
@@ -36,6 +36,10 @@ class PciHole:
 
     unit: str = attribute("@unit", default="KiB")
     amount: int = text(".", read=unsigned, default=0)
+
+    def after_read(self) -> None:
+        """Count in KiB."""
+        self.amount, self.unit = to_kib(self.amount, self.unit), "KiB"
 
 
 @element("controller")

@@ -6,9 +6,11 @@ May touch: the domain's devices, which it changes in place. May not touch: the h
 
 from __future__ import annotations
 
+from conf.domain.devices.address import CcidAddress
 from conf.domain.devices.chardev_defaults import complete_chardevs
 from conf.domain.devices.controller_defaults import complete_controllers
 from conf.domain.devices.disk_defaults import complete_disk
+from conf.domain.devices.filesystem import Filesystem
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.memballoon import Memballoon
 from conf.domain.devices.shown_defaults import (
@@ -40,6 +42,10 @@ def complete_devices(domain: Domain, facts: EmulatorFacts) -> None:
     for graphics in devices.graphics:
         complete_graphics(graphics)
     complete_videos(devices, facts)
+    for filesystem in devices.filesystems:
+        complete_filesystem(filesystem)
+    for number, card in enumerate(devices.smartcards):
+        card.address = card.address or CcidAddress(controller=0, slot=number)
     for hostdev in devices.hostdevs:
         complete_hostdev(hostdev)
     complete_small(domain)
@@ -47,12 +53,21 @@ def complete_devices(domain: Domain, facts: EmulatorFacts) -> None:
     complete_audio(devices)
 
 
+def complete_filesystem(filesystem: Filesystem) -> None:
+    """Choose how a folder's owners are shown."""
+    if filesystem.type in ("mount", "bind") and filesystem.accessmode is None:
+        filesystem.accessmode = "passthrough"
+
+
 def complete_hostdev(hostdev: Hostdev) -> None:
     """Choose how a host's device is given."""
     if hostdev.managed is None and hostdev.type in ("usb", "pci", "mdev", "scsi"):
         hostdev.managed = False
-    if hostdev.type == "pci" and hostdev.mode == "subsystem":
-        hostdev.driver = hostdev.driver or "vfio"
+    if hostdev.type == "mdev" and hostdev.model == "vfio-pci" and hostdev.display is None:
+        hostdev.display = False
+    source = hostdev.source
+    if source.protocol == "iscsi" and source.name and "/" not in source.name:
+        source.name += "/0"
 
 
 def complete_small(domain: Domain) -> None:

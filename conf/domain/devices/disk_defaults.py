@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from conf.domain.devices.address import DriveAddress
-from conf.domain.devices.disk import Disk, DiskDriver
+from conf.domain.devices.disk import Disk, DiskDriver, is_empty
+from conf.domain.devices.source import Source
 from conf.errors import ConfError
 
 #: The beginning of a target's name and the bus that it stands for.
@@ -18,6 +19,11 @@ BUS_OF: Final = (
 )  # fmt: skip
 #: How many drives a controller of a bus has.
 ROOM: Final = {"ide": 4, "scsi": 15, "sata": 6, "fdc": 2}
+#: The port of a storage protocol.
+PORTS: Final = {
+    "nbd": "10809", "gluster": "24007", "http": "80", "https": "443", "ftp": "21", "ftps": "990",
+    "tftp": "69", "iscsi": "3260", "sheepdog": "7000", "ssh": "22", "vxhs": "9999",
+}  # fmt: skip
 HOST_ADAPTER: Final = 7  # the SCSI unit that is the controller itself
 
 
@@ -32,14 +38,28 @@ def complete_disk(disk: Disk) -> None:
         raise ConfError("no_target", "no target dev was given to a disk", "domain/devices/disk")
     if not target.bus:
         target.bus = usual_bus(disk)
-    if disk.type != "vhostuser" or disk.driver is not None:
-        disk.driver = disk.driver or DiskDriver()
-    if disk.driver is not None and disk.type != "vhostuser":
+    disk.driver = disk.driver or DiskDriver()
+    if disk.driver is not None:
         disk.driver.name = disk.driver.name or "qemu"
-        disk.driver.type = disk.driver.type or "raw"
+        if disk.type != "volume":
+            disk.driver.type = disk.driver.type or "raw"
+    if disk.device in ("cdrom", "floppy") and (disk.source is None or is_empty(disk.source)):
+        disk.type = "file" if disk.type == "network" else disk.type
+    for encryption in (disk.encryption, disk.source.encryption if disk.source else None):
+        if encryption is not None and encryption.format in ("luks", "luks2"):
+            encryption.engine = encryption.engine or "qemu"
+    if disk.source is not None:
+        complete_hosts(disk.source)
     if disk.device == "cdrom":
         disk.readonly = True
     place_disk(disk)
+
+
+def complete_hosts(source: Source) -> None:
+    """Give servers without a port the usual one of their protocol."""
+    for host in source.hosts:
+        if host.name is not None and host.port is None:
+            host.port = PORTS.get(source.protocol or "")
 
 
 def usual_bus(disk: Disk) -> str:

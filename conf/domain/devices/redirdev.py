@@ -42,8 +42,15 @@ class Redirdev(CharSource):
         return self
 
 
-def usb_version(word: str) -> int:
-    """Read "1.10" as USB writes it in its descriptors: 0x0110."""
+def wildcard(word: str) -> int | None:
+    """Read a number; -1 stands for any."""
+    return None if word.strip() == "-1" else unsigned(word)
+
+
+def usb_version(word: str) -> int | None:
+    """Read "1.10" as USB writes it in its descriptors: 0x0110; -1 stands for any."""
+    if word.strip() == "-1":
+        return None
     major, _, minor = word.partition(".")
     return (int(major, 16) << 8) | int(
         minor.ljust(2, "0")[:2] if len(minor) > 1 else f"0{minor or 0}", 16
@@ -61,9 +68,9 @@ def write_version(value: object) -> str:
 class UsbRule:
     """<usbdev>: which devices may be redirected."""
 
-    usb_class: int | None = attribute("@class", read=unsigned, write=upper_hexadecimal(2))
-    vendor: int | None = attribute("@vendor", read=unsigned, write=upper_hexadecimal(4))
-    product: int | None = attribute("@product", read=unsigned, write=upper_hexadecimal(4))
+    usb_class: int | None = attribute("@class", read=wildcard, write=upper_hexadecimal(2))
+    vendor: int | None = attribute("@vendor", read=wildcard, write=upper_hexadecimal(4))
+    product: int | None = attribute("@product", read=wildcard, write=upper_hexadecimal(4))
     version: int | None = attribute("@version", read=usb_version, write=write_version)
     allow: bool = attribute("@allow", read=yes_no, default=False)
 

@@ -20,8 +20,8 @@ from conf.emulator import EmulatorFacts
 VGA_MEMORY: Final = 16384  # KiB, as all of these
 QXL_MEMORY: Final = 65536
 PLAIN_MEMORY: Final = ("vga", "cirrus", "vmvga", "bochs")
-NO_HEADS: Final = ("none", "ramfb")
-AUDIO_OF: Final = {"spice": "spice", "sdl": "sdl", "dbus": "dbus"}
+NO_HEADS: Final = ("none",)
+AUDIO_OF: Final = {"spice": "spice", "vnc": "none", "dbus": "dbus"}
 
 
 def complete_graphics(graphics: Graphics) -> None:
@@ -34,7 +34,8 @@ def complete_graphics(graphics: Graphics) -> None:
         graphics.autoport = graphics.autoport if graphics.type == "spice" else None
         return
     if graphics.type == "vnc":
-        if graphics.port in (None, -1, 0) or graphics.autoport:
+        given = graphics.port not in (None, -1, 0)
+        if graphics.autoport or (not given and graphics.autoport is None):
             graphics.port, graphics.autoport = -1, True
         elif graphics.autoport is None:
             graphics.autoport = False
@@ -48,6 +49,8 @@ def complete_graphics(graphics: Graphics) -> None:
 def _complete_listens(graphics: Graphics) -> None:
     if graphics.socket is not None and not graphics.listens:
         graphics.listens = [Listen(type="socket", socket=graphics.socket)]
+    if not graphics.listens and graphics.type == "spice" and graphics.gl_enable:
+        graphics.listens = [Listen(type="none")]
     if not graphics.listens:
         graphics.listens = [Listen(type="address", address=graphics.listen)]
     first = graphics.listens[0]
@@ -55,7 +58,8 @@ def _complete_listens(graphics: Graphics) -> None:
         first.address = first.address or graphics.listen
         graphics.listen = first.address
     if first.type == "socket":
-        graphics.socket = first.socket
+        graphics.listen = None
+        graphics.socket = first.socket if graphics.type == "vnc" else None
 
 
 def complete_videos(devices: Devices, facts: EmulatorFacts) -> None:
@@ -114,7 +118,8 @@ def complete_audio(devices: Devices) -> None:
     if devices.audios:
         return
     kinds = [AUDIO_OF[g.type] for g in devices.graphics if g.type in AUDIO_OF]
-    devices.audios.append(Audio(id=1, type=kinds[0] if kinds else "none"))
+    if kinds or not devices.graphics:
+        devices.audios.append(Audio(id=1, type=kinds[0] if kinds else "none"))
 
 
 def complete_interface(interface: Interface, facts: EmulatorFacts) -> None:
@@ -123,6 +128,10 @@ def complete_interface(interface: Interface, facts: EmulatorFacts) -> None:
         interface.mac_element = Mac(address=new_mac())
     if interface.model is None and interface.type not in ("hostdev", "vdpa"):
         interface.model = "rtl8139" if facts.has_device("rtl8139") else "e1000"
+    if interface.type == "vdpa":
+        interface.model = interface.model or "virtio"
+    if interface.model is not None and interface.model.lower() == "virtio":
+        interface.model = "virtio"
 
 
 def new_mac() -> str:

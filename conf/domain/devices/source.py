@@ -102,7 +102,7 @@ class SourceLabel:
     """<seclabel> of one source."""
 
     model: str | None = attribute("@model")
-    labelskip: bool | None = attribute("@labelskip", read=yes_no)
+    labelskip: bool | None = attribute("@labelskip", read=yes_no, only="live")
     relabel: bool | None = attribute("@relabel", read=yes_no)
     label: str | None = text("label")
 

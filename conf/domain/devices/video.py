@@ -50,7 +50,7 @@ class VideoModel:
     vram64: int | None = attribute("@vram64", read=unsigned)
     vgamem: int | None = attribute("@vgamem", read=unsigned)
     heads: int | None = attribute("@heads", read=unsigned)
-    primary: bool | None = attribute("@primary", read=yes_no)
+    primary: bool | None = attribute("@primary", read=yes_no, omit=False)
     blob: bool | None = attribute("@blob", read=on_off, write=write_on_off)
     accel2d: bool | None = attribute("acceleration/@accel2d", read=yes_no)
     accel3d: bool | None = attribute("acceleration/@accel3d", read=yes_no)
