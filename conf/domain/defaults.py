@@ -27,6 +27,7 @@ from conf.domain.model import Domain
 from conf.domain.os_defaults import complete_boot, complete_os
 from conf.domain.validate import validate
 from conf.domain.validate_controllers import check_roots
+from conf.domain.validate_devices import check_zpci
 from conf.emulator import EmulatorFacts
 
 
@@ -55,6 +56,7 @@ def complete(
     """
     complete_general(domain, facts, make_uuid=make_uuid)
     check_roots(domain)
+    check_zpci(domain)
     complete_devices(domain, facts)
     complete_memory(domain)
     complete_boot(domain)

@@ -43,6 +43,16 @@ def check_roots(domain: Domain) -> None:
             f"but model='{root.model}' was found instead"
         )
         raise ConfError("xml", detail, PATH)
+    for controller in domain.devices.controllers:
+        _check_expander(controller.model or "", domain.os.type.machine or "")
+
+
+def _check_expander(model: str, machine: str) -> None:
+    """Expander buses hang on one kind of root each."""
+    wanted = {"pcie-expander-bus": "pcie-root", "pci-expander-bus": "pci-root"}.get(model)
+    if wanted is not None and _root_of(machine) not in ("", wanted):
+        detail = f"{model} controllers are not supported with this machine type"
+        raise ConfError(UNSUPPORTED, detail, PATH)
 
 
 def _root_of(machine: str) -> str:

@@ -42,7 +42,7 @@ def check_graphics(domain: Domain, *, spice_tls: bool) -> None:
     kinds = [graphics.type for graphics in devices.graphics]
     path = "domain/devices/graphics"
     with_gl = sum(bool(g.gl_enable) or g.type == "egl-headless" for g in devices.graphics)
-    if "egl-headless" in kinds and not set(kinds) & set(REMOTE):
+    if "egl-headless" in kinds and set(kinds) - {"egl-headless", *REMOTE}:
         detail = (
             "graphics type 'egl-headless' is only supported with one of: 'vnc', 'spice' "
             "graphics types"
@@ -99,6 +99,21 @@ def check_hostdevs(domain: Domain) -> None:
     if sum(bool(hostdev.ramfb) for hostdev in domain.devices.hostdevs) > 1:
         detail = "Only one vgpu device can have 'ramfb' enabled"
         raise ConfError(UNSUPPORTED, detail, f"{path}/@ramfb")
+
+
+def check_zpci(domain: Domain) -> None:
+    """Refuse mainframes' PCI numbers, which no emulator that this build plans for has.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    devices = domain.devices
+    groups = (devices.disks, devices.controllers, devices.interfaces, devices.hostdevs)
+    for group in groups:
+        for item in group:
+            if isinstance(item.address, PciAddress) and item.address.zpci is not None:
+                detail = "This QEMU binary doesn't support zPCI"
+                raise ConfError(UNSUPPORTED, detail, "address/zpci")
 
 
 def check_interfaces(domain: Domain) -> None:
@@ -181,3 +196,6 @@ def check_iommu(domain: Domain) -> None:
         raise ConfError(UNSUPPORTED, "IOMMU device: 'virtio' needs a PCI address", path)
     if not (domain.features and domain.features.acpi):
         raise ConfError(UNSUPPORTED, "IOMMU device: 'virtio' requires ACPI", path)
+    if isinstance(iommu.address, PciAddress) and iommu.address.bus:
+        detail = "the IOMMU needs to be an integrated device: its PCI address has bus='0x00'"
+        raise ConfError("xml", detail, f"{path}/address")

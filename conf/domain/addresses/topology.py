@@ -54,7 +54,6 @@ class BusKind(NamedTuple):
 _PORT: Final = BusKind(
     Connect.PCIE_DEVICE
     | Connect.PCIE_UPSTREAM_PORT
-    | Connect.DMI_TO_PCI_BRIDGE
     | Connect.PCIE_TO_PCI_BRIDGE
     | Connect.HOTPLUG,
     0,

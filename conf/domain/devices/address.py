@@ -9,12 +9,21 @@ from dataclasses import dataclass
 from typing import Final
 
 from conf.domain.words import hexadecimal, on_off, unsigned, write_on_off
-from conf.mapper import Choice, attribute, element
+from conf.mapper import Choice, attribute, child, element
 
 
 def by_user(alias: object) -> bool:
     """Whether an alias was given by the user: only such are kept when the guest is off."""
     return str(alias).startswith("ua-")
+
+
+@element("zpci")
+@dataclass(slots=True, kw_only=True)
+class Zpci:
+    """<zpci>: a PCI function's numbers on a mainframe."""
+
+    uid: str | None = attribute("@uid")
+    fid: str | None = attribute("@fid")
 
 
 @element("address")
@@ -28,6 +37,7 @@ class PciAddress:
     slot: int = attribute("@slot", read=unsigned, write=hexadecimal(2), default=0)
     function: int = attribute("@function", read=unsigned, write=hexadecimal(1), default=0)
     multifunction: bool | None = attribute("@multifunction", read=on_off, write=write_on_off)
+    zpci: Zpci | None = child("zpci", Zpci)
 
 
 @element("address")

@@ -30,7 +30,7 @@ class Shmem:
     )
     size: Amount | None = child("size", Amount)
     server_path: str | None = attribute("server/@path")
-    msi: bool | None = attribute("msi/@enabled", read=on_off, write=write_on_off)
+    msi: bool | None = attribute("msi/@enabled", read=on_off, write=write_on_off, present=True)
     vectors: int | None = attribute("msi/@vectors", read=unsigned)
     ioeventfd: bool | None = attribute("msi/@ioeventfd", read=on_off, write=write_on_off)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
