@@ -83,6 +83,7 @@ class ClientCall:
     descriptors: list[Descriptor] = field(default_factory=list)
     answer_descriptors: list[Descriptor] = field(default_factory=list)
     stream: Stream | None = None
+    keep: bool = False  # the answer holds until this service publishes `Stale`
 
     def offer_stream(self, fd: int, token: str = "") -> None:
         """Give the client a stream; rpcd pumps the descriptor, which is its own from now on.
@@ -199,6 +200,7 @@ def _answer(procedure: Procedure, call: ClientCall, result: object) -> Answer:
         payload=procedure.encode_ret(result),
         descriptors=call.answer_descriptors,
         stream=call.stream,
+        keep=call.keep,
     )
 
 

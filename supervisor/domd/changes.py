@@ -178,6 +178,7 @@ class Changes:
                 raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
             self._store.set_autostart(entry.name, on=bool(autostart))
             entry.autostart = bool(autostart)
+            self._publisher.stale()
 
     def domain_get_metadata(
         self, call: ClientCall, dom: DomainId, type: int, uri: str | None, flags: int

@@ -9,7 +9,7 @@ from ipc import Node
 from rpc.enums import DomainEventID
 from supervisor.calls import encode_event
 from supervisor.domd.entry import Entry
-from supervisor.messages.calls import ClientEvent
+from supervisor.messages.calls import ClientEvent, Stale
 
 
 class Publisher:
@@ -34,7 +34,12 @@ class Publisher:
         """Pass on what a worker has made."""
         self._node.publish(event)
 
+    def stale(self) -> None:
+        """What was answered before may be wrong now; said before a change is acknowledged."""
+        self._node.publish(Stale())
+
     def _publish(self, entry: Entry, event_id: int, payload: bytes) -> None:
+        self.stale()
         self._node.publish(
             ClientEvent(
                 family="domain",

@@ -145,6 +145,7 @@ class Guests:
 
     def describe(self, entry: Entry, description: Description) -> None:
         """Believe a description."""
+        self._publisher.stale()
         self._registry.seen_id(description.id)
         entry.running = Running.of(description, entry.running)
         entry.autodestroy = description.autodestroy
@@ -184,6 +185,7 @@ class Guests:
                 await self._restart(entry)
         if not entry.is_active and entry.definition is None:
             self._registry.remove(entry)
+            self._publisher.stale()
 
     async def _restart(self, entry: Entry) -> None:
         try:
@@ -194,6 +196,7 @@ class Guests:
         self._publisher.lifecycle(entry, DomainEventType.STARTED, 0)
 
     def _forget_guest(self, entry: Entry, reason: int) -> None:
+        self._publisher.stale()
         entry.running = None
         entry.reason = reason
         entry.crashed = False

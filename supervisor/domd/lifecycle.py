@@ -104,6 +104,7 @@ class Lifecycle:
                 entry.transient = None
                 if entry.definition is None:
                     self._registry.remove(entry)
+                self._publisher.stale()
                 raise
         return entry.identity
 

@@ -71,6 +71,7 @@ class Queries:
 
     def domain_lookup_by_id(self, call: ClientCall, id: int) -> DomainId:
         """The running domain of a number."""
+        call.keep = True
         entry = self._registry.by_id(id)
         if entry is None:
             raise no_domain(f"with matching id {id}")
@@ -78,6 +79,7 @@ class Queries:
 
     def domain_lookup_by_name(self, call: ClientCall, name: str) -> DomainId:
         """The domain of a name."""
+        call.keep = True
         entry = self._registry.by_name(name)
         if entry is None:
             raise no_domain(f"with matching name '{name}'")
@@ -85,22 +87,27 @@ class Queries:
 
     def domain_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> DomainId:
         """The domain of a UUID."""
+        call.keep = True
         return self._registry.find(DomainId("", uuid, OFF)).identity
 
     def connect_num_of_domains(self, call: ClientCall) -> int:
         """How many domains run."""
+        call.keep = True
         return sum(entry.is_active for entry in self._registry)
 
     def connect_list_domains(self, call: ClientCall, maxids: int) -> list[int]:
         """The numbers of running domains."""
+        call.keep = True
         return [entry.id for entry in self._registry if entry.is_active][: max(0, maxids)]
 
     def connect_num_of_defined_domains(self, call: ClientCall) -> int:
         """How many domains are defined and off."""
+        call.keep = True
         return sum(not entry.is_active for entry in self._registry)
 
     def connect_list_defined_domains(self, call: ClientCall, maxnames: int) -> list[str]:
         """The names of domains that are defined and off."""
+        call.keep = True
         names = [entry.name for entry in self._registry if not entry.is_active]
         return names[: max(0, maxnames)]
 
@@ -108,6 +115,7 @@ class Queries:
         self, call: ClientCall, need_results: int, flags: int
     ) -> tuple[list[DomainId], int]:
         """Every domain that passes the filters."""
+        call.keep = True
         found = self.filtered(flags)
         return [entry.identity for entry in found] if need_results else [], len(found)
 
@@ -133,19 +141,23 @@ class Queries:
 
     def domain_is_active(self, call: ClientCall, dom: DomainId) -> int:
         """Whether the guest runs."""
+        call.keep = True
         return int(self._registry.find(dom).is_active)
 
     def domain_is_persistent(self, call: ClientCall, dom: DomainId) -> int:
         """Whether the domain is defined."""
+        call.keep = True
         return int(self._registry.find(dom).definition is not None)
 
     def domain_is_updated(self, call: ClientCall, dom: DomainId) -> int:
         """Whether the definition has been changed since the guest was started."""
+        call.keep = True
         entry = self._registry.find(dom)
         return int(entry.updated)
 
     def domain_get_state(self, call: ClientCall, dom: DomainId, flags: int) -> tuple[int, int]:
         """VirDomainState and its reason."""
+        call.keep = True
         refuse_flags("domainGetState", flags)
         return self._registry.find(dom).state
 
@@ -155,6 +167,7 @@ class Queries:
         domain = entry.current.domain
         memory = domain.current_memory.amount if domain.current_memory else domain.memory
         time = 0
+        call.keep = entry.running is None  # a running guest's time goes on
         if entry.running is not None:
             time = cpu_time_ns(entry.running.description.pid)
             memory = entry.running.description.balloon_kib or memory
@@ -162,10 +175,12 @@ class Queries:
 
     def domain_get_max_memory(self, call: ClientCall, dom: DomainId) -> int:
         """The most memory in KiB."""
+        call.keep = True
         return self._registry.find(dom).current.domain.memory
 
     def domain_get_max_vcpus(self, call: ClientCall, dom: DomainId) -> int:
         """The most processors."""
+        call.keep = True
         entry = self._registry.find(dom)
         if not entry.is_active:
             raise not_running(entry)
@@ -178,6 +193,7 @@ class Queries:
             VirError: INVALID_ARG for flags that exclude each other, OPERATION_INVALID for the live
                 number of a domain that is off, OPERATION_UNSUPPORTED for the guest's own view.
         """
+        call.keep = True
         if flags & DomainVcpuFlags.GUEST:
             detail = "the guest agent is not asked for processors yet; leave --guest out"
             raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.QEMU)
@@ -189,10 +205,12 @@ class Queries:
 
     def domain_get_os_type(self, call: ClientCall, dom: DomainId) -> str:
         """The kind of guest: "hvm"."""
+        call.keep = True
         return self._registry.find(dom).current.domain.os.type.name
 
     def domain_get_autostart(self, call: ClientCall, dom: DomainId) -> int:
         """Whether the domain starts with the host."""
+        call.keep = True
         return int(self._registry.find(dom).autostart)
 
     def domain_has_managed_save_image(self, call: ClientCall, dom: DomainId, flags: int) -> int:
@@ -227,6 +245,7 @@ class Queries:
         Raises:
             VirError: INVALID_ARG for unknown flags.
         """
+        call.keep = True
         refuse_flags("domainGetXMLDesc", flags, XML_FLAGS)
         entry = self._registry.find(dom)
         secure = bool(flags & (DomainXMLFlags.SECURE | DomainXMLFlags.MIGRATABLE))

@@ -39,6 +39,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     payload: bytes
     descriptors: list[Descriptor] = msgspec.field(default_factory=list)
     stream: Stream | None = None
+    keep: bool = False  # rpcd may answer the same call with it until `Stale` comes
 
 
 class Invoke(Request[Answer], frozen=True, kw_only=True, tag="calls.invoke"):
@@ -79,3 +80,10 @@ class ClientEvent(Event, frozen=True, kw_only=True, tag="calls.event"):
     uuid: bytes  # of the object, 16 bytes
     name: str = ""  # of a monitor's event
     payload: bytes  # XDR of the callback's message after its callback number
+
+
+class Stale(Event, frozen=True, kw_only=True, tag="calls.stale"):
+    """A service to rpcd: something has changed, no answer that was kept holds any more.
+
+    It is published before the change is acknowledged to anybody.
+    """

@@ -12,14 +12,22 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from conf.settings import DaemonConfig
-
 from ipc import BusError, DeadlineExceeded, Descriptor, Node, PeerGone
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.framing import Header, Status
 from rpc.table import Procedure, Table
-from supervisor.messages.calls import Answer, Client, ClientClosed, ClientEvent, Invoke, StreamEnd
+from supervisor.messages.calls import (
+    Answer,
+    Client,
+    ClientClosed,
+    ClientEvent,
+    Invoke,
+    Stale,
+    StreamEnd,
+)
 from supervisor.messages.root import Activity
 from supervisor.rpcd.connection import ConnectionCalls
+from supervisor.rpcd.kept import Kept, Key
 
 CALL_S: Final = 120.0  # the longest that a service may take; each has shorter deadlines of its own
 STREAM_END_S: Final = 30.0
@@ -56,7 +64,10 @@ class Front:
         self._local = local_calls(table, ConnectionCalls())
         self._born = os.urandom(6).hex()
         self._count = 0
+        self.kept = Kept()
         node.subscribe("domd", ClientEvent, self._event)
+        node.subscribe("domd", Stale, lambda _: self.kept.clear())
+        node.on_peer_lost.append(lambda _: self.kept.clear())
 
     def trusts(self, uid: int, *, read_only: bool) -> bool:
         """Whether the socket's permissions alone are enough for this user."""
@@ -114,15 +125,20 @@ class Front:
             descriptors=descriptors,
         )
         link = self._links[PROCESS_OF[str(procedure.owner)]]
+        age = self.kept.age
         try:
             try:
-                return await link.call(invoke, timeout_s=CALL_S)
+                answer = await link.call(invoke, timeout_s=CALL_S)
             except PeerGone:
                 if not procedure.read_only:
                     raise
-                return await link.call(invoke, timeout_s=CALL_S)
+                age = self.kept.age
+                answer = await link.call(invoke, timeout_s=CALL_S)
         except BusError as problem:
             raise unanswered(procedure, problem) from problem
+        if answer.keep:
+            self.kept.put(kept_key(procedure, payload, client.driver), answer.payload, age)
+        return answer
 
     async def conclude_stream(self, owner: str, token: str, aborted: bool) -> None:  # noqa: FBT001
         """Ask a stream's owner how its side went.
@@ -155,6 +171,11 @@ class Front:
     def _event(self, event: ClientEvent) -> None:
         for session in list(self.sessions):
             session.deliver(event)
+
+
+def kept_key(procedure: Procedure, payload: bytes, driver: str) -> Key:
+    """What makes two calls the same for everybody who may make them."""
+    return procedure.program, procedure.number, driver, payload
 
 
 def unanswered(procedure: Procedure, problem: BusError) -> VirError:

@@ -21,7 +21,7 @@ from rpc.table import DecodeError, Procedure
 from supervisor.messages.calls import Client, ClientEvent
 from supervisor.rpcd import access
 from supervisor.rpcd.channel import Channel, close_all
-from supervisor.rpcd.front import Front, drop
+from supervisor.rpcd.front import Front, drop, kept_key
 from supervisor.rpcd.keepalive import Keepalive, Verdict
 from supervisor.rpcd.registrations import Registrations
 from supervisor.rpcd.session_streams import SessionStreams
@@ -140,6 +140,11 @@ class Session:
             if procedure.owner == "rpcd":
                 self._answer_here(header, procedure, arguments)
                 close_all(descriptors)
+                return
+            kept = self._front.kept.get(kept_key(procedure, frame.payload, self._who().driver))
+            if kept is not None:
+                close_all(descriptors)
+                self._reply(header, kept)
                 return
         except VirError as refusal:
             close_all(descriptors)
