@@ -52,10 +52,7 @@ class BusKind(NamedTuple):
 
 
 _PORT: Final = BusKind(
-    Connect.PCIE_DEVICE
-    | Connect.PCIE_UPSTREAM_PORT
-    | Connect.PCIE_TO_PCI_BRIDGE
-    | Connect.HOTPLUG,
+    Connect.PCIE_DEVICE | Connect.PCIE_UPSTREAM_PORT | Connect.PCIE_TO_PCI_BRIDGE | Connect.HOTPLUG,
     0,
     0,
 )

@@ -12,6 +12,7 @@ from typing import Final
 from conf.domain.devices.address import CcidAddress, DriveAddress, VirtioSerialAddress
 from conf.domain.devices.container import Devices
 from conf.domain.devices.controller import Controller
+from conf.domain.devices.controller_order import order_controllers
 from conf.emulator import EmulatorFacts
 
 #: USB controllers for a document that names none, and their devices.
@@ -25,7 +26,7 @@ DRIVE_BUSES: Final = ("scsi", "fdc", "ide", "sata")
 
 def complete_controllers(devices: Devices, machine: str, facts: EmulatorFacts) -> None:
     """Add what is missing and choose models."""
-    number_controllers(devices)
+    order_controllers(devices.controllers)
     add_machine_controllers(devices, machine, facts)
     for kind in DRIVE_BUSES:
         add_up_to(devices, kind, last_drive_controller(devices, kind))
@@ -33,15 +34,6 @@ def complete_controllers(devices: Devices, machine: str, facts: EmulatorFacts) -
     add_up_to(devices, "ccid", last_card_reader(devices))
     for controller in devices.controllers:
         complete_model(controller, machine, facts)
-    sort_controllers(devices)
-
-
-def number_controllers(devices: Devices) -> None:
-    """Give controllers without a number the lowest free one of their type."""
-    for controller in devices.controllers:
-        if controller.index is None:
-            taken = {c.index for c in devices.controllers if c.type == controller.type}
-            controller.index = next(n for n in range(len(taken) + 1) if n not in taken)
 
 
 def add_machine_controllers(devices: Devices, machine: str, facts: EmulatorFacts) -> None:
@@ -135,11 +127,3 @@ def usual_usb(facts: EmulatorFacts) -> str | None:
         ("nec-xhci", "nec-usb-xhci"),
     )
     return next((model for model, device in models if facts.has_device(device)), None)
-
-
-def sort_controllers(devices: Devices) -> None:
-    """Stand those of a type together, by number, where the first of the type stands."""
-    first: dict[str, int] = {}
-    for place, controller in enumerate(devices.controllers):
-        first.setdefault(controller.type, place)
-    devices.controllers.sort(key=lambda c: (first[c.type], c.index or 0))
