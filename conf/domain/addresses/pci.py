@@ -104,7 +104,7 @@ def _pairs(domain: Domain, board: Board) -> Iterator[Pair]:
     for controller in devices.controllers:
         if controller.type == "pci":
             model = controller.model or ""
-            endpoint = Endpoint("pci", CONTROLLER_NEEDS[model], None, model, controller.index)
+            endpoint = Endpoint("pci", CONTROLLER_NEEDS[model], None, model, controller.index or 0)
             yield from _pair(controller, endpoint)
     for filesystem in devices.filesystems:
         virtiofs = filesystem.driver_type == "virtiofs"
@@ -128,7 +128,7 @@ def _pairs(domain: Domain, board: Board) -> Iterator[Pair]:
 def _controller(controller: Controller, needs: Needs) -> Endpoint:
     model = controller.model or ""
     plug = needs.controller(controller.type, model)
-    return Endpoint(controller.type, plug, None, model, controller.index)
+    return Endpoint(controller.type, plug, None, model, controller.index or 0)
 
 
 def _storage_pairs(domain: Domain, needs: Needs) -> Iterator[Pair]:

@@ -24,7 +24,7 @@ def assign(domain: Domain) -> None:
     ports = VirtioSerialPorts()
     for controller in devices.controllers:
         if controller.type == "virtio-serial":
-            ports.add_controller(controller.index, controller.ports)
+            ports.add_controller(controller.index or 0, controller.ports)
     consoles = [item for item in devices.consoles if item.target_type == "virtio"]
     channels = [item for item in devices.channels if item.target_type == "virtio"]
     for item in (*consoles, *channels):

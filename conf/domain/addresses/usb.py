@@ -43,7 +43,7 @@ def assign(domain: Domain) -> None:
         if controller.model in COMPANIONS or controller.model == "none":
             continue
         count = controller.ports or CONTROLLER_PORTS.get(controller.model or "", 2)
-        ports.add_controller(controller.index, count)
+        ports.add_controller(controller.index or 0, count)
     if not ports.any:
         return
     _reserve(domain, ports)

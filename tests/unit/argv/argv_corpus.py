@@ -1,6 +1,6 @@
 """Compares planned command lines with those that stock libvirt 9.0 recorded for the same documents.
 
-The recordings stand in /work/shared/corpus (not part of this project): tests skip where it is
+The recordings stand in ../shared/corpus (not part of this project): tests skip where it is
 absent. A recorded command line comes from domainXMLToNative of the document's `output`; that call
 makes each interface an `ethernet` one with only its MAC, model, boot order and script left, and
 chooses free ports, which this harness does as well.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-CORPUS: Final = Path("/work/shared/corpus/domain.jsonl")
+CORPUS: Final = Path(__file__).resolve().parents[4] / "shared/corpus/domain.jsonl"
 TOKEN: Final = re.compile(r"@[A-Z]+\d*@")
 
 

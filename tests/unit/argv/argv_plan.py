@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from argv_corpus import Case
-from conf.domain.devices.interface import Interface
 from emulator import facts
 
-from conf.domain.addresses.assign import assign_addresses
 from conf.domain import Domain, parse_domain
+from conf.domain.addresses.assign import assign_addresses
+from conf.domain.devices.interface import Interface
 from supervisor.workers.qemu.aliases import assign_aliases
 from supervisor.workers.qemu.argv.context import Launch, Runtime
 from supervisor.workers.qemu.argv.launch import plan_launch

@@ -26,7 +26,7 @@ from conf.errors import ConfError
 from rpc.errors import ErrorCode
 from supervisor.calls import of_conf
 
-CORPUS: Final = Path("/work/shared/corpus/domain.jsonl")
+CORPUS: Final = Path(__file__).resolve().parents[4] / "shared/corpus/domain.jsonl"
 #: Values that the run of the measured daemon made up.
 TOKENS: Final = {
     "UUID": "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
@@ -131,7 +131,7 @@ def _lines(document: str) -> list[str]:
     found: list[str] = []
 
     def add(node: etree._Element, depth: int) -> None:
-        attributes = "".join(f" {name}='{value}'" for name, value in sorted(node.attrib.items()))
+        attributes = "".join(f" {name}='{value!s}'" for name, value in sorted(node.attrib.items()))
         said = (node.text or "").strip() if len(node) == 0 else ""
         found.append(
             ("  " * depth + "<" + etree.QName(node).text + attributes + "> " + said).rstrip()

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ HERE = "roles_under_test"
 DEADLINE_S = 15.0
 
 
-def role(name: str, function: str = "wait", **policy: float) -> Role:
+def role(name: str, function: str = "wait", **policy: Any) -> Role:
     return Role(name, f"{HERE}:{function}", Policy(When.ALWAYS, **policy), Rights.LAUNCH)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from rpc.errors import ErrorCode, VirError
 
+from rpc.errors import ErrorCode, VirError
 from supervisor.rpcd.uri import Target, select_driver
 
 

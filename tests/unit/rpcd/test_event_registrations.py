@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
 from rpc.errors import ErrorCode, VirError
 from supervisor.messages.calls import ClientEvent
-
 from supervisor.rpcd.registrations import MAX_CALLBACKS, Message, Registrations
 
 ALICE = b"a" * 16

@@ -1,0 +1,150 @@
+"""What clients are told of domains: lists, filters, lookups, documents."""
+
+from __future__ import annotations
+
+import pytest
+
+from conf.domain import format_domain, parse_domain
+from ipc import Descriptor
+from rpc.enums import ConnectListAllDomainsFlags as Flags
+from rpc.enums import DomainPausedReason, DomainRunningReason, DomainState, DomainXMLFlags
+from rpc.errors import ErrorCode, VirError
+from rpc.values import Domain as DomainId
+from supervisor.calls import ClientCall
+from supervisor.domd.entry import Definition, Entry, Running
+from supervisor.domd.queries import Queries
+from supervisor.domd.registry import Registry
+from supervisor.messages.calls import Client
+from supervisor.messages.worker import Description
+
+CALL = ClientCall(
+    Client(
+        id="1", uid=0, gid=0, pid=1, read_only=False, uri="qemu:///system", driver="qemu",
+        session=False,
+    )
+)  # fmt: skip
+DOCUMENT = """<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid>
+<memory unit='KiB'>2048</memory><vcpu>2</vcpu><os><type>hvm</type></os>
+<devices><graphics type='vnc' port='5901' passwd='secret'/>{serial}</devices></domain>"""
+LIVE = "<serial type='pty'><source path='/dev/pts/7'/><alias name='serial0'/></serial>"
+
+
+def entry(number: int, *, state: int | None = None, persistent: bool = True) -> Entry:
+    name, uuid = f"guest{number}", f"00000000-0000-4000-8000-00000000000{number}"
+    made = Entry(name=name, uuid=bytes.fromhex(uuid.replace("-", "")))
+    document = DOCUMENT.format(name=name, uuid=uuid, serial="<serial type='pty'/>")
+    if persistent:
+        made.definition = Definition(format_domain(parse_domain(document), secure=True))
+    if state is not None:
+        live = parse_domain(DOCUMENT.format(name=name, uuid=uuid, serial=LIVE))
+        live.id = number
+        description = Description(
+            uuid=made.uuid, name=name, id=number, pid=0, state=state, reason=1, started_at=0.0,
+            live_xml=format_domain(live, live=True, secure=True),
+        )  # fmt: skip
+        made.running = Running.of(description, None)
+    return made
+
+
+@pytest.fixture
+def queries() -> Queries:
+    registry = Registry()
+    registry.add(entry(1))
+    registry.add(entry(2, state=DomainState.RUNNING))
+    registry.add(entry(3, state=DomainState.PAUSED, persistent=False))
+    return Queries(registry)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (0, [1, 2, 3]),
+        (Flags.ACTIVE, [2, 3]),
+        (Flags.INACTIVE, [1]),
+        (Flags.ACTIVE | Flags.INACTIVE, [1, 2, 3]),
+        (Flags.PERSISTENT, [1, 2]),
+        (Flags.TRANSIENT, [3]),
+        (Flags.ACTIVE | Flags.PERSISTENT, [2]),
+        (Flags.RUNNING, [2]),
+        (Flags.PAUSED | Flags.SHUTOFF, [1, 3]),
+        (Flags.OTHER, []),
+        (Flags.MANAGEDSAVE, []),
+        (Flags.NO_AUTOSTART, [1, 2, 3]),
+    ],
+)
+def test_filters_of_one_kind_add_up_and_of_several_narrow(
+    queries: Queries, flags: int, expected: list[int]
+) -> None:
+    found, count = queries.connect_list_all_domains(CALL, 1, flags)
+    assert [int(domain.name[-1]) for domain in found] == expected
+    assert count == len(expected)
+
+
+def test_an_unknown_filter_is_refused(queries: Queries) -> None:
+    with pytest.raises(VirError, match="unsupported flags") as refused:
+        queries.connect_list_all_domains(CALL, 1, 1 << 20)
+    assert refused.value.code is ErrorCode.INVALID_ARG
+
+
+def test_the_old_lists_agree(queries: Queries) -> None:
+    assert queries.connect_num_of_domains(CALL) == 2
+    assert queries.connect_list_domains(CALL, 10) == [2, 3]
+    assert queries.connect_list_domains(CALL, 1) == [2]
+    assert queries.connect_list_defined_domains(CALL, 10) == ["guest1"]
+
+
+def test_a_domain_is_found_by_id_name_and_uuid(queries: Queries) -> None:
+    by_id = queries.domain_lookup_by_id(CALL, 2)
+    assert by_id == queries.domain_lookup_by_name(CALL, "guest2")
+    assert by_id == queries.domain_lookup_by_uuid(CALL, by_id.uuid)
+
+
+@pytest.mark.parametrize("identifier", [-1, 0, 99])
+def test_what_is_not_there_is_no_domain(queries: Queries, identifier: int) -> None:
+    with pytest.raises(VirError) as refused:
+        queries.domain_lookup_by_id(CALL, identifier)
+    assert refused.value.code is ErrorCode.NO_DOMAIN
+
+
+def named(queries: Queries, number: int) -> DomainId:
+    return queries.domain_lookup_by_name(CALL, f"guest{number}")
+
+
+def test_the_live_document_has_what_the_guest_was_given_and_the_inactive_has_not(
+    queries: Queries,
+) -> None:
+    live = queries.domain_get_xml_desc(CALL, named(queries, 2), 0)
+    assert "id='2'" in live
+    assert "/dev/pts/7" in live
+    inactive = queries.domain_get_xml_desc(CALL, named(queries, 2), DomainXMLFlags.INACTIVE)
+    assert "/dev/pts/7" not in inactive
+    transient = queries.domain_get_xml_desc(CALL, named(queries, 3), DomainXMLFlags.INACTIVE)
+    assert "/dev/pts/7" not in transient
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("flags", [0, DomainXMLFlags.INACTIVE])
+def test_passwords_are_shown_only_when_asked_for(queries: Queries, number: int, flags: int) -> None:
+    domain = named(queries, number)
+    assert "secret" not in queries.domain_get_xml_desc(CALL, domain, flags)
+    assert "secret" in queries.domain_get_xml_desc(CALL, domain, flags | DomainXMLFlags.SECURE)
+
+
+def test_states_come_with_their_reasons(queries: Queries) -> None:
+    assert queries.domain_get_state(CALL, named(queries, 1), 0)[0] == DomainState.SHUTOFF
+    assert queries.domain_get_state(CALL, named(queries, 2), 0) == (
+        DomainState.RUNNING,
+        DomainRunningReason.BOOTED,
+    )
+    assert queries.domain_get_state(CALL, named(queries, 3), 0) == (
+        DomainState.PAUSED,
+        DomainPausedReason.USER,
+    )
+
+
+def test_a_running_guests_figures_are_not_kept_and_the_others_are(queries: Queries) -> None:
+    call = ClientCall(CALL.client, list[Descriptor]())
+    queries.domain_get_info(call, named(queries, 2))
+    assert not call.keep
+    queries.domain_get_info(call, named(queries, 1))
+    assert call.keep
