@@ -12,9 +12,9 @@ import uuid as uuids
 from collections.abc import Callable
 
 from conf.domain.addresses.assign import assign_addresses
+from conf.domain.architectures import architecture, check_architecture
 from conf.domain.cpu_defaults import complete_cpu
 from conf.domain.devices.defaults import complete_devices
-from conf.domain.emulators import architecture, check_architecture
 from conf.domain.general_defaults import (
     complete_clock,
     complete_features,
@@ -47,7 +47,7 @@ def complete(
 
     Args:
         domain: as it was read; it is changed, and answered.
-        facts: of the emulator that `conf.domain.emulators` chose.
+        facts: of the emulator that `conf.domain.architectures` chose.
         make_uuid: gives fresh UUIDs.
         spice_tls: whether qemu.conf switches TLS on for SPICE.
 

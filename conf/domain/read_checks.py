@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from conf.domain.architectures import architecture
 from conf.domain.device_read_checks import check_devices_read
 from conf.domain.model import Domain
 from conf.domain.resctrl import CacheMonitor, CacheShare, CacheTune
@@ -22,6 +23,7 @@ def check_read(domain: Domain) -> None:
         ConfError: the kind is libvirt's code.
     """
     _check_identity(domain)
+    architecture(domain, "")
     _check_vcpu_count(domain)
     _check_schedulers(domain)
     _check_cache_shares(domain)

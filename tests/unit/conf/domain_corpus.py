@@ -6,25 +6,26 @@ copied here.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-import emulator
 from lxml import etree
 
 from conf.domain import format_domain, parse_domain
 from conf.domain.defaults import complete
-from conf.domain.emulators import choose_emulator
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
-from rpc.errors import ErrorCode
+from rpc.errors import ErrorCode, VirError
 from supervisor.calls import of_conf
+from supervisor.hostd.emulators import Emulators
 
 CORPUS: Final = Path(__file__).resolve().parents[4] / "shared/corpus/domain.jsonl"
 #: Values that the run of the measured daemon made up.
@@ -62,19 +63,30 @@ def cases() -> Iterator[Case]:
 
 
 @cache
+def emulators() -> Emulators:
+    """Those of this machine, as hostd knows them."""
+    return Emulators(Path(tempfile.gettempdir()) / f"virtvisor-tests-{os.getuid()}/capabilities")
+
+
+@cache
 def facts(binary: str) -> EmulatorFacts:
-    """What an emulator of this machine can do."""
-    return emulator.facts(binary)
+    """What an emulator of this machine can do.
+
+    Raises:
+        VirError: it is not there.
+    """
+    return asyncio.run(emulators().facts(binary))
 
 
 def answer(document: str) -> str:
     """Our document for it.
 
     Raises:
-        ConfError: we refuse it.
+        ConfError, VirError: we refuse it.
     """
     domain = parse_domain(document)
-    binary = choose_emulator(domain, "x86_64", os.path.exists)
+    arch = domain.os.type.arch if domain.os.type else None
+    binary = domain.devices.emulator or emulators().default(arch or "x86_64")
     return format_domain(complete(domain, facts(binary)), secure=True)
 
 
@@ -82,8 +94,9 @@ def difference(case: Case) -> list[str]:
     """The lines in which we differ: `-` is stock's, `+` ours; empty if we do not."""
     try:
         ours = answer(case.document)
-    except ConfError as refused:
-        code = of_conf(refused).code
+    except (ConfError, VirError) as problem:
+        refused = of_conf(problem) if isinstance(problem, ConfError) else problem
+        code = refused.code
         if code == case.code:
             return []
         what = f"stock: {case.code} {case.message}" if case.code else "stock accepts it"
@@ -126,12 +139,17 @@ def _alike(wanted: str, found: str) -> bool:
     return re.fullmatch(pattern, found) is not None
 
 
+def attributes_of(node: etree._Element) -> list[tuple[str, str]]:
+    """An element's attributes by name."""
+    return sorted((str(name), str(value)) for name, value in node.attrib.items())
+
+
 def _lines(document: str) -> list[str]:
     """An element a line; order of attributes and white space between elements mean nothing."""
     found: list[str] = []
 
     def add(node: etree._Element, depth: int) -> None:
-        attributes = "".join(f" {name}='{value!s}'" for name, value in sorted(node.attrib.items()))
+        attributes = "".join(f" {name}='{value!s}'" for name, value in attributes_of(node))
         said = (node.text or "").strip() if len(node) == 0 else ""
         found.append(
             ("  " * depth + "<" + etree.QName(node).text + attributes + "> " + said).rstrip()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from conf.domain import Domain, format_domain, parse_domain
+from conf.domain.architectures import check_architecture
 from conf.domain.defaults import complete
-from conf.domain.emulators import check_architecture, choose_emulator
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 
@@ -97,24 +97,10 @@ def test_vcpus_that_are_not_mentioned_are_off(emulator_facts: EmulatorFacts) -> 
     ]
 
 
-def test_the_emulator_is_the_one_named_or_the_usual_one() -> None:
-    domain = read()
-    assert choose_emulator(domain, "x86_64", lambda path: True) == "/usr/bin/qemu-system-x86_64"
-    domain.devices.emulator = "/opt/qemu"
-    assert choose_emulator(domain, "x86_64", lambda path: True) == "/opt/qemu"
-    with pytest.raises(ConfError, match="Cannot check QEMU binary /opt/qemu") as refused:
-        choose_emulator(domain, "x86_64", lambda path: False)
-    assert refused.value.kind == "system_error"
-
-
-def test_an_architecture_without_an_emulator_is_refused(emulator_facts: EmulatorFacts) -> None:
+def test_an_emulator_of_another_architecture_is_refused(emulator_facts: EmulatorFacts) -> None:
     domain = read()
     domain.os.type.arch = "s390x"
-    with pytest.raises(ConfError, match="No emulator found for arch 's390x'") as refused:
-        choose_emulator(domain, "x86_64", lambda path: False)
+    with pytest.raises(ConfError, match="does not support arch 's390x'") as refused:
+        complete(domain, emulator_facts)
     assert refused.value.kind == "config_unsupported"
-    with pytest.raises(ConfError, match="does not support arch 's390x'"):
-        check_architecture("s390x", emulator_facts)
-    domain.os.type.arch = "i686"
-    only = "/usr/bin/qemu-system-x86_64"
-    assert choose_emulator(domain, "x86_64", lambda path: path == only) == only
+    check_architecture("i686", emulator_facts)  # runs on the larger one's emulator

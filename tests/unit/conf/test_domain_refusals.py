@@ -31,6 +31,7 @@ def document(inside: str = "", *, os: str = "", name: str = "small", machine: st
         (document("<title>a\nb</title>"), "xml", "can't contain newlines"),
         (document("<uuid>nonsense</uuid>"), "internal", "malformed uuid"),
         (document().replace("'qemu'", "'foo'"), "config_unsupported", "invalid domain type foo"),
+        (document().replace("'x86_64'", "'vax'"), "config_unsupported", "architecture vax"),
         (document().replace(" type='qemu'", ""), "internal", "missing domain type"),
         (document("<vcpu current='3'>2</vcpu>"), "config_unsupported", "less than current"),
         (document("<vcpu>-1</vcpu>"), "xml", "'-1'"),

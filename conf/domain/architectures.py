@@ -1,0 +1,52 @@
+"""The architectures that there are, and which of them an emulator runs.
+
+Owns: the names. Which emulator runs a domain is hostd's choice (`supervisor.hostd.emulators`).
+May touch: nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conf.domain.model import Domain
+from conf.emulator import EmulatorFacts
+from conf.errors import ConfError
+
+#: libvirt's names of architectures.
+ARCHITECTURES: Final = frozenset((
+    "aarch64", "alpha", "armv6l", "armv7b", "armv7l", "cris", "hppa", "i686", "itanium", "lm32",
+    "loongarch64", "m68k", "microblaze", "microblazeel", "mips", "mips64", "mips64el", "mipsel",
+    "openrisc", "parisc", "parisc64", "ppc", "ppc64", "ppc64le", "ppcemb", "riscv32", "riscv64",
+    "s390", "s390x", "sh4", "sh4eb", "sparc", "sparc64", "unicore32", "x86_64", "xtensa",
+    "xtensaeb",
+))  # fmt: skip
+#: Architectures that another one's emulator also runs: which, whose.
+SHARED: Final = {("i686", "x86_64"), ("armv7l", "aarch64"), ("armv6l", "aarch64"),
+                 ("ppc", "ppc64"), ("ppc64le", "ppc64"), ("armv6l", "armv7l")}  # fmt: skip
+
+
+def architecture(domain: Domain, host: str) -> str:
+    """The guest's architecture; the host's where the document says none.
+
+    Raises:
+        ConfError: "config_unsupported": nobody knows such an architecture.
+    """
+    arch = domain.os.type.arch if domain.os.type else None
+    if arch is None:
+        return host
+    if arch not in ARCHITECTURES:
+        raise ConfError(
+            "config_unsupported", f"Unknown architecture {arch}", "domain/os/type/@arch"
+        )
+    return arch
+
+
+def check_architecture(arch: str, facts: EmulatorFacts) -> None:
+    """Refuse an architecture that the emulator does not have.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    if arch != facts.arch and (arch, facts.arch) not in SHARED and (facts.arch, arch) not in SHARED:
+        detail = f"Emulator '{facts.binary}' does not support arch '{arch}'"
+        raise ConfError("config_unsupported", detail, "domain/os/type/@arch")
