@@ -10,8 +10,15 @@ import os
 from pathlib import Path
 
 
-def write_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+def write_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
     """Replace a file's contents; on return they survive a loss of power.
+
+    Args:
+        path: the file.
+        data: all of it.
+        mode: its permissions.
+        durable: False where a loss of power ends what the file is about, too: it survives any
+            process then, but the disk is not waited for.
 
     Raises:
         OSError: nothing has changed.
@@ -22,13 +29,15 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
             file.flush()
-            os.fdatasync(file.fileno())
+            if durable:
+                os.fdatasync(file.fileno())
         os.rename(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def remove_file(path: Path) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from ipc import BusError, DeadlineExceeded, Done, Link, Node, Request
+from ipc import BusError, DeadlineExceeded, Done, Link, Node, PeerGone, Request
 from rpc.enums import DomainEventStoppedDetailType, DomainEventType, DomainShutoffReason
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.domd.entry import Entry, Running
@@ -124,7 +124,12 @@ class Guests:
         Raises:
             VirError: as `order`.
         """
-        await self.order(entry, Destroy(graceful=graceful), DESTROY_S)
+        try:
+            await self.order(entry, Destroy(graceful=graceful), DESTROY_S)
+        except PeerGone:
+            # The worker told of the end and was dismissed before it could answer.
+            if entry.is_active:
+                raise
 
     async def recover(self, entry: Entry) -> None:
         """Take over a guest that ran before this process did.

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape, quoteattr, unescape
 import msgspec
 
 from rpc.enums import DomainState
-from supervisor.durable import remove_file, write_file
+from supervisor.durable import write_file
 
 MAX_BYTES: Final = 32 << 20
 OPENING: Final = "<virtvisor>"
@@ -45,7 +45,7 @@ class Status(msgspec.Struct, kw_only=True):
     fake_reboot: bool = False  # the next power-off is a reboot
     ending: int = 0  # virDomainShutoffReason, once the guest is being ended
     owners: list[Owner] = []  # what is given back in the end
-    machine: str = ""
+    restart: bool = False  # the definition is started anew when the guest has gone
 
 
 class StatusError(Exception):
@@ -53,12 +53,12 @@ class StatusError(Exception):
 
 
 def write_status(path: Path, status: Status, live_xml: str) -> None:
-    """Write it; on return it survives everything.
+    """Write it; on return it survives any process (a loss of power ends the guest, too).
 
     Raises:
         OSError: nothing has changed.
     """
-    write_file(path, compose(status, live_xml).encode())
+    write_file(path, compose(status, live_xml).encode(), durable=False)
 
 
 def read_status(path: Path) -> tuple[Status, str] | None:
@@ -81,7 +81,7 @@ def read_status(path: Path) -> tuple[Status, str] | None:
 
 def remove_status(path: Path) -> None:
     """Remove it; the guest has gone."""
-    remove_file(path)
+    path.unlink(missing_ok=True)
 
 
 def compose(status: Status, live_xml: str) -> str:

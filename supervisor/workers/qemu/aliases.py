@@ -13,7 +13,6 @@ from typing import Final, Protocol
 from conf.domain.devices.address import DriveAddress
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.disk import Disk
-
 from conf.domain.model import Domain
 
 USER_PREFIX: Final = "ua-"

@@ -312,7 +312,7 @@ class Monitor:
             self._answered(message.id, message)
 
     def _answered(self, number: int, message: Message) -> None:
-        sent = self._waiting.get(number)
+        sent = self._waiting.pop(number, None)
         if sent is not None and not sent.future.done():
             sent.future.set_result(message)
         if number in self._abandoned:

@@ -40,12 +40,24 @@ class Timestamp(msgspec.Struct, frozen=True):
 class Message(msgspec.Struct, frozen=True):
     """Anything an emulator says: a greeting, an answer, a refusal or an event."""
 
-    greeting: msgspec.Raw | None = msgspec.field(default=None, name="QMP")
+    greeting: msgspec.Raw | None = None
     id: int | str | None = None
-    answer: msgspec.Raw | None = msgspec.field(default=None, name="return")
+    answer: msgspec.Raw | None = None
     error: Refusal | None = None
     event: str | None = None
     data: msgspec.Raw | None = None
+    timestamp: Timestamp = Timestamp()
+
+
+class _Line(msgspec.Struct, frozen=True):
+    """A line as it is decoded: msgspec takes `Raw` alone, not `Raw | None`; empty is absent."""
+
+    greeting: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="QMP")
+    id: int | str | None = None
+    answer: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="return")
+    error: Refusal | None = None
+    event: str | None = None
+    data: msgspec.Raw = msgspec.Raw()
     timestamp: Timestamp = Timestamp()
 
 
@@ -57,7 +69,7 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     id: int | None = None
 
 
-_MESSAGES: Final = msgspec.json.Decoder(Message)
+_LINES: Final = msgspec.json.Decoder(_Line)
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -97,9 +109,18 @@ def read_message(line: bytes) -> Message:
         QmpFormatError: it is none.
     """
     try:
-        return _MESSAGES.decode(line)
+        said = _LINES.decode(line)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
         raise QmpFormatError(f"the emulator said what is no QMP: {problem}") from problem
+    return Message(
+        greeting=said.greeting or None,
+        id=said.id,
+        answer=said.answer or None,
+        error=said.error,
+        event=said.event,
+        data=said.data or None,
+        timestamp=said.timestamp,
+    )
 
 
 def encode(command: str, arguments: Arguments | None, number: int) -> bytes:

@@ -1,0 +1,118 @@
+"""Carrying bytes between a guest's device and a client's stream, until either ends or we do.
+
+Owns: both descriptors. May touch: nothing else.
+
+A device is never handed to a client itself: what was handed over could not be taken back when
+another client forces its way in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+from typing import Final
+
+CHUNK: Final = 1 << 16
+MAX_WAITING: Final = 1 << 18  # bytes that one side has sent and the other has not taken
+
+
+class Pump:
+    """Two descriptors, joined."""
+
+    def __init__(self, device: int, on_end: Callable[[Pump], None]) -> None:
+        """Join a device, whose descriptor is ours from now on, with a new stream."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)  # noqa: FBT003  (the standard library's own signature)
+        os.set_blocking(device, False)
+        self._stream = theirs
+        self._on_end = on_end
+        end = ours.detach()
+        self._lanes = (_Lane(device, end, self.close), _Lane(end, device, self.close))
+        self._fds = (device, end)
+        self._closed = False
+        for lane in self._lanes:
+            lane.start()
+
+    def take_stream(self) -> int:
+        """The client's end; the caller's from now on."""
+        return self._stream.detach()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over."""
+        return self._closed
+
+    def close(self) -> None:
+        """End it; both sides see the end."""
+        if self._closed:
+            return
+        self._closed = True
+        for lane in self._lanes:
+            lane.stop()
+        self._stream.close()
+        for fd in self._fds:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        self._on_end(self)
+
+
+class _Lane:
+    """One direction."""
+
+    def __init__(self, source: int, sink: int, on_end: Callable[[], None]) -> None:
+        self._source, self._sink = source, sink
+        self._loop = asyncio.get_running_loop()
+        self._on_end = on_end
+        self._waiting = bytearray()
+        self._reading = self._writing = False
+
+    def start(self) -> None:
+        if not self._reading:
+            self._loop.add_reader(self._source, self._readable)
+            self._reading = True
+
+    def stop(self) -> None:
+        self._pause()
+        if self._writing:
+            self._loop.remove_writer(self._sink)
+            self._writing = False
+
+    def _pause(self) -> None:
+        if self._reading:
+            self._loop.remove_reader(self._source)
+            self._reading = False
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._source, CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:  # the other side of a terminal has gone
+            data = b""
+        if not data:
+            self._on_end()
+            return
+        self._waiting += data
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            while self._waiting:
+                del self._waiting[: os.write(self._sink, self._waiting)]
+        except BlockingIOError:
+            if not self._writing:
+                self._loop.add_writer(self._sink, self._flush)
+                self._writing = True
+            if len(self._waiting) > MAX_WAITING:
+                self._pause()
+            return
+        except OSError:
+            self._on_end()
+            return
+        if self._writing:
+            self._loop.remove_writer(self._sink)
+            self._writing = False
+        self.start()

@@ -1,0 +1,136 @@
+"""Clients' streams to consoles and channels.
+
+Owns: who has which device open: one client at a time.
+May touch: terminals and sockets of the guest's character devices.
+Source: libvirt 9.0, virDomainOpenConsole, virDomainOpenChannel.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from conf.domain.devices.chardev import CharDevice
+from rpc.enums import DomainChannelFlags, DomainConsoleFlags
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.values import Domain as DomainId
+from supervisor.calls import ClientCall
+from supervisor.workers.pump import Pump
+from supervisor.workers.qemu.calls.flags import invalid, refuse_flags
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.unix import connect
+
+CONSOLE_FLAGS: Final = int(DomainConsoleFlags.FORCE | DomainConsoleFlags.SAFE)
+CHANNEL_FLAGS: Final = int(DomainChannelFlags.FORCE)
+
+
+class HasGuest(Protocol):
+    """What has the guest (`Worker`)."""
+
+    def guest(self) -> Guest:
+        """The running guest."""
+
+
+class Consoles:
+    """Streams to character devices."""
+
+    def __init__(self, worker: HasGuest) -> None:
+        """Open the devices of the worker's guest."""
+        self._worker = worker
+        self._sessions: dict[str, Pump] = {}
+
+    async def domain_open_console(
+        self, call: ClientCall, dom: DomainId, dev_name: str | None, flags: int
+    ) -> None:
+        """Open a console, or the first one.
+
+        Raises:
+            VirError: INVALID_ARG: there is no such console; OPERATION_FAILED: another client has
+                it open and this one does not force its way in.
+        """
+        refuse_flags("qemuDomainOpenConsole", flags, CONSOLE_FLAGS)
+        devices = self._worker.guest().domain.devices
+        candidates = (*devices.consoles, *devices.serials, *devices.parallels)
+        device = find(candidates, dev_name, "console")
+        await self._open(call, device, force=bool(flags & DomainConsoleFlags.FORCE))
+
+    async def domain_open_channel(
+        self, call: ClientCall, dom: DomainId, name: str | None, flags: int
+    ) -> None:
+        """Open a channel, by its alias or by its name in the guest, or the first one.
+
+        Raises:
+            VirError: as `domain_open_console`.
+        """
+        refuse_flags("qemuDomainOpenChannel", flags, CHANNEL_FLAGS)
+        channels = self._worker.guest().domain.devices.channels
+        device = find(channels, name, "channel")
+        await self._open(call, device, force=bool(flags & DomainChannelFlags.FORCE))
+
+    async def _open(self, call: ClientCall, device: CharDevice, *, force: bool) -> None:
+        path = device.path
+        if device.type not in ("pty", "unix", "file", "dev") or not path:
+            detail = f"character device {device.alias} is not using a PTY, UNIX socket or file"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
+        if device.type == "file":
+            call.offer_stream(_open_file(path, os.O_RDONLY))
+            return
+        self._claim(path, force=force)
+        fd = await _open_device(device, path)
+        try:
+            self._claim(path, force=force)  # another may have come while this one connected
+        except VirError:
+            os.close(fd)
+            raise
+        pump = Pump(fd, lambda ended: self._ended(path, ended))
+        self._sessions[path] = pump
+        call.offer_stream(pump.take_stream())
+
+    def _claim(self, path: str, *, force: bool) -> None:
+        session = self._sessions.get(path)
+        if session is None:
+            return
+        if not force:
+            detail = "Active console session exists for this domain"
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)
+        session.close()
+
+    def _ended(self, path: str, pump: Pump) -> None:
+        if self._sessions.get(path) is pump:
+            del self._sessions[path]
+
+
+def find(devices: Sequence[CharDevice], name: str | None, what: str) -> CharDevice:
+    """The device of that alias or target's name; the first without a name.
+
+    Raises:
+        VirError: INVALID_ARG: there is none.
+    """
+    for device in devices:
+        if name is None or name in (device.alias, device.target_name):
+            return device
+    raise invalid(f"cannot find {what} device '{name if name is not None else 'default'}'")
+
+
+async def _open_device(device: CharDevice, path: str) -> int:
+    if device.type != "unix":
+        return _open_file(path, os.O_RDWR | os.O_NOCTTY)
+    try:
+        return (await connect(Path(path))).detach()
+    except OSError as problem:
+        raise _cannot(path, problem.strerror or str(problem)) from problem
+    except TimeoutError as problem:
+        raise _cannot(path, "it does not answer") from problem
+
+
+def _open_file(path: str, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as problem:
+        raise _cannot(path, problem.strerror) from problem
+
+
+def _cannot(path: str, why: str) -> VirError:
+    return VirError(ErrorCode.SYSTEM_ERROR, f"Unable to open '{path}': {why}", ErrorDomain.QEMU)

@@ -1,0 +1,29 @@
+"""Flags that clients give: those that nobody knows are refused.
+
+Owns: the refusal's words.
+"""
+
+from __future__ import annotations
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+
+
+def refuse_flags(call: str, flags: int, known: int = 0) -> None:
+    """Refuse flags that the call does not have.
+
+    Raises:
+        VirError: INVALID_ARG naming them.
+    """
+    if flags & ~known:
+        detail = f"unsupported flags ({flags & ~known:#x}) in function {call}"
+        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.QEMU)
+
+
+def invalid(detail: str) -> VirError:
+    """INVALID_ARG: an argument names what the guest does not have."""
+    return VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.QEMU)
+
+
+def unsupported(detail: str) -> VirError:
+    """OPERATION_UNSUPPORTED: the guest's devices cannot do it."""
+    return VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.QEMU)

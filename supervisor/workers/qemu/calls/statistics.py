@@ -1,0 +1,287 @@
+"""Clients' calls for figures of one guest.
+
+Owns: nothing. May touch: the emulator, by QMP; /proc, /sys and images, to read.
+Source: libvirt 9.0, virDomainMemoryStats, virDomainBlockStatsFlags and their kin.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Final
+
+from conf.domain.devices.disk import Disk
+from rpc.enums import DomainDiskErrorCode, DomainMemoryStatTags
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.params import LLong, ULLong, params
+from rpc.values import Domain as DomainId
+from rpc.values import DomainDiskError, DomainMemoryStat, TypedParam, VcpuInfo
+from supervisor.calls import ClientCall
+from supervisor.workers.qemu.answers import (
+    Balloon,
+    BlockCounters,
+    BlockDevice,
+    BlockStats,
+    GuestStats,
+)
+from supervisor.workers.qemu.calls.consoles import HasGuest
+from supervisor.workers.qemu.calls.flags import invalid, refuse_flags, unsupported
+from supervisor.workers.qemu.figures import (
+    KIB,
+    NANOSECONDS,
+    TICKS,
+    balloon_figures,
+    find_disk,
+    interface_counters,
+    is_of,
+    resident_kib,
+    source_of,
+    vcpu_threads,
+    vcpus,
+)
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.monitor import QmpRefusal
+
+UNKNOWN: Final = -1  # an error count that QEMU does not keep
+TYPED_STRINGS: Final = 1 << 2  # VIR_TYPED_PARAM_STRING_OKAY
+BLOCK_PARAMETERS: Final = (
+    ("wr_bytes", "wr_bytes"),
+    ("wr_operations", "wr_operations"),
+    ("rd_bytes", "rd_bytes"),
+    ("rd_operations", "rd_operations"),
+    ("flush_operations", "flush_operations"),
+    ("wr_total_times", "wr_total_time_ns"),
+    ("rd_total_times", "rd_total_time_ns"),
+    ("flush_total_times", "flush_total_time_ns"),
+)
+
+
+class Statistics:
+    """What a guest has used."""
+
+    def __init__(self, worker: HasGuest) -> None:
+        """Count for the worker's guest."""
+        self._worker = worker
+
+    async def domain_memory_stats(
+        self, call: ClientCall, dom: DomainId, max_stats: int, flags: int
+    ) -> list[DomainMemoryStat]:
+        """Memory: the balloon's size, what the guest's driver reports, what the host gives.
+
+        Raises:
+            VirError: OPERATION_TIMEOUT: the guest hangs.
+        """
+        refuse_flags("qemuDomainMemoryStats", flags)
+        guest = self._worker.guest()
+        figures: list[tuple[int, int]] = []
+        balloon = guest.domain.devices.memballoon
+        if balloon is not None and balloon.model != "none":
+            actual = await _balloon(guest)
+            figures.append((DomainMemoryStatTags.ACTUAL_BALLOON, actual))
+            stats = await balloon_stats(guest)
+            if stats is not None:
+                figures += balloon_figures(stats)
+        else:
+            figures.append((DomainMemoryStatTags.ACTUAL_BALLOON, guest.domain.memory))
+        figures.append((DomainMemoryStatTags.RSS, resident_kib(guest.process.pid)))
+        return [DomainMemoryStat(tag, value) for tag, value in figures[:max_stats]]
+
+    async def domain_block_stats(
+        self, call: ClientCall, dom: DomainId, path: str
+    ) -> tuple[int, int, int, int, int]:
+        """A disk's requests and bytes, read and written; of all disks for an empty path."""
+        sums = await self._counters(path)
+        counted = (sums.rd_operations, sums.rd_bytes, sums.wr_operations, sums.wr_bytes)
+        return (*counted, UNKNOWN)
+
+    async def domain_block_stats_flags(
+        self, call: ClientCall, dom: DomainId, path: str, nparams: int, flags: int
+    ) -> tuple[list[TypedParam], int]:
+        """The same, with times; how many figures there are for `nparams` 0."""
+        refuse_flags("qemuDomainBlockStatsFlags", flags, TYPED_STRINGS)
+        sums = await self._counters(path)
+        if nparams == 0:
+            return [], len(BLOCK_PARAMETERS)
+        named = {name: LLong(getattr(sums, field)) for name, field in BLOCK_PARAMETERS}
+        found = params(named)[:nparams]
+        return found, len(found)
+
+    async def _counters(self, path: str) -> BlockCounters:
+        guest = self._worker.guest()
+        disk = None if path == "" else _need_disk(guest, path)
+        answer = await guest.monitor.ask("query-blockstats", list[BlockStats])
+        if disk is None:
+            return add([one.stats for one in answer if one.qdev])
+        for one in answer:
+            if is_of(disk, one.qdev, one.device):
+                return one.stats
+        detail = f"cannot find statistics for device '{disk.alias}'"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
+
+    async def domain_get_block_info(
+        self, call: ClientCall, dom: DomainId, path: str, flags: int
+    ) -> tuple[int, int, int]:
+        """A disk's allocation, capacity and physical size, in bytes.
+
+        Raises:
+            VirError: INVALID_ARG: there is no such disk, or it is empty.
+        """
+        refuse_flags("qemuDomainGetBlockInfo", flags)
+        guest = self._worker.guest()
+        disk = _need_disk(guest, path)
+        if not disk.chain():
+            raise invalid(f"disk '{path}' does not currently have a source assigned")
+        devices = await guest.monitor.ask("query-block", list[BlockDevice])
+        counters = await guest.monitor.ask("query-blockstats", list[BlockStats])
+        device = next((one for one in devices if is_of(disk, one.qdev, one.device)), None)
+        capacity = device.inserted.image.virtual_size if device and device.inserted else 0
+        counted = next((one for one in counters if is_of(disk, one.qdev, one.device)), None)
+        highest = counted.parent.stats.wr_highest_offset if counted and counted.parent else 0
+        allocation, physical = sizes(source_of(disk), capacity, highest)
+        return allocation, capacity, physical
+
+    async def domain_get_disk_errors(
+        self, call: ClientCall, dom: DomainId, maxerrors: int, flags: int
+    ) -> tuple[list[DomainDiskError], int]:
+        """Disks whose errors have stopped the guest; how many there can be for `maxerrors` 0."""
+        refuse_flags("qemuDomainGetDiskErrors", flags, TYPED_STRINGS)
+        guest = self._worker.guest()
+        disks = guest.domain.devices.disks
+        if maxerrors == 0:
+            return [], len(disks)
+        codes = {
+            "failed": DomainDiskErrorCode.UNSPEC,
+            "nospace": DomainDiskErrorCode.NO_SPACE,
+        }
+        devices = await guest.monitor.ask("query-block", list[BlockDevice])
+        found = [
+            DomainDiskError(disk.target.dev, codes[one.io_status])
+            for disk in disks
+            for one in devices
+            if one.io_status in codes and is_of(disk, one.qdev, one.device)
+        ][:maxerrors]
+        return found, len(found)
+
+    def domain_interface_stats(
+        self, call: ClientCall, dom: DomainId, device: str
+    ) -> tuple[int, int, int, int, int, int, int, int]:
+        """A network card's counters, by the host's device or the card's address.
+
+        Raises:
+            VirError: INVALID_ARG: there is no such card.
+        """
+        for interface in self._worker.guest().domain.devices.interfaces:
+            if device not in (interface.target_dev, interface.mac):
+                continue
+            name = interface.target_dev
+            counters = interface_counters(name) if name else None
+            if counters is None:
+                raise unsupported(
+                    f"interface '{device}' of type '{interface.type}' has no device on the host "
+                    "that counts"
+                )
+            rx, tx = counters[:4], counters[4:]
+            return (*rx, *tx)  # type: ignore[return-value]  # eight, as counted above
+        raise invalid(f"invalid path, '{device}' is not a known interface")
+
+    async def domain_get_vcpus(
+        self, call: ClientCall, dom: DomainId, maxinfo: int, maplen: int
+    ) -> tuple[list[VcpuInfo], bytes]:
+        """Processors: their times, and where they may run."""
+        guest = self._worker.guest()
+        found = list(vcpus(guest, (await vcpu_threads(guest))[:maxinfo]))
+        infos = [VcpuInfo(one.number, one.state, one.time_ns, one.cpu) for one in found]
+        if maplen == 0:
+            return infos, b""
+        return infos, b"".join(affinity(one.thread, maplen) for one in found)
+
+    def domain_get_cpu_stats(
+        self, call: ClientCall, dom: DomainId, nparams: int, start_cpu: int, ncpus: int, flags: int
+    ) -> tuple[list[TypedParam], int]:
+        """The whole guest's processor time.
+
+        Raises:
+            VirError: OPERATION_INVALID: figures by the host's processor, which need a cgroup.
+        """
+        refuse_flags("qemuDomainGetCPUStats", flags, TYPED_STRINGS)
+        if start_cpu != -1:
+            if nparams == 0 and ncpus == 0:
+                return [], os.cpu_count() or 1
+            detail = "cgroup CPUACCT controller is not mounted for the guest"
+            raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
+        user, system = process_times(self._worker.guest().process.pid)
+        named = {
+            "cpu_time": ULLong(user + system),
+            "user_time": ULLong(user),
+            "system_time": ULLong(system),
+        }
+        found = params(named)
+        return ([], len(found)) if nparams == 0 else (found[:nparams], min(nparams, len(found)))
+
+
+def _need_disk(guest: Guest, path: str) -> Disk:
+    disk = find_disk(guest.domain, path)
+    if disk is None:
+        raise invalid(f"invalid path: {path}")
+    return disk
+
+
+async def _balloon(guest: Guest) -> int:
+    """The memory that the guest has, in KiB."""
+    try:
+        answer = await guest.monitor.ask("query-balloon", Balloon)
+    except QmpRefusal:  # the guest has no driver for it
+        return guest.domain.memory
+    guest.balloon_kib = answer.actual // KIB
+    return guest.balloon_kib
+
+
+async def balloon_stats(guest: Guest) -> GuestStats | None:
+    """What the guest's balloon driver has reported; None: it does not."""
+    balloon = guest.domain.devices.memballoon
+    if balloon is None or balloon.model == "none":
+        return None
+    arguments = {"path": f"/machine/peripheral/{balloon.alias}", "property": "guest-stats"}
+    try:
+        guest.balloon_stats = await guest.monitor.ask("qom-get", GuestStats, arguments)
+    except QmpRefusal:
+        guest.balloon_stats = None
+    return guest.balloon_stats
+
+
+def add(counters: list[BlockCounters]) -> BlockCounters:
+    """The sums of counters."""
+    fields = BlockCounters.__struct_fields__
+    return BlockCounters(**{name: sum(getattr(one, name) for one in counters) for name in fields})
+
+
+def sizes(path: str, capacity: int, highest: int) -> tuple[int, int]:
+    """An image's allocation and physical size on the host; the emulator's figures elsewhere."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return highest, capacity
+    if stat.S_ISREG(found.st_mode):
+        return found.st_blocks * 512, found.st_size
+    return highest, capacity
+
+
+def affinity(thread: int, length: int) -> bytes:
+    """Where a thread may run, a bit a processor."""
+    try:
+        allowed = os.sched_getaffinity(thread)
+    except OSError:
+        allowed = set()
+    bits = sum(1 << cpu for cpu in allowed if cpu < length * 8)
+    return bits.to_bytes(length, "little")
+
+
+def process_times(pid: int) -> tuple[int, int]:
+    """A process's time in its own code and in the kernel, in ns."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return 0, 0
+    user, system = int(fields[11]), int(fields[12])
+    return user * NANOSECONDS // TICKS, system * NANOSECONDS // TICKS

@@ -1,0 +1,150 @@
+"""The live document: what a guest is given at its start, beyond its definition.
+
+Owns: addresses of displays, paths of channels, names of terminals, in the model alone.
+May touch: values only; ports are taken by what is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from conf.domain import Domain
+from conf.domain.devices.address import VirtioSerialAddress
+from conf.domain.devices.chardev import CharDevice, CharEnd
+from conf.domain.devices.graphics import Graphics, Listen
+from conf.settings import QemuConfig
+
+VNC_BASE: Final = 5900
+AGENT: Final = "org.qemu.guest_agent.0"
+Take = Callable[[Sequence[int], str], int]  # the first free port of these, for that purpose
+
+
+def fill_graphics(domain: Domain, config: QemuConfig, folder: Path, take: Take) -> None:
+    """Give every display its address, ports and password."""
+    for number, graphics in enumerate(domain.devices.graphics):
+        if graphics.type == "vnc":
+            _listen(graphics, config.vnc_listen, folder / "vnc.sock")
+            _vnc_ports(graphics, config, take)
+            graphics.passwd = graphics.passwd or config.vnc_password or None
+        elif graphics.type == "spice":
+            _listen(graphics, config.spice_listen, folder / "spice.sock")
+            _spice_ports(graphics, config, take)
+            graphics.passwd = graphics.passwd or config.spice_password or None
+        elif graphics.type == "dbus" and not graphics.p2p and graphics.address is None:
+            graphics.address = f"unix:path={folder}/dbus{number}.sock"
+
+
+def _listen(graphics: Graphics, address: str, default: Path) -> None:
+    if not graphics.listens:
+        graphics.listens = [Listen(type="address")]
+    for listen in graphics.listens:
+        if listen.type == "address" and not listen.address:
+            listen.address = address
+        elif listen.type == "socket" and not listen.socket:
+            listen.socket = str(default)
+    first = graphics.listens[0]
+    if first.type == "address":
+        graphics.listen = first.address
+    elif first.type == "socket" and graphics.type == "vnc":
+        graphics.socket = first.socket
+
+
+def _has_ports(graphics: Graphics) -> bool:
+    return bool(graphics.listens) and graphics.listens[0].type in ("address", "network")
+
+
+def _display_ports(config: QemuConfig) -> range:
+    return range(config.remote_display_port_min, config.remote_display_port_max + 1)
+
+
+def _vnc_ports(graphics: Graphics, config: QemuConfig, take: Take) -> None:
+    if not _has_ports(graphics):
+        return
+    if graphics.autoport or graphics.port in (None, -1, 0):
+        graphics.port = take(_display_ports(config), "VNC")
+    if graphics.websocket == -1:
+        low, high = config.remote_websocket_port_min, config.remote_websocket_port_max
+        graphics.websocket = take(range(low, high + 1), "VNC WebSocket")
+
+
+def _spice_ports(graphics: Graphics, config: QemuConfig, take: Take) -> None:
+    if not _has_ports(graphics):
+        return
+    automatic = bool(graphics.autoport)
+    wants_plain = graphics.default_mode != "secure" or not config.spice_tls
+    if graphics.port == -1 or (automatic and wants_plain):
+        graphics.port = take(_display_ports(config), "SPICE")
+    wants_tls = config.spice_tls and graphics.default_mode != "insecure"
+    if graphics.tls_port == -1 or (automatic and wants_tls):
+        graphics.tls_port = take(_display_ports(config), "SPICE TLS")
+
+
+def fill_channels(domain: Domain, folder: Path) -> None:
+    """Give every channel that names no socket one in the guest's folder."""
+    for channel in domain.devices.channels:
+        if channel.type != "unix" or channel.target_type != "virtio" or channel.path is not None:
+            continue
+        path = str(folder / (channel.target_name or _unnamed(channel)))
+        if channel.ends:
+            channel.ends[0].path = path
+            channel.ends[0].mode = channel.ends[0].mode or "bind"
+        else:
+            channel.ends = [CharEnd(mode="bind", path=path)]
+
+
+def _unnamed(channel: CharDevice) -> str:
+    place = channel.address
+    numbers = (0, 0, 0)
+    if isinstance(place, VirtioSerialAddress):
+        numbers = (place.controller, place.bus, int(place.port or 0))
+    return "vioser-{:02d}-{:02d}-{:02d}.sock".format(*numbers)
+
+
+def terminals(domain: Domain) -> Iterator[CharDevice]:
+    """The character devices that the emulator gives a terminal."""
+    devices = domain.devices
+    for device in (*devices.serials, *devices.parallels, *devices.channels, *devices.consoles):
+        if device.type == "pty":
+            yield device
+
+
+def fill_terminals(domain: Domain, files: Mapping[str, str]) -> bool:
+    """Note the terminals' names; whether any is new.
+
+    Args:
+        domain: the live model.
+        files: by the name of the emulator's character device, `query-chardev`'s "filename".
+    """
+    changed = False
+    for device in terminals(domain):
+        name = files.get(f"char{device.alias}", "")
+        if not name.startswith("pty:") or device.path == name.removeprefix("pty:"):
+            continue
+        path = name.removeprefix("pty:")
+        device.ends = [CharEnd(path=path)]
+        changed = True
+    for console in domain.devices.consoles:
+        if console.type == "pty" and console.path is not None:
+            console.tty = console.path
+    return changed
+
+
+def fill_channel_states(domain: Domain, states: Mapping[str, bool]) -> None:
+    """Note which channels the guest has opened, by the emulator's character devices."""
+    for channel in domain.devices.channels:
+        name = f"char{channel.alias}"
+        if channel.target_type == "virtio" and name in states:
+            channel.target_state = "connected" if states[name] else "disconnected"
+
+
+def mirror_console(domain: Domain) -> None:
+    """The first console is the first serial line in other words: it has the same source."""
+    devices = domain.devices
+    if not devices.consoles or not devices.serials:
+        return
+    console, serial = devices.consoles[0], devices.serials[0]
+    if console.target_type == "serial":
+        console.type, console.ends = serial.type, serial.ends
+        console.alias = serial.alias

@@ -1,0 +1,151 @@
+"""<cputune>, <numatune> and their kin: what is done for threads of a guest, and what is refused.
+
+Owns: which processors the emulator's threads run on, and their scheduling.
+May touch: the emulator's threads. May not touch: cgroups; what only these can do is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from conf.domain import Domain
+from conf.domain.tuning import Blkiotune, Cputune, Memtune
+from conf.domain.words import numbers
+from conf.errors import ConfError
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+
+POLICIES: Final = {
+    "batch": os.SCHED_BATCH,
+    "idle": os.SCHED_IDLE,
+    "fifo": os.SCHED_FIFO,
+    "rr": os.SCHED_RR,
+}
+
+log = logging.getLogger(__name__)
+
+
+def refuse_tuning(domain: Domain) -> None:
+    """Refuse what a document asks for and nobody does.
+
+    Raises:
+        ConfError: "config_unsupported", naming the element.
+    """
+    found = [*_of_processors(domain.cputune), *_of_memory(domain.memtune)]
+    found += _of_disks(domain.blkiotune)
+    if domain.numatune is not None:
+        found += ["<numatune>"]
+    if domain.partition not in (None, "/machine"):
+        found += ["<partition> in <resource>"]
+    for label in domain.seclabels:
+        if label.model not in (None, "none", "dac") and label.type != "none":
+            found.append(f"<seclabel model='{label.model}'>")
+    if found:
+        raise ConfError(
+            "config_unsupported",
+            f"{found[0]} cannot be acted on yet; remove it to start the domain",
+        )
+
+
+def _of_processors(tune: Cputune | None) -> Iterator[str]:
+    if tune is None:
+        return
+    amounts = (
+        "shares", "period", "quota", "global_period", "global_quota", "emulator_period",
+        "emulator_quota", "iothread_period", "iothread_quota",
+    )  # fmt: skip
+    for name in amounts:
+        if getattr(tune, name) is not None:
+            yield f"<{name}> in <cputune>"
+    if tune.cachetunes:
+        yield "<cachetune> in <cputune>"
+    if tune.memorytunes:
+        yield "<memorytune> in <cputune>"
+
+
+def _of_memory(tune: Memtune | None) -> Iterator[str]:
+    for name in ("hard_limit", "soft_limit", "min_guarantee", "swap_hard_limit"):
+        if tune is not None and getattr(tune, name) is not None:
+            yield f"<{name}> in <memtune>"
+
+
+def _of_disks(tune: Blkiotune | None) -> Iterator[str]:
+    if tune is not None and (tune.weight is not None or tune.devices):
+        yield "<blkiotune>"
+
+
+def wants_threads(domain: Domain) -> bool:
+    """Whether the kernel's numbers of the guest's threads are needed."""
+    tune = domain.cputune
+    pinned = domain.vcpu is not None and domain.vcpu.cpuset is not None
+    return pinned or tune is not None
+
+
+def place(domain: Domain, pid: int, vcpus: list[int], iothreads: dict[int, int]) -> None:
+    """Put threads where the document wants them.
+
+    Args:
+        domain: the document.
+        pid: the emulator's main thread.
+        vcpus: the processors' threads, in their order.
+        iothreads: threads for disks, by their number in the document.
+
+    Raises:
+        VirError: SYSTEM_ERROR: the host has no such processor, or refuses.
+    """
+    try:
+        _place(domain, pid, vcpus, iothreads)
+    except OSError as problem:
+        detail = f"threads of '{domain.name}' cannot be placed as the document says: {problem}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from problem
+
+
+def _place(domain: Domain, pid: int, vcpus: list[int], iothreads: dict[int, int]) -> None:
+    tune = domain.cputune or Cputune()
+    common = domain.vcpu.cpuset if domain.vcpu else None
+    emulator = tune.emulatorpin or common
+    if emulator is not None:
+        apart = {*vcpus, *iothreads.values()}
+        for thread in threads_of(pid):
+            if thread not in apart:
+                _pin(thread, emulator)
+    own = {pin.vcpu: pin.cpuset for pin in tune.vcpupins}
+    for number, thread in enumerate(vcpus):
+        _pin(thread, own.get(number, common))
+    for io_pin in tune.iothreadpins:
+        if io_pin.iothread in iothreads:
+            _pin(iothreads[io_pin.iothread], io_pin.cpuset)
+    _schedule_all(tune, pid, dict(enumerate(vcpus)), iothreads)
+
+
+def _schedule_all(
+    tune: Cputune, pid: int, vcpus: dict[int, int], iothreads: dict[int, int]
+) -> None:
+    for sched in tune.vcpuscheds:
+        for number in numbers(sched.vcpus) & vcpus.keys():
+            _schedule(vcpus[number], sched.scheduler, sched.priority)
+    for io_sched in tune.iothreadscheds:
+        for number in numbers(io_sched.iothreads) & iothreads.keys():
+            _schedule(iothreads[number], io_sched.scheduler, io_sched.priority)
+    if tune.emulatorsched is not None:
+        _schedule(pid, tune.emulatorsched.scheduler, tune.emulatorsched.priority)
+
+
+def _pin(thread: int, cpuset: str | None) -> None:
+    if cpuset is not None:
+        os.sched_setaffinity(thread, numbers(cpuset))
+
+
+def _schedule(thread: int, policy: str, priority: int | None) -> None:
+    os.sched_setscheduler(thread, POLICIES[policy], os.sched_param(priority or 0))
+
+
+def threads_of(pid: int) -> list[int]:
+    """The kernel's numbers of a process's threads."""
+    with contextlib.suppress(OSError):
+        return [int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()]
+    return []
