@@ -32,9 +32,9 @@ log = logging.getLogger(__name__)
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the agent says."""
+    """What the agent says; an empty `answer` is an absent one."""
 
-    answer: msgspec.Raw | None = msgspec.field(default=None, name="return")
+    answer: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="return")
     error: Refusal | None = None
 
 
@@ -95,7 +95,7 @@ async def execute(
     answer = await exchange(guest, msgspec.json.encode(members), timeout_s)
     if answer.error is not None:
         raise AgentRefusal(command, answer.error)
-    return answer.answer if answer.answer is not None else msgspec.Raw(b"{}")
+    return answer.answer or msgspec.Raw(b"{}")
 
 
 async def ask(guest: Guest, command: str, kind: type[T], arguments: Arguments | None = None) -> T:
@@ -169,7 +169,7 @@ class Conversation:
             async with asyncio.timeout(SYNC_S):
                 while True:
                     answer = await self._line(after=DELIMITER)
-                    if answer.answer is not None and answer.answer == str(number).encode():
+                    if bytes(answer.answer) == str(number).encode():
                         return
         except TimeoutError:
             raise _unresponsive(self._name, f"no answer in {SYNC_S:.0f} s") from None

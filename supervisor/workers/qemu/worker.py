@@ -64,9 +64,9 @@ class Worker:
         """Drive this guest."""
         self._guest = guest
         guest.take_events(lambda message: take(guest, message))
-        guest.process.on_exit.append(lambda: guest.run(self._finish(guest)))
+        guest.process.on_exit.append(lambda: self._ended(guest))
         if guest.process.exited:
-            guest.run(self._finish(guest))
+            self._ended(guest)
 
     def had(self, status: Status) -> None:
         """Know how a guest went that was gone before this worker came."""
@@ -161,6 +161,9 @@ class Worker:
     async def sample(self, request: Sample) -> Sampled:
         """The guest's figures."""
         return Sampled(statistics=await sample(self.guest(), request.groups))
+
+    def _ended(self, guest: Guest) -> None:
+        guest.run(self._finish(guest))
 
     async def _finish(self, guest: Guest) -> None:
         """The emulator has gone: clean up, tell, forget."""

@@ -7,7 +7,6 @@ May touch: values only; binding to vfio-pci and opening is the worker's.
 from __future__ import annotations
 
 from conf.domain.devices.hostdev import Hostdev
-
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv import host_scsi as scsi
 from supervisor.workers.qemu.argv.addressing import placed

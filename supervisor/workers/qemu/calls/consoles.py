@@ -129,7 +129,7 @@ def _open_file(path: str, flags: int) -> int:
     try:
         return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as problem:
-        raise _cannot(path, problem.strerror) from problem
+        raise _cannot(path, problem.strerror or str(problem)) from problem
 
 
 def _cannot(path: str, why: str) -> VirError:

@@ -97,7 +97,7 @@ class Talking:
         if answer.error is not None:
             words = msgspec.json.decode(cmd.encode(), type=dict[str, object])
             raise agent.AgentRefusal(str(words.get("execute")), answer.error)
-        returned = answer.answer if answer.answer is not None else msgspec.Raw(b"{}")
+        returned = answer.answer or msgspec.Raw(b"{}")
         return msgspec.json.encode({"return": returned}).decode()
 
     async def domain_get_hostname(self, call: ClientCall, dom: DomainId, flags: int) -> str:
