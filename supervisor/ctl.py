@@ -1,6 +1,8 @@
 """virtvisorctl: shows the daemon's process tree.
 
-Owns: its command line and the table. May touch: the daemon's control socket.
+Owns: its command line and the table.
+May touch: the daemon's control socket, and /proc for what guests use.
+Exit status: 0 shown, 1 no daemon answers, 2 a wrong command line, 3 a process is degraded.
 """
 
 from __future__ import annotations
@@ -18,9 +20,12 @@ import msgspec
 
 from supervisor.messages.root import ProcessStatus
 from supervisor.paths import Paths
+from supervisor.root.child import State
+from supervisor.root.figures import own
 
 ASK_S: Final = 10.0
 NO_DAEMON: Final = 1
+DEGRADED: Final = 3
 COLUMNS: Final = ("NAME", "PID", "STATE", "RESTARTS", "UPTIME", "PRIVATE")
 
 
@@ -39,14 +44,14 @@ def main() -> int:
     paths = Paths.session(os.environ) if session else Paths.system(root)
     try:
         answer = ask(paths.control_socket())
+        rows = msgspec.json.decode(answer, type=list[ProcessStatus])
     except (OSError, msgspec.MsgspecError) as problem:
         sys.stderr.write(
             f"virtvisorctl: no daemon answers at {paths.control_socket()}: {problem}\n"
         )
         return NO_DAEMON
-    rows = msgspec.json.decode(answer, type=list[ProcessStatus])
     sys.stdout.write(as_json(rows) if options.json else table(rows))
-    return 0
+    return DEGRADED if any(row.state == State.DEGRADED for row in rows) else 0
 
 
 def ask(path: Path) -> bytes:
@@ -71,19 +76,36 @@ def as_json(rows: Sequence[ProcessStatus]) -> str:
 
 
 def table(rows: Sequence[ProcessStatus]) -> str:
-    """The processes as a table, children under the root."""
+    """The processes as a table: children under the root, a guest under its worker."""
     cells = [COLUMNS]
     for row in rows:
-        name = row.name if row.name == "root" else f"  {row.name}"
-        pid = str(row.pid or "-")
-        memory = f"{row.private_kib / 1024:.1f} MiB"
-        cells.append((name, pid, row.state, str(row.restarts), uptime(row.uptime_s), memory))
-    widths = [max(len(line[place]) for line in cells) for place in range(len(COLUMNS))]
+        cells.append(line(row, indent="" if row.name == "root" else "  "))
+        if row.guest_pid:
+            cells.append(line(guest(row), indent="    "))
+    widths = [max(len(cell[place]) for cell in cells) for place in range(len(COLUMNS))]
     lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
+        "  ".join(text.ljust(width) for text, width in zip(cell, widths, strict=True)).rstrip()
+        for cell in cells
     ]
     return "\n".join(lines) + "\n"
+
+
+def line(row: ProcessStatus, *, indent: str) -> tuple[str, str, str, str, str, str]:
+    """One process's cells."""
+    return (
+        f"{indent}{row.name}",
+        str(row.pid or "-"),
+        row.state,
+        str(row.restarts),
+        uptime(row.uptime_s),
+        f"{row.private_kib / 1024:.1f} MiB",
+    )
+
+
+def guest(worker: ProcessStatus) -> ProcessStatus:
+    """A worker's guest, as far as this user may look at it."""
+    name = worker.name.partition(":")[2]
+    return own(f"guest {name}", worker.guest_pid, 0)
 
 
 def uptime(seconds: float) -> str:

@@ -96,11 +96,11 @@ class ToRoot(logging.Handler):
                 record.name,
                 self._process,
                 trace.get(),
-                text[:50000],
+                text[:MAX_TEXT],
             )
         )
         try:
-            self._end.send(packed[:MAX_RECORD])
+            self._end.send(packed)
             self._lost = 0
         except OSError:
             self._lost += 1
@@ -109,13 +109,8 @@ class ToRoot(logging.Handler):
 class Collector:
     """The root's side: takes children's records in and writes everything."""
 
-    def __init__(self, outputs: Sequence[Output], level: int) -> None:
-        """Begin to write the root's own records.
-
-        Args:
-            outputs: where to.
-            level: records below this one of logging's levels are dropped in every process.
-        """
+    def __init__(self, level: int) -> None:
+        """Drop records below this one of logging's levels in every process."""
         self.level = level
         self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         for end in (self._ours, self.theirs):
@@ -123,10 +118,9 @@ class Collector:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handlers: list[logging.Handler] = []
         logging.getLogger().setLevel(level)
-        self.write_to(outputs)
 
     def write_to(self, outputs: Sequence[Output]) -> None:
-        """Write to these from now on."""
+        """Write to these from now on; that takes threads, so fork the zygote before."""
         root = logging.getLogger()
         for handler in self._handlers:
             root.removeHandler(handler)

@@ -58,6 +58,7 @@ class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int
     uptime_s: float
     private_kib: int
+    guest_pid: int = 0  # a worker's guest
 
 
 class Processes(msgspec.Struct, frozen=True, kw_only=True):

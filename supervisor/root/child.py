@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from ipc import Peer
 from supervisor.root.policy import History
@@ -32,13 +33,13 @@ class Child:
     name: str  # on the bus
     domain: str = ""  # a worker's
     uuid: str = ""
+    pid_file: Path | None = None  # of a worker's guest
     state: State = State.STOPPED
     pid: int = 0
     ticket: int = 0  # of the fork that made the present process
     started: float = 0.0  # in the loop's time
     peer: Peer | None = None
     ending: bool = False  # it was told to end for good
-    orphan: bool = False  # the zygote that forked it has gone: nobody reports its end
     history: History = field(init=False)
 
     def __post_init__(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -17,9 +16,11 @@ from typing import Final
 import msgspec
 
 from supervisor.messages.root import ProcessStatus
+from supervisor.root.sockets import bind
 
 ASK_S: Final = 10.0
 MAX_LINE: Final = 4096
+QUEUE: Final = 16
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +44,10 @@ class Control:
         """Begin to answer.
 
         Raises:
-            OSError: the socket cannot be bound.
+            SocketError: the socket cannot be bound.
         """
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        self._server = await asyncio.start_unix_server(self._serve, temporary, limit=MAX_LINE)
-        os.chmod(temporary, 0o600)
-        os.rename(temporary, self._path)
+        end = bind(self._path, 0o600, None, QUEUE)
+        self._server = await asyncio.start_unix_server(self._serve, sock=end, limit=MAX_LINE)
 
     def close(self) -> None:
         """Answer no more."""

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -25,10 +26,12 @@ from supervisor.root.control import Control
 from supervisor.root.hook import run_hook
 from supervisor.root.options import Options, parse
 from supervisor.root.presence import AlreadyRunning, PidFile, notify
+from supervisor.root.requests import Requests
 from supervisor.root.sockets import SocketError, client_sockets
 from supervisor.root.tree import Setting, Tree
 
 READY_S: Final = 30.0
+MAX_FILES: Final = 65536  # descriptors a process may have open, where the host allows it
 REFUSED: Final = 1
 STARTED: Final = b"1"
 
@@ -50,7 +53,7 @@ def main() -> int:
         return REFUSED
     try:
         return run(options, paths, settings, told, session=session)
-    except (SocketError, ConfError) as problem:
+    except (SocketError, ConfError, OSError) as problem:
         sys.stderr.write(f"libvirtd: {problem}\n")
         return REFUSED
     finally:
@@ -128,21 +131,34 @@ def run(
 
     Raises:
         SocketError: clients cannot be let in.
+        OSError: a folder cannot be made.
     """
     config, qemu = settings
+    raise_file_limit()
     for folder in (paths.run, paths.states(), paths.lib, paths.domain_configs(), paths.log):
         folder.mkdir(parents=True, exist_ok=True)
     sockets = client_sockets(paths, config, os.environ, session=session)
     level = min(LEVELS[2] if options.verbose else logging.ERROR, LEVELS.get(config.log_level, 30))
     default = Output(level, "file", str(paths.daemon_log())) if told is not None else None
-    collector = Collector(parse_log_outputs(config, default), level)
+    outputs = parse_log_outputs(config, default)
+    collector = Collector(level)
     root = "/" if options.root is None else str(options.root)
-    tree = Tree(Setting(root, session, config, qemu, sockets), collector)
+    tree = Tree(Setting(root, session, config, qemu, sockets.ends, paths.pid_file), collector)
+    collector.write_to(outputs)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(Daemon(options, paths, tree, collector, told).live())
     finally:
+        sockets.close()
         collector.close()
+
+
+def raise_file_limit() -> None:
+    """Allow as many descriptors as clients and guests may need; children inherit it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class Daemon:
@@ -172,10 +188,9 @@ class Daemon:
         control = Control(self._paths.control_socket(), self._tree.status)
         await control.start()
         await run_hook(self._paths.hook("daemon"), "start", "-", "start")
-        self._tree.start()
-        if not await self._wait_ready():
-            log.error("not every service came up in %.0f s; see virtvisorctl status", READY_S)
-        self._say_ready()
+        self._tree.start(Requests)
+        if await self._wait_ready():
+            self._say_ready()
         self._tree.on_change.append(self._consider_idle)
         self._consider_idle()
         await self._ending.wait()
@@ -186,15 +201,17 @@ class Daemon:
         return 0
 
     async def _wait_ready(self) -> bool:
-        """Wait for the services, or for a signal that makes waiting pointless."""
+        """Wait for the services; whether to say ready: not when the end came first."""
         ready = asyncio.create_task(self._tree.ready(READY_S))
         ending = asyncio.create_task(self._ending.wait())
         await asyncio.wait((ready, ending), return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
         if not ready.done():
             ready.cancel()
-            return True
-        return ready.result()
+            return False
+        if not ready.result():  # what does run is of use: clients get errors for the rest
+            log.error("not every service came up in %.0f s; see virtvisorctl status", READY_S)
+        return True
 
     def _say_ready(self) -> None:
         log.info("libvirtd is ready: %s", self._paths.socket())

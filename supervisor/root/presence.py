@@ -29,26 +29,44 @@ class PidFile:
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            pid = os.read(self._fd, 32).decode(errors="replace").strip()
+        self._fd = locked(path)
+        while not is_file(self._fd, path):  # its holder took it away before we had the lock
             os.close(self._fd)
-            detail = f"another libvirtd (pid {pid or '?'}) holds {path}; stop it, or use --root"
-            raise AlreadyRunning(detail) from None
-        self.write()
-
-    def write(self) -> None:
-        """Write the number of the process that calls."""
+            self._fd = locked(path)
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def remove(self) -> None:
-        """Give the lock back, and take the file away."""
+        """Take the file away, and give the lock back."""
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
         os.close(self._fd)
+
+
+def locked(path: Path) -> int:
+    """Open and lock a pid file.
+
+    Raises:
+        AlreadyRunning: another process has the lock.
+        OSError: the file cannot be made.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        pid = os.read(fd, 32).decode(errors="replace").strip()
+        os.close(fd)
+        detail = f"another libvirtd (pid {pid or '?'}) holds {path}; stop it, or use --root"
+        raise AlreadyRunning(detail) from None
+    return fd
+
+
+def is_file(fd: int, path: Path) -> bool:
+    """Whether an open file is the one that has this name now."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def notify(environ: Mapping[str, str], text: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Final
 
 NOBODY: Final = 65534
@@ -18,12 +18,28 @@ CAPABILITY_VERSION: Final = 0x20080522
 LAST_CAPABILITY: Final = 63
 
 
+class Capability(IntEnum):
+    """Those of linux/capability.h that some process keeps."""
+
+    CHOWN = 0
+    DAC_OVERRIDE = 1
+    FOWNER = 3
+
+
 class Rights(StrEnum):
     """What a process keeps."""
 
     NONE = "none"  # nobody's user, no capability: it parses what strangers send
-    FILES = "files"  # the daemon's own files, no capability
+    FILES = "files"  # the daemon's user, and files below its folders whoever's they are
     LAUNCH = "launch"  # all that launching guests and running hook scripts takes
+
+
+#: None: everything is kept.
+KEPT: Final[dict[Rights, frozenset[Capability] | None]] = {
+    Rights.NONE: frozenset(),
+    Rights.FILES: frozenset({Capability.CHOWN, Capability.DAC_OVERRIDE, Capability.FOWNER}),
+    Rights.LAUNCH: None,
+}
 
 
 class _Header(ctypes.Structure):
@@ -44,17 +60,20 @@ def drop(rights: Rights) -> None:
     Raises:
         OSError: the kernel refuses; the process must not go on.
     """
-    if os.geteuid() != 0 or rights is Rights.LAUNCH:
+    kept = KEPT[rights]
+    if os.geteuid() != 0 or kept is None:
         return
     libc = ctypes.CDLL(None, use_errno=True)
     for capability in range(LAST_CAPABILITY + 1):
-        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # refused beyond the last one there is
+        if capability not in kept:  # the kernel refuses those beyond the last one it has
+            libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
     if rights is Rights.NONE:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
-    header = _Header(CAPABILITY_VERSION, 0)
-    if libc.capset(ctypes.byref(header), ctypes.byref((_Data * 2)())) != 0:
+    mask = sum(1 << capability for capability in kept)  # all of them lie in the first half
+    data = (_Data * 2)(_Data(mask, mask, 0), _Data(0, 0, 0))
+    if libc.capset(ctypes.byref(_Header(CAPABILITY_VERSION, 0)), ctypes.byref(data)) != 0:
         raise OSError(ctypes.get_errno(), "capabilities cannot be dropped")
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "no_new_privs cannot be set")

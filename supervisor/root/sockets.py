@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import grp
+import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import MutableMapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,52 +20,95 @@ from conf.settings import DaemonConfig, socket_modes
 from supervisor.paths import Paths
 
 FIRST_PASSED: Final = 3  # sd_listen_fds(3)
-BY_NAME: Final = {"libvirt-sock": "rw", "libvirt-sock-ro": "ro"}
+BY_FILE: Final = {"libvirt-sock": "rw", "libvirt-sock-ro": "ro"}
+BY_UNIT: Final = {"libvirtd": "rw", "libvirtd-ro": "ro"}
+BY_PLACE: Final = ("rw", "ro")
+
+log = logging.getLogger(__name__)
 
 
 class SocketError(Exception):
     """A socket cannot be had; the message names it and says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClientSockets:
+    """The listening sockets."""
+
+    ends: dict[str, socket.socket]  # by side: "rw", "ro"
+    files: tuple[Path, ...]  # those that we have made
+
+    def close(self) -> None:
+        """Listen no more, and take our files away."""
+        for path in self.files:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        for end in self.ends.values():
+            end.close()
+
+
 def client_sockets(
-    paths: Paths, config: DaemonConfig, environ: Mapping[str, str], *, session: bool
-) -> dict[str, socket.socket]:
-    """The listening sockets, "rw" and for the system daemon "ro".
+    paths: Paths, config: DaemonConfig, environ: MutableMapping[str, str], *, session: bool
+) -> ClientSockets:
+    """Have the listening sockets, "rw" and for the system daemon "ro".
 
     Raises:
         SocketError: one cannot be bound or given its owner.
     """
     passed = inherited(environ)
     if passed:
-        return passed
-    read_write, read_only = socket_modes(config)
-    folder = Path(config.unix_sock_dir) if config.unix_sock_dir else None
-    group = group_number(config.unix_sock_group)
-    queue = config.max_queued_clients
-    if session:
-        return {"rw": bind(paths.socket(), 0o700, None, queue)}
-    places = {"rw": paths.socket(), "ro": paths.read_only_socket()}
-    if folder is not None:
-        places = {side: folder / path.name for side, path in places.items()}
-    return {
-        "rw": bind(places["rw"], read_write, group, queue),
-        "ro": bind(places["ro"], read_only, group, queue),
+        return ClientSockets(passed, ())
+    places = {"rw": paths.socket()} if session else socket_paths(paths, config)
+    modes = dict(zip(BY_PLACE, socket_modes(config), strict=True))
+    group = None if session else group_number(config.unix_sock_group)
+    ends = {
+        side: bind(path, 0o700 if session else modes[side], group, config.max_queued_clients)
+        for side, path in places.items()
     }
+    return ClientSockets(ends, tuple(places.values()))
 
 
-def inherited(environ: Mapping[str, str]) -> dict[str, socket.socket]:
-    """What a service manager has passed, told apart by the file each is bound to."""
-    if environ.get("LISTEN_PID") != str(os.getpid()):
+def socket_paths(paths: Paths, config: DaemonConfig) -> dict[str, Path]:
+    """Where the system daemon's sockets are."""
+    places = {"rw": paths.socket(), "ro": paths.read_only_socket()}
+    if config.unix_sock_dir:
+        return {side: Path(config.unix_sock_dir) / path.name for side, path in places.items()}
+    return places
+
+
+def inherited(environ: MutableMapping[str, str]) -> dict[str, socket.socket]:
+    """What a service manager has passed; its words about it are taken out of the environment.
+
+    A socket's side is told by the file it is bound to, else by its name in LISTEN_FDNAMES, else by
+    its place: the first is "rw", the second "ro".
+    """
+    pid, count, names = (
+        environ.pop(key, "") for key in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+    )
+    if pid != str(os.getpid()) or not count.isdigit():
         return {}
-    count = environ.get("LISTEN_FDS", "0")
-    found = {}
-    for number in range(FIRST_PASSED, FIRST_PASSED + int(count if count.isdigit() else "0")):
-        os.set_inheritable(number, False)  # noqa: FBT003  (the standard library's signature)
-        end = socket.socket(fileno=number)
-        side = BY_NAME.get(Path(str(end.getsockname())).name)
-        if side is not None:
+    named = names.split(":")
+    found: dict[str, socket.socket] = {}
+    for place in range(int(count)):
+        os.set_inheritable(FIRST_PASSED + place, False)  # noqa: FBT003  (the library's signature)
+        end = socket.socket(fileno=FIRST_PASSED + place)
+        side = side_of(end, named[place] if place < len(named) else "", place)
+        if side and side not in found and end.family == socket.AF_UNIX:
             found[side] = end
+        else:
+            log.warning("a passed socket is not used: %s", end.getsockname())
+            end.close()
     return found
+
+
+def side_of(end: socket.socket, name: str, place: int) -> str:
+    """Which of our sockets a passed one is; "" for none of them."""
+    file = Path(str(end.getsockname())).name
+    if file.startswith("libvirt-"):
+        return BY_FILE.get(file, "")
+    if name.startswith("libvirtd"):
+        return BY_UNIT.get(name.removesuffix(".socket"), "")
+    return BY_PLACE[place] if place < len(BY_PLACE) else ""
 
 
 def bind(path: Path, mode: int, group: int | None, queue: int) -> socket.socket:

@@ -33,6 +33,8 @@ from supervisor.root.rights import Rights, drop
 MESSAGE: Final = 65536  # bytes of one request or report
 NO_RIGHTS: Final = 4  # exit status: privileges could not be dropped
 
+log = logging.getLogger(__name__)
+
 
 class Fork(msgspec.Struct, frozen=True):
     """The root to the zygote: fork a child; its control link comes with the message."""
@@ -127,12 +129,15 @@ def name_process(name: str) -> None:
         comm.write(f"vv:{name}"[:15])
 
 
-def fork_zygote(log_end: socket.socket, preload: Sequence[str]) -> tuple[int, socket.socket]:
+def fork_zygote(
+    log_end: socket.socket, preload: Sequence[str], level: int
+) -> tuple[int, socket.socket]:
     """Fork the zygote.
 
     Args:
-        log_end: where its children's records go.
+        log_end: where its own and its children's records go.
         preload: modules that it loads first.
+        level: its own records below this one of logging's levels are dropped.
 
     Returns:
         Its process number and our end of the way to it.
@@ -147,27 +152,39 @@ def fork_zygote(log_end: socket.socket, preload: Sequence[str]) -> tuple[int, so
     status = 1
     try:
         ours.close()
-        live_as_zygote(theirs, log_end, preload)
+        live_as_zygote(theirs, log_end, preload, level)
         status = 0
+    except Exception:
+        log.exception("the zygote failed")
     finally:
         os._exit(status)
 
 
-def live_as_zygote(requests: socket.socket, log_end: socket.socket, preload: Sequence[str]) -> None:
+def live_as_zygote(
+    requests: socket.socket, log_end: socket.socket, preload: Sequence[str], level: int
+) -> None:
     """Be the zygote until the root has gone."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     close_others({0, 1, 2, requests.fileno(), log_end.fileno()})
-    logging.getLogger().handlers.clear()  # the root's write in threads, which a fork leaves behind
+    begin_child(log_end, level, "zygote")  # the root's handlers have threads, which no fork takes
     name_process("zygote")
-    for module in preload:
-        importlib.import_module(module)
+    load(preload)
     load_codecs()
     gc.collect()
     gc.freeze()
     Zygote(requests, log_end).run()
+
+
+def load(modules: Sequence[str]) -> None:
+    """Import modules; one that cannot be is left to the processes that need it."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as problem:  # noqa: BLE001  (whatever a module does while it loads)
+            log.error("%s cannot be loaded: %s: %s", module, type(problem).__name__, problem)
 
 
 def load_codecs() -> None:

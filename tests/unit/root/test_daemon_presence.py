@@ -37,18 +37,18 @@ def test_the_sockets_have_the_modes_of_the_settings(tmp_path: Path) -> None:
     sockets = client_sockets(paths, config, {}, session=False)
     assert paths.socket().stat().st_mode & 0o777 == 0o750
     assert paths.read_only_socket().stat().st_mode & 0o777 == 0o711
-    assert sorted(sockets) == ["ro", "rw"]
-    for end in sockets.values():
-        end.close()
+    assert sorted(sockets.ends) == ["ro", "rw"]
+    sockets.close()
+    assert not paths.socket().exists()
 
 
 def test_a_session_has_one_socket_of_its_own_user(tmp_path: Path) -> None:
     paths = Paths.session({"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "run")})
     sockets = client_sockets(paths, DaemonConfig(), {}, session=True)
-    assert list(sockets) == ["rw"]
+    assert list(sockets.ends) == ["rw"]
     assert paths.socket() == tmp_path / "run/libvirt/libvirt-sock"
     assert paths.socket().stat().st_mode & 0o777 == 0o700
-    sockets["rw"].close()
+    sockets.close()
 
 
 def test_a_socket_left_by_a_dead_daemon_is_replaced(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,14 +14,14 @@ import pytest
 
 from conf.settings import DaemonConfig, QemuConfig
 from supervisor.log import Collector, Output
-from supervisor.root import tree as tree_module
 from supervisor.root.policy import Policy, When
+from supervisor.root.requests import Requests
 from supervisor.root.rights import Rights
 from supervisor.root.roles import Role
 from supervisor.root.tree import Setting, Tree
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 HERE = "roles_under_test"
+FOLDER = str(Path(__file__).resolve().parent)
 DEADLINE_S = 15.0
 
 
@@ -35,13 +34,15 @@ async def running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *roles: Role
 ) -> AsyncIterator[Tree]:
     """A tree of these roles, on this test's loop; ended afterwards."""
-    monkeypatch.setattr(tree_module, "SERVICES", roles)
-    monkeypatch.setattr(tree_module, "PRELOAD", (HERE,))
-    collector = Collector([Output(0, "file", str(tmp_path / "log"))], 10)
-    setting = Setting(str(tmp_path), False, DaemonConfig(), QemuConfig(), {})
+    monkeypatch.syspath_prepend(FOLDER)
+    collector = Collector(10)
+    setting = Setting(
+        str(tmp_path), False, DaemonConfig(), QemuConfig(), {}, services=roles, preload=(HERE,)
+    )
     tree = Tree(setting, collector)
+    collector.write_to([Output(0, "file", str(tmp_path / "log"))])
     collector.listen(asyncio.get_running_loop())
-    tree.start()
+    tree.start(Requests)
     try:
         yield tree
     finally:

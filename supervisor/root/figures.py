@@ -1,0 +1,78 @@
+"""What processes use, for virtvisorctl.
+
+Owns: reading /proc. May not touch: the processes.
+At a millisecond a process it is slow enough to be run in a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from supervisor.messages.root import ProcessStatus
+from supervisor.root.child import Child, State
+
+
+def rows(children: Sequence[Child], zygote: tuple[int, int], now: float) -> list[ProcessStatus]:
+    """The tree, the root first.
+
+    Args:
+        children: all but the zygote.
+        zygote: its pid and its restarts.
+        now: the loop's time.
+    """
+    return [own("root", os.getpid(), 0), own("zygote", *zygote), *(row(c, now) for c in children)]
+
+
+def row(child: Child, now: float) -> ProcessStatus:
+    """A service or a worker."""
+    return ProcessStatus(
+        name=child.name,
+        pid=child.pid,
+        state=child.state,
+        restarts=child.history.restarts,
+        uptime_s=round(now - child.started, 1) if child.pid else 0.0,
+        private_kib=private_kib(child.pid),
+        guest_pid=guest_pid(child.pid_file) if child.pid_file else 0,
+    )
+
+
+def own(name: str, pid: int, restarts: int) -> ProcessStatus:
+    """The root or the zygote."""
+    age = 0.0
+    if pid:
+        try:
+            age = time.time() - psutil.Process(pid).create_time()
+        except psutil.Error:
+            pid = 0
+    return ProcessStatus(
+        name=name,
+        pid=pid,
+        state=State.RUNNING if pid else State.RESTARTING,
+        restarts=restarts,
+        uptime_s=round(age, 1),
+        private_kib=private_kib(pid),
+    )
+
+
+def private_kib(pid: int) -> int:
+    """Memory that is a process's own alone, in KiB; 0 when it has gone."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text() if pid else ""
+    except OSError:
+        return 0
+    sizes = (line.split()[1] for line in text.splitlines() if line.startswith("Private_"))
+    return sum(int(size) for size in sizes)
+
+
+def guest_pid(pid_file: Path) -> int:
+    """The process of a worker's guest; 0 when there is none."""
+    try:
+        pid = int(pid_file.read_text())
+    except (OSError, ValueError):
+        return 0
+    return pid if psutil.pid_exists(pid) else 0

@@ -1,0 +1,96 @@
+"""What the processes of the tree ask of the root over their control links.
+
+Owns: who may ask what. May touch: the tree, by its own verbs.
+May not touch: anything else; every request is treated as coming from a hostile peer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from ipc import Descriptor, Done, caller, handles
+from rpc.errors import ErrorCode, VirError
+from supervisor.messages.child import Assignment, Begin
+from supervisor.messages.root import (
+    Activity,
+    EndWorker,
+    ListProcesses,
+    Processes,
+    Ready,
+    Spawned,
+    SpawnWorker,
+)
+from supervisor.root.tree import Tree
+
+
+class Requests:
+    """Answers the tree's processes."""
+
+    def __init__(self, tree: Tree) -> None:
+        """Answer for `tree`."""
+        self._tree = tree
+
+    @handles(Begin)
+    def begin(self, request: Begin) -> Assignment:
+        """Tell a new process what it is."""
+        child, setting = self._tree.child(caller().peer), self._tree.setting
+        sockets = {}
+        if child.name == "rpcd":
+            listening = setting.sockets
+            sockets = {name: Descriptor(os.dup(end.fileno())) for name, end in listening.items()}
+        return Assignment(
+            root=setting.root,
+            session=setting.session,
+            config=setting.config,
+            qemu_config=setting.qemu_config,
+            sockets=sockets,
+            driver=child.role.name if child.is_worker else "",
+            domain=child.domain,
+            uuid=child.uuid,
+        )
+
+    @handles(Ready)
+    def ready(self, request: Ready) -> Done:
+        """A process answers from now on."""
+        self._tree.came_up(caller().peer)
+        return Done()
+
+    @handles(Activity)
+    def activity(self, event: Activity) -> None:
+        """A process has work, or none any more."""
+        self._tree.works(caller().peer, busy=event.busy)
+
+    @handles(SpawnWorker)
+    def spawn_worker(self, request: SpawnWorker) -> Spawned:
+        """Have a worker for a domain.
+
+        Raises:
+            VirError: ACCESS_DENIED for others than domd; NO_SUPPORT for an unknown driver.
+        """
+        only_domd()
+        child = self._tree.have_worker(request.driver, request.domain, request.uuid)
+        return Spawned(name=child.name, pid=child.pid)
+
+    @handles(EndWorker)
+    def end_worker(self, request: EndWorker) -> Done:
+        """End a worker for good.
+
+        Raises:
+            VirError: ACCESS_DENIED for others than domd.
+        """
+        only_domd()
+        self._tree.end_worker(request.name)
+        return Done()
+
+    @handles(ListProcesses)
+    async def list_processes(self, request: ListProcesses) -> Processes:
+        """Describe the tree."""
+        return Processes(processes=await asyncio.to_thread(self._tree.status))
+
+
+def only_domd() -> None:
+    """Refuse anyone else."""
+    if caller().peer != "domd":
+        detail = f"{caller().peer} may not spawn or end workers"
+        raise VirError(ErrorCode.ACCESS_DENIED, detail)
