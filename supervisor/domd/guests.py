@@ -175,6 +175,8 @@ class Guests:
             return
         self._publisher.lifecycle(entry, event.event, event.detail)
         self._forget_guest(entry, event.reason)
+        if entry.definition is None and not event.restart:
+            self._registry.remove(entry)  # a transient domain goes with its guest
         self._spawn_task(self._clean_up(entry, event))
 
     def relayed(self, event: Relay) -> None:
