@@ -32,5 +32,5 @@ WORKERS: Final = {
         "qemu", "supervisor.workers.qemu.service:serve", Policy(When.ON_CRASH), Rights.LAUNCH
     ),
 }
-#: What the zygote loads once for all of them.
+#: What the zygote loads, each once for all children.
 PRELOAD: Final = tuple(role.entry.partition(":")[0] for role in (*SERVICES, *WORKERS.values()))

@@ -3,8 +3,9 @@
 Owns: forking, and telling the root how each child ended.
 May touch: its children. May not touch: the bus, files, sockets of clients.
 
-It loads everything once, so that a child starts in milliseconds and shares its pages. It is
-single-threaded and runs no event loop: what it forks is clean.
+It loads each role once, so that a child starts in milliseconds and shares its pages: at the first
+fork of the role, so that the first service comes up while the next one is still being loaded, or
+when it has nothing else to do. It has one thread and runs no event loop: what it forks is clean.
 Source of the choice: docs/decisions/zygote.md.
 """
 
@@ -31,6 +32,7 @@ from supervisor.process import run_child
 from supervisor.root.rights import Rights, drop
 
 MESSAGE: Final = 65536  # bytes of one request or report
+IDLE_S: Final = 0.2  # without requests for so long it loads what may be asked for next
 NO_RIGHTS: Final = 4  # exit status: privileges could not be dropped
 
 log = logging.getLogger(__name__)
@@ -57,8 +59,11 @@ class Report(msgspec.Struct, frozen=True):
 class Zygote:
     """The loop that forks."""
 
-    def __init__(self, requests: socket.socket, log_end: socket.socket) -> None:
+    def __init__(
+        self, requests: socket.socket, log_end: socket.socket, preload: Sequence[str]
+    ) -> None:
         """Serve the root over `requests`; children log over `log_end`."""
+        self._unloaded = list(preload)
         self._requests = requests
         self._log_end = log_end
         self._selector = selectors.DefaultSelector()
@@ -67,7 +72,10 @@ class Zygote:
     def run(self) -> None:
         """Fork and report until the root has gone."""
         while True:
-            for key, _ in self._selector.select():
+            ready = self._selector.select(IDLE_S if self._unloaded else None)
+            if not ready:
+                self._load(self._unloaded[0])
+            for key, _ in ready:
                 if key.fileobj is self._requests:
                     if not self._serve_request():
                         return
@@ -82,6 +90,7 @@ class Zygote:
         for _, _, content in ancillary:
             numbers.frombytes(content)
         request = msgspec.msgpack.decode(data, type=Fork)
+        self._load(request.entry.partition(":")[0])
         pid = os.fork()
         if pid == 0:
             self._be_child(request, socket.socket(fileno=numbers[0]))
@@ -91,6 +100,17 @@ class Zygote:
         )
         self._send(Report(request.ticket, pid))
         return True
+
+    def _load(self, module: str) -> None:
+        """Import a role's module, once; one that fails is left to the processes that need it."""
+        if module not in self._unloaded:
+            return
+        self._unloaded.remove(module)
+        try:
+            importlib.import_module(module)
+        except Exception as problem:  # noqa: BLE001  (whatever a module does while it loads)
+            log.error("%s cannot be loaded: %s: %s", module, type(problem).__name__, problem)
+        gc.freeze()  # no child's collection touches, and so copies, what was loaded
 
     def _report_end(self, ticket: int, pid: int, *, pidfd: int) -> None:
         self._selector.unregister(pidfd)
@@ -112,6 +132,7 @@ class Zygote:
             self._selector.close()
             self._requests.close()
             name_process(request.name)
+            gc.enable()
             drop(Rights(request.rights))
 
             def begin_log(name: str) -> None:
@@ -136,7 +157,7 @@ def fork_zygote(
 
     Args:
         log_end: where its own and its children's records go.
-        preload: modules that it loads first.
+        preload: the roles' modules, in the order in which they are likely to be needed.
         level: its own records below this one of logging's levels are dropped.
 
     Returns:
@@ -171,20 +192,10 @@ def live_as_zygote(
     close_others({0, 1, 2, requests.fileno(), log_end.fileno()})
     begin_child(log_end, level, "zygote")  # the root's handlers have threads, which no fork takes
     name_process("zygote")
-    load(preload)
+    gc.disable()
     load_codecs()
-    gc.collect()
     gc.freeze()
-    Zygote(requests, log_end).run()
-
-
-def load(modules: Sequence[str]) -> None:
-    """Import modules; one that cannot be is left to the processes that need it."""
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except Exception as problem:  # noqa: BLE001  (whatever a module does while it loads)
-            log.error("%s cannot be loaded: %s: %s", module, type(problem).__name__, problem)
+    Zygote(requests, log_end, preload).run()
 
 
 def load_codecs() -> None:
