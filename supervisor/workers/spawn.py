@@ -51,19 +51,25 @@ class Spawning:
     user: User
 
 
-def emulator_user(config: QemuConfig) -> User:
-    """Who emulators run as: qemu.conf's words, else libvirt-qemu where there is one, else we.
+def emulator_user(config: QemuConfig, label: str = "") -> User:
+    """Who an emulator runs as.
+
+    Args:
+        config: qemu.conf; without its word, libvirt-qemu where there is such a user, else we.
+        label: the document's own "USER:GROUP", which counts first.
 
     Raises:
-        VirError: CONFIG_UNSUPPORTED: qemu.conf names a user or group that there is not.
+        VirError: CONFIG_UNSUPPORTED: a user or group is named that there is not.
     """
     own = User(os.geteuid(), os.getegid(), "")
     if own.uid != 0:
         return own
+    user, _, group = label.partition(":") if label else (config.user, "", config.group)
     try:
-        return _user(config.user, config.group) or own
-    except KeyError as problem:
-        detail = f"qemu.conf names a user or group that the host does not have: {problem}"
+        return _user(user, group) or own
+    except (KeyError, ValueError) as problem:
+        where = f"the label '{label}'" if label else "qemu.conf"
+        detail = f"{where} names a user or group that the host does not have: {problem}"
         raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.QEMU) from problem
 
 

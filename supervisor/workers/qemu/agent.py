@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from rpc.enums import DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.live import AGENT
@@ -68,8 +69,12 @@ def require(guest: Guest) -> Path:
     """The agent's socket.
 
     Raises:
-        VirError: ARGUMENT_UNSUPPORTED: no channel; AGENT_UNRESPONSIVE: nobody has opened it.
+        VirError: OPERATION_INVALID: it stands still; ARGUMENT_UNSUPPORTED: no channel;
+            AGENT_UNRESPONSIVE: nobody has opened it.
     """
+    if guest.state is not DomainState.RUNNING:
+        detail = f"domain is not running: '{guest.name}' is {guest.state.name.lower()}"
+        raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
     path = channel_path(guest)
     if path is None:
         detail = "QEMU guest agent is not configured"

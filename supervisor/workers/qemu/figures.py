@@ -44,7 +44,7 @@ def balloon_figures(stats: GuestStats) -> Iterator[tuple[DomainMemoryStatTags, i
         value = stats.stats.get(name, -1)
         if 0 <= value < 1 << 63:
             yield tag, value // unit
-    if stats.last_update:
+    if stats.last_update >= 0:
         yield DomainMemoryStatTags.LAST_UPDATE, stats.last_update
 
 

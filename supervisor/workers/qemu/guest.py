@@ -17,16 +17,15 @@ from typing import Any, Final
 from uuid import UUID
 
 from conf.domain import Domain, format_domain
-from rpc.enums import DomainEventID, DomainPausedReason, DomainState
+from rpc.enums import DomainEventID, DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.calls import encode_event
 from supervisor.messages.worker import NO_EVENT, Changed, Description
 from supervisor.workers.pidfd import GuestProcess, Identity
-from supervisor.workers.qemu.answers import GuestStats
 from supervisor.workers.qemu.monitor import Monitor, QmpRefusal
 from supervisor.workers.qemu.qmp import Message
-from supervisor.workers.qemu.states import Step, Trigger, follow
+from supervisor.workers.qemu.states import STARTING, Step, Trigger, follow
 from supervisor.workers.qemu.workplace import Workplace
 from supervisor.workers.status import Status, write_status
 from supervisor.workers.unix import connect
@@ -56,7 +55,6 @@ class Guest:
         self.stop_cause = Trigger.STOPPED  # what explains the next time that it stands still
         self.resume_cause = Trigger.RESUMED
         self.balloon_kib = 0
-        self.balloon_stats: GuestStats | None = None  # as the guest's driver last reported
         self.disk_errors: dict[str, bool] = {}  # by alias: whether for want of space
         self.agent_connected: bool | None = None
         self.agent_lock = asyncio.Lock()
@@ -271,8 +269,8 @@ def new_status(domain: Domain, identifier: int, monitor: Path, autodestroy: str)
         name=domain.name,
         uuid=domain.uuid or "",
         id=identifier,
-        state=DomainState.PAUSED,
-        reason=DomainPausedReason.STARTING_UP,
+        state=STARTING.state,
+        reason=STARTING.reason,
         started_at=time.time(),
         monitor=str(monitor),
         autodestroy=autodestroy,

@@ -98,7 +98,7 @@ async def launch(workplace: Workplace, request: Start) -> Guest:
         workplace=workplace,
         request=request,
         domain=domain,
-        user=emulator_user(workplace.config),
+        user=emulator_user(workplace.config, live.static_label(domain)),
         status=new_status(domain, request.id, folder / "monitor.sock", request.autodestroy),
         folder=folder,
     )
@@ -146,6 +146,8 @@ async def _prepare(attempt: Attempt, ports: Ports, undo: AsyncExitStack) -> None
     live.fill_channels(domain, channels)
     live.fill_graphics(domain, workplace.config, attempt.folder, ports.take)
     live.mirror_console(domain)
+    if not workplace.session:
+        live.fill_label(domain, attempt.user.uid, attempt.user.gid)
     attempt.xml = format_domain(domain, live=True)
     undo.push_async_callback(_hook_after, attempt, "release")
     await _hook(attempt, "prepare")
@@ -153,7 +155,8 @@ async def _prepare(attempt: Attempt, ports: Ports, undo: AsyncExitStack) -> None
     for folder in (attempt.folder, channels, memory):
         make_folder(folder, attempt.user)
     make_nvram(domain, paths, workplace.config)
-    if workplace.config.dynamic_ownership and not attempt.user.is_own:
+    relabels = workplace.config.dynamic_ownership and live.relabels(domain)
+    if relabels and not attempt.user.is_own:
         attempt.status.owners = hand_over(files_of(domain), attempt.user)
         undo.callback(give_back, attempt.status.owners)
     write_status(paths.status(name), attempt.status, attempt.xml)

@@ -14,6 +14,7 @@ from conf.domain import Domain
 from conf.domain.devices.address import VirtioSerialAddress
 from conf.domain.devices.chardev import CharDevice, CharEnd
 from conf.domain.devices.graphics import Graphics, Listen
+from conf.domain.security import Seclabel
 from conf.settings import QemuConfig
 
 VNC_BASE: Final = 5900
@@ -137,6 +138,30 @@ def fill_channel_states(domain: Domain, states: Mapping[str, bool]) -> None:
         name = f"char{channel.alias}"
         if channel.target_type == "virtio" and name in states:
             channel.target_state = "connected" if states[name] else "disconnected"
+
+
+def static_label(domain: Domain) -> str:
+    """Who the document wants the emulator to run as; empty where it leaves that to us."""
+    for label in domain.seclabels:
+        if label.model == "dac" and label.type == "static":
+            return label.label or ""
+    return ""
+
+
+def relabels(domain: Domain) -> bool:
+    """Whether files may change hands."""
+    return all(label.relabel is not False for label in domain.seclabels if label.model == "dac")
+
+
+def fill_label(domain: Domain, uid: int, gid: int) -> None:
+    """Note who the emulator runs as, where the document leaves that to us."""
+    owner = f"+{uid}:+{gid}"
+    label = next((one for one in domain.seclabels if one.model == "dac"), None)
+    if label is None:
+        label = Seclabel(type="dynamic", model="dac", relabel=True)
+        domain.seclabels.append(label)
+    if label.type == "dynamic":
+        label.label = label.imagelabel = owner
 
 
 def mirror_console(domain: Domain) -> None:

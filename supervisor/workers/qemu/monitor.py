@@ -18,7 +18,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -50,6 +50,14 @@ class QmpRefusal(VirError):
         super().__init__(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
         self.kind = refusal.kind
         self.desc = refusal.desc
+
+
+class Query(NamedTuple):
+    """A question, and how its answer is read."""
+
+    command: str
+    kind: type[object]
+    arguments: Arguments | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -151,21 +159,21 @@ class Monitor:
         return self._read(command, await self._finish(sent, timeout_s), kind)
 
     async def ask_all(
-        self, queries: Sequence[tuple[str, type[object]]], *, timeout_s: float = COMMAND_S
+        self, queries: Sequence[Query], *, timeout_s: float = COMMAND_S
     ) -> list[object]:
         """Ask many things at once: one round trip. A refused one's place holds its `QmpRefusal`.
 
         Raises:
             VirError: OPERATION_TIMEOUT; OPERATION_FAILED when the emulator has gone.
         """
-        sent = [self._start(command, None, None) for command, _ in queries]
+        sent = [self._start(query.command, query.arguments, None) for query in queries]
         results: list[object] = []
         deadline = self._loop.time() + timeout_s
         try:
-            for (command, kind), one in zip(queries, sent, strict=True):
+            for query, one in zip(queries, sent, strict=True):
                 try:
                     answer = await self._finish(one, max(deadline - self._loop.time(), 0.001))
-                    results.append(self._read(command, answer, kind))
+                    results.append(self._read(query.command, answer, query.kind))
                 except QmpRefusal as refusal:
                     results.append(refusal)
         finally:

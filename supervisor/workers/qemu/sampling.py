@@ -16,6 +16,7 @@ from supervisor.workers.qemu.answers import (
     BlockDevice,
     BlockStats,
     CpuThread,
+    GuestStats,
     IoThread,
 )
 from supervisor.workers.qemu.figures import (
@@ -28,6 +29,7 @@ from supervisor.workers.qemu.figures import (
     vcpus,
 )
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.monitor import Query
 
 SAMPLE_S: Final = 0.75
 P = TypedParameterType
@@ -48,14 +50,14 @@ TAGS: Final = {
 
 
 #: What is asked for each group.
-QUERIES: Final[dict[DomainStatsTypes, tuple[tuple[str, type[object]], ...]]] = {
-    DomainStatsTypes.BALLOON: (("query-balloon", Balloon),),
-    DomainStatsTypes.VCPU: (("query-cpus-fast", list[CpuThread]),),
+QUERIES: Final[dict[DomainStatsTypes, tuple[Query, ...]]] = {
+    DomainStatsTypes.BALLOON: (Query("query-balloon", Balloon),),
+    DomainStatsTypes.VCPU: (Query("query-cpus-fast", list[CpuThread]),),
     DomainStatsTypes.BLOCK: (
-        ("query-blockstats", list[BlockStats]),
-        ("query-block", list[BlockDevice]),
+        Query("query-blockstats", list[BlockStats]),
+        Query("query-block", list[BlockDevice]),
     ),
-    DomainStatsTypes.IOTHREAD: (("query-iothreads", list[IoThread]),),
+    DomainStatsTypes.IOTHREAD: (Query("query-iothreads", list[IoThread]),),
 }
 
 
@@ -65,14 +67,24 @@ async def sample(guest: Guest, groups: int) -> list[Statistic]:
     Raises:
         VirError: OPERATION_TIMEOUT: the guest hangs.
     """
-    wanted = [query for group, queries in QUERIES.items() if groups & group for query in queries]
-    if guest.vcpu_threads:
-        wanted = [query for query in wanted if query[0] != "query-cpus-fast"]
+    wanted = list(_questions(guest, groups))
     answers: dict[str, object] = {}
     if wanted:
         results = await guest.monitor.ask_all(wanted, timeout_s=SAMPLE_S)
-        answers = {name: answer for (name, _), answer in zip(wanted, results, strict=True)}
+        answers = {name: answer for (name, *_), answer in zip(wanted, results, strict=True)}
     return list(_figures(guest, groups, answers))
+
+
+def _questions(guest: Guest, groups: int) -> Iterator[Query]:
+    balloon = guest.domain.devices.memballoon
+    has_balloon = balloon is not None and balloon.model != "none"
+    for group, queries in QUERIES.items():
+        if not groups & group or (group is DomainStatsTypes.BALLOON and not has_balloon):
+            continue
+        yield from (q for q in queries if q.command != "query-cpus-fast" or not guest.vcpu_threads)
+    if balloon is not None and has_balloon and groups & DomainStatsTypes.BALLOON:
+        path = f"/machine/peripheral/{balloon.alias}"
+        yield Query("qom-get", GuestStats, {"path": path, "property": "guest-stats"})
 
 
 def _figures(guest: Guest, groups: int, answers: dict[str, object]) -> Iterator[Statistic]:
@@ -96,8 +108,9 @@ def _balloon(guest: Guest, answers: dict[str, object]) -> Iterator[Statistic]:
     current = guest.balloon_kib or domain.memory
     yield Statistic("balloon.current", P.ULLONG, current)
     yield Statistic("balloon.maximum", P.ULLONG, domain.memory)
-    if guest.balloon_stats is not None:
-        for tag, value in balloon_figures(guest.balloon_stats):
+    stats = answers.get("qom-get")
+    if isinstance(stats, GuestStats):
+        for tag, value in balloon_figures(stats):
             yield Statistic(f"balloon.{TAGS[tag]}", P.ULLONG, value)
     yield Statistic("balloon.rss", P.ULLONG, resident_kib(guest.process.pid))
 

@@ -60,6 +60,7 @@ class Step(NamedTuple):
 
 S = DomainState
 E = DomainEventType
+STARTING: Final = Step(S.PAUSED, DomainPausedReason.STARTING_UP)
 RUNNING: Final = Step(S.RUNNING, DomainRunningReason.BOOTED)
 PAUSED_AT_START: Final = Step(S.PAUSED, DomainPausedReason.USER)
 

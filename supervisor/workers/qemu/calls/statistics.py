@@ -182,7 +182,7 @@ class Statistics:
                 )
             rx, tx = counters[:4], counters[4:]
             return (*rx, *tx)  # type: ignore[return-value]  # eight, as counted above
-        raise invalid(f"invalid path, '{device}' is not a known interface")
+        raise invalid(f"'{device}' is not a known interface")
 
     async def domain_get_vcpus(
         self, call: ClientCall, dom: DomainId, maxinfo: int, maplen: int
@@ -201,14 +201,13 @@ class Statistics:
         """The whole guest's processor time.
 
         Raises:
-            VirError: OPERATION_INVALID: figures by the host's processor, which need a cgroup.
+            VirError: OPERATION_UNSUPPORTED: figures by the host's processor, which need a cgroup.
         """
         refuse_flags("qemuDomainGetCPUStats", flags, TYPED_STRINGS)
         if start_cpu != -1:
             if nparams == 0 and ncpus == 0:
                 return [], os.cpu_count() or 1
-            detail = "cgroup CPUACCT controller is not mounted for the guest"
-            raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
+            raise unsupported("a guest's time on each of the host's processors is not counted")
         user, system = process_times(self._worker.guest().process.pid)
         named = {
             "cpu_time": ULLong(user + system),
@@ -243,10 +242,9 @@ async def balloon_stats(guest: Guest) -> GuestStats | None:
         return None
     arguments = {"path": f"/machine/peripheral/{balloon.alias}", "property": "guest-stats"}
     try:
-        guest.balloon_stats = await guest.monitor.ask("qom-get", GuestStats, arguments)
+        return await guest.monitor.ask("qom-get", GuestStats, arguments)
     except QmpRefusal:
-        guest.balloon_stats = None
-    return guest.balloon_stats
+        return None
 
 
 def add(counters: list[BlockCounters]) -> BlockCounters:
