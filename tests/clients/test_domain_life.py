@@ -226,7 +226,7 @@ def test_a_guest_boots_talks_on_its_console_and_shuts_down_by_acpi(
     with pytest.raises(libvirt.libvirtError, match="Active console session exists"):
         domain.openConsole(None, link.newStream(), 0)
     assert domain.shutdown() == 0
-    console.expect("power button")
+    console.expect("Power down")
     console.expect(pexpect.EOF)
     console.close()
     event = libvirt.VIR_DOMAIN_EVENT_STOPPED
