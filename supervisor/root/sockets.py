@@ -118,7 +118,7 @@ def bind(path: Path, mode: int, group: int | None, queue: int) -> socket.socket:
         SocketError: it cannot be had.
     """
     end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{os.getpid()}.new")  # not longer than the name: paths are short
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
