@@ -124,8 +124,7 @@ async def _live(control: socket.socket, name: str, entry: str) -> int:
     loop.add_signal_handler(signal.SIGTERM, process.stopping.set)
     node.serve(process)
     role = load_role(entry)
-    gc.collect()
-    gc.freeze()  # what was loaded stays: collections need not look at it again
+    gc.freeze()  # what was loaded stays; a collection would copy every page of it
     await role(process)
     node.control.on_lost.clear()
     node.close()

@@ -107,7 +107,10 @@ class Zygote:
             return
         self._unloaded.remove(module)
         try:
-            importlib.import_module(module)
+            loaded = importlib.import_module(module)
+            preload = getattr(loaded, "preload", None)  # what a role wants made before it is forked
+            if preload is not None:
+                preload()
         except Exception as problem:  # noqa: BLE001  (whatever a module does while it loads)
             log.error("%s cannot be loaded: %s: %s", module, type(problem).__name__, problem)
         gc.freeze()  # no child's collection touches, and so copies, what was loaded

@@ -5,6 +5,7 @@ Owns: fork and exec. May touch: the new process alone.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import grp
 import logging
@@ -12,6 +13,7 @@ import os
 import pwd
 import resource
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 UNIFIED: Final = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
+CGROUP_S: Final = 5.0
+SLICE: Final = "virtvisor.slice"
 UNLIMITED_WORDS: Final = ("unlimited", "")
 
 log = logging.getLogger(__name__)
@@ -144,8 +148,27 @@ def limit(pid: int, config: QemuConfig) -> None:
         resource.prlimit(pid, resource.RLIMIT_CORE, (core, core))
 
 
-def separate(pid: int, group: str) -> Path | None:
-    """Put the emulator into a cgroup of its own, where that is simple; the folder if it was.
+async def separate(pid: int, group: str) -> None:
+    """Put the emulator into a cgroup of its own.
+
+    The kernel takes 10 to 20 ms for that, so a thread of its own waits, and then ends.
+    """
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def work() -> None:
+        _separate(pid, group)
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=work, name="cgroup", daemon=True).start()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CGROUP_S):
+            await done.wait()
+
+
+def _separate(pid: int, group: str) -> Path | None:
+    """Do it, where that is simple; the folder if it was.
 
     Simple is: version 2, and a hierarchy that we may write. On version 1, or where the service
     manager keeps the tree to itself, the emulator stays in our group.
@@ -154,7 +177,7 @@ def separate(pid: int, group: str) -> Path | None:
     if root is None or os.geteuid() != 0:
         log.debug("no cgroup for %s: there is no version 2 hierarchy that we may write", group)
         return None
-    folder = root / "virtvisor.slice" / group
+    folder = root / SLICE / group
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "cgroup.procs").write_text(str(pid))
@@ -170,4 +193,5 @@ def forget_cgroup(group: str) -> None:
     """Remove a guest's cgroup; one that is not there is no error."""
     for root in UNIFIED:
         with contextlib.suppress(OSError):
-            (root / "virtvisor.slice" / group).rmdir()
+            (root / SLICE / group).rmdir()
+            (root / SLICE).rmdir()  # refused while another guest has its own in it

@@ -21,7 +21,7 @@ from supervisor.messages.worker import Ended
 from supervisor.workers.ownership import give_back
 from supervisor.workers.pidfd import GuestProcess
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.launching import remove_folders
+from supervisor.workers.qemu.launching import group_of, remove_folders
 from supervisor.workers.qemu.workplace import Workplace
 from supervisor.workers.spawn import forget_cgroup
 from supervisor.workers.status import Status
@@ -119,7 +119,7 @@ async def clean_up(workplace: Workplace, status: Status, xml: str) -> None:
     """Remove what a guest leaves behind, except its status document."""
     name = status.name
     await workplace.hooks.tell(name, "stopped", xml)
-    forget_cgroup(f"qemu-{status.id}-{name[:20]}")
+    forget_cgroup(group_of(status))
     give_back(status.owners)
     remove_folders(workplace, status)
     workplace.paths.pid_file(name).unlink(missing_ok=True)

@@ -9,6 +9,7 @@ successor finds a status without a process number, ends what was begun, and says
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -125,7 +126,11 @@ async def _launch(attempt: Attempt, facts: EmulatorFacts, undo: AsyncExitStack) 
         end.close()
         guest = Guest(workplace, domain, attempt.status, process)
         undo.callback(guest.unlink)
-        await boot(guest, log_file, MONITOR_S)
+        apart = asyncio.create_task(separate(process.pid, group_of(attempt.status)))
+        try:
+            await boot(guest, log_file, MONITOR_S)
+        finally:
+            await asyncio.wait({apart})
         await _hook(attempt, "started")
     state = PAUSED_AT_START if attempt.request.paused else RUNNING
     if not attempt.request.paused:
@@ -206,9 +211,7 @@ def _begin(attempt: Attempt, spawning: Spawning, undo: AsyncExitStack) -> GuestP
     workplace, status = attempt.workplace, attempt.status
     process = GuestProcess.of_child(spawn(spawning))
     undo.push_async_callback(kill, process)
-    group = f"qemu-{status.id}-{attempt.name[:20]}"
-    undo.callback(forget_cgroup, group)
-    separate(process.pid, group)
+    undo.callback(forget_cgroup, group_of(status))
     try:
         limit(process.pid, workplace.config)
     except (OSError, ValueError) as problem:
@@ -219,6 +222,11 @@ def _begin(attempt: Attempt, spawning: Spawning, undo: AsyncExitStack) -> GuestP
     undo.callback(pid_file.unlink, missing_ok=True)
     pid_file.write_text(f"{process.pid}")
     return process
+
+
+def group_of(status: Status) -> str:
+    """The name of a guest's cgroup."""
+    return f"qemu-{status.id}-{status.name[:20]}"
 
 
 async def kill(process: GuestProcess) -> None:

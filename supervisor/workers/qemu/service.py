@@ -11,7 +11,9 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from supervisor.calls import Surface
+from conf.domain import format_domain, parse_domain
+from rpc.values import Domain
+from supervisor.calls import Surface, encode_event
 from supervisor.process import Process
 from supervisor.workers.locking import LockedElsewhere, take_lock
 from supervisor.workers.qemu.adopting import adopt
@@ -23,6 +25,30 @@ from supervisor.workers.qemu.workplace import Workplace
 LOCK_S: Final = 5.0
 
 log = logging.getLogger(__name__)
+
+
+#: One of each kind of device that most guests have: reading it compiles their models.
+SPECIMEN: Final = """
+<domain type='kvm' id='1'><name>x</name><uuid>00000000-0000-0000-0000-000000000001</uuid>
+<memory>1024</memory><currentMemory>1024</currentMemory><vcpu>1</vcpu><metadata/>
+<os><type arch='x86_64' machine='pc'>hvm</type><boot dev='hd'/></os><features><acpi/></features>
+<cpu mode='custom'><model>qemu64</model></cpu><clock offset='utc'><timer name='rtc'/></clock>
+<devices><emulator>/x</emulator>
+<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/x'/>
+<target dev='vda' bus='virtio'/></disk>
+<controller type='pci' index='0' model='pci-root'/>
+<interface type='user'><mac address='52:54:00:00:00:01'/><model type='virtio'/></interface>
+<serial type='pty'><target port='0'/></serial><console type='pty'><target type='serial'/></console>
+<channel type='unix'><target type='virtio' name='x'/></channel><input type='mouse' bus='ps2'/>
+<graphics type='vnc' port='-1' autoport='yes'/><audio id='1' type='none'/>
+<video><model type='vga'/></video><memballoon model='virtio'/></devices></domain>
+"""
+
+
+def preload() -> None:
+    """Make what every worker needs once, before any is forked: their pages are shared then."""
+    format_domain(parse_domain(SPECIMEN), live=True, secure=True)
+    encode_event("domain_monitor_event", Domain("x", bytes(16), 1), "X", 0, 0, None)
 
 
 async def serve(process: Process) -> None:
