@@ -37,6 +37,7 @@ class Target:
     name: str
     uri: str
     images: Path  # a folder in which its QEMU may write
+    seen_as: Path | None = None  # where the daemon itself sees that folder, if it is in a chroot
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def running(target: Target, count: int, *, disks: bool = True) -> Iterator[tuple
                 with suppress(libvirt.libvirtError):
                     domain.undefine()
             for image in images:
-                image.unlink(missing_ok=True)
+                (target.images / image.name).unlink(missing_ok=True)
 
 
 def make_image(target: Target, number: int) -> Path:
@@ -154,7 +155,7 @@ def make_image(target: Target, number: int) -> Path:
     image = target.images / f"bench-{number}.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), "64M"], check=True)
     image.chmod(0o666)
-    return image
+    return image if target.seen_as is None else target.seen_as / image.name
 
 
 def simple_call(target: Target, _: Options) -> float:

@@ -1,6 +1,7 @@
 """`./dev bench`: what people wait for, on our daemon and beside a stock one in the same run.
 
-    ./dev bench [--stock SOCKET] [--defined N] [--running N] [--only WORD …] [--json FILE]
+    ./dev bench [--stock SOCKET] [--stock-chroot DIR] [--defined N] [--running N]
+                [--only WORD …] [--json FILE]
 
 SOCKET is the libvirt-sock of a stock libvirtd that is running on this machine; without it only our
 figures are printed. Every row is the median of its samples, through Debian's own libvirt binding;
@@ -32,7 +33,9 @@ def compare(options: argparse.Namespace) -> list[Row]:
         targets = [ours]
         if options.stock:
             uri = f"qemu+unix:///system?socket={options.stock}"
-            targets.append(Target("stock", uri, Path(options.stock_images)))
+            chroot = Path(options.stock_chroot or "/")
+            seen = Path(options.stock_images)
+            targets.append(Target("stock", uri, chroot / seen.relative_to("/"), seen))
         for measure in MEASURES:
             if options.only and not any(word in measure.name for word in options.only):
                 continue
@@ -51,6 +54,7 @@ def main() -> int:
     )
     parser.add_argument("--stock", metavar="SOCKET", help="libvirt-sock of a stock libvirtd")
     parser.add_argument("--stock-images", default="/tmp", help="a folder its QEMU may write to")
+    parser.add_argument("--stock-chroot", metavar="DIR", help="the root folder it runs in")
     parser.add_argument("--defined", type=int, default=500)
     parser.add_argument("--running", type=int, default=10)
     parser.add_argument("--only", nargs="*", help="rows whose name holds one of these words")
