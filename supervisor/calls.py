@@ -145,9 +145,7 @@ class Surface:
         self._otherwise = otherwise
         self._entries: dict[tuple[int, int], _Entry] = {}
         wrong: list[str] = []
-        for procedure in (table or wire_table.load()).procedures():
-            if procedure.owner != owner or procedure.kind == "event":
-                continue
+        for procedure in owned(owner) if table is None else of_owner(table, owner):
             method, problem = find_method(procedure, targets)
             if problem:
                 wrong.append(problem)
@@ -204,6 +202,21 @@ def _answer(procedure: Procedure, call: ClientCall, result: object) -> Answer:
     )
 
 
+def of_owner(table: Table, owner: str) -> tuple[Procedure, ...]:
+    """The calls that an owner answers."""
+    return tuple(
+        procedure
+        for procedure in table.procedures()
+        if procedure.owner == owner and procedure.kind != "event"
+    )
+
+
+@cache
+def owned(owner: str) -> tuple[Procedure, ...]:
+    """The same of the table that is loaded; looked through once, where possible before a fork."""
+    return of_owner(wire_table.load(), owner)
+
+
 def find_method(
     procedure: Procedure, targets: Iterable[object]
 ) -> tuple[Callable[..., object], str]:
@@ -211,13 +224,21 @@ def find_method(
     for target in targets:
         method = getattr(target, procedure.name, None)
         if method is not None:
-            has = list(inspect.signature(method).parameters)[1:]
+            has = parameters(method)
             wants = [argument.name for argument in procedure.args]
             if has == wants:
                 return method, ""
             want, got = ", ".join(wants), ", ".join(has)
             return method, f"{procedure.name}(call, {got}) should be (call, {want})"
     return print, f"{procedure.name} has no method"
+
+
+def parameters(method: Callable[..., object]) -> list[str]:
+    """The names of a method's parameters after the call itself."""
+    code = getattr(getattr(method, "__func__", None), "__code__", None)
+    if code is None:
+        return list(inspect.signature(method).parameters)[1:]
+    return list(code.co_varnames[: code.co_argcount])[2:]  # what `signature` says, much quicker
 
 
 def decode(procedure: Procedure, payload: bytes) -> tuple[Any, ...]:

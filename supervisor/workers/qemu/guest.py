@@ -132,10 +132,14 @@ class Guest:
         payload = encode_event(name, *fields)
         self.workplace.relay("domain", event_id, self.uuid, payload)
 
-    def document_changed(self) -> None:
+    def rewrite(self) -> None:
         """Write the live document anew."""
         self.live_xml = format_domain(self.domain, live=True, secure=True)
         self.save()
+
+    def document_changed(self) -> None:
+        """Write the live document anew, and tell domd."""
+        self.rewrite()
         self.tell()
 
     def save(self) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from conf.domain import format_domain, parse_domain
 from rpc.values import Domain
-from supervisor.calls import Surface, encode_event
+from supervisor.calls import Surface, encode_event, owned
 from supervisor.process import Process
 from supervisor.workers.locking import LockedElsewhere, take_lock
 from supervisor.workers.qemu.adopting import adopt
@@ -48,6 +48,7 @@ SPECIMEN: Final = """
 def preload() -> None:
     """Make what every worker needs once, before any is forked: their pages are shared then."""
     format_domain(parse_domain(SPECIMEN), live=True, secure=True)
+    owned("worker")
     encode_event("domain_monitor_event", Domain("x", bytes(16), 1), "X", 0, 0, None)
 
 

@@ -21,6 +21,7 @@ from supervisor.messages.worker import (
     Description,
     Destroy,
     Gone,
+    Note,
     Reboot,
     Reset,
     Resume,
@@ -53,7 +54,8 @@ class Worker:
         self._workplace = workplace
         self._guest: Guest | None = None
         self._gone: Gone | None = None
-        self._starting = False
+        self._settled = asyncio.Event()  # no start is on its way
+        self._settled.set()
 
     @property
     def name(self) -> str:
@@ -71,7 +73,7 @@ class Worker:
     def had(self, status: Status) -> None:
         """Know how a guest went that was gone before this worker came."""
         reason, detail = verdict(status)
-        self._gone = Gone(reason=reason, detail=detail)
+        self._gone = Gone(reason=reason, detail=detail, restart=status.restart)
         remove_status(self._workplace.paths.status(status.name))
 
     def guest(self) -> Guest:
@@ -93,22 +95,24 @@ class Worker:
     @handles(Start)
     async def start(self, request: Start) -> Description:
         """Launch the guest."""
-        if self._guest is not None or self._starting:
+        if self._guest is not None or not self._settled.is_set():
             detail = f"domain is already running: '{self.name}'"
             raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
-        self._starting = True
+        self._settled.clear()
         try:
             guest = await launch(self._workplace, request)
         except ConfError as problem:
             raise of_conf(problem, ErrorDomain.QEMU) from problem
+        else:
+            self.have(guest)
         finally:
-            self._starting = False
-        self.have(guest)
+            self._settled.set()
         return guest.describe()
 
     @handles(Describe)
-    def describe(self, _: Describe) -> Described:
-        """Answer what there is."""
+    async def describe(self, _: Describe) -> Described:
+        """Answer what there is; a start that is on its way ends first, or is undone."""
+        await self._settled.wait()
         guest = self._guest
         return Described(guest=guest.describe() if guest else None, gone=self._gone)
 
@@ -156,6 +160,16 @@ class Worker:
         """Wake the guest."""
         await orders.wake_up(self.guest())
         return Done()
+
+    @handles(Note)
+    def note(self, request: Note) -> Description:
+        """Change what only the document says."""
+        guest = self.guest()
+        domain = guest.domain
+        domain.title, domain.description = request.title, request.description
+        domain.metadata = request.metadata
+        guest.rewrite()
+        return guest.describe()
 
     @handles(Sample)
     async def sample(self, request: Sample) -> Sampled:
