@@ -76,6 +76,10 @@ class Paths:
         """The mark that this boot of the host has had its autostart."""
         return self.run / "qemu/autostarted"
 
+    def last_number(self) -> Path:
+        """The number that was given to a guest last."""
+        return self.run / "qemu/last-number"
+
     # What runs.
 
     def states(self) -> Path:
@@ -117,6 +121,18 @@ class Paths:
     def managed_save(self, name: str) -> Path:
         """A guest's saved state."""
         return self.lib / "qemu/save" / f"{name}.save"
+
+    def snapshots(self, name: str) -> Path:
+        """The folder of what is known of a guest's snapshots."""
+        return self.lib / "qemu/snapshot" / name
+
+    def checkpoints(self, name: str) -> Path:
+        """The folder of what is known of a guest's checkpoints."""
+        return self.lib / "qemu/checkpoint" / name
+
+    def tpm_state(self, uuid: str) -> Path:
+        """What a guest's emulated TPM keeps."""
+        return self.lib / "swtpm" / uuid
 
     def guest_log(self, name: str) -> Path:
         """What a guest's emulator printed."""

@@ -56,7 +56,7 @@ def parse(model: type[M], data: bytes | str) -> M:
     """
     root = parse_tree(data)
     expected = model.__element__  # type: ignore[attr-defined]
-    if root.tag != expected:
+    if root.tag != expanded(expected):
         found = f"'{root.tag}'" if isinstance(root.tag, str) else "something else"
         detail = f"expecting root element of '{expected}', not {found}"
         raise ConfError("xml", detail, expected)

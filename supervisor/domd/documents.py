@@ -5,11 +5,13 @@ Owns: that order. May touch: hostd, for facts. May not touch: files, the registr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.defaults import complete
 from conf.emulator import EmulatorFacts
+from conf.settings import QemuConfig
 from ipc import Node
 from supervisor.domd.entry import Definition
 from supervisor.messages.hostd import Probe
@@ -21,9 +23,15 @@ FACTS: Final = 16  # emulators whose facts are remembered
 class Documents:
     """Makes definitions."""
 
-    def __init__(self, node: Node) -> None:
-        """Ask hostd over this bus."""
+    def __init__(self, node: Node, config: Callable[[], QemuConfig]) -> None:
+        """Ask hostd over this bus.
+
+        Args:
+            node: this process's place on it.
+            config: gives the settings that are in force.
+        """
         self._hostd = node.link("hostd")
+        self._config = config
         self._facts: dict[tuple[str, str], EmulatorFacts] = {}
 
     async def define(self, xml: str) -> Definition:
@@ -33,8 +41,17 @@ class Documents:
             ConfError, VirError: the document, or what it asks for, cannot be.
         """
         domain = parse_domain(xml)
-        completed = complete(domain, await self._facts_for(domain))
+        facts = await self._facts_for(domain)
+        completed = complete(domain, facts, spice_tls=self._config().spice_tls)
         return Definition(format_domain(completed, secure=True), completed)
+
+    async def complete(self, definition: Definition) -> Definition:
+        """A definition that has been read from a file, with all that its text left open.
+
+        Raises:
+            ConfError, VirError: it cannot be (any more).
+        """
+        return definition if definition.is_complete else await self.define(definition.xml)
 
     def forget_facts(self) -> None:
         """Ask again for what emulators can do: one may have been upgraded."""

@@ -26,9 +26,10 @@ class Definition:
 
         Args:
             xml: the whole document, passwords included.
-            domain: its model, where it is at hand.
+            domain: its model, completed by this process; None: it was read from a file.
         """
         self.xml = xml
+        self.is_complete = domain is not None
         if domain is not None:
             self.__dict__["domain"] = domain
 
@@ -55,7 +56,7 @@ class Running:
     """A running guest as its worker last described it."""
 
     description: Description
-    live: Definition  # of the live document
+    live: LiveDefinition
 
     @staticmethod
     def of(description: Description, former: Running | None) -> Running:
@@ -91,19 +92,22 @@ class Entry:
     name: str
     uuid: bytes
     definition: Definition | None = None  # None: it is gone when its guest is
-    transient: Definition | None = None  # what a domain without a definition was created from
+    source: Definition | None = None  # what the running guest was started from, when known
     running: Running | None = None
     autostart: bool = False
     reason: int = DomainShutoffReason.UNKNOWN  # why it is off
-    crashed: bool = False  # the guest's end was a crash that its definition keeps
     autodestroy: str = ""  # the client whose end is the guest's
     worker: str = ""  # the worker's name on the bus, while there is one
-    updated: bool = False  # defined anew since the guest was started
     job: Job = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the domain's lock."""
         self.job = Job(self.name)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether clients know of it: one that is just being created is not there yet."""
+        return self.definition is not None or self.running is not None
 
     @property
     def is_active(self) -> bool:
@@ -125,17 +129,21 @@ class Entry:
         """What holds now: the live document of a running guest, else the definition."""
         if self.running is not None:
             return self.running.live
-        assert self.definition is not None, "a domain without guest and definition is forgotten"
-        return self.definition
+        definition = self.definition or self.source  # the latter while it is being created
+        assert definition is not None, "a domain without guest and definition is forgotten"
+        return definition
 
     @property
     def state(self) -> tuple[int, int]:
         """VirDomainState and the reason for it."""
         if self.running is not None:
             return self.running.description.state, self.running.description.reason
-        if self.crashed:
-            return DomainState.CRASHED, 1
         return DomainState.SHUTOFF, self.reason
+
+    @property
+    def identity_off(self) -> DomainId:
+        """The domain as clients name it when its guest has gone."""
+        return DomainId(self.name, self.uuid, OFF)
 
     @property
     def uuid_text(self) -> str:

@@ -1,6 +1,6 @@
 """Events of domains for the clients that registered.
 
-Owns: encoding them. May touch: the bus, to publish. May not touch: guests.
+Owns: encoding them. May touch: the bus, to publish; the root, to be kept up. May not touch: guests.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from rpc.enums import DomainEventID
 from supervisor.calls import encode_event
 from supervisor.domd.entry import Entry
 from supervisor.messages.calls import ClientEvent, Stale
+from supervisor.messages.root import Activity
 
 
 class Publisher:
@@ -18,6 +19,7 @@ class Publisher:
     def __init__(self, node: Node) -> None:
         """Publish on this bus."""
         self._node = node
+        self._busy = False
 
     def lifecycle(self, entry: Entry, event: int, detail: int) -> None:
         """A domain was defined, started, suspended, stopped or the like."""
@@ -37,6 +39,13 @@ class Publisher:
     def stale(self) -> None:
         """What was answered before may be wrong now; said before a change is acknowledged."""
         self._node.publish(Stale())
+
+    def activity(self, *, busy: bool) -> None:
+        """Tell the root whether guests keep the daemon up."""
+        if busy != self._busy:
+            self._busy = busy
+            why = "guests run" if busy else "no guest runs"
+            self._node.control.send(Activity(busy=busy, why=why))
 
     def _publish(self, entry: Entry, event_id: int, payload: bytes) -> None:
         self.stale()

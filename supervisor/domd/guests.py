@@ -1,25 +1,32 @@
-"""Running guests: their workers, what these say, and domains that come and go with them.
+"""Running guests: starting and ending them, what their workers say, what clients are told.
 
-Owns: the link between a domain and its worker.
-May touch: workers over the bus; the root, to have them spawned and ended.
-May not touch: definitions' files.
+Owns: what is known of running guests.
+May touch: workers, through `supervisor.domd.workers`. May not touch: definitions' files.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from ipc import BusError, DeadlineExceeded, Done, Link, Node, PeerGone, Request
-from rpc.enums import DomainEventStoppedDetailType, DomainEventType, DomainShutoffReason
+from conf.domain import Domain
+from ipc import BusError, PeerGone
+from rpc.enums import (
+    DomainEventResumedDetailType,
+    DomainEventStartedDetailType,
+    DomainEventSuspendedDetailType,
+    DomainEventType,
+)
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.domd.entry import Entry, Running
+from supervisor.domd.documents import Documents
+from supervisor.domd.entry import Definition, Entry, Running
 from supervisor.domd.events import Publisher
+from supervisor.domd.numbers import Numbers
 from supervisor.domd.registry import Registry, not_running
-from supervisor.messages.root import EndWorker, SpawnWorker
+from supervisor.domd.words import invalid
+from supervisor.domd.workers import Workers, worker_of
 from supervisor.messages.worker import (
     NO_EVENT,
     Changed,
@@ -27,17 +34,15 @@ from supervisor.messages.worker import (
     Description,
     Destroy,
     Ended,
+    Note,
     Relay,
     Start,
 )
 
-DRIVER: Final = "qemu"
-SPAWN_S: Final = 10.0
 START_S: Final = 60.0
-DESCRIBE_S: Final = 10.0
-ORDER_S: Final = 15.0
+AFTER_LOSS_S: Final = 15.0  # for a worker that died while it started a guest, or its successor
+NOTE_S: Final = 5.0
 DESTROY_S: Final = 20.0
-REDESCRIBE_S: Final = 30.0  # for a worker that died to be up again
 
 log = logging.getLogger(__name__)
 
@@ -45,223 +50,231 @@ log = logging.getLogger(__name__)
 class Guests:
     """Every running guest of this daemon."""
 
-    def __init__(self, node: Node, registry: Registry, publisher: Publisher) -> None:
-        """Drive guests over this bus."""
-        self._node = node
+    def __init__(
+        self,
+        registry: Registry,
+        documents: Documents,
+        workers: Workers,
+        numbers: Numbers,
+        publisher: Publisher,
+    ) -> None:
+        """Drive guests by these workers."""
         self._registry = registry
+        self._documents = documents
+        self._workers = workers
+        self._numbers = numbers
         self._publisher = publisher
+        self._starting: dict[bytes, asyncio.Task[Description]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        node.on_peer_lost.append(self._peer_lost)
+        workers.hear(Changed, self.changed)
+        workers.hear(Ended, self.ended)
+        workers.hear(Relay, self.relayed)
 
-    async def start(self, entry: Entry, *, paused: bool = False, autodestroy: str = "") -> None:
-        """Launch a domain's guest from its definition; the domain's job is the caller's.
+    # Starting and ending.
+
+    async def start(
+        self,
+        entry: Entry,
+        definition: Definition,
+        *,
+        paused: bool = False,
+        autodestroy: str = "",
+    ) -> None:
+        """Launch a domain's guest; the domain's job is the caller's.
 
         Raises:
             VirError: the guest runs already, or cannot be started; nothing is left of it then.
         """
         if entry.is_active:
-            detail = f"domain is already running: '{entry.name}' has id {entry.id}"
-            raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
-        definition = entry.definition or entry.transient
-        assert definition is not None, "a domain that is off has a definition"
-        entry.worker = await self.spawn(entry)
+            raise invalid(f"domain is already running: '{entry.name}' has id {entry.id}")
+        complete = await self._documents.complete(definition)
+        if entry.definition is definition:
+            entry.definition = complete
         request = Start(
-            xml=definition.xml,
-            id=self._registry.next_id(),
-            paused=paused,
-            autodestroy=autodestroy,
+            xml=complete.xml, id=self._numbers.next(), paused=paused, autodestroy=autodestroy
         )
+        task = asyncio.create_task(self._launch(entry, request))
+        self._starting[entry.uuid] = task
         try:
-            description = await self._link(entry).call(request, timeout_s=START_S)
-        except BaseException:
-            await self.dismiss(entry)
-            raise
+            description = await task
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait({task})
+            if caller_is_cancelled():
+                raise
+            detail = f"domain '{entry.name}' was destroyed while it was started"
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from None
+        finally:
+            del self._starting[entry.uuid]
         self.describe(entry, description)
-        entry.crashed, entry.updated = False, False
+        entry.source = complete
+        log.info("%s is started with id %d", entry.name, entry.id)
+        self._tell_start(entry, paused=paused)
 
-    async def spawn(self, entry: Entry) -> str:
-        """Have a worker for the domain; one that is there already is it.
-
-        Raises:
-            VirError: it cannot be had.
-        """
-        request = SpawnWorker(driver=DRIVER, domain=entry.name, uuid=entry.uuid_text)
-        spawned = await self._node.control.call(request, timeout_s=SPAWN_S)
-        self._node.subscribe(spawned.name, Changed, self.changed)
-        self._node.subscribe(spawned.name, Ended, self.ended)
-        self._node.subscribe(spawned.name, Relay, self.relayed)
-        return spawned.name
-
-    async def dismiss(self, entry: Entry) -> None:
-        """End a domain's worker for good."""
-        name, entry.worker = entry.worker, ""
-        if not name:
-            return
-        self._node.unlink(name)
+    async def _launch(self, entry: Entry, request: Start) -> Description:
         try:
-            await self._node.control.call(EndWorker(name=name), timeout_s=SPAWN_S)
-        except BusError as problem:
-            log.warning("worker %s could not be ended: %s", name, problem)
+            await self._workers.spawn(entry)
+            return await self._started(entry, request)
+        except BaseException:
+            self._forget(entry)
+            entry.worker = entry.worker or worker_of(entry)  # it may have been spawned unseen
+            await self._settle(entry)
+            raise
 
-    async def order(self, entry: Entry, request: Request[Done], timeout_s: float = ORDER_S) -> None:
-        """Have a running guest's worker do something.
-
-        Raises:
-            VirError: OPERATION_INVALID when the guest does not run, or the worker's refusal;
-                OPERATION_TIMEOUT when it does not answer.
-        """
-        if not entry.is_active:
-            raise not_running(entry)
+    async def _started(self, entry: Entry, request: Start) -> Description:
+        """Have the guest started; a worker that dies then may have done it."""
         try:
-            await self._link(entry).call(request, timeout_s=timeout_s)
-        except DeadlineExceeded as problem:
-            detail = f"the guest '{entry.name}' did not obey in {timeout_s:.0f} s: {problem}"
-            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from problem
+            return await self._workers.ask(entry, request, START_S)
+        except PeerGone as problem:
+            log.warning("the worker of %s died while it started: %s", entry.name, problem)
+            found = await self._workers.ask(entry, Describe(), AFTER_LOSS_S)
+            if found.guest is not None and found.guest.id == request.id:
+                return found.guest
+            detail = f"the process that started '{entry.name}' died; try again ({problem})"
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from problem
+
+    async def _settle(self, entry: Entry) -> None:
+        """Let a start that failed be undone, then end its worker."""
+        try:
+            # The answer comes when the worker has undone what it began.
+            await self._workers.ask(entry, Describe(), AFTER_LOSS_S)
+        except (BusError, VirError) as problem:
+            log.warning("the worker of %s does not settle: %s", entry.name, problem)
+        await self._workers.dismiss(entry)
+
+    def _tell_start(self, entry: Entry, *, paused: bool) -> None:
+        """Tell clients, in the order that libvirt does."""
+        started, booted = DomainEventType.STARTED, DomainEventStartedDetailType.BOOTED
+        if paused:
+            self._publisher.lifecycle(entry, started, booted)
+            suspended = DomainEventSuspendedDetailType.PAUSED
+            self._publisher.lifecycle(entry, DomainEventType.SUSPENDED, suspended)
+        else:
+            unpaused = DomainEventResumedDetailType.UNPAUSED
+            self._publisher.lifecycle(entry, DomainEventType.RESUMED, unpaused)
+            self._publisher.lifecycle(entry, started, booted)
 
     async def destroy(self, entry: Entry, *, graceful: bool) -> None:
-        """End a guest now; on return it is off.
+        """End a guest now; on return it is off. A start that is on its way is given up.
 
         Raises:
-            VirError: as `order`.
+            VirError: OPERATION_INVALID when it does not run; the worker's refusal.
         """
-        try:
-            await self.order(entry, Destroy(graceful=graceful), DESTROY_S)
-        except PeerGone:
-            # The worker told of the end and was dismissed before it could answer.
-            if entry.is_active:
-                raise
-
-    async def recover(self, entry: Entry) -> None:
-        """Take over a guest that ran before this process did.
-
-        Raises:
-            BusError: its worker does not come up.
-        """
-        entry.worker = await self.spawn(entry)
-        described = await self._link(entry).call(Describe(), timeout_s=DESCRIBE_S)
-        if described.guest is not None:
-            self.describe(entry, described.guest)
+        starting = self._starting.get(entry.uuid)
+        if starting is not None and not entry.is_active:
+            starting.cancel()
+            await asyncio.wait({starting})
             return
-        if described.gone is not None:
-            entry.reason = described.gone.reason
-            stopped = DomainEventType.STOPPED
-            self._publisher.lifecycle(entry, stopped, described.gone.detail)
-        await self.dismiss(entry)
+        if not entry.is_active:
+            raise not_running(entry)
+        await self._workers.insist(entry, Destroy(graceful=graceful), DESTROY_S)
+
+    async def note(self, entry: Entry, domain: Domain) -> None:
+        """Have the live document say what this one does: title, description, metadata.
+
+        Raises:
+            VirError: as `Workers.order`.
+        """
+        request = Note(title=domain.title, description=domain.description, metadata=domain.metadata)
+        description = await self._workers.order(entry, request, NOTE_S)
+        if entry.is_active:
+            self.describe(entry, description)
+
+    # What is known.
 
     def describe(self, entry: Entry, description: Description) -> None:
         """Believe a description."""
         self._publisher.stale()
-        self._registry.seen_id(description.id)
+        self._numbers.seen(description.id)
         entry.running = Running.of(description, entry.running)
         entry.autodestroy = description.autodestroy
-        if entry.definition is None:
-            self._registry.add(entry)
+        self._registry.add(entry)
+        self._publisher.activity(busy=True)
+
+    def gone(self, entry: Entry, reason: int, event: int, detail: int) -> None:
+        """Believe that a guest has gone, and tell clients."""
+        self._forget(entry)
+        entry.reason = reason
+        self._publisher.lifecycle(entry, event, detail)
+
+    def _forget(self, entry: Entry) -> None:
+        self._publisher.stale()
+        entry.running = None
+        entry.autodestroy = ""
+        if not any(other.is_active for other in self._registry):
+            self._publisher.activity(busy=False)
+
+    def drop_if_transient(self, entry: Entry) -> None:
+        """Forget a domain that has neither a guest nor a definition."""
+        if not entry.is_there and entry.uuid not in self._starting:
+            self._registry.remove(entry)
+            self._publisher.stale()
 
     # What workers say.
 
     def changed(self, event: Changed) -> None:
         """A guest's state or document has changed."""
         entry = self._registry.by_uuid(event.description.uuid)
-        if entry is None:
+        if entry is None or not entry.worker:
             return
         self.describe(entry, event.description)
         if event.event != NO_EVENT:
             self._publisher.lifecycle(entry, event.event, event.detail)
 
     def ended(self, event: Ended) -> None:
-        """A guest has gone."""
+        """A guest has gone; its worker is let go, and what is to be started anew is."""
         entry = self._registry.by_uuid(event.uuid)
         if entry is None or entry.running is None:
             return
-        self._publisher.lifecycle(entry, event.event, event.detail)
-        self._forget_guest(entry, event.reason)
-        if entry.definition is None and not event.restart:
-            self._registry.remove(entry)  # a transient domain goes with its guest
-        self._spawn_task(self._clean_up(entry, event))
+        again = restarted_from(entry, renamed=event.rename)
+        self.gone(entry, event.reason, event.event, event.detail)
+        name, entry.worker = entry.worker, ""
+        self.spawn_task(self._workers.end(name))
+        if event.restart:
+            self.spawn_task(self._restart(entry, again))
+        else:
+            entry.source = None
+            self.drop_if_transient(entry)
 
     def relayed(self, event: Relay) -> None:
         """A worker has an event for clients."""
         self._publisher.relay(event.event)
 
-    async def _clean_up(self, entry: Entry, event: Ended) -> None:
-        async with entry.job.hold("clean-up"):
-            if entry.is_active:
-                return
-            await self.dismiss(entry)
-            if event.restart and (entry.definition or entry.transient):
-                await self._restart(entry)
-        if not entry.is_active and entry.definition is None:
-            self._registry.remove(entry)
-            self._publisher.stale()
-
-    async def _restart(self, entry: Entry) -> None:
+    async def _restart(self, entry: Entry, definition: Definition) -> None:
+        """Start anew what its document says is to be."""
         try:
-            await self.start(entry)
+            async with entry.job.hold("restart"):
+                if not entry.is_active:
+                    await self.start(entry, definition)
         except (VirError, BusError) as problem:
             log.error("%s was to be started anew and cannot be: %s", entry.name, problem)
-            return
-        self._publisher.lifecycle(entry, DomainEventType.STARTED, 0)
+        finally:
+            self.drop_if_transient(entry)
 
-    def _forget_guest(self, entry: Entry, reason: int) -> None:
-        self._publisher.stale()
-        entry.running = None
-        entry.reason = reason
-        entry.crashed = False
-        entry.autodestroy = ""
-        entry.updated = False
-
-    def _peer_lost(self, name: str) -> None:
-        """A worker's link broke: the root starts another, which adopts the guest."""
-        for entry in self._registry:
-            if entry.worker == name and entry.is_active:
-                self._spawn_task(self._redescribe(entry))
-            if name == "rpcd" and entry.autodestroy:
-                self._spawn_task(self.autodestroy(entry))
-
-    async def _redescribe(self, entry: Entry) -> None:
-        began = time.monotonic()
-        while entry.is_active and time.monotonic() - began < REDESCRIBE_S:
-            try:
-                described = await self._link(entry).call(Describe(), timeout_s=DESCRIBE_S)
-            except BusError as problem:
-                log.info("the worker of %s is not back yet: %s", entry.name, problem)
-                await asyncio.sleep(0.05)
-                continue
-            if described.guest is not None:
-                self.describe(entry, described.guest)
-                return
-            reason, detail = DomainShutoffReason.CRASHED, DomainEventStoppedDetailType.FAILED
-            if described.gone is not None:
-                reason = DomainShutoffReason(described.gone.reason)
-                detail = DomainEventStoppedDetailType(described.gone.detail)
-            self.ended(
-                Ended(
-                    uuid=entry.uuid,
-                    name=entry.name,
-                    reason=reason,
-                    event=DomainEventType.STOPPED,
-                    detail=detail,
-                )
-            )
-            return
+    # Guests that end with a client.
 
     def client_closed(self, client: str) -> None:
         """A client has gone: the guests that were to go with it do."""
         for entry in self._registry:
             if entry.autodestroy == client:
-                self._spawn_task(self.autodestroy(entry))
+                self.spawn_task(self.autodestroy(entry))
+
+    def all_clients_closed(self) -> None:
+        """Every client has gone, for the process that served them has."""
+        for entry in self._registry:
+            if entry.autodestroy:
+                self.spawn_task(self.autodestroy(entry))
 
     async def autodestroy(self, entry: Entry) -> None:
         """End a guest whose client has gone."""
         log.info("%s ends with the client that started it", entry.name)
-        async with entry.job.hold("autodestroy"):
-            if entry.is_active:
-                await self.destroy(entry, graceful=False)
+        try:
+            await self.destroy(entry, graceful=False)
+        except VirError as problem:
+            log.error("%s does not end with its client: %s", entry.name, problem)
 
-    def _link(self, entry: Entry) -> Link:
-        return self._node.link(entry.worker)
-
-    def _spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside; its failure is logged."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
@@ -270,3 +283,19 @@ class Guests:
         self._tasks.discard(task)
         if not task.cancelled() and (problem := task.exception()) is not None:
             log.error("something after a guest's change failed", exc_info=problem)
+
+
+def restarted_from(entry: Entry, *, renamed: bool) -> Definition:
+    """What a running guest is started from when it is started anew."""
+    if renamed and entry.definition is not None:
+        return entry.definition
+    if entry.source is not None:
+        return entry.source
+    assert entry.running is not None, "a guest that has gone is not started anew"
+    return entry.definition or Definition(entry.running.live.inactive_secure_xml)
+
+
+def caller_is_cancelled() -> bool:
+    """Whether it is this task that is cancelled, and not one that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

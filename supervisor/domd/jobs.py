@@ -7,6 +7,7 @@ May not touch: what is changed.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -14,6 +15,7 @@ from typing import Final
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 JOB_S: Final = 30.0
+MAX_WAITING: Final = 256  # changes of one domain that wait for their turn
 
 
 class Job:
@@ -23,6 +25,8 @@ class Job:
         """Nobody has it."""
         self.name = name
         self.holder = ""  # the call that has it
+        self.since = 0.0  # the time since the epoch at which it got it
+        self._waiting = 0
         self._lock = asyncio.Lock()
 
     @asynccontextmanager
@@ -30,17 +34,36 @@ class Job:
         """Have the right while the body runs.
 
         Raises:
-            VirError: OPERATION_TIMEOUT when another call keeps it too long.
+            VirError: OPERATION_TIMEOUT when another call keeps it too long; OPERATION_FAILED when
+                too many wait for it.
         """
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._lock.acquire()
-        except TimeoutError:
-            detail = f"cannot acquire state change lock (held by {self.holder}) of '{self.name}'"
-            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from None
-        self.holder = call
+        if self._waiting or self._lock.locked():
+            await self._wait(call, timeout_s)
+        else:
+            await self._lock.acquire()  # at once: it is free
+        self.holder, self.since = call, time.time()
         try:
             yield
         finally:
             self.holder = ""
             self._lock.release()
+
+    async def _wait(self, call: str, timeout_s: float) -> None:
+        if self._waiting >= MAX_WAITING:
+            detail = (
+                "cannot acquire state change lock due to max_queued limit: "
+                f"{MAX_WAITING} changes of '{self.name}' wait; let them end first"
+            )
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._lock.acquire()
+        except TimeoutError:
+            detail = (
+                f"cannot acquire state change lock (held by {self.holder or 'nobody'}) "
+                f"of '{self.name}' for {call}"
+            )
+            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from None
+        finally:
+            self._waiting -= 1

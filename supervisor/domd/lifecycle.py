@@ -6,44 +6,41 @@ May touch: guests through `supervisor.domd.guests`. May not touch: files.
 
 from __future__ import annotations
 
-import logging
+import asyncio
 from typing import Final
 
 from ipc import Done, Request
-from rpc.enums import (
-    DomainCreateFlags,
-    DomainDestroyFlagsValues,
-    DomainEventResumedDetailType,
-    DomainEventStartedDetailType,
-    DomainEventSuspendedDetailType,
-    DomainEventType,
-    DomainState,
-)
+from rpc.enums import DomainCreateFlags, DomainDestroyFlagsValues, DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.calls import ClientCall
-from supervisor.domd.changes import Changes
+from supervisor.domd.belongings import Belongings
+from supervisor.domd.definitions import Definitions
 from supervisor.domd.documents import Documents
 from supervisor.domd.entry import Entry
-from supervisor.domd.events import Publisher
 from supervisor.domd.guests import Guests
-from supervisor.domd.registry import Registry
-from supervisor.domd.words import refuse_flags
+from supervisor.domd.registry import Registry, not_running
+from supervisor.domd.words import invalid, refuse_flags
+from supervisor.domd.workers import Workers
 from supervisor.messages.worker import Reboot, Reset, Resume, Shutdown, Suspend, Wakeup
 
-#: Flags that may be given; bypassing caches and forcing a boot matter only for saved guests.
+#: Flags that may be given; bypassing caches matters only for saved guests.
 CREATE_FLAGS: Final = (
     DomainCreateFlags.START_PAUSED
     | DomainCreateFlags.START_AUTODESTROY
     | DomainCreateFlags.START_BYPASS_CACHE
     | DomainCreateFlags.START_FORCE_BOOT
+    | DomainCreateFlags.START_RESET_NVRAM
+)
+CREATE_XML_FLAGS: Final = (
+    DomainCreateFlags.START_PAUSED
+    | DomainCreateFlags.START_AUTODESTROY
     | DomainCreateFlags.START_VALIDATE
+    | DomainCreateFlags.START_RESET_NVRAM
 )
 DESTROY_FLAGS: Final = DomainDestroyFlagsValues.GRACEFUL
-SHUTDOWN_FLAGS: Final = 0x1F
-REBOOT_FLAGS: Final = 0x1F
-
-log = logging.getLogger(__name__)
+SHUTDOWN_FLAGS: Final = 0x3  # power button, agent
+REBOOT_FLAGS: Final = 0x3
 
 
 class Lifecycle:
@@ -53,16 +50,18 @@ class Lifecycle:
         self,
         registry: Registry,
         documents: Documents,
-        changes: Changes,
+        definitions: Definitions,
+        belongings: Belongings,
         guests: Guests,
-        publisher: Publisher,
+        workers: Workers,
     ) -> None:
         """Steer these."""
         self._registry = registry
         self._documents = documents
-        self._changes = changes
+        self._definitions = definitions
+        self._belongings = belongings
         self._guests = guests
-        self._publisher = publisher
+        self._workers = workers
 
     async def domain_create(self, call: ClientCall, dom: DomainId) -> None:
         """Start a defined domain."""
@@ -76,11 +75,38 @@ class Lifecycle:
         Raises:
             VirError: OPERATION_INVALID when it runs already; whatever keeps it from starting.
         """
-        refuse_flags("domainCreateWithFlags", flags, CREATE_FLAGS)
+        refuse_flags("qemuDomainCreateWithFlags", flags, CREATE_FLAGS)
         entry = self._registry.find(dom)
         async with entry.job.hold("start"):
-            await self._start(entry, call, flags)
+            if entry.is_active or entry.definition is None:
+                raise invalid(f"domain is already running: '{entry.name}' has id {entry.id}")
+            await self._leave_saved_state(entry, flags)
+            await self._reset_nvram(entry, flags)
+            paused, autodestroy = launch_words(call, flags)
+            await self._guests.start(
+                entry, entry.definition, paused=paused, autodestroy=autodestroy
+            )
         return entry.identity
+
+    async def _leave_saved_state(self, entry: Entry, flags: int) -> None:
+        """Refuse to start a guest afresh whose memory was saved, unless that is asked for.
+
+        Raises:
+            VirError: OPERATION_UNSUPPORTED.
+        """
+        if not self._belongings.has_saved_state(entry):
+            return
+        if not flags & DomainCreateFlags.START_FORCE_BOOT:
+            detail = (
+                f"domain '{entry.name}' has a saved state, which this daemon does not restore "
+                "yet; start it with --force-boot to lose that state"
+            )
+            raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.QEMU)
+        await asyncio.to_thread(self._belongings.drop_saved_state, entry)
+
+    async def _reset_nvram(self, entry: Entry, flags: int) -> None:
+        if flags & DomainCreateFlags.START_RESET_NVRAM:
+            await asyncio.to_thread(self._belongings.reset_nvram, entry)
 
     async def domain_create_xml(self, call: ClientCall, xml_desc: str, flags: int) -> DomainId:
         """Start a guest from a document; it is defined only if it was before.
@@ -88,39 +114,19 @@ class Lifecycle:
         Raises:
             VirError: OPERATION_INVALID when it runs already; whatever keeps it from starting.
         """
-        refuse_flags("domainCreateXML", flags, CREATE_FLAGS)
+        refuse_flags("qemuDomainCreateXML", flags, CREATE_XML_FLAGS)
         definition = await self._documents.define(xml_desc)
-        entry = self._changes.claim(definition)
-        async with entry.job.hold("create"):
-            entry = self._changes.claim(definition)
-            if entry.is_active:
-                detail = f"domain '{entry.name}' is already active with id {entry.id}"
-                raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
-            entry.transient = definition
-            self._registry.add(entry)
-            try:
-                await self._start(entry, call, flags)
-            except BaseException:
-                entry.transient = None
-                if entry.definition is None:
-                    self._registry.remove(entry)
-                self._publisher.stale()
-                raise
+        entry = await self._definitions.claim(definition)
+        try:
+            async with entry.job.hold("create"):
+                if entry.is_active:
+                    detail = f"domain '{entry.name}' is already active"
+                    raise invalid(detail, ErrorDomain.DOMAIN)
+                paused, autodestroy = launch_words(call, flags)
+                await self._guests.start(entry, definition, paused=paused, autodestroy=autodestroy)
+        finally:
+            self._guests.drop_if_transient(entry)
         return entry.identity
-
-    async def _start(self, entry: Entry, call: ClientCall, flags: int) -> None:
-        paused = bool(flags & DomainCreateFlags.START_PAUSED)
-        client = call.client.id if flags & DomainCreateFlags.START_AUTODESTROY else ""
-        await self._guests.start(entry, paused=paused, autodestroy=client)
-        log.info("%s is started with id %d", entry.name, entry.id)
-        if not paused:
-            unpaused = DomainEventResumedDetailType.UNPAUSED
-            self._publisher.lifecycle(entry, DomainEventType.RESUMED, unpaused)
-        booted = DomainEventStartedDetailType.BOOTED
-        self._publisher.lifecycle(entry, DomainEventType.STARTED, booted)
-        if paused:
-            detail = DomainEventSuspendedDetailType.PAUSED
-            self._publisher.lifecycle(entry, DomainEventType.SUSPENDED, detail)
 
     async def domain_destroy(self, call: ClientCall, dom: DomainId) -> None:
         """End a guest now."""
@@ -132,7 +138,7 @@ class Lifecycle:
         Raises:
             VirError: OPERATION_INVALID when it does not run.
         """
-        refuse_flags("domainDestroyFlags", flags, DESTROY_FLAGS)
+        refuse_flags("qemuDomainDestroyFlags", flags, DESTROY_FLAGS)
         entry = self._registry.find(dom)
         # No job: ending a guest is what helps when a job hangs.
         await self._guests.destroy(entry, graceful=bool(flags & DESTROY_FLAGS))
@@ -142,47 +148,69 @@ class Lifecycle:
         await self.domain_shutdown_flags(call, dom, 0)
 
     async def domain_shutdown_flags(self, call: ClientCall, dom: DomainId, flags: int) -> None:
-        """Ask a guest to power off, in one of some ways."""
-        refuse_flags("domainShutdownFlags", flags, SHUTDOWN_FLAGS)
+        """Ask a guest to power off, by its power button or its agent."""
+        refuse_flags("qemuDomainShutdownFlags", flags, SHUTDOWN_FLAGS)
         await self._order(dom, "shutdown", Shutdown(flags=flags))
 
     async def domain_reboot(self, call: ClientCall, dom: DomainId, flags: int) -> None:
-        """Ask a guest to reboot."""
-        refuse_flags("domainReboot", flags, REBOOT_FLAGS)
+        """Ask a guest to reboot, by its power button or its agent."""
+        refuse_flags("qemuDomainReboot", flags, REBOOT_FLAGS)
         await self._order(dom, "reboot", Reboot(flags=flags))
 
     async def domain_reset(self, call: ClientCall, dom: DomainId, flags: int) -> None:
         """Reset a guest's machine."""
-        refuse_flags("domainReset", flags)
+        refuse_flags("qemuDomainReset", flags)
         await self._order(dom, "reset", Reset())
 
     async def domain_suspend(self, call: ClientCall, dom: DomainId) -> None:
-        """Stop a guest's processors; one that is paused stays so."""
-        entry = self._registry.find(dom)
-        if entry.is_active and entry.state[0] == DomainState.PAUSED:
-            return
-        await self._order(dom, "suspend", Suspend())
-
-    async def domain_resume(self, call: ClientCall, dom: DomainId) -> None:
-        """Let a guest's processors run.
+        """Stop a guest's processors; one that is paused stays so.
 
         Raises:
             VirError: OPERATION_INVALID when it sleeps by ACPI, or does not run.
         """
         entry = self._registry.find(dom)
-        if entry.is_active and entry.state[0] == DomainState.PMSUSPENDED:
-            detail = f"domain '{entry.name}' is pmsuspended; wake it up instead"
-            raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
-        if entry.is_active and entry.state[0] == DomainState.RUNNING:
-            return
-        await self._order(dom, "resume", Resume())
+        async with entry.job.hold("suspend"):
+            refuse_sleeping(entry)
+            if not entry.is_active or entry.state[0] != DomainState.PAUSED:
+                await self._workers.order(entry, Suspend())
+
+    async def domain_resume(self, call: ClientCall, dom: DomainId) -> None:
+        """Let a guest's processors run.
+
+        Raises:
+            VirError: OPERATION_INVALID when they do, when it sleeps by ACPI, or does not run.
+        """
+        entry = self._registry.find(dom)
+        async with entry.job.hold("resume"):
+            refuse_sleeping(entry)
+            if entry.is_active and entry.state[0] == DomainState.RUNNING:
+                raise invalid(f"domain is already running: '{entry.name}'")
+            await self._workers.order(entry, Resume())
 
     async def domain_pm_wakeup(self, call: ClientCall, dom: DomainId, flags: int) -> None:
         """Wake a guest that sleeps by ACPI."""
-        refuse_flags("domainPMWakeup", flags)
+        refuse_flags("qemuDomainPMWakeup", flags)
         await self._order(dom, "wakeup", Wakeup())
 
     async def _order(self, dom: DomainId, word: str, request: Request[Done]) -> None:
         entry = self._registry.find(dom)
+        if not entry.is_active:
+            raise not_running(entry)
         async with entry.job.hold(word):
-            await self._guests.order(entry, request)
+            await self._workers.order(entry, request)
+
+
+def launch_words(call: ClientCall, flags: int) -> tuple[bool, str]:
+    """Whether a guest is to be started paused, and the client whose end is to be its end."""
+    autodestroy = call.client.id if flags & DomainCreateFlags.START_AUTODESTROY else ""
+    return bool(flags & DomainCreateFlags.START_PAUSED), autodestroy
+
+
+def refuse_sleeping(entry: Entry) -> None:
+    """Refuse what a guest that sleeps by ACPI does not do.
+
+    Raises:
+        VirError: OPERATION_INVALID.
+    """
+    if entry.is_active and entry.state[0] == DomainState.PMSUSPENDED:
+        raise invalid(f"domain is pmsuspended: wake '{entry.name}' up instead")

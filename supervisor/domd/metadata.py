@@ -28,12 +28,13 @@ def read_metadata(domain: Domain, kind: int, uri: str | None) -> str:
     elif kind == DomainMetadataType.DESCRIPTION:
         found = domain.description
     elif kind == DomainMetadataType.ELEMENT:
-        found = read_element(domain.metadata, uri or "")
+        if not uri:
+            raise refused("uri in virDomainGetMetadata must not be NULL")
+        found = read_element(domain.metadata, uri)
     else:
-        raise refused(f"unknown metadata type {kind}")
+        raise unknown(kind)
     if not found:
-        word = {0: "description", 1: "title"}.get(kind, "element")
-        detail = f"Requested metadata {word} is not present"
+        detail = "Requested metadata element is not present"
         raise VirError(ErrorCode.NO_DOMAIN_METADATA, detail, ErrorDomain.DOMAIN)
     return found
 
@@ -48,14 +49,14 @@ def change_metadata(
     """
     if kind == DomainMetadataType.TITLE:
         if value is not None and "\n" in value:
-            raise refused("a title has no line ends")
+            raise refused("metadata title can't contain newlines")
         return replace(domain, title=value or None)
     if kind == DomainMetadataType.DESCRIPTION:
         return replace(domain, description=value or None)
     if kind != DomainMetadataType.ELEMENT:
-        raise refused(f"unknown metadata type {kind}")
+        raise unknown(kind)
     if not uri:
-        raise refused("an element of metadata needs a namespace URI")
+        raise refused("uri in virDomainSetMetadata must not be NULL")
     return replace(domain, metadata=change_element(domain.metadata, value, key, uri))
 
 
@@ -80,12 +81,12 @@ def change_element(
             root.remove(child)
     if value is not None:
         if not key:
-            raise refused("an element of metadata needs a key, its namespace's prefix")
+            raise refused("key in virDomainSetMetadata must not be NULL")
         try:
             given = parse_tree(value)
             root.append(with_namespace(given, key, uri))
         except ConfError as problem:
-            raise VirError(ErrorCode.XML_ERROR, problem.message, ErrorDomain.DOMAIN) from problem
+            raise VirError(ErrorCode.XML_DETAIL, problem.message, ErrorDomain.DOMAIN) from problem
         except ValueError as problem:
             raise refused(f"key '{key}' and URI '{uri}' make no namespace: {problem}") from None
     if not len(root):
@@ -124,6 +125,11 @@ def without_namespace(element: etree._Element, uri: str) -> etree._Element:
         copy.tail = child.tail
         made.append(copy)
     return made
+
+
+def unknown(kind: int) -> VirError:
+    """INVALID_ARG: there is no such kind of metadata."""
+    return refused(f"unknown metadata type '{kind}'")
 
 
 def refused(detail: str) -> VirError:

@@ -6,51 +6,24 @@ May touch: the registry; /proc for a guest's processor time. May not touch: file
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from rpc.enums import (
-    ConnectListAllDomainsFlags,
     DomainControlState,
     DomainModificationImpact,
-    DomainState,
     DomainVcpuFlags,
     DomainXMLFlags,
 )
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.calls import ClientCall
+from supervisor.domd.belongings import Belongings
 from supervisor.domd.entry import OFF, Definition, Entry, LiveDefinition
+from supervisor.domd.filters import EVERY_FILTER, passing
 from supervisor.domd.processor import cpu_time_ns
 from supervisor.domd.registry import Registry, no_domain, not_running
-from supervisor.domd.words import refuse_both, refuse_flags
+from supervisor.domd.words import refuse_both_impacts, refuse_flags
 
-Flags = ConnectListAllDomainsFlags
-#: Pairs (or more) of list filters of which any may hold; a group none of whose flags is given is
-#: no filter.
-GROUPS: Final[tuple[tuple[tuple[Flags, Callable[[Entry], bool]], ...], ...]] = (
-    ((Flags.ACTIVE, lambda e: e.is_active), (Flags.INACTIVE, lambda e: not e.is_active)),
-    (
-        (Flags.PERSISTENT, lambda e: e.definition is not None),
-        (Flags.TRANSIENT, lambda e: e.definition is None),
-    ),
-    (
-        (Flags.RUNNING, lambda e: e.state[0] == DomainState.RUNNING),
-        (Flags.PAUSED, lambda e: e.state[0] == DomainState.PAUSED),
-        (Flags.SHUTOFF, lambda e: e.state[0] == DomainState.SHUTOFF),
-        (
-            Flags.OTHER,
-            lambda e: (
-                e.state[0] not in (DomainState.RUNNING, DomainState.PAUSED, DomainState.SHUTOFF)
-            ),
-        ),
-    ),
-    ((Flags.MANAGEDSAVE, lambda e: False), (Flags.NO_MANAGEDSAVE, lambda e: True)),
-    ((Flags.AUTOSTART, lambda e: e.autostart), (Flags.NO_AUTOSTART, lambda e: not e.autostart)),
-    ((Flags.HAS_SNAPSHOT, lambda e: False), (Flags.NO_SNAPSHOT, lambda e: True)),
-    ((Flags.HAS_CHECKPOINT, lambda e: False), (Flags.NO_CHECKPOINT, lambda e: True)),
-)
-EVERY_FILTER: Final = sum(flag for group in GROUPS for flag, _ in group)
 XML_FLAGS: Final = (
     DomainXMLFlags.SECURE
     | DomainXMLFlags.INACTIVE
@@ -63,9 +36,10 @@ VCPU_FLAGS: Final = DomainVcpuFlags.LIVE | DomainVcpuFlags.CONFIG | DomainVcpuFl
 class Queries:
     """What clients may ask of domains."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, belongings: Belongings) -> None:
         """Answer from this registry."""
         self._registry = registry
+        self._belongings = belongings
 
     # Finding.
 
@@ -125,17 +99,8 @@ class Queries:
         Raises:
             VirError: INVALID_ARG for unknown flags.
         """
-        refuse_flags("connectListAllDomains", flags, EVERY_FILTER)
-        checks = [
-            [check for flag, check in group if flags & flag]
-            for group in GROUPS
-            if flags & sum(flag for flag, _ in group)
-        ]
-        return [
-            entry
-            for entry in self._registry
-            if all(any(check(entry) for check in group) for group in checks)
-        ]
+        refuse_flags("qemuConnectListAllDomains", flags, EVERY_FILTER)
+        return passing(self._registry, flags, self._belongings)
 
     # Describing.
 
@@ -150,15 +115,15 @@ class Queries:
         return int(self._registry.find(dom).definition is not None)
 
     def domain_is_updated(self, call: ClientCall, dom: DomainId) -> int:
-        """Whether the definition has been changed since the guest was started."""
+        """Whether the guest has been updated: libvirt's QEMU driver never says so."""
         call.keep = True
-        entry = self._registry.find(dom)
-        return int(entry.updated)
+        self._registry.find(dom)
+        return 0
 
     def domain_get_state(self, call: ClientCall, dom: DomainId, flags: int) -> tuple[int, int]:
         """VirDomainState and its reason."""
         call.keep = True
-        refuse_flags("domainGetState", flags)
+        refuse_flags("qemuDomainGetState", flags)
         return self._registry.find(dom).state
 
     def domain_get_info(self, call: ClientCall, dom: DomainId) -> tuple[int, int, int, int, int]:
@@ -197,8 +162,8 @@ class Queries:
         if flags & DomainVcpuFlags.GUEST:
             detail = "the guest agent is not asked for processors yet; leave --guest out"
             raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.QEMU)
-        refuse_flags("domainGetVcpusFlags", flags, VCPU_FLAGS)
-        refuse_both(flags, DomainVcpuFlags.LIVE, DomainVcpuFlags.CONFIG)
+        refuse_flags("qemuDomainGetVcpusFlags", flags, VCPU_FLAGS)
+        refuse_both_impacts(flags)
         entry = self._registry.find(dom)
         domain = definition_for(entry, flags & 3).domain
         return domain.maximum_vcpus if flags & DomainVcpuFlags.MAXIMUM else domain.current_vcpus
@@ -207,17 +172,6 @@ class Queries:
         """The kind of guest: "hvm"."""
         call.keep = True
         return self._registry.find(dom).current.domain.os.type.name
-
-    def domain_get_autostart(self, call: ClientCall, dom: DomainId) -> int:
-        """Whether the domain starts with the host."""
-        call.keep = True
-        return int(self._registry.find(dom).autostart)
-
-    def domain_has_managed_save_image(self, call: ClientCall, dom: DomainId, flags: int) -> int:
-        """Whether the guest's memory was saved; saving is not built yet, so none was."""
-        refuse_flags("domainHasManagedSaveImage", flags)
-        self._registry.find(dom)
-        return 0
 
     def domain_get_security_label(self, call: ClientCall, dom: DomainId) -> tuple[bytes, int]:
         """The label of the running guest; the "none" driver gives it none."""
@@ -232,7 +186,7 @@ class Queries:
         Raises:
             VirError: OPERATION_INVALID when the guest does not run.
         """
-        refuse_flags("domainGetControlInfo", flags)
+        refuse_flags("qemuDomainGetControlInfo", flags)
         entry = self._registry.find(dom)
         if not entry.is_active:
             raise not_running(entry)
@@ -246,7 +200,7 @@ class Queries:
             VirError: INVALID_ARG for unknown flags.
         """
         call.keep = True
-        refuse_flags("domainGetXMLDesc", flags, XML_FLAGS)
+        refuse_flags("qemuDomainGetXMLDesc", flags, XML_FLAGS)
         entry = self._registry.find(dom)
         secure = bool(flags & (DomainXMLFlags.SECURE | DomainXMLFlags.MIGRATABLE))
         if entry.running is None or (flags & DomainXMLFlags.INACTIVE and entry.definition):
@@ -259,6 +213,12 @@ class Queries:
         return live.xml if secure else live.public_xml
 
 
+def no_config(entry: Entry) -> VirError:
+    """OPERATION_INVALID: the domain is transient."""
+    detail = f"transient domains do not have any persistent config: '{entry.name}'"
+    return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.DOMAIN)
+
+
 def definition_for(entry: Entry, impact: int) -> Definition:
     """The document that "live", "config" or neither means.
 
@@ -267,8 +227,7 @@ def definition_for(entry: Entry, impact: int) -> Definition:
     """
     if impact & DomainModificationImpact.CONFIG:
         if entry.definition is None:
-            detail = f"transient domain '{entry.name}' has no persistent configuration"
-            raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
+            raise no_config(entry)
         return entry.definition
     if impact & DomainModificationImpact.LIVE and entry.running is None:
         raise not_running(entry)

@@ -1,6 +1,6 @@
 """Every domain, found by name, UUID or id.
 
-Owns: the table of domains and the numbers of running guests.
+Owns: the table of domains.
 May not touch: files, the bus.
 """
 
@@ -21,16 +21,15 @@ class Registry:
         """Know none."""
         self._by_uuid: dict[bytes, Entry] = {}
         self._by_name: dict[str, Entry] = {}
-        self._last_id = 0
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(list(self._by_uuid.values()))
-
-    def __len__(self) -> int:
-        return len(self._by_uuid)
+        """Every domain that is there."""
+        return iter([entry for entry in self._by_uuid.values() if entry.is_there])
 
     def add(self, entry: Entry) -> None:
         """Know a domain whose name and UUID are free."""
+        assert self._by_uuid.get(entry.uuid, entry) is entry, "two domains of one UUID"
+        assert self._by_name.get(entry.name, entry) is entry, "two domains of one name"
         self._by_uuid[entry.uuid] = entry
         self._by_name[entry.name] = entry
 
@@ -48,12 +47,17 @@ class Registry:
         self._by_name[name] = entry
 
     def by_name(self, name: str) -> Entry | None:
-        """The domain of that name."""
-        return self._by_name.get(name)
+        """The domain of that name, if it is there."""
+        entry = self._by_name.get(name)
+        return entry if entry is not None and entry.is_there else None
 
     def by_uuid(self, uuid: bytes) -> Entry | None:
-        """The domain of that UUID."""
+        """The domain of that UUID, even if it is only being created."""
         return self._by_uuid.get(uuid)
+
+    def is_taken(self, name: str) -> bool:
+        """Whether a domain has that name, even if it is only being created."""
+        return name in self._by_name
 
     def by_id(self, number: int) -> Entry | None:
         """The running domain of that number."""
@@ -66,18 +70,26 @@ class Registry:
             VirError: NO_DOMAIN.
         """
         entry = self._by_uuid.get(identity.uuid)
-        if entry is None:
-            raise no_domain(f"with matching uuid '{UUID(bytes=identity.uuid)}' ({identity.name})")
+        if entry is None or not entry.is_there:
+            which = f"with matching uuid '{UUID(bytes=identity.uuid)}'"
+            raise no_domain(f"{which} ({identity.name})" if identity.name else which)
         return entry
 
-    def next_id(self) -> int:
-        """A number that no guest of this daemon has had since it was told of them."""
-        self._last_id += 1
-        return self._last_id
+    def claim(self, name: str, uuid: bytes) -> Entry | None:
+        """The domain of this name and UUID; None when both are free.
 
-    def seen_id(self, number: int) -> None:
-        """A guest has this number: later ones get higher ones."""
-        self._last_id = max(self._last_id, number)
+        Raises:
+            VirError: OPERATION_FAILED when one of them belongs to another domain.
+        """
+        same_uuid = self._by_uuid.get(uuid)
+        if same_uuid is not None and same_uuid.name != name:
+            detail = f"domain '{same_uuid.name}' is already defined with uuid {same_uuid.uuid_text}"
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.DOMAIN)
+        same_name = self._by_name.get(name)
+        if same_name is not None and same_name.uuid != uuid:
+            detail = f"domain '{name}' already exists with uuid {same_name.uuid_text}"
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.DOMAIN)
+        return same_uuid
 
 
 def no_domain(which: str) -> VirError:
@@ -88,4 +100,4 @@ def no_domain(which: str) -> VirError:
 def not_running(entry: Entry) -> VirError:
     """OPERATION_INVALID: the call needs a running guest."""
     detail = f"domain is not running; start '{entry.name}' first"
-    return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
+    return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.DOMAIN)

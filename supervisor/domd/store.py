@@ -11,9 +11,8 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import unescape
-from pathlib import Path
 from typing import Final
 from uuid import UUID
 
@@ -24,6 +23,8 @@ HEADER: Final = (
     "<!--\nThis file is written by the virtualization daemon, which overwrites changes made here.\n"
     "Change the domain with: virsh edit {name}\n-->\n\n"
 )
+RENAMED: Final = "<!-- renamed from: {name} -->\n"
+_FORMER: Final = re.compile(r"<!-- renamed from: ([^<>]*) -->\n")
 _NAME: Final = re.compile(r"<name>([^<]*)</name>")
 _UUID: Final = re.compile(r"<uuid>([^<]*)</uuid>")
 
@@ -38,6 +39,7 @@ class Stored:
     uuid: bytes
     xml: str
     autostart: bool
+    former: str = ""  # the name that was given up when this was written
 
 
 class Store:
@@ -52,9 +54,30 @@ class Store:
         self._paths = paths
         paths.autostart().mkdir(parents=True, exist_ok=True)
 
-    def load(self) -> Iterator[Stored]:
-        """Every definition; a file that is none is left where it is, with a log line."""
-        linked = set(os.listdir(self._paths.autostart()))
+    def load(self) -> list[Stored]:
+        """Every definition; a file that is none is left where it is, with a log line.
+
+        What a change that was cut short has left is removed: the file under the former name of a
+        renamed domain, links to definitions that have gone.
+        """
+        linked = {name for name in os.listdir(self._paths.autostart()) if name.endswith(".xml")}
+        found = {stored.name: stored for stored in self._read_all(linked)}
+        for stored in list(found.values()):
+            former = found.get(stored.former)
+            if former is not None and former.uuid == stored.uuid:
+                log.info("%s was renamed to %s: that is finished now", former.name, stored.name)
+                if former.autostart:
+                    self.set_autostart(stored.name, on=True)
+                    found[stored.name] = replace(stored, autostart=True)
+                self.remove(former.name)
+                del found[former.name]
+        for file in linked:
+            if not self._paths.domain_configs().joinpath(file).exists():
+                log.info("%s started a domain that has gone: it is removed", file)
+                remove_file(self._paths.autostart() / file)
+        return list(found.values())
+
+    def _read_all(self, linked: set[str]) -> Iterator[Stored]:
         with os.scandir(self._paths.domain_configs()) as folder:
             files = sorted(entry.name for entry in folder if entry.name.endswith(".xml"))
         for file in files:
@@ -71,32 +94,40 @@ class Store:
                 continue
             yield stored
 
-    def save(self, name: str, xml: str) -> None:
+    def save(self, name: str, xml: str, *, former: str = "") -> None:
         """Write a definition; on return it survives a loss of power.
+
+        Args:
+            name: the domain's.
+            xml: its document.
+            former: the name that it gives up; the file of that name is obsolete from now on.
 
         Raises:
             OSError: nothing has changed.
         """
-        comment = HEADER.format(name=name.replace("--", "- -"))
+        comment = HEADER.format(name=in_comment(name))
+        if former and in_comment(former) == former:
+            comment = RENAMED.format(name=former) + comment
         write_file(self._paths.domain_config(name), (comment + xml).encode())
 
     def remove(self, name: str) -> None:
-        """Remove a definition and its link.
+        """Remove a definition and its link; the definition first, for the link means nothing alone.
 
         Raises:
             OSError: it cannot be removed.
         """
-        self.set_autostart(name, on=False)
         remove_file(self._paths.domain_config(name))
+        if os.path.lexists(self._paths.autostart_link(name)):
+            self.set_autostart(name, on=False)
 
     def rename(self, old: str, new: str, xml: str) -> None:
         """Write a definition under its new name, then remove the old one.
 
         Raises:
-            OSError: the old one is still there.
+            OSError: it has not been renamed, or the old name comes back after a restart.
         """
         autostart = os.path.lexists(self._paths.autostart_link(old))
-        self.save(new, xml)
+        self.save(new, xml, former=old)
         if autostart:
             self.set_autostart(new, on=True)
         self.remove(old)
@@ -115,19 +146,30 @@ class Store:
         else:
             remove_file(link)
 
-    def first_autostart(self) -> bool:
-        """Whether this boot of the host has had no autostart yet; it counts as had from now on."""
-        mark = self._paths.autostarted()
-        try:
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(mark, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        except FileExistsError:
-            return False
-        return True
+    def had_autostart(self, boot: str) -> bool:
+        """Whether this boot of the host has had its autostart.
 
-    def nvram(self, name: str) -> Path:
-        """The file of a domain's firmware variables."""
-        return self._paths.nvram(name)
+        Args:
+            boot: what tells this boot from others.
+        """
+        try:
+            return self._paths.autostarted().read_text(encoding="utf-8").strip() == boot
+        except (OSError, ValueError):
+            return False
+
+    def keep_autostart(self, boot: str) -> None:
+        """Remember that this boot of the host has had its autostart.
+
+        Raises:
+            OSError: it will have another one after the next restart.
+        """
+        self._paths.autostarted().parent.mkdir(parents=True, exist_ok=True)
+        write_file(self._paths.autostarted(), f"{boot}\n".encode(), durable=False)
+
+
+def in_comment(name: str) -> str:
+    """A name as it can stand in a comment of XML."""
+    return name.replace("--", "- -").replace("<", "").replace(">", "")
 
 
 def identify(text: str, *, autostart: bool) -> Stored:
@@ -140,4 +182,11 @@ def identify(text: str, *, autostart: bool) -> Stored:
     name, uuid = _NAME.search(head), _UUID.search(head)
     if name is None or uuid is None:
         raise ValueError("it has no <name> or no <uuid>")
-    return Stored(unescape(name[1]), UUID(uuid[1]).bytes, text, autostart)
+    former = _FORMER.match(text)
+    return Stored(
+        name=unescape(name[1]),
+        uuid=UUID(uuid[1].strip()).bytes,
+        xml=text,
+        autostart=autostart,
+        former=former[1] if former else "",
+    )

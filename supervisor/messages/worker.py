@@ -34,6 +34,7 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
 
     reason: int  # virDomainShutoffReason; crashes say CRASHED
     detail: int  # of the lifecycle event STOPPED (or CRASHED)
+    restart: bool = False  # the definition says that it is to be started anew
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +58,7 @@ class Start(Request[Description], frozen=True, kw_only=True, tag="worker.start")
 
 
 class Describe(Request[Described], frozen=True, kw_only=True, tag="worker.describe"):
-    """What have you got? Answered from memory. Deadline: 5 s."""
+    """What have you got? Answered from memory, after a start that is on its way. Deadline: 5 s."""
 
 
 class Destroy(Request[Done], frozen=True, kw_only=True, tag="worker.destroy"):
@@ -96,6 +97,17 @@ class Resume(Request[Done], frozen=True, kw_only=True, tag="worker.resume"):
 
 class Wakeup(Request[Done], frozen=True, kw_only=True, tag="worker.wakeup"):
     """Wake a guest that sleeps by ACPI. Deadline: 10 s."""
+
+
+class Note(Request[Description], frozen=True, kw_only=True, tag="worker.note"):
+    """Change what only the live document says; it is kept before the answer. Deadline: 5 s.
+
+    No `Changed` is sent for it: the answer has the document. None: the document says nothing.
+    """
+
+    title: str | None
+    description: str | None
+    metadata: str | None
 
 
 class Statistic(msgspec.Struct, frozen=True, array_like=True):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from conf.settings import DaemonConfig
-from ipc import BusError, DeadlineExceeded, Descriptor, Node, PeerGone
+from ipc import BusError, DeadlineExceeded, Descriptor, Node, PeerGone, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.framing import Header, Status
 from rpc.table import Procedure, Table
@@ -25,6 +25,7 @@ from supervisor.messages.calls import (
     Stale,
     StreamEnd,
 )
+from supervisor.messages.front import ClientList, Clients
 from supervisor.messages.root import Activity
 from supervisor.rpcd.connection import ConnectionCalls
 from supervisor.rpcd.kept import Kept, Key
@@ -167,6 +168,11 @@ class Front:
             self._node.control.send(Activity(busy=False, why="no client is connected"))
         for callback in self.on_room:
             callback()
+
+    @handles(Clients)
+    def clients(self, _: Clients) -> ClientList:
+        """Tell who is there."""
+        return ClientList(identifiers=[session.identifier for session in self.sessions])
 
     def _event(self, event: ClientEvent) -> None:
         for session in list(self.sessions):

@@ -19,6 +19,7 @@ from supervisor.rpcd.listener import Listener
 async def serve(process: Process) -> None:
     """Serve clients until the process is told to stop."""
     front = Front(process.node, table.load(), process.config, session=process.session)
+    process.node.serve(front)
 
     def reload() -> None:
         front.config = process.config

@@ -69,7 +69,7 @@ class DiskTarget:
     """<target>: the drive's name and its bus."""
 
     dev: str = attribute("@dev", default="")
-    bus: str = attribute("@bus", read=BUSES, default="")
+    bus: str = attribute("@bus", read=BUSES, default="", omit="")
     tray: str | None = attribute("@tray", read=one_of("open", "closed"), omit="closed")
     removable: bool | None = attribute("@removable", read=on_off, write=write_on_off)
     rotation_rate: int | None = attribute("@rotation_rate", read=unsigned)

@@ -44,7 +44,7 @@ class Resolution:
 class VideoModel:
     """<model>; memory is in KiB."""
 
-    type: str = attribute("@type", read=MODELS, default="")
+    type: str = attribute("@type", read=MODELS, default="", omit="")
     ram: int | None = attribute("@ram", read=unsigned)
     vram: int | None = attribute("@vram", read=unsigned)
     vram64: int | None = attribute("@vram64", read=unsigned)

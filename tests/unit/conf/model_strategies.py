@@ -10,6 +10,7 @@ from functools import cache
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from conf.domain.model import TYPES
 from conf.domain.words import OneOf, write_set
 from conf.mapper.spec import KEY, Choice, Spec
 
@@ -33,15 +34,32 @@ def models(model: type) -> SearchStrategy[object]:
         for place in dataclasses.fields(model)
         if KEY in place.metadata
     }
+    specs = [place.metadata[KEY] for place in dataclasses.fields(model) if KEY in place.metadata]
+    inner = any(spec.path or spec.kind not in ("attribute", "text") for spec in specs)
+    for place in dataclasses.fields(model):
+        spec = place.metadata.get(KEY)
+        if inner and spec is not None and spec.kind == "text" and not spec.path:
+            fields[place.name] = st.none()  # an element has text of its own or inner elements
     return st.builds(model, **fields).map(as_read)
 
 
 def as_read(model: object) -> object:
     """The model as it is once it was read: amounts in their own unit and the like."""
+    places = [(p.name, p.metadata[KEY]) for p in dataclasses.fields(model) if KEY in p.metadata]  # type: ignore[arg-type]
+    for name, spec in places:
+        if spec.present is not None and getattr(model, name) is None:
+            beside = [pair for pair in places if pair[1].path[: len(spec.path)] == spec.path]
+            if any(is_written(getattr(model, other), its) for other, its in beside):
+                setattr(model, name, spec.present)
     finish = getattr(model, "after_read", None)
     if finish is not None:
         finish()
     return model
+
+
+def is_written(value: object, spec: Spec) -> bool:
+    """Whether a value makes the elements that lead to its place."""
+    return value is not None and value != [] and not (spec.kind == "flag" and value is False)
 
 
 def field_values(hint: object, place: dataclasses.Field[object]) -> SearchStrategy[object]:
@@ -60,7 +78,7 @@ def field_values(hint: object, place: dataclasses.Field[object]) -> SearchStrate
             return st.none()
     if place.name == "unit" or place.name.endswith("_unit"):
         return st.just(place.default)  # amounts are counted in that unit once they were read
-    values = of_type(bare(hint), spec)
+    values = of_type(bare(hint), spec).filter(lambda value: value != spec.omit)
     given = not spec.path and (spec.required or spec.present is not None)
     optional = hint != bare(hint) and not given
     return st.none() | values if optional else values
@@ -69,9 +87,26 @@ def field_values(hint: object, place: dataclasses.Field[object]) -> SearchStrate
 def of_class(spec: Spec) -> SearchStrategy[object]:
     """Models of a child's class, or of any that it may have."""
     if isinstance(spec.model, Choice):
-        return st.one_of([models(model) for model in spec.model.classes.values()])
-    assert isinstance(spec.model, type)
+        chosen = spec.model.classes.items()
+        return st.one_of([chosen_by(spec.model.by, word, model) for word, model in chosen])
+    if not isinstance(spec.model, type):
+        return st.nothing()  # it contains itself: one level is enough
     return models(spec.model)
+
+
+def chosen_by(attribute: str, word: str, model: type) -> SearchStrategy[object]:
+    """Models of a class that an attribute's word chooses."""
+    name = next(
+        place.name
+        for place in dataclasses.fields(model)
+        if KEY in place.metadata and place.metadata[KEY].name == attribute
+    )
+
+    def choose(built: object) -> object:
+        setattr(built, name, word)
+        return built
+
+    return models(model).map(choose)
 
 
 def bare(hint: object) -> object:
@@ -92,6 +127,10 @@ def of_type(kind: object, spec: Spec) -> SearchStrategy[object]:
     name = getattr(spec.read, "__qualname__", "")
     if "cpu_set" in name or "some_of" in name:
         return SETS
+    if name == "domain_type":
+        return st.sampled_from(TYPES.words)
+    if name == "mac_address":
+        return st.binary(min_size=5, max_size=5).map(lambda tail: "52:" + tail.hex(":"))
     if "uuid" in name or spec.path == ("genid",):
         return UUIDS
     return WRITABLE

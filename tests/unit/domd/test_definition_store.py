@@ -39,7 +39,8 @@ def test_autostart_is_a_link_that_goes_with_the_definition(store: Store, tmp_pat
     store.save("one", xml("one"))
     store.set_autostart("one", on=True)
     store.set_autostart("one", on=True)
-    assert next(store.load()).autostart
+    (stored,) = store.load()
+    assert stored.autostart
     link = tmp_path / "etc/libvirt/qemu/autostart/one.xml"
     assert os.readlink(link) == str(tmp_path / "etc/libvirt/qemu/one.xml")
     store.remove("one")
@@ -67,8 +68,10 @@ def test_a_file_that_is_no_definition_is_left_out_and_left_alone(
 
 
 def test_a_host_has_one_autostart_a_boot(store: Store) -> None:
-    assert store.first_autostart()
-    assert not store.first_autostart()
+    assert not store.had_autostart("this boot")
+    store.keep_autostart("this boot")
+    assert store.had_autostart("this boot")
+    assert not store.had_autostart("the next boot")
 
 
 def test_a_write_that_is_killed_leaves_the_old_or_the_new(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from conf.domain import format_domain, parse_domain
@@ -11,11 +13,13 @@ from rpc.enums import DomainPausedReason, DomainRunningReason, DomainState, Doma
 from rpc.errors import ErrorCode, VirError
 from rpc.values import Domain as DomainId
 from supervisor.calls import ClientCall
+from supervisor.domd.belongings import Belongings
 from supervisor.domd.entry import Definition, Entry, Running
 from supervisor.domd.queries import Queries
 from supervisor.domd.registry import Registry
 from supervisor.messages.calls import Client
 from supervisor.messages.worker import Description
+from supervisor.paths import Paths
 
 CALL = ClientCall(
     Client(
@@ -47,12 +51,12 @@ def entry(number: int, *, state: int | None = None, persistent: bool = True) -> 
 
 
 @pytest.fixture
-def queries() -> Queries:
+def queries(tmp_path: Path) -> Queries:
     registry = Registry()
     registry.add(entry(1))
     registry.add(entry(2, state=DomainState.RUNNING))
     registry.add(entry(3, state=DomainState.PAUSED, persistent=False))
-    return Queries(registry)
+    return Queries(registry, Belongings(Paths.system(tmp_path)))
 
 
 @pytest.mark.parametrize(

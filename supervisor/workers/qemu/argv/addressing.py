@@ -14,7 +14,6 @@ from conf.domain.devices.address import (
     UsbAddress,
     VirtioSerialAddress,
 )
-
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.context import Context, Props
 

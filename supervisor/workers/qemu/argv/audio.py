@@ -10,7 +10,6 @@ from typing import Final
 
 from conf.domain.devices.audio import Audio, AudioStream
 from conf.domain.devices.sound import Sound
-
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.context import Context, Options, Props, device
 from supervisor.workers.qemu.argv.syntax import Json, json_of

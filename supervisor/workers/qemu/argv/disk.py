@@ -10,7 +10,6 @@ from typing import Final
 
 from conf.domain.devices.address import DriveAddress
 from conf.domain.devices.disk import Disk
-
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import controller_alias, placed
 from supervisor.workers.qemu.argv.context import Context, Options, Props, device, obj

@@ -10,7 +10,6 @@ from typing import Final
 
 from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.video import Video
-
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.audio import audiodev

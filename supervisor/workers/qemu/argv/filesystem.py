@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from conf.domain.devices.filesystem import Filesystem
-
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.context import Context, Options, device

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from conf.domain.devices.address import DriveAddress
 from conf.domain.devices.hostdev import Hostdev
-
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import controller_alias
 from supervisor.workers.qemu.argv.context import Context, Options, Props, device

@@ -7,7 +7,6 @@ May touch: values only.
 from __future__ import annotations
 
 from conf.domain.devices.redirdev import UsbRule
-
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.chardev import chardev
 from supervisor.workers.qemu.argv.context import Context, Options, device

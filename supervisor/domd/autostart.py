@@ -1,0 +1,60 @@
+"""Domains that start with the host, once in each of its boots.
+
+Owns: when that is done. May touch: guests through `supervisor.domd.guests`; the store's mark.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+from typing import Final
+
+from conf.errors import ConfError
+from ipc import BusError
+from rpc.errors import VirError
+from supervisor.domd.entry import Entry
+from supervisor.domd.guests import Guests
+from supervisor.domd.registry import Registry
+from supervisor.domd.store import Store
+
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+AT_ONCE: Final = max(2, os.cpu_count() or 2)
+
+log = logging.getLogger(__name__)
+
+
+def this_boot() -> str:
+    """What tells this boot of the host from others."""
+    return BOOT_ID.read_text(encoding="ascii").strip()
+
+
+async def autostart(store: Store, registry: Registry, guests: Guests, boot: str) -> None:
+    """Start what starts with the host, some at a time; the boot is marked when all were tried.
+
+    If this process dies on the way its successor goes on with those that do not run.
+    """
+    if store.had_autostart(boot):
+        return
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def start_one(entry: Entry) -> None:
+        async with room:
+            await try_start(entry, guests)
+
+    await asyncio.gather(*(start_one(entry) for entry in registry if entry.autostart))
+    try:
+        store.keep_autostart(boot)
+    except OSError as problem:
+        log.error("domains may start once more after a restart: %s", problem)
+
+
+async def try_start(entry: Entry, guests: Guests) -> None:
+    """Start a domain that is off; one that cannot be started is logged."""
+    try:
+        async with entry.job.hold("autostart"):
+            if entry.definition is not None and not entry.is_active:
+                await guests.start(entry, entry.definition)
+    except (BusError, VirError, ConfError, TimeoutError) as problem:
+        log.error("%s does not start with the host: %s", entry.name, problem)

@@ -1,0 +1,192 @@
+"""Taking over guests that run already, and guests whose worker died.
+
+Owns: which guests are being asked about.
+May touch: workers, through `supervisor.domd.workers`; status documents, to read.
+May not touch: guests themselves: a worker's word is what counts.
+
+A guest is known from its status document at once and believed to run until its worker has been
+asked: a worker that hangs, or does not come up, holds up neither this process nor any other guest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from ipc import BusError, Node, NoSuchService
+from rpc.enums import DomainEventStoppedDetailType, DomainEventType, DomainShutoffReason
+from rpc.errors import VirError
+from supervisor.domd.entry import Entry
+from supervisor.domd.guests import Guests
+from supervisor.domd.registry import Registry
+from supervisor.domd.remembered import read_remembered
+from supervisor.domd.workers import DRIVER, Workers
+from supervisor.messages.front import Clients
+from supervisor.messages.root import ListProcesses
+from supervisor.messages.worker import Describe, Described, Description, Ended, Gone
+from supervisor.paths import Paths
+
+TOGETHER_S: Final = 0.8  # what the first calls wait for all workers together
+ASK_S: Final = 15.0
+PAUSES_S: Final = (0.02, 0.05, 0.2, 1.0, 5.0)
+STRAY_S: Final = 30.0
+CLIENTS_S: Final = 30.0
+
+STOPPED: Final = DomainEventType.STOPPED
+LOST: Final = Gone(reason=DomainShutoffReason.UNKNOWN, detail=DomainEventStoppedDetailType.FAILED)
+
+log = logging.getLogger(__name__)
+
+
+class Recovery:
+    """Finds out what became of guests."""
+
+    def __init__(self, node: Node, registry: Registry, workers: Workers, guests: Guests) -> None:
+        """Ask these workers."""
+        self._node = node
+        self._registry = registry
+        self._workers = workers
+        self._guests = guests
+        self._asking: dict[bytes, asyncio.Task[None]] = {}
+        node.on_peer_lost.append(self.peer_lost)
+
+    async def recover(self, paths: Paths) -> None:
+        """Take over all guests that ran before this process did."""
+        remembered = await asyncio.to_thread(read_remembered, paths.states())
+        for description in remembered:
+            entry = self._entry(description)
+            if entry is not None:
+                self._guests.describe(entry, description)
+                self._ask(entry, spawn=True)
+        if self._asking:
+            await asyncio.wait(set(self._asking.values()), timeout=TOGETHER_S)
+        if self._asking:
+            names = ", ".join(sorted(entry.name for entry in self._registry if self._open(entry)))
+            log.warning("known from their status documents until their workers answer: %s", names)
+        self._guests.spawn_task(self._end_strays())
+        self._guests.spawn_task(self._end_orphans())
+
+    def peer_lost(self, name: str) -> None:
+        """A link broke: the root starts a worker anew, which takes its guest over."""
+        for entry in self._registry:
+            if entry.worker == name and entry.is_active:
+                self._ask(entry, spawn=False)
+
+    def _entry(self, description: Description) -> Entry | None:
+        """The domain of a guest that runs; a transient one is made known."""
+        try:
+            known = self._registry.claim(description.name, description.uuid)
+        except VirError as problem:
+            log.error("the guest '%s' runs and is left alone: %s", description.name, problem)
+            return None
+        return known or Entry(name=description.name, uuid=description.uuid)
+
+    def _open(self, entry: Entry) -> bool:
+        return entry.uuid in self._asking
+
+    def _ask(self, entry: Entry, *, spawn: bool) -> None:
+        """Ask a guest's worker in a task of its own, one for each guest."""
+        if self._open(entry):
+            return
+        task = asyncio.create_task(self._find_out(entry, spawn=spawn))
+        self._asking[entry.uuid] = task
+
+        def done(task: asyncio.Task[None]) -> None:
+            del self._asking[entry.uuid]
+            if not task.cancelled() and (problem := task.exception()) is not None:
+                log.error("what became of %s is not known", entry.name, exc_info=problem)
+
+        task.add_done_callback(done)
+
+    async def _find_out(self, entry: Entry, *, spawn: bool) -> None:
+        """Ask until there is an answer; until then the guest is believed to run."""
+        attempt = 0
+        while entry.is_active:
+            try:
+                if spawn:
+                    await self._workers.spawn(entry)
+                    spawn = False
+                described = await self._workers.ask(entry, Describe(), ASK_S)
+            except (BusError, VirError) as problem:
+                level = logging.ERROR if attempt == len(PAUSES_S) else logging.INFO
+                log.log(level, "the worker of %s does not answer: %s", entry.name, problem)
+                spawn = spawn or isinstance(problem, NoSuchService)
+                await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
+                attempt += 1
+            else:
+                self._believe(entry, described)
+                return
+
+    def _believe(self, entry: Entry, described: Described) -> None:
+        if not entry.is_active:
+            return
+        if described.guest is not None:
+            self._guests.describe(entry, described.guest)
+            return
+        gone = described.gone or LOST
+        log.info("%s has ended while nobody looked (%d)", entry.name, gone.reason)
+        self._guests.ended(
+            Ended(
+                uuid=entry.uuid,
+                name=entry.name,
+                reason=gone.reason,
+                event=STOPPED,
+                detail=gone.detail,
+                restart=gone.restart,
+                rename=gone.restart,
+            )
+        )
+
+    async def _end_strays(self) -> None:
+        """End workers that have no guest: their start was given up when our predecessor died."""
+        try:
+            found = await self._node.control.call(ListProcesses(), timeout_s=STRAY_S)
+        except BusError as problem:
+            log.warning("workers without a guest are not looked for: %s", problem)
+            return
+        ours = {entry.worker for entry in self._registry if entry.worker}
+        for process in found.processes:
+            name = process.name
+            if name.startswith(f"{DRIVER}:") and name not in ours:
+                await self._end_stray(name)
+
+    async def _end_stray(self, name: str) -> None:
+        """End a worker, unless it has a guest after all or has got one meanwhile."""
+        link = self._node.link(name)
+        try:
+            described = await link.call(Describe(), timeout_s=ASK_S)
+        except (BusError, VirError) as problem:
+            log.info("worker %s does not answer: %s", name, problem)
+            described = Described()
+        if any(entry.worker == name for entry in self._registry):
+            return
+        if described.gone is not None:
+            self._remember_end(name, described.gone)
+        if described.guest is not None:
+            entry = self._entry(described.guest)
+            if entry is not None and not entry.is_active:
+                self._guests.describe(entry, described.guest)
+                self._ask(entry, spawn=True)
+            return
+        log.info("worker %s has no guest and is ended", name)
+        await self._workers.end(name)
+
+    def _remember_end(self, worker: str, gone: Gone) -> None:
+        """Know why a domain is off whose guest ended between our predecessor and us."""
+        entry = self._registry.by_name(worker.partition(":")[2])
+        if entry is not None and not entry.is_active and not entry.worker:
+            entry.reason = gone.reason
+
+    async def _end_orphans(self) -> None:
+        """End guests whose client went while nobody listened."""
+        bound = {entry.autodestroy for entry in self._registry if entry.autodestroy}
+        if not bound:
+            return
+        try:
+            answer = await self._node.link("rpcd").call(Clients(), timeout_s=CLIENTS_S)
+        except BusError as problem:
+            log.warning("guests whose client has gone are not looked for: %s", problem)
+            return
+        for client in bound - set(answer.identifiers):
+            self._guests.client_closed(client)

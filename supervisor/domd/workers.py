@@ -1,0 +1,133 @@
+"""The processes that drive guests: having one spawned, asking it, letting it end.
+
+Owns: the link between a domain and its worker.
+May touch: workers over the bus; the root, to have them spawned and ended.
+May not touch: what is known of guests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from ipc import BusError, DeadlineExceeded, Event, Node, PeerGone, Request
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.domd.entry import Entry
+from supervisor.domd.registry import not_running
+from supervisor.messages.root import EndWorker, SpawnWorker
+
+DRIVER: Final = "qemu"
+SPAWN_S: Final = 10.0
+ORDER_S: Final = 15.0
+
+R = TypeVar("R")
+E = TypeVar("E", bound=Event)
+
+log = logging.getLogger(__name__)
+
+
+class Workers:
+    """The workers of one daemon's guests."""
+
+    def __init__(self, node: Node) -> None:
+        """Reach them over this bus."""
+        self._node = node
+        self._heard: list[Callable[[str], None]] = []
+
+    def hear(self, kind: type[E], handler: Callable[[E], None]) -> None:
+        """Have every worker's events of a type handled."""
+        self._heard.append(lambda name: self._node.subscribe(name, kind, handler))
+
+    async def spawn(self, entry: Entry) -> None:
+        """Have a worker for the domain; one that is there already is it.
+
+        Raises:
+            VirError, BusError: it cannot be had.
+        """
+        request = SpawnWorker(driver=DRIVER, domain=entry.name, uuid=entry.uuid_text)
+        spawned = await self._node.control.call(request, timeout_s=SPAWN_S)
+        for subscribe in self._heard:
+            subscribe(spawned.name)
+        entry.worker = spawned.name
+
+    async def dismiss(self, entry: Entry) -> None:
+        """End a domain's worker for good; a new one may be spawned from now on."""
+        name, entry.worker = entry.worker, ""
+        if name:
+            await self.end(name)
+
+    async def end(self, name: str) -> None:
+        """End a worker by its name on the bus."""
+        self._node.unlink(name)
+        try:
+            await self._node.control.call(EndWorker(name=name), timeout_s=SPAWN_S)
+        except BusError as problem:
+            log.warning("worker %s could not be ended: %s", name, problem)
+
+    async def ask(self, entry: Entry, request: Request[R], timeout_s: float) -> R:
+        """Ask a domain's worker, whatever it has.
+
+        Raises:
+            BusError: it has no answer; VirError: it refuses.
+        """
+        return await self._node.link(entry.worker).call(request, timeout_s=timeout_s)
+
+    async def order(self, entry: Entry, request: Request[R], timeout_s: float = ORDER_S) -> R:
+        """Have a running guest's worker do something.
+
+        Raises:
+            VirError: OPERATION_INVALID when the guest does not run, or has ended meanwhile; the
+                worker's refusal; OPERATION_TIMEOUT when it does not answer; OPERATION_FAILED when
+                it died, for nobody knows how far it came.
+        """
+        if not entry.is_active:
+            raise not_running(entry)
+        try:
+            return await self.ask(entry, request, timeout_s)
+        except DeadlineExceeded as problem:
+            detail = f"the guest '{entry.name}' did not obey in {timeout_s:.0f} s: {problem}"
+            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from problem
+        except BusError as problem:
+            if not entry.is_active:
+                raise not_running(entry) from problem
+            detail = (
+                f"the process that drives '{entry.name}' was lost and comes back; the guest runs "
+                f"on, see whether it has obeyed: {problem}"
+            )
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from problem
+
+    async def insist(self, entry: Entry, request: Request[R], timeout_s: float) -> R | None:
+        """Order what may be ordered twice, until a worker has done it.
+
+        Returns:
+            The answer, or None when the guest has ended meanwhile.
+
+        Raises:
+            VirError: as `order`.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout_s
+        lost = False
+        while entry.is_active:
+            left = end - loop.time()
+            try:
+                return await self.ask(entry, request, left)
+            except PeerGone as problem:
+                lost = True
+                log.info("%s is ordered again, its worker was lost: %s", entry.name, problem)
+            except VirError as problem:
+                if not lost or problem.code is not ErrorCode.OPERATION_INVALID:
+                    raise
+                # The successor found no guest: it is about to be known that it has gone.
+            except DeadlineExceeded as problem:
+                detail = f"the guest '{entry.name}' did not obey in {timeout_s:.0f} s: {problem}"
+                raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from problem
+            await asyncio.sleep(min(0.02, max(0.0, left)))
+        return None
+
+
+def worker_of(entry: Entry) -> str:
+    """What a domain's worker is called on the bus."""
+    return f"{DRIVER}:{entry.name}"
