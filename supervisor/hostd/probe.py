@@ -156,9 +156,19 @@ async def converse(binary: str, accelerator: str, queries: Sequence[Query]) -> A
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill the run, whatever it has started included, and empty its pipes."""
+    """Kill the run, whatever it has started included; it is gone on return, also when cancelled."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    ending = asyncio.create_task(_empty(process))
+    try:
+        await asyncio.shield(ending)
+    except asyncio.CancelledError:
+        await asyncio.wait({ending})  # the run beside this one has failed first
+        raise
+
+
+async def _empty(process: asyncio.subprocess.Process) -> None:
+    """Empty a killed run's pipes, until it has gone."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(END_TIMEOUT_S):
             await process.communicate()
