@@ -23,11 +23,11 @@ from rpc.enums import (
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.domd.entry import Definition, Entry
 from supervisor.domd.events import Publisher
-from supervisor.domd.finishing import finish
-from supervisor.domd.jobs import Job
 from supervisor.domd.registry import Registry
 from supervisor.domd.store import Store
 from supervisor.domd.words import invalid
+from supervisor.finishing import finish
+from supervisor.jobs import Job
 
 DISK_S: Final = 20.0  # for the disk to take a change
 

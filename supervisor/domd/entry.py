@@ -12,7 +12,7 @@ from uuid import UUID
 from conf.domain import Domain, format_domain, parse_domain
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.values import Domain as DomainId
-from supervisor.domd.jobs import Job
+from supervisor.jobs import Job
 from supervisor.messages.worker import Description
 
 OFF = -1  # the id of a domain that does not run

@@ -1,7 +1,7 @@
 """What other services ask of netd: guests' ports, and what is known of guests' addresses.
 
-Owns: the messages' shapes. Senders: workers, domd. Receiver: netd. Clients' own calls on networks go
-as `supervisor.messages.calls.Invoke`.
+Owns: the messages' shapes. Senders: workers, domd. Receiver: netd. Clients' own calls on networks
+go as `supervisor.messages.calls.Invoke`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ipc import Peer
-from supervisor.root.policy import History
+from supervisor.restarts import History
 from supervisor.root.roles import Role
 
 

@@ -24,7 +24,7 @@ from typing import Final, Protocol
 import msgspec
 
 from supervisor.log import Collector
-from supervisor.root.policy import History, Policy, When
+from supervisor.restarts import History, Policy, When
 from supervisor.root.zygote import MESSAGE, Fork, Report, fork_zygote
 
 END_S: Final = 5.0  # how long the zygote may take to end

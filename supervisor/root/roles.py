@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from supervisor.root.policy import Policy, When
+from supervisor.restarts import Policy, When
 from supervisor.root.rights import Rights
 
 

@@ -16,7 +16,7 @@ from typing import Final
 from conf.domain import parse_domain
 from conf.errors import ConfError
 from rpc.enums import DomainShutoffReason, DomainState
-from supervisor.workers.pidfd import GuestProcess, Identity
+from supervisor.pidfd import GuestProcess, Identity
 from supervisor.workers.qemu.answers import RunState
 from supervisor.workers.qemu.booting import learn_chardevs
 from supervisor.workers.qemu.ending import clean_up, end

@@ -18,8 +18,8 @@ from rpc.enums import (
 )
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.worker import Ended
+from supervisor.pidfd import GuestProcess
 from supervisor.workers.ownership import give_back
-from supervisor.workers.pidfd import GuestProcess
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.launching import group_of, remove_folders
 from supervisor.workers.qemu.workplace import Workplace

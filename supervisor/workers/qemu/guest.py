@@ -22,7 +22,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.calls import encode_event
 from supervisor.messages.worker import NO_EVENT, Changed, Description
-from supervisor.workers.pidfd import GuestProcess, Identity
+from supervisor.pidfd import GuestProcess, Identity
 from supervisor.workers.qemu.monitor import Monitor, QmpRefusal
 from supervisor.workers.qemu.qmp import Message
 from supervisor.workers.qemu.states import STARTING, Step, Trigger, follow

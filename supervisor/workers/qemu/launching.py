@@ -29,8 +29,8 @@ from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.hostd import Probe
 from supervisor.messages.worker import Start
+from supervisor.pidfd import GuestProcess
 from supervisor.workers.ownership import give_back, hand_over
-from supervisor.workers.pidfd import GuestProcess
 from supervisor.workers.ports import Ports
 from supervisor.workers.qemu import live
 from supervisor.workers.qemu.aliases import assign_aliases

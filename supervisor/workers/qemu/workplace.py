@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from conf.settings import QemuConfig
 from ipc import Event, Node
+from supervisor.hooks import Hooks
 from supervisor.messages.calls import ClientEvent
 from supervisor.messages.worker import Relay
 from supervisor.paths import Paths
 from supervisor.process import Process
-from supervisor.workers.hooks import Hooks
 
 DRIVER = "qemu"
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from rpc.errors import ErrorCode, VirError
-from supervisor.domd.jobs import Job
+from supervisor.jobs import Job
 
 
 def test_a_second_change_waits_for_the_first() -> None:

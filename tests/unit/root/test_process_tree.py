@@ -14,7 +14,7 @@ import pytest
 
 from conf.settings import DaemonConfig, QemuConfig
 from supervisor.log import Collector, Output
-from supervisor.root.policy import Policy, When
+from supervisor.restarts import Policy, When
 from supervisor.root.requests import Requests
 from supervisor.root.rights import Rights
 from supervisor.root.roles import Role

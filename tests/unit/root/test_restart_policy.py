@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.root.policy import Decision, History, Policy, When
+from supervisor.restarts import Decision, History, Policy, When
 
 ALWAYS = Policy(When.ALWAYS, longest_s=5.0, burst=4, window_s=30.0, degraded_s=60.0)
 

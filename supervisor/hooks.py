@@ -1,8 +1,8 @@
-"""Hook scripts: the administrator's own programs, told of each step of a guest's life.
+"""Hook scripts: the administrator's own programs, told of each step of a guest's or network's life.
 
 Owns: running them. May not touch: what they do.
-Source: libvirt 9.0 hooks, "/etc/libvirt/hooks/qemu": OBJECT OPERATION SUB-OPERATION EXTRA, the
-domain's document on standard input.
+Source: libvirt 9.0 hooks, "/etc/libvirt/hooks/qemu", "…/network": OBJECT OPERATION SUB-OPERATION
+EXTRA, the thing's document on standard input.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Hooks:
         """Tell the scripts.
 
         Args:
-            name: the domain's.
+            name: the domain's or network's.
             operation: "prepare", "start", "started", "stopped", "release", "reconnect", …
             xml: its document.
             sub: "begin" or "end".

@@ -1,6 +1,6 @@
-"""One change at a time for each domain; a query never waits for one.
+"""One change at a time for each domain, network or the like; a query never waits for one.
 
-Owns: the lock of a domain and who holds it.
+Owns: the lock of such a thing and who holds it.
 May not touch: what is changed.
 """
 
@@ -15,15 +15,16 @@ from typing import Final
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 JOB_S: Final = 30.0
-MAX_WAITING: Final = 256  # changes of one domain that wait for their turn
+MAX_WAITING: Final = 256  # changes of one thing that wait for their turn
 
 
 class Job:
-    """The right to change one domain."""
+    """The right to change one domain, network or the like."""
 
-    def __init__(self, name: str) -> None:
-        """Nobody has it."""
+    def __init__(self, name: str, domain: ErrorDomain = ErrorDomain.QEMU) -> None:
+        """Nobody has it; refusals are of that part of the daemon."""
         self.name = name
+        self._domain = domain
         self.holder = ""  # the call that has it
         self.since = 0.0  # the time since the epoch at which it got it
         self._waiting = 0
@@ -54,7 +55,7 @@ class Job:
                 "cannot acquire state change lock due to max_queued limit: "
                 f"{MAX_WAITING} changes of '{self.name}' wait; let them end first"
             )
-            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, self._domain)
         self._waiting += 1
         try:
             async with asyncio.timeout(timeout_s):
@@ -64,6 +65,6 @@ class Job:
                 f"cannot acquire state change lock (held by {self.holder or 'nobody'}) "
                 f"of '{self.name}' for {call}"
             )
-            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from None
+            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, self._domain) from None
         finally:
             self._waiting -= 1
