@@ -146,6 +146,32 @@ class Paths:
         """What probes of emulators found."""
         return self.cache / "qemu/capabilities"
 
+    # Networks.
+
+    def networks(self) -> Path:
+        """The folder of networks' definitions."""
+        return self.etc / "qemu/networks"
+
+    def network_config(self, name: str) -> Path:
+        """A network's persistent definition."""
+        return self.networks() / f"{name}.xml"
+
+    def network_autostart(self) -> Path:
+        """The folder of links to the networks that start with the host."""
+        return self.networks() / "autostart"
+
+    def network_states(self) -> Path:
+        """The folder of what is known of running networks."""
+        return self.run / "network"
+
+    def dnsmasq(self) -> Path:
+        """The folder of the networks' DHCP and DNS servers: configuration, hosts, leases."""
+        return self.lib / "dnsmasq"
+
+    def interfaces(self) -> Path:
+        """The folder of the host's interfaces that were defined through the daemon."""
+        return self.etc / "virtvisor/interfaces"
+
     # The daemon's own.
 
     def config_file(self) -> Path:

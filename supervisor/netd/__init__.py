@@ -1,0 +1,1 @@
+"""netd: virtual networks, guests' ports, the host's interfaces, filters."""

@@ -1,0 +1,53 @@
+"""The kernel's settings of networking: written where needed, and put back.
+
+Owns: the way a key becomes a file. May touch: /proc/sys/net alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+BASE: Final = Path("/proc/sys/net")
+_KEY: Final = re.compile(r"[A-Za-z0-9_.:@+-]+(/[A-Za-z0-9_.:@+-]+)+")
+
+
+class Sysctl:
+    """Settings by key, "ipv6/conf/virbr0/disable_ipv6"."""
+
+    def __init__(self, base: Path = BASE) -> None:
+        """Work below this folder."""
+        self._base = base
+
+    def read(self, key: str) -> str | None:
+        """A setting's value; None where this kernel has no such setting."""
+        try:
+            return self._path(key).read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return None
+
+    def write(self, key: str, value: str) -> str | None:
+        """Change a setting; what it was before, or None where nothing had to be changed.
+
+        Raises:
+            OSError: it cannot be changed.
+        """
+        former = self.read(key)
+        if former is None:
+            raise OSError(errno.ENOENT, "this kernel has no such setting", str(self._path(key)))
+        if former == value:
+            return None
+        fd = os.open(self._path(key), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, f"{value}\n".encode())
+        finally:
+            os.close(fd)
+        return former
+
+    def _path(self, key: str) -> Path:
+        if not _KEY.fullmatch(key) or ".." in key.split("/"):
+            raise OSError(errno.EINVAL, f"'{key}' is no setting of networking", key)
+        return self._base / key

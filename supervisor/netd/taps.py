@@ -1,0 +1,130 @@
+"""Tap devices, opened for a guest: the kernel's end is a link, ours a descriptor per queue.
+
+Owns: the ioctls of /dev/net/tun and /dev/tapN, and /dev/vhost-net.
+May touch: those device files. May not touch: what the tap is plugged into.
+Source: linux/if_tun.h.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Callable, Iterator
+from typing import Final
+
+TUN: Final = "/dev/net/tun"
+VHOST: Final = "/dev/vhost-net"
+TUNSETIFF: Final = 0x400454CA
+TUNSETPERSIST: Final = 0x400454CB
+TUNSETOWNER: Final = 0x400454CC
+TUNGETFEATURES: Final = 0x800454CF
+IFF_TAP: Final = 0x0002
+IFF_NO_PI: Final = 0x1000
+IFF_VNET_HDR: Final = 0x4000
+IFF_MULTI_QUEUE: Final = 0x0100
+REQUEST: Final = struct.Struct("16sH22x")  # struct ifreq
+MAX_NAME: Final = 15  # bytes of a link's name
+MAX_QUEUES: Final = 256
+
+
+def open_tap(name: str, *, queues: int = 1, user: int = -1) -> list[int]:
+    """Make a tap, or open the one of that name; it is gone when the last descriptor is closed.
+
+    Args:
+        name: of the link.
+        queues: how many descriptors.
+        user: who else may open it; -1: nobody.
+
+    Raises:
+        OSError: the kernel refuses; EBUSY when somebody has it open.
+    """
+    return _opened(queues, lambda: _one_queue(name, queues, user))
+
+
+def open_macvtap(index: int, *, queues: int = 1) -> list[int]:
+    """Open a macvtap that has been made.
+
+    Args:
+        index: of the link.
+        queues: how many descriptors.
+
+    Raises:
+        OSError: there is no such device file, or it is open already.
+    """
+    return _opened(queues, lambda: _macvtap_queue(index, queues))
+
+
+def open_vhost(count: int) -> list[int]:
+    """Open the kernel's own mover of packets so often; nothing where the kernel has none."""
+    try:
+        return _opened(count, lambda: os.open(VHOST, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as problem:
+        if problem.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EPERM, errno.EACCES):
+            return []
+        raise
+
+
+def remove_persistence(name: str) -> None:
+    """Let a tap that stays without a descriptor be gone with this one.
+
+    Raises:
+        OSError: the kernel refuses; EBUSY when somebody has it open.
+    """
+    fd = _one_queue(name, 1, -1)
+    try:
+        fcntl.ioctl(fd, TUNSETPERSIST, 0)
+    finally:
+        os.close(fd)
+
+
+def _opened(count: int, open_one: Callable[[], int]) -> list[int]:
+    """Open all or none."""
+    if not 1 <= count <= MAX_QUEUES:
+        raise OSError(errno.E2BIG, f"a card has 1 to {MAX_QUEUES} queues, not {count}")
+    with contextlib.ExitStack() as rollback:
+        found = []
+        for _ in range(count):
+            fd = open_one()
+            rollback.callback(os.close, fd)
+            found.append(fd)
+        rollback.pop_all()
+    return found
+
+
+def _one_queue(name: str, queues: int, user: int) -> int:
+    with _device(TUN) as keep:
+        fcntl.ioctl(keep[0], TUNSETIFF, _request(keep[0], name, queues))
+        if user >= 0:
+            fcntl.ioctl(keep[0], TUNSETOWNER, user)
+        return keep.pop()
+
+
+def _macvtap_queue(index: int, queues: int) -> int:
+    with _device(f"/dev/tap{index}") as keep:
+        fcntl.ioctl(keep[0], TUNSETIFF, _request(keep[0], "", queues))
+        return keep.pop()
+
+
+@contextlib.contextmanager
+def _device(path: str) -> Iterator[list[int]]:
+    """Open a device file; what is left in the list is closed at the end."""
+    opened = [os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)]
+    try:
+        yield opened
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def _request(fd: int, name: str, queues: int) -> bytes:
+    features = struct.unpack("I", fcntl.ioctl(fd, TUNGETFEATURES, bytes(4)))[0]
+    flags = IFF_TAP | IFF_NO_PI | (features & IFF_VNET_HDR)
+    if queues > 1:
+        flags |= IFF_MULTI_QUEUE
+    encoded = name.encode()
+    if len(encoded) > MAX_NAME:
+        raise OSError(errno.EINVAL, f"device name '{name}' is longer than {MAX_NAME} bytes")
+    return REQUEST.pack(encoded, flags)
