@@ -1,0 +1,129 @@
+"""What dnsmasq runs for each lease that it gives, renews or takes back: the lease database.
+
+Owns: the database of one network, whose path is in VIRTVISOR_LEASES.
+May touch: that file alone. It runs by itself, as root, with nothing but the standard library.
+Source: dnsmasq(8), "--dhcp-script" and "--leasefile-ro"; the database is libvirt's, an array of
+objects, so that whoever reads it there (the NSS modules) can read it here.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+Lease = dict[str, str | int]
+
+OPTIONAL = (
+    ("DNSMASQ_CLIENT_ID", "client-id"),
+    ("DNSMASQ_IAID", "iaid"),
+    ("DNSMASQ_SERVER_DUID", "server-duid"),
+)
+
+
+def changed(
+    leases: Sequence[Lease], words: Sequence[str], environ: Mapping[str, str], now: float
+) -> list[Lease]:
+    """The leases after what dnsmasq tells: "add", "old" or "del", MAC or DUID, IP, perhaps a name.
+
+    Those that have run out are left out.
+    """
+    action, hardware, address = words[0], words[1], words[2]
+    kept = [
+        lease
+        for lease in leases
+        if lease.get("ip-address") != address and not has_expired(lease, now)
+    ]
+    if action == "del":
+        return kept
+    former = next((lease for lease in leases if lease.get("ip-address") == address), {})
+    lease: Lease = {"ip-address": address}
+    if "DNSMASQ_IAID" in environ:  # of IPv6: the second word is the client's DUID
+        lease["client-id"] = hardware
+        hardware = environ.get("DNSMASQ_MAC", str(former.get("mac-address", "")))
+    if hardware:
+        lease["mac-address"] = hardware
+    name = words[3] if len(words) > 3 else environ.get("DNSMASQ_SUPPLIED_HOSTNAME", "")
+    if name:
+        lease["hostname"] = name
+    for variable, key in OPTIONAL:
+        value = environ.get(variable) or former.get(key)
+        if value:
+            lease.setdefault(key, value)
+    lease["expiry-time"] = expiry(environ, now)
+    return [*kept, lease]
+
+
+def expiry(environ: Mapping[str, str], now: float) -> int:
+    """When the lease ends, in seconds since the epoch; 0: never."""
+    if "DNSMASQ_LEASE_EXPIRES" in environ:
+        return int(environ["DNSMASQ_LEASE_EXPIRES"])
+    if "DNSMASQ_LEASE_LENGTH" in environ:  # a dnsmasq without a clock that can be trusted
+        return int(now) + int(environ["DNSMASQ_LEASE_LENGTH"])
+    return 0
+
+
+def has_expired(lease: Lease, now: float) -> bool:
+    """Whether a lease has run out."""
+    end = int(lease.get("expiry-time", 0))
+    return end != 0 and end <= now
+
+
+def as_dnsmasq_keeps_them(leases: Sequence[Lease], now: float) -> list[str]:
+    """The lines of dnsmasq's own lease file, which it asks for at its start."""
+    lines, of_ipv6, duid = [], [], ""
+    for lease in leases:
+        if has_expired(lease, now):
+            continue
+        end, address = lease.get("expiry-time", 0), lease["ip-address"]
+        name, client = lease.get("hostname", "*"), lease.get("client-id", "*")
+        if "iaid" in lease:
+            duid = str(lease.get("server-duid", duid))
+            of_ipv6.append(f"{end} {lease['iaid']} {address} {name} {client}")
+        elif "mac-address" in lease:
+            lines.append(f"{end} {lease['mac-address']} {address} {name} {client}")
+    return [*lines, f"duid {duid}", *of_ipv6] if duid else lines
+
+
+def read(path: str) -> list[Lease]:
+    """The database; an empty or broken one has no leases."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return []
+    if not isinstance(found, list):
+        return []
+    return [lease for lease in found if isinstance(lease, dict) and "ip-address" in lease]
+
+
+def write(path: str, leases: Sequence[Lease]) -> None:
+    """Replace the database in one go."""
+    temporary = f"{path}.{os.getpid()}.new"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(leases, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(temporary, path)
+
+
+def main(words: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Do what dnsmasq asks; the exit status."""
+    path = environ.get("VIRTVISOR_LEASES", "")
+    if not path or not words:
+        sys.stderr.write("this is run by dnsmasq for a network of virtvisor's\n")
+        return 1
+    if words[0] == "init":
+        for line in as_dnsmasq_keeps_them(read(path), time.time()):
+            sys.stdout.write(f"{line}\n")
+    elif words[0] in ("add", "old", "del") and len(words) >= 3:
+        former = read(path)
+        leases = changed(former, words, environ, time.time())
+        if leases != former:
+            write(path, leases)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

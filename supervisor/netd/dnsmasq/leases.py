@@ -1,0 +1,98 @@
+"""The addresses that a network's DHCP server has given, as it noted them.
+
+Owns: reading the lease database. May touch: that file, to read.
+Source: libvirt 9.0 virNetworkGetDHCPLeases.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+MAX_DATABASE: Final = 64 * 1024 * 1024  # bytes
+
+log = logging.getLogger(__name__)
+
+
+class Noted(msgspec.Struct, rename="kebab"):
+    """A lease as the database has it."""
+
+    ip_address: str
+    mac_address: str = ""
+    hostname: str = ""
+    client_id: str = ""
+    iaid: str = ""
+    server_duid: str = ""
+    expiry_time: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease that holds."""
+
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address
+    mac: str
+    hostname: str
+    client_id: str
+    iaid: str
+    expires: int  # seconds since the epoch; 0: never
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return self.address.version
+
+
+def read_leases(path: Path, now: float) -> list[Lease]:
+    """The leases that hold; none where there is no database yet."""
+    try:
+        if path.stat().st_size > MAX_DATABASE:
+            log.error("%s is too large to be a lease database", path)
+            return []
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as problem:
+        log.error("leases cannot be read: %s", problem)
+        return []
+    return parse_leases(data, now, str(path))
+
+
+def parse_leases(data: bytes, now: float, where: str) -> list[Lease]:
+    """Read a database; entries that say nothing sensible are left out."""
+    if not data.strip():
+        return []
+    try:
+        noted = msgspec.json.decode(data, type=list[Noted])
+    except msgspec.MsgspecError as problem:
+        log.error("%s is no lease database: %s", where, problem)
+        return []
+    return [lease for entry in noted if (lease := _lease(entry, now)) is not None]
+
+
+def of_card(leases: Sequence[Lease], mac: str | None) -> list[Lease]:
+    """The leases of one card, or all."""
+    return [lease for lease in leases if mac is None or lease.mac.lower() == mac.lower()]
+
+
+def _lease(entry: Noted, now: float) -> Lease | None:
+    if entry.expiry_time and entry.expiry_time <= now:
+        return None
+    try:
+        address = ipaddress.ip_address(entry.ip_address)
+    except ValueError:
+        return None
+    return Lease(
+        address=address,
+        mac=entry.mac_address.lower(),
+        hostname=entry.hostname,
+        client_id=entry.client_id,
+        iaid=entry.iaid,
+        expires=entry.expiry_time,
+    )

@@ -1,0 +1,303 @@
+"""dnsmasq as a process: started so that it outlives us, found again, never two for one network.
+
+Owns: starting, finding, following and ending it. May touch: its files, as `Files` names them, and
+dnsmasq processes that run with our configuration. May not touch: what the configuration says.
+
+It goes into the background by itself, when it has its sockets; from then on its process number and
+its command line, which names our configuration, are how it is found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.pidfd import GuestProcess
+from supervisor.restarts import History, Policy, When
+
+START_S: Final = 10.0
+END_S: Final = 3.0
+MAX_WORDS: Final = 2000  # characters of what dnsmasq complains that are passed on
+SEARCH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+POLICY: Final = Policy(When.ALWAYS)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where everything of one network's dnsmasq lies."""
+
+    config: Path
+    hosts: Path  # dhcp-hostsfile
+    names: Path  # addn-hosts
+    leases: Path
+    pid: Path
+    script: Path  # the one for all networks
+
+    @staticmethod
+    def of(folder: Path, states: Path, name: str, bridge: str) -> Files:
+        """Those of a network: libvirt's own places.
+
+        Args:
+            folder: of dnsmasq's files.
+            states: of what runs.
+            name: the network's.
+            bridge: the network's.
+        """
+        return Files(
+            config=folder / f"{name}.conf",
+            hosts=folder / f"{name}.hostsfile",
+            names=folder / f"{name}.addnhosts",
+            leases=folder / f"{bridge}.status",
+            pid=states / f"{name}.pid",
+            script=folder / "lease-script",
+        )
+
+
+def binary() -> str:
+    """Where dnsmasq is.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED when it is not installed.
+    """
+    found = shutil.which("dnsmasq", path=SEARCH)
+    if found is None:
+        detail = "the network needs DHCP or DNS, but dnsmasq is not installed; install dnsmasq-base"
+        raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.NETWORK)
+    return found
+
+
+async def launch(files: Files) -> GuestProcess:
+    """Start dnsmasq, or find the one that runs already.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED, INTERNAL_ERROR with dnsmasq's own words, OPERATION_TIMEOUT.
+    """
+    running = find(files)
+    if running is not None:
+        return running
+    with contextlib.suppress(FileNotFoundError):
+        files.pid.unlink()
+    status, words = await _run(binary(), files)
+    if status != 0:
+        detail = f"dnsmasq does not start with {files.config} (status {status}): {words}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
+    process = find(files)
+    if process is None:
+        detail = f"dnsmasq ended at once with {files.config}: {words}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
+    return process
+
+
+async def _run(program: str, files: Files) -> tuple[int, str]:
+    """Run dnsmasq until it has gone into the background; its status and complaint."""
+    process = await asyncio.create_subprocess_exec(
+        program,
+        f"--conf-file={files.config}",
+        "--leasefile-ro",
+        f"--dhcp-script={files.script}",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": SEARCH, "LC_ALL": "C", "VIRTVISOR_LEASES": str(files.leases)},
+        start_new_session=True,
+    )
+    assert process.stderr is not None, "it was asked for"
+    try:
+        async with asyncio.timeout(START_S):
+            # Its servant for the lease script keeps the pipe open: the end of the first process
+            # counts, not the end of what it says.
+            status = await process.wait()
+            words = b""
+            if status != 0:
+                words = await process.stderr.read(MAX_WORDS)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        return -1, f"it did not start in {START_S:.0f} s"
+    return status, words.decode(errors="replace").strip()
+
+
+def find(files: Files) -> GuestProcess | None:
+    """The dnsmasq that runs with our configuration, if there is one."""
+    try:
+        number = int(files.pid.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        number = 0
+    return _follow(number, files) or _search(files)
+
+
+def _search(files: Files) -> GuestProcess | None:
+    """Look through all processes: the pid file may be gone, or from before a crash.
+
+    The one that serves the lease script is a child of the one we look for, with the same words.
+    """
+    found = [number for number in _numbers() if is_ours(command_line(number), files)]
+    for number in found:
+        if parent(number) not in found:
+            return _follow(number, files)
+    return None
+
+
+def _numbers() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+
+
+def _follow(number: int, files: Files) -> GuestProcess | None:
+    if number <= 0:
+        return None
+    try:
+        pidfd = os.pidfd_open(number)
+    except OSError:
+        return None
+    # The number cannot change hands any more: what it is now, it stays.
+    if not is_ours(command_line(number), files):
+        os.close(pidfd)
+        return None
+    return GuestProcess(number, pidfd)
+
+
+def command_line(number: int) -> list[str]:
+    """The words that a process was started with; none for one that has gone."""
+    try:
+        data = Path(f"/proc/{number}/cmdline").read_bytes()
+    except OSError:
+        return []
+    return [os.fsdecode(word) for word in data.split(b"\0")[:-1]]
+
+
+def parent(number: int) -> int:
+    """A process's parent; 0 when it has gone."""
+    try:
+        text = Path(f"/proc/{number}/stat").read_text()
+    except OSError:
+        return 0
+    return int(text.rpartition(")")[2].split()[1])
+
+
+def is_ours(words: list[str], files: Files) -> bool:
+    """Whether these words start dnsmasq with our configuration."""
+    return (
+        len(words) > 1
+        and Path(words[0]).name == "dnsmasq"
+        and f"--conf-file={files.config}" in words
+    )
+
+
+class Server:
+    """The dnsmasq of one running network, started again when it ends."""
+
+    def __init__(self, files: Files, *, on_trouble: Callable[[str], None] = log.error) -> None:
+        """Run nothing yet.
+
+        Args:
+            files: where its files are.
+            on_trouble: told of each unexpected end.
+        """
+        self.files = files
+        self._on_trouble = on_trouble
+        self._process: GuestProcess | None = None
+        self._history = History(POLICY)
+        self._restarting: asyncio.Task[None] | None = None
+        self._wanted = False
+
+    @property
+    def pid(self) -> int:
+        """Its process number; 0 while it does not run."""
+        return self._process.pid if self._process is not None else 0
+
+    async def start(self) -> None:
+        """Have it run, the one that runs already or a new one.
+
+        Raises:
+            VirError: as `launch`; it is not tried again then.
+        """
+        process = await launch(self.files)
+        self._wanted = True
+        self._watch(process)
+
+    async def restart(self) -> None:
+        """Have it read its whole configuration anew.
+
+        Raises:
+            VirError: as `launch`; it is tried again by and by.
+        """
+        await self.stop()
+        try:
+            await self.start()
+        except VirError:
+            self._wanted = True
+            self._ended()
+            raise
+
+    def reread(self) -> None:
+        """Have it read the hosts and names anew."""
+        if self._process is not None:
+            self._process.send(signal.SIGHUP)
+
+    async def stop(self) -> None:
+        """End it, the restarts too."""
+        self._wanted = False
+        if self._restarting is not None:
+            self._restarting.cancel()
+            self._restarting = None
+        process = self._process or find(self.files)
+        self._process = None
+        if process is None:
+            return
+        process.on_exit.clear()
+        process.send(signal.SIGTERM)
+        if not await process.wait_exit(END_S):
+            process.send(signal.SIGKILL)
+            await process.wait_exit(END_S)
+        with contextlib.suppress(FileNotFoundError):
+            self.files.pid.unlink()
+
+    def forget(self) -> None:
+        """Follow it no longer; it runs on."""
+        self._wanted = False
+        if self._restarting is not None:
+            self._restarting.cancel()
+        if self._process is not None:
+            self._process.on_exit.clear()
+            self._process.forget()
+            self._process = None
+
+    def _watch(self, process: GuestProcess) -> None:
+        self._process = process
+        process.on_exit.append(self._ended)
+
+    def _ended(self) -> None:
+        self._process = None
+        if not self._wanted:
+            return
+        decision = self._history.ended(asyncio.get_running_loop().time(), crashed=True)
+        state = "is degraded: it" if decision.degraded else "ended and"
+        self._on_trouble(
+            f"dnsmasq of {self.files.config.stem} {state} is started again in "
+            f"{decision.pause_s:.1f} s"
+        )
+        self._restarting = asyncio.ensure_future(self._again(decision.pause_s))
+
+    async def _again(self, pause_s: float) -> None:
+        await asyncio.sleep(pause_s)
+        try:
+            process = await launch(self.files)
+        except (VirError, OSError) as problem:
+            log.error("%s", problem)
+            self._restarting = None
+            self._ended()
+            return
+        self._restarting = None
+        self._watch(process)
