@@ -23,21 +23,29 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = Tr
     Raises:
         OSError: nothing has changed.
     """
-    temporary = path.with_name(f".{path.name}.new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    folder, name = os.path.split(path)
+    temporary = f"{folder}/.{name}.new"
     try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            if durable:
-                os.fdatasync(file.fileno())
+        _write(temporary, data, mode, durable=durable)
         os.rename(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
     if durable:
-        sync_folder(path.parent)
+        sync_folder(folder)
+
+
+def _write(path: str, data: bytes, mode: int, *, durable: bool) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(fd, left) :]
+        if durable:
+            os.fdatasync(fd)
+    finally:
+        os.close(fd)
 
 
 def remove_file(path: Path) -> None:
@@ -50,10 +58,10 @@ def remove_file(path: Path) -> None:
         os.unlink(path)
     except FileNotFoundError:
         return
-    sync_folder(path.parent)
+    sync_folder(os.path.dirname(path))
 
 
-def sync_folder(path: Path) -> None:
+def sync_folder(path: Path | str) -> None:
     """Make the names in a folder survive a loss of power."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -77,8 +77,7 @@ class Changes:
         async with entry.job.hold("undefine"):
             if entry.definition is None:
                 raise invalid(f"cannot undefine transient domain '{entry.name}'")
-            await asyncio.to_thread(self._belongings.undefine, entry, flags)
-            await self._definitions.undefine(entry)
+            await self._definitions.undefine(entry, lambda: self._belongings.undefine(entry, flags))
 
     async def domain_rename(
         self, call: ClientCall, dom: DomainId, new_name: str | None, flags: int

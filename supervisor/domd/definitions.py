@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 from uuid import UUID
 
@@ -64,13 +64,17 @@ class Definitions:
             self._registry.add(entry)
             return entry
 
-    async def undefine(self, entry: Entry) -> None:
+    async def undefine(self, entry: Entry, part: Callable[[], None]) -> None:
         """Forget a definition; the domain's job is the caller's.
 
+        Args:
+            entry: the domain.
+            part: parts with what goes with the definition; what it raises keeps the definition.
+
         Raises:
-            VirError: SYSTEM_ERROR.
+            VirError: SYSTEM_ERROR; what `part` raises.
         """
-        await finish(self._undefine(entry))
+        await finish(self._undefine(entry, part))
 
     async def rename(self, entry: Entry, definition: Definition) -> None:
         """Give a domain that is off another name, its new definition's; the job is the caller's.
@@ -113,11 +117,15 @@ class Definitions:
             self._publisher.lifecycle(entry, DEFINED, detail)
             return entry
 
-    async def _undefine(self, entry: Entry) -> None:
+    async def _undefine(self, entry: Entry, part: Callable[[], None]) -> None:
+        def remove() -> None:
+            part()
+            self._store.remove(entry.name)
+
         async with self._turn.hold("undefine"):
             with refused("undefine", entry):
                 async with asyncio.timeout(DISK_S):
-                    await asyncio.to_thread(self._store.remove, entry.name)
+                    await asyncio.to_thread(remove)
             self._publisher.stale()
             entry.definition, entry.autostart = None, False
             if not entry.is_active:
