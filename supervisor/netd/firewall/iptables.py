@@ -7,14 +7,21 @@ May touch: chains named LIBVIRT_… and the jumps to them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from rpc.errors import ErrorCode, VirError
 from supervisor.netd.firewall.facts import NetworkFacts
 from supervisor.netd.firewall.rules import Family, Rule, plan
 from supervisor.netd.firewall.running import LOCK_S, run_ok
-from supervisor.netd.firewall.saved import Table, plan_install, plan_removal, read_saved
+from supervisor.netd.firewall.saved import (
+    Change,
+    Table,
+    plan_install,
+    plan_removal,
+    read_saved,
+)
 
 PROGRAM: Final = {Family.V4: "iptables", Family.V6: "ip6tables"}
 ATTEMPTS: Final = 3  # of a change that another program's change came before
@@ -31,10 +38,8 @@ class Iptables:
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT: nothing of the network is left in.
         """
-        rules = plan(facts)
         try:
-            for family in Family:
-                await self._install([rule for rule in rules if rule.family is family], family)
+            await self.refresh(facts)
         except BaseException:
             await self._give_up(facts)
             raise
@@ -45,9 +50,8 @@ class Iptables:
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
         """
-        rules = plan(facts)
-        for family in Family:
-            await self._install([rule for rule in rules if rule.family is family], family)
+        for family, rules in _families(facts):
+            await _change(family, partial(plan_install, rules=rules, facts=facts))
 
     async def remove(self, facts: NetworkFacts) -> None:
         """Take out all of a network's rules; those that are gone already are no error.
@@ -55,17 +59,44 @@ class Iptables:
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
         """
-        rules = plan(facts)
-        for family in Family:
-            own = [rule for rule in rules if rule.family is family]
-            if own or family is Family.V4:
-                await self._change(family, lambda saved, own=own: plan_removal(saved, own, facts.bridge))
+        for family, rules in _families(facts):
+            await _change(family, partial(plan_removal, rules=rules, facts=facts))
 
-    async def _install(self, rules: Sequence[Rule], family: Family) -> None:
-        if not rules:
-            return
-        sure = [rule for rule in rules if not rule.optional]
-        await self._change(family, lambda saved: plan_install(saved, sure, ()))
-        if len(sure) < len(rules):
-            rest = [rule for rule in rules if rule.optional]
-            await self._try(family, rest)
+    async def _give_up(self, facts: NetworkFacts) -> None:
+        """Take out what a failed installation has put in; the failure itself is what counts."""
+        try:
+            await self.remove(facts)
+        except VirError as problem:
+            log.warning("rules of network '%s' may be left in: %s", facts.name, problem)
+
+
+def _families(facts: NetworkFacts) -> list[tuple[Family, list[Rule]]]:
+    """A network's rules by family; a family of which it has none is left out."""
+    rules = plan(facts)
+    split = [(family, [rule for rule in rules if rule.family is family]) for family in Family]
+    return [(family, own) for family, own in split if own]
+
+
+async def _change(family: Family, planned: Callable[[dict[str, Table]], list[Change]]) -> None:
+    """Read, plan, commit; again where another program changed something in between."""
+    for attempt in range(1, ATTEMPTS + 1):
+        saved = read_saved(await run_ok([f"{PROGRAM[family]}-save"]))
+        changes = planned(saved)
+        try:
+            await _restore(family, [change for change in changes if not change.optional])
+            break
+        except VirError as problem:
+            if attempt == ATTEMPTS or problem.code is ErrorCode.OPERATION_TIMEOUT:
+                raise
+            log.info("%s has changed meanwhile: %s", PROGRAM[family], problem)
+    try:
+        await _restore(family, [change for change in changes if change.optional])
+    except VirError as problem:
+        log.warning("a rule that the kernel may do without is left out: %s", problem)
+
+
+async def _restore(family: Family, changes: Sequence[Change]) -> None:
+    if not changes:
+        return
+    argv = [f"{PROGRAM[family]}-restore", "--noflush", "--wait", str(LOCK_S)]
+    await run_ok(argv, given="".join(change.text() for change in changes))

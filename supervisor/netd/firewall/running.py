@@ -16,7 +16,6 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 DEADLINE_S: Final = 15.0  # longer than the programs themselves wait for the xtables lock
 LOCK_S: Final = 5  # how long they wait for it
-MAX_OUTPUT: Final = 32 * 1024 * 1024  # bytes
 SEARCHED: Final = "/usr/sbin:/sbin:/usr/bin:/bin"  # a service's PATH may lack sbin
 
 
@@ -29,9 +28,7 @@ class Ended:
     errors: str
 
 
-async def run(
-    argv: Sequence[str], *, given: str = "", deadline_s: float = DEADLINE_S
-) -> Ended:
+async def run(argv: Sequence[str], *, given: str = "", deadline_s: float = DEADLINE_S) -> Ended:
     """Run a program to its end; one that takes too long, or that nobody waits for, is killed.
 
     Raises:
@@ -45,7 +42,6 @@ async def run(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=environ,
-            limit=MAX_OUTPUT,
         )
     except OSError as problem:
         detail = f"cannot execute {argv[0]}: {os.strerror(problem.errno or 0)}; install it"

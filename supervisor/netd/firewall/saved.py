@@ -8,11 +8,13 @@ again leave no gap.
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from supervisor.netd.firewall.facts import NetworkFacts
 from supervisor.netd.firewall.rules import CHAINS, Chain, Rule
 
 # Words that iptables-save may add or leave out, without another meaning.
@@ -20,6 +22,7 @@ DEFAULTS: Final = (
     ("--reject-with", "icmp-port-unreachable"),
     ("--reject-with", "icmp6-port-unreachable"),
 )
+PLAIN: Final = re.compile(r"[^\s\"'\\]+")
 Meaning = frozenset[tuple[str, ...]]
 
 
@@ -40,15 +43,25 @@ def read_saved(text: str) -> dict[str, Table]:
     """Read what iptables-save printed; lines of other kinds are passed over."""
     tables: dict[str, Table] = {}
     table = Table()
-    for line in text.splitlines():
-        if line.startswith("*"):
-            table = tables.setdefault(line[1:].strip(), Table())
-        elif line.startswith(":"):
-            table.chains.add(line[1:].split()[0])
-        elif line.startswith("-A "):
-            words = shlex.split(line)
+    for told in text.splitlines():
+        if told.startswith("*"):
+            table = tables.setdefault(told[1:].strip(), Table())
+        elif told.startswith(":"):
+            table.chains.add(told[1:].split()[0])
+        elif told.startswith("-A "):
+            words = shlex.split(told)
             table.rules.setdefault(words[1], []).append(words[2:])
     return tables
+
+
+def line(words: Sequence[str]) -> str:
+    """Words as iptables-restore reads them: it knows double quotes alone."""
+    return " ".join(word if PLAIN.fullmatch(word) else _quoted(word) for word in words)
+
+
+def _quoted(word: str) -> str:
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def meaning(words: Sequence[str]) -> Meaning:
@@ -72,45 +85,62 @@ def _ordered(group: tuple[str, ...]) -> tuple[str, ...]:
     return (group[0], ",".join(sorted(group[1].split(","))))
 
 
-def plan_install(saved: dict[str, Table], rules: Sequence[Rule], obsolete: Sequence[Rule]) -> str:
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one table must be told."""
+
+    table: str
+    lines: tuple[str, ...]
+    optional: bool  # it adds only rules that a kernel may do without
+
+    def text(self) -> str:
+        """For the input of iptables-restore."""
+        return "".join(f"{told}\n" for told in (f"*{self.table}", *self.lines, "COMMIT"))
+
+
+def plan_install(
+    saved: dict[str, Table], rules: Sequence[Rule], facts: NetworkFacts
+) -> list[Change]:
     """What to restore so that exactly these rules of a network are there, once each, in order.
 
     Args:
         saved: what there is.
         rules: one family's, in the order of insertion; a table where they all stand is left alone.
-        obsolete: rules of the same network that must go.
-
-    Returns:
-        What to pass to `iptables-restore --noflush`; empty where all is as it should be.
+        facts: the network; other rules of our chains that are its go.
     """
-    touched = {rule.table for rule in (*rules, *obsolete)}
-    names = [name for name in ("filter", "nat", "mangle") if name in touched]
-    parts = []
-    for name in names:
+    changes = []
+    for name in ("filter", "nat", "mangle"):
         table = saved.get(name, Table())
         wanted = [rule for rule in rules if rule.table == name]
-        unwanted = [rule for rule in obsolete if rule.table == name]
         lines = _chains(table, wanted, name)
-        if not _in_place(table, wanted) or _present(table, unwanted):
-            lines += _removal(table, (*wanted, *unwanted))
-            lines += [f"-I {rule.chain} {shlex.join(rule.words)}" for rule in wanted]
+        if not _in_place(table, wanted, _marks(facts)):
+            lines += _removal(table, wanted, _marks(facts))
+            lines += [f"-I {rule.chain} {line(rule.words)}" for rule in wanted]
         if lines:
-            parts += [f"*{name}", *lines, "COMMIT"]
-    return "".join(f"{line}\n" for line in parts)
+            optional = bool(wanted) and all(rule.optional for rule in wanted)
+            changes.append(Change(name, tuple(lines), optional))
+    return changes
 
 
-def plan_removal(saved: dict[str, Table], rules: Sequence[Rule], bridge: str) -> str:
+def plan_removal(
+    saved: dict[str, Table], rules: Sequence[Rule], facts: NetworkFacts
+) -> list[Change]:
     """What to restore so that nothing of a network is left in the chains of ours.
 
     The chains and the jumps to them stay, as with libvirt 9.0.
     """
-    parts = []
+    changes = []
     for name, table in saved.items():
-        wanted = [rule for rule in rules if rule.table == name]
-        lines = _removal(table, wanted, bridge)
+        lines = _removal(table, [rule for rule in rules if rule.table == name], _marks(facts))
         if lines:
-            parts += [f"*{name}", *lines, "COMMIT"]
-    return "".join(f"{line}\n" for line in parts)
+            changes.append(Change(name, tuple(lines), optional=False))
+    return changes
+
+
+def _marks(facts: NetworkFacts) -> frozenset[tuple[str, str]]:
+    """The pairs of words that only rules of this network have: its bridge and its addresses."""
+    bridge = {("-i", facts.bridge), ("-o", facts.bridge)}
+    return frozenset(bridge | {("-s", str(subnet)) for subnet in facts.subnets})
 
 
 def _chains(table: Table, rules: Sequence[Rule], name: str) -> list[str]:
@@ -132,35 +162,35 @@ def _jumps(chains: Sequence[Chain], missing: set[Chain]) -> list[str]:
     return [*gone, *(f"-I {chain.hook} -j {chain.name}" for chain in chains)]
 
 
-def _in_place(table: Table, rules: Sequence[Rule]) -> bool:
-    """Whether the rules of each chain stand there once each, in the order of a packet's way."""
-    for chain in {rule.chain for rule in rules}:
+def _in_place(table: Table, rules: Sequence[Rule], marks: frozenset[tuple[str, str]]) -> bool:
+    """Whether exactly these rules of the network stand in our chains, in a packet's order."""
+    for chain in dict.fromkeys(chain.name for chain in CHAINS):
         wanted = [meaning(rule.words) for rule in reversed(rules) if rule.chain == chain]
-        known = set(wanted)
-        there = [meaning(words) for words in table.rules.get(chain, ())]
-        if [one for one in there if one in known] != wanted:
+        there = [meaning(words) for words in _own(table, chain, set(wanted), marks)]
+        if there != wanted:
             return False
     return True
 
 
-def _present(table: Table, rules: Iterable[Rule]) -> bool:
-    return any(table.has(rule.chain, rule.words) for rule in rules)
-
-
-def _removal(table: Table, rules: Sequence[Rule], bridge: str = "") -> list[str]:
-    """Delete what stands of these rules, and whatever of ours names the bridge."""
+def _removal(table: Table, rules: Sequence[Rule], marks: frozenset[tuple[str, str]]) -> list[str]:
+    """Delete what stands of these rules, and whatever of ours bears the marks."""
     lines = []
     for chain in dict.fromkeys(chain.name for chain in CHAINS):
         wanted = {meaning(rule.words) for rule in rules if rule.chain == chain}
-        lines += [
-            f"-D {chain} {shlex.join(words)}"
-            for words in table.rules.get(chain, ())
-            if meaning(words) in wanted or (bridge and _names(words, bridge))
-        ]
+        lines += [f"-D {chain} {line(words)}" for words in _own(table, chain, wanted, marks)]
     return lines
 
 
-def _names(words: Sequence[str], bridge: str) -> bool:
-    return any(
-        pair in (("-i", bridge), ("-o", bridge)) for pair in zip(words, words[1:], strict=False)
-    )
+def _own(
+    table: Table, chain: str, known: set[Meaning], marks: frozenset[tuple[str, str]]
+) -> list[list[str]]:
+    """The rules of a chain that are the network's: known ones, and those that bear its marks."""
+    return [
+        words
+        for words in table.rules.get(chain, ())
+        if meaning(words) in known or _bears(words, marks)
+    ]
+
+
+def _bears(words: Sequence[str], marks: frozenset[tuple[str, str]]) -> bool:
+    return any(pair in marks for pair in zip(words, words[1:], strict=False))

@@ -1,0 +1,90 @@
+"""The packet filter as the rest of netd sees it.
+
+Owns: the order of changes: one at a time. May touch: what its executor may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.netd.firewall.facts import NetworkFacts
+
+TURN_S: Final = 60.0  # the longest wait for those who came before
+
+
+class Executor(Protocol):
+    """Puts rules in and takes them out; each verb can be repeated."""
+
+    async def install(self, facts: NetworkFacts) -> None:
+        """Have exactly the network's rules; on failure, none of them."""
+
+    async def refresh(self, facts: NetworkFacts) -> None:
+        """Have exactly the network's rules; on failure, what there was."""
+
+    async def remove(self, facts: NetworkFacts) -> None:
+        """Have none of the network's rules."""
+
+
+class Firewall:
+    """Networks' rules."""
+
+    def __init__(self, executor: Executor) -> None:
+        """Change rules by an executor."""
+        self._executor = executor
+        self._turn = asyncio.Lock()
+
+    async def install(self, facts: NetworkFacts) -> None:
+        """Put in what a network that starts needs; on failure nothing of it stays.
+
+        Raises:
+            VirError: INTERNAL_ERROR: the kernel or the program refused; OPERATION_TIMEOUT.
+        """
+        async with _Turn(self._turn):
+            await self._executor.install(facts)
+
+    async def remove(self, facts: NetworkFacts) -> None:
+        """Take out what a network that ends had; what is gone already is no error.
+
+        Raises:
+            VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
+        """
+        async with _Turn(self._turn):
+            await self._executor.remove(facts)
+
+    async def refresh(self, *networks: NetworkFacts) -> None:
+        """Repair what running networks lack: after netd's own restart, on SIGHUP, on net-update.
+
+        What is complete is not touched; what is not is replaced in one commit, without a gap.
+
+        Raises:
+            VirError: INTERNAL_ERROR, OPERATION_TIMEOUT: of the first that failed, after all.
+        """
+        problems = []
+        for facts in networks:
+            try:
+                async with _Turn(self._turn):
+                    await self._executor.refresh(facts)
+            except VirError as problem:
+                problems.append(problem)
+        if problems:
+            raise problems[0]
+
+
+class _Turn:
+    """Holds the lock; a wait that takes too long ends in an error."""
+
+    def __init__(self, lock: asyncio.Lock) -> None:
+        self._lock = lock
+
+    async def __aenter__(self) -> None:
+        try:
+            async with asyncio.timeout(TURN_S):
+                await self._lock.acquire()
+        except TimeoutError:
+            detail = f"other changes of the packet filter have taken longer than {TURN_S:g} s"
+            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.FIREWALL) from None
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()

@@ -1,0 +1,188 @@
+"""From a network to commands for `nft -j -f -`, all of them one commit.
+
+Owns: the layout of the table `inet libvirt_network`. Pure.
+
+The base chains look up the bridge in maps and jump to the chains of its network; addresses are
+translated in a base chain of the network's own. A network's rules are those of `rules.plan`, so both
+executors let the same packets pass. Every command can be repeated: a commit makes what is missing,
+and replaces a network's chains whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.netd.firewall.facts import NetworkFacts
+from supervisor.netd.firewall.rules import Family, Rule, plan
+
+Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
+
+TABLE: Final = "libvirt_network"
+INET: Final[dict[str, Json]] = {"family": "inet", "table": TABLE}
+# Base chain, map, the packet's side that is looked up, the chain of iptables it stands for.
+LOOKUPS: Final = (
+    ("input", "to_host", "iifname", "LIBVIRT_INP"),
+    ("output", "from_host", "oifname", "LIBVIRT_OUT"),
+    ("forward", "across", "iifname", "LIBVIRT_FWX"),
+    ("forward", "inwards", "oifname", "LIBVIRT_FWI"),
+    ("forward", "outwards", "iifname", "LIBVIRT_FWO"),
+)
+
+
+def plan_install(facts: NetworkFacts) -> list[Json]:
+    """The commands that leave exactly this network's rules of the network. Pure."""
+    rules = [rule for rule in plan(facts) if rule.table != "mangle"]
+    commands = [*_base(), *_removal(facts.bridge)]
+    for _, lookup, _, old in LOOKUPS:
+        own = [rule for rule in rules if rule.chain == old]
+        if own:
+            name = f"{lookup}_{facts.bridge}"
+            commands += [_add("chain", name=name), *_rules(name, own)]
+            commands.append(_element("add", lookup, facts.bridge))
+    translating = [rule for rule in rules if rule.table == "nat"]
+    if translating:
+        commands += [_translation(facts.bridge), *_rules(_nat(facts.bridge), translating)]
+    return commands
+
+
+def plan_removal(bridge: str) -> list[Json]:
+    """The commands that leave nothing of a network. Pure."""
+    return [*_base(), *_removal(bridge)]
+
+
+def _base() -> Iterator[Json]:
+    """The table and its base chains, emptied and filled in the same commit."""
+    yield {"add": {"table": {"family": "inet", "name": TABLE}}}
+    for hook in dict.fromkeys(lookup[0] for lookup in LOOKUPS):
+        told: dict[str, Json] = {"type": "filter", "hook": hook, "prio": 0, "policy": "accept"}
+        yield _add("chain", name=hook, **told)
+        yield {"flush": {"chain": {**INET, "name": hook}}}
+    for hook, name, side, _ in LOOKUPS:
+        yield _add("map", name=name, type="ifname", map="verdict")
+        key: Json = {"meta": {"key": side}}
+        yield _add("rule", chain=hook, expr=[{"vmap": {"key": key, "data": f"@{name}"}}])
+
+
+def _removal(bridge: str) -> Iterator[Json]:
+    """Make what is to go first: only what is there can be deleted."""
+    for _, lookup, _, _ in LOOKUPS:
+        yield _add("chain", name=f"{lookup}_{bridge}")
+        yield _element("add", lookup, bridge)
+        yield _element("delete", lookup, bridge)
+        yield {"flush": {"chain": {**INET, "name": f"{lookup}_{bridge}"}}}
+        yield {"delete": {"chain": {**INET, "name": f"{lookup}_{bridge}"}}}
+    yield _translation(bridge)
+    yield {"flush": {"chain": {**INET, "name": _nat(bridge)}}}
+    yield {"delete": {"chain": {**INET, "name": _nat(bridge)}}}
+
+
+def _nat(bridge: str) -> str:
+    return f"translation_{bridge}"
+
+
+def _translation(bridge: str) -> Json:
+    told: dict[str, Json] = {"type": "nat", "hook": "postrouting", "prio": 100}
+    return _add("chain", name=_nat(bridge), policy="accept", **told)
+
+
+def _element(verb: str, lookup: str, bridge: str) -> Json:
+    jump: Json = {"jump": {"target": f"{lookup}_{bridge}"}}
+    return {verb: {"element": {**INET, "name": lookup, "elem": [[bridge, jump]]}}}
+
+
+def _add(kind: str, **told: Json) -> Json:
+    return {"add": {kind: {**INET, **told}}}
+
+
+def _rules(chain: str, rules: Sequence[Rule]) -> Iterator[Json]:
+    """The rules in a packet's order: the last that iptables inserts is the first."""
+    for rule in reversed(rules):
+        yield _add("rule", chain=chain, expr=[*_matches(rule), {"counter": None}, _verdict(rule)])
+
+
+def _matches(rule: Rule) -> list[Json]:
+    """What must hold of a packet. iptables' words come in pairs, "!" before one."""
+    matches: list[Json] = []
+    protocol = "ip" if rule.family is Family.V4 else "ip6"
+    if not {"-s", "-d"} & set(rule.words):
+        matches.append(_match({"meta": {"key": "nfproto"}}, f"ipv{rule.family.value}"))
+    words, transport, negated = iter(rule.words), "", False
+    for word in words:
+        if word == "-j":
+            break
+        if word == "!":
+            negated = True
+            continue
+        value = next(words)
+        if word == "-p":
+            transport = value
+        left = _left(word, protocol, transport)
+        if left is not None:
+            matches.append(_match(left, _right(word, value), negated=negated))
+        negated = False
+    return matches
+
+
+def _left(word: str, protocol: str, transport: str) -> Json:
+    known: dict[str, Json] = {
+        "-i": {"meta": {"key": "iifname"}},
+        "-o": {"meta": {"key": "oifname"}},
+        "-s": {"payload": {"protocol": protocol, "field": "saddr"}},
+        "-d": {"payload": {"protocol": protocol, "field": "daddr"}},
+        "-p": {"meta": {"key": "l4proto"}},
+        "--dport": {"payload": {"protocol": transport, "field": "dport"}},
+        "--ctstate": {"ct": {"key": "state"}},
+        "-m": None,  # the option that follows says what is matched
+    }
+    return known[word]
+
+
+def _right(word: str, value: str) -> Json:
+    if word in ("-s", "-d"):
+        address, _, length = value.partition("/")
+        return {"prefix": {"addr": address, "len": int(length)}}
+    if word == "--dport":
+        return int(value)
+    return [state.lower() for state in value.split(",")] if word == "--ctstate" else value
+
+
+def _match(left: Json, right: Json, *, negated: bool = False) -> Json:
+    operator = "in" if isinstance(right, list) else "!=" if negated else "=="
+    return {"match": {"op": operator, "left": left, "right": right}}
+
+
+def _verdict(rule: Rule) -> Json:
+    at = rule.words.index("-j")
+    target, told = rule.words[at + 1], rule.words[at + 2 :]
+    if target in ("ACCEPT", "RETURN"):
+        return {target.lower(): None}
+    if target == "REJECT":
+        return {"reject": {"type": "icmpx", "expr": "port-unreachable"}}
+    if target == "MASQUERADE":
+        return {"masquerade": {"port": _range(told[1])} if told else None}
+    if target == "SNAT":
+        return {"snat": _source(rule.family, told[1])}
+    detail = f"nftables has nothing for the target {target} of iptables"
+    raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.FIREWALL)
+
+
+def _source(family: Family, words: str) -> Json:
+    """`ADDRESS[-ADDRESS][:PORT-PORT]`, the addresses in brackets if ports follow IPv6 ones."""
+    if family is Family.V6:
+        addresses, _, ports = words.removeprefix("[").partition("]")
+        told: dict[str, Json] = {"family": "ip6"}
+    else:
+        addresses, _, ports = words.partition(":")
+        told = {"family": "ip"}
+    first, _, last = addresses.partition("-")
+    told["addr"] = {"range": [first, last]} if last else first
+    if ports:
+        told["port"] = _range(ports.removeprefix(":"))
+    return told
+
+
+def _range(ports: str) -> Json:
+    first, _, last = ports.partition("-")
+    return {"range": [int(first), int(last)]} if last else int(first)
