@@ -1,6 +1,6 @@
 """The host's packet filter: what a virtual network needs of it.
 
-Owns: chains named LIBVIRT_… of iptables and ip6tables, and the table `inet libvirt_network` of nftables.
+Owns: chains named LIBVIRT_… of iptables and ip6tables; nftables' table `inet libvirt_network`.
 May touch: those. May not touch: bridges, addresses, other people's rules.
 """
 

@@ -3,9 +3,9 @@
 Owns: the layout of the table `inet libvirt_network`. Pure.
 
 The base chains look up the bridge in maps and jump to the chains of its network; addresses are
-translated in a base chain of the network's own. A network's rules are those of `rules.plan`, so both
-executors let the same packets pass. Every command can be repeated: a commit makes what is missing,
-and replaces a network's chains whole.
+translated in a base chain of the network's own. A network's rules are those of `rules.plan`, so
+both executors let the same packets pass. Every command can be repeated: a commit makes what is
+missing, and replaces a network's chains whole.
 """
 
 from __future__ import annotations

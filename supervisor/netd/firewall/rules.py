@@ -3,8 +3,9 @@
 Owns: which rules, in which chain, in which order. Pure.
 Source: what `iptables -S` shows on hosts of libvirt 9.0.
 
-Each rule goes to the head of its chain, so the last in the list is the first that a packet meets, and
-a network that starts later comes before those that run. Words are in the order iptables-save has.
+Each rule goes to the head of its chain, so the last in the list is the first that a packet meets,
+and a network that starts later comes before those that run. Words are in the order that
+iptables-save has.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Owns: reading the one, writing the other. Pure.
 
-A table is committed as a whole: between two states of it there is no third, so rules that are put in
-again leave no gap.
+A table is committed as a whole: between two states of it there is no third, so rules that are put
+in again leave no gap.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from supervisor.netd.firewall.facts import NetworkFacts
@@ -23,6 +24,7 @@ DEFAULTS: Final = (
     ("--reject-with", "icmp6-port-unreachable"),
 )
 PLAIN: Final = re.compile(r"[^\s\"'\\]+")
+Marks = frozenset[tuple[str, str]]  # an option and its value
 Meaning = frozenset[tuple[str, ...]]
 
 
@@ -137,7 +139,7 @@ def plan_removal(
     return changes
 
 
-def _marks(facts: NetworkFacts) -> frozenset[tuple[str, str]]:
+def _marks(facts: NetworkFacts) -> Marks:
     """The pairs of words that only rules of this network have: its bridge and its addresses."""
     bridge = {("-i", facts.bridge), ("-o", facts.bridge)}
     return frozenset(bridge | {("-s", str(subnet)) for subnet in facts.subnets})
@@ -162,7 +164,7 @@ def _jumps(chains: Sequence[Chain], missing: set[Chain]) -> list[str]:
     return [*gone, *(f"-I {chain.hook} -j {chain.name}" for chain in chains)]
 
 
-def _in_place(table: Table, rules: Sequence[Rule], marks: frozenset[tuple[str, str]]) -> bool:
+def _in_place(table: Table, rules: Sequence[Rule], marks: Marks) -> bool:
     """Whether exactly these rules of the network stand in our chains, in a packet's order."""
     for chain in dict.fromkeys(chain.name for chain in CHAINS):
         wanted = [meaning(rule.words) for rule in reversed(rules) if rule.chain == chain]
@@ -172,7 +174,7 @@ def _in_place(table: Table, rules: Sequence[Rule], marks: frozenset[tuple[str, s
     return True
 
 
-def _removal(table: Table, rules: Sequence[Rule], marks: frozenset[tuple[str, str]]) -> list[str]:
+def _removal(table: Table, rules: Sequence[Rule], marks: Marks) -> list[str]:
     """Delete what stands of these rules, and whatever of ours bears the marks."""
     lines = []
     for chain in dict.fromkeys(chain.name for chain in CHAINS):
@@ -181,9 +183,7 @@ def _removal(table: Table, rules: Sequence[Rule], marks: frozenset[tuple[str, st
     return lines
 
 
-def _own(
-    table: Table, chain: str, known: set[Meaning], marks: frozenset[tuple[str, str]]
-) -> list[list[str]]:
+def _own(table: Table, chain: str, known: set[Meaning], marks: Marks) -> list[list[str]]:
     """The rules of a chain that are the network's: known ones, and those that bear its marks."""
     return [
         words
@@ -192,5 +192,5 @@ def _own(
     ]
 
 
-def _bears(words: Sequence[str], marks: frozenset[tuple[str, str]]) -> bool:
-    return any(pair in marks for pair in zip(words, words[1:], strict=False))
+def _bears(words: Sequence[str], marks: Marks) -> bool:
+    return any(pair in marks for pair in pairwise(words))
