@@ -1,0 +1,1 @@
+"""Guests' ports: what a card is plugged into, and the device that carries it."""

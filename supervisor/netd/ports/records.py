@@ -1,0 +1,111 @@
+"""What netd knows of guests' cards that are plugged in, on disk: it outlives netd, not a boot.
+
+Owns: the files of `run/libvirt/network/taps`, one a device. May not touch: the devices.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from supervisor.durable import write_file
+
+NAME: Final = re.compile(r"[^/\0\s]{1,15}")
+GENERATED: Final = re.compile(r"(vnet|macvtap)(\d{1,9})")
+
+log = logging.getLogger(__name__)
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One card that is plugged in."""
+
+    device: str
+    kind: str  # "tap" or "macvtap"
+    domain: str  # the guest's name
+    uuid: str  # the guest's, as text
+    mac: str
+    interface: str  # the live <interface>
+    network: str = ""  # the network's UUID as text; "": none
+    port: str = ""  # the port's UUID as text
+    bridge: str = ""  # what a tap is a port of
+
+
+class Records:
+    """Every card that is plugged in."""
+
+    def __init__(self, folder: Path) -> None:
+        """Know those that were noted before.
+
+        Raises:
+            OSError: the folder cannot be made.
+        """
+        self._folder = folder
+        self._by_device: dict[str, Record] = {}
+        self._last: dict[str, int] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        for record in _load(folder):
+            self._know(record)
+
+    def __iter__(self) -> Iterator[Record]:
+        """Every record."""
+        return iter(list(self._by_device.values()))
+
+    def get(self, device: str) -> Record | None:
+        """The card behind a device."""
+        return self._by_device.get(device)
+
+    def of_guest(self, uuid: str) -> list[Record]:
+        """A guest's cards."""
+        return [record for record in self._by_device.values() if record.uuid == uuid]
+
+    def note(self, record: Record) -> None:
+        """Remember a card; the disk first.
+
+        Raises:
+            OSError: it is not remembered.
+        """
+        write_file(self._path(record.device), msgspec.json.encode(record), durable=False)
+        self._know(record)
+
+    def forget(self, device: str) -> None:
+        """Forget a card.
+
+        Raises:
+            OSError: it comes back after a restart.
+        """
+        self._path(device).unlink(missing_ok=True)
+        self._by_device.pop(device, None)
+
+    def next_name(self, prefix: str) -> str:
+        """A device's name that was not given before, until numbers run out."""
+        number = self._last.get(prefix, -1) + 1
+        if len(f"{prefix}{number}") > 15:
+            number = 0
+        self._last[prefix] = number
+        return f"{prefix}{number}"
+
+    def _know(self, record: Record) -> None:
+        self._by_device[record.device] = record
+        generated = GENERATED.fullmatch(record.device)
+        if generated:
+            prefix, number = generated[1], int(generated[2])
+            self._last[prefix] = max(self._last.get(prefix, -1), number)
+
+    def _path(self, device: str) -> Path:
+        return self._folder / f"{device}.json"
+
+
+def _load(folder: Path) -> Iterator[Record]:
+    for file in sorted(os.listdir(folder)):
+        if not file.endswith(".json") or file.startswith("."):
+            continue
+        try:
+            yield msgspec.json.decode((folder / file).read_bytes(), type=Record)
+        except (OSError, msgspec.MsgspecError) as problem:
+            log.error("%s is left out: %s", folder / file, problem)
