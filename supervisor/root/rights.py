@@ -24,6 +24,13 @@ class Capability(IntEnum):
     CHOWN = 0
     DAC_OVERRIDE = 1
     FOWNER = 3
+    KILL = 5
+    SETGID = 6
+    SETUID = 7
+    NET_BIND_SERVICE = 10
+    NET_BROADCAST = 11
+    NET_ADMIN = 12
+    NET_RAW = 13
 
 
 class Rights(StrEnum):
@@ -31,6 +38,7 @@ class Rights(StrEnum):
 
     NONE = "none"  # nobody's user, no capability: it parses what strangers send
     FILES = "files"  # the daemon's user, and files below its folders whoever's they are
+    NETWORK = "network"  # files, the kernel's networking, and what dnsmasq gives up by itself
     LAUNCH = "launch"  # all that launching guests and running hook scripts takes
 
 
@@ -38,6 +46,14 @@ class Rights(StrEnum):
 KEPT: Final[dict[Rights, frozenset[Capability] | None]] = {
     Rights.NONE: frozenset(),
     Rights.FILES: frozenset({Capability.CHOWN, Capability.DAC_OVERRIDE, Capability.FOWNER}),
+    Rights.NETWORK: frozenset(
+        {
+            *(Capability.CHOWN, Capability.DAC_OVERRIDE, Capability.FOWNER),
+            *(Capability.NET_ADMIN, Capability.NET_RAW, Capability.NET_BROADCAST),
+            # dnsmasq: its ports below 1024, changing to its own user, and netd ending it then
+            *(Capability.NET_BIND_SERVICE, Capability.SETUID, Capability.SETGID, Capability.KILL),
+        }
+    ),
     Rights.LAUNCH: None,
 }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from rpc.values import Domain
+from rpc.values import Domain, Network
 from supervisor.rpcd.registrations import Registrations
 from supervisor.rpcd.uri import Target, select_driver
 
@@ -156,6 +156,16 @@ class ConnectionCalls:
     def connect_domain_monitor_event_deregister(self, caller: Caller, number: int) -> None:
         """Take a callback for QEMU's own events back."""
         caller.registrations.remove(number, ("qemu_monitor",))
+
+    def connect_network_event_register_any(
+        self, caller: Caller, event_id: int, net: Network | None
+    ) -> int:
+        """Register for one event number of one network or all; answers the callback's number."""
+        return caller.registrations.add("network", event_id, net.uuid if net else None)
+
+    def connect_network_event_deregister_any(self, caller: Caller, callback_id: int) -> None:
+        """Take a callback back."""
+        caller.registrations.remove(callback_id, ("network",))
 
 
 def rpc_error(code: ErrorCode, detail: str) -> VirError:
