@@ -13,7 +13,7 @@ from ipc.errors import (
     Unexpected,
     Unhandled,
 )
-from ipc.handling import Bare
+from ipc.handling import Bare, prepare_messages
 from ipc.link import Link
 from ipc.messages import Connect, Connected, Done, Event, Incoming, Request, Subscribe, handles
 from ipc.node import Node
@@ -24,5 +24,5 @@ __all__ = [
     "Bare", "BusError", "Caller", "Connect", "Connected", "DeadlineExceeded", "Descriptor", "Done",
     "ErrorCodec", "Event", "Incoming", "Link", "NoSuchService", "Node", "Peer", "PeerGone",
     "ProtocolError", "QueueFull", "Request", "Subscribe", "Switchboard", "Unexpected", "Unhandled",
-    "caller", "handles", "new_trace", "trace",
+    "caller", "handles", "new_trace", "prepare_messages", "trace",
 ]  # fmt: skip

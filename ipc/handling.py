@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ipc.errors import ErrorCodec, NoErrors
 from ipc.frames import BodyDecoder
-from ipc.messages import answer_of, handlers_of, tag_of
+from ipc.messages import Event, Request, answer_of, handlers_of, tag_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Handlers:
         known = self.by_tag.get(tag)
         if known is not None and known.run != run:
             raise ValueError(f"{tag} has two handlers")
-        self.by_tag[tag] = Handler(run, BodyDecoder(message))
+        self.by_tag[tag] = Handler(run, message_decoder(message))
 
 
 class Home(Protocol):
@@ -66,6 +66,21 @@ class Bare:
         """Answer nothing yet."""
         self.handlers = Handlers()
         self.errors: ErrorCodec = errors or NoErrors()
+
+
+@cache
+def message_decoder(message: type) -> BodyDecoder:
+    """The decoder of a message."""
+    return BodyDecoder(message)
+
+
+def prepare_messages() -> None:
+    """Make what decodes every message that is known by now, once for all processes forked later."""
+    for request in Request.__subclasses__():
+        message_decoder(request)
+        answer_decoder(request)
+    for event in Event.__subclasses__():
+        message_decoder(event)
 
 
 @cache

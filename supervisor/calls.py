@@ -182,6 +182,22 @@ class Surface:
         return await self._otherwise(invoke)
 
 
+class Later:
+    """A surface that is made at the first call: a process that nobody asks stays small."""
+
+    def __init__(self, make: Callable[[], Surface]) -> None:
+        """Have it made by this."""
+        self._make = make
+        self._surface: Surface | None = None
+
+    @handles(Invoke)
+    def invoke(self, invoke: Invoke) -> Answer | Coroutine[Any, Any, Answer]:
+        """Answer a client's call."""
+        if self._surface is None:
+            self._surface = self._make()
+        return self._surface.invoke(invoke)
+
+
 async def _finish(entry: _Entry, call: ClientCall, arguments: tuple[Any, ...]) -> Answer:
     try:
         return _answer(entry.procedure, call, await entry.method(call, *arguments))

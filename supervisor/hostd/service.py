@@ -37,7 +37,10 @@ class HostService:
     async def probe(self, request: Probe) -> Probed:
         """Answer what an emulator can do."""
         binary = request.binary or self._emulators.default(request.arch or architecture())
-        return Probed(facts=await self._emulators.facts(binary))
+        facts = await self._emulators.facts(binary)
+        if (wanted := request.purpose) is not None:
+            facts = facts.narrowed(wanted.virt_type, wanted.machine, wanted.cpu)
+        return Probed(facts=facts)
 
 
 async def serve(process: Process) -> None:

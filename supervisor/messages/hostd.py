@@ -14,6 +14,14 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
     facts: EmulatorFacts
 
 
+class Purpose(msgspec.Struct, frozen=True, kw_only=True):
+    """The one domain that facts are wanted for: the rest of them is left out."""
+
+    virt_type: str
+    machine: str
+    cpu: str  # the model that the document names; "": none
+
+
 class Probe(Request[Probed], frozen=True, kw_only=True, tag="hostd.probe"):
     """domd or a worker: what can this emulator do? Deadline: 15 s; from the cache within 50 ms.
 
@@ -23,3 +31,4 @@ class Probe(Request[Probed], frozen=True, kw_only=True, tag="hostd.probe"):
 
     binary: str = ""  # "": the one for the architecture
     arch: str = ""  # "": the host's
+    purpose: Purpose | None = None  # a worker's: all facts would fill its memory for good

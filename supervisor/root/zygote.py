@@ -26,6 +26,7 @@ from typing import Final
 
 import msgspec
 
+from ipc import prepare_messages
 from rpc import table
 from supervisor.log import begin_child
 from supervisor.process import run_child
@@ -113,6 +114,7 @@ class Zygote:
                 preload()
         except Exception as problem:  # noqa: BLE001  (whatever a module does while it loads)
             log.error("%s cannot be loaded: %s: %s", module, type(problem).__name__, problem)
+        prepare_messages()
         gc.freeze()  # no child's collection touches, and so copies, what was loaded
 
     def _report_end(self, ticket: int, pid: int, *, pidfd: int) -> None:

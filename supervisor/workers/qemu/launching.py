@@ -27,7 +27,7 @@ from conf.domain.words import numbers
 from conf.emulator import EmulatorFacts
 from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.messages.hostd import Probe
+from supervisor.messages.hostd import Probe, Purpose
 from supervisor.messages.worker import Start
 from supervisor.pidfd import GuestProcess
 from supervisor.workers.ownership import give_back, hand_over
@@ -90,10 +90,6 @@ async def launch(workplace: Workplace, request: Start) -> Guest:
     domain = parse_domain(request.xml)
     domain.id = request.id
     refuse_tuning(domain)
-    probe = Probe(
-        binary=domain.devices.emulator or "",
-        arch=(domain.os.type.arch if domain.os.type else None) or "",
-    )
     folder = workplace.paths.domain_dir(request.id, domain.name)
     attempt = Attempt(
         workplace=workplace,
@@ -103,11 +99,24 @@ async def launch(workplace: Workplace, request: Start) -> Guest:
         status=new_status(domain, request.id, folder / "monitor.sock", request.autodestroy),
         folder=folder,
     )
+    probe = probe_for(domain)
     probed = await workplace.node.link("hostd").call(probe, timeout_s=PROBE_S)
     async with AsyncExitStack() as undo:
         guest = await _launch(attempt, probed.facts, undo)
         undo.pop_all()
     return guest
+
+
+def probe_for(domain: Domain) -> Probe:
+    """Ask for what the domain's emulator can do for it."""
+    kind, cpu = domain.os.type, domain.cpu
+    purpose = Purpose(
+        virt_type=domain.type,
+        machine=(kind.machine if kind else None) or "",
+        cpu=(cpu.model.name if cpu and cpu.model else None) or "",
+    )
+    arch = (kind.arch if kind else None) or ""
+    return Probe(binary=domain.devices.emulator or "", arch=arch, purpose=purpose)
 
 
 async def _launch(attempt: Attempt, facts: EmulatorFacts, undo: AsyncExitStack) -> Guest:

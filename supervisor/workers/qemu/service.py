@@ -13,7 +13,7 @@ from typing import Final
 
 from conf.domain import format_domain, parse_domain
 from rpc.values import Domain
-from supervisor.calls import Surface, encode_event, owned
+from supervisor.calls import Later, Surface, encode_event, owned
 from supervisor.process import Process
 from supervisor.workers.locking import LockedElsewhere, take_lock
 from supervisor.workers.qemu.adopting import adopt
@@ -70,7 +70,7 @@ async def serve(process: Process) -> None:
     elif found is not None:
         worker.had(found)
     process.node.serve(worker)
-    process.node.serve(Surface("worker", *targets(worker)))
+    process.node.serve(Later(lambda: Surface("worker", *targets(worker))))
     await process.ready()
     await process.stopping.wait()
     worker.close()

@@ -1,0 +1,18 @@
+"""What workers answer of the protocol, checked here for they make their surface at the first call."""
+
+from __future__ import annotations
+
+from supervisor.calls import Surface
+from supervisor.workers.qemu.calls.targets import targets
+from supervisor.workers.qemu.guest import Guest
+
+
+class NoGuest:
+    """A worker whose guest is never asked for."""
+
+    def guest(self) -> Guest:
+        raise AssertionError("nobody calls")
+
+
+def test_a_worker_has_a_method_for_each_of_its_procedures() -> None:
+    Surface("worker", *targets(NoGuest()))
