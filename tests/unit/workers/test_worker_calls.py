@@ -1,4 +1,4 @@
-"""What workers answer of the protocol, checked here for they make their surface at the first call."""
+"""What workers answer of the protocol, checked here: they make their surface at the first call."""
 
 from __future__ import annotations
 
