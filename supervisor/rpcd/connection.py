@@ -20,8 +20,9 @@ AUTH_NONE: Final = 0
 AUTH_POLKIT: Final = 2
 FEATURE_KEEPALIVE: Final = 10
 #: 8 descriptors, 9 string parameters, 10 keepalive, 11 migratable XML, 14 callback numbers,
-#: 15 close callback. The migration features (3 4 6 7 12 13) follow with migration itself.
-FEATURES: Final = frozenset({8, 9, FEATURE_KEEPALIVE, 11, 14, 15})
+#: 15 close callback, 16 the order of a network update's arguments. The migration features
+#: (3 4 6 7 12 13) follow with migration itself.
+FEATURES: Final = frozenset({8, 9, FEATURE_KEEPALIVE, 11, 14, 15, 16})
 
 
 class Caller(Protocol):
