@@ -1,0 +1,131 @@
+"""The executor that lays filters out in ebtables, iptables and ip6tables.
+
+Owns: the chains of taps, and the base chains libvirt-in, -out, -in-post and -host-in.
+May touch: those. May not touch: networks' chains, other people's rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.netd.firewall.rules import Family
+from supervisor.netd.firewall.running import LOCK_S, run_ok
+from supervisor.netd.firewall.saved import Table, read_saved
+from supervisor.netd.nwfilter.layout import TapPlan
+from supervisor.netd.nwfilter.tables import Plans, ether_change, inet_change, taps_in
+
+PROGRAM: Final = {Family.V4: "iptables", Family.V6: "ip6tables"}
+ATTEMPTS: Final = 3  # of a change that another program's change came before
+CALLS: Final = {  # bridged packets meet iptables only where this says so
+    Family.V4: Path("/proc/sys/net/bridge/bridge-nf-call-iptables"),
+    Family.V6: Path("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
+}
+
+log = logging.getLogger(__name__)
+
+
+class Ebiptables:
+    """Gives taps their chains. One change at a time; the caller sees to that."""
+
+    def __init__(self) -> None:
+        """Nothing is known of the kernel's tables yet: the first change reads all."""
+        self._families: dict[str, set[Family]] = {}  # where taps have chains
+        self._checked = False
+
+    async def apply(self, plans: Plans) -> None:
+        """Have exactly the chains of these plans, for a tap of None none; a commit a table.
+
+        Raises:
+            VirError: INTERNAL_ERROR, OPERATION_TIMEOUT: some tables may have changed;
+                CONFIG_UNSUPPORTED: the host's ebtables cannot commit a table as a whole.
+        """
+        await self._check()
+        await _change("ebtables", "nat", lambda table: ether_change(table, plans))
+        for family in Family:
+            own = {tap: plan for tap, plan in plans.items() if self._concerns(tap, plan, family)}
+            if own:
+                await self._change_family(family, own)
+        for tap, plan in plans.items():
+            self._families[tap] = set(plan.inet) if plan is not None else set()
+
+    async def _change_family(self, family: Family, plans: Plans) -> None:
+        for tap in plans:
+            self._families.setdefault(tap, set(Family)).add(family)  # until it is known better
+        await _change(PROGRAM[family], "filter", lambda table: inet_change(table, plans, family))
+        filtered = [tap for tap, plan in plans.items() if plan is not None and family in plan.inet]
+        if filtered:
+            await asyncio.to_thread(_warn_of_bypass, family, filtered)
+
+    async def taps(self) -> set[str]:
+        """The taps that have chains in the kernel.
+
+        Raises:
+            VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
+        """
+        await self._check()
+        ether = await _read("ebtables", "nat")
+        inet = {family: await _read(PROGRAM[family], "filter") for family in Family}
+        found = taps_in(ether, inet.values())
+        for tap in found:
+            self._families[tap] = {
+                family for family, table in inet.items() if f"FI-{tap}" in table.chains
+            }
+        return found
+
+    def _concerns(self, tap: str, plan: TapPlan | None, family: Family) -> bool:
+        """Whether a tap has chains of a family, may have some, or is to have some."""
+        known = self._families.get(tap, set(Family))
+        return family in known or (plan is not None and family in plan.inet)
+
+    async def _check(self) -> None:
+        """Refuse an ebtables that commits rule by rule: a guest would have moments unfiltered."""
+        if self._checked:
+            return
+        version = await run_ok(["ebtables", "--version"])
+        if "nf_tables" not in version:
+            detail = (
+                f"{version.strip()} cannot replace a tap's rules in one commit; use ebtables-nft "
+                '(update-alternatives --config ebtables), or firewall_backend = "nftables"'
+            )
+            raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.NWFILTER)
+        self._checked = True
+
+
+async def _read(program: str, table: str) -> Table:
+    return read_saved(await run_ok([f"{program}-save", "-t", table])).get(table, Table())
+
+
+async def _change(program: str, table: str, planned: Callable[[Table], str]) -> None:
+    """Read, plan, commit; again where another program changed something in between."""
+    wait = () if program == "ebtables" else ("--wait", str(LOCK_S))
+    for attempt in range(1, ATTEMPTS + 1):
+        told = planned(await _read(program, table))
+        if not told:
+            return
+        try:
+            await run_ok([f"{program}-restore", "--noflush", *wait], given=told)
+        except VirError as problem:
+            if attempt == ATTEMPTS or problem.code is ErrorCode.OPERATION_TIMEOUT:
+                raise
+            log.info("%s has changed meanwhile: %s", program, problem)
+        else:
+            return
+
+
+def _warn_of_bypass(family: Family, taps: Sequence[str]) -> None:
+    try:
+        on = CALLS[family].read_text().strip() == "1"
+    except OSError:
+        on = False
+    if not on:
+        log.warning(
+            "bridged packets of %s do not meet their rules of %s: set %s to 1 (module br_netfilter)",
+            ", ".join(taps),
+            PROGRAM[family],
+            CALLS[family],
+        )

@@ -1,0 +1,127 @@
+"""Attributes' values as the packet filter's programs want them.
+
+Owns: names of protocols and numbers in any base. Pure.
+Source: libvirt 9.0 formatnwfilter, "Supported protocols"; IANA's numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import Final
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+
+ETHER_TYPES: Final = {
+    "arp": 0x806,
+    "rarp": 0x8035,
+    "ipv4": 0x800,
+    "ipv6": 0x86DD,
+    "vlan": 0x8100,
+}
+ARP_OPERATIONS: Final = {
+    "request": 1,
+    "reply": 2,
+    "request_reverse": 3,
+    "reply_reverse": 4,
+    "drarp_request": 5,
+    "drarp_reply": 6,
+    "drarp_error": 7,
+    "inarp_request": 8,
+    "arp_nak": 9,
+}
+IP_PROTOCOLS: Final = {
+    "icmp": 1,
+    "igmp": 2,
+    "tcp": 6,
+    "udp": 17,
+    "esp": 50,
+    "ah": 51,
+    "icmpv6": 58,
+    "sctp": 132,
+    "udplite": 136,
+}
+
+
+def number(text: str, words: Mapping[str, int] | None = None) -> int:
+    """A number in decimal or, after 0x, in hexadecimal; or one of the words.
+
+    Raises:
+        VirError: INTERNAL_ERROR: it is neither. A variable may hold anything.
+    """
+    known = (words or {}).get(text.strip().lower())
+    if known is not None:
+        return known
+    try:
+        return int(text, 16) if text.strip().lower().startswith("0x") else int(text)
+    except ValueError:
+        raise bad(text, "a number") from None
+
+
+def span(first: str, last: str | None) -> str:
+    """`FIRST:LAST`, or `FIRST` where there is no last."""
+    low = number(first)
+    return f"{low}:{number(last)}" if last is not None else str(low)
+
+
+def subnet(address: str, mask: str | None) -> str:
+    """`ADDRESS/PREFIX` from an address and a mask of either form, or the address alone.
+
+    Raises:
+        VirError: INTERNAL_ERROR: not an address, or no mask for it.
+    """
+    host = ip(address)
+    if mask is None:
+        return str(host)
+    try:
+        bits = int(mask) if mask.isdigit() else _bits(mask)
+    except ValueError:
+        bits = -1
+    if not 0 <= bits <= host.max_prefixlen:
+        raise bad(f"{address}/{mask}", "an address with its mask")
+    return f"{host}/{bits}"
+
+
+def ip(text: str) -> IPv4Address | IPv6Address:
+    """An address of either family.
+
+    Raises:
+        VirError: INTERNAL_ERROR: it is none.
+    """
+    for kind in (IPv4Address, IPv6Address):
+        try:
+            return kind(text)
+        except AddressValueError:
+            continue
+    raise bad(text, "an IP address")
+
+
+def mac(text: str) -> str:
+    """An Ethernet address with two digits a byte.
+
+    Raises:
+        VirError: INTERNAL_ERROR: it is none.
+    """
+    try:
+        bytes_ = [int(part, 16) for part in text.split(":")]
+    except ValueError:
+        raise bad(text, "a MAC address") from None
+    if len(bytes_) != 6 or not all(0 <= byte <= 0xFF for byte in bytes_):
+        raise bad(text, "a MAC address")
+    return ":".join(f"{byte:02x}" for byte in bytes_)
+
+
+def bad(text: str, wanted: str) -> VirError:
+    """INTERNAL_ERROR: a variable's value does not fit where it stands."""
+    detail = f"'{text}' stands in a filter where {wanted} is needed"
+    return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NWFILTER)
+
+
+def _bits(mask: str) -> int:
+    """The prefix length that a mask in an address's form says."""
+    bits = int(ip(mask))
+    width = ip(mask).max_prefixlen
+    length = bin(bits).count("1")
+    if bits != ((1 << length) - 1) << (width - length):
+        raise bad(mask, "a mask")
+    return length

@@ -1,0 +1,117 @@
+"""Variables in filters: `$NAME`, `$NAME[2]`, `$NAME[@1]`, and the values they take together.
+
+Owns: reading references, and going through lists. Pure.
+Source: libvirt 9.0 formatnwfilter, "Usage of variables in filters", "Element and iterator access".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Final
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+
+Variables = Mapping[str, tuple[str, ...]]
+
+REFERENCE: Final = re.compile(r"\$([A-Za-z0-9_]+)\s*(?:\[\s*(@?)\s*(\d{1,9})\s*\])?\s*")
+MAX_RULES: Final = 4096  # that one rule may become by its lists
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A reference to a variable."""
+
+    name: str
+    iterator: int | None  # references with the same iterator go through their lists side by side
+    element: int | None  # one element of the list
+
+    def __str__(self) -> str:
+        """As libvirt writes it in messages."""
+        if self.element is not None:
+            return f"{self.name}[{self.element}]"
+        return f"{self.name}[@{self.iterator}]" if self.iterator else self.name
+
+
+def access(text: str) -> Access | None:
+    """Read an attribute's value: a reference, or None for a plain value."""
+    match = REFERENCE.fullmatch(text)
+    if match is None:
+        return None
+    name, at, number = match.groups()
+    if number is None:
+        return Access(name, 0, None)
+    return Access(name, int(number), None) if at else Access(name, None, int(number))
+
+
+def missing(values: Mapping[str, str], variables: Variables) -> list[Access]:
+    """The references in attributes' values that have nothing to stand for."""
+    wanted = [found for text in values.values() if (found := access(text)) is not None]
+    return [one for one in wanted if not _has(one, variables)]
+
+
+def resolved(values: Mapping[str, str], variables: Variables) -> Iterator[dict[str, str]]:
+    """An attribute set for each combination of the lists' elements, without repetition.
+
+    Raises:
+        VirError: INTERNAL_ERROR: a variable has no value, lists that go side by side have different
+            lengths, or there are too many combinations.
+    """
+    found = {key: at for key, text in values.items() if (at := access(text)) is not None}
+    absent = missing(values, variables)
+    if absent:
+        raise unresolvable(absent)
+    lengths: dict[int, int] = {}
+    for at in found.values():
+        if at.iterator is not None:
+            size = len(variables[at.name])
+            if lengths.setdefault(at.iterator, size) != size:
+                detail = f"list of variable '{at.name}' has another length than its neighbour's"
+                raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NWFILTER)
+    yield from _combined(values, variables, found, lengths)
+
+
+def _combined(
+    values: Mapping[str, str],
+    variables: Variables,
+    found: Mapping[str, Access],
+    lengths: Mapping[int, int],
+) -> Iterator[dict[str, str]]:
+    seen: set[tuple[str, ...]] = set()
+    for count, places in enumerate(product(*(range(size) for size in lengths.values()))):
+        if count >= MAX_RULES:
+            detail = f"the lists of one rule make more than {MAX_RULES} rules"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NWFILTER)
+        at = dict(zip(lengths, places, strict=True))
+        told = {
+            key: _value(found[key], variables, at) if key in found else text
+            for key, text in values.items()
+        }
+        mark = tuple(told.values())
+        if mark not in seen:
+            seen.add(mark)
+            yield told
+
+
+def unresolvable(absent: list[Access]) -> VirError:
+    """INTERNAL_ERROR, as libvirt 9.0 gives it: variables that have no value."""
+    names = ", ".join(dict.fromkeys(str(one) for one in absent))
+    detail = (
+        "Cannot instantiate filter due to unresolvable variables or unavailable list elements: "
+        f"{names}"
+    )
+    return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NWFILTER)
+
+
+def _has(wanted: Access, variables: Variables) -> bool:
+    values = variables.get(wanted.name, ())
+    return len(values) > (wanted.element or 0)
+
+
+def _value(wanted: Access, variables: Variables, places: Mapping[int, int]) -> str:
+    values = variables[wanted.name]
+    if wanted.element is not None:
+        return values[wanted.element]
+    return values[places[wanted.iterator or 0]]
