@@ -35,6 +35,7 @@ class Ebiptables:
     def __init__(self) -> None:
         """Nothing is known of the kernel's tables yet: the first change reads all."""
         self._families: dict[str, set[Family]] = {}  # where taps have chains
+        self._read = False  # whether what an earlier netd left is among them
         self._checked = False
 
     async def apply(self, plans: Plans) -> None:
@@ -45,17 +46,22 @@ class Ebiptables:
                 CONFIG_UNSUPPORTED: the host's ebtables cannot commit a table as a whole.
         """
         await self._check()
+        if not self._read:
+            await self.taps()
         await _change("ebtables", "nat", lambda table: ether_change(table, plans))
         for family in Family:
             own = {tap: plan for tap, plan in plans.items() if self._concerns(tap, plan, family)}
             if own:
                 await self._change_family(family, own)
         for tap, plan in plans.items():
-            self._families[tap] = set(plan.inet) if plan is not None else set()
+            if plan is not None:
+                self._families[tap] = set(plan.inet)
+            else:
+                self._families.pop(tap, None)
 
     async def _change_family(self, family: Family, plans: Plans) -> None:
         for tap in plans:
-            self._families.setdefault(tap, set(Family)).add(family)  # until it is known better
+            self._families.setdefault(tap, set()).add(family)
         await _change(PROGRAM[family], "filter", lambda table: inet_change(table, plans, family))
         filtered = [tap for tap, plan in plans.items() if plan is not None and family in plan.inet]
         if filtered:
@@ -75,12 +81,12 @@ class Ebiptables:
             self._families[tap] = {
                 family for family, table in inet.items() if f"FI-{tap}" in table.chains
             }
+        self._read = True
         return found
 
     def _concerns(self, tap: str, plan: TapPlan | None, family: Family) -> bool:
         """Whether a tap has chains of a family, may have some, or is to have some."""
-        known = self._families.get(tap, set(Family))
-        return family in known or (plan is not None and family in plan.inet)
+        return family in self._families.get(tap, ()) or (plan is not None and family in plan.inet)
 
     async def _check(self) -> None:
         """Refuse an ebtables that commits rule by rule: a guest would have moments unfiltered."""
@@ -124,7 +130,7 @@ def _warn_of_bypass(family: Family, taps: Sequence[str]) -> None:
         on = False
     if not on:
         log.warning(
-            "bridged packets of %s do not meet their rules of %s: set %s to 1 (module br_netfilter)",
+            "packets of %s pass by their rules of %s: set %s to 1 (module br_netfilter)",
             ", ".join(taps),
             PROGRAM[family],
             CALLS[family],

@@ -1,0 +1,165 @@
+"""Learning a guest's address by listening on its tap.
+
+Owns: one packet socket a tap that is listened on, and the task that reads it.
+May touch: the socket. May not touch: rules; it tells what it has learned and another decides.
+
+The kernel passes on only ARP and IPv4 (or only DHCP), at most `BURST` frames are read in a row, and
+what comes faster is dropped in the socket's buffer: a guest cannot keep netd busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import socket
+import struct
+import time
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Final
+
+from supervisor.netd.nwfilter.packets import Leased, Released, Seen, Told, read_frame
+
+ETH_P_ALL: Final = 3
+SO_ATTACH_FILTER: Final = 26
+BUFFER: Final = 64 * 1024  # bytes of frames that wait
+BURST: Final = 32
+PAUSE_S: Final = 0.05  # after a burst
+FRAME: Final = 2048  # bytes read of one
+
+log = logging.getLogger(__name__)
+
+
+class How(StrEnum):
+    """CTRL_IP_LEARNING: what addresses are learned from."""
+
+    ANY = "any"
+    DHCP = "dhcp"
+    NONE = "none"
+
+
+# Classic BPF, (code, jump if true, jump if false, value): frames that may tell an address.
+_ARP_OR_IPV4: Final = (
+    (0x28, 0, 0, 12),  # the EtherType
+    (0x15, 3, 0, 0x0806),
+    (0x15, 2, 0, 0x0800),
+    (0x15, 1, 0, 0x8100),
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, FRAME),  # take
+)
+_DHCP: Final = (
+    (0x28, 0, 0, 12),
+    (0x15, 0, 8, 0x0800),
+    (0x30, 0, 0, 23),  # the protocol of IPv4
+    (0x15, 0, 6, 17),
+    (0x28, 0, 0, 20),  # flags and fragment's offset
+    (0x45, 4, 0, 0x1FFF),
+    (0xB1, 0, 0, 14),  # X: the header's length
+    (0x48, 0, 0, 16),  # the port it is sent to
+    (0x15, 2, 0, 67),
+    (0x15, 1, 0, 68),
+    (0x06, 0, 0, 0),
+    (0x06, 0, 0, FRAME),
+)
+
+
+class Listener:
+    """Listens on one tap until it is closed, or until an address has been learned."""
+
+    def __init__(
+        self, tap: str, mac: str, how: How, learned: Callable[[str, Told], Awaitable[None]]
+    ) -> None:
+        """Prepare; `start` begins.
+
+        Args:
+            tap: the device.
+            mac: the guest's.
+            how: ANY ends with the first address, DHCP goes on for renewals.
+            learned: told the tap and what was learned, one at a time.
+        """
+        self.tap = tap
+        self.how = how
+        self._mac = bytes.fromhex(mac.replace(":", ""))
+        self._learned = learned
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Open the socket and read it from now on.
+
+        Raises:
+            OSError: the tap is not there, or the right is missing.
+        """
+        listening = open_socket(self.tap, self.how)
+        self._task = asyncio.create_task(self._read(listening), name=f"listen:{self.tap}")
+
+    def close(self) -> None:
+        """Stop; nothing is told any more."""
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
+    async def _read(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        lease: Leased | None = None
+        until: float | None = None
+        with listening:
+            while True:
+                left = max(0.0, until - time.monotonic()) if until is not None else None
+                told: Told | None = None
+                try:
+                    async with asyncio.timeout(left):
+                        told = await self._next(loop, listening)
+                except TimeoutError:
+                    if lease is None:
+                        continue
+                    told, lease, until = Released(lease.address), None, None
+                except OSError as problem:
+                    log.info("nothing more is learned on '%s': %s", self.tap, problem)
+                    return
+                if isinstance(told, Leased):
+                    lease = told
+                    until = time.monotonic() + told.seconds if told.seconds is not None else None
+                await self._learned(self.tap, told)
+                if self.how is How.ANY:
+                    return
+
+    async def _next(self, loop: asyncio.AbstractEventLoop, listening: socket.socket) -> Told:
+        """The next thing that matters; frames that tell nothing are passed over."""
+        count = 0
+        while True:
+            frame = await loop.sock_recv(listening, FRAME)
+            told = read_frame(frame, self._mac)
+            if told is not None and self._matters(told):
+                return told
+            count += 1
+            if count % BURST == 0:
+                await asyncio.sleep(PAUSE_S)
+
+    def _matters(self, told: Told) -> bool:
+        if self.how is How.DHCP:
+            return not isinstance(told, Seen)
+        return not isinstance(told, Released)
+
+
+def open_socket(tap: str, how: How) -> socket.socket:
+    """A socket that gets the frames of a tap from now on.
+
+    Raises:
+        OSError: the tap is not there, or the right is missing.
+    """
+    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+    with contextlib.ExitStack() as undo:
+        undo.callback(opened.close)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        _attach(opened, _DHCP if how is How.DHCP else _ARP_OR_IPV4)
+        opened.bind((tap, ETH_P_ALL))
+        undo.pop_all()
+    return opened
+
+
+def _attach(opened: socket.socket, program: tuple[tuple[int, int, int, int], ...]) -> None:
+    code = b"".join(struct.pack("HBBI", *step) for step in program)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    header = struct.pack("HP", len(program), ctypes.addressof(buffer))
+    opened.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, header)
