@@ -62,6 +62,7 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True):
     admin_max_client_requests: int = 5
     admin_keepalive_interval: int = 5
     admin_keepalive_count: int = 5
+    admin_keepalive_required: bool = False
     log_level: int = 3  # 1 debug, 2 information, 3 warnings, 4 errors
     log_filters: str = ""
     log_outputs: str = ""

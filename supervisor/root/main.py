@@ -20,6 +20,7 @@ import uvloop
 
 from conf.errors import ConfError
 from conf.settings import DaemonConfig, QemuConfig, daemon_config, qemu_config
+from conf.settings_unused import refuse_unguarded, unused
 from supervisor.log import LEVELS, Collector, Output, in_foreground, parse_outputs
 from supervisor.paths import Paths
 from supervisor.root.control import Control
@@ -43,21 +44,31 @@ def main() -> int:
     options = parse(sys.argv[1:])
     os.umask(0o022)
     session = os.geteuid() != 0 and options.root is None
+    told: int | None = None
     try:
         paths = Paths.session(os.environ) if session else Paths.system(options.root or Path("/"))
         settings = read_settings(options, paths)
         told = go_to_background(paths) if options.daemon else None
         pid_file = PidFile(options.pid_file or paths.daemon_pid_file())
     except (ConfError, AlreadyRunning, OSError, KeyError) as problem:
-        sys.stderr.write(f"libvirtd: {problem}\n")
-        return REFUSED
+        return refuse(problem, told)
     try:
         return run(options, paths, settings, told, session=session)
     except (SocketError, ConfError, OSError) as problem:
-        sys.stderr.write(f"libvirtd: {problem}\n")
-        return REFUSED
+        return refuse(problem, told)
     finally:
         pid_file.remove()
+
+
+def refuse(problem: Exception, told: int | None) -> int:
+    """Say why there is no daemon, where whoever started it reads it; the exit status."""
+    text = f"libvirtd: {problem}\n"
+    if told is None:
+        sys.stderr.write(text)
+    else:
+        with contextlib.suppress(OSError):  # it was up before, and nobody waits any more
+            os.write(told, text.encode())
+    return REFUSED
 
 
 def read_settings(options: Options, paths: Paths) -> tuple[DaemonConfig, QemuConfig]:
@@ -72,7 +83,17 @@ def read_settings(options: Options, paths: Paths) -> tuple[DaemonConfig, QemuCon
     daemon, qemu = read_file(file), read_file(paths.qemu_config_file())
     config = daemon_config(daemon, str(file))
     parse_log_outputs(config)
-    return config, qemu_config(qemu, str(paths.qemu_config_file()))
+    drivers = qemu_config(qemu, str(paths.qemu_config_file()))
+    refuse_unguarded(config, str(file))
+    refuse_unguarded(drivers, str(paths.qemu_config_file()))
+    return config, drivers
+
+
+def tell_unused(config: DaemonConfig, qemu: QemuConfig) -> None:
+    """Tell in the log which settings nothing acts on."""
+    for file, names in (("libvirtd.conf", unused(config)), ("qemu.conf", unused(qemu))):
+        if names:
+            log.warning("%s: nothing acts on these settings yet: %s", file, ", ".join(names))
 
 
 def read_file(path: Path) -> bytes:
@@ -101,15 +122,19 @@ def go_to_background(paths: Paths) -> int:
     """Leave the terminal; the first process waits until the daemon is ready.
 
     Returns:
-        Where to write `STARTED` then; closing it without tells that the start failed.
+        Where to write `STARTED` then, or why the start failed.
     """
     reading, writing = os.pipe()
     if os.fork() != 0:
         os.close(writing)
-        started = os.read(reading, 1) == STARTED
-        if not started:
-            sys.stderr.write(f"libvirtd: it did not start; see {paths.daemon_log()}\n")
-        os._exit(0 if started else REFUSED)
+        said = b""
+        while said != STARTED and (more := os.read(reading, 4096)):
+            said += more
+        if said != STARTED:
+            why = said.decode(errors="replace")
+            sys.stderr.write(why or f"libvirtd: it did not start; see {paths.daemon_log()}\n")
+            sys.stderr.flush()
+        os._exit(0 if said == STARTED else REFUSED)
     os.close(reading)
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
@@ -147,7 +172,7 @@ def run(
     collector.write_to(outputs)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(Daemon(options, paths, tree, collector, told).live())
+            return runner.run(Daemon(options, paths, settings, tree, collector, told).live())
     finally:
         sockets.close()
         collector.close()
@@ -165,10 +190,17 @@ class Daemon:
     """The running daemon."""
 
     def __init__(
-        self, options: Options, paths: Paths, tree: Tree, collector: Collector, told: int | None
+        self,
+        options: Options,
+        paths: Paths,
+        settings: tuple[DaemonConfig, QemuConfig],
+        tree: Tree,
+        collector: Collector,
+        told: int | None,
     ) -> None:
         """Know everything that start-up has made."""
         self._options = options
+        self._settings = settings
         self._paths = paths
         self._tree = tree
         self._collector = collector
@@ -182,6 +214,7 @@ class Daemon:
         """Run until a signal, or idleness, ends it; the exit status."""
         self._loop = asyncio.get_running_loop()
         self._collector.listen(self._loop)
+        tell_unused(*self._settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._end, f"signal {number.name}")
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
@@ -219,8 +252,6 @@ class Daemon:
         if self._told is not None:
             with contextlib.suppress(BrokenPipeError):
                 os.write(self._told, STARTED)
-            os.close(self._told)
-            self._told = None
 
     def _end(self, why: str) -> None:
         log.info("libvirtd ends: %s", why)
@@ -236,6 +267,7 @@ class Daemon:
         try:
             config, qemu = read_settings(self._options, self._paths)
             self._tree.reload(config, qemu)
+            tell_unused(config, qemu)
             log.info("settings are read anew")
         except ConfError as problem:
             log.error("settings stay as they were: %s", problem)

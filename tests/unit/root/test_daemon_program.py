@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.root.roles import SERVICES
+
 DEADLINE_S = 40.0
 
 
@@ -84,7 +86,7 @@ def daemon() -> Iterator[Running]:
 
 def test_the_status_names_every_process(daemon: Running) -> None:
     rows = daemon.status()
-    assert list(rows) == ["root", "zygote", "domd", "hostd", "rpcd"]
+    assert list(rows) == ["root", "zygote", *sorted(role.name for role in SERVICES)]
     assert {row["state"] for row in rows.values()} == {"running"}
     assert rows["root"]["pid"] == daemon.process.pid
     for row in rows.values():
@@ -102,10 +104,14 @@ def test_virtvisorctl_says_when_no_daemon_answers(tmp_path: Path) -> None:
     assert "no daemon answers" in asked.stderr
 
 
-def test_a_second_daemon_is_refused_and_the_first_goes_on(daemon: Running) -> None:
-    second = daemon.start()
+@pytest.mark.parametrize("options", [[], ["--daemon"]])
+def test_a_second_daemon_is_refused_and_the_first_goes_on(
+    daemon: Running, options: list[str]
+) -> None:
+    before = (daemon.root / "stderr").read_text()
+    second = daemon.start(*options)
     assert second.wait(DEADLINE_S) == 1
-    assert "another libvirtd" in (daemon.root / "stderr").read_text()
+    assert "another libvirtd" in (daemon.root / "stderr").read_text()[len(before) :]
     assert daemon.status()["root"]["pid"] == daemon.process.pid
 
 

@@ -1,0 +1,79 @@
+"""Settings that are accepted and that nothing acts on yet: what an administrator is told of them.
+
+Owns: their names. Pure. A setting that is acted on from now on leaves the list in that commit.
+
+One whose absence would open what the administrator has closed is refused instead.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conf.errors import ConfError
+from conf.settings import DaemonConfig, QemuConfig
+
+DAEMON: Final = frozenset(
+    {
+        "listen_tcp", "listen_addr", "tls_port", "tcp_port", "auth_tcp", "auth_tls", "tcp_min_ssf",
+        "key_file", "cert_file", "ca_file", "crl_file", "tls_no_sanity_certificate",
+        "tls_no_verify_certificate", "tls_allowed_dn_list", "tls_priority",
+        "sasl_allowed_username_list", "max_anonymous_clients", "min_workers", "max_workers",
+        "prio_workers", "max_requests", "unix_sock_admin_perms", "admin_min_workers",
+        "admin_max_workers", "admin_max_clients", "admin_max_queued_clients",
+        "admin_max_client_requests", "admin_keepalive_interval", "admin_keepalive_count",
+        "admin_keepalive_required", "log_filters", "log_buffer_size", "audit_level",
+        "audit_logging", "host_uuid_source", "keepalive_required", "ovs_timeout",
+    }
+)  # fmt: skip
+QEMU: Final = frozenset(
+    {
+        "security_default_confined", "namespaces", "cgroup_controllers", "cgroup_device_acl",
+        "remember_owner", "capability_filters", "sched_core", "chardev_tls",
+        "chardev_tls_x509_cert_dir", "chardev_tls_x509_verify", "chardev_tls_x509_secret_uuid",
+        "vxhs_tls", "vxhs_tls_x509_cert_dir", "vxhs_tls_x509_secret_uuid", "nbd_tls",
+        "nbd_tls_x509_cert_dir", "nbd_tls_x509_secret_uuid", "migrate_tls_x509_cert_dir",
+        "migrate_tls_x509_verify", "migrate_tls_x509_secret_uuid", "migrate_tls_force",
+        "backup_tls_x509_cert_dir", "backup_tls_x509_verify", "backup_tls_x509_secret_uuid",
+        "default_tls_x509_verify", "default_tls_x509_secret_uuid", "vnc_tls_x509_verify",
+        "vnc_tls_x509_secret_uuid", "migration_address", "migration_host", "migration_port_min",
+        "migration_port_max", "save_image_format", "dump_image_format", "snapshot_image_format",
+        "auto_dump_bypass_cache", "auto_start_bypass_cache", "bridge_helper", "pr_helper",
+        "slirp_helper", "dbus_daemon", "swtpm_user", "swtpm_group", "virtiofsd_debug",
+        "vnc_auto_unix_socket", "spice_auto_unix_socket", "vnc_sasl_dir", "spice_sasl_dir",
+        "vnc_allow_host_audio", "nographics_allow_host_audio", "hugetlbfs_mount",
+        "set_process_name", "max_threads_per_process", "dump_guest_core", "mac_filter",
+        "relaxed_acs_check", "allow_disk_format_probing", "lock_manager", "max_queued",
+        "keepalive_interval", "keepalive_count", "log_timestamp", "stdio_handler",
+        "gluster_debug_level", "deprecation_behavior",
+    }
+)  # fmt: skip
+#: Drivers that confine guests; "dac", the guest's own user, is what there is.
+CONFINING: Final = frozenset({"apparmor", "selinux"})
+
+
+def unused(config: DaemonConfig | QemuConfig) -> list[str]:
+    """The settings that somebody has changed and that nothing acts on."""
+    names = DAEMON if isinstance(config, DaemonConfig) else QEMU
+    default = type(config)()
+    changed = (n for n in config.__struct_fields__ if getattr(config, n) != getattr(default, n))
+    return [name for name in changed if name in names]
+
+
+def refuse_unguarded(config: DaemonConfig | QemuConfig, origin: str) -> None:
+    """Refuse settings that protect something which would be open without them.
+
+    Raises:
+        ConfError: kind "conf_syntax".
+    """
+    if isinstance(config, DaemonConfig):
+        wrong = "access_drivers" if config.access_drivers else ""
+    elif config.security_require_confined:
+        wrong = "security_require_confined"
+    else:
+        wrong = "security_driver" if CONFINING & set(config.security_driver) else ""
+    if wrong:
+        detail = (
+            f"{origin}: {wrong} asks for protection that this build does not have; remove it to "
+            "run without"
+        )
+        raise ConfError("conf_syntax", detail, origin)
