@@ -5,13 +5,11 @@ Owns: the order of changes: one at a time. May touch: what its executor may.
 
 from __future__ import annotations
 
-import asyncio
-from typing import Final, Protocol
+from typing import Protocol
 
-from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.errors import ErrorDomain, VirError
 from supervisor.netd.firewall.facts import NetworkFacts
-
-TURN_S: Final = 60.0  # the longest wait for those who came before
+from supervisor.netd.firewall.turn import Turn
 
 
 class Executor(Protocol):
@@ -33,7 +31,7 @@ class Firewall:
     def __init__(self, executor: Executor) -> None:
         """Change rules by an executor."""
         self._executor = executor
-        self._turn = asyncio.Lock()
+        self._turn = Turn("the packet filter", ErrorDomain.FIREWALL)
 
     async def install(self, facts: NetworkFacts) -> None:
         """Put in what a network that starts needs; on failure nothing of it stays.
@@ -41,7 +39,7 @@ class Firewall:
         Raises:
             VirError: INTERNAL_ERROR: the kernel or the program refused; OPERATION_TIMEOUT.
         """
-        async with _Turn(self._turn):
+        async with self._turn:
             await self._executor.install(facts)
 
     async def remove(self, facts: NetworkFacts) -> None:
@@ -50,7 +48,7 @@ class Firewall:
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
         """
-        async with _Turn(self._turn):
+        async with self._turn:
             await self._executor.remove(facts)
 
     async def refresh(self, *networks: NetworkFacts) -> None:
@@ -64,27 +62,9 @@ class Firewall:
         problems = []
         for facts in networks:
             try:
-                async with _Turn(self._turn):
+                async with self._turn:
                     await self._executor.refresh(facts)
             except VirError as problem:
                 problems.append(problem)
         if problems:
             raise problems[0]
-
-
-class _Turn:
-    """Holds the lock; a wait that takes too long ends in an error."""
-
-    def __init__(self, lock: asyncio.Lock) -> None:
-        self._lock = lock
-
-    async def __aenter__(self) -> None:
-        try:
-            async with asyncio.timeout(TURN_S):
-                await self._lock.acquire()
-        except TimeoutError:
-            detail = f"other changes of the packet filter have taken longer than {TURN_S:g} s"
-            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.FIREWALL) from None
-
-    async def __aexit__(self, *_: object) -> None:
-        self._lock.release()

@@ -23,6 +23,7 @@ from typing import Final
 from supervisor.netd.nwfilter.packets import Leased, Released, Seen, Told, read_frame
 
 ETH_P_ALL: Final = 3
+PACKET_OUTGOING: Final = 4  # the host sent it to the tap: only the kernel says so
 SO_ATTACH_FILTER: Final = 26
 BUFFER: Final = 64 * 1024  # bytes of frames that wait
 BURST: Final = 32
@@ -100,7 +101,6 @@ class Listener:
             self._task.cancel()
 
     async def _read(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         lease: Leased | None = None
         until: float | None = None
         with listening:
@@ -109,7 +109,7 @@ class Listener:
                 told: Told | None = None
                 try:
                     async with asyncio.timeout(left):
-                        told = await self._next(loop, listening)
+                        told = await self._next(listening)
                 except TimeoutError:
                     if lease is None:
                         continue
@@ -124,22 +124,36 @@ class Listener:
                 if self.how is How.ANY:
                     return
 
-    async def _next(self, loop: asyncio.AbstractEventLoop, listening: socket.socket) -> Told:
+    async def _next(self, listening: socket.socket) -> Told:
         """The next thing that matters; frames that tell nothing are passed over."""
-        count = 0
         while True:
-            frame = await loop.sock_recv(listening, FRAME)
-            told = read_frame(frame, self._mac)
-            if told is not None and self._matters(told):
-                return told
-            count += 1
-            if count % BURST == 0:
+            await _readable(listening)
+            for _ in range(BURST):
+                try:
+                    frame, sender = listening.recvfrom(FRAME)
+                except BlockingIOError:
+                    break
+                told = read_frame(frame, self._mac, to_guest=sender[2] == PACKET_OUTGOING)
+                if told is not None and self._matters(told):
+                    return told
+            else:
                 await asyncio.sleep(PAUSE_S)
 
     def _matters(self, told: Told) -> bool:
         if self.how is How.DHCP:
             return not isinstance(told, Seen)
         return not isinstance(told, Released)
+
+
+async def _readable(listening: socket.socket) -> None:
+    """Wait until there is a frame; the wait ends with the task."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_reader(listening, lambda: None if ready.done() else ready.set_result(None))
+    try:
+        await ready
+    finally:
+        loop.remove_reader(listening)
 
 
 def open_socket(tap: str, how: How) -> socket.socket:

@@ -51,24 +51,34 @@ class Released:
 Told = Seen | Leased | Released
 
 
-def read_frame(frame: bytes, mac: bytes) -> Told | None:
-    """What a frame on a guest's tap tells; None: nothing, or it is cut short."""
+def read_frame(frame: bytes, mac: bytes, *, to_guest: bool) -> Told | None:
+    """What a frame on a guest's tap tells.
+
+    Args:
+        frame: all of it, or its beginning.
+        mac: the guest's.
+        to_guest: the kernel says that the host sent it; a guest must not forge a server's answer.
+
+    Returns:
+        None where it tells nothing, or is cut short.
+    """
     try:
-        return _ethernet(frame, mac)
+        return _ethernet(frame, mac, to_guest=to_guest)
     except (struct.error, IndexError, ValueError):
         return None
 
 
-def _ethernet(frame: bytes, mac: bytes) -> Told | None:
+def _ethernet(frame: bytes, mac: bytes, *, to_guest: bool) -> Told | None:
     (kind,) = struct.unpack_from(">H", frame, 12)
     at = 14
     if kind == VLAN:
         (kind,) = struct.unpack_from(">H", frame, 16)
         at = 18
-    sent = frame[6:12] == mac
-    if kind == ARP and sent:
-        return _arp(frame[at:], mac)
-    return _ipv4(frame[at:], mac, sent=sent) if kind == IPV4 else None
+    if not to_guest and frame[6:12] != mac:
+        return None
+    if kind == ARP:
+        return None if to_guest else _arp(frame[at:], mac)
+    return _ipv4(frame[at:], mac, sent=not to_guest) if kind == IPV4 else None
 
 
 def _arp(packet: bytes, mac: bytes) -> Told | None:

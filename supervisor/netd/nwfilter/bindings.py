@@ -1,0 +1,104 @@
+"""What binds a filter to a tap, and what has been learned of the guest there.
+
+Owns: `Binding`; the files under run/libvirt/nwfilter-binding. May not touch: rules.
+Source: libvirt 9.0's layout: TAP.xml is the document; what lies beside it is ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from supervisor.durable import remove_file, write_file
+from supervisor.netd.nwfilter.learning import How
+
+MAX_DOCUMENT: Final = 1024 * 1024  # bytes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """<filterbinding>."""
+
+    tap: str
+    mac: str
+    filter: str
+    owner: str = ""  # the domain's name
+    owner_uuid: str = ""
+    link: str = ""  # the device below a macvtap
+    variables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def said(self) -> dict[str, tuple[str, ...]]:
+        """The variables, the guest's MAC address among them."""
+        return {"MAC": (self.mac,), **self.variables}
+
+    def learning(self) -> How:
+        """CTRL_IP_LEARNING; a word that is not known is libvirt's default."""
+        word = self.variables.get("CTRL_IP_LEARNING", ("",))[0].lower()
+        return How(word) if word in list(How) else How.ANY
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """What was learned, as it lies beside the binding."""
+
+    addresses: list[str]
+
+
+class BindingFiles:
+    """The bindings of one daemon on disk; a boot of the host ends them. Everything here blocks."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep them in a folder, which is made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+
+    def load(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Each binding's tap, document and learned addresses; what cannot be read is logged."""
+        for path in sorted(self._folder.glob("*.xml")):
+            try:
+                if path.stat().st_size > MAX_DOCUMENT:
+                    raise OSError(f"it has more than {MAX_DOCUMENT} bytes")
+                xml = path.read_text()
+            except (OSError, UnicodeDecodeError) as problem:
+                log.warning("%s is passed over: %s", path, problem)
+                continue
+            yield path.stem, xml, self._addresses(path.stem)
+
+    def save(self, tap: str, xml: str) -> None:
+        """Write a binding.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        write_file(self._folder / f"{tap}.xml", xml.encode(), durable=False)
+
+    def save_addresses(self, tap: str, addresses: list[str]) -> None:
+        """Write what was learned, so that the next netd knows it at once.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        data = msgspec.json.encode(Addresses(addresses))
+        write_file(self._folder / f"{tap}.addresses", data, durable=False)
+
+    def remove(self, tap: str) -> None:
+        """Remove a binding and what was learned; both may be gone already.
+
+        Raises:
+            OSError: they cannot be removed.
+        """
+        remove_file(self._folder / f"{tap}.xml")
+        remove_file(self._folder / f"{tap}.addresses")
+
+    def _addresses(self, tap: str) -> list[str]:
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            data = (self._folder / f"{tap}.addresses").read_bytes()
+            return msgspec.json.decode(data, type=Addresses).addresses
+        return []

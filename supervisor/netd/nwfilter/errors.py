@@ -1,0 +1,36 @@
+"""What is refused of filters and bindings, with libvirt 9.0's codes.
+
+Owns: the messages.
+"""
+
+from __future__ import annotations
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+
+
+def no_filter(what: str) -> VirError:
+    """NO_NWFILTER: nothing is found by a name or UUID."""
+    return VirError(ErrorCode.NO_NWFILTER, f"no nwfilter {what}", ErrorDomain.NWFILTER)
+
+
+def no_binding(tap: str) -> VirError:
+    """NO_NWFILTER_BINDING: the tap has no filter."""
+    detail = f"no nwfilter binding for port dev '{tap}'"
+    return VirError(ErrorCode.NO_NWFILTER_BINDING, detail, ErrorDomain.NWFILTER)
+
+
+def failed(detail: str) -> VirError:
+    """OPERATION_FAILED."""
+    return VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.NWFILTER)
+
+
+def in_use(name: str, tap: str) -> VirError:
+    """OPERATION_INVALID: a guest's card is filtered by it."""
+    detail = f"nwfilter is in use: '{name}' filters '{tap}'; change that card's filter first"
+    return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.NWFILTER)
+
+
+def not_written(what: str, problem: OSError) -> VirError:
+    """SYSTEM_ERROR: a file could not be written or removed."""
+    detail = f"cannot keep {what}: {problem.strerror or problem}"
+    return VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.NWFILTER, int1=problem.errno or -1)
