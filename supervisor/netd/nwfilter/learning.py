@@ -95,6 +95,11 @@ class Listener:
         listening = open_socket(self.tap, self.how)
         self._task = asyncio.create_task(self._read(listening), name=f"listen:{self.tap}")
 
+    def is_for(self, mac: str, how: How) -> bool:
+        """Whether it listens, and for this."""
+        running = self._task is not None and not self._task.done()
+        return running and how is self.how and bytes.fromhex(mac.replace(":", "")) == self._mac
+
     def close(self) -> None:
         """Stop; nothing is told any more."""
         if self._task is not None and self._task is not asyncio.current_task():

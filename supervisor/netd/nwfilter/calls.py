@@ -1,0 +1,139 @@
+"""Clients' calls on filters and their bindings.
+
+Owns: one method per procedure, named as in the table. May touch: `Filters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Final, TypeVar
+from uuid import UUID
+
+from conf.errors import ConfError
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.values import Nwfilter, NwfilterBinding
+from supervisor.calls import ClientCall, of_conf
+from supervisor.netd.nwfilter.errors import needs_system_daemon
+from supervisor.netd.nwfilter.filters import Bound, Defined, Filters
+
+VALIDATE: Final = 1  # VIR_NWFILTER_DEFINE_VALIDATE: documents are always checked in full
+
+R = TypeVar("R")
+
+
+class FilterCalls:
+    """What clients may ask of filters."""
+
+    def __init__(self, filters: Filters, *, session: bool) -> None:
+        """Answer from these filters; a user's own daemon has none and makes none."""
+        self._filters = filters
+        self._session = session
+
+    # Finding.
+
+    def nwfilter_lookup_by_name(self, call: ClientCall, name: str) -> Nwfilter:
+        """The filter of a name."""
+        return _identity(self._filters.by_name(name))
+
+    def nwfilter_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> Nwfilter:
+        """The filter of a UUID."""
+        return _identity(self._filters.by_uuid(str(UUID(bytes=uuid))))
+
+    def connect_num_of_nwfilters(self, call: ClientCall) -> int:
+        """How many filters are defined."""
+        return len(self._filters.all())
+
+    def connect_list_nwfilters(self, call: ClientCall, maxnames: int) -> list[str]:
+        """The names of filters."""
+        return [defined.filter.name for defined in self._filters.all()][: max(0, maxnames)]
+
+    def connect_list_all_nwfilters(
+        self, call: ClientCall, need_results: int, flags: int
+    ) -> tuple[list[Nwfilter], int]:
+        """Every filter."""
+        _refuse_flags("nwfilterConnectListAllNWFilters", flags)
+        found = [_identity(defined) for defined in self._filters.all()]
+        return found if need_results else [], len(found)
+
+    def nwfilter_get_xml_desc(self, call: ClientCall, nwfilter: Nwfilter, flags: int) -> str:
+        """A filter's document."""
+        _refuse_flags("nwfilterGetXMLDesc", flags)
+        return self._filters.by_uuid(str(UUID(bytes=nwfilter.uuid))).xml
+
+    # Changing.
+
+    async def nwfilter_define_xml(self, call: ClientCall, xml: str) -> Nwfilter:
+        """Define a filter, or change it for every card that uses it."""
+        return await self.nwfilter_define_xml_flags(call, xml, 0)
+
+    async def nwfilter_define_xml_flags(self, call: ClientCall, xml: str, flags: int) -> Nwfilter:
+        """Define a filter, or change it for every card that uses it."""
+        _refuse_flags("nwfilterDefineXMLFlags", flags, VALIDATE)
+        self._refuse_session("defining a filter")
+        return _identity(await _told(self._filters.define(xml)))
+
+    async def nwfilter_undefine(self, call: ClientCall, nwfilter: Nwfilter) -> None:
+        """Undefine a filter that no card uses."""
+        self._refuse_session("undefining a filter")
+        defined = self._filters.by_uuid(str(UUID(bytes=nwfilter.uuid)))
+        await self._filters.undefine(defined.filter.name)
+
+    # Bindings.
+
+    def nwfilter_binding_lookup_by_port_dev(self, call: ClientCall, name: str) -> NwfilterBinding:
+        """The binding of a tap."""
+        return _bound(self._filters.binding(name))
+
+    def nwfilter_binding_get_xml_desc(
+        self, call: ClientCall, nwfilter: NwfilterBinding, flags: int
+    ) -> str:
+        """A binding's document."""
+        _refuse_flags("nwfilterBindingGetXMLDesc", flags)
+        return self._filters.binding(nwfilter.portdev).xml
+
+    async def nwfilter_binding_create_xml(
+        self, call: ClientCall, xml: str, flags: int
+    ) -> NwfilterBinding:
+        """Bind a filter to a tap."""
+        _refuse_flags("nwfilterBindingCreateXML", flags, VALIDATE)
+        self._refuse_session("binding a filter")
+        return _bound(await _told(self._filters.create_binding(xml)))
+
+    async def nwfilter_binding_delete(self, call: ClientCall, nwfilter: NwfilterBinding) -> None:
+        """Let a tap's traffic pass unfiltered."""
+        self._refuse_session("deleting a binding")
+        await self._filters.unbind(nwfilter.portdev)
+
+    def connect_list_all_nwfilter_bindings(
+        self, call: ClientCall, need_results: int, flags: int
+    ) -> tuple[list[NwfilterBinding], int]:
+        """Every binding."""
+        _refuse_flags("nwfilterConnectListAllNWFilterBindings", flags)
+        found = [_bound(bound) for bound in self._filters.bindings()]
+        return found if need_results else [], len(found)
+
+    def _refuse_session(self, doing: str) -> None:
+        if self._session:
+            raise needs_system_daemon(doing)
+
+
+def _identity(defined: Defined) -> Nwfilter:
+    return Nwfilter(defined.filter.name, UUID(defined.uuid).bytes)
+
+
+def _bound(bound: Bound) -> NwfilterBinding:
+    return NwfilterBinding(bound.binding.tap, bound.binding.filter)
+
+
+async def _told(work: Awaitable[R]) -> R:
+    """Await work; what a document lacks is told as of the nwfilter part."""
+    try:
+        return await work
+    except ConfError as problem:
+        raise of_conf(problem, ErrorDomain.NWFILTER) from problem
+
+
+def _refuse_flags(function: str, flags: int, known: int = 0) -> None:
+    if flags & ~known:
+        detail = f"unsupported flags ({flags & ~known:#x}) in function {function}"
+        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.NWFILTER)
