@@ -23,12 +23,21 @@ def idle(name: str, *, devices: str = "", top: str = "", kind: str = "qemu") -> 
     )
 
 
-def booting(name: str, guest: Guest, *, devices: str = "", top: str = "") -> str:
-    """The tiny Linux guest, which says on its console when it is up."""
+def booting(name: str, guest: Guest, *, devices: str = "", top: str = "", then: str = "") -> str:
+    """The tiny Linux guest, which says on its console when it is up.
+
+    Args:
+        name: the domain's.
+        guest: its kernel and initramfs.
+        devices: more of them.
+        top: elements beside <devices>.
+        then: what it does once it is up, instead of waiting: "poweroff", "reboot" or "panic".
+    """
+    cmdline = f"{guest.cmdline} then={then}" if then else guest.cmdline
     return (
         f"<domain type='qemu'><name>{name}</name><memory unit='MiB'>192</memory><vcpu>1</vcpu>"
         f"<os><type arch='x86_64' machine='pc'>hvm</type><kernel>{guest.kernel}</kernel>"
-        f"<initrd>{guest.initrd}</initrd><cmdline>{guest.cmdline}</cmdline></os>"
+        f"<initrd>{guest.initrd}</initrd><cmdline>{cmdline}</cmdline></os>"
         f"<features><acpi/><apic/></features>{top}<devices><emulator>{EMULATOR}</emulator>"
         f"<serial type='pty'/><console type='pty'/><memballoon model='virtio'/>{devices}</devices>"
         f"</domain>"

@@ -19,6 +19,8 @@ READY: Final = "virtvisor guest ready"
 # Loaded in this order: each comes after what it needs.
 MODULES: Final = (
     "drivers/acpi/button.ko",
+    "drivers/misc/pvpanic/pvpanic.ko",
+    "drivers/misc/pvpanic/pvpanic-mmio.ko",
     "drivers/input/evdev.ko",
     "drivers/virtio/virtio_ring.ko",
     "drivers/virtio/virtio.ko",
@@ -41,6 +43,11 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 for module in $(cat /modules/order); do insmod /modules/$module; done
 hostname tiny
+case "$(cat /proc/cmdline)" in
+    *then=poweroff*) poweroff -f ;;
+    *then=reboot*) reboot -f ;;
+    *then=panic*) echo c >/proc/sysrq-trigger ;;
+esac
 acpid -l /dev/null
 echo "{READY}"
 exec getty -n -l /bin/welcome 115200 ttyS0 vt100
@@ -64,7 +71,10 @@ poweroff -f
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """What `<kernel>`, `<initrd>` and `<cmdline>` of a tiny guest name."""
+    """What `<kernel>`, `<initrd>` and `<cmdline>` of a tiny guest name.
+
+    With `then=poweroff`, `then=reboot` or `then=panic` on its command line it does just that.
+    """
 
     kernel: Path
     initrd: Path

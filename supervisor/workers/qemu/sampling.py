@@ -76,12 +76,17 @@ async def sample(guest: Guest, groups: int) -> list[Statistic]:
 
 
 def _questions(guest: Guest, groups: int) -> Iterator[Query]:
-    balloon = guest.domain.devices.memballoon
+    domain, balloon = guest.domain, guest.domain.devices.memballoon
     has_balloon = balloon is not None and balloon.model != "none"
+    there = {
+        DomainStatsTypes.BALLOON: has_balloon,
+        DomainStatsTypes.VCPU: not guest.vcpu_threads,
+        DomainStatsTypes.BLOCK: bool(domain.devices.disks),
+        DomainStatsTypes.IOTHREAD: bool(domain.iothread_list()),
+    }
     for group, queries in QUERIES.items():
-        if not groups & group or (group is DomainStatsTypes.BALLOON and not has_balloon):
-            continue
-        yield from (q for q in queries if q.command != "query-cpus-fast" or not guest.vcpu_threads)
+        if groups & group and there[group]:
+            yield from queries
     if balloon is not None and has_balloon and groups & DomainStatsTypes.BALLOON:
         path = f"/machine/peripheral/{balloon.alias}"
         yield Query("qom-get", GuestStats, {"path": path, "property": "guest-stats"})

@@ -1,0 +1,71 @@
+"""A guest whose emulator stands still holds up neither others nor its own end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from daemon import Daemon
+from domains import idle
+from stock import libvirt
+
+
+@pytest.fixture
+def link(daemon: Daemon) -> Iterator[Any]:
+    """A connection with three guests, the one called "hung" stopped by SIGSTOP."""
+    connection = libvirt.open(daemon.uri)
+    for name in ("before", "hung", "after"):
+        connection.createXML(idle(name), 0)
+    os.kill(emulator(daemon, "hung"), signal.SIGSTOP)
+    yield connection
+    for pid in daemon.emulators():
+        os.kill(pid, signal.SIGCONT)
+    for domain in connection.listAllDomains():
+        domain.destroy()
+    connection.close()
+
+
+def emulator(daemon: Daemon, name: str) -> int:
+    """The process of a guest."""
+    return int((daemon.root / f"run/libvirt/qemu/{name}.pid").read_text())
+
+
+def test_all_figures_but_its_own_are_there(link: Any) -> None:
+    figures = {domain.name(): found for domain, found in link.getAllDomainStats()}
+    assert set(figures) == {"before", "hung", "after"}
+    for name in ("before", "after"):
+        assert figures[name]["balloon.rss"] > 0
+        assert figures[name]["vcpu.0.time"] >= 0
+    assert figures["hung"]["state.state"] == libvirt.VIR_DOMAIN_RUNNING
+    assert "vcpu.0.state" not in figures["hung"]
+
+
+def test_what_needs_it_is_refused_with_its_name(link: Any) -> None:
+    with pytest.raises(libvirt.libvirtError, match="hung") as refused:
+        link.lookupByName("hung").memoryStats()
+    code = refused.value.get_error_code()
+    assert code in (libvirt.VIR_ERR_OPERATION_TIMEOUT, libvirt.VIR_ERR_AGENT_UNRESPONSIVE)
+    assert link.lookupByName("before").memoryStats()["actual"] > 0
+
+
+def test_it_is_described_listed_and_destroyed(daemon: Daemon, link: Any) -> None:
+    hung = link.lookupByName("hung")
+    assert hung.info()[0] == libvirt.VIR_DOMAIN_RUNNING
+    assert "<domain" in hung.XMLDesc()
+    pid = emulator(daemon, "hung")
+    hung.destroy()
+    assert not Path(f"/proc/{pid}").exists()
+    assert sorted(domain.name() for domain in link.listAllDomains()) == ["after", "before"]
+
+
+def test_it_obeys_again_when_it_goes_on(daemon: Daemon, link: Any) -> None:
+    hung = link.lookupByName("hung")
+    with pytest.raises(libvirt.libvirtError):
+        hung.suspend()
+    os.kill(emulator(daemon, "hung"), signal.SIGCONT)
+    hung.suspend()
+    assert hung.state()[0] == libvirt.VIR_DOMAIN_PAUSED
