@@ -1,0 +1,1 @@
+"""Storage pools and volumes: models of the documents, and what is refused. Pure."""

@@ -1,0 +1,73 @@
+"""<source> of a pool: where its storage comes from.
+
+Owns: the models; which parts count for which type of pool stands in `conf.storage.formats`.
+Source: libvirt 9.0 formatstorage, "Source elements".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.words import unsigned, yes_no
+from conf.errors import ConfError
+from conf.mapper import attribute, child, children, element, text
+from conf.storage.adapter import Adapter
+from conf.storage.credentials import PoolAuth
+from conf.storage.words import clean_path
+
+
+@element("host")
+@dataclass(slots=True, kw_only=True)
+class PoolHost:
+    """<host>: a storage server."""
+
+    name: str | None = attribute("@name")
+    port: int | None = attribute("@port", read=int, omit=0)
+
+    def after_read(self) -> None:
+        """Refuse one without a name."""
+        if not self.name:
+            raise ConfError("xml", "missing storage pool host name", "source/host")
+
+
+@element("freeExtent")
+@dataclass(slots=True, kw_only=True)
+class FreeExtent:
+    """<freeExtent>: a part of a disk that no partition takes; bytes, the end not in it."""
+
+    start: int = attribute("@start", read=unsigned, default=0)
+    end: int = attribute("@end", read=unsigned, default=0)
+
+
+@element("device")
+@dataclass(slots=True, kw_only=True)
+class PoolDevice:
+    """<device>: a disk, a partition, or an iSCSI target's name."""
+
+    path: str = attribute("@path", default="")
+    part_separator: bool | None = attribute("@part_separator", read=yes_no)
+    free_extents: list[FreeExtent] = children("freeExtent", FreeExtent)
+
+    def after_read(self) -> None:
+        """Refuse one without a path; what is free is never taken from a document."""
+        if not self.path:
+            raise ConfError("xml", "missing storage pool source device path", "source/device")
+        self.free_extents = []
+
+
+@element("source")
+@dataclass(slots=True, kw_only=True)
+class PoolSource:
+    """<source> of a pool."""
+
+    hosts: list[PoolHost] = children("host", PoolHost)
+    devices: list[PoolDevice] = children("device", PoolDevice)
+    dir: str | None = attribute("dir/@path", read=clean_path, omit="")
+    adapter: Adapter | None = child("adapter", Adapter)
+    name: str | None = text("name", omit="")
+    initiator: str | None = attribute("initiator/iqn/@name")
+    format: str | None = attribute("format/@type")
+    auth: PoolAuth | None = child("auth", PoolAuth)
+    protocol_version: str | None = attribute("protocol/@ver")
+    vendor: str | None = attribute("vendor/@name")
+    product: str | None = attribute("product/@name")

@@ -1,0 +1,252 @@
+"""<volume>: a volume of a pool.
+
+Owns: the model; reading with what is refused; writing. May not touch: files, the host.
+Source: libvirt 9.0 formatstorage, "Storage volume XML"; the refusals are those of the corpus.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from lxml import etree
+
+from conf.domain.words import unsigned
+from conf.errors import ConfError
+from conf.mapper import (
+    Mode,
+    attribute,
+    child,
+    children,
+    element,
+    flag,
+    parse,
+    text,
+    verbatim,
+    write,
+)
+from conf.storage.credentials import VolumeEncryption
+from conf.storage.formats import TRAITS, PoolType, VolumeType
+from conf.storage.permissions import Permissions
+from conf.storage.words import read_amount
+
+FEATURES: Final = ("lazy_refcounts", "extended_l2")
+#: A new volume's mode, when its document says none.
+DEFAULT_MODE: Final = 0o600
+_COMPAT: Final = re.compile(r"[0-9]+\.[0-9]+")
+
+
+@element("size")
+@dataclass(slots=True, kw_only=True)
+class Size:
+    """An amount of storage: its text is a number of `unit`s; bytes once it has been read."""
+
+    unit: str = attribute("@unit", default="")
+    words: str = text(".", default="")
+    bytes: int = field(default=0, compare=False)
+
+    @staticmethod
+    def of(number: int, unit: str = "bytes") -> Size:
+        """So many bytes."""
+        return Size(unit=unit, words=str(number), bytes=number)
+
+    def count(self, what: str, unit: str = "bytes") -> None:
+        """Count in bytes from here on; `what` is the element's name, for the refusal.
+
+        Raises:
+            ConfError: it is no amount.
+        """
+        self.bytes = read_amount(self.words, self.unit, what)
+        self.words, self.unit = str(self.bytes), unit
+
+
+@element("extent")
+@dataclass(slots=True, kw_only=True)
+class Extent:
+    """<extent>: where on a device a volume lies; bytes."""
+
+    start: int = attribute("@start", read=unsigned, default=0)
+    end: int = attribute("@end", read=unsigned, default=0)
+
+
+@element("device")
+@dataclass(slots=True, kw_only=True)
+class ExtentDevice:
+    """<device> of a volume's <source>."""
+
+    path: str = attribute("@path", default="")
+    extents: list[Extent] = children("extent", Extent)
+
+
+def _refuse_unknown(features: etree._Element) -> None:
+    """Refuse features that no format has."""
+    for feature in features:
+        if isinstance(feature.tag, str) and feature.tag not in FEATURES:
+            detail = f"unsupported feature {feature.tag}; there are {', '.join(FEATURES)}"
+            raise ConfError("config_unsupported", detail, f"target/features/{feature.tag}")
+
+
+@element("target")
+@dataclass(slots=True, kw_only=True)
+class VolumeTarget:
+    """<target>: the file or device, and its format."""
+
+    path: str | None = text("path", omit="")
+    format: str | None = attribute("format/@type")
+    permissions: Permissions | None = child("permissions", Permissions)
+    atime: str | None = text("timestamps/atime")  # seconds since the epoch: 1341933637.273190990
+    mtime: str | None = text("timestamps/mtime")
+    ctime: str | None = text("timestamps/ctime")
+    btime: str | None = text("timestamps/btime")
+    encryption: VolumeEncryption | None = child("encryption", VolumeEncryption)
+    compat: str | None = text("compat", omit="")
+    cluster_size_element: Size | None = child("clusterSize", Size)
+    nocow: bool = flag("nocow")
+    lazy_refcounts: bool = flag("features/lazy_refcounts")
+    extended_l2: bool = flag("features/extended_l2")
+    unknown_features: str | None = verbatim("features", prune=_refuse_unknown)  # none: refused
+
+    def after_read(self) -> None:
+        """Check what only some formats have."""
+        self.unknown_features = None
+        if self.compat and not _COMPAT.fullmatch(self.compat):
+            detail = f"forbidden characters in 'compat' attribute: '{self.compat}'; write 0.10, 1.1"
+            raise ConfError("xml", detail, "target/compat")
+        if self.compat is None and (self.lazy_refcounts or self.extended_l2):
+            self.compat = "1.1"
+        if self.cluster_size_element is not None:
+            self.cluster_size_element.count("clusterSize", "B")
+
+    @property
+    def cluster_size(self) -> int | None:
+        """Bytes of a cluster; None where nothing is said."""
+        return self.cluster_size_element.bytes if self.cluster_size_element else None
+
+    @cluster_size.setter
+    def cluster_size(self, size: int | None) -> None:
+        self.cluster_size_element = Size.of(size, "B") if size is not None else None
+
+
+@element("backingStore")
+@dataclass(slots=True, kw_only=True)
+class BackingStore:
+    """<backingStore>: the image below, which the volume holds only the differences to."""
+
+    path: str = text("path", default="")
+    format: str | None = attribute("format/@type")
+    permissions: Permissions | None = child("permissions", Permissions)
+
+
+@element("volume")
+@dataclass(slots=True, kw_only=True)
+class Volume:
+    """<volume>. Sizes are bytes; None where the document says nothing."""
+
+    type: VolumeType | None = attribute("@type", read=VolumeType, bad="config_unsupported")
+    name: str = text("name", default="")
+    key: str | None = text("key", omit="")
+    source: list[ExtentDevice] = children("source/device", ExtentDevice)
+    capacity_element: Size | None = child("capacity", Size)
+    allocation_element: Size | None = child("allocation", Size)
+    physical_element: Size | None = child("physical", Size)
+    target_element: VolumeTarget | None = child("target", VolumeTarget)
+    backing_store: BackingStore | None = child("backingStore", BackingStore)
+
+    def __post_init__(self) -> None:
+        """Make room for what every volume has."""
+        if self.target_element is None:
+            self.target_element = VolumeTarget()
+
+    def after_read(self) -> None:
+        """Count in bytes; an empty <backingStore> is none."""
+        for what, size in (
+            ("capacity", self.capacity_element),
+            ("capacity", self.allocation_element),
+            ("physical", self.physical_element),
+        ):
+            if size is not None:
+                size.count(what)
+        self.source = []  # where it lies is found on the device
+        if self.backing_store is not None and not self.backing_store.path:
+            self.backing_store = None
+
+    @property
+    def target(self) -> VolumeTarget:
+        """The file or device."""
+        assert self.target_element is not None
+        return self.target_element
+
+    @property
+    def capacity(self) -> int | None:
+        """What a guest sees of it, in bytes."""
+        return self.capacity_element.bytes if self.capacity_element else None
+
+    @capacity.setter
+    def capacity(self, size: int | None) -> None:
+        self.capacity_element = Size.of(size) if size is not None else None
+
+    @property
+    def allocation(self) -> int | None:
+        """What it takes of the pool, in bytes."""
+        return self.allocation_element.bytes if self.allocation_element else None
+
+    @allocation.setter
+    def allocation(self, size: int | None) -> None:
+        self.allocation_element = Size.of(size) if size is not None else None
+
+    @property
+    def physical(self) -> int | None:
+        """How long the file or device is, in bytes."""
+        return self.physical_element.bytes if self.physical_element else None
+
+    @physical.setter
+    def physical(self, size: int | None) -> None:
+        self.physical_element = Size.of(size) if size is not None else None
+
+
+def parse_volume(
+    xml: bytes | str, pool_type: PoolType, *, capacity_from_elsewhere: bool = False
+) -> Volume:
+    """Read a volume's document, and refuse what cannot be.
+
+    The format is completed with the pool's usual one; an <allocation> that is missing stays None
+    (libvirt then takes the capacity).
+
+    Args:
+        xml: the document.
+        pool_type: of the pool that it is for; formats differ.
+        capacity_from_elsewhere: it may say no capacity: it is another volume's copy. What has a
+            backing store need not say one either.
+
+    Raises:
+        ConfError: it is none, or contradicts itself; the kind is libvirt's code.
+    """
+    volume = parse(Volume, xml)
+    if not volume.name:
+        raise ConfError("xml", "missing volume name element", "volume/name")
+    if volume.capacity is None and not capacity_from_elsewhere and volume.backing_store is None:
+        raise ConfError("xml", "missing capacity element", "volume/capacity")
+    formats = TRAITS[pool_type].volume_formats
+    names = formats.names[1:] if formats else ()  # the first, "none" or "raw", is for no format
+    usual = formats.default if formats else None
+    volume.target.format = _known_format(volume.target.format, names, usual)
+    below = volume.backing_store
+    if below is not None:
+        below.format = _known_format(below.format, names, "raw" if formats else None)
+    return volume
+
+
+def _known_format(named: str | None, names: tuple[str, ...], usual: str | None) -> str | None:
+    if usual is None or named is None:
+        return usual
+    if named not in names and named != usual:
+        known = ", ".join(names)
+        detail = f"unknown volume format type {named}; there are {known or usual}"
+        raise ConfError("config_unsupported", detail, "target/format/@type")
+    return named
+
+
+def format_volume(volume: Volume) -> str:
+    """Write a volume's document."""
+    return write(volume, Mode())
