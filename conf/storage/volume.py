@@ -197,12 +197,12 @@ class Volume:
 
     @property
     def physical(self) -> int | None:
-        """How long the file or device is, in bytes."""
+        """How long the file or device is, in bytes; nothing is said of an empty one."""
         return self.physical_element.bytes if self.physical_element else None
 
     @physical.setter
     def physical(self, size: int | None) -> None:
-        self.physical_element = Size.of(size) if size is not None else None
+        self.physical_element = Size.of(size) if size else None
 
 
 def parse_volume(

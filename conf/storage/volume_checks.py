@@ -1,0 +1,92 @@
+"""What is refused of a new volume before anything is made.
+
+Owns: the rules between a volume's format, its backing store, features and encryption. Pure.
+May not touch: files; whether the secret is there is hostd's to say.
+Source: libvirt 9.0's refusals, as in the corpus.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conf.errors import ConfError
+from conf.storage.formats import PoolType, VolumeType, volume_type
+from conf.storage.volume import Volume
+
+#: Formats in which an image can be the differences to another.
+WITH_BACKING: Final = ("cow", "qcow", "qcow2", "qed", "vmdk")
+_FILE_POOLS: Final = (
+    PoolType.DIR, PoolType.FS, PoolType.NETFS, PoolType.VSTORAGE, PoolType.GLUSTER,
+)  # fmt: skip
+
+
+def check_new_volume(volume: Volume, pool_type: PoolType) -> None:
+    """Refuse a volume that cannot be made as it is wished.
+
+    Raises:
+        ConfError: the kind is libvirt's code.
+    """
+    if pool_type in _FILE_POOLS:
+        check_file_name(volume.name)
+    kind = volume_type(pool_type, volume.target.format)
+    if kind is not VolumeType.FILE:
+        return
+    _check_backing(volume)
+    _check_features(volume)
+    _check_encryption(volume)
+
+
+def check_file_name(name: str) -> None:
+    """Refuse a name that leads out of the pool's folder, or to the folder itself.
+
+    Raises:
+        ConfError: "operation_invalid".
+    """
+    if "/" in name:
+        detail = f"volume name '{name}' cannot contain '/'"
+        raise ConfError("operation_invalid", detail, "volume/name")
+    if name in ("", ".", "..") or len(name.encode(errors="surrogateescape")) > 255:
+        detail = f"'{name[:255]}' cannot be a volume's name: it is no name of a file"
+        raise ConfError("operation_invalid", detail, "volume/name")
+
+
+def _check_backing(volume: Volume) -> None:
+    form, below = volume.target.format, volume.backing_store
+    if below is None or form in WITH_BACKING:
+        return
+    if form == "raw":
+        detail = "backing storage not supported for raw volumes"
+        raise ConfError("no_support", detail, "volume/backingStore")
+    detail = f"volumes of format '{form}' have no backing store; take qcow2"
+    raise ConfError("config_unsupported", detail, "volume/backingStore")
+
+
+def _check_features(volume: Volume) -> None:
+    target = volume.target
+    if target.format != "qcow2" or target.compat != "0.10":
+        return
+    for feature, wanted in (
+        ("lazy_refcounts", target.lazy_refcounts),
+        ("extended_l2", target.extended_l2),
+    ):
+        if wanted:
+            detail = f"{feature} not supported with compat level 0.10"
+            raise ConfError("config_unsupported", detail, "target/features")
+
+
+def _check_encryption(volume: Volume) -> None:
+    encryption = volume.target.encryption
+    if encryption is None:
+        return
+    form = volume.target.format
+    if form not in ("raw", "qcow", "qcow2"):
+        detail = f"volumes of format '{form}' cannot be encrypted; take raw or qcow2 with luks"
+        raise ConfError("config_unsupported", detail, "target/encryption")
+    if encryption.format in ("default", "luks2") or (encryption.format == "qcow" and form == "raw"):
+        detail = f"a new volume of format '{form}' cannot have the encryption format "
+        detail += f"'{encryption.format}'; take luks"
+        raise ConfError("config_unsupported", detail, "target/encryption/@format")
+    if len(encryption.secrets) != 1:
+        detail = "A single <secret type='passphrase'...> element is expected in encryption "
+        detail += "description"
+        raise ConfError("invalid_arg", detail, "target/encryption")
