@@ -1,0 +1,24 @@
+"""Filters of guests' traffic and what binds them to cards, as documents and back.
+
+Owns: the models, their checks, the filters that a new host begins with.
+May not touch: files outside the package, the host, what the kernel makes of filters.
+Source: libvirt 9.0 formatnwfilter; corpus/nwfilter.jsonl.
+"""
+
+from conf.nwfilter.binding import FilterBinding, format_binding, parse_binding
+from conf.nwfilter.model import Filter, Reference, Rule
+from conf.nwfilter.reading import parse_filter
+from conf.nwfilter.stock import stock_filters
+from conf.nwfilter.writing import format_filter
+
+__all__ = [
+    "Filter",
+    "FilterBinding",
+    "Reference",
+    "Rule",
+    "format_binding",
+    "format_filter",
+    "parse_binding",
+    "parse_filter",
+    "stock_filters",
+]

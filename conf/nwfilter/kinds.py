@@ -1,0 +1,181 @@
+"""What an attribute of a rule may hold, and how libvirt writes it.
+
+Owns: a reader for each kind: text in, libvirt's text out, ValueError for what cannot be. Pure.
+Source: libvirt 9.0 formatnwfilter, "Supported protocols"; corpus/nwfilter.jsonl.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+Kind = Callable[[str], str]
+
+ETHER_TYPES: Final = {"ipv4": 0x800, "ipv6": 0x86DD, "arp": 0x806, "rarp": 0x8035, "vlan": 0x8100}
+ARP_OPERATIONS: Final = {
+    "Request": 1,
+    "Reply": 2,
+    "Request_Reverse": 3,
+    "Reply_Reverse": 4,
+    "DRARP_Request": 5,
+    "DRARP_Reply": 6,
+    "DRARP_Error": 7,
+    "InARP_Request": 8,
+    "ARP_NAK": 9,
+}
+IP_PROTOCOLS: Final = {
+    "tcp": 6,
+    "udp": 17,
+    "udplite": 136,
+    "esp": 50,
+    "ah": 51,
+    "icmp": 1,
+    "igmp": 2,
+    "sctp": 132,
+    "icmpv6": 58,
+}
+STATES: Final = ("NEW", "ESTABLISHED", "RELATED", "INVALID", "NONE")
+FLAGS: Final = ("FIN", "SYN", "RST", "PSH", "ACK", "URG")
+MAX_COMMENT: Final = 256
+LAST_LENGTH: Final = 0x5FF  # an EtherType that small is a frame's length
+
+VARIABLE: Final = re.compile(r"\$([A-Za-z0-9_]+)\s*(?:\[\s*(@?)\s*(\d{1,9})\s*\])?\s*")
+_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}")
+_MAC: Final = re.compile(r"[0-9a-fA-F]{1,2}(:[0-9a-fA-F]{1,2}){5}")
+_SET: Final = re.compile(r"[A-Za-z0-9_.:+\-]{1,31}")
+_SET_FLAGS: Final = re.compile(r"(src|dst)(,(src|dst)){0,5}")
+
+
+def variable(text: str) -> str | None:
+    """A reference to a variable as libvirt writes it; None: the text is none."""
+    match = VARIABLE.fullmatch(text)
+    if match is None:
+        return None
+    name, at, number = match.groups()
+    return f"${name}" if number is None else f"${name}[{at}{int(number)}]"
+
+
+def number(highest: int, words: Mapping[str, int] | None = None, *, lowest: int = 0) -> Kind:
+    """A number in decimal or hexadecimal, as which it stays; or a word."""
+    by_number = {value: word for word, value in (words or {}).items()}
+    by_word = {word.lower(): word for word in words or {}}
+
+    def read(text: str) -> str:
+        if text.lower() in by_word:
+            return by_word[text.lower()]
+        if _NUMBER.fullmatch(text) is None:
+            raise ValueError(text)
+        hexadecimal = text[:2] in ("0x", "0X")
+        value = int(text, 16) if hexadecimal else int(text)
+        if not lowest <= value <= highest:
+            raise ValueError(text)
+        if value in by_number:
+            return by_number[value]
+        return f"0x{value:x}" if hexadecimal else str(value)
+
+    return read
+
+
+def mac(text: str) -> str:
+    """A hardware address or its mask."""
+    if _MAC.fullmatch(text) is None:
+        raise ValueError(text)
+    return ":".join(f"{int(part, 16):02x}" for part in text.split(":"))
+
+
+def ipv4(text: str) -> str:
+    """An IPv4 address."""
+    return str(IPv4Address(text))
+
+
+def ipv6(text: str) -> str:
+    """An IPv6 address; an IPv4 one inside is written as such."""
+    address = IPv6Address(text)
+    mapped = address.ipv4_mapped
+    return f"::ffff:{mapped}" if mapped is not None else str(address)
+
+
+def mask4(text: str) -> str:
+    """A mask of IPv4: a length, or bits in an address's form."""
+    return (
+        text if text.isdecimal() and int(text) <= 32 else str(_length(int(IPv4Address(text)), 32))
+    )
+
+
+def mask6(text: str) -> str:
+    """A mask of IPv6."""
+    if text.isdecimal() and int(text) <= 128:
+        return text
+    return str(_length(int(IPv6Address(text)), 128))
+
+
+def truth(text: str) -> str:
+    """A switch."""
+    if text.lower() in ("true", "yes", "1"):
+        return "true"
+    if text.lower() in ("false", "no", "0"):
+        return "false"
+    raise ValueError(text)
+
+
+def comment(text: str) -> str:
+    """A remark, cut where libvirt cuts it."""
+    return text[:MAX_COMMENT]
+
+
+def states(text: str) -> str:
+    """States of connections."""
+    given = [word.strip() for word in text.upper().split(",")]
+    if not set(given) <= set(STATES):
+        raise ValueError(text)
+    return ",".join(state for state in STATES if state in given)
+
+
+def tcp_flags(text: str) -> str:
+    """Flags that are looked at, and those of them that are to be set."""
+    looked, separator, wanted = text.partition("/")
+    if not separator:
+        raise ValueError(text)
+    return f"{_flags(looked)}/{_flags(wanted)}"
+
+
+def ipset(text: str) -> str:
+    """The name of a set of the kernel's."""
+    if _SET.fullmatch(text) is None:
+        raise ValueError(text)
+    return text
+
+
+def ipset_flags(text: str) -> str:
+    """Which addresses are looked up in the set."""
+    if _SET_FLAGS.fullmatch(text.lower()) is None:
+        raise ValueError(text)
+    return text.lower()
+
+
+ETHER_TYPE: Final = number(0xFFFF, ETHER_TYPES, lowest=LAST_LENGTH + 1)
+ARP_OPERATION: Final = number(0xFFFF, ARP_OPERATIONS)
+IP_PROTOCOL: Final = number(0xFF, IP_PROTOCOLS)
+U8: Final = number(0xFF)
+U16: Final = number(0xFFFF)
+U32: Final = number(0xFFFFFFFF)
+DSCP: Final = number(0x3F)
+VLAN: Final = number(0xFFF)
+
+
+def _flags(text: str) -> str:
+    given = [word.strip() for word in text.upper().split(",") if word.strip()]
+    if "ALL" in given:
+        return "ALL"
+    if not set(given) <= {*FLAGS, "NONE"}:
+        raise ValueError(text)
+    return ",".join(flag for flag in FLAGS if flag in given) or "NONE"
+
+
+def _length(bits: int, width: int) -> int:
+    length = bits.bit_count()
+    if bits != ((1 << length) - 1) << (width - length):
+        raise ValueError(bits)
+    return length

@@ -1,0 +1,66 @@
+"""A filter: rules and references to other filters, in the document's order.
+
+Owns: the models. Pure.
+Source: libvirt 9.0 formatnwfilter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+ROOT: Final = "root"
+DEFAULT_PRIORITY: Final = 500  # of a rule
+PRIORITIES: Final = range(-1000, 1001)
+# What a chain's name begins with, and its place among the chains where none is said.
+CHAIN_PRIORITIES: Final[Mapping[str, int]] = {
+    ROOT: 0,
+    "stp": -810,
+    "mac": -800,
+    "vlan": -750,
+    "ipv4": -700,
+    "ipv6": -600,
+    "arp": -500,
+    "rarp": -400,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """<rule>: what becomes of packets that match."""
+
+    action: str  # "accept", "drop", "reject", "return" or "continue"
+    direction: str  # "in" to the guest, "out" of it, or "inout"
+    priority: int = DEFAULT_PRIORITY
+    statematch: bool = True  # follow connections where no state is named
+    protocol: str = ""  # the element: "mac", "tcp-ipv6", …; "": none, the rule does nothing
+    negated: bool = False  # match='no'
+    values: Mapping[str, str]  # its attributes as libvirt writes them, variables in them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """<filterref>: another filter, with variables for it and what it refers to."""
+
+    filter: str
+    variables: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """<filter>."""
+
+    name: str
+    uuid: str = ""  # "": none is said
+    chain: str = ROOT
+    priority: int = 0  # of its chain among the others
+    entries: tuple[Rule | Reference, ...] = ()
+
+
+def chain_priority(chain: str) -> int | None:
+    """A chain's place where none is said; None: no chain is named so."""
+    for prefix, priority in CHAIN_PRIORITIES.items():
+        if chain == prefix or (prefix != ROOT and chain.startswith(f"{prefix}-")):
+            return priority
+    return None

@@ -1,0 +1,26 @@
+"""The filters that a new host begins with, under the names that libvirt's have.
+
+Owns: the documents in this folder, written from what the names promise. Read-only.
+Source: libvirt 9.0 formatnwfilter, "Pre-existing network filters".
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from conf.nwfilter.reading import parse_filter
+from conf.nwfilter.writing import format_filter
+
+
+def stock_filters() -> dict[str, str]:
+    """The documents by name, as they are written on disk.
+
+    Raises:
+        ConfError: the package is damaged.
+    """
+    found = {}
+    for resource in files(__name__).iterdir():
+        if resource.name.endswith(".xml"):
+            filter = parse_filter(resource.read_bytes())
+            found[filter.name] = format_filter(filter)
+    return dict(sorted(found.items()))
