@@ -5,7 +5,13 @@ May not touch: files outside the package, the host, what the kernel makes of fil
 Source: libvirt 9.0 formatnwfilter; corpus/nwfilter.jsonl.
 """
 
-from conf.nwfilter.binding import FilterBinding, format_binding, parse_binding
+from conf.nwfilter.binding import (
+    FilterBinding,
+    format_binding,
+    format_status,
+    parse_binding,
+    parse_status,
+)
 from conf.nwfilter.model import Filter, Reference, Rule
 from conf.nwfilter.reading import parse_filter
 from conf.nwfilter.stock import stock_filters
@@ -18,7 +24,9 @@ __all__ = [
     "Rule",
     "format_binding",
     "format_filter",
+    "format_status",
     "parse_binding",
     "parse_filter",
+    "parse_status",
     "stock_filters",
 ]

@@ -110,3 +110,22 @@ def _uuid(root: etree._Element) -> str:
     except ValueError:
         detail = f"Unable to parse UUID '{given}'"
         raise ConfError("internal", detail, "/filterbinding/owner/uuid") from None
+
+
+def parse_status(data: bytes | str) -> FilterBinding:
+    """Read a binding as it lies on disk: libvirt puts it into a <filterbindingstatus>.
+
+    Raises:
+        ConfError: as `parse_binding`.
+    """
+    root = parse_tree(data)
+    node = root.find("filterbinding")
+    if root.tag != "filterbindingstatus" or node is None:
+        raise ConfError("xml", "the document is no <filterbindingstatus>", "/filterbindingstatus")
+    return parse_binding(etree.tostring(node))
+
+
+def format_status(binding: FilterBinding) -> str:
+    """Write a binding as it lies on disk."""
+    lines = (f"  {line}\n" for line in _lines(binding))
+    return f"<filterbindingstatus>\n{''.join(lines)}</filterbindingstatus>\n"

@@ -92,14 +92,24 @@ async def look() -> Host:
     )
 
 
+async def choose_backend(setting: Backend | None) -> Backend:
+    """Find out which packet filter to use.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED, as `pick`.
+    """
+    backend = pick(setting, await look())
+    log.info("rules are kept in %s", backend)
+    return backend
+
+
 async def choose(setting: Backend | None) -> Firewall:
     """Make the firewall to use.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED, as `pick`.
     """
-    backend = pick(setting, await look())
-    log.info("networks' rules are kept in %s", backend)
+    backend = await choose_backend(setting)
     return Firewall(Iptables() if backend is Backend.IPTABLES else Nftables())
 
 

@@ -1,6 +1,6 @@
-"""What binds a filter to a tap, and what has been learned of the guest there.
+"""Bindings of filters to taps on disk, and what has been learned of the guests there.
 
-Owns: `Binding`; the files under run/libvirt/nwfilter-binding. May not touch: rules.
+Owns: the files under run/libvirt/nwfilter-binding. May not touch: rules.
 Source: libvirt 9.0's layout: TAP.xml is the document; what lies beside it is ours.
 """
 
@@ -8,41 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from supervisor.durable import remove_file, write_file
-from supervisor.netd.nwfilter.learning import How
 
 MAX_DOCUMENT: Final = 1024 * 1024  # bytes
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binding:
-    """<filterbinding>."""
-
-    tap: str
-    mac: str
-    filter: str
-    owner: str = ""  # the domain's name
-    owner_uuid: str = ""
-    link: str = ""  # the device below a macvtap
-    variables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def said(self) -> dict[str, tuple[str, ...]]:
-        """The variables, the guest's MAC address among them."""
-        return {"MAC": (self.mac,), **self.variables}
-
-    def learning(self) -> How:
-        """CTRL_IP_LEARNING; a word that is not known is libvirt's default."""
-        word = self.variables.get("CTRL_IP_LEARNING", ("",))[0].lower()
-        return How(word) if word in list(How) else How.ANY
 
 
 class Addresses(msgspec.Struct, frozen=True):
@@ -55,12 +31,12 @@ class BindingFiles:
     """The bindings of one daemon on disk; a boot of the host ends them. Everything here blocks."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep them in a folder, which is made."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Keep them in a folder."""
         self._folder = folder
 
     def load(self) -> Iterator[tuple[str, str, list[str]]]:
         """Each binding's tap, document and learned addresses; what cannot be read is logged."""
+        self._folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(self._folder.glob("*.xml")):
             try:
                 if path.stat().st_size > MAX_DOCUMENT:

@@ -11,26 +11,34 @@ the disk says. Bindings are on disk first: rules without a binding are taken awa
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
+import socket
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Protocol
 
 from conf.errors import ConfError
+from conf.nwfilter import (
+    FilterBinding,
+    format_binding,
+    format_filter,
+    format_status,
+    parse_binding,
+    parse_filter,
+    parse_status,
+)
+from conf.nwfilter.model import Filter, Reference
 from rpc.errors import ErrorDomain, VirError
 from supervisor.finishing import finish
 from supervisor.netd.firewall.turn import Turn
-from supervisor.netd.nwfilter.bindings import Binding, BindingFiles
+from supervisor.netd.nwfilter.bindings import BindingFiles
 from supervisor.netd.nwfilter.errors import failed, in_use, no_binding, no_filter, not_written
 from supervisor.netd.nwfilter.kernel import Executor, Kernel
 from supervisor.netd.nwfilter.packets import Told
 from supervisor.netd.nwfilter.planning import Needed, after, needed
 from supervisor.netd.nwfilter.store import FilterFiles
-from supervisor.netd.nwfilter.tree import Filter, Reference, references
-
-DEVICES: Final = Path("/sys/class/net")
+from supervisor.netd.nwfilter.tree import references
 
 log = logging.getLogger(__name__)
 
@@ -48,22 +56,9 @@ class Defined:
 class Bound:
     """A binding as it stands."""
 
-    binding: Binding
+    binding: FilterBinding
     xml: str
     learned: tuple[str, ...] = ()
-
-
-class Documents(Protocol):
-    """Reading and writing documents: conf's part."""
-
-    def read_filter(self, xml: str, choose: Callable[[str, str], str]) -> Defined:
-        """Read a filter; `choose` turns its name and UUID ("" for none) into its UUID."""
-
-    def read_binding(self, xml: str) -> Binding:
-        """Read a binding."""
-
-    def write_binding(self, binding: Binding) -> str:
-        """Write a binding."""
 
 
 class Filters:
@@ -71,19 +66,18 @@ class Filters:
 
     def __init__(
         self,
-        documents: Documents,
         filter_files: FilterFiles,
         binding_files: BindingFiles,
         executor: Executor,
     ) -> None:
         """Know nothing yet; `load` reads the disk."""
-        self._documents = documents
         self._filter_files = filter_files
         self._binding_files = binding_files
         self._kernel = Kernel(executor, self._learned)
         self._turn = Turn("filters", ErrorDomain.NWFILTER)
         self._filters: dict[str, Defined] = {}
         self._bound: dict[str, Bound] = {}
+        self._gone: set[str] = set()  # taps that have gone while no netd ran
 
     # Looking up.
 
@@ -140,7 +134,7 @@ class Filters:
 
     async def _define(self, xml: str) -> Defined:
         async with self._turn:
-            new = await asyncio.to_thread(self._documents.read_filter, xml, self._choose_uuid)
+            new = await asyncio.to_thread(self._read, xml)
             name = new.filter.name
             old = self._filters.get(name)
             if old == new:
@@ -184,10 +178,10 @@ class Filters:
             ConfError: the document is none of a binding.
             VirError: OPERATION_FAILED: the tap has one; as `bind`.
         """
-        binding = await asyncio.to_thread(self._documents.read_binding, xml)
+        binding = await asyncio.to_thread(parse_binding, xml)
         return await self.bind(binding, replace=False)
 
-    async def bind(self, binding: Binding, *, replace: bool = True) -> Bound:
+    async def bind(self, binding: FilterBinding, *, replace: bool = True) -> Bound:
         """Bind a filter to a tap; on return its traffic is filtered.
 
         Args:
@@ -200,9 +194,9 @@ class Filters:
         """
         return await finish(self._bind(binding, replace=replace))
 
-    async def _bind(self, binding: Binding, *, replace: bool) -> Bound:
+    async def _bind(self, binding: FilterBinding, *, replace: bool) -> Bound:
         tap = binding.tap
-        xml = await asyncio.to_thread(self._documents.write_binding, binding)
+        xml = await asyncio.to_thread(format_binding, binding)
         async with self._turn:
             old = self._bound.get(tap)
             if old is not None and not replace:
@@ -237,6 +231,15 @@ class Filters:
             except OSError as problem:
                 raise not_written(f"that the binding of '{tap}' is gone", problem) from problem
             del self._bound[tap]
+
+    async def release(self, tap: str) -> None:
+        """As `unbind`, for a tap that may have no binding.
+
+        Raises:
+            VirError: INTERNAL_ERROR, OPERATION_TIMEOUT, SYSTEM_ERROR: some of it is left.
+        """
+        if tap in self._bound:
+            await self.unbind(tap)
 
     async def refresh(self) -> None:
         """Give the kernel again what every binding needs: another program may have changed it.
@@ -273,11 +276,16 @@ class Filters:
                 return candidate
             return self._find(name)
 
-        wanted: dict[str, tuple[Binding, Needed]] = {
+        wanted: dict[str, tuple[FilterBinding, Needed]] = {
             bound.binding.tap: (bound.binding, needed(bound.binding, bound.learned, find))
             for bound in bindings
         }
         await self._kernel.have(wanted)
+
+    def _read(self, xml: str) -> Defined:
+        filter = parse_filter(xml)
+        filter = dataclasses.replace(filter, uuid=self._choose_uuid(filter.name, filter.uuid))
+        return Defined(filter, filter.uuid, format_filter(filter))
 
     def _choose_uuid(self, name: str, wanted: str) -> str:
         """The UUID that a definition gets.
@@ -302,7 +310,7 @@ class Filters:
     async def _keep(self, bound: Bound) -> None:
         tap = bound.binding.tap
         try:
-            await asyncio.to_thread(self._binding_files.save, tap, bound.xml)
+            await asyncio.to_thread(self._binding_files.save, tap, format_status(bound.binding))
             await asyncio.to_thread(self._binding_files.save_addresses, tap, [*bound.learned])
         except OSError as problem:
             raise not_written(f"the binding of '{tap}'", problem) from problem
@@ -351,34 +359,45 @@ class Filters:
             await asyncio.to_thread(self._load, stock)
             try:
                 await self._take_over()
-            except VirError as problem:
+            except (VirError, OSError) as problem:
                 log.error("what filters guests' traffic is left as it was found: %s", problem)
 
     def _load(self, stock: Callable[[], dict[str, str]]) -> None:
         self._filter_files.install(stock())
         for name, xml in self._filter_files.load():
             try:
-                defined = self._documents.read_filter(xml, self._choose_uuid)
-            except (ConfError, VirError) as problem:
+                defined = self._read(xml)
+                if defined.uuid not in xml:  # it gets one for good
+                    self._filter_files.save(defined.filter.name, defined.xml)
+            except (ConfError, VirError, OSError) as problem:
                 log.error("the filter in %s.xml is passed over: %s", name, problem)
                 continue
             self._filters[defined.filter.name] = defined
+        devices = {name for _, name in socket.if_nameindex()}
         for tap, xml, learned in self._binding_files.load():
             try:
-                binding = self._documents.read_binding(xml)
-            except (ConfError, VirError) as problem:
+                binding = parse_status(xml)
+            except ConfError as problem:
                 log.error("the binding of '%s' is passed over: %s", tap, problem)
                 continue
-            if (DEVICES / tap).exists():
-                self._bound[tap] = Bound(binding, xml, tuple(learned))
+            if binding.tap in devices:
+                self._bound[tap] = Bound(binding, format_binding(binding), tuple(learned))
             else:
                 log.info("'%s' has gone: its binding ends", tap)
-                self._binding_files.remove(tap)
+                self._gone.add(tap)
 
     async def _take_over(self) -> None:
-        gone = await self._kernel.leftovers() - set(self._bound)
-        await self._kernel.drop(*sorted(gone))
-        wanted: dict[str, tuple[Binding, Needed]] = {}
+        """Have what the bindings say, and nothing of those whose tap has gone.
+
+        The kernel is asked only where there is or was a binding: their files come before rules.
+        """
+        if not self._bound and not self._gone:
+            return
+        self._gone |= await self._kernel.leftovers() - set(self._bound)
+        await self._kernel.drop(*sorted(self._gone))
+        while self._gone:
+            await asyncio.to_thread(self._binding_files.remove, self._gone.pop())
+        wanted: dict[str, tuple[FilterBinding, Needed]] = {}
         for tap, bound in self._bound.items():
             try:
                 wanted[tap] = (bound.binding, needed(bound.binding, bound.learned, self._find))
@@ -390,7 +409,7 @@ class Filters:
             log.warning("not all cards can be filtered at once, so one by one: %s", problem)
             await self._one_by_one(wanted)
 
-    async def _one_by_one(self, wanted: dict[str, tuple[Binding, Needed]]) -> None:
+    async def _one_by_one(self, wanted: dict[str, tuple[FilterBinding, Needed]]) -> None:
         for tap, need in wanted.items():
             try:
                 await self._kernel.have({tap: need})

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from conf.nwfilter.model import Rule
 from supervisor.netd.firewall.rules import Family
-from supervisor.netd.nwfilter.tree import Rule
 from supervisor.netd.nwfilter.values import bad, ip, mac, number, span, subnet
 
 PORTED: Final = frozenset({"tcp", "udp", "sctp"})

@@ -10,8 +10,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
+from conf.nwfilter import FilterBinding
 from rpc.errors import VirError
-from supervisor.netd.nwfilter.bindings import Binding
 from supervisor.netd.nwfilter.errors import failed
 from supervisor.netd.nwfilter.layout import TapPlan
 from supervisor.netd.nwfilter.learning import How, Listener
@@ -41,7 +41,7 @@ class Kernel:
         self._plans: dict[str, TapPlan] = {}
         self._listeners: dict[str, Listener] = {}
 
-    async def have(self, wanted: Mapping[str, tuple[Binding, Needed]]) -> None:
+    async def have(self, wanted: Mapping[str, tuple[FilterBinding, Needed]]) -> None:
         """Have what bindings need; on failure everything is as before.
 
         Raises:
@@ -91,7 +91,7 @@ class Kernel:
         for tap in list(self._listeners):
             self._close(tap)
 
-    def _open(self, wanted: Mapping[str, tuple[Binding, Needed]]) -> dict[str, Listener]:
+    def _open(self, wanted: Mapping[str, tuple[FilterBinding, Needed]]) -> dict[str, Listener]:
         """Listen before the rules change: the first packet after may be the only one."""
         opened: dict[str, Listener] = {}
         for tap, (binding, need) in wanted.items():
@@ -110,7 +110,7 @@ class Kernel:
             opened[tap] = listener
         return opened
 
-    async def _restore(self, wanted: Mapping[str, tuple[Binding, Needed]]) -> None:
+    async def _restore(self, wanted: Mapping[str, tuple[FilterBinding, Needed]]) -> None:
         """Put back what there was; the failure that led here is what counts."""
         try:
             await self._executor.apply({tap: self._plans.get(tap) for tap in wanted})

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from conf.nwfilter.model import ROOT, Filter
 from supervisor.netd.firewall.rules import Family
 from supervisor.netd.nwfilter import ether, inet
-from supervisor.netd.nwfilter.tree import ROOT, Filter, Placed, flatten
+from supervisor.netd.nwfilter.tree import Placed, flatten
 from supervisor.netd.nwfilter.values import bad
 from supervisor.netd.nwfilter.variables import Access, Variables, missing, resolved
 

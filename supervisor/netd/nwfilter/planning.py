@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from supervisor.netd.nwfilter.bindings import Binding
+from conf.nwfilter import FilterBinding
+from conf.nwfilter.model import Filter
 from supervisor.netd.nwfilter.layout import TapPlan, plan_learning, plan_tap, unresolved
 from supervisor.netd.nwfilter.learning import How
 from supervisor.netd.nwfilter.packets import Leased, Released, Seen, Told
-from supervisor.netd.nwfilter.tree import Filter
 from supervisor.netd.nwfilter.variables import unresolvable
 
 MAX_ADDRESSES: Final = 64  # learned of one card
@@ -28,7 +28,7 @@ class Needed:
 
 
 def needed(
-    binding: Binding, learned: Sequence[str], find: Callable[[str], Filter | None]
+    binding: FilterBinding, learned: Sequence[str], find: Callable[[str], Filter | None]
 ) -> Needed:
     """Decide. Pure.
 
@@ -41,8 +41,8 @@ def needed(
         VirError: INTERNAL_ERROR: a filter is missing, a variable has no value and none can be
             learned, a value does not fit.
     """
-    said = binding.said()
-    how = binding.learning()
+    said = variables_of(binding)
+    how = learning_of(binding)
     absent = unresolved(binding.filter, said, find)
     if any(access.name != "IP" or access.element for access in absent):
         raise unresolvable([access for access in absent if access.name != "IP" or access.element])
@@ -58,6 +58,17 @@ def needed(
     servers = said.get("DHCPSERVER", ()) if only else ()
     plan = plan_learning(binding.tap, binding.mac, dhcp_only=only, servers=servers)
     return Needed(plan, how)
+
+
+def variables_of(binding: FilterBinding) -> dict[str, tuple[str, ...]]:
+    """The variables of a binding, the guest's MAC address among them. Pure."""
+    return {"MAC": (binding.mac,), **binding.variables}
+
+
+def learning_of(binding: FilterBinding) -> How:
+    """CTRL_IP_LEARNING; a word that is not known is libvirt's default. Pure."""
+    word = binding.variables.get("CTRL_IP_LEARNING", ("",))[0].lower()
+    return How(word) if word in list(How) else How.ANY
 
 
 def after(learned: Sequence[str], told: Told) -> list[str]:

@@ -1,6 +1,6 @@
-"""A filter as the planners see it: rules and references in the document's order.
+"""A filter with all that it refers to, as one list of rules.
 
-Owns: the boundary between filters' documents and their rules. Pure.
+Owns: following references. Pure.
 Source: libvirt 9.0 formatnwfilter.
 """
 
@@ -10,41 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from conf.nwfilter.model import Filter, Reference, Rule
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
-ROOT: Final = "root"
 MAX_DEPTH: Final = 32  # filters that refer to filters
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """<rule>: what becomes of packets that match."""
-
-    action: str  # "accept", "drop", "reject", "return" or "continue"
-    direction: str  # "in" to the guest, "out" of it, or "inout"
-    priority: int = 500
-    statematch: bool = True  # follow connections where no state is named
-    protocol: str = ""  # the element: "mac", "tcp-ipv6", …; "": none, the rule does nothing
-    negated: bool = False  # match='no'
-    values: Mapping[str, str]  # its attributes as written, variables in them
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """<filterref>: another filter, with variables for it and what it refers to."""
-
-    filter: str
-    variables: Mapping[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """<filter>."""
-
-    name: str
-    chain: str = ROOT
-    priority: int = 0  # of its chain among the others
-    entries: tuple[Rule | Reference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

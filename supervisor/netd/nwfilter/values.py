@@ -10,37 +10,12 @@ from collections.abc import Mapping
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
+from conf.nwfilter import kinds
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
-ETHER_TYPES: Final = {
-    "arp": 0x806,
-    "rarp": 0x8035,
-    "ipv4": 0x800,
-    "ipv6": 0x86DD,
-    "vlan": 0x8100,
-}
-ARP_OPERATIONS: Final = {
-    "request": 1,
-    "reply": 2,
-    "request_reverse": 3,
-    "reply_reverse": 4,
-    "drarp_request": 5,
-    "drarp_reply": 6,
-    "drarp_error": 7,
-    "inarp_request": 8,
-    "arp_nak": 9,
-}
-IP_PROTOCOLS: Final = {
-    "icmp": 1,
-    "igmp": 2,
-    "tcp": 6,
-    "udp": 17,
-    "esp": 50,
-    "ah": 51,
-    "icmpv6": 58,
-    "sctp": 132,
-    "udplite": 136,
-}
+ETHER_TYPES: Final = {word.lower(): value for word, value in kinds.ETHER_TYPES.items()}
+ARP_OPERATIONS: Final = {word.lower(): value for word, value in kinds.ARP_OPERATIONS.items()}
+IP_PROTOCOLS: Final = {word.lower(): value for word, value in kinds.IP_PROTOCOLS.items()}
 
 
 def number(text: str, words: Mapping[str, int] | None = None) -> int:

@@ -6,17 +6,16 @@ Source: libvirt 9.0 formatnwfilter, "Usage of variables in filters", "Element an
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
+from conf.nwfilter.kinds import VARIABLE
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 Variables = Mapping[str, tuple[str, ...]]
 
-REFERENCE: Final = re.compile(r"\$([A-Za-z0-9_]+)\s*(?:\[\s*(@?)\s*(\d{1,9})\s*\])?\s*")
 MAX_RULES: Final = 4096  # that one rule may become by its lists
 
 
@@ -37,7 +36,7 @@ class Access:
 
 def access(text: str) -> Access | None:
     """Read an attribute's value: a reference, or None for a plain value."""
-    match = REFERENCE.fullmatch(text)
+    match = VARIABLE.fullmatch(text)
     if match is None:
         return None
     name, at, number = match.groups()
