@@ -142,6 +142,12 @@ class Channel:
         for frame in frames:
             if self.closed:
                 return
+            if frame.descriptors > len(self._descriptors):
+                log.warning(
+                    "client %s is closed: it announced descriptors and sent none", self.name
+                )
+                self.close()
+                return
             self._on_frame(frame, [self._descriptors.popleft() for _ in range(frame.descriptors)])
 
     def _take_descriptors(self, ancillary: list[tuple[int, int, bytes]]) -> None:

@@ -33,6 +33,8 @@ PONG: Final = 2
 PINGED: Final = (KEEPALIVE, PING)  # program and procedure
 EVENT_SERIAL: Final = 1
 WAITING: Final = 1024 * 1024  # bytes of calls beyond those under way, from which reading stops
+WAITING_CALL: Final = 512  # bytes that a waiting call takes besides its payload
+WAITING_DESCRIPTOR: Final = 16 * 1024  # and for each descriptor: there are few for all clients
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +131,7 @@ class Session:
             self._call(frame, descriptors)
             return
         self._waiting.append((frame, descriptors))
-        self._waiting_size += len(frame.payload)
+        self._waiting_size += weight(frame, descriptors)
         if self._waiting_size > WAITING:
             self._streams.gate.hold("calls", on=True)
 
@@ -220,7 +222,7 @@ class Session:
             self.close()
         while self._waiting and self._under_way < self._front.config.max_client_requests:
             frame, descriptors = self._waiting.popleft()
-            self._waiting_size -= len(frame.payload)
+            self._waiting_size -= weight(frame, descriptors)
             self._call(frame, descriptors)
         if self._waiting_size <= WAITING // 2:
             self._streams.gate.hold("calls", on=False)
@@ -265,3 +267,8 @@ class Session:
         self._streams.close()
         self.registrations.clear()
         self._front.forget(self)
+
+
+def weight(frame: Frame, descriptors: list[int]) -> int:
+    """How much a call that waits counts; one without a payload counts too."""
+    return WAITING_CALL + len(frame.payload) + WAITING_DESCRIPTOR * len(descriptors)

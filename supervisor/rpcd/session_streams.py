@@ -68,6 +68,8 @@ class SessionStreams:
             if stream.token:
                 await self._conclude(owner, stream.token, aborted)
 
+        if (older := self._pumps.pop(key, None)) is not None:
+            older.abort()  # the client has used its number again: nobody can reach that stream
         self._pumps[key] = Pump(wire, descriptor, conclude)
 
     def receive(self, frame: Frame) -> None:
@@ -90,7 +92,9 @@ class SessionStreams:
 
     def forget(self, call: Header) -> None:
         """A stream has ended."""
-        self._pumps.pop(Key(call.program, call.procedure, call.serial), None)
+        key = Key(call.program, call.procedure, call.serial)
+        if (pump := self._pumps.get(key)) is not None and pump.has_ended:
+            del self._pumps[key]
 
     def close(self) -> None:
         """The client has gone: give every stream up."""

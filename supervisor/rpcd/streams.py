@@ -18,6 +18,7 @@ from supervisor.rpcd.descriptor_io import DescriptorIO
 
 PACKET: Final = 262120  # data bytes of the largest packet that is sent
 UNWRITTEN: Final = 1024 * 1024  # bytes from the client that may wait for the descriptor
+UNWRITTEN_PACKET: Final = 256  # bytes that a waiting packet takes besides its data
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,8 @@ class Pump:
         self._conclude = conclude
         self._waiting: asyncio.Queue[bytes | Hole | Finish] = asyncio.Queue()
         self._unwritten = 0
+        self._finished = False
+        self.has_ended = False
         self._ending: asyncio.Task[None] | None = None
         self._carriers = [
             asyncio.create_task(self._carry(self._to_client())),
@@ -76,15 +79,18 @@ class Pump:
 
     def receive(self, data: bytes | Hole) -> None:
         """Bytes or a hole came from the client."""
-        if isinstance(data, bytes):
-            self._unwritten += len(data)
-            if self._unwritten > UNWRITTEN:
-                self._wire.hold(on=True)
+        if self._finished:
+            return  # it said that there would be no more
+        self._unwritten += weight(data)
+        if self._unwritten > UNWRITTEN:
+            self._wire.hold(on=True)
         self._waiting.put_nowait(data)
 
     def finish(self) -> None:
         """The client has sent everything and wants to hear that it arrived."""
-        self._waiting.put_nowait(Finish())
+        if not self._finished:
+            self._finished = True
+            self._waiting.put_nowait(Finish())
 
     def abort(self) -> None:
         """The client gives the stream up, or has gone."""
@@ -114,9 +120,9 @@ class Pump:
                 break
             if isinstance(item, Hole):
                 await self._descriptor.skip(item.length)
-                continue
-            await self._descriptor.write(item)
-            self._unwritten -= len(item)
+            else:
+                await self._descriptor.write(item)
+            self._unwritten -= weight(item)
             if self._unwritten <= UNWRITTEN // 2:
                 self._wire.hold(on=False)
         if self._ending is None:
@@ -141,10 +147,10 @@ class Pump:
         else:
             log.info("a client's stream failed: %s", error)
             self._wire.fail(error)
+        self.has_ended = True
         self._wire.ended()
 
 
-def system_error(problem: OSError) -> VirError:
-    """SYSTEM_ERROR: the descriptor could not be read or written."""
-    code, number = ErrorCode.SYSTEM_ERROR, problem.errno or 0
-    return VirError(code, f"stream: {problem.strerror}", ErrorDomain.STREAMS, int1=number)
+def weight(item: bytes | Hole) -> int:
+    """How much a packet that waits counts; an empty one counts too."""
+    return UNWRITTEN_PACKET + (len(item) if isinstance(item, bytes) else 0)

@@ -1,0 +1,260 @@
+"""Whatever bytes a client sends: it alone is closed or refused, and nothing is raised."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import struct
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from front_under_test import DEADLINE_S, REMOTE, Peer, client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ipc import Descriptor
+from rpc import framing
+from rpc.framing import Header, MessageType, Status
+from rpc.table import Procedure
+from supervisor.messages.calls import Answer
+
+LENGTH = struct.Struct(">I")
+
+
+def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run in a loop that takes no unhandled error."""
+    problems: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: problems.append(context)
+        )
+        async with asyncio.timeout(DEADLINE_S):
+            await scenario()
+
+    asyncio.run(main())
+    assert not problems
+
+
+async def empty(procedure: Procedure, payload: bytes, passed: list[Descriptor]) -> Answer:
+    for descriptor in passed:
+        descriptor.close()
+    return Answer(payload=b"")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        LENGTH.pack(0),
+        LENGTH.pack(27),
+        LENGTH.pack(framing.MAX_MESSAGE + 1),
+        LENGTH.pack(0xFFFFFFFF),
+        struct.pack(">IIIIiII", 28, REMOTE, 1, 1, MessageType.CALL_WITH_FDS, 1, 0),
+        struct.pack(">IIIIiIII", 32, REMOTE, 1, 1, MessageType.CALL_WITH_FDS, 1, 0, 33),
+        struct.pack(">IIIIiIII", 32, REMOTE, 1, 1, MessageType.CALL_WITH_FDS, 1, 0, 2) + b"\0\0",
+    ],
+    ids=["empty", "short", "long", "longest", "uncounted", "too-many", "announced-only"],
+)
+def test_what_is_no_message_closes_the_client_with_a_line_in_the_log(
+    data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with client() as peer, client() as other:
+            await peer.send(data.ljust(28, b"\0"))
+            assert await peer.is_hung_up()
+            await other.open()
+
+    with caplog.at_level(logging.WARNING):
+        run(scenario)
+    assert "the test is closed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        Header(0xDEAD, 1, 1, MessageType.CALL, 1, Status.OK),
+        Header(REMOTE, 2, 1, MessageType.CALL, 1, Status.OK),
+        Header(REMOTE, 1, 9999, MessageType.CALL, 1, Status.OK),
+        Header(REMOTE, 1, 0, MessageType.CALL, 1, Status.OK),
+        Header(REMOTE, 1, 1, MessageType.CALL, 1, Status.ERROR),
+    ],
+    ids=["program", "version", "procedure", "zero", "status"],
+)
+def test_a_call_of_nothing_is_refused_and_the_client_stays(header: Header) -> None:
+    async def scenario() -> None:
+        async with client() as peer:
+            await peer.send(framing.encode(header, b""))
+            answer = await peer.hear()
+            assert (answer.header.serial, answer.header.status) == (1, Status.ERROR)
+            await peer.open()
+
+    run(scenario)
+
+
+def test_arguments_that_cannot_be_read_are_refused_and_the_client_stays() -> None:
+    async def scenario() -> None:
+        async with client() as peer:
+            await peer.open()
+            call = bytearray(peer.call("domain_lookup_by_name", "guest"))
+            call[28:32] = LENGTH.pack(0x7FFFFFFF)  # the name's length
+            await peer.send(bytes(call))
+            assert (await peer.hear()).header.status == Status.ERROR
+            await peer.send(peer.call("connect_get_lib_version"))
+            assert (await peer.hear()).header.status == Status.OK
+
+    run(scenario)
+
+
+def test_a_call_before_the_connection_is_open_is_refused() -> None:
+    async def scenario() -> None:
+        async with client() as peer:
+            await peer.send(peer.call("domain_lookup_by_name", "guest"))
+            assert (await peer.hear()).header.status == Status.ERROR
+
+    run(scenario)
+
+
+def test_descriptors_that_nobody_wants_are_closed() -> None:
+    reading, writing = os.pipe()
+
+    async def scenario() -> None:
+        async with client() as peer:
+            await peer.open()
+            socket.send_fds(peer.socket, [peer.call("connect_get_lib_version")], [writing])
+            os.close(writing)
+            await peer.hear()
+
+    run(scenario)
+    assert os.read(reading, 1) == b""  # no end of the pipe is open any more
+    os.close(reading)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.binary(max_size=400))
+def test_any_bytes_at_all(data: bytes) -> None:
+    async def scenario() -> None:
+        async with client(empty) as peer:
+            await peer.send(data)
+            peer.socket.shutdown(socket.SHUT_WR)
+            assert await peer.is_hung_up()
+
+    run(scenario)
+
+
+headers = st.builds(
+    Header,
+    program=st.sampled_from([REMOTE, 0x20008087, 0x20008088, 0x6B656570, 7]),
+    version=st.integers(0, 2),
+    procedure=st.integers(0, 500),
+    type=st.integers(0, 8),
+    serial=st.integers(0, 3),
+    status=st.integers(0, 4),
+)
+messages = st.lists(st.tuples(headers, st.binary(max_size=64)), max_size=12)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(messages, st.booleans())
+def test_any_messages_at_all(sent: list[tuple[Header, bytes]], opened: bool) -> None:
+    async def scenario() -> None:
+        async with client(empty) as peer:
+            if opened:
+                await peer.open()
+            await peer.send(b"".join(framing.encode(*message) for message in sent))
+            peer.socket.shutdown(socket.SHUT_WR)
+            assert await peer.is_hung_up()
+
+    run(scenario)
+
+
+class Stuck:
+    """A service that answers when it is let go."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.go = asyncio.Event()
+
+    async def answer(self, _: Procedure, __: bytes, passed: list[Descriptor]) -> Answer:
+        for descriptor in passed:
+            descriptor.close()
+        self.asked += 1
+        await self.go.wait()
+        return Answer(payload=b"")
+
+
+async def fill(peer: Peer, data: bytes, limit: int) -> int:
+    """Send until the other end reads no more, or the limit; how many bytes went."""
+    sent = 0
+    while sent < limit:
+        try:
+            sent += peer.socket.send(data)
+        except BlockingIOError:
+            for _ in range(50):  # the session may want a few turns to take what is there
+                await asyncio.sleep(0)
+            try:
+                sent += peer.socket.send(data)
+            except BlockingIOError:
+                return sent
+        await asyncio.sleep(0)
+    return sent
+
+
+def test_a_flood_of_calls_is_left_with_the_kernel() -> None:
+    async def scenario() -> None:
+        stuck = Stuck()
+        async with client(stuck.answer) as peer:
+            await peer.open()
+            call = peer.call("connect_num_of_domains")
+            assert await fill(peer, call * 100, 64 << 20) < 8 << 20
+            assert stuck.asked == 5  # max_client_requests
+            stuck.go.set()
+
+    run(scenario)
+
+
+def test_a_client_that_never_reads_is_closed() -> None:
+    async def large(_: Procedure, __: bytes, ___: list[Descriptor]) -> Answer:
+        return Answer(payload=bytes(4 << 20))
+
+    async def scenario() -> None:
+        async with client(large) as peer:
+            await peer.open()
+            await peer.send(peer.call("connect_get_capabilities") * 20)
+            await peer.is_forgotten()
+
+    run(scenario)
+
+
+def test_answers_come_in_the_order_in_which_they_are_ready() -> None:
+    async def scenario() -> None:
+        first = asyncio.Event()
+
+        async def answer(procedure: Procedure, _: bytes, __: list[Descriptor]) -> Answer:
+            if procedure.name == "connect_get_capabilities":
+                await first.wait()
+            return Answer(payload=b"")
+
+        async with client(answer) as peer:
+            await peer.open()
+            slow = peer.call("connect_get_capabilities", serial=70)
+            await peer.send(slow + peer.call("connect_num_of_domains", serial=71))
+            assert (await peer.hear()).header.serial == 71
+            first.set()
+            assert (await peer.hear()).header.serial == 70
+
+    run(scenario)
+
+
+def test_a_ping_is_answered() -> None:
+    async def scenario() -> None:
+        async with client() as peer:
+            await peer.send(
+                framing.encode(Header(0x6B656570, 1, 1, MessageType.MESSAGE, 0, Status.OK), b"")
+            )
+            header = (await peer.hear()).header
+            assert (header.program, header.procedure) == (0x6B656570, 2)
+
+    run(scenario)
