@@ -38,7 +38,7 @@ async def run(argv: Sequence[str], *, given: str = "", deadline_s: float = DEADL
     try:
         child = await asyncio.create_subprocess_exec(
             *argv,
-            stdin=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.PIPE if given else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=environ,
@@ -48,7 +48,7 @@ async def run(argv: Sequence[str], *, given: str = "", deadline_s: float = DEADL
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.FIREWALL) from problem
     try:
         async with asyncio.timeout(deadline_s):
-            output, errors = await child.communicate(given.encode())
+            output, errors = await child.communicate(given.encode() or None)
     except TimeoutError:
         detail = f"'{argv[0]}' did not end in {deadline_s:g} s; does another program hold its lock?"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.FIREWALL) from None
