@@ -168,6 +168,10 @@ class Paths:
         """The folder of the networks' DHCP and DNS servers: configuration, hosts, leases."""
         return self.lib / "dnsmasq"
 
+    def network_config_file(self) -> Path:
+        """The network driver's settings."""
+        return self.etc / "network.conf"
+
     def interfaces(self) -> Path:
         """The folder of the host's interfaces that were defined through the daemon."""
         return self.etc / "virtvisor/interfaces"

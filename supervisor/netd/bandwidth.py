@@ -13,6 +13,8 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Final
 
+from conf.domain.devices.interface import Bandwidth, Rate
+
 KILO: Final = 1000  # a rate's kilobyte
 KIBI: Final = 1024  # a burst's
 ALL_PROTOCOLS: Final = 0x0003
@@ -53,6 +55,24 @@ class Order:
     kind: str
     options: tuple[tuple[str, object], ...]
     optional: bool = False  # a kernel without this kind does without
+
+
+def limits_of(given: Bandwidth | None) -> Limits | None:
+    """The limits that a document gives; None: it gives none."""
+    if given is None or (given.inbound is None and given.outbound is None):
+        return None
+    return Limits(_limit(given.inbound), _limit(given.outbound))
+
+
+def _limit(rate: Rate | None) -> Limit | None:
+    if rate is None:
+        return None
+    return Limit(
+        average=rate.average or 0,
+        peak=rate.peak or 0,
+        burst=rate.burst or 0,
+        floor=rate.floor or 0,
+    )
 
 
 def order(verb: str, kind: str, **options: int | str | list[str]) -> Order:

@@ -25,6 +25,7 @@ class Role:
 SERVICES: Final = (
     Role("domd", "supervisor.domd.service:serve", Policy(When.ALWAYS), Rights.FILES),
     Role("hostd", "supervisor.hostd.service:serve", Policy(When.ALWAYS), Rights.FILES),
+    Role("netd", "supervisor.netd.service:serve", Policy(When.ALWAYS), Rights.NETWORK),
     Role("rpcd", "supervisor.rpcd.service:serve", Policy(When.ALWAYS), Rights.NONE),
 )
 WORKERS: Final = {

@@ -33,7 +33,9 @@ from supervisor.rpcd.kept import Kept, Key
 CALL_S: Final = 120.0  # the longest that a service may take; each has shorter deadlines of its own
 STREAM_END_S: Final = 30.0
 #: A procedure's owner in the table, and the process that answers for it.
-PROCESS_OF: Final = {"domd": "domd", "worker": "domd", "hostd": "hostd"}
+PROCESS_OF: Final = {"domd": "domd", "worker": "domd", "hostd": "hostd", "netd": "netd"}
+#: The processes that publish events for clients.
+TELLING: Final = ("domd", "netd")
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +68,9 @@ class Front:
         self._born = os.urandom(6).hex()
         self._count = 0
         self.kept = Kept()
-        node.subscribe("domd", ClientEvent, self._event)
-        node.subscribe("domd", Stale, lambda _: self.kept.clear())
+        for service in TELLING:
+            node.subscribe(service, ClientEvent, self._event)
+            node.subscribe(service, Stale, self._stale)
         node.on_peer_lost.append(lambda _: self.kept.clear())
 
     def trusts(self, uid: int, *, read_only: bool) -> bool:
@@ -173,6 +176,9 @@ class Front:
     def clients(self, _: Clients) -> ClientList:
         """Tell who is there."""
         return ClientList(identifiers=[session.identifier for session in self.sessions])
+
+    def _stale(self, _: Stale) -> None:
+        self.kept.clear()
 
     def _event(self, event: ClientEvent) -> None:
         for session in list(self.sessions):

@@ -1,0 +1,39 @@
+"""Virtual networks and their ports: models of the documents, and what is refused. Pure."""
+
+from conf.network.addressing import Dhcp, DhcpHost, DhcpRange, Ip, LeaseTime, Route
+from conf.network.dns import Dns, DnsHost, Forwarder, Srv, Txt
+from conf.network.document import complete, format_network, mode_of, parse_network
+from conf.network.forward import Forward, ForwardMode, Nat
+from conf.network.model import Bridge, DnsDomain, Network, PortGroup
+from conf.network.ports import NetworkPort, Plug, format_port, parse_port
+from conf.network.validate import validate
+
+__all__ = [
+    "Bridge",
+    "Dhcp",
+    "DhcpHost",
+    "DhcpRange",
+    "Dns",
+    "DnsDomain",
+    "DnsHost",
+    "Forward",
+    "ForwardMode",
+    "Forwarder",
+    "Ip",
+    "LeaseTime",
+    "Nat",
+    "Network",
+    "NetworkPort",
+    "Plug",
+    "PortGroup",
+    "Route",
+    "Srv",
+    "Txt",
+    "complete",
+    "format_network",
+    "format_port",
+    "mode_of",
+    "parse_network",
+    "parse_port",
+    "validate",
+]

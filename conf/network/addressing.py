@@ -1,0 +1,104 @@
+"""<ip>, <route>: a network's subnets, who gets which address, and the ways on.
+
+Source: libvirt 9.0 formatnetwork, "Addressing" and "Static Routes".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+from conf.domain.words import one_of, unsigned, yes_no
+from conf.mapper import attribute, child, children, element
+from conf.network.words import Subnet, prefix_of
+from conf.network.words import address as read_address
+
+
+@element("lease")
+@dataclass(slots=True, kw_only=True)
+class LeaseTime:
+    """<lease>: how long an address is given for; 0 for ever."""
+
+    expiry: int = attribute("@expiry", read=unsigned, required=True)
+    unit: str | None = attribute("@unit", read=one_of("seconds", "minutes", "hours"))
+
+    def after_read(self) -> None:
+        """Say the unit."""
+        self.unit = self.unit or "minutes"
+
+
+@element("range")
+@dataclass(slots=True, kw_only=True)
+class DhcpRange:
+    """<range>: addresses to give away."""
+
+    start: str = attribute("@start", read=read_address, required=True)
+    end: str = attribute("@end", read=read_address, required=True)
+    lease: LeaseTime | None = child("lease", LeaseTime)
+
+
+@element("host")
+@dataclass(slots=True, kw_only=True)
+class DhcpHost:
+    """<host>: who always gets the same address."""
+
+    mac: str | None = attribute("@mac")
+    id: str | None = attribute("@id")
+    name: str | None = attribute("@name")
+    ip: str | None = attribute("@ip", read=read_address)
+    lease: LeaseTime | None = child("lease", LeaseTime)
+
+
+@element("dhcp")
+@dataclass(slots=True, kw_only=True)
+class Dhcp:
+    """<dhcp>."""
+
+    ranges: list[DhcpRange] = children("range", DhcpRange)
+    hosts: list[DhcpHost] = children("host", DhcpHost)
+    bootp_file: str | None = attribute("bootp/@file")
+    bootp_server: str | None = attribute("bootp/@server")
+
+
+@element("ip")
+@dataclass(slots=True, kw_only=True)
+class Ip:
+    """<ip>: a subnet, and the host's address in it."""
+
+    family: str | None = attribute("@family", read=one_of("ipv4", "ipv6"))
+    address: str = attribute("@address", read=read_address, required=True)
+    netmask: str | None = attribute("@netmask")
+    prefix: int | None = attribute("@prefix", read=unsigned)
+    local_ptr: bool | None = attribute("@localPtr", read=yes_no)
+    tftp_root: str | None = attribute("tftp/@root")
+    dhcp: Dhcp | None = child("dhcp", Dhcp)
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return ip_address(self.address).version
+
+    @property
+    def network(self) -> Subnet:
+        """The subnet."""
+        prefix = prefix_of(ip_address(self.address), self.prefix, self.netmask)
+        return ip_network(f"{self.address}/{prefix}", strict=False)
+
+
+@element("route")
+@dataclass(slots=True, kw_only=True)
+class Route:
+    """<route>: a subnet behind one of the guests."""
+
+    family: str | None = attribute("@family", read=one_of("ipv4", "ipv6"))
+    address: str = attribute("@address", read=read_address, required=True)
+    netmask: str | None = attribute("@netmask")
+    prefix: int | None = attribute("@prefix", read=unsigned)
+    gateway: str | None = attribute("@gateway", read=read_address)
+    metric: int | None = attribute("@metric", read=unsigned)
+
+    @property
+    def network(self) -> Subnet:
+        """The subnet."""
+        prefix = prefix_of(ip_address(self.address), self.prefix, self.netmask)
+        return ip_network(f"{self.address}/{prefix}", strict=False)

@@ -1,0 +1,66 @@
+"""<dns>: the names that a network's own DNS server knows, and whom it asks about others.
+
+Source: libvirt 9.0 formatnetwork, "Addressing".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.words import unsigned, yes_no
+from conf.mapper import attribute, children, element, texts
+from conf.network.words import address
+
+
+@element("forwarder")
+@dataclass(slots=True, kw_only=True)
+class Forwarder:
+    """<forwarder>: a server that is asked, for a domain's names or for all."""
+
+    domain: str | None = attribute("@domain")
+    address: str | None = attribute("@addr", read=address)
+
+
+@element("txt")
+@dataclass(slots=True, kw_only=True)
+class Txt:
+    """<txt>: a TXT record."""
+
+    name: str = attribute("@name", default="")
+    value: str = attribute("@value", default="")
+
+
+@element("srv")
+@dataclass(slots=True, kw_only=True)
+class Srv:
+    """<srv>: a SRV record."""
+
+    service: str = attribute("@service", default="")
+    protocol: str = attribute("@protocol", default="")
+    domain: str | None = attribute("@domain")
+    target: str | None = attribute("@target")
+    port: int | None = attribute("@port", read=unsigned, omit=0)
+    priority: int | None = attribute("@priority", read=unsigned, omit=0)
+    weight: int | None = attribute("@weight", read=unsigned, omit=0)
+
+
+@element("host")
+@dataclass(slots=True, kw_only=True)
+class DnsHost:
+    """<host>: names of one address."""
+
+    ip: str = attribute("@ip", read=address, default="")
+    hostnames: list[str] = texts("hostname")
+
+
+@element("dns")
+@dataclass(slots=True, kw_only=True)
+class Dns:
+    """<dns>."""
+
+    enable: bool | None = attribute("@enable", read=yes_no)
+    forward_plain_names: bool | None = attribute("@forwardPlainNames", read=yes_no)
+    forwarders: list[Forwarder] = children("forwarder", Forwarder)
+    txts: list[Txt] = children("txt", Txt)
+    srvs: list[Srv] = children("srv", Srv)
+    hosts: list[DnsHost] = children("host", DnsHost)

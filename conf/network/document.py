@@ -1,0 +1,71 @@
+"""Documents of networks: reading, completing and writing.
+
+Owns: `parse_network`, `format_network`, `complete`. May not touch: the host.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+
+from conf.mapper import NAMESPACES, Mode, parse, write
+from conf.network.forward import ForwardMode
+from conf.network.model import Bridge, Network
+
+#: Networks that are a bridge of the host's own making.
+OWN_BRIDGE = (ForwardMode.NONE, ForwardMode.NAT, ForwardMode.ROUTE, ForwardMode.OPEN)
+
+
+def parse_network(xml: bytes | str) -> Network:
+    """Read a network's document; nothing is completed.
+
+    Raises:
+        ConfError: it is none; the kind is libvirt's code.
+    """
+    return parse(Network, xml)
+
+
+def format_network(network: Network, *, inactive: bool, connections: int = 0) -> str:
+    """Write a network's document.
+
+    Args:
+        network: what to write.
+        inactive: without what only a running network has.
+        connections: how many guests' cards are plugged into it; written for a running network.
+    """
+    if connections and not inactive:
+        network = replace(network, connections=connections)
+    document = write(network, Mode(live=not inactive, secure=False))
+    if network.options:
+        document = document.replace(
+            "<network", f"<network xmlns:dnsmasq='{NAMESPACES['dnsmasq']}'", 1
+        )
+    return document
+
+
+def mode_of(network: Network) -> ForwardMode:
+    """How far the guests of a network get."""
+    return network.forward.mode if network.forward is not None else ForwardMode.NONE
+
+
+def new_mac() -> str:
+    """A MAC address of QEMU's range."""
+    return "52:54:00:" + ":".join(f"{random.randrange(256):02x}" for _ in range(3))
+
+
+def complete(
+    network: Network,
+    *,
+    make_uuid: Callable[[], str] = lambda: str(uuid.uuid4()),
+    make_mac: Callable[[], str] = new_mac,
+) -> Network:
+    """Fill in what the document left open, in place; the bridge's name is the host's to choose."""
+    network.uuid = network.uuid or make_uuid()
+    if mode_of(network) in OWN_BRIDGE:
+        bridge = network.bridge = network.bridge or Bridge()
+        bridge.stp = True if bridge.stp is None else bridge.stp
+        bridge.delay = bridge.delay or 0
+        network.mac = network.mac or make_mac()
+    return network

@@ -1,0 +1,132 @@
+"""<forward>: how far a network's guests get, and through which devices.
+
+Source: libvirt 9.0 formatnetwork, "Connectivity".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from conf.domain.devices.address import PciAddress
+from conf.domain.words import one_of, unsigned, yes_no
+from conf.errors import ConfError
+from conf.mapper import attribute, child, children, element
+from conf.network.words import Address, parsed_address
+
+FIRST_PORT = 1024
+LAST_PORT = 65535
+
+
+class ForwardMode(StrEnum):
+    """How guests reach others."""
+
+    NONE = "none"  # they reach each other and the host: a document without <forward>
+    NAT = "nat"
+    ROUTE = "route"
+    OPEN = "open"
+    BRIDGE = "bridge"
+    PRIVATE = "private"
+    VEPA = "vepa"
+    PASSTHROUGH = "passthrough"
+    HOSTDEV = "hostdev"
+
+
+@element("address")
+@dataclass(slots=True, kw_only=True)
+class NatAddresses:
+    """<address> of <nat>."""
+
+    start: Address | None = attribute("@start", read=parsed_address)
+    end: Address | None = attribute("@end", read=parsed_address)
+
+
+@element("port")
+@dataclass(slots=True, kw_only=True)
+class NatPorts:
+    """<port> of <nat>."""
+
+    start: int = attribute("@start", read=unsigned, required=True, default=0)
+    end: int = attribute("@end", read=unsigned, required=True, default=0)
+
+
+@element("nat")
+@dataclass(slots=True, kw_only=True)
+class Nat:
+    """<nat>: where translated connections seem to come from."""
+
+    ipv6: bool = attribute("@ipv6", read=yes_no, default=False, omit=False)
+    addresses: list[NatAddresses] = children("address", NatAddresses)
+    ports: list[NatPorts] = children("port", NatPorts)
+
+    @property
+    def first(self) -> Address | None:
+        """The first address; None: the address of the device that they leave by."""
+        return self.addresses[0].start if self.addresses else None
+
+    @property
+    def last(self) -> Address | None:
+        """The last address; None: there is but the first."""
+        return self.addresses[0].end if self.addresses else None
+
+    @property
+    def first_port(self) -> int:
+        """The first port."""
+        return self.ports[0].start if self.ports else FIRST_PORT
+
+    @property
+    def last_port(self) -> int:
+        """The last port."""
+        return self.ports[0].end if self.ports else LAST_PORT
+
+
+@element("interface")
+@dataclass(slots=True, kw_only=True)
+class ForwardInterface:
+    """<interface>: a device of the host's."""
+
+    dev: str = attribute("@dev", default="")
+    connections: int | None = attribute("@connections", read=unsigned, only="live", omit=0)
+
+
+@element("pf")
+@dataclass(slots=True, kw_only=True)
+class PhysicalFunction:
+    """<pf>: a device whose virtual functions guests get."""
+
+    dev: str = attribute("@dev", default="")
+    connections: int | None = attribute("@connections", read=unsigned, only="live", omit=0)
+
+
+@element("forward")
+@dataclass(slots=True, kw_only=True)
+class Forward:
+    """<forward>."""
+
+    dev: str | None = attribute("@dev")
+    mode_word: str | None = attribute(
+        "@mode", read=one_of(*(mode.value for mode in ForwardMode if mode != ForwardMode.NONE))
+    )
+    managed: bool | None = attribute("@managed", read=yes_no, omit=False)
+    driver: str | None = attribute("driver/@name", read=one_of("kvm", "vfio"))
+    nat: Nat | None = child("nat", Nat)
+    functions: list[PhysicalFunction] = children("pf", PhysicalFunction)
+    interfaces: list[ForwardInterface] = children("interface", ForwardInterface)
+    addresses: list[PciAddress] = children("address", PciAddress)
+    mode: ForwardMode = field(default=ForwardMode.NAT, compare=False)
+
+    def after_read(self) -> None:
+        """Know the mode; `dev` is the first of the devices.
+
+        Raises:
+            ConfError: `dev` is another than the first device.
+        """
+        self.mode_word = self.mode_word or ForwardMode.NAT.value
+        self.mode = ForwardMode(self.mode_word)
+        if self.dev and not self.interfaces:
+            self.interfaces = [ForwardInterface(dev=self.dev)]
+        first = self.interfaces[0].dev if self.interfaces else None
+        if self.dev and first != self.dev:
+            detail = f"forward dev '{self.dev}' must match first interface element dev '{first}'"
+            raise ConfError("xml", detail, "forward")
+        self.dev = first

@@ -1,0 +1,101 @@
+"""<network>: a virtual network.
+
+Owns: the model. May not touch: files, links. Nothing is completed here.
+Source: libvirt 9.0 formatnetwork; the order of elements is that of the corpus.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from conf.domain.devices.interface import Bandwidth, VirtualPort, Vlan, mac_address
+from conf.domain.words import on_off, one_of, unsigned, write_on_off, yes_no
+from conf.mapper import attribute, child, children, element, text, verbatim
+from conf.network.addressing import Ip, Route
+from conf.network.dns import Dns
+from conf.network.forward import Forward
+
+
+def uuid_text(word: str) -> str:
+    """Read a UUID.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return str(UUID(word.strip()))
+
+
+@element("bridge")
+@dataclass(slots=True, kw_only=True)
+class Bridge:
+    """<bridge>."""
+
+    name: str | None = attribute("@name")
+    zone: str | None = attribute("@zone")
+    stp: bool | None = attribute("@stp", read=on_off, write=write_on_off)
+    delay: int | None = attribute("@delay", read=unsigned)  # seconds
+    mac_table_manager: str | None = attribute("@macTableManager", read=one_of("kernel", "libvirt"))
+
+
+@element("domain")
+@dataclass(slots=True, kw_only=True)
+class DnsDomain:
+    """<domain>: what guests' names end with."""
+
+    name: str = attribute("@name", default="")
+    local_only: bool | None = attribute("@localOnly", read=yes_no)
+
+
+@element("portgroup")
+@dataclass(slots=True, kw_only=True)
+class PortGroup:
+    """<portgroup>: what guests' cards of one kind have in common."""
+
+    name: str = attribute("@name", default="")
+    default: bool = attribute("@default", read=yes_no, default=False, omit=False)
+    trust_guest_rx_filters: bool | None = attribute("@trustGuestRxFilters", read=yes_no)
+    vlan: Vlan | None = child("vlan", Vlan)
+    port_isolated: bool | None = attribute("port/@isolated", read=yes_no)
+    virtualport: VirtualPort | None = child("virtualport", VirtualPort)
+    bandwidth: Bandwidth | None = child("bandwidth", Bandwidth)
+
+
+@element("option")
+@dataclass(slots=True, kw_only=True)
+class DnsmasqOption:
+    """<dnsmasq:option>."""
+
+    value: str = attribute("@value", default="")
+
+
+@element("network")
+@dataclass(slots=True, kw_only=True)
+class Network:
+    """<network>."""
+
+    connections: int | None = attribute("@connections", read=unsigned, only="live", omit=0)
+    ipv6: bool = attribute("@ipv6", read=yes_no, default=False, omit=False)
+    trust_guest_rx_filters: bool | None = attribute("@trustGuestRxFilters", read=yes_no)
+    name: str = text("name", default="")
+    uuid: str | None = text("uuid", read=uuid_text)
+    metadata: str | None = verbatim("metadata")
+    forward: Forward | None = child("forward", Forward)
+    bridge: Bridge | None = child("bridge", Bridge)
+    mtu: int | None = attribute("mtu/@size", read=unsigned)
+    mac: str | None = attribute("mac/@address", read=mac_address)
+    domain: DnsDomain | None = child("domain", DnsDomain)
+    dns: Dns | None = child("dns", Dns)
+    vlan: Vlan | None = child("vlan", Vlan)
+    bandwidth: Bandwidth | None = child("bandwidth", Bandwidth)
+    port_isolated: bool | None = attribute("port/@isolated", read=yes_no)
+    ips: list[Ip] = children("ip", Ip)
+    routes: list[Route] = children("route", Route)
+    virtualport: VirtualPort | None = child("virtualport", VirtualPort)
+    portgroups: list[PortGroup] = children("portgroup", PortGroup)
+    options: list[DnsmasqOption] = children("dnsmasq:options/dnsmasq:option", DnsmasqOption)
+
+    @property
+    def dnsmasq_options(self) -> list[str]:
+        """Lines that the administrator adds to dnsmasq's configuration."""
+        return [option.value for option in self.options]

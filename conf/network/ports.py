@@ -1,0 +1,57 @@
+"""<networkport>: a guest's card as a network sees it.
+
+Source: libvirt 9.0 formatnetworkport.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.devices.interface import Bandwidth, VirtualPort, Vlan, mac_address
+from conf.domain.words import one_of, yes_no
+from conf.mapper import Mode, attribute, child, element, parse, text, write
+from conf.network.model import uuid_text as read_uuid
+
+
+@element("plug")
+@dataclass(slots=True, kw_only=True)
+class Plug:
+    """<plug>: the device of the host that carries the card."""
+
+    type: str = attribute("@type", read=one_of("network", "bridge", "direct", "hostdev-pci"))
+    bridge: str | None = attribute("@bridge")
+    mac_table_manager: str | None = attribute("@macTableManager", read=one_of("kernel", "libvirt"))
+    dev: str | None = attribute("@dev")
+    mode: str | None = attribute("@mode", read=one_of("bridge", "private", "vepa", "passthrough"))
+
+
+@element("networkport")
+@dataclass(slots=True, kw_only=True)
+class NetworkPort:
+    """<networkport>."""
+
+    uuid: str | None = text("uuid", read=read_uuid)
+    owner_name: str | None = text("owner/name")
+    owner_uuid: str | None = text("owner/uuid", read=read_uuid)
+    group: str | None = text("group")
+    mac: str | None = attribute("mac/@address", read=mac_address)
+    virtualport: VirtualPort | None = child("virtualport", VirtualPort)
+    bandwidth: Bandwidth | None = child("bandwidth", Bandwidth)
+    vlan: Vlan | None = child("vlan", Vlan)
+    port_isolated: bool | None = attribute("port/@isolated", read=yes_no)
+    rx_filters_trusted: bool | None = attribute("rxfilters/@trustGuest", read=yes_no)
+    plug: Plug | None = child("plug", Plug)
+
+
+def parse_port(xml: bytes | str) -> NetworkPort:
+    """Read a port's document.
+
+    Raises:
+        ConfError: it is none; the kind is libvirt's code.
+    """
+    return parse(NetworkPort, xml)
+
+
+def format_port(port: NetworkPort) -> str:
+    """Write a port's document."""
+    return write(port, Mode(live=True, secure=False))

@@ -1,0 +1,58 @@
+"""How network documents write addresses; used by every model here.
+
+Owns: those ways to read and write. Pure.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final
+
+from conf.errors import ConfError
+
+Address = IPv4Address | IPv6Address
+Subnet = IPv4Network | IPv6Network
+
+#: How long the prefix of an IPv4 address is whose document says nothing: by its class.
+CLASSES: Final = ((128, 8), (192, 16), (224, 24))
+
+
+def address(word: str) -> str:
+    """Read an address of either family; what was written is kept.
+
+    Raises:
+        ConfError: "xml": it is none.
+    """
+    parsed_address(word)
+    return word
+
+
+def parsed_address(word: str) -> Address:
+    """Read an address of either family.
+
+    Raises:
+        ConfError: "xml": it is none.
+    """
+    try:
+        return ip_address(word)
+    except ValueError:
+        detail = f"Invalid address '{word}'; write it as 192.0.2.1 or 2001:db8::1"
+        raise ConfError("xml", detail) from None
+
+
+def prefix_of(known: Address, prefix: int | None, netmask: str | None) -> int:
+    """The length of an address's prefix, as the document says it or as its family has it.
+
+    Raises:
+        ConfError: "xml": the netmask is none.
+    """
+    if prefix is not None:
+        return prefix
+    if netmask is not None:
+        try:
+            return IPv4Network(f"0.0.0.0/{netmask}").prefixlen
+        except ValueError:
+            raise ConfError("xml", f"Invalid netmask '{netmask}'", "ip") from None
+    if known.version == 6:
+        return 64
+    return next((length for below, length in CLASSES if known.packed[0] < below), 32)

@@ -1,0 +1,244 @@
+"""From a network to what its dnsmasq reads: configuration, DHCP hosts, DNS names. Pure.
+
+Owns: the text of those three files. May not touch: files, processes.
+Source: dnsmasq(8); libvirt 9.0's behaviour, option by option (formatnetwork, "Addressing").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Final
+
+from conf.network import DhcpHost, Dns, Ip, LeaseTime, Network
+from supervisor.netd.dnsmasq.process import Files
+
+HEADER: Final = (
+    "# Made by the virtualization daemon for network '{name}', which overwrites changes made\n"
+    "# here. Change the network with: virsh net-edit {name}\n"
+)
+UNITS: Final = {"seconds": "s", "minutes": "m", "hours": "h"}
+MAX_LEASES: Final = 16 * 1024 * 1024  # dnsmasq takes no more; IPv6 ranges can be larger by far
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What the files hold."""
+
+    config: str
+    hosts: str
+    names: str
+
+
+def plan_server(network: Network, files: Files, *, user: str) -> Texts | None:
+    """What dnsmasq reads for a network; None when the network has nothing for it to do.
+
+    Args:
+        network: the network, with its bridge's name.
+        files: where the files will be.
+        user: whose rights dnsmasq is to have; "": its own choice.
+    """
+    if not needs_server(network):
+        return None
+    lines = [*_general(network, files, user), *_dns(network), *_listening(network)]
+    lines += [*_records(network), *_gateway(network), *_dhcp(network, files)]
+    lines += list(network.dnsmasq_options)
+    header = HEADER.format(name=network.name.replace("\n", " "))
+    return Texts(
+        config=header + "".join(f"{line}\n" for line in lines),
+        hosts="".join(f"{line}\n" for line in host_lines(network)),
+        names="".join(f"{line}\n" for line in name_lines(network.dns)),
+    )
+
+
+def needs_server(network: Network) -> bool:
+    """Whether a network has DHCP or DNS, or an IPv6 subnet whose prefix must be announced."""
+    if not network.ips:
+        return False
+    return serves_dns(network) or any(
+        ip.dhcp is not None or ip.tftp_root or ip.version == 6 for ip in network.ips
+    )
+
+
+def serves_dns(network: Network) -> bool:
+    """Whether guests' names are looked up by the host."""
+    return network.dns is None or network.dns.enable is not False
+
+
+def _general(network: Network, files: Files, user: str) -> Iterator[str]:
+    yield "strict-order"
+    if user:
+        yield f"user={user}"
+    yield f"pid-file={files.pid}"
+
+
+def _dns(network: Network) -> Iterator[str]:
+    if not serves_dns(network):
+        yield "port=0"
+        return
+    dns = network.dns or Dns()
+    for forwarder in dns.forwarders:
+        where = forwarder.address or "#"  # "#": the host's own servers
+        yield f"server=/{forwarder.domain}/{where}" if forwarder.domain else f"server={where}"
+    if any(forwarder.address and not forwarder.domain for forwarder in dns.forwarders):
+        yield "no-resolv"
+    if network.domain is not None and network.domain.name:
+        if network.domain.local_only:
+            yield f"local=/{network.domain.name}/"
+        yield f"domain={network.domain.name}"
+        yield "expand-hosts"
+    if dns.forward_plain_names is False:
+        yield "domain-needed"
+        if network.domain is None or not network.domain.local_only:
+            yield "local=//"
+    for ip in network.ips:
+        yield from _reverse(ip)
+
+
+def _reverse(ip: Ip) -> Iterator[str]:
+    """Keep questions for the subnet's addresses from other servers, where the document says so."""
+    if not ip.local_ptr:
+        return
+    subnet = ip.network
+    label = 8 if isinstance(subnet, IPv4Network) else 4  # bits of one label of the reverse name
+    digits = (
+        subnet.network_address.packed
+        if isinstance(subnet, IPv4Network)
+        else bytes.fromhex("".join(f"0{digit}" for digit in subnet.network_address.packed.hex()))
+    )
+    used = digits[: subnet.prefixlen // label]
+    form = "{:d}" if isinstance(subnet, IPv4Network) else "{:x}"
+    names = [form.format(digit) for digit in reversed(used)]
+    zone = "in-addr.arpa" if isinstance(subnet, IPv4Network) else "ip6.arpa"
+    yield f"local=/{'.'.join([*names, zone])}/"
+
+
+def _listening(network: Network) -> Iterator[str]:
+    assert network.bridge is not None, "only a network with a bridge has a server"
+    yield "except-interface=lo"
+    yield "bind-dynamic"
+    yield f"interface={network.bridge.name}"
+
+
+def _records(network: Network) -> Iterator[str]:
+    if not serves_dns(network) or network.dns is None:
+        return
+    for txt in network.dns.txts:
+        yield f"txt-record={txt.name},{txt.value}"
+    for srv in network.dns.srvs:
+        name = f"_{srv.service}._{srv.protocol}"
+        if srv.domain:
+            name += f".{srv.domain}"
+        words = [name]
+        if srv.target:
+            words += [srv.target, str(srv.port or 1)]
+            if srv.priority or srv.weight:
+                words += [str(srv.priority or 0), str(srv.weight or 0)]
+        yield f"srv-host={','.join(words)}"
+
+
+def _gateway(network: Network) -> Iterator[str]:
+    """Guests of an isolated network are told of no way out, and ask nobody outside."""
+    if network.forward is not None:
+        return
+    yield "dhcp-option=3"
+    if serves_dns(network):
+        yield "no-resolv"
+    if any(ip.version == 6 for ip in network.ips):
+        yield "ra-param=*,0,0"
+
+
+def _dhcp(network: Network, files: Files) -> Iterator[str]:
+    served = dhcp_of(network)
+    for ip in served.values():
+        yield from _subnet(ip)
+    count = sum(size_of(ip) for ip in served.values())
+    if count:
+        yield "dhcp-no-override"
+    if 4 in served and size_of(served[4]):
+        yield "dhcp-authoritative"
+    if count:
+        yield f"dhcp-lease-max={min(count, MAX_LEASES)}"
+    if served:
+        yield f"dhcp-hostsfile={files.hosts}"
+    if serves_dns(network):
+        yield f"addn-hosts={files.names}"
+    if network.mtu is not None and 4 in served:
+        yield f"dhcp-option=option:mtu,{network.mtu}"
+    for ip in network.ips:
+        if ip.tftp_root:
+            yield "enable-tftp"
+            yield f"tftp-root={ip.tftp_root}"
+    yield from _announcements(network, has_dhcp6=6 in served)
+
+
+def _subnet(ip: Ip) -> Iterator[str]:
+    dhcp = ip.dhcp
+    assert dhcp is not None, "that is what it was chosen by"
+    for span in dhcp.ranges:
+        yield f"dhcp-range={span.start},{span.end},{_mask(ip)}{_lease(span.lease)}"
+    if dhcp.hosts and not dhcp.ranges:
+        yield f"dhcp-range={ip.address},static" + (f",{_mask(ip)}" if ip.version == 6 else "")
+    if dhcp.bootp_file:
+        server = f",,{dhcp.bootp_server}" if dhcp.bootp_server else ""
+        yield f"dhcp-boot={dhcp.bootp_file}{server}"
+
+
+def size_of(ip: Ip) -> int:
+    """How many addresses the ranges of a subnet have."""
+    spans = ip.dhcp.ranges if ip.dhcp is not None else []
+    return sum(int(ip_address(span.end)) - int(ip_address(span.start)) + 1 for span in spans)
+
+
+def _announcements(network: Network, *, has_dhcp6: bool) -> Iterator[str]:
+    """Announce the IPv6 subnets: guests choose their addresses, or ask DHCP for them."""
+    six = [ip for ip in network.ips if ip.version == 6]
+    if not six:
+        return
+    if has_dhcp6:
+        yield "enable-ra"
+        return
+    for ip in six:
+        yield f"dhcp-range={ip.address},ra-only"
+
+
+def dhcp_of(network: Network) -> dict[int, Ip]:
+    """The subnet of each family that has DHCP; there is one at most."""
+    return {
+        ip.version: ip
+        for ip in network.ips
+        if ip.dhcp is not None and (ip.dhcp.ranges or ip.dhcp.hosts)
+    }
+
+
+def _mask(ip: Ip) -> str:
+    subnet = ip.network
+    return str(subnet.prefixlen) if isinstance(subnet, IPv6Network) else str(subnet.netmask)
+
+
+def _lease(lease: LeaseTime | None) -> str:
+    if lease is None:
+        return ""
+    return ",infinite" if lease.expiry == 0 else f",{lease.expiry}{UNITS[lease.unit or 'minutes']}"
+
+
+def host_lines(network: Network) -> Iterator[str]:
+    """The cards that always get the same address, in dnsmasq's words."""
+    for ip in dhcp_of(network).values():
+        assert ip.dhcp is not None, "that is what it was chosen by"
+        for host in ip.dhcp.hosts:
+            yield _host(host, ip.version) + _lease(host.lease)
+
+
+def _host(host: DhcpHost, version: int) -> str:
+    if version == 4:
+        return ",".join(word for word in (host.mac, host.ip, host.name) if word)
+    words = [f"id:{host.id}" if host.id else "", host.name or "", f"[{host.ip}]"]
+    return ",".join(word for word in words if word)
+
+
+def name_lines(dns: Dns | None) -> Iterator[str]:
+    """The names that the network's own DNS knows, in the words of /etc/hosts."""
+    for host in dns.hosts if dns is not None else ():
+        yield "\t".join([host.ip, *host.hostnames])

@@ -1,0 +1,86 @@
+"""dnsmasq's files on disk: written whole, removed whole.
+
+Owns: the files that `Files` names, and the lease script. May not touch: what they say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pwd
+import sys
+from pathlib import Path
+from typing import Final
+
+from supervisor.durable import write_file
+from supervisor.netd.dnsmasq import lease_script
+from supervisor.netd.dnsmasq.config import Texts
+from supervisor.netd.dnsmasq.process import Files
+
+READABLE: Final = 0o644  # dnsmasq reads them as its own user
+EXECUTABLE: Final = 0o755
+OWN_USER: Final = "libvirt-dnsmasq"  # what distributions make for it; else dnsmasq chooses
+#: A new network has no leases: dnsmasq's question for them needs no Python then.
+SCRIPT: Final = """\
+#!/bin/sh
+[ "$1" = init ] && [ ! -s "$VIRTVISOR_LEASES" ] && exit 0
+exec '{python}' -IS '{script}' "$@"
+"""
+
+
+def server_user() -> str:
+    """Whose rights dnsmasq is to have; "": those of dnsmasq's own choice."""
+    try:
+        return pwd.getpwnam(OWN_USER).pw_name
+    except KeyError:
+        return ""
+
+
+def install_script(folder: Path) -> None:
+    """Put the lease script where dnsmasq finds it, also when we are gone or another version.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / "lease-script.py"
+    replace(program, Path(lease_script.__file__).read_text(encoding="utf-8"), READABLE)
+    text = SCRIPT.format(python=quoted(sys.executable), script=quoted(str(program)))
+    replace(folder / "lease-script", text, EXECUTABLE)
+
+
+def write_texts(files: Files, texts: Texts) -> bool:
+    """Write what dnsmasq reads; whether its configuration, which it reads only once, is another.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    files.config.parent.mkdir(parents=True, exist_ok=True)
+    replace(files.hosts, texts.hosts, READABLE)
+    replace(files.names, texts.names, READABLE)
+    return replace(files.config, texts.config, READABLE)
+
+
+def remove_texts(files: Files) -> None:
+    """Remove what dnsmasq read; the leases stay, for the network may start again.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    for path in (files.config, files.hosts, files.names, files.pid):
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+def replace(path: Path, text: str, mode: int) -> bool:
+    """Write a file unless it says that already; whether it was written."""
+    with contextlib.suppress(OSError, ValueError):
+        if path.read_text(encoding="utf-8") == text:
+            return False
+    write_file(path, text.encode(), mode=mode, durable=False)
+    path.chmod(mode)
+    return True
+
+
+def quoted(path: str) -> str:
+    """A path inside single quotes of the shell."""
+    return path.replace("'", "'\\''")

@@ -1,0 +1,252 @@
+"""From an <interface> and the network it names to what it is plugged into. Pure.
+
+Owns: that decision, and the live <interface> and <networkport> that tell of it.
+May not touch: the host.
+Source: libvirt 9.0 formatdomain, "Virtual network", "Bridge to LAN", "Direct attachment".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID
+
+from conf.domain.devices.interface import Bandwidth, Interface, InterfaceSource, VirtualPort, Vlan
+from conf.network import ForwardMode, Network, NetworkPort, Plug, PortGroup
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.netd.plan import makes_bridge, mode_of
+
+TAP_PREFIX: Final = "vnet"
+MACVTAP_PREFIX: Final = "macvtap"
+#: Modes of macvtap that share the host's device between guests.
+DIRECT: Final = {
+    ForwardMode.BRIDGE: "bridge",
+    ForwardMode.PRIVATE: "private",
+    ForwardMode.VEPA: "vepa",
+    ForwardMode.PASSTHROUGH: "passthrough",
+}
+VIRTUAL_SWITCHES: Final = ("openvswitch", "midonet")
+
+
+@dataclass(frozen=True, slots=True)
+class Plugging:
+    """What a card is plugged into."""
+
+    kind: str  # "network" or "bridge": a tap that is the bridge's port; "ethernet": a tap; "direct"
+    bridge: str = ""
+    device: str = ""  # the host's, of a macvtap
+    mode: str = ""  # of a macvtap
+    learns: bool = True  # False: the bridge is told which card is where
+    bandwidth: Bandwidth | None = None
+    isolated: bool = False
+    mtu: int = 0  # of the network; 0: what the bridge has
+    vlan: Vlan | None = None
+    virtualport: VirtualPort | None = None
+    trusted: bool | None = None  # whether the guest's changes of its MAC address are followed
+    group: str = ""
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether a macvtap carries the card."""
+        return self.kind == "direct"
+
+    @property
+    def prefix(self) -> str:
+        """What the names of such devices begin with."""
+        return MACVTAP_PREFIX if self.is_direct else TAP_PREFIX
+
+
+def plug_interface(interface: Interface) -> Plugging:
+    """What an <interface> that names no network is plugged into.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED, XML_ERROR.
+    """
+    source = interface.source or InterfaceSource()
+    common = Plugging(
+        kind=interface.type,
+        bandwidth=interface.bandwidth,
+        isolated=bool(interface.port_isolated),
+        vlan=interface.vlan,
+        virtualport=interface.virtualport,
+        trusted=interface.trust_guest_rx_filters,
+    )
+    match interface.type:
+        case "bridge":
+            plugging = replace(common, bridge=source.bridge or "")
+        case "ethernet":
+            plugging = common
+        case "direct":
+            plugging = replace(common, device=source.dev or "", mode=source.mode or "vepa")
+        case other:
+            raise unsupported(f"interface type '{other}' is not plugged in by netd")
+    refuse_what_is_not_done(plugging)
+    return plugging
+
+
+def plug_into(interface: Interface, network: Network, used: dict[str, int]) -> Plugging:
+    """What an <interface> of type network is plugged into.
+
+    Args:
+        interface: the guest's card.
+        network: the network that it names, as it runs.
+        used: how many cards use each device of the host by this network.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED, INTERNAL_ERROR when no device is free.
+    """
+    source = interface.source or InterfaceSource()
+    group = choose_group(network, source.portgroup)
+    mode = mode_of(network)
+    common = Plugging(
+        kind="network",
+        bandwidth=interface.bandwidth or (group.bandwidth if group else None),
+        isolated=bool(_first(interface.port_isolated, network.port_isolated)),
+        mtu=network.mtu or 0,
+        vlan=interface.vlan or (group.vlan if group else None) or network.vlan,
+        virtualport=interface.virtualport
+        or (group.virtualport if group else None)
+        or network.virtualport,
+        trusted=_first(
+            interface.trust_guest_rx_filters,
+            group.trust_guest_rx_filters if group else None,
+            network.trust_guest_rx_filters,
+        ),
+        group=group.name if group else "",
+    )
+    bridge = network.bridge.name or "" if network.bridge is not None else ""
+    if makes_bridge(network):
+        learns = network.bridge is None or network.bridge.mac_table_manager != "libvirt"
+        plugging = replace(common, bridge=bridge, learns=learns)
+    elif mode is ForwardMode.BRIDGE and bridge:
+        plugging = replace(common, kind="bridge", bridge=bridge)
+    elif mode in DIRECT:
+        device = choose_device(network, used, alone=mode is ForwardMode.PASSTHROUGH)
+        plugging = replace(common, kind="direct", device=device, mode=DIRECT[mode])
+    else:
+        detail = (
+            f"network '{network.name}' has forward mode '{mode}', whose devices cannot be given to "
+            "guests yet; use a network with mode 'bridge', 'nat' or 'route'"
+        )
+        raise unsupported(detail)
+    refuse_what_is_not_done(plugging)
+    return plugging
+
+
+def _first(*words: bool | None) -> bool | None:
+    return next((word for word in words if word is not None), None)
+
+
+def refuse_what_is_not_done(plugging: Plugging) -> None:
+    """Refuse what would be passed over in silence.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED.
+    """
+    port = plugging.virtualport
+    if port is not None and port.type in VIRTUAL_SWITCHES:
+        raise unsupported(
+            f"<virtualport type='{port.type}'> needs a switch that this daemon does not drive; "
+            "plug the card into a bridge of the kernel's"
+        )
+    if port is not None and plugging.is_direct and port.type in ("802.1Qbg", "802.1Qbh"):
+        raise unsupported(
+            f"<virtualport type='{port.type}'> needs lldpad, which this daemon does not drive; "
+            "leave <virtualport> out"
+        )
+    if plugging.vlan is not None and plugging.vlan.tags:
+        raise unsupported(
+            "an interface of this type has no <vlan> tag: that takes Open vSwitch or a hostdev; "
+            "use a bridge above a VLAN device of the host instead"
+        )
+
+
+def choose_group(network: Network, name: str | None) -> PortGroup | None:
+    """The port group of that name, or the network's default one.
+
+    Raises:
+        VirError: XML_ERROR when there is no group of that name.
+    """
+    if not name:
+        return next((group for group in network.portgroups if group.default), None)
+    found = next((group for group in network.portgroups if group.name == name), None)
+    if found is None:
+        detail = f"network '{network.name}' has no portgroup '{name}'"
+        raise VirError(ErrorCode.XML_ERROR, detail, ErrorDomain.NETWORK)
+    return found
+
+
+def choose_device(network: Network, used: dict[str, int], *, alone: bool) -> str:
+    """The device of the host with the fewest cards on it; the first of those.
+
+    Raises:
+        VirError: INTERNAL_ERROR when there is none, or none that nobody has.
+    """
+    devices = [each.dev for each in network.forward.interfaces] if network.forward else []
+    if not devices:
+        detail = f"network '{network.name}' uses a direct mode, but has no forward dev"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
+    least = min(devices, key=lambda device: used.get(device, 0))
+    if alone and used.get(least, 0):
+        detail = (
+            f"network '{network.name}' requires exclusive access to interfaces, but none are "
+            "available"
+        )
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
+    return least
+
+
+def live_interface(interface: Interface, plugging: Plugging, device: str, port: str) -> Interface:
+    """The <interface> as the running guest's document has it.
+
+    Args:
+        interface: as it was asked for.
+        plugging: what it is plugged into.
+        device: the name of the tap or macvtap.
+        port: the port's UUID; "": no network's.
+    """
+    source = replace(interface.source) if interface.source is not None else InterfaceSource()
+    if interface.type == "network":
+        source.portid = port or None
+        source.bridge = plugging.bridge or None
+        if plugging.is_direct:
+            source.dev, source.mode = plugging.device, plugging.mode
+    kind = plugging.kind if interface.type == "network" else interface.type
+    return replace(
+        interface,
+        type=kind,
+        source=source if interface.type != "ethernet" else interface.source,
+        target_dev=device,
+        bandwidth=plugging.bandwidth,
+    )
+
+
+def describe_port(
+    interface: Interface, plugging: Plugging, uuid: UUID, domain: str, owner: str
+) -> NetworkPort:
+    """The <networkport> of a card."""
+    plug = Plug(type=plugging.kind)
+    if plugging.is_direct:
+        plug.dev, plug.mode = plugging.device, plugging.mode
+    else:
+        plug.bridge = plugging.bridge
+        if plugging.kind == "network":
+            plug.mac_table_manager = "kernel" if plugging.learns else "libvirt"
+    return NetworkPort(
+        uuid=str(uuid),
+        owner_name=domain,
+        owner_uuid=owner,
+        group=plugging.group or None,
+        mac=interface.mac,
+        virtualport=plugging.virtualport,
+        bandwidth=plugging.bandwidth,
+        vlan=plugging.vlan,
+        port_isolated=plugging.isolated or None,
+        rx_filters_trusted=plugging.trusted,
+        plug=plug,
+    )
+
+
+def unsupported(detail: str) -> VirError:
+    """CONFIG_UNSUPPORTED."""
+    return VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.NETWORK)
