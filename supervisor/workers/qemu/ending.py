@@ -20,6 +20,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.worker import Ended
 from supervisor.pidfd import GuestProcess
 from supervisor.workers.ownership import give_back
+from supervisor.workers.qemu.cards import had_cards, unplug
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.launching import group_of, remove_folders
 from supervisor.workers.qemu.workplace import Workplace
@@ -119,6 +120,8 @@ async def clean_up(workplace: Workplace, status: Status, xml: str) -> None:
     """Remove what a guest leaves behind, except its status document."""
     name = status.name
     await workplace.hooks.tell(name, "stopped", xml)
+    if had_cards(xml):
+        await unplug(workplace, status.uuid)
     forget_cgroup(group_of(status))
     give_back(status.owners)
     remove_folders(workplace, status)

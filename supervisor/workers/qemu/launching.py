@@ -32,7 +32,7 @@ from supervisor.messages.worker import Start
 from supervisor.pidfd import GuestProcess
 from supervisor.workers.ownership import give_back, hand_over
 from supervisor.workers.ports import Ports
-from supervisor.workers.qemu import live
+from supervisor.workers.qemu import cards, live
 from supervisor.workers.qemu.aliases import assign_aliases
 from supervisor.workers.qemu.argv.context import Runtime
 from supervisor.workers.qemu.argv.launch import plan_launch
@@ -125,10 +125,11 @@ async def _launch(attempt: Attempt, facts: EmulatorFacts, undo: AsyncExitStack) 
     assign_aliases(domain)
     with Ports(workplace.paths.states() / "ports") as ports, contextlib.ExitStack() as ours:
         await _prepare(attempt, ports, undo)
+        taps = await _plug_in(attempt, ours, undo)
         end = ours.enter_context(listen(attempt.folder / "monitor.sock"))
         _give(attempt, attempt.folder / "monitor.sock")
         log_file = ours.enter_context(GuestLog(workplace.paths.guest_log(attempt.name)))
-        runtime = make_runtime(attempt, end, ours)
+        runtime = make_runtime(attempt, end, taps, ours)
         spawning = plan(attempt, facts, runtime, log_file)
         await _hook(attempt, "start")
         process = _begin(attempt, spawning, undo)
@@ -177,7 +178,23 @@ async def _prepare(attempt: Attempt, ports: Ports, undo: AsyncExitStack) -> None
     undo.callback(remove_status, paths.status(name))
 
 
-def make_runtime(attempt: Attempt, monitor: socket.socket, ours: contextlib.ExitStack) -> Runtime:
+async def _plug_in(
+    attempt: Attempt, ours: contextlib.ExitStack, undo: AsyncExitStack
+) -> cards.Taps:
+    """Plug the guest's cards into the host's networks; our descriptors close with the launch."""
+    workplace, domain = attempt.workplace, attempt.domain
+    if not any(True for _ in cards.tapped(domain)):
+        return cards.Taps()
+    undo.push_async_callback(cards.unplug, workplace, attempt.status.uuid)
+    taps = await cards.plug_all(workplace, domain, lambda fd: ours.callback(os.close, fd))
+    attempt.xml = format_domain(domain, live=True)
+    write_status(workplace.paths.status(attempt.name), attempt.status, attempt.xml)
+    return taps
+
+
+def make_runtime(
+    attempt: Attempt, monitor: socket.socket, taps: cards.Taps, ours: contextlib.ExitStack
+) -> Runtime:
     """What the plan needs to know of this launch."""
     config, status = attempt.workplace.config, attempt.status
     paths = attempt.workplace.paths
@@ -190,6 +207,8 @@ def make_runtime(attempt: Attempt, monitor: socket.socket, ours: contextlib.Exit
         memory_dir=config.memory_backing_dir or str(paths.memory_dir(status.id, attempt.name)),
         monitor_fd=monitor.fileno(),
         char_fds=char_fds,
+        tap_fds=taps.taps,
+        vhost_fds=taps.vhosts,
         log_fds=log_fds,
         seal=sealer(key),
         now=status.started_at,
