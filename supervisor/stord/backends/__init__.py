@@ -1,0 +1,1 @@
+"""What makes pools of each type work; `base` says how."""

@@ -1,0 +1,1 @@
+"""What touches pools' files and devices, each pool in a process of its own."""

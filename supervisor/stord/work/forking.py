@@ -1,0 +1,160 @@
+"""The processes that touch storage: forked from one that was forked from stord at its start.
+
+Owns: that first process (the forker), and what its children do on their first steps.
+May touch: signals and descriptors of these processes alone. May not touch: the bus to the root,
+clients' calls: their descriptors are closed.
+
+Why not threads: docs/decisions/stord-isolation.md. Every process here dies with stord.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_NAME: Final = 15
+REPLY: Final = struct.Struct("<i")  # a process number, or minus an error's number
+ASKED_S: Final = 5.0  # how long the forker may take for one fork
+
+_LEFT: Final[list[logging.Handler]] = []
+
+#: What a forked process does with its end of a socket pair.
+Serve = Callable[[socket.socket], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A process that was forked; its descriptor becomes readable when it has gone."""
+
+    pid: int
+    pidfd: int
+    end: socket.socket
+
+
+class Forker:
+    """stord's end of the forker."""
+
+    def __init__(self, end: socket.socket) -> None:
+        """Take the socket over."""
+        self._end = end
+        self._turn = asyncio.Lock()
+
+    @staticmethod
+    def start(serve: Serve) -> Forker:
+        """Fork the forker; to be called before this process has threads.
+
+        Raises:
+            OSError: it cannot be forked.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if os.fork() == 0:
+            _be_forker(theirs, serve)
+        theirs.close()
+        ours.setblocking(False)  # noqa: FBT003  (socket's own)
+        return Forker(ours)
+
+    async def fork(self) -> Forked:
+        """Fork a process that serves.
+
+        Raises:
+            OSError: it cannot be forked.
+            TimeoutError: the forker does not answer.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            async with asyncio.timeout(ASKED_S), self._turn:
+                socket.send_fds(self._end, [b"f"], [theirs.fileno()])
+                await self._readable()
+                reply, descriptors, _, _ = socket.recv_fds(self._end, REPLY.size, 1)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        number = REPLY.unpack(reply)[0] if len(reply) == REPLY.size else -1
+        if number <= 0 or not descriptors:
+            ours.close()
+            raise OSError(-number, os.strerror(-number))
+        return Forked(number, descriptors[0], ours)
+
+    def close(self) -> None:
+        """End the forker, and all that it has forked with it."""
+        self._end.close()
+
+    async def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self._end.fileno(), _settle, ready)
+        try:
+            await ready
+        finally:
+            loop.remove_reader(self._end.fileno())
+
+
+def _settle(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+def _be_forker(end: socket.socket, serve: Serve) -> NoReturn:
+    """Fork whenever stord asks, until it has gone."""
+    try:
+        _begin(end.fileno(), "stord-forker")
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are nobody's to wait for
+        while True:
+            asked, descriptors, _, _ = socket.recv_fds(end, 1, 1)
+            if not asked:
+                break
+            for theirs in descriptors:
+                _fork_one(end, theirs, serve)
+    finally:
+        os._exit(0)
+
+
+def _fork_one(end: socket.socket, theirs: int, serve: Serve) -> None:
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _be_child(theirs, serve)
+        pidfd = os.pidfd_open(pid)
+    except OSError as problem:
+        end.send(REPLY.pack(-(problem.errno or 1)))
+    else:
+        socket.send_fds(end, [REPLY.pack(pid)], [pidfd])
+        os.close(pidfd)
+    finally:
+        os.close(theirs)
+
+
+def _be_child(descriptor: int, serve: Serve) -> NoReturn:
+    try:
+        _begin(descriptor, "stord-pool")
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        serve(socket.socket(fileno=descriptor))
+    finally:
+        os._exit(0)
+
+
+def _begin(keep: int, name: str) -> None:
+    """Leave everything of the process that was forked behind, but one descriptor and stderr."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.closerange(3, keep)
+    os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
+    asyncio.events._set_running_loop(None)  # the loop that ran when we were forked is not ours
+    root = logging.getLogger()
+    _LEFT.extend(root.handlers)  # kept: their sockets' numbers may be another's by now
+    root.handlers[:] = [logging.StreamHandler()]

@@ -1,0 +1,36 @@
+"""Names of files that are being made: no volumes yet. Pure.
+
+Owns: those names. A volume's contents are written under such a name, and it gets its own when it
+is whole; a crash leaves the temporary one, which the next stord of the same host removes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+from typing import Final
+
+PREFIX: Final = ".virtvisor-new-"
+
+_numbers = itertools.count(1)
+
+
+def temporary_name(host: str) -> str:
+    """A name for a file that is being made.
+
+    Args:
+        host: tells this daemon's from those of other hosts in a shared folder.
+    """
+    return f"{PREFIX}{host}-{os.getpid()}-{next(_numbers)}-{secrets.token_hex(4)}"
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file is being made, by any host's daemon."""
+    return name.startswith(PREFIX)
+
+
+def is_left_over(name: str, host: str, pid: int) -> bool:
+    """Whether an earlier stord of this host left a file half-made."""
+    mine = f"{PREFIX}{host}-"
+    return name.startswith(mine) and not name.startswith(f"{mine}{pid}-")

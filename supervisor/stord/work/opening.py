@@ -1,0 +1,61 @@
+"""Opening a volume without being led astray: by a link out of its pool, or to what is no volume.
+
+Owns: that check. May touch: the path it is given.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+
+
+def open_volume(path: str, flags: int) -> int:
+    """Open a volume's file or device; the caller closes it.
+
+    A symbolic link is followed only to a file in the same folder.
+
+    Raises:
+        VirError: OPERATION_DENIED for a link that leads elsewhere; OPERATION_INVALID for a folder,
+            pipe or socket.
+        OSError: the kernel refuses.
+    """
+    options = flags | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW
+    try:
+        fd = os.open(path, options)
+    except OSError as problem:
+        if problem.errno != errno.ELOOP:
+            raise
+        fd = os.open(_inside(path), options)
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
+        os.close(fd)
+        detail = f"'{path}' is neither a file nor a block device: it has no bytes of its own"
+        raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.STORAGE)
+    os.set_blocking(fd, True)
+    return fd
+
+
+def _inside(path: str) -> str:
+    """What a link names; devices' names in /dev are links everywhere."""
+    folder, real = os.path.dirname(path), os.path.realpath(path)
+    inside = real.startswith(f"{os.path.realpath(folder)}/")
+    if not inside and not (path.startswith("/dev/") and real.startswith("/dev/")):
+        detail = (
+            f"'{path}' is a link to '{real}', outside of its pool: it is not opened; "
+            "remove the link or define a pool where it leads"
+        )
+        raise VirError(ErrorCode.OPERATION_DENIED, detail, ErrorDomain.STORAGE)
+    return real
+
+
+def size_of(fd: int) -> int:
+    """How long an open file or block device is, in bytes; reading begins at its start then."""
+    status = os.fstat(fd)
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size
+    size = os.lseek(fd, 0, os.SEEK_END)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return size

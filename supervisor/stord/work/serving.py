@@ -1,0 +1,30 @@
+"""A process that touches storage, from its fork to its end.
+
+Owns: its link to stord. May touch: what its targets touch.
+Every question blocks this process, and nothing else: that is what it is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from ipc import Bare, Peer
+from supervisor.calls import VirErrors
+from supervisor.stord.work.contents import Contents
+from supervisor.stord.work.files import Files
+from supervisor.stord.work.scanning import Scanning
+from supervisor.stord.work.transfer import Transfer
+
+
+def serve(end: socket.socket) -> None:
+    """Answer until stord closes its end."""
+    with asyncio.Runner() as runner:
+        runner.run(_serve(end))
+
+
+async def _serve(end: socket.socket) -> None:
+    home = Bare(VirErrors())
+    for target in (Files(), Scanning(), Contents(), Transfer()):
+        home.handlers.add(target)
+    await Peer(end, "stord", home).wait_closed()
