@@ -1,0 +1,179 @@
+"""The executor that lays filters out in nftables' table `bridge libvirt_nwfilter`.
+
+Owns: that table. May touch: nothing else.
+
+Frames are looked at twice on each side, as they meet ebtables first and iptables then: what the
+first look accepts, the second may still refuse. Chains are SIDE/TAP and SIDE/TAP/CHAIN; no tap has a
+"/" in its name. A change of any number of taps is one commit.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.netd.firewall.nft_plan import Json
+from supervisor.netd.firewall.running import run, run_ok
+from supervisor.netd.nwfilter.layout import TapPlan
+from supervisor.netd.nwfilter.nft_words import comment_of, ether_expression, inet_expression
+from supervisor.netd.nwfilter.tables import Plans
+
+TABLE: Final = "libvirt_nwfilter"
+BRIDGE: Final[dict[str, Json]] = {"family": "bridge", "table": TABLE}
+ARGV: Final = ("nft", "-j", "-f", "-")
+ATTEMPTS: Final = 3
+EPROTO: Final = "Protocol error"  # how the kernel refuses to look at connections in a bridge
+# Base chain and map: the hook, its priority, and the side of a frame that is looked up. The second
+# look comes after the bridge's connection tracking.
+LOOKS: Final = {
+    "sent": ("prerouting", -300, "iifname"),
+    "sent_packets": ("prerouting", -150, "iifname"),
+    "received": ("postrouting", -300, "oifname"),
+    "received_packets": ("postrouting", 0, "oifname"),
+}
+ETHER: Final = {"sent": "I", "received": "O"}
+INET: Final = {"sent_packets": "FI", "received_packets": "FO"}
+
+log = logging.getLogger(__name__)
+
+
+class NftBridge:
+    """Gives taps their chains."""
+
+    async def apply(self, plans: Plans) -> None:
+        """Have exactly the chains of these plans, for a tap of None none; one commit.
+
+        Raises:
+            VirError: INTERNAL_ERROR, OPERATION_TIMEOUT, CONFIG_UNSUPPORTED: nothing has changed.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            commands = plan_change(await _chains(), plans)
+            try:
+                await run_ok(ARGV, given=json.dumps({"nftables": commands}))
+            except VirError as problem:
+                if EPROTO in str(problem):
+                    raise _untracked() from problem
+                if attempt == ATTEMPTS or problem.code is ErrorCode.OPERATION_TIMEOUT:
+                    raise
+                log.info("the table of filters has changed meanwhile: %s", problem)
+            else:
+                return
+
+    async def taps(self) -> set[str]:
+        """The taps that have chains.
+
+        Raises:
+            VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
+        """
+        return {name.split("/")[1] for name in await _chains() if "/" in name}
+
+
+async def _chains() -> set[str]:
+    """The names of the table's chains."""
+    ended = await run(["nft", "-j", "list", "chains", "bridge"])
+    if ended.code != 0:
+        return set()
+    found = json.loads(ended.output)["nftables"]
+    chains = [entry["chain"] for entry in found if "chain" in entry]
+    return {chain["name"] for chain in chains if chain["table"] == TABLE}
+
+
+def _untracked() -> VirError:
+    detail = (
+        "the kernel cannot follow connections in bridges, which the filter's rules on IP packets "
+        "need: load the module nf_conntrack_bridge, set statematch='false' on these rules, or set "
+        'firewall_backend = "iptables" in network.conf'
+    )
+    return VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.NWFILTER)
+
+
+def plan_change(there: set[str], plans: Plans) -> list[Json]:
+    """The commands that make taps' chains those of their plans. Pure.
+
+    Args:
+        there: the names of the chains that there are.
+        plans: of each tap.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED: nftables has nothing for an option.
+    """
+    commands = list(_base())
+    for tap, plan in plans.items():
+        commands += _removal(there, tap)
+        if plan is not None:
+            commands += _installation(plan)
+    return commands
+
+
+def _base() -> Iterator[Json]:
+    yield {"add": {"table": {"family": "bridge", "name": TABLE}}}
+    for name, (hook, priority, side) in LOOKS.items():
+        told: dict[str, Json] = {"type": "filter", "hook": hook, "prio": priority}
+        yield _add("chain", name=name, policy="accept", **told)
+        yield {"flush": {"chain": {**BRIDGE, "name": name}}}
+        yield _add("map", name=name, type="ifname", map="verdict")
+        key: Json = {"meta": {"key": side}}
+        yield _add("rule", chain=name, expr=[{"vmap": {"key": key, "data": f"@{name}"}}])
+
+
+def _removal(there: set[str], tap: str) -> Iterator[Json]:
+    own = sorted(name for name in there if "/" in name and name.split("/")[1] == tap)
+    for look in LOOKS:
+        if f"{look}/{tap}" in own:
+            yield _element("delete", look, tap)
+    for verb in ("flush", "delete"):
+        for name in own:
+            yield {verb: {"chain": {**BRIDGE, "name": name}}}
+
+
+def _installation(plan: TapPlan) -> Iterator[Json]:
+    for look, side in ETHER.items():
+        names = _ether_names(plan, look, side)
+        for name in names.values():
+            yield _add("chain", name=name)
+        for old, name in names.items():
+            for words in plan.ether[old]:
+                told = tuple(names.get(word, word) for word in words)
+                yield _add("rule", chain=name, expr=ether_expression(told))
+        if names:
+            yield _element("add", look, plan.tap)
+    for look, kind in INET.items():
+        yield from _packets(plan, look, kind)
+
+
+def _packets(plan: TapPlan, look: str, kind: str) -> Iterator[Json]:
+    if not plan.inet:
+        return
+    name = f"{look}/{plan.tap}"
+    yield _add("chain", name=name)
+    for family, chains in plan.inet.items():
+        for words in chains[f"{kind}-{plan.tap}"]:
+            expression: Json = list(inet_expression(family, words, to_guest=kind == "FO"))
+            comment = comment_of(words)
+            told: dict[str, Json] = {"comment": comment} if comment else {}
+            yield _add("rule", chain=name, expr=expression, **told)
+    yield _element("add", look, plan.tap)
+
+
+def _ether_names(plan: TapPlan, look: str, side: str) -> Mapping[str, str]:
+    """This table's name of each chain of ebtables on one side."""
+    root, prefix = f"libvirt-{side}-{plan.tap}", f"{side}-{plan.tap}-"
+    names = {}
+    for chain in plan.ether:
+        if chain == root:
+            names[chain] = f"{look}/{plan.tap}"
+        elif chain.startswith(prefix):
+            names[chain] = f"{look}/{plan.tap}/{chain.removeprefix(prefix)}"
+    return names
+
+
+def _element(verb: str, look: str, tap: str) -> Json:
+    jump: Json = {"jump": {"target": f"{look}/{tap}"}}
+    return {verb: {"element": {**BRIDGE, "name": look, "elem": [[tap, jump]]}}}
+
+
+def _add(kind: str, **told: Json) -> Json:
+    return {"add": {kind: {**BRIDGE, **told}}}

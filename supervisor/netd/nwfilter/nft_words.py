@@ -1,0 +1,295 @@
+"""From a rule's words, as ebtables and iptables have them, to expressions of nftables.
+
+Owns: what each option is in nftables' bridge family. Pure.
+Source: libnftables-json(5); the layouts of ARP (RFC 826) and of a bridge's BPDU (IEEE 802.1D).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.netd.firewall.nft_plan import Json
+from supervisor.netd.firewall.rules import Family
+
+MAX_COMMENT: Final = 120  # characters; nftables' limit is 128 bytes with its own
+FLAGS: Final = {"FIN": 1, "SYN": 2, "RST": 4, "PSH": 8, "ACK": 16, "URG": 32, "ALL": 63, "NONE": 0}
+ALL_BITS: Final = "ff:ff:ff:ff:ff:ff"
+# Places in the network header, in bits: offset and length.
+ARP_PLACES: Final = {
+    "--arp-htype": (0, 16),
+    "--arp-ptype": (16, 16),
+    "--arp-opcode": (48, 16),
+    "--arp-mac-src": (64, 48),
+    "--arp-ip-src": (112, 32),
+    "--arp-mac-dst": (144, 48),
+    "--arp-ip-dst": (192, 32),
+}
+STP_PLACES: Final = {
+    "--stp-type": (48, 8),
+    "--stp-flags": (56, 8),
+    "--stp-root-prio": (64, 16),
+    "--stp-root-addr": (80, 48),
+    "--stp-root-cost": (128, 32),
+    "--stp-sender-prio": (160, 16),
+    "--stp-sender-addr": (176, 48),
+    "--stp-port": (224, 16),
+    "--stp-msg-age": (240, 16),
+    "--stp-max-age": (256, 16),
+    "--stp-hello-time": (272, 16),
+    "--stp-forward-delay": (288, 16),
+}
+TOS: Final = (8, 8)
+NAMED: Final[Mapping[str, tuple[str, str]]] = {
+    "--vlan-id": ("vlan", "id"),
+    "--ip-protocol": ("ip", "protocol"),
+    "--ip6-protocol": ("ip6", "nexthdr"),
+}
+ADDRESSES: Final[Mapping[str, tuple[str, str]]] = {
+    "--ip-source": ("ip", "saddr"),
+    "--ip-destination": ("ip", "daddr"),
+    "--ip6-source": ("ip6", "saddr"),
+    "--ip6-destination": ("ip6", "daddr"),
+}
+PORTS: Final[Mapping[str, str]] = {
+    "--ip-source-port": "sport",
+    "--ip-destination-port": "dport",
+    "--ip6-source-port": "sport",
+    "--ip6-destination-port": "dport",
+    "--sport": "sport",
+    "--dport": "dport",
+}
+PROTOCOLS: Final = {"ipv4": 0x800, "ipv6": 0x86DD}
+VERDICTS: Final = {"ACCEPT": "accept", "DROP": "drop", "RETURN": "return"}
+
+
+def ether_expression(words: Sequence[str]) -> list[Json]:
+    """A rule of ebtables.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED: nftables has nothing for an option.
+    """
+    found: list[Json] = []
+    at = 0
+    while at < len(words):
+        option = words[at]
+        negated = at + 1 < len(words) and words[at + 1] == "!"
+        at += 2 if negated else 1
+        if option == "-j":
+            return [*found, {"counter": None}, *_verdict(words[at])]
+        if at >= len(words):
+            raise unsupported(option)
+        found += _ether_option(option, words[at], negated=negated)
+        at += 1
+    return [*found, {"counter": None}]
+
+
+def inet_expression(family: Family, words: Sequence[str], *, to_guest: bool) -> list[Json]:
+    """A rule of iptables or ip6tables; accepting by return is accepting here.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED: nftables has nothing for an option.
+    """
+    kind = 0x800 if family is Family.V4 else 0x86DD
+    found: list[Json] = [_match(_payload("ether", "type"), kind)]
+    given = iter(words)
+    negated = False
+    for word in given:
+        if word == "!":
+            negated = True
+        elif word == "-m":
+            next(given)
+        elif word == "-j":
+            return [*found, {"counter": None}, *_inet_verdict(next(given), to_guest=to_guest)]
+        elif word == "--tcp-flags":
+            mask, flags = next(given), next(given)
+            found.append(_flags(mask, flags, negated=negated))
+            negated = False
+        elif word == "--comment":
+            next(given)
+        else:
+            found += _inet_option(family, word, next(given), given, negated=negated)
+            negated = False
+    return [*found, {"counter": None}]
+
+
+def comment_of(words: Sequence[str]) -> str:
+    """The remark on a rule, as much of it as nftables keeps."""
+    if "--comment" not in words:
+        return ""
+    return (
+        words[words.index("--comment") + 1][:MAX_COMMENT]
+        .encode()[:MAX_COMMENT]
+        .decode(errors="ignore")
+    )
+
+
+def unsupported(option: str) -> VirError:
+    """CONFIG_UNSUPPORTED: the filter says what nftables cannot do."""
+    detail = (
+        f"nftables has nothing for '{option}' in a filter; set firewall_backend = \"iptables\" in "
+        "network.conf, or change the filter"
+    )
+    return VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.NWFILTER)
+
+
+def _ether_option(option: str, value: str, *, negated: bool) -> list[Json]:
+    if option in ("-s", "-d"):
+        side = "saddr" if option == "-s" else "daddr"
+        return [_masked(_payload("ether", side), value, negated=negated)]
+    if option == "-p":
+        kind = PROTOCOLS.get(value) or int(value, 16)
+        return [_match(_payload("ether", "type"), kind, negated=negated)]
+    if option in ADDRESSES:
+        return [_match(_payload(*ADDRESSES[option]), _subnet(value), negated=negated)]
+    if option in PORTS:
+        return [_match(_payload("th", PORTS[option]), _span(value), negated=negated)]
+    if option in NAMED:
+        return [_match(_payload(*NAMED[option]), int(value), negated=negated)]
+    if option == "--vlan-encap":
+        return [_match(_payload("vlan", "type"), int(value, 16), negated=negated)]
+    if option == "--ip6-icmp-type":
+        return _icmp6(value, negated=negated)
+    return [_placed(option, value, negated=negated)]
+
+
+def _placed(option: str, value: str, *, negated: bool) -> Json:
+    """A field that nftables has no name for where frames are no IP packets."""
+    if option == "--ip-tos":
+        return _match(_raw(*TOS), int(value, 16), negated=negated)
+    place = ARP_PLACES.get(option) or STP_PLACES.get(option)
+    if place is None:
+        raise unsupported(option)
+    left = _raw(*place)
+    if place[1] == 48:
+        address, _, mask = value.partition("/")
+        bits = _bits(mask or ALL_BITS)
+        if mask and mask != ALL_BITS:
+            left = {"&": [left, bits]}
+        return _match(left, _bits(address) & bits, negated=negated)
+    if option in ("--arp-ip-src", "--arp-ip-dst"):
+        return _ip_placed(left, value, negated=negated)
+    if ":" in value:
+        return _match(left, _span(value), negated=negated)
+    return _match(left, int(value, 0), negated=negated)
+
+
+def _ip_placed(left: Json, value: str, *, negated: bool) -> Json:
+    address, _, length = value.partition("/")
+    number = sum(
+        int(part) << shift for part, shift in zip(address.split("."), (24, 16, 8, 0), strict=True)
+    )
+    bits = 0xFFFFFFFF << (32 - int(length or 32)) & 0xFFFFFFFF
+    return _match(
+        left if bits == 0xFFFFFFFF else {"&": [left, bits]}, number & bits, negated=negated
+    )
+
+
+def _icmp6(value: str, *, negated: bool) -> list[Json]:
+    kinds, _, codes = value.partition("/")
+    return [
+        _match(_payload("icmpv6", "type"), _span(kinds), negated=negated),
+        _match(_payload("icmpv6", "code"), _span(codes), negated=negated),
+    ]
+
+
+Reader = Callable[[Family, str, bool], list[Json]]
+
+
+def _inet_option(
+    family: Family, option: str, value: str, rest: object, *, negated: bool
+) -> list[Json]:
+    protocol = "ip" if family is Family.V4 else "ip6"
+    if option == "-p":
+        return [] if value == "all" else [_match({"meta": {"key": "l4proto"}}, _l4(value))]
+    if option in ("-s", "-d"):
+        side = "saddr" if option == "-s" else "daddr"
+        return [_match(_payload(protocol, side), _subnet(value), negated=negated)]
+    if option in ("--src-range", "--dst-range"):
+        side = "saddr" if option == "--src-range" else "daddr"
+        first, _, last = value.partition("-")
+        return [_match(_payload(protocol, side), {"range": [first, last]}, negated=negated)]
+    if option == "--mac-source":
+        return [_match(_payload("ether", "saddr"), value, negated=negated)]
+    if option == "--dscp":
+        return [_match(_payload(protocol, "dscp"), int(value), negated=negated)]
+    if option in PORTS:
+        return [_match(_payload("th", PORTS[option]), _span(value), negated=negated)]
+    return _inet_rest(option, value, negated=negated)
+
+
+def _inet_rest(option: str, value: str, *, negated: bool) -> list[Json]:
+    if option in ("--icmp-type", "--icmpv6-type"):
+        protocol = "icmp" if option == "--icmp-type" else "icmpv6"
+        kind, _, code = value.partition("/")
+        found = [_match(_payload(protocol, "type"), int(kind), negated=negated)]
+        if code:
+            found.append(_match(_payload(protocol, "code"), int(code), negated=negated))
+        return found
+    if option == "--ctstate":
+        states: Json = [state.lower() for state in value.split(",")]
+        return [{"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": states}}]
+    if option == "--connlimit-above":
+        return [{"ct count": {"val": int(value), "inv": True}}]
+    raise unsupported(option)
+
+
+def _flags(mask: str, flags: str, *, negated: bool) -> Json:
+    looked = sum(FLAGS[word] for word in mask.split(","))
+    wanted = sum(FLAGS[word] for word in flags.split(","))
+    return _match({"&": [_payload("tcp", "flags"), looked]}, wanted, negated=negated)
+
+
+def _verdict(target: str) -> list[Json]:
+    if target == "CONTINUE":
+        return []
+    if target in VERDICTS:
+        return [{VERDICTS[target]: None}]
+    return [{"jump": {"target": target}}]
+
+
+def _inet_verdict(target: str, *, to_guest: bool) -> list[Json]:
+    """A bridge can tell the sender of a refusal only where the frame comes in."""
+    if target == "REJECT":
+        return [{"drop": None}] if to_guest else [{"reject": None}]
+    return [{"accept": None}] if target in ("ACCEPT", "RETURN") else _verdict(target)
+
+
+def _payload(protocol: str, field: str) -> Json:
+    return {"payload": {"protocol": protocol, "field": field}}
+
+
+def _raw(offset: int, length: int) -> Json:
+    return {"payload": {"base": "nh", "offset": offset, "len": length}}
+
+
+def _match(left: Json, right: Json, *, negated: bool = False) -> Json:
+    return {"match": {"op": "!=" if negated else "==", "left": left, "right": right}}
+
+
+def _masked(left: Json, value: str, *, negated: bool) -> Json:
+    address, _, mask = value.partition("/")
+    if not mask or mask == ALL_BITS:
+        return _match(left, address, negated=negated)
+    cut = _bits(address) & _bits(mask)
+    written = ":".join(f"{cut >> shift & 0xFF:02x}" for shift in range(40, -8, -8))
+    return _match({"&": [left, mask]}, written, negated=negated)
+
+
+def _bits(mac: str) -> int:
+    return int(mac.replace(":", ""), 16)
+
+
+def _subnet(value: str) -> Json:
+    address, _, length = value.partition("/")
+    return {"prefix": {"addr": address, "len": int(length)}} if length else address
+
+
+def _span(value: str) -> Json:
+    first, _, last = value.partition(":")
+    return {"range": [int(first), int(last)]} if last and last != first else int(first)
+
+
+def _l4(protocol: str) -> Json:
+    return {"icmpv6": "ipv6-icmp"}.get(protocol, protocol)
