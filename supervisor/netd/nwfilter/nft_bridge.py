@@ -3,8 +3,8 @@
 Owns: that table. May touch: nothing else.
 
 Frames are looked at twice on each side, as they meet ebtables first and iptables then: what the
-first look accepts, the second may still refuse. Chains are SIDE/TAP and SIDE/TAP/CHAIN; no tap has a
-"/" in its name. A change of any number of taps is one commit.
+first look accepts, the second may still refuse. Chains are SIDE/TAP and SIDE/TAP/CHAIN; no tap has
+a "/" in its name. A change of any number of taps is one commit.
 """
 
 from __future__ import annotations

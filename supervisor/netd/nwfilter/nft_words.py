@@ -6,7 +6,8 @@ Source: libnftables-json(5); the layouts of ARP (RFC 826) and of a bridge's BPDU
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -109,7 +110,7 @@ def inet_expression(family: Family, words: Sequence[str], *, to_guest: bool) -> 
         elif word == "--comment":
             next(given)
         else:
-            found += _inet_option(family, word, next(given), given, negated=negated)
+            found += _inet_option(family, word, next(given), negated=negated)
             negated = False
     return [*found, {"counter": None}]
 
@@ -177,13 +178,9 @@ def _placed(option: str, value: str, *, negated: bool) -> Json:
 
 def _ip_placed(left: Json, value: str, *, negated: bool) -> Json:
     address, _, length = value.partition("/")
-    number = sum(
-        int(part) << shift for part, shift in zip(address.split("."), (24, 16, 8, 0), strict=True)
-    )
     bits = 0xFFFFFFFF << (32 - int(length or 32)) & 0xFFFFFFFF
-    return _match(
-        left if bits == 0xFFFFFFFF else {"&": [left, bits]}, number & bits, negated=negated
-    )
+    looked: Json = left if bits == 0xFFFFFFFF else {"&": [left, bits]}
+    return _match(looked, int(IPv4Address(address)) & bits, negated=negated)
 
 
 def _icmp6(value: str, *, negated: bool) -> list[Json]:
@@ -194,12 +191,7 @@ def _icmp6(value: str, *, negated: bool) -> list[Json]:
     ]
 
 
-Reader = Callable[[Family, str, bool], list[Json]]
-
-
-def _inet_option(
-    family: Family, option: str, value: str, rest: object, *, negated: bool
-) -> list[Json]:
+def _inet_option(family: Family, option: str, value: str, *, negated: bool) -> list[Json]:
     protocol = "ip" if family is Family.V4 else "ip6"
     if option == "-p":
         return [] if value == "all" else [_match({"meta": {"key": "l4proto"}}, _l4(value))]

@@ -15,6 +15,7 @@ from supervisor.netd.nwfilter.ebiptables import Ebiptables
 from supervisor.netd.nwfilter.filters import Filters
 from supervisor.netd.nwfilter.kernel import Executor
 from supervisor.netd.nwfilter.layout import TapPlan
+from supervisor.netd.nwfilter.nft_bridge import NftBridge
 from supervisor.netd.nwfilter.store import FilterFiles
 from supervisor.paths import Paths
 
@@ -45,8 +46,8 @@ class Chosen:
 
     async def _chosen(self) -> Executor:
         if self._executor is None:
-            await self._backend()
-            self._executor = Ebiptables()
+            nft = await self._backend() is Backend.NFTABLES
+            self._executor = NftBridge() if nft else Ebiptables()
         return self._executor
 
 
