@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from conf.network import Network
@@ -59,7 +59,7 @@ class Networks:
         self._hooks = hooks
         self._publisher = publisher
         self._session = session
-        self.on_stop: list[Callable[[Entry], None]] = []
+        self.after_start: list[Callable[[Entry], Awaitable[None]]] = []
 
     async def start(self, entry: Entry, network: Network) -> None:
         """Start a network that is off; on failure nothing of it stays.
@@ -97,6 +97,8 @@ class Networks:
         self._registry.add(entry)
         self._publisher.lifecycle(entry, Lifecycle.STARTED)
         self._count()
+        for callback in self.after_start:
+            await callback(entry)
         await self._hooks.tell(network, "started")
 
     async def stop(self, entry: Entry) -> None:
@@ -118,8 +120,6 @@ class Networks:
         except OSError as problem:
             log.error("network '%s' may be taken for a running one: %s", entry.name, problem)
         entry.running = None
-        for callback in self.on_stop:
-            callback(entry)
         if entry.definition is None:
             self._registry.remove(entry)
         self._publisher.lifecycle(entry, Lifecycle.STOPPED)

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from conf.errors import ConfError
+from conf.nwfilter import stock_filters
 from rpc.errors import VirError
 from supervisor.calls import Surface
 from supervisor.hooks import Hooks
@@ -23,11 +26,18 @@ from supervisor.netd.dnsmasq.files import install_script
 from supervisor.netd.documents import Documents
 from supervisor.netd.events import Publisher
 from supervisor.netd.firewall import Firewall, choose
-from supervisor.netd.firewall.choice import Backend, configured
+from supervisor.netd.firewall.choice import Backend, choose_backend, configured
 from supervisor.netd.hooks import NetworkHooks
 from supervisor.netd.lifecycle import Lifecycle
 from supervisor.netd.links import Links
 from supervisor.netd.networks import Networks
+from supervisor.netd.nwfilter.calls import FilterCalls
+from supervisor.netd.nwfilter.filters import Filters
+from supervisor.netd.nwfilter.opening import CardFilters, open_filters
+from supervisor.netd.ports.addresses import AddressService
+from supervisor.netd.ports.calls import PortCalls
+from supervisor.netd.ports.ports import Ports
+from supervisor.netd.ports.records import Records
 from supervisor.netd.queries import Queries
 from supervisor.netd.registry import Registry
 from supervisor.netd.services import Services
@@ -41,39 +51,85 @@ log = logging.getLogger(__name__)
 
 async def serve(process: Process) -> None:
     """Answer until the process is told to stop."""
-    paths, registry, links = process.paths, Registry(), Links()
+    paths, registry, links, sysctl = process.paths, Registry(), Links(), Sysctl()
     store, publisher = Store(paths), Publisher(process.node)
+    hooks = NetworkHooks(Hooks(paths.hook("network")))
     services = Services(paths, lambda: choose_filter(paths))
+    filters = open_filters(paths, lambda: choose_filter_backend(paths))
+    host = Host(links, sysctl, services)
     networks = Networks(
+        registry, store, host, links, services, hooks, publisher, session=process.session
+    )
+    ports = Ports(
         registry,
         store,
-        Host(links, Sysctl(), services),
+        Records(paths.network_states() / "taps"),
         links,
-        services,
-        NetworkHooks(Hooks(paths.hook("network"))),
-        publisher,
+        sysctl,
+        hooks,
+        None if process.session else CardFilters(filters),
         session=process.session,
     )
-    documents = Documents(registry, links, session=process.session)
+    networks.after_start.append(lambda entry: restore(ports, entry.uuid_text))
     definitions = Definitions(registry, store, publisher)
+    documents = Documents(registry, links, session=process.session)
     targets = (
         Queries(registry, services.leases),
         Lifecycle(registry, documents, definitions, networks),
+        PortCalls(registry, store, ports, hooks),
+        FilterCalls(filters, session=process.session),
     )
     recovery.load(store, registry)
     if not process.session:
-        install_script(paths.dnsmasq())
+        await asyncio.to_thread(install_script, paths.dnsmasq())
         await recovery.define_default(store, registry)
+        await filters.load(stock_filters)
         await recovery.recover(registry, networks, links)
+        if registry_runs(registry) or ports.any():
+            await restore(ports, "")
     process.node.serve(Surface("netd", *targets))
-    process.on_reload.append(lambda: tasks.add(asyncio.ensure_future(refresh(services))))
+    process.node.serve(ports)
+    process.node.serve(AddressService(registry, services.leases, links))
     tasks: set[asyncio.Task[None]] = set()
+    process.on_reload.append(lambda: begin(tasks, refresh(services, filters)))
     await process.ready()
-    starting = asyncio.create_task(recovery.autostart(store, registry, networks))
+    begin(tasks, links.warm())
+    begin(tasks, recovery.autostart(store, registry, networks))
     await process.stopping.wait()
-    starting.cancel()
+    for task in tasks:
+        task.cancel()
+    filters.close()
     services.close()
     links.close()
+
+
+def begin(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+    """Do something beside the calls; it is kept from being forgotten."""
+    task = asyncio.ensure_future(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+
+
+def registry_runs(registry: Registry) -> bool:
+    """Whether any network runs."""
+    return any(entry.is_active for entry in registry)
+
+
+async def restore(ports: Ports, network: str) -> None:
+    """Plug guests' cards in again; what fails is logged."""
+    try:
+        await ports.restore(network)
+    except (OSError, TimeoutError) as problem:
+        log.error("guests' cards are not looked after: %s", problem)
+
+
+async def choose_filter_backend(paths: Paths) -> Backend:
+    """The kind of packet filter that network.conf names, or that the host uses.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED when it is not installed.
+    """
+    return await choose_backend(await asyncio.to_thread(backend, paths.network_config_file()))
 
 
 async def choose_filter(paths: Paths) -> Firewall:
@@ -96,9 +152,10 @@ def backend(path: Path) -> Backend | None:
         return None
 
 
-async def refresh(services: Services) -> None:
+async def refresh(services: Services, filters: Filters) -> None:
     """Put the packet filter's rules in again: somebody may have flushed them."""
-    try:
-        await services.refresh_rules()
-    except VirError as problem:
-        log.error("the packet filter's rules are not complete: %s", problem)
+    for work in (services.refresh_rules(), filters.refresh()):
+        try:
+            await work
+        except VirError as problem:
+            log.error("the packet filter's rules are not complete: %s", problem)

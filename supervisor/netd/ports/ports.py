@@ -149,6 +149,16 @@ class Ports:
         await self._note(record, interface)
         return Done()
 
+    async def limit_port(self, port: str, bandwidth: Bandwidth) -> None:
+        """Limit the device of a network's port, where it is one of ours."""
+        record = next((each for each in self._records if each.port == port), None)
+        if record is not None:
+            with refusals(f"cannot limit the traffic of '{record.device}'"):
+                await self._limit(record.device, bandwidth)
+            interface = read_interface(record.interface)
+            interface.bandwidth = bandwidth
+            await self._note(record, interface)
+
     @handles(UpdatePort)
     async def update(self, request: UpdatePort) -> Attached:
         """Plug a card in elsewhere, or change its filter or limits."""
@@ -156,6 +166,44 @@ class Ports:
         async with self._turn(request.uuid).hold("update"):
             record = self._record(request.uuid, request.tap)
             return await finish(self._update(record, interface))
+
+    async def restore(self, network: str = "") -> None:
+        """Plug the cards of running guests in again where they are not.
+
+        After a restart of netd, of every network; after the start of a network, of that one, whose
+        guests ran on without it.
+
+        Args:
+            network: its UUID as text; "": of every network and bridge.
+        """
+        found = {link.name: link for link in await self._links.all()}
+        for record in self._records:
+            card, bridge = found.get(record.device), found.get(record.bridge)
+            if card is None or bridge is None or network not in ("", record.network):
+                continue
+            try:
+                await self._restore(record, joined=card.master == bridge.index)
+            except (OSError, TimeoutError, VirError) as problem:
+                log.error("'%s' of %s is not plugged in: %s", record.device, record.domain, problem)
+
+    async def _restore(self, record: Record, *, joined: bool) -> None:
+        interface = read_interface(record.interface)
+        entry = self._registry.by_uuid(UUID(record.network).bytes) if record.network else None
+        if entry is None or entry.running is None:
+            if not joined and not record.network:
+                await self._join(record.device, interface, plug_interface(interface))
+            return
+        plugging = plug_into(interface, entry.running.network, self.used(entry))
+        if not joined:
+            await self._join(record.device, interface, plugging)
+        port = UUID(record.port)
+        if port.bytes not in entry.running.ports:
+            described = describe_port(interface, plugging, port, record.domain, record.uuid)
+            await self._keep_port(entry, port, described)
+
+    def any(self) -> bool:
+        """Whether any card is plugged in."""
+        return any(True for _ in self._records)
 
     def used(self, entry: Entry) -> dict[str, int]:
         """How many cards use each device of the host by a network."""
@@ -192,7 +240,8 @@ class Ports:
             with refusals(f"cannot note the port '{opened.name}'"):
                 rollback.callback(self._records.forget, opened.name)
                 self._records.note(record)
-            await self._filter(record, interface.filterref)
+            if interface.filterref is not None:
+                await self._filter(record, interface.filterref)
             mtu = await self._mtu(interface, plugging)
             rollback.pop_all()
         return Attached(

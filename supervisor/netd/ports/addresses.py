@@ -1,0 +1,86 @@
+"""Which addresses guests' cards have: as DHCP gave them, or as the kernel has heard of them.
+
+Owns: those two answers. May touch: lease databases and the kernel's neighbours, to read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from conf.network import Network
+from ipc import handles
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.messages.netd import (
+    ArpAddresses,
+    GuestAddress,
+    GuestAddresses,
+    LeasedAddresses,
+)
+from supervisor.netd.dnsmasq.leases import Lease, read_leases
+from supervisor.netd.links import Links
+from supervisor.netd.queries import prefix_of
+from supervisor.netd.registry import Registry
+from supervisor.netd.words import system_error
+
+
+class AddressService:
+    """What other services may ask of guests' addresses."""
+
+    def __init__(self, registry: Registry, leases: Callable[[Network], Path], links: Links) -> None:
+        """Answer from these.
+
+        Args:
+            registry: the networks.
+            leases: where a network's lease database is.
+            links: the host's.
+        """
+        self._registry = registry
+        self._leases = leases
+        self._links = links
+
+    @handles(LeasedAddresses)
+    async def leased(self, request: LeasedAddresses) -> GuestAddresses:
+        """The addresses that DHCP has given these cards, of every network that runs."""
+        macs = {mac.lower() for mac in request.macs}
+        running = [entry.running.network for entry in self._registry if entry.running is not None]
+        noted = await asyncio.to_thread(self._noted, running)
+        found = [
+            GuestAddress(
+                mac=lease.mac,
+                address=str(lease.address),
+                family=lease.family,
+                prefix=prefix_of(lease, network),
+            )
+            for network, lease in noted
+            if lease.mac in macs
+        ]
+        return GuestAddresses(addresses=found)
+
+    @handles(ArpAddresses)
+    async def heard(self, request: ArpAddresses) -> GuestAddresses:
+        """The addresses with which the kernel knows these cards."""
+        macs = {mac.lower() for mac in request.macs}
+        try:
+            neighbours = await self._links.neighbours()
+        except OSError as problem:
+            raise system_error("cannot read the kernel's neighbours", problem) from problem
+        except TimeoutError as problem:
+            detail = "the kernel did not list its neighbours in time"
+            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK) from problem
+        found = [
+            GuestAddress(mac=each.mac, address=each.address, family=each.family, prefix=0)
+            for each in neighbours
+            if each.mac in macs
+        ]
+        return GuestAddresses(addresses=found)
+
+    def _noted(self, networks: list[Network]) -> list[tuple[Network, Lease]]:
+        now = time.time()
+        return [
+            (network, lease)
+            for network in networks
+            for lease in read_leases(self._leases(network), now)
+        ]

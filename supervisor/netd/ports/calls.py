@@ -1,0 +1,225 @@
+"""netd's calls about the ports of networks: what other daemons of libvirt's make and list.
+
+Owns: one method per procedure, named as in the table. Our own workers' ports are made by
+`supervisor.netd.ports.ports`; those that clients make have no device of ours.
+May touch: ports of running networks and their documents on disk.
+Source: libvirt 9.0 virNetworkPort*.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+from uuid import UUID, uuid4
+
+from conf.domain.devices.interface import Bandwidth, Interface, InterfaceSource, Mac, Rate
+from conf.errors import ConfError
+from conf.network import NetworkPort, format_port, parse_port
+from rpc.enums import NetworkPortCreateFlags
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.params import UInt, declared, params, read_params
+from rpc.values import Network as NetworkId
+from rpc.values import NetworkPort as PortId
+from rpc.values import TypedParam
+from supervisor.calls import ClientCall, of_conf
+from supervisor.netd.entry import Entry, Running
+from supervisor.netd.hooks import NetworkHooks
+from supervisor.netd.ports.plan import describe_port, plug_into
+from supervisor.netd.ports.ports import Ports, refusals
+from supervisor.netd.registry import Registry, not_active
+from supervisor.netd.store import Store
+from supervisor.netd.words import refuse_flags
+
+CREATE_FLAGS: Final = int(NetworkPortCreateFlags.RECLAIM | NetworkPortCreateFlags.VALIDATE)
+FIELDS: Final = ("average", "peak", "floor", "burst")
+
+
+class PortCalls:
+    """What clients may do with ports."""
+
+    def __init__(self, registry: Registry, store: Store, ports: Ports, hooks: NetworkHooks) -> None:
+        """Work on these."""
+        self._registry = registry
+        self._store = store
+        self._ports = ports
+        self._hooks = hooks
+
+    def network_list_all_ports(
+        self, call: ClientCall, network: NetworkId, need_results: int, flags: int
+    ) -> tuple[list[PortId], int]:
+        """Every port of a network."""
+        refuse_flags("networkListAllPorts", flags)
+        entry = self._registry.find(network)
+        running = entry.running
+        found = [PortId(entry.identity, uuid) for uuid in running.ports] if running else []
+        return found if need_results else [], len(found)
+
+    def network_port_lookup_by_uuid(
+        self, call: ClientCall, network: NetworkId, uuid: bytes
+    ) -> PortId:
+        """Find a port.
+
+        Raises:
+            VirError: NO_NETWORK_PORT.
+        """
+        entry = self._registry.find(network)
+        find_port(entry, uuid)
+        return PortId(entry.identity, uuid)
+
+    def network_port_get_xml_desc(self, call: ClientCall, port: PortId, flags: int) -> str:
+        """A port's document."""
+        refuse_flags("networkPortGetXMLDesc", flags)
+        return format_port(find_port(self._registry.find(port.net), port.uuid)[1])
+
+    async def network_port_create_xml(
+        self, call: ClientCall, network: NetworkId, xml: str, flags: int
+    ) -> PortId:
+        """Make a port: find what its card is to be plugged into.
+
+        Raises:
+            VirError: OPERATION_INVALID for a network that is off; NETWORK_PORT_EXIST.
+        """
+        refuse_flags("networkPortCreateXML", flags, CREATE_FLAGS)
+        given = read(xml)
+        entry = self._registry.find(network)
+        async with entry.job.hold("create a port"):
+            running = active(entry)
+            uuid = UUID(given.uuid) if given.uuid else uuid4()
+            if uuid.bytes in running.ports:
+                detail = f"network '{entry.name}' has a port {uuid} already"
+                raise VirError(ErrorCode.NETWORK_PORT_EXIST, detail, ErrorDomain.NETWORK)
+            interface = interface_of(given, entry)
+            plugging = plug_into(interface, running.network, self._ports.used(entry))
+            owner, owner_uuid = given.owner_name or "", given.owner_uuid or ""
+            made = describe_port(interface, plugging, uuid, owner, owner_uuid)
+            await self._hooks.ask(running.network, "port-created", made)
+            await self._save(entry, uuid, made)
+            running.ports[uuid.bytes] = made
+        return PortId(entry.identity, uuid.bytes)
+
+    async def network_port_delete(self, call: ClientCall, port: PortId, flags: int) -> None:
+        """Remove a port.
+
+        Raises:
+            VirError: NO_NETWORK_PORT.
+        """
+        refuse_flags("networkPortDelete", flags)
+        entry = self._registry.find(port.net)
+        async with entry.job.hold("delete a port"):
+            running, gone = find_port(entry, port.uuid)
+            uuid = str(UUID(bytes=port.uuid))
+            with refusals(f"cannot remove port {uuid}"):
+                await asyncio.to_thread(self._store.remove_port, entry.name, uuid)
+            running.ports.pop(port.uuid, None)
+            await self._hooks.tell(running.network, "port-deleted", gone)
+
+    def network_port_get_parameters(
+        self, call: ClientCall, port: PortId, nparams: int, flags: int
+    ) -> tuple[list[TypedParam], int]:
+        """A port's limits."""
+        refuse_flags("networkPortGetParameters", flags)
+        bandwidth = find_port(self._registry.find(port.net), port.uuid)[1].bandwidth
+        found = params(
+            {
+                f"{direction}.{field}": UInt(getattr(rate, field) or 0)
+                for direction, rate in directions(bandwidth)
+                if rate is not None
+                for field in FIELDS
+                if not (direction == "outbound" and field == "floor")
+            }
+        )
+        return (found if nparams else []), len(found)
+
+    async def network_port_set_parameters(
+        self, call: ClientCall, port: PortId, params: list[TypedParam], flags: int
+    ) -> None:
+        """Change a port's limits, on its device too where it is one of ours.
+
+        Raises:
+            VirError: INVALID_ARG, NO_NETWORK_PORT.
+        """
+        refuse_flags("networkPortSetParameters", flags)
+        names = [f"{way}.{field}" for way in ("inbound", "outbound") for field in FIELDS]
+        given = read_params(params, declared(*names))
+        entry = self._registry.find(port.net)
+        async with entry.job.hold("limit a port"):
+            _, changed = find_port(entry, port.uuid)
+            bandwidth = Bandwidth(
+                inbound=rate_of("inbound", given), outbound=rate_of("outbound", given)
+            )
+            uuid = UUID(bytes=port.uuid)
+            await self._ports.limit_port(str(uuid), bandwidth)
+            changed.bandwidth = bandwidth
+            await self._save(entry, uuid, changed)
+
+    async def _save(self, entry: Entry, uuid: UUID, made: NetworkPort) -> None:
+        with refusals(f"cannot note the port {uuid}"):
+            text = format_port(made)
+            await asyncio.to_thread(self._store.save_port, entry.name, str(uuid), text)
+
+
+def directions(bandwidth: Bandwidth | None) -> list[tuple[str, Rate | None]]:
+    """Both directions of limits."""
+    if bandwidth is None:
+        return []
+    return [("inbound", bandwidth.inbound), ("outbound", bandwidth.outbound)]
+
+
+def rate_of(direction: str, given: dict[str, list[int | float | str]]) -> Rate | None:
+    """One direction as it was given; None: no limit."""
+    values = {
+        field: int(found[0])
+        for field in FIELDS
+        if (found := given.get(f"{direction}.{field}")) and int(found[0])
+    }
+    return Rate(**values) if values else None
+
+
+def active(entry: Entry) -> Running:
+    """A network that runs.
+
+    Raises:
+        VirError: OPERATION_INVALID.
+    """
+    if entry.running is None:
+        raise not_active(entry)
+    return entry.running
+
+
+def find_port(entry: Entry, uuid: bytes) -> tuple[Running, NetworkPort]:
+    """A port of a network that runs.
+
+    Raises:
+        VirError: NO_NETWORK_PORT.
+    """
+    found = entry.running.ports.get(uuid) if entry.running is not None else None
+    if entry.running is None or found is None:
+        detail = f"network '{entry.name}' has no port with UUID {UUID(bytes=uuid)}"
+        raise VirError(ErrorCode.NO_NETWORK_PORT, detail, ErrorDomain.NETWORK)
+    return entry.running, found
+
+
+def read(xml: str) -> NetworkPort:
+    """Read a port's document.
+
+    Raises:
+        VirError: XML_ERROR and the like.
+    """
+    try:
+        return parse_port(xml)
+    except ConfError as problem:
+        raise of_conf(problem, ErrorDomain.NETWORK) from problem
+
+
+def interface_of(given: NetworkPort, entry: Entry) -> Interface:
+    """The card that a client's port is of."""
+    return Interface(
+        type="network",
+        mac_element=Mac(address=given.mac) if given.mac else None,
+        source=InterfaceSource(network=entry.name, portgroup=given.group),
+        bandwidth=given.bandwidth,
+        virtualport=given.virtualport,
+        vlan=given.vlan,
+        port_isolated=given.port_isolated,
+        trust_guest_rx_filters=given.rx_filters_trusted,
+    )
