@@ -35,6 +35,10 @@ def _no_secrets(_: bytes) -> Sealed:
     raise ConfError("internal", "a secret was to be sealed, but the launch has no master key")
 
 
+#: A number that QEMU inherits, or the name of one that a running QEMU was given.
+Fd = int | str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
     """What the worker brings to a launch.
@@ -49,8 +53,8 @@ class Runtime:
     memory_dir: str  # /var/lib/libvirt/qemu/ram/ID-NAME
     monitor_fd: int | None = None  # a listening socket; None: QEMU makes monitor.sock itself
     path: str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    tap_fds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # by interface alias
-    vhost_fds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # by interface alias
+    tap_fds: Mapping[str, tuple[Fd, ...]] = field(default_factory=dict)  # by interface alias
+    vhost_fds: Mapping[str, tuple[Fd, ...]] = field(default_factory=dict)  # by interface alias
     vsock_fd: int | None = None  # /dev/vhost-vsock with its guest cid set
     char_fds: Mapping[str, int] = field(default_factory=dict)  # by device alias: an open file
     log_fds: Mapping[str, int] = field(default_factory=dict)  # by device alias: the <log> file
@@ -85,7 +89,11 @@ class Runtime:
     def inherited(self) -> tuple[int, ...]:
         """Every descriptor that QEMU must inherit."""
         numbers = [
-            fd for fds in (self.tap_fds, self.vhost_fds) for many in fds.values() for fd in many
+            fd
+            for fds in (self.tap_fds, self.vhost_fds)
+            for many in fds.values()
+            for fd in many
+            if isinstance(fd, int)
         ]
         numbers += [fd for fds in (self.char_fds, self.log_fds) for fd in fds.values()]
         numbers += [fd for fd in (self.monitor_fd, self.vsock_fd) if fd is not None]

@@ -60,7 +60,7 @@ def controllers(context: Context) -> Options:
     for kind in ORDER:
         for controller in every:
             if controller.type == kind:
-                yield from _controller(context, controller)
+                yield from controller_options(context, controller)
     yield from _floppy(context)
 
 
@@ -68,10 +68,10 @@ def card_readers(context: Context) -> Options:
     """Smart card readers; they may hang on a hub, and so come after."""
     for controller in context.domain.devices.controllers:
         if controller.type == "ccid":
-            yield from _controller(context, controller)
+            yield from controller_options(context, controller)
 
 
-def _controller(context: Context, controller: Controller) -> Options:
+def controller_options(context: Context, controller: Controller) -> Options:
     props = _properties(context, controller)
     if props is not None:
         yield device(props)

@@ -27,7 +27,7 @@ def disks(context: Context) -> Options:
     """Every disk, in the domain's order."""
     chains = number_layers(context)
     for number, disk in enumerate(context.domain.devices.disks):
-        yield from _disk(context, disk, chains[number])
+        yield from disk_options(context, disk, chains[number])
 
 
 def last_layer(context: Context) -> int:
@@ -56,7 +56,23 @@ def _number(context: Context) -> tuple[dict[int, list[Layer]], int]:
     return result, index
 
 
-def _disk(context: Context, disk: Disk, chain: list[Layer]) -> Options:
+def chain_from(disk: Disk, index: int) -> list[Layer]:
+    """A disk's chain from the top down, its nodes numbered from `index` on."""
+    chain: list[Layer] = []
+    sources = disk.chain() if disk.type != "vhostuser" else ()
+    for depth, (source, kind, cache) in enumerate(sources):
+        read_only = depth > 0 or bool(disk.readonly)
+        chain.append(Layer(source, kind, index + depth, read_only, cache))
+    return chain
+
+
+def node_options(context: Context, disk: Disk, chain: list[Layer]) -> Options:
+    """The block nodes of what is in a drive."""
+    yield from layers(context, chain, _node_options(disk), ends=disk.chain_ends())
+
+
+def disk_options(context: Context, disk: Disk, chain: list[Layer]) -> Options:
+    """One disk's nodes and device."""
     if disk.target.bus == "sd":
         yield (
             "-drive",
@@ -76,7 +92,7 @@ def _disk(context: Context, disk: Disk, chain: list[Layer]) -> Options:
         return
     drive = None
     if chain:
-        yield from layers(context, chain, _node_options(disk), ends=disk.chain_ends())
+        yield from node_options(context, disk, chain)
         drive = chain[0].node
         if disk.driver is not None and disk.driver.copy_on_read:
             drive = f"libvirt-CoR-{disk.target.dev}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from conf.domain.devices.input import Input
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.context import Context, Options, device, obj
 from supervisor.workers.qemu.argv.virtio import SUFFIXES, virtio_props
@@ -22,27 +23,32 @@ VIRTIO: Final = {
 def inputs(context: Context) -> Options:
     """Every input device that must be asked for."""
     for item in context.domain.devices.inputs:
-        if item.type == "evdev":
-            yield obj(
-                {
-                    "qom-type": "input-linux",
-                    "id": item.alias,
-                    "evdev": item.source_dev,
-                    "repeat": item.source_repeat,
-                    "grab_all": True if item.source_grab == "all" else None,
-                    "grab-toggle": item.source_grab_toggle,
-                }
-            )
-        elif item.bus == "usb":
-            props = {"driver": USB[item.type], "id": item.alias}
-            yield device(props | placed(context, item.address))
-        elif item.bus == "virtio":
-            yield device(
-                {
-                    "driver": VIRTIO[item.type] + SUFFIXES.get(item.model or "", ""),
-                    **virtio_props(item.driver),
-                    "id": item.alias,
-                    "evdev": item.source_evdev if item.type == "passthrough" else None,
-                    **placed(context, item.address),
-                }
-            )
+        yield from input_options(context, item)
+
+
+def input_options(context: Context, item: Input) -> Options:
+    """One input device; nothing for one that the machine has by itself."""
+    if item.type == "evdev":
+        yield obj(
+            {
+                "qom-type": "input-linux",
+                "id": item.alias,
+                "evdev": item.source_dev,
+                "repeat": item.source_repeat,
+                "grab_all": True if item.source_grab == "all" else None,
+                "grab-toggle": item.source_grab_toggle,
+            }
+        )
+    elif item.bus == "usb":
+        props = {"driver": USB[item.type], "id": item.alias}
+        yield device(props | placed(context, item.address))
+    elif item.bus == "virtio":
+        yield device(
+            {
+                "driver": VIRTIO[item.type] + SUFFIXES.get(item.model or "", ""),
+                **virtio_props(item.driver),
+                "id": item.alias,
+                "evdev": item.source_evdev if item.type == "passthrough" else None,
+                **placed(context, item.address),
+            }
+        )

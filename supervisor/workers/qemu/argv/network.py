@@ -11,7 +11,7 @@ from typing import Final
 from conf.domain.devices.interface import Interface, InterfaceSource
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import placed
-from supervisor.workers.qemu.argv.context import Context, Options, Props, device
+from supervisor.workers.qemu.argv.context import Context, Fd, Options, Props, device
 from supervisor.workers.qemu.argv.syntax import Json, json_of
 from supervisor.workers.qemu.argv.virtio import SUFFIXES, virtio_props
 
@@ -22,10 +22,14 @@ VIRTIO_MODELS: Final = frozenset({"virtio", *SUFFIXES})
 def interfaces(context: Context) -> Options:
     """Each interface's back end and card."""
     for interface in context.domain.devices.interfaces:
-        if interface.type == "hostdev":
-            continue
-        yield "-netdev", json_of(_netdev(context, interface))
-        yield device(_card(context, interface))
+        if interface.type != "hostdev":
+            yield from interface_options(context, interface)
+
+
+def interface_options(context: Context, interface: Interface) -> Options:
+    """One interface's back end and card."""
+    yield "-netdev", json_of(_netdev(context, interface))
+    yield device(_card(context, interface))
 
 
 def _netdev(context: Context, interface: Interface) -> Props:
@@ -103,7 +107,7 @@ def _tap(context: Context, interface: Interface) -> Props:
     return props
 
 
-def _fd_member(name: str, fds: tuple[int, ...]) -> Props:
+def _fd_member(name: str, fds: tuple[Fd, ...]) -> Props:
     if len(fds) == 1:
         return {name: str(fds[0])}
     return {f"{name}s": ":".join(str(fd) for fd in fds)}

@@ -40,20 +40,25 @@ def balloon(context: Context) -> Options:
 def random_numbers(context: Context) -> Options:
     """Random number generators."""
     for rng in context.domain.devices.rngs:
-        backend = f"obj{rng.alias}"
-        yield from _rng_backend(context, rng, backend)
-        rate = rng.rate
-        yield device(
-            {
-                "driver": pci_driver("virtio-rng-pci", rng.model),
-                **virtio_props(rng.driver),
-                "rng": backend,
-                "id": rng.alias,
-                "max-bytes": rate.bytes if rate else None,
-                "period": (rate.period or 1000) if rate else None,
-                **placed(context, rng.address),
-            }
-        )
+        yield from rng_options(context, rng)
+
+
+def rng_options(context: Context, rng: Rng) -> Options:
+    """One random number generator."""
+    backend = f"obj{rng.alias}"
+    yield from _rng_backend(context, rng, backend)
+    rate = rng.rate
+    yield device(
+        {
+            "driver": pci_driver("virtio-rng-pci", rng.model),
+            **virtio_props(rng.driver),
+            "rng": backend,
+            "id": rng.alias,
+            "max-bytes": rate.bytes if rate else None,
+            "period": (rate.period or 1000) if rate else None,
+            **placed(context, rng.address),
+        }
+    )
 
 
 def _rng_backend(context: Context, rng: Rng, name: str) -> Options:
