@@ -61,6 +61,11 @@ class Bound:
     learned: tuple[str, ...] = ()
 
 
+def present_devices() -> set[str]:
+    """The network devices of this host."""
+    return {name for _, name in socket.if_nameindex()}
+
+
 class Filters:
     """Every filter and every binding."""
 
@@ -69,8 +74,17 @@ class Filters:
         filter_files: FilterFiles,
         binding_files: BindingFiles,
         executor: Executor,
+        devices: Callable[[], set[str]] = present_devices,
     ) -> None:
-        """Know nothing yet; `load` reads the disk."""
+        """Know nothing yet; `load` reads the disk.
+
+        Args:
+            filter_files: where filters are kept.
+            binding_files: where bindings are kept.
+            executor: changes the kernel's rules.
+            devices: lists the host's network devices.
+        """
+        self._devices = devices
         self._filter_files = filter_files
         self._binding_files = binding_files
         self._kernel = Kernel(executor, self._learned)
@@ -373,7 +387,7 @@ class Filters:
                 log.error("the filter in %s.xml is passed over: %s", name, problem)
                 continue
             self._filters[defined.filter.name] = defined
-        devices = {name for _, name in socket.if_nameindex()}
+        devices = self._devices()
         for tap, xml, learned in self._binding_files.load():
             try:
                 binding = parse_status(xml)
