@@ -176,6 +176,30 @@ class Paths:
         """The folder of the host's interfaces that were defined through the daemon."""
         return self.etc / "virtvisor/interfaces"
 
+    # Storage.
+
+    def storage(self) -> Path:
+        """The folder of pools' definitions."""
+        return self.etc / "storage"
+
+    def storage_config(self, name: str) -> Path:
+        """A pool's persistent definition."""
+        return self.storage() / f"{name}.xml"
+
+    def storage_autostart(self) -> Path:
+        """The folder of links to the pools that start with the host."""
+        return self.storage() / "autostart"
+
+    def storage_states(self) -> Path:
+        """The folder of what is known of active pools."""
+        return self.run / "storage"
+
+    # Secrets.
+
+    def secrets(self) -> Path:
+        """The folder of secrets' definitions and values."""
+        return self.etc / "secrets"
+
     # The daemon's own.
 
     def config_file(self) -> Path:

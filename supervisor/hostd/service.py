@@ -1,7 +1,7 @@
-"""hostd: the node, its emulators and CPUs.
+"""hostd: the node, its emulators and CPUs; secrets.
 
-Owns: what is known of the host; probes of emulators and their cache.
-May touch: /proc and /sys to read; emulators, to probe them; its cache folder.
+Owns: what is known of the host; probes of emulators and their cache; secrets and their values.
+May touch: /proc and /sys to read; emulators, to probe them; its cache folder; that of secrets.
 May not touch: guests, definitions, client sockets.
 Runs with: the daemon's own files, no capability.
 """
@@ -20,6 +20,9 @@ from supervisor.hostd.emulator_calls import EmulatorCalls
 from supervisor.hostd.emulators import Emulators
 from supervisor.hostd.node import Node, architecture
 from supervisor.hostd.node_calls import NodeCalls
+from supervisor.hostd.secrets import Secrets
+from supervisor.hostd.secrets_calls import SecretCalls
+from supervisor.hostd.secrets_store import SecretStore
 from supervisor.messages.hostd import Probe, Probed
 from supervisor.process import Process
 
@@ -49,7 +52,11 @@ async def serve(process: Process) -> None:
     identity = host_uuid(process.config.host_uuid, process.paths.host_uuid())
     node = Node()
     calls = EmulatorCalls(node, emulators, identity, None if process.session else "+0:+0")
-    process.node.serve(Surface("hostd", NodeCalls(node), calls))
+    store = SecretStore(process.paths.secrets())
+    secrets = SecretCalls(Secrets(), store, process.node.publish)
+    secrets.load()
+    process.node.serve(Surface("hostd", NodeCalls(node), calls, secrets))
+    process.node.serve(secrets)
     process.node.serve(HostService(emulators))
     warming = asyncio.create_task(warm(emulators))
     await process.ready()

@@ -35,7 +35,7 @@ STREAM_END_S: Final = 30.0
 #: A procedure's owner in the table, and the process that answers for it.
 PROCESS_OF: Final = {"domd": "domd", "worker": "domd", "hostd": "hostd", "netd": "netd"}
 #: The processes that publish events for clients.
-TELLING: Final = ("domd", "netd")
+TELLING: Final = ("domd", "hostd", "netd")
 
 log = logging.getLogger(__name__)
 

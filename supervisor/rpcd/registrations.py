@@ -51,6 +51,7 @@ MESSAGES: Final[dict[str, tuple[str, ...]]] = {
         "domain_event_memory_device_size_change",
     ),
     "network": ("network_event_lifecycle",),
+    "secret": ("secret_event_lifecycle", "secret_event_value_changed"),
 }
 #: The last domain event that the calls before callback numbers can register.
 LAST_LEGACY: Final = 15
