@@ -6,6 +6,7 @@ from conf.network.document import complete, format_network, mode_of, parse_netwo
 from conf.network.forward import Forward, ForwardMode, Nat
 from conf.network.model import Bridge, DnsDomain, Network, PortGroup
 from conf.network.ports import NetworkPort, Plug, format_port, parse_port
+from conf.network.update import update_network
 from conf.network.validate import validate
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "mode_of",
     "parse_network",
     "parse_port",
+    "update_network",
     "validate",
 ]

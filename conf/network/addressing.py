@@ -24,7 +24,7 @@ class LeaseTime:
 
     def after_read(self) -> None:
         """Say the unit."""
-        self.unit = self.unit or "minutes"
+        self.unit = (self.unit or "minutes") if self.expiry else None
 
 
 @element("range")

@@ -9,10 +9,11 @@ Runs with: files, CAP_NET_ADMIN and CAP_NET_RAW, and what dnsmasq needs to becom
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from conf.errors import ConfError
 from conf.nwfilter import stock_filters
@@ -24,13 +25,14 @@ from supervisor.netd.carrying import Host
 from supervisor.netd.definitions import Definitions
 from supervisor.netd.dnsmasq.files import install_script
 from supervisor.netd.documents import Documents
+from supervisor.netd.entry import Entry
 from supervisor.netd.events import Publisher
 from supervisor.netd.firewall import Firewall, choose
 from supervisor.netd.firewall.choice import Backend, choose_backend, configured
 from supervisor.netd.hooks import NetworkHooks
 from supervisor.netd.lifecycle import Lifecycle
 from supervisor.netd.links import Links
-from supervisor.netd.networks import Networks
+from supervisor.netd.networks import Networks, bridge_of
 from supervisor.netd.nwfilter.calls import FilterCalls
 from supervisor.netd.nwfilter.filters import Filters
 from supervisor.netd.nwfilter.opening import CardFilters, open_filters
@@ -43,8 +45,11 @@ from supervisor.netd.registry import Registry
 from supervisor.netd.services import Services
 from supervisor.netd.store import Store
 from supervisor.netd.sysctl import Sysctl
+from supervisor.netd.updates import Updates
 from supervisor.paths import Paths
 from supervisor.process import Process
+
+SWEEP_S: Final = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -70,12 +75,13 @@ async def serve(process: Process) -> None:
         None if process.session else CardFilters(filters),
         session=process.session,
     )
-    networks.after_start.append(lambda entry: restore(ports, entry.uuid_text))
+    networks.after_start.append(lambda entry: restore(ports, entry))
     definitions = Definitions(registry, store, publisher)
     documents = Documents(registry, links, session=process.session)
     targets = (
         Queries(registry, services.leases),
         Lifecycle(registry, documents, definitions, networks),
+        Updates(registry, definitions, networks),
         PortCalls(registry, store, ports, hooks),
         FilterCalls(filters, session=process.session),
     )
@@ -86,7 +92,7 @@ async def serve(process: Process) -> None:
         await filters.load(stock_filters)
         await recovery.recover(registry, networks, links)
         if registry_runs(registry) or ports.any():
-            await restore(ports, "")
+            await restore(ports)
     process.node.serve(Surface("netd", *targets))
     process.node.serve(ports)
     process.node.serve(AddressService(registry, services.leases, links))
@@ -94,6 +100,7 @@ async def serve(process: Process) -> None:
     process.on_reload.append(lambda: begin(tasks, refresh(services, filters)))
     await process.ready()
     begin(tasks, links.warm())
+    begin(tasks, sweep(ports, process.stopping))
     begin(tasks, recovery.autostart(store, registry, networks))
     await process.stopping.wait()
     for task in tasks:
@@ -115,12 +122,27 @@ def registry_runs(registry: Registry) -> bool:
     return any(entry.is_active for entry in registry)
 
 
-async def restore(ports: Ports, network: str) -> None:
-    """Plug guests' cards in again; what fails is logged."""
+async def restore(ports: Ports, entry: Entry | None = None) -> None:
+    """Plug guests' cards in again, of one network or all; what fails is logged."""
     try:
-        await ports.restore(network)
+        if entry is None:
+            await ports.restore()
+        else:
+            await ports.restore(entry.uuid_text, bridge_of(entry.current))
     except (OSError, TimeoutError) as problem:
         log.error("guests' cards are not looked after: %s", problem)
+
+
+async def sweep(ports: Ports, stopping: asyncio.Event) -> None:
+    """Look from time to time for what guests have left behind whose workers died with them."""
+    while not stopping.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SWEEP_S):
+                await stopping.wait()
+        try:
+            await ports.sweep()
+        except (OSError, TimeoutError, VirError) as problem:
+            log.error("guests' cards are not looked after: %s", problem)
 
 
 async def choose_filter_backend(paths: Paths) -> Backend:

@@ -167,7 +167,7 @@ class Ports:
             record = self._record(request.uuid, request.tap)
             return await finish(self._update(record, interface))
 
-    async def restore(self, network: str = "") -> None:
+    async def restore(self, network: str = "", own_bridge: str = "") -> None:
         """Plug the cards of running guests in again where they are not.
 
         After a restart of netd, of every network; after the start of a network, of that one, whose
@@ -175,11 +175,14 @@ class Ports:
 
         Args:
             network: its UUID as text; "": of every network and bridge.
+            own_bridge: that network's, which cards may name instead of the network.
         """
         found = {link.name: link for link in await self._links.all()}
         for record in self._records:
             card, bridge = found.get(record.device), found.get(record.bridge)
-            if card is None or bridge is None or network not in ("", record.network):
+            if card is None or bridge is None:
+                continue
+            if network not in ("", record.network) and record.bridge != own_bridge:
                 continue
             try:
                 await self._restore(record, joined=card.master == bridge.index)
@@ -200,6 +203,19 @@ class Ports:
         if port.bytes not in entry.running.ports:
             described = describe_port(interface, plugging, port, record.domain, record.uuid)
             await self._keep_port(entry, port, described)
+
+    async def sweep(self) -> None:
+        """Forget cards whose device has gone: their worker died before it could say so."""
+        if not self.any():
+            return
+        known = list(self._records)  # before the devices: one that is being made is not in it
+        found = {link.name for link in await self._links.all()}
+        for record in known:
+            if record.device not in found:
+                async with self._turn(record.uuid).hold("sweep"):
+                    if self._records.get(record.device) is record:
+                        log.info("'%s' of %s has gone", record.device, record.domain)
+                        await finish(self._detach(record))
 
     def any(self) -> bool:
         """Whether any card is plugged in."""
