@@ -6,13 +6,17 @@ import base64
 import json
 import os
 import queue
+import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from daemon import Daemon
+from domains import idle
 from stock import libvirt
 from watching import EVENT_S, EventLoop, wait_until
 
@@ -149,7 +153,7 @@ def test_refused_definitions_change_nothing(connection: Any) -> None:
         ("<secret><usage type='ceph'/></secret>", "name is missing"),
         ("no document", "Start tag expected"),
     ):
-        assert words in refusal(lambda xml=xml: connection.secretDefineXML(xml))[1]
+        assert words in refusal(partial(connection.secretDefineXML, xml))[1]
     assert (secret.XMLDesc(0), connection.numOfSecrets()) == (before, 1)
     assert "does not have a value" in refusal(secret.value)[1]
 
@@ -219,3 +223,71 @@ def test_secrets_outlive_hostd_and_no_value_is_in_the_log(daemon: Daemon, connec
     log = daemon.log.read_bytes()
     assert value not in log
     assert base64.b64encode(value) not in log
+
+
+def encrypted_disk(folder: Path, passphrase: bytes, secret: str) -> str:
+    """A LUKS image in a folder that QEMU may enter, as a disk of a guest."""
+    image, key = folder / "disk.qcow2", folder / "key"
+    key.write_bytes(passphrase)
+    options = "encrypt.format=luks,encrypt.key-secret=k,encrypt.iter-time=10"
+    subprocess.run(
+        [
+            *("qemu-img", "create", "-q", "-f", "qcow2", "--object", f"secret,id=k,file={key}"),
+            *("-o", options, str(image), "1M"),
+        ],
+        check=True, capture_output=True, timeout=30,
+    )  # fmt: skip
+    return (
+        f"<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{image}'>"
+        f"<encryption format='luks'><secret type='passphrase' {secret}/></encryption></source>"
+        "<target dev='vda' bus='virtio'/></disk>"
+    )
+
+
+@pytest.fixture
+def folder(daemon: Daemon) -> Iterator[Path]:
+    """A folder that QEMU's user may enter, away from the daemon's own."""
+    made = daemon.root / "images"
+    made.mkdir()
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
+@pytest.mark.parametrize("named", [f"uuid='{UUID}'", "usage='the disk'"])
+def test_a_guest_starts_from_an_encrypted_disk_with_its_secret_and_not_without(
+    daemon: Daemon, connection: Any, folder: Path, named: str
+) -> None:
+    passphrase = b"open-sesame"
+    guest = connection.defineXML(idle("locked", devices=encrypted_disk(folder, passphrase, named)))
+    code, message = refusal(guest.create)
+    assert code == libvirt.VIR_ERR_NO_SECRET
+    assert "no secret with matching u" in message
+    secret = connection.secretDefineXML(document(usage=volume("the disk"), private="yes"))
+    code, message = refusal(guest.create)
+    assert (code, "does not have a value" in message) == (libvirt.VIR_ERR_NO_SECRET, True)
+    secret.setValue(b"open-barley")
+    assert refusal(guest.create)[0] == libvirt.VIR_ERR_INTERNAL_ERROR
+    assert list(daemon.emulators()) == []
+    secret.setValue(passphrase)
+    guest.create()
+    (pid,) = daemon.emulators()
+    assert passphrase not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert passphrase not in daemon.log.read_bytes()
+    guest.destroy()
+    guest.undefine()
+
+
+@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
+def test_a_secret_for_something_else_opens_no_disk(
+    daemon: Daemon, connection: Any, folder: Path
+) -> None:
+    usage = "<usage type='ceph'><name>cluster</name></usage>"
+    connection.secretDefineXML(document(usage=usage)).setValue(b"key")
+    disk = encrypted_disk(folder, b"key", f"uuid='{UUID}'")
+    guest = connection.defineXML(idle("locked", devices=disk))
+    code, message = refusal(guest.create)
+    assert code == libvirt.VIR_ERR_INVALID_ARG
+    assert f"secret with uuid {UUID} is of type 'ceph' not expected 'volume' type" in message
+    guest.undefine()

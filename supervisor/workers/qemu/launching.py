@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import socket
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ from supervisor.messages.worker import Start
 from supervisor.pidfd import GuestProcess
 from supervisor.workers.ownership import give_back, hand_over
 from supervisor.workers.ports import Ports
-from supervisor.workers.qemu import cards, live
+from supervisor.workers.qemu import cards, disk_secrets, live
 from supervisor.workers.qemu.aliases import assign_aliases
 from supervisor.workers.qemu.argv.context import Runtime
 from supervisor.workers.qemu.argv.launch import plan_launch
@@ -129,7 +130,10 @@ async def _launch(attempt: Attempt, facts: EmulatorFacts, undo: AsyncExitStack) 
         end = ours.enter_context(listen(attempt.folder / "monitor.sock"))
         _give(attempt, attempt.folder / "monitor.sock")
         log_file = ours.enter_context(GuestLog(workplace.paths.guest_log(attempt.name)))
-        runtime = make_runtime(attempt, end, taps, ours)
+        secrets = await disk_secrets.fetch(
+            workplace.node.link("hostd"), disk_secrets.sources_of(domain)
+        )
+        runtime = make_runtime(attempt, end, taps, secrets, ours)
         spawning = plan(attempt, facts, runtime, log_file)
         await _hook(attempt, "start")
         process = _begin(attempt, spawning, undo)
@@ -193,7 +197,11 @@ async def _plug_in(
 
 
 def make_runtime(
-    attempt: Attempt, monitor: socket.socket, taps: cards.Taps, ours: contextlib.ExitStack
+    attempt: Attempt,
+    monitor: socket.socket,
+    taps: cards.Taps,
+    secrets: Mapping[str, bytes],
+    ours: contextlib.ExitStack,
 ) -> Runtime:
     """What the plan needs to know of this launch."""
     config, status = attempt.workplace.config, attempt.status
@@ -210,6 +218,7 @@ def make_runtime(
         tap_fds=taps.taps,
         vhost_fds=taps.vhosts,
         log_fds=log_fds,
+        secrets=secrets,
         seal=sealer(key),
         now=status.started_at,
         default_tls_dir=config.default_tls_x509_cert_dir,
