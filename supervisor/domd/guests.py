@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from conf.domain import Domain
-from ipc import BusError, PeerGone
+from ipc import BusError, PeerGone, Request
 from rpc.enums import (
     DomainEventResumedDetailType,
     DomainEventStartedDetailType,
@@ -176,7 +176,15 @@ class Guests:
             VirError: as `Workers.order`.
         """
         request = Note(title=domain.title, description=domain.description, metadata=domain.metadata)
-        description = await self._workers.order(entry, request, NOTE_S)
+        await self.change(entry, request, NOTE_S)
+
+    async def change(self, entry: Entry, request: Request[Description], timeout_s: float) -> None:
+        """Have a running guest changed, and believe what it is then.
+
+        Raises:
+            VirError: as `Workers.order`.
+        """
+        description = await self._workers.order(entry, request, timeout_s)
         if entry.is_active:
             self.describe(entry, description)
 

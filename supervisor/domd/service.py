@@ -16,6 +16,7 @@ from supervisor.domd.autostart import autostart, this_boot
 from supervisor.domd.belongings import Belongings
 from supervisor.domd.changes import Changes
 from supervisor.domd.definitions import Definitions
+from supervisor.domd.devices import DeviceCalls
 from supervisor.domd.documents import Documents
 from supervisor.domd.entry import Definition, Entry
 from supervisor.domd.events import Publisher
@@ -52,6 +53,7 @@ async def serve(process: Process) -> None:
         queries,
         Changes(registry, definitions, documents, belongings, publisher),
         Notes(registry, definitions, guests, publisher),
+        DeviceCalls(registry, definitions, documents, guests),
         Lifecycle(registry, documents, definitions, belongings, guests, workers),
         Stats(node, registry, queries),
     )

@@ -110,6 +110,33 @@ class Note(Request[Description], frozen=True, kw_only=True, tag="worker.note"):
     metadata: str | None
 
 
+class AttachDevice(Request[Description], frozen=True, kw_only=True, tag="worker.attach_device"):
+    """Give the guest a device; what a failed call had made is gone again. Deadline: 60 s.
+
+    Errors: OPERATION_INVALID, OPERATION_UNSUPPORTED, CONFIG_UNSUPPORTED, XML_ERROR, those of netd
+    and of the emulator. The answer has the new live document, and no `Changed` is sent for it.
+    """
+
+    xml: str  # one element of <devices>
+
+
+class DetachDevice(Request[Description], frozen=True, kw_only=True, tag="worker.detach_device"):
+    """Ask the guest to let a device go; the answer comes when it has, or 5 s later. Deadline: 15 s.
+
+    Errors: DEVICE_MISSING, OPERATION_UNSUPPORTED, those of the emulator.
+    """
+
+    xml: str = ""
+    alias: str = ""  # instead of a document
+
+
+class UpdateDevice(Request[Description], frozen=True, kw_only=True, tag="worker.update_device"):
+    """Change a device. Deadline: 60 s. Errors: as `AttachDevice`, and DEVICE_MISSING."""
+
+    xml: str
+    force: bool = False  # a locked tray is opened all the same
+
+
 class Statistic(msgspec.Struct, frozen=True, array_like=True):
     """One typed parameter: `type` is virTypedParameterType."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from daemon import Daemon
 from guest import Guest, build_guest
+from stock import libvirt
+from watching import EventLoop
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +31,18 @@ def daemon() -> Iterator[Daemon]:
     """A daemon of this module's own."""
     with Daemon() as running:
         yield running
+
+
+@pytest.fixture
+def link(daemon: Daemon) -> Iterator[Any]:
+    """A read-write connection through the stock binding; no domain is left when it closes."""
+    EventLoop.start()
+    connection = libvirt.open(daemon.uri)
+    yield connection
+    for domain in connection.listAllDomains():
+        persistent = domain.isPersistent()
+        if domain.isActive():
+            domain.destroy()
+        if persistent:
+            domain.undefine()
+    connection.close()

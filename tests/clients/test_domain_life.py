@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,22 +14,7 @@ from daemon import VIRSH, Daemon
 from domains import booting, idle
 from guest import READY, Guest
 from stock import libvirt
-from watching import EventLoop, Watch, wait_until
-
-
-@pytest.fixture
-def link(daemon: Daemon) -> Iterator[Any]:
-    """A read-write connection through the stock binding."""
-    EventLoop.start()
-    connection = libvirt.open(daemon.uri)
-    yield connection
-    for domain in connection.listAllDomains():
-        persistent = domain.isPersistent()
-        if domain.isActive():
-            domain.destroy()
-        if persistent:
-            domain.undefine()
-    connection.close()
+from watching import Watch, wait_until
 
 
 def write(folder: Path, xml: str) -> str:

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from daemon import Daemon
 from domains import booting
 from guest import Guest
 from stock import libvirt
-from watching import EventLoop, Watch
+from watching import Watch
 
 PANIC = "<panic model='isa'/>"
 STARTED = libvirt.VIR_DOMAIN_EVENT_STARTED
 STOPPED = libvirt.VIR_DOMAIN_EVENT_STOPPED
 BOOTED = libvirt.VIR_DOMAIN_EVENT_STARTED_BOOTED
-
-
-@pytest.fixture
-def link(daemon: Daemon) -> Iterator[Any]:
-    """A read-write connection through the stock binding."""
-    EventLoop.start()
-    connection = libvirt.open(daemon.uri)
-    yield connection
-    for domain in connection.listAllDomains():
-        if domain.isActive():
-            domain.destroy()
-        if domain.isPersistent():
-            domain.undefine()
-    connection.close()
 
 
 def run(link: Any, guest: Guest, then: str, policy: str) -> Any:

@@ -93,7 +93,7 @@ def orders(domain: Domain) -> list[tuple[str, dict[str, object]]]:
     if not lets_reboot(domain):
         found.append(("set-action", {"reboot": "shutdown"}))
     for graphics in domain.devices.graphics:
-        found += _passwords(graphics)
+        found += passwords(graphics)
     for interface in domain.devices.interfaces:
         if interface.link_state == "down":
             found.append(("set_link", {"name": interface.alias, "up": False}))
@@ -104,7 +104,8 @@ def orders(domain: Domain) -> list[tuple[str, dict[str, object]]]:
     return found
 
 
-def _passwords(graphics: Graphics) -> list[tuple[str, dict[str, object]]]:
+def passwords(graphics: Graphics) -> list[tuple[str, dict[str, object]]]:
+    """What tells the emulator a display's password."""
     if graphics.passwd is None or graphics.type not in ("vnc", "spice"):
         return []
     connected = graphics.connected or "keep"

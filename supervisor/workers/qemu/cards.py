@@ -17,6 +17,7 @@ from conf.mapper import Mode, parse, write
 from ipc import BusError
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.netd import Attached, AttachPort, DetachPort
+from supervisor.workers.qemu.argv.context import Fd
 from supervisor.workers.qemu.workplace import DRIVER, Workplace
 
 TAPPED: Final = ("network", "bridge", "ethernet", "direct")
@@ -35,8 +36,8 @@ Keep = Callable[[int], object]
 class Taps:
     """The open descriptors of a guest's cards, by the cards' aliases."""
 
-    taps: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    vhosts: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    taps: dict[str, tuple[Fd, ...]] = field(default_factory=dict)
+    vhosts: dict[str, tuple[Fd, ...]] = field(default_factory=dict)
 
 
 def tapped(domain: Domain) -> Iterator[int]:

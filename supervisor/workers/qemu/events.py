@@ -26,6 +26,7 @@ from rpc.enums import (
 from supervisor.calls import encode_event
 from supervisor.workers.qemu import policies
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.hotplug.detaching import deleted
 from supervisor.workers.qemu.live import AGENT
 from supervisor.workers.qemu.qmp import Message
 from supervisor.workers.qemu.reactions import fake_reboot, react
@@ -274,7 +275,7 @@ def _woken(guest: Guest, _: Message) -> None:
 def _deleted(guest: Guest, message: Message) -> None:
     device = _data(message, Device).device
     if device:
-        guest.emit(DomainEventID.DEVICE_REMOVED, guest.identity, device)
+        deleted(guest, device)
 
 
 def _unplug_refused(guest: Guest, message: Message) -> None:

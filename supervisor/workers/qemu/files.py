@@ -14,6 +14,7 @@ from typing import Final
 
 from conf.domain import Domain
 from conf.domain.devices.chardev import CharDevice
+from conf.domain.devices.disk import Disk
 from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.paths import Paths
@@ -34,11 +35,7 @@ TEMPLATES: Final = {
 def files_of(domain: Domain) -> Iterator[Given]:
     """The files and devices that the emulator opens by itself."""
     for disk in domain.devices.disks:
-        shared = disk.readonly or disk.shareable or disk.device == "cdrom"
-        for depth, (source, _, _) in enumerate(disk.chain()):
-            path = source.file if source.type == "file" else source.dev
-            if path and source.type in ("file", "block"):
-                yield Given(path, returned=depth == 0 and not shared)
+        yield from files_of_disk(disk)
     for path in (domain.os.kernel, domain.os.initrd, domain.os.dtb):
         if path:
             yield Given(path, returned=False)
@@ -48,6 +45,15 @@ def files_of(domain: Domain) -> Iterator[Given]:
     for device in character_devices(domain):
         if device.type == "dev" and device.path:
             yield Given(device.path)
+
+
+def files_of_disk(disk: Disk) -> Iterator[Given]:
+    """The images of a disk."""
+    shared = disk.readonly or disk.shareable or disk.device == "cdrom"
+    for depth, (source, _, _) in enumerate(disk.chain()):
+        path = source.file if source.type == "file" else source.dev
+        if path and source.type in ("file", "block"):
+            yield Given(path, returned=depth == 0 and not shared)
 
 
 def character_devices(domain: Domain) -> Iterator[CharDevice]:

@@ -59,6 +59,8 @@ class Guest:
         self.agent_connected: bool | None = None
         self.agent_lock = asyncio.Lock()
         self.vcpu_threads: list[int] = []  # kernel's numbers, in the order of the processors
+        self.plugging = asyncio.Lock()  # one device at a time comes, changes or goes
+        self.leaving: dict[str, asyncio.Event] = {}  # by alias: set when the device has gone
         self.ended = asyncio.Event()  # all of it is cleaned up
         self.live_xml = format_domain(domain, live=True, secure=True)
         self._monitor: Monitor | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from typing import Final
 
 from conf.errors import ConfError
@@ -15,11 +16,14 @@ from ipc import Done, handles
 from rpc.enums import DomainShutoffReason
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.calls import of_conf
+from supervisor.finishing import finish
 from supervisor.messages.worker import (
+    AttachDevice,
     Describe,
     Described,
     Description,
     Destroy,
+    DetachDevice,
     Gone,
     Note,
     Reboot,
@@ -30,12 +34,16 @@ from supervisor.messages.worker import (
     Shutdown,
     Start,
     Suspend,
+    UpdateDevice,
     Wakeup,
 )
 from supervisor.workers.qemu import orders
 from supervisor.workers.qemu.ending import clean_up, end, ended, verdict
 from supervisor.workers.qemu.events import take
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.hotplug.attaching import attach
+from supervisor.workers.qemu.hotplug.detaching import detach
+from supervisor.workers.qemu.hotplug.updating import update
 from supervisor.workers.qemu.launching import launch
 from supervisor.workers.qemu.sampling import sample
 from supervisor.workers.qemu.workplace import Workplace
@@ -169,6 +177,35 @@ class Worker:
         domain.title, domain.description = request.title, request.description
         domain.metadata = request.metadata
         guest.rewrite()
+        return guest.describe()
+
+    @handles(AttachDevice)
+    async def attach_device(self, request: AttachDevice) -> Description:
+        """Give the guest a device."""
+        return await self._plug(attach(self.guest(), request.xml))
+
+    @handles(DetachDevice)
+    async def detach_device(self, request: DetachDevice) -> Description:
+        """Ask the guest to let a device go."""
+        guest = self.guest()
+        try:
+            await detach(guest, xml=request.xml, alias=request.alias)
+        except ConfError as problem:
+            raise of_conf(problem, ErrorDomain.QEMU) from problem
+        return guest.describe()
+
+    @handles(UpdateDevice)
+    async def update_device(self, request: UpdateDevice) -> Description:
+        """Change a device."""
+        return await self._plug(update(self.guest(), request.xml, force=request.force))
+
+    async def _plug(self, work: Coroutine[None, None, None]) -> Description:
+        guest = self.guest()
+        async with guest.plugging:
+            try:
+                await finish(work)
+            except ConfError as problem:
+                raise of_conf(problem, ErrorDomain.QEMU) from problem
         return guest.describe()
 
     @handles(Sample)

@@ -72,6 +72,7 @@ def card_readers(context: Context) -> Options:
 
 
 def controller_options(context: Context, controller: Controller) -> Options:
+    """One controller; nothing for one that the machine has by itself."""
     props = _properties(context, controller)
     if props is not None:
         yield device(props)

@@ -1,0 +1,1 @@
+"""Devices that come, change and go while a guest runs."""

@@ -1,0 +1,92 @@
+"""A domain with one device more: completed, addressed, named. Pure.
+
+Owns: that a running guest's other devices stay what they are.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from conf.domain import Domain, format_domain, parse_domain
+from conf.domain.defaults import complete
+from conf.domain.device import KINDS, Device, devices_of
+from conf.domain.devices.controller import Controller
+from conf.domain.devices.disk import Disk
+from conf.domain.edits import add_device
+from conf.emulator import EmulatorFacts
+from conf.errors import ConfError
+from supervisor.workers.qemu.aliases import USER_PREFIX, assign_aliases
+
+
+@dataclass(slots=True)
+class Candidate:
+    """What the guest will be."""
+
+    domain: Domain
+    facts: EmulatorFacts
+    device: Device
+    controllers: list[Controller]  # that must come first
+
+
+def with_device(live: Domain, tag: str, device: Device, facts: EmulatorFacts) -> Candidate:
+    """Add a device to a copy of a running guest's document.
+
+    Raises:
+        ConfError: the guest cannot have it; "internal": no slot is free.
+    """
+    domain = parse_domain(format_domain(live, live=True, secure=True))
+    known = {id(controller) for controller in domain.devices.controllers}
+    add_device(domain, tag, device)
+    complete(domain, facts)
+    new = [
+        controller
+        for controller in domain.devices.controllers
+        if id(controller) not in known and controller is not device
+    ]
+    if any(controller.type != "scsi" for controller in new):
+        raise ConfError(
+            "internal",
+            f"No more available slots for a {tag} device: shut the guest down to get another bus",
+        )
+    for one in (*new, device):
+        name(domain, one, tag if one is device else "controller")
+    return Candidate(domain, facts, device, new)
+
+
+def name(domain: Domain, device: Device, tag: str) -> None:
+    """Give a device the alias that a guest started with it would have, or the next free one.
+
+    Raises:
+        ConfError: "operation_invalid": the user's alias is another device's.
+    """
+    taken = {
+        other.alias
+        for kind in KINDS
+        for other in devices_of(domain.devices, kind)
+        if other is not device and hasattr(other, "alias") and other.alias
+    }
+    if device.alias and device.alias.startswith(USER_PREFIX):  # type: ignore[union-attr]
+        if device.alias in taken:  # type: ignore[union-attr]
+            raise ConfError("operation_invalid", f"alias '{device.alias}' is another device's")  # type: ignore[union-attr]
+        return
+    alias = usual_alias(domain, device, tag)
+    stem = re.sub(r"\d+$", "", alias)
+    if alias in taken and not isinstance(device, (Disk, Controller)):
+        numbers = [int(other[len(stem) :]) for other in taken if _numbered(other, stem)]
+        alias = f"{stem}{max(numbers, default=-1) + 1}"
+    device.alias = alias  # type: ignore[union-attr]
+
+
+def usual_alias(domain: Domain, device: Device, tag: str) -> str:
+    """The alias that the device would have in a guest that is started."""
+    copy = parse_domain(format_domain(domain, live=True, secure=True))
+    position = next(
+        number for number, other in enumerate(devices_of(domain.devices, tag)) if other is device
+    )
+    assign_aliases(copy)
+    return devices_of(copy.devices, tag)[position].alias or ""  # type: ignore[union-attr]
+
+
+def _numbered(alias: str, stem: str) -> bool:
+    return alias.startswith(stem) and alias[len(stem) :].isdigit()

@@ -1,0 +1,174 @@
+"""Changing a device of a running guest: a card's link, limits and network, a drive's medium.
+
+Owns: which changes a running guest takes. May touch: the emulator, by QMP; netd over the bus.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from conf.domain.device import parse_device
+from conf.domain.devices.disk import Disk
+from conf.domain.devices.graphics import Graphics
+from conf.domain.devices.interface import Interface
+from conf.domain.edits import find_device
+from conf.errors import ConfError
+from conf.mapper import parse, write
+from ipc import BusError, Request
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.messages.netd import SetBandwidth, SetLink, UpdatePort
+from supervisor.workers.ownership import hand_over
+from supervisor.workers.qemu import cards, live
+from supervisor.workers.qemu.argv.disk import chain_from, node_options
+from supervisor.workers.qemu.booting import passwords
+from supervisor.workers.qemu.files import files_of_disk
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.hotplug.attaching import BlockNode, context_of, facts_of
+from supervisor.workers.qemu.hotplug.candidate import Candidate
+from supervisor.workers.qemu.hotplug.detaching import sweep, take_back_images
+from supervisor.workers.qemu.hotplug.steps import free_number, step_of
+from supervisor.workers.spawn import emulator_user
+
+NETD_S: Final = 15.0
+R = TypeVar("R")
+#: What of a card may be another while the guest runs.
+CHANGEABLE: Final = ("link_state", "bandwidth", "source", "filterref", "virtualport", "vlan")
+GIVEN: Final = ("target_dev", "alias", "address", "model", "boot_order", "mtu", "type")
+
+log = logging.getLogger(__name__)
+
+
+async def update(guest: Guest, xml: str, *, force: bool) -> None:
+    """Change a device as a document says.
+
+    Raises:
+        ConfError: "device_missing"; "operation_unsupported" for what cannot change now.
+        VirError: netd or the emulator refuses.
+    """
+    tag, changed = parse_device(xml)
+    match changed:
+        case Interface():
+            former = find_device(guest.domain, tag, changed)
+            assert isinstance(former, Interface), "a card was looked for"
+            await _update_card(guest, former, changed)
+        case Disk():
+            drive = find_device(guest.domain, tag, changed)
+            assert isinstance(drive, Disk), "a drive was looked for"
+            await _change_medium(guest, drive, changed, force=force)
+        case Graphics():
+            display = find_device(guest.domain, tag, changed)
+            assert isinstance(display, Graphics), "a display was looked for"
+            await _update_display(guest, display, changed)
+        case _:
+            detail = f"live update of device '{tag}' is not supported"
+            raise ConfError("operation_unsupported", detail)
+    guest.rewrite()
+
+
+async def _update_card(guest: Guest, former: Interface, changed: Interface) -> None:
+    wanted = replace(changed, **{name: getattr(former, name) for name in GIVEN})
+    wanted.mac_element = former.mac_element
+    for field in former.__dataclass_fields__:
+        same = getattr(former, field) == getattr(wanted, field)
+        if not same and field not in CHANGEABLE and getattr(wanted, field) not in (None, []):
+            detail = f"cannot modify {field.replace('_', ' ')} of network device {former.mac}"
+            raise ConfError("operation_unsupported", f"{detail} while the guest runs")
+    if former.type in cards.TAPPED:
+        await _replug(guest, former, wanted)
+    if wanted.link_state != former.link_state:
+        up = wanted.link_state != "down"
+        await guest.monitor.execute("set_link", {"name": former.alias, "up": up})
+        if former.type in cards.TAPPED:
+            tap = former.target_dev or ""
+            await _netd(guest, SetLink(uuid=guest.status.uuid, tap=tap, up=up))
+        former.link_state = wanted.link_state
+
+
+async def _replug(guest: Guest, former: Interface, wanted: Interface) -> None:
+    tap = former.target_dev or ""
+    moved = {"network", "bridge", "dev", "portgroup"}
+    source, before = wanted.source, former.source
+    elsewhere = source is not None and any(
+        getattr(source, name) not in (None, getattr(before, name, None)) for name in moved
+    )
+    if elsewhere or wanted.filterref != former.filterref:
+        request = UpdatePort(uuid=guest.status.uuid, tap=tap, interface=write(wanted, cards.LIVE))
+        plugged = await _netd(guest, request)
+        answer = parse(Interface, plugged.interface)
+        former.source, former.filterref = answer.source, answer.filterref
+        former.virtualport, former.vlan = answer.virtualport, answer.vlan
+    if wanted.bandwidth != former.bandwidth:
+        text = write(wanted.bandwidth, cards.LIVE) if wanted.bandwidth is not None else ""
+        await _netd(guest, SetBandwidth(uuid=guest.status.uuid, tap=tap, bandwidth=text))
+        former.bandwidth = wanted.bandwidth
+
+
+async def _netd(guest: Guest, request: Request[R]) -> R:
+    try:
+        return await guest.workplace.node.link("netd").call(request, timeout_s=NETD_S)
+    except BusError as problem:
+        detail = f"the network service does not answer for '{guest.name}': {problem}"
+        raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from problem
+
+
+async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: bool) -> None:
+    """Put another medium into a drive, or take it out; the new one is opened before."""
+    if drive.device not in ("cdrom", "floppy"):
+        detail = f"disk device '{drive.target.dev}' of type '{drive.device}' cannot be changed live"
+        raise ConfError("operation_unsupported", detail)
+    if changed.target.bus and changed.target.bus != drive.target.bus:
+        raise ConfError("operation_unsupported", "cannot modify field 'bus' of the disk")
+    wanted = replace(
+        drive, type=changed.type, source=changed.source, driver=changed.driver or drive.driver
+    )
+    nodes = await guest.monitor.ask("query-named-block-nodes", list[BlockNode])
+    chain = chain_from(wanted, free_number(node.node_name for node in nodes))
+    if chain:
+        _open_to_emulator(guest, wanted)
+        candidate = Candidate(guest.domain, await facts_of(guest), wanted, [])
+        context = context_of(guest, candidate, cards.Taps())
+        for step in [step_of(*option) for option in node_options(context, wanted, chain)]:
+            await guest.monitor.execute(step.command, step.arguments)
+    try:
+        tray = {"id": drive.alias}
+        await guest.monitor.execute("blockdev-open-tray", {**tray, "force": force})
+        await guest.monitor.execute("blockdev-remove-medium", tray)
+        if chain:
+            medium = {**tray, "node-name": chain[0].node}
+            await guest.monitor.execute("blockdev-insert-medium", medium)
+        await guest.monitor.execute("blockdev-close-tray", tray)
+    finally:
+        await sweep(guest)  # the former medium, or the new one if it did not get in
+    former = replace(drive)
+    drive.type, drive.source, drive.driver = wanted.type, wanted.source, wanted.driver
+    take_back_images(guest, former)
+
+
+def _open_to_emulator(guest: Guest, disk: Disk) -> None:
+    config = guest.workplace.config
+    user = emulator_user(config, live.static_label(guest.domain))
+    if config.dynamic_ownership and live.relabels(guest.domain) and not user.is_own:
+        guest.status.owners = [*guest.status.owners, *hand_over(files_of_disk(disk), user)]
+        guest.save()
+
+
+async def _update_display(guest: Guest, display: Graphics, changed: Graphics) -> None:
+    same = replace(
+        changed,
+        **{
+            name: getattr(display, name)
+            for name in display.__dataclass_fields__
+            if getattr(changed, name) is None or name in ("listens", "port", "autoport", "listen")
+        },
+    )
+    allowed = ("passwd", "passwd_valid_to", "connected")
+    for name in display.__dataclass_fields__:
+        if name not in allowed and getattr(same, name) != getattr(display, name):
+            detail = f"cannot change {name.replace('_', ' ')} of a {display.type} display"
+            raise ConfError("operation_unsupported", f"{detail} while the guest runs")
+    for command, arguments in passwords(same):
+        await guest.monitor.execute(command, arguments)
+    for name in allowed:
+        setattr(display, name, getattr(same, name))
