@@ -1,0 +1,244 @@
+"""Filters on a real bridge, by the real programs, in a network namespace of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Final
+
+import pytest
+from namespace import own_network, shown
+
+from conf.domain.devices.interface import FilterParameter, FilterRef
+from conf.nwfilter import stock_filters
+from supervisor.netd.firewall.choice import Backend
+from supervisor.netd.nwfilter.filters import Filters
+from supervisor.netd.nwfilter.opening import CardFilters, open_filters
+from supervisor.paths import Paths
+
+pytestmark = pytest.mark.skipif(
+    any(shutil.which(name) is None for name in ("nft", "ebtables", "ip")),
+    reason="nft, ebtables and ip are needed (packages nftables, iptables, iproute2)",
+)
+
+UUID: Final = "d54df46f-1ab5-4a22-8618-4560ef5fac2c"
+MAC: Final = bytes.fromhex("525400000001")
+FOREIGN: Final = bytes.fromhex("5254000000ff")
+MARK: Final = b"a frame of this test"
+WAIT_S: Final = 10.0
+ADDRESS: Final = FilterParameter(name="IP", value="10.0.0.2")
+
+
+@pytest.fixture(autouse=True)
+def _bridge() -> Iterator[None]:
+    """A bridge with two ports, vnet0 and vnet1; what is sent to g0 comes in at vnet0."""
+    with own_network():
+        shown("ip", "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+        for port, end in (("vnet0", "g0"), ("vnet1", "g1")):
+            shown("ip", "link", "add", port, "type", "veth", "peer", "name", end)
+            shown("ip", "link", "set", port, "master", "br0", "up")
+            shown("ip", "link", "set", end, "up")
+        shown("ip", "link", "set", "br0", "up")
+        yield
+
+
+@pytest.fixture(params=list(Backend))
+def filters(request: pytest.FixtureRequest, tmp_path: Path) -> Filters:
+    """The filters of a host that uses one packet filter or the other."""
+
+    async def backend() -> Backend:
+        return Backend(request.param)
+
+    paths = Paths.system(tmp_path)
+    paths.etc.mkdir(parents=True)
+    return open_filters(paths, backend)
+
+
+def packet(source: bytes = MAC, address: str = "10.0.0.2", text: bytes = MARK) -> bytes:
+    """An Ethernet frame with a UDP packet to everybody."""
+    data = text.ljust(26, b".")
+    udp = (1000).to_bytes(2) + (2000).to_bytes(2) + (8 + len(data)).to_bytes(2) + bytes(2) + data
+    head = bytes([0x45, 0]) + (20 + len(udp)).to_bytes(2) + bytes([0, 0, 0, 0, 64, 17, 0, 0])
+    addresses = IPv4Address(address).packed + IPv4Address("10.0.0.255").packed
+    total = sum(int.from_bytes((head + addresses)[at : at + 2]) for at in range(0, 20, 2))
+    checksum = (~(total + (total >> 16)) & 0xFFFF).to_bytes(2)  # the bridge looks at it
+    return b"\xff" * 6 + source + b"\x08\x00" + head[:10] + checksum + addresses + udp
+
+
+def arp(source: bytes, address: str) -> bytes:
+    """An ARP request."""
+    said = source + IPv4Address(address).packed + bytes(6) + IPv4Address("10.0.0.1").packed
+    head = bytes.fromhex("0001080006040001")
+    return b"\xff" * 6 + source + b"\x08\x06" + head + said + MARK
+
+
+def raw(device: str) -> socket.socket:
+    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    opened.bind((device, 3))
+    opened.settimeout(WAIT_S)
+    return opened
+
+
+def arrives(frame: bytes, last: bytes) -> bool:
+    """Whether a frame gets from one port to the other, before one that surely does."""
+    with raw("g0") as guest, raw("g1") as other:
+        guest.send(frame)
+        guest.send(last)
+        came = False
+        while (got := other.recv(2048)) != last:
+            came |= got == frame
+        return came
+
+
+def reference(name: str, *parameters: FilterParameter) -> FilterRef:
+    return FilterRef(filter=name, parameters=list(parameters))
+
+
+async def bound(filters: Filters, name: str, *parameters: FilterParameter) -> CardFilters:
+    await filters.load(stock_filters)
+    cards = CardFilters(filters)
+    mac = ":".join(f"{byte:02x}" for byte in MAC)
+    await cards.apply("vnet0", mac, reference(name, *parameters), "web", UUID)
+    return cards
+
+
+def test_clean_traffic_passes_and_what_is_forged_does_not(filters: Filters) -> None:
+    asyncio.run(bound(filters, "clean-traffic", ADDRESS))
+    good = packet(text=b"the last one")
+    assert arrives(packet(), good)
+    assert arrives(arp(MAC, "10.0.0.2"), good)
+    assert not arrives(packet(FOREIGN), good)
+    assert not arrives(packet(address="10.0.0.3"), good)
+    assert not arrives(arp(MAC, "10.0.0.3"), good)
+    assert not arrives(b"\xff" * 6 + MAC + b"\x86\xdd" + MARK * 3, good)
+
+
+def test_after_the_guest_nothing_is_left(filters: Filters) -> None:
+    before = shown("ebtables-save").splitlines()[1:-1], shown("iptables-save", "-t", "filter")
+
+    async def come_and_go() -> None:
+        cards = await bound(filters, "clean-traffic", ADDRESS)
+        await filters.define(
+            "<filter name='packets'><rule action='drop' direction='out'>"
+            "<tcp dstportstart='25'/></rule></filter>"
+        )
+        mac = "52:54:00:00:00:01"
+        await cards.apply("vnet1", mac, reference("packets"), "mail", UUID)
+        assert "vnet1" in shown("nft", "list", "ruleset")
+        await cards.drop("vnet0")
+        await cards.drop("vnet1")
+        await cards.drop("vnet1")
+
+    asyncio.run(come_and_go())
+    assert "vnet" not in shown("nft", "list", "ruleset")
+    rules = [line for line in before[1].splitlines() if line.startswith("-")]
+    now = shown("iptables-save", "-t", "filter").splitlines()
+    assert [line for line in now if line.startswith("-")] == rules
+    assert shown("ebtables-save").splitlines()[1:-1] in ([], before[0], BUILT_IN)
+    assert arrives(packet(FOREIGN), packet(text=b"the last one"))
+
+
+BUILT_IN: Final = ["*nat", ":PREROUTING ACCEPT", ":OUTPUT ACCEPT", ":POSTROUTING ACCEPT"]
+
+
+def test_a_redefinition_leaves_no_moment_unfiltered(filters: Filters) -> None:
+    stop = threading.Event()
+
+    def flood(guest: socket.socket) -> None:
+        while not stop.is_set():
+            guest.send(packet(FOREIGN))
+
+    async def redefine() -> None:
+        await bound(filters, "clean-traffic", ADDRESS)
+        xml = filters.by_name("no-mac-spoofing").xml
+        with raw("g0") as guest:
+            flooding = threading.Thread(target=flood, args=(guest,))
+            flooding.start()
+            try:
+                for number in range(15):
+                    await filters.define(xml.replace("'1000'", f"'{900 + number}'"))
+            finally:
+                stop.set()
+                flooding.join()
+
+    with raw("g1") as other:
+        asyncio.run(redefine())
+        good = packet(text=b"the last one")
+        with raw("g0") as guest:
+            guest.send(good)
+        frames = set()
+        while (frame := other.recv(2048)) != good:
+            frames.add(frame[6:12])
+    assert FOREIGN not in frames
+
+
+def test_an_address_is_learned_from_traffic(filters: Filters) -> None:
+    async def learned() -> tuple[str, ...]:
+        await bound(filters, "clean-traffic")
+        with raw("g0") as guest:
+            guest.send(arp(MAC, "10.0.0.2"))
+        async with asyncio.timeout(WAIT_S):
+            while not filters.binding("vnet0").learned:  # noqa: ASYNC110  (the kernel's time)
+                await asyncio.sleep(0.02)
+        filters.close()
+        return filters.binding("vnet0").learned
+
+    assert asyncio.run(learned()) == ("10.0.0.2",)
+    good = packet(text=b"the last one")
+    assert arrives(packet(), good)
+    assert not arrives(packet(address="10.0.0.3"), good)
+
+
+def test_until_dhcp_has_answered_only_dhcp_passes(filters: Filters) -> None:
+    only = FilterParameter(name="CTRL_IP_LEARNING", value="dhcp")
+
+    async def waiting() -> None:
+        await bound(filters, "clean-traffic", only)
+        filters.close()
+
+    asyncio.run(waiting())
+    assert not arrives(packet(), dhcp())
+    assert not arrives(arp(MAC, "10.0.0.2"), dhcp())
+
+
+def test_the_address_of_a_lease_is_learned(filters: Filters) -> None:
+    only = FilterParameter(name="CTRL_IP_LEARNING", value="dhcp")
+
+    async def leased() -> None:
+        await bound(filters, "clean-traffic", only)
+        with raw("g1") as server, raw("g0") as guest:
+            guest.send(leasing(MAC))  # forged: the guest is no server
+            server.send(leasing(FOREIGN))
+        async with asyncio.timeout(WAIT_S):
+            while not filters.binding("vnet0").learned:  # noqa: ASYNC110  (the kernel's time)
+                await asyncio.sleep(0.02)
+        filters.close()
+
+    asyncio.run(leased())
+    assert filters.binding("vnet0").learned == ("10.0.0.2",)
+    assert arrives(packet(), packet(text=b"the last one"))
+
+
+def leasing(sender: bytes) -> bytes:
+    """A DHCP server's last word; a forged one gives another address."""
+    message = bytearray(240)
+    message[0] = 2
+    message[16:20] = IPv4Address("10.0.0.2" if sender == FOREIGN else "10.0.0.66").packed
+    message[28:34] = MAC
+    message[236:240] = bytes.fromhex("63825363")
+    text = bytes(message) + bytes([53, 1, 5, 255])
+    frame = bytearray(packet(sender, "10.0.0.1", text))
+    frame[34:38] = (67).to_bytes(2) + (68).to_bytes(2)
+    return bytes(frame)
+
+
+def dhcp() -> bytes:
+    """A question of a DHCP client, as far as filters look."""
+    frame = bytearray(packet(address="0.0.0.0", text=b"who am I"))
+    frame[34:38] = (68).to_bytes(2) + (67).to_bytes(2)
+    return bytes(frame)
