@@ -31,6 +31,11 @@ class Capability(IntEnum):
     NET_BROADCAST = 11
     NET_ADMIN = 12
     NET_RAW = 13
+    IPC_LOCK = 14
+    SYS_RAWIO = 17
+    SYS_ADMIN = 21
+    SYS_NICE = 23
+    MKNOD = 27
 
 
 class Rights(StrEnum):
@@ -39,6 +44,7 @@ class Rights(StrEnum):
     NONE = "none"  # nobody's user, no capability: it parses what strangers send
     FILES = "files"  # the daemon's user, and files below its folders whoever's they are
     NETWORK = "network"  # files, the kernel's networking, and what dnsmasq gives up by itself
+    STORAGE = "storage"  # files, mounts and block devices, and programs that work on these
     LAUNCH = "launch"  # all that launching guests and running hook scripts takes
 
 
@@ -52,6 +58,14 @@ KEPT: Final[dict[Rights, frozenset[Capability] | None]] = {
             *(Capability.NET_ADMIN, Capability.NET_RAW, Capability.NET_BROADCAST),
             # dnsmasq: its ports below 1024, changing to its own user, and netd ending it then
             *(Capability.NET_BIND_SERVICE, Capability.SETUID, Capability.SETGID, Capability.KILL),
+        }
+    ),
+    Rights.STORAGE: frozenset(
+        {
+            *(Capability.CHOWN, Capability.DAC_OVERRIDE, Capability.FOWNER),
+            *(Capability.SYS_ADMIN, Capability.SYS_RAWIO, Capability.MKNOD),
+            # LVM locks its memory and raises its priority; iscsiadm and mount.nfs reach servers
+            *(Capability.IPC_LOCK, Capability.SYS_NICE, Capability.NET_BIND_SERVICE),
         }
     ),
     Rights.LAUNCH: None,

@@ -26,6 +26,7 @@ SERVICES: Final = (
     Role("domd", "supervisor.domd.service:serve", Policy(When.ALWAYS), Rights.FILES),
     Role("hostd", "supervisor.hostd.service:serve", Policy(When.ALWAYS), Rights.FILES),
     Role("netd", "supervisor.netd.service:serve", Policy(When.ALWAYS), Rights.NETWORK),
+    Role("stord", "supervisor.stord.service:serve", Policy(When.ALWAYS), Rights.STORAGE),
     Role("rpcd", "supervisor.rpcd.service:serve", Policy(When.ALWAYS), Rights.NONE),
 )
 WORKERS: Final = {

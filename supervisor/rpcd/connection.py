@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from rpc.values import Domain, Network, Secret
+from rpc.values import Domain, Network, Secret, StoragePool
 from supervisor.rpcd.registrations import Registrations
 from supervisor.rpcd.uri import Target, select_driver
 
@@ -167,6 +167,16 @@ class ConnectionCalls:
     def connect_network_event_deregister_any(self, caller: Caller, callback_id: int) -> None:
         """Take a callback back."""
         caller.registrations.remove(callback_id, ("network",))
+
+    def connect_storage_pool_event_register_any(
+        self, caller: Caller, event_id: int, pool: StoragePool | None
+    ) -> int:
+        """Register for one event number of one pool or all; answers the callback's number."""
+        return caller.registrations.add("storage_pool", event_id, pool.uuid if pool else None)
+
+    def connect_storage_pool_event_deregister_any(self, caller: Caller, callback_id: int) -> None:
+        """Take a callback back."""
+        caller.registrations.remove(callback_id, ("storage_pool",))
 
     def connect_secret_event_register_any(
         self, caller: Caller, event_id: int, secret: Secret | None

@@ -33,9 +33,11 @@ from supervisor.rpcd.kept import Kept, Key
 CALL_S: Final = 120.0  # the longest that a service may take; each has shorter deadlines of its own
 STREAM_END_S: Final = 30.0
 #: A procedure's owner in the table, and the process that answers for it.
-PROCESS_OF: Final = {"domd": "domd", "worker": "domd", "hostd": "hostd", "netd": "netd"}
+PROCESS_OF: Final = {
+    "domd": "domd", "worker": "domd", "hostd": "hostd", "netd": "netd", "stord": "stord",
+}  # fmt: skip
 #: The processes that publish events for clients.
-TELLING: Final = ("domd", "hostd", "netd")
+TELLING: Final = ("domd", "hostd", "netd", "stord")
 
 log = logging.getLogger(__name__)
 

@@ -51,6 +51,7 @@ MESSAGES: Final[dict[str, tuple[str, ...]]] = {
         "domain_event_memory_device_size_change",
     ),
     "network": ("network_event_lifecycle",),
+    "storage_pool": ("storage_pool_event_lifecycle", "storage_pool_event_refresh"),
     "secret": ("secret_event_lifecycle", "secret_event_value_changed"),
 }
 #: The last domain event that the calls before callback numbers can register.

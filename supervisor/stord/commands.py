@@ -72,7 +72,11 @@ def has(program: str) -> bool:
 
 
 async def run(
-    argv: Sequence[str], *, given: bytes = b"", deadline_s: float = SHORT_S, descriptor: int = -1
+    argv: Sequence[str],
+    *,
+    given: bytes = b"",
+    deadline_s: float = SHORT_S,
+    descriptors: Sequence[int] = (),
 ) -> Ended:
     """Run a program to its end.
 
@@ -80,7 +84,7 @@ async def run(
         argv: its name or path, and its arguments.
         given: its standard input.
         deadline_s: it is killed then.
-        descriptor: one of ours that it inherits under the same number; -1: none.
+        descriptors: of ours, that it inherits under the same numbers.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED: the host lacks it; OPERATION_TIMEOUT: it did not end.
@@ -95,7 +99,7 @@ async def run(
             env={"PATH": SEARCHED, "LC_ALL": "C"},
             cwd="/",
             start_new_session=True,
-            pass_fds=(descriptor,) if descriptor >= 0 else (),
+            pass_fds=tuple(descriptors),
             limit=MAX_OUTPUT,
         )
     except OSError as problem:
@@ -114,13 +118,19 @@ async def run(
     return Ended(code, output.decode(errors="replace"), errors.decode(errors="replace"))
 
 
-async def run_ok(argv: Sequence[str], *, given: bytes = b"", deadline_s: float = SHORT_S) -> str:
+async def run_ok(
+    argv: Sequence[str],
+    *,
+    given: bytes = b"",
+    deadline_s: float = SHORT_S,
+    descriptors: Sequence[int] = (),
+) -> str:
     """Run a program that must succeed; what it printed.
 
     Raises:
         VirError: INTERNAL_ERROR: it failed, with what it said; as `run`.
     """
-    ended = await run(argv, given=given, deadline_s=deadline_s)
+    ended = await run(argv, given=given, deadline_s=deadline_s, descriptors=descriptors)
     if ended.code != 0:
         raise failed(argv, ended)
     return ended.output

@@ -51,6 +51,7 @@ class Means:
     pool: Pool  # as it is defined
     work: Work  # everything that touches the pool's files and devices, in the pool's own process
     secret: FindSecret
+    host: str  # tells files half-made by this daemon from those of others that share a folder
     session: bool = False  # a daemon of one user
 
 
@@ -104,6 +105,9 @@ class Backend(Protocol):
 
     async def refresh(self) -> PoolFacts:
         """Look at everything anew."""
+
+    async def measure(self) -> PoolFacts:
+        """The pool's space now, after a volume of it has changed; without volumes, and quickly."""
 
     async def build(self, overwrite: Overwrite) -> None:
         """Make the underlying storage: a folder, a file system, a volume group, a table."""

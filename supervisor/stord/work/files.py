@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import logging
 import os
 import stat
 from typing import Final
@@ -16,10 +17,12 @@ from typing import Final
 from ipc import Done, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.durable import sync_folder
+from supervisor.stord.work.names import is_left_over
 from supervisor.stord.work.refusing import refusing
 from supervisor.stord.work.requests import (
     CheckFolder,
     Claim,
+    CleanUp,
     MakeFolder,
     MakeSubfolder,
     Permissions,
@@ -31,6 +34,8 @@ AT_FDCWD: Final = -100
 RENAME_NOREPLACE: Final = 1
 FOLDER_MODE: Final = 0o711  # of a pool's folder whose definition says nothing
 NO_SUCH_CALL: Final = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+
+log = logging.getLogger(__name__)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -83,6 +88,16 @@ class Files:
             with contextlib.suppress(OSError):
                 os.unlink(old)
             raise
+        return Done()
+
+    @handles(CleanUp)
+    def clean_up(self, request: CleanUp) -> Done:
+        """Remove what was left half-made."""
+        with refusing(f"read the folder '{request.folder}'"):
+            for name in os.listdir(request.folder):
+                if is_left_over(name, request.host, request.pid):
+                    log.warning("'%s/%s' was left half-made: removed", request.folder, name)
+                    os.unlink(f"{request.folder}/{name}")
         return Done()
 
     @handles(MakeSubfolder)

@@ -9,11 +9,26 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
+import zlib
+from pathlib import Path
 from typing import Final
 
 PREFIX: Final = ".virtvisor-new-"
 
 _numbers = itertools.count(1)
+
+
+def host_tag(root: str) -> str:
+    """What tells this daemon's files from those of others.
+
+    Args:
+        root: of the daemon's own files: there may be several daemons on a host.
+    """
+    try:
+        machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        machine = os.uname().nodename
+    return f"{zlib.crc32(f'{machine} {root}'.encode()):08x}"
 
 
 def temporary_name(host: str) -> str:

@@ -116,6 +116,21 @@ class Claim(Request[Done], frozen=True, kw_only=True, tag="work.claim"):
     permissions: Permissions
 
 
+class CleanUp(Request[Done], frozen=True, kw_only=True, tag="work.clean_up"):
+    """Remove what an earlier stord of this host left half-made in a folder."""
+
+    folder: str
+    host: str
+    pid: int  # of this stord: what it makes now stays
+
+
+class CheckChain(Request[Done], frozen=True, kw_only=True, tag="work.check_chain"):
+    """Refuse an image whose backing files are not all named with their formats, or loop."""
+
+    path: str
+    format: str
+
+
 class MakeSubfolder(Request[Done], frozen=True, kw_only=True, tag="work.make_subfolder"):
     """Make a volume that is a folder. Errors: STORAGE_VOL_EXIST."""
 

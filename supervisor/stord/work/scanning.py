@@ -8,6 +8,7 @@ Runs in a process of the pool's own: every call here may block.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -16,14 +17,15 @@ from pathlib import Path
 from typing import Final
 
 from conf.errors import ConfError
-from ipc import handles
+from ipc import Done, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.calls import of_conf
 from supervisor.stord.facts import Backing, PoolFacts, VolumeFacts
-from supervisor.stord.formats import HEADER_BYTES, ImageFacts, read_image
+from supervisor.stord.formats import HEADER_BYTES, ImageFacts, Opened, read_image, resolve_chain
 from supervisor.stord.formats.backing_names import place_of
 from supervisor.stord.work.names import is_temporary
 from supervisor.stord.work.refusing import refusing
-from supervisor.stord.work.requests import Look, Scan, Space
+from supervisor.stord.work.requests import CheckChain, Look, Scan, Space
 
 FIRST_BYTES: Final = 4096  # enough of most headers; the rest is read of those that go on
 ISO_AT: Final = 32 * 1024
@@ -65,11 +67,37 @@ class Scanning:
             raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
         return found
 
+    @handles(CheckChain)
+    def check_chain(self, request: CheckChain) -> Done:
+        """Refuse a chain that cannot be trusted."""
+        with refusing(f"read the images below '{request.path}'"):
+            try:
+                resolve_chain(request.path, request.format, _open_head)
+            except ConfError as problem:
+                raise of_conf(problem, ErrorDomain.STORAGE) from problem
+        return Done()
+
     @handles(Space)
     def space(self, request: Space) -> PoolFacts:
         """Measure the space of a folder's file system."""
         with refusing(f"measure the folder '{request.folder}'"):
             return measure(request.folder)
+
+
+def _open_head(path: str) -> Opened:
+    """The beginning of an image somewhere in a chain.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    status = os.stat(path)
+    if stat.S_IFMT(status.st_mode) not in (stat.S_IFREG, stat.S_IFBLK):
+        raise OSError(errno.EINVAL, "neither a file nor a device", path)
+    fd = os.open(path, OPTIONS)
+    try:
+        return Opened(os.pread(fd, HEADER_BYTES, 0), (status.st_dev, status.st_ino))
+    finally:
+        os.close(fd)
 
 
 def measure(folder: str) -> PoolFacts:

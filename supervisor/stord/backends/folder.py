@@ -1,0 +1,340 @@
+"""Pools whose volumes are files of a folder: dir by itself, fs and netfs below a mount.
+
+Owns: how a file becomes a volume: made under a temporary name, given its own when it is whole.
+May touch: the pool's folder, by `Means.work`; qemu-img.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from conf.storage import Volume
+from conf.storage.credentials import VolumeEncryption
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.finishing import finish
+from supervisor.stord import commands, images
+from supervisor.stord.backends.base import (
+    Creation,
+    Means,
+    Original,
+    Overwrite,
+    Resizing,
+    SecretName,
+)
+from supervisor.stord.facts import Backing, PoolFacts, VolumeFacts
+from supervisor.stord.passphrases import Passphrases
+from supervisor.stord.work.names import temporary_name
+from supervisor.stord.work.requests import (
+    SCAN_S,
+    CheckChain,
+    CheckFolder,
+    Claim,
+    CleanUp,
+    CopyRaw,
+    Look,
+    MakeFolder,
+    MakeRaw,
+    MakeSubfolder,
+    Permissions,
+    Remove,
+    RemoveFolder,
+    Resize,
+    Scan,
+    Space,
+    Wipe,
+)
+
+#: Formats of files that qemu-img makes; the others, raw apart, are only recognized.
+MADE: tuple[str, ...] = ("qcow", "qcow2", "qed", "vmdk", "vpc", "vdi")
+PLAIN: tuple[str, ...] = ("raw", "iso")
+
+
+class Folder:
+    """A pool of type dir."""
+
+    fills_volumes = True
+    is_slow_to_create = True
+
+    def __init__(self, means: Means) -> None:
+        """Have this folder."""
+        self.means = means
+        self.path = means.pool.path
+
+    async def check(self) -> bool:
+        """Whether the folder is there."""
+        try:
+            await self.means.work.call(CheckFolder(path=self.path))
+        except VirError:
+            return False
+        await self._clean_up()
+        return True
+
+    async def start(self) -> None:
+        """See that the folder is there."""
+        await self.means.work.call(CheckFolder(path=self.path))
+        await self._clean_up()
+
+    async def stop(self) -> None:
+        """Leave the folder as it is."""
+
+    async def refresh(self) -> PoolFacts:
+        """Look at every file."""
+        return await self.means.work.call(Scan(folder=self.path), timeout_s=SCAN_S)
+
+    async def measure(self) -> PoolFacts:
+        """Measure the file system."""
+        return await self.means.work.call(Space(folder=self.path))
+
+    async def build(self, overwrite: Overwrite) -> None:
+        """Make the folder.
+
+        Raises:
+            VirError: OPERATION_INVALID: a folder has nothing that could be overwritten.
+        """
+        if overwrite is not Overwrite.UNSAID:
+            detail = f"a pool of type '{self.means.pool.type}' knows no overwrite flags"
+            raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.STORAGE)
+        await self.make_folder()
+
+    async def make_folder(self) -> None:
+        """Make the folder with the permissions of the definition."""
+        wanted = permissions(self.means.pool.target.permissions)
+        await self.means.work.call(MakeFolder(path=self.path, permissions=wanted))
+
+    async def delete(self) -> None:
+        """Remove the folder, which must be empty."""
+        await self.means.work.call(RemoveFolder(path=self.path))
+
+    # Volumes.
+
+    async def find_volume(self, volume: VolumeFacts) -> VolumeFacts:
+        """Look at one file anew; what its document said when it was made stays said."""
+        found = await self.means.work.call(Look(folder=self.path, name=volume.name))
+        return replace(
+            found,
+            format=volume.format,
+            compat=volume.compat,
+            features=volume.features,
+            cluster_size=volume.cluster_size,
+            backing=volume.backing,
+            encryption=volume.encryption,
+        )
+
+    async def create_volume(self, wanted: Volume, how: Creation) -> VolumeFacts:
+        """Make a file, or a folder."""
+        if wanted.target.format == "dir":
+            await self._make_subfolder(wanted, how)
+        else:
+            await self._make_file(wanted, how)
+        found = await self.means.work.call(Look(folder=self.path, name=wanted.name))
+        return said(found, wanted)
+
+    async def delete_volume(self, volume: VolumeFacts, *, zeroed: bool) -> None:
+        """Remove a file or an empty folder."""
+        if zeroed and volume.type == "file":
+            await self.means.work.call_alone(Wipe(path=volume.path))
+        await self.means.work.call(Remove(folder=self.path, name=volume.name))
+
+    async def resize_volume(self, volume: VolumeFacts, capacity: int, how: Resizing) -> None:
+        """Give a file another size, by its format."""
+        if volume.format in PLAIN and not volume.encryption:
+            order = Resize(path=volume.path, capacity=capacity, allocate=how.allocate)
+            await self.means.work.call_alone(order)
+            return
+        if how.allocate:
+            detail = "preallocate is only supported for raw volumes without encryption"
+            raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.STORAGE)
+        if volume.encryption:
+            detail = f"volume '{volume.name}' is encrypted; only its guest can resize it"
+            raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.STORAGE)
+        image = images.Image(volume.path, volume.format, capacity)
+        await commands.run_ok(
+            images.plan_resize(image, shrink=how.shrink), deadline_s=commands.LONG_S
+        )
+
+    async def _make_subfolder(self, wanted: Volume, how: Creation) -> None:
+        if how.original is not None:
+            detail = f"cannot copy '{how.original.volume.name}' to a volume that is a folder"
+            raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.STORAGE)
+        mode = permissions(wanted.target.permissions, mode=0o711)
+        order = MakeSubfolder(folder=self.path, name=wanted.name, permissions=mode)
+        await self.means.work.call(order)
+
+    async def _make_file(self, wanted: Volume, how: Creation) -> None:
+        temporary = temporary_name(self.means.host)
+        try:
+            await self._write(wanted, how, temporary)
+            mode = permissions(wanted.target.permissions, mode=0o600)
+            order = Claim(folder=self.path, temporary=temporary, name=wanted.name, permissions=mode)
+            await finish(self.means.work.call(order))
+        except BaseException:
+            with contextlib.suppress(VirError):
+                await finish(self.means.work.call(Remove(folder=self.path, name=temporary)))
+            raise
+
+    async def _write(self, wanted: Volume, how: Creation, temporary: str) -> None:
+        """Write a new volume's contents under a temporary name."""
+        form = wanted.target.format or "raw"
+        encrypted = wanted.target.encryption is not None
+        if form in PLAIN and not encrypted and is_plain(how.original):
+            await self._write_plain(wanted, how, temporary)
+            return
+        if form not in (*MADE, *PLAIN):
+            detail = f"volumes of format '{form}' are recognized but cannot be made; take qcow2"
+            raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.STORAGE)
+        if how.reflink:
+            detail = "only raw volumes can be copied by sharing their blocks (reflink)"
+            raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.STORAGE)
+        await self._write_image(wanted, how, temporary)
+
+    async def _write_plain(self, wanted: Volume, how: Creation, temporary: str) -> None:
+        capacity = wanted.capacity or 0
+        if how.original is None:
+            order = MakeRaw(
+                folder=self.path,
+                temporary=temporary,
+                capacity=capacity,
+                allocation=capacity if wanted.allocation is None else wanted.allocation,
+                nocow=wanted.target.nocow,
+            )
+            await self.means.work.call_alone(order)
+            return
+        target = f"{self.path}/{temporary}"
+        copy = CopyRaw(
+            source=how.original.volume.path, target=target, size=capacity, reflink=how.reflink
+        )
+        await self.means.work.call_alone(copy)
+
+    async def _write_image(self, wanted: Volume, how: Creation, temporary: str) -> None:
+        async with Passphrases(self.means.secret) as passphrases:
+            key = None
+            if wanted.target.encryption is not None:
+                key = await passphrases.key("target", secret_of(wanted.target.encryption))
+            target = planned(wanted, how, f"{self.path}/{temporary}", self.path, key)
+            if target.backing:
+                order = CheckChain(path=target.backing, format=target.backing_format)
+                await self.means.work.call(order)
+            if how.original is None:
+                argv = images.plan_create(target)
+            else:
+                argv = images.plan_convert(await self._source(how.original, passphrases), target)
+            opened = passphrases.descriptors
+            await commands.run_ok(argv, deadline_s=commands.LONG_S, descriptors=opened)
+        await self._grow_copy(wanted, how, target)
+
+    async def _grow_copy(self, wanted: Volume, how: Creation, target: images.Image) -> None:
+        """A copy may be larger than its original."""
+        original = how.original
+        if original is None or (wanted.capacity or 0) <= original.volume.capacity:
+            return
+        if target.key is not None:
+            detail = "an encrypted copy has the capacity of its original; ask for no other"
+            raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.STORAGE)
+        larger = images.Image(target.path, target.format, wanted.capacity)
+        await commands.run_ok(images.plan_resize(larger, shrink=False))
+
+    async def _source(self, original: Original, passphrases: Passphrases) -> images.Image:
+        """The volume that is copied, which is not trusted."""
+        volume = original.volume
+        await self.means.work.call(CheckChain(path=volume.path, format=volume.format or "raw"))
+        key = None
+        if volume.encryption:
+            if original.secret is None:
+                detail = f"volume '{volume.name}' is encrypted: name its secret in <encryption>"
+                raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
+            key = await passphrases.key("source", original.secret)
+        return images.Image(volume.path, volume.format or "raw", key=key)
+
+    async def _clean_up(self) -> None:
+        order = CleanUp(folder=self.path, host=self.means.host, pid=os.getpid())
+        await self.means.work.call(order)
+
+
+def is_plain(original: Original | None) -> bool:
+    """Whether a copy's bytes are its original's."""
+    if original is None:
+        return True
+    volume = original.volume
+    return volume.format in (*PLAIN, "") and not volume.encryption and volume.type != "dir"
+
+
+def permissions(wanted: object, mode: int = -1) -> Permissions:
+    """What a document says of a file's owner, with the usual mode where it says none."""
+    values = [getattr(wanted, name, None) for name in ("mode", "owner", "group")]
+    given = [-1 if value is None else value for value in values]
+    return Permissions(mode=given[0] if given[0] >= 0 else mode, owner=given[1], group=given[2])
+
+
+def secret_of(encryption: VolumeEncryption) -> SecretName:
+    """The secret that a document names for a volume's passphrase.
+
+    Raises:
+        VirError: INVALID_ARG: it names none.
+    """
+    for secret in encryption.secrets:
+        return SecretName("volume", uuid=secret.uuid or "", usage=secret.usage or "")
+    detail = "<encryption> names no <secret>: define one and name it"
+    raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
+
+
+def planned(
+    wanted: Volume, how: Creation, path: str, folder: str, key: images.Key | None
+) -> images.Image:
+    """The image that a document asks for. Pure."""
+    target, below = wanted.target, wanted.backing_store
+    return images.Image(
+        path=path,
+        format=target.format or "raw",
+        capacity=wanted.capacity,
+        compat=target.compat or "",
+        features=tuple(features(wanted)),
+        cluster_size=target.cluster_size or 0,
+        backing=posixpath.join(folder, below.path) if below is not None else "",
+        backing_format=(below.format or "raw") if below is not None else "",
+        preallocation="metadata" if how.preallocate else "",
+        nocow=target.nocow,
+        key=key,
+        cipher=cipher_of(target.encryption),
+    )
+
+
+def features(wanted: Volume) -> Iterator[str]:
+    """The features of a qcow2 that a document asks for."""
+    if wanted.target.lazy_refcounts:
+        yield "lazy_refcounts"
+    if wanted.target.extended_l2:
+        yield "extended_l2"
+
+
+def cipher_of(encryption: VolumeEncryption | None) -> images.Cipher:
+    """How a document wants a volume to be encrypted."""
+    if encryption is None or encryption.cipher is None:
+        return images.Cipher()
+    cipher, ivgen = encryption.cipher, encryption.ivgen
+    return images.Cipher(
+        algorithm=f"{cipher.name}-{cipher.size}" if cipher.size else cipher.name or "",
+        mode=cipher.mode or "",
+        hash=cipher.hash or "",
+        ivgen=(ivgen.name or "") if ivgen is not None else "",
+        ivgen_hash=(ivgen.hash or "") if ivgen is not None else "",
+    )
+
+
+def said(found: VolumeFacts, wanted: Volume) -> VolumeFacts:
+    """A new volume: as it is on disk, and described as its document did."""
+    below = wanted.backing_store
+    return replace(
+        found,
+        format=wanted.target.format or found.format,
+        compat=wanted.target.compat or "",
+        features=tuple(features(wanted)),
+        cluster_size=wanted.target.cluster_size or 0,
+        backing=found.backing
+        if found.backing is not None or below is None
+        else Backing(path=below.path, format=below.format or "raw"),
+    )

@@ -1,0 +1,55 @@
+"""Events of pools for the clients that registered.
+
+Owns: encoding them. May touch: the bus, to publish; the root, to be kept up. May not touch: pools.
+"""
+
+from __future__ import annotations
+
+from ipc import Node
+from rpc.enums import StoragePoolEventID, StoragePoolEventLifecycleType
+from supervisor.calls import encode_event
+from supervisor.messages.calls import ClientEvent, Stale
+from supervisor.messages.root import Activity
+from supervisor.stord.entry import Entry
+
+
+class Publisher:
+    """Publishes to rpcd, which knows who wants what."""
+
+    def __init__(self, node: Node) -> None:
+        """Publish on this bus."""
+        self._node = node
+        self._busy = False
+
+    def lifecycle(self, entry: Entry, event: StoragePoolEventLifecycleType) -> None:
+        """A pool was defined, undefined, started, stopped, built or deleted."""
+        payload = encode_event("storage_pool_event_lifecycle", entry.identity, event, 0)
+        self._publish(entry, StoragePoolEventID.LIFECYCLE, payload)
+
+    def refreshed(self, entry: Entry) -> None:
+        """A pool's volumes were looked at anew."""
+        payload = encode_event("storage_pool_event_refresh", entry.identity)
+        self._publish(entry, StoragePoolEventID.REFRESH, payload)
+
+    def stale(self) -> None:
+        """What was answered before may be wrong now; said before a change is acknowledged."""
+        self._node.publish(Stale())
+
+    def activity(self, *, busy: bool) -> None:
+        """Tell the root whether pools keep the daemon up."""
+        if busy != self._busy:
+            self._busy = busy
+            why = "volumes are being written" if busy else "no volume is being written"
+            self._node.control.send(Activity(busy=busy, why=why))
+
+    def _publish(self, entry: Entry, event_id: StoragePoolEventID, payload: bytes) -> None:
+        self.stale()
+        self._node.publish(
+            ClientEvent(
+                family="storage_pool",
+                event_id=event_id,
+                driver="qemu",
+                uuid=entry.uuid,
+                payload=payload,
+            )
+        )

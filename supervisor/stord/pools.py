@@ -1,0 +1,244 @@
+"""Pools in motion: starting, stopping, refreshing, building, deleting.
+
+Owns: the order of the steps: the backend acts, the status document says so, memory follows.
+May touch: backends, each through its interface; the store. The caller holds the pool's job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from conf.storage import Pool, PoolType, format_pool
+from rpc.enums import StoragePoolEventLifecycleType as Event
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.finishing import finish
+from supervisor.stord import commands
+from supervisor.stord.backends.base import Backend, FindSecret, Kind, Means, Overwrite
+from supervisor.stord.definitions import refused
+from supervisor.stord.entry import Active, Entry
+from supervisor.stord.events import Publisher
+from supervisor.stord.registry import Registry, active
+from supervisor.stord.store import Store
+from supervisor.stord.words import invalid, needs_system_daemon
+from supervisor.stord.work.forking import Forker
+from supervisor.stord.work.pool_work import PoolWork
+
+log = logging.getLogger(__name__)
+
+STOP_S: Final = 60.0  # for a pool's storage to be let go
+
+
+class Pools:
+    """Acts on the pools of one daemon."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        publisher: Publisher,
+        kinds: dict[PoolType, Kind],
+        forker: Forker,
+        secret: FindSecret,
+        host: str,
+        *,
+        session: bool,
+    ) -> None:
+        """Act on these."""
+        self._registry = registry
+        self._store = store
+        self._publisher = publisher
+        self._kinds = kinds
+        self._forker = forker
+        self._secret = secret
+        self._host = host
+        self._session = session
+
+    def check_type(self, pool: Pool) -> Kind:
+        """The kind of a pool, which this daemon has.
+
+        Raises:
+            VirError: INTERNAL_ERROR for a type without a backend; OPERATION_DENIED for one that a
+                user's own daemon may not have.
+        """
+        kind = self._kinds.get(pool.type)
+        if kind is None:
+            number = list(PoolType).index(pool.type)
+            detail = f"missing backend for pool type {number} ({pool.type})"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
+        if self._session and not kind.in_session:
+            raise needs_system_daemon(pool.type)
+        return kind
+
+    def make_active(self, pool: Pool) -> Active:
+        """A pool's backend, not started yet."""
+        kind = self.check_type(pool)
+        work = PoolWork(pool.name, self._forker)
+        means = Means(pool, work, self._secret, self._host, session=self._session)
+        return Active(pool=pool, backend=kind.make(means), work=work)
+
+    async def start(self, entry: Entry, pool: Pool, build: Overwrite | None = None) -> None:
+        """Start a pool; one that cannot be started is as it was before.
+
+        Args:
+            entry: the pool, which is off.
+            pool: as it is to be.
+            build: how it is to be built first; None: it is not.
+
+        Raises:
+            VirError: OPERATION_INVALID when it is active; the backend's.
+        """
+        if entry.active is not None:
+            raise invalid(f"storage pool '{entry.name}' is already active")
+        for program in self.check_type(pool).needs:
+            commands.find(program)
+        now = self.make_active(pool)
+        try:
+            if build is not None:
+                await now.backend.build(build)
+            await self._start(entry, now)
+        except BaseException:
+            now.work.close()
+            raise
+        self._publisher.stale()
+        entry.active = now
+        self._publisher.lifecycle(entry, Event.STARTED)
+
+    async def stop(self, entry: Entry) -> None:
+        """Stop a pool.
+
+        Raises:
+            VirError: OPERATION_INVALID when it is off; INTERNAL_ERROR while volumes of it are made.
+        """
+        now = active(entry)
+        refuse_busy(entry, now)
+        await finish(self._stop(entry, now))
+
+    async def refresh(self, entry: Entry) -> None:
+        """Look at a pool's volumes anew.
+
+        Raises:
+            VirError: OPERATION_INVALID when it is off; the backend's.
+        """
+        now = active(entry)
+        refuse_busy(entry, now)
+        facts = await now.backend.refresh()
+        self._publisher.stale()
+        now.take(facts)
+        self._publisher.refreshed(entry)
+
+    async def build(self, entry: Entry, overwrite: Overwrite) -> None:
+        """Build a pool that is off.
+
+        Raises:
+            VirError: OPERATION_INVALID when it is active; the backend's.
+        """
+        await self._off(entry, lambda backend: backend.build(overwrite))
+        self._publisher.lifecycle(entry, Event.CREATED)
+
+    async def delete(self, entry: Entry) -> None:
+        """Delete what building a pool has made.
+
+        Raises:
+            VirError: OPERATION_INVALID when it is active; the backend's.
+        """
+        await self._off(entry, lambda backend: backend.delete())
+        self._publisher.lifecycle(entry, Event.DELETED)
+
+    async def take_over(self, entry: Entry, pool: Pool) -> None:
+        """Know a pool as active that was so before stord's start, if it still is.
+
+        Raises:
+            VirError: the backend's; the pool is off then.
+        """
+        now = self.make_active(pool)
+        if await now.backend.check():
+            try:
+                now.take(await now.backend.refresh())
+            except VirError as problem:
+                log.error("the volumes of pool '%s' are not known: %s", entry.name, problem)
+            self._publisher.stale()
+            entry.active = now
+            return
+        now.work.close()
+        with refused(f"forget pool '{entry.name}'"):
+            await asyncio.to_thread(self._store.remove_state, entry.name)
+
+    async def measure(self, now: Active) -> None:
+        """Follow a change of a pool's space; an error leaves the figures as they were."""
+        try:
+            space = await now.backend.measure()
+        except VirError as problem:
+            log.warning("the space of pool '%s' is not known: %s", now.pool.name, problem)
+            return
+        self._publisher.stale()
+        now.space = space
+
+    async def _off(self, entry: Entry, act: Callable[[Backend], Awaitable[None]]) -> None:
+        if entry.active is not None:
+            raise invalid(f"storage pool '{entry.name}' is still active")
+        for program in self.check_type(entry.current).needs:
+            commands.find(program)
+        now = self.make_active(entry.current)
+        try:
+            await act(now.backend)
+        finally:
+            now.work.close()
+
+    async def _start(self, entry: Entry, now: Active) -> None:
+        """Start the storage, look at it, and say so on disk; undo the start if that fails.
+
+        The status comes first: after a crash in between, the next stord asks the backend whether
+        the pool is active and knows of it.
+        """
+        with refused(f"start pool '{entry.name}'"):
+            text = format_status(now.pool)
+            await asyncio.to_thread(self._store.save_state, entry.name, text)
+        started = False
+        try:
+            await now.backend.start()
+            started = True
+            now.take(await now.backend.refresh())
+        except BaseException:
+            await finish(self._undo(entry, now, started=started))
+            raise
+
+    async def _undo(self, entry: Entry, now: Active, *, started: bool) -> None:
+        try:
+            if started:
+                async with asyncio.timeout(STOP_S):
+                    await now.backend.stop()
+            await asyncio.to_thread(self._store.remove_state, entry.name)
+        except (VirError, OSError, TimeoutError) as problem:
+            log.error("pool '%s' is left half started: %s", entry.name, problem)
+
+    async def _stop(self, entry: Entry, now: Active) -> None:
+        async with asyncio.timeout(STOP_S):
+            await now.backend.stop()
+        with refused(f"stop pool '{entry.name}'"):
+            await asyncio.to_thread(self._store.remove_state, entry.name)
+        self._publisher.stale()
+        entry.active = None
+        now.work.close()
+        if entry.definition is None:
+            self._registry.remove(entry)
+        self._publisher.lifecycle(entry, Event.STOPPED)
+
+
+def refuse_busy(entry: Entry, now: Active) -> None:
+    """Refuse what would pull a pool away from those who use it.
+
+    Raises:
+        VirError: INTERNAL_ERROR, as libvirt says it.
+    """
+    if now.long_operations:
+        detail = f"pool '{entry.name}' has asynchronous jobs running."
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
+
+
+def format_status(pool: Pool) -> str:
+    """The status document of an active pool: what its successor needs to know of it. Pure."""
+    inner = "".join(f"  {line}\n" for line in format_pool(pool).splitlines())
+    return f"<poolstate>\n{inner}</poolstate>\n"

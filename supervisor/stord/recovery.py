@@ -1,0 +1,155 @@
+"""After a start of stord: which pools are there and active, and what starts with the host.
+
+Owns: that order. May touch: the store, to read; pools, each through its own module.
+
+A pool with a status document is active if its backend says so; what an earlier stord left
+half-made in it is removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from uuid import UUID
+
+from lxml import etree
+
+from conf.errors import ConfError
+from conf.mapper.hardened import parse_tree
+from conf.storage import Pool, format_pool, parse_pool
+from rpc.errors import VirError
+from supervisor.pidfd import boot_id
+from supervisor.stord.entry import Entry
+from supervisor.stord.pools import Pools
+from supervisor.stord.registry import Registry
+from supervisor.stord.store import Store, Stored
+
+log = logging.getLogger(__name__)
+
+DEFAULT = """\
+<pool type='dir'>
+  <name>default</name>
+  <target>
+    <path/>
+  </target>
+</pool>
+"""
+
+
+def load(store: Store, registry: Registry) -> dict[Entry, Pool]:
+    """Know every definition on disk; which pools were active, and as what."""
+    for stored in store.load():
+        pool = _understood(stored, is_status=False)
+        entry = _known(registry, pool) if pool is not None else None
+        if entry is not None and entry.definition is None:
+            entry.definition, entry.autostart = pool, stored.autostart
+    were_active: dict[Entry, Pool] = {}
+    for stored in store.states():
+        pool = _understood(stored, is_status=True)
+        entry = _known(registry, pool) if pool is not None else None
+        if entry is not None and pool is not None:
+            were_active[entry] = pool
+    return were_active
+
+
+def parse_status(text: str) -> Pool:
+    """Read a status document.
+
+    Raises:
+        ConfError: it is none, or the pool in it is none.
+    """
+    root = parse_tree(text)
+    pool = root.find("pool") if root.tag == "poolstate" else None
+    if pool is None:
+        raise ConfError("xml", "the status has no <pool>")
+    return parse_pool(etree.tostring(pool, encoding="unicode", with_tail=False))
+
+
+def _understood(stored: Stored, *, is_status: bool) -> Pool | None:
+    """The pool of a stored document; None, with a log line, when it is none."""
+    what = "status" if is_status else "definition"
+    try:
+        pool = parse_status(stored.xml) if is_status else parse_pool(stored.xml)
+    except ConfError as problem:
+        log.error("the %s of pool '%s' is left out: %s", what, stored.name, problem)
+        return None
+    if pool.name != stored.name:
+        log.error("the %s in %s.xml is left out: it is of '%s'", what, stored.name, pool.name)
+        return None
+    return pool
+
+
+def _known(registry: Registry, pool: Pool) -> Entry | None:
+    uuid = UUID(pool.uuid).bytes
+    try:
+        entry = registry.claim(pool.name, uuid) or Entry(name=pool.name, uuid=uuid)
+    except VirError as problem:
+        log.error("pool '%s' is left out: %s", pool.name, problem)
+        return None
+    registry.add(entry)
+    return entry
+
+
+async def define_default(store: Store, registry: Registry, folder: Path) -> None:
+    """Define the pool of a user's own daemon, once; who undefines it will not see it again."""
+    if not await asyncio.to_thread(store.is_first_start):
+        return
+    if registry.by_name("default") is None:
+        pool = parse_pool(DEFAULT.replace("<path/>", f"<path>{_escaped(folder)}</path>"))
+        entry = Entry(name="default", uuid=UUID(pool.uuid).bytes, definition=pool)
+        await asyncio.to_thread(folder.mkdir, 0o711, parents=True, exist_ok=True)
+        await asyncio.to_thread(store.save, "default", format_pool(pool))
+        await asyncio.to_thread(store.set_autostart, "default", on=True)
+        entry.autostart = True
+        registry.add(entry)
+    await asyncio.to_thread(store.keep_first_start)
+
+
+def _escaped(path: Path) -> str:
+    element = etree.Element("path")
+    element.text = str(path)
+    whole = etree.tostring(element, encoding="unicode")
+    return whole.removeprefix("<path>").removesuffix("</path>")
+
+
+async def recover(were_active: dict[Entry, Pool], registry: Registry, pools: Pools) -> None:
+    """Take the active pools over, side by side: one that hangs delays no other."""
+    async with asyncio.TaskGroup() as group:
+        for entry, pool in were_active.items():
+            group.create_task(_take_over(entry, pool, registry, pools))
+
+
+async def _take_over(entry: Entry, pool: Pool, registry: Registry, pools: Pools) -> None:
+    try:
+        async with entry.job.hold("recovery"):
+            await pools.take_over(entry, pool)
+    except (VirError, TimeoutError) as problem:
+        log.error("pool '%s' is not active any more: %s", entry.name, problem)
+    if not entry.is_there:
+        registry.remove(entry)
+
+
+async def autostart(store: Store, registry: Registry, pools: Pools) -> None:
+    """Start what starts with the host, once in each of its boots."""
+    boot = boot_id()
+    if await asyncio.to_thread(store.had_autostart, boot):
+        return
+    async with asyncio.TaskGroup() as group:
+        for entry in registry:
+            if entry.autostart and entry.definition is not None and entry.active is None:
+                group.create_task(_try_start(entry, pools))
+    try:
+        await asyncio.to_thread(store.keep_autostart, boot)
+    except OSError as problem:
+        log.error("pools may start once more after a restart: %s", problem)
+
+
+async def _try_start(entry: Entry, pools: Pools) -> None:
+    """Start a pool that is off; one that cannot be started is logged."""
+    try:
+        async with entry.job.hold("autostart"):
+            if entry.definition is not None and entry.active is None:
+                await pools.start(entry, entry.definition)
+    except (VirError, TimeoutError) as problem:
+        log.error("pool '%s' does not start with the host: %s", entry.name, problem)

@@ -1,0 +1,81 @@
+"""stord: storage pools and their volumes.
+
+Owns: pools' definitions, which pools are active, what is known of their volumes.
+May touch: pools' folders, devices and servers, but only by processes of each pool's own
+(`supervisor.stord.work`) and the host's storage programs, never by itself: it may never block.
+May not touch: guests, networks, client sockets.
+Runs with: files, and what mounting and block devices take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from supervisor.calls import Surface
+from supervisor.process import Process
+from supervisor.stord import recovery
+from supervisor.stord.backends.table import KINDS
+from supervisor.stord.definitions import Definitions
+from supervisor.stord.events import Publisher
+from supervisor.stord.lifecycle import Lifecycle
+from supervisor.stord.pools import Pools
+from supervisor.stord.queries import Queries
+from supervisor.stord.registry import Registry
+from supervisor.stord.secrets import Secrets
+from supervisor.stord.store import Store
+from supervisor.stord.transfers import Transfers
+from supervisor.stord.volume_queries import VolumeQueries
+from supervisor.stord.volumes import Volumes
+from supervisor.stord.work.forking import Forker
+from supervisor.stord.work.names import host_tag
+from supervisor.stord.work.serving import serve as serve_pool
+
+
+async def serve(process: Process) -> None:
+    """Answer until the process is told to stop."""
+    forker = Forker.start(serve_pool)  # first: this process has no threads yet
+    registry, publisher = Registry(), Publisher(process.node)
+    store = Store(process.paths)
+    pools = Pools(
+        registry,
+        store,
+        publisher,
+        KINDS,
+        forker,
+        Secrets(process.node).find,
+        host_tag(str(process.paths.lib)),
+        session=process.session,
+    )
+    definitions = Definitions(registry, store, publisher)
+    transfers = Transfers(registry, pools)
+    supported = {kind for kind, known in KINDS.items() if known.in_session or not process.session}
+    process.node.serve(transfers)
+    process.node.serve(
+        Surface(
+            "stord",
+            Queries(registry, supported),
+            Lifecycle(registry, definitions, pools, KINDS),
+            VolumeQueries(registry),
+            Volumes(registry, pools, publisher),
+            transfers,
+        )
+    )
+    process.node.on_peer_lost.append(transfers.forget)
+    were_active = recovery.load(store, registry)
+    if process.session:
+        await recovery.define_default(store, registry, session_images(dict(os.environ)))
+    await recovery.recover(were_active, registry, pools)
+    await process.ready()
+    starting = asyncio.create_task(recovery.autostart(store, registry, pools))
+    await process.stopping.wait()
+    starting.cancel()
+    await transfers.close()
+    forker.close()
+
+
+def session_images(environ: dict[str, str]) -> Path:
+    """Where a user's own volumes are: XDG's place for data."""
+    data = environ.get("XDG_DATA_HOME") or f"{environ['HOME']}/.local/share"
+    return Path(data) / "libvirt/images"
