@@ -1,0 +1,171 @@
+"""Stock virsh and libvirt-python on filters and bindings, a real netd below."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import pytest
+from daemon import Daemon
+from namespace import own_network, shown
+from stock import libvirt
+from watching import wait_until
+
+UUID: Final = "d54df46f-1ab5-4a22-8618-4560ef5fac2c"
+TAPS: Final = 8
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    """A daemon in a network namespace with some devices."""
+    with own_network():
+        for number in range(TAPS):
+            shown("ip", "tuntap", "add", f"tap{number}", "mode", "tap")
+        with Daemon() as running:
+            yield running
+
+
+@pytest.fixture(autouse=True)
+def _same_network(daemon: Daemon) -> None:
+    """Look at the daemon's network, not at the machine's."""
+    assert os.readlink("/proc/thread-self/ns/net") == os.readlink(
+        f"/proc/{daemon.process.pid if daemon.process else 0}/ns/net"
+    )
+
+
+def written(daemon: Daemon, name: str, text: str) -> str:
+    path = Path(daemon.root) / name
+    path.write_text(text)
+    return str(path)
+
+
+def binding(tap: str, filter: str, address: str = "10.0.0.2") -> str:
+    return (
+        f"<filterbinding><owner><name>web</name><uuid>{UUID}</uuid></owner>"
+        f"<portdev name='{tap}'/><mac address='52:54:00:00:00:01'/>"
+        f"<filterref filter='{filter}'><parameter name='IP' value='{address}'/></filterref>"
+        "</filterbinding>"
+    )
+
+
+def test_the_stock_filters_are_there(daemon: Daemon) -> None:
+    assert "clean-traffic" in daemon.ok("nwfilter-list")
+    xml = daemon.ok("nwfilter-dumpxml", "clean-traffic")
+    assert "<filterref filter='no-mac-spoofing'/>" in xml
+
+
+def test_a_filter_is_defined_found_and_undefined(daemon: Daemon) -> None:
+    document = written(
+        daemon,
+        "mine.xml",
+        "<filter name='mine' chain='ipv4'><rule action='drop' direction='in'>"
+        "<ip srcipaddr='10.9.9.9'/></rule></filter>",
+    )
+    daemon.ok("nwfilter-define", document)
+    xml = daemon.ok("nwfilter-dumpxml", "mine")
+    assert "<ip srcipaddr='10.9.9.9'/>" in xml
+    uuid = xml.partition("<uuid>")[2].partition("</uuid>")[0]
+    assert daemon.ok("nwfilter-dumpxml", uuid) == xml
+    assert (Path(daemon.root) / "etc/libvirt/nwfilter/mine.xml").exists()
+    daemon.ok("nwfilter-undefine", "mine")
+    assert (
+        "no nwfilter with matching name 'mine'" in daemon.virsh("nwfilter-dumpxml", "mine").stderr
+    )
+
+
+def test_a_bad_filter_is_refused_as_stock_refuses_it(daemon: Daemon) -> None:
+    with_bad_port = (
+        "<filter name='bad'><rule action='drop' direction='in'>"
+        "<tcp dstportstart='65536'/></rule></filter>"
+    )
+    connection = libvirt.open(daemon.uri)
+    try:
+        with pytest.raises(libvirt.libvirtError, match="dstportstart has illegal value") as refused:
+            connection.nwfilterDefineXML(with_bad_port)
+        assert refused.value.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR
+        assert refused.value.get_error_domain() == libvirt.VIR_FROM_NWFILTER
+    finally:
+        connection.close()
+
+
+def test_a_binding_filters_the_tap_until_it_is_deleted(daemon: Daemon) -> None:
+    daemon.ok("nwfilter-binding-create", written(daemon, "b.xml", binding("tap0", "clean-traffic")))
+    assert "tap0" in daemon.ok("nwfilter-binding-list")
+    assert "clean-traffic" in daemon.ok("nwfilter-binding-dumpxml", "tap0")
+    assert "libvirt-I-tap0" in shown("ebtables-save")
+    again = daemon.virsh("nwfilter-binding-create", str(Path(daemon.root) / "b.xml"))
+    assert "binding 'tap0' already exists" in again.stderr
+    assert "in use" in daemon.virsh("nwfilter-undefine", "no-mac-spoofing").stderr
+    daemon.ok("nwfilter-binding-delete", "tap0")
+    assert "tap0" not in shown("ebtables-save")
+    missing = daemon.virsh("nwfilter-binding-dumpxml", "tap0").stderr
+    assert "no nwfilter binding for port dev 'tap0'" in missing
+
+
+def test_a_binding_to_a_missing_filter_leaves_nothing(daemon: Daemon) -> None:
+    document = written(daemon, "b.xml", binding("tap0", "not-there"))
+    assert "referenced filter 'not-there' is missing" in (
+        daemon.virsh("nwfilter-binding-create", document).stderr
+    )
+    assert "tap0" not in daemon.ok("nwfilter-binding-list")
+
+
+def netd(daemon: Daemon) -> int:
+    rows = [row for row in daemon.status() if row["name"] == "netd"]
+    return int(rows[0]["pid"] or 0)
+
+
+def test_netd_killed_leaves_the_traffic_filtered(daemon: Daemon) -> None:
+    daemon.ok("nwfilter-binding-create", written(daemon, "b.xml", binding("tap0", "clean-traffic")))
+    rules = shown("ebtables-save").splitlines()[1:-1]
+    killed = netd(daemon)
+    os.kill(killed, signal.SIGKILL)
+    assert shown("ebtables-save").splitlines()[1:-1] == rules
+    wait_until("another netd", lambda: netd(daemon) not in (killed, 0))
+    assert "tap0" in daemon.ok("nwfilter-binding-list")
+    daemon.ok("nwfilter-binding-delete", "tap0")
+    assert "tap0" not in shown("ebtables-save")
+
+
+def test_twenty_threads_neither_hang_nor_leave_a_rule(daemon: Daemon) -> None:
+    def live(number: int) -> None:
+        connection = libvirt.open(daemon.uri)
+        try:
+            for turn in range(3):
+                connection.nwfilterDefineXML(
+                    "<filter name='shared' chain='ipv4'><rule action='drop' direction='out'>"
+                    f"<ip dstipaddr='10.{number}.{turn}.1'/></rule></filter>"
+                )
+                if number < TAPS:
+                    made = connection.nwfilterBindingCreateXML(binding(f"tap{number}", "shared"))
+                    connection.nwfilterDefineXML(
+                        "<filter name='shared' chain='ipv4'><rule action='drop' direction='out'>"
+                        f"<ip dstipaddr='10.{number}.{turn}.2'/></rule></filter>"
+                    )
+                    made.delete()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(20) as threads:
+        for done in [threads.submit(live, number) for number in range(20)]:
+            done.result(60)
+    daemon.ok("nwfilter-undefine", "shared")
+    assert "tap" not in shown("ebtables-save")
+    assert [path.name for path in (daemon.root / "run/libvirt/nwfilter-binding").iterdir()] == []
+
+
+def test_virsh_of_a_read_only_connection_changes_nothing(daemon: Daemon) -> None:
+    done = subprocess.run(
+        ["virsh", "-c", daemon.read_only_uri, "nwfilter-undefine", "allow-arp"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "allow-arp" in daemon.ok("nwfilter-list")
