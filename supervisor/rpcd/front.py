@@ -31,6 +31,15 @@ from supervisor.rpcd.connection import ConnectionCalls
 from supervisor.rpcd.kept import Kept, Key
 
 CALL_S: Final = 120.0  # the longest that a service may take; each has shorter deadlines of its own
+#: A call that may copy or write over a whole volume; it ends with its client.
+LONG_S: Final = 6 * 3600.0
+LONG: Final = frozenset(
+    (
+        "storage_vol_create_xml", "storage_vol_create_xml_from", "storage_vol_delete",
+        "storage_vol_wipe", "storage_vol_wipe_pattern", "storage_vol_resize", "storage_pool_build",
+        "storage_pool_create", "storage_pool_create_xml",
+    )
+)  # fmt: skip
 STREAM_END_S: Final = 30.0
 #: A procedure's owner in the table, and the process that answers for it.
 PROCESS_OF: Final = {
@@ -133,13 +142,14 @@ class Front:
         link = self._links[PROCESS_OF[str(procedure.owner)]]
         age = self.kept.age
         try:
+            limit = LONG_S if procedure.name in LONG else CALL_S
             try:
-                answer = await link.call(invoke, timeout_s=CALL_S)
+                answer = await link.call(invoke, timeout_s=limit)
             except PeerGone:
                 if not procedure.read_only:
                     raise
                 age = self.kept.age
-                answer = await link.call(invoke, timeout_s=CALL_S)
+                answer = await link.call(invoke, timeout_s=limit)
         except BusError as problem:
             raise unanswered(procedure, problem) from problem
         if answer.keep:
@@ -196,7 +206,7 @@ def unanswered(procedure: Procedure, problem: BusError) -> VirError:
     """The refusal for a call whose owner did not answer it."""
     log.warning("%s was not answered: %s", procedure.name, problem)
     if isinstance(problem, DeadlineExceeded):
-        detail = f"{procedure.owner} did not answer {procedure.name} in {CALL_S:.0f} s"
+        detail = f"{procedure.owner} did not answer {procedure.name} in time"
         return VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.RPC)
     detail = f"{procedure.owner} ended while it answered {procedure.name}: {problem}"
     return VirError(ErrorCode.RPC, detail, ErrorDomain.RPC)

@@ -141,7 +141,7 @@ class Pump:
         try:
             await self._conclude(aborted)
         except VirError as refused:
-            error = error or refused
+            error = refused  # its owner knows more than that a descriptor broke
         if error is None:
             self._wire.confirm()
         else:

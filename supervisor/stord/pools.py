@@ -100,7 +100,7 @@ class Pools:
                 await now.backend.build(build)
             await self._start(entry, now)
         except BaseException:
-            now.work.close()
+            now.work.release()
             raise
         self._publisher.stale()
         entry.active = now
@@ -162,7 +162,7 @@ class Pools:
             self._publisher.stale()
             entry.active = now
             return
-        now.work.close()
+        now.work.release()
         with refused(f"forget pool '{entry.name}'"):
             await asyncio.to_thread(self._store.remove_state, entry.name)
 
@@ -185,7 +185,7 @@ class Pools:
         try:
             await act(now.backend)
         finally:
-            now.work.close()
+            now.work.release()
 
     async def _start(self, entry: Entry, now: Active) -> None:
         """Start the storage, look at it, and say so on disk; undo the start if that fails.
@@ -221,7 +221,7 @@ class Pools:
             await asyncio.to_thread(self._store.remove_state, entry.name)
         self._publisher.stale()
         entry.active = None
-        now.work.close()
+        now.work.release()
         if entry.definition is None:
             self._registry.remove(entry)
         self._publisher.lifecycle(entry, Event.STOPPED)

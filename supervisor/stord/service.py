@@ -16,7 +16,7 @@ from pathlib import Path
 from supervisor.calls import Surface
 from supervisor.process import Process
 from supervisor.stord import recovery
-from supervisor.stord.backends.table import KINDS
+from supervisor.stord.backends.table import DEFINED_ONLY, KINDS
 from supervisor.stord.definitions import Definitions
 from supervisor.stord.events import Publisher
 from supervisor.stord.lifecycle import Lifecycle
@@ -42,7 +42,7 @@ async def serve(process: Process) -> None:
         registry,
         store,
         publisher,
-        KINDS,
+        KINDS | DEFINED_ONLY,
         forker,
         Secrets(process.node).find,
         host_tag(str(process.paths.lib)),

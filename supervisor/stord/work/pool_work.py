@@ -129,8 +129,8 @@ class PoolWork:
         finally:
             self._alone -= 1
 
-    def close(self) -> None:
-        """End the pool's process; long operations go on to their own end."""
+    def release(self) -> None:
+        """End the pool's process, which may hold its folder; the next question makes another."""
         if self._helper is not None:
             self._give_up(self._helper)
 

@@ -38,6 +38,9 @@ class Work(Protocol):
             VirError: as `call`; RESOURCE_BUSY when too many of them run for this pool.
         """
 
+    def release(self) -> None:
+        """End the pool's process, which may hold its folder; the next question makes another."""
+
 
 class Permissions(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Who owns a file; -1 leaves a matter as it is."""
