@@ -14,6 +14,7 @@ import logging
 from supervisor.calls import Surface
 from supervisor.domd.autostart import autostart, this_boot
 from supervisor.domd.belongings import Belongings
+from supervisor.domd.card_limits import CardLimits
 from supervisor.domd.changes import Changes
 from supervisor.domd.definitions import Definitions
 from supervisor.domd.devices import DeviceCalls
@@ -49,11 +50,13 @@ async def serve(process: Process) -> None:
     guests = Guests(registry, documents, workers, numbers, publisher)
     recovery = Recovery(node, registry, workers, guests)
     queries = Queries(registry, belongings)
+    devices = DeviceCalls(registry, definitions, documents, guests)
     targets = (
         queries,
         Changes(registry, definitions, documents, belongings, publisher),
         Notes(registry, definitions, guests, publisher),
-        DeviceCalls(registry, definitions, documents, guests),
+        devices,
+        CardLimits(registry, devices),
         Lifecycle(registry, documents, definitions, belongings, guests, workers),
         Stats(node, registry, queries),
     )

@@ -31,7 +31,8 @@ def booting(name: str, guest: Guest, *, devices: str = "", top: str = "", then: 
         guest: its kernel and initramfs.
         devices: more of them.
         top: elements beside <devices>.
-        then: what it does once it is up, instead of waiting: "poweroff", "reboot" or "panic".
+        then: what it does once it is up, instead of waiting: "poweroff", "reboot" or "panic"; or
+            before: "dhcp".
     """
     cmdline = f"{guest.cmdline} then={then}" if then else guest.cmdline
     return (

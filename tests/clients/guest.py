@@ -47,6 +47,7 @@ case "$(cat /proc/cmdline)" in
     *then=poweroff*) poweroff -f ;;
     *then=reboot*) reboot -f ;;
     *then=panic*) echo c >/proc/sysrq-trigger ;;
+    *then=dhcp*) ip link set eth0 up; udhcpc -i eth0 -n -q -t 30 -T 1 -s /bin/lease ;;
 esac
 acpid -l /dev/null
 echo "{READY}"
@@ -63,6 +64,14 @@ echo "welcome, $name"
 exec sh
 """
 
+LEASE: Final = """#!/bin/sh
+[ "$1" = bound ] || exit 0
+ip addr add "$ip/$mask" dev "$interface"
+[ -z "$router" ] || ip route add default via "$router"
+echo "nameserver $dns" >/etc/resolv.conf
+echo "has address $ip"
+"""
+
 POWER: Final = """#!/bin/sh
 echo "power button: shutting down"
 poweroff -f
@@ -73,7 +82,8 @@ poweroff -f
 class Guest:
     """What `<kernel>`, `<initrd>` and `<cmdline>` of a tiny guest name.
 
-    With `then=poweroff`, `then=reboot` or `then=panic` on its command line it does just that.
+    With `then=poweroff`, `then=reboot` or `then=panic` on its command line it does just that; with
+    `then=dhcp` it asks for an address first.
     """
 
     kernel: Path
@@ -142,6 +152,7 @@ def initramfs(release: str) -> bytes:
     cpio.add("bin/busybox", 0o100755, BUSYBOX.read_bytes())
     cpio.add("init", 0o100755, INIT.encode())
     cpio.add("bin/welcome", 0o100755, WELCOME.encode())
+    cpio.add("bin/lease", 0o100755, LEASE.encode())
     cpio.add("etc/acpi/PWRF/00000080", 0o100755, POWER.encode())
     tree = Path("/lib/modules") / release / "kernel"
     for module in MODULES:

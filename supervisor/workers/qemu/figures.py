@@ -148,11 +148,13 @@ def interface_counters(name: str) -> tuple[int, ...] | None:
 
     The host sends what the guest receives: the two sides are exchanged here. None: no such device.
     """
-    folder = Path("/sys/class/net") / name / "statistics"
-    words = ("bytes", "packets", "errors", "dropped")
     try:
-        return tuple(
-            int((folder / f"{side}_{word}").read_text()) for side in ("tx", "rx") for word in words
-        )
+        with open("/proc/net/dev", encoding="utf-8") as table:  # of our own network namespace
+            for line in table:
+                device, _, numbers = line.partition(":")
+                if device.strip() == name:
+                    counted = [int(number) for number in numbers.split()]
+                    return (*counted[8:12], *counted[:4])
     except (OSError, ValueError):
         return None
+    return None

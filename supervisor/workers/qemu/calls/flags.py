@@ -14,8 +14,8 @@ def refuse_flags(call: str, flags: int, known: int = 0) -> None:
     Raises:
         VirError: INVALID_ARG naming them.
     """
-    if flags & ~known:
-        detail = f"unsupported flags ({flags & ~known:#x}) in function {call}"
+    if flags & ~int(known):
+        detail = f"unsupported flags ({flags & ~int(known):#x}) in function {call}"
         raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.QEMU)
 
 

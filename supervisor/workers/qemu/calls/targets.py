@@ -5,6 +5,7 @@ Owns: the list; a new area is one line here.
 
 from __future__ import annotations
 
+from supervisor.workers.qemu.calls.addresses import Addresses
 from supervisor.workers.qemu.calls.consoles import Consoles, HasGuest
 from supervisor.workers.qemu.calls.screen import Screen
 from supervisor.workers.qemu.calls.statistics import Statistics
@@ -13,4 +14,10 @@ from supervisor.workers.qemu.calls.talking import Talking
 
 def targets(worker: HasGuest) -> tuple[object, ...]:
     """The objects whose methods answer."""
-    return Consoles(worker), Screen(worker), Statistics(worker), Talking(worker)
+    return (
+        Consoles(worker),
+        Screen(worker),
+        Statistics(worker),
+        Talking(worker),
+        Addresses(worker),
+    )

@@ -1,0 +1,171 @@
+"""Guests on virtual networks: what they get, whom they reach, and what stays when we are killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+from xml.etree import ElementTree
+
+import pexpect
+import pytest
+from daemon import VIRSH, Daemon
+from domains import booting, idle
+from guest import Guest
+from namespace import own_network, shown
+from stock import libvirt
+from watching import EventLoop, wait_until
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(shutil.which, ("dnsmasq", "ip", "iptables"))),
+    reason="needs root, dnsmasq-base, iproute2 and iptables",
+)
+
+NETWORK = (
+    "<network><name>lab</name><forward mode='nat'/><bridge name='vvlab' stp='off' delay='0'/>"
+    "<domain name='lab.test'/><dns><host ip='10.88.0.9'><hostname>nine</hostname></host></dns>"
+    "<ip address='10.88.0.1' netmask='255.255.255.0'><dhcp>"
+    "<range start='10.88.0.100' end='10.88.0.199'/></dhcp></ip></network>"
+)
+CARD = (
+    "<interface type='network'><mac address='52:54:00:88:00:{number:02x}'/>"
+    "<source network='lab'/><model type='virtio'/></interface>"
+)
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[Daemon]:
+    """A daemon with a network that runs, in a namespace in which the tests are, too."""
+    with own_network():
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        with Daemon() as daemon:
+            path = daemon.root / "lab.xml"
+            path.write_text(NETWORK)
+            daemon.ok("net-create", str(path))
+            yield daemon
+            daemon.ok("net-destroy", "lab")
+            assert "vnet" not in shown("ip", "-o", "link")
+
+
+@pytest.fixture
+def link(here: Daemon) -> Iterator[Any]:
+    """A connection; no guest is left when it closes."""
+    EventLoop.start()
+    connection = libvirt.open(here.uri)
+    yield connection
+    for domain in connection.listAllDomains():
+        persistent = domain.isPersistent()
+        if domain.isActive():
+            domain.destroy()
+        if persistent:
+            domain.undefine()
+    connection.close()
+
+
+def taps() -> list[str]:
+    """The taps in this namespace."""
+    return re.findall(r"^\d+: (vnet\d+):", shown("ip", "-o", "link"), re.MULTILINE)
+
+
+def test_a_guest_gets_an_address_a_name_server_and_a_way_out(
+    here: Daemon, link: Any, tiny: Guest
+) -> None:
+    domain = link.defineXML(booting("dwelling", tiny, devices=CARD.format(number=1), then="dhcp"))
+    console = pexpect.spawn(
+        VIRSH, ["-c", here.uri, "start", "dwelling", "--console"], timeout=90, encoding="utf-8"
+    )
+    console.expect(r"has address (10\.88\.0\.\d+)")
+    address = str(console.match.group(1)) if console.match else ""
+    console.expect("login: ")
+    console.sendline("root")
+    console.expect("# ")
+    console.sendline("ping -c 1 -W 5 10.88.0.1 >/dev/null && echo reaches-$((40 + 2))")
+    console.expect("reaches-42")
+    console.sendline("nslookup nine.lab.test")
+    console.expect(r"10\.88\.0\.9")
+    assert "52:54:00:88:00:01" in here.ok("net-dhcp-leases", "lab")
+    assert f"{address}/24" in here.ok("domifaddr", "dwelling")
+    assert f"{address}/" in here.ok("domifaddr", "dwelling", "--source", "arp")
+    (tap,) = taps()
+    listed = here.ok("domiflist", "dwelling").split()
+    assert listed[-5:] == [tap, "network", "lab", "virtio", "52:54:00:88:00:01"]
+    figures = here.ok("domifstat", "dwelling", tap)
+    assert int(re.findall(r"rx_packets (\d+)", figures)[0]) > 0
+    console.close(force=True)
+    for process in ("netd", "qemu:dwelling"):
+        pid = next(int(row["pid"]) for row in here.status() if row["name"] == process)
+        os.kill(pid, signal.SIGKILL)
+    console = pexpect.spawn(
+        VIRSH, ["-c", here.uri, "console", "dwelling", "--force"], timeout=30, encoding="utf-8"
+    )
+    console.expect("Escape character")
+    console.sendline("ping -c 1 -W 5 10.88.0.1 >/dev/null && echo still-$((40 + 2))")
+    console.expect("still-42")
+    assert here.ok("domiflist", "dwelling").split()[-5:] == listed[-5:]
+    domain.destroy()
+    console.close(force=True)
+    wait_until("the tap is gone", lambda: not taps())
+
+
+def test_the_live_document_says_what_a_card_is_plugged_into(link: Any) -> None:
+    domain = link.createXML(idle("plugged", devices=CARD.format(number=2)), 0)
+    card = ElementTree.fromstring(domain.XMLDesc()).find("devices/interface")
+    assert card is not None
+    target, source = card.find("target"), card.find("source")
+    assert target is not None
+    assert source is not None
+    assert target.get("dev") in taps()
+    assert (source.get("network"), source.get("bridge")) == ("lab", "vvlab")
+    inactive = ElementTree.fromstring(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    assert inactive.find("devices/interface/target") is None
+
+
+def test_a_card_is_attached_and_its_link_set_with_virsh(here: Daemon, link: Any) -> None:
+    link.createXML(idle("receiving"), 0)
+    here.ok("attach-interface", "receiving", "network", "lab", "--model", "virtio", "--live")
+    (tap,) = taps()
+    assert "master vvlab" in shown("ip", "-o", "link", "show", tap)
+    here.ok("domif-setlink", "receiving", tap, "down")
+    assert "state DOWN" in shown("ip", "-o", "link", "show", tap)
+    here.ok("domif-setlink", "receiving", tap, "up")
+    assert here.ok("domif-getlink", "receiving", tap).split()[-1] == "up"
+
+
+def test_a_network_that_is_off_is_named_and_nothing_is_left(here: Daemon, link: Any) -> None:
+    card = CARD.format(number=3).replace("'lab'", "'default'")
+    domain = link.defineXML(idle("unplugged", devices=CARD.format(number=4) + card))
+    with pytest.raises(libvirt.libvirtError, match="network 'default' is not active"):
+        domain.create()
+    assert not taps()
+    missing = idle("lost", devices=CARD.format(number=5).replace("'lab'", "'nowhere'"))
+    with pytest.raises(libvirt.libvirtError, match="nowhere") as refused:
+        link.createXML(missing, 0)
+    assert refused.value.get_error_code() == libvirt.VIR_ERR_NO_NETWORK
+    assert not taps()
+
+
+def test_a_bridge_of_the_hosts_is_used(link: Any) -> None:
+    card = "<interface type='bridge'><source bridge='vvlab'/><model type='e1000'/></interface>"
+    link.createXML(idle("bridged", devices=card), 0)
+    (tap,) = taps()
+    assert "master vvlab" in shown("ip", "-o", "link", "show", tap)
+
+
+def test_a_cards_traffic_is_limited_and_let_go(here: Daemon, link: Any) -> None:
+    """What comes to the guest alone: this kernel may lack the filter for the other way."""
+    domain = link.defineXML(idle("limited", devices=CARD.format(number=6)))
+    domain.create()
+    (tap,) = taps()
+    mac = "52:54:00:88:00:06"
+    here.ok("domiftune", "limited", mac, "--inbound", "1000,2000,512", "--live")
+    told = here.ok("domiftune", "limited", tap)
+    assert re.search(r"inbound.average\s*: 1000", told)
+    assert re.search(r"outbound.average\s*: 0", told)
+    assert "htb" in shown("tc", "qdisc", "show", "dev", tap)
+    here.ok("domiftune", "limited", mac, "--inbound", "0", "--outbound", "0", "--live", "--config")
+    assert "htb" not in shown("tc", "qdisc", "show", "dev", tap)
+    assert re.search(r"inbound.average\s*: 0", here.ok("domiftune", "limited", mac, "--config"))
