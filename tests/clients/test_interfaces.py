@@ -79,7 +79,8 @@ def test_a_guest_gets_an_address_a_name_server_and_a_way_out(
         VIRSH, ["-c", here.uri, "start", "dwelling", "--console"], timeout=90, encoding="utf-8"
     )
     console.expect(r"has address (10\.88\.0\.\d+)")
-    address = str(console.match.group(1)) if console.match else ""
+    assert isinstance(console.match, re.Match)
+    address = str(console.match.group(1))
     console.expect("login: ")
     console.sendline("root")
     console.expect("# ")
