@@ -71,7 +71,7 @@ class Stats:
             known = (self._registry.by_uuid(dom.uuid) for dom in doms)
             entries = [entry for entry in known if entry is not None]
         else:
-            entries = self._queries.filtered(flags & ~STEERING)
+            entries = self._queries.filtered(flags & ~int(STEERING))
         return list(await asyncio.gather(*(self._record(entry, groups) for entry in entries)))
 
     async def _record(self, entry: Entry, groups: int) -> DomainStatsRecord:

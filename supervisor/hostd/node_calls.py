@@ -149,6 +149,6 @@ def refuse_flags(function: str, flags: int, known: int = 0) -> None:
     Raises:
         VirError: INVALID_ARG naming them.
     """
-    if flags & ~known:
-        detail = f"unsupported flags ({flags & ~known:#x}) in function {function}"
+    if flags & ~int(known):
+        detail = f"unsupported flags ({flags & ~int(known):#x}) in function {function}"
         raise VirError(ErrorCode.INVALID_ARG, detail)

@@ -134,6 +134,6 @@ async def _told(work: Awaitable[R]) -> R:
 
 
 def _refuse_flags(function: str, flags: int, known: int = 0) -> None:
-    if flags & ~known:
-        detail = f"unsupported flags ({flags & ~known:#x}) in function {function}"
+    if flags & ~int(known):
+        detail = f"unsupported flags ({flags & ~int(known):#x}) in function {function}"
         raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.NWFILTER)
