@@ -120,9 +120,12 @@ class Peer:
             QueueFull: the peer does not read.
         """
         words = (3, calling.trace.get(), tag_of(type(event)), event)
+        data, descriptors = self._encoder.encode(*words)
         try:
-            self._wire.send(*self._encoder.encode(*words))
+            self._wire.send(data, descriptors)
         except PeerGone:
+            for descriptor in descriptors:  # whoever has the other end must not wait for an answer
+                descriptor.close()
             log.debug("%s has gone; it misses %s", self.name, type(event).__name__)
 
     def close(self) -> None:
