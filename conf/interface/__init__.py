@@ -1,0 +1,52 @@
+"""Network interfaces of the host, as documents and back, with what is refused of them. Pure.
+
+Owns: the models. May not touch: links, files.
+"""
+
+from __future__ import annotations
+
+from conf.interface.addressing import DhcpClient, InterfaceIp, Protocol
+from conf.interface.bonding import (
+    ArpMonitor,
+    Bond,
+    BondMember,
+    BridgeMember,
+    HostBridge,
+    LinkState,
+    MiiMonitor,
+    VlanLink,
+)
+from conf.interface.model import Interface, InterfaceType
+from conf.mapper import Mode, parse, write
+
+__all__ = [
+    "ArpMonitor",
+    "Bond",
+    "BondMember",
+    "BridgeMember",
+    "DhcpClient",
+    "HostBridge",
+    "Interface",
+    "InterfaceIp",
+    "InterfaceType",
+    "LinkState",
+    "MiiMonitor",
+    "Protocol",
+    "VlanLink",
+    "format_interface",
+    "parse_interface",
+]
+
+
+def parse_interface(xml: bytes | str) -> Interface:
+    """Read and check an interface's document.
+
+    Raises:
+        ConfError: "xml" for what it says wrongly, "xml_detail" for what is no XML.
+    """
+    return parse(Interface, xml)
+
+
+def format_interface(interface: Interface, *, inactive: bool) -> str:
+    """Write an interface's document; `inactive`: without how the link is now."""
+    return write(interface, Mode(live=not inactive, secure=False))

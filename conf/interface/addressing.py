@@ -1,0 +1,84 @@
+"""<protocol>: how a host interface gets its addresses of one family.
+
+Source: libvirt 9.0, host interfaces' documents (netcf's format).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.domain.words import yes_no
+from conf.errors import ConfError
+from conf.interface.words import number
+from conf.mapper import attribute, child, children, element, flag
+from conf.network.words import Address, parsed_address
+
+BITS = {"ipv4": 32, "ipv6": 128}
+
+
+def family_word(word: str) -> str:
+    """Read a family.
+
+    Raises:
+        ConfError: "xml": there is no such family.
+    """
+    if word not in BITS:
+        raise ConfError("xml", f"unsupported protocol family '{word}'", "interface/protocol")
+    return word
+
+
+@element("dhcp")
+@dataclass(slots=True, kw_only=True)
+class DhcpClient:
+    """<dhcp>: ask for an address; `peerdns`: use the name servers that come with it."""
+
+    peerdns: bool | None = attribute("@peerdns", read=yes_no)
+
+
+@element("ip")
+@dataclass(slots=True, kw_only=True)
+class InterfaceIp:
+    """<ip>: an address; without a prefix it is a host's alone."""
+
+    address: Address = attribute("@address", read=parsed_address, required=True)
+    prefix: int | None = attribute("@prefix", read=number("prefix of <ip>", range(129)))
+
+    @property
+    def length(self) -> int:
+        """The prefix's length."""
+        return self.address.max_prefixlen if self.prefix is None else self.prefix
+
+
+@element("protocol")
+@dataclass(slots=True, kw_only=True)
+class Protocol:
+    """<protocol>: one family of addresses."""
+
+    family: str | None = attribute("@family", read=family_word)
+    autoconf: bool = flag("autoconf")  # IPv6: from what routers say
+    dhcp: DhcpClient | None = child("dhcp", DhcpClient)
+    addresses: list[InterfaceIp] = children("ip", InterfaceIp)
+    gateway: Address | None = attribute("route/@gateway", read=parsed_address)
+
+    def after_read(self) -> None:
+        """Refuse what cannot be of the family.
+
+        Raises:
+            ConfError: "xml".
+        """
+        if self.family is None:
+            raise ConfError("xml", "protocol misses the family attribute", "interface/protocol")
+        if self.autoconf and self.family == "ipv4":
+            raise ConfError("xml", "<autoconf/> is of family 'ipv6' only", "interface/protocol")
+        for ip in self.addresses:
+            self._check_family(ip.address, "<ip>")
+            if ip.length > BITS[self.family]:
+                detail = f"prefix {ip.length} of address '{ip.address}' is longer than its family's"
+                raise ConfError("xml", f"{detail} {BITS[self.family]}", "interface/protocol/ip")
+        if self.gateway is not None:
+            self._check_family(self.gateway, "<route>")
+
+    def _check_family(self, address: Address, where: str) -> None:
+        if self.family != f"ipv{address.version}":
+            detail = f"'{address}' in {where} is no address of family '{self.family}'"
+            raise ConfError("xml", detail, "interface/protocol")

@@ -1,0 +1,97 @@
+"""<interface>: a network interface of the host itself.
+
+Owns: the model. May not touch: links, files.
+Source: libvirt 9.0, host interfaces' documents (netcf's format); the order is stock's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from conf.errors import ConfError
+from conf.interface.addressing import Protocol
+from conf.interface.bonding import (
+    Bond,
+    HostBridge,
+    LinkState,
+    VlanLink,
+    refuse_twice,
+    require_name,
+    require_part,
+)
+from conf.interface.words import LARGEST_MTU, device, mac, number, word
+from conf.mapper import attribute, child, children, element
+
+
+class InterfaceType(StrEnum):
+    """What an interface is."""
+
+    ETHERNET = "ethernet"
+    BRIDGE = "bridge"
+    BOND = "bond"
+    VLAN = "vlan"
+
+
+@element("interface")
+@dataclass(slots=True, kw_only=True)
+class Interface:
+    """<interface>."""
+
+    type: InterfaceType = attribute("@type", read=InterfaceType, required=True)
+    name: str | None = attribute("@name", read=device)
+    start_mode: str | None = attribute(
+        "start/@mode", read=word("interface startmode", "onboot", "hotplug", "none")
+    )
+    mtu: int | None = attribute("mtu/@size", read=number("mtu size", range(LARGEST_MTU)), omit=0)
+    protocols: list[Protocol] = children("protocol", Protocol)
+    bridge: HostBridge | None = child("bridge", HostBridge)
+    bond: Bond | None = child("bond", Bond)
+    vlan: VlanLink | None = child("vlan", VlanLink)
+    link: LinkState | None = child("link", LinkState, only="live")
+    mac: str | None = attribute("mac/@address", read=mac)
+
+    def after_read(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            ConfError: "xml".
+        """
+        require_name(self.name)
+        if self.link is not None and not self.link.state and not self.link.speed:
+            self.link = None
+        require_part(self.type.value, bridge=self.bridge, bond=self.bond, vlan=self.vlan)
+        refuse_twice([self.name, *self.members()])
+        if self.name in self.below():
+            detail = f"interface '{self.name}' cannot be made of itself"
+            raise ConfError("xml", detail, "interface/@name")
+
+    def members(self) -> Iterator[str]:
+        """The links that are in this one, and those in its members; each is in one alone."""
+        yield from _names(self.bond)
+        for member in self.bridge.members if self.bridge else ():
+            yield member.name or ""
+            yield from _names(member.bond)
+
+    def below(self) -> list[str]:
+        """The links that this one is made of: its members, and those that have its packets."""
+        vlans = [member.vlan for member in self.bridge.members] if self.bridge else [self.vlan]
+        parents = [vlan.parent or "" for vlan in vlans if vlan is not None]
+        return list(dict.fromkeys([*self.members(), *parents]))
+
+    @property
+    def known_name(self) -> str:
+        """Its name, which every document that was read has.
+
+        Raises:
+            ConfError: "xml": it was made without one.
+        """
+        if self.name is None:
+            raise ConfError("xml", "interface has no name", "interface/@name")
+        return self.name
+
+
+def _names(bond: Bond | None) -> Iterator[str]:
+    """The links in a bond."""
+    yield from (member.name or "" for member in (bond.members if bond is not None else ()))
