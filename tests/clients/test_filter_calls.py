@@ -12,10 +12,21 @@ from typing import Final
 
 import pytest
 from daemon import Daemon
+from domains import booting, idle
+from guest import Guest
 from namespace import own_network, shown
 from stock import libvirt
 from watching import wait_until
 
+NETWORK: Final = (
+    "<network><name>yard</name><forward mode='nat'/><bridge name='vvyard' stp='off' delay='0'/>"
+    "<ip address='10.89.0.1' netmask='255.255.255.0'><dhcp>"
+    "<range start='10.89.0.100' end='10.89.0.199'/></dhcp></ip></network>"
+)
+CARD: Final = (
+    "<interface type='network'><mac address='52:54:00:89:00:01'/><source network='yard'/>"
+    "<model type='virtio'/><filterref filter='{filter}'/></interface>"
+)
 UUID: Final = "d54df46f-1ab5-4a22-8618-4560ef5fac2c"
 TAPS: Final = 8
 
@@ -26,8 +37,11 @@ def daemon() -> Iterator[Daemon]:
     with own_network():
         for number in range(TAPS):
             shown("ip", "tuntap", "add", f"tap{number}", "mode", "tap")
+        shown("ip", "link", "set", "lo", "up")
         with Daemon() as running:
+            running.ok("net-create", written(running, "yard.xml", NETWORK))
             yield running
+            running.ok("net-destroy", "yard")
 
 
 @pytest.fixture(autouse=True)
@@ -169,3 +183,42 @@ def test_virsh_of_a_read_only_connection_changes_nothing(daemon: Daemon) -> None
     )
     assert done.returncode != 0
     assert "allow-arp" in daemon.ok("nwfilter-list")
+
+
+def started(daemon: Daemon, xml: str) -> subprocess.CompletedProcess[str]:
+    return daemon.virsh("create", written(daemon, "guest.xml", xml))
+
+
+def test_a_guest_is_filtered_from_its_start_to_its_end(daemon: Daemon) -> None:
+    made = started(daemon, idle("kept", devices=CARD.format(filter="clean-traffic")))
+    assert made.returncode == 0, made.stderr
+    tap = daemon.ok("nwfilter-binding-list").split()[-2]
+    rules = shown("ebtables-save")
+    assert f"-A PREROUTING -i {tap} -j libvirt-I-{tap}" in rules
+    assert f"-A libvirt-I-{tap} -s ! 52:54:00:89:00:01 -j DROP" in rules, "it is being learned"
+    assert "<name>kept</name>" in daemon.ok("nwfilter-binding-dumpxml", tap)
+    daemon.ok("destroy", "kept")
+    wait_until("no rules", lambda: tap not in shown("ebtables-save"))
+    assert tap not in daemon.ok("nwfilter-binding-list")
+
+
+def test_a_guest_whose_filter_is_missing_does_not_start(daemon: Daemon) -> None:
+    made = started(daemon, idle("unlucky", devices=CARD.format(filter="not-there")))
+    assert "referenced filter 'not-there' is missing" in made.stderr
+    assert "vnet" not in shown("ip", "-o", "link")
+    assert "vnet" not in shown("ebtables-save")
+
+
+def test_the_address_of_a_guest_is_learned(daemon: Daemon, tiny: Guest) -> None:
+    card = CARD.format(filter="clean-traffic")
+    made = started(daemon, booting("asking", tiny, devices=card, then="dhcp"))
+    assert made.returncode == 0, made.stderr
+    tap = daemon.ok("nwfilter-binding-list").split()[-2]
+    wait_until(
+        "its address in the rules", lambda: "--ip-src 10.89.0.1" in shown("ebtables-save"), 60
+    )
+    assert f"-A I-{tap}-arp-mac -p ARP --arp-mac-src 52:54:00:89:00:01 -j RETURN" in (
+        shown("ebtables-save")
+    )
+    daemon.ok("destroy", "asking")
+    wait_until("no rules", lambda: tap not in shown("ebtables-save"))
