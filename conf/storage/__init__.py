@@ -1,6 +1,7 @@
 """Storage pools and volumes: models of the documents, and what is refused. Pure."""
 
 from conf.storage.capabilities import format_capabilities
+from conf.storage.conflicts import same_source
 from conf.storage.formats import TRAITS, PoolType, VolumeType, volume_type
 from conf.storage.pool import Pool, PoolTarget, format_pool, parse_pool
 from conf.storage.source import FreeExtent, PoolDevice, PoolHost, PoolSource
@@ -28,5 +29,6 @@ __all__ = [
     "parse_pool",
     "parse_source",
     "parse_volume",
+    "same_source",
     "volume_type",
 ]

@@ -1,0 +1,79 @@
+"""Whether two pools would be made of the same storage.
+
+Owns: that comparison, for each type. Pure: no device is looked at.
+Source: libvirt 9.0's refusals ("Storage source conflict with pool"), measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from conf.storage.adapter import Adapter
+from conf.storage.formats import PoolType
+from conf.storage.pool import Pool
+from conf.storage.source import PoolSource
+
+#: Types whose devices are the host's block devices: one belongs to one pool, of whatever type.
+_ON_DEVICES: Final = (PoolType.FS, PoolType.LOGICAL, PoolType.DISK, PoolType.ZFS)
+
+
+def same_source(one: Pool, other: Pool) -> bool:
+    """Whether only one of these pools can be there at a time."""
+    if one.type in _ON_DEVICES and other.type in _ON_DEVICES:
+        taken = {device.path for device in one.source.devices}
+        return any(device.path in taken for device in other.source.devices)
+    same = _SAME.get(one.type)
+    return one.type is other.type and same is not None and same(one, other)
+
+
+def _same_path(one: Pool, other: Pool) -> bool:
+    return one.path == other.path
+
+
+def _same_export(one: Pool, other: Pool) -> bool:
+    a, b = one.source, other.source
+    return a.dir == b.dir and _hosts(a) == _hosts(b)
+
+
+def _same_volume(one: Pool, other: Pool) -> bool:
+    return one.source.name == other.source.name and _same_export(one, other)
+
+
+def _hosts(source: PoolSource) -> list[tuple[str | None, int]]:
+    return [(host.name, host.port or 0) for host in source.hosts]
+
+
+def _same_target(one: Pool, other: Pool) -> bool:
+    """The same iSCSI target for the same initiator; a server's port makes no difference."""
+    a, b = one.source, other.source
+    return (
+        a.initiator == b.initiator
+        and [host.name for host in a.hosts] == [host.name for host in b.hosts]
+        and [device.path for device in a.devices] == [device.path for device in b.devices]
+    )
+
+
+def _same_adapter(one: Pool, other: Pool) -> bool:
+    a, b = one.source.adapter, other.source.adapter
+    return a is not None and b is not None and a.type == b.type and _adapter(a) == _adapter(b)
+
+
+def _adapter(adapter: Adapter) -> tuple[object, ...]:
+    """What an adapter is found by."""
+    if adapter.type == "fc_host":
+        return adapter.wwnn, adapter.wwpn
+    if adapter.parent_address is not None:
+        return adapter.parent_address.unique_id, adapter.parent_address.address
+    return (adapter.name or "").removeprefix("scsi_"), None
+
+
+_SAME: Final[dict[PoolType, Callable[[Pool, Pool], bool]]] = {
+    PoolType.DIR: _same_path,
+    PoolType.NETFS: _same_export,
+    PoolType.GLUSTER: _same_volume,
+    PoolType.ISCSI: _same_target,
+    PoolType.ISCSI_DIRECT: _same_target,
+    PoolType.SCSI: _same_adapter,
+    PoolType.MPATH: lambda _one, _other: True,  # all of the host's are in one pool
+}
