@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 from uuid import UUID
 
-from conf.storage import Pool, format_pool
+from conf.storage import Pool, format_pool, same_source
 from rpc.enums import StoragePoolEventLifecycleType as Lifecycle
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.finishing import finish
@@ -40,7 +40,7 @@ class Definitions:
         """Give a pool this definition, a new one if need be.
 
         Raises:
-            VirError: OPERATION_FAILED when its name or UUID is another's; SYSTEM_ERROR.
+            VirError: OPERATION_FAILED when its name, UUID or storage is another's; SYSTEM_ERROR.
         """
         return await finish(self._define(pool))
 
@@ -48,7 +48,7 @@ class Definitions:
         """The pool that a document is of; a new one has its name and UUID from now on.
 
         Raises:
-            VirError: OPERATION_FAILED when its name or UUID is another's.
+            VirError: OPERATION_FAILED when its name, UUID or storage is another's.
         """
         async with self._turn.hold("create"):
             entry = self._claimed(pool)
@@ -81,7 +81,17 @@ class Definitions:
 
     def _claimed(self, pool: Pool) -> Entry:
         uuid = UUID(str(pool.uuid)).bytes
-        return self._registry.claim(pool.name, uuid) or Entry(name=pool.name, uuid=uuid)
+        entry = self._registry.claim(pool.name, uuid) or Entry(name=pool.name, uuid=uuid)
+        self._refuse_conflict(pool, entry)
+        return entry
+
+    def _refuse_conflict(self, pool: Pool, entry: Entry) -> None:
+        """Refuse a pool of storage that another pool is made of."""
+        for other in self._registry:
+            theirs = other.definition or (other.active.pool if other.active else None)
+            if other is not entry and theirs is not None and same_source(pool, theirs):
+                detail = f"Storage source conflict with pool: '{other.name}'"
+                raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.STORAGE)
 
     async def _define(self, pool: Pool) -> Entry:
         async with self._turn.hold("define"):
