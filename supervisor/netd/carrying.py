@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from rpc.errors import VirError
 from supervisor.netd import bandwidth, steps
-from supervisor.netd.links import Links
+from supervisor.netd.links import Link, Links
 from supervisor.netd.steps import Step
 from supervisor.netd.sysctl import Sysctl
 from supervisor.netd.words import system_error
@@ -116,8 +116,10 @@ class Host:
 
     async def _undo(self, step: Step) -> None:
         match step:
-            case steps.CreateBridge(bridge):
-                await self._links.delete(bridge)
+            case steps.CreateBridge(bridge, mac):
+                found = await self._links.find(bridge)
+                if found is not None and is_ours(found, mac):
+                    await self._links.delete(bridge)
             case steps.InstallRules(network):
                 await self._others.remove_rules(network)
             case steps.WriteFiles(network):
@@ -136,8 +138,8 @@ class Host:
         if step.vlan_filtering:
             options["br_vlan_filtering"] = 1
         found = await self._links.find(step.bridge)
-        if found is not None and found.kind == "bridge" and found.mac == step.mac:
-            return  # ours, from before a crash
+        if found is not None and is_ours(found, step.mac):
+            return  # from before a crash
         await self._links.add(step.bridge, "bridge", **options)
 
     async def _add_address(self, step: steps.AddAddress) -> None:
@@ -197,6 +199,11 @@ async def tolerate(number: int, work: Awaitable[None]) -> None:
     except OSError as problem:
         if problem.errno != number:
             raise
+
+
+def is_ours(link: Link, mac: str) -> bool:
+    """Whether a bridge is the one that was made for a network: nobody else's has its address."""
+    return link.kind == "bridge" and link.mac == mac.lower()
 
 
 def is_link_local(address: str) -> bool:

@@ -17,6 +17,7 @@ from uuid import UUID
 from conf.errors import ConfError
 from conf.network import Network, format_network, parse_network, parse_port
 from rpc.errors import VirError
+from supervisor.netd.carrying import is_ours
 from supervisor.netd.documents import read
 from supervisor.netd.entry import Entry, Running
 from supervisor.netd.links import Links
@@ -138,7 +139,7 @@ async def _clean(registry: Registry, networks: Networks, links: Links) -> None:
         return
     for network in stopped:
         link = found.get(bridge_of(network))
-        if link is not None and link.kind == "bridge" and link.mac == network.mac:
+        if link is not None and is_ours(link, network.mac or ""):
             log.warning("network '%s' was left half started: it is cleaned up", network.name)
             await networks.clear(network)
 

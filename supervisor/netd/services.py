@@ -38,6 +38,7 @@ class Services:
         self._firewall: Firewall | None = None
         self._networks: dict[str, Network] = {}
         self._servers: dict[str, Server] = {}
+        self._rewritten: set[str] = set()  # whose configuration is newer than its dnsmasq
 
     def know(self, network: Network) -> None:
         """The document that holds for a network from now on."""
@@ -110,7 +111,8 @@ class Services:
         Raises:
             VirError: SYSTEM_ERROR.
         """
-        await self._write(self._networks[network])
+        if await self._write(self._networks[network]):
+            self._rewritten.add(network)
 
     async def remove_files(self, network: str) -> None:
         """Remove what dnsmasq read.
@@ -123,7 +125,7 @@ class Services:
             await asyncio.to_thread(server_files.remove_texts, self.files(known))
 
     async def run_server(self, network: str) -> None:
-        """Have dnsmasq run.
+        """Have dnsmasq run, with the configuration as it is now.
 
         Raises:
             VirError: it does not start.
@@ -131,6 +133,9 @@ class Services:
         server = self._servers.get(network)
         if server is None:
             server = self._servers[network] = Server(self.files(self._networks[network]))
+        if network in self._rewritten:
+            await server.stop()  # one that was left over has read another configuration
+            self._rewritten.discard(network)
         if not server.pid:
             await server.start()
 
