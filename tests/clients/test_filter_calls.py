@@ -146,6 +146,22 @@ def test_netd_killed_leaves_the_traffic_filtered(daemon: Daemon) -> None:
     assert "tap0" not in shown("ebtables-save")
 
 
+def test_a_reload_puts_in_again_what_was_flushed(daemon: Daemon) -> None:
+    daemon.ok("nwfilter-binding-create", written(daemon, "b.xml", binding("tap0", "clean-traffic")))
+    before = shown("ebtables-save").splitlines()[1:-1], shown("iptables", "-S")
+    shown("ebtables", "-t", "nat", "-F")
+    shown("iptables", "-F")
+    assert shown("iptables", "-S") != before[1]
+    assert daemon.process is not None
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_until(
+        "all rules",
+        lambda: (shown("ebtables-save").splitlines()[1:-1], shown("iptables", "-S")) == before,
+        20,
+    )
+    daemon.ok("nwfilter-binding-delete", "tap0")
+
+
 def test_twenty_threads_neither_hang_nor_leave_a_rule(daemon: Daemon) -> None:
     def live(number: int) -> None:
         connection = libvirt.open(daemon.uri)
