@@ -1,0 +1,159 @@
+"""What dnsmasq reads, network by network; and the lease database that its script keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conf.network import parse_network
+from supervisor.netd.dnsmasq import lease_script
+from supervisor.netd.dnsmasq.config import plan_server
+from supervisor.netd.dnsmasq.files import install_script
+from supervisor.netd.dnsmasq.leases import parse_leases, read_leases
+from supervisor.netd.dnsmasq.process import Files
+
+FILES = Files.of(Path("/d"), Path("/r"), "n", "b0")
+TOP = "<network><name>n</name>{}<bridge name='b0'/>{}</network>"
+NAT = "<forward mode='nat'/>"
+IP4 = "<ip address='10.0.0.1' netmask='255.255.255.0'>{}</ip>"
+
+
+def lines(forward: str, rest: str) -> list[str]:
+    texts = plan_server(parse_network(TOP.format(forward, rest)), FILES, user="")
+    assert texts is not None
+    return [line for line in texts.config.splitlines() if not line.startswith("#")]
+
+
+def test_a_network_with_dhcp_reads_like_a_stock_one() -> None:
+    found = lines(NAT, IP4.format("<dhcp><range start='10.0.0.2' end='10.0.0.254'/></dhcp>"))
+    assert found == [
+        "strict-order",
+        "pid-file=/r/n.pid",
+        "except-interface=lo",
+        "bind-dynamic",
+        "interface=b0",
+        "dhcp-range=10.0.0.2,10.0.0.254,255.255.255.0",
+        "dhcp-no-override",
+        "dhcp-authoritative",
+        "dhcp-lease-max=253",
+        "dhcp-hostsfile=/d/n.hostsfile",
+        "addn-hosts=/d/n.addnhosts",
+    ]
+
+
+def test_an_isolated_network_names_no_router_and_asks_nobody() -> None:
+    found = lines("", IP4.format("<dhcp><range start='10.0.0.2' end='10.0.0.9'/></dhcp>"))
+    assert {"dhcp-option=3", "no-resolv"} <= set(found)
+
+
+def test_names_forwarders_and_records() -> None:
+    dns = (
+        "<dns forwardPlainNames='no'><forwarder addr='8.8.8.8'/><forwarder domain='c.test' "
+        "addr='10.1.1.1'/><txt name='t' value='v'/><srv service='s' protocol='tcp' domain='d' "
+        "target='x' port='7' priority='1' weight='2'/><host ip='10.0.0.9'><hostname>h</hostname>"
+        "<hostname>g</hostname></host></dns>"
+    )
+    domain = "<domain name='d.test' localOnly='yes'/>"
+    network = parse_network(TOP.format(NAT, domain + dns + IP4.format("")))
+    texts = plan_server(network, FILES, user="nobody")
+    assert texts is not None
+    assert {
+        "user=nobody", "server=8.8.8.8", "server=/c.test/10.1.1.1", "no-resolv", "local=/d.test/",
+        "domain=d.test", "expand-hosts", "domain-needed", "txt-record=t,v",
+        "srv-host=_s._tcp.d,x,7,1,2",
+    } <= set(texts.config.splitlines())  # fmt: skip
+    assert texts.names == "10.0.0.9\th\tg\n"
+
+
+def test_both_families_fixed_addresses_and_announcements() -> None:
+    six = "<ip family='ipv6' address='fd00::1' prefix='64'>{}</ip>"
+    host = "<host mac='52:54:00:00:00:01' name='a' ip='10.0.0.5'>"
+    host += "<lease expiry='2' unit='hours'/></host>"
+    network = parse_network(
+        TOP.format(
+            NAT,
+            IP4.format(f"<dhcp>{host}</dhcp>")
+            + six.format("<dhcp><host id='0:1' name='b' ip='fd00::5'/></dhcp>"),
+        )
+    )
+    texts = plan_server(network, FILES, user="")
+    assert texts is not None
+    assert texts.hosts.splitlines() == ["52:54:00:00:00:01,10.0.0.5,a,2h", "id:0:1,b,[fd00::5]"]
+    assert {"dhcp-range=10.0.0.1,static", "dhcp-range=fd00::1,static,64", "enable-ra"} <= set(
+        texts.config.splitlines()
+    )
+    assert "dhcp-range=fd00::1,ra-only" in lines(NAT, six.format(""))
+
+
+def test_a_network_without_work_for_it_has_no_dnsmasq() -> None:
+    assert plan_server(parse_network(TOP.format("", "")), FILES, user="") is None
+    quiet = "<dns enable='no'/>" + IP4.format("")
+    assert plan_server(parse_network(TOP.format(NAT, quiet)), FILES, user="") is None
+
+
+ENVIRON = {"DNSMASQ_LEASE_EXPIRES": "2000", "DNSMASQ_CLIENT_ID": "01:02"}
+
+
+def test_leases_are_added_renewed_removed_and_run_out() -> None:
+    one = lease_script.changed([], ["add", "52:54:00:00:00:01", "10.0.0.2", "peer"], ENVIRON, 1000)
+    assert one == [
+        {
+            "ip-address": "10.0.0.2",
+            "mac-address": "52:54:00:00:00:01",
+            "hostname": "peer",
+            "client-id": "01:02",
+            "expiry-time": 2000,
+        }
+    ]
+    again = lease_script.changed(one, ["old", "52:54:00:00:00:01", "10.0.0.2"], {}, 1500)
+    assert [each["ip-address"] for each in again] == ["10.0.0.2"]
+    assert lease_script.changed(one, ["del", "52:54:00:00:00:01", "10.0.0.2"], {}, 1500) == []
+    other = lease_script.changed(one, ["add", "52:54:00:00:00:02", "10.0.0.3"], ENVIRON, 2001)
+    assert [each["ip-address"] for each in other] == ["10.0.0.3"]
+    assert [str(lease.address) for lease in parse_leases(json.dumps(one).encode(), 1999, "")] == [
+        "10.0.0.2"
+    ]
+    assert parse_leases(json.dumps(one).encode(), 2000, "") == []
+
+
+def test_the_installed_script_keeps_the_database_and_gives_it_back(tmp_path: Path) -> None:
+    install_script(tmp_path)
+    database = tmp_path / "b0.status"
+    environ = {"PATH": os.environ["PATH"], "VIRTVISOR_LEASES": str(database)}
+
+    def run(*words: str, **more: str) -> str:
+        done = subprocess.run(
+            [tmp_path / "lease-script", *words],
+            env={**environ, **more},
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+        return done.stdout
+
+    assert run("init") == ""
+    never = {"DNSMASQ_LEASE_EXPIRES": "9999999999"}
+    run("add", "52:54:00:00:00:01", "10.0.0.2", "peer", **never)
+    run("add", "00:01:00:01", "fd00::2", **never, DNSMASQ_IAID="7", DNSMASQ_SERVER_DUID="00:aa")
+    assert run("init").splitlines() == [
+        "9999999999 52:54:00:00:00:01 10.0.0.2 peer *",
+        "duid 00:aa",
+        "9999999999 7 fd00::2 * 00:01:00:01",
+    ]
+    found = read_leases(database, 0)
+    assert [(lease.family, lease.iaid) for lease in found] == [(4, ""), (6, "7")]
+    run("del", "52:54:00:00:00:01", "10.0.0.2")
+    assert len(read_leases(database, 0)) == 1
+    assert sys.executable in (tmp_path / "lease-script").read_text()
+
+
+@given(st.binary(max_size=200))
+def test_a_broken_database_has_no_leases(data: bytes) -> None:
+    assert all(lease.address for lease in parse_leases(data, 0, "hostile"))
