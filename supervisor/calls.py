@@ -85,14 +85,15 @@ class ClientCall:
     stream: Stream | None = None
     keep: bool = False  # the answer holds until this service publishes `Stale`
 
-    def offer_stream(self, fd: int, token: str = "") -> None:
+    def offer_stream(self, fd: int, token: str = "", *, sparse: bool = False) -> None:
         """Give the client a stream; rpcd pumps the descriptor, which is its own from now on.
 
         Args:
             fd: a socket, pipe, pty or file.
             token: non-empty when this service wants `StreamEnd`.
+            sparse: it is a socket that carries records (`supervisor.messages.records`).
         """
-        self.stream = Stream(descriptor=Descriptor(fd), token=token)
+        self.stream = Stream(descriptor=Descriptor(fd), token=token, sparse=sparse)
 
     def drop(self) -> None:
         """Close all that nobody has taken: the call was refused."""

@@ -31,6 +31,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     descriptor: Descriptor
     token: str = ""
+    sparse: bool = False  # the descriptor carries records of data and holes (`messages.records`)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -11,14 +11,24 @@ import asyncio
 import errno
 import os
 import stat
+from dataclasses import dataclass
 from typing import Protocol
+
+from supervisor.messages.records import HEADER, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """So many bytes of nothing."""
+
+    length: int
 
 
 class DescriptorIO(Protocol):
-    """A descriptor of either kind."""
+    """A descriptor of any kind."""
 
-    async def read(self, size: int) -> bytes:
-        """Read up to `size` bytes; none at the end."""
+    async def read(self, size: int) -> bytes | Hole:
+        """Read up to `size` bytes, or a hole; no bytes at the end."""
 
     async def write(self, data: bytes) -> None:
         """Write all of `data`."""
@@ -30,12 +40,12 @@ class DescriptorIO(Protocol):
         """Close the descriptor."""
 
 
-def open_descriptor(fd: int) -> DescriptorIO:
-    """Take the descriptor over, as what it is."""
+def open_descriptor(fd: int, *, sparse: bool = False) -> DescriptorIO:
+    """Take the descriptor over, as what it is; a sparse one carries records."""
     if stat.S_ISREG(os.fstat(fd).st_mode):
         return PlainFile(fd)
     os.set_blocking(fd, False)
-    return Polled(fd)
+    return Records(Polled(fd)) if sparse else Polled(fd)
 
 
 class PlainFile:
@@ -125,6 +135,60 @@ class Polled:
             await ready
         finally:
             self._loop.remove_writer(self._fd)
+
+
+class Records:
+    """A socket that carries records of data and holes (`supervisor.messages.records`)."""
+
+    def __init__(self, polled: Polled) -> None:
+        self._polled = polled
+        self._left = 0  # bytes of the data record that is being read
+
+    async def read(self, size: int) -> bytes | Hole:
+        """Read up to `size` bytes of a data record, or a hole; no bytes at the end."""
+        while not self._left:
+            header = await self._header()
+            if not header:
+                return b""
+            kind, length = HEADER.unpack(header)
+            if kind == Kind.HOLE and length:
+                return Hole(length)
+            self._left = length
+        data = await self._polled.read(min(size, self._left))
+        if not data:
+            raise cut_short()
+        self._left -= len(data)
+        return data
+
+    async def write(self, data: bytes) -> None:
+        """Write a data record."""
+        await self._polled.write(HEADER.pack(Kind.DATA, len(data)))
+        await self._polled.write(data)
+
+    async def skip(self, length: int) -> None:
+        """Write a hole."""
+        await self._polled.write(HEADER.pack(Kind.HOLE, length))
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        self._polled.close()
+
+    async def _header(self) -> bytes:
+        """A record's header; nothing at the end."""
+        found = b""
+        while len(found) < HEADER.size:
+            more = await self._polled.read(HEADER.size - len(found))
+            if not more:
+                if found:
+                    raise cut_short()
+                return b""
+            found += more
+        return found
+
+
+def cut_short() -> OSError:
+    """EIO: a service's side of a sparse stream ended in a record."""
+    return OSError(errno.EIO, "the stream ended in the middle of a record")
 
 
 def settle(ready: asyncio.Future[None]) -> None:

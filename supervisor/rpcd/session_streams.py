@@ -14,8 +14,8 @@ from rpc.errors import VirError
 from rpc.framing import Frame, FrameError, Header, MessageType, Status
 from supervisor.messages.calls import Stream
 from supervisor.rpcd.channel import Channel
-from supervisor.rpcd.descriptor_io import open_descriptor
-from supervisor.rpcd.streams import Hole, Pump
+from supervisor.rpcd.descriptor_io import Hole, open_descriptor
+from supervisor.rpcd.streams import Pump
 
 #: Ask a stream's owner how its side went: (owner, token, aborted).
 Conclude = Callable[[str, str, bool], Awaitable[None]]
@@ -62,7 +62,7 @@ class SessionStreams:
         """Start to carry what a call's answer brought."""
         key = Key(call.program, call.procedure, call.serial)
         wire = StreamWire(self, self._channel, call)
-        descriptor = open_descriptor(stream.descriptor.take())
+        descriptor = open_descriptor(stream.descriptor.take(), sparse=stream.sparse)
 
         async def conclude(aborted: bool) -> None:  # noqa: FBT001  (the pump's callback)
             if stream.token:
@@ -114,6 +114,10 @@ class StreamWire:
         """Send a packet; an empty one says that there will be no more."""
         self._send(Status.CONTINUE, data)
 
+    def hole(self, length: int) -> None:
+        """Send a hole."""
+        self._send(Status.CONTINUE, framing.encode_hole(length), MessageType.STREAM_HOLE)
+
     def confirm(self) -> None:
         """Say that the stream has ended as the client asked."""
         self._send(Status.OK, b"")
@@ -134,9 +138,7 @@ class StreamWire:
         """Forget the stream."""
         self._streams.forget(self._call)
 
-    def _send(self, status: Status, payload: bytes) -> None:
+    def _send(self, status: Status, payload: bytes, kind: MessageType = MessageType.STREAM) -> None:
         call = self._call
-        header = Header(
-            call.program, call.version, call.procedure, MessageType.STREAM, call.serial, status
-        )
+        header = Header(call.program, call.version, call.procedure, kind, call.serial, status)
         self._channel.send(framing.encode(header, payload))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.rpcd.descriptor_io import DescriptorIO
+from supervisor.rpcd.descriptor_io import DescriptorIO, Hole
 
 PACKET: Final = 262120  # data bytes of the largest packet that is sent
 UNWRITTEN: Final = 1024 * 1024  # bytes from the client that may wait for the descriptor
@@ -28,6 +28,9 @@ class Wire(Protocol):
 
     def data(self, data: bytes) -> None:
         """Send a packet; an empty one says that there will be no more."""
+
+    def hole(self, length: int) -> None:
+        """Send a hole."""
 
     def confirm(self) -> None:
         """Say that the stream has ended as the client asked."""
@@ -43,13 +46,6 @@ class Wire(Protocol):
 
     def ended(self) -> None:
         """Forget the stream."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hole:
-    """So many bytes of nothing."""
-
-    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +75,8 @@ class Pump:
 
     def receive(self, data: bytes | Hole) -> None:
         """Bytes or a hole came from the client."""
-        if self._finished:
-            return  # it said that there would be no more
+        if self._finished or self._ending is not None:
+            return  # it said that there would be no more, or nobody takes it any more
         self._unwritten += weight(data)
         if self._unwritten > UNWRITTEN:
             self._wire.hold(on=True)
@@ -109,7 +105,10 @@ class Pump:
 
     async def _to_client(self) -> None:
         while data := await self._descriptor.read(PACKET):
-            self._wire.data(data)
+            if isinstance(data, Hole):
+                self._wire.hole(data.length)
+            else:
+                self._wire.data(data)
             await self._wire.drained()
         self._wire.data(b"")
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from ipc import Descriptor, Done, Request, handles
 from rpc.enums import StorageVolDownloadFlags, StorageVolUploadFlags
-from rpc.errors import VirError
+from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StorageVol as VolumeId
 from supervisor.calls import ClientCall
 from supervisor.messages.calls import StreamEnd
@@ -29,6 +29,7 @@ from supervisor.stord.volume_queries import look_again
 from supervisor.stord.words import invalid, invalid_arg, refuse_flags
 from supervisor.stord.work.requests import Receive, Send
 
+ABORT_S: Final = 2.0  # for our side to notice that the client's has gone
 END_S: Final = 25.0  # for the last bytes to be written, once the client has sent them all
 BUFFER: Final = 1024 * 1024  # bytes that a socket is asked to hold
 
@@ -106,13 +107,16 @@ class Transfers:
         running = self._running.pop(request.token, None)
         if running is None:
             return Done()
-        if request.aborted and not running.task.done():
-            running.task.cancel()
-            await asyncio.wait([running.task], timeout=END_S)
-            return Done()
-        async with asyncio.timeout(END_S):
+        limit = ABORT_S if request.aborted else END_S
+        done, _ = await asyncio.wait([running.task], timeout=limit)
+        if done:
             await running.task
-        return Done()
+            return Done()
+        running.task.cancel()
+        if request.aborted:
+            return Done()
+        detail = f"the last bytes of volume '{running.name}' were not written in {END_S:g} s"
+        raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.STORAGE)
 
     def forget(self, peer: str) -> None:
         """Rpcd has gone: nobody will ask for its transfers; their sockets are closed already."""
@@ -150,7 +154,7 @@ class Transfers:
         task = asyncio.create_task(self._carry(now, volume, request))
         task.add_done_callback(_looked_at)
         self._running[token] = Running(task, volume.name)
-        call.offer_stream(theirs.detach(), token)
+        call.offer_stream(theirs.detach(), token, sparse=sparse)
 
     async def _carry(self, now: Active, volume: VolumeFacts, request: Request[Done]) -> None:
         with now.using(volume.name):

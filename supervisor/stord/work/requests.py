@@ -176,7 +176,7 @@ class Send(Request[Done], frozen=True, kw_only=True, tag="work.send"):
     descriptor: Descriptor
     offset: int
     length: int  # 0: to the end
-    sparse: bool = False  # in records, see `supervisor.stord.work.records`
+    sparse: bool = False  # in records, see `supervisor.messages.records`
 
 
 class Receive(Request[Done], frozen=True, kw_only=True, tag="work.receive"):

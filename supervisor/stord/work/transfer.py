@@ -13,9 +13,10 @@ from typing import Final
 
 from ipc import Done, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.messages.records import HEADER, Kind
 from supervisor.stord.work.copying import data_parts, punch_hole, write_all
 from supervisor.stord.work.opening import open_volume, size_of
-from supervisor.stord.work.records import HEADER, Kind, read_exactly, receive_into
+from supervisor.stord.work.reading import read_exactly, receive_into
 from supervisor.stord.work.refusing import refusing
 from supervisor.stord.work.requests import Receive, Send
 

@@ -1,23 +1,8 @@
-"""Sparse streams between stord's processes and rpcd: records of data and of holes.
-
-Owns: their form: a byte for the kind, eight for the length, then the data of a data record.
-"""
+"""Reading from a socket that blocks: some bytes, or exactly so many."""
 
 from __future__ import annotations
 
-import struct
-from enum import IntEnum
 from socket import socket
-from typing import Final
-
-HEADER: Final = struct.Struct(">BQ")
-
-
-class Kind(IntEnum):
-    """What a record is."""
-
-    DATA = 0
-    HOLE = 1
 
 
 def receive_into(end: socket, buffer: memoryview) -> int:

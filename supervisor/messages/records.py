@@ -1,0 +1,19 @@
+"""Sparse streams between a service and rpcd: records of data and of holes in a socket.
+
+Owns: their form: a byte for the kind, eight for the length, then the data of a data record.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import Final
+
+HEADER: Final = struct.Struct(">BQ")
+
+
+class Kind(IntEnum):
+    """What a record is."""
+
+    DATA = 0
+    HOLE = 1

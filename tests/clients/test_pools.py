@@ -1,0 +1,201 @@
+"""Storage pools through stock virsh and libvirt-python, on a real daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from daemon import Daemon
+from stock import libvirt
+
+
+@pytest.fixture
+def pool(daemon: Daemon) -> Iterator[Path]:
+    """The folder of an active pool "p" of the daemon."""
+    folder = daemon.root / "pools/p"
+    daemon.ok("pool-define-as", "p", "dir", "--target", str(folder))
+    daemon.ok("pool-build", "p")
+    daemon.ok("pool-start", "p")
+    yield folder
+    daemon.virsh("pool-destroy", "p")
+    daemon.virsh("pool-undefine", "p")
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+
+
+def process_of(daemon: Daemon, name: str) -> int:
+    """The number of one of the daemon's processes."""
+    return next(int(row["pid"]) for row in daemon.status() if row["name"] == name)
+
+
+def helpers_of(daemon: Daemon) -> list[int]:
+    """The processes that touch pools' files."""
+    stord = process_of(daemon, "stord")
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                parent = Path(f"/proc/{fields[1]}/stat").read_text().rpartition(")")[2].split()
+                if int(parent[1]) == stord:
+                    found.append(int(entry.name))
+    return found
+
+
+def test_a_pool_lives_from_its_definition_to_its_end(daemon: Daemon) -> None:
+    folder = daemon.root / "life"
+    daemon.ok("pool-define-as", "life", "dir", "--target", str(folder))
+    assert "inactive" in daemon.ok("pool-list", "--all")
+    refused = daemon.virsh("pool-start", "life")
+    assert refused.returncode != 0
+    assert "No such file or directory" in refused.stderr
+    daemon.ok("pool-build", "life")
+    assert folder.stat().st_mode & 0o777 == 0o711
+    daemon.ok("pool-start", "life")
+    assert (daemon.root / "run/libvirt/storage/life.xml").exists()
+    assert "still active" in daemon.virsh("pool-undefine", "life").stderr
+    daemon.ok("pool-autostart", "life")
+    assert (daemon.root / "etc/libvirt/storage/autostart/life.xml").is_symlink()
+    daemon.ok("pool-destroy", "life")
+    daemon.ok("pool-delete", "life")
+    assert not folder.exists()
+    daemon.ok("pool-undefine", "life")
+    assert not (daemon.root / "etc/libvirt/storage/life.xml").exists()
+    assert not (daemon.root / "etc/libvirt/storage/autostart/life.xml").is_symlink()
+    assert not (daemon.root / "run/libvirt/storage/life.xml").exists()
+
+
+def test_a_transient_pool_is_gone_when_it_stops(daemon: Daemon) -> None:
+    folder = daemon.root / "transient"
+    daemon.ok("pool-create-as", "t", "dir", "--target", str(folder), "--build")
+    assert daemon.ok("pool-list", "--transient", "--name").split() == ["t"]
+    daemon.ok("pool-destroy", "t")
+    assert "not found" in daemon.virsh("pool-info", "t").stderr
+
+
+def test_lists_take_filters(daemon: Daemon, pool: Path) -> None:
+    daemon.ok("pool-define-as", "off", "dir", "--target", "/nowhere")
+    try:
+        assert daemon.ok("pool-list", "--name").split() == ["p"]
+        assert daemon.ok("pool-list", "--inactive", "--name").split() == ["off"]
+        assert daemon.ok("pool-list", "--all", "--type", "netfs", "--name").split() == []
+        assert daemon.ok("pool-list", "--all", "--type", "dir", "--name").split() == ["off", "p"]
+    finally:
+        daemon.ok("pool-undefine", "off")
+
+
+def test_pools_and_volumes_are_found_by_each_other(daemon: Daemon, pool: Path) -> None:
+    daemon.ok("vol-create-as", "p", "a.raw", "1M")
+    link = libvirt.open(daemon.uri)
+    try:
+        volume = link.storageVolLookupByPath(str(pool / "a.raw"))
+        assert volume.storagePoolLookupByVolume().name() == "p"
+        assert link.storageVolLookupByKey(volume.key()).name() == "a.raw"
+        assert link.storagePoolLookupByTargetPath(str(pool)).name() == "p"
+        with pytest.raises(libvirt.libvirtError, match="no storage vol with matching") as missing:
+            link.storageVolLookupByPath("/nowhere/x")
+        assert missing.value.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_VOL
+    finally:
+        link.close()
+
+
+def test_a_pool_of_a_type_that_cannot_run_here_is_kept_and_its_start_refused(
+    daemon: Daemon,
+) -> None:
+    daemon.ok("pool-define-as", "z", "zfs", "--source-name", "tank")
+    try:
+        refused = daemon.virsh("pool-start", "z")
+        assert refused.returncode != 0
+        assert "'zfs'" in refused.stderr
+    finally:
+        daemon.ok("pool-undefine", "z")
+
+
+def test_a_server_that_cannot_be_mounted_is_refused_with_a_reason(daemon: Daemon) -> None:
+    words = ("--source-host", "127.0.0.1", "--source-path", "/x", "--target", "/nowhere")
+    daemon.ok("pool-define-as", "n", "netfs", *words)
+    try:
+        refused = daemon.virsh("pool-start", "n")
+        assert refused.returncode != 0
+        assert "error:" in refused.stderr
+        assert "unforeseen" not in refused.stderr
+        assert "inactive" in daemon.ok("pool-list", "--all")
+    finally:
+        daemon.ok("pool-undefine", "n")
+
+
+def test_events_tell_of_every_step(daemon: Daemon) -> None:
+    libvirt.virEventRegisterDefaultImpl()
+    seen: list[tuple[str, int]] = []
+    arrived = threading.Event()
+
+    def lifecycle(_link: Any, pool: Any, event: int, _detail: int, _data: Any) -> None:
+        seen.append((pool.name(), event))
+
+    def refreshed(_link: Any, pool: Any, _data: Any) -> None:
+        seen.append((pool.name(), -1))
+        arrived.set()
+
+    link = libvirt.open(daemon.uri)
+    try:
+        link.storagePoolEventRegisterAny(
+            None, libvirt.VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE, lifecycle, None
+        )
+        link.storagePoolEventRegisterAny(
+            None, libvirt.VIR_STORAGE_POOL_EVENT_ID_REFRESH, refreshed, None
+        )
+        folder = daemon.root / "events"
+        daemon.ok("pool-define-as", "e", "dir", "--target", str(folder))
+        daemon.ok("pool-build", "e")
+        daemon.ok("pool-start", "e")
+        daemon.ok("pool-refresh", "e")
+        for _ in range(200):
+            if arrived.is_set():
+                break
+            libvirt.virEventRunDefaultImpl()
+    finally:
+        link.close()
+        daemon.virsh("pool-destroy", "e")
+        daemon.virsh("pool-undefine", "e")
+    assert seen == [
+        ("e", libvirt.VIR_STORAGE_POOL_EVENT_DEFINED),
+        ("e", libvirt.VIR_STORAGE_POOL_EVENT_CREATED),
+        ("e", libvirt.VIR_STORAGE_POOL_EVENT_STARTED),
+        ("e", -1),
+    ]
+
+
+def test_a_storage_that_hangs_holds_up_no_other_pool(daemon: Daemon, pool: Path) -> None:
+    daemon.ok("vol-create-as", "p", "a.raw", "1M")
+    hung = helpers_of(daemon)
+    assert hung, "the pool has no process"
+    for pid in hung:
+        os.kill(pid, signal.SIGSTOP)  # as a server that stops answering would leave them
+    other = daemon.root / "pools/other"
+    daemon.ok("pool-create-as", "other", "dir", "--target", str(other), "--build")
+    daemon.ok("vol-create-as", "other", "b.raw", "1M")
+    assert daemon.ok("pool-list", "--name").split() == ["other", "p"]
+    assert "a.raw" in daemon.ok("vol-list", "p")  # from memory
+    refused = daemon.virsh("vol-info", "a.raw", "p")
+    assert "did not answer" in refused.stderr
+    assert "a.raw" in daemon.ok("vol-info", "a.raw", "p")  # by a process anew: it was only stopped
+    daemon.ok("vol-delete", "b.raw", "other")
+    daemon.ok("pool-destroy", "other")
+
+
+def test_active_pools_survive_the_death_of_stord(daemon: Daemon, pool: Path) -> None:
+    daemon.ok("vol-create-as", "p", "a.raw", "1M")
+    left = pool / ".virtvisor-new-00000000-1-1-deadbeef"  # another host's: not ours to remove
+    left.touch()
+    os.kill(process_of(daemon, "stord"), signal.SIGKILL)
+    assert "a.raw" in daemon.ok("vol-list", "p")
+    assert daemon.ok("pool-list", "--name").split() == ["p"]
+    assert left.name not in daemon.ok("vol-list", "p")
+    assert left.exists()

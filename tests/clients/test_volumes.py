@@ -1,0 +1,216 @@
+"""Volumes of folders through stock virsh, on a real daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from daemon import VIRSH, Daemon
+
+MIB = 1024 * 1024
+NAMES_FORMAT = b"\xe2\x79\x2a\xca"  # the mark of that extension in a qcow2's header
+
+
+@pytest.fixture
+def pool(daemon: Daemon) -> Iterator[Path]:
+    """The folder of an active pool "v" of the daemon."""
+    folder = daemon.root / "volumes"
+    daemon.ok("pool-create-as", "v", "dir", "--target", str(folder), "--build")
+    yield folder
+    daemon.ok("pool-destroy", "v")
+    subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+def image(path: Path) -> dict[str, object]:
+    """What qemu-img says of an image."""
+    words = ["qemu-img", "info", "--output=json", str(path)]
+    found: dict[str, object] = json.loads(
+        subprocess.run(words, capture_output=True, check=True).stdout
+    )
+    return found
+
+
+def test_raw_volumes_are_sparse_or_have_their_space(daemon: Daemon, pool: Path) -> None:
+    daemon.ok("vol-create-as", "v", "sparse.raw", "10M", "--allocation", "0")
+    daemon.ok("vol-create-as", "v", "full.raw", "10M")
+    assert (pool / "sparse.raw").stat().st_blocks == 0
+    assert (pool / "full.raw").stat().st_blocks * 512 >= 10 * MIB
+    assert (pool / "full.raw").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_qcow2_gets_what_its_document_asks_for(daemon: Daemon, pool: Path) -> None:
+    daemon.ok("vol-create-as", "v", "base.qcow2", "1G", "--format", "qcow2")
+    document = pool.parent / "top.xml"
+    document.write_text(
+        "<volume><name>top.qcow2</name><capacity unit='GiB'>1</capacity><target>"
+        "<format type='qcow2'/><permissions><mode>0640</mode><owner>65534</owner>"
+        "<group>65534</group></permissions><compat>1.1</compat>"
+        "<clusterSize unit='KiB'>128</clusterSize>"
+        "<features><lazy_refcounts/></features></target>"
+        f"<backingStore><path>{pool}/base.qcow2</path><format type='qcow2'/></backingStore>"
+        "</volume>"
+    )
+    daemon.ok("vol-create", "v", str(document))
+    found = image(pool / "top.qcow2")
+    assert found["cluster-size"] == 128 * 1024
+    assert found["backing-filename-format"] == "qcow2"
+    assert "'lazy-refcounts': True" in str(found["format-specific"])
+    status = (pool / "top.qcow2").stat()
+    assert (status.st_mode & 0o777, status.st_uid, status.st_gid) == (0o640, 65534, 65534)
+    daemon.ok("pool-refresh", "v")
+    described = daemon.ok("vol-dumpxml", "top.qcow2", "v")
+    assert f"<path>{pool}/base.qcow2</path>" in described
+    assert "<lazy_refcounts/>" in described
+
+
+def test_copies_hold_what_their_originals_do(daemon: Daemon, pool: Path) -> None:
+    daemon.ok("vol-create-as", "v", "a.raw", "4M", "--allocation", "0")
+    data = pool.parent / "data"
+    data.write_bytes(os.urandom(MIB))
+    daemon.ok("vol-upload", "a.raw", str(data), "--pool", "v", "--offset", str(MIB))
+    daemon.ok("vol-clone", "a.raw", "b.raw", "--pool", "v")
+    assert (pool / "a.raw").read_bytes() == (pool / "b.raw").read_bytes()
+    assert (pool / "b.raw").stat().st_blocks * 512 < 2 * MIB  # its holes are holes
+    converted = "<volume><name>c.qcow2</name><capacity>0</capacity><target><format type='qcow2'/>"
+    document = pool.parent / "c.xml"
+    document.write_text(f"{converted}</target></volume>")
+    daemon.ok("vol-create-from", "v", str(document), "a.raw", "--inputpool", "v")
+    back = pool.parent / "back"
+    words = ["qemu-img", "convert", "-O", "raw", str(pool / "c.qcow2"), str(back)]
+    subprocess.run(words, check=True)
+    assert back.read_bytes() == (pool / "a.raw").read_bytes()
+
+
+def test_what_is_uploaded_comes_back(daemon: Daemon, pool: Path) -> None:
+    data, back = pool.parent / "up", pool.parent / "down"
+    data.write_bytes(os.urandom(9 * MIB + 17))
+    daemon.ok("vol-create-as", "v", "a.raw", "12M")
+    daemon.ok("vol-upload", "a.raw", str(data), "--pool", "v")
+    daemon.ok("vol-download", "a.raw", str(back), "--pool", "v")
+    assert back.read_bytes()[: 9 * MIB + 17] == data.read_bytes()
+    daemon.ok("vol-download", "a.raw", str(back), "--pool", "v", "--offset", "7", "--length", "99")
+    assert back.read_bytes() == data.read_bytes()[7:106]
+    refused = daemon.virsh("vol-upload", "a.raw", str(data), "--pool", "v", "--length", "1000")
+    assert "more bytes came" in refused.stderr  # virsh sends the whole file all the same
+    refused = daemon.virsh(
+        "vol-download", "a.raw", str(back), "--pool", "v", "--offset", str(99 * MIB)
+    )
+    assert "beyond the end" in refused.stderr
+
+
+def test_sizes_change_only_as_asked(daemon: Daemon, pool: Path) -> None:
+    daemon.ok("vol-create-as", "v", "a.qcow2", "1G", "--format", "qcow2")
+    daemon.ok("vol-resize", "a.qcow2", "1G", "--pool", "v", "--delta")
+    assert image(pool / "a.qcow2")["virtual-size"] == 2 * 1024 * MIB
+    assert "shrink" in daemon.virsh("vol-resize", "a.qcow2", "1G", "--pool", "v").stderr
+    daemon.ok("vol-resize", "a.qcow2", "1G", "--pool", "v", "--shrink")
+    assert image(pool / "a.qcow2")["virtual-size"] == 1024 * MIB
+    refused = daemon.virsh("vol-resize", "a.qcow2", "8E", "--pool", "v", "--delta")
+    assert refused.returncode != 0
+    daemon.ok("vol-create-as", "v", "a.raw", "1M", "--allocation", "0")
+    daemon.ok("vol-resize", "a.raw", "2M", "--pool", "v", "--allocate")
+    assert (pool / "a.raw").stat().st_size == 2 * MIB
+
+
+def test_a_wiped_volume_holds_zeros(daemon: Daemon, pool: Path) -> None:
+    daemon.ok("vol-create-as", "v", "a.raw", "1M")
+    (pool / "a.raw").write_bytes(os.urandom(MIB))
+    daemon.ok("vol-wipe", "a.raw", "v")
+    assert (pool / "a.raw").read_bytes() == bytes(MIB)
+    refused = daemon.virsh("vol-wipe", "a.raw", "v", "--algorithm", "trim")
+    assert "trim" in refused.stderr
+
+
+def test_names_that_lead_out_of_the_pool_are_refused(daemon: Daemon, pool: Path) -> None:
+    for name in ("../out", "..", "a/b"):
+        assert daemon.virsh("vol-create-as", "v", name, "1M").returncode != 0
+    assert not (pool.parent / "out").exists()
+    assert list(pool.iterdir()) == []
+
+
+def test_a_link_out_of_the_pool_is_not_written_through(daemon: Daemon, pool: Path) -> None:
+    outside = pool.parent / "outside"
+    outside.write_bytes(b"mine" * 100)
+    (pool / "trap").symlink_to(outside)
+    daemon.ok("pool-refresh", "v")
+    refused = daemon.virsh("vol-wipe", "trap", "v")
+    assert "outside of its pool" in refused.stderr
+    data = pool.parent / "other"
+    data.write_bytes(b"theirs")
+    assert daemon.virsh("vol-upload", "trap", str(data), "--pool", "v").returncode != 0
+    assert outside.read_bytes() == b"mine" * 100
+    daemon.ok("vol-delete", "trap", "v")
+    assert outside.exists()
+
+
+def test_a_name_is_given_once(daemon: Daemon, pool: Path) -> None:
+    daemon.ok("vol-create-as", "v", "a.raw", "1M")
+    assert "exists" in daemon.virsh("vol-create-as", "v", "a.raw", "1M").stderr
+    (pool / "b.raw").write_bytes(b"there already, unseen")
+    assert "exists" in daemon.virsh("vol-create-as", "v", "b.raw", "1M").stderr
+    assert (pool / "b.raw").read_bytes() == b"there already, unseen"
+
+
+def test_what_does_not_fit_leaves_nothing(daemon: Daemon, pool: Path) -> None:
+    refused = daemon.virsh("vol-create-as", "v", "big.raw", "100T")
+    assert refused.returncode != 0
+    assert daemon.virsh("vol-create-as", "v", "huge.raw", "9E", "--allocation", "0").returncode != 0
+    assert list(pool.iterdir()) == []
+
+
+def test_a_backing_image_without_a_format_is_not_guessed(daemon: Daemon, pool: Path) -> None:
+    create = ["qemu-img", "create", "-q", "-f", "qcow2"]
+    subprocess.run([*create, str(pool / "a"), "1M"], check=True)
+    subprocess.run([*create, "-F", "qcow2", "-b", str(pool / "a"), str(pool / "b")], check=True)
+    header = (pool / "b").read_bytes()
+    assert NAMES_FORMAT in header  # qemu-img makes no image without; others do
+    (pool / "b").write_bytes(header.replace(NAMES_FORMAT, b"\x01\x02\x03\x04"))
+    daemon.ok("pool-refresh", "v")
+    refused = daemon.virsh("vol-clone", "b", "c", "--pool", "v")
+    assert "was not specified in the image metadata" in refused.stderr
+    assert not (pool / "c").exists()
+
+
+@pytest.mark.parametrize("work", ["clone", "upload"])
+def test_stord_killed_in_the_middle_leaves_no_half_volume(
+    daemon: Daemon, pool: Path, work: str
+) -> None:
+    daemon.ok("vol-create-as", "v", "a.raw", "400M", "--allocation", "0")
+    with (pool / "a.raw").open("r+b") as file:
+        for _ in range(400):
+            file.write(os.urandom(MIB))
+    if work == "clone":
+        words = ["vol-clone", "a.raw", "b.raw", "--pool", "v"]
+    else:
+        words = ["vol-upload", "a.raw", "/dev/zero", "--pool", "v", "--length", str(400 * MIB)]
+    with subprocess.Popen(
+        [VIRSH, "-c", daemon.uri, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as virsh:
+        stord = next(int(row["pid"]) for row in daemon.status() if row["name"] == "stord")
+        os.kill(stord, signal.SIGKILL)
+        virsh.communicate(timeout=60)
+    names = daemon.ok("vol-list", "v").split()
+    if virsh.returncode != 0:
+        assert "b.raw" not in names
+    assert [path.name for path in pool.iterdir() if path.name.startswith(".virtvisor")] == []
+    assert daemon.ok("vol-info", "a.raw", "v")
+
+
+def test_sparse_transfers_keep_holes(daemon: Daemon, pool: Path) -> None:
+    data, back = pool.parent / "sparse-up", pool.parent / "sparse-down"
+    with data.open("wb") as file:
+        file.seek(3 * MIB)
+        file.write(os.urandom(MIB))
+        file.truncate(64 * MIB)
+    daemon.ok("vol-create-as", "v", "a.raw", "64M", "--allocation", "0")
+    daemon.ok("vol-upload", "a.raw", str(data), "--pool", "v", "--sparse")
+    assert (pool / "a.raw").read_bytes() == data.read_bytes()
+    assert (pool / "a.raw").stat().st_blocks * 512 <= 2 * MIB
+    daemon.ok("vol-download", "a.raw", str(back), "--pool", "v", "--sparse")
+    assert back.read_bytes() == data.read_bytes()
+    assert back.stat().st_blocks * 512 <= 2 * MIB
