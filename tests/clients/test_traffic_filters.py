@@ -155,7 +155,7 @@ def test_a_redefinition_leaves_no_moment_unfiltered(filters: Filters) -> None:
 
     async def redefine() -> None:
         await bound(filters, "clean-traffic", ADDRESS)
-        xml = filters.by_name("no-mac-spoofing").xml
+        xml = filters.registry.by_name("no-mac-spoofing").xml
         with raw("g0") as guest:
             flooding = threading.Thread(target=flood, args=(guest,))
             flooding.start()
@@ -183,10 +183,10 @@ def test_an_address_is_learned_from_traffic(filters: Filters) -> None:
         with raw("g0") as guest:
             guest.send(arp(MAC, "10.0.0.2"))
         async with asyncio.timeout(WAIT_S):
-            while not filters.binding("vnet0").learned:  # noqa: ASYNC110  (the kernel's time)
+            while not filters.registry.binding("vnet0").learned:  # noqa: ASYNC110  (the kernel's time)
                 await asyncio.sleep(0.02)
         filters.close()
-        return filters.binding("vnet0").learned
+        return filters.registry.binding("vnet0").learned
 
     assert asyncio.run(learned()) == ("10.0.0.2",)
     good = packet(text=b"the last one")
@@ -215,12 +215,12 @@ def test_the_address_of_a_lease_is_learned(filters: Filters) -> None:
             guest.send(leasing(MAC))  # forged: the guest is no server
             server.send(leasing(FOREIGN))
         async with asyncio.timeout(WAIT_S):
-            while not filters.binding("vnet0").learned:  # noqa: ASYNC110  (the kernel's time)
+            while not filters.registry.binding("vnet0").learned:  # noqa: ASYNC110  (the kernel's time)
                 await asyncio.sleep(0.02)
         filters.close()
 
     asyncio.run(leased())
-    assert filters.binding("vnet0").learned == ("10.0.0.2",)
+    assert filters.registry.binding("vnet0").learned == ("10.0.0.2",)
     assert arrives(packet(), packet(text=b"the last one"))
 
 

@@ -14,7 +14,8 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Nwfilter, NwfilterBinding
 from supervisor.calls import ClientCall, of_conf
 from supervisor.netd.nwfilter.errors import needs_system_daemon
-from supervisor.netd.nwfilter.filters import Bound, Defined, Filters
+from supervisor.netd.nwfilter.filters import Filters
+from supervisor.netd.nwfilter.registry import Bound, Defined
 
 VALIDATE: Final = 1  # VIR_NWFILTER_DEFINE_VALIDATE: documents are always checked in full
 
@@ -33,32 +34,32 @@ class FilterCalls:
 
     def nwfilter_lookup_by_name(self, call: ClientCall, name: str) -> Nwfilter:
         """The filter of a name."""
-        return _identity(self._filters.by_name(name))
+        return _identity(self._filters.registry.by_name(name))
 
     def nwfilter_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> Nwfilter:
         """The filter of a UUID."""
-        return _identity(self._filters.by_uuid(str(UUID(bytes=uuid))))
+        return _identity(self._filters.registry.by_uuid(str(UUID(bytes=uuid))))
 
     def connect_num_of_nwfilters(self, call: ClientCall) -> int:
         """How many filters are defined."""
-        return len(self._filters.all())
+        return len(self._filters.registry.filters.values())
 
     def connect_list_nwfilters(self, call: ClientCall, maxnames: int) -> list[str]:
         """The names of filters."""
-        return [defined.filter.name for defined in self._filters.all()][: max(0, maxnames)]
+        return list(self._filters.registry.filters)[: max(0, maxnames)]
 
     def connect_list_all_nwfilters(
         self, call: ClientCall, need_results: int, flags: int
     ) -> tuple[list[Nwfilter], int]:
         """Every filter."""
         _refuse_flags("nwfilterConnectListAllNWFilters", flags)
-        found = [_identity(defined) for defined in self._filters.all()]
+        found = [_identity(defined) for defined in self._filters.registry.filters.values()]
         return found if need_results else [], len(found)
 
     def nwfilter_get_xml_desc(self, call: ClientCall, nwfilter: Nwfilter, flags: int) -> str:
         """A filter's document."""
         _refuse_flags("nwfilterGetXMLDesc", flags)
-        return self._filters.by_uuid(str(UUID(bytes=nwfilter.uuid))).xml
+        return self._filters.registry.by_uuid(str(UUID(bytes=nwfilter.uuid))).xml
 
     # Changing.
 
@@ -75,21 +76,21 @@ class FilterCalls:
     async def nwfilter_undefine(self, call: ClientCall, nwfilter: Nwfilter) -> None:
         """Undefine a filter that no card uses."""
         self._refuse_session("undefining a filter")
-        defined = self._filters.by_uuid(str(UUID(bytes=nwfilter.uuid)))
+        defined = self._filters.registry.by_uuid(str(UUID(bytes=nwfilter.uuid)))
         await self._filters.undefine(defined.filter.name)
 
     # Bindings.
 
     def nwfilter_binding_lookup_by_port_dev(self, call: ClientCall, name: str) -> NwfilterBinding:
         """The binding of a tap."""
-        return _bound(self._filters.binding(name))
+        return _bound(self._filters.registry.binding(name))
 
     def nwfilter_binding_get_xml_desc(
         self, call: ClientCall, nwfilter: NwfilterBinding, flags: int
     ) -> str:
         """A binding's document."""
         _refuse_flags("nwfilterBindingGetXMLDesc", flags)
-        return self._filters.binding(nwfilter.portdev).xml
+        return self._filters.registry.binding(nwfilter.portdev).xml
 
     async def nwfilter_binding_create_xml(
         self, call: ClientCall, xml: str, flags: int
@@ -109,7 +110,7 @@ class FilterCalls:
     ) -> tuple[list[NwfilterBinding], int]:
         """Every binding."""
         _refuse_flags("nwfilterConnectListAllNWFilterBindings", flags)
-        found = [_bound(bound) for bound in self._filters.bindings()]
+        found = [_bound(bound) for bound in self._filters.registry.bound.values()]
         return found if need_results else [], len(found)
 
     def _refuse_session(self, doing: str) -> None:

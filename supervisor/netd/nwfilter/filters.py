@@ -14,9 +14,7 @@ import asyncio
 import dataclasses
 import logging
 import socket
-import uuid
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from conf.errors import ConfError
 from conf.nwfilter import (
@@ -28,37 +26,19 @@ from conf.nwfilter import (
     parse_filter,
     parse_status,
 )
-from conf.nwfilter.model import Filter, Reference
+from conf.nwfilter.model import Filter
 from rpc.errors import ErrorDomain, VirError
 from supervisor.finishing import finish
 from supervisor.netd.firewall.turn import Turn
 from supervisor.netd.nwfilter.bindings import BindingFiles
-from supervisor.netd.nwfilter.errors import failed, in_use, no_binding, no_filter, not_written
+from supervisor.netd.nwfilter.errors import failed, in_use, not_written
 from supervisor.netd.nwfilter.kernel import Executor, Kernel
 from supervisor.netd.nwfilter.packets import Told
-from supervisor.netd.nwfilter.planning import Needed, after, needed
+from supervisor.netd.nwfilter.planning import after
+from supervisor.netd.nwfilter.registry import Bound, Defined, Registry, Wanted
 from supervisor.netd.nwfilter.store import FilterFiles
-from supervisor.netd.nwfilter.tree import references
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Defined:
-    """A filter as it is defined."""
-
-    filter: Filter
-    uuid: str
-    xml: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A binding as it stands."""
-
-    binding: FilterBinding
-    xml: str
-    learned: tuple[str, ...] = ()
 
 
 def present_devices() -> set[str]:
@@ -89,50 +69,8 @@ class Filters:
         self._binding_files = binding_files
         self._kernel = Kernel(executor, self._learned)
         self._turn = Turn("filters", ErrorDomain.NWFILTER)
-        self._filters: dict[str, Defined] = {}
-        self._bound: dict[str, Bound] = {}
+        self.registry = Registry()
         self._gone: set[str] = set()  # taps that have gone while no netd ran
-
-    # Looking up.
-
-    def all(self) -> list[Defined]:
-        """Every filter."""
-        return list(self._filters.values())
-
-    def by_name(self, name: str) -> Defined:
-        """A filter.
-
-        Raises:
-            VirError: NO_NWFILTER.
-        """
-        if name not in self._filters:
-            raise no_filter(f"with matching name '{name}'")
-        return self._filters[name]
-
-    def by_uuid(self, identity: str) -> Defined:
-        """A filter.
-
-        Raises:
-            VirError: NO_NWFILTER.
-        """
-        for defined in self._filters.values():
-            if defined.uuid == identity:
-                return defined
-        raise no_filter(f"with matching uuid '{identity}'")
-
-    def bindings(self) -> list[Bound]:
-        """Every binding."""
-        return list(self._bound.values())
-
-    def binding(self, tap: str) -> Bound:
-        """A tap's binding.
-
-        Raises:
-            VirError: NO_NWFILTER_BINDING.
-        """
-        if tap not in self._bound:
-            raise no_binding(tap)
-        return self._bound[tap]
 
     # Changing filters.
 
@@ -150,18 +88,18 @@ class Filters:
         async with self._turn:
             new = await asyncio.to_thread(self._read, xml)
             name = new.filter.name
-            old = self._filters.get(name)
+            old = self.registry.filters.get(name)
             if old == new:
                 return new
-            self._refuse_loop(new.filter)
-            users = self._users(name)
+            self.registry.refuse_loop(new.filter)
+            users = self.registry.users(name)
             await self._have(users, new.filter)
             try:
                 await asyncio.to_thread(self._filter_files.save, name, new.xml)
             except OSError as problem:
                 await self._have(users, old.filter if old is not None else None)
                 raise not_written(f"filter '{name}'", problem) from problem
-            self._filters[name] = new
+            self.registry.filters[name] = new
             return new
 
     async def undefine(self, name: str) -> None:
@@ -174,14 +112,14 @@ class Filters:
 
     async def _undefine(self, name: str) -> None:
         async with self._turn:
-            self.by_name(name)
-            for bound in self._users(name):
+            self.registry.by_name(name)
+            for bound in self.registry.users(name):
                 raise in_use(name, bound.binding.tap)
             try:
                 await asyncio.to_thread(self._filter_files.remove, name)
             except OSError as problem:
                 raise not_written(f"that filter '{name}' is gone", problem) from problem
-            del self._filters[name]
+            del self.registry.filters[name]
 
     # Changing bindings.
 
@@ -212,19 +150,19 @@ class Filters:
         tap = binding.tap
         xml = await asyncio.to_thread(format_binding, binding)
         async with self._turn:
-            old = self._bound.get(tap)
+            old = self.registry.bound.get(tap)
             if old is not None and not replace:
                 raise failed(f"binding '{tap}' already exists; delete it first")
             same = old is not None and old.binding.mac == binding.mac
             new = Bound(binding, xml, old.learned if old is not None and same else ())
-            need = needed(binding, new.learned, self._find)
+            need = new.needed(self.registry.find)
             await self._keep(new)
             try:
                 await self._kernel.have({tap: (binding, need)})
             except BaseException:
                 await self._keep_again(tap, old)
                 raise
-            self._bound[tap] = new
+            self.registry.bound[tap] = new
             return new
 
     async def unbind(self, tap: str) -> None:
@@ -238,13 +176,13 @@ class Filters:
 
     async def _unbind(self, tap: str) -> None:
         async with self._turn:
-            self.binding(tap)
+            self.registry.binding(tap)
             await self._kernel.drop(tap)
             try:
                 await asyncio.to_thread(self._binding_files.remove, tap)
             except OSError as problem:
                 raise not_written(f"that the binding of '{tap}' is gone", problem) from problem
-            del self._bound[tap]
+            del self.registry.bound[tap]
 
     async def release(self, tap: str) -> None:
         """As `unbind`, for a tap that may have no binding.
@@ -252,7 +190,7 @@ class Filters:
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT, SYSTEM_ERROR: some of it is left.
         """
-        if tap in self._bound:
+        if tap in self.registry.bound:
             await self.unbind(tap)
 
     async def refresh(self) -> None:
@@ -262,7 +200,7 @@ class Filters:
             VirError: of the executor.
         """
         async with self._turn:
-            await self._have(self._bound.values(), None)
+            await self._have(list(self.registry.bound.values()), None)
 
     def close(self) -> None:
         """Stop listening; rules stay for the next netd."""
@@ -270,56 +208,16 @@ class Filters:
 
     # Inside; the turn is held.
 
-    def _find(self, name: str) -> Filter | None:
-        defined = self._filters.get(name)
-        return defined.filter if defined is not None else None
-
-    def _users(self, name: str) -> list[Bound]:
-        """The bindings whose filter is this one or refers to it."""
-        return [
-            bound
-            for bound in self._bound.values()
-            if name in references(bound.binding.filter, self._find)
-        ]
-
-    async def _have(self, bindings: Iterable[Bound], candidate: Filter | None) -> None:
+    async def _have(self, bindings: list[Bound], candidate: Filter | None) -> None:
         """Give the kernel what bindings need if a filter were the candidate."""
-
-        def find(name: str) -> Filter | None:
-            if candidate is not None and name == candidate.name:
-                return candidate
-            return self._find(name)
-
-        wanted: dict[str, tuple[FilterBinding, Needed]] = {
-            bound.binding.tap: (bound.binding, needed(bound.binding, bound.learned, find))
-            for bound in bindings
-        }
-        await self._kernel.have(wanted)
+        await self._kernel.have(self.registry.wanted(bindings, candidate))
 
     def _read(self, xml: str) -> Defined:
         filter = parse_filter(xml)
-        filter = dataclasses.replace(filter, uuid=self._choose_uuid(filter.name, filter.uuid))
+        filter = dataclasses.replace(
+            filter, uuid=self.registry.choose_uuid(filter.name, filter.uuid)
+        )
         return Defined(filter, filter.uuid, format_filter(filter))
-
-    def _choose_uuid(self, name: str, wanted: str) -> str:
-        """The UUID that a definition gets.
-
-        Raises:
-            VirError: OPERATION_FAILED: name and UUID belong to two filters.
-        """
-        own = self._filters.get(name)
-        if own is not None and wanted not in ("", own.uuid):
-            raise failed(f"filter '{name}' already exists with uuid {own.uuid}")
-        for other in self._filters.values():
-            if other.uuid == wanted and other.filter.name != name:
-                detail = f"filter with same UUID but different name ('{other.filter.name}')"
-                raise failed(f"{detail} already exists")
-        return own.uuid if own is not None else wanted or str(uuid.uuid4())
-
-    def _refuse_loop(self, new: Filter) -> None:
-        for entry in new.entries:
-            if isinstance(entry, Reference) and new.name in references(entry.filter, self._find):
-                raise failed(f"filter would introduce a loop: '{entry.filter}' uses '{new.name}'")
 
     async def _keep(self, bound: Bound) -> None:
         tap = bound.binding.tap
@@ -339,24 +237,26 @@ class Filters:
         except (OSError, VirError) as problem:
             log.error("the file of the binding of '%s' is not what it was: %s", tap, problem)
 
-    async def _learned(self, tap: str, told: Told) -> None:
-        """A listener has found something out."""
+    async def _learned(self, tap: str, told: Told) -> bool:
+        """A listener has found something out; whether it is acted on."""
         try:
             async with self._turn:
-                bound = self._bound.get(tap)
+                bound = self.registry.bound.get(tap)
                 if bound is None:
-                    return
+                    return True
                 addresses = tuple(after(bound.learned, told))
                 if set(addresses) == set(bound.learned):
-                    return
+                    return True
                 log.info("'%s' has %s", tap, ", ".join(addresses) or "no address any more")
                 new = Bound(bound.binding, bound.xml, addresses)
                 await self._keep(new)
-                need = needed(new.binding, addresses, self._find)
+                need = new.needed(self.registry.find)
                 await self._kernel.have({tap: (new.binding, need)})
-                self._bound[tap] = new
+                self.registry.bound[tap] = new
         except VirError as problem:
             log.error("'%s' keeps its rules though its address is known: %s", tap, problem)
+            return False
+        return True
 
     # Beginning.
 
@@ -386,7 +286,7 @@ class Filters:
             except (ConfError, VirError, OSError) as problem:
                 log.error("the filter in %s.xml is passed over: %s", name, problem)
                 continue
-            self._filters[defined.filter.name] = defined
+            self.registry.filters[defined.filter.name] = defined
         devices = self._devices()
         for tap, xml, learned in self._binding_files.load():
             try:
@@ -395,7 +295,7 @@ class Filters:
                 log.error("the binding of '%s' is passed over: %s", tap, problem)
                 continue
             if binding.tap in devices:
-                self._bound[tap] = Bound(binding, format_binding(binding), tuple(learned))
+                self.registry.bound[tap] = Bound(binding, format_binding(binding), tuple(learned))
             else:
                 log.info("'%s' has gone: its binding ends", tap)
                 self._gone.add(tap)
@@ -405,16 +305,16 @@ class Filters:
 
         The kernel is asked only where there is or was a binding: their files come before rules.
         """
-        if not self._bound and not self._gone:
+        if not self.registry.bound and not self._gone:
             return
-        self._gone |= await self._kernel.leftovers() - set(self._bound)
+        self._gone |= await self._kernel.leftovers() - set(self.registry.bound)
         await self._kernel.drop(*sorted(self._gone))
         while self._gone:
             await asyncio.to_thread(self._binding_files.remove, self._gone.pop())
-        wanted: dict[str, tuple[FilterBinding, Needed]] = {}
-        for tap, bound in self._bound.items():
+        wanted: Wanted = {}
+        for tap, bound in self.registry.bound.items():
             try:
-                wanted[tap] = (bound.binding, needed(bound.binding, bound.learned, self._find))
+                wanted[tap] = (bound.binding, bound.needed(self.registry.find))
             except VirError as problem:
                 log.error("'%s' keeps the rules it has: %s", tap, problem)
         try:
@@ -423,7 +323,7 @@ class Filters:
             log.warning("not all cards can be filtered at once, so one by one: %s", problem)
             await self._one_by_one(wanted)
 
-    async def _one_by_one(self, wanted: dict[str, tuple[FilterBinding, Needed]]) -> None:
+    async def _one_by_one(self, wanted: Wanted) -> None:
         for tap, need in wanted.items():
             try:
                 await self._kernel.have({tap: need})

@@ -34,7 +34,7 @@ class Executor(Protocol):
 class Kernel:
     """What taps have."""
 
-    def __init__(self, executor: Executor, learned: Callable[[str, Told], Awaitable[None]]) -> None:
+    def __init__(self, executor: Executor, learned: Callable[[str, Told], Awaitable[bool]]) -> None:
         """Change rules by an executor; tell `learned` what listeners find out."""
         self._executor = executor
         self._learned = learned

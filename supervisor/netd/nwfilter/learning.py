@@ -70,7 +70,7 @@ class Listener:
     """Listens on one tap until it is closed, or until an address has been learned."""
 
     def __init__(
-        self, tap: str, mac: str, how: How, learned: Callable[[str, Told], Awaitable[None]]
+        self, tap: str, mac: str, how: How, learned: Callable[[str, Told], Awaitable[bool]]
     ) -> None:
         """Prepare; `start` begins.
 
@@ -78,7 +78,7 @@ class Listener:
             tap: the device.
             mac: the guest's.
             how: ANY ends with the first address, DHCP goes on for renewals.
-            learned: told the tap and what was learned, one at a time.
+            learned: told the tap and what was learned, one at a time; says whether it is done.
         """
         self.tap = tap
         self.how = how
@@ -125,8 +125,8 @@ class Listener:
                 if isinstance(told, Leased):
                     lease = told
                     until = time.monotonic() + told.seconds if told.seconds is not None else None
-                await self._learned(self.tap, told)
-                if self.how is How.ANY:
+                done = await self._learned(self.tap, told)
+                if done and self.how is How.ANY:
                     return
 
     async def _next(self, listening: socket.socket) -> Told:

@@ -67,7 +67,7 @@ def test_the_first_start_installs_filters_that_keep_their_identity(tmp_path: Pat
     async def twice() -> tuple[str, str]:
         first = await opened(tmp_path, Kernel())
         second = await opened(tmp_path, Kernel())
-        return first.by_name("f").uuid, second.by_name("f").uuid
+        return first.registry.by_name("f").uuid, second.registry.by_name("f").uuid
 
     first, second = asyncio.run(twice())
     assert first == second
@@ -77,7 +77,7 @@ def test_filters_that_the_administrator_removed_stay_removed(tmp_path: Path) -> 
     async def removed() -> int:
         filters = await opened(tmp_path, Kernel())
         await filters.undefine("f")
-        return len((await opened(tmp_path, Kernel())).all())
+        return len((await opened(tmp_path, Kernel())).registry.filters)
 
     assert asyncio.run(removed()) == 0
 
@@ -98,13 +98,13 @@ def test_a_redefinition_that_the_kernel_refuses_changes_nothing(tmp_path: Path) 
         kernel = Kernel()
         filters = await opened(tmp_path, kernel)
         await filters.bind(binding())
-        before = filters.by_name("f").xml
+        before = filters.registry.by_name("f").xml
         kernel.refuses = lambda plans: "10.0.0.2" in str(plans)
         with pytest.raises(VirError, match="refused"):
             await filters.define(document("f", "10.0.0.2"))
         again = await opened(tmp_path, Kernel())
-        assert again.by_name("f").xml == before
-        return before, filters.by_name("f").xml, str(kernel.chains["lo"].ether)
+        assert again.registry.by_name("f").xml == before
+        return before, filters.registry.by_name("f").xml, str(kernel.chains["lo"].ether)
 
     before, after, chains = asyncio.run(refused())
     assert after == before
@@ -152,7 +152,7 @@ def test_a_contradiction_is_refused(tmp_path: Path, xml: str, says: str) -> None
 def test_one_uuid_is_not_of_two_filters(tmp_path: Path) -> None:
     async def refused() -> None:
         filters = await opened(tmp_path, Kernel())
-        await filters.define(document("g", "10.0.0.1", filters.by_name("f").uuid))
+        await filters.define(document("g", "10.0.0.1", filters.registry.by_name("f").uuid))
 
     with pytest.raises(VirError, match="same UUID but different name"):
         asyncio.run(refused())
@@ -165,7 +165,7 @@ def test_a_refused_binding_leaves_no_file(tmp_path: Path) -> None:
         kernel.refuses = lambda plans: any(plans.values())
         with pytest.raises(VirError, match="refused"):
             await filters.bind(binding())
-        assert filters.bindings() == []
+        assert filters.registry.bound == {}
         return [path.name for path in (tmp_path / "run/nwfilter-binding").iterdir()]
 
     assert asyncio.run(refused()) == []
@@ -190,7 +190,7 @@ def test_the_next_netd_finds_bindings_and_ends_those_of_lost_taps(tmp_path: Path
         kernel.chains = {"vnet4711": TapPlan("vnet4711"), "vnet4712": TapPlan("vnet4712")}
         again = await opened(tmp_path, kernel)
         files = [path.name for path in (tmp_path / "run/nwfilter-binding").glob("*.xml")]
-        return [bound.binding.tap for bound in again.bindings()], set(kernel.chains), files
+        return list(again.registry.bound), set(kernel.chains), files
 
     assert asyncio.run(found()) == (["lo"], {"lo"}, ["lo.xml"])
 
@@ -236,6 +236,6 @@ def test_a_caller_that_gives_up_leaves_nothing_half_done(tmp_path: Path) -> None
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        return ("lo" in kernel.chains) == bool(filters.bindings())
+        return ("lo" in kernel.chains) == bool(filters.registry.bound)
 
     assert asyncio.run(cancelled())
