@@ -83,11 +83,13 @@ async def reset(guest: Guest) -> None:
 
 
 async def suspend(guest: Guest) -> None:
-    """Stop the processors.
+    """Stop the processors; those of a guest that is paused stand still already.
 
     Raises:
         VirError: OPERATION_INVALID: they stand still for another reason.
     """
+    if guest.state is DomainState.PAUSED:
+        return  # perhaps by an order that was given up and obeyed late
     require(guest.name, guest.state, Trigger.SUSPENDED)
     guest.stop_cause = Trigger.SUSPENDED
     try:
