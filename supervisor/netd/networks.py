@@ -17,6 +17,7 @@ from conf.network import Network
 from rpc.enums import NetworkEventLifecycleType as Lifecycle
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.finishing import finish
+from supervisor.netd import steps
 from supervisor.netd.addresses import clash
 from supervisor.netd.carrying import Host, carry_out
 from supervisor.netd.entry import Entry, Running
@@ -157,7 +158,16 @@ class Networks:
         """
         self._services.know(network)
         for step in plan_start(network):
-            await self._host.do(step)
+            if not isinstance(step, steps.InstallRules):  # `repair_rules` does them all at once
+                await self._host.do(step)
+
+    async def repair_rules(self) -> None:
+        """Mend the packet filter's rules of all networks that are known to run.
+
+        Raises:
+            VirError: the firewall refuses.
+        """
+        await self._services.refresh_rules()
 
     async def clear(self, network: Network) -> None:
         """Remove what is left of a network that does not run; there may be nothing."""

@@ -152,5 +152,5 @@ def _nat(forward: Forward | None) -> NatRange:
         last=given.last,
         first_port=given.first_port,
         last_port=given.last_port,
-        ipv6=given.ipv6,
+        ipv6=bool(given.ipv6),
     )

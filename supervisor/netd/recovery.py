@@ -112,6 +112,10 @@ async def recover(registry: Registry, networks: Networks, links: Links) -> None:
     running = [entry for entry in registry if entry.running is not None]
     for entry in running:
         await _mend(entry, networks)
+    try:
+        await networks.repair_rules()
+    except VirError as problem:
+        log.error("the packet filter's rules are not complete: %s", problem)
     await _clean(registry, networks, links)
 
 

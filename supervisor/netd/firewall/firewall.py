@@ -5,6 +5,7 @@ Owns: the order of changes: one at a time. May touch: what its executor may.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from rpc.errors import ErrorDomain, VirError
@@ -20,6 +21,9 @@ class Executor(Protocol):
 
     async def refresh(self, facts: NetworkFacts) -> None:
         """Have exactly the network's rules; on failure, what there was."""
+
+    async def incomplete(self, networks: Sequence[NetworkFacts]) -> list[NetworkFacts]:
+        """Those networks whose rules do not all stand as they should."""
 
     async def remove(self, facts: NetworkFacts) -> None:
         """Have none of the network's rules."""
@@ -60,7 +64,7 @@ class Firewall:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT: of the first that failed, after all.
         """
         problems = []
-        for facts in networks:
+        for facts in await self._incomplete(networks):
             try:
                 async with self._turn:
                     await self._executor.refresh(facts)
@@ -68,3 +72,10 @@ class Firewall:
                 problems.append(problem)
         if problems:
             raise problems[0]
+
+    async def _incomplete(self, networks: Sequence[NetworkFacts]) -> Sequence[NetworkFacts]:
+        """Which of several networks there is something to do for; one alone is not looked at."""
+        if len(networks) < 2:
+            return networks
+        async with self._turn:
+            return await self._executor.incomplete(networks)

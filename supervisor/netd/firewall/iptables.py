@@ -53,6 +53,27 @@ class Iptables:
         for family, rules in _families(facts):
             await _change(family, partial(plan_install, rules=rules, facts=facts))
 
+    async def incomplete(self, networks: Sequence[NetworkFacts]) -> list[NetworkFacts]:
+        """Those networks whose rules do not all stand as they should; one look at each family.
+
+        Raises:
+            VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
+        """
+        split = [(facts, _families(facts)) for facts in networks]
+        saved = {
+            family: read_saved(await run_ok([f"{PROGRAM[family]}-save"]))
+            for family in {family for _, families in split for family, _ in families}
+        }
+        return [
+            facts
+            for facts, families in split
+            if any(
+                not change.optional
+                for family, rules in families
+                for change in plan_install(saved[family], rules, facts)
+            )
+        ]
+
     async def remove(self, facts: NetworkFacts) -> None:
         """Take out all of a network's rules; those that are gone already are no error.
 

@@ -69,7 +69,7 @@ def line(words: Sequence[str]) -> str:
 
 
 def _quoted(word: str) -> str:
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = word.replace("\n", " ").replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
