@@ -20,7 +20,7 @@ from conf.nwfilter.kinds import mac
 from conf.nwfilter.reading import read_parameters
 from conf.nwfilter.writing import attributes, reference, text
 
-DEVICE: Final = re.compile(r"[^\s/:\0]{1,15}")
+DEVICE: Final = re.compile(r"[A-Za-z0-9_.@+][A-Za-z0-9_.@+\-]{0,14}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

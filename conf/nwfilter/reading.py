@@ -77,9 +77,14 @@ def read_parameters(node: etree._Element) -> Mapping[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for parameter in node.iterfind("parameter"):
         name, value = parameter.get("name") or "", parameter.get("value") or ""
-        if VARIABLE_NAME.fullmatch(name) and VARIABLE_VALUE.fullmatch(value):
+        if can_be_parameter(name, value):
             found[name] = (*found.get(name, ()), value)
     return found
+
+
+def can_be_parameter(name: str, value: str) -> bool:
+    """Whether a variable may have this name and value."""
+    return bool(VARIABLE_NAME.fullmatch(name) and VARIABLE_VALUE.fullmatch(value))
 
 
 def _uuid(root: etree._Element) -> str:

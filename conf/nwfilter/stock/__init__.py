@@ -6,14 +6,17 @@ Source: libvirt 9.0 formatnwfilter, "Pre-existing network filters".
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
+from uuid import uuid4
 
 from conf.nwfilter.reading import parse_filter
 from conf.nwfilter.writing import format_filter
 
 
-def stock_filters() -> dict[str, str]:
-    """The documents by name, as they are written on disk.
+def stock_filters(make_uuid: Callable[[], str] = lambda: str(uuid4())) -> dict[str, str]:
+    """The documents by name, as they are written on disk: on each host with UUIDs of its own.
 
     Raises:
         ConfError: the package is damaged.
@@ -21,6 +24,6 @@ def stock_filters() -> dict[str, str]:
     found = {}
     for resource in files(__name__).iterdir():
         if resource.name.endswith(".xml"):
-            filter = parse_filter(resource.read_bytes())
+            filter = replace(parse_filter(resource.read_bytes()), uuid=make_uuid())
             found[filter.name] = format_filter(filter)
     return dict(sorted(found.items()))

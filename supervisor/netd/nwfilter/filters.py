@@ -26,6 +26,7 @@ from conf.nwfilter import (
     parse_filter,
     parse_status,
 )
+from conf.nwfilter.binding import DEVICE
 from conf.nwfilter.model import Filter
 from rpc.errors import ErrorDomain, VirError
 from supervisor.finishing import finish
@@ -148,6 +149,8 @@ class Filters:
 
     async def _bind(self, binding: FilterBinding, *, replace: bool) -> Bound:
         tap = binding.tap
+        if DEVICE.fullmatch(tap) is None:
+            raise failed(f"'{tap}' cannot be filtered: its name has other than letters and digits")
         xml = await asyncio.to_thread(format_binding, binding)
         async with self._turn:
             old = self.registry.bound.get(tap)
@@ -277,7 +280,7 @@ class Filters:
                 log.error("what filters guests' traffic is left as it was found: %s", problem)
 
     def _load(self, stock: Callable[[], dict[str, str]]) -> None:
-        self._filter_files.install(stock())
+        self._filter_files.install(stock)
         for name, xml in self._filter_files.load():
             try:
                 defined = self._read(xml)

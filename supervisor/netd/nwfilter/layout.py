@@ -14,7 +14,8 @@ from conf.nwfilter.model import ROOT, Filter
 from supervisor.netd.firewall.rules import Family
 from supervisor.netd.nwfilter import ether, inet
 from supervisor.netd.nwfilter.tree import Placed, flatten
-from supervisor.netd.nwfilter.values import bad
+from supervisor.netd.nwfilter.values import bad, ip
+from supervisor.netd.nwfilter.values import mac as written_mac
 from supervisor.netd.nwfilter.variables import Access, Variables, missing, resolved
 
 Words = tuple[str, ...]
@@ -98,8 +99,11 @@ def plan_learning(tap: str, mac: str, *, dhcp_only: bool, servers: Sequence[str]
         mac: the guest's.
         dhcp_only: only DHCP passes; otherwise the guest may also speak IPv4 and ARP as itself.
         servers: the DHCP servers that are believed; none: any.
+
+    Raises:
+        VirError: INTERNAL_ERROR: what should be an address is none.
     """
-    sending, receiving = root("I", tap), root("O", tap)
+    sending, receiving, mac = root("I", tap), root("O", tap), written_mac(mac)
     plan = TapPlan(tap, {sending: [], receiving: []})
     client = ("-p", "ipv4", "--ip-protocol", "17")
     if dhcp_only:
@@ -107,7 +111,7 @@ def plan_learning(tap: str, mac: str, *, dhcp_only: bool, servers: Sequence[str]
         plan.ether[sending] += [("-s", mac, *asks, "-j", "ACCEPT"), ("-j", "DROP")]
         answers = (*client, "--ip-source-port", "67", "--ip-destination-port", "68")
         for server in servers or ("",):
-            source = ("--ip-source", server) if server else ()
+            source = ("--ip-source", str(ip(server))) if server else ()
             for receiver in (mac, "ff:ff:ff:ff:ff:ff"):
                 words = ("-d", receiver, *client[:2], *source, *answers[2:], "-j", "ACCEPT")
                 plan.ether[receiving].append(words)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from conf.domain.devices.interface import FilterRef
 from conf.nwfilter import FilterBinding
+from conf.nwfilter.reading import can_be_parameter
 from supervisor.netd.firewall.choice import Backend
 from supervisor.netd.nwfilter.bindings import BindingFiles
 from supervisor.netd.nwfilter.ebiptables import Ebiptables
@@ -74,7 +75,8 @@ class CardFilters:
         """
         variables: dict[str, tuple[str, ...]] = {}
         for parameter in filterref.parameters:
-            variables[parameter.name] = (*variables.get(parameter.name, ()), parameter.value)
+            if can_be_parameter(parameter.name, parameter.value):
+                variables[parameter.name] = (*variables.get(parameter.name, ()), parameter.value)
         binding = FilterBinding(
             tap=tap,
             mac=mac,

@@ -7,7 +7,7 @@ Source: libvirt 9.0's layout.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +29,7 @@ class FilterFiles:
         """Keep them in a folder."""
         self._folder = folder
 
-    def install(self, documents: Mapping[str, str]) -> bool:
+    def install(self, documents: Callable[[], Mapping[str, str]]) -> bool:
         """Write these documents if there is no folder yet: the first start on a host.
 
         They are written aside and the folder is renamed into place, so that a start that is cut
@@ -45,9 +45,8 @@ class FilterFiles:
             return False
         aside = self._folder.with_name(f".{self._folder.name}.new")
         aside.mkdir(parents=True, exist_ok=True)
-        for name, xml in documents.items():
-            write_file(aside / f"{name}.xml", _told(name, xml), durable=False)
-        sync_folder(aside)
+        for name, xml in documents().items():
+            write_file(aside / f"{name}.xml", _told(name, xml))
         aside.rename(self._folder)
         sync_folder(self._folder.parent)
         return True

@@ -239,3 +239,14 @@ def test_a_caller_that_gives_up_leaves_nothing_half_done(tmp_path: Path) -> None
         return ("lo" in kernel.chains) == bool(filters.registry.bound)
 
     assert asyncio.run(cancelled())
+
+
+@pytest.mark.parametrize("name", ["-j", 'a"b', "a b", "a\nb", ""])
+def test_a_device_that_could_be_taken_for_something_else_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    async def refused() -> None:
+        await (await opened(tmp_path, Kernel())).bind(binding(name))
+
+    with pytest.raises(VirError, match="cannot be filtered"):
+        asyncio.run(refused())

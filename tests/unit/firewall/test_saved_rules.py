@@ -145,3 +145,7 @@ def test_words_survive_being_written_and_read(words: list[str]) -> None:
     plain = [word for word in words if word.splitlines() == [word]]
     saved = read_saved(f"*filter\n-A X {line(plain)}\n")
     assert saved["filter"].rules["X"] == [plain]
+
+
+def test_a_word_never_begins_another_line() -> None:
+    assert "\n" not in line(["--comment", "one\n-A FORWARD -j ACCEPT"])

@@ -205,3 +205,9 @@ def test_every_stock_filter_can_be_laid_out(name: str) -> None:
 def test_any_text_is_a_reference_or_is_none(text: str) -> None:
     found = access(text)
     assert found is None or text.startswith("$")
+
+
+@pytest.mark.parametrize("server", ["10.0.0.1\n-A FORWARD -j ACCEPT", "x", "10.0.0.1 -j ACCEPT"])
+def test_a_dhcp_server_is_an_address(server: str) -> None:
+    with pytest.raises(VirError, match="an IP address"):
+        plan_learning("vnet0", "52:54:00:00:00:01", dhcp_only=True, servers=[server])
