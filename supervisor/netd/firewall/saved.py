@@ -12,7 +12,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Final
 
 from supervisor.netd.firewall.facts import NetworkFacts
@@ -24,6 +24,7 @@ DEFAULTS: Final = (
     ("--reject-with", "icmp6-port-unreachable"),
 )
 PLAIN: Final = re.compile(r"[^\s\"'\\]+")
+FILTERS: Final = "libvirt-"  # how the chains of `supervisor.netd.nwfilter` begin
 Marks = frozenset[tuple[str, str]]  # an option and its value
 Meaning = frozenset[tuple[str, ...]]
 
@@ -161,14 +162,23 @@ def _chains(table: Table, rules: Sequence[Rule], name: str) -> list[str]:
     missing = {chain for chain in ours if not table.has(chain.hook, ("-j", chain.name))}
     jumps: list[str] = []
     for hook in dict.fromkeys(chain.hook for chain in missing):
-        jumps += _jumps([chain for chain in ours if chain.hook == hook], missing)
+        own = [chain for chain in ours if chain.hook == hook]
+        jumps += _jumps(own, missing, table.rules.get(hook, []))
     return [*made, *jumps]
 
 
-def _jumps(chains: Sequence[Chain], missing: set[Chain]) -> list[str]:
-    """All jumps of a hook again, in one order: a single one would come at the wrong place."""
+def _jumps(
+    chains: Sequence[Chain], missing: set[Chain], rules: Sequence[Sequence[str]]
+) -> list[str]:
+    """All jumps of a hook again, in one order: a single one would come at the wrong place.
+
+    They come first, but for the jumps to guests' filters: a network lets its guests reach each
+    other, and what a filter refuses must not get that far.
+    """
     gone = [f"-D {chain.hook} -j {chain.name}" for chain in chains if chain not in missing]
-    return [*gone, *(f"-I {chain.hook} -j {chain.name}" for chain in chains)]
+    filters = takewhile(lambda words: words[-1].startswith(FILTERS), rules)
+    place = len(list(filters)) + 1
+    return [*gone, *(f"-I {chain.hook} {place} -j {chain.name}" for chain in chains)]
 
 
 def _in_place(table: Table, rules: Sequence[Rule], marks: Marks) -> bool:

@@ -44,7 +44,8 @@ def restored(saved: str, changes: list[Change]) -> str:
                 rules.remove(words)
             else:
                 assert verb == "-I"
-                rules.insert(0, words)
+                place = int(words.pop(0)) if words[0].isdecimal() else 1
+                rules.insert(place - 1, words)
     lines = []
     for name, table in tables.items():
         lines += [f"*{name}", *(f":{chain} - [0:0]" for chain in sorted(table.chains))]
@@ -149,3 +150,15 @@ def test_words_survive_being_written_and_read(words: list[str]) -> None:
 
 def test_a_word_never_begins_another_line() -> None:
     assert "\n" not in line(["--comment", "one\n-A FORWARD -j ACCEPT"])
+
+
+def test_what_a_guests_filter_refuses_does_not_get_as_far_as_its_network() -> None:
+    filtered = EMPTY.replace("*filter\n", "*filter\n-A FORWARD -j libvirt-in\n-A FORWARD -j LOG\n")
+    there = read_saved(installed(filtered, FACTS))["filter"].rules["FORWARD"]
+    assert [rule[-1] for rule in there] == [
+        "libvirt-in",
+        "LIBVIRT_FWX",
+        "LIBVIRT_FWI",
+        "LIBVIRT_FWO",
+        "LOG",
+    ]
