@@ -1,6 +1,7 @@
 """What was found of a pool and its volumes: values that stord keeps in memory. Pure.
 
-Owns: their shapes. They cross from a pool's helper process to stord, so they are structs.
+Owns: their shapes. They cross from a pool's own process to stord, so they are structs; a pool may
+have very many, so the collector of garbage leaves them out: they hold nothing that could be a ring.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Extent(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class Extent(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A part of a device, in bytes; the end is not in it."""
 
     device: str
@@ -16,7 +17,7 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     end: int
 
 
-class Backing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class Backing(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """What an image lies on."""
 
     path: str
@@ -27,7 +28,7 @@ class Backing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     times: tuple[int, ...] = ()  # as `VolumeFacts.times`
 
 
-class VolumeFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class VolumeFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One volume as it is; sizes are bytes."""
 
     name: str
@@ -51,7 +52,7 @@ class VolumeFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     encryption: str = ""  # "luks", "qcow"; "": none
 
 
-class FreeSpace(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class FreeSpace(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A part of a device that nobody uses, in bytes; the end is not in it."""
 
     device: str
@@ -59,7 +60,7 @@ class FreeSpace(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     end: int
 
 
-class PoolFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class PoolFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A pool that is active; sizes are bytes."""
 
     capacity: int = 0

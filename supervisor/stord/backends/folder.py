@@ -51,6 +51,7 @@ from supervisor.stord.work.requests import (
 
 #: Formats of files that qemu-img makes; the others, raw apart, are only recognized.
 MADE: tuple[str, ...] = ("qcow", "qcow2", "qed", "vmdk", "vpc", "vdi")
+QUICK: int = 64 * 1024 * 1024  # bytes that a file system gives within a moment
 PLAIN: tuple[str, ...] = ("raw", "iso")
 
 
@@ -202,7 +203,10 @@ class Folder:
                 allocation=capacity if wanted.allocation is None else wanted.allocation,
                 nocow=wanted.target.nocow,
             )
-            await self.means.work.call_alone(order)
+            if order.allocation > QUICK:
+                await self.means.work.call_alone(order)
+            else:
+                await self.means.work.call(order)
             return
         target = f"{self.path}/{temporary}"
         copy = CopyRaw(

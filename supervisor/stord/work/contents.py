@@ -45,7 +45,8 @@ class Contents:
                 if space:
                     os.posix_fallocate(fd, 0, space)
                 os.ftruncate(fd, request.capacity)
-                os.fsync(fd)
+                if space:
+                    os.fsync(fd)
             except BaseException:
                 _remove(path)
                 raise

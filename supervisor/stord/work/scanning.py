@@ -20,9 +20,9 @@ from conf.errors import ConfError
 from ipc import Done, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.calls import of_conf
+from supervisor.images import HEADER_BYTES, ImageFacts, Opened, read_image, resolve_chain
+from supervisor.images.backing_names import place_of
 from supervisor.stord.facts import Backing, PoolFacts, VolumeFacts
-from supervisor.stord.formats import HEADER_BYTES, ImageFacts, Opened, read_image, resolve_chain
-from supervisor.stord.formats.backing_names import place_of
 from supervisor.stord.work.names import is_temporary
 from supervisor.stord.work.refusing import refusing
 from supervisor.stord.work.requests import CheckChain, Look, Scan, Space
@@ -114,10 +114,13 @@ def _volumes(folder: str, *, labels: bool) -> Iterator[VolumeFacts]:
         for entry in entries:
             if is_temporary(entry.name) or not _is_text(entry.name):
                 continue
-            with contextlib.suppress(OSError):
-                found = describe(folder, entry.name, labels=labels)
-                if found is not None:
-                    yield found
+            try:
+                is_file = entry.is_file(follow_symlinks=False)  # the folder itself says so
+                found = describe(folder, entry.name, labels=labels, is_file=is_file)
+            except OSError:
+                continue
+            if found is not None:
+                yield found
 
 
 def _is_text(name: str) -> bool:
@@ -125,29 +128,38 @@ def _is_text(name: str) -> bool:
     return name.isprintable() or not _UNWRITABLE.search(name)
 
 
-def describe(folder: str, name: str, *, labels: bool) -> VolumeFacts | None:
+def describe(folder: str, name: str, *, labels: bool, is_file: bool = False) -> VolumeFacts | None:
     """One volume; None for what is none: a pipe, a socket, a character device.
+
+    Args:
+        folder: the pool's.
+        name: of the file.
+        labels: whether files have labels of SELinux.
+        is_file: it is known to be a regular file.
 
     Raises:
         OSError: it cannot be looked at.
     """
     path = f"{folder}/{name}"
-    status = os.stat(path)  # before it is opened: opening some devices does something
-    kind = stat.S_IFMT(status.st_mode)
-    if kind == stat.S_IFDIR:
-        return _facts(folder, name, status, type_="dir", image=ImageFacts(format="dir"), size=0)
-    if kind not in (stat.S_IFREG, stat.S_IFBLK):
-        return None
+    if not is_file:
+        status = os.stat(path)  # before it is opened: opening some devices does something
+        kind = stat.S_IFMT(status.st_mode)
+        if kind == stat.S_IFDIR:
+            image = ImageFacts(format="dir")
+            return _facts(path, name, status, type_="dir", image=image, size=0)
+        if kind not in (stat.S_IFREG, stat.S_IFBLK):
+            return None
     fd = os.open(path, OPTIONS)
     try:
         status = os.fstat(fd)
+        kind = stat.S_IFMT(status.st_mode)
         size = status.st_size if kind == stat.S_IFREG else os.lseek(fd, 0, os.SEEK_END)
         image = read_image(_head(fd, size), _tail(fd, name, size))
         label = _label(fd) if labels else ""
     finally:
         os.close(fd)
     type_ = "file" if kind == stat.S_IFREG else "block"
-    return _facts(folder, name, status, type_=type_, image=image, size=size, label=label)
+    return _facts(path, name, status, type_=type_, image=image, size=size, label=label)
 
 
 def _head(fd: int, size: int) -> bytes:
@@ -177,7 +189,7 @@ def _label(fd: int) -> str:
 
 
 def _facts(
-    folder: str,
+    path: str,
     name: str,
     status: os.stat_result,
     *,
@@ -186,7 +198,6 @@ def _facts(
     size: int,
     label: str = "",
 ) -> VolumeFacts:
-    path = f"{folder}/{name}"
     is_folder = type_ == "dir"
     features = ("lazy_refcounts",) * image.lazy_refcounts + ("extended_l2",) * image.extended_l2
     return VolumeFacts(

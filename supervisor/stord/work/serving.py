@@ -7,6 +7,7 @@ Every question blocks this process, and nothing else: that is what it is for.
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 
 from ipc import Bare, Peer
@@ -19,6 +20,7 @@ from supervisor.stord.work.transfer import Transfer
 
 def serve(end: socket.socket) -> None:
     """Answer until stord closes its end."""
+    gc.disable()  # what a question makes is freed with its answer
     with asyncio.Runner() as runner:
         runner.run(_serve(end))
 

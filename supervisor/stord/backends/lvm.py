@@ -1,0 +1,248 @@
+"""LVM's programs: what they are told, and what they print. Pure.
+
+Owns: argument lists and the reading of reports. May not touch: devices.
+Source: lvm(8), lvmreport(7); libvirt 9.0's behaviour for pools of type logical.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from conf.storage import Volume
+from conf.storage.source import PoolDevice, PoolSource
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.stord.facts import Backing, Extent, PoolFacts, VolumeFacts
+
+KIB: Final = 1024
+FORMAT: Final = "lvm2"
+REPORT: Final = ("--reportformat", "json", "--units", "b", "--nosuffix")
+LV_FIELDS: Final = (
+    "lv_name,lv_uuid,lv_size,lv_attr,origin,seg_start,seg_size,devices,vg_extent_size"
+)
+ACTIVE_AT: Final = 4  # the place of "active" in lv_attr
+ACTIVE: Final = "a"
+HIDDEN: Final = "t"  # the first letter of lv_attr: a thin pool, which holds volumes and is none
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class Group(msgspec.Struct, frozen=True):
+    """A line of vgs."""
+
+    vg_size: str
+    vg_free: str
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A line of lvs: a volume has one for each of its segments."""
+
+    lv_name: str
+    lv_uuid: str
+    lv_size: str
+    lv_attr: str
+    vg_extent_size: str
+    seg_start: str = "0"
+    seg_size: str = "0"
+    origin: str = ""
+    devices: str = ""
+
+
+class Physical(msgspec.Struct, frozen=True):
+    """A line of pvs."""
+
+    pv_name: str
+    vg_name: str = ""
+
+
+def plan_groups(group: str) -> list[str]:
+    """Ask for the space of a volume group."""
+    return ["vgs", *REPORT, "-o", "vg_size,vg_free", "--", group]
+
+
+def plan_volumes(group: str) -> list[str]:
+    """Ask for the volumes of a group."""
+    return ["lvs", *REPORT, "--segments", "-o", LV_FIELDS, "--", group]
+
+
+def plan_devices() -> list[str]:
+    """Ask for every physical volume of the host."""
+    return ["pvs", *REPORT, "-o", "pv_name,vg_name"]
+
+
+def plan_activate(group: str, *, on: bool) -> list[str]:
+    """Make a group's volumes usable, or not."""
+    return ["vgchange", "--quiet", "-aly" if on else "-aln", "--", group]
+
+
+def plan_prepare(device: str) -> list[str]:
+    """Make a device a physical volume; what was on it is lost."""
+    return ["pvcreate", "--quiet", "-ff", "--yes", "--", device]
+
+
+def plan_group(group: str, devices: Sequence[str]) -> list[str]:
+    """Make a volume group of physical volumes."""
+    return ["vgcreate", "--quiet", "--", group, *devices]
+
+
+def plan_ungroup(group: str) -> list[str]:
+    """Remove a volume group that has no volumes."""
+    return ["vgremove", "--quiet", "--", group]
+
+
+def plan_release(device: str) -> list[str]:
+    """Make a physical volume an ordinary device again."""
+    return ["pvremove", "--quiet", "--", device]
+
+
+def plan_create(group: str, wanted: Volume) -> list[str]:
+    """Make a volume: whole, a snapshot of another, or one that gets its space as it is written.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED: its name cannot be a volume's.
+    """
+    capacity = wanted.capacity or 0
+    allocation = capacity if wanted.allocation is None else wanted.allocation
+    words = [
+        "lvcreate",
+        "--quiet",
+        "--yes",
+        "--wipesignatures",
+        "y",
+        "--name",
+        checked(wanted.name),
+    ]
+    below = wanted.backing_store.path if wanted.backing_store is not None else None
+    if below:
+        return [*words, "-L", f"{kib(max(allocation, 1))}k", "-s", "--", below]
+    if allocation < capacity:
+        sparse = ["--type", "snapshot", "--virtualsize", f"{kib(capacity)}k"]
+        return [*words, "-L", f"{kib(max(allocation, 1))}k", *sparse, "--", group]
+    return [*words, "-L", f"{kib(capacity)}k", "--", group]
+
+
+def plan_remove(group: str, name: str) -> list[str]:
+    """Remove a volume."""
+    return ["lvremove", "--quiet", "--force", "--", f"{group}/{checked(name)}"]
+
+
+def plan_resize(group: str, name: str, capacity: int) -> list[str]:
+    """Give a volume another size."""
+    return ["lvresize", "--quiet", "--force", "-L", f"{kib(capacity)}k", "--", f"{group}/{name}"]
+
+
+def checked(name: str) -> str:
+    """A name that LVM takes.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED.
+    """
+    plain = name.replace("+", "").replace("_", "").replace(".", "").replace("-", "")
+    if not plain.isascii() or not plain.isalnum() or name.startswith("-"):
+        detail = f"'{name}' cannot name a logical volume: letters, digits and + _ . - alone"
+        raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.STORAGE)
+    return name
+
+
+def kib(size: int) -> int:
+    """Bytes in KiB, rounded up."""
+    return -(-size // KIB)
+
+
+def read_group(text: str) -> PoolFacts:
+    """The space of the group that vgs tells of.
+
+    Raises:
+        VirError: INTERNAL_ERROR: it tells of none.
+    """
+    groups = _report(text, "vg", Group)
+    if not groups:
+        raise unintelligible("vgs")
+    size, free = number(groups[0].vg_size), number(groups[0].vg_free)
+    return PoolFacts(capacity=size, allocation=size - free, available=free, source_format=FORMAT)
+
+
+def read_volumes(text: str, group: str) -> tuple[VolumeFacts, ...]:
+    """The volumes that lvs tells of: those that are active, thin pools left out."""
+    by_name: dict[str, list[Segment]] = {}
+    for segment in _report(text, "lv", Segment):
+        attributes = segment.lv_attr
+        if attributes[:1] != HIDDEN and attributes[ACTIVE_AT : ACTIVE_AT + 1] == ACTIVE:
+            by_name.setdefault(segment.lv_name.strip("[]"), []).append(segment)
+    return tuple(volume(name, segments, group) for name, segments in by_name.items())
+
+
+def volume(name: str, segments: list[Segment], group: str) -> VolumeFacts:
+    """One volume by its segments."""
+    first = segments[0]
+    size = number(first.lv_size)
+    extents = [extent for segment in segments for extent in extents_of(segment)]
+    origin = f"/dev/{group}/{first.origin.strip('[]')}" if first.origin else ""
+    return VolumeFacts(
+        name=name,
+        key=first.lv_uuid,
+        path=f"/dev/{group}/{name}",
+        type="block",
+        capacity=size,
+        allocation=size,
+        physical=size,
+        extents=tuple(extents),
+        backing=Backing(path=origin, format=FORMAT) if origin else None,
+    )
+
+
+def extents_of(segment: Segment) -> list[Extent]:
+    """Where a segment lies: "/dev/sda1(12),/dev/sdb1(0)" is a stripe over two devices."""
+    places = [place for place in segment.devices.split(",") if place.endswith(")")]
+    step = number(segment.vg_extent_size)
+    length = number(segment.seg_size) // max(len(places), 1)
+    found = []
+    for place in places:
+        device, _, start = place[:-1].rpartition("(")
+        if device.startswith("/"):  # others are volumes inside the group
+            begin = number(start) * step
+            found.append(Extent(device=device, start=begin, end=begin + length))
+    return found
+
+
+def read_devices(text: str) -> list[PoolSource]:
+    """Every volume group with its devices."""
+    groups: dict[str, list[str]] = {}
+    for physical in _report(text, "pv", Physical):
+        if physical.vg_name:
+            groups.setdefault(physical.vg_name, []).append(physical.pv_name)
+    return [
+        PoolSource(
+            devices=[PoolDevice(path=device) for device in devices], name=name, format=FORMAT
+        )
+        for name, devices in groups.items()
+    ]
+
+
+def number(word: str) -> int:
+    """A size in bytes.
+
+    Raises:
+        VirError: INTERNAL_ERROR: it is none.
+    """
+    try:
+        return int(word.strip())
+    except ValueError:
+        raise unintelligible(word) from None
+
+
+def _report(text: str, kind: str, struct: type[S]) -> list[S]:
+    try:
+        parts = msgspec.json.decode(text, type=dict[str, list[dict[str, list[dict[str, str]]]]])
+        lines = [line for part in parts.get("report", []) for line in part.get(kind, [])]
+        return msgspec.convert(lines, list[struct])  # type: ignore[valid-type]
+    except msgspec.MsgspecError as problem:
+        raise unintelligible(f"a report: {problem}") from problem
+
+
+def unintelligible(what: str) -> VirError:
+    """INTERNAL_ERROR: LVM said what it never says."""
+    detail = f"LVM's answer cannot be understood ({what})"
+    return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
