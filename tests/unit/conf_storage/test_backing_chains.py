@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.errors import ConfError
-from supervisor.stord.formats import HEADER_BYTES, Opened, resolve_chain
-from supervisor.stord.formats.backing_names import place_of
-from supervisor.stord.formats.chain import MAX_DEPTH
+from supervisor.images import HEADER_BYTES, Opened, resolve_chain
+from supervisor.images.backing_names import place_of
+from supervisor.images.chain import MAX_DEPTH
 
 
 def image(below: str = "", form: str = "") -> bytes:
@@ -65,7 +65,7 @@ def test_a_raw_image_ends_the_chain_whatever_a_guest_wrote_into_it() -> None:
     assert disk.opened + below.opened == ["/images/top", "/images/top", "/images/base"]
 
 
-def test_a_format_that_no_header_names_is_raw_and_never_guessed() -> None:
+def test_a_format_that_no_header_names_leads_nowhere() -> None:
     plain = Disk(top=image("base"), base=b"contents")
     assert resolve_chain("/images/top", "qcow2", plain)[-1].format == "raw"
     disguised = Disk(top=image("base"), base=image("/etc/shadow", "raw"))
@@ -73,6 +73,14 @@ def test_a_format_that_no_header_names_is_raw_and_never_guessed() -> None:
         resolve_chain("/images/top", "qcow2", disguised)
     assert refused.value.kind == "operation_invalid"
     assert "/etc/shadow" not in disguised.opened
+
+
+def test_an_image_of_an_unnamed_format_that_leads_nowhere_is_what_it_looks_like() -> None:
+    disk = Disk(top=image("base"), base=image())
+    layers = resolve_chain("/images/top", "qcow2", disk)
+    assert [layer.format for layer in layers] == ["qcow2", "qcow2"]
+    with pytest.raises(ConfError, match="was not specified"):
+        resolve_chain("/images/top", "qcow2", Disk(top=image("base"), base=image()[:60]))
 
 
 def test_loops_are_refused() -> None:

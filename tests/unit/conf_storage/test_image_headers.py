@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import struct
 import subprocess
@@ -12,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.stord.formats import HEADER_BYTES, ImageFacts, read_image, read_image_as
-from supervisor.stord.formats.header import CHAINED, MARKS
-from supervisor.stord.formats.image import MAX_NAME, MAX_SIZE
+from supervisor.images import HEADER_BYTES, ImageFacts, read_image, read_image_as
+from supervisor.images.header import CHAINED, MARKS
+from supervisor.images.image import MAX_NAME, MAX_SIZE
 
 MIB = 1024 * 1024
 needs_qemu_img = pytest.mark.skipif(
@@ -79,16 +78,14 @@ def test_the_images_below_a_vmdk_and_a_qed_are_told(tmp_path: Path) -> None:
     assert (qed.backing_file, qed.backing_format) == ("base.raw", "raw")
 
 
-@needs_qemu_img
-def test_encryption_is_told_with_where_the_contents_begin(tmp_path: Path) -> None:
-    secret = ("--object", "secret,id=s,data=none-of-importance")
-    luks = create(tmp_path / "luks", "luks", *secret, "-o", "key-secret=s,iter-time=10", size="1M")
-    assert (luks.format, luks.encryption) == ("raw", "luks")
-    length = os.stat(tmp_path / "luks").st_size
-    assert luks.size_for_guest(length) == MIB
-    options = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"
-    qcow2 = create(tmp_path / "qcow2", "qcow2", *secret, "-o", options)
-    assert (qcow2.format, qcow2.encryption) == ("qcow2", "luks")
+def test_encryption_is_told_with_where_the_contents_begin() -> None:
+    header = b"LUKS\xba\xbe" + struct.pack(">H", 1).ljust(98, b"\0") + struct.pack(">I", 4040)
+    luks = read_image(header)
+    assert (luks.format, luks.encryption, luks.payload_offset) == ("raw", "luks", 4040 * 512)
+    assert luks.size_for_guest(MIB + 4040 * 512) == MIB
+    assert luks.size_for_guest(5) == 0
+    assert read_image(qcow2(crypt=2)).encryption == "luks"
+    assert read_image(qcow2(crypt=1)).encryption == "aes"
 
 
 def test_marks_of_formats_that_qemu_does_not_write_are_known() -> None:

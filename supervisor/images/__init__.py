@@ -1,0 +1,19 @@
+"""Image formats: recognized by their headers, followed down their chains. Pure.
+
+Used by stord for volumes and by workers for guests' disks.
+"""
+
+from supervisor.images.chain import Layer, Opened, resolve_chain
+from supervisor.images.header import CHAINED, read_image, read_image_as
+from supervisor.images.image import HEADER_BYTES, ImageFacts
+
+__all__ = [
+    "CHAINED",
+    "HEADER_BYTES",
+    "ImageFacts",
+    "Layer",
+    "Opened",
+    "read_image",
+    "read_image_as",
+    "resolve_chain",
+]

@@ -1,0 +1,89 @@
+"""Recognizes an image by its first bytes.
+
+Owns: which mark stands for which format, and in which order they are looked for. Pure.
+May not touch: files. What it is given was perhaps written by a guest, to be taken for something
+else: callers that know a format pass it, and nothing is guessed then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from supervisor.images import others, qcow
+from supervisor.images.image import HEADER_BYTES, Damaged, ImageFacts
+
+Reader = Callable[[bytes], ImageFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A format's mark, and what reads the header around it."""
+
+    offset: int
+    magic: bytes
+    format: str
+    read: Reader
+
+
+MARKS: Final = (
+    Mark(0, qcow.QCOW_MAGIC, "qcow2", qcow.read_qcow),
+    Mark(0, qcow.QED_MAGIC, "qed", qcow.read_qed),
+    Mark(0, b"KDMV", "vmdk", others.read_vmdk),
+    Mark(0, b"conectix", "vpc", others.read_vpc),
+    Mark(64, b"\x7f\x10\xda\xbe", "vdi", others.read_vdi),
+    Mark(0, b"vhdxfile", "vhdx", others.read_vhdx),
+    Mark(0, b"LUKS\xba\xbe", "raw", others.read_luks),
+    Mark(0, b"Bochs Virtual HD Image", "bochs", others.read_bochs),
+    Mark(0, b"#!/bin/sh\n#V2.0 Format", "cloop", others.read_cloop),
+    Mark(0, b"WithoutFreeSpace", "ploop", others.read_ploop),
+    Mark(0, b"WithouFreSpacExt", "ploop", others.read_ploop),
+    Mark(0, b"OOOM", "cow", others.read_cow),
+    Mark(others.ISO_MARK, b"CD001", "iso", others.read_iso),
+)
+#: Formats whose images name others; all else is the end of a chain.
+CHAINED: Final = frozenset(("qcow", "qcow2", "qed", "vmdk", "cow"))
+
+
+def read_image(head: bytes, tail: bytes = b"") -> ImageFacts:
+    """Recognize an image.
+
+    A header that is damaged is no error here: `damage` says so, and nothing else of it is told,
+    for a folder with such a file is listed all the same.
+
+    Args:
+        head: its first `HEADER_BYTES`, or all of it.
+        tail: its last 512 bytes where they are at hand; a dmg is recognized only by them.
+    """
+    head = head[:HEADER_BYTES]
+    for mark in MARKS:
+        if head.startswith(mark.magic, mark.offset):
+            return _read(mark, head)
+    if len(tail) == others.SECTOR and tail.startswith(others.DMG_TRAILER):
+        return _read(Mark(0, others.DMG_TRAILER, "dmg", others.read_dmg), tail)
+    return ImageFacts(format="raw")
+
+
+def read_image_as(form: str, head: bytes) -> ImageFacts:
+    """Read an image whose format somebody has said; nothing is guessed.
+
+    Raw stays raw, whatever a guest has written to its beginning; only LUKS around it is told.
+    """
+    head = head[:HEADER_BYTES]
+    for mark in MARKS:
+        if not head.startswith(mark.magic, mark.offset):
+            continue
+        facts = _read(mark, head)
+        if facts.format == form:
+            return facts
+    if form in CHAINED:
+        return ImageFacts(format=form, damage=f"it has no header of the format '{form}'")
+    return ImageFacts(format=form)
+
+
+def _read(mark: Mark, data: bytes) -> ImageFacts:
+    try:
+        return mark.read(data)
+    except Damaged as problem:
+        return ImageFacts(format=mark.format, damage=str(problem))
