@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from conf.nwfilter import kinds
 from conf.nwfilter.model import Rule
 from supervisor.netd.firewall.rules import Family
 from supervisor.netd.nwfilter.values import bad, ip, mac, number, span, subnet
@@ -29,7 +30,6 @@ PROTOCOLS: Final[Mapping[str, tuple[Family, str]]] = {
 }
 BOTH_WAYS: Final = {False: "NEW,ESTABLISHED", True: "ESTABLISHED"}
 STATE: Final = re.compile(r"(NEW|ESTABLISHED|RELATED|INVALID)(,(NEW|ESTABLISHED|RELATED|INVALID))*")
-FLAGS: Final = re.compile(r"[A-Z]+(,[A-Z]+)*/([A-Z]+(,[A-Z]+)*)?")
 SET_NAME: Final = re.compile(r"[A-Za-z0-9_.:+\-]{1,31}")
 SET_FLAGS: Final = re.compile(r"(src|dst)(,(src|dst)){0,5}")
 MAX_COMMENT: Final = 255  # bytes, of xt_comment
@@ -130,10 +130,11 @@ def _ports(protocol: str, values: Mapping[str, str], *, reverse: bool) -> Iterat
 
 
 def _flags(text: str) -> tuple[str, str]:
-    if FLAGS.fullmatch(text) is None:
-        raise bad(text, "TCP flags")
-    mask, _, flags = text.partition("/")
-    return mask, flags or "NONE"
+    try:
+        mask, _, flags = kinds.tcp_flags(text).partition("/")
+    except ValueError:
+        raise bad(text, "TCP flags") from None
+    return mask, flags
 
 
 def _state(rule: Rule, values: Mapping[str, str], *, reverse: bool) -> list[str]:

@@ -6,6 +6,7 @@ Source: libvirt 9.0 formatnwfilter, "Supported protocols"; IANA's numbers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
@@ -13,6 +14,7 @@ from typing import Final
 from conf.nwfilter import kinds
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
+NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}")
 ETHER_TYPES: Final = {word.lower(): value for word, value in kinds.ETHER_TYPES.items()}
 ARP_OPERATIONS: Final = {word.lower(): value for word, value in kinds.ARP_OPERATIONS.items()}
 IP_PROTOCOLS: Final = {word.lower(): value for word, value in kinds.IP_PROTOCOLS.items()}
@@ -27,10 +29,9 @@ def number(text: str, words: Mapping[str, int] | None = None) -> int:
     known = (words or {}).get(text.strip().lower())
     if known is not None:
         return known
-    try:
-        return int(text, 16) if text.strip().lower().startswith("0x") else int(text)
-    except ValueError:
-        raise bad(text, "a number") from None
+    if NUMBER.fullmatch(text) is None:
+        raise bad(text, "a number")
+    return int(text, 16) if text[:2] in ("0x", "0X") else int(text)
 
 
 def span(first: str, last: str | None) -> str:
