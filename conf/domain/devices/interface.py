@@ -94,7 +94,7 @@ class Route:
 class VlanTag:
     """<tag>."""
 
-    id: int = attribute("@id", read=unsigned, default=0)
+    id: int = attribute("@id", read=unsigned, default=0, required=True)
     native_mode: str | None = attribute("@nativeMode", read=one_of("tagged", "untagged"))
 
 
@@ -126,10 +126,10 @@ class VirtualPort:
 class Rate:
     """<inbound>, <outbound>: kilobytes a second."""
 
-    average: int | None = attribute("@average", read=unsigned)
-    peak: int | None = attribute("@peak", read=unsigned)
-    burst: int | None = attribute("@burst", read=unsigned)
-    floor: int | None = attribute("@floor", read=unsigned)
+    average: int | None = attribute("@average", read=unsigned, bad="config_unsupported")
+    peak: int | None = attribute("@peak", read=unsigned, omit=0, bad="config_unsupported")
+    burst: int | None = attribute("@burst", read=unsigned, omit=0, bad="config_unsupported")
+    floor: int | None = attribute("@floor", read=unsigned, bad="config_unsupported")
 
 
 @element("bandwidth")
