@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
-from conf.domain.words import one_of, unsigned, yes_no
+from conf.domain.words import one_of, positive, unsigned, yes_no
 from conf.mapper import attribute, child, children, element
-from conf.network.words import Subnet, prefix_of
+from conf.network.words import Subnet, prefix_of, socket_address
 from conf.network.words import address as read_address
 
 
@@ -32,8 +32,8 @@ class LeaseTime:
 class DhcpRange:
     """<range>: addresses to give away."""
 
-    start: str = attribute("@start", read=read_address, required=True)
-    end: str = attribute("@end", read=read_address, required=True)
+    start: str = attribute("@start", read=socket_address, required=True)
+    end: str = attribute("@end", read=socket_address, required=True)
     lease: LeaseTime | None = child("lease", LeaseTime)
 
 
@@ -57,7 +57,12 @@ class Dhcp:
     ranges: list[DhcpRange] = children("range", DhcpRange)
     hosts: list[DhcpHost] = children("host", DhcpHost)
     bootp_file: str | None = attribute("bootp/@file")
-    bootp_server: str | None = attribute("bootp/@server")
+    bootp_server: str | None = attribute("bootp/@server", read=socket_address)
+
+    def after_read(self) -> None:
+        """A server without a file to fetch says nothing."""
+        if not self.bootp_file:
+            self.bootp_file = self.bootp_server = None
 
 
 @element("ip")
@@ -72,6 +77,14 @@ class Ip:
     local_ptr: bool | None = attribute("@localPtr", read=yes_no)
     tftp_root: str | None = attribute("tftp/@root")
     dhcp: Dhcp | None = child("dhcp", Dhcp)
+
+    def after_read(self) -> None:
+        """Leave out what says nothing, as stock does; what to boot is asked for by IPv4 alone."""
+        self.prefix = self.prefix or None
+        if self.dhcp is not None and not self.dhcp.ranges and not self.dhcp.hosts:
+            self.dhcp = None
+        if self.dhcp is not None and self.version == 6:
+            self.dhcp.bootp_file = self.dhcp.bootp_server = None
 
     @property
     def version(self) -> int:
@@ -95,10 +108,12 @@ class Route:
     netmask: str | None = attribute("@netmask")
     prefix: int | None = attribute("@prefix", read=unsigned)
     gateway: str | None = attribute("@gateway", read=read_address)
-    metric: int | None = attribute("@metric", read=unsigned)
+    metric: int | None = attribute("@metric", read=positive)
 
     @property
     def network(self) -> Subnet:
-        """The subnet."""
-        prefix = prefix_of(ip_address(self.address), self.prefix, self.netmask)
+        """The subnet; one without a prefix is all that is."""
+        known = ip_address(self.address)
+        said = self.prefix is not None or self.netmask is not None
+        prefix = prefix_of(known, self.prefix, self.netmask) if said else 0
         return ip_network(f"{self.address}/{prefix}", strict=False)

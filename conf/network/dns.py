@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from conf.domain.words import unsigned, yes_no
 from conf.mapper import attribute, children, element, texts
-from conf.network.words import address
+from conf.network.words import address, record_address
 
 
 @element("forwarder")
@@ -27,7 +27,7 @@ class Txt:
     """<txt>: a TXT record."""
 
     name: str = attribute("@name", default="")
-    value: str = attribute("@value", default="")
+    value: str | None = attribute("@value")
 
 
 @element("srv")
@@ -39,9 +39,9 @@ class Srv:
     protocol: str = attribute("@protocol", default="")
     domain: str | None = attribute("@domain")
     target: str | None = attribute("@target")
-    port: int | None = attribute("@port", read=unsigned, omit=0)
-    priority: int | None = attribute("@priority", read=unsigned, omit=0)
-    weight: int | None = attribute("@weight", read=unsigned, omit=0)
+    port: int | None = attribute("@port", read=unsigned, bad="xml_detail")
+    priority: int | None = attribute("@priority", read=unsigned, omit=0, bad="xml_detail")
+    weight: int | None = attribute("@weight", read=unsigned, omit=0, bad="xml_detail")
 
 
 @element("host")
@@ -49,8 +49,12 @@ class Srv:
 class DnsHost:
     """<host>: names of one address."""
 
-    ip: str = attribute("@ip", read=address, default="")
+    ip: str = attribute("@ip", read=record_address, default="")
     hostnames: list[str] = texts("hostname")
+
+    def after_read(self) -> None:
+        """A name of no letters is none."""
+        self.hostnames = [name for name in self.hostnames if name]
 
 
 @element("dns")

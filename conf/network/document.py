@@ -68,4 +68,6 @@ def complete(
         bridge.stp = True if bridge.stp is None else bridge.stp
         bridge.delay = bridge.delay or 0
         network.mac = network.mac or make_mac()
+    elif network.bridge is not None:
+        network.bridge.delay = network.bridge.delay or None
     return network

@@ -11,7 +11,7 @@ from enum import StrEnum
 from conf.domain.devices.address import PciAddress
 from conf.domain.words import one_of, unsigned, yes_no
 from conf.errors import ConfError
-from conf.mapper import attribute, child, children, element
+from conf.mapper import attribute, children, element
 from conf.network.words import Address, parsed_address
 
 FIRST_PORT = 1024
@@ -37,8 +37,8 @@ class ForwardMode(StrEnum):
 class NatAddresses:
     """<address> of <nat>."""
 
-    start: Address | None = attribute("@start", read=parsed_address)
-    end: Address | None = attribute("@end", read=parsed_address)
+    start: Address | None = attribute("@start", read=parsed_address, required=True)
+    end: Address | None = attribute("@end", read=parsed_address, required=True)
 
 
 @element("port")
@@ -46,8 +46,8 @@ class NatAddresses:
 class NatPorts:
     """<port> of <nat>."""
 
-    start: int = attribute("@start", read=unsigned, required=True, default=0)
-    end: int = attribute("@end", read=unsigned, required=True, default=0)
+    start: int = attribute("@start", read=unsigned, required=True, default=0, bad="xml_detail")
+    end: int = attribute("@end", read=unsigned, required=True, default=0, bad="xml_detail")
 
 
 @element("nat")
@@ -55,7 +55,7 @@ class NatPorts:
 class Nat:
     """<nat>: where translated connections seem to come from."""
 
-    ipv6: bool = attribute("@ipv6", read=yes_no, default=False, omit=False)
+    ipv6: bool | None = attribute("@ipv6", read=yes_no)
     addresses: list[NatAddresses] = children("address", NatAddresses)
     ports: list[NatPorts] = children("port", NatPorts)
 
@@ -105,11 +105,15 @@ class Forward:
 
     dev: str | None = attribute("@dev")
     mode_word: str | None = attribute(
-        "@mode", read=one_of(*(mode.value for mode in ForwardMode if mode != ForwardMode.NONE))
+        "@mode",
+        read=one_of(*(mode.value for mode in ForwardMode)),
+        bad="config_unsupported",
     )
-    managed: bool | None = attribute("@managed", read=yes_no, omit=False)
-    driver: str | None = attribute("driver/@name", read=one_of("kvm", "vfio"))
-    nat: Nat | None = child("nat", Nat)
+    managed: bool | None = attribute("@managed", read=yes_no)
+    driver: str | None = attribute(
+        "driver/@name", read=one_of("kvm", "vfio", "xen"), bad="config_unsupported"
+    )
+    nats: list[Nat] = children("nat", Nat)
     functions: list[PhysicalFunction] = children("pf", PhysicalFunction)
     interfaces: list[ForwardInterface] = children("interface", ForwardInterface)
     addresses: list[PciAddress] = children("address", PciAddress)
@@ -130,3 +134,13 @@ class Forward:
             detail = f"forward dev '{self.dev}' must match first interface element dev '{first}'"
             raise ConfError("xml", detail, "forward")
         self.dev = first
+        if self.interfaces:
+            self.functions = []
+        self.managed = bool(self.managed) if self.mode is ForwardMode.HOSTDEV else None
+        if self.nats == [Nat()] and self.mode is ForwardMode.NAT:
+            self.nats = []
+
+    @property
+    def nat(self) -> Nat | None:
+        """How addresses are translated; None: as it is usual."""
+        return self.nats[0] if self.nats else None

@@ -11,19 +11,24 @@ from uuid import UUID
 
 from conf.domain.devices.interface import Bandwidth, VirtualPort, Vlan, mac_address
 from conf.domain.words import on_off, one_of, unsigned, write_on_off, yes_no
+from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element, text, verbatim
 from conf.network.addressing import Ip, Route
 from conf.network.dns import Dns
-from conf.network.forward import Forward
+from conf.network.forward import Forward, ForwardMode
 
 
 def uuid_text(word: str) -> str:
     """Read a UUID.
 
     Raises:
-        ValueError: it is none.
+        ConfError: "internal": it is none.
     """
-    return str(UUID(word.strip()))
+    try:
+        return str(UUID(word.strip()))
+    except ValueError:
+        detail = f"malformed uuid element '{word}'; leave it out, and one is made"
+        raise ConfError("internal", detail, "network/uuid") from None
 
 
 @element("bridge")
@@ -56,9 +61,13 @@ class PortGroup:
     default: bool = attribute("@default", read=yes_no, default=False, omit=False)
     trust_guest_rx_filters: bool | None = attribute("@trustGuestRxFilters", read=yes_no)
     vlan: Vlan | None = child("vlan", Vlan)
-    port_isolated: bool | None = attribute("port/@isolated", read=yes_no)
     virtualport: VirtualPort | None = child("virtualport", VirtualPort)
     bandwidth: Bandwidth | None = child("bandwidth", Bandwidth)
+
+    def after_read(self) -> None:
+        """Leave out what says nothing."""
+        self.bandwidth = tidy_bandwidth(self.bandwidth)
+        tidy_vlan(self.vlan)
 
 
 @element("option")
@@ -82,7 +91,7 @@ class Network:
     metadata: str | None = verbatim("metadata")
     forward: Forward | None = child("forward", Forward)
     bridge: Bridge | None = child("bridge", Bridge)
-    mtu: int | None = attribute("mtu/@size", read=unsigned)
+    mtu: int | None = attribute("mtu/@size", read=unsigned, omit=0)
     mac: str | None = attribute("mac/@address", read=mac_address)
     domain: DnsDomain | None = child("domain", DnsDomain)
     dns: Dns | None = child("dns", Dns)
@@ -95,7 +104,40 @@ class Network:
     portgroups: list[PortGroup] = children("portgroup", PortGroup)
     options: list[DnsmasqOption] = children("dnsmasq:options/dnsmasq:option", DnsmasqOption)
 
+    def after_read(self) -> None:
+        """Leave out what says nothing, as stock does."""
+        self.mtu = self.mtu or None
+        if self.forward is not None and self.forward.mode is ForwardMode.NONE:
+            self.forward = None
+        if self.domain is not None and not self.domain.name:
+            self.domain = None
+        if self.dns == Dns():
+            self.dns = None
+        self.bandwidth = tidy_bandwidth(self.bandwidth)
+        tidy_vlan(self.vlan)
+
     @property
     def dnsmasq_options(self) -> list[str]:
         """Lines that the administrator adds to dnsmasq's configuration."""
         return [option.value for option in self.options]
+
+
+def tidy_bandwidth(given: Bandwidth | None) -> Bandwidth | None:
+    """Limits without those of no kilobytes; None: no limit is left."""
+    if given is None:
+        return None
+    for name in ("inbound", "outbound"):
+        rate = getattr(given, name)
+        if rate is not None and rate.average == 0 and not rate.floor:
+            setattr(given, name, None)
+    return given if given.inbound is not None or given.outbound is not None else None
+
+
+def tidy_vlan(vlan: Vlan | None) -> None:
+    """Say of several tags that they are a trunk, and nothing of a single one."""
+    if vlan is None:
+        return
+    if len(vlan.tags) > 1:
+        vlan.trunk = True if vlan.trunk is None else vlan.trunk
+    elif vlan.trunk is False:
+        vlan.trunk = None

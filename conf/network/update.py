@@ -18,7 +18,8 @@ from conf.network.addressing import Dhcp, DhcpHost, DhcpRange, Ip
 from conf.network.dns import Dns, DnsHost, Srv, Txt
 from conf.network.forward import Forward, ForwardInterface
 from conf.network.model import Network, PortGroup
-from conf.network.validate import check_host, validate
+from conf.network.refusals.addressing import check_host
+from conf.network.validate import validate
 
 E = TypeVar("E")
 

@@ -27,6 +27,34 @@ def address(word: str) -> str:
     return word
 
 
+def socket_address(word: str) -> str:
+    """Read an address as `address`, where libvirt leaves that to the system's resolver.
+
+    Raises:
+        ConfError: "system_error": it is none.
+    """
+    try:
+        ip_address(word)
+    except ValueError:
+        detail = f"Cannot parse socket address '{word}'; write it as 192.0.2.1 or 2001:db8::1"
+        raise ConfError("system_error", detail) from None
+    return word
+
+
+def record_address(word: str) -> str:
+    """Read an address of a DNS record.
+
+    Raises:
+        ConfError: "xml_detail": it is none.
+    """
+    try:
+        ip_address(word)
+    except ValueError:
+        detail = f"Invalid IP address '{word}' in a DNS HOST record; write it as 192.0.2.1"
+        raise ConfError("xml_detail", detail, "network/dns/host/@ip") from None
+    return word
+
+
 def parsed_address(word: str) -> Address:
     """Read an address of either family.
 

@@ -1,0 +1,24 @@
+"""What a network's document must not say, a module for each part of it. Pure.
+
+Owns: those refusals, in libvirt's codes. May not touch: the host.
+Source: libvirt 9.0, measured.
+"""
+
+from __future__ import annotations
+
+from conf.errors import ConfError
+
+
+def refused(detail: str) -> ConfError:
+    """CONFIG_UNSUPPORTED."""
+    return ConfError("config_unsupported", detail)
+
+
+def wrong(detail: str) -> ConfError:
+    """XML_ERROR."""
+    return ConfError("xml", detail)
+
+
+def wrong_record(detail: str) -> ConfError:
+    """XML_DETAIL: libvirt's code for some parts, among them records of DNS."""
+    return ConfError("xml_detail", detail)
