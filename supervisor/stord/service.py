@@ -23,6 +23,7 @@ from supervisor.stord.lifecycle import Lifecycle
 from supervisor.stord.pools import Pools
 from supervisor.stord.queries import Queries
 from supervisor.stord.registry import Registry
+from supervisor.stord.resolving import Resolving
 from supervisor.stord.secrets import Secrets
 from supervisor.stord.store import Store
 from supervisor.stord.transfers import Transfers
@@ -52,6 +53,7 @@ async def serve(process: Process) -> None:
     transfers = Transfers(registry, pools)
     supported = {kind for kind, known in KINDS.items() if known.in_session or not process.session}
     process.node.serve(transfers)
+    process.node.serve(Resolving(registry))
     process.node.serve(
         Surface(
             "stord",

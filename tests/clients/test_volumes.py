@@ -214,3 +214,28 @@ def test_sparse_transfers_keep_holes(daemon: Daemon, pool: Path) -> None:
     daemon.ok("vol-download", "a.raw", str(back), "--pool", "v", "--sparse")
     assert back.read_bytes() == data.read_bytes()
     assert back.stat().st_blocks * 512 <= 2 * MIB
+
+
+def test_a_guest_gets_a_volume_of_a_pool_as_its_disk(daemon: Daemon, pool: Path) -> None:
+    daemon.ok("vol-create-as", "v", "disk.qcow2", "16M", "--format", "qcow2")
+    document = pool.parent / "guest.xml"
+    document.write_text(
+        "<domain type='qemu'><name>with-volume</name><memory unit='MiB'>16</memory>"
+        "<os><type arch='x86_64' machine='pc'>hvm</type></os><devices>"
+        "<disk type='volume' device='disk'><driver name='qemu' type='qcow2'/>"
+        "<source pool='v' volume='disk.qcow2'/><target dev='vda' bus='virtio'/></disk>"
+        "</devices></domain>"
+    )
+    daemon.ok("create", str(document))
+    try:
+        nodes = daemon.ok("qemu-monitor-command", "with-volume", "--hmp", "info block")
+        assert f"{pool}/disk.qcow2" in nodes
+        live = daemon.ok("dumpxml", "with-volume")
+        assert "pool='v' volume='disk.qcow2'" in live
+        assert str(pool) not in live
+    finally:
+        daemon.ok("destroy", "with-volume")
+    assert (pool / "disk.qcow2").stat().st_uid == 0  # given back
+    document.write_text(document.read_text().replace("disk.qcow2", "none.qcow2"))
+    refused = daemon.virsh("create", str(document))
+    assert "no storage vol with matching name 'none.qcow2'" in refused.stderr

@@ -149,6 +149,8 @@ class Source:
     identity_group: str | None = attribute("identity/@group")
     #: What the element beside it says the source is: "file", "block", "network", …
     type: str = field(default="file", compare=False)
+    #: The path of a pool's volume, once it has been found; `type` is "file" or "block" then.
+    place: str = field(default="", compare=False)
 
     @property
     def pci(self) -> str | None:

@@ -51,7 +51,7 @@ def files_of_disk(disk: Disk) -> Iterator[Given]:
     """The images of a disk."""
     shared = disk.readonly or disk.shareable or disk.device == "cdrom"
     for depth, (source, _, _) in enumerate(disk.chain()):
-        path = source.file if source.type == "file" else source.dev
+        path = source.place or (source.file if source.type == "file" else source.dev)
         if path and source.type in ("file", "block"):
             yield Given(path, returned=depth == 0 and not shared)
 

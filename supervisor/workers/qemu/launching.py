@@ -44,6 +44,7 @@ from supervisor.workers.qemu.guest import Guest, new_status, started
 from supervisor.workers.qemu.guest_log import GuestLog
 from supervisor.workers.qemu.states import PAUSED_AT_START, RUNNING, Trigger
 from supervisor.workers.qemu.tuning import refuse_tuning
+from supervisor.workers.qemu.volumes import find_volumes
 from supervisor.workers.qemu.workplace import Workplace
 from supervisor.workers.spawn import (
     Spawning,
@@ -124,6 +125,7 @@ async def _launch(attempt: Attempt, facts: EmulatorFacts, undo: AsyncExitStack) 
     workplace, domain = attempt.workplace, attempt.domain
     assign_addresses(domain, facts)
     assign_aliases(domain)
+    await find_volumes(workplace.node.link("stord"), domain.devices.disks)
     with Ports(workplace.paths.states() / "ports") as ports, contextlib.ExitStack() as ours:
         await _prepare(attempt, ports, undo)
         taps = await _plug_in(attempt, ours, undo)

@@ -96,9 +96,9 @@ def _local_node(source: Source, options: NodeOptions) -> Props:
     aio = {"aio": options.io} if options.io else {}
     match source.type:
         case "file":
-            return {"driver": "file", "filename": source.file, **aio}
+            return {"driver": "file", "filename": source.place or source.file, **aio}
         case "block" | "volume":
-            return {"driver": "host_device", "filename": source.dev, **aio}
+            return {"driver": "host_device", "filename": source.place or source.dev, **aio}
         case "dir":
             return {
                 "driver": "vvfat",

@@ -30,6 +30,7 @@ from supervisor.workers.qemu.files import files_of_disk
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.candidate import Candidate, with_device
 from supervisor.workers.qemu.hotplug.steps import Step, free_number, plan_addition
+from supervisor.workers.qemu.volumes import find_volumes
 from supervisor.workers.spawn import emulator_user
 
 PROBE_S: Final = 15.0
@@ -61,6 +62,7 @@ async def attach(guest: Guest, xml: str) -> None:
             taps = await _plug(guest, candidate, undo)
         first = 1
         if isinstance(candidate.device, Disk):
+            await find_volumes(guest.workplace.node.link("stord"), [candidate.device])
             _hand_over(guest, candidate.device, undo)
             nodes = await guest.monitor.ask("query-named-block-nodes", list[BlockNode])
             first = free_number(node.node_name for node in nodes)

@@ -1,0 +1,29 @@
+"""What other services ask of stord: where volumes are.
+
+Owns: the messages' shapes. Receiver: stord. Clients' own calls on pools and volumes go as
+`supervisor.messages.calls.Invoke`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ipc import Request
+
+
+class ResolvedVolume(msgspec.Struct, frozen=True, kw_only=True):
+    """A volume, as a guest's emulator opens it."""
+
+    type: str  # "file", "block", "dir" or "network", as of <disk type=''>
+    path: str
+    format: str  # "raw", "qcow2" …; "" where the pool's volumes have none
+
+
+class ResolveVolume(Request[ResolvedVolume], frozen=True, kw_only=True, tag="stord.resolve_volume"):
+    """Worker: what <source pool='' volume=''/> of a disk stands for. Answered from memory.
+
+    Deadline: 5 s. Errors: NO_STORAGE_POOL, NO_STORAGE_VOL; OPERATION_INVALID when the pool is off.
+    """
+
+    pool: str
+    volume: str
