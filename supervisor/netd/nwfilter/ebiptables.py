@@ -103,14 +103,23 @@ class Ebiptables:
 
 
 async def _read(program: str, table: str) -> Table:
-    return read_saved(await run_ok([f"{program}-save", "-t", table])).get(table, Table())
+    return _table(await run_ok([f"{program}-save", "-t", table]), table)
+
+
+def _planned(saved: str, table: str, planned: Callable[[Table], str]) -> str:
+    return planned(_table(saved, table))
+
+
+def _table(saved: str, table: str) -> Table:
+    return read_saved(saved).get(table, Table())
 
 
 async def _change(program: str, table: str, planned: Callable[[Table], str]) -> None:
     """Read, plan, commit; again where another program changed something in between."""
     wait = () if program == "ebtables" else ("--wait", str(LOCK_S))
     for attempt in range(1, ATTEMPTS + 1):
-        told = planned(await _read(program, table))
+        saved = await run_ok([f"{program}-save", "-t", table])
+        told = await asyncio.to_thread(_planned, saved, table, planned)
         if not told:
             return
         try:

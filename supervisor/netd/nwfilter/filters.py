@@ -213,7 +213,8 @@ class Filters:
 
     async def _have(self, bindings: list[Bound], candidate: Filter | None) -> None:
         """Give the kernel what bindings need if a filter were the candidate."""
-        await self._kernel.have(self.registry.wanted(bindings, candidate))
+        wanted = await asyncio.to_thread(self.registry.wanted, bindings, candidate)
+        await self._kernel.have(wanted)
 
     def _read(self, xml: str) -> Defined:
         filter = parse_filter(xml)

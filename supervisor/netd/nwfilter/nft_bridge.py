@@ -9,6 +9,7 @@ a "/" in its name. A change of any number of taps is one commit.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -50,9 +51,9 @@ class NftBridge:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT, CONFIG_UNSUPPORTED: nothing has changed.
         """
         for attempt in range(1, ATTEMPTS + 1):
-            commands = plan_change(await _chains(), plans)
+            told = await asyncio.to_thread(_told, await _chains(), plans)
             try:
-                await run_ok(ARGV, given=json.dumps({"nftables": commands}))
+                await run_ok(ARGV, given=told)
             except VirError as problem:
                 if EPROTO in str(problem):
                     raise _untracked() from problem
@@ -88,6 +89,10 @@ def _untracked() -> VirError:
         'firewall_backend = "iptables" in network.conf'
     )
     return VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.NWFILTER)
+
+
+def _told(there: set[str], plans: Plans) -> str:
+    return json.dumps({"nftables": plan_change(there, plans)})
 
 
 def plan_change(there: set[str], plans: Plans) -> list[Json]:
