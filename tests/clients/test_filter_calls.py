@@ -238,3 +238,24 @@ def test_the_address_of_a_guest_is_learned(daemon: Daemon, tiny: Guest) -> None:
     )
     daemon.ok("destroy", "asking")
     wait_until("no rules", lambda: tap not in shown("ebtables-save"))
+
+
+def test_a_host_of_nftables_has_everything_there() -> None:
+    own = Daemon()
+    settings = own.root / "etc/libvirt/network.conf"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('firewall_backend = "nftables"\n')
+    with own_network():
+        shown("ip", "link", "set", "lo", "up")
+        with own as daemon:
+            daemon.ok("net-create", written(daemon, "yard.xml", NETWORK))
+            made = started(daemon, idle("kept", devices=CARD.format(filter="clean-traffic")))
+            assert made.returncode == 0, made.stderr
+            rules = shown("nft", "list", "ruleset")
+            assert '"vvyard" : jump to_host_vvyard' in rules
+            assert "jump sent/vnet0" in rules
+            assert "vvyard" not in shown("iptables-save")
+            daemon.ok("destroy", "kept")
+            daemon.ok("net-destroy", "yard")
+            wait_until("no rules", lambda: "vnet0" not in shown("nft", "list", "ruleset"))
+            assert "vvyard" not in shown("nft", "list", "ruleset")

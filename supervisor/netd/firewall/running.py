@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,19 +36,20 @@ async def run(argv: Sequence[str], *, given: str = "", deadline_s: float = DEADL
     """
     environ = {"PATH": SEARCHED, "LC_ALL": "C"}
     try:
-        child = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.PIPE if given else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environ,
-        )
+        with _input(given) as stdin:
+            child = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=stdin,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=environ,
+            )
     except OSError as problem:
         detail = f"cannot execute {argv[0]}: {os.strerror(problem.errno or 0)}; install it"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.FIREWALL) from problem
     try:
         async with asyncio.timeout(deadline_s):
-            output, errors = await child.communicate(given.encode() or None)
+            output, errors = await child.communicate()
     except TimeoutError:
         detail = f"'{argv[0]}' did not end in {deadline_s:g} s; does another program hold its lock?"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.FIREWALL) from None
@@ -59,6 +60,17 @@ async def run(argv: Sequence[str], *, given: str = "", deadline_s: float = DEADL
             await child.wait()
     code = child.returncode if child.returncode is not None else -1
     return Ended(code, output.decode(errors="replace"), errors.decode(errors="replace"))
+
+
+@contextlib.contextmanager
+def _input(given: str) -> Iterator[int]:
+    """What a program reads: a file in memory, for one that ends early breaks no pipe."""
+    fd = os.memfd_create("given", os.MFD_CLOEXEC)
+    with os.fdopen(fd, "w+b") as file:
+        file.write(given.encode())
+        file.flush()
+        file.seek(0)
+        yield file.fileno()
 
 
 async def run_ok(argv: Sequence[str], *, given: str = "") -> str:
