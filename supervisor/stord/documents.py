@@ -99,7 +99,7 @@ def document_of(volume: VolumeFacts) -> Volume:
         document.backing_store = BackingStore(
             path=below.path,
             format=below.format,
-            permissions=_permissions(below.mode, below.owner, below.group),
+            permissions=_permissions(below.mode, below.owner, below.group, below.label),
         )
     return document
 

@@ -5,6 +5,9 @@ Owns: encoding them. May touch: the bus, to publish; the root, to be kept up. Ma
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from ipc import Node
 from rpc.enums import StoragePoolEventID, StoragePoolEventLifecycleType
 from supervisor.calls import encode_event
@@ -19,7 +22,7 @@ class Publisher:
     def __init__(self, node: Node) -> None:
         """Publish on this bus."""
         self._node = node
-        self._busy = False
+        self._under_way = 0
 
     def lifecycle(self, entry: Entry, event: StoragePoolEventLifecycleType) -> None:
         """A pool was defined, undefined, started, stopped, built or deleted."""
@@ -35,10 +38,19 @@ class Publisher:
         """What was answered before may be wrong now; said before a change is acknowledged."""
         self._node.publish(Stale())
 
-    def activity(self, *, busy: bool) -> None:
-        """Tell the root whether pools keep the daemon up."""
-        if busy != self._busy:
-            self._busy = busy
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep the daemon up while a volume is being written."""
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        before, self._under_way = self._under_way, self._under_way + change
+        if bool(before) != bool(self._under_way):
+            busy = bool(self._under_way)
             why = "volumes are being written" if busy else "no volume is being written"
             self._node.control.send(Activity(busy=busy, why=why))
 

@@ -25,6 +25,7 @@ class Backing(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fal
     mode: int = -1  # -1: it is not known who owns it
     owner: int = 0
     group: int = 0
+    label: str = ""
     times: tuple[int, ...] = ()  # as `VolumeFacts.times`
 
 

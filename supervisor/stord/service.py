@@ -50,7 +50,7 @@ async def serve(process: Process) -> None:
         session=process.session,
     )
     definitions = Definitions(registry, store, publisher)
-    transfers = Transfers(registry, pools)
+    transfers = Transfers(registry, pools, publisher)
     supported = {kind for kind, known in KINDS.items() if known.in_session or not process.session}
     process.node.serve(transfers)
     process.node.serve(Resolving(registry))

@@ -21,6 +21,7 @@ from rpc.values import StorageVol as VolumeId
 from supervisor.calls import ClientCall
 from supervisor.messages.calls import StreamEnd
 from supervisor.stord.entry import Active
+from supervisor.stord.events import Publisher
 from supervisor.stord.facts import VolumeFacts
 from supervisor.stord.pools import Pools
 from supervisor.stord.registry import Registry
@@ -50,8 +51,9 @@ class Running:
 class Transfers:
     """What clients may do with volumes' contents."""
 
-    def __init__(self, registry: Registry, pools: Pools) -> None:
+    def __init__(self, registry: Registry, pools: Pools, publisher: Publisher) -> None:
         """Carry none yet."""
+        self._publisher = publisher
         self._registry = registry
         self._pools = pools
         self._numbers = itertools.count(1)
@@ -157,7 +159,7 @@ class Transfers:
         call.offer_stream(theirs.detach(), token, sparse=sparse)
 
     async def _carry(self, now: Active, volume: VolumeFacts, request: Request[Done]) -> None:
-        with now.using(volume.name):
+        with now.using(volume.name), self._publisher.writing():
             try:
                 await now.work.call_alone(request)
             except VirError as problem:

@@ -103,7 +103,7 @@ class Volumes:
             return await self._create(entry, now, wanted, how)
 
     async def _create(self, entry: Entry, now: Active, wanted: Volume, how: Creation) -> VolumeId:
-        with now.making_volume(wanted.name):
+        with now.making_volume(wanted.name), self._publisher.writing():
             began = time.monotonic()
             made = await self._make(entry, now, wanted, how)
             log.info(
@@ -213,7 +213,7 @@ class Volumes:
         """
         if now.used[volume.name]:
             raise invalid(f"volume '{volume.name}' is still in use.")
-        with now.using(volume.name):
+        with now.using(volume.name), self._publisher.writing():
             yield
 
 

@@ -162,7 +162,7 @@ class Folder:
         if how.original is not None:
             detail = f"cannot copy '{how.original.volume.name}' to a volume that is a folder"
             raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.STORAGE)
-        mode = permissions(wanted.target.permissions, mode=0o711)
+        mode = permissions(wanted.target.permissions, mode=0o600)  # libvirt's
         order = MakeSubfolder(folder=self.path, name=wanted.name, permissions=mode)
         await self.means.work.call(order)
 
@@ -220,7 +220,7 @@ class Folder:
             if wanted.target.encryption is not None:
                 key = await passphrases.key("target", secret_of(wanted.target.encryption))
             target = planned(wanted, how, f"{self.path}/{temporary}", self.path, key)
-            if target.backing:
+            if target.backing and target.backing_format != "raw":
                 order = CheckChain(path=target.backing, format=target.backing_format)
                 await self.means.work.call(order)
             if how.original is None:
@@ -332,13 +332,21 @@ def cipher_of(encryption: VolumeEncryption | None) -> images.Cipher:
 def said(found: VolumeFacts, wanted: Volume) -> VolumeFacts:
     """A new volume: as it is on disk, and described as its document did."""
     below = wanted.backing_store
+    owned = permissions(below.permissions if below is not None else None)
     return replace(
         found,
         format=wanted.target.format or found.format,
         compat=wanted.target.compat or "",
         features=tuple(features(wanted)),
         cluster_size=wanted.target.cluster_size or 0,
-        backing=found.backing
-        if found.backing is not None or below is None
-        else Backing(path=below.path, format=below.format or "raw"),
+        backing=Backing(
+            path=below.path,
+            format=below.format or "raw",
+            mode=owned.mode,
+            owner=max(owned.owner, 0),
+            group=max(owned.group, 0),
+            label=(below.permissions.label or "") if below.permissions is not None else "",
+        )
+        if below is not None
+        else None,
     )

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from conf.errors import ConfError
 from ipc import Done, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -23,6 +25,7 @@ from supervisor.calls import of_conf
 from supervisor.images import HEADER_BYTES, ImageFacts, Opened, read_image, resolve_chain
 from supervisor.images.backing_names import place_of
 from supervisor.stord.facts import Backing, PoolFacts, VolumeFacts
+from supervisor.stord.work.birth import birth_ns
 from supervisor.stord.work.names import is_temporary
 from supervisor.stord.work.refusing import refusing
 from supervisor.stord.work.requests import CheckChain, Look, Scan, Space
@@ -65,7 +68,8 @@ class Scanning:
         if found is None:
             detail = f"there is no volume '{path}' any more"
             raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
-        return found
+        born = birth_ns(path)
+        return found if born is None else replace(found, times=(*found.times, born))
 
     @handles(CheckChain)
     def check_chain(self, request: CheckChain) -> Done:
