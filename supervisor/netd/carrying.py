@@ -13,7 +13,7 @@ import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from rpc.errors import VirError
 from supervisor.netd import bandwidth, steps
@@ -26,6 +26,8 @@ UNDO_S: Final = 30.0
 ADDRESSES_S: Final = 6.0  # the kernel asks for a second or two whether an IPv6 address is taken
 ASK_AGAIN_S: Final = 0.02
 FORWARD: Final = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
+
+S = TypeVar("S")
 
 log = logging.getLogger(__name__)
 
@@ -176,9 +178,9 @@ class Host:
 
 
 async def carry_out(
-    plan: Sequence[Step],
-    do: Callable[[Step], Awaitable[None]],
-    undo: Callable[[Step], Awaitable[None]],
+    plan: Sequence[S],
+    do: Callable[[S], Awaitable[None]],
+    undo: Callable[[S], Awaitable[None]],
 ) -> None:
     """Do the steps in order; if one fails, undo it and those before it, newest first.
 

@@ -39,6 +39,10 @@ class Link:
     kind: str  # "bridge", "tun", "macvtap", "vlan", "bond", …; "" for hardware
     master: int  # the index of the bridge or bond it is a port of; 0: none
     lower: int  # the index of the device below it; 0: none
+    vlan_tag: int = 0  # of a VLAN
+    state: str = ""  # how the other end is: "up", "down", "lowerlayerdown", …
+    stp: bool | None = None  # of a bridge
+    delay: int = 0  # of a bridge, in hundredths of a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +251,17 @@ def _link(message: Any) -> Link:  # noqa: ANN401
         kind=str(kind or ""),
         master=int(message.get_attr("IFLA_MASTER") or 0),
         lower=int(message.get_attr("IFLA_LINK") or 0),
+        vlan_tag=int(_detail(information, "IFLA_VLAN_ID") or 0) if kind == "vlan" else 0,
+        state=str(message.get_attr("IFLA_OPERSTATE") or "").lower(),
+        stp=bool(_detail(information, "IFLA_BR_STP_STATE")) if kind == "bridge" else None,
+        delay=int(_detail(information, "IFLA_BR_FORWARD_DELAY") or 0) if kind == "bridge" else 0,
     )
+
+
+def _detail(information: Any, name: str) -> Any:  # noqa: ANN401
+    """What is said of a link of one kind alone."""
+    data = information.get_attr("IFLA_INFO_DATA")
+    return data.get_attr(name) if data is not None else None
 
 
 PERMANENT: Final = 0x80  # IFA_F_PERMANENT

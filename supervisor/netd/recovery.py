@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -153,11 +154,21 @@ def this_boot() -> str:
     return BOOT_ID.read_text(encoding="ascii").strip()
 
 
-async def autostart(store: Store, registry: Registry, networks: Networks) -> None:
-    """Start what starts with the host, once in each of its boots."""
+async def autostart(
+    store: Store, registry: Registry, networks: Networks, first: Callable[[], Awaitable[None]]
+) -> None:
+    """Start what starts with the host, once in each of its boots.
+
+    Args:
+        store: remembers that it was done.
+        registry: the networks.
+        networks: starts them.
+        first: starts the host's own interfaces, which networks may need.
+    """
     boot = this_boot()
     if await asyncio.to_thread(store.had_autostart, boot):
         return
+    await first()
     for entry in registry:
         if entry.autostart and entry.definition is not None and not entry.is_active:
             await try_start(entry, networks)

@@ -30,6 +30,9 @@ from supervisor.netd.events import Publisher
 from supervisor.netd.firewall import Firewall, choose
 from supervisor.netd.firewall.choice import Backend, choose_backend, configured
 from supervisor.netd.hooks import NetworkHooks
+from supervisor.netd.interfaces.calls import InterfaceCalls
+from supervisor.netd.interfaces.host import InterfaceHost
+from supervisor.netd.interfaces.store import InterfaceStore
 from supervisor.netd.lifecycle import Lifecycle
 from supervisor.netd.links import Links
 from supervisor.netd.networks import Networks, bridge_of
@@ -78,7 +81,14 @@ async def serve(process: Process) -> None:
     networks.after_start.append(lambda entry: restore(ports, entry))
     definitions = Definitions(registry, store, publisher)
     documents = Documents(registry, links, session=process.session)
+    interfaces = InterfaceCalls(
+        links,
+        InterfaceHost(links, sysctl),
+        InterfaceStore(paths.interfaces()),
+        session=process.session,
+    )
     targets = (
+        interfaces,
         Queries(registry, services.leases),
         Lifecycle(registry, documents, definitions, networks),
         Updates(registry, definitions, networks),
@@ -101,7 +111,9 @@ async def serve(process: Process) -> None:
     await process.ready()
     begin(tasks, links.warm())
     begin(tasks, sweep(ports, process.stopping))
-    begin(tasks, recovery.autostart(store, registry, networks))
+    if not process.session:
+        starting = recovery.autostart(store, registry, networks, interfaces.start_with_host)
+        begin(tasks, starting)
     await process.stopping.wait()
     for task in tasks:
         task.cancel()

@@ -1,0 +1,1 @@
+"""The host's own interfaces: listed, described, defined, brought up and down."""

@@ -1,0 +1,365 @@
+"""netd's calls about the host's own interfaces.
+
+Owns: one method per procedure, named as in the table; one change at a time.
+May touch: links and definitions of interfaces, each through its own module.
+Source: libvirt 9.0 virInterface*. An interface is active when its link is up; the others that are
+known are defined here, or links that are down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
+
+from conf.errors import ConfError
+from conf.interface import Interface, InterfaceType, format_interface, parse_interface
+from rpc.enums import ConnectListAllInterfacesFlags as Flags
+from rpc.enums import InterfaceDefineFlags, InterfaceXMLFlags
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.values import Interface as InterfaceId
+from supervisor.calls import ClientCall, of_conf
+from supervisor.finishing import finish
+from supervisor.jobs import Job
+from supervisor.netd.carrying import carry_out
+from supervisor.netd.interfaces.host import InterfaceHost
+from supervisor.netd.interfaces.plan import Address, Gateway, InterfaceStep, plan_interface
+from supervisor.netd.interfaces.store import InterfaceStore
+from supervisor.netd.links import Link, Links
+
+EVERY_FILTER: Final = int(Flags.ACTIVE | Flags.INACTIVE)
+DISK_S: Final = 20.0
+NO_MAC: Final = ""
+
+R = TypeVar("R")
+
+log = logging.getLogger(__name__)
+
+
+class InterfaceCalls:
+    """What clients may do with the host's interfaces."""
+
+    def __init__(
+        self, links: Links, host: InterfaceHost, store: InterfaceStore, *, session: bool
+    ) -> None:
+        """Work on these."""
+        self._links = links
+        self._host = host
+        self._store = store
+        self._session = session
+        self._turn = Job("the host's interfaces", ErrorDomain.INTERFACE)
+
+    # Lists and lookups.
+
+    async def connect_num_of_interfaces(self, call: ClientCall) -> int:
+        """How many interfaces are up."""
+        return len([each for each in await self._known() if each[2]])
+
+    async def connect_list_interfaces(self, call: ClientCall, maxnames: int) -> list[str]:
+        """The names of interfaces that are up."""
+        return [name for name, _, up in await self._known() if up][: max(0, maxnames)]
+
+    async def connect_num_of_defined_interfaces(self, call: ClientCall) -> int:
+        """How many interfaces are known and not up."""
+        return len([each for each in await self._known() if not each[2]])
+
+    async def connect_list_defined_interfaces(self, call: ClientCall, maxnames: int) -> list[str]:
+        """The names of interfaces that are known and not up."""
+        return [name for name, _, up in await self._known() if not up][: max(0, maxnames)]
+
+    async def connect_list_all_interfaces(
+        self, call: ClientCall, need_results: int, flags: int
+    ) -> tuple[list[InterfaceId], int]:
+        """Every interface that passes the filters."""
+        refuse_flags("interfaceConnectListAllInterfaces", flags, EVERY_FILTER)
+        wanted = {bool(on) for flag, on in ((Flags.ACTIVE, 1), (Flags.INACTIVE, 0)) if flags & flag}
+        found = [
+            InterfaceId(name, mac)
+            for name, mac, up in await self._known()
+            if not wanted or up in wanted
+        ]
+        return found if need_results else [], len(found)
+
+    async def interface_lookup_by_name(self, call: ClientCall, name: str) -> InterfaceId:
+        """Find an interface by its name.
+
+        Raises:
+            VirError: NO_INTERFACE.
+        """
+        mac = next((mac for known, mac, _ in await self._known() if known == name), None)
+        if mac is None:
+            raise no_interface(f"couldn't find interface named '{name}'")
+        return InterfaceId(name, mac)
+
+    async def interface_lookup_by_mac_string(self, call: ClientCall, mac: str) -> InterfaceId:
+        """Find an interface by its hardware address.
+
+        Raises:
+            VirError: NO_INTERFACE, MULTIPLE_INTERFACES.
+        """
+        found = [each for each in await self._known() if each[1].lower() == mac.lower()]
+        if not found:
+            raise no_interface(f"couldn't find interface with MAC address '{mac}'")
+        if len(found) > 1:
+            detail = f"multiple interfaces with matching MAC address '{mac}'"
+            raise VirError(ErrorCode.MULTIPLE_INTERFACES, detail, ErrorDomain.INTERFACE)
+        return InterfaceId(found[0][0], found[0][1])
+
+    async def interface_get_xml_desc(self, call: ClientCall, iface: InterfaceId, flags: int) -> str:
+        """An interface's document: as it is, or as it is defined.
+
+        Raises:
+            VirError: NO_INTERFACE.
+        """
+        refuse_flags("interfaceGetXMLDesc", flags, InterfaceXMLFlags.INACTIVE)
+        link = await self._link(iface.name)
+        defined = await self._disk(lambda: self._store.load().get(iface.name))
+        if defined is not None and (link is None or flags & InterfaceXMLFlags.INACTIVE):
+            return format_interface(defined, inactive=True)
+        if link is None:
+            raise no_interface(f"couldn't find interface named '{iface.name}'")
+        with kernel("describe", iface.name):
+            described = await self._host.describe(link)
+        return format_interface(described, inactive=bool(flags & InterfaceXMLFlags.INACTIVE))
+
+    async def interface_is_active(self, call: ClientCall, iface: InterfaceId) -> int:
+        """Whether an interface is up."""
+        found = next((up for name, _, up in await self._known() if name == iface.name), None)
+        if found is None:
+            raise no_interface(f"couldn't find interface named '{iface.name}'")
+        return int(found)
+
+    # Changes.
+
+    async def interface_define_xml(self, call: ClientCall, xml: str, flags: int) -> InterfaceId:
+        """Define an interface, or define it anew; what is up stays as it is."""
+        refuse_flags("interfaceDefineXML", flags, InterfaceDefineFlags.VALIDATE)
+        self._refuse_session("defining a host interface")
+        try:
+            interface = parse_interface(xml)
+        except ConfError as problem:
+            raise of_conf(problem, ErrorDomain.INTERFACE) from problem
+        async with self._turn.hold("define"):
+            await finish(self._disk(lambda: self._store.save(interface)))
+        return InterfaceId(interface.known_name, interface.mac or NO_MAC)
+
+    async def interface_undefine(self, call: ClientCall, iface: InterfaceId) -> None:
+        """Forget an interface's definition.
+
+        Raises:
+            VirError: NO_INTERFACE when it has none.
+        """
+        self._refuse_session("undefining a host interface")
+        async with self._turn.hold("undefine"):
+            await self._definition(iface.name)
+            await finish(self._disk(lambda: self._store.remove(iface.name)))
+
+    async def interface_create(self, call: ClientCall, iface: InterfaceId, flags: int) -> None:
+        """Bring a defined interface up; on failure nothing of it stays.
+
+        Raises:
+            VirError: NO_INTERFACE; OPERATION_INVALID when it is up; CONFIG_UNSUPPORTED;
+                SYSTEM_ERROR.
+        """
+        refuse_flags("interfaceCreate", flags)
+        self._refuse_session("starting a host interface")
+        async with self._turn.hold("create"):
+            interface = await self._definition(iface.name)
+            link = await self._link(iface.name)
+            if link is not None and link.up:
+                detail = f"interface '{iface.name}' is already active"
+                raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.INTERFACE)
+            plan = plan_interface(interface)
+            await finish(carry_out(plan, self._host.do, self._host.undo))
+
+    async def interface_destroy(self, call: ClientCall, iface: InterfaceId, flags: int) -> None:
+        """Bring an interface down; a bridge, bond or VLAN that is defined here is removed.
+
+        Raises:
+            VirError: NO_INTERFACE; OPERATION_INVALID when it is down.
+        """
+        refuse_flags("interfaceDestroy", flags)
+        self._refuse_session("stopping a host interface")
+        async with self._turn.hold("destroy"):
+            link = await self._link(iface.name)
+            defined = (await self._disk(self._store.load)).get(iface.name)
+            if link is None and defined is None:
+                raise no_interface(f"couldn't find interface named '{iface.name}'")
+            if link is None or not link.up:
+                detail = f"interface '{iface.name}' is not active"
+                raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.INTERFACE)
+            await finish(self._bring_down(link, defined))
+
+    async def _bring_down(self, link: Link, defined: Interface | None) -> None:
+        if defined is None:
+            with kernel("bring down", link.name):
+                await self._links.change(link.name, state="down")
+            return
+        for step in reversed(undoable(defined)):
+            await self._host.undo(step)
+        if defined.type is InterfaceType.ETHERNET:
+            with kernel("bring down", link.name):
+                await self._links.change(link.name, state="down")
+
+    # A change that can be taken back.
+
+    async def interface_change_begin(self, call: ClientCall, flags: int) -> None:
+        """Remember how everything is defined, to go back to it.
+
+        Raises:
+            VirError: OPERATION_INVALID when a change has begun already.
+        """
+        refuse_flags("interfaceChangeBegin", flags)
+        self._refuse_session("changing host interfaces")
+        async with self._turn.hold("change begin"):
+            if await self._disk(self._store.is_changing):
+                detail = "a change of interfaces has begun already: commit it or roll it back first"
+                raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.INTERFACE)
+            await finish(self._disk(self._store.begin))
+
+    async def interface_change_commit(self, call: ClientCall, flags: int) -> None:
+        """Let a change hold.
+
+        Raises:
+            VirError: OPERATION_INVALID when none has begun.
+        """
+        refuse_flags("interfaceChangeCommit", flags)
+        self._refuse_session("changing host interfaces")
+        async with self._turn.hold("change commit"):
+            await self._need_change()
+            await finish(self._disk(self._store.end))
+
+    async def interface_change_rollback(self, call: ClientCall, flags: int) -> None:
+        """Go back to how everything was defined, and bring up and down what that means.
+
+        Raises:
+            VirError: OPERATION_INVALID when no change has begun; SYSTEM_ERROR.
+        """
+        refuse_flags("interfaceChangeRollback", flags)
+        self._refuse_session("changing host interfaces")
+        async with self._turn.hold("change rollback"):
+            await self._need_change()
+            await finish(self._roll_back())
+
+    async def _roll_back(self) -> None:
+        before = await self._disk(self._store.before)
+        now = await self._disk(self._store.load)
+        for name, interface in now.items():
+            if before.get(name) == interface:
+                continue
+            link = await self._link(name)
+            was_up = link is not None and link.up
+            if link is not None and was_up:
+                await self._bring_down(link, interface)
+            former = before.get(name)
+            if former is None:
+                await self._disk(lambda name=name: self._store.remove(name))  # type: ignore[misc]
+                continue
+            await self._restore(former)
+            if was_up:
+                await carry_out(plan_interface(former), self._host.do, self._host.undo)
+        for name in before.keys() - now.keys():
+            await self._restore(before[name])
+        await self._disk(self._store.end)
+
+    async def _restore(self, interface: Interface) -> None:
+        await self._disk(lambda: self._store.save(interface))
+
+    async def _need_change(self) -> None:
+        if not await self._disk(self._store.is_changing):
+            detail = "no change of interfaces has begun; begin one with iface-begin"
+            raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.INTERFACE)
+
+    async def start_with_host(self) -> None:
+        """Bring up what the definitions want up at each boot; what cannot be is logged."""
+        for name, interface in (await self._disk(self._store.load)).items():
+            if interface.start_mode != "onboot":
+                continue
+            try:
+                async with self._turn.hold("start with the host"):
+                    link = await self._link(name)
+                    if link is None or not link.up:
+                        plan = plan_interface(interface)
+                        await carry_out(plan, self._host.do, self._host.undo)
+            except VirError as problem:
+                log.error("interface '%s' does not start with the host: %s", name, problem)
+
+    # What is known.
+
+    async def _known(self) -> list[tuple[str, str, bool]]:
+        """Every interface: its name, its hardware address, whether it is up."""
+        with kernel("list", "interfaces"):
+            links = {link.name: link for link in await self._links.all()}
+        defined = await self._disk(self._store.load)
+        found = [(link.name, link.mac, link.up) for link in links.values()]
+        found += [
+            (name, interface.mac or NO_MAC, False)
+            for name, interface in defined.items()
+            if name not in links
+        ]
+        return found
+
+    async def _link(self, name: str) -> Link | None:
+        with kernel("look for", name):
+            return await self._links.find(name)
+
+    async def _definition(self, name: str) -> Interface:
+        found = (await self._disk(self._store.load)).get(name)
+        if found is None:
+            raise no_interface(f"interface '{name}' is not defined; define it with iface-define")
+        return found
+
+    async def _disk(self, work: Callable[[], R]) -> R:
+        try:
+            async with asyncio.timeout(DISK_S):
+                return await asyncio.to_thread(work)
+        except TimeoutError as problem:
+            detail = f"the disk did not take the definition of an interface in {DISK_S:.0f} s"
+            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.INTERFACE) from problem
+        except OSError as problem:
+            detail = f"cannot keep the definition of an interface: {problem}"
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.INTERFACE) from problem
+
+    def _refuse_session(self, doing: str) -> None:
+        if self._session:
+            detail = f"{doing} needs the system daemon: connect to qemu:///system"
+            raise VirError(ErrorCode.OPERATION_DENIED, detail, ErrorDomain.INTERFACE)
+
+
+def undoable(interface: Interface) -> list[InterfaceStep]:
+    """What bringing an interface down undoes; for a card, only what was given to it."""
+    steps = plan_interface(interface)
+    if interface.type is InterfaceType.ETHERNET:
+        return [step for step in steps if isinstance(step, Address | Gateway)]
+    return steps
+
+
+@contextlib.contextmanager
+def kernel(doing: str, name: str) -> Iterator[None]:
+    """Make the kernel's errors the client's."""
+    try:
+        yield
+    except TimeoutError as problem:
+        detail = f"the kernel did not {doing} '{name}' in time"
+        raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.INTERFACE) from problem
+    except OSError as problem:
+        detail = f"cannot {doing} '{name}': {problem.strerror or problem}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.INTERFACE) from problem
+
+
+def refuse_flags(function: str, flags: int, known: int = 0) -> None:
+    """Refuse flags that a call does not have.
+
+    Raises:
+        VirError: INVALID_ARG naming them.
+    """
+    if flags & ~known:
+        detail = f"unsupported flags ({flags & ~known:#x}) in function {function}"
+        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.INTERFACE)
+
+
+def no_interface(detail: str) -> VirError:
+    """NO_INTERFACE: there is none such."""
+    return VirError(ErrorCode.NO_INTERFACE, detail, ErrorDomain.INTERFACE)

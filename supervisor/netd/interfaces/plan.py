@@ -1,0 +1,167 @@
+"""From an interface's document to the steps that bring it up. Pure.
+
+Owns: which steps, in which order. May not touch: the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from conf.interface import Bond, Interface, InterfaceType, Protocol, VlanLink
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+
+BOND_MODES: Final = (
+    "balance-rr",
+    "active-backup",
+    "balance-xor",
+    "broadcast",
+    "802.3ad",
+    "balance-tlb",
+    "balance-alb",
+)
+ARP_VALIDATE: Final = {None: 0, "active": 1, "backup": 2, "all": 3}
+CENTI: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class MakeLink:
+    """Make a bridge, a bond or a VLAN; it goes with the interface."""
+
+    name: str
+    kind: str
+    options: tuple[tuple[str, object], ...] = ()
+    below: str = ""  # of a VLAN: the link whose packets it has
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Make a link a part of a bridge or bond."""
+
+    name: str
+    master: str
+    down_first: bool  # a bond takes only links that are down
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Make a link's packets as large as this."""
+
+    name: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """Let a link carry packets."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Believe what routers say of IPv6, or not."""
+
+    name: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Give a link an address."""
+
+    name: str
+    address: str
+    prefix: int
+    broadcast: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Send what has no other way by a neighbour."""
+
+    name: str
+    family: int
+    address: str
+
+
+InterfaceStep = MakeLink | Join | Resize | Up | Listen | Address | Gateway
+
+
+def plan_interface(interface: Interface) -> list[InterfaceStep]:
+    """List what brings an interface up, in order; undoing all of it brings it down.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED for DHCP, which takes a client that we are not.
+    """
+    return list(_steps(interface))
+
+
+def _steps(interface: Interface) -> Iterator[InterfaceStep]:
+    name = interface.known_name
+    if interface.type is InterfaceType.BRIDGE and interface.bridge is not None:
+        yield from _bridge(interface, name)
+    elif interface.type is InterfaceType.BOND and interface.bond is not None:
+        yield from _bond(name, interface.bond)
+    elif interface.type is InterfaceType.VLAN and interface.vlan is not None:
+        yield _vlan(name, interface.vlan)
+    if interface.mtu:
+        yield Resize(name, interface.mtu)
+    yield Up(name)
+    for protocol in interface.protocols:
+        yield from _addresses(name, protocol)
+
+
+def _bridge(interface: Interface, name: str) -> Iterator[InterfaceStep]:
+    bridge = interface.bridge
+    assert bridge is not None, "an interface of type bridge has one"
+    options = (
+        ("br_forward_delay", round(bridge.delay_s * CENTI)),
+        ("br_stp_state", int(bool(bridge.stp))),
+    )
+    yield MakeLink(name, "bridge", options)
+    for member in bridge.members:
+        part = member.name or ""
+        if member.bond is not None:
+            yield from _bond(part, member.bond)
+        elif member.vlan is not None:
+            yield _vlan(part, member.vlan)
+        yield Join(part, name, down_first=False)
+        yield Up(part)
+
+
+def _bond(name: str, bond: Bond) -> Iterator[InterfaceStep]:
+    options: dict[str, object] = {"bond_mode": BOND_MODES.index(bond.mode or BOND_MODES[0])}
+    if bond.miimon is not None:
+        options["bond_miimon"] = bond.miimon.freq
+        options["bond_updelay"] = bond.miimon.updelay or 0
+        options["bond_downdelay"] = bond.miimon.downdelay or 0
+        options["bond_use_carrier"] = int(bond.miimon.carrier != "ioctl")
+    if bond.arpmon is not None:
+        options["bond_arp_interval"] = bond.arpmon.interval
+        options["bond_arp_ip_target"] = str(bond.arpmon.target)
+        options["bond_arp_validate"] = ARP_VALIDATE[bond.arpmon.validate]
+    yield MakeLink(name, "bond", tuple(options.items()))
+    for member in bond.members:
+        yield Join(member.name or "", name, down_first=True)
+
+
+def _vlan(name: str, vlan: VlanLink) -> MakeLink:
+    return MakeLink(name, "vlan", (("vlan_id", vlan.tag),), below=vlan.parent or "")
+
+
+def _addresses(name: str, protocol: Protocol) -> Iterator[InterfaceStep]:
+    family = 6 if protocol.family == "ipv6" else 4
+    if protocol.dhcp is not None:
+        detail = (
+            f"<dhcp/> of interface '{name}' takes a DHCP client, which this daemon is not: give it "
+            "an <ip>, or leave the interface to the host's own network configuration"
+        )
+        raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.INTERFACE)
+    if family == 6:
+        yield Listen(name, protocol.autoconf)
+    for ip in protocol.addresses:
+        yield Address(name, str(ip.address), ip.length, "")
+    if protocol.gateway is not None:
+        yield Gateway(name, family, str(protocol.gateway))
