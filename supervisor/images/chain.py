@@ -20,6 +20,15 @@ from supervisor.images.backing_names import Place, place_of
 from supervisor.images.header import CHAINED, read_image, read_image_as
 from supervisor.images.image import ImageFacts
 
+#: The formats that a header may name for the image below.
+FORMATS: Final = frozenset(
+    (
+        "raw", "qcow", "qcow2", "qed", "vmdk", "vdi", "vpc", "vhdx", "bochs", "cloop", "dmg",
+        "parallels", "luks", "cow", "iso",
+    )
+)  # fmt: skip
+#: Headers written by older programs name the way to the bytes in place of a format.
+PROTOCOLS: Final = {"file": "raw", "host_device": "raw", "host_cdrom": "raw"}
 #: libvirt's own limit of a chain.
 MAX_DEPTH: Final = 200
 
@@ -71,20 +80,38 @@ def resolve_chain(path: str, form: str | None, read: Read) -> list[Layer]:
     for _ in range(MAX_DEPTH):
         if place is None:
             return layers
+        form = _known(form or place.format, place, layers)
         if place.remote:
-            return [*layers, Layer(place, form or place.format or "raw", None)]
+            return [*layers, _remote(place, form, layers)]
         opened = read(place.path)
         if opened.identity in seen:
             detail = f"backing store for {path} is self-referential: {place.path} is in it twice"
             raise ConfError("internal", detail)
         seen.add(opened.identity)
-        layer = _layer(place, form or place.format, opened, layers[-1] if layers else None)
+        layer = _layer(place, form, opened, layers[-1] if layers else None)
         layers.append(layer)
         place, form = _below(layer)
     if place is None:
         return layers
     detail = f"backing store for {path} is nested too deep: there are more than {MAX_DEPTH} images"
     raise ConfError("internal", detail)
+
+
+def _known(form: str | None, place: Place, layers: list[Layer]) -> str | None:
+    """A format's name, as far as it is one."""
+    form = PROTOCOLS.get(form or "", form)
+    if form is None or not layers or form in FORMATS:
+        return form
+    detail = f"the header of image '{layers[-1].path}' names an unknown format '{form[:40]}' for "
+    raise ConfError("internal", f"{detail}the image '{place.path or place.remote[:200]}' below")
+
+
+def _remote(place: Place, form: str | None, layers: list[Layer]) -> Layer:
+    """An image that is not read here."""
+    if form is None:
+        detail = f"format of backing image '{place.remote[:200]}' of image '{layers[-1].path}' was "
+        raise ConfError("operation_invalid", f"{detail}not specified in the image metadata")
+    return Layer(place, form, None)
 
 
 def _layer(place: Place, form: str | None, opened: Opened, above: Layer | None) -> Layer:

@@ -33,9 +33,9 @@ from supervisor.messages.worker import Start
 from supervisor.pidfd import GuestProcess
 from supervisor.workers.ownership import give_back, hand_over
 from supervisor.workers.ports import Ports
-from supervisor.workers.qemu import cards, disk_secrets, live
+from supervisor.workers.qemu import cards, chains, disk_secrets, live
 from supervisor.workers.qemu.aliases import assign_aliases
-from supervisor.workers.qemu.argv.context import Runtime
+from supervisor.workers.qemu.argv.context import Context, Runtime
 from supervisor.workers.qemu.argv.launch import plan_launch
 from supervisor.workers.qemu.argv.sealing import new_master_key, sealer
 from supervisor.workers.qemu.booting import boot
@@ -136,6 +136,7 @@ async def _launch(attempt: Attempt, facts: EmulatorFacts, undo: AsyncExitStack) 
             workplace.node.link("hostd"), disk_secrets.sources_of(domain)
         )
         runtime = make_runtime(attempt, end, taps, secrets, ours)
+        chains.number_images(Context(domain, facts, runtime))
         spawning = plan(attempt, facts, runtime, log_file)
         await _hook(attempt, "start")
         process = _begin(attempt, spawning, undo)
@@ -172,6 +173,8 @@ async def _prepare(attempt: Attempt, ports: Ports, undo: AsyncExitStack) -> None
     attempt.xml = format_domain(domain, live=True)
     undo.push_async_callback(_hook_after, attempt, "release")
     await _hook(attempt, "prepare")
+    await chains.complete_chains(domain)
+    attempt.xml = format_domain(domain, live=True)
     undo.callback(remove_folders, workplace, attempt.status)
     for folder in (attempt.folder, channels, memory):
         make_folder(folder, attempt.user)

@@ -150,6 +150,24 @@ def test_an_nbd_server_in_json_is_remote_and_ends_the_chain() -> None:
     assert layers[-1].facts is None
 
 
+def test_a_remote_image_of_an_unnamed_format_is_refused() -> None:
+    with pytest.raises(ConfError, match="was not specified in the image metadata") as refused:
+        resolve_chain("/images/top", "qcow2", Disk(top=image("nbd://server/export")))
+    assert refused.value.kind == "operation_invalid"
+    named = resolve_chain("/images/top", "qcow2", Disk(top=image("nbd://server/export", "raw")))
+    assert [layer.format for layer in named] == ["qcow2", "raw"]
+
+
+def test_formats_that_nobody_knows_are_refused_and_old_names_for_raw_are_raw() -> None:
+    with pytest.raises(ConfError, match="unknown format 'quorum'"):
+        resolve_chain("/images/top", "qcow2", Disk(top=image("base", "quorum"), base=b""))
+    old = Disk(top=image("base", "host_device"), base=image("/etc/shadow", "raw"))
+    assert [layer.format for layer in resolve_chain("/images/top", "qcow2", old)] == [
+        "qcow2",
+        "raw",
+    ]
+
+
 @pytest.mark.parametrize(
     "name",
     ["json:", "json:{}", "json:[1]", 'json:{"file":"node"}', "what://is/this", "json:" + "[" * 500],
