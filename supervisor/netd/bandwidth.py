@@ -3,7 +3,7 @@
 Owns: the layout (HTB towards the guests, policing of what comes from them), and giving the orders.
 May touch: queueing disciplines of the device it is given. The layout is pure.
 Source: libvirt 9.0 formatnetwork, "Quality of service"; the layout is the one `tc` shows on stock
-hosts: htb 1: with class 1:1 (a network's cards then share 1:2 and have 1:3 and up), ingress ffff:.
+hosts: htb 1: with class 1:1 (below it, for a network, 1:2 of all its cards), ingress ffff:.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ ALL_PROTOCOLS: Final = 0x0003
 ROOT: Final = 0x10000  # 1:
 SHARED: Final = 0x10001  # 1:1
 DEFAULT: Final = 0x10002  # 1:2
-FIRST_CLASS: Final = 3
-LAST_CLASS: Final = 0xFFFF
 INGRESS: Final = 0xFFFF0000
 POLICE_MTU: Final = 64 * 1024 - 1
 
@@ -101,55 +99,6 @@ def plan_removal() -> list[Order]:
         order("del", "htb", handle=ROOT),
         order("del", "ingress", handle=INGRESS),
     ]
-
-
-def plan_floor(number: int, floor: int, mac: str, total: Limit) -> list[Order]:
-    """What keeps a part of a network's inbound traffic for one card.
-
-    Args:
-        number: the card's class, 3 or more.
-        floor: kilobytes a second.
-        mac: the card's.
-        total: the network's own limit, which the card may use up when nobody else wants it.
-    """
-    handle = ROOT | number
-    return [
-        order(
-            "add-class",
-            "htb",
-            handle=handle,
-            parent=SHARED,
-            rate=floor * KILO,
-            ceil=(total.peak or total.average) * KILO,
-        ),
-        order("add", "sfq", handle=number << 16, parent=handle, perturb=10),
-        *(
-            order(
-                "add-filter",
-                "u32",
-                parent=ROOT,
-                prio=number,
-                protocol=protocol,
-                target=handle,
-                keys=mac_keys(mac),
-            )
-            for protocol in (0x0800, 0x86DD, 0x0806)
-        ),
-    ]
-
-
-def plan_no_floor(number: int) -> list[Order]:
-    """What takes a card's floor back."""
-    return [
-        order("del-filter", "u32", parent=ROOT, prio=number),
-        order("del-class", "htb", handle=ROOT | number, parent=SHARED),
-    ]
-
-
-def mac_keys(mac: str) -> list[str]:
-    """What matches a frame for this card: its address stands 14 bytes before the packet."""
-    digits = mac.replace(":", "")
-    return [f"0x0000{digits[:4]}/0x0000ffff-16", f"0x{digits[4:]}/0xffffffff-12"]
 
 
 def _sending(limit: Limit, *, shared: bool) -> list[Order]:

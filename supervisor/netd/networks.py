@@ -200,6 +200,13 @@ class Networks:
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_INVALID.
         """
+        if network.bridge is not None and network.bridge.zone:
+            detail = f"zone {network.bridge.zone} requested for network '{network.name}' but this "
+            raise VirError(
+                ErrorCode.CONFIG_UNSUPPORTED,
+                f"{detail}daemon does not drive firewalld; leave the zone out",
+                ErrorDomain.NETWORK,
+            )
         subnets = subnets_of(network)
         for other in self._registry:
             running = other.running.network if other.running is not None else None

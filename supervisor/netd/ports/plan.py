@@ -25,6 +25,8 @@ DIRECT: Final = {
     ForwardMode.VEPA: "vepa",
     ForwardMode.PASSTHROUGH: "passthrough",
 }
+TAP_DEVICE: Final = "/dev/net/tun"
+VHOST_DEVICE: Final = "/dev/vhost-net"
 VIRTUAL_SWITCHES: Final = ("openvswitch", "midonet")
 
 
@@ -80,7 +82,7 @@ def plug_interface(interface: Interface) -> Plugging:
             plugging = replace(common, device=source.dev or "", mode=source.mode or "vepa")
         case other:
             raise unsupported(f"interface type '{other}' is not plugged in by netd")
-    refuse_what_is_not_done(plugging)
+    refuse_what_is_not_done(interface, plugging)
     return plugging
 
 
@@ -129,7 +131,7 @@ def plug_into(interface: Interface, network: Network, used: dict[str, int]) -> P
             "guests yet; use a network with mode 'bridge', 'nat' or 'route'"
         )
         raise unsupported(detail)
-    refuse_what_is_not_done(plugging)
+    refuse_what_is_not_done(interface, plugging)
     return plugging
 
 
@@ -137,7 +139,7 @@ def _first(*words: bool | None) -> bool | None:
     return next((word for word in words if word is not None), None)
 
 
-def refuse_what_is_not_done(plugging: Plugging) -> None:
+def refuse_what_is_not_done(interface: Interface, plugging: Plugging) -> None:
     """Refuse what would be passed over in silence.
 
     Raises:
@@ -158,6 +160,24 @@ def refuse_what_is_not_done(plugging: Plugging) -> None:
         raise unsupported(
             "an interface of this type has no <vlan> tag: that takes Open vSwitch or a hostdev; "
             "use a bridge above a VLAN device of the host instead"
+        )
+    _refuse_settings(interface, plugging)
+
+
+def _refuse_settings(interface: Interface, plugging: Plugging) -> None:
+    inbound = plugging.bandwidth.inbound if plugging.bandwidth is not None else None
+    if inbound is not None and inbound.floor:
+        raise unsupported(
+            "<inbound floor=…> cannot be kept for a single card yet; limit the others with "
+            "<inbound average=…> instead"
+        )
+    if interface.coalesce is not None:
+        raise unsupported("<coalesce> of an interface cannot be set; leave it out")
+    if interface.backend_tap not in (None, TAP_DEVICE):
+        raise unsupported(f"<backend tap='{interface.backend_tap}'>: taps are made by {TAP_DEVICE}")
+    if interface.backend_vhost not in (None, VHOST_DEVICE):
+        raise unsupported(
+            f"<backend vhost='{interface.backend_vhost}'>: only {VHOST_DEVICE} is used"
         )
 
 

@@ -51,6 +51,7 @@ from supervisor.netd.ports.plan import (
     plug_into,
 )
 from supervisor.netd.ports.records import GENERATED, NAME, Record, Records
+from supervisor.netd.ports.scripts import run_script, try_script
 from supervisor.netd.registry import Registry, not_active
 from supervisor.netd.store import Store
 from supervisor.netd.sysctl import Sysctl
@@ -242,6 +243,8 @@ class Ports:
                 interface, plugging, opened.name, str(uuid) if entry is not None else ""
             )
             await self._plug_in(opened.name, interface, plugging)
+            if interface.type == "ethernet" and interface.script:
+                await run_script(interface.script, opened.name)
             record = Record(
                 device=opened.name,
                 kind="macvtap" if plugging.is_direct else "tap",
@@ -451,6 +454,9 @@ class Ports:
                 await self._filters.drop(record.device)
             except VirError as problem:
                 log.error("the filter of '%s' is not removed: %s", record.device, problem)
+        interface = read_interface(record.interface)
+        if interface.type == "ethernet" and interface.down_script:
+            await try_script(interface.down_script, record.device)
         try:
             if record.kind == "macvtap":
                 await self._links.delete(record.device)

@@ -1,0 +1,126 @@
+"""Starting a network with a fault at every step in turn: nothing of it stays on the host."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from namespace import own_network, shown
+
+from conf.network import parse_network
+from rpc.errors import ErrorCode, VirError
+from supervisor.netd.carrying import Host, carry_out, purpose
+from supervisor.netd.dnsmasq.files import install_script
+from supervisor.netd.firewall import Firewall
+from supervisor.netd.firewall.iptables import Iptables
+from supervisor.netd.links import Links
+from supervisor.netd.plan import plan_start
+from supervisor.netd.services import Services
+from supervisor.netd.steps import Step
+from supervisor.netd.sysctl import Sysctl
+from supervisor.paths import Paths
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(shutil.which, ("dnsmasq", "ip", "iptables"))),
+    reason="needs root, dnsmasq-base, iproute2 and iptables",
+)
+
+NETWORK = parse_network(
+    "<network><name>faulty</name><forward mode='nat'/>"
+    "<bridge name='vvfault' stp='off' delay='0'/><mac address='52:54:00:fa:00:01'/>"
+    "<bandwidth><inbound average='1000'/></bandwidth>"
+    "<ip address='10.79.0.1' netmask='255.255.255.0'>"
+    "<dhcp><range start='10.79.0.2' end='10.79.0.9'/></dhcp></ip>"
+    "<route address='10.78.0.0' prefix='16' gateway='10.79.0.7'/></network>"
+)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Iterator[Paths]:
+    tmp_path.chmod(0o755)
+    with own_network():
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        found = Paths.system(tmp_path)
+        found.network_states().mkdir(parents=True)
+        install_script(found.dnsmasq())
+        yield found
+
+
+def left(paths: Paths) -> list[str]:
+    """What is there of the network: links, rules, routes, files, processes."""
+    rules = [line for line in shown("iptables-save").splitlines() if "vvfault" in line]
+    links = [line for line in shown("ip", "-o", "addr").splitlines() if "vvfault" in line]
+    files = [str(path) for path in paths.dnsmasq().iterdir() if path.name.startswith("faulty")]
+    config = str(paths.dnsmasq() / "faulty.conf").encode()
+    servers = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and config in (entry / "cmdline").read_bytes():
+                servers.append(entry.name)
+        except OSError:
+            continue
+    return [*rules, *links, *files, *servers]
+
+
+async def start(paths: Paths, broken: int | None) -> None:
+    async def firewall() -> Firewall:
+        return Firewall(Iptables())
+
+    links, services = Links(), Services(paths, firewall)
+    services.know(NETWORK)
+    host, plan = Host(links, Sysctl(), services), plan_start(NETWORK)
+
+    async def do(step: Step) -> None:
+        await host.do(step)
+        if broken is not None and step is plan[broken]:
+            raise VirError(ErrorCode.SYSTEM_ERROR, f"injected after: {purpose(step)}")
+
+    try:
+        if broken is None:
+            await carry_out(plan, do, host.undo)
+            assert left(paths), "without a fault it is up"
+            for step in reversed(plan):
+                await host.undo(step)
+            return
+        with pytest.raises(VirError, match="injected"):
+            await carry_out(plan, do, host.undo)
+    finally:
+        services.close()
+        links.close()
+
+
+def test_a_fault_after_each_step_leaves_nothing(paths: Paths) -> None:
+    asyncio.run(start(paths, None))
+    assert left(paths) == []
+    for broken, step in enumerate(plan_start(NETWORK)):
+        asyncio.run(start(paths, broken))
+        assert left(paths) == [], purpose(step)
+
+
+def test_steps_that_were_done_already_change_nothing(paths: Paths) -> None:
+    async def twice() -> tuple[list[str], list[str]]:
+        async def firewall() -> Firewall:
+            return Firewall(Iptables())
+
+        links, services = Links(), Services(paths, firewall)
+        services.know(NETWORK)
+        host, plan = Host(links, Sysctl(), services), plan_start(NETWORK)
+        try:
+            await carry_out(plan, host.do, host.undo)
+            first = left(paths)
+            for step in plan:
+                await host.do(step)
+            return first, left(paths)
+        finally:
+            for step in reversed(plan):
+                await host.undo(step)
+            links.close()
+
+    first, second = asyncio.run(twice())
+    assert first == second
+    assert left(paths) == []
