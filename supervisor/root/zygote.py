@@ -84,7 +84,9 @@ class Zygote:
                     self._report_end(*key.data, pidfd=key.fd)
 
     def _serve_request(self) -> bool:
-        data, ancillary, _, _ = self._requests.recvmsg(MESSAGE, socket.CMSG_SPACE(4))
+        data, ancillary, _, _ = self._requests.recvmsg(
+            MESSAGE, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC
+        )
         if not data:
             return False
         numbers = array.array("i")

@@ -26,7 +26,9 @@ PROJECT: Final = Path(__file__).resolve().parents[2]
 LIBVIRTD: Final = Path(sys.executable).with_name("libvirtd")
 VIRTVISORCTL: Final = Path(sys.executable).with_name("virtvisorctl")
 VIRSH: Final = "/usr/bin/virsh"
-START_S: Final = 20.0
+#: The rig's machine is emulated: everything there takes so many times as long.
+PATIENCE: Final = float(os.environ.get("VIRTVISOR_PATIENCE", "1"))
+START_S: Final = 20.0 * PATIENCE
 
 
 class Notifications:
@@ -105,7 +107,7 @@ class Daemon:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(15)
+            return self.process.wait(15 * PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(5)
@@ -123,7 +125,7 @@ class Daemon:
             [str(VIRTVISORCTL), "--root", str(self.root), "status", "--json"],
             capture_output=True,
             check=True,
-            timeout=20,
+            timeout=20 * PATIENCE,
         )
         rows: list[dict[str, Any]] = json.loads(done.stdout)
         return rows
@@ -134,7 +136,7 @@ class Daemon:
             [VIRSH, "-c", uri or self.uri, *words],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=60 * PATIENCE,
             check=False,
             env={**os.environ, "LC_ALL": "C"},
         )

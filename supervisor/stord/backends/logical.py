@@ -7,20 +7,19 @@ May touch: the devices of the pool, by LVM's programs alone.
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import Final
 
 from conf.storage import Volume, format_sources
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.finishing import finish
 from supervisor.stord import commands
-from supervisor.stord.backends import lvm, mounts
+from supervisor.stord.backends import lvm
 from supervisor.stord.backends.base import Creation, Means, Overwrite, Resizing
+from supervisor.stord.backends.probing import refuse_used
 from supervisor.stord.facts import PoolFacts, VolumeFacts
-from supervisor.stord.work.requests import Wipe
+from supervisor.stord.work.requests import CheckFolder, Wipe
 
 GROUP_S: Final = 60.0
-NOTHING_THERE: Final = 2  # blkid's exit status
 
 
 class Logical:
@@ -36,7 +35,11 @@ class Logical:
 
     async def check(self) -> bool:
         """Whether the group is there, and one of its volumes is active."""
-        return os.path.isdir(f"/dev/{self.group}")
+        try:
+            await self.means.work.call(CheckFolder(path=f"/dev/{self.group}"))
+        except VirError:
+            return False
+        return True
 
     async def start(self) -> None:
         """Activate the group's volumes."""
@@ -143,32 +146,13 @@ class Logical:
             await self.means.work.call_alone(Wipe(path=volume.path))
         argv = lvm.plan_remove(self.group, volume.name)
         ended = await commands.run(argv, deadline_s=GROUP_S)
-        if ended.code != 0 and os.path.lexists(volume.path):
+        if ended.code != 0 and any(v.name == volume.name for v in (await self.refresh()).volumes):
             raise commands.failed(argv, ended)
 
     async def resize_volume(self, volume: VolumeFacts, capacity: int, how: Resizing) -> None:
         """Give a logical volume another size."""
         argv = lvm.plan_resize(self.group, volume.name, capacity)
         await commands.run_ok(argv, deadline_s=GROUP_S)
-
-
-async def refuse_used(device: str) -> None:
-    """Refuse to lose what is on a device.
-
-    Raises:
-        VirError: OPERATION_FAILED; INTERNAL_ERROR when it cannot be looked at.
-    """
-    argv = mounts.plan_probe(device)
-    ended = await commands.run(argv)
-    if ended.code == NOTHING_THERE:
-        return
-    if ended.code != 0:
-        raise commands.failed(argv, ended)
-    detail = (
-        f"device '{device}' has '{' '.join(ended.output.split())}' on it: build with the overwrite "
-        "flag if that is to be lost"
-    )
-    raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.STORAGE)
 
 
 async def find_groups(_: str) -> str:

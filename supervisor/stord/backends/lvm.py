@@ -44,7 +44,6 @@ class Segment(msgspec.Struct, frozen=True):
     lv_size: str
     lv_attr: str
     vg_extent_size: str
-    seg_start: str = "0"
     seg_size: str = "0"
     origin: str = ""
     devices: str = ""
@@ -120,7 +119,7 @@ def plan_create(group: str, wanted: Volume) -> list[str]:
     if allocation < capacity:
         sparse = ["--type", "snapshot", "--virtualsize", f"{kib(capacity)}k"]
         return [*words, "-L", f"{kib(max(allocation, 1))}k", *sparse, "--", group]
-    return [*words, "-L", f"{kib(capacity)}k", "--", group]
+    return [*words, "--wipesignatures", "y", "-L", f"{kib(capacity)}k", "--", group]
 
 
 def plan_remove(group: str, name: str) -> list[str]:
@@ -167,7 +166,7 @@ def read_group(text: str) -> PoolFacts:
 def read_volumes(text: str, group: str) -> tuple[VolumeFacts, ...]:
     """The volumes that lvs tells of: those that are active, thin pools left out."""
     by_name: dict[str, list[Segment]] = {}
-    for segment in _report(text, "lv", Segment):
+    for segment in _report(text, "seg", Segment):
         attributes = segment.lv_attr
         if attributes[:1] != HIDDEN and attributes[ACTIVE_AT : ACTIVE_AT + 1] == ACTIVE:
             by_name.setdefault(segment.lv_name.strip("[]"), []).append(segment)

@@ -19,11 +19,11 @@ from supervisor.stord import commands
 from supervisor.stord.backends import mounts
 from supervisor.stord.backends.base import Overwrite
 from supervisor.stord.backends.folder import Folder
+from supervisor.stord.backends.probing import refuse_used
 from supervisor.stord.words import invalid_arg
 
 MOUNT_S: Final = 45.0  # for a server to answer; mount itself would try for minutes
 MAKE_S: Final = 3600.0
-NOTHING_THERE: Final = 2  # blkid's exit status
 MOUNTINFO: Final = Path("/proc/self/mountinfo")  # reading it touches none of the mounts
 
 
@@ -69,21 +69,8 @@ class Mounted(Folder):
         commands.find(f"mkfs.{pool.source.format}")
         await self.make_folder()
         if overwrite is Overwrite.NO:
-            await self._refuse_used(mounts.source_of(pool))
+            await refuse_used(mounts.source_of(pool))
         await commands.run_ok(mounts.plan_make(pool), deadline_s=MAKE_S)
-
-    async def _refuse_used(self, device: str) -> None:
-        argv = mounts.plan_probe(device)
-        ended = await commands.run(argv)
-        if ended.code == NOTHING_THERE:
-            return
-        if ended.code != 0:
-            raise commands.failed(argv, ended)
-        detail = (
-            f"device '{device}' has '{' '.join(ended.output.split())}' on it: build with the "
-            "overwrite flag if that is to be lost"
-        )
-        raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.STORAGE)
 
     def _mounted(self) -> mounts.Mount | None:
         found = mounts.mounted_at(mounts.read_mounts(MOUNTINFO.read_text()), self.path)

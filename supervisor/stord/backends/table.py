@@ -10,6 +10,7 @@ from typing import Final
 from conf.storage import PoolType
 from supervisor.stord.backends.base import Kind
 from supervisor.stord.backends.folder import Folder
+from supervisor.stord.backends.logical import Logical, find_groups
 from supervisor.stord.backends.missing import Missing
 from supervisor.stord.backends.mounted import Mounted, find_exports
 
@@ -17,6 +18,7 @@ KINDS: Final[dict[PoolType, Kind]] = {
     PoolType.DIR: Kind(Folder, in_session=True),
     PoolType.FS: Kind(Mounted, needs=("mount", "umount")),
     PoolType.NETFS: Kind(Mounted, find_exports, needs=("mount", "umount")),
+    PoolType.LOGICAL: Kind(Logical, find_groups, needs=("vgs", "lvs", "lvcreate")),
 }
 #: What can be defined, so that a host's definitions are kept, and is refused when it is started.
 DEFINED_ONLY: Final[dict[PoolType, Kind]] = {

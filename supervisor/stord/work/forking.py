@@ -74,7 +74,9 @@ class Forker:
             async with asyncio.timeout(ASKED_S), self._turn:
                 socket.send_fds(self._end, [b"f"], [theirs.fileno()])
                 await self._readable()
-                reply, descriptors, _, _ = socket.recv_fds(self._end, REPLY.size, 1)
+                reply, descriptors, _, _ = socket.recv_fds(
+                    self._end, REPLY.size, 1, socket.MSG_CMSG_CLOEXEC
+                )
         except BaseException:
             ours.close()
             raise
@@ -111,7 +113,7 @@ def _be_forker(end: socket.socket, serve: Serve) -> NoReturn:
         _begin(end.fileno(), "stord-forker")
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are nobody's to wait for
         while True:
-            asked, descriptors, _, _ = socket.recv_fds(end, 1, 1)
+            asked, descriptors, _, _ = socket.recv_fds(end, 1, 1, socket.MSG_CMSG_CLOEXEC)
             if not asked:
                 break
             for theirs in descriptors:

@@ -97,6 +97,18 @@ def test_the_status_names_every_process(daemon: Running) -> None:
     assert [line.split()[0] for line in table[1:]] == list(rows)
 
 
+def test_no_program_that_a_process_runs_inherits_its_descriptors(daemon: Running) -> None:
+    left = []
+    for name, row in daemon.status().items():
+        folder = Path(f"/proc/{row['pid']}")
+        for info in (folder / "fdinfo").iterdir():
+            number, text = int(info.name), info.read_text()
+            flags = int(text.partition("flags:")[2].split()[0], 8)
+            if number > 2 and not flags & os.O_CLOEXEC:
+                left.append((name, number, os.readlink(folder / "fd" / info.name)))
+    assert not left
+
+
 def test_virtvisorctl_says_when_no_daemon_answers(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "supervisor.ctl", "--root", str(tmp_path), "status"]
     asked = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

@@ -1,0 +1,112 @@
+"""Storage pools of block devices and servers, by stock virsh, on a kernel that has them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from daemon import Daemon
+
+SHAPE = {"disks": 3, "disk_mib": 256}
+PACKAGES = {
+    "/usr/sbin/lvm": "lvm2",
+    "/usr/sbin/parted": "parted",
+    "/usr/sbin/exportfs": "nfs-kernel-server",
+    "/usr/sbin/mount.nfs": "nfs-common",
+    "/usr/bin/virsh": "libvirt-clients",
+}
+DISKS = [Path(f"/dev/disk/by-id/virtio-scratch{number}") for number in range(3)]
+
+
+def run(*words: str) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    """The daemon of all tests here."""
+    with Daemon() as running:
+        yield running
+
+
+def test_a_volume_group_is_a_pool(daemon: Daemon) -> None:
+    disk = str(DISKS[0].resolve())
+    daemon.ok("pool-define-as", "vg", "logical", "--source-dev", disk, "--source-name", "vg0")
+    daemon.ok("pool-build", "vg")
+    daemon.ok("pool-start", "vg")
+    assert "/dev/vg0" in daemon.ok("pool-dumpxml", "vg")
+    daemon.ok("vol-create-as", "vg", "one", "32M")
+    assert daemon.ok("vol-path", "one", "--pool", "vg").strip() == "/dev/vg0/one"
+    assert "32.00 MiB" in daemon.ok("vol-info", "one", "--pool", "vg")
+    assert f"<device path='{disk}'>" in daemon.ok("vol-dumpxml", "one", "--pool", "vg")
+    daemon.ok("vol-resize", "one", "48M", "--pool", "vg")
+    assert "48.00 MiB" in daemon.ok("vol-info", "one", "--pool", "vg")
+    daemon.ok("vol-create-as", "vg", "snap", "16M", "--backing-vol", "one")
+    assert "<path>/dev/vg0/one</path>" in daemon.ok("vol-dumpxml", "snap", "--pool", "vg")
+    assert daemon.virsh("vol-create-as", "vg", "much", "10G").returncode == 1
+    assert "vg0" in daemon.ok("find-storage-pool-sources", "logical")
+    run("lvcreate", "-q", "-L", "8M", "-n", "aside", "vg0")
+    daemon.ok("pool-refresh", "vg")
+    assert sorted(daemon.ok("vol-list", "vg").split()[3::2]) == ["aside", "one", "snap"]
+    for name in ("snap", "one", "aside"):
+        daemon.ok("vol-delete", name, "--pool", "vg")
+    assert "LV" not in run("lvs", "--noheadings", "vg0")
+    daemon.ok("pool-destroy", "vg")
+    assert "has 'LVM2_member" in daemon.virsh("pool-build", "vg", "--no-overwrite").stderr
+    daemon.ok("pool-delete", "vg")
+    assert "vg0" not in run("vgs")
+    daemon.ok("pool-undefine", "vg")
+
+
+def test_a_file_system_is_a_pool(daemon: Daemon) -> None:
+    disk, target = str(DISKS[1].resolve()), "/mnt/fs"
+    daemon.ok(
+        "pool-define-as", "fs", "fs", "--source-dev", disk, "--source-format", "ext4",
+        "--target", target,
+    )  # fmt: skip
+    daemon.ok("pool-build", "fs", "--overwrite")
+    daemon.ok("pool-start", "fs")
+    assert f"{disk} {target} ext4" in Path("/proc/mounts").read_text()
+    daemon.ok("vol-create-as", "fs", "image.qcow2", "16M", "--format", "qcow2")
+    assert "image.qcow2" in daemon.ok("vol-list", "fs")
+    daemon.kill()
+    daemon.start()
+    assert "image.qcow2" in daemon.ok("vol-list", "fs")
+    daemon.ok("pool-destroy", "fs")
+    assert target not in Path("/proc/mounts").read_text()
+    assert "on it" in daemon.virsh("pool-build", "fs", "--no-overwrite").stderr
+    daemon.ok("pool-undefine", "fs")
+
+
+def test_a_server_is_a_pool(daemon: Daemon) -> None:
+    run("modprobe", "nfsd")
+    for words in (
+        ("mount", "-t", "tmpfs", "exports", "/srv"),
+        ("mount", "-t", "nfsd", "nfsd", "/proc/fs/nfsd"),
+        ("rpcbind", "-w"),
+    ):
+        run(*words)
+    Path("/run/nfsroot").mkdir()
+    Path("/etc/nfs.conf.d").mkdir(exist_ok=True)
+    Path("/etc/nfs.conf.d/rig.conf").write_text("[exports]\nrootdir=/run/nfsroot\n")
+    run("mount", "-t", "tmpfs", "nfsroot", "/run/nfsroot")
+    Path("/run/nfsroot/volumes").mkdir(mode=0o777)
+    run("rpc.statd", "--no-notify")
+    run("exportfs", "-o", "rw,no_root_squash,fsid=1,insecure", "127.0.0.1:/volumes")
+    run("rpc.mountd")
+    run("rpc.nfsd", "2")
+    daemon.ok(
+        "pool-define-as", "nfs", "netfs", "--source-host", "127.0.0.1", "--source-path", "/volumes",
+        "--target", "/mnt/nfs",
+    )  # fmt: skip
+    daemon.ok("pool-build", "nfs")
+    daemon.ok("pool-start", "nfs")
+    assert "nfs" in run("findmnt", "-n", "-o", "FSTYPE", "/mnt/nfs")
+    daemon.ok("vol-create-as", "nfs", "far.raw", "4M")
+    assert Path("/run/nfsroot/volumes/far.raw").stat().st_size == 4 << 20
+    daemon.ok("pool-destroy", "nfs")
+    daemon.ok("pool-undefine", "nfs")
