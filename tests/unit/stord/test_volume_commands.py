@@ -107,7 +107,8 @@ def test_mount_options_of_the_definition_come_last() -> None:
     document = (
         "<pool type='netfs' xmlns:fs='http://libvirt.org/schemas/storagepool/fs/1.0'>"
         f"<name>p</name><source>{NFS}</source><target><path>/mnt/p</path></target>"
-        "<fs:mount_opts><fs:option name='sync'/><fs:option name='retrans=3'/></fs:mount_opts></pool>"
+        "<fs:mount_opts><fs:option name='sync'/><fs:option name='retrans=3'/></fs:mount_opts>"
+        "</pool>"
     )
     words = mounts.plan_mount(parse_pool(document))
     assert words[2] == "nodev,nosuid,noexec,sync,retrans=3"
