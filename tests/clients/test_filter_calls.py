@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -134,16 +135,53 @@ def netd(daemon: Daemon) -> int:
     return int(rows[0]["pid"] or 0)
 
 
+def wait_for_another(daemon: Daemon, former: int) -> None:
+    wait_until("another netd", lambda: netd(daemon) not in (former, 0), 20)
+
+
 def test_netd_killed_leaves_the_traffic_filtered(daemon: Daemon) -> None:
     daemon.ok("nwfilter-binding-create", written(daemon, "b.xml", binding("tap0", "clean-traffic")))
     rules = shown("ebtables-save").splitlines()[1:-1]
     killed = netd(daemon)
     os.kill(killed, signal.SIGKILL)
     assert shown("ebtables-save").splitlines()[1:-1] == rules
-    wait_until("another netd", lambda: netd(daemon) not in (killed, 0))
+    wait_for_another(daemon, killed)
     assert "tap0" in daemon.ok("nwfilter-binding-list")
     daemon.ok("nwfilter-binding-delete", "tap0")
     assert "tap0" not in shown("ebtables-save")
+
+
+def test_netd_killed_in_the_middle_leaves_what_its_files_say(daemon: Daemon) -> None:
+    stop = threading.Event()
+
+    def live() -> None:
+        connection = libvirt.open(daemon.uri)
+        while not stop.is_set():
+            for tap in ("tap1", "tap2"):
+                try:
+                    made = connection.nwfilterBindingCreateXML(binding(tap, "clean-traffic"))
+                    made.delete()
+                except libvirt.libvirtError:
+                    continue
+        connection.close()
+
+    living = threading.Thread(target=live)
+    living.start()
+    try:
+        for _ in range(3):
+            killed = netd(daemon)
+            os.kill(killed, signal.SIGKILL)
+            wait_for_another(daemon, killed)
+    finally:
+        stop.set()
+        living.join(60)
+    bound = daemon.ok("nwfilter-binding-list")
+    rules = shown("ebtables-save")
+    for tap in ("tap1", "tap2"):
+        assert (tap in bound) == (tap in rules), f"{bound}\n{rules}"
+        if tap in bound:
+            daemon.ok("nwfilter-binding-delete", tap)
+    assert "tap" not in shown("ebtables-save")
 
 
 def test_a_reload_puts_in_again_what_was_flushed(daemon: Daemon) -> None:

@@ -269,16 +269,13 @@ class Filters:
 
         Args:
             stock: the filters to begin with on a host that has no folder of them.
-
-        Raises:
-            OSError: the folder cannot be made.
         """
         async with self._turn:
-            await asyncio.to_thread(self._load, stock)
             try:
+                await asyncio.to_thread(self._load, stock)
                 await self._take_over()
             except (VirError, OSError) as problem:
-                log.error("what filters guests' traffic is left as it was found: %s", problem)
+                log.error("not all of what filters guests' traffic can be taken over: %s", problem)
 
     def _load(self, stock: Callable[[], dict[str, str]]) -> None:
         self._filter_files.install(stock)

@@ -250,3 +250,12 @@ def test_a_device_that_could_be_taken_for_something_else_is_refused(
 
     with pytest.raises(VirError, match="cannot be filtered"):
         asyncio.run(refused())
+
+
+def test_a_folder_that_cannot_be_made_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "etc").write_text("this is no folder")
+
+    async def found() -> int:
+        return len((await opened(tmp_path, Kernel())).registry.filters)
+
+    assert asyncio.run(found()) == 0
