@@ -20,6 +20,7 @@ from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.guest_log import GuestLog
 from supervisor.workers.qemu.monitor import Monitor, QmpRefusal
 from supervisor.workers.qemu.policies import lets_reboot
+from supervisor.workers.qemu.throttling import throttle
 from supervisor.workers.unix import connect
 
 KIB: Final = 1024
@@ -97,6 +98,8 @@ def orders(domain: Domain) -> list[tuple[str, dict[str, object]]]:
     for interface in domain.devices.interfaces:
         if interface.link_state == "down":
             found.append(("set_link", {"name": interface.alias, "up": False}))
+    for disk in domain.devices.disks:
+        found += throttle(disk)
     current = domain.current_memory.amount if domain.current_memory else domain.memory
     balloon = domain.devices.memballoon
     if balloon is not None and balloon.model != "none" and current < domain.memory:

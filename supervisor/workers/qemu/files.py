@@ -15,6 +15,7 @@ from typing import Final
 from conf.domain import Domain
 from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.disk import Disk
+from conf.domain.devices.source import Source
 from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.paths import Paths
@@ -52,8 +53,13 @@ def files_of_disk(disk: Disk) -> Iterator[Given]:
     shared = disk.readonly or disk.shareable or disk.device == "cdrom"
     for depth, (source, _, _) in enumerate(disk.chain()):
         path = source.place or (source.file if source.type == "file" else source.dev)
-        if path and source.type in ("file", "block"):
+        if path and source.type in ("file", "block") and not _keeps_owner(source):
             yield Given(path, returned=depth == 0 and not shared)
+
+
+def _keeps_owner(source: Source) -> bool:
+    """Whether the document says that an image stays whose it is."""
+    return any(label.relabel is False and label.model in (None, "dac") for label in source.labels)
 
 
 def character_devices(domain: Domain) -> Iterator[CharDevice]:

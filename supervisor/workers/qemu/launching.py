@@ -42,6 +42,7 @@ from supervisor.workers.qemu.booting import boot
 from supervisor.workers.qemu.files import files_of, make_nvram, open_outputs
 from supervisor.workers.qemu.guest import Guest, new_status, started
 from supervisor.workers.qemu.guest_log import GuestLog
+from supervisor.workers.qemu.refusals import refuse_idle_words
 from supervisor.workers.qemu.states import PAUSED_AT_START, RUNNING, Trigger
 from supervisor.workers.qemu.tuning import refuse_tuning
 from supervisor.workers.qemu.volumes import find_volumes
@@ -92,6 +93,7 @@ async def launch(workplace: Workplace, request: Start) -> Guest:
     domain = parse_domain(request.xml)
     domain.id = request.id
     refuse_tuning(domain)
+    refuse_idle_words(domain)
     folder = workplace.paths.domain_dir(request.id, domain.name)
     attempt = Attempt(
         workplace=workplace,
@@ -230,6 +232,7 @@ def make_runtime(
         vnc_listen=config.vnc_listen,
         spice_listen=config.spice_listen,
         vnc_tls_dir=_tls_folder(config.vnc_tls, config.vnc_tls_x509_cert_dir, config),
+        vnc_tls_verify=config.vnc_tls_x509_verify,
         spice_tls_dir=_tls_folder(config.spice_tls, config.spice_tls_x509_cert_dir, config),
         vnc_sasl=config.vnc_sasl,
         spice_sasl=config.spice_sasl,

@@ -70,6 +70,7 @@ class Runtime:
     vnc_listen: str = "127.0.0.1"  # where the document names no address
     spice_listen: str = "127.0.0.1"
     vnc_tls_dir: str = ""
+    vnc_tls_verify: bool = False  # whether VNC clients need a certificate, too
     spice_tls_dir: str = ""
     vnc_sasl: bool = False
     spice_sasl: bool = False

@@ -72,7 +72,13 @@ def smp(context: Context) -> Options:
 def cpu(context: Context) -> Options:
     """-cpu: the model, then what is added and taken away, in libvirt's order."""
     model = _model(context)
-    parts = [model, *_policies(context), *_clock_parts(context), *_apic_parts(context)]
+    parts = [
+        model,
+        *_vendor(context),
+        *_policies(context),
+        *_clock_parts(context),
+        *_apic_parts(context),
+    ]
     parts += [*_panic_parts(context), *_hyperv_parts(context), *_kvm_parts(context)]
     parts += [*_pmu_parts(context), *_cache_parts(context), *_address_parts(context)]
     yield "-cpu", ",".join(parts)
@@ -98,6 +104,13 @@ def _model(context: Context) -> str:
             f"the CPU model '{name}' is not known to the emulator {context.facts.binary}",
         )
     return name
+
+
+def _vendor(context: Context) -> Iterator[str]:
+    """The vendor that the guest sees."""
+    cpu = context.domain.cpu
+    if cpu is not None and cpu.model is not None and cpu.model.vendor_id:
+        yield f"vendor={cpu.model.vendor_id}"
 
 
 def _policies(context: Context) -> Iterator[str]:
@@ -167,6 +180,8 @@ def _kvm_parts(context: Context) -> Iterator[str]:
         yield "kvm-hint-dedicated=on"
     if kvm.poll_control:
         yield "kvm-poll-control=on"
+    if kvm.pv_ipi is False:
+        yield "kvm-pv-ipi=off"
 
 
 def _pmu_parts(context: Context) -> Iterator[str]:

@@ -168,6 +168,7 @@ def _device(context: Context, disk: Disk, drive: str | None) -> Props:
         "bootindex": context.boot_order(disk),
         "logical_block_size": blockio.logical_block_size if blockio else None,
         "physical_block_size": blockio.physical_block_size if blockio else None,
+        "discard_granularity": blockio.discard_granularity if blockio else None,
         "wwn": int(disk.wwn, 16) if disk.wwn else None,
         "rotation_rate": disk.target.rotation_rate,
         "vendor": disk.vendor,

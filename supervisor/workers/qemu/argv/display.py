@@ -13,10 +13,11 @@ from conf.domain.devices.video import Video
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.audio import audiodev
-from supervisor.workers.qemu.argv.context import Context, Options, Props, device
+from supervisor.workers.qemu.argv.context import Context, Options, Props, device, obj
 from supervisor.workers.qemu.argv.syntax import Option, comma, on_off, options_of
 from supervisor.workers.qemu.argv.virtio import virtio_props
 
+VNC_TLS: Final = "vnc-tls-creds0"
 VNC_BASE_PORT: Final = 5900
 KIB: Final = 1024
 PRIMARY: Final = {
@@ -31,8 +32,11 @@ def displays(context: Context) -> Options:
     for graphics in context.domain.devices.graphics:
         match graphics.type:
             case "vnc":
+                yield from _vnc_certificates(context)
+                yield from _keymap(graphics)
                 yield "-vnc", _vnc(context, graphics)
             case "spice":
+                yield from _keymap(graphics)
                 yield "-spice", _spice(context, graphics)
             case "sdl":
                 yield "-display", options_of(("sdl",), {"gl": graphics.gl_enable})
@@ -46,6 +50,27 @@ def displays(context: Context) -> Options:
                     "config_unsupported",
                     f"unsupported graphics type '{graphics.type}'; use vnc or spice",
                 )
+
+
+def _vnc_certificates(context: Context) -> Options:
+    """What the VNC server proves who it is with, where qemu.conf wants TLS."""
+    runtime = context.runtime
+    if runtime.vnc_tls_dir:
+        yield obj(
+            {
+                "qom-type": "tls-creds-x509",
+                "id": VNC_TLS,
+                "dir": runtime.vnc_tls_dir,
+                "endpoint": "server",
+                "verify-peer": runtime.vnc_tls_verify,
+            }
+        )
+
+
+def _keymap(graphics: Graphics) -> Options:
+    """The keyboard that clients have; QEMU has one for all of its displays."""
+    if graphics.keymap:
+        yield "-k", graphics.keymap
 
 
 def _dbus(graphics: Graphics) -> dict[str, Option]:
@@ -85,6 +110,9 @@ def _vnc(context: Context, graphics: Graphics) -> str:
     members["share"] = graphics.share_policy
     if graphics.passwd is not None:
         members["password"] = True
+    if context.runtime.vnc_tls_dir:
+        members["tls-creds"] = VNC_TLS
+    members["power-control"] = graphics.power_control
     if context.runtime.vnc_sasl:
         members["sasl"] = True
     members["audiodev"] = audiodev(context, graphics.audio_id)

@@ -26,6 +26,7 @@ from supervisor.workers.qemu.argv import (
     memory,
     network,
     paravirtual,
+    shared_memory,
     smartcard,
     tpm,
     unsupported,
@@ -87,6 +88,7 @@ ORDER: Final[tuple[Callable[[Context], Options], ...]] = (
     general.user_arguments,
     general.sandbox,
     paravirtual.panics,
+    shared_memory.shared_memories,
     paravirtual.vsock,
     general.log,
 )

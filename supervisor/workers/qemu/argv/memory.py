@@ -249,19 +249,22 @@ def devices(context: Context) -> Options:
         node = item.target.node
         props = backend(context, name, aligned(item.target.size), node=node, access=item.access)
         if item.source_path is not None:
-            props = _file_backend(name, item.source_path, item.target.size)
+            props = _file_backend(name, item)
         yield obj(props)
         yield device(_module(context, item, name))
 
 
-def _file_backend(name: str, path: str, size_kib: int) -> Props:
+def _file_backend(name: str, item: MemoryDevice) -> Props:
     """Memory that a file of the host is."""
+    align = item.source_align
     return {
         "qom-type": "memory-backend-file",
         "id": name,
-        "mem-path": path,
+        "mem-path": item.source_path,
         "share": True,
-        "size": size_kib * KIB,
+        "align": align.amount * KIB if align else None,
+        "pmem": True if item.source_pmem is not None else None,
+        "size": item.target.size * KIB,
     }
 
 
@@ -286,6 +289,7 @@ def _module(context: Context, item: MemoryDevice, name: str) -> Props:
         }
     if item.model == "nvdimm":
         props["label-size"] = target.label_size.amount * KIB if target.label_size else None
+        props["unarmed"] = True if target.readonly else None
     props |= {"memdev": name, "id": item.alias}
     if isinstance(item.address, DimmAddress):
         return props | {"slot": item.address.slot, "addr": item.address.base}

@@ -12,7 +12,7 @@ from conf.domain.devices.interface import Interface, InterfaceSource
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.context import Context, Fd, Options, Props, device
-from supervisor.workers.qemu.argv.syntax import Json, json_of
+from supervisor.workers.qemu.argv.syntax import Json, Option, json_of, options_of
 from supervisor.workers.qemu.argv.virtio import SUFFIXES, virtio_props
 
 TAP_TYPES: Final = frozenset({"network", "bridge", "ethernet", "direct"})
@@ -28,6 +28,8 @@ def interfaces(context: Context) -> Options:
 
 def interface_options(context: Context, interface: Interface) -> Options:
     """One interface's back end and card."""
+    if interface.type == "vhostuser":
+        yield "-chardev", _switch(interface)
     yield "-netdev", json_of(_netdev(context, interface))
     yield device(_card(context, interface))
 
@@ -52,6 +54,34 @@ def _netdev(context: Context, interface: Interface) -> Props:
         "config_unsupported",
         f"interface type '{interface.type}' cannot be started; use type='user'",
     )
+
+
+def _switch(interface: Interface) -> str:
+    """The socket to the process that is the guest's network.
+
+    Raises:
+        ConfError: "config_unsupported": no such process can serve the card.
+    """
+    source = interface.source or InterfaceSource()
+    if interface.model not in VIRTIO_MODELS:
+        raise ConfError(
+            "config_unsupported",
+            f"an interface of type 'vhostuser' needs the model 'virtio', not '{interface.model}'",
+        )
+    if source.type not in (None, "unix"):
+        raise ConfError(
+            "config_unsupported",
+            f"vhostuser: source type '{source.type}' is not supported; only 'unix' is",
+        )
+    reconnect = source.reconnect
+    again = (reconnect.timeout or 0) if reconnect and reconnect.enabled else None
+    members: dict[str, Option] = {
+        "id": f"char{interface.alias}",
+        "path": source.path,
+        "server": True if source.mode == "server" else None,
+        "reconnect": None if source.mode == "server" else again,
+    }
+    return options_of(("socket",), members)
 
 
 def _queues(interface: Interface) -> int | None:
@@ -127,6 +157,7 @@ def _card(context: Context, interface: Interface) -> Props:
         "bootindex": context.boot_order(interface),
     }
     props |= placed(context, interface.address)
+    props["acpi-index"] = interface.acpi_index
     return props | {"rombar": _rombar(interface), "romfile": _romfile(interface)}
 
 

@@ -1,6 +1,6 @@
 """Small devices that help a guest along: balloon, random numbers, vsock, IOMMU, watchdog, panic.
 
-Owns: their options, and those of shared memory, TPM, generation id and core info.
+Owns: their options, and those of generation id and core info.
 May touch: values only.
 """
 
@@ -17,7 +17,6 @@ from supervisor.workers.qemu.argv.context import Context, Options, device, obj
 from supervisor.workers.qemu.argv.virtio import pci_driver, virtio_props
 
 WATCHDOG_ACTIONS: Final = {"dump": "pause"}  # the worker dumps, then resets or resumes
-DEFAULT_VECTORS_PER_PEER: Final = 32
 
 
 def balloon(context: Context) -> Options:

@@ -17,6 +17,7 @@ from conf.domain.edits import add_device
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 from supervisor.workers.qemu.aliases import USER_PREFIX, assign_aliases
+from supervisor.workers.qemu.refusals import refuse_idle_words
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ def with_device(live: Domain, tag: str, device: Device, facts: EmulatorFacts) ->
     known = {id(controller) for controller in domain.devices.controllers}
     add_device(domain, tag, device)
     complete(domain, facts)
+    refuse_idle_words(domain)
     new = [
         controller
         for controller in domain.devices.controllers

@@ -1,0 +1,65 @@
+"""<iotune>: what the emulator is told of a drive's limits. Pure.
+
+Owns: the arguments of `block_set_io_throttle`, and the name by which it knows a drive.
+May not touch: the emulator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Final
+
+from conf.domain.devices.disk import Disk, Iotune, is_empty
+
+COMMAND: Final = "block_set_io_throttle"
+PERIPHERALS: Final = "/machine/peripheral"
+#: Limits that the command always wants; 0 is no limit.
+ALWAYS: Final = {
+    "total_bytes_sec": "bps",
+    "read_bytes_sec": "bps_rd",
+    "write_bytes_sec": "bps_wr",
+    "total_iops_sec": "iops",
+    "read_iops_sec": "iops_rd",
+    "write_iops_sec": "iops_wr",
+}
+Order = tuple[str, dict[str, object]]
+
+
+def throttle(disk: Disk) -> list[Order]:
+    """What limits a drive; nothing for one without limits or without a medium."""
+    tune = disk.iotune
+    if tune is None or disk.source is None or is_empty(disk.source) or not is_limited(tune):
+        return []
+    return [(COMMAND, {"id": drive_path(disk), **limits(tune)})]
+
+
+def is_limited(tune: Iotune) -> bool:
+    """Whether there is any limit."""
+    return any(getattr(tune, field.name) for field in fields(tune))
+
+
+def limits(tune: Iotune) -> dict[str, object]:
+    """The command's arguments but the drive."""
+    found: dict[str, object] = {}
+    for name, short in ALWAYS.items():
+        found[short] = getattr(tune, name) or 0
+        for suffix in ("_max", "_max_length"):
+            amount = getattr(tune, f"{name}{suffix}")
+            if amount:
+                found[f"{short}{suffix}"] = amount
+    if tune.size_iops_sec:
+        found["iops_size"] = tune.size_iops_sec
+    if tune.group_name:
+        found["group"] = tune.group_name
+    return found
+
+
+def drive_path(disk: Disk) -> str:
+    """The object in the emulator that holds the drive."""
+    alias = disk.alias or ""
+    match disk.target.bus:
+        case "virtio":
+            return f"{PERIPHERALS}/{alias}/virtio-backend"
+        case "usb":
+            return f"{PERIPHERALS}/{alias}/{alias}.0/legacy[0]"
+    return alias
