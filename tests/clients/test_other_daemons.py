@@ -99,6 +99,8 @@ def test_an_ordinary_user_has_a_daemon_of_their_own(home: Path) -> None:
         notifications.wait("READY=1", daemon, 20)
         xml = home / "mine.xml"
         xml.write_text(idle("mine"))
+        network = home / "mynet.xml"
+        network.write_text("<network><name>mynet</name><bridge name='vvmine'/></network>")
         for words, expected in (
             (["uri"], "qemu:///session"),
             (["define", str(xml)], "defined"),
@@ -106,6 +108,9 @@ def test_an_ordinary_user_has_a_daemon_of_their_own(home: Path) -> None:
             (["list"], "running"),
             (["destroy", "mine"], "destroyed"),
             (["undefine", "mine"], "undefined"),
+            (["net-define", str(network)], "defined"),
+            (["net-start", "mynet"], "needs the system daemon"),
+            (["net-undefine", "mynet"], "undefined"),
         ):
             done = subprocess.run(
                 [VIRSH, "-c", "qemu:///session", *words],
@@ -118,7 +123,7 @@ def test_an_ordinary_user_has_a_daemon_of_their_own(home: Path) -> None:
                 timeout=30,
                 check=False,
             )
-            assert expected in done.stdout, (words, done.stdout, done.stderr)
+            assert expected in done.stdout + done.stderr, (words, done.stdout, done.stderr)
     finally:
         daemon.send_signal(signal.SIGTERM)
         daemon.wait(15)
