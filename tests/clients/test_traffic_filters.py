@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final
@@ -224,14 +224,49 @@ def test_the_address_of_a_lease_is_learned(filters: Filters) -> None:
     assert arrives(packet(), packet(text=b"the last one"))
 
 
-def leasing(sender: bytes) -> bytes:
+def test_a_lease_ends_also_for_the_next_netd(filters: Filters, tmp_path: Path) -> None:
+    only = FilterParameter(name="CTRL_IP_LEARNING", value="dhcp")
+
+    async def leased() -> None:
+        await bound(filters, "clean-traffic", only)
+        with raw("g1") as server:
+            server.send(leasing(FOREIGN, seconds=2))
+        async with asyncio.timeout(WAIT_S):
+            while not filters.registry.binding("vnet0").learned:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        filters.close()
+
+    async def ended() -> None:
+        after = open_filters(Paths.system(tmp_path), backend_of(shown("nft", "list", "ruleset")))
+        await after.load(stock_filters)
+        assert after.registry.binding("vnet0").learned == ("10.0.0.2",)
+        async with asyncio.timeout(WAIT_S):
+            while after.registry.binding("vnet0").learned:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        after.close()
+
+    asyncio.run(leased())
+    asyncio.run(ended())
+    assert not arrives(packet(), dhcp())
+
+
+def backend_of(rules: str) -> Callable[[], Awaitable[Backend]]:
+    """The packet filter that has rules."""
+
+    async def backend() -> Backend:
+        return Backend.NFTABLES if "libvirt_nwfilter" in rules else Backend.IPTABLES
+
+    return backend
+
+
+def leasing(sender: bytes, seconds: int = 3600) -> bytes:
     """A DHCP server's last word; a forged one gives another address."""
     message = bytearray(240)
     message[0] = 2
     message[16:20] = IPv4Address("10.0.0.2" if sender == FOREIGN else "10.0.0.66").packed
     message[28:34] = MAC
     message[236:240] = bytes.fromhex("63825363")
-    text = bytes(message) + bytes([53, 1, 5, 255])
+    text = bytes(message) + bytes([53, 1, 5, 51, 4, 0, 0, *seconds.to_bytes(2), 255])
     frame = bytearray(packet(sender, "10.0.0.1", text))
     frame[34:38] = (67).to_bytes(2) + (68).to_bytes(2)
     return bytes(frame)

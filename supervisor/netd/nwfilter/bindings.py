@@ -25,6 +25,7 @@ class Addresses(msgspec.Struct, frozen=True):
     """What was learned, as it lies beside the binding."""
 
     addresses: list[str]
+    until: float | None = None  # when the lease of the only one ends, by the host's clock
 
 
 class BindingFiles:
@@ -34,7 +35,7 @@ class BindingFiles:
         """Keep them in a folder."""
         self._folder = folder
 
-    def load(self) -> Iterator[tuple[str, str, list[str]]]:
+    def load(self) -> Iterator[tuple[str, str, Addresses]]:
         """Each binding's tap, document and learned addresses; what cannot be read is logged."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(self._folder.glob("*.xml")):
@@ -55,13 +56,13 @@ class BindingFiles:
         """
         write_file(self._folder / f"{tap}.xml", xml.encode(), durable=False)
 
-    def save_addresses(self, tap: str, addresses: list[str]) -> None:
+    def save_addresses(self, tap: str, addresses: Addresses) -> None:
         """Write what was learned, so that the next netd knows it at once.
 
         Raises:
             OSError: nothing has changed.
         """
-        data = msgspec.json.encode(Addresses(addresses))
+        data = msgspec.json.encode(addresses)
         write_file(self._folder / f"{tap}.addresses", data, durable=False)
 
     def remove(self, tap: str) -> None:
@@ -73,8 +74,8 @@ class BindingFiles:
         remove_file(self._folder / f"{tap}.xml")
         remove_file(self._folder / f"{tap}.addresses")
 
-    def _addresses(self, tap: str) -> list[str]:
+    def _addresses(self, tap: str) -> Addresses:
         with contextlib.suppress(OSError, msgspec.DecodeError):
             data = (self._folder / f"{tap}.addresses").read_bytes()
-            return msgspec.json.decode(data, type=Addresses).addresses
-        return []
+            return msgspec.json.decode(data, type=Addresses)
+        return Addresses([])

@@ -14,6 +14,7 @@ import asyncio
 import dataclasses
 import logging
 import socket
+import time
 from collections.abc import Callable
 
 from conf.errors import ConfError
@@ -31,9 +32,10 @@ from conf.nwfilter.model import Filter
 from rpc.errors import ErrorDomain, VirError
 from supervisor.finishing import finish
 from supervisor.netd.firewall.turn import Turn
-from supervisor.netd.nwfilter.bindings import BindingFiles
+from supervisor.netd.nwfilter.bindings import Addresses, BindingFiles
 from supervisor.netd.nwfilter.errors import failed, in_use, not_written
 from supervisor.netd.nwfilter.kernel import Executor, Kernel
+from supervisor.netd.nwfilter.learning import lease_of
 from supervisor.netd.nwfilter.packets import Told
 from supervisor.netd.nwfilter.planning import after
 from supervisor.netd.nwfilter.registry import Bound, Defined, Registry, Wanted
@@ -157,7 +159,9 @@ class Filters:
             if old is not None and not replace:
                 raise failed(f"binding '{tap}' already exists; delete it first")
             same = old is not None and old.binding.mac == binding.mac
-            new = Bound(binding, xml, old.learned if old is not None and same else ())
+            new = Bound(binding, xml)
+            if old is not None and same:
+                new = Bound(binding, xml, old.learned, old.until)
             need = new.needed(self.registry.find)
             await self._keep(new)
             try:
@@ -227,7 +231,8 @@ class Filters:
         tap = bound.binding.tap
         try:
             await asyncio.to_thread(self._binding_files.save, tap, format_status(bound.binding))
-            await asyncio.to_thread(self._binding_files.save_addresses, tap, [*bound.learned])
+            known = Addresses([*bound.learned], bound.until)
+            await asyncio.to_thread(self._binding_files.save_addresses, tap, known)
         except OSError as problem:
             raise not_written(f"the binding of '{tap}'", problem) from problem
 
@@ -249,11 +254,14 @@ class Filters:
                 if bound is None:
                     return True
                 addresses = tuple(after(bound.learned, told))
+                lease = lease_of(told, time.time())
+                until = lease.until if lease is not None else None
+                new = Bound(bound.binding, bound.xml, addresses, until)
+                await self._keep(new)
                 if set(addresses) == set(bound.learned):
+                    self.registry.bound[tap] = new
                     return True
                 log.info("'%s' has %s", tap, ", ".join(addresses) or "no address any more")
-                new = Bound(bound.binding, bound.xml, addresses)
-                await self._keep(new)
                 need = new.needed(self.registry.find)
                 await self._kernel.have({tap: (new.binding, need)})
                 self.registry.bound[tap] = new
@@ -296,7 +304,9 @@ class Filters:
                 log.error("the binding of '%s' is passed over: %s", tap, problem)
                 continue
             if binding.tap in devices:
-                self.registry.bound[tap] = Bound(binding, format_binding(binding), tuple(learned))
+                self.registry.bound[tap] = Bound(
+                    binding, format_binding(binding), tuple(learned.addresses), learned.until
+                )
             else:
                 log.info("'%s' has gone: its binding ends", tap)
                 self._gone.add(tap)

@@ -99,7 +99,7 @@ class Kernel:
             same = there is not None and there.is_for(binding.mac, need.listen)
             if need.listen is How.NONE or same:
                 continue
-            listener = Listener(tap, binding.mac, need.listen, self._learned)
+            listener = Listener(tap, binding.mac, need.listen, self._learned, need.lease)
             try:
                 listener.start()
             except OSError as problem:

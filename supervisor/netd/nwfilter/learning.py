@@ -17,6 +17,7 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -66,11 +67,24 @@ _DHCP: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An address that is the guest's for some time."""
+
+    address: str
+    until: float  # seconds of the host's clock
+
+
 class Listener:
     """Listens on one tap until it is closed, or until an address has been learned."""
 
     def __init__(
-        self, tap: str, mac: str, how: How, learned: Callable[[str, Told], Awaitable[bool]]
+        self,
+        tap: str,
+        mac: str,
+        how: How,
+        learned: Callable[[str, Told], Awaitable[bool]],
+        lease: Lease | None = None,
     ) -> None:
         """Prepare; `start` begins.
 
@@ -79,7 +93,9 @@ class Listener:
             mac: the guest's.
             how: ANY ends with the first address, DHCP goes on for renewals.
             learned: told the tap and what was learned, one at a time; says whether it is done.
+            lease: known from before; its end is told, too.
         """
+        self._lease = lease
         self.tap = tap
         self.how = how
         self._mac = bytes.fromhex(mac.replace(":", ""))
@@ -106,11 +122,10 @@ class Listener:
             self._task.cancel()
 
     async def _read(self, listening: socket.socket) -> None:
-        lease: Leased | None = None
-        until: float | None = None
         with listening:
             while True:
-                left = max(0.0, until - time.monotonic()) if until is not None else None
+                lease = self._lease
+                left = max(0.0, lease.until - time.time()) if lease is not None else None
                 told: Told | None = None
                 try:
                     async with asyncio.timeout(left):
@@ -118,13 +133,12 @@ class Listener:
                 except TimeoutError:
                     if lease is None:
                         continue
-                    told, lease, until = Released(lease.address), None, None
+                    told, self._lease = Released(lease.address), None
                 except OSError as problem:
                     log.info("nothing more is learned on '%s': %s", self.tap, problem)
                     return
                 if isinstance(told, Leased):
-                    lease = told
-                    until = time.monotonic() + told.seconds if told.seconds is not None else None
+                    self._lease = lease_of(told, time.time())
                 done = await self._learned(self.tap, told)
                 if done and self.how is How.ANY:
                     return
@@ -148,6 +162,13 @@ class Listener:
         if self.how is How.DHCP:
             return not isinstance(told, Seen)
         return not isinstance(told, Released)
+
+
+def lease_of(told: Told, now: float) -> Lease | None:
+    """What ends of what was told. Pure."""
+    if isinstance(told, Leased) and told.seconds is not None:
+        return Lease(told.address, now + told.seconds)
+    return None
 
 
 async def _readable(listening: socket.socket) -> None:

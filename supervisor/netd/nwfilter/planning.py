@@ -12,8 +12,8 @@ from typing import Final
 from conf.nwfilter import FilterBinding
 from conf.nwfilter.model import Filter
 from supervisor.netd.nwfilter.layout import TapPlan, plan_learning, plan_tap, unresolved
-from supervisor.netd.nwfilter.learning import How
-from supervisor.netd.nwfilter.packets import Leased, Released, Seen, Told
+from supervisor.netd.nwfilter.learning import How, Lease
+from supervisor.netd.nwfilter.packets import Leased, Released, Told
 from supervisor.netd.nwfilter.variables import unresolvable
 
 MAX_ADDRESSES: Final = 64  # learned of one card
@@ -25,6 +25,7 @@ class Needed:
 
     plan: TapPlan
     listen: How  # NONE: nobody
+    lease: Lease | None = None  # what ends while they listen
 
 
 def needed(
@@ -72,10 +73,10 @@ def learning_of(binding: FilterBinding) -> How:
 
 
 def after(learned: Sequence[str], told: Told) -> list[str]:
-    """The addresses known after something was learned. Pure."""
+    """The addresses known after something was learned; a lease is the only one. Pure."""
     known = [address for address in learned if address != told.address]
     if isinstance(told, Released):
         return known
-    if isinstance(told, Leased | Seen):
-        known.append(told.address)
-    return known[-MAX_ADDRESSES:]
+    if isinstance(told, Leased):
+        return [told.address]
+    return [*known, told.address][-MAX_ADDRESSES:]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conf.nwfilter import FilterBinding
 from conf.nwfilter.model import Filter, Reference
 from supervisor.netd.nwfilter.errors import failed, no_binding, no_filter
+from supervisor.netd.nwfilter.learning import Lease
 from supervisor.netd.nwfilter.planning import Needed, needed
 from supervisor.netd.nwfilter.tree import references
 
@@ -34,6 +35,7 @@ class Bound:
     binding: FilterBinding
     xml: str
     learned: tuple[str, ...] = ()
+    until: float | None = None  # when the lease of the one that was learned ends
 
     def needed(self, find: Callable[[str], Filter | None]) -> Needed:
         """What its tap needs now.
@@ -41,7 +43,10 @@ class Bound:
         Raises:
             VirError: INTERNAL_ERROR: it cannot be had.
         """
-        return needed(self.binding, self.learned, find)
+        need = needed(self.binding, self.learned, find)
+        if self.until is None or not self.learned:
+            return need
+        return replace(need, lease=Lease(self.learned[-1], self.until))
 
 
 class Registry:
