@@ -8,7 +8,7 @@ from conf.errors import ConfError
 from conf.network import Network, parse_network, update_network
 
 MODIFY, DELETE, ADD, ADD_FIRST = 1, 2, 3, 4
-INVALID = "operation_invalid"
+INVALID, UNSUPPORTED = "operation_invalid", "operation_unsupported"
 BRIDGE, HOST, RANGE, INTERFACE, GROUP, NAME, TXT, SRV = 1, 4, 5, 7, 9, 10, 11, 12
 DOCUMENT = (
     "<network><name>n</name><forward mode='bridge'><interface dev='eth1'/></forward>{}</network>"
@@ -52,16 +52,16 @@ def test_a_host_is_changed_by_its_card_and_removed_by_what_is_said_of_it() -> No
         (DELETE, HOST, -1, TWO, INVALID, "couldn't locate"),
         (ADD, HOST, -1, "<range start='10.0.0.1' end='10.0.0.2'/>", "xml", "expecting <host>"),
         (ADD, HOST, -1, "<host name='x'/>", "xml", "IP address"),
-        (MODIFY, RANGE, -1, "<range start='10.0.0.10' end='10.0.0.20'/>", INVALID, "modified"),
+        (MODIFY, RANGE, -1, "<range start='10.0.0.10' end='10.0.0.20'/>", UNSUPPORTED, "modified"),
         (ADD, RANGE, -1, "<range start='10.9.0.10' end='10.9.0.20'/>", "internal", "within"),
         (ADD, RANGE, -1, "<range start='10.0.0.10' end='10.0.0.20'/>", INVALID, "existing"),
         (ADD, TXT, -1, "<txt name='a' value='c'/>", INVALID, "existing"),
         (DELETE, SRV, -1, "<srv service='s' protocol='tcp'/>", INVALID, "couldn't locate"),
         (ADD, NAME, -1, "<host ip='10.0.0.5'/>", "xml_detail", "hostname"),
         (ADD, TXT, -1, "<txt name='n&#10;x' value='c'/>", "xml", "control character"),
-        (ADD, BRIDGE, -1, "<bridge name='c'/>", "operation_unsupported", "'bridge'"),
-        (ADD, 99, -1, "<x/>", "no_support", "unrecognized section"),
-        (9, HOST, -1, TWO, "no_support", "command code 9"),
+        (ADD, BRIDGE, -1, "<bridge name='c'/>", UNSUPPORTED, "'bridge'"),
+        (ADD, 99, -1, "<x/>", UNSUPPORTED, "unrecognized section"),
+        (9, HOST, -1, TWO, UNSUPPORTED, "command code 9"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_refused(
