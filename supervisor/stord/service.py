@@ -14,9 +14,11 @@ import os
 from pathlib import Path
 
 from supervisor.calls import Surface
+from supervisor.messages.calls import ClientClosed
 from supervisor.process import Process
 from supervisor.stord import recovery
 from supervisor.stord.backends.table import DEFINED_ONLY, KINDS
+from supervisor.stord.clients import RPCD, Clients
 from supervisor.stord.definitions import Definitions
 from supervisor.stord.events import Publisher
 from supervisor.stord.lifecycle import Lifecycle
@@ -50,6 +52,7 @@ async def serve(process: Process) -> None:
         session=process.session,
     )
     definitions = Definitions(registry, store, publisher)
+    clients = Clients()
     transfers = Transfers(registry, pools, publisher)
     supported = {kind for kind, known in KINDS.items() if known.in_session or not process.session}
     process.node.serve(transfers)
@@ -60,11 +63,12 @@ async def serve(process: Process) -> None:
             Queries(registry, supported),
             Lifecycle(registry, definitions, pools, KINDS),
             VolumeQueries(registry),
-            Volumes(registry, pools, publisher),
+            Volumes(registry, pools, publisher, clients),
             transfers,
         )
     )
-    process.node.on_peer_lost.append(transfers.forget)
+    process.node.on_peer_lost += [transfers.forget, clients.lost]
+    process.node.subscribe(RPCD, ClientClosed, clients.closed)
     were_active = recovery.load(store, registry)
     if process.session:
         await recovery.define_default(store, registry, session_images(dict(os.environ)))

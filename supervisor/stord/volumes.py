@@ -25,6 +25,7 @@ from supervisor.finishing import finish
 from supervisor.stord import commands
 from supervisor.stord.backends.base import Creation, Original, Resizing
 from supervisor.stord.backends.folder import secret_of
+from supervisor.stord.clients import Clients
 from supervisor.stord.documents import read_volume
 from supervisor.stord.entry import Active, Entry
 from supervisor.stord.events import Publisher
@@ -54,8 +55,11 @@ log = logging.getLogger(__name__)
 class Volumes:
     """What clients may do with volumes."""
 
-    def __init__(self, registry: Registry, pools: Pools, publisher: Publisher) -> None:
+    def __init__(
+        self, registry: Registry, pools: Pools, publisher: Publisher, clients: Clients
+    ) -> None:
         """Work on these."""
+        self._clients = clients
         self._registry = registry
         self._pools = pools
         self._publisher = publisher
@@ -74,7 +78,8 @@ class Volumes:
         entry, now = self._registry.active(pool)
         wanted = read_volume(xml, now.pool.type)
         how = Creation(preallocate=bool(flags & Create.PREALLOC_METADATA))
-        return await self._create(entry, now, wanted, how)
+        with self._clients.waits(call.client.id):
+            return await self._create(entry, now, wanted, how)
 
     async def storage_vol_create_xml_from(
         self, call: ClientCall, pool: PoolId, xml: str, clonevol: VolumeId, flags: int
@@ -89,7 +94,7 @@ class Volumes:
         entry, now = self._registry.active(pool)
         _, theirs, volume = self._registry.volume(clonevol)
         wanted = read_volume(xml, now.pool.type, is_copy=True)
-        with theirs.using(volume.name):
+        with theirs.using(volume.name), self._clients.waits(call.client.id):
             volume = await look_again(theirs, volume)
             wanted.capacity = max(wanted.capacity or 0, volume.capacity)
             secret = wanted.target.encryption
@@ -151,11 +156,11 @@ class Volumes:
             VirError: OPERATION_INVALID while it is used.
         """
         refuse_flags("storageVolDelete", flags, Delete.ZEROED | Delete.WITH_SNAPSHOTS)
-        entry, now, volume = self._registry.volume(vol)
+        _, now, volume = self._registry.volume(vol)
         if flags & Delete.WITH_SNAPSHOTS:
             detail = f"pools of type '{now.pool.type}' know no snapshots of volumes"
             raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.STORAGE)
-        async with self._alone(entry, now, volume):
+        async with self._alone(call, now, volume):
             await now.backend.delete_volume(volume, zeroed=bool(flags & Delete.ZEROED))
             self._publisher.stale()
             now.volumes.pop(volume.name, None)
@@ -170,8 +175,8 @@ class Volumes:
             VirError: INVALID_ARG, OPERATION_FAILED for a size that cannot be.
         """
         refuse_flags("storageVolResize", flags, Resize.ALLOCATE | Resize.DELTA | Resize.SHRINK)
-        entry, now, volume = self._registry.volume(vol)
-        async with self._alone(entry, now, volume):
+        _, now, volume = self._registry.volume(vol)
+        async with self._alone(call, now, volume):
             volume = await look_again(now, volume)
             wanted = target_capacity(volume, capacity, flags, now.space.available)
             how = Resizing(
@@ -198,14 +203,16 @@ class Volumes:
         if algorithm not in list(Algorithm):
             detail = f"wiping algorithm {algorithm} not supported"
             raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
-        entry, now, volume = self._registry.volume(vol)
-        async with self._alone(entry, now, volume):
+        _, now, volume = self._registry.volume(vol)
+        async with self._alone(call, now, volume):
             await wipe(now, volume, Algorithm(algorithm))
             self._publisher.stale()
             await look_again(now, volume)
 
     @asynccontextmanager
-    async def _alone(self, entry: Entry, now: Active, volume: VolumeFacts) -> AsyncIterator[None]:
+    async def _alone(
+        self, call: ClientCall, now: Active, volume: VolumeFacts
+    ) -> AsyncIterator[None]:
         """Use a volume that nobody else uses.
 
         Raises:
@@ -213,7 +220,11 @@ class Volumes:
         """
         if now.used[volume.name]:
             raise invalid(f"volume '{volume.name}' is still in use.")
-        with now.using(volume.name), self._publisher.writing():
+        with (
+            now.using(volume.name),
+            self._publisher.writing(),
+            self._clients.waits(call.client.id),
+        ):
             yield
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -166,14 +167,64 @@ def test_what_does_not_fit_leaves_nothing(daemon: Daemon, pool: Path) -> None:
 def test_a_backing_image_without_a_format_is_not_guessed(daemon: Daemon, pool: Path) -> None:
     create = ["qemu-img", "create", "-q", "-f", "qcow2"]
     subprocess.run([*create, str(pool / "a"), "1M"], check=True)
-    subprocess.run([*create, "-F", "qcow2", "-b", str(pool / "a"), str(pool / "b")], check=True)
-    header = (pool / "b").read_bytes()
+    for below, name in (("a", "b"), ("b", "c")):
+        words = ["-F", "qcow2", "-b", str(pool / below), str(pool / name)]
+        subprocess.run([*create, *words], check=True)
+    header = (pool / "c").read_bytes()
     assert NAMES_FORMAT in header  # qemu-img makes no image without; others do
-    (pool / "b").write_bytes(header.replace(NAMES_FORMAT, b"\x01\x02\x03\x04"))
+    (pool / "c").write_bytes(header.replace(NAMES_FORMAT, b"\x01\x02\x03\x04"))
     daemon.ok("pool-refresh", "v")
-    refused = daemon.virsh("vol-clone", "b", "c", "--pool", "v")
+    refused = daemon.virsh("vol-clone", "c", "d", "--pool", "v")
     assert "was not specified in the image metadata" in refused.stderr
-    assert not (pool / "c").exists()
+    assert not (pool / "d").exists()
+
+
+def test_an_encrypted_volume_is_made_with_its_secret(daemon: Daemon, pool: Path) -> None:
+    uuid = "f52a81b2-424e-490c-823d-6bd4235bc572"
+    secret, value = pool.parent / "secret.xml", pool.parent / "value"
+    secret.write_text(
+        f"<secret ephemeral='no' private='yes'><uuid>{uuid}</uuid><usage type='volume'>"
+        "<volume>encrypted</volume></usage></secret>"
+    )
+    value.write_bytes(b"a passphrase")
+    document = pool.parent / "encrypted.xml"
+    document.write_text(
+        "<volume><name>e.qcow2</name><capacity unit='MiB'>8</capacity><target>"
+        f"<format type='qcow2'/><encryption format='luks'><secret type='passphrase' uuid='{uuid}'/>"
+        "</encryption></target></volume>"
+    )
+    assert "no secret" in daemon.virsh("vol-create", "v", str(document)).stderr
+    assert list(pool.iterdir()) == []
+    daemon.ok("secret-define", str(secret))
+    daemon.ok("secret-set-value", uuid, "--file", str(value), "--plain")
+    try:
+        daemon.ok("vol-create", "v", str(document))
+        assert image(pool / "e.qcow2")["encrypted"] is True
+        opened = f"driver=qcow2,file.filename={pool}/e.qcow2,encrypt.key-secret=s"
+        words = ["qemu-io", "--object", f"secret,id=s,file={value}", "--image-opts", opened]
+        subprocess.run([*words, "-c", "write 0 4k"], check=True, capture_output=True)
+        assert "a passphrase" not in daemon.log.read_text()
+    finally:
+        daemon.ok("secret-undefine", uuid)
+
+
+def test_a_copy_ends_with_its_client(daemon: Daemon, pool: Path) -> None:
+    daemon.ok("vol-create-as", "v", "a.raw", "1G", "--allocation", "0")
+    with (pool / "a.raw").open("r+b") as file:
+        for _ in range(1024):
+            file.write(os.urandom(MIB))
+    with subprocess.Popen(
+        [VIRSH, "-c", daemon.uri, "vol-clone", "a.raw", "b.raw", "--pool", "v"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as virsh:
+        until = time.monotonic() + 20
+        while not any(path.name.startswith(".virtvisor") for path in pool.iterdir()):
+            assert time.monotonic() < until, "the copy never began"
+        virsh.kill()
+    while any(path.name.startswith(".virtvisor") for path in pool.iterdir()):
+        assert time.monotonic() < until, "the copy goes on"
+    assert [path.name for path in pool.iterdir()] == ["a.raw"]
 
 
 @pytest.mark.parametrize("work", ["clone", "upload"])
