@@ -5,7 +5,7 @@ Source: libvirt 9.0 formatdomain, "Hard drives, floppy disks, CDROMs".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.source import Auth, Encryption, Source
@@ -201,7 +201,7 @@ class Disk:
             else None
         )
         format_ = (self.driver.type if self.driver else None) or "raw"
-        found = [(self.source, format_, cache)]
+        found = [(self._whole_source(self.source), format_, cache)]
         store = self.backing_store
         while store is not None and store.type is not None and store.source is not None:
             layer = store.format or BackingFormat()
@@ -209,6 +209,16 @@ class Disk:
             found.append((store.source, layer.type, size))
             store = store.backing_store
         return found
+
+    def _whole_source(self, source: Source) -> Source:
+        """The top's source, with what older documents say of it beside <source>."""
+        if self.auth is None and self.encryption is None:
+            return source
+        return replace(
+            source,
+            auth=source.auth or self.auth,
+            encryption=source.encryption or self.encryption,
+        )
 
     def chain_ends(self) -> bool:
         """Whether the document says that nothing more lies below."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conf.domain import Domain
+from conf.domain.devices.address import CcidAddress
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.filesystem import Filesystem
 from conf.domain.devices.hostdev import Hostdev
@@ -57,6 +58,8 @@ def _of_domain(domain: Domain) -> Iterator[str]:
     os = domain.os
     if os.init is not None or os.init_args or os.init_dir is not None:
         yield "<init> in <os>, which is for containers,"
+    if os.root is not None:
+        yield "<root> in <os>"
     if os.init_user is not None or os.init_group is not None:
         yield "<inituser> or <initgroup> in <os>, which are for containers,"
     if os.nvram is not None and os.nvram.type not in (None, "file"):
@@ -64,6 +67,9 @@ def _of_domain(domain: Domain) -> Iterator[str]:
 
 
 def _of_processor(domain: Domain) -> Iterator[str]:
+    enabled = {state.id for state in domain.vcpus if state.enabled}
+    if domain.vcpus and enabled != set(range(domain.current_vcpus)):
+        yield "<vcpus> that enable other virtual processors than the first ones"
     cpu = domain.cpu
     if cpu is None:
         return
@@ -144,6 +150,8 @@ def _of_hostdev(hostdev: Hostdev) -> Iterator[str]:
         yield f"managed='yes' {name}: bind the device to vfio-pci, say managed='no'; managed='yes'"
     if hostdev.rawio or hostdev.sgio == "unfiltered":
         yield f"rawio= or sgio= {name}"
+    if hostdev.driver not in (None, "vfio"):
+        yield f"<driver name='{hostdev.driver}'> {name}"
     if hostdev.teaming is not None:
         yield f"<teaming> {name}"
     if hostdev.shareable:
@@ -187,6 +195,18 @@ def _of_others(domain: Domain) -> Iterator[str]:
     for controller in devices.controllers:
         if controller.type == "xenbus":
             yield "<controller type='xenbus'>"
+    yield from _of_cards(domain)
+
+
+def _of_cards(domain: Domain) -> Iterator[str]:
+    """Smartcards, video cards, sound cards."""
+    devices = domain.devices
+    for card in devices.smartcards:
+        if isinstance(card.address, CcidAddress) and card.address.slot:
+            yield f"slot {card.address.slot} of the smartcard '{card.alias}', whose reader has one,"
+    for video in devices.videos:
+        if video.driver is not None and video.driver.name == "vhostuser":
+            yield "<driver name='vhostuser'> of <video>"
     for sound in devices.sounds:
         if sound.driver is not None:
             yield f"<driver> of the sound card '{sound.model}'"

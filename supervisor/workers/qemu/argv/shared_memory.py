@@ -66,6 +66,12 @@ def _plain(context: Context, shmem: Shmem) -> Options:
 
 def _doorbell(context: Context, shmem: Shmem) -> Options:
     """Memory of a server, over which guests ring each other, too."""
+    if shmem.msi is False:
+        raise ConfError(
+            "config_unsupported",
+            f"shared memory '{shmem.name}' of model 'ivshmem-doorbell' cannot do without MSI; "
+            "leave <msi enabled='no'> out",
+        )
     backend = f"char{shmem.alias}"
     path = shmem.server_path or SERVERS.format(shmem.name)
     yield "-chardev", options_of(("socket",), {"id": backend, "path": path})
