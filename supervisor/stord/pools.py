@@ -154,17 +154,26 @@ class Pools:
             VirError: the backend's; the pool is off then.
         """
         now = self.make_active(pool)
-        if await now.backend.check():
-            try:
-                now.take(await now.backend.refresh())
-            except VirError as problem:
-                log.error("the volumes of pool '%s' are not known: %s", entry.name, problem)
+        if await self._is_active(entry, now):
             self._publisher.stale()
             entry.active = now
             return
         now.work.release()
         with refused(f"forget pool '{entry.name}'"):
             await asyncio.to_thread(self._store.remove_state, entry.name)
+
+    async def _is_active(self, entry: Entry, now: Active) -> bool:
+        """Whether a pool is still active; its volumes are known then, unless its storage hangs."""
+        checked = False
+        try:
+            if not await now.backend.check():
+                return False
+            checked = True
+            now.take(await now.backend.refresh())
+        except VirError as problem:
+            log.error("the volumes of pool '%s' are not known: %s", entry.name, problem)
+            return checked or problem.code == ErrorCode.OPERATION_TIMEOUT
+        return True
 
     async def measure(self, now: Active) -> None:
         """Follow a change of a pool's space; an error leaves the figures as they were."""

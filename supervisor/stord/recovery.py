@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 from lxml import etree
@@ -24,6 +25,8 @@ from supervisor.stord.entry import Entry
 from supervisor.stord.pools import Pools
 from supervisor.stord.registry import Registry
 from supervisor.stord.store import Store, Stored
+
+MOMENT_S: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -113,11 +116,23 @@ def _escaped(path: Path) -> str:
     return whole.removeprefix("<path>").removesuffix("</path>")
 
 
-async def recover(were_active: dict[Entry, Pool], registry: Registry, pools: Pools) -> None:
-    """Take the active pools over, side by side: one that hangs delays no other."""
-    async with asyncio.TaskGroup() as group:
-        for entry, pool in were_active.items():
-            group.create_task(_take_over(entry, pool, registry, pools))
+async def recover(
+    were_active: dict[Entry, Pool], registry: Registry, pools: Pools
+) -> set[asyncio.Task[None]]:
+    """Take the active pools over, side by side.
+
+    Returns:
+        What goes on in the background: pools that do not answer within a moment hold up no call
+        on the others.
+    """
+    tasks = [
+        asyncio.create_task(_take_over(entry, pool, registry, pools))
+        for entry, pool in were_active.items()
+    ]
+    if not tasks:
+        return set()
+    _, late = await asyncio.wait(tasks, timeout=MOMENT_S)
+    return late
 
 
 async def _take_over(entry: Entry, pool: Pool, registry: Registry, pools: Pools) -> None:

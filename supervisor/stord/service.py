@@ -72,11 +72,12 @@ async def serve(process: Process) -> None:
     were_active = recovery.load(store, registry)
     if process.session:
         await recovery.define_default(store, registry, session_images(dict(os.environ)))
-    await recovery.recover(were_active, registry, pools)
+    late = await recovery.recover(were_active, registry, pools)
     await process.ready()
     starting = asyncio.create_task(recovery.autostart(store, registry, pools))
     await process.stopping.wait()
-    starting.cancel()
+    for task in (starting, *late):
+        task.cancel()
     await transfers.close()
     forker.close()
 

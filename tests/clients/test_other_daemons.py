@@ -111,6 +111,10 @@ def test_an_ordinary_user_has_a_daemon_of_their_own(home: Path) -> None:
             (["net-define", str(network)], "defined"),
             (["net-start", "mynet"], "needs the system daemon"),
             (["net-undefine", "mynet"], "undefined"),
+            (["pool-list", "--name"], "default"),
+            (["vol-create-as", "default", "mine.qcow2", "1M", "--format", "qcow2"], "created"),
+            (["vol-path", "mine.qcow2", "default"], "/libvirt/images/mine.qcow2"),
+            (["pool-create-as", "n", "logical", "--source-name", "vg"], "need the system daemon"),
         ):
             done = subprocess.run(
                 [VIRSH, "-c", "qemu:///session", *words],

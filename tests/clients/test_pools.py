@@ -199,3 +199,18 @@ def test_active_pools_survive_the_death_of_stord(daemon: Daemon, pool: Path) -> 
     assert daemon.ok("pool-list", "--name").split() == ["p"]
     assert left.name not in daemon.ok("vol-list", "p")
     assert left.exists()
+
+
+def test_a_pool_whose_folder_has_gone_is_off_after_a_restart_of_stord(
+    daemon: Daemon, pool: Path
+) -> None:
+    gone = daemon.root / "pools/gone"
+    daemon.ok("pool-define-as", "gone", "dir", "--target", str(gone))
+    daemon.ok("pool-build", "gone")
+    daemon.ok("pool-start", "gone")
+    gone.rmdir()
+    os.kill(process_of(daemon, "stord"), signal.SIGKILL)
+    assert daemon.ok("pool-list", "--name").split() == ["p"]
+    assert daemon.ok("pool-list", "--inactive", "--name").split() == ["gone"]
+    daemon.ok("pool-undefine", "gone")
+    assert not (daemon.root / "run/libvirt/storage/gone.xml").exists()

@@ -91,7 +91,11 @@ class Backend(Protocol):
     is_slow_to_create: bool
 
     async def check(self) -> bool:
-        """Whether the pool is active already: asked once, after a start of stord."""
+        """Whether the pool is active already: asked once, after a start of stord.
+
+        Raises:
+            VirError: OPERATION_TIMEOUT: nobody knows, its storage hangs; others as False.
+        """
 
     async def start(self) -> None:
         """Make its storage usable; volumes are asked for by `refresh`. Fails whole.

@@ -7,6 +7,7 @@ May touch: the pool's folder, by `Means.work`; qemu-img.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import posixpath
 from collections.abc import Iterator
@@ -49,6 +50,8 @@ from supervisor.stord.work.requests import (
     Wipe,
 )
 
+log = logging.getLogger(__name__)
+
 #: Formats of files that qemu-img makes; the others, raw apart, are only recognized.
 MADE: tuple[str, ...] = ("qcow", "qcow2", "qed", "vmdk", "vpc", "vdi")
 NOT_MEASURED: str = "Unable to get accurate CPU usage"
@@ -69,10 +72,16 @@ class Folder:
         self.path = means.pool.path
 
     async def check(self) -> bool:
-        """Whether the folder is there."""
+        """Whether the folder is there.
+
+        Raises:
+            VirError: OPERATION_TIMEOUT: nobody knows, its storage hangs.
+        """
         try:
             await self.means.work.call(CheckFolder(path=self.path))
-        except VirError:
+        except VirError as problem:
+            if problem.code == ErrorCode.OPERATION_TIMEOUT:
+                raise
             return False
         await self._clean_up()
         return True
@@ -256,8 +265,12 @@ class Folder:
         return images.Image(volume.path, volume.format or "raw", key=key)
 
     async def _clean_up(self) -> None:
+        """Remove what was left half-made; nobody sees it if that cannot be done."""
         order = CleanUp(folder=self.path, host=self.means.host, pid=os.getpid())
-        await self.means.work.call(order)
+        try:
+            await self.means.work.call(order)
+        except VirError as problem:
+            log.warning("pool '%s' is not tidied up: %s", self.means.pool.name, problem)
 
 
 async def run_image_tool(argv: list[str], descriptors: list[int]) -> None:
