@@ -41,8 +41,9 @@ def plan_server(network: Network, files: Files, *, user: str) -> Texts | None:
     """
     if not needs_server(network):
         return None
-    lines = [*_general(network, files, user), *_dns(network), *_listening(network)]
-    lines += [*_records(network), *_gateway(network), *_dhcp(network, files)]
+    lines = ["strict-order", *_dns(network), *([f"user={user}"] if user else [])]
+    lines += [f"pid-file={files.pid}", *_listening(network), *_records(network)]
+    lines += [*_gateway(network), *_tftp(network), *_dhcp(network, files)]
     lines += list(network.dnsmasq_options)
     header = HEADER.format(name=network.name.replace("\n", " "))
     return Texts(
@@ -66,13 +67,6 @@ def serves_dns(network: Network) -> bool:
     return network.dns is None or network.dns.enable is not False
 
 
-def _general(network: Network, files: Files, user: str) -> Iterator[str]:
-    yield "strict-order"
-    if user:
-        yield f"user={user}"
-    yield f"pid-file={files.pid}"
-
-
 def _dns(network: Network) -> Iterator[str]:
     if not serves_dns(network):
         yield "port=0"
@@ -88,12 +82,11 @@ def _dns(network: Network) -> Iterator[str]:
             yield f"local=/{network.domain.name}/"
         yield f"domain={network.domain.name}"
         yield "expand-hosts"
-    if dns.forward_plain_names is False:
-        yield "domain-needed"
-        if network.domain is None or not network.domain.local_only:
-            yield "local=//"
     for ip in network.ips:
         yield from _reverse(ip)
+    if dns.forward_plain_names is False:
+        yield "domain-needed"
+        yield "local=//"
 
 
 def _reverse(ip: Ip) -> Iterator[str]:
@@ -131,7 +124,7 @@ def _records(network: Network) -> Iterator[str]:
         if srv.domain:
             name += f".{srv.domain}"
         words = [name]
-        if srv.target:
+        if srv.target and srv.target != ".":  # ".": there is no such service
             words += [srv.target, str(srv.port or 1)]
             if srv.priority or srv.weight:
                 words += [str(srv.priority or 0), str(srv.weight or 0)]
@@ -145,8 +138,14 @@ def _gateway(network: Network) -> Iterator[str]:
     yield "dhcp-option=3"
     if serves_dns(network):
         yield "no-resolv"
-    if any(ip.version == 6 for ip in network.ips):
-        yield "ra-param=*,0,0"
+    yield "ra-param=*,0,0"
+
+
+def _tftp(network: Network) -> Iterator[str]:
+    for ip in network.ips:
+        if ip.tftp_root:
+            yield "enable-tftp"
+            yield f"tftp-root={ip.tftp_root}"
 
 
 def _dhcp(network: Network, files: Files) -> Iterator[str]:
@@ -155,10 +154,6 @@ def _dhcp(network: Network, files: Files) -> Iterator[str]:
         yield from _subnet(ip)
     count = sum(size_of(ip) for ip in served.values())
     if count:
-        yield "dhcp-no-override"
-    if 4 in served and size_of(served[4]):
-        yield "dhcp-authoritative"
-    if count:
         yield f"dhcp-lease-max={min(count, MAX_LEASES)}"
     if served:
         yield f"dhcp-hostsfile={files.hosts}"
@@ -166,10 +161,6 @@ def _dhcp(network: Network, files: Files) -> Iterator[str]:
         yield f"addn-hosts={files.names}"
     if network.mtu is not None and 4 in served:
         yield f"dhcp-option=option:mtu,{network.mtu}"
-    for ip in network.ips:
-        if ip.tftp_root:
-            yield "enable-tftp"
-            yield f"tftp-root={ip.tftp_root}"
     yield from _announcements(network, has_dhcp6=6 in served)
 
 
@@ -178,7 +169,11 @@ def _subnet(ip: Ip) -> Iterator[str]:
     assert dhcp is not None, "that is what it was chosen by"
     for span in dhcp.ranges:
         yield f"dhcp-range={span.start},{span.end},{_mask(ip)}{_lease(span.lease)}"
-    if dhcp.hosts and not dhcp.ranges:
+    if dhcp.ranges:
+        if ip.version == 4:
+            yield "dhcp-no-override"
+            yield "dhcp-authoritative"
+    elif dhcp.hosts:
         yield f"dhcp-range={ip.address},static" + (f",{_mask(ip)}" if ip.version == 6 else "")
     if dhcp.bootp_file:
         server = f",,{dhcp.bootp_server}" if dhcp.bootp_server else ""

@@ -49,7 +49,7 @@ def test_a_network_with_dhcp_reads_like_a_stock_one() -> None:
 
 def test_an_isolated_network_names_no_router_and_asks_nobody() -> None:
     found = lines("", IP4.format("<dhcp><range start='10.0.0.2' end='10.0.0.9'/></dhcp>"))
-    assert {"dhcp-option=3", "no-resolv"} <= set(found)
+    assert {"dhcp-option=3", "no-resolv", "ra-param=*,0,0"} <= set(found)
 
 
 def test_names_forwarders_and_records() -> None:
