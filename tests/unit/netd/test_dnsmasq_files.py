@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -157,3 +159,21 @@ def test_the_installed_script_keeps_the_database_and_gives_it_back(tmp_path: Pat
 @given(st.binary(max_size=200))
 def test_a_broken_database_has_no_leases(data: bytes) -> None:
     assert all(lease.address for lease in parse_leases(data, 0, "hostile"))
+
+
+STOCK = json.loads((Path(__file__).with_name("stock_dnsmasq.json")).read_text())
+
+
+@pytest.mark.parametrize("case", STOCK, ids=range(len(STOCK)))
+def test_the_files_say_what_those_of_a_stock_libvirtd_say(case: dict[str, Any]) -> None:
+    """Measured on libvirt 9.0.0 with these networks running; comments are left out."""
+    network = parse_network(case["document"])
+    folder, states = Path("/var/lib/libvirt/dnsmasq"), Path("/run/libvirt/network")
+    texts = plan_server(network, Files.of(folder, states, network.name, "b"), user="")
+    if case["config"] is None:
+        assert texts is None
+        return
+    assert texts is not None
+    lines = [line for line in texts.config.splitlines() if not line.startswith("#")]
+    assert lines == case["config"]
+    assert (texts.hosts.split(), texts.names.split()) == (case["hosts"], case["names"])
