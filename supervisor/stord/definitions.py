@@ -17,6 +17,7 @@ from rpc.enums import StoragePoolEventLifecycleType as Lifecycle
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.finishing import finish
 from supervisor.jobs import Job
+from supervisor.stord.conflicts import refuse_conflict
 from supervisor.stord.entry import Entry
 from supervisor.stord.events import Publisher
 from supervisor.stord.registry import Registry
@@ -80,6 +81,7 @@ class Definitions:
         await finish(self._set_autostart(entry, on=on))
 
     def _claimed(self, pool: Pool) -> Entry:
+        refuse_conflict(pool, [entry.current for entry in self._registry])
         uuid = UUID(str(pool.uuid)).bytes
         entry = self._registry.claim(pool.name, uuid) or Entry(name=pool.name, uuid=uuid)
         self._refuse_conflict(pool, entry)

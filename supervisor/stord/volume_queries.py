@@ -6,8 +6,10 @@ May touch: a volume's file, to see its sizes now, by its pool's backend.
 
 from __future__ import annotations
 
+from typing import Final
+
 from rpc.enums import StorageVolInfoFlags, StorageVolType
-from rpc.errors import ErrorCode, VirError
+from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StoragePool as PoolId
 from rpc.values import StorageVol as VolumeId
 from supervisor.calls import ClientCall
@@ -17,7 +19,8 @@ from supervisor.stord.facts import VolumeFacts
 from supervisor.stord.registry import Registry
 from supervisor.stord.words import refuse_flags
 
-TYPES = {kind.name.lower(): kind for kind in StorageVolType}
+MAX_LISTED: Final = 16384  # the protocol's limit
+TYPES: Final = {kind.name.lower(): kind for kind in StorageVolType}
 
 
 class VolumeQueries:
@@ -37,7 +40,7 @@ class VolumeQueries:
     def storage_pool_list_volumes(self, call: ClientCall, pool: PoolId, maxnames: int) -> list[str]:
         """The names of an active pool's volumes."""
         call.keep = True
-        return list(self._registry.active(pool)[1].volumes)[: max(0, maxnames)]
+        return list(self._registry.active(pool)[1].volumes)[: min(max(0, maxnames), MAX_LISTED)]
 
     def storage_pool_list_all_volumes(
         self, call: ClientCall, pool: PoolId, need_results: int, flags: int
@@ -48,6 +51,9 @@ class VolumeQueries:
         entry, now = self._registry.active(pool)
         if not need_results:
             return [], len(now.volumes)
+        if len(now.volumes) > MAX_LISTED:
+            detail = f"pool '{entry.name}' has {len(now.volumes)} volumes; {MAX_LISTED} fit a list"
+            raise VirError(ErrorCode.RPC, detail, ErrorDomain.STORAGE)
         found = [entry.volume_identity(volume) for volume in now.volumes.values()]
         return found, len(found)
 

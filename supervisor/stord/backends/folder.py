@@ -29,7 +29,7 @@ from supervisor.stord.backends.base import (
 )
 from supervisor.stord.facts import Backing, PoolFacts, VolumeFacts
 from supervisor.stord.passphrases import Passphrases
-from supervisor.stord.work.names import temporary_name
+from supervisor.stord.work.names import is_temporary, temporary_name
 from supervisor.stord.work.requests import (
     SCAN_S,
     CheckChain,
@@ -138,7 +138,14 @@ class Folder:
         )
 
     async def create_volume(self, wanted: Volume, how: Creation) -> VolumeFacts:
-        """Make a file, or a folder."""
+        """Make a file, or a folder.
+
+        Raises:
+            VirError: INVALID_ARG for a name that only files have that are being made.
+        """
+        if is_temporary(wanted.name):
+            detail = f"'{wanted.name}' cannot be a volume's name: stord's own files begin so"
+            raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
         if wanted.target.format == "dir":
             await self._make_subfolder(wanted, how)
         else:
