@@ -97,7 +97,7 @@ class Networks:
         entry.running = running
         self._registry.add(entry)
         self._publisher.lifecycle(entry, Lifecycle.STARTED)
-        self._count()
+        self.count()
         for callback in self.after_start:
             await callback(entry)
         await self._hooks.tell(network, "started")
@@ -124,7 +124,7 @@ class Networks:
         if entry.definition is None:
             self._registry.remove(entry)
         self._publisher.lifecycle(entry, Lifecycle.STOPPED)
-        self._count()
+        self.count()
         await self._hooks.tell(network, "stopped", sub="end")
 
     async def update(self, entry: Entry, network: Network) -> None:
@@ -168,6 +168,10 @@ class Networks:
             VirError: the firewall refuses.
         """
         await self._services.refresh_rules()
+
+    def count(self) -> None:
+        """Tell the root whether networks keep the daemon up."""
+        self._publisher.activity(busy=any(entry.is_active for entry in self._registry))
 
     async def clear(self, network: Network) -> None:
         """Remove what is left of a network that does not run; there may be nothing."""
@@ -224,9 +228,6 @@ class Networks:
             name = next((link.name for link in links if link.index == found[1].index), "another")
             detail = f"Network is already in use by interface {name}: {found[0]}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
-
-    def _count(self) -> None:
-        self._publisher.activity(busy=any(entry.is_active for entry in self._registry))
 
 
 def bridge_of(network: Network) -> str:

@@ -109,6 +109,7 @@ async def serve(process: Process) -> None:
     tasks: set[asyncio.Task[None]] = set()
     process.on_reload.append(lambda: begin(tasks, refresh(services, filters)))
     await process.ready()
+    networks.count()
     begin(tasks, links.warm())
     begin(tasks, sweep(ports, process.stopping))
     if not process.session:

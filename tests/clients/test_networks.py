@@ -274,6 +274,20 @@ def test_events_tell_of_each_change(here: Daemon, net: str) -> None:
     link.close()
 
 
+def test_a_transient_network_is_gone_when_it_stops(here: Daemon) -> None:
+    path = here.root / "transient.xml"
+    path.write_text(document("passing", 5))
+    here.ok("net-create", str(path))
+    assert "already exists with uuid" in here.virsh("net-create", str(path)).stderr
+    words = here.ok("net-info", "passing").split()
+    assert words[words.index("Persistent:") + 1] == "no"
+    taken = here.root / "taken.xml"
+    taken.write_text(document("other", 5))
+    assert "already in use" in here.virsh("net-define", str(taken)).stderr
+    here.ok("net-destroy", "passing")
+    assert here.virsh("net-info", "passing").returncode == 1
+
+
 def test_the_hook_script_may_refuse_a_start(here: Daemon, net: str) -> None:
     script = here.root / "etc/libvirt/hooks/network"
     notes = here.root / "hook.notes"

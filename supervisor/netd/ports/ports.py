@@ -16,6 +16,7 @@ import errno
 import logging
 import os
 from collections import Counter
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -116,7 +117,7 @@ class Ports:
         if self._session:
             raise needs_system_daemon("an interface that is plugged into the host's network")
         interface = read_interface(request.interface)
-        async with self._turn(request.uuid).hold("attach"):
+        async with self._turn(request.uuid).hold("attach"), self._network_held(interface):
             return await finish(self._attach(request, interface))
 
     @handles(DetachPort)
@@ -166,7 +167,8 @@ class Ports:
         interface = read_interface(request.interface)
         async with self._turn(request.uuid).hold("update"):
             record = self._record(request.uuid, request.tap)
-            return await finish(self._update(record, interface))
+            async with self._network_held(interface):
+                return await finish(self._update(record, interface))
 
     async def restore(self, network: str = "", own_bridge: str = "") -> None:
         """Plug the cards of running guests in again where they are not.
@@ -227,6 +229,17 @@ class Ports:
         ports = entry.running.ports.values() if entry.running is not None else ()
         plugs = [port.plug for port in ports if port.plug is not None]
         return dict(Counter(plug.dev for plug in plugs if plug.dev))
+
+    @contextlib.asynccontextmanager
+    async def _network_held(self, interface: Interface) -> AsyncIterator[None]:
+        """Keep the network that a card names, if any, from stopping meanwhile."""
+        name = interface.source.network if interface.source is not None else None
+        entry = self._registry.by_name(name) if name else None
+        if entry is None:
+            yield
+            return
+        async with entry.job.hold("attach a card"):
+            yield
 
     # Attaching.
 
