@@ -30,6 +30,7 @@ from supervisor.workers.qemu.files import files_of_disk
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.candidate import Candidate, with_device
 from supervisor.workers.qemu.hotplug.steps import Step, free_number, plan_addition
+from supervisor.workers.qemu.throttling import throttle
 from supervisor.workers.qemu.volumes import find_volumes
 from supervisor.workers.spawn import emulator_user
 
@@ -67,6 +68,9 @@ async def attach(guest: Guest, xml: str) -> None:
             nodes = await guest.monitor.ask("query-named-block-nodes", list[BlockNode])
             first = free_number(node.node_name for node in nodes)
         await _perform(guest, _plan(guest, candidate, candidate.device, taps, first), undo)
+        if isinstance(candidate.device, Disk):
+            for command, arguments in throttle(candidate.device):
+                await guest.monitor.execute(command, arguments)
         undo.pop_all()
     guest.domain = candidate.domain
     guest.rewrite()

@@ -19,6 +19,7 @@ from conf.domain.devices.disk import Disk
 from conf.domain.devices.input import Input
 from conf.domain.devices.interface import Interface
 from conf.domain.devices.rng import Rng
+from conf.domain.devices.shmem import Shmem
 from conf.domain.edits import find_alias, find_device
 from conf.errors import ConfError
 from rpc.enums import DomainEventID
@@ -78,7 +79,7 @@ def _refuse(guest: Guest, device: Device) -> None:
             return
         case Interface() if device.type != "hostdev":
             return
-        case Rng():
+        case Rng() | Shmem():
             return
         case Input() if device.bus in INPUT_BUSES:
             return
@@ -132,6 +133,8 @@ async def _remove_backend(guest: Guest, device: Device) -> None:
                 await cards.unplug(guest.workplace, guest.status.uuid, tap)
         case Rng():
             await guest.monitor.execute("object-del", {"id": f"obj{device.alias}"})
+        case Shmem() if device.model == "ivshmem-plain":
+            await guest.monitor.execute("object-del", {"id": f"shmmem-{device.alias}"})
         case Disk():
             await sweep(guest)
             take_back_images(guest, device)

@@ -17,6 +17,7 @@ from conf.domain.devices.disk import Disk
 from conf.domain.devices.input import Input
 from conf.domain.devices.interface import Interface
 from conf.domain.devices.rng import Rng
+from conf.domain.devices.shmem import Shmem
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.context import Context, Options
 from supervisor.workers.qemu.argv.controllers import controller_options
@@ -24,6 +25,7 @@ from supervisor.workers.qemu.argv.disk import chain_from, disk_options
 from supervisor.workers.qemu.argv.inputs import input_options
 from supervisor.workers.qemu.argv.network import interface_options
 from supervisor.workers.qemu.argv.paravirtual import rng_options
+from supervisor.workers.qemu.argv.shared_memory import shmem_options
 
 Arguments = dict[str, object]
 
@@ -72,6 +74,8 @@ def _options(context: Context, device: Device, first_node: int) -> Options:
             return interface_options(context, device)
         case Rng():
             return rng_options(context, device)
+        case Shmem():
+            return shmem_options(context, device)
         case Input() if device.bus in INPUT_BUSES:
             return input_options(context, device)
         case Controller() if device.type in CONTROLLERS:

@@ -29,6 +29,7 @@ from supervisor.workers.qemu.hotplug.attaching import BlockNode, context_of, fac
 from supervisor.workers.qemu.hotplug.candidate import Candidate
 from supervisor.workers.qemu.hotplug.detaching import sweep, take_back_images
 from supervisor.workers.qemu.hotplug.steps import free_number, step_of
+from supervisor.workers.qemu.throttling import throttle
 from supervisor.workers.spawn import emulator_user
 
 NETD_S: Final = 15.0
@@ -139,6 +140,8 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
             medium = {**tray, "node-name": chain[0].node}
             await guest.monitor.execute("blockdev-insert-medium", medium)
         await guest.monitor.execute("blockdev-close-tray", tray)
+        for command, limits in throttle(wanted):
+            await guest.monitor.execute(command, limits)
     finally:
         await sweep(guest)  # the former medium, or the new one if it did not get in
     former = replace(drive)

@@ -1,0 +1,104 @@
+"""Limits of drives, memory between guests, and words that nobody acts on, by stock clients."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from daemon import Daemon
+from domains import idle
+from stock import libvirt
+
+SHARED = "<shmem name='{name}'><model type='ivshmem-plain'/><size unit='M'>1</size></shmem>"
+TUNE = (
+    "<iotune><total_bytes_sec>1048576</total_bytes_sec><read_iops_sec>50</read_iops_sec>"
+    "<read_iops_sec_max>70</read_iops_sec_max></iotune>"
+)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[Path]:
+    """Empty images that QEMU's user may reach."""
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    found = [tmp_path / f"{number}.img" for number in range(3)]
+    for path in found:
+        path.write_bytes(bytes(1 << 20))
+    return found
+
+
+def disk(image: Path, target: str, bus: str, words: str) -> str:
+    return (
+        f"<disk type='file' device='disk'><source file='{image}'/>"
+        f"<target dev='{target}' bus='{bus}'/>{words}</disk>"
+    )
+
+
+def throttled(daemon: Daemon, name: str) -> dict[str, tuple[int, int, int]]:
+    """Each image's limits, as the emulator has them."""
+    told = json.loads(daemon.ok("qemu-monitor-command", name, '{"execute":"query-block"}'))
+    found = {}
+    for drive in told["return"]:
+        if "inserted" in drive:
+            at = drive["inserted"]
+            found[Path(at["file"]).name] = (at["bps"], at["iops_rd"], at.get("iops_rd_max", 0))
+    return found
+
+
+def test_drives_of_every_bus_are_limited(daemon: Daemon, link: Any, images: list[Path]) -> None:
+    devices = "".join(
+        disk(image, target, bus, TUNE)
+        for image, target, bus in zip(
+            images, ("vda", "sda", "sdb"), ("virtio", "scsi", "usb"), strict=True
+        )
+    )
+    devices += "<controller type='scsi' model='virtio-scsi'/>"
+    top = idle("limited", devices=devices).replace(
+        "<controller type='usb' model='none'/>", "<controller type='usb' model='qemu-xhci'/>"
+    )
+    link.createXML(top, 0)
+    assert set(throttled(daemon, "limited").values()) == {(1048576, 50, 70)}
+    assert len(throttled(daemon, "limited")) == 3
+
+
+def test_a_drive_that_comes_is_limited(daemon: Daemon, link: Any, images: list[Path]) -> None:
+    domain = link.createXML(idle("limiting"), 0)
+    domain.attachDevice(disk(images[0], "vda", "virtio", TUNE))
+    assert throttled(daemon, "limiting") == {images[0].name: (1048576, 50, 70)}
+
+
+def test_guests_share_memory_from_their_start_and_later(daemon: Daemon, link: Any) -> None:
+    name = f"vv-test-{daemon.root.name}"
+    shared = Path("/dev/shm") / name
+    try:
+        link.createXML(idle("first", devices=SHARED.format(name=name)), 0)
+        second = link.createXML(idle("second"), 0)
+        assert shared.stat().st_size == 1 << 20
+        second.attachDevice(SHARED.format(name=name))
+        assert "shmem0" in second.XMLDesc()
+        for guest in ("first", "second"):
+            pci = daemon.ok("qemu-monitor-command", guest, "--hmp", "info pci")
+            assert "1af4:1110" in pci
+    finally:
+        shared.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("devices", "words"),
+    [
+        (SHARED.format(name="../etc"), "shmem name '../etc'"),
+        ("<lease><key>k</key><target path='/tmp/l'/></lease>", "<lease> 'k'"),
+        ("<controller type='xenbus'/>", "xenbus"),
+        (
+            "<disk type='file' device='disk'><source file='/tmp/none'/><target dev='vda' "
+            "bus='virtio'/><transient/></disk>",
+            "<transient/> of disk 'vda'",
+        ),
+    ],
+)
+def test_what_nobody_acts_on_is_refused_by_name(link: Any, devices: str, words: str) -> None:
+    with pytest.raises(libvirt.libvirtError, match=words):
+        link.createXML(idle("refused", devices=devices), 0)
+    assert "refused" not in [domain.name() for domain in link.listAllDomains()]
