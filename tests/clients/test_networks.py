@@ -346,3 +346,35 @@ def test_starting_and_stopping_is_quick(here: Daemon, net: str) -> None:
         network.destroy()
     assert time.monotonic() - began < 3.0
     link.close()
+
+
+def test_direct_and_scripted_cards_come_and_go_with_their_guest(here: Daemon) -> None:
+    script, notes = here.root / "ifup.sh", here.root / "ifup.notes"
+    script.write_text(f"#!/bin/sh\necho \"$1\" >> '{notes}'\n")
+    script.chmod(0o755)
+    cards = (
+        "<interface type='direct'><source dev='vvlow' mode='bridge'/><model type='virtio'/>"
+        "</interface><interface type='ethernet'><target dev='vvtap'/>"
+        f"<script path='{script}'/><downscript path='{script}'/></interface>"
+    )
+    path = here.root / "direct.xml"
+    path.write_text(idle("direct", devices=cards))
+    subprocess.run(["ip", "link", "add", "vvlow", "type", "veth", "peer", "vvhigh"], check=True)
+    try:
+        subprocess.run(["ip", "link", "set", "vvlow", "up"], check=True)
+        here.ok("create", str(path))
+        device = here.ok("domiflist", "direct").split()[6]
+        assert device.startswith("macvtap")
+        assert f"{device}@vvlow" in shown("ip", "-o", "link")
+        assert notes.read_text() == "vvtap\n"
+        here.ok("destroy", "direct")
+        wait_until("the macvtap is gone", lambda: device not in shown("ip", "-o", "link"))
+        wait_until("both scripts ran", lambda: notes.read_text() == "vvtap\nvvtap\n")
+        script.write_text("#!/bin/sh\necho no >&2; exit 3\n")
+        refused = here.virsh("create", str(path))
+        assert "failed with 3: no" in refused.stderr
+        assert "macvtap" not in shown("ip", "-o", "link")
+        assert not list((here.root / "run/libvirt/network/taps").iterdir())
+    finally:
+        here.virsh("destroy", "direct")
+        subprocess.run(["ip", "link", "del", "vvlow"], check=True)
