@@ -28,7 +28,7 @@ class Passphrases:
             VirError: NO_SECRET.
         """
         value = await self._find(secret)
-        fd = os.memfd_create(f"secret-{name}", 0)  # inherited: the program's alone
+        fd = os.memfd_create(f"secret-{name}", os.MFD_CLOEXEC)  # for the one program alone
         self.descriptors.append(fd)
         os.write(fd, value)
         return Key(name, fd)

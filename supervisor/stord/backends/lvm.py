@@ -104,15 +104,7 @@ def plan_create(group: str, wanted: Volume) -> list[str]:
     """
     capacity = wanted.capacity or 0
     allocation = capacity if wanted.allocation is None else wanted.allocation
-    words = [
-        "lvcreate",
-        "--quiet",
-        "--yes",
-        "--wipesignatures",
-        "y",
-        "--name",
-        checked(wanted.name),
-    ]
+    words = ["lvcreate", "--quiet", "--yes", "--name", checked(wanted.name)]
     below = wanted.backing_store.path if wanted.backing_store is not None else None
     if below:
         return [*words, "-L", f"{kib(max(allocation, 1))}k", "-s", "--", below]

@@ -9,7 +9,9 @@ from typing import Final
 
 from conf.storage import PoolType
 from supervisor.stord.backends.base import Kind
+from supervisor.stord.backends.disk import Disk
 from supervisor.stord.backends.folder import Folder
+from supervisor.stord.backends.iscsi import Iscsi, find_targets
 from supervisor.stord.backends.logical import Logical, find_groups
 from supervisor.stord.backends.missing import Missing
 from supervisor.stord.backends.mounted import Mounted, find_exports
@@ -19,6 +21,8 @@ KINDS: Final[dict[PoolType, Kind]] = {
     PoolType.FS: Kind(Mounted, needs=("mount", "umount")),
     PoolType.NETFS: Kind(Mounted, find_exports, needs=("mount", "umount")),
     PoolType.LOGICAL: Kind(Logical, find_groups, needs=("vgs", "lvs", "lvcreate")),
+    PoolType.DISK: Kind(Disk, needs=("parted",)),
+    PoolType.ISCSI: Kind(Iscsi, find_targets, needs=("iscsiadm",)),
 }
 #: What can be defined, so that a host's definitions are kept, and is refused when it is started.
 DEFINED_ONLY: Final[dict[PoolType, Kind]] = {

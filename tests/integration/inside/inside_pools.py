@@ -16,6 +16,7 @@ PACKAGES = {
     "/usr/sbin/exportfs": "nfs-kernel-server",
     "/usr/sbin/mount.nfs": "nfs-common",
     "/usr/bin/virsh": "libvirt-clients",
+    "/usr/sbin/iscsid": "open-iscsi",
 }
 DISKS = [Path(f"/dev/disk/by-id/virtio-scratch{number}") for number in range(3)]
 
@@ -110,3 +111,102 @@ def test_a_server_is_a_pool(daemon: Daemon) -> None:
     assert Path("/run/nfsroot/volumes/far.raw").stat().st_size == 4 << 20
     daemon.ok("pool-destroy", "nfs")
     daemon.ok("pool-undefine", "nfs")
+
+
+def test_a_disk_is_a_pool(daemon: Daemon) -> None:
+    disk = str(DISKS[2].resolve())
+    name = Path(disk).name
+    daemon.ok(
+        "pool-define-as", "disk", "disk", "--source-dev", disk, "--source-format", "dos",
+        "--target", "/dev",
+    )  # fmt: skip
+    assert daemon.virsh("pool-start", "disk").returncode == 1
+    daemon.ok("pool-build", "disk")
+    daemon.ok("pool-start", "disk")
+    assert "<freeExtent" in daemon.ok("pool-dumpxml", "disk")
+    daemon.ok("vol-create-as", "disk", f"{name}1", "16M")
+    assert "16.00 MiB" in daemon.ok("vol-info", f"{name}1", "--pool", "disk")
+    assert Path(f"{disk}1").is_block_device()
+    daemon.ok("vol-create-as", "disk", f"{name}2", "64M", "--format", "extended")
+    daemon.ok("vol-create-as", "disk", f"{name}5", "16M")
+    assert "expected" in daemon.virsh("vol-create-as", "disk", "mine", "8M").stderr
+    assert "no large enough" in daemon.virsh("vol-create-as", "disk", f"{name}6", "9G").stderr
+    assert sorted(daemon.ok("vol-list", "disk").split()[3::2]) == [
+        f"{name}1", f"{name}2", f"{name}5",
+    ]  # fmt: skip
+    for number in (5, 2, 1):
+        daemon.ok("vol-delete", f"{name}{number}", "--pool", "disk")
+    daemon.ok("pool-destroy", "disk")
+    assert "on it" in daemon.virsh("pool-build", "disk").stderr
+    daemon.ok("pool-build", "disk", "--overwrite")
+    daemon.ok("pool-undefine", "disk")
+
+
+TARGET = "iqn.2026-11.test.rig:one"
+INITIATOR = "iqn.2026-11.test.rig:guest"
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def serve_target(image: Path) -> None:
+    """Have the kernel serve an image as an iSCSI target with CHAP."""
+    for module in ("target_core_mod", "target_core_file", "iscsi_target_mod", "iscsi_tcp"):
+        run("modprobe", module)
+    run("mount", "-t", "configfs", "configfs", "/sys/kernel/config")
+    core = Path("/sys/kernel/config/target/core/fileio_0/one")
+    core.mkdir(parents=True)
+    write(core / "control", f"fd_dev_name={image},fd_dev_size={image.stat().st_size}")
+    write(core / "enable", "1")
+    group = Path(f"/sys/kernel/config/target/iscsi/{TARGET}/tpgt_1")
+    group.mkdir(parents=True)
+    (group / "np/127.0.0.1:3260").mkdir(parents=True)
+    (group / "lun/lun_0").mkdir(parents=True)
+    (group / "lun/lun_0/link").symlink_to(core)
+    for name, value in {
+        "authentication": "1", "generate_node_acls": "1", "cache_dynamic_acls": "1",
+        "demo_mode_write_protect": "0",
+    }.items():  # fmt: skip
+        write(group / "attrib" / name, value)
+    write(group / "auth/userid", "guest")
+    write(group / "auth/password", "a long password")
+    write(group / "enable", "1")
+    Path("/etc/iscsi/initiatorname.iscsi").write_text("InitiatorName=iqn.2026-11.test.rig:host\n")
+    run("iscsid")
+
+
+def test_a_target_is_a_pool(daemon: Daemon, tmp_path: Path) -> None:
+    image = Path("/dev/shm/unit.raw")
+    with image.open("wb") as file:
+        file.truncate(32 << 20)
+    serve_target(image)
+    secret = tmp_path / "secret.xml"
+    secret.write_text(
+        "<secret ephemeral='no' private='yes'><usage type='iscsi'><target>chap</target></usage>"
+        "</secret>"
+    )
+    uuid = daemon.ok("secret-define", str(secret)).split()[1]
+    value = tmp_path / "value"
+    value.write_text("a long password")
+    daemon.ok("secret-set-value", uuid, "--file", str(value), "--plain")
+    assert TARGET in daemon.ok("find-storage-pool-sources-as", "iscsi", "127.0.0.1")
+    pool = tmp_path / "pool.xml"
+    pool.write_text(
+        "<pool type='iscsi'><name>far</name><source><host name='127.0.0.1'/>"
+        f"<device path='{TARGET}'/><initiator><iqn name='{INITIATOR}'/></initiator>"
+        "<auth type='chap' username='guest'><secret usage='chap'/></auth></source>"
+        "<target><path>/dev/disk/by-path</path></target></pool>"
+    )
+    daemon.ok("pool-define", str(pool))
+    daemon.ok("pool-start", "far")
+    assert "unit:0:0:0" in daemon.ok("vol-list", "far")
+    assert "32.00 MiB" in daemon.ok("vol-info", "unit:0:0:0", "--pool", "far")
+    path = daemon.ok("vol-path", "unit:0:0:0", "--pool", "far").strip()
+    assert Path(path).is_block_device()
+    assert INITIATOR in run("iscsiadm", "-m", "session", "-P", "1")
+    assert daemon.virsh("vol-create-as", "far", "more", "1M").returncode == 1
+    daemon.ok("pool-destroy", "far")
+    assert "far" not in daemon.ok("pool-list")
+    assert not Path(path).exists()
+    daemon.ok("pool-undefine", "far")

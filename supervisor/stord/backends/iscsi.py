@@ -1,0 +1,250 @@
+"""Pools that are iSCSI targets: their volumes are the target's units.
+
+Owns: logging in and out, by iscsiadm. May touch: the target's record of open-iscsi, for CHAP: a
+password is never an argument. The units are made on the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import glob
+import os
+from typing import Final
+
+from conf.errors import ConfError
+from conf.storage import Volume, format_sources, parse_source
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.calls import of_conf
+from supervisor.stord import commands
+from supervisor.stord.backends import open_iscsi
+from supervisor.stord.backends.base import (
+    Creation,
+    Means,
+    Overwrite,
+    Resizing,
+    SecretName,
+    unsupported,
+)
+from supervisor.stord.facts import PoolFacts, VolumeFacts
+from supervisor.stord.words import invalid_arg
+
+LOGIN_S: Final = 60.0
+SETTLE: Final = ["udevadm", "settle", "--timeout=20"]
+BY_PATH: Final = "/dev/disk/by-path"
+RECORDS: Final = ("/etc/iscsi/nodes", "/var/lib/iscsi/nodes")
+SECTOR: Final = 512
+NO_SESSION: Final = 21  # iscsiadm's exit status
+EXISTS: Final = 15
+
+
+class Iscsi:
+    """A pool of type iscsi."""
+
+    fills_volumes = False
+    is_slow_to_create = False
+
+    def __init__(self, means: Means) -> None:
+        """Have this target."""
+        self.means = means
+        source = means.pool.source
+        self.portal = open_iscsi.portal_of(source.hosts[0])
+        self.target = source.devices[0].path
+        self.initiator = source.initiator or ""
+        if self.target.startswith("-") or self.portal.startswith("-"):
+            raise invalid_arg(f"'{self.target}' at '{self.portal}' is no target")
+
+    async def check(self) -> bool:
+        """Whether the target is logged into."""
+        return bool(await self._session())
+
+    async def start(self) -> None:
+        """Log in, unless somebody has.
+
+        Raises:
+            VirError: INTERNAL_ERROR with what iscsiadm said; NO_SECRET; CONFIG_UNSUPPORTED.
+        """
+        if await self._session():
+            return
+        interface = await self._interface()
+        argv = open_iscsi.plan_discovery(self.portal, interface)
+        await commands.run_ok(argv, deadline_s=LOGIN_S)
+        await commands.run_ok(open_iscsi.plan_manual(self.portal, self.target))
+        await self._give_password()
+        argv = open_iscsi.plan_login(self.portal, self.target, interface)
+        await commands.run_ok(argv, deadline_s=LOGIN_S)
+
+    async def stop(self) -> None:
+        """Log out."""
+        if await self._session():
+            argv = open_iscsi.plan_logout(self.portal, self.target)
+            await commands.run_ok(argv, deadline_s=LOGIN_S)
+
+    async def refresh(self) -> PoolFacts:
+        """Look at the units.
+
+        Raises:
+            VirError: INTERNAL_ERROR: the target is not logged into any more.
+        """
+        session = await self._session()
+        if not session:
+            detail = f"the target '{self.target}' is not logged into; stop and start the pool"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
+        await commands.run_ok(open_iscsi.plan_rescan(session), deadline_s=LOGIN_S)
+        if commands.has(SETTLE[0]):
+            await commands.run(SETTLE)
+        return facts_of(units(self.target), self.means.pool.path)
+
+    async def measure(self) -> PoolFacts:
+        """The target's space: that of its units."""
+        return facts_of(units(self.target), self.means.pool.path)
+
+    async def build(self, overwrite: Overwrite) -> None:
+        """Refuse: targets are made on the server."""
+        raise unsupported(self.means.pool, "building")
+
+    async def delete(self) -> None:
+        """Refuse: targets are removed on the server."""
+        raise unsupported(self.means.pool, "deleting")
+
+    async def find_volume(self, volume: VolumeFacts) -> VolumeFacts:
+        """Look at one unit anew.
+
+        Raises:
+            VirError: NO_STORAGE_VOL.
+        """
+        for found in (await self.measure()).volumes:
+            if found.name == volume.name:
+                return found
+        detail = f"unit '{volume.name}' has gone from the target '{self.target}'"
+        raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
+
+    async def create_volume(self, wanted: Volume, how: Creation) -> VolumeFacts:
+        """Refuse: units are made on the server."""
+        raise unsupported(self.means.pool, "creating volumes")
+
+    async def delete_volume(self, volume: VolumeFacts, *, zeroed: bool) -> None:
+        """Refuse: units are removed on the server."""
+        raise unsupported(self.means.pool, "deleting volumes")
+
+    async def resize_volume(self, volume: VolumeFacts, capacity: int, how: Resizing) -> None:
+        """Refuse: units are resized on the server."""
+        raise unsupported(self.means.pool, "resizing volumes")
+
+    async def _session(self) -> str:
+        argv = open_iscsi.plan_sessions()
+        ended = await commands.run(argv)
+        if ended.code == NO_SESSION:
+            return ""
+        if ended.code != 0:
+            raise commands.failed(argv, ended)
+        return open_iscsi.read_session(ended.output, self.target)
+
+    async def _interface(self) -> str:
+        """An interface for the pool's own initiator, if it has one."""
+        if not self.initiator:
+            return ""
+        name = open_iscsi.interface_name(self.initiator)
+        for argv in open_iscsi.plan_interface(name, self.initiator):
+            ended = await commands.run(argv)
+            if ended.code not in (0, EXISTS):
+                raise commands.failed(argv, ended)
+        return name
+
+    async def _give_password(self) -> None:
+        auth = self.means.pool.source.auth
+        if auth is None:
+            return
+        name = SecretName(
+            "iscsi",
+            uuid=(auth.secret.uuid if auth.secret else None) or "",
+            usage=(auth.secret.usage if auth.secret else None) or "",
+        )
+        password = (await self.means.secret(name)).decode(errors="surrogateescape")
+        if "\n" in password or "\n" in (auth.username or ""):
+            raise invalid_arg("a name or password for CHAP has no line breaks")
+        await asyncio.to_thread(write_password, self.target, auth.username or "", password)
+
+
+def write_password(target: str, user: str, password: str) -> None:
+    """Put CHAP into open-iscsi's records of a target.
+
+    Raises:
+        VirError: SYSTEM_ERROR: there is no record, or it cannot be written.
+    """
+    found = [
+        path
+        for folder in RECORDS
+        for path in glob.glob(f"{folder}/{glob.escape(target)}/**", recursive=True)
+        if os.path.isfile(path)
+    ]
+    if not found:
+        detail = f"open-iscsi has no record of the target '{target}'"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE)
+    for path in found:
+        try:
+            with open(path, encoding="utf-8") as file:
+                record = open_iscsi.with_password(file.read(), user, password)
+            temporary = f"{path}.new"
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(record)
+            os.rename(temporary, path)
+        except OSError as problem:
+            detail = f"cannot write '{path}': {problem.strerror}"
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE) from problem
+
+
+def units(target: str) -> list[tuple[int, str, int]]:
+    """The units of a target: number, name in /dev/disk/by-path, size in bytes.
+
+    Only /dev and /sys are read, which never hang.
+    """
+    found = []
+    for link in glob.glob(f"{BY_PATH}/*"):
+        lun = open_iscsi.lun_of(link, target)
+        if lun is None:
+            continue
+        device = os.path.basename(os.path.realpath(link))
+        try:
+            with open(f"/sys/class/block/{device}/size", encoding="ascii") as file:
+                found.append((lun, link, int(file.read()) * SECTOR))
+        except (OSError, ValueError):
+            continue  # it has gone meanwhile
+    return sorted(found)
+
+
+def facts_of(found: list[tuple[int, str, int]], folder: str) -> PoolFacts:
+    """A target with these units. Pure."""
+    total = sum(size for _, _, size in found)
+    volumes = tuple(
+        VolumeFacts(
+            name=f"unit:0:0:{lun}",
+            key=link,
+            path=link if folder.rstrip("/") == BY_PATH else os.path.realpath(link),
+            type="block",
+            format="unknown",
+            capacity=size,
+            allocation=size,
+            physical=size,
+        )
+        for lun, link, size in found
+    )
+    return PoolFacts(capacity=total, allocation=total, available=0, volumes=volumes)
+
+
+async def find_targets(spec: str) -> str:
+    """The targets of a server.
+
+    Raises:
+        VirError: INVALID_ARG: no server is named.
+    """
+    try:
+        source = await asyncio.to_thread(parse_source, spec) if spec else None
+    except ConfError as problem:
+        raise of_conf(problem, ErrorDomain.STORAGE) from problem
+    if source is None or not source.hosts:
+        raise invalid_arg("hostname must be specified for iscsi sources")
+    host = source.hosts[0]
+    argv = open_iscsi.plan_discovery(open_iscsi.portal_of(host))
+    said = await commands.run_ok(argv, deadline_s=LOGIN_S)
+    return format_sources(open_iscsi.read_targets(said, host))

@@ -1,0 +1,188 @@
+"""A disk's partition table: what parted is told, and what it prints. Pure.
+
+Owns: argument lists, the reading of tables, where a new partition goes.
+May not touch: devices.
+Source: parted(8); libvirt 9.0's behaviour for pools of type disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from conf.storage import Volume
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+
+MIB: Final = 1 << 20
+LABELS: Final = {"dos": "msdos"}  # parted's words where they differ from the document's
+WORDS: Final = {"msdos": "dos"}
+PRIMARY: Final = 4  # of a dos table, the extended partition among them
+FIRST_LOGICAL: Final = 5
+#: parted's word for what a partition is to hold; the others it does not need to know.
+HOLDS: Final = {"linux-swap": "linux-swap", "fat16": "fat16", "fat32": "fat32", "linux": "ext2"}
+FLAGS: Final = {"linux-lvm": "lvm", "linux-raid": "raid"}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A partition, or free space; bytes, the end not in it."""
+
+    number: int  # 0: free
+    start: int
+    end: int
+    holds: str = ""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What is on a disk."""
+
+    label: str  # as documents say it: "dos", "gpt" …
+    size: int
+    parts: tuple[Part, ...]
+    free: tuple[Part, ...]
+
+
+def plan_table(device: str) -> list[str]:
+    """Ask for a disk's table."""
+    return ["parted", "--script", "--machine", device, "unit", "B", "print", "free"]
+
+
+def plan_label(device: str, label: str) -> list[str]:
+    """Make a new, empty table; what was on the disk is lost."""
+    return ["parted", "--script", device, "mklabel", LABELS.get(label, label)]
+
+
+def plan_remove(device: str, number: int) -> list[str]:
+    """Remove a partition."""
+    return ["parted", "--script", device, "rm", str(number)]
+
+
+def plan_make(device: str, table: Table, wanted: Volume) -> list[list[str]]:
+    """Make a partition in the smallest space that it fits into.
+
+    Raises:
+        VirError: INTERNAL_ERROR: there is no such space; the table takes no more partitions.
+    """
+    size = -(-(wanted.capacity or 0) // MIB) * MIB
+    form = wanted.target.format or "none"
+    kind, within = kind_of(table, form)
+    spaces = []
+    for space in table.free:
+        start = -(-space.start // MIB) * MIB
+        if kind == "logical":
+            start += MIB  # its own record stands before it
+        if start + size <= space.end and (within is None or is_in(space, within)):
+            spaces.append((space.size, start))
+    if not spaces:
+        largest = max((space.size for space in table.free), default=0)
+        detail = f"no large enough free extent: {size} bytes are wanted, {largest} are the most"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
+    start = min(spaces)[1]
+    words = ["parted", "--script", device, "mkpart", kind]
+    if form in HOLDS and kind != "extended":
+        words.append(HOLDS[form])
+    commands = [[*words, f"{start}B", f"{start + size - 1}B"]]
+    if form in FLAGS:
+        number = next_number(table, kind)
+        commands.append(["parted", "--script", device, "set", str(number), FLAGS[form], "on"])
+    return commands
+
+
+def kind_of(table: Table, form: str) -> tuple[str, Part | None]:
+    """What parted calls the new partition, and which one it must lie in.
+
+    Raises:
+        VirError: INTERNAL_ERROR: the table is full; OPERATION_INVALID for an extended partition
+            where there can be none.
+    """
+    if table.label != "dos":
+        if form == "extended":
+            detail = f"a table of type '{table.label}' has no extended partitions"
+            raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.STORAGE)
+        return "primary", None
+    extended = next((part for part in table.parts if part.holds == "extended"), None)
+    if form == "extended":
+        if extended is not None:
+            detail = "extended partition already exists"
+            raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.STORAGE)
+        return "extended", None
+    if extended is not None:
+        return "logical", extended
+    if sum(part.number <= PRIMARY for part in table.parts) >= PRIMARY:
+        detail = "no extended partition found and no primary partition available"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
+    return "primary", None
+
+
+def next_number(table: Table, kind: str) -> int:
+    """The number that the next partition gets."""
+    taken = {part.number for part in table.parts}
+    first = FIRST_LOGICAL if kind == "logical" else 1
+    return next(number for number in range(first, first + 256) if number not in taken)
+
+
+def is_in(space: Part, whole: Part) -> bool:
+    """Whether a space lies in a partition."""
+    return whole.start <= space.start and space.end <= whole.end
+
+
+def read_table(text: str) -> Table:
+    """Read what parted printed.
+
+    Raises:
+        VirError: INTERNAL_ERROR: it is no table.
+    """
+    lines = [line.rstrip(";").split(":") for line in text.splitlines() if line.endswith(";")]
+    if len(lines) < 2 or lines[0] != ["BYT"] or len(lines[1]) < 6:
+        raise unintelligible(text)
+    # The model's name may have colons; what stands before it, the kernel's name, has none.
+    size, label = number(lines[1][1]), lines[1][5]
+    parts = [part(line) for line in lines[2:]]
+    taken = [one for one in parts if one.number]
+    free = tuple(one for one in parts if not one.number)
+    if label == "msdos":
+        within = [*free, *(one for one in taken if one.number >= FIRST_LOGICAL)]
+        taken = [as_extended(one, within) for one in taken]
+    return Table(WORDS.get(label, label), size, tuple(taken), free)
+
+
+def part(words: list[str]) -> Part:
+    """Read a line."""
+    if len(words) < 5:
+        raise unintelligible(":".join(words))
+    start, end = number(words[1]), number(words[2]) + 1
+    if words[4] == "free":
+        return Part(0, start, end)
+    return Part(number(words[0]), start, end, words[4])
+
+
+def as_extended(one: Part, within: list[Part]) -> Part:
+    """A primary partition that has free space or logical partitions in it is the extended one."""
+    inside = any(one.start <= other.start < one.end for other in within)
+    if one.number <= PRIMARY and inside:
+        return Part(one.number, one.start, one.end, "extended")
+    return one
+
+
+def number(word: str) -> int:
+    """A number of bytes.
+
+    Raises:
+        VirError: INTERNAL_ERROR: it is none.
+    """
+    digits = word.removesuffix("B")
+    if not digits.isdigit():
+        raise unintelligible(word)
+    return int(digits)
+
+
+def unintelligible(what: str) -> VirError:
+    """INTERNAL_ERROR: parted said what it never says."""
+    detail = f"parted's answer cannot be understood ({what[:200]})"
+    return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
