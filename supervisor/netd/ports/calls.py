@@ -24,8 +24,9 @@ from rpc.values import TypedParam
 from supervisor.calls import ClientCall, of_conf
 from supervisor.netd.entry import Entry, Running
 from supervisor.netd.hooks import NetworkHooks
+from supervisor.netd.ports.documents import refusals
 from supervisor.netd.ports.plan import describe_port, plug_into
-from supervisor.netd.ports.ports import Ports, refusals
+from supervisor.netd.ports.ports import Ports
 from supervisor.netd.registry import Registry, not_active
 from supervisor.netd.store import Store
 from supervisor.netd.words import refuse_flags

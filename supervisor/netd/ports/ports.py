@@ -12,23 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
-import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID, uuid4
 
 from conf.domain.devices.interface import Bandwidth, FilterRef, Interface
-from conf.errors import ConfError
-from conf.mapper import Mode, parse, write
 from conf.network import NetworkPort, format_port
 from ipc import Descriptor, Done, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.calls import of_conf
 from supervisor.finishing import finish
 from supervisor.jobs import Job
 from supervisor.messages.netd import (
@@ -39,11 +33,16 @@ from supervisor.messages.netd import (
     SetLink,
     UpdatePort,
 )
-from supervisor.netd import taps
-from supervisor.netd.bandwidth import give, limits_of, plan_limits, plan_removal
 from supervisor.netd.entry import Entry
 from supervisor.netd.hooks import NetworkHooks
 from supervisor.netd.links import Links
+from supervisor.netd.ports.devices import Devices
+from supervisor.netd.ports.documents import (
+    read_bandwidth,
+    read_interface,
+    refusals,
+    write_interface,
+)
 from supervisor.netd.ports.plan import (
     Plugging,
     describe_port,
@@ -51,14 +50,13 @@ from supervisor.netd.ports.plan import (
     plug_interface,
     plug_into,
 )
-from supervisor.netd.ports.records import GENERATED, NAME, Record, Records
+from supervisor.netd.ports.records import Record, Records
 from supervisor.netd.ports.scripts import run_script, try_script
 from supervisor.netd.registry import Registry, not_active
 from supervisor.netd.store import Store
 from supervisor.netd.sysctl import Sysctl
-from supervisor.netd.words import invalid, needs_system_daemon, system_error
+from supervisor.netd.words import invalid, needs_system_daemon
 
-NAMES: Final = 64  # names that are tried before giving up
 MAX_CARDS: Final = 16384  # of one network
 
 log = logging.getLogger(__name__)
@@ -72,15 +70,6 @@ class Filters(Protocol):
 
     async def drop(self, tap: str) -> None:
         """Have no filter on a card."""
-
-
-@dataclass(slots=True)
-class Opened:
-    """A device that was just made."""
-
-    name: str
-    taps: list[int]
-    vhosts: list[int]
 
 
 class Ports:
@@ -103,7 +92,7 @@ class Ports:
         self._store = store
         self._records = records
         self._links = links
-        self._sysctl = sysctl
+        self._devices = Devices(links, sysctl, records)
         self._hooks = hooks
         self._filters = filters
         self._session = session
@@ -145,7 +134,7 @@ class Ports:
         record = self._record(request.uuid, request.tap)
         bandwidth = read_bandwidth(request.bandwidth) if request.bandwidth else None
         with refusals(f"cannot limit the traffic of '{record.device}'"):
-            await self._limit(record.device, bandwidth)
+            await self._devices.limit(record.device, bandwidth)
         interface = read_interface(record.interface)
         interface.bandwidth = bandwidth
         await self._note(record, interface)
@@ -156,7 +145,7 @@ class Ports:
         record = next((each for each in self._records if each.port == port), None)
         if record is not None:
             with refusals(f"cannot limit the traffic of '{record.device}'"):
-                await self._limit(record.device, bandwidth)
+                await self._devices.limit(record.device, bandwidth)
             interface = read_interface(record.interface)
             interface.bandwidth = bandwidth
             await self._note(record, interface)
@@ -197,11 +186,11 @@ class Ports:
         entry = self._registry.by_uuid(UUID(record.network).bytes) if record.network else None
         if entry is None or entry.running is None:
             if not joined and not record.network:
-                await self._join(record.device, interface, plug_interface(interface))
+                await self._devices.join(record.device, interface, plug_interface(interface))
             return
         plugging = plug_into(interface, entry.running.network, self.used(entry))
         if not joined:
-            await self._join(record.device, interface, plugging)
+            await self._devices.join(record.device, interface, plugging)
         port = UUID(record.port)
         if port.bytes not in entry.running.ports:
             described = describe_port(interface, plugging, port, record.domain, record.uuid)
@@ -251,11 +240,11 @@ class Ports:
                 port = describe_port(interface, plugging, uuid, request.domain, request.uuid)
                 rollback.push_async_callback(self._forget_port, entry, uuid.bytes)
                 await self._keep_port(entry, uuid, port)
-            opened = await self._open(request, interface, plugging, rollback)
+            opened = await self._devices.open(request, interface, plugging, rollback)
             live = live_interface(
                 interface, plugging, opened.name, str(uuid) if entry is not None else ""
             )
-            await self._plug_in(opened.name, interface, plugging)
+            await self._devices.plug_in(opened.name, interface, plugging)
             if interface.type == "ethernet" and interface.script:
                 await run_script(interface.script, opened.name)
             record = Record(
@@ -274,7 +263,7 @@ class Ports:
                 self._records.note(record)
             if interface.filterref is not None:
                 await self._filter(record, interface.filterref)
-            mtu = await self._mtu(interface, plugging)
+            mtu = interface.mtu or plugging.mtu
             rollback.pop_all()
         return Attached(
             interface=record.interface,
@@ -317,128 +306,6 @@ class Ports:
             await asyncio.to_thread(self._store.remove_port, entry.name, str(UUID(bytes=uuid)))
         if port is not None and entry.running is not None:
             await self._hooks.tell(entry.running.network, "port-deleted", port)
-
-    async def _open(
-        self,
-        request: AttachPort,
-        interface: Interface,
-        plugging: Plugging,
-        rollback: AsyncExitStack,
-    ) -> Opened:
-        """Make the device and open it."""
-        wanted = request.tap or interface.target_dev or ""
-        if GENERATED.fullmatch(wanted) and not request.tap:
-            wanted = ""  # what an earlier guest was given
-        if wanted and not NAME.fullmatch(wanted):
-            detail = f"'{wanted}' cannot name a network device: 15 bytes at most, no space, no '/'"
-            raise VirError(ErrorCode.XML_ERROR, detail, ErrorDomain.NETWORK)
-        for _ in range(1 if wanted else NAMES):
-            name = wanted or self._records.next_name(plugging.prefix)
-            try:
-                opened = await self._open_named(name, request, interface, plugging)
-            except OSError as problem:
-                if not wanted and problem.errno in (errno.EEXIST, errno.EBUSY):
-                    continue
-                doing = f"Unable to create tap device {name}"
-                raise system_error(doing, problem) from problem
-            rollback.push_async_callback(self._close, opened)
-            if plugging.is_direct:
-                rollback.push_async_callback(self._links.delete, name)
-            return opened
-        detail = f"{NAMES} names for a tap device were all taken"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
-
-    async def _open_named(
-        self, name: str, request: AttachPort, interface: Interface, plugging: Plugging
-    ) -> Opened:
-        if plugging.is_direct:
-            found = await self._open_macvtap(name, request.queues, interface, plugging)
-        else:
-            if await self._links.find(name) is not None and interface.managed_target is not False:
-                raise FileExistsError(errno.EEXIST, "there is a device of that name", name)
-            found = await asyncio.to_thread(
-                taps.open_tap, name, queues=request.queues, user=request.user
-            )
-        vhosts: list[int] = []
-        if request.vhost:
-            try:
-                vhosts = await asyncio.to_thread(taps.open_vhost, request.queues)
-            except BaseException:
-                for fd in found:
-                    os.close(fd)
-                raise
-        return Opened(name, found, vhosts)
-
-    async def _open_macvtap(
-        self, name: str, queues: int, interface: Interface, plugging: Plugging
-    ) -> list[int]:
-        lower = await self._links.index(plugging.device)
-        await self._links.add(
-            name,
-            "macvtap",
-            link=lower,
-            macvtap_mode="passthru" if plugging.mode == "passthrough" else plugging.mode,
-            address=interface.mac,
-        )
-        try:
-            await self._links.change(name, state="up")
-            index = await self._links.index(name)
-            return await asyncio.to_thread(taps.open_macvtap, index, queues=queues)
-        except BaseException:
-            await self._links.delete(name)
-            raise
-
-    async def _close(self, opened: Opened) -> None:
-        for fd in (*opened.taps, *opened.vhosts):
-            os.close(fd)
-
-    async def _plug_in(self, name: str, interface: Interface, plugging: Plugging) -> None:
-        """Make the device carry the guest's packets."""
-        with refusals(f"cannot plug '{name}' in"):
-            if plugging.is_direct:
-                await self._limit(name, plugging.bandwidth)
-                return
-            options: dict[str, object] = {"address": host_mac(interface.mac or "")}
-            if interface.mtu or plugging.mtu:
-                options["mtu"] = interface.mtu or plugging.mtu
-            await self._links.change(name, **options)
-            if plugging.bridge:
-                await self._join(name, interface, plugging)
-            if interface.link_state != "down":
-                await self._links.change(name, state="up")
-            await self._limit(name, plugging.bandwidth)
-
-    async def _join(self, name: str, interface: Interface, plugging: Plugging) -> None:
-        """Make a tap a port of its bridge."""
-        if not interface.mtu and not plugging.mtu:
-            bridge = await self._links.find(plugging.bridge)
-            if bridge is None:
-                detail = f"there is no bridge '{plugging.bridge}'"
-                raise OSError(errno.ENODEV, detail, plugging.bridge)
-            if bridge.mtu != 1500:
-                await self._links.change(name, mtu=bridge.mtu)
-        key = f"ipv6/conf/{name}/disable_ipv6"  # the host has no address of its own on a tap
-        if await asyncio.to_thread(self._sysctl.read, key) is not None:
-            await asyncio.to_thread(self._sysctl.write, key, "1")
-        await self._links.enslave(name, plugging.bridge)
-        if plugging.isolated:
-            await self._links.change_port(name, isolated=1)
-        if not plugging.learns:
-            await self._links.change_port(name, learning=0, unicast_flood=0)
-            await self._links.forward_to(name, interface.mac or "", on=True)
-
-    async def _limit(self, name: str, bandwidth: Bandwidth | None) -> None:
-        """Have exactly these limits on a device."""
-        await self._links.traffic(
-            lambda ip, index: give(ip, index, plan_removal(), removing=True), name
-        )
-        limits = limits_of(bandwidth)
-        if limits is not None:
-            orders = plan_limits(limits, shared=False)
-            await self._links.traffic(lambda ip, index: give(ip, index, orders), name)
-
-    async def _mtu(self, interface: Interface, plugging: Plugging) -> int:
-        return interface.mtu or plugging.mtu
 
     async def _filter(self, record: Record, filterref: FilterRef | None) -> None:
         """Have exactly this filter on a card.
@@ -497,10 +364,10 @@ class Ports:
                 await self._keep_port(entry, uuid, port)
             with refusals(f"cannot plug '{record.device}' in elsewhere"):
                 if plugging.bridge and plugging.bridge != record.bridge:
-                    rollback.push_async_callback(self._rejoin, record, before)
-                    await self._join(record.device, interface, plugging)
-                rollback.push_async_callback(self._limit, record.device, before.bandwidth)
-                await self._limit(record.device, plugging.bandwidth)
+                    rollback.push_async_callback(self._rejoin, record)
+                    await self._devices.join(record.device, interface, plugging)
+                rollback.push_async_callback(self._devices.limit, record.device, before.bandwidth)
+                await self._devices.limit(record.device, plugging.bandwidth)
             live = live_interface(
                 interface, plugging, record.device, str(uuid) if entry is not None else ""
             )
@@ -528,7 +395,7 @@ class Ports:
             interface=changed.interface, tap=record.device, taps=[], vhosts=[], host_mtu=0
         )
 
-    async def _rejoin(self, record: Record, before: Interface) -> None:
+    async def _rejoin(self, record: Record) -> None:
         if record.bridge:
             await self._links.enslave(record.device, record.bridge)
 
@@ -546,53 +413,3 @@ class Ports:
     def _turn(self, uuid: str) -> Job:
         """One change of a guest's ports after the other."""
         return self._turns.setdefault(uuid, Job(f"ports of {uuid}", ErrorDomain.NETWORK))
-
-
-class refusals(contextlib.AbstractContextManager[None]):
-    """Make the kernel's errors the caller's."""
-
-    def __init__(self, doing: str) -> None:
-        """Name what is being done."""
-        self._doing = doing
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Raise SYSTEM_ERROR in an OSError's place."""
-        if isinstance(error, TimeoutError):
-            detail = f"{self._doing}: the kernel did not answer in time"
-            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK) from error
-        if isinstance(error, OSError):
-            raise system_error(self._doing, error) from error
-
-
-def read_interface(xml: str) -> Interface:
-    """Read an <interface>.
-
-    Raises:
-        VirError: XML_ERROR and the like.
-    """
-    try:
-        return parse(Interface, xml)
-    except ConfError as problem:
-        raise of_conf(problem, ErrorDomain.NETWORK) from problem
-
-
-def read_bandwidth(xml: str) -> Bandwidth:
-    """Read a <bandwidth>.
-
-    Raises:
-        VirError: XML_ERROR and the like.
-    """
-    try:
-        return parse(Bandwidth, xml)
-    except ConfError as problem:
-        raise of_conf(problem, ErrorDomain.NETWORK) from problem
-
-
-def write_interface(interface: Interface) -> str:
-    """Write an <interface> as a running guest has it."""
-    return write(interface, Mode(live=True, secure=True))
-
-
-def host_mac(mac: str) -> str:
-    """The address of the host's side of a card: so high that no bridge takes it as its own."""
-    return f"fe{mac[2:]}" if mac else ""

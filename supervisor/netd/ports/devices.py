@@ -1,0 +1,172 @@
+"""The host's devices of cards: made, opened, plugged in, limited.
+
+Owns: taps and macvtaps. May touch: links, /dev/net/tun and settings of the kernel, each through its
+module. May not touch: what is known of a card (`supervisor.netd.ports.ports`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from conf.domain.devices.interface import Bandwidth, Interface
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.messages.netd import AttachPort
+from supervisor.netd import taps
+from supervisor.netd.bandwidth import give, limits_of, plan_limits, plan_removal
+from supervisor.netd.links import Links
+from supervisor.netd.ports.documents import refusals
+from supervisor.netd.ports.plan import Plugging
+from supervisor.netd.ports.records import GENERATED, NAME, Records
+from supervisor.netd.sysctl import Sysctl
+from supervisor.netd.words import system_error
+
+NAMES: Final = 64  # names that are tried before giving up
+
+
+@dataclass(slots=True)
+class Opened:
+    """A device that was just made."""
+
+    name: str
+    taps: list[int]
+    vhosts: list[int]
+
+
+class Devices:
+    """Makes and changes the devices of cards."""
+
+    def __init__(self, links: Links, sysctl: Sysctl, records: Records) -> None:
+        """Work on these."""
+        self._links = links
+        self._sysctl = sysctl
+        self._records = records
+
+    async def open(
+        self,
+        request: AttachPort,
+        interface: Interface,
+        plugging: Plugging,
+        rollback: AsyncExitStack,
+    ) -> Opened:
+        """Make the device and open it."""
+        wanted = request.tap or interface.target_dev or ""
+        if GENERATED.fullmatch(wanted) and not request.tap:
+            wanted = ""  # what an earlier guest was given
+        if wanted and not NAME.fullmatch(wanted):
+            detail = f"'{wanted}' cannot name a network device: 15 bytes at most, no space, no '/'"
+            raise VirError(ErrorCode.XML_ERROR, detail, ErrorDomain.NETWORK)
+        for _ in range(1 if wanted else NAMES):
+            name = wanted or self._records.next_name(plugging.prefix)
+            try:
+                opened = await self._open_named(name, request, interface, plugging)
+            except OSError as problem:
+                if not wanted and problem.errno in (errno.EEXIST, errno.EBUSY):
+                    continue
+                doing = f"Unable to create tap device {name}"
+                raise system_error(doing, problem) from problem
+            rollback.push_async_callback(self.close, opened)
+            if plugging.is_direct:
+                rollback.push_async_callback(self._links.delete, name)
+            return opened
+        detail = f"{NAMES} names for a tap device were all taken"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
+
+    async def _open_named(
+        self, name: str, request: AttachPort, interface: Interface, plugging: Plugging
+    ) -> Opened:
+        if plugging.is_direct:
+            found = await self._open_macvtap(name, request.queues, interface, plugging)
+        else:
+            if await self._links.find(name) is not None and interface.managed_target is not False:
+                raise FileExistsError(errno.EEXIST, "there is a device of that name", name)
+            found = await asyncio.to_thread(
+                taps.open_tap, name, queues=request.queues, user=request.user
+            )
+        vhosts: list[int] = []
+        if request.vhost:
+            try:
+                vhosts = await asyncio.to_thread(taps.open_vhost, request.queues)
+            except BaseException:
+                for fd in found:
+                    os.close(fd)
+                raise
+        return Opened(name, found, vhosts)
+
+    async def _open_macvtap(
+        self, name: str, queues: int, interface: Interface, plugging: Plugging
+    ) -> list[int]:
+        lower = await self._links.index(plugging.device)
+        await self._links.add(
+            name,
+            "macvtap",
+            link=lower,
+            macvtap_mode="passthru" if plugging.mode == "passthrough" else plugging.mode,
+            address=interface.mac,
+        )
+        try:
+            await self._links.change(name, state="up")
+            index = await self._links.index(name)
+            return await asyncio.to_thread(taps.open_macvtap, index, queues=queues)
+        except BaseException:
+            await self._links.delete(name)
+            raise
+
+    async def close(self, opened: Opened) -> None:
+        """Close what was opened; a tap is gone then."""
+        for fd in (*opened.taps, *opened.vhosts):
+            os.close(fd)
+
+    async def plug_in(self, name: str, interface: Interface, plugging: Plugging) -> None:
+        """Make the device carry the guest's packets."""
+        with refusals(f"cannot plug '{name}' in"):
+            if plugging.is_direct:
+                await self.limit(name, plugging.bandwidth)
+                return
+            options: dict[str, object] = {"address": host_mac(interface.mac or "")}
+            if interface.mtu or plugging.mtu:
+                options["mtu"] = interface.mtu or plugging.mtu
+            await self._links.change(name, **options)
+            if plugging.bridge:
+                await self.join(name, interface, plugging)
+            if interface.link_state != "down":
+                await self._links.change(name, state="up")
+            await self.limit(name, plugging.bandwidth)
+
+    async def join(self, name: str, interface: Interface, plugging: Plugging) -> None:
+        """Make a tap a port of its bridge."""
+        if not interface.mtu and not plugging.mtu:
+            bridge = await self._links.find(plugging.bridge)
+            if bridge is None:
+                detail = f"there is no bridge '{plugging.bridge}'"
+                raise OSError(errno.ENODEV, detail, plugging.bridge)
+            if bridge.mtu != 1500:
+                await self._links.change(name, mtu=bridge.mtu)
+        key = f"ipv6/conf/{name}/disable_ipv6"  # the host has no address of its own on a tap
+        if await asyncio.to_thread(self._sysctl.read, key) is not None:
+            await asyncio.to_thread(self._sysctl.write, key, "1")
+        await self._links.enslave(name, plugging.bridge)
+        if plugging.isolated:
+            await self._links.change_port(name, isolated=1)
+        if not plugging.learns:
+            await self._links.change_port(name, learning=0, unicast_flood=0)
+            await self._links.forward_to(name, interface.mac or "", on=True)
+
+    async def limit(self, name: str, bandwidth: Bandwidth | None) -> None:
+        """Have exactly these limits on a device."""
+        await self._links.traffic(
+            lambda ip, index: give(ip, index, plan_removal(), removing=True), name
+        )
+        limits = limits_of(bandwidth)
+        if limits is not None:
+            orders = plan_limits(limits, shared=False)
+            await self._links.traffic(lambda ip, index: give(ip, index, orders), name)
+
+
+def host_mac(mac: str) -> str:
+    """The address of the host's side of a card: so high that no bridge takes it as its own."""
+    return f"fe{mac[2:]}" if mac else ""
