@@ -10,6 +10,7 @@ Runs with: files, and what mounting and block devices take.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from pathlib import Path
 
@@ -35,10 +36,13 @@ from supervisor.stord.work.forking import Forker
 from supervisor.stord.work.names import host_tag
 from supervisor.stord.work.serving import serve as serve_pool
 
+log = logging.getLogger(__name__)
+
 
 async def serve(process: Process) -> None:
     """Answer until the process is told to stop."""
     forker = Forker.start(serve_pool)  # first: this process has no threads yet
+    forker.on_lost.append(lambda: forker_lost(process))
     registry, publisher = Registry(), Publisher(process.node)
     store = Store(process.paths)
     pools = Pools(
@@ -80,6 +84,12 @@ async def serve(process: Process) -> None:
         task.cancel()
     await transfers.close()
     forker.close()
+
+
+def forker_lost(process: Process) -> None:
+    """Without the forker nothing can be done any more: the next stord has one of its own."""
+    log.error("the process that forks the pools' ones has gone: stord begins anew")
+    process.stopping.set()
 
 
 def session_images(environ: dict[str, str]) -> Path:

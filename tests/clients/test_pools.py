@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import threading
 from collections.abc import Iterator
@@ -214,3 +215,18 @@ def test_a_pool_whose_folder_has_gone_is_off_after_a_restart_of_stord(
     assert daemon.ok("pool-list", "--inactive", "--name").split() == ["gone"]
     daemon.ok("pool-undefine", "gone")
     assert not (daemon.root / "run/libvirt/storage/gone.xml").exists()
+
+
+def test_the_loss_of_what_forks_the_pools_processes_is_made_good(
+    daemon: Daemon, pool: Path
+) -> None:
+    daemon.ok("vol-create-as", "p", "a.raw", "1M")
+    stord = process_of(daemon, "stord")
+    children = Path(f"/proc/{stord}/task/{stord}/children").read_text().split()
+    before = os.pidfd_open(stord)
+    os.kill(int(children[0]), signal.SIGKILL)
+    try:
+        assert select.select([before], [], [], 10)[0], "stord goes on without its forker"
+    finally:
+        os.close(before)
+    assert "a.raw" in daemon.ok("vol-info", "a.raw", "p")

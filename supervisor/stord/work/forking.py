@@ -10,6 +10,7 @@ Why not threads: docs/decisions/stord-isolation.md. Every process here dies with
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import logging
 import os
@@ -43,10 +44,13 @@ class Forked:
 class Forker:
     """stord's end of the forker."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, pid: int) -> None:
         """Take the socket over."""
+        self.on_lost: list[Callable[[], None]] = []  # called when the forker has gone by itself
         self._end = end
         self._turn = asyncio.Lock()
+        self._pidfd = os.pidfd_open(pid)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._gone)
 
     @staticmethod
     def start(serve: Serve) -> Forker:
@@ -56,11 +60,12 @@ class Forker:
             OSError: it cannot be forked.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        if os.fork() == 0:
+        pid = os.fork()
+        if pid == 0:
             _be_forker(theirs, serve)
         theirs.close()
         ours.setblocking(False)  # noqa: FBT003  (socket's own)
-        return Forker(ours)
+        return Forker(ours, pid)
 
     async def fork(self) -> Forked:
         """Fork a process that serves.
@@ -90,7 +95,16 @@ class Forker:
 
     def close(self) -> None:
         """End the forker, and all that it has forked with it."""
+        self.on_lost.clear()
         self._end.close()
+
+    def _gone(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
+        os.close(self._pidfd)
+        for callback in self.on_lost:
+            callback()
 
     async def _readable(self) -> None:
         loop = asyncio.get_running_loop()

@@ -25,6 +25,7 @@ from supervisor.stord.work.requests import CALL_S, LONG_S
 R = TypeVar("R")
 
 MAX_WAITING: Final = 128  # questions to one pool's process
+MOMENT_S: Final = 0.5
 MAX_ALONE: Final = 16  # long operations of one pool at a time
 
 log = logging.getLogger(__name__)
@@ -38,9 +39,14 @@ class Helper:
         self.pid = forked.pid
         self.peer = Peer(forked.end, name, Bare(VirErrors()))
         self.waiting = 0
-        self.exited = False
+        self.gone = asyncio.Event()
         self._pidfd = forked.pidfd
         asyncio.get_running_loop().add_reader(self._pidfd, self._gone)
+
+    @property
+    def exited(self) -> bool:
+        """Whether it has gone."""
+        return self.gone.is_set()
 
     @property
     def usable(self) -> bool:
@@ -57,7 +63,7 @@ class Helper:
     def _gone(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)
         os.close(self._pidfd)
-        self.exited = True
+        self.gone.set()
 
 
 class PoolWork:
@@ -118,7 +124,7 @@ class PoolWork:
         """
         if self._alone >= MAX_ALONE:
             raise self._busy(f"{MAX_ALONE} long operations run in it; let one end")
-        self._refuse_hanging()
+        await self._refuse_hanging()
         self._alone += 1
         try:
             helper = await self._fork()
@@ -137,7 +143,7 @@ class PoolWork:
     async def _ready(self) -> Helper:
         async with self._turn:
             if self._helper is None or not self._helper.usable:
-                self._refuse_hanging()
+                await self._refuse_hanging()
                 self._helper = await self._fork()
             return self._helper
 
@@ -153,7 +159,12 @@ class PoolWork:
         if self._helper is helper:
             self._helper = None
 
-    def _refuse_hanging(self) -> None:
+    async def _refuse_hanging(self) -> None:
+        """A process that was killed goes within a moment, unless it hangs in the kernel."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(MOMENT_S):
+                for helper in list(self._hanging):
+                    await helper.gone.wait()
         if self.hangs:
             raise self._hung(0)
 
