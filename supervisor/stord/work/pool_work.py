@@ -124,9 +124,9 @@ class PoolWork:
         """
         if self._alone >= MAX_ALONE:
             raise self._busy(f"{MAX_ALONE} long operations run in it; let one end")
-        await self._refuse_hanging()
         self._alone += 1
         try:
+            await self._refuse_hanging()
             helper = await self._fork()
             try:
                 yield helper

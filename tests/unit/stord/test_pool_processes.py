@@ -1,0 +1,136 @@
+"""A pool's own processes: asked, hung, killed, given up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from ipc import Descriptor
+from rpc.errors import ErrorCode, VirError
+from supervisor.stord.work.forking import Forker
+from supervisor.stord.work.pool_work import MAX_ALONE, PoolWork
+from supervisor.stord.work.requests import CheckFolder, MakeRaw, Receive, Scan
+from supervisor.stord.work.serving import serve
+
+LIMIT_S = 20.0
+
+
+def with_work(test: Callable[[PoolWork], Awaitable[None]]) -> None:
+    """Run a test with the processes of a pool "p", and end them all."""
+
+    async def run() -> None:
+        forker = Forker.start(serve)
+        work = PoolWork("p", forker)
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                await test(work)
+        finally:
+            work.release()
+            forker.close()
+            await asyncio.sleep(0)  # sockets are closed in the loop's next turn
+
+    asyncio.run(run())
+
+
+async def gone(pid: int) -> None:
+    """Wait until a process that is none of our children has gone."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(pidfd, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+
+
+def test_a_question_is_answered_by_another_process(tmp_path: Path) -> None:
+    async def test(work: PoolWork) -> None:
+        (tmp_path / "v").write_bytes(bytes(10))
+        found = await work.call(Scan(folder=str(tmp_path)))
+        assert [volume.name for volume in found.volumes] == ["v"]
+        async with work.alone() as helper:
+            assert helper.pid != os.getpid()
+
+    with_work(test)
+
+
+def test_the_kernels_refusal_comes_back_as_the_clients_error() -> None:
+    async def test(work: PoolWork) -> None:
+        with pytest.raises(VirError, match="No such file") as refused:
+            await work.call(CheckFolder(path="/nowhere/at/all"))
+        assert refused.value.code is ErrorCode.SYSTEM_ERROR
+
+    with_work(test)
+
+
+def test_a_process_that_hangs_is_given_up_and_replaced(tmp_path: Path) -> None:
+    async def test(work: PoolWork) -> None:
+        await work.call(CheckFolder(path=str(tmp_path)))
+        first = work._helper
+        assert first is not None
+        os.kill(first.pid, signal.SIGSTOP)
+        with pytest.raises(VirError, match="did not answer") as late:
+            await work.call(CheckFolder(path=str(tmp_path)), timeout_s=0.2)
+        assert late.value.code is ErrorCode.OPERATION_TIMEOUT
+        await work.call(CheckFolder(path=str(tmp_path)))
+        assert first.exited  # the kernel let it go: it was only stopped
+        assert not work.hangs
+
+    with_work(test)
+
+
+def test_a_long_operation_that_nobody_waits_for_ends(tmp_path: Path) -> None:
+    async def test(work: PoolWork) -> None:
+        (tmp_path / "v").touch()
+        ours, theirs = socket.socketpair()
+        order = Receive(
+            path=str(tmp_path / "v"), descriptor=Descriptor(theirs.detach()), offset=0, length=0
+        )
+        task = asyncio.create_task(work.call_alone(order))
+        ours.setblocking(False)
+        await asyncio.get_running_loop().sock_sendall(ours, b"x" * 100)
+        while not (tmp_path / "v").stat().st_size:  # noqa: ASYNC110  (a file tells nobody)
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+        assert await asyncio.get_running_loop().sock_recv(ours, 1) == b""  # its end has gone
+        ours.close()
+
+    with_work(test)
+
+
+def test_a_pool_has_so_many_long_operations_and_no_more(tmp_path: Path) -> None:
+    async def test(work: PoolWork) -> None:
+        async with contextlib.AsyncExitStack() as held:
+            for _ in range(MAX_ALONE):
+                await held.enter_async_context(work.alone())
+            order = MakeRaw(folder=str(tmp_path), temporary="t", capacity=1, allocation=0)
+            with pytest.raises(VirError) as refused:
+                await work.call_alone(order)
+            assert refused.value.code is ErrorCode.RESOURCE_BUSY
+        await work.call_alone(order)
+
+    with_work(test)
+
+
+def test_all_processes_end_with_the_forker(tmp_path: Path) -> None:
+    async def test(work: PoolWork) -> None:
+        await work.call(CheckFolder(path=str(tmp_path)))
+        helper = work._helper
+        assert helper is not None
+        work._forker.close()
+        await gone(helper.pid)
+
+    with_work(test)
