@@ -33,7 +33,7 @@ from conf.domain.devices.video import Video
 from conf.domain.devices.vsock import Vsock
 from conf.domain.devices.watchdog import Watchdog
 from conf.errors import ConfError
-from conf.mapper import parse
+from conf.mapper import read
 from conf.mapper.hardened import parse_tree
 
 Device = (
@@ -87,11 +87,12 @@ def parse_device(xml: str) -> tuple[str, Device]:
     Raises:
         ConfError: "xml": it is no device; whatever the device's own reading refuses.
     """
-    tag = parse_tree(xml).tag
+    root = parse_tree(xml)
+    tag = root.tag
     kind = KINDS.get(tag) if isinstance(tag, str) else None
     if kind is None:
         raise ConfError("xml", f"unknown device type '{tag}'", str(tag))
-    device: Device = parse(kind.model, xml)
+    device: Device = read(kind.model, root)  # a model may serve several elements
     return str(tag), device
 
 

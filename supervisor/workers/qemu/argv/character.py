@@ -22,17 +22,22 @@ AGENT_CHANNEL: Final = "com.redhat.spice.0"
 def serials(context: Context) -> Options:
     """Serial lines."""
     for serial in context.domain.devices.serials:
-        alias = serial.alias or ""
-        yield from chardev(context, alias, serial)
-        driver = serial.target_model or "isa-serial"
-        if driver not in SERIAL_DRIVERS:
-            raise ConfError(
-                "config_unsupported", f"'{driver}' is not supported as model of a serial device"
-            )
-        props: Props = {"driver": driver, "chardev": f"char{alias}", "id": alias}
-        if driver == "isa-serial":
-            props["index"] = serial.target_port
-        yield device(props | placed(context, serial.address))
+        yield from serial_options(context, serial)
+
+
+def serial_options(context: Context, serial: CharDevice) -> Options:
+    """One serial line."""
+    alias = serial.alias or ""
+    yield from chardev(context, alias, serial)
+    driver = serial.target_model or "isa-serial"
+    if driver not in SERIAL_DRIVERS:
+        raise ConfError(
+            "config_unsupported", f"'{driver}' is not supported as model of a serial device"
+        )
+    props: Props = {"driver": driver, "chardev": f"char{alias}", "id": alias}
+    if driver == "isa-serial":
+        props["index"] = serial.target_port
+    yield device(props | placed(context, serial.address))
 
 
 def parallels(context: Context) -> Options:
@@ -46,18 +51,23 @@ def parallels(context: Context) -> Options:
 def channels(context: Context) -> Options:
     """Channels: named ports on virtio-serial, or forwarded by QEMU's own network."""
     for channel in context.domain.devices.channels:
-        alias = channel.alias or ""
-        name = "vdagent" if channel.target_name == AGENT_CHANNEL else None
-        yield from chardev(context, alias, channel, name=name)
-        if channel.target_type == "guestfwd":
-            yield "-netdev", json_of(_forward(channel, alias))
-        elif channel.target_type == "virtio":
-            yield device(_port(context, channel, alias))
-        else:
-            raise ConfError(
-                "config_unsupported",
-                f"channel target type '{channel.target_type}' is not supported; use 'virtio'",
-            )
+        yield from channel_options(context, channel)
+
+
+def channel_options(context: Context, channel: CharDevice) -> Options:
+    """One channel."""
+    alias = channel.alias or ""
+    name = "vdagent" if channel.target_name == AGENT_CHANNEL else None
+    yield from chardev(context, alias, channel, name=name)
+    if channel.target_type == "guestfwd":
+        yield "-netdev", json_of(_forward(channel, alias))
+    elif channel.target_type == "virtio":
+        yield device(_port(context, channel, alias))
+    else:
+        raise ConfError(
+            "config_unsupported",
+            f"channel target type '{channel.target_type}' is not supported; use 'virtio'",
+        )
 
 
 def _forward(channel: CharDevice, alias: str) -> Props:

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from conf.domain.device import Device, parse_device
+from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.interface import Interface
 from conf.emulator import EmulatorFacts
@@ -26,6 +27,7 @@ from supervisor.workers.ownership import give_back, hand_over
 from supervisor.workers.qemu import cards, live
 from supervisor.workers.qemu.argv.context import Context, Runtime
 from supervisor.workers.qemu.argv.sealing import Sealed, sealer
+from supervisor.workers.qemu.booting import learn_chardevs
 from supervisor.workers.qemu.files import files_of_disk
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.candidate import Candidate, with_device
@@ -55,9 +57,9 @@ async def attach(guest: Guest, xml: str) -> None:
     """
     tag, device = parse_device(xml)
     candidate = with_device(guest.domain, tag, device, await facts_of(guest))
+    paths, status = guest.workplace.paths, guest.status
+    live.fill_channels(candidate.domain, paths.channels(status.id, guest.name))
     async with AsyncExitStack() as undo:
-        for controller in candidate.controllers:
-            await _perform(guest, _plan(guest, candidate, controller, cards.Taps(), 1), undo)
         taps = cards.Taps()
         if isinstance(candidate.device, Interface) and candidate.device.type in cards.TAPPED:
             taps = await _plug(guest, candidate, undo)
@@ -67,12 +69,19 @@ async def attach(guest: Guest, xml: str) -> None:
             _hand_over(guest, candidate.device, undo)
             nodes = await guest.monitor.ask("query-named-block-nodes", list[BlockNode])
             first = free_number(node.node_name for node in nodes)
-        await _perform(guest, _plan(guest, candidate, candidate.device, taps, first), undo)
+        # a bus comes late: what has been on one leaves only when the guest lets it
+        *behind, front = _plan(guest, candidate, candidate.device, taps, first)
+        await _perform(guest, behind, undo)
+        for controller in candidate.controllers:
+            await _perform(guest, _plan(guest, candidate, controller, cards.Taps(), 1), undo)
+        await _perform(guest, [front], undo)
         if isinstance(candidate.device, Disk):
             for command, arguments in throttle(candidate.device):
                 await guest.monitor.execute(command, arguments)
         undo.pop_all()
     guest.domain = candidate.domain
+    if isinstance(candidate.device, CharDevice):
+        await learn_chardevs(guest, guest.monitor)
     guest.rewrite()
     alias = candidate.device.alias or ""  # type: ignore[union-attr]
     log.info("%s has got %s", guest.name, alias)

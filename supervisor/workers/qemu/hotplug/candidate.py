@@ -17,6 +17,7 @@ from conf.domain.edits import add_device
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 from supervisor.workers.qemu.aliases import USER_PREFIX, assign_aliases
+from supervisor.workers.qemu.hotplug.steps import CONTROLLERS
 from supervisor.workers.qemu.refusals import refuse_idle_words
 
 
@@ -46,7 +47,7 @@ def with_device(live: Domain, tag: str, device: Device, facts: EmulatorFacts) ->
         for controller in domain.devices.controllers
         if id(controller) not in known and controller is not device
     ]
-    if any(controller.type != "scsi" for controller in new):
+    if any(controller.type not in CONTROLLERS for controller in new):
         raise ConfError(
             "internal",
             f"No more available slots for a {tag} device: shut the guest down to get another bus",

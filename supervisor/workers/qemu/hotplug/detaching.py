@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from conf.domain.device import Device, devices_of, parse_device, place_devices
+from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.input import Input
@@ -29,7 +30,13 @@ from supervisor.workers.qemu import cards
 from supervisor.workers.qemu.files import files_of, files_of_disk
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attaching import BlockNode
-from supervisor.workers.qemu.hotplug.steps import CONTROLLERS, DISK_BUSES, INPUT_BUSES, name_of
+from supervisor.workers.qemu.hotplug.steps import (
+    DISK_BUSES,
+    INPUT_BUSES,
+    SERIAL_MODELS,
+    is_channel,
+    name_of,
+)
 
 GUEST_S: Final = 5.0  # for the guest to let go; as stock, the call is answered then all the same
 PREFIX: Final = "libvirt-"
@@ -83,7 +90,11 @@ def _refuse(guest: Guest, device: Device) -> None:
             return
         case Input() if device.bus in INPUT_BUSES:
             return
-        case Controller() if device.type in CONTROLLERS:
+        case CharDevice() if (
+            is_channel(guest.domain, device) or device.target_model in SERIAL_MODELS
+        ):
+            return
+        case Controller() if device.type == "scsi":
             if any(True for _ in drives_of(guest, device)):
                 raise ConfError("operation_failed", "device cannot be detached: device is busy")
             return
@@ -135,6 +146,8 @@ async def _remove_backend(guest: Guest, device: Device) -> None:
             await guest.monitor.execute("object-del", {"id": f"obj{device.alias}"})
         case Shmem() if device.model == "ivshmem-plain":
             await guest.monitor.execute("object-del", {"id": f"shmmem-{device.alias}"})
+        case Shmem() | CharDevice():
+            await guest.monitor.execute("chardev-remove", {"id": f"char{device.alias}"})
         case Disk():
             await sweep(guest)
             take_back_images(guest, device)

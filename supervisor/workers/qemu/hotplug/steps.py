@@ -11,7 +11,9 @@ from typing import Final
 
 import msgspec
 
+from conf.domain import Domain
 from conf.domain.device import Device
+from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.input import Input
@@ -19,6 +21,7 @@ from conf.domain.devices.interface import Interface
 from conf.domain.devices.rng import Rng
 from conf.domain.devices.shmem import Shmem
 from conf.errors import ConfError
+from supervisor.workers.qemu.argv.character import channel_options, serial_options
 from supervisor.workers.qemu.argv.context import Context, Options
 from supervisor.workers.qemu.argv.controllers import controller_options
 from supervisor.workers.qemu.argv.disk import chain_from, disk_options
@@ -26,13 +29,15 @@ from supervisor.workers.qemu.argv.inputs import input_options
 from supervisor.workers.qemu.argv.network import interface_options
 from supervisor.workers.qemu.argv.paravirtual import rng_options
 from supervisor.workers.qemu.argv.shared_memory import shmem_options
+from supervisor.workers.qemu.hotplug.chardevs import chardev_arguments
 
 Arguments = dict[str, object]
 
 #: Buses whose drives a running machine takes.
 DISK_BUSES: Final = ("virtio", "scsi", "usb", "sata")
 INPUT_BUSES: Final = ("usb", "virtio")
-CONTROLLERS: Final = ("scsi",)
+CONTROLLERS: Final = ("scsi", "virtio-serial")
+SERIAL_MODELS: Final = ("pci-serial", "usb-serial")
 #: Option: the command, and the command and member that undo it.
 COMMANDS: Final = {
     "-object": ("object-add", "object-del", "id"),
@@ -76,11 +81,21 @@ def _options(context: Context, device: Device, first_node: int) -> Options:
             return rng_options(context, device)
         case Shmem():
             return shmem_options(context, device)
+        case CharDevice() if is_channel(context.domain, device):
+            return channel_options(context, device)
+        case CharDevice() if device.target_model in SERIAL_MODELS:
+            return serial_options(context, device)
         case Input() if device.bus in INPUT_BUSES:
             return input_options(context, device)
         case Controller() if device.type in CONTROLLERS:
             return controller_options(context, device)
     raise ConfError("operation_unsupported", f"{name_of(device)} cannot be attached live")
+
+
+def is_channel(domain: Domain, device: CharDevice) -> bool:
+    """Whether a device is a port for programs, which may come and go."""
+    ours = any(device is channel for channel in domain.devices.channels)
+    return ours and device.target_type == "virtio"
 
 
 def name_of(device: Device) -> str:
@@ -92,6 +107,8 @@ def name_of(device: Device) -> str:
             return f"interface of type '{device.type}'"
         case Controller():
             return f"controller of type '{device.type}'"
+        case CharDevice():
+            return f"character device with target '{device.target_type}'"
         case Input():
             return f"input device on bus '{device.bus}'"
     return f"device '{device.__element__}'"  # type: ignore[union-attr]
@@ -103,6 +120,9 @@ def step_of(option: str, text: str) -> Step:
     Raises:
         ConfError: "operation_unsupported": a running emulator does not take it.
     """
+    if option == "-chardev":
+        added = chardev_arguments(text)
+        return Step("chardev-add", added, "chardev-remove", {"id": added["id"]})
     if option not in COMMANDS:
         raise ConfError("operation_unsupported", f"what needs {option} cannot be attached live")
     command, undo, member = COMMANDS[option]
