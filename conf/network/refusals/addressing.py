@@ -64,7 +64,7 @@ def check_ip(name: str, ip: Ip) -> None:
         raise refused(detail)
     subnet = ip.network
     for span in ip.dhcp.ranges if ip.dhcp else ():
-        _check_range(ip, ip_address(span.start), ip_address(span.end), subnet)
+        check_range(ip, ip_address(span.start), ip_address(span.end), subnet)
         check_lease(span.lease)
     for host in ip.dhcp.hosts if ip.dhcp else ():
         check_host(name, ip, host)
@@ -79,7 +79,12 @@ def _check_netmask(ip: Ip, where: str) -> None:
         raise refused(f"Invalid netmask '{ip.netmask}' for {where} (both must be IPv4)")
 
 
-def _check_range(ip: Ip, first: Address, last: Address, subnet: Subnet) -> None:
+def check_range(ip: Ip, first: Address, last: Address, subnet: Subnet) -> None:
+    """Refuse a range that is not of the <ip>'s subnet.
+
+    Raises:
+        ConfError: "internal".
+    """
     where = f"{first} - {last}"
     if first.version != last.version or first.version != subnet.version:
         raise ConfError("internal", f"mismatch of address family in range {where} for network")
@@ -137,6 +142,7 @@ def check_host(name: str, ip: Ip, host: DhcpHost, *, partial: bool = False) -> N
     """
     where = f"static host definition for network '{name}'"
     _check_words(name, ip, host)
+    check_lease(host.lease)
     key = host.mac if ip.version == 4 else host.id
     if partial:
         if not key and not host.name and not host.ip:
@@ -149,7 +155,6 @@ def check_host(name: str, ip: Ip, host: DhcpHost, *, partial: bool = False) -> N
         raise wrong(f"Missing IP address in {where}")
     if ip_address(host.ip).version != ip.version:
         raise wrong(f"Invalid IP address '{host.ip}' in {where}: it is not of the <ip>'s family")
-    check_lease(host.lease)
 
 
 def _check_words(name: str, ip: Ip, host: DhcpHost) -> None:

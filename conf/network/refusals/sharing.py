@@ -128,9 +128,7 @@ def check_virtualport(port: VirtualPort | None) -> None:
     """
     if port is None:
         return
-    if port.type is None:
-        raise wrong("missing required virtualport type")
-    if port.type not in PARAMETERS:
+    if port.type is not None and port.type not in PARAMETERS:
         detail = f"unknown virtualport type {port.type}; it can be {', '.join(PARAMETERS)}"
         raise refused(detail)
     for name in (*NUMBERS, *UUIDS, "profileid"):
@@ -138,7 +136,7 @@ def check_virtualport(port: VirtualPort | None) -> None:
         if given is None:
             continue
         _check_parameter(name, given)
-        if name not in PARAMETERS[port.type]:
+        if port.type is not None and name not in PARAMETERS[port.type]:
             raise wrong(f"extra {name} unsupported in <virtualport type='{port.type}'>")
 
 
