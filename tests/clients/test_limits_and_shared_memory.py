@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from daemon import Daemon
@@ -83,6 +84,21 @@ def test_guests_share_memory_from_their_start_and_later(daemon: Daemon, link: An
             assert "1af4:1110" in pci
     finally:
         shared.unlink(missing_ok=True)
+
+
+def test_a_guest_starts_without_optional_images_that_are_missing(link: Any) -> None:
+    source = "<source file='/tmp/vv-nothing-here' startupPolicy='optional'/>"
+    devices = "".join(
+        f"<disk type='file' device='{device}'>{source}<target dev='{target}' bus='ide'/></disk>"
+        for device, target in (("cdrom", "hda"), ("disk", "hdb"))
+    )
+    domain = link.createXML(idle("lacking", devices=devices), 0)
+    (drive,) = ElementTree.fromstring(domain.XMLDesc()).findall("devices/disk")
+    assert drive.get("device") == "cdrom"
+    assert drive.find("source") is None
+    domain.destroy()
+    with pytest.raises(libvirt.libvirtError, match="vv-nothing-here"):
+        link.createXML(idle("lacking", devices=devices.replace("optional", "mandatory")), 0)
 
 
 @pytest.mark.parametrize(

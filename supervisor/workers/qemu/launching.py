@@ -43,6 +43,7 @@ from supervisor.workers.qemu.files import files_of, make_nvram, open_outputs
 from supervisor.workers.qemu.guest import Guest, new_status, started
 from supervisor.workers.qemu.guest_log import GuestLog
 from supervisor.workers.qemu.refusals import refuse_idle_words
+from supervisor.workers.qemu.startup_policy import leave_out_missing
 from supervisor.workers.qemu.states import PAUSED_AT_START, RUNNING, Trigger
 from supervisor.workers.qemu.tuning import refuse_tuning
 from supervisor.workers.qemu.volumes import find_volumes
@@ -94,6 +95,7 @@ async def launch(workplace: Workplace, request: Start) -> Guest:
     domain.id = request.id
     refuse_tuning(domain)
     refuse_idle_words(domain)
+    leave_out_missing(domain)
     folder = workplace.paths.domain_dir(request.id, domain.name)
     attempt = Attempt(
         workplace=workplace,

@@ -106,8 +106,6 @@ def idle_words_of_disk(disk: Disk) -> Iterator[str]:
 def _of_source(source: Source, name: str) -> Iterator[str]:
     if source.fdgroup is not None:
         yield f"fdgroup='{source.fdgroup}' {name}"
-    if source.startup_policy == "optional":
-        yield f"startupPolicy='optional' {name}"
     if source.type == "nvme" and source.managed is not False:
         yield f"managed='yes' {name}, which is a host's NVMe device,"
     for label in source.labels:

@@ -39,6 +39,7 @@ BY_WORKER: Final = {
     "Seclabel": ("type", "model", "relabel", "label", "imagelabel", "baselabel"),
     "SourceLabel": ("model", "labelskip", "label"),
     "Loader": ("stateless",),
+    "Source": ("startup_policy", "volume", "mode"),
     "Nvram": ("template",),
     "Memballoon": ("stats_period",),
     "Graphics": ("passwd_valid_to", "connected", "autoport", "listen", "socket"),
@@ -66,6 +67,7 @@ BY_NETD: Final = {
 NOTES: Final = {
     "Domain": ("id", "title", "description", "metadata"),
     "BackingStore": ("index",),
+    "Source": ("index",),
     "CharDevice": ("tty", "target_state"),
     "DiskTarget": ("tray",),
     "Disk": ("snapshot",),  # what snapshots do with it
@@ -100,6 +102,7 @@ REFUSED: Final = {
     "PciAddress": ("zpci",), "Route": ("family", "address", "netmask", "prefix", "gateway",
                                        "metric"),
     "VideoModel": ("rendernode",),
+    "Source": ("managed", "namespace", "pci_address"),  # of a host's NVMe device
     "Slice": ("type", "offset", "size"), "Teaming": ("type", "persistent"),
     "Tpm": ("address",),
     "TpmBackend": ("version", "persistent_state", "encryption", "source_type", "source_path"),
@@ -174,9 +177,13 @@ OWN: Final = (
         "secs='63' trans='lba'/><blockio logical_block_size='512' discard_granularity='4096'/>"
         "<target dev='vda' bus='virtio'/><iotune><total_bytes_sec>1000</total_bytes_sec></iotune>"
         "</disk>"
-        "<disk type='network' device='disk'><auth username='me'><secret type='iscsi' "
-        "usage='words'/></auth><source protocol='iscsi' name='iqn.2026-01.test:a/1'>"
-        "<host name='images.test' port='3260'/></source><target dev='vdb' bus='virtio'/></disk>"
+        "<disk type='network' device='disk'>"
+        "<source protocol='iscsi' name='iqn.2026-01.test:a/1'>"
+        "<host name='images.test' port='3260'/><auth username='me'><secret type='iscsi' "
+        "usage='words'/></auth></source><target dev='vdb' bus='virtio'/></disk>"
+        "<disk type='network' device='disk'><source protocol='rbd' name='pool/image'>"
+        "<host name='images.test'/><snapshot name='before'/><config file='/etc/ceph.conf'/>"
+        "</source><target dev='vdc' bus='virtio'/></disk>"
         "<serial type='null'><target port='1'/><address type='isa' iobase='0x2f8' irq='3'/>"
         "</serial>"
         "<interface type='udp'><mac address='52:54:00:00:00:01'/><source address='127.0.0.1' "
