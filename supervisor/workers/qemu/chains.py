@@ -20,6 +20,7 @@ from conf.domain.devices.source import Source
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.images import CHAINED, HEADER_BYTES, Opened, resolve_chain
 from supervisor.images.chain import Layer
+from supervisor.workers.qemu.argv import storage as argv_storage
 from supervisor.workers.qemu.argv.context import Context
 from supervisor.workers.qemu.argv.disk import number_layers
 
@@ -69,8 +70,13 @@ def number_images(context: Context) -> None:
     for place, layers in number_layers(context).items():
         disk = context.domain.devices.disks[place]
         if disk.target.bus != "sd":
-            for image, layer in zip(_elements(disk), layers, strict=False):
-                image.index = layer.index
+            number_disk(disk, layers)
+
+
+def number_disk(disk: Disk, layers: Iterable[argv_storage.Layer]) -> None:
+    """The same for one disk, whose nodes are these."""
+    for image, layer in zip(_elements(disk), layers, strict=False):
+        image.index = layer.index
 
 
 def _elements(disk: Disk) -> Iterator[Source | BackingStore]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from conf.domain import Domain
+from conf.domain.devices.disk import Disk
 from conf.domain.devices.source import Secret, Source
 from ipc import Link
 from supervisor.messages.secrets import GetSecret
@@ -35,11 +36,16 @@ class Needed:
 def sources_of(domain: Domain) -> Iterator[Source]:
     """Everything that a guest's disks, and host devices over the network, consist of."""
     for disk in domain.devices.disks:
-        for source, _, _ in disk.chain():
-            yield source
+        yield from sources_of_disk(disk)
     for hostdev in domain.devices.hostdevs:
         if hostdev.source.storage is not None:
             yield hostdev.source.storage
+
+
+def sources_of_disk(disk: Disk) -> Iterator[Source]:
+    """The images of a disk."""
+    for source, _, _ in disk.chain():
+        yield source
 
 
 def needed(sources: Iterable[Source]) -> list[Needed]:

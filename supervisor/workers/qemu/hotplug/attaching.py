@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -24,8 +24,9 @@ from rpc.enums import DomainEventID
 from rpc.errors import VirError
 from supervisor.messages.hostd import Probe
 from supervisor.workers.ownership import give_back, hand_over
-from supervisor.workers.qemu import cards, live
+from supervisor.workers.qemu import cards, chains, disk_secrets, live
 from supervisor.workers.qemu.argv.context import Context, Runtime
+from supervisor.workers.qemu.argv.disk import chain_from
 from supervisor.workers.qemu.argv.sealing import Sealed, sealer
 from supervisor.workers.qemu.booting import learn_chardevs
 from supervisor.workers.qemu.files import files_of_disk
@@ -64,13 +65,21 @@ async def attach(guest: Guest, xml: str) -> None:
         if isinstance(candidate.device, Interface) and candidate.device.type in cards.TAPPED:
             taps = await _plug(guest, candidate, undo)
         first = 1
+        secrets: Mapping[str, bytes] = {}
         if isinstance(candidate.device, Disk):
             await find_volumes(guest.workplace.node.link("stord"), [candidate.device])
+            await chains.complete_disks([candidate.device])
+            secrets = await disk_secrets.fetch(
+                guest.workplace.node.link("hostd"), disk_secrets.sources_of_disk(candidate.device)
+            )
             _hand_over(guest, candidate.device, undo)
             nodes = await guest.monitor.ask("query-named-block-nodes", list[BlockNode])
             first = free_number(node.node_name for node in nodes)
+            chains.number_disk(candidate.device, chain_from(candidate.device, first))
         # a bus comes late: what has been on one leaves only when the guest lets it
-        *behind, front = _plan(guest, candidate, candidate.device, taps, first)
+        *behind, front = plan_addition(
+            context_of(guest, candidate, taps, secrets), candidate.device, first_node=first
+        )
         await _perform(guest, behind, undo)
         for controller in candidate.controllers:
             await _perform(guest, _plan(guest, candidate, controller, cards.Taps(), 1), undo)
@@ -107,7 +116,12 @@ def _plan(
     return plan_addition(context_of(guest, candidate, taps), device, first_node=first)
 
 
-def context_of(guest: Guest, candidate: Candidate, taps: cards.Taps) -> Context:
+def context_of(
+    guest: Guest,
+    candidate: Candidate,
+    taps: cards.Taps,
+    secrets: Mapping[str, bytes] | None = None,
+) -> Context:
     """What planning needs to know of the guest."""
     paths, status = guest.workplace.paths, guest.status
     runtime = Runtime(
@@ -117,6 +131,7 @@ def context_of(guest: Guest, candidate: Candidate, taps: cards.Taps) -> Context:
         memory_dir=str(paths.memory_dir(status.id, guest.name)),
         tap_fds=taps.taps,
         vhost_fds=taps.vhosts,
+        secrets=secrets or {},
         seal=_sealer(guest.folder / KEY_FILE),
         now=status.started_at,
         default_tls_dir=guest.workplace.config.default_tls_x509_cert_dir,

@@ -20,7 +20,7 @@ from ipc import BusError, Request
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.netd import SetBandwidth, SetLink, UpdatePort
 from supervisor.workers.ownership import hand_over
-from supervisor.workers.qemu import cards, live
+from supervisor.workers.qemu import cards, chains, disk_secrets, live
 from supervisor.workers.qemu.argv.disk import chain_from, node_options
 from supervisor.workers.qemu.booting import passwords
 from supervisor.workers.qemu.files import files_of_disk
@@ -122,14 +122,23 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
     if changed.target.bus and changed.target.bus != drive.target.bus:
         raise ConfError("operation_unsupported", "cannot modify field 'bus' of the disk")
     wanted = replace(
-        drive, type=changed.type, source=changed.source, driver=changed.driver or drive.driver
+        drive,
+        type=changed.type,
+        source=changed.source,
+        driver=changed.driver or drive.driver,
+        backing_store=changed.backing_store,  # what was below the former medium is not below this
     )
+    await chains.complete_disks([wanted])
     nodes = await guest.monitor.ask("query-named-block-nodes", list[BlockNode])
     chain = chain_from(wanted, free_number(node.node_name for node in nodes))
+    chains.number_disk(wanted, chain)
     if chain:
+        secrets = await disk_secrets.fetch(
+            guest.workplace.node.link("hostd"), disk_secrets.sources_of_disk(wanted)
+        )
         _open_to_emulator(guest, wanted)
         candidate = Candidate(guest.domain, await facts_of(guest), wanted, [])
-        context = context_of(guest, candidate, cards.Taps())
+        context = context_of(guest, candidate, cards.Taps(), secrets)
         for step in [step_of(*option) for option in node_options(context, wanted, chain)]:
             await guest.monitor.execute(step.command, step.arguments)
     try:
@@ -146,6 +155,7 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
         await sweep(guest)  # the former medium, or the new one if it did not get in
     former = replace(drive)
     drive.type, drive.source, drive.driver = wanted.type, wanted.source, wanted.driver
+    drive.backing_store = wanted.backing_store
     take_back_images(guest, former)
 
 
