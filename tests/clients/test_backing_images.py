@@ -168,3 +168,32 @@ def test_missing_images_loops_and_contents_elsewhere_are_refused(
     code, message = refusal(connection, images.disk("split"))
     assert code == libvirt.VIR_ERR_CONFIG_UNSUPPORTED
     assert list(daemon.emulators()) == []
+
+
+def test_a_disk_that_comes_later_shows_its_images_too(connection: Any, images: Images) -> None:
+    images.make("base.raw", "raw")
+    images.make("top", below="base.raw", below_is="raw")
+    guest = started(connection, "")
+    guest.attachDevice(images.disk("top"))
+    assert shown(guest) == ["qcow2", "top 1", "2", "raw", "base.raw", "<backingStore/>"]
+
+
+def test_a_new_medium_has_nothing_of_the_former_one_below(connection: Any, images: Images) -> None:
+    images.make("base.raw", "raw")
+    images.make("top", below="base.raw", below_is="raw")
+    images.make("plain.raw", "raw")
+
+    def drive(name: str, form: str) -> str:
+        return (
+            images.disk(name, form, target="hda")
+            .replace("'disk'", "'cdrom'")
+            .replace(" bus='virtio'/>", " bus='ide'/><readonly/>")
+        )
+
+    guest = started(connection, drive("top", "qcow2"))
+    assert "base.raw" in guest.XMLDesc(0)
+    guest.updateDeviceFlags(drive("plain.raw", "raw"), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    live = guest.XMLDesc(0)
+    assert ("plain.raw" in live, "base.raw" in live) == (True, False)
+    guest.updateDeviceFlags(drive("top", "qcow2"), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    assert "base.raw" in guest.XMLDesc(0)

@@ -295,3 +295,18 @@ def test_a_secret_for_something_else_opens_no_disk(
     assert code == libvirt.VIR_ERR_INVALID_ARG
     assert f"secret with uuid {UUID} is of type 'ceph' not expected 'volume' type" in message
     guest.undefine()
+
+
+@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
+def test_an_encrypted_disk_that_comes_later_is_opened_with_its_secret(
+    connection: Any, folder: Path
+) -> None:
+    disk = encrypted_disk(folder, b"open-sesame", f"uuid='{UUID}'")
+    guest = connection.createXML(idle("later"), libvirt.VIR_DOMAIN_START_PAUSED)
+    assert refusal(partial(guest.attachDevice, disk))[0] == libvirt.VIR_ERR_NO_SECRET
+    assert "vda" not in guest.XMLDesc(0)
+    connection.secretDefineXML(document(private="yes")).setValue(b"open-sesame")
+    guest.attachDevice(disk)
+    live = guest.XMLDesc(0)
+    assert ("<encryption format='luks'" in live, f"uuid='{UUID}'" in live) == (True, True)
+    guest.destroy()
