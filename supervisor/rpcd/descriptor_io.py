@@ -11,6 +11,7 @@ import asyncio
 import errno
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,33 +54,47 @@ class PlainFile:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._busy = asyncio.Lock()  # a close waits until a thread has let go of the number
+        self._busy = asyncio.Lock()
+        self._working: asyncio.Task[int] | None = None  # outlives a wait that is given up
 
     async def read(self, size: int) -> bytes:
         """Read up to `size` bytes; none at the end."""
-        async with self._busy:
-            return await asyncio.to_thread(os.read, self._fd, size)
+        buffer = bytearray(size)
+        length = await self._work(lambda: os.readv(self._fd, [buffer]))
+        return bytes(memoryview(buffer)[:length])
 
     async def write(self, data: bytes) -> None:
         """Write all of `data`."""
-        async with self._busy:
-            await asyncio.to_thread(self._write_all, data)
+        await self._work(lambda: self._write_all(data))
 
     async def skip(self, length: int) -> None:
         """Leave a hole; one at the end of the file counts too."""
-        async with self._busy:
-            end = await asyncio.to_thread(os.lseek, self._fd, length, os.SEEK_CUR)
-            if end > os.fstat(self._fd).st_size:
-                await asyncio.to_thread(os.ftruncate, self._fd, end)
+        await self._work(lambda: self._skip(length))
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
+        """Close the file, as soon as no thread works on its number."""
+        if self._working is None or self._working.done():
+            os.close(self._fd)
+        else:
+            self._working.add_done_callback(lambda _: os.close(self._fd))
 
-    def _write_all(self, data: bytes) -> None:
+    async def _work(self, work: Callable[[], int]) -> int:
+        """Run in a thread, which goes on by itself when the wait for it is cancelled."""
+        async with self._busy:
+            self._working = asyncio.create_task(asyncio.to_thread(work))
+            return await asyncio.shield(self._working)
+
+    def _write_all(self, data: bytes) -> int:
         view = memoryview(data)
         while view:
             view = view[os.write(self._fd, view) :]
+        return len(data)
+
+    def _skip(self, length: int) -> int:
+        end = os.lseek(self._fd, length, os.SEEK_CUR)
+        if end > os.fstat(self._fd).st_size:
+            os.ftruncate(self._fd, end)
+        return end
 
 
 class Polled:
