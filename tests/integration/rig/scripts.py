@@ -45,7 +45,6 @@ export HOME=/root LANG=C.UTF-8 TERM=dumb
 mkdir -p /dev/pts /dev/shm /run/lock
 mount -t devpts -o mode=620,ptmxmode=666,gid=5 devpts /dev/pts
 mount -t tmpfs shm /dev/shm
-mount -t tmpfs -o mode=1777 tmp /tmp
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ln -sf /proc/self/fd /dev/fd
 rm -f /etc/mtab; ln -s /proc/self/mounts /etc/mtab
