@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from daemon import Daemon
 from stock import libvirt
+from watching import EVENT_S, EventLoop
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def test_a_server_that_cannot_be_mounted_is_refused_with_a_reason(daemon: Daemon
 
 
 def test_events_tell_of_every_step(daemon: Daemon) -> None:
-    libvirt.virEventRegisterDefaultImpl()
+    EventLoop.start()  # one thread runs the loop of all tests
     seen: list[tuple[str, int]] = []
     arrived = threading.Event()
 
@@ -157,15 +158,13 @@ def test_events_tell_of_every_step(daemon: Daemon) -> None:
         daemon.ok("pool-build", "e")
         daemon.ok("pool-start", "e")
         daemon.ok("pool-refresh", "e")
-        for _ in range(200):
-            if arrived.is_set():
-                break
-            libvirt.virEventRunDefaultImpl()
+        assert arrived.wait(EVENT_S)
+        told = list(seen)
     finally:
         link.close()
         daemon.virsh("pool-destroy", "e")
         daemon.virsh("pool-undefine", "e")
-    assert seen == [
+    assert told == [
         ("e", libvirt.VIR_STORAGE_POOL_EVENT_DEFINED),
         ("e", libvirt.VIR_STORAGE_POOL_EVENT_CREATED),
         ("e", libvirt.VIR_STORAGE_POOL_EVENT_STARTED),
