@@ -170,3 +170,35 @@ def test_a_cards_traffic_is_limited_and_let_go(here: Daemon, link: Any) -> None:
     here.ok("domiftune", "limited", mac, "--inbound", "0", "--outbound", "0", "--live", "--config")
     assert "htb" not in shown("tc", "qdisc", "show", "dev", tap)
     assert re.search(r"inbound.average\s*: 0", here.ok("domiftune", "limited", mac, "--config"))
+
+
+@pytest.mark.parametrize("mode", ["isolated", "route", "open"])
+def test_a_guest_is_served_in_every_mode(here: Daemon, link: Any, tiny: Guest, mode: str) -> None:
+    forward = "" if mode == "isolated" else f"<forward mode='{mode}'/>"
+    path = here.root / f"{mode}.xml"
+    path.write_text(
+        NETWORK.replace("<forward mode='nat'/>", forward)
+        .replace("<name>lab<", f"<name>{mode}<")
+        .replace("vvlab", f"vv{mode}")
+        .replace("10.88.0.", "10.91.0.")
+    )
+    here.ok("net-create", str(path))
+    try:
+        card = CARD.format(number=9).replace("'lab'", f"'{mode}'")
+        link.createXML(booting(f"on-{mode}", tiny, devices=card, then="dhcp"), 0)
+        console = pexpect.spawn(
+            VIRSH, ["-c", here.uri, "console", f"on-{mode}"], timeout=90, encoding="utf-8"
+        )
+        console.expect("login: ")
+        console.sendline("root")
+        console.expect("# ")
+        console.sendline("ip -4 -o addr show eth0")
+        console.expect(r"inet 10\.91\.0\.\d+/24")
+        console.sendline("ping -c 1 -W 5 10.91.0.1 >/dev/null && echo reaches-$((40 + 2))")
+        console.expect("reaches-42")
+        console.sendline("nslookup nine.lab.test")
+        console.expect(r"10\.91\.0\.9")
+        console.close(force=True)
+    finally:
+        here.virsh("destroy", f"on-{mode}")
+        here.ok("net-destroy", mode)
