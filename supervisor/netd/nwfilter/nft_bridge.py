@@ -4,7 +4,10 @@ Owns: that table. May touch: nothing else.
 
 Frames are looked at twice on each side, as they meet ebtables first and iptables then: what the
 first look accepts, the second may still refuse. Chains are SIDE/TAP and SIDE/TAP/CHAIN; no tap has
-a "/" in its name. A change of any number of taps is one commit.
+a "/" in its name. A change of any number of taps is one commit, and a chain that stays is filled
+anew rather than replaced: the kernel looks a map up as of the commit that is valid at that moment,
+but walks rules as of the one at which the frame came in. A frame between the two would find a new
+chain still empty, and pass.
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ LOOKS: Final = {
 }
 ETHER: Final = {"sent": "I", "received": "O"}
 INET: Final = {"sent_packets": "FI", "received_packets": "FO"}
+
+Rule = dict[str, Json]
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +112,9 @@ def plan_change(there: set[str], plans: Plans) -> list[Json]:
     """
     commands = list(_base())
     for tap, plan in plans.items():
-        commands += _removal(there, tap)
-        if plan is not None:
-            commands += _installation(plan)
+        chains = _chains_of(plan) if plan is not None else {}
+        commands += _removal(there, tap, set(chains))
+        commands += _installation(tap, chains)
     return commands
 
 
@@ -124,43 +129,50 @@ def _base() -> Iterator[Json]:
         yield _add("rule", chain=name, expr=[{"vmap": {"key": key, "data": f"@{name}"}}])
 
 
-def _removal(there: set[str], tap: str) -> Iterator[Json]:
+def _removal(there: set[str], tap: str, kept: set[str]) -> Iterator[Json]:
+    """Empty a tap's chains, and remove those that it does not keep."""
     own = sorted(name for name in there if "/" in name and name.split("/")[1] == tap)
     for look in LOOKS:
-        if f"{look}/{tap}" in own:
+        if f"{look}/{tap}" in own and f"{look}/{tap}" not in kept:
             yield _element("delete", look, tap)
-    for verb in ("flush", "delete"):
-        for name in own:
-            yield {verb: {"chain": {**BRIDGE, "name": name}}}
+    for name in own:
+        yield {"flush": {"chain": {**BRIDGE, "name": name}}}
+    for name in own:
+        if name not in kept:
+            yield {"delete": {"chain": {**BRIDGE, "name": name}}}
 
 
-def _installation(plan: TapPlan) -> Iterator[Json]:
+def _installation(tap: str, chains: Mapping[str, list[Rule]]) -> Iterator[Json]:
+    for name in chains:
+        yield _add("chain", name=name)
+    for name, rules in chains.items():
+        for rule in rules:
+            yield _add("rule", chain=name, **rule)
+    for look in LOOKS:
+        if f"{look}/{tap}" in chains:
+            yield _element("add", look, tap)
+
+
+def _chains_of(plan: TapPlan) -> dict[str, list[Rule]]:
+    """The chains of a tap and their rules."""
+    found: dict[str, list[Rule]] = {}
     for look, side in ETHER.items():
         names = _ether_names(plan, look, side)
-        for name in names.values():
-            yield _add("chain", name=name)
         for old, name in names.items():
-            for words in plan.ether[old]:
-                told = tuple(names.get(word, word) for word in words)
-                yield _add("rule", chain=name, expr=ether_expression(told))
-        if names:
-            yield _element("add", look, plan.tap)
-    for look, kind in INET.items():
-        yield from _packets(plan, look, kind)
+            told = [tuple(names.get(word, word) for word in words) for words in plan.ether[old]]
+            found[name] = [{"expr": ether_expression(words)} for words in told]
+    if plan.inet:
+        for look, kind in INET.items():
+            found[f"{look}/{plan.tap}"] = list(_packet_rules(plan, kind))
+    return found
 
 
-def _packets(plan: TapPlan, look: str, kind: str) -> Iterator[Json]:
-    if not plan.inet:
-        return
-    name = f"{look}/{plan.tap}"
-    yield _add("chain", name=name)
+def _packet_rules(plan: TapPlan, kind: str) -> Iterator[Rule]:
     for family, chains in plan.inet.items():
         for words in chains[f"{kind}-{plan.tap}"]:
             expression: Json = list(inet_expression(family, words, to_guest=kind == "FO"))
             comment = comment_of(words)
-            told: dict[str, Json] = {"comment": comment} if comment else {}
-            yield _add("rule", chain=name, expr=expression, **told)
-    yield _element("add", look, plan.tap)
+            yield {"expr": expression, "comment": comment} if comment else {"expr": expression}
 
 
 def _ether_names(plan: TapPlan, look: str, side: str) -> Mapping[str, str]:
