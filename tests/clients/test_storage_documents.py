@@ -12,7 +12,7 @@ import pytest
 from daemon import Daemon
 from stock import libvirt
 
-CORPUS: Final = Path("/work/shared/corpus/storage-volume.jsonl")
+CORPUS: Final = Path(__file__).resolve().parents[3] / "shared/corpus/storage-volume.jsonl"
 #: Stock shows the file's length as the capacity until the next refresh; we show the image's.
 DIFFERENT: Final = {"storagevolxml2xmlin/vol-qcow2-nocapacity-backing"}
 

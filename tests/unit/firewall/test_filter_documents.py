@@ -26,7 +26,7 @@ from conf.nwfilter import (
 from conf.nwfilter.model import Reference
 from conf.nwfilter.protocols import PROTOCOLS
 
-CORPUS: Final = Path("/work/shared/corpus/nwfilter.jsonl")
+CORPUS: Final = Path(__file__).resolve().parents[4] / "shared/corpus/nwfilter.jsonl"
 BINDING: Final = """<filterbinding>
   <owner>
     <name>web</name>

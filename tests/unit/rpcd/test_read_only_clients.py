@@ -13,7 +13,7 @@ from rpc.errors import ErrorCode, VirError
 from rpc.table import Procedure
 from supervisor.rpcd.access import check_authenticated, check_read_only
 
-FACTS: Final = Path("/work/shared/protocol/readonly.json")
+FACTS: Final = Path(__file__).resolve().parents[4] / "shared/protocol/readonly.json"
 PROGRAMS: Final = ("remote", "qemu", "lxc")
 
 pytestmark = pytest.mark.skipif(
