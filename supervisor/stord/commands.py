@@ -24,6 +24,9 @@ REAPED_S: Final = 2.0  # how long one is waited for that was killed: it may hang
 MAX_OUTPUT: Final = 64 * 1024 * 1024  # bytes
 MAX_SAID: Final = 1000  # characters of an error's text
 SEARCHED: Final = "/usr/sbin:/sbin:/usr/bin:/bin"  # a service's PATH may lack sbin
+# The event loop leaves a child the second numbers of its own three streams, and LVM's programs
+# would say so in front of what we want to know.
+ENVIRONMENT: Final = {"PATH": SEARCHED, "LC_ALL": "C", "LVM_SUPPRESS_FD_WARNINGS": "1"}
 DIES_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL", "--")
 
 #: Debian's packages of programs that a host may lack.
@@ -35,6 +38,7 @@ PACKAGES: Final = {
     "mount.glusterfs": "glusterfs-client",
     "parted": "parted",
     "vgs": "lvm2",
+    "dmsetup": "dmsetup",
     "iscsiadm": "open-iscsi",
     "scrub": "scrub",
     "mkfs.xfs": "xfsprogs",
@@ -96,7 +100,7 @@ async def run(
             stdin=asyncio.subprocess.PIPE if given else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={"PATH": SEARCHED, "LC_ALL": "C"},
+            env=ENVIRONMENT,
             cwd="/",
             start_new_session=True,
             pass_fds=tuple(descriptors),

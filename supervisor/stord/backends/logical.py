@@ -127,6 +127,8 @@ class Logical:
             detail = "volumes of a pool of type 'logical' cannot be encrypted by the daemon"
             raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.STORAGE)
         argv = lvm.plan_create(self.group, wanted)
+        if lvm.needs_snapshots(wanted):
+            await commands.run(lvm.plan_snapshots())
         try:
             await commands.run_ok(argv, deadline_s=GROUP_S)
             made = await self._named(wanted.name)

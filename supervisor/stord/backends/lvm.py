@@ -114,6 +114,21 @@ def plan_create(group: str, wanted: Volume) -> list[str]:
     return [*words, "--wipesignatures", "y", "-L", f"{kib(capacity)}k", "--", group]
 
 
+def needs_snapshots(wanted: Volume) -> bool:
+    """Whether a volume is made by the device mapper's target for snapshots."""
+    capacity = wanted.capacity or 0
+    sparse = wanted.allocation is not None and wanted.allocation < capacity
+    return sparse or (wanted.backing_store is not None and bool(wanted.backing_store.path))
+
+
+def plan_snapshots() -> list[str]:
+    """Ask the kernel for its target for snapshots, whose module it loads thereupon.
+
+    lvcreate would run modprobe, for which this process has no right.
+    """
+    return ["dmsetup", "target-version", "snapshot"]
+
+
 def plan_remove(group: str, name: str) -> list[str]:
     """Remove a volume."""
     return ["lvremove", "--quiet", "--force", "--", f"{group}/{checked(name)}"]

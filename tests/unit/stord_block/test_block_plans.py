@@ -39,6 +39,7 @@ def test_a_volume_that_is_larger_than_its_space_is_sparse() -> None:
     assert words[words.index("--virtualsize") + 1] == "65536k"
     assert words[words.index("-L") + 1] == "8192k"
     assert words[-2:] == ["--", "vg"]
+    assert lvm.needs_snapshots(wanted)
 
 
 def test_a_snapshot_names_its_origin() -> None:
@@ -47,6 +48,12 @@ def test_a_snapshot_names_its_origin() -> None:
         PoolType.LOGICAL,
     )
     assert lvm.plan_create("vg", wanted)[-3:] == ["-s", "--", "/dev/vg/o"]
+    assert lvm.needs_snapshots(wanted)
+
+
+def test_a_whole_volume_needs_no_target_for_snapshots() -> None:
+    wanted = volume("<capacity unit='M'>8</capacity>", PoolType.LOGICAL)
+    assert not lvm.needs_snapshots(wanted)
 
 
 @pytest.mark.parametrize("name", ["-x", "a b", "a/b", "ä", "$(x)"])
