@@ -32,6 +32,13 @@ def format_domain(domain: Domain, *, live: bool = False, secure: bool = False) -
     """
     document = write(domain, Mode(live=live, secure=secure))
     if domain.qemu_commandline or domain.qemu_capabilities or domain.qemu_override:
-        start = f"<domain type='{domain.type}'"
-        document = document.replace(start, f"{start} xmlns:qemu='{NAMESPACES['qemu']}'", 1)
+        document = _declared(document, domain.type, "qemu")
+    if domain.lxc_namespace:
+        document = _declared(document, domain.type, "lxc")
     return document
+
+
+def _declared(document: str, kind: str, prefix: str) -> str:
+    """The document with the namespace of a driver's own elements declared."""
+    start = f"<domain type='{kind}'"
+    return document.replace(start, f"{start} xmlns:{prefix}='{NAMESPACES[prefix]}'", 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from conf.domain.lxc import Capabilities
 from conf.domain.words import on_off, one_of, unsigned, write_on_off, yes_no
 from conf.mapper import attribute, child, element, flag, text
 
@@ -150,6 +151,7 @@ class Features:
     pvspinlock: bool | None = attribute(
         "pvspinlock/@state", read=on_off, write=write_on_off, present=True
     )
+    capabilities: Capabilities | None = child("capabilities", Capabilities)
     pmu: bool | None = attribute("pmu/@state", read=on_off, write=write_on_off, present=True)
     vmport: bool | None = attribute("vmport/@state", read=on_off, write=write_on_off, present=True)
     gic: str | None = attribute("gic/@version", read=one_of("2", "3", "host"))

@@ -14,6 +14,7 @@ from conf.domain.clock import Clock, Pm
 from conf.domain.cpu import Cpu
 from conf.domain.devices import Devices
 from conf.domain.features import Features
+from conf.domain.lxc import IdMap, LxcNamespace
 from conf.domain.metadata import keep_one_per_namespace
 from conf.domain.os import Os, Sysinfo
 from conf.domain.security import Keywrap, LaunchSecurity, PerfEvent, Seclabel
@@ -174,6 +175,7 @@ class Domain:
     bootloader: str | None = text("bootloader")
     bootloader_args: str | None = text("bootloader_args")
     os: Os = child("os", Os)
+    idmap: IdMap | None = child("idmap", IdMap)
     features: Features | None = child("features", Features)
     cpu: Cpu | None = child("cpu", Cpu)
     clock: Clock | None = child("clock", Clock)
@@ -192,6 +194,7 @@ class Domain:
     qemu_commandline: QemuCommandline | None = child("qemu:commandline", QemuCommandline)
     qemu_capabilities: QemuCapabilities | None = child("qemu:capabilities", QemuCapabilities)
     qemu_override: QemuOverride | None = child("qemu:override", QemuOverride)
+    lxc_namespace: LxcNamespace | None = child("lxc:namespace", LxcNamespace)
 
     def after_read(self) -> None:
         """Give what every guest has."""

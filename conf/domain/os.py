@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.domain.devices.source import Source
+from conf.domain.lxc import InitVariable
 from conf.domain.words import one_of, unsigned, yes_no
 from conf.mapper import attribute, child, children, element, text, texts
 
@@ -97,6 +98,7 @@ class Os:
     firmware_features: list[FirmwareFeature] = children("firmware/feature", FirmwareFeature)
     init: str | None = text("init")
     init_args: list[str] = texts("initarg")
+    init_variables: list[InitVariable] = children("initenv", InitVariable)
     init_dir: str | None = text("initdir")
     init_user: str | None = text("inituser")
     init_group: str | None = text("initgroup")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
-from conf.domain.words import on_off, one_of, unsigned, write_on_off
+from conf.domain.words import on_off, one_of, to_bytes, to_kib, unsigned, write_on_off
 from conf.mapper import attribute, child, element, flag, text
 
 
@@ -44,6 +44,19 @@ class FilesystemBinary:
     thread_pool: int | None = attribute("thread_pool/@size", read=unsigned)
 
 
+@element("space_hard_limit")
+@dataclass(slots=True, kw_only=True)
+class SpaceLimit:
+    """<space_hard_limit>, <space_soft_limit>: bytes once it has been read."""
+
+    unit: str = attribute("@unit", default="bytes")
+    amount: int = text(".", read=unsigned, default=0)
+
+    def after_read(self) -> None:
+        """Count in bytes."""
+        self.amount, self.unit = to_bytes(self.amount, self.unit), "bytes"
+
+
 @element("filesystem")
 @dataclass(slots=True, kw_only=True)
 class Filesystem:
@@ -64,13 +77,20 @@ class Filesystem:
     source_file: str | None = attribute("source/@file")
     source_dev: str | None = attribute("source/@dev")
     source_name: str | None = attribute("source/@name")
+    usage: int | None = attribute("source/@usage", read=unsigned)  # KiB once read: type "ram"
+    usage_unit: str | None = attribute("source/@units")
     target_dir: str | None = attribute("target/@dir")
     readonly: bool = flag("readonly")
-    space_hard_limit: int | None = text("space_hard_limit", read=unsigned)
-    space_soft_limit: int | None = text("space_soft_limit", read=unsigned)
+    space_hard_limit: SpaceLimit | None = child("space_hard_limit", SpaceLimit)
+    space_soft_limit: SpaceLimit | None = child("space_soft_limit", SpaceLimit)
     boot_order: int | None = attribute("boot/@order", read=unsigned)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
+
+    def after_read(self) -> None:
+        """Count what a file system in memory may use in KiB."""
+        if self.usage is not None:
+            self.usage, self.usage_unit = to_kib(self.usage, self.usage_unit or "KiB"), "KiB"
 
     @property
     def driver_type(self) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, PciAddress, by_user
-from conf.domain.devices.interface import Rom, Teaming
+from conf.domain.devices.interface import Ip, Rom, Route, Teaming
 from conf.domain.devices.source import Auth, Source, SourceHost
 from conf.domain.words import hexadecimal, on_off, one_of, unsigned, write_on_off, yes_no
 from conf.mapper import attribute, child, children, element, flag, text
@@ -117,6 +117,8 @@ class Hostdev:
     ramfb: bool | None = attribute("@ramfb", read=on_off, write=write_on_off)
     driver: str | None = attribute("driver/@name", read=one_of("kvm", "vfio", "xen"))
     source: HostdevSource = child("source", HostdevSource)
+    ips: list[Ip] = children("ip", Ip)
+    routes: list[Route] = children("route", Route)
     teaming: Teaming | None = child("teaming", Teaming)
     readonly: bool = flag("readonly")
     shareable: bool = flag("shareable")

@@ -242,6 +242,8 @@ class Interface:
     port_isolated: bool | None = attribute("port/@isolated", read=yes_no)
     target_dev: str | None = attribute("target/@dev")
     managed_target: bool | None = attribute("target/@managed", read=yes_no)
+    guest_dev: str | None = attribute("guest/@dev")
+    guest_actual: str | None = attribute("guest/@actual", only="live")
     model: str | None = attribute("model/@type")
     driver: InterfaceDriver | None = child("driver", InterfaceDriver)
     backend_tap: str | None = attribute("backend/@tap")

@@ -15,7 +15,7 @@ from model_strategies import models
 from conf.mapper import NAMESPACES, Mode, parse, write
 
 MODULES: Final = (
-    "tuning", "cpu", "features", "clock", "os", "security", "resctrl", "model",
+    "tuning", "cpu", "features", "clock", "lxc", "os", "security", "resctrl", "model",
     "devices.address", "devices.audio", "devices.chardev", "devices.container",
     "devices.controller", "devices.disk", "devices.filesystem", "devices.graphics",
     "devices.hostdev", "devices.hub", "devices.input", "devices.interface", "devices.iommu",
@@ -48,5 +48,6 @@ def test_what_is_written_reads_as_it_was(model: type, data: st.DataObject) -> No
     original = data.draw(models(model))
     written = write(original, Mode(live=True, secure=True))
     tag, rest = re.split(r"(?=[ />])", written, maxsplit=1)
-    namespaces = f"{tag} xmlns:qemu='{NAMESPACES['qemu']}'{rest}"  # as a whole domain has them
+    declared = "".join(f" xmlns:{name}='{NAMESPACES[name]}'" for name in ("qemu", "lxc"))
+    namespaces = f"{tag}{declared}{rest}"  # as a whole domain has them
     assert parse(model, namespaces) == original
