@@ -34,6 +34,7 @@ def refuse_idle_words(domain: Domain) -> None:
 def idle_words(domain: Domain) -> Iterator[str]:
     """Everything in a document that nobody acts on."""
     yield from _of_domain(domain)
+    yield from _of_containers(domain)
     yield from _of_processor(domain)
     devices = domain.devices
     for disk in devices.disks:
@@ -48,6 +49,18 @@ def idle_words(domain: Domain) -> Iterator[str]:
         yield from _of_memory(memory)
     yield from _of_character_devices(domain)
     yield from _of_others(domain)
+
+
+def _of_containers(domain: Domain) -> Iterator[str]:
+    """What only containers have."""
+    if domain.idmap is not None:
+        yield "<idmap>, which is for containers,"
+    if domain.features is not None and domain.features.capabilities is not None:
+        yield "<capabilities> in <features>, which are for containers,"
+    if domain.os.init_variables:
+        yield "<initenv> in <os>, which is for containers,"
+    if domain.lxc_namespace is not None:
+        yield "<lxc:namespace>, which is for containers,"
 
 
 def _of_domain(domain: Domain) -> Iterator[str]:
@@ -122,6 +135,8 @@ def idle_words_of_interface(interface: Interface) -> Iterator[str]:
         yield f"<route> {name}"
     if any(address.peer is not None for address in interface.ips):
         yield f"<ip peer=> {name}"
+    if interface.guest_dev is not None:
+        yield f"<guest dev=> {name}, which is for containers,"
     if interface.teaming is not None:
         yield f"<teaming> {name}"
     if interface.ips and interface.type != "user":
@@ -137,6 +152,8 @@ def _of_filesystem(filesystem: Filesystem) -> Iterator[str]:
         yield f"<binary> {name}"
     if filesystem.space_hard_limit is not None or filesystem.space_soft_limit is not None:
         yield f"<space_hard_limit> or <space_soft_limit> {name}"
+    if filesystem.usage is not None:
+        yield f"usage= {name}, which is for containers,"
     if driver is not None and (driver.format is not None or driver.name is not None):
         yield f"format= or name= of the <driver> {name}"
 
@@ -146,6 +163,8 @@ def _of_hostdev(hostdev: Hostdev) -> Iterator[str]:
     source = hostdev.source
     if hostdev.managed and hostdev.type == "pci":
         yield f"managed='yes' {name}: bind the device to vfio-pci, say managed='no'; managed='yes'"
+    if hostdev.ips or hostdev.routes:
+        yield f"<ip> or <route> {name}"
     if hostdev.rawio or hostdev.sgio == "unfiltered":
         yield f"rawio= or sgio= {name}"
     if hostdev.driver not in (None, "vfio"):

@@ -4,7 +4,17 @@ the recorded ones lack.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Final
+
+from conf.domain.lxc import (
+    Capabilities,
+    IdMap,
+    IdRange,
+    InitVariable,
+    LxcNamespace,
+    SharedNamespace,
+)
 
 #: Fields that mean nothing by themselves, wherever they stand.
 EVERYWHERE: Final = frozenset(
@@ -129,7 +139,16 @@ UNSEEN: Final = {
     "Redirdev": ("log_append",), "RngBackend": ("log_append",), "Smartcard": ("log_append",),
 }  # fmt: skip
 
-REASONS: Final = (BY_WORKER, BY_NETD, NOTES, REFUSED, IDLE, UNSEEN)
+#: Of containers alone: the elements that they are in are refused, or tell what was given.
+CONTAINERS: Final = {
+    "Interface": ("guest_actual",), "SpaceLimit": ("amount",), "Filesystem": ("usage_unit",),
+    **{
+        kind.__name__: tuple(field.name for field in fields(kind))
+        for kind in (Capabilities, IdMap, IdRange, InitVariable, LxcNamespace, SharedNamespace)
+    },
+}  # fmt: skip
+
+REASONS: Final = (BY_WORKER, BY_NETD, NOTES, REFUSED, IDLE, UNSEEN, CONTAINERS)
 ELSEWHERE: Final = {
     kind: tuple(name for reason in REASONS for name in reason.get(kind, ()))
     for kind in {kind for reason in REASONS for kind in reason}
