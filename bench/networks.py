@@ -1,4 +1,4 @@
-"""Networks: `net-start` and `net-destroy`, and how soon a killed netd has 50 networks again.
+"""Networks: `net-start`, `net-destroy` and `attach-interface`; how soon a killed netd has 50 again.
 
     bench/networks.py [--stock SOCKET] [--networks N] [--taps N] [--rounds N]
 
@@ -24,6 +24,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT / "tests" / "clients"), str(PROJECT)]
 
 from daemon import Daemon
+from domains import idle
 from namespace import own_network
 from stock import libvirt
 
@@ -32,6 +33,10 @@ NETWORK = (
     "<ip address='10.88.{n}.1' netmask='255.255.255.0'><dhcp>"
     "<range start='10.88.{n}.2' end='10.88.{n}.254'/></dhcp></ip></network>"
 )
+
+
+CARD = "<interface type='network'><source network='{network}'/><model type='virtio'/></interface>"
+MOST_CARDS = 20  # slots of the guest's bus
 
 
 def start_and_stop(uri: str, rounds: int) -> tuple[float, float]:
@@ -51,6 +56,26 @@ def start_and_stop(uri: str, rounds: int) -> tuple[float, float]:
         network.undefine()
         link.close()
     return 1000 * statistics.median(starts), 1000 * statistics.median(stops)
+
+
+def attach(uri: str, rounds: int) -> float:
+    """The median of giving a running guest a card on a NAT network, in ms."""
+    link = libvirt.open(uri)
+    network = link.networkDefineXML(NETWORK.format(n=251))
+    network.create()
+    guest = link.createXML(idle("bench-attach"), 0)
+    spent = []
+    try:
+        for _ in range(min(rounds, MOST_CARDS)):
+            began = time.perf_counter()
+            guest.attachDevice(CARD.format(network=network.name()))
+            spent.append(time.perf_counter() - began)
+    finally:
+        guest.destroy()
+        network.destroy()
+        network.undefine()
+        link.close()
+    return 1000 * statistics.median(spent)
 
 
 def netd(daemon: Daemon) -> int:
@@ -116,11 +141,14 @@ def main() -> int:
         with Daemon() as daemon:
             start, stop = start_and_stop(daemon.uri, options.rounds)
             print(f"ours:  net-start {start:.0f} ms, net-destroy {stop:.0f} ms")
+            print(f"ours:  attach-interface {attach(daemon.uri, options.rounds):.1f} ms")
             took = recovery(daemon, options.networks, options.taps)
             print(f"ours:  {options.networks} networks, {options.taps} taps: back in {took:.2f} s")
     if options.stock:
-        start, stop = start_and_stop(f"qemu+unix:///system?socket={options.stock}", options.rounds)
+        uri = f"qemu+unix:///system?socket={options.stock}"
+        start, stop = start_and_stop(uri, options.rounds)
         print(f"stock: net-start {start:.0f} ms, net-destroy {stop:.0f} ms")
+        print(f"stock: attach-interface {attach(uri, options.rounds):.1f} ms")
     return 0
 
 
