@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.stord.progress import followed
 
 SHORT_S: Final = 30.0  # a program that only looks
 LONG_S: Final = 6 * 3600.0  # one that makes or copies a volume
@@ -110,8 +111,9 @@ async def run(
         detail = f"cannot execute '{argv[0]}': {os.strerror(problem.errno or 0)}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE) from problem
     try:
-        async with asyncio.timeout(deadline_s):
-            output, errors = await child.communicate(given or None)
+        with followed(child.pid):
+            async with asyncio.timeout(deadline_s):
+                output, errors = await child.communicate(given or None)
     except TimeoutError:
         detail = f"'{argv[0]}' did not end in {deadline_s:g} s and was killed"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.STORAGE) from None

@@ -24,6 +24,7 @@ from supervisor.stord.entry import Active
 from supervisor.stord.events import Publisher
 from supervisor.stord.facts import VolumeFacts
 from supervisor.stord.pools import Pools
+from supervisor.stord.progress import doing
 from supervisor.stord.registry import Registry
 from supervisor.stord.sizes import MAX_BYTES
 from supervisor.stord.volume_queries import look_again
@@ -160,8 +161,10 @@ class Transfers:
 
     async def _carry(self, now: Active, volume: VolumeFacts, request: Request[Done]) -> None:
         with now.using(volume.name), self._publisher.writing():
+            way = "written" if isinstance(request, Receive) else "read"
             try:
-                await now.work.call_alone(request)
+                with doing(f"volume '{volume.name}' of pool '{now.pool.name}' is being {way}"):
+                    await now.work.call_alone(request)
             except VirError as problem:
                 log.error("the transfer of volume '%s' failed: %s", volume.name, problem)
                 raise

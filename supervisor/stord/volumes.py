@@ -31,6 +31,7 @@ from supervisor.stord.entry import Active, Entry
 from supervisor.stord.events import Publisher
 from supervisor.stord.facts import VolumeFacts
 from supervisor.stord.pools import Pools
+from supervisor.stord.progress import doing
 from supervisor.stord.registry import Registry
 from supervisor.stord.sizes import target_capacity
 from supervisor.stord.volume_queries import look_again
@@ -110,7 +111,8 @@ class Volumes:
     async def _create(self, entry: Entry, now: Active, wanted: Volume, how: Creation) -> VolumeId:
         with now.making_volume(wanted.name), self._publisher.writing():
             began = time.monotonic()
-            made = await self._make(entry, now, wanted, how)
+            with doing(f"volume '{wanted.name}' of pool '{entry.name}' is being made"):
+                made = await self._make(entry, now, wanted, how)
             log.info(
                 "volume '%s' of pool '%s' was made in %.2f s",
                 made.name,
@@ -160,7 +162,7 @@ class Volumes:
         if flags & Delete.WITH_SNAPSHOTS:
             detail = f"pools of type '{now.pool.type}' know no snapshots of volumes"
             raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.STORAGE)
-        async with self._alone(call, now, volume):
+        async with self._alone(call, now, volume, "deleted"):
             await now.backend.delete_volume(volume, zeroed=bool(flags & Delete.ZEROED))
             self._publisher.stale()
             now.volumes.pop(volume.name, None)
@@ -176,7 +178,7 @@ class Volumes:
         """
         refuse_flags("storageVolResize", flags, Resize.ALLOCATE | Resize.DELTA | Resize.SHRINK)
         _, now, volume = self._registry.volume(vol)
-        async with self._alone(call, now, volume):
+        async with self._alone(call, now, volume, "resized"):
             volume = await look_again(now, volume)
             wanted = target_capacity(volume, capacity, flags, now.space.available)
             how = Resizing(
@@ -204,16 +206,16 @@ class Volumes:
             detail = f"wiping algorithm {algorithm} not supported"
             raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
         _, now, volume = self._registry.volume(vol)
-        async with self._alone(call, now, volume):
+        async with self._alone(call, now, volume, "wiped"):
             await wipe(now, volume, Algorithm(algorithm))
             self._publisher.stale()
             await look_again(now, volume)
 
     @asynccontextmanager
     async def _alone(
-        self, call: ClientCall, now: Active, volume: VolumeFacts
+        self, call: ClientCall, now: Active, volume: VolumeFacts, word: str
     ) -> AsyncIterator[None]:
-        """Use a volume that nobody else uses.
+        """Use a volume that nobody else uses; it "is being `word`".
 
         Raises:
             VirError: OPERATION_INVALID.
@@ -224,6 +226,7 @@ class Volumes:
             now.using(volume.name),
             self._publisher.writing(),
             self._clients.waits(call.client.id),
+            doing(f"volume '{volume.name}' of pool '{now.pool.name}' is being {word}"),
         ):
             yield
 

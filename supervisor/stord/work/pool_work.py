@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 from ipc import Bare, BusError, DeadlineExceeded, Peer, Request, Unexpected
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.calls import VirErrors
+from supervisor.stord.progress import followed
 from supervisor.stord.work.forking import Forked, Forker
 from supervisor.stord.work.requests import CALL_S, LONG_S
 
@@ -108,7 +109,8 @@ class PoolWork:
         """Ask a process of its own; see `Work.call_alone`."""
         async with self.alone() as helper:
             try:
-                return await helper.peer.call(request, timeout_s=timeout_s)
+                with followed(helper.pid):
+                    return await helper.peer.call(request, timeout_s=timeout_s)
             except DeadlineExceeded as problem:
                 self._hanging.append(helper)
                 raise self._hung(timeout_s) from problem

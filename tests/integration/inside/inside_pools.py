@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemon import Daemon
+from daemon import VIRSH, Daemon
 
 SHAPE = {"disks": 3, "disk_mib": 256}
 PACKAGES = {
@@ -109,8 +109,52 @@ def test_a_server_is_a_pool(daemon: Daemon) -> None:
     assert "nfs" in run("findmnt", "-n", "-o", "FSTYPE", "/mnt/nfs")
     daemon.ok("vol-create-as", "nfs", "far.raw", "4M")
     assert Path("/run/nfsroot/volumes/far.raw").stat().st_size == 4 << 20
+    _hold_up_nobody(daemon)
     daemon.ok("pool-destroy", "nfs")
     daemon.ok("pool-undefine", "nfs")
+
+
+def _hold_up_nobody(daemon: Daemon) -> None:
+    """The server stops answering: its own pool alone waits for it."""
+    daemon.ok("pool-create-as", "near", "dir", "--target", str(daemon.root / "near"), "--build")
+    run("rpc.nfsd", "0")
+    words = [VIRSH, "-c", daemon.uri, "vol-create-as", "nfs", "never.raw", "1M"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as waiting:
+        try:
+            assert "nfs" in daemon.ok("pool-list")
+            daemon.ok("vol-create-as", "near", "one.raw", "1M")
+            daemon.ok("pool-refresh", "near")
+            assert "far.raw" in daemon.ok("vol-list", "nfs"), "it is known from before"
+            assert waiting.poll() is None, "the server answers, so nothing was proven"
+        finally:
+            run("rpc.nfsd", "2")
+        waiting.communicate(timeout=300)
+    daemon.ok("pool-refresh", "nfs")
+    made = "never.raw" in daemon.ok("vol-list", "nfs")
+    assert made == (waiting.returncode == 0), "what was refused is not there, what was made is"
+    daemon.ok("pool-destroy", "near")
+
+
+def test_a_device_that_vanishes_takes_no_other_pool_with_it(daemon: Daemon) -> None:
+    run("modprobe", "scsi_debug", "dev_size_mb=64")
+    run("udevadm", "settle")
+    (disk,) = (path for path in Path("/sys/block").iterdir() if path.name.startswith("sd"))
+    daemon.ok("pool-create-as", "near", "dir", "--target", str(daemon.root / "near"), "--build")
+    daemon.ok(
+        "pool-define-as", "gone", "fs", "--source-dev", f"/dev/{disk.name}",
+        "--source-format", "ext4", "--target", "/mnt/gone",
+    )  # fmt: skip
+    daemon.ok("pool-build", "gone")
+    daemon.ok("pool-start", "gone")
+    daemon.ok("vol-create-as", "gone", "one.raw", "1M")
+    (disk / "device/delete").write_text("1")
+    done = daemon.virsh("vol-create-as", "gone", "two.raw", "16M")
+    assert done.returncode == 1, "the device is not there"
+    daemon.ok("vol-create-as", "near", "two.raw", "1M")
+    assert "gone" in daemon.ok("pool-list")
+    daemon.ok("pool-destroy", "gone")
+    daemon.ok("pool-undefine", "gone")
+    daemon.ok("pool-destroy", "near")
 
 
 def test_a_disk_is_a_pool(daemon: Daemon) -> None:
