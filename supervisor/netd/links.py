@@ -10,8 +10,11 @@ pyroute2 takes a quarter of a second to load, so it is loaded in the thread, whe
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import os
 import socket
+import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +25,8 @@ NETLINK_BUFFER: Final = 1 << 20
 UP: Final = 1  # IFF_UP
 AF: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 MAIN_TABLE: Final = 254
+SIOCGIFMTU: Final = 0x8921
+IFREQ: Final = struct.Struct("16si20x")  # a link's name and a number
 REACHED: Final = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # neighbours that were there: NUD_REACHABLE, …
 
 R = TypeVar("R")
@@ -106,8 +111,7 @@ class Links:
         """The link of that name, if there is one."""
 
         def ask(ip: Any) -> Link | None:  # noqa: ANN401
-            found = ip.link_lookup(ifname=name)
-            return _link(next(iter(ip.get_links(found[0])))) if found else None
+            return _link(next(iter(ip.get_links(_index(name))))) if exists(name) else None
 
         return await self._ask(ask)
 
@@ -141,30 +145,44 @@ class Links:
 
     async def change(self, name: str, **options: object) -> None:
         """Change what a link is: `state`, `mtu`, `address`, `master` (an index, 0 for none)."""
-        await self._ask(lambda ip: ip.link("set", index=_index(ip, name), **options))
+        await self._ask(lambda ip: ip.link("set", index=_index(name), **options))
 
     async def change_port(self, name: str, **options: object) -> None:
         """Change what a link is as a port of its bridge: `isolated`, `learning` and so on."""
-        await self._ask(lambda ip: ip.brport("set", index=_index(ip, name), **options))
+        await self._ask(lambda ip: ip.brport("set", index=_index(name), **options))
 
     async def delete(self, name: str) -> None:
         """Remove a link; one that is not there is no error."""
 
         def ask(ip: Any) -> None:  # noqa: ANN401
-            for index in ip.link_lookup(ifname=name):
-                ip.link("del", index=index)
+            if exists(name):
+                ip.link("del", index=_index(name))
 
         await self._ask(ask)
 
     async def enslave(self, name: str, bridge: str) -> None:
         """Make a link a port of a bridge."""
-        await self._ask(
-            lambda ip: ip.link("set", index=_index(ip, name), master=_index(ip, bridge))
-        )
+        await self._ask(lambda ip: ip.link("set", index=_index(name), master=_index(bridge)))
+
+    async def plug_in(self, name: str, bridge: str, **options: object) -> None:
+        """Make a link a port of a bridge and change it, in one request.
+
+        Args:
+            name: the link's.
+            bridge: the bridge's name.
+            options: as of `change`; without `mtu` the link gets the bridge's.
+        """
+
+        def ask(ip: Any) -> None:  # noqa: ANN401
+            master = _index(bridge)
+            size = options.get("mtu") or _mtu(bridge)
+            ip.link("set", index=_index(name), master=master, **{**options, "mtu": size})
+
+        await self._ask(ask)
 
     async def index(self, name: str) -> int:
         """The number of a link that must be there."""
-        return await self._ask(lambda ip: _index(ip, name))
+        return await self._ask(lambda ip: _index(name))
 
     # Addresses, routes, forwarding entries.
 
@@ -173,12 +191,12 @@ class Links:
         options: dict[str, object] = {"address": address, "prefixlen": prefix}
         if broadcast:
             options["broadcast"] = broadcast
-        await self._ask(lambda ip: ip.addr("add", index=_index(ip, name), **options))
+        await self._ask(lambda ip: ip.addr("add", index=_index(name), **options))
 
     async def delete_address(self, name: str, address: str, prefix: int) -> None:
         """Take an address from a link."""
         await self._ask(
-            lambda ip: ip.addr("del", index=_index(ip, name), address=address, prefixlen=prefix)
+            lambda ip: ip.addr("del", index=_index(name), address=address, prefixlen=prefix)
         )
 
     async def add_route(self, name: str, destination: str, gateway: str, metric: int) -> None:
@@ -186,23 +204,23 @@ class Links:
         options: dict[str, object] = {"dst": destination, "priority": metric}
         if gateway:
             options["gateway"] = gateway
-        await self._ask(lambda ip: ip.route("add", oif=_index(ip, name), proto=STATIC, **options))
+        await self._ask(lambda ip: ip.route("add", oif=_index(name), proto=STATIC, **options))
 
     async def delete_route(self, name: str, destination: str, gateway: str, metric: int) -> None:
         """Take a route back."""
         options: dict[str, object] = {"dst": destination, "priority": metric}
         if gateway:
             options["gateway"] = gateway
-        await self._ask(lambda ip: ip.route("del", oif=_index(ip, name), **options))
+        await self._ask(lambda ip: ip.route("del", oif=_index(name), **options))
 
     async def forward_to(self, name: str, mac: str, *, on: bool) -> None:
         """Tell the bridge of a port which card is behind it, or that it no longer is."""
         word = "append" if on else "del"
-        await self._ask(lambda ip: ip.fdb(word, ifindex=_index(ip, name), lladdr=mac))
+        await self._ask(lambda ip: ip.fdb(word, ifindex=_index(name), lladdr=mac))
 
     async def traffic(self, work: Callable[[Any, int], None], name: str) -> None:
         """Do something about a link's queueing (`supervisor.netd.bandwidth`)."""
-        await self._ask(lambda ip: work(ip, _index(ip, name)))
+        await self._ask(lambda ip: work(ip, _index(name)))
 
     # The thread.
 
@@ -232,11 +250,27 @@ class Links:
 STATIC: Final = 4  # RTPROT_STATIC
 
 
-def _index(ip: Any, name: str) -> int:  # noqa: ANN401
-    found = ip.link_lookup(ifname=name)
-    if not found:
-        raise OSError(19, f"there is no device '{name}'", name)
-    return int(found[0])
+def exists(name: str) -> bool:
+    """Whether there is a link of that name; the kernel answers at once."""
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
+
+
+def _index(name: str) -> int:
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        raise OSError(errno.ENODEV, f"there is no device '{name}'", name) from None
+
+
+def _mtu(name: str) -> int:
+    """The longest packet of a link, from the kernel's old interface, which answers at once."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        answer = fcntl.ioctl(asking, SIOCGIFMTU, IFREQ.pack(name.encode(), 0))
+    return int(IFREQ.unpack(answer)[1])
 
 
 def _link(message: Any) -> Link:  # noqa: ANN401

@@ -5,6 +5,7 @@ Owns: the way a key becomes a file. May touch: /proc/sys/net alone.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -46,6 +47,15 @@ class Sysctl:
         finally:
             os.close(fd)
         return former
+
+    def settle(self, key: str, value: str) -> None:
+        """Have a setting be so, where this kernel has it.
+
+        Raises:
+            OSError: it cannot be changed.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            self.write(key, value)
 
     def _path(self, key: str) -> Path:
         if not _KEY.fullmatch(key) or ".." in key.split("/"):

@@ -18,7 +18,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.netd import AttachPort
 from supervisor.netd import taps
 from supervisor.netd.bandwidth import give, limits_of, plan_limits, plan_removal
-from supervisor.netd.links import Links
+from supervisor.netd.links import Links, exists
 from supervisor.netd.ports.documents import refusals
 from supervisor.netd.ports.plan import Plugging
 from supervisor.netd.ports.records import GENERATED, NAME, Records
@@ -26,6 +26,7 @@ from supervisor.netd.sysctl import Sysctl
 from supervisor.netd.words import system_error
 
 NAMES: Final = 64  # names that are tried before giving up
+UP: Final[dict[str, object]] = {"state": "up"}
 
 
 @dataclass(slots=True)
@@ -79,22 +80,12 @@ class Devices:
     async def _open_named(
         self, name: str, request: AttachPort, interface: Interface, plugging: Plugging
     ) -> Opened:
-        if plugging.is_direct:
-            found = await self._open_macvtap(name, request.queues, interface, plugging)
-        else:
-            if await self._links.find(name) is not None and interface.managed_target is not False:
+        if not plugging.is_direct:
+            if exists(name) and interface.managed_target is not False:
                 raise FileExistsError(errno.EEXIST, "there is a device of that name", name)
-            found = await asyncio.to_thread(
-                taps.open_tap, name, queues=request.queues, user=request.user
-            )
-        vhosts: list[int] = []
-        if request.vhost:
-            try:
-                vhosts = await asyncio.to_thread(taps.open_vhost, request.queues)
-            except BaseException:
-                for fd in found:
-                    os.close(fd)
-                raise
+            return await asyncio.to_thread(_open_tap, name, request)
+        found = await self._open_macvtap(name, request.queues, interface, plugging)
+        vhosts = await asyncio.to_thread(_open_vhosts, request, found)
         return Opened(name, found, vhosts)
 
     async def _open_macvtap(
@@ -127,29 +118,26 @@ class Devices:
             if plugging.is_direct:
                 await self.limit(name, plugging.bandwidth)
                 return
+            up = interface.link_state != "down"
             options: dict[str, object] = {"address": host_mac(interface.mac or "")}
-            if interface.mtu or plugging.mtu:
-                options["mtu"] = interface.mtu or plugging.mtu
-            await self._links.change(name, **options)
             if plugging.bridge:
-                await self.join(name, interface, plugging)
-            if interface.link_state != "down":
-                await self._links.change(name, state="up")
-            await self.limit(name, plugging.bandwidth)
+                await self.join(name, interface, plugging, **options, **(UP if up else {}))
+            else:
+                if interface.mtu or plugging.mtu:
+                    options["mtu"] = interface.mtu or plugging.mtu
+                await self._links.change(name, **options, **(UP if up else {}))
+            if limits_of(plugging.bandwidth) is not None:
+                await self.limit(name, plugging.bandwidth)
 
-    async def join(self, name: str, interface: Interface, plugging: Plugging) -> None:
-        """Make a tap a port of its bridge."""
-        if not interface.mtu and not plugging.mtu:
-            bridge = await self._links.find(plugging.bridge)
-            if bridge is None:
-                detail = f"there is no bridge '{plugging.bridge}'"
-                raise OSError(errno.ENODEV, detail, plugging.bridge)
-            if bridge.mtu != 1500:
-                await self._links.change(name, mtu=bridge.mtu)
+    async def join(
+        self, name: str, interface: Interface, plugging: Plugging, **options: object
+    ) -> None:
+        """Make a tap a port of its bridge, and change what the options say."""
         key = f"ipv6/conf/{name}/disable_ipv6"  # the host has no address of its own on a tap
-        if await asyncio.to_thread(self._sysctl.read, key) is not None:
-            await asyncio.to_thread(self._sysctl.write, key, "1")
-        await self._links.enslave(name, plugging.bridge)
+        await asyncio.to_thread(self._sysctl.settle, key, "1")
+        if interface.mtu or plugging.mtu:
+            options["mtu"] = interface.mtu or plugging.mtu
+        await self._links.plug_in(name, plugging.bridge, **options)
         if plugging.isolated:
             await self._links.change_port(name, isolated=1)
         if not plugging.learns:
@@ -165,6 +153,21 @@ class Devices:
         if limits is not None:
             orders = plan_limits(limits, shared=False)
             await self._links.traffic(lambda ip, index: give(ip, index, orders), name)
+
+
+def _open_tap(name: str, request: AttachPort) -> Opened:
+    found = taps.open_tap(name, queues=request.queues, user=request.user)
+    return Opened(name, found, _open_vhosts(request, found))
+
+
+def _open_vhosts(request: AttachPort, beside: list[int]) -> list[int]:
+    """Open what the kernel moves packets with, where it is wanted; else close what is open."""
+    try:
+        return taps.open_vhost(request.queues) if request.vhost else []
+    except BaseException:
+        for fd in beside:
+            os.close(fd)
+        raise
 
 
 def host_mac(mac: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from conf.domain import Domain, format_domain
+from conf.emulator import EmulatorFacts
 from rpc.enums import DomainEventID, DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
@@ -59,6 +60,7 @@ class Guest:
         self.agent_connected: bool | None = None
         self.agent_lock = asyncio.Lock()
         self.vcpu_threads: list[int] = []  # kernel's numbers, in the order of the processors
+        self.facts: EmulatorFacts | None = None  # of its emulator, once a device has come or gone
         self.plugging = asyncio.Lock()  # one device at a time comes, changes or goes
         self.leaving: dict[str, asyncio.Event] = {}  # by alias: set when the device has gone
         self.ended = asyncio.Event()  # all of it is cleaned up

@@ -98,7 +98,13 @@ async def attach(guest: Guest, xml: str) -> None:
 
 
 async def facts_of(guest: Guest) -> EmulatorFacts:
-    """What the emulator can do; all of it, for the domain is completed anew."""
+    """What the emulator can do, as far as the guest's kind needs it; it is asked for once."""
+    if guest.facts is None:
+        guest.facts = await _ask_facts(guest)
+    return guest.facts
+
+
+async def _ask_facts(guest: Guest) -> EmulatorFacts:
     domain = guest.domain
     arch = (domain.os.type.arch if domain.os.type else None) or ""
     probe = Probe(binary=domain.devices.emulator or "", arch=arch)
