@@ -7,7 +7,7 @@ Source: DESIGN.md, "Files on disk"; libvirt 9.0's layout for the session daemon.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -21,6 +21,7 @@ class Paths:
     run: Path  # state that a boot of the host ends: /run/libvirt
     cache: Path  # what can be found out again: /var/cache/libvirt
     log: Path  # /var/log/libvirt
+    driver: str = "qemu"  # whose domains the methods name files of: "qemu" or "lxc"
 
     @staticmethod
     def system(root: Path = Path("/")) -> Paths:
@@ -54,19 +55,23 @@ class Paths:
             log=cache,
         )
 
+    def for_driver(self, driver: str) -> Paths:
+        """The same daemon's, with the files of another driver's domains."""
+        return replace(self, driver=driver)
+
     # Definitions.
 
     def domain_configs(self) -> Path:
-        """The folder of QEMU domains' definitions."""
-        return self.etc / "qemu"
+        """The folder of the driver's domains' definitions."""
+        return self.etc / self.driver
 
     def domain_config(self, name: str) -> Path:
         """A domain's persistent definition."""
-        return self.etc / "qemu" / f"{name}.xml"
+        return self.etc / self.driver / f"{name}.xml"
 
     def autostart(self) -> Path:
         """The folder of links to what starts with the host."""
-        return self.etc / "qemu/autostart"
+        return self.etc / f"{self.driver}/autostart"
 
     def autostart_link(self, name: str) -> Path:
         """The link that makes a domain start with the host."""
@@ -74,61 +79,61 @@ class Paths:
 
     def autostarted(self) -> Path:
         """The mark that this boot of the host has had its autostart."""
-        return self.run / "qemu/autostarted"
+        return self.run / f"{self.driver}/autostarted"
 
     def last_number(self) -> Path:
         """The number that was given to a guest last."""
-        return self.run / "qemu/last-number"
+        return self.run / f"{self.driver}/last-number"
 
     # What runs.
 
     def states(self) -> Path:
         """The folder of running guests' status, locks and process numbers."""
-        return self.run / "qemu"
+        return self.run / self.driver
 
     def status(self, name: str) -> Path:
         """A running guest's status document."""
-        return self.run / "qemu" / f"{name}.xml"
+        return self.run / self.driver / f"{name}.xml"
 
     def pid_file(self, name: str) -> Path:
         """A running guest's process number."""
-        return self.run / "qemu" / f"{name}.pid"
+        return self.run / self.driver / f"{name}.pid"
 
     def lock(self, name: str) -> Path:
         """The lock that the one worker of a guest holds."""
-        return self.run / "qemu" / f"{name}.lock"
+        return self.run / self.driver / f"{name}.lock"
 
     def domain_dir(self, identifier: int, name: str) -> Path:
         """A running guest's private folder, its monitor socket in it; 20 characters of the name."""
-        return self.lib / "qemu" / f"domain-{identifier}-{name[:20]}"
+        return self.lib / self.driver / f"domain-{identifier}-{name[:20]}"
 
     def channels(self, identifier: int, name: str) -> Path:
         """Where a running guest's channel sockets are."""
-        return self.lib / "qemu/channel/target" / f"domain-{identifier}-{name[:20]}"
+        return self.lib / f"{self.driver}/channel/target" / f"domain-{identifier}-{name[:20]}"
 
     def memory_dir(self, identifier: int, name: str) -> Path:
         """Where a running guest's file-backed memory is."""
-        return self.lib / "qemu/ram" / f"{identifier}-{name[:20]}"
+        return self.lib / f"{self.driver}/ram" / f"{identifier}-{name[:20]}"
 
     def dumps(self) -> Path:
         """Where crashed guests' memory goes."""
-        return self.lib / "qemu/dump"
+        return self.lib / f"{self.driver}/dump"
 
     def nvram(self, name: str) -> Path:
         """A guest's own firmware variables."""
-        return self.lib / "qemu/nvram" / f"{name}_VARS.fd"
+        return self.lib / f"{self.driver}/nvram" / f"{name}_VARS.fd"
 
     def managed_save(self, name: str) -> Path:
         """A guest's saved state."""
-        return self.lib / "qemu/save" / f"{name}.save"
+        return self.lib / f"{self.driver}/save" / f"{name}.save"
 
     def snapshots(self, name: str) -> Path:
         """The folder of what is known of a guest's snapshots."""
-        return self.lib / "qemu/snapshot" / name
+        return self.lib / f"{self.driver}/snapshot" / name
 
     def checkpoints(self, name: str) -> Path:
         """The folder of what is known of a guest's checkpoints."""
-        return self.lib / "qemu/checkpoint" / name
+        return self.lib / f"{self.driver}/checkpoint" / name
 
     def tpm_state(self, uuid: str) -> Path:
         """What a guest's emulated TPM keeps."""
@@ -137,9 +142,9 @@ class Paths:
     def guest_log(self, name: str) -> Path:
         """What a guest's emulator printed."""
         return (
-            self.log / "qemu" / f"{name}.log"
+            self.log / self.driver / f"{name}.log"
             if self.log != self.cache
-            else (self.cache / "qemu/log" / f"{name}.log")
+            else (self.cache / f"{self.driver}/log" / f"{name}.log")
         )
 
     def capabilities(self) -> Path:
