@@ -19,10 +19,11 @@ class Attached(msgspec.Struct, frozen=True, kw_only=True):
     taps: list[Descriptor]  # one a queue, for QEMU's fd= or fds=
     vhosts: list[Descriptor]  # one a queue, or none: QEMU then moves the packets itself
     host_mtu: int  # for a virtio card's host_mtu; 0: nothing is said of it
+    peer: str = ""  # of a container's card: the device that is moved into the container
 
 
 class AttachPort(Request[Attached], frozen=True, kw_only=True, tag="netd.attach_port"):
-    """Worker: make the tap of an <interface> of type network, bridge, ethernet or direct.
+    """Worker: make the device of an <interface> of type network, bridge, ethernet or direct.
 
     The port is the guest's until `DetachPort`: it outlives the worker and netd. What a failed call
     had made is gone again. Deadline: 30 s (hook scripts are run).
@@ -33,12 +34,13 @@ class AttachPort(Request[Attached], frozen=True, kw_only=True, tag="netd.attach_
 
     domain: str  # the guest's name
     uuid: str  # the guest's, as text
-    driver: str  # "qemu"
+    driver: str  # "qemu", "lxc"
     interface: str  # one completed <interface> element, with its MAC address
     queues: int = 1  # of the card: as many descriptors
     tap: str = ""  # the device's name if it is to have a certain one; "": the next free vnetN
     user: int = -1  # who may open the tap again (QEMU's user); -1: root alone
     vhost: bool = True  # let the kernel move the packets where it can (only for virtio cards)
+    container: bool = False  # make a veth or macvlan, whose one end the worker moves on; no tap
 
 
 class DetachPort(Request[Done], frozen=True, kw_only=True, tag="netd.detach_port"):

@@ -1,6 +1,7 @@
 """The host's devices of cards: made, opened, plugged in, limited.
 
-Owns: taps and macvtaps. May touch: links, /dev/net/tun and settings of the kernel, each through its
+Owns: taps and macvtaps, and containers' veth pairs and macvlans.
+May touch: links, /dev/net/tun and settings of the kernel, each through its
 module. May not touch: what is known of a card (`supervisor.netd.ports.ports`).
 """
 
@@ -25,6 +26,8 @@ from supervisor.netd.ports.records import GENERATED, NAME, Records
 from supervisor.netd.sysctl import Sysctl
 from supervisor.netd.words import system_error
 
+MACVLAN_PREFIX: Final = "macvlan"
+LONGEST: Final = 15  # bytes of a device's name
 NAMES: Final = 64  # names that are tried before giving up
 UP: Final[dict[str, object]] = {"state": "up"}
 
@@ -36,6 +39,8 @@ class Opened:
     name: str
     taps: list[int]
     vhosts: list[int]
+    kind: str = "tap"
+    peer: str = ""  # what is moved into a container
 
 
 class Devices:
@@ -61,8 +66,12 @@ class Devices:
         if wanted and not NAME.fullmatch(wanted):
             detail = f"'{wanted}' cannot name a network device: 15 bytes at most, no space, no '/'"
             raise VirError(ErrorCode.XML_ERROR, detail, ErrorDomain.NETWORK)
+        prefix = plugging.prefix
+        if request.container and plugging.is_direct:
+            refuse_out_of_sight(interface, plugging)
+            prefix = MACVLAN_PREFIX
         for _ in range(1 if wanted else NAMES):
-            name = wanted or self._records.next_name(plugging.prefix)
+            name = wanted or self._records.next_name(prefix)
             try:
                 opened = await self._open_named(name, request, interface, plugging)
             except OSError as problem:
@@ -71,7 +80,7 @@ class Devices:
                 doing = f"Unable to create tap device {name}"
                 raise system_error(doing, problem) from problem
             rollback.push_async_callback(self.close, opened)
-            if plugging.is_direct:
+            if opened.kind != "tap":
                 rollback.push_async_callback(self._links.delete, name)
             return opened
         detail = f"{NAMES} names for a tap device were all taken"
@@ -80,13 +89,30 @@ class Devices:
     async def _open_named(
         self, name: str, request: AttachPort, interface: Interface, plugging: Plugging
     ) -> Opened:
+        if request.container:
+            return await self._add_for_container(name, interface, plugging)
         if not plugging.is_direct:
             if exists(name) and interface.managed_target is not False:
                 raise FileExistsError(errno.EEXIST, "there is a device of that name", name)
             return await asyncio.to_thread(_open_tap, name, request)
         found = await self._open_macvtap(name, request.queues, interface, plugging)
         vhosts = await asyncio.to_thread(_open_vhosts, request, found)
-        return Opened(name, found, vhosts)
+        return Opened(name, found, vhosts, "macvtap")
+
+    async def _add_for_container(
+        self, name: str, interface: Interface, plugging: Plugging
+    ) -> Opened:
+        """Make a device whose end, or which itself, goes into a container."""
+        if plugging.is_direct:
+            lower = await self._links.index(plugging.device)
+            mode = "passthru" if plugging.mode == "passthrough" else plugging.mode
+            await self._links.add(
+                name, "macvlan", link=lower, macvlan_mode=mode, address=interface.mac
+            )
+            return Opened(name, [], [], "macvlan", name)
+        peer = {"ifname": peer_name(name), "address": interface.mac}
+        await self._links.add(name, "veth", peer=peer)
+        return Opened(name, [], [], "veth", peer_name(name))
 
     async def _open_macvtap(
         self, name: str, queues: int, interface: Interface, plugging: Plugging
@@ -168,6 +194,26 @@ def _open_vhosts(request: AttachPort, beside: list[int]) -> list[int]:
         for fd in beside:
             os.close(fd)
         raise
+
+
+def peer_name(name: str) -> str:
+    """What the other end of a veth pair is called until it is in its container."""
+    return f"{name[: LONGEST - 1]}p" if len(name) < LONGEST else f"p{name[: LONGEST - 1]}"
+
+
+def refuse_out_of_sight(interface: Interface, plugging: Plugging) -> None:
+    """Refuse what cannot be done to a device that is in a container.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED.
+    """
+    for word, wanted in (("bandwidth", plugging.bandwidth), ("filterref", interface.filterref)):
+        if wanted is not None:
+            detail = (
+                f"<{word}> cannot be kept for a direct interface of a container, whose device is "
+                "out of the host's sight; plug it into a bridge, or leave it out"
+            )
+            raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.NETWORK)
 
 
 def host_mac(mac: str) -> str:

@@ -5,7 +5,8 @@ May touch: links, /dev/net/tun, the records and ports on disk, filters; each thr
 May not touch: what a card is plugged into (`supervisor.netd.ports.plan`), networks themselves.
 
 A tap is gone when the last process that has it open ends; what netd notes of it goes with
-`DetachPort`. A macvtap stays until then.
+`DetachPort`. A macvtap or veth stays until then. A macvlan is in its container's namespace, where
+netd does not see it.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ from supervisor.netd.sysctl import Sysctl
 from supervisor.netd.words import invalid, needs_system_daemon
 
 MAX_CARDS: Final = 16384  # of one network
+DIRECT_KINDS: Final = ("macvtap", "macvlan")
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +205,7 @@ class Ports:
         known = list(self._records)  # before the devices: one that is being made is not in it
         found = {link.name for link in await self._links.all()}
         for record in known:
-            if record.device not in found:
+            if record.device not in found and record.kind != "macvlan":
                 async with self._turn(record.uuid).hold("sweep"):
                     if self._records.get(record.device) is record:
                         log.info("'%s' of %s has gone", record.device, record.domain)
@@ -249,7 +251,7 @@ class Ports:
                 await run_script(interface.script, opened.name)
             record = Record(
                 device=opened.name,
-                kind="macvtap" if plugging.is_direct else "tap",
+                kind=opened.kind,
                 domain=request.domain,
                 uuid=request.uuid,
                 mac=interface.mac or "",
@@ -271,6 +273,7 @@ class Ports:
             taps=[Descriptor(fd) for fd in opened.taps],
             vhosts=[Descriptor(fd) for fd in opened.vhosts],
             host_mtu=mtu,
+            peer=opened.peer,
         )
 
     def _plugging(self, interface: Interface) -> tuple[Entry | None, Plugging]:
@@ -338,7 +341,7 @@ class Ports:
         if interface.type == "ethernet" and interface.down_script:
             await try_script(interface.down_script, record.device)
         try:
-            if record.kind == "macvtap":
+            if record.kind != "tap":
                 await self._links.delete(record.device)
         except (OSError, TimeoutError) as problem:
             log.error("'%s' is not removed: %s", record.device, problem)
@@ -352,7 +355,7 @@ class Ports:
 
     async def _update(self, record: Record, interface: Interface) -> Attached:
         entry, plugging = self._plugging(interface)
-        if plugging.is_direct or record.kind == "macvtap":
+        if plugging.is_direct or record.kind in DIRECT_KINDS:
             detail = "a direct interface cannot be plugged in elsewhere while its guest runs"
             raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.NETWORK)
         before = read_interface(record.interface)

@@ -17,7 +17,7 @@ import msgspec
 from supervisor.durable import write_file
 
 NAME: Final = re.compile(r"[^/\0\s]{1,15}")
-GENERATED: Final = re.compile(r"(vnet|macvtap)(\d{1,9})")
+GENERATED: Final = re.compile(r"(vnet|macvtap|macvlan)(\d{1,9})")
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One card that is plugged in."""
 
     device: str
-    kind: str  # "tap" or "macvtap"
+    kind: str  # "tap", "macvtap"; of a container "veth", or "macvlan", which is not on the host
     domain: str  # the guest's name
     uuid: str  # the guest's, as text
     mac: str

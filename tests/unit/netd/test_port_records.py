@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from supervisor.netd.ports.devices import peer_name
 from supervisor.netd.ports.records import Record, Records
 from supervisor.netd.status import ranges
 from supervisor.netd.store import Store
@@ -68,3 +69,10 @@ def test_a_link_without_its_definition_is_removed(tmp_path: Path) -> None:
 
 def test_classes_are_written_as_ranges() -> None:
     assert ranges({0, 1, 2, 5, 7, 8}) == "0-2,5,7-8"
+
+
+def test_the_ends_of_a_pair_have_names_of_their_own_however_long() -> None:
+    for name in ("vnet0", "a" * 14, "a" * 15):
+        peer = peer_name(name)
+        assert peer != name
+        assert len(peer) <= 15
