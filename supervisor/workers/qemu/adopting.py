@@ -23,9 +23,9 @@ from supervisor.workers.qemu.ending import clean_up, end
 from supervisor.workers.qemu.events import resume_policy, take
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.monitor import Monitor
-from supervisor.workers.qemu.states import reconcile
-from supervisor.workers.qemu.workplace import Workplace
+from supervisor.workers.qemu.run_states import reconcile
 from supervisor.workers.status import Status, StatusError, read_status, remove_status
+from supervisor.workers.workplace import Workplace
 
 LINK_S: Final = 2.0  # how long a guest that may hang holds this worker up
 END_S: Final = 5.0

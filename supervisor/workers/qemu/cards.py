@@ -7,23 +7,19 @@ May touch: netd over the bus. May not touch: links, networks.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from conf.domain import Domain
 from conf.domain.devices.interface import Interface
 from conf.mapper import Mode, parse, write
-from ipc import BusError
-from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.messages.netd import Attached, AttachPort, DetachPort
+from supervisor.messages.netd import Attached, AttachPort
+from supervisor.workers.cards import ask_for_port, plugged
 from supervisor.workers.qemu.argv.context import Fd
-from supervisor.workers.qemu.workplace import DRIVER, Workplace
+from supervisor.workers.workplace import Workplace
 
-TAPPED: Final = ("network", "bridge", "ethernet", "direct")
 VIRTIO: Final = ("virtio", "virtio-transitional", "virtio-non-transitional")
-ATTACH_S: Final = 30.0
-DETACH_S: Final = 5.0  # netd finds out by itself later, should it be away just now
 LIVE: Final = Mode(live=True, secure=True)
 
 log = logging.getLogger(__name__)
@@ -40,13 +36,6 @@ class Taps:
     vhosts: dict[str, tuple[Fd, ...]] = field(default_factory=dict)
 
 
-def tapped(domain: Domain) -> Iterator[int]:
-    """The places in the list of interfaces of those that need a tap."""
-    for place, interface in enumerate(domain.devices.interfaces):
-        if interface.type in TAPPED:
-            yield place
-
-
 async def plug_all(workplace: Workplace, domain: Domain, keep: Keep) -> Taps:
     """Have every card plugged in; the model says then what each got.
 
@@ -59,7 +48,7 @@ async def plug_all(workplace: Workplace, domain: Domain, keep: Keep) -> Taps:
         VirError: a card cannot be plugged in; those before it still are (`unplug_all`).
     """
     found = Taps()
-    for place in tapped(domain):
+    for place in plugged(domain):
         interface = domain.devices.interfaces[place]
         attached = await plug(workplace, domain, interface)
         alias = interface.alias or ""
@@ -81,19 +70,12 @@ async def plug(workplace: Workplace, domain: Domain, interface: Interface) -> At
     request = AttachPort(
         domain=domain.name,
         uuid=domain.uuid or "",
-        driver=DRIVER,
+        driver=workplace.driver,
         interface=write(interface, LIVE),
         queues=(queues or 1) if is_virtio else 1,
         vhost=is_virtio and in_kernel,
     )
-    try:
-        return await workplace.node.link("netd").call(request, timeout_s=ATTACH_S)
-    except BusError as problem:
-        detail = (
-            f"the interface {interface.mac} of '{domain.name}' cannot be plugged in, the network "
-            f"service does not answer: {problem}"
-        )
-        raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from problem
+    return await ask_for_port(workplace, request, interface.mac or "")
 
 
 def live_card(attached: Attached) -> Interface:
@@ -102,23 +84,6 @@ def live_card(attached: Attached) -> Interface:
     if attached.host_mtu and interface.mtu is None and interface.model in VIRTIO:
         interface.mtu = attached.host_mtu
     return interface
-
-
-async def unplug(workplace: Workplace, uuid: str, tap: str = "") -> None:
-    """Have a card plugged out, or all of a guest's.
-
-    A failure is logged alone: the tap goes with the emulator, and netd finds that out itself.
-    """
-    try:
-        request = DetachPort(uuid=uuid, tap=tap)
-        await workplace.node.link("netd").call(request, timeout_s=DETACH_S)
-    except (BusError, VirError) as problem:
-        log.warning("netd has not taken back %s of %s: %s", tap or "the cards", uuid, problem)
-
-
-def had_cards(live_xml: str) -> bool:
-    """Whether a live document may name cards that are plugged in."""
-    return any(f"<interface type='{kind}'" in live_xml for kind in TAPPED)
 
 
 def _kept(fd: int, keep: Keep) -> int:

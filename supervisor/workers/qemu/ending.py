@@ -19,13 +19,13 @@ from rpc.enums import (
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.worker import Ended
 from supervisor.pidfd import GuestProcess
+from supervisor.workers.cards import had_cards, unplug
 from supervisor.workers.ownership import give_back
-from supervisor.workers.qemu.cards import had_cards, unplug
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.launching import group_of, remove_folders
-from supervisor.workers.qemu.workplace import Workplace
 from supervisor.workers.spawn import forget_cgroup
 from supervisor.workers.status import Status
+from supervisor.workers.workplace import Workplace
 
 TERM_S: Final = 2.0  # an emulator that runs writes its caches and ends within this
 GRACEFUL_S: Final = 10.0

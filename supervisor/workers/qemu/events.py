@@ -24,13 +24,13 @@ from rpc.enums import (
     DomainState,
 )
 from supervisor.calls import encode_event
-from supervisor.workers.qemu import policies
+from supervisor.workers import policies
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detaching import deleted
 from supervisor.workers.qemu.live import AGENT
 from supervisor.workers.qemu.qmp import Message
 from supervisor.workers.qemu.reactions import fake_reboot, react
-from supervisor.workers.qemu.states import Trigger
+from supervisor.workers.states import Trigger
 
 KIB: Final = 1024
 MAX_DETAILS: Final = 1 << 20  # bytes of an event that clients are told

@@ -26,10 +26,10 @@ from supervisor.messages.worker import NO_EVENT, Changed, Description
 from supervisor.pidfd import GuestProcess, Identity
 from supervisor.workers.qemu.monitor import Monitor, QmpRefusal
 from supervisor.workers.qemu.qmp import Message
-from supervisor.workers.qemu.states import STARTING, Step, Trigger, follow
-from supervisor.workers.qemu.workplace import Workplace
+from supervisor.workers.states import STARTING, Step, Trigger, follow
 from supervisor.workers.status import Status, write_status
 from supervisor.workers.unix import connect
+from supervisor.workers.workplace import Workplace
 
 EXIT_S: Final = 2.0  # between the end of the monitor and that of the process
 EARLY: Final = 1000  # events

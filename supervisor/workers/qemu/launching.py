@@ -31,6 +31,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.hostd import Probe, Purpose
 from supervisor.messages.worker import Start
 from supervisor.pidfd import GuestProcess
+from supervisor.workers.cards import plugged, unplug
 from supervisor.workers.ownership import give_back, hand_over
 from supervisor.workers.ports import Ports
 from supervisor.workers.qemu import cards, chains, disk_secrets, live
@@ -44,10 +45,8 @@ from supervisor.workers.qemu.guest import Guest, new_status, started
 from supervisor.workers.qemu.guest_log import GuestLog
 from supervisor.workers.qemu.refusals import refuse_idle_words
 from supervisor.workers.qemu.startup_policy import leave_out_missing
-from supervisor.workers.qemu.states import PAUSED_AT_START, RUNNING, Trigger
 from supervisor.workers.qemu.tuning import refuse_tuning
 from supervisor.workers.qemu.volumes import find_volumes
-from supervisor.workers.qemu.workplace import Workplace
 from supervisor.workers.spawn import (
     Spawning,
     User,
@@ -57,8 +56,10 @@ from supervisor.workers.spawn import (
     separate,
     spawn,
 )
+from supervisor.workers.states import PAUSED_AT_START, RUNNING, Trigger
 from supervisor.workers.status import Status, remove_status, write_status
 from supervisor.workers.unix import listen
+from supervisor.workers.workplace import Workplace
 
 PROBE_S: Final = 15.0
 MONITOR_S: Final = 30.0  # for an emulator to greet on a busy host
@@ -196,9 +197,9 @@ async def _plug_in(
 ) -> cards.Taps:
     """Plug the guest's cards into the host's networks; our descriptors close with the launch."""
     workplace, domain = attempt.workplace, attempt.domain
-    if not any(True for _ in cards.tapped(domain)):
+    if not any(True for _ in plugged(domain)):
         return cards.Taps()
-    undo.push_async_callback(cards.unplug, workplace, attempt.status.uuid)
+    undo.push_async_callback(unplug, workplace, attempt.status.uuid)
     taps = await cards.plug_all(workplace, domain, lambda fd: ours.callback(os.close, fd))
     attempt.xml = format_domain(domain, live=True)
     write_status(workplace.paths.status(attempt.name), attempt.status, attempt.xml)

@@ -11,9 +11,10 @@ from typing import Final
 
 from rpc.enums import DomainRebootFlagValues, DomainShutdownFlagValues, DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.workers.qemu import agent, policies
+from supervisor.workers import policies
+from supervisor.workers.qemu import agent
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.states import Trigger, require
+from supervisor.workers.states import Trigger, require
 
 BUTTON: Final = int(DomainShutdownFlagValues.ACPI_POWER_BTN)
 AGENT: Final = int(DomainShutdownFlagValues.GUEST_AGENT)

@@ -12,10 +12,10 @@ from typing import Final
 
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.errors import VirError
+from supervisor.workers.policies import Action, Plan
 from supervisor.workers.qemu.ending import end
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.policies import Action, Plan
-from supervisor.workers.qemu.states import Trigger
+from supervisor.workers.states import Trigger
 
 DUMP_S: Final = 3600.0
 RESET_S: Final = 10.0

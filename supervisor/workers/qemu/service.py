@@ -20,7 +20,7 @@ from supervisor.workers.qemu.adopting import adopt
 from supervisor.workers.qemu.calls.targets import targets
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.worker import Worker
-from supervisor.workers.qemu.workplace import Workplace
+from supervisor.workers.workplace import Workplace
 
 LOCK_S: Final = 5.0
 
@@ -60,7 +60,7 @@ async def serve(process: Process) -> None:
     """
     workplace = Workplace.of(process)
     try:
-        await take_lock(process.paths.lock(process.domain), LOCK_S)
+        await take_lock(workplace.paths.lock(process.domain), LOCK_S)
     except LockedElsewhere as problem:
         raise SystemExit(str(problem)) from problem
     worker = Worker(workplace)

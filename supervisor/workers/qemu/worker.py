@@ -46,8 +46,8 @@ from supervisor.workers.qemu.hotplug.detaching import detach
 from supervisor.workers.qemu.hotplug.updating import update
 from supervisor.workers.qemu.launching import launch
 from supervisor.workers.qemu.sampling import sample
-from supervisor.workers.qemu.workplace import Workplace
 from supervisor.workers.status import Status, remove_status
+from supervisor.workers.workplace import Workplace
 
 ENDED_S: Final = 15.0  # for hooks of a guest that has gone
 

@@ -18,9 +18,10 @@ from rpc.enums import (
 )
 from rpc.errors import ErrorCode, VirError
 from supervisor.messages.worker import NO_EVENT
-from supervisor.workers.qemu import policies
-from supervisor.workers.qemu.policies import Action, Plan
-from supervisor.workers.qemu.states import EXPECTED, NEXT, Trigger, follow, reconcile, require
+from supervisor.workers import policies
+from supervisor.workers.policies import Action, Plan
+from supervisor.workers.qemu.run_states import EXPECTED, reconcile
+from supervisor.workers.states import NEXT, Trigger, follow, require
 
 states = st.sampled_from(list(DomainState))
 S = DomainState

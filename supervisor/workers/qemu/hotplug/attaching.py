@@ -23,6 +23,7 @@ from conf.emulator import EmulatorFacts
 from rpc.enums import DomainEventID
 from rpc.errors import VirError
 from supervisor.messages.hostd import Probe
+from supervisor.workers.cards import PLUGGED, unplug
 from supervisor.workers.ownership import give_back, hand_over
 from supervisor.workers.qemu import cards, chains, disk_secrets, live
 from supervisor.workers.qemu.argv.context import Context, Runtime
@@ -62,7 +63,7 @@ async def attach(guest: Guest, xml: str) -> None:
     live.fill_channels(candidate.domain, paths.channels(status.id, guest.name))
     async with AsyncExitStack() as undo:
         taps = cards.Taps()
-        if isinstance(candidate.device, Interface) and candidate.device.type in cards.TAPPED:
+        if isinstance(candidate.device, Interface) and candidate.device.type in PLUGGED:
             taps = await _plug(guest, candidate, undo)
         first = 1
         secrets: Mapping[str, bytes] = {}
@@ -159,7 +160,7 @@ async def _plug(guest: Guest, candidate: Candidate, undo: AsyncExitStack) -> car
     card = candidate.device
     assert isinstance(card, Interface), "the caller looked"
     attached = await cards.plug(guest.workplace, candidate.domain, card)
-    undo.push_async_callback(cards.unplug, guest.workplace, guest.status.uuid, attached.tap)
+    undo.push_async_callback(unplug, guest.workplace, guest.status.uuid, attached.tap)
     alias = card.alias or ""
     given = {
         "fd": [descriptor.take() for descriptor in attached.taps],

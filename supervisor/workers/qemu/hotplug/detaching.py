@@ -25,8 +25,8 @@ from conf.domain.edits import find_alias, find_device
 from conf.errors import ConfError
 from rpc.enums import DomainEventID
 from rpc.errors import VirError
+from supervisor.workers.cards import PLUGGED, unplug
 from supervisor.workers.ownership import give_back
-from supervisor.workers.qemu import cards
 from supervisor.workers.qemu.files import files_of, files_of_disk
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attaching import BlockNode
@@ -139,9 +139,9 @@ async def _remove_backend(guest: Guest, device: Device) -> None:
     match device:
         case Interface():
             await guest.monitor.execute("netdev_del", {"id": f"host{device.alias}"})
-            if device.type in cards.TAPPED:
+            if device.type in PLUGGED:
                 tap = device.target_dev or ""
-                await cards.unplug(guest.workplace, guest.status.uuid, tap)
+                await unplug(guest.workplace, guest.status.uuid, tap)
         case Rng():
             await guest.monitor.execute("object-del", {"id": f"obj{device.alias}"})
         case Shmem() if device.model == "ivshmem-plain":

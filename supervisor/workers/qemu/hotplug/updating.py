@@ -19,6 +19,7 @@ from conf.mapper import parse, write
 from ipc import BusError, Request
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.netd import SetBandwidth, SetLink, UpdatePort
+from supervisor.workers.cards import PLUGGED
 from supervisor.workers.ownership import hand_over
 from supervisor.workers.qemu import cards, chains, disk_secrets, live
 from supervisor.workers.qemu.argv.disk import chain_from, node_options
@@ -76,12 +77,12 @@ async def _update_card(guest: Guest, former: Interface, changed: Interface) -> N
         if not same and field not in CHANGEABLE and getattr(wanted, field) not in (None, []):
             detail = f"cannot modify {field.replace('_', ' ')} of network device {former.mac}"
             raise ConfError("operation_unsupported", f"{detail} while the guest runs")
-    if former.type in cards.TAPPED:
+    if former.type in PLUGGED:
         await _replug(guest, former, wanted)
     if wanted.link_state != former.link_state:
         up = wanted.link_state != "down"
         await guest.monitor.execute("set_link", {"name": former.alias, "up": up})
-        if former.type in cards.TAPPED:
+        if former.type in PLUGGED:
             tap = former.target_dev or ""
             await _netd(guest, SetLink(uuid=guest.status.uuid, tap=tap, up=up))
         former.link_state = wanted.link_state

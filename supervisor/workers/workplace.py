@@ -6,16 +6,18 @@ Owns: nothing; it is handed to those who need it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from conf.settings import QemuConfig
 from ipc import Event, Node
+from rpc.errors import ErrorDomain
 from supervisor.hooks import Hooks
 from supervisor.messages.calls import ClientEvent
 from supervisor.messages.worker import Relay
 from supervisor.paths import Paths
 from supervisor.process import Process
 
-DRIVER = "qemu"
+ERROR_DOMAINS: Final = {"qemu": ErrorDomain.QEMU, "lxc": ErrorDomain.LXC}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +26,20 @@ class Workplace:
 
     process: Process
     hooks: Hooks
+    driver: str  # "qemu", "lxc"
+    paths: Paths  # with the driver's files
 
     @staticmethod
     def of(process: Process) -> Workplace:
         """The surroundings of this process."""
-        return Workplace(process, Hooks(process.paths.hook(DRIVER)))
+        driver = process.driver
+        paths = process.paths.for_driver(driver)
+        return Workplace(process, Hooks(paths.hook(driver)), driver, paths)
 
     @property
     def node(self) -> Node:
         """The bus."""
         return self.process.node
-
-    @property
-    def paths(self) -> Paths:
-        """Where files lie."""
-        return self.process.paths
 
     @property
     def config(self) -> QemuConfig:
@@ -49,6 +50,11 @@ class Workplace:
     def session(self) -> bool:
         """Whether this is one user's daemon."""
         return self.process.session
+
+    @property
+    def error_domain(self) -> ErrorDomain:
+        """Whose errors these are."""
+        return ERROR_DOMAINS[self.driver]
 
     def publish(self, event: Event) -> None:
         """Tell domd."""
@@ -63,7 +69,7 @@ class Workplace:
                 event=ClientEvent(
                     family=family,
                     event_id=event_id,
-                    driver=DRIVER,
+                    driver=self.driver,
                     uuid=uuid,
                     name=name,
                     payload=payload,

@@ -156,7 +156,9 @@ def follow(state: DomainState, trigger: Trigger) -> Step | None:
     return NEXT.get((state, trigger))
 
 
-def require(name: str, state: DomainState, trigger: Trigger) -> Step:
+def require(
+    name: str, state: DomainState, trigger: Trigger, domain: ErrorDomain = ErrorDomain.QEMU
+) -> Step:
     """The step that a client asks for.
 
     Raises:
@@ -166,38 +168,5 @@ def require(name: str, state: DomainState, trigger: Trigger) -> Step:
     if step is None:
         word = state.name.lower()
         detail = f"domain '{name}' is {word}: it cannot be {trigger.name.lower()}"
-        raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
+        raise VirError(ErrorCode.OPERATION_INVALID, detail, domain)
     return step
-
-
-#: QEMU's words for a guest that stands still (`query-status`), by what they tell of it.
-RUN_STATES: Final = {
-    "running": Trigger.RESUMED,
-    "paused": Trigger.STOPPED,
-    "io-error": Trigger.STOPPED_BY_ERROR,
-    "watchdog": Trigger.STOPPED_BY_WATCHDOG,
-    "guest-panicked": Trigger.PANICKED,
-    "shutdown": Trigger.POWERED_OFF,
-    "suspended": Trigger.SLEPT,
-    "internal-error": Trigger.STOPPED,
-    "prelaunch": Trigger.STOPPED,
-    "debug": Trigger.STOPPED,
-}
-#: The states in which each of these words is no news.
-EXPECTED: Final = {
-    "running": (S.RUNNING,),
-    "paused": (S.PAUSED, S.CRASHED),
-    "prelaunch": (S.PAUSED,),
-    "io-error": (S.PAUSED,),
-    "watchdog": (S.PAUSED,),
-    "guest-panicked": (S.CRASHED,),
-    "shutdown": (S.SHUTDOWN,),
-    "suspended": (S.PMSUSPENDED,),
-}
-
-
-def reconcile(state: DomainState, run_state: str) -> Trigger | None:
-    """What must have happened while nobody watched; None: nothing that matters."""
-    if state in EXPECTED.get(run_state, ()):
-        return None
-    return RUN_STATES.get(run_state)
