@@ -11,13 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from rpc.enums import (
-    DomainEventStoppedDetailType,
-    DomainEventType,
     DomainShutoffReason,
-    DomainState,
 )
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.messages.worker import Ended
 from supervisor.pidfd import GuestProcess
 from supervisor.workers.cards import had_cards, unplug
 from supervisor.workers.ownership import give_back
@@ -30,40 +26,7 @@ from supervisor.workers.workplace import Workplace
 TERM_S: Final = 2.0  # an emulator that runs writes its caches and ends within this
 GRACEFUL_S: Final = 10.0
 KILL_S: Final = 10.0
-DETAILS: Final = {
-    DomainShutoffReason.SHUTDOWN: DomainEventStoppedDetailType.SHUTDOWN,
-    DomainShutoffReason.DESTROYED: DomainEventStoppedDetailType.DESTROYED,
-    DomainShutoffReason.CRASHED: DomainEventStoppedDetailType.CRASHED,
-    DomainShutoffReason.FAILED: DomainEventStoppedDetailType.FAILED,
-}
-
 log = logging.getLogger(__name__)
-
-
-def verdict(status: Status) -> tuple[DomainShutoffReason, DomainEventStoppedDetailType]:
-    """Why a guest is off whose emulator has gone, and the detail of its event STOPPED."""
-    if status.ending:
-        reason = DomainShutoffReason(status.ending)
-        return reason, DETAILS.get(reason, DomainEventStoppedDetailType.FAILED)
-    if status.pid == 0:  # it never ran
-        return DomainShutoffReason.FAILED, DomainEventStoppedDetailType.FAILED
-    if status.state == DomainState.SHUTDOWN:
-        return DomainShutoffReason.SHUTDOWN, DomainEventStoppedDetailType.SHUTDOWN
-    return DomainShutoffReason.CRASHED, DomainEventStoppedDetailType.FAILED
-
-
-def ended(status: Status, uuid: bytes) -> Ended:
-    """What domd is told."""
-    reason, detail = verdict(status)
-    return Ended(
-        uuid=uuid,
-        name=status.name,
-        reason=reason,
-        event=DomainEventType.STOPPED,
-        detail=detail,
-        restart=status.restart,
-        rename=status.restart,
-    )
 
 
 async def end(guest: Guest, reason: DomainShutoffReason, *, graceful: bool = False) -> None:

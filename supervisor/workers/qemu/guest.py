@@ -9,25 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID
 
-from conf.domain import Domain, format_domain
+from conf.domain import Domain
 from conf.emulator import EmulatorFacts
-from rpc.enums import DomainEventID, DomainState
+from rpc.enums import DomainEventID
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from rpc.values import Domain as DomainId
-from supervisor.calls import encode_event
-from supervisor.messages.worker import NO_EVENT, Changed, Description
-from supervisor.pidfd import GuestProcess, Identity
+from supervisor.pidfd import GuestProcess
+from supervisor.workers.guest import RunningGuest
 from supervisor.workers.qemu.monitor import Monitor, QmpRefusal
 from supervisor.workers.qemu.qmp import Message
-from supervisor.workers.states import STARTING, Step, Trigger, follow
-from supervisor.workers.status import Status, write_status
+from supervisor.workers.states import Trigger
+from supervisor.workers.status import Status
 from supervisor.workers.unix import connect
 from supervisor.workers.workplace import Workplace
 
@@ -39,134 +35,32 @@ RETRIES_S: Final = (0.05, 0.2, 1.0, 5.0, 15.0)
 log = logging.getLogger(__name__)
 
 
-class Guest:
+class Guest(RunningGuest):
     """A guest that has an emulator."""
 
     def __init__(
         self, workplace: Workplace, domain: Domain, status: Status, process: GuestProcess
     ) -> None:
         """Know a guest; `attach` or `relink` gives it its monitor."""
-        self.workplace = workplace
-        self.domain = domain
-        self.status = status
-        self.process = process
+        super().__init__(workplace, domain, status, process)
         self.early: deque[Message] = deque(maxlen=EARLY)  # before anybody takes events
         self.on_event: Callable[[Message], None] = self.early.append
         self.on_linked: Callable[[Monitor], Coroutine[Any, Any, None]] | None = None
         self.stop_cause = Trigger.STOPPED  # what explains the next time that it stands still
         self.resume_cause = Trigger.RESUMED
-        self.balloon_kib = 0
         self.disk_errors: dict[str, bool] = {}  # by alias: whether for want of space
         self.agent_connected: bool | None = None
         self.agent_lock = asyncio.Lock()
         self.vcpu_threads: list[int] = []  # kernel's numbers, in the order of the processors
         self.facts: EmulatorFacts | None = None  # of its emulator, once a device has come or gone
-        self.plugging = asyncio.Lock()  # one device at a time comes, changes or goes
         self.leaving: dict[str, asyncio.Event] = {}  # by alias: set when the device has gone
-        self.ended = asyncio.Event()  # all of it is cleaned up
-        self.live_xml = format_domain(domain, live=True, secure=True)
         self._monitor: Monitor | None = None
         self._relinking: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
-
-    # Who it is.
-
-    @property
-    def name(self) -> str:
-        """Its domain's name."""
-        return self.status.name
-
-    @property
-    def uuid(self) -> bytes:
-        """Its domain's UUID."""
-        return UUID(self.status.uuid).bytes
-
-    @property
-    def identity(self) -> DomainId:
-        """Its domain as clients name it."""
-        return DomainId(self.name, self.uuid, self.status.id)
-
-    @property
-    def state(self) -> DomainState:
-        """VirDomainState."""
-        return DomainState(self.status.state)
 
     @property
     def folder(self) -> Path:
         """Its private folder."""
         return self.workplace.paths.domain_dir(self.status.id, self.name)
-
-    def describe(self) -> Description:
-        """What domd is told of it."""
-        return Description(
-            uuid=self.uuid,
-            name=self.name,
-            id=self.status.id,
-            pid=self.status.pid,
-            state=self.status.state,
-            reason=self.status.reason,
-            live_xml=self.live_xml,
-            started_at=self.status.started_at,
-            balloon_kib=self.balloon_kib,
-            autodestroy=self.status.autodestroy,
-        )
-
-    # What happens to it.
-
-    def follow(self, trigger: Trigger) -> Step | None:
-        """Let something happen to it: its state is kept and told; None where it changes nothing."""
-        step = follow(self.state, trigger)
-        if step is None:
-            log.debug("%s is %s: %s changes nothing", self.name, self.state.name, trigger.name)
-            return None
-        log.info("%s: %s leads from %s to %s", self.name, trigger, self.state.name, step.state.name)
-        self.status.state, self.status.reason = step.state, step.reason
-        self.save()
-        self.tell(step.event, step.detail)
-        return step
-
-    def tell(self, event: int = NO_EVENT, detail: int = 0) -> None:
-        """Tell domd how it stands, and clients of a step in its life."""
-        changed = Changed(description=self.describe(), event=event, detail=detail)
-        self.workplace.publish(changed)
-
-    def emit(self, event_id: DomainEventID, *fields: object) -> None:
-        """Tell clients that registered for an event of this kind."""
-        name = f"domain_event_callback_{event_id.name.lower()}"
-        payload = encode_event(name, *fields)
-        self.workplace.relay("domain", event_id, self.uuid, payload)
-
-    def rewrite(self) -> None:
-        """Write the live document anew."""
-        self.live_xml = format_domain(self.domain, live=True, secure=True)
-        self.save()
-
-    def document_changed(self) -> None:
-        """Write the live document anew, and tell domd."""
-        self.rewrite()
-        self.tell()
-
-    def save(self) -> None:
-        """Keep what a successor must know; a disk that is full is logged and changes nothing."""
-        try:
-            write_status(self.workplace.paths.status(self.name), self.status, self.live_xml)
-        except OSError as problem:
-            log.error("the status of %s cannot be written: %s", self.name, problem)
-
-    def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Do something for the guest beside what it is doing; errors are logged."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (problem := task.exception()) is not None:
-            expected = isinstance(problem, VirError)
-            level = logging.WARNING if expected else logging.ERROR
-            trace = None if expected else problem
-            log.log(level, "%s: what was begun failed: %s", self.name, problem, exc_info=trace)
 
     # Its monitor.
 
@@ -258,9 +152,7 @@ class Guest:
 
     def unlink(self) -> None:
         """Let go of the monitor, and stop what was begun beside."""
-        for task in list(self._tasks):
-            if task is not asyncio.current_task():
-                task.cancel()
+        self.stop_work()
         if self._monitor is not None:
             self._monitor.close()
             self._monitor = None
@@ -269,22 +161,3 @@ class Guest:
         """Let go of everything; what runs on is left running."""
         self.unlink()
         self.process.forget()
-
-
-def new_status(domain: Domain, identifier: int, monitor: Path, autodestroy: str) -> Status:
-    """The status of a guest that is about to be started."""
-    return Status(
-        name=domain.name,
-        uuid=domain.uuid or "",
-        id=identifier,
-        state=STARTING.state,
-        reason=STARTING.reason,
-        started_at=time.time(),
-        monitor=str(monitor),
-        autodestroy=autodestroy,
-    )
-
-
-def started(status: Status, identity: Identity) -> None:
-    """The emulator has a process."""
-    status.pid, status.start, status.boot = identity.pid, identity.start, identity.boot

@@ -32,6 +32,7 @@ from supervisor.messages.hostd import Probe, Purpose
 from supervisor.messages.worker import Start
 from supervisor.pidfd import GuestProcess
 from supervisor.workers.cards import plugged, unplug
+from supervisor.workers.guest import new_status, started
 from supervisor.workers.ownership import give_back, hand_over
 from supervisor.workers.ports import Ports
 from supervisor.workers.qemu import cards, chains, disk_secrets, live
@@ -41,7 +42,7 @@ from supervisor.workers.qemu.argv.launch import plan_launch
 from supervisor.workers.qemu.argv.sealing import new_master_key, sealer
 from supervisor.workers.qemu.booting import boot
 from supervisor.workers.qemu.files import files_of, make_nvram, open_outputs
-from supervisor.workers.qemu.guest import Guest, new_status, started
+from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.guest_log import GuestLog
 from supervisor.workers.qemu.refusals import refuse_idle_words
 from supervisor.workers.qemu.startup_policy import leave_out_missing
@@ -103,7 +104,7 @@ async def launch(workplace: Workplace, request: Start) -> Guest:
         request=request,
         domain=domain,
         user=emulator_user(workplace.config, live.static_label(domain)),
-        status=new_status(domain, request.id, folder / "monitor.sock", request.autodestroy),
+        status=new_status(domain, request.id, request.autodestroy, str(folder / "monitor.sock")),
         folder=folder,
     )
     probe = probe_for(domain)

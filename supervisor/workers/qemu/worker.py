@@ -37,8 +37,9 @@ from supervisor.messages.worker import (
     UpdateDevice,
     Wakeup,
 )
+from supervisor.workers.ending import ended, verdict
 from supervisor.workers.qemu import orders
-from supervisor.workers.qemu.ending import clean_up, end, ended, verdict
+from supervisor.workers.qemu.ending import clean_up, end
 from supervisor.workers.qemu.events import take
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attaching import attach
