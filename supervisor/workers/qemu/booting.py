@@ -14,11 +14,11 @@ from typing import Final
 from conf.domain import Domain
 from conf.domain.devices.graphics import Graphics
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.policies import lets_reboot
 from supervisor.workers.qemu import live, tuning
 from supervisor.workers.qemu.answers import Chardev, CpuThread, IoThread
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.guest_log import GuestLog
 from supervisor.workers.qemu.monitor import Monitor, QmpRefusal
 from supervisor.workers.qemu.throttling import throttle
 from supervisor.workers.unix import connect

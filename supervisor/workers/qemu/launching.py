@@ -33,6 +33,7 @@ from supervisor.messages.worker import Start
 from supervisor.pidfd import GuestProcess
 from supervisor.workers.cards import plugged, unplug
 from supervisor.workers.guest import new_status, started
+from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.ownership import give_back, hand_over
 from supervisor.workers.ports import Ports
 from supervisor.workers.qemu import cards, chains, disk_secrets, live
@@ -43,7 +44,6 @@ from supervisor.workers.qemu.argv.sealing import new_master_key, sealer
 from supervisor.workers.qemu.booting import boot
 from supervisor.workers.qemu.files import files_of, make_nvram, open_outputs
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.guest_log import GuestLog
 from supervisor.workers.qemu.refusals import refuse_idle_words
 from supervisor.workers.qemu.startup_policy import leave_out_missing
 from supervisor.workers.qemu.tuning import refuse_tuning

@@ -44,14 +44,16 @@ class GuestLog:
         """Where the emulator writes."""
         return self._fd
 
-    def begin(self, argv: Sequence[str], environ: Mapping[str, str], version: str) -> None:
+    def begin(
+        self, argv: Sequence[str], environ: Mapping[str, str], version: str, engine: str = "qemu"
+    ) -> None:
         """Note how the emulator is started."""
         now = datetime.datetime.now(datetime.UTC)
         stamp = f"{now:%Y-%m-%d %H:%M:%S}.{now.microsecond // 1000:03d}+0000"
         words = [f"{name}={shlex.quote(value)}" for name, value in environ.items()]
         lines = " \\\n".join([*words, *_grouped(argv)])
         text = (
-            f"{stamp}: starting up virtvisor, qemu version: {version}, "
+            f"{stamp}: starting up virtvisor, {engine} version: {version}, "
             f"kernel: {platform.release()}, hostname: {platform.node()}\n{lines}\n"
         )
         os.write(self._fd, text.encode(errors="surrogateescape"))
