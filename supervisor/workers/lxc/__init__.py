@@ -1,0 +1,1 @@
+"""The worker of a container: liblxc's tools, driven for one guest."""

@@ -1,0 +1,36 @@
+"""What the plan must know beyond the document.
+
+Owns: nothing; the worker finds these out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A device of the host that goes into the container's network namespace."""
+
+    link: str  # its name on the host
+    name: str  # its name in the container
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The host and this start."""
+
+    group: str  # the container's cgroup, below the root of every hierarchy
+    legacy: frozenset[str] = frozenset()  # controllers that version 1 of cgroups has
+    max_tasks: int = 0  # in the container; 0: as many as the host has
+    cards: Mapping[int, Card] = field(default_factory=dict)  # by the place of the <interface>
+    mounted: Mapping[str, str] = field(default_factory=dict)  # images, by target: where they are
+    files: frozenset[str] = frozenset()  # sources of file systems that are no folders
+    numbers: Mapping[str, str] = field(default_factory=dict)  # "MAJOR:MINOR" of devices, by path
+    namespaces: Mapping[str, str] = field(default_factory=dict)  # "net", "ipc", "uts": whose
+    user: int = 0  # init's, in the container
+    group_id: int = 0
+    seccomp: str = ""  # the profile's path
+    apparmor: str = ""  # the profile's name
+    once: str = ""  # a path: once it is there, the container does not start again by itself

@@ -1,0 +1,73 @@
+"""What a container sees of files: its root, file systems, devices of the host.
+
+Owns: the lines of these. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from conf.domain import Domain
+from conf.domain.devices.filesystem import Filesystem
+from supervisor.workers.lxc.config.facts import Facts
+from supervisor.workers.lxc.config.text import field, setting
+
+PATH = "domain/devices/filesystem"
+
+
+def root_of(domain: Domain) -> Filesystem | None:
+    """The file system that is the container's root; None: the host's."""
+    return next((one for one in domain.devices.filesystems if one.target_dir == "/"), None)
+
+
+def source_of(filesystem: Filesystem, facts: Facts) -> str:
+    """Where on the host its files are."""
+    if filesystem.type in ("file", "block"):
+        return facts.mounted[filesystem.target_dir or ""]
+    return filesystem.source_dir or ""
+
+
+def root_lines(domain: Domain, facts: Facts) -> Iterator[str]:
+    """The container's root."""
+    root = root_of(domain)
+    source = source_of(root, facts) if root is not None else "/"
+    yield setting("lxc.rootfs.path", f"dir:{source}", f"{PATH}/source")
+    yield "lxc.rootfs.managed = 0"
+    if root is not None and root.readonly:
+        yield "lxc.rootfs.options = ro"
+
+
+def mount_lines(domain: Domain, facts: Facts) -> Iterator[str]:
+    """File systems below the root, then devices' nodes."""
+    below = [one for one in domain.devices.filesystems if one.target_dir != "/"]
+    for filesystem in below:
+        yield f"lxc.mount.entry = {_entry(filesystem, facts)}"
+    for source, target in device_nodes(domain):
+        place = field(target.lstrip("/"), "domain/devices")
+        yield f"lxc.mount.entry = {field(source, 'domain/devices')} {place} none bind,create=file"
+
+
+def _entry(filesystem: Filesystem, facts: Facts) -> str:
+    target = field((filesystem.target_dir or "").strip("/"), f"{PATH}/target")
+    create = "file" if filesystem.source_dir in facts.files else "dir"
+    mode = ",ro" if filesystem.readonly else ""
+    if filesystem.type == "ram":
+        options = f"size={filesystem.usage}k,mode=755,nosuid,nodev{mode},create=dir"
+        return f"tmpfs {target} tmpfs {options}"
+    source = source_of(filesystem, facts)
+    if filesystem.type == "bind":  # from within the container itself
+        inside = field(source.strip("/"), f"{PATH}/source")
+        return f"{inside} {target} none bind,relative,create={create}{mode}"
+    return f"{field(source, f'{PATH}/source')} {target} none rbind{mode},create={create}"
+
+
+def device_nodes(domain: Domain) -> Iterator[tuple[str, str]]:
+    """The host's devices that the container has: their nodes there and here."""
+    for disk in domain.devices.disks:
+        source = disk.source.dev if disk.source is not None else None
+        if source:
+            yield source, f"/dev/{disk.target.dev}"
+    for hostdev in domain.devices.hostdevs:
+        node = hostdev.source.block if hostdev.type == "storage" else hostdev.source.char
+        if hostdev.mode == "capabilities" and node:
+            yield node, node

@@ -1,0 +1,124 @@
+"""A container's network: devices that were made on the host and go into it.
+
+Owns: the lines of these. Pure.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from conf.domain import Domain
+from conf.domain.devices.interface import Ip, Route
+from conf.errors import ConfError
+from supervisor.workers.lxc.config.facts import Facts
+from supervisor.workers.lxc.config.text import setting
+
+
+def is_private(domain: Domain, facts: Facts) -> bool:
+    """Whether the container has a network of its own; else it is in the host's, as with stock."""
+    devices = domain.devices
+    privnet = domain.features is not None and domain.features.privnet
+    nets = any(one.type == "net" for one in devices.hostdevs)
+    return bool(devices.interfaces) or nets or privnet or "net" in facts.namespaces
+
+
+def network_lines(domain: Domain, facts: Facts) -> Iterator[str]:
+    """Every card with its addresses; an empty network; or the host's."""
+    if "net" in facts.namespaces:
+        return
+    if not is_private(domain, facts):
+        yield "lxc.net.0.type = none"
+        return
+    number = 0
+    for place, interface in enumerate(domain.devices.interfaces):
+        card = facts.cards[place]
+        yield from _card(number, card.link, card.name, interface.ips, interface.routes)
+        if interface.link_state != "down":
+            yield f"lxc.net.{number}.flags = up"
+        number += 1
+    for hostdev in domain.devices.hostdevs:
+        if hostdev.type == "net" and hostdev.source.interface:
+            name = hostdev.source.interface
+            yield from _card(number, name, name, hostdev.ips, hostdev.routes)
+            yield f"lxc.net.{number}.flags = up"
+            number += 1
+    if number == 0:
+        yield "lxc.net.0.type = empty"
+
+
+def _card(number: int, link: str, name: str, ips: list[Ip], routes: list[Route]) -> Iterator[str]:
+    prefix = f"lxc.net.{number}"
+    yield f"{prefix}.type = phys"
+    yield setting(f"{prefix}.link", link, "domain/devices/interface")
+    yield setting(f"{prefix}.name", name, "domain/devices/interface/guest/@dev")
+    for ip in ips:
+        address = interface_of(ip)
+        yield f"{prefix}.ipv{address.version}.address = {address}"
+    for route in routes:
+        gateway = default_gateway(route)
+        if gateway is not None:
+            yield f"{prefix}.ipv{gateway.version}.gateway = {gateway}"
+
+
+def interface_of(ip: Ip) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
+    """An address with its prefix; without one the class's, or 64.
+
+    Raises:
+        ConfError: "xml": it is no address.
+    """
+    try:
+        address = ipaddress.ip_address(ip.address)
+        prefix = ip.prefix if ip.prefix is not None else default_prefix(address)
+        return ipaddress.ip_interface(f"{address}/{prefix}")
+    except ValueError as problem:
+        detail = f"'{ip.address}/{ip.prefix}' is no address: {problem}"
+        raise ConfError("xml", detail, "domain/devices/interface/ip") from problem
+
+
+def default_prefix(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> int:
+    """What is left out of an address: its old class's network, or 64."""
+    if isinstance(address, ipaddress.IPv6Address):
+        return 64
+    first = address.packed[0]
+    return 8 if first < 128 else 16 if first < 192 else 24
+
+
+def destination(route: Route) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """Where a route leads.
+
+    Raises:
+        ConfError: "xml": it is no network.
+    """
+    try:
+        address = ipaddress.ip_address(route.address or "")
+        length = "0" if int(address) == 0 else str(address.max_prefixlen)
+        mask = str(route.prefix) if route.prefix is not None else (route.netmask or length)
+        return ipaddress.ip_network(f"{address}/{mask}")
+    except ValueError as problem:
+        detail = f"the route to '{route.address}' is none: {problem}"
+        raise ConfError("xml", detail, "domain/devices/interface/route") from problem
+
+
+def default_gateway(route: Route) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The gateway of a route that leads everywhere; None: it leads elsewhere, or is ranked.
+
+    Raises:
+        ConfError: "xml": it is no route.
+    """
+    if destination(route).prefixlen != 0 or route.metric is not None:
+        return None
+    return gateway_of(route)
+
+
+def gateway_of(route: Route) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The next station of a route.
+
+    Raises:
+        ConfError: "xml": it is no address.
+    """
+    try:
+        return ipaddress.ip_address(route.gateway or "")
+    except ValueError as problem:
+        detail = f"the gateway '{route.gateway}' is no address: {problem}"
+        raise ConfError("xml", detail, "domain/devices/interface/route/@gateway") from problem

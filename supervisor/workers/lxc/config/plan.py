@@ -1,0 +1,119 @@
+"""The whole configuration of a container.
+
+Owns: the order of it, and what belongs to no other part. Pure.
+Source: lxc.container.conf(5) of liblxc 5.0.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Final
+
+from conf.domain import Domain
+from supervisor.workers.lxc.config.facts import Facts
+from supervisor.workers.lxc.config.limits import limits_of, lines
+from supervisor.workers.lxc.config.mounts import mount_lines, root_lines
+from supervisor.workers.lxc.config.network import is_private, network_lines
+from supervisor.workers.lxc.config.rights import capability_lines, device_lines, user_lines
+from supervisor.workers.lxc.config.text import setting
+
+MAX_HOSTNAME: Final = 63
+TERMINALS: Final = 1024
+PIVOT: Final = "virtvisor.slice/pivot"  # where liblxc waits while it removes cgroups
+
+
+def plan_config(domain: Domain, facts: Facts) -> str:
+    """The file that lxc-start reads.
+
+    Raises:
+        ConfError: a word cannot be passed on, or a number is out of range.
+    """
+    return "".join(f"{line}\n" for line in _lines(domain, facts))
+
+
+def plan_init(domain: Domain) -> list[str]:
+    """The container's first program and its words."""
+    return [domain.os.init or "/sbin/init", *domain.os.init_args]
+
+
+def _lines(domain: Domain, facts: Facts) -> Iterator[str]:
+    yield f"lxc.uts.name = {hostname(domain.name)}"
+    yield from root_lines(domain, facts)
+    yield "lxc.autodev = 1"
+    yield f"lxc.pty.max = {TERMINALS}"
+    consoles = len(domain.devices.consoles)
+    yield f"lxc.tty.max = {consoles if consoles > 1 else 0}"
+    if not consoles:
+        yield "lxc.console.path = none"
+    yield from _init_lines(domain, facts)
+    yield from _kernel_file_systems(domain, facts)
+    yield from mount_lines(domain, facts)
+    yield from user_lines(domain)
+    yield from capability_lines(domain)
+    yield from _profiles(facts)
+    yield from _namespaces(facts)
+    yield from network_lines(domain, facts)
+    yield "lxc.cgroup.relative = 0"
+    yield f"lxc.cgroup.dir.container = {facts.group}"
+    yield f"lxc.cgroup.dir.monitor = {facts.group}.monitor"
+    yield f"lxc.cgroup.dir.monitor.pivot = {PIVOT}"
+    yield from device_lines(domain, facts)
+    limits = limits_of(domain, facts.legacy, facts.numbers, facts.max_tasks)
+    for key, value in lines(limits, facts.legacy):
+        yield setting(key, value, "domain")
+    if facts.once:
+        yield "lxc.hook.version = 1"  # no words of its own after ours
+        test = f"/bin/test ! -e {shlex.quote(facts.once)}"  # liblxc hands it to a shell
+        yield setting("lxc.hook.pre-start", test, "domain/on_reboot")
+
+
+def _init_lines(domain: Domain, facts: Facts) -> Iterator[str]:
+    os = domain.os
+    if os.init_dir:
+        yield setting("lxc.init.cwd", os.init_dir, "domain/os/initdir")
+    if facts.user or facts.group_id:
+        yield f"lxc.init.uid = {facts.user}"
+        yield f"lxc.init.gid = {facts.group_id}"
+    variables = {
+        "PATH": "/bin:/sbin:/usr/bin:/usr/sbin",
+        "TERM": "linux",
+        "HOME": "/",
+        "container_uuid": domain.uuid or "",
+        "LIBVIRT_LXC_UUID": domain.uuid or "",
+        "LIBVIRT_LXC_NAME": domain.name,
+        **{variable.name: variable.value for variable in os.init_variables},
+    }
+    for name, value in variables.items():
+        yield setting("lxc.environment", f"{name}={value}", f"domain/os/initenv[{name}]")
+
+
+def _kernel_file_systems(domain: Domain, facts: Facts) -> Iterator[str]:
+    """/proc and /sys, of which a container may write what is its own.
+
+    The kernel lets nobody mount a sysfs who does not own the network that it tells of.
+    """
+    foreign = "net" in facts.namespaces or not is_private(domain, facts)
+    if foreign and domain.idmap is not None:
+        yield "lxc.mount.auto = proc:mixed"
+        yield "lxc.mount.entry = /sys sys none rbind,create=dir"
+    else:
+        yield "lxc.mount.auto = proc:mixed sys:mixed"
+
+
+def _profiles(facts: Facts) -> Iterator[str]:
+    if facts.seccomp:
+        yield f"lxc.seccomp.profile = {facts.seccomp}"
+    if facts.apparmor:
+        yield f"lxc.apparmor.profile = {facts.apparmor}"
+
+
+def _namespaces(facts: Facts) -> Iterator[str]:
+    for kind, path in facts.namespaces.items():
+        yield setting(f"lxc.namespace.share.{kind}", path, f"domain/lxc:namespace/lxc:share{kind}")
+
+
+def hostname(name: str) -> str:
+    """What a container calls itself: its name without what no host's name has."""
+    return re.sub(r"[^A-Za-z0-9.-]", "", name)[:MAX_HOSTNAME].strip(".-") or "container"

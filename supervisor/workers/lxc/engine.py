@@ -1,0 +1,152 @@
+"""liblxc: its tool that starts a container, and the socket where its monitor answers.
+
+Owns: the words of both. May touch: the container's monitor. May not touch: anything else of it.
+Source: lxc-start(1) of liblxc 5.0; the commands of its monitor, of which two are used.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import os
+import socket
+import struct
+from pathlib import Path
+from typing import Final
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+
+LXC_START: Final = "/usr/bin/lxc-start"
+NAME: Final = "c"  # of every container, below its own folder
+ANSWER_S: Final = 5.0
+#: The monitor's commands.
+OPEN_TERMINAL: Final = 0
+INIT_PID: Final = 4
+FRAME: Final = struct.Struct("@iiq")  # a number, the length of what follows, a small value
+LONGEST: Final = 107  # bytes of a socket's name, the leading zero among them
+FNV_BASIS: Final = 0xCBF29CE484222325
+FNV_PRIME: Final = 0x100000001B3
+
+
+def start_command(folder: Path, log: Path, init: list[str]) -> list[str]:
+    """What starts a container as its folder's `config` says; it ends when init runs."""
+    return [
+        *(LXC_START, "--daemon", "--name", NAME, "--lxcpath", str(folder)),
+        *("--rcfile", str(folder / "config"), "--pidfile", str(folder / "pid")),
+        *("--logfile", str(log), "--logpriority", "ERROR", "--quiet", "--", *init),
+    ]
+
+
+def socket_name(folder: Path) -> bytes:
+    """The abstract socket of a container's monitor; long ones go by a hash."""
+    plain = b"\0%s/%s/command" % (os.fsencode(folder), NAME.encode())
+    if len(plain) <= LONGEST:
+        return plain
+    return b"\0lxc/%016x/command" % fnv_1a(b"%s/%s" % (os.fsencode(folder), NAME.encode()))
+
+
+def fnv_1a(data: bytes) -> int:
+    """The 64-bit hash of Fowler, Noll and Vo, in its variant 1a."""
+    value = FNV_BASIS
+    for byte in data:
+        value = ((value ^ byte) * FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
+    return value
+
+
+async def init_pid(folder: Path) -> int:
+    """The number of the container's first process on the host.
+
+    Raises:
+        VirError: OPERATION_FAILED: the monitor does not say.
+    """
+    value, descriptors, end = await _ask(folder, INIT_PID, 0)
+    end.close()
+    for fd in descriptors:
+        os.close(fd)
+    if value <= 0:
+        raise _silent(folder, "there is no init")
+    return value
+
+
+class Terminal:
+    """One of a container's terminals; the monitor keeps it for us until `close`."""
+
+    def __init__(self, fd: int, end: socket.socket) -> None:
+        """Take what the monitor gave."""
+        self._fd = fd
+        self._end = end
+
+    def take(self) -> int:
+        """The descriptor; the caller's from now on."""
+        return self._fd
+
+    def close(self) -> None:
+        """Let the monitor give it to others."""
+        self._end.close()
+
+
+async def open_terminal(folder: Path, number: int) -> Terminal:
+    """Open a terminal.
+
+    Args:
+        folder: the container's.
+        number: 0 the console, others /dev/ttyN of the container.
+
+    Raises:
+        VirError: OPERATION_FAILED: the monitor does not give it.
+    """
+    _, descriptors, end = await _ask(folder, OPEN_TERMINAL, number)
+    if not descriptors:
+        end.close()
+        raise _silent(folder, f"terminal {number} is not given")
+    for spare in descriptors[1:]:
+        os.close(spare)
+    return Terminal(descriptors[0], end)
+
+
+async def _ask(folder: Path, command: int, value: int) -> tuple[int, list[int], socket.socket]:
+    """Ask the monitor; its small value, descriptors, and the connection, which is the caller's."""
+    end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await loop.sock_connect(end, socket_name(folder))
+            await loop.sock_sendall(end, FRAME.pack(command, 0, value))
+            await _readable(end)
+        data, descriptors = _receive(end)
+        if len(data) < FRAME.size:
+            raise OSError("the answer is cut short")
+        status, _, answer = FRAME.unpack(data)
+        if status < 0:
+            raise OSError(-status, os.strerror(-status))
+    except (OSError, TimeoutError) as problem:
+        end.close()
+        raise _silent(folder, str(problem) or "it takes too long") from problem
+    except BaseException:
+        end.close()
+        raise
+    return answer, descriptors, end
+
+
+async def _readable(end: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(end.fileno(), ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(end.fileno())
+
+
+def _receive(end: socket.socket) -> tuple[bytes, list[int]]:
+    data, extras, _, _ = end.recvmsg(FRAME.size, socket.CMSG_SPACE(64), socket.MSG_CMSG_CLOEXEC)
+    found = array.array("i")
+    for level, kind, payload in extras:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(payload[: len(payload) - len(payload) % found.itemsize])
+    return data, list(found)
+
+
+def _silent(folder: Path, why: str) -> VirError:
+    detail = f"the monitor of the container in {folder} does not answer: {why}"
+    return VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.LXC)
