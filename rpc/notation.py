@@ -22,7 +22,7 @@ _CALL: Final = re.compile(r"(\d+) (\w+) \((.*?)\) -> \((.*?)\)(?:\s+(.*))?")
 #: What may follow a procedure; `ro-denied-FIELD` is allowed besides.
 MARKS: Final = frozenset(
     {"owner", "stream", "sparse-flag", "high", "ro", "ro-denied-flags", "before-auth", "api"}
-    | {"domain"}
+    | {"domain", "for"}
 )
 _TYPE: Final = re.compile(r"(\w+)(?:\[(=?)(\w+)\])?(\??)")
 

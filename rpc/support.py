@@ -20,7 +20,9 @@ Made from `rpc/*.table` by `python -m rpc.support > docs/support.md`; a test com
 A procedure works when a service owns it; any other is answered with
 VIR_ERR_NO_SUPPORT and its name.
 
-- *answered by*: the process that owns the call; `worker` is the guest's own process.
+- *answered by*: the process that owns the call; `worker` is the guest's own process. In
+  brackets: the drivers that have the call, where not all do. For containers (`lxc:///`) `lxcd`
+  answers what says `domd`.
 - *read-only*: whether a client of `libvirt-sock-ro` may call it, and what is refused it even then.
 - *stream*: `read` goes to the client, `write` comes from it.
 """
@@ -67,8 +69,11 @@ def _program(program: Program) -> Iterator[str]:
 
 
 def _answered_by(call: Procedure) -> str:
-    """The owner; the two keepalive messages are part of the connection itself, which is rpcd's."""
-    return "rpcd" if call.program == KEEPALIVE else call.owner or ""
+    """The owner, and whose the call is; the two keepalive messages are the connection's, so rpcd's."""
+    if call.program == KEEPALIVE:
+        return "rpcd"
+    of_some = f" ({', '.join(sorted(call.drivers))})" if call.drivers else ""
+    return f"{call.owner}{of_some}" if call.owner else ""
 
 
 def _read_only(call: Procedure) -> str:

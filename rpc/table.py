@@ -47,6 +47,7 @@ class Procedure:
         self.before_auth: bool = "before-auth" in marks
         self.api: str = marks.get("api", "")  # the function a refusal names
         self.error_domain: int = int(marks.get("domain", "0"))
+        self.drivers: frozenset[str] = frozenset(marks["for"].split(",") if "for" in marks else ())
         self.ro_denied_flags: int = int(marks.get("ro-denied-flags", "0"), 0)
         self.ro_denied_values: dict[str, tuple[int, ...]] = {
             mark.removeprefix(DENIED): tuple(int(number) for number in value.split(","))
@@ -63,6 +64,10 @@ class Procedure:
     def encode_args(self) -> Encode:
         """The arguments, in order, to bytes; raises EncodeError."""
         return self.compiler.encoder(self.args)
+
+    def serves(self, driver: str) -> bool:
+        """Whether connections to a driver have the call; those without the mark are all's."""
+        return not self.drivers or driver in self.drivers
 
     def prepare(self) -> None:
         """Compile all codecs now instead of at their first use."""

@@ -130,7 +130,9 @@ class Surface:
         owner: str,
         *targets: object,
         table: Table | None = None,
+        driver: str = "",
         otherwise: Callable[[Invoke], Awaitable[Answer]] | None = None,
+        voice: Callable[[VirError], VirError] | None = None,
     ) -> None:
         """Find the method of each procedure, among the targets by its name.
 
@@ -138,15 +140,18 @@ class Surface:
             owner: as the table says it.
             targets: objects with a method a procedure.
             table: the protocol; the one that is loaded unless given.
+            driver: the one that the owner serves; "": it serves all.
             otherwise: what answers the calls of other owners (domd: hand them to the worker).
+            voice: what becomes of refusals before they leave, where drivers share a method.
 
         Raises:
             SystemExit: methods are missing or differ from the table; all of them are named.
         """
         self._otherwise = otherwise
+        self._voice = voice or (lambda error: error)
         self._entries: dict[tuple[int, int], _Entry] = {}
         wrong: list[str] = []
-        for procedure in owned(owner) if table is None else of_owner(table, owner):
+        for procedure in owned(owner, driver) if table is None else of_owner(table, owner):
             method, problem = find_method(procedure, targets)
             if problem:
                 wrong.append(problem)
@@ -168,11 +173,21 @@ class Surface:
         try:
             arguments = decode(entry.procedure, invoke.payload)
             if entry.is_async:
-                return _finish(entry, call, arguments)
+                return self._finish(entry, call, arguments)
             return _answer(entry.procedure, call, entry.method(call, *arguments))
         except Exception as problem:
             call.drop()
-            raise refusal(entry.procedure, problem) from problem
+            raise self._voice(refusal(entry.procedure, problem)) from problem
+
+    async def _finish(self, entry: _Entry, call: ClientCall, arguments: tuple[Any, ...]) -> Answer:
+        try:
+            return _answer(entry.procedure, call, await entry.method(call, *arguments))
+        except asyncio.CancelledError:
+            call.drop()
+            raise
+        except Exception as problem:
+            call.drop()
+            raise self._voice(refusal(entry.procedure, problem)) from problem
 
     async def _of_others(self, invoke: Invoke) -> Answer:
         if self._otherwise is None:
@@ -180,7 +195,10 @@ class Surface:
                 descriptor.close()
             detail = f"procedure {invoke.procedure} of program {invoke.program:#x}"
             raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.RPC)
-        return await self._otherwise(invoke)
+        try:
+            return await self._otherwise(invoke)
+        except VirError as problem:
+            raise self._voice(problem) from problem
 
 
 class Later:
@@ -197,17 +215,6 @@ class Later:
         if self._surface is None:
             self._surface = self._make()
         return self._surface.invoke(invoke)
-
-
-async def _finish(entry: _Entry, call: ClientCall, arguments: tuple[Any, ...]) -> Answer:
-    try:
-        return _answer(entry.procedure, call, await entry.method(call, *arguments))
-    except asyncio.CancelledError:
-        call.drop()
-        raise
-    except Exception as problem:
-        call.drop()
-        raise refusal(entry.procedure, problem) from problem
 
 
 def _answer(procedure: Procedure, call: ClientCall, result: object) -> Answer:
@@ -229,9 +236,14 @@ def of_owner(table: Table, owner: str) -> tuple[Procedure, ...]:
 
 
 @cache
-def owned(owner: str) -> tuple[Procedure, ...]:
-    """The same of the table that is loaded; looked through once, where possible before a fork."""
-    return of_owner(wire_table.load(), owner)
+def owned(owner: str, driver: str = "") -> tuple[Procedure, ...]:
+    """The calls of a driver that an owner answers, in the table that is loaded; "": of all drivers.
+
+    They are looked for once, where possible before a fork.
+    """
+    every = wire_table.load().procedures()
+    mine = (call for call in every if call.owner == owner and call.kind != "event")
+    return tuple(call for call in mine if not driver or call.serves(driver))
 
 
 def find_method(

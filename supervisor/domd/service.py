@@ -62,7 +62,7 @@ async def serve(process: Process) -> None:
     )
     load(store, registry)
     forwarding = Forwarding(node, registry)
-    node.serve(Surface("domd", *targets, otherwise=forwarding.forward))
+    node.serve(Surface("domd", *targets, driver="qemu", otherwise=forwarding.forward))
     process.on_reload.append(documents.forget_facts)
     await recovery.recover(process.paths)
     await process.ready()

@@ -67,7 +67,13 @@ def denied(procedure: Procedure, detail: str) -> VirError:
     return VirError(ErrorCode.OPERATION_DENIED, detail, ErrorDomain(procedure.error_domain))
 
 
-def not_supported(procedure: Procedure) -> VirError:
-    """NO_SUPPORT: no service has this call yet."""
+def check_supported(procedure: Procedure, driver: str) -> None:
+    """Refuse what no service answers, or not for this driver ("": none is open yet).
+
+    Raises:
+        VirError: NO_SUPPORT naming the function.
+    """
+    if procedure.owner is not None and (not driver or procedure.serves(driver)):
+        return
     detail = procedure.api or procedure.name
-    return VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain(procedure.error_domain))
+    raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain(procedure.error_domain))

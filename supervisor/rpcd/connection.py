@@ -23,6 +23,7 @@ FEATURE_KEEPALIVE: Final = 10
 #: 15 close callback, 16 the order of a network update's arguments. The migration features
 #: (3 4 6 7 12 13) follow with migration itself.
 FEATURES: Final = frozenset({8, 9, FEATURE_KEEPALIVE, 11, 14, 15, 16})
+CONTAINERS_LACK: Final = frozenset({11})
 
 
 class Caller(Protocol):
@@ -80,7 +81,8 @@ class ConnectionCalls:
         """Whether this daemon has a feature of the protocol; asking for 10 turns PINGs on."""
         if feature == FEATURE_KEEPALIVE:
             caller.start_keepalive()
-        return int(feature in FEATURES)
+        lacks = CONTAINERS_LACK if caller.target and caller.target.driver == "lxc" else frozenset()
+        return int(feature in FEATURES - lacks)
 
     def connect_register_close_callback(self, caller: Caller) -> None:
         """Ask to be told when the driver's own connection is lost.

@@ -29,6 +29,7 @@ from supervisor.messages.front import ClientList, Clients
 from supervisor.messages.root import Activity
 from supervisor.rpcd.connection import ConnectionCalls
 from supervisor.rpcd.kept import Kept, Key
+from supervisor.rpcd.uri import SESSION_DRIVERS, SYSTEM_DRIVERS
 
 CALL_S: Final = 120.0  # the longest that a service may take; each has shorter deadlines of its own
 #: A call that may copy or write over a whole volume; it ends with its client.
@@ -41,12 +42,11 @@ LONG: Final = frozenset(
     )
 )  # fmt: skip
 STREAM_END_S: Final = 30.0
-#: A procedure's owner in the table, and the process that answers for it.
-PROCESS_OF: Final = {
-    "domd": "domd", "worker": "domd", "hostd": "hostd", "netd": "netd", "stord": "stord",
-}  # fmt: skip
-#: The processes that publish events for clients.
-TELLING: Final = ("domd", "hostd", "netd", "stord")
+#: The process that keeps a driver's domains: it answers for the owners `domd` and `worker`.
+KEEPERS: Final = {"qemu": "domd", "lxc": "lxcd"}
+KEPT_OWNERS: Final = ("domd", "worker")
+#: The processes that answer for every driver.
+SHARED: Final = ("hostd", "netd", "stord")
 
 log = logging.getLogger(__name__)
 
@@ -74,12 +74,14 @@ class Front:
         self.on_room: list[Callable[[], None]] = []  # called when a session has ended
         self._node = node
         self._table = table
-        self._links = {name: node.link(name) for name in set(PROCESS_OF.values())}
+        drivers = SESSION_DRIVERS if session else SYSTEM_DRIVERS
+        services = (*(KEEPERS[driver] for driver in drivers), *SHARED)
+        self._links = {name: node.link(name) for name in services}
         self._local = local_calls(table, ConnectionCalls())
         self._born = os.urandom(6).hex()
         self._count = 0
         self.kept = Kept()
-        for service in TELLING:
+        for service in services:  # each of them tells clients of something
             node.subscribe(service, ClientEvent, self._event)
             node.subscribe(service, Stale, self._stale)
         node.on_peer_lost.append(lambda _: self.kept.clear())
@@ -121,6 +123,11 @@ class Front:
         """Find the method that answers a procedure of our own."""
         return self._local[procedure.name]
 
+    def process(self, procedure: Procedure, driver: str) -> str:
+        """The process that answers a call on connections to a driver."""
+        owner = str(procedure.owner)
+        return KEEPERS[driver] if owner in KEPT_OWNERS else owner
+
     async def ask(
         self, procedure: Procedure, payload: bytes, client: Client, descriptors: list[Descriptor]
     ) -> Answer:
@@ -139,7 +146,7 @@ class Front:
             client=client,
             descriptors=descriptors,
         )
-        link = self._links[PROCESS_OF[str(procedure.owner)]]
+        link = self._links[self.process(procedure, client.driver)]
         age = self.kept.age
         try:
             limit = LONG_S if procedure.name in LONG else CALL_S
@@ -156,13 +163,13 @@ class Front:
             self.kept.put(kept_key(procedure, payload, client.driver), answer.payload, age)
         return answer
 
-    async def conclude_stream(self, owner: str, token: str, aborted: bool) -> None:  # noqa: FBT001
-        """Ask a stream's owner how its side went.
+    async def conclude_stream(self, process: str, token: str, aborted: bool) -> None:  # noqa: FBT001
+        """Ask the process that a stream is of how its side went.
 
         Raises:
             VirError: its side failed.
         """
-        link = self._links[PROCESS_OF[owner]]
+        link = self._links[process]
         try:
             await link.call(StreamEnd(token=token, aborted=aborted), timeout_s=STREAM_END_S)
         except BusError as problem:

@@ -32,6 +32,7 @@ PING: Final = 1
 PONG: Final = 2
 PINGED: Final = (KEEPALIVE, PING)  # program and procedure
 EVENT_SERIAL: Final = 1
+DRIVERS_OWN: Final = ("domain", "qemu_monitor")  # events of what another driver's clients never see
 WAITING: Final = 1024 * 1024  # bytes of calls beyond those under way, from which reading stops
 WAITING_CALL: Final = 512  # bytes that a waiting call takes besides its payload
 WAITING_DESCRIPTOR: Final = 16 * 1024  # and for each descriptor: there are few for all clients
@@ -96,7 +97,11 @@ class Session:
         self._channel.close()
 
     def deliver(self, event: ClientEvent) -> None:
-        """Send an event if the client asked for it."""
+        """Send an event if the client asked for it, and its driver is the one it has opened."""
+        if event.family in DRIVERS_OWN and (
+            self.target is None or self.target.driver != event.driver
+        ):
+            return
         for message in self.registrations.messages(event):
             procedure = self._front.event(message.name)
             header = Header(
@@ -170,8 +175,7 @@ class Session:
         access.check_open(procedure, arguments, opened=self.target is not None)
         if self.read_only:
             access.check_read_only(procedure, arguments)
-        if procedure.owner is None:
-            raise access.not_supported(procedure)
+        access.check_supported(procedure, self.target.driver if self.target else "")
         return procedure, arguments
 
     def _answer_here(
@@ -196,7 +200,8 @@ class Session:
         given = [descriptor.take() for descriptor in answer.descriptors]
         self._reply(header, answer.payload, given)
         if answer.stream is not None:
-            self._streams.open(header, answer.stream, str(procedure.owner))
+            process = self._front.process(procedure, self._who().driver)
+            self._streams.open(header, answer.stream, process)
 
     def _who(self) -> Client:
         """Describe the client for the service that answers it; made anew only when it changed."""

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from rpc.errors import ErrorCode, VirError
+from rpc.errors import ErrorCode, ErrorDomain, VirError
 
-DRIVERS: Final = ("qemu",)  # the drivers that this build has; each answers for /system and /session
+#: The drivers that a daemon has, its own first: that one is opened where the URI is empty.
+SYSTEM_DRIVERS: Final = ("qemu",)
+SESSION_DRIVERS: Final = ("qemu",)
+CONTAINER_PATHS: Final = ("", "/", "/system")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +34,21 @@ def select_driver(name: str, *, session: bool) -> Target:
             one this daemon serves.
     """
     own_path = "/session" if session else "/system"
+    drivers = SESSION_DRIVERS if session else SYSTEM_DRIVERS
     if not name:
-        return Target(f"{DRIVERS[0]}://{own_path}", DRIVERS[0])
+        return Target(f"{drivers[0]}://{own_path}", drivers[0])
     try:
         parts = urlsplit(name)
         host = parts.hostname
     except ValueError:
         raise no_driver(name) from None
     driver = parts.scheme.split("+")[0]
-    if driver not in DRIVERS or host:
+    if host:
+        raise no_driver(name)
+    if driver == "lxc":
+        refuse_container_path(parts.path, served=driver in drivers)
+        return Target(name, driver)
+    if driver not in drivers:
         raise no_driver(name)
     # A root daemon has always served /session too: its own, not the caller's.
     served = (own_path,) if session else ("/system", "/session")
@@ -47,6 +56,20 @@ def select_driver(name: str, *, session: bool) -> Target:
         detail = f"unexpected {driver} URI path '{parts.path}', try {driver}://{own_path}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail)
     return Target(name, driver)
+
+
+def refuse_container_path(path: str, *, served: bool) -> None:
+    """Refuse where containers are not: they need a daemon that is root's, and there is one.
+
+    Raises:
+        VirError: INTERNAL_ERROR.
+    """
+    if path not in CONTAINER_PATHS:
+        detail = f"Unexpected LXC URI path '{path}', try lxc:///system"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
+    if not served:
+        detail = "lxc state driver is not active; containers are the system daemon's"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
 
 
 def no_driver(name: str) -> VirError:

@@ -48,7 +48,7 @@ SPECIMEN: Final = """
 def preload() -> None:
     """Make what every worker needs once, before any is forked: their pages are shared then."""
     format_domain(parse_domain(SPECIMEN), live=True, secure=True)
-    owned("worker")
+    owned("worker", "qemu")
     encode_event("domain_monitor_event", Domain("x", bytes(16), 1), "X", 0, 0, None)
 
 
@@ -70,7 +70,7 @@ async def serve(process: Process) -> None:
     elif found is not None:
         worker.had(found)
     process.node.serve(worker)
-    process.node.serve(Later(lambda: Surface("worker", *targets(worker))))
+    process.node.serve(Later(lambda: Surface("worker", *targets(worker), driver="qemu")))
     await process.ready()
     await process.stopping.wait()
     worker.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rpc.errors import ErrorCode, VirError
+from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.rpcd.uri import Target, select_driver
 
 
@@ -37,3 +37,21 @@ def test_any_other_uri_is_refused(name: str, session: bool, code: ErrorCode) -> 
     with pytest.raises(VirError) as refused:
         select_driver(name, session=session)
     assert refused.value.code is code
+
+
+@pytest.mark.parametrize("name", ["lxc:///session", "lxc:///elsewhere", "lxc+unix:///session"])
+@pytest.mark.parametrize("session", [False, True])
+def test_containers_are_not_at_another_path(name: str, session: bool) -> None:
+    with pytest.raises(VirError, match="Unexpected LXC URI path") as refused:
+        select_driver(name, session=session)
+    assert (refused.value.code, refused.value.domain) == (
+        ErrorCode.INTERNAL_ERROR,
+        ErrorDomain.LXC,
+    )
+
+
+@pytest.mark.parametrize("name", ["lxc:///", "lxc:///system"])
+def test_a_users_daemon_has_no_containers(name: str) -> None:
+    with pytest.raises(VirError, match="not active") as refused:
+        select_driver(name, session=True)
+    assert refused.value.code is ErrorCode.INTERNAL_ERROR

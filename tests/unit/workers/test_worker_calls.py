@@ -15,4 +15,4 @@ class NoGuest:
 
 
 def test_a_worker_has_a_method_for_each_of_its_procedures() -> None:
-    Surface("worker", *targets(NoGuest()))
+    Surface("worker", *targets(NoGuest()), driver="qemu")
