@@ -69,7 +69,7 @@ def _program(program: Program) -> Iterator[str]:
 
 
 def _answered_by(call: Procedure) -> str:
-    """The owner, and whose the call is; the two keepalive messages are the connection's, so rpcd's."""
+    """The owner and whose the call is; the keepalive messages are the connection's own: rpcd's."""
     if call.program == KEEPALIVE:
         return "rpcd"
     of_some = f" ({', '.join(sorted(call.drivers))})" if call.drivers else ""
