@@ -157,10 +157,6 @@ class Paths:
         """The folder of networks' definitions."""
         return self.etc / "qemu/networks"
 
-    def network_config(self, name: str) -> Path:
-        """A network's persistent definition."""
-        return self.networks() / f"{name}.xml"
-
     def network_autostart(self) -> Path:
         """The folder of links to the networks that start with the host."""
         return self.networks() / "autostart"
@@ -186,10 +182,6 @@ class Paths:
     def storage(self) -> Path:
         """The folder of pools' definitions."""
         return self.etc / "storage"
-
-    def storage_config(self, name: str) -> Path:
-        """A pool's persistent definition."""
-        return self.storage() / f"{name}.xml"
 
     def storage_autostart(self) -> Path:
         """The folder of links to the pools that start with the host."""

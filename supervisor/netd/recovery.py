@@ -18,6 +18,7 @@ from uuid import UUID
 from conf.errors import ConfError
 from conf.network import Network, format_network, parse_network, parse_port
 from rpc.errors import VirError
+from supervisor.keeping.store import Stored
 from supervisor.netd.carrying import is_ours
 from supervisor.netd.documents import read
 from supervisor.netd.entry import Entry, Running
@@ -26,7 +27,7 @@ from supervisor.netd.networks import Networks, bridge_of
 from supervisor.netd.plan import makes_bridge
 from supervisor.netd.registry import Registry
 from supervisor.netd.status import parse_status
-from supervisor.netd.store import Store, Stored
+from supervisor.netd.store import Store
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 DEFAULT: Final = """\

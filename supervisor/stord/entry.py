@@ -90,6 +90,11 @@ class Entry:
         return self.definition is not None or self.active is not None
 
     @property
+    def is_active(self) -> bool:
+        """Whether it is active."""
+        return self.active is not None
+
+    @property
     def current(self) -> Pool:
         """What holds now: the active pool, else the definition."""
         if self.active is not None:

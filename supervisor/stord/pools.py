@@ -15,12 +15,12 @@ from conf.storage import Pool, PoolType, format_pool
 from rpc.enums import StoragePoolEventLifecycleType as Event
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.finishing import finish
+from supervisor.keeping.definitions import refused
 from supervisor.stord import commands
 from supervisor.stord.backends.base import Backend, FindSecret, Kind, Means, Overwrite
-from supervisor.stord.definitions import refused
 from supervisor.stord.entry import Active, Entry
 from supervisor.stord.events import Publisher
-from supervisor.stord.registry import Registry, active
+from supervisor.stord.registry import POOLS, Registry, active
 from supervisor.stord.store import Store
 from supervisor.stord.words import invalid, needs_system_daemon
 from supervisor.stord.work.forking import Forker
@@ -159,7 +159,7 @@ class Pools:
             entry.active = now
             return
         now.work.release()
-        with refused(f"forget pool '{entry.name}'"):
+        with refused(POOLS, f"forget pool '{entry.name}'"):
             await asyncio.to_thread(self._store.remove_state, entry.name)
 
     async def _is_active(self, entry: Entry, now: Active) -> bool:
@@ -202,7 +202,7 @@ class Pools:
         The status comes first: after a crash in between, the next stord asks the backend whether
         the pool is active and knows of it.
         """
-        with refused(f"start pool '{entry.name}'"):
+        with refused(POOLS, f"start pool '{entry.name}'"):
             text = format_status(now.pool)
             await asyncio.to_thread(self._store.save_state, entry.name, text)
         started = False
@@ -226,7 +226,7 @@ class Pools:
     async def _stop(self, entry: Entry, now: Active) -> None:
         async with asyncio.timeout(STOP_S):
             await now.backend.stop()
-        with refused(f"stop pool '{entry.name}'"):
+        with refused(POOLS, f"stop pool '{entry.name}'"):
             await asyncio.to_thread(self._store.remove_state, entry.name)
         self._publisher.stale()
         entry.active = None

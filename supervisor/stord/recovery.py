@@ -20,11 +20,12 @@ from conf.errors import ConfError
 from conf.mapper.hardened import parse_tree
 from conf.storage import Pool, format_pool, parse_pool
 from rpc.errors import VirError
+from supervisor.keeping.store import Stored
 from supervisor.pidfd import boot_id
 from supervisor.stord.entry import Entry
 from supervisor.stord.pools import Pools
 from supervisor.stord.registry import Registry
-from supervisor.stord.store import Store, Stored
+from supervisor.stord.store import Store
 
 MOMENT_S: Final = 1.0
 

@@ -2,41 +2,17 @@
 
 Owns: the files under `etc/libvirt/storage` and `run/libvirt/storage`.
 May not touch: what documents mean; pools' own folders and devices.
-Source: libvirt 9.0's layout: NAME.xml, autostart/NAME.xml; run: NAME.xml.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
-
-from supervisor.durable import remove_file, sync_folder, write_file
+from supervisor.keeping import store
+from supervisor.keeping.store import Folders
 from supervisor.paths import Paths
-
-HEADER: Final = (
-    "<!--\nThis file is written by the virtualization daemon, which overwrites changes made here.\n"
-    "Change the pool with: virsh pool-edit {name}\n-->\n\n"
-)
-MAX_DOCUMENT: Final = 16 * 1024 * 1024  # bytes
-
-log = logging.getLogger(__name__)
+from supervisor.stord.registry import POOLS
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A document as it lies on disk."""
-
-    name: str  # of its file, without the end
-    xml: str
-    autostart: bool = False
-
-
-class Store:
+class Store(store.Store):
     """The pools of one daemon on disk; everything here blocks."""
 
     def __init__(self, paths: Paths) -> None:
@@ -45,134 +21,12 @@ class Store:
         Raises:
             OSError: they cannot be made.
         """
-        self._paths = paths
-        paths.storage_autostart().mkdir(parents=True, exist_ok=True)
-        paths.storage_states().mkdir(parents=True, exist_ok=True)
-
-    # Definitions.
-
-    def load(self) -> list[Stored]:
-        """Every definition; what cannot be read is left where it is, with a log line.
-
-        Links to definitions that have gone are removed.
-        """
-        folder, links = self._paths.storage(), self._paths.storage_autostart()
-        linked = {name for name in os.listdir(links) if name.endswith(".xml")}
-        for file in linked:
-            if not (folder / file).exists():
-                log.info("%s started a pool that has gone: it is removed", file)
-                remove_file(links / file)
-        return [
-            Stored(name, xml, autostart=f"{name}.xml" in linked) for name, xml in _documents(folder)
-        ]
-
-    def save(self, name: str, xml: str) -> None:
-        """Write a definition; on return it survives a loss of power.
-
-        Raises:
-            OSError: nothing has changed.
-        """
-        comment = HEADER.format(name=name.replace("--", "- -"))
-        write_file(self._paths.storage_config(name), (comment + xml).encode())
-
-    def remove(self, name: str) -> None:
-        """Remove a definition and its link.
-
-        Raises:
-            OSError: it cannot be removed.
-        """
-        remove_file(self._paths.storage_config(name))
-        remove_file(self._link(name))
-
-    def set_autostart(self, name: str, *, on: bool) -> None:
-        """Make or remove the link that starts the pool with the host.
-
-        Raises:
-            OSError: it cannot be done.
-        """
-        if not on:
-            remove_file(self._link(name))
-            return
-        with contextlib.suppress(FileExistsError):
-            os.symlink(self._paths.storage_config(name), self._link(name))
-            sync_folder(self._paths.storage_autostart())
-
-    def _link(self, name: str) -> Path:
-        return self._paths.storage_autostart() / f"{name}.xml"
-
-    # What happened before.
-
-    def is_first_start(self) -> bool:
-        """Whether no daemon has ever looked after pools here."""
-        return not self._mark().exists()
-
-    def keep_first_start(self) -> None:
-        """Remember that there was one.
-
-        Raises:
-            OSError: the pool 'default' is defined again after a restart.
-        """
-        self._mark().parent.mkdir(parents=True, exist_ok=True)
-        write_file(self._mark(), b"the pool 'default' was defined once\n")
-
-    def _mark(self) -> Path:
-        return self._paths.lib / "storage/default-defined"
-
-    def had_autostart(self, boot: str) -> bool:
-        """Whether this boot of the host has had its autostart."""
-        try:
-            return self._started().read_text(encoding="utf-8").strip() == boot
-        except (OSError, ValueError):
-            return False
-
-    def keep_autostart(self, boot: str) -> None:
-        """Remember that this boot of the host has had its autostart.
-
-        Raises:
-            OSError: it will have another one after the next restart.
-        """
-        write_file(self._started(), f"{boot}\n".encode(), durable=False)
-
-    def _started(self) -> Path:
-        return self._paths.storage_states() / "autostarted"
-
-    # What runs. A loss of power ends all of it, so the disk is not waited for.
-
-    def states(self) -> list[Stored]:
-        """The status document of every pool that is active."""
-        return [Stored(name, xml) for name, xml in _documents(self._paths.storage_states())]
-
-    def save_state(self, name: str, xml: str) -> None:
-        """Write what is known of an active pool.
-
-        Raises:
-            OSError: nothing has changed.
-        """
-        write_file(self._paths.storage_states() / f"{name}.xml", xml.encode(), durable=False)
-
-    def remove_state(self, name: str) -> None:
-        """Forget a pool that has stopped.
-
-        Raises:
-            OSError: it cannot be removed.
-        """
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._paths.storage_states() / f"{name}.xml")
-
-
-def _documents(folder: Path) -> Iterator[tuple[str, str]]:
-    """The documents of a folder by name; half-written and unreadable ones are left out."""
-    try:
-        files = sorted(file for file in os.listdir(folder) if file.endswith(".xml"))
-    except FileNotFoundError:
-        return
-    for file in files:
-        path = folder / file
-        if path.is_dir():
-            continue
-        try:
-            if path.stat().st_size > MAX_DOCUMENT:
-                raise ValueError("it is too large")
-            yield file.removesuffix(".xml"), path.read_text(encoding="utf-8")
-        except (OSError, ValueError) as problem:
-            log.error("%s is left out: %s", path, problem)
+        super().__init__(
+            POOLS,
+            Folders(
+                definitions=paths.storage(),
+                links=paths.storage_autostart(),
+                states=paths.storage_states(),
+                mark=paths.lib / "storage/default-defined",
+            ),
+        )

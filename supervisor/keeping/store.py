@@ -1,0 +1,196 @@
+"""One kind on disk: definitions, the links that start them with the host, the state of what runs.
+
+Owns: the files of the kind in the folders that it is given.
+May not touch: what documents mean; what they are about.
+Source: libvirt 9.0's layout: NAME.xml, autostart/NAME.xml; run: NAME.xml.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from supervisor.durable import remove_file, sync_folder, write_file
+from supervisor.keeping.kind import Kind
+
+HEADER: Final = (
+    "<!--\nThis file is written by the virtualization daemon, which overwrites changes made here.\n"
+    "Change the {word} with: virsh {edit} {name}\n-->\n\n"
+)
+MAX_DOCUMENT: Final = 16 * 1024 * 1024  # bytes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A document as it lies on disk."""
+
+    name: str  # of its file, without the end
+    xml: str
+    autostart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where a kind's files are."""
+
+    definitions: Path
+    links: Path  # to what starts with the host
+    states: Path  # of what runs; a boot of the host ends them
+    mark: Path  # the file that says that the stock definition was made once
+
+
+class Store:
+    """All of one kind on disk; everything here blocks."""
+
+    def __init__(self, kind: Kind, folders: Folders) -> None:
+        """Make the folders.
+
+        Raises:
+            OSError: they cannot be made.
+        """
+        self._kind = kind
+        self._folders = folders
+        folders.links.mkdir(parents=True, exist_ok=True)
+        folders.states.mkdir(parents=True, exist_ok=True)
+
+    # Definitions.
+
+    def load(self) -> list[Stored]:
+        """Every definition; what cannot be read is left where it is, with a log line.
+
+        Links to definitions that have gone are removed.
+        """
+        folder, links = self._folders.definitions, self._folders.links
+        linked = {name for name in os.listdir(links) if name.endswith(".xml")}
+        for file in linked:
+            if not (folder / file).exists():
+                log.info("%s started a %s that has gone: it is removed", file, self._kind.word)
+                remove_file(links / file)
+        return [
+            Stored(name, xml, autostart=f"{name}.xml" in linked)
+            for name, xml in read_documents(folder)
+        ]
+
+    def save(self, name: str, xml: str) -> None:
+        """Write a definition; on return it survives a loss of power.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        comment = HEADER.format(
+            word=self._kind.word, edit=self._kind.edit, name=name.replace("--", "- -")
+        )
+        write_file(self._definition(name), (comment + xml).encode())
+
+    def remove(self, name: str) -> None:
+        """Remove a definition and its link.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        remove_file(self._definition(name))
+        remove_file(self._link(name))
+
+    def set_autostart(self, name: str, *, on: bool) -> None:
+        """Make or remove the link that starts one with the host.
+
+        Raises:
+            OSError: it cannot be done.
+        """
+        if not on:
+            remove_file(self._link(name))
+            return
+        with contextlib.suppress(FileExistsError):
+            os.symlink(self._definition(name), self._link(name))
+            sync_folder(self._folders.links)
+
+    def _definition(self, name: str) -> Path:
+        return self._folders.definitions / f"{name}.xml"
+
+    def _link(self, name: str) -> Path:
+        return self._folders.links / f"{name}.xml"
+
+    # What happened before.
+
+    def is_first_start(self) -> bool:
+        """Whether no daemon has ever looked after this kind here."""
+        return not self._folders.mark.exists()
+
+    def keep_first_start(self) -> None:
+        """Remember that there was one.
+
+        Raises:
+            OSError: the stock definition is made again after a restart.
+        """
+        self._folders.mark.parent.mkdir(parents=True, exist_ok=True)
+        text = f"the {self._kind.word} 'default' was defined once\n"
+        write_file(self._folders.mark, text.encode())
+
+    def had_autostart(self, boot: str) -> bool:
+        """Whether this boot of the host has had its autostart."""
+        try:
+            return self._started().read_text(encoding="utf-8").strip() == boot
+        except (OSError, ValueError):
+            return False
+
+    def keep_autostart(self, boot: str) -> None:
+        """Remember that this boot of the host has had its autostart.
+
+        Raises:
+            OSError: it will have another one after the next restart.
+        """
+        write_file(self._started(), f"{boot}\n".encode(), durable=False)
+
+    def _started(self) -> Path:
+        return self._folders.states / "autostarted"
+
+    # What runs. A loss of power ends all of it, so the disk is not waited for.
+
+    def states(self) -> list[Stored]:
+        """The status document of everything that runs."""
+        return [Stored(name, xml) for name, xml in read_documents(self._folders.states)]
+
+    def save_state(self, name: str, xml: str) -> None:
+        """Write what is known of one that runs.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        write_file(self._state(name), xml.encode(), durable=False)
+
+    def remove_state(self, name: str) -> None:
+        """Forget one that has stopped.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._state(name))
+
+    def _state(self, name: str) -> Path:
+        return self._folders.states / f"{name}.xml"
+
+
+def read_documents(folder: Path) -> Iterator[tuple[str, str]]:
+    """The documents of a folder by name; half-written and unreadable ones are left out."""
+    try:
+        files = sorted(file for file in os.listdir(folder) if file.endswith(".xml"))
+    except FileNotFoundError:
+        return
+    for file in files:
+        path = folder / file
+        if file.startswith(".") or path.is_dir():
+            continue
+        try:
+            if path.stat().st_size > MAX_DOCUMENT:
+                raise ValueError("it is too large")
+            yield file.removesuffix(".xml"), path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as problem:
+            log.error("%s is left out: %s", path, problem)
