@@ -198,7 +198,7 @@ class Surface:
         try:
             return await self._otherwise(invoke)
         except VirError as problem:
-            raise self._voice(problem) from problem
+            raise self._voice(problem) from problem.__cause__
 
 
 class Later:

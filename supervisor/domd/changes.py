@@ -16,9 +16,10 @@ from rpc.enums import DomainDefineFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.calls import ClientCall
-from supervisor.domd.belongings import UNDEFINE_FLAGS, Belongings, refuse_contradiction
+from supervisor.domd.belongings import Belongings, refuse_contradiction
 from supervisor.domd.definitions import Definitions
 from supervisor.domd.documents import Documents
+from supervisor.domd.driver import Driver
 from supervisor.domd.entry import Definition, Entry
 from supervisor.domd.events import Publisher
 from supervisor.domd.registry import Registry
@@ -37,6 +38,7 @@ class Changes:
         documents: Documents,
         belongings: Belongings,
         publisher: Publisher,
+        driver: Driver,
     ) -> None:
         """Change these."""
         self._registry = registry
@@ -44,6 +46,7 @@ class Changes:
         self._documents = documents
         self._belongings = belongings
         self._publisher = publisher
+        self._driver = driver
 
     async def domain_define_xml(self, call: ClientCall, xml: str) -> DomainId:
         """Define a domain, or define it anew."""
@@ -71,7 +74,7 @@ class Changes:
             VirError: OPERATION_INVALID for a transient domain, or one that has a saved state,
                 snapshots or firmware variables and no word about them.
         """
-        refuse_flags("qemuDomainUndefineFlags", flags, UNDEFINE_FLAGS)
+        refuse_flags("qemuDomainUndefineFlags", flags, self._driver.undefine_flags)
         refuse_contradiction(flags)
         entry = self._registry.find(dom)
         async with entry.job.hold("undefine"):

@@ -1,38 +1,36 @@
-"""From a client's XML to a definition: read, completed by the emulator's facts, checked.
+"""From a client's XML to a definition: read, completed as its driver does, checked.
 
-Owns: that order. May touch: hostd, for facts. May not touch: files, the registry.
+Owns: that order. May touch: what completes documents. May not touch: files, the registry.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from typing import Protocol
 
 from conf.domain import Domain, format_domain, parse_domain
-from conf.domain.defaults import complete
-from conf.emulator import EmulatorFacts
-from conf.settings import QemuConfig
-from ipc import Node
 from supervisor.domd.entry import Definition
-from supervisor.messages.hostd import Probe
 
-PROBE_S: Final = 15.0
-FACTS: Final = 16  # emulators whose facts are remembered
+
+class Completion(Protocol):
+    """How a driver fills in what documents leave open."""
+
+    async def complete(self, domain: Domain) -> Domain:
+        """The domain with everything filled in.
+
+        Raises:
+            ConfError, VirError: what it asks for cannot be.
+        """
+
+    def forget(self) -> None:
+        """Ask anew for what the host can do: it may have changed."""
 
 
 class Documents:
     """Makes definitions."""
 
-    def __init__(self, node: Node, config: Callable[[], QemuConfig]) -> None:
-        """Ask hostd over this bus.
-
-        Args:
-            node: this process's place on it.
-            config: gives the settings that are in force.
-        """
-        self._hostd = node.link("hostd")
-        self._config = config
-        self._facts: dict[tuple[str, str], EmulatorFacts] = {}
+    def __init__(self, completion: Completion) -> None:
+        """Have documents completed by this."""
+        self._completion = completion
 
     async def define(self, xml: str) -> Definition:
         """Make a definition of a client's document.
@@ -40,9 +38,7 @@ class Documents:
         Raises:
             ConfError, VirError: the document, or what it asks for, cannot be.
         """
-        domain = parse_domain(xml)
-        facts = await self._facts_for(domain)
-        completed = complete(domain, facts, spice_tls=self._config().spice_tls)
+        completed = await self._completion.complete(parse_domain(xml))
         return Definition(format_domain(completed, secure=True), completed)
 
     async def complete(self, definition: Definition) -> Definition:
@@ -54,16 +50,5 @@ class Documents:
         return definition if definition.is_complete else await self.define(definition.xml)
 
     def forget_facts(self) -> None:
-        """Ask again for what emulators can do: one may have been upgraded."""
-        self._facts.clear()
-
-    async def _facts_for(self, domain: Domain) -> EmulatorFacts:
-        arch = domain.os.type.arch if domain.os.type and domain.os.type.arch else ""
-        key = (domain.devices.emulator or "", arch)
-        known = self._facts.get(key)
-        if known is None:
-            probed = await self._hostd.call(Probe(binary=key[0], arch=key[1]), timeout_s=PROBE_S)
-            if len(self._facts) >= FACTS:
-                self._facts.clear()
-            known = self._facts[key] = probed.facts
-        return known
+        """Ask again for what the host can do: an emulator may have been upgraded."""
+        self._completion.forget()

@@ -16,9 +16,10 @@ from supervisor.messages.root import Activity
 class Publisher:
     """Publishes to rpcd, which knows who wants what."""
 
-    def __init__(self, node: Node) -> None:
-        """Publish on this bus."""
+    def __init__(self, node: Node, driver: str) -> None:
+        """Publish a driver's events on this bus."""
         self._node = node
+        self._driver = driver
         self._busy = False
 
     def lifecycle(self, entry: Entry, event: int, detail: int) -> None:
@@ -53,7 +54,7 @@ class Publisher:
             ClientEvent(
                 family="domain",
                 event_id=event_id,
-                driver="qemu",
+                driver=self._driver,
                 uuid=entry.uuid,
                 name="",
                 payload=payload,

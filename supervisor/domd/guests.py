@@ -26,7 +26,7 @@ from supervisor.domd.events import Publisher
 from supervisor.domd.numbers import Numbers
 from supervisor.domd.registry import Registry, not_running
 from supervisor.domd.words import invalid
-from supervisor.domd.workers import Workers, worker_of
+from supervisor.domd.workers import Workers
 from supervisor.messages.worker import (
     NO_EVENT,
     Changed,
@@ -117,7 +117,8 @@ class Guests:
             return await self._started(entry, request)
         except BaseException:
             self._forget(entry)
-            entry.worker = entry.worker or worker_of(entry)  # it may have been spawned unseen
+            # It may have been spawned unseen.
+            entry.worker = entry.worker or self._workers.driver.worker(entry.name)
             await self._settle(entry)
             raise
 
@@ -150,8 +151,9 @@ class Guests:
             suspended = DomainEventSuspendedDetailType.PAUSED
             self._publisher.lifecycle(entry, DomainEventType.SUSPENDED, suspended)
         else:
-            unpaused = DomainEventResumedDetailType.UNPAUSED
-            self._publisher.lifecycle(entry, DomainEventType.RESUMED, unpaused)
+            if self._workers.driver.resumes_first:
+                unpaused = DomainEventResumedDetailType.UNPAUSED
+                self._publisher.lifecycle(entry, DomainEventType.RESUMED, unpaused)
             self._publisher.lifecycle(entry, started, booted)
 
     async def destroy(self, entry: Entry, *, graceful: bool) -> None:

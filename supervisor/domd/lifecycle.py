@@ -7,7 +7,6 @@ May touch: guests through `supervisor.domd.guests`. May not touch: files.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
 
 from ipc import Done, Request
 from rpc.enums import DomainCreateFlags, DomainDestroyFlagsValues, DomainState
@@ -23,24 +22,6 @@ from supervisor.domd.registry import Registry, not_running
 from supervisor.domd.words import invalid, refuse_flags
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import Reboot, Reset, Resume, Shutdown, Suspend, Wakeup
-
-#: Flags that may be given; bypassing caches matters only for saved guests.
-CREATE_FLAGS: Final = (
-    DomainCreateFlags.START_PAUSED
-    | DomainCreateFlags.START_AUTODESTROY
-    | DomainCreateFlags.START_BYPASS_CACHE
-    | DomainCreateFlags.START_FORCE_BOOT
-    | DomainCreateFlags.START_RESET_NVRAM
-)
-CREATE_XML_FLAGS: Final = (
-    DomainCreateFlags.START_PAUSED
-    | DomainCreateFlags.START_AUTODESTROY
-    | DomainCreateFlags.START_VALIDATE
-    | DomainCreateFlags.START_RESET_NVRAM
-)
-DESTROY_FLAGS: Final = DomainDestroyFlagsValues.GRACEFUL
-SHUTDOWN_FLAGS: Final = 0x3  # power button, agent
-REBOOT_FLAGS: Final = 0x3
 
 
 class Lifecycle:
@@ -62,6 +43,7 @@ class Lifecycle:
         self._belongings = belongings
         self._guests = guests
         self._workers = workers
+        self._driver = workers.driver
 
     async def domain_create(self, call: ClientCall, dom: DomainId) -> None:
         """Start a defined domain."""
@@ -75,7 +57,7 @@ class Lifecycle:
         Raises:
             VirError: OPERATION_INVALID when it runs already; whatever keeps it from starting.
         """
-        refuse_flags("qemuDomainCreateWithFlags", flags, CREATE_FLAGS)
+        refuse_flags("qemuDomainCreateWithFlags", flags, self._driver.create_flags)
         entry = self._registry.find(dom)
         async with entry.job.hold("start"):
             if entry.is_active or entry.definition is None:
@@ -114,7 +96,7 @@ class Lifecycle:
         Raises:
             VirError: OPERATION_INVALID when it runs already; whatever keeps it from starting.
         """
-        refuse_flags("qemuDomainCreateXML", flags, CREATE_XML_FLAGS)
+        refuse_flags("qemuDomainCreateXML", flags, self._driver.create_xml_flags)
         definition = await self._documents.define(xml_desc)
         entry = await self._definitions.claim(definition)
         try:
@@ -138,23 +120,23 @@ class Lifecycle:
         Raises:
             VirError: OPERATION_INVALID when it does not run.
         """
-        refuse_flags("qemuDomainDestroyFlags", flags, DESTROY_FLAGS)
+        refuse_flags("qemuDomainDestroyFlags", flags, self._driver.destroy_flags)
         entry = self._registry.find(dom)
         # No job: ending a guest is what helps when a job hangs.
-        await self._guests.destroy(entry, graceful=bool(flags & DESTROY_FLAGS))
+        await self._guests.destroy(entry, graceful=bool(flags & DomainDestroyFlagsValues.GRACEFUL))
 
     async def domain_shutdown(self, call: ClientCall, dom: DomainId) -> None:
         """Ask a guest to power off."""
         await self.domain_shutdown_flags(call, dom, 0)
 
     async def domain_shutdown_flags(self, call: ClientCall, dom: DomainId, flags: int) -> None:
-        """Ask a guest to power off, by its power button or its agent."""
-        refuse_flags("qemuDomainShutdownFlags", flags, SHUTDOWN_FLAGS)
+        """Ask a guest to power off: by its power button or agent, a container by its init."""
+        refuse_flags("qemuDomainShutdownFlags", flags, self._driver.shutdown_flags)
         await self._order(dom, "shutdown", Shutdown(flags=flags))
 
     async def domain_reboot(self, call: ClientCall, dom: DomainId, flags: int) -> None:
-        """Ask a guest to reboot, by its power button or its agent."""
-        refuse_flags("qemuDomainReboot", flags, REBOOT_FLAGS)
+        """Ask a guest to reboot: by its power button or agent, a container by its init."""
+        refuse_flags("qemuDomainReboot", flags, self._driver.reboot_flags)
         await self._order(dom, "reboot", Reboot(flags=flags))
 
     async def domain_reset(self, call: ClientCall, dom: DomainId, flags: int) -> None:

@@ -21,7 +21,7 @@ from supervisor.domd.entry import Entry
 from supervisor.domd.guests import Guests
 from supervisor.domd.registry import Registry
 from supervisor.domd.remembered import read_remembered
-from supervisor.domd.workers import DRIVER, Workers
+from supervisor.domd.workers import Workers
 from supervisor.messages.front import Clients
 from supervisor.messages.root import ListProcesses
 from supervisor.messages.worker import Describe, Described, Description, Ended, Gone
@@ -148,7 +148,7 @@ class Recovery:
         ours = {entry.worker for entry in self._registry if entry.worker}
         for process in found.processes:
             name = process.name
-            if name.startswith(f"{DRIVER}:") and name not in ours:
+            if name.startswith(self._workers.driver.worker("")) and name not in ours:
                 await self._end_stray(name)
 
     async def _end_stray(self, name: str) -> None:

@@ -1,7 +1,7 @@
-"""domd: the registry of domains.
+"""domd and lxcd: the registry of domains, a process for each driver.
 
 Owns: definitions, numbers, the jobs of domains, and which worker drives which guest.
-May touch: `etc/libvirt/qemu`; workers and hostd over the bus; the root, for workers.
+May touch: `etc/libvirt/qemu` (lxcd: `lxc`); workers and hostd over the bus; the root, for workers.
 May not touch: guests themselves, client sockets.
 Runs with: the daemon's own files, no capability.
 """
@@ -11,14 +11,18 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from supervisor.architecture import architecture
 from supervisor.calls import Surface
 from supervisor.domd.autostart import autostart, this_boot
 from supervisor.domd.belongings import Belongings
 from supervisor.domd.card_limits import CardLimits
 from supervisor.domd.changes import Changes
+from supervisor.domd.completions import ContainerCompletion, GuestCompletion
+from supervisor.domd.container_info import ContainerInfo
 from supervisor.domd.definitions import Definitions
 from supervisor.domd.devices import DeviceCalls
 from supervisor.domd.documents import Documents
+from supervisor.domd.driver import LXC, QEMU, Driver
 from supervisor.domd.entry import Definition, Entry
 from supervisor.domd.events import Publisher
 from supervisor.domd.forwarding import Forwarding
@@ -39,32 +43,46 @@ log = logging.getLogger(__name__)
 
 
 async def serve(process: Process) -> None:
-    """Answer until the process is told to stop."""
-    node, registry = process.node, Registry()
-    store, belongings = Store(process.paths), Belongings(process.paths)
-    numbers = Numbers(process.paths.last_number())
-    publisher = Publisher(node)
-    documents = Documents(node, lambda: process.qemu_config)
+    """Keep QEMU's guests until the process is told to stop."""
+    completion = GuestCompletion(process.node, lambda: process.qemu_config)
+    await keep(process, QEMU, Documents(completion))
+
+
+async def serve_containers(process: Process) -> None:
+    """Keep containers until the process is told to stop."""
+    await keep(process, LXC, Documents(ContainerCompletion(architecture())))
+
+
+async def keep(process: Process, driver: Driver, documents: Documents) -> None:
+    """Keep the domains of a driver until the process is told to stop."""
+    node, registry, paths = process.node, Registry(), process.paths.for_driver(driver.name)
+    await asyncio.to_thread(paths.states().mkdir, parents=True, exist_ok=True)
+    store, belongings = Store(paths), Belongings(paths)
+    numbers = Numbers(paths.last_number())
+    publisher = Publisher(node, driver.name)
     definitions = Definitions(registry, store, publisher)
-    workers = Workers(node)
+    workers = Workers(node, driver)
     guests = Guests(registry, documents, workers, numbers, publisher)
     recovery = Recovery(node, registry, workers, guests)
     queries = Queries(registry, belongings)
     devices = DeviceCalls(registry, definitions, documents, guests)
+    stats = Stats(node, registry, queries, driver)
+    own = (ContainerInfo(registry, stats),) if driver is LXC else ()
     targets = (
+        *own,
         queries,
-        Changes(registry, definitions, documents, belongings, publisher),
+        Changes(registry, definitions, documents, belongings, publisher, driver),
         Notes(registry, definitions, guests, publisher),
         devices,
         CardLimits(registry, devices),
         Lifecycle(registry, documents, definitions, belongings, guests, workers),
-        Stats(node, registry, queries),
+        stats,
     )
     load(store, registry)
-    forwarding = Forwarding(node, registry)
-    node.serve(Surface("domd", *targets, driver="qemu", otherwise=forwarding.forward))
+    forward = Forwarding(node, registry).forward
+    node.serve(Surface("domd", *targets, driver=driver.name, otherwise=forward, voice=driver.voice))
     process.on_reload.append(documents.forget_facts)
-    await recovery.recover(process.paths)
+    await recovery.recover(paths)
     await process.ready()
     node.subscribe("rpcd", ClientClosed, lambda event: guests.client_closed(event.client))
     node.on_peer_lost.append(lambda name: guests.all_clients_closed() if name == "rpcd" else None)

@@ -17,6 +17,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from rpc.values import DomainStatsRecord, TypedParam, TypedValue
 from supervisor.calls import ClientCall
+from supervisor.domd.driver import Driver
 from supervisor.domd.entry import Entry
 from supervisor.domd.processor import cpu_times
 from supervisor.domd.queries import Queries
@@ -25,14 +26,6 @@ from supervisor.messages.worker import Sample
 
 SAMPLE_S: Final = 0.8
 ALL_GROUPS: Final = sum(DomainStatsTypes)
-#: What only the emulator knows.
-WORKER_GROUPS: Final = (
-    DomainStatsTypes.BALLOON
-    | DomainStatsTypes.VCPU
-    | DomainStatsTypes.INTERFACE
-    | DomainStatsTypes.BLOCK
-    | DomainStatsTypes.IOTHREAD
-)
 STEERING: Final = (
     ConnectGetAllDomainStatsFlags.NOWAIT
     | ConnectGetAllDomainStatsFlags.BACKING
@@ -46,8 +39,9 @@ log = logging.getLogger(__name__)
 class Stats:
     """connect_get_all_domain_stats."""
 
-    def __init__(self, node: Node, registry: Registry, queries: Queries) -> None:
+    def __init__(self, node: Node, registry: Registry, queries: Queries, driver: Driver) -> None:
         """Gather over this bus."""
+        self._sampled = driver.sampled
         self._node = node
         self._registry = registry
         self._queries = queries
@@ -76,12 +70,13 @@ class Stats:
 
     async def _record(self, entry: Entry, groups: int) -> DomainStatsRecord:
         identity = entry.identity
-        params = list(own_figures(entry, groups))
-        if entry.is_active and groups & WORKER_GROUPS:
-            params += await self._sample(entry, groups & WORKER_GROUPS)
+        params = list(own_figures(entry, groups, sampled=self._sampled))
+        if entry.is_active and groups & self._sampled:
+            params += await self.sample(entry, groups & self._sampled)
         return DomainStatsRecord(identity, params)
 
-    async def _sample(self, entry: Entry, groups: int) -> list[TypedParam]:
+    async def sample(self, entry: Entry, groups: int) -> list[TypedParam]:
+        """What a running guest's worker says of these groups; none when it is silent."""
         link = self._node.link(entry.worker)
         try:
             sampled = await link.call(Sample(groups=groups), timeout_s=SAMPLE_S)
@@ -94,14 +89,14 @@ class Stats:
         ]
 
 
-def own_figures(entry: Entry, groups: int) -> Iterator[TypedParam]:
-    """What is known of a domain without asking its guest."""
+def own_figures(entry: Entry, groups: int, *, sampled: int) -> Iterator[TypedParam]:
+    """What is known of a domain without asking its worker, which knows the `sampled` groups."""
     domain = entry.current.domain
     if groups & DomainStatsTypes.STATE:
         state, reason = entry.state
         yield param("state.state", INT, state)
         yield param("state.reason", INT, reason)
-    if groups & DomainStatsTypes.CPU_TOTAL and entry.running is not None:
+    if groups & ~sampled & DomainStatsTypes.CPU_TOTAL and entry.running is not None:
         times = cpu_times(entry.running.description.pid)
         yield param("cpu.time", ULLONG, times.user + times.system)
         yield param("cpu.user", ULLONG, times.user)

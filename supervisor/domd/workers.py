@@ -14,11 +14,11 @@ from typing import Final, TypeVar
 
 from ipc import BusError, DeadlineExceeded, Event, Node, PeerGone, Request
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.domd.driver import Driver
 from supervisor.domd.entry import Entry
 from supervisor.domd.registry import not_running
 from supervisor.messages.root import EndWorker, SpawnWorker
 
-DRIVER: Final = "qemu"
 SPAWN_S: Final = 10.0
 ORDER_S: Final = 15.0
 
@@ -31,8 +31,9 @@ log = logging.getLogger(__name__)
 class Workers:
     """The workers of one daemon's guests."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, driver: Driver) -> None:
         """Reach them over this bus."""
+        self.driver = driver
         self._node = node
         self._heard: list[Callable[[str], None]] = []
 
@@ -46,7 +47,7 @@ class Workers:
         Raises:
             VirError, BusError: it cannot be had.
         """
-        request = SpawnWorker(driver=DRIVER, domain=entry.name, uuid=entry.uuid_text)
+        request = SpawnWorker(driver=self.driver.name, domain=entry.name, uuid=entry.uuid_text)
         spawned = await self._node.control.call(request, timeout_s=SPAWN_S)
         for subscribe in self._heard:
             subscribe(spawned.name)
@@ -126,8 +127,3 @@ class Workers:
                 raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from problem
             await asyncio.sleep(min(0.02, max(0.0, left)))
         return None
-
-
-def worker_of(entry: Entry) -> str:
-    """What a domain's worker is called on the bus."""
-    return f"{DRIVER}:{entry.name}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from conf.emulator import AcceleratorFacts, EmulatorFacts, Machine
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.architecture import architecture
 from supervisor.calls import ClientCall
 from supervisor.hostd import domain_capabilities as domcaps
 from supervisor.hostd.capabilities import Host, write_capabilities
@@ -18,7 +19,7 @@ from supervisor.hostd.cpu_document import CpuDocument, cpu_error, read_cpu, want
 from supervisor.hostd.cpus import NOT_MIGRATABLE, Comparison, Cpu, Models, baseline, compare
 from supervisor.hostd.emulators import ARCHITECTURES, FAMILY, Emulators, refused
 from supervisor.hostd.host_cpu import describe_host, guest_features, host_features, host_vendor
-from supervisor.hostd.node import Node, architecture, names
+from supervisor.hostd.node import Node, names
 from supervisor.hostd.node_calls import refuse_flags
 
 FAIL_INCOMPATIBLE = 1  # VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE

@@ -14,9 +14,9 @@ from typing import Final
 
 from conf.emulator import EmulatorFacts
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.architecture import architecture
 from supervisor.hostd.cpus import Models
 from supervisor.hostd.model_probe import probe_models
-from supervisor.hostd.node import architecture
 from supervisor.hostd.probe import Identity, ProbeError, identify, probe
 
 FOLDERS: Final = ("/usr/bin", "/usr/local/bin")

@@ -7,7 +7,6 @@ May touch: nothing; it only reads. May not touch: guests, the bus, QEMU.
 from __future__ import annotations
 
 import os
-import platform
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -292,9 +291,3 @@ def names(folder: Path) -> list[str]:
         return sorted(os.listdir(folder))
     except OSError:
         return []
-
-
-def architecture() -> str:
-    """The host's architecture in libvirt's words."""
-    machine = platform.machine()
-    return {"i386": "i686", "i586": "i686", "armv7": "armv7l"}.get(machine, machine)

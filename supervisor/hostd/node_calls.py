@@ -10,8 +10,9 @@ import socket
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import NodeGetCpuStats, NodeGetMemoryStats
+from supervisor.architecture import architecture
 from supervisor.calls import ClientCall
-from supervisor.hostd.node import Cell, Node, architecture
+from supervisor.hostd.node import Cell, Node
 from supervisor.hostd.sysinfo import write_sysinfo
 
 KIB = 1024

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from ipc import handles
 from rpc.errors import VirError
+from supervisor.architecture import architecture
 from supervisor.calls import Surface
 from supervisor.hostd.emulator_calls import EmulatorCalls
 from supervisor.hostd.emulators import Emulators
-from supervisor.hostd.node import Node, architecture
+from supervisor.hostd.node import Node
 from supervisor.hostd.node_calls import NodeCalls
 from supervisor.hostd.secrets import Secrets
 from supervisor.hostd.secrets_calls import SecretCalls
