@@ -24,13 +24,14 @@ class Activity(Event, frozen=True, kw_only=True, tag="root.activity"):
 class Spawned(msgspec.Struct, frozen=True, kw_only=True):
     """The worker that is there."""
 
-    name: str  # on the bus: "qemu:NAME"
+    name: str  # on the bus: "qemu:NAME", "lxc:NAME"
     pid: int
 
 
 class SpawnWorker(Request[Spawned], frozen=True, kw_only=True, tag="root.spawn_worker"):
-    """domd: have a worker for a domain; one that is there already is answered.
+    """A driver's keeper: have a worker for a domain; one that is there already is answered.
 
+    The keepers are domd and lxcd, each for its own driver's.
     Reply: before the worker is ready; `Node.link(name)` waits for that. Deadline: 10 s.
     Errors: INTERNAL_ERROR when it cannot be forked.
     """
@@ -41,7 +42,7 @@ class SpawnWorker(Request[Spawned], frozen=True, kw_only=True, tag="root.spawn_w
 
 
 class EndWorker(Request[Done], frozen=True, kw_only=True, tag="root.end_worker"):
-    """domd: end a worker and do not restart it; its guest is none of the root's business.
+    """A driver's keeper: end a worker for good; its guest is none of the root's business.
 
     An unknown worker is no error. Deadline: 10 s (told to stop, killed after 5 s).
     """

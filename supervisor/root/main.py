@@ -28,6 +28,7 @@ from supervisor.root.hook import run_hook
 from supervisor.root.options import Options, parse
 from supervisor.root.presence import AlreadyRunning, PidFile, notify
 from supervisor.root.requests import Requests
+from supervisor.root.roles import SERVICES, SESSION_SERVICES
 from supervisor.root.sockets import SocketError, client_sockets
 from supervisor.root.tree import Setting, Tree
 
@@ -168,7 +169,10 @@ def run(
     outputs = parse_log_outputs(config, default)
     collector = Collector(level)
     root = "/" if options.root is None else str(options.root)
-    tree = Tree(Setting(root, session, config, qemu, sockets.ends, paths.pid_file), collector)
+    setting = Setting(root, session, config, qemu, sockets.ends)
+    setting.pid_file = lambda driver, name: paths.for_driver(driver).pid_file(name)
+    setting.services = SESSION_SERVICES if session else SERVICES
+    tree = Tree(setting, collector)
     collector.write_to(outputs)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

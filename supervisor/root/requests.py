@@ -21,6 +21,7 @@ from supervisor.messages.root import (
     Spawned,
     SpawnWorker,
 )
+from supervisor.root.roles import WORKERS
 from supervisor.root.tree import Tree
 
 
@@ -66,9 +67,10 @@ class Requests:
         """Have a worker for a domain.
 
         Raises:
-            VirError: ACCESS_DENIED for others than domd; NO_SUPPORT for an unknown driver.
+            VirError: ACCESS_DENIED for others than the driver's keeper; NO_SUPPORT for an unknown
+                driver.
         """
-        only_domd()
+        only_keeper(request.driver)
         child = self._tree.have_worker(request.driver, request.domain, request.uuid)
         return Spawned(name=child.name, pid=child.pid)
 
@@ -77,9 +79,9 @@ class Requests:
         """End a worker for good.
 
         Raises:
-            VirError: ACCESS_DENIED for others than domd.
+            VirError: ACCESS_DENIED for others than its driver's keeper.
         """
-        only_domd()
+        only_keeper(request.name.partition(":")[0])
         self._tree.end_worker(request.name)
         return Done()
 
@@ -89,8 +91,15 @@ class Requests:
         return Processes(processes=await asyncio.to_thread(self._tree.status))
 
 
-def only_domd() -> None:
-    """Refuse anyone else."""
-    if caller().peer != "domd":
-        detail = f"{caller().peer} may not spawn or end workers"
+def only_keeper(driver: str) -> None:
+    """Refuse anyone but the service that keeps the domains of a driver.
+
+    Raises:
+        VirError: NO_SUPPORT for an unknown driver; ACCESS_DENIED.
+    """
+    role = WORKERS.get(driver)
+    if role is None:
+        raise VirError(ErrorCode.NO_SUPPORT, f"there are no workers for '{driver}'")
+    if caller().peer != role.keeper:
+        detail = f"{caller().peer} may not spawn or end workers of '{driver}'"
         raise VirError(ErrorCode.ACCESS_DENIED, detail)

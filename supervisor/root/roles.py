@@ -20,18 +20,26 @@ class Role:
     entry: str
     policy: Policy
     rights: Rights
+    keeper: str = ""  # a worker's: the one service that may spawn and end it
 
 
 SERVICES: Final = (
     Role("domd", "supervisor.domd.service:serve", Policy(When.ALWAYS), Rights.FILES),
+    Role("lxcd", "supervisor.domd.service:serve_containers", Policy(When.ALWAYS), Rights.FILES),
     Role("hostd", "supervisor.hostd.service:serve", Policy(When.ALWAYS), Rights.FILES),
     Role("netd", "supervisor.netd.service:serve", Policy(When.ALWAYS), Rights.NETWORK),
     Role("stord", "supervisor.stord.service:serve", Policy(When.ALWAYS), Rights.STORAGE),
     Role("rpcd", "supervisor.rpcd.service:serve", Policy(When.ALWAYS), Rights.NONE),
 )
+#: A user's daemon has no containers: they take root's rights.
+SESSION_SERVICES: Final = tuple(role for role in SERVICES if role.name != "lxcd")
 WORKERS: Final = {
     "qemu": Role(
-        "qemu", "supervisor.workers.qemu.service:serve", Policy(When.ON_CRASH), Rights.LAUNCH
+        "qemu",
+        "supervisor.workers.qemu.service:serve",
+        Policy(When.ON_CRASH),
+        Rights.LAUNCH,
+        keeper="domd",
     ),
 }
 #: What the zygote loads, each once for all children.

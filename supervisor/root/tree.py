@@ -44,8 +44,8 @@ class Setting:
     config: DaemonConfig
     qemu_config: QemuConfig
     sockets: dict[str, socket.socket]
-    #: where a guest's process number is, by the guest's name
-    pid_file: Callable[[str], Path] = Path
+    #: where a guest's process number is, by its driver and name
+    pid_file: Callable[[str, str], Path] = Path
     services: tuple[Role, ...] = SERVICES
     preload: tuple[str, ...] = PRELOAD
 
@@ -145,7 +145,7 @@ class Tree:
             self._forget(child, "it ended")
             child = None
         if child is None:
-            child = Child(role, name, domain, uuid, self.setting.pid_file(domain))
+            child = Child(role, name, domain, uuid, self.setting.pid_file(driver, domain))
             self._children[name] = child
             self._spawn(child)
         return child

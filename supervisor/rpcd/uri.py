@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 #: The drivers that a daemon has, its own first: that one is opened where the URI is empty.
-SYSTEM_DRIVERS: Final = ("qemu",)
+SYSTEM_DRIVERS: Final = ("qemu", "lxc")
 SESSION_DRIVERS: Final = ("qemu",)
 CONTAINER_PATHS: Final = ("", "/", "/system")
 
