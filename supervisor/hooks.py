@@ -7,16 +7,15 @@ EXTRA, the thing's document on standard input.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor import programs
 
 HOOK_S: Final = 30.0
 MAX_WORDS: Final = 2000  # characters of what a script complains that are passed on
@@ -70,26 +69,9 @@ class Hooks:
 async def _run(script: Path, words: tuple[str, ...], given: bytes) -> tuple[int, str]:
     """Run one script; its exit status and complaint."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            script,
-            *words,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
-            start_new_session=True,
-        )
-    except OSError as problem:
-        return -1, str(problem)
-    try:
-        async with asyncio.timeout(HOOK_S):
-            _, complaint = await process.communicate(given)
+        ended = await programs.run([script, *words], deadline_s=HOOK_S, given=given)
     except TimeoutError:
         return -1, f"it took longer than {HOOK_S:.0f} s and was killed"
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-    status = process.returncode if process.returncode is not None else -1
-    return status, complaint.decode(errors="replace").strip()[:MAX_WORDS]
+    except OSError as problem:
+        return -1, str(problem)
+    return ended.code, ended.errors.strip()[:MAX_WORDS]

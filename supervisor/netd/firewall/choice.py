@@ -19,8 +19,9 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.netd.firewall.firewall import Firewall
 from supervisor.netd.firewall.iptables import Iptables
 from supervisor.netd.firewall.nftables import TABLE, Nftables
-from supervisor.netd.firewall.running import SEARCHED, run
+from supervisor.netd.firewall.running import run
 from supervisor.netd.firewall.saved import read_saved
+from supervisor.programs import SEARCHED
 
 # Tables that iptables-nft and ebtables-nft make: they do not speak for nftables.
 COMPATIBLE: Final = frozenset({"filter", "nat", "mangle", "raw", "security", "broute"})

@@ -1,31 +1,21 @@
-"""Running the host's packet filter programs: an argument list, an input, a deadline.
+"""Running the host's packet filter programs.
 
-Owns: the child processes while they run. May not touch: what they are told.
+Owns: their deadlines, and what their failures are to clients.
+May not touch: what they are told; `supervisor.programs` runs them.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor import programs
+from supervisor.programs import Ended
 
 DEADLINE_S: Final = 15.0  # longer than the programs themselves wait for the xtables lock
 LOCK_S: Final = 5  # how long they wait for it
-SEARCHED: Final = "/usr/sbin:/sbin:/usr/bin:/bin"  # a service's PATH may lack sbin
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A program that came to its end."""
-
-    code: int
-    output: str
-    errors: str
 
 
 async def run(argv: Sequence[str], *, given: str = "", deadline_s: float = DEADLINE_S) -> Ended:
@@ -34,43 +24,14 @@ async def run(argv: Sequence[str], *, given: str = "", deadline_s: float = DEADL
     Raises:
         VirError: INTERNAL_ERROR: it cannot be executed; OPERATION_TIMEOUT: it did not end.
     """
-    environ = {"PATH": SEARCHED, "LC_ALL": "C"}
     try:
-        with _input(given) as stdin:
-            child = await asyncio.create_subprocess_exec(
-                *argv,
-                stdin=stdin,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=environ,
-            )
-    except OSError as problem:
-        detail = f"cannot execute {argv[0]}: {os.strerror(problem.errno or 0)}; install it"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.FIREWALL) from problem
-    try:
-        async with asyncio.timeout(deadline_s):
-            output, errors = await child.communicate()
+        return await programs.run(argv, deadline_s=deadline_s, given=given.encode())
     except TimeoutError:
         detail = f"'{argv[0]}' did not end in {deadline_s:g} s; does another program hold its lock?"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.FIREWALL) from None
-    finally:
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
-    code = child.returncode if child.returncode is not None else -1
-    return Ended(code, output.decode(errors="replace"), errors.decode(errors="replace"))
-
-
-@contextlib.contextmanager
-def _input(given: str) -> Iterator[int]:
-    """What a program reads: a file in memory, for one that ends early breaks no pipe."""
-    fd = os.memfd_create("given", os.MFD_CLOEXEC)
-    with os.fdopen(fd, "w+b") as file:
-        file.write(given.encode())
-        file.flush()
-        file.seek(0)
-        yield file.fileno()
+    except OSError as problem:
+        detail = f"cannot execute {argv[0]}: {os.strerror(problem.errno or 0)}; install it"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.FIREWALL) from problem
 
 
 async def run_ok(argv: Sequence[str], *, given: str = "") -> str:
@@ -87,6 +48,5 @@ async def run_ok(argv: Sequence[str], *, given: str = "") -> str:
 
 def failed(argv: Sequence[str], ended: Ended) -> VirError:
     """INTERNAL_ERROR: a program refused what it was told."""
-    said = ended.errors.strip() or f"exit status {ended.code}"
-    detail = f"'{' '.join(argv)}' failed: {said[:1000]}"
+    detail = f"'{' '.join(argv)}' failed: {ended.said[:1000]}"
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.FIREWALL)
