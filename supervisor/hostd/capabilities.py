@@ -33,16 +33,23 @@ class HostCpu:
 
 
 @dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the host has around its processors."""
+
+    cells: Sequence[Cell]
+    caches: Sequence[CacheBank]
+    suspend: Sequence[str]  # "suspend_mem", "suspend_disk", "suspend_hybrid"
+    iommu: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """The <host> part."""
 
     uuid: str
     cpu: HostCpu
     topology: Topology
-    cells: Sequence[Cell]
-    caches: Sequence[CacheBank]
-    suspend: Sequence[str]  # "suspend_mem", "suspend_disk", "suspend_hybrid"
-    iommu: bool
+    around: Surroundings
     labels: str | None  # how files of guests are owned, "+UID:+GID"; None in session mode
 
 
@@ -57,6 +64,15 @@ def host_part(host: Host) -> Element:
         "host",
         text("uuid", host.uuid),
         cpu_part(host),
+        *surroundings(host.around),
+        secmodel_part(),
+        label_part(host.labels) if host.labels else None,
+    )
+
+
+def surroundings(host: Surroundings) -> list[Element | None]:
+    """Describe what every guest finds the same."""
+    return [
         group("power_management", *((word, {}, []) for word in host.suspend)),
         group("iommu", support="yes" if host.iommu else "no"),
         group(
@@ -64,9 +80,12 @@ def host_part(host: Host) -> Element:
             group("cells", *(cell_part(cell) for cell in host.cells), num=len(host.cells)),
         ),
         group("cache", *(cache_part(bank) for bank in host.caches)) if host.caches else None,
-        group("secmodel", text("model", "none"), text("doi", 0)),
-        label_part(host.labels) if host.labels else None,
-    )
+    ]
+
+
+def secmodel_part() -> Element:
+    """Say that nothing labels guests."""
+    return group("secmodel", text("model", "none"), text("doi", 0))
 
 
 def cpu_part(host: Host) -> Element:
@@ -77,7 +96,8 @@ def cpu_part(host: Host) -> Element:
         signature = group(
             "signature", family=cpu.family, model=cpu.model_number, stepping=cpu.stepping
         )
-    pages = host.cells[0].pages if host.cells else ()
+    cells = host.around.cells
+    pages = cells[0].pages if cells else ()
     return group(
         "cpu",
         text("arch", cpu.arch),

@@ -14,7 +14,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.architecture import architecture
 from supervisor.calls import ClientCall
 from supervisor.hostd import domain_capabilities as domcaps
-from supervisor.hostd.capabilities import Host, write_capabilities
+from supervisor.hostd.capabilities import Host, Surroundings, write_capabilities
 from supervisor.hostd.cpu_document import CpuDocument, cpu_error, read_cpu, wanted, write_cpu
 from supervisor.hostd.cpus import NOT_MIGRATABLE, Comparison, Cpu, Models, baseline, compare
 from supervisor.hostd.emulators import ARCHITECTURES, FAMILY, Emulators, refused
@@ -45,14 +45,10 @@ class EmulatorCalls:
         """
         self._node = node
         self._emulators = emulators
-        self._uuid = uuid
+        self.uuid = uuid
         self._labels = labels
 
-    def connect_get_type(self, call: ClientCall) -> str:
-        """The driver's name."""
-        return "QEMU"
-
-    async def connect_get_version(self, call: ClientCall) -> int:
+    async def version(self) -> int:
         """The emulator's version: 1000000 a major, 1000 a minor number."""
         return (await self._emulators.host()).version_number
 
@@ -67,7 +63,7 @@ class EmulatorCalls:
             raise refused(ErrorCode.INVALID_ARG, f"unknown type '{type}'")
         return KVM_VCPUS if word == "kvm" else QEMU_VCPUS
 
-    async def connect_get_capabilities(self, call: ClientCall) -> str:
+    async def capabilities(self) -> str:
         """What the host is and what guests it can run."""
         arch = architecture()
         guests = await self._emulators.all()
@@ -76,29 +72,28 @@ class EmulatorCalls:
         if own:
             models = await self._emulators.models(own[0].binary)
         host = Host(
-            uuid=self._uuid,
+            uuid=self.uuid,
             cpu=describe_host(arch, self._node.cpu_fields(), models),
             topology=self._node.topology(),
-            cells=self._node.cells(),
-            caches=self._node.caches(),
-            suspend=suspend_words(Path("/sys/power/state")),
-            iommu=bool(names(Path("/sys/class/iommu"))),
+            around=self.surroundings(),
             labels=self._labels,
         )
         return write_capabilities(host, guests)
 
-    async def connect_get_domain_capabilities(
-        self,
-        call: ClientCall,
-        emulatorbin: str | None,
-        arch: str | None,
-        machine: str | None,
-        virttype: str | None,
-        flags: int,
+    def surroundings(self) -> Surroundings:
+        """What the host has around its processors."""
+        return Surroundings(
+            cells=self._node.cells(),
+            caches=self._node.caches(),
+            suspend=suspend_words(Path("/sys/power/state")),
+            iommu=bool(names(Path("/sys/class/iommu"))),
+        )
+
+    async def domain_capabilities(
+        self, binary: str | None, arch: str | None, machine: str | None, virt_type: str | None
     ) -> str:
         """What a guest's XML may ask of one emulator, machine and type."""
-        refuse_flags("connectGetDomainCapabilities", flags)
-        facts, chosen, kind = await self._choose(emulatorbin, arch, machine, virttype)
+        facts, chosen, kind = await self._choose(binary, arch, machine, virt_type)
         cpus = await self._cpu_choices(facts, kind)
         return domcaps.write_domain_capabilities(facts, chosen, kind, cpus)
 

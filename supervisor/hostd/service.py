@@ -17,6 +17,7 @@ from ipc import handles
 from rpc.errors import VirError
 from supervisor.architecture import architecture
 from supervisor.calls import Surface
+from supervisor.hostd.driver_calls import DriverCalls
 from supervisor.hostd.emulator_calls import EmulatorCalls
 from supervisor.hostd.emulators import Emulators
 from supervisor.hostd.node import Node
@@ -56,7 +57,7 @@ async def serve(process: Process) -> None:
     store = SecretStore(process.paths.secrets())
     secrets = SecretCalls(Secrets(), store, process.node.publish)
     secrets.load()
-    process.node.serve(Surface("hostd", NodeCalls(node), calls, secrets))
+    process.node.serve(Surface("hostd", DriverCalls(calls), NodeCalls(node), calls, secrets))
     process.node.serve(secrets)
     process.node.serve(HostService(emulators))
     warming = asyncio.create_task(warm(emulators))
