@@ -164,3 +164,31 @@ def remove(group: str) -> None:
         for path, _, _ in os.walk(folder, topdown=False):
             with contextlib.suppress(OSError):
                 os.rmdir(path)
+
+
+def thaw_quietly(group: str) -> None:
+    """Let processes run, so that they can be killed; where there are none it is no error."""
+    if "freezer" in layout().legacy:
+        path, word = layout().folder("freezer", group) / "freezer.state", "THAWED"
+    else:
+        path, word = layout().folder("freezer", group) / "cgroup.freeze", "0"
+    with contextlib.suppress(OSError):
+        path.write_text(word)
+
+
+def prepare(group: str) -> None:
+    """Let version 2 pass its controllers on to where the container's group will be.
+
+    liblxc makes the group; what it may not have is refused when its limits are written.
+    """
+    root = layout().hierarchies.get(UNIFIED)
+    if root is None:
+        return
+    here = root
+    for part in ("", *Path(group).parent.parts):
+        here = here / part
+        with contextlib.suppress(OSError):
+            here.mkdir(exist_ok=True)
+            for word in (here / "cgroup.controllers").read_text().split():
+                with contextlib.suppress(OSError):
+                    (here / "cgroup.subtree_control").write_text(f"+{word}")

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from rpc.enums import DomainMemoryStatTags, DomainStatsTypes, TypedParameterType
 from supervisor.messages.worker import Statistic
+from supervisor.workers.counters import interface_counters
 from supervisor.workers.qemu.answers import (
     Balloon,
     BlockDevice,
@@ -22,7 +23,6 @@ from supervisor.workers.qemu.answers import (
 from supervisor.workers.qemu.figures import (
     KIB,
     balloon_figures,
-    interface_counters,
     is_of,
     resident_kib,
     source_of,

@@ -17,6 +17,7 @@ from rpc.params import LLong, ULLong, params
 from rpc.values import Domain as DomainId
 from rpc.values import DomainDiskError, DomainMemoryStat, TypedParam, VcpuInfo
 from supervisor.calls import ClientCall
+from supervisor.workers.counters import interface_counters
 from supervisor.workers.qemu.answers import (
     Balloon,
     BlockCounters,
@@ -32,7 +33,6 @@ from supervisor.workers.qemu.figures import (
     TICKS,
     balloon_figures,
     find_disk,
-    interface_counters,
     is_of,
     resident_kib,
     source_of,

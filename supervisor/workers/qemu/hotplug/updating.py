@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Final, TypeVar
 
 from conf.domain.device import parse_device
 from conf.domain.devices.disk import Disk
@@ -15,11 +14,7 @@ from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.interface import Interface
 from conf.domain.edits import find_device
 from conf.errors import ConfError
-from conf.mapper import parse, write
-from ipc import BusError, Request
-from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.messages.netd import SetBandwidth, SetLink, UpdatePort
-from supervisor.workers.cards import PLUGGED
+from supervisor.workers.card_updates import update_card
 from supervisor.workers.ownership import hand_over
 from supervisor.workers.qemu import cards, chains, disk_secrets, live
 from supervisor.workers.qemu.argv.disk import chain_from, node_options
@@ -32,12 +27,6 @@ from supervisor.workers.qemu.hotplug.detaching import sweep, take_back_images
 from supervisor.workers.qemu.hotplug.steps import free_number, step_of
 from supervisor.workers.qemu.throttling import throttle
 from supervisor.workers.spawn import emulator_user
-
-NETD_S: Final = 15.0
-R = TypeVar("R")
-#: What of a card may be another while the guest runs.
-CHANGEABLE: Final = ("link_state", "bandwidth", "source", "filterref", "virtualport", "vlan")
-GIVEN: Final = ("target_dev", "alias", "address", "model", "boot_order", "mtu", "type")
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +43,7 @@ async def update(guest: Guest, xml: str, *, force: bool) -> None:
         case Interface():
             former = find_device(guest.domain, tag, changed)
             assert isinstance(former, Interface), "a card was looked for"
-            await _update_card(guest, former, changed)
+            await update_card(guest, former, changed, lambda up: _set_link(guest, former, up))
         case Disk():
             drive = find_device(guest.domain, tag, changed)
             assert isinstance(drive, Disk), "a drive was looked for"
@@ -69,50 +58,8 @@ async def update(guest: Guest, xml: str, *, force: bool) -> None:
     guest.rewrite()
 
 
-async def _update_card(guest: Guest, former: Interface, changed: Interface) -> None:
-    wanted = replace(changed, **{name: getattr(former, name) for name in GIVEN})
-    wanted.mac_element = former.mac_element
-    for field in former.__dataclass_fields__:
-        same = getattr(former, field) == getattr(wanted, field)
-        if not same and field not in CHANGEABLE and getattr(wanted, field) not in (None, []):
-            detail = f"cannot modify {field.replace('_', ' ')} of network device {former.mac}"
-            raise ConfError("operation_unsupported", f"{detail} while the guest runs")
-    if former.type in PLUGGED:
-        await _replug(guest, former, wanted)
-    if wanted.link_state != former.link_state:
-        up = wanted.link_state != "down"
-        await guest.monitor.execute("set_link", {"name": former.alias, "up": up})
-        if former.type in PLUGGED:
-            tap = former.target_dev or ""
-            await _netd(guest, SetLink(uuid=guest.status.uuid, tap=tap, up=up))
-        former.link_state = wanted.link_state
-
-
-async def _replug(guest: Guest, former: Interface, wanted: Interface) -> None:
-    tap = former.target_dev or ""
-    moved = {"network", "bridge", "dev", "portgroup"}
-    source, before = wanted.source, former.source
-    elsewhere = source is not None and any(
-        getattr(source, name) not in (None, getattr(before, name, None)) for name in moved
-    )
-    if elsewhere or wanted.filterref != former.filterref:
-        request = UpdatePort(uuid=guest.status.uuid, tap=tap, interface=write(wanted, cards.LIVE))
-        plugged = await _netd(guest, request)
-        answer = parse(Interface, plugged.interface)
-        former.source, former.filterref = answer.source, answer.filterref
-        former.virtualport, former.vlan = answer.virtualport, answer.vlan
-    if wanted.bandwidth != former.bandwidth:
-        text = write(wanted.bandwidth, cards.LIVE) if wanted.bandwidth is not None else ""
-        await _netd(guest, SetBandwidth(uuid=guest.status.uuid, tap=tap, bandwidth=text))
-        former.bandwidth = wanted.bandwidth
-
-
-async def _netd(guest: Guest, request: Request[R]) -> R:
-    try:
-        return await guest.workplace.node.link("netd").call(request, timeout_s=NETD_S)
-    except BusError as problem:
-        detail = f"the network service does not answer for '{guest.name}': {problem}"
-        raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from problem
+async def _set_link(guest: Guest, card: Interface, up: bool) -> None:  # noqa: FBT001
+    await guest.monitor.execute("set_link", {"name": card.alias, "up": up})
 
 
 async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: bool) -> None:

@@ -1,0 +1,79 @@
+"""Taking over a container that another worker started.
+
+Owns: the order of that. May touch: the container's process; what a dead container left.
+May not touch: a container that another worker drives (the lock is held by now).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+from conf.domain import parse_domain
+from conf.errors import ConfError
+from rpc.enums import DomainShutoffReason, DomainState
+from rpc.errors import VirError
+from supervisor.pidfd import GuestProcess, Identity
+from supervisor.workers.lxc import cgroups
+from supervisor.workers.lxc.container import Container, folder_of, read_held
+from supervisor.workers.lxc.ending import clean_up, end
+from supervisor.workers.lxc.engine import init_pid
+from supervisor.workers.states import Trigger
+from supervisor.workers.status import Status, StatusError, read_status, remove_status
+from supervisor.workers.workplace import Workplace
+
+log = logging.getLogger(__name__)
+
+
+async def adopt(workplace: Workplace, name: str) -> Container | Status | None:
+    """Take over what a predecessor left.
+
+    Returns:
+        The container; the status of one that has gone, which is cleaned up but for its status
+        document; or None: there was nothing.
+    """
+    path = workplace.paths.status(name)
+    try:
+        found = read_status(path)
+    except StatusError as problem:
+        log.error("%s; it is removed, and a container it told of is not adopted", problem)
+        remove_status(path)
+        return None
+    if found is None:
+        return None
+    status, xml = found
+    known = Identity(status.pid, status.start, status.boot)
+    process = GuestProcess.adopt(known) if status.pid else None
+    if process is None:
+        await clean_up(workplace, status, xml)
+        return status
+    try:
+        domain = parse_domain(xml)
+    except ConfError as problem:
+        process.forget()
+        raise SystemExit(f"the live document in {path} cannot be read: {problem}") from problem
+    container = Container(workplace, domain, status, process)
+    container.live_xml = xml
+    held = read_held(folder_of(workplace.paths, name), cgroups.group_name(status.id, name))
+    container.group = held.group
+    await _catch_up(container)
+    await workplace.hooks.tell(name, "reconnect", xml, sub="begin")
+    return container
+
+
+async def _catch_up(container: Container) -> None:
+    """Learn what happened while nobody watched."""
+    try:
+        container.begin(await init_pid(container.folder))
+    except (VirError, ProcessLookupError) as problem:
+        log.warning("%s: its init is not known yet: %s", container.name, problem)
+    frozen = False
+    with contextlib.suppress(VirError):
+        frozen = cgroups.is_frozen(container.group)
+    if frozen and container.state is DomainState.RUNNING:
+        container.follow(Trigger.STOPPED)
+    elif not frozen and container.state is DomainState.PAUSED:
+        container.follow(Trigger.RESUMED)
+    if container.status.ending:
+        reason = DomainShutoffReason(container.status.ending)
+        container.run(end(container, reason, graceful=False))

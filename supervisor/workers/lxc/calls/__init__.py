@@ -1,0 +1,1 @@
+"""Clients' calls on a running container."""

@@ -1,0 +1,178 @@
+"""Clients' calls for figures of one container.
+
+Owns: nothing. May touch: cgroups and the kernel's tables, to read.
+Source: libvirt 9.0's lxc driver: virDomainMemoryStats, virDomainGetCPUStats and their kin.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Final
+
+from conf.domain import Domain
+from conf.domain.devices.disk import Disk
+from rpc.enums import DomainMemoryStatTags as Tag
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.params import LLong, ULLong, params
+from rpc.values import Domain as DomainId
+from rpc.values import DomainMemoryStat, TypedParam
+from supervisor.calls import ClientCall
+from supervisor.workers.counters import interface_counters
+from supervisor.workers.lxc import figures
+from supervisor.workers.lxc.calls.consoles import HasContainer
+from supervisor.workers.lxc.calls.flags import invalid, refuse_flags
+from supervisor.workers.lxc.container import Container
+from supervisor.workers.lxc.preflight import device_number
+
+UNKNOWN: Final = -1  # an error count that the kernel does not keep
+TYPED_STRINGS: Final = 1 << 2  # VIR_TYPED_PARAM_STRING_OKAY
+BLOCK_PARAMETERS: Final = {
+    "rd_bytes": "rd_bytes",
+    "rd_operations": "rd_req",
+    "wr_bytes": "wr_bytes",
+    "wr_operations": "wr_req",
+}
+#: The kernel's words in memory.stat, of version 1 and 2, and how many of each make a unit.
+MEMORY: Final = (
+    (Tag.SWAP_IN, ("swap", "total_swap"), figures.KIB),
+    (Tag.DISK_CACHES, ("cache", "file"), figures.KIB),
+    (Tag.MAJOR_FAULT, ("pgmajfault",), 1),
+    (Tag.MINOR_FAULT, ("pgfault",), 1),
+)
+
+
+class Statistics:
+    """What a container has used."""
+
+    def __init__(self, worker: HasContainer) -> None:
+        """Count for the worker's container."""
+        self._worker = worker
+
+    def domain_memory_stats(
+        self, call: ClientCall, dom: DomainId, max_stats: int, flags: int
+    ) -> list[DomainMemoryStat]:
+        """Memory as the host's kernel counts it."""
+        refuse_flags("lxcDomainMemoryStats", flags)
+        found = list(memory_figures(self._worker.guest()))
+        return [DomainMemoryStat(tag, value) for tag, value in found[:max_stats]]
+
+    def domain_get_cpu_stats(
+        self, call: ClientCall, dom: DomainId, nparams: int, start_cpu: int, ncpus: int, flags: int
+    ) -> tuple[list[TypedParam], int]:
+        """Processor time, of all or of single ones of the host's processors.
+
+        Raises:
+            VirError: INVALID_ARG; OPERATION_UNSUPPORTED: the kernel does not count by processor.
+        """
+        refuse_flags("lxcDomainGetCPUStats", flags, TYPED_STRINGS)
+        group = self._worker.guest().group
+        if start_cpu != -1:
+            return cpu_table(figures.per_processor(group), nparams, start_cpu, ncpus)
+        times = figures.cpu_times(group)
+        found = params(
+            {
+                "cpu_time": ULLong(times.total),
+                "user_time": ULLong(times.user),
+                "system_time": ULLong(times.system),
+            }
+        )
+        return ([], len(found)) if nparams == 0 else (found[:nparams], min(nparams, len(found)))
+
+    def domain_block_stats(
+        self, call: ClientCall, dom: DomainId, path: str
+    ) -> tuple[int, int, int, int, int]:
+        """A disk's requests and bytes, read and written; of all together for an empty path."""
+        sums = self._counters(path)
+        return sums["rd_req"], sums["rd_bytes"], sums["wr_req"], sums["wr_bytes"], UNKNOWN
+
+    def domain_block_stats_flags(
+        self, call: ClientCall, dom: DomainId, path: str, nparams: int, flags: int
+    ) -> tuple[list[TypedParam], int]:
+        """The same by name; how many figures there are for `nparams` 0."""
+        refuse_flags("lxcDomainBlockStatsFlags", flags, TYPED_STRINGS)
+        sums = self._counters(path)
+        if nparams == 0:
+            return [], len(BLOCK_PARAMETERS)
+        named = {name: LLong(sums[field]) for name, field in BLOCK_PARAMETERS.items()}
+        found = params(named)[:nparams]
+        return found, len(found)
+
+    def _counters(self, path: str) -> dict[str, int]:
+        container = self._worker.guest()
+        if path == "":
+            return figures.block_counters(container.group)
+        source = find_disk(container.domain, path)
+        return figures.block_counters(container.group, device_number(source))
+
+    def domain_interface_stats(
+        self, call: ClientCall, dom: DomainId, device: str
+    ) -> tuple[int, int, int, int, int, int, int, int]:
+        """A card's counters, by the host's device or the card's address.
+
+        Raises:
+            VirError: INVALID_ARG: there is no such card; OPERATION_UNSUPPORTED: none on the host.
+        """
+        for interface in self._worker.guest().domain.devices.interfaces:
+            if device not in (interface.target_dev, interface.mac):
+                continue
+            counters = interface_counters(interface.target_dev or "")
+            if counters is None:
+                detail = (
+                    f"interface '{device}' of type '{interface.type}' has no device on the host "
+                    "that counts"
+                )
+                raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.LXC)
+            return (*counters[:4], *counters[4:8])  # type: ignore[return-value]  # eight
+        raise invalid(f"'{device}' is not a known interface")
+
+
+def memory_figures(container: Container) -> Iterator[tuple[int, int]]:
+    """What is known of a container's memory, in KiB or counts."""
+    domain, counted = container.domain, figures.memory_stat(container.group)
+    current = domain.current_memory.amount if domain.current_memory else domain.memory
+    yield Tag.ACTUAL_BALLOON, current
+    yield Tag.RSS, figures.memory_kib(container.group)
+    for tag, words, unit in MEMORY:
+        value = next((counted[word] for word in words if word in counted), None)
+        if value is not None:
+            yield tag, value // unit
+
+
+def cpu_table(
+    times: list[int], nparams: int, start: int, count: int
+) -> tuple[list[TypedParam], int]:
+    """Time by processor, as the protocol has it: so many figures for each, one after the other.
+
+    Raises:
+        VirError: INVALID_ARG; OPERATION_UNSUPPORTED: none is counted.
+    """
+    if nparams == 0 and count == 0:
+        return [], len(times) or (os.cpu_count() or 1)
+    if not times:
+        detail = "this host's kernel does not count a container's time on each processor"
+        raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.LXC)
+    if not 0 <= start < len(times):
+        raise invalid(f"start_cpu {start} larger than maximum of {len(times) - 1}")
+    if nparams == 0:
+        return [], 1
+    found: list[TypedParam] = []
+    for time in times[start : start + max(count, 1)]:
+        found += params({"cpu_time": ULLong(time)})
+    return found, 1
+
+
+def find_disk(domain: Domain, path: str) -> str:
+    """The host's device of a disk, by its target or its source.
+
+    Raises:
+        VirError: INVALID_ARG: there is none.
+    """
+
+    def source(disk: Disk) -> str:
+        return (disk.source.dev if disk.source is not None else None) or ""
+
+    for disk in domain.devices.disks:
+        if path in (disk.target.dev, source(disk)):
+            return source(disk)
+    raise invalid(f"No device found for specified path '{path}'")

@@ -1,0 +1,91 @@
+"""One running container: what is known of it beyond what is known of every guest.
+
+Owns: that, and its private folder. May touch: the folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from conf.domain import Domain
+from supervisor.durable import write_file
+from supervisor.messages.worker import Description
+from supervisor.paths import Paths
+from supervisor.pidfd import GuestProcess
+from supervisor.workers.guest import RunningGuest
+from supervisor.workers.status import Status
+from supervisor.workers.workplace import Workplace
+
+HELD = "held.json"
+
+
+class Held(msgspec.Struct, kw_only=True):
+    """What a container has been given that must be given back, kept in its folder."""
+
+    group: str  # its cgroup
+    images: list[str] = []  # where images are mounted on the host
+
+
+class Container(RunningGuest):
+    """A container that runs: its process is liblxc's monitor."""
+
+    def __init__(
+        self, workplace: Workplace, domain: Domain, status: Status, process: GuestProcess
+    ) -> None:
+        """Know a container; `begin` tells of its first process."""
+        super().__init__(workplace, domain, status, process)
+        self.init: GuestProcess | None = None
+        self.group = ""
+        self.on_init_exit: Callable[[], None] = lambda: None
+
+    @property
+    def folder(self) -> Path:
+        """Its private folder, where the monitor listens."""
+        return folder_of(self.workplace.paths, self.name)
+
+    @property
+    def init_pid(self) -> int:
+        """The number of its first process on the host; 0: none, it is on its way."""
+        return self.init.pid if self.init is not None and not self.init.exited else 0
+
+    def begin(self, pid: int) -> None:
+        """Its first process has begun; it may do so again after a reboot."""
+        if self.init is not None:
+            self.init.forget()
+        self.init = GuestProcess.of_child(pid)
+        self.init.on_exit.append(lambda: self.on_init_exit())
+
+    def describe(self) -> Description:
+        """What domd is told of it: its process is the container's first."""
+        return msgspec.structs.replace(super().describe(), pid=self.init_pid)
+
+    def close(self) -> None:
+        """Let go of everything; what runs on is left running."""
+        if self.init is not None:
+            self.init.forget()
+        super().close()
+
+
+def folder_of(paths: Paths, name: str) -> Path:
+    """The private folder of a container."""
+    return paths.states() / f"{name}.d"
+
+
+def keep_held(folder: Path, held: Held) -> None:
+    """Write down what is held, before it is.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    write_file(folder / HELD, msgspec.json.encode(held), durable=False)
+
+
+def read_held(folder: Path, otherwise: str) -> Held:
+    """What a container holds; where nothing can be read, its group alone."""
+    try:
+        return msgspec.json.decode((folder / HELD).read_bytes(), type=Held)
+    except (OSError, msgspec.MsgspecError):
+        return Held(group=otherwise)

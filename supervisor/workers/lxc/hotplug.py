@@ -1,0 +1,221 @@
+"""Devices that come to a running container, change, or go.
+
+Owns: which a running container takes, and undoing what failed. May touch: the container's /dev,
+its cgroup by liblxc's tool, its network; netd over the bus.
+Source: libvirt 9.0's lxc driver: block disks, cards, and the host's devices by <hostdev>.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+from conf.domain import Domain, format_domain, parse_domain
+from conf.domain.container_checks import check_container
+from conf.domain.device import Device, parse_device
+from conf.domain.devices.disk import Disk
+from conf.domain.devices.hostdev import Hostdev
+from conf.domain.devices.interface import Interface
+from conf.domain.edits import add_device, find_alias, find_device, remove_device
+from conf.errors import ConfError
+from supervisor.workers.card_updates import update_card
+from supervisor.workers.cards import PLUGGED, unplug
+from supervisor.workers.lxc import cards
+from supervisor.workers.lxc.config import Card
+from supervisor.workers.lxc.config.mounts import device_nodes
+from supervisor.workers.lxc.container import Container
+from supervisor.workers.lxc.engine import NAME
+from supervisor.workers.lxc.launching import assign_aliases
+from supervisor.workers.lxc.nodes import make_node, remove_node
+from supervisor.workers.lxc.preflight import device_number
+
+LXC_CGROUP: Final = "/usr/bin/lxc-cgroup"
+
+log = logging.getLogger(__name__)
+
+
+async def attach(container: Container, xml: str) -> None:
+    """Give the container a device; what a failed call had made is gone again.
+
+    Raises:
+        ConfError: the container cannot have it. VirError: netd or the kernel refuses.
+    """
+    tag, device = parse_device(xml)
+    _refuse(tag, device)
+    candidate = parse_domain(format_domain(container.domain, live=True, secure=True))
+    add_device(candidate, tag, device)
+    check_container(candidate, _architecture(candidate))
+    assign_aliases(candidate)
+    async with AsyncExitStack() as undo:
+        await _give(container, candidate, device, undo)
+        undo.pop_all()
+    container.domain = candidate
+    container.rewrite()
+
+
+def _refuse(tag: str, device: Device) -> None:
+    """Refuse what a running container does not take.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    if isinstance(device, Hostdev) and device.mode != "capabilities":
+        detail = f"a running container takes no <hostdev type='{device.type}'> of the host's buses"
+        raise ConfError("config_unsupported", detail, "hostdev")
+    if not isinstance(device, (Disk, Interface, Hostdev)):
+        detail = f"Device type '{tag}' cannot be attached to or detached from a running container"
+        raise ConfError("config_unsupported", detail, tag)
+
+
+def _architecture(domain: Domain) -> str:
+    """What the container runs, which was checked when it was defined."""
+    return (domain.os.type.arch if domain.os.type else None) or os.uname().machine
+
+
+async def _give(
+    container: Container, candidate: Domain, device: Device, undo: AsyncExitStack
+) -> None:
+    if isinstance(device, Interface):
+        await _give_card(container, candidate, device, undo)
+    elif isinstance(device, Hostdev) and device.type == "net":
+        name = device.source.interface or ""
+        await _move_in(container, Card(name, name), device, undo)
+    else:
+        await _give_node(container, candidate, device, undo)
+
+
+async def _give_card(
+    container: Container, candidate: Domain, device: Interface, undo: AsyncExitStack
+) -> None:
+    place = next(n for n, one in enumerate(candidate.devices.interfaces) if one is device)
+    card = await cards.plug(container.workplace, candidate, device, place)
+    live = candidate.devices.interfaces[place]
+    live.alias = device.alias
+    host_device = live.target_dev or ""
+    undo.push_async_callback(unplug, container.workplace, container.status.uuid, host_device)
+    await _move_in(container, card, live, undo)
+
+
+async def _move_in(
+    container: Container, card: Card, device: Interface | Hostdev, undo: AsyncExitStack
+) -> None:
+    """Move a device of the host into the container's network, and give it its addresses."""
+    pid = container.init_pid
+    move = [cards.IP, "link", "set", "dev", card.link, "netns", str(pid), "name", card.name]
+    await cards.run_command(move)
+    undo.push_async_callback(_move_out, container, card)
+    up = not isinstance(device, Interface) or device.link_state != "down"
+    for command in cards.settle_commands(card, device.ips, device.routes, up=up):
+        await cards.run_inside(pid, command)
+
+
+async def _move_out(container: Container, card: Card) -> None:
+    """Move a device of the host back, under the name that it had there."""
+    words = ["link", "set", "dev", card.name, "netns", str(os.getpid()), "name", card.link]
+    await cards.run_inside(container.init_pid, [cards.IP, *words])
+
+
+async def _give_node(
+    container: Container, candidate: Domain, device: Device, undo: AsyncExitStack
+) -> None:
+    """Make a device's node in the container, and let it be opened."""
+    if candidate.idmap is not None:
+        detail = (
+            "a container with an <idmap> takes no device nodes while it runs: the kernel lets "
+            "nobody open them; change the definition and start it anew"
+        )
+        raise ConfError("operation_unsupported", detail, "idmap")
+    source, target = _node_of(device)
+    number, kind = device_number(source), _kind(source)
+    rule = f"{kind} {number} {'r' if isinstance(device, Disk) and device.readonly else 'rw'}"
+    await _allow(container, rule, allowed=True)
+    undo.push_async_callback(_allow, container, rule, allowed=False)
+    await asyncio.to_thread(make_node, container.init_pid, target, source)
+
+
+def _node_of(device: Device) -> tuple[str, str]:
+    """A device's node on the host and in the container."""
+    alone = Domain()
+    alone.after_read()
+    if isinstance(device, Disk):
+        alone.devices.disks.append(device)
+    elif isinstance(device, Hostdev):
+        alone.devices.hostdevs.append(device)
+    found = next(device_nodes(alone), None)
+    if found is None:
+        raise ConfError("no_source", "the device has no source on the host", "devices")
+    return found
+
+
+def _kind(source: str) -> str:
+    return "b" if Path(source).is_block_device() else "c"
+
+
+async def _allow(container: Container, rule: str, *, allowed: bool) -> None:
+    """Let the container open a device, or no longer."""
+    file = "devices.allow" if allowed else "devices.deny"
+    folder = str(container.folder)
+    await cards.run_command([LXC_CGROUP, "-n", NAME, "-P", folder, file, rule])
+
+
+async def detach(container: Container, *, xml: str = "", alias: str = "") -> None:
+    """Take a device from the container.
+
+    Raises:
+        ConfError: "device_missing"; "config_unsupported". VirError: the kernel refuses.
+    """
+    if alias:
+        tag, device = find_alias(container.domain, alias)
+    else:
+        tag, meant = parse_device(xml)
+        _refuse(tag, meant)
+        device = find_device(container.domain, tag, meant)
+    _refuse(tag, device)
+    async with container.plugging:
+        await _take(container, device)
+        remove_device(container.domain, tag, device)
+    container.rewrite()
+
+
+async def _take(container: Container, device: Device) -> None:
+    if isinstance(device, Interface):
+        if device.type == "direct":
+            name = device.guest_actual or ""
+            await cards.run_inside(container.init_pid, [cards.IP, "link", "del", "dev", name])
+        await unplug(container.workplace, container.status.uuid, device.target_dev or "")
+    elif isinstance(device, Hostdev) and device.type == "net":
+        name = device.source.interface or ""
+        await _move_out(container, Card(name, name))
+    else:
+        source, target = _node_of(device)
+        await asyncio.to_thread(remove_node, container.init_pid, target)
+        rule = f"{_kind(source)} {device_number(source)} rwm"
+        await _allow(container, rule, allowed=False)
+
+
+async def update(container: Container, xml: str) -> None:
+    """Change a card.
+
+    Raises:
+        ConfError: "device_missing"; "operation_unsupported" for what cannot change now.
+    """
+    tag, changed = parse_device(xml)
+    if not isinstance(changed, Interface):
+        detail = f"live update of device '{tag}' is not supported: a container's cards can change"
+        raise ConfError("operation_unsupported", detail, tag)
+    former = find_device(container.domain, tag, changed)
+    assert isinstance(former, Interface), "a card was looked for"
+    if former.type not in PLUGGED:
+        raise ConfError("operation_unsupported", f"a card of type '{former.type}' is what it is")
+    name = former.guest_actual or ""
+
+    async def set_link(up: bool) -> None:  # noqa: FBT001
+        words = ["link", "set", "dev", name, "up" if up else "down"]
+        await cards.run_inside(container.init_pid, [cards.IP, *words])
+
+    await update_card(container, former, changed, set_link)
+    container.rewrite()

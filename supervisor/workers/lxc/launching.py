@@ -1,0 +1,248 @@
+"""Launching a container: from its document to a first process that runs.
+
+Owns: the order of a start, and undoing it. May touch: the container's folder and process, what its
+document names. May not touch: definitions, other containers.
+
+The status document is written before anything else. If this worker dies on the way, its successor
+finds a status without a process number, ends what was begun, and says so.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from conf.domain import Domain, format_domain, parse_domain
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.durable import write_file
+from supervisor.messages.worker import Start
+from supervisor.pidfd import GuestProcess
+from supervisor.workers.cards import unplug
+from supervisor.workers.guest import new_status, started
+from supervisor.workers.guest_log import GuestLog
+from supervisor.workers.lxc import cards, cgroups, preflight
+from supervisor.workers.lxc.commands import run
+from supervisor.workers.lxc.config import Card, Facts, plan_config
+from supervisor.workers.lxc.config.plan import plan_init
+from supervisor.workers.lxc.container import Container, Held, folder_of, keep_held
+from supervisor.workers.lxc.ending import give_back_images, kill_all
+from supervisor.workers.lxc.engine import init_pid, start_command
+from supervisor.workers.lxc.images import mount_all
+from supervisor.workers.states import PAUSED_AT_START, RUNNING
+from supervisor.workers.status import Status, remove_status, write_status
+from supervisor.workers.workplace import Workplace
+
+ENDING: Final = ("destroy", "preserve")  # what a reboot may lead to, but another start
+START_S: Final = 40.0
+EXEC_FAILED: Final = re.compile(r"start:start:\d+ - (.+) - Failed to exec \"(.*)\"")
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A start on its way: what it has so far."""
+
+    workplace: Workplace
+    request: Start
+    domain: Domain
+    status: Status
+    folder: Path
+    held: Held
+    log: GuestLog
+    undo: AsyncExitStack
+    files: frozenset[str] = frozenset()
+    numbers: dict[str, str] = field(default_factory=dict)
+    namespaces: dict[str, str] = field(default_factory=dict)
+    mounted: dict[str, str] = field(default_factory=dict)
+    cards: dict[int, Card] = field(default_factory=dict)
+    container: Container | None = None
+
+    @property
+    def name(self) -> str:
+        """The domain's name."""
+        return self.domain.name
+
+    def xml(self) -> str:
+        """The document as it stands, for hooks and the status."""
+        return format_domain(self.domain, live=True, secure=True)
+
+
+Step = Callable[[Attempt], Awaitable[None]]
+
+
+async def launch(
+    workplace: Workplace, request: Start, steps: Sequence[Step] | None = None
+) -> Container:
+    """Start a container; whatever fails, nothing is left of it.
+
+    Raises:
+        ConfError, VirError: it cannot be started.
+    """
+    domain = parse_domain(request.xml)
+    domain.id = request.id
+    assign_aliases(domain)
+    partition = domain.partition or ""
+    group = cgroups.group_name(request.id, domain.name, partition)
+    async with AsyncExitStack() as undo:
+        log = undo.enter_context(GuestLog(workplace.paths.guest_log(domain.name)))
+        attempt = Attempt(
+            workplace=workplace,
+            request=request,
+            domain=domain,
+            status=new_status(domain, request.id, request.autodestroy),
+            folder=folder_of(workplace.paths, domain.name),
+            held=Held(group=group),
+            log=log,
+            undo=undo,
+        )
+        for step in STEPS if steps is None else steps:
+            await step(attempt)
+        assert attempt.container is not None, "the steps of a start make it"
+        undo.pop_all().push(log.__exit__)
+        log.__exit__(None, None, None)
+    return attempt.container
+
+
+async def look(attempt: Attempt) -> None:
+    """See that all is there that the document names."""
+    domain, states = attempt.domain, attempt.workplace.paths.states()
+    attempt.files = preflight.check_sources(domain)
+    attempt.numbers = preflight.device_numbers(domain)
+    attempt.namespaces = await preflight.shared_namespaces(domain, states)
+
+
+async def prepare(attempt: Attempt) -> None:
+    """Give the container its folder, and note that it is on its way."""
+    workplace, paths = attempt.workplace, attempt.workplace.paths
+    attempt.undo.push_async_callback(_hook_after, attempt, "release")
+    await _hook(attempt, "prepare")
+    attempt.undo.callback(shutil.rmtree, attempt.folder, ignore_errors=True)
+    shutil.rmtree(attempt.folder, ignore_errors=True)
+    attempt.folder.mkdir(parents=True, mode=0o755)
+    keep_held(attempt.folder, attempt.held)
+    attempt.undo.callback(remove_status, paths.status(attempt.name))
+    write_status(workplace.paths.status(attempt.name), attempt.status, attempt.xml())
+
+
+async def mount(attempt: Attempt) -> None:
+    """Mount the file systems that are in images."""
+    attempt.undo.push_async_callback(give_back_images, attempt.held)
+    attempt.mounted = await mount_all(attempt.domain, attempt.folder, attempt.held)
+
+
+async def plug(attempt: Attempt) -> None:
+    """Have the container's cards made."""
+    if attempt.domain.devices.interfaces:
+        attempt.undo.push_async_callback(unplug, attempt.workplace, attempt.status.uuid)
+        attempt.cards = await cards.plug_all(attempt.workplace, attempt.domain)
+        path = attempt.workplace.paths.status(attempt.name)
+        write_status(path, attempt.status, attempt.xml())
+
+
+async def describe(attempt: Attempt) -> None:
+    """Write the configuration that liblxc's tool reads."""
+    domain, layout = attempt.domain, cgroups.layout()
+    user, group = preflight.identity(domain, attempt.mounted.get("/", ""))
+    once = str(attempt.folder / "started") if domain.on_reboot in ENDING else ""
+    facts = Facts(
+        group=attempt.held.group,
+        legacy=layout.legacy,
+        max_tasks=preflight.max_tasks(),
+        cards=attempt.cards,
+        mounted=attempt.mounted,
+        files=attempt.files,
+        numbers=attempt.numbers,
+        namespaces=attempt.namespaces,
+        user=user,
+        group_id=group,
+        seccomp=preflight.seccomp_profile(),
+        apparmor=preflight.apparmor_profile(),
+        once=once,
+    )
+    write_file(attempt.folder / "config", plan_config(domain, facts).encode(), durable=False)
+
+
+async def start(attempt: Attempt) -> None:
+    """Have liblxc start it."""
+    workplace, status, folder = attempt.workplace, attempt.status, attempt.folder
+    await _hook(attempt, "start")
+    cgroups.prepare(attempt.held.group)
+    attempt.undo.push_async_callback(kill_all, folder, attempt.held)
+    log_path = workplace.paths.guest_log(attempt.name)
+    command = start_command(folder, log_path, plan_init(attempt.domain))
+    attempt.log.begin(command, {}, "5", "lxc")
+    code, words = await run(command, START_S)
+    if code != 0:
+        detail = f"guest failed to start: {explain(attempt.log.complaint() or words)}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
+    monitor = int((folder / "pid").read_text())
+    process = GuestProcess.of_child(monitor)
+    container = Container(workplace, attempt.domain, status, process)
+    attempt.undo.callback(container.close)
+    container.group = attempt.held.group
+    try:
+        container.begin(await init_pid(folder))
+    except (VirError, ProcessLookupError) as problem:
+        detail = f"guest failed to start: init ended at once: {attempt.log.complaint()}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from problem
+    started(status, process.identity)
+    attempt.container = container
+
+
+async def settle(attempt: Attempt) -> None:
+    """Do what liblxc cannot, and let it run or not."""
+    container, paths = attempt.container, attempt.workplace.paths
+    assert container is not None, "it has been started"
+    for place, card in attempt.cards.items():
+        for command in cards.route_commands(
+            card.name, attempt.domain.devices.interfaces[place].routes
+        ):
+            await cards.run_inside(container.init_pid, command)
+    if attempt.request.paused:
+        await cgroups.freeze(container.group, on=True)
+    state = PAUSED_AT_START if attempt.request.paused else RUNNING
+    container.status.state, container.status.reason = state.state, state.reason
+    (attempt.folder / "started").touch()
+    pid_file = paths.pid_file(attempt.name)
+    attempt.undo.callback(pid_file.unlink, missing_ok=True)
+    pid_file.write_text(f"{container.process.pid}")
+    await _hook(attempt, "started")
+    container.rewrite()
+
+
+STEPS: Final[tuple[Step, ...]] = (look, prepare, mount, plug, describe, start, settle)
+
+
+def explain(complaint: str) -> str:
+    """What a client is told of liblxc's complaint: its cause, where that is known."""
+    missing = EXEC_FAILED.search(complaint)
+    if missing:
+        return f"cannot find init path '{missing[2]}' relative to container root: {missing[1]}"
+    lines = [line for line in complaint.splitlines() if " ERROR " in line]
+    causes = [line.partition(" - ")[2].partition(" - ")[2] or line for line in lines]
+    return "; ".join(causes[:3]) or complaint
+
+
+def assign_aliases(domain: Domain) -> None:
+    """Name the devices, as clients name them."""
+    devices = domain.devices
+    for number, console in enumerate(devices.consoles):
+        console.alias = console.alias or f"console{number}"
+    for number, interface in enumerate(devices.interfaces):
+        interface.alias = interface.alias or f"net{number}"
+    for number, filesystem in enumerate(devices.filesystems):
+        filesystem.alias = filesystem.alias or f"fs{number}"
+    for number, hostdev in enumerate(devices.hostdevs):
+        hostdev.alias = hostdev.alias or f"hostdev{number}"
+
+
+async def _hook(attempt: Attempt, operation: str) -> None:
+    await attempt.workplace.hooks.run(attempt.name, operation, attempt.xml())
+
+
+async def _hook_after(attempt: Attempt, operation: str) -> None:
+    await attempt.workplace.hooks.tell(attempt.name, operation, attempt.xml())

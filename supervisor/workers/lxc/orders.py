@@ -1,0 +1,111 @@
+"""What domd orders of a running container: shutdown, reboot, suspend, resume.
+
+Owns: one function an order. May touch: the container's init, its cgroup.
+Source: libvirt 9.0's lxc driver; the request that init(8) reads from /dev/initctl.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from rpc.enums import DomainShutdownFlagValues
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.workers.lxc import cgroups
+from supervisor.workers.lxc.container import Container
+from supervisor.workers.lxc.preflight import open_inside
+from supervisor.workers.states import Trigger, require
+
+INITCTL: Final = int(DomainShutdownFlagValues.INITCTL)
+SIGNAL: Final = int(DomainShutdownFlagValues.SIGNAL)
+MAGIC: Final = 0x03091969
+CHANGE_RUNLEVEL: Final = 1
+REQUEST: Final = struct.Struct("@iiii368x")
+#: Where an init may read its orders, the first that there is.
+PIPES: Final = (("dev", "initctl"), ("run", "initctl"), ("etc", ".initctl"))
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A way for a container to end or begin anew."""
+
+    runlevel: int
+    signal: signal.Signals
+    word: str
+
+
+SHUTDOWN: Final = Order(0, signal.SIGTERM, "shut down")
+REBOOT: Final = Order(6, signal.SIGHUP, "reboot")
+
+
+def initctl_request(runlevel: int) -> bytes:
+    """What tells init to change its runlevel."""
+    return REQUEST.pack(MAGIC, CHANGE_RUNLEVEL, ord(str(runlevel)), 0)
+
+
+async def ask_init(container: Container, order: Order, flags: int) -> None:
+    """Have the container's init end or begin anew: by its pipe where there is one, else a signal.
+
+    Raises:
+        VirError: INVALID_ARG for other ways; OPERATION_UNSUPPORTED: it has no pipe and no signal is
+            allowed; OPERATION_INVALID: it has no init just now.
+    """
+    if flags & ~(INITCTL | SIGNAL):
+        detail = f"unsupported flags ({flags & ~(INITCTL | SIGNAL):#x}); use initctl or signal"
+        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.LXC)
+    pid = container.init_pid
+    if pid == 0 or container.init is None:
+        detail = f"the container '{container.name}' has no init just now"
+        raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.LXC)
+    if (flags == 0 or flags & INITCTL) and await asyncio.to_thread(_write, pid, order.runlevel):
+        return
+    if flags and not flags & SIGNAL:
+        detail = (
+            f"Container does not provide an initctl pipe: '{container.name}' cannot {order.word}"
+        )
+        raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.LXC)
+    container.init.send(order.signal)
+
+
+def _write(pid: int, runlevel: int) -> bool:
+    """Write the order into the container's pipe, if it has one that is read; whether it was."""
+    for parts in PIPES:
+        try:
+            fd = open_inside(f"/proc/{pid}/root", parts, os.O_WRONLY)
+        except OSError:  # none, a link, or nobody reads it
+            continue
+        try:
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                return os.write(fd, initctl_request(runlevel)) == REQUEST.size
+        except OSError:
+            continue
+        finally:
+            os.close(fd)
+    return False
+
+
+async def suspend(container: Container) -> None:
+    """Stop every process.
+
+    Raises:
+        VirError: OPERATION_INVALID: they stand still; those of `cgroups.freeze`.
+    """
+    require(container.name, container.state, Trigger.SUSPENDED, ErrorDomain.LXC)
+    await cgroups.freeze(container.group, on=True)
+    container.follow(Trigger.SUSPENDED)
+
+
+async def resume(container: Container) -> None:
+    """Let every process run.
+
+    Raises:
+        VirError: OPERATION_INVALID: they run.
+    """
+    require(container.name, container.state, Trigger.RESUMED, ErrorDomain.LXC)
+    await cgroups.freeze(container.group, on=False)
+    container.follow(Trigger.RESUMED)

@@ -1,0 +1,144 @@
+"""What domd may ask of a container's worker, beyond what it asks of every one.
+
+Owns: the one container. May touch: it, through the modules beside this one.
+May not touch: definitions, other containers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from ipc import Done, handles
+from rpc.enums import DomainEventID, DomainShutoffReason
+from rpc.errors import VirError
+from supervisor.messages.worker import (
+    DetachDevice,
+    Reboot,
+    Resume,
+    Sample,
+    Sampled,
+    Shutdown,
+    Start,
+    Suspend,
+    UpdateDevice,
+)
+from supervisor.workers import policies
+from supervisor.workers.lxc import orders
+from supervisor.workers.lxc.container import Container
+from supervisor.workers.lxc.ending import clean_up, end
+from supervisor.workers.lxc.engine import init_pid
+from supervisor.workers.lxc.figures import sample
+from supervisor.workers.lxc.hotplug import attach, detach, update
+from supervisor.workers.lxc.launching import launch
+from supervisor.workers.policies import Action
+from supervisor.workers.status import Status
+from supervisor.workers.worker import GuestWorker
+
+REBOOT_S: Final = 30.0  # between the end of one init and the beginning of the next
+PAUSES_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2)
+
+log = logging.getLogger(__name__)
+
+
+class Worker(GuestWorker[Container]):
+    """The worker of one container."""
+
+    def have(self, guest: Container) -> None:
+        """Drive this container."""
+
+        def init_ended() -> None:
+            guest.run(self._init_ended(guest))
+
+        guest.on_init_exit = init_ended
+        if guest.init_pid == 0:
+            guest.run(self._init_ended(guest))
+        super().have(guest)
+
+    async def launch(self, request: Start) -> Container:
+        """Start a container."""
+        return await launch(self._workplace, request)
+
+    async def end(self, guest: Container, reason: DomainShutoffReason, *, graceful: bool) -> None:
+        """End the container."""
+        await end(guest, reason, graceful=graceful)
+
+    async def clean_up(self, status: Status, xml: str) -> None:
+        """Remove what a container leaves behind."""
+        await clean_up(self._workplace, status, xml)
+
+    async def attach(self, guest: Container, xml: str) -> None:
+        """Give the container a device."""
+        await attach(guest, xml)
+
+    async def detach(self, guest: Container, request: DetachDevice) -> None:
+        """Take a device from the container."""
+        await detach(guest, xml=request.xml, alias=request.alias)
+
+    async def update(self, guest: Container, request: UpdateDevice) -> None:
+        """Change a device."""
+        await update(guest, request.xml)
+
+    @handles(Shutdown)
+    async def shutdown(self, request: Shutdown) -> Done:
+        """Ask the container's init to end."""
+        await orders.ask_init(self.guest(), orders.SHUTDOWN, request.flags)
+        return Done()
+
+    @handles(Reboot)
+    async def reboot(self, request: Reboot) -> Done:
+        """Ask the container's init to begin anew."""
+        await orders.ask_init(self.guest(), orders.REBOOT, request.flags)
+        return Done()
+
+    @handles(Suspend)
+    async def suspend(self, _: Suspend) -> Done:
+        """Stop every process."""
+        await orders.suspend(self.guest())
+        return Done()
+
+    @handles(Resume)
+    async def resume(self, _: Resume) -> Done:
+        """Let every process run."""
+        await orders.resume(self.guest())
+        return Done()
+
+    @handles(Sample)
+    async def sample(self, request: Sample) -> Sampled:
+        """The container's figures."""
+        return Sampled(statistics=sample(self.guest(), request.groups))
+
+    async def _init_ended(self, guest: Container) -> None:
+        """Init has gone: the container ends, as its monitor is about to say, or begins anew."""
+        plan = policies.on_poweroff(guest.domain)
+        if not guest.status.ending:
+            guest.status.ending = DomainShutoffReason.SHUTDOWN
+            guest.status.restart = plan.action in (Action.RESTART, Action.RENAME_RESTART)
+            guest.save()
+        before = guest.init.pid if guest.init is not None else 0
+        loop = asyncio.get_running_loop()
+        deadline, attempt = loop.time() + REBOOT_S, 0
+        while not guest.process.exited and loop.time() < deadline:
+            if await guest.process.wait_exit(PAUSES_S[min(attempt, len(PAUSES_S) - 1)]):
+                return
+            attempt += 1
+            if await self._begun_again(guest, before):
+                return
+        if not guest.process.exited:
+            log.error("%s: its init has ended, and its monitor does not", guest.name)
+            await end(guest, DomainShutoffReason.FAILED, graceful=False)
+
+    async def _begun_again(self, guest: Container, before: int) -> bool:
+        try:
+            pid = await init_pid(guest.folder)
+            if pid == before:
+                return False
+            guest.begin(pid)
+        except (VirError, ProcessLookupError):
+            return False
+        log.info("%s has begun anew", guest.name)
+        guest.status.ending, guest.status.restart = 0, False
+        guest.document_changed()
+        guest.emit(DomainEventID.REBOOT, guest.identity)
+        return True
