@@ -41,6 +41,13 @@ WORKERS: Final = {
         Rights.LAUNCH,
         keeper="domd",
     ),
+    "lxc": Role(
+        "lxc",
+        "supervisor.workers.lxc.service:serve",
+        Policy(When.ON_CRASH),
+        Rights.LAUNCH,
+        keeper="lxcd",
+    ),
 }
 #: What the zygote loads, each once for all children.
 PRELOAD: Final = tuple(role.entry.partition(":")[0] for role in (*SERVICES, *WORKERS.values()))
