@@ -11,8 +11,9 @@ import sys
 sys.path.append("/usr/lib/python3/dist-packages")
 
 import libvirt
+import libvirt_lxc
 import libvirt_qemu
 
 libvirt.registerErrorHandler(lambda _context, _error: None, None)
 
-__all__ = ["libvirt", "libvirt_qemu"]
+__all__ = ["libvirt", "libvirt_lxc", "libvirt_qemu"]
