@@ -144,7 +144,7 @@ def test_a_device_that_vanishes_takes_no_other_pool_with_it(daemon: Daemon) -> N
         "pool-define-as", "gone", "fs", "--source-dev", f"/dev/{disk.name}",
         "--source-format", "ext4", "--target", "/mnt/gone",
     )  # fmt: skip
-    daemon.ok("pool-build", "gone")
+    daemon.ok("pool-build", "gone", "--overwrite")
     daemon.ok("pool-start", "gone")
     daemon.ok("vol-create-as", "gone", "one.raw", "1M")
     (disk / "device/delete").write_text("1")
