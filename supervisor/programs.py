@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,7 @@ async def run(
     given: bytes = b"",
     descriptors: Sequence[int] = (),
     follow: Follow = unfollowed,
+    environment: Mapping[str, str] = ENVIRONMENT,
 ) -> Ended:
     """Run a program to its end.
 
@@ -62,6 +63,7 @@ async def run(
         given: its standard input.
         descriptors: of ours, that it inherits under the same numbers.
         follow: goes around the wait for it.
+        environment: its variables.
 
     Raises:
         OSError: it cannot be executed.
@@ -73,7 +75,7 @@ async def run(
             stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=ENVIRONMENT,
+            env=dict(environment),
             cwd="/",
             start_new_session=True,
             pass_fds=tuple(descriptors),

@@ -17,6 +17,9 @@ from typing import Final
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 LXC_START: Final = "/usr/bin/lxc-start"
+#: Where its tool looks for others: not where newuidmap is, for that knows what users may map, and
+#: root may map all.
+ENVIRONMENT: Final = {"PATH": "/usr/sbin:/sbin", "LC_ALL": "C"}
 NAME: Final = "c"  # of every container, below its own folder
 ANSWER_S: Final = 5.0
 #: The monitor's commands.

@@ -31,7 +31,7 @@ from supervisor.workers.lxc.config import Card, Facts, plan_config
 from supervisor.workers.lxc.config.plan import plan_init
 from supervisor.workers.lxc.container import Container, Held, folder_of, keep_held
 from supervisor.workers.lxc.ending import give_back_images, kill_all
-from supervisor.workers.lxc.engine import init_pid, start_command
+from supervisor.workers.lxc.engine import ENVIRONMENT, init_pid, start_command
 from supervisor.workers.lxc.images import mount_all
 from supervisor.workers.states import PAUSED_AT_START, RUNNING
 from supervisor.workers.status import Status, remove_status, write_status
@@ -175,7 +175,7 @@ async def start(attempt: Attempt) -> None:
     log_path = workplace.paths.guest_log(attempt.name)
     command = start_command(folder, log_path, plan_init(attempt.domain))
     attempt.log.begin(command, {}, "5", "lxc")
-    code, words = await run(command, START_S)
+    code, words = await run(command, START_S, ENVIRONMENT)
     if code != 0:
         detail = f"guest failed to start: {explain(attempt.log.complaint() or words)}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
