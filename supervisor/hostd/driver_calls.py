@@ -18,7 +18,7 @@ from supervisor.hostd.containers import (
     write_container_choices,
 )
 from supervisor.hostd.emulator_calls import EmulatorCalls
-from supervisor.hostd.node_calls import refuse_flags
+from supervisor.hostd.words import refuse_flags
 
 
 class DriverCalls:

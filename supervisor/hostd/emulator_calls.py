@@ -20,7 +20,7 @@ from supervisor.hostd.cpus import NOT_MIGRATABLE, Comparison, Cpu, Models, basel
 from supervisor.hostd.emulators import ARCHITECTURES, FAMILY, Emulators, refused
 from supervisor.hostd.host_cpu import describe_host, guest_features, host_features, host_vendor
 from supervisor.hostd.node import Node, names
-from supervisor.hostd.node_calls import refuse_flags
+from supervisor.hostd.words import refuse_flags
 
 FAIL_INCOMPATIBLE = 1  # VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
 VALIDATE_XML = 2  # VIR_CONNECT_COMPARE_CPU_VALIDATE_XML

@@ -14,6 +14,7 @@ from supervisor.architecture import architecture
 from supervisor.calls import ClientCall
 from supervisor.hostd.node import Cell, Node
 from supervisor.hostd.sysinfo import write_sysinfo
+from supervisor.hostd.words import refuse_flags
 
 KIB = 1024
 
@@ -142,14 +143,3 @@ class NodeCalls:
             detail = f"start cell {start} out of range (0-{last})"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail)
         return [cell for cell in cells if cell.number >= start]
-
-
-def refuse_flags(function: str, flags: int, known: int = 0) -> None:
-    """Refuse flags that a call does not have.
-
-    Raises:
-        VirError: INVALID_ARG naming them.
-    """
-    if flags & ~int(known):
-        detail = f"unsupported flags ({flags & ~int(known):#x}) in function {function}"
-        raise VirError(ErrorCode.INVALID_ARG, detail)

@@ -5,25 +5,16 @@ Owns: those refusals and their words. Pure.
 
 from __future__ import annotations
 
-import os
+from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.refusals import Refusals
 
-
-def refuse_flags(function: str, flags: int, known: int = 0) -> None:
-    """Refuse flags that a call does not have.
-
-    Args:
-        function: what libvirt's storage driver calls it.
-        flags: those that were given.
-        known: those that there are.
-
-    Raises:
-        VirError: INVALID_ARG naming them.
-    """
-    if flags & ~int(known):
-        detail = f"unsupported flags ({flags & ~int(known):#x}) in function {function}"
-        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
+_STORAGE: Final = Refusals(ErrorDomain.STORAGE)
+refuse_flags: Final = _STORAGE.flags
+invalid: Final = _STORAGE.invalid
+invalid_arg: Final = _STORAGE.invalid_arg
+system_error: Final = _STORAGE.system_error
 
 
 def refuse_both(flags: int, one: int, other: int) -> None:
@@ -35,24 +26,6 @@ def refuse_both(flags: int, one: int, other: int) -> None:
     if flags & one and flags & other:
         detail = f"flags {one:#x} and {other:#x} are mutually exclusive: give one of them"
         raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
-
-
-def invalid(detail: str) -> VirError:
-    """OPERATION_INVALID: not with the pool or volume as it is now."""
-    return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.STORAGE)
-
-
-def invalid_arg(detail: str) -> VirError:
-    """INVALID_ARG: an argument that cannot be."""
-    return VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
-
-
-def system_error(doing: str, problem: OSError) -> VirError:
-    """SYSTEM_ERROR: the kernel or the disk refuses."""
-    why = os.strerror(problem.errno) if problem.errno else str(problem)
-    return VirError(
-        ErrorCode.SYSTEM_ERROR, f"{doing}: {why}", ErrorDomain.STORAGE, int1=problem.errno or -1
-    )
 
 
 def needs_system_daemon(kind: str) -> VirError:

@@ -28,6 +28,7 @@ from supervisor.netd.interfaces.host import InterfaceHost
 from supervisor.netd.interfaces.plan import Address, Gateway, InterfaceStep, plan_interface
 from supervisor.netd.interfaces.store import InterfaceStore
 from supervisor.netd.links import Link, Links
+from supervisor.refusals import Refusals
 
 EVERY_FILTER: Final = int(Flags.ACTIVE | Flags.INACTIVE)
 DISK_S: Final = 20.0
@@ -36,6 +37,8 @@ NO_MAC: Final = ""
 R = TypeVar("R")
 
 log = logging.getLogger(__name__)
+
+refuse_flags: Final = Refusals(ErrorDomain.INTERFACE).flags
 
 
 class InterfaceCalls:
@@ -347,17 +350,6 @@ def kernel(doing: str, name: str) -> Iterator[None]:
     except OSError as problem:
         detail = f"cannot {doing} '{name}': {problem.strerror or problem}"
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.INTERFACE) from problem
-
-
-def refuse_flags(function: str, flags: int, known: int = 0) -> None:
-    """Refuse flags that a call does not have.
-
-    Raises:
-        VirError: INVALID_ARG naming them.
-    """
-    if flags & ~known:
-        detail = f"unsupported flags ({flags & ~known:#x}) in function {function}"
-        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.INTERFACE)
 
 
 def no_interface(detail: str) -> VirError:

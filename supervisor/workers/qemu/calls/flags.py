@@ -5,23 +5,14 @@ Owns: the refusal's words.
 
 from __future__ import annotations
 
+from typing import Final
+
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.refusals import Refusals
 
-
-def refuse_flags(call: str, flags: int, known: int = 0) -> None:
-    """Refuse flags that the call does not have.
-
-    Raises:
-        VirError: INVALID_ARG naming them.
-    """
-    if flags & ~int(known):
-        detail = f"unsupported flags ({flags & ~int(known):#x}) in function {call}"
-        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.QEMU)
-
-
-def invalid(detail: str) -> VirError:
-    """INVALID_ARG: an argument names what the guest does not have."""
-    return VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.QEMU)
+_OURS: Final = Refusals(ErrorDomain.QEMU)
+refuse_flags: Final = _OURS.flags
+invalid: Final = _OURS.invalid_arg
 
 
 def unsupported(detail: str) -> VirError:
