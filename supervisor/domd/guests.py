@@ -129,7 +129,7 @@ class Guests:
         except PeerGone as problem:
             log.warning("the worker of %s died while it started: %s", entry.name, problem)
             found = await self._workers.ask(entry, Describe(), AFTER_LOSS_S)
-            if found.guest is not None and found.guest.id == request.id:
+            if found.guest is not None:  # none ran before; containers' numbers are their own
                 return found.guest
             detail = f"the process that started '{entry.name}' died; try again ({problem})"
             raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from problem

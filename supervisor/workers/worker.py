@@ -196,9 +196,9 @@ class GuestWorker(ABC, Generic[G]):
         """Its process has gone: clean up, tell, forget."""
         if self._guest is not guest:
             return
+        await self.clean_up(guest.status, guest.live_xml)
         reason, detail = verdict(guest.status)
         log.info("%s has ended: %s", guest.name, reason.name.lower())
-        await self.clean_up(guest.status, guest.live_xml)
         self._guest = None
         self._gone = Gone(reason=reason, detail=detail)
         self._workplace.publish(ended(guest.status, guest.uuid))

@@ -14,12 +14,15 @@ import signal
 from pathlib import Path
 from typing import Final
 
+from conf.domain import Domain, parse_domain
 from rpc.enums import DomainShutoffReason
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.workers import policies
 from supervisor.workers.cards import had_cards, unplug
 from supervisor.workers.lxc import cgroups
 from supervisor.workers.lxc.container import Container, Held, folder_of, read_held
 from supervisor.workers.lxc.images import unmount
+from supervisor.workers.policies import Action
 from supervisor.workers.status import Status
 from supervisor.workers.workplace import Workplace
 
@@ -78,6 +81,8 @@ async def clean_up(workplace: Workplace, status: Status, xml: str) -> None:
     """Remove what a container leaves behind, except its status document."""
     name, paths = status.name, workplace.paths
     folder = folder_of(paths, name)
+    if status.pid and not status.ending:
+        explain_end(status, parse_domain(xml), orderly=not (folder / "pid").exists())
     held = read_held(folder, cgroups.group_name(status.id, name))
     await kill_all(folder, held)
     await workplace.hooks.tell(name, "stopped", xml)
@@ -87,6 +92,21 @@ async def clean_up(workplace: Workplace, status: Status, xml: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     paths.pid_file(name).unlink(missing_ok=True)
     await workplace.hooks.tell(name, "release", xml)
+
+
+def explain_end(status: Status, domain: Domain, *, orderly: bool) -> None:
+    """Say why a container has ended that nobody of us has ended, and what is to follow.
+
+    Args:
+        status: is completed.
+        domain: its live document.
+        orderly: whether liblxc's monitor saw the end of init: it has then removed its pid file.
+    """
+    if orderly:
+        status.ending, plan = DomainShutoffReason.SHUTDOWN, policies.on_poweroff(domain)
+    else:
+        status.ending, plan = DomainShutoffReason.CRASHED, policies.on_crash(domain)
+    status.restart = plan.action in (Action.RESTART, Action.RENAME_RESTART)
 
 
 async def kill_all(folder: Path, held: Held) -> None:

@@ -114,7 +114,7 @@ async def _ask(folder: Path, command: int, value: int) -> tuple[int, list[int], 
     try:
         async with asyncio.timeout(ANSWER_S):
             await loop.sock_connect(end, socket_name(folder))
-            await loop.sock_sendall(end, FRAME.pack(command, 0, value))
+            end.sendmsg([FRAME.pack(command, 0, value)], [credentials()])
             await _readable(end)
         data, descriptors = _receive(end)
         if len(data) < FRAME.size:
@@ -129,6 +129,12 @@ async def _ask(folder: Path, command: int, value: int) -> tuple[int, list[int], 
         end.close()
         raise
     return answer, descriptors, end
+
+
+def credentials() -> tuple[int, int, bytes]:
+    """Who we are, said by us: the kernel says it only to a monitor that has asked it to by then."""
+    who = struct.pack("@iII", os.getpid(), os.geteuid(), os.getegid())
+    return socket.SOL_SOCKET, socket.SCM_CREDENTIALS, who
 
 
 async def _readable(end: socket.socket) -> None:

@@ -190,6 +190,7 @@ async def start(attempt: Attempt) -> None:
         detail = f"guest failed to start: init ended at once: {attempt.log.complaint()}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from problem
     started(status, process.identity)
+    status.id = attempt.domain.id = process.pid  # stock virsh finds the cgroup by that number
     attempt.container = container
 
 

@@ -24,7 +24,6 @@ from supervisor.messages.worker import (
     Suspend,
     UpdateDevice,
 )
-from supervisor.workers import policies
 from supervisor.workers.lxc import orders
 from supervisor.workers.lxc.container import Container
 from supervisor.workers.lxc.ending import clean_up, end
@@ -32,7 +31,6 @@ from supervisor.workers.lxc.engine import init_pid
 from supervisor.workers.lxc.figures import sample
 from supervisor.workers.lxc.hotplug import attach, detach, update
 from supervisor.workers.lxc.launching import launch
-from supervisor.workers.policies import Action
 from supervisor.workers.status import Status
 from supervisor.workers.worker import GuestWorker
 
@@ -111,11 +109,6 @@ class Worker(GuestWorker[Container]):
 
     async def _init_ended(self, guest: Container) -> None:
         """Init has gone: the container ends, as its monitor is about to say, or begins anew."""
-        plan = policies.on_poweroff(guest.domain)
-        if not guest.status.ending:
-            guest.status.ending = DomainShutoffReason.SHUTDOWN
-            guest.status.restart = plan.action in (Action.RESTART, Action.RENAME_RESTART)
-            guest.save()
         before = guest.init.pid if guest.init is not None else 0
         loop = asyncio.get_running_loop()
         deadline, attempt = loop.time() + REBOOT_S, 0
@@ -138,7 +131,6 @@ class Worker(GuestWorker[Container]):
         except (VirError, ProcessLookupError):
             return False
         log.info("%s has begun anew", guest.name)
-        guest.status.ending, guest.status.restart = 0, False
         guest.document_changed()
         guest.emit(DomainEventID.REBOOT, guest.identity)
         return True

@@ -6,11 +6,14 @@ Owns: that a running guest's other devices stay what they are.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
 
 from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.defaults import complete
 from conf.domain.device import KINDS, Device, devices_of
+from conf.domain.devices import Devices
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.disk import Disk
 from conf.domain.edits import add_device
@@ -53,11 +56,11 @@ def with_device(live: Domain, tag: str, device: Device, facts: EmulatorFacts) ->
             f"No more available slots for a {tag} device: shut the guest down to get another bus",
         )
     for one in (*new, device):
-        name(domain, one, tag if one is device else "controller")
+        name(domain, one)
     return Candidate(domain, facts, device, new)
 
 
-def name(domain: Domain, device: Device, tag: str) -> None:
+def name(domain: Domain, device: Device) -> None:
     """Give a device the alias that a guest started with it would have, or the next free one.
 
     Raises:
@@ -73,7 +76,7 @@ def name(domain: Domain, device: Device, tag: str) -> None:
         if device.alias in taken:  # type: ignore[union-attr]
             raise ConfError("operation_invalid", f"alias '{device.alias}' is another device's")  # type: ignore[union-attr]
         return
-    alias = usual_alias(domain, device, tag)
+    alias = usual_alias(domain, device)
     stem = re.sub(r"\d+$", "", alias)
     if alias in taken and not isinstance(device, (Disk, Controller)):
         numbers = [int(other[len(stem) :]) for other in taken if _numbered(other, stem)]
@@ -81,14 +84,22 @@ def name(domain: Domain, device: Device, tag: str) -> None:
     device.alias = alias  # type: ignore[union-attr]
 
 
-def usual_alias(domain: Domain, device: Device, tag: str) -> str:
-    """The alias that the device would have in a guest that is started."""
-    copy = parse_domain(format_domain(domain, live=True, secure=True))
-    position = next(
-        number for number, other in enumerate(devices_of(domain.devices, tag)) if other is device
-    )
-    assign_aliases(copy)
-    return devices_of(copy.devices, tag)[position].alias or ""  # type: ignore[union-attr]
+def usual_alias(domain: Domain, device: Device) -> str:
+    """The alias that the device would have in a guest that is started; others keep theirs."""
+    before = [(other, other.alias) for other in _every(domain.devices) if hasattr(other, "alias")]
+    try:
+        assign_aliases(domain)
+        return device.alias or ""  # type: ignore[union-attr]
+    finally:
+        for other, alias in before:
+            other.alias = alias
+
+
+def _every(devices: Devices) -> Iterator[Any]:
+    """Every device of a guest."""
+    for field in fields(devices):
+        found = getattr(devices, field.name)
+        yield from found if isinstance(found, list) else (found,)
 
 
 def _numbered(alias: str, stem: str) -> bool:
