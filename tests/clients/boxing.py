@@ -103,7 +103,7 @@ def boxes() -> Iterator[Boxes]:
 def groups(name: str) -> list[Path]:
     """The cgroups that containers of a name have, in every hierarchy."""
     found = subprocess.run(
-        ["find", "/sys/fs/cgroup", "-maxdepth", "4", "-type", "d", "-name", f"lxc-*-{name}*"],
+        ["find", "/sys/fs/cgroup", "-maxdepth", "4", "-type", "d", "-name", f"lxc-{name}-*"],
         capture_output=True,
         text=True,
         check=False,

@@ -54,7 +54,7 @@ async def adopt(workplace: Workplace, name: str) -> Container | Status | None:
         raise SystemExit(f"the live document in {path} cannot be read: {problem}") from problem
     container = Container(workplace, domain, status, process)
     container.live_xml = xml
-    held = read_held(folder_of(workplace.paths, name), cgroups.group_name(status.id, name))
+    held = read_held(folder_of(workplace.paths, name), cgroups.group_name(status.uuid, name))
     container.group = held.group
     await _catch_up(container)
     await workplace.hooks.tell(name, "reconnect", xml, sub="begin")

@@ -64,17 +64,20 @@ def read_layout(mounts: str) -> Layout:
             found.setdefault(UNIFIED, path)
         elif kind == "cgroup":
             for word in options.split(","):
-                if re.fullmatch(r"[a-z_]+", word) and word not in ("rw", "ro", "xattr"):
+                if re.fullmatch(r"[a-z_]+|name=.+", word) and word not in ("rw", "ro", "xattr"):
                     found.setdefault(word, path)
     return Layout(found)
 
 
-def group_name(identifier: int, name: str, partition: str = "") -> str:
-    """The container's group below each hierarchy's root; a machine's partition is as stock's."""
+def group_name(uuid: str, name: str, partition: str = "") -> str:
+    """The container's group below each hierarchy's root; a machine's partition is as stock's.
+
+    Two daemons on one host may have containers of one name.
+    """
     plain = re.sub(r"[^A-Za-z0-9_-]", "_", name[:20])
     parts = [part for part in partition.split("/") if part]
     above = "/".join([parts[0], *(f"{part}.partition" for part in parts[1:])]) if parts else SLICE
-    return f"{above}/lxc-{identifier}-{plain}"
+    return f"{above}/lxc-{plain}-{uuid[:8]}"
 
 
 def read(controller: str, group: str, file: str) -> str:

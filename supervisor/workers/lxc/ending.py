@@ -83,7 +83,7 @@ async def clean_up(workplace: Workplace, status: Status, xml: str) -> None:
     folder = folder_of(paths, name)
     if status.pid and not status.ending:
         explain_end(status, parse_domain(xml), orderly=not (folder / "pid").exists())
-    held = read_held(folder, cgroups.group_name(status.id, name))
+    held = read_held(folder, cgroups.group_name(status.uuid, name))
     await kill_all(folder, held)
     await workplace.hooks.tell(name, "stopped", xml)
     if had_cards(xml):

@@ -86,7 +86,7 @@ async def launch(
     domain.id = request.id
     assign_aliases(domain)
     partition = domain.partition or ""
-    group = cgroups.group_name(request.id, domain.name, partition)
+    group = cgroups.group_name(domain.uuid or "", domain.name, partition)
     async with AsyncExitStack() as undo:
         log = undo.enter_context(GuestLog(workplace.paths.guest_log(domain.name)))
         attempt = Attempt(
@@ -170,8 +170,9 @@ async def start(attempt: Attempt) -> None:
     """Have liblxc start it."""
     workplace, status, folder = attempt.workplace, attempt.status, attempt.folder
     await _hook(attempt, "start")
-    cgroups.prepare(attempt.held.group)
     attempt.undo.push_async_callback(kill_all, folder, attempt.held)
+    await kill_all(folder, attempt.held)  # what a host that lost our files has left
+    cgroups.prepare(attempt.held.group)
     log_path = workplace.paths.guest_log(attempt.name)
     command = start_command(folder, log_path, plan_init(attempt.domain))
     attempt.log.begin(command, {}, "5", "lxc")
