@@ -13,6 +13,8 @@ from typing import Final
 
 from conf.domain.container_checks import check_container
 from conf.domain.defaults import new_uuid
+from conf.domain.devices.interface import Mac
+from conf.domain.devices.shown_defaults import new_mac
 from conf.domain.general_defaults import (
     complete_clock,
     complete_memory,
@@ -26,7 +28,11 @@ EMULATOR: Final = "/usr/lib/libvirt/libvirt_lxc"
 
 
 def complete_container(
-    domain: Domain, host_arch: str, *, make_uuid: Callable[[], str] = new_uuid
+    domain: Domain,
+    host_arch: str,
+    *,
+    make_uuid: Callable[[], str] = new_uuid,
+    make_mac: Callable[[], str] = new_mac,
 ) -> Domain:
     """Fill in what the document left open, and refuse what no container has. Idempotent.
 
@@ -34,6 +40,7 @@ def complete_container(
         domain: as it was read; it is changed, and answered.
         host_arch: the host's architecture.
         make_uuid: gives fresh UUIDs.
+        make_mac: gives fresh addresses of network cards.
 
     Raises:
         ConfError: the container cannot be.
@@ -51,14 +58,16 @@ def complete_container(
     for label in domain.seclabels:
         label.model = label.model or "none"  # the one driver that containers have
     complete_clock(domain)
-    _complete_devices(domain)
+    _complete_devices(domain, make_mac)
     complete_memory(domain)
     return domain
 
 
-def _complete_devices(domain: Domain) -> None:
+def _complete_devices(domain: Domain, make_mac: Callable[[], str]) -> None:
     devices = domain.devices
     devices.emulator = devices.emulator or EMULATOR
+    for interface in devices.interfaces:
+        interface.mac_element = interface.mac_element or Mac(address=make_mac())
     for filesystem in devices.filesystems:
         filesystem.accessmode = filesystem.accessmode or "passthrough"
     for number, console in enumerate(devices.consoles):

@@ -147,3 +147,16 @@ def test_a_map_of_users_is_one_to_one_or_refused(ranges: list[tuple[int, int, in
         spans = sorted((getattr(one, attribute), one.count) for one in domain.idmap.uids)
         ends = [start + count for start, count in spans]
         assert all(a <= b[0] for a, b in zip(ends, spans[1:], strict=False))
+
+
+def test_a_card_gets_an_address_that_it_keeps() -> None:
+    document = (
+        "<domain type='lxc'><name>x</name><memory>1024</memory><os><type>exe</type></os>"
+        "<devices><interface type='bridge'><source bridge='b'/></interface></devices></domain>"
+    )
+    domain = complete_container(
+        parse_domain(document), "x86_64", make_mac=lambda: "52:54:00:00:00:07"
+    )
+    assert domain.devices.interfaces[0].mac == "52:54:00:00:00:07"
+    again = complete_container(domain, "x86_64", make_mac=lambda: "52:54:00:00:00:08")
+    assert again.devices.interfaces[0].mac == "52:54:00:00:00:07"
