@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from conf.domain import Domain, format_domain, parse_domain
-from conf.domain.container_checks import check_container
+from conf.domain.container_defaults import complete_container
 from conf.domain.device import Device, parse_device
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.hostdev import Hostdev
@@ -48,7 +48,7 @@ async def attach(container: Container, xml: str) -> None:
     _refuse(tag, device)
     candidate = parse_domain(format_domain(container.domain, live=True, secure=True))
     add_device(candidate, tag, device)
-    check_container(candidate, _architecture(candidate))
+    complete_container(candidate, _architecture(candidate))
     assign_aliases(candidate)
     async with AsyncExitStack() as undo:
         await _give(container, candidate, device, undo)

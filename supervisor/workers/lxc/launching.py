@@ -39,7 +39,7 @@ from supervisor.workers.workplace import Workplace
 
 ENDING: Final = ("destroy", "preserve")  # what a reboot may lead to, but another start
 START_S: Final = 40.0
-EXEC_FAILED: Final = re.compile(r"start:start:\d+ - (.+) - Failed to exec \"(.*)\"")
+EXEC_FAILED: Final = re.compile(r"start\.c:start:\d+ - (.+) - Failed to exec \"(.*)\"")
 
 
 @dataclass(slots=True)

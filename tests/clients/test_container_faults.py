@@ -1,0 +1,178 @@
+"""Starts of containers that fail: at each step in turn, and for each thing that is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+from boxing import Boxes, boxes, groups
+from containers import container
+from stock import libvirt
+
+from conf.domain import format_domain, parse_domain
+from conf.domain.container_defaults import complete_container
+from rpc.errors import ErrorCode, VirError
+from supervisor.hooks import Hooks
+from supervisor.messages.worker import Start
+from supervisor.paths import Paths
+from supervisor.process import Process
+from supervisor.workers.lxc import cgroups
+from supervisor.workers.lxc.container import Held
+from supervisor.workers.lxc.ending import kill_all
+from supervisor.workers.lxc.launching import STEPS, Attempt, launch
+from supervisor.workers.workplace import Workplace
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containers take root's rights")
+
+BRIDGED = "<interface type='bridge'><source bridge='vvfault'/></interface>"
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Boxes]:
+    with boxes() as held:
+        subprocess.run(["ip", "link", "add", "vvfault", "type", "bridge"], check=True)
+        yield held
+
+
+@pytest.fixture(autouse=True)
+def no_container_is_left(box: Boxes) -> Iterator[None]:
+    yield
+    box.end_all()
+
+
+@dataclass
+class Desk:
+    """A process of a worker that nobody else talks to."""
+
+    domain: str
+
+
+def workplace(folder: Path) -> Workplace:
+    paths = Paths.system(folder).for_driver("lxc")
+    process = cast("Process", Desk("faulty"))
+    return Workplace(process, Hooks(paths.hook("lxc")), "lxc", paths)
+
+
+@pytest.fixture
+def root(box: Boxes) -> Iterator[Path]:
+    """A daemon's root that mapped users may pass through."""
+    folder = Path(tempfile.mkdtemp(dir=box.rootfs.parent))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def image(folder: Path) -> Path:
+    path = folder / "image"
+    subprocess.run(["truncate", "-s", "4M", str(path)], check=True, timeout=20)
+    subprocess.run(["mkfs.ext4", "-q", str(path)], check=True, timeout=20)
+    return path
+
+
+def links() -> str:
+    return subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("number", range(len(STEPS)))
+def test_a_start_that_fails_after_any_step_leaves_nothing(
+    box: Boxes, root: Path, number: int
+) -> None:
+    (box.rootfs / "mnt").mkdir(exist_ok=True)
+    extra = (
+        f"<filesystem type='file'><driver type='loop'/><source file='{image(root)}'/>"
+        "<target dir='/mnt'/></filesystem>"
+    )
+    xml = container("faulty", box.rootfs, extra=extra)
+    document = format_domain(complete_container(parse_domain(xml), os.uname().machine))
+    (root / "run/libvirt/lxc").mkdir(parents=True)
+
+    async def fail(attempt: Attempt) -> None:
+        raise VirError(ErrorCode.INTERNAL_ERROR, f"a fault in {attempt.name}")
+
+    async def start() -> None:
+        steps = [*STEPS[: number + 1], fail]
+        await launch(workplace(root), Start(xml=document, id=1), steps)
+
+    with pytest.raises(VirError, match="a fault in faulty"):
+        asyncio.run(start())
+    assert list((root / "run/libvirt/lxc").iterdir()) == []
+    assert str(root) not in Path("/proc/self/mounts").read_text()
+    assert (
+        str(root)
+        not in subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=True).stdout
+    )
+    assert groups("faulty") == []
+
+
+def test_a_card_that_was_made_goes_with_a_start_that_fails(box: Boxes) -> None:
+    domain = box.link.defineXML(container("carded", box.rootfs, init="/none", extra=BRIDGED))
+    with pytest.raises(libvirt.libvirtError, match="cannot find init path '/none'") as refused:
+        domain.create()
+    assert refused.value.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR
+    assert "vnet" not in links()
+    assert list((box.daemon.root / "run/libvirt/network/taps").iterdir()) == []
+    assert groups("carded") == []
+    assert not domain.isActive()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        (("<devices>", "<devices><filesystem type='mount'><source dir='/no/such'/>"
+          "<target dir='/x'/></filesystem>"), "INTERNAL_ERROR", "target dir='/x'.*'/no/such'"),
+        (("<source dir='{root}'/>", "<source dir='/gone'/>"), "INTERNAL_ERROR", "'/gone'"),
+        (("</os>", "<inituser>nobody-here</inituser></os>"), "CONFIG_UNSUPPORTED", "inituser"),
+        (("</devices>", "<hostdev mode='capabilities' type='misc'><source>"
+          "<char>/dev/no-such</char></source></hostdev></devices>"), "INTERNAL_ERROR", "no-such"),
+        (("</devices>", "<interface type='bridge'><source bridge='nobridge'/></interface>"
+          "</devices>"), "OPERATION_FAILED|SYSTEM_ERROR|INTERNAL_ERROR", "nobridge|No such device"),
+        (("<vcpu>1</vcpu>", "<vcpu>1</vcpu><cputune><shares>1</shares></cputune>"),
+         "INVALID_ARG", "shares"),
+        (("</os>", "<initenv name='A'>one\ntwo</initenv></os>"), "CONFIG_UNSUPPORTED", "control"),
+    ],
+)  # fmt: skip
+def test_what_is_missing_or_wrong_is_named(
+    box: Boxes, change: tuple[str, str], code: str, words: str
+) -> None:
+    before = change[0].format(root=box.rootfs)
+    xml = container("wrong", box.rootfs)
+    assert before in xml
+    with pytest.raises(libvirt.libvirtError, match=words) as refused:
+        box.link.createXML(xml.replace(before, change[1], 1))
+    codes = [getattr(libvirt, f"VIR_ERR_{name}") for name in code.split("|")]
+    assert refused.value.get_error_code() in codes
+    assert box.link.listAllDomains() == []
+    assert groups("wrong") == []
+    assert "vnet" not in links()
+
+
+def test_what_a_dead_worker_left_of_a_start_is_ended_by_its_successor(box: Boxes) -> None:
+    group = cgroups.group_name(str(uuid4()), "orphan")
+    folder = Path("/sys/fs/cgroup")
+    made: list[Any] = []
+    for root in cgroups.layout().hierarchies.values():
+        (root / group / "below").mkdir(parents=True)
+        made.append(root / group)
+    sleeper = subprocess.Popen(["sleep", "60"])
+    (made[0] / "below/cgroup.procs").write_text(str(sleeper.pid))
+    assert folder in made[0].parents
+
+    async def end() -> None:
+        await kill_all(box.daemon.root, Held(group=group))
+
+    try:
+        asyncio.run(end())
+        assert sleeper.wait(5) < 0
+        assert not any(path.exists() for path in made)
+    finally:
+        sleeper.kill()
+        sleeper.wait(5)
