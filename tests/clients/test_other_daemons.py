@@ -101,6 +101,22 @@ def test_an_ordinary_user_has_a_daemon_of_their_own(home: Path) -> None:
         xml.write_text(idle("mine"))
         network = home / "mynet.xml"
         network.write_text("<network><name>mynet</name><bridge name='vvmine'/></network>")
+
+        def ask(uri: str, *words: str) -> str:
+            """What stock virsh says to that user."""
+            done = subprocess.run(
+                [VIRSH, "-c", uri, *words],
+                env=environ,
+                user=NOBODY,
+                group=NOBODY,
+                extra_groups=[],
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+            return done.stdout + done.stderr
+
         for words, expected in (
             (["uri"], "qemu:///session"),
             (["define", str(xml)], "defined"),
@@ -116,18 +132,11 @@ def test_an_ordinary_user_has_a_daemon_of_their_own(home: Path) -> None:
             (["vol-path", "mine.qcow2", "default"], "/libvirt/images/mine.qcow2"),
             (["pool-create-as", "n", "logical", "--source-name", "vg"], "need the system daemon"),
         ):
-            done = subprocess.run(
-                [VIRSH, "-c", "qemu:///session", *words],
-                env=environ,
-                user=NOBODY,
-                group=NOBODY,
-                extra_groups=[],
-                capture_output=True,
-                text=True,
-                timeout=30,
-                check=False,
-            )
-            assert expected in done.stdout + done.stderr, (words, done.stdout, done.stderr)
+            said = ask("qemu:///session", *words)
+            assert expected in said, (words, said)
+        socket = f"socket={home}/run/libvirt/libvirt-sock"
+        assert "lxc state driver is not active" in ask(f"lxc+unix:///system?{socket}", "uri")
+        assert "Unexpected LXC URI path" in ask(f"lxc+unix:///session?{socket}", "uri")
     finally:
         daemon.send_signal(signal.SIGTERM)
         daemon.wait(15)
