@@ -19,6 +19,7 @@ from supervisor.domd.card_limits import CardLimits
 from supervisor.domd.changes import Changes
 from supervisor.domd.completions import ContainerCompletion, GuestCompletion
 from supervisor.domd.container_info import ContainerInfo
+from supervisor.domd.container_tuning import ContainerTuning
 from supervisor.domd.definitions import Definitions
 from supervisor.domd.devices import DeviceCalls
 from supervisor.domd.documents import Documents
@@ -67,7 +68,8 @@ async def keep(process: Process, driver: Driver, documents: Documents) -> None:
     queries = Queries(registry, belongings)
     devices = DeviceCalls(registry, definitions, documents, guests)
     stats = Stats(node, registry, queries, driver)
-    own = (ContainerInfo(registry, stats),) if driver is LXC else ()
+    tuning = ContainerTuning(registry, definitions, documents, guests, workers)
+    own = (ContainerInfo(registry, stats), tuning) if driver is LXC else ()
     targets = (
         *own,
         queries,

@@ -137,6 +137,16 @@ class UpdateDevice(Request[Description], frozen=True, kw_only=True, tag="worker.
     force: bool = False  # a locked tray is opened all the same
 
 
+class Tune(Request[Description], frozen=True, kw_only=True, tag="worker.tune"):
+    """Have other limits: of memory, processors and disks. Deadline: 15 s.
+
+    Errors: INVALID_ARG, SYSTEM_ERROR for what the kernel refuses; nothing has changed then. The
+    answer has the new live document, and no `Changed` is sent for it.
+    """
+
+    xml: str  # the live document with the limits that are to hold
+
+
 class Statistic(msgspec.Struct, frozen=True, array_like=True):
     """One typed parameter: `type` is virTypedParameterType."""
 
@@ -158,6 +168,10 @@ class Sample(Request[Sampled], frozen=True, kw_only=True, tag="worker.sample"):
     """
 
     groups: int
+
+
+class ReadLimits(Request[Sampled], frozen=True, kw_only=True, tag="worker.read_limits"):
+    """The limits that hold, by the names of libvirt's parameters. Deadline: 5 s."""
 
 
 class Changed(Event, frozen=True, kw_only=True, tag="worker.changed"):

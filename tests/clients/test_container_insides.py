@@ -259,3 +259,37 @@ def test_signals_and_names_reach_into_a_container(box: Boxes) -> None:
     )
     with pytest.raises(libvirt.libvirtError):
         domain.sendProcessSignal(4000, libvirt.VIR_DOMAIN_PROCESS_SIGNAL_TERM)
+
+
+def test_limits_change_while_a_container_runs_and_in_its_definition(box: Boxes) -> None:
+    domain = box.link.defineXML(container("tuned", box.rootfs))
+    domain.create()
+    live, config = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    assert domain.schedulerType()[0] == "posix"
+    least = domain.schedulerParametersFlags(live)["cpu_shares"]
+    assert least > 0  # the kernel's own
+    for flags in (live, config):
+        domain.setSchedulerParametersFlags({"cpu_shares": 512, "vcpu_quota": 50000}, flags)
+        found = domain.schedulerParametersFlags(flags)
+        assert (found["cpu_shares"], found["vcpu_quota"]) == (512, 50000)
+    assert domain.memoryParameters(live)["hard_limit"] == 131072
+    domain.setMemoryParameters({"hard_limit": 65536}, live)
+    assert domain.memoryParameters(live)["hard_limit"] == 65536
+    assert domain.memoryParameters(config)["hard_limit"] == 9007199254740991
+    assert "<hard_limit unit='KiB'>65536</hard_limit>" in domain.XMLDesc()
+    with pytest.raises(libvirt.libvirtError, match="swap hard limit") as refused:
+        domain.setMemoryParameters({"swap_hard_limit": 1024}, live)
+    assert refused.value.get_error_code() == libvirt.VIR_ERR_INVALID_ARG
+    with pytest.raises(libvirt.libvirtError, match="max memory") as refused:
+        domain.setMaxMemory(262144)
+    assert refused.value.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID
+    with pytest.raises(libvirt.libvirtError, match="higher than max memory"):
+        domain.setMemoryFlags(262144, live)
+    domain.destroy()
+    domain.setMaxMemory(65536)
+    domain.setMemoryFlags(32768, config)
+    domain.create()
+    assert domain.memoryParameters(live)["hard_limit"] == 32768
+    assert domain.info()[1] == 65536
+    domain.setMemory(49152)
+    assert domain.memoryParameters(live)["hard_limit"] == 49152

@@ -108,6 +108,12 @@ def write(group: str, limit: Limit) -> None:
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.CGROUP) from problem
 
 
+def write_quietly(group: str, limit: Limit) -> None:
+    """Set a value again that was there before."""
+    with contextlib.suppress(VirError):
+        write(group, limit)
+
+
 async def freeze(group: str, *, on: bool) -> None:
     """Stop every process of the container, or let them run.
 

@@ -10,11 +10,15 @@ import asyncio
 import logging
 from typing import Final
 
+from conf.errors import ConfError
 from ipc import Done, handles
 from rpc.enums import DomainEventID, DomainShutoffReason
-from rpc.errors import VirError
+from rpc.errors import ErrorDomain, VirError
+from supervisor.calls import of_conf
 from supervisor.messages.worker import (
+    Description,
     DetachDevice,
+    ReadLimits,
     Reboot,
     Resume,
     Sample,
@@ -22,6 +26,7 @@ from supervisor.messages.worker import (
     Shutdown,
     Start,
     Suspend,
+    Tune,
     UpdateDevice,
 )
 from supervisor.workers.lxc import orders
@@ -31,6 +36,7 @@ from supervisor.workers.lxc.engine import init_pid
 from supervisor.workers.lxc.figures import sample
 from supervisor.workers.lxc.hotplug import attach, detach, update
 from supervisor.workers.lxc.launching import launch
+from supervisor.workers.lxc.tuning import read_limits, tune
 from supervisor.workers.status import Status
 from supervisor.workers.worker import GuestWorker
 
@@ -106,6 +112,21 @@ class Worker(GuestWorker[Container]):
     async def sample(self, request: Sample) -> Sampled:
         """The container's figures."""
         return Sampled(statistics=sample(self.guest(), request.groups))
+
+    @handles(Tune)
+    def tune(self, request: Tune) -> Description:
+        """Have other limits."""
+        guest = self.guest()
+        try:
+            tune(guest, request.xml)
+        except ConfError as problem:
+            raise of_conf(problem, ErrorDomain.LXC) from problem
+        return guest.describe()
+
+    @handles(ReadLimits)
+    def read_limits(self, _: ReadLimits) -> Sampled:
+        """The limits that hold."""
+        return Sampled(statistics=read_limits(self.guest()))
 
     async def _init_ended(self, guest: Container) -> None:
         """Init has gone: the container ends, as its monitor is about to say, or begins anew."""

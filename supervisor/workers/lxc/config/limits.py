@@ -58,7 +58,8 @@ def cpus(cpuset: str) -> Limit:
 def memory_limits(domain: Domain, legacy: frozenset[str]) -> list[Limit]:
     """The container's memory, and <memtune>."""
     tune = domain.memtune
-    hard = tune.hard_limit.amount if tune and tune.hard_limit else domain.memory
+    current = domain.current_memory.amount if domain.current_memory else domain.memory
+    hard = tune.hard_limit.amount if tune and tune.hard_limit else current
     found = [hard_limit(hard, legacy)]
     if tune and tune.soft_limit:
         found.append(soft_limit(tune.soft_limit.amount, legacy))
