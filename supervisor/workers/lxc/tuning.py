@@ -18,6 +18,7 @@ from supervisor.workers.lxc.container import Container
 
 TUNED: Final = ("memtune", "cputune", "blkiotune", "current_memory")
 KIB: Final = 1024
+PAGE_KIB: Final = 64  # the largest that a kernel has
 
 
 def tune(container: Container, xml: str) -> None:
@@ -127,8 +128,10 @@ def _memory(group: str) -> Iterator[Statistic]:
 
 
 def as_kib(text: str) -> int:
-    """A limit in KiB; what the kernel rounds down from no limit at all is none."""
-    return UNLIMITED_KIB if text == "max" else min(int(text) // KIB, UNLIMITED_KIB)
+    """A limit in KiB; what the kernel rounds down from no limit at all, to a page, is none."""
+    if text == "max" or int(text) // KIB >= UNLIMITED_KIB - PAGE_KIB:
+        return UNLIMITED_KIB
+    return int(text) // KIB
 
 
 def _blkio(group: str) -> Iterator[Statistic]:
