@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -107,7 +107,12 @@ async def run_ok(
     return ended.output
 
 
-def failed(argv: Sequence[str], ended: Ended) -> VirError:
-    """INTERNAL_ERROR: a program refused what it was told."""
-    detail = f"'{' '.join(argv)}' failed: {ended.said[:MAX_SAID]}"
+def unchanged(text: str) -> str:
+    """The text."""
+    return text
+
+
+def failed(argv: Sequence[str], ended: Ended, named: Callable[[str], str] = unchanged) -> VirError:
+    """INTERNAL_ERROR: a program refused what it was told; `named` makes its words readable."""
+    detail = named(f"'{' '.join(argv)}' failed: {ended.said[:MAX_SAID]}")
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)

@@ -21,7 +21,7 @@ from conf.storage import (
     parse_pool,
     parse_volume,
 )
-from conf.storage.credentials import VolumeEncryption
+from conf.storage.credentials import VolumeEncryption, VolumeSecret
 from conf.storage.permissions import Permissions
 from conf.storage.volume import Extent, ExtentDevice, VolumeTarget
 from conf.storage.words import timestamp
@@ -119,8 +119,15 @@ def _target(volume: VolumeFacts) -> VolumeTarget:
     if volume.cluster_size:
         target.cluster_size = volume.cluster_size
     if volume.encryption:
-        target.encryption = VolumeEncryption(format=volume.encryption)
+        target.encryption = VolumeEncryption(format=volume.encryption, secrets=_secrets(volume))
     return target
+
+
+def _secrets(volume: VolumeFacts) -> list[VolumeSecret]:
+    if not volume.secret_uuid and not volume.secret_usage:
+        return []
+    uuid, usage = volume.secret_uuid or None, volume.secret_usage or None
+    return [VolumeSecret(type="passphrase", uuid=uuid, usage=usage)]
 
 
 def _permissions(mode: int, owner: int, group: int, label: str = "") -> Permissions | None:

@@ -51,6 +51,8 @@ class VolumeFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc
     features: tuple[str, ...] = ()
     cluster_size: int = 0
     encryption: str = ""  # "luks", "qcow"; "": none
+    secret_uuid: str = ""  # of its passphrase, if the document by which it was made named one
+    secret_usage: str = ""
 
 
 class FreeSpace(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):

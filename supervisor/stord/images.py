@@ -14,6 +14,11 @@ QCOW2: Final = "qcow2"
 QCOW2_V3: Final = "1.1"
 
 
+def path_of(descriptor: int) -> str:
+    """The path by which a program opens what it has inherited."""
+    return f"/proc/self/fd/{descriptor}"
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """A passphrase that qemu-img reads from a descriptor."""
@@ -24,7 +29,7 @@ class Key:
     @property
     def words(self) -> list[str]:
         """The object."""
-        return ["--object", f"secret,id={self.name},file=/proc/self/fd/{self.descriptor}"]
+        return ["--object", f"secret,id={self.name},file={path_of(self.descriptor)}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +65,18 @@ class Image:
         """The format as qemu-img calls it."""
         if self.key is not None and self.format == "raw":
             return "luks"
-        return {"cow": "raw", "iso": "raw", "dir": "raw", "ploop": "parallels"}.get(
-            self.format, self.format
-        )
+        return program_format(self.format)
+
+    @property
+    def is_plainly_named(self) -> bool:
+        """Whether a path and a format say all that a program needs to open it."""
+        return self.key is None and not self.backing
+
+
+def program_format(form: str) -> str:
+    """A format of a document as qemu-img calls it."""
+    names = {"cow": "raw", "iso": "raw", "dir": "raw", "ploop": "parallels"}
+    return names.get(form, form)
 
 
 def plan_create(image: Image) -> list[str]:
@@ -84,7 +98,7 @@ def plan_convert(source: Image, target: Image) -> list[str]:
     words += ["-O", target.program_format, *_options(target)]
     if target.backing:
         words += ["-B", target.backing, "-F", target.backing_format]
-    if source.key is None:
+    if source.is_plainly_named:
         return [*words, "-f", source.program_format, source.path, target.path]
     return [*words, "--image-opts", _opened(source), target.path]
 
@@ -94,17 +108,21 @@ def plan_resize(image: Image, *, shrink: bool) -> list[str]:
     words = ["qemu-img", "resize", "-q"]
     words += image.key.words if image.key else []
     words += ["--shrink"] if shrink else []
-    if image.key is None:
+    if image.is_plainly_named:
         return [*words, "-f", image.program_format, image.path, str(image.capacity)]
     return [*words, "--image-opts", _opened(image), str(image.capacity)]
 
 
 def _opened(image: Image) -> str:
-    """An encrypted image, as `--image-opts` names one."""
-    assert image.key is not None, "only encrypted images are named in this way"
-    prefix = "" if image.program_format == "luks" else "encrypt."
-    path = escaped(image.path)
-    return f"driver={image.program_format},file.filename={path},{prefix}key-secret={image.key.name}"
+    """An image as `--image-opts` names one: with its passphrase and the image below it."""
+    words = [f"driver={image.program_format}", f"file.filename={escaped(image.path)}"]
+    if image.key is not None:
+        prefix = "" if image.program_format == "luks" else "encrypt."
+        words.append(f"{prefix}key-secret={image.key.name}")
+    if image.backing:
+        words.append(f"backing.driver={program_format(image.backing_format)}")
+        words.append(f"backing.file.filename={escaped(image.backing)}")
+    return ",".join(words)
 
 
 def escaped(value: str) -> str:

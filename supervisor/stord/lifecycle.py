@@ -164,7 +164,7 @@ class Lifecycle:
         refuse_flags("storagePoolDelete", flags, StoragePoolDeleteFlags.ZEROED)
         if flags & StoragePoolDeleteFlags.ZEROED:
             detail = "a pool's storage is not overwritten with zeros; wipe its volumes before"
-            raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.STORAGE)
+            raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
         entry = self._registry.find(pool)
         async with entry.job.hold("delete"):
             await self._pools.delete(entry)

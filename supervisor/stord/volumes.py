@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
+from msgspec.structs import replace
+
 from conf.storage import Volume
 from rpc.enums import StorageVolCreateFlags as Create
 from rpc.enums import StorageVolDeleteFlags as Delete
@@ -30,6 +32,7 @@ from supervisor.stord.documents import read_volume
 from supervisor.stord.entry import Active, Entry
 from supervisor.stord.events import Publisher
 from supervisor.stord.facts import VolumeFacts
+from supervisor.stord.inherited import Inherited
 from supervisor.stord.pools import Pools
 from supervisor.stord.progress import doing
 from supervisor.stord.registry import Registry
@@ -143,7 +146,9 @@ class Volumes:
                     "only raw ones can be copied to a device"
                 )
                 raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.STORAGE)
-            order = CopyRaw(source=original.volume.path, target=made.path, size=made.capacity)
+            order = CopyRaw(
+                source=original.volume.path, target=made.path, size=made.capacity, is_new=False
+            )
             await now.work.call_alone(order)
         except BaseException:
             await finish(now.backend.delete_volume(made, zeroed=False))
@@ -161,7 +166,7 @@ class Volumes:
         _, now, volume = self._registry.volume(vol)
         if flags & Delete.WITH_SNAPSHOTS:
             detail = f"pools of type '{now.pool.type}' know no snapshots of volumes"
-            raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.STORAGE)
+            raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
         async with self._alone(call, now, volume, "deleted"):
             await now.backend.delete_volume(volume, zeroed=bool(flags & Delete.ZEROED))
             self._publisher.stale()
@@ -245,5 +250,10 @@ async def wipe(now: Active, volume: VolumeFacts, algorithm: Algorithm) -> None:
     if algorithm is Algorithm.ZERO:
         await now.work.call_alone(Wipe(path=volume.path))
         return
-    argv = ["scrub", "-f", "-p", SCRUB[algorithm], volume.path]
-    await commands.run_ok(argv, deadline_s=commands.LONG_S)
+    async with Inherited(now.work) as inherited:
+        image = await inherited.volume(replace(volume, format="raw"), writable=True)
+        argv = ["scrub", "-f", "-p", SCRUB[algorithm], image.path]
+        descriptors = list(inherited.names)
+        ended = await commands.run(argv, deadline_s=commands.LONG_S, descriptors=descriptors)
+        if ended.code != 0:
+            raise commands.failed(argv, ended, inherited.named)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from daemon import VIRSH, Daemon
+from stock import libvirt
 
 MIB = 1024 * 1024
 NAMES_FORMAT = b"\xe2\x79\x2a\xca"  # the mark of that extension in a qcow2's header
@@ -149,6 +150,25 @@ def test_a_link_out_of_the_pool_is_not_written_through(daemon: Daemon, pool: Pat
     assert outside.exists()
 
 
+def test_an_image_behind_a_link_out_of_the_pool_is_no_volume(daemon: Daemon, pool: Path) -> None:
+    outside = pool.parent / "outside.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(outside), "1M"], check=True)
+    (pool / "trap").symlink_to(outside)
+    daemon.ok("pool-refresh", "v")
+    document = pool.parent / "copy.xml"
+    document.write_text(
+        "<volume><name>copy</name><capacity>0</capacity><target><format type='qcow2'/></target>"
+        "</volume>"
+    )
+    for words in (
+        ("vol-resize", "trap", "2M", "--pool", "v"),
+        ("vol-create-from", "v", str(document), "trap", "--inputpool", "v"),
+    ):
+        assert "outside of its pool" in daemon.virsh(*words).stderr
+    assert image(outside)["virtual-size"] == MIB
+    assert [path.name for path in pool.iterdir()] == ["trap"]
+
+
 def test_a_name_is_given_once(daemon: Daemon, pool: Path) -> None:
     daemon.ok("vol-create-as", "v", "a.raw", "1M")
     assert "exists" in daemon.virsh("vol-create-as", "v", "a.raw", "1M").stderr
@@ -203,9 +223,83 @@ def test_an_encrypted_volume_is_made_with_its_secret(daemon: Daemon, pool: Path)
         opened = f"driver=qcow2,file.filename={pool}/e.qcow2,encrypt.key-secret=s"
         words = ["qemu-io", "--object", f"secret,id=s,file={value}", "--image-opts", opened]
         subprocess.run([*words, "-c", "write 0 4k"], check=True, capture_output=True)
+        assert f"uuid='{uuid}'" in daemon.ok("vol-dumpxml", "e.qcow2", "v")
+        daemon.ok("vol-resize", "e.qcow2", "16M", "--pool", "v")
+        assert image(pool / "e.qcow2")["virtual-size"] == 16 * MIB
+        subprocess.run([*words, "-c", "read 15M 4k"], check=True, capture_output=True)
+        daemon.ok("pool-refresh", "v")  # what its document said is forgotten: its path names it
+        refused = daemon.virsh("vol-resize", "e.qcow2", "20M", "--pool", "v")
+        assert f"{pool}/e.qcow2" in refused.stderr
+        assert image(pool / "e.qcow2")["virtual-size"] == 16 * MIB
         assert "a passphrase" not in daemon.log.read_text()
     finally:
         daemon.ok("secret-undefine", uuid)
+
+
+def test_a_luks_volume_is_resized_with_the_secret_for_its_path(daemon: Daemon, pool: Path) -> None:
+    secret, value = pool.parent / "secret.xml", pool.parent / "value"
+    secret.write_text(
+        "<secret ephemeral='yes' private='yes'><usage type='volume'>"
+        f"<volume>{pool}/e.img</volume></usage></secret>"
+    )
+    value.write_bytes(b"another passphrase")
+    uuid = daemon.ok("secret-define", str(secret)).split()[1]
+    daemon.ok("secret-set-value", uuid, "--file", str(value), "--plain")
+    document = pool.parent / "encrypted.xml"
+    document.write_text(
+        "<volume><name>e.img</name><capacity unit='MiB'>4</capacity><target><format type='raw'/>"
+        f"<encryption format='luks'><secret type='passphrase' usage='{pool}/e.img'/></encryption>"
+        "</target></volume>"
+    )
+    try:
+        daemon.ok("vol-create", "v", str(document))
+        daemon.ok("pool-refresh", "v")
+        daemon.ok("vol-resize", "e.img", "8M", "--pool", "v")
+        assert image(pool / "e.img")["virtual-size"] == 8 * MIB
+        refused = daemon.virsh("vol-resize", "e.img", "9M", "--pool", "v", "--allocate")
+        assert "without encryption" in refused.stderr
+    finally:
+        daemon.ok("secret-undefine", uuid)
+
+
+def test_an_overlay_is_resized_and_copied_with_what_lies_below(daemon: Daemon, pool: Path) -> None:
+    create = ["qemu-img", "create", "-q", "-f", "qcow2"]
+    subprocess.run([*create, str(pool / "base"), "1M"], check=True)
+    subprocess.run(["qemu-io", "-c", "write -P 7 0 64k", str(pool / "base")], check=True)
+    subprocess.run([*create, "-F", "qcow2", "-b", "base", str(pool / "top")], check=True)
+    daemon.ok("pool-refresh", "v")
+    daemon.ok("vol-resize", "top", "2M", "--pool", "v")
+    assert image(pool / "top")["backing-filename"] == "base"
+    document = pool.parent / "copy.xml"
+    document.write_text(
+        "<volume><name>flat</name><capacity unit='MiB'>3</capacity><target>"
+        "<format type='qcow2'/></target></volume>"
+    )
+    daemon.ok("vol-create-from", "v", str(document), "top", "--inputpool", "v")
+    assert image(pool / "flat")["virtual-size"] == 3 * MIB
+    words = ["qemu-io", "-r", "-f", "qcow2", "-c", "read -P 7 0 64k", "-c", "read -P 0 64k 64k"]
+    said = subprocess.run([*words, str(pool / "flat")], check=True, capture_output=True, text=True)
+    assert "failed" not in said.stdout
+
+
+def test_what_stock_refuses_of_deleting_is_refused_with_its_code(
+    daemon: Daemon, pool: Path
+) -> None:
+    daemon.ok("vol-create-as", "v", "a.raw", "1M")
+    daemon.ok("pool-define-as", "off", "dir", "--target", str(pool.parent / "off"))
+    link = libvirt.open(daemon.uri)
+    try:
+        volume = link.storagePoolLookupByName("v").storageVolLookupByName("a.raw")
+        with pytest.raises(libvirt.libvirtError, match="no snapshots") as refused:
+            volume.delete(libvirt.VIR_STORAGE_VOL_DELETE_WITH_SNAPSHOTS)
+        assert refused.value.get_error_code() == libvirt.VIR_ERR_INVALID_ARG
+        with pytest.raises(libvirt.libvirtError, match="zeros") as refused:
+            link.storagePoolLookupByName("off").delete(libvirt.VIR_STORAGE_POOL_DELETE_ZEROED)
+        assert refused.value.get_error_code() == libvirt.VIR_ERR_INVALID_ARG
+        assert (pool / "a.raw").exists()
+    finally:
+        link.close()
+        daemon.ok("pool-undefine", "off")
 
 
 def test_a_copy_ends_with_its_client(daemon: Daemon, pool: Path) -> None:
@@ -227,6 +321,60 @@ def test_a_copy_ends_with_its_client(daemon: Daemon, pool: Path) -> None:
     assert [path.name for path in pool.iterdir()] == ["a.raw"]
 
 
+def stord_of(daemon: Daemon) -> int:
+    """The process that keeps volumes."""
+    return next(int(row["pid"]) for row in daemon.status() if row["name"] == "stord")
+
+
+@pytest.mark.parametrize("form", ["raw", "qcow2"])
+def test_stord_killed_while_a_volume_is_made_leaves_none(
+    daemon: Daemon, pool: Path, form: str
+) -> None:
+    data = pool / "a.raw"
+    data.write_bytes(os.urandom(256 * MIB))
+    daemon.ok("pool-refresh", "v")
+    document = pool.parent / "made.xml"
+    document.write_text(
+        f"<volume><name>made</name><capacity>0</capacity><target><format type='{form}'/></target>"
+        "</volume>"
+    )
+    words = ["vol-create-from", "v", str(document), "a.raw", "--inputpool", "v"]
+    stord = stord_of(daemon)
+    with subprocess.Popen(
+        [VIRSH, "-c", daemon.uri, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as virsh:
+        until = time.monotonic() + 30
+        while not any(path.name.startswith(".virtvisor") for path in pool.iterdir()):
+            assert time.monotonic() < until, "the volume was never begun"
+        os.kill(stord, signal.SIGKILL)
+        virsh.communicate(timeout=60)
+    assert virsh.returncode != 0
+    assert daemon.ok("vol-list", "v").split()[3::2] == ["a.raw"]
+    assert [path.name for path in pool.iterdir()] == ["a.raw"]
+
+
+def test_stord_killed_while_it_wipes_loses_nothing_else(daemon: Daemon, pool: Path) -> None:
+    (pool / "a.raw").write_bytes(os.urandom(256 * MIB))
+    (pool / "b.raw").write_bytes(b"not to be wiped")
+    daemon.ok("pool-refresh", "v")
+    stord = stord_of(daemon)
+    with subprocess.Popen(
+        [VIRSH, "-c", daemon.uri, "vol-wipe", "a.raw", "v"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as virsh:
+        until = time.monotonic() + 30
+        with (pool / "a.raw").open("rb") as file:
+            while os.pread(file.fileno(), 64, 0) != bytes(64):
+                assert time.monotonic() < until, "the volume was never wiped"
+        os.kill(stord, signal.SIGKILL)
+        virsh.communicate(timeout=60)
+    assert daemon.ok("vol-list", "v").split()[3::2] == ["a.raw", "b.raw"]
+    assert (pool / "b.raw").read_bytes() == b"not to be wiped"
+    daemon.ok("vol-wipe", "a.raw", "v")  # it is nobody's any more
+    assert not (pool / "a.raw").read_bytes().strip(b"\0")
+
+
 @pytest.mark.parametrize("work", ["clone", "upload"])
 def test_stord_killed_in_the_middle_leaves_no_half_volume(
     daemon: Daemon, pool: Path, work: str
@@ -242,8 +390,7 @@ def test_stord_killed_in_the_middle_leaves_no_half_volume(
     with subprocess.Popen(
         [VIRSH, "-c", daemon.uri, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as virsh:
-        stord = next(int(row["pid"]) for row in daemon.status() if row["name"] == "stord")
-        os.kill(stord, signal.SIGKILL)
+        os.kill(stord_of(daemon), signal.SIGKILL)
         virsh.communicate(timeout=60)
     names = daemon.ok("vol-list", "v").split()
     if virsh.returncode != 0:

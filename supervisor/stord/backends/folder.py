@@ -7,6 +7,7 @@ May touch: the pool's folder, by `Means.work`; qemu-img.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import posixpath
@@ -28,7 +29,7 @@ from supervisor.stord.backends.base import (
     SecretName,
 )
 from supervisor.stord.facts import Backing, PoolFacts, VolumeFacts
-from supervisor.stord.passphrases import Passphrases
+from supervisor.stord.inherited import Inherited
 from supervisor.stord.work.names import is_temporary, temporary_name
 from supervisor.stord.work.requests import (
     SCAN_S,
@@ -135,6 +136,8 @@ class Folder:
             cluster_size=volume.cluster_size,
             backing=volume.backing,
             encryption=volume.encryption,
+            secret_uuid=volume.secret_uuid,
+            secret_usage=volume.secret_usage,
         )
 
     async def create_volume(self, wanted: Volume, how: Creation) -> VolumeFacts:
@@ -168,13 +171,13 @@ class Folder:
         if how.allocate:
             detail = "preallocate is only supported for raw volumes without encryption"
             raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.STORAGE)
-        if volume.encryption:
-            detail = f"volume '{volume.name}' is encrypted; only its guest can resize it"
-            raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.STORAGE)
-        image = images.Image(volume.path, volume.format, capacity)
-        await commands.run_ok(
-            images.plan_resize(image, shrink=how.shrink), deadline_s=commands.LONG_S
-        )
+        async with Inherited(self.means.work) as inherited:
+            key = None
+            if volume.encryption:
+                key = inherited.key("volume", await self.means.secret(passphrase_of(volume)))
+            image = await inherited.volume(volume, writable=True)
+            image = dataclasses.replace(image, capacity=capacity, key=key)
+            await run_image_tool(images.plan_resize(image, shrink=how.shrink), inherited)
 
     async def _make_subfolder(self, wanted: Volume, how: Creation) -> None:
         if how.original is not None:
@@ -228,15 +231,20 @@ class Folder:
             return
         target = f"{self.path}/{temporary}"
         copy = CopyRaw(
-            source=how.original.volume.path, target=target, size=capacity, reflink=how.reflink
+            source=how.original.volume.path,
+            target=target,
+            size=capacity,
+            is_new=True,
+            reflink=how.reflink,
         )
         await self.means.work.call_alone(copy)
 
     async def _write_image(self, wanted: Volume, how: Creation, temporary: str) -> None:
-        async with Passphrases(self.means.secret) as passphrases:
+        async with Inherited(self.means.work) as inherited:
             key = None
             if wanted.target.encryption is not None:
-                key = await passphrases.key("target", secret_of(wanted.target.encryption))
+                secret = secret_of(wanted.target.encryption)
+                key = inherited.key("target", await self.means.secret(secret))
             target = planned(wanted, how, f"{self.path}/{temporary}", self.path, key)
             if target.backing and target.backing_format != "raw":
                 order = CheckChain(path=target.backing, format=target.backing_format)
@@ -244,32 +252,22 @@ class Folder:
             if how.original is None:
                 argv = images.plan_create(target)
             else:
-                argv = images.plan_convert(await self._source(how.original, passphrases), target)
-            await run_image_tool(argv, passphrases.descriptors)
-        await self._grow_copy(wanted, how, target)
+                source = await self._source(how.original, inherited)
+                argv = images.plan_convert(source, target)
+            await run_image_tool(argv, inherited)
+            if is_larger(wanted, how.original):
+                grown = images.Image(target.path, target.format, wanted.capacity, key=key)
+                await run_image_tool(images.plan_resize(grown, shrink=False), inherited)
 
-    async def _grow_copy(self, wanted: Volume, how: Creation, target: images.Image) -> None:
-        """A copy may be larger than its original."""
-        original = how.original
-        if original is None or (wanted.capacity or 0) <= original.volume.capacity:
-            return
-        if target.key is not None:
-            detail = "an encrypted copy has the capacity of its original; ask for no other"
-            raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.STORAGE)
-        larger = images.Image(target.path, target.format, wanted.capacity)
-        await commands.run_ok(images.plan_resize(larger, shrink=False))
-
-    async def _source(self, original: Original, passphrases: Passphrases) -> images.Image:
-        """The volume that is copied, which is not trusted."""
-        volume = original.volume
-        await self.means.work.call(CheckChain(path=volume.path, format=volume.format or "raw"))
-        key = None
+    async def _source(self, original: Original, inherited: Inherited) -> images.Image:
+        """The volume that is copied, open for qemu-img."""
+        volume, key = original.volume, None
         if volume.encryption:
             if original.secret is None:
                 detail = f"volume '{volume.name}' is encrypted: name its secret in <encryption>"
                 raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
-            key = await passphrases.key("source", original.secret)
-        return images.Image(volume.path, volume.format or "raw", key=key)
+            key = inherited.key("source", await self.means.secret(original.secret))
+        return dataclasses.replace(await inherited.volume(volume), key=key)
 
     async def _clean_up(self) -> None:
         """Remove what was left half-made; nobody sees it if that cannot be done."""
@@ -280,7 +278,12 @@ class Folder:
             log.warning("pool '%s' is not tidied up: %s", self.means.pool.name, problem)
 
 
-async def run_image_tool(argv: list[str], descriptors: list[int]) -> None:
+def is_larger(wanted: Volume, original: Original | None) -> bool:
+    """Whether a copy is to be larger than its original."""
+    return original is not None and (wanted.capacity or 0) > original.volume.capacity
+
+
+async def run_image_tool(argv: list[str], inherited: Inherited) -> None:
     """Run qemu-img; again where it only could not measure how fast this busy host is.
 
     LUKS' count of iterations comes from such a measurement, which QEMU gives up at once when the
@@ -289,13 +292,14 @@ async def run_image_tool(argv: list[str], descriptors: list[int]) -> None:
     Raises:
         VirError: INTERNAL_ERROR with what it said; as `commands.run`.
     """
+    descriptors = list(inherited.names)
     for _ in range(MEASUREMENTS):
         ended = await commands.run(argv, deadline_s=commands.LONG_S, descriptors=descriptors)
         if ended.code == 0:
             return
         if NOT_MEASURED not in ended.errors:
             break
-    raise commands.failed(argv, ended)
+    raise commands.failed(argv, ended, inherited.named)
 
 
 def is_plain(original: Original | None) -> bool:
@@ -323,6 +327,13 @@ def secret_of(encryption: VolumeEncryption) -> SecretName:
         return SecretName("volume", uuid=secret.uuid or "", usage=secret.usage or "")
     detail = "<encryption> names no <secret>: define one and name it"
     raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
+
+
+def passphrase_of(volume: VolumeFacts) -> SecretName:
+    """The secret of an encrypted volume: that of its document, or the one for its path."""
+    if volume.secret_uuid:
+        return SecretName("volume", uuid=volume.secret_uuid)
+    return SecretName("volume", usage=volume.secret_usage or volume.path)
 
 
 def planned(
@@ -372,8 +383,12 @@ def said(found: VolumeFacts, wanted: Volume) -> VolumeFacts:
     """A new volume: as it is on disk, and described as its document did."""
     below = wanted.backing_store
     owned = permissions(below.permissions if below is not None else None)
+    encryption = wanted.target.encryption
+    secret = secret_of(encryption) if encryption is not None else SecretName("volume")
     return replace(
         found,
+        secret_uuid=secret.uuid,
+        secret_usage=secret.usage,
         format=wanted.target.format or found.format,
         compat=wanted.target.compat or "",
         features=tuple(features(wanted)),

@@ -60,7 +60,7 @@ class Contents:
         with refusing(f"copy '{request.source}' to '{request.target}'"):
             source = open_volume(request.source, os.O_RDONLY)
             try:
-                target = os.open(request.target, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+                target = _open_target(request)
                 try:
                     _copy(source, target, request)
                 finally:
@@ -105,6 +105,13 @@ class Contents:
             finally:
                 os.close(fd)
         return Done()
+
+
+def _open_target(request: CopyRaw) -> int:
+    """Where a copy goes; what somebody else has put at a new file's place is left alone."""
+    if not request.is_new:
+        return open_volume(request.target, os.O_RDWR)
+    return os.open(request.target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
 
 
 def _copy(source: int, target: int, request: CopyRaw) -> None:

@@ -170,8 +170,18 @@ def _link(old: str, new: str) -> int:
 
 
 def _apply(path: str, permissions: Permissions) -> None:
-    """The owner first: a change of it takes set-user-ID bits away."""
-    if permissions.owner >= 0 or permissions.group >= 0:
-        os.chown(path, permissions.owner, permissions.group, follow_symlinks=False)
-    if permissions.mode >= 0:
-        os.chmod(path, permissions.mode)
+    """Give a new file or folder its owner and mode; never to what a link leads to.
+
+    The owner first: a change of it takes set-user-ID bits away.
+
+    Raises:
+        OSError: the kernel refuses; ELOOP for a link.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        if permissions.owner >= 0 or permissions.group >= 0:
+            os.fchown(fd, permissions.owner, permissions.group)
+        if permissions.mode >= 0:
+            os.fchmod(fd, permissions.mode)
+    finally:
+        os.close(fd)

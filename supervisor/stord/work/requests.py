@@ -104,6 +104,7 @@ class CopyRaw(Request[Done], frozen=True, kw_only=True, tag="work.copy_raw"):
     source: str
     target: str
     size: int  # of the target; the rest of it is zeros
+    is_new: bool  # the target is a file that is not there yet
     reflink: bool = False  # share the blocks or refuse
 
 
@@ -134,6 +135,25 @@ class CheckChain(Request[Done], frozen=True, kw_only=True, tag="work.check_chain
     format: str
 
 
+class Lent(msgspec.Struct, frozen=True, kw_only=True):
+    """A volume that is open for a program; the receiver closes it."""
+
+    descriptor: Descriptor
+    backing: str = ""  # the local image below; "": none, or none that is local
+    backing_format: str = ""
+
+
+class Lend(Request[Lent], frozen=True, kw_only=True, tag="work.lend"):
+    """Open a volume for a program, to which its name could meanwhile lead elsewhere.
+
+    Errors: OPERATION_DENIED for a link out of the pool; those of `CheckChain`.
+    """
+
+    path: str
+    format: str  # "raw": nothing in it is looked at
+    writable: bool
+
+
 class MakeSubfolder(Request[Done], frozen=True, kw_only=True, tag="work.make_subfolder"):
     """Make a volume that is a folder. Errors: STORAGE_VOL_EXIST."""
 
@@ -161,12 +181,6 @@ class Wipe(Request[Done], frozen=True, kw_only=True, tag="work.wipe"):
     """Write zeros over a volume; one that is sparse is emptied and made sparse again."""
 
     path: str
-
-
-class Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a volume's bytes come from or go to; the receiver closes it."""
-
-    descriptor: Descriptor
 
 
 class Send(Request[Done], frozen=True, kw_only=True, tag="work.send"):

@@ -76,7 +76,7 @@ class Scanning:
         """Refuse a chain that cannot be trusted."""
         with refusing(f"read the images below '{request.path}'"):
             try:
-                resolve_chain(request.path, request.format, _open_head)
+                resolve_chain(request.path, request.format, open_head)
             except ConfError as problem:
                 raise of_conf(problem, ErrorDomain.STORAGE) from problem
         return Done()
@@ -88,7 +88,7 @@ class Scanning:
             return measure(request.folder)
 
 
-def _open_head(path: str) -> Opened:
+def open_head(path: str) -> Opened:
     """The beginning of an image somewhere in a chain.
 
     Raises:

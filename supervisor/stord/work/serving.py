@@ -14,6 +14,7 @@ from ipc import Bare, Peer
 from supervisor.calls import VirErrors
 from supervisor.stord.work.contents import Contents
 from supervisor.stord.work.files import Files
+from supervisor.stord.work.lending import Lending
 from supervisor.stord.work.scanning import Scanning
 from supervisor.stord.work.transfer import Transfer
 
@@ -27,6 +28,6 @@ def serve(end: socket.socket) -> None:
 
 async def _serve(end: socket.socket) -> None:
     home = Bare(VirErrors())
-    for target in (Files(), Scanning(), Contents(), Transfer()):
+    for target in (Files(), Scanning(), Contents(), Lending(), Transfer()):
         home.handlers.add(target)
     await Peer(end, "stord", home).wait_closed()

@@ -15,11 +15,14 @@ from rpc.errors import ErrorCode, VirError
 from supervisor.stord.work.contents import Contents
 from supervisor.stord.work.copying import copy_bytes, data_parts, punch_hole
 from supervisor.stord.work.files import Files
+from supervisor.stord.work.lending import Lending
 from supervisor.stord.work.names import host_tag, is_left_over, is_temporary, temporary_name
 from supervisor.stord.work.opening import open_volume
 from supervisor.stord.work.requests import (
     Claim,
     CleanUp,
+    CopyRaw,
+    Lend,
     Look,
     MakeFolder,
     MakeRaw,
@@ -227,3 +230,57 @@ def test_a_volume_that_has_gone_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(VirError) as missing:
         Scanning().look(Look(folder=str(tmp_path), name="gone"))
     assert missing.value.code is ErrorCode.NO_STORAGE_VOL
+
+
+def test_permissions_never_go_to_what_a_link_leads_to(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "pool", tmp_path / "outside"
+    folder.mkdir()
+    outside.touch(mode=0o600)
+    planted = folder / temporary_name("host")  # put there while the volume was being made
+    planted.symlink_to(outside)
+    order = Claim(
+        folder=str(folder),
+        temporary=planted.name,
+        name="v",
+        permissions=Permissions(mode=0o666),
+    )
+    with pytest.raises(VirError, match="finish the volume"):
+        Files().claim(order)
+    assert outside.stat().st_mode & 0o777 == 0o600
+    assert list(folder.iterdir()) == []
+
+
+def test_a_copy_goes_to_no_place_that_somebody_else_has_prepared(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"mine")
+    (tmp_path / "source").write_bytes(b"theirs")
+    (tmp_path / "target").symlink_to(outside)
+    for is_new, links_to in ((True, outside), (False, Path("/etc/hostname"))):
+        (tmp_path / "target").unlink()
+        (tmp_path / "target").symlink_to(links_to)
+        order = CopyRaw(
+            source=str(tmp_path / "source"), target=str(tmp_path / "target"), size=6, is_new=is_new
+        )
+        with pytest.raises(VirError):
+            Contents().copy_raw(order)
+    assert outside.read_bytes() == b"mine"
+
+
+def test_a_program_is_lent_a_volume_never_what_a_link_leads_to(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "pool", tmp_path / "outside"
+    folder.mkdir()
+    outside.write_bytes(b"mine")
+    (folder / "trap").symlink_to(outside)
+    with pytest.raises(VirError) as refused:
+        Lending().lend(Lend(path=str(folder / "trap"), format="qcow2", writable=True))
+    assert refused.value.code == ErrorCode.OPERATION_DENIED
+    (folder / "raw").write_bytes(b"theirs")
+    lent = Lending().lend(Lend(path=str(folder / "raw"), format="raw", writable=False))
+    os.rename(outside, folder / "raw")  # too late
+    fd = lent.descriptor.take()
+    try:
+        assert os.read(fd, 10) == b"theirs"
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.write(fd, b"x")
+    finally:
+        os.close(fd)

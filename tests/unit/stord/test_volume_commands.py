@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from conf.storage import Pool, parse_pool
 from supervisor.stord.backends import mounts
-from supervisor.stord.images import Cipher, Image, Key, plan_convert, plan_create, plan_resize
+from supervisor.stord.images import (
+    Cipher,
+    Image,
+    Key,
+    path_of,
+    plan_convert,
+    plan_create,
+    plan_resize,
+)
 
 
 def pool(kind: str, source: str, head: str = "") -> Pool:
@@ -54,6 +62,15 @@ def test_an_encrypted_original_is_opened_with_its_own_key() -> None:
 def test_a_plain_copy_names_both_formats() -> None:
     words = plan_convert(Image("/p/a", "raw"), Image("/p/b", "vdi"))
     assert words == ["qemu-img", "convert", "-q", "-O", "vdi", "-f", "raw", "/p/a", "/p/b"]
+
+
+def test_what_lies_below_an_open_image_is_named_with_its_format() -> None:
+    image = Image(path_of(5), "qcow2", 9, backing="/p/b,c", backing_format="raw")
+    opened = (
+        "driver=qcow2,file.filename=/proc/self/fd/5,"
+        "backing.driver=raw,backing.file.filename=/p/b,,c"
+    )
+    assert plan_resize(image, shrink=False)[-3:] == ["--image-opts", opened, "9"]
 
 
 def test_shrinking_is_said() -> None:
