@@ -22,6 +22,7 @@ from supervisor.workers.lxc.engine import init_pid
 MAX_PASSWD: Final = 1 << 20  # bytes
 SECCOMP: Final = Path("/usr/share/lxc/config/common.seccomp")
 APPARMOR: Final = Path("/sys/module/apparmor/parameters/enabled")
+APPARMOR_PARSER: Final = Path("/usr/sbin/apparmor_parser")
 PID_MAX: Final = Path("/proc/sys/kernel/pid_max")
 TASKS_PERCENT: Final = 15  # of the host's, for one container
 NETNS: Final = Path("/run/netns")
@@ -103,11 +104,18 @@ def seccomp_profile() -> str:
 
 
 def apparmor_profile() -> str:
-    """The profile for containers; empty where the host has no AppArmor."""
+    """The profile for containers; empty where the host has no AppArmor.
+
+    liblxc makes a profile for each container by AppArmor's own program; a host that lacks it has
+    loaded no profile at all.
+    """
     try:
-        return "generated" if APPARMOR.read_text().strip() == "Y" else ""
+        enabled = APPARMOR.read_text().strip() == "Y"
     except OSError:
         return ""
+    if not enabled:
+        return ""
+    return "generated" if APPARMOR_PARSER.exists() else "unconfined"
 
 
 def identity(domain: Domain, mounted: str) -> tuple[int, int]:
