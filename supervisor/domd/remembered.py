@@ -26,8 +26,6 @@ def read_remembered(folder: Path) -> list[Description]:
     """Every guest that a status document tells of."""
     found = []
     for path in sorted(folder.glob("*.xml")):
-        if path.name.startswith("."):
-            continue  # left by a write that was cut short
         try:
             found.append(parse(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError) as problem:

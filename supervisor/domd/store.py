@@ -17,6 +17,7 @@ from typing import Final
 from uuid import UUID
 
 from supervisor.durable import remove_file, sync_folder, write_file
+from supervisor.keeping import comments
 from supervisor.paths import Paths
 
 HEADER: Final = (
@@ -81,8 +82,6 @@ class Store:
         with os.scandir(self._paths.domain_configs()) as folder:
             files = sorted(entry.name for entry in folder if entry.name.endswith(".xml"))
         for file in files:
-            if file.startswith("."):
-                continue  # left by a write that was cut short: what it replaced is still there
             try:
                 text = (self._paths.domain_configs() / file).read_text(encoding="utf-8")
                 stored = identify(text, autostart=file in linked)
@@ -168,8 +167,8 @@ class Store:
 
 
 def in_comment(name: str) -> str:
-    """A name as it can stand in a comment of XML."""
-    return name.replace("--", "- -").replace("<", "").replace(">", "")
+    """A name as it can stand in the comment above a definition, which is read without a parser."""
+    return comments.in_comment(name).replace("<", "").replace(">", "")
 
 
 def identify(text: str, *, autostart: bool) -> Stored:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from supervisor.durable import remove_file, sync_folder, write_file
+from supervisor.keeping.comments import in_comment
 from supervisor.keeping.kind import Kind
 
 HEADER: Final = (
@@ -84,9 +85,7 @@ class Store:
         Raises:
             OSError: nothing has changed.
         """
-        comment = HEADER.format(
-            word=self._kind.word, edit=self._kind.edit, name=name.replace("--", "- -")
-        )
+        comment = HEADER.format(word=self._kind.word, edit=self._kind.edit, name=in_comment(name))
         write_file(self._definition(name), (comment + xml).encode())
 
     def remove(self, name: str) -> None:
@@ -186,7 +185,7 @@ def read_documents(folder: Path) -> Iterator[tuple[str, str]]:
         return
     for file in files:
         path = folder / file
-        if file.startswith(".") or path.is_dir():
+        if path.is_dir():
             continue
         try:
             if path.stat().st_size > MAX_DOCUMENT:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from supervisor.durable import remove_file, sync_folder, write_file
+from supervisor.keeping.comments import in_comment
 
 HEADER: Final = (
     "<!--\nThis file is written by the virtualization daemon, which overwrites changes made here.\n"
@@ -79,4 +80,4 @@ class FilterFiles:
 
 
 def _told(name: str, xml: str) -> bytes:
-    return (HEADER.format(name=name.replace("--", "- -")) + xml).encode()
+    return (HEADER.format(name=in_comment(name)) + xml).encode()
