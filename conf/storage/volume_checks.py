@@ -7,6 +7,7 @@ Source: libvirt 9.0's refusals, as in the corpus.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from conf.errors import ConfError
@@ -15,6 +16,8 @@ from conf.storage.volume import Volume
 
 #: Formats in which an image can be the differences to another.
 WITH_BACKING: Final = ("cow", "qcow", "qcow2", "qed", "vmdk")
+#: What a document could give a name that no list of volumes could show.
+CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 _FILE_POOLS: Final = (
     PoolType.DIR, PoolType.FS, PoolType.NETFS, PoolType.VSTORAGE, PoolType.GLUSTER,
 )  # fmt: skip
@@ -47,6 +50,9 @@ def check_file_name(name: str) -> None:
         raise ConfError("operation_invalid", detail, "volume/name")
     if name in ("", ".", "..") or len(name.encode(errors="surrogateescape")) > 255:
         detail = f"'{name[:255]}' cannot be a volume's name: it is no name of a file"
+        raise ConfError("operation_invalid", detail, "volume/name")
+    if CONTROL.search(name):
+        detail = f"{name!r} cannot be a volume's name: it has a tab or a line break in it"
         raise ConfError("operation_invalid", detail, "volume/name")
 
 

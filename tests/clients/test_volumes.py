@@ -131,6 +131,9 @@ def test_a_wiped_volume_holds_zeros(daemon: Daemon, pool: Path) -> None:
 def test_names_that_lead_out_of_the_pool_are_refused(daemon: Daemon, pool: Path) -> None:
     for name in ("../out", "..", "a/b"):
         assert daemon.virsh("vol-create-as", "v", name, "1M").returncode != 0
+    document = pool.parent / "break.xml"
+    document.write_text("<volume><name>a&#10;b</name><capacity>1</capacity></volume>")
+    assert "line break" in daemon.virsh("vol-create", "v", str(document)).stderr
     assert not (pool.parent / "out").exists()
     assert list(pool.iterdir()) == []
 

@@ -96,8 +96,7 @@ class Files:
         with refusing(f"read the folder '{request.folder}'"):
             for name in os.listdir(request.folder):
                 if is_left_over(name, request.host, request.pid):
-                    log.warning("'%s/%s' was left half-made: removed", request.folder, name)
-                    os.unlink(f"{request.folder}/{name}")
+                    _remove_left_over(f"{request.folder}/{name}")
         return Done()
 
     @handles(MakeSubfolder)
@@ -131,6 +130,16 @@ class Files:
             except FileNotFoundError:
                 return Done()
         return Done()
+
+
+def _remove_left_over(path: str) -> None:
+    """Remove a half-made file; one that cannot be removed is no reason to leave the others."""
+    try:
+        os.unlink(path)
+    except OSError as problem:
+        log.warning("'%s' was left half-made and stays: %s", path, os.strerror(problem.errno or 0))
+    else:
+        log.warning("'%s' was left half-made: removed", path)
 
 
 def taken(name: str) -> VirError:

@@ -94,10 +94,12 @@ def test_left_overs_of_this_host_alone_are_removed(tmp_path: Path) -> None:
     mine, theirs = temporary_name("me"), temporary_name("them")
     for name in (mine, theirs, "v"):
         (tmp_path / name).touch()
+    planted = tmp_path / f"{mine[:-9]}-00000000"  # a folder of such a name keeps no other file
+    planted.mkdir()
     Files().clean_up(CleanUp(folder=str(tmp_path), host="me", pid=os.getpid()))
     assert (tmp_path / mine).exists()  # of this very process: it is at work
     Files().clean_up(CleanUp(folder=str(tmp_path), host="me", pid=os.getpid() + 1))
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted((theirs, "v"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted((theirs, "v", planted.name))
 
 
 def test_names_of_files_being_made_are_told_apart() -> None:
