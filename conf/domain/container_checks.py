@@ -9,6 +9,15 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Final
 
+from conf.domain.container_values import (
+    check_disk_words,
+    check_hostdev_words,
+    check_image,
+    check_interface_words,
+    check_labels,
+    check_partition,
+    check_shared,
+)
 from conf.domain.devices import Devices
 from conf.domain.devices.filesystem import Filesystem
 from conf.domain.devices.hostdev import Hostdev
@@ -36,6 +45,8 @@ def check_container(domain: Domain, host_arch: str) -> None:
     _check_init(domain)
     _check_idmap(domain)
     _check_features(domain)
+    check_partition(domain.partition)
+    check_labels(domain)
     _check_devices(domain.devices)
     _check_namespaces(domain)
 
@@ -128,11 +139,16 @@ def _check_devices(devices: Devices) -> None:
         if disk.type != "block" or disk.device != "disk":
             detail = f"the disk '{disk.target.dev}' is none of a block device"
             raise ConfError(UNSUPPORTED, detail, "domain/devices/disk")
+        check_disk_words(disk)
     for interface in devices.interfaces:
         _check_interface(interface)
     for console in devices.consoles:
         if console.type != "pty" or console.target_type not in (None, "lxc"):
-            detail = f"consoles of containers are of type 'pty', not '{console.type}'"
+            target = console.target_type or "lxc"
+            detail = (
+                "consoles of containers are of type 'pty' with target 'lxc', "
+                f"not '{console.type}' with '{target}'"
+            )
             raise ConfError(UNSUPPORTED, detail, "domain/devices/console")
     for hostdev in devices.hostdevs:
         _check_hostdev(hostdev)
@@ -177,6 +193,7 @@ def _check_filesystem(filesystem: Filesystem) -> None:
     if filesystem.accessmode not in (None, "passthrough"):
         detail = f"accessmode '{filesystem.accessmode}' is not for containers"
         raise ConfError(UNSUPPORTED, detail, path)
+    check_image(filesystem)
 
 
 def _check_interface(interface: Interface) -> None:
@@ -186,15 +203,13 @@ def _check_interface(interface: Interface) -> None:
     if interface.script is not None and interface.type != "ethernet":
         detail = f"scripts are not supported on LXC network interfaces of type {interface.type}"
         raise ConfError(UNSUPPORTED, detail, "domain/devices/interface/script")
+    check_interface_words(interface)
 
 
 def _check_hostdev(hostdev: Hostdev) -> None:
     path = "domain/devices/hostdev"
     if hostdev.mode == "subsystem":
-        if hostdev.type != "usb":
-            detail = f"Unsupported host device type {hostdev.type}"
-            raise ConfError(UNSUPPORTED, detail, f"{path}/@type")
-        return
+        check_hostdev_words(hostdev)
     wanted = {
         "storage": ("block", hostdev.source.block),
         "misc": ("char", hostdev.source.char),
@@ -206,6 +221,7 @@ def _check_hostdev(hostdev: Hostdev) -> None:
     name, value = wanted[hostdev.type]
     if not value:
         raise ConfError("xml", f"Missing <{name}> element in hostdev {hostdev.type} device", path)
+    check_hostdev_words(hostdev)
 
 
 def _check_namespaces(domain: Domain) -> None:
@@ -223,5 +239,4 @@ def _check_namespaces(domain: Domain) -> None:
             if one.type == "netns" and name != "sharenet":
                 detail = "'netns' namespace types can only be used with sharenet"
                 raise ConfError("invalid_arg", detail, path)
-            if one.type == "pid" and not one.value.isdigit():
-                raise ConfError("invalid_arg", f"'{one.value}' is no process", path)
+            check_shared(name, one)

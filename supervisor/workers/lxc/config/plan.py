@@ -56,8 +56,8 @@ def _lines(domain: Domain, facts: Facts) -> Iterator[str]:
     yield from _namespaces(facts)
     yield from network_lines(domain, facts)
     yield "lxc.cgroup.relative = 0"
-    yield f"lxc.cgroup.dir.container = {facts.group}"
-    yield f"lxc.cgroup.dir.monitor = {facts.group}.monitor"
+    yield setting("lxc.cgroup.dir.container", facts.group, "domain/resource/partition")
+    yield setting("lxc.cgroup.dir.monitor", f"{facts.group}.monitor", "domain/resource/partition")
     yield f"lxc.cgroup.dir.monitor.pivot = {PIVOT}"
     yield from device_lines(domain, facts)
     limits = limits_of(domain, facts.legacy, facts.numbers, facts.max_tasks)
