@@ -8,7 +8,7 @@ driver's page, "Container environment" and "Inherit namespaces".
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from conf.domain.words import on_off, one_of, unsigned, write_on_off
 from conf.mapper import attribute, children, element, text
@@ -57,6 +57,9 @@ def _state(name: str) -> Any:  # noqa: ANN401  (stands in a field's place)
 @dataclass(slots=True, kw_only=True)
 class Capabilities:
     """<capabilities>: which rights of root the container's root has; each named as the kernel's."""
+
+    #: A right of another name is refused: who takes one away must not be misunderstood.
+    __unexpected__: ClassVar[str] = "unexpected capability feature"
 
     policy: str = attribute("@policy", read=one_of("default", "allow", "deny"), default="default")
     audit_control: bool | None = _state("audit_control")

@@ -73,7 +73,11 @@ def read(model: type[M], node: etree._Element) -> M:
         ConfError: kind "xml", naming the place, for text that a field does not take.
     """
     values: Values = {}
-    _take(plan_of(model), node, values)
+    plan = plan_of(model)
+    unexpected = getattr(model, "__unexpected__", None)
+    if unexpected is not None:
+        _refuse_unknown(plan, node, unexpected)
+    _take(plan, node, values)
     made = model(**values)
     finish = getattr(made, "after_read", None)
     if finish is not None:
@@ -116,6 +120,14 @@ def expanded(tag: str) -> str:
     """A tag as the parser gives it: "qemu:arg" has its namespace in full."""
     prefix, colon, name = tag.partition(":")
     return f"{{{NAMESPACES[prefix]}}}{name}" if colon else tag
+
+
+def _refuse_unknown(plan: Plan, node: etree._Element, unexpected: str) -> None:
+    """Refuse children of an element that says what it calls those that it does not know."""
+    for inner in node:
+        tag = inner.tag
+        if isinstance(tag, str) and tag not in plan.inside and tag not in plan.fields:
+            raise ConfError("config_unsupported", f"{unexpected} '{tag}'", _path(node))
 
 
 def _take(plan: Plan, node: etree._Element, values: Values) -> None:
