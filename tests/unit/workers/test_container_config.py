@@ -113,15 +113,15 @@ def test_file_systems_become_mounts_with_their_words_quoted() -> None:
         "<filesystem type='mount'><source dir='/a b'/><target dir='/c#d'/><readonly/></filesystem>"
         "<filesystem type='ram'><source usage='8' units='MiB'/><target dir='/ram'/></filesystem>"
         "<filesystem type='file'><source file='/image'/><target dir='/image'/></filesystem>"
-        "<filesystem type='bind'><source dir='/etc'/><target dir='/bound'/></filesystem>"
+        "<filesystem type='bind'><source dir='/#etc'/><target dir='/bound'/></filesystem>"
     )
     found = lines(domain(devices=devices), Facts(group="g", mounted={"/image": "/run/image0"}))
     entries = [line.partition(" = ")[2] for line in found if ".entry" in line]
     assert entries == [
-        "/a\\040b c\\043d none rbind,ro,create=dir",
+        "/a\\040b c#d none rbind,ro,create=dir",
         "tmpfs ram tmpfs size=8192k,mode=755,nosuid,nodev,create=dir",
         "/run/image0 image none rbind,create=dir",
-        "etc bound none bind,relative,create=dir",
+        "./#etc bound none bind,relative,create=dir",
     ]
 
 
