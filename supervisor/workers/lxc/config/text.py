@@ -30,8 +30,10 @@ def setting(key: str, value: str, what: str) -> str:
 
 
 def field(word: str, what: str) -> str:
-    """A word of a mount entry, as getmntent(3) reads it: "#" is written as it is, for no escape of
-    it is undone (measured with glibc 2.36); only at the start of an entry it would be a comment.
+    """A word of a mount entry, as getmntent(3) reads it.
+
+    "#" is written as it is, for no escape of it is undone (measured with glibc 2.36); only at the
+    start of an entry it would be a comment.
 
     Raises:
         ConfError: "config_unsupported": it has a control character, or is empty.
