@@ -60,9 +60,7 @@ def test_the_script_is_told_of_every_step_with_the_document(hooked: Daemon, tmp_
     hooked.kill()
     hooked.start()
     # the new worker answers this itself, when it has taken the guest over
-    assert '"running"' in hooked.ok(
-        "qemu-monitor-command", "told", '{"execute":"query-status"}'
-    )
+    assert '"running"' in hooked.ok("qemu-monitor-command", "told", '{"execute":"query-status"}')
     assert told(hooked) == ["told reconnect begin -"]
     hooked.ok("destroy", "told")
     assert told(hooked) == ["told stopped end -", "told release end -"]
