@@ -110,6 +110,11 @@ class Entry:
         return self.definition is not None or self.running is not None
 
     @property
+    def is_defined(self) -> bool:
+        """Whether it has a definition."""
+        return self.definition is not None
+
+    @property
     def is_active(self) -> bool:
         """Whether its guest runs."""
         return self.running is not None

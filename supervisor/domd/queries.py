@@ -21,7 +21,7 @@ from supervisor.domd.belongings import Belongings
 from supervisor.domd.entry import OFF, Definition, Entry, LiveDefinition
 from supervisor.domd.filters import EVERY_FILTER, passing
 from supervisor.domd.processor import cpu_time_ns
-from supervisor.domd.registry import Registry, no_domain, not_running
+from supervisor.domd.registry import Registry, not_running
 from supervisor.domd.words import refuse_both_impacts, refuse_flags
 
 XML_FLAGS: Final = (
@@ -46,18 +46,12 @@ class Queries:
     def domain_lookup_by_id(self, call: ClientCall, id: int) -> DomainId:
         """The running domain of a number."""
         call.keep = True
-        entry = self._registry.by_id(id)
-        if entry is None:
-            raise no_domain(f"with matching id {id}")
-        return entry.identity
+        return self._registry.numbered(id).identity
 
     def domain_lookup_by_name(self, call: ClientCall, name: str) -> DomainId:
         """The domain of a name."""
         call.keep = True
-        entry = self._registry.by_name(name)
-        if entry is None:
-            raise no_domain(f"with matching name '{name}'")
-        return entry.identity
+        return self._registry.named(name).identity
 
     def domain_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> DomainId:
         """The domain of a UUID."""

@@ -47,7 +47,7 @@ def parse(text: str) -> Description:
         raise ValueError("it is no <domstatus> with a <domain>")
     live = text[begin:end]
     number = _ID.match(live)
-    stored = identify(live, autostart=False)
+    stored = identify(live)
     return Description(
         uuid=stored.uuid,
         name=stored.name,

@@ -95,7 +95,7 @@ async def keep(process: Process, driver: Driver, documents: Documents) -> None:
 
 def load(store: Store, registry: Registry) -> None:
     """Know every definition on disk."""
-    for stored in store.load():
+    for stored in store.identified():
         entry = Entry(
             name=stored.name,
             uuid=stored.uuid,

@@ -1,4 +1,4 @@
-"""What may stand in the comment above a definition on disk. Pure."""
+"""What may stand in the comment above a definition on disk, for parsers and hurried eyes. Pure."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ _TWO: Final = re.compile("-(?=-)")  # a hyphen before another one: the two would
 
 def in_comment(name: str) -> str:
     """A name as it can stand in a comment of XML."""
-    return _TWO.sub("- ", name)
+    return _TWO.sub("- ", name.replace("<", "").replace(">", ""))

@@ -2,6 +2,9 @@
 
 Owns: the order of those, and that definitions of one kind are changed one after the other.
 May touch: the store, in a thread; the registry. May not touch: what runs.
+
+Each change is done to its end, even when its caller is gone: memory says what the disk says. (A
+disk that takes a change only after its deadline is believed at the next start.)
 """
 
 from __future__ import annotations
@@ -24,10 +27,18 @@ DISK_S: Final = 20.0  # for the disk to take a change
 D = TypeVar("D")
 
 
+def _nothing() -> None:
+    """Part with nothing."""
+
+
 class Defined(Kept, Protocol):
     """What is kept of a thing that may be defined."""
 
     autostart: bool
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether it has a definition."""
 
     @property
     def is_active(self) -> bool:
@@ -67,8 +78,12 @@ class Definitions(ABC, Generic[E, D]):
         """What was answered before may not hold any more."""
 
     @abstractmethod
-    def told(self, entry: E, *, defined: bool) -> None:
-        """Tell clients that one was defined, or undefined."""
+    def told_defined(self, entry: E, *, anew: bool) -> None:
+        """Tell clients that one was defined, which had a definition before or not."""
+
+    @abstractmethod
+    def told_undefined(self, entry: E) -> None:
+        """Tell clients that one was undefined."""
 
     async def define(self, document: D) -> E:
         """Give a thing this definition, a new one if need be.
@@ -89,13 +104,17 @@ class Definitions(ABC, Generic[E, D]):
             self._registry.add(entry)
             return entry
 
-    async def undefine(self, entry: E) -> None:
+    async def undefine(self, entry: E, part: Callable[[], None] = _nothing) -> None:
         """Forget a definition; the thing's job is the caller's.
 
+        Args:
+            entry: the thing.
+            part: parts with what goes with the definition; what it raises keeps the definition.
+
         Raises:
-            VirError: SYSTEM_ERROR.
+            VirError: SYSTEM_ERROR; what `part` raises.
         """
-        await finish(self._undefine(entry))
+        await finish(self._undefine(entry, part))
 
     async def replace(self, entry: E, document: D) -> None:
         """Give a defined thing a changed definition; its job is the caller's.
@@ -116,26 +135,31 @@ class Definitions(ABC, Generic[E, D]):
     async def _define(self, document: D) -> E:
         async with self._turn.hold("define"):
             entry = self.claimed(document)
-            await self._save(entry, document)
+            await self._save("define", entry, document)
+            anew = entry.is_defined
             self.stale()
             self.put(entry, document)
             self._registry.add(entry)
-            self.told(entry, defined=True)
+            self.told_defined(entry, anew=anew)
             return entry
 
-    async def _undefine(self, entry: E) -> None:
+    async def _undefine(self, entry: E, part: Callable[[], None]) -> None:
+        def remove() -> None:
+            part()
+            self._store.remove(entry.name)
+
         async with self._turn.hold("undefine"):
-            await self._disk("undefine", entry, lambda: self._store.remove(entry.name))
+            await self._disk("undefine", entry, remove)
             self.stale()
             self.put(entry, None)
             entry.autostart = False
             if not entry.is_active:
                 self._registry.remove(entry)
-            self.told(entry, defined=False)
+            self.told_undefined(entry)
 
     async def _replace(self, entry: E, document: D) -> None:
         async with self._turn.hold("change"):
-            await self._save(entry, document)
+            await self._save("change", entry, document)
             self.stale()
             self.put(entry, document)
 
@@ -146,9 +170,9 @@ class Definitions(ABC, Generic[E, D]):
             self.stale()
             entry.autostart = on
 
-    async def _save(self, entry: E, document: D) -> None:
+    async def _save(self, word: str, entry: E, document: D) -> None:
         text = self.text(document)
-        await self._disk("define", entry, lambda: self._store.save(entry.name, text))
+        await self._disk(word, entry, lambda: self._store.save(entry.name, text))
 
     async def _disk(self, word: str, entry: E, work: Callable[[], None]) -> None:
         kind = self._registry.kind

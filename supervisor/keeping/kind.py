@@ -18,7 +18,8 @@ class Kind:
     long_word: str  # as refusals of unknown ones have it: "storage pool"
     edit: str  # virsh's command that changes a definition
     missing: ErrorCode  # there is none such
-    domain: ErrorDomain
+    domain: ErrorDomain  # of refusals about one
+    table: ErrorDomain  # of refusals of a name or UUID that is another's
 
     def no_such(self, which: str) -> VirError:
         """The refusal of one that is not there."""

@@ -50,6 +50,7 @@ class Registry(Generic[E]):
         """Know none."""
         self.kind = kind
         self._by_uuid: dict[bytes, E] = {}
+        self._by_name: dict[str, E] = {}
 
     def __iter__(self) -> Iterator[E]:
         """All that are there."""
@@ -58,16 +59,20 @@ class Registry(Generic[E]):
     def add(self, entry: E) -> None:
         """Know one whose name and UUID are free."""
         assert self._by_uuid.get(entry.uuid, entry) is entry, "two of one UUID"
+        assert self._by_name.get(entry.name, entry) is entry, "two of one name"
         self._by_uuid[entry.uuid] = entry
+        self._by_name[entry.name] = entry
 
     def remove(self, entry: E) -> None:
         """Forget one."""
         if self._by_uuid.get(entry.uuid) is entry:
             del self._by_uuid[entry.uuid]
+        if self._by_name.get(entry.name) is entry:
+            del self._by_name[entry.name]
 
     def by_name(self, name: str) -> E | None:
         """The one of that name, even if it is only being created."""
-        return next((entry for entry in self._by_uuid.values() if entry.name == name), None)
+        return self._by_name.get(name)
 
     def by_uuid(self, uuid: bytes) -> E | None:
         """The one of that UUID, even if it is only being created."""
@@ -77,7 +82,7 @@ class Registry(Generic[E]):
         """The one that a client names; its UUID counts.
 
         Raises:
-            VirError: NO_NETWORK, NO_STORAGE_POOL: there is none.
+            VirError: NO_DOMAIN, NO_NETWORK, NO_STORAGE_POOL: there is none.
         """
         entry = self._by_uuid.get(identity.uuid)
         if entry is None or not entry.is_there:
@@ -107,9 +112,9 @@ class Registry(Generic[E]):
         if same_uuid is not None and same_uuid.name != name:
             taken = same_uuid.uuid_text
             detail = f"{word} '{same_uuid.name}' is already defined with uuid {taken}"
-            raise VirError(ErrorCode.OPERATION_FAILED, detail, self.kind.domain)
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, self.kind.table)
         same_name = self.by_name(name)
         if same_name is not None and same_name.uuid != uuid:
             detail = f"{word} '{name}' already exists with uuid {same_name.uuid_text}"
-            raise VirError(ErrorCode.OPERATION_FAILED, detail, self.kind.domain)
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, self.kind.table)
         return same_uuid

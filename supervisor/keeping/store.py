@@ -1,8 +1,8 @@
-"""One kind on disk: definitions, the links that start them with the host, the state of what runs.
+"""One kind on disk: definitions, and the links that start them with the host.
 
 Owns: the files of the kind in the folders that it is given.
 May not touch: what documents mean; what they are about.
-Source: libvirt 9.0's layout: NAME.xml, autostart/NAME.xml; run: NAME.xml.
+Source: libvirt 9.0's layout: NAME.xml, autostart/NAME.xml.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class Folders:
     definitions: Path
     links: Path  # to what starts with the host
     states: Path  # of what runs; a boot of the host ends them
-    mark: Path  # the file that says that the stock definition was made once
 
 
 class Store:
@@ -60,8 +59,6 @@ class Store:
         self._folders = folders
         folders.links.mkdir(parents=True, exist_ok=True)
         folders.states.mkdir(parents=True, exist_ok=True)
-
-    # Definitions.
 
     def load(self) -> list[Stored]:
         """Every definition; what cannot be read is left where it is, with a log line.
@@ -79,23 +76,35 @@ class Store:
             for name, xml in read_documents(folder)
         ]
 
-    def save(self, name: str, xml: str) -> None:
+    def save(self, name: str, xml: str, *, above: str = "") -> None:
         """Write a definition; on return it survives a loss of power.
+
+        Args:
+            name: of what is defined.
+            xml: its document.
+            above: a comment that is to come first.
 
         Raises:
             OSError: nothing has changed.
         """
-        comment = HEADER.format(word=self._kind.word, edit=self._kind.edit, name=in_comment(name))
+        comment = above + HEADER.format(
+            word=self._kind.word, edit=self._kind.edit, name=in_comment(name)
+        )
         write_file(self._definition(name), (comment + xml).encode())
 
     def remove(self, name: str) -> None:
-        """Remove a definition and its link.
+        """Remove a definition and its link; the definition first, for the link means nothing alone.
 
         Raises:
             OSError: it cannot be removed.
         """
         remove_file(self._definition(name))
-        remove_file(self._link(name))
+        if self.has_autostart(name):
+            self.set_autostart(name, on=False)
+
+    def has_autostart(self, name: str) -> bool:
+        """Whether there is a link that starts it with the host."""
+        return os.path.lexists(self._link(name))
 
     def set_autostart(self, name: str, *, on: bool) -> None:
         """Make or remove the link that starts one with the host.
@@ -116,22 +125,6 @@ class Store:
     def _link(self, name: str) -> Path:
         return self._folders.links / f"{name}.xml"
 
-    # What happened before.
-
-    def is_first_start(self) -> bool:
-        """Whether no daemon has ever looked after this kind here."""
-        return not self._folders.mark.exists()
-
-    def keep_first_start(self) -> None:
-        """Remember that there was one.
-
-        Raises:
-            OSError: the stock definition is made again after a restart.
-        """
-        self._folders.mark.parent.mkdir(parents=True, exist_ok=True)
-        text = f"the {self._kind.word} 'default' was defined once\n"
-        write_file(self._folders.mark, text.encode())
-
     def had_autostart(self, boot: str) -> bool:
         """Whether this boot of the host has had its autostart."""
         try:
@@ -149,32 +142,6 @@ class Store:
 
     def _started(self) -> Path:
         return self._folders.states / "autostarted"
-
-    # What runs. A loss of power ends all of it, so the disk is not waited for.
-
-    def states(self) -> list[Stored]:
-        """The status document of everything that runs."""
-        return [Stored(name, xml) for name, xml in read_documents(self._folders.states)]
-
-    def save_state(self, name: str, xml: str) -> None:
-        """Write what is known of one that runs.
-
-        Raises:
-            OSError: nothing has changed.
-        """
-        write_file(self._state(name), xml.encode(), durable=False)
-
-    def remove_state(self, name: str) -> None:
-        """Forget one that has stopped.
-
-        Raises:
-            OSError: it cannot be removed.
-        """
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._state(name))
-
-    def _state(self, name: str) -> Path:
-        return self._folders.states / f"{name}.xml"
 
 
 def read_documents(folder: Path) -> Iterator[tuple[str, str]]:

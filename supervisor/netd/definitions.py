@@ -42,6 +42,10 @@ class Definitions(definitions.Definitions[Entry, Network]):
         """Have rpcd ask again."""
         self._publisher.stale()
 
-    def told(self, entry: Entry, *, defined: bool) -> None:
+    def told_defined(self, entry: Entry, *, anew: bool) -> None:
         """Send the lifecycle event."""
-        self._publisher.lifecycle(entry, Lifecycle.DEFINED if defined else Lifecycle.UNDEFINED)
+        self._publisher.lifecycle(entry, Lifecycle.DEFINED)
+
+    def told_undefined(self, entry: Entry) -> None:
+        """Send the lifecycle event."""
+        self._publisher.lifecycle(entry, Lifecycle.UNDEFINED)

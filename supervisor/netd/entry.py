@@ -52,6 +52,11 @@ class Entry:
         return self.definition is not None or self.running is not None
 
     @property
+    def is_defined(self) -> bool:
+        """Whether it has a definition."""
+        return self.definition is not None
+
+    @property
     def is_active(self) -> bool:
         """Whether it runs."""
         return self.running is not None

@@ -19,6 +19,7 @@ NETWORKS: Final = Kind(
     edit="net-edit",
     missing=ErrorCode.NO_NETWORK,
     domain=ErrorDomain.NETWORK,
+    table=ErrorDomain.NETWORK,
 )
 
 

@@ -13,13 +13,13 @@ import shutil
 from pathlib import Path
 
 from supervisor.durable import write_file
-from supervisor.keeping import store
+from supervisor.keeping import states
 from supervisor.keeping.store import Folders, Stored, read_documents
 from supervisor.netd.registry import NETWORKS
 from supervisor.paths import Paths
 
 
-class Store(store.Store):
+class Store(states.Store):
     """The networks of one daemon on disk; everything here blocks."""
 
     def __init__(self, paths: Paths) -> None:
@@ -35,8 +35,8 @@ class Store(store.Store):
                 definitions=paths.networks(),
                 links=paths.network_autostart(),
                 states=self._states,
-                mark=paths.lib / "network/default-defined",
             ),
+            mark=paths.lib / "network/default-defined",
         )
 
     def remove_state(self, name: str) -> None:

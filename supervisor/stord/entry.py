@@ -90,6 +90,11 @@ class Entry:
         return self.definition is not None or self.active is not None
 
     @property
+    def is_defined(self) -> bool:
+        """Whether it has a definition."""
+        return self.definition is not None
+
+    @property
     def is_active(self) -> bool:
         """Whether it is active."""
         return self.active is not None

@@ -24,6 +24,7 @@ POOLS: Final = Kind(
     edit="pool-edit",
     missing=ErrorCode.NO_STORAGE_POOL,
     domain=ErrorDomain.STORAGE,
+    table=ErrorDomain.STORAGE,
 )
 
 

@@ -6,13 +6,13 @@ May not touch: what documents mean; pools' own folders and devices.
 
 from __future__ import annotations
 
-from supervisor.keeping import store
+from supervisor.keeping import states
 from supervisor.keeping.store import Folders
 from supervisor.paths import Paths
 from supervisor.stord.registry import POOLS
 
 
-class Store(store.Store):
+class Store(states.Store):
     """The pools of one daemon on disk; everything here blocks."""
 
     def __init__(self, paths: Paths) -> None:
@@ -27,6 +27,6 @@ class Store(store.Store):
                 definitions=paths.storage(),
                 links=paths.storage_autostart(),
                 states=paths.storage_states(),
-                mark=paths.lib / "storage/default-defined",
             ),
+            mark=paths.lib / "storage/default-defined",
         )

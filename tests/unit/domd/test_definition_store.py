@@ -25,12 +25,12 @@ def store(tmp_path: Path) -> Store:
 
 
 def names(store: Store) -> list[str]:
-    return [stored.name for stored in store.load()]
+    return [stored.name for stored in store.identified()]
 
 
 def test_a_saved_definition_is_loaded_with_its_name_and_uuid(store: Store) -> None:
     store.save("one & two", xml("one &amp; two"))
-    (stored,) = store.load()
+    (stored,) = store.identified()
     assert (stored.name, stored.uuid.hex()) == ("one & two", UUID.replace("-", ""))
     assert not stored.autostart
 
@@ -39,7 +39,7 @@ def test_autostart_is_a_link_that_goes_with_the_definition(store: Store, tmp_pat
     store.save("one", xml("one"))
     store.set_autostart("one", on=True)
     store.set_autostart("one", on=True)
-    (stored,) = store.load()
+    (stored,) = store.identified()
     assert stored.autostart
     link = tmp_path / "etc/libvirt/qemu/autostart/one.xml"
     assert os.readlink(link) == str(tmp_path / "etc/libvirt/qemu/one.xml")
@@ -52,7 +52,7 @@ def test_a_renamed_definition_keeps_its_autostart(store: Store) -> None:
     store.save("old", xml("old"))
     store.set_autostart("old", on=True)
     store.rename("old", "new", xml("new"))
-    (stored,) = store.load()
+    (stored,) = store.identified()
     assert (stored.name, stored.autostart) == ("new", True)
 
 

@@ -36,7 +36,7 @@ def test_a_domain_of_any_name_is_there_after_a_restart(tmp_path: Path, name: str
     store = domains.Store(Paths.system(tmp_path))
     document = f"<domain type='qemu'>\n  <name>{name}</name>\n  <uuid>{UUID}</uuid>\n</domain>\n"
     store.save(name, document)
-    (stored,) = store.load()
+    (stored,) = store.identified()
     assert stored.name == name
 
 
