@@ -151,6 +151,15 @@ def test_every_console_is_a_terminal_of_the_container(box: Boxes) -> None:
         while word not in heard:
             heard += stream.recv(1024)
         stream.abort()
+    former, latter = box.link.newStream(), box.link.newStream()
+    domain.openConsole(None, former)
+    domain.openConsole(None, latter, libvirt.VIR_DOMAIN_CONSOLE_FORCE)
+    assert former.recv(1024) in (b"", b"\r\n")
+    latter.send(b"again\n")
+    heard = b""
+    while b"one:again" not in heard:
+        heard += latter.recv(1024)
+    latter.abort()
 
 
 def test_a_container_gets_its_address_by_dhcp_from_a_nat_network(box: Boxes) -> None:

@@ -9,22 +9,15 @@ hostile.
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 
 from conf.domain import format_domain, parse_domain
-from supervisor.calls import Later, Surface, owned
+from supervisor.calls import owned
 from supervisor.process import Process
-from supervisor.workers.locking import LockedElsewhere, take_lock
 from supervisor.workers.lxc.adopting import adopt
 from supervisor.workers.lxc.calls.targets import targets
-from supervisor.workers.lxc.container import Container
 from supervisor.workers.lxc.worker import Worker
-from supervisor.workers.workplace import Workplace
-
-LOCK_S: Final = 5.0
-
-log = logging.getLogger(__name__)
+from supervisor.workers.serving import drive
 
 #: One of each kind of element that most containers have: reading it compiles their models.
 SPECIMEN: Final = """
@@ -51,19 +44,4 @@ async def serve(process: Process) -> None:
     Raises:
         SystemExit: another worker has the container.
     """
-    workplace = Workplace.of(process)
-    try:
-        await take_lock(workplace.paths.lock(process.domain), LOCK_S)
-    except LockedElsewhere as problem:
-        raise SystemExit(str(problem)) from problem
-    worker = Worker(workplace)
-    found = await adopt(workplace, process.domain)
-    if isinstance(found, Container):
-        worker.have(found)
-    elif found is not None:
-        worker.had(found)
-    process.node.serve(worker)
-    process.node.serve(Later(lambda: Surface("worker", *targets(worker), driver="lxc")))
-    await process.ready()
-    await process.stopping.wait()
-    worker.close()
+    await drive(process, Worker, adopt, targets)

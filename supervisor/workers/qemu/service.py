@@ -8,24 +8,16 @@ Runs with: what launching takes; everything that the guest or its agent says is 
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 
 from conf.domain import format_domain, parse_domain
 from rpc.values import Domain
-from supervisor.calls import Later, Surface, encode_event, owned
+from supervisor.calls import encode_event, owned
 from supervisor.process import Process
-from supervisor.workers.locking import LockedElsewhere, take_lock
 from supervisor.workers.qemu.adopting import adopt
 from supervisor.workers.qemu.calls.targets import targets
-from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.worker import Worker
-from supervisor.workers.workplace import Workplace
-
-LOCK_S: Final = 5.0
-
-log = logging.getLogger(__name__)
-
+from supervisor.workers.serving import drive
 
 #: One of each kind of device that most guests have: reading it compiles their models.
 SPECIMEN: Final = """
@@ -58,19 +50,4 @@ async def serve(process: Process) -> None:
     Raises:
         SystemExit: another worker has the guest.
     """
-    workplace = Workplace.of(process)
-    try:
-        await take_lock(workplace.paths.lock(process.domain), LOCK_S)
-    except LockedElsewhere as problem:
-        raise SystemExit(str(problem)) from problem
-    worker = Worker(workplace)
-    found = await adopt(workplace, process.domain)
-    if isinstance(found, Guest):
-        worker.have(found)
-    elif found is not None:
-        worker.had(found)
-    process.node.serve(worker)
-    process.node.serve(Later(lambda: Surface("worker", *targets(worker), driver="qemu")))
-    await process.ready()
-    await process.stopping.wait()
-    worker.close()
+    await drive(process, Worker, adopt, targets)

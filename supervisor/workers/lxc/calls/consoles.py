@@ -1,23 +1,25 @@
 """Clients' streams to a container's terminals.
 
-Owns: who has which open: one client at a time. May touch: terminals that liblxc's monitor gives.
+Owns: which one a client means. May touch: terminals that liblxc's monitor gives.
 Source: libvirt 9.0, virDomainOpenConsole.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final, Protocol
 
 from conf.domain import Domain
 from rpc.enums import DomainConsoleFlags
-from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.errors import ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.calls import ClientCall
 from supervisor.workers.lxc.calls.flags import invalid, refuse_flags
 from supervisor.workers.lxc.container import Container
-from supervisor.workers.lxc.engine import open_terminal
-from supervisor.workers.pump import Pump
+from supervisor.workers.lxc.engine import Terminal, open_terminal
+from supervisor.workers.sessions import Sessions
 
+GIVEN_BACK_S: Final = (0.01, 0.03, 0.1, 0.3)
 FLAGS: Final = int(DomainConsoleFlags.FORCE | DomainConsoleFlags.SAFE)
 
 
@@ -34,7 +36,8 @@ class Consoles:
     def __init__(self, worker: HasContainer) -> None:
         """Open the terminals of the worker's container."""
         self._worker = worker
-        self._sessions: dict[int, Pump] = {}
+        self._opening = asyncio.Lock()  # the monitor lends each once
+        self._sessions: Sessions[int] = Sessions(ErrorDomain.LXC)
 
     async def domain_open_console(
         self, call: ClientCall, dom: DomainId, dev_name: str | None, flags: int
@@ -48,26 +51,22 @@ class Consoles:
         refuse_flags("lxcDomainOpenConsole", flags, FLAGS)
         container = self._worker.guest()
         number = terminal_of(container.domain, dev_name)
-        self._claim(number, force=bool(flags & DomainConsoleFlags.FORCE))
-        terminal = await open_terminal(container.folder, number)
+        force = bool(flags & DomainConsoleFlags.FORCE)
+        async with self._opening:
+            self._sessions.claim(number, force=force)
+            terminal = await _open(container, number)
+            stream = self._sessions.begin(number, terminal.take(), terminal.close)
+        call.offer_stream(stream)
 
-        def ended(pump: Pump) -> None:
-            terminal.close()
-            if self._sessions.get(number) is pump:
-                del self._sessions[number]
 
-        pump = Pump(terminal.take(), ended)
-        self._sessions[number] = pump
-        call.offer_stream(pump.take_stream())
-
-    def _claim(self, number: int, *, force: bool) -> None:
-        session = self._sessions.get(number)
-        if session is None:
-            return
-        if not force:
-            detail = "Active console session exists for this domain"
-            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.LXC)
-        session.close()
+async def _open(container: Container, number: int) -> Terminal:
+    """Have the monitor give a terminal; one just given back it may believe lent for a moment."""
+    for pause in GIVEN_BACK_S:
+        try:
+            return await open_terminal(container.folder, number)
+        except VirError:
+            await asyncio.sleep(pause)
+    return await open_terminal(container.folder, number)
 
 
 def terminal_of(domain: Domain, name: str | None) -> int:

@@ -1,6 +1,6 @@
 """Clients' streams to consoles and channels.
 
-Owns: who has which device open: one client at a time.
+Owns: which device a client means.
 May touch: terminals and sockets of the guest's character devices.
 Source: libvirt 9.0, virDomainOpenConsole, virDomainOpenChannel.
 """
@@ -17,9 +17,9 @@ from rpc.enums import DomainChannelFlags, DomainConsoleFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.calls import ClientCall
-from supervisor.workers.pump import Pump
 from supervisor.workers.qemu.calls.flags import invalid, refuse_flags
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.sessions import Sessions
 from supervisor.workers.unix import connect
 
 CONSOLE_FLAGS: Final = int(DomainConsoleFlags.FORCE | DomainConsoleFlags.SAFE)
@@ -39,7 +39,7 @@ class Consoles:
     def __init__(self, worker: HasGuest) -> None:
         """Open the devices of the worker's guest."""
         self._worker = worker
-        self._sessions: dict[str, Pump] = {}
+        self._sessions: Sessions[str] = Sessions(ErrorDomain.QEMU)
 
     async def domain_open_console(
         self, call: ClientCall, dom: DomainId, dev_name: str | None, flags: int
@@ -77,29 +77,16 @@ class Consoles:
         if device.type == "file":
             call.offer_stream(_open_file(path, os.O_RDONLY))
             return
-        self._claim(path, force=force)
+        self._sessions.claim(path, force=force)
         fd = await _open_device(device, path)
         try:
-            self._claim(path, force=force)  # another may have come while this one connected
+            self._sessions.claim(
+                path, force=force
+            )  # another may have come while this one connected
         except VirError:
             os.close(fd)
             raise
-        pump = Pump(fd, lambda ended: self._ended(path, ended))
-        self._sessions[path] = pump
-        call.offer_stream(pump.take_stream())
-
-    def _claim(self, path: str, *, force: bool) -> None:
-        session = self._sessions.get(path)
-        if session is None:
-            return
-        if not force:
-            detail = "Active console session exists for this domain"
-            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)
-        session.close()
-
-    def _ended(self, path: str, pump: Pump) -> None:
-        if self._sessions.get(path) is pump:
-            del self._sessions[path]
+        call.offer_stream(self._sessions.begin(path, fd))
 
 
 def find(devices: Sequence[CharDevice], name: str | None, what: str) -> CharDevice:

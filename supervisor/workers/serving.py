@@ -1,0 +1,58 @@
+"""A worker's life: it takes its guest's lock, adopts what a predecessor left, and answers.
+
+Owns: the order of that. May touch: the lock's file. May not touch: the guest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from supervisor.calls import Later, Surface
+from supervisor.process import Process
+from supervisor.workers.guest import RunningGuest
+from supervisor.workers.locking import LockedElsewhere, take_lock
+from supervisor.workers.status import Status
+from supervisor.workers.worker import GuestWorker
+from supervisor.workers.workplace import Workplace
+
+LOCK_S: Final = 5.0  # for a predecessor that is being ended
+
+G = TypeVar("G", bound=RunningGuest)
+Adopt = Callable[[Workplace, str], Awaitable[G | Status | None]]
+
+
+async def drive(
+    process: Process,
+    make: Callable[[Workplace], GuestWorker[G]],
+    adopt: Adopt[G],
+    targets: Callable[[GuestWorker[G]], tuple[object, ...]],
+) -> None:
+    """Drive one guest until the process is told to stop; the guest runs on then.
+
+    Args:
+        process: this one.
+        make: makes the driver's worker.
+        adopt: takes over what a predecessor left: a guest, or the status of one that has gone.
+        targets: what answers clients' calls on a running guest.
+
+    Raises:
+        SystemExit: another worker has the guest.
+    """
+    workplace = Workplace.of(process)
+    try:
+        await take_lock(workplace.paths.lock(process.domain), LOCK_S)
+    except LockedElsewhere as problem:
+        raise SystemExit(str(problem)) from problem
+    worker = make(workplace)
+    found = await adopt(workplace, process.domain)
+    if isinstance(found, Status):
+        worker.had(found)
+    elif found is not None:
+        worker.have(found)
+    process.node.serve(worker)
+    surface = Later(lambda: Surface("worker", *targets(worker), driver=workplace.driver))
+    process.node.serve(surface)
+    await process.ready()
+    await process.stopping.wait()
+    worker.close()
