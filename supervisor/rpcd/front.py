@@ -55,6 +55,7 @@ class Connected(Protocol):
     """What the front needs of a session."""
 
     identifier: str
+    authenticated: bool
 
     def deliver(self, event: ClientEvent) -> None:
         """Send an event if the client asked for it."""
@@ -90,6 +91,13 @@ class Front:
         """Whether the socket's permissions alone are enough for this user."""
         scheme = self.config.auth_unix_ro if read_only else self.config.auth_unix_rw
         return scheme == "none" or uid == 0 or (self.session and uid == os.getuid())
+
+    def has_room_for(self, uid: int, *, read_only: bool) -> bool:
+        """Whether a client may come in: of those whom nobody has vouched for, there may be few."""
+        if self.trusts(uid, read_only=read_only):
+            return True
+        anonymous = sum(not session.authenticated for session in self.sessions)
+        return anonymous < self.config.max_anonymous_clients
 
     def next_identifier(self) -> str:
         """Name a new session: unique in this process's life and across restarts."""

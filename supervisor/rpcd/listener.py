@@ -73,6 +73,15 @@ class Listener:
         pid, uid, gid = CREDENTIALS.unpack(
             client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
         )
+        if not self._front.has_room_for(uid, read_only=self._read_only):
+            limit = self._front.config.max_anonymous_clients
+            log.warning(
+                "pid %d uid %d is hung up on: max_anonymous_clients (%d) are waiting for their "
+                "authentication",
+                *(pid, uid, limit),
+            )
+            client.close()
+            return
         credentials = Credentials(uid=uid, gid=gid, pid=pid)
         channel = Channel(client, f"pid {pid} uid {uid}")
         Session(self._front, channel, credentials, read_only=self._read_only)
