@@ -91,8 +91,8 @@ class GuestProcess:
                 await self._exited.wait()
         return self.exited
 
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal; nothing happens to a process that has gone."""
+    def send(self, number: int) -> None:
+        """Send a signal, perhaps a nameless one; nothing happens to what has gone."""
         if not self.exited:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)

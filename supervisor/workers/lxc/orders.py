@@ -1,7 +1,8 @@
 """What domd orders of a running container: shutdown, reboot, suspend, resume.
 
 Owns: one function an order. May touch: the container's init, its cgroup.
-Source: libvirt 9.0's lxc driver; the request that init(8) reads from /dev/initctl.
+Source: libvirt 9.0's lxc driver; the request that init(8) reads from /dev/initctl; systemd(1) on
+signals.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.lxc import cgroups
 from supervisor.workers.lxc.container import Container
 from supervisor.workers.lxc.preflight import open_inside
+from supervisor.workers.lxc.processes import read_status, words_of
 from supervisor.workers.states import Trigger, require
 
 INITCTL: Final = int(DomainShutdownFlagValues.INITCTL)
@@ -36,11 +38,12 @@ class Order:
 
     runlevel: int
     signal: signal.Signals
+    systemd: int  # the signal by which systemd takes it
     word: str
 
 
-SHUTDOWN: Final = Order(0, signal.SIGTERM, "shut down")
-REBOOT: Final = Order(6, signal.SIGHUP, "reboot")
+SHUTDOWN: Final = Order(0, signal.SIGTERM, signal.SIGRTMIN + 4, "shut down")
+REBOOT: Final = Order(6, signal.SIGHUP, signal.SIGRTMIN + 5, "reboot")
 
 
 def initctl_request(runlevel: int) -> bytes:
@@ -48,8 +51,27 @@ def initctl_request(runlevel: int) -> bytes:
     return REQUEST.pack(MAGIC, CHANGE_RUNLEVEL, ord(str(runlevel)), 0)
 
 
+def signal_of(order: Order, status: str) -> int:
+    """The signal that an init takes for an order.
+
+    To systemd SIGTERM and SIGHUP mean other things. It waits for signals of its own, which is to
+    say that it blocks them; no init that does not know them does.
+
+    Args:
+        order: what it is to do.
+        status: the text of its `/proc/PID/status`.
+    """
+    blocked = words_of(status, "SigBlk")
+    if blocked and int(blocked[0], 16) >> (order.systemd - 1) & 1:
+        return order.systemd
+    return order.signal
+
+
 async def ask_init(container: Container, order: Order, flags: int) -> None:
-    """Have the container's init end or begin anew: by its pipe where there is one, else a signal.
+    """Have the container's init end or begin anew.
+
+    A signal is sent that its init is known to take for that; where none is, its pipe is written
+    to if it has one, and the usual signal sent if not.
 
     Raises:
         VirError: INVALID_ARG for other ways; OPERATION_UNSUPPORTED: it has no pipe and no signal is
@@ -62,6 +84,10 @@ async def ask_init(container: Container, order: Order, flags: int) -> None:
     if pid == 0 or container.init is None:
         detail = f"the container '{container.name}' has no init just now"
         raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.LXC)
+    number = signal_of(order, read_status(pid))
+    if flags == 0 and number == order.systemd:
+        container.init.send(number)
+        return
     if (flags == 0 or flags & INITCTL) and await asyncio.to_thread(_write, pid, order.runlevel):
         return
     if flags and not flags & SIGNAL:
@@ -69,7 +95,7 @@ async def ask_init(container: Container, order: Order, flags: int) -> None:
             f"Container does not provide an initctl pipe: '{container.name}' cannot {order.word}"
         )
         raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.LXC)
-    container.init.send(order.signal)
+    container.init.send(number)
 
 
 def _write(pid: int, runlevel: int) -> bool:

@@ -22,7 +22,14 @@ from supervisor.workers.lxc.config.plan import hostname
 from supervisor.workers.lxc.engine import LONGEST, fnv_1a, socket_name, start_command
 from supervisor.workers.lxc.figures import read_version_1, read_version_2
 from supervisor.workers.lxc.launching import explain
-from supervisor.workers.lxc.orders import REQUEST, initctl_request
+from supervisor.workers.lxc.orders import (
+    REBOOT,
+    REQUEST,
+    SHUTDOWN,
+    Order,
+    initctl_request,
+    signal_of,
+)
 from supervisor.workers.lxc.preflight import lookup
 from supervisor.workers.lxc.tuning import as_kib, plan_change
 
@@ -212,9 +219,31 @@ def test_processor_time_is_told_by_processor_as_far_as_there_are_any() -> None:
     assert cpu_table([5, 7], 0, 0, 0) == ([], 2)
 
 
+def test_a_container_that_maps_users_is_not_told_that_it_has_hardware() -> None:
+    ranges = "".join(f"<{kind} start='0' target='9' count='9'/>" for kind in ("uid", "gid"))
+    for inner, dropped in ((f"<idmap>{ranges}</idmap>", True), ("", False)):
+        (line,) = (one for one in lines(domain(inner)) if one.startswith("lxc.cap.drop"))
+        assert ("sys_rawio" in line) is dropped
+
+
 def test_init_is_asked_as_it_reads_its_pipe() -> None:
     assert REQUEST.size == 384
     assert initctl_request(0)[:12] == b"\x69\x19\x09\x03" + b"\1\0\0\0" + b"0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("blocked", "order", "number"),
+    [
+        ("7fe3c0fe28014a03", SHUTDOWN, 38),  # as systemd 252 has it
+        ("7fe3c0fe28014a03", REBOOT, 39),
+        ("0000000000010000", SHUTDOWN, 15),
+        ("0000000000000000", REBOOT, 1),
+    ],
+)
+def test_systemd_gets_signals_of_its_own(blocked: str, order: Order, number: int) -> None:
+    status = f"Name:\tx\x0cSigBlk:\tno\nSigQ:\t0/95\nSigBlk:\t{blocked}\nSigCgt:\t0\n"
+    assert signal_of(order, status) == number
+    assert signal_of(order, "") == order.signal
 
 
 def test_complaints_of_liblxc_are_told_by_their_cause() -> None:

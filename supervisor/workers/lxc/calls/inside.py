@@ -1,26 +1,29 @@
-"""Clients' calls into a container: its namespaces, its processes, its name.
+"""Clients' calls into a container: its namespaces, its processes, its name, its addresses.
 
-Owns: nothing. May touch: the container's processes.
-Source: libvirt 9.0, virDomainLxcOpenNamespace, virDomainSendProcessSignal, virDomainGetHostname.
+Owns: nothing. May touch: the container's processes; netd, for addresses.
+Source: libvirt 9.0, virDomainLxcOpenNamespace, virDomainSendProcessSignal, virDomainGetHostname,
+virDomainInterfaceAddresses.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 from typing import Final
 
 from ipc import Descriptor
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
+from rpc.values import DomainInterface
 from supervisor.calls import ClientCall
+from supervisor.workers.addresses import known_addresses
 from supervisor.workers.lxc import cgroups
 from supervisor.workers.lxc.calls.consoles import HasContainer
 from supervisor.workers.lxc.calls.flags import invalid, refuse_flags
 from supervisor.workers.lxc.cards import NSENTER
 from supervisor.workers.lxc.commands import run
 from supervisor.workers.lxc.container import Container
+from supervisor.workers.lxc.processes import read_status, words_of
 
 #: As setns(2) has to enter them: who one is comes first, what one sees after it.
 NAMESPACES: Final = ("user", "ipc", "uts", "net", "pid", "mnt")
@@ -79,6 +82,17 @@ class Inside:
             detail = f"Unable to send {signum} signal to process {pid_value}: {problem.strerror}"
             raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.LXC) from problem
 
+    async def domain_interface_addresses(
+        self, call: ClientCall, dom: DomainId, source: int, flags: int
+    ) -> list[DomainInterface]:
+        """The addresses of the container's cards, as DHCP or the host's kernel knows them.
+
+        Raises:
+            VirError: ARGUMENT_UNSUPPORTED: there is no agent in a container; OPERATION_FAILED.
+        """
+        refuse_flags("lxcDomainInterfaceAddresses", flags)
+        return await known_addresses(self._worker.guest(), source)
+
     async def domain_get_hostname(self, call: ClientCall, dom: DomainId, flags: int) -> str:
         """What the container calls itself now.
 
@@ -122,18 +136,12 @@ def find_process(container: Container, number: int) -> int:
     if number == 1:
         return container.init_pid
     for pid in cgroups.members(container.group):
-        try:
-            status = Path(f"/proc/{pid}/status").read_text()
-        except OSError:
-            continue
-        if inner_number(status) == number:
+        if inner_number(read_status(pid)) == number:
             return pid
     raise invalid(f"the container '{container.name}' has no process {number}")
 
 
 def inner_number(status: str) -> int:
     """A process's number in its innermost namespace; 0: it is not told."""
-    for line in status.splitlines():
-        if line.startswith("NSpid:"):
-            return int(line.split()[-1])
-    return 0
+    numbers = words_of(status, "NSpid")
+    return int(numbers[-1]) if numbers else 0

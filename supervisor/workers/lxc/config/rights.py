@@ -16,6 +16,9 @@ from supervisor.workers.lxc.config.mounts import device_nodes
 
 #: What is taken away unless the document says otherwise.
 DROPPED: Final = ("audit_control", "mac_admin", "mknod", "sys_module", "sys_time")
+#: And from a container that maps users: it has no hardware there, and systemd would believe that it
+#: has, and fail to mount what belongs to it.
+DROPPED_WHERE_MAPPED: Final = ("sys_rawio",)
 #: Devices that every container has: null, zero, full, random, urandom, tty, console, ptmx, ptys.
 DEVICES: Final = ("1:3", "1:5", "1:7", "1:8", "1:9", "5:0", "5:1", "5:2", "136:*")
 
@@ -40,6 +43,8 @@ def capability_lines(domain: Domain) -> Iterator[str]:
         yield f"lxc.cap.keep = {' '.join(kept) if kept else 'none'}"
         return
     base = set(DROPPED) if policy == "default" else set()
+    if policy == "default" and domain.idmap is not None:
+        base |= set(DROPPED_WHERE_MAPPED)
     dropped = (base - {name for name, on in states.items() if on}) | {
         name for name, on in states.items() if not on
     }

@@ -1,0 +1,78 @@
+"""Where a guest's cards can be reached: as leases say it, or as the host's kernel has seen it.
+
+Owns: nothing. May touch: netd. May not touch: the guest.
+Source: libvirt 9.0 virDomainInterfaceAddresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from conf.domain.devices.interface import Interface
+from ipc import BusError, Request
+from rpc.enums import DomainInterfaceAddressesSource as Source
+from rpc.enums import IPAddrType
+from rpc.errors import ErrorCode, VirError
+from rpc.values import DomainInterface, DomainIpAddr
+from supervisor.messages.netd import (
+    ArpAddresses,
+    GuestAddress,
+    GuestAddresses,
+    LeasedAddresses,
+)
+from supervisor.workers.guest import RunningGuest
+
+NETD_S: Final = 5.0
+MAX_ADDRESSES: Final = 2048
+
+
+async def known_addresses(guest: RunningGuest, source: int) -> list[DomainInterface]:
+    """The addresses of a guest's cards; cards of which nothing is known are left out.
+
+    Raises:
+        VirError: ARGUMENT_UNSUPPORTED: netd does not know that source; OPERATION_FAILED.
+    """
+    cards = guest.domain.devices.interfaces
+    if source == Source.LEASE:
+        networked = [card for card in cards if card.type == "network"]
+        return await _ask(guest, networked, LeasedAddresses)
+    if source == Source.ARP:
+        return await _ask(guest, cards, ArpAddresses)
+    detail = f"Unknown IP address data source {source}"
+    raise VirError(ErrorCode.ARGUMENT_UNSUPPORTED, detail, guest.workplace.error_domain)
+
+
+async def _ask(
+    guest: RunningGuest,
+    cards: list[Interface],
+    kind: type[LeasedAddresses] | type[ArpAddresses],
+) -> list[DomainInterface]:
+    macs = [card.mac for card in cards if card.mac]
+    if not macs:
+        return []
+    request: Request[GuestAddresses] = kind(macs=macs)
+    try:
+        found = await guest.workplace.node.link("netd").call(request, timeout_s=NETD_S)
+    except BusError as problem:
+        detail = f"the network service does not answer: {problem}"
+        domain = guest.workplace.error_domain
+        raise VirError(ErrorCode.OPERATION_FAILED, detail, domain) from problem
+    by_mac: dict[str, list[GuestAddress]] = {}
+    for one in found.addresses:
+        by_mac.setdefault(one.mac.lower(), []).append(one)
+    return [
+        DomainInterface(card.target_dev or "", card.mac, listed(by_mac[card.mac.lower()]))
+        for card in cards
+        if card.mac and card.mac.lower() in by_mac
+    ]
+
+
+def listed(addresses: Iterable[GuestAddress]) -> list[DomainIpAddr]:
+    """Addresses as clients hear them."""
+    return [
+        DomainIpAddr(
+            IPAddrType.IPV4 if one.family == 4 else IPAddrType.IPV6, one.address, one.prefix
+        )
+        for one in addresses
+    ][:MAX_ADDRESSES]

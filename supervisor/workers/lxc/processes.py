@@ -1,0 +1,28 @@
+"""What the kernel says of a container's processes, whose names are the container's own to choose.
+
+Owns: reading it. May touch: `/proc`, to read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def read_status(pid: int) -> str:
+    """A process's `/proc/PID/status`; nothing of one that has gone."""
+    try:
+        return Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def words_of(status: str, field: str) -> list[str]:
+    """The words after a field's name; none if it is not told.
+
+    The kernel escapes the ends of lines that are in a process's name, but no other character that
+    Python takes for one.
+    """
+    for line in status.split("\n"):
+        if line.startswith(f"{field}:"):
+            return line.split()[1:]
+    return []
