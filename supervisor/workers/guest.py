@@ -13,9 +13,10 @@ from collections.abc import Coroutine
 from typing import Any
 from uuid import UUID
 
-from conf.domain import Domain, format_domain
+from conf.domain import Domain, format_domain, parse_domain
+from conf.errors import ConfError
 from rpc.enums import DomainEventID, DomainState
-from rpc.errors import VirError
+from rpc.errors import ErrorCode, VirError
 from rpc.values import Domain as DomainId
 from supervisor.calls import encode_event
 from supervisor.messages.worker import NO_EVENT, Changed, Description
@@ -31,20 +32,48 @@ class RunningGuest:
     """A guest that has a process."""
 
     def __init__(
-        self, workplace: Workplace, domain: Domain, status: Status, process: GuestProcess
+        self, workplace: Workplace, document: Domain | str, status: Status, process: GuestProcess
     ) -> None:
-        """Know a guest."""
+        """Know a guest.
+
+        Args:
+            workplace: what is around it.
+            document: its live document; one that a predecessor wrote is read when it is needed,
+                for reading it takes memory that most guests' workers never need again.
+            status: what else is known of it.
+            process: its own.
+        """
         self.workplace = workplace
-        self.domain = domain
+        self._domain = document if isinstance(document, Domain) else None
+        self.live_xml = document if isinstance(document, str) else written(document)
         self.status = status
         self.process = process
         self.balloon_kib = 0
         self.plugging = asyncio.Lock()  # one device at a time comes, changes or goes
         self.ended = asyncio.Event()  # all of it is cleaned up
-        self.live_xml = format_domain(domain, live=True, secure=True)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # Who it is.
+
+    @property
+    def domain(self) -> Domain:
+        """Its live document's model.
+
+        Raises:
+            VirError: INTERNAL_ERROR: what a predecessor wrote cannot be read.
+        """
+        if self._domain is None:
+            try:
+                self._domain = parse_domain(self.live_xml)
+            except ConfError as problem:
+                detail = f"the live document of '{self.name}' cannot be read: {problem}"
+                domain = self.workplace.error_domain
+                raise VirError(ErrorCode.INTERNAL_ERROR, detail, domain) from problem
+        return self._domain
+
+    @domain.setter
+    def domain(self, changed: Domain) -> None:
+        self._domain = changed
 
     @property
     def name(self) -> str:
@@ -108,7 +137,7 @@ class RunningGuest:
 
     def rewrite(self) -> None:
         """Write the live document anew."""
-        self.live_xml = format_domain(self.domain, live=True, secure=True)
+        self.live_xml = written(self.domain)
         self.save()
 
     def document_changed(self) -> None:
@@ -148,6 +177,11 @@ class RunningGuest:
         """Let go of everything; what runs on is left running."""
         self.stop_work()
         self.process.forget()
+
+
+def written(domain: Domain) -> str:
+    """A live document as it is kept: with everything, passwords too."""
+    return format_domain(domain, live=True, secure=True)
 
 
 def new_status(domain: Domain, identifier: int, autodestroy: str, monitor: str = "") -> Status:

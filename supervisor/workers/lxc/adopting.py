@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from conf.domain import parse_domain
-from conf.errors import ConfError
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.errors import VirError
 from supervisor.pidfd import GuestProcess, Identity
@@ -47,13 +45,7 @@ async def adopt(workplace: Workplace, name: str) -> Container | Status | None:
     if process is None:
         await clean_up(workplace, status, xml)
         return status
-    try:
-        domain = parse_domain(xml)
-    except ConfError as problem:
-        process.forget()
-        raise SystemExit(f"the live document in {path} cannot be read: {problem}") from problem
-    container = Container(workplace, domain, status, process)
-    container.live_xml = xml
+    container = Container(workplace, xml, status, process)
     held = read_held(folder_of(workplace.paths, name), cgroups.group_name(status.uuid, name))
     container.group = held.group
     await _catch_up(container)

@@ -33,10 +33,10 @@ class Container(RunningGuest):
     """A container that runs: its process is liblxc's monitor."""
 
     def __init__(
-        self, workplace: Workplace, domain: Domain, status: Status, process: GuestProcess
+        self, workplace: Workplace, document: Domain | str, status: Status, process: GuestProcess
     ) -> None:
         """Know a container; `begin` tells of its first process."""
-        super().__init__(workplace, domain, status, process)
+        super().__init__(workplace, document, status, process)
         self.init: GuestProcess | None = None
         self.group = ""
         self.on_init_exit: Callable[[], None] = lambda: None
