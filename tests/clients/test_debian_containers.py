@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 import time
 from collections.abc import Iterator
 from typing import Any
 
-import pexpect
 import pytest
 from boxing import Boxes, boxes, groups
-from containers import container, lxc_uri
-from daemon import VIRSH
-from debian_root import PASSWORD, copy_debian_root
+from containers import container
+from debian_console import BOOT_S, CARD, NETWORK, addresses, failed, login, said
+from debian_root import copy_debian_root
 from stock import libvirt
 from watching import Watch, wait_until
-
-BOOT_S = 30
-NETWORK = """<network><name>nat</name><forward mode='nat'/>
-<bridge name='virbr8' stp='off' delay='0'/>
-<ip address='10.88.0.1' netmask='255.255.255.0'>
-<dhcp><range start='10.88.0.10' end='10.88.0.20'/></dhcp></ip></network>"""
-CARD = "<interface type='network'><source network='nat'/></interface>"
-PASTE_END = "\x1b[?2004l"  # bash tells terminals when it reads
-PROMPT = "root@[^ ]*:~# "
 
 
 @pytest.fixture(scope="module")
@@ -49,44 +37,6 @@ def debian(box: Boxes) -> Any:
     return box.link.lookupByName("debian")
 
 
-@contextlib.contextmanager
-def login(box: Boxes) -> Iterator[pexpect.spawn[str]]:
-    """Stock virsh at its console, as root of the container."""
-    words = ["-c", lxc_uri(box.daemon), "console", "debian"]
-    terminal = pexpect.spawn(VIRSH, words, timeout=BOOT_S, encoding="utf-8")
-    try:
-        terminal.expect("Escape character")
-        terminal.send("\r")
-        terminal.expect("login: ")
-        terminal.sendline("root")
-        terminal.expect("Password: ")
-        terminal.sendline(PASSWORD)
-        terminal.expect(PROMPT)
-        yield terminal
-        terminal.sendline("exit")
-        terminal.expect("login: ")
-        terminal.send("\x1d")
-        terminal.expect(pexpect.EOF)
-    finally:
-        terminal.close(force=True)
-
-
-def said(console: pexpect.spawn[str], command: str) -> str:
-    """What a command says at the console."""
-    console.sendline(f"{command}; echo en''d")
-    console.expect("end\r+\n")
-    words = str(console.before).partition("\n")[2].replace(PASTE_END, "").replace("\r", "")
-    console.expect(PROMPT)
-    return words
-
-
-def failed(console: pexpect.spawn[str]) -> list[str]:
-    """The units that failed, once all of the boot is over."""
-    said(console, "systemctl is-system-running --wait")
-    rows = said(console, "systemctl --failed --plain --no-legend --no-pager").splitlines()
-    return [row.split()[0] for row in rows if row]
-
-
 def test_root_logs_in_at_the_console_of_a_systemd(box: Boxes) -> None:
     with login(box) as console:
         assert "systemd" in said(console, "cat /proc/1/comm")
@@ -97,18 +47,13 @@ def test_root_logs_in_at_the_console_of_a_systemd(box: Boxes) -> None:
 
 def test_its_address_is_the_network_s_and_packets_go_there(box: Boxes, debian: Any) -> None:
     with login(box) as console:
-
-        def address() -> list[str]:
-            found = said(console, "ip -4 address show eth0")
-            return re.findall(r"inet (10\.88\.0\.\d+)/24", found)
-
-        wait_until("it has an address", lambda: bool(address()), BOOT_S)
+        wait_until("it has an address", lambda: bool(addresses(console)), BOOT_S)
         network = box.link.networkLookupByName("nat")
         wait_until("netd knows of the lease", lambda: bool(network.DHCPLeases()))
-        assert [lease["ipaddr"] for lease in network.DHCPLeases()] == address()
+        assert [lease["ipaddr"] for lease in network.DHCPLeases()] == addresses(console)
         assert ", 0% packet loss" in said(console, "ping -c 2 -i 0.2 10.88.0.1")
         (card,) = debian.interfaceAddresses(0).values()
-        assert [found["addr"] for found in card["addrs"]] == address()
+        assert [found["addr"] for found in card["addrs"]] == addresses(console)
 
 
 def test_a_program_beyond_the_memory_limit_ends_alone(box: Boxes, debian: Any) -> None:
@@ -144,7 +89,7 @@ def test_a_reboot_brings_a_new_systemd_in_the_same_domain(box: Boxes, debian: An
     with login(box) as console:
         assert said(console, boots) != began
         assert failed(console) == []
-        assert "10.88.0." in said(console, "ip -4 address show eth0")
+        wait_until("it has an address", lambda: bool(addresses(console)), BOOT_S)
     assert debian.ID() == number
 
 

@@ -25,6 +25,7 @@ from typing import Final
 
 import pexpect
 import pexpect.fdpexpect
+from debian_root import debian_root
 from guest import BUSYBOX, Cpio
 
 from rig import scripts
@@ -50,6 +51,7 @@ class Shape:
     memory_mib: int = 2048
     disks: int = 0  # scratch disks: /dev/disk/by-id/virtio-scratch0 and so on
     disk_mib: int = 512
+    debian: bool = False  # the tests' Debian system is kept on the host, and so is there inside
 
 
 def missing_packages(needed: dict[str, str]) -> list[str]:
@@ -94,8 +96,11 @@ class Machine:
 
         Raises:
             RigError: it does not come up; the message has the console's last lines.
+            subprocess.CalledProcessError: debootstrap could not make the Debian system.
         """
         self.shared.mkdir()
+        if self.shape.debian:
+            debian_root()
         self._end, theirs = socket.socketpair()
         with theirs, (self.folder / "qemu.log").open("wb") as log:
             self._process = subprocess.Popen(
