@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ipc.errors import ErrorCodec, NoErrors
 from ipc.frames import BodyDecoder
-from ipc.messages import Event, Request, answer_of, handlers_of, tag_of
+from ipc.messages import Event, Request, answer_of, handlers_of, marked, tag_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,15 @@ def message_decoder(message: type) -> BodyDecoder:
     return BodyDecoder(message)
 
 
-def prepare_messages() -> None:
-    """Make what decodes every message that is known by now, once for all processes forked later."""
+def prepare_messages(*answering: type) -> None:
+    """Do once for all processes forked later what each would do: learn messages and handlers.
+
+    Args:
+        answering: classes whose objects will be served; every message that is known by now is
+            prepared in any case.
+    """
+    for target in answering:
+        marked(target)
     for request in Request.__subclasses__():
         message_decoder(request)
         answer_decoder(request)

@@ -74,11 +74,11 @@ def handles(message: type[Request[Any]] | type[Event]) -> Callable[[F], F]:
 
 def handlers_of(target: object) -> dict[type, Callable[..., object]]:
     """Find the methods of an object that are marked as handlers."""
-    return {message: getattr(target, name) for message, name in _marked(type(target))}  # type: ignore[arg-type]
+    return {message: getattr(target, name) for message, name in marked(type(target))}  # type: ignore[arg-type]
 
 
 @cache
-def _marked(target: type) -> tuple[tuple[type, str], ...]:
+def marked(target: type) -> tuple[tuple[type, str], ...]:
     """The messages that a class's methods are marked with, and the methods' names."""
     members = inspect.getmembers(target, inspect.isfunction)
     found = ((getattr(member, HANDLES, None), name) for name, member in members)

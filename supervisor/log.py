@@ -199,7 +199,8 @@ def begin_child(end: socket.socket, level: int, process: str) -> None:
     for handler in list(root.handlers):
         root.removeHandler(handler)
     root.addHandler(ToRoot(end, process))
-    root.setLevel(level)
+    if root.level != level:  # the zygote's is ours mostly; a change touches every logger there is
+        root.setLevel(level)
 
 
 def parse_outputs(text: str, otherwise: Output) -> list[Output]:

@@ -17,7 +17,7 @@ import gc
 import importlib
 import logging
 import os
-import selectors
+import select
 import signal
 import socket
 import sys
@@ -26,14 +26,14 @@ from typing import Final
 
 import msgspec
 
-from ipc import prepare_messages
+from ipc import Node, prepare_messages
 from rpc import table
 from supervisor.log import begin_child
-from supervisor.process import run_child
+from supervisor.process import Process, run_child
 from supervisor.root.rights import Rights, drop
 
 MESSAGE: Final = 65536  # bytes of one request or report
-IDLE_S: Final = 0.2  # without requests for so long it loads what may be asked for next
+IDLE_MS: Final = 200  # without requests for so long it loads what may be asked for next
 NO_RIGHTS: Final = 4  # exit status: privileges could not be dropped
 
 log = logging.getLogger(__name__)
@@ -67,21 +67,21 @@ class Zygote:
         self._unloaded = list(preload)
         self._requests = requests
         self._log_end = log_end
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(requests, selectors.EVENT_READ)
+        self._children: dict[int, tuple[int, int]] = {}  # by pidfd: the ticket and the number
+        self._poll = select.poll()
+        self._poll.register(requests, select.POLLIN)
 
     def run(self) -> None:
         """Fork and report until the root has gone."""
         while True:
-            ready = self._selector.select(IDLE_S if self._unloaded else None)
+            ready = self._poll.poll(IDLE_MS if self._unloaded else None)
             if not ready:
                 self._load(self._unloaded[0])
-            for key, _ in ready:
-                if key.fileobj is self._requests:
-                    if not self._serve_request():
-                        return
-                else:
-                    self._report_end(*key.data, pidfd=key.fd)
+            for fd, _ in ready:
+                if fd in self._children:
+                    self._report_end(fd)
+                elif not self._serve_request():
+                    return
 
     def _serve_request(self) -> bool:
         data, ancillary, _, _ = self._requests.recvmsg(
@@ -98,9 +98,9 @@ class Zygote:
         if pid == 0:
             self._be_child(request, socket.socket(fileno=numbers[0]))
         os.close(numbers[0])
-        self._selector.register(
-            os.pidfd_open(pid), selectors.EVENT_READ, data=(request.ticket, pid)
-        )
+        pidfd = os.pidfd_open(pid)
+        self._children[pidfd] = request.ticket, pid
+        self._poll.register(pidfd, select.POLLIN)
         self._send(Report(request.ticket, pid))
         return True
 
@@ -116,11 +116,12 @@ class Zygote:
                 preload()
         except Exception as problem:  # noqa: BLE001  (whatever a module does while it loads)
             log.error("%s cannot be loaded: %s: %s", module, type(problem).__name__, problem)
-        prepare_messages()
+        prepare_messages(Node, Process)
         gc.freeze()  # no child's collection touches, and so copies, what was loaded
 
-    def _report_end(self, ticket: int, pid: int, *, pidfd: int) -> None:
-        self._selector.unregister(pidfd)
+    def _report_end(self, pidfd: int) -> None:
+        ticket, pid = self._children.pop(pidfd)
+        self._poll.unregister(pidfd)
         os.close(pidfd)
         _, status = os.waitpid(pid, 0)
         self._send(Report(ticket, pid, status))
@@ -133,10 +134,8 @@ class Zygote:
         """Become a process of the tree; never returns."""
         status = NO_RIGHTS
         try:
-            for key in list(self._selector.get_map().values()):
-                if key.fileobj is not self._requests:
-                    os.close(key.fd)
-            self._selector.close()
+            for pidfd in self._children:
+                os.close(pidfd)
             self._requests.close()
             name_process(request.name)
             gc.enable()
@@ -153,8 +152,14 @@ class Zygote:
 
 def name_process(name: str) -> None:
     """Show the process's part in /proc/PID/comm, 15 characters of it."""
-    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="utf-8") as comm:
-        comm.write(f"vv:{name}"[:15])
+    try:
+        fd = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        os.write(fd, f"vv:{name}".encode()[:15])
+    finally:
+        os.close(fd)
 
 
 def fork_zygote(

@@ -48,6 +48,9 @@ class Status(msgspec.Struct, kw_only=True):
     restart: bool = False  # the definition is started anew when the guest has gone
 
 
+FACTS: Final = msgspec.json.Decoder(Status)
+
+
 class StatusError(Exception):
     """A status document cannot be read: it names no guest that could be taken over."""
 
@@ -109,4 +112,4 @@ def parse(text: str) -> tuple[Status, str]:
     if not 0 <= begin < end < domain < last:
         raise ValueError("its parts are not all there")
     facts = unescape(text[begin + len(OPENING) : end])
-    return msgspec.json.decode(facts, type=Status), text[domain:last]
+    return FACTS.decode(facts), text[domain:last]

@@ -25,6 +25,8 @@ FREEZE_S: Final = 10.0
 PAUSE_S: Final = 0.005
 SLICE: Final = "virtvisor.slice"
 DEPTH: Final = 32  # of groups that a container makes in its own
+CONTROLLER: Final = re.compile(r"[a-z_]+|name=.+")
+UNUSUAL: Final = re.compile(r"[^A-Za-z0-9_-]")  # in a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def read_layout(mounts: str) -> Layout:
             found.setdefault(UNIFIED, path)
         elif kind == "cgroup":
             for word in options.split(","):
-                if re.fullmatch(r"[a-z_]+|name=.+", word) and word not in ("rw", "ro", "xattr"):
+                if CONTROLLER.fullmatch(word) and word not in ("rw", "ro", "xattr"):
                     found.setdefault(word, path)
     return Layout(found)
 
@@ -74,7 +76,7 @@ def group_name(uuid: str, name: str, partition: str = "") -> str:
 
     Two daemons on one host may have containers of one name.
     """
-    plain = re.sub(r"[^A-Za-z0-9_-]", "_", name[:20])
+    plain = UNUSUAL.sub("_", name[:20])
     parts = [part for part in partition.split("/") if part]
     above = "/".join([parts[0], *(f"{part}.partition" for part in parts[1:])]) if parts else SLICE
     return f"{above}/lxc-{plain}-{uuid[:8]}"

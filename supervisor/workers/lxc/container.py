@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -27,6 +28,9 @@ class Held(msgspec.Struct, kw_only=True):
 
     group: str  # its cgroup
     images: list[str] = []  # where images are mounted on the host
+
+
+HOLDINGS: Final = msgspec.json.Decoder(Held)
 
 
 class Container(RunningGuest):
@@ -86,6 +90,6 @@ def keep_held(folder: Path, held: Held) -> None:
 def read_held(folder: Path, otherwise: str) -> Held:
     """What a container holds; where nothing can be read, its group alone."""
     try:
-        return msgspec.json.decode((folder / HELD).read_bytes(), type=Held)
+        return HOLDINGS.decode((folder / HELD).read_bytes())
     except (OSError, msgspec.MsgspecError):
         return Held(group=otherwise)

@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import Final
 
 from conf.domain import format_domain, parse_domain
-from supervisor.calls import owned
+from ipc import prepare_messages
+from supervisor.calls import Later, owned
 from supervisor.process import Process
 from supervisor.workers.lxc.adopting import adopt
 from supervisor.workers.lxc.calls.targets import targets
@@ -36,6 +37,7 @@ def preload() -> None:
     """Make what every worker needs once, before any is forked: their pages are shared then."""
     format_domain(parse_domain(SPECIMEN), live=True, secure=True)
     owned("worker", "lxc")
+    prepare_messages(Worker, Later)
 
 
 async def serve(process: Process) -> None:

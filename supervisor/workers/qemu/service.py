@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Final
 
 from conf.domain import format_domain, parse_domain
+from ipc import prepare_messages
 from rpc.values import Domain
-from supervisor.calls import encode_event, owned
+from supervisor.calls import Later, encode_event, owned
 from supervisor.process import Process
 from supervisor.workers.qemu.adopting import adopt
 from supervisor.workers.qemu.calls.targets import targets
@@ -41,6 +42,7 @@ def preload() -> None:
     """Make what every worker needs once, before any is forked: their pages are shared then."""
     format_domain(parse_domain(SPECIMEN), live=True, secure=True)
     owned("worker", "qemu")
+    prepare_messages(Worker, Later)
     encode_event("domain_monitor_event", Domain("x", bytes(16), 1), "X", 0, 0, None)
 
 
