@@ -64,7 +64,7 @@ class Answering:
         number = call.number
         if number < 0 or number in self._tasks:
             raise ProtocolError(f"call {number} is under way already")
-        handler = self._home.handlers.by_tag.get(call.tag)
+        handler = self._home.handlers.find(call.tag)
         if handler is None:
             self._fail(number, Unhandled(f"this process does not answer {call.tag}"))
             return
@@ -86,7 +86,7 @@ class Answering:
 
     def noted(self, note: Note, received: Received) -> None:
         """Deal with an event; one that nobody here wants is dropped."""
-        handler = self._home.handlers.by_tag.get(note.tag)
+        handler = self._home.handlers.find(note.tag)
         if handler is None:
             return
         context = copy_context()

@@ -6,14 +6,14 @@ May not touch: sockets.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
 from ipc.errors import ErrorCodec, NoErrors
 from ipc.frames import BodyDecoder
-from ipc.messages import Event, Request, answer_of, handlers_of, marked, tag_of
+from ipc.messages import Event, Marked, Request, answer_of, marked, tag_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,13 @@ class Handler:
     decoder: BodyDecoder
 
 
-@dataclass(slots=True)
 class Handlers:
     """What one process answers, whoever asks."""
 
-    by_tag: dict[str, Handler] = field(default_factory=dict)
+    def __init__(self) -> None:
+        """Answer nothing yet."""
+        self._targets: list[tuple[object, dict[str, Marked]]] = []
+        self._by_tag: dict[str, Handler] = {}  # functions, and methods once they are asked for
 
     def add(self, target: object) -> None:
         """Register every marked method of an object.
@@ -36,8 +38,12 @@ class Handlers:
         Raises:
             ValueError: a message has a handler already.
         """
-        for message, method in handlers_of(target).items():
-            self.add_function(message, method)
+        marks = marked(type(target))  # type: ignore[arg-type]  # (hashable)
+        taken: list[Collection[str]] = [self._by_tag, *(known for _, known in self._targets)]
+        for tags in taken:
+            if not marks.keys().isdisjoint(tags):
+                raise ValueError(f"{sorted(marks.keys() & tags)} have two handlers")
+        self._targets.append((target, marks))
 
     def add_function(self, message: type, run: Callable[..., object]) -> None:
         """Register one function.
@@ -46,10 +52,22 @@ class Handlers:
             ValueError: the message has another handler already.
         """
         tag = tag_of(message)
-        known = self.by_tag.get(tag)
+        known = self.find(tag)
         if known is not None and known.run != run:
             raise ValueError(f"{tag} has two handlers")
-        self.by_tag[tag] = Handler(run, message_decoder(message))
+        self._by_tag[tag] = Handler(run, message_decoder(message))
+
+    def find(self, tag: str) -> Handler | None:
+        """The handler of a message, if there is one."""
+        known = self._by_tag.get(tag)
+        if known is not None:
+            return known
+        for target, marks in self._targets:
+            if tag in marks:
+                mark = marks[tag]
+                made = Handler(getattr(target, mark.method), message_decoder(mark.message))
+                return self._by_tag.setdefault(tag, made)
+        return None
 
 
 class Home(Protocol):

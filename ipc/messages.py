@@ -10,7 +10,7 @@ import sys
 import typing
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -72,17 +72,30 @@ def handles(message: type[Request[Any]] | type[Event]) -> Callable[[F], F]:
     return mark
 
 
-def handlers_of(target: object) -> dict[type, Callable[..., object]]:
-    """Find the methods of an object that are marked as handlers."""
-    return {message: getattr(target, name) for message, name in marked(type(target))}  # type: ignore[arg-type]
+class Marked(NamedTuple):
+    """A method that handles a message."""
+
+    message: type
+    method: str
 
 
 @cache
-def marked(target: type) -> tuple[tuple[type, str], ...]:
-    """The messages that a class's methods are marked with, and the methods' names."""
-    members = inspect.getmembers(target, inspect.isfunction)
-    found = ((getattr(member, HANDLES, None), name) for name, member in members)
-    return tuple((message, name) for message, name in found if message is not None)
+def marked(target: type) -> dict[str, Marked]:
+    """The methods of a class that are marked as handlers, by their messages' tags.
+
+    Raises:
+        ValueError: two of them handle one message.
+    """
+    found: dict[str, Marked] = {}
+    for name, member in inspect.getmembers(target, inspect.isfunction):
+        message = getattr(member, HANDLES, None)
+        if message is None:
+            continue
+        tag = tag_of(message)
+        if tag in found:
+            raise ValueError(f"{tag} has two handlers: {found[tag].method}, {name}")
+        found[tag] = Marked(message, name)
+    return found
 
 
 @cache

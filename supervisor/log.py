@@ -78,8 +78,8 @@ class ToRoot(logging.Handler):
 
     def __init__(self, end: socket.socket, process: str) -> None:
         super().__init__()
-        self._end = end
-        self._process = process
+        self.end = end
+        self.process = process
         self._lost = 0
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -94,13 +94,13 @@ class ToRoot(logging.Handler):
                 record.created,
                 record.levelno,
                 record.name,
-                self._process,
+                self.process,
                 trace.get(),
                 text[:MAX_TEXT],
             )
         )
         try:
-            self._end.send(packed)
+            self.end.send(packed)
             self._lost = 0
         except OSError:
             self._lost += 1
@@ -194,11 +194,15 @@ def plain(output: Output) -> logging.Handler:
 
 
 def begin_child(end: socket.socket, level: int, process: str) -> None:
-    """Send this process's records to the root from now on."""
+    """Send this process's records to the root from now on; the zygote's child goes its way."""
     root = logging.getLogger()
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-    root.addHandler(ToRoot(end, process))
+    inherited = root.handlers[0] if len(root.handlers) == 1 else None
+    if isinstance(inherited, ToRoot) and inherited.end is end:
+        inherited.process = process
+    else:
+        for handler in list(root.handlers):
+            root.removeHandler(handler)
+        root.addHandler(ToRoot(end, process))
     if root.level != level:  # the zygote's is ours mostly; a change touches every logger there is
         root.setLevel(level)
 

@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ class Identity:
     boot: str
 
 
+@cache
 def boot_id() -> str:
     """What tells this boot of the host from others."""
     return BOOT_ID.read_text().strip()

@@ -104,7 +104,6 @@ def run_child(
     Returns:
         The exit status: 0 when the role ended because it was told to or was finished.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C is for the root to deal with
     begin_log(name)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -170,7 +169,8 @@ def load_role(entry: str) -> Role:
     """
     module, _, function = entry.partition(":")
     try:
-        return cast("Role", getattr(importlib.import_module(module), function))
+        loaded = sys.modules.get(module) or importlib.import_module(module)
+        return cast("Role", getattr(loaded, function))
     except (ImportError, AttributeError) as problem:
         raise SystemExit(f"there is no role {entry}: {problem}") from problem
 

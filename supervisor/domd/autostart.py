@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from pathlib import Path
 from typing import Final
 
 from conf.errors import ConfError
@@ -19,15 +18,9 @@ from supervisor.domd.guests import Guests
 from supervisor.domd.registry import Registry
 from supervisor.domd.store import Store
 
-BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 AT_ONCE: Final = max(2, os.cpu_count() or 2)
 
 log = logging.getLogger(__name__)
-
-
-def this_boot() -> str:
-    """What tells this boot of the host from others."""
-    return BOOT_ID.read_text(encoding="ascii").strip()
 
 
 async def autostart(store: Store, registry: Registry, guests: Guests, boot: str) -> None:

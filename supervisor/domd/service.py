@@ -13,7 +13,7 @@ import logging
 
 from supervisor.architecture import architecture
 from supervisor.calls import Surface
-from supervisor.domd.autostart import autostart, this_boot
+from supervisor.domd.autostart import autostart
 from supervisor.domd.belongings import Belongings
 from supervisor.domd.card_limits import CardLimits
 from supervisor.domd.changes import Changes
@@ -38,6 +38,7 @@ from supervisor.domd.stats import Stats
 from supervisor.domd.store import Store
 from supervisor.domd.workers import Workers
 from supervisor.messages.calls import ClientClosed
+from supervisor.pidfd import boot_id
 from supervisor.process import Process
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ async def keep(process: Process, driver: Driver, documents: Documents) -> None:
     await process.ready()
     node.subscribe("rpcd", ClientClosed, lambda event: guests.client_closed(event.client))
     node.on_peer_lost.append(lambda name: guests.all_clients_closed() if name == "rpcd" else None)
-    starting = asyncio.create_task(autostart(store, registry, guests, this_boot()))
+    starting = asyncio.create_task(autostart(store, registry, guests, boot_id()))
     await process.stopping.wait()
     starting.cancel()
 

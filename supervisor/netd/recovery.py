@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final
 from uuid import UUID
 
@@ -28,8 +27,8 @@ from supervisor.netd.plan import makes_bridge
 from supervisor.netd.registry import Registry
 from supervisor.netd.status import parse_status
 from supervisor.netd.store import Store
+from supervisor.pidfd import boot_id
 
-BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 DEFAULT: Final = """\
 <network>
   <name>default</name>
@@ -150,11 +149,6 @@ async def _clean(registry: Registry, networks: Networks, links: Links) -> None:
             await networks.clear(network)
 
 
-def this_boot() -> str:
-    """What tells this boot of the host from others."""
-    return BOOT_ID.read_text(encoding="ascii").strip()
-
-
 async def autostart(
     store: Store, registry: Registry, networks: Networks, first: Callable[[], Awaitable[None]]
 ) -> None:
@@ -166,7 +160,7 @@ async def autostart(
         networks: starts them.
         first: starts the host's own interfaces, which networks may need.
     """
-    boot = this_boot()
+    boot = boot_id()
     if await asyncio.to_thread(store.had_autostart, boot):
         return
     await first()

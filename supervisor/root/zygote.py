@@ -200,7 +200,7 @@ def live_as_zygote(
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C is for the root to deal with
     close_others({0, 1, 2, requests.fileno(), log_end.fileno()})
     begin_child(log_end, level, "zygote")  # the root's handlers have threads, which no fork takes
     name_process("zygote")

@@ -28,8 +28,7 @@ async def take_lock(path: Path, timeout_s: float) -> int:
     Raises:
         LockedElsewhere: it did not.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = _open(path)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     while True:
@@ -46,3 +45,12 @@ async def take_lock(path: Path, timeout_s: float) -> int:
             raise
         else:
             return fd
+
+
+def _open(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o600)

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from supervisor.calls import Later, Surface
+from ipc import prepare_messages
+from supervisor.calls import Later, Surface, owned
+from supervisor.pidfd import boot_id
 from supervisor.process import Process
 from supervisor.workers.guest import RunningGuest
 from supervisor.workers.locking import LockedElsewhere, take_lock
@@ -20,6 +22,13 @@ LOCK_S: Final = 5.0  # for a predecessor that is being ended
 
 G = TypeVar("G", bound=RunningGuest)
 Adopt = Callable[[Workplace, str], Awaitable[G | Status | None]]
+
+
+def prepare(worker: type[GuestWorker[G]], driver: str) -> None:
+    """Make what every worker of a driver needs once, before any is forked: pages are shared."""
+    owned("worker", driver)
+    prepare_messages(worker, Later)
+    boot_id()
 
 
 async def drive(

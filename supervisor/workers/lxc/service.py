@@ -12,13 +12,12 @@ from __future__ import annotations
 from typing import Final
 
 from conf.domain import format_domain, parse_domain
-from ipc import prepare_messages
-from supervisor.calls import Later, owned
 from supervisor.process import Process
 from supervisor.workers.lxc.adopting import adopt
 from supervisor.workers.lxc.calls.targets import targets
+from supervisor.workers.lxc.cgroups import layout
 from supervisor.workers.lxc.worker import Worker
-from supervisor.workers.serving import drive
+from supervisor.workers.serving import drive, prepare
 
 #: One of each kind of element that most containers have: reading it compiles their models.
 SPECIMEN: Final = """
@@ -36,8 +35,8 @@ SPECIMEN: Final = """
 def preload() -> None:
     """Make what every worker needs once, before any is forked: their pages are shared then."""
     format_domain(parse_domain(SPECIMEN), live=True, secure=True)
-    owned("worker", "lxc")
-    prepare_messages(Worker, Later)
+    prepare(Worker, "lxc")
+    layout()
 
 
 async def serve(process: Process) -> None:

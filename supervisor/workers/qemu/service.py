@@ -11,14 +11,13 @@ from __future__ import annotations
 from typing import Final
 
 from conf.domain import format_domain, parse_domain
-from ipc import prepare_messages
 from rpc.values import Domain
-from supervisor.calls import Later, encode_event, owned
+from supervisor.calls import encode_event
 from supervisor.process import Process
 from supervisor.workers.qemu.adopting import adopt
 from supervisor.workers.qemu.calls.targets import targets
 from supervisor.workers.qemu.worker import Worker
-from supervisor.workers.serving import drive
+from supervisor.workers.serving import drive, prepare
 
 #: One of each kind of device that most guests have: reading it compiles their models.
 SPECIMEN: Final = """
@@ -41,8 +40,7 @@ SPECIMEN: Final = """
 def preload() -> None:
     """Make what every worker needs once, before any is forked: their pages are shared then."""
     format_domain(parse_domain(SPECIMEN), live=True, secure=True)
-    owned("worker", "qemu")
-    prepare_messages(Worker, Later)
+    prepare(Worker, "qemu")
     encode_event("domain_monitor_event", Domain("x", bytes(16), 1), "X", 0, 0, None)
 
 
