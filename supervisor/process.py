@@ -52,6 +52,7 @@ class Process:
     driver: str = ""  # a worker's
     domain: str = ""  # a worker's: the guest's name
     uuid: str = ""  # a worker's: the guest's, as text
+    renewed: bool = False  # a worker's: its predecessor ended for it to take over
 
     async def ready(self) -> None:
         """Tell the root that links to this process may be made.
@@ -60,6 +61,10 @@ class Process:
             BusError: the root does not answer.
         """
         await self.node.control.call(Ready(), timeout_s=ROOT_S)
+
+    def end_by_signal(self) -> None:
+        """Let the role end in order at a SIGTERM."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.stopping.set)
 
     @handles(Reload)
     def reload(self, event: Reload) -> None:
@@ -118,9 +123,8 @@ def run_child(
 async def _live(control: socket.socket, name: str, entry: str) -> int:
     node = Node(control, name, VirErrors())
     node.control.on_lost.append(lambda _: _orphaned(name))
-    process = await _begin(node, name)
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, process.stopping.set)
+    process = await ask_for_task(node, name)
+    process.end_by_signal()
     node.serve(process)
     role = load_role(entry)
     gc.freeze()  # what was loaded stays; a collection would copy every page of it
@@ -130,7 +134,7 @@ async def _live(control: socket.socket, name: str, entry: str) -> int:
     return 0
 
 
-async def _begin(node: Node, name: str) -> Process:
+async def ask_for_task(node: Node, name: str) -> Process:
     """Learn the task from the root.
 
     Raises:
@@ -158,6 +162,7 @@ def make_process(node: Node, name: str, assignment: Assignment) -> Process:
         driver=assignment.driver,
         domain=assignment.domain,
         uuid=assignment.uuid,
+        renewed=assignment.renewed,
     )
 
 

@@ -37,6 +37,7 @@ class Driver:
     undefine_flags: int
     shutdown_flags: int
     reboot_flags: int
+    renews_workers: bool  # one that has started a guest is replaced: reading documents makes it big
     resumes_first: bool  # clients hear of a start as RESUMED and then STARTED
     sampled: int  # groups of figures (virDomainStatsTypes) that only workers know
 
@@ -72,6 +73,7 @@ QEMU: Final = Driver(
     undefine_flags=UNDEFINE_FLAGS,
     shutdown_flags=DomainShutdownFlagValues.ACPI_POWER_BTN | DomainShutdownFlagValues.GUEST_AGENT,
     reboot_flags=DomainRebootFlagValues.ACPI_POWER_BTN | DomainRebootFlagValues.GUEST_AGENT,
+    renews_workers=False,
     resumes_first=True,
     sampled=DomainStatsTypes.BALLOON
     | DomainStatsTypes.VCPU
@@ -91,6 +93,7 @@ LXC: Final = Driver(
     undefine_flags=0,
     shutdown_flags=DomainShutdownFlagValues.INITCTL | DomainShutdownFlagValues.SIGNAL,
     reboot_flags=DomainRebootFlagValues.INITCTL | DomainRebootFlagValues.SIGNAL,
+    renews_workers=True,
     resumes_first=False,
     sampled=DomainStatsTypes.CPU_TOTAL
     | DomainStatsTypes.BALLOON

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from conf.domain import Domain
@@ -47,6 +48,15 @@ DESTROY_S: Final = 20.0
 log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class Starting:
+    """A start on its way."""
+
+    task: asyncio.Task[Description] = field(init=False)
+    ended: Ended | None = None  # the guest's end, when it came before its start was told of
+    doubtful: bool = False  # whether it still runs is not known
+
+
 class Guests:
     """Every running guest of this daemon."""
 
@@ -64,7 +74,9 @@ class Guests:
         self._workers = workers
         self._numbers = numbers
         self._publisher = publisher
-        self._starting: dict[bytes, asyncio.Task[Description]] = {}
+        #: Called with a guest of which it is not known whether it still runs.
+        self.on_doubt: Callable[[Entry], None] = lambda _: None
+        self._starting: dict[bytes, Starting] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         workers.hear(Changed, self.changed)
         workers.hear(Ended, self.ended)
@@ -93,8 +105,9 @@ class Guests:
         request = Start(
             xml=complete.xml, id=self._numbers.next(), paused=paused, autodestroy=autodestroy
         )
-        task = asyncio.create_task(self._launch(entry, request))
-        self._starting[entry.uuid] = task
+        starting = Starting()
+        task = starting.task = asyncio.create_task(self._launch(entry, request, starting))
+        self._starting[entry.uuid] = starting
         try:
             description = await task
         except asyncio.CancelledError:
@@ -110,11 +123,18 @@ class Guests:
         entry.source = complete
         log.info("%s is started with id %d", entry.name, entry.id)
         self._tell_start(entry, paused=paused)
+        if starting.ended is not None:
+            self.ended(starting.ended)
+        elif starting.doubtful:
+            self.on_doubt(entry)
 
-    async def _launch(self, entry: Entry, request: Start) -> Description:
+    async def _launch(self, entry: Entry, request: Start, starting: Starting) -> Description:
         try:
             await self._workers.spawn(entry)
-            return await self._started(entry, request)
+            description = await self._started(entry, request)
+            if self._workers.driver.renews_workers and not request.paused:
+                starting.doubtful = not await self._renewed(entry)
+            return description
         except BaseException:
             self._forget(entry)
             # It may have been spawned unseen.
@@ -134,11 +154,26 @@ class Guests:
             detail = f"the process that started '{entry.name}' died; try again ({problem})"
             raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from problem
 
+    async def _renewed(self, entry: Entry) -> bool:
+        """Replace the worker that started a guest, before any client can know of the guest.
+
+        Returns:
+            Whether the new one has the guest.
+        """
+        try:
+            found = await self._workers.renew(entry)
+        except (BusError, VirError) as problem:
+            log.warning("the worker of %s does not come back yet: %s", entry.name, problem)
+            return False
+        return found.guest is not None
+
     async def _settle(self, entry: Entry) -> None:
         """Let a start that failed be undone, then end its worker."""
         try:
             # The answer comes when the worker has undone what it began.
-            await self._workers.ask(entry, Describe(), AFTER_LOSS_S)
+            found = await self._workers.ask(entry, Describe(), AFTER_LOSS_S)
+            if found.guest is not None:  # it was given up when all was done
+                await self._workers.ask(entry, Destroy(graceful=False), DESTROY_S)
         except (BusError, VirError) as problem:
             log.warning("the worker of %s does not settle: %s", entry.name, problem)
         await self._workers.dismiss(entry)
@@ -164,8 +199,8 @@ class Guests:
         """
         starting = self._starting.get(entry.uuid)
         if starting is not None and not entry.is_active:
-            starting.cancel()
-            await asyncio.wait({starting})
+            starting.task.cancel()
+            await asyncio.wait({starting.task})
             return
         if not entry.is_active:
             raise not_running(entry)
@@ -234,7 +269,11 @@ class Guests:
     def ended(self, event: Ended) -> None:
         """A guest has gone; its worker is let go, and what is to be started anew is."""
         entry = self._registry.by_uuid(event.uuid)
-        if entry is None or entry.running is None:
+        if entry is None:
+            return
+        if entry.running is None:
+            if entry.uuid in self._starting:
+                self._starting[entry.uuid].ended = event
             return
         again = restarted_from(entry, renamed=event.rename)
         self.gone(entry, event.reason, event.event, event.detail)

@@ -50,6 +50,7 @@ class Recovery:
         self._guests = guests
         self._asking: dict[bytes, asyncio.Task[None]] = {}
         node.on_peer_lost.append(self.peer_lost)
+        guests.on_doubt = lambda entry: self._ask(entry, spawn=False)
 
     async def recover(self, paths: Paths) -> None:
         """Take over all guests that ran before this process did."""

@@ -17,9 +17,11 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.domd.driver import Driver
 from supervisor.domd.entry import Entry
 from supervisor.domd.registry import not_running
-from supervisor.messages.root import EndWorker, SpawnWorker
+from supervisor.messages.root import EndWorker, RenewWorker, SpawnWorker
+from supervisor.messages.worker import Describe, Described
 
 SPAWN_S: Final = 10.0
+RENEW_S: Final = 15.0
 ORDER_S: Final = 15.0
 
 R = TypeVar("R")
@@ -52,6 +54,18 @@ class Workers:
         for subscribe in self._heard:
             subscribe(spawned.name)
         entry.worker = spawned.name
+
+    async def renew(self, entry: Entry) -> Described:
+        """Have a fresh worker take the domain's guest over; what it found.
+
+        Raises:
+            VirError, BusError: it does not answer (yet).
+        """
+        await self._node.control.call(RenewWorker(name=entry.worker), timeout_s=RENEW_S)
+        try:
+            return await self.ask(entry, Describe(), ORDER_S)
+        except PeerGone:  # the loss of its predecessor was not known here yet
+            return await self.ask(entry, Describe(), ORDER_S)
 
     async def dismiss(self, entry: Entry) -> None:
         """End a domain's worker for good; a new one may be spawned from now on."""

@@ -22,6 +22,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     driver: str = ""  # a worker's: "qemu" or "lxc"
     domain: str = ""  # a worker's: the guest's name
     uuid: str = ""  # a worker's: the guest's, as text
+    renewed: bool = False  # a worker: its predecessor ended for it to take over, and is well
 
 
 class Begin(Request[Assignment], frozen=True, kw_only=True, tag="root.begin"):

@@ -50,6 +50,16 @@ class EndWorker(Request[Done], frozen=True, kw_only=True, tag="root.end_worker")
     name: str  # on the bus
 
 
+class RenewWorker(Request[Done], frozen=True, kw_only=True, tag="root.renew_worker"):
+    """A driver's keeper: have a fresh process take over from a worker, which ends in order first.
+
+    Reply: when the fresh one answers, or has failed. Nothing happens to a worker that is not up.
+    Deadline: 15 s.
+    """
+
+    name: str  # on the bus
+
+
 class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One process of the tree."""
 

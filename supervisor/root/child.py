@@ -40,6 +40,8 @@ class Child:
     started: float = 0.0  # in the loop's time
     peer: Peer | None = None
     ending: bool = False  # it was told to end for good
+    renewing: bool = False  # it was told to end, for a fresh one to follow at once
+    renewed: bool = False  # its present process is such a fresh one
     history: History = field(init=False)
 
     def __post_init__(self) -> None:

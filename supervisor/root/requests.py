@@ -18,6 +18,7 @@ from supervisor.messages.root import (
     ListProcesses,
     Processes,
     Ready,
+    RenewWorker,
     Spawned,
     SpawnWorker,
 )
@@ -49,6 +50,7 @@ class Requests:
             driver=child.role.name if child.is_worker else "",
             domain=child.domain,
             uuid=child.uuid,
+            renewed=child.renewed,
         )
 
     @handles(Ready)
@@ -83,6 +85,17 @@ class Requests:
         """
         only_keeper(request.name.partition(":")[0])
         self._tree.end_worker(request.name)
+        return Done()
+
+    @handles(RenewWorker)
+    async def renew_worker(self, request: RenewWorker) -> Done:
+        """Have a fresh process take over from a worker.
+
+        Raises:
+            VirError: ACCESS_DENIED for others than its driver's keeper.
+        """
+        only_keeper(request.name.partition(":")[0])
+        await self._tree.renew_worker(request.name)
         return Done()
 
     @handles(ListProcesses)

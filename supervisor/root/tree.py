@@ -12,8 +12,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +31,8 @@ from supervisor.root.roles import PRELOAD, SERVICES, WORKERS, Role
 
 STOP_S: Final = 5.0  # for an orderly end; then comes SIGKILL
 WAITS_TO_START: Final = (State.RESTARTING, State.DEGRADED)
+SETTLED: Final = (*WAITS_TO_START, State.RUNNING, State.STOPPED)
+RENEW_S: Final = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class Setting:
     #: where a guest's process number is, by its driver and name
     pid_file: Callable[[str, str], Path] = Path
     services: tuple[Role, ...] = SERVICES
+    workers: Mapping[str, Role] = field(default_factory=lambda: WORKERS)
     preload: tuple[str, ...] = PRELOAD
 
 
@@ -135,7 +138,7 @@ class Tree:
         Raises:
             VirError: NO_SUPPORT for an unknown driver.
         """
-        role = WORKERS.get(driver)
+        role = self.setting.workers.get(driver)
         if role is None:
             raise VirError(ErrorCode.NO_SUPPORT, f"there are no workers for '{driver}'")
         name = f"{role.name}:{domain}"
@@ -162,6 +165,16 @@ class Tree:
         self._tell_to_stop(child, "its guest has gone")
         self._loop.call_later(STOP_S, self._kill_if_there, child.ticket)
 
+    async def renew_worker(self, name: str) -> None:
+        """Have a fresh process take over from a worker that is up; returns when it is, or fails."""
+        child = self._children.get(name)
+        if child is None or child.state is not State.RUNNING or not child.is_worker:
+            return
+        child.renewing = True
+        self._tell_to_stop(child, "a fresh one takes over")
+        self._loop.call_later(STOP_S, self._kill_if_there, child.ticket)
+        await self._until(lambda: child.state in SETTLED, RENEW_S)
+
     # What the zygote reports.
 
     def forked(self, ticket: int, pid: int) -> None:
@@ -181,6 +194,10 @@ class Tree:
             self._enter(child, State.STOPPED)
             if child.ending:
                 self._forget(child, "it ended")
+            return
+        child.renewed, child.renewing = child.renewing, False
+        if child.renewed:
+            self._spawn(child)
             return
         decision = child.history.ended(self._loop.time(), crashed=status != 0)
         if not decision.restart:

@@ -12,6 +12,7 @@ from ipc import prepare_messages
 from supervisor.calls import Later, Surface, owned
 from supervisor.pidfd import boot_id
 from supervisor.process import Process
+from supervisor.rehearsal import rehearse
 from supervisor.workers.guest import RunningGuest
 from supervisor.workers.locking import LockedElsewhere, take_lock
 from supervisor.workers.status import Status
@@ -29,6 +30,7 @@ def prepare(worker: type[GuestWorker[G]], driver: str) -> None:
     owned("worker", driver)
     prepare_messages(worker, Later)
     boot_id()
+    rehearse()
 
 
 async def drive(

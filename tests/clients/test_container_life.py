@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,15 @@ def started(box: Boxes, name: str, **words: Any) -> Any:
     domain = box.link.defineXML(container(name, box.rootfs, **words))
     domain.create()
     return domain
+
+
+def refusal(call: Callable[[], object]) -> str:
+    """How a call is refused; "": it is not."""
+    try:
+        call()
+    except libvirt.libvirtError as refused:
+        return str(refused)
+    return ""
 
 
 def init_of(box: Boxes, name: str) -> int:
@@ -147,6 +156,42 @@ def test_a_container_started_paused_runs_when_it_is_resumed(box: Boxes) -> None:
     assert domain.state()[0] == RUNNING
     domain.suspend()
     domain.destroy()  # while it stands still
+
+
+def test_the_worker_that_starts_a_container_is_followed_by_a_fresh_one(box: Boxes) -> None:
+    link = box.link
+    watch = Watch(link)
+    domain = link.defineXML(container("renewed", box.rootfs))
+    domain.create()
+    (worker,) = (row for row in box.daemon.status() if row["name"] == "lxc:renewed")
+    assert (worker["state"], worker["restarts"]) == ("running", 0)
+    assert "lxc:renewed stops: a fresh one takes over" in box.daemon.log.read_text()
+    domain.suspend()
+    domain.resume()
+    domain.destroy()
+    watch.wait_for("renewed", libvirt.VIR_DOMAIN_EVENT_STARTED, 0)
+    watch.wait_for("renewed", libvirt.VIR_DOMAIN_EVENT_STOPPED, 1)
+    watch.close()
+
+
+def test_a_container_that_ends_as_it_begins_was_started_and_has_ended(box: Boxes) -> None:
+    init = box.rootfs / "sbin/brief"
+    init.write_text("#!/bin/sh\nexec sleep 0.0$1\n")
+    init.chmod(0o755)
+    watch = Watch(box.link)
+    for number in range(1, 10, 2):  # hundredths of a second: some end while their worker changes
+        name = f"brief{number}"
+        xml = container(name, box.rootfs, init="/sbin/brief")
+        domain = box.link.defineXML(xml.replace("</os>", f"<initarg>{number}</initarg></os>"))
+        refused = refusal(domain.create)
+        if refused:  # it had ended before anybody could look
+            assert "init ended at once" in refused
+            continue
+        watch.wait_for(name, libvirt.VIR_DOMAIN_EVENT_STARTED, 0)
+        watch.wait_for(name, libvirt.VIR_DOMAIN_EVENT_STOPPED, 0)
+        assert domain.state() == [OFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN]
+    wait_until("their groups are gone", lambda: groups("brief*") == [])
+    watch.close()
 
 
 def test_a_container_goes_with_the_client_that_it_was_started_for(box: Boxes) -> None:

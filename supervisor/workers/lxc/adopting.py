@@ -49,7 +49,8 @@ async def adopt(workplace: Workplace, name: str) -> Container | Status | None:
     held = read_held(folder_of(workplace.paths, name), cgroups.group_name(status.uuid, name))
     container.group = held.group
     await _catch_up(container)
-    await workplace.hooks.tell(name, "reconnect", xml, sub="begin")
+    if not workplace.process.renewed:
+        await workplace.hooks.tell(name, "reconnect", xml, sub="begin")
     return container
 
 

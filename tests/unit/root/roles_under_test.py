@@ -28,6 +28,13 @@ async def wait(process: Process) -> None:
     await process.stopping.wait()
 
 
+async def wait_unless_renewed(process: Process) -> None:
+    """Fail where a predecessor had to end for this one."""
+    if process.renewed:
+        raise RuntimeError("this role cannot take over")
+    await wait(process)
+
+
 async def fail(process: Process) -> None:
     """Never come up."""
     raise RuntimeError("this role always fails")

@@ -31,7 +31,7 @@ def role(name: str, function: str = "wait", **policy: Any) -> Role:
 
 @asynccontextmanager
 async def running(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *roles: Role
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *roles: Role, worker: Role | None = None
 ) -> AsyncIterator[Tree]:
     """A tree of these roles, on this test's loop; ended afterwards."""
     monkeypatch.syspath_prepend(FOLDER)
@@ -39,6 +39,7 @@ async def running(
     setting = Setting(
         str(tmp_path), False, DaemonConfig(), QemuConfig(), {}, services=roles, preload=(HERE,)
     )
+    setting.workers = {} if worker is None else {worker.name: worker}
     tree = Tree(setting, collector)
     collector.write_to([Output(0, "file", str(tmp_path / "log"))])
     collector.listen(asyncio.get_running_loop())
@@ -123,5 +124,54 @@ def test_a_killed_zygote_takes_no_service_with_it(
             assert row(tree, "one")[0] == service
             os.kill(service, signal.SIGKILL)  # its end is noticed without the zygote that forked it
             await until(tree, lambda: row(tree, "one")[1:] == ("running", 1))
+
+    asyncio.run(story())
+
+
+def test_a_renewed_worker_is_another_process_and_counts_as_no_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with running(tmp_path, monkeypatch, worker=role("box", "wait")) as tree:
+            tree.have_worker("box", "demo", "u")
+            await until(tree, lambda: row(tree, "box:demo")[1] == "running")
+            first = row(tree, "box:demo")[0]
+            await tree.renew_worker("box:demo")
+            second, state, restarts = row(tree, "box:demo")
+            assert (state, restarts) == ("running", 0)
+            assert second != first
+            assert not alive(first)
+
+    asyncio.run(story())
+    assert "started again" not in (tmp_path / "log").read_text()
+
+
+def test_a_renewed_worker_that_fails_is_restarted_by_its_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        worker = role("box", "wait_unless_renewed")
+        async with running(tmp_path, monkeypatch, worker=worker) as tree:
+            tree.have_worker("box", "demo", "u")
+            await until(tree, lambda: row(tree, "box:demo")[1] == "running")
+            await tree.renew_worker("box:demo")  # it returns, however that went
+            await until(tree, lambda: row(tree, "box:demo")[1:] == ("running", 1))
+
+    asyncio.run(story())
+
+
+def test_nothing_is_renewed_that_is_not_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        failing = role("box", "fail", burst=1, longest_s=0.01, degraded_s=60.0)
+        async with running(tmp_path, monkeypatch, role("one"), worker=failing) as tree:
+            assert await tree.ready(DEADLINE_S)
+            first = row(tree, "one")[0]
+            await tree.renew_worker("one")  # a service is none of a keeper's
+            await tree.renew_worker("box:nobody")
+            tree.have_worker("box", "demo", "u")
+            await until(tree, lambda: row(tree, "box:demo")[1] == "degraded")
+            await tree.renew_worker("box:demo")
+            assert row(tree, "box:demo")[1] == "degraded"
+            assert row(tree, "one")[0] == first
 
     asyncio.run(story())
