@@ -144,6 +144,7 @@ class GuestWorker(ABC, Generic[G]):
     @handles(Destroy)
     async def destroy(self, request: Destroy) -> Done:
         """End the guest; on return all of it is cleaned up."""
+        await self._settled.wait()
         guest = self.guest()
         await self.end(guest, DomainShutoffReason.DESTROYED, graceful=request.graceful)
         async with asyncio.timeout(ENDED_S):

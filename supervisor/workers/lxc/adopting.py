@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 
+from conf.errors import ConfError
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.errors import VirError
 from supervisor.pidfd import GuestProcess, Identity
@@ -16,6 +17,7 @@ from supervisor.workers.lxc import cgroups
 from supervisor.workers.lxc.container import Container, folder_of, read_held
 from supervisor.workers.lxc.ending import clean_up, end
 from supervisor.workers.lxc.engine import init_pid
+from supervisor.workers.lxc.rebooting import begin_again
 from supervisor.workers.states import Trigger
 from supervisor.workers.status import Status, StatusError, read_status, remove_status
 from supervisor.workers.workplace import Workplace
@@ -43,8 +45,7 @@ async def adopt(workplace: Workplace, name: str) -> Container | Status | None:
     known = Identity(status.pid, status.start, status.boot)
     process = GuestProcess.adopt(known) if status.pid else None
     if process is None:
-        await clean_up(workplace, status, xml)
-        return status
+        return await _missed(workplace, status, xml)
     container = Container(workplace, xml, status, process)
     held = read_held(folder_of(workplace.paths, name), cgroups.group_name(status.uuid, name))
     container.group = held.group
@@ -52,6 +53,19 @@ async def adopt(workplace: Workplace, name: str) -> Container | Status | None:
     if not workplace.process.renewed:
         await workplace.hooks.tell(name, "reconnect", xml, sub="begin")
     return container
+
+
+async def _missed(workplace: Workplace, status: Status, xml: str) -> Container | Status:
+    """Finish what a container that has gone began: its end, or its reboot."""
+    try:
+        again = await begin_again(workplace, status, xml)
+        if again is not None:
+            return again
+    except (ConfError, VirError, OSError) as problem:
+        log.error("%s has rebooted and cannot begin again: %s", status.name, problem)
+        status.ending, status.restart = DomainShutoffReason.FAILED, False
+    await clean_up(workplace, status, xml)
+    return status
 
 
 async def _catch_up(container: Container) -> None:

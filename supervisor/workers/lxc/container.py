@@ -56,7 +56,7 @@ class Container(RunningGuest):
         return self.init.pid if self.init is not None and not self.init.exited else 0
 
     def begin(self, pid: int) -> None:
-        """Its first process has begun; it may do so again after a reboot."""
+        """Its first process has begun."""
         if self.init is not None:
             self.init.forget()
         self.init = GuestProcess.of_child(pid)

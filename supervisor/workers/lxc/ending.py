@@ -30,6 +30,7 @@ GRACEFUL_S: Final = 10.0
 KILL_S: Final = 10.0
 GONE_S: Final = 5.0  # for killed processes to leave their groups
 PAUSE_S: Final = 0.005
+REBOOTED: Final = "rebooted"  # the file in its folder that says that it ended in a reboot
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,8 @@ async def clean_up(workplace: Workplace, status: Status, xml: str) -> None:
     name, paths = status.name, workplace.paths
     folder = folder_of(paths, name)
     if status.pid and not status.ending:
-        explain_end(status, parse_domain(xml), orderly=not (folder / "pid").exists())
+        orderly = not (folder / "pid").exists()
+        explain_end(status, parse_domain(xml), orderly=orderly, rebooted=has_rebooted(folder))
     held = read_held(folder, cgroups.group_name(status.uuid, name))
     await kill_all(folder, held)
     await workplace.hooks.tell(name, "stopped", xml)
@@ -94,15 +96,23 @@ async def clean_up(workplace: Workplace, status: Status, xml: str) -> None:
     await workplace.hooks.tell(name, "release", xml)
 
 
-def explain_end(status: Status, domain: Domain, *, orderly: bool) -> None:
+def has_rebooted(folder: Path) -> bool:
+    """Whether a container that has ended did so in a reboot."""
+    return (folder / REBOOTED).exists()
+
+
+def explain_end(status: Status, domain: Domain, *, orderly: bool, rebooted: bool = False) -> None:
     """Say why a container has ended that nobody of us has ended, and what is to follow.
 
     Args:
         status: is completed.
         domain: its live document.
         orderly: whether liblxc's monitor saw the end of init: it has then removed its pid file.
+        rebooted: whether it was a reboot.
     """
-    if orderly:
+    if rebooted:
+        status.ending, plan = DomainShutoffReason.SHUTDOWN, policies.on_reboot(domain)
+    elif orderly:
         status.ending, plan = DomainShutoffReason.SHUTDOWN, policies.on_poweroff(domain)
     else:
         status.ending, plan = DomainShutoffReason.CRASHED, policies.on_crash(domain)

@@ -30,14 +30,13 @@ from supervisor.workers.lxc.commands import run
 from supervisor.workers.lxc.config import Card, Facts, plan_config
 from supervisor.workers.lxc.config.plan import plan_init
 from supervisor.workers.lxc.container import Container, Held, folder_of, keep_held
-from supervisor.workers.lxc.ending import give_back_images, kill_all
+from supervisor.workers.lxc.ending import REBOOTED, give_back_images, kill_all
 from supervisor.workers.lxc.engine import ENVIRONMENT, init_pid, start_command
 from supervisor.workers.lxc.images import mount_all
 from supervisor.workers.states import PAUSED_AT_START, RUNNING
 from supervisor.workers.status import Status, remove_status, write_status
 from supervisor.workers.workplace import Workplace
 
-ENDING: Final = ("destroy", "preserve")  # what a reboot may lead to, but another start
 START_S: Final = 40.0
 EXEC_FAILED: Final = re.compile(r"start\.c:start:\d+ - (.+) - Failed to exec \"(.*)\"")
 
@@ -75,9 +74,19 @@ Step = Callable[[Attempt], Awaitable[None]]
 
 
 async def launch(
-    workplace: Workplace, request: Start, steps: Sequence[Step] | None = None
+    workplace: Workplace,
+    request: Start,
+    steps: Sequence[Step] | None = None,
+    *,
+    again: bool = False,
 ) -> Container:
     """Start a container; whatever fails, nothing is left of it.
+
+    Args:
+        workplace: the worker's.
+        request: what is to be started.
+        steps: other steps than those of every start.
+        again: it ran before: if this process dies on the way, the domain is to be started anew.
 
     Raises:
         ConfError, VirError: it cannot be started.
@@ -87,13 +96,15 @@ async def launch(
     assign_aliases(domain)
     partition = domain.partition or ""
     group = cgroups.group_name(domain.uuid or "", domain.name, partition)
+    status = new_status(domain, request.id, request.autodestroy)
+    status.restart = again
     async with AsyncExitStack() as undo:
         log = undo.enter_context(GuestLog(workplace.paths.guest_log(domain.name)))
         attempt = Attempt(
             workplace=workplace,
             request=request,
             domain=domain,
-            status=new_status(domain, request.id, request.autodestroy),
+            status=status,
             folder=folder_of(workplace.paths, domain.name),
             held=Held(group=group),
             log=log,
@@ -147,7 +158,6 @@ async def describe(attempt: Attempt) -> None:
     """Write the configuration that liblxc's tool reads."""
     domain, layout = attempt.domain, cgroups.layout()
     user, group = preflight.identity(domain, attempt.mounted.get("/", ""))
-    once = str(attempt.folder / "started") if domain.on_reboot in ENDING else ""
     facts = Facts(
         group=attempt.held.group,
         legacy=layout.legacy,
@@ -161,7 +171,7 @@ async def describe(attempt: Attempt) -> None:
         group_id=group,
         seccomp=preflight.seccomp_profile(),
         apparmor=preflight.apparmor_profile(),
-        once=once,
+        rebooted=str(attempt.folder / REBOOTED),
     )
     write_file(attempt.folder / "config", plan_config(domain, facts).encode(), durable=False)
 
@@ -208,7 +218,7 @@ async def settle(attempt: Attempt) -> None:
         await cgroups.freeze(container.group, on=True)
     state = PAUSED_AT_START if attempt.request.paused else RUNNING
     container.status.state, container.status.reason = state.state, state.reason
-    (attempt.folder / "started").touch()
+    container.status.restart = False
     pid_file = paths.pid_file(attempt.name)
     attempt.undo.callback(pid_file.unlink, missing_ok=True)
     pid_file.write_text(f"{container.process.pid}")

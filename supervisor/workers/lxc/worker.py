@@ -6,7 +6,6 @@ May not touch: definitions, other containers.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Final
 
@@ -32,16 +31,15 @@ from supervisor.messages.worker import (
 from supervisor.workers.lxc import orders
 from supervisor.workers.lxc.container import Container
 from supervisor.workers.lxc.ending import clean_up, end
-from supervisor.workers.lxc.engine import init_pid
 from supervisor.workers.lxc.figures import sample
 from supervisor.workers.lxc.hotplug import attach, detach, update
 from supervisor.workers.lxc.launching import launch
+from supervisor.workers.lxc.rebooting import begin_again
 from supervisor.workers.lxc.tuning import read_limits, tune
 from supervisor.workers.status import Status
 from supervisor.workers.worker import GuestWorker
 
-REBOOT_S: Final = 30.0  # between the end of one init and the beginning of the next
-PAUSES_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2)
+MONITOR_S: Final = 30.0  # between the end of init and that of its monitor, which tidies up
 
 log = logging.getLogger(__name__)
 
@@ -129,29 +127,33 @@ class Worker(GuestWorker[Container]):
         return Sampled(statistics=read_limits(self.guest()))
 
     async def _init_ended(self, guest: Container) -> None:
-        """Init has gone: the container ends, as its monitor is about to say, or begins anew."""
-        before = guest.init.pid if guest.init is not None else 0
-        loop = asyncio.get_running_loop()
-        deadline, attempt = loop.time() + REBOOT_S, 0
-        while not guest.process.exited and loop.time() < deadline:
-            if await guest.process.wait_exit(PAUSES_S[min(attempt, len(PAUSES_S) - 1)]):
-                return
-            attempt += 1
-            if await self._begun_again(guest, before):
-                return
-        if not guest.process.exited:
+        """Init has gone: the container's end is what its monitor says next."""
+        if not await guest.process.wait_exit(MONITOR_S):
             log.error("%s: its init has ended, and its monitor does not", guest.name)
             await end(guest, DomainShutoffReason.FAILED, graceful=False)
 
-    async def _begun_again(self, guest: Container, before: int) -> bool:
+    async def _finish(self, guest: Container) -> None:
+        """Its monitor has gone: it begins again if it has rebooted, and else it is off."""
+        if self._guest is guest and await self._begins_again(guest):
+            return
+        await super()._finish(guest)
+
+    async def _begins_again(self, guest: Container) -> bool:
+        self._settled.clear()  # whoever would end it waits for what comes of this
         try:
-            pid = await init_pid(guest.folder)
-            if pid == before:
-                return False
-            guest.begin(pid)
-        except (VirError, ProcessLookupError):
+            again = await begin_again(self._workplace, guest.status, guest.live_xml)
+        except (ConfError, VirError, OSError) as problem:
+            log.error("%s has rebooted and cannot begin again: %s", guest.name, problem)
+            guest.status.ending, guest.status.restart = DomainShutoffReason.FAILED, False
             return False
-        log.info("%s has begun anew", guest.name)
-        guest.document_changed()
-        guest.emit(DomainEventID.REBOOT, guest.identity)
+        finally:
+            self._settled.set()
+        if again is None:
+            return False
+        log.info("%s has begun again", guest.name)
+        guest.ended.set()
+        guest.close()
+        self.have(again)
+        again.tell()
+        again.emit(DomainEventID.REBOOT, again.identity)
         return True

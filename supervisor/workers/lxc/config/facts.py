@@ -33,4 +33,4 @@ class Facts:
     group_id: int = 0
     seccomp: str = ""  # the profile's path
     apparmor: str = ""  # the profile's name
-    once: str = ""  # a path: once it is there, the container does not start again by itself
+    rebooted: str = ""  # the file that is made when the container ends in a reboot

@@ -21,6 +21,7 @@ from supervisor.workers.lxc.config.text import setting
 
 MAX_HOSTNAME: Final = 63
 TERMINALS: Final = 1024
+REBOOT_HOOK: Final = 'test "$LXC_TARGET" != reboot || { : > "$0"; exit 1; }'
 PIVOT: Final = "virtvisor.slice/pivot"  # where liblxc waits while it removes cgroups
 
 
@@ -63,10 +64,22 @@ def _lines(domain: Domain, facts: Facts) -> Iterator[str]:
     limits = limits_of(domain, facts.legacy, facts.numbers, facts.max_tasks)
     for key, value in lines(limits, facts.legacy):
         yield setting(key, value, "domain")
-    if facts.once:
-        yield "lxc.hook.version = 1"  # no words of its own after ours
-        test = f"/bin/test ! -e {shlex.quote(facts.once)}"  # liblxc hands it to a shell
-        yield setting("lxc.hook.pre-start", test, "domain/on_reboot")
+    if facts.rebooted:
+        yield from reboot_lines(facts.rebooted)
+
+
+def reboot_lines(marker: str) -> Iterator[str]:
+    """What makes a reboot an end, and leaves a mark that it was one.
+
+    liblxc gives up beginning again when a hook after the end fails. It has a shell replace itself
+    by what it is given, which is another shell therefore.
+
+    Args:
+        marker: the file that is made.
+    """
+    yield "lxc.hook.version = 1"  # no words of its own after ours
+    words = ["/bin/sh", "-c", REBOOT_HOOK, marker]
+    yield setting("lxc.hook.post-stop", shlex.join(words), "domain/on_reboot")
 
 
 def _init_lines(domain: Domain, facts: Facts) -> Iterator[str]:
