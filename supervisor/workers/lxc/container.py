@@ -27,7 +27,7 @@ class Held(msgspec.Struct, kw_only=True):
     """What a container has been given that must be given back, kept in its folder."""
 
     group: str  # its cgroup
-    images: list[str] = []  # where images are mounted on the host
+    mounts: list[str] = []  # what is mounted for it in its folder: images, the place of nodes
 
 
 HOLDINGS: Final = msgspec.json.Decoder(Held)

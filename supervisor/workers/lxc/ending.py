@@ -90,7 +90,7 @@ async def clean_up(workplace: Workplace, status: Status, xml: str) -> None:
     await workplace.hooks.tell(name, "stopped", xml)
     if had_cards(xml):
         await unplug(workplace, status.uuid)
-    await give_back_images(held)
+    await give_back_mounts(held)
     shutil.rmtree(folder, ignore_errors=True)
     paths.pid_file(name).unlink(missing_ok=True)
     await workplace.hooks.tell(name, "release", xml)
@@ -154,9 +154,9 @@ def kill_monitor(folder: Path) -> None:
                 os.kill(int(entry.name), signal.SIGKILL)
 
 
-async def give_back_images(held: Held) -> None:
-    """Unmount the container's images."""
-    for place in reversed(held.images):
+async def give_back_mounts(held: Held) -> None:
+    """Unmount what the host had mounted for the container."""
+    for place in reversed(held.mounts):
         complaint = await unmount(place)
         if complaint:
-            log.error("the image at %s stays mounted: %s", place, complaint)
+            log.error("what is at %s stays mounted: %s", place, complaint)

@@ -7,7 +7,6 @@ Source: libvirt 9.0's lxc driver: block disks, cards, and the host's devices by 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from contextlib import AsyncExitStack
@@ -24,13 +23,12 @@ from conf.domain.edits import add_device, find_alias, find_device, remove_device
 from conf.errors import ConfError
 from supervisor.workers.card_updates import update_card
 from supervisor.workers.cards import PLUGGED, unplug
-from supervisor.workers.lxc import cards
+from supervisor.workers.lxc import cards, nodes
 from supervisor.workers.lxc.config import Card
 from supervisor.workers.lxc.config.mounts import device_nodes
-from supervisor.workers.lxc.container import Container
+from supervisor.workers.lxc.container import Container, read_held
 from supervisor.workers.lxc.engine import NAME
 from supervisor.workers.lxc.launching import assign_aliases
-from supervisor.workers.lxc.nodes import make_node, remove_node
 from supervisor.workers.lxc.preflight import device_number
 
 LXC_CGROUP: Final = "/usr/bin/lxc-cgroup"
@@ -85,7 +83,7 @@ async def _give(
         name = device.source.interface or ""
         await _move_in(container, Card(name, name), device, undo)
     else:
-        await _give_node(container, candidate, device, undo)
+        await _give_node(container, device, undo)
 
 
 async def _give_card(
@@ -119,22 +117,15 @@ async def _move_out(container: Container, card: Card) -> None:
     await cards.run_inside(container.init_pid, [cards.IP, *words])
 
 
-async def _give_node(
-    container: Container, candidate: Domain, device: Device, undo: AsyncExitStack
-) -> None:
-    """Make a device's node in the container, and let it be opened."""
-    if candidate.idmap is not None:
-        detail = (
-            "a container with an <idmap> takes no device nodes while it runs: the kernel lets "
-            "nobody open them; change the definition and start it anew"
-        )
-        raise ConfError("operation_unsupported", detail, "idmap")
+async def _give_node(container: Container, device: Device, undo: AsyncExitStack) -> None:
+    """Have a device's node in the container, and let it be opened."""
     source, target = _node_of(device)
     number, kind = device_number(source), _kind(source)
     rule = f"{kind} {number} {'r' if isinstance(device, Disk) and device.readonly else 'rw'}"
     await _allow(container, rule, allowed=True)
     undo.push_async_callback(_allow, container, rule, allowed=False)
-    await asyncio.to_thread(make_node, container.init_pid, target, source)
+    held = read_held(container.folder, container.group)
+    await nodes.give(container, source, target, held)
 
 
 def _node_of(device: Device) -> tuple[str, str]:
@@ -192,7 +183,7 @@ async def _take(container: Container, device: Device) -> None:
         await _move_out(container, Card(name, name))
     else:
         source, target = _node_of(device)
-        await asyncio.to_thread(remove_node, container.init_pid, target)
+        await nodes.take(container, target)
         rule = f"{_kind(source)} {device_number(source)} rwm"
         await _allow(container, rule, allowed=False)
 

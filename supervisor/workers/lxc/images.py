@@ -57,7 +57,7 @@ async def mount_all(domain: Domain, folder: Path, held: Held) -> dict[str, str]:
     for number, filesystem in enumerate(images(domain)):
         place = folder / f"image{number}"
         place.mkdir(mode=0o755, exist_ok=True)
-        held.images.append(str(place))
+        held.mounts.append(str(place))
         keep_held(folder, held)
         command = mount_command(filesystem, place)
         status, words = await run(command)
@@ -69,7 +69,7 @@ async def mount_all(domain: Domain, folder: Path, held: Held) -> dict[str, str]:
 
 
 async def unmount(place: str) -> str:
-    """Unmount an image; the complaint, if it is mounted still."""
+    """Unmount what is mounted somewhere; the complaint, if it is mounted still."""
     if not await asyncio.to_thread(os.path.ismount, place):
         return ""
     status, words = await run([UMOUNT, "--", place])

@@ -30,9 +30,10 @@ from supervisor.workers.lxc.commands import run
 from supervisor.workers.lxc.config import Card, Facts, plan_config
 from supervisor.workers.lxc.config.plan import plan_init
 from supervisor.workers.lxc.container import Container, Held, folder_of, keep_held
-from supervisor.workers.lxc.ending import REBOOTED, give_back_images, kill_all
+from supervisor.workers.lxc.ending import REBOOTED, give_back_mounts, kill_all
 from supervisor.workers.lxc.engine import ENVIRONMENT, init_pid, start_command
 from supervisor.workers.lxc.images import mount_all
+from supervisor.workers.lxc.nodes import make_all
 from supervisor.workers.states import PAUSED_AT_START, RUNNING
 from supervisor.workers.status import Status, remove_status, write_status
 from supervisor.workers.workplace import Workplace
@@ -57,6 +58,7 @@ class Attempt:
     numbers: dict[str, str] = field(default_factory=dict)
     namespaces: dict[str, str] = field(default_factory=dict)
     mounted: dict[str, str] = field(default_factory=dict)
+    nodes: dict[str, str] = field(default_factory=dict)
     cards: dict[int, Card] = field(default_factory=dict)
     container: Container | None = None
 
@@ -140,9 +142,10 @@ async def prepare(attempt: Attempt) -> None:
 
 
 async def mount(attempt: Attempt) -> None:
-    """Mount the file systems that are in images."""
-    attempt.undo.push_async_callback(give_back_images, attempt.held)
+    """Mount the file systems that are in images, and make devices' nodes."""
+    attempt.undo.push_async_callback(give_back_mounts, attempt.held)
     attempt.mounted = await mount_all(attempt.domain, attempt.folder, attempt.held)
+    attempt.nodes = await make_all(attempt.domain, attempt.folder, attempt.held)
 
 
 async def plug(attempt: Attempt) -> None:
@@ -164,6 +167,7 @@ async def describe(attempt: Attempt) -> None:
         max_tasks=preflight.max_tasks(),
         cards=attempt.cards,
         mounted=attempt.mounted,
+        nodes=attempt.nodes,
         files=attempt.files,
         numbers=attempt.numbers,
         namespaces=attempt.namespaces,

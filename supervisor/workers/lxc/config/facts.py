@@ -26,6 +26,7 @@ class Facts:
     max_tasks: int = 0  # in the container; 0: as many as the host has
     cards: Mapping[int, Card] = field(default_factory=dict)  # by the place of the <interface>
     mounted: Mapping[str, str] = field(default_factory=dict)  # images, by target: where they are
+    nodes: Mapping[str, str] = field(default_factory=dict)  # made for it, by the host's own
     files: frozenset[str] = frozenset()  # sources of file systems that are no folders
     numbers: Mapping[str, str] = field(default_factory=dict)  # "MAJOR:MINOR" of devices, by path
     namespaces: Mapping[str, str] = field(default_factory=dict)  # "net", "ipc", "uts": whose

@@ -44,7 +44,8 @@ def mount_lines(domain: Domain, facts: Facts) -> Iterator[str]:
         yield f"lxc.mount.entry = {_entry(filesystem, facts)}"
     for source, target in device_nodes(domain):
         place = field(target.lstrip("/"), "domain/devices")
-        yield f"lxc.mount.entry = {field(source, 'domain/devices')} {place} none bind,create=file"
+        node = field(facts.nodes.get(source, source), "domain/devices")
+        yield f"lxc.mount.entry = {node} {place} none bind,create=file"
 
 
 def _entry(filesystem: Filesystem, facts: Facts) -> str:
