@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+STARTING: Final = "starting up virtvisor"
 TAIL: Final = 4096  # bytes of complaint that a client is told
 
 
@@ -53,7 +54,7 @@ class GuestLog:
         words = [f"{name}={shlex.quote(value)}" for name, value in environ.items()]
         lines = " \\\n".join([*words, *_grouped(argv)])
         text = (
-            f"{stamp}: starting up virtvisor, {engine} version: {version}, "
+            f"{stamp}: {STARTING}, {engine} version: {version}, "
             f"kernel: {platform.release()}, hostname: {platform.node()}\n{lines}\n"
         )
         os.write(self._fd, text.encode(errors="surrogateescape"))
@@ -64,6 +65,17 @@ class GuestLog:
         size = os.fstat(self._fd).st_size
         start = max(self._begin, size - TAIL)
         return os.pread(self._fd, TAIL, start).decode(errors="replace").strip()
+
+
+def last_complaint(path: Path) -> str:
+    """What was said since the last start that a log knows of, its end if it is long."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL))
+            text = log.read(TAIL).decode(errors="replace")
+    except OSError:
+        return ""
+    return text.rpartition(STARTING)[2].partition("\n")[2].strip()
 
 
 def _grouped(argv: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from conf.errors import ConfError
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.errors import VirError
 from supervisor.pidfd import GuestProcess, Identity
-from supervisor.workers.lxc import cgroups
+from supervisor.workers.lxc import cgroups, gate
 from supervisor.workers.lxc.container import Container, folder_of, read_held
 from supervisor.workers.lxc.ending import clean_up, end
 from supervisor.workers.lxc.engine import init_pid
@@ -70,6 +70,16 @@ async def _missed(workplace: Workplace, status: Status, xml: str) -> Container |
 
 async def _catch_up(container: Container) -> None:
     """Learn what happened while nobody watched."""
+    container.gated = gate.stands(container.folder, container.process.pid)
+    if not container.gated:
+        await _find_init(container)
+    if container.status.ending:
+        reason = DomainShutoffReason(container.status.ending)
+        container.run(end(container, reason, graceful=False))
+
+
+async def _find_init(container: Container) -> None:
+    """Learn of its init, and whether it stands still."""
     try:
         container.begin(await init_pid(container.folder))
     except (VirError, ProcessLookupError) as problem:
@@ -81,6 +91,3 @@ async def _catch_up(container: Container) -> None:
         container.follow(Trigger.STOPPED)
     elif not frozen and container.state is DomainState.PAUSED:
         container.follow(Trigger.RESUMED)
-    if container.status.ending:
-        reason = DomainShutoffReason(container.status.ending)
-        container.run(end(container, reason, graceful=False))

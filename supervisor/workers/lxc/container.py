@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from conf.domain import Domain
+from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.durable import write_file
 from supervisor.messages.worker import Description
 from supervisor.paths import Paths
@@ -42,6 +43,7 @@ class Container(RunningGuest):
         """Know a container; `begin` tells of its first process."""
         super().__init__(workplace, document, status, process)
         self.init: GuestProcess | None = None
+        self.gated = False  # it stands before its first instruction, and has no init yet
         self.group = ""
         self.on_init_exit: Callable[[], None] = lambda: None
 
@@ -57,10 +59,19 @@ class Container(RunningGuest):
 
     def begin(self, pid: int) -> None:
         """Its first process has begun."""
-        if self.init is not None:
-            self.init.forget()
+        self.gated = False
         self.init = GuestProcess.of_child(pid)
         self.init.on_exit.append(lambda: self.on_init_exit())
+
+    def require_init(self) -> None:
+        """Refuse what takes a container whose first process runs, or did.
+
+        Raises:
+            VirError: OPERATION_INVALID: it stands before its first instruction.
+        """
+        if self.gated:
+            detail = f"the container '{self.name}' was started paused and has not begun: resume it"
+            raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.LXC)
 
     def describe(self) -> Description:
         """What domd is told of it: its process is the container's first."""

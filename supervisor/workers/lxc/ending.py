@@ -49,7 +49,7 @@ async def end(container: Container, reason: DomainShutoffReason, *, graceful: bo
     with contextlib.suppress(VirError):  # what stands still cannot end; its group may have gone
         if cgroups.is_frozen(container.group):
             await cgroups.freeze(container.group, on=False)
-    if graceful:
+    if graceful and not container.gated:
         _signal(container, signal.SIGTERM)
         if await container.process.wait_exit(GRACEFUL_S):
             return

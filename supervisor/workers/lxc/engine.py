@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import asyncio
 import os
+import re
 import socket
 import struct
 from pathlib import Path
@@ -27,6 +28,7 @@ OPEN_TERMINAL: Final = 0
 INIT_PID: Final = 4
 FRAME: Final = struct.Struct("@iiq")  # a number, the length of what follows, a small value
 LONGEST: Final = 107  # bytes of a socket's name, the leading zero among them
+EXEC_FAILED: Final = re.compile(r"start\.c:start:\d+ - (.+) - Failed to exec \"(.*)\"")
 FNV_BASIS: Final = 0xCBF29CE484222325
 FNV_PRIME: Final = 0x100000001B3
 
@@ -38,6 +40,16 @@ def start_command(folder: Path, log: Path, init: list[str]) -> list[str]:
         *("--rcfile", str(folder / "config"), "--pidfile", str(folder / "pid")),
         *("--logfile", str(log), "--logpriority", "ERROR", "--quiet", "--", *init),
     ]
+
+
+def explain(complaint: str) -> str:
+    """What a client is told of liblxc's complaint: its cause, where that is known."""
+    missing = EXEC_FAILED.search(complaint)
+    if missing:
+        return f"cannot find init path '{missing[2]}' relative to container root: {missing[1]}"
+    lines = [line for line in complaint.splitlines() if " ERROR " in line]
+    causes = [line.partition(" - ")[2].partition(" - ")[2] or line for line in lines]
+    return "; ".join(causes[:3]) or complaint
 
 
 def socket_name(folder: Path) -> bytes:

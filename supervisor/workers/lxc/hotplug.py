@@ -42,6 +42,7 @@ async def attach(container: Container, xml: str) -> None:
     Raises:
         ConfError: the container cannot have it. VirError: netd or the kernel refuses.
     """
+    container.require_init()
     tag, device = parse_device(xml)
     _refuse(tag, device)
     candidate = parse_domain(format_domain(container.domain, live=True, secure=True))
@@ -159,6 +160,7 @@ async def detach(container: Container, *, xml: str = "", alias: str = "") -> Non
     Raises:
         ConfError: "device_missing"; "config_unsupported". VirError: the kernel refuses.
     """
+    container.require_init()
     if alias:
         tag, device = find_alias(container.domain, alias)
     else:
@@ -194,6 +196,7 @@ async def update(container: Container, xml: str) -> None:
     Raises:
         ConfError: "device_missing"; "operation_unsupported" for what cannot change now.
     """
+    container.require_init()
     tag, changed = parse_device(xml)
     if not isinstance(changed, Interface):
         detail = f"live update of device '{tag}' is not supported: a container's cards can change"

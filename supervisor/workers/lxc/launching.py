@@ -9,7 +9,6 @@ finds a status without a process number, ends what was begun, and says so.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -25,13 +24,13 @@ from supervisor.pidfd import GuestProcess
 from supervisor.workers.cards import unplug
 from supervisor.workers.guest import new_status, started
 from supervisor.workers.guest_log import GuestLog
-from supervisor.workers.lxc import cards, cgroups, preflight
+from supervisor.workers.lxc import cards, cgroups, gate, preflight
 from supervisor.workers.lxc.commands import run
 from supervisor.workers.lxc.config import Card, Facts, plan_config
 from supervisor.workers.lxc.config.plan import plan_init
 from supervisor.workers.lxc.container import Container, Held, folder_of, keep_held
 from supervisor.workers.lxc.ending import REBOOTED, give_back_mounts, kill_all
-from supervisor.workers.lxc.engine import ENVIRONMENT, init_pid, start_command
+from supervisor.workers.lxc.engine import ENVIRONMENT, explain, init_pid, start_command
 from supervisor.workers.lxc.images import mount_all
 from supervisor.workers.lxc.nodes import make_all
 from supervisor.workers.states import PAUSED_AT_START, RUNNING
@@ -39,7 +38,6 @@ from supervisor.workers.status import Status, remove_status, write_status
 from supervisor.workers.workplace import Workplace
 
 START_S: Final = 40.0
-EXEC_FAILED: Final = re.compile(r"start\.c:start:\d+ - (.+) - Failed to exec \"(.*)\"")
 
 
 @dataclass(slots=True)
@@ -60,6 +58,7 @@ class Attempt:
     mounted: dict[str, str] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
     cards: dict[int, Card] = field(default_factory=dict)
+    init_pid: int = 0  # of its init, or of who is to be it
     container: Container | None = None
 
     @property
@@ -175,6 +174,7 @@ async def describe(attempt: Attempt) -> None:
         group_id=group,
         seccomp=preflight.seccomp_profile(),
         apparmor=preflight.apparmor_profile(),
+        gate=str(gate.path_of(attempt.folder)) if attempt.request.paused else "",
         rebooted=str(attempt.folder / REBOOTED),
     )
     write_file(attempt.folder / "config", plan_config(domain, facts).encode(), durable=False)
@@ -190,23 +190,45 @@ async def start(attempt: Attempt) -> None:
     log_path = workplace.paths.guest_log(attempt.name)
     command = start_command(folder, log_path, plan_init(attempt.domain))
     attempt.log.begin(command, {}, "5", "lxc")
-    code, words = await run(command, START_S, ENVIRONMENT)
-    if code != 0:
-        detail = f"guest failed to start: {explain(attempt.log.complaint() or words)}"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
+    try:
+        await _run_engine(attempt, command)
+    except VirError as problem:
+        detail = f"guest failed to start: {explain(attempt.log.complaint() or problem.detail)}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from problem
     monitor = int((folder / "pid").read_text())
     process = GuestProcess.of_child(monitor)
     container = Container(workplace, attempt.domain, status, process)
     attempt.undo.callback(container.close)
     container.group = attempt.held.group
-    try:
-        container.begin(await init_pid(folder))
-    except (VirError, ProcessLookupError) as problem:
-        detail = f"guest failed to start: init ended at once: {attempt.log.complaint()}"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from problem
+    container.gated = attempt.request.paused
+    if not container.gated:
+        await _find_init(attempt, container)
     started(status, process.identity)
     status.id = attempt.domain.id = process.pid  # stock virsh finds the cgroup by that number
     attempt.container = container
+
+
+async def _run_engine(attempt: Attempt, command: list[str]) -> None:
+    """Have liblxc's tool start it, up to its gate if it is to stand still.
+
+    Raises:
+        VirError: INTERNAL_ERROR: it fails.
+    """
+    if attempt.request.paused:
+        attempt.init_pid = await gate.start(attempt.folder, command, attempt.log, START_S)
+        return
+    code, words = await run(command, START_S, ENVIRONMENT)
+    if code != 0:
+        raise VirError(ErrorCode.INTERNAL_ERROR, words, ErrorDomain.LXC)
+
+
+async def _find_init(attempt: Attempt, container: Container) -> None:
+    try:
+        attempt.init_pid = await init_pid(attempt.folder)
+        container.begin(attempt.init_pid)
+    except (VirError, ProcessLookupError) as problem:
+        detail = f"guest failed to start: init ended at once: {attempt.log.complaint()}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from problem
 
 
 async def settle(attempt: Attempt) -> None:
@@ -217,9 +239,7 @@ async def settle(attempt: Attempt) -> None:
         for command in cards.route_commands(
             card.name, attempt.domain.devices.interfaces[place].routes
         ):
-            await cards.run_inside(container.init_pid, command)
-    if attempt.request.paused:
-        await cgroups.freeze(container.group, on=True)
+            await cards.run_inside(attempt.init_pid, command)
     state = PAUSED_AT_START if attempt.request.paused else RUNNING
     container.status.state, container.status.reason = state.state, state.reason
     container.status.restart = False
@@ -231,16 +251,6 @@ async def settle(attempt: Attempt) -> None:
 
 
 STEPS: Final[tuple[Step, ...]] = (look, prepare, mount, plug, describe, start, settle)
-
-
-def explain(complaint: str) -> str:
-    """What a client is told of liblxc's complaint: its cause, where that is known."""
-    missing = EXEC_FAILED.search(complaint)
-    if missing:
-        return f"cannot find init path '{missing[2]}' relative to container root: {missing[1]}"
-    lines = [line for line in complaint.splitlines() if " ERROR " in line]
-    causes = [line.partition(" - ")[2].partition(" - ")[2] or line for line in lines]
-    return "; ".join(causes[:3]) or complaint
 
 
 def assign_aliases(domain: Domain) -> None:

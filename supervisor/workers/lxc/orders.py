@@ -15,16 +15,19 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from rpc.enums import DomainShutdownFlagValues
+from rpc.enums import DomainShutdownFlagValues, DomainShutoffReason
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.workers.lxc import cgroups
+from supervisor.workers.guest_log import last_complaint
+from supervisor.workers.lxc import cgroups, gate
 from supervisor.workers.lxc.container import Container
+from supervisor.workers.lxc.engine import explain
 from supervisor.workers.lxc.preflight import open_inside
 from supervisor.workers.lxc.processes import read_status, words_of
 from supervisor.workers.states import Trigger, require
 
 INITCTL: Final = int(DomainShutdownFlagValues.INITCTL)
 SIGNAL: Final = int(DomainShutdownFlagValues.SIGNAL)
+BEGIN_S: Final = 10.0  # between the opening of a gate and its container's first instruction
 MAGIC: Final = 0x03091969
 CHANGE_RUNLEVEL: Final = 1
 REQUEST: Final = struct.Struct("@iiii368x")
@@ -81,6 +84,7 @@ async def ask_init(container: Container, order: Order, flags: int) -> None:
         detail = f"unsupported flags ({flags & ~(INITCTL | SIGNAL):#x}); use initctl or signal"
         raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.LXC)
     pid = container.init_pid
+    container.require_init()
     if pid == 0 or container.init is None:
         detail = f"the container '{container.name}' has no init just now"
         raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.LXC)
@@ -130,8 +134,27 @@ async def resume(container: Container) -> None:
     """Let every process run.
 
     Raises:
-        VirError: OPERATION_INVALID: they run.
+        VirError: OPERATION_INVALID: they run; INTERNAL_ERROR: a container that was started paused
+            has no such init.
     """
     require(container.name, container.state, Trigger.RESUMED, ErrorDomain.LXC)
-    await cgroups.freeze(container.group, on=False)
+    if container.gated:
+        await _begin(container)
+    else:
+        await cgroups.freeze(container.group, on=False)
     container.follow(Trigger.RESUMED)
+
+
+async def _begin(container: Container) -> None:
+    """Let a container that was started paused execute its first instruction."""
+    container.status.ending = DomainShutoffReason.FAILED  # why it ends if it does now
+    pid = await gate.pass_through(container.folder, BEGIN_S)
+    try:
+        if not pid:
+            raise ProcessLookupError
+        container.begin(pid)
+    except ProcessLookupError:
+        words = last_complaint(container.workplace.paths.guest_log(container.name))
+        detail = f"guest failed to start: {explain(words)}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from None
+    container.status.ending = 0

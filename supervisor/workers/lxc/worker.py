@@ -54,7 +54,7 @@ class Worker(GuestWorker[Container]):
             guest.run(self._init_ended(guest))
 
         guest.on_init_exit = init_ended
-        if guest.init_pid == 0:
+        if guest.init_pid == 0 and not guest.gated:
             guest.run(self._init_ended(guest))
         super().have(guest)
 

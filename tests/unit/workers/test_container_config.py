@@ -19,9 +19,8 @@ from supervisor.workers.lxc.cards import free_name, route_commands
 from supervisor.workers.lxc.config import Card, Facts, plan_config
 from supervisor.workers.lxc.config.limits import UNLIMITED_KIB, Limit, limits_of
 from supervisor.workers.lxc.config.plan import hostname
-from supervisor.workers.lxc.engine import LONGEST, fnv_1a, socket_name, start_command
+from supervisor.workers.lxc.engine import LONGEST, explain, fnv_1a, socket_name, start_command
 from supervisor.workers.lxc.figures import read_version_1, read_version_2
-from supervisor.workers.lxc.launching import explain
 from supervisor.workers.lxc.orders import (
     REBOOT,
     REQUEST,

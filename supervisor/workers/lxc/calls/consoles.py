@@ -46,10 +46,12 @@ class Consoles:
 
         Raises:
             VirError: INVALID_ARG: there is no such console; OPERATION_FAILED: another client has
-                it open and this one does not force its way in.
+                it open and this one does not force its way in; OPERATION_INVALID: the container
+                was started paused, and has not begun.
         """
         refuse_flags("lxcDomainOpenConsole", flags, FLAGS)
         container = self._worker.guest()
+        container.require_init()
         number = terminal_of(container.domain, dev_name)
         force = bool(flags & DomainConsoleFlags.FORCE)
         async with self._opening:

@@ -120,6 +120,7 @@ def need_init(container: Container) -> int:
     Raises:
         VirError: OPERATION_INVALID: it has none just now.
     """
+    container.require_init()
     pid = container.init_pid
     if pid == 0:
         detail = f"Init pid is not yet available: '{container.name}' begins anew or ends"

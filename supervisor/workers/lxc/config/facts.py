@@ -34,4 +34,5 @@ class Facts:
     group_id: int = 0
     seccomp: str = ""  # the profile's path
     apparmor: str = ""  # the profile's name
+    gate: str = ""  # the pipe at which the container waits before its first instruction
     rebooted: str = ""  # the file that is made when the container ends in a reboot

@@ -21,6 +21,9 @@ from supervisor.workers.lxc.config.text import setting
 
 MAX_HOSTNAME: Final = 63
 TERMINALS: Final = 1024
+#: Says who is to be init, and waits for a line. It runs when all but init is there.
+GATE_HOOK: Final = 'echo "$LXC_PID" > "$0.pid"; read -r line < "$0"'
+#: liblxc gives up beginning again when a hook after the end fails; this leaves a mark, too.
 REBOOT_HOOK: Final = 'test "$LXC_TARGET" != reboot || { : > "$0"; exit 1; }'
 PIVOT: Final = "virtvisor.slice/pivot"  # where liblxc waits while it removes cgroups
 
@@ -64,22 +67,19 @@ def _lines(domain: Domain, facts: Facts) -> Iterator[str]:
     limits = limits_of(domain, facts.legacy, facts.numbers, facts.max_tasks)
     for key, value in lines(limits, facts.legacy):
         yield setting(key, value, "domain")
-    if facts.rebooted:
-        yield from reboot_lines(facts.rebooted)
-
-
-def reboot_lines(marker: str) -> Iterator[str]:
-    """What makes a reboot an end, and leaves a mark that it was one.
-
-    liblxc gives up beginning again when a hook after the end fails. It has a shell replace itself
-    by what it is given, which is another shell therefore.
-
-    Args:
-        marker: the file that is made.
-    """
     yield "lxc.hook.version = 1"  # no words of its own after ours
-    words = ["/bin/sh", "-c", REBOOT_HOOK, marker]
-    yield setting("lxc.hook.post-stop", shlex.join(words), "domain/on_reboot")
+    if facts.gate:
+        yield _hook("start-host", GATE_HOOK, facts.gate)
+    if facts.rebooted:
+        yield _hook("post-stop", REBOOT_HOOK, facts.rebooted)
+
+
+def _hook(name: str, script: str, path: str) -> str:
+    """A hook of liblxc's: a script of the shell's own commands alone, which is given one path.
+
+    liblxc has a shell replace itself by what it is given, which is another shell therefore.
+    """
+    return setting(f"lxc.hook.{name}", shlex.join(["/bin/sh", "-c", script, path]), "domain/name")
 
 
 def _init_lines(domain: Domain, facts: Facts) -> Iterator[str]:
