@@ -131,7 +131,8 @@ class Workers:
                 return await self.ask(entry, request, left)
             except PeerGone as problem:
                 lost = True
-                log.info("%s is ordered again, its worker was lost: %s", entry.name, problem)
+                if not has_ended(entry):
+                    log.info("%s is ordered again, its worker was lost: %s", entry.name, problem)
             except VirError as problem:
                 if not lost or problem.code is not ErrorCode.OPERATION_INVALID:
                     raise
@@ -141,3 +142,8 @@ class Workers:
                 raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from problem
             await asyncio.sleep(min(0.02, max(0.0, left)))
         return None
+
+
+def has_ended(entry: Entry) -> bool:
+    """Whether a guest that ran when it was asked has ended meanwhile."""
+    return not entry.is_active

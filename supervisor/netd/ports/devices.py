@@ -104,27 +104,36 @@ class Devices:
     ) -> Opened:
         """Make a device whose end, or which itself, goes into a container."""
         if plugging.is_direct:
-            lower = await self._links.index(plugging.device)
-            mode = "passthru" if plugging.mode == "passthrough" else plugging.mode
-            await self._links.add(
-                name, "macvlan", link=lower, macvlan_mode=mode, address=interface.mac
-            )
+            await self._add_direct(name, "macvlan", interface, plugging)
             return Opened(name, [], [], "macvlan", name)
         peer = {"ifname": peer_name(name), "address": interface.mac}
         await self._links.add(name, "veth", peer=peer)
         return Opened(name, [], [], "veth", peer_name(name))
 
+    async def _add_direct(
+        self, name: str, kind: str, interface: Interface, plugging: Plugging
+    ) -> None:
+        """Make a device directly on one of the host's.
+
+        Where that is all the guest's, it is made with the host's address and both are given the
+        guest's; the kernel gives the host's device its own back in the end.
+        """
+        lower = await self._links.index(plugging.device)
+        through = plugging.mode == "passthrough"
+        mode: dict[str, object] = {f"{kind}_mode": "passthru" if through else plugging.mode}
+        await self._links.add(name, kind, link=lower, address=interface.mac, **mode)
+        if not through:
+            return
+        try:
+            await self._links.change(name, address=interface.mac)
+        except BaseException:
+            await self._links.delete(name)
+            raise
+
     async def _open_macvtap(
         self, name: str, queues: int, interface: Interface, plugging: Plugging
     ) -> list[int]:
-        lower = await self._links.index(plugging.device)
-        await self._links.add(
-            name,
-            "macvtap",
-            link=lower,
-            macvtap_mode="passthru" if plugging.mode == "passthrough" else plugging.mode,
-            address=interface.mac,
-        )
+        await self._add_direct(name, "macvtap", interface, plugging)
         try:
             await self._links.change(name, state="up")
             index = await self._links.index(name)

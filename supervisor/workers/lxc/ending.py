@@ -20,6 +20,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers import policies
 from supervisor.workers.cards import had_cards, unplug
 from supervisor.workers.lxc import cgroups
+from supervisor.workers.lxc.cards import give_back
 from supervisor.workers.lxc.container import Container, Held, folder_of, read_held
 from supervisor.workers.lxc.images import unmount
 from supervisor.workers.policies import Action
@@ -90,6 +91,8 @@ async def clean_up(workplace: Workplace, status: Status, xml: str) -> None:
     await workplace.hooks.tell(name, "stopped", xml)
     if had_cards(xml):
         await unplug(workplace, status.uuid)
+    if held.mounts:
+        await give_back(folder, held, parse_domain(xml))
     await give_back_mounts(held)
     shutil.rmtree(folder, ignore_errors=True)
     paths.pid_file(name).unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
 from conf.domain.edits import add_device, find_alias, find_device, remove_device
 from conf.errors import ConfError
+from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.card_updates import update_card
 from supervisor.workers.cards import PLUGGED, unplug
 from supervisor.workers.lxc import cards, nodes
@@ -30,6 +31,7 @@ from supervisor.workers.lxc.container import Container, read_held
 from supervisor.workers.lxc.engine import NAME
 from supervisor.workers.lxc.launching import assign_aliases
 from supervisor.workers.lxc.preflight import device_number
+from supervisor.workers.lxc.processes import is_host_s
 
 LXC_CGROUP: Final = "/usr/bin/lxc-cgroup"
 
@@ -78,13 +80,34 @@ def _architecture(domain: Domain) -> str:
 async def _give(
     container: Container, candidate: Domain, device: Device, undo: AsyncExitStack
 ) -> None:
+    if isinstance(device, Interface) or (isinstance(device, Hostdev) and device.type == "net"):
+        _own_network(container)
     if isinstance(device, Interface):
         await _give_card(container, candidate, device, undo)
     elif isinstance(device, Hostdev) and device.type == "net":
         name = device.source.interface or ""
+        await cards.pin_network(container)
         await _move_in(container, Card(name, name), device, undo)
     else:
         await _give_node(container, device, undo)
+
+
+def _own_network(container: Container) -> None:
+    """Refuse to change the host's network in the name of a container that shares it.
+
+    Raises:
+        VirError: OPERATION_UNSUPPORTED.
+    """
+    try:
+        shares = is_host_s(container.init_pid, "net")
+    except OSError:
+        return  # it ends: the call fails by itself
+    if shares:
+        detail = (
+            f"the container '{container.name}' has the host's network and takes no cards: give its "
+            "definition <features><privnet/></features> or an <interface>, and start it anew"
+        )
+        raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.LXC)
 
 
 async def _give_card(

@@ -1,10 +1,11 @@
-"""What the kernel says of a container's processes, whose names are the container's own to choose.
+"""What the kernel says of a container's processes; their names are the container's own to choose.
 
 Owns: reading it. May touch: `/proc`, to read.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -26,3 +27,13 @@ def words_of(status: str, field: str) -> list[str]:
         if line.startswith(f"{field}:"):
             return line.split()[1:]
     return []
+
+
+def is_host_s(pid: int, name: str) -> bool:
+    """Whether a process's namespace of a kind is ours.
+
+    Raises:
+        OSError: the process has gone.
+    """
+    theirs, ours = os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")
+    return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)

@@ -23,7 +23,7 @@ from supervisor.workers.lxc.calls.flags import invalid, refuse_flags
 from supervisor.workers.lxc.cards import NSENTER
 from supervisor.workers.lxc.commands import run
 from supervisor.workers.lxc.container import Container
-from supervisor.workers.lxc.processes import read_status, words_of
+from supervisor.workers.lxc.processes import is_host_s, read_status, words_of
 
 #: As setns(2) has to enter them: who one is comes first, what one sees after it.
 NAMESPACES: Final = ("user", "ipc", "uts", "net", "pid", "mnt")
@@ -106,12 +106,6 @@ class Inside:
             detail = f"the container's name cannot be read: {words}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
         return words
-
-
-def is_host_s(pid: int, name: str) -> bool:
-    """Whether a process's namespace of a kind is ours."""
-    theirs, ours = os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")
-    return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
 
 
 def need_init(container: Container) -> int:
