@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,15 +23,18 @@ from stock import libvirt
 
 from conf.domain import format_domain, parse_domain
 from conf.domain.container_defaults import complete_container
+from rpc.enums import DomainShutoffReason
 from rpc.errors import ErrorCode, VirError
 from supervisor.hooks import Hooks
 from supervisor.messages.worker import Start
 from supervisor.paths import Paths
 from supervisor.process import Process
 from supervisor.workers.lxc import cgroups
-from supervisor.workers.lxc.container import Held
-from supervisor.workers.lxc.ending import kill_all
-from supervisor.workers.lxc.launching import STEPS, Attempt, launch
+from supervisor.workers.lxc.adopting import adopt
+from supervisor.workers.lxc.container import Container, Held
+from supervisor.workers.lxc.ending import clean_up, end, kill_all
+from supervisor.workers.lxc.launching import STEPS, Attempt, Step, launch, settle
+from supervisor.workers.status import remove_status
 from supervisor.workers.workplace import Workplace
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containers take root's rights")
@@ -54,6 +60,7 @@ class Desk:
     """A process of a worker that nobody else talks to."""
 
     domain: str
+    renewed: bool = False
 
 
 def workplace(folder: Path) -> Workplace:
@@ -82,35 +89,90 @@ def links() -> str:
     return subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize("number", range(len(STEPS)))
-def test_a_start_that_fails_after_any_step_leaves_nothing(
-    box: Boxes, root: Path, number: int
-) -> None:
+def faulty(box: Boxes, root: Path) -> str:
+    """The document of a container that has all that must be given back, in a root of its own."""
     (box.rootfs / "mnt").mkdir(exist_ok=True)
     extra = (
         f"<filesystem type='file'><driver type='loop'/><source file='{image(root)}'/>"
-        "<target dir='/mnt'/></filesystem>"
+        "<target dir='/mnt'/></filesystem><hostdev mode='capabilities' type='misc'><source>"
+        "<char>/dev/loop-control</char></source></hostdev>"
     )
     xml = container("faulty", box.rootfs, extra=extra)
-    document = format_domain(complete_container(parse_domain(xml), os.uname().machine))
     (root / "run/libvirt/lxc").mkdir(parents=True)
+    return format_domain(complete_container(parse_domain(xml), os.uname().machine))
 
+
+def assert_nothing_is_left(root: Path) -> None:
+    """No file, mount, loop device, group or process of the container in that root."""
+    assert list((root / "run/libvirt/lxc").iterdir()) == []
+    assert str(root) not in Path("/proc/self/mounts").read_text()
+    loops = subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=True).stdout
+    assert str(root) not in loops
+    assert groups("faulty") == []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            assert os.fsencode(root) not in path.read_bytes()
+
+
+async def start(root: Path, document: str, number: int, last: Step, *, paused: bool) -> None:
+    """Start as far as a step, and then do something else."""
+    request = Start(xml=document, id=1, paused=paused)
+    await launch(workplace(root), request, [*STEPS[: number + 1], last])
+
+
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("number", range(len(STEPS)))
+def test_a_start_that_fails_after_any_step_leaves_nothing(
+    box: Boxes, root: Path, number: int, paused: bool
+) -> None:
     async def fail(attempt: Attempt) -> None:
         raise VirError(ErrorCode.INTERNAL_ERROR, f"a fault in {attempt.name}")
 
-    async def start() -> None:
-        steps = [*STEPS[: number + 1], fail]
-        await launch(workplace(root), Start(xml=document, id=1), steps)
-
     with pytest.raises(VirError, match="a fault in faulty"):
-        asyncio.run(start())
-    assert list((root / "run/libvirt/lxc").iterdir()) == []
-    assert str(root) not in Path("/proc/self/mounts").read_text()
-    assert (
-        str(root)
-        not in subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=True).stdout
+        asyncio.run(start(root, faulty(box, root), number, fail, paused=paused))
+    assert_nothing_is_left(root)
+
+
+def die_after(root: str, number: str, paused: str) -> None:
+    """Be a worker that is killed after a step of a start; run in a process of its own."""
+
+    async def die(_: Attempt) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    document = sys.stdin.read()
+    asyncio.run(start(Path(root), document, int(number), die, paused=paused == "True"))
+
+
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("number", range(len(STEPS)))
+def test_what_a_worker_leaves_that_dies_after_any_step_its_successor_ends_or_drives(
+    box: Boxes, root: Path, number: int, paused: bool
+) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); "
+        "import test_container_faults as faults; faults.die_after(*sys.argv[1:])"
     )
-    assert groups("faulty") == []
+    killed = subprocess.run(
+        [sys.executable, "-c", code, str(root), str(number), str(paused)],
+        input=faulty(box, root),
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert killed.returncode == -signal.SIGKILL
+
+    async def take_over() -> bool:
+        place = workplace(root)
+        found = await adopt(place, "faulty")
+        if isinstance(found, Container):
+            assert found.gated is paused
+            await end(found, DomainShutoffReason.DESTROYED, graceful=False)
+            await clean_up(place, found.status, found.live_xml)
+        remove_status(place.paths.status("faulty"))
+        return isinstance(found, Container)
+
+    assert asyncio.run(take_over()) is (STEPS[number] is settle)
+    assert_nothing_is_left(root)
 
 
 def test_a_card_that_was_made_goes_with_a_start_that_fails(box: Boxes) -> None:
