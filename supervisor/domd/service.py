@@ -29,6 +29,7 @@ from supervisor.domd.events import Publisher
 from supervisor.domd.forwarding import Forwarding
 from supervisor.domd.guests import Guests
 from supervisor.domd.lifecycle import Lifecycle
+from supervisor.domd.natives import Natives
 from supervisor.domd.notes import Notes
 from supervisor.domd.numbers import Numbers
 from supervisor.domd.queries import Queries
@@ -70,7 +71,8 @@ async def keep(process: Process, driver: Driver, documents: Documents) -> None:
     devices = DeviceCalls(registry, definitions, documents, guests)
     stats = Stats(node, registry, queries, driver)
     tuning = ContainerTuning(registry, definitions, documents, guests, workers)
-    own = (ContainerInfo(registry, stats), tuning) if driver is LXC else ()
+    natives = Natives(documents)
+    own = (ContainerInfo(registry, stats), tuning, natives) if driver is LXC else ()
     targets = (
         *own,
         queries,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -172,3 +173,24 @@ def test_many_containers_run_side_by_side(box: Boxes) -> None:
     for domain in domains:
         domain.destroy()
     assert box.link.listDomainsID() == []
+
+
+def test_lxc_s_own_configuration_becomes_a_container_that_runs(box: Boxes, tmp_path: Path) -> None:
+    native = tmp_path / "config"
+    native.write_text(
+        f"lxc.uts.name = native\nlxc.rootfs.path = dir:{box.rootfs}\n"
+        "lxc.idmap = u 0 200000 65536\nlxc.idmap = g 0 200000 65536\n"
+        "lxc.net.0.type = empty\nlxc.cgroup.memory.limit_in_bytes = 64M\n"
+    )
+    document = tmp_path / "native.xml"
+    document.write_text(box.virsh("domxml-from-native", "lxc-tools", str(native)))
+    box.virsh("define", str(document))
+    box.virsh("start", "native")
+    domain = box.link.lookupByName("native")
+    assert domain.memoryParameters()["hard_limit"] == 64 << 10
+    assert "1: lo:" in box.inside("native", "/bin/ip", "-o", "link")
+    with pytest.raises(libvirt.libvirtError, match="lxc-tools") as refused:
+        box.link.domainXMLFromNative("qemu-argv", "qemu", 0)
+    assert refused.value.get_error_code() == libvirt.VIR_ERR_INVALID_ARG
+    domain.destroy()
+    domain.undefine()

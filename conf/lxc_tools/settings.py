@@ -1,0 +1,133 @@
+"""The settings of LXC's configuration: keys, their values in order, under one of their two names.
+
+Owns: reading lines, numbers with units, words. Pure.
+Source: lxc.container.conf(5), of LXC 1 and of LXC 3 and later, which renamed the keys.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from conf.errors import ConfError
+
+MAX_BYTES: Final = 1 << 20
+MAX_CARDS: Final = 64
+UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+SIZE: Final = re.compile(r"(\d{1,18})([kmgt]?)b?", re.IGNORECASE)
+CARD: Final = re.compile(r"lxc\.net\.(\d{1,6})\.(.+)")
+#: The older names of keys, and what they are called now.
+RENAMED: Final = {
+    "lxc.utsname": "lxc.uts.name",
+    "lxc.rootfs": "lxc.rootfs.path",
+    "lxc.mount": "lxc.mount.fstab",
+    "lxc.id_map": "lxc.idmap",
+    "lxc.tty": "lxc.tty.max",
+    "lxc.init_cmd": "lxc.init.cmd",
+    "lxc.init_uid": "lxc.init.uid",
+    "lxc.init_gid": "lxc.init.gid",
+}
+CARD_RENAMED: Final = {"ipv4": "ipv4.address", "ipv6": "ipv6.address"}
+
+
+@dataclass(slots=True)
+class Card:
+    """The settings of one network card, by what follows its number."""
+
+    type: str
+    settings: dict[str, list[str]] = field(default_factory=dict)
+
+    def one(self, key: str) -> str:
+        """The last value of a key; "": it has none."""
+        return self.settings.get(key, [""])[-1]
+
+
+@dataclass(slots=True)
+class Settings:
+    """All of a file."""
+
+    values: dict[str, list[str]] = field(default_factory=dict)
+    cards: list[Card] = field(default_factory=list)
+
+    def all(self, key: str) -> list[str]:
+        """Every value of a key; an empty one takes those before it away, as LXC has it."""
+        found: list[str] = []
+        for value in self.values.get(key, ()):
+            found = [*found, value] if value else []
+        return found
+
+    def one(self, *keys: str) -> str:
+        """The last value of the first key that has one; "": none has."""
+        return next((found[-1] for key in keys if (found := self.all(key))), "")
+
+
+def read_settings(text: str) -> Settings:
+    """Read a file.
+
+    Raises:
+        ConfError: "invalid_arg": a line is none of a configuration, or there is too much.
+    """
+    if len(text) > MAX_BYTES:
+        raise ConfError("invalid_arg", f"the configuration has over {MAX_BYTES} characters")
+    found, by_number = Settings(), dict[str, Card]()
+    for number, line in enumerate(text.split("\n"), 1):
+        plain = line.strip()
+        if not plain or plain.startswith("#"):
+            continue
+        key, equals, value = plain.partition("=")
+        if not equals:
+            raise ConfError("invalid_arg", f"line {number} is no setting 'KEY = VALUE': {plain!r}")
+        _take(found, by_number, RENAMED.get(key.strip(), key.strip()), value.strip())
+        if len(found.cards) > MAX_CARDS:
+            raise ConfError("invalid_arg", f"the configuration has over {MAX_CARDS} cards")
+    return found
+
+
+def _take(found: Settings, by_number: dict[str, Card], key: str, value: str) -> None:
+    numbered = CARD.fullmatch(key)
+    if numbered is not None:
+        card = by_number.get(numbered[1])
+        if card is None:
+            card = by_number[numbered[1]] = Card("")
+            found.cards.append(card)
+        _set(card, numbered[2], value)
+    elif key == "lxc.network.type":
+        found.cards.append(Card(value))
+    elif key.startswith("lxc.network."):
+        if found.cards:  # before the first card's type there is nothing that they could be of
+            _set(found.cards[-1], key.removeprefix("lxc.network."), value)
+    else:
+        found.values.setdefault(key, []).append(value)
+
+
+def _set(card: Card, key: str, value: str) -> None:
+    if key == "type":
+        card.type = value
+    else:
+        card.settings.setdefault(CARD_RENAMED.get(key, key), []).append(value)
+
+
+def size_of(value: str, key: str) -> int | None:
+    """A number of bytes; None: it is unlimited.
+
+    Raises:
+        ConfError: "invalid_arg": it is none.
+    """
+    if value in ("-1", "max"):
+        return None
+    match = SIZE.fullmatch(value)
+    if match is None:
+        raise ConfError("invalid_arg", f"{key} = {value}: this is no size")
+    return int(match[1]) * UNITS[match[2].lower()]
+
+
+def number_of(value: str, key: str) -> int:
+    """A whole number.
+
+    Raises:
+        ConfError: "invalid_arg": it is none.
+    """
+    if not re.fullmatch(r"-?\d{1,18}", value):
+        raise ConfError("invalid_arg", f"{key} = {value}: this is no number")
+    return int(value)
