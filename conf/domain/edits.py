@@ -14,6 +14,7 @@ from conf.domain.device import KINDS, Device, devices_of, place_devices
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.graphics import Graphics
+from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
 from conf.domain.model import Domain
 from conf.errors import ConfError
@@ -33,6 +34,9 @@ def add_device(domain: Domain, tag: str, device: Device) -> None:
         raise ConfError("operation_invalid", f"domain already has a {tag} device")
     if isinstance(device, Disk) and any(_same_target(device, other) for other in present):
         raise ConfError("operation_invalid", f"target {device.target.dev} already exists.")
+    if isinstance(device, Hostdev) and any(_same_hostdev(device, other) for other in present):
+        detail = "the host's device is already in the domain configuration"
+        raise ConfError("operation_invalid", detail)
     if isinstance(device, Controller) and device.index is not None:
         for other in present:
             if _same_controller(device, other):
@@ -131,6 +135,12 @@ def _find_interface(present: list[Device], meant: Interface) -> Device:
 
 def _same_target(meant: Disk, other: Device) -> bool:
     return isinstance(other, Disk) and other.target.dev == meant.target.dev
+
+
+def _same_hostdev(meant: Hostdev, other: Device) -> bool:
+    if not isinstance(other, Hostdev):
+        return False
+    return (other.mode, other.type, other.source) == (meant.mode, meant.type, meant.source)
 
 
 def _same_controller(meant: Controller, other: Device) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Final, Generic, TypeVar
 
@@ -27,11 +26,18 @@ from supervisor.messages.worker import (
     DetachDevice,
     Gone,
     Note,
+    Reboot,
+    Resume,
+    Sample,
+    Sampled,
+    Shutdown,
     Start,
+    Suspend,
     UpdateDevice,
 )
 from supervisor.workers.ending import ended, verdict
 from supervisor.workers.guest import RunningGuest
+from supervisor.workers.manner import Manner
 from supervisor.workers.status import Status, remove_status
 from supervisor.workers.workplace import Workplace
 
@@ -42,42 +48,17 @@ G = TypeVar("G", bound=RunningGuest)
 log = logging.getLogger(__name__)
 
 
-class GuestWorker(ABC, Generic[G]):
+class GuestWorker(Generic[G]):
     """One worker: it has a guest, had one, or is to have one."""
 
-    def __init__(self, workplace: Workplace) -> None:
-        """Have no guest yet."""
+    def __init__(self, workplace: Workplace, manner: Manner[G]) -> None:
+        """Have no guest yet; act in this manner."""
+        self._manner = manner
         self._workplace = workplace
         self._guest: G | None = None
         self._gone: Gone | None = None
         self._settled = asyncio.Event()  # no start is on its way
         self._settled.set()
-
-    # What each driver does in its own way.
-
-    @abstractmethod
-    async def launch(self, request: Start) -> G:
-        """Start a guest; whatever fails, nothing is left of it."""
-
-    @abstractmethod
-    async def end(self, guest: G, reason: DomainShutoffReason, *, graceful: bool) -> None:
-        """End the guest; what follows its end is begun by that."""
-
-    @abstractmethod
-    async def clean_up(self, status: Status, xml: str) -> None:
-        """Remove what a guest leaves behind, except its status document."""
-
-    @abstractmethod
-    async def attach(self, guest: G, xml: str) -> None:
-        """Give the guest a device."""
-
-    @abstractmethod
-    async def detach(self, guest: G, request: DetachDevice) -> None:
-        """Take a device from the guest."""
-
-    @abstractmethod
-    async def update(self, guest: G, request: UpdateDevice) -> None:
-        """Change a device."""
 
     # Its guest.
 
@@ -125,7 +106,7 @@ class GuestWorker(ABC, Generic[G]):
             raise VirError(ErrorCode.OPERATION_INVALID, detail, self._workplace.error_domain)
         self._settled.clear()
         try:
-            guest = await self.launch(request)
+            guest = await self._manner.launch(self._workplace, request)
         except ConfError as problem:
             raise of_conf(problem, self._workplace.error_domain) from problem
         else:
@@ -146,7 +127,7 @@ class GuestWorker(ABC, Generic[G]):
         """End the guest; on return all of it is cleaned up."""
         await self._settled.wait()
         guest = self.guest()
-        await self.end(guest, DomainShutoffReason.DESTROYED, graceful=request.graceful)
+        await self._manner.end(guest, DomainShutoffReason.DESTROYED, graceful=request.graceful)
         async with asyncio.timeout(ENDED_S):
             await guest.ended.wait()
         return Done()
@@ -164,14 +145,14 @@ class GuestWorker(ABC, Generic[G]):
     @handles(AttachDevice)
     async def attach_device(self, request: AttachDevice) -> Description:
         """Give the guest a device."""
-        return await self._plug(self.attach(self.guest(), request.xml))
+        return await self._plug(self._manner.attach(self.guest(), request.xml))
 
     @handles(DetachDevice)
     async def detach_device(self, request: DetachDevice) -> Description:
         """Take a device from the guest."""
         guest = self.guest()
         try:
-            await self.detach(guest, request)
+            await self._manner.detach(guest, request)
         except ConfError as problem:
             raise of_conf(problem, self._workplace.error_domain) from problem
         return guest.describe()
@@ -179,7 +160,36 @@ class GuestWorker(ABC, Generic[G]):
     @handles(UpdateDevice)
     async def update_device(self, request: UpdateDevice) -> Description:
         """Change a device."""
-        return await self._plug(self.update(self.guest(), request))
+        return await self._plug(self._manner.update(self.guest(), request))
+
+    @handles(Shutdown)
+    async def shutdown(self, request: Shutdown) -> Done:
+        """Ask the guest to power off, a container's init to end."""
+        await self._manner.shutdown(self.guest(), request.flags)
+        return Done()
+
+    @handles(Reboot)
+    async def reboot(self, request: Reboot) -> Done:
+        """Ask the guest to reboot, a container's init to begin anew."""
+        await self._manner.reboot(self.guest(), request.flags)
+        return Done()
+
+    @handles(Suspend)
+    async def suspend(self, _: Suspend) -> Done:
+        """Have the guest stand still."""
+        await self._manner.suspend(self.guest())
+        return Done()
+
+    @handles(Resume)
+    async def resume(self, _: Resume) -> Done:
+        """Let the guest run."""
+        await self._manner.resume(self.guest())
+        return Done()
+
+    @handles(Sample)
+    async def sample(self, request: Sample) -> Sampled:
+        """The guest's figures."""
+        return Sampled(statistics=await self._manner.sample(self.guest(), request.groups))
 
     async def _plug(self, work: Coroutine[None, None, None]) -> Description:
         guest = self.guest()
@@ -197,7 +207,7 @@ class GuestWorker(ABC, Generic[G]):
         """Its process has gone: clean up, tell, forget."""
         if self._guest is not guest:
             return
-        await self.clean_up(guest.status, guest.live_xml)
+        await self._manner.clean_up(self._workplace, guest.status, guest.live_xml)
         reason, detail = verdict(guest.status)
         log.info("%s has ended: %s", guest.name, reason.name.lower())
         self._guest = None

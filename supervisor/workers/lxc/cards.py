@@ -135,6 +135,12 @@ async def give_back(folder: Path, held: Held, domain: Domain) -> None:
                 log.warning("%s: '%s' is not given back: %s", domain.name, name, said)
 
 
+async def is_here(name: str) -> bool:
+    """Whether the host has a network device of that name now."""
+    status, _ = await run([IP, "-o", "link", "show", "dev", name])
+    return status == 0
+
+
 async def run_inside(pid: int, command: Sequence[str]) -> None:
     """Run one of the host's programs in the container's network.
 

@@ -122,7 +122,7 @@ def read_version_2(text: str, number: str) -> dict[str, int]:
     return sums
 
 
-def sample(container: Container, groups: int) -> list[Statistic]:
+async def sample(container: Container, groups: int) -> list[Statistic]:
     """The figures of these groups; what cannot be read is left out."""
     found: list[Statistic] = []
     for group, figures in (

@@ -3,10 +3,14 @@
 Owns: which a running container takes, and undoing what failed. May touch: the container's /dev,
 its cgroup by liblxc's tool, its network; netd over the bus.
 Source: libvirt 9.0's lxc driver: block disks, cards, and the host's devices by <hostdev>.
+
+The live document names a device before the container gets it. If this worker dies on the way, what
+was begun can be detached, and goes when the container ends.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from contextlib import AsyncExitStack
@@ -22,11 +26,13 @@ from conf.domain.devices.interface import Interface
 from conf.domain.edits import add_device, find_alias, find_device, remove_device
 from conf.errors import ConfError
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.messages.worker import DetachDevice, UpdateDevice
 from supervisor.workers.card_updates import update_card
 from supervisor.workers.cards import PLUGGED, unplug
 from supervisor.workers.lxc import cards, nodes
 from supervisor.workers.lxc.config import Card
 from supervisor.workers.lxc.config.mounts import device_nodes
+from supervisor.workers.lxc.config.rights import DEVICES
 from supervisor.workers.lxc.container import Container, read_held
 from supervisor.workers.lxc.engine import NAME
 from supervisor.workers.lxc.launching import assign_aliases
@@ -47,14 +53,21 @@ async def attach(container: Container, xml: str) -> None:
     container.require_init()
     tag, device = parse_device(xml)
     _refuse(tag, device)
-    candidate = parse_domain(format_domain(container.domain, live=True, secure=True))
+    former = container.domain
+    candidate = parse_domain(format_domain(former, live=True, secure=True))
     add_device(candidate, tag, device)
     complete_container(candidate, _architecture(candidate))
     assign_aliases(candidate)
     async with AsyncExitStack() as undo:
+        undo.callback(_become, container, former)
+        _become(container, candidate)
         await _give(container, candidate, device, undo)
         undo.pop_all()
-    container.domain = candidate
+    container.rewrite()
+
+
+def _become(container: Container, domain: Domain) -> None:
+    container.domain = domain
     container.rewrite()
 
 
@@ -119,6 +132,7 @@ async def _give_card(
     live.alias = device.alias
     host_device = live.target_dev or ""
     undo.push_async_callback(unplug, container.workplace, container.status.uuid, host_device)
+    container.rewrite()
     await _move_in(container, card, live, undo)
 
 
@@ -147,7 +161,7 @@ async def _give_node(container: Container, device: Device, undo: AsyncExitStack)
     number, kind = device_number(source), _kind(source)
     rule = f"{kind} {number} {'r' if isinstance(device, Disk) and device.readonly else 'rw'}"
     await _allow(container, rule, allowed=True)
-    undo.push_async_callback(_allow, container, rule, allowed=False)
+    undo.push_async_callback(_forbid, container, device, f"{kind} {number}")
     held = read_held(container.folder, container.group)
     await nodes.give(container, source, target, held)
 
@@ -177,17 +191,32 @@ async def _allow(container: Container, rule: str, *, allowed: bool) -> None:
     await cards.run_command([LXC_CGROUP, "-n", NAME, "-P", folder, file, rule])
 
 
-async def detach(container: Container, *, xml: str = "", alias: str = "") -> None:
+async def _forbid(container: Container, device: Device, number: str) -> None:
+    """Keep a device from being opened, unless the container has it in another way, too."""
+    devices = container.domain.devices
+    rest = Domain()
+    rest.after_read()
+    rest.devices.disks = [one for one in devices.disks if one is not device]
+    rest.devices.hostdevs = [one for one in devices.hostdevs if one is not device]
+    had = {f"c {one}" for one in DEVICES}
+    for source, _ in device_nodes(rest):
+        with contextlib.suppress(VirError):  # it has left the host
+            had.add(f"{_kind(source)} {device_number(source)}")
+    if number not in had:
+        await _allow(container, f"{number} rwm", allowed=False)
+
+
+async def detach(container: Container, request: DetachDevice) -> None:
     """Take a device from the container.
 
     Raises:
         ConfError: "device_missing"; "config_unsupported". VirError: the kernel refuses.
     """
     container.require_init()
-    if alias:
-        tag, device = find_alias(container.domain, alias)
+    if request.alias:
+        tag, device = find_alias(container.domain, request.alias)
     else:
-        tag, meant = parse_device(xml)
+        tag, meant = parse_device(request.xml)
         _refuse(tag, meant)
         device = find_device(container.domain, tag, meant)
     _refuse(tag, device)
@@ -199,28 +228,39 @@ async def detach(container: Container, *, xml: str = "", alias: str = "") -> Non
 
 async def _take(container: Container, device: Device) -> None:
     if isinstance(device, Interface):
-        if device.type == "direct":
-            name = device.guest_actual or ""
-            await cards.run_inside(container.init_pid, [cards.IP, "link", "del", "dev", name])
-        await unplug(container.workplace, container.status.uuid, device.target_dev or "")
+        await _take_card(container, device)
     elif isinstance(device, Hostdev) and device.type == "net":
         name = device.source.interface or ""
-        await _move_out(container, Card(name, name))
+        if not await cards.is_here(name):  # else it has not gone into the container
+            await _move_out(container, Card(name, name))
     else:
         source, target = _node_of(device)
         await nodes.take(container, target)
-        rule = f"{_kind(source)} {device_number(source)} rwm"
-        await _allow(container, rule, allowed=False)
+        await _forbid(container, device, f"{_kind(source)} {device_number(source)}")
 
 
-async def update(container: Container, xml: str) -> None:
+async def _take_card(container: Container, device: Interface) -> None:
+    """Take a card away; one that has not been made, or has not gone in, is no error.
+
+    With the last one go all that netd has: also what it made for a worker that had died meanwhile.
+    """
+    link = device.target_dev or ""
+    if link and device.type == "direct" and not await cards.is_here(link):
+        name = device.guest_actual or ""
+        await cards.run_inside(container.init_pid, [cards.IP, "link", "del", "dev", name])
+    others = any(one is not device for one in container.domain.devices.interfaces)
+    if link or not others:
+        await unplug(container.workplace, container.status.uuid, link if others else "")
+
+
+async def update(container: Container, request: UpdateDevice) -> None:
     """Change a card.
 
     Raises:
         ConfError: "device_missing"; "operation_unsupported" for what cannot change now.
     """
     container.require_init()
-    tag, changed = parse_device(xml)
+    tag, changed = parse_device(request.xml)
     if not isinstance(changed, Interface):
         detail = f"live update of device '{tag}' is not supported: a container's cards can change"
         raise ConfError("operation_unsupported", detail, tag)

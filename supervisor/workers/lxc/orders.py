@@ -70,6 +70,24 @@ def signal_of(order: Order, status: str) -> int:
     return order.signal
 
 
+async def shutdown(container: Container, flags: int) -> None:
+    """Ask the container's init to end.
+
+    Raises:
+        VirError: as `ask_init`.
+    """
+    await ask_init(container, SHUTDOWN, flags)
+
+
+async def reboot(container: Container, flags: int) -> None:
+    """Ask the container's init to begin anew.
+
+    Raises:
+        VirError: as `ask_init`.
+    """
+    await ask_init(container, REBOOT, flags)
+
+
 async def ask_init(container: Container, order: Order, flags: int) -> None:
     """Have the container's init end or begin anew.
 

@@ -10,24 +10,11 @@ import logging
 from typing import Final
 
 from conf.errors import ConfError
-from ipc import Done, handles
+from ipc import handles
 from rpc.enums import DomainEventID, DomainShutoffReason
 from rpc.errors import ErrorDomain, VirError
 from supervisor.calls import of_conf
-from supervisor.messages.worker import (
-    Description,
-    DetachDevice,
-    ReadLimits,
-    Reboot,
-    Resume,
-    Sample,
-    Sampled,
-    Shutdown,
-    Start,
-    Suspend,
-    Tune,
-    UpdateDevice,
-)
+from supervisor.messages.worker import Description, ReadLimits, Sampled, Tune
 from supervisor.workers.lxc import orders
 from supervisor.workers.lxc.container import Container
 from supervisor.workers.lxc.ending import clean_up, end
@@ -36,16 +23,36 @@ from supervisor.workers.lxc.hotplug import attach, detach, update
 from supervisor.workers.lxc.launching import launch
 from supervisor.workers.lxc.rebooting import begin_again
 from supervisor.workers.lxc.tuning import read_limits, tune
-from supervisor.workers.status import Status
+from supervisor.workers.manner import Manner
 from supervisor.workers.worker import GuestWorker
+from supervisor.workers.workplace import Workplace
 
 MONITOR_S: Final = 30.0  # between the end of init and that of its monitor, which tidies up
 
 log = logging.getLogger(__name__)
 
 
+MANNER: Final = Manner(
+    launch=launch,
+    end=end,
+    clean_up=clean_up,
+    attach=attach,
+    detach=detach,
+    update=update,
+    shutdown=orders.shutdown,
+    reboot=orders.reboot,
+    suspend=orders.suspend,
+    resume=orders.resume,
+    sample=sample,
+)
+
+
 class Worker(GuestWorker[Container]):
     """The worker of one container."""
+
+    def __init__(self, workplace: Workplace) -> None:
+        """Have no container yet."""
+        super().__init__(workplace, MANNER)
 
     def have(self, guest: Container) -> None:
         """Drive this container."""
@@ -57,59 +64,6 @@ class Worker(GuestWorker[Container]):
         if guest.init_pid == 0 and not guest.gated:
             guest.run(self._init_ended(guest))
         super().have(guest)
-
-    async def launch(self, request: Start) -> Container:
-        """Start a container."""
-        return await launch(self._workplace, request)
-
-    async def end(self, guest: Container, reason: DomainShutoffReason, *, graceful: bool) -> None:
-        """End the container."""
-        await end(guest, reason, graceful=graceful)
-
-    async def clean_up(self, status: Status, xml: str) -> None:
-        """Remove what a container leaves behind."""
-        await clean_up(self._workplace, status, xml)
-
-    async def attach(self, guest: Container, xml: str) -> None:
-        """Give the container a device."""
-        await attach(guest, xml)
-
-    async def detach(self, guest: Container, request: DetachDevice) -> None:
-        """Take a device from the container."""
-        await detach(guest, xml=request.xml, alias=request.alias)
-
-    async def update(self, guest: Container, request: UpdateDevice) -> None:
-        """Change a device."""
-        await update(guest, request.xml)
-
-    @handles(Shutdown)
-    async def shutdown(self, request: Shutdown) -> Done:
-        """Ask the container's init to end."""
-        await orders.ask_init(self.guest(), orders.SHUTDOWN, request.flags)
-        return Done()
-
-    @handles(Reboot)
-    async def reboot(self, request: Reboot) -> Done:
-        """Ask the container's init to begin anew."""
-        await orders.ask_init(self.guest(), orders.REBOOT, request.flags)
-        return Done()
-
-    @handles(Suspend)
-    async def suspend(self, _: Suspend) -> Done:
-        """Stop every process."""
-        await orders.suspend(self.guest())
-        return Done()
-
-    @handles(Resume)
-    async def resume(self, _: Resume) -> Done:
-        """Let every process run."""
-        await orders.resume(self.guest())
-        return Done()
-
-    @handles(Sample)
-    async def sample(self, request: Sample) -> Sampled:
-        """The container's figures."""
-        return Sampled(statistics=sample(self.guest(), request.groups))
 
     @handles(Tune)
     def tune(self, request: Tune) -> Description:

@@ -25,6 +25,7 @@ from conf.domain.edits import find_alias, find_device
 from conf.errors import ConfError
 from rpc.enums import DomainEventID
 from rpc.errors import VirError
+from supervisor.messages.worker import DetachDevice
 from supervisor.workers.cards import PLUGGED, unplug
 from supervisor.workers.ownership import give_back
 from supervisor.workers.qemu.files import files_of, files_of_disk
@@ -52,17 +53,17 @@ class Drive(msgspec.Struct, frozen=True, rename="kebab"):
     backing: Drive | None = None
 
 
-async def detach(guest: Guest, *, xml: str = "", alias: str = "") -> None:
+async def detach(guest: Guest, request: DetachDevice) -> None:
     """Ask the guest to let a device go, and wait a while for it.
 
     Raises:
         ConfError: "device_missing"; "operation_unsupported" for what must stay while it runs.
         VirError: the emulator refuses.
     """
-    if alias:
-        _, device = find_alias(guest.domain, alias)
+    if request.alias:
+        _, device = find_alias(guest.domain, request.alias)
     else:
-        tag, meant = parse_device(xml)
+        tag, meant = parse_device(request.xml)
         device = find_device(guest.domain, tag, meant)
     _refuse(guest, device)
     name = device.alias or ""  # type: ignore[union-attr]

@@ -14,6 +14,7 @@ from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.interface import Interface
 from conf.domain.edits import find_device
 from conf.errors import ConfError
+from supervisor.messages.worker import UpdateDevice
 from supervisor.workers.card_updates import update_card
 from supervisor.workers.ownership import hand_over
 from supervisor.workers.qemu import cards, chains, disk_secrets, live
@@ -31,14 +32,14 @@ from supervisor.workers.spawn import emulator_user
 log = logging.getLogger(__name__)
 
 
-async def update(guest: Guest, xml: str, *, force: bool) -> None:
+async def update(guest: Guest, request: UpdateDevice) -> None:
     """Change a device as a document says.
 
     Raises:
         ConfError: "device_missing"; "operation_unsupported" for what cannot change now.
         VirError: netd or the emulator refuses.
     """
-    tag, changed = parse_device(xml)
+    tag, changed = parse_device(request.xml)
     match changed:
         case Interface():
             former = find_device(guest.domain, tag, changed)
@@ -47,7 +48,7 @@ async def update(guest: Guest, xml: str, *, force: bool) -> None:
         case Disk():
             drive = find_device(guest.domain, tag, changed)
             assert isinstance(drive, Disk), "a drive was looked for"
-            await _change_medium(guest, drive, changed, force=force)
+            await _change_medium(guest, drive, changed, force=request.force)
         case Graphics():
             display = find_device(guest.domain, tag, changed)
             assert isinstance(display, Graphics), "a display was looked for"
