@@ -6,6 +6,7 @@ Source: libvirt's <domstatus>; the guest's own facts stand in an element of ours
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr, unescape
@@ -18,6 +19,8 @@ from supervisor.durable import write_file
 MAX_BYTES: Final = 32 << 20
 OPENING: Final = "<virtvisor>"
 CLOSING: Final = "</virtvisor>"
+
+log = logging.getLogger(__name__)
 
 
 class Owner(msgspec.Struct, frozen=True, array_like=True):
@@ -80,6 +83,16 @@ def read_status(path: Path) -> tuple[Status, str] | None:
         return parse(data.decode())
     except (ValueError, msgspec.MsgspecError) as problem:
         raise StatusError(f"{path} is no status document of ours: {problem}") from problem
+
+
+def find_status(path: Path) -> tuple[Status, str] | None:
+    """What a predecessor has left; None: nothing, or what names no guest, which is removed."""
+    try:
+        return read_status(path)
+    except StatusError as problem:
+        log.error("%s; it is removed, and a guest that it told of is not taken over", problem)
+        remove_status(path)
+        return None
 
 
 def remove_status(path: Path) -> None:

@@ -19,7 +19,7 @@ from supervisor.workers.lxc.ending import clean_up, end
 from supervisor.workers.lxc.engine import init_pid
 from supervisor.workers.lxc.rebooting import begin_again
 from supervisor.workers.states import Trigger
-from supervisor.workers.status import Status, StatusError, read_status, remove_status
+from supervisor.workers.status import Status, find_status
 from supervisor.workers.workplace import Workplace
 
 log = logging.getLogger(__name__)
@@ -32,13 +32,7 @@ async def adopt(workplace: Workplace, name: str) -> Container | Status | None:
         The container; the status of one that has gone, which is cleaned up but for its status
         document; or None: there was nothing.
     """
-    path = workplace.paths.status(name)
-    try:
-        found = read_status(path)
-    except StatusError as problem:
-        log.error("%s; it is removed, and a container it told of is not adopted", problem)
-        remove_status(path)
-        return None
+    found = find_status(workplace.paths.status(name))
     if found is None:
         return None
     status, xml = found

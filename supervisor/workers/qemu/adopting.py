@@ -24,7 +24,7 @@ from supervisor.workers.qemu.events import resume_policy, take
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.monitor import Monitor
 from supervisor.workers.qemu.run_states import reconcile
-from supervisor.workers.status import Status, StatusError, read_status, remove_status
+from supervisor.workers.status import Status, find_status
 from supervisor.workers.workplace import Workplace
 
 LINK_S: Final = 2.0  # how long a guest that may hang holds this worker up
@@ -40,13 +40,7 @@ async def adopt(workplace: Workplace, name: str) -> Guest | Status | None:
         The guest; the status of one that has gone, which is cleaned up but for its status
         document; or None: there was nothing.
     """
-    path = workplace.paths.status(name)
-    try:
-        found = read_status(path)
-    except StatusError as problem:
-        log.error("%s; it is removed, and a guest it told of is not adopted", problem)
-        remove_status(path)
-        return None
+    found = find_status(workplace.paths.status(name))
     if found is None:
         return None
     status, xml = found
@@ -61,7 +55,7 @@ async def adopt(workplace: Workplace, name: str) -> Guest | Status | None:
         domain = parse_domain(xml)
     except ConfError as problem:
         process.forget()
-        raise SystemExit(f"the live document in {path} cannot be read: {problem}") from problem
+        raise SystemExit(f"the live document of {name} cannot be read: {problem}") from problem
     guest = Guest(workplace, domain, status, process)
     guest.live_xml = xml
     await _link(guest)
