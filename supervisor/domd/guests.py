@@ -132,7 +132,7 @@ class Guests:
         try:
             await self._workers.spawn(entry)
             description = await self._started(entry, request)
-            if self._workers.driver.renews_workers and not request.paused:
+            if self._workers.driver.renews_workers:
                 starting.doubtful = not await self._renewed(entry)
             return description
         except BaseException:
