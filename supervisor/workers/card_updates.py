@@ -25,7 +25,7 @@ R = TypeVar("R")
 CHANGEABLE: Final = ("link_state", "bandwidth", "source", "filterref", "virtualport", "vlan")
 GIVEN: Final = (
     *("target_dev", "alias", "address", "model", "boot_order", "mtu", "type"),
-    *("guest_dev", "guest_actual"),
+    "guest_actual",
 )
 
 

@@ -103,11 +103,13 @@ def test_a_direct_card_is_a_macvlan_in_the_container(box: Boxes, mode: str) -> N
 def test_a_direct_card_comes_and_goes_while_a_container_runs(box: Boxes) -> None:
     card = (
         "<interface type='direct'><source dev='host0' mode='bridge'/>"
-        "<mac address='52:54:00:00:92:02'/></interface>"
+        "<mac address='52:54:00:00:92:02'/><mtu size='1300'/></interface>"
     )
     domain = run(box, "comes", "", features=PRIVATE)
     domain.attachDevice(card)
-    assert "52:54:00:00:92:02" in box.inside("comes", "/bin/ip", "link")
+    seen = box.inside("comes", "/bin/ip", "link")
+    assert "52:54:00:00:92:02" in seen
+    assert "mtu 1300" in seen
     domain.detachDevice(card)
     assert "52:54:00:00:92:02" not in box.inside("comes", "/bin/ip", "link")
 

@@ -103,10 +103,18 @@ class Devices:
         self, name: str, interface: Interface, plugging: Plugging
     ) -> Opened:
         """Make a device whose end, or which itself, goes into a container."""
+        size = interface.mtu or plugging.mtu
+        options: dict[str, object] = {"mtu": size} if size else {}
         if plugging.is_direct:
             await self._add_direct(name, "macvlan", interface, plugging)
+            try:
+                if options:
+                    await self._links.change(name, **options)
+            except BaseException:
+                await self._links.delete(name)
+                raise
             return Opened(name, [], [], "macvlan", name)
-        peer = {"ifname": peer_name(name), "address": interface.mac}
+        peer = {"ifname": peer_name(name), "address": interface.mac, **options}
         await self._links.add(name, "veth", peer=peer)
         return Opened(name, [], [], "veth", peer_name(name))
 
