@@ -238,3 +238,7 @@ class Paths:
     def host_uuid(self) -> Path:
         """The host's identity, made once when the hardware has none."""
         return self.lib / "host-uuid"
+
+    def lxcfs(self) -> Path:
+        """Where the host's lxcfs is, if it has one."""
+        return self.root / "var/lib/lxcfs"

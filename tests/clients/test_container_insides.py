@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -299,3 +300,42 @@ def test_limits_change_while_a_container_runs_and_in_its_definition(box: Boxes) 
     assert domain.info()[1] == 65536
     domain.setMemory(49152)
     assert domain.memoryParameters(live)["hard_limit"] == 49152
+
+
+@pytest.fixture
+def lxcfs(box: Boxes) -> Iterator[Path]:
+    """The daemon's host has lxcfs."""
+    place = box.daemon.root / "var/lib/lxcfs"
+    place.mkdir(parents=True, exist_ok=True)
+    pid_file = place.parent / "lxcfs.pid"
+    served = subprocess.Popen(["/usr/bin/lxcfs", "-f", "-p", str(pid_file), str(place)])
+    wait_until("it serves", lambda: (place / "proc/meminfo").exists())
+    yield place
+    served.terminate()
+    served.wait(20)
+    # One that was killed has left a mount that nothing can look at.
+    subprocess.run(["umount", "--lazy", "--quiet", str(place)], check=False, timeout=20)
+
+
+def test_a_container_sees_its_own_memory_where_the_host_has_lxcfs(box: Boxes, lxcfs: Path) -> None:
+    domain = started(box, "counted")
+    assert f"{128 << 10} kB" in box.inside("counted", "/bin/grep", "MemTotal", "/proc/meminfo")
+    domain.setMemoryParameters({"hard_limit": 64 << 10}, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    assert f"{64 << 10} kB" in box.inside("counted", "/bin/grep", "MemTotal", "/proc/meminfo")
+    domain.destroy()
+
+
+def test_a_dead_lxcfs_keeps_no_container_from_starting(box: Boxes, lxcfs: Path) -> None:
+    (pid,) = (lxcfs.parent / "lxcfs.pid").read_text().split()
+    os.kill(int(pid), signal.SIGKILL)
+    wait_until("it is dead", lambda: not is_served(lxcfs))
+    domain = started(box, "uncounted")
+    assert "MemTotal" in box.inside("uncounted", "/bin/grep", "MemTotal", "/proc/meminfo")
+    domain.destroy()
+
+
+def is_served(place: Path) -> bool:
+    try:
+        return bool(os.listdir(place))
+    except OSError:
+        return False

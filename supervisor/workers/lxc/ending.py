@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import signal
 from pathlib import Path
 from typing import Final
@@ -22,7 +21,7 @@ from supervisor.workers.cards import had_cards, unplug
 from supervisor.workers.lxc import cgroups
 from supervisor.workers.lxc.cards import give_back
 from supervisor.workers.lxc.container import Container, Held, folder_of, read_held
-from supervisor.workers.lxc.images import unmount
+from supervisor.workers.lxc.images import remove_folder, unmount
 from supervisor.workers.policies import Action
 from supervisor.workers.status import Status
 from supervisor.workers.workplace import Workplace
@@ -94,7 +93,7 @@ async def clean_up(workplace: Workplace, status: Status, xml: str) -> None:
     if held.mounts:
         await give_back(folder, held, parse_domain(xml))
     await give_back_mounts(held)
-    shutil.rmtree(folder, ignore_errors=True)
+    await remove_folder(folder)
     paths.pid_file(name).unlink(missing_ok=True)
     await workplace.hooks.tell(name, "release", xml)
 

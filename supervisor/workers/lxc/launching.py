@@ -9,7 +9,7 @@ finds a status without a process number, ends what was begun, and says so.
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -31,8 +31,8 @@ from supervisor.workers.lxc.config.plan import plan_init
 from supervisor.workers.lxc.container import Container, Held, folder_of, keep_held
 from supervisor.workers.lxc.ending import REBOOTED, give_back_mounts, kill_all
 from supervisor.workers.lxc.engine import ENVIRONMENT, explain, init_pid, start_command
-from supervisor.workers.lxc.images import mount_all
-from supervisor.workers.lxc.nodes import make_all
+from supervisor.workers.lxc.images import mount_all, remove_folder
+from supervisor.workers.lxc.nodes import make_all, root_of_map
 from supervisor.workers.states import PAUSED_AT_START, RUNNING
 from supervisor.workers.status import Status, remove_status, write_status
 from supervisor.workers.workplace import Workplace
@@ -55,6 +55,7 @@ class Attempt:
     files: frozenset[str] = frozenset()
     numbers: dict[str, str] = field(default_factory=dict)
     namespaces: dict[str, str] = field(default_factory=dict)
+    figures: dict[str, str] = field(default_factory=dict)
     mounted: dict[str, str] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
     cards: dict[int, Card] = field(default_factory=dict)
@@ -125,6 +126,7 @@ async def look(attempt: Attempt) -> None:
     attempt.files = preflight.check_sources(domain)
     attempt.numbers = preflight.device_numbers(domain)
     attempt.namespaces = await preflight.shared_namespaces(domain, states)
+    attempt.figures = await preflight.served_figures(attempt.workplace.paths.lxcfs())
 
 
 async def prepare(attempt: Attempt) -> None:
@@ -132,9 +134,11 @@ async def prepare(attempt: Attempt) -> None:
     workplace, paths = attempt.workplace, attempt.workplace.paths
     attempt.undo.push_async_callback(_hook_after, attempt, "release")
     await _hook(attempt, "prepare")
-    attempt.undo.callback(shutil.rmtree, attempt.folder, ignore_errors=True)
-    shutil.rmtree(attempt.folder, ignore_errors=True)
-    attempt.folder.mkdir(parents=True, mode=0o755)
+    attempt.undo.push_async_callback(remove_folder, attempt.folder)
+    await remove_folder(attempt.folder)
+    attempt.folder.mkdir(parents=True, mode=0o700)
+    os.chown(attempt.folder, -1, root_of_map(attempt.domain)[1])
+    attempt.folder.chmod(0o710)  # what is mounted there is its root's, and of no other user here
     keep_held(attempt.folder, attempt.held)
     attempt.undo.callback(remove_status, paths.status(attempt.name))
     write_status(workplace.paths.status(attempt.name), attempt.status, attempt.xml())
@@ -170,6 +174,7 @@ async def describe(attempt: Attempt) -> None:
         files=attempt.files,
         numbers=attempt.numbers,
         namespaces=attempt.namespaces,
+        figures=attempt.figures,
         user=user,
         group_id=group,
         seccomp=preflight.seccomp_profile(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import stat
 from pathlib import Path
@@ -26,6 +27,11 @@ APPARMOR_PARSER: Final = Path("/usr/sbin/apparmor_parser")
 PID_MAX: Final = Path("/proc/sys/kernel/pid_max")
 TASKS_PERCENT: Final = 15  # of the host's, for one container
 NETNS: Final = Path("/run/netns")
+#: Files of /proc whose figures lxcfs makes a container's own.
+FIGURES: Final = ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime")
+LXCFS_S: Final = 2.0
+
+log = logging.getLogger(__name__)
 
 
 def check_sources(domain: Domain) -> frozenset[str]:
@@ -194,6 +200,23 @@ def open_inside(root: str, parts: tuple[str, ...], flags: int) -> int:
         return os.open(parts[-1], flags | safe, dir_fd=here)
     finally:
         os.close(here)
+
+
+async def served_figures(lxcfs: Path) -> dict[str, str]:
+    """The files of /proc that lxcfs serves, where the host runs it; where each is."""
+
+    def look() -> dict[str, str]:
+        served = set(os.listdir(lxcfs / "proc"))
+        return {name: str(lxcfs / "proc" / name) for name in FIGURES if name in served}
+
+    try:
+        async with asyncio.timeout(LXCFS_S):
+            return await asyncio.to_thread(look)
+    except FileNotFoundError:
+        return {}
+    except (OSError, TimeoutError) as problem:
+        log.warning("lxcfs at %s does not answer, its figures are left out: %s", lxcfs, problem)
+        return {}
 
 
 async def shared_namespaces(domain: Domain, states: Path) -> dict[str, str]:

@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from conf.domain import Domain, parse_domain
 from conf.domain.container_defaults import complete_container
@@ -15,6 +17,7 @@ from rpc.errors import VirError
 from supervisor.workers.lxc.binding import in_thread
 from supervisor.workers.lxc.config import Facts, plan_config
 from supervisor.workers.lxc.ending import explain_end
+from supervisor.workers.lxc.images import lock_command, locked, places
 from supervisor.workers.lxc.nodes import make_node, root_of_map
 from supervisor.workers.status import Status
 
@@ -93,3 +96,21 @@ def test_a_reboot_s_end_is_a_shutdown_and_goes_by_its_own_element(
     model = domain(f"<on_poweroff>restart</on_poweroff><on_reboot>{word}</on_reboot>")
     explain_end(status, model, orderly=True, rebooted=True)
     assert (status.ending, status.restart) == (DomainShutoffReason.SHUTDOWN, restarts)
+
+
+@given(names=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)))
+def test_places_of_mounts_are_read_without_their_escapes(names: list[str]) -> None:
+    escapes = {" ": "\\040", "\t": "\\011", "\n": "\\012", "\\": "\\134"}
+    rows = (f"x /{''.join(escapes.get(one, one) for one in name)} tmpfs rw 0 0\n" for name in names)
+    assert places("".join(rows).encode()) == [f"/{name}" for name in names]
+
+
+def test_what_mapped_users_may_only_read_is_bound_on_the_host() -> None:
+    shared = (
+        "<filesystem type='mount'><source dir='/srv/a'/><target dir='/a'/><readonly/></filesystem>"
+        "<filesystem type='mount'><source dir='/srv/b'/><target dir='/b'/></filesystem>"
+    )
+    assert [one.target_dir for one in locked(domain(MAPPED, shared))] == ["/a"]
+    assert locked(domain("", shared)) == []
+    command = lock_command("/srv/a", os.ST_NOSUID | os.ST_RDONLY, Path("/run/read0"))
+    assert command[1:] == ["--make-private", "-o", "bind,ro,nosuid", "--", "/srv/a", "/run/read0"]

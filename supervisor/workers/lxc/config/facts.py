@@ -25,9 +25,12 @@ class Facts:
     legacy: frozenset[str] = frozenset()  # controllers that version 1 of cgroups has
     max_tasks: int = 0  # in the container; 0: as many as the host has
     cards: Mapping[int, Card] = field(default_factory=dict)  # by the place of the <interface>
-    mounted: Mapping[str, str] = field(default_factory=dict)  # images, by target: where they are
+    mounted: Mapping[str, str] = field(
+        default_factory=dict
+    )  # images and what is only read, by target: where they are
     nodes: Mapping[str, str] = field(default_factory=dict)  # made for it, by the host's own
     files: frozenset[str] = frozenset()  # sources of file systems that are no folders
+    figures: Mapping[str, str] = field(default_factory=dict)  # files of /proc that lxcfs serves
     numbers: Mapping[str, str] = field(default_factory=dict)  # "MAJOR:MINOR" of devices, by path
     namespaces: Mapping[str, str] = field(default_factory=dict)  # "net", "ipc", "uts": whose
     user: int = 0  # init's, in the container

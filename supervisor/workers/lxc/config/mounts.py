@@ -24,7 +24,7 @@ def source_of(filesystem: Filesystem, facts: Facts) -> str:
     """Where on the host its files are."""
     if filesystem.type in ("file", "block"):
         return facts.mounted[filesystem.target_dir or ""]
-    return filesystem.source_dir or ""
+    return facts.mounted.get(filesystem.target_dir or "", filesystem.source_dir or "")
 
 
 def root_lines(domain: Domain, facts: Facts) -> Iterator[str]:
@@ -42,6 +42,9 @@ def mount_lines(domain: Domain, facts: Facts) -> Iterator[str]:
     below = [one for one in domain.devices.filesystems if one.target_dir != "/"]
     for filesystem in below:
         yield f"lxc.mount.entry = {_entry(filesystem, facts)}"
+    for name, path in facts.figures.items():
+        place = field(f"proc/{name}", "domain")
+        yield f"lxc.mount.entry = {field(path, 'domain')} {place} none bind,optional"
     for source, target in device_nodes(domain):
         place = field(target.lstrip("/"), "domain/devices")
         node = field(facts.nodes.get(source, source), "domain/devices")
