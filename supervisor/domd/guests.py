@@ -31,7 +31,6 @@ from supervisor.domd.workers import Workers
 from supervisor.messages.worker import (
     NO_EVENT,
     Changed,
-    Describe,
     Description,
     Destroy,
     Ended,
@@ -41,7 +40,6 @@ from supervisor.messages.worker import (
 )
 
 START_S: Final = 60.0
-AFTER_LOSS_S: Final = 15.0  # for a worker that died while it started a guest, or its successor
 NOTE_S: Final = 5.0
 DESTROY_S: Final = 20.0
 
@@ -148,7 +146,7 @@ class Guests:
             return await self._workers.ask(entry, request, START_S)
         except PeerGone as problem:
             log.warning("the worker of %s died while it started: %s", entry.name, problem)
-            found = await self._workers.ask(entry, Describe(), AFTER_LOSS_S)
+            found = await self._workers.describe(entry)
             if found.guest is not None:  # none ran before; containers' numbers are their own
                 return found.guest
             detail = f"the process that started '{entry.name}' died; try again ({problem})"
@@ -171,7 +169,7 @@ class Guests:
         """Let a start that failed be undone, then end its worker."""
         try:
             # The answer comes when the worker has undone what it began.
-            found = await self._workers.ask(entry, Describe(), AFTER_LOSS_S)
+            found = await self._workers.describe(entry)
             if found.guest is not None:  # it was given up when all was done
                 await self._workers.ask(entry, Destroy(graceful=False), DESTROY_S)
         except (BusError, VirError) as problem:

@@ -8,6 +8,7 @@ May not touch: what is known of guests.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -23,6 +24,7 @@ from supervisor.messages.worker import Describe, Described
 SPAWN_S: Final = 10.0
 RENEW_S: Final = 15.0
 ORDER_S: Final = 15.0
+LOSSES: Final = 2  # of a worker that is asked what it has, before that fails
 
 R = TypeVar("R")
 E = TypeVar("E", bound=Event)
@@ -62,10 +64,18 @@ class Workers:
             VirError, BusError: it does not answer (yet).
         """
         await self._node.control.call(RenewWorker(name=entry.worker), timeout_s=RENEW_S)
-        try:
-            return await self.ask(entry, Describe(), ORDER_S)
-        except PeerGone:  # the loss of its predecessor was not known here yet
-            return await self.ask(entry, Describe(), ORDER_S)
+        return await self.describe(entry)
+
+    async def describe(self, entry: Entry) -> Described:
+        """What a domain's worker has; one that is lost over that is followed by one who knows.
+
+        Raises:
+            VirError, BusError: it does not answer.
+        """
+        for _ in range(LOSSES):
+            with contextlib.suppress(PeerGone):
+                return await self.ask(entry, Describe(), ORDER_S)
+        return await self.ask(entry, Describe(), ORDER_S)
 
     async def dismiss(self, entry: Entry) -> None:
         """End a domain's worker for good; a new one may be spawned from now on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,26 @@ def test_the_worker_that_starts_a_container_is_followed_by_a_fresh_one(box: Boxe
     watch.wait_for("renewed", libvirt.VIR_DOMAIN_EVENT_STARTED, 0)
     watch.wait_for("renewed", libvirt.VIR_DOMAIN_EVENT_STOPPED, 1)
     watch.close()
+
+
+def test_a_container_may_be_ended_at_any_moment_of_its_start(box: Boxes) -> None:
+    domain = box.link.defineXML(container("given-up", box.rootfs))
+    other = libvirt.open(lxc_uri(box.daemon)).lookupByName("given-up")
+    known = ("", "was destroyed while it was started")
+    moment = threading.Event()
+    for number in range(24):  # the whole of a start, which takes some 70 ms
+        said: list[str] = []
+        starting = threading.Thread(target=lambda said=said: said.append(refusal(domain.create)))
+        starting.start()
+        moment.wait(number * 0.004)
+        told = refusal(other.destroy)
+        starting.join(30)
+        assert any(word in said[0] for word in known if word or not said[0]), said
+        assert told == "" or "not running" in told, told
+        if domain.isActive():  # it was to be ended before it had begun
+            domain.destroy()
+        assert groups("given-up") == []
+        assert not domain.isActive()
 
 
 def test_a_container_that_ends_as_it_begins_was_started_and_has_ended(box: Boxes) -> None:
