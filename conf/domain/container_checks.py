@@ -210,6 +210,7 @@ def _check_hostdev(hostdev: Hostdev) -> None:
     path = "domain/devices/hostdev"
     if hostdev.mode == "subsystem":
         check_hostdev_words(hostdev)
+        return
     wanted = {
         "storage": ("block", hostdev.source.block),
         "misc": ("char", hostdev.source.char),

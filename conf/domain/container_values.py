@@ -79,16 +79,28 @@ def check_hostdev_words(hostdev: Hostdev) -> None:
     """
     path = "domain/devices/hostdev/source"
     if hostdev.mode == "subsystem":
-        detail = (
-            f"devices of type '{hostdev.type}' are given to containers by their nodes: "
-            "<hostdev mode='capabilities' type='misc'> with <char>/dev/bus/usb/…</char>"
-        )
-        raise ConfError(UNSUPPORTED, detail, "domain/devices/hostdev/@mode")
+        _check_usb(hostdev)
+        return
     if hostdev.type == "net":
         _check_card(hostdev.source.interface or "", f"{path}/interface")
         return
     node = hostdev.source.block if hostdev.type == "storage" else hostdev.source.char
     _check_path(node or "", path)
+
+
+def _check_usb(hostdev: Hostdev) -> None:
+    source = hostdev.source
+    if hostdev.type != "usb":
+        detail = (
+            f"Unsupported host device type {hostdev.type}: a container has USB devices, and those "
+            "that <hostdev mode='capabilities'> names by their nodes"
+        )
+        raise ConfError(UNSUPPORTED, detail, "domain/devices/hostdev/@type")
+    by_name = source.vendor is not None and source.product is not None
+    by_place = source.bus is not None and source.device is not None
+    if not (by_name or by_place):
+        detail = "a USB device is named by its <vendor> and <product>, or by bus and device"
+        raise ConfError("xml", detail, "domain/devices/hostdev/source")
 
 
 def check_interface_words(interface: Interface) -> None:

@@ -173,3 +173,18 @@ def test_what_a_worker_began_that_died_can_be_detached(box: Boxes) -> None:
     wait_until("no card is left", lambda: "plug3" not in links())
     domain.attachDevice(card(3))
     assert "52:54:00:00:93:03" in box.inside("half", "/bin/ip", "link")
+
+
+def test_a_usb_device_that_is_not_there_is_named_or_left_out(box: Boxes) -> None:
+    device = (
+        "<hostdev mode='subsystem' type='usb'><source{}><vendor id='0x0951'/>"
+        "<product id='0xfffe'/></source></hostdev>"
+    )
+    with pytest.raises(libvirt.libvirtError, match="Did not find USB device 0951:fffe"):
+        box.link.createXML(container("stick", box.rootfs, extra=device.format("")))
+    optional = device.format(" startupPolicy='optional'")
+    domain = box.link.createXML(container("stick", box.rootfs, extra=optional))
+    assert "hostdev" not in domain.XMLDesc()
+    with pytest.raises(libvirt.libvirtError, match="Did not find USB device 0951:fffe"):
+        domain.attachDevice(device.format(""))
+    assert "hostdev" not in domain.XMLDesc()

@@ -10,6 +10,7 @@ was begun can be detached, and goes when the container ends.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -19,6 +20,7 @@ from typing import Final
 
 from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.container_defaults import complete_container
+from conf.domain.container_values import check_hostdev_words
 from conf.domain.device import Device, parse_device
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.hostdev import Hostdev
@@ -29,7 +31,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.worker import DetachDevice, UpdateDevice
 from supervisor.workers.card_updates import update_card
 from supervisor.workers.cards import PLUGGED, unplug
-from supervisor.workers.lxc import cards, nodes
+from supervisor.workers.lxc import cards, nodes, usb
 from supervisor.workers.lxc.config import Card
 from supervisor.workers.lxc.config.mounts import device_nodes
 from supervisor.workers.lxc.config.rights import DEVICES
@@ -54,6 +56,9 @@ async def attach(container: Container, xml: str) -> None:
     tag, device = parse_device(xml)
     _refuse(tag, device)
     former = container.domain
+    if isinstance(device, Hostdev) and device.mode == "subsystem":
+        check_hostdev_words(device)
+        usb.settle(device, await asyncio.to_thread(lambda: list(usb.read_devices())))
     candidate = parse_domain(format_domain(former, live=True, secure=True))
     add_device(candidate, tag, device)
     complete_container(candidate, _architecture(candidate))
@@ -77,9 +82,6 @@ def _refuse(tag: str, device: Device) -> None:
     Raises:
         ConfError: "config_unsupported".
     """
-    if isinstance(device, Hostdev) and device.mode != "capabilities":
-        detail = f"a running container takes no <hostdev type='{device.type}'> of the host's buses"
-        raise ConfError("config_unsupported", detail, "hostdev")
     if not isinstance(device, (Disk, Interface, Hostdev)):
         detail = f"Device type '{tag}' cannot be attached to or detached from a running container"
         raise ConfError("config_unsupported", detail, tag)
@@ -236,7 +238,8 @@ async def _take(container: Container, device: Device) -> None:
     else:
         source, target = _node_of(device)
         await nodes.take(container, target)
-        await _forbid(container, device, f"{_kind(source)} {device_number(source)}")
+        if await asyncio.to_thread(os.path.exists, source):  # else it has left the host
+            await _forbid(container, device, f"{_kind(source)} {device_number(source)}")
 
 
 async def _take_card(container: Container, device: Interface) -> None:

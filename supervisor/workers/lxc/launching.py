@@ -24,7 +24,7 @@ from supervisor.pidfd import GuestProcess
 from supervisor.workers.cards import unplug
 from supervisor.workers.guest import new_status, started
 from supervisor.workers.guest_log import GuestLog
-from supervisor.workers.lxc import cards, cgroups, gate, preflight
+from supervisor.workers.lxc import cards, cgroups, gate, preflight, usb
 from supervisor.workers.lxc.commands import run
 from supervisor.workers.lxc.config import Card, Facts, plan_config
 from supervisor.workers.lxc.config.plan import plan_init
@@ -123,6 +123,7 @@ async def launch(
 async def look(attempt: Attempt) -> None:
     """See that all is there that the document names."""
     domain, states = attempt.domain, attempt.workplace.paths.states()
+    await usb.look_up(domain)
     attempt.files = preflight.check_sources(domain)
     attempt.numbers = preflight.device_numbers(domain)
     attempt.namespaces = await preflight.shared_namespaces(domain, states)

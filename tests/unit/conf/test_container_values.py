@@ -45,8 +45,8 @@ def test_a_group_a_label_or_a_right_that_is_not_there_is_refused(inside: str, sa
 @pytest.mark.parametrize(
     ("device", "said"),
     [
-        ("<hostdev mode='subsystem' type='usb'><source><address bus='1' device='2'/></source>"
-         "</hostdev>", "by their nodes"),
+        ("<hostdev mode='subsystem' type='pci'><source><address domain='0' bus='1' slot='2'"
+         " function='0'/></source></hostdev>", "Unsupported host device type pci"),
         ("<hostdev mode='capabilities' type='storage'><source><block>sda</block></source>"
          "</hostdev>", "absolute path"),
         ("<hostdev mode='capabilities' type='misc'><source><char>/dev/../etc/shadow</char>"

@@ -72,6 +72,10 @@ def device_nodes(domain: Domain) -> Iterator[tuple[str, str]]:
         if source:
             yield source, f"/dev/{disk.target.dev}"
     for hostdev in domain.devices.hostdevs:
+        usb = hostdev.source
+        if hostdev.mode == "subsystem" and usb.bus is not None:
+            path = f"/dev/bus/usb/{usb.bus:03}/{usb.device or 0:03}"
+            yield path, path
         node = hostdev.source.block if hostdev.type == "storage" else hostdev.source.char
         if hostdev.mode == "capabilities" and node:
             yield node, node
