@@ -105,6 +105,10 @@ def test_memory_has_the_size_that_is_said(box: Boxes) -> None:
     assert "2048" in box.inside("ram", "/bin/df", "-k", "/mnt/one")
     told = box.as_root("ram", "dd if=/dev/zero of=/mnt/one/x bs=1024 count=4096", check=False)
     assert "No space left" in told
+    box.end_all()
+    run(box, "ram", filesystem("<source usage='0'/>", kind="ram"))  # no limit, as with stock
+    assert "tmpfs" in box.inside("ram", "/bin/df", "-k", "/mnt/one")
+    box.as_root("ram", "dd if=/dev/zero of=/mnt/one/x bs=1024 count=4096")
 
 
 @pytest.mark.parametrize(
@@ -119,6 +123,11 @@ def test_memory_has_the_size_that_is_said(box: Boxes) -> None:
                        kind="file"), "qcow2",
         ),
         (filesystem("<source dir='/nowhere/at/all'/>"), "/nowhere/at/all"),
+        (
+            filesystem("<source dir='/tmp'/>",
+                       extra="<space_hard_limit unit='MiB'>5</space_hard_limit>"),
+            "/mnt/one.*space_hard_limit",
+        ),
         (filesystem("<source template='debian'/>", kind="template"), "template"),
         (filesystem("<source dev='/dev/nothing'/>", kind="block"), "/dev/nothing"),
         (filesystem("<source dir='/tmp'/>", "/mnt/absent/deep"), "/mnt/absent/deep|failed"),

@@ -42,6 +42,7 @@ def check_sources(domain: Domain) -> frozenset[str]:
     """
     files = set()
     for filesystem in domain.devices.filesystems:
+        _refuse_limits(filesystem)
         source = _source(filesystem)
         if not source:
             continue
@@ -59,6 +60,21 @@ def check_sources(domain: Domain) -> frozenset[str]:
             detail = f"the container's root '{source}' (<target dir='/'>) is no directory"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
     return frozenset(files)
+
+
+def _refuse_limits(filesystem: Filesystem) -> None:
+    """Refuse a limit that nobody would keep; stock takes it and does not keep it.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED naming the target.
+    """
+    if filesystem.space_hard_limit is not None or filesystem.space_soft_limit is not None:
+        detail = (
+            f"the <filesystem> with <target dir='{filesystem.target_dir}'> has a "
+            "<space_hard_limit> or <space_soft_limit>, which is not kept for containers; use an image of that size "
+            "(type='file'), or type='ram' with its usage"
+        )
+        raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.LXC)
 
 
 def _source(filesystem: Filesystem) -> str:
