@@ -71,8 +71,8 @@ def _refuse_limits(filesystem: Filesystem) -> None:
     if filesystem.space_hard_limit is not None or filesystem.space_soft_limit is not None:
         detail = (
             f"the <filesystem> with <target dir='{filesystem.target_dir}'> has a "
-            "<space_hard_limit> or <space_soft_limit>, which is not kept for containers; use an image of that size "
-            "(type='file'), or type='ram' with its usage"
+            "<space_hard_limit> or <space_soft_limit>, which is not kept for containers; use an "
+            "image of that size (type='file'), or type='ram' with its usage"
         )
         raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.LXC)
 
