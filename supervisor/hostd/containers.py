@@ -97,7 +97,9 @@ def write_container_choices(
                 supported("video", on=False),
                 supported(
                     "hostdev",
-                    enum("mode", ["capabilities"]),
+                    enum("mode", ["capabilities", "subsystem"]),
+                    enum("startupPolicy", ["default", "mandatory", "requisite", "optional"]),
+                    enum("subsysType", ["usb"]),
                     enum("capsType", ["storage", "misc", "net"]),
                     on=True,
                 ),
