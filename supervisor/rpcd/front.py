@@ -154,7 +154,8 @@ class Front:
             client=client,
             descriptors=descriptors,
         )
-        link = self._links[self.process(procedure, client.driver)]
+        owner = self.process(procedure, client.driver)
+        link = self._links[owner]
         age = self.kept.age
         try:
             limit = LONG_S if procedure.name in LONG else CALL_S
@@ -166,7 +167,7 @@ class Front:
                 age = self.kept.age
                 answer = await link.call(invoke, timeout_s=limit)
         except BusError as problem:
-            raise unanswered(procedure, problem) from problem
+            raise unanswered(owner, procedure.name, problem) from problem
         if answer.keep:
             self.kept.put(kept_key(procedure, payload, client.driver), answer.payload, age)
         return answer
@@ -217,13 +218,13 @@ def kept_key(procedure: Procedure, payload: bytes, driver: str) -> Key:
     return procedure.program, procedure.number, driver, payload
 
 
-def unanswered(procedure: Procedure, problem: BusError) -> VirError:
+def unanswered(owner: str, name: str, problem: BusError) -> VirError:
     """The refusal for a call whose owner did not answer it."""
-    log.warning("%s was not answered: %s", procedure.name, problem)
+    log.warning("%s was not answered: %s", name, problem)
     if isinstance(problem, DeadlineExceeded):
-        detail = f"{procedure.owner} did not answer {procedure.name} in time"
+        detail = f"{owner} did not answer {name} in time"
         return VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.RPC)
-    detail = f"{procedure.owner} ended while it answered {procedure.name}: {problem}"
+    detail = f"{owner} ended while it answered {name}: {problem}"
     return VirError(ErrorCode.RPC, detail, ErrorDomain.RPC)
 
 

@@ -91,6 +91,15 @@ class GuestWorker(Generic[G]):
             raise VirError(ErrorCode.OPERATION_INVALID, detail, self._workplace.error_domain)
         return self._guest
 
+    async def present(self) -> G:
+        """The running guest, once nothing is on its way: a start, or a container's reboot.
+
+        Raises:
+            VirError: OPERATION_INVALID: there is none.
+        """
+        await self._settled.wait()
+        return self.guest()
+
     def close(self) -> None:
         """Let go of a guest that runs on."""
         if self._guest is not None:
@@ -125,8 +134,7 @@ class GuestWorker(Generic[G]):
     @handles(Destroy)
     async def destroy(self, request: Destroy) -> Done:
         """End the guest; on return all of it is cleaned up."""
-        await self._settled.wait()
-        guest = self.guest()
+        guest = await self.present()
         await self._manner.end(guest, DomainShutoffReason.DESTROYED, graceful=request.graceful)
         async with asyncio.timeout(ENDED_S):
             await guest.ended.wait()
@@ -145,12 +153,12 @@ class GuestWorker(Generic[G]):
     @handles(AttachDevice)
     async def attach_device(self, request: AttachDevice) -> Description:
         """Give the guest a device."""
-        return await self._plug(self._manner.attach(self.guest(), request.xml))
+        return await self._plug(self._manner.attach(await self.present(), request.xml))
 
     @handles(DetachDevice)
     async def detach_device(self, request: DetachDevice) -> Description:
         """Take a device from the guest."""
-        guest = self.guest()
+        guest = await self.present()
         try:
             await self._manner.detach(guest, request)
         except ConfError as problem:
@@ -160,30 +168,30 @@ class GuestWorker(Generic[G]):
     @handles(UpdateDevice)
     async def update_device(self, request: UpdateDevice) -> Description:
         """Change a device."""
-        return await self._plug(self._manner.update(self.guest(), request))
+        return await self._plug(self._manner.update(await self.present(), request))
 
     @handles(Shutdown)
     async def shutdown(self, request: Shutdown) -> Done:
         """Ask the guest to power off, a container's init to end."""
-        await self._manner.shutdown(self.guest(), request.flags)
+        await self._manner.shutdown(await self.present(), request.flags)
         return Done()
 
     @handles(Reboot)
     async def reboot(self, request: Reboot) -> Done:
         """Ask the guest to reboot, a container's init to begin anew."""
-        await self._manner.reboot(self.guest(), request.flags)
+        await self._manner.reboot(await self.present(), request.flags)
         return Done()
 
     @handles(Suspend)
     async def suspend(self, _: Suspend) -> Done:
         """Have the guest stand still."""
-        await self._manner.suspend(self.guest())
+        await self._manner.suspend(await self.present())
         return Done()
 
     @handles(Resume)
     async def resume(self, _: Resume) -> Done:
         """Let the guest run."""
-        await self._manner.resume(self.guest())
+        await self._manner.resume(await self.present())
         return Done()
 
     @handles(Sample)
