@@ -146,6 +146,32 @@ def test_a_network_device_of_the_host_is_lent_to_a_running_container(box: Boxes)
     wait_until("it is back", lambda: "far0" in links())
 
 
+def test_a_lent_device_is_the_same_one_when_it_comes_back_whatever_its_name(box: Boxes) -> None:
+    device = (
+        "<hostdev mode='capabilities' type='net'><source><interface>far0</interface></source>"
+        "</hostdev>"
+    )
+    address = ip("-o", "link", "show", "far0").partition("link/ether ")[2].split()[0]
+    rename = (
+        "/bin/ip link set far0 down; /bin/ip link set far0 name hidden; "
+        "/bin/ip link add far0 type bridge; /bin/ip link set far0 up"
+    )
+    domain = run(box, "renames", "", features=PRIVATE)
+    domain.attachDevice(device)
+    box.as_root("renames", rename)
+    domain.detachDevice(device)
+    assert address in ip("-o", "link", "show", "far0")
+    assert domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING
+    assert "far0" in box.inside("renames", "/bin/ip", "link")  # its own, which it keeps
+    domain.destroy()
+    domain = run(box, "later", "", features=PRIVATE)
+    domain.attachDevice(device)
+    box.as_root("later", rename)
+    domain.destroy()
+    wait_until("it is back", lambda: "far0" in links())
+    assert address in ip("-o", "link", "show", "far0")
+
+
 def test_a_block_device_is_a_file_system_of_a_container(box: Boxes, tmp_path: Path) -> None:
     image = tmp_path / "image"
     with image.open("wb") as file:

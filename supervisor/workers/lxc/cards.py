@@ -6,10 +6,7 @@ container's own network. May not touch: the host's.
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 from conf.domain import Domain
@@ -26,14 +23,9 @@ from supervisor.workers.lxc.config.network import (
     gateway_of,
     interface_of,
 )
-from supervisor.workers.lxc.container import Container, Held, keep_held, read_held
 from supervisor.workers.workplace import Workplace
 
-log = logging.getLogger(__name__)
-
 LIVE: Final = Mode(live=True, secure=True)
-MOUNT: Final = "/usr/bin/mount"
-NETWORK: Final = "net"  # the file in a container's folder where its network is kept
 NSENTER: Final = "/usr/bin/nsenter"
 IP: Final = "/usr/sbin/ip"
 
@@ -103,36 +95,6 @@ def settle_commands(
         if gateway is not None:
             yield [IP, "route", "add", "default", "via", str(gateway), "dev", card.name]
     yield from route_commands(card.name, routes)
-
-
-async def pin_network(container: Container) -> None:
-    """Keep the container's network beyond its end, for what is lent to it now is given back then.
-
-    Raises:
-        VirError: INTERNAL_ERROR: it cannot be kept.
-    """
-    held = read_held(container.folder, container.group)
-    place = container.folder / NETWORK
-    if str(place) in held.mounts:
-        return
-    place.touch()
-    held.mounts.append(str(place))
-    keep_held(container.folder, held)
-    await run_command([MOUNT, "--bind", f"/proc/{container.init_pid}/ns/net", str(place)])
-
-
-async def give_back(folder: Path, held: Held, domain: Domain) -> None:
-    """Take the host's devices out of the network that an ended container has left."""
-    place = folder / NETWORK
-    if str(place) not in held.mounts:
-        return
-    for hostdev in domain.devices.hostdevs:
-        name = hostdev.source.interface
-        if hostdev.type == "net" and name:
-            words = ["link", "set", "dev", name, "netns", str(os.getpid()), "name", name]
-            status, said = await run([NSENTER, f"--net={place}", "--", IP, *words])
-            if status != 0:
-                log.warning("%s: '%s' is not given back: %s", domain.name, name, said)
 
 
 async def is_here(name: str) -> bool:

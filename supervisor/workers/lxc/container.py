@@ -28,6 +28,7 @@ class Held(msgspec.Struct, kw_only=True):
     """What a container has been given that must be given back, kept in its folder."""
 
     group: str  # its cgroup
+    lent: dict[str, int] = {}  # network devices of the host, and their numbers in the container
     mounts: list[str] = []  # what is mounted for it in its folder: images, the place of nodes
 
 

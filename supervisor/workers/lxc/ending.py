@@ -19,9 +19,9 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers import policies
 from supervisor.workers.cards import had_cards, unplug
 from supervisor.workers.lxc import cgroups
-from supervisor.workers.lxc.cards import give_back
 from supervisor.workers.lxc.container import Container, Held, folder_of, read_held
 from supervisor.workers.lxc.images import remove_folder, unmount
+from supervisor.workers.lxc.lending import give_back
 from supervisor.workers.policies import Action
 from supervisor.workers.status import Status
 from supervisor.workers.workplace import Workplace

@@ -31,7 +31,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.worker import DetachDevice, UpdateDevice
 from supervisor.workers.card_updates import update_card
 from supervisor.workers.cards import PLUGGED, unplug
-from supervisor.workers.lxc import cards, nodes, usb
+from supervisor.workers.lxc import cards, lending, nodes, usb
 from supervisor.workers.lxc.config import Card
 from supervisor.workers.lxc.config.mounts import device_nodes
 from supervisor.workers.lxc.config.rights import DEVICES
@@ -101,8 +101,10 @@ async def _give(
         await _give_card(container, candidate, device, undo)
     elif isinstance(device, Hostdev) and device.type == "net":
         name = device.source.interface or ""
-        await cards.pin_network(container)
+        await lending.pin_network(container)
         await _move_in(container, Card(name, name), device, undo)
+        held = read_held(container.folder, container.group)
+        await lending.note(container.folder, held, container.init_pid, [name])
     else:
         await _give_node(container, device, undo)
 
@@ -234,7 +236,7 @@ async def _take(container: Container, device: Device) -> None:
     elif isinstance(device, Hostdev) and device.type == "net":
         name = device.source.interface or ""
         if not await cards.is_here(name):  # else it has not gone into the container
-            await _move_out(container, Card(name, name))
+            await lending.take_back(container, name)
     else:
         source, target = _node_of(device)
         await nodes.take(container, target)

@@ -32,6 +32,7 @@ from supervisor.workers.lxc.container import Container, Held, folder_of, keep_he
 from supervisor.workers.lxc.ending import REBOOTED, give_back_mounts, kill_all
 from supervisor.workers.lxc.engine import ENVIRONMENT, explain, init_pid, start_command
 from supervisor.workers.lxc.images import mount_all, remove_folder
+from supervisor.workers.lxc.lending import note
 from supervisor.workers.lxc.nodes import make_all, root_of_map
 from supervisor.workers.states import PAUSED_AT_START, RUNNING
 from supervisor.workers.status import Status, remove_status, write_status
@@ -246,6 +247,10 @@ async def settle(attempt: Attempt) -> None:
             card.name, attempt.domain.devices.interfaces[place].routes
         ):
             await cards.run_inside(attempt.init_pid, command)
+    lent = [one.source.interface for one in attempt.domain.devices.hostdevs if one.type == "net"]
+    if lent:
+        names = [name for name in lent if name]
+        await note(attempt.folder, attempt.held, attempt.init_pid, names)
     state = PAUSED_AT_START if attempt.request.paused else RUNNING
     container.status.state, container.status.reason = state.state, state.reason
     container.status.restart = False

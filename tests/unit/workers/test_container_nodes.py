@@ -18,6 +18,7 @@ from supervisor.workers.lxc.binding import in_thread
 from supervisor.workers.lxc.config import Facts, plan_config
 from supervisor.workers.lxc.ending import explain_end
 from supervisor.workers.lxc.images import lock_command, locked, places
+from supervisor.workers.lxc.lending import read_links
 from supervisor.workers.lxc.nodes import make_node, root_of_map
 from supervisor.workers.status import Status
 
@@ -114,3 +115,11 @@ def test_what_mapped_users_may_only_read_is_bound_on_the_host() -> None:
     assert locked(domain("", shared)) == []
     command = lock_command("/srv/a", os.ST_NOSUID | os.ST_RDONLY, Path("/run/read0"))
     assert command[1:] == ["--make-private", "-o", "bind,ro,nosuid", "--", "/srv/a", "/run/read0"]
+
+
+def test_network_devices_are_known_by_their_numbers_whatever_their_names() -> None:
+    told = '[{"ifindex": 1, "ifname": "lo", "flags": []}, {"ifindex": 7, "ifname": "a@b"}]'
+    assert read_links(told) == {1: "lo", 7: "a@b"}
+    for hostile in ("", "[", '[{"ifindex": "x"}]', "{}"):
+        with pytest.raises(VirError, match="cannot be read"):
+            read_links(hostile)
