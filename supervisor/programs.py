@@ -70,16 +70,24 @@ async def run(
         TimeoutError: it did not end.
     """
     with _input(given) as stdin:
-        child = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=stdin,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=dict(environment),
-            cwd="/",
-            start_new_session=True,
-            pass_fds=tuple(descriptors),
+        spawning = asyncio.create_task(
+            asyncio.create_subprocess_exec(
+                *argv,
+                stdin=stdin,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=dict(environment),
+                cwd="/",
+                start_new_session=True,
+                pass_fds=tuple(descriptors),
+            )
         )
+        try:
+            child = await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            with contextlib.suppress(OSError):
+                await _end(await spawning)  # it has begun all the same, and nobody would end it
+            raise
     try:
         with follow(child.pid):
             async with asyncio.timeout(deadline_s):

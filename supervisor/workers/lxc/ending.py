@@ -86,7 +86,7 @@ async def clean_up(workplace: Workplace, status: Status, xml: str) -> None:
         orderly = not (folder / "pid").exists()
         explain_end(status, parse_domain(xml), orderly=orderly, rebooted=has_rebooted(folder))
     held = read_held(folder, cgroups.group_name(status.uuid, name))
-    await kill_all(folder, held)
+    await (kill_all if status.pid else end_begun)(folder, held)
     await workplace.hooks.tell(name, "stopped", xml)
     if had_cards(xml):
         await unplug(workplace, status.uuid)
@@ -143,9 +143,19 @@ async def kill_all(folder: Path, held: Held) -> None:
             log.error("%s cannot be removed: processes are in it that do not end", path)
 
 
-def kill_monitor(folder: Path) -> None:
-    """Kill liblxc's processes of a container, which name its folder."""
-    words = os.fsencode(folder)
+async def end_begun(folder: Path, held: Held) -> None:
+    """End a start that was given up: liblxc's own processes first, which may yet make groups."""
+    loop = asyncio.get_running_loop()
+    deadline, found = loop.time() + GONE_S, 1
+    while found and loop.time() < deadline:
+        found = kill_monitor(folder)
+        await asyncio.sleep(PAUSE_S if found else 0)
+    await kill_all(folder, held)
+
+
+def kill_monitor(folder: Path) -> int:
+    """Kill liblxc's processes of a container, which name its folder; how many there were."""
+    words, found = os.fsencode(folder), 0
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -154,6 +164,8 @@ def kill_monitor(folder: Path) -> None:
             is_monitor = line.startswith(b"[lxc monitor] %s c" % words)
             if is_monitor or (line.startswith(b"/usr/bin/lxc-start\0") and words in line):
                 os.kill(int(entry.name), signal.SIGKILL)
+                found += 1
+    return found
 
 
 async def give_back_mounts(held: Held) -> None:

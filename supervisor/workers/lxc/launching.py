@@ -29,7 +29,7 @@ from supervisor.workers.lxc.commands import run
 from supervisor.workers.lxc.config import Card, Facts, plan_config
 from supervisor.workers.lxc.config.plan import plan_init
 from supervisor.workers.lxc.container import Container, Held, folder_of, keep_held
-from supervisor.workers.lxc.ending import REBOOTED, give_back_mounts, kill_all
+from supervisor.workers.lxc.ending import REBOOTED, end_begun, give_back_mounts, kill_all
 from supervisor.workers.lxc.engine import ENVIRONMENT, explain, init_pid, start_command
 from supervisor.workers.lxc.images import mount_all, remove_folder
 from supervisor.workers.lxc.lending import note
@@ -191,7 +191,7 @@ async def start(attempt: Attempt) -> None:
     """Have liblxc start it."""
     workplace, status, folder = attempt.workplace, attempt.status, attempt.folder
     await _hook(attempt, "start")
-    attempt.undo.push_async_callback(kill_all, folder, attempt.held)
+    attempt.undo.push_async_callback(end_begun, folder, attempt.held)
     await kill_all(folder, attempt.held)  # what a host that lost our files has left
     cgroups.prepare(attempt.held.group)
     log_path = workplace.paths.guest_log(attempt.name)
