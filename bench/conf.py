@@ -8,15 +8,11 @@ Prints medians of many rounds; the targets are 300 µs each way (DESIGN.md, "con
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from lxml import etree
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from conf.domain import format_domain, parse_domain
 

@@ -10,18 +10,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Final
 
-PROJECT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(PROJECT / "tests" / "clients"), str(PROJECT)]
-
-from boxing import Boxes, boxes
-from containers import container
+from tests.clients.container_daemon import Boxes, boxes
+from tests.clients.containers import container
 
 SAMPLES: Final = 15
 CLIENTS: Final = 4  # threads that start the many

@@ -16,17 +16,13 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-PROJECT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(PROJECT / "tests" / "clients"), str(PROJECT)]
-
-from daemon import Daemon
-from domains import idle
-from namespace import own_network
-from stock import libvirt
+from tests.clients.daemon import Daemon
+from tests.clients.domains import idle
+from tests.clients.libvirt_binding import libvirt
+from tests.clients.namespace import own_network
 
 NETWORK = (
     "<network><name>bench-{n}</name><forward mode='nat'/><bridge name='vvb{n}' delay='0'/>"

@@ -16,12 +16,9 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(PROJECT / "bench"), str(PROJECT / "tests" / "clients")]
-
-from daemon import Daemon
-from measures import MEASURES, Options, Row, Target
-from own import own_rows
+from bench.client_benchmarks import MEASURES, Options, Row, Target
+from bench.daemon_only import own_rows
+from tests.clients.daemon import Daemon
 
 
 def compare(options: argparse.Namespace) -> list[Row]:
@@ -40,7 +37,8 @@ def compare(options: argparse.Namespace) -> list[Row]:
             if options.only and not any(word in measure.name for word in options.only):
                 continue
             values = [measure.run(target, sizes) for target in targets]
-            row = Row(measure.name, measure.unit, values[0], *values[1:], target=measure.target)
+            stock = values[1] if options.stock else None
+            row = Row(measure.name, measure.unit, values[0], stock, target=measure.target)
             rows.append(row)
             sys.stdout.write(row.line() + "\n")
             sys.stdout.flush()

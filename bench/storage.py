@@ -22,11 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-PROJECT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(PROJECT / "tests" / "clients")]
-
-from daemon import Daemon
-from stock import libvirt
+from tests.clients.daemon import Daemon
+from tests.clients.libvirt_binding import libvirt
 
 MIB: Final = 1024 * 1024
 PACKET: Final = 256 * 1024

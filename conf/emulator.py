@@ -1,7 +1,7 @@
 """What one QEMU binary can do: the facts that completing, validating and planning a domain need.
 
 Owns: the shape of the facts, and questions that are asked of them in several places.
-May touch: nothing; facts are values, made by `supervisor.hostd.probe`, cached on disk as JSON and
+May touch: nothing; facts are values, made by `hostd.emulator.probe`, cached on disk as JSON and
 handed over the bus.
 May not touch: files, processes, the host.
 """

@@ -1,6 +1,6 @@
 """The bus: typed calls, events and descriptors between processes. Imports nothing of ours."""
 
-from ipc.calling import Caller, caller, new_trace, trace
+from ipc.context import Caller, caller, new_trace, trace
 from ipc.descriptor import Descriptor
 from ipc.errors import (
     BusError,
@@ -13,7 +13,7 @@ from ipc.errors import (
     Unexpected,
     Unhandled,
 )
-from ipc.handling import Bare, prepare_messages
+from ipc.handlers import Bare, prepare_messages
 from ipc.link import Link
 from ipc.messages import Connect, Connected, Done, Event, Incoming, Request, Subscribe, handles
 from ipc.node import Node

@@ -10,9 +10,9 @@ import socket
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from ipc.calling import caller
+from ipc.context import caller
 from ipc.errors import BusError, ErrorCodec, NoErrors
-from ipc.handling import Handlers
+from ipc.handlers import Handlers
 from ipc.link import Link
 from ipc.messages import Event, Incoming, handles, tag_of
 from ipc.peer import Peer

@@ -14,15 +14,15 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
-from ipc import calling
-from ipc.answering import Answering
+from ipc import context
 from ipc.deadlines import Deadlines
 from ipc.descriptor import Descriptor
 from ipc.errors import BY_NAME, BusError, DeadlineExceeded, PeerGone, ProtocolError, QueueFull
 from ipc.frames import BodyDecoder, Call, Encoder, Fail, FrameDecoder, Note, Received, Reply
-from ipc.handling import Home, answer_decoder
+from ipc.handlers import Home, answer_decoder
+from ipc.inbound import Answering
 from ipc.messages import Done, Event, Request, Subscribe, tag_of
-from ipc.wire import Wire
+from ipc.transport import Wire
 
 R = TypeVar("R")
 
@@ -96,7 +96,7 @@ class Peer:
         tag = tag_of(kind)
         decoder = answer_decoder(kind)
         number = next(self._numbers)
-        words = (0, number, timeout_s, calling.trace.get(), tag, request)
+        words = (0, number, timeout_s, context.trace.get(), tag, request)
         self._wire.send(*self._encoder.encode(*words))
         self._waiting[number] = _Waiting(self._loop.create_future(), decoder, tag)
         self._deadlines.add(number, self._loop.time() + timeout_s)
@@ -119,7 +119,7 @@ class Peer:
         Raises:
             QueueFull: the peer does not read.
         """
-        words = (3, calling.trace.get(), tag_of(type(event)), event)
+        words = (3, context.trace.get(), tag_of(type(event)), event)
         data, descriptors = self._encoder.encode(*words)
         try:
             self._wire.send(data, descriptors)

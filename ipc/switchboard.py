@@ -10,10 +10,10 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from ipc.calling import caller
+from ipc.context import caller
 from ipc.descriptor import Descriptor
 from ipc.errors import ErrorCodec, NoErrors, NoSuchService
-from ipc.handling import Handlers
+from ipc.handlers import Handlers
 from ipc.messages import Connect, Connected, Incoming, handles
 from ipc.peer import Peer
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from rpc import values, xdr
-from rpc.notation import Field, Source, Type
+from rpc.table_syntax import Field, Source, Type
 from rpc.xdr import DecodeError, EncodeError
 
 #: A number's letter in `struct`; short and char take four bytes on the wire.

@@ -13,7 +13,7 @@ from importlib import resources
 from typing import Any, Final
 
 from rpc.codecs import Compiler, Decode, Encode
-from rpc.notation import Field, Line, Source, read
+from rpc.table_syntax import Field, Line, Source, read
 from rpc.xdr import DecodeError, EncodeError
 
 __all__ = ["DecodeError", "EncodeError", "Field", "Procedure", "Program", "Table", "load"]

@@ -1,6 +1,6 @@
 """The architectures that there are, and which of them an emulator runs.
 
-Owns: the names. Which emulator runs a domain is hostd's choice (`supervisor.hostd.emulators`).
+Owns: the names. Which emulator runs a domain is hostd's choice (`hostd.emulator.emulators`).
 May touch: nothing.
 """
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conf.domain.words import one_of, unsigned, yes_no
 from conf.mapper import attribute, child, children, element
+from conf.types.attributes import one_of, unsigned, yes_no
 
 TIMERS = one_of("platform", "pit", "rtc", "hpet", "tsc", "kvmclock", "hypervclock", "armvtimer")
 POLICIES = one_of("delay", "catchup", "merge", "discard")

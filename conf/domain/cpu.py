@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conf.domain.words import (
+from conf.mapper import attribute, child, children, element, text
+from conf.types.attributes import (
     cpu_set,
     on_off,
     one_of,
@@ -17,7 +18,6 @@ from conf.domain.words import (
     write_on_off,
     yes_no,
 )
-from conf.mapper import attribute, child, children, element, text
 
 
 @element("model")

@@ -3,7 +3,7 @@
 Owns: the values that a document leaves open, outside its devices; the order of all completing.
 May touch: the domain it is given, which it changes in place.
 May not touch: the host, files, the emulator; what devices get is `conf.domain.devices.defaults`,
-what is refused `conf.domain.validate`.
+what is refused `conf.domain.validate.domain`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from conf.domain.general_defaults import (
 )
 from conf.domain.model import Domain
 from conf.domain.os_defaults import complete_boot, complete_os
-from conf.domain.validate import validate
-from conf.domain.validate_controllers import check_roots
-from conf.domain.validate_devices import check_zpci
+from conf.domain.validate.controllers import check_roots
+from conf.domain.validate.devices import check_zpci
+from conf.domain.validate.domain import validate
 from conf.emulator import EmulatorFacts
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conf.domain.lxc import Capabilities
-from conf.domain.words import on_off, one_of, unsigned, write_on_off, yes_no
+from conf.domain.lxc.model import Capabilities
 from conf.mapper import attribute, child, element, flag, text
+from conf.types.attributes import on_off, one_of, unsigned, write_on_off, yes_no
 
 MITIGATIONS = one_of("broken", "workaround", "fixed")
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from conf.domain.clock import Clock
 from conf.domain.model import Domain
 from conf.domain.tuning import BootMemory, Cputune, NumaMemory, Numatune, Vcpu, VcpuState
-from conf.domain.words import Amount, numbers
 from conf.errors import ConfError
+from conf.types.attributes import Amount, numbers
 
 
 def complete_memory(domain: Domain) -> None:

@@ -1,6 +1,6 @@
 """<domain>: a whole guest.
 
-Owns: the top of the model; `conf.domain.document` reads and writes it.
+Owns: the top of the model; `conf.domain.domain_xml` reads and writes it.
 May not touch: what an emulator makes of it (`conf.domain.defaults`), the host.
 Source: libvirt 9.0 formatdomain.
 """
@@ -14,7 +14,7 @@ from conf.domain.clock import Clock, Pm
 from conf.domain.cpu import Cpu
 from conf.domain.devices import Devices
 from conf.domain.features import Features
-from conf.domain.lxc import IdMap, LxcNamespace
+from conf.domain.lxc.model import IdMap, LxcNamespace
 from conf.domain.metadata import keep_one_per_namespace
 from conf.domain.os import Os, Sysinfo
 from conf.domain.security import Keywrap, LaunchSecurity, PerfEvent, Seclabel
@@ -31,9 +31,9 @@ from conf.domain.tuning import (
     Vcpu,
     VcpuState,
 )
-from conf.domain.words import Amount, one_of, unsigned
 from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element, text, verbatim
+from conf.types.attributes import Amount, one_of, unsigned
 
 #: Types that name a hypervisor of libvirt's; what this build has is checked by the caller.
 TYPES = one_of(

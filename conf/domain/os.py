@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.domain.devices.source import Source
-from conf.domain.lxc import InitVariable
-from conf.domain.words import one_of, unsigned, yes_no
+from conf.domain.lxc.model import InitVariable
 from conf.mapper import attribute, child, children, element, text, texts
+from conf.types.attributes import one_of, unsigned, yes_no
 
 
 @element("type")

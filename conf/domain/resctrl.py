@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conf.domain.words import cpu_set, one_of, to_bytes, unsigned
 from conf.mapper import attribute, children, element
+from conf.types.attributes import cpu_set, one_of, to_bytes, unsigned
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 

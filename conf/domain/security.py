@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conf.domain.words import hexadecimal, on_off, one_of, unsigned, write_on_off, yes_no
 from conf.mapper import attribute, children, element, text
+from conf.types.attributes import hexadecimal, on_off, one_of, unsigned, write_on_off, yes_no
 
 
 @element("seclabel")

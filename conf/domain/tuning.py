@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.domain.resctrl import CacheTune, MemoryTune
-from conf.domain.words import (
+from conf.mapper import attribute, child, children, element, flag, text
+from conf.types.attributes import (
     Amount,
     one_of,
     positive,
@@ -19,8 +20,7 @@ from conf.domain.words import (
     write_on_off,
     yes_no,
 )
-from conf.domain.words import on_off as read_on_off
-from conf.mapper import attribute, child, children, element, flag, text
+from conf.types.attributes import on_off as read_on_off
 
 PLACEMENTS = one_of("static", "auto")
 SCHEDULERS = one_of("batch", "idle", "fifo", "rr")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conf.domain.words import yes_no
 from conf.errors import ConfError
-from conf.interface.words import number
+from conf.interface.attributes import number
 from conf.mapper import attribute, child, children, element, flag
-from conf.network.words import Address, parsed_address
+from conf.network.attributes import Address, parsed_address
+from conf.types.attributes import yes_no
 
 BITS = {"ipv4": 32, "ipv6": 128}
 

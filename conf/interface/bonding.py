@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final
 
-from conf.domain.words import on_off, one_of, unsigned, write_on_off
 from conf.errors import ConfError
-from conf.interface.words import VLAN_TAGS, device, mac, member_type, number, word
+from conf.interface.attributes import VLAN_TAGS, device, mac, member_type, number, word
 from conf.mapper import attribute, child, children, element
+from conf.types.attributes import on_off, one_of, unsigned, write_on_off
 
 BOND_MODES: Final = (
     "balance-rr",

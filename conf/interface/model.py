@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from conf.errors import ConfError
 from conf.interface.addressing import Protocol
+from conf.interface.attributes import LARGEST_MTU, device, mac, number, word
 from conf.interface.bonding import (
     Bond,
     HostBridge,
@@ -21,7 +22,6 @@ from conf.interface.bonding import (
     require_name,
     require_part,
 )
-from conf.interface.words import LARGEST_MTU, device, mac, number, word
 from conf.mapper import attribute, child, children, element
 
 

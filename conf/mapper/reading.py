@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, cast
 from lxml import etree
 
 from conf.errors import ConfError
-from conf.mapper.hardened import parse_tree
+from conf.mapper.safe_parse import parse_tree
 from conf.mapper.spec import KEY, Choice, Spec
 
 M = TypeVar("M")

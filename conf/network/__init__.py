@@ -2,12 +2,12 @@
 
 from conf.network.addressing import Dhcp, DhcpHost, DhcpRange, Ip, LeaseTime, Route
 from conf.network.dns import Dns, DnsHost, Forwarder, Srv, Txt
-from conf.network.document import complete, format_network, mode_of, parse_network
 from conf.network.forward import Forward, ForwardMode, Nat
 from conf.network.model import Bridge, DnsDomain, Network, PortGroup
+from conf.network.network_xml import complete, format_network, mode_of, parse_network
 from conf.network.ports import NetworkPort, Plug, format_port, parse_port
 from conf.network.update import update_network
-from conf.network.validate import validate
+from conf.network.validate.network import validate
 
 __all__ = [
     "Bridge",

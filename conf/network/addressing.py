@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
-from conf.domain.words import one_of, positive, unsigned, yes_no
 from conf.mapper import attribute, child, children, element
-from conf.network.words import Subnet, prefix_of, socket_address
-from conf.network.words import address as read_address
+from conf.network.attributes import Subnet, prefix_of, socket_address
+from conf.network.attributes import address as read_address
+from conf.types.attributes import one_of, positive, unsigned, yes_no
 
 
 @element("lease")

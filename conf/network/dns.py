@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conf.domain.words import unsigned, yes_no
 from conf.mapper import attribute, children, element, texts
-from conf.network.words import address, record_address
+from conf.network.attributes import address, record_address
+from conf.types.attributes import unsigned, yes_no
 
 
 @element("forwarder")

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from conf.domain.devices.address import PciAddress
-from conf.domain.words import one_of, unsigned, yes_no
 from conf.errors import ConfError
 from conf.mapper import attribute, children, element
-from conf.network.words import Address, parsed_address
+from conf.network.attributes import Address, parsed_address
+from conf.types.attributes import one_of, unsigned, yes_no
 
 FIRST_PORT = 1024
 LAST_PORT = 65535

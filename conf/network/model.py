@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from conf.domain.devices.interface import Bandwidth, VirtualPort, Vlan, mac_address
-from conf.domain.words import on_off, one_of, unsigned, write_on_off, yes_no
 from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element, text, verbatim
 from conf.network.addressing import Ip, Route
 from conf.network.dns import Dns
 from conf.network.forward import Forward, ForwardMode
+from conf.types.attributes import on_off, one_of, unsigned, write_on_off, yes_no
 
 
 def uuid_text(word: str) -> str:

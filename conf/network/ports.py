@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.domain.devices.interface import Bandwidth, VirtualPort, Vlan, mac_address
-from conf.domain.words import one_of, yes_no
 from conf.mapper import Mode, attribute, child, element, parse, text, write
 from conf.network.model import uuid_text as read_uuid
+from conf.types.attributes import one_of, yes_no
 
 
 @element("plug")

@@ -13,10 +13,12 @@ from typing import Final, TypeVar
 
 from conf.errors import ConfError
 from conf.mapper import read
-from conf.mapper.hardened import parse_tree
+from conf.mapper.safe_parse import parse_tree
 from conf.network.addressing import Dhcp, DhcpHost, DhcpRange, Ip
 from conf.network.dns import Dns, DnsHost, Srv, Txt
-from conf.network.entries import (
+from conf.network.forward import ForwardInterface
+from conf.network.model import Network, PortGroup
+from conf.network.update_rules import (
     GROUPS,
     HOSTS,
     INTERFACES,
@@ -28,12 +30,10 @@ from conf.network.entries import (
     edit,
     invalid,
 )
-from conf.network.forward import ForwardInterface
-from conf.network.model import Network, PortGroup
-from conf.network.refusals import wrong
-from conf.network.refusals.addressing import check_host, check_range, gives
-from conf.network.refusals.names import check_names, check_srv, check_txt
-from conf.network.validate import validate
+from conf.network.validate.addressing import check_host, check_range, gives
+from conf.network.validate.dns import check_names, check_srv, check_txt
+from conf.network.validate.errors import wrong
+from conf.network.validate.network import validate
 
 M = TypeVar("M")
 

@@ -12,10 +12,10 @@ from conf.nwfilter.binding import (
     parse_binding,
     parse_status,
 )
+from conf.nwfilter.format import format_filter
 from conf.nwfilter.model import Filter, Reference, Rule
-from conf.nwfilter.reading import parse_filter
+from conf.nwfilter.parse import parse_filter
 from conf.nwfilter.stock import stock_filters
-from conf.nwfilter.writing import format_filter
 
 __all__ = [
     "Filter",

@@ -15,10 +15,10 @@ from uuid import UUID
 from lxml import etree
 
 from conf.errors import ConfError
-from conf.mapper.hardened import parse_tree
-from conf.nwfilter.kinds import mac
-from conf.nwfilter.reading import read_parameters
-from conf.nwfilter.writing import attributes, reference, text
+from conf.mapper.safe_parse import parse_tree
+from conf.nwfilter.attribute_types import mac
+from conf.nwfilter.format import attributes, reference, text
+from conf.nwfilter.parse import read_parameters
 
 DEVICE: Final = re.compile(r"[A-Za-z0-9_.@+][A-Za-z0-9_.@+\-]{0,14}")
 

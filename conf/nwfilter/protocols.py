@@ -9,32 +9,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from conf.nwfilter import kinds
-from conf.nwfilter.kinds import Kind
+from conf.nwfilter import attribute_types
+from conf.nwfilter.attribute_types import Kind
 
 Attributes = Mapping[str, Kind]
 
-_SOURCE: Final[Attributes] = {"srcmacaddr": kinds.mac, "srcmacmask": kinds.mac}
-_ETHER: Final[Attributes] = {**_SOURCE, "dstmacaddr": kinds.mac, "dstmacmask": kinds.mac}
-_COMMENT: Final[Attributes] = {"comment": kinds.comment}
+_SOURCE: Final[Attributes] = {"srcmacaddr": attribute_types.mac, "srcmacmask": attribute_types.mac}
+_ETHER: Final[Attributes] = {
+    **_SOURCE,
+    "dstmacaddr": attribute_types.mac,
+    "dstmacmask": attribute_types.mac,
+}
+_COMMENT: Final[Attributes] = {"comment": attribute_types.comment}
 _PORTS: Final[Attributes] = {
-    "srcportstart": kinds.U16,
-    "srcportend": kinds.U16,
-    "dstportstart": kinds.U16,
-    "dstportend": kinds.U16,
+    "srcportstart": attribute_types.U16,
+    "srcportend": attribute_types.U16,
+    "dstportstart": attribute_types.U16,
+    "dstportend": attribute_types.U16,
 }
 _ARP: Final[Attributes] = {
     **_ETHER,
-    "hwtype": kinds.U16,
-    "protocoltype": kinds.U16,
-    "opcode": kinds.ARP_OPERATION,
-    "arpsrcmacaddr": kinds.mac,
-    "arpdstmacaddr": kinds.mac,
-    "arpsrcipaddr": kinds.ipv4,
-    "arpsrcipmask": kinds.mask4,
-    "arpdstipaddr": kinds.ipv4,
-    "arpdstipmask": kinds.mask4,
-    "gratuitous": kinds.truth,
+    "hwtype": attribute_types.U16,
+    "protocoltype": attribute_types.U16,
+    "opcode": attribute_types.ARP_OPERATION,
+    "arpsrcmacaddr": attribute_types.mac,
+    "arpdstmacaddr": attribute_types.mac,
+    "arpsrcipaddr": attribute_types.ipv4,
+    "arpsrcipmask": attribute_types.mask4,
+    "arpdstipaddr": attribute_types.ipv4,
+    "arpdstipmask": attribute_types.mask4,
+    "gratuitous": attribute_types.truth,
     **_COMMENT,
 }
 
@@ -45,20 +49,20 @@ def _range(name: str, kind: Kind) -> Attributes:
 
 _STP: Final[Attributes] = {
     **_SOURCE,
-    "type": kinds.U8,
-    "flags": kinds.U8,
-    **_range("root-priority", kinds.U16),
-    "root-address": kinds.mac,
-    "root-address-mask": kinds.mac,
-    **_range("root-cost", kinds.U32),
-    **_range("sender-priority", kinds.U16),
-    "sender-address": kinds.mac,
-    "sender-address-mask": kinds.mac,
-    **_range("port", kinds.U16),
-    **_range("age", kinds.U16),
-    **_range("max-age", kinds.U16),
-    **_range("hello-time", kinds.U16),
-    **_range("forward-delay", kinds.U16),
+    "type": attribute_types.U8,
+    "flags": attribute_types.U8,
+    **_range("root-priority", attribute_types.U16),
+    "root-address": attribute_types.mac,
+    "root-address-mask": attribute_types.mac,
+    **_range("root-cost", attribute_types.U32),
+    **_range("sender-priority", attribute_types.U16),
+    "sender-address": attribute_types.mac,
+    "sender-address-mask": attribute_types.mac,
+    **_range("port", attribute_types.U16),
+    **_range("age", attribute_types.U16),
+    **_range("max-age", attribute_types.U16),
+    **_range("hello-time", attribute_types.U16),
+    **_range("forward-delay", attribute_types.U16),
     **_COMMENT,
 }
 
@@ -75,24 +79,28 @@ def _addresses(address: Kind, mask: Kind) -> Attributes:
 def _inet(address: Kind, mask: Kind, own: Attributes | None = None) -> Attributes:
     """A rule on packets: matched by iptables or ip6tables."""
     return {
-        "srcmacaddr": kinds.mac,
+        "srcmacaddr": attribute_types.mac,
         **_addresses(address, mask),
         "srcipfrom": address,
         "srcipto": address,
         "dstipfrom": address,
         "dstipto": address,
-        "dscp": kinds.DSCP,
-        "state": kinds.states,
+        "dscp": attribute_types.DSCP,
+        "state": attribute_types.states,
         **(own or {}),
-        "connlimit-above": kinds.U16,
-        "ipset": kinds.ipset,
-        "ipsetflags": kinds.ipset_flags,
+        "connlimit-above": attribute_types.U16,
+        "ipset": attribute_types.ipset,
+        "ipsetflags": attribute_types.ipset_flags,
         **_COMMENT,
     }
 
 
-_TCP: Final[Attributes] = {**_PORTS, "option": kinds.U8, "flags": kinds.tcp_flags}
-_ICMP: Final[Attributes] = {"type": kinds.U8, "code": kinds.U8}
+_TCP: Final[Attributes] = {
+    **_PORTS,
+    "option": attribute_types.U8,
+    "flags": attribute_types.tcp_flags,
+}
+_ICMP: Final[Attributes] = {"type": attribute_types.U8, "code": attribute_types.U8}
 _OWN: Final[Mapping[str, Attributes]] = {
     "tcp": _TCP,
     "udp": _PORTS,
@@ -104,33 +112,41 @@ _OWN: Final[Mapping[str, Attributes]] = {
 }
 
 PROTOCOLS: Final[Mapping[str, Attributes]] = {
-    "mac": {**_ETHER, "protocolid": kinds.ETHER_TYPE, **_COMMENT},
-    "vlan": {**_ETHER, "vlanid": kinds.VLAN, "encap-protocol": kinds.ETHER_TYPE, **_COMMENT},
+    "mac": {**_ETHER, "protocolid": attribute_types.ETHER_TYPE, **_COMMENT},
+    "vlan": {
+        **_ETHER,
+        "vlanid": attribute_types.VLAN,
+        "encap-protocol": attribute_types.ETHER_TYPE,
+        **_COMMENT,
+    },
     "stp": _STP,
     "arp": _ARP,
     "rarp": _ARP,
     "ip": {
         **_ETHER,
-        **_addresses(kinds.ipv4, kinds.mask4),
-        "protocol": kinds.IP_PROTOCOL,
+        **_addresses(attribute_types.ipv4, attribute_types.mask4),
+        "protocol": attribute_types.IP_PROTOCOL,
         **_PORTS,
-        "dscp": kinds.DSCP,
+        "dscp": attribute_types.DSCP,
         **_COMMENT,
     },
     "ipv6": {
         **_ETHER,
-        **_addresses(kinds.ipv6, kinds.mask6),
-        "protocol": kinds.IP_PROTOCOL,
+        **_addresses(attribute_types.ipv6, attribute_types.mask6),
+        "protocol": attribute_types.IP_PROTOCOL,
         **_PORTS,
-        "type": kinds.U8,
-        "typeend": kinds.U8,
-        "code": kinds.U8,
-        "codeend": kinds.U8,
+        "type": attribute_types.U8,
+        "typeend": attribute_types.U8,
+        "code": attribute_types.U8,
+        "codeend": attribute_types.U8,
         **_COMMENT,
     },
-    **{name: _inet(kinds.ipv4, kinds.mask4, own) for name, own in _OWN.items()},
-    **{f"{name}-ipv6": _inet(kinds.ipv6, kinds.mask6, own) for name, own in _OWN.items()},
-    "icmp": _inet(kinds.ipv4, kinds.mask4, _ICMP),
-    "icmpv6": _inet(kinds.ipv6, kinds.mask6, _ICMP),
-    "igmp": _inet(kinds.ipv4, kinds.mask4),
+    **{name: _inet(attribute_types.ipv4, attribute_types.mask4, own) for name, own in _OWN.items()},
+    **{
+        f"{name}-ipv6": _inet(attribute_types.ipv6, attribute_types.mask6, own)
+        for name, own in _OWN.items()
+    },
+    "icmp": _inet(attribute_types.ipv4, attribute_types.mask4, _ICMP),
+    "icmpv6": _inet(attribute_types.ipv6, attribute_types.mask6, _ICMP),
+    "igmp": _inet(attribute_types.ipv4, attribute_types.mask4),
 }

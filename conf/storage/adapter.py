@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from conf.domain.words import hexadecimal, one_of, unsigned, yes_no
 from conf.errors import ConfError
 from conf.mapper import attribute, child, element
+from conf.types.attributes import hexadecimal, one_of, unsigned, yes_no
 
 _WWN: Final = re.compile("[0-9a-fA-F]{16}")
 

@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from conf.domain.words import unsigned
 from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element
+from conf.types.attributes import unsigned
 
 AUTH_TYPES: Final = ("chap", "ceph")
 ENCRYPTION_FORMATS: Final = ("default", "qcow", "luks", "luks2")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.mapper import element, text
-from conf.storage.words import group_id, octal_mode, owner_id, write_mode
+from conf.storage.attributes import group_id, octal_mode, owner_id, write_mode
 
 
 @element("permissions")

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from conf.domain.words import yes_no
 from conf.errors import ConfError
 from conf.mapper import NAMESPACES, Mode, attribute, child, children, element, parse, text, write
+from conf.storage.attributes import clean_path, uuid_text
 from conf.storage.formats import TRAITS, PoolType, Traits
 from conf.storage.permissions import Permissions
 from conf.storage.source import PoolSource
-from conf.storage.words import clean_path, uuid_text
+from conf.types.attributes import yes_no
 
 #: What stands for "what the file system says" and its other in <refresh>.
 REFRESH_ALLOCATIONS: Final = ("default", "capacity")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conf.domain.words import unsigned, yes_no
 from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element, text
 from conf.storage.adapter import Adapter
+from conf.storage.attributes import clean_path
 from conf.storage.credentials import PoolAuth
-from conf.storage.words import clean_path
+from conf.types.attributes import unsigned, yes_no
 
 
 @element("host")

@@ -12,7 +12,6 @@ from typing import Final
 
 from lxml import etree
 
-from conf.domain.words import unsigned
 from conf.errors import ConfError
 from conf.mapper import (
     Mode,
@@ -26,10 +25,11 @@ from conf.mapper import (
     verbatim,
     write,
 )
+from conf.storage.attributes import read_amount
 from conf.storage.credentials import VolumeEncryption
 from conf.storage.formats import TRAITS, PoolType, VolumeType
 from conf.storage.permissions import Permissions
-from conf.storage.words import read_amount
+from conf.types.attributes import unsigned
 
 FEATURES: Final = ("lazy_refcounts", "extended_l2")
 #: A new volume's mode, when its document says none.

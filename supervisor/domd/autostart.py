@@ -1,6 +1,6 @@
 """Domains that start with the host, once in each of its boots.
 
-Owns: when that is done. May touch: guests through `supervisor.domd.guests`; the store's mark.
+Owns: when that is done. May touch: guests through `domd.running_domains`; the store's mark.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Final
 from conf.errors import ConfError
 from ipc import BusError
 from rpc.errors import VirError
-from supervisor.domd.entry import Entry
-from supervisor.domd.guests import Guests
+from supervisor.domd.definition_files import Store
+from supervisor.domd.domain import Entry
 from supervisor.domd.registry import Registry
-from supervisor.domd.store import Store
+from supervisor.domd.running_domains import Guests
 
 AT_ONCE: Final = max(2, os.cpu_count() or 2)
 

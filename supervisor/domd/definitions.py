@@ -1,6 +1,6 @@
 """Definitions of domains.
 
-Owns: what makes them domains' (`supervisor.keeping.definitions` has the rest): their new names.
+Owns: what makes them domains' (`supervisor.objects.definitions` has the rest): their new names.
 May touch: the store, in a thread; the registry. May not touch: guests.
 """
 
@@ -13,13 +13,13 @@ from rpc.enums import (
     DomainEventType,
     DomainEventUndefinedDetailType,
 )
-from supervisor.domd.entry import Definition, Entry
+from supervisor.domd.definition_files import Store
+from supervisor.domd.domain import Definition, Entry
 from supervisor.domd.events import Publisher
 from supervisor.domd.registry import Registry
-from supervisor.domd.store import Store
-from supervisor.domd.words import invalid
-from supervisor.finishing import finish
-from supervisor.keeping import definitions
+from supervisor.domd.service_errors import invalid
+from supervisor.objects import definitions
+from supervisor.runtime.shield import finish
 
 
 class Definitions(definitions.Definitions[Entry, Definition]):

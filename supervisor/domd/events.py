@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from ipc import Node
 from rpc.enums import DomainEventID
-from supervisor.calls import encode_event
-from supervisor.domd.entry import Entry
+from supervisor.dispatch.dispatcher import encode_event
+from supervisor.domd.domain import Entry
 from supervisor.messages.calls import ClientEvent, Stale
 from supervisor.messages.root import Activity
 

@@ -17,15 +17,15 @@ from typing import Final
 from ipc import BusError, Node, NoSuchService
 from rpc.enums import DomainEventStoppedDetailType, DomainEventType, DomainShutoffReason
 from rpc.errors import VirError
-from supervisor.domd.entry import Entry
-from supervisor.domd.guests import Guests
+from supervisor.domd.domain import Entry
 from supervisor.domd.registry import Registry
-from supervisor.domd.remembered import read_remembered
+from supervisor.domd.running_domains import Guests
+from supervisor.domd.status_files import read_remembered
 from supervisor.domd.workers import Workers
-from supervisor.messages.front import Clients
 from supervisor.messages.root import ListProcesses
+from supervisor.messages.rpcd import Clients
 from supervisor.messages.worker import Describe, Described, Description, Ended, Gone
-from supervisor.paths import Paths
+from supervisor.runtime.paths import Paths
 
 TOGETHER_S: Final = 0.8  # what the first calls wait for all workers together
 ASK_S: Final = 15.0

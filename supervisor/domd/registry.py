@@ -1,6 +1,6 @@
 """Every domain, found by name, UUID or id.
 
-Owns: what domains' table has beside any other (`supervisor.keeping.registry`), the words of
+Owns: what domains' table has beside any other (`supervisor.objects.registry`), the words of
 refusals about domains. May not touch: files, the bus.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.domd.entry import Entry
-from supervisor.keeping import registry
-from supervisor.keeping.kind import Kind
+from supervisor.domd.domain import Entry
+from supervisor.objects import registry
+from supervisor.objects.object_type import Kind
 
 DOMAINS: Final = Kind(
     word="domain",

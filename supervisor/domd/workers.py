@@ -15,9 +15,9 @@ from typing import Final, TypeVar
 
 from ipc import BusError, DeadlineExceeded, Event, Node, PeerGone, Request
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.domd.driver import Driver
-from supervisor.domd.entry import Entry
+from supervisor.domd.domain import Entry
 from supervisor.domd.registry import not_running
+from supervisor.drivers.table import Driver
 from supervisor.messages.root import EndWorker, RenewWorker, SpawnWorker
 from supervisor.messages.worker import Describe, Described
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from conf.errors import ConfError
-from supervisor.images.backing_names import Place, place_of
+from supervisor.images.backing_file import Place, place_of
 from supervisor.images.header import CHAINED, read_image, read_image_as
 from supervisor.images.image import ImageFacts
 

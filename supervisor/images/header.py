@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from supervisor.images import others, qcow
+from supervisor.images import formats, qcow
 from supervisor.images.image import HEADER_BYTES, Damaged, ImageFacts
 
 Reader = Callable[[bytes], ImageFacts]
@@ -30,17 +30,17 @@ class Mark:
 MARKS: Final = (
     Mark(0, qcow.QCOW_MAGIC, "qcow2", qcow.read_qcow),
     Mark(0, qcow.QED_MAGIC, "qed", qcow.read_qed),
-    Mark(0, b"KDMV", "vmdk", others.read_vmdk),
-    Mark(0, b"conectix", "vpc", others.read_vpc),
-    Mark(64, b"\x7f\x10\xda\xbe", "vdi", others.read_vdi),
-    Mark(0, b"vhdxfile", "vhdx", others.read_vhdx),
-    Mark(0, b"LUKS\xba\xbe", "raw", others.read_luks),
-    Mark(0, b"Bochs Virtual HD Image", "bochs", others.read_bochs),
-    Mark(0, b"#!/bin/sh\n#V2.0 Format", "cloop", others.read_cloop),
-    Mark(0, b"WithoutFreeSpace", "ploop", others.read_ploop),
-    Mark(0, b"WithouFreSpacExt", "ploop", others.read_ploop),
-    Mark(0, b"OOOM", "cow", others.read_cow),
-    Mark(others.ISO_MARK, b"CD001", "iso", others.read_iso),
+    Mark(0, b"KDMV", "vmdk", formats.read_vmdk),
+    Mark(0, b"conectix", "vpc", formats.read_vpc),
+    Mark(64, b"\x7f\x10\xda\xbe", "vdi", formats.read_vdi),
+    Mark(0, b"vhdxfile", "vhdx", formats.read_vhdx),
+    Mark(0, b"LUKS\xba\xbe", "raw", formats.read_luks),
+    Mark(0, b"Bochs Virtual HD Image", "bochs", formats.read_bochs),
+    Mark(0, b"#!/bin/sh\n#V2.0 Format", "cloop", formats.read_cloop),
+    Mark(0, b"WithoutFreeSpace", "ploop", formats.read_ploop),
+    Mark(0, b"WithouFreSpacExt", "ploop", formats.read_ploop),
+    Mark(0, b"OOOM", "cow", formats.read_cow),
+    Mark(formats.ISO_MARK, b"CD001", "iso", formats.read_iso),
 )
 #: Formats whose images name others; all else is the end of a chain.
 CHAINED: Final = frozenset(("qcow", "qcow2", "qed", "vmdk", "cow"))
@@ -60,8 +60,8 @@ def read_image(head: bytes, tail: bytes = b"") -> ImageFacts:
     for mark in MARKS:
         if head.startswith(mark.magic, mark.offset):
             return _read(mark, head)
-    if len(tail) == others.SECTOR and tail.startswith(others.DMG_TRAILER):
-        return _read(Mark(0, others.DMG_TRAILER, "dmg", others.read_dmg), tail)
+    if len(tail) == formats.SECTOR and tail.startswith(formats.DMG_TRAILER):
+        return _read(Mark(0, formats.DMG_TRAILER, "dmg", formats.read_dmg), tail)
     return ImageFacts(format="raw")
 
 

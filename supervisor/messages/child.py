@@ -1,6 +1,6 @@
 """A process and its root, over the control link: what to do, read anew, stop.
 
-Owns: the messages' shapes. Used by the root and by `supervisor.process`, by nobody else.
+Owns: the messages' shapes. Used by the root and by `supervisor.runtime.child`, by nobody else.
 """
 
 from __future__ import annotations

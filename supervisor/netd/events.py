@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from ipc import Node
 from rpc.enums import NetworkEventID, NetworkEventLifecycleType
-from supervisor.calls import encode_event
+from supervisor.dispatch.dispatcher import encode_event
 from supervisor.messages.calls import ClientEvent, Stale
 from supervisor.messages.root import Activity
-from supervisor.netd.entry import Entry
+from supervisor.netd.network.network import Entry
 
 
 class Publisher:

@@ -7,7 +7,7 @@ Source: libvirt 9.0 hooks, "/etc/libvirt/hooks/network": <hookData> on standard 
 from __future__ import annotations
 
 from conf.network import Network, NetworkPort, format_network, format_port
-from supervisor.hooks import Hooks
+from supervisor.runtime.hooks import Hooks
 
 
 class NetworkHooks:

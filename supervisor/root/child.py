@@ -10,8 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from ipc import Peer
-from supervisor.restarts import History
 from supervisor.root.roles import Role
+from supervisor.runtime.restart_policy import History
 
 
 class State(StrEnum):

@@ -20,17 +20,17 @@ import uvloop
 
 from conf.errors import ConfError
 from conf.settings import DaemonConfig, QemuConfig, daemon_config, qemu_config
-from conf.settings_unused import refuse_unguarded, unused
-from supervisor.log import LEVELS, Collector, Output, in_foreground, parse_outputs
-from supervisor.paths import Paths
-from supervisor.root.control import Control
-from supervisor.root.hook import run_hook
-from supervisor.root.options import Options, parse
-from supervisor.root.presence import AlreadyRunning, PidFile, notify
-from supervisor.root.requests import Requests
+from conf.settings_support import refuse_unguarded, unused
+from supervisor.root.admin_socket import Control
+from supervisor.root.command_line import Options, parse
+from supervisor.root.daemon_hook import run_hook
+from supervisor.root.handlers import Requests
+from supervisor.root.pidfile import AlreadyRunning, PidFile, notify
 from supervisor.root.roles import SERVICES, SESSION_SERVICES
 from supervisor.root.sockets import SocketError, client_sockets
 from supervisor.root.tree import Setting, Tree
+from supervisor.runtime.log import LEVELS, Collector, Output, in_foreground, parse_outputs
+from supervisor.runtime.paths import Paths
 
 READY_S: Final = 30.0
 MAX_FILES: Final = 65536  # descriptors a process may have open, where the host allows it

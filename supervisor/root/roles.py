@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from supervisor.restarts import Policy, When
-from supervisor.root.rights import Rights
+from supervisor.root.privileges import Rights
+from supervisor.runtime.restart_policy import Policy, When
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,26 +24,26 @@ class Role:
 
 
 SERVICES: Final = (
-    Role("domd", "supervisor.domd.service:serve", Policy(When.ALWAYS), Rights.FILES),
-    Role("lxcd", "supervisor.domd.service:serve_containers", Policy(When.ALWAYS), Rights.FILES),
-    Role("hostd", "supervisor.hostd.service:serve", Policy(When.ALWAYS), Rights.FILES),
-    Role("netd", "supervisor.netd.service:serve", Policy(When.ALWAYS), Rights.NETWORK),
-    Role("stord", "supervisor.stord.service:serve", Policy(When.ALWAYS), Rights.STORAGE),
-    Role("rpcd", "supervisor.rpcd.service:serve", Policy(When.ALWAYS), Rights.NONE),
+    Role("domd", "supervisor.domd.main:serve", Policy(When.ALWAYS), Rights.FILES),
+    Role("lxcd", "supervisor.domd.main:serve_containers", Policy(When.ALWAYS), Rights.FILES),
+    Role("hostd", "supervisor.hostd.main:serve", Policy(When.ALWAYS), Rights.FILES),
+    Role("netd", "supervisor.netd.main:serve", Policy(When.ALWAYS), Rights.NETWORK),
+    Role("stord", "supervisor.stord.main:serve", Policy(When.ALWAYS), Rights.STORAGE),
+    Role("rpcd", "supervisor.rpcd.main:serve", Policy(When.ALWAYS), Rights.NONE),
 )
 #: A user's daemon has no containers: they take root's rights.
 SESSION_SERVICES: Final = tuple(role for role in SERVICES if role.name != "lxcd")
 WORKERS: Final = {
     "qemu": Role(
         "qemu",
-        "supervisor.workers.qemu.service:serve",
+        "supervisor.workers.qemu.main:serve",
         Policy(When.ON_CRASH),
         Rights.LAUNCH,
         keeper="domd",
     ),
     "lxc": Role(
         "lxc",
-        "supervisor.workers.lxc.service:serve",
+        "supervisor.workers.lxc.main:serve",
         Policy(When.ON_CRASH),
         Rights.LAUNCH,
         keeper="lxcd",

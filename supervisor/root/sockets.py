@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from conf.settings import DaemonConfig, socket_modes
-from supervisor.paths import Paths
+from supervisor.runtime.paths import Paths
 
 FIRST_PASSED: Final = 3  # sd_listen_fds(3)
 BY_FILE: Final = {"libvirt-sock": "rw", "libvirt-sock-ro": "ro"}

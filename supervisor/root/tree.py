@@ -20,14 +20,14 @@ from typing import Final
 from conf.settings import DaemonConfig, QemuConfig
 from ipc import BusError, Switchboard
 from rpc.errors import ErrorCode, VirError
-from supervisor.calls import VirErrors
-from supervisor.log import Collector
+from supervisor.dispatch.dispatcher import VirErrors
 from supervisor.messages.child import Reload, Stop
 from supervisor.messages.root import ProcessStatus
-from supervisor.root import figures
+from supervisor.root import process_stats
 from supervisor.root.child import Child, State
-from supervisor.root.forking import Forks
 from supervisor.root.roles import PRELOAD, SERVICES, WORKERS, Role
+from supervisor.root.zygote_client import Forks
+from supervisor.runtime.log import Collector
 
 STOP_S: Final = 5.0  # for an orderly end; then comes SIGKILL
 WAITS_TO_START: Final = (State.RESTARTING, State.DEGRADED)
@@ -112,9 +112,9 @@ class Tree:
     def status(self) -> list[ProcessStatus]:
         """The tree, the root first. Slow enough to be called in a thread."""
         zygote = self._forks.pid, self._forks.restarts
-        return figures.rows(list(self._children.values()), zygote, self._loop.time())
+        return process_stats.rows(list(self._children.values()), zygote, self._loop.time())
 
-    # What children ask, by way of `supervisor.root.requests`.
+    # What children ask, by way of `supervisor.root.handlers`.
 
     def child(self, name: str) -> Child:
         """The process of that name, which is there because it asks."""

@@ -28,9 +28,9 @@ import msgspec
 
 from ipc import Node, prepare_messages
 from rpc import table
-from supervisor.log import begin_child
-from supervisor.process import Process, run_child
-from supervisor.root.rights import Rights, drop
+from supervisor.root.privileges import Rights, drop
+from supervisor.runtime.child import Process, run_child
+from supervisor.runtime.log import begin_child
 
 MESSAGE: Final = 65536  # bytes of one request or report
 IDLE_MS: Final = 200  # without requests for so long it loads what may be asked for next

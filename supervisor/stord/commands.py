@@ -1,7 +1,7 @@
 """Running the host's storage programs, which die with this process.
 
 Owns: where they are, which packages have them, and what their failures are to clients.
-May not touch: what they are told; `supervisor.programs` runs them.
+May not touch: what they are told; `supervisor.runtime.subprocesses` runs them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor import programs
-from supervisor.programs import SEARCHED, Ended
-from supervisor.stord.progress import followed
+from supervisor.runtime import subprocesses
+from supervisor.runtime.subprocesses import SEARCHED, Ended
+from supervisor.stord.progress_log import followed
 
 SHORT_S: Final = 30.0  # a program that only looks
 LONG_S: Final = 6 * 3600.0  # one that makes or copies a volume
@@ -78,7 +78,7 @@ async def run(
     """
     words = [*DIES_WITH_US, find(argv[0]), *argv[1:]]
     try:
-        return await programs.run(
+        return await subprocesses.run(
             words, deadline_s=deadline_s, given=given, descriptors=descriptors, follow=followed
         )
     except TimeoutError:

@@ -1,6 +1,6 @@
 """Definitions of pools.
 
-Owns: what makes them pools' (`supervisor.keeping.definitions` has the rest).
+Owns: what makes them pools' (`supervisor.objects.definitions` has the rest).
 May touch: the registry. May not touch: active pools.
 """
 
@@ -10,12 +10,12 @@ from uuid import UUID
 
 from conf.storage import Pool, format_pool
 from rpc.enums import StoragePoolEventLifecycleType as Lifecycle
-from supervisor.keeping import definitions
-from supervisor.stord.conflicts import refuse_conflict
-from supervisor.stord.entry import Entry
+from supervisor.objects import definitions
+from supervisor.stord.definition_files import Store
 from supervisor.stord.events import Publisher
+from supervisor.stord.pool import Entry
 from supervisor.stord.registry import Registry
-from supervisor.stord.store import Store
+from supervisor.stord.source_conflicts import refuse_conflict
 
 
 class Definitions(definitions.Definitions[Entry, Pool]):

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from ipc import Node
 from rpc.enums import StoragePoolEventID, StoragePoolEventLifecycleType
-from supervisor.calls import encode_event
+from supervisor.dispatch.dispatcher import encode_event
 from supervisor.messages.calls import ClientEvent, Stale
 from supervisor.messages.root import Activity
-from supervisor.stord.entry import Entry
+from supervisor.stord.pool import Entry
 
 
 class Publisher:

@@ -14,17 +14,17 @@ from typing import Final
 from conf.storage import Pool, PoolType, format_pool
 from rpc.enums import StoragePoolEventLifecycleType as Event
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.finishing import finish
-from supervisor.keeping.definitions import refused
+from supervisor.objects.definitions import refused
+from supervisor.runtime.shield import finish
 from supervisor.stord import commands
 from supervisor.stord.backends.base import Backend, FindSecret, Kind, Means, Overwrite
-from supervisor.stord.entry import Active, Entry
+from supervisor.stord.definition_files import Store
 from supervisor.stord.events import Publisher
+from supervisor.stord.pool import Active, Entry
+from supervisor.stord.pool_process.fork_server import Forker
+from supervisor.stord.pool_process.pool_process import PoolWork
 from supervisor.stord.registry import POOLS, Registry, active
-from supervisor.stord.store import Store
-from supervisor.stord.words import invalid, needs_system_daemon
-from supervisor.stord.work.forking import Forker
-from supervisor.stord.work.pool_work import PoolWork
+from supervisor.stord.service_errors import invalid, needs_system_daemon
 
 log = logging.getLogger(__name__)
 

@@ -17,15 +17,15 @@ from uuid import UUID
 from lxml import etree
 
 from conf.errors import ConfError
-from conf.mapper.hardened import parse_tree
+from conf.mapper.safe_parse import parse_tree
 from conf.storage import Pool, format_pool, parse_pool
 from rpc.errors import VirError
-from supervisor.keeping.store import Stored
-from supervisor.pidfd import boot_id
-from supervisor.stord.entry import Entry
+from supervisor.objects.definition_files import Stored
+from supervisor.runtime.pidfd import boot_id
+from supervisor.stord.definition_files import Store
+from supervisor.stord.pool import Entry
 from supervisor.stord.pools import Pools
 from supervisor.stord.registry import Registry
-from supervisor.stord.store import Store
 
 MOMENT_S: Final = 1.0
 

@@ -12,11 +12,11 @@ from typing import Final
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StoragePool as PoolId
 from rpc.values import StorageVol as VolumeId
-from supervisor.keeping import registry
-from supervisor.keeping.kind import Kind
-from supervisor.stord.entry import Active, Entry
-from supervisor.stord.facts import VolumeFacts
-from supervisor.stord.words import invalid
+from supervisor.objects import registry
+from supervisor.objects.object_type import Kind
+from supervisor.stord.pool import Active, Entry
+from supervisor.stord.service_errors import invalid
+from supervisor.stord.volume_info import VolumeFacts
 
 POOLS: Final = Kind(
     word="pool",

@@ -21,7 +21,7 @@ from supervisor.messages.netd import (
     GuestAddresses,
     LeasedAddresses,
 )
-from supervisor.workers.guest import RunningGuest
+from supervisor.workers.running_guest import RunningGuest
 
 NETD_S: Final = 5.0
 MAX_ADDRESSES: Final = 2048

@@ -15,8 +15,7 @@ from conf.errors import ConfError
 from ipc import Done, handles
 from rpc.enums import DomainShutoffReason
 from rpc.errors import ErrorCode, VirError
-from supervisor.calls import of_conf
-from supervisor.finishing import finish
+from supervisor.dispatch.dispatcher import of_conf
 from supervisor.messages.worker import (
     AttachDevice,
     Describe,
@@ -35,11 +34,12 @@ from supervisor.messages.worker import (
     Suspend,
     UpdateDevice,
 )
-from supervisor.workers.ending import ended, verdict
-from supervisor.workers.guest import RunningGuest
-from supervisor.workers.manner import Manner
-from supervisor.workers.status import Status, remove_status
-from supervisor.workers.workplace import Workplace
+from supervisor.objects.domain_status_xml import Status, remove_status
+from supervisor.runtime.shield import finish
+from supervisor.workers.context import Workplace
+from supervisor.workers.driver_ops import Manner
+from supervisor.workers.running_guest import RunningGuest
+from supervisor.workers.shutoff_reason import ended, verdict
 
 ENDED_S: Final = 15.0  # for hooks of a guest that has gone
 

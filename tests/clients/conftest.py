@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from daemon import Daemon
-from guest import Guest, build_guest
-from stock import libvirt
-from watching import EventLoop
+from tests.clients.daemon import Daemon
+from tests.clients.event_watch import EventLoop
+from tests.clients.guest import Guest, build_guest
+from tests.clients.libvirt_binding import libvirt
 
 
 @pytest.fixture(scope="session")

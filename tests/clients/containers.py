@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from daemon import Daemon
+from tests.clients.daemon import Daemon
 
 BUSYBOX: Final = Path("/usr/bin/busybox")
 APPLETS: Final = (

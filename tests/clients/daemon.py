@@ -22,7 +22,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-PROJECT: Final = Path(__file__).resolve().parents[2]
 LIBVIRTD: Final = Path(sys.executable).with_name("libvirtd")
 VIRTVISORCTL: Final = Path(sys.executable).with_name("virtvisorctl")
 VIRSH: Final = "/usr/bin/virsh"

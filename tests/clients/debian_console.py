@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import Final
 
 import pexpect
-from boxing import Boxes
-from containers import lxc_uri
-from daemon import PATIENCE, VIRSH
-from debian_root import PASSWORD
+
+from tests.clients.container_daemon import Boxes
+from tests.clients.containers import lxc_uri
+from tests.clients.daemon import PATIENCE, VIRSH
+from tests.clients.debian_root import PASSWORD
 
 #: How long the slowest step may take: the boot.
 BOOT_S: Final = 30 * PATIENCE

@@ -14,10 +14,8 @@ from typing import Final
 
 import pexpect
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from daemon import VIRSH, Daemon
-from guest import READY, Guest, build_guest
+from tests.clients.daemon import VIRSH, Daemon
+from tests.clients.guest import READY, Guest, build_guest
 
 DOMAIN: Final = """<domain type='qemu'>
   <name>demo</name>

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from guest import Guest
+from tests.clients.guest import Guest
 
 EMULATOR: Final = "/usr/bin/qemu-system-x86_64"
 

@@ -12,7 +12,6 @@ import json
 import re
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,13 +20,10 @@ from typing import Any, Final
 
 import pytest
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "unit/argv"))
-
-from argv_corpus import CORPUS, Case, cases
-from argv_plan import LIB, plan
-from emulator import BINARY
-
 from conf.emulator import EmulatorFacts
+from tests.qemu_binary import BINARY
+from tests.unit.workers.qemu.argv.argv_corpus import CORPUS, Case, cases
+from tests.unit.workers.qemu.argv.argv_plan import LIB, plan
 
 #: Documents with devices of every kind that a plain QEMU has.
 NAMES: Final = (

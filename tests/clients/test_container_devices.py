@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from boxing import Boxes, boxes
-from containers import container
-from stock import libvirt
-from watching import Watch
+
+from tests.clients.container_daemon import Boxes, boxes
+from tests.clients.containers import container
+from tests.clients.event_watch import Watch
+from tests.clients.libvirt_binding import libvirt
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containers take root's rights")
 

@@ -17,25 +17,25 @@ from typing import Any, cast
 from uuid import uuid4
 
 import pytest
-from boxing import Boxes, boxes, groups
-from containers import container
-from stock import libvirt
 
 from conf.domain import format_domain, parse_domain
-from conf.domain.container_defaults import complete_container
+from conf.domain.lxc.defaults import complete_container
 from rpc.enums import DomainShutoffReason
 from rpc.errors import ErrorCode, VirError
-from supervisor.hooks import Hooks
 from supervisor.messages.worker import Start
-from supervisor.paths import Paths
-from supervisor.process import Process
+from supervisor.objects.domain_status_xml import remove_status
+from supervisor.runtime.child import Process
+from supervisor.runtime.hooks import Hooks
+from supervisor.runtime.paths import Paths
+from supervisor.workers.context import Workplace
 from supervisor.workers.lxc import cgroups
-from supervisor.workers.lxc.adopting import adopt
 from supervisor.workers.lxc.container import Container, Held
-from supervisor.workers.lxc.ending import clean_up, end, kill_all
-from supervisor.workers.lxc.launching import STEPS, Attempt, Step, launch, settle
-from supervisor.workers.status import remove_status
-from supervisor.workers.workplace import Workplace
+from supervisor.workers.lxc.reconnect import adopt
+from supervisor.workers.lxc.start import STEPS, Attempt, Step, launch, settle
+from supervisor.workers.lxc.stop import clean_up, end, kill_all
+from tests.clients.container_daemon import Boxes, boxes, groups
+from tests.clients.containers import container
+from tests.clients.libvirt_binding import libvirt
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containers take root's rights")
 
@@ -149,8 +149,8 @@ def test_what_a_worker_leaves_that_dies_after_any_step_its_successor_ends_or_dri
     box: Boxes, root: Path, number: int, paused: bool
 ) -> None:
     code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); "
-        "import test_container_faults as faults; faults.die_after(*sys.argv[1:])"
+        "import sys; "
+        "from tests.clients import test_container_faults as faults; faults.die_after(*sys.argv[1:])"
     )
     killed = subprocess.run(
         [sys.executable, "-c", code, str(root), str(number), str(paused)],

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from boxing import Boxes, boxes
-from containers import container
-from stock import libvirt
+
+from tests.clients.container_daemon import Boxes, boxes
+from tests.clients.containers import container
+from tests.clients.libvirt_binding import libvirt
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containers take root's rights")
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from boxing import Boxes, boxes, groups
-from containers import container, lxc_uri
-from stock import libvirt
-from watching import Watch, wait_until
+
+from tests.clients.container_daemon import Boxes, boxes, groups
+from tests.clients.containers import container, lxc_uri
+from tests.clients.event_watch import Watch, wait_until
+from tests.clients.libvirt_binding import libvirt
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containers take root's rights")
 

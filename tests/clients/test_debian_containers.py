@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from boxing import Boxes, boxes, groups
-from containers import container
-from debian_console import BOOT_S, CARD, NETWORK, addresses, failed, login, said
-from debian_root import copy_debian_root
-from stock import libvirt
-from watching import Watch, wait_until
+
+from tests.clients.container_daemon import Boxes, boxes, groups
+from tests.clients.containers import container
+from tests.clients.debian_console import BOOT_S, CARD, NETWORK, addresses, failed, login, said
+from tests.clients.debian_root import copy_debian_root
+from tests.clients.event_watch import Watch, wait_until
+from tests.clients.libvirt_binding import libvirt
 
 
 @pytest.fixture(scope="module")

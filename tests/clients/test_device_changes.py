@@ -8,11 +8,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from daemon import Daemon
-from domains import booting, idle
-from guest import READY, Guest
-from stock import libvirt
-from watching import Watch
+
+from tests.clients.daemon import Daemon
+from tests.clients.domains import booting, idle
+from tests.clients.event_watch import Watch
+from tests.clients.guest import READY, Guest
+from tests.clients.libvirt_binding import libvirt
 
 LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
 CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG

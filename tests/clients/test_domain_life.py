@@ -10,11 +10,12 @@ from xml.etree import ElementTree
 
 import pexpect
 import pytest
-from daemon import VIRSH, Daemon
-from domains import booting, idle
-from guest import READY, Guest
-from stock import libvirt
-from watching import Watch, wait_until
+
+from tests.clients.daemon import VIRSH, Daemon
+from tests.clients.domains import booting, idle
+from tests.clients.event_watch import Watch, wait_until
+from tests.clients.guest import READY, Guest
+from tests.clients.libvirt_binding import libvirt
 
 
 def write(folder: Path, xml: str) -> str:

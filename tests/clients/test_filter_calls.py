@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from daemon import Daemon
-from domains import booting, idle
-from guest import Guest
-from namespace import own_network, shown
-from stock import libvirt
-from watching import wait_until
+
+from tests.clients.daemon import Daemon
+from tests.clients.domains import booting, idle
+from tests.clients.event_watch import wait_until
+from tests.clients.guest import Guest
+from tests.clients.libvirt_binding import libvirt
+from tests.clients.namespace import own_network, shown
 
 NETWORK: Final = (
     "<network><name>yard</name><forward mode='nat'/><bridge name='vvyard' stp='off' delay='0'/>"

@@ -9,14 +9,14 @@ from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 
 import pytest
-from namespace import own_network, shown
 
 from rpc.errors import ErrorCode, VirError
 from supervisor.netd.firewall import Firewall, ForwardMode, NatRange, NetworkFacts
-from supervisor.netd.firewall.choice import Backend, look, pick
+from supervisor.netd.firewall.backend_choice import Backend, look, pick
 from supervisor.netd.firewall.firewall import Executor
 from supervisor.netd.firewall.iptables import Iptables
 from supervisor.netd.firewall.nftables import Nftables
+from tests.clients.namespace import own_network, shown
 
 pytestmark = pytest.mark.skipif(
     shutil.which("nft") is None or shutil.which("iptables") is None,

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from daemon import Daemon
-from namespace import own_mounts, shown
+
+from tests.clients.daemon import Daemon
+from tests.clients.namespace import own_mounts, shown
 
 MIB: Final = 1024 * 1024
 SIZE_MIB: Final = 24

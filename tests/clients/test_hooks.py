@@ -7,8 +7,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from daemon import Daemon
-from domains import idle
+
+from tests.clients.daemon import Daemon
+from tests.clients.domains import idle
 
 SCRIPT = """#!/bin/sh
 folder=$(dirname "$0")

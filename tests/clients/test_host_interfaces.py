@@ -8,8 +8,9 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from daemon import Daemon
-from namespace import own_network, shown
+
+from tests.clients.daemon import Daemon
+from tests.clients.namespace import own_network, shown
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("ip") is None, reason="needs root and iproute2"

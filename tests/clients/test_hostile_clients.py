@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import Final
 
 import pytest
-from daemon import PATIENCE, Daemon
+
+from tests.clients.daemon import PATIENCE, Daemon
 
 REMOTE: Final = 0x20008086
 CALL: Final = 0

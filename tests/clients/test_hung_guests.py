@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon import Daemon
-from domains import idle
-from stock import libvirt
+
+from tests.clients.daemon import Daemon
+from tests.clients.domains import idle
+from tests.clients.libvirt_binding import libvirt
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ from xml.etree import ElementTree
 
 import pexpect
 import pytest
-from daemon import VIRSH, Daemon
-from domains import booting, idle
-from guest import Guest
-from namespace import own_network, shown
-from stock import libvirt
-from watching import EventLoop, wait_until
+
+from tests.clients.daemon import VIRSH, Daemon
+from tests.clients.domains import booting, idle
+from tests.clients.event_watch import EventLoop, wait_until
+from tests.clients.guest import Guest
+from tests.clients.libvirt_binding import libvirt
+from tests.clients.namespace import own_network, shown
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not all(map(shutil.which, ("dnsmasq", "ip", "iptables"))),

@@ -7,11 +7,12 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from calling import CallLoop
-from daemon import Daemon
-from domains import idle
-from stock import libvirt, libvirt_qemu
-from watching import EventLoop, Watch, wait_until
+
+from tests.clients.call_loop import CallLoop
+from tests.clients.daemon import Daemon
+from tests.clients.domains import idle
+from tests.clients.event_watch import EventLoop, Watch, wait_until
+from tests.clients.libvirt_binding import libvirt, libvirt_qemu
 
 DEFINED = 5
 

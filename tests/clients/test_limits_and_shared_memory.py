@@ -8,9 +8,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from daemon import Daemon
-from domains import idle
-from stock import libvirt
+
+from tests.clients.daemon import Daemon
+from tests.clients.domains import idle
+from tests.clients.libvirt_binding import libvirt
 
 SHARED = "<shmem name='{name}'><model type='ivshmem-plain'/><size unit='M'>1</size></shmem>"
 TUNE = (

@@ -10,20 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from namespace import own_network, shown
 
 from conf.network import parse_network
 from rpc.errors import ErrorCode, VirError
-from supervisor.netd.carrying import Host, carry_out, purpose
 from supervisor.netd.dnsmasq.files import install_script
 from supervisor.netd.firewall import Firewall
 from supervisor.netd.firewall.iptables import Iptables
-from supervisor.netd.links import Links
-from supervisor.netd.plan import plan_start
-from supervisor.netd.services import Services
-from supervisor.netd.steps import Step
-from supervisor.netd.sysctl import Sysctl
-from supervisor.paths import Paths
+from supervisor.netd.kernel.netlink import Links
+from supervisor.netd.kernel.sysctl import Sysctl
+from supervisor.netd.network.network_services import Services
+from supervisor.netd.network.plan import plan_start
+from supervisor.netd.network.step_executor import Host, carry_out, purpose
+from supervisor.netd.network.steps import Step
+from supervisor.runtime.paths import Paths
+from tests.clients.namespace import own_network, shown
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not all(map(shutil.which, ("dnsmasq", "ip", "iptables"))),

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from namespace import own_network, shown
-from neighbour import Neighbour
 
 from supervisor.netd.firewall import Firewall, ForwardMode, NatRange, NetworkFacts
 from supervisor.netd.firewall.iptables import Iptables
 from supervisor.netd.firewall.nftables import Nftables
+from tests.clients.namespace import own_network, shown
+from tests.clients.network_host import Neighbour
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not all(map(shutil.which, ("ip", "iptables", "nft"))),

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon import Daemon
-from domains import idle
-from namespace import own_network, shown
-from neighbour import BUSYBOX, Neighbour
-from stock import libvirt
-from watching import EVENT_S, EventLoop, wait_until
+
+from tests.clients.daemon import Daemon
+from tests.clients.domains import idle
+from tests.clients.event_watch import EVENT_S, EventLoop, wait_until
+from tests.clients.libvirt_binding import libvirt
+from tests.clients.namespace import own_network, shown
+from tests.clients.network_host import BUSYBOX, Neighbour
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not all(map(shutil.which, ("dnsmasq", "ip", "iptables"))),

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemon import LIBVIRTD, VIRSH, Notifications
-from domains import idle
 
-PROJECT = Path(__file__).resolve().parents[2]
+from tests.clients.daemon import LIBVIRTD, VIRSH, Notifications
+from tests.clients.domains import idle
+from tests.paths import PROJECT
+
 NOBODY = 65534
 PYTHON = "/usr/bin/python3"  # Debian's own, which every user may run
 #: The folders that a daemon on the default paths uses; the test gives it empty ones of its own.

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon import Daemon
-from stock import libvirt
-from watching import EVENT_S, EventLoop
+
+from tests.clients.daemon import Daemon
+from tests.clients.event_watch import EVENT_S, EventLoop
+from tests.clients.libvirt_binding import libvirt
 
 
 @pytest.fixture

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon import Daemon
-from domains import idle
-from stock import libvirt
-from watching import EVENT_S, EventLoop, wait_until
+
+from tests.clients.daemon import Daemon
+from tests.clients.domains import idle
+from tests.clients.event_watch import EVENT_S, EventLoop, wait_until
+from tests.clients.libvirt_binding import libvirt
+from tests.paths import SHARED
 
 UUID = "22e1353d-c27e-4d6d-bf15-465053e6ba0b"
 OTHER = "f52a81b2-424e-490c-823d-6bd4235bc572"
 VALUE = b"a value that nobody else has: \x00\xff"
-CORPUS = Path(__file__).resolve().parents[3] / "shared/corpus/secret.jsonl"
+CORPUS = SHARED / "corpus/secret.jsonl"
 
 
 def document(uuid: str = UUID, usage: str = "", **flags: str) -> str:

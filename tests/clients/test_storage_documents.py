@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
 import pytest
-from daemon import Daemon
-from stock import libvirt
 
-CORPUS: Final = Path(__file__).resolve().parents[3] / "shared/corpus/storage-volume.jsonl"
+from tests.clients.daemon import Daemon
+from tests.clients.libvirt_binding import libvirt
+from tests.paths import SHARED
+
+CORPUS: Final = SHARED / "corpus/storage-volume.jsonl"
 #: Stock shows the file's length as the capacity until the next refresh; we show the image's.
 DIFFERENT: Final = {"storagevolxml2xmlin/vol-qcow2-nocapacity-backing"}
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from namespace import own_network, shown
 
 from conf.domain.devices.interface import FilterParameter, FilterRef
 from conf.nwfilter import stock_filters
-from supervisor.netd.firewall.choice import Backend
+from supervisor.netd.firewall.backend_choice import Backend
 from supervisor.netd.nwfilter.filters import Filters
-from supervisor.netd.nwfilter.opening import CardFilters, open_filters
-from supervisor.paths import Paths
+from supervisor.netd.nwfilter.setup import CardFilters, open_filters
+from supervisor.runtime.paths import Paths
+from tests.clients.namespace import own_network, shown
 
 pytestmark = pytest.mark.skipif(
     any(shutil.which(name) is None for name in ("nft", "ebtables", "ip")),

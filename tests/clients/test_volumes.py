@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemon import VIRSH, Daemon
-from stock import libvirt
+
+from tests.clients.daemon import VIRSH, Daemon
+from tests.clients.libvirt_binding import libvirt
 
 MIB = 1024 * 1024
 NAMES_FORMAT = b"\xe2\x79\x2a\xca"  # the mark of that extension in a qcow2's header

@@ -1,5 +1,5 @@
 """The models of every device of a domain."""
 
-from conf.domain.devices.container import Devices
+from conf.domain.devices.devices import Devices
 
 __all__ = ["Devices"]

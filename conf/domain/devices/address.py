@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from conf.domain.words import hexadecimal, on_off, unsigned, write_on_off
 from conf.mapper import Choice, attribute, child, element
+from conf.types.attributes import hexadecimal, on_off, unsigned, write_on_off
 
 
 def by_user(alias: object) -> bool:

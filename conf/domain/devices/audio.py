@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conf.domain.words import one_of, unsigned, yes_no
 from conf.mapper import attribute, child, element
+from conf.types.attributes import one_of, unsigned, yes_no
 
 TYPES = one_of(
     "none", "alsa", "coreaudio", "jack", "oss", "pulseaudio", "sdl", "spice", "file", "dbus"

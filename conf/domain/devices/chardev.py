@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.source import Reconnect, SourceLabel
-from conf.domain.words import on_off, one_of, unsigned, write_on_off, yes_no
 from conf.mapper import Mode, attribute, child, children, element
+from conf.types.attributes import on_off, one_of, unsigned, write_on_off, yes_no
 
 TYPES = one_of(
     "null", "vc", "pty", "dev", "file", "pipe", "stdio", "udp", "tcp", "unix", "spicevmc",

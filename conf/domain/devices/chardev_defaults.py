@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from conf.domain.devices.chardev import CharDevice, CharEnd
-from conf.domain.devices.container import Devices
+from conf.domain.devices.devices import Devices
 
 #: A serial port's kind and the model of its device.
 SERIAL_MODELS: Final = {

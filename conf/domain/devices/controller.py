@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.virtio import ControllerDriver
-from conf.domain.words import on_off, one_of, to_kib, unsigned, write_on_off
 from conf.mapper import attribute, child, element, text
+from conf.types.attributes import on_off, one_of, to_kib, unsigned, write_on_off
 
 TYPES = one_of("ide", "fdc", "scsi", "sata", "virtio-serial", "ccid", "usb", "pci", "xenbus", "isa")
 

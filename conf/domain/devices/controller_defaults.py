@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Final
 
 from conf.domain.devices.address import CcidAddress, DriveAddress, VirtioSerialAddress
-from conf.domain.devices.container import Devices
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.controller_order import order_controllers
+from conf.domain.devices.devices import Devices
 from conf.emulator import EmulatorFacts
 
 #: USB controllers for a document that names none, and their devices.

@@ -11,15 +11,15 @@ from conf.domain.devices.chardev_defaults import complete_chardevs
 from conf.domain.devices.controller_defaults import complete_controllers
 from conf.domain.devices.disk_defaults import complete_disk
 from conf.domain.devices.filesystem import Filesystem
-from conf.domain.devices.hostdev import Hostdev
-from conf.domain.devices.memballoon import Memballoon
-from conf.domain.devices.shown_defaults import (
+from conf.domain.devices.graphics_defaults import (
     complete_audio,
     complete_graphics,
     complete_inputs,
     complete_interface,
     complete_videos,
 )
+from conf.domain.devices.hostdev import Hostdev
+from conf.domain.devices.memballoon import Memballoon
 from conf.domain.model import Domain
 from conf.emulator import EmulatorFacts
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.source import Auth, Encryption, Source
-from conf.domain.words import on_off, one_of, to_bytes, unsigned, write_on_off
 from conf.mapper import attribute, child, element, flag, text
+from conf.types.attributes import on_off, one_of, to_bytes, unsigned, write_on_off
 
 TYPES = one_of("file", "block", "dir", "network", "volume", "nvme", "vhostuser", "vhostvdpa")
 BUSES = one_of("ide", "fdc", "scsi", "virtio", "xen", "usb", "uml", "sata", "sd")

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from conf.domain.devices.address import ADDRESSES, Address, PciAddress, by_user
 from conf.domain.devices.source import Reconnect
-from conf.domain.words import on_off, one_of, unsigned, write_on_off, yes_no
 from conf.mapper import Mode, attribute, child, children, element, text
+from conf.types.attributes import on_off, one_of, unsigned, write_on_off, yes_no
 
 TYPES = one_of(
     "user", "ethernet", "bridge", "network", "internal", "direct", "hostdev", "server", "client",

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
-from conf.domain.words import on_off, one_of, unsigned, write_on_off
 from conf.mapper import attribute, child, element
+from conf.types.attributes import on_off, one_of, unsigned, write_on_off
 
 
 @element("driver")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conf.domain.words import unsigned
 from conf.mapper import attribute, element, text
+from conf.types.attributes import unsigned
 
 
 @element("lease")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.virtio import VirtioDriver
-from conf.domain.words import on_off, unsigned, write_on_off
 from conf.mapper import attribute, child, element
+from conf.types.attributes import on_off, unsigned, write_on_off
 
 
 @element("memballoon")

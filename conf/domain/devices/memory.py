@@ -8,14 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
-from conf.domain.words import (
-    Amount,
-    cpu_set,
-    one_of,
-    unsigned,
-    yes_no,
-)
 from conf.mapper import attribute, child, element, text
+from conf.types.attributes import Amount, cpu_set, one_of, unsigned, yes_no
 
 
 @element("target")

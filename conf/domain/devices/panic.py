@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
-from conf.domain.words import one_of
 from conf.mapper import attribute, child, element
+from conf.types.attributes import one_of
 
 
 @element("panic")

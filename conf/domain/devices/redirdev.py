@@ -10,15 +10,8 @@ from dataclasses import dataclass
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.chardev import TYPES as CHAR_TYPES
 from conf.domain.devices.chardev import CharEnd, CharSource
-from conf.domain.words import (
-    on_off,
-    one_of,
-    unsigned,
-    upper_hexadecimal,
-    write_on_off,
-    yes_no,
-)
 from conf.mapper import attribute, child, children, element
+from conf.types.attributes import on_off, one_of, unsigned, upper_hexadecimal, write_on_off, yes_no
 
 
 @element("redirdev")

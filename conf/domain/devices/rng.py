@@ -11,13 +11,8 @@ from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.chardev import TYPES as CHAR_TYPES
 from conf.domain.devices.chardev import CharEnd, CharSource
 from conf.domain.devices.virtio import VirtioDriver
-from conf.domain.words import (
-    on_off,
-    one_of,
-    unsigned,
-    write_on_off,
-)
 from conf.mapper import attribute, child, children, element, text
+from conf.types.attributes import on_off, one_of, unsigned, write_on_off
 
 
 @element("rate")

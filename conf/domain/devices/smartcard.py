@@ -10,12 +10,8 @@ from dataclasses import dataclass
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.chardev import TYPES as CHAR_TYPES
 from conf.domain.devices.chardev import CharEnd, CharSource
-from conf.domain.words import (
-    on_off,
-    one_of,
-    write_on_off,
-)
 from conf.mapper import attribute, child, children, element, text, texts
+from conf.types.attributes import on_off, one_of, write_on_off
 
 
 @element("smartcard")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from conf.domain.devices.address import PciAddress
-from conf.domain.words import one_of, unsigned, yes_no
 from conf.mapper import attribute, child, children, element, text
+from conf.types.attributes import one_of, unsigned, yes_no
 
 POLICIES = one_of("mandatory", "requisite", "optional")
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conf.domain.words import on_off, unsigned, write_on_off
 from conf.mapper import attribute, element
+from conf.types.attributes import on_off, unsigned, write_on_off
 
 
 @element("driver")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.virtio import VirtioDriver
-from conf.domain.words import unsigned, yes_no
 from conf.mapper import attribute, child, element
+from conf.types.attributes import unsigned, yes_no
 
 
 @element("vsock")

@@ -11,8 +11,8 @@ from dataclasses import replace
 from importlib.resources import files
 from uuid import uuid4
 
-from conf.nwfilter.reading import parse_filter
-from conf.nwfilter.writing import format_filter
+from conf.nwfilter.format import format_filter
+from conf.nwfilter.parse import parse_filter
 
 
 def stock_filters(make_uuid: Callable[[], str] = lambda: str(uuid4())) -> dict[str, str]:

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from supervisor.durable import write_file
 from supervisor.netd.dnsmasq import lease_script
 from supervisor.netd.dnsmasq.config import Texts
 from supervisor.netd.dnsmasq.process import Files
+from supervisor.runtime.atomic_file import write_file
 
 READABLE: Final = 0o644  # dnsmasq reads them as its own user
 EXECUTABLE: Final = 0o755

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.pidfd import GuestProcess
-from supervisor.restarts import History, Policy, When
+from supervisor.runtime.pidfd import GuestProcess
+from supervisor.runtime.restart_policy import History, Policy, When
 
 START_S: Final = 10.0
 END_S: Final = 3.0

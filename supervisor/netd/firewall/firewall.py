@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from rpc.errors import ErrorDomain, VirError
-from supervisor.netd.firewall.facts import NetworkFacts
-from supervisor.netd.firewall.turn import Turn
+from supervisor.netd.firewall.network_facts import NetworkFacts
+from supervisor.netd.firewall.xtables_lock import Turn
 
 
 class Executor(Protocol):

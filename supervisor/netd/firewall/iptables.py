@@ -12,16 +12,16 @@ from functools import partial
 from typing import Final
 
 from rpc.errors import ErrorCode, VirError
-from supervisor.netd.firewall.facts import NetworkFacts
-from supervisor.netd.firewall.rules import Family, Rule, plan
-from supervisor.netd.firewall.running import LOCK_S, run_ok
-from supervisor.netd.firewall.saved import (
+from supervisor.netd.firewall.commands import LOCK_S, run_ok
+from supervisor.netd.firewall.iptables_save import (
     Change,
     Table,
     plan_install,
     plan_removal,
     read_saved,
 )
+from supervisor.netd.firewall.network_facts import NetworkFacts
+from supervisor.netd.firewall.rules import Family, Rule, plan
 
 PROGRAM: Final = {Family.V4: "iptables", Family.V6: "ip6tables"}
 ATTEMPTS: Final = 3  # of a change that another program's change came before

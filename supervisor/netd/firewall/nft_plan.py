@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.netd.firewall.facts import NetworkFacts
+from supervisor.netd.firewall.network_facts import NetworkFacts
 from supervisor.netd.firewall.rules import Family, Rule, plan
 
 Json = None | bool | int | str | list["Json"] | dict[str, "Json"]

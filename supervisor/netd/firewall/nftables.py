@@ -9,9 +9,9 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from supervisor.netd.firewall.facts import NetworkFacts
+from supervisor.netd.firewall.commands import run_ok
+from supervisor.netd.firewall.network_facts import NetworkFacts
 from supervisor.netd.firewall.nft_plan import TABLE, Json, plan_install, plan_removal
-from supervisor.netd.firewall.running import run_ok
 
 __all__ = ["TABLE", "Nftables"]
 

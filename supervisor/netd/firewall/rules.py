@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from supervisor.netd.firewall.facts import ForwardMode, NetworkFacts, Subnet
+from supervisor.netd.firewall.network_facts import ForwardMode, NetworkFacts, Subnet
 
 
 class Family(Enum):

@@ -20,15 +20,15 @@ from rpc.enums import ConnectListAllInterfacesFlags as Flags
 from rpc.enums import InterfaceDefineFlags, InterfaceXMLFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Interface as InterfaceId
-from supervisor.calls import ClientCall, of_conf
-from supervisor.finishing import finish
-from supervisor.jobs import Job
-from supervisor.netd.carrying import carry_out
-from supervisor.netd.interfaces.host import InterfaceHost
+from supervisor.dispatch.dispatcher import ClientCall, of_conf
+from supervisor.dispatch.service_errors import Refusals
+from supervisor.netd.interfaces.interface_files import InterfaceStore
 from supervisor.netd.interfaces.plan import Address, Gateway, InterfaceStep, plan_interface
-from supervisor.netd.interfaces.store import InterfaceStore
-from supervisor.netd.links import Link, Links
-from supervisor.refusals import Refusals
+from supervisor.netd.interfaces.step_executor import InterfaceHost
+from supervisor.netd.kernel.netlink import Link, Links
+from supervisor.netd.network.step_executor import carry_out
+from supervisor.objects.change_lock import Job
+from supervisor.runtime.shield import finish
 
 EVERY_FILTER: Final = int(Flags.ACTIVE | Flags.INACTIVE)
 DISK_S: Final = 20.0

@@ -12,7 +12,7 @@ from uuid import UUID
 from conf.errors import ConfError
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Nwfilter, NwfilterBinding
-from supervisor.calls import ClientCall, of_conf
+from supervisor.dispatch.dispatcher import ClientCall, of_conf
 from supervisor.netd.nwfilter.errors import needs_system_daemon
 from supervisor.netd.nwfilter.filters import Filters
 from supervisor.netd.nwfilter.registry import Bound, Defined

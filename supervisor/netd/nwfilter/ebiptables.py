@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.netd.firewall.commands import LOCK_S, run_ok
+from supervisor.netd.firewall.iptables_save import Table, read_saved
 from supervisor.netd.firewall.rules import Family
-from supervisor.netd.firewall.running import LOCK_S, run_ok
-from supervisor.netd.firewall.saved import Table, read_saved
-from supervisor.netd.nwfilter.layout import TapPlan
-from supervisor.netd.nwfilter.tables import Plans, ether_change, inet_change, taps_in
+from supervisor.netd.nwfilter.restore_text import Plans, ether_change, inet_change, taps_in
+from supervisor.netd.nwfilter.tap_plan import TapPlan
 
 PROGRAM: Final = {Family.V4: "iptables", Family.V6: "ip6tables"}
 ATTEMPTS: Final = 3  # of a change that another program's change came before

@@ -30,16 +30,16 @@ from conf.nwfilter import (
 from conf.nwfilter.binding import DEVICE
 from conf.nwfilter.model import Filter
 from rpc.errors import ErrorDomain, VirError
-from supervisor.finishing import finish
-from supervisor.netd.firewall.turn import Turn
-from supervisor.netd.nwfilter.bindings import Addresses, BindingFiles
+from supervisor.netd.firewall.xtables_lock import Turn
+from supervisor.netd.nwfilter.address_learning import lease_of
+from supervisor.netd.nwfilter.applier import Executor, Kernel
+from supervisor.netd.nwfilter.binding_files import Addresses, BindingFiles
+from supervisor.netd.nwfilter.binding_plan import after
 from supervisor.netd.nwfilter.errors import failed, in_use, not_written
-from supervisor.netd.nwfilter.kernel import Executor, Kernel
-from supervisor.netd.nwfilter.learning import lease_of
+from supervisor.netd.nwfilter.filter_files import FilterFiles
 from supervisor.netd.nwfilter.packets import Told
-from supervisor.netd.nwfilter.planning import after
 from supervisor.netd.nwfilter.registry import Bound, Defined, Registry, Wanted
-from supervisor.netd.nwfilter.store import FilterFiles
+from supervisor.runtime.shield import finish
 
 log = logging.getLogger(__name__)
 

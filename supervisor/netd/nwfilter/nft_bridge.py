@@ -19,11 +19,11 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.netd.firewall.commands import run, run_ok
 from supervisor.netd.firewall.nft_plan import Json
-from supervisor.netd.firewall.running import run, run_ok
-from supervisor.netd.nwfilter.layout import TapPlan
-from supervisor.netd.nwfilter.nft_words import comment_of, ether_expression, inet_expression
-from supervisor.netd.nwfilter.tables import Plans
+from supervisor.netd.nwfilter.nft_expressions import comment_of, ether_expression, inet_expression
+from supervisor.netd.nwfilter.restore_text import Plans
+from supervisor.netd.nwfilter.tap_plan import TapPlan
 
 TABLE: Final = "libvirt_nwfilter"
 BRIDGE: Final[dict[str, Json]] = {"family": "bridge", "table": TABLE}

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 from conf.nwfilter import FilterBinding
 from conf.nwfilter.model import Filter, Reference
+from supervisor.netd.nwfilter.address_learning import Lease
+from supervisor.netd.nwfilter.binding_plan import Needed, needed
 from supervisor.netd.nwfilter.errors import failed, no_binding, no_filter
-from supervisor.netd.nwfilter.learning import Lease
-from supervisor.netd.nwfilter.planning import Needed, needed
-from supervisor.netd.nwfilter.tree import references
+from supervisor.netd.nwfilter.references import references
 
 Wanted = dict[str, tuple[FilterBinding, Needed]]  # by tap
 

@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
-from conf.nwfilter import kinds
+from conf.nwfilter import attribute_types
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}")
-ETHER_TYPES: Final = {word.lower(): value for word, value in kinds.ETHER_TYPES.items()}
-ARP_OPERATIONS: Final = {word.lower(): value for word, value in kinds.ARP_OPERATIONS.items()}
-IP_PROTOCOLS: Final = {word.lower(): value for word, value in kinds.IP_PROTOCOLS.items()}
+ETHER_TYPES: Final = {word.lower(): value for word, value in attribute_types.ETHER_TYPES.items()}
+ARP_OPERATIONS: Final = {
+    word.lower(): value for word, value in attribute_types.ARP_OPERATIONS.items()
+}
+IP_PROTOCOLS: Final = {word.lower(): value for word, value in attribute_types.IP_PROTOCOLS.items()}
 
 
 def number(text: str, words: Mapping[str, int] | None = None) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
-from conf.nwfilter.kinds import VARIABLE
+from conf.nwfilter.attribute_types import VARIABLE
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 Variables = Mapping[str, tuple[str, ...]]

@@ -20,10 +20,10 @@ from supervisor.messages.netd import (
     LeasedAddresses,
 )
 from supervisor.netd.dnsmasq.leases import Lease, read_leases
-from supervisor.netd.links import Links
-from supervisor.netd.queries import prefix_of
-from supervisor.netd.registry import Registry
-from supervisor.netd.words import system_error
+from supervisor.netd.kernel.netlink import Links
+from supervisor.netd.network.calls.query import prefix_of
+from supervisor.netd.network.registry import Registry
+from supervisor.netd.service_errors import system_error
 
 
 class AddressService:

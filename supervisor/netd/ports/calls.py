@@ -21,15 +21,15 @@ from rpc.params import UInt, declared, params, read_params
 from rpc.values import Network as NetworkId
 from rpc.values import NetworkPort as PortId
 from rpc.values import TypedParam
-from supervisor.calls import ClientCall, of_conf
-from supervisor.netd.entry import Entry, Running
+from supervisor.dispatch.dispatcher import ClientCall, of_conf
 from supervisor.netd.hooks import NetworkHooks
-from supervisor.netd.ports.documents import refusals
+from supervisor.netd.network.files import Store
+from supervisor.netd.network.network import Entry, Running
+from supervisor.netd.network.registry import Registry, not_active
+from supervisor.netd.ports.interface_xml import refusals
 from supervisor.netd.ports.plan import describe_port, plug_into
 from supervisor.netd.ports.ports import Ports
-from supervisor.netd.registry import Registry, not_active
-from supervisor.netd.store import Store
-from supervisor.netd.words import refuse_flags
+from supervisor.netd.service_errors import refuse_flags
 
 CREATE_FLAGS: Final = int(NetworkPortCreateFlags.RECLAIM | NetworkPortCreateFlags.VALIDATE)
 FIELDS: Final = ("average", "peak", "floor", "burst")

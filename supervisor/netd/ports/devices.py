@@ -17,14 +17,14 @@ from typing import Final
 from conf.domain.devices.interface import Bandwidth, Interface
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.netd import AttachPort
-from supervisor.netd import taps
-from supervisor.netd.bandwidth import give, limits_of, plan_limits, plan_removal
-from supervisor.netd.links import Links, exists
-from supervisor.netd.ports.documents import refusals
+from supervisor.netd.kernel import taps
+from supervisor.netd.kernel.bandwidth import give, limits_of, plan_limits, plan_removal
+from supervisor.netd.kernel.netlink import Links, exists
+from supervisor.netd.kernel.sysctl import Sysctl
+from supervisor.netd.ports.interface_xml import refusals
 from supervisor.netd.ports.plan import Plugging
 from supervisor.netd.ports.records import GENERATED, NAME, Records
-from supervisor.netd.sysctl import Sysctl
-from supervisor.netd.words import system_error
+from supervisor.netd.service_errors import system_error
 
 MACVLAN_PREFIX: Final = "macvlan"
 LONGEST: Final = 15  # bytes of a device's name

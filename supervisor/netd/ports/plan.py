@@ -14,7 +14,7 @@ from uuid import UUID
 from conf.domain.devices.interface import Bandwidth, Interface, InterfaceSource, VirtualPort, Vlan
 from conf.network import ForwardMode, Network, NetworkPort, Plug, PortGroup
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.netd.plan import makes_bridge, mode_of
+from supervisor.netd.network.plan import makes_bridge, mode_of
 
 TAP_PREFIX: Final = "vnet"
 MACVTAP_PREFIX: Final = "macvtap"

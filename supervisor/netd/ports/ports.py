@@ -24,8 +24,6 @@ from conf.domain.devices.interface import Bandwidth, FilterRef, Interface
 from conf.network import NetworkPort, format_port
 from ipc import Descriptor, Done, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.finishing import finish
-from supervisor.jobs import Job
 from supervisor.messages.netd import (
     Attached,
     AttachPort,
@@ -34,11 +32,15 @@ from supervisor.messages.netd import (
     SetLink,
     UpdatePort,
 )
-from supervisor.netd.entry import Entry
 from supervisor.netd.hooks import NetworkHooks
-from supervisor.netd.links import Links
+from supervisor.netd.kernel.netlink import Links
+from supervisor.netd.kernel.sysctl import Sysctl
+from supervisor.netd.network.files import Store
+from supervisor.netd.network.network import Entry
+from supervisor.netd.network.registry import Registry, not_active
 from supervisor.netd.ports.devices import Devices
-from supervisor.netd.ports.documents import (
+from supervisor.netd.ports.ifup_scripts import run_script, try_script
+from supervisor.netd.ports.interface_xml import (
     read_bandwidth,
     read_interface,
     refusals,
@@ -52,11 +54,9 @@ from supervisor.netd.ports.plan import (
     plug_into,
 )
 from supervisor.netd.ports.records import Record, Records
-from supervisor.netd.ports.scripts import run_script, try_script
-from supervisor.netd.registry import Registry, not_active
-from supervisor.netd.store import Store
-from supervisor.netd.sysctl import Sysctl
-from supervisor.netd.words import invalid, needs_system_daemon
+from supervisor.netd.service_errors import invalid, needs_system_daemon
+from supervisor.objects.change_lock import Job
+from supervisor.runtime.shield import finish
 
 MAX_CARDS: Final = 16384  # of one network
 DIRECT_KINDS: Final = ("macvtap", "macvlan")

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from supervisor.durable import write_file
+from supervisor.runtime.atomic_file import write_file
 
 NAME: Final = re.compile(r"[^/\0\s]{1,15}")
 GENERATED: Final = re.compile(r"(vnet|macvtap|macvlan)(\d{1,9})")

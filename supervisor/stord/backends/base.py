@@ -19,8 +19,8 @@ from typing import Protocol
 
 from conf.storage import Pool, Volume
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.stord.facts import PoolFacts, VolumeFacts
-from supervisor.stord.work.requests import Work
+from supervisor.stord.pool_process.messages import Work
+from supervisor.stord.volume_info import PoolFacts, VolumeFacts
 
 
 class Overwrite(Enum):

@@ -11,14 +11,14 @@ from typing import Final
 
 from conf.storage import Volume
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.finishing import finish
+from supervisor.runtime.shield import finish
 from supervisor.stord import commands
 from supervisor.stord.backends import partitions
 from supervisor.stord.backends.base import Creation, Means, Overwrite, Resizing, unsupported
 from supervisor.stord.backends.partitions import Part, Table
-from supervisor.stord.backends.probing import refuse_used
-from supervisor.stord.facts import Extent, FreeSpace, PoolFacts, VolumeFacts
-from supervisor.stord.work.requests import Wipe
+from supervisor.stord.backends.wipe_check import refuse_used
+from supervisor.stord.pool_process.messages import Wipe
+from supervisor.stord.volume_info import Extent, FreeSpace, PoolFacts, VolumeFacts
 
 TABLE_S: Final = 60.0
 SETTLE: Final = ["udevadm", "settle", "--timeout=20"]

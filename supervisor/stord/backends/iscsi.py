@@ -14,7 +14,7 @@ from typing import Final
 from conf.errors import ConfError
 from conf.storage import Volume, format_sources, parse_source
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.calls import of_conf
+from supervisor.dispatch.dispatcher import of_conf
 from supervisor.stord import commands
 from supervisor.stord.backends import open_iscsi
 from supervisor.stord.backends.base import (
@@ -25,8 +25,8 @@ from supervisor.stord.backends.base import (
     SecretName,
     unsupported,
 )
-from supervisor.stord.facts import PoolFacts, VolumeFacts
-from supervisor.stord.words import invalid_arg
+from supervisor.stord.service_errors import invalid_arg
+from supervisor.stord.volume_info import PoolFacts, VolumeFacts
 
 LOGIN_S: Final = 60.0
 SETTLE: Final = ["udevadm", "settle", "--timeout=20"]

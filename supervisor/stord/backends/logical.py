@@ -11,13 +11,13 @@ from typing import Final
 
 from conf.storage import Volume, format_sources
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.finishing import finish
+from supervisor.runtime.shield import finish
 from supervisor.stord import commands
 from supervisor.stord.backends import lvm
 from supervisor.stord.backends.base import Creation, Means, Overwrite, Resizing
-from supervisor.stord.backends.probing import refuse_used
-from supervisor.stord.facts import PoolFacts, VolumeFacts
-from supervisor.stord.work.requests import CheckFolder, Wipe
+from supervisor.stord.backends.wipe_check import refuse_used
+from supervisor.stord.pool_process.messages import CheckFolder, Wipe
+from supervisor.stord.volume_info import PoolFacts, VolumeFacts
 
 GROUP_S: Final = 60.0
 

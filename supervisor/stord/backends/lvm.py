@@ -14,7 +14,7 @@ import msgspec
 from conf.storage import Volume
 from conf.storage.source import PoolDevice, PoolSource
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.stord.facts import Backing, Extent, PoolFacts, VolumeFacts
+from supervisor.stord.volume_info import Backing, Extent, PoolFacts, VolumeFacts
 
 KIB: Final = 1024
 FORMAT: Final = "lvm2"

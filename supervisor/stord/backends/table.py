@@ -9,12 +9,12 @@ from typing import Final
 
 from conf.storage import PoolType
 from supervisor.stord.backends.base import Kind
+from supervisor.stord.backends.directory import Folder
 from supervisor.stord.backends.disk import Disk
-from supervisor.stord.backends.folder import Folder
+from supervisor.stord.backends.filesystem import Mounted, find_exports
 from supervisor.stord.backends.iscsi import Iscsi, find_targets
 from supervisor.stord.backends.logical import Logical, find_groups
-from supervisor.stord.backends.missing import Missing
-from supervisor.stord.backends.mounted import Mounted, find_exports
+from supervisor.stord.backends.unsupported import Missing
 
 KINDS: Final[dict[PoolType, Kind]] = {
     PoolType.DIR: Kind(Folder, in_session=True),

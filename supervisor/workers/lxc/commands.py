@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from supervisor import programs
+from supervisor.runtime import subprocesses
 
 COMMAND_S: Final = 20.0
 MAX_WORDS: Final = 2000  # characters of a complaint that are passed on
@@ -17,11 +17,11 @@ MAX_WORDS: Final = 2000  # characters of a complaint that are passed on
 async def run(
     argv: Sequence[str],
     timeout_s: float = COMMAND_S,
-    environment: Mapping[str, str] = programs.ENVIRONMENT,
+    environment: Mapping[str, str] = subprocesses.ENVIRONMENT,
 ) -> tuple[int, str]:
     """Run a program; its exit status, -1 when it did not end by itself, and what it said."""
     try:
-        ended = await programs.run(argv, deadline_s=timeout_s, environment=environment)
+        ended = await subprocesses.run(argv, deadline_s=timeout_s, environment=environment)
     except OSError as problem:
         return -1, f"{argv[0]}: {problem.strerror}"
     except TimeoutError:

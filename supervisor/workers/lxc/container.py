@@ -13,13 +13,13 @@ import msgspec
 
 from conf.domain import Domain
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.durable import write_file
 from supervisor.messages.worker import Description
-from supervisor.paths import Paths
-from supervisor.pidfd import GuestProcess
-from supervisor.workers.guest import RunningGuest
-from supervisor.workers.status import Status
-from supervisor.workers.workplace import Workplace
+from supervisor.objects.domain_status_xml import Status
+from supervisor.runtime.atomic_file import write_file
+from supervisor.runtime.paths import Paths
+from supervisor.runtime.pidfd import GuestProcess
+from supervisor.workers.context import Workplace
+from supervisor.workers.running_guest import RunningGuest
 
 HELD = "held.json"
 

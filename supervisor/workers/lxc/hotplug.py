@@ -19,27 +19,27 @@ from pathlib import Path
 from typing import Final
 
 from conf.domain import Domain, format_domain, parse_domain
-from conf.domain.container_defaults import complete_container
-from conf.domain.container_values import check_hostdev_words
-from conf.domain.device import Device, parse_device
+from conf.domain.device_list import add_device, find_alias, find_device, remove_device
+from conf.domain.device_xml import Device, parse_device
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
-from conf.domain.edits import add_device, find_alias, find_device, remove_device
+from conf.domain.lxc.defaults import complete_container
+from conf.domain.lxc.values import check_hostdev_words
 from conf.errors import ConfError
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.worker import DetachDevice, UpdateDevice
-from supervisor.workers.card_updates import update_card
-from supervisor.workers.cards import PLUGGED, unplug
-from supervisor.workers.lxc import cards, lending, nodes, usb
+from supervisor.workers.interface_updates import update_card
+from supervisor.workers.interfaces import PLUGGED, unplug
+from supervisor.workers.lxc import device_nodes, host_netdevs, interfaces, usb
+from supervisor.workers.lxc.checks import device_number
 from supervisor.workers.lxc.config import Card
-from supervisor.workers.lxc.config.mounts import device_nodes
-from supervisor.workers.lxc.config.rights import DEVICES
+from supervisor.workers.lxc.config.mounts import device_nodes as planned_nodes
+from supervisor.workers.lxc.config.privileges import DEVICES
 from supervisor.workers.lxc.container import Container, read_held
-from supervisor.workers.lxc.engine import NAME
-from supervisor.workers.lxc.launching import assign_aliases
-from supervisor.workers.lxc.preflight import device_number
-from supervisor.workers.lxc.processes import is_host_s
+from supervisor.workers.lxc.liblxc import NAME
+from supervisor.workers.lxc.proc_status import is_host_s
+from supervisor.workers.lxc.start import assign_aliases
 
 LXC_CGROUP: Final = "/usr/bin/lxc-cgroup"
 
@@ -101,10 +101,10 @@ async def _give(
         await _give_card(container, candidate, device, undo)
     elif isinstance(device, Hostdev) and device.type == "net":
         name = device.source.interface or ""
-        await lending.pin_network(container)
+        await host_netdevs.pin_network(container)
         await _move_in(container, Card(name, name), device, undo)
         held = read_held(container.folder, container.group)
-        await lending.note(container.folder, held, container.init_pid, [name])
+        await host_netdevs.note(container.folder, held, container.init_pid, [name])
     else:
         await _give_node(container, device, undo)
 
@@ -131,7 +131,7 @@ async def _give_card(
     container: Container, candidate: Domain, device: Interface, undo: AsyncExitStack
 ) -> None:
     place = next(n for n, one in enumerate(candidate.devices.interfaces) if one is device)
-    card = await cards.plug(container.workplace, candidate, device, place)
+    card = await interfaces.plug(container.workplace, candidate, device, place)
     live = candidate.devices.interfaces[place]
     live.alias = device.alias
     host_device = live.target_dev or ""
@@ -145,18 +145,18 @@ async def _move_in(
 ) -> None:
     """Move a device of the host into the container's network, and give it its addresses."""
     pid = container.init_pid
-    move = [cards.IP, "link", "set", "dev", card.link, "netns", str(pid), "name", card.name]
-    await cards.run_command(move)
+    move = [interfaces.IP, "link", "set", "dev", card.link, "netns", str(pid), "name", card.name]
+    await interfaces.run_command(move)
     undo.push_async_callback(_move_out, container, card)
     up = not isinstance(device, Interface) or device.link_state != "down"
-    for command in cards.settle_commands(card, device.ips, device.routes, up=up):
-        await cards.run_inside(pid, command)
+    for command in interfaces.settle_commands(card, device.ips, device.routes, up=up):
+        await interfaces.run_inside(pid, command)
 
 
 async def _move_out(container: Container, card: Card) -> None:
     """Move a device of the host back, under the name that it had there."""
     words = ["link", "set", "dev", card.name, "netns", str(os.getpid()), "name", card.link]
-    await cards.run_inside(container.init_pid, [cards.IP, *words])
+    await interfaces.run_inside(container.init_pid, [interfaces.IP, *words])
 
 
 async def _give_node(container: Container, device: Device, undo: AsyncExitStack) -> None:
@@ -167,7 +167,7 @@ async def _give_node(container: Container, device: Device, undo: AsyncExitStack)
     await _allow(container, rule, allowed=True)
     undo.push_async_callback(_forbid, container, device, f"{kind} {number}")
     held = read_held(container.folder, container.group)
-    await nodes.give(container, source, target, held)
+    await device_nodes.give(container, source, target, held)
 
 
 def _node_of(device: Device) -> tuple[str, str]:
@@ -178,7 +178,7 @@ def _node_of(device: Device) -> tuple[str, str]:
         alone.devices.disks.append(device)
     elif isinstance(device, Hostdev):
         alone.devices.hostdevs.append(device)
-    found = next(device_nodes(alone), None)
+    found = next(planned_nodes(alone), None)
     if found is None:
         raise ConfError("no_source", "the device has no source on the host", "devices")
     return found
@@ -192,7 +192,7 @@ async def _allow(container: Container, rule: str, *, allowed: bool) -> None:
     """Let the container open a device, or no longer."""
     file = "devices.allow" if allowed else "devices.deny"
     folder = str(container.folder)
-    await cards.run_command([LXC_CGROUP, "-n", NAME, "-P", folder, file, rule])
+    await interfaces.run_command([LXC_CGROUP, "-n", NAME, "-P", folder, file, rule])
 
 
 async def _forbid(container: Container, device: Device, number: str) -> None:
@@ -203,7 +203,7 @@ async def _forbid(container: Container, device: Device, number: str) -> None:
     rest.devices.disks = [one for one in devices.disks if one is not device]
     rest.devices.hostdevs = [one for one in devices.hostdevs if one is not device]
     had = {f"c {one}" for one in DEVICES}
-    for source, _ in device_nodes(rest):
+    for source, _ in planned_nodes(rest):
         with contextlib.suppress(VirError):  # it has left the host
             had.add(f"{_kind(source)} {device_number(source)}")
     if number not in had:
@@ -235,11 +235,11 @@ async def _take(container: Container, device: Device) -> None:
         await _take_card(container, device)
     elif isinstance(device, Hostdev) and device.type == "net":
         name = device.source.interface or ""
-        if not await cards.is_here(name):  # else it has not gone into the container
-            await lending.take_back(container, name)
+        if not await interfaces.is_here(name):  # else it has not gone into the container
+            await host_netdevs.take_back(container, name)
     else:
         source, target = _node_of(device)
-        await nodes.take(container, target)
+        await device_nodes.take(container, target)
         if await asyncio.to_thread(os.path.exists, source):  # else it has left the host
             await _forbid(container, device, f"{_kind(source)} {device_number(source)}")
 
@@ -250,9 +250,9 @@ async def _take_card(container: Container, device: Interface) -> None:
     With the last one go all that netd has: also what it made for a worker that had died meanwhile.
     """
     link = device.target_dev or ""
-    if link and device.type == "direct" and not await cards.is_here(link):
+    if link and device.type == "direct" and not await interfaces.is_here(link):
         name = device.guest_actual or ""
-        await cards.run_inside(container.init_pid, [cards.IP, "link", "del", "dev", name])
+        await interfaces.run_inside(container.init_pid, [interfaces.IP, "link", "del", "dev", name])
     others = any(one is not device for one in container.domain.devices.interfaces)
     if link or not others:
         await unplug(container.workplace, container.status.uuid, link if others else "")
@@ -277,7 +277,7 @@ async def update(container: Container, request: UpdateDevice) -> None:
 
     async def set_link(up: bool) -> None:  # noqa: FBT001
         words = ["link", "set", "dev", name, "up" if up else "down"]
-        await cards.run_inside(container.init_pid, [cards.IP, *words])
+        await interfaces.run_inside(container.init_pid, [interfaces.IP, *words])
 
     await update_card(container, former, changed, set_link)
     container.rewrite()

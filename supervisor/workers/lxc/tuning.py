@@ -12,7 +12,7 @@ from conf.domain import Domain, parse_domain
 from rpc.enums import TypedParameterType as P
 from rpc.errors import VirError
 from supervisor.messages.worker import Statistic
-from supervisor.workers.lxc import cgroups, preflight
+from supervisor.workers.lxc import cgroups, checks
 from supervisor.workers.lxc.config.limits import DEFAULT_PERIOD, UNLIMITED_KIB, Limit, limits_of
 from supervisor.workers.lxc.container import Container
 
@@ -40,7 +40,7 @@ def tune(container: Container, xml: str) -> None:
 
 
 def _limits(domain: Domain) -> list[Limit]:
-    return limits_of(domain, cgroups.layout().legacy, preflight.device_numbers(domain))
+    return limits_of(domain, cgroups.layout().legacy, checks.device_numbers(domain))
 
 
 def plan_change(before: list[Limit], after: list[Limit]) -> list[Limit]:

@@ -13,19 +13,19 @@ from conf.errors import ConfError
 from ipc import handles
 from rpc.enums import DomainEventID, DomainShutoffReason
 from rpc.errors import ErrorDomain, VirError
-from supervisor.calls import of_conf
+from supervisor.dispatch.dispatcher import of_conf
 from supervisor.messages.worker import Description, ReadLimits, Sampled, Tune
-from supervisor.workers.lxc import orders
+from supervisor.workers.context import Workplace
+from supervisor.workers.driver_ops import Manner
+from supervisor.workers.lxc import lifecycle
 from supervisor.workers.lxc.container import Container
-from supervisor.workers.lxc.ending import clean_up, end
-from supervisor.workers.lxc.figures import sample
 from supervisor.workers.lxc.hotplug import attach, detach, update
-from supervisor.workers.lxc.launching import launch
-from supervisor.workers.lxc.rebooting import begin_again
+from supervisor.workers.lxc.restart import begin_again
+from supervisor.workers.lxc.start import launch
+from supervisor.workers.lxc.stats import sample
+from supervisor.workers.lxc.stop import clean_up, end
 from supervisor.workers.lxc.tuning import read_limits, tune
-from supervisor.workers.manner import Manner
 from supervisor.workers.worker import GuestWorker
-from supervisor.workers.workplace import Workplace
 
 MONITOR_S: Final = 30.0  # between the end of init and that of its monitor, which tidies up
 
@@ -39,10 +39,10 @@ MANNER: Final = Manner(
     attach=attach,
     detach=detach,
     update=update,
-    shutdown=orders.shutdown,
-    reboot=orders.reboot,
-    suspend=orders.suspend,
-    resume=orders.resume,
+    shutdown=lifecycle.shutdown,
+    reboot=lifecycle.reboot,
+    suspend=lifecycle.suspend,
+    resume=lifecycle.resume,
     sample=sample,
 )
 

@@ -18,9 +18,9 @@ import msgspec
 from rpc.enums import DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.live import AGENT
-from supervisor.workers.qemu.qmp import Arguments, Refusal
-from supervisor.workers.unix import connect
+from supervisor.workers.qemu.qmp.protocol import Arguments, Refusal
+from supervisor.workers.qemu.start.live_xml import AGENT
+from supervisor.workers.unix_sockets import connect
 
 SYNC_S: Final = 5.0
 COMMAND_S: Final = 10.0

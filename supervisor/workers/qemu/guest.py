@@ -18,14 +18,14 @@ from conf.domain import Domain
 from conf.emulator import EmulatorFacts
 from rpc.enums import DomainEventID
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.pidfd import GuestProcess
-from supervisor.workers.guest import RunningGuest
-from supervisor.workers.qemu.monitor import Monitor, QmpRefusal
-from supervisor.workers.qemu.qmp import Message
-from supervisor.workers.states import Trigger
-from supervisor.workers.status import Status
-from supervisor.workers.unix import connect
-from supervisor.workers.workplace import Workplace
+from supervisor.objects.domain_status_xml import Status
+from supervisor.runtime.pidfd import GuestProcess
+from supervisor.workers.context import Workplace
+from supervisor.workers.qemu.qmp.monitor import Monitor, QmpRefusal
+from supervisor.workers.qemu.qmp.protocol import Message
+from supervisor.workers.running_guest import RunningGuest
+from supervisor.workers.state_table import Trigger
+from supervisor.workers.unix_sockets import connect
 
 EXIT_S: Final = 2.0  # between the end of the monitor and that of the process
 EARLY: Final = 1000  # events

@@ -15,8 +15,8 @@ from typing import Final
 
 from conf.domain import Domain
 from conf.domain.tuning import Blkiotune, Cputune, Memtune
-from conf.domain.words import numbers
 from conf.errors import ConfError
+from conf.types.attributes import numbers
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 POLICIES: Final = {

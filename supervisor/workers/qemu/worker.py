@@ -10,18 +10,18 @@ from typing import Final
 
 from ipc import Done, handles
 from supervisor.messages.worker import Reset, Wakeup
-from supervisor.workers.manner import Manner
-from supervisor.workers.qemu import orders
-from supervisor.workers.qemu.ending import clean_up, end
-from supervisor.workers.qemu.events import take
+from supervisor.workers.context import Workplace
+from supervisor.workers.driver_ops import Manner
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.hotplug.attaching import attach
-from supervisor.workers.qemu.hotplug.detaching import detach
-from supervisor.workers.qemu.hotplug.updating import update
-from supervisor.workers.qemu.launching import launch
-from supervisor.workers.qemu.sampling import sample
+from supervisor.workers.qemu.hotplug.attach import attach
+from supervisor.workers.qemu.hotplug.detach import detach
+from supervisor.workers.qemu.hotplug.update import update
+from supervisor.workers.qemu.lifecycle import commands
+from supervisor.workers.qemu.lifecycle.stop import clean_up, end
+from supervisor.workers.qemu.qmp.events import take
+from supervisor.workers.qemu.start.start import launch
+from supervisor.workers.qemu.stats.domain_stats import sample
 from supervisor.workers.worker import GuestWorker
-from supervisor.workers.workplace import Workplace
 
 MANNER: Final = Manner(
     launch=launch,
@@ -30,10 +30,10 @@ MANNER: Final = Manner(
     attach=attach,
     detach=detach,
     update=update,
-    shutdown=orders.shutdown,
-    reboot=orders.reboot,
-    suspend=orders.suspend,
-    resume=orders.resume,
+    shutdown=commands.shutdown,
+    reboot=commands.reboot,
+    suspend=commands.suspend,
+    resume=commands.resume,
     sample=sample,
 )
 
@@ -53,11 +53,11 @@ class Worker(GuestWorker[Guest]):
     @handles(Reset)
     async def reset(self, _: Reset) -> Done:
         """Reset the machine."""
-        await orders.reset(self.guest())
+        await commands.reset(self.guest())
         return Done()
 
     @handles(Wakeup)
     async def wakeup(self, _: Wakeup) -> Done:
         """Wake the guest."""
-        await orders.wake_up(self.guest())
+        await commands.wake_up(self.guest())
         return Done()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conf.emulator import EmulatorFacts
-from supervisor.hostd.probe import ProbeError, ask, cache_file, probe
+from supervisor.hostd.emulator.probe import ProbeError, ask, cache_file, probe
 
 BINARY = "/usr/bin/qemu-system-x86_64"
 needs_qemu = pytest.mark.skipif(not Path(BINARY).exists(), reason=f"no {BINARY}")

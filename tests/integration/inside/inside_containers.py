@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from boxing import Boxes, boxes
-from containers import container
-from debian_console import BOOT_S, CARD, NETWORK, addresses, failed, login, said
-from debian_root import debian_root
-from stock import libvirt
-from watching import Watch, wait_until
+
+from tests.clients.container_daemon import Boxes, boxes
+from tests.clients.containers import container
+from tests.clients.debian_console import BOOT_S, CARD, NETWORK, addresses, failed, login, said
+from tests.clients.debian_root import debian_root
+from tests.clients.event_watch import Watch, wait_until
+from tests.clients.libvirt_binding import libvirt
 
 SHAPE = {"cpus": 2, "debian": True}
 PACKAGES = {

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemon import Daemon
-from domains import idle
+
+from tests.clients.daemon import Daemon
+from tests.clients.domains import idle
 
 SHAPE = {"cpus": 2}
 PACKAGES = {

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemon import VIRSH, Daemon
+
+from tests.clients.daemon import VIRSH, Daemon
 
 SHAPE = {"disks": 3, "disk_mib": 256}
 PACKAGES = {

@@ -25,11 +25,11 @@ from typing import Final
 
 import pexpect
 import pexpect.fdpexpect
-from debian_root import debian_root
-from guest import BUSYBOX, Cpio
 
-from rig import scripts
-from rig.kernel import CACHE, RigError, keep, modules, newest_kernel, unpacked
+from tests.clients.debian_root import debian_root
+from tests.clients.guest import BUSYBOX, Cpio
+from tests.integration.rig import scripts
+from tests.integration.rig.kernel import CACHE, RigError, keep, modules, newest_kernel, unpacked
 
 QEMU: Final = "/usr/bin/qemu-system-x86_64"
 BOOT_S: Final = 120.0

@@ -12,14 +12,14 @@ from rpc.enums import ConnectListAllDomainsFlags as Flags
 from rpc.enums import DomainPausedReason, DomainRunningReason, DomainState, DomainXMLFlags
 from rpc.errors import ErrorCode, VirError
 from rpc.values import Domain as DomainId
-from supervisor.calls import ClientCall
-from supervisor.domd.belongings import Belongings
-from supervisor.domd.entry import Definition, Entry, Running
-from supervisor.domd.queries import Queries
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.domd.calls.query import Queries
+from supervisor.domd.domain import Definition, Entry, Running
+from supervisor.domd.domain_files import Belongings
 from supervisor.domd.registry import Registry
 from supervisor.messages.calls import Client
 from supervisor.messages.worker import Description
-from supervisor.paths import Paths
+from supervisor.runtime.paths import Paths
 
 CALL = ClientCall(
     Client(

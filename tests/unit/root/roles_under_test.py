@@ -6,7 +6,7 @@ import os
 import signal
 
 from ipc import Event, handles
-from supervisor.process import Process
+from supervisor.runtime.child import Process
 
 
 class Crash(Event, frozen=True, kw_only=True, tag="test.crash"):

@@ -51,7 +51,14 @@ class Running:
 
     def ctl(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run virtvisorctl."""
-        command = [sys.executable, "-m", "supervisor.ctl", "--root", str(self.root), *words]
+        command = [
+            sys.executable,
+            "-m",
+            "supervisor.ctl.virtvisorctl",
+            "--root",
+            str(self.root),
+            *words,
+        ]
         return subprocess.run(
             command, capture_output=True, text=True, timeout=DEADLINE_S, check=False
         )
@@ -110,7 +117,14 @@ def test_no_program_that_a_process_runs_inherits_its_descriptors(daemon: Running
 
 
 def test_virtvisorctl_says_when_no_daemon_answers(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "supervisor.ctl", "--root", str(tmp_path), "status"]
+    command = [
+        sys.executable,
+        "-m",
+        "supervisor.ctl.virtvisorctl",
+        "--root",
+        str(tmp_path),
+        "status",
+    ]
     asked = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert asked.returncode == 1
     assert "no daemon answers" in asked.stderr

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from conf.settings import DaemonConfig, QemuConfig
-from supervisor.log import Collector, Output
-from supervisor.restarts import Policy, When
-from supervisor.root.requests import Requests
-from supervisor.root.rights import Rights
+from supervisor.root.handlers import Requests
+from supervisor.root.privileges import Rights
 from supervisor.root.roles import Role
 from supervisor.root.tree import Setting, Tree
+from supervisor.runtime.log import Collector, Output
+from supervisor.runtime.restart_policy import Policy, When
 
 HERE = "roles_under_test"
 FOLDER = str(Path(__file__).resolve().parent)

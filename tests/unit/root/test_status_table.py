@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from supervisor.ctl import table, uptime
+from supervisor.ctl.virtvisorctl import table, uptime
 from supervisor.messages.root import ProcessStatus
 
 

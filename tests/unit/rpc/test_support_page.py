@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from rpc.support import page
+from rpc.support_page import page
 from rpc.table import load
+from tests.paths import PROJECT
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "support.md"
+PAGE = PROJECT / "docs" / "support.md"
 
 
 def test_the_page_is_up_to_date() -> None:
     made = page(load())
-    assert PAGE.read_text() == made, "make it again: python -m rpc.support > docs/support.md"
+    assert PAGE.read_text() == made, "make it again: python -m rpc.support_page > docs/support.md"
 
 
 def test_every_procedure_and_event_is_on_the_page() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -27,9 +26,10 @@ from rpc.params import (
 )
 from rpc.table import load
 from rpc.values import TypedParam, TypedValue
+from tests.paths import SHARED
 
 #: The facts are not part of the repository; where they are not at hand the module stands alone.
-FACTS: Final = Path(__file__).resolve().parents[4] / "shared" / "protocol"
+FACTS: Final = SHARED / "protocol"
 needs_facts = pytest.mark.skipif(not FACTS.is_dir(), reason="no ../shared/protocol to compare with")
 
 ALL: Final = {

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from rpc import values
 from rpc.codecs import NARROW, Compiler
-from rpc.notation import Field, Source, Type
 from rpc.table import DecodeError, EncodeError, load
+from rpc.table_syntax import Field, Source, Type
 from rpc.values import Domain, TypedParam, TypedValue
 from rpc.xdr import MAX_STRING
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -14,9 +13,10 @@ from hypothesis import strategies as st
 from rpc import enums
 from rpc.error_codes import MESSAGES, ErrorCode, ErrorDomain
 from rpc.errors import MAX_TEXT, VirError
+from tests.paths import SHARED
 
 #: The facts are not part of the repository; where they are not at hand the module stands alone.
-FACTS: Final = Path(__file__).resolve().parents[4] / "shared" / "protocol"
+FACTS: Final = SHARED / "protocol"
 needs_facts = pytest.mark.skipif(not FACTS.is_dir(), reason="no ../shared/protocol to compare with")
 
 texts = st.text(max_size=30)

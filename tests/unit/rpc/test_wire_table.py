@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 import pytest
 
-from rpc import notation, values
-from rpc.notation import Field, NotationError, Source, Type
+from rpc import table_syntax, values
 from rpc.table import Procedure, load
+from rpc.table_syntax import Field, NotationError, Source, Type
 from rpc.values import TypedValue
+from tests.paths import SHARED
 
 #: The facts are not part of the repository; where they are not at hand the tables stand alone.
-FACTS: Final = Path(__file__).resolve().parents[4] / "shared" / "protocol"
+FACTS: Final = SHARED / "protocol"
 needs_facts = pytest.mark.skipif(not FACTS.is_dir(), reason="no ../shared/protocol to compare with")
 
 NUMBERS: Final = {
@@ -203,7 +203,7 @@ HEAD: Final = "program t 0x10 version 1\n"
 
 
 def test_a_table_is_read() -> None:
-    source = notation.read(
+    source = table_syntax.read(
         HEAD + "# words\nconst most = 3\nunion u (1: i32, 2: string)\nstruct s (a: u, b: uuid?)\n"
         "1 first (x: s[most], y: char[=4]) -> (z: i64)  owner=domd ro api=virFirst\n"
         "2 event second (callback_id: i32)\n",
@@ -239,5 +239,5 @@ def test_a_table_is_read() -> None:
 def test_a_line_that_says_nothing_is_named_with_its_file_and_number(line: str, says: str) -> None:
     last = 2 + line.count("\n")
     with pytest.raises(NotationError, match=rf"^t\.table:{last}: ") as refused:
-        notation.read(HEAD + line, "t.table")
+        table_syntax.read(HEAD + line, "t.table")
     assert says in str(refused.value)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from front_under_test import DEADLINE_S, REMOTE, Peer, client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from rpc import framing
 from rpc.framing import Header, MessageType, Status
 from rpc.table import Procedure
 from supervisor.messages.calls import Answer
+from tests.unit.rpcd.router_under_test import DEADLINE_S, REMOTE, Peer, client
 
 LENGTH = struct.Struct(">I")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -11,9 +10,10 @@ import pytest
 from rpc import table as wire_table
 from rpc.errors import ErrorCode, VirError
 from rpc.table import Procedure
-from supervisor.rpcd.access import check_authenticated, check_read_only
+from supervisor.rpcd.auth.access import check_authenticated, check_read_only
+from tests.paths import SHARED
 
-FACTS: Final = Path(__file__).resolve().parents[4] / "shared/protocol/readonly.json"
+FACTS: Final = SHARED / "protocol/readonly.json"
 PROGRAMS: Final = ("remote", "qemu", "lxc")
 
 pytestmark = pytest.mark.skipif(

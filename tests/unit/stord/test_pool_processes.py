@@ -14,10 +14,10 @@ import pytest
 
 from ipc import Descriptor
 from rpc.errors import ErrorCode, VirError
-from supervisor.stord.work.forking import Forker
-from supervisor.stord.work.pool_work import MAX_ALONE, PoolWork
-from supervisor.stord.work.requests import CheckFolder, MakeRaw, Receive, Scan
-from supervisor.stord.work.serving import serve
+from supervisor.stord.pool_process.fork_server import Forker
+from supervisor.stord.pool_process.main import serve
+from supervisor.stord.pool_process.messages import CheckFolder, MakeRaw, Receive, Scan
+from supervisor.stord.pool_process.pool_process import MAX_ALONE, PoolWork
 
 LIMIT_S = 20.0
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from conf.storage import Pool, parse_pool
 from supervisor.stord.backends import mounts
-from supervisor.stord.images import (
+from supervisor.stord.qemu_img import (
     Cipher,
     Image,
     Key,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from rpc.enums import StorageVolResizeFlags as Resize
 from rpc.errors import ErrorCode, VirError
-from supervisor.stord.facts import VolumeFacts
-from supervisor.stord.sizes import MAX_BYTES, target_capacity
+from supervisor.stord.resize_check import MAX_BYTES, target_capacity
+from supervisor.stord.volume_info import VolumeFacts
 
 VOLUME = VolumeFacts(name="v", key="k", path="/v", capacity=1000, allocation=100)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supervisor.calls import Surface
+from supervisor.dispatch.dispatcher import Surface
 from supervisor.workers.qemu.calls.targets import targets
 from supervisor.workers.qemu.guest import Guest
 

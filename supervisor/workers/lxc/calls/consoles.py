@@ -13,11 +13,11 @@ from conf.domain import Domain
 from rpc.enums import DomainConsoleFlags
 from rpc.errors import ErrorDomain, VirError
 from rpc.values import Domain as DomainId
-from supervisor.calls import ClientCall
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.workers.console_sessions import Sessions
 from supervisor.workers.lxc.calls.flags import invalid, refuse_flags
 from supervisor.workers.lxc.container import Container
-from supervisor.workers.lxc.engine import Terminal, open_terminal
-from supervisor.workers.sessions import Sessions
+from supervisor.workers.lxc.liblxc import Terminal, open_terminal
 
 GIVEN_BACK_S: Final = (0.01, 0.03, 0.1, 0.3)
 FLAGS: Final = int(DomainConsoleFlags.FORCE | DomainConsoleFlags.SAFE)

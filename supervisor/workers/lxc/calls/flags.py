@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from rpc.errors import ErrorDomain
-from supervisor.refusals import Refusals
+from supervisor.dispatch.service_errors import Refusals
 
 _OURS: Final = Refusals(ErrorDomain.LXC)
 refuse_flags: Final = _OURS.flags

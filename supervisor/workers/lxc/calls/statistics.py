@@ -17,13 +17,13 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.params import LLong, ULLong, params
 from rpc.values import Domain as DomainId
 from rpc.values import DomainMemoryStat, TypedParam
-from supervisor.calls import ClientCall
-from supervisor.workers.counters import interface_counters
-from supervisor.workers.lxc import figures
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.workers.interface_counters import interface_counters
+from supervisor.workers.lxc import stats
 from supervisor.workers.lxc.calls.consoles import HasContainer
 from supervisor.workers.lxc.calls.flags import invalid, refuse_flags
+from supervisor.workers.lxc.checks import device_number
 from supervisor.workers.lxc.container import Container
-from supervisor.workers.lxc.preflight import device_number
 
 UNKNOWN: Final = -1  # an error count that the kernel does not keep
 TYPED_STRINGS: Final = 1 << 2  # VIR_TYPED_PARAM_STRING_OKAY
@@ -35,8 +35,8 @@ BLOCK_PARAMETERS: Final = {
 }
 #: The kernel's words in memory.stat, of version 1 and 2, and how many of each make a unit.
 MEMORY: Final = (
-    (Tag.SWAP_IN, ("swap", "total_swap"), figures.KIB),
-    (Tag.DISK_CACHES, ("cache", "file"), figures.KIB),
+    (Tag.SWAP_IN, ("swap", "total_swap"), stats.KIB),
+    (Tag.DISK_CACHES, ("cache", "file"), stats.KIB),
     (Tag.MAJOR_FAULT, ("pgmajfault",), 1),
     (Tag.MINOR_FAULT, ("pgfault",), 1),
 )
@@ -68,8 +68,8 @@ class Statistics:
         refuse_flags("lxcDomainGetCPUStats", flags, TYPED_STRINGS)
         group = self._worker.guest().group
         if start_cpu != -1:
-            return cpu_table(figures.per_processor(group), nparams, start_cpu, ncpus)
-        times = figures.cpu_times(group)
+            return cpu_table(stats.per_processor(group), nparams, start_cpu, ncpus)
+        times = stats.cpu_times(group)
         found = params(
             {
                 "cpu_time": ULLong(times.total),
@@ -101,9 +101,9 @@ class Statistics:
     def _counters(self, path: str) -> dict[str, int]:
         container = self._worker.guest()
         if path == "":
-            return figures.block_counters(container.group)
+            return stats.block_counters(container.group)
         source = find_disk(container.domain, path)
-        return figures.block_counters(container.group, device_number(source))
+        return stats.block_counters(container.group, device_number(source))
 
     def domain_interface_stats(
         self, call: ClientCall, dom: DomainId, device: str
@@ -129,10 +129,10 @@ class Statistics:
 
 def memory_figures(container: Container) -> Iterator[tuple[int, int]]:
     """What is known of a container's memory, in KiB or counts."""
-    domain, counted = container.domain, figures.memory_stat(container.group)
+    domain, counted = container.domain, stats.memory_stat(container.group)
     current = domain.current_memory.amount if domain.current_memory else domain.memory
     yield Tag.ACTUAL_BALLOON, current
-    yield Tag.RSS, figures.memory_kib(container.group)
+    yield Tag.RSS, stats.memory_kib(container.group)
     for tag, words, unit in MEMORY:
         value = next((counted[word] for word in words if word in counted), None)
         if value is not None:

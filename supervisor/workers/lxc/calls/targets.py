@@ -6,7 +6,7 @@ Owns: the list; a new area is one line here.
 from __future__ import annotations
 
 from supervisor.workers.lxc.calls.consoles import Consoles, HasContainer
-from supervisor.workers.lxc.calls.inside import Inside
+from supervisor.workers.lxc.calls.namespaces import Inside
 from supervisor.workers.lxc.calls.statistics import Statistics
 
 

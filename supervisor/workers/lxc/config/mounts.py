@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from conf.domain import Domain
 from conf.domain.devices.filesystem import Filesystem
-from supervisor.workers.lxc.config.facts import Facts
+from supervisor.workers.lxc.config.host_facts import Facts
 from supervisor.workers.lxc.config.text import field, setting
 
 PATH = "domain/devices/filesystem"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from conf.domain import Domain
 from conf.domain.devices.interface import Ip, Route
 from conf.errors import ConfError
-from supervisor.workers.lxc.config.facts import Facts
+from supervisor.workers.lxc.config.host_facts import Facts
 from supervisor.workers.lxc.config.text import setting
 
 

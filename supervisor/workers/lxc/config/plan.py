@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from conf.domain import Domain
-from supervisor.workers.lxc.config.facts import Facts
+from supervisor.workers.lxc.config.host_facts import Facts
 from supervisor.workers.lxc.config.limits import limits_of, lines
 from supervisor.workers.lxc.config.mounts import mount_lines, root_lines
 from supervisor.workers.lxc.config.network import is_private, network_lines
-from supervisor.workers.lxc.config.rights import capability_lines, device_lines, user_lines
+from supervisor.workers.lxc.config.privileges import capability_lines, device_lines, user_lines
 from supervisor.workers.lxc.config.text import setting
 
 MAX_HOSTNAME: Final = 63

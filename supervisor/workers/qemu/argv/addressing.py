@@ -15,7 +15,7 @@ from conf.domain.devices.address import (
     VirtioSerialAddress,
 )
 from conf.errors import ConfError
-from supervisor.workers.qemu.argv.context import Context, Props
+from supervisor.workers.qemu.argv.launch_inputs import Context, Props
 
 
 def controller_alias(context: Context, kind: str, index: int) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 from conf.domain.devices.audio import Audio, AudioStream
 from conf.domain.devices.sound import Sound
 from supervisor.workers.qemu.argv.addressing import placed
-from supervisor.workers.qemu.argv.context import Context, Options, Props, device
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device
 from supervisor.workers.qemu.argv.syntax import Json, json_of
 
 BACKENDS: Final = {"pulseaudio": "pa", "file": "wav"}

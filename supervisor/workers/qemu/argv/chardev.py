@@ -9,7 +9,7 @@ from __future__ import annotations
 from conf.domain.devices.address import VirtioSerialAddress
 from conf.domain.devices.chardev import CharDevice, CharSource
 from conf.errors import ConfError
-from supervisor.workers.qemu.argv.context import Context, Options
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options
 from supervisor.workers.qemu.argv.syntax import Option as Value
 from supervisor.workers.qemu.argv.syntax import options_of
 

@@ -12,7 +12,7 @@ from conf.domain.devices.address import DriveAddress, SpaprAddress
 from conf.domain.devices.controller import Controller
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import placed
-from supervisor.workers.qemu.argv.context import Context, Options, Props, device
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device
 from supervisor.workers.qemu.argv.syntax import on_off
 from supervisor.workers.qemu.argv.virtio import virtio_props
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from conf.domain.features import Size
-from conf.domain.words import to_kib
 from conf.errors import ConfError
-from supervisor.workers.qemu.argv.context import Context, Options
+from conf.types.attributes import to_kib
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options
 from supervisor.workers.qemu.argv.syntax import on_off
 
 ON_POLICIES: Final = ("force", "require")

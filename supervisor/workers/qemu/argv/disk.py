@@ -12,7 +12,7 @@ from conf.domain.devices.address import DriveAddress
 from conf.domain.devices.disk import Disk
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import controller_alias, placed
-from supervisor.workers.qemu.argv.context import Context, Options, Props, device, obj
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device, obj
 from supervisor.workers.qemu.argv.storage import Layer, NodeOptions, layers
 from supervisor.workers.qemu.argv.syntax import json_of, options_of
 from supervisor.workers.qemu.argv.virtio import SUFFIXES, virtio_props

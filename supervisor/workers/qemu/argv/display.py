@@ -13,7 +13,7 @@ from conf.domain.devices.video import Video
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.audio import audiodev
-from supervisor.workers.qemu.argv.context import Context, Options, Props, device, obj
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device, obj
 from supervisor.workers.qemu.argv.syntax import Option, comma, on_off, options_of
 from supervisor.workers.qemu.argv.virtio import virtio_props
 

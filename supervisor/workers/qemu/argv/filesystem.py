@@ -11,7 +11,7 @@ from typing import Final
 from conf.domain.devices.filesystem import Filesystem
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import placed
-from supervisor.workers.qemu.argv.context import Context, Options, device
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, device
 from supervisor.workers.qemu.argv.syntax import Option, options_of
 from supervisor.workers.qemu.argv.virtio import pci_driver, virtio_props
 

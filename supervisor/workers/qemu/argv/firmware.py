@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from conf.domain.os import Block, Nvram
-from conf.domain.words import to_bytes
-from supervisor.workers.qemu.argv.context import Context, Options
+from conf.types.attributes import to_bytes
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options
 from supervisor.workers.qemu.argv.syntax import Option, comma, json_of, options_of
 
 

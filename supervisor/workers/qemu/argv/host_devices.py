@@ -10,7 +10,7 @@ from conf.domain.devices.hostdev import Hostdev
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv import host_scsi as scsi
 from supervisor.workers.qemu.argv.addressing import placed
-from supervisor.workers.qemu.argv.context import Context, Options, Props, device
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device
 
 
 def host_devices(context: Context) -> Options:

@@ -10,8 +10,8 @@ from conf.domain.devices.address import DriveAddress
 from conf.domain.devices.hostdev import Hostdev
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import controller_alias
-from supervisor.workers.qemu.argv.context import Context, Options, Props, device
 from supervisor.workers.qemu.argv.disk import last_layer
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device
 from supervisor.workers.qemu.argv.network_storage import credentials, network_node
 from supervisor.workers.qemu.argv.syntax import json_of
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from conf.domain.devices.input import Input
 from supervisor.workers.qemu.argv.addressing import placed
-from supervisor.workers.qemu.argv.context import Context, Options, device, obj
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, device, obj
 from supervisor.workers.qemu.argv.virtio import SUFFIXES, virtio_props
 
 USB: Final = {"mouse": "usb-mouse", "tablet": "usb-tablet", "keyboard": "usb-kbd"}

@@ -12,10 +12,10 @@ from typing import Final
 from conf.domain.cpu import NumaCell
 from conf.domain.devices.address import DimmAddress
 from conf.domain.devices.memory import MemoryDevice
-from conf.domain.words import numbers
 from conf.errors import ConfError
+from conf.types.attributes import numbers
 from supervisor.workers.qemu.argv.addressing import placed
-from supervisor.workers.qemu.argv.context import Context, Options, Props, device, obj
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device, obj
 from supervisor.workers.qemu.argv.syntax import ranges
 
 KIB: Final = 1024

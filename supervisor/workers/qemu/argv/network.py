@@ -11,7 +11,7 @@ from typing import Final
 from conf.domain.devices.interface import Interface, InterfaceSource
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import placed
-from supervisor.workers.qemu.argv.context import Context, Fd, Options, Props, device
+from supervisor.workers.qemu.argv.launch_inputs import Context, Fd, Options, Props, device
 from supervisor.workers.qemu.argv.syntax import Json, Option, json_of, options_of
 from supervisor.workers.qemu.argv.virtio import SUFFIXES, virtio_props
 

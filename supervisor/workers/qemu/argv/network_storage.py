@@ -10,7 +10,7 @@ from typing import Final
 
 from conf.domain.devices.source import Source, SourceHost
 from conf.errors import ConfError
-from supervisor.workers.qemu.argv.context import Context, Options, Props, obj
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, obj
 from supervisor.workers.qemu.argv.secrets import ceph_key, find_secret, secret_object
 from supervisor.workers.qemu.argv.syntax import Json
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 
 from conf.errors import ConfError
-from supervisor.workers.qemu.argv.context import MASTER_KEY, Context, Option, obj
+from supervisor.workers.qemu.argv.launch_inputs import MASTER_KEY, Context, Option, obj
 
 
 def secret_object(context: Context, name: str, value: bytes) -> Option:

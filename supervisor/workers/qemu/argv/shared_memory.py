@@ -11,7 +11,7 @@ from typing import Final
 from conf.domain.devices.shmem import Shmem
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import placed
-from supervisor.workers.qemu.argv.context import Context, Options, Props, device, obj
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device, obj
 from supervisor.workers.qemu.argv.syntax import options_of
 
 KIB: Final = 1024

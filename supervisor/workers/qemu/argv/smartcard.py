@@ -10,7 +10,7 @@ from typing import Final
 
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.chardev import chardev
-from supervisor.workers.qemu.argv.context import Context, Options, device
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, device
 
 DATABASE: Final = "/etc/pki/nssdb"
 

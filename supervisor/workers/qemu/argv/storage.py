@@ -14,7 +14,7 @@ from typing import Final
 
 from conf.domain.devices.source import Source
 from conf.errors import ConfError
-from supervisor.workers.qemu.argv.context import Context, Options, Props, obj
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, obj
 from supervisor.workers.qemu.argv.network_storage import credentials, network_node
 from supervisor.workers.qemu.argv.secrets import find_secret, secret_object
 from supervisor.workers.qemu.argv.syntax import NULL, json_of

@@ -7,7 +7,7 @@ May touch: values only; swtpm is the worker's.
 from __future__ import annotations
 
 from conf.errors import ConfError
-from supervisor.workers.qemu.argv.context import Context, Options, device
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, device
 from supervisor.workers.qemu.argv.syntax import options_of
 
 

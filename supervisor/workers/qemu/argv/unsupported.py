@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from conf.domain.model import Domain
 from conf.errors import ConfError
-from supervisor.workers.qemu.argv.context import Context
+from supervisor.workers.qemu.argv.launch_inputs import Context
 
 
 def refuse(context: Context) -> None:

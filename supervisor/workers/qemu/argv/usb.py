@@ -9,7 +9,7 @@ from __future__ import annotations
 from conf.domain.devices.redirdev import UsbRule
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.chardev import chardev
-from supervisor.workers.qemu.argv.context import Context, Options, device
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options, device
 
 
 def hubs(context: Context) -> Options:

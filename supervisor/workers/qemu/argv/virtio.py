@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from supervisor.workers.qemu.argv.context import Props
+from supervisor.workers.qemu.argv.launch_inputs import Props
 
 SUFFIXES: Final = {
     "virtio-transitional": "-transitional",

@@ -16,11 +16,11 @@ from conf.domain.devices.chardev import CharDevice
 from rpc.enums import DomainChannelFlags, DomainConsoleFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
-from supervisor.calls import ClientCall
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.workers.console_sessions import Sessions
 from supervisor.workers.qemu.calls.flags import invalid, refuse_flags
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.sessions import Sessions
-from supervisor.workers.unix import connect
+from supervisor.workers.unix_sockets import connect
 
 CONSOLE_FLAGS: Final = int(DomainConsoleFlags.FORCE | DomainConsoleFlags.SAFE)
 CHANNEL_FLAGS: Final = int(DomainChannelFlags.FORCE)

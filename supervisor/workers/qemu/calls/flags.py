@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.refusals import Refusals
+from supervisor.dispatch.service_errors import Refusals
 
 _OURS: Final = Refusals(ErrorDomain.QEMU)
 refuse_flags: Final = _OURS.flags

@@ -16,18 +16,20 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.params import LLong, ULLong, params
 from rpc.values import Domain as DomainId
 from rpc.values import DomainDiskError, DomainMemoryStat, TypedParam, VcpuInfo
-from supervisor.calls import ClientCall
-from supervisor.workers.counters import interface_counters
-from supervisor.workers.qemu.answers import (
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.workers.interface_counters import interface_counters
+from supervisor.workers.qemu.calls.consoles import HasGuest
+from supervisor.workers.qemu.calls.flags import invalid, refuse_flags, unsupported
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.qmp.monitor import QmpRefusal
+from supervisor.workers.qemu.qmp.replies import (
     Balloon,
     BlockCounters,
     BlockDevice,
     BlockStats,
     GuestStats,
 )
-from supervisor.workers.qemu.calls.consoles import HasGuest
-from supervisor.workers.qemu.calls.flags import invalid, refuse_flags, unsupported
-from supervisor.workers.qemu.figures import (
+from supervisor.workers.qemu.stats.sources import (
     KIB,
     NANOSECONDS,
     TICKS,
@@ -39,8 +41,6 @@ from supervisor.workers.qemu.figures import (
     vcpu_threads,
     vcpus,
 )
-from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.monitor import QmpRefusal
 
 UNKNOWN: Final = -1  # an error count that QEMU does not keep
 TYPED_STRINGS: Final = 1 << 2  # VIR_TYPED_PARAM_STRING_OKAY

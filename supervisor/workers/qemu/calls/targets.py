@@ -5,11 +5,11 @@ Owns: the list; a new area is one line here.
 
 from __future__ import annotations
 
-from supervisor.workers.qemu.calls.addresses import Addresses
 from supervisor.workers.qemu.calls.consoles import Consoles, HasGuest
-from supervisor.workers.qemu.calls.screen import Screen
+from supervisor.workers.qemu.calls.display_and_input import Screen
+from supervisor.workers.qemu.calls.interface_addresses import Addresses
+from supervisor.workers.qemu.calls.monitor_and_agent import Talking
 from supervisor.workers.qemu.calls.statistics import Statistics
-from supervisor.workers.qemu.calls.talking import Talking
 
 
 def targets(worker: HasGuest) -> tuple[object, ...]:

@@ -1,0 +1,1 @@
+"""Benchmarks: ours beside a stock libvirtd in one run."""

@@ -1,0 +1,163 @@
+"""Adding, finding, removing and changing single devices of a domain. Pure.
+
+Owns: what counts as the same device, and what may not be added twice.
+May touch: the domain it is given, in place; callers hand in one that nobody else has.
+Source: libvirt 9.0's QEMU driver.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+from conf.domain.device_xml import KINDS, Device, devices_of, place_devices
+from conf.domain.devices.controller import Controller
+from conf.domain.devices.disk import Disk
+from conf.domain.devices.graphics import Graphics
+from conf.domain.devices.hostdev import Hostdev
+from conf.domain.devices.interface import Interface
+from conf.domain.model import Domain
+from conf.errors import ConfError
+
+#: What a guest is given by the host says nothing about which device is meant.
+GIVEN: Final = frozenset({"alias"})
+
+
+def add_device(domain: Domain, tag: str, device: Device) -> None:
+    """Add a device.
+
+    Raises:
+        ConfError: "operation_invalid": the domain has it, or may have one of its kind alone.
+    """
+    present = devices_of(domain.devices, tag)
+    if KINDS[tag].single and present:
+        raise ConfError("operation_invalid", f"domain already has a {tag} device")
+    if isinstance(device, Disk) and any(_same_target(device, other) for other in present):
+        raise ConfError("operation_invalid", f"target {device.target.dev} already exists.")
+    if isinstance(device, Hostdev) and any(_same_hostdev(device, other) for other in present):
+        detail = "the host's device is already in the domain configuration"
+        raise ConfError("operation_invalid", detail)
+    if isinstance(device, Controller) and device.index is not None:
+        for other in present:
+            if _same_controller(device, other):
+                raise ConfError(
+                    "operation_invalid", f"controller {device.type}:{device.index} already exists"
+                )
+    place_devices(domain.devices, tag, [*present, device])
+
+
+def remove_device(domain: Domain, tag: str, meant: Device) -> Device:
+    """Remove the device that is meant.
+
+    Raises:
+        ConfError: as `find_device`.
+    """
+    found = find_device(domain, tag, meant)
+    rest = [device for device in devices_of(domain.devices, tag) if device is not found]
+    place_devices(domain.devices, tag, rest)
+    return found
+
+
+def change_device(domain: Domain, tag: str, changed: Device) -> Device:
+    """Put a changed device in the place of the one that is meant; the former one is answered.
+
+    Raises:
+        ConfError: as `find_device`; "operation_unsupported" for a kind that cannot be changed.
+    """
+    if not isinstance(changed, (Disk, Interface, Graphics)):
+        detail = f"persistent update of device '{tag}' is not supported"
+        raise ConfError("operation_unsupported", detail)
+    former = find_device(domain, tag, changed)
+    changed.address = changed.address or former.address  # type: ignore[union-attr]
+    devices = devices_of(domain.devices, tag)
+    place_devices(
+        domain.devices, tag, [changed if device is former else device for device in devices]
+    )
+    return former
+
+
+def find_device(domain: Domain, tag: str, meant: Device) -> Device:
+    """The device that a document means.
+
+    Raises:
+        ConfError: "device_missing": there is none; "operation_failed": it may be several.
+    """
+    present = devices_of(domain.devices, tag)
+    if isinstance(meant, Interface):
+        return _find_interface(present, meant)
+    if isinstance(meant, Disk):
+        found = [device for device in present if _same_target(meant, device)]
+        missing = f"no target device {meant.target.dev}"
+    elif isinstance(meant, Controller):
+        found = [device for device in present if _same_controller(meant, device)]
+        missing = f"device {meant.type} controller {meant.index} not found"
+    elif isinstance(meant, Graphics):
+        found = [device for device in present if getattr(device, "type", None) == meant.type]
+        missing = f"cannot find existing graphics device of type '{meant.type}' to modify"
+    else:
+        found = [device for device in present if agrees(meant, device)]
+        missing = f"matching {tag} device not found"
+    if not found:
+        raise ConfError("device_missing", missing)
+    if len(found) > 1:
+        raise ConfError("operation_failed", f"several {tag} devices match; say more of the one")
+    return found[0]
+
+
+def find_alias(domain: Domain, alias: str) -> tuple[str, Device]:
+    """The device of an alias, and its element's name.
+
+    Raises:
+        ConfError: "device_missing".
+    """
+    for tag in KINDS:
+        for device in devices_of(domain.devices, tag):
+            if getattr(device, "alias", None) == alias:
+                return tag, device
+    raise ConfError("device_missing", f"no device found with alias {alias}")
+
+
+def _find_interface(present: list[Device], meant: Interface) -> Device:
+    """A card is meant by its MAC address, its place, or both; by neither where there is one."""
+    cards = [device for device in present if isinstance(device, Interface)]
+    by = "matching network device"
+    if meant.mac:
+        by = f"device matching MAC address {meant.mac}"
+        cards = [card for card in cards if (card.mac or "").lower() == meant.mac.lower()]
+    if meant.address is not None:
+        cards = [card for card in cards if card.address == meant.address]
+    if not cards:
+        raise ConfError("device_missing", f"no {by} found")
+    if len(cards) > 1:
+        raise ConfError("operation_failed", f"multiple {by} found; say its <address>, too")
+    return cards[0]
+
+
+def _same_target(meant: Disk, other: Device) -> bool:
+    return isinstance(other, Disk) and other.target.dev == meant.target.dev
+
+
+def _same_hostdev(meant: Hostdev, other: Device) -> bool:
+    if not isinstance(other, Hostdev):
+        return False
+    return (other.mode, other.type, other.source) == (meant.mode, meant.type, meant.source)
+
+
+def _same_controller(meant: Controller, other: Device) -> bool:
+    if not isinstance(other, Controller):
+        return False
+    return (other.type, other.index) == (meant.type, meant.index)
+
+
+def agrees(meant: object, device: object) -> bool:
+    """Whether a device is as a document says, as far as the document says anything."""
+    if type(meant) is not type(device) or not dataclasses.is_dataclass(meant):
+        return meant == device
+    default = {field.name: field.default for field in dataclasses.fields(meant)}
+    for name in default.keys() - GIVEN:
+        said = getattr(meant, name)
+        if said is None or said == [] or said == default[name]:
+            continue
+        if not agrees(said, getattr(device, name)):
+            return False
+    return True

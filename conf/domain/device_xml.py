@@ -1,0 +1,114 @@
+"""One device's document by itself, and where devices of its kind stand in a domain. Pure.
+
+Owns: reading and writing a device that is attached, detached or updated.
+Source: libvirt 9.0 virDomainAttachDeviceFlags: the XML is one element of <devices>.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from conf.domain.devices.chardev import CharDevice
+from conf.domain.devices.controller import Controller
+from conf.domain.devices.devices import Devices
+from conf.domain.devices.disk import Disk
+from conf.domain.devices.filesystem import Filesystem
+from conf.domain.devices.graphics import Graphics
+from conf.domain.devices.hostdev import Hostdev
+from conf.domain.devices.hub import Hub
+from conf.domain.devices.input import Input
+from conf.domain.devices.interface import Interface
+from conf.domain.devices.lease import Lease
+from conf.domain.devices.memballoon import Memballoon
+from conf.domain.devices.memory import MemoryDevice
+from conf.domain.devices.panic import Panic
+from conf.domain.devices.redirdev import Redirdev
+from conf.domain.devices.rng import Rng
+from conf.domain.devices.shmem import Shmem
+from conf.domain.devices.smartcard import Smartcard
+from conf.domain.devices.sound import Sound
+from conf.domain.devices.tpm import Tpm
+from conf.domain.devices.video import Video
+from conf.domain.devices.vsock import Vsock
+from conf.domain.devices.watchdog import Watchdog
+from conf.errors import ConfError
+from conf.mapper import read
+from conf.mapper.safe_parse import parse_tree
+
+Device = (
+    Disk | Controller | Lease | Filesystem | Interface | Smartcard | CharDevice | Input | Tpm
+    | Graphics | Sound | Video | Hostdev | Redirdev | Hub | Watchdog | Memballoon | Rng | Panic
+    | Shmem | MemoryDevice | Vsock
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What one element of <devices> is."""
+
+    model: type
+    place: str  # the field of `Devices`
+    single: bool = False  # a domain has one at most
+
+
+KINDS: Final = {
+    "disk": Kind(Disk, "disks"),
+    "controller": Kind(Controller, "controllers"),
+    "lease": Kind(Lease, "leases"),
+    "filesystem": Kind(Filesystem, "filesystems"),
+    "interface": Kind(Interface, "interfaces"),
+    "smartcard": Kind(Smartcard, "smartcards"),
+    "serial": Kind(CharDevice, "serials"),
+    "parallel": Kind(CharDevice, "parallels"),
+    "console": Kind(CharDevice, "consoles"),
+    "channel": Kind(CharDevice, "channels"),
+    "input": Kind(Input, "inputs"),
+    "tpm": Kind(Tpm, "tpms"),
+    "graphics": Kind(Graphics, "graphics"),
+    "sound": Kind(Sound, "sounds"),
+    "video": Kind(Video, "videos"),
+    "hostdev": Kind(Hostdev, "hostdevs"),
+    "redirdev": Kind(Redirdev, "redirdevs"),
+    "hub": Kind(Hub, "hubs"),
+    "watchdog": Kind(Watchdog, "watchdogs"),
+    "memballoon": Kind(Memballoon, "memballoon", single=True),
+    "rng": Kind(Rng, "rngs"),
+    "panic": Kind(Panic, "panics"),
+    "shmem": Kind(Shmem, "shmems"),
+    "memory": Kind(MemoryDevice, "memories"),
+    "vsock": Kind(Vsock, "vsock", single=True),
+}
+
+
+def parse_device(xml: str) -> tuple[str, Device]:
+    """Read one device: its element's name, and the device.
+
+    Raises:
+        ConfError: "xml": it is no device; whatever the device's own reading refuses.
+    """
+    root = parse_tree(xml)
+    tag = root.tag
+    kind = KINDS.get(tag) if isinstance(tag, str) else None
+    if kind is None:
+        raise ConfError("xml", f"unknown device type '{tag}'", str(tag))
+    device: Device = read(kind.model, root)  # a model may serve several elements
+    return str(tag), device
+
+
+def devices_of(devices: Devices, tag: str) -> list[Device]:
+    """Every device of a kind, in a list of its own."""
+    kind = KINDS[tag]
+    found = getattr(devices, kind.place)
+    if kind.single:
+        return [] if found is None else [found]
+    return list(found)
+
+
+def place_devices(devices: Devices, tag: str, wanted: list[Device]) -> None:
+    """Have exactly these devices of a kind."""
+    kind = KINDS[tag]
+    if kind.single:
+        setattr(devices, kind.place, wanted[0] if wanted else None)
+    else:
+        setattr(devices, kind.place, wanted)

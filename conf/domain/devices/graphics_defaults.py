@@ -1,0 +1,139 @@
+"""What graphics, video, sound, input and interfaces leave open.
+
+Owns: those rules. May touch: the devices it is given.
+Source: libvirt 9.0's behaviour, measured in corpus/domain.jsonl.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+from conf.domain.devices.audio import Audio
+from conf.domain.devices.devices import Devices
+from conf.domain.devices.graphics import Graphics, Listen
+from conf.domain.devices.input import Input
+from conf.domain.devices.interface import Interface, Mac
+from conf.domain.devices.video import Video, VideoModel
+from conf.emulator import EmulatorFacts
+
+VGA_MEMORY: Final = 16384  # KiB, as all of these
+QXL_MEMORY: Final = 65536
+PLAIN_MEMORY: Final = ("vga", "cirrus", "vmvga", "bochs")
+NO_HEADS: Final = ("none",)
+AUDIO_OF: Final = {"spice": "spice", "vnc": "none", "dbus": "dbus"}
+
+
+def complete_graphics(graphics: Graphics) -> None:
+    """Give a viewer its port and where it listens."""
+    if graphics.type not in ("vnc", "spice", "rdp"):
+        return
+    _complete_listens(graphics)
+    listens = any(listen.type in ("address", "network") for listen in graphics.listens)
+    if not listens:
+        graphics.autoport = graphics.autoport if graphics.type == "spice" else None
+        return
+    if graphics.type == "vnc":
+        given = graphics.port not in (None, -1, 0)
+        if graphics.autoport or (not given and graphics.autoport is None):
+            graphics.port, graphics.autoport = -1, True
+        elif graphics.autoport is None:
+            graphics.autoport = False
+    elif graphics.type == "spice":
+        if graphics.port == -1 and graphics.tls_port == -1:
+            graphics.autoport = True
+        if graphics.autoport:
+            graphics.port = graphics.tls_port = None
+
+
+def _complete_listens(graphics: Graphics) -> None:
+    if graphics.socket is not None and not graphics.listens:
+        graphics.listens = [Listen(type="socket", socket=graphics.socket)]
+    if not graphics.listens and graphics.type == "spice" and graphics.gl_enable:
+        graphics.listens = [Listen(type="none")]
+    if not graphics.listens:
+        graphics.listens = [Listen(type="address", address=graphics.listen)]
+    first = graphics.listens[0]
+    if first.type == "address":
+        first.address = first.address or graphics.listen
+        graphics.listen = first.address
+    if first.type == "socket":
+        graphics.listen = None
+        graphics.socket = first.socket if graphics.type == "vnc" else None
+
+
+def complete_videos(devices: Devices, facts: EmulatorFacts) -> None:
+    """Give a guest with a screen a graphics card, and every card its memory."""
+    if devices.graphics and not devices.videos:
+        devices.videos.append(Video(model=VideoModel()))
+    for number, video in enumerate(devices.videos):
+        model = video.model
+        model.type = model.type or usual_card(facts)
+        if model.type == "none":
+            continue
+        if number == 0 and not any(other.model.primary for other in devices.videos):
+            model.primary = True
+        if model.type in PLAIN_MEMORY:
+            model.vram = model.vram or VGA_MEMORY
+        if model.type == "qxl":
+            model.ram = model.ram or QXL_MEMORY
+            model.vram = model.vram or QXL_MEMORY
+            model.vgamem = model.vgamem or VGA_MEMORY
+        if model.type not in NO_HEADS:
+            model.heads = model.heads or 1
+    devices.videos.sort(key=lambda video: not video.model.primary)
+
+
+def usual_card(facts: EmulatorFacts) -> str:
+    """The graphics card of a guest that names none."""
+    if facts.arch not in ("x86_64", "i686"):
+        return "virtio"
+    return "cirrus" if facts.has_device("cirrus-vga") else "vga"
+
+
+def complete_inputs(devices: Devices, facts: EmulatorFacts) -> None:
+    """Give inputs their bus, and a PC its mouse and keyboard."""
+    pc = facts.arch in ("x86_64", "i686")
+    for item in devices.inputs:
+        if item.bus is None:
+            item.bus = usual_bus(item, pc=pc)
+    if not pc:
+        return
+    for kind in ("mouse", "keyboard"):
+        if not any(item.type == kind and item.bus == "ps2" for item in devices.inputs):
+            devices.inputs.append(Input(type=kind, bus="ps2"))
+
+
+def usual_bus(item: Input, *, pc: bool) -> str | None:
+    """The bus of an input that names none."""
+    if item.type == "evdev":
+        return None
+    if item.type == "passthrough":
+        return "virtio"
+    return "ps2" if pc and item.type in ("mouse", "keyboard") else "usb"
+
+
+def complete_audio(devices: Devices) -> None:
+    """Give the guest's sound somewhere to go."""
+    if devices.audios:
+        return
+    kinds = [AUDIO_OF[g.type] for g in devices.graphics if g.type in AUDIO_OF]
+    if kinds or not devices.graphics:
+        devices.audios.append(Audio(id=1, type=kinds[0] if kinds else "none"))
+
+
+def complete_interface(interface: Interface, facts: EmulatorFacts) -> None:
+    """Give a network card its address and model."""
+    if interface.mac_element is None:
+        interface.mac_element = Mac(address=new_mac())
+    if interface.model is None and interface.type not in ("hostdev", "vdpa"):
+        interface.model = "rtl8139" if facts.has_device("rtl8139") else "e1000"
+    if interface.type == "vdpa":
+        interface.model = interface.model or "virtio"
+    if interface.model is not None and interface.model.lower() == "virtio":
+        interface.model = "virtio"
+
+
+def new_mac() -> str:
+    """A random address of QEMU's range."""
+    return "52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))

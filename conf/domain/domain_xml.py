@@ -1,0 +1,44 @@
+"""Documents of domains: reading with what is refused by the document alone, and writing.
+
+Owns: `parse_domain`, `format_domain`.
+May not touch: what an emulator makes of it (`conf.domain.defaults`), the host.
+"""
+
+from __future__ import annotations
+
+from conf.domain.model import Domain
+from conf.domain.parse_checks.domain import check_read
+from conf.mapper import NAMESPACES, Mode, parse, write
+
+
+def parse_domain(xml: bytes | str) -> Domain:
+    """Read a domain's document; nothing is completed.
+
+    Raises:
+        ConfError: it is none, or contradicts itself; the kind is libvirt's code.
+    """
+    domain = parse(Domain, xml)
+    check_read(domain)
+    return domain
+
+
+def format_domain(domain: Domain, *, live: bool = False, secure: bool = False) -> str:
+    """Write a domain's document.
+
+    Args:
+        domain: what to write.
+        live: with the id, aliases, terminals and ports that a running guest was given.
+        secure: with passwords.
+    """
+    document = write(domain, Mode(live=live, secure=secure))
+    if domain.qemu_commandline or domain.qemu_capabilities or domain.qemu_override:
+        document = _declared(document, domain.type, "qemu")
+    if domain.lxc_namespace:
+        document = _declared(document, domain.type, "lxc")
+    return document
+
+
+def _declared(document: str, kind: str, prefix: str) -> str:
+    """The document with the namespace of a driver's own elements declared."""
+    start = f"<domain type='{kind}'"
+    return document.replace(start, f"{start} xmlns:{prefix}='{NAMESPACES[prefix]}'", 1)

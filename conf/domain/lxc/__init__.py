@@ -1,0 +1,1 @@
+"""What only LXC domains have in their XML: models, values, defaults, validation."""

@@ -1,0 +1,224 @@
+"""What a domain's document says wrongly by itself, whatever the emulator.
+
+Owns: these refusals, in about libvirt's order. Pure: a domain is read, never changed.
+Source: libvirt 9.0, measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from conf.domain.architectures import architecture
+from conf.domain.model import Domain
+from conf.domain.parse_checks.devices import check_devices_read
+from conf.domain.resctrl import CacheMonitor, CacheShare, CacheTune
+from conf.errors import ConfError
+from conf.types.attributes import numbers
+
+
+def check_read(domain: Domain) -> None:
+    """Refuse a document that contradicts itself.
+
+    Raises:
+        ConfError: the kind is libvirt's code.
+    """
+    _check_identity(domain)
+    architecture(domain, "")
+    _check_vcpu_count(domain)
+    _check_schedulers(domain)
+    _check_cache_shares(domain)
+    _check_cells(domain)
+    _check_memory_places(domain)
+    _check_seclabels(domain)
+    _check_firmware(domain)
+    check_devices_read(domain)
+
+
+def _check_identity(domain: Domain) -> None:
+    if not domain.type:
+        raise ConfError("internal", "missing domain type attribute", "domain/@type")
+    if not domain.name:
+        raise ConfError("no_name", "a domain needs a <name>", "domain/name")
+    if "\n" in domain.name:
+        raise ConfError("xml_detail", f"invalid char in name: {domain.name!r}", "domain/name")
+    if "/" in domain.name:
+        raise ConfError("xml", f"name {domain.name} cannot contain '/'", "domain/name")
+    if domain.name in (".", ".."):
+        raise ConfError("xml", f"name {domain.name} is a folder's", "domain/name")
+    if domain.title is not None and "\n" in domain.title:
+        raise ConfError("xml", "Domain title can't contain newlines", "domain/title")
+
+
+def _check_vcpu_count(domain: Domain) -> None:
+    vcpu = domain.vcpu
+    if vcpu is None:
+        return
+    if vcpu.maximum < 1:
+        raise ConfError("internal", "a guest needs a vcpu; <vcpu> says 0", "domain/vcpu")
+    if vcpu.current is not None and vcpu.current > vcpu.maximum:
+        detail = (
+            "maximum vCPU count must not be less than current vCPU count: "
+            f"{vcpu.maximum} < {vcpu.current}"
+        )
+        raise ConfError("config_unsupported", detail, "domain/vcpu/@current")
+
+
+def _check_schedulers(domain: Domain) -> None:
+    tune = domain.cputune
+    if tune is None:
+        return
+    _check_apart("vcpusched", "vcpus", [sched.vcpus for sched in tune.vcpuscheds])
+    _check_apart("iothreadsched", "iothreads", [sched.iothreads for sched in tune.iothreadscheds])
+    every = [(sched.scheduler, sched.priority) for sched in tune.vcpuscheds]
+    every.extend((sched.scheduler, sched.priority) for sched in tune.iothreadscheds)
+    if tune.emulatorsched is not None:
+        every.append((tune.emulatorsched.scheduler, tune.emulatorsched.priority))
+    for scheduler, priority in every:
+        if scheduler in ("fifo", "rr") and priority is None:
+            detail = f"scheduler '{scheduler}' needs a priority"
+            raise ConfError("xml", detail, "domain/cputune")
+
+
+def _check_apart(element: str, attribute: str, sets: Iterable[str]) -> None:
+    taken: set[int] = set()
+    for written in sets:
+        members = numbers(written)
+        if taken & members:
+            detail = f"'{element}' attributes '{attribute}' must not overlap"
+            raise ConfError("xml_detail", detail, f"domain/cputune/{element}/@{attribute}")
+        taken |= members
+
+
+def _check_cache_shares(domain: Domain) -> None:
+    tune = domain.cputune
+    if tune is None:
+        return
+    groups: list[frozenset[int]] = []
+    for cache in tune.cachetunes:
+        vcpus = numbers(cache.vcpus)
+        if vcpus in groups:
+            raise ConfError(
+                "xml", "Identical vcpus in cachetunes found", "domain/cputune/cachetune"
+            )
+        _check_new_group(vcpus, groups)
+        groups.append(vcpus)
+        _check_collisions(cache)
+        _check_monitors(vcpus, cache.monitors, allocated=bool(cache.caches))
+    for memory in tune.memorytunes:
+        vcpus = numbers(memory.vcpus)
+        if vcpus not in groups:
+            _check_new_group(vcpus, groups)
+            groups.append(vcpus)
+        _check_monitors(vcpus, memory.monitors, allocated=bool(memory.nodes))
+
+
+def _check_new_group(vcpus: frozenset[int], groups: list[frozenset[int]]) -> None:
+    if any(vcpus & other for other in groups):
+        raise ConfError("xml", "Overlapping vcpus in resctrls", "domain/cputune")
+
+
+def _check_collisions(tune: CacheTune) -> None:
+    seen: list[CacheShare] = []
+    for share in tune.caches:
+        for other in seen:
+            same = (other.level, other.id) == (share.level, share.id)
+            if same and (other.type == share.type or "both" in (other.type, share.type)):
+                detail = (
+                    f"Colliding cache allocations for cache level '{share.level}' "
+                    f"id '{share.id}', type '{share.type}'"
+                )
+                raise ConfError("xml", detail, "domain/cputune/cachetune/cache")
+        seen.append(share)
+
+
+def _check_monitors(
+    vcpus: frozenset[int], monitors: list[CacheMonitor], *, allocated: bool
+) -> None:
+    watched: set[int] = set()
+    for monitor in monitors:
+        members = numbers(monitor.vcpus)
+        if not members <= vcpus:
+            raise ConfError("invalid_arg", "Monitor vcpus conflicts with allocation")
+        if allocated and members == vcpus:
+            continue
+        if members & watched:
+            raise ConfError("invalid_arg", "Monitor vcpus conflicts with monitors")
+        watched |= members
+
+
+def _check_cells(domain: Domain) -> None:
+    cells = domain.cpu.numa.cells if domain.cpu and domain.cpu.numa else []
+    given = [cell.id for cell in cells if cell.id is not None]
+    wrong = len(given) not in (0, len(cells))
+    if wrong or sorted(given) != list(range(len(given))):
+        detail = (
+            "Exactly one 'cell' element per guest NUMA cell allowed, non-contiguous ranges or "
+            "ranges not starting from 0 are not allowed"
+        )
+        raise ConfError("xml", detail, "domain/cpu/numa/cell/@id")
+
+
+def _check_memory_places(domain: Domain) -> None:
+    tune = domain.numatune
+    if tune is None or not tune.memnodes:
+        return
+    cells = domain.cpu.numa.cells if domain.cpu and domain.cpu.numa else []
+    path = "domain/numatune/memnode"
+    if not cells:
+        raise ConfError("xml", "Element 'memnode' is invalid without any guest NUMA cells", path)
+    seen: set[int] = set()
+    for node in tune.memnodes:
+        if node.cellid >= len(cells):
+            detail = "Argument 'cellid' in memnode element must correspond to existing guest's cell"
+            raise ConfError("xml", detail, path)
+        if node.cellid in seen:
+            detail = f"Multiple memnode elements with cellid {node.cellid}"
+            raise ConfError("xml", detail, path)
+        seen.add(node.cellid)
+    restrictive = tune.memory is not None and tune.memory.mode == "restrictive"
+    if restrictive and any(node.mode != "restrictive" for node in tune.memnodes):
+        detail = (
+            "'restrictive' mode is required in memnode element when mode is 'restrictive' in "
+            "memory element"
+        )
+        raise ConfError("xml", detail, path)
+
+
+def _check_seclabels(domain: Domain) -> None:
+    seen: set[str] = set()
+    for label in domain.seclabels:
+        if label.type == "static" and not label.label:
+            raise ConfError("xml", "security label is missing", "domain/seclabel/label")
+        if label.model is None:
+            continue
+        if label.model in seen:
+            detail = f"seclabel for model {label.model} is already provided"
+            raise ConfError("xml_detail", detail, "domain/seclabel/@model")
+        seen.add(label.model)
+
+
+def _check_firmware(domain: Domain) -> None:
+    os = domain.os
+    stateless = os.loader.stateless if os.loader else None
+    keeps_state = stateless is False
+    if os.firmware == "bios":
+        if os.nvram is not None:
+            detail = "firmware type 'bios' does not support nvram"
+            raise ConfError("xml_detail", detail, "domain/os/nvram")
+        if keeps_state:
+            raise ConfError("xml_detail", "Only EFI firmware permits NVRAM", "domain/os/loader")
+    loader = os.loader
+    if loader is not None and loader.path and os.firmware is None and loader.type != "pflash":
+        if keeps_state:
+            detail = "Only pflash loader type permits NVRAM"
+            raise ConfError("xml_detail", detail, "domain/os/loader/@stateless")
+        if loader.readonly is False:
+            raise ConfError(
+                "xml_detail",
+                "ROM loader type cannot be used as read/write",
+                "domain/os/loader/@readonly",
+            )
+    if stateless and os.nvram is not None:
+        raise ConfError(
+            "xml_detail", "NVRAM is not permitted when loader is stateless", "domain/os/nvram"
+        )

@@ -1,0 +1,1 @@
+"""Refusals of a completed QEMU domain."""

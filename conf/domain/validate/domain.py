@@ -1,0 +1,204 @@
+"""What libvirt 9.0 refuses of a completed domain, for QEMU.
+
+Owns: the order of the checks, and those of the guest as a whole; a document's own contradictions
+are `conf.domain.parse_checks.domain`', those of parts of the guest in this folder's others.
+May touch: nothing; a domain is read, never changed.
+Source: libvirt 9.0, measured.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conf.domain.model import Domain
+from conf.domain.validate.controllers import check_usb
+from conf.domain.validate.devices import (
+    check_graphics,
+    check_hostdevs,
+    check_interfaces,
+    check_iommu,
+    check_memories,
+    check_serials,
+    check_videos,
+)
+from conf.domain.validate.disks import check_disks
+from conf.domain.validate.resources import check_cpu, check_memory, check_threads, check_vcpus
+from conf.emulator import EmulatorFacts
+from conf.errors import ConfError
+
+UNSUPPORTED: Final = "config_unsupported"
+X86: Final = ("x86_64", "i686")
+ARM: Final = ("aarch64", "armv6l", "armv7l")
+#: Features of other machines: the field of the model, and the element's name.
+PSERIES_FEATURES: Final = {
+    "hpt_resizing": "hpt", "htm": "htm", "nested_hv": "nested-hv", "ccf_assist": "ccf-assist",
+    "cfpc": "cfpc", "sbbc": "sbbc", "ibs": "ibs",
+}  # fmt: skip
+X86_TIMERS: Final = ("tsc", "kvmclock", "hypervclock", "hpet")
+HYPERV_VENDOR_LENGTH: Final = 12
+SPINLOCK_RETRIES: Final = 4095  # the least
+
+
+def validate(domain: Domain, facts: EmulatorFacts, *, spice_tls: bool = False) -> None:
+    """Refuse what cannot be.
+
+    Args:
+        domain: is read.
+        facts: of its emulator.
+        spice_tls: whether qemu.conf switches TLS on for SPICE.
+
+    Raises:
+        ConfError: the kind is the code that libvirt answers with.
+    """
+    _check_emulator(domain, facts)
+    _check_boot(domain)
+    _check_firmware(domain)
+    check_vcpus(domain, facts)
+    check_cpu(domain)
+    check_memory(domain)
+    check_threads(domain)
+    _check_features(domain)
+    _check_timers(domain)
+    _check_security(domain, facts)
+    _check_devices(domain, facts)
+    check_graphics(domain, spice_tls=spice_tls)
+
+
+def _check_devices(domain: Domain, facts: EmulatorFacts) -> None:
+    check_usb(domain)
+    check_disks(domain)
+    check_videos(domain)
+    check_hostdevs(domain)
+    check_interfaces(domain)
+    check_serials(domain)
+    check_memories(domain, facts)
+    check_iommu(domain)
+
+
+def _check_emulator(domain: Domain, facts: EmulatorFacts) -> None:
+    kind = domain.os.type
+    emulator = f"Emulator '{facts.binary}' does not support"
+    if domain.type not in ("qemu", "kvm") or (domain.type == "kvm" and not facts.kvm_usable):
+        raise ConfError(UNSUPPORTED, f"{emulator} virt type '{domain.type}'", "domain/@type")
+    if kind.machine is None or facts.machine(kind.machine) is None:
+        detail = f"{emulator} machine type '{kind.machine}'"
+        raise ConfError(UNSUPPORTED, detail, "domain/os/type/@machine")
+
+
+def _check_boot(domain: Domain) -> None:
+    orders = domain.boot_orders()
+    if orders and domain.os.boot_devices:
+        detail = "per-device boot elements cannot be used together with os/boot elements"
+        raise ConfError(UNSUPPORTED, detail, "domain/os/boot")
+    for order in orders:
+        if orders.count(order) > 1:
+            raise ConfError("xml", f"boot order '{order}' used for more than one device")
+
+
+def _check_firmware(domain: Domain) -> None:
+    os, features = domain.os, domain.features
+    efi = os.firmware == "efi" or (os.loader is not None and os.loader.type == "pflash")
+    writable = os.loader is not None and os.firmware is None and os.loader.readonly is not True
+    if efi and not writable and os.type.arch in X86 and not (features and features.acpi):
+        raise ConfError(UNSUPPORTED, "UEFI requires ACPI on this architecture", "domain/os")
+    if os.loader is None or not os.loader.secure or os.firmware is not None:
+        return
+    if os.type.arch not in X86:
+        raise ConfError(UNSUPPORTED, "Secure boot is supported for x86 architectures only")
+    if not (os.type.machine or "").startswith("pc-q35-"):
+        raise ConfError(UNSUPPORTED, "Secure boot is supported with q35 machine types only")
+    if not (features and features.smm and features.smm.state):
+        raise ConfError(UNSUPPORTED, "Secure boot requires SMM feature enabled")
+
+
+def _check_features(domain: Domain) -> None:
+    features, kind = domain.features, domain.os.type
+    if features is None:
+        return
+    for field, name in PSERIES_FEATURES.items():
+        if getattr(features, field) is not None:
+            _check_feature_machine(domain, name, fits="pseries")
+    if features.gic is not None and kind.arch not in ARM:
+        _check_feature_machine(domain, "gic", fits="virt")
+    smm = features.smm
+    if smm is not None and smm.tseg is not None:
+        if not (kind.machine or "").startswith("pc-q35-"):
+            raise ConfError(UNSUPPORTED, "SMM TSEG is only supported with q35 machine type")
+        if not smm.state:
+            raise ConfError(UNSUPPORTED, "SMM TSEG needs <smm state='on'>")
+    if features.tcg is not None and domain.type != "qemu":
+        detail = f"TCG features are incompatible with domain type '{domain.type}'"
+        raise ConfError(UNSUPPORTED, detail, "domain/features/tcg")
+    _check_hyperv(domain)
+
+
+def _check_feature_machine(domain: Domain, name: str, *, fits: str) -> None:
+    kind = domain.os.type
+    if not (kind.machine or "").startswith(fits):
+        detail = (
+            f"The '{name}' feature is not supported for architecture '{kind.arch}' "
+            f"or machine type '{kind.machine}'"
+        )
+        raise ConfError(UNSUPPORTED, detail, f"domain/features/{name}")
+
+
+def _check_hyperv(domain: Domain) -> None:
+    features = domain.features
+    hyperv = features.hyperv if features else None
+    if hyperv is None:
+        return
+    path = "domain/features/hyperv"
+    if domain.os.type.arch not in (*X86, "aarch64"):
+        detail = f"Hyperv features are not supported for architecture '{domain.os.type.arch}'"
+        raise ConfError(UNSUPPORTED, detail, path)
+    spinlocks = hyperv.spinlocks
+    if spinlocks is not None and spinlocks.state:
+        if spinlocks.retries is None:
+            raise ConfError("xml", "missing HyperV spinlock retry count", f"{path}/spinlocks")
+        if spinlocks.retries < SPINLOCK_RETRIES:
+            detail = f"HyperV spinlock retry count must be at least {SPINLOCK_RETRIES}"
+            raise ConfError("xml", detail, f"{path}/spinlocks")
+    vendor = hyperv.vendor_id
+    if vendor is not None and vendor.state:
+        if not vendor.value:
+            raise ConfError("xml", "missing 'value' of HyperV vendor_id", f"{path}/vendor_id")
+        if len(vendor.value) > HYPERV_VENDOR_LENGTH or "," in vendor.value:
+            detail = (
+                f"HyperV vendor_id value has up to {HYPERV_VENDOR_LENGTH} characters and no comma"
+            )
+            raise ConfError("xml", detail, f"{path}/vendor_id")
+
+
+def _check_timers(domain: Domain) -> None:
+    clock, kind = domain.clock, domain.os.type
+    if clock is None:
+        return
+    if clock.offset == "timezone" and not clock.timezone:
+        raise ConfError("xml", "missing 'timezone' attribute for clock with offset='timezone'")
+    for timer in clock.timers:
+        if timer.name == "platform":
+            detail = f"unsupported timer type (name) '{timer.name}'"
+            raise ConfError(UNSUPPORTED, detail, "domain/clock/timer")
+        foreign = timer.name in X86_TIMERS and kind.arch not in X86
+        if foreign or (timer.name == "armvtimer" and kind.arch not in ARM):
+            detail = (
+                f"Configuring the '{timer.name}' timer is not supported for "
+                f"virtType={domain.type} arch={kind.arch} machine={kind.machine} guests"
+            )
+            raise ConfError(UNSUPPORTED, detail, "domain/clock/timer")
+
+
+def _check_security(domain: Domain, facts: EmulatorFacts) -> None:
+    security = domain.launch_security
+    if security is not None and security.type == "sev" and facts.sev is None:
+        detail = "SEV launch security is not supported with this QEMU binary"
+        raise ConfError(UNSUPPORTED, detail, "domain/launchSecurity")
+    if security is not None and security.type == "s390-pv":
+        detail = "S390 PV launch security is not supported with this QEMU binary"
+        raise ConfError(UNSUPPORTED, detail, "domain/launchSecurity")
+    tune = domain.cputune
+    if tune is not None and domain.type != "kvm":
+        for name, items in (("cachetune", tune.cachetunes), ("memorytune", tune.memorytunes)):
+            if items:
+                detail = f"{name} is only supported for KVM domains"
+                raise ConfError(UNSUPPORTED, detail, f"domain/cputune/{name}")

@@ -1,0 +1,188 @@
+"""What libvirt 9.0 refuses of a guest's processors, memory and threads, for QEMU.
+
+Owns: these checks of a completed domain. Pure: a domain is read, never changed.
+Source: libvirt 9.0, measured.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conf.domain.cpu import Cpu
+from conf.domain.model import Domain
+from conf.domain.tuning import VcpuState
+from conf.emulator import EmulatorFacts
+from conf.errors import ConfError
+from conf.types.attributes import numbers
+
+UNSUPPORTED: Final = "config_unsupported"
+EMULATED_CACHE: Final = 3  # the one level that QEMU invents
+
+
+def check_vcpus(domain: Domain, facts: EmulatorFacts) -> None:
+    """Check their number, their order and who has them.
+
+    Raises:
+        ConfError: they cannot be.
+    """
+    machine = facts.machine(domain.os.type.machine or "")
+    if machine is not None and domain.maximum_vcpus > machine.max_cpus:
+        detail = f"Maximum CPUs greater than specified machine type limit {machine.max_cpus}"
+        raise ConfError(UNSUPPORTED, detail, "domain/vcpu")
+    _check_vcpu_order(domain)
+    topology = domain.cpu.topology if domain.cpu else None
+    if topology is not None:
+        places = topology.sockets * topology.dies * topology.cores * topology.threads
+        if places != domain.maximum_vcpus:
+            detail = "CPU topology doesn't match maximum vcpu count"
+            raise ConfError(UNSUPPORTED, detail, "domain/cpu/topology")
+    _check_cell_vcpus(domain)
+
+
+def _check_vcpu_order(domain: Domain) -> None:
+    if not domain.vcpus:
+        return
+    first, *others = domain.vcpus
+    path = "domain/vcpus/vcpu"
+    if not first.enabled:
+        raise ConfError(UNSUPPORTED, "vcpu 0 can't be offline", path)
+    if first.hotpluggable:
+        raise ConfError(UNSUPPORTED, "vcpu0 can't be hotpluggable", path)
+    if first.order not in (None, 1):
+        raise ConfError(UNSUPPORTED, "vcpu0 must be enabled first", path)
+    before = first
+    for vcpu in others:
+        if vcpu.enabled:
+            _check_next_vcpu(before, vcpu)
+            before = vcpu
+
+
+def _check_next_vcpu(before: VcpuState, vcpu: VcpuState) -> None:
+    path = "domain/vcpus/vcpu"
+    if (vcpu.order is None) != (before.order is None):
+        detail = "all vcpus must have either set or unset order"
+        raise ConfError(UNSUPPORTED, detail, path)
+    if vcpu.hotpluggable:
+        return
+    if before.hotpluggable:
+        detail = "online non-hotpluggable vcpus need to be ordered prior to hotplugable vcpus"
+        raise ConfError(UNSUPPORTED, detail, path)
+    if (vcpu.order or 0) < (before.order or 0):
+        detail = "online non-hotpluggable vcpus must be ordered in ascending order"
+        raise ConfError(UNSUPPORTED, detail, path)
+
+
+def _check_cell_vcpus(domain: Domain) -> None:
+    taken: dict[int, int] = {}
+    for cell in domain.cpu.numa.cells if domain.cpu and domain.cpu.numa else []:
+        for vcpu in numbers(cell.cpus) if cell.cpus else ():
+            if vcpu >= domain.maximum_vcpus:
+                detail = "CPU IDs in <numa> exceed the <vcpu> count"
+                raise ConfError("internal", detail, "domain/cpu/numa/cell/@cpus")
+            if vcpu in taken:
+                detail = f"NUMA cells {taken[vcpu]} and {cell.id} have overlapping vCPU ids"
+                raise ConfError(UNSUPPORTED, detail, "domain/cpu/numa/cell/@cpus")
+            taken[vcpu] = cell.id or 0
+
+
+def check_cpu(domain: Domain) -> None:
+    """Check the CPU's mode against what it is to have.
+
+    Raises:
+        ConfError: it cannot be.
+    """
+    cpu = domain.cpu
+    if cpu is None:
+        return
+    seen: set[str] = set()
+    for feature in cpu.features:
+        if not feature.name:
+            raise ConfError("xml", "missing CPU feature name", "domain/cpu/feature")
+        if feature.name in seen:
+            detail = f"CPU feature '{feature.name}' specified more than once"
+            raise ConfError("xml", detail, "domain/cpu/feature")
+        seen.add(feature.name)
+    _check_cache(cpu)
+    _check_address_width(cpu)
+
+
+def _check_cache(cpu: Cpu) -> None:
+    cache = cpu.cache
+    if cache is None:
+        return
+    path = "domain/cpu/cache"
+    if cache.mode == "passthrough" and cpu.mode != "host-passthrough":
+        detail = "CPU cache mode 'passthrough' can only be used with 'host-passthrough' CPUs"
+        raise ConfError(UNSUPPORTED, detail, path)
+    allowed = {"emulate": (None, EMULATED_CACHE), "passthrough": (None,), "disable": (None,)}
+    if cache.level not in allowed.get(cache.mode, (None,)):
+        detail = f"unsupported CPU cache level for mode '{cache.mode}'"
+        raise ConfError(UNSUPPORTED, detail, path)
+
+
+def _check_address_width(cpu: Cpu) -> None:
+    width = cpu.maxphysaddr
+    if width is None:
+        return
+    path = "domain/cpu/maxphysaddr"
+    if width.mode == "passthrough":
+        if cpu.mode != "host-passthrough":
+            detail = (
+                "CPU maximum physical address bits mode 'passthrough' can only be used with "
+                "'host-passthrough' CPUs"
+            )
+            raise ConfError(UNSUPPORTED, detail, path)
+        if width.bits is not None:
+            detail = (
+                "CPU maximum physical address bits number specification cannot be used with "
+                "mode 'passthrough'"
+            )
+            raise ConfError(UNSUPPORTED, detail, path)
+    elif width.bits is None:
+        detail = "if using CPU maximum physical address mode='emulate', bits= must be specified"
+        raise ConfError(UNSUPPORTED, detail, path)
+
+
+def check_memory(domain: Domain) -> None:
+    """Check what can be plugged in.
+
+    Raises:
+        ConfError: it cannot be.
+    """
+    top = domain.max_memory
+    if top is not None:
+        if not (top.amount and top.slots):
+            detail = "both maximum memory size and memory slot count must be specified"
+            raise ConfError("xml", detail, "domain/maxMemory")
+        if top.amount < domain.memory:
+            detail = "maximum memory size must be equal or greater than the actual memory size"
+            raise ConfError("xml", detail, "domain/maxMemory")
+        cells = domain.cpu.numa.cells if domain.cpu and domain.cpu.numa else []
+        if not cells:
+            detail = "At least one numa node has to be configured when enabling memory hotplug"
+            raise ConfError(UNSUPPORTED, detail, "domain/maxMemory")
+
+
+def check_threads(domain: Domain) -> None:
+    """Check that what is tuned is there.
+
+    Raises:
+        ConfError: an I/O thread is missing, or stands there twice.
+    """
+    known = [thread.id for thread in domain.iothread_list()]
+    for number in known:
+        if known.count(number) > 1:
+            detail = f"duplicate iothread id '{number}' found"
+            raise ConfError("xml", detail, "domain/iothreadids/iothread")
+    tune = domain.cputune
+    if tune is None:
+        return
+    wanted = [pin.iothread for pin in tune.iothreadpins]
+    wanted.extend(n for sched in tune.iothreadscheds for n in sorted(numbers(sched.iothreads)))
+    for number in wanted:
+        if number not in known:
+            detail = f"Cannot find 'iothread' : {number}"
+            raise ConfError(UNSUPPORTED, detail, "domain/cputune")
+    pinned = [pin.vcpu for pin in tune.vcpupins]
+    if len(set(pinned)) != len(pinned):
+        raise ConfError("internal", "duplicate vcpupin for same vcpu", "domain/cputune/vcpupin")

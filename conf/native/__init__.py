@@ -1,0 +1,1 @@
+"""Foreign configurations read into domain XML (domxml-from-native)."""

@@ -1,0 +1,100 @@
+"""What <dns> must not say. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from conf.network.dns import Dns, DnsHost, Srv, Txt
+from conf.network.validate.errors import wrong, wrong_record
+
+SERVICE: Final = re.compile(r"[A-Za-z0-9_+/\-]+")
+PROTOCOL: Final = re.compile(r"[A-Za-z0-9+/\-]+")
+LARGEST: Final = 0xFFFF
+
+
+def check_dns(name: str, dns: Dns | None) -> None:
+    """Refuse a <dns> that cannot be; `name` is the network's.
+
+    Raises:
+        ConfError: "xml", "xml_detail".
+    """
+    if dns is None:
+        return
+    if dns.enable is False and (dns.forwarders or dns.txts or dns.srvs or dns.hosts):
+        detail = f"Extra data in disabled network '{name}': its <dns> has records or forwarders"
+        raise wrong(detail)
+    for forwarder in dns.forwarders:
+        if forwarder.domain is None and forwarder.address is None:
+            detail = "Invalid forwarder element, must contain at least one of addr or domain"
+            raise wrong(f"{detail} (network '{name}')")
+    for txt in dns.txts:
+        check_txt(name, txt)
+    for srv in dns.srvs:
+        check_srv(name, srv)
+    for host in dns.hosts:
+        check_names(name, host)
+
+
+def check_txt(name: str, txt: Txt, *, partial: bool = False) -> None:
+    """Refuse a TXT record that cannot be; `partial`: it only tells which one is meant.
+
+    Raises:
+        ConfError: "xml_detail".
+    """
+    where = f"of network {name}"
+    if not txt.name:
+        raise wrong_record(f"missing required name attribute in DNS TXT record {where}")
+    if " " in txt.name or "," in txt.name:
+        raise wrong_record(f"prohibited character in DNS TXT record name '{txt.name}' {where}")
+    if txt.value is None and not partial:
+        detail = f"missing required value attribute in DNS TXT record named '{txt.name}'"
+        raise wrong_record(f"{detail} {where}")
+
+
+def check_srv(name: str, srv: Srv, *, partial: bool = False) -> None:
+    """Refuse a SRV record that cannot be; `partial`: it only tells which one is meant.
+
+    Raises:
+        ConfError: "xml_detail".
+    """
+    _check_words(name, srv, partial=partial)
+    where = f"for service '{srv.service}' in network '{name}'"
+    numbers = {"port": srv.port, "priority": srv.priority, "weight": srv.weight}
+    for word, number in numbers.items():
+        if number is None:
+            continue
+        if srv.target is None and not partial:
+            detail = f"DNS SRV {word} attribute not permitted without target"
+            raise wrong_record(f"{detail} {where}")
+        if number > LARGEST or (word == "port" and number == 0):
+            raise wrong_record(f"invalid DNS SRV {word} attribute {where}")
+
+
+def _check_words(name: str, srv: Srv, *, partial: bool) -> None:
+    words = {"service": (srv.service, SERVICE), "protocol": (srv.protocol, PROTOCOL)}
+    for word, (given, allowed) in words.items():
+        if not given:
+            if not partial:
+                detail = f"missing required {word} attribute in DNS SRV record '{srv.service}'"
+                raise wrong_record(f"{detail} of network '{name}'")
+        elif allowed.fullmatch(given) is None:
+            detail = f"invalid character in {word} attribute '{given}' in DNS SRV record"
+            raise wrong_record(f"{detail} of network '{name}'")
+
+
+def check_names(name: str, host: DnsHost, *, partial: bool = False) -> None:
+    """Refuse names of an address that cannot be; `partial`: they only tell which are meant.
+
+    Raises:
+        ConfError: "xml_detail".
+    """
+    where = f"in network '{name}' DNS HOST record"
+    if partial:
+        if not host.ip and not host.hostnames:
+            raise wrong_record(f"Missing ip and hostname {where}")
+        return
+    if not host.ip:
+        raise wrong_record(f"Missing IP address {where}")
+    if not host.hostnames:
+        raise wrong_record(f"Missing hostname {where}")

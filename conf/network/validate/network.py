@@ -1,0 +1,85 @@
+"""What a network's document must not say. Pure.
+
+Owns: the order in which parts are checked, and the refusal of texts that are no single line.
+May not touch: the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Final
+
+from conf.errors import ConfError
+from conf.network.model import Network
+from conf.network.validate.addressing import check_addressing
+from conf.network.validate.dns import check_dns
+from conf.network.validate.errors import wrong, wrong_record
+from conf.network.validate.forward import check_bridge, check_forward
+from conf.network.validate.portgroups import check_sharing
+
+LONGEST_NAME: Final = 240  # bytes; with its ending it is a file's
+
+
+def validate(network: Network) -> None:
+    """Refuse a document that cannot be a network.
+
+    Raises:
+        ConfError: "xml", "xml_detail", "config_unsupported", "internal", as libvirt.
+    """
+    _check_name(network.name)
+    _check_texts(network)
+    check_dns(network.name, network.dns)
+    check_sharing(network)
+    check_forward(network)
+    check_bridge(network)
+    check_addressing(network)
+    if any(not option.value for option in network.options):
+        raise ConfError("internal", f"No dnsmasq options value specified in '{network.name}'")
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise ConfError("no_name", "missing network name")
+    if "/" in name or "\n" in name:
+        letter = "/" if "/" in name else "line end"
+        raise wrong_record(f"invalid char in name: {letter}")
+    if name in (".", "..") or len(name.encode()) > LONGEST_NAME:
+        raise wrong(f"name {name[:40]!r} cannot name a file")
+
+
+def _check_texts(network: Network) -> None:
+    """Refuse what would be more than one line, or more than one word, of dnsmasq's configuration.
+
+    Raises:
+        ConfError: "xml".
+    """
+    for word in _words(network):
+        if any(ord(letter) < 32 or ord(letter) == 127 for letter in word):
+            raise ConfError("xml", f"{word!r} in network '{network.name}' has a control character")
+
+
+def _words(network: Network) -> Iterator[str]:
+    """Every text of a document that reaches dnsmasq."""
+    yield network.name
+    yield from network.dnsmasq_options
+    if network.domain is not None:
+        yield network.domain.name
+    if network.dns is not None:
+        yield from _texts(network.dns)
+    for ip in network.ips:
+        yield ip.tftp_root or ""
+        if ip.dhcp is not None:
+            yield from _texts(ip.dhcp)
+
+
+def _texts(model: object) -> Iterator[str]:
+    """Every text in a model and those inside it."""
+    if isinstance(model, str):
+        yield model
+    elif isinstance(model, list):
+        for each in model:
+            yield from _texts(each)
+    elif is_dataclass(model):
+        for field in fields(model):
+            yield from _texts(getattr(model, field.name))

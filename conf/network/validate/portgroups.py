@@ -1,0 +1,152 @@
+"""What <portgroup>, <bandwidth>, <vlan> and <virtualport> must not say. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+from uuid import UUID
+
+from conf.domain.devices.interface import Bandwidth, Rate, VirtualPort, Vlan
+from conf.network.forward import ForwardMode
+from conf.network.model import Network, PortGroup
+from conf.network.network_xml import mode_of
+from conf.network.validate.errors import refused, wrong, wrong_record
+
+LARGEST_TAG: Final = 4095
+LONGEST_PROFILE: Final = 39
+LARGEST_RATE: Final = 0xFFFFFFFFFFFFFFFF
+#: The parameters that each type of port has, in the order in which they are looked at.
+PARAMETERS: Final = {
+    "802.1Qbg": ("managerid", "typeid", "typeidversion", "instanceid"),
+    "802.1Qbh": ("profileid",),
+    "openvswitch": ("interfaceid", "profileid"),
+    "midonet": ("interfaceid",),
+}
+NUMBERS: Final = {"managerid": 0xFF, "typeid": 0xFFFFFF, "typeidversion": 0xFF}
+UUIDS: Final = ("instanceid", "interfaceid")
+
+
+def check_sharing(network: Network) -> None:
+    """Refuse what the network or a group of its ports cannot have.
+
+    Raises:
+        ConfError: "xml", "xml_detail", "config_unsupported".
+    """
+    groups = network.portgroups
+    check_groups(network.name, groups)
+    shared_by: list[Network | PortGroup] = [network, *groups]
+    for shared in shared_by:
+        check_bandwidth(shared.bandwidth)
+        check_vlan(shared.vlan)
+        check_virtualport(shared.virtualport)
+    mode = mode_of(network)
+    tagged = network.vlan is not None and not _can_tag(mode, network.virtualport)
+    for group in groups:
+        port = group.virtualport or network.virtualport
+        tagged = tagged or (group.vlan is not None and not _can_tag(mode, port))
+    if tagged:
+        detail = f"<vlan> element specified for network {network.name}, whose type doesn't support"
+        raise refused(f"{detail} vlan configuration")
+
+
+def check_groups(name: str, groups: list[PortGroup]) -> None:
+    """Refuse groups without a name, of one name, or of which several are the default.
+
+    Raises:
+        ConfError: "xml", "config_unsupported".
+    """
+    names = [group.name for group in groups]
+    if "" in names:
+        raise wrong(f"Missing required name attribute in portgroup of network '{name}'")
+    twice = next((each for each in names if names.count(each) > 1), None)
+    if twice is not None:
+        detail = f"multiple <portgroup> elements with the same name ({twice}) in network '{name}'"
+        raise refused(detail)
+    defaults = [group.name for group in groups if group.default]
+    if len(defaults) > 1:
+        detail = f"network '{name}' has multiple default <portgroup> elements"
+        raise refused(f"{detail} ({' and '.join(defaults)}), but only one default is allowed")
+
+
+def _can_tag(mode: ForwardMode, port: VirtualPort | None) -> bool:
+    """Whether something of the host's puts tags on."""
+    switched = port is not None and port.type == "openvswitch"
+    return mode is ForwardMode.HOSTDEV or (mode is ForwardMode.BRIDGE and switched)
+
+
+def check_bandwidth(bandwidth: Bandwidth | None) -> None:
+    """Refuse limits that cannot be of a network.
+
+    Raises:
+        ConfError: "xml_detail", "config_unsupported".
+    """
+    for where, rate in _rates(bandwidth):
+        if rate.average is None and rate.floor is None:
+            raise wrong_record(f"Missing mandatory average or floor attributes of <{where}>")
+        if rate.floor is not None:
+            detail = "floor attribute is not supported for this config: it is a guest's card's"
+            raise refused(detail)
+        for word, number in (("average", rate.average), ("peak", rate.peak), ("burst", rate.burst)):
+            if number is not None and number > LARGEST_RATE:
+                raise refused(f"could not convert bandwidth {word} value '{number}'")
+
+
+def _rates(bandwidth: Bandwidth | None) -> Iterator[tuple[str, Rate]]:
+    if bandwidth is None:
+        return
+    for where, rate in (("inbound", bandwidth.inbound), ("outbound", bandwidth.outbound)):
+        if rate is not None:
+            yield where, rate
+
+
+def check_vlan(vlan: Vlan | None) -> None:
+    """Refuse tags that cannot be.
+
+    Raises:
+        ConfError: "xml".
+    """
+    if vlan is None:
+        return
+    if not vlan.tags:
+        raise wrong("missing tag id - each <vlan> must have at least one <tag id='n'/> subelement")
+    large = next((tag.id for tag in vlan.tags if tag.id > LARGEST_TAG), None)
+    if large is not None:
+        raise wrong(f"vlan tag id {large} too large (maximum {LARGEST_TAG})")
+    native = [tag for tag in vlan.tags if tag.native_mode is not None]
+    if len(native) > 1:
+        raise wrong("duplicate native vlan setting")
+    if vlan.trunk is False and len(vlan.tags) > 1:
+        detail = "trunk='yes' is required for more than one vlan tag"
+        raise wrong(f"invalid \"trunk='no'\" in <vlan> - {detail}")
+
+
+def check_virtualport(port: VirtualPort | None) -> None:
+    """Refuse a type of port that is not known, and parameters that it does not have.
+
+    Raises:
+        ConfError: "xml", "config_unsupported".
+    """
+    if port is None:
+        return
+    if port.type is not None and port.type not in PARAMETERS:
+        detail = f"unknown virtualport type {port.type}; it can be {', '.join(PARAMETERS)}"
+        raise refused(detail)
+    for name in (*NUMBERS, *UUIDS, "profileid"):
+        given = getattr(port, name)
+        if given is None:
+            continue
+        _check_parameter(name, given)
+        if port.type is not None and name not in PARAMETERS[port.type]:
+            raise wrong(f"extra {name} unsupported in <virtualport type='{port.type}'>")
+
+
+def _check_parameter(name: str, given: str) -> None:
+    try:
+        if name in UUIDS:
+            UUID(given)
+        elif name in NUMBERS and not 0 <= int(given, 0) <= NUMBERS[name]:
+            raise wrong(f"value of {name} out of range: '{given}' is more than {NUMBERS[name]}")
+        elif name == "profileid" and len(given.encode()) > LONGEST_PROFILE:
+            raise wrong(f"profileid parameter too long: at most {LONGEST_PROFILE} characters")
+    except ValueError:
+        raise wrong(f"cannot parse value of {name} parameter '{given}'") from None

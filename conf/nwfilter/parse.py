@@ -1,0 +1,184 @@
+"""From documents to filters, with libvirt's refusals.
+
+Owns: what is refused and its words. Pure.
+Source: libvirt 9.0; corpus/nwfilter.jsonl.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from uuid import UUID
+
+from lxml import etree
+
+from conf.errors import ConfError
+from conf.mapper.safe_parse import parse_tree
+from conf.nwfilter.attribute_types import variable
+from conf.nwfilter.model import (
+    CHAIN_PRIORITIES,
+    DEFAULT_PRIORITY,
+    PRIORITIES,
+    ROOT,
+    Filter,
+    Reference,
+    Rule,
+    chain_priority,
+)
+from conf.nwfilter.protocols import PROTOCOLS
+
+ACTIONS: Final = ("drop", "accept", "reject", "return", "continue")
+DIRECTIONS: Final = ("in", "out", "inout")
+VARIABLE_NAME: Final = re.compile(r"[A-Za-z0-9_]+")
+# What a value may hold: addresses, words, and what cannot end a quotation or begin an option.
+VARIABLE_VALUE: Final = re.compile(r"[A-Za-z0-9._:]+")
+CHAIN_NAME: Final = re.compile(r"[A-Za-z0-9_.:\-]+")
+MAX_CHAIN: Final = 31 - len("I-") - 15 - len("-")  # beside the longest tap's name in ebtables
+MAX_ENTRIES: Final = 10_000
+
+
+def parse_filter(data: bytes | str) -> Filter:
+    """Read a filter.
+
+    Raises:
+        ConfError: kinds "xml", "xml_detail", "internal", "invalid_arg".
+    """
+    root = parse_tree(data)
+    if root.tag != "filter":
+        raise ConfError("xml", f"unknown root element for nw filter: <{root.tag}>", "/filter")
+    name = root.get("name") or ""
+    if not name:
+        raise ConfError("internal", "filter has no name", "/filter")
+    if "/" in name or name in (".", ".."):
+        raise ConfError("xml", f"name {name} cannot contain '/'", "/filter")
+    chain, priority = _chain(root)
+    nodes = [node for node in root if node.tag in ("rule", "filterref")]
+    if len(nodes) > MAX_ENTRIES:
+        raise ConfError("xml", f"the filter has more than {MAX_ENTRIES} rules", "/filter")
+    entries = tuple(_rule(node) if node.tag == "rule" else read_reference(node) for node in nodes)
+    return Filter(name=name, uuid=_uuid(root), chain=chain, priority=priority, entries=entries)
+
+
+def read_reference(node: etree._Element) -> Reference:
+    """Read a <filterref>; parameters of one name make a list.
+
+    Raises:
+        ConfError: kind "internal".
+    """
+    name = node.get("filter")
+    if not name:
+        raise ConfError("internal", "filterref needs the attribute filter", "/filter/filterref")
+    return Reference(filter=name, variables=read_parameters(node))
+
+
+def read_parameters(node: etree._Element) -> Mapping[str, tuple[str, ...]]:
+    """The <parameter>s of a <filterref>; what is no name or value is passed over, as stock does."""
+    found: dict[str, tuple[str, ...]] = {}
+    for parameter in node.iterfind("parameter"):
+        name, value = parameter.get("name") or "", parameter.get("value") or ""
+        if can_be_parameter(name, value):
+            found[name] = (*found.get(name, ()), value)
+    return found
+
+
+def can_be_parameter(name: str, value: str) -> bool:
+    """Whether a variable may have this name and value."""
+    return bool(VARIABLE_NAME.fullmatch(name) and VARIABLE_VALUE.fullmatch(value))
+
+
+def _uuid(root: etree._Element) -> str:
+    text = root.findtext("uuid")
+    if text is None:
+        return ""
+    try:
+        return str(UUID(text.strip()))
+    except ValueError:
+        raise ConfError("xml", "malformed uuid element", "/filter/uuid") from None
+
+
+def _chain(root: etree._Element) -> tuple[str, int]:
+    chain = root.get("chain") or ROOT
+    default = chain_priority(chain)
+    if default is None:
+        known = ", ".join(CHAIN_PRIORITIES)
+        detail = f"Invalid chain name '{chain}'. Please use a chain name called 'root' or one that "
+        raise ConfError("invalid_arg", f"{detail}begins with one of: {known}", "/filter/@chain")
+    if CHAIN_NAME.fullmatch(chain) is None:
+        raise ConfError("invalid_arg", f"Chain name '{chain}' contains invalid characters")
+    if len(chain) > MAX_CHAIN:
+        raise ConfError("invalid_arg", f"Name of chain is longer than {MAX_CHAIN} characters")
+    text = root.get("priority")
+    if text is None:
+        return chain, default
+    priority = _number(text)
+    if priority is None:
+        raise ConfError("invalid_arg", f"Could not parse chain priority '{text}'", "/filter")
+    if priority not in PRIORITIES:
+        detail = f"Priority '{priority}' is outside valid range [-1000,1000]"
+        raise ConfError("invalid_arg", detail, "/filter/@priority")
+    return chain, priority
+
+
+def _rule(node: etree._Element) -> Rule:
+    action = _word(node, "action", ACTIONS)
+    direction = _word(node, "direction", DIRECTIONS)
+    priority = _number(node.get("priority") or "")
+    if priority is None or priority not in PRIORITIES:
+        priority = DEFAULT_PRIORITY
+    statematch = (node.get("statematch") or "").lower() not in ("0", "false")
+    element = next((child for child in node if child.tag in PROTOCOLS), None)
+    if element is None:
+        return Rule(
+            action=action, direction=direction, priority=priority, statematch=statematch, values={}
+        )
+    return Rule(
+        action=action,
+        direction=direction,
+        priority=priority,
+        statematch=statematch,
+        protocol=str(element.tag),
+        negated=element.get("match") == "no",
+        values=_values(element),
+    )
+
+
+def _values(element: etree._Element) -> dict[str, str]:
+    """The attributes that the protocol has; others are passed over, as stock does.
+
+    Of several bad ones the last is told of.
+    """
+    values: dict[str, str] = {}
+    refused: ConfError | None = None
+    for name, read in PROTOCOLS[str(element.tag)].items():
+        text = element.get(name)
+        if text is None:
+            continue
+        reference = variable(text) if name != "comment" else None
+        try:
+            values[name] = reference if reference is not None else read(text)
+        except ValueError:
+            path = f"/filter/rule/{element.tag}/@{name}"
+            refused = ConfError("internal", f"{name} has illegal value {text}", path)
+    if refused is not None:
+        raise refused
+    if ("ipset" in values) != ("ipsetflags" in values):
+        raise ConfError("internal", "ipset and ipsetflags need each other", "/filter/rule")
+    return values
+
+
+def _word(node: etree._Element, name: str, words: tuple[str, ...]) -> str:
+    text = node.get(name)
+    if text is None:
+        raise ConfError("internal", f"rule node requires {name} attribute", "/filter/rule")
+    if text not in words:
+        detail = f"unknown rule {name} attribute value '{text}'; it can be {', '.join(words)}"
+        raise ConfError("internal", detail, f"/filter/rule/@{name}")
+    return text
+
+
+def _number(text: str) -> int | None:
+    try:
+        return int(text) if len(text) < 12 else None
+    except ValueError:
+        return None

@@ -1,0 +1,132 @@
+"""<secret>: what a secret is for, and who may see it.
+
+Owns: the model; reading with what is refused; writing. May not touch: values, files.
+Source: libvirt 9.0 formatsecret; the refusals are those measured on it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from conf.errors import ConfError
+from conf.mapper import Mode, attribute, child, element, parse, text, write
+from conf.storage.attributes import uuid_text
+
+
+class UsageType(StrEnum):
+    """What a secret is for, in the order of virSecretUsageType."""
+
+    NONE = "none"
+    VOLUME = "volume"
+    CEPH = "ceph"
+    ISCSI = "iscsi"
+    TLS = "tls"
+    VTPM = "vtpm"
+
+    @property
+    def number(self) -> int:
+        """Its virSecretUsageType."""
+        return list(UsageType).index(self)
+
+
+def _usage_type(word: str) -> UsageType:
+    if word not in UsageType.__members__.values():
+        detail = f"unknown secret usage type {word}; there are {', '.join(UsageType)}"
+        raise ConfError("config_unsupported", detail, "secret/usage/@type")
+    return UsageType(word)
+
+
+def _switch(name: str) -> Callable[[str], bool]:
+    def read(word: str) -> bool:
+        if word not in ("yes", "no"):
+            detail = f"invalid value of '{name}': '{word}'; write yes or no"
+            raise ConfError("xml", detail, f"secret/@{name}")
+        return word == "yes"
+
+    return read
+
+
+def _identity(word: str) -> str:
+    try:
+        return uuid_text(word)
+    except ConfError as problem:
+        raise ConfError("internal", problem.message, "secret/uuid") from None
+
+
+@element("usage")
+@dataclass(slots=True, kw_only=True)
+class Usage:
+    """<usage>: the object that the secret opens; which element names it depends on the type."""
+
+    type: UsageType | None = attribute("@type", read=_usage_type)
+    volume: str | None = text("volume", omit="")
+    name: str | None = text("name", omit="")
+    target: str | None = text("target", omit="")
+
+    def after_read(self) -> None:
+        """Refuse a usage that names nothing, and keep only the name that counts."""
+        if self.type is None:
+            raise ConfError("xml", "unknown secret usage type", "secret/usage")
+        volume, name, target = self.volume, self.name, self.target
+        self.volume = volume if self.type is UsageType.VOLUME else None
+        self.target = target if self.type is UsageType.ISCSI else None
+        named = self.type not in (UsageType.NONE, UsageType.VOLUME, UsageType.ISCSI)
+        self.name = name if named else None
+        if self.type is not UsageType.NONE and not self.object:
+            wanted = {UsageType.VOLUME: "volume path", UsageType.ISCSI: "target"}
+            what = wanted.get(self.type, "name")
+            detail = f"{self.type} usage specified, but {what} is missing"
+            raise ConfError("internal", detail, "secret/usage")
+
+    @property
+    def object(self) -> str:
+        """The name of what the secret opens."""
+        return self.volume or self.name or self.target or ""
+
+
+@element("secret")
+@dataclass(slots=True, kw_only=True)
+class Secret:
+    """<secret>."""
+
+    ephemeral: bool = attribute("@ephemeral", read=_switch("ephemeral"), default=False)
+    private: bool = attribute("@private", read=_switch("private"), default=False)
+    uuid: str = text("uuid", read=_identity, default="", omit="")  # never empty once read
+    description: str | None = text("description", omit="")
+    usage: Usage | None = child("usage", Usage)
+
+    @property
+    def usage_type(self) -> UsageType:
+        """What it is for."""
+        return self.usage.type or UsageType.NONE if self.usage else UsageType.NONE
+
+    @property
+    def usage_id(self) -> str:
+        """The name of what it opens; "" for nothing in particular."""
+        return self.usage.object if self.usage else ""
+
+
+def parse_secret(xml: bytes | str, *, make_uuid: Callable[[], str] | None = None) -> Secret:
+    """Read a secret's document; one without a UUID is given one.
+
+    Args:
+        xml: the document.
+        make_uuid: makes one, at random unless given.
+
+    Raises:
+        ConfError: it is none; the kind is libvirt's code.
+    """
+    secret = parse(Secret, xml)
+    if not secret.uuid:
+        secret.uuid = make_uuid() if make_uuid else str(uuid.uuid4())
+    if secret.usage is not None and secret.usage.type is UsageType.NONE:
+        secret.usage = None
+    return secret
+
+
+def format_secret(secret: Secret) -> str:
+    """Write a secret's document."""
+    return write(secret, Mode())

@@ -1,0 +1,1 @@
+"""Attribute types that the XML models share: booleans, sizes, CPU sets, UUIDs, MAC addresses."""

@@ -1,0 +1,151 @@
+"""What the other process asks and tells: from a frame to a handler, and its answer back.
+
+Owns: the tasks that answer one peer's calls, and their deadlines.
+May not touch: sockets; calls of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from functools import partial
+from types import CoroutineType
+from typing import Any, Final
+
+from ipc.context import Caller, enter
+from ipc.deadlines import Deadlines
+from ipc.descriptor import Descriptor
+from ipc.errors import BY_NAME, BusError, ProtocolError, QueueFull, Unexpected, Unhandled
+from ipc.frames import Call, Encoder, Note, Received
+from ipc.handlers import Home
+
+MAX_ANSWERING: Final = 4096  # calls of one peer that are being answered
+LONGEST_S: Final = 86400.0
+FOREVER: Final = float("inf")
+
+log = logging.getLogger(__name__)
+
+#: A handler at work.
+Work = Coroutine[Any, Any, object]
+#: Sends an encoded frame; never raises, whatever has become of the peer.
+Send = Callable[[bytes, list[Descriptor]], None]
+
+
+class Answering:
+    """The service side of one link."""
+
+    def __init__(self, name: str, home: Home, send: Send) -> None:
+        """Answer nothing yet.
+
+        Args:
+            name: the process at the other end.
+            home: what this process answers.
+            send: how a frame gets there; raises `QueueFull` when it does not.
+        """
+        self._name = name
+        self._home = home
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._encoder = Encoder()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._event_numbers = itertools.count(-1, -1)
+        self._deadlines = Deadlines(self._loop, self.cancel)
+
+    def asked(self, call: Call, received: Received) -> None:
+        """Answer a call: at once, or by a task when its handler is a coroutine.
+
+        Raises:
+            ProtocolError: its number is another call's.
+        """
+        number = call.number
+        if number < 0 or number in self._tasks:
+            raise ProtocolError(f"call {number} is under way already")
+        handler = self._home.handlers.find(call.tag)
+        if handler is None:
+            self._fail(number, Unhandled(f"this process does not answer {call.tag}"))
+            return
+        if len(self._tasks) >= MAX_ANSWERING:
+            self._fail(number, QueueFull(f"{MAX_ANSWERING} calls are being answered"))
+            return
+        deadline = self._loop.time() + min(LONGEST_S, max(0.0, call.left_s))
+        context = copy_context()
+        context.run(enter, Caller(self._name, call.trace, deadline))
+        try:
+            answer = context.run(handler.run, received.body(handler.decoder))
+            if isinstance(answer, CoroutineType):
+                self._deadlines.add(number, deadline)
+                self._spawn(number, self._answer, answer, context)
+            else:
+                self._reply(number, answer)
+        except Exception as problem:  # noqa: BLE001  (the top of a handler: it becomes an answer)
+            context.run(self._fail, number, problem)
+
+    def noted(self, note: Note, received: Received) -> None:
+        """Deal with an event; one that nobody here wants is dropped."""
+        handler = self._home.handlers.find(note.tag)
+        if handler is None:
+            return
+        context = copy_context()
+        context.run(enter, Caller(self._name, note.trace, FOREVER))
+        try:
+            work = context.run(handler.run, received.body(handler.decoder))
+            if isinstance(work, CoroutineType):
+                self._spawn(next(self._event_numbers), self._deal, work, context)
+        except ProtocolError as problem:
+            log.error("event %s of %s is dropped: %s", note.tag, self._name, problem)
+        except Exception as problem:  # noqa: BLE001  (the top of a handler: it is logged)
+            detail = "event %s of %s was not dealt with"
+            context.run(partial(log.error, detail, note.tag, self._name, exc_info=problem))
+
+    def cancel(self, number: int) -> None:
+        """Nobody waits for that answer any more."""
+        task = self._tasks.get(number)
+        if task is not None:
+            task.cancel()
+
+    async def _answer(self, number: int, work: Work) -> None:
+        try:
+            self._reply(number, await work)
+        except Exception as problem:  # noqa: BLE001  (the top of a handler: it becomes an answer)
+            self._fail(number, problem)
+
+    async def _deal(self, _: int, work: Work) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("an event of %s was not dealt with", self._name)
+
+    def _spawn(
+        self,
+        number: int,
+        run: Callable[[int, Work], Coroutine[Any, Any, None]],
+        work: Work,
+        context: Context,
+    ) -> None:
+        def done(_: asyncio.Task[None]) -> None:
+            work.close()  # it never began if the task was cancelled at once
+            self._deadlines.remove(number)
+            del self._tasks[number]
+
+        task = self._loop.create_task(run(number, work), context=context)
+        self._tasks[number] = task
+        task.add_done_callback(done)
+
+    def _reply(self, number: int, answer: object) -> None:
+        self._send(*self._encoder.encode(1, number, answer))
+
+    def _fail(self, number: int, problem: Exception) -> None:
+        data = self._home.errors.encode(problem)
+        if data is not None:
+            words: tuple[str, str, bytes] = ("", "", data)
+        elif isinstance(problem, TimeoutError):
+            words = ("DeadlineExceeded", f"a wait of the handler was over: {problem}", b"")
+        elif isinstance(problem, BusError) and type(problem).__name__ in BY_NAME:
+            words = (type(problem).__name__, str(problem), b"")
+        else:
+            log.error("a call of %s failed", self._name, exc_info=problem)
+            words = (Unexpected.__name__, f"{type(problem).__name__}: {problem}", b"")
+        self._send(*self._encoder.encode(2, number, *words))

@@ -1,0 +1,1 @@
+"""virtvisorctl: the administrator's command."""

@@ -1,0 +1,121 @@
+"""virtvisorctl: shows the daemon's process tree.
+
+Owns: its command line and the table.
+May touch: the daemon's control socket, and /proc for what guests use.
+Exit status: 0 shown, 1 no daemon answers, 2 a wrong command line, 3 a process is degraded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from supervisor.messages.root import ProcessStatus
+from supervisor.root.child import State
+from supervisor.root.process_stats import own
+from supervisor.runtime.paths import Paths
+
+ASK_S: Final = 10.0
+NO_DAEMON: Final = 1
+DEGRADED: Final = 3
+COLUMNS: Final = ("NAME", "PID", "STATE", "RESTARTS", "UPTIME", "PRIVATE")
+
+
+def main() -> int:
+    """Run the command; the console script."""
+    parser = argparse.ArgumentParser(
+        prog="virtvisorctl", description="Looks into a running libvirtd. See docs/virtvisorctl.md."
+    )
+    parser.add_argument("--root", type=Path, metavar="DIR", help="the daemon's --root")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    status = commands.add_parser("status", help="show every process of the tree")
+    status.add_argument("--json", action="store_true", help="as a list of JSON objects")
+    options = parser.parse_args()
+    session = os.geteuid() != 0 and options.root is None
+    root = options.root.absolute() if options.root else Path("/")
+    paths = Paths.session(os.environ) if session else Paths.system(root)
+    try:
+        answer = ask(paths.control_socket())
+        rows = msgspec.json.decode(answer, type=list[ProcessStatus])
+    except (OSError, msgspec.MsgspecError) as problem:
+        sys.stderr.write(
+            f"virtvisorctl: no daemon answers at {paths.control_socket()}: {problem}\n"
+        )
+        return NO_DAEMON
+    sys.stdout.write(as_json(rows) if options.json else table(rows))
+    return DEGRADED if any(row.state == State.DEGRADED for row in rows) else 0
+
+
+def ask(path: Path) -> bytes:
+    """Ask the daemon for its processes.
+
+    Raises:
+        OSError: nobody answers there.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
+        end.settimeout(ASK_S)
+        end.connect(str(path))
+        end.sendall(b'{"ask":"status"}\n')
+        parts = []
+        while part := end.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def as_json(rows: Sequence[ProcessStatus]) -> str:
+    """The processes as JSON."""
+    return json.dumps(msgspec.to_builtins(rows), indent=1) + "\n"
+
+
+def table(rows: Sequence[ProcessStatus]) -> str:
+    """The processes as a table: children under the root, a guest under its worker."""
+    cells = [COLUMNS]
+    for row in rows:
+        cells.append(line(row, indent="" if row.name == "root" else "  "))
+        if row.guest_pid:
+            cells.append(line(guest(row), indent="    "))
+    widths = [max(len(cell[place]) for cell in cells) for place in range(len(COLUMNS))]
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(cell, widths, strict=True)).rstrip()
+        for cell in cells
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def line(row: ProcessStatus, *, indent: str) -> tuple[str, str, str, str, str, str]:
+    """One process's cells."""
+    return (
+        f"{indent}{row.name}",
+        str(row.pid or "-"),
+        row.state,
+        str(row.restarts),
+        uptime(row.uptime_s),
+        f"{row.private_kib / 1024:.1f} MiB",
+    )
+
+
+def guest(worker: ProcessStatus) -> ProcessStatus:
+    """A worker's guest, as far as this user may look at it."""
+    name = worker.name.partition(":")[2]
+    return own(f"guest {name}", worker.guest_pid, 0)
+
+
+def uptime(seconds: float) -> str:
+    """A time span in its two largest units."""
+    for size, unit, lower in ((86400, "d", 3600), (3600, "h", 60), (60, "m", 1)):
+        if seconds >= size:
+            small = {3600: "h", 60: "m", 1: "s"}[lower]
+            return f"{int(seconds // size)}{unit}{int(seconds % size // lower)}{small}"
+    return f"{seconds:.0f}s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

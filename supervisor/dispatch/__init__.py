@@ -1,0 +1,1 @@
+"""Clients' calls at the service that owns them: dispatcher, error and event codecs."""

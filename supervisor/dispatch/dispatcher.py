@@ -1,0 +1,337 @@
+"""Clients' calls at the service that owns them: arguments in, method, result out.
+
+Owns: the check that each procedure has its method, and what becomes of an error.
+May touch: nothing; the methods do the work. May not touch: client sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final, Protocol
+
+from conf.errors import ConfError
+from ipc import BusError, DeadlineExceeded, Descriptor, Unexpected, handles
+from rpc import table as wire_table
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.messages.calls import Answer, Client, Invoke, Stream
+
+log = logging.getLogger(__name__)
+
+
+class Field(Protocol):
+    """An argument in the table."""
+
+    @property
+    def name(self) -> str:
+        """The argument's name."""
+
+
+class Procedure(Protocol):
+    """What is needed of a procedure in the table (`rpc.table.Procedure`)."""
+
+    @property
+    def program(self) -> int:
+        """The program's number."""
+
+    @property
+    def number(self) -> int:
+        """The procedure's number within its program."""
+
+    @property
+    def name(self) -> str:
+        """Its name, and its method's."""
+
+    @property
+    def kind(self) -> str:
+        """A "call" or an "event"."""
+
+    @property
+    def owner(self) -> str | None:
+        """Who answers it."""
+
+    @property
+    def args(self) -> Sequence[Field]:
+        """Its arguments."""
+
+    def decode_args(self, payload: bytes) -> tuple[Any, ...]:
+        """XDR to arguments."""
+
+    def encode_event(self, value: Any) -> bytes:  # noqa: ANN401  (any fields of any event)
+        """What follows an event's callback number to XDR."""
+
+    def encode_ret(self, value: Any) -> bytes:  # noqa: ANN401  (any result of any procedure)
+        """A method's result to XDR."""
+
+
+class Table(Protocol):
+    """What is needed of the table (`rpc.table.Table`)."""
+
+    def procedures(self) -> Iterable[Procedure]:
+        """Every procedure of every program."""
+
+
+@dataclass(slots=True)
+class ClientCall:
+    """A method's first argument: who calls, and what goes with the answer beside its result."""
+
+    client: Client
+    descriptors: list[Descriptor] = field(default_factory=list)
+    answer_descriptors: list[Descriptor] = field(default_factory=list)
+    stream: Stream | None = None
+    keep: bool = False  # the answer holds until this service publishes `Stale`
+
+    def offer_stream(self, fd: int, token: str = "", *, sparse: bool = False) -> None:
+        """Give the client a stream; rpcd pumps the descriptor, which is its own from now on.
+
+        Args:
+            fd: a socket, pipe, pty or file.
+            token: non-empty when this service wants `StreamEnd`.
+            sparse: it is a socket that carries records (`supervisor.messages.sparse_stream`).
+        """
+        self.stream = Stream(descriptor=Descriptor(fd), token=token, sparse=sparse)
+
+    def drop(self) -> None:
+        """Close all that nobody has taken: the call was refused."""
+        for descriptor in (*self.descriptors, *self.answer_descriptors):
+            descriptor.close()
+        if self.stream is not None:
+            self.stream.descriptor.close()
+
+
+class VirErrors:
+    """`VirError` over the bus."""
+
+    def encode(self, error: Exception) -> bytes | None:
+        """Put a `VirError` into bytes; others are not ours."""
+        return error.encode() if isinstance(error, VirError) else None
+
+    def decode(self, data: bytes) -> Exception:
+        """Make the `VirError` again."""
+        return VirError.decode(data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    procedure: Procedure
+    method: Callable[..., Any]
+    is_async: bool
+
+
+class Surface:
+    """Every call that one owner answers."""
+
+    def __init__(
+        self,
+        owner: str,
+        *targets: object,
+        table: Table | None = None,
+        driver: str = "",
+        otherwise: Callable[[Invoke], Awaitable[Answer]] | None = None,
+        voice: Callable[[VirError], VirError] | None = None,
+    ) -> None:
+        """Find the method of each procedure, among the targets by its name.
+
+        Args:
+            owner: as the table says it.
+            targets: objects with a method a procedure.
+            table: the protocol; the one that is loaded unless given.
+            driver: the one that the owner serves; "": it serves all.
+            otherwise: what answers the calls of other owners (domd: hand them to the worker).
+            voice: what becomes of refusals before they leave, where drivers share a method.
+
+        Raises:
+            SystemExit: methods are missing or differ from the table; all of them are named.
+        """
+        self._otherwise = otherwise
+        self._voice = voice or (lambda error: error)
+        self._entries: dict[tuple[int, int], _Entry] = {}
+        wrong: list[str] = []
+        for procedure in owned(owner, driver) if table is None else of_owner(table, owner):
+            method, problem = find_method(procedure, targets)
+            if problem:
+                wrong.append(problem)
+            else:
+                entry = _Entry(procedure, method, inspect.iscoroutinefunction(method))
+                self._entries[procedure.program, procedure.number] = entry
+        if wrong:
+            raise SystemExit(
+                f"{owner} does not answer what the table says:\n  " + "\n  ".join(wrong)
+            )
+
+    @handles(Invoke)
+    def invoke(self, invoke: Invoke) -> Answer | Coroutine[Any, Any, Answer]:
+        """Answer a client's call; at once where its method is a plain one."""
+        entry = self._entries.get((invoke.program, invoke.procedure))
+        if entry is None:
+            return self._of_others(invoke)
+        call = ClientCall(invoke.client, invoke.descriptors)
+        try:
+            arguments = decode(entry.procedure, invoke.payload)
+            if entry.is_async:
+                return self._finish(entry, call, arguments)
+            return _answer(entry.procedure, call, entry.method(call, *arguments))
+        except Exception as problem:
+            call.drop()
+            raise self._voice(refusal(entry.procedure, problem)) from problem
+
+    async def _finish(self, entry: _Entry, call: ClientCall, arguments: tuple[Any, ...]) -> Answer:
+        try:
+            return _answer(entry.procedure, call, await entry.method(call, *arguments))
+        except asyncio.CancelledError:
+            call.drop()
+            raise
+        except Exception as problem:
+            call.drop()
+            raise self._voice(refusal(entry.procedure, problem)) from problem
+
+    async def _of_others(self, invoke: Invoke) -> Answer:
+        if self._otherwise is None:
+            for descriptor in invoke.descriptors:
+                descriptor.close()
+            detail = f"procedure {invoke.procedure} of program {invoke.program:#x}"
+            raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.RPC)
+        try:
+            return await self._otherwise(invoke)
+        except VirError as problem:
+            raise self._voice(problem) from problem.__cause__
+
+
+class Later:
+    """A surface that is made at the first call: a process that nobody asks stays small."""
+
+    def __init__(self, make: Callable[[], Surface]) -> None:
+        """Have it made by this."""
+        self._make = make
+        self._surface: Surface | None = None
+
+    @handles(Invoke)
+    def invoke(self, invoke: Invoke) -> Answer | Coroutine[Any, Any, Answer]:
+        """Answer a client's call."""
+        if self._surface is None:
+            self._surface = self._make()
+        return self._surface.invoke(invoke)
+
+
+def _answer(procedure: Procedure, call: ClientCall, result: object) -> Answer:
+    return Answer(
+        payload=procedure.encode_ret(result),
+        descriptors=call.answer_descriptors,
+        stream=call.stream,
+        keep=call.keep,
+    )
+
+
+def of_owner(table: Table, owner: str) -> tuple[Procedure, ...]:
+    """The calls that an owner answers."""
+    return tuple(
+        procedure
+        for procedure in table.procedures()
+        if procedure.owner == owner and procedure.kind != "event"
+    )
+
+
+@cache
+def owned(owner: str, driver: str = "") -> tuple[Procedure, ...]:
+    """The calls of a driver that an owner answers, in the table that is loaded; "": of all drivers.
+
+    They are looked for once, where possible before a fork.
+    """
+    every = wire_table.load().procedures()
+    mine = (call for call in every if call.owner == owner and call.kind != "event")
+    return tuple(call for call in mine if not driver or call.serves(driver))
+
+
+def find_method(
+    procedure: Procedure, targets: Iterable[object]
+) -> tuple[Callable[..., object], str]:
+    """Find what answers a procedure, or say what is wrong (the second is not empty then)."""
+    for target in targets:
+        method = getattr(target, procedure.name, None)
+        if method is not None:
+            has = parameters(method)
+            wants = [argument.name for argument in procedure.args]
+            if has == wants:
+                return method, ""
+            want, got = ", ".join(wants), ", ".join(has)
+            return method, f"{procedure.name}(call, {got}) should be (call, {want})"
+    return print, f"{procedure.name} has no method"
+
+
+def parameters(method: Callable[..., object]) -> list[str]:
+    """The names of a method's parameters after the call itself."""
+    code = getattr(getattr(method, "__func__", None), "__code__", None)
+    if code is None:
+        return list(inspect.signature(method).parameters)[1:]
+    return list(code.co_varnames[: code.co_argcount])[2:]  # what `signature` says, much quicker
+
+
+def decode(procedure: Procedure, payload: bytes) -> tuple[Any, ...]:
+    """Decode arguments that rpcd has checked already.
+
+    Raises:
+        VirError: RPC, should they still be wrong.
+    """
+    try:
+        return procedure.decode_args(payload)
+    except ValueError as problem:
+        detail = f"the arguments of {procedure.name} cannot be read: {problem}"
+        raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC) from problem
+
+
+def refusal(procedure: Procedure, problem: Exception) -> VirError:
+    """What the client is told of an error; what it should not happen is logged."""
+    if isinstance(problem, VirError):
+        return problem
+    if isinstance(problem, ConfError):
+        return of_conf(problem)
+    if isinstance(problem, (DeadlineExceeded, TimeoutError)):
+        detail = f"{procedure.name} was not done in time: {problem}"
+        return VirError(ErrorCode.OPERATION_TIMEOUT, detail)
+    if isinstance(problem, BusError) and not isinstance(problem, Unexpected):
+        log.warning("%s failed: %s", procedure.name, problem)
+        return VirError(ErrorCode.INTERNAL_ERROR, f"{procedure.name} was cut short: {problem}")
+    log.error("%s failed in an unforeseen way", procedure.name, exc_info=problem)
+    detail = f"{procedure.name} failed in an unforeseen way, see the daemon's log: {problem}"
+    return VirError(ErrorCode.INTERNAL_ERROR, detail)
+
+
+#: The kinds of `ConfError` whose code has another name.
+KINDS: Final = {"xml": "XML_ERROR", "internal": "INTERNAL_ERROR", "xml_detail": "XML_DETAIL"}
+
+
+def of_conf(problem: ConfError, domain: ErrorDomain = ErrorDomain.DOMAIN) -> VirError:
+    """The client's error for what `conf` refused."""
+    name = KINDS.get(problem.kind, problem.kind.upper())
+    code = ErrorCode.__members__.get(name, ErrorCode.INTERNAL_ERROR)
+    return VirError(code, problem.message, domain)
+
+
+@cache
+def _event(name: str) -> tuple[Procedure, int]:
+    """An event's procedure, and how many of its fields stand before the older event's message."""
+    for procedure in wire_table.load().procedures():
+        if procedure.name == name and procedure.kind == "event":
+            names = [argument.name for argument in procedure.args[1:]]
+            return procedure, names.index("msg") if "msg" in names else len(names)
+    raise KeyError(f"the table has no event {name}")
+
+
+def encode_event(name: str, *fields: object) -> bytes:
+    """Encode an event's message for `ClientEvent.payload`.
+
+    Args:
+        name: of the message that has a callback number, "domain_event_callback_lifecycle".
+        fields: all that follow the number; those of a `msg` inside are given one by one.
+
+    Raises:
+        EncodeError: the fields are not the message's.
+    """
+    procedure, plain = _event(name)
+    if plain == len(procedure.args) - 1:
+        return procedure.encode_event(fields)
+    return procedure.encode_event((*fields[:plain], fields[plain:]))

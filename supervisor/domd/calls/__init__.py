@@ -1,0 +1,1 @@
+"""Clients' calls on domains, a module for each group."""

@@ -1,0 +1,174 @@
+"""domd's calls that change definitions: define, undefine, rename, autostart.
+
+Owns: one method per procedure, named as in the table.
+May touch: definitions, and what domains have on disk, each through its own module.
+May not touch: guests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from conf.domain import format_domain
+from rpc.enums import DomainDefineFlags
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.values import Domain as DomainId
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.domd.definition_builder import Documents
+from supervisor.domd.definitions import Definitions
+from supervisor.domd.domain import Definition, Entry
+from supervisor.domd.domain_files import Belongings, refuse_contradiction
+from supervisor.domd.events import Publisher
+from supervisor.domd.registry import Registry
+from supervisor.domd.service_errors import invalid, refuse_flags
+from supervisor.drivers.table import Driver
+
+log = logging.getLogger(__name__)
+
+
+class Changes:
+    """What clients may change of definitions."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        definitions: Definitions,
+        documents: Documents,
+        belongings: Belongings,
+        publisher: Publisher,
+        driver: Driver,
+    ) -> None:
+        """Change these."""
+        self._registry = registry
+        self._definitions = definitions
+        self._documents = documents
+        self._belongings = belongings
+        self._publisher = publisher
+        self._driver = driver
+
+    async def domain_define_xml(self, call: ClientCall, xml: str) -> DomainId:
+        """Define a domain, or define it anew."""
+        return await self.domain_define_xml_flags(call, xml, 0)
+
+    async def domain_define_xml_flags(self, call: ClientCall, xml: str, flags: int) -> DomainId:
+        """Define a domain, or define it anew; a running guest goes on as it is.
+
+        Raises:
+            VirError: OPERATION_FAILED when the name or the UUID belongs to another domain.
+            ConfError: the document cannot be.
+        """
+        refuse_flags("qemuDomainDefineXMLFlags", flags, DomainDefineFlags.VALIDATE)
+        entry = await self._definitions.define(await self._documents.define(xml))
+        return entry.identity
+
+    async def domain_undefine(self, call: ClientCall, dom: DomainId) -> None:
+        """Forget a domain's definition."""
+        await self.domain_undefine_flags(call, dom, 0)
+
+    async def domain_undefine_flags(self, call: ClientCall, dom: DomainId, flags: int) -> None:
+        """Forget a domain's definition; a running guest goes on until it ends.
+
+        Raises:
+            VirError: OPERATION_INVALID for a transient domain, or one that has a saved state,
+                snapshots or firmware variables and no word about them.
+        """
+        refuse_flags("qemuDomainUndefineFlags", flags, self._driver.undefine_flags)
+        refuse_contradiction(flags)
+        entry = self._registry.find(dom)
+        async with entry.job.hold("undefine"):
+            if entry.definition is None:
+                raise invalid(f"cannot undefine transient domain '{entry.name}'")
+            await self._definitions.undefine(entry, lambda: self._belongings.undefine(entry, flags))
+
+    async def domain_rename(
+        self, call: ClientCall, dom: DomainId, new_name: str | None, flags: int
+    ) -> int:
+        """Give a domain that is off another name.
+
+        Raises:
+            VirError: OPERATION_INVALID when it runs, is transient or has a saved state or
+                snapshots, and when the name is taken; XML_ERROR when it is none.
+        """
+        refuse_flags("qemuDomainRename", flags)
+        name = new_name or ""
+        refuse_name(name)
+        entry = self._registry.find(dom)
+        async with entry.job.hold("rename"):
+            self._refuse_rename(entry, name)
+            assert entry.definition is not None, "a transient domain was refused"
+            renamed = replace(entry.definition.domain, name=name)
+            definition = Definition(format_domain(renamed, secure=True), renamed)
+            await self._definitions.rename(entry, definition)
+        return 0
+
+    def _refuse_rename(self, entry: Entry, name: str) -> None:
+        if entry.is_active:
+            raise invalid(f"cannot rename active domain '{entry.name}'; shut it down first")
+        if entry.definition is None:
+            raise invalid(f"cannot rename a transient domain '{entry.name}'")
+        if name == entry.name:
+            raise invalid("Can't rename domain to itself", ErrorDomain.DOMAIN)
+        if self._belongings.has_saved_state(entry):
+            raise invalid(f"domain '{entry.name}' with a managed saved state can't be renamed")
+        if self._belongings.has_snapshots(entry):
+            raise invalid(f"cannot rename domain '{entry.name}' with snapshots")
+        if self._belongings.has_checkpoints(entry):
+            raise invalid(f"cannot rename domain '{entry.name}' with checkpoints")
+
+    async def domain_set_autostart(self, call: ClientCall, dom: DomainId, autostart: int) -> None:
+        """Have the domain start with the host, or not.
+
+        Raises:
+            VirError: OPERATION_INVALID for a transient domain.
+        """
+        entry = self._registry.find(dom)
+        async with entry.job.hold("autostart"):
+            if entry.definition is None:
+                raise invalid(f"cannot set autostart for transient domain '{entry.name}'")
+            if entry.autostart != bool(autostart):
+                await self._definitions.set_autostart(entry, on=bool(autostart))
+
+    def domain_get_autostart(self, call: ClientCall, dom: DomainId) -> int:
+        """Whether the domain starts with the host."""
+        call.keep = True
+        return int(self._registry.find(dom).autostart)
+
+    def domain_has_managed_save_image(self, call: ClientCall, dom: DomainId, flags: int) -> int:
+        """Whether the guest's memory was saved."""
+        refuse_flags("qemuDomainHasManagedSaveImage", flags)
+        return int(self._belongings.has_saved_state(self._registry.find(dom)))
+
+    async def domain_managed_save_remove(self, call: ClientCall, dom: DomainId, flags: int) -> None:
+        """Forget the guest's saved memory.
+
+        Raises:
+            VirError: SYSTEM_ERROR when there is none.
+        """
+        refuse_flags("qemuDomainManagedSaveRemove", flags)
+        entry = self._registry.find(dom)
+        async with entry.job.hold("forget the saved state"):
+            await asyncio.to_thread(self._belongings.drop_saved_state, entry)
+            self._publisher.stale()
+
+
+def refuse_name(name: str) -> None:
+    """Refuse what cannot be a domain's name, for it names a file.
+
+    Raises:
+        VirError: INVALID_ARG, XML_ERROR.
+    """
+    if not name:
+        detail = "string new_name in virDomainRename must not be empty"
+        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.DOMAIN)
+    bad = next((letter for letter in "/\n\0" if letter in name), "")
+    if bad or name in (".", ".."):
+        detail = f"name {name} cannot contain {bad!r}" if bad else f"name {name} is a folder's"
+        raise VirError(ErrorCode.XML_ERROR, detail, ErrorDomain.DOMAIN)
+    if len(name.encode()) > MAX_NAME:
+        detail = f"name {name[:40]}… is longer than {MAX_NAME} bytes, which a file's may be"
+        raise VirError(ErrorCode.XML_ERROR, detail, ErrorDomain.DOMAIN)
+
+
+MAX_NAME = 255 - len("..xml.new")

@@ -1,0 +1,46 @@
+"""What clients are told of a container in short: its processor time and memory are its group's.
+
+Owns: one method per procedure, named as in the table; it stands before those of `queries`.
+May touch: the registry; workers, through `supervisor.domd.calls.stats`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rpc.enums import DomainStatsTypes
+from rpc.values import Domain as DomainId
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.domd.calls.stats import Stats
+from supervisor.domd.registry import Registry
+
+GROUPS: Final = DomainStatsTypes.CPU_TOTAL | DomainStatsTypes.BALLOON
+
+
+class ContainerInfo:
+    """domain_get_info of containers."""
+
+    def __init__(self, registry: Registry, stats: Stats) -> None:
+        """Answer from these."""
+        self._registry = registry
+        self._stats = stats
+
+    async def domain_get_info(
+        self, call: ClientCall, dom: DomainId
+    ) -> tuple[int, int, int, int, int]:
+        """State, most and used memory in KiB, processors, processor time in ns.
+
+        The two figures of one whose worker is silent are what is known without it.
+        """
+        entry = self._registry.find(dom)
+        domain = entry.current.domain
+        memory = domain.current_memory.amount if domain.current_memory else domain.memory
+        time = 0
+        call.keep = not entry.is_active
+        if entry.is_active:
+            figures = {
+                param.field: param.value.value for param in await self._stats.sample(entry, GROUPS)
+            }
+            time = int(figures.get("cpu.time", 0))
+            memory = int(figures.get("balloon.rss", memory))
+        return entry.state[0], domain.memory, memory, domain.current_vcpus, time

@@ -1,0 +1,228 @@
+"""domd's calls that change nothing: looking up, listing, describing.
+
+Owns: one method per procedure, named as in the table. None of them waits for a guest.
+May touch: the registry; /proc for a guest's processor time. May not touch: files, workers.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rpc.enums import (
+    DomainControlState,
+    DomainModificationImpact,
+    DomainVcpuFlags,
+    DomainXMLFlags,
+)
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.values import Domain as DomainId
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.domd.domain import OFF, Definition, Entry, LiveDefinition
+from supervisor.domd.domain_files import Belongings
+from supervisor.domd.listing import EVERY_FILTER, passing
+from supervisor.domd.registry import Registry, not_running
+from supervisor.domd.service_errors import refuse_both_impacts, refuse_flags
+from supervisor.runtime.procfs import cpu_time_ns
+
+XML_FLAGS: Final = (
+    DomainXMLFlags.SECURE
+    | DomainXMLFlags.INACTIVE
+    | DomainXMLFlags.UPDATE_CPU
+    | DomainXMLFlags.MIGRATABLE
+)
+VCPU_FLAGS: Final = DomainVcpuFlags.LIVE | DomainVcpuFlags.CONFIG | DomainVcpuFlags.MAXIMUM
+
+
+class Queries:
+    """What clients may ask of domains."""
+
+    def __init__(self, registry: Registry, belongings: Belongings) -> None:
+        """Answer from this registry."""
+        self._registry = registry
+        self._belongings = belongings
+
+    # Finding.
+
+    def domain_lookup_by_id(self, call: ClientCall, id: int) -> DomainId:
+        """The running domain of a number."""
+        call.keep = True
+        return self._registry.numbered(id).identity
+
+    def domain_lookup_by_name(self, call: ClientCall, name: str) -> DomainId:
+        """The domain of a name."""
+        call.keep = True
+        return self._registry.named(name).identity
+
+    def domain_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> DomainId:
+        """The domain of a UUID."""
+        call.keep = True
+        return self._registry.find(DomainId("", uuid, OFF)).identity
+
+    def connect_num_of_domains(self, call: ClientCall) -> int:
+        """How many domains run."""
+        call.keep = True
+        return sum(entry.is_active for entry in self._registry)
+
+    def connect_list_domains(self, call: ClientCall, maxids: int) -> list[int]:
+        """The numbers of running domains."""
+        call.keep = True
+        return [entry.id for entry in self._registry if entry.is_active][: max(0, maxids)]
+
+    def connect_num_of_defined_domains(self, call: ClientCall) -> int:
+        """How many domains are defined and off."""
+        call.keep = True
+        return sum(not entry.is_active for entry in self._registry)
+
+    def connect_list_defined_domains(self, call: ClientCall, maxnames: int) -> list[str]:
+        """The names of domains that are defined and off."""
+        call.keep = True
+        names = [entry.name for entry in self._registry if not entry.is_active]
+        return names[: max(0, maxnames)]
+
+    def connect_list_all_domains(
+        self, call: ClientCall, need_results: int, flags: int
+    ) -> tuple[list[DomainId], int]:
+        """Every domain that passes the filters."""
+        call.keep = True
+        found = self.filtered(flags)
+        return [entry.identity for entry in found] if need_results else [], len(found)
+
+    def filtered(self, flags: int) -> list[Entry]:
+        """Every domain that passes the filters of `connect_list_all_domains`.
+
+        Raises:
+            VirError: INVALID_ARG for unknown flags.
+        """
+        refuse_flags("qemuConnectListAllDomains", flags, EVERY_FILTER)
+        return passing(self._registry, flags, self._belongings)
+
+    # Describing.
+
+    def domain_is_active(self, call: ClientCall, dom: DomainId) -> int:
+        """Whether the guest runs."""
+        call.keep = True
+        return int(self._registry.find(dom).is_active)
+
+    def domain_is_persistent(self, call: ClientCall, dom: DomainId) -> int:
+        """Whether the domain is defined."""
+        call.keep = True
+        return int(self._registry.find(dom).definition is not None)
+
+    def domain_is_updated(self, call: ClientCall, dom: DomainId) -> int:
+        """Whether the guest has been updated: libvirt's QEMU driver never says so."""
+        call.keep = True
+        self._registry.find(dom)
+        return 0
+
+    def domain_get_state(self, call: ClientCall, dom: DomainId, flags: int) -> tuple[int, int]:
+        """VirDomainState and its reason."""
+        call.keep = True
+        refuse_flags("qemuDomainGetState", flags)
+        return self._registry.find(dom).state
+
+    def domain_get_info(self, call: ClientCall, dom: DomainId) -> tuple[int, int, int, int, int]:
+        """State, most and present memory in KiB, processors, processor time in ns."""
+        entry = self._registry.find(dom)
+        domain = entry.current.domain
+        memory = domain.current_memory.amount if domain.current_memory else domain.memory
+        time = 0
+        call.keep = entry.running is None  # a running guest's time goes on
+        if entry.running is not None:
+            time = cpu_time_ns(entry.running.description.pid)
+            memory = entry.running.description.balloon_kib or memory
+        return entry.state[0], domain.memory, memory, domain.current_vcpus, time
+
+    def domain_get_max_memory(self, call: ClientCall, dom: DomainId) -> int:
+        """The most memory in KiB."""
+        call.keep = True
+        return self._registry.find(dom).current.domain.memory
+
+    def domain_get_max_vcpus(self, call: ClientCall, dom: DomainId) -> int:
+        """The most processors."""
+        call.keep = True
+        entry = self._registry.find(dom)
+        if not entry.is_active:
+            raise not_running(entry)
+        return entry.current.domain.maximum_vcpus
+
+    def domain_get_vcpus_flags(self, call: ClientCall, dom: DomainId, flags: int) -> int:
+        """How many processors: now or at most, live or defined.
+
+        Raises:
+            VirError: INVALID_ARG for flags that exclude each other, OPERATION_INVALID for the live
+                number of a domain that is off, OPERATION_UNSUPPORTED for the guest's own view.
+        """
+        call.keep = True
+        if flags & DomainVcpuFlags.GUEST:
+            detail = "the guest agent is not asked for processors yet; leave --guest out"
+            raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.QEMU)
+        refuse_flags("qemuDomainGetVcpusFlags", flags, VCPU_FLAGS)
+        refuse_both_impacts(flags)
+        entry = self._registry.find(dom)
+        domain = definition_for(entry, flags & 3).domain
+        return domain.maximum_vcpus if flags & DomainVcpuFlags.MAXIMUM else domain.current_vcpus
+
+    def domain_get_os_type(self, call: ClientCall, dom: DomainId) -> str:
+        """The kind of guest: "hvm"."""
+        call.keep = True
+        return self._registry.find(dom).current.domain.os.type.name
+
+    def domain_get_security_label(self, call: ClientCall, dom: DomainId) -> tuple[bytes, int]:
+        """The label of the running guest; the "none" driver gives it none."""
+        self._registry.find(dom)
+        return b"\0", 0
+
+    def domain_get_control_info(
+        self, call: ClientCall, dom: DomainId, flags: int
+    ) -> tuple[int, int, int]:
+        """Whether the guest's monitor is free, and since when.
+
+        Raises:
+            VirError: OPERATION_INVALID when the guest does not run.
+        """
+        refuse_flags("qemuDomainGetControlInfo", flags)
+        entry = self._registry.find(dom)
+        if not entry.is_active:
+            raise not_running(entry)
+        busy = bool(entry.job.holder)
+        return (DomainControlState.JOB if busy else DomainControlState.OK), 0, 0
+
+    def domain_get_xml_desc(self, call: ClientCall, dom: DomainId, flags: int) -> str:
+        """The domain's document.
+
+        Raises:
+            VirError: INVALID_ARG for unknown flags.
+        """
+        call.keep = True
+        refuse_flags("qemuDomainGetXMLDesc", flags, XML_FLAGS)
+        entry = self._registry.find(dom)
+        secure = bool(flags & (DomainXMLFlags.SECURE | DomainXMLFlags.MIGRATABLE))
+        if entry.running is None or (flags & DomainXMLFlags.INACTIVE and entry.definition):
+            definition = entry.definition
+            assert definition is not None, "a domain without guest and definition is forgotten"
+            return definition.secure_xml if secure else definition.public_xml
+        live = entry.running.live
+        if flags & DomainXMLFlags.INACTIVE and isinstance(live, LiveDefinition):
+            return live.inactive_secure_xml if secure else live.inactive_xml
+        return live.xml if secure else live.public_xml
+
+
+def no_config(entry: Entry) -> VirError:
+    """OPERATION_INVALID: the domain is transient."""
+    detail = f"transient domains do not have any persistent config: '{entry.name}'"
+    return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.DOMAIN)
+
+
+def definition_for(entry: Entry, impact: int) -> Definition:
+    """The document that "live", "config" or neither means.
+
+    Raises:
+        VirError: OPERATION_INVALID when there is none.
+    """
+    if impact & DomainModificationImpact.CONFIG:
+        if entry.definition is None:
+            raise no_config(entry)
+        return entry.definition
+    if impact & DomainModificationImpact.LIVE and entry.running is None:
+        raise not_running(entry)
+    return entry.current

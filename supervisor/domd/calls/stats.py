@@ -1,0 +1,113 @@
+"""The figures of many guests in one call, bounded however many of them hang.
+
+Owns: which figures domd knows by itself, and gathering the rest from workers at once.
+May touch: workers over the bus; /proc. May not touch: definitions' files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+from ipc import BusError, Node
+from rpc.enums import ConnectGetAllDomainStatsFlags, DomainStatsTypes, TypedParameterType
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.values import Domain as DomainId
+from rpc.values import DomainStatsRecord, TypedParam, TypedValue
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.domd.calls.query import Queries
+from supervisor.domd.domain import Entry
+from supervisor.domd.registry import Registry
+from supervisor.drivers.table import Driver
+from supervisor.messages.worker import Sample
+from supervisor.runtime.procfs import cpu_times
+
+SAMPLE_S: Final = 0.8
+ALL_GROUPS: Final = sum(DomainStatsTypes)
+STEERING: Final = (
+    ConnectGetAllDomainStatsFlags.NOWAIT
+    | ConnectGetAllDomainStatsFlags.BACKING
+    | ConnectGetAllDomainStatsFlags.ENFORCE_STATS
+)
+INT, UINT, ULLONG = TypedParameterType.INT, TypedParameterType.UINT, TypedParameterType.ULLONG
+
+log = logging.getLogger(__name__)
+
+
+class Stats:
+    """connect_get_all_domain_stats."""
+
+    def __init__(self, node: Node, registry: Registry, queries: Queries, driver: Driver) -> None:
+        """Gather over this bus."""
+        self._sampled = driver.sampled
+        self._node = node
+        self._registry = registry
+        self._queries = queries
+
+    async def connect_get_all_domain_stats(
+        self, call: ClientCall, doms: list[DomainId], stats: int, flags: int
+    ) -> list[DomainStatsRecord]:
+        """The figures of these domains, or of all that pass the filters.
+
+        A guest that does not answer in 0.8 s is described by what is known without it.
+
+        Raises:
+            VirError: ARGUMENT_UNSUPPORTED when figures are enforced that nobody has.
+        """
+        groups = stats or ALL_GROUPS
+        enforced = flags & ConnectGetAllDomainStatsFlags.ENFORCE_STATS
+        if enforced and stats & ~ALL_GROUPS:
+            detail = f"Stats types bits {stats & ~ALL_GROUPS:#x} are not supported by this daemon"
+            raise VirError(ErrorCode.ARGUMENT_UNSUPPORTED, detail, ErrorDomain.QEMU)
+        if doms:
+            known = (self._registry.by_uuid(dom.uuid) for dom in doms)
+            entries = [entry for entry in known if entry is not None]
+        else:
+            entries = self._queries.filtered(flags & ~int(STEERING))
+        return list(await asyncio.gather(*(self._record(entry, groups) for entry in entries)))
+
+    async def _record(self, entry: Entry, groups: int) -> DomainStatsRecord:
+        identity = entry.identity
+        params = list(own_figures(entry, groups, sampled=self._sampled))
+        if entry.is_active and groups & self._sampled:
+            params += await self.sample(entry, groups & self._sampled)
+        return DomainStatsRecord(identity, params)
+
+    async def sample(self, entry: Entry, groups: int) -> list[TypedParam]:
+        """What a running guest's worker says of these groups; none when it is silent."""
+        link = self._node.link(entry.worker)
+        try:
+            sampled = await link.call(Sample(groups=groups), timeout_s=SAMPLE_S)
+        except (BusError, VirError) as problem:
+            log.info("%s gives no figures: %s", entry.name, problem)
+            return []
+        return [
+            TypedParam(figure.field, TypedValue(figure.type, figure.value))
+            for figure in sampled.statistics
+        ]
+
+
+def own_figures(entry: Entry, groups: int, *, sampled: int) -> Iterator[TypedParam]:
+    """What is known of a domain without asking its worker, which knows the `sampled` groups."""
+    domain = entry.current.domain
+    if groups & DomainStatsTypes.STATE:
+        state, reason = entry.state
+        yield param("state.state", INT, state)
+        yield param("state.reason", INT, reason)
+    if groups & ~sampled & DomainStatsTypes.CPU_TOTAL and entry.running is not None:
+        times = cpu_times(entry.running.description.pid)
+        yield param("cpu.time", ULLONG, times.user + times.system)
+        yield param("cpu.user", ULLONG, times.user)
+        yield param("cpu.system", ULLONG, times.system)
+    if not entry.is_active and groups & DomainStatsTypes.BALLOON:
+        yield param("balloon.maximum", ULLONG, domain.memory)
+    if not entry.is_active and groups & DomainStatsTypes.VCPU:
+        yield param("vcpu.current", UINT, domain.current_vcpus)
+        yield param("vcpu.maximum", UINT, domain.maximum_vcpus)
+
+
+def param(field: str, kind: int, value: int) -> TypedParam:
+    """A typed parameter."""
+    return TypedParam(field, TypedValue(kind, value))

@@ -1,0 +1,300 @@
+"""lxcd's calls for containers' limits: memory, processor time, disks.
+
+Owns: one method per procedure, named as in the table; the order: the definition is planned first,
+then the container changes, then the definition is kept. So what is refused changes nothing.
+May touch: definitions; containers, through their workers.
+Source: libvirt 9.0's lxc driver: virDomainSetMemoryParameters and its kin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from conf.domain import Domain, format_domain, parse_domain
+from conf.domain.tuning import Blkiotune, Cputune, Memtune
+from conf.types.attributes import Amount
+from rpc.enums import DomainMemoryModFlags
+from rpc.enums import DomainModificationImpact as Impact
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.params import LLong, UInt, ULLong, declared, params, read_params
+from rpc.values import Domain as DomainId
+from rpc.values import TypedParam, TypedValue
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.domd.calls.metadata import targets
+from supervisor.domd.calls.query import definition_for
+from supervisor.domd.definition_builder import Documents
+from supervisor.domd.definitions import Definitions
+from supervisor.domd.domain import Definition, Entry
+from supervisor.domd.registry import Registry
+from supervisor.domd.running_domains import Guests
+from supervisor.domd.service_errors import refuse_both_impacts, refuse_flags
+from supervisor.domd.workers import Workers
+from supervisor.messages.worker import ReadLimits, Tune
+
+IMPACT: Final = Impact.LIVE | Impact.CONFIG
+TYPED_STRINGS: Final = 1 << 2  # VIR_TYPED_PARAM_STRING_OKAY
+MAXIMUM: Final = int(DomainMemoryModFlags.MAXIMUM)
+TUNE_S: Final = 15.0
+READ_S: Final = 5.0
+UNLIMITED_KIB: Final = 9007199254740991
+SCHEDULER: Final = ("cpu_shares", "vcpu_period", "vcpu_quota")
+MEMORY: Final = ("hard_limit", "soft_limit", "swap_hard_limit")
+BLKIO: Final = ("weight",)
+
+Edit = Callable[[Domain], None]
+Values = Mapping[str, int]
+
+
+class ContainerTuning:
+    """What clients may ask and say of containers' limits."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        definitions: Definitions,
+        documents: Documents,
+        guests: Guests,
+        workers: Workers,
+    ) -> None:
+        """Change these."""
+        self._registry = registry
+        self._definitions = definitions
+        self._documents = documents
+        self._guests = guests
+        self._workers = workers
+
+    # Processor time.
+
+    def domain_get_scheduler_type(self, call: ClientCall, dom: DomainId) -> tuple[str, int]:
+        """How processor time is shared out, and how many parameters that has."""
+        self._registry.find(dom)
+        return "posix", len(SCHEDULER)
+
+    async def domain_get_scheduler_parameters(
+        self, call: ClientCall, dom: DomainId, nparams: int
+    ) -> list[TypedParam]:
+        """The shares and the bandwidth."""
+        return await self.domain_get_scheduler_parameters_flags(call, dom, nparams, 0)
+
+    async def domain_get_scheduler_parameters_flags(
+        self, call: ClientCall, dom: DomainId, nparams: int, flags: int
+    ) -> list[TypedParam]:
+        """The shares and the bandwidth, that hold or are defined."""
+        refuse_flags("lxcDomainGetSchedulerParametersFlags", flags, IMPACT | TYPED_STRINGS)
+        found = await self._read(dom, flags, SCHEDULER, scheduler_of)
+        return found[:nparams]
+
+    async def domain_set_scheduler_parameters(
+        self, call: ClientCall, dom: DomainId, params: list[TypedParam]
+    ) -> None:
+        """Change the shares or the bandwidth."""
+        await self.domain_set_scheduler_parameters_flags(call, dom, params, 0)
+
+    async def domain_set_scheduler_parameters_flags(
+        self, call: ClientCall, dom: DomainId, params: list[TypedParam], flags: int
+    ) -> None:
+        """Change the shares or the bandwidth.
+
+        Raises:
+            VirError: INVALID_ARG, OPERATION_INVALID; SYSTEM_ERROR for what the kernel refuses.
+        """
+        refuse_flags("lxcDomainSetSchedulerParametersFlags", flags, IMPACT)
+        given = given_values(params, SCHEDULER)
+
+        def edit(domain: Domain) -> None:
+            tune = domain.cputune = domain.cputune or Cputune()
+            tune.shares = given.get("cpu_shares", tune.shares)
+            tune.period = given.get("vcpu_period", tune.period)
+            tune.quota = given.get("vcpu_quota", tune.quota)
+
+        await self._change(dom, flags, edit)
+
+    # Memory.
+
+    async def domain_get_memory_parameters(
+        self, call: ClientCall, dom: DomainId, nparams: int, flags: int
+    ) -> tuple[list[TypedParam], int]:
+        """The limits of memory, in KiB."""
+        refuse_flags("lxcDomainGetMemoryParameters", flags, IMPACT | TYPED_STRINGS)
+        if nparams == 0:
+            self._registry.find(dom)
+            return [], len(MEMORY)
+        found = (await self._read(dom, flags, MEMORY, memory_of))[:nparams]
+        return found, len(found)
+
+    async def domain_set_memory_parameters(
+        self, call: ClientCall, dom: DomainId, params: list[TypedParam], flags: int
+    ) -> None:
+        """Change the limits of memory.
+
+        Raises:
+            VirError: INVALID_ARG: swap below memory; OPERATION_INVALID; SYSTEM_ERROR.
+        """
+        refuse_flags("lxcDomainSetMemoryParameters", flags, IMPACT)
+        given = given_values(params, MEMORY)
+
+        def edit(domain: Domain) -> None:
+            tune = domain.memtune = domain.memtune or Memtune()
+            for name, value in given.items():
+                setattr(tune, name, Amount(amount=min(value, UNLIMITED_KIB)))
+            refuse_little_swap(tune)
+
+        await self._change(dom, flags, edit)
+
+    async def domain_set_memory(self, call: ClientCall, dom: DomainId, memory: int) -> None:
+        """Change what a running container has, in KiB."""
+        await self.domain_set_memory_flags(call, dom, memory, int(Impact.LIVE))
+
+    async def domain_set_max_memory(self, call: ClientCall, dom: DomainId, memory: int) -> None:
+        """Change what a container may have, in KiB."""
+        await self.domain_set_memory_flags(call, dom, memory, MAXIMUM)
+
+    async def domain_set_memory_flags(
+        self, call: ClientCall, dom: DomainId, memory: int, flags: int
+    ) -> None:
+        """Change a container's memory, or the most that it may have.
+
+        Raises:
+            VirError: INVALID_ARG: more than it may have; OPERATION_INVALID: it runs.
+        """
+        refuse_flags("lxcDomainSetMemoryFlags", flags, IMPACT | MAXIMUM)
+        if flags & MAXIMUM:
+            await self._set_maximum(dom, memory, flags & ~MAXIMUM)
+            return
+
+        def edit(domain: Domain) -> None:
+            if memory > domain.memory:
+                detail = f"Cannot set memory ({memory} KiB) higher than max memory {domain.memory}"
+                raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.LXC)
+            domain.current_memory = Amount(amount=memory)
+
+        await self._change(dom, flags, edit)
+
+    async def _set_maximum(self, dom: DomainId, memory: int, flags: int) -> None:
+        if targets(self._registry.find(dom), flags)[0] is not None:
+            detail = "Cannot resize the max memory on an active domain"
+            raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.LXC)
+
+        def edit(domain: Domain) -> None:
+            assert domain.boot_memory is not None, "every definition has its memory"
+            domain.boot_memory.amount, domain.boot_memory.unit = memory, "KiB"
+            if domain.current_memory is not None:
+                current = min(domain.current_memory.amount, memory)
+                domain.current_memory = Amount(amount=current)
+
+        await self._change(dom, flags, edit)
+
+    # Disks.
+
+    async def domain_get_blkio_parameters(
+        self, call: ClientCall, dom: DomainId, nparams: int, flags: int
+    ) -> tuple[list[TypedParam], int]:
+        """The weight at the host's disks."""
+        refuse_flags("lxcDomainGetBlkioParameters", flags, IMPACT | TYPED_STRINGS)
+        if nparams == 0:
+            self._registry.find(dom)
+            return [], len(BLKIO)
+        found = (await self._read(dom, flags, BLKIO, blkio_of))[:nparams]
+        return found, len(found)
+
+    async def domain_set_blkio_parameters(
+        self, call: ClientCall, dom: DomainId, params: list[TypedParam], flags: int
+    ) -> None:
+        """Change the weight at the host's disks.
+
+        Raises:
+            VirError: INVALID_ARG, OPERATION_INVALID; SYSTEM_ERROR: the host has no such scheduler.
+        """
+        refuse_flags("lxcDomainSetBlkioParameters", flags, IMPACT)
+        given = given_values(params, BLKIO)
+
+        def edit(domain: Domain) -> None:
+            tune = domain.blkiotune = domain.blkiotune or Blkiotune()
+            tune.weight = given.get("weight", tune.weight)
+
+        await self._change(dom, flags, edit)
+
+    # Both.
+
+    async def _read(
+        self, dom: DomainId, flags: int, names: tuple[str, ...], of: Callable[[Domain], Values]
+    ) -> list[TypedParam]:
+        refuse_both_impacts(flags)
+        entry = self._registry.find(dom)
+        definition = definition_for(entry, flags)
+        values = dict(of(definition.domain))
+        if entry.running is not None and definition is entry.running.live:
+            sampled = await self._workers.order(entry, ReadLimits(), READ_S)
+            held = {one.field: int(one.value) for one in sampled.statistics}
+            values |= {name: held[name] for name in names if name in held}
+        return params({name: value_of(name, values[name]) for name in names})
+
+    async def _change(self, dom: DomainId, flags: int, edit: Edit) -> None:
+        entry = self._registry.find(dom)
+        async with entry.job.hold("change limits"):
+            live, config = targets(entry, flags & IMPACT)
+            planned = await self._defined(config, edit) if config is not None else None
+            if live is not None:
+                await self._tune(entry, live, edit)
+            if planned is not None:
+                await self._definitions.replace(entry, planned)
+
+    async def _defined(self, definition: Definition, edit: Edit) -> Definition:
+        domain = parse_domain(definition.xml)  # one that nobody else has
+        edit(domain)
+        return await self._documents.define(format_domain(domain, secure=True))
+
+    async def _tune(self, entry: Entry, live: Definition, edit: Edit) -> None:
+        domain = parse_domain(live.xml)
+        edit(domain)
+        request = Tune(xml=format_domain(domain, live=True, secure=True))
+        await self._guests.change(entry, request, TUNE_S)
+
+
+def given_values(given: list[TypedParam], names: tuple[str, ...]) -> dict[str, int]:
+    """What a client wants.
+
+    Raises:
+        VirError: INVALID_ARG: an unknown parameter, or one of the wrong type.
+    """
+    found = read_params(given, declared(*names))
+    return {name: int(values[-1]) for name, values in found.items()}
+
+
+def value_of(name: str, value: int) -> TypedValue:
+    """A value of the type that its parameter has."""
+    kinds = {"vcpu_quota": LLong, "weight": UInt}
+    return kinds.get(name, ULLong)(value)
+
+
+def scheduler_of(domain: Domain) -> Values:
+    """What a document says of processor time; 0: nothing."""
+    tune = domain.cputune or Cputune()
+    found = (tune.shares, tune.period, tune.quota)
+    return dict(zip(SCHEDULER, (value or 0 for value in found), strict=True))
+
+
+def memory_of(domain: Domain) -> Values:
+    """What a document says of memory, in KiB."""
+    tune = domain.memtune or Memtune()
+    found = (tune.hard_limit, tune.soft_limit, tune.swap_hard_limit)
+    amounts = (limit.amount if limit is not None else UNLIMITED_KIB for limit in found)
+    return dict(zip(MEMORY, amounts, strict=True))
+
+
+def blkio_of(domain: Domain) -> Values:
+    """What a document says of disks; 0: nothing."""
+    return {"weight": (domain.blkiotune.weight or 0) if domain.blkiotune else 0}
+
+
+def refuse_little_swap(tune: Memtune) -> None:
+    """Refuse a limit of memory and swap that is below that of memory.
+
+    Raises:
+        VirError: INVALID_ARG.
+    """
+    hard, swap = tune.hard_limit, tune.swap_hard_limit
+    if hard is not None and swap is not None and hard.amount > swap.amount:
+        detail = "hard limit must be lower than swap hard limit"
+        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.LXC)

@@ -1,0 +1,162 @@
+"""One domain as domd knows it: its definition, its running guest, or both.
+
+Owns: what is known of one domain. May not touch: files, the bus, the guest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from uuid import UUID
+
+from conf.domain import Domain, format_domain, parse_domain
+from rpc.enums import DomainShutoffReason, DomainState
+from rpc.values import Domain as DomainId
+from supervisor.messages.worker import Description
+from supervisor.objects.change_lock import Job
+
+OFF = -1  # the id of a domain that does not run
+
+
+class Definition:
+    """A domain's document with everything filled in, read when it is first asked about."""
+
+    def __init__(self, xml: str, domain: Domain | None = None) -> None:
+        """Keep a document that has been checked before.
+
+        Args:
+            xml: the whole document, passwords included.
+            domain: its model, completed by this process; None: it was read from a file.
+        """
+        self.xml = xml
+        self.is_complete = domain is not None
+        if domain is not None:
+            self.__dict__["domain"] = domain
+
+    @cached_property
+    def domain(self) -> Domain:
+        """The model; it is shared, so nobody changes it."""
+        return parse_domain(self.xml)
+
+    @cached_property
+    def public_xml(self) -> str:
+        """The document without passwords."""
+        if "passw" not in self.xml:
+            return without_header(self.xml)
+        return format_domain(self.domain)
+
+    @cached_property
+    def secure_xml(self) -> str:
+        """The document with passwords."""
+        return without_header(self.xml)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running guest as its worker last described it."""
+
+    description: Description
+    live: LiveDefinition
+
+    @staticmethod
+    def of(description: Description, former: Running | None) -> Running:
+        """Take a description; what its document says is read again only when it has changed."""
+        if former is not None and former.description.live_xml == description.live_xml:
+            return Running(description, former.live)
+        return Running(description, LiveDefinition(description.live_xml))
+
+
+class LiveDefinition(Definition):
+    """A running guest's document."""
+
+    @cached_property
+    def public_xml(self) -> str:
+        """The live document without passwords."""
+        return self.xml if "passw" not in self.xml else format_domain(self.domain, live=True)
+
+    @cached_property
+    def inactive_xml(self) -> str:
+        """The document without what the guest was given at its start."""
+        return format_domain(self.domain)
+
+    @cached_property
+    def inactive_secure_xml(self) -> str:
+        """The same with passwords."""
+        return format_domain(self.domain, secure=True)
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One domain."""
+
+    name: str
+    uuid: bytes
+    definition: Definition | None = None  # None: it is gone when its guest is
+    source: Definition | None = None  # what the running guest was started from, when known
+    running: Running | None = None
+    autostart: bool = False
+    reason: int = DomainShutoffReason.UNKNOWN  # why it is off
+    autodestroy: str = ""  # the client whose end is the guest's
+    worker: str = ""  # the worker's name on the bus, while there is one
+    job: Job = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the domain's lock."""
+        self.job = Job(self.name)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether clients know of it: one that is just being created is not there yet."""
+        return self.definition is not None or self.running is not None
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether it has a definition."""
+        return self.definition is not None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether its guest runs."""
+        return self.running is not None
+
+    @property
+    def id(self) -> int:
+        """The running guest's number; -1 when it is off."""
+        return self.running.description.id if self.running else OFF
+
+    @property
+    def identity(self) -> DomainId:
+        """The domain as clients name it."""
+        return DomainId(self.name, self.uuid, self.id)
+
+    @property
+    def current(self) -> Definition:
+        """What holds now: the live document of a running guest, else the definition."""
+        if self.running is not None:
+            return self.running.live
+        definition = self.definition or self.source  # the latter while it is being created
+        assert definition is not None, "a domain without guest and definition is forgotten"
+        return definition
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """VirDomainState and the reason for it."""
+        if self.running is not None:
+            return self.running.description.state, self.running.description.reason
+        return DomainState.SHUTOFF, self.reason
+
+    @property
+    def identity_off(self) -> DomainId:
+        """The domain as clients name it when its guest has gone."""
+        return DomainId(self.name, self.uuid, OFF)
+
+    @property
+    def uuid_text(self) -> str:
+        """The UUID with hyphens."""
+        return str(UUID(bytes=self.uuid))
+
+
+def without_header(xml: str) -> str:
+    """A stored document without the comment that stands before it."""
+    start = xml.find("<domain")
+    return xml[start:] if start > 0 else xml

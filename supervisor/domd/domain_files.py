@@ -1,0 +1,153 @@
+"""What a domain has on disk beside its definition: saved state, snapshots, firmware variables.
+
+Owns: finding and removing it. May touch: files under the daemon's state folder.
+May not touch: definitions, disks of guests.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from rpc.enums import DomainUndefineFlagsValues as Flags
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.domd.domain import Entry
+from supervisor.domd.service_errors import invalid
+from supervisor.runtime.paths import Paths
+
+
+class Belongings:
+    """What the domains of one daemon have on disk."""
+
+    def __init__(self, paths: Paths) -> None:
+        """Look under these paths."""
+        self._paths = paths
+
+    def has_saved_state(self, entry: Entry) -> bool:
+        """Whether the guest's memory was saved."""
+        return self._paths.managed_save(entry.name).exists()
+
+    def drop_saved_state(self, entry: Entry) -> None:
+        """Forget the guest's saved memory.
+
+        Raises:
+            VirError: SYSTEM_ERROR.
+        """
+        remove(self._paths.managed_save(entry.name), "managed save file")
+
+    def has_snapshots(self, entry: Entry) -> bool:
+        """Whether snapshots of the domain are known."""
+        return any(documents(self._paths.snapshots(entry.name)))
+
+    def has_checkpoints(self, entry: Entry) -> bool:
+        """Whether checkpoints of the domain are known."""
+        return any(documents(self._paths.checkpoints(entry.name)))
+
+    def reset_nvram(self, entry: Entry) -> None:
+        """Have the guest's firmware variables made anew at its start.
+
+        Raises:
+            VirError: SYSTEM_ERROR.
+        """
+        nvram = self._nvram(entry)
+        if nvram is not None and nvram.is_file():
+            remove(nvram, "nvram")
+
+    def undefine(self, entry: Entry, flags: int) -> None:
+        """Part with what a domain has when its definition goes; what is kept stays on disk.
+
+        Everything is checked before anything is removed.
+
+        Raises:
+            VirError: OPERATION_INVALID for what the flags say nothing of, SYSTEM_ERROR.
+        """
+        doomed = list(self._doomed(entry, flags))
+        for what, path in doomed:
+            remove(path, what)
+
+    def _doomed(self, entry: Entry, flags: int) -> Iterator[tuple[str, Path]]:
+        if not entry.is_active:
+            yield from self._snapshots(entry, flags)
+        saved = self._paths.managed_save(entry.name)
+        if saved.exists():
+            if not flags & Flags.MANAGED_SAVE:
+                detail = "Refusing to undefine while domain managed save image exists"
+                raise invalid(f"{detail}: {saved}; say --managed-save to remove it")
+            yield "managed save file", saved
+        nvram = self._nvram(entry)
+        if nvram is not None and not flags & Flags.KEEP_NVRAM and nvram.exists():
+            if not flags & Flags.NVRAM:
+                detail = "cannot undefine domain with nvram"
+                raise invalid(f"{detail} {nvram}; say --nvram or --keep-nvram")
+            yield "nvram", nvram
+        if not flags & Flags.KEEP_TPM and (flags & Flags.TPM or not keeps_tpm(entry)):
+            yield "TPM state", self._paths.tpm_state(entry.uuid_text)
+
+    def _snapshots(self, entry: Entry, flags: int) -> Iterator[tuple[str, Path]]:
+        for word, flag, folder in (
+            ("snapshots", Flags.SNAPSHOTS_METADATA, self._paths.snapshots(entry.name)),
+            ("checkpoints", Flags.CHECKPOINTS_METADATA, self._paths.checkpoints(entry.name)),
+        ):
+            count = sum(1 for _ in documents(folder))
+            if count and not flags & flag:
+                detail = f"cannot delete inactive domain with {count} {word}"
+                raise invalid(f"{detail}; say --{word}-metadata to forget them")
+            if count:
+                yield word, folder
+
+    def _nvram(self, entry: Entry) -> Path | None:
+        """Where a domain's firmware variables are, if it has any of its own."""
+        assert entry.definition is not None, "only a defined domain is asked about"
+        nvram = entry.definition.domain.os.nvram
+        if nvram is None:
+            return self._paths.nvram(entry.name)
+        if nvram.source is not None:
+            return Path(nvram.source.file) if nvram.source.file else None
+        return Path(nvram.path) if nvram.path else self._paths.nvram(entry.name)
+
+
+def keeps_tpm(entry: Entry) -> bool:
+    """Whether the document says that the TPM's state outlives the definition."""
+    assert entry.definition is not None, "only a defined domain is asked about"
+    return any(tpm.backend.persistent_state for tpm in entry.definition.domain.devices.tpms)
+
+
+def documents(folder: Path) -> Iterator[Path]:
+    """The documents in a folder that may not be there."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return
+    yield from (folder / name for name in names if name.endswith(".xml"))
+
+
+def refuse_contradiction(flags: int) -> None:
+    """Refuse to keep and remove the same.
+
+    Raises:
+        VirError: OPERATION_INVALID.
+    """
+    for word, both in (
+        ("nvram", Flags.NVRAM | Flags.KEEP_NVRAM),
+        ("TPM", Flags.TPM | Flags.KEEP_TPM),
+    ):
+        if flags & both == both:
+            raise invalid(f"cannot both keep and delete {word}")
+
+
+def remove(path: Path, what: str) -> None:
+    """Remove a file or folder; a folder may be gone already.
+
+    Raises:
+        VirError: SYSTEM_ERROR.
+    """
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif what != "TPM state" or path.exists():
+            path.unlink()
+    except OSError as problem:
+        detail = f"Failed to remove {what} '{path}': {problem.strerror}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from problem

@@ -1,0 +1,111 @@
+"""domd and lxcd: the registry of domains, a process for each driver.
+
+Owns: definitions, numbers, the jobs of domains, and which worker drives which guest.
+May touch: `etc/libvirt/qemu` (lxcd: `lxc`); workers and hostd over the bus; the root, for workers.
+May not touch: guests themselves, client sockets.
+Runs with: the daemon's own files, no capability.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from supervisor.dispatch.dispatcher import Surface
+from supervisor.domd.autostart import autostart
+from supervisor.domd.calls.definition import Changes
+from supervisor.domd.calls.device import DeviceCalls
+from supervisor.domd.calls.interface_parameters import CardLimits
+from supervisor.domd.calls.lifecycle import Lifecycle
+from supervisor.domd.calls.lxc_info import ContainerInfo
+from supervisor.domd.calls.metadata import Notes
+from supervisor.domd.calls.native_xml import Natives
+from supervisor.domd.calls.query import Queries
+from supervisor.domd.calls.stats import Stats
+from supervisor.domd.calls.tuning import ContainerTuning
+from supervisor.domd.completion import ContainerCompletion, GuestCompletion
+from supervisor.domd.definition_builder import Documents
+from supervisor.domd.definition_files import Store
+from supervisor.domd.definitions import Definitions
+from supervisor.domd.domain import Definition, Entry
+from supervisor.domd.domain_files import Belongings
+from supervisor.domd.domain_ids import Numbers
+from supervisor.domd.events import Publisher
+from supervisor.domd.recovery import Recovery
+from supervisor.domd.registry import Registry
+from supervisor.domd.running_domains import Guests
+from supervisor.domd.worker_forwarding import Forwarding
+from supervisor.domd.workers import Workers
+from supervisor.drivers.table import LXC, QEMU, Driver
+from supervisor.messages.calls import ClientClosed
+from supervisor.runtime.child import Process
+from supervisor.runtime.host import architecture
+from supervisor.runtime.pidfd import boot_id
+
+log = logging.getLogger(__name__)
+
+
+async def serve(process: Process) -> None:
+    """Keep QEMU's guests until the process is told to stop."""
+    completion = GuestCompletion(process.node, lambda: process.qemu_config)
+    await keep(process, QEMU, Documents(completion))
+
+
+async def serve_containers(process: Process) -> None:
+    """Keep containers until the process is told to stop."""
+    await keep(process, LXC, Documents(ContainerCompletion(architecture())))
+
+
+async def keep(process: Process, driver: Driver, documents: Documents) -> None:
+    """Keep the domains of a driver until the process is told to stop."""
+    node, registry, paths = process.node, Registry(), process.paths.for_driver(driver.name)
+    await asyncio.to_thread(paths.states().mkdir, parents=True, exist_ok=True)
+    store, belongings = Store(paths), Belongings(paths)
+    numbers = Numbers(paths.last_number())
+    publisher = Publisher(node, driver.name)
+    definitions = Definitions(registry, store, publisher)
+    workers = Workers(node, driver)
+    guests = Guests(registry, documents, workers, numbers, publisher)
+    recovery = Recovery(node, registry, workers, guests)
+    queries = Queries(registry, belongings)
+    devices = DeviceCalls(registry, definitions, documents, guests)
+    stats = Stats(node, registry, queries, driver)
+    tuning = ContainerTuning(registry, definitions, documents, guests, workers)
+    natives = Natives(documents)
+    own = (ContainerInfo(registry, stats), tuning, natives) if driver is LXC else ()
+    targets = (
+        *own,
+        queries,
+        Changes(registry, definitions, documents, belongings, publisher, driver),
+        Notes(registry, definitions, guests, publisher),
+        devices,
+        CardLimits(registry, devices),
+        Lifecycle(registry, documents, definitions, belongings, guests, workers),
+        stats,
+    )
+    load(store, registry)
+    forward = Forwarding(node, registry).forward
+    node.serve(Surface("domd", *targets, driver=driver.name, otherwise=forward, voice=driver.voice))
+    process.on_reload.append(documents.forget_facts)
+    await recovery.recover(paths)
+    await process.ready()
+    node.subscribe("rpcd", ClientClosed, lambda event: guests.client_closed(event.client))
+    node.on_peer_lost.append(lambda name: guests.all_clients_closed() if name == "rpcd" else None)
+    starting = asyncio.create_task(autostart(store, registry, guests, boot_id()))
+    await process.stopping.wait()
+    starting.cancel()
+
+
+def load(store: Store, registry: Registry) -> None:
+    """Know every definition on disk."""
+    for stored in store.identified():
+        entry = Entry(
+            name=stored.name,
+            uuid=stored.uuid,
+            definition=Definition(stored.xml),
+            autostart=stored.autostart,
+        )
+        if registry.by_uuid(entry.uuid) is not None:
+            log.error("%s is left out: another domain has its UUID", entry.name)
+            continue
+        registry.add(entry)

@@ -1,0 +1,137 @@
+"""Reading and changing a domain's title, description and foreign metadata. Pure.
+
+Owns: what may stand there. May not touch: files, the registry.
+Source: libvirt 9.0 virDomainSetMetadata, virDomainGetMetadata.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lxml import etree
+
+from conf.domain import Domain
+from conf.errors import ConfError
+from conf.mapper.safe_parse import parse_tree
+from rpc.enums import DomainMetadataType
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+
+
+def read_metadata(domain: Domain, kind: int, uri: str | None) -> str:
+    """The title, description, or the element of a namespace.
+
+    Raises:
+        VirError: NO_DOMAIN_METADATA when there is none, INVALID_ARG for an unknown kind.
+    """
+    if kind == DomainMetadataType.TITLE:
+        found = domain.title
+    elif kind == DomainMetadataType.DESCRIPTION:
+        found = domain.description
+    elif kind == DomainMetadataType.ELEMENT:
+        if not uri:
+            raise refused("uri in virDomainGetMetadata must not be NULL")
+        found = read_element(domain.metadata, uri)
+    else:
+        raise unknown(kind)
+    if not found:
+        detail = "Requested metadata element is not present"
+        raise VirError(ErrorCode.NO_DOMAIN_METADATA, detail, ErrorDomain.DOMAIN)
+    return found
+
+
+def change_metadata(
+    domain: Domain, kind: int, value: str | None, key: str | None, uri: str | None
+) -> Domain:
+    """The domain with a title, description or element changed, or without it for None.
+
+    Raises:
+        VirError: INVALID_ARG for what cannot be; XML_ERROR for an element that is no XML.
+    """
+    if kind == DomainMetadataType.TITLE:
+        if value is not None and "\n" in value:
+            raise refused("metadata title can't contain newlines")
+        return replace(domain, title=value or None)
+    if kind == DomainMetadataType.DESCRIPTION:
+        return replace(domain, description=value or None)
+    if kind != DomainMetadataType.ELEMENT:
+        raise unknown(kind)
+    if not uri:
+        raise refused("uri in virDomainSetMetadata must not be NULL")
+    return replace(domain, metadata=change_element(domain.metadata, value, key, uri))
+
+
+def read_element(metadata: str | None, uri: str) -> str | None:
+    """The element of a namespace, without the namespace's prefix."""
+    if metadata is None:
+        return None
+    for child in parse_tree(metadata):
+        name = etree.QName(child)
+        if name.namespace == uri:
+            return etree.tostring(without_namespace(child, uri), encoding="unicode")
+    return None
+
+
+def change_element(
+    metadata: str | None, value: str | None, key: str | None, uri: str
+) -> str | None:
+    """The metadata with the element of a namespace replaced, added or removed."""
+    root = parse_tree(metadata) if metadata is not None else etree.Element("metadata")
+    for child in list(root):
+        if etree.QName(child).namespace == uri:
+            root.remove(child)
+    if value is not None:
+        if not key:
+            raise refused("key in virDomainSetMetadata must not be NULL")
+        try:
+            given = parse_tree(value)
+            root.append(with_namespace(given, key, uri))
+        except ConfError as problem:
+            raise VirError(ErrorCode.XML_DETAIL, problem.message, ErrorDomain.DOMAIN) from problem
+        except ValueError as problem:
+            raise refused(f"key '{key}' and URI '{uri}' make no namespace: {problem}") from None
+    if not len(root):
+        return None
+    etree.indent(root, "  ", level=1)
+    root.tail = None
+    return etree.tostring(root, encoding="unicode")
+
+
+def with_namespace(element: etree._Element, key: str, uri: str) -> etree._Element:
+    """A copy of an element with its top in a namespace."""
+    made = etree.Element(f"{{{uri}}}{etree.QName(element).localname}", nsmap={key: uri})
+    made.attrib.update(element.attrib)
+    made.text = element.text
+    made.extend([with_own_namespace(child, key, uri) for child in element])
+    return made
+
+
+def with_own_namespace(element: etree._Element, key: str, uri: str) -> etree._Element:
+    """A copy of an inner element: one without a namespace gets the outer one's."""
+    if etree.QName(element).namespace:
+        return element
+    made = with_namespace(element, key, uri)
+    made.tail = element.tail
+    return made
+
+
+def without_namespace(element: etree._Element, uri: str) -> etree._Element:
+    """A copy of an element with nothing of it in that namespace."""
+    name = etree.QName(element)
+    made = etree.Element(name.localname if name.namespace in (uri, None) else element.tag)
+    made.attrib.update(element.attrib)
+    made.text, made.tail = element.text, None
+    for child in element:
+        copy = without_namespace(child, uri)
+        copy.tail = child.tail
+        made.append(copy)
+    return made
+
+
+def unknown(kind: int) -> VirError:
+    """INVALID_ARG: there is no such kind of metadata."""
+    return refused(f"unknown metadata type '{kind}'")
+
+
+def refused(detail: str) -> VirError:
+    """INVALID_ARG."""
+    return VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.DOMAIN)

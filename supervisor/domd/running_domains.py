@@ -1,0 +1,348 @@
+"""Running guests: starting and ending them, what their workers say, what clients are told.
+
+Owns: what is known of running guests.
+May touch: workers, through `supervisor.domd.workers`. May not touch: definitions' files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from conf.domain import Domain
+from ipc import BusError, PeerGone, Request
+from rpc.enums import (
+    DomainEventResumedDetailType,
+    DomainEventStartedDetailType,
+    DomainEventSuspendedDetailType,
+    DomainEventType,
+)
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.domd.definition_builder import Documents
+from supervisor.domd.domain import Definition, Entry, Running
+from supervisor.domd.domain_ids import Numbers
+from supervisor.domd.events import Publisher
+from supervisor.domd.registry import Registry, not_running
+from supervisor.domd.service_errors import invalid
+from supervisor.domd.workers import Workers
+from supervisor.messages.worker import (
+    NO_EVENT,
+    Changed,
+    Description,
+    Destroy,
+    Ended,
+    Note,
+    Relay,
+    Start,
+)
+
+START_S: Final = 60.0
+NOTE_S: Final = 5.0
+DESTROY_S: Final = 20.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Starting:
+    """A start on its way."""
+
+    task: asyncio.Task[Description] = field(init=False)
+    ended: Ended | None = None  # the guest's end, when it came before its start was told of
+    doubtful: bool = False  # whether it still runs is not known
+
+
+class Guests:
+    """Every running guest of this daemon."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        documents: Documents,
+        workers: Workers,
+        numbers: Numbers,
+        publisher: Publisher,
+    ) -> None:
+        """Drive guests by these workers."""
+        self._registry = registry
+        self._documents = documents
+        self._workers = workers
+        self._numbers = numbers
+        self._publisher = publisher
+        #: Called with a guest of which it is not known whether it still runs.
+        self.on_doubt: Callable[[Entry], None] = lambda _: None
+        self._starting: dict[bytes, Starting] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        workers.hear(Changed, self.changed)
+        workers.hear(Ended, self.ended)
+        workers.hear(Relay, self.relayed)
+
+    # Starting and ending.
+
+    async def start(
+        self,
+        entry: Entry,
+        definition: Definition,
+        *,
+        paused: bool = False,
+        autodestroy: str = "",
+    ) -> None:
+        """Launch a domain's guest; the domain's job is the caller's.
+
+        Raises:
+            VirError: the guest runs already, or cannot be started; nothing is left of it then.
+        """
+        if entry.is_active:
+            raise invalid(f"domain is already running: '{entry.name}' has id {entry.id}")
+        complete = await self._documents.complete(definition)
+        if entry.definition is definition:
+            entry.definition = complete
+        request = Start(
+            xml=complete.xml, id=self._numbers.next(), paused=paused, autodestroy=autodestroy
+        )
+        starting = Starting()
+        task = starting.task = asyncio.create_task(self._launch(entry, request, starting))
+        self._starting[entry.uuid] = starting
+        try:
+            description = await task
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait({task})
+            if caller_is_cancelled():
+                raise
+            detail = f"domain '{entry.name}' was destroyed while it was started"
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from None
+        finally:
+            del self._starting[entry.uuid]
+        self.describe(entry, description)
+        entry.source = complete
+        log.info("%s is started with id %d", entry.name, entry.id)
+        self._tell_start(entry, paused=paused)
+        if starting.ended is not None:
+            self.ended(starting.ended)
+        elif starting.doubtful:
+            self.on_doubt(entry)
+
+    async def _launch(self, entry: Entry, request: Start, starting: Starting) -> Description:
+        try:
+            await self._workers.spawn(entry)
+            description = await self._started(entry, request)
+            if self._workers.driver.renews_workers:
+                starting.doubtful = not await self._renewed(entry)
+            return description
+        except BaseException:
+            self._forget(entry)
+            # It may have been spawned unseen.
+            entry.worker = entry.worker or self._workers.driver.worker(entry.name)
+            await self._settle(entry)
+            raise
+
+    async def _started(self, entry: Entry, request: Start) -> Description:
+        """Have the guest started; a worker that dies then may have done it."""
+        try:
+            return await self._workers.ask(entry, request, START_S)
+        except PeerGone as problem:
+            log.warning("the worker of %s died while it started: %s", entry.name, problem)
+            found = await self._workers.describe(entry)
+            if found.guest is not None:  # none ran before; containers' numbers are their own
+                return found.guest
+            detail = f"the process that started '{entry.name}' died; try again ({problem})"
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from problem
+
+    async def _renewed(self, entry: Entry) -> bool:
+        """Replace the worker that started a guest, before any client can know of the guest.
+
+        Returns:
+            Whether the new one has the guest.
+        """
+        try:
+            found = await self._workers.renew(entry)
+        except (BusError, VirError) as problem:
+            log.warning("the worker of %s does not come back yet: %s", entry.name, problem)
+            return False
+        return found.guest is not None
+
+    async def _settle(self, entry: Entry) -> None:
+        """Let a start that failed be undone, then end its worker."""
+        try:
+            # The answer comes when the worker has undone what it began.
+            found = await self._workers.describe(entry)
+            if found.guest is not None:  # it was given up when all was done
+                await self._workers.ask(entry, Destroy(graceful=False), DESTROY_S)
+        except (BusError, VirError) as problem:
+            log.warning("the worker of %s does not settle: %s", entry.name, problem)
+        await self._workers.dismiss(entry)
+
+    def _tell_start(self, entry: Entry, *, paused: bool) -> None:
+        """Tell clients, in the order that libvirt does."""
+        started, booted = DomainEventType.STARTED, DomainEventStartedDetailType.BOOTED
+        if paused:
+            self._publisher.lifecycle(entry, started, booted)
+            suspended = DomainEventSuspendedDetailType.PAUSED
+            self._publisher.lifecycle(entry, DomainEventType.SUSPENDED, suspended)
+        else:
+            if self._workers.driver.resumes_first:
+                unpaused = DomainEventResumedDetailType.UNPAUSED
+                self._publisher.lifecycle(entry, DomainEventType.RESUMED, unpaused)
+            self._publisher.lifecycle(entry, started, booted)
+
+    async def destroy(self, entry: Entry, *, graceful: bool) -> None:
+        """End a guest now; on return it is off. A start that is on its way is given up.
+
+        Raises:
+            VirError: OPERATION_INVALID when it does not run; the worker's refusal.
+        """
+        starting = self._starting.get(entry.uuid)
+        if starting is not None and not entry.is_active:
+            starting.task.cancel()
+            await asyncio.wait({starting.task})
+            return
+        if not entry.is_active:
+            raise not_running(entry)
+        await self._workers.insist(entry, Destroy(graceful=graceful), DESTROY_S)
+
+    async def note(self, entry: Entry, domain: Domain) -> None:
+        """Have the live document say what this one does: title, description, metadata.
+
+        Raises:
+            VirError: as `Workers.order`.
+        """
+        request = Note(title=domain.title, description=domain.description, metadata=domain.metadata)
+        await self.change(entry, request, NOTE_S)
+
+    async def change(self, entry: Entry, request: Request[Description], timeout_s: float) -> None:
+        """Have a running guest changed, and believe what it is then.
+
+        Raises:
+            VirError: as `Workers.order`.
+        """
+        description = await self._workers.order(entry, request, timeout_s)
+        if entry.is_active:
+            self.describe(entry, description)
+
+    # What is known.
+
+    def describe(self, entry: Entry, description: Description) -> None:
+        """Believe a description."""
+        self._publisher.stale()
+        self._numbers.seen(description.id)
+        entry.running = Running.of(description, entry.running)
+        entry.autodestroy = description.autodestroy
+        self._registry.add(entry)
+        self._publisher.activity(busy=True)
+
+    def gone(self, entry: Entry, reason: int, event: int, detail: int) -> None:
+        """Believe that a guest has gone, and tell clients."""
+        self._forget(entry)
+        entry.reason = reason
+        self._publisher.lifecycle(entry, event, detail)
+
+    def _forget(self, entry: Entry) -> None:
+        self._publisher.stale()
+        entry.running = None
+        entry.autodestroy = ""
+        if not any(other.is_active for other in self._registry):
+            self._publisher.activity(busy=False)
+
+    def drop_if_transient(self, entry: Entry) -> None:
+        """Forget a domain that has neither a guest nor a definition."""
+        if not entry.is_there and entry.uuid not in self._starting:
+            self._registry.remove(entry)
+            self._publisher.stale()
+
+    # What workers say.
+
+    def changed(self, event: Changed) -> None:
+        """A guest's state or document has changed."""
+        entry = self._registry.by_uuid(event.description.uuid)
+        if entry is None or not entry.worker:
+            return
+        self.describe(entry, event.description)
+        if event.event != NO_EVENT:
+            self._publisher.lifecycle(entry, event.event, event.detail)
+
+    def ended(self, event: Ended) -> None:
+        """A guest has gone; its worker is let go, and what is to be started anew is."""
+        entry = self._registry.by_uuid(event.uuid)
+        if entry is None:
+            return
+        if entry.running is None:
+            if entry.uuid in self._starting:
+                self._starting[entry.uuid].ended = event
+            return
+        again = restarted_from(entry, renamed=event.rename)
+        self.gone(entry, event.reason, event.event, event.detail)
+        name, entry.worker = entry.worker, ""
+        self.spawn_task(self._workers.end(name))
+        if event.restart:
+            self.spawn_task(self._restart(entry, again))
+        else:
+            entry.source = None
+            self.drop_if_transient(entry)
+
+    def relayed(self, event: Relay) -> None:
+        """A worker has an event for clients."""
+        self._publisher.relay(event.event)
+
+    async def _restart(self, entry: Entry, definition: Definition) -> None:
+        """Start anew what its document says is to be."""
+        try:
+            async with entry.job.hold("restart"):
+                if not entry.is_active:
+                    await self.start(entry, definition)
+        except (VirError, BusError) as problem:
+            log.error("%s was to be started anew and cannot be: %s", entry.name, problem)
+        finally:
+            self.drop_if_transient(entry)
+
+    # Guests that end with a client.
+
+    def client_closed(self, client: str) -> None:
+        """A client has gone: the guests that were to go with it do."""
+        for entry in self._registry:
+            if entry.autodestroy == client:
+                self.spawn_task(self.autodestroy(entry))
+
+    def all_clients_closed(self) -> None:
+        """Every client has gone, for the process that served them has."""
+        for entry in self._registry:
+            if entry.autodestroy:
+                self.spawn_task(self.autodestroy(entry))
+
+    async def autodestroy(self, entry: Entry) -> None:
+        """End a guest whose client has gone."""
+        log.info("%s ends with the client that started it", entry.name)
+        try:
+            await self.destroy(entry, graceful=False)
+        except VirError as problem:
+            log.error("%s does not end with its client: %s", entry.name, problem)
+
+    def spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside; its failure is logged."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            log.error("something after a guest's change failed", exc_info=problem)
+
+
+def restarted_from(entry: Entry, *, renamed: bool) -> Definition:
+    """What a running guest is started from when it is started anew."""
+    if renamed and entry.definition is not None:
+        return entry.definition
+    if entry.source is not None:
+        return entry.source
+    assert entry.running is not None, "a guest that has gone is not started anew"
+    return entry.definition or Definition(entry.running.live.inactive_secure_xml)
+
+
+def caller_is_cancelled() -> bool:
+    """Whether it is this task that is cancelled, and not one that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

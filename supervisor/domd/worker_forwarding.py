@@ -1,0 +1,79 @@
+"""Clients' calls on running guests, on their way to the workers that drive them.
+
+Owns: which worker a call is for. May touch: workers over the bus.
+May not touch: what calls mean.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ipc import BusError, DeadlineExceeded, Node
+from rpc import table
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.table import Procedure
+from rpc.values import Domain as DomainId
+from supervisor.domd.domain import Entry
+from supervisor.domd.registry import Registry, not_running
+from supervisor.messages.calls import Answer, Invoke
+
+FORWARD_S: Final = 60.0  # the longest; workers have shorter deadlines of their own
+
+
+class Forwarding:
+    """Hands calls to the workers."""
+
+    def __init__(self, node: Node, registry: Registry) -> None:
+        """Hand them on over this bus."""
+        self._node = node
+        self._registry = registry
+        self._table = table.load()
+
+    async def forward(self, invoke: Invoke) -> Answer:
+        """Have the worker of the call's domain answer it.
+
+        Raises:
+            VirError: NO_DOMAIN, OPERATION_INVALID when it is off, or the worker's refusal.
+        """
+        try:
+            procedure, entry = self._target(invoke)
+            if not entry.is_active:
+                raise not_running(entry)
+            link = self._node.link(entry.worker)
+        except VirError:
+            for descriptor in invoke.descriptors:
+                descriptor.close()
+            raise
+        try:
+            return await link.call(invoke, timeout_s=FORWARD_S)
+        except BusError as problem:
+            raise unanswered(procedure, entry, problem) from problem
+
+    def _target(self, invoke: Invoke) -> tuple[Procedure, Entry]:
+        program = self._table.program(invoke.program)
+        procedure = program.procedure(invoke.procedure) if program else None
+        if procedure is None:
+            detail = f"procedure {invoke.procedure} of program {invoke.program:#x}"
+            raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.RPC)
+        try:
+            domain = procedure.decode_args(invoke.payload)[0]
+        except (ValueError, IndexError) as problem:
+            detail = f"the arguments of {procedure.name} cannot be read: {problem}"
+            raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC) from problem
+        if procedure.owner != "worker" or not isinstance(domain, DomainId):
+            raise VirError(ErrorCode.NO_SUPPORT, procedure.name, ErrorDomain.QEMU)
+        return procedure, self._registry.find(domain)
+
+
+def unanswered(procedure: Procedure, entry: Entry, problem: BusError) -> VirError:
+    """The refusal for a call that a worker did not answer."""
+    if not entry.is_active:
+        return not_running(entry)
+    if isinstance(problem, DeadlineExceeded):
+        detail = f"'{entry.name}' did not answer {procedure.name} in time: {problem}"
+        return VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU)
+    detail = (
+        f"the process that drives '{entry.name}' was lost while it answered {procedure.name}; "
+        f"the guest runs on, ask again: {problem}"
+    )
+    return VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)

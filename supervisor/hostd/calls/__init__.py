@@ -1,0 +1,1 @@
+"""Clients' calls on the host, a module for each group."""

@@ -1,0 +1,145 @@
+"""hostd's calls about the machine: one method per procedure, named as in the table.
+
+Owns: what clients are told of processors and memory.
+May touch: /proc and /sys through `supervisor.hostd.node.node`. May not touch: QEMU, guests.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.values import NodeGetCpuStats, NodeGetMemoryStats
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.hostd.node.node import Cell, Node
+from supervisor.hostd.node.sysinfo import write_sysinfo
+from supervisor.hostd.service_errors import refuse_flags
+from supervisor.runtime.host import architecture
+
+KIB = 1024
+
+
+class NodeCalls:
+    """What the node answers about itself; every figure is read at the call."""
+
+    def __init__(self, node: Node) -> None:
+        """Answer about this node."""
+        self._node = node
+
+    def connect_get_hostname(self, call: ClientCall) -> str:
+        """The host's name as it calls itself; no name server is asked."""
+        return socket.gethostname()
+
+    def node_get_info(self, call: ClientCall) -> tuple[bytes, int, int, int, int, int, int, int]:
+        """Architecture, memory in KiB, and how the processors are arranged."""
+        top = self._node.topology()
+        memory = sum(cell.memory_kib for cell in self._node.cells())
+        active = len(self._node.online())
+        model = architecture().encode()[:31].ljust(32, b"\0")
+        shape = (top.cells, top.sockets, top.cores * top.dies, top.threads)
+        return (model, memory, active, self._node.mhz(), *shape)
+
+    def node_get_free_memory(self, call: ClientCall) -> int:
+        """Free memory of the whole host in bytes."""
+        return self._node.memory()["free"] * KIB
+
+    def node_get_cells_free_memory(
+        self, call: ClientCall, start_cell: int, maxcells: int
+    ) -> list[int]:
+        """Free memory in bytes of cells from `start_cell` on.
+
+        Raises:
+            VirError: INTERNAL_ERROR when there is no such cell.
+        """
+        cells = self._from_cell(start_cell)
+        return [cell.free_kib * KIB for cell in cells[:maxcells]]
+
+    def node_get_free_pages(
+        self, call: ClientCall, pages: list[int], start_cell: int, cell_count: int, flags: int
+    ) -> list[int]:
+        """How many pages of each size (KiB) each cell has free.
+
+        Raises:
+            VirError: INTERNAL_ERROR for a cell, OPERATION_FAILED for a size that is not there.
+        """
+        refuse_flags("nodeGetFreePages", flags)
+        counts = []
+        for cell in self._from_cell(start_cell)[:cell_count]:
+            free = {page.size_kib: page.free for page in cell.pages}
+            for size in pages:
+                if size not in free:
+                    detail = f"page size {size} is not available on node {cell.number}"
+                    raise VirError(ErrorCode.OPERATION_FAILED, detail)
+                counts.append(free[size])
+        return counts
+
+    def node_get_cpu_stats(
+        self, call: ClientCall, cpu_num: int, nparams: int, flags: int
+    ) -> tuple[list[NodeGetCpuStats], int]:
+        """Time in nanoseconds that processors spent since boot; -1 counts all of them.
+
+        Raises:
+            VirError: INVALID_ARG when there is no such processor.
+        """
+        refuse_flags("nodeGetCPUStats", flags)
+        try:
+            times = self._node.cpu_times(None if cpu_num == -1 else cpu_num)
+        except KeyError:
+            detail = f"processor {cpu_num} is not there; -1 counts all"
+            raise VirError(ErrorCode.INVALID_ARG, detail) from None
+        rows = [NodeGetCpuStats(name, value) for name, value in times.items()]
+        return rows[:nparams], len(rows)
+
+    def node_get_memory_stats(
+        self, call: ClientCall, nparams: int, cell_num: int, flags: int
+    ) -> tuple[list[NodeGetMemoryStats], int]:
+        """Memory counters in KiB of one cell, or of the host for -1.
+
+        Raises:
+            VirError: INVALID_ARG when there is no such cell.
+        """
+        refuse_flags("nodeGetMemoryStats", flags)
+        try:
+            counters = self._node.memory(None if cell_num == -1 else cell_num)
+        except KeyError:
+            detail = f"memory cell {cell_num} is not there; -1 counts all"
+            raise VirError(ErrorCode.INVALID_ARG, detail) from None
+        rows = [NodeGetMemoryStats(name, value) for name, value in counters.items()]
+        return rows[:nparams], len(rows)
+
+    def node_get_cpu_map(
+        self, call: ClientCall, need_map: int, need_online: int, flags: int
+    ) -> tuple[bytes, int, int]:
+        """Which processors work: a bit each, how many do, how many there are."""
+        refuse_flags("nodeGetCPUMap", flags)
+        present, online = self._node.present(), self._node.online()
+        bits = bytearray((max(present, default=0) // 8 + 1) if need_map else 0)
+        if need_map:
+            for number in online:
+                bits[number // 8] |= 1 << number % 8
+        return bytes(bits), len(online) if need_online else 0, max(present, default=0) + 1
+
+    def node_get_security_model(self, call: ClientCall) -> tuple[bytes, bytes]:
+        """The security driver: none labels guests here."""
+        return b"none\0", b"0\0"
+
+    def connect_get_sysinfo(self, call: ClientCall, flags: int) -> str:
+        """The host's SMBIOS tables as a document.
+
+        Raises:
+            VirError: CONFIG_UNSUPPORTED when the host has none.
+        """
+        refuse_flags("connectGetSysinfo", flags)
+        document = write_sysinfo()
+        if document is None:
+            detail = "Host SMBIOS information is not available"
+            raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.QEMU)
+        return document
+
+    def _from_cell(self, start: int) -> list[Cell]:
+        cells = self._node.cells()
+        last = max(cell.number for cell in cells)
+        if not 0 <= start <= last:
+            detail = f"start cell {start} out of range (0-{last})"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail)
+        return [cell for cell in cells if cell.number >= start]

@@ -1,0 +1,213 @@
+"""Clients' calls on secrets, and what stord and workers ask for.
+
+Owns: the order of disk, memory and events; who is told a value.
+May touch: the store, in a thread; the table of secrets; the bus, to publish.
+May not touch: logs with values; guests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from conf.errors import ConfError
+from conf.secret import Secret, format_secret, parse_secret
+from ipc import Event, caller, handles
+from rpc.enums import ConnectListAllSecretsFlags as Filter
+from rpc.enums import SecretDefineFlags, SecretEventID, SecretEventLifecycleType
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.values import Secret as SecretId
+from supervisor.dispatch.dispatcher import ClientCall, encode_event, of_conf
+from supervisor.hostd.secrets.files import SecretStore
+from supervisor.hostd.secrets.registry import Entry, Secrets, value_of
+from supervisor.messages.calls import ClientEvent
+from supervisor.messages.secrets import GetSecret, SecretValue
+from supervisor.objects.change_lock import Job
+from supervisor.runtime.shield import finish
+
+#: Who may ask for values on the bus: stord, and workers, whose names begin so.
+TRUSTED: Final = ("stord", "qemu:", "lxc:")
+
+log = logging.getLogger(__name__)
+
+
+class SecretCalls:
+    """One method a call."""
+
+    def __init__(
+        self, secrets: Secrets, store: SecretStore, publish: Callable[[Event], None]
+    ) -> None:
+        """Answer from these secrets."""
+        self._secrets = secrets
+        self._store = store
+        self._publish = publish
+        self._turn = Job("secrets", ErrorDomain.SECRET)
+
+    def load(self) -> None:
+        """Know what lies on disk; called once, before anything is answered.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        for stored in self._store.load():
+            try:
+                secret = parse_secret(stored.xml)
+                if secret.uuid != stored.uuid:
+                    raise ConfError("xml", f"its UUID is {secret.uuid}")
+                self._secrets.replaced_by(secret)
+            except (ConfError, VirError) as problem:
+                log.error("secret %s is left alone: %s", stored.uuid, problem)
+                continue
+            self._secrets.keep(Entry(secret, stored.value))
+
+    # Queries.
+
+    def connect_num_of_secrets(self, call: ClientCall) -> int:
+        """How many there are."""
+        return len(self._secrets)
+
+    def connect_list_secrets(self, call: ClientCall, maxuuids: int) -> list[str]:
+        """Their UUIDs, at most so many."""
+        return [entry.secret.uuid for entry in self._secrets][: max(maxuuids, 0)]
+
+    def connect_list_all_secrets(
+        self, call: ClientCall, need_results: int, flags: int
+    ) -> tuple[list[SecretId], int]:
+        """Those that the flags let through, and how many they are."""
+        _refuse_flags("secretConnectListAllSecrets", flags, sum(Filter))
+        found = [entry.identity for entry in self._secrets.listed(flags)]
+        return found if need_results else [], len(found)
+
+    def secret_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> SecretId:
+        """The secret of that UUID."""
+        return self._secrets.by_uuid(str(UUID(bytes=uuid))).identity
+
+    def secret_lookup_by_usage(self, call: ClientCall, usage_type: int, usage_id: str) -> SecretId:
+        """The secret that opens that thing."""
+        return self._secrets.by_usage(usage_type, usage_id).identity
+
+    def secret_get_xml_desc(self, call: ClientCall, secret: SecretId, flags: int) -> str:
+        """Its document; the value is not in it."""
+        _refuse_flags("secretGetXMLDesc", flags)
+        return format_secret(self._found(secret).secret)
+
+    def secret_get_value(self, call: ClientCall, secret: SecretId, flags: int) -> bytes:
+        """Its value, unless it is private."""
+        _refuse_flags("secretGetValue", flags)
+        if call.client.read_only:  # rpcd has refused it already; this is the second lock
+            detail = "read only access prevents virSecretGetValue"
+            raise VirError(ErrorCode.OPERATION_DENIED, detail, ErrorDomain.SECRET)
+        entry = self._found(secret)
+        if entry.secret.private:
+            raise VirError(ErrorCode.INVALID_SECRET, "secret is private", ErrorDomain.SECRET)
+        return value_of(entry)
+
+    @handles(GetSecret)
+    def get_secret(self, request: GetSecret) -> SecretValue:
+        """A value for a process that needs it."""
+        peer = caller().peer
+        if not any(peer == name or (name[-1] == ":" and peer.startswith(name)) for name in TRUSTED):
+            detail = f"the process '{peer}' may not ask for secrets"
+            raise VirError(ErrorCode.OPERATION_DENIED, detail, ErrorDomain.SECRET)
+        value = self._secrets.value(request.usage_type, request.uuid, request.usage)
+        return SecretValue(value=value)
+
+    # Changes.
+
+    async def secret_define_xml(self, call: ClientCall, xml: str, flags: int) -> SecretId:
+        """Make a secret, or change one."""
+        _refuse_flags("secretDefineXML", flags, SecretDefineFlags.VALIDATE)
+        try:
+            secret = parse_secret(xml)
+        except ConfError as problem:
+            raise of_conf(problem, ErrorDomain.SECRET) from problem
+        return (await finish(self._define(secret))).identity
+
+    async def secret_set_value(
+        self, call: ClientCall, secret: SecretId, value: bytes, flags: int
+    ) -> None:
+        """Give a secret its value."""
+        _refuse_flags("secretSetValue", flags)
+        await finish(self._set_value(secret, value))
+
+    async def secret_undefine(self, call: ClientCall, secret: SecretId) -> None:
+        """Forget a secret and its value."""
+        await finish(self._undefine(secret))
+
+    async def _define(self, secret: Secret) -> Entry:
+        async with self._turn.hold("define"):
+            old = self._secrets.replaced_by(secret)
+            entry = Entry(secret, old.value if old else None)
+            await self._save(entry, old)
+            self._secrets.keep(entry)
+            self._tell(entry, SecretEventLifecycleType.DEFINED)
+            return entry
+
+    async def _save(self, entry: Entry, old: Entry | None) -> None:
+        """Have the disk say what memory will say: nothing at all of an ephemeral secret."""
+        uuid, value = entry.secret.uuid, entry.value
+        was_kept = old is not None and not old.secret.ephemeral
+        if not entry.secret.ephemeral:
+            document = format_secret(entry.secret)
+            await _disk("save", uuid, partial(self._store.save, uuid, document))
+            if value is not None and not was_kept:
+                await _disk("save", uuid, partial(self._store.save_value, uuid, value))
+        elif was_kept:
+            await _disk("remove", uuid, partial(self._store.remove, uuid))
+
+    async def _set_value(self, secret: SecretId, value: bytes) -> None:
+        async with self._turn.hold("set value"):
+            entry = self._found(secret)
+            if not entry.secret.ephemeral:
+                uuid = entry.secret.uuid
+                await _disk("save the value of", uuid, partial(self._store.save_value, uuid, value))
+            entry.value = value
+            payload = encode_event("secret_event_value_changed", entry.identity)
+            self._publish(_event(entry, SecretEventID.VALUE_CHANGED, payload))
+
+    async def _undefine(self, secret: SecretId) -> None:
+        async with self._turn.hold("undefine"):
+            entry = self._found(secret)
+            if not entry.secret.ephemeral:
+                uuid = entry.secret.uuid
+                await _disk("remove", uuid, partial(self._store.remove, uuid))
+            self._secrets.forget(entry)
+            self._tell(entry, SecretEventLifecycleType.UNDEFINED)
+
+    def _found(self, secret: SecretId) -> Entry:
+        return self._secrets.by_uuid(str(UUID(bytes=secret.uuid)))
+
+    def _tell(self, entry: Entry, event: SecretEventLifecycleType) -> None:
+        payload = encode_event("secret_event_lifecycle", entry.identity, event, 0)
+        self._publish(_event(entry, SecretEventID.LIFECYCLE, payload))
+
+
+def _event(entry: Entry, event_id: SecretEventID, payload: bytes) -> ClientEvent:
+    return ClientEvent(
+        family="secret", event_id=event_id, driver="qemu", uuid=entry.uuid, payload=payload
+    )
+
+
+async def _disk(doing: str, uuid: str, work: Callable[[], None]) -> None:
+    """Have a thread change the disk.
+
+    Raises:
+        VirError: SYSTEM_ERROR.
+    """
+    try:
+        await asyncio.to_thread(work)
+    except OSError as problem:
+        detail = f"cannot {doing} secret {uuid}: {problem.strerror or problem}"
+        raise VirError(
+            ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.SECRET, int1=problem.errno or -1
+        ) from problem
+
+
+def _refuse_flags(function: str, flags: int, known: int = 0) -> None:
+    if flags & ~int(known):
+        detail = f"unsupported flags ({flags & ~int(known):#x}) in function {function}"
+        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.SECRET)

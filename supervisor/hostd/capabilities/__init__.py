@@ -1,0 +1,1 @@
+"""The capabilities XML of host, drivers and emulators."""

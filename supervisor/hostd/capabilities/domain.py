@@ -1,0 +1,278 @@
+"""The domain capabilities document: what a guest's XML may ask of one emulator and machine. Pure.
+
+Owns: the document's shape (libvirt 9.0 formatdomaincaps) and which of QEMU's parts stand behind
+each word in it.
+May not touch: files, QEMU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from conf.emulator import EmulatorFacts, Machine
+from supervisor.hostd.capabilities.xml_writer import Element, group, text, write
+
+#: A word of a document and the device (-device type) that must be there; "" needs none.
+VIDEO: Final = (
+    ("vga", "VGA"),
+    ("cirrus", "cirrus-vga"),
+    ("vmvga", "vmware-svga"),
+    ("qxl", "qxl"),
+    ("virtio", "virtio-gpu-pci"),
+    ("none", ""),
+    ("bochs", "bochs-display"),
+    ("ramfb", "ramfb"),
+)
+DISK_BUSES: Final = (
+    ("ide", "ide-hd"),
+    ("fdc", "floppy"),
+    ("scsi", "scsi-hd"),
+    ("virtio", "virtio-blk-pci"),
+    ("usb", "usb-storage"),
+    ("sata", "ich9-ahci"),
+)
+#: A word of <graphics type> and QEMU's display that gives it.
+GRAPHICS: Final = (("sdl", "sdl"), ("egl-headless", "egl-headless"), ("dbus", "dbus"))
+HYPERV: Final = (
+    ("relaxed", "hv-relaxed"),
+    ("vapic", "hv-vapic"),
+    ("spinlocks", "hv-spinlocks"),
+    ("vpindex", "hv-vpindex"),
+    ("runtime", "hv-runtime"),
+    ("synic", "hv-synic"),
+    ("stimer", "hv-stimer"),
+    ("reset", "hv-reset"),
+    ("vendor_id", "hv-vendor-id"),
+    ("frequencies", "hv-frequencies"),
+    ("reenlightenment", "hv-reenlightenment"),
+    ("tlbflush", "hv-tlbflush"),
+    ("ipi", "hv-ipi"),
+    ("evmcs", "hv-evmcs"),
+    ("avic", "hv-avic"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A CPU model that <cpu mode='custom'> may name."""
+
+    name: str
+    vendor: str
+    usable: bool
+    deprecated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HostModel:
+    """What <cpu mode='host-model'> gives."""
+
+    model: str
+    vendor: str
+    features: tuple[tuple[str, str], ...]  # (policy, name)
+
+
+@dataclass(frozen=True, slots=True)
+class CpuChoices:
+    """The <cpu> part."""
+
+    passthrough: bool
+    host_model: HostModel | None
+    models: Sequence[ModelChoice]
+
+
+def write_domain_capabilities(
+    facts: EmulatorFacts, machine: Machine, virt_type: str, cpus: CpuChoices
+) -> str:
+    """Write the whole document."""
+    return write(
+        group(
+            "domainCapabilities",
+            text("path", facts.binary),
+            text("domain", virt_type),
+            text("machine", machine.name),
+            text("arch", facts.arch),
+            group("vcpu", max=machine.max_cpus),
+            supported("iothreads", on=facts.has_object("iothread")),
+            os_part(),
+            cpu_part(cpus),
+            supported(
+                "memoryBacking",
+                enum("sourceType", memory_sources(facts)),
+                on=True,
+            ),
+            devices_part(facts),
+            features_part(facts),
+        )
+    )
+
+
+def os_part() -> Element:
+    """Say how a guest's firmware may be given."""
+    loader = supported(
+        "loader",
+        enum("type", ["rom", "pflash"]),
+        enum("readonly", ["yes", "no"]),
+        enum("secure", ["no"]),
+        on=True,
+    )
+    return supported("os", enum("firmware", []), loader, on=True)
+
+
+def cpu_part(cpus: CpuChoices) -> Element:
+    """Say which CPU modes and models there are."""
+    passthrough = enum("hostPassthroughMigratable", ["on", "off"]) if cpus.passthrough else None
+    models = [
+        (
+            "model",
+            {"usable": "yes" if m.usable else "no", "vendor": m.vendor or "unknown"}
+            | ({"deprecated": "yes"} if m.deprecated else {}),
+            m.name,
+        )
+        for m in cpus.models
+    ]
+    return group(
+        "cpu",
+        mode("host-passthrough", passthrough, on=cpus.passthrough),
+        mode("maximum", enum("maximumMigratable", ["on", "off"]), on=True),
+        mode("host-model", *host_model_parts(cpus.host_model), on=cpus.host_model is not None),
+        mode("custom", *models, on=bool(models)),
+    )
+
+
+def host_model_parts(host: HostModel | None) -> list[Element]:
+    """Describe the model nearest to the host."""
+    if host is None:
+        return []
+    parts: list[Element] = [("model", {"fallback": "forbid"}, host.model)]
+    if host.vendor:
+        parts.append(text("vendor", host.vendor))
+    return parts + [group("feature", policy=p, name=name) for p, name in host.features]
+
+
+def memory_sources(facts: EmulatorFacts) -> list[str]:
+    """The kinds of <memoryBacking><source>."""
+    memfd = ["memfd"] if facts.has_object("memory-backend-memfd") else []
+    return ["file", "anonymous", *memfd]
+
+
+def devices_part(facts: EmulatorFacts) -> Element:
+    """Say which devices there are."""
+    virtio = ["virtio", "virtio-transitional", "virtio-non-transitional"]
+    disks = [
+        enum("diskDevice", ["disk", "cdrom", "floppy", "lun"]),
+        enum("bus", there(facts, DISK_BUSES)),
+        enum("model", virtio),
+    ]
+    rng = facts.has_device("virtio-rng-pci")
+    redirection = facts.has_device("usb-redir")
+    return group(
+        "devices",
+        supported("disk", *disks, on=True),
+        supported("graphics", enum("type", graphics(facts)), on=True),
+        supported("video", enum("modelType", there(facts, VIDEO)), on=True),
+        hostdev_part(facts),
+        supported(
+            "rng",
+            enum("model", virtio),
+            enum("backendModel", random_sources(facts)),
+            on=rng,
+        ),
+        supported(
+            "filesystem", enum("driverType", filesystems(facts)), on=bool(filesystems(facts))
+        ),
+        tpm_part(facts),
+        supported("redirdev", enum("bus", ["usb"]), on=redirection),
+        supported("channel", enum("type", channels(facts)), on=True),
+    )
+
+
+def hostdev_part(facts: EmulatorFacts) -> Element:
+    """Say which of the host's devices a guest may be given."""
+    kinds = there(facts, (("usb", "usb-host"), ("pci", "vfio-pci"), ("scsi", "scsi-generic")))
+    return supported(
+        "hostdev",
+        enum("mode", ["subsystem"]),
+        enum("startupPolicy", ["default", "mandatory", "requisite", "optional"]),
+        enum("subsysType", kinds),
+        enum("capsType", []),
+        enum("pciBackend", []),
+        on=bool(kinds),
+    )
+
+
+def tpm_part(facts: EmulatorFacts) -> Element:
+    """Say which TPMs there are."""
+    return supported(
+        "tpm",
+        enum("model", sorted(facts.tpm_models, reverse=True)),
+        enum("backendModel", sorted(facts.tpm_types, reverse=True)),
+        on=bool(facts.tpm_models),
+    )
+
+
+def graphics(facts: EmulatorFacts) -> list[str]:
+    """The kinds of <graphics>."""
+    words = ["vnc"] if "vnc" in facts.options else []
+    words += ["spice"] if "spice" in facts.options else []
+    words += [word for word, display in GRAPHICS if facts.has_backend("display", display)]
+    return sorted(words, key=["sdl", "vnc", "spice", "egl-headless", "dbus"].index)
+
+
+def random_sources(facts: EmulatorFacts) -> list[str]:
+    """The backends of <rng>."""
+    kinds = (("random", "rng-random"), ("egd", "rng-egd"), ("builtin", "rng-builtin"))
+    return [word for word, kind in kinds if facts.has_object(kind)]
+
+
+def filesystems(facts: EmulatorFacts) -> list[str]:
+    """The drivers of <filesystem>."""
+    paths = ["path", "handle"] if facts.has_device("virtio-9p-pci") else []
+    return paths + (["virtiofs"] if facts.has_device("vhost-user-fs-pci") else [])
+
+
+def channels(facts: EmulatorFacts) -> list[str]:
+    """The kinds of <channel>."""
+    spice = ["spicevmc"] if facts.has_backend("chardev", "spicevmc") else []
+    return ["pty", "unix", *spice]
+
+
+def features_part(facts: EmulatorFacts) -> Element:
+    """Say which features of the machine may be switched."""
+    cpu = (
+        facts.properties.get("max-x86_64-cpu") or facts.properties.get("x86_64-cpu") or frozenset()
+    )
+    hyperv = [word for word, name in HYPERV if name in cpu]
+    return group(
+        "features",
+        supported("gic", on=False),
+        supported("vmcoreinfo", on=facts.has_device("vmcoreinfo")),
+        supported("genid", on=facts.has_device("vmgenid")),
+        supported("backingStoreInput", on=True),
+        supported("backup", on=False),  # until the backup calls are there
+        supported("sev", on=facts.sev is not None),
+        supported("sgx", on=False),
+        supported("hyperv", enum("features", hyperv) if hyperv else None, on=bool(hyperv)),
+    )
+
+
+def there(facts: EmulatorFacts, words: Iterable[tuple[str, str]]) -> list[str]:
+    """The words whose device the emulator has."""
+    return [word for word, device in words if not device or facts.has_device(device)]
+
+
+def supported(tag: str, *children: Element | None, on: bool) -> Element:
+    """An element that says whether something is there, with the details when it is."""
+    return group(tag, *(children if on else ()), supported="yes" if on else "no")
+
+
+def mode(name: str, *children: Element | None, on: bool) -> Element:
+    """A CPU mode."""
+    inside = children if on else ()
+    return ("mode", {"name": name, "supported": "yes" if on else "no"}, list(inside))
+
+
+def enum(name: str, values: Iterable[str]) -> Element:
+    """A named set of words."""
+    return ("enum", {"name": name}, [text("value", value) for value in values])

@@ -1,0 +1,213 @@
+"""The capabilities document: what the host is and what guests it can run. Pure.
+
+Owns: the document's shape (libvirt 9.0 formatcaps).
+May not touch: files, QEMU; everything it says is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from conf.emulator import EmulatorFacts, Machine
+from supervisor.hostd.capabilities.xml_writer import Element, group, text, write
+from supervisor.hostd.node.node import CacheBank, Cell, Processor, Topology
+
+WORD_SIZE = {"x86_64": 64, "i686": 32, "aarch64": 64, "armv7l": 32, "ppc64": 64, "s390x": 64}
+
+
+@dataclass(frozen=True, slots=True)
+class HostCpu:
+    """The host's processor as guests may be given it."""
+
+    arch: str
+    model: str  # "" where the architecture has no named models
+    vendor: str
+    features: tuple[str, ...]  # beyond the model's
+    microcode: int | None = None
+    family: int | None = None
+    model_number: int | None = None
+    stepping: int | None = None
+    address_bits: int | None = None
+    tsc_hz: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the host has around its processors."""
+
+    cells: Sequence[Cell]
+    caches: Sequence[CacheBank]
+    suspend: Sequence[str]  # "suspend_mem", "suspend_disk", "suspend_hybrid"
+    iommu: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The <host> part."""
+
+    uuid: str
+    cpu: HostCpu
+    topology: Topology
+    around: Surroundings
+    labels: str | None  # how files of guests are owned, "+UID:+GID"; None in session mode
+
+
+def write_capabilities(host: Host, guests: Sequence[EmulatorFacts]) -> str:
+    """Write the whole document."""
+    return write(group("capabilities", host_part(host), *(guest_part(facts) for facts in guests)))
+
+
+def host_part(host: Host) -> Element:
+    """Describe the machine that we run on."""
+    return group(
+        "host",
+        text("uuid", host.uuid),
+        cpu_part(host),
+        *surroundings(host.around),
+        secmodel_part(),
+        label_part(host.labels) if host.labels else None,
+    )
+
+
+def surroundings(host: Surroundings) -> list[Element | None]:
+    """Describe what every guest finds the same."""
+    return [
+        group("power_management", *((word, {}, []) for word in host.suspend)),
+        group("iommu", support="yes" if host.iommu else "no"),
+        group(
+            "topology",
+            group("cells", *(cell_part(cell) for cell in host.cells), num=len(host.cells)),
+        ),
+        group("cache", *(cache_part(bank) for bank in host.caches)) if host.caches else None,
+    ]
+
+
+def secmodel_part() -> Element:
+    """Say that nothing labels guests."""
+    return group("secmodel", text("model", "none"), text("doi", 0))
+
+
+def cpu_part(host: Host) -> Element:
+    """Describe the processor."""
+    cpu, top = host.cpu, host.topology
+    signature = None
+    if cpu.family is not None:
+        signature = group(
+            "signature", family=cpu.family, model=cpu.model_number, stepping=cpu.stepping
+        )
+    cells = host.around.cells
+    pages = cells[0].pages if cells else ()
+    return group(
+        "cpu",
+        text("arch", cpu.arch),
+        text("model", cpu.model) if cpu.model else None,
+        text("vendor", cpu.vendor) if cpu.vendor else None,
+        group("microcode", version=cpu.microcode) if cpu.microcode is not None else None,
+        signature,
+        group("counter", name="tsc", frequency=cpu.tsc_hz) if cpu.tsc_hz else None,
+        group("topology", sockets=top.sockets, dies=top.dies, cores=top.cores, threads=top.threads),
+        group("maxphysaddr", mode="emulate", bits=cpu.address_bits) if cpu.address_bits else None,
+        *(group("feature", name=name) for name in cpu.features),
+        *(group("pages", unit="KiB", size=page.size_kib) for page in pages),
+    )
+
+
+def cell_part(cell: Cell) -> Element:
+    """Describe one NUMA cell."""
+    pages = [("pages", {"unit": "KiB", "size": p.size_kib}, str(p.total)) for p in cell.pages]
+    siblings = [group("sibling", id=other, value=value) for other, value in cell.distances]
+    return group(
+        "cell",
+        ("memory", {"unit": "KiB"}, str(cell.memory_kib)),
+        *pages,
+        group("distances", *siblings) if siblings else None,
+        group("cpus", *map(processor_part, cell.processors), num=len(cell.processors)),
+        id=cell.number,
+    )
+
+
+def processor_part(processor: Processor) -> Element:
+    """Describe one processor."""
+    return group(
+        "cpu",
+        id=processor.number,
+        socket_id=processor.socket,
+        die_id=processor.die,
+        core_id=processor.core,
+        siblings=ranges(processor.siblings),
+    )
+
+
+def cache_part(bank: CacheBank) -> Element:
+    """Describe one cache."""
+    whole = bank.size_kib % 1024 == 0
+    return group(
+        "bank",
+        id=bank.identifier,
+        level=bank.level,
+        type=bank.kind,
+        size=bank.size_kib // 1024 if whole else bank.size_kib,
+        unit="MiB" if whole else "KiB",
+        cpus=bank.cpus,
+    )
+
+
+def label_part(labels: str) -> Element:
+    """Say who owns the files of guests."""
+    base = [("baselabel", {"type": kind}, labels) for kind in ("kvm", "qemu")]
+    return group("secmodel", text("model", "dac"), text("doi", 0), *base)
+
+
+def guest_part(facts: EmulatorFacts) -> Element:
+    """Describe the guests that one emulator runs."""
+    kinds = ["qemu", "kvm"] if facts.kvm_usable else ["qemu"]
+    return group(
+        "guest",
+        text("os_type", "hvm"),
+        group(
+            "arch",
+            text("wordsize", WORD_SIZE.get(facts.arch, 64)),
+            text("emulator", facts.binary),
+            *(element for machine in facts.machines for element in machine_parts(machine)),
+            *(group("domain", type=kind) for kind in kinds),
+            name=facts.arch,
+        ),
+        group("features", *feature_parts(facts)),
+    )
+
+
+def machine_parts(machine: Machine) -> list[Element]:
+    """Describe a machine type, and its alias after it."""
+    marks: dict[str, object] = {"maxCpus": machine.max_cpus}
+    if machine.deprecated:
+        marks["deprecated"] = "yes"
+    parts: list[Element] = [("machine", marks, machine.name)]
+    if machine.alias:
+        parts.append(("machine", {"canonical": machine.name, **marks}, machine.alias))
+    return parts
+
+
+def feature_parts(facts: EmulatorFacts) -> list[Element]:
+    """Say what a guest's XML may switch."""
+    parts: list[Element] = []
+    if facts.arch == "i686":
+        parts += [group("pae"), group("nonpae")]
+    if facts.arch in ("i686", "x86_64"):
+        parts += [
+            group("acpi", default="on", toggle="yes"),
+            group("apic", default="on", toggle="no"),
+        ]
+    parts += [group("cpuselection"), group("deviceboot")]
+    return [*parts, group("disksnapshot", default="on", toggle="no")]
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Write numbers the kernel's way: "0-3,8"."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and parts[-1][1] == number - 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)

@@ -1,0 +1,65 @@
+"""The host's own processor, described for documents and comparisons. Pure.
+
+Owns: the reading of /proc/cpuinfo's fields. May not touch: files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from conf.emulator import AcceleratorFacts
+from supervisor.hostd.capabilities.host import HostCpu
+from supervisor.hostd.cpu.feature_names import from_kernel, from_qemu
+from supervisor.hostd.cpu.models import Models
+from supervisor.hostd.emulator.model_probe import VENDORS
+
+
+def host_features(fields: Mapping[str, str]) -> frozenset[str]:
+    """What the processor has."""
+    return from_kernel(fields.get("flags", "").split())
+
+
+def host_vendor(fields: Mapping[str, str]) -> str:
+    """Who made it, in libvirt's word; empty for others."""
+    return VENDORS.get(fields.get("vendor_id", ""), "")
+
+
+def describe_host(arch: str, fields: Mapping[str, str], models: Models | None) -> HostCpu:
+    """Describe the processor by the nearest model that has nothing more than it.
+
+    Args:
+        arch: the host's architecture.
+        fields: /proc/cpuinfo of one processor.
+        models: the architecture's models; None where it has none or no emulator names them.
+    """
+    vendor = host_vendor(fields)
+    features = host_features(fields)
+    contained = []
+    if models is not None:
+        known = (models.get(name) for name in models.names())
+        contained = [m.name for m in known if m is not None and m.features <= features]
+    cpu = models.describe(features, vendor, among=contained) if models and contained else None
+    return HostCpu(
+        arch=arch,
+        model=cpu.model if cpu else "",
+        vendor=vendor,
+        features=tuple(sorted(cpu.require)) if cpu else (),
+        microcode=number(fields.get("microcode")),
+        family=number(fields.get("cpu family")),
+        model_number=number(fields.get("model")),
+        stepping=number(fields.get("stepping")),
+        address_bits=number(fields.get("address sizes", "").split(" ")[0]),
+    )
+
+
+def guest_features(accelerator: AcceleratorFacts) -> frozenset[str]:
+    """Everything that an accelerator can give a guest here."""
+    return from_qemu(accelerator.host_model)
+
+
+def number(text: str | None) -> int | None:
+    """A number as the kernel writes it; None for anything else."""
+    try:
+        return int(text or "", 0)
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""QEMU binaries: found, probed, what each can do."""

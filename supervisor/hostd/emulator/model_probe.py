@@ -1,0 +1,87 @@
+"""Learns from QEMU which features each named CPU model has, and keeps that on disk.
+
+Owns: the file `paths.cache/qemu/capabilities/<hash>.models.json`.
+May touch: the binary, through `supervisor.hostd.emulator.probe`. May not touch: guests, the bus.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from conf.emulator import EmulatorFacts, Property
+from supervisor.hostd.cpu.feature_names import from_qemu
+from supervisor.hostd.cpu.models import Model
+from supervisor.hostd.emulator.probe import Identity, cache_file, converse, identify, keep
+from supervisor.hostd.emulator.qmp_queries import Query
+
+EXPAND: Final = "query-cpu-model-expansion"
+VENDORS: Final = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "HygonGenuine": "Hygon"}
+#: Models that stand for no processor one could buy, in the vendor-neutral part of the list.
+NEUTRAL: Final = re.compile(r"(qemu|kvm)(32|64)|486|pentium.*")
+VERSIONED: Final = re.compile(r".*-v\d+")
+UNNAMED: Final = frozenset({"base", "host", "max"})
+HYPERVISOR: Final = "hypervisor"  # the accelerator's doing, not the model's
+
+
+class _Expanded(msgspec.Struct):
+    props: dict[str, Property]
+
+
+class _Expansion(msgspec.Struct):
+    model: _Expanded
+
+
+class _Cached(msgspec.Struct, frozen=True):
+    identity: Identity
+    models: tuple[Model, ...]
+
+
+async def probe_models(facts: EmulatorFacts, cache_dir: Path) -> tuple[Model, ...]:
+    """Answer the named models of an emulator, from the cache where it still holds.
+
+    Raises:
+        ProbeError: the binary is absent, fails, or is silent.
+    """
+    identity = identify(facts.binary)
+    path = cache_file(cache_dir, facts.binary).with_suffix(".models.json")
+    try:
+        cached = msgspec.json.decode(path.read_bytes(), type=_Cached)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        cached = None
+    if cached is not None and cached.identity == identity:
+        return cached.models
+    models = await ask_models(facts)
+    keep(path, msgspec.json.encode(_Cached(identity, models)))
+    return models
+
+
+async def ask_models(facts: EmulatorFacts) -> tuple[Model, ...]:
+    """Ask the emulator to spell out every model it names.
+
+    Raises:
+        ProbeError: the binary is absent, fails, or is silent.
+    """
+    names = [
+        model.name
+        for model in facts.tcg.cpu_models
+        if model.name not in UNNAMED and not VERSIONED.fullmatch(model.name)
+    ]
+    answers = await converse(facts.binary, "tcg", [Query(EXPAND, name) for name in names])
+    found = []
+    for name in sorted(names):
+        expansion = answers.get(Query(EXPAND, name), _Expansion)
+        if expansion is not None:
+            found.append(read_model(name, expansion.model.props))
+    return tuple(found)
+
+
+def read_model(name: str, properties: dict[str, Property]) -> Model:
+    """What QEMU's expansion of a model says, in libvirt's words."""
+    on = {key: True for key, value in properties.items() if value is True}
+    vendor = VENDORS.get(str(properties.get("vendor", "")), "")
+    neutral = NEUTRAL.fullmatch(name) is not None
+    return Model(name, "" if neutral else vendor, from_qemu(on) - {HYPERVISOR})

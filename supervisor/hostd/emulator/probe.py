@@ -1,0 +1,242 @@
+"""Probes a QEMU binary once and keeps what was found on disk.
+
+Owns: the probe's short QEMU run and the files `paths.cache/qemu/capabilities/<hash>.json`.
+May touch: the binary, /dev/kvm (only to see whether it can be opened), the cache folder.
+May not touch: guests, definitions, the bus; what the answers mean is `emulator_queries`' matter.
+Runs with: hostd's rights, which QEMU inherits; it holds no capability and dies with the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import signal
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from conf.emulator import EmulatorFacts
+from supervisor.hostd.emulator.qmp_queries import (
+    ACCELERATOR_QUERIES,
+    QUERIES,
+    Answers,
+    Query,
+    read_facts,
+)
+
+FORMAT: Final = 1  # of the cache file and of what is asked; a change makes old files void
+TIMEOUT_S: Final = 10.0
+END_TIMEOUT_S: Final = 2.0  # for a killed run to be gone
+LINE_LIMIT: Final = 16 << 20  # bytes; the schema's answer has 0.2 MiB
+STDERR_LIMIT: Final = 4096  # bytes of QEMU's complaint that are quoted
+KVM: Final = Path("/dev/kvm")
+
+log = logging.getLogger(__name__)
+
+
+class ProbeError(Exception):
+    """The binary could not be probed; the message names it and says why."""
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cached answer holds for: another binary, kernel or right to KVM makes it void."""
+
+    path: str
+    mtime_ns: int
+    size: int
+    inode: int
+    kernel: str
+    kvm: bool
+    format: int = FORMAT
+
+
+class _Cached(msgspec.Struct, frozen=True):
+    identity: Identity
+    facts: EmulatorFacts
+
+
+class _Reply(msgspec.Struct, frozen=True):
+    id: int = -1
+    result: msgspec.Raw = msgspec.field(name="return", default=msgspec.Raw())
+
+
+def identify(binary: str) -> Identity:
+    """Identify the binary as it is on disk now.
+
+    Raises:
+        ProbeError: there is no such file, or it cannot be run.
+    """
+    try:
+        status = os.stat(binary)
+    except OSError as error:
+        raise ProbeError(f"Cannot check QEMU binary {binary}: {error.strerror}") from error
+    if not os.access(binary, os.X_OK):
+        raise ProbeError(f"Cannot check QEMU binary {binary}: it is not executable")
+    return Identity(
+        path=binary,
+        mtime_ns=status.st_mtime_ns,
+        size=status.st_size,
+        inode=status.st_ino,
+        kernel=os.uname().release,
+        kvm=os.access(KVM, os.R_OK | os.W_OK),
+    )
+
+
+async def probe(binary: str, cache_dir: Path, *, timeout_s: float = TIMEOUT_S) -> EmulatorFacts:
+    """Answer what the binary can do, from the cache where it still holds.
+
+    Raises:
+        ProbeError: the binary is absent, fails, or is silent for `timeout_s` seconds.
+    """
+    identity = identify(binary)
+    cached = _read_cache(cache_dir, identity)
+    if cached is not None:
+        return cached
+    facts = await ask(binary, kvm=identity.kvm, timeout_s=timeout_s)
+    try:
+        _write_cache(cache_dir, identity, facts)
+    except OSError as error:
+        log.warning("cannot keep the facts of %s in %s: %s", binary, cache_dir, error)
+    return facts
+
+
+async def ask(binary: str, *, kvm: bool, timeout_s: float = TIMEOUT_S) -> EmulatorFacts:
+    """Run the binary and ask it, without the cache.
+
+    Raises:
+        ProbeError: it fails, or is silent for `timeout_s` seconds.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            if not kvm:
+                return read_facts(binary, await converse(binary, "tcg", QUERIES), None)
+            async with asyncio.TaskGroup() as group:
+                main = group.create_task(converse(binary, "kvm:tcg", QUERIES))
+                tcg = group.create_task(converse(binary, "tcg", ACCELERATOR_QUERIES))
+            return read_facts(binary, main.result(), tcg.result())
+    except TimeoutError as error:
+        detail = f"no answer in {timeout_s:g} s"
+        raise ProbeError(f"Failed to probe QEMU binary {binary}: {detail}") from error
+    except ExceptionGroup as group_error:
+        first = group_error.exceptions[0]
+        raise first if isinstance(first, ProbeError) else ProbeError(str(first)) from group_error
+    except (msgspec.MsgspecError, LookupError) as error:
+        detail = f"its answers are not those of a QEMU: {error}"
+        raise ProbeError(f"Failed to probe QEMU binary {binary}: {detail}") from error
+
+
+async def converse(binary: str, accelerator: str, queries: Sequence[Query]) -> Answers:
+    """One QEMU run: every question is written at once, then the answers are read."""
+    command = [
+        binary, "-S", "-no-user-config", "-nodefaults", "-nographic",
+        "-machine", f"none,accel={accelerator}", "-qmp", "stdio",
+    ]  # fmt: skip
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=LINE_LIMIT,
+            start_new_session=True,
+            env={"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/"},
+        )
+    except OSError as error:
+        raise ProbeError(f"Failed to run QEMU binary {binary}: {error.strerror}") from error
+    try:
+        return await _exchange(process, binary, queries)
+    finally:
+        await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill the run, whatever it has started included; it is gone on return, also when cancelled."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    ending = asyncio.create_task(_empty(process))
+    try:
+        await asyncio.shield(ending)
+    except asyncio.CancelledError:
+        await asyncio.wait({ending})  # the run beside this one has failed first
+        raise
+
+
+async def _empty(process: asyncio.subprocess.Process) -> None:
+    """Empty a killed run's pipes, until it has gone."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(END_TIMEOUT_S):
+            await process.communicate()
+
+
+async def _exchange(
+    process: asyncio.subprocess.Process, binary: str, queries: Sequence[Query]
+) -> Answers:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    asked = [Query("qmp_capabilities"), *queries]
+    process.stdin.write(b"".join(query.encode(number) for number, query in enumerate(asked)))
+    answers: dict[Query, bytes] = {}
+    waiting = len(asked)
+    while waiting:
+        line = await process.stdout.readline()
+        if not line:
+            raise ProbeError(f"Failed to probe QEMU binary {binary}: {await _complaint(process)}")
+        reply = msgspec.json.decode(line, type=_Reply)
+        if 0 <= reply.id < len(asked):
+            waiting -= 1
+            if reply.result:
+                answers[asked[reply.id]] = bytes(reply.result)
+    return Answers(answers)
+
+
+async def _complaint(process: asyncio.subprocess.Process) -> str:
+    assert process.stderr is not None
+    text = (await process.stderr.read(STDERR_LIMIT)).decode(errors="replace").strip()
+    return text or "it closed its monitor without a word"
+
+
+def cache_file(cache_dir: Path, binary: str) -> Path:
+    """Where a binary's facts are kept; `cache_dir` is `paths.cache/qemu/capabilities`."""
+    return cache_dir / f"{hashlib.sha256(os.fsencode(binary)).hexdigest()}.json"
+
+
+def _read_cache(cache_dir: Path, identity: Identity) -> EmulatorFacts | None:
+    path = cache_file(cache_dir, identity.path)
+    try:
+        cached = msgspec.json.decode(path.read_bytes(), type=_Cached)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        log.warning("the facts in %s cannot be used, asking again: %s", path, error)
+        return None
+    return cached.facts if cached.identity == identity else None
+
+
+def _write_cache(cache_dir: Path, identity: Identity, facts: EmulatorFacts) -> None:
+    keep(cache_file(cache_dir, identity.path), msgspec.json.encode(_Cached(identity, facts)))
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Write through a temporary file, so that a reader never sees a half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".probe-")
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,321 @@
+"""Which QMP questions a probe asks, and what the answers mean.
+
+Owns: the list of queries and the reading of their answers into `EmulatorFacts`. Pure.
+May touch: values only.
+May not touch: processes, files (`supervisor.hostd.emulator.probe` does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, TypeVar
+
+import msgspec
+
+from conf.emulator import (
+    AcceleratorFacts,
+    CpuModel,
+    EmulatorFacts,
+    Machine,
+    Property,
+    SevFacts,
+)
+
+PROPERTIES_OF: Final = (
+    "virtio-blk-pci", "virtio-scsi-pci", "virtio-net-pci", "virtio-balloon-pci", "virtio-rng-pci",
+    "virtio-serial-pci", "virtio-gpu-pci", "virtio-vga", "virtio-mem-pci", "virtio-pmem-pci",
+    "virtio-iommu-pci", "virtio-9p-pci", "vhost-user-fs-pci", "vhost-user-blk-pci",
+    "vhost-vsock-pci", "ide-hd", "scsi-hd", "scsi-disk", "scsi-block", "usb-storage", "usb-host",
+    "usb-redir", "pcie-root-port", "pci-bridge", "pxb", "pxb-pcie", "qemu-xhci", "nec-usb-xhci",
+    "piix3-usb-uhci", "PIIX4_PM", "ICH9-LPC", "i440FX-pcihost", "q35-pcihost", "intel-iommu",
+    "vfio-pci", "qxl", "qxl-vga", "VGA", "vmware-svga", "nvdimm", "ivshmem-plain", "isa-fdc",
+    "rtl8139", "e1000", "e1000e", "nvme", "ramfb", "mch", "megasas", "lsi53c895a",
+)  # fmt: skip
+OBJECT_PROPERTIES_OF: Final = (
+    "memory-backend-file", "memory-backend-memfd", "memory-backend-ram", "iothread", "sev-guest",
+    "rng-builtin", "tls-creds-x509", "qemu-vdagent", "thread-context",
+)  # fmt: skip
+MACHINE_TYPES: Final = ("generic-pc", "x86")  # abstract: asking makes no machine
+LIBVIRT_ARCH: Final = {"i386": "i686", "arm": "armv7l"}
+SCHEMA_CHOICES: Final = {
+    "blockdev": ("blockdev-add", "driver"),
+    "netdev": ("netdev_add", "type"),
+    "chardev": ("chardev-add", "backend", "type"),
+    "display": ("query-display-options", "->", "type"),
+    "object": ("object-add", "qom-type"),
+}
+
+T = TypeVar("T")
+
+
+class Query(msgspec.Struct, frozen=True):
+    """One QMP command; command and subject are its identity among the answers."""
+
+    command: str
+    subject: str = ""  # the type or model that it asks about
+
+    def encode(self, number: int) -> bytes:
+        """The command's line on the monitor, answered under `number`."""
+        message: dict[str, object] = {"execute": self.command, "id": number}
+        if self.subject:
+            message["arguments"] = _ARGUMENTS[self.command](self.subject)
+        return msgspec.json.encode(message) + b"\n"
+
+
+_ARGUMENTS: Final[dict[str, Callable[[str], dict[str, object]]]] = {
+    "qom-list-types": lambda kind: {"implements": kind, "abstract": False},
+    "device-list-properties": lambda kind: {"typename": kind},
+    "qom-list-properties": lambda kind: {"typename": kind},
+    "query-cpu-model-expansion": lambda name: {"type": "full", "model": {"name": name}},
+}
+
+CPUS: Final = Query("query-cpu-definitions")
+VERSION: Final = Query("query-version")
+TARGET: Final = Query("query-target")
+KVM: Final = Query("query-kvm")
+MACHINES: Final = Query("query-machines")
+DEVICES: Final = Query("qom-list-types", "device")
+OBJECTS: Final = Query("qom-list-types", "user-creatable")
+SCHEMA: Final = Query("query-qmp-schema")
+OPTIONS: Final = Query("query-command-line-options")
+TPM_MODELS: Final = Query("query-tpm-models")
+TPM_TYPES: Final = Query("query-tpm-types")
+SEV: Final = Query("query-sev-capabilities")
+HOST_MODEL: Final = Query("query-cpu-model-expansion", "host")
+MAX_MODEL: Final = Query("query-cpu-model-expansion", "max")
+
+ACCELERATOR_QUERIES: Final = (KVM, CPUS, HOST_MODEL, MAX_MODEL)
+QUERIES: Final = (
+    VERSION, TARGET, MACHINES, DEVICES, OBJECTS, SCHEMA, OPTIONS, TPM_MODELS, TPM_TYPES, SEV,
+    *(Query("device-list-properties", kind) for kind in PROPERTIES_OF),
+    *(Query("qom-list-properties", kind) for kind in OBJECT_PROPERTIES_OF),
+    *(Query("qom-list-properties", f"{kind}-machine") for kind in MACHINE_TYPES),
+    *ACCELERATOR_QUERIES,
+)  # fmt: skip
+
+
+class Named(msgspec.Struct, frozen=True):
+    """An answer's item, of which only the name counts."""
+
+    name: str
+
+
+class _Machine(msgspec.Struct, frozen=True, rename="kebab"):
+    name: str
+    alias: str = ""
+    is_default: bool = False
+    cpu_max: int = 1
+    default_cpu_type: str = ""
+    default_ram_id: str = ""
+    hotpluggable_cpus: bool = False
+    numa_mem_supported: bool = False
+    deprecated: bool = False
+
+
+class _Cpu(msgspec.Struct, frozen=True, rename="kebab"):
+    name: str
+    typename: str
+    unavailable_features: list[str] = []
+    deprecated: bool = False
+    alias_of: str = ""
+
+
+class _ModelInfo(msgspec.Struct, frozen=True):
+    name: str
+    props: dict[str, Property]
+
+
+class _Expansion(msgspec.Struct, frozen=True):
+    model: _ModelInfo
+
+
+class _Triple(msgspec.Struct, frozen=True):
+    major: int
+    minor: int
+    micro: int
+
+
+class _Version(msgspec.Struct, frozen=True):
+    qemu: _Triple
+    package: str
+
+
+class _Target(msgspec.Struct, frozen=True):
+    arch: str
+
+
+class _Kvm(msgspec.Struct, frozen=True):
+    enabled: bool
+    present: bool
+
+
+class _Option(msgspec.Struct, frozen=True):
+    option: str
+    parameters: list[Named]
+
+
+class _Sev(msgspec.Struct, frozen=True, rename="kebab"):
+    pdh: str
+    cert_chain: str
+    cbitpos: int
+    reduced_phys_bits: int
+
+
+class _Member(msgspec.Struct, frozen=True):
+    name: str
+    type: str
+
+
+class _SchemaEntry(msgspec.Struct, frozen=True, rename="kebab"):
+    name: str
+    meta_type: str
+    arg_type: str = ""
+    ret_type: str = ""
+    tag: str = ""
+    members: list[msgspec.Raw] = []
+    values: list[str] = []
+
+
+class Answers:
+    """The answers of one run; a question that the emulator refused has none."""
+
+    def __init__(self, answers: Mapping[Query, bytes]) -> None:
+        self._answers = answers
+
+    def get(self, query: Query, kind: type[T]) -> T | None:
+        """The answer as `kind`, or None where it was refused.
+
+        Raises:
+            msgspec.MsgspecError: the emulator answered something else.
+        """
+        raw = self._answers.get(query)
+        return None if raw is None else msgspec.json.decode(raw, type=kind)
+
+    def names(self, query: Query) -> frozenset[str]:
+        """The names in a list of named things; empty where it was refused."""
+        return frozenset(item.name for item in self.get(query, list[Named]) or ())
+
+    def words(self, query: Query) -> frozenset[str]:
+        """A list of words; empty where it was refused."""
+        return frozenset(self.get(query, list[str]) or ())
+
+    def need(self, query: Query, kind: type[T]) -> T:
+        """An answer without which there are no facts.
+
+        Raises:
+            LookupError: the emulator does not know the question.
+        """
+        found = self.get(query, kind)
+        if found is None:
+            raise LookupError(query.command)
+        return found
+
+
+def read_facts(binary: str, answers: Answers, tcg: Answers | None) -> EmulatorFacts:
+    """Read the facts from the answers of a run that prefers KVM, and of one with TCG alone.
+
+    `tcg` is None where the first run already was without KVM.
+    """
+    version = answers.need(VERSION, _Version)
+    arch = answers.need(TARGET, _Target).arch
+    kvm = answers.get(KVM, _Kvm)
+    schema = _Schema(answers.need(SCHEMA, list[_SchemaEntry]))
+    suffix = f"-{arch}-cpu"
+    return EmulatorFacts(
+        binary=binary,
+        version=(version.qemu.major, version.qemu.minor, version.qemu.micro),
+        package=version.package,
+        arch=LIBVIRT_ARCH.get(arch, arch),
+        kvm=_accelerator(answers, HOST_MODEL) if kvm is not None and kvm.enabled else None,
+        tcg=_accelerator(tcg or answers, MAX_MODEL),
+        machines=tuple(_machine(m, suffix) for m in answers.need(MACHINES, list[_Machine])),
+        devices=frozenset(n for n in answers.names(DEVICES) if not n.endswith(suffix)),
+        objects=answers.names(OBJECTS),
+        properties=dict(_properties(answers)),
+        commands=schema.named("command"),
+        events=schema.named("event"),
+        options={
+            option.option: frozenset(p.name for p in option.parameters)
+            for option in answers.get(OPTIONS, list[_Option]) or ()
+        },
+        backends={kind: schema.choices(*where) for kind, where in SCHEMA_CHOICES.items()},
+        tpm_models=answers.words(TPM_MODELS),
+        tpm_types=answers.words(TPM_TYPES),
+        sev=_sev(answers.get(SEV, _Sev)),
+    )
+
+
+def _properties(answers: Answers) -> Iterator[tuple[str, frozenset[str]]]:
+    """What each type that answered can be given."""
+    for query in QUERIES:
+        if query.command in ("device-list-properties", "qom-list-properties"):
+            names = answers.names(query)
+            if names:
+                yield query.subject, names
+
+
+def _accelerator(answers: Answers, model: Query) -> AcceleratorFacts:
+    expansion = answers.get(model, _Expansion)
+    return AcceleratorFacts(
+        cpu_models=tuple(
+            CpuModel(
+                name=cpu.name,
+                type_name=cpu.typename,
+                blockers=tuple(cpu.unavailable_features),
+                deprecated=cpu.deprecated,
+                alias_of=cpu.alias_of,
+            )
+            for cpu in answers.get(CPUS, list[_Cpu]) or ()
+        ),
+        host_model=expansion.model.props if expansion else {},
+    )
+
+
+def _machine(machine: _Machine, suffix: str) -> Machine:
+    return Machine(
+        name=machine.name,
+        alias=machine.alias,
+        is_default=machine.is_default,
+        max_cpus=machine.cpu_max,
+        default_cpu=machine.default_cpu_type.removesuffix(suffix),
+        default_ram_id=machine.default_ram_id,
+        hotpluggable_cpus=machine.hotpluggable_cpus,
+        numa_memory=machine.numa_mem_supported,
+        deprecated=machine.deprecated,
+    )
+
+
+def _sev(sev: _Sev | None) -> SevFacts | None:
+    if sev is None:
+        return None
+    return SevFacts(
+        pdh=sev.pdh,
+        cert_chain=sev.cert_chain,
+        cbitpos=sev.cbitpos,
+        reduced_phys_bits=sev.reduced_phys_bits,
+    )
+
+
+class _Schema:
+    """QEMU's own description of QMP; its types are numbered, so paths lead to them."""
+
+    def __init__(self, entries: list[_SchemaEntry]) -> None:
+        self._entries = {entry.name: entry for entry in entries}
+
+    def named(self, meta_type: str) -> frozenset[str]:
+        return frozenset(n for n, entry in self._entries.items() if entry.meta_type == meta_type)
+
+    def choices(self, command: str, *path: str) -> frozenset[str]:
+        """The words that a member of a command's arguments (or of its answer, "->") may be."""
+        entry = self._entries.get(command)
+        if entry is None:
+            return frozenset()
+        answered = path[0] == "->"
+        entry = self._entries[entry.ret_type if answered else entry.arg_type]
+        for step in path[1:] if answered else path:
+            members = (msgspec.json.decode(raw, type=_Member) for raw in entry.members)
+            kind = next((member.type for member in members if member.name == step), None)
+            if kind is None:
+                return frozenset()
+            entry = self._entries[kind]
+        return frozenset(entry.values)

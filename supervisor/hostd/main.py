@@ -1,0 +1,99 @@
+"""hostd: the node, its emulators and CPUs; secrets.
+
+Owns: what is known of the host; probes of emulators and their cache; secrets and their values.
+May touch: /proc and /sys to read; emulators, to probe them; its cache folder; that of secrets.
+May not touch: guests, definitions, client sockets.
+Runs with: the daemon's own files, no capability.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from pathlib import Path
+
+from ipc import handles
+from rpc.errors import VirError
+from supervisor.dispatch.dispatcher import Surface
+from supervisor.hostd.calls.connection import DriverCalls
+from supervisor.hostd.calls.emulator import EmulatorCalls
+from supervisor.hostd.calls.node import NodeCalls
+from supervisor.hostd.calls.secret import SecretCalls
+from supervisor.hostd.emulator.emulators import Emulators
+from supervisor.hostd.node.node import Node
+from supervisor.hostd.secrets.files import SecretStore
+from supervisor.hostd.secrets.registry import Secrets
+from supervisor.messages.hostd import Probe, Probed
+from supervisor.runtime.child import Process
+from supervisor.runtime.host import architecture
+
+log = logging.getLogger(__name__)
+
+
+class HostService:
+    """What other services may ask."""
+
+    def __init__(self, emulators: Emulators) -> None:
+        """Answer from these emulators."""
+        self._emulators = emulators
+
+    @handles(Probe)
+    async def probe(self, request: Probe) -> Probed:
+        """Answer what an emulator can do."""
+        binary = request.binary or self._emulators.default(request.arch or architecture())
+        facts = await self._emulators.facts(binary)
+        if (wanted := request.purpose) is not None:
+            facts = facts.narrowed(wanted.virt_type, wanted.machine, wanted.cpu)
+        return Probed(facts=facts)
+
+
+async def serve(process: Process) -> None:
+    """Answer until the process is told to stop."""
+    emulators = Emulators(process.paths.capabilities())
+    identity = host_uuid(process.config.host_uuid, process.paths.host_uuid())
+    node = Node()
+    calls = EmulatorCalls(node, emulators, identity, None if process.session else "+0:+0")
+    store = SecretStore(process.paths.secrets())
+    secrets = SecretCalls(Secrets(), store, process.node.publish)
+    secrets.load()
+    process.node.serve(Surface("hostd", DriverCalls(calls), NodeCalls(node), calls, secrets))
+    process.node.serve(secrets)
+    process.node.serve(HostService(emulators))
+    warming = asyncio.create_task(warm(emulators))
+    await process.ready()
+    await process.stopping.wait()
+    warming.cancel()
+
+
+async def warm(emulators: Emulators) -> None:
+    """Probe the host's own emulator before anybody asks."""
+    try:
+        facts = await emulators.host()
+        await emulators.models(facts.binary)
+    except VirError as problem:
+        log.info("no emulator is probed ahead: %s", problem)
+
+
+def host_uuid(configured: str, kept: Path) -> str:
+    """The host's identity: configured, the hardware's, or made once and kept."""
+    for text in (configured, read(Path("/sys/class/dmi/id/product_uuid")), read(kept)):
+        try:
+            return str(uuid.UUID(text))
+        except ValueError:
+            continue
+    made = str(uuid.uuid4())
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(made + "\n")
+    except OSError as problem:
+        log.warning("the host's UUID cannot be kept in %s: %s", kept, problem)
+    return made
+
+
+def read(path: Path) -> str:
+    """A small file's text; empty when it cannot be read."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,1 @@
+"""The node: topology, memory, counters, SMBIOS."""

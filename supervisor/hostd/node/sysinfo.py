@@ -1,0 +1,77 @@
+"""The SMBIOS document of the host, from what the kernel shows of it.
+
+Owns: reading /sys/class/dmi/id. May not touch: /dev/mem, programs.
+Source: libvirt 9.0 virConnectGetSysinfo; formatdomain "SMBIOS System Information".
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from supervisor.hostd.capabilities.xml_writer import Element, group, write
+
+#: A block, its entries' names, and the kernel's files for them.
+BLOCKS: Final = (
+    (
+        "bios",
+        (
+            ("vendor", "bios_vendor"),
+            ("version", "bios_version"),
+            ("date", "bios_date"),
+            ("release", "bios_release"),
+        ),
+    ),
+    (
+        "system",
+        (
+            ("manufacturer", "sys_vendor"),
+            ("product", "product_name"),
+            ("version", "product_version"),
+            ("serial", "product_serial"),
+            ("uuid", "product_uuid"),
+            ("sku", "product_sku"),
+            ("family", "product_family"),
+        ),
+    ),
+    (
+        "baseBoard",
+        (
+            ("manufacturer", "board_vendor"),
+            ("product", "board_name"),
+            ("version", "board_version"),
+            ("serial", "board_serial"),
+            ("asset", "board_asset_tag"),
+        ),
+    ),
+    (
+        "chassis",
+        (
+            ("manufacturer", "chassis_vendor"),
+            ("version", "chassis_version"),
+            ("serial", "chassis_serial"),
+            ("asset", "chassis_asset_tag"),
+        ),
+    ),
+)
+
+
+def write_sysinfo(folder: Path = Path("/sys/class/dmi/id")) -> str | None:
+    """Write the document; None when the host shows no SMBIOS."""
+    if not folder.is_dir():
+        return None
+    blocks = [block(folder, name, entries) for name, entries in BLOCKS]
+    return write(group("sysinfo", *blocks, type="smbios"))
+
+
+def block(folder: Path, name: str, entries: tuple[tuple[str, str], ...]) -> Element | None:
+    """One block, with the entries that are there and readable."""
+    found: list[Element | None] = []
+    for entry, file in entries:
+        try:
+            value = (folder / file).read_text(errors="replace").strip()
+        except OSError:
+            continue
+        if value:
+            found.append(("entry", {"name": entry}, value))
+    return group(name, *found) if found else None

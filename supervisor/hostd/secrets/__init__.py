@@ -1,0 +1,1 @@
+"""virSecret: definitions and values."""

@@ -1,0 +1,135 @@
+"""Secrets on disk.
+
+Owns: the files under `etc/libvirt/secrets`: UUID.xml, and UUID.base64 with the value; all of them
+are root's alone. Ephemeral secrets are never here.
+May not touch: what documents mean; logs never hear of values.
+Source: libvirt 9.0's layout.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from supervisor.runtime.atomic_file import remove_file, write_file
+
+HEADER: Final = (
+    "<!--\nThis file is written by the virtualization daemon, which overwrites changes made here.\n"
+    "Change the secret with: virsh secret-define\n-->\n\n"
+)
+MAX_DOCUMENT: Final = 1024 * 1024  # bytes
+MAX_VALUE: Final = 65536  # bytes; the protocol carries no more
+MODE: Final = 0o600
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A secret as it lies on disk."""
+
+    uuid: str
+    xml: str
+    value: bytes | None
+
+    def __repr__(self) -> str:
+        return f"Stored({self.uuid})"
+
+
+class SecretStore:
+    """The secrets of one daemon on disk; everything here blocks."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use this folder; it is made when the first secret is saved."""
+        self._folder = folder
+
+    def load(self) -> list[Stored]:
+        """Every secret; what cannot be read is left where it is, with a log line.
+
+        A value without a document is what a removal left behind: it is removed.
+        """
+        uuids = set(self._uuids(".xml"))
+        for uuid in set(self._uuids(".base64")) - uuids:
+            log.info("the value of secret %s, which has gone, is removed", uuid)
+            remove_file(self._value(uuid))
+        return [stored for uuid in sorted(uuids) if (stored := self._read(uuid)) is not None]
+
+    def save(self, uuid: str, xml: str) -> None:
+        """Write a definition; on return it survives a loss of power.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._document(uuid).exists():
+            remove_file(self._value(uuid))  # of an earlier secret of that UUID
+        write_file(self._document(uuid), (HEADER + xml).encode(), mode=MODE)
+
+    def save_value(self, uuid: str, value: bytes) -> None:
+        """Write a value; on return it survives a loss of power.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        write_file(self._value(uuid), base64.b64encode(value), mode=MODE)
+
+    def remove(self, uuid: str) -> None:
+        """Remove a secret: the document first, so that no restart finds one without its value.
+
+        Raises:
+            OSError: it cannot be removed; once the document has gone, so has the secret.
+        """
+        remove_file(self._document(uuid))
+        remove_file(self._value(uuid))
+
+    def _uuids(self, ending: str) -> Iterator[str]:
+        try:
+            names = os.listdir(self._folder)
+        except FileNotFoundError:
+            return
+        for name in names:
+            stem = name.removesuffix(ending)
+            if stem != name and _is_uuid(stem):
+                yield stem
+
+    def _read(self, uuid: str) -> Stored | None:
+        try:
+            with self._document(uuid).open(encoding="utf-8") as file:
+                xml = file.read(MAX_DOCUMENT)
+        except (OSError, ValueError) as problem:
+            log.error("%s is left alone: %s", self._document(uuid), problem)
+            return None
+        return Stored(uuid, xml, self._read_value(uuid))
+
+    def _read_value(self, uuid: str) -> bytes | None:
+        try:
+            with self._value(uuid).open("rb") as file:
+                text = file.read(MAX_VALUE * 2)
+            return base64.b64decode(text, validate=True)
+        except FileNotFoundError:
+            return None
+        except OSError as problem:
+            log.error("%s is left alone: %s", self._value(uuid), problem)
+        except binascii.Error:
+            log.error("%s is left alone: it is no base64", self._value(uuid))
+        return None
+
+    def _document(self, uuid: str) -> Path:
+        return self._folder / f"{uuid}.xml"
+
+    def _value(self, uuid: str) -> Path:
+        return self._folder / f"{uuid}.base64"
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False

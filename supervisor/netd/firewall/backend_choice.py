@@ -1,0 +1,139 @@
+"""Which of the host's packet filters to use: network.conf's word, or what the host uses already.
+
+Owns: that choice. May touch: rule sets, to read them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import shutil
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from conf.errors import ConfError
+from conf.settings_syntax import parse
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.netd.firewall.commands import run
+from supervisor.netd.firewall.firewall import Firewall
+from supervisor.netd.firewall.iptables import Iptables
+from supervisor.netd.firewall.iptables_save import read_saved
+from supervisor.netd.firewall.nftables import TABLE, Nftables
+from supervisor.runtime.subprocesses import SEARCHED
+
+# Tables that iptables-nft and ebtables-nft make: they do not speak for nftables.
+COMPATIBLE: Final = frozenset({"filter", "nat", "mangle", "raw", "security", "broute"})
+
+log = logging.getLogger(__name__)
+
+
+class Backend(StrEnum):
+    """network.conf's firewall_backend."""
+
+    IPTABLES = "iptables"
+    NFTABLES = "nftables"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the host has and uses."""
+
+    iptables: bool  # the program is installed
+    nft: bool
+    iptables_rules: bool  # somebody's rules or chains are there
+    nftables_rules: bool
+
+
+def configured(text: str, origin: str) -> Backend | None:
+    """Read network.conf: the backend that is set, or None.
+
+    Raises:
+        ConfError: bad syntax, or a backend that there is not.
+    """
+    value = parse(text, origin).get("firewall_backend")
+    if value is None:
+        return None
+    try:
+        return Backend(str(value[0]))
+    except ValueError:
+        known = ", ".join(f'"{backend}"' for backend in Backend)
+        where = f"{origin}:{value[1]}"
+        detail = f"{where}: firewall_backend = {value[0]!r} is not known; it can be {known}"
+        raise ConfError("conf_syntax", detail, where) from None
+
+
+def pick(setting: Backend | None, host: Host) -> Backend:
+    """Choose. Without a setting: what is in use, iptables before nftables. Pure.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED: the one that is set is not installed, or none is.
+    """
+    there = {Backend.IPTABLES: host.iptables, Backend.NFTABLES: host.nft}
+    if setting is not None and not there[setting]:
+        raise _missing(f"firewall_backend is '{setting}' in network.conf, but it is not installed")
+    if setting is not None:
+        return setting
+    if not any(there.values()):
+        raise _missing("neither iptables nor nft is installed, and networks need one of them")
+    only_nft = host.nftables_rules and not host.iptables_rules
+    order = (Backend.NFTABLES, Backend.IPTABLES) if only_nft else tuple(Backend)
+    return next(backend for backend in order if there[backend])
+
+
+async def look() -> Host:
+    """Find out what the host has and uses; a program that fails uses nothing."""
+    iptables, nft = (shutil.which(name, path=SEARCHED) for name in ("iptables", "nft"))
+    return Host(
+        iptables=iptables is not None,
+        nft=nft is not None,
+        iptables_rules=iptables is not None and await _iptables_used(),
+        nftables_rules=nft is not None and await _nftables_used(),
+    )
+
+
+async def choose_backend(setting: Backend | None) -> Backend:
+    """Find out which packet filter to use.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED, as `pick`.
+    """
+    backend = pick(setting, await look())
+    log.info("rules are kept in %s", backend)
+    return backend
+
+
+async def choose(setting: Backend | None) -> Firewall:
+    """Make the firewall to use.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED, as `pick`.
+    """
+    backend = await choose_backend(setting)
+    return Firewall(Iptables() if backend is Backend.IPTABLES else Nftables())
+
+
+async def _iptables_used() -> bool:
+    try:
+        ended = await run(["iptables-save"])
+    except VirError as problem:
+        log.warning("the host's iptables rules cannot be read: %s", problem)
+        return False
+    tables = await asyncio.to_thread(read_saved, ended.output)
+    return any(table.rules for table in tables.values())
+
+
+async def _nftables_used() -> bool:
+    try:
+        ended = await run(["nft", "-j", "list", "tables"])
+        found = json.loads(ended.output)["nftables"] if ended.code == 0 else []
+    except (VirError, ValueError, KeyError) as problem:
+        log.warning("the host's nftables rules cannot be read: %s", problem)
+        return False
+    tables = [entry["table"]["name"] for entry in found if "table" in entry]
+    return any(name not in COMPATIBLE or name == TABLE for name in tables)
+
+
+def _missing(detail: str) -> VirError:
+    return VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.FIREWALL)

@@ -1,0 +1,52 @@
+"""Running the host's packet filter programs.
+
+Owns: their deadlines, and what their failures are to clients.
+May not touch: what they are told; `supervisor.runtime.subprocesses` runs them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.runtime import subprocesses
+from supervisor.runtime.subprocesses import Ended
+
+DEADLINE_S: Final = 15.0  # longer than the programs themselves wait for the xtables lock
+LOCK_S: Final = 5  # how long they wait for it
+
+
+async def run(argv: Sequence[str], *, given: str = "", deadline_s: float = DEADLINE_S) -> Ended:
+    """Run a program to its end; one that takes too long, or that nobody waits for, is killed.
+
+    Raises:
+        VirError: INTERNAL_ERROR: it cannot be executed; OPERATION_TIMEOUT: it did not end.
+    """
+    try:
+        return await subprocesses.run(argv, deadline_s=deadline_s, given=given.encode())
+    except TimeoutError:
+        detail = f"'{argv[0]}' did not end in {deadline_s:g} s; does another program hold its lock?"
+        raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.FIREWALL) from None
+    except OSError as problem:
+        detail = f"cannot execute {argv[0]}: {os.strerror(problem.errno or 0)}; install it"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.FIREWALL) from problem
+
+
+async def run_ok(argv: Sequence[str], *, given: str = "") -> str:
+    """Run a program that must succeed; what it printed.
+
+    Raises:
+        VirError: INTERNAL_ERROR: it failed, with what it said; as `run`.
+    """
+    ended = await run(argv, given=given)
+    if ended.code != 0:
+        raise failed(argv, ended)
+    return ended.output
+
+
+def failed(argv: Sequence[str], ended: Ended) -> VirError:
+    """INTERNAL_ERROR: a program refused what it was told."""
+    detail = f"'{' '.join(argv)}' failed: {ended.said[:1000]}"
+    return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.FIREWALL)

@@ -1,0 +1,103 @@
+"""Definitions of the host's interfaces on disk, and the copy that a change in progress keeps.
+
+Owns: the files under `etc/libvirt/virtvisor/interfaces`, one an interface, and under
+`interfaces.before` what they were when the change began. Everything here blocks.
+May not touch: links.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from conf.errors import ConfError
+from conf.interface import Interface, format_interface, parse_interface
+from supervisor.runtime.atomic_file import remove_file, sync_folder, write_file
+
+log = logging.getLogger(__name__)
+
+
+class InterfaceStore:
+    """The definitions of one host."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep them in this folder; it is made when the first one is defined."""
+        self._folder = folder
+        self._before = folder.with_name(f"{folder.name}.before")
+        self._half = folder.with_name(f"{folder.name}.half")
+
+    def load(self) -> dict[str, Interface]:
+        """Every definition by name; what cannot be read is left where it is, with a log line."""
+        return _load(self._folder)
+
+    def save(self, interface: Interface) -> None:
+        """Write a definition; on return it survives a loss of power.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        text = format_interface(interface, inactive=True)
+        write_file(self._folder / f"{interface.known_name}.xml", text.encode())
+
+    def remove(self, name: str) -> None:
+        """Remove a definition.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        remove_file(self._folder / f"{name}.xml")
+
+    # A change that can be taken back.
+
+    def is_changing(self) -> bool:
+        """Whether a change has begun."""
+        return self._before.is_dir()
+
+    def begin(self) -> None:
+        """Keep a copy of everything; it is there whole or not at all.
+
+        Raises:
+            OSError: no change has begun.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._half, ignore_errors=True)
+        shutil.copytree(self._folder, self._half)
+        os.rename(self._half, self._before)
+        sync_folder(self._before.parent)
+
+    def before(self) -> dict[str, Interface]:
+        """Every definition as it was when the change began."""
+        return _load(self._before)
+
+    def end(self) -> None:
+        """Forget the copy: the change holds.
+
+        Raises:
+            OSError: the change goes on.
+        """
+        shutil.rmtree(self._half, ignore_errors=True)
+        os.rename(self._before, self._half)
+        shutil.rmtree(self._half, ignore_errors=True)
+        sync_folder(self._before.parent)
+
+
+def _load(folder: Path) -> dict[str, Interface]:
+    found: dict[str, Interface] = {}
+    try:
+        files = sorted(name for name in os.listdir(folder) if name.endswith(".xml"))
+    except FileNotFoundError:
+        return found
+    for file in files:
+        if file.startswith("."):
+            continue
+        try:
+            interface = parse_interface((folder / file).read_bytes())
+        except (OSError, ConfError) as problem:
+            log.error("%s is left out: %s", folder / file, problem)
+            continue
+        if f"{interface.known_name}.xml" == file:
+            found[interface.known_name] = interface
+    return found

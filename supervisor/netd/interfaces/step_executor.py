@@ -1,0 +1,186 @@
+"""Doing and undoing an interface's steps; and what the kernel's links look like as documents.
+
+Owns: what each step means to the kernel. May touch: links and settings, through their modules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from conf.interface import (
+    BridgeMember,
+    HostBridge,
+    Interface,
+    InterfaceIp,
+    InterfaceType,
+    LinkState,
+    Protocol,
+    VlanLink,
+)
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.netd.interfaces import plan
+from supervisor.netd.interfaces.plan import InterfaceStep
+from supervisor.netd.kernel.netlink import HostAddress, Link, Links
+from supervisor.netd.kernel.sysctl import Sysctl
+
+NET: Final = Path("/sys/class/net")
+TYPES: Final = {
+    "bridge": InterfaceType.BRIDGE,
+    "bond": InterfaceType.BOND,
+    "vlan": InterfaceType.VLAN,
+}
+STATES: Final = ("up", "down", "lowerlayerdown", "testing", "dormant", "notpresent", "unknown")
+CENTI: Final = 100
+DEFAULT: Final = {4: "0.0.0.0/0", 6: "::/0"}
+
+log = logging.getLogger(__name__)
+
+
+class InterfaceHost:
+    """Does and undoes single steps."""
+
+    def __init__(self, links: Links, sysctl: Sysctl) -> None:
+        """Work on these."""
+        self._links = links
+        self._sysctl = sysctl
+
+    async def do(self, step: InterfaceStep) -> None:
+        """Do a step; one that is done already changes nothing.
+
+        Raises:
+            VirError: SYSTEM_ERROR when the kernel refuses.
+        """
+        try:
+            await self._do(step)
+        except OSError as problem:
+            if problem.errno == errno.EEXIST and not isinstance(step, plan.MakeLink):
+                return
+            detail = f"cannot do {step}: {problem.strerror or problem}"
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.INTERFACE) from problem
+        except TimeoutError as problem:
+            detail = f"the kernel did not do {step} in time"
+            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.INTERFACE) from problem
+
+    async def undo(self, step: InterfaceStep) -> None:
+        """Undo a step that may have been done. It never fails: it is logged."""
+        try:
+            await self._undo(step)
+        except (OSError, TimeoutError) as problem:
+            log.info("not undone: %s: %s", step, problem)
+
+    async def _do(self, step: InterfaceStep) -> None:
+        links = self._links
+        match step:
+            case plan.MakeLink():
+                await self._make(step)
+            case plan.Join(name, master, down_first):
+                if down_first:
+                    await links.change(name, state="down")
+                await links.enslave(name, master)
+            case plan.Resize(name, mtu):
+                await links.change(name, mtu=mtu)
+            case plan.Up(name):
+                await links.change(name, state="up")
+            case plan.Listen():
+                await self._listen(step)
+            case plan.Address(name, address, prefix, broadcast):
+                await links.add_address(name, address, prefix, broadcast)
+            case plan.Gateway(name, family, address):
+                await links.add_route(name, DEFAULT[family], address, 0)
+
+    async def _make(self, step: plan.MakeLink) -> None:
+        options = dict(step.options)
+        if step.below:
+            options["link"] = await self._links.index(step.below)
+        await self._links.add(step.name, step.kind, **options)
+
+    async def _listen(self, step: plan.Listen) -> None:
+        for key in ("accept_ra", "autoconf"):
+            path = f"ipv6/conf/{step.name}/{key}"
+            await asyncio.to_thread(self._sysctl.write, path, str(int(step.on)))
+
+    async def _undo(self, step: InterfaceStep) -> None:
+        links = self._links
+        match step:
+            case plan.MakeLink(name, kind):
+                found = await links.find(name)
+                if found is not None and found.kind == kind:
+                    await links.delete(name)
+            case plan.Join(name):
+                await links.change(name, master=0)
+            case plan.Up(name):
+                if await links.find(name) is not None:
+                    await links.change(name, state="down")
+            case plan.Address(name, address, prefix):
+                await links.delete_address(name, address, prefix)
+            case plan.Gateway(name, family, address):
+                await links.delete_route(name, DEFAULT[family], address, 0)
+            case _:
+                return
+
+    async def describe(self, link: Link) -> Interface:
+        """A link as a document."""
+        found = await self._links.all()
+        addresses = [each for each in await self._links.addresses() if each.index == link.index]
+        speed = await asyncio.to_thread(read_speed, link.name)
+        return as_interface(link, found, addresses, speed)
+
+
+def as_interface(
+    link: Link, links: Sequence[Link], addresses: Sequence[HostAddress], speed: int | None
+) -> Interface:
+    """A link as a document. Pure."""
+    state = link.state if link.state in STATES else None
+    interface = Interface(
+        type=type_of(link),
+        name=link.name,
+        mtu=link.mtu,
+        mac=link.mac or None,
+        link=LinkState(state=state, speed=speed) if state or speed else None,
+        protocols=[
+            Protocol(
+                family=f"ipv{family}",
+                addresses=[
+                    InterfaceIp(address=ip_address(each.address), prefix=each.prefix)
+                    for each in addresses
+                    if each.family == family
+                ],
+            )
+            for family in (4, 6)
+            if any(each.family == family for each in addresses)
+        ],
+    )
+    if interface.type is InterfaceType.BRIDGE:
+        members = [each for each in links if each.master == link.index]
+        interface.bridge = HostBridge(
+            stp=link.stp,
+            delay=f"{link.delay / CENTI:g}",
+            members=[
+                BridgeMember(type="ethernet", name=each.name, mac=each.mac or None)
+                for each in members
+            ],
+        )
+    elif interface.type is InterfaceType.VLAN:
+        below = next((each.name for each in links if each.index == link.lower), None)
+        interface.vlan = VlanLink(tag=link.vlan_tag, parent=below)
+    return interface
+
+
+def type_of(link: Link) -> InterfaceType:
+    """What a link is to the interfaces' calls."""
+    return TYPES.get(link.kind, InterfaceType.ETHERNET)
+
+
+def read_speed(name: str) -> int | None:
+    """A card's speed in megabits a second, where it has one."""
+    try:
+        speed = int((NET / name / "speed").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+    return speed if speed > 0 else None

@@ -1,0 +1,1 @@
+"""The kernel's side of networking: rtnetlink, taps, sysctl, tc."""

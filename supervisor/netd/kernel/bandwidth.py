@@ -1,0 +1,164 @@
+"""Limits of a device's traffic: what is queued and dropped, as orders for the kernel.
+
+Owns: the layout (HTB towards the guests, policing of what comes from them), and giving the orders.
+May touch: queueing disciplines of the device it is given. The layout is pure.
+Source: libvirt 9.0 formatnetwork, "Quality of service"; the layout is the one `tc` shows on stock
+hosts: htb 1: with class 1:1 (below it, for a network, 1:2 of all its cards), ingress ffff:.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+
+from conf.domain.devices.interface import Bandwidth, Rate
+
+KILO: Final = 1000  # a rate's kilobyte
+KIBI: Final = 1024  # a burst's
+ALL_PROTOCOLS: Final = 0x0003
+ROOT: Final = 0x10000  # 1:
+SHARED: Final = 0x10001  # 1:1
+DEFAULT: Final = 0x10002  # 1:2
+INGRESS: Final = 0xFFFF0000
+POLICE_MTU: Final = 64 * 1024 - 1
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One direction."""
+
+    average: int  # kilobytes a second; 0: only `floor` is said
+    peak: int = 0  # kilobytes a second; 0: no more than the average
+    burst: int = 0  # kibibytes at peak speed; 0: as the kernel chooses
+    floor: int = 0  # kilobytes a second that are always there for this card
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Both directions, as the guests see them."""
+
+    inbound: Limit | None = None
+    outbound: Limit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One request to the kernel."""
+
+    verb: str  # pyroute2's: "add", "add-class", "add-filter", "del", …
+    kind: str
+    options: tuple[tuple[str, object], ...]
+    optional: bool = False  # a kernel without this kind does without
+
+
+def limits_of(given: Bandwidth | None) -> Limits | None:
+    """The limits that a document gives; None: it gives none."""
+    if given is None or (given.inbound is None and given.outbound is None):
+        return None
+    return Limits(_limit(given.inbound), _limit(given.outbound))
+
+
+def _limit(rate: Rate | None) -> Limit | None:
+    if rate is None:
+        return None
+    return Limit(
+        average=rate.average or 0,
+        peak=rate.peak or 0,
+        burst=rate.burst or 0,
+        floor=rate.floor or 0,
+    )
+
+
+def order(verb: str, kind: str, **options: int | str | list[str]) -> Order:
+    """Write an order down."""
+    return Order(verb, kind, tuple(options.items()), optional=kind == "sfq")
+
+
+def plan_limits(limits: Limits, *, shared: bool) -> list[Order]:
+    """What limits a tap or a bridge: what guests receive is what the host's device sends.
+
+    Args:
+        limits: both directions.
+        shared: the device is a network's bridge, whose cards may have floors of their own.
+    """
+    orders: list[Order] = []
+    if limits.inbound is not None and limits.inbound.average:
+        orders += _sending(limits.inbound, shared=shared)
+    if limits.outbound is not None and limits.outbound.average:
+        orders += _receiving(limits.outbound)
+    return orders
+
+
+def plan_removal() -> list[Order]:
+    """What takes every limit from a device."""
+    return [
+        order("del", "htb", handle=ROOT),
+        order("del", "ingress", handle=INGRESS),
+    ]
+
+
+def _sending(limit: Limit, *, shared: bool) -> list[Order]:
+    ceil = limit.peak or limit.average
+    rates: dict[str, int] = {"rate": limit.average * KILO, "ceil": ceil * KILO}
+    if limit.burst:
+        rates["burst"] = limit.burst * KIBI
+    last = DEFAULT if shared else SHARED
+    orders = [
+        order("add", "htb", handle=ROOT, default=last & 0xFFFF),
+        order("add-class", "htb", handle=SHARED, parent=ROOT, **rates),
+    ]
+    if shared:
+        orders.append(order("add-class", "htb", handle=DEFAULT, parent=SHARED, **rates))
+    orders.append(order("add", "sfq", handle=0x20000, parent=last, perturb=10))
+    return orders
+
+
+def _receiving(limit: Limit) -> list[Order]:
+    return [
+        order("add", "ingress", handle=INGRESS),
+        order(
+            "add-filter",
+            "u32",
+            parent=INGRESS,
+            prio=49,
+            protocol=ALL_PROTOCOLS,
+            target=0x1,
+            keys=["0x0/0x0+0"],
+            rate=limit.average * KILO,
+            burst=(limit.burst or limit.average) * KIBI,
+            mtu=POLICE_MTU,
+            action="drop",
+        ),
+    ]
+
+
+def give(ip: Any, index: int, orders: list[Order], *, removing: bool = False) -> None:  # noqa: ANN401
+    """Give the kernel orders, one after the other.
+
+    Args:
+        ip: the netlink socket, of `supervisor.netd.kernel.netlink`.
+        index: of the device.
+        orders: what is to be done.
+        removing: what is not there (any more) is no error.
+
+    Raises:
+        OSError: the kernel refuses; ENOENT where it has no such discipline or classifier.
+    """
+    for each in orders:
+        try:
+            ip.tc(each.verb, each.kind, index, **dict(each.options))
+        except Exception as problem:
+            number = getattr(problem, "code", None)
+            if not isinstance(number, int):
+                raise
+            if removing and number in (errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP):
+                continue
+            if each.optional and number == errno.ENOENT:
+                log.info("this kernel has no %s: traffic is limited without it", each.kind)
+                continue
+            what = f"the kernel cannot do '{each.kind}', which limiting traffic needs"
+            raise OSError(number, f"{what} ({problem})") from problem

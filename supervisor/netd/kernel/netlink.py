@@ -1,0 +1,335 @@
+"""The kernel's links, addresses, routes and neighbours: verbs over one netlink socket.
+
+Owns: that socket and the one thread that talks on it (a call may wait in the kernel for the lock of
+all links, and must not hold up the event loop).
+May touch: links of the names it is given. May not touch: what a link is for.
+
+pyroute2 takes a quarter of a second to load, so it is loaded in the thread, when netd is up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+LINK_S: Final = 10.0  # the longest that one request may take
+NETLINK_BUFFER: Final = 1 << 20
+UP: Final = 1  # IFF_UP
+AF: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
+MAIN_TABLE: Final = 254
+SIOCGIFMTU: Final = 0x8921
+IFREQ: Final = struct.Struct("16si20x")  # a link's name and a number
+REACHED: Final = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # neighbours that were there: NUD_REACHABLE, …
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network device of the host."""
+
+    name: str
+    index: int
+    mac: str
+    mtu: int
+    up: bool
+    kind: str  # "bridge", "tun", "macvtap", "vlan", "bond", …; "" for hardware
+    master: int  # the index of the bridge or bond it is a port of; 0: none
+    lower: int  # the index of the device below it; 0: none
+    vlan_tag: int = 0  # of a VLAN
+    state: str = ""  # how the other end is: "up", "down", "lowerlayerdown", …
+    stp: bool | None = None  # of a bridge
+    delay: int = 0  # of a bridge, in hundredths of a second
+
+
+@dataclass(frozen=True, slots=True)
+class HostAddress:
+    """An address of a device."""
+
+    index: int
+    address: str
+    prefix: int
+    family: int  # 4 or 6
+    permanent: bool = True
+    tentative: bool = False  # it is not known yet that nobody else has it
+
+
+@dataclass(frozen=True, slots=True)
+class HostRoute:
+    """A way to a subnet, of the main table."""
+
+    family: int  # 4 or 6
+    destination: str  # "" for the default route
+    prefix: int
+    gateway: str  # "" for none
+    index: int  # of the device; 0: none
+    metric: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """Who was heard of on a link."""
+
+    address: str
+    mac: str
+    index: int
+    family: int
+
+
+class Links:
+    """The host's links; every request has a deadline, and raises what the kernel says."""
+
+    def __init__(self) -> None:
+        """Open nothing yet."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="netlink")
+        self._socket: Any = None
+
+    async def warm(self) -> None:
+        """Load and open what the first request needs."""
+        await self._ask(lambda ip: None)
+
+    def close(self) -> None:
+        """Close the socket; requests under way are not waited for."""
+        self._thread.submit(self._close)
+        self._thread.shutdown(wait=False)
+
+    # Looking.
+
+    async def all(self) -> list[Link]:
+        """Every link there is."""
+        return await self._ask(lambda ip: [_link(message) for message in ip.get_links()])
+
+    async def find(self, name: str) -> Link | None:
+        """The link of that name, if there is one."""
+
+        def ask(ip: Any) -> Link | None:  # noqa: ANN401
+            return _link(next(iter(ip.get_links(_index(name))))) if exists(name) else None
+
+        return await self._ask(ask)
+
+    async def addresses(self) -> list[HostAddress]:
+        """Every address of every link."""
+        return await self._ask(lambda ip: [_address(message) for message in ip.get_addr()])
+
+    async def routes(self) -> list[HostRoute]:
+        """Every route of the main table."""
+
+        def ask(ip: Any) -> list[HostRoute]:  # noqa: ANN401
+            found = [*ip.get_routes(family=AF[4]), *ip.get_routes(family=AF[6])]
+            return [_route(message) for message in found if message["table"] == MAIN_TABLE]
+
+        return await self._ask(ask)
+
+    async def neighbours(self) -> list[Neighbour]:
+        """Every neighbour that has answered, of all links."""
+
+        def ask(ip: Any) -> list[Neighbour]:  # noqa: ANN401
+            found = [*ip.get_neighbours(family=AF[4]), *ip.get_neighbours(family=AF[6])]
+            return [_neighbour(message) for message in found if message["state"] & REACHED]
+
+        return await self._ask(ask)
+
+    # Links.
+
+    async def add(self, name: str, kind: str, **options: object) -> None:
+        """Make a link; the options are those of its kind, as pyroute2 names them."""
+        await self._ask(lambda ip: ip.link("add", ifname=name, kind=kind, **options))
+
+    async def change(self, name: str, **options: object) -> None:
+        """Change what a link is: `state`, `mtu`, `address`, `master` (an index, 0 for none)."""
+        await self._ask(lambda ip: ip.link("set", index=_index(name), **options))
+
+    async def change_port(self, name: str, **options: object) -> None:
+        """Change what a link is as a port of its bridge: `isolated`, `learning` and so on."""
+        await self._ask(lambda ip: ip.brport("set", index=_index(name), **options))
+
+    async def delete(self, name: str) -> None:
+        """Remove a link; one that is not there is no error."""
+
+        def ask(ip: Any) -> None:  # noqa: ANN401
+            if exists(name):
+                ip.link("del", index=_index(name))
+
+        await self._ask(ask)
+
+    async def enslave(self, name: str, bridge: str) -> None:
+        """Make a link a port of a bridge."""
+        await self._ask(lambda ip: ip.link("set", index=_index(name), master=_index(bridge)))
+
+    async def plug_in(self, name: str, bridge: str, **options: object) -> None:
+        """Make a link a port of a bridge and change it, in one request.
+
+        Args:
+            name: the link's.
+            bridge: the bridge's name.
+            options: as of `change`; without `mtu` the link gets the bridge's.
+        """
+
+        def ask(ip: Any) -> None:  # noqa: ANN401
+            master = _index(bridge)
+            size = options.get("mtu") or _mtu(bridge)
+            ip.link("set", index=_index(name), master=master, **{**options, "mtu": size})
+
+        await self._ask(ask)
+
+    async def index(self, name: str) -> int:
+        """The number of a link that must be there."""
+        return await self._ask(lambda ip: _index(name))
+
+    # Addresses, routes, forwarding entries.
+
+    async def add_address(self, name: str, address: str, prefix: int, broadcast: str = "") -> None:
+        """Give a link an address."""
+        options: dict[str, object] = {"address": address, "prefixlen": prefix}
+        if broadcast:
+            options["broadcast"] = broadcast
+        await self._ask(lambda ip: ip.addr("add", index=_index(name), **options))
+
+    async def delete_address(self, name: str, address: str, prefix: int) -> None:
+        """Take an address from a link."""
+        await self._ask(
+            lambda ip: ip.addr("del", index=_index(name), address=address, prefixlen=prefix)
+        )
+
+    async def add_route(self, name: str, destination: str, gateway: str, metric: int) -> None:
+        """Send what goes to a subnet, "ADDRESS/PREFIX", by a gateway on a link."""
+        options: dict[str, object] = {"dst": destination, "priority": metric}
+        if gateway:
+            options["gateway"] = gateway
+        await self._ask(lambda ip: ip.route("add", oif=_index(name), proto=STATIC, **options))
+
+    async def delete_route(self, name: str, destination: str, gateway: str, metric: int) -> None:
+        """Take a route back."""
+        options: dict[str, object] = {"dst": destination, "priority": metric}
+        if gateway:
+            options["gateway"] = gateway
+        await self._ask(lambda ip: ip.route("del", oif=_index(name), **options))
+
+    async def forward_to(self, name: str, mac: str, *, on: bool) -> None:
+        """Tell the bridge of a port which card is behind it, or that it no longer is."""
+        word = "append" if on else "del"
+        await self._ask(lambda ip: ip.fdb(word, ifindex=_index(name), lladdr=mac))
+
+    async def traffic(self, work: Callable[[Any, int], None], name: str) -> None:
+        """Do something about a link's queueing (`supervisor.netd.kernel.bandwidth`)."""
+        await self._ask(lambda ip: work(ip, _index(name)))
+
+    # The thread.
+
+    async def _ask(self, work: Callable[[Any], R]) -> R:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(LINK_S):
+            return await loop.run_in_executor(self._thread, self._work, work)
+
+    def _work(self, work: Callable[[Any], R]) -> R:
+        from pyroute2.iproute.linux import IPRoute
+        from pyroute2.netlink.exceptions import NetlinkError
+
+        try:
+            if self._socket is None:
+                self._socket = IPRoute()
+            return work(self._socket)
+        except NetlinkError as refusal:
+            number = int(refusal.code)
+            raise OSError(number, os.strerror(number)) from refusal
+
+    def _close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+STATIC: Final = 4  # RTPROT_STATIC
+
+
+def exists(name: str) -> bool:
+    """Whether there is a link of that name; the kernel answers at once."""
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
+
+
+def _index(name: str) -> int:
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        raise OSError(errno.ENODEV, f"there is no device '{name}'", name) from None
+
+
+def _mtu(name: str) -> int:
+    """The longest packet of a link, from the kernel's old interface, which answers at once."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        answer = fcntl.ioctl(asking, SIOCGIFMTU, IFREQ.pack(name.encode(), 0))
+    return int(IFREQ.unpack(answer)[1])
+
+
+def _link(message: Any) -> Link:  # noqa: ANN401
+    information = message.get_attr("IFLA_LINKINFO")
+    kind = information.get_attr("IFLA_INFO_KIND") if information is not None else None
+    return Link(
+        name=str(message.get_attr("IFLA_IFNAME")),
+        index=int(message["index"]),
+        mac=str(message.get_attr("IFLA_ADDRESS") or ""),
+        mtu=int(message.get_attr("IFLA_MTU") or 0),
+        up=bool(message["flags"] & UP),
+        kind=str(kind or ""),
+        master=int(message.get_attr("IFLA_MASTER") or 0),
+        lower=int(message.get_attr("IFLA_LINK") or 0),
+        vlan_tag=int(_detail(information, "IFLA_VLAN_ID") or 0) if kind == "vlan" else 0,
+        state=str(message.get_attr("IFLA_OPERSTATE") or "").lower(),
+        stp=bool(_detail(information, "IFLA_BR_STP_STATE")) if kind == "bridge" else None,
+        delay=int(_detail(information, "IFLA_BR_FORWARD_DELAY") or 0) if kind == "bridge" else 0,
+    )
+
+
+def _detail(information: Any, name: str) -> Any:  # noqa: ANN401
+    """What is said of a link of one kind alone."""
+    data = information.get_attr("IFLA_INFO_DATA")
+    return data.get_attr(name) if data is not None else None
+
+
+PERMANENT: Final = 0x80  # IFA_F_PERMANENT
+TENTATIVE: Final = 0x40  # IFA_F_TENTATIVE
+
+
+def _address(message: Any) -> HostAddress:  # noqa: ANN401
+    own = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+    flags = int(message.get_attr("IFA_FLAGS") or message["flags"])
+    return HostAddress(
+        index=int(message["index"]),
+        address=str(own),
+        prefix=int(message["prefixlen"]),
+        family=6 if message["family"] == AF[6] else 4,
+        permanent=bool(flags & PERMANENT),
+        tentative=bool(flags & TENTATIVE),
+    )
+
+
+def _route(message: Any) -> HostRoute:  # noqa: ANN401
+    return HostRoute(
+        family=6 if message["family"] == AF[6] else 4,
+        destination=str(message.get_attr("RTA_DST") or ""),
+        prefix=int(message["dst_len"]),
+        gateway=str(message.get_attr("RTA_GATEWAY") or ""),
+        index=int(message.get_attr("RTA_OIF") or 0),
+        metric=int(message.get_attr("RTA_PRIORITY") or 0),
+    )
+
+
+def _neighbour(message: Any) -> Neighbour:  # noqa: ANN401
+    return Neighbour(
+        address=str(message.get_attr("NDA_DST") or ""),
+        mac=str(message.get_attr("NDA_LLADDR") or "").lower(),
+        index=int(message["ifindex"]),
+        family=6 if message["family"] == AF[6] else 4,
+    )

@@ -1,0 +1,196 @@
+"""netd: virtual networks, guests' ports, the host's interfaces.
+
+Owns: networks' definitions and everything that makes them work.
+May touch: the kernel's networking, the packet filter, dnsmasq; the network hook script.
+May not touch: guests, client sockets, definitions of domains.
+Runs with: files, CAP_NET_ADMIN and CAP_NET_RAW, and what dnsmasq needs to become another user.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Final
+
+from conf.errors import ConfError
+from conf.nwfilter import stock_filters
+from rpc.errors import VirError
+from supervisor.dispatch.dispatcher import Surface
+from supervisor.netd.dnsmasq.files import install_script
+from supervisor.netd.events import Publisher
+from supervisor.netd.firewall import Firewall, choose
+from supervisor.netd.firewall.backend_choice import Backend, choose_backend, configured
+from supervisor.netd.hooks import NetworkHooks
+from supervisor.netd.interfaces.calls import InterfaceCalls
+from supervisor.netd.interfaces.interface_files import InterfaceStore
+from supervisor.netd.interfaces.step_executor import InterfaceHost
+from supervisor.netd.kernel.netlink import Links
+from supervisor.netd.kernel.sysctl import Sysctl
+from supervisor.netd.network import recovery
+from supervisor.netd.network.calls.lifecycle import Lifecycle
+from supervisor.netd.network.calls.query import Queries
+from supervisor.netd.network.calls.update import Updates
+from supervisor.netd.network.definition_builder import Documents
+from supervisor.netd.network.definitions import Definitions
+from supervisor.netd.network.files import Store
+from supervisor.netd.network.network import Entry
+from supervisor.netd.network.network_services import Services
+from supervisor.netd.network.networks import Networks, bridge_of
+from supervisor.netd.network.registry import Registry
+from supervisor.netd.network.step_executor import Host
+from supervisor.netd.nwfilter.calls import FilterCalls
+from supervisor.netd.nwfilter.filters import Filters
+from supervisor.netd.nwfilter.setup import CardFilters, open_filters
+from supervisor.netd.ports.addresses import AddressService
+from supervisor.netd.ports.calls import PortCalls
+from supervisor.netd.ports.ports import Ports
+from supervisor.netd.ports.records import Records
+from supervisor.runtime.child import Process
+from supervisor.runtime.hooks import Hooks
+from supervisor.runtime.paths import Paths
+
+SWEEP_S: Final = 30.0
+
+log = logging.getLogger(__name__)
+
+
+async def serve(process: Process) -> None:
+    """Answer until the process is told to stop."""
+    paths, registry, links, sysctl = process.paths, Registry(), Links(), Sysctl()
+    store, publisher = Store(paths), Publisher(process.node)
+    hooks = NetworkHooks(Hooks(paths.hook("network")))
+    services = Services(paths, lambda: choose_filter(paths))
+    filters = open_filters(paths, lambda: choose_filter_backend(paths))
+    host = Host(links, sysctl, services)
+    networks = Networks(
+        registry, store, host, links, services, hooks, publisher, session=process.session
+    )
+    ports = Ports(
+        registry,
+        store,
+        Records(paths.network_states() / "taps"),
+        links,
+        sysctl,
+        hooks,
+        None if process.session else CardFilters(filters),
+        session=process.session,
+    )
+    networks.after_start.append(lambda entry: restore(ports, entry))
+    definitions = Definitions(registry, store, publisher)
+    documents = Documents(registry, links, session=process.session)
+    interfaces = InterfaceCalls(
+        links,
+        InterfaceHost(links, sysctl),
+        InterfaceStore(paths.interfaces()),
+        session=process.session,
+    )
+    targets = (
+        interfaces,
+        Queries(registry, services.leases),
+        Lifecycle(registry, documents, definitions, networks),
+        Updates(registry, definitions, networks),
+        PortCalls(registry, store, ports, hooks),
+        FilterCalls(filters, session=process.session),
+    )
+    recovery.load(store, registry)
+    if not process.session:
+        await asyncio.to_thread(install_script, paths.dnsmasq())
+        await recovery.define_default(store, registry)
+        await filters.load(stock_filters)
+        await recovery.recover(registry, networks, links)
+        if registry_runs(registry) or ports.any():
+            await restore(ports)
+    process.node.serve(Surface("netd", *targets))
+    process.node.serve(ports)
+    process.node.serve(AddressService(registry, services.leases, links))
+    tasks: set[asyncio.Task[None]] = set()
+    process.on_reload.append(lambda: begin(tasks, refresh(services, filters)))
+    await process.ready()
+    networks.count()
+    begin(tasks, links.warm())
+    begin(tasks, sweep(ports, process.stopping))
+    if not process.session:
+        starting = recovery.autostart(store, registry, networks, interfaces.start_with_host)
+        begin(tasks, starting)
+    await process.stopping.wait()
+    for task in tasks:
+        task.cancel()
+    filters.close()
+    services.close()
+    links.close()
+
+
+def begin(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+    """Do something beside the calls; it is kept from being forgotten."""
+    task = asyncio.ensure_future(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+
+
+def registry_runs(registry: Registry) -> bool:
+    """Whether any network runs."""
+    return any(entry.is_active for entry in registry)
+
+
+async def restore(ports: Ports, entry: Entry | None = None) -> None:
+    """Plug guests' cards in again, of one network or all; what fails is logged."""
+    try:
+        if entry is None:
+            await ports.restore()
+        else:
+            await ports.restore(entry.uuid_text, bridge_of(entry.current))
+    except (OSError, TimeoutError) as problem:
+        log.error("guests' cards are not looked after: %s", problem)
+
+
+async def sweep(ports: Ports, stopping: asyncio.Event) -> None:
+    """Look from time to time for what guests have left behind whose workers died with them."""
+    while not stopping.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SWEEP_S):
+                await stopping.wait()
+        try:
+            await ports.sweep()
+        except (OSError, TimeoutError, VirError) as problem:
+            log.error("guests' cards are not looked after: %s", problem)
+
+
+async def choose_filter_backend(paths: Paths) -> Backend:
+    """The kind of packet filter that network.conf names, or that the host uses.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED when it is not installed.
+    """
+    return await choose_backend(await asyncio.to_thread(backend, paths.network_config_file()))
+
+
+async def choose_filter(paths: Paths) -> Firewall:
+    """The packet filter that network.conf names, or the one that the host uses.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED when it is not installed.
+    """
+    return await choose(await asyncio.to_thread(backend, paths.network_config_file()))
+
+
+def backend(path: Path) -> Backend | None:
+    """What network.conf says; a file that says it wrongly is told of and passed over."""
+    try:
+        return configured(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, ConfError) as problem:
+        log.error("network.conf is passed over: %s", problem)
+        return None
+
+
+async def refresh(services: Services, filters: Filters) -> None:
+    """Put the packet filter's rules in again: somebody may have flushed them."""
+    for work in (services.refresh_rules(), filters.refresh()):
+        try:
+            await work
+        except VirError as problem:
+            log.error("the packet filter's rules are not complete: %s", problem)

@@ -1,0 +1,1 @@
+"""The virtual network driver: definitions, start and stop, status, recovery."""

@@ -1,0 +1,1 @@
+"""Clients' calls on virtual networks."""

@@ -1,0 +1,126 @@
+"""netd's calls that define, start and stop networks.
+
+Owns: one method per procedure, named as in the table; each takes the network's job.
+May touch: definitions and running networks, each through its own module. May not touch: links.
+"""
+
+from __future__ import annotations
+
+from rpc.enums import (
+    NetworkCreateFlags,
+    NetworkDefineFlags,
+)
+from rpc.values import Network as NetworkId
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.netd.network.definition_builder import Documents
+from supervisor.netd.network.definitions import Definitions
+from supervisor.netd.network.networks import Networks
+from supervisor.netd.network.registry import Registry
+from supervisor.netd.service_errors import invalid, refuse_flags
+
+
+class Lifecycle:
+    """What clients may do with networks."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        documents: Documents,
+        definitions: Definitions,
+        networks: Networks,
+    ) -> None:
+        """Work on these."""
+        self._registry = registry
+        self._documents = documents
+        self._definitions = definitions
+        self._networks = networks
+
+    # Definitions.
+
+    async def network_define_xml(self, call: ClientCall, xml: str) -> NetworkId:
+        """Define a network, or define it anew."""
+        return await self.network_define_xml_flags(call, xml, 0)
+
+    async def network_define_xml_flags(self, call: ClientCall, xml: str, flags: int) -> NetworkId:
+        """Define a network, or define it anew; a running one goes on as it is.
+
+        Raises:
+            VirError: OPERATION_FAILED when the name or UUID is another's; what the document lacks.
+        """
+        refuse_flags("networkDefineXMLFlags", flags, NetworkDefineFlags.VALIDATE)
+        network = await self._documents.make(xml)
+        return (await self._definitions.define(network)).identity
+
+    async def network_undefine(self, call: ClientCall, net: NetworkId) -> None:
+        """Forget a network's definition; a running one goes on until it stops.
+
+        Raises:
+            VirError: OPERATION_INVALID for a transient network.
+        """
+        entry = self._registry.find(net)
+        async with entry.job.hold("undefine"):
+            if entry.definition is None:
+                raise invalid(f"can't undefine transient network '{entry.name}'")
+            await self._definitions.undefine(entry)
+
+    async def network_set_autostart(self, call: ClientCall, net: NetworkId, autostart: int) -> None:
+        """Have the network start with the host, or not.
+
+        Raises:
+            VirError: OPERATION_INVALID for a transient network.
+        """
+        entry = self._registry.find(net)
+        async with entry.job.hold("autostart"):
+            if entry.definition is None:
+                raise invalid("cannot set autostart for transient network")
+            if entry.autostart != bool(autostart):
+                await self._definitions.set_autostart(entry, on=bool(autostart))
+
+    # Running.
+
+    async def network_create(self, call: ClientCall, net: NetworkId) -> None:
+        """Start a network that is defined.
+
+        Raises:
+            VirError: OPERATION_INVALID when it runs; those of starting.
+        """
+        entry = self._registry.find(net)
+        async with entry.job.hold("start"):
+            if entry.definition is None:
+                raise invalid("network is already active")
+            await self._networks.start(entry, entry.definition)
+
+    async def network_create_xml(self, call: ClientCall, xml: str) -> NetworkId:
+        """Start a network that is gone when it stops, or a defined one in another way."""
+        return await self.network_create_xml_flags(call, xml, 0)
+
+    async def network_create_xml_flags(self, call: ClientCall, xml: str, flags: int) -> NetworkId:
+        """Start a network that is gone when it stops, or a defined one in another way.
+
+        Raises:
+            VirError: OPERATION_INVALID when it runs; those of defining and starting.
+        """
+        refuse_flags("networkCreateXMLFlags", flags, NetworkCreateFlags.VALIDATE)
+        network = await self._documents.make(xml)
+        entry = await self._definitions.claim(network)
+        async with entry.job.hold("create"):
+            try:
+                if entry.is_active:
+                    detail = f"network is already active as '{entry.name}'"
+                    raise invalid(detail)
+                await self._networks.start(entry, network)
+            except BaseException:
+                if not entry.is_there:
+                    self._registry.remove(entry)
+                raise
+        return entry.identity
+
+    async def network_destroy(self, call: ClientCall, net: NetworkId) -> None:
+        """Stop a network; guests stay and lose it.
+
+        Raises:
+            VirError: OPERATION_INVALID when it is off.
+        """
+        entry = self._registry.find(net)
+        async with entry.job.hold("destroy"):
+            await self._networks.stop(entry)

@@ -1,0 +1,192 @@
+"""netd's calls that look: lists, lookups, descriptions.
+
+Owns: one method per procedure, named as in the table. May not touch: anything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from conf.network import Network, format_network
+from rpc.enums import ConnectListAllNetworksFlags as Flags
+from rpc.enums import IPAddrType, NetworkXMLFlags
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.values import Network as NetworkId
+from rpc.values import NetworkDhcpLease
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.netd.dnsmasq.leases import Lease, of_card, read_leases
+from supervisor.netd.network.network import Entry
+from supervisor.netd.network.registry import Registry
+from supervisor.netd.service_errors import refuse_flags
+
+#: Groups of which any flag that is given may hold; a group with none given is no filter.
+GROUPS: Final[tuple[tuple[tuple[Flags, Callable[[Entry], bool]], ...], ...]] = (
+    ((Flags.ACTIVE, lambda net: net.is_active), (Flags.INACTIVE, lambda net: not net.is_active)),
+    (
+        (Flags.PERSISTENT, lambda net: net.definition is not None),
+        (Flags.TRANSIENT, lambda net: net.definition is None),
+    ),
+    (
+        (Flags.AUTOSTART, lambda net: net.autostart),
+        (Flags.NO_AUTOSTART, lambda net: not net.autostart),
+    ),
+)
+EVERY_FILTER: Final = sum(flag for group in GROUPS for flag, _ in group)
+
+
+class Queries:
+    """What clients may ask about networks."""
+
+    def __init__(self, registry: Registry, leases: Callable[[Network], Path]) -> None:
+        """Answer from these.
+
+        Args:
+            registry: the networks.
+            leases: where a network's lease database is.
+        """
+        self._registry = registry
+        self._leases = leases
+
+    # Lists and lookups.
+
+    def connect_num_of_networks(self, call: ClientCall) -> int:
+        """How many networks run."""
+        call.keep = True
+        return sum(entry.is_active for entry in self._registry)
+
+    def connect_list_networks(self, call: ClientCall, maxnames: int) -> list[str]:
+        """The names of networks that run."""
+        call.keep = True
+        return [entry.name for entry in self._registry if entry.is_active][: max(0, maxnames)]
+
+    def connect_num_of_defined_networks(self, call: ClientCall) -> int:
+        """How many networks are defined and off."""
+        call.keep = True
+        return sum(not entry.is_active for entry in self._registry)
+
+    def connect_list_defined_networks(self, call: ClientCall, maxnames: int) -> list[str]:
+        """The names of networks that are defined and off."""
+        call.keep = True
+        return [entry.name for entry in self._registry if not entry.is_active][: max(0, maxnames)]
+
+    def connect_list_all_networks(
+        self, call: ClientCall, need_results: int, flags: int
+    ) -> tuple[list[NetworkId], int]:
+        """Every network that passes the filters."""
+        call.keep = True
+        refuse_flags("networkConnectListAllNetworks", flags, EVERY_FILTER)
+        found = [entry.identity for entry in self._registry if passes(entry, flags)]
+        return found if need_results else [], len(found)
+
+    def network_lookup_by_name(self, call: ClientCall, name: str) -> NetworkId:
+        """Find a network by its name."""
+        call.keep = True
+        return self._registry.named(name).identity
+
+    def network_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> NetworkId:
+        """Find a network by its UUID."""
+        call.keep = True
+        return self._registry.find(NetworkId("", uuid)).identity
+
+    # Describing.
+
+    def network_is_active(self, call: ClientCall, net: NetworkId) -> int:
+        """Whether the network runs."""
+        call.keep = True
+        return int(self._registry.find(net).is_active)
+
+    def network_is_persistent(self, call: ClientCall, net: NetworkId) -> int:
+        """Whether the network is defined."""
+        call.keep = True
+        return int(self._registry.find(net).definition is not None)
+
+    def network_get_autostart(self, call: ClientCall, net: NetworkId) -> int:
+        """Whether the network starts with the host."""
+        call.keep = True
+        return int(self._registry.find(net).autostart)
+
+    def network_get_xml_desc(self, call: ClientCall, net: NetworkId, flags: int) -> str:
+        """The network's document.
+
+        Raises:
+            VirError: INVALID_ARG for unknown flags.
+        """
+        call.keep = True
+        refuse_flags("networkGetXMLDesc", flags, NetworkXMLFlags.INACTIVE)
+        entry = self._registry.find(net)
+        if entry.running is None or (flags & NetworkXMLFlags.INACTIVE and entry.definition):
+            assert entry.definition is not None, "a network that neither runs nor is defined"
+            return format_network(entry.definition, inactive=True)
+        if flags & NetworkXMLFlags.INACTIVE:
+            return format_network(entry.running.network, inactive=True)
+        return describe_live(entry)
+
+    def network_get_bridge_name(self, call: ClientCall, net: NetworkId) -> str:
+        """The name of the network's bridge.
+
+        Raises:
+            VirError: INTERNAL_ERROR for a network that has none.
+        """
+        call.keep = True
+        entry = self._registry.find(net)
+        bridge = entry.current.bridge
+        if bridge is None or not bridge.name:
+            detail = f"network '{entry.name}' does not have a bridge name."
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
+        return bridge.name
+
+    def network_get_dhcp_leases(
+        self, call: ClientCall, net: NetworkId, mac: str | None, need_results: int, flags: int
+    ) -> tuple[list[NetworkDhcpLease], int]:
+        """The addresses that DHCP has given."""
+        refuse_flags("networkGetDHCPLeases", flags)
+        entry = self._registry.find(net)
+        bridge = entry.current.bridge
+        if entry.running is None or bridge is None or not bridge.name:
+            return [], 0
+        noted = of_card(read_leases(self._leases(entry.current), time.time()), mac)
+        found = [of_wire(bridge.name, lease, entry.current) for lease in noted]
+        return found if need_results else [], len(found)
+
+
+def describe_live(entry: Entry) -> str:
+    """A running network's document, with how many guests' cards are plugged into it."""
+    assert entry.running is not None, "only a running network is described"
+    network = entry.running.network
+    return format_network(network, inactive=False, connections=len(entry.running.ports))
+
+
+def passes(entry: Entry, flags: int) -> bool:
+    """Whether a network passes the filters of a list."""
+    return all(
+        any(check(entry) for flag, check in group if flags & flag)
+        for group in GROUPS
+        if any(flags & flag for flag, _ in group)
+    )
+
+
+def of_wire(bridge: str, lease: Lease, network: Network) -> NetworkDhcpLease:
+    """A lease as clients get it."""
+    kind = IPAddrType.IPV6 if lease.family == 6 else IPAddrType.IPV4
+    return NetworkDhcpLease(
+        iface=bridge,
+        expirytime=lease.expires,
+        type=kind,
+        mac=lease.mac or None,
+        iaid=lease.iaid or None,
+        ipaddr=str(lease.address),
+        prefix=prefix_of(lease, network),
+        hostname=lease.hostname or None,
+        clientid=lease.client_id or None,
+    )
+
+
+def prefix_of(lease: Lease, network: Network) -> int:
+    """How long the prefix of the subnet is that an address was given from."""
+    for ip in network.ips:
+        if (subnet := ip.network) is not None and lease.address in subnet:
+            return subnet.prefixlen
+    return 128 if lease.family == 6 else 24

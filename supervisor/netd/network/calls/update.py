@@ -1,0 +1,100 @@
+"""netd's call that changes a section of a network: live, in the definition, or both.
+
+Owns: `network_update`; it takes the network's job. The live change comes first, so that a
+definition never says what the running network could not do.
+May touch: definitions and running networks, each through its own module.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conf.errors import ConfError
+from conf.network import Network, update_network
+from rpc.enums import NetworkUpdateFlags
+from rpc.errors import ErrorDomain
+from rpc.values import Network as NetworkId
+from supervisor.dispatch.dispatcher import ClientCall, of_conf
+from supervisor.netd.network.definitions import Definitions
+from supervisor.netd.network.network import Entry
+from supervisor.netd.network.networks import Networks
+from supervisor.netd.network.registry import Registry, not_active
+from supervisor.netd.service_errors import invalid, refuse_flags
+
+UPDATE_FLAGS: Final = NetworkUpdateFlags.LIVE | NetworkUpdateFlags.CONFIG
+
+
+class Updates:
+    """What clients may change of networks."""
+
+    def __init__(self, registry: Registry, definitions: Definitions, networks: Networks) -> None:
+        """Work on these."""
+        self._registry = registry
+        self._definitions = definitions
+        self._networks = networks
+
+    async def network_update(
+        self,
+        call: ClientCall,
+        net: NetworkId,
+        command: int,
+        section: int,
+        parent_index: int,
+        xml: str,
+        flags: int,
+    ) -> None:
+        """Change one section of a network: as it runs, as it is defined, or both.
+
+        Raises:
+            VirError: OPERATION_INVALID for what cannot be added, changed or removed, and for a
+                network that is off or transient; XML_ERROR.
+        """
+        refuse_flags("networkUpdate", flags, int(UPDATE_FLAGS))
+        entry = self._registry.find(net)
+        async with entry.job.hold("update"):
+            live, config = impact(entry, flags)
+            changed = [
+                updated(network, command, section, parent_index, xml)
+                for network in targets(entry, live=live, config=config)
+            ]
+            if live:
+                await self._networks.update(entry, changed[0])
+            if config:
+                await self._definitions.replace(entry, changed[-1])
+
+
+def impact(entry: Entry, flags: int) -> tuple[bool, bool]:
+    """Whether a change is for the running network, and for the definition.
+
+    Raises:
+        VirError: OPERATION_INVALID when that one is not there.
+    """
+    live = bool(flags & NetworkUpdateFlags.LIVE) or (not flags and entry.is_active)
+    config = bool(flags & NetworkUpdateFlags.CONFIG) or (not flags and not entry.is_active)
+    if live and not entry.is_active:
+        raise not_active(entry)
+    if config and entry.definition is None:
+        raise invalid("cannot change persistent config of a transient network")
+    return live, config
+
+
+def targets(entry: Entry, *, live: bool, config: bool) -> list[Network]:
+    """The documents that are to change, the running network's first."""
+    found = []
+    if live and entry.running is not None:
+        found.append(entry.running.network)
+    if config and entry.definition is not None:
+        found.append(entry.definition)
+    return found
+
+
+def updated(network: Network, command: int, section: int, parent_index: int, xml: str) -> Network:
+    """A network with a section changed.
+
+    Raises:
+        VirError: OPERATION_INVALID, INVALID_ARG, XML_ERROR, CONFIG_UNSUPPORTED.
+    """
+    try:
+        return update_network(network, command, section, parent_index, xml)
+    except ConfError as problem:
+        raise of_conf(problem, ErrorDomain.NETWORK) from problem

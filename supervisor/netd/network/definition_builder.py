@@ -1,0 +1,114 @@
+"""From a client's XML to a network: read, completed, checked, with a bridge of its own.
+
+Owns: that order, and the choice of bridges' names. May touch: links, to see which names are taken.
+May not touch: files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from conf.errors import ConfError
+from conf.network import Bridge, Network, complete, parse_network, validate
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.dispatch.dispatcher import of_conf
+from supervisor.netd.kernel.netlink import Links
+from supervisor.netd.network.networks import bridge_of
+from supervisor.netd.network.plan import makes_bridge
+from supervisor.netd.network.registry import Registry
+from supervisor.netd.service_errors import system_error
+
+PREFIX: Final = "virbr"
+MAX_BRIDGES: Final = 1024
+
+
+class Documents:
+    """Makes networks of documents."""
+
+    def __init__(self, registry: Registry, links: Links, *, session: bool) -> None:
+        """Choose names that nobody of these has."""
+        self._registry = registry
+        self._links = links
+        self._session = session
+
+    async def make(self, xml: str) -> Network:
+        """Make a network of a client's document.
+
+        Raises:
+            VirError: what the document is or asks for cannot be; INTERNAL_ERROR when its bridge is
+                another network's.
+        """
+        network = read(xml)
+        if not makes_bridge(network):
+            return network
+        self._refuse_taken(network)
+        if needs_name(network):
+            taken = {bridge_of(other) for other in self._others(network)}
+            return with_bridge(network, choose(network, taken | await self._host_names()))
+        return network
+
+    async def _host_names(self) -> set[str]:
+        if self._session:
+            return set()  # nothing of a user's own daemon ever becomes a link
+        try:
+            return {link.name for link in await self._links.all()}
+        except OSError as problem:
+            raise system_error("cannot list the host's links", problem) from problem
+
+    def _others(self, network: Network) -> Iterable[Network]:
+        for entry in self._registry:
+            if entry.name == network.name:
+                continue
+            if entry.definition is not None:
+                yield entry.definition
+            if entry.running is not None:
+                yield entry.running.network
+
+    def _refuse_taken(self, network: Network) -> None:
+        name = bridge_of(network)
+        if needs_name(network) or name not in {bridge_of(other) for other in self._others(network)}:
+            return
+        detail = f"bridge name '{name}' already in use."
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
+
+
+def read(xml: str) -> Network:
+    """Read, complete and check a document.
+
+    Raises:
+        VirError: of libvirt's code for what it refuses.
+    """
+    try:
+        network = complete(parse_network(xml))
+        validate(network)
+    except ConfError as problem:
+        raise of_conf(problem, ErrorDomain.NETWORK) from problem
+    return network
+
+
+def with_bridge(network: Network, name: str) -> Network:
+    """A network whose bridge has this name."""
+    return replace(network, bridge=replace(network.bridge or Bridge(), name=name))
+
+
+def needs_name(network: Network) -> bool:
+    """Whether a network's bridge has no name yet, or only a pattern for one."""
+    name = bridge_of(network)
+    return not name or "%d" in name
+
+
+def choose(network: Network, taken: set[str]) -> str:
+    """A name for the bridge that nobody has.
+
+    Raises:
+        VirError: INTERNAL_ERROR when there is none left.
+    """
+    pattern = bridge_of(network) or f"{PREFIX}%d"
+    for number in range(MAX_BRIDGES):
+        name = pattern.replace("%d", str(number))
+        if name not in taken:
+            return name
+    detail = f"there are {MAX_BRIDGES} bridges named {pattern} already; give the network a name"
+    raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)

@@ -1,0 +1,75 @@
+"""Networks on disk: beside definitions and states, the ports of networks that run.
+
+Owns: the files under `etc/libvirt/qemu/networks` and `run/libvirt/network`.
+May not touch: what documents mean; links of the kernel.
+Source: libvirt 9.0's layout; run: NAME.ports/UUID.xml.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from supervisor.netd.network.registry import NETWORKS
+from supervisor.objects import status_files
+from supervisor.objects.definition_files import Folders, Stored, read_documents
+from supervisor.runtime.atomic_file import write_file
+from supervisor.runtime.paths import Paths
+
+
+class Store(status_files.Store):
+    """The networks of one daemon on disk; everything here blocks."""
+
+    def __init__(self, paths: Paths) -> None:
+        """Make the folders.
+
+        Raises:
+            OSError: they cannot be made.
+        """
+        self._states = paths.network_states()
+        super().__init__(
+            NETWORKS,
+            Folders(
+                definitions=paths.networks(),
+                links=paths.network_autostart(),
+                states=self._states,
+            ),
+            mark=paths.lib / "network/default-defined",
+        )
+
+    def remove_state(self, name: str) -> None:
+        """Forget a network that has stopped, and its ports.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._ports(name))
+        super().remove_state(name)
+
+    def ports(self, name: str) -> list[Stored]:
+        """The documents of a running network's ports."""
+        return [Stored(uuid, xml) for uuid, xml in read_documents(self._ports(name))]
+
+    def save_port(self, name: str, uuid: str, xml: str) -> None:
+        """Write a port's document.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        self._ports(name).mkdir(parents=True, exist_ok=True)
+        write_file(self._ports(name) / f"{uuid}.xml", xml.encode(), durable=False)
+
+    def remove_port(self, name: str, uuid: str) -> None:
+        """Forget a port.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._ports(name) / f"{uuid}.xml")
+
+    def _ports(self, name: str) -> Path:
+        return self._states / f"{name}.ports"

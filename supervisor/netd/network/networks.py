@@ -1,0 +1,240 @@
+"""Networks that run: starting, stopping, repairing and updating them.
+
+Owns: the order of plan, hook scripts, steps and status; the servers of running networks.
+May touch: the host, through `netd.network.step_executor`; the store. May not touch: definitions.
+
+The caller holds the network's job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from conf.network import Network
+from rpc.enums import NetworkEventLifecycleType as Lifecycle
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.netd.events import Publisher
+from supervisor.netd.hooks import NetworkHooks
+from supervisor.netd.kernel.netlink import Links
+from supervisor.netd.network import steps
+from supervisor.netd.network.files import Store
+from supervisor.netd.network.network import Entry, Running
+from supervisor.netd.network.network_services import Services
+from supervisor.netd.network.plan import plan_start, subnets_of
+from supervisor.netd.network.registry import Registry
+from supervisor.netd.network.route_conflicts import clash
+from supervisor.netd.network.status_xml import format_status
+from supervisor.netd.network.step_executor import Host, carry_out
+from supervisor.netd.service_errors import invalid, needs_system_daemon, system_error
+from supervisor.runtime.shield import finish
+
+START_S: Final = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Networks:
+    """Starts and stops the networks of one daemon."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        host: Host,
+        links: Links,
+        services: Services,
+        hooks: NetworkHooks,
+        publisher: Publisher,
+        *,
+        session: bool,
+    ) -> None:
+        """Work on these."""
+        self._registry = registry
+        self._store = store
+        self._host = host
+        self._links = links
+        self._services = services
+        self._hooks = hooks
+        self._publisher = publisher
+        self._session = session
+        self.after_start: list[Callable[[Entry], Awaitable[None]]] = []
+
+    async def start(self, entry: Entry, network: Network) -> None:
+        """Start a network that is off; on failure nothing of it stays.
+
+        Raises:
+            VirError: OPERATION_INVALID when it runs; INTERNAL_ERROR for a subnet or bridge in use;
+                SYSTEM_ERROR; OPERATION_DENIED for a user's own daemon; HOOK_SCRIPT_FAILED.
+        """
+        if entry.is_active:
+            raise invalid("network is already active")
+        if self._session:
+            raise needs_system_daemon(f"starting network '{network.name}'")
+        await finish(self._start(entry, network))
+
+    async def _start(self, entry: Entry, network: Network) -> None:
+        await self._check(network)
+        await self._hooks.ask(network, "start")
+        plan = plan_start(network)
+        self._services.know(network)
+        try:
+            async with asyncio.timeout(START_S):
+                await carry_out(plan, self._host.do, self._host.undo)
+            running = Running(network)
+            await self._save(entry, running)
+        except BaseException as problem:
+            await self._clear(network)
+            await self._hooks.tell(network, "stopped", sub="end")
+            if isinstance(problem, TimeoutError):
+                detail = f"network '{network.name}' was not up in {START_S:.0f} s"
+                raise VirError(
+                    ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK
+                ) from problem
+            raise
+        entry.running = running
+        self._registry.add(entry)
+        self._publisher.lifecycle(entry, Lifecycle.STARTED)
+        self.count()
+        for callback in self.after_start:
+            await callback(entry)
+        await self._hooks.tell(network, "started")
+
+    async def stop(self, entry: Entry) -> None:
+        """Stop a network that runs.
+
+        Raises:
+            VirError: OPERATION_INVALID when it is off.
+        """
+        if entry.running is None:
+            raise invalid(f"network '{entry.name}' is not active")
+        await finish(self._stop(entry))
+
+    async def _stop(self, entry: Entry) -> None:
+        assert entry.running is not None, "only a running network is stopped"
+        network = entry.running.network
+        await self._clear(network)
+        try:
+            await asyncio.to_thread(self._store.remove_state, entry.name)
+        except OSError as problem:
+            log.error("network '%s' may be taken for a running one: %s", entry.name, problem)
+        entry.running = None
+        if entry.definition is None:
+            self._registry.remove(entry)
+        self._publisher.lifecycle(entry, Lifecycle.STOPPED)
+        self.count()
+        await self._hooks.tell(network, "stopped", sub="end")
+
+    async def update(self, entry: Entry, network: Network) -> None:
+        """Have a running network be as this document says; it differs in one section.
+
+        Raises:
+            VirError: it cannot be; the network goes on as it was.
+        """
+        await finish(self._update(entry, network))
+
+    async def _update(self, entry: Entry, network: Network) -> None:
+        running = entry.running
+        assert running is not None, "only a running network is updated live"
+        former = running.network
+        await self._services.update(network)
+        running.network = network
+        try:
+            await self._save(entry, running)
+        except VirError:
+            running.network = former
+            await self._services.update(former)
+            raise
+        self._publisher.stale()
+        await self._hooks.tell(network, "updated")
+
+    async def repair(self, entry: Entry, network: Network) -> None:
+        """Take a network over that ran before this process did, and mend what is missing.
+
+        Raises:
+            VirError: it cannot be mended.
+        """
+        self._services.know(network)
+        for step in plan_start(network):
+            if not isinstance(step, steps.InstallRules):  # `repair_rules` does them all at once
+                await self._host.do(step)
+
+    async def repair_rules(self) -> None:
+        """Mend the packet filter's rules of all networks that are known to run.
+
+        Raises:
+            VirError: the firewall refuses.
+        """
+        await self._services.refresh_rules()
+
+    def count(self) -> None:
+        """Tell the root whether networks keep the daemon up."""
+        self._publisher.activity(busy=any(entry.is_active for entry in self._registry))
+
+    async def clear(self, network: Network) -> None:
+        """Remove what is left of a network that does not run; there may be nothing."""
+        await self._clear(network)
+
+    async def save(self, entry: Entry) -> None:
+        """Write down what a running network is like now.
+
+        Raises:
+            VirError: SYSTEM_ERROR.
+        """
+        assert entry.running is not None, "only a running network has a status"
+        await self._save(entry, entry.running)
+
+    async def _save(self, entry: Entry, running: Running) -> None:
+        try:
+            await asyncio.to_thread(self._store.save_state, entry.name, format_status(running))
+        except OSError as problem:
+            raise system_error(f"cannot write the status of '{entry.name}'", problem) from problem
+
+    async def _clear(self, network: Network) -> None:
+        """Undo every step of a start, newest first, whichever were done."""
+        for step in reversed(plan_start(network)):
+            await self._host.undo(step)
+        self._services.forget(network.name)
+
+    async def _check(self, network: Network) -> None:
+        """Refuse a network whose subnet or bridge somebody has.
+
+        Raises:
+            VirError: INTERNAL_ERROR, OPERATION_INVALID.
+        """
+        if network.bridge is not None and network.bridge.zone:
+            detail = f"zone {network.bridge.zone} requested for network '{network.name}' but this "
+            raise VirError(
+                ErrorCode.CONFIG_UNSUPPORTED,
+                f"{detail}daemon does not drive firewalld; leave the zone out",
+                ErrorDomain.NETWORK,
+            )
+        subnets = subnets_of(network)
+        for other in self._registry:
+            running = other.running.network if other.running is not None else None
+            if running is not None and shares_bridge(running, network):
+                detail = f"bridge name '{bridge_of(network)}' already in use."
+                raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
+        if not subnets:
+            return
+        try:
+            found = clash(subnets, await self._links.routes())
+            links = await self._links.all() if found is not None else []
+        except OSError as problem:
+            raise system_error("cannot read the host's routes", problem) from problem
+        if found is not None:
+            name = next((link.name for link in links if link.index == found[1].index), "another")
+            detail = f"Network is already in use by interface {name}: {found[0]}"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
+
+
+def bridge_of(network: Network) -> str:
+    """The name of a network's bridge; "" for none."""
+    return network.bridge.name or "" if network.bridge is not None else ""
+
+
+def shares_bridge(one: Network, other: Network) -> bool:
+    """Whether two networks want the same bridge to be theirs."""
+    return bool(subnets_of(other)) and bridge_of(one) == bridge_of(other) != ""

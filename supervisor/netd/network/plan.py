@@ -1,0 +1,156 @@
+"""From a network to the steps that start it. Pure.
+
+Owns: which steps, in which order. May not touch: the host.
+Source: libvirt 9.0 formatnetwork; the order is the one in which stock brings a network up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final
+
+from conf.network import Forward, ForwardMode, Ip, Network
+from supervisor.netd.dnsmasq.config import needs_server
+from supervisor.netd.firewall import ForwardMode as RuleMode
+from supervisor.netd.firewall import NatRange, NetworkFacts
+from supervisor.netd.kernel.bandwidth import Limits, limits_of
+from supervisor.netd.network import steps
+from supervisor.netd.network.steps import Step
+
+DEFAULT_DELAY: Final = 0  # seconds, where the document says nothing
+CENTI: Final = 100  # the kernel counts a bridge's delay in hundredths of a second
+#: Networks that are a bridge of ours; the others only name devices of the host.
+OWN_BRIDGE: Final = (ForwardMode.NONE, ForwardMode.NAT, ForwardMode.ROUTE, ForwardMode.OPEN)
+RULES: Final = {
+    ForwardMode.NONE: RuleMode.ISOLATED,
+    ForwardMode.NAT: RuleMode.NAT,
+    ForwardMode.ROUTE: RuleMode.ROUTE,
+    ForwardMode.OPEN: RuleMode.OPEN,
+}
+
+
+def mode_of(network: Network) -> ForwardMode:
+    """How far the guests of a network get."""
+    return network.forward.mode if network.forward is not None else ForwardMode.NONE
+
+
+def makes_bridge(network: Network) -> bool:
+    """Whether the network's bridge is made when it starts."""
+    return mode_of(network) in OWN_BRIDGE
+
+
+def subnets_of(network: Network) -> list[IPv4Network | IPv6Network]:
+    """The subnets that a network brings to the host."""
+    return [ip.network for ip in network.ips] if makes_bridge(network) else []
+
+
+def plan_start(network: Network) -> list[Step]:
+    """List what starts a network, in order; undoing it all stops the network."""
+    return list(_steps(network)) if makes_bridge(network) else []
+
+
+def _steps(network: Network) -> Iterator[Step]:
+    bridge = network.bridge
+    assert bridge is not None, "documents are completed with a bridge"
+    assert bridge.name, "documents are completed with a bridge's name"
+    delay = DEFAULT_DELAY if bridge.delay is None else bridge.delay
+    yield steps.CreateBridge(
+        bridge=bridge.name,
+        mac=network.mac or "",
+        stp=bridge.stp is not False,
+        delay=delay * CENTI,
+        vlan_filtering=bridge.mac_table_manager == "libvirt",
+    )
+    if network.mtu is not None:
+        yield steps.SetMtu(bridge.name, network.mtu)
+    yield from _ipv6_settings(network, bridge.name)
+    for ip in network.ips:
+        yield _address(bridge.name, ip)
+    if firewall_facts(network) is not None:
+        yield steps.InstallRules(network.name)
+    yield steps.BringUp(bridge.name)
+    for route in network.routes:
+        yield steps.AddRoute(
+            bridge.name, str(route.network), route.gateway or "", route.metric or 1
+        )
+    yield from _forwarding(network)
+    if needs_server(network):
+        yield steps.WriteFiles(network.name)
+        if any(ip.version == 6 for ip in network.ips):
+            yield steps.WaitForAddresses(bridge.name)
+        yield steps.RunServer(network.name)
+    limits = traffic_limits(network)
+    if limits is not None:
+        yield steps.LimitTraffic(bridge.name, limits)
+
+
+def _ipv6_settings(network: Network, bridge: str) -> Iterator[Step]:
+    """Without an IPv6 subnet the host has no address there; with one, it believes no guest."""
+    base = f"ipv6/conf/{bridge}"
+    if not any(ip.version == 6 for ip in network.ips):
+        yield steps.WriteSetting(f"{base}/disable_ipv6", "1", required=False)
+        return
+    yield steps.WriteSetting(f"{base}/disable_ipv6", "0", required=True)
+    yield steps.WriteSetting(f"{base}/accept_ra", "0", required=True)
+    yield steps.WriteSetting(f"{base}/autoconf", "0", required=True)
+
+
+def _address(bridge: str, ip: Ip) -> Step:
+    subnet = ip.network
+    broadcast = ""
+    if isinstance(subnet, IPv4Network) and subnet.prefixlen < 31:
+        broadcast = str(subnet.broadcast_address)
+    return steps.AddAddress(bridge, ip.address, subnet.prefixlen, broadcast)
+
+
+def _forwarding(network: Network) -> Iterator[Step]:
+    if mode_of(network) not in (ForwardMode.NAT, ForwardMode.ROUTE, ForwardMode.OPEN):
+        return
+    versions = {ip.version for ip in network.ips}
+    if 4 in versions:
+        yield steps.Forward(4)
+    if 6 in versions:
+        yield steps.Forward(6)
+
+
+def traffic_limits(network: Network) -> Limits | None:
+    """A network's limits, if it has any."""
+    return limits_of(network.bandwidth)
+
+
+def firewall_facts(network: Network) -> NetworkFacts | None:
+    """What the packet filter has to know; None where there is nothing for it to do."""
+    if not makes_bridge(network) or network.bridge is None:
+        return None
+    from_dhcp = [ip for ip in network.ips if ip.version == 4 and ip.dhcp is not None]
+    return NetworkFacts(
+        name=network.name,
+        bridge=network.bridge.name or "",
+        mode=RULES[mode_of(network)],
+        dev=_device(network.forward),
+        subnets=tuple(ip.network for ip in network.ips),
+        nat=_nat(network.forward),
+        dhcp4=bool(from_dhcp),
+        tftp=any(ip.tftp_root for ip in from_dhcp),
+        ipv6_blocked=not network.ipv6,
+    )
+
+
+def _device(forward: Forward | None) -> str:
+    if forward is None:
+        return ""
+    return forward.dev or next((each.dev for each in forward.interfaces), "") or ""
+
+
+def _nat(forward: Forward | None) -> NatRange:
+    given = forward.nat if forward is not None else None
+    if given is None:
+        return NatRange()
+    return NatRange(
+        first=given.first,
+        last=given.last,
+        first_port=given.first_port,
+        last_port=given.last_port,
+        ipv6=bool(given.ipv6),
+    )

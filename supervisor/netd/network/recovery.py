@@ -1,0 +1,183 @@
+"""After a start of netd: which networks are there, and mending what is missing of them.
+
+Owns: that order. May touch: the store, to read; networks, each through its own module.
+
+A network with a status document runs: its bridge, rules and server are looked at and mended. One
+without does not: what a start or stop that was cut short has left of it is removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+from uuid import UUID
+
+from conf.errors import ConfError
+from conf.network import Network, format_network, parse_network, parse_port
+from rpc.errors import VirError
+from supervisor.netd.kernel.netlink import Links
+from supervisor.netd.network.definition_builder import read
+from supervisor.netd.network.files import Store
+from supervisor.netd.network.network import Entry, Running
+from supervisor.netd.network.networks import Networks, bridge_of
+from supervisor.netd.network.plan import makes_bridge
+from supervisor.netd.network.registry import Registry
+from supervisor.netd.network.status_xml import parse_status
+from supervisor.netd.network.step_executor import is_ours
+from supervisor.objects.definition_files import Stored
+from supervisor.runtime.pidfd import boot_id
+
+DEFAULT: Final = """\
+<network>
+  <name>default</name>
+  <forward mode='nat'/>
+  <bridge name='virbr0' stp='on' delay='0'/>
+  <ip address='192.168.122.1' netmask='255.255.255.0'>
+    <dhcp>
+      <range start='192.168.122.2' end='192.168.122.254'/>
+    </dhcp>
+  </ip>
+</network>
+"""
+
+log = logging.getLogger(__name__)
+
+
+def load(store: Store, registry: Registry) -> None:
+    """Know every definition on disk, and every network that has a status."""
+    for stored in store.load():
+        network = _understood(stored, "definition")
+        entry = _known(registry, network) if network is not None else None
+        if entry is not None and entry.definition is None:
+            entry.definition, entry.autostart = network, stored.autostart
+    for stored in store.states():
+        network = _understood(stored, "status")
+        entry = _known(registry, network) if network is not None else None
+        if entry is not None and network is not None:
+            entry.running = Running(network)
+            _load_ports(store, entry, entry.running)
+
+
+def _understood(stored: Stored, what: str) -> Network | None:
+    """The network of a stored document; None, with a log line, when it is none."""
+    try:
+        network = parse_status(stored.xml) if what == "status" else parse_network(stored.xml)
+    except ConfError as problem:
+        log.error("the %s of network '%s' is left out: %s", what, stored.name, problem)
+        return None
+    if network.name != stored.name or not network.uuid:
+        log.error("the %s in %s.xml is left out: it is of '%s'", what, stored.name, network.name)
+        return None
+    return network
+
+
+def _known(registry: Registry, network: Network) -> Entry | None:
+    uuid = UUID(str(network.uuid)).bytes
+    try:
+        entry = registry.claim(network.name, uuid) or Entry(name=network.name, uuid=uuid)
+    except VirError as problem:
+        log.error("network '%s' is left out: %s", network.name, problem)
+        return None
+    registry.add(entry)
+    return entry
+
+
+def _load_ports(store: Store, entry: Entry, running: Running) -> None:
+    for stored in store.ports(entry.name):
+        try:
+            port = parse_port(stored.xml)
+            running.ports[UUID(str(port.uuid)).bytes] = port
+        except (ConfError, ValueError) as problem:
+            log.error("port %s of '%s' is left out: %s", stored.name, entry.name, problem)
+
+
+async def define_default(store: Store, registry: Registry) -> None:
+    """Define the network that every stock host has, once; who undefines it will not see it again.
+
+    It is not started with the host unless the administrator says so.
+    """
+    if not await asyncio.to_thread(store.is_first_start):
+        return
+    if registry.by_name("default") is None and not any(entry.is_there for entry in registry):
+        network = read(DEFAULT)
+        entry = Entry(name="default", uuid=UUID(str(network.uuid)).bytes, definition=network)
+        await asyncio.to_thread(store.save, "default", format_network(network, inactive=True))
+        registry.add(entry)
+    await asyncio.to_thread(store.keep_first_start)
+
+
+async def recover(registry: Registry, networks: Networks, links: Links) -> None:
+    """Mend the networks that run, and clean up after those that do not."""
+    running = [entry for entry in registry if entry.running is not None]
+    for entry in running:
+        await _mend(entry, networks)
+    try:
+        await networks.repair_rules()
+    except VirError as problem:
+        log.error("the packet filter's rules are not complete: %s", problem)
+    await _clean(registry, networks, links)
+
+
+async def _mend(entry: Entry, networks: Networks) -> None:
+    assert entry.running is not None, "only running networks are mended"
+    try:
+        await networks.repair(entry, entry.running.network)
+    except (VirError, TimeoutError) as problem:
+        log.error("network '%s' is not whole: %s", entry.name, problem)
+
+
+async def _clean(registry: Registry, networks: Networks, links: Links) -> None:
+    """Remove what is left of networks that were being started or stopped."""
+    stopped = [
+        entry.definition
+        for entry in registry
+        if entry.running is None and entry.definition is not None and makes_bridge(entry.definition)
+    ]
+    if not stopped:
+        return
+    try:
+        found = {link.name: link for link in await links.all()}
+    except OSError as problem:
+        log.error("leftovers of networks are not looked for: %s", problem)
+        return
+    for network in stopped:
+        link = found.get(bridge_of(network))
+        if link is not None and is_ours(link, network.mac or ""):
+            log.warning("network '%s' was left half started: it is cleaned up", network.name)
+            await networks.clear(network)
+
+
+async def autostart(
+    store: Store, registry: Registry, networks: Networks, first: Callable[[], Awaitable[None]]
+) -> None:
+    """Start what starts with the host, once in each of its boots.
+
+    Args:
+        store: remembers that it was done.
+        registry: the networks.
+        networks: starts them.
+        first: starts the host's own interfaces, which networks may need.
+    """
+    boot = boot_id()
+    if await asyncio.to_thread(store.had_autostart, boot):
+        return
+    await first()
+    for entry in registry:
+        if entry.autostart and entry.definition is not None and not entry.is_active:
+            await try_start(entry, networks)
+    try:
+        await asyncio.to_thread(store.keep_autostart, boot)
+    except OSError as problem:
+        log.error("networks may start once more after a restart: %s", problem)
+
+
+async def try_start(entry: Entry, networks: Networks) -> None:
+    """Start a network that is off; one that cannot be started is logged."""
+    try:
+        async with entry.job.hold("autostart"):
+            if entry.definition is not None and not entry.is_active:
+                await networks.start(entry, entry.definition)
+    except (VirError, TimeoutError) as problem:
+        log.error("network '%s' does not start with the host: %s", entry.name, problem)

@@ -1,0 +1,30 @@
+"""Whether a network's subnets are free on this host. Pure.
+
+Owns: that decision. May not touch: the host's routes, which it is given.
+Source: libvirt 9.0: a network whose very subnet the host has a route to is not started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from supervisor.netd.kernel.netlink import HostRoute
+
+Subnet = IPv4Network | IPv6Network
+
+
+def clash(
+    subnets: Sequence[Subnet], routes: Iterable[HostRoute]
+) -> tuple[Subnet, HostRoute] | None:
+    """The first of the subnets that the host has a way to already, and that way.
+
+    A wider route is none: traffic for the subnet then takes the network's own, narrower one.
+    """
+    for route in routes:
+        if not route.destination or route.prefix == 0:
+            continue
+        there = ip_network(f"{route.destination}/{route.prefix}", strict=False)
+        if there in subnets:
+            return there, route
+    return None

@@ -1,0 +1,54 @@
+"""The status document of a running network: what its successor needs to know of it. Pure.
+
+Owns: that document, <networkstatus>. Source: libvirt 9.0's run/libvirt/network/NAME.xml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lxml import etree
+
+from conf.errors import ConfError
+from conf.mapper.safe_parse import parse_tree
+from conf.network import Network, format_network, parse_network
+from supervisor.netd.network.network import Running
+
+RESERVED_CLASSES = range(3)  # of a bridge's traffic: none, all, and those without a floor
+
+
+def format_status(running: Running) -> str:
+    """Write the document."""
+    bitmap = ranges({*RESERVED_CLASSES, *running.classes.values()})
+    document = format_network(running.network, inactive=False)
+    inner = "".join(f"  {line}\n" for line in document.splitlines())
+    return (
+        "<networkstatus>\n"
+        f"  <class_id bitmap='{bitmap}'/>\n"
+        f"  <floor sum='{running.floor_sum}'/>\n"
+        f"{inner}</networkstatus>\n"
+    )
+
+
+def parse_status(text: str) -> Network:
+    """Read the document.
+
+    Raises:
+        ConfError: it is no status, or the network in it is none.
+    """
+    root = parse_tree(text)
+    network = root.find("network") if root.tag == "networkstatus" else None
+    if network is None:
+        raise ConfError("xml", "the status has no <network>")
+    return parse_network(etree.tostring(network, encoding="unicode", with_tail=False))
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Numbers as "0-2,5"."""
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ",".join(f"{first}-{last}" if first != last else str(first) for first, last in found)

@@ -1,0 +1,251 @@
+"""Doing a plan's steps, and undoing them.
+
+Owns: the order of the two, and what each step means to the kernel.
+May touch: links, settings, the packet filter and dnsmasq, each through its own module.
+May not touch: what is to be done (`supervisor.netd.network.plan`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Final, Protocol, TypeVar
+
+from rpc.errors import VirError
+from supervisor.netd.kernel import bandwidth
+from supervisor.netd.kernel.netlink import Link, Links
+from supervisor.netd.kernel.sysctl import Sysctl
+from supervisor.netd.network import steps
+from supervisor.netd.network.steps import Step
+from supervisor.netd.service_errors import system_error
+
+UNDO_S: Final = 30.0
+ADDRESSES_S: Final = 6.0  # the kernel asks for a second or two whether an IPv6 address is taken
+ASK_AGAIN_S: Final = 0.02
+FORWARD: Final = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
+
+S = TypeVar("S")
+
+log = logging.getLogger(__name__)
+
+
+class Helpers(Protocol):
+    """What a network needs beside the kernel's links, by the network's name."""
+
+    async def install_rules(self, network: str) -> None:
+        """Put the packet filter's rules in; those that are there already stay."""
+
+    async def remove_rules(self, network: str) -> None:
+        """Take the packet filter's rules out."""
+
+    async def write_files(self, network: str) -> None:
+        """Write what its server reads."""
+
+    async def remove_files(self, network: str) -> None:
+        """Remove what its server read."""
+
+    async def run_server(self, network: str) -> None:
+        """Have its server run."""
+
+    async def stop_server(self, network: str) -> None:
+        """End its server."""
+
+
+class Host:
+    """Does and undoes single steps; doing one that is done already changes nothing."""
+
+    def __init__(self, links: Links, sysctl: Sysctl, others: Helpers) -> None:
+        """Work on these."""
+        self._links = links
+        self._sysctl = sysctl
+        self._others = others
+
+    async def do(self, step: Step) -> None:
+        """Do a step.
+
+        Raises:
+            VirError: SYSTEM_ERROR when the kernel refuses; what dnsmasq or the firewall says.
+        """
+        try:
+            await self._do(step)
+        except OSError as problem:
+            raise system_error(f"cannot {purpose(step)}", problem) from problem
+
+    async def undo(self, step: Step) -> None:
+        """Undo a step that may have been done, or done by half. It never fails: it is logged."""
+        try:
+            async with asyncio.timeout(UNDO_S):
+                await self._undo(step)
+        except (OSError, VirError, TimeoutError) as problem:
+            log.error("not undone: %s: %s", purpose(step), problem)
+
+    async def _do(self, step: Step) -> None:
+        match step:
+            case steps.CreateBridge():
+                await self._create_bridge(step)
+            case steps.SetMtu(device, mtu):
+                await self._links.change(device, mtu=mtu)
+            case steps.WriteSetting(key, value, required):
+                await self._write(key, value, required=required)
+            case steps.Forward(family):
+                await self._write(FORWARD[family], "1", required=True)
+            case steps.AddAddress():
+                await self._add_address(step)
+            case _:
+                await self._do_more(step)
+
+    async def _do_more(self, step: Step) -> None:
+        match step:
+            case steps.BringUp(device):
+                await self._links.change(device, state="up")
+            case steps.AddRoute(device, destination, gateway, metric):
+                await tolerate(
+                    errno.EEXIST, self._links.add_route(device, destination, gateway, metric)
+                )
+            case steps.WaitForAddresses(device):
+                await self._wait_addresses(device)
+            case steps.LimitTraffic():
+                await self._limit(step)
+            case steps.InstallRules(network):
+                await self._others.install_rules(network)
+            case steps.WriteFiles(network):
+                await self._others.write_files(network)
+            case steps.RunServer(network):
+                await self._others.run_server(network)
+
+    async def _undo(self, step: Step) -> None:
+        match step:
+            case steps.CreateBridge(bridge, mac):
+                found = await self._links.find(bridge)
+                if found is not None and is_ours(found, mac):
+                    await self._links.delete(bridge)
+            case steps.InstallRules(network):
+                await self._others.remove_rules(network)
+            case steps.WriteFiles(network):
+                await self._others.remove_files(network)
+            case steps.RunServer(network):
+                await self._others.stop_server(network)
+            case _:
+                return  # it goes with the bridge, or stays for others
+
+    async def _create_bridge(self, step: steps.CreateBridge) -> None:
+        options: dict[str, object] = {
+            "br_forward_delay": step.delay,
+            "br_stp_state": int(step.stp),
+            "address": step.mac,
+        }
+        if step.vlan_filtering:
+            options["br_vlan_filtering"] = 1
+        found = await self._links.find(step.bridge)
+        if found is not None and is_ours(found, step.mac):
+            return  # from before a crash
+        await self._links.add(step.bridge, "bridge", **options)
+
+    async def _add_address(self, step: steps.AddAddress) -> None:
+        await tolerate(
+            errno.EEXIST,
+            self._links.add_address(step.device, step.address, step.prefix, step.broadcast),
+        )
+
+    async def _write(self, key: str, value: str, *, required: bool) -> None:
+        if not required and await asyncio.to_thread(self._sysctl.read, key) is None:
+            return
+        former = await asyncio.to_thread(self._sysctl.write, key, value)
+        if former is not None and not key.count("/conf/virbr"):
+            log.info("the kernel's setting %s is %s now; it was %s", key, value, former)
+
+    async def _wait_addresses(self, device: str) -> None:
+        index = await self._links.index(device)
+        for _ in range(round(ADDRESSES_S / ASK_AGAIN_S)):
+            if not any(
+                each.tentative and each.index == index and not is_link_local(each.address)
+                for each in await self._links.addresses()
+            ):
+                return
+            await asyncio.sleep(ASK_AGAIN_S)
+        log.warning("IPv6 addresses of %s are still not settled", device)
+
+    async def _limit(self, step: steps.LimitTraffic) -> None:
+        await self._links.traffic(
+            lambda ip, index: bandwidth.give(ip, index, bandwidth.plan_removal(), removing=True),
+            step.device,
+        )
+        orders = bandwidth.plan_limits(step.limits, shared=True)
+        await self._links.traffic(lambda ip, index: bandwidth.give(ip, index, orders), step.device)
+
+
+async def carry_out(
+    plan: Sequence[S],
+    do: Callable[[S], Awaitable[None]],
+    undo: Callable[[S], Awaitable[None]],
+) -> None:
+    """Do the steps in order; if one fails, undo it and those before it, newest first.
+
+    Raises:
+        VirError: why a step failed; everything before it is undone.
+    """
+    async with AsyncExitStack() as rollback:
+        for step in plan:
+            rollback.push_async_callback(undo, step)  # tolerates what was never done
+            await do(step)
+        rollback.pop_all()
+
+
+async def tolerate(number: int, work: Awaitable[None]) -> None:
+    """Do work whose refusal with this errno means that it has been done before."""
+    try:
+        await work
+    except OSError as problem:
+        if problem.errno != number:
+            raise
+
+
+def is_ours(link: Link, mac: str) -> bool:
+    """Whether a bridge is the one that was made for a network: nobody else's has its address."""
+    return link.kind == "bridge" and link.mac == mac.lower()
+
+
+def is_link_local(address: str) -> bool:
+    """Whether it is one of the kernel's own addresses."""
+    return ipaddress.ip_address(address).is_link_local
+
+
+def purpose(step: Step) -> str:
+    """What a step is for, as an error tells it."""
+    match step:
+        case steps.CreateBridge(bridge):
+            return f"create bridge '{bridge}'"
+        case steps.SetMtu(device, mtu):
+            return f"set the MTU of '{device}' to {mtu}"
+        case steps.WriteSetting(key, value):
+            return f"set {key} to {value}"
+        case steps.Forward(family):
+            return f"enable IP forwarding of IPv{family}"
+        case steps.AddAddress(device, address, prefix):
+            return f"add IP address {address}/{prefix} to '{device}'"
+        case steps.BringUp(device):
+            return f"bring '{device}' up"
+        case _:
+            return _other_purpose(step)
+
+
+def _other_purpose(step: Step) -> str:
+    match step:
+        case steps.AddRoute(device, destination):
+            return f"add the route to {destination} by '{device}'"
+        case steps.WaitForAddresses(device):
+            return f"see the addresses of '{device}'"
+        case steps.LimitTraffic(device):
+            return f"limit the traffic of '{device}'"
+        case steps.InstallRules(network):
+            return f"install the packet filter rules of network '{network}'"
+        case steps.WriteFiles(network):
+            return f"write the files of dnsmasq for network '{network}'"
+        case steps.RunServer(network):
+            return f"start dnsmasq for network '{network}'"
+        case _:
+            return str(step)

@@ -1,0 +1,123 @@
+"""Having the kernel do what plans say: all of them or, where that fails, what was before.
+
+Owns: what each tap has in the kernel, as far as we put it there; the listeners.
+May touch: the executor's tables, packet sockets. Callers take turns.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from conf.nwfilter import FilterBinding
+from rpc.errors import VirError
+from supervisor.netd.nwfilter.address_learning import How, Listener
+from supervisor.netd.nwfilter.binding_plan import Needed
+from supervisor.netd.nwfilter.errors import failed
+from supervisor.netd.nwfilter.packets import Told
+from supervisor.netd.nwfilter.tap_plan import TapPlan
+
+log = logging.getLogger(__name__)
+
+
+class Executor(Protocol):
+    """Gives taps their chains."""
+
+    async def apply(self, plans: Mapping[str, TapPlan | None]) -> None:
+        """Have exactly these chains; a tap of None has none."""
+
+    async def taps(self) -> set[str]:
+        """The taps that have chains."""
+
+
+class Kernel:
+    """What taps have."""
+
+    def __init__(self, executor: Executor, learned: Callable[[str, Told], Awaitable[bool]]) -> None:
+        """Change rules by an executor; tell `learned` what listeners find out."""
+        self._executor = executor
+        self._learned = learned
+        self._plans: dict[str, TapPlan] = {}
+        self._listeners: dict[str, Listener] = {}
+
+    async def have(self, wanted: Mapping[str, tuple[FilterBinding, Needed]]) -> None:
+        """Have what bindings need; on failure everything is as before.
+
+        Raises:
+            VirError: INTERNAL_ERROR, OPERATION_TIMEOUT, CONFIG_UNSUPPORTED: of the executor;
+                OPERATION_FAILED: a tap cannot be listened on.
+        """
+        if not wanted:
+            return
+        plans = {tap: need.plan for tap, (_, need) in wanted.items()}
+        opened = self._open(wanted)
+        try:
+            await self._executor.apply(plans)
+        except BaseException:
+            for listener in opened.values():
+                listener.close()
+            await self._restore(wanted)
+            raise
+        self._plans.update(plans)
+        for tap, (_, need) in wanted.items():
+            if tap in opened or need.listen is How.NONE:
+                self._close(tap)
+        self._listeners.update(opened)
+
+    async def drop(self, *taps: str) -> None:
+        """Have nothing for these taps; what is gone already is no error.
+
+        Raises:
+            VirError: of the executor; what it could not remove may still be there.
+        """
+        if not taps:
+            return
+        await self._executor.apply(dict.fromkeys(taps))
+        for tap in taps:
+            self._plans.pop(tap, None)
+            self._close(tap)
+
+    async def leftovers(self) -> set[str]:
+        """The taps that have chains of which we know nothing: an earlier netd's.
+
+        Raises:
+            VirError: of the executor.
+        """
+        return await self._executor.taps() - set(self._plans)
+
+    def close(self) -> None:
+        """Stop listening; rules stay."""
+        for tap in list(self._listeners):
+            self._close(tap)
+
+    def _open(self, wanted: Mapping[str, tuple[FilterBinding, Needed]]) -> dict[str, Listener]:
+        """Listen before the rules change: the first packet after may be the only one."""
+        opened: dict[str, Listener] = {}
+        for tap, (binding, need) in wanted.items():
+            there = self._listeners.get(tap)
+            same = there is not None and there.is_for(binding.mac, need.listen)
+            if need.listen is How.NONE or same:
+                continue
+            listener = Listener(tap, binding.mac, need.listen, self._learned, need.lease)
+            try:
+                listener.start()
+            except OSError as problem:
+                for other in opened.values():
+                    other.close()
+                detail = f"cannot listen on '{tap}' for its guest's address: {problem.strerror}"
+                raise failed(detail) from problem
+            opened[tap] = listener
+        return opened
+
+    async def _restore(self, wanted: Mapping[str, tuple[FilterBinding, Needed]]) -> None:
+        """Put back what there was; the failure that led here is what counts."""
+        try:
+            await self._executor.apply({tap: self._plans.get(tap) for tap in wanted})
+        except VirError as problem:
+            log.error("the rules of %s are not what they were: %s", ", ".join(wanted), problem)
+
+    def _close(self, tap: str) -> None:
+        listener = self._listeners.pop(tap, None)
+        if listener is not None:
+            listener.close()

@@ -1,0 +1,81 @@
+"""Bindings of filters to taps on disk, and what has been learned of the guests there.
+
+Owns: the files under run/libvirt/nwfilter-binding. May not touch: rules.
+Source: libvirt 9.0's layout: TAP.xml is the document; what lies beside it is ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from supervisor.runtime.atomic_file import remove_file, write_file
+
+MAX_DOCUMENT: Final = 1024 * 1024  # bytes
+
+log = logging.getLogger(__name__)
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """What was learned, as it lies beside the binding."""
+
+    addresses: list[str]
+    until: float | None = None  # when the lease of the only one ends, by the host's clock
+
+
+class BindingFiles:
+    """The bindings of one daemon on disk; a boot of the host ends them. Everything here blocks."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep them in a folder."""
+        self._folder = folder
+
+    def load(self) -> Iterator[tuple[str, str, Addresses]]:
+        """Each binding's tap, document and learned addresses; what cannot be read is logged."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(self._folder.glob("*.xml")):
+            try:
+                if path.stat().st_size > MAX_DOCUMENT:
+                    raise OSError(f"it has more than {MAX_DOCUMENT} bytes")
+                xml = path.read_text()
+            except (OSError, UnicodeDecodeError) as problem:
+                log.warning("%s is passed over: %s", path, problem)
+                continue
+            yield path.stem, xml, self._addresses(path.stem)
+
+    def save(self, tap: str, xml: str) -> None:
+        """Write a binding.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        write_file(self._folder / f"{tap}.xml", xml.encode(), durable=False)
+
+    def save_addresses(self, tap: str, addresses: Addresses) -> None:
+        """Write what was learned, so that the next netd knows it at once.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        data = msgspec.json.encode(addresses)
+        write_file(self._folder / f"{tap}.addresses", data, durable=False)
+
+    def remove(self, tap: str) -> None:
+        """Remove a binding and what was learned; both may be gone already.
+
+        Raises:
+            OSError: they cannot be removed.
+        """
+        remove_file(self._folder / f"{tap}.xml")
+        remove_file(self._folder / f"{tap}.addresses")
+
+    def _addresses(self, tap: str) -> Addresses:
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            data = (self._folder / f"{tap}.addresses").read_bytes()
+            return msgspec.json.decode(data, type=Addresses)
+        return Addresses([])

@@ -1,0 +1,83 @@
+"""Filters on disk: one file each.
+
+Owns: the files under etc/libvirt/nwfilter. May not touch: what documents mean.
+Source: libvirt 9.0's layout.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from supervisor.objects.xml_comments import in_comment
+from supervisor.runtime.atomic_file import remove_file, sync_folder, write_file
+
+HEADER: Final = (
+    "<!--\nThis file is written by the virtualization daemon, which overwrites changes made here.\n"
+    "Change the filter with: virsh nwfilter-edit {name}\n-->\n\n"
+)
+MAX_DOCUMENT: Final = 16 * 1024 * 1024  # bytes
+
+log = logging.getLogger(__name__)
+
+
+class FilterFiles:
+    """The filters of one daemon on disk; everything here blocks."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep them in a folder."""
+        self._folder = folder
+
+    def install(self, documents: Callable[[], Mapping[str, str]]) -> bool:
+        """Write these documents if there is no folder yet: the first start on a host.
+
+        They are written aside and the folder is renamed into place, so that a start that is cut
+        short begins anew.
+
+        Returns:
+            Whether they were written.
+
+        Raises:
+            OSError: there is no folder, and none could be made.
+        """
+        if self._folder.exists():
+            return False
+        aside = self._folder.with_name(f".{self._folder.name}.new")
+        aside.mkdir(parents=True, exist_ok=True)
+        for name, xml in documents().items():
+            write_file(aside / f"{name}.xml", _told(name, xml))
+        aside.rename(self._folder)
+        sync_folder(self._folder.parent)
+        return True
+
+    def load(self) -> Iterator[tuple[str, str]]:
+        """Each filter's name, by its file, and document; what cannot be read is logged."""
+        for path in sorted(self._folder.glob("*.xml")):
+            try:
+                if path.stat().st_size > MAX_DOCUMENT:
+                    raise OSError(f"it has more than {MAX_DOCUMENT} bytes")
+                yield path.stem, path.read_text()
+            except (OSError, UnicodeDecodeError) as problem:
+                log.warning("%s is passed over: %s", path, problem)
+
+    def save(self, name: str, xml: str) -> None:
+        """Write a filter; on return it survives a loss of power.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        write_file(self._folder / f"{name}.xml", _told(name, xml))
+
+    def remove(self, name: str) -> None:
+        """Remove a filter that may be gone already; on return it stays gone.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        remove_file(self._folder / f"{name}.xml")
+
+
+def _told(name: str, xml: str) -> bytes:
+    return (HEADER.format(name=in_comment(name)) + xml).encode()

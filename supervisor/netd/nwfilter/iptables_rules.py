@@ -1,0 +1,183 @@
+"""From a rule on IP packets to iptables' words, for each of the three chains of a tap.
+
+Owns: which chain gets which rule, and which option says what. Pure.
+Source: libvirt 9.0 formatnwfilter; what `iptables -S` shows on hosts of libvirt 9.0.
+
+FI is met by what the guest sends to others, HI by what it sends to the host, FO by what is sent to
+it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from conf.nwfilter import attribute_types
+from conf.nwfilter.model import Rule
+from supervisor.netd.firewall.rules import Family
+from supervisor.netd.nwfilter.values import bad, ip, mac, number, span, subnet
+
+PORTED: Final = frozenset({"tcp", "udp", "sctp"})
+PLAIN: Final = frozenset({"all", "tcp", "udp", "sctp", "udplite", "esp", "ah"})
+PROTOCOLS: Final[Mapping[str, tuple[Family, str]]] = {
+    **{name: (Family.V4, name) for name in PLAIN},
+    **{f"{name}-ipv6": (Family.V6, name) for name in PLAIN},
+    "icmp": (Family.V4, "icmp"),
+    "igmp": (Family.V4, "igmp"),
+    "icmpv6": (Family.V6, "icmpv6"),
+}
+BOTH_WAYS: Final = {False: "NEW,ESTABLISHED", True: "ESTABLISHED"}
+STATE: Final = re.compile(r"(NEW|ESTABLISHED|RELATED|INVALID)(,(NEW|ESTABLISHED|RELATED|INVALID))*")
+SET_NAME: Final = re.compile(r"[A-Za-z0-9_.:+\-]{1,31}")
+SET_FLAGS: Final = re.compile(r"(src|dst)(,(src|dst)){0,5}")
+MAX_COMMENT: Final = 255  # bytes, of xt_comment
+SWAPPED: Final = {"src": "dst", "dst": "src"}
+
+
+@dataclass(frozen=True, slots=True)
+class InetRule:
+    """A rule of iptables or ip6tables."""
+
+    family: Family
+    chain: str  # "FI", "FO" or "HI"
+    words: tuple[str, ...]
+
+
+def inet_rules(rule: Rule, values: Mapping[str, str]) -> Iterator[InetRule]:
+    """What a rule becomes.
+
+    Args:
+        rule: one of a protocol in `PROTOCOLS`.
+        values: its attributes, without variables.
+
+    Raises:
+        VirError: INTERNAL_ERROR: a value does not fit.
+    """
+    family, _ = PROTOCOLS[rule.protocol]
+    inwards = rule.direction in ("in", "inout")
+    for chain in ("FI", "FO", "HI"):
+        reverse = inwards if chain != "FO" else not inwards
+        if not _concerns(rule, values, chain, reverse=reverse):
+            continue
+        words = _words(rule, values, reverse=reverse)
+        if words is not None:
+            yield InetRule(family, chain, (*words, *_target(rule.action, chain)))
+
+
+def _concerns(rule: Rule, values: Mapping[str, str], chain: str, *, reverse: bool) -> bool:
+    """Whether a chain has the rule at all."""
+    one_way = "state" in values or "type" in values
+    if one_way and rule.direction != "inout":
+        return (chain == "FO") == (rule.direction == "in")
+    return "connlimit-above" not in values or not reverse
+
+
+def _words(rule: Rule, values: Mapping[str, str], *, reverse: bool) -> list[str] | None:
+    """The words before the target; None where nothing is left to match in this direction."""
+    _, protocol = PROTOCOLS[rule.protocol]
+    negation = ["!"] if rule.negated else []
+    head = ["-p", protocol]
+    options = [
+        *_hardware(values, reverse=reverse),
+        *_addresses(values, reverse=reverse),
+        *_ports(protocol, values, reverse=reverse),
+    ]
+    said = [word for option in options for word in (*option[0], *negation, *option[1])]
+    if not said and "srcmacaddr" in values and reverse:
+        return None
+    return [*head, *said, *_state(rule, values, reverse=reverse), *_extras(values, reverse=reverse)]
+
+
+Option = tuple[tuple[str, ...], tuple[str, ...]]  # the module that matches, and what it matches
+
+
+def _hardware(values: Mapping[str, str], *, reverse: bool) -> Iterator[Option]:
+    """Only packets that come from the side that is spoken of have its hardware address."""
+    if "srcmacaddr" in values and not reverse:
+        yield ("-m", "mac"), ("--mac-source", mac(values["srcmacaddr"]))
+
+
+def _addresses(values: Mapping[str, str], *, reverse: bool) -> Iterator[Option]:
+    for side in ("src", "dst"):
+        seen = SWAPPED[side] if reverse else side
+        if f"{side}ipaddr" in values:
+            address = subnet(values[f"{side}ipaddr"], values.get(f"{side}ipmask"))
+            yield (), ({"src": "-s", "dst": "-d"}[seen], address)
+        if f"{side}ipfrom" in values:
+            first = ip(values[f"{side}ipfrom"])
+            last = ip(values.get(f"{side}ipto", str(first)))
+            yield ("-m", "iprange"), (f"--{seen}-range", f"{first}-{last}")
+    if "dscp" in values:
+        yield ("-m", "dscp"), ("--dscp", str(number(values["dscp"])))
+
+
+def _ports(protocol: str, values: Mapping[str, str], *, reverse: bool) -> Iterator[Option]:
+    if protocol == "tcp" and values.get("flags"):
+        yield (), ("--tcp-flags", *_flags(values["flags"]))
+    for side in ("src", "dst"):
+        seen = SWAPPED[side] if reverse else side
+        if protocol in PORTED and f"{side}portstart" in values:
+            ports = span(values[f"{side}portstart"], values.get(f"{side}portend"))
+            yield (), (f"--{seen[0]}port", ports)
+    if protocol == "tcp" and "option" in values:
+        yield (), ("--tcp-option", str(number(values["option"])))
+    if protocol in ("icmp", "icmpv6") and "type" in values:
+        kind = str(number(values["type"]))
+        code = f"/{number(values['code'])}" if "code" in values else ""
+        yield (), ("--icmp-type" if protocol == "icmp" else "--icmpv6-type", kind + code)
+
+
+def _flags(text: str) -> tuple[str, str]:
+    try:
+        mask, _, flags = attribute_types.tcp_flags(text).partition("/")
+    except ValueError:
+        raise bad(text, "TCP flags") from None
+    return mask, flags
+
+
+def _state(rule: Rule, values: Mapping[str, str], *, reverse: bool) -> list[str]:
+    """Follow connections: what is accepted one way is answered the other way."""
+    state = values.get("state")
+    if state is not None:
+        if state == "NONE":
+            return []
+        if STATE.fullmatch(state) is None:
+            raise bad(state, "a connection's state")
+        return ["-m", "conntrack", "--ctstate", state]
+    if not rule.statematch or rule.action != "accept" or rule.direction == "inout":
+        return []
+    return ["-m", "conntrack", "--ctstate", BOTH_WAYS[reverse]]
+
+
+def _extras(values: Mapping[str, str], *, reverse: bool) -> Iterator[str]:
+    if "connlimit-above" in values:
+        limit = str(number(values["connlimit-above"]))
+        yield from ("-m", "connlimit", "--connlimit-above", limit)
+    if "ipset" in values:
+        yield from ("-m", "set", "--match-set", *_set(values, reverse=reverse))
+    comment = values.get("comment", "")
+    if comment:
+        told = "".join(letter if letter.isprintable() else " " for letter in comment)
+        cut = told.encode()[:MAX_COMMENT].decode(errors="ignore")
+        yield from ("-m", "comment", "--comment", cut)
+
+
+def _set(values: Mapping[str, str], *, reverse: bool) -> tuple[str, str]:
+    name, flags = values["ipset"], values.get("ipsetflags", "").lower()
+    if SET_NAME.fullmatch(name) is None:
+        raise bad(name, "the name of an ipset")
+    if SET_FLAGS.fullmatch(flags) is None:
+        raise bad(flags, "flags of an ipset (src, dst)")
+    sides = flags.split(",")
+    return name, ",".join(SWAPPED[side] for side in sides) if reverse else flags
+
+
+def _target(action: str, chain: str) -> tuple[str, ...]:
+    """What the guest sends is accepted by returning: the chains of other taps come after."""
+    if action == "continue":
+        return ()  # the rule only counts
+    if action == "accept":
+        return ("-j", "ACCEPT" if chain == "FO" else "RETURN")
+    return ("-j", action.upper())

@@ -1,0 +1,162 @@
+"""What ebtables-restore and iptables-restore must be told to give a tap its chains, or take them.
+
+Owns: reading what is there, writing what to change. Pure.
+
+One restore is one commit: a packet meets the old chains or the new ones, never none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Final
+
+from supervisor.netd.firewall.iptables_save import Table, line
+from supervisor.netd.firewall.rules import Family
+from supervisor.netd.nwfilter.ebtables_rules import CHAIN_FRAMES
+from supervisor.netd.nwfilter.tap_plan import SIDES, TapPlan, Words, root
+
+# Built-in chain, the chain of ours that it jumps to, in the order they are met.
+BASE: Final = (
+    ("INPUT", "libvirt-host-in"),
+    ("FORWARD", "libvirt-in"),
+    ("FORWARD", "libvirt-out"),
+    ("FORWARD", "libvirt-in-post"),
+)
+INET_CHAINS: Final = ("FI", "FO", "HI")
+
+
+Plans = Mapping[str, TapPlan | None]  # of each tap; None: it is to have no chains
+
+
+def ether_change(saved: Table, plans: Plans) -> str:
+    """For ebtables-restore --noflush: make taps' chains those of their plans, in one commit.
+
+    Returns:
+        The input; empty where there is nothing to do.
+    """
+    return _text("nat", [told for tap, plan in plans.items() for told in _ether(saved, tap, plan)])
+
+
+def inet_change(saved: Table, plans: Plans, family: Family) -> str:
+    """For iptables-restore --noflush: make taps' chains those of their plans, in one commit.
+
+    Returns:
+        The input; empty where there is nothing to do.
+    """
+    wanted = {tap: plan.inet.get(family, {}) if plan else {} for tap, plan in plans.items()}
+    lines = _base(saved) if any(wanted.values()) else []
+    for tap, chains in wanted.items():
+        lines += _inet(saved, tap, chains)
+    if not any(wanted.values()):
+        lines += _unused(saved, set(plans))
+    return _text("filter", lines)
+
+
+def _ether(saved: Table, tap: str, plan: TapPlan | None) -> list[str]:
+    wanted = plan.ether if plan is not None else {}
+    hooked = plan.hooked() if plan is not None else {}
+    old = sorted(chain for chain in saved.chains if _is_ether(chain, tap))
+    lines = [
+        f"-D {hook} {option} {tap} -j {root(side, tap)}"
+        for side, (hook, option) in SIDES.items()
+        if root(side, tap) not in hooked and _ether_hooked(saved, side, tap)
+    ]
+    lines += [f"-F {chain}" for chain in old]
+    lines += [f"-X {chain}" for chain in old if chain not in wanted]
+    lines += [f":{chain} RETURN" for chain in wanted if chain not in old]
+    lines += [f"-A {chain} {line(words)}" for chain, rules in wanted.items() for words in rules]
+    lines += [
+        f"-A {hook} {option} {tap} -j {root(side, tap)}"
+        for side, (hook, option) in SIDES.items()
+        if root(side, tap) in hooked and not _ether_hooked(saved, side, tap)
+    ]
+    return lines
+
+
+def _inet(saved: Table, tap: str, wanted: Mapping[str, list[Words]]) -> list[str]:
+    links = _links(tap) if wanted else []
+    there = _standing(saved, tap)
+    old = [f"{kind}-{tap}" for kind in INET_CHAINS if f"{kind}-{tap}" in saved.chains]
+    lines = [f"-D {chain} {line(words)}" for chain, words in there if (chain, words) not in links]
+    lines += [f"-F {chain}" for chain in old]
+    lines += [f"-X {chain}" for chain in old if chain not in wanted]
+    lines += [f"-N {chain}" for chain in wanted if chain not in old]
+    lines += [f"-A {chain} {line(words)}" for chain, rules in wanted.items() for words in rules]
+    lines += [f"-A {chain} {line(words)}" for chain, words in links if (chain, words) not in there]
+    return lines
+
+
+def taps_in(ether: Table, inet: Iterable[Table]) -> set[str]:
+    """The taps that have chains: a new netd asks which of them are gone."""
+    prefixes = {f"libvirt-{side}-" for side in SIDES}
+    found = {chain[10:] for chain in ether.chains if chain[:10] in prefixes}
+    for table in inet:
+        found |= {chain[3:] for chain in table.chains if chain[:3] in ("FI-", "FO-", "HI-")}
+    return found
+
+
+def _is_ether(chain: str, tap: str) -> bool:
+    if chain in (root("I", tap), root("O", tap)):
+        return True
+    prefix, rest = chain[: len(tap) + 3], chain[len(tap) + 3 :]
+    return prefix in (f"I-{tap}-", f"O-{tap}-") and rest.partition("-")[0] in CHAIN_FRAMES
+
+
+def _ether_hooked(saved: Table, side: str, tap: str) -> bool:
+    hook, option = SIDES[side]
+    return [option, tap, "-j", root(side, tap)] in saved.rules.get(hook, [])
+
+
+def _links(tap: str) -> list[tuple[str, Words]]:
+    """What leads packets of the tap to its chains."""
+    physdev = ("-m", "physdev")
+    inwards = (*physdev, "--physdev-in", tap)
+    outwards = (*physdev, "--physdev-out", tap, "--physdev-is-bridged")
+    return [
+        ("libvirt-in", (*inwards, "-g", f"FI-{tap}")),
+        ("libvirt-out", (*outwards, "-g", f"FO-{tap}")),
+        ("libvirt-host-in", (*inwards, "-g", f"HI-{tap}")),
+        ("libvirt-in-post", (*inwards, "-j", "ACCEPT")),
+    ]
+
+
+def _standing(saved: Table, tap: str) -> list[tuple[str, Words]]:
+    """The rules in the base chains that name the tap."""
+    return [
+        (chain, tuple(words))
+        for _, chain in BASE
+        for words in saved.rules.get(chain, [])
+        if tap in words
+    ]
+
+
+def _base(saved: Table) -> list[str]:
+    """Make the base chains; have the jumps to them first in their hooks."""
+    lines = [f"-N {chain}" for _, chain in BASE if chain not in saved.chains]
+    for hook in dict.fromkeys(hook for hook, _ in BASE):
+        wanted = [["-j", chain] for own, chain in BASE if own == hook]
+        rules = saved.rules.get(hook, [])
+        if rules[: len(wanted)] == wanted:
+            continue
+        lines += [f"-D {hook} {line(words)}" for words in rules if words in wanted]
+        lines += [f"-I {hook} {line(words)}" for words in reversed(wanted)]
+    return lines
+
+
+def _unused(saved: Table, taps: Set[str]) -> list[str]:
+    """Take the base chains away with the last taps."""
+    chains = [chain for _, chain in BASE if chain in saved.chains]
+    for chain in chains:
+        if any(taps.isdisjoint(words) for words in saved.rules.get(chain, [])):
+            return []
+    jumps = [
+        f"-D {hook} -j {chain}"
+        for hook, chain in BASE
+        for words in saved.rules.get(hook, [])
+        if words == ["-j", chain]
+    ]
+    return [*jumps, *(f"-X {chain}" for chain in chains)]
+
+
+def _text(table: str, lines: Sequence[str]) -> str:
+    return "".join(f"{told}\n" for told in (f"*{table}", *lines, "COMMIT")) if lines else ""

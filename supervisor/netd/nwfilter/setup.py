@@ -1,0 +1,108 @@
+"""How netd gets its filters: the files of this host, and the packet filter that is used.
+
+Owns: the choice of the executor, made when the first card is filtered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from conf.domain.devices.interface import FilterRef
+from conf.nwfilter import FilterBinding
+from conf.nwfilter.parse import can_be_parameter
+from supervisor.netd.firewall.backend_choice import Backend
+from supervisor.netd.nwfilter.applier import Executor
+from supervisor.netd.nwfilter.binding_files import BindingFiles
+from supervisor.netd.nwfilter.ebiptables import Ebiptables
+from supervisor.netd.nwfilter.filter_files import FilterFiles
+from supervisor.netd.nwfilter.filters import Filters
+from supervisor.netd.nwfilter.nft_bridge import NftBridge
+from supervisor.netd.nwfilter.tap_plan import TapPlan
+from supervisor.runtime.paths import Paths
+
+
+class Chosen:
+    """The executor for the packet filter that is used, which is found out once."""
+
+    def __init__(self, backend: Callable[[], Awaitable[Backend]]) -> None:
+        """Ask `backend` when the first change is made."""
+        self._backend = backend
+        self._executor: Executor | None = None
+
+    async def apply(self, plans: Mapping[str, TapPlan | None]) -> None:
+        """Have exactly these chains.
+
+        Raises:
+            VirError: CONFIG_UNSUPPORTED: no packet filter is installed; of the executor.
+        """
+        await (await self._chosen()).apply(plans)
+
+    async def taps(self) -> set[str]:
+        """The taps that have chains.
+
+        Raises:
+            VirError: as `apply`.
+        """
+        return await (await self._chosen()).taps()
+
+    async def _chosen(self) -> Executor:
+        if self._executor is None:
+            nft = await self._backend() is Backend.NFTABLES
+            self._executor = NftBridge() if nft else Ebiptables()
+        return self._executor
+
+
+class CardFilters:
+    """What ports ask: a filter on a card, or none."""
+
+    def __init__(self, filters: Filters) -> None:
+        """Bind these filters."""
+        self._filters = filters
+
+    async def apply(self, tap: str, mac: str, filterref: FilterRef, domain: str, uuid: str) -> None:
+        """Have exactly this filter on a card; on return its traffic is filtered.
+
+        Args:
+            tap: the card's device on the host.
+            mac: the guest's.
+            filterref: what the interface says.
+            domain: the guest's name.
+            uuid: the guest's, as text.
+
+        Raises:
+            VirError: INTERNAL_ERROR, SYSTEM_ERROR, CONFIG_UNSUPPORTED, OPERATION_TIMEOUT: there is
+                what was before.
+        """
+        variables: dict[str, tuple[str, ...]] = {}
+        for parameter in filterref.parameters:
+            if can_be_parameter(parameter.name, parameter.value):
+                variables[parameter.name] = (*variables.get(parameter.name, ()), parameter.value)
+        binding = FilterBinding(
+            tap=tap,
+            mac=mac,
+            filter=filterref.filter,
+            owner=domain,
+            owner_uuid=uuid,
+            variables=variables,
+        )
+        await self._filters.bind(binding)
+
+    async def drop(self, tap: str) -> None:
+        """Have no filter on a card; a card without one is no error.
+
+        Raises:
+            VirError: INTERNAL_ERROR, SYSTEM_ERROR, OPERATION_TIMEOUT: some of it is left.
+        """
+        await self._filters.release(tap)
+
+
+def open_filters(paths: Paths, backend: Callable[[], Awaitable[Backend]]) -> Filters:
+    """The filters of this host; `load` reads them.
+
+    Args:
+        paths: the daemon's.
+        backend: finds out which packet filter is used.
+    """
+    files = FilterFiles(paths.etc / "nwfilter")
+    bindings = BindingFiles(paths.run / "nwfilter-binding")
+    return Filters(files, bindings, Chosen(backend))

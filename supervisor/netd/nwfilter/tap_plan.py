@@ -1,0 +1,186 @@
+"""From a filter and its variables to all chains of one tap.
+
+Owns: the chains' names and order. Pure.
+Source: what `ebtables -t nat -L` and `iptables -S` show on hosts of libvirt 9.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from conf.nwfilter.model import ROOT, Filter
+from supervisor.netd.firewall.rules import Family
+from supervisor.netd.nwfilter import ebtables_rules, iptables_rules
+from supervisor.netd.nwfilter.references import Placed, flatten
+from supervisor.netd.nwfilter.values import bad, ip
+from supervisor.netd.nwfilter.values import mac as written_mac
+from supervisor.netd.nwfilter.variables import Access, Variables, missing, resolved
+
+Words = tuple[str, ...]
+
+# The side of the host on which a frame is met, by libvirt's letter, and the hook of ebtables.
+SIDES: Final = {"I": ("PREROUTING", "-i"), "O": ("POSTROUTING", "-o")}
+
+
+@dataclass(slots=True)
+class TapPlan:
+    """Everything that the kernel is to do with one tap's traffic. Chains in the order of making."""
+
+    tap: str
+    ether: dict[str, list[Words]] = field(default_factory=dict)
+    inet: dict[Family, dict[str, list[Words]]] = field(default_factory=dict)
+
+    def hooked(self) -> dict[str, Words]:
+        """The root chains that there are, each with the words that lead a frame to it."""
+        found: dict[str, Words] = {}
+        for side, (hook, option) in SIDES.items():
+            if root(side, self.tap) in self.ether:
+                found[root(side, self.tap)] = (hook, option, self.tap)
+        return found
+
+
+def root(side: str, tap: str) -> str:
+    """The name of a tap's root chain in ebtables."""
+    return f"libvirt-{side}-{tap}"
+
+
+def plan_tap(
+    tap: str, name: str, variables: Variables, find: Callable[[str], Filter | None]
+) -> TapPlan:
+    """List the chains of a tap and their rules. Pure.
+
+    Args:
+        tap: the device.
+        name: the filter.
+        variables: MAC, and what else the interface says.
+        find: filters by name.
+
+    Raises:
+        VirError: INTERNAL_ERROR: a filter is missing, a variable has no value or one that does not
+            fit.
+    """
+    placed = flatten(name, variables, find)
+    plan = TapPlan(tap)
+    _ether(plan, [one for one in placed if one.rule.protocol in ebtables_rules.PROTOCOLS])
+    for one in placed:
+        if one.rule.protocol in ebtables_rules.PROTOCOLS:
+            continue
+        if one.rule.protocol not in iptables_rules.PROTOCOLS:
+            raise bad(one.rule.protocol, "a protocol")
+        for values in resolved(one.rule.values, one.variables):
+            for rule in iptables_rules.inet_rules(one.rule, values):
+                chains = plan.inet.setdefault(rule.family, _empty(tap))
+                chains[f"{rule.chain}-{tap}"].append(rule.words)
+    return plan
+
+
+def unresolved(
+    name: str, variables: Variables, find: Callable[[str], Filter | None]
+) -> list[Access]:
+    """The references that have no value yet: IP may still be learned.
+
+    Raises:
+        VirError: INTERNAL_ERROR: a filter is missing.
+    """
+    return [
+        access
+        for one in flatten(name, variables, find)
+        for access in missing(one.rule.values, one.variables)
+    ]
+
+
+def plan_learning(tap: str, mac: str, *, dhcp_only: bool, servers: Sequence[str] = ()) -> TapPlan:
+    """What a tap may do until its guest's address is known. Pure.
+
+    Args:
+        tap: the device.
+        mac: the guest's.
+        dhcp_only: only DHCP passes; otherwise the guest may also speak IPv4 and ARP as itself.
+        servers: the DHCP servers that are believed; none: any.
+
+    Raises:
+        VirError: INTERNAL_ERROR: what should be an address is none.
+    """
+    sending, receiving, mac = root("I", tap), root("O", tap), written_mac(mac)
+    plan = TapPlan(tap, {sending: [], receiving: []})
+    client = ("-p", "ipv4", "--ip-protocol", "17")
+    if dhcp_only:
+        asks = (*client, "--ip-source-port", "68", "--ip-destination-port", "67")
+        plan.ether[sending] += [("-s", mac, *asks, "-j", "ACCEPT"), ("-j", "DROP")]
+        answers = (*client, "--ip-source-port", "67", "--ip-destination-port", "68")
+        for server in servers or ("",):
+            source = ("--ip-source", str(ip(server))) if server else ()
+            for receiver in (mac, "ff:ff:ff:ff:ff:ff"):
+                words = ("-d", receiver, *client[:2], *source, *answers[2:], "-j", "ACCEPT")
+                plan.ether[receiving].append(words)
+        plan.ether[receiving].append(("-j", "DROP"))
+        return plan
+    del plan.ether[receiving]
+    plan.ether[sending] += [
+        ("-s", "!", mac, "-j", "DROP"),
+        ("-p", "0x800", "-j", "ACCEPT"),
+        ("-p", "0x806", "-j", "ACCEPT"),
+        ("-j", "DROP"),
+    ]
+    return plan
+
+
+def _empty(tap: str) -> dict[str, list[Words]]:
+    return {f"{chain}-{tap}": [] for chain in ("FI", "FO", "HI")}
+
+
+def _ether(plan: TapPlan, placed: Sequence[Placed]) -> None:
+    """Fill the chains of ebtables; a root chain's rules and the jumps out of it by priority."""
+    for side in SIDES:
+        own = [one for one in placed if _met(one, side)]
+        if not own:
+            continue
+        name = root(side, plan.tap)
+        chains: dict[str, list[Words]] = {name: []}
+        waiting = _sub_chains(own)
+        for one in own:
+            if one.chain != ROOT:
+                continue
+            while waiting and waiting[0][0] <= one.rule.priority:
+                _jump(chains, name, waiting.pop(0)[1], side, plan.tap)
+            chains[name] += _words(one, side)
+        for _, chain in waiting:
+            _jump(chains, name, chain, side, plan.tap)
+        for one in own:
+            if one.chain != ROOT:
+                chains[f"{side}-{plan.tap}-{one.chain}"] += _words(one, side)
+        plan.ether.update(chains)
+
+
+def _sub_chains(placed: Iterable[Placed]) -> list[tuple[int, str]]:
+    """The chains beside the root, each with its priority, in order."""
+    found = {one.chain: one.chain_priority for one in placed if one.chain != ROOT}
+    return sorted((priority, chain) for chain, priority in found.items())
+
+
+def _jump(chains: dict[str, list[Words]], name: str, chain: str, side: str, tap: str) -> None:
+    target = f"{side}-{tap}-{chain}"
+    chains[target] = []
+    chains[name].append((*ebtables_rules.chain_frames(chain), "-j", target))
+
+
+def _met(placed: Placed, side: str) -> bool:
+    return placed.rule.direction in ("inout", "out" if side == "I" else "in")
+
+
+def _words(placed: Placed, side: str) -> list[Words]:
+    """A rule's words on one side; a rule for both directions says what is met by the guest."""
+    rule = placed.rule
+    reverse = rule.direction == "inout" and side == "I"
+    return [
+        (
+            *ebtables_rules.ebtables_words(
+                rule.protocol, values, reverse=reverse, negated=rule.negated
+            ),
+            "-j",
+            ebtables_rules.TARGETS[rule.action],
+        )
+        for values in resolved(rule.values, placed.variables)
+    ]

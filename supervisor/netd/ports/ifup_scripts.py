@@ -1,0 +1,49 @@
+"""The scripts of cards of type ethernet: the guest's owner plugs the tap in by a program.
+
+Owns: running them. May not touch: what they do. They run with netd's rights: files and networking.
+Source: libvirt 9.0 formatdomain, "Generic ethernet connection": the tap's name is the argument.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.runtime import subprocesses
+
+SCRIPT_S: Final = 20.0
+MAX_WORDS: Final = 1000  # characters of what a script complains that are passed on
+
+log = logging.getLogger(__name__)
+
+
+async def run_script(path: str, device: str) -> None:
+    """Run a card's script.
+
+    Raises:
+        VirError: INTERNAL_ERROR when it fails; OPERATION_TIMEOUT.
+    """
+    if not path.startswith("/"):
+        detail = f"the script '{path}' of interface '{device}' must be an absolute path"
+        raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.NETWORK)
+    try:
+        ended = await subprocesses.run([path, device], deadline_s=SCRIPT_S)
+    except TimeoutError:
+        detail = f"the script '{path} {device}' took longer than {SCRIPT_S:.0f} s and was killed"
+        raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK) from None
+    except OSError as problem:
+        detail = f"the script '{path}' cannot be executed: {problem.strerror}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK) from problem
+    if ended.code != 0:
+        words = ended.said[:MAX_WORDS]
+        detail = f"the script '{path} {device}' failed with {ended.code}: {words}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
+
+
+async def try_script(path: str, device: str) -> None:
+    """Run a script whose failure changes nothing any more."""
+    try:
+        await run_script(path, device)
+    except VirError as problem:
+        log.warning("%s", problem.detail)

@@ -1,0 +1,60 @@
+"""Documents of cards, read and written; and the kernel's errors about them as the caller's.
+
+Owns: those. May not touch: devices.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from conf.domain.devices.interface import Bandwidth, Interface
+from conf.errors import ConfError
+from conf.mapper import Mode, parse, write
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.dispatch.dispatcher import of_conf
+from supervisor.netd.service_errors import system_error
+
+
+class refusals(contextlib.AbstractContextManager[None]):
+    """Make the kernel's errors the caller's."""
+
+    def __init__(self, doing: str) -> None:
+        """Name what is being done."""
+        self._doing = doing
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Raise SYSTEM_ERROR in an OSError's place."""
+        if isinstance(error, TimeoutError):
+            detail = f"{self._doing}: the kernel did not answer in time"
+            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK) from error
+        if isinstance(error, OSError):
+            raise system_error(self._doing, error) from error
+
+
+def read_interface(xml: str) -> Interface:
+    """Read an <interface>.
+
+    Raises:
+        VirError: XML_ERROR and the like.
+    """
+    try:
+        return parse(Interface, xml)
+    except ConfError as problem:
+        raise of_conf(problem, ErrorDomain.NETWORK) from problem
+
+
+def read_bandwidth(xml: str) -> Bandwidth:
+    """Read a <bandwidth>.
+
+    Raises:
+        VirError: XML_ERROR and the like.
+    """
+    try:
+        return parse(Bandwidth, xml)
+    except ConfError as problem:
+        raise of_conf(problem, ErrorDomain.NETWORK) from problem
+
+
+def write_interface(interface: Interface) -> str:
+    """Write an <interface> as a running guest has it."""
+    return write(interface, Mode(live=True, secure=True))

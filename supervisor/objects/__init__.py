@@ -1,0 +1,1 @@
+"""What libvirt calls an object: name, UUID, definition, status, autostart, change lock."""

@@ -1,0 +1,252 @@
+"""What all sessions share: the table, the links to the services, the settings in force.
+
+Owns: the set of sessions and the routing of a procedure to its owner.
+May touch: services over the bus. May not touch: client sockets.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from conf.settings import DaemonConfig
+from ipc import BusError, DeadlineExceeded, Descriptor, Node, PeerGone, handles
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.framing import Header, Status
+from rpc.table import Procedure, Table
+from supervisor.messages.calls import (
+    Answer,
+    Client,
+    ClientClosed,
+    ClientEvent,
+    Invoke,
+    Stale,
+    StreamEnd,
+)
+from supervisor.messages.root import Activity
+from supervisor.messages.rpcd import ClientList, Clients
+from supervisor.rpcd.connect_calls import ConnectionCalls
+from supervisor.rpcd.reply_cache import Kept, Key
+from supervisor.rpcd.uri import SESSION_DRIVERS, SYSTEM_DRIVERS
+
+CALL_S: Final = 120.0  # the longest that a service may take; each has shorter deadlines of its own
+#: A call that may copy or write over a whole volume; it ends with its client.
+LONG_S: Final = 6 * 3600.0
+LONG: Final = frozenset(
+    (
+        "storage_vol_create_xml", "storage_vol_create_xml_from", "storage_vol_delete",
+        "storage_vol_wipe", "storage_vol_wipe_pattern", "storage_vol_resize", "storage_pool_build",
+        "storage_pool_create", "storage_pool_create_xml",
+    )
+)  # fmt: skip
+STREAM_END_S: Final = 30.0
+#: The process that keeps a driver's domains: it answers for the owners `domd` and `worker`.
+KEEPERS: Final = {"qemu": "domd", "lxc": "lxcd"}
+KEPT_OWNERS: Final = ("domd", "worker")
+#: The processes that answer for every driver.
+SHARED: Final = ("hostd", "netd", "stord")
+
+log = logging.getLogger(__name__)
+
+
+class Connected(Protocol):
+    """What the front needs of a session."""
+
+    identifier: str
+    authenticated: bool
+
+    def deliver(self, event: ClientEvent) -> None:
+        """Send an event if the client asked for it."""
+
+    def close(self) -> None:
+        """Hang up now."""
+
+
+class Front:
+    """The shared part of rpcd; one instance a process."""
+
+    def __init__(self, node: Node, table: Table, config: DaemonConfig, *, session: bool) -> None:
+        """Link to the services and check that every own call has its method."""
+        self.config = config
+        self.session = session
+        self.sessions: set[Connected] = set()
+        self.on_room: list[Callable[[], None]] = []  # called when a session has ended
+        self._node = node
+        self._table = table
+        drivers = SESSION_DRIVERS if session else SYSTEM_DRIVERS
+        services = (*(KEEPERS[driver] for driver in drivers), *SHARED)
+        self._links = {name: node.link(name) for name in services}
+        self._local = local_calls(table, ConnectionCalls())
+        self._born = os.urandom(6).hex()
+        self._count = 0
+        self.kept = Kept()
+        for service in services:  # each of them tells clients of something
+            node.subscribe(service, ClientEvent, self._event)
+            node.subscribe(service, Stale, self._stale)
+        node.on_peer_lost.append(lambda _: self.kept.clear())
+
+    def trusts(self, uid: int, *, read_only: bool) -> bool:
+        """Whether the socket's permissions alone are enough for this user."""
+        scheme = self.config.auth_unix_ro if read_only else self.config.auth_unix_rw
+        return scheme == "none" or uid == 0 or (self.session and uid == os.getuid())
+
+    def has_room_for(self, uid: int, *, read_only: bool) -> bool:
+        """Whether a client may come in: of those whom nobody has vouched for, there may be few."""
+        if self.trusts(uid, read_only=read_only):
+            return True
+        anonymous = sum(not session.authenticated for session in self.sessions)
+        return anonymous < self.config.max_anonymous_clients
+
+    def next_identifier(self) -> str:
+        """Name a new session: unique in this process's life and across restarts."""
+        self._count += 1
+        return f"{self._born}-{self._count}"
+
+    def procedure(self, header: Header) -> Procedure:
+        """Find what a call asks for.
+
+        Raises:
+            VirError: RPC, in stock's words, for what cannot be called.
+        """
+        program = self._table.program(header.program)
+        if program is None or program.version != header.version:
+            detail = f"Cannot find program {header.program} version {header.version}"
+            raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC)
+        procedure = program.procedure(header.procedure)
+        if procedure is None or procedure.kind == "event":
+            detail = f"unknown procedure: {header.procedure}"
+            raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC)
+        if header.status != Status.OK:
+            detail = f"Unexpected message status {header.status}"
+            raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC)
+        return procedure
+
+    def event(self, name: str) -> Procedure:
+        """Find an event's message by its name."""
+        return self._table.named(name)
+
+    def local(self, procedure: Procedure) -> Callable[..., object]:
+        """Find the method that answers a procedure of our own."""
+        return self._local[procedure.name]
+
+    def process(self, procedure: Procedure, driver: str) -> str:
+        """The process that answers a call on connections to a driver."""
+        owner = str(procedure.owner)
+        return KEEPERS[driver] if owner in KEPT_OWNERS else owner
+
+    async def ask(
+        self, procedure: Procedure, payload: bytes, client: Client, descriptors: list[Descriptor]
+    ) -> Answer:
+        """Have a call answered by its owner.
+
+        A query that the owner's death cut short is asked once more; a change is not, for nobody
+        knows how far it came.
+
+        Raises:
+            VirError: the owner's refusal; RPC when it died; OPERATION_TIMEOUT when it is silent.
+        """
+        invoke = Invoke(
+            program=procedure.program,
+            procedure=procedure.number,
+            payload=payload,
+            client=client,
+            descriptors=descriptors,
+        )
+        owner = self.process(procedure, client.driver)
+        link = self._links[owner]
+        age = self.kept.age
+        try:
+            limit = LONG_S if procedure.name in LONG else CALL_S
+            try:
+                answer = await link.call(invoke, timeout_s=limit)
+            except PeerGone:
+                if not procedure.read_only:
+                    raise
+                age = self.kept.age
+                answer = await link.call(invoke, timeout_s=limit)
+        except BusError as problem:
+            raise unanswered(owner, procedure.name, problem) from problem
+        if answer.keep:
+            self.kept.put(kept_key(procedure, payload, client.driver), answer.payload, age)
+        return answer
+
+    async def conclude_stream(self, process: str, token: str, aborted: bool) -> None:  # noqa: FBT001
+        """Ask the process that a stream is of how its side went.
+
+        Raises:
+            VirError: its side failed.
+        """
+        link = self._links[process]
+        try:
+            await link.call(StreamEnd(token=token, aborted=aborted), timeout_s=STREAM_END_S)
+        except BusError as problem:
+            detail = f"the stream's service did not confirm its end: {problem}"
+            raise VirError(ErrorCode.RPC, detail, ErrorDomain.STREAMS) from problem
+
+    def add(self, session: Connected) -> None:
+        """A session has begun."""
+        self.sessions.add(session)
+        if len(self.sessions) == 1:
+            self._node.control.send(Activity(busy=True, why="clients are connected"))
+
+    def forget(self, session: Connected) -> None:
+        """A session has ended."""
+        self.sessions.discard(session)
+        self._node.publish(ClientClosed(client=session.identifier))
+        if not self.sessions:
+            self._node.control.send(Activity(busy=False, why="no client is connected"))
+        for callback in self.on_room:
+            callback()
+
+    @handles(Clients)
+    def clients(self, _: Clients) -> ClientList:
+        """Tell who is there."""
+        return ClientList(identifiers=[session.identifier for session in self.sessions])
+
+    def _stale(self, _: Stale) -> None:
+        self.kept.clear()
+
+    def _event(self, event: ClientEvent) -> None:
+        for session in list(self.sessions):
+            session.deliver(event)
+
+
+def kept_key(procedure: Procedure, payload: bytes, driver: str) -> Key:
+    """What makes two calls the same for everybody who may make them."""
+    return procedure.program, procedure.number, driver, payload
+
+
+def unanswered(owner: str, name: str, problem: BusError) -> VirError:
+    """The refusal for a call whose owner did not answer it."""
+    log.warning("%s was not answered: %s", name, problem)
+    if isinstance(problem, DeadlineExceeded):
+        detail = f"{owner} did not answer {name} in time"
+        return VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.RPC)
+    detail = f"{owner} ended while it answered {name}: {problem}"
+    return VirError(ErrorCode.RPC, detail, ErrorDomain.RPC)
+
+
+def drop(answer: Answer) -> None:
+    """Close what an answer carries when its client is no longer there."""
+    for descriptor in answer.descriptors:
+        descriptor.close()
+    if answer.stream is not None:
+        answer.stream.descriptor.close()
+
+
+def local_calls(table: Table, target: ConnectionCalls) -> dict[str, Callable[..., object]]:
+    """Find the method of each procedure of our own.
+
+    Raises:
+        SystemExit: the table names a procedure that has no method.
+    """
+    found = {}
+    for procedure in table.procedures():
+        if procedure.owner == "rpcd":
+            method = getattr(target, procedure.name, None)
+            if method is None:
+                raise SystemExit(f"rpcd: the table gives it {procedure.name}, which has no method")
+            found[procedure.name] = method
+    return found

@@ -1,0 +1,1 @@
+"""virStream: data between clients and the services' descriptors."""

@@ -1,0 +1,212 @@
+"""Reading and writing a stream's descriptor without ever blocking the loop.
+
+Owns: one descriptor. A terminal, pipe or socket is polled; a plain file, which cannot be polled,
+is read and written in a thread.
+May not touch: the wire protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from supervisor.messages.sparse_stream import HEADER, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """So many bytes of nothing."""
+
+    length: int
+
+
+class DescriptorIO(Protocol):
+    """A descriptor of any kind."""
+
+    async def read(self, size: int) -> bytes | Hole:
+        """Read up to `size` bytes, or a hole; no bytes at the end."""
+
+    async def write(self, data: bytes) -> None:
+        """Write all of `data`."""
+
+    async def skip(self, length: int) -> None:
+        """Leave a hole of `length` bytes."""
+
+    def close(self) -> None:
+        """Close the descriptor."""
+
+
+def open_descriptor(fd: int, *, sparse: bool = False) -> DescriptorIO:
+    """Take the descriptor over, as what it is; a sparse one carries records."""
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return PlainFile(fd)
+    os.set_blocking(fd, False)
+    return Records(Polled(fd)) if sparse else Polled(fd)
+
+
+class PlainFile:
+    """A regular file: every operation runs in a thread, one at a time."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._busy = asyncio.Lock()
+        self._working: asyncio.Task[int] | None = None  # outlives a wait that is given up
+
+    async def read(self, size: int) -> bytes:
+        """Read up to `size` bytes; none at the end."""
+        buffer = bytearray(size)
+        length = await self._work(lambda: os.readv(self._fd, [buffer]))
+        return bytes(memoryview(buffer)[:length])
+
+    async def write(self, data: bytes) -> None:
+        """Write all of `data`."""
+        await self._work(lambda: self._write_all(data))
+
+    async def skip(self, length: int) -> None:
+        """Leave a hole; one at the end of the file counts too."""
+        await self._work(lambda: self._skip(length))
+
+    def close(self) -> None:
+        """Close the file, as soon as no thread works on its number."""
+        if self._working is None or self._working.done():
+            os.close(self._fd)
+        else:
+            self._working.add_done_callback(lambda _: os.close(self._fd))
+
+    async def _work(self, work: Callable[[], int]) -> int:
+        """Run in a thread, which goes on by itself when the wait for it is cancelled."""
+        async with self._busy:
+            self._working = asyncio.create_task(asyncio.to_thread(work))
+            return await asyncio.shield(self._working)
+
+    def _write_all(self, data: bytes) -> int:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+        return len(data)
+
+    def _skip(self, length: int) -> int:
+        end = os.lseek(self._fd, length, os.SEEK_CUR)
+        if end > os.fstat(self._fd).st_size:
+            os.ftruncate(self._fd, end)
+        return end
+
+
+class Polled:
+    """A terminal, pipe or socket."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._loop = asyncio.get_running_loop()
+
+    async def read(self, size: int) -> bytes:
+        """Read up to `size` bytes; none at the end, which a terminal tells as EIO."""
+        while True:
+            try:
+                return os.read(self._fd, size)
+            except BlockingIOError:
+                await self._wait_readable()
+            except OSError as problem:
+                if problem.errno in (errno.EIO, errno.ECONNRESET):
+                    return b""
+                raise
+
+    async def write(self, data: bytes) -> None:
+        """Write all of `data`."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._fd, view) :]
+            except BlockingIOError:
+                await self._wait_writable()
+
+    async def skip(self, length: int) -> None:
+        """Refuse: only a file has holes."""
+        raise OSError(errno.ESPIPE, f"a hole of {length} bytes in a stream that is not a file")
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        os.close(self._fd)
+
+    async def _wait_readable(self) -> None:
+        ready = self._loop.create_future()
+        self._loop.add_reader(self._fd, settle, ready)
+        try:
+            await ready
+        finally:
+            self._loop.remove_reader(self._fd)
+
+    async def _wait_writable(self) -> None:
+        ready = self._loop.create_future()
+        self._loop.add_writer(self._fd, settle, ready)
+        try:
+            await ready
+        finally:
+            self._loop.remove_writer(self._fd)
+
+
+class Records:
+    """A socket that carries records of data and holes (`supervisor.messages.sparse_stream`)."""
+
+    def __init__(self, polled: Polled) -> None:
+        self._polled = polled
+        self._left = 0  # bytes of the data record that is being read
+
+    async def read(self, size: int) -> bytes | Hole:
+        """Read up to `size` bytes of a data record, or a hole; no bytes at the end."""
+        while not self._left:
+            header = await self._header()
+            if not header:
+                return b""
+            kind, length = HEADER.unpack(header)
+            if kind == Kind.HOLE and length:
+                return Hole(length)
+            self._left = length
+        data = await self._polled.read(min(size, self._left))
+        if not data:
+            raise cut_short()
+        self._left -= len(data)
+        return data
+
+    async def write(self, data: bytes) -> None:
+        """Write a data record."""
+        await self._polled.write(HEADER.pack(Kind.DATA, len(data)))
+        await self._polled.write(data)
+
+    async def skip(self, length: int) -> None:
+        """Write a hole."""
+        await self._polled.write(HEADER.pack(Kind.HOLE, length))
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        self._polled.close()
+
+    async def _header(self) -> bytes:
+        """A record's header; nothing at the end."""
+        found = b""
+        while len(found) < HEADER.size:
+            more = await self._polled.read(HEADER.size - len(found))
+            if not more:
+                if found:
+                    raise cut_short()
+                return b""
+            found += more
+        return found
+
+
+def cut_short() -> OSError:
+    """EIO: a service's side of a sparse stream ended in a record."""
+    return OSError(errno.EIO, "the stream ended in the middle of a record")
+
+
+def settle(ready: asyncio.Future[None]) -> None:
+    """Wake who waits, unless the wait was given up."""
+    if not ready.done():
+        ready.set_result(None)

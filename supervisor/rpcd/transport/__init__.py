@@ -1,0 +1,1 @@
+"""Bytes of clients in and out: listening sockets and connections."""

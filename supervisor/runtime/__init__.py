@@ -1,0 +1,1 @@
+"""Libraries of a process: files, subprocesses, logging, paths, restart policy. No service."""

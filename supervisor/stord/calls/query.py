@@ -1,0 +1,173 @@
+"""stord's calls that look: lists, lookups, descriptions of pools. Answered from memory.
+
+Owns: one method per procedure, named as in the table. May not touch: anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import Final
+
+from conf.storage import PoolType, format_capabilities, format_pool
+from rpc.enums import ConnectListAllStoragePoolsFlags as Flags
+from rpc.enums import StoragePoolState, StorageXMLFlags
+from rpc.values import StoragePool as PoolId
+from rpc.values import StorageVol as VolumeId
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.stord.pool import Entry
+from supervisor.stord.pool_xml import describe_pool
+from supervisor.stord.registry import Registry
+from supervisor.stord.service_errors import refuse_flags
+
+#: Groups of which any flag that is given may hold; a group with none given is no filter.
+GROUPS: Final[tuple[tuple[tuple[Flags, Callable[[Entry], bool]], ...], ...]] = (
+    (
+        (Flags.ACTIVE, lambda pool: pool.active is not None),
+        (Flags.INACTIVE, lambda pool: pool.active is None),
+    ),
+    (
+        (Flags.PERSISTENT, lambda pool: pool.definition is not None),
+        (Flags.TRANSIENT, lambda pool: pool.definition is None),
+    ),
+    (
+        (Flags.AUTOSTART, lambda pool: pool.autostart),
+        (Flags.NO_AUTOSTART, lambda pool: not pool.autostart),
+    ),
+)
+TYPES: Final = {
+    Flags.DIR: PoolType.DIR,
+    Flags.FS: PoolType.FS,
+    Flags.NETFS: PoolType.NETFS,
+    Flags.LOGICAL: PoolType.LOGICAL,
+    Flags.DISK: PoolType.DISK,
+    Flags.ISCSI: PoolType.ISCSI,
+    Flags.SCSI: PoolType.SCSI,
+    Flags.MPATH: PoolType.MPATH,
+    Flags.RBD: PoolType.RBD,
+    Flags.SHEEPDOG: PoolType.SHEEPDOG,
+    Flags.GLUSTER: PoolType.GLUSTER,
+    Flags.ZFS: PoolType.ZFS,
+    Flags.VSTORAGE: PoolType.VSTORAGE,
+    Flags.ISCSI_DIRECT: PoolType.ISCSI_DIRECT,
+}
+EVERY_FILTER: Final = sum(flag for group in GROUPS for flag, _ in group) | sum(TYPES)
+
+
+class Queries:
+    """What clients may ask about pools."""
+
+    def __init__(self, registry: Registry, supported: Container[PoolType]) -> None:
+        """Answer from these."""
+        self._registry = registry
+        self._supported = supported
+
+    # Lists and lookups.
+
+    def connect_num_of_storage_pools(self, call: ClientCall) -> int:
+        """How many pools are active."""
+        call.keep = True
+        return sum(entry.active is not None for entry in self._registry)
+
+    def connect_list_storage_pools(self, call: ClientCall, maxnames: int) -> list[str]:
+        """The names of pools that are active."""
+        call.keep = True
+        names = [entry.name for entry in self._registry if entry.active is not None]
+        return names[: max(0, maxnames)]
+
+    def connect_num_of_defined_storage_pools(self, call: ClientCall) -> int:
+        """How many pools are defined and off."""
+        call.keep = True
+        return sum(entry.active is None for entry in self._registry)
+
+    def connect_list_defined_storage_pools(self, call: ClientCall, maxnames: int) -> list[str]:
+        """The names of pools that are defined and off."""
+        call.keep = True
+        names = [entry.name for entry in self._registry if entry.active is None]
+        return names[: max(0, maxnames)]
+
+    def connect_list_all_storage_pools(
+        self, call: ClientCall, need_results: int, flags: int
+    ) -> tuple[list[PoolId], int]:
+        """Every pool that passes the filters."""
+        call.keep = True
+        refuse_flags("storageConnectListAllStoragePools", flags, EVERY_FILTER)
+        found = [entry.identity for entry in self._registry if passes(entry, flags)]
+        return found if need_results else [], len(found)
+
+    def storage_pool_lookup_by_name(self, call: ClientCall, name: str) -> PoolId:
+        """Find a pool by its name."""
+        call.keep = True
+        return self._registry.named(name).identity
+
+    def storage_pool_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> PoolId:
+        """Find a pool by its UUID."""
+        call.keep = True
+        return self._registry.find(PoolId("", uuid)).identity
+
+    def storage_pool_lookup_by_volume(self, call: ClientCall, vol: VolumeId) -> PoolId:
+        """Find the pool of a volume."""
+        call.keep = True
+        return self._registry.named(vol.pool).identity
+
+    def storage_pool_lookup_by_target_path(self, call: ClientCall, path: str) -> PoolId:
+        """Find the active pool whose volumes appear at a path."""
+        call.keep = True
+        return self._registry.at_path(path).identity
+
+    # Describing.
+
+    def storage_pool_is_active(self, call: ClientCall, pool: PoolId) -> int:
+        """Whether the pool is active."""
+        call.keep = True
+        return int(self._registry.find(pool).active is not None)
+
+    def storage_pool_is_persistent(self, call: ClientCall, pool: PoolId) -> int:
+        """Whether the pool is defined."""
+        call.keep = True
+        return int(self._registry.find(pool).definition is not None)
+
+    def storage_pool_get_autostart(self, call: ClientCall, pool: PoolId) -> int:
+        """Whether the pool starts with the host."""
+        call.keep = True
+        return int(self._registry.find(pool).autostart)
+
+    def storage_pool_get_info(self, call: ClientCall, pool: PoolId) -> tuple[int, int, int, int]:
+        """The pool's state and space."""
+        entry = self._registry.find(pool)
+        if entry.active is None:
+            return StoragePoolState.INACTIVE, 0, 0, 0
+        space, hangs = entry.active.space, entry.active.work.hangs
+        state = StoragePoolState.INACCESSIBLE if hangs else StoragePoolState.RUNNING
+        return state, space.capacity, space.allocation, space.available
+
+    def storage_pool_get_xml_desc(self, call: ClientCall, pool: PoolId, flags: int) -> str:
+        """The pool's document.
+
+        Raises:
+            VirError: INVALID_ARG for unknown flags.
+        """
+        call.keep = True
+        refuse_flags("storagePoolGetXMLDesc", flags, StorageXMLFlags.INACTIVE)
+        entry = self._registry.find(pool)
+        if entry.definition is not None and (entry.active is None or flags):
+            return format_pool(entry.definition)
+        assert entry.active is not None, "a pool that is neither active nor defined is gone"
+        return describe_pool(entry.active)
+
+    def connect_get_storage_pool_capabilities(self, call: ClientCall, flags: int) -> str:
+        """Which types of pools there are."""
+        call.keep = True
+        refuse_flags("storageConnectGetCapabilities", flags)
+        return format_capabilities(self._supported)
+
+
+def passes(entry: Entry, flags: int) -> bool:
+    """Whether a pool passes the filters of a list."""
+    types = {kind for flag, kind in TYPES.items() if flags & flag}
+    if types and entry.current.type not in types:
+        return False
+    return all(
+        any(check(entry) for flag, check in group if flags & flag)
+        for group in GROUPS
+        if any(flags & flag for flag, _ in group)
+    )

@@ -1,0 +1,179 @@
+"""stord's calls that upload and download volumes.
+
+Owns: the transfers under way: each has a process of its own between the volume and the socket that
+rpcd carries. May touch: volumes, by these processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from ipc import Descriptor, Done, Request, handles
+from rpc.enums import StorageVolDownloadFlags, StorageVolUploadFlags
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.values import StorageVol as VolumeId
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.messages.calls import StreamEnd
+from supervisor.stord.calls.volume_query import look_again
+from supervisor.stord.events import Publisher
+from supervisor.stord.pool import Active
+from supervisor.stord.pool_process.messages import Receive, Send
+from supervisor.stord.pools import Pools
+from supervisor.stord.progress_log import doing
+from supervisor.stord.registry import Registry
+from supervisor.stord.resize_check import MAX_BYTES
+from supervisor.stord.service_errors import invalid, invalid_arg, refuse_flags
+from supervisor.stord.volume_info import VolumeFacts
+
+ABORT_S: Final = 2.0  # for our side to notice that the client's has gone
+END_S: Final = 25.0  # for the last bytes to be written, once the client has sent them all
+BUFFER: Final = 1024 * 1024  # bytes that a socket is asked to hold
+
+log = logging.getLogger(__name__)
+
+#: Makes the order for a transfer's process, of its end of the socket.
+Order = Callable[[Descriptor], Request[Done]]
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """A transfer under way."""
+
+    task: asyncio.Task[None]
+    name: str  # for the log
+
+
+class Transfers:
+    """What clients may do with volumes' contents."""
+
+    def __init__(self, registry: Registry, pools: Pools, publisher: Publisher) -> None:
+        """Carry none yet."""
+        self._publisher = publisher
+        self._registry = registry
+        self._pools = pools
+        self._numbers = itertools.count(1)
+        self._running: dict[str, Running] = {}
+
+    async def storage_vol_upload(
+        self, call: ClientCall, vol: VolumeId, offset: int, length: int, flags: int
+    ) -> None:
+        """Write what the client sends into a volume.
+
+        Raises:
+            VirError: INVALID_ARG for an offset beyond its end; OPERATION_INVALID while it is used.
+        """
+        sparse = bool(flags & StorageVolUploadFlags.STREAM)
+        refuse_flags("storageVolUpload", flags, StorageVolUploadFlags.STREAM)
+        now, volume = await self._usable(vol, offset, length)
+        if now.used[volume.name]:
+            raise invalid(f"volume '{volume.name}' is still in use.")
+
+        def order(end: Descriptor) -> Receive:
+            return Receive(
+                path=volume.path, descriptor=end, offset=offset, length=length, sparse=sparse
+            )
+
+        self._begin(call, now, volume, order, sparse=sparse)
+
+    async def storage_vol_download(
+        self, call: ClientCall, vol: VolumeId, offset: int, length: int, flags: int
+    ) -> None:
+        """Send a volume's bytes to the client.
+
+        Raises:
+            VirError: INVALID_ARG for an offset beyond its end.
+        """
+        sparse = bool(flags & StorageVolDownloadFlags.STREAM)
+        refuse_flags("storageVolDownload", flags, StorageVolDownloadFlags.STREAM)
+        now, volume = await self._usable(vol, offset, length)
+
+        def order(end: Descriptor) -> Send:
+            return Send(
+                path=volume.path, descriptor=end, offset=offset, length=length, sparse=sparse
+            )
+
+        self._begin(call, now, volume, order, sparse=sparse)
+
+    @handles(StreamEnd)
+    async def stream_end(self, request: StreamEnd) -> Done:
+        """The client's side of a transfer is over: say how ours went.
+
+        Raises:
+            VirError: the volume could not be read or written.
+        """
+        running = self._running.pop(request.token, None)
+        if running is None:
+            return Done()
+        limit = ABORT_S if request.aborted else END_S
+        done, _ = await asyncio.wait([running.task], timeout=limit)
+        if done:
+            await running.task
+            return Done()
+        running.task.cancel()
+        if request.aborted:
+            return Done()
+        detail = f"the last bytes of volume '{running.name}' were not written in {END_S:g} s"
+        raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.STORAGE)
+
+    def forget(self, peer: str) -> None:
+        """Rpcd has gone: nobody will ask for its transfers; their sockets are closed already."""
+        if peer == "rpcd":
+            self._running.clear()
+
+    async def close(self) -> None:
+        """Give every transfer up."""
+        tasks = [running.task for running in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _usable(self, vol: VolumeId, offset: int, length: int) -> tuple[Active, VolumeFacts]:
+        _, now, volume = self._registry.volume(vol)
+        if volume.type in ("dir", "ploop", "netdir"):
+            raise invalid(f"volume '{volume.name}' is a folder: it has no bytes of its own")
+        volume = await look_again(now, volume)
+        size = volume.physical or volume.capacity
+        if offset > size:
+            detail = f"the offset {offset} lies beyond the end of volume '{volume.name}', {size}"
+            raise invalid_arg(detail)
+        if offset + length > MAX_BYTES:
+            raise invalid_arg(f"the length {length} is more than a volume can have")
+        return now, volume
+
+    def _begin(
+        self, call: ClientCall, now: Active, volume: VolumeFacts, order: Order, *, sparse: bool
+    ) -> None:
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        token = f"{next(self._numbers)}"
+        request = order(Descriptor(ours.detach()))
+        task = asyncio.create_task(self._carry(now, volume, request))
+        task.add_done_callback(_looked_at)
+        self._running[token] = Running(task, volume.name)
+        call.offer_stream(theirs.detach(), token, sparse=sparse)
+
+    async def _carry(self, now: Active, volume: VolumeFacts, request: Request[Done]) -> None:
+        with now.using(volume.name), self._publisher.writing():
+            way = "written" if isinstance(request, Receive) else "read"
+            try:
+                with doing(f"volume '{volume.name}' of pool '{now.pool.name}' is being {way}"):
+                    await now.work.call_alone(request)
+            except VirError as problem:
+                log.error("the transfer of volume '%s' failed: %s", volume.name, problem)
+                raise
+            if isinstance(request, Receive) and volume.name in now.volumes:
+                await look_again(now, now.volumes[volume.name])
+        await self._pools.measure(now)
+
+
+def _looked_at(task: asyncio.Task[None]) -> None:
+    """Its failure was logged; when nobody asks for it, that was all."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,122 @@
+"""stord's calls that look at volumes. Lists and lookups are answered from memory.
+
+Owns: one method per procedure, named as in the table.
+May touch: a volume's file, to see its sizes now, by its pool's backend.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rpc.enums import StorageVolInfoFlags, StorageVolType
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.values import StoragePool as PoolId
+from rpc.values import StorageVol as VolumeId
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.stord.pool import Active
+from supervisor.stord.pool_xml import describe_volume
+from supervisor.stord.registry import Registry
+from supervisor.stord.service_errors import refuse_flags
+from supervisor.stord.volume_info import VolumeFacts
+
+MAX_LISTED: Final = 16384  # the protocol's limit
+TYPES: Final = {kind.name.lower(): kind for kind in StorageVolType}
+
+
+class VolumeQueries:
+    """What clients may ask about volumes."""
+
+    def __init__(self, registry: Registry) -> None:
+        """Answer from these."""
+        self._registry = registry
+
+    # Lists and lookups.
+
+    def storage_pool_num_of_volumes(self, call: ClientCall, pool: PoolId) -> int:
+        """How many volumes an active pool has."""
+        call.keep = True
+        return len(self._registry.active(pool)[1].volumes)
+
+    def storage_pool_list_volumes(self, call: ClientCall, pool: PoolId, maxnames: int) -> list[str]:
+        """The names of an active pool's volumes."""
+        call.keep = True
+        return list(self._registry.active(pool)[1].volumes)[: min(max(0, maxnames), MAX_LISTED)]
+
+    def storage_pool_list_all_volumes(
+        self, call: ClientCall, pool: PoolId, need_results: int, flags: int
+    ) -> tuple[list[VolumeId], int]:
+        """Every volume of an active pool."""
+        call.keep = True
+        refuse_flags("storagePoolListAllVolumes", flags)
+        entry, now = self._registry.active(pool)
+        if not need_results:
+            return [], len(now.volumes)
+        if len(now.volumes) > MAX_LISTED:
+            detail = f"pool '{entry.name}' has {len(now.volumes)} volumes; {MAX_LISTED} fit a list"
+            raise VirError(ErrorCode.RPC, detail, ErrorDomain.STORAGE)
+        found = [entry.volume_identity(volume) for volume in now.volumes.values()]
+        return found, len(found)
+
+    def storage_vol_lookup_by_name(self, call: ClientCall, pool: PoolId, name: str) -> VolumeId:
+        """Find a volume of a pool by its name."""
+        call.keep = True
+        entry = self._registry.find(pool)
+        _, _, volume = self._registry.volume(VolumeId(entry.name, name, ""))
+        return entry.volume_identity(volume)
+
+    def storage_vol_lookup_by_key(self, call: ClientCall, key: str) -> VolumeId:
+        """Find a volume by its key."""
+        call.keep = True
+        return self._registry.by_key(key)
+
+    def storage_vol_lookup_by_path(self, call: ClientCall, path: str) -> VolumeId:
+        """Find a volume by its path."""
+        call.keep = True
+        return self._registry.by_path(path)
+
+    def storage_vol_get_path(self, call: ClientCall, vol: VolumeId) -> str:
+        """Where a volume appears."""
+        call.keep = True
+        return self._registry.volume(vol)[2].path
+
+    # Describing: sizes are those of this moment.
+
+    async def storage_vol_get_info(self, call: ClientCall, vol: VolumeId) -> tuple[int, int, int]:
+        """A volume's type and sizes."""
+        return await self.storage_vol_get_info_flags(call, vol, 0)
+
+    async def storage_vol_get_info_flags(
+        self, call: ClientCall, vol: VolumeId, flags: int
+    ) -> tuple[int, int, int]:
+        """A volume's type and sizes; the second is how long its file is, if flags want that."""
+        refuse_flags("storageVolGetInfoFlags", flags, StorageVolInfoFlags.GET_PHYSICAL)
+        volume = await self._now(vol)
+        physical = flags & StorageVolInfoFlags.GET_PHYSICAL
+        second = volume.physical if physical else volume.allocation
+        return TYPES[volume.type], volume.capacity, second
+
+    async def storage_vol_get_xml_desc(self, call: ClientCall, vol: VolumeId, flags: int) -> str:
+        """A volume's document."""
+        refuse_flags("storageVolGetXMLDesc", flags)
+        return describe_volume(await self._now(vol))
+
+    async def _now(self, identity: VolumeId) -> VolumeFacts:
+        _, now, volume = self._registry.volume(identity)
+        return await look_again(now, volume)
+
+
+async def look_again(now: Active, volume: VolumeFacts) -> VolumeFacts:
+    """A volume as it is at this moment, which is remembered.
+
+    Raises:
+        VirError: NO_STORAGE_VOL when its file has gone; OPERATION_TIMEOUT.
+    """
+    try:
+        found = await now.backend.find_volume(volume)
+    except VirError as problem:
+        if problem.code == ErrorCode.NO_STORAGE_VOL and now.volumes.get(volume.name) is volume:
+            del now.volumes[volume.name]
+        raise
+    if now.volumes.get(volume.name) is volume:
+        now.volumes[volume.name] = found
+    return found

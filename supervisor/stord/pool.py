@@ -1,0 +1,122 @@
+"""One pool as stord knows it: its definition, the pool that is active, or both.
+
+Owns: what is known of one pool. May not touch: files, the bus.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from conf.storage import Pool
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.values import StoragePool as PoolId
+from rpc.values import StorageVol as VolumeId
+from supervisor.objects.change_lock import Job
+from supervisor.stord.backends.base import Backend
+from supervisor.stord.pool_process.pool_process import PoolWork
+from supervisor.stord.volume_info import PoolFacts, VolumeFacts
+
+
+@dataclass(slots=True, eq=False)
+class Active:
+    """A pool that is active."""
+
+    pool: Pool  # as it was started
+    backend: Backend
+    work: PoolWork
+    space: PoolFacts = field(default_factory=PoolFacts)  # its volumes are in `volumes`
+    volumes: dict[str, VolumeFacts] = field(default_factory=dict)  # by name
+    making: set[str] = field(default_factory=set)  # names of volumes that are being made
+    used: Counter[str] = field(default_factory=Counter)  # by name: what reads or writes it now
+
+    def take(self, facts: PoolFacts) -> None:
+        """Know what a refresh found."""
+        self.space = facts
+        self.volumes = {volume.name: volume for volume in facts.volumes}
+
+    @property
+    def long_operations(self) -> int:
+        """How many volumes are being made, copied, wiped or transferred."""
+        return len(self.making) + self.used.total()
+
+    @contextlib.contextmanager
+    def using(self, name: str) -> Iterator[None]:
+        """Keep a volume from being removed or changed meanwhile."""
+        self.used[name] += 1
+        try:
+            yield
+        finally:
+            self.used[name] -= 1
+            self.used += Counter()  # forgets what is not used any more
+
+    @contextlib.contextmanager
+    def making_volume(self, name: str) -> Iterator[None]:
+        """Keep a name for a volume that is being made.
+
+        Raises:
+            VirError: STORAGE_VOL_EXIST: the name is taken.
+        """
+        if name in self.volumes or name in self.making:
+            raise VirError(ErrorCode.STORAGE_VOL_EXIST, f"'{name}'", ErrorDomain.STORAGE)
+        self.making.add(name)
+        try:
+            yield
+        finally:
+            self.making.discard(name)
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One pool."""
+
+    name: str
+    uuid: bytes
+    definition: Pool | None = None  # None: it is gone when it stops
+    active: Active | None = None
+    autostart: bool = False
+    job: Job = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the pool's lock."""
+        self.job = Job(self.name, ErrorDomain.STORAGE)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether clients know of it: one that is just being created is not there yet."""
+        return self.definition is not None or self.active is not None
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether it has a definition."""
+        return self.definition is not None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it is active."""
+        return self.active is not None
+
+    @property
+    def current(self) -> Pool:
+        """What holds now: the active pool, else the definition."""
+        if self.active is not None:
+            return self.active.pool
+        assert self.definition is not None, "a pool that is neither active nor defined is gone"
+        return self.definition
+
+    @property
+    def identity(self) -> PoolId:
+        """The pool as clients name it."""
+        return PoolId(self.name, self.uuid)
+
+    @property
+    def uuid_text(self) -> str:
+        """The UUID with hyphens."""
+        return str(UUID(bytes=self.uuid))
+
+    def volume_identity(self, volume: VolumeFacts) -> VolumeId:
+        """One of its volumes as clients name it."""
+        return VolumeId(self.name, volume.name, volume.key)

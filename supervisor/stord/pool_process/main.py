@@ -1,0 +1,33 @@
+"""A process that touches storage, from its fork to its end.
+
+Owns: its link to stord. May touch: what its targets touch.
+Every question blocks this process, and nothing else: that is what it is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+
+from ipc import Bare, Peer
+from supervisor.dispatch.dispatcher import VirErrors
+from supervisor.stord.pool_process.open_for_program import Lending
+from supervisor.stord.pool_process.scan import Scanning
+from supervisor.stord.pool_process.transfer import Transfer
+from supervisor.stord.pool_process.volume_data import Contents
+from supervisor.stord.pool_process.volume_files import Files
+
+
+def serve(end: socket.socket) -> None:
+    """Answer until stord closes its end."""
+    gc.disable()  # what a question makes is freed with its answer
+    with asyncio.Runner() as runner:
+        runner.run(_serve(end))
+
+
+async def _serve(end: socket.socket) -> None:
+    home = Bare(VirErrors())
+    for target in (Files(), Scanning(), Contents(), Lending(), Transfer()):
+        home.handlers.add(target)
+    await Peer(end, "stord", home).wait_closed()

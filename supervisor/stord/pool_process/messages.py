@@ -1,0 +1,206 @@
+"""What stord asks of the processes that touch pools' files and devices.
+
+Owns: the messages' shapes, and how such a process is asked. Senders: stord, backends.
+Errors of all: OPERATION_TIMEOUT when the storage does not answer; SYSTEM_ERROR for what the
+kernel refuses, with its number in int1.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol, TypeVar
+
+import msgspec
+
+from ipc import Descriptor, Done, Request
+from supervisor.stord.volume_info import PoolFacts, VolumeFacts
+
+R = TypeVar("R")
+
+CALL_S: Final = 10.0  # what ought to take milliseconds: the storage hangs if it does not
+SCAN_S: Final = 60.0  # a refresh of a big pool
+LONG_S: Final = 6 * 3600.0  # writing or copying a whole volume
+
+
+class Work(Protocol):
+    """A pool's own process, and further ones for what takes long."""
+
+    async def call(self, request: Request[R], *, timeout_s: float = CALL_S) -> R:
+        """Ask the pool's process; questions are answered one after the other.
+
+        Raises:
+            VirError: the answer, or OPERATION_TIMEOUT: its storage hangs.
+        """
+
+    async def call_alone(self, request: Request[R], *, timeout_s: float = LONG_S) -> R:
+        """Ask a process of its own, which is killed when nobody waits for it any more.
+
+        Raises:
+            VirError: as `call`; RESOURCE_BUSY when too many of them run for this pool.
+        """
+
+    def release(self) -> None:
+        """End the pool's process, which may hold its folder; the next question makes another."""
+
+
+class Permissions(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Who owns a file; -1 leaves a matter as it is."""
+
+    mode: int = -1
+    owner: int = -1
+    group: int = -1
+
+
+class Scan(Request[PoolFacts], frozen=True, kw_only=True, tag="work.scan"):
+    """Every volume in a folder, and the space of its file system."""
+
+    folder: str
+
+
+class Look(Request[VolumeFacts], frozen=True, kw_only=True, tag="work.look"):
+    """One volume. Errors: NO_STORAGE_VOL."""
+
+    folder: str
+    name: str
+
+
+class Space(Request[PoolFacts], frozen=True, kw_only=True, tag="work.space"):
+    """The space of a folder's file system; no volumes."""
+
+    folder: str
+
+
+class MakeFolder(Request[Done], frozen=True, kw_only=True, tag="work.make_folder"):
+    """Make a folder and those above it; one that is there gets the permissions."""
+
+    path: str
+    permissions: Permissions
+
+
+class CheckFolder(Request[Done], frozen=True, kw_only=True, tag="work.check_folder"):
+    """Refuse what is no folder, or cannot be opened."""
+
+    path: str
+
+
+class RemoveFolder(Request[Done], frozen=True, kw_only=True, tag="work.remove_folder"):
+    """Remove a folder, which must be empty."""
+
+    path: str
+
+
+class MakeRaw(Request[Done], frozen=True, kw_only=True, tag="work.make_raw"):
+    """Make a file of zeros that nobody sees as a volume yet (`temporary`). May take long."""
+
+    folder: str
+    temporary: str
+    capacity: int
+    allocation: int  # bytes of it that get their space at once
+    nocow: bool = False
+
+
+class CopyRaw(Request[Done], frozen=True, kw_only=True, tag="work.copy_raw"):
+    """Copy a volume's bytes to a file, or into a device that is there; holes stay holes."""
+
+    source: str
+    target: str
+    size: int  # of the target; the rest of it is zeros
+    is_new: bool  # the target is a file that is not there yet
+    reflink: bool = False  # share the blocks or refuse
+
+
+class Claim(Request[Done], frozen=True, kw_only=True, tag="work.claim"):
+    """Make a volume of a finished temporary file: permissions, then the name, durably.
+
+    Errors: STORAGE_VOL_EXIST when the name is taken; the temporary file is removed then.
+    """
+
+    folder: str
+    temporary: str
+    name: str
+    permissions: Permissions
+
+
+class CleanUp(Request[Done], frozen=True, kw_only=True, tag="work.clean_up"):
+    """Remove what an earlier stord of this host left half-made in a folder."""
+
+    folder: str
+    host: str
+    pid: int  # of this stord: what it makes now stays
+
+
+class CheckChain(Request[Done], frozen=True, kw_only=True, tag="work.check_chain"):
+    """Refuse an image whose backing files are not all named with their formats, or loop."""
+
+    path: str
+    format: str
+
+
+class Lent(msgspec.Struct, frozen=True, kw_only=True):
+    """A volume that is open for a program; the receiver closes it."""
+
+    descriptor: Descriptor
+    backing: str = ""  # the local image below; "": none, or none that is local
+    backing_format: str = ""
+
+
+class Lend(Request[Lent], frozen=True, kw_only=True, tag="work.lend"):
+    """Open a volume for a program, to which its name could meanwhile lead elsewhere.
+
+    Errors: OPERATION_DENIED for a link out of the pool; those of `CheckChain`.
+    """
+
+    path: str
+    format: str  # "raw": nothing in it is looked at
+    writable: bool
+
+
+class MakeSubfolder(Request[Done], frozen=True, kw_only=True, tag="work.make_subfolder"):
+    """Make a volume that is a folder. Errors: STORAGE_VOL_EXIST."""
+
+    folder: str
+    name: str
+    permissions: Permissions
+
+
+class Remove(Request[Done], frozen=True, kw_only=True, tag="work.remove"):
+    """Remove a file or an empty folder of the pool; one that has gone is no error."""
+
+    folder: str
+    name: str
+
+
+class Resize(Request[Done], frozen=True, kw_only=True, tag="work.resize"):
+    """Give a raw file another size."""
+
+    path: str
+    capacity: int
+    allocate: bool = False
+
+
+class Wipe(Request[Done], frozen=True, kw_only=True, tag="work.wipe"):
+    """Write zeros over a volume; one that is sparse is emptied and made sparse again."""
+
+    path: str
+
+
+class Send(Request[Done], frozen=True, kw_only=True, tag="work.send"):
+    """Write a volume's bytes into a socket or pipe, to its end or for `length` bytes."""
+
+    path: str
+    descriptor: Descriptor
+    offset: int
+    length: int  # 0: to the end
+    sparse: bool = False  # in records, see `supervisor.messages.sparse_stream`
+
+
+class Receive(Request[Done], frozen=True, kw_only=True, tag="work.receive"):
+    """Write what comes from a socket into a volume.
+
+    Errors: INTERNAL_ERROR when more than `length` bytes come.
+    """
+
+    path: str
+    descriptor: Descriptor
+    offset: int
+    length: int  # 0: as many as come
+    sparse: bool = False

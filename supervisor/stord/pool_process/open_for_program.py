@@ -1,0 +1,59 @@
+"""Volumes lent to programs: as open files, so that no link can be put in between.
+
+Owns: the check of a volume and of what lies below it. May touch: these images, to read.
+Runs in a process of the operation's own: every call here may block.
+"""
+
+from __future__ import annotations
+
+import os
+
+from conf.errors import ConfError
+from ipc import Descriptor, handles
+from rpc.errors import ErrorDomain
+from supervisor.dispatch.dispatcher import of_conf
+from supervisor.images import HEADER_BYTES, Layer, Opened, resolve_chain
+from supervisor.stord.pool_process.errors import refusing
+from supervisor.stord.pool_process.messages import Lend, Lent
+from supervisor.stord.pool_process.safe_open import open_volume
+from supervisor.stord.pool_process.scan import open_head
+
+PLAIN: str = "raw"
+
+
+class Lending:
+    """Answers requests for volumes."""
+
+    @handles(Lend)
+    def lend(self, request: Lend) -> Lent:
+        """Open a volume, and say what lies below it."""
+        with refusing(f"open '{request.path}'"):
+            fd = open_volume(request.path, os.O_RDWR if request.writable else os.O_RDONLY)
+            lent = Descriptor(fd)  # closes it if the rest fails
+            below = below_of(request, fd)
+        if below is None:
+            return Lent(descriptor=lent)
+        return Lent(descriptor=lent, backing=below.path, backing_format=below.format)
+
+
+def below_of(request: Lend, fd: int) -> Layer | None:
+    """The local image below an open one; None: there is none, or it is remote.
+
+    Raises:
+        VirError: the chain cannot be trusted.
+        OSError: it cannot be read.
+    """
+    if request.format == PLAIN:
+        return None
+
+    def read(path: str) -> Opened:
+        if path != request.path:
+            return open_head(path)
+        status = os.fstat(fd)
+        return Opened(os.pread(fd, HEADER_BYTES, 0), (status.st_dev, status.st_ino))
+
+    try:
+        layers = resolve_chain(request.path, request.format, read)
+    except ConfError as problem:
+        raise of_conf(problem, ErrorDomain.STORAGE) from problem
+    return layers[1] if len(layers) > 1 and layers[1].path else None

@@ -1,0 +1,142 @@
+"""Uploads and downloads: between a volume and the socket whose other end rpcd carries.
+
+Owns: one volume and one socket for as long as a transfer lasts. May touch: nothing else.
+Runs in a process of the transfer's own: a server that hangs stops this transfer alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Final
+
+from ipc import Done, handles
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.messages.sparse_stream import HEADER, Kind
+from supervisor.stord.pool_process.copy import data_parts, punch_hole, write_all
+from supervisor.stord.pool_process.errors import refusing
+from supervisor.stord.pool_process.messages import Receive, Send
+from supervisor.stord.pool_process.safe_open import open_volume, size_of
+from supervisor.stord.pool_process.socket_read import read_exactly, receive_into
+
+BLOCK: Final = 1024 * 1024
+RECORD: Final = 256 * 1024  # bytes of data in one record at most
+GONE: Final = (errno.EPIPE, errno.ECONNRESET)
+
+
+class Transfer:
+    """Answers transfers."""
+
+    @handles(Send)
+    def send(self, request: Send) -> Done:
+        """Write a volume's bytes into a socket."""
+        with refusing(f"read '{request.path}'"):
+            fd = open_volume(request.path, os.O_RDONLY)
+            try:
+                with socket.socket(fileno=request.descriptor.take()) as end:
+                    size = size_of(fd)
+                    start = _start(request.path, request.offset, size)
+                    stop = min(size, start + request.length) if request.length else size
+                    _send(fd, end, start, stop, sparse=request.sparse)
+            finally:
+                os.close(fd)
+        return Done()
+
+    @handles(Receive)
+    def receive(self, request: Receive) -> Done:
+        """Write what comes from a socket into a volume."""
+        with refusing(f"write '{request.path}'"):
+            fd = open_volume(request.path, os.O_RDWR)
+            try:
+                with socket.socket(fileno=request.descriptor.take()) as end:
+                    _start(request.path, request.offset, size_of(fd))
+                    limit = request.offset + request.length if request.length else 0
+                    if request.sparse:
+                        _receive_sparse(fd, end, request.offset, limit)
+                    else:
+                        _receive(fd, end, request.offset, limit)
+            finally:
+                os.close(fd)
+        return Done()
+
+
+def _start(path: str, offset: int, size: int) -> int:
+    if offset > size:
+        detail = f"the offset {offset} lies beyond the end of '{path}', which has {size} bytes"
+        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
+    return offset
+
+
+def _send(fd: int, end: socket.socket, start: int, stop: int, *, sparse: bool) -> None:
+    """Send a part; a receiver that goes away has given it up, which is no error."""
+    try:
+        if sparse:
+            _send_records(fd, end, start, stop)
+        else:
+            _send_plain(fd, end, start, stop)
+        end.shutdown(socket.SHUT_WR)
+    except OSError as problem:
+        if problem.errno not in GONE:
+            raise
+
+
+def _send_plain(fd: int, end: socket.socket, at: int, stop: int) -> None:
+    while at < stop:
+        done = os.sendfile(end.fileno(), fd, at, min(BLOCK, stop - at))
+        if done == 0:  # it became shorter
+            return
+        at += done
+
+
+def _send_records(fd: int, end: socket.socket, at: int, stop: int) -> None:
+    for begin, finish in data_parts(fd, at, stop):
+        if begin > at:
+            end.sendall(HEADER.pack(Kind.HOLE, begin - at))
+        for part in range(begin, finish, RECORD):
+            length = min(RECORD, finish - part)
+            end.sendall(HEADER.pack(Kind.DATA, length))
+            _send_plain(fd, end, part, part + length)
+        at = finish
+    if at < stop:
+        end.sendall(HEADER.pack(Kind.HOLE, stop - at))
+
+
+def _receive(fd: int, end: socket.socket, at: int, limit: int) -> None:
+    buffer = memoryview(bytearray(BLOCK))
+    while count := receive_into(end, buffer):
+        _refuse_more(at + count, limit)
+        write_all(fd, buffer[:count], at)
+        at += count
+
+
+def _receive_sparse(fd: int, end: socket.socket, at: int, limit: int) -> None:
+    buffer = memoryview(bytearray(RECORD))
+    while header := read_exactly(end, HEADER.size):
+        kind, length = HEADER.unpack(header)
+        _refuse_more(at + length, limit)
+        if kind == Kind.HOLE:
+            _leave_hole(fd, at, length)
+            at += length
+            continue
+        stop = at + length
+        while at < stop:
+            count = receive_into(end, buffer[: min(len(buffer), stop - at)])
+            if count == 0:
+                return
+            write_all(fd, buffer[:count], at)
+            at += count
+
+
+def _leave_hole(fd: int, at: int, length: int) -> None:
+    """What lies there becomes a hole; one at the end makes the file longer."""
+    size = size_of(fd)
+    punch_hole(fd, at, min(at + length, size) - at)
+    if at + length > size:
+        os.ftruncate(fd, at + length)
+
+
+def _refuse_more(end: int, limit: int) -> None:
+    if limit and end > limit:
+        detail = f"more bytes came than the {limit} up to which the upload was to go"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)

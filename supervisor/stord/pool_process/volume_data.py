@@ -1,0 +1,147 @@
+"""What is in volumes: made, copied, given another size, wiped.
+
+Owns: how bytes are written there. May touch: the paths it is given.
+Runs in a process of the operation's own, which is killed when nobody waits for it any more; what
+it leaves half-written is a temporary file, which whoever asked removes.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from typing import Final
+
+from ipc import Done, handles
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.stord.pool_process.copy import copy_bytes, write_zeros
+from supervisor.stord.pool_process.errors import refusing
+from supervisor.stord.pool_process.messages import CopyRaw, MakeRaw, Resize, Wipe
+from supervisor.stord.pool_process.safe_open import open_volume, size_of
+
+FICLONE: Final = 0x40049409  # linux/fs.h
+FS_IOC_GETFLAGS: Final = 0x80086601
+FS_IOC_SETFLAGS: Final = 0x40086602
+FS_NOCOW_FL: Final = 0x00800000
+MODE: Final = 0o600  # until the volume has its own permissions
+
+
+class Contents:
+    """Answers questions about volumes' bytes."""
+
+    @handles(MakeRaw)
+    def make_raw(self, request: MakeRaw) -> Done:
+        """Make a file of zeros."""
+        path = f"{request.folder}/{request.temporary}"
+        with refusing(f"create '{path}'"):
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+            try:
+                if request.nocow:
+                    _forbid_cow(fd)
+                space = min(request.allocation, request.capacity)
+                if space:
+                    os.posix_fallocate(fd, 0, space)
+                os.ftruncate(fd, request.capacity)
+                if space:
+                    os.fsync(fd)
+            except BaseException:
+                _remove(path)
+                raise
+            finally:
+                os.close(fd)
+        return Done()
+
+    @handles(CopyRaw)
+    def copy_raw(self, request: CopyRaw) -> Done:
+        """Copy a volume's bytes."""
+        with refusing(f"copy '{request.source}' to '{request.target}'"):
+            source = open_volume(request.source, os.O_RDONLY)
+            try:
+                target = _open_target(request)
+                try:
+                    _copy(source, target, request)
+                finally:
+                    os.close(target)
+            finally:
+                os.close(source)
+        return Done()
+
+    @handles(Resize)
+    def resize(self, request: Resize) -> Done:
+        """Give a raw file another size; one that cannot have it keeps its own."""
+        with refusing(f"resize '{request.path}' to {request.capacity} bytes"):
+            fd = open_volume(request.path, os.O_RDWR)
+            try:
+                before = size_of(fd)
+                try:
+                    if request.allocate and request.capacity > before:
+                        os.posix_fallocate(fd, before, request.capacity - before)
+                    os.ftruncate(fd, request.capacity)
+                except OSError:
+                    if request.capacity > before:
+                        os.ftruncate(fd, before)
+                    raise
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        return Done()
+
+    @handles(Wipe)
+    def wipe(self, request: Wipe) -> Done:
+        """Write zeros over a volume."""
+        with refusing(f"wipe '{request.path}'"):
+            fd = open_volume(request.path, os.O_RDWR)
+            try:
+                status, size = os.fstat(fd), size_of(fd)
+                if stat.S_ISREG(status.st_mode) and status.st_blocks * 512 < size:
+                    os.ftruncate(fd, 0)
+                    os.ftruncate(fd, size)
+                else:
+                    write_zeros(fd, 0, size)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        return Done()
+
+
+def _open_target(request: CopyRaw) -> int:
+    """Where a copy goes; what somebody else has put at a new file's place is left alone."""
+    if not request.is_new:
+        return open_volume(request.target, os.O_RDWR)
+    return os.open(request.target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+
+
+def _copy(source: int, target: int, request: CopyRaw) -> None:
+    """Copy between open files; a device that is too small is refused before anything is written."""
+    size = size_of(source)
+    is_file = stat.S_ISREG(os.fstat(target).st_mode)
+    if not is_file and size_of(target) < size:
+        detail = f"'{request.target}' has no room for the {size} bytes of '{request.source}'"
+        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
+    if request.reflink:
+        fcntl.ioctl(target, FICLONE, source)
+    else:
+        copy_bytes(source, target, size, keep_holes=is_file)
+    if is_file:
+        os.ftruncate(target, max(size, request.size))
+    os.fsync(target)
+
+
+def _forbid_cow(fd: int) -> None:
+    """Switch copy-on-write off for a new file, where its file system knows that."""
+    flags = array.array("L", [0])
+    try:
+        fcntl.ioctl(fd, FS_IOC_GETFLAGS, flags)
+        flags[0] |= FS_NOCOW_FL
+        fcntl.ioctl(fd, FS_IOC_SETFLAGS, flags)
+    except OSError as problem:
+        if problem.errno not in (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)

@@ -1,0 +1,196 @@
+"""A pool's folder and the names in it: made, checked, claimed, removed.
+
+Owns: the order of the steps by which a volume gets its name. May touch: the paths it is given.
+Runs in a process of the pool's own: every call here may block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import logging
+import os
+import stat
+from typing import Final
+
+from ipc import Done, handles
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.runtime.atomic_file import sync_folder
+from supervisor.stord.pool_process.errors import refusing
+from supervisor.stord.pool_process.messages import (
+    CheckFolder,
+    Claim,
+    CleanUp,
+    MakeFolder,
+    MakeSubfolder,
+    Permissions,
+    Remove,
+    RemoveFolder,
+)
+from supervisor.stord.pool_process.temporary_names import is_left_over
+
+AT_FDCWD: Final = -100
+RENAME_NOREPLACE: Final = 1
+FOLDER_MODE: Final = 0o711  # of a pool's folder whose definition says nothing
+NO_SUCH_CALL: Final = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+
+log = logging.getLogger(__name__)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Files:
+    """Answers questions about folders and names."""
+
+    @handles(MakeFolder)
+    def make_folder(self, request: MakeFolder) -> Done:
+        """Make a folder and those above it."""
+        permissions = request.permissions
+        with refusing(f"create the folder '{request.path}'"):
+            mode = permissions.mode if permissions.mode >= 0 else FOLDER_MODE
+            os.makedirs(os.path.dirname(request.path) or "/", exist_ok=True)
+            made = False
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(request.path, mode)
+                made = True
+            if not stat.S_ISDIR(os.stat(request.path).st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, "not a folder")
+            if made or permissions.mode >= 0:
+                os.chmod(request.path, mode)
+            os.chown(request.path, permissions.owner, permissions.group)
+        return Done()
+
+    @handles(CheckFolder)
+    def check_folder(self, request: CheckFolder) -> Done:
+        """Refuse what is no folder that can be read."""
+        with refusing(f"open path '{request.path}'"), os.scandir(request.path):
+            return Done()
+
+    @handles(RemoveFolder)
+    def remove_folder(self, request: RemoveFolder) -> Done:
+        """Remove an empty folder."""
+        with refusing(f"remove the folder '{request.path}'"):
+            os.rmdir(request.path)
+        return Done()
+
+    @handles(Claim)
+    def claim(self, request: Claim) -> Done:
+        """Give a finished file its name, which nobody else has."""
+        old = f"{request.folder}/{request.temporary}"
+        new = f"{request.folder}/{request.name}"
+        try:
+            with refusing(f"finish the volume '{new}'"):
+                _apply(old, request.permissions)
+                rename_to_free(old, new)
+                sync_folder(request.folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(old)
+            raise
+        return Done()
+
+    @handles(CleanUp)
+    def clean_up(self, request: CleanUp) -> Done:
+        """Remove what was left half-made."""
+        with refusing(f"read the folder '{request.folder}'"):
+            for name in os.listdir(request.folder):
+                if is_left_over(name, request.host, request.pid):
+                    _remove_left_over(f"{request.folder}/{name}")
+        return Done()
+
+    @handles(MakeSubfolder)
+    def make_subfolder(self, request: MakeSubfolder) -> Done:
+        """Make a volume that is a folder."""
+        path, permissions = f"{request.folder}/{request.name}", request.permissions
+        with refusing(f"create the folder '{path}'"):
+            try:
+                os.mkdir(path, 0o700)
+            except FileExistsError as problem:
+                raise taken(request.name) from problem
+            try:
+                _apply(path, permissions)
+            except BaseException:
+                os.rmdir(path)
+                raise
+            sync_folder(request.folder)
+        return Done()
+
+    @handles(Remove)
+    def remove(self, request: Remove) -> Done:
+        """Remove a name of the pool."""
+        path = f"{request.folder}/{request.name}"
+        with refusing(f"remove '{path}'"):
+            try:
+                if stat.S_ISDIR(os.lstat(path).st_mode):
+                    os.rmdir(path)
+                else:
+                    os.unlink(path)
+                sync_folder(request.folder)
+            except FileNotFoundError:
+                return Done()
+        return Done()
+
+
+def _remove_left_over(path: str) -> None:
+    """Remove a half-made file; one that cannot be removed is no reason to leave the others."""
+    try:
+        os.unlink(path)
+    except OSError as problem:
+        log.warning("'%s' was left half-made and stays: %s", path, os.strerror(problem.errno or 0))
+    else:
+        log.warning("'%s' was left half-made: removed", path)
+
+
+def taken(name: str) -> VirError:
+    """STORAGE_VOL_EXIST: the pool has such a volume."""
+    detail = f"'{name}'; delete it first or take another name"
+    return VirError(ErrorCode.STORAGE_VOL_EXIST, detail, ErrorDomain.STORAGE)
+
+
+def rename_to_free(old: str, new: str) -> None:
+    """Rename a file to a name that nothing has.
+
+    Raises:
+        VirError: STORAGE_VOL_EXIST: something has it.
+        OSError: the kernel refuses.
+    """
+    result = _libc.renameat2(
+        AT_FDCWD, os.fsencode(old), AT_FDCWD, os.fsencode(new), RENAME_NOREPLACE
+    )
+    number = ctypes.get_errno()
+    if result == 0:
+        return
+    if number in NO_SUCH_CALL:  # this file system has no such rename; a link refuses as well
+        number = _link(old, new)
+    if number == errno.EEXIST:
+        raise taken(os.path.basename(new))
+    if number:
+        raise OSError(number, os.strerror(number))
+
+
+def _link(old: str, new: str) -> int:
+    try:
+        os.link(old, new, follow_symlinks=False)
+    except OSError as problem:
+        return problem.errno or errno.EIO
+    os.unlink(old)
+    return 0
+
+
+def _apply(path: str, permissions: Permissions) -> None:
+    """Give a new file or folder its owner and mode; never to what a link leads to.
+
+    The owner first: a change of it takes set-user-ID bits away.
+
+    Raises:
+        OSError: the kernel refuses; ELOOP for a link.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        if permissions.owner >= 0 or permissions.group >= 0:
+            os.fchown(fd, permissions.owner, permissions.group)
+        if permissions.mode >= 0:
+            os.fchmod(fd, permissions.mode)
+    finally:
+        os.close(fd)

@@ -1,0 +1,146 @@
+"""Pools and volumes as documents: what was found, written as libvirt writes it. Pure.
+
+Owns: that mapping.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from conf.errors import ConfError
+from conf.storage import (
+    BackingStore,
+    FreeExtent,
+    Pool,
+    PoolType,
+    Volume,
+    VolumeType,
+    check_new_volume,
+    format_pool,
+    format_volume,
+    parse_pool,
+    parse_volume,
+)
+from conf.storage.attributes import timestamp
+from conf.storage.credentials import VolumeEncryption, VolumeSecret
+from conf.storage.permissions import Permissions
+from conf.storage.volume import Extent, ExtentDevice, VolumeTarget
+from rpc.errors import ErrorDomain
+from supervisor.dispatch.dispatcher import of_conf
+from supervisor.stord.pool import Active
+from supervisor.stord.volume_info import VolumeFacts
+
+
+def read_pool(xml: str) -> Pool:
+    """Read and check a pool's document.
+
+    Raises:
+        VirError: of libvirt's code for what it refuses.
+    """
+    try:
+        return parse_pool(xml)
+    except ConfError as problem:
+        raise of_conf(problem, ErrorDomain.STORAGE) from problem
+
+
+def read_volume(xml: str, pool_type: PoolType, *, is_copy: bool = False) -> Volume:
+    """Read and check the document of a new volume.
+
+    Raises:
+        VirError: of libvirt's code for what it refuses.
+    """
+    try:
+        volume = parse_volume(xml, pool_type, capacity_from_elsewhere=is_copy)
+        check_new_volume(volume, pool_type)
+    except ConfError as problem:
+        raise of_conf(problem, ErrorDomain.STORAGE) from problem
+    return volume
+
+
+def describe_pool(now: Active) -> str:
+    """An active pool's document, with its space."""
+    pool, space = now.pool, now.space
+    source = replace(pool.source)
+    source.devices = [replace(device) for device in source.devices]
+    for device in source.devices:
+        device.free_extents = [
+            FreeExtent(start=free.start, end=free.end)
+            for free in space.free
+            if free.device == device.path
+        ]
+    if space.source_format and source.format is not None:
+        source.format = space.source_format
+    return format_pool(
+        replace(
+            pool,
+            source_element=source,
+            capacity=space.capacity,
+            allocation=space.allocation,
+            available=space.available,
+        )
+    )
+
+
+def describe_volume(volume: VolumeFacts) -> str:
+    """A volume's document."""
+    return format_volume(document_of(volume))
+
+
+def document_of(volume: VolumeFacts) -> Volume:
+    """A volume as its model."""
+    document = Volume(type=VolumeType(volume.type), name=volume.name, key=volume.key)
+    document.capacity = volume.capacity
+    document.allocation = volume.allocation
+    document.physical = volume.physical
+    document.source = _source(volume)
+    document.target_element = _target(volume)
+    below = volume.backing
+    if below is not None:
+        document.backing_store = BackingStore(
+            path=below.path,
+            format=below.format,
+            permissions=_permissions(below.mode, below.owner, below.group, below.label),
+        )
+    return document
+
+
+def _target(volume: VolumeFacts) -> VolumeTarget:
+    target = VolumeTarget(
+        path=volume.path,
+        format=volume.format or None,
+        permissions=_permissions(volume.mode, volume.owner, volume.group, volume.label),
+        compat=volume.compat or None,
+        lazy_refcounts="lazy_refcounts" in volume.features,
+        extended_l2="extended_l2" in volume.features,
+    )
+    times = [timestamp(moment) for moment in volume.times]
+    for name, moment in zip(("atime", "mtime", "ctime", "btime"), times, strict=False):
+        setattr(target, name, moment)
+    if volume.cluster_size:
+        target.cluster_size = volume.cluster_size
+    if volume.encryption:
+        target.encryption = VolumeEncryption(format=volume.encryption, secrets=_secrets(volume))
+    return target
+
+
+def _secrets(volume: VolumeFacts) -> list[VolumeSecret]:
+    if not volume.secret_uuid and not volume.secret_usage:
+        return []
+    uuid, usage = volume.secret_uuid or None, volume.secret_usage or None
+    return [VolumeSecret(type="passphrase", uuid=uuid, usage=usage)]
+
+
+def _permissions(mode: int, owner: int, group: int, label: str = "") -> Permissions | None:
+    if mode < 0:
+        return None
+    return Permissions(mode=mode, owner=owner, group=group, label=label or None)
+
+
+def _source(volume: VolumeFacts) -> list[ExtentDevice]:
+    """Where a volume lies, device by device in the order of its extents."""
+    devices: list[ExtentDevice] = []
+    for extent in volume.extents:
+        if not devices or devices[-1].path != extent.device:
+            devices.append(ExtentDevice(path=extent.device))
+        devices[-1].extents.append(Extent(start=extent.start, end=extent.end))
+    return devices

@@ -1,1 +1,0 @@
-"""What touches pools' files and devices, each pool in a process of its own."""

@@ -1,0 +1,78 @@
+"""What a worker has around it, apart from its guest.
+
+Owns: nothing; it is handed to those who need it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from conf.settings import QemuConfig
+from ipc import Event, Node
+from rpc.errors import ErrorDomain
+from supervisor.messages.calls import ClientEvent
+from supervisor.messages.worker import Relay
+from supervisor.runtime.child import Process
+from supervisor.runtime.hooks import Hooks
+from supervisor.runtime.paths import Paths
+
+ERROR_DOMAINS: Final = {"qemu": ErrorDomain.QEMU, "lxc": ErrorDomain.LXC}
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """One worker's surroundings."""
+
+    process: Process
+    hooks: Hooks
+    driver: str  # "qemu", "lxc"
+    paths: Paths  # with the driver's files
+
+    @staticmethod
+    def of(process: Process) -> Workplace:
+        """The surroundings of this process."""
+        driver = process.driver
+        paths = process.paths.for_driver(driver)
+        return Workplace(process, Hooks(paths.hook(driver)), driver, paths)
+
+    @property
+    def node(self) -> Node:
+        """The bus."""
+        return self.process.node
+
+    @property
+    def config(self) -> QemuConfig:
+        """qemu.conf as it was read last."""
+        return self.process.qemu_config
+
+    @property
+    def session(self) -> bool:
+        """Whether this is one user's daemon."""
+        return self.process.session
+
+    @property
+    def error_domain(self) -> ErrorDomain:
+        """Whose errors these are."""
+        return ERROR_DOMAINS[self.driver]
+
+    def publish(self, event: Event) -> None:
+        """Tell domd."""
+        self.node.publish(event)
+
+    def relay(
+        self, family: str, event_id: int, uuid: bytes, payload: bytes, name: str = ""
+    ) -> None:
+        """Tell clients, by way of domd."""
+        self.publish(
+            Relay(
+                event=ClientEvent(
+                    family=family,
+                    event_id=event_id,
+                    driver=self.driver,
+                    uuid=uuid,
+                    name=name,
+                    payload=payload,
+                )
+            )
+        )

@@ -1,0 +1,77 @@
+"""Files that a guest is given: theirs while it runs, then whose they were before.
+
+Owns: changing hands, and remembering. May touch: files that the guest's document names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.objects.domain_status_xml import Owner
+from supervisor.workers.spawn import User
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A file that the emulator must be able to open."""
+
+    path: str
+    returned: bool = True  # whether it goes back; what several guests share does not
+
+
+def hand_over(files: Iterable[Given], user: User) -> list[Owner]:
+    """Give files to the emulator's user; whose they were.
+
+    Raises:
+        VirError: SYSTEM_ERROR naming the file; those given already are given back.
+    """
+    former: list[Owner] = []
+    try:
+        for given in files:
+            owner = _chown(given, user)
+            if owner is not None and given.returned:
+                former.append(owner)
+    except OSError as problem:
+        give_back(former)
+        detail = f"unable to set user and group of '{problem.filename}': {problem.strerror}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.SECURITY) from problem
+    return former
+
+
+def _chown(given: Given, user: User) -> Owner | None:
+    """Give one file; None when it is theirs already or not there (the emulator will say so)."""
+    try:
+        fd = os.open(given.path, os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        found = os.fstat(fd)
+        if (found.st_uid, found.st_gid) == (user.uid, user.gid) or not _changes_hands(found):
+            return None
+        os.chown(f"/proc/self/fd/{fd}", user.uid, user.gid)
+        return Owner(given.path, found.st_uid, found.st_gid)
+    finally:
+        os.close(fd)
+
+
+def _changes_hands(found: os.stat_result) -> bool:
+    mode = found.st_mode
+    return stat.S_ISREG(mode) or stat.S_ISBLK(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
+
+
+def give_back(owners: Iterable[Owner]) -> None:
+    """Give files back to whose they were; one that has gone is no matter."""
+    for owner in owners:
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                os.chown(owner.path, owner.uid, owner.gid)
+            except OSError as problem:
+                log.warning("%s cannot be given back: %s", owner.path, problem)

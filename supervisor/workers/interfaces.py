@@ -1,0 +1,63 @@
+"""Guests' network cards that are plugged into the host: asking netd for them.
+
+Owns: which cards are plugged in, and the words with netd. May touch: netd over the bus.
+May not touch: links, networks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+from conf.domain import Domain
+from ipc import BusError
+from rpc.errors import ErrorCode, VirError
+from supervisor.messages.netd import Attached, AttachPort, DetachPort
+from supervisor.workers.context import Workplace
+
+PLUGGED: Final = ("network", "bridge", "ethernet", "direct")
+ATTACH_S: Final = 30.0
+DETACH_S: Final = 5.0  # netd finds out by itself later, should it be away just now
+
+log = logging.getLogger(__name__)
+
+
+def plugged(domain: Domain) -> Iterator[int]:
+    """The places in the list of interfaces of those that are plugged in."""
+    for place, interface in enumerate(domain.devices.interfaces):
+        if interface.type in PLUGGED:
+            yield place
+
+
+async def ask_for_port(workplace: Workplace, request: AttachPort, mac: str) -> Attached:
+    """Have one card plugged in.
+
+    Raises:
+        VirError: it cannot be.
+    """
+    try:
+        return await workplace.node.link("netd").call(request, timeout_s=ATTACH_S)
+    except BusError as problem:
+        detail = (
+            f"the interface {mac} of '{request.domain}' cannot be plugged in, the network "
+            f"service does not answer: {problem}"
+        )
+        raise VirError(ErrorCode.OPERATION_FAILED, detail, workplace.error_domain) from problem
+
+
+async def unplug(workplace: Workplace, uuid: str, tap: str = "") -> None:
+    """Have a card plugged out, or all of a guest's.
+
+    A failure is logged alone: a tap goes with its guest, and netd finds that out itself.
+    """
+    try:
+        request = DetachPort(uuid=uuid, tap=tap)
+        await workplace.node.link("netd").call(request, timeout_s=DETACH_S)
+    except (BusError, VirError) as problem:
+        log.warning("netd has not taken back %s of %s: %s", tap or "the cards", uuid, problem)
+
+
+def had_cards(live_xml: str) -> bool:
+    """Whether a live document may name cards that are plugged in."""
+    return any(f"<interface type='{kind}'" in live_xml for kind in PLUGGED)

@@ -1,0 +1,153 @@
+"""A file of the host in a running container: bound over a file there, and taken away again.
+
+Owns: the system calls of that. May touch: the container's files, following none of its links.
+
+Only who is in a container's tree of mounts can move a mount there. A thread of its own goes there
+and ends: it has a working directory of its own and resolves no path; what it needs is open by then.
+Source: open_tree(2), move_mount(2), setns(2), umount2(2), setfsuid(2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
+from typing import Final
+
+from supervisor.runtime.pidfd import GuestProcess, start_time
+
+LIBC: Final = ctypes.CDLL(None, use_errno=True)
+FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+AT_FDCWD: Final = -100
+OPEN_TREE_CLONE: Final = 1
+MOVE_MOUNT_F_EMPTY_PATH: Final = 0x04
+MOVE_MOUNT_T_EMPTY_PATH: Final = 0x40
+CLONE_FS: Final = 0x200
+CLONE_NEWNS: Final = 0x20000
+MNT_DETACH: Final = 2
+UMOUNT_NOFOLLOW: Final = 8
+MODE: Final = 0o755  # of folders that are made on the way
+
+
+def bind(init: GuestProcess, source: str, target: str, owner: tuple[int, int]) -> None:
+    """Bind a file of the host over a new, empty one of the container's.
+
+    Args:
+        init: the container's first process.
+        source: on the host.
+        target: in the container, where nothing may be yet.
+        owner: the host's numbers of the container's root and its group: what is made is theirs.
+
+    Raises:
+        OSError: it cannot be; the container is as it was.
+    """
+    tree = _checked(LIBC.open_tree(AT_FDCWD, os.fsencode(source), OPEN_TREE_CLONE | os.O_CLOEXEC))
+    try:
+        in_thread(lambda: _bind(init, tree, target, owner))
+    finally:
+        os.close(tree)
+
+
+def _bind(init: GuestProcess, tree: int, target: str, owner: tuple[int, int]) -> None:
+    name = PurePosixPath(target).name
+    with _folder(init, target, owner) as (mounts, folder):
+        created = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_WRONLY
+        os.close(os.open(name, created, 0, dir_fd=folder))
+        place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            _enter(mounts)
+            how = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
+            _checked(LIBC.move_mount(tree, b"", place, b"", how))
+        except OSError:
+            os.unlink(name, dir_fd=folder)
+            raise
+        finally:
+            os.close(place)
+
+
+def unbind(init: GuestProcess, target: str) -> None:
+    """Take a bound file away; one that the container has taken away itself is no error.
+
+    Raises:
+        OSError: it cannot be taken away.
+    """
+
+    def work() -> None:
+        name = PurePosixPath(target).name
+        with contextlib.suppress(FileNotFoundError), _folder(init, target) as (mounts, folder):
+            _enter(mounts)
+            os.fchdir(folder)
+            with contextlib.suppress(OSError):  # nothing is mounted there: the file goes
+                _checked(LIBC.umount2(os.fsencode(name), MNT_DETACH | UMOUNT_NOFOLLOW))
+            os.unlink(name, dir_fd=folder)
+
+    in_thread(work)
+
+
+@contextlib.contextmanager
+def _folder(
+    init: GuestProcess, target: str, owner: tuple[int, int] | None = None
+) -> Iterator[tuple[int, int]]:
+    """A container's tree of mounts, and the folder of a path there; made for an owner if missing.
+
+    Raises:
+        OSError: it cannot be had, or a link is on the way.
+    """
+    if ".." in PurePosixPath(target).parts:
+        raise OSError(errno.EINVAL, "the path goes up")
+    with contextlib.ExitStack() as opened:
+        mounts = os.open(f"/proc/{init.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        opened.callback(os.close, mounts)
+        here = os.open(f"/proc/{init.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        opened.callback(os.close, here)
+        if start_time(init.pid) != init.identity.start:
+            raise OSError(errno.ESRCH, "the container has ended")
+        if owner is not None:
+            LIBC.setfsgid(owner[1])  # this thread's alone; it has no right over others' files then
+            LIBC.setfsuid(owner[0])
+        for part in PurePosixPath(target.lstrip("/")).parent.parts:
+            if owner is not None:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, MODE, dir_fd=here)
+            here = os.open(part, FOLDER, dir_fd=here)
+            opened.callback(os.close, here)
+        yield mounts, here
+
+
+def _enter(mounts: int) -> None:
+    """Have this thread see the container's mounts."""
+    _checked(LIBC.unshare(CLONE_FS))
+    _checked(LIBC.setns(mounts, CLONE_NEWNS))
+
+
+def _checked(result: int) -> int:
+    """What a system call gave.
+
+    Raises:
+        OSError: it failed.
+    """
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def in_thread(work: Callable[[], None]) -> None:
+    """Do something in a thread that ends with it; what it raises is raised here."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as problem:  # noqa: BLE001  (it is raised by whoever waits)
+            failed.append(problem)
+
+    thread = threading.Thread(target=run, name="binding")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]

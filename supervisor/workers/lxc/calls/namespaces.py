@@ -1,0 +1,142 @@
+"""Clients' calls into a container: its namespaces, its processes, its name, its addresses.
+
+Owns: nothing. May touch: the container's processes; netd, for addresses.
+Source: libvirt 9.0, virDomainLxcOpenNamespace, virDomainSendProcessSignal, virDomainGetHostname,
+virDomainInterfaceAddresses.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Final
+
+from ipc import Descriptor
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.values import Domain as DomainId
+from rpc.values import DomainInterface
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.workers.addresses import known_addresses
+from supervisor.workers.lxc import cgroups
+from supervisor.workers.lxc.calls.consoles import HasContainer
+from supervisor.workers.lxc.calls.flags import invalid, refuse_flags
+from supervisor.workers.lxc.commands import run
+from supervisor.workers.lxc.container import Container
+from supervisor.workers.lxc.interfaces import NSENTER
+from supervisor.workers.lxc.proc_status import is_host_s, read_status, words_of
+
+#: As setns(2) has to enter them: who one is comes first, what one sees after it.
+NAMESPACES: Final = ("user", "ipc", "uts", "net", "pid", "mnt")
+LAST_SIGNAL: Final = 64
+UNAME: Final = "/usr/bin/uname"
+
+
+class Inside:
+    """What reaches into the container."""
+
+    def __init__(self, worker: HasContainer) -> None:
+        """Reach into the worker's container."""
+        self._worker = worker
+
+    def domain_open_namespace(self, call: ClientCall, dom: DomainId, flags: int) -> None:
+        """Give descriptors of the container's namespaces.
+
+        Raises:
+            VirError: INVALID_ARG, OPERATION_INVALID: it has no init just now; SYSTEM_ERROR.
+        """
+        refuse_flags("lxcDomainOpenNamespace", flags)
+        container = self._worker.guest()
+        pid = need_init(container)
+        try:
+            for name in NAMESPACES:
+                if is_host_s(pid, name):
+                    continue  # who has entered the container's users may not enter the host's
+                fd = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+                call.answer_descriptors.append(Descriptor(fd))
+        except OSError as problem:
+            detail = f"the namespaces of '{container.name}' cannot be opened: {problem.strerror}"
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.LXC) from problem
+
+    def domain_send_process_signal(
+        self, call: ClientCall, dom: DomainId, pid_value: int, signum: int, flags: int
+    ) -> None:
+        """Send a signal to a process of the container, by its number there; 1 is init.
+
+        Raises:
+            VirError: INVALID_ARG: no such signal or process; OPERATION_INVALID; SYSTEM_ERROR.
+        """
+        refuse_flags("lxcDomainSendProcessSignal", flags)
+        if not 0 <= signum <= LAST_SIGNAL:
+            raise invalid(f"signum value {signum} is out of range")
+        container = self._worker.guest()
+        need_init(container)
+        pid = find_process(container, pid_value)
+        try:
+            fd = os.pidfd_open(pid)
+            try:
+                if signum:
+                    signal.pidfd_send_signal(fd, signum)
+            finally:
+                os.close(fd)
+        except OSError as problem:
+            detail = f"Unable to send {signum} signal to process {pid_value}: {problem.strerror}"
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.LXC) from problem
+
+    async def domain_interface_addresses(
+        self, call: ClientCall, dom: DomainId, source: int, flags: int
+    ) -> list[DomainInterface]:
+        """The addresses of the container's cards, as DHCP or the host's kernel knows them.
+
+        Raises:
+            VirError: ARGUMENT_UNSUPPORTED: there is no agent in a container; OPERATION_FAILED.
+        """
+        refuse_flags("lxcDomainInterfaceAddresses", flags)
+        return await known_addresses(self._worker.guest(), source)
+
+    async def domain_get_hostname(self, call: ClientCall, dom: DomainId, flags: int) -> str:
+        """What the container calls itself now.
+
+        Raises:
+            VirError: OPERATION_INVALID: it has no init just now; INTERNAL_ERROR.
+        """
+        refuse_flags("lxcDomainGetHostname", flags)
+        pid = need_init(self._worker.guest())
+        status, words = await run([NSENTER, f"--uts=/proc/{pid}/ns/uts", "--", UNAME, "-n"])
+        if status != 0:
+            detail = f"the container's name cannot be read: {words}"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
+        return words
+
+
+def need_init(container: Container) -> int:
+    """The number of the container's init.
+
+    Raises:
+        VirError: OPERATION_INVALID: it has none just now.
+    """
+    container.require_init()
+    pid = container.init_pid
+    if pid == 0:
+        detail = f"Init pid is not yet available: '{container.name}' begins anew or ends"
+        raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.LXC)
+    return pid
+
+
+def find_process(container: Container, number: int) -> int:
+    """The host's number of a container's process.
+
+    Raises:
+        VirError: INVALID_ARG: there is none.
+    """
+    if number == 1:
+        return container.init_pid
+    for pid in cgroups.members(container.group):
+        if inner_number(read_status(pid)) == number:
+            return pid
+    raise invalid(f"the container '{container.name}' has no process {number}")
+
+
+def inner_number(status: str) -> int:
+    """A process's number in its innermost namespace; 0: it is not told."""
+    numbers = words_of(status, "NSpid")
+    return int(numbers[-1]) if numbers else 0

@@ -1,0 +1,267 @@
+"""What can be known to be wrong before anything is begun, and what the plan must know of the host.
+
+Owns: looking. May touch: nothing; what is in a container's root is not trusted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from conf.domain import Domain
+from conf.domain.devices.filesystem import Filesystem
+from conf.domain.lxc.model import SharedNamespace
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.workers.lxc.config.mounts import device_nodes, root_of
+from supervisor.workers.lxc.liblxc import init_pid
+
+MAX_PASSWD: Final = 1 << 20  # bytes
+SECCOMP: Final = Path("/usr/share/lxc/config/common.seccomp")
+APPARMOR: Final = Path("/sys/module/apparmor/parameters/enabled")
+APPARMOR_PARSER: Final = Path("/usr/sbin/apparmor_parser")
+PID_MAX: Final = Path("/proc/sys/kernel/pid_max")
+TASKS_PERCENT: Final = 15  # of the host's, for one container
+NETNS: Final = Path("/run/netns")
+#: Files of /proc whose figures lxcfs makes a container's own.
+FIGURES: Final = ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime")
+LXCFS_S: Final = 2.0
+
+log = logging.getLogger(__name__)
+
+
+def check_sources(domain: Domain) -> frozenset[str]:
+    """See that every file system is there; those that are no folders.
+
+    Raises:
+        VirError: INTERNAL_ERROR naming the element.
+    """
+    files = set()
+    for filesystem in domain.devices.filesystems:
+        _refuse_limits(filesystem)
+        source = _source(filesystem)
+        if not source:
+            continue
+        try:
+            found = os.stat(source)
+        except OSError as problem:
+            detail = (
+                f"the <filesystem> with <target dir='{filesystem.target_dir}'> cannot be had: "
+                f"Failed to access '{source}': {problem.strerror}"
+            )
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from problem
+        if filesystem.type == "mount" and not stat.S_ISDIR(found.st_mode):
+            files.add(source)
+        if filesystem.target_dir == "/" and source in files:
+            detail = f"the container's root '{source}' (<target dir='/'>) is no directory"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
+    return frozenset(files)
+
+
+def _refuse_limits(filesystem: Filesystem) -> None:
+    """Refuse a limit that nobody would keep; stock takes it and does not keep it.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED naming the target.
+    """
+    if filesystem.space_hard_limit is not None or filesystem.space_soft_limit is not None:
+        detail = (
+            f"the <filesystem> with <target dir='{filesystem.target_dir}'> has a "
+            "<space_hard_limit> or <space_soft_limit>, which is not kept for containers; use an "
+            "image of that size (type='file'), or type='ram' with its usage"
+        )
+        raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.LXC)
+
+
+def _source(filesystem: Filesystem) -> str:
+    sources = {
+        "mount": filesystem.source_dir,
+        "file": filesystem.source_file,
+        "block": filesystem.source_dev,
+    }
+    return sources.get(filesystem.type) or ""
+
+
+def device_numbers(domain: Domain) -> dict[str, str]:
+    """The numbers of every device of the host that the document names, by its path.
+
+    Raises:
+        VirError: INTERNAL_ERROR naming it: it is not there, or no device.
+    """
+    paths = [source for source, _ in device_nodes(domain)]
+    if domain.blkiotune is not None:
+        paths += [device.path or "" for device in domain.blkiotune.devices]
+    return {path: device_number(path) for path in paths}
+
+
+def device_number(path: str) -> str:
+    """A device's number, "MAJOR:MINOR".
+
+    Raises:
+        VirError: INTERNAL_ERROR: it is not there, or no device.
+    """
+    try:
+        found = os.stat(path)
+    except OSError as problem:
+        detail = f"the device '{path}' cannot be given to a container: {problem.strerror}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from problem
+    if not (stat.S_ISBLK(found.st_mode) or stat.S_ISCHR(found.st_mode)):
+        detail = f"'{path}' is no device, but a file or folder"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
+    return f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
+
+
+def max_tasks() -> int:
+    """How many tasks one container may have, so that the host keeps some."""
+    return int(PID_MAX.read_text()) * TASKS_PERCENT // 100
+
+
+def seccomp_profile() -> str:
+    """The profile that keeps containers from the kernel's most dangerous calls, if it is there."""
+    return str(SECCOMP) if SECCOMP.exists() else ""
+
+
+def apparmor_profile() -> str:
+    """The profile for containers; empty where the host has no AppArmor.
+
+    liblxc makes a profile for each container by AppArmor's own program; a host that lacks it has
+    loaded no profile at all.
+    """
+    try:
+        enabled = APPARMOR.read_text().strip() == "Y"
+    except OSError:
+        return ""
+    if not enabled:
+        return ""
+    return "generated" if APPARMOR_PARSER.exists() else "unconfined"
+
+
+def identity(domain: Domain, mounted: str) -> tuple[int, int]:
+    """Init's user and group in the container.
+
+    Args:
+        domain: the container's.
+        mounted: where its root is mounted, if it is in an image.
+
+    Raises:
+        VirError: CONFIG_UNSUPPORTED: the container has no such user or group.
+    """
+    root = root_of(domain)
+    source = mounted or (root.source_dir if root is not None else "") or "/"
+    return (
+        _number(domain.os.init_user, source, "passwd", "inituser"),
+        _number(domain.os.init_group, source, "group", "initgroup"),
+    )
+
+
+def _number(word: str | None, root: str, table: str, element: str) -> int:
+    if not word:
+        return 0
+    plain = word.removeprefix("+")
+    if plain.isdigit():
+        return int(plain)
+    try:
+        found = lookup(read_inside(root, ("etc", table)), word)
+    except OSError as problem:
+        detail = f"<{element}>{word}</{element}>: {root}/etc/{table}: {problem.strerror}"
+        raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.LXC) from problem
+    if found is None:
+        detail = f"<{element}>{word}</{element}> is not in the container's /etc/{table}"
+        raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.LXC)
+    return found
+
+
+def lookup(text: str, name: str) -> int | None:
+    """The number of a name in a table such as passwd(5)."""
+    for line in text.splitlines():
+        fields = line.split(":")
+        if len(fields) > 2 and fields[0] == name and fields[2].isdigit():
+            return int(fields[2])
+    return None
+
+
+def read_inside(root: str, parts: tuple[str, ...]) -> str:
+    """Read a file of a container's, following none of its links.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    fd = open_inside(root, parts, os.O_RDONLY)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is no file")
+        return os.read(fd, MAX_PASSWD).decode(errors="replace")
+    finally:
+        os.close(fd)
+
+
+def open_inside(root: str, parts: tuple[str, ...], flags: int) -> int:
+    """Open a file of a container's, following none of its links, which might lead to the host.
+
+    Raises:
+        OSError: it cannot be opened, or a link is on the way.
+    """
+    here = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parts[:-1]:
+            folder = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            below = os.open(part, folder, dir_fd=here)
+            os.close(here)
+            here = below
+        safe = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        return os.open(parts[-1], flags | safe, dir_fd=here)
+    finally:
+        os.close(here)
+
+
+async def served_figures(lxcfs: Path) -> dict[str, str]:
+    """The files of /proc that lxcfs serves, where the host runs it; where each is."""
+
+    def look() -> dict[str, str]:
+        served = set(os.listdir(lxcfs / "proc"))
+        return {name: str(lxcfs / "proc" / name) for name in FIGURES if name in served}
+
+    try:
+        async with asyncio.timeout(LXCFS_S):
+            return await asyncio.to_thread(look)
+    except FileNotFoundError:
+        return {}
+    except (OSError, TimeoutError) as problem:
+        log.warning("lxcfs at %s does not answer, its figures are left out: %s", lxcfs, problem)
+        return {}
+
+
+async def shared_namespaces(domain: Domain, states: Path) -> dict[str, str]:
+    """The namespaces of others that the container is to be in.
+
+    Raises:
+        VirError: INTERNAL_ERROR: whose they are does not run; OPERATION_FAILED.
+    """
+    said = domain.lxc_namespace
+    if said is None:
+        return {}
+    kinds = {"net": said.net, "ipc": said.ipc, "uts": said.uts}
+    found = {}
+    for kind, wishes in kinds.items():
+        for wish in wishes:
+            if wish.type != "none":
+                found[kind] = await _namespace(kind, wish, states)
+    return found
+
+
+async def _namespace(kind: str, wish: SharedNamespace, states: Path) -> str:
+    value = wish.value or ""
+    if wish.type == "netns":
+        path = NETNS / Path(value).name
+    elif wish.type == "pid":
+        path = Path("/proc") / value / "ns" / kind
+    else:
+        path = Path("/proc") / str(await init_pid(states / f"{value}.d")) / "ns" / kind
+    if not await asyncio.to_thread(path.exists):
+        detail = f"<lxc:share{kind} type='{wish.type}' value='{value}'/>: there is no {path}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
+    return str(path)

@@ -1,0 +1,86 @@
+"""What a container's root may do: users, capabilities, devices.
+
+Owns: the lines of these. Pure.
+Source: libvirt 9.0 formatdomain, "Hypervisor features", "IDs mapping"; the lxc driver's page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from conf.domain import Domain
+from conf.domain.lxc.model import Capabilities
+from supervisor.workers.lxc.config.host_facts import Facts
+from supervisor.workers.lxc.config.mounts import device_nodes
+
+#: What is taken away unless the document says otherwise.
+DROPPED: Final = ("audit_control", "mac_admin", "mknod", "sys_module", "sys_time")
+#: And from a container that maps users: it has no hardware there, and systemd would believe that it
+#: has, and fail to mount what belongs to it.
+DROPPED_WHERE_MAPPED: Final = ("sys_rawio",)
+#: Devices that every container has: null, zero, full, random, urandom, tty, console, ptmx, ptys.
+DEVICES: Final = ("1:3", "1:5", "1:7", "1:8", "1:9", "5:0", "5:1", "5:2", "136:*")
+
+
+def user_lines(domain: Domain) -> Iterator[str]:
+    """Whose users of the host the container's are."""
+    mapped = domain.idmap
+    if mapped is None:
+        return
+    for letter, ranges in (("u", mapped.uids), ("g", mapped.gids)):
+        for one in ranges:
+            yield f"lxc.idmap = {letter} {one.start} {one.target} {one.count}"
+
+
+def capability_lines(domain: Domain) -> Iterator[str]:
+    """What is taken from root, or all that it keeps."""
+    said = domain.features.capabilities if domain.features is not None else None
+    states = said.states() if said is not None else {}
+    policy = said.policy if said is not None else "default"
+    if policy == "deny":
+        kept = [name for name, on in states.items() if on]
+        yield f"lxc.cap.keep = {' '.join(kept) if kept else 'none'}"
+        return
+    base = set(DROPPED) if policy == "default" else set()
+    if policy == "default" and domain.idmap is not None:
+        base |= set(DROPPED_WHERE_MAPPED)
+    dropped = (base - {name for name, on in states.items() if on}) | {
+        name for name, on in states.items() if not on
+    }
+    if dropped:
+        yield f"lxc.cap.drop = {' '.join(sorted(dropped))}"
+
+
+def may_make_nodes(said: Capabilities | None) -> bool:
+    """Whether the container may make device nodes of any kind."""
+    if said is None:
+        return False
+    state = said.states().get("mknod")
+    return state if state is not None else said.policy == "allow"
+
+
+def device_lines(domain: Domain, facts: Facts) -> Iterator[str]:
+    """Which devices may be opened at all."""
+    prefix = "lxc.cgroup" if "devices" in facts.legacy else "lxc.cgroup2"
+    yield f"{prefix}.devices.deny = a"
+    yield from (f"{prefix}.devices.allow = c {number} rwm" for number in DEVICES)
+    if may_make_nodes(domain.features.capabilities if domain.features is not None else None):
+        yield f"{prefix}.devices.allow = c *:* m"
+        yield f"{prefix}.devices.allow = b *:* m"
+    for rule in device_rules(domain, facts):
+        yield f"{prefix}.devices.allow = {rule}"
+
+
+def device_rules(domain: Domain, facts: Facts) -> Iterator[str]:
+    """The rules for the host's devices that the container is given."""
+    readonly = {
+        disk.source.dev
+        for disk in domain.devices.disks
+        if disk.readonly and disk.source is not None
+    }
+    blocks = {disk.source.dev for disk in domain.devices.disks if disk.source is not None}
+    blocks |= {one.source.block for one in domain.devices.hostdevs}
+    for source, _ in device_nodes(domain):
+        kind = "b" if source in blocks else "c"
+        yield f"{kind} {facts.numbers[source]} {'r' if source in readonly else 'rw'}"

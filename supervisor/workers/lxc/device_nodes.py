@@ -1,0 +1,124 @@
+"""Nodes of the host's devices for one container: its root's own, so that it may open them.
+
+Owns: a small file system of the host in the container's folder, where these nodes are; binding them
+into the running container. May touch: both.
+
+The host's own nodes belong to users that a container with an <idmap> has not got, and it may make
+none itself that could be opened. Stock makes nodes of the container's root's, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from conf.domain import Domain
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.workers.lxc.bind_mount import bind, unbind
+from supervisor.workers.lxc.commands import run
+from supervisor.workers.lxc.config.mounts import device_nodes
+from supervisor.workers.lxc.container import Container, Held, keep_held
+from supervisor.workers.lxc.filesystem_mounts import MOUNT
+
+NODES: Final = "nodes"  # the folder in the container's
+OPTIONS: Final = "mode=755,size=64k,nr_inodes=4096,nosuid,noexec"
+
+
+def root_of_map(domain: Domain) -> tuple[int, int]:
+    """The host's numbers of the container's root and of its group."""
+    if domain.idmap is None:
+        return 0, 0
+    maps = (domain.idmap.uids, domain.idmap.gids)
+    user, group = (next((one.target for one in ranges if one.start == 0), 0) for ranges in maps)
+    return user, group
+
+
+async def make_all(domain: Domain, folder: Path, held: Held) -> dict[str, str]:
+    """Make the nodes of every device that the document names; where each is, by the host's.
+
+    Raises:
+        VirError: INTERNAL_ERROR naming the device.
+    """
+    sources = [source for source, _ in device_nodes(domain)]
+    return await _make(sources, root_of_map(domain), folder, held)
+
+
+async def _make(
+    sources: Iterable[str], owner: tuple[int, int], folder: Path, held: Held
+) -> dict[str, str]:
+    wanted = list(sources)
+    if not wanted:
+        return {}
+    place = folder / NODES
+    if str(place) not in held.mounts:
+        place.mkdir(mode=0o755, exist_ok=True)
+        held.mounts.append(str(place))
+        keep_held(folder, held)
+    if not await asyncio.to_thread(os.path.ismount, place):
+        status, words = await run([MOUNT, "-t", "tmpfs", "-o", OPTIONS, "virtvisor", str(place)])
+        if status != 0:
+            detail = f"there is no place for the container's device nodes: {words}"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
+    return {source: str(make_node(source, place, owner)) for source in wanted}
+
+
+def make_node(source: str, folder: Path, owner: tuple[int, int]) -> Path:
+    """Make a node like the host's; one that is there already is it.
+
+    Raises:
+        VirError: INTERNAL_ERROR naming the device.
+    """
+    try:
+        found = os.stat(source)
+        kind = "b" if stat.S_ISBLK(found.st_mode) else "c"
+        number = f"{os.major(found.st_rdev)}-{os.minor(found.st_rdev)}"
+        path = folder / f"{kind}-{number}"
+        with contextlib.suppress(FileExistsError):
+            os.mknod(path, stat.S_IFMT(found.st_mode) | 0o600, found.st_rdev)
+        os.chmod(path, stat.S_IMODE(found.st_mode))
+        os.chown(path, *owner)
+    except OSError as problem:
+        detail = f"the device '{source}' cannot be given to a container: {problem.strerror}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from problem
+    return path
+
+
+async def give(container: Container, source: str, target: str, held: Held) -> None:
+    """Have a device of the host's in the running container.
+
+    Raises:
+        VirError: SYSTEM_ERROR naming the path; INTERNAL_ERROR.
+    """
+    owner = root_of_map(container.domain)
+    init = container.init
+    if init is None or init.exited:
+        raise _failed("create", target, "the container has no init just now")
+    made = await _make([source], owner, container.folder, held)
+    try:
+        await asyncio.to_thread(bind, init, made[source], target, owner)
+    except OSError as problem:
+        raise _failed("create", target, problem.strerror or str(problem)) from problem
+
+
+async def take(container: Container, target: str) -> None:
+    """Take a device from the running container; one that it has removed itself is no error.
+
+    Raises:
+        VirError: SYSTEM_ERROR naming the path.
+    """
+    if container.init is None or container.init.exited:
+        raise _failed("remove", target, "the container has no init just now")
+    try:
+        await asyncio.to_thread(unbind, container.init, target)
+    except OSError as problem:
+        raise _failed("remove", target, problem.strerror or str(problem)) from problem
+
+
+def _failed(word: str, target: str, why: str) -> VirError:
+    detail = f"Unable to {word} device {target} in the container: {why}"
+    return VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.LXC)

@@ -1,0 +1,48 @@
+"""A container's worker: it launches one container or takes it over, and drives it until one ends.
+
+Owns: one container, by liblxc's monitor; its status document. Nobody else talks to them.
+May touch: what the container's document names; its cgroups; hook scripts.
+May not touch: definitions, client sockets, other containers.
+Runs with: all rights, for liblxc makes namespaces, mounts and cgroups; what is in the container is
+hostile.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conf.domain import format_domain, parse_domain
+from supervisor.runtime.child import Process
+from supervisor.workers.lxc.calls.targets import targets
+from supervisor.workers.lxc.cgroups import layout
+from supervisor.workers.lxc.reconnect import adopt
+from supervisor.workers.lxc.worker import Worker
+from supervisor.workers.main import drive, prepare
+
+#: One of each kind of element that most containers have: reading it compiles their models.
+SPECIMEN: Final = """
+<domain type='lxc' id='1'><name>x</name><uuid>00000000-0000-0000-0000-000000000001</uuid>
+<memory>1024</memory><currentMemory>1024</currentMemory><vcpu>1</vcpu><metadata/>
+<os><type arch='x86_64'>exe</type><init>/x</init><initarg>x</initarg></os>
+<idmap><uid start='0' target='1' count='1'/><gid start='0' target='1' count='1'/></idmap>
+<features><privnet/><capabilities policy='default'/></features><clock offset='utc'/>
+<devices><emulator>/x</emulator><filesystem type='mount'><source dir='/x'/><target dir='/'/>
+</filesystem><interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='x'/>
+</interface><console type='pty'><target type='lxc' port='0'/></console></devices></domain>
+"""
+
+
+def preload() -> None:
+    """Make what every worker needs once, before any is forked: their pages are shared then."""
+    format_domain(parse_domain(SPECIMEN), live=True, secure=True)
+    prepare(Worker, "lxc")
+    layout()
+
+
+async def serve(process: Process) -> None:
+    """Drive one container until the process is told to stop; the container runs on then.
+
+    Raises:
+        SystemExit: another worker has the container.
+    """
+    await drive(process, Worker, adopt, targets)

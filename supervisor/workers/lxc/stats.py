@@ -1,0 +1,179 @@
+"""What a container has used: processor time, memory, disks, network.
+
+Owns: reading these. May touch: files of its cgroups and the kernel's table of devices, to read.
+Source: libvirt 9.0, virConnectGetAllDomainStats; Linux, cgroup-v1 and cgroup-v2.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from rpc.enums import DomainStatsTypes, TypedParameterType
+from rpc.errors import VirError
+from supervisor.messages.worker import Statistic
+from supervisor.workers.interface_counters import interface_counters
+from supervisor.workers.lxc import cgroups
+from supervisor.workers.lxc.container import Container
+
+P = TypedParameterType
+KIB: Final = 1024
+TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+COUNTERS: Final = (
+    *("rx.bytes", "rx.pkts", "rx.errs", "rx.drop"),
+    *("tx.bytes", "tx.pkts", "tx.errs", "tx.drop"),
+)
+OPERATIONS: Final = {"Read": "rd", "Write": "wr"}
+IO_STAT: Final = {"rbytes": "rd_bytes", "wbytes": "wr_bytes", "rios": "rd_req", "wios": "wr_req"}
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTimes:
+    """Processor time in ns."""
+
+    total: int
+    user: int
+    system: int
+
+
+def cpu_times(group: str) -> CpuTimes:
+    """A container's processor time.
+
+    Raises:
+        VirError: SYSTEM_ERROR: it cannot be read.
+    """
+    if "cpuacct" in cgroups.layout().legacy:
+        total = int(cgroups.read("cpuacct", group, "cpuacct.usage"))
+        ticks = table(cgroups.read("cpuacct", group, "cpuacct.stat"))
+        return CpuTimes(total, ticks.get("user", 0) * TICK_NS, ticks.get("system", 0) * TICK_NS)
+    micros = table(cgroups.read("cpu", group, "cpu.stat"))
+    names = ("usage_usec", "user_usec", "system_usec")
+    return CpuTimes(*(micros.get(name, 0) * 1000 for name in names))
+
+
+def per_processor(group: str) -> list[int]:
+    """Processor time in ns on each of the host's; empty where the kernel does not count so."""
+    if "cpuacct" not in cgroups.layout().legacy:
+        return []
+    return [int(word) for word in cgroups.read("cpuacct", group, "cpuacct.usage_percpu").split()]
+
+
+def memory_kib(group: str) -> int:
+    """The memory that a container has, caches included.
+
+    Raises:
+        VirError: SYSTEM_ERROR: it cannot be read.
+    """
+    version_1 = "memory" in cgroups.layout().legacy
+    file = "memory.usage_in_bytes" if version_1 else "memory.current"
+    return int(cgroups.read("memory", group, file)) // KIB
+
+
+def memory_stat(group: str) -> dict[str, int]:
+    """What the kernel tells of a container's memory: bytes and counts by the kernel's words."""
+    return table(cgroups.read("memory", group, "memory.stat"))
+
+
+def table(text: str) -> dict[str, int]:
+    """Lines of a word and a number."""
+    rows = (line.split() for line in text.splitlines())
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+
+
+def block_counters(group: str, number: str = "") -> dict[str, int]:
+    """Requests and bytes, read and written.
+
+    Args:
+        group: the container's.
+        number: of one device, "MAJOR:MINOR"; "": of all together.
+    """
+    if "blkio" in cgroups.layout().legacy:
+        sums = read_version_1(cgroups.read("blkio", group, "blkio.throttle.io_serviced"), number)
+        moved = cgroups.read("blkio", group, "blkio.throttle.io_service_bytes")
+        sizes = read_version_1(moved, number)
+        return {
+            **{f"{name}_req": sums[name] for name in ("rd", "wr")},
+            **{f"{name}_bytes": sizes[name] for name in ("rd", "wr")},
+        }
+    return read_version_2(cgroups.read("blkio", group, "io.stat"), number)
+
+
+def read_version_1(text: str, number: str) -> dict[str, int]:
+    """Lines such as "8:0 Read 12"."""
+    sums = {"rd": 0, "wr": 0}
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) == 3 and fields[1] in OPERATIONS and number in ("", fields[0]):
+            sums[OPERATIONS[fields[1]]] += int(fields[2])
+    return sums
+
+
+def read_version_2(text: str, number: str) -> dict[str, int]:
+    """Lines such as "8:0 rbytes=1 wbytes=2 rios=3 wios=4"."""
+    sums = dict.fromkeys(IO_STAT.values(), 0)
+    for line in text.splitlines():
+        device, *pairs = line.split()
+        for pair in pairs if number in ("", device) else []:
+            word, _, value = pair.partition("=")
+            if word in IO_STAT and value.isdigit():
+                sums[IO_STAT[word]] += int(value)
+    return sums
+
+
+async def sample(container: Container, groups: int) -> list[Statistic]:
+    """The figures of these groups; what cannot be read is left out."""
+    found: list[Statistic] = []
+    for group, figures in (
+        (DomainStatsTypes.CPU_TOTAL, _cpu),
+        (DomainStatsTypes.BALLOON, _balloon),
+        (DomainStatsTypes.VCPU, _vcpus),
+        (DomainStatsTypes.INTERFACE, _interfaces),
+        (DomainStatsTypes.BLOCK, _blocks),
+    ):
+        if groups & group:
+            try:
+                found += figures(container)
+            except VirError:  # the container is about to end
+                continue
+    return found
+
+
+def _cpu(container: Container) -> Iterator[Statistic]:
+    times = cpu_times(container.group)
+    yield Statistic("cpu.time", P.ULLONG, times.total)
+    yield Statistic("cpu.user", P.ULLONG, times.user)
+    yield Statistic("cpu.system", P.ULLONG, times.system)
+
+
+def _balloon(container: Container) -> Iterator[Statistic]:
+    domain = container.domain
+    current = domain.current_memory.amount if domain.current_memory else domain.memory
+    yield Statistic("balloon.current", P.ULLONG, current)
+    yield Statistic("balloon.maximum", P.ULLONG, domain.memory)
+    yield Statistic("balloon.rss", P.ULLONG, memory_kib(container.group))
+
+
+def _vcpus(container: Container) -> Iterator[Statistic]:
+    yield Statistic("vcpu.current", P.UINT, container.domain.current_vcpus)
+    yield Statistic("vcpu.maximum", P.UINT, container.domain.maximum_vcpus)
+
+
+def _interfaces(container: Container) -> Iterator[Statistic]:
+    interfaces = container.domain.devices.interfaces
+    yield Statistic("net.count", P.UINT, len(interfaces))
+    for number, interface in enumerate(interfaces):
+        yield Statistic(f"net.{number}.name", P.STRING, interface.target_dev or "")
+        counters = interface_counters(interface.target_dev or "")
+        for word, value in zip(COUNTERS, counters or (), strict=False):
+            yield Statistic(f"net.{number}.{word}", P.ULLONG, value)
+
+
+def _blocks(container: Container) -> Iterator[Statistic]:
+    disks = container.domain.devices.disks
+    yield Statistic("block.count", P.UINT, len(disks))
+    for number, disk in enumerate(disks):
+        yield Statistic(f"block.{number}.name", P.STRING, disk.target.dev)
+        if disk.source is not None and disk.source.dev:
+            yield Statistic(f"block.{number}.path", P.STRING, disk.source.dev)

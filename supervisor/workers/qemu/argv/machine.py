@@ -1,0 +1,218 @@
+"""The guest as a whole: name, machine, firmware tables, clock, power, boot, monitor.
+
+Owns: every option that belongs to no device.
+May touch: values only.
+"""
+
+from __future__ import annotations
+
+import time
+
+from supervisor.workers.qemu.argv import audio, firmware
+from supervisor.workers.qemu.argv.launch_inputs import MASTER_KEY, Context, Options, obj
+from supervisor.workers.qemu.argv.memory import default_ram_id, has_hmat
+from supervisor.workers.qemu.argv.syntax import Option as Value
+from supervisor.workers.qemu.argv.syntax import comma, on_off, options_of
+
+
+def identity(context: Context) -> Options:
+    """Name, stopped start, and the master key that seals secrets."""
+    name = comma(context.domain.name)
+    yield "-name", f"guest={name},debug-threads=on"
+    yield ("-S",)
+    yield obj(
+        {
+            "qom-type": "secret",
+            "id": MASTER_KEY,
+            "format": "raw",
+            "file": context.runtime.master_key_file,
+        }
+    )
+
+
+def machine(context: Context) -> Options:
+    """-machine and what the machine type needs."""
+    features = context.domain.features
+    backing = context.domain.memory_backing
+    parts = [context.machine, "usb=off"]
+    if features is not None and features.vmport is not None:
+        parts.append(f"vmport={on_off(features.vmport)}")
+    if features is not None and features.smm is not None and features.smm.state is not None:
+        parts.append(f"smm={on_off(features.smm.state)}")
+    if features is not None and features.ioapic is not None:
+        parts.append(f"kernel_irqchip={'split' if features.ioapic == 'qemu' else 'on'}")
+    parts.append(f"dump-guest-core={on_off(bool(context.domain.memory_dump_core))}")
+    if backing is not None and backing.nosharepages:
+        parts.append("mem-merge=off")
+    if any(device.model == "nvdimm" for device in context.domain.devices.memories):
+        parts.append("nvdimm=on")
+    if has_hmat(context):
+        parts.append("hmat=on")
+    ram_id = default_ram_id(context)
+    if ram_id is not None:
+        parts.append(f"memory-backend={ram_id}")
+    parts += firmware.machine_parts(context)
+    speaker = audio.speaker_backend(context)
+    if speaker is not None:
+        parts.append(f"pcspk-audiodev={speaker}")
+    yield "-machine", ",".join(parts)
+
+
+def uuid(context: Context) -> Options:
+    """-uuid."""
+    yield "-uuid", str(context.domain.uuid)
+
+
+def defaults(context: Context) -> Options:
+    """Nothing that QEMU would add by itself."""
+    if not context.domain.devices.graphics:
+        yield "-display", "none"
+    yield ("-no-user-config",)
+    yield ("-nodefaults",)
+
+
+def serial_bios(context: Context) -> Options:
+    """The BIOS on the serial port."""
+    bios = context.domain.os.bios
+    if bios is not None and bios.useserial:
+        yield "-device", '{"driver":"sga"}'
+
+
+def monitor(context: Context) -> Options:
+    """QMP on a socket of the domain's folder."""
+    where = {"path": context.runtime.monitor_socket}
+    if context.runtime.monitor_fd is not None:
+        where = {"fd": str(context.runtime.monitor_fd)}
+    members: dict[str, Value] = {"id": "charmonitor", **where, "server": True, "wait": False}
+    yield "-chardev", options_of(("socket",), members)
+    yield "-mon", "chardev=charmonitor,id=monitor,mode=control"
+
+
+def real_time_clock(context: Context) -> Options:
+    """-rtc, and the timers that are options."""
+    parts = [f"base={_base(context)}"]
+    clock = context.domain.clock
+    timers = {timer.name: timer for timer in (clock.timers if clock else ())}
+    rtc = timers.get("rtc")
+    if rtc is not None:
+        if rtc.track is not None:
+            parts.append(f"clock={TRACKS[rtc.track]}")
+        if rtc.tickpolicy == "catchup":
+            parts.append("driftfix=slew")
+    yield "-rtc", ",".join(parts)
+    pit = timers.get("pit")
+    if pit is not None and pit.tickpolicy in ("delay", "discard"):
+        yield "-global", f"kvm-pit.lost_tick_policy={pit.tickpolicy}"
+    hpet = timers.get("hpet")
+    if hpet is not None and hpet.present is False:
+        yield ("-no-hpet",)
+
+
+def _base(context: Context) -> str:
+    """What the guest's clock shows at start."""
+    clock = context.domain.clock
+    if clock is None:
+        return "utc"
+    if clock.offset in ("utc", "localtime"):
+        return clock.offset
+    if clock.offset == "timezone":
+        return "localtime"
+    if clock.offset == "absolute":
+        moment = float(clock.start or 0)
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+    moment = context.runtime.now + _seconds(clock.adjustment)
+    if clock.basis == "localtime":
+        moment += time.localtime(context.runtime.now).tm_gmtoff
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+
+
+def _seconds(adjustment: str | None) -> int:
+    """A clock's adjustment; "reset" begins anew."""
+    return int(adjustment) if adjustment and adjustment != "reset" else 0
+
+
+def power(context: Context) -> Options:
+    """What a shutdown does, sleep states, ACPI."""
+    yield ("-no-shutdown",)
+    features = context.domain.features
+    if features is None or not features.acpi:
+        yield ("-no-acpi",)
+    pm = context.domain.pm
+    if pm is None:
+        return
+    chip = "ICH9-LPC" if context.is_q35 else "PIIX4_PM"
+    if pm.suspend_to_mem is not None:
+        yield "-global", f"{chip}.disable_s3={int(not pm.suspend_to_mem)}"
+    if pm.suspend_to_disk is not None:
+        yield "-global", f"{chip}.disable_s4={int(not pm.suspend_to_disk)}"
+
+
+def boot(context: Context) -> Options:
+    """-boot, and a kernel that QEMU loads itself."""
+    os = context.domain.os
+    parts = []
+    if os.bootmenu is not None:
+        parts.append(f"menu={on_off(bool(os.bootmenu.enable))}")
+        if os.bootmenu.enable and os.bootmenu.timeout is not None:
+            parts.append(f"splash-time={os.bootmenu.timeout}")
+    if os.bios is not None and os.bios.reboot_timeout is not None:
+        parts.append(f"reboot-timeout={os.bios.reboot_timeout}")
+    parts.append("strict=on")
+    yield "-boot", ",".join(parts)
+    if os.kernel is not None:
+        yield "-kernel", os.kernel
+    if os.initrd is not None:
+        yield "-initrd", os.initrd
+    if os.cmdline is not None:
+        yield "-append", os.cmdline
+    if os.dtb is not None:
+        yield "-dtb", os.dtb
+    if os.slic is not None:
+        yield "-acpitable", options_of((), {"sig": "SLIC", "file": os.slic})
+
+
+def sandbox(context: Context) -> Options:
+    """What QEMU gives up, and time stamps in its log."""
+    if context.runtime.seccomp:
+        yield (
+            "-sandbox",
+            ("on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+        )
+
+
+def log(context: Context) -> Options:
+    """Time stamps in QEMU's log."""
+    yield "-msg", "timestamp=on"
+
+
+def user_arguments(context: Context) -> Options:
+    """What <qemu:commandline> adds, word by word."""
+    extra = context.domain.qemu_commandline
+    for argument in extra.arguments if extra else ():
+        yield (argument.value,)
+
+
+TRACKS = {"guest": "vm", "boot": "vm", "wall": "host", "realtime": "rt"}
+
+
+def iothreads(context: Context) -> Options:
+    """Threads that disks are served by, and QEMU's own pool."""
+    for thread in context.domain.iothread_list():
+        yield obj(
+            {
+                "qom-type": "iothread",
+                "id": f"iothread{thread.id}",
+                "thread-pool-min": thread.thread_pool_min,
+                "thread-pool-max": thread.thread_pool_max,
+            }
+        )
+    default = context.domain.default_iothread
+    if default is not None:
+        yield obj(
+            {
+                "qom-type": "main-loop",
+                "id": "main-loop",
+                "thread-pool-min": default.thread_pool_min,
+                "thread-pool-max": default.thread_pool_max,
+            }
+        )

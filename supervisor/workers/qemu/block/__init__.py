@@ -1,0 +1,1 @@
+"""A QEMU domain's disks: backing chains, I/O limits, secrets."""

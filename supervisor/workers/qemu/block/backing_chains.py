@@ -1,0 +1,194 @@
+"""The images below a guest's disks: found in the headers, and said in the live document.
+
+Owns: completing the chains of a domain's disks. May touch: the images, to read their beginnings.
+May not touch: images' contents. A header may have been written by a guest: `supervisor.images` says
+what is believed of it. Files may lie on servers that hang, so they are read in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from conf.domain import Domain
+from conf.domain.devices.disk import BackingFormat, BackingStore, Disk, is_empty
+from conf.domain.devices.source import Source
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.images import CHAINED, HEADER_BYTES, Opened, resolve_chain
+from supervisor.images.chain import Layer
+from supervisor.workers.qemu.argv import storage as argv_storage
+from supervisor.workers.qemu.argv.disk import number_layers
+from supervisor.workers.qemu.argv.launch_inputs import Context
+
+READ_S: Final = 15.0  # for all images of a guest
+LOCAL: Final = {"file": "file", "block": "dev"}  # types of sources, and where their path stands
+
+
+@dataclass(frozen=True, slots=True)
+class Image(Opened):
+    """The beginning of an image, and what kind of file it is."""
+
+    is_device: bool
+
+
+Read = Callable[[str], Image]
+
+
+async def complete_chains(domain: Domain) -> None:
+    """Say of every disk which images are below.
+
+    Raises:
+        ConfError: a chain cannot be trusted: it loops, is damaged, or leads on without a format.
+        VirError: SYSTEM_ERROR for a file that is not there; OPERATION_TIMEOUT.
+    """
+    await complete_disks(domain.devices.disks)
+
+
+async def complete_disks(disks: Iterable[Disk]) -> None:
+    """The same for some disks."""
+    chosen = list(disks)
+
+    def work() -> None:
+        for disk in chosen:
+            complete_disk(disk, read_image_file)
+
+    try:
+        async with asyncio.timeout(READ_S):
+            await asyncio.to_thread(work)
+    except TimeoutError:
+        names = ", ".join(f"'{path}'" for disk in chosen for path in local_paths(disk))
+        detail = f"the images {names} cannot be read within {READ_S:.0f} s: does a server hang?"
+        raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.STORAGE) from None
+
+
+def number_images(context: Context) -> None:
+    """Say in the document which block nodes each image has: libvirt-N-storage, libvirt-N-format."""
+    for place, layers in number_layers(context).items():
+        disk = context.domain.devices.disks[place]
+        if disk.target.bus != "sd":
+            number_disk(disk, layers)
+
+
+def number_disk(disk: Disk, layers: Iterable[argv_storage.Layer]) -> None:
+    """The same for one disk, whose nodes are these."""
+    for image, layer in zip(_elements(disk), layers, strict=False):
+        image.index = layer.index
+
+
+def _elements(disk: Disk) -> Iterator[Source | BackingStore]:
+    """The elements that carry the numbers of a disk's images, from the top down."""
+    if disk.source is not None:
+        yield disk.source
+    store = disk.backing_store
+    while store is not None and store.type is not None:
+        yield store
+        store = store.backing_store
+
+
+def local_paths(disk: Disk) -> list[str]:
+    """The files and devices that a disk's document names."""
+    return [path for source, _, _ in disk.chain() if (path := _local(source))]
+
+
+def complete_disk(disk: Disk, read: Read) -> None:
+    """Add the images below what the document names, and that nothing is below the last.
+
+    Raises:
+        ConfError, VirError: as `complete_chains`.
+    """
+    if disk.source is None or disk.type == "vhostuser" or is_empty(disk.source):
+        return
+    _check_named(disk, read)
+    if disk.chain_ends():
+        return
+    source, form, _ = disk.chain()[-1]
+    path = _local(source)
+    if form not in CHAINED:
+        _append(disk, [BackingStore()])
+    elif path:
+        _append(disk, _below(path, form, read))
+
+
+def _below(path: str, form: str, read: Read) -> list[BackingStore]:
+    """The images below one; an empty element is last if nothing is below them."""
+    devices: set[str] = set()
+
+    def open_image(name: str) -> Image:
+        image = _open(name, path, read)
+        if image.is_device:
+            devices.add(name)
+        return image
+
+    layers = resolve_chain(path, form, open_image)
+    stores = [_store(layer, is_device=layer.path in devices) for layer in layers[1:] if layer.path]
+    return [*stores, BackingStore()] if layers[-1].path else stores  # QEMU follows remote ones
+
+
+def _check_named(disk: Disk, read: Read) -> None:
+    """Look at the images that the document names: QEMU could not say so well what is missing."""
+    for path in local_paths(disk):
+        try:
+            read(path)
+        except OSError as problem:
+            detail = f"Cannot access storage file '{path}': {problem.strerror or problem}"
+            raise _system_error(detail, problem) from problem
+
+
+def _open(path: str, top: str, read: Read) -> Image:
+    try:
+        return read(path)
+    except OSError as problem:
+        why = problem.strerror or str(problem)
+        detail = f"Cannot access backing file '{path}' of storage file '{top}': {why}"
+        raise _system_error(detail, problem) from problem
+
+
+def _system_error(detail: str, problem: OSError) -> VirError:
+    number = problem.errno or -1
+    return VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE, int1=number)
+
+
+def _store(layer: Layer, *, is_device: bool) -> BackingStore:
+    kind = "block" if is_device else "file"
+    source = Source(type=kind)
+    setattr(source, LOCAL[kind], layer.path)
+    return BackingStore(type=kind, format=BackingFormat(type=layer.format), source=source)
+
+
+def _append(disk: Disk, stores: list[BackingStore]) -> None:
+    """Hang images below the last one that the document names."""
+    last: Disk | BackingStore = disk
+    while last.backing_store is not None:
+        last = last.backing_store
+    for store in stores:
+        last.backing_store = store
+        last = store
+
+
+def _local(source: Source) -> str | None:
+    """The path of a file or device; None for everything else."""
+    place = LOCAL.get(source.type)
+    path: str | None = getattr(source, place) if place else None
+    return path
+
+
+def read_image_file(path: str) -> Image:
+    """The beginning of an image.
+
+    Raises:
+        OSError: it is not there, cannot be read, or is neither a file nor a block device.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        status = os.fstat(fd)
+        is_device = stat.S_ISBLK(status.st_mode)
+        if not is_device and not stat.S_ISREG(status.st_mode):
+            raise OSError(0, "neither a file nor a block device", path)
+        identity = status.st_rdev if is_device else (status.st_dev, status.st_ino)
+        return Image(os.pread(fd, HEADER_BYTES, 0), identity, is_device)
+    finally:
+        os.close(fd)

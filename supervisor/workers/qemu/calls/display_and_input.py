@@ -1,0 +1,175 @@
+"""Clients' calls that need the guest's screen, keyboard and displays.
+
+Owns: nothing. May touch: the emulator, by QMP; files in the guest's folder.
+Source: libvirt 9.0, virDomainScreenshot, virDomainSendKey, virDomainOpenGraphics.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+from typing import Final
+
+from conf.domain import Domain
+from ipc import Descriptor
+from rpc.enums import DomainOpenGraphicsFlags, KeycodeSet
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.values import Domain as DomainId
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.workers.qemu.calls.consoles import HasGuest
+from supervisor.workers.qemu.calls.flags import invalid, refuse_flags
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.keycodes import to_qnum
+from supervisor.workers.qemu.qmp.monitor import QmpRefusal
+
+PNG: Final = "image/png"
+PPM: Final = "image/x-portable-pixmap"
+MAX_KEYS: Final = 16
+GRAPHICS_FLAGS: Final = int(DomainOpenGraphicsFlags.SKIPAUTH)
+
+
+class Screen:
+    """The guest as somebody before it sees it."""
+
+    def __init__(self, worker: HasGuest) -> None:
+        """Look at the worker's guest."""
+        self._worker = worker
+        self._numbers = itertools.count()
+
+    async def domain_screenshot(
+        self, call: ClientCall, dom: DomainId, screen: int, flags: int
+    ) -> str:
+        """A picture of a screen, as a stream; its type is the result.
+
+        Raises:
+            VirError: INVALID_ARG: there is no such screen.
+        """
+        refuse_flags("qemuDomainScreenshot", flags)
+        guest = self._worker.guest()
+        device, head = head_of(guest.domain, screen)
+        path = guest.folder / f"screenshot-{next(self._numbers)}"
+        arguments: dict[str, object] = {"filename": str(path), "device": device, "head": head}
+        try:
+            mime = await _dump(guest, arguments)
+            call.offer_stream(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as problem:
+            detail = f"the picture of '{guest.name}' cannot be read: {problem}"
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from problem
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+        return mime
+
+    async def domain_send_key(
+        self,
+        call: ClientCall,
+        dom: DomainId,
+        codeset: int,
+        holdtime: int,
+        keycodes: list[int],
+        flags: int,
+    ) -> None:
+        """Press keys together, for `holdtime` ms.
+
+        Raises:
+            VirError: INVALID_ARG: a code that its set does not have.
+        """
+        refuse_flags("qemuDomainSendKey", flags)
+        if not 0 < len(keycodes) <= MAX_KEYS:
+            raise invalid(f"nkeycodes in qemuDomainSendKey must be from 1 to {MAX_KEYS}")
+        if codeset not in tuple(KeycodeSet):
+            raise invalid(f"there is no codeset {codeset}")
+        keys = []
+        for code in keycodes:
+            number = to_qnum(KeycodeSet(codeset), code)
+            if number is None:
+                name = KeycodeSet(codeset).name.lower()
+                raise invalid(f"cannot translate keycode {code} of {name} codeset to qnum keycode")
+            keys.append({"type": "number", "data": number})
+        arguments: dict[str, object] = {"keys": keys}
+        if holdtime:
+            arguments["hold-time"] = holdtime
+        await self._worker.guest().monitor.execute("send-key", arguments)
+
+    async def domain_inject_nmi(self, call: ClientCall, dom: DomainId, flags: int) -> None:
+        """Send the processors a non-maskable interrupt."""
+        refuse_flags("qemuDomainInjectNMI", flags)
+        await self._worker.guest().monitor.execute("inject-nmi")
+
+    async def domain_open_graphics(
+        self, call: ClientCall, dom: DomainId, idx: int, flags: int
+    ) -> None:
+        """Join a viewer's socket, which the client passes, to a display.
+
+        Raises:
+            VirError: INVALID_ARG: no such display, or no descriptor came.
+        """
+        if not call.descriptors:
+            raise invalid("a socket must come with the call")
+        await _join(self._worker.guest(), idx, flags, call.descriptors[0].fileno())
+        for descriptor in call.descriptors:
+            descriptor.close()
+
+    async def domain_open_graphics_fd(
+        self, call: ClientCall, dom: DomainId, idx: int, flags: int
+    ) -> None:
+        """Join a new socket pair to a display; its other end goes to the client.
+
+        Raises:
+            VirError: INVALID_ARG: no such display.
+        """
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            await _join(self._worker.guest(), idx, flags, ours.fileno())
+            call.answer_descriptors.append(Descriptor(theirs.detach()))
+
+
+async def _dump(guest: Guest, arguments: dict[str, object]) -> str:
+    """Have the emulator write a picture, as PNG where it can."""
+    try:
+        await guest.monitor.execute("screendump", {**arguments, "format": "png"})
+    except QmpRefusal as refusal:
+        if "format" not in refusal.desc and "png" not in refusal.desc.lower():
+            raise
+        await guest.monitor.execute("screendump", arguments)
+        return PPM
+    return PNG
+
+
+def head_of(domain: Domain, screen: int) -> tuple[str, int]:
+    """The video card, by its alias, and its head that show a screen.
+
+    Raises:
+        VirError: INVALID_ARG: there is no such screen.
+    """
+    left = screen
+    for video in domain.devices.videos:
+        heads = video.model.heads or 1
+        if video.model.type != "none" and left < heads:
+            return video.alias or "", left
+        left -= heads
+    raise invalid(f"no such screen: {screen}")
+
+
+async def _join(guest: Guest, idx: int, flags: int, fd: int) -> None:
+    refuse_flags("qemuDomainOpenGraphics", flags, GRAPHICS_FLAGS)
+    displays = guest.domain.devices.graphics
+    if idx >= len(displays):
+        raise invalid(f"No graphics backend with index {idx}")
+    protocol = displays[idx].type
+    if protocol not in ("vnc", "spice"):
+        detail = f"Can only open VNC or SPICE graphics backends, not {protocol}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
+    name = f"{protocol}fd"
+    monitor = guest.monitor
+    await monitor.execute("getfd", {"fdname": name}, fd=fd)
+    skip = bool(flags & DomainOpenGraphicsFlags.SKIPAUTH)
+    arguments = {"protocol": protocol, "fdname": name, "skipauth": skip}
+    try:
+        await monitor.execute("add_client", arguments)
+    except VirError:
+        with contextlib.suppress(VirError):
+            await monitor.execute("closefd", {"fdname": name})
+        raise

@@ -1,0 +1,83 @@
+"""Clients' calls for the network addresses of one guest.
+
+Owns: nothing. May touch: netd, by the module that all workers share; the agent.
+Source: libvirt 9.0 virDomainInterfaceAddresses.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from rpc.enums import DomainInterfaceAddressesSource as Source
+from rpc.enums import IPAddrType
+from rpc.values import Domain as DomainId
+from rpc.values import DomainInterface, DomainIpAddr
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.workers.addresses import MAX_ADDRESSES, known_addresses
+from supervisor.workers.qemu import agent
+from supervisor.workers.qemu.calls.consoles import HasGuest
+from supervisor.workers.qemu.calls.flags import invalid, refuse_flags
+from supervisor.workers.qemu.guest import Guest
+
+MAX_INTERFACES: Final = 2048
+FAMILIES: Final = {"ipv4": IPAddrType.IPV4, "ipv6": IPAddrType.IPV6}
+
+
+class AgentAddress(msgspec.Struct, frozen=True, rename="kebab"):
+    """An address in `guest-network-get-interfaces`."""
+
+    ip_address: str = ""
+    ip_address_type: str = ""
+    prefix: int = 0
+
+
+class AgentInterface(msgspec.Struct, frozen=True, rename="kebab"):
+    """A device in `guest-network-get-interfaces`."""
+
+    name: str = ""
+    hardware_address: str | None = None
+    ip_addresses: list[AgentAddress] = []
+
+
+class Addresses:
+    """Where a guest can be reached."""
+
+    def __init__(self, worker: HasGuest) -> None:
+        """Ask about the worker's guest."""
+        self._worker = worker
+
+    async def domain_interface_addresses(
+        self, call: ClientCall, dom: DomainId, source: int, flags: int
+    ) -> list[DomainInterface]:
+        """The addresses of a guest's cards, as DHCP, the agent or the host's kernel knows them.
+
+        Raises:
+            VirError: ARGUMENT_UNSUPPORTED for another source; those of the agent.
+        """
+        refuse_flags("qemuDomainInterfaceAddresses", flags)
+        guest = self._worker.guest()
+        if source == Source.AGENT:
+            return await self._told(guest)
+        return await known_addresses(guest, source)
+
+    async def _told(self, guest: Guest) -> list[DomainInterface]:
+        """What the agent in the guest says, which may be anything."""
+        command = "guest-network-get-interfaces"
+        told = await agent.ask(guest, command, list[AgentInterface])
+        if len(told) > MAX_INTERFACES:
+            raise invalid(f"the agent of '{guest.name}' tells of {len(told)} interfaces")
+        return [
+            DomainInterface(
+                one.name,
+                one.hardware_address,
+                [
+                    DomainIpAddr(FAMILIES[address.ip_address_type], address.ip_address, prefix)
+                    for address in one.ip_addresses[:MAX_ADDRESSES]
+                    if address.ip_address_type in FAMILIES
+                    and 0 <= (prefix := address.prefix) <= 128
+                ],
+            )
+            for one in told
+        ]

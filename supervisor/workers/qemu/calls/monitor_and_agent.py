@@ -1,0 +1,163 @@
+"""Clients' calls that talk to the emulator or to the agent in the guest.
+
+Owns: nothing. May touch: the emulator, by QMP; the agent.
+Source: libvirt 9.0, virDomainQemuMonitorCommand, virDomainQemuAgentCommand, virDomainGetTime.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Final
+
+import msgspec
+
+from rpc.enums import (
+    DomainGetHostnameFlags,
+    DomainQemuAgentCommandTimeoutValues,
+    DomainQemuMonitorCommandFlags,
+    DomainSetTimeFlags,
+)
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.values import Domain as DomainId
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.workers.qemu import agent
+from supervisor.workers.qemu.calls.consoles import HasGuest
+from supervisor.workers.qemu.calls.flags import invalid, refuse_flags
+from supervisor.workers.qemu.qmp.monitor import QmpRefusal
+
+CLIENT_S: Final = 50.0  # below the minute that rpcd and domd give a call
+AGENT_S: Final = 5.0
+NANOSECONDS: Final = 1_000_000_000
+HMP: Final = int(DomainQemuMonitorCommandFlags.HMP)
+SOURCES: Final = int(DomainGetHostnameFlags.LEASE | DomainGetHostnameFlags.AGENT)
+
+
+class HostName(msgspec.Struct, frozen=True, rename="kebab"):
+    """`guest-get-host-name`."""
+
+    host_name: str = ""
+
+
+class Talking:
+    """Words that clients choose themselves."""
+
+    def __init__(self, worker: HasGuest) -> None:
+        """Talk to the worker's guest."""
+        self._worker = worker
+        self._numbers = itertools.count(1)
+
+    async def domain_monitor_command(
+        self, call: ClientCall, dom: DomainId, cmd: str, flags: int
+    ) -> str:
+        """Have the emulator do what the client says; its answer as it is.
+
+        Raises:
+            VirError: INTERNAL_ERROR: it is no command; OPERATION_TIMEOUT.
+        """
+        refuse_flags("qemuDomainQemuMonitorCommand", flags, HMP)
+        guest = self._worker.guest()
+        if flags & HMP:
+            arguments = {"command-line": cmd}
+            command = "human-monitor-command"
+            return await guest.monitor.ask(command, str, arguments, timeout_s=CLIENT_S)
+        try:
+            raw = msgspec.Raw(cmd.encode())
+            message = await guest.monitor.pass_through(raw, timeout_s=CLIENT_S)
+        except ValueError as problem:
+            detail = f"cannot parse json {cmd[:200]}: {problem}"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from problem
+        number = f"virtvisor-{next(self._numbers)}"
+        if message.error is not None:
+            return msgspec.json.encode({"id": number, "error": message.error}).decode()
+        answer = message.answer if message.answer is not None else msgspec.Raw(b"{}")
+        return msgspec.json.encode({"return": answer, "id": number}).decode()
+
+    async def domain_agent_command(
+        self,
+        call: ClientCall,
+        dom: DomainId,
+        cmd: str,
+        timeout: int,  # noqa: ASYNC109  (the table's name)
+        flags: int,
+    ) -> str:
+        """Have the guest's agent do what the client says; its answer as it is.
+
+        Raises:
+            VirError: AGENT_UNRESPONSIVE: nobody answers.
+        """
+        refuse_flags("qemuDomainQemuAgentCommand", flags)
+        seconds = agent_timeout(timeout)
+        try:
+            msgspec.json.decode(cmd.encode(), type=dict[str, msgspec.Raw])
+        except (msgspec.MsgspecError, RecursionError) as problem:
+            detail = f"cannot parse json {cmd[:200]}: {problem}"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from problem
+        line = cmd.replace("\n", " ").replace("\r", " ").encode()
+        answer = await agent.exchange(self._worker.guest(), line, seconds)
+        if answer.error is not None:
+            words = msgspec.json.decode(cmd.encode(), type=dict[str, object])
+            raise agent.AgentRefusal(str(words.get("execute")), answer.error)
+        returned = answer.answer or msgspec.Raw(b"{}")
+        return msgspec.json.encode({"return": returned}).decode()
+
+    async def domain_get_hostname(self, call: ClientCall, dom: DomainId, flags: int) -> str:
+        """The guest's own name, from its agent.
+
+        Raises:
+            VirError: NO_HOSTNAME: by its leases, of which there are none.
+        """
+        refuse_flags("qemuDomainGetHostname", flags, SOURCES)
+        if flags == SOURCES:
+            raise invalid("Flags 'LEASE' and 'AGENT' are mutually exclusive in 'flags'")
+        guest = self._worker.guest()
+        if flags & DomainGetHostnameFlags.LEASE:
+            detail = f"no hostname found for domain {guest.name}"
+            raise VirError(ErrorCode.NO_HOSTNAME, detail, ErrorDomain.QEMU)
+        answer = await agent.ask(guest, "guest-get-host-name", HostName)
+        return answer.host_name
+
+    async def domain_get_time(self, call: ClientCall, dom: DomainId, flags: int) -> tuple[int, int]:
+        """The guest's clock, from its agent: seconds and nanoseconds since the epoch."""
+        refuse_flags("qemuDomainGetTime", flags)
+        now = await agent.ask(self._worker.guest(), "guest-get-time", int)
+        return now // NANOSECONDS, now % NANOSECONDS
+
+    async def domain_set_time(
+        self, call: ClientCall, dom: DomainId, seconds: int, nseconds: int, flags: int
+    ) -> None:
+        """Set the guest's clock, or have it read its hardware's.
+
+        Raises:
+            VirError: INVALID_ARG: a time that cannot be.
+        """
+        refuse_flags("qemuDomainSetTime", flags, int(DomainSetTimeFlags.SYNC))
+        total = seconds * NANOSECONDS + nseconds
+        if not 0 <= total < 1 << 63:
+            raise invalid(f"Time '{seconds}' is too big for guest agent")
+        guest = self._worker.guest()
+        agent.require(guest)
+        arguments = None if flags & DomainSetTimeFlags.SYNC else {"time": total}
+        await agent.execute(guest, "guest-set-time", arguments)
+        try:
+            await guest.monitor.execute("rtc-reset-reinjection")
+        except QmpRefusal as refusal:
+            if refusal.kind != "CommandNotFound":  # only PCs' clocks have it
+                raise
+
+
+def agent_timeout(timeout: int) -> float:
+    """How long a client wants to wait for the agent.
+
+    Raises:
+        VirError: INVALID_ARG.
+    """
+    values = DomainQemuAgentCommandTimeoutValues
+    if timeout == values.BLOCK:
+        return CLIENT_S
+    if timeout == values.DEFAULT:
+        return AGENT_S
+    if timeout == values.NOWAIT:
+        return 0.1
+    if timeout < 0:
+        raise invalid(f"guest agent timeout '{timeout}' is less than the minimum '-2'")
+    return min(float(timeout), CLIENT_S)

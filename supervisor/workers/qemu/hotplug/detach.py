@@ -1,0 +1,189 @@
+"""Taking a device from a running guest.
+
+Owns: asking the guest for it, and removing what was behind it once the guest has let go, however
+late that is. May touch: the emulator, by QMP; netd, through `cards`; the owner of an image.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from conf.domain.device_list import find_alias, find_device
+from conf.domain.device_xml import Device, devices_of, parse_device, place_devices
+from conf.domain.devices.chardev import CharDevice
+from conf.domain.devices.controller import Controller
+from conf.domain.devices.disk import Disk
+from conf.domain.devices.input import Input
+from conf.domain.devices.interface import Interface
+from conf.domain.devices.rng import Rng
+from conf.domain.devices.shmem import Shmem
+from conf.errors import ConfError
+from rpc.enums import DomainEventID
+from rpc.errors import VirError
+from supervisor.messages.worker import DetachDevice
+from supervisor.workers.file_owners import give_back
+from supervisor.workers.interfaces import PLUGGED, unplug
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.hotplug.attach import BlockNode
+from supervisor.workers.qemu.hotplug.qmp_steps import (
+    DISK_BUSES,
+    INPUT_BUSES,
+    SERIAL_MODELS,
+    is_channel,
+    name_of,
+)
+from supervisor.workers.qemu.start.files import files_of, files_of_disk
+
+GUEST_S: Final = 5.0  # for the guest to let go; as stock, the call is answered then all the same
+PREFIX: Final = "libvirt-"
+
+log = logging.getLogger(__name__)
+
+
+class Drive(msgspec.Struct, frozen=True, rename="kebab"):
+    """One drive of `query-blockstats`, with all that is below it."""
+
+    node_name: str = ""
+    parent: Drive | None = None
+    backing: Drive | None = None
+
+
+async def detach(guest: Guest, request: DetachDevice) -> None:
+    """Ask the guest to let a device go, and wait a while for it.
+
+    Raises:
+        ConfError: "device_missing"; "operation_unsupported" for what must stay while it runs.
+        VirError: the emulator refuses.
+    """
+    if request.alias:
+        _, device = find_alias(guest.domain, request.alias)
+    else:
+        tag, meant = parse_device(request.xml)
+        device = find_device(guest.domain, tag, meant)
+    _refuse(guest, device)
+    name = device.alias or ""  # type: ignore[union-attr]
+    gone = guest.leaving.setdefault(name, asyncio.Event())
+    await guest.monitor.execute("device_del", {"id": name})
+    try:
+        async with asyncio.timeout(GUEST_S):
+            await gone.wait()
+    except TimeoutError:
+        log.info("%s has not let %s go yet", guest.name, name)
+
+
+def _refuse(guest: Guest, device: Device) -> None:
+    """Refuse to take what cannot go while the guest runs.
+
+    Raises:
+        ConfError: "operation_unsupported"; "operation_failed" for a controller in use.
+    """
+    match device:
+        case Disk() if device.target.bus in DISK_BUSES:
+            return
+        case Interface() if device.type != "hostdev":
+            return
+        case Rng() | Shmem():
+            return
+        case Input() if device.bus in INPUT_BUSES:
+            return
+        case CharDevice() if (
+            is_channel(guest.domain, device) or device.target_model in SERIAL_MODELS
+        ):
+            return
+        case Controller() if device.type == "scsi":
+            if any(True for _ in drives_of(guest, device)):
+                raise ConfError("operation_failed", "device cannot be detached: device is busy")
+            return
+    raise ConfError("operation_unsupported", f"{name_of(device)} cannot be detached live")
+
+
+def drives_of(guest: Guest, controller: Controller) -> Iterator[Disk]:
+    """The disks of a controller."""
+    for disk in guest.domain.devices.disks:
+        place = getattr(disk.address, "controller", None)
+        if disk.target.bus == controller.type and place == controller.index:
+            yield disk
+
+
+def deleted(guest: Guest, alias: str) -> None:
+    """The emulator says that a device has gone."""
+    guest.run(finish(guest, alias))
+
+
+async def finish(guest: Guest, alias: str) -> None:
+    """Remove what was behind a device that has gone, and say so."""
+    try:
+        tag, device = find_alias(guest.domain, alias)
+    except ConfError:
+        return  # a part of a device, or one that the document never had
+    async with guest.plugging:
+        rest = [other for other in devices_of(guest.domain.devices, tag) if other is not device]
+        place_devices(guest.domain.devices, tag, rest)
+        try:
+            await _remove_backend(guest, device)
+        except VirError as problem:
+            log.warning("%s: something of %s is left behind: %s", guest.name, alias, problem)
+        guest.document_changed()
+    log.info("%s has let %s go", guest.name, alias)
+    guest.emit(DomainEventID.DEVICE_REMOVED, guest.identity, alias)
+    gone = guest.leaving.pop(alias, None)
+    if gone is not None:
+        gone.set()
+
+
+async def _remove_backend(guest: Guest, device: Device) -> None:
+    match device:
+        case Interface():
+            await guest.monitor.execute("netdev_del", {"id": f"host{device.alias}"})
+            if device.type in PLUGGED:
+                tap = device.target_dev or ""
+                await unplug(guest.workplace, guest.status.uuid, tap)
+        case Rng():
+            await guest.monitor.execute("object-del", {"id": f"obj{device.alias}"})
+        case Shmem() if device.model == "ivshmem-plain":
+            await guest.monitor.execute("object-del", {"id": f"shmmem-{device.alias}"})
+        case Shmem() | CharDevice():
+            await guest.monitor.execute("chardev-remove", {"id": f"char{device.alias}"})
+        case Disk():
+            await sweep(guest)
+            take_back_images(guest, device)
+
+
+async def sweep(guest: Guest) -> None:
+    """Remove the block nodes that no drive uses, whoever left them.
+
+    Raises:
+        VirError: the emulator does not answer.
+    """
+    drives = await guest.monitor.ask("query-blockstats", list[Drive])
+    used = {name for drive in drives for name in chain_names(drive)}
+    nodes = await guest.monitor.ask("query-named-block-nodes", list[BlockNode])
+    idle = {node.node_name for node in nodes if node.node_name.startswith(PREFIX)} - used
+    for name in sorted(idle):  # N-format comes before N-storage, which it holds
+        try:
+            await guest.monitor.execute("blockdev-del", {"node-name": name})
+        except VirError as problem:
+            log.debug("%s: the node %s stays: %s", guest.name, name, problem)
+
+
+def chain_names(drive: Drive | None) -> Iterator[str]:
+    """The names of a drive's nodes, from the top down."""
+    if drive is not None:
+        if drive.node_name:
+            yield drive.node_name
+        yield from chain_names(drive.parent)
+        yield from chain_names(drive.backing)
+
+
+def take_back_images(guest: Guest, disk: Disk) -> None:
+    """Give the images of a disk that has gone back to whose they were."""
+    still = {given.path for given in files_of(guest.domain)}
+    gone = {given.path for given in files_of_disk(disk)} - still
+    give_back(owner for owner in guest.status.owners if owner.path in gone)
+    guest.status.owners = [owner for owner in guest.status.owners if owner.path not in gone]
+    guest.save()

@@ -1,0 +1,106 @@
+"""A domain with one device more: completed, addressed, named. Pure.
+
+Owns: that a running guest's other devices stay what they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from conf.domain import Domain, format_domain, parse_domain
+from conf.domain.defaults import complete
+from conf.domain.device_list import add_device
+from conf.domain.device_xml import KINDS, Device, devices_of
+from conf.domain.devices import Devices
+from conf.domain.devices.controller import Controller
+from conf.domain.devices.disk import Disk
+from conf.emulator import EmulatorFacts
+from conf.errors import ConfError
+from supervisor.workers.qemu.aliases import USER_PREFIX, assign_aliases
+from supervisor.workers.qemu.hotplug.qmp_steps import CONTROLLERS
+from supervisor.workers.qemu.start.unsupported import refuse_idle_words
+
+
+@dataclass(slots=True)
+class Candidate:
+    """What the guest will be."""
+
+    domain: Domain
+    facts: EmulatorFacts
+    device: Device
+    controllers: list[Controller]  # that must come first
+
+
+def with_device(live: Domain, tag: str, device: Device, facts: EmulatorFacts) -> Candidate:
+    """Add a device to a copy of a running guest's document.
+
+    Raises:
+        ConfError: the guest cannot have it; "internal": no slot is free.
+    """
+    domain = parse_domain(format_domain(live, live=True, secure=True))
+    known = {id(controller) for controller in domain.devices.controllers}
+    add_device(domain, tag, device)
+    complete(domain, facts)
+    refuse_idle_words(domain)
+    new = [
+        controller
+        for controller in domain.devices.controllers
+        if id(controller) not in known and controller is not device
+    ]
+    if any(controller.type not in CONTROLLERS for controller in new):
+        raise ConfError(
+            "internal",
+            f"No more available slots for a {tag} device: shut the guest down to get another bus",
+        )
+    for one in (*new, device):
+        name(domain, one)
+    return Candidate(domain, facts, device, new)
+
+
+def name(domain: Domain, device: Device) -> None:
+    """Give a device the alias that a guest started with it would have, or the next free one.
+
+    Raises:
+        ConfError: "operation_invalid": the user's alias is another device's.
+    """
+    taken = {
+        other.alias
+        for kind in KINDS
+        for other in devices_of(domain.devices, kind)
+        if other is not device and hasattr(other, "alias") and other.alias
+    }
+    if device.alias and device.alias.startswith(USER_PREFIX):  # type: ignore[union-attr]
+        if device.alias in taken:  # type: ignore[union-attr]
+            raise ConfError("operation_invalid", f"alias '{device.alias}' is another device's")  # type: ignore[union-attr]
+        return
+    alias = usual_alias(domain, device)
+    stem = re.sub(r"\d+$", "", alias)
+    if alias in taken and not isinstance(device, (Disk, Controller)):
+        numbers = [int(other[len(stem) :]) for other in taken if _numbered(other, stem)]
+        alias = f"{stem}{max(numbers, default=-1) + 1}"
+    device.alias = alias  # type: ignore[union-attr]
+
+
+def usual_alias(domain: Domain, device: Device) -> str:
+    """The alias that the device would have in a guest that is started; others keep theirs."""
+    before = [(other, other.alias) for other in _every(domain.devices) if hasattr(other, "alias")]
+    try:
+        assign_aliases(domain)
+        return device.alias or ""  # type: ignore[union-attr]
+    finally:
+        for other, alias in before:
+            other.alias = alias
+
+
+def _every(devices: Devices) -> Iterator[Any]:
+    """Every device of a guest."""
+    for field in fields(devices):
+        found = getattr(devices, field.name)
+        yield from found if isinstance(found, list) else (found,)
+
+
+def _numbered(alias: str, stem: str) -> bool:
+    return alias.startswith(stem) and alias[len(stem) :].isdigit()

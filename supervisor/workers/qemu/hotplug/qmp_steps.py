@@ -1,0 +1,141 @@
+"""From a device's command line to the QMP commands that add it, each with its undoing. Pure.
+
+Owns: that translation, for what a running emulator takes. May not touch: the emulator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from conf.domain import Domain
+from conf.domain.device_xml import Device
+from conf.domain.devices.chardev import CharDevice
+from conf.domain.devices.controller import Controller
+from conf.domain.devices.disk import Disk
+from conf.domain.devices.input import Input
+from conf.domain.devices.interface import Interface
+from conf.domain.devices.rng import Rng
+from conf.domain.devices.shmem import Shmem
+from conf.errors import ConfError
+from supervisor.workers.qemu.argv.char_devices import channel_options, serial_options
+from supervisor.workers.qemu.argv.controllers import controller_options
+from supervisor.workers.qemu.argv.disk import chain_from, disk_options
+from supervisor.workers.qemu.argv.inputs import input_options
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options
+from supervisor.workers.qemu.argv.network import interface_options
+from supervisor.workers.qemu.argv.shared_memory import shmem_options
+from supervisor.workers.qemu.argv.small_devices import rng_options
+from supervisor.workers.qemu.hotplug.chardevs import chardev_arguments
+
+Arguments = dict[str, object]
+
+#: Buses whose drives a running machine takes.
+DISK_BUSES: Final = ("virtio", "scsi", "usb", "sata")
+INPUT_BUSES: Final = ("usb", "virtio")
+CONTROLLERS: Final = ("scsi", "virtio-serial")
+SERIAL_MODELS: Final = ("pci-serial", "usb-serial")
+#: Option: the command, and the command and member that undo it.
+COMMANDS: Final = {
+    "-object": ("object-add", "object-del", "id"),
+    "-blockdev": ("blockdev-add", "blockdev-del", "node-name"),
+    "-netdev": ("netdev_add", "netdev_del", "id"),
+    "-device": ("device_add", "device_del", "id"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command, and what takes it back."""
+
+    command: str
+    arguments: Arguments
+    undo: str
+    undo_arguments: Arguments
+
+
+def plan_addition(context: Context, device: Device, *, first_node: int) -> list[Step]:
+    """The steps that give a guest a device.
+
+    Args:
+        context: with the domain as it will be, and descriptors by name.
+        device: one of the domain's, completed, with its alias and address.
+        first_node: the lowest number that no block node of the guest has.
+
+    Raises:
+        ConfError: "operation_unsupported": the device cannot come to a running guest.
+    """
+    return [step_of(option, text) for option, text in _options(context, device, first_node)]
+
+
+def _options(context: Context, device: Device, first_node: int) -> Options:
+    match device:
+        case Disk() if device.target.bus in DISK_BUSES and device.type != "vhostuser":
+            return disk_options(context, device, chain_from(device, first_node))
+        case Interface() if device.type != "hostdev":
+            return interface_options(context, device)
+        case Rng():
+            return rng_options(context, device)
+        case Shmem():
+            return shmem_options(context, device)
+        case CharDevice() if is_channel(context.domain, device):
+            return channel_options(context, device)
+        case CharDevice() if device.target_model in SERIAL_MODELS:
+            return serial_options(context, device)
+        case Input() if device.bus in INPUT_BUSES:
+            return input_options(context, device)
+        case Controller() if device.type in CONTROLLERS:
+            return controller_options(context, device)
+    raise ConfError("operation_unsupported", f"{name_of(device)} cannot be attached live")
+
+
+def is_channel(domain: Domain, device: CharDevice) -> bool:
+    """Whether a device is a port for programs, which may come and go."""
+    ours = any(device is channel for channel in domain.devices.channels)
+    return ours and device.target_type == "virtio"
+
+
+def name_of(device: Device) -> str:
+    """What a refusal calls a device."""
+    match device:
+        case Disk():
+            return f"disk '{device.target.dev}' on bus '{device.target.bus}'"
+        case Interface():
+            return f"interface of type '{device.type}'"
+        case Controller():
+            return f"controller of type '{device.type}'"
+        case CharDevice():
+            return f"character device with target '{device.target_type}'"
+        case Input():
+            return f"input device on bus '{device.bus}'"
+    return f"device '{device.__element__}'"  # type: ignore[union-attr]
+
+
+def step_of(option: str, text: str) -> Step:
+    """Translate one option.
+
+    Raises:
+        ConfError: "operation_unsupported": a running emulator does not take it.
+    """
+    if option == "-chardev":
+        added = chardev_arguments(text)
+        return Step("chardev-add", added, "chardev-remove", {"id": added["id"]})
+    if option not in COMMANDS:
+        raise ConfError("operation_unsupported", f"what needs {option} cannot be attached live")
+    command, undo, member = COMMANDS[option]
+    arguments = msgspec.json.decode(text, type=Arguments)
+    return Step(command, arguments, undo, {member: arguments[member]})
+
+
+def free_number(names: Iterable[str]) -> int:
+    """The lowest number that no block node has: nodes are called libvirt-N-format and the like."""
+    taken = [0]
+    for name in names:
+        _, _, rest = name.partition("libvirt-")
+        number, _, _ = rest.partition("-")
+        if number.isdigit():
+            taken.append(int(number))
+    return max(taken) + 1

@@ -1,0 +1,138 @@
+"""Changing a device of a running guest: a card's link, limits and network, a drive's medium.
+
+Owns: which changes a running guest takes. May touch: the emulator, by QMP; netd over the bus.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from conf.domain.device_list import find_device
+from conf.domain.device_xml import parse_device
+from conf.domain.devices.disk import Disk
+from conf.domain.devices.graphics import Graphics
+from conf.domain.devices.interface import Interface
+from conf.errors import ConfError
+from supervisor.messages.worker import UpdateDevice
+from supervisor.workers.file_owners import hand_over
+from supervisor.workers.interface_updates import update_card
+from supervisor.workers.qemu import interfaces
+from supervisor.workers.qemu.argv.disk import chain_from, node_options
+from supervisor.workers.qemu.block import backing_chains, disk_secrets
+from supervisor.workers.qemu.block.iotune import throttle
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.hotplug.attach import BlockNode, context_of, facts_of
+from supervisor.workers.qemu.hotplug.detach import sweep, take_back_images
+from supervisor.workers.qemu.hotplug.plan import Candidate
+from supervisor.workers.qemu.hotplug.qmp_steps import free_number, step_of
+from supervisor.workers.qemu.start import live_xml
+from supervisor.workers.qemu.start.files import files_of_disk
+from supervisor.workers.qemu.start.monitor_setup import passwords
+from supervisor.workers.spawn import emulator_user
+
+log = logging.getLogger(__name__)
+
+
+async def update(guest: Guest, request: UpdateDevice) -> None:
+    """Change a device as a document says.
+
+    Raises:
+        ConfError: "device_missing"; "operation_unsupported" for what cannot change now.
+        VirError: netd or the emulator refuses.
+    """
+    tag, changed = parse_device(request.xml)
+    match changed:
+        case Interface():
+            former = find_device(guest.domain, tag, changed)
+            assert isinstance(former, Interface), "a card was looked for"
+            await update_card(guest, former, changed, lambda up: _set_link(guest, former, up))
+        case Disk():
+            drive = find_device(guest.domain, tag, changed)
+            assert isinstance(drive, Disk), "a drive was looked for"
+            await _change_medium(guest, drive, changed, force=request.force)
+        case Graphics():
+            display = find_device(guest.domain, tag, changed)
+            assert isinstance(display, Graphics), "a display was looked for"
+            await _update_display(guest, display, changed)
+        case _:
+            detail = f"live update of device '{tag}' is not supported"
+            raise ConfError("operation_unsupported", detail)
+    guest.rewrite()
+
+
+async def _set_link(guest: Guest, card: Interface, up: bool) -> None:  # noqa: FBT001
+    await guest.monitor.execute("set_link", {"name": card.alias, "up": up})
+
+
+async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: bool) -> None:
+    """Put another medium into a drive, or take it out; the new one is opened before."""
+    if drive.device not in ("cdrom", "floppy"):
+        detail = f"disk device '{drive.target.dev}' of type '{drive.device}' cannot be changed live"
+        raise ConfError("operation_unsupported", detail)
+    if changed.target.bus and changed.target.bus != drive.target.bus:
+        raise ConfError("operation_unsupported", "cannot modify field 'bus' of the disk")
+    wanted = replace(
+        drive,
+        type=changed.type,
+        source=changed.source,
+        driver=changed.driver or drive.driver,
+        backing_store=changed.backing_store,  # what was below the former medium is not below this
+    )
+    await backing_chains.complete_disks([wanted])
+    nodes = await guest.monitor.ask("query-named-block-nodes", list[BlockNode])
+    chain = chain_from(wanted, free_number(node.node_name for node in nodes))
+    backing_chains.number_disk(wanted, chain)
+    if chain:
+        secrets = await disk_secrets.fetch(
+            guest.workplace.node.link("hostd"), disk_secrets.sources_of_disk(wanted)
+        )
+        _open_to_emulator(guest, wanted)
+        candidate = Candidate(guest.domain, await facts_of(guest), wanted, [])
+        context = context_of(guest, candidate, interfaces.Taps(), secrets)
+        for step in [step_of(*option) for option in node_options(context, wanted, chain)]:
+            await guest.monitor.execute(step.command, step.arguments)
+    try:
+        tray = {"id": drive.alias}
+        await guest.monitor.execute("blockdev-open-tray", {**tray, "force": force})
+        await guest.monitor.execute("blockdev-remove-medium", tray)
+        if chain:
+            medium = {**tray, "node-name": chain[0].node}
+            await guest.monitor.execute("blockdev-insert-medium", medium)
+        await guest.monitor.execute("blockdev-close-tray", tray)
+        for command, limits in throttle(wanted):
+            await guest.monitor.execute(command, limits)
+    finally:
+        await sweep(guest)  # the former medium, or the new one if it did not get in
+    former = replace(drive)
+    drive.type, drive.source, drive.driver = wanted.type, wanted.source, wanted.driver
+    drive.backing_store = wanted.backing_store
+    take_back_images(guest, former)
+
+
+def _open_to_emulator(guest: Guest, disk: Disk) -> None:
+    config = guest.workplace.config
+    user = emulator_user(config, live_xml.static_label(guest.domain))
+    if config.dynamic_ownership and live_xml.relabels(guest.domain) and not user.is_own:
+        guest.status.owners = [*guest.status.owners, *hand_over(files_of_disk(disk), user)]
+        guest.save()
+
+
+async def _update_display(guest: Guest, display: Graphics, changed: Graphics) -> None:
+    same = replace(
+        changed,
+        **{
+            name: getattr(display, name)
+            for name in display.__dataclass_fields__
+            if getattr(changed, name) is None or name in ("listens", "port", "autoport", "listen")
+        },
+    )
+    allowed = ("passwd", "passwd_valid_to", "connected")
+    for name in display.__dataclass_fields__:
+        if name not in allowed and getattr(same, name) != getattr(display, name):
+            detail = f"cannot change {name.replace('_', ' ')} of a {display.type} display"
+            raise ConfError("operation_unsupported", f"{detail} while the guest runs")
+    for command, arguments in passwords(same):
+        await guest.monitor.execute(command, arguments)
+    for name in allowed:
+        setattr(display, name, getattr(same, name))

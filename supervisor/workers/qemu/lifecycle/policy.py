@@ -1,0 +1,79 @@
+"""What a worker does by itself when its guest powers off, reboots or crashes.
+
+Owns: carrying out the definition's policy. May touch: the emulator and its process.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from pathlib import Path
+from typing import Final
+
+from rpc.enums import DomainShutoffReason, DomainState
+from rpc.errors import VirError
+from supervisor.workers.lifecycle_actions import Action, Plan
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.lifecycle.stop import end
+from supervisor.workers.state_table import Trigger
+
+DUMP_S: Final = 3600.0
+RESET_S: Final = 10.0
+
+log = logging.getLogger(__name__)
+
+
+async def react(guest: Guest, plan: Plan, reason: DomainShutoffReason) -> None:
+    """Do what the definition says.
+
+    Args:
+        guest: it stands still.
+        plan: what is to be done.
+        reason: why it is off, should it be ended.
+    """
+    log.info("%s: %s, as its definition says", guest.name, plan.action)
+    if plan.dump:
+        await dump(guest)
+    if plan.action is Action.PRESERVE:
+        return
+    if plan.action is Action.RESTART:
+        await fake_reboot(guest)
+        return
+    guest.status.restart = plan.action is Action.RENAME_RESTART
+    await end(guest, reason)
+
+
+async def fake_reboot(guest: Guest) -> None:
+    """Reset the machine and let it run; the emulator stays. A guest that cannot is ended.
+
+    Raises:
+        VirError: it cannot be ended either.
+    """
+    guest.status.fake_reboot = False
+    crashed = guest.state is DomainState.CRASHED
+    guest.resume_cause = Trigger.CRASH_LEFT if crashed else Trigger.RESUMED
+    try:
+        await guest.monitor.execute("system_reset", timeout_s=RESET_S)
+        await guest.monitor.execute("cont", timeout_s=RESET_S)
+    except VirError as problem:
+        log.error("%s cannot be reset and is ended: %s", guest.name, problem)
+        crash, off = DomainShutoffReason.CRASHED, DomainShutoffReason.SHUTDOWN
+        await end(guest, crash if crashed else off)
+
+
+async def dump(guest: Guest) -> None:
+    """Write the guest's memory out; a failure is logged, and what was to follow follows."""
+    config = guest.workplace.config
+    folder = Path(config.auto_dump_path) if config.auto_dump_path else guest.workplace.paths.dumps()
+    now = datetime.datetime.now(datetime.UTC).astimezone()
+    path = folder / f"{guest.status.id}-{guest.name[:20]}-{now:%Y-%m-%d-%H:%M:%S}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            path.chmod(0o600)
+            monitor = guest.monitor
+            await monitor.execute("getfd", {"fdname": "dump"}, fd=file.fileno())
+            arguments = {"paging": False, "protocol": "fd:dump"}
+            await monitor.execute("dump-guest-memory", arguments, timeout_s=DUMP_S)
+    except (OSError, VirError) as problem:
+        log.error("the memory of %s cannot be written to %s: %s", guest.name, path, problem)

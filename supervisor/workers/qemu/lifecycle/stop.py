@@ -1,0 +1,92 @@
+"""A guest's end: how its emulator is ended, what is said of it, what is cleaned up.
+
+Owns: that. May touch: the emulator's process, the guest's files and folders.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from pathlib import Path
+from typing import Final
+
+from rpc.enums import (
+    DomainShutoffReason,
+)
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.objects.domain_status_xml import Status
+from supervisor.runtime.pidfd import GuestProcess
+from supervisor.workers.context import Workplace
+from supervisor.workers.file_owners import give_back
+from supervisor.workers.interfaces import had_cards, unplug
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.start.start import group_of, remove_folders
+from supervisor.workers.spawn import forget_cgroup
+
+TERM_S: Final = 2.0  # an emulator that runs writes its caches and ends within this
+GRACEFUL_S: Final = 10.0
+KILL_S: Final = 10.0
+log = logging.getLogger(__name__)
+
+
+async def end(guest: Guest, reason: DomainShutoffReason, *, graceful: bool = False) -> None:
+    """End the emulator; what follows its end is begun by that.
+
+    The reason is kept first: whoever finds the process gone knows why.
+
+    Raises:
+        VirError: OPERATION_FAILED: it does not go gracefully; SYSTEM_ERROR: it does not go at all.
+    """
+    before = guest.status.ending
+    guest.status.ending = before or reason  # the first that was given counts
+    guest.save()
+    process = guest.process
+    if graceful:
+        process.send(signal.SIGTERM)
+        if await process.wait_exit(GRACEFUL_S):
+            return
+        guest.status.ending = before
+        guest.save()
+        detail = (
+            f"Failed to terminate process {process.pid} of '{guest.name}' with SIGTERM in "
+            f"{GRACEFUL_S:.0f} s; destroy it without the flag to kill it"
+        )
+        raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)
+    await _end_now(guest.name, process)
+
+
+async def _end_now(name: str, process: GuestProcess) -> None:
+    """SIGTERM lets it write its caches; a process that is stopped cannot, and is killed."""
+    if not is_stopped(process.pid):
+        process.send(signal.SIGTERM)
+        if await process.wait_exit(TERM_S):
+            return
+    process.send(signal.SIGKILL)
+    if not await process.wait_exit(KILL_S):
+        detail = (
+            f"Failed to terminate process {process.pid} of '{name}' with SIGKILL in "
+            f"{KILL_S:.0f} s: the host's kernel holds it, as for a disk that does not answer"
+        )
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by a signal or traced."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] in ("T", "t")
+
+
+async def clean_up(workplace: Workplace, status: Status, xml: str) -> None:
+    """Remove what a guest leaves behind, except its status document."""
+    name = status.name
+    await workplace.hooks.tell(name, "stopped", xml)
+    if had_cards(xml):
+        await unplug(workplace, status.uuid)
+    forget_cgroup(group_of(status))
+    give_back(status.owners)
+    remove_folders(workplace, status)
+    workplace.paths.pid_file(name).unlink(missing_ok=True)
+    await workplace.hooks.tell(name, "release", xml)

@@ -1,0 +1,53 @@
+"""A guest's worker: it launches one guest or takes it over, and drives it until one of them ends.
+
+Owns: one QEMU process, its monitor, its status document. Nobody else talks to them.
+May touch: what the guest's document names; hook scripts.
+May not touch: definitions, client sockets, other guests.
+Runs with: what launching takes; everything that the guest or its agent says is hostile.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conf.domain import format_domain, parse_domain
+from rpc.values import Domain
+from supervisor.dispatch.dispatcher import encode_event
+from supervisor.runtime.child import Process
+from supervisor.workers.main import drive, prepare
+from supervisor.workers.qemu.calls.targets import targets
+from supervisor.workers.qemu.start.reconnect import adopt
+from supervisor.workers.qemu.worker import Worker
+
+#: One of each kind of device that most guests have: reading it compiles their models.
+SPECIMEN: Final = """
+<domain type='kvm' id='1'><name>x</name><uuid>00000000-0000-0000-0000-000000000001</uuid>
+<memory>1024</memory><currentMemory>1024</currentMemory><vcpu>1</vcpu><metadata/>
+<os><type arch='x86_64' machine='pc'>hvm</type><boot dev='hd'/></os><features><acpi/></features>
+<cpu mode='custom'><model>qemu64</model></cpu><clock offset='utc'><timer name='rtc'/></clock>
+<devices><emulator>/x</emulator>
+<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/x'/>
+<target dev='vda' bus='virtio'/></disk>
+<controller type='pci' index='0' model='pci-root'/>
+<interface type='user'><mac address='52:54:00:00:00:01'/><model type='virtio'/></interface>
+<serial type='pty'><target port='0'/></serial><console type='pty'><target type='serial'/></console>
+<channel type='unix'><target type='virtio' name='x'/></channel><input type='mouse' bus='ps2'/>
+<graphics type='vnc' port='-1' autoport='yes'/><audio id='1' type='none'/>
+<video><model type='vga'/></video><memballoon model='virtio'/></devices></domain>
+"""
+
+
+def preload() -> None:
+    """Make what every worker needs once, before any is forked: their pages are shared then."""
+    format_domain(parse_domain(SPECIMEN), live=True, secure=True)
+    prepare(Worker, "qemu")
+    encode_event("domain_monitor_event", Domain("x", bytes(16), 1), "X", 0, 0, None)
+
+
+async def serve(process: Process) -> None:
+    """Drive one guest until the process is told to stop; the guest runs on then.
+
+    Raises:
+        SystemExit: another worker has the guest.
+    """
+    await drive(process, Worker, adopt, targets)

@@ -1,0 +1,1 @@
+"""QMP: the protocol, the monitor, replies and events."""

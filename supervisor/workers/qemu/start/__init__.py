@@ -1,0 +1,1 @@
+"""Starting a QEMU domain, or reconnecting to one."""

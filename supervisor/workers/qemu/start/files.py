@@ -1,0 +1,147 @@
+"""Files around a guest: what its document names, its firmware's variables, its outputs.
+
+Owns: which they are, and making them. May touch: those files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from conf.domain import Domain
+from conf.domain.devices.chardev import CharDevice
+from conf.domain.devices.disk import Disk
+from conf.domain.devices.source import Source
+from conf.settings import QemuConfig
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.runtime.paths import Paths
+from supervisor.workers.file_owners import Given
+
+#: Where Debian's OVMF keeps empty variables, by the firmware's own file.
+TEMPLATES: Final = {
+    "/usr/share/OVMF/OVMF_CODE.fd": "/usr/share/OVMF/OVMF_VARS.fd",
+    "/usr/share/OVMF/OVMF_CODE_4M.fd": "/usr/share/OVMF/OVMF_VARS_4M.fd",
+    "/usr/share/OVMF/OVMF_CODE.secboot.fd": "/usr/share/OVMF/OVMF_VARS.fd",
+    "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd": "/usr/share/OVMF/OVMF_VARS_4M.fd",
+    "/usr/share/OVMF/OVMF_CODE.ms.fd": "/usr/share/OVMF/OVMF_VARS.ms.fd",
+    "/usr/share/OVMF/OVMF_CODE_4M.ms.fd": "/usr/share/OVMF/OVMF_VARS_4M.ms.fd",
+    "/usr/share/AAVMF/AAVMF_CODE.fd": "/usr/share/AAVMF/AAVMF_VARS.fd",
+}
+
+
+def files_of(domain: Domain) -> Iterator[Given]:
+    """The files and devices that the emulator opens by itself."""
+    for disk in domain.devices.disks:
+        yield from files_of_disk(disk)
+    for path in (domain.os.kernel, domain.os.initrd, domain.os.dtb):
+        if path:
+            yield Given(path, returned=False)
+    nvram = nvram_file(domain)
+    if nvram:
+        yield Given(nvram)
+    for device in character_devices(domain):
+        if device.type == "dev" and device.path:
+            yield Given(device.path)
+
+
+def files_of_disk(disk: Disk) -> Iterator[Given]:
+    """The images of a disk."""
+    shared = disk.readonly or disk.shareable or disk.device == "cdrom"
+    for depth, (source, _, _) in enumerate(disk.chain()):
+        path = source.place or (source.file if source.type == "file" else source.dev)
+        if path and source.type in ("file", "block") and not _keeps_owner(source):
+            yield Given(path, returned=depth == 0 and not shared)
+
+
+def _keeps_owner(source: Source) -> bool:
+    """Whether the document says that an image stays whose it is."""
+    return any(label.relabel is False and label.model in (None, "dac") for label in source.labels)
+
+
+def character_devices(domain: Domain) -> Iterator[CharDevice]:
+    """Serial lines, parallel ports, channels, and consoles that are no serial line."""
+    devices = domain.devices
+    yield from (*devices.serials, *devices.parallels, *devices.channels)
+    yield from (console for console in devices.consoles if console.target_type != "serial")
+
+
+def open_outputs(
+    domain: Domain, ours: contextlib.ExitStack
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Open the files that character devices write, so that the emulator need not be able to.
+
+    Returns:
+        By alias: what the device writes to, and its log.
+
+    Raises:
+        VirError: SYSTEM_ERROR naming the file.
+    """
+    outputs: dict[str, int] = {}
+    logs: dict[str, int] = {}
+    for device in character_devices(domain):
+        alias = device.alias or ""
+        if device.type == "file" and device.path:
+            outputs[alias] = _open(device.path, append=device.append is True, ours=ours)
+        if device.log_file:
+            logs[alias] = _open(device.log_file, append=device.log_append is True, ours=ours)
+    return outputs, logs
+
+
+def _open(path: str, *, append: bool, ours: contextlib.ExitStack) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_APPEND
+    try:
+        fd = os.open(path, flags if append else flags | os.O_TRUNC, 0o600)
+    except OSError as problem:
+        detail = f"unable to open file '{path}': {problem.strerror}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from problem
+    ours.callback(os.close, fd)
+    return fd
+
+
+def nvram_file(domain: Domain) -> str:
+    """Where the guest's own firmware variables are; empty when it has none."""
+    loader, nvram = domain.os.loader, domain.os.nvram
+    if loader is None or loader.type != "pflash" or loader.stateless or nvram is None:
+        return ""
+    if nvram.source is not None:
+        return (nvram.source.file or "") if nvram.source.type == "file" else ""
+    return (nvram.path or "").strip()
+
+
+def make_nvram(domain: Domain, paths: Paths, config: QemuConfig) -> None:
+    """Copy the firmware's empty variables for a guest that has none yet.
+
+    Raises:
+        VirError: OPERATION_FAILED: there is nothing to copy; SYSTEM_ERROR: it cannot be copied.
+    """
+    name = nvram_file(domain)
+    if not name or Path(name).exists():
+        return
+    template = _template(domain, config)
+    if not template:
+        loader = domain.os.loader.path if domain.os.loader else ""
+        detail = f"unable to find any master var store for loader: {loader}; give <nvram template=>"
+        raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)
+    target = Path(name)
+    try:
+        if target.parent == paths.nvram("x").parent:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.new")
+        shutil.copyfile(template, partial)
+        os.chmod(partial, 0o600)
+        os.rename(partial, target)
+    except OSError as problem:
+        detail = f"firmware variables '{template}' cannot be copied to '{name}': {problem}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from problem
+
+
+def _template(domain: Domain, config: QemuConfig) -> str:
+    if domain.os.nvram is not None and domain.os.nvram.template:
+        return domain.os.nvram.template
+    loader = (domain.os.loader.path if domain.os.loader else None) or ""
+    configured = dict(pair.split(":", 1) for pair in config.nvram if ":" in pair)
+    return (TEMPLATES | configured).get(loader.strip(), "")

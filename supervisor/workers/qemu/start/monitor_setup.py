@@ -1,0 +1,167 @@
+"""The emulator's first minute: greeting, terminals, passwords, threads.
+
+Owns: what is asked and told between the emulator's start and that of its processors.
+May touch: the emulator, by QMP. May not touch: files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+from typing import Final
+
+from conf.domain import Domain
+from conf.domain.devices.graphics import Graphics
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.workers.guest_log import GuestLog
+from supervisor.workers.lifecycle_actions import lets_reboot
+from supervisor.workers.qemu import tuning
+from supervisor.workers.qemu.block.iotune import throttle
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.qmp.monitor import Monitor, QmpRefusal
+from supervisor.workers.qemu.qmp.replies import Chardev, CpuThread, IoThread
+from supervisor.workers.qemu.start import live_xml
+from supervisor.workers.unix_sockets import connect
+
+KIB: Final = 1024
+BALLOONS: Final = "/machine/peripheral"
+
+log = logging.getLogger(__name__)
+
+
+async def boot(guest: Guest, log_file: GuestLog, timeout_s: float) -> None:
+    """Bring a new emulator to where its processors may run.
+
+    Raises:
+        VirError: INTERNAL_ERROR with what the emulator complained of; OPERATION_TIMEOUT.
+    """
+    end = await connect(guest.folder / "monitor.sock")
+    monitor = guest.attach(end)
+    greeting = asyncio.create_task(monitor.greet(timeout_s))
+    dying = asyncio.create_task(guest.process.wait_exit(timeout_s))
+    try:
+        await asyncio.wait({greeting, dying}, return_when=asyncio.FIRST_COMPLETED)
+        if dying.done() or (greeting.done() and greeting.exception() is not None):
+            await _explain(guest, monitor, log_file, greeting)
+        await greeting
+        guest.linked(monitor)
+        await prepare(guest, monitor)
+    except BaseException:
+        monitor.close()
+        raise
+    finally:
+        greeting.cancel()
+        dying.cancel()
+
+
+async def _explain(
+    guest: Guest, monitor: Monitor, log_file: GuestLog, greeting: asyncio.Task[None]
+) -> None:
+    """Say why the emulator did not greet."""
+    monitor.close()
+    exited = await guest.process.wait_exit(1.0)
+    greeting.cancel()
+    await asyncio.wait({greeting})
+    if not greeting.cancelled():
+        greeting.exception()
+    complaint = log_file.complaint()
+    if exited:
+        detail = f"process exited while connecting to monitor: {complaint}"
+    else:
+        detail = f"the emulator's monitor cannot be used: {monitor.lost} {complaint}"
+    raise VirError(ErrorCode.INTERNAL_ERROR, detail.strip(), ErrorDomain.QEMU)
+
+
+async def prepare(guest: Guest, monitor: Monitor) -> None:
+    """Tell the emulator what its command line could not, and learn what it chose.
+
+    Raises:
+        VirError: it refuses.
+    """
+    domain = guest.domain
+    for command, arguments in orders(domain):
+        await monitor.execute(command, arguments)
+    if any(live_xml.terminals(domain)) or domain.devices.channels:
+        await learn_chardevs(guest, monitor)
+    if tuning.wants_threads(domain):
+        await place_threads(guest, monitor)
+    await begin_statistics(domain, monitor)
+
+
+def orders(domain: Domain) -> list[tuple[str, dict[str, object]]]:
+    """What the emulator is told before its processors run."""
+    found: list[tuple[str, dict[str, object]]] = []
+    if not lets_reboot(domain):
+        found.append(("set-action", {"reboot": "shutdown"}))
+    for graphics in domain.devices.graphics:
+        found += passwords(graphics)
+    for interface in domain.devices.interfaces:
+        if interface.link_state == "down":
+            found.append(("set_link", {"name": interface.alias, "up": False}))
+    for disk in domain.devices.disks:
+        found += throttle(disk)
+    current = domain.current_memory.amount if domain.current_memory else domain.memory
+    balloon = domain.devices.memballoon
+    if balloon is not None and balloon.model != "none" and current < domain.memory:
+        found.append(("balloon", {"value": current * KIB}))
+    return found
+
+
+def passwords(graphics: Graphics) -> list[tuple[str, dict[str, object]]]:
+    """What tells the emulator a display's password."""
+    if graphics.passwd is None or graphics.type not in ("vnc", "spice"):
+        return []
+    connected = graphics.connected or "keep"
+    protocol = graphics.type
+    expires = "never"
+    if graphics.passwd_valid_to:
+        moment = datetime.datetime.fromisoformat(graphics.passwd_valid_to)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.UTC)
+        expires = str(int(moment.timestamp()))
+    return [
+        (
+            "set_password",
+            {"protocol": protocol, "password": graphics.passwd, "connected": connected},
+        ),
+        ("expire_password", {"protocol": protocol, "time": expires}),
+    ]
+
+
+async def learn_chardevs(guest: Guest, monitor: Monitor) -> bool:
+    """Note terminals and which channels the guest has opened; whether a terminal is new."""
+    found = await monitor.ask("query-chardev", list[Chardev])
+    states = {chardev.label: chardev.frontend_open for chardev in found}
+    live_xml.fill_channel_states(guest.domain, states)
+    files = {chardev.label: chardev.filename for chardev in found}
+    changed = live_xml.fill_terminals(guest.domain, files)
+    live_xml.mirror_console(guest.domain)
+    return changed
+
+
+async def place_threads(guest: Guest, monitor: Monitor) -> None:
+    """Put the emulator's threads where the document wants them."""
+    cpus = await monitor.ask("query-cpus-fast", list[CpuThread])
+    vcpus = [cpu.thread_id for cpu in sorted(cpus, key=lambda cpu: cpu.cpu_index)]
+    iothreads = {}
+    if guest.domain.iothread_list():
+        answer = await monitor.ask("query-iothreads", list[IoThread])
+        iothreads = {int(one.id.removeprefix("iothread")): one.thread_id for one in answer}
+    tuning.place(guest.domain, guest.process.pid, vcpus, iothreads)
+
+
+async def begin_statistics(domain: Domain, monitor: Monitor) -> None:
+    """Have the guest's balloon driver report, as the document says."""
+    balloon = domain.devices.memballoon
+    if balloon is None or balloon.model == "none" or not balloon.stats_period:
+        return
+    arguments = {
+        "path": f"{BALLOONS}/{balloon.alias}",
+        "property": "guest-stats-polling-interval",
+        "value": balloon.stats_period,
+    }
+    try:
+        await monitor.execute("qom-set", arguments)
+    except QmpRefusal as problem:
+        log.warning("the balloon of %s gives no statistics: %s", domain.name, problem)

@@ -1,0 +1,113 @@
+"""Taking over a guest that another worker started.
+
+Owns: the order of that. May touch: the guest's process and monitor; what a dead guest left.
+May not touch: a guest that another worker drives (the lock is held by now).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import Final
+
+from conf.domain import parse_domain
+from conf.errors import ConfError
+from rpc.enums import DomainShutoffReason, DomainState
+from supervisor.objects.domain_status_xml import Status, find_status
+from supervisor.runtime.pidfd import GuestProcess, Identity
+from supervisor.workers.context import Workplace
+from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.lifecycle.run_states import reconcile
+from supervisor.workers.qemu.lifecycle.stop import clean_up, end
+from supervisor.workers.qemu.qmp.events import resume_policy, take
+from supervisor.workers.qemu.qmp.monitor import Monitor
+from supervisor.workers.qemu.qmp.replies import RunState
+from supervisor.workers.qemu.start.monitor_setup import learn_chardevs
+
+LINK_S: Final = 2.0  # how long a guest that may hang holds this worker up
+END_S: Final = 5.0
+
+log = logging.getLogger(__name__)
+
+
+async def adopt(workplace: Workplace, name: str) -> Guest | Status | None:
+    """Take over what a predecessor left.
+
+    Returns:
+        The guest; the status of one that has gone, which is cleaned up but for its status
+        document; or None: there was nothing.
+    """
+    found = find_status(workplace.paths.status(name))
+    if found is None:
+        return None
+    status, xml = found
+    process = _find(workplace, status)
+    if process is None or status.pid == 0:
+        if process is not None:
+            process.send(signal.SIGKILL)
+            await process.wait_exit(END_S)
+        await clean_up(workplace, status, xml)
+        return status
+    try:
+        domain = parse_domain(xml)
+    except ConfError as problem:
+        process.forget()
+        raise SystemExit(f"the live document of {name} cannot be read: {problem}") from problem
+    guest = Guest(workplace, domain, status, process)
+    guest.live_xml = xml
+    await _link(guest)
+    await workplace.hooks.tell(name, "reconnect", xml, sub="begin")
+    return guest
+
+
+def _find(workplace: Workplace, status: Status) -> GuestProcess | None:
+    """The guest's process; also one whose number the predecessor had no time to write down."""
+    if status.pid:
+        return GuestProcess.adopt(Identity(status.pid, status.start, status.boot))
+    folder = workplace.paths.domain_dir(status.id, status.name)
+    mark = b"HOME=" + os.fsencode(folder)
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            words = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if mark in words:
+            return GuestProcess.of_child(int(entry.name))
+    return None
+
+
+async def _link(guest: Guest) -> None:
+    """Connect to the monitor; a guest that hangs is taken over all the same, and linked later."""
+    guest.take_events(lambda message: take(guest, message))
+    guest.on_linked = lambda monitor: catch_up(guest, monitor)
+    linking = guest.relink()
+    await asyncio.wait({linking}, timeout=LINK_S)
+    if not guest.is_linked:
+        log.warning("%s does not answer; it is known as it was when it last did", guest.name)
+
+
+async def catch_up(guest: Guest, monitor: Monitor) -> None:
+    """Learn what happened while nobody watched."""
+    answer = await monitor.ask("query-status", RunState)
+    trigger = reconcile(guest.state, answer.status)
+    if guest.status.ending:
+        guest.run(_end_again(guest))
+        return
+    if trigger is not None:
+        guest.follow(trigger)
+    if await learn_chardevs(guest, monitor):
+        guest.document_changed()
+    if guest.state in (DomainState.SHUTDOWN, DomainState.CRASHED):
+        guest.run(resume_policy(guest))
+
+
+async def _end_again(guest: Guest) -> None:
+    """Finish what a predecessor began."""
+    from_status = guest.status.ending
+    log.info("%s was being ended (%d): it is", guest.name, from_status)
+    await end(guest, DomainShutoffReason(from_status))

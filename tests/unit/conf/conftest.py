@@ -1,8 +1,0 @@
-"""Puts this folder on the path: `model_strategies` is shared by several tests."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))

@@ -1,0 +1,136 @@
+"""Builds random models of any mapped class, from what its fields say of themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from functools import cache
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from conf.domain.model import TYPES
+from conf.mapper.spec import KEY, Choice, Spec
+from conf.types.attributes import OneOf, write_set
+
+WRITABLE = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff")
+    | st.sampled_from("\t\n&<>'\""),
+    min_size=1,
+    max_size=12,
+).filter(lambda word: word.strip() == word)
+SETS = st.frozensets(st.integers(0, 40), min_size=1, max_size=6).map(write_set)
+NUMBERS = st.integers(1, 1 << 30)
+UUIDS = st.uuids().map(str)
+
+
+@cache
+def models(model: type) -> SearchStrategy[object]:
+    """Models of the class."""
+    hints = typing.get_type_hints(model)
+    fields = {
+        place.name: field_values(hints[place.name], place)
+        for place in dataclasses.fields(model)
+        if KEY in place.metadata
+    }
+    specs = [place.metadata[KEY] for place in dataclasses.fields(model) if KEY in place.metadata]
+    inner = any(spec.path or spec.kind not in ("attribute", "text") for spec in specs)
+    for place in dataclasses.fields(model):
+        spec = place.metadata.get(KEY)
+        if inner and spec is not None and spec.kind == "text" and not spec.path:
+            fields[place.name] = st.none()  # an element has text of its own or inner elements
+    return st.builds(model, **fields).map(as_read)
+
+
+def as_read(model: object) -> object:
+    """The model as it is once it was read: amounts in their own unit and the like."""
+    places = [(p.name, p.metadata[KEY]) for p in dataclasses.fields(model) if KEY in p.metadata]  # type: ignore[arg-type]
+    for name, spec in places:
+        if spec.present is not None and getattr(model, name) is None:
+            beside = [pair for pair in places if pair[1].path[: len(spec.path)] == spec.path]
+            if any(is_written(getattr(model, other), its) for other, its in beside):
+                setattr(model, name, spec.present)
+    finish = getattr(model, "after_read", None)
+    if finish is not None:
+        finish()
+    return model
+
+
+def is_written(value: object, spec: Spec) -> bool:
+    """Whether a value makes the elements that lead to its place."""
+    return value is not None and value != [] and not (spec.kind == "flag" and value is False)
+
+
+def field_values(hint: object, place: dataclasses.Field[object]) -> SearchStrategy[object]:
+    """What a field may hold."""
+    spec: Spec = place.metadata[KEY]
+    match spec.kind:
+        case "flag":
+            return st.booleans()
+        case "child":
+            return st.none() | of_class(spec)
+        case "children":
+            return st.lists(of_class(spec), max_size=2)
+        case "texts":
+            return st.lists(WRITABLE, max_size=2)
+        case "verbatim":
+            return st.none()
+    if place.name == "unit" or place.name.endswith("_unit"):
+        return st.just(place.default)  # amounts are counted in that unit once they were read
+    values = of_type(bare(hint), spec).filter(lambda value: value != spec.omit)
+    given = not spec.path and (spec.required or spec.present is not None)
+    optional = hint != bare(hint) and not given
+    return st.none() | values if optional else values
+
+
+def of_class(spec: Spec) -> SearchStrategy[object]:
+    """Models of a child's class, or of any that it may have."""
+    if isinstance(spec.model, Choice):
+        chosen = spec.model.classes.items()
+        return st.one_of([chosen_by(spec.model.by, word, model) for word, model in chosen])
+    if not isinstance(spec.model, type):
+        return st.nothing()  # it contains itself: one level is enough
+    return models(spec.model)
+
+
+def chosen_by(attribute: str, word: str, model: type) -> SearchStrategy[object]:
+    """Models of a class that an attribute's word chooses."""
+    name = next(
+        place.name
+        for place in dataclasses.fields(model)
+        if KEY in place.metadata and place.metadata[KEY].name == attribute
+    )
+
+    def choose(built: object) -> object:
+        setattr(built, name, word)
+        return built
+
+    return models(model).map(choose)
+
+
+def bare(hint: object) -> object:
+    """The type without None."""
+    if isinstance(hint, types.UnionType):
+        return next(part for part in typing.get_args(hint) if part is not type(None))
+    return hint
+
+
+def of_type(kind: object, spec: Spec) -> SearchStrategy[object]:
+    """Values that the field's own reader gives."""
+    if kind is bool:
+        return st.booleans()
+    if kind is int:
+        return NUMBERS
+    if isinstance(spec.read, OneOf):
+        return st.sampled_from(spec.read.words)
+    name = getattr(spec.read, "__qualname__", "")
+    if "cpu_set" in name or "some_of" in name:
+        return SETS
+    if name == "domain_type":
+        return st.sampled_from(TYPES.words)
+    if name == "mac_address":
+        return st.binary(min_size=5, max_size=5).map(lambda tail: "52:" + tail.hex(":"))
+    if "uuid" in name or spec.path == ("genid",):
+        return UUIDS
+    return WRITABLE

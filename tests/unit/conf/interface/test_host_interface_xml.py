@@ -1,0 +1,196 @@
+"""Documents of host interfaces: what is kept, in stock's order, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+from hypothesis import given, settings
+
+from conf.errors import ConfError
+from conf.interface import Interface, format_interface, parse_interface
+from tests.unit.conf.network.network_strategies import interfaces
+
+ETHERNET: Final = """<interface type='ethernet' name='eth0'>
+  <start mode='onboot'/>
+  <mtu size='1492'/>
+  <protocol family='ipv4'>
+    <dhcp peerdns='no'/>
+    <ip address='192.0.2.5' prefix='24'/>
+    <ip address='192.0.2.6'/>
+    <route gateway='192.0.2.1'/>
+  </protocol>
+  <protocol family='ipv6'>
+    <autoconf/>
+    <ip address='2001:db8::5' prefix='64'/>
+  </protocol>
+  <link speed='1000' state='up'/>
+  <mac address='AA:bb:cc:dd:ee:ff'/>
+</interface>
+"""
+BRIDGE: Final = """<interface type='bridge' name='br0'>
+  <bridge stp='off' delay='0.01'>
+    <interface type='ethernet' name='eth1'/>
+    <interface type='bond' name='bond0'>
+      <bond mode='active-backup'>
+        <miimon freq='100' downdelay='5' updelay='10' carrier='ioctl'/>
+        <interface type='ethernet' name='eth2'/>
+        <interface type='ethernet' name='eth3'>
+          <mac address='52:54:00:00:00:03'/>
+        </interface>
+      </bond>
+    </interface>
+    <interface type='vlan' name='eth4.7'>
+      <vlan tag='7'>
+        <interface name='eth4'/>
+      </vlan>
+    </interface>
+  </bridge>
+</interface>
+"""
+BOND: Final = """<interface type='bond' name='bond0'>
+  <start mode='none'/>
+  <bond mode='802.3ad'>
+    <arpmon interval='100' target='192.0.2.7' validate='active'/>
+    <interface type='ethernet' name='eth0'/>
+  </bond>
+</interface>
+"""
+
+
+@pytest.mark.parametrize("document", [ETHERNET, BRIDGE, BOND], ids=["ethernet", "bridge", "bond"])
+def test_a_document_is_written_as_stock_orders_it(document: str) -> None:
+    assert format_interface(parse_interface(document), inactive=False) == document
+
+
+def test_the_state_of_a_link_is_no_part_of_the_definition() -> None:
+    document = format_interface(parse_interface(ETHERNET), inactive=True)
+    assert document == ETHERNET.replace("  <link speed='1000' state='up'/>\n", "")
+
+
+def test_of_two_monitors_of_a_bond_the_first_counts_as_for_stock() -> None:
+    both = BOND.replace("<arpmon", "<miimon freq='5'/><arpmon")
+    bond = parse_interface(both).bond
+    assert bond is not None
+    assert bond.miimon is not None
+    assert bond.arpmon is None
+
+
+def test_an_interface_knows_the_links_that_it_is_made_of() -> None:
+    interface = parse_interface(BRIDGE)
+    assert list(interface.members()) == ["eth1", "bond0", "eth2", "eth3", "eth4.7"]
+    assert interface.below() == ["eth1", "bond0", "eth2", "eth3", "eth4.7", "eth4"]
+    assert interface.bridge is not None
+    assert interface.bridge.delay_s == 0.01
+
+
+def test_two_tags_of_one_link_may_be_in_a_bridge() -> None:
+    eight = "<interface type='vlan' name='eth4.8'><vlan tag='8'><interface name='eth4'/></vlan>"
+    interface = parse_interface(BRIDGE.replace("  </bridge>", f"{eight}</interface></bridge>"))
+    assert interface.below()[-1] == "eth4"
+    assert list(interface.members())[-1] == "eth4.8"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("name='eth4'", "name='br0'", "'br0' cannot be made of itself"),
+        ("name='eth3'", "name='eth1'", "'eth1' is listed more than once"),
+        ("name='eth1'", "name='br0'", "'br0' is listed more than once"),
+    ],
+)
+def test_a_link_is_in_one_other_alone(old: str, new: str, says: str) -> None:
+    with pytest.raises(ConfError, match=says):
+        parse_interface(BRIDGE.replace(old, new))
+
+
+REFUSED: Final = [
+    ("<interface name='e'/>", "Missing required attribute 'type'"),
+    ("<interface type='wifi' name='e'/>", "'wifi'"),
+    ("<interface type='ethernet'/>", "interface has no name"),
+    ("<interface type='ethernet' name=''/>", "cannot name an interface"),
+    ("<interface type='ethernet' name='a/b'/>", "cannot name an interface"),
+    ("<interface type='ethernet' name='..'/>", "cannot name an interface"),
+    ("<interface type='ethernet' name='abcdefghijklmnop'/>", "cannot name an interface"),
+    ("<interface type='bridge' name='e'/>", "bridge interface misses the bridge element"),
+    ("<interface type='bond' name='e'/>", "bond interface misses the bond element"),
+    ("<interface type='vlan' name='e'/>", "vlan interface misses the vlan element"),
+    ("<interface type='ethernet' name='e'><bridge/></interface>", "has an element <bridge>"),
+]
+PARTS: Final = [
+    ("<start mode='later'/>", "unknown interface startmode later"),
+    ("<mtu size='-1'/>", "mtu size is '-1'"),
+    ("<mtu size='99999999999'/>", "mtu size"),
+    ("<mac address='zz'/>", "'zz' is no MAC address"),
+    ("<link state='wrong'/>", "'wrong'"),
+    ("<protocol/>", "protocol misses the family attribute"),
+    ("<protocol family='ipx'/>", "unsupported protocol family 'ipx'"),
+    ("<protocol family='ipv4'><autoconf/></protocol>", "<autoconf/> is of family 'ipv6' only"),
+    ("<protocol family='ipv4'><dhcp peerdns='x'/></protocol>", "peerdns"),
+    ("<protocol family='ipv4'><ip address='x'/></protocol>", "Invalid address 'x'"),
+    ("<protocol family='ipv4'><ip/></protocol>", "address"),
+    ("<protocol family='ipv4'><ip address='::1'/></protocol>", "no address of family 'ipv4'"),
+    ("<protocol family='ipv4'><ip address='192.0.2.1' prefix='33'/></protocol>", "prefix 33"),
+    ("<protocol family='ipv6'><route gateway='192.0.2.1'/></protocol>", "family 'ipv6'"),
+]
+BONDS: Final = [
+    ("<bond mode='fast'/>", "unknown bonding mode fast"),
+    ("<bond><miimon/></bond>", "miimon freq missing or invalid"),
+    ("<bond><miimon freq='0'/></bond>", "miimon freq"),
+    ("<bond><miimon freq='1' downdelay='x'/></bond>", "miimon downdelay"),
+    ("<bond><miimon freq='1' carrier='x'/></bond>", "unknown mii bonding carrier x"),
+    ("<bond><arpmon/></bond>", "arpmon interval missing or invalid"),
+    ("<bond><arpmon interval='1'/></bond>", "arpmon target missing"),
+    ("<bond><arpmon interval='1' target='x'/></bond>", "target"),
+    ("<bond><arpmon interval='1' target='192.0.2.1' validate='x'/></bond>", "validate x"),
+    ("<bond><interface type='vlan' name='e'/></bond>", "unsupported type 'vlan'"),
+    ("<bond><interface type='ethernet'/></bond>", "interface has no name"),
+]
+VLANS: Final = [
+    ("<vlan><interface name='eth0'/></vlan>", "misses the tag attribute"),
+    ("<vlan tag='4095'><interface name='eth0'/></vlan>", "tag of <vlan> is '4095'"),
+    ("<vlan tag='1'/>", "misses name attribute"),
+    ("<vlan tag='1'><interface name='top'/></vlan>", "made of itself"),
+]
+BRIDGES: Final = [
+    ("<bridge stp='maybe'/>", "'maybe'"),
+    ("<bridge delay='31'/>", "bridge delay is '31'"),
+    ("<bridge><interface type='bridge' name='b'/></bridge>", "unsupported type 'bridge'"),
+    ("<bridge><interface type='vlan' name='b'/></bridge>", "misses the vlan element"),
+]
+
+
+def inside(kind: str, parts: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Documents of one kind of interface, each with one of the parts."""
+    head = f"<interface type='{kind}' name='top'>"
+    return [(f"{head}{part}</interface>", says) for part, says in parts]
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        *REFUSED,
+        *inside("ethernet", PARTS),
+        *inside("bond", BONDS),
+        *inside("vlan", VLANS),
+        *inside("bridge", BRIDGES),
+    ],
+)
+def test_a_document_that_cannot_be_is_refused_as_an_xml_error(document: str, says: str) -> None:
+    with pytest.raises(ConfError) as refused:
+        parse_interface(document)
+    assert refused.value.kind == "xml"
+    assert says in refused.value.message
+
+
+def test_what_is_no_xml_is_told_apart() -> None:
+    with pytest.raises(ConfError) as refused:
+        parse_interface("<interface")
+    assert refused.value.kind == "xml_detail"
+
+
+@settings(max_examples=40, deadline=None)
+@given(interfaces())
+def test_what_is_written_is_read_again(interface: Interface) -> None:
+    document = format_interface(interface, inactive=False)
+    assert parse_interface(document) == interface

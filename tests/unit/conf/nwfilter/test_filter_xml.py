@@ -1,0 +1,186 @@
+"""Filters and bindings as documents: what stock answered, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import etree
+
+from conf.errors import ConfError
+from conf.nwfilter import (
+    Filter,
+    Rule,
+    format_binding,
+    format_filter,
+    format_status,
+    parse_binding,
+    parse_filter,
+    parse_status,
+    stock_filters,
+)
+from conf.nwfilter.model import Reference
+from conf.nwfilter.protocols import PROTOCOLS
+from tests.paths import SHARED
+
+CORPUS: Final = SHARED / "corpus/nwfilter.jsonl"
+BINDING: Final = """<filterbinding>
+  <owner>
+    <name>web</name>
+    <uuid>d54df46f-1ab5-4a22-8618-4560ef5fac2c</uuid>
+  </owner>
+  <portdev name='vnet0'/>
+  <mac address='52:54:00:7b:35:93'/>
+  <filterref filter='clean-traffic'>
+    <parameter name='IP' value='192.168.122.9'/>
+    <parameter name='IP' value='192.168.122.10'/>
+  </filterref>
+</filterbinding>
+"""
+
+
+def shape(xml: str) -> list[tuple[Any, ...]]:
+    """A document without what carries no meaning."""
+    nodes = etree.fromstring(xml.encode()).iter()
+    return [(node.tag, sorted(node.attrib.items()), (node.text or "").strip()) for node in nodes]
+
+
+def answer(xml: str) -> tuple[str, str]:
+    """What we say to a document: the kind of the refusal and its words, or "" and the document."""
+    try:
+        return "", format_filter(parse_filter(xml))
+    except ConfError as refused:
+        return refused.kind, f"internal error: {refused.message}"
+
+
+@pytest.mark.skipif(not CORPUS.exists(), reason=f"{CORPUS}: no measured answers here")
+def test_every_measured_document_is_answered_as_stock_answered() -> None:
+    for line in CORPUS.read_text().splitlines():
+        case = json.loads(line)
+        kind, said = answer(case["input"])
+        if case["accepted"]:
+            assert kind == "", f"{case['name']}: {said}"
+            assert shape(said) == shape(case["output"]), case["name"]
+        else:
+            assert (kind, said) == ("internal", case["message"]), case["name"]
+
+
+VALUES: Final = {
+    "mac": "52:54:00:00:00:01",
+    "ipv4": "10.1.2.3",
+    "ipv6": "fe80::1",
+    "mask4": "24",
+    "mask6": "64",
+    "truth": "true",
+    "states": "NEW,ESTABLISHED",
+    "tcp_flags": "SYN/ALL",
+    "ipset": "guests",
+    "ipset_flags": "src,dst",
+    "comment": 'it\'s <odd> & "quoted"',
+    "read": "6",
+}
+
+
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+def test_every_attribute_of_every_protocol_survives(protocol: str) -> None:
+    values = {}
+    for name, kind in PROTOCOLS[protocol].items():
+        given_value = VALUES[kind.__name__]
+        values[name] = "0x1234" if name in ("protocolid", "encap-protocol") else given_value
+    rule = Rule(action="drop", direction="inout", protocol=protocol, values=values)
+    read = parse_filter(format_filter(Filter(name="f", entries=(rule,)))).entries[0]
+    assert isinstance(read, Rule)
+    assert set(read.values) == set(values)
+    again = parse_filter(format_filter(Filter(name="f", entries=(read,)))).entries[0]
+    assert again == read
+
+
+rules = st.builds(
+    Rule,
+    action=st.sampled_from(("drop", "accept", "reject", "return", "continue")),
+    direction=st.sampled_from(("in", "out", "inout")),
+    priority=st.integers(-1000, 1000),
+    statematch=st.booleans(),
+    protocol=st.sampled_from(("tcp", "mac", "all-ipv6")),
+    negated=st.booleans(),
+    values=st.dictionaries(
+        st.just("comment"), st.text(st.characters(categories=["L", "N", "P", "S"])), max_size=1
+    ),
+)
+
+
+@given(st.lists(rules, max_size=5), st.sampled_from(("root", "mac", "ipv4-ip", "arp")))
+def test_what_is_written_is_read_again(entries: list[Rule], chain: str) -> None:
+    filter = Filter(
+        name="f", chain=chain, priority=7, entries=(*entries, Reference(filter="g", variables={}))
+    )
+    assert parse_filter(format_filter(filter)) == filter
+
+
+@pytest.mark.parametrize(
+    ("xml", "kind", "says"),
+    [
+        ("<filter/>", "internal", "no name"),
+        ("<network name='x'/>", "xml", "root element"),
+        ("<filter name='a/b'/>", "xml", "cannot contain '/'"),
+        ("<filter name='x' chain='tcp'/>", "invalid_arg", "Invalid chain name 'tcp'"),
+        ("<filter name='x' chain='arp-far-too-long'/>", "invalid_arg", "longer"),
+        ("<filter name='x' chain='arp-; rm'/>", "invalid_arg", "invalid characters"),
+        ("<filter name='x' chain='arp' priority='x'/>", "invalid_arg", "parse chain priority"),
+        ("<filter name='x' chain='arp' priority='1001'/>", "invalid_arg", "outside valid range"),
+        ("<filter name='x'><uuid>1</uuid></filter>", "xml", "malformed uuid"),
+        ("<filter name='x'><rule direction='in'/></filter>", "internal", "requires action"),
+        ("<filter name='x'><rule action='drop'/></filter>", "internal", "requires direction"),
+        ("<filter name='x'><rule action='a' direction='in'/></filter>", "internal", "'a'"),
+        ("<filter name='x'><filterref/></filter>", "internal", "filterref"),
+        (
+            "<filter name='x'><rule action='drop' direction='in'><all ipset='a'/></rule></filter>",
+            "internal",
+            "ipsetflags",
+        ),
+    ],
+)
+def test_a_bad_filter_is_refused(xml: str, kind: str, says: str) -> None:
+    with pytest.raises(ConfError, match=says) as refused:
+        parse_filter(xml)
+    assert refused.value.kind == kind
+
+
+def test_the_stock_filters_are_those_of_libvirt() -> None:
+    found = stock_filters()
+    assert {"clean-traffic", "no-mac-spoofing", "no-ip-spoofing", "allow-dhcp-server"} <= set(found)
+    assert len(found) == 24
+    for xml in found.values():
+        for entry in parse_filter(xml).entries:
+            if isinstance(entry, Reference):
+                assert entry.filter in found
+
+
+def test_a_binding_is_written_as_it_was_read() -> None:
+    binding = parse_binding(BINDING)
+    assert binding.variables == {"IP": ("192.168.122.9", "192.168.122.10")}
+    assert format_binding(binding) == BINDING
+    assert parse_status(format_status(binding)) == binding
+
+
+@pytest.mark.parametrize(
+    ("cut", "says"),
+    [
+        ("<portdev name='vnet0'/>", "no port dev name"),
+        ("<mac address='52:54:00:7b:35:93'/>", "no MAC address"),
+        ("<name>web</name>", "no owner name"),
+        ("filter='clean-traffic'", "no filter reference"),
+    ],
+)
+def test_a_binding_that_lacks_something_is_refused(cut: str, says: str) -> None:
+    with pytest.raises(ConfError, match=says):
+        parse_binding(BINDING.replace(cut, ""))
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a b", "a" * 16, ".."])
+def test_a_device_that_cannot_be_is_refused(name: str) -> None:
+    with pytest.raises(ConfError, match="cannot name"):
+        parse_binding(BINDING.replace("vnet0", name))

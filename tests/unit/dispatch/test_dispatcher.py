@@ -1,0 +1,259 @@
+"""Clients' calls at their owner: the check at start-up, decoding, answers, refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from conf.errors import ConfError
+from ipc import Bare, DeadlineExceeded, Descriptor, Peer, PeerGone
+from rpc import table as wire_table
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.values import Domain
+from supervisor.dispatch.dispatcher import ClientCall, Surface, VirErrors, encode_event, of_conf
+from supervisor.messages.calls import Answer, Client, Invoke
+
+CLIENT = Client(id="1", uid=0, gid=0, pid=1, read_only=False, uri="qemu:///system", driver="qemu")
+
+
+@dataclass
+class Arg:
+    name: str
+
+
+@dataclass
+class Proc:
+    """A procedure whose arguments and result are lists of numbers."""
+
+    number: int
+    name: str
+    args: tuple[Arg, ...] = ()
+    owner: str | None = "domd"
+    kind: str = "call"
+    program: int = 7
+
+    def decode_args(self, payload: bytes) -> tuple[Any, ...]:
+        if len(payload) != 4 * len(self.args):
+            raise ValueError("wrong length")
+        return struct.unpack(f">{len(self.args)}i", payload)
+
+    def encode_event(self, value: Any) -> bytes:
+        return b""
+
+    def encode_ret(self, value: Any) -> bytes:
+        return struct.pack(">i", value)
+
+
+@dataclass
+class Protocol:
+    known: list[Proc] = field(default_factory=list)
+
+    def procedures(self) -> Iterable[Proc]:
+        return self.known
+
+
+ADD = Proc(1, "add", (Arg("one"), Arg("two")))
+SLOW = Proc(2, "slow", (Arg("one"),))
+FAIL = Proc(3, "fail", (Arg("how"),))
+GIVE = Proc(4, "give")
+OTHER = Proc(5, "other", owner="worker")
+TABLE = Protocol([ADD, SLOW, FAIL, GIVE, OTHER])
+PROBLEMS: list[Exception] = [
+    VirError(ErrorCode.NO_DOMAIN, "no domain 'x'", ErrorDomain.QEMU),
+    ConfError("config_unsupported", "no floppies here"),
+    DeadlineExceeded("worker is silent"),
+    PeerGone("worker has gone"),
+    KeyError("a bug"),
+]
+CODES = [
+    ErrorCode.NO_DOMAIN,
+    ErrorCode.CONFIG_UNSUPPORTED,
+    ErrorCode.OPERATION_TIMEOUT,
+    ErrorCode.INTERNAL_ERROR,
+    ErrorCode.INTERNAL_ERROR,
+]
+
+
+class Calls:
+    def __init__(self) -> None:
+        self.offered: list[int] = []
+
+    def add(self, call: ClientCall, one: int, two: int) -> int:
+        assert call.client == CLIENT
+        return one + two
+
+    async def slow(self, call: ClientCall, one: int) -> int:
+        await asyncio.sleep(0)
+        return one
+
+    async def fail(self, call: ClientCall, how: int) -> int:
+        raise PROBLEMS[how]
+
+    def give(self, call: ClientCall) -> int:
+        ours, theirs = os.pipe()
+        self.offered = [ours, theirs]
+        call.answer_descriptors.append(Descriptor(ours))
+        call.offer_stream(theirs, "token")
+        return 0
+
+
+def ask(procedure: Proc, *numbers: int, surface: Surface | None = None) -> Answer:
+    """Send a call over a link, as rpcd does."""
+
+    async def story() -> Answer:
+        ours, theirs = socket.socketpair()
+        home = Bare(VirErrors())
+        home.handlers.add(surface or Surface("domd", Calls(), table=TABLE))
+        peer, other = Peer(ours, "domd", Bare(VirErrors())), Peer(theirs, "rpcd", home)
+        payload = struct.pack(f">{len(numbers)}i", *numbers)
+        invoke = Invoke(program=7, procedure=procedure.number, payload=payload, client=CLIENT)
+        try:
+            return await peer.call(invoke, timeout_s=5)
+        finally:
+            peer.close()
+            await other.wait_closed()
+
+    return asyncio.run(story())
+
+
+def test_a_call_is_decoded_answered_and_encoded() -> None:
+    assert ask(ADD, 2, 3).payload == struct.pack(">i", 5)
+    assert ask(SLOW, 9).payload == struct.pack(">i", 9)
+
+
+@pytest.mark.parametrize(("how", "code"), list(enumerate(CODES)))
+def test_every_failure_becomes_the_code_that_clients_expect(how: int, code: ErrorCode) -> None:
+    with pytest.raises(VirError) as refused:
+        ask(FAIL, how)
+    assert refused.value.code == code
+    if how < 2:
+        assert "domain 'x'" in refused.value.message or "floppies" in refused.value.message
+
+
+def test_wrong_arguments_are_a_protocol_error() -> None:
+    with pytest.raises(VirError, match="add") as refused:
+        ask(ADD, 2)
+    assert refused.value.code == ErrorCode.RPC
+
+
+def test_a_result_that_is_not_the_tables_is_an_internal_error() -> None:
+    class Wrong(Calls):
+        def add(self, call: ClientCall, one: int, two: int) -> int:
+            return "five"  # type: ignore[return-value]
+
+    with pytest.raises(VirError, match="add") as refused:
+        ask(ADD, 2, 3, surface=Surface("domd", Wrong(), table=TABLE))
+    assert refused.value.code == ErrorCode.INTERNAL_ERROR
+
+
+def test_descriptors_and_a_stream_go_with_the_answer() -> None:
+    answer = ask(GIVE)
+    assert answer.stream is not None
+    assert answer.stream.token == "token"
+    writer = answer.stream.descriptor
+    os.write(writer.fileno(), b"x")
+    assert os.read(answer.descriptors[0].fileno(), 1) == b"x"
+    writer.close()
+    answer.descriptors[0].close()
+
+
+def test_what_a_refused_call_carried_is_closed() -> None:
+    class Late(Calls):
+        def give(self, call: ClientCall) -> int:
+            super().give(call)
+            raise VirError(ErrorCode.OPERATION_FAILED, "too late")
+
+    calls = Late()
+    with pytest.raises(VirError):
+        ask(GIVE, surface=Surface("domd", calls, table=TABLE))
+    for fd in calls.offered:
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(fd)
+
+
+def test_calls_of_other_owners_are_handed_on_or_refused() -> None:
+    async def worker(invoke: Invoke) -> Answer:
+        return Answer(payload=b"from the worker")
+
+    surface = Surface("domd", Calls(), table=TABLE, otherwise=worker)
+    assert ask(OTHER, surface=surface).payload == b"from the worker"
+    with pytest.raises(VirError) as refused:
+        ask(OTHER)
+    assert refused.value.code == ErrorCode.NO_SUPPORT
+
+
+def test_start_up_names_every_method_that_is_missing_or_differs() -> None:
+    class Partial:
+        def add(self, call: ClientCall, one: int, three: int) -> int:
+            return one
+
+        async def slow(self, call: ClientCall, one: int) -> int:
+            return one
+
+    with pytest.raises(SystemExit) as refused:
+        Surface("domd", Partial(), table=TABLE)
+    words = str(refused.value)
+    assert "add(call, one, three) should be (call, one, two)" in words
+    assert "fail has no method" in words
+    assert "give has no method" in words
+    assert "slow" not in words
+    assert "other" not in words
+
+
+def test_a_method_may_be_on_any_of_the_targets() -> None:
+    class Rest:
+        def other(self, call: ClientCall) -> int:
+            return 4
+
+    table = Protocol([ADD, Proc(5, "other")])
+    surface = Surface("domd", Calls(), Rest(), table=table)
+    assert ask(OTHER, surface=surface).payload == struct.pack(">i", 4)
+
+
+def test_an_event_is_encoded_without_its_callback_number() -> None:
+    domain = Domain("demo", bytes(range(16)), 3)
+    table = wire_table.load()
+    for name, fields in (
+        ("domain_event_callback_lifecycle", (domain, 2, 1)),
+        ("domain_event_callback_reboot", (domain,)),
+        ("domain_event_callback_pmwakeup", (0, domain)),
+        ("domain_monitor_event", (domain, "RESET", 5, 6, None)),
+    ):
+        payload = encode_event(name, *fields)
+        found = table.named(name).decode_args(struct.pack(">i", 8) + payload)
+        assert found[0] == 8
+        flat = [*found[1:-1], *found[-1]] if name.startswith("domain_event") else list(found[1:])
+        assert flat == list(fields)
+
+
+def test_an_unknown_event_is_a_mistake_of_ours() -> None:
+    with pytest.raises(KeyError, match="nothing"):
+        encode_event("nothing")
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [("xml", "XML_ERROR"), ("internal", "INTERNAL_ERROR"), ("invalid_arg", "INVALID_ARG"),
+     ("config_unsupported", "CONFIG_UNSUPPORTED"), ("strange", "INTERNAL_ERROR")],
+)  # fmt: skip
+def test_a_refused_document_has_libvirts_code(kind: str, code: str) -> None:
+    error = of_conf(ConfError(kind, "the words"))
+    assert error.code == ErrorCode[code]
+    assert "the words" in error.message
+
+
+def test_errors_cross_with_every_part() -> None:
+    error = VirError(ErrorCode.NO_DOMAIN, "x", ErrorDomain.QEMU, str1="a", int1=4)
+    data = VirErrors().encode(error)
+    assert data is not None
+    again = VirErrors().decode(data)
+    assert isinstance(again, VirError)
+    assert vars(again) == vars(error)
+    assert VirErrors().encode(KeyError("x")) is None

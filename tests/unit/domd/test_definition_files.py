@@ -1,0 +1,93 @@
+"""Definitions on disk: what survives, what is left out, what a cut-short write leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from supervisor.domd.definition_files import Store
+from supervisor.runtime.atomic_file import write_file
+from supervisor.runtime.paths import Paths
+
+UUID = "c7a5fdbd-edaf-9455-926a-d65c16db1809"
+
+
+def xml(name: str, uuid: str = UUID) -> str:
+    return f"<domain type='qemu'>\n  <name>{name}</name>\n  <uuid>{uuid}</uuid>\n</domain>\n"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(Paths.system(tmp_path))
+
+
+def names(store: Store) -> list[str]:
+    return [stored.name for stored in store.identified()]
+
+
+def test_a_saved_definition_is_loaded_with_its_name_and_uuid(store: Store) -> None:
+    store.save("one & two", xml("one &amp; two"))
+    (stored,) = store.identified()
+    assert (stored.name, stored.uuid.hex()) == ("one & two", UUID.replace("-", ""))
+    assert not stored.autostart
+
+
+def test_autostart_is_a_link_that_goes_with_the_definition(store: Store, tmp_path: Path) -> None:
+    store.save("one", xml("one"))
+    store.set_autostart("one", on=True)
+    store.set_autostart("one", on=True)
+    (stored,) = store.identified()
+    assert stored.autostart
+    link = tmp_path / "etc/libvirt/qemu/autostart/one.xml"
+    assert os.readlink(link) == str(tmp_path / "etc/libvirt/qemu/one.xml")
+    store.remove("one")
+    assert not os.path.lexists(link)
+    assert names(store) == []
+
+
+def test_a_renamed_definition_keeps_its_autostart(store: Store) -> None:
+    store.save("old", xml("old"))
+    store.set_autostart("old", on=True)
+    store.rename("old", "new", xml("new"))
+    (stored,) = store.identified()
+    assert (stored.name, stored.autostart) == ("new", True)
+
+
+@pytest.mark.parametrize("text", ["", "<domain>", xml("another"), xml("bad", "no-uuid"), "\xff"])
+def test_a_file_that_is_no_definition_is_left_out_and_left_alone(
+    store: Store, tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "etc/libvirt/qemu/bad.xml"
+    file.write_text(text, encoding="latin-1")
+    store.save("good", xml("good"))
+    assert names(store) == ["good"]
+    assert file.exists()
+
+
+def test_a_host_has_one_autostart_a_boot(store: Store) -> None:
+    assert not store.had_autostart("this boot")
+    store.keep_autostart("this boot")
+    assert store.had_autostart("this boot")
+    assert not store.had_autostart("the next boot")
+
+
+def test_a_write_that_is_killed_leaves_the_old_or_the_new(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    old, new = b"old" * 1000, b"new" * 100_000
+    for _ in range(20):
+        path.write_bytes(old)
+        child = os.fork()
+        if child == 0:
+            while True:
+                write_file(path, new)
+                write_file(path, old)
+        reader, writer = os.pipe()
+        os.close(writer)
+        os.read(reader, 1)  # returns at once: only to give the child its turn
+        os.close(reader)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert path.read_bytes() in (old, new)

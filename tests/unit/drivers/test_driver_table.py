@@ -1,0 +1,87 @@
+"""What makes one registry of domains QEMU's and another one that of containers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from conf.errors import ConfError
+from rpc.enums import DomainStatsTypes
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.table import load
+from supervisor.domd.completion import ContainerCompletion
+from supervisor.domd.definition_builder import Documents
+from supervisor.domd.service_errors import refuse_flags
+from supervisor.drivers.table import LXC, QEMU, Driver
+from supervisor.runtime.paths import Paths
+
+BOX = """<domain type='lxc'><name>box</name><memory>1024</memory><vcpu>1</vcpu>
+<os><type>exe</type><init>/init</init></os></domain>"""
+
+
+def refusal(flags: int, driver: Driver) -> VirError:
+    with pytest.raises(VirError) as refused:
+        refuse_flags("qemuDomainUndefineFlags", flags, driver.undefine_flags)
+    return driver.voice(refused.value)
+
+
+def test_a_refusal_names_the_driver_that_refuses() -> None:
+    lxc = refusal(4, LXC)
+    assert (lxc.code, lxc.domain) == (ErrorCode.INVALID_ARG, ErrorDomain.LXC)
+    assert lxc.detail == "unsupported flags (0x4) in function lxcDomainUndefineFlags"
+    qemu = refusal(0x8000, QEMU)
+    assert qemu.domain is ErrorDomain.QEMU
+    assert qemu.detail.endswith("function qemuDomainUndefineFlags")
+
+
+@pytest.mark.parametrize("domain", [d for d in ErrorDomain if d is not ErrorDomain.QEMU])
+def test_refusals_of_others_stay_as_they_are(domain: ErrorDomain) -> None:
+    error = VirError(ErrorCode.INTERNAL_ERROR, "function qemuX", domain)
+    assert LXC.voice(error) is error
+
+
+def test_a_refusal_keeps_all_but_its_drivers_name() -> None:
+    error = VirError(
+        ErrorCode.SYSTEM_ERROR, "disk full", ErrorDomain.QEMU, level=1, str3="x", int1=28
+    )
+    spoken = LXC.voice(error)
+    assert (spoken.code, spoken.detail, spoken.level) == (error.code, error.detail, error.level)
+    assert (spoken.strings, spoken.ints) == (error.strings, error.ints)
+
+
+def test_drivers_share_no_file_and_no_worker() -> None:
+    qemu, lxc = (Paths.system().for_driver(driver.name) for driver in (QEMU, LXC))
+    assert lxc.domain_config("x") != qemu.domain_config("x")
+    assert lxc.status("x") != qemu.status("x")
+    assert lxc.last_number() != qemu.last_number()
+    assert lxc.autostart() != qemu.autostart()
+    assert (QEMU.worker("x"), LXC.worker("x")) == ("qemu:x", "lxc:x")
+
+
+def test_a_containers_time_is_its_workers_to_tell() -> None:
+    assert LXC.sampled & DomainStatsTypes.CPU_TOTAL
+    assert not QEMU.sampled & DomainStatsTypes.CPU_TOTAL
+
+
+def test_a_containers_document_is_completed_without_an_emulator() -> None:
+    documents = Documents(ContainerCompletion("x86_64"))
+    definition = asyncio.run(documents.define(BOX))
+    assert definition.is_complete
+    assert "<type arch='x86_64'>exe</type>" in definition.xml
+    assert asyncio.run(documents.complete(definition)) is definition
+
+
+@pytest.mark.parametrize(
+    "wrong", [BOX.replace("lxc", "kvm"), BOX.replace("exe", "hvm"), "<domain type='lxc'/>", "<x"]
+)
+def test_what_is_no_container_is_refused(wrong: str) -> None:
+    with pytest.raises(ConfError):
+        asyncio.run(Documents(ContainerCompletion("x86_64")).define(wrong))
+
+
+def test_every_call_is_some_drivers() -> None:
+    known = {driver.name for driver in (QEMU, LXC)}
+    for procedure in load().procedures():
+        assert procedure.drivers <= known
+        assert procedure.owner is None or any(procedure.serves(name) for name in known)

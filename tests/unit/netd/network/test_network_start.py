@@ -1,0 +1,180 @@
+"""What starts a network, in order; and that a failure anywhere leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from ipaddress import ip_network
+
+import pytest
+
+from conf.domain.devices.interface import Interface
+from conf.mapper import parse
+from conf.network import parse_network
+from rpc.errors import ErrorCode, VirError
+from supervisor.netd.kernel.bandwidth import Limit, Limits, plan_limits
+from supervisor.netd.kernel.netlink import HostRoute
+from supervisor.netd.network import steps
+from supervisor.netd.network.plan import firewall_facts, plan_start
+from supervisor.netd.network.route_conflicts import clash
+from supervisor.netd.network.step_executor import carry_out, purpose
+from supervisor.netd.network.steps import Step
+from supervisor.netd.ports.plan import Plugging, live_interface, plug_interface, plug_into
+
+NETWORK = parse_network(
+    "<network ipv6='yes'><name>n</name><forward mode='nat'/>"
+    "<bridge name='b0' stp='off' delay='2'/><mtu size='1400'/><mac address='52:54:00:00:00:01'/>"
+    "<bandwidth><inbound average='1000' peak='2000' burst='64'/></bandwidth>"
+    "<ip address='10.0.0.1' netmask='255.255.255.0'>"
+    "<dhcp><range start='10.0.0.2' end='10.0.0.9'/></dhcp></ip>"
+    "<ip family='ipv6' address='fd00::1' prefix='64'/>"
+    "<route address='10.9.0.0' prefix='16' gateway='10.0.0.7'/></network>"
+)
+
+
+def test_a_network_starts_in_this_order() -> None:
+    assert plan_start(NETWORK) == [
+        steps.CreateBridge(bridge="b0", mac="52:54:00:00:00:01", stp=False, delay=200),
+        steps.SetMtu("b0", 1400),
+        steps.WriteSetting("ipv6/conf/b0/disable_ipv6", "0"),
+        steps.WriteSetting("ipv6/conf/b0/accept_ra", "0"),
+        steps.WriteSetting("ipv6/conf/b0/autoconf", "0"),
+        steps.AddAddress("b0", "10.0.0.1", 24, "10.0.0.255"),
+        steps.AddAddress("b0", "fd00::1", 64, ""),
+        steps.InstallRules("n"),
+        steps.BringUp("b0"),
+        steps.AddRoute("b0", "10.9.0.0/16", "10.0.0.7", 1),
+        steps.Forward(4),
+        steps.Forward(6),
+        steps.WriteFiles("n"),
+        steps.WaitForAddresses("b0"),
+        steps.RunServer("n"),
+        steps.LimitTraffic("b0", Limits(Limit(1000, 2000, 64))),
+    ]
+    facts = firewall_facts(NETWORK)
+    assert facts is not None
+    assert facts.dhcp4
+    assert not facts.ipv6_blocked
+
+
+def test_a_network_of_the_hosts_own_bridge_starts_without_a_step() -> None:
+    bridged = "<network><name>n</name><forward mode='bridge'/><bridge name='br0'/></network>"
+    assert plan_start(parse_network(bridged)) == []
+
+
+def test_a_failure_at_any_step_undoes_it_and_all_before_it() -> None:
+    plan = plan_start(NETWORK)
+    for broken in range(len(plan)):
+        done: list[Step] = []
+        undone: list[Step] = []
+
+        async def do(step: Step, broken: int = broken, done: list[Step] = done) -> None:
+            if step is plan[broken]:
+                raise VirError(ErrorCode.SYSTEM_ERROR, purpose(step))
+            done.append(step)
+
+        async def undo(step: Step, undone: list[Step] = undone) -> None:
+            undone.append(step)
+
+        with pytest.raises(VirError):
+            asyncio.run(carry_out(plan, do, undo))
+        assert done == plan[:broken]
+        assert undone == plan[broken::-1]
+
+
+def test_a_cancelled_start_is_undone_too() -> None:
+    undone: list[Step] = []
+
+    async def undo(step: Step) -> None:
+        undone.append(step)
+
+    async def wait(step: Step) -> None:
+        await asyncio.Event().wait()
+
+    async def story() -> None:
+        task = asyncio.ensure_future(carry_out(plan_start(NETWORK), wait, undo))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(story())
+    assert undone == plan_start(NETWORK)[:1]
+
+
+def test_only_the_very_same_subnet_clashes() -> None:
+    wanted = [ip_network("10.0.0.0/24"), ip_network("fd00::/64")]
+    wider = HostRoute(4, "10.0.0.0", 8, "", 2)
+    default = HostRoute(4, "", 0, "10.0.0.254", 2)
+    same = HostRoute(4, "10.0.0.0", 24, "", 3)
+    assert clash(wanted, [default, wider]) is None
+    assert clash(wanted, [default, same]) == (wanted[0], same)
+    assert clash(wanted, [HostRoute(6, "fd00::", 64, "", 4)]) is not None
+
+
+def test_limits_of_a_network_are_shared_those_of_a_card_are_not() -> None:
+    limits = Limits(Limit(1000, 2000, 64), Limit(500))
+    shared = [(order.verb, order.kind) for order in plan_limits(limits, shared=True)]
+    alone = [(order.verb, order.kind) for order in plan_limits(limits, shared=False)]
+    assert shared == [
+        ("add", "htb"),
+        ("add-class", "htb"),
+        ("add-class", "htb"),
+        ("add", "sfq"),
+        ("add", "ingress"),
+        ("add-filter", "u32"),
+    ]
+    assert alone == [shared[0], shared[1], *shared[3:]]
+    assert plan_limits(Limits(inbound=Limit(0, floor=10)), shared=False) == []
+
+
+def card(xml: str) -> Interface:
+    return parse(Interface, f"<interface {xml}</interface>")
+
+
+def test_a_card_goes_to_the_networks_bridge_with_its_groups_limits() -> None:
+    network = parse_network(
+        "<network><name>n</name><forward mode='nat'/><bridge name='b0'/><mtu size='1400'/>"
+        "<portgroup name='slow' default='yes'><bandwidth><inbound average='10'/></bandwidth>"
+        "</portgroup></network>"
+    )
+    asked = card("type='network'><source network='n'/><mac address='52:54:00:00:00:09'/>")
+    plugging = plug_into(asked, network, {})
+    assert (plugging.kind, plugging.bridge, plugging.mtu, plugging.group) == (
+        "network", "b0", 1400, "slow",
+    )  # fmt: skip
+    live = live_interface(asked, plugging, "vnet3", "11111111-1111-1111-1111-111111111111")
+    assert live.source is not None
+    assert (live.type, live.target_dev, live.source.bridge) == ("network", "vnet3", "b0")
+    assert live.bandwidth == plugging.bandwidth
+    assert asked.target_dev is None, "what was asked for stays"
+
+
+def test_a_direct_network_shares_its_devices_evenly() -> None:
+    network = parse_network(
+        "<network><name>n</name><forward mode='{}'><interface dev='eth1'/>"
+        "<interface dev='eth2'/></forward></network>".format("vepa")
+    )
+    asked = card("type='network'><source network='n'/>")
+    assert plug_into(asked, network, {"eth1": 2, "eth2": 1}).device == "eth2"
+    alone = parse_network(
+        "<network><name>n</name><forward mode='passthrough'><interface dev='eth1'/></forward>"
+        "</network>"
+    )
+    with pytest.raises(VirError, match="exclusive access"):
+        plug_into(asked, alone, {"eth1": 1})
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        "type='bridge'><source bridge='b'/><virtualport type='openvswitch'/>",
+        "type='direct'><source dev='e' mode='vepa'/><virtualport type='802.1Qbg'/>",
+        "type='bridge'><source bridge='b'/><vlan><tag id='5'/></vlan>",
+        "type='hostdev'><source/>",
+    ],
+)
+def test_what_is_not_done_is_refused_by_name(xml: str) -> None:
+    with pytest.raises(VirError) as refused:
+        plug_interface(card(xml))
+    assert refused.value.code is ErrorCode.CONFIG_UNSUPPORTED
+    assert plug_interface(card("type='ethernet'>")) == Plugging(kind="ethernet")

@@ -1,0 +1,136 @@
+"""What frames tell of a guest's addresses, and what a binding needs then."""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import IPv4Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conf.nwfilter import Filter, FilterBinding, Rule
+from rpc.errors import VirError
+from supervisor.netd.nwfilter.address_learning import How
+from supervisor.netd.nwfilter.binding_plan import after, needed
+from supervisor.netd.nwfilter.packets import Leased, Released, Seen, Told, read_frame
+
+MAC = bytes.fromhex("525400000001")
+OTHER = bytes.fromhex("525400000009")
+SPOOFED = Rule(action="drop", direction="out", protocol="ip", values={"srcipaddr": "$IP"})
+FILTERS = {"f": Filter(name="f", entries=(SPOOFED,))}
+
+
+def ethernet(kind: int, payload: bytes, source: bytes = MAC) -> bytes:
+    return b"\xff" * 6 + source + struct.pack(">H", kind) + payload
+
+
+def arp(address: str, source: bytes = MAC) -> bytes:
+    head = struct.pack(">HHBBH", 1, 0x0800, 6, 4, 1)
+    return ethernet(0x0806, head + source + IPv4Address(address).packed + bytes(10), source)
+
+
+def udp(source: str, ports: tuple[int, int], data: bytes) -> bytes:
+    head = struct.pack(">BBHHHBBH", 0x45, 0, 28 + len(data), 0, 0, 64, 17, 0)
+    addresses = IPv4Address(source).packed + IPv4Address("255.255.255.255").packed
+    return head + addresses + struct.pack(">HHHH", *ports, 8 + len(data), 0) + data
+
+
+def dhcp(kind: int, address: str, lease: int | None = None, reply: int = 2) -> bytes:
+    message = bytearray(240)
+    message[0] = reply
+    message[12 if kind == 7 else 16 : 16 if kind == 7 else 20] = IPv4Address(address).packed
+    message[28:34] = MAC
+    message[236:240] = b"\x63\x82\x53\x63"
+    options = bytes([53, 1, kind, 54, 4, 10, 0, 0, 1])
+    if lease is not None:
+        options += bytes([51, 4]) + struct.pack(">I", lease)
+    return bytes(message) + options + b"\xff"
+
+
+def answer(address: str, lease: int | None = 3600) -> bytes:
+    return ethernet(0x0800, udp("10.0.0.1", (67, 68), dhcp(5, address, lease)), OTHER)
+
+
+def test_a_guest_is_seen_by_arp_and_by_ip() -> None:
+    assert read_frame(arp("10.0.0.7"), MAC, to_guest=False) == Seen("10.0.0.7")
+    sent = ethernet(0x0800, udp("10.0.0.7", (1000, 53), b"?"))
+    assert read_frame(sent, MAC, to_guest=False) == Seen("10.0.0.7")
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "224.0.0.1", "255.255.255.255"])
+def test_what_no_guest_can_have_is_not_learned(address: str) -> None:
+    assert read_frame(arp(address), MAC, to_guest=False) is None
+
+
+def test_another_ones_frames_tell_nothing_of_the_guest() -> None:
+    assert read_frame(arp("10.0.0.7", OTHER), MAC, to_guest=False) is None
+
+
+def test_a_lease_is_learned_from_the_answer() -> None:
+    assert read_frame(answer("10.0.0.7"), MAC, to_guest=True) == Leased(
+        "10.0.0.7", "10.0.0.1", 3600
+    )
+    assert read_frame(answer("10.0.0.7", None), MAC, to_guest=True) == Leased(
+        "10.0.0.7", "10.0.0.1", None
+    )
+
+
+def test_a_guest_cannot_forge_an_answer() -> None:
+    assert read_frame(answer("10.0.0.7"), MAC, to_guest=False) is None
+    own = ethernet(0x0800, udp("10.0.0.1", (67, 68), dhcp(5, "10.0.0.7", 9)))
+    assert read_frame(own, MAC, to_guest=False) is None
+
+
+def test_an_address_is_given_back() -> None:
+    frame = ethernet(0x0800, udp("10.0.0.7", (68, 67), dhcp(7, "10.0.0.7", reply=1)))
+    assert read_frame(frame, MAC, to_guest=False) == Released("10.0.0.7")
+
+
+@given(st.binary(max_size=400), st.booleans())
+def test_no_frame_is_too_strange(tail: bytes, to_guest: bool) -> None:
+    for kind in (0x0800, 0x0806, 0x8100):
+        frame = ethernet(kind, tail, OTHER if to_guest else MAC)
+        assert read_frame(frame[: len(tail)], MAC, to_guest=to_guest) is None or len(tail) > 14
+        told = read_frame(frame, MAC, to_guest=to_guest)
+        assert told is None or isinstance(told, Seen | Leased | Released)
+
+
+def test_addresses_come_and_go() -> None:
+    steps: list[Told] = [Seen("a"), Leased("b", "", None), Seen("a"), Released("b"), Released("c")]
+    known: list[str] = []
+    for told in steps:
+        known = after(known, told)
+    assert known == ["a"]
+
+
+def binding(**variables: str) -> FilterBinding:
+    return FilterBinding(
+        tap="vnet0",
+        mac="52:54:00:00:00:01",
+        filter="f",
+        owner="web",
+        owner_uuid="",
+        variables={name: (value,) for name, value in variables.items()},
+    )
+
+
+def test_an_address_that_is_said_is_not_learned() -> None:
+    assert needed(binding(IP="10.0.0.2"), (), FILTERS.get).listen is How.NONE
+
+
+def test_without_an_address_somebody_listens() -> None:
+    assert needed(binding(), (), FILTERS.get).listen is How.ANY
+    assert needed(binding(CTRL_IP_LEARNING="dhcp"), (), FILTERS.get).listen is How.DHCP
+
+
+def test_a_learned_address_ends_the_listening_but_for_dhcp() -> None:
+    known = needed(binding(), ("10.0.0.7",), FILTERS.get)
+    assert known.listen is How.NONE
+    assert "10.0.0.7" in str(known.plan.ether)
+    assert needed(binding(CTRL_IP_LEARNING="dhcp"), ("10.0.0.7",), FILTERS.get).listen is How.DHCP
+
+
+def test_what_must_not_be_learned_is_missing() -> None:
+    with pytest.raises(VirError, match=r"unresolvable variables.*IP"):
+        needed(binding(CTRL_IP_LEARNING="none"), (), FILTERS.get)

@@ -1,0 +1,213 @@
+"""From filters to the chains of a tap, as stock lays them out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conf.nwfilter import Filter, Reference, Rule, parse_filter, stock_filters
+from rpc.errors import ErrorCode, VirError
+from supervisor.netd.firewall.rules import Family
+from supervisor.netd.nwfilter.tap_plan import TapPlan, plan_learning, plan_tap
+from supervisor.netd.nwfilter.variables import access, resolved
+
+STOCK = {name: parse_filter(xml) for name, xml in stock_filters().items()}
+MAC = {"MAC": ("52:54:00:00:00:01",)}
+
+
+def plan(*rules: Rule, variables: Mapping[str, tuple[str, ...]] = MAC) -> TapPlan:
+    filters = {"f": Filter(name="f", entries=rules)}
+    return plan_tap("vnet0", "f", variables, filters.get)
+
+
+def rule(action: str, direction: str, protocol: str, priority: int = 500, **values: str) -> Rule:
+    return Rule(
+        action=action, direction=direction, protocol=protocol, priority=priority, values=values
+    )
+
+
+def inet(made: TapPlan, family: Family = Family.V4) -> dict[str, list[str]]:
+    return {chain: [" ".join(one) for one in rules] for chain, rules in made.inet[family].items()}
+
+
+def ether(made: TapPlan) -> dict[str, list[str]]:
+    return {chain: [" ".join(one) for one in rules] for chain, rules in made.ether.items()}
+
+
+def test_clean_traffic_has_the_chains_of_stock() -> None:
+    made = plan_tap("vnet0", "clean-traffic", {**MAC, "IP": ("10.0.0.2",)}, STOCK.get)
+    assert ether(made)["libvirt-I-vnet0"] == [
+        "-j I-vnet0-mac",
+        "-p 0x800 -j I-vnet0-ipv4-ip",
+        "-p 0x800 -j ACCEPT",
+        "-p 0x806 -j I-vnet0-arp-mac",
+        "-p 0x806 -j I-vnet0-arp-ip",
+        "-p 0x806 -j ACCEPT",
+        "-p 0x8035 -j I-vnet0-rarp",
+        "-p 0x835 -j ACCEPT",
+        "-j DROP",
+    ]
+    assert ether(made)["I-vnet0-mac"] == ["-s 52:54:00:00:00:01 -j RETURN", "-j DROP"]
+    assert made.inet == {}
+
+
+def test_an_accepted_way_out_is_answered() -> None:
+    chains = inet(plan(rule("accept", "out", "tcp", dstportstart="80", dstipaddr="10.0.0.9")))
+    assert chains == {
+        "FI-vnet0": [
+            "-p tcp -d 10.0.0.9 --dport 80 -m conntrack --ctstate NEW,ESTABLISHED -j RETURN"
+        ],
+        "FO-vnet0": ["-p tcp -s 10.0.0.9 --sport 80 -m conntrack --ctstate ESTABLISHED -j ACCEPT"],
+        "HI-vnet0": [
+            "-p tcp -d 10.0.0.9 --dport 80 -m conntrack --ctstate NEW,ESTABLISHED -j RETURN"
+        ],
+    }
+
+
+def test_an_accepted_way_in_is_answered() -> None:
+    chains = inet(plan(rule("accept", "in", "tcp", dstportstart="22")))
+    assert chains["FO-vnet0"] == [
+        "-p tcp --dport 22 -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT"
+    ]
+    assert chains["FI-vnet0"] == ["-p tcp --sport 22 -m conntrack --ctstate ESTABLISHED -j RETURN"]
+
+
+def test_a_state_that_is_named_is_looked_for_one_way_only() -> None:
+    chains = inet(plan(rule("accept", "out", "all", state="ESTABLISHED,RELATED")))
+    assert chains["FO-vnet0"] == []
+    assert chains["FI-vnet0"] == [
+        "-p all -m conntrack --ctstate ESTABLISHED,RELATED -j RETURN",
+    ]
+
+
+def test_a_dropped_direction_has_no_states() -> None:
+    chains = inet(plan(rule("drop", "inout", "all")))
+    assert set(map(tuple, chains.values())) == {("-p all -j DROP",)}
+
+
+def test_a_kind_of_icmp_has_no_answer_of_its_kind() -> None:
+    chains = inet(plan(rule("accept", "in", "icmp", type="8")))
+    assert chains["FI-vnet0"] == []
+    assert chains["FO-vnet0"] == [
+        "-p icmp --icmp-type 8 -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT"
+    ]
+
+
+def test_only_packets_from_that_side_have_a_hardware_address() -> None:
+    made = plan(
+        Rule(
+            action="drop",
+            direction="inout",
+            protocol="all",
+            negated=True,
+            values={"srcmacaddr": "12:34:56:78:9a:bc"},
+        )
+    )
+    assert inet(made) == {
+        "FI-vnet0": [],
+        "FO-vnet0": ["-p all -m mac ! --mac-source 12:34:56:78:9a:bc -j DROP"],
+        "HI-vnet0": [],
+    }
+
+
+def test_connections_are_limited_where_they_begin() -> None:
+    chains = inet(plan(rule("drop", "out", "tcp", 500, **{"connlimit-above": "2"})))
+    assert chains["FO-vnet0"] == []
+    assert chains["HI-vnet0"] == ["-p tcp -m connlimit --connlimit-above 2 -j DROP"]
+
+
+def test_a_rule_for_both_directions_is_turned_round_for_the_guest() -> None:
+    made = ether(plan(rule("accept", "inout", "ipv6", srcipaddr="1::2", dstipaddr="a::")))
+    assert made["libvirt-I-vnet0"] == [
+        "-p ipv6 --ip6-destination 1::2 --ip6-source a:: -j ACCEPT",
+    ]
+    assert made["libvirt-O-vnet0"] == [
+        "-p ipv6 --ip6-source 1::2 --ip6-destination a:: -j ACCEPT",
+    ]
+
+
+def test_rules_are_met_by_priority() -> None:
+    made = ether(plan(rule("drop", "out", "mac", 900), rule("accept", "out", "mac", -5)))
+    assert made["libvirt-I-vnet0"] == ["-j ACCEPT", "-j DROP"]
+
+
+def test_a_list_makes_a_rule_for_each_element() -> None:
+    lists = {"A": ("10.0.0.1", "10.0.0.2"), "B": ("80", "90")}
+    values = {"srcipaddr": "$A", "srcportstart": "$B[@1]"}
+    assert len(list(resolved(values, lists))) == 4
+    assert list(resolved({"srcipaddr": "$A", "srcportstart": "$B"}, lists)) == [
+        {"srcipaddr": "10.0.0.1", "srcportstart": "80"},
+        {"srcipaddr": "10.0.0.2", "srcportstart": "90"},
+    ]
+    assert list(resolved({"srcipaddr": "$A[ 1 ]"}, lists)) == [{"srcipaddr": "10.0.0.2"}]
+
+
+def test_lists_side_by_side_have_one_length() -> None:
+    with pytest.raises(VirError, match="another length"):
+        list(resolved({"a": "$A", "b": "$B"}, {"A": ("1",), "B": ("1", "2")}))
+
+
+def test_lists_do_not_make_rules_without_end() -> None:
+    long = {name: tuple(map(str, range(100))) for name in "ABC"}
+    with pytest.raises(VirError, match="4096"):
+        list(resolved({"a": "$A", "b": "$B[@1]", "c": "$C[@2]"}, long))
+
+
+def test_a_variable_without_value_is_named() -> None:
+    with pytest.raises(VirError, match=r"unresolvable.*: FOO") as refused:
+        plan(rule("accept", "in", "ip", srcipaddr="$FOO"))
+    assert refused.value.code is ErrorCode.INTERNAL_ERROR
+
+
+@pytest.mark.parametrize("value", ["1.2.3.4 -j ACCEPT", "x", "1.2.3", "::1 ", "\n"])
+def test_a_variable_cannot_say_more_than_it_should(value: str) -> None:
+    for protocol in ("ip", "tcp"):
+        with pytest.raises(VirError):
+            plan(rule("drop", "out", protocol, srcipaddr="$X"), variables={"X": (value,)})
+
+
+def test_a_filter_in_itself_is_refused() -> None:
+    filters = {
+        "a": Filter(name="a", entries=(Reference(filter="b", variables={}),)),
+        "b": Filter(name="b", entries=(Reference(filter="a", variables={}),)),
+    }
+    with pytest.raises(VirError, match="refers to itself"):
+        plan_tap("vnet0", "a", MAC, filters.get)
+
+
+def test_a_missing_filter_is_named() -> None:
+    filters = {"a": Filter(name="a", entries=(Reference(filter="b", variables={}),))}
+    with pytest.raises(VirError, match="referenced filter 'b' is missing"):
+        plan_tap("vnet0", "a", MAC, filters.get)
+
+
+def test_until_dhcp_has_answered_nothing_but_dhcp_passes() -> None:
+    made = ether(plan_learning("vnet0", "52:54:00:00:00:01", dhcp_only=True, servers=["10.0.0.1"]))
+    assert made["libvirt-I-vnet0"][-1] == "-j DROP"
+    assert all("--ip-source 10.0.0.1" in one for one in made["libvirt-O-vnet0"][:-1])
+    assert len(made["libvirt-I-vnet0"]) == 2
+
+
+@pytest.mark.parametrize("name", sorted(STOCK))
+def test_every_stock_filter_can_be_laid_out(name: str) -> None:
+    names = ("IP", "IPV6", "DHCPSERVER", "DHCPSERVERV6", "GATEWAY_MAC")
+    given_values = ("10.0.0.2", "fd00::2", "10.0.0.1", "fe80::1", "52:54:00:00:00:09")
+    said = {key: (value,) for key, value in zip(names, given_values, strict=True)}
+    made = plan_tap("vnet0", name, {**MAC, **said}, STOCK.get)
+    assert any(made.ether.values())
+    assert all(len(chain) <= 31 for chain in made.ether)
+
+
+@given(st.text())
+def test_any_text_is_a_reference_or_is_none(text: str) -> None:
+    found = access(text)
+    assert found is None or text.startswith("$")
+
+
+@pytest.mark.parametrize("server", ["10.0.0.1\n-A FORWARD -j ACCEPT", "x", "10.0.0.1 -j ACCEPT"])
+def test_a_dhcp_server_is_an_address(server: str) -> None:
+    with pytest.raises(VirError, match="an IP address"):
+        plan_learning("vnet0", "52:54:00:00:00:01", dhcp_only=True, servers=[server])

@@ -1,0 +1,78 @@
+"""What is noted of cards, and of networks, outlives the process that noted it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from supervisor.netd.network.files import Store
+from supervisor.netd.network.status_xml import ranges
+from supervisor.netd.ports.devices import peer_name
+from supervisor.netd.ports.records import Record, Records
+from supervisor.runtime.paths import Paths
+
+
+def record(device: str, uuid: str = "u") -> Record:
+    return Record(
+        device=device, kind="tap", domain="d", uuid=uuid, mac="", interface="<interface/>"
+    )
+
+
+def test_cards_are_known_again_and_their_names_are_not_given_twice(tmp_path: Path) -> None:
+    first = Records(tmp_path)
+    names = [first.next_name("vnet") for _ in range(3)]
+    assert names == ["vnet0", "vnet1", "vnet2"]
+    first.note(record("vnet2"))
+    first.note(record("own", "other"))
+    (tmp_path / ".half.json.new").write_text("{")
+    (tmp_path / "broken.json").write_text("{")
+    again = Records(tmp_path)
+    assert [each.device for each in again.of_guest("u")] == ["vnet2"]
+    assert again.next_name("vnet") == "vnet3"
+    assert again.next_name("macvtap") == "macvtap0"
+    again.forget("vnet2")
+    again.forget("vnet2")
+    assert [each.device for each in Records(tmp_path)] == ["own"]
+
+
+def test_numbers_of_names_begin_anew_when_they_get_too_long(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    records.note(record("macvtap99999999"))
+    assert records.next_name("macvtap") == "macvtap0"
+
+
+def test_definitions_links_and_states_are_found_again(tmp_path: Path) -> None:
+    store = Store(Paths.system(tmp_path))
+    store.save("one", "<network><name>one</name></network>\n")
+    store.set_autostart("one", on=True)
+    store.set_autostart("one", on=True)
+    store.save_state("one", "<networkstatus/>\n")
+    store.save_port("one", "p", "<networkport/>\n")
+    again = Store(Paths.system(tmp_path))
+    [stored] = again.load()
+    assert (stored.name, stored.autostart) == ("one", True)
+    assert "<name>one</name>" in stored.xml
+    assert [state.name for state in again.states()] == ["one"]
+    assert [port.name for port in again.ports("one")] == ["p"]
+    again.remove_state("one")
+    assert again.states() == again.ports("one") == []
+    again.remove("one")
+    assert again.load() == []
+    assert not list((tmp_path / "etc/libvirt/qemu/networks/autostart").iterdir())
+
+
+def test_a_link_without_its_definition_is_removed(tmp_path: Path) -> None:
+    store = Store(Paths.system(tmp_path))
+    store.set_autostart("gone", on=True)
+    assert store.load() == []
+    assert not list((tmp_path / "etc/libvirt/qemu/networks/autostart").iterdir())
+
+
+def test_classes_are_written_as_ranges() -> None:
+    assert ranges({0, 1, 2, 5, 7, 8}) == "0-2,5,7-8"
+
+
+def test_the_ends_of_a_pair_have_names_of_their_own_however_long() -> None:
+    for name in ("vnet0", "a" * 14, "a" * 15):
+        peer = peer_name(name)
+        assert peer != name
+        assert len(peer) <= 15

@@ -1,0 +1,52 @@
+"""Which service may spawn and end which driver's workers, and which services a daemon has."""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+
+import pytest
+
+from ipc.context import Caller, enter
+from rpc.errors import ErrorCode, VirError
+from supervisor.root.handlers import only_keeper
+from supervisor.root.roles import SERVICES, SESSION_SERVICES, WORKERS
+
+
+def asked_by(peer: str, driver: str) -> VirError | None:
+    """How a process is refused a driver's worker."""
+
+    def ask() -> VirError | None:
+        enter(Caller(peer, "trace", float("inf")))
+        try:
+            only_keeper(driver)
+        except VirError as refused:
+            return refused
+        return None
+
+    return copy_context().run(ask)
+
+
+@pytest.mark.parametrize(("driver", "keeper"), [("qemu", "domd"), ("lxc", "lxcd")])
+def test_a_driver_s_keeper_alone_has_its_workers(driver: str, keeper: str) -> None:
+    others = {role.name for role in SERVICES} | {f"{driver}:x", "root2", ""}
+    assert asked_by(keeper, driver) is None
+    for peer in others - {keeper}:
+        refused = asked_by(peer, driver)
+        assert refused is not None
+        assert refused.code is ErrorCode.ACCESS_DENIED
+
+
+def test_workers_of_an_unknown_driver_are_nobody_s() -> None:
+    refused = asked_by("domd", "xen")
+    assert refused is not None
+    assert refused.code is ErrorCode.NO_SUPPORT
+
+
+def test_every_keeper_is_a_service() -> None:
+    names = {role.name for role in SERVICES}
+    assert {role.keeper for role in WORKERS.values()} <= names
+    assert len({role.keeper for role in WORKERS.values()}) == len(WORKERS)
+
+
+def test_a_user_s_daemon_has_everything_but_containers() -> None:
+    assert {role.name for role in SERVICES} - {role.name for role in SESSION_SERVICES} == {"lxcd"}

@@ -1,0 +1,117 @@
+"""What a connection's driver decides: its calls, who answers them, which events it hears."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ipc import Descriptor
+from rpc import table as wire_table
+from rpc.errors import ErrorCode, VirError
+from rpc.framing import MessageType, Status
+from rpc.table import Procedure
+from supervisor.messages.calls import Answer, ClientEvent
+from supervisor.rpcd.auth.access import check_supported
+from tests.unit.rpcd.router_under_test import Peer, client
+
+BOX = b"b" * 16
+
+
+async def open_to(peer: Peer, uri: str) -> None:
+    await peer.send(peer.call("connect_open", uri, 0))
+    assert (await peer.hear()).header.status == Status.OK
+
+
+def lifecycle(driver: str, family: str = "domain") -> ClientEvent:
+    payload = f"from {driver}".encode()
+    return ClientEvent(family=family, event_id=0, driver=driver, uuid=BOX, payload=payload)
+
+
+@pytest.mark.parametrize(("uri", "driver"), [("qemu:///system", "qemu"), ("lxc:///", "lxc")])
+def test_a_client_hears_of_its_own_drivers_domains_alone(uri: str, driver: str) -> None:
+    async def story() -> bytes:
+        async with client() as peer:
+            await open_to(peer, uri)
+            await peer.send(peer.call("connect_domain_event_callback_register_any", 0, None))
+            assert (await peer.hear()).header.status == Status.OK
+            for teller in ("qemu", "lxc"):
+                peer.session.deliver(lifecycle(teller))
+            heard = await peer.hear()
+            assert heard.header.type == MessageType.MESSAGE
+            await peer.send(peer.call("connect_get_lib_version"))
+            assert (await peer.hear()).header.type == MessageType.REPLY  # and no second event
+            return bytes(heard.payload)
+
+    assert asyncio.run(story()).endswith(f"from {driver}".encode())
+
+
+@pytest.mark.parametrize("uri", ["qemu:///system", "lxc:///system"])
+def test_every_client_hears_of_networks(uri: str) -> None:
+    async def story() -> None:
+        async with client() as peer:
+            await open_to(peer, uri)
+            await peer.send(peer.call("connect_network_event_register_any", 0, None))
+            assert (await peer.hear()).header.status == Status.OK
+            peer.session.deliver(lifecycle("qemu", "network"))
+            assert (await peer.hear()).header.type == MessageType.MESSAGE
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("call", "driver", "process"),
+    [
+        ("domain_create", "qemu", "domd"),
+        ("domain_create", "lxc", "lxcd"),
+        ("domain_open_console", "qemu", "domd"),
+        ("domain_open_console", "lxc", "lxcd"),
+        ("node_get_info", "lxc", "hostd"),
+        ("network_create", "lxc", "netd"),
+        ("storage_pool_create", "lxc", "stord"),
+    ],
+)
+def test_the_keeper_of_the_drivers_domains_answers(call: str, driver: str, process: str) -> None:
+    async def story() -> None:
+        async with client() as peer:
+            assert peer.front.process(wire_table.load().named(call), driver) == process
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("call", "driver"),
+    [
+        ("domain_reset", "lxc"),
+        ("domain_screenshot", "lxc"),
+        ("domain_monitor_command", "lxc"),
+        ("connect_domain_monitor_event_register", "lxc"),
+        ("domain_open_namespace", "qemu"),
+        ("domain_migrate_finish", "qemu"),
+    ],
+)
+def test_what_a_driver_has_not_got_is_refused_by_its_name(call: str, driver: str) -> None:
+    procedure = wire_table.load().named(call)
+    with pytest.raises(VirError) as refused:
+        check_supported(procedure, driver)
+    assert refused.value.code is ErrorCode.NO_SUPPORT
+    assert refused.value.detail == procedure.api
+
+
+def test_a_call_of_another_driver_reaches_no_service() -> None:
+    asked: list[str] = []
+
+    async def service(procedure: Procedure, payload: bytes, passed: list[Descriptor]) -> Answer:
+        asked.append(procedure.name)
+        return Answer(payload=b"\0\0\0\0")
+
+    async def story() -> None:
+        async with client(service) as peer:
+            await open_to(peer, "lxc:///system")
+            await peer.send(peer.call("connect_get_max_vcpus", None))
+            assert (await peer.hear()).header.status == Status.ERROR
+            await peer.send(peer.call("connect_num_of_domains"))
+            assert (await peer.hear()).header.status == Status.OK
+
+    asyncio.run(story())
+    assert asked == ["connect_num_of_domains"]

@@ -1,0 +1,118 @@
+"""Which events reach a client, and as which message."""
+
+from __future__ import annotations
+
+import pytest
+
+from rpc.errors import ErrorCode, VirError
+from supervisor.messages.calls import ClientEvent
+from supervisor.rpcd.event_callbacks import MAX_CALLBACKS, Message, Registrations
+
+ALICE = b"a" * 16
+BOB = b"b" * 16
+
+
+def lifecycle(uuid: bytes = ALICE, payload: bytes = b"payload!") -> ClientEvent:
+    return ClientEvent(
+        family="domain", event_id=0, driver="qemu", uuid=uuid, name="", payload=payload
+    )
+
+
+def monitor(name: str, uuid: bytes = ALICE) -> ClientEvent:
+    return ClientEvent(
+        family="qemu_monitor", event_id=0, driver="qemu", uuid=uuid, name=name, payload=b"pay!"
+    )
+
+
+def test_a_callback_gets_its_number_before_the_event() -> None:
+    registrations = Registrations()
+    registrations.add("domain", 1, None)
+    number = registrations.add("domain", 0, None)
+    assert list(registrations.messages(lifecycle())) == [
+        Message("domain_event_callback_lifecycle", number.to_bytes(4, "big") + b"payload!")
+    ]
+
+
+def test_a_callback_for_one_domain_hears_nothing_of_another() -> None:
+    registrations = Registrations()
+    registrations.add("domain", 0, ALICE)
+    assert list(registrations.messages(lifecycle(ALICE)))
+    assert not list(registrations.messages(lifecycle(BOB)))
+
+
+def test_the_older_registration_gets_the_older_message() -> None:
+    registrations = Registrations()
+    registrations.add("domain", 0, None, legacy=True)
+    assert list(registrations.messages(lifecycle())) == [
+        Message("domain_event_lifecycle", b"payload!")
+    ]
+
+
+@pytest.mark.parametrize("event_id", [11, 12, 14])
+def test_the_older_message_leaves_the_reason_out(event_id: int) -> None:
+    registrations = Registrations()
+    registrations.add("domain", event_id, None, legacy=True)
+    event = ClientEvent(
+        family="domain", event_id=event_id, driver="qemu", uuid=ALICE, name="", payload=b"rsn0dom"
+    )
+    (message,) = registrations.messages(event)
+    assert message.payload == b"dom"
+
+
+@pytest.mark.parametrize(("event_id", "legacy"), [(-1, False), (27, False), (16, True)])
+def test_an_event_that_does_not_exist_cannot_be_registered(event_id: int, legacy: bool) -> None:
+    with pytest.raises(VirError) as refused:
+        Registrations().add("domain", event_id, None, legacy=legacy)
+    assert refused.value.code is ErrorCode.INVALID_ARG
+
+
+def test_a_removed_callback_hears_nothing_and_cannot_be_removed_again() -> None:
+    registrations = Registrations()
+    number = registrations.add("domain", 0, None)
+    registrations.remove(number, ("domain",))
+    assert not list(registrations.messages(lifecycle()))
+    with pytest.raises(VirError, match="not registered"):
+        registrations.remove(number, ("domain",))
+
+
+def test_a_monitor_callback_is_not_removed_by_the_call_for_domain_events() -> None:
+    registrations = Registrations()
+    number = registrations.add_monitor(None, None, 0)
+    with pytest.raises(VirError, match="not registered"):
+        registrations.remove(number, ("domain",))
+    assert len(registrations) == 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "flags", "heard"),
+    [
+        (None, 0, True),
+        ("RESET", 0, True),
+        ("RES", 0, False),
+        ("reset", 0, False),
+        ("reset", 2, True),
+        ("RES.*", 1, True),
+        ("^STOP", 1, False),
+    ],
+)
+def test_a_monitor_event_is_chosen_by_name_or_pattern(
+    pattern: str | None, flags: int, heard: bool
+) -> None:
+    registrations = Registrations()
+    registrations.add_monitor(None, pattern, flags)
+    assert bool(list(registrations.messages(monitor("RESET")))) is heard
+
+
+@pytest.mark.parametrize(("pattern", "flags"), [("(", 1), ("x" * 300, 0), ("x", 4)])
+def test_a_bad_pattern_is_refused(pattern: str, flags: int) -> None:
+    with pytest.raises(VirError) as refused:
+        Registrations().add_monitor(None, pattern, flags)
+    assert refused.value.code is ErrorCode.INVALID_ARG
+
+
+def test_a_client_cannot_register_without_end() -> None:
+    registrations = Registrations()
+    for _ in range(MAX_CALLBACKS):
+        registrations.add("domain", 0, None)
+    with pytest.raises(VirError, match="remove some"):
+        registrations.add("domain", 0, None)

@@ -1,0 +1,293 @@
+"""What a pool's own process does with its folder."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from ipc import Descriptor
+from rpc.errors import ErrorCode, VirError
+from supervisor.stord.pool_process.copy import copy_bytes, data_parts, punch_hole
+from supervisor.stord.pool_process.messages import (
+    Claim,
+    CleanUp,
+    CopyRaw,
+    Lend,
+    Look,
+    MakeFolder,
+    MakeRaw,
+    MakeSubfolder,
+    Permissions,
+    Receive,
+    Remove,
+    Resize,
+    Scan,
+    Send,
+    Wipe,
+)
+from supervisor.stord.pool_process.open_for_program import Lending
+from supervisor.stord.pool_process.safe_open import open_volume
+from supervisor.stord.pool_process.scan import Scanning
+from supervisor.stord.pool_process.temporary_names import (
+    host_tag,
+    is_left_over,
+    is_temporary,
+    temporary_name,
+)
+from supervisor.stord.pool_process.transfer import Transfer
+from supervisor.stord.pool_process.volume_data import Contents
+from supervisor.stord.pool_process.volume_files import Files
+
+MIB = 1024 * 1024
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(volume.name for volume in Scanning().scan(Scan(folder=str(folder))).volumes)
+
+
+def test_a_folder_is_listed_without_what_is_no_volume(tmp_path: Path) -> None:
+    (tmp_path / "raw").write_bytes(bytes(100))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / temporary_name("host")).touch()
+    os.mkfifo(tmp_path / "pipe")  # opening it would wait for a writer
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "link").symlink_to("raw")
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(str(tmp_path / "socket"))
+        assert names(tmp_path) == ["folder", "link", "raw"]
+
+
+def test_names_that_no_document_can_hold_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "line\nbreak").touch()
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe")).touch()
+    (tmp_path / "ümläut").touch()
+    assert names(tmp_path) == ["ümläut"]
+
+
+def test_a_damaged_header_is_listed_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "bad").write_bytes(b"QFI\xfb\0\0\0\x03" + b"\xff" * 200)
+    assert names(tmp_path) == ["bad"]
+
+
+def test_a_claimed_file_gets_its_permissions_and_its_name(tmp_path: Path) -> None:
+    (tmp_path / "new").write_bytes(b"x")
+    order = Claim(
+        folder=str(tmp_path), temporary="new", name="v", permissions=Permissions(mode=0o640)
+    )
+    Files().claim(order)
+    assert stat.S_IMODE((tmp_path / "v").stat().st_mode) == 0o640
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_claim_never_replaces_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "new").write_bytes(b"new")
+    (tmp_path / "v").write_bytes(b"old")
+    order = Claim(folder=str(tmp_path), temporary="new", name="v", permissions=Permissions())
+    with pytest.raises(VirError) as refused:
+        Files().claim(order)
+    assert refused.value.code is ErrorCode.STORAGE_VOL_EXIST
+    assert (tmp_path / "v").read_bytes() == b"old"
+    assert not (tmp_path / "new").exists()
+
+
+def test_left_overs_of_this_host_alone_are_removed(tmp_path: Path) -> None:
+    mine, theirs = temporary_name("me"), temporary_name("them")
+    for name in (mine, theirs, "v"):
+        (tmp_path / name).touch()
+    planted = tmp_path / f"{mine[:-9]}-00000000"  # a folder of such a name keeps no other file
+    planted.mkdir()
+    Files().clean_up(CleanUp(folder=str(tmp_path), host="me", pid=os.getpid()))
+    assert (tmp_path / mine).exists()  # of this very process: it is at work
+    Files().clean_up(CleanUp(folder=str(tmp_path), host="me", pid=os.getpid() + 1))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted((theirs, "v", planted.name))
+
+
+def test_names_of_files_being_made_are_told_apart() -> None:
+    name = temporary_name("aa")
+    assert is_temporary(name)
+    assert not is_temporary("volume.qcow2")
+    assert is_left_over(name, "aa", os.getpid() + 1)
+    assert not is_left_over(name, "ab", os.getpid() + 1)
+    assert host_tag("/a") != host_tag("/b")
+
+
+def test_a_pools_folder_and_its_volumes_that_are_folders(tmp_path: Path) -> None:
+    path = tmp_path / "a/b"
+    Files().make_folder(MakeFolder(path=str(path), permissions=Permissions(mode=0o750)))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o750
+    order = MakeSubfolder(folder=str(path), name="d", permissions=Permissions(mode=0o700))
+    Files().make_subfolder(order)
+    with pytest.raises(VirError):
+        Files().make_subfolder(order)
+    Files().remove(Remove(folder=str(path), name="d"))
+    Files().remove(Remove(folder=str(path), name="d"))  # gone already: no error
+    assert list(path.iterdir()) == []
+
+
+def test_a_file_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
+    huge = 2**60
+    order = MakeRaw(folder=str(tmp_path), temporary="new", capacity=huge, allocation=huge)
+    with pytest.raises(VirError) as refused:
+        Contents().make_raw(order)
+    assert refused.value.code is ErrorCode.SYSTEM_ERROR
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_size_leaves_the_old_one(tmp_path: Path) -> None:
+    (tmp_path / "v").write_bytes(bytes(1000))
+    with pytest.raises(VirError):
+        Contents().resize(Resize(path=str(tmp_path / "v"), capacity=2**60, allocate=True))
+    assert (tmp_path / "v").stat().st_size == 1000
+
+
+def test_links_lead_only_inside_of_the_folder(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "pool/v", tmp_path / "secret"
+    inside.parent.mkdir()
+    inside.write_bytes(b"v")
+    outside.write_bytes(b"secret")
+    (tmp_path / "pool/near").symlink_to("v")
+    (tmp_path / "pool/far").symlink_to(outside)
+    (tmp_path / "pool/round").symlink_to("round")
+    os.close(open_volume(str(tmp_path / "pool/near"), os.O_RDONLY))
+    with pytest.raises(VirError, match="outside of its pool"):
+        open_volume(str(tmp_path / "pool/far"), os.O_RDONLY)
+    with pytest.raises((VirError, OSError)):
+        open_volume(str(tmp_path / "pool/round"), os.O_RDONLY)
+    with pytest.raises(VirError, match="neither a file nor"):
+        open_volume(str(tmp_path / "pool"), os.O_RDONLY)
+
+
+def test_a_wiped_sparse_file_stays_sparse(tmp_path: Path) -> None:
+    path = tmp_path / "v"
+    with path.open("wb") as file:
+        file.seek(MIB)
+        file.write(b"x" * 4096)
+        file.truncate(16 * MIB)
+    Contents().wipe(Wipe(path=str(path)))
+    assert path.stat().st_size == 16 * MIB
+    assert path.stat().st_blocks == 0
+
+
+def test_copies_keep_holes_and_bytes(tmp_path: Path) -> None:
+    source, target = tmp_path / "a", tmp_path / "b"
+    with source.open("wb") as file:
+        for at in (0, 3 * MIB, 9 * MIB):
+            file.seek(at)
+            file.write(os.urandom(70_000))
+        file.truncate(12 * MIB + 5)
+    with source.open("rb") as left, target.open("wb") as right:
+        copy_bytes(left.fileno(), right.fileno(), 12 * MIB + 5, keep_holes=True)
+        os.ftruncate(right.fileno(), 12 * MIB + 5)
+        assert len(list(data_parts(left.fileno(), 0, 12 * MIB))) == 3
+    assert target.read_bytes() == source.read_bytes()
+    assert target.stat().st_blocks * 512 < MIB
+
+
+def test_a_punched_hole_reads_as_zeros(tmp_path: Path) -> None:
+    path = tmp_path / "v"
+    path.write_bytes(b"x" * MIB)
+    with path.open("r+b") as file:
+        punch_hole(file.fileno(), 4096, 8192)
+    assert path.read_bytes()[4096:12288] == bytes(8192)
+    assert path.read_bytes()[12288:] == b"x" * (MIB - 12288)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_what_is_sent_is_what_is_received(tmp_path: Path, *, sparse: bool) -> None:
+    source, target = tmp_path / "a", tmp_path / "b"
+    with source.open("wb") as file:
+        file.write(os.urandom(MIB))
+        file.seek(5 * MIB)
+        file.write(os.urandom(MIB))
+        file.truncate(8 * MIB)
+    target.write_bytes(b"former contents" * MIB)
+    ours, theirs = socket.socketpair()
+    order = Send(
+        path=str(source), descriptor=Descriptor(ours.detach()), offset=0, length=0, sparse=sparse
+    )
+    sender = threading.Thread(target=Transfer().send, args=(order,))
+    sender.start()
+    taken = Receive(
+        path=str(target), descriptor=Descriptor(theirs.detach()), offset=0, length=0, sparse=sparse
+    )
+    Transfer().receive(taken)
+    sender.join(20)
+    assert target.read_bytes()[: 8 * MIB] == source.read_bytes()
+
+
+def test_more_than_was_announced_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "v").write_bytes(bytes(100))
+    ours, theirs = socket.socketpair()
+    ours.sendall(b"x" * 50)
+    ours.shutdown(socket.SHUT_WR)
+    order = Receive(
+        path=str(tmp_path / "v"), descriptor=Descriptor(theirs.detach()), offset=0, length=10
+    )
+    with pytest.raises(VirError, match="more bytes came"):
+        Transfer().receive(order)
+    ours.close()
+
+
+def test_a_volume_that_has_gone_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(VirError) as missing:
+        Scanning().look(Look(folder=str(tmp_path), name="gone"))
+    assert missing.value.code is ErrorCode.NO_STORAGE_VOL
+
+
+def test_permissions_never_go_to_what_a_link_leads_to(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "pool", tmp_path / "outside"
+    folder.mkdir()
+    outside.touch(mode=0o600)
+    planted = folder / temporary_name("host")  # put there while the volume was being made
+    planted.symlink_to(outside)
+    order = Claim(
+        folder=str(folder),
+        temporary=planted.name,
+        name="v",
+        permissions=Permissions(mode=0o666),
+    )
+    with pytest.raises(VirError, match="finish the volume"):
+        Files().claim(order)
+    assert outside.stat().st_mode & 0o777 == 0o600
+    assert list(folder.iterdir()) == []
+
+
+def test_a_copy_goes_to_no_place_that_somebody_else_has_prepared(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"mine")
+    (tmp_path / "source").write_bytes(b"theirs")
+    (tmp_path / "target").symlink_to(outside)
+    for is_new, links_to in ((True, outside), (False, Path("/etc/hostname"))):
+        (tmp_path / "target").unlink()
+        (tmp_path / "target").symlink_to(links_to)
+        order = CopyRaw(
+            source=str(tmp_path / "source"), target=str(tmp_path / "target"), size=6, is_new=is_new
+        )
+        with pytest.raises(VirError):
+            Contents().copy_raw(order)
+    assert outside.read_bytes() == b"mine"
+
+
+def test_a_program_is_lent_a_volume_never_what_a_link_leads_to(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "pool", tmp_path / "outside"
+    folder.mkdir()
+    outside.write_bytes(b"mine")
+    (folder / "trap").symlink_to(outside)
+    with pytest.raises(VirError) as refused:
+        Lending().lend(Lend(path=str(folder / "trap"), format="qcow2", writable=True))
+    assert refused.value.code == ErrorCode.OPERATION_DENIED
+    (folder / "raw").write_bytes(b"theirs")
+    lent = Lending().lend(Lend(path=str(folder / "raw"), format="raw", writable=False))
+    os.rename(outside, folder / "raw")  # too late
+    fd = lent.descriptor.take()
+    try:
+        assert os.read(fd, 10) == b"theirs"
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.write(fd, b"x")
+    finally:
+        os.close(fd)

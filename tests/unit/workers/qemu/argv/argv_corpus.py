@@ -1,0 +1,84 @@
+"""Compares planned command lines with those that stock libvirt 9.0 recorded for the same documents.
+
+The recordings stand in ../shared/corpus (not part of this project): tests skip where it is
+absent. A recorded command line comes from domainXMLToNative of the document's `output`; that call
+makes each interface an `ethernet` one with only its MAC, model, boot order and script left, and
+chooses free ports, which this harness does as well.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.paths import SHARED
+
+CORPUS: Final = SHARED / "corpus/domain.jsonl"
+TOKEN: Final = re.compile(r"@[A-Z]+\d*@")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One recorded document."""
+
+    name: str
+    document: str
+    environ: tuple[str, ...]
+    argv: tuple[str, ...]
+
+
+def cases() -> Iterator[Case]:
+    """Every document that has a recorded command line."""
+    for line in CORPUS.read_text().splitlines():
+        record: dict[str, Any] = json.loads(line)
+        if "argv" not in record:
+            continue
+        words = shlex.split(record["argv"])
+        first = next(n for n, word in enumerate(words) if "=" not in word)
+        yield Case(
+            record["name"].split("/")[-1],
+            record["output"],
+            tuple(words[:first]),
+            tuple(words[first:]),
+        )
+
+
+def options(argv: tuple[str, ...]) -> list[str]:
+    """Each option with its value, JSON in one spelling."""
+    result: list[str] = []
+    for word in argv:
+        if word.startswith("{"):
+            word = json.dumps(json.loads(word), separators=(",", ":"))
+        if result and not re.match(r"-[a-zA-Z]", word) and " " not in result[-1]:
+            result[-1] += f" {word}"
+        else:
+            result.append(word)
+    return result
+
+
+def matches(recorded: str, planned: str) -> bool:
+    """Whether two options are the same, a token standing for any value."""
+    pattern = "".join(
+        ".*?" if TOKEN.fullmatch(part) else re.escape(part)
+        for part in re.split(r"(@[A-Z]+\d*@)", recorded)
+    )
+    return re.fullmatch(pattern, planned, re.DOTALL) is not None
+
+
+def first_difference(case: Case, argv: tuple[str, ...], environ: dict[str, str]) -> str | None:
+    """What differs first, in a line or two; None where all is the same."""
+    planned_environ = [f"{name}={value}" for name, value in environ.items()]
+    for kind, recorded, planned in (
+        ("environ", list(case.environ), planned_environ),
+        ("argv", options(case.argv), options(argv)),
+    ):
+        for position in range(max(len(recorded), len(planned))):
+            want = recorded[position] if position < len(recorded) else "(nothing)"
+            have = planned[position] if position < len(planned) else "(nothing)"
+            if not matches(want, have):
+                return f"{kind}\n    stock: {want}\n    ours:  {have}"
+    return None

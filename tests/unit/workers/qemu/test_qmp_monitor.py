@@ -1,0 +1,173 @@
+"""The link to an emulator that answers, hangs, dies or lies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from rpc.errors import ErrorCode, VirError
+from supervisor.workers.qemu.qmp.monitor import Monitor, QmpRefusal, Query
+from supervisor.workers.qemu.qmp.protocol import Message
+
+PEER = Path(__file__).with_name("qmp_peer.py")
+SHORT_S = 0.2
+LONG_S = 10.0
+
+
+class Seen:
+    """What the monitor told."""
+
+    def __init__(self) -> None:
+        self.events: list[Message] = []
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+
+def start(words: list[str], fd: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(words, pass_fds=[fd], stderr=subprocess.DEVNULL)
+
+
+@asynccontextmanager
+async def linked(mode: str, *, greet: bool = True) -> AsyncIterator[tuple[Monitor, Seen, int]]:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        words = [sys.executable, str(PEER), str(theirs.fileno()), mode]
+        peer = start(words, theirs.fileno())
+    seen = Seen()
+    poke = os.dup(ours.fileno())
+    monitor = Monitor(ours, "demo", seen.events.append, seen.lost.set_result)
+    try:
+        if greet:
+            await monitor.greet(LONG_S)
+        yield monitor, seen, poke
+    finally:
+        monitor.close()
+        os.close(poke)
+        peer.kill()
+        peer.wait()
+
+
+def live(work: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(30):
+            await work()
+
+    asyncio.run(bounded())
+
+
+def test_an_honest_emulator_is_asked_told_and_heard() -> None:
+    async def work() -> None:
+        async with linked("honest") as (monitor, seen, _):
+            assert await monitor.ask("query-status", dict[str, str]) == {"did": "query-status"}
+            with pytest.raises(QmpRefusal, match="no such command") as refused:
+                await monitor.execute("refuse")
+            assert refused.value.kind == "CommandNotFound"
+            await monitor.execute("tell")
+            assert [message.event for message in seen.events] == ["STOP", "RTC_CHANGE"]
+
+    live(work)
+
+
+def test_many_questions_take_one_round_and_a_refusal_spoils_only_its_own() -> None:
+    async def work() -> None:
+        async with linked("honest") as (monitor, _, _poke):
+            queries = [Query(name, dict[str, str]) for name in ("a", "refuse", "b")]
+            first, refusal, last = await monitor.ask_all(queries)
+            assert first == {"did": "a"}
+            assert isinstance(refusal, QmpRefusal)
+            assert last == {"did": "b"}
+
+    live(work)
+
+
+def test_a_descriptor_goes_with_its_command_and_stays_ours(tmp_path: Path) -> None:
+    path = tmp_path / "given"
+    path.write_text("contents")
+
+    async def work() -> None:
+        async with linked("honest") as (monitor, _, _poke):
+            with path.open() as file:
+                await monitor.execute("getfd", {"fdname": "x"}, fd=file.fileno())
+                assert not file.closed
+                os.fstat(file.fileno())
+
+    live(work)
+
+
+def test_an_emulator_that_hangs_costs_its_deadline_and_the_message_names_the_guest() -> None:
+    async def work() -> None:
+        async with linked("silent") as (monitor, _, _poke):
+            with pytest.raises(VirError, match="'demo' did not answer query-status") as refused:
+                await monitor.execute("query-status", timeout_s=SHORT_S)
+            assert refused.value.code is ErrorCode.OPERATION_TIMEOUT
+            assert monitor.stuck
+
+    live(work)
+
+
+def test_one_that_does_not_greet_is_no_monitor() -> None:
+    async def work() -> None:
+        async with linked("mute", greet=False) as (monitor, _, _poke):
+            with pytest.raises(VirError) as refused:
+                await monitor.greet(SHORT_S)
+            assert refused.value.code is ErrorCode.OPERATION_TIMEOUT
+
+    live(work)
+
+
+def test_what_was_given_up_unsent_never_happens() -> None:
+    async def work() -> None:
+        async with linked("late") as (monitor, _, poke):
+            for command in ("slow", "forgotten"):
+                with pytest.raises(VirError):
+                    await monitor.execute(command, timeout_s=SHORT_S)
+            waiting = asyncio.create_task(monitor.ask("wanted", dict[str, str], timeout_s=LONG_S))
+            await asyncio.sleep(0)
+            os.write(poke, b"!")  # the emulator goes on and answers the first command
+            assert await waiting == {"heard": "wanted"}
+            assert not monitor.stuck
+
+    live(work)
+
+
+@pytest.mark.parametrize("mode", ["dying", "garbage", "endless", "deep"])
+def test_one_that_dies_or_lies_fails_its_calls_at_once(mode: str) -> None:
+    async def work() -> None:
+        async with linked(mode) as (monitor, seen, _):
+            with pytest.raises(VirError) as refused:
+                await monitor.execute("query-status", timeout_s=LONG_S)
+            assert refused.value.code is ErrorCode.OPERATION_FAILED
+            assert await seen.lost
+            with pytest.raises(VirError, match="cannot be asked"):
+                await monitor.execute("query-status")
+
+    live(work)
+
+
+def test_an_answer_of_another_shape_is_an_error_of_that_call_alone() -> None:
+    async def work() -> None:
+        async with linked("honest") as (monitor, _, _poke):
+            with pytest.raises(VirError, match="unintelligibly"):
+                await monitor.ask("query-status", list[int])
+            await monitor.execute("stop")
+
+    live(work)
+
+
+def test_a_clients_command_comes_back_as_it_was_answered() -> None:
+    async def work() -> None:
+        async with linked("honest") as (monitor, _, _poke):
+            raw = msgspec.Raw(b'{"execute": "refuse", "id": 99}')
+            message = await monitor.pass_through(raw, timeout_s=LONG_S)
+            assert message.error is not None
+            assert message.error.kind == "CommandNotFound"
+
+    live(work)
