@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from ipc import Bare, Descriptor, Done, Event, Peer, Request, handles
+from ipc import Ack, Descriptor, Event, Peer, Request, StandaloneEndpoint, handles
 
 ROUNDS = 20_000
 TOGETHER = 64
@@ -41,7 +41,7 @@ class Later(Request[Echoed], frozen=True, kw_only=True, tag="bench.later"):
     text: str
 
 
-class Take(Request[Done], frozen=True, kw_only=True, tag="bench.take"):
+class Take(Request[Ack], frozen=True, kw_only=True, tag="bench.take"):
     """Take a descriptor."""
 
     file: Descriptor
@@ -70,10 +70,10 @@ class Service:
         return Echoed(text=call.text)
 
     @handles(Take)
-    def take(self, call: Take) -> Done:
+    def take(self, call: Take) -> Ack:
         """Close it."""
         call.file.close()
-        return Done()
+        return Ack()
 
     @handles(Tick)
     def tick(self, event: Tick) -> None:
@@ -83,7 +83,7 @@ class Service:
 
 async def serve(end: socket.socket) -> None:
     """Be the other process."""
-    home = Bare()
+    home = StandaloneEndpoint()
     home.handlers.add(Service())
     await Peer(end, "client", home).wait_closed()
 
@@ -147,7 +147,7 @@ def show(what: str, samples: list[float]) -> None:
 
 async def measure(end: socket.socket) -> None:
     """Measure the bus."""
-    peer = Peer(end, "service", Bare())
+    peer = Peer(end, "service", StandaloneEndpoint())
     request, later = Echo(text="x" * 100), Later(text="x" * 100)
     show("round trip, plain handler", await timed(lambda: peer.call(request, timeout_s=5)))
     show("round trip, coroutine handler", await timed(lambda: peer.call(later, timeout_s=5)))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 trace: ContextVar[str] = ContextVar("trace", default="")
 
 
-class Caller(NamedTuple):
+class CallContext(NamedTuple):
     """The call that a handler is answering."""
 
     peer: str  # the process that called
@@ -20,10 +20,10 @@ class Caller(NamedTuple):
     deadline: float  # in the loop's time; infinite for an event
 
 
-_caller: ContextVar[Caller] = ContextVar("caller")
+_caller: ContextVar[CallContext] = ContextVar("caller")
 
 
-def caller() -> Caller:
+def current_call() -> CallContext:
     """The call that is being answered.
 
     Raises:
@@ -32,7 +32,7 @@ def caller() -> Caller:
     return _caller.get()
 
 
-def enter(call: Caller) -> None:
+def set_call(call: CallContext) -> None:
     """Begin to work for a call, in the present context."""
     _caller.set(call)
     trace.set(call.trace)

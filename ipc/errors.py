@@ -32,11 +32,11 @@ class ProtocolError(BusError):
     """Bytes that no process of ours would send, or a message beyond the limits."""
 
 
-class Unhandled(BusError):
+class NoHandler(BusError):
     """The other process has no handler for the message."""
 
 
-class Unexpected(BusError):
+class HandlerFailed(BusError):
     """The handler failed in a way it should not have; its process logged the trace."""
 
 
@@ -50,7 +50,7 @@ class ErrorCodec(Protocol):
         """Make the error again."""
 
 
-class NoErrors:
+class NullErrorCodec:
     """The codec of a process whose services have no exceptions of their own."""
 
     def encode(self, error: Exception) -> bytes | None:
@@ -66,6 +66,7 @@ class NoErrors:
 BY_NAME: dict[str, type[BusError]] = {
     kind.__name__: kind
     for kind in (
-        PeerGone, DeadlineExceeded, NoSuchService, QueueFull, ProtocolError, Unhandled, Unexpected,
+        PeerGone, DeadlineExceeded, NoSuchService, QueueFull, ProtocolError, NoHandler,
+        HandlerFailed,
     )
 }  # fmt: skip

@@ -37,7 +37,7 @@ class Reply(msgspec.Struct, array_like=True, tag=1):
     body: msgspec.Raw
 
 
-class Fail(msgspec.Struct, array_like=True, tag=2):
+class ErrorReply(msgspec.Struct, array_like=True, tag=2):
     """A request's refusal: an error of the bus by name, or one of the services (no name)."""
 
     number: int
@@ -46,7 +46,7 @@ class Fail(msgspec.Struct, array_like=True, tag=2):
     data: bytes
 
 
-class Note(msgspec.Struct, array_like=True, tag=3):
+class EventFrame(msgspec.Struct, array_like=True, tag=3):
     """An event."""
 
     trace: str
@@ -60,7 +60,7 @@ class Cancel(msgspec.Struct, array_like=True, tag=4):
     number: int
 
 
-Frame = Call | Reply | Fail | Note | Cancel
+Frame = Call | Reply | ErrorReply | EventFrame | Cancel
 _FRAMES: Final = msgspec.msgpack.Decoder(Frame)
 
 

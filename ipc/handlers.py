@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
-from ipc.errors import ErrorCodec, NoErrors
+from ipc.errors import ErrorCodec, NullErrorCodec
 from ipc.frames import BodyDecoder
-from ipc.messages import Event, Marked, Request, answer_of, marked, tag_of
+from ipc.messages import Event, HandlerMark, Request, handler_marks, reply_type, tag_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Handlers:
 
     def __init__(self) -> None:
         """Answer nothing yet."""
-        self._targets: list[tuple[object, dict[str, Marked]]] = []
+        self._targets: list[tuple[object, dict[str, HandlerMark]]] = []
         self._by_tag: dict[str, Handler] = {}  # functions, and methods once they are asked for
 
     def add(self, target: object) -> None:
@@ -38,7 +38,7 @@ class Handlers:
         Raises:
             ValueError: a message has a handler already.
         """
-        marks = marked(type(target))  # type: ignore[arg-type]  # (hashable)
+        marks = handler_marks(type(target))  # type: ignore[arg-type]  # (hashable)
         taken: list[Collection[str]] = [self._by_tag, *(known for _, known in self._targets)]
         for tags in taken:
             if not marks.keys().isdisjoint(tags):
@@ -70,20 +70,20 @@ class Handlers:
         return None
 
 
-class Home(Protocol):
+class Endpoint(Protocol):
     """What a link needs of the process that it belongs to."""
 
     handlers: Handlers
     errors: ErrorCodec
 
 
-class Bare:
+class StandaloneEndpoint:
     """A home for a link that stands alone."""
 
     def __init__(self, errors: ErrorCodec | None = None) -> None:
         """Answer nothing yet."""
         self.handlers = Handlers()
-        self.errors: ErrorCodec = errors or NoErrors()
+        self.errors: ErrorCodec = errors or NullErrorCodec()
 
 
 @cache
@@ -100,7 +100,7 @@ def prepare_messages(*answering: type) -> None:
             prepared in any case.
     """
     for target in answering:
-        marked(target)
+        handler_marks(target)
     for request in Request.__subclasses__():
         message_decoder(request)
         answer_decoder(request)
@@ -111,4 +111,4 @@ def prepare_messages(*answering: type) -> None:
 @cache
 def answer_decoder(request: type) -> BodyDecoder:
     """The decoder of what answers a request."""
-    return BodyDecoder(answer_of(request))
+    return BodyDecoder(reply_type(request))

@@ -15,12 +15,12 @@ from functools import partial
 from types import CoroutineType
 from typing import Any, Final
 
-from ipc.context import Caller, enter
+from ipc.context import CallContext, set_call
 from ipc.deadlines import Deadlines
 from ipc.descriptor import Descriptor
-from ipc.errors import BY_NAME, BusError, ProtocolError, QueueFull, Unexpected, Unhandled
-from ipc.frames import Call, Encoder, Note, Received
-from ipc.handlers import Home
+from ipc.errors import BY_NAME, BusError, HandlerFailed, NoHandler, ProtocolError, QueueFull
+from ipc.frames import Call, Encoder, EventFrame, Received
+from ipc.handlers import Endpoint
 
 MAX_ANSWERING: Final = 4096  # calls of one peer that are being answered
 LONGEST_S: Final = 86400.0
@@ -34,10 +34,10 @@ Work = Coroutine[Any, Any, object]
 Send = Callable[[bytes, list[Descriptor]], None]
 
 
-class Answering:
+class InboundCalls:
     """The service side of one link."""
 
-    def __init__(self, name: str, home: Home, send: Send) -> None:
+    def __init__(self, name: str, home: Endpoint, send: Send) -> None:
         """Answer nothing yet.
 
         Args:
@@ -54,7 +54,7 @@ class Answering:
         self._event_numbers = itertools.count(-1, -1)
         self._deadlines = Deadlines(self._loop, self.cancel)
 
-    def asked(self, call: Call, received: Received) -> None:
+    def on_call(self, call: Call, received: Received) -> None:
         """Answer a call: at once, or by a task when its handler is a coroutine.
 
         Raises:
@@ -65,14 +65,14 @@ class Answering:
             raise ProtocolError(f"call {number} is under way already")
         handler = self._home.handlers.find(call.tag)
         if handler is None:
-            self._fail(number, Unhandled(f"this process does not answer {call.tag}"))
+            self._fail(number, NoHandler(f"this process does not answer {call.tag}"))
             return
         if len(self._tasks) >= MAX_ANSWERING:
             self._fail(number, QueueFull(f"{MAX_ANSWERING} calls are being answered"))
             return
         deadline = self._loop.time() + min(LONGEST_S, max(0.0, call.left_s))
         context = copy_context()
-        context.run(enter, Caller(self._name, call.trace, deadline))
+        context.run(set_call, CallContext(self._name, call.trace, deadline))
         try:
             answer = context.run(handler.run, received.body(handler.decoder))
             if isinstance(answer, CoroutineType):
@@ -83,13 +83,13 @@ class Answering:
         except Exception as problem:  # noqa: BLE001  (the top of a handler: it becomes an answer)
             context.run(self._fail, number, problem)
 
-    def noted(self, note: Note, received: Received) -> None:
+    def on_event(self, note: EventFrame, received: Received) -> None:
         """Deal with an event; one that nobody here wants is dropped."""
         handler = self._home.handlers.find(note.tag)
         if handler is None:
             return
         context = copy_context()
-        context.run(enter, Caller(self._name, note.trace, FOREVER))
+        context.run(set_call, CallContext(self._name, note.trace, FOREVER))
         try:
             work = context.run(handler.run, received.body(handler.decoder))
             if isinstance(work, CoroutineType):
@@ -147,5 +147,5 @@ class Answering:
             words = (type(problem).__name__, str(problem), b"")
         else:
             log.error("a call of %s failed", self._name, exc_info=problem)
-            words = (Unexpected.__name__, f"{type(problem).__name__}: {problem}", b"")
+            words = (HandlerFailed.__name__, f"{type(problem).__name__}: {problem}", b"")
         self._send(*self._encoder.encode(2, number, *words))

@@ -25,21 +25,21 @@ PAUSES_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # between attempts to 
 log = logging.getLogger(__name__)
 
 
-class Home(Protocol):
+class Connector(Protocol):
     """What a link needs of its process."""
 
     @property
     def control(self) -> Peer:
         """The way to the root."""
 
-    def adopt(self, end: socket.socket, name: str) -> Peer:
+    def attach(self, end: socket.socket, name: str) -> Peer:
         """Make a link of a connected socket."""
 
 
 class Link:
     """Made by `Node.link`; connects at the first call or subscription."""
 
-    def __init__(self, home: Home, service: str) -> None:
+    def __init__(self, home: Connector, service: str) -> None:
         """Be not connected yet."""
         self.service = service
         self._home = home
@@ -71,7 +71,7 @@ class Link:
         answer: R = await peer.wait(number)
         return answer
 
-    def want(self, tag: str) -> None:
+    def subscribe(self, tag: str) -> None:
         """Keep a subscription to events of that tag."""
         self._wanted.add(tag)
         if self._peer is None or self._peer.closed:
@@ -123,7 +123,7 @@ class Link:
         request = Connect(service=self.service)
         connected = await self._home.control.call(request, timeout_s=CONNECT_S)
         end = socket.socket(fileno=connected.descriptor.take())
-        peer = self._home.adopt(end, self.service)
+        peer = self._home.attach(end, self.service)
         done: set[str] = set()
         try:
             while missing := self._wanted - done:

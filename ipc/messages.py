@@ -30,17 +30,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A message that is not answered; a subclass gives `tag="owner.noun"`."""
 
 
-class Done(msgspec.Struct, frozen=True, array_like=True):
+class Ack(msgspec.Struct, frozen=True, array_like=True):
     """The answer that says only that it is done."""
 
 
-class Connected(msgspec.Struct, frozen=True, kw_only=True):
+class LinkGranted(msgspec.Struct, frozen=True, kw_only=True):
     """A link to the service that was asked for."""
 
     descriptor: Descriptor
 
 
-class Connect(Request[Connected], frozen=True, kw_only=True, tag="bus.connect"):
+class Connect(Request[LinkGranted], frozen=True, kw_only=True, tag="bus.connect"):
     """Any process to the root: a link to a service, waiting for it within the deadline.
 
     Errors: NoSuchService.
@@ -49,14 +49,14 @@ class Connect(Request[Connected], frozen=True, kw_only=True, tag="bus.connect"):
     service: str
 
 
-class Incoming(Event, frozen=True, kw_only=True, tag="bus.incoming"):
+class LinkOffer(Event, frozen=True, kw_only=True, tag="bus.incoming"):
     """The root to a process: `peer` has asked for a link, and this is our end of it."""
 
     peer: str
     descriptor: Descriptor
 
 
-class Subscribe(Request[Done], frozen=True, kw_only=True, tag="bus.subscribe"):
+class Subscribe(Request[Ack], frozen=True, kw_only=True, tag="bus.subscribe"):
     """A peer wants the events of these tags from now on."""
 
     tags: list[str]
@@ -72,7 +72,7 @@ def handles(message: type[Request[Any]] | type[Event]) -> Callable[[F], F]:
     return mark
 
 
-class Marked(NamedTuple):
+class HandlerMark(NamedTuple):
     """A method that handles a message."""
 
     message: type
@@ -80,13 +80,13 @@ class Marked(NamedTuple):
 
 
 @cache
-def marked(target: type) -> dict[str, Marked]:
+def handler_marks(target: type) -> dict[str, HandlerMark]:
     """The methods of a class that are marked as handlers, by their messages' tags.
 
     Raises:
         ValueError: two of them handle one message.
     """
-    found: dict[str, Marked] = {}
+    found: dict[str, HandlerMark] = {}
     for name, member in inspect.getmembers(target, inspect.isfunction):
         message = getattr(member, HANDLES, None)
         if message is None:
@@ -94,7 +94,7 @@ def marked(target: type) -> dict[str, Marked]:
         tag = tag_of(message)
         if tag in found:
             raise ValueError(f"{tag} has two handlers: {found[tag].method}, {name}")
-        found[tag] = Marked(message, name)
+        found[tag] = HandlerMark(message, name)
     return found
 
 
@@ -104,7 +104,7 @@ def tag_of(message: type) -> str:
     return str(message.__struct_config__.tag)  # type: ignore[attr-defined]
 
 
-def answer_of(request: type) -> object:
+def reply_type(request: type) -> object:
     """The type that answers a request: the `R` of its `Request[R]`."""
     for kind in request.__mro__:
         for base in kind.__dict__.get("__orig_bases__", ()):

@@ -10,11 +10,11 @@ import socket
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from ipc.context import caller
-from ipc.errors import BusError, ErrorCodec, NoErrors
+from ipc.context import current_call
+from ipc.errors import BusError, ErrorCodec, NullErrorCodec
 from ipc.handlers import Handlers
 from ipc.link import Link
-from ipc.messages import Event, Incoming, handles, tag_of
+from ipc.messages import Event, LinkOffer, handles, tag_of
 from ipc.peer import Peer
 
 E = TypeVar("E", bound=Event)
@@ -37,7 +37,7 @@ class Node:
         """
         self.name = name
         self.handlers = Handlers()
-        self.errors: ErrorCodec = errors or NoErrors()
+        self.errors: ErrorCodec = errors or NullErrorCodec()
         #: Called with the name of a process each time that a link to it broke from its side.
         self.on_peer_lost: list[Callable[[str], None]] = []
         self._links: dict[str, Link] = {}
@@ -87,23 +87,23 @@ class Node:
             ValueError: this process has another handler for the type already.
         """
         self.handlers.add_function(kind, handler)
-        self.link(service).want(tag_of(kind))
+        self.link(service).subscribe(tag_of(kind))
 
-    def adopt(self, end: socket.socket, name: str) -> Peer:
+    def attach(self, end: socket.socket, name: str) -> Peer:
         """Make a link of a connected socket."""
         peer = Peer(end, name, self)
         self._peers.add(peer)
         peer.on_lost.append(self._lost)
         return peer
 
-    @handles(Incoming)
-    def incoming(self, event: Incoming) -> None:
+    @handles(LinkOffer)
+    def incoming(self, event: LinkOffer) -> None:
         """Another process has asked the root for a link to us."""
-        if caller().peer != ROOT:
-            log.error("%s would link %s to us; only the root may", caller().peer, event.peer)
+        if current_call().peer != ROOT:
+            log.error("%s would link %s to us; only the root may", current_call().peer, event.peer)
             event.descriptor.close()
             return
-        self.adopt(socket.socket(fileno=event.descriptor.take()), event.peer)
+        self.attach(socket.socket(fileno=event.descriptor.take()), event.peer)
 
     def close(self) -> None:
         """Close every link."""

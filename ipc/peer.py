@@ -18,11 +18,20 @@ from ipc import context
 from ipc.deadlines import Deadlines
 from ipc.descriptor import Descriptor
 from ipc.errors import BY_NAME, BusError, DeadlineExceeded, PeerGone, ProtocolError, QueueFull
-from ipc.frames import BodyDecoder, Call, Encoder, Fail, FrameDecoder, Note, Received, Reply
-from ipc.handlers import Home, answer_decoder
-from ipc.inbound import Answering
-from ipc.messages import Done, Event, Request, Subscribe, tag_of
-from ipc.transport import Wire
+from ipc.frames import (
+    BodyDecoder,
+    Call,
+    Encoder,
+    ErrorReply,
+    EventFrame,
+    FrameDecoder,
+    Received,
+    Reply,
+)
+from ipc.handlers import Endpoint, answer_decoder
+from ipc.inbound import InboundCalls
+from ipc.messages import Ack, Event, Request, Subscribe, tag_of
+from ipc.transport import Transport
 
 R = TypeVar("R")
 
@@ -41,7 +50,7 @@ class _Waiting(NamedTuple):
 class Peer:
     """One connected end of a socket pair."""
 
-    def __init__(self, end: socket.socket, name: str, home: Home) -> None:
+    def __init__(self, end: socket.socket, name: str, home: Endpoint) -> None:
         """Take the socket over and begin to answer.
 
         Args:
@@ -60,9 +69,9 @@ class Peer:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, _Waiting] = {}
         self._deadlines = Deadlines(self._loop, self._expire)
-        self._answering = Answering(name, home, self._send_answer)
+        self._answering = InboundCalls(name, home, self._send_answer)
         self._lost = self._loop.create_future()
-        self._wire = Wire(end, self._received, self._gone)
+        self._wire = Transport(end, self._received, self._disconnected)
 
     @property
     def closed(self) -> bool:
@@ -176,10 +185,10 @@ class Peer:
             if frame.tag == SUBSCRIBE:
                 self._subscribe(frame, received)
             else:
-                self._answering.asked(frame, received)
-        elif isinstance(frame, Note):
-            self._answering.noted(frame, received)
-        elif isinstance(frame, Fail):
+                self._answering.on_call(frame, received)
+        elif isinstance(frame, EventFrame):
+            self._answering.on_event(frame, received)
+        elif isinstance(frame, ErrorReply):
             self._refused(frame)
         else:
             self._answering.cancel(frame.number)
@@ -193,7 +202,7 @@ class Peer:
         except ProtocolError as problem:
             waiting.future.set_exception(problem)
 
-    def _refused(self, fail: Fail) -> None:
+    def _refused(self, fail: ErrorReply) -> None:
         waiting = self._waiting.get(fail.number)
         if waiting is None or waiting.future.done():
             return
@@ -203,7 +212,7 @@ class Peer:
             error = self._decode_error(fail)
         waiting.future.set_exception(error)
 
-    def _decode_error(self, fail: Fail) -> Exception:
+    def _decode_error(self, fail: ErrorReply) -> Exception:
         try:
             return self._home.errors.decode(fail.data)
         except Exception as problem:  # noqa: BLE001  (a codec may raise anything at foreign bytes)
@@ -213,9 +222,9 @@ class Peer:
         message = received.body(_SUBSCRIBE)
         assert isinstance(message, Subscribe), "the decoder makes nothing else"
         self.subscribed.update(message.tags)
-        self._send_answer(*self._encoder.encode(1, call.number, Done()))
+        self._send_answer(*self._encoder.encode(1, call.number, Ack()))
 
-    def _gone(self) -> None:
+    def _disconnected(self) -> None:
         for fd in self._decoder.close():
             os.close(fd)
         self._deadlines.clear()

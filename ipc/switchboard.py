@@ -10,11 +10,11 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from ipc.context import caller
+from ipc.context import current_call
 from ipc.descriptor import Descriptor
-from ipc.errors import ErrorCodec, NoErrors, NoSuchService
+from ipc.errors import ErrorCodec, NoSuchService, NullErrorCodec
 from ipc.handlers import Handlers
-from ipc.messages import Connect, Connected, Incoming, handles
+from ipc.messages import Connect, LinkGranted, LinkOffer, handles
 from ipc.peer import Peer
 
 WAIT_S: Final = 25.0  # for a service that is being (re)started, unless the caller's time is over
@@ -26,7 +26,7 @@ class Switchboard:
     def __init__(self, errors: ErrorCodec | None = None) -> None:
         """Know nobody yet."""
         self.handlers = Handlers()
-        self.errors: ErrorCodec = errors or NoErrors()
+        self.errors: ErrorCodec = errors or NullErrorCodec()
         #: Whether a process of that name may come up: asks for others are refused at once.
         self.expects: Callable[[str], bool] = lambda _: True
         self._peers: dict[str, Peer] = {}
@@ -62,14 +62,14 @@ class Switchboard:
                 if not waiting.done():
                     waiting.set_result(None)
 
-    def give_up(self, name: str, why: str) -> None:
+    def fail_waiting(self, name: str, why: str) -> None:
         """Refuse all who wait for a process that will not come up."""
         for waiting in self._waiting.pop(name, ()):
             if not waiting.done():
                 waiting.set_exception(NoSuchService(f"there is no process '{name}': {why}"))
 
     @handles(Connect)
-    async def connect(self, request: Connect) -> Connected:
+    async def connect(self, request: Connect) -> LinkGranted:
         """Link the calling process to a service, waiting until the service is ready."""
         name = request.service
         if not self.expects(name):
@@ -81,8 +81,8 @@ class Switchboard:
             raise NoSuchService(f"'{name}' did not come up in {WAIT_S:.0f} s") from None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         caller_end, service_end = Descriptor(ours.detach()), Descriptor(theirs.detach())
-        self._peers[name].send(Incoming(peer=caller().peer, descriptor=service_end))
-        return Connected(descriptor=caller_end)
+        self._peers[name].send(LinkOffer(peer=current_call().peer, descriptor=service_end))
+        return LinkGranted(descriptor=caller_end)
 
     async def _until_ready(self, name: str) -> None:
         while name not in self._ready:

@@ -24,7 +24,7 @@ MAX_QUEUED: Final = 65536  # frames
 URGENT: Final = 8 * 1024 * 1024  # bytes beyond, for answers and cancellations
 
 
-class Wire:
+class Transport:
     """A connected stream socket; calls back with what came, and once when it is over."""
 
     def __init__(

@@ -15,10 +15,10 @@ from functools import cache
 from typing import Any, Final, Protocol
 
 from conf.errors import ConfError
-from ipc import BusError, DeadlineExceeded, Descriptor, Unexpected, handles
+from ipc import BusError, DeadlineExceeded, Descriptor, HandlerFailed, handles
 from rpc import table as wire_table
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.messages.calls import Answer, Client, Invoke, Stream
+from supervisor.messages.calls import Client, ClientReply, ClientRequest, Stream
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +83,9 @@ class ClientCall:
     descriptors: list[Descriptor] = field(default_factory=list)
     answer_descriptors: list[Descriptor] = field(default_factory=list)
     stream: Stream | None = None
-    keep: bool = False  # the answer holds until this service publishes `Stale`
+    cacheable: bool = False  # the answer holds until this service publishes `InvalidateCache`
 
-    def offer_stream(self, fd: int, token: str = "", *, sparse: bool = False) -> None:
+    def set_stream(self, fd: int, token: str = "", *, sparse: bool = False) -> None:
         """Give the client a stream; rpcd pumps the descriptor, which is its own from now on.
 
         Args:
@@ -95,7 +95,7 @@ class ClientCall:
         """
         self.stream = Stream(descriptor=Descriptor(fd), token=token, sparse=sparse)
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         """Close all that nobody has taken: the call was refused."""
         for descriptor in (*self.descriptors, *self.answer_descriptors):
             descriptor.close()
@@ -103,7 +103,7 @@ class ClientCall:
             self.stream.descriptor.close()
 
 
-class VirErrors:
+class VirErrorCodec:
     """`VirError` over the bus."""
 
     def encode(self, error: Exception) -> bytes | None:
@@ -122,7 +122,7 @@ class _Entry:
     is_async: bool
 
 
-class Surface:
+class Dispatcher:
     """Every call that one owner answers."""
 
     def __init__(
@@ -131,7 +131,7 @@ class Surface:
         *targets: object,
         table: Table | None = None,
         driver: str = "",
-        otherwise: Callable[[Invoke], Awaitable[Answer]] | None = None,
+        fallback: Callable[[ClientRequest], Awaitable[ClientReply]] | None = None,
         voice: Callable[[VirError], VirError] | None = None,
     ) -> None:
         """Find the method of each procedure, among the targets by its name.
@@ -141,17 +141,19 @@ class Surface:
             targets: objects with a method a procedure.
             table: the protocol; the one that is loaded unless given.
             driver: the one that the owner serves; "": it serves all.
-            otherwise: what answers the calls of other owners (domd: hand them to the worker).
+            fallback: what answers the calls of other owners (domd: hand them to the worker).
             voice: what becomes of refusals before they leave, where drivers share a method.
 
         Raises:
             SystemExit: methods are missing or differ from the table; all of them are named.
         """
-        self._otherwise = otherwise
+        self._otherwise = fallback
         self._voice = voice or (lambda error: error)
         self._entries: dict[tuple[int, int], _Entry] = {}
         wrong: list[str] = []
-        for procedure in owned(owner, driver) if table is None else of_owner(table, owner):
+        for procedure in (
+            loaded_procedures(owner, driver) if table is None else procedures_of(table, owner)
+        ):
             method, problem = find_method(procedure, targets)
             if problem:
                 wrong.append(problem)
@@ -163,8 +165,8 @@ class Surface:
                 f"{owner} does not answer what the table says:\n  " + "\n  ".join(wrong)
             )
 
-    @handles(Invoke)
-    def invoke(self, invoke: Invoke) -> Answer | Coroutine[Any, Any, Answer]:
+    @handles(ClientRequest)
+    def on_request(self, invoke: ClientRequest) -> ClientReply | Coroutine[Any, Any, ClientReply]:
         """Answer a client's call; at once where its method is a plain one."""
         entry = self._entries.get((invoke.program, invoke.procedure))
         if entry is None:
@@ -176,20 +178,22 @@ class Surface:
                 return self._finish(entry, call, arguments)
             return _answer(entry.procedure, call, entry.method(call, *arguments))
         except Exception as problem:
-            call.drop()
-            raise self._voice(refusal(entry.procedure, problem)) from problem
+            call.discard()
+            raise self._voice(to_vir_error(entry.procedure, problem)) from problem
 
-    async def _finish(self, entry: _Entry, call: ClientCall, arguments: tuple[Any, ...]) -> Answer:
+    async def _finish(
+        self, entry: _Entry, call: ClientCall, arguments: tuple[Any, ...]
+    ) -> ClientReply:
         try:
             return _answer(entry.procedure, call, await entry.method(call, *arguments))
         except asyncio.CancelledError:
-            call.drop()
+            call.discard()
             raise
         except Exception as problem:
-            call.drop()
-            raise self._voice(refusal(entry.procedure, problem)) from problem
+            call.discard()
+            raise self._voice(to_vir_error(entry.procedure, problem)) from problem
 
-    async def _of_others(self, invoke: Invoke) -> Answer:
+    async def _of_others(self, invoke: ClientRequest) -> ClientReply:
         if self._otherwise is None:
             for descriptor in invoke.descriptors:
                 descriptor.close()
@@ -201,32 +205,32 @@ class Surface:
             raise self._voice(problem) from problem.__cause__
 
 
-class Later:
+class LazyDispatcher:
     """A surface that is made at the first call: a process that nobody asks stays small."""
 
-    def __init__(self, make: Callable[[], Surface]) -> None:
+    def __init__(self, make: Callable[[], Dispatcher]) -> None:
         """Have it made by this."""
         self._make = make
-        self._surface: Surface | None = None
+        self._surface: Dispatcher | None = None
 
-    @handles(Invoke)
-    def invoke(self, invoke: Invoke) -> Answer | Coroutine[Any, Any, Answer]:
+    @handles(ClientRequest)
+    def on_request(self, invoke: ClientRequest) -> ClientReply | Coroutine[Any, Any, ClientReply]:
         """Answer a client's call."""
         if self._surface is None:
             self._surface = self._make()
-        return self._surface.invoke(invoke)
+        return self._surface.on_request(invoke)
 
 
-def _answer(procedure: Procedure, call: ClientCall, result: object) -> Answer:
-    return Answer(
+def _answer(procedure: Procedure, call: ClientCall, result: object) -> ClientReply:
+    return ClientReply(
         payload=procedure.encode_ret(result),
         descriptors=call.answer_descriptors,
         stream=call.stream,
-        keep=call.keep,
+        cacheable=call.cacheable,
     )
 
 
-def of_owner(table: Table, owner: str) -> tuple[Procedure, ...]:
+def procedures_of(table: Table, owner: str) -> tuple[Procedure, ...]:
     """The calls that an owner answers."""
     return tuple(
         procedure
@@ -236,7 +240,7 @@ def of_owner(table: Table, owner: str) -> tuple[Procedure, ...]:
 
 
 @cache
-def owned(owner: str, driver: str = "") -> tuple[Procedure, ...]:
+def loaded_procedures(owner: str, driver: str = "") -> tuple[Procedure, ...]:
     """The calls of a driver that an owner answers, in the table that is loaded; "": of all drivers.
 
     They are looked for once, where possible before a fork.
@@ -283,16 +287,16 @@ def decode(procedure: Procedure, payload: bytes) -> tuple[Any, ...]:
         raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC) from problem
 
 
-def refusal(procedure: Procedure, problem: Exception) -> VirError:
+def to_vir_error(procedure: Procedure, problem: Exception) -> VirError:
     """What the client is told of an error; what it should not happen is logged."""
     if isinstance(problem, VirError):
         return problem
     if isinstance(problem, ConfError):
-        return of_conf(problem)
+        return from_conf_error(problem)
     if isinstance(problem, (DeadlineExceeded, TimeoutError)):
         detail = f"{procedure.name} was not done in time: {problem}"
         return VirError(ErrorCode.OPERATION_TIMEOUT, detail)
-    if isinstance(problem, BusError) and not isinstance(problem, Unexpected):
+    if isinstance(problem, BusError) and not isinstance(problem, HandlerFailed):
         log.warning("%s failed: %s", procedure.name, problem)
         return VirError(ErrorCode.INTERNAL_ERROR, f"{procedure.name} was cut short: {problem}")
     log.error("%s failed in an unforeseen way", procedure.name, exc_info=problem)
@@ -304,7 +308,7 @@ def refusal(procedure: Procedure, problem: Exception) -> VirError:
 KINDS: Final = {"xml": "XML_ERROR", "internal": "INTERNAL_ERROR", "xml_detail": "XML_DETAIL"}
 
 
-def of_conf(problem: ConfError, domain: ErrorDomain = ErrorDomain.DOMAIN) -> VirError:
+def from_conf_error(problem: ConfError, domain: ErrorDomain = ErrorDomain.DOMAIN) -> VirError:
     """The client's error for what `conf` refused."""
     name = KINDS.get(problem.kind, problem.kind.upper())
     code = ErrorCode.__members__.get(name, ErrorCode.INTERNAL_ERROR)

@@ -12,12 +12,12 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 
 @dataclass(frozen=True, slots=True)
-class Refusals:
+class ServiceErrors:
     """Those of one service."""
 
     domain: ErrorDomain
 
-    def flags(self, function: str, flags: int, known: int = 0) -> None:
+    def check_flags(self, function: str, flags: int, known: int = 0) -> None:
         """Refuse flags that a call does not have.
 
         Args:
@@ -32,7 +32,7 @@ class Refusals:
             detail = f"unsupported flags ({flags & ~int(known):#x}) in function {function}"
             raise VirError(ErrorCode.INVALID_ARG, detail, self.domain)
 
-    def invalid(self, detail: str) -> VirError:
+    def operation_invalid(self, detail: str) -> VirError:
         """OPERATION_INVALID: not with the thing as it is now."""
         return VirError(ErrorCode.OPERATION_INVALID, detail, self.domain)
 

@@ -14,16 +14,16 @@ from conf.errors import ConfError
 from ipc import BusError
 from rpc.errors import VirError
 from supervisor.domd.definition_files import Store
-from supervisor.domd.domain import Entry
+from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import Registry
-from supervisor.domd.running_domains import Guests
+from supervisor.domd.running_domains import RunningDomains
 
 AT_ONCE: Final = max(2, os.cpu_count() or 2)
 
 log = logging.getLogger(__name__)
 
 
-async def autostart(store: Store, registry: Registry, guests: Guests, boot: str) -> None:
+async def autostart(store: Store, registry: Registry, guests: RunningDomains, boot: str) -> None:
     """Start what starts with the host, some at a time; the boot is marked when all were tried.
 
     If this process dies on the way its successor goes on with those that do not run.
@@ -32,18 +32,18 @@ async def autostart(store: Store, registry: Registry, guests: Guests, boot: str)
         return
     room = asyncio.Semaphore(AT_ONCE)
 
-    async def start_one(entry: Entry) -> None:
+    async def start_one(entry: DomainObject) -> None:
         async with room:
             await try_start(entry, guests)
 
     await asyncio.gather(*(start_one(entry) for entry in registry if entry.autostart))
     try:
-        store.keep_autostart(boot)
+        store.mark_autostarted(boot)
     except OSError as problem:
         log.error("domains may start once more after a restart: %s", problem)
 
 
-async def try_start(entry: Entry, guests: Guests) -> None:
+async def try_start(entry: DomainObject, guests: RunningDomains) -> None:
     """Start a domain that is off; one that cannot be started is logged."""
     try:
         async with entry.job.hold("autostart"):

@@ -15,7 +15,7 @@ from conf.domain.lxc.defaults import complete_container
 from conf.emulator import EmulatorFacts
 from conf.settings import QemuConfig
 from ipc import Node
-from supervisor.messages.hostd import Probe
+from supervisor.messages.hostd import ProbeEmulator
 
 PROBE_S: Final = 15.0
 FACTS: Final = 16  # emulators whose facts are remembered
@@ -53,7 +53,9 @@ class GuestCompletion:
         key = (domain.devices.emulator or "", arch)
         known = self._facts.get(key)
         if known is None:
-            probed = await self._hostd.call(Probe(binary=key[0], arch=key[1]), timeout_s=PROBE_S)
+            probed = await self._hostd.call(
+                ProbeEmulator(binary=key[0], arch=key[1]), timeout_s=PROBE_S
+            )
             if len(self._facts) >= FACTS:
                 self._facts.clear()
             known = self._facts[key] = probed.facts

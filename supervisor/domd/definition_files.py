@@ -17,7 +17,7 @@ from uuid import UUID
 from supervisor.domd.registry import DOMAINS
 from supervisor.objects import definition_files
 from supervisor.objects.definition_files import Folders
-from supervisor.objects.xml_comments import in_comment
+from supervisor.objects.xml_comments import escape_comment
 from supervisor.runtime.paths import Paths
 
 RENAMED: Final = "<!-- renamed from: {name} -->\n"
@@ -39,7 +39,7 @@ class Identified:
     former: str = ""  # the name that was given up when this was written
 
 
-class Store(definition_files.Store):
+class Store(definition_files.DefinitionFiles):
     """The domains of one driver on disk; everything here blocks."""
 
     def __init__(self, paths: Paths) -> None:
@@ -48,7 +48,7 @@ class Store(definition_files.Store):
         Raises:
             OSError: they cannot be made.
         """
-        folders = Folders(paths.domain_configs(), paths.autostart(), paths.states())
+        folders = Folders(paths.domain_configs(), paths.autostart(), paths.status_dir())
         super().__init__(DOMAINS, folders)
 
     def identified(self) -> list[Identified]:
@@ -87,7 +87,7 @@ class Store(definition_files.Store):
             OSError: it has not been renamed, or the old name comes back after a restart.
         """
         autostart = self.has_autostart(old)
-        self.save(new, xml, above=RENAMED.format(name=old) if in_comment(old) == old else "")
+        self.save(new, xml, above=RENAMED.format(name=old) if escape_comment(old) == old else "")
         if autostart:
             self.set_autostart(new, on=True)
         self.remove(old)

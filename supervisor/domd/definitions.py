@@ -14,15 +14,15 @@ from rpc.enums import (
     DomainEventUndefinedDetailType,
 )
 from supervisor.domd.definition_files import Store
-from supervisor.domd.domain import Definition, Entry
+from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.events import Publisher
 from supervisor.domd.registry import Registry
 from supervisor.domd.service_errors import invalid
 from supervisor.objects import definitions
-from supervisor.runtime.shield import finish
+from supervisor.runtime.shield import run_to_completion
 
 
-class Definitions(definitions.Definitions[Entry, Definition]):
+class Definitions(definitions.Definitions[DomainObject, Definition]):
     """The definitions of one daemon."""
 
     _registry: Registry
@@ -33,51 +33,53 @@ class Definitions(definitions.Definitions[Entry, Definition]):
         super().__init__(registry, store)
         self._publisher = publisher
 
-    def claimed(self, document: Definition) -> Entry:
+    def object_for(self, document: Definition) -> DomainObject:
         """The domain that a definition is of."""
         domain = document.domain
         uuid = UUID(str(domain.uuid)).bytes
-        return self._registry.claim(domain.name, uuid) or Entry(name=domain.name, uuid=uuid)
+        return self._registry.match_or_conflict(domain.name, uuid) or DomainObject(
+            name=domain.name, uuid=uuid
+        )
 
     def text(self, document: Definition) -> str:
         """The document, passwords included."""
         return document.xml
 
-    def put(self, entry: Entry, document: Definition | None) -> None:
+    def set_definition(self, entry: DomainObject, document: Definition | None) -> None:
         """Have it in memory."""
         entry.definition = document
 
-    def stale(self) -> None:
+    def invalidate(self) -> None:
         """Have rpcd ask again."""
         self._publisher.stale()
 
-    def told_defined(self, entry: Entry, *, anew: bool) -> None:
+    def publish_defined(self, entry: DomainObject, *, redefined: bool) -> None:
         """Send the lifecycle event."""
         details = DomainEventDefinedDetailType
-        detail = details.UPDATED if anew else details.ADDED
+        detail = details.UPDATED if redefined else details.ADDED
         self._publisher.lifecycle(entry, DomainEventType.DEFINED, detail)
 
-    def told_undefined(self, entry: Entry) -> None:
+    def publish_undefined(self, entry: DomainObject) -> None:
         """Send the lifecycle event."""
         detail = DomainEventUndefinedDetailType.REMOVED
         self._publisher.lifecycle(entry, DomainEventType.UNDEFINED, detail)
 
-    async def rename(self, entry: Entry, definition: Definition) -> None:
+    async def rename(self, entry: DomainObject, definition: Definition) -> None:
         """Give a domain that is off another name, its new definition's; the job is the caller's.
 
         Raises:
             VirError: OPERATION_INVALID when the name is taken; SYSTEM_ERROR.
         """
-        await finish(self._rename(entry, definition))
+        await run_to_completion(self._rename(entry, definition))
 
-    async def _rename(self, entry: Entry, definition: Definition) -> None:
+    async def _rename(self, entry: DomainObject, definition: Definition) -> None:
         old, new = entry.name, definition.domain.name
         async with self._turn.hold("rename"):
             if self._registry.by_name(new) is not None:
                 raise invalid(f"domain with name '{new}' already exists")
             text = definition.xml
             await self._disk("rename", entry, lambda: self._store.rename(old, new, text))
-            former = Entry(name=old, uuid=entry.uuid)
+            former = DomainObject(name=old, uuid=entry.uuid)
             self._publisher.stale()
             entry.definition = definition
             self._registry.rename(entry, new)

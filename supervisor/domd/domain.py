@@ -12,8 +12,8 @@ from uuid import UUID
 from conf.domain import Domain, format_domain, parse_domain
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.values import Domain as DomainId
-from supervisor.messages.worker import Description
-from supervisor.objects.change_lock import Job
+from supervisor.messages.worker import DomainStatus
+from supervisor.objects.change_lock import ChangeLock
 
 OFF = -1  # the id of a domain that does not run
 
@@ -52,18 +52,18 @@ class Definition:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class DomainRuntime:
     """A running guest as its worker last described it."""
 
-    description: Description
+    description: DomainStatus
     live: LiveDefinition
 
     @staticmethod
-    def of(description: Description, former: Running | None) -> Running:
+    def of(description: DomainStatus, former: DomainRuntime | None) -> DomainRuntime:
         """Take a description; what its document says is read again only when it has changed."""
         if former is not None and former.description.live_xml == description.live_xml:
-            return Running(description, former.live)
-        return Running(description, LiveDefinition(description.live_xml))
+            return DomainRuntime(description, former.live)
+        return DomainRuntime(description, LiveDefinition(description.live_xml))
 
 
 class LiveDefinition(Definition):
@@ -86,23 +86,23 @@ class LiveDefinition(Definition):
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class DomainObject:
     """One domain."""
 
     name: str
     uuid: bytes
     definition: Definition | None = None  # None: it is gone when its guest is
     source: Definition | None = None  # what the running guest was started from, when known
-    running: Running | None = None
+    running: DomainRuntime | None = None
     autostart: bool = False
     reason: int = DomainShutoffReason.UNKNOWN  # why it is off
     autodestroy: str = ""  # the client whose end is the guest's
     worker: str = ""  # the worker's name on the bus, while there is one
-    job: Job = field(init=False)
+    job: ChangeLock = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the domain's lock."""
-        self.job = Job(self.name)
+        self.job = ChangeLock(self.name)
 
     @property
     def is_there(self) -> bool:

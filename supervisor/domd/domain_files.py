@@ -13,23 +13,23 @@ from pathlib import Path
 
 from rpc.enums import DomainUndefineFlagsValues as Flags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.domd.domain import Entry
+from supervisor.domd.domain import DomainObject
 from supervisor.domd.service_errors import invalid
 from supervisor.runtime.paths import Paths
 
 
-class Belongings:
+class DomainFiles:
     """What the domains of one daemon have on disk."""
 
     def __init__(self, paths: Paths) -> None:
         """Look under these paths."""
         self._paths = paths
 
-    def has_saved_state(self, entry: Entry) -> bool:
+    def has_saved_state(self, entry: DomainObject) -> bool:
         """Whether the guest's memory was saved."""
         return self._paths.managed_save(entry.name).exists()
 
-    def drop_saved_state(self, entry: Entry) -> None:
+    def drop_saved_state(self, entry: DomainObject) -> None:
         """Forget the guest's saved memory.
 
         Raises:
@@ -37,15 +37,15 @@ class Belongings:
         """
         remove(self._paths.managed_save(entry.name), "managed save file")
 
-    def has_snapshots(self, entry: Entry) -> bool:
+    def has_snapshots(self, entry: DomainObject) -> bool:
         """Whether snapshots of the domain are known."""
         return any(documents(self._paths.snapshots(entry.name)))
 
-    def has_checkpoints(self, entry: Entry) -> bool:
+    def has_checkpoints(self, entry: DomainObject) -> bool:
         """Whether checkpoints of the domain are known."""
         return any(documents(self._paths.checkpoints(entry.name)))
 
-    def reset_nvram(self, entry: Entry) -> None:
+    def reset_nvram(self, entry: DomainObject) -> None:
         """Have the guest's firmware variables made anew at its start.
 
         Raises:
@@ -55,7 +55,7 @@ class Belongings:
         if nvram is not None and nvram.is_file():
             remove(nvram, "nvram")
 
-    def undefine(self, entry: Entry, flags: int) -> None:
+    def undefine(self, entry: DomainObject, flags: int) -> None:
         """Part with what a domain has when its definition goes; what is kept stays on disk.
 
         Everything is checked before anything is removed.
@@ -67,7 +67,7 @@ class Belongings:
         for what, path in doomed:
             remove(path, what)
 
-    def _doomed(self, entry: Entry, flags: int) -> Iterator[tuple[str, Path]]:
+    def _doomed(self, entry: DomainObject, flags: int) -> Iterator[tuple[str, Path]]:
         if not entry.is_active:
             yield from self._snapshots(entry, flags)
         saved = self._paths.managed_save(entry.name)
@@ -85,7 +85,7 @@ class Belongings:
         if not flags & Flags.KEEP_TPM and (flags & Flags.TPM or not keeps_tpm(entry)):
             yield "TPM state", self._paths.tpm_state(entry.uuid_text)
 
-    def _snapshots(self, entry: Entry, flags: int) -> Iterator[tuple[str, Path]]:
+    def _snapshots(self, entry: DomainObject, flags: int) -> Iterator[tuple[str, Path]]:
         for word, flag, folder in (
             ("snapshots", Flags.SNAPSHOTS_METADATA, self._paths.snapshots(entry.name)),
             ("checkpoints", Flags.CHECKPOINTS_METADATA, self._paths.checkpoints(entry.name)),
@@ -97,7 +97,7 @@ class Belongings:
             if count:
                 yield word, folder
 
-    def _nvram(self, entry: Entry) -> Path | None:
+    def _nvram(self, entry: DomainObject) -> Path | None:
         """Where a domain's firmware variables are, if it has any of its own."""
         assert entry.definition is not None, "only a defined domain is asked about"
         nvram = entry.definition.domain.os.nvram
@@ -108,7 +108,7 @@ class Belongings:
         return Path(nvram.path) if nvram.path else self._paths.nvram(entry.name)
 
 
-def keeps_tpm(entry: Entry) -> bool:
+def keeps_tpm(entry: DomainObject) -> bool:
     """Whether the document says that the TPM's state outlives the definition."""
     assert entry.definition is not None, "only a defined domain is asked about"
     return any(tpm.backend.persistent_state for tpm in entry.definition.domain.devices.tpms)

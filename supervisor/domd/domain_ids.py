@@ -14,7 +14,7 @@ from supervisor.runtime.atomic_file import write_file
 log = logging.getLogger(__name__)
 
 
-class Numbers:
+class IdAllocator:
     """Gives guests their numbers."""
 
     def __init__(self, path: Path) -> None:

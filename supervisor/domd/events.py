@@ -8,9 +8,9 @@ from __future__ import annotations
 from ipc import Node
 from rpc.enums import DomainEventID
 from supervisor.dispatch.dispatcher import encode_event
-from supervisor.domd.domain import Entry
-from supervisor.messages.calls import ClientEvent, Stale
-from supervisor.messages.root import Activity
+from supervisor.domd.domain import DomainObject
+from supervisor.messages.calls import ClientEvent, InvalidateCache
+from supervisor.messages.root import KeepRunning
 
 
 class Publisher:
@@ -22,12 +22,12 @@ class Publisher:
         self._driver = driver
         self._busy = False
 
-    def lifecycle(self, entry: Entry, event: int, detail: int) -> None:
+    def lifecycle(self, entry: DomainObject, event: int, detail: int) -> None:
         """A domain was defined, started, suspended, stopped or the like."""
         payload = encode_event("domain_event_callback_lifecycle", entry.identity, event, detail)
         self._publish(entry, DomainEventID.LIFECYCLE, payload)
 
-    def metadata_change(self, entry: Entry, kind: int, uri: str | None) -> None:
+    def metadata_change(self, entry: DomainObject, kind: int, uri: str | None) -> None:
         """A title, description or element of metadata was changed."""
         name = "domain_event_callback_metadata_change"
         payload = encode_event(name, entry.identity, kind, uri)
@@ -39,16 +39,16 @@ class Publisher:
 
     def stale(self) -> None:
         """What was answered before may be wrong now; said before a change is acknowledged."""
-        self._node.publish(Stale())
+        self._node.publish(InvalidateCache())
 
     def activity(self, *, busy: bool) -> None:
         """Tell the root whether guests keep the daemon up."""
         if busy != self._busy:
             self._busy = busy
             why = "guests run" if busy else "no guest runs"
-            self._node.control.send(Activity(busy=busy, why=why))
+            self._node.control.send(KeepRunning(busy=busy, why=why))
 
-    def _publish(self, entry: Entry, event_id: int, payload: bytes) -> None:
+    def _publish(self, entry: DomainObject, event_id: int, payload: bytes) -> None:
         self.stale()
         self._node.publish(
             ClientEvent(

@@ -11,10 +11,10 @@ from typing import Final
 
 from rpc.enums import ConnectListAllDomainsFlags as Flags
 from rpc.enums import DomainState
-from supervisor.domd.domain import Entry
-from supervisor.domd.domain_files import Belongings
+from supervisor.domd.domain import DomainObject
+from supervisor.domd.domain_files import DomainFiles
 
-Check = Callable[[Entry, Belongings], bool]
+Check = Callable[[DomainObject, DomainFiles], bool]
 SIMPLE: Final = (DomainState.RUNNING, DomainState.PAUSED, DomainState.SHUTOFF)
 
 
@@ -22,15 +22,15 @@ def _not(check: Check) -> Check:
     return lambda entry, has: not check(entry, has)
 
 
-def _active(entry: Entry, _: Belongings) -> bool:
+def _active(entry: DomainObject, _: DomainFiles) -> bool:
     return entry.is_active
 
 
-def _persistent(entry: Entry, _: Belongings) -> bool:
+def _persistent(entry: DomainObject, _: DomainFiles) -> bool:
     return entry.definition is not None
 
 
-def _autostart(entry: Entry, _: Belongings) -> bool:
+def _autostart(entry: DomainObject, _: DomainFiles) -> bool:
     return entry.autostart
 
 
@@ -38,15 +38,15 @@ def _state(state: DomainState) -> Check:
     return lambda entry, _: entry.state[0] == state
 
 
-def _saved(entry: Entry, has: Belongings) -> bool:
+def _saved(entry: DomainObject, has: DomainFiles) -> bool:
     return has.has_saved_state(entry)
 
 
-def _snapshots(entry: Entry, has: Belongings) -> bool:
+def _snapshots(entry: DomainObject, has: DomainFiles) -> bool:
     return has.has_snapshots(entry)
 
 
-def _checkpoints(entry: Entry, has: Belongings) -> bool:
+def _checkpoints(entry: DomainObject, has: DomainFiles) -> bool:
     return has.has_checkpoints(entry)
 
 
@@ -68,7 +68,9 @@ GROUPS: Final[tuple[tuple[tuple[Flags, Check], ...], ...]] = (
 EVERY_FILTER: Final = sum(flag for group in GROUPS for flag, _ in group)
 
 
-def passing(entries: Iterable[Entry], flags: int, belongings: Belongings) -> list[Entry]:
+def passing(
+    entries: Iterable[DomainObject], flags: int, belongings: DomainFiles
+) -> list[DomainObject]:
     """Those domains that pass the filters."""
     checks = [
         given

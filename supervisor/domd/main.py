@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from supervisor.dispatch.dispatcher import Surface
+from supervisor.dispatch.dispatcher import Dispatcher
 from supervisor.domd.autostart import autostart
 from supervisor.domd.calls.definition import Changes
 from supervisor.domd.calls.device import DeviceCalls
@@ -27,45 +27,45 @@ from supervisor.domd.completion import ContainerCompletion, GuestCompletion
 from supervisor.domd.definition_builder import Documents
 from supervisor.domd.definition_files import Store
 from supervisor.domd.definitions import Definitions
-from supervisor.domd.domain import Definition, Entry
-from supervisor.domd.domain_files import Belongings
-from supervisor.domd.domain_ids import Numbers
+from supervisor.domd.domain import Definition, DomainObject
+from supervisor.domd.domain_files import DomainFiles
+from supervisor.domd.domain_ids import IdAllocator
 from supervisor.domd.events import Publisher
 from supervisor.domd.recovery import Recovery
 from supervisor.domd.registry import Registry
-from supervisor.domd.running_domains import Guests
+from supervisor.domd.running_domains import RunningDomains
 from supervisor.domd.worker_forwarding import Forwarding
 from supervisor.domd.workers import Workers
 from supervisor.drivers.table import LXC, QEMU, Driver
 from supervisor.messages.calls import ClientClosed
-from supervisor.runtime.child import Process
-from supervisor.runtime.host import architecture
+from supervisor.runtime.child import ChildProcess
+from supervisor.runtime.host import host_arch
 from supervisor.runtime.pidfd import boot_id
 
 log = logging.getLogger(__name__)
 
 
-async def serve(process: Process) -> None:
+async def serve(process: ChildProcess) -> None:
     """Keep QEMU's guests until the process is told to stop."""
     completion = GuestCompletion(process.node, lambda: process.qemu_config)
     await keep(process, QEMU, Documents(completion))
 
 
-async def serve_containers(process: Process) -> None:
+async def serve_containers(process: ChildProcess) -> None:
     """Keep containers until the process is told to stop."""
-    await keep(process, LXC, Documents(ContainerCompletion(architecture())))
+    await keep(process, LXC, Documents(ContainerCompletion(host_arch())))
 
 
-async def keep(process: Process, driver: Driver, documents: Documents) -> None:
+async def keep(process: ChildProcess, driver: Driver, documents: Documents) -> None:
     """Keep the domains of a driver until the process is told to stop."""
     node, registry, paths = process.node, Registry(), process.paths.for_driver(driver.name)
-    await asyncio.to_thread(paths.states().mkdir, parents=True, exist_ok=True)
-    store, belongings = Store(paths), Belongings(paths)
-    numbers = Numbers(paths.last_number())
+    await asyncio.to_thread(paths.status_dir().mkdir, parents=True, exist_ok=True)
+    store, belongings = Store(paths), DomainFiles(paths)
+    numbers = IdAllocator(paths.last_id_file())
     publisher = Publisher(node, driver.name)
     definitions = Definitions(registry, store, publisher)
     workers = Workers(node, driver)
-    guests = Guests(registry, documents, workers, numbers, publisher)
+    guests = RunningDomains(registry, documents, workers, numbers, publisher)
     recovery = Recovery(node, registry, workers, guests)
     queries = Queries(registry, belongings)
     devices = DeviceCalls(registry, definitions, documents, guests)
@@ -85,7 +85,9 @@ async def keep(process: Process, driver: Driver, documents: Documents) -> None:
     )
     load(store, registry)
     forward = Forwarding(node, registry).forward
-    node.serve(Surface("domd", *targets, driver=driver.name, otherwise=forward, voice=driver.voice))
+    node.serve(
+        Dispatcher("domd", *targets, driver=driver.name, fallback=forward, voice=driver.voice)
+    )
     process.on_reload.append(documents.forget_facts)
     await recovery.recover(paths)
     await process.ready()
@@ -99,7 +101,7 @@ async def keep(process: Process, driver: Driver, documents: Documents) -> None:
 def load(store: Store, registry: Registry) -> None:
     """Know every definition on disk."""
     for stored in store.identified():
-        entry = Entry(
+        entry = DomainObject(
             name=stored.name,
             uuid=stored.uuid,
             definition=Definition(stored.xml),

@@ -17,14 +17,20 @@ from typing import Final
 from ipc import BusError, Node, NoSuchService
 from rpc.enums import DomainEventStoppedDetailType, DomainEventType, DomainShutoffReason
 from rpc.errors import VirError
-from supervisor.domd.domain import Entry
+from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import Registry
-from supervisor.domd.running_domains import Guests
+from supervisor.domd.running_domains import RunningDomains
 from supervisor.domd.status_files import read_remembered
 from supervisor.domd.workers import Workers
 from supervisor.messages.root import ListProcesses
-from supervisor.messages.rpcd import Clients
-from supervisor.messages.worker import Describe, Described, Description, Ended, Gone
+from supervisor.messages.rpcd import ListClients
+from supervisor.messages.worker import (
+    DomainStatus,
+    DomainStopped,
+    GetStatus,
+    ShutoffInfo,
+    WorkerStatus,
+)
 from supervisor.runtime.paths import Paths
 
 TOGETHER_S: Final = 0.8  # what the first calls wait for all workers together
@@ -34,7 +40,9 @@ STRAY_S: Final = 30.0
 CLIENTS_S: Final = 30.0
 
 STOPPED: Final = DomainEventType.STOPPED
-LOST: Final = Gone(reason=DomainShutoffReason.UNKNOWN, detail=DomainEventStoppedDetailType.FAILED)
+LOST: Final = ShutoffInfo(
+    reason=DomainShutoffReason.UNKNOWN, detail=DomainEventStoppedDetailType.FAILED
+)
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +50,9 @@ log = logging.getLogger(__name__)
 class Recovery:
     """Finds out what became of guests."""
 
-    def __init__(self, node: Node, registry: Registry, workers: Workers, guests: Guests) -> None:
+    def __init__(
+        self, node: Node, registry: Registry, workers: Workers, guests: RunningDomains
+    ) -> None:
         """Ask these workers."""
         self._node = node
         self._registry = registry
@@ -54,7 +64,7 @@ class Recovery:
 
     async def recover(self, paths: Paths) -> None:
         """Take over all guests that ran before this process did."""
-        remembered = await asyncio.to_thread(read_remembered, paths.states())
+        remembered = await asyncio.to_thread(read_remembered, paths.status_dir())
         for description in remembered:
             entry = self._entry(description)
             if entry is not None:
@@ -74,19 +84,19 @@ class Recovery:
             if entry.worker == name and entry.is_active:
                 self._ask(entry, spawn=False)
 
-    def _entry(self, description: Description) -> Entry | None:
+    def _entry(self, description: DomainStatus) -> DomainObject | None:
         """The domain of a guest that runs; a transient one is made known."""
         try:
-            known = self._registry.claim(description.name, description.uuid)
+            known = self._registry.match_or_conflict(description.name, description.uuid)
         except VirError as problem:
             log.error("the guest '%s' runs and is left alone: %s", description.name, problem)
             return None
-        return known or Entry(name=description.name, uuid=description.uuid)
+        return known or DomainObject(name=description.name, uuid=description.uuid)
 
-    def _open(self, entry: Entry) -> bool:
+    def _open(self, entry: DomainObject) -> bool:
         return entry.uuid in self._asking
 
-    def _ask(self, entry: Entry, *, spawn: bool) -> None:
+    def _ask(self, entry: DomainObject, *, spawn: bool) -> None:
         """Ask a guest's worker in a task of its own, one for each guest."""
         if self._open(entry):
             return
@@ -100,7 +110,7 @@ class Recovery:
 
         task.add_done_callback(done)
 
-    async def _find_out(self, entry: Entry, *, spawn: bool) -> None:
+    async def _find_out(self, entry: DomainObject, *, spawn: bool) -> None:
         """Ask until there is an answer; until then the guest is believed to run."""
         attempt = 0
         while entry.is_active:
@@ -108,7 +118,7 @@ class Recovery:
                 if spawn:
                     await self._workers.spawn(entry)
                     spawn = False
-                described = await self._workers.ask(entry, Describe(), ASK_S)
+                described = await self._workers.ask(entry, GetStatus(), ASK_S)
             except (BusError, VirError) as problem:
                 level = logging.ERROR if attempt == len(PAUSES_S) else logging.INFO
                 log.log(level, "the worker of %s does not answer: %s", entry.name, problem)
@@ -119,16 +129,16 @@ class Recovery:
                 self._believe(entry, described)
                 return
 
-    def _believe(self, entry: Entry, described: Described) -> None:
+    def _believe(self, entry: DomainObject, described: WorkerStatus) -> None:
         if not entry.is_active:
             return
         if described.guest is not None:
             self._guests.describe(entry, described.guest)
             return
-        gone = described.gone or LOST
+        gone = described.shutoff or LOST
         log.info("%s has ended while nobody looked (%d)", entry.name, gone.reason)
         self._guests.ended(
-            Ended(
+            DomainStopped(
                 uuid=entry.uuid,
                 name=entry.name,
                 reason=gone.reason,
@@ -156,14 +166,14 @@ class Recovery:
         """End a worker, unless it has a guest after all or has got one meanwhile."""
         link = self._node.link(name)
         try:
-            described = await link.call(Describe(), timeout_s=ASK_S)
+            described = await link.call(GetStatus(), timeout_s=ASK_S)
         except (BusError, VirError) as problem:
             log.info("worker %s does not answer: %s", name, problem)
-            described = Described()
+            described = WorkerStatus()
         if any(entry.worker == name for entry in self._registry):
             return
-        if described.gone is not None:
-            self._remember_end(name, described.gone)
+        if described.shutoff is not None:
+            self._remember_end(name, described.shutoff)
         if described.guest is not None:
             entry = self._entry(described.guest)
             if entry is not None and not entry.is_active:
@@ -173,7 +183,7 @@ class Recovery:
         log.info("worker %s has no guest and is ended", name)
         await self._workers.end(name)
 
-    def _remember_end(self, worker: str, gone: Gone) -> None:
+    def _remember_end(self, worker: str, gone: ShutoffInfo) -> None:
         """Know why a domain is off whose guest ended between our predecessor and us."""
         entry = self._registry.by_name(worker.partition(":")[2])
         if entry is not None and not entry.is_active and not entry.worker:
@@ -185,7 +195,7 @@ class Recovery:
         if not bound:
             return
         try:
-            answer = await self._node.link("rpcd").call(Clients(), timeout_s=CLIENTS_S)
+            answer = await self._node.link("rpcd").call(ListClients(), timeout_s=CLIENTS_S)
         except BusError as problem:
             log.warning("guests whose client has gone are not looked for: %s", problem)
             return

@@ -9,34 +9,34 @@ from __future__ import annotations
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.domd.domain import Entry
+from supervisor.domd.domain import DomainObject
 from supervisor.objects import registry
-from supervisor.objects.object_type import Kind
+from supervisor.objects.object_type import ObjectType
 
-DOMAINS: Final = Kind(
-    word="domain",
-    long_word="domain",
+DOMAINS: Final = ObjectType(
+    name="domain",
+    long_name="domain",
     edit="edit",
-    missing=ErrorCode.NO_DOMAIN,
-    domain=ErrorDomain.QEMU,
-    table=ErrorDomain.DOMAIN,
+    not_found=ErrorCode.NO_DOMAIN,
+    error_domain=ErrorDomain.QEMU,
+    conflict_domain=ErrorDomain.DOMAIN,
 )
 
 
-class Registry(registry.Registry[Entry]):
+class Registry(registry.Registry[DomainObject]):
     """The domains of one daemon."""
 
     def __init__(self) -> None:
         """Know none."""
         super().__init__(DOMAINS)
 
-    def rename(self, entry: Entry, name: str) -> None:
+    def rename(self, entry: DomainObject, name: str) -> None:
         """Know a domain by another name."""
         self._by_name.pop(entry.name, None)
         entry.name = entry.job.name = name
         self._by_name[name] = entry
 
-    def numbered(self, number: int) -> Entry:
+    def numbered(self, number: int) -> DomainObject:
         """The running domain of that number.
 
         Raises:
@@ -45,10 +45,10 @@ class Registry(registry.Registry[Entry]):
         for entry in self._by_uuid.values():
             if entry.id == number >= 0:
                 return entry
-        raise self.kind.no_such(f"with matching id {number}")
+        raise self.object_type.no_such(f"with matching id {number}")
 
 
-def not_running(entry: Entry) -> VirError:
+def not_running(entry: DomainObject) -> VirError:
     """OPERATION_INVALID: the call needs a running guest."""
     detail = f"domain is not running; start '{entry.name}' first"
     return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.DOMAIN)

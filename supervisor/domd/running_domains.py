@@ -22,21 +22,21 @@ from rpc.enums import (
 )
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.domd.definition_builder import Documents
-from supervisor.domd.domain import Definition, Entry, Running
-from supervisor.domd.domain_ids import Numbers
+from supervisor.domd.domain import Definition, DomainObject, DomainRuntime
+from supervisor.domd.domain_ids import IdAllocator
 from supervisor.domd.events import Publisher
 from supervisor.domd.registry import Registry, not_running
 from supervisor.domd.service_errors import invalid
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import (
     NO_EVENT,
-    Changed,
-    Description,
     Destroy,
-    Ended,
-    Note,
-    Relay,
+    DomainStatus,
+    DomainStopped,
+    ForwardEvent,
+    SetMetadata,
     Start,
+    StatusChanged,
 )
 
 START_S: Final = 60.0
@@ -50,12 +50,12 @@ log = logging.getLogger(__name__)
 class Starting:
     """A start on its way."""
 
-    task: asyncio.Task[Description] = field(init=False)
-    ended: Ended | None = None  # the guest's end, when it came before its start was told of
+    task: asyncio.Task[DomainStatus] = field(init=False)
+    ended: DomainStopped | None = None  # the guest's end, when it came before its start was told of
     doubtful: bool = False  # whether it still runs is not known
 
 
-class Guests:
+class RunningDomains:
     """Every running guest of this daemon."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Guests:
         registry: Registry,
         documents: Documents,
         workers: Workers,
-        numbers: Numbers,
+        numbers: IdAllocator,
         publisher: Publisher,
     ) -> None:
         """Drive guests by these workers."""
@@ -73,18 +73,18 @@ class Guests:
         self._numbers = numbers
         self._publisher = publisher
         #: Called with a guest of which it is not known whether it still runs.
-        self.on_doubt: Callable[[Entry], None] = lambda _: None
+        self.on_doubt: Callable[[DomainObject], None] = lambda _: None
         self._starting: dict[bytes, Starting] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        workers.hear(Changed, self.changed)
-        workers.hear(Ended, self.ended)
-        workers.hear(Relay, self.relayed)
+        workers.hear(StatusChanged, self.changed)
+        workers.hear(DomainStopped, self.ended)
+        workers.hear(ForwardEvent, self.relayed)
 
     # Starting and ending.
 
     async def start(
         self,
-        entry: Entry,
+        entry: DomainObject,
         definition: Definition,
         *,
         paused: bool = False,
@@ -126,7 +126,9 @@ class Guests:
         elif starting.doubtful:
             self.on_doubt(entry)
 
-    async def _launch(self, entry: Entry, request: Start, starting: Starting) -> Description:
+    async def _launch(
+        self, entry: DomainObject, request: Start, starting: Starting
+    ) -> DomainStatus:
         try:
             await self._workers.spawn(entry)
             description = await self._started(entry, request)
@@ -140,7 +142,7 @@ class Guests:
             await self._settle(entry)
             raise
 
-    async def _started(self, entry: Entry, request: Start) -> Description:
+    async def _started(self, entry: DomainObject, request: Start) -> DomainStatus:
         """Have the guest started; a worker that dies then may have done it."""
         try:
             return await self._workers.ask(entry, request, START_S)
@@ -152,7 +154,7 @@ class Guests:
             detail = f"the process that started '{entry.name}' died; try again ({problem})"
             raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from problem
 
-    async def _renewed(self, entry: Entry) -> bool:
+    async def _renewed(self, entry: DomainObject) -> bool:
         """Replace the worker that started a guest, before any client can know of the guest.
 
         Returns:
@@ -165,7 +167,7 @@ class Guests:
             return False
         return found.guest is not None
 
-    async def _settle(self, entry: Entry) -> None:
+    async def _settle(self, entry: DomainObject) -> None:
         """Let a start that failed be undone, then end its worker."""
         try:
             # The answer comes when the worker has undone what it began.
@@ -176,7 +178,7 @@ class Guests:
             log.warning("the worker of %s does not settle: %s", entry.name, problem)
         await self._workers.dismiss(entry)
 
-    def _tell_start(self, entry: Entry, *, paused: bool) -> None:
+    def _tell_start(self, entry: DomainObject, *, paused: bool) -> None:
         """Tell clients, in the order that libvirt does."""
         started, booted = DomainEventType.STARTED, DomainEventStartedDetailType.BOOTED
         if paused:
@@ -189,7 +191,7 @@ class Guests:
                 self._publisher.lifecycle(entry, DomainEventType.RESUMED, unpaused)
             self._publisher.lifecycle(entry, started, booted)
 
-    async def destroy(self, entry: Entry, *, graceful: bool) -> None:
+    async def destroy(self, entry: DomainObject, *, graceful: bool) -> None:
         """End a guest now; on return it is off. A start that is on its way is given up.
 
         Raises:
@@ -204,16 +206,20 @@ class Guests:
             raise not_running(entry)
         await self._workers.insist(entry, Destroy(graceful=graceful), DESTROY_S)
 
-    async def note(self, entry: Entry, domain: Domain) -> None:
+    async def note(self, entry: DomainObject, domain: Domain) -> None:
         """Have the live document say what this one does: title, description, metadata.
 
         Raises:
             VirError: as `Workers.order`.
         """
-        request = Note(title=domain.title, description=domain.description, metadata=domain.metadata)
+        request = SetMetadata(
+            title=domain.title, description=domain.description, metadata=domain.metadata
+        )
         await self.change(entry, request, NOTE_S)
 
-    async def change(self, entry: Entry, request: Request[Description], timeout_s: float) -> None:
+    async def change(
+        self, entry: DomainObject, request: Request[DomainStatus], timeout_s: float
+    ) -> None:
         """Have a running guest changed, and believe what it is then.
 
         Raises:
@@ -225,29 +231,29 @@ class Guests:
 
     # What is known.
 
-    def describe(self, entry: Entry, description: Description) -> None:
+    def describe(self, entry: DomainObject, description: DomainStatus) -> None:
         """Believe a description."""
         self._publisher.stale()
         self._numbers.seen(description.id)
-        entry.running = Running.of(description, entry.running)
+        entry.running = DomainRuntime.of(description, entry.running)
         entry.autodestroy = description.autodestroy
         self._registry.add(entry)
         self._publisher.activity(busy=True)
 
-    def gone(self, entry: Entry, reason: int, event: int, detail: int) -> None:
+    def gone(self, entry: DomainObject, reason: int, event: int, detail: int) -> None:
         """Believe that a guest has gone, and tell clients."""
         self._forget(entry)
         entry.reason = reason
         self._publisher.lifecycle(entry, event, detail)
 
-    def _forget(self, entry: Entry) -> None:
+    def _forget(self, entry: DomainObject) -> None:
         self._publisher.stale()
         entry.running = None
         entry.autodestroy = ""
         if not any(other.is_active for other in self._registry):
             self._publisher.activity(busy=False)
 
-    def drop_if_transient(self, entry: Entry) -> None:
+    def drop_if_transient(self, entry: DomainObject) -> None:
         """Forget a domain that has neither a guest nor a definition."""
         if not entry.is_there and entry.uuid not in self._starting:
             self._registry.remove(entry)
@@ -255,7 +261,7 @@ class Guests:
 
     # What workers say.
 
-    def changed(self, event: Changed) -> None:
+    def changed(self, event: StatusChanged) -> None:
         """A guest's state or document has changed."""
         entry = self._registry.by_uuid(event.description.uuid)
         if entry is None or not entry.worker:
@@ -264,7 +270,7 @@ class Guests:
         if event.event != NO_EVENT:
             self._publisher.lifecycle(entry, event.event, event.detail)
 
-    def ended(self, event: Ended) -> None:
+    def ended(self, event: DomainStopped) -> None:
         """A guest has gone; its worker is let go, and what is to be started anew is."""
         entry = self._registry.by_uuid(event.uuid)
         if entry is None:
@@ -283,11 +289,11 @@ class Guests:
             entry.source = None
             self.drop_if_transient(entry)
 
-    def relayed(self, event: Relay) -> None:
+    def relayed(self, event: ForwardEvent) -> None:
         """A worker has an event for clients."""
         self._publisher.relay(event.event)
 
-    async def _restart(self, entry: Entry, definition: Definition) -> None:
+    async def _restart(self, entry: DomainObject, definition: Definition) -> None:
         """Start anew what its document says is to be."""
         try:
             async with entry.job.hold("restart"):
@@ -312,7 +318,7 @@ class Guests:
             if entry.autodestroy:
                 self.spawn_task(self.autodestroy(entry))
 
-    async def autodestroy(self, entry: Entry) -> None:
+    async def autodestroy(self, entry: DomainObject) -> None:
         """End a guest whose client has gone."""
         log.info("%s ends with the client that started it", entry.name)
         try:
@@ -332,7 +338,7 @@ class Guests:
             log.error("something after a guest's change failed", exc_info=problem)
 
 
-def restarted_from(entry: Entry, *, renamed: bool) -> Definition:
+def restarted_from(entry: DomainObject, *, renamed: bool) -> Definition:
     """What a running guest is started from when it is started anew."""
     if renamed and entry.definition is not None:
         return entry.definition

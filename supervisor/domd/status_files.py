@@ -13,7 +13,7 @@ from typing import Final
 
 from rpc.enums import DomainState
 from supervisor.domd.definition_files import identify
-from supervisor.messages.worker import Description
+from supervisor.messages.worker import DomainStatus
 
 MAX_BYTES: Final = 32 << 20
 _OPENING: Final = re.compile(r"<domstatus state='(\w+)' reason='(\d+)' pid='(\d+)'")
@@ -22,7 +22,7 @@ _ID: Final = re.compile(r"<domain [^>]*\bid='(\d+)'")
 log = logging.getLogger(__name__)
 
 
-def read_remembered(folder: Path) -> list[Description]:
+def read_remembered(folder: Path) -> list[DomainStatus]:
     """Every guest that a status document tells of."""
     found = []
     for path in sorted(folder.glob("*.xml")):
@@ -33,7 +33,7 @@ def read_remembered(folder: Path) -> list[Description]:
     return found
 
 
-def parse(text: str) -> Description:
+def parse(text: str) -> DomainStatus:
     """The guest that a status document tells of.
 
     Raises:
@@ -48,7 +48,7 @@ def parse(text: str) -> Description:
     live = text[begin:end]
     number = _ID.match(live)
     stored = identify(live)
-    return Description(
+    return DomainStatus(
         uuid=stored.uuid,
         name=stored.name,
         id=int(number[1]) if number else -1,

@@ -13,9 +13,9 @@ from rpc import table
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.table import Procedure
 from rpc.values import Domain as DomainId
-from supervisor.domd.domain import Entry
+from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import Registry, not_running
-from supervisor.messages.calls import Answer, Invoke
+from supervisor.messages.calls import ClientReply, ClientRequest
 
 FORWARD_S: Final = 60.0  # the longest; workers have shorter deadlines of their own
 
@@ -29,7 +29,7 @@ class Forwarding:
         self._registry = registry
         self._table = table.load()
 
-    async def forward(self, invoke: Invoke) -> Answer:
+    async def forward(self, invoke: ClientRequest) -> ClientReply:
         """Have the worker of the call's domain answer it.
 
         Raises:
@@ -49,7 +49,7 @@ class Forwarding:
         except BusError as problem:
             raise unanswered(procedure, entry, problem) from problem
 
-    def _target(self, invoke: Invoke) -> tuple[Procedure, Entry]:
+    def _target(self, invoke: ClientRequest) -> tuple[Procedure, DomainObject]:
         program = self._table.program(invoke.program)
         procedure = program.procedure(invoke.procedure) if program else None
         if procedure is None:
@@ -65,7 +65,7 @@ class Forwarding:
         return procedure, self._registry.find(domain)
 
 
-def unanswered(procedure: Procedure, entry: Entry, problem: BusError) -> VirError:
+def unanswered(procedure: Procedure, entry: DomainObject, problem: BusError) -> VirError:
     """The refusal for a call that a worker did not answer."""
     if not entry.is_active:
         return not_running(entry)

@@ -15,11 +15,11 @@ from typing import Final, TypeVar
 
 from ipc import BusError, DeadlineExceeded, Event, Node, PeerGone, Request
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.domd.domain import Entry
+from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import not_running
 from supervisor.drivers.table import Driver
-from supervisor.messages.root import EndWorker, RenewWorker, SpawnWorker
-from supervisor.messages.worker import Describe, Described
+from supervisor.messages.root import EndWorker, ReplaceWorker, SpawnWorker
+from supervisor.messages.worker import GetStatus, WorkerStatus
 
 SPAWN_S: Final = 10.0
 RENEW_S: Final = 15.0
@@ -45,7 +45,7 @@ class Workers:
         """Have every worker's events of a type handled."""
         self._heard.append(lambda name: self._node.subscribe(name, kind, handler))
 
-    async def spawn(self, entry: Entry) -> None:
+    async def spawn(self, entry: DomainObject) -> None:
         """Have a worker for the domain; one that is there already is it.
 
         Raises:
@@ -57,16 +57,16 @@ class Workers:
             subscribe(spawned.name)
         entry.worker = spawned.name
 
-    async def renew(self, entry: Entry) -> Described:
+    async def renew(self, entry: DomainObject) -> WorkerStatus:
         """Have a fresh worker take the domain's guest over; what it found.
 
         Raises:
             VirError, BusError: it does not answer (yet).
         """
-        await self._node.control.call(RenewWorker(name=entry.worker), timeout_s=RENEW_S)
+        await self._node.control.call(ReplaceWorker(name=entry.worker), timeout_s=RENEW_S)
         return await self.describe(entry)
 
-    async def describe(self, entry: Entry) -> Described:
+    async def describe(self, entry: DomainObject) -> WorkerStatus:
         """What a domain's worker has; one that is lost over that is followed by one who knows.
 
         Raises:
@@ -74,10 +74,10 @@ class Workers:
         """
         for _ in range(LOSSES):
             with contextlib.suppress(PeerGone):
-                return await self.ask(entry, Describe(), ORDER_S)
-        return await self.ask(entry, Describe(), ORDER_S)
+                return await self.ask(entry, GetStatus(), ORDER_S)
+        return await self.ask(entry, GetStatus(), ORDER_S)
 
-    async def dismiss(self, entry: Entry) -> None:
+    async def dismiss(self, entry: DomainObject) -> None:
         """End a domain's worker for good; a new one may be spawned from now on."""
         name, entry.worker = entry.worker, ""
         if name:
@@ -91,7 +91,7 @@ class Workers:
         except BusError as problem:
             log.warning("worker %s could not be ended: %s", name, problem)
 
-    async def ask(self, entry: Entry, request: Request[R], timeout_s: float) -> R:
+    async def ask(self, entry: DomainObject, request: Request[R], timeout_s: float) -> R:
         """Ask a domain's worker, whatever it has.
 
         Raises:
@@ -99,7 +99,9 @@ class Workers:
         """
         return await self._node.link(entry.worker).call(request, timeout_s=timeout_s)
 
-    async def order(self, entry: Entry, request: Request[R], timeout_s: float = ORDER_S) -> R:
+    async def order(
+        self, entry: DomainObject, request: Request[R], timeout_s: float = ORDER_S
+    ) -> R:
         """Have a running guest's worker do something.
 
         Raises:
@@ -123,7 +125,7 @@ class Workers:
             )
             raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from problem
 
-    async def insist(self, entry: Entry, request: Request[R], timeout_s: float) -> R | None:
+    async def insist(self, entry: DomainObject, request: Request[R], timeout_s: float) -> R | None:
         """Order what may be ordered twice, until a worker has done it.
 
         Returns:
@@ -154,6 +156,6 @@ class Workers:
         return None
 
 
-def has_ended(entry: Entry) -> bool:
+def has_ended(entry: DomainObject) -> bool:
     """Whether a guest that ran when it was asked has ended meanwhile."""
     return not entry.is_active

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ipc import handles
 from rpc.errors import VirError
-from supervisor.dispatch.dispatcher import Surface
+from supervisor.dispatch.dispatcher import Dispatcher
 from supervisor.hostd.calls.connection import DriverCalls
 from supervisor.hostd.calls.emulator import EmulatorCalls
 from supervisor.hostd.calls.node import NodeCalls
@@ -24,9 +24,9 @@ from supervisor.hostd.emulator.emulators import Emulators
 from supervisor.hostd.node.node import Node
 from supervisor.hostd.secrets.files import SecretStore
 from supervisor.hostd.secrets.registry import Secrets
-from supervisor.messages.hostd import Probe, Probed
-from supervisor.runtime.child import Process
-from supervisor.runtime.host import architecture
+from supervisor.messages.hostd import EmulatorProbed, ProbeEmulator
+from supervisor.runtime.child import ChildProcess
+from supervisor.runtime.host import host_arch
 
 log = logging.getLogger(__name__)
 
@@ -38,17 +38,17 @@ class HostService:
         """Answer from these emulators."""
         self._emulators = emulators
 
-    @handles(Probe)
-    async def probe(self, request: Probe) -> Probed:
+    @handles(ProbeEmulator)
+    async def probe(self, request: ProbeEmulator) -> EmulatorProbed:
         """Answer what an emulator can do."""
-        binary = request.binary or self._emulators.default(request.arch or architecture())
+        binary = request.binary or self._emulators.default(request.arch or host_arch())
         facts = await self._emulators.facts(binary)
         if (wanted := request.purpose) is not None:
             facts = facts.narrowed(wanted.virt_type, wanted.machine, wanted.cpu)
-        return Probed(facts=facts)
+        return EmulatorProbed(facts=facts)
 
 
-async def serve(process: Process) -> None:
+async def serve(process: ChildProcess) -> None:
     """Answer until the process is told to stop."""
     emulators = Emulators(process.paths.capabilities())
     identity = host_uuid(process.config.host_uuid, process.paths.host_uuid())
@@ -57,7 +57,7 @@ async def serve(process: Process) -> None:
     store = SecretStore(process.paths.secrets())
     secrets = SecretCalls(Secrets(), store, process.node.publish)
     secrets.load()
-    process.node.serve(Surface("hostd", DriverCalls(calls), NodeCalls(node), calls, secrets))
+    process.node.serve(Dispatcher("hostd", DriverCalls(calls), NodeCalls(node), calls, secrets))
     process.node.serve(secrets)
     process.node.serve(HostService(emulators))
     warming = asyncio.create_task(warm(emulators))

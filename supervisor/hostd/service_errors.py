@@ -8,6 +8,6 @@ from __future__ import annotations
 from typing import Final
 
 from rpc.errors import ErrorDomain
-from supervisor.dispatch.service_errors import Refusals
+from supervisor.dispatch.service_errors import ServiceErrors
 
-refuse_flags: Final = Refusals(ErrorDomain.NONE).flags
+refuse_flags: Final = ServiceErrors(ErrorDomain.NONE).check_flags

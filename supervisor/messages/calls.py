@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ipc import Descriptor, Done, Event, Request
+from ipc import Ack, Descriptor, Event, Request
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -34,16 +34,16 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     sparse: bool = False  # the descriptor carries records of data and holes (`messages.records`)
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class ClientReply(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What the client gets: the encoded result, and what goes with it. rpcd closes descriptors."""
 
     payload: bytes
     descriptors: list[Descriptor] = msgspec.field(default_factory=list)
     stream: Stream | None = None
-    keep: bool = False  # rpcd may answer the same call with it until `Stale` comes
+    cacheable: bool = False  # rpcd may answer the same call with it until `InvalidateCache` comes
 
 
-class Invoke(Request[Answer], frozen=True, kw_only=True, tag="calls.invoke"):
+class ClientRequest(Request[ClientReply], frozen=True, kw_only=True, tag="calls.invoke"):
     """rpcd to a procedure's owner (and domd to a worker): answer a client's call.
 
     Deadline: the sender's. Errors: any `VirError`. Descriptors are the receiver's to close.
@@ -56,7 +56,7 @@ class Invoke(Request[Answer], frozen=True, kw_only=True, tag="calls.invoke"):
     descriptors: list[Descriptor] = msgspec.field(default_factory=list)
 
 
-class StreamEnd(Request[Done], frozen=True, kw_only=True, tag="calls.stream_end"):
+class StreamEnd(Request[Ack], frozen=True, kw_only=True, tag="calls.stream_end"):
     """rpcd to the owner of a stream that had a token: the client's side is over.
 
     Deadline: 30 s. Errors: any `VirError`, when the service's side failed.
@@ -83,7 +83,7 @@ class ClientEvent(Event, frozen=True, kw_only=True, tag="calls.event"):
     payload: bytes  # XDR of the callback's message after its callback number
 
 
-class Stale(Event, frozen=True, kw_only=True, tag="calls.stale"):
+class InvalidateCache(Event, frozen=True, kw_only=True, tag="calls.stale"):
     """A service to rpcd: something has changed, no answer that was kept holds any more.
 
     It is published before the change is acknowledged to anybody.

@@ -11,7 +11,7 @@ from conf.settings import DaemonConfig, QemuConfig
 from ipc import Descriptor, Event, Request
 
 
-class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+class ChildConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a process is given at its start; it closes the descriptors."""
 
     root: str  # every path of the system daemon lies below; "/" unless asked otherwise
@@ -25,7 +25,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     renewed: bool = False  # a worker: its predecessor ended for it to take over, and is well
 
 
-class Begin(Request[Assignment], frozen=True, kw_only=True, tag="root.begin"):
+class GetConfig(Request[ChildConfig], frozen=True, kw_only=True, tag="root.begin"):
     """A new process, first of all: what am I to do? Deadline: 10 s."""
 
 

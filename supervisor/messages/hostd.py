@@ -8,13 +8,13 @@ from conf.emulator import EmulatorFacts
 from ipc import Request
 
 
-class Probed(msgspec.Struct, frozen=True, kw_only=True):
+class EmulatorProbed(msgspec.Struct, frozen=True, kw_only=True):
     """What the binary can do."""
 
     facts: EmulatorFacts
 
 
-class Purpose(msgspec.Struct, frozen=True, kw_only=True):
+class CpuContext(msgspec.Struct, frozen=True, kw_only=True):
     """The one domain that facts are wanted for: the rest of them is left out."""
 
     virt_type: str
@@ -22,7 +22,7 @@ class Purpose(msgspec.Struct, frozen=True, kw_only=True):
     cpu: str  # the model that the document names; "": none
 
 
-class Probe(Request[Probed], frozen=True, kw_only=True, tag="hostd.probe"):
+class ProbeEmulator(Request[EmulatorProbed], frozen=True, kw_only=True, tag="hostd.probe"):
     """domd or a worker: what can this emulator do? Deadline: 15 s; from the cache within 50 ms.
 
     Errors: SYSTEM_ERROR when the binary is not there, CONFIG_UNSUPPORTED for an architecture that
@@ -31,4 +31,4 @@ class Probe(Request[Probed], frozen=True, kw_only=True, tag="hostd.probe"):
 
     binary: str = ""  # "": the one for the architecture
     arch: str = ""  # "": the host's
-    purpose: Purpose | None = None  # a worker's: all facts would fill its memory for good
+    purpose: CpuContext | None = None  # a worker's: all facts would fill its memory for good

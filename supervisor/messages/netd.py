@@ -1,17 +1,17 @@
 """What other services ask of netd: guests' ports, and what is known of guests' addresses.
 
 Owns: the messages' shapes. Senders: workers, domd. Receiver: netd. Clients' own calls on networks
-go as `supervisor.messages.calls.Invoke`.
+go as `supervisor.messages.calls.ClientRequest`.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from ipc import Descriptor, Done, Request
+from ipc import Ack, Descriptor, Request
 
 
-class Attached(msgspec.Struct, frozen=True, kw_only=True):
+class PortAttached(msgspec.Struct, frozen=True, kw_only=True):
     """A guest's card, plugged in; the receiver closes the descriptors."""
 
     interface: str  # the <interface> as the live document says it: target dev, actual type, source
@@ -22,7 +22,7 @@ class Attached(msgspec.Struct, frozen=True, kw_only=True):
     peer: str = ""  # of a container's card: the device that is moved into the container
 
 
-class AttachPort(Request[Attached], frozen=True, kw_only=True, tag="netd.attach_port"):
+class AttachPort(Request[PortAttached], frozen=True, kw_only=True, tag="netd.attach_port"):
     """Worker: make the device of an <interface> of type network, bridge, ethernet or direct.
 
     The port is the guest's until `DetachPort`: it outlives the worker and netd. What a failed call
@@ -43,7 +43,7 @@ class AttachPort(Request[Attached], frozen=True, kw_only=True, tag="netd.attach_
     container: bool = False  # make a veth or macvlan, whose one end the worker moves on; no tap
 
 
-class DetachPort(Request[Done], frozen=True, kw_only=True, tag="netd.detach_port"):
+class DetachPort(Request[Ack], frozen=True, kw_only=True, tag="netd.detach_port"):
     """Worker: a card is unplugged, or its guest has gone. Unknown ports are no error.
 
     Deadline: 15 s.
@@ -53,7 +53,7 @@ class DetachPort(Request[Done], frozen=True, kw_only=True, tag="netd.detach_port
     tap: str = ""  # the device; "": every port of the guest
 
 
-class UpdatePort(Request[Attached], frozen=True, kw_only=True, tag="netd.update_port"):
+class UpdatePort(Request[PortAttached], frozen=True, kw_only=True, tag="netd.update_port"):
     """Worker: plug a card of a running guest in elsewhere, or change its filter or bandwidth.
 
     The answer has no descriptors: the tap stays. On failure everything is as before.
@@ -65,7 +65,7 @@ class UpdatePort(Request[Attached], frozen=True, kw_only=True, tag="netd.update_
     interface: str  # as it is to be from now on
 
 
-class SetLink(Request[Done], frozen=True, kw_only=True, tag="netd.set_link"):
+class SetLink(Request[Ack], frozen=True, kw_only=True, tag="netd.set_link"):
     """Worker: bring the host's side of a card up, or take it down. Deadline: 5 s.
 
     Errors: OPERATION_INVALID when the guest has no such port; SYSTEM_ERROR.
@@ -76,7 +76,7 @@ class SetLink(Request[Done], frozen=True, kw_only=True, tag="netd.set_link"):
     up: bool
 
 
-class SetBandwidth(Request[Done], frozen=True, kw_only=True, tag="netd.set_bandwidth"):
+class SetBandwidth(Request[Ack], frozen=True, kw_only=True, tag="netd.set_bandwidth"):
     """Worker: limit a card's traffic. Deadline: 5 s. Errors: as `SetLink`."""
 
     uuid: str
@@ -84,7 +84,7 @@ class SetBandwidth(Request[Done], frozen=True, kw_only=True, tag="netd.set_bandw
     bandwidth: str  # a <bandwidth> element; "": no limit any more
 
 
-class GuestAddress(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class InterfaceAddress(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """An address that a card was seen with."""
 
     mac: str
@@ -93,19 +93,19 @@ class GuestAddress(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     prefix: int  # 0: not known
 
 
-class GuestAddresses(msgspec.Struct, frozen=True, kw_only=True):
+class InterfaceAddresses(msgspec.Struct, frozen=True, kw_only=True):
     """Addresses, each with the card it belongs to."""
 
-    addresses: list[GuestAddress]
+    addresses: list[InterfaceAddress]
 
 
-class LeasedAddresses(Request[GuestAddresses], frozen=True, kw_only=True, tag="netd.leases"):
+class LeasedAddresses(Request[InterfaceAddresses], frozen=True, kw_only=True, tag="netd.leases"):
     """Worker, domd: which addresses has DHCP given these cards? Deadline: 5 s."""
 
     macs: list[str]
 
 
-class ArpAddresses(Request[GuestAddresses], frozen=True, kw_only=True, tag="netd.arp"):
+class ArpAddresses(Request[InterfaceAddresses], frozen=True, kw_only=True, tag="netd.arp"):
     """Worker, domd: with which addresses does the host's kernel know these cards? Deadline: 5 s."""
 
     macs: list[str]

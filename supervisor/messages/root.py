@@ -7,28 +7,28 @@ from __future__ import annotations
 
 import msgspec
 
-from ipc import Done, Event, Request
+from ipc import Ack, Event, Request
 
 
-class Ready(Request[Done], frozen=True, kw_only=True, tag="root.ready"):
+class Ready(Request[Ack], frozen=True, kw_only=True, tag="root.ready"):
     """A process: links to me may be made from now on. Deadline: 10 s."""
 
 
-class Activity(Event, frozen=True, kw_only=True, tag="root.activity"):
+class KeepRunning(Event, frozen=True, kw_only=True, tag="root.activity"):
     """A process: I have work that keeps the daemon up, or none any more (`--timeout`)."""
 
     busy: bool
     why: str
 
 
-class Spawned(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerSpawned(msgspec.Struct, frozen=True, kw_only=True):
     """The worker that is there."""
 
     name: str  # on the bus: "qemu:NAME", "lxc:NAME"
     pid: int
 
 
-class SpawnWorker(Request[Spawned], frozen=True, kw_only=True, tag="root.spawn_worker"):
+class SpawnWorker(Request[WorkerSpawned], frozen=True, kw_only=True, tag="root.spawn_worker"):
     """A driver's keeper: have a worker for a domain; one that is there already is answered.
 
     The keepers are domd and lxcd, each for its own driver's.
@@ -41,7 +41,7 @@ class SpawnWorker(Request[Spawned], frozen=True, kw_only=True, tag="root.spawn_w
     uuid: str  # as text
 
 
-class EndWorker(Request[Done], frozen=True, kw_only=True, tag="root.end_worker"):
+class EndWorker(Request[Ack], frozen=True, kw_only=True, tag="root.end_worker"):
     """A driver's keeper: end a worker for good; its guest is none of the root's business.
 
     An unknown worker is no error. Deadline: 10 s (told to stop, killed after 5 s).
@@ -50,7 +50,7 @@ class EndWorker(Request[Done], frozen=True, kw_only=True, tag="root.end_worker")
     name: str  # on the bus
 
 
-class RenewWorker(Request[Done], frozen=True, kw_only=True, tag="root.renew_worker"):
+class ReplaceWorker(Request[Ack], frozen=True, kw_only=True, tag="root.renew_worker"):
     """A driver's keeper: have a fresh process take over from a worker, which ends in order first.
 
     Reply: when the fresh one answers, or has failed. Nothing happens to a worker that is not up.

@@ -13,5 +13,5 @@ class ClientList(msgspec.Struct, frozen=True, kw_only=True):
     identifiers: list[str]  # `Client.id` of each
 
 
-class Clients(Request[ClientList], frozen=True, kw_only=True, tag="rpcd.clients"):
+class ListClients(Request[ClientList], frozen=True, kw_only=True, tag="rpcd.clients"):
     """domd: which clients are there? Deadline: 30 s, for rpcd may be starting itself."""

@@ -1,7 +1,7 @@
 """What stord and guests' workers ask of hostd: the values of secrets.
 
 Owns: the messages' shapes. Receiver: hostd. Clients' own calls on secrets go as
-`supervisor.messages.calls.Invoke`.
+`supervisor.messages.calls.ClientRequest`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Final
 HEADER: Final = struct.Struct(">BQ")
 
 
-class Kind(IntEnum):
+class RecordType(IntEnum):
     """What a record is."""
 
     DATA = 0

@@ -1,7 +1,7 @@
 """What other services ask of stord: where volumes are.
 
 Owns: the messages' shapes. Receiver: stord. Clients' own calls on pools and volumes go as
-`supervisor.messages.calls.Invoke`.
+`supervisor.messages.calls.ClientRequest`.
 """
 
 from __future__ import annotations

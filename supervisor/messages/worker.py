@@ -1,20 +1,20 @@
 """What domd asks of a guest's worker, and what the worker tells domd.
 
 Owns: the messages' shapes. Sender of requests: domd. Receiver of events: domd.
-Clients' own calls on a running guest go as `supervisor.messages.calls.Invoke`.
+Clients' own calls on a running guest go as `supervisor.messages.calls.ClientRequest`.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from ipc import Done, Event, Request
+from ipc import Ack, Event, Request
 from supervisor.messages.calls import ClientEvent
 
 NO_EVENT = -1
 
 
-class Description(msgspec.Struct, frozen=True, kw_only=True):
+class DomainStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A guest as its worker drives it."""
 
     uuid: bytes
@@ -29,7 +29,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     autodestroy: str = ""  # the client whose end is the guest's
 
 
-class Gone(msgspec.Struct, frozen=True, kw_only=True):
+class ShutoffInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A worker has no guest (any more)."""
 
     reason: int  # virDomainShutoffReason; crashes say CRASHED
@@ -37,14 +37,14 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
     restart: bool = False  # the definition says that it is to be started anew
 
 
-class Described(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker has: a guest, or the way in which it went."""
 
-    guest: Description | None = None
-    gone: Gone | None = None
+    guest: DomainStatus | None = None
+    shutoff: ShutoffInfo | None = None
 
 
-class Start(Request[Description], frozen=True, kw_only=True, tag="worker.start"):
+class Start(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.start"):
     """Launch the guest. Deadline: 60 s; everything is undone when it fails.
 
     Errors: CONFIG_UNSUPPORTED for what the plan cannot do, INTERNAL_ERROR with the emulator's own
@@ -57,52 +57,52 @@ class Start(Request[Description], frozen=True, kw_only=True, tag="worker.start")
     autodestroy: str = ""
 
 
-class Describe(Request[Described], frozen=True, kw_only=True, tag="worker.describe"):
+class GetStatus(Request[WorkerStatus], frozen=True, kw_only=True, tag="worker.describe"):
     """What have you got? Answered from memory, after a start that is on its way. Deadline: 5 s."""
 
 
-class Destroy(Request[Done], frozen=True, kw_only=True, tag="worker.destroy"):
+class Destroy(Request[Ack], frozen=True, kw_only=True, tag="worker.destroy"):
     """End the guest now; SIGKILL unless `graceful`, which gives it 10 s for SIGTERM.
 
-    `Ended` is sent before the answer. Deadline: 20 s.
+    `DomainStopped` is sent before the answer. Deadline: 20 s.
     Errors: OPERATION_FAILED when a graceful end did not happen.
     """
 
     graceful: bool = False
 
 
-class Shutdown(Request[Done], frozen=True, kw_only=True, tag="worker.shutdown"):
+class Shutdown(Request[Ack], frozen=True, kw_only=True, tag="worker.shutdown"):
     """Ask the guest to power off (flags: virDomainShutdownFlagValues). Deadline: 10 s."""
 
     flags: int = 0
 
 
-class Reboot(Request[Done], frozen=True, kw_only=True, tag="worker.reboot"):
+class Reboot(Request[Ack], frozen=True, kw_only=True, tag="worker.reboot"):
     """Ask the guest to reboot (flags: virDomainRebootFlagValues). Deadline: 10 s."""
 
     flags: int = 0
 
 
-class Reset(Request[Done], frozen=True, kw_only=True, tag="worker.reset"):
+class Reset(Request[Ack], frozen=True, kw_only=True, tag="worker.reset"):
     """Reset the machine as its button does. Deadline: 10 s."""
 
 
-class Suspend(Request[Done], frozen=True, kw_only=True, tag="worker.suspend"):
+class Suspend(Request[Ack], frozen=True, kw_only=True, tag="worker.suspend"):
     """Stop the processors. Deadline: 10 s."""
 
 
-class Resume(Request[Done], frozen=True, kw_only=True, tag="worker.resume"):
+class Resume(Request[Ack], frozen=True, kw_only=True, tag="worker.resume"):
     """Let the processors run. Deadline: 10 s."""
 
 
-class Wakeup(Request[Done], frozen=True, kw_only=True, tag="worker.wakeup"):
+class Wakeup(Request[Ack], frozen=True, kw_only=True, tag="worker.wakeup"):
     """Wake a guest that sleeps by ACPI. Deadline: 10 s."""
 
 
-class Note(Request[Description], frozen=True, kw_only=True, tag="worker.note"):
+class SetMetadata(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.note"):
     """Change what only the live document says; it is kept before the answer. Deadline: 5 s.
 
-    No `Changed` is sent for it: the answer has the document. None: the document says nothing.
+    No `StatusChanged` is sent for it: the answer has the document. None: the document says nothing.
     """
 
     title: str | None
@@ -110,17 +110,17 @@ class Note(Request[Description], frozen=True, kw_only=True, tag="worker.note"):
     metadata: str | None
 
 
-class AttachDevice(Request[Description], frozen=True, kw_only=True, tag="worker.attach_device"):
+class AttachDevice(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.attach_device"):
     """Give the guest a device; what a failed call had made is gone again. Deadline: 60 s.
 
     Errors: OPERATION_INVALID, OPERATION_UNSUPPORTED, CONFIG_UNSUPPORTED, XML_ERROR, those of netd
-    and of the emulator. The answer has the new live document, and no `Changed` is sent for it.
+    and of the emulator. The reply has the new live XML; no `StatusChanged` is sent for it.
     """
 
     xml: str  # one element of <devices>
 
 
-class DetachDevice(Request[Description], frozen=True, kw_only=True, tag="worker.detach_device"):
+class DetachDevice(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.detach_device"):
     """Ask the guest to let a device go; the answer comes when it has, or 5 s later. Deadline: 15 s.
 
     Errors: DEVICE_MISSING, OPERATION_UNSUPPORTED, those of the emulator.
@@ -130,24 +130,24 @@ class DetachDevice(Request[Description], frozen=True, kw_only=True, tag="worker.
     alias: str = ""  # instead of a document
 
 
-class UpdateDevice(Request[Description], frozen=True, kw_only=True, tag="worker.update_device"):
+class UpdateDevice(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.update_device"):
     """Change a device. Deadline: 60 s. Errors: as `AttachDevice`, and DEVICE_MISSING."""
 
     xml: str
     force: bool = False  # a locked tray is opened all the same
 
 
-class Tune(Request[Description], frozen=True, kw_only=True, tag="worker.tune"):
+class SetTuning(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.tune"):
     """Have other limits: of memory, processors and disks. Deadline: 15 s.
 
     Errors: INVALID_ARG, SYSTEM_ERROR for what the kernel refuses; nothing has changed then. The
-    answer has the new live document, and no `Changed` is sent for it.
+    answer has the new live document, and no `StatusChanged` is sent for it.
     """
 
     xml: str  # the live document with the limits that are to hold
 
 
-class Statistic(msgspec.Struct, frozen=True, array_like=True):
+class StatsParam(msgspec.Struct, frozen=True, array_like=True):
     """One typed parameter: `type` is virTypedParameterType."""
 
     field: str
@@ -155,13 +155,13 @@ class Statistic(msgspec.Struct, frozen=True, array_like=True):
     value: int | float | str
 
 
-class Sampled(msgspec.Struct, frozen=True, kw_only=True):
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """A guest's figures."""
 
-    statistics: list[Statistic]
+    statistics: list[StatsParam]
 
 
-class Sample(Request[Sampled], frozen=True, kw_only=True, tag="worker.sample"):
+class GetStats(Request[Stats], frozen=True, kw_only=True, tag="worker.sample"):
     """The figures of these groups (virDomainStatsTypes) that only the emulator knows.
 
     Deadline: 0.8 s; a guest that hangs gives none.
@@ -170,19 +170,19 @@ class Sample(Request[Sampled], frozen=True, kw_only=True, tag="worker.sample"):
     groups: int
 
 
-class ReadLimits(Request[Sampled], frozen=True, kw_only=True, tag="worker.read_limits"):
+class GetTuning(Request[Stats], frozen=True, kw_only=True, tag="worker.read_limits"):
     """The limits that hold, by the names of libvirt's parameters. Deadline: 5 s."""
 
 
-class Changed(Event, frozen=True, kw_only=True, tag="worker.changed"):
+class StatusChanged(Event, frozen=True, kw_only=True, tag="worker.changed"):
     """The guest's state or live document has changed."""
 
-    description: Description
+    description: DomainStatus
     event: int = NO_EVENT  # virDomainEventType, when clients are to be told
     detail: int = 0
 
 
-class Ended(Event, frozen=True, kw_only=True, tag="worker.ended"):
+class DomainStopped(Event, frozen=True, kw_only=True, tag="worker.ended"):
     """The guest has gone; everything of it is cleaned up, and the worker waits to be ended."""
 
     uuid: bytes
@@ -194,7 +194,7 @@ class Ended(Event, frozen=True, kw_only=True, tag="worker.ended"):
     rename: bool = False  # … under the definition's present name and document
 
 
-class Relay(Event, frozen=True, kw_only=True, tag="worker.relay"):
+class ForwardEvent(Event, frozen=True, kw_only=True, tag="worker.relay"):
     """An event for clients that needs nothing of domd."""
 
     event: ClientEvent

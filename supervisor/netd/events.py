@@ -8,9 +8,9 @@ from __future__ import annotations
 from ipc import Node
 from rpc.enums import NetworkEventID, NetworkEventLifecycleType
 from supervisor.dispatch.dispatcher import encode_event
-from supervisor.messages.calls import ClientEvent, Stale
-from supervisor.messages.root import Activity
-from supervisor.netd.network.network import Entry
+from supervisor.messages.calls import ClientEvent, InvalidateCache
+from supervisor.messages.root import KeepRunning
+from supervisor.netd.network.network import NetworkObject
 
 
 class Publisher:
@@ -21,7 +21,7 @@ class Publisher:
         self._node = node
         self._busy = False
 
-    def lifecycle(self, entry: Entry, event: NetworkEventLifecycleType) -> None:
+    def lifecycle(self, entry: NetworkObject, event: NetworkEventLifecycleType) -> None:
         """A network was defined, undefined, started or stopped."""
         self.stale()
         self._node.publish(
@@ -36,11 +36,11 @@ class Publisher:
 
     def stale(self) -> None:
         """What was answered before may be wrong now; said before a change is acknowledged."""
-        self._node.publish(Stale())
+        self._node.publish(InvalidateCache())
 
     def activity(self, *, busy: bool) -> None:
         """Tell the root whether networks keep the daemon up."""
         if busy != self._busy:
             self._busy = busy
             why = "networks run" if busy else "no network runs"
-            self._node.control.send(Activity(busy=busy, why=why))
+            self._node.control.send(KeepRunning(busy=busy, why=why))

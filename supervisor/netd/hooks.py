@@ -31,7 +31,7 @@ class NetworkHooks:
     ) -> None:
         """Tell the scripts of what has happened: "started", "stopped", "port-deleted"."""
         if self._hooks.scripts():
-            await self._hooks.tell(network.name, operation, hook_data(network, port), sub=sub)
+            await self._hooks.notify(network.name, operation, hook_data(network, port), sub=sub)
 
 
 def hook_data(network: Network, port: NetworkPort | None) -> str:

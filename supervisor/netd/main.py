@@ -18,7 +18,7 @@ from typing import Any, Final
 from conf.errors import ConfError
 from conf.nwfilter import stock_filters
 from rpc.errors import VirError
-from supervisor.dispatch.dispatcher import Surface
+from supervisor.dispatch.dispatcher import Dispatcher
 from supervisor.netd.dnsmasq.files import install_script
 from supervisor.netd.events import Publisher
 from supervisor.netd.firewall import Firewall, choose
@@ -36,7 +36,7 @@ from supervisor.netd.network.calls.update import Updates
 from supervisor.netd.network.definition_builder import Documents
 from supervisor.netd.network.definitions import Definitions
 from supervisor.netd.network.files import Store
-from supervisor.netd.network.network import Entry
+from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.network_services import Services
 from supervisor.netd.network.networks import Networks, bridge_of
 from supervisor.netd.network.registry import Registry
@@ -48,7 +48,7 @@ from supervisor.netd.ports.addresses import AddressService
 from supervisor.netd.ports.calls import PortCalls
 from supervisor.netd.ports.ports import Ports
 from supervisor.netd.ports.records import Records
-from supervisor.runtime.child import Process
+from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.hooks import Hooks
 from supervisor.runtime.paths import Paths
 
@@ -57,7 +57,7 @@ SWEEP_S: Final = 30.0
 log = logging.getLogger(__name__)
 
 
-async def serve(process: Process) -> None:
+async def serve(process: ChildProcess) -> None:
     """Answer until the process is told to stop."""
     paths, registry, links, sysctl = process.paths, Registry(), Links(), Sysctl()
     store, publisher = Store(paths), Publisher(process.node)
@@ -71,7 +71,7 @@ async def serve(process: Process) -> None:
     ports = Ports(
         registry,
         store,
-        Records(paths.network_states() / "taps"),
+        Records(paths.network_status_dir() / "taps"),
         links,
         sysctl,
         hooks,
@@ -103,7 +103,7 @@ async def serve(process: Process) -> None:
         await recovery.recover(registry, networks, links)
         if registry_runs(registry) or ports.any():
             await restore(ports)
-    process.node.serve(Surface("netd", *targets))
+    process.node.serve(Dispatcher("netd", *targets))
     process.node.serve(ports)
     process.node.serve(AddressService(registry, services.leases, links))
     tasks: set[asyncio.Task[None]] = set()
@@ -135,7 +135,7 @@ def registry_runs(registry: Registry) -> bool:
     return any(entry.is_active for entry in registry)
 
 
-async def restore(ports: Ports, entry: Entry | None = None) -> None:
+async def restore(ports: Ports, entry: NetworkObject | None = None) -> None:
     """Plug guests' cards in again, of one network or all; what fails is logged."""
     try:
         if entry is None:

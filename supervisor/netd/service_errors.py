@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.dispatch.service_errors import Refusals
+from supervisor.dispatch.service_errors import ServiceErrors
 
-_NETWORKS: Final = Refusals(ErrorDomain.NETWORK)
-refuse_flags: Final = _NETWORKS.flags
-invalid: Final = _NETWORKS.invalid
+_NETWORKS: Final = ServiceErrors(ErrorDomain.NETWORK)
+refuse_flags: Final = _NETWORKS.check_flags
+invalid: Final = _NETWORKS.operation_invalid
 system_error: Final = _NETWORKS.system_error
 
 

@@ -18,7 +18,7 @@ JOB_S: Final = 30.0
 MAX_WAITING: Final = 256  # changes of one thing that wait for their turn
 
 
-class Job:
+class ChangeLock:
     """The right to change one domain, network or the like."""
 
     def __init__(self, name: str, domain: ErrorDomain = ErrorDomain.QEMU) -> None:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from supervisor.objects.object_type import Kind
-from supervisor.objects.xml_comments import in_comment
+from supervisor.objects.object_type import ObjectType
+from supervisor.objects.xml_comments import escape_comment
 from supervisor.runtime.atomic_file import remove_file, sync_folder, write_file
 
 HEADER: Final = (
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredXml:
     """A document as it lies on disk."""
 
     name: str  # of its file, without the end
@@ -43,13 +43,13 @@ class Folders:
 
     definitions: Path
     links: Path  # to what starts with the host
-    states: Path  # of what runs; a boot of the host ends them
+    status: Path  # of what runs; a boot of the host ends them
 
 
-class Store:
+class DefinitionFiles:
     """All of one kind on disk; everything here blocks."""
 
-    def __init__(self, kind: Kind, folders: Folders) -> None:
+    def __init__(self, kind: ObjectType, folders: Folders) -> None:
         """Make the folders.
 
         Raises:
@@ -58,9 +58,9 @@ class Store:
         self._kind = kind
         self._folders = folders
         folders.links.mkdir(parents=True, exist_ok=True)
-        folders.states.mkdir(parents=True, exist_ok=True)
+        folders.status.mkdir(parents=True, exist_ok=True)
 
-    def load(self) -> list[Stored]:
+    def load(self) -> list[StoredXml]:
         """Every definition; what cannot be read is left where it is, with a log line.
 
         Links to definitions that have gone are removed.
@@ -69,11 +69,11 @@ class Store:
         linked = {name for name in os.listdir(links) if name.endswith(".xml")}
         for file in linked:
             if not (folder / file).exists():
-                log.info("%s started a %s that has gone: it is removed", file, self._kind.word)
+                log.info("%s started a %s that has gone: it is removed", file, self._kind.name)
                 remove_file(links / file)
         return [
-            Stored(name, xml, autostart=f"{name}.xml" in linked)
-            for name, xml in read_documents(folder)
+            StoredXml(name, xml, autostart=f"{name}.xml" in linked)
+            for name, xml in read_xml_files(folder)
         ]
 
     def save(self, name: str, xml: str, *, above: str = "") -> None:
@@ -88,7 +88,7 @@ class Store:
             OSError: nothing has changed.
         """
         comment = above + HEADER.format(
-            word=self._kind.word, edit=self._kind.edit, name=in_comment(name)
+            word=self._kind.name, edit=self._kind.edit, name=escape_comment(name)
         )
         write_file(self._definition(name), (comment + xml).encode())
 
@@ -132,7 +132,7 @@ class Store:
         except (OSError, ValueError):
             return False
 
-    def keep_autostart(self, boot: str) -> None:
+    def mark_autostarted(self, boot: str) -> None:
         """Remember that this boot of the host has had its autostart.
 
         Raises:
@@ -141,10 +141,10 @@ class Store:
         write_file(self._started(), f"{boot}\n".encode(), durable=False)
 
     def _started(self) -> Path:
-        return self._folders.states / "autostarted"
+        return self._folders.status / "autostarted"
 
 
-def read_documents(folder: Path) -> Iterator[tuple[str, str]]:
+def read_xml_files(folder: Path) -> Iterator[tuple[str, str]]:
     """The documents of a folder by name; half-written and unreadable ones are left out."""
     try:
         files = sorted(file for file in os.listdir(folder) if file.endswith(".xml"))

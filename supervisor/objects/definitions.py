@@ -16,22 +16,22 @@ from collections.abc import Callable, Iterator
 from typing import Final, Generic, Protocol, TypeVar
 
 from rpc.errors import ErrorCode, VirError
-from supervisor.objects.change_lock import Job
-from supervisor.objects.definition_files import Store
-from supervisor.objects.object_type import Kind
-from supervisor.objects.registry import Kept, Registry
-from supervisor.runtime.shield import finish
+from supervisor.objects.change_lock import ChangeLock
+from supervisor.objects.definition_files import DefinitionFiles
+from supervisor.objects.object_type import ObjectType
+from supervisor.objects.registry import RegisteredObject, Registry
+from supervisor.runtime.shield import run_to_completion
 
 DISK_S: Final = 20.0  # for the disk to take a change
 
 D = TypeVar("D")
 
 
-def _nothing() -> None:
+def _no_cleanup() -> None:
     """Part with nothing."""
 
 
-class Defined(Kept, Protocol):
+class Defined(RegisteredObject, Protocol):
     """What is kept of a thing that may be defined."""
 
     autostart: bool
@@ -51,14 +51,14 @@ E = TypeVar("E", bound=Defined)
 class Definitions(ABC, Generic[E, D]):
     """The definitions of one kind."""
 
-    def __init__(self, registry: Registry[E], store: Store) -> None:
+    def __init__(self, registry: Registry[E], store: DefinitionFiles) -> None:
         """Change these."""
         self._registry = registry
         self._store = store
-        self._turn = Job("definitions", registry.kind.domain)
+        self._turn = ChangeLock("definitions", registry.object_type.error_domain)
 
     @abstractmethod
-    def claimed(self, document: D) -> E:
+    def object_for(self, document: D) -> E:
         """The thing that a document is of, perhaps a new one.
 
         Raises:
@@ -70,51 +70,51 @@ class Definitions(ABC, Generic[E, D]):
         """A document as it is written to the disk."""
 
     @abstractmethod
-    def put(self, entry: E, document: D | None) -> None:
+    def set_definition(self, entry: E, document: D | None) -> None:
         """Have a thing this definition in memory."""
 
     @abstractmethod
-    def stale(self) -> None:
+    def invalidate(self) -> None:
         """What was answered before may not hold any more."""
 
     @abstractmethod
-    def told_defined(self, entry: E, *, anew: bool) -> None:
+    def publish_defined(self, entry: E, *, redefined: bool) -> None:
         """Tell clients that one was defined, which had a definition before or not."""
 
     @abstractmethod
-    def told_undefined(self, entry: E) -> None:
+    def publish_undefined(self, entry: E) -> None:
         """Tell clients that one was undefined."""
 
     async def define(self, document: D) -> E:
         """Give a thing this definition, a new one if need be.
 
         Raises:
-            VirError: as `claimed`; SYSTEM_ERROR.
+            VirError: as `object_for`; SYSTEM_ERROR.
         """
-        return await finish(self._define(document))
+        return await run_to_completion(self._define(document))
 
     async def claim(self, document: D) -> E:
         """The thing that a document is of; a new one has its name and UUID from now on.
 
         Raises:
-            VirError: as `claimed`.
+            VirError: as `object_for`.
         """
         async with self._turn.hold("create"):
-            entry = self.claimed(document)
+            entry = self.object_for(document)
             self._registry.add(entry)
             return entry
 
-    async def undefine(self, entry: E, part: Callable[[], None] = _nothing) -> None:
+    async def undefine(self, entry: E, before_remove: Callable[[], None] = _no_cleanup) -> None:
         """Forget a definition; the thing's job is the caller's.
 
         Args:
             entry: the thing.
-            part: parts with what goes with the definition; what it raises keeps the definition.
+            before_remove: removes what belongs to the definition; if it raises, nothing changes.
 
         Raises:
-            VirError: SYSTEM_ERROR; what `part` raises.
+            VirError: SYSTEM_ERROR; what `before_remove` raises.
         """
-        await finish(self._undefine(entry, part))
+        await run_to_completion(self._undefine(entry, before_remove))
 
     async def replace(self, entry: E, document: D) -> None:
         """Give a defined thing a changed definition; its job is the caller's.
@@ -122,7 +122,7 @@ class Definitions(ABC, Generic[E, D]):
         Raises:
             VirError: SYSTEM_ERROR.
         """
-        await finish(self._replace(entry, document))
+        await run_to_completion(self._replace(entry, document))
 
     async def set_autostart(self, entry: E, *, on: bool) -> None:
         """Have a thing start with the host, or not; its job is the caller's.
@@ -130,44 +130,44 @@ class Definitions(ABC, Generic[E, D]):
         Raises:
             VirError: SYSTEM_ERROR.
         """
-        await finish(self._set_autostart(entry, on=on))
+        await run_to_completion(self._set_autostart(entry, on=on))
 
     async def _define(self, document: D) -> E:
         async with self._turn.hold("define"):
-            entry = self.claimed(document)
+            entry = self.object_for(document)
             await self._save("define", entry, document)
             anew = entry.is_defined
-            self.stale()
-            self.put(entry, document)
+            self.invalidate()
+            self.set_definition(entry, document)
             self._registry.add(entry)
-            self.told_defined(entry, anew=anew)
+            self.publish_defined(entry, redefined=anew)
             return entry
 
-    async def _undefine(self, entry: E, part: Callable[[], None]) -> None:
+    async def _undefine(self, entry: E, before_remove: Callable[[], None]) -> None:
         def remove() -> None:
-            part()
+            before_remove()
             self._store.remove(entry.name)
 
         async with self._turn.hold("undefine"):
             await self._disk("undefine", entry, remove)
-            self.stale()
-            self.put(entry, None)
+            self.invalidate()
+            self.set_definition(entry, None)
             entry.autostart = False
             if not entry.is_active:
                 self._registry.remove(entry)
-            self.told_undefined(entry)
+            self.publish_undefined(entry)
 
     async def _replace(self, entry: E, document: D) -> None:
         async with self._turn.hold("change"):
             await self._save("change", entry, document)
-            self.stale()
-            self.put(entry, document)
+            self.invalidate()
+            self.set_definition(entry, document)
 
     async def _set_autostart(self, entry: E, *, on: bool) -> None:
         async with self._turn.hold("autostart"):
             word = "change the autostart of"
             await self._disk(word, entry, lambda: self._store.set_autostart(entry.name, on=on))
-            self.stale()
+            self.invalidate()
             entry.autostart = on
 
     async def _save(self, word: str, entry: E, document: D) -> None:
@@ -175,21 +175,21 @@ class Definitions(ABC, Generic[E, D]):
         await self._disk(word, entry, lambda: self._store.save(entry.name, text))
 
     async def _disk(self, word: str, entry: E, work: Callable[[], None]) -> None:
-        kind = self._registry.kind
-        with refused(kind, f"{word} {kind.word} '{entry.name}'"):
+        kind = self._registry.object_type
+        with refused(kind, f"{word} {kind.name} '{entry.name}'"):
             async with asyncio.timeout(DISK_S):
                 await asyncio.to_thread(work)
 
 
 @contextlib.contextmanager
-def refused(kind: Kind, doing: str) -> Iterator[None]:
+def refused(kind: ObjectType, doing: str) -> Iterator[None]:
     """Make the disk's errors the client's."""
     try:
         yield
     except TimeoutError as problem:
         detail = f"cannot {doing}: the disk did not take it in {DISK_S:.0f} s"
-        raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, kind.domain) from problem
+        raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, kind.error_domain) from problem
     except OSError as problem:
         detail = f"cannot {doing}: {problem.strerror or problem}"
         number = problem.errno or -1
-        raise VirError(ErrorCode.SYSTEM_ERROR, detail, kind.domain, int1=number) from problem
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, kind.error_domain, int1=number) from problem

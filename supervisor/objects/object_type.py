@@ -11,16 +11,16 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ObjectType:
     """A kind of thing that clients define."""
 
-    word: str  # "network"
-    long_word: str  # as refusals of unknown ones have it: "storage pool"
+    name: str  # "network"
+    long_name: str  # as refusals of unknown ones have it: "storage pool"
     edit: str  # virsh's command that changes a definition
-    missing: ErrorCode  # there is none such
-    domain: ErrorDomain  # of refusals about one
-    table: ErrorDomain  # of refusals of a name or UUID that is another's
+    not_found: ErrorCode  # there is none such
+    error_domain: ErrorDomain  # of refusals about one
+    conflict_domain: ErrorDomain  # of refusals of a name or UUID that is another's
 
     def no_such(self, which: str) -> VirError:
         """The refusal of one that is not there."""
-        return VirError(self.missing, f"no {self.long_word} {which}", self.domain)
+        return VirError(self.not_found, f"no {self.long_name} {which}", self.error_domain)

@@ -10,10 +10,10 @@ from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 from rpc.errors import ErrorCode, VirError
-from supervisor.objects.object_type import Kind
+from supervisor.objects.object_type import ObjectType
 
 
-class Kept(Protocol):
+class RegisteredObject(Protocol):
     """What is kept of one thing."""
 
     name: str
@@ -28,7 +28,7 @@ class Kept(Protocol):
         """The UUID with hyphens."""
 
 
-class Named(Protocol):
+class ObjectRef(Protocol):
     """A thing as clients name it."""
 
     @property
@@ -40,15 +40,15 @@ class Named(Protocol):
         """Its UUID, which counts."""
 
 
-E = TypeVar("E", bound=Kept)
+E = TypeVar("E", bound=RegisteredObject)
 
 
 class Registry(Generic[E]):
     """All of one kind."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: ObjectType) -> None:
         """Know none."""
-        self.kind = kind
+        self.object_type = kind
         self._by_uuid: dict[bytes, E] = {}
         self._by_name: dict[str, E] = {}
 
@@ -78,7 +78,7 @@ class Registry(Generic[E]):
         """The one of that UUID, even if it is only being created."""
         return self._by_uuid.get(uuid)
 
-    def find(self, identity: Named) -> E:
+    def find(self, identity: ObjectRef) -> E:
         """The one that a client names; its UUID counts.
 
         Raises:
@@ -87,10 +87,10 @@ class Registry(Generic[E]):
         entry = self._by_uuid.get(identity.uuid)
         if entry is None or not entry.is_there:
             which = f"with matching uuid '{UUID(bytes=identity.uuid)}'"
-            raise self.kind.no_such(f"{which} ({identity.name})" if identity.name else which)
+            raise self.object_type.no_such(f"{which} ({identity.name})" if identity.name else which)
         return entry
 
-    def named(self, name: str) -> E:
+    def get_by_name(self, name: str) -> E:
         """The one of that name.
 
         Raises:
@@ -98,23 +98,23 @@ class Registry(Generic[E]):
         """
         entry = self.by_name(name)
         if entry is None or not entry.is_there:
-            raise self.kind.no_such(f"with matching name '{name}'")
+            raise self.object_type.no_such(f"with matching name '{name}'")
         return entry
 
-    def claim(self, name: str, uuid: bytes) -> E | None:
+    def match_or_conflict(self, name: str, uuid: bytes) -> E | None:
         """The one of this name and UUID; None when both are free.
 
         Raises:
             VirError: OPERATION_FAILED when one of them belongs to another.
         """
-        word = self.kind.word
+        word = self.object_type.name
         same_uuid = self._by_uuid.get(uuid)
         if same_uuid is not None and same_uuid.name != name:
             taken = same_uuid.uuid_text
             detail = f"{word} '{same_uuid.name}' is already defined with uuid {taken}"
-            raise VirError(ErrorCode.OPERATION_FAILED, detail, self.kind.table)
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, self.object_type.conflict_domain)
         same_name = self.by_name(name)
         if same_name is not None and same_name.uuid != uuid:
             detail = f"{word} '{name}' already exists with uuid {same_name.uuid_text}"
-            raise VirError(ErrorCode.OPERATION_FAILED, detail, self.kind.table)
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, self.object_type.conflict_domain)
         return same_uuid

@@ -14,15 +14,15 @@ import os
 from pathlib import Path
 
 from supervisor.objects import definition_files
-from supervisor.objects.definition_files import Folders, Stored, read_documents
-from supervisor.objects.object_type import Kind
+from supervisor.objects.definition_files import Folders, StoredXml, read_xml_files
+from supervisor.objects.object_type import ObjectType
 from supervisor.runtime.atomic_file import write_file
 
 
-class Store(definition_files.Store):
+class StatusFiles(definition_files.DefinitionFiles):
     """All of one kind on disk; everything here blocks."""
 
-    def __init__(self, kind: Kind, folders: Folders, mark: Path) -> None:
+    def __init__(self, kind: ObjectType, folders: Folders, mark: Path) -> None:
         """Make the folders.
 
         Args:
@@ -40,20 +40,20 @@ class Store(definition_files.Store):
         """Whether no daemon has ever looked after this kind here."""
         return not self._mark.exists()
 
-    def keep_first_start(self) -> None:
+    def mark_initialised(self) -> None:
         """Remember that there was one.
 
         Raises:
             OSError: the stock definition is made again after a restart.
         """
         self._mark.parent.mkdir(parents=True, exist_ok=True)
-        write_file(self._mark, f"the {self._kind.word} 'default' was defined once\n".encode())
+        write_file(self._mark, f"the {self._kind.name} 'default' was defined once\n".encode())
 
-    def states(self) -> list[Stored]:
+    def status_documents(self) -> list[StoredXml]:
         """The status document of everything that runs."""
-        return [Stored(name, xml) for name, xml in read_documents(self._folders.states)]
+        return [StoredXml(name, xml) for name, xml in read_xml_files(self._folders.status)]
 
-    def save_state(self, name: str, xml: str) -> None:
+    def save_status(self, name: str, xml: str) -> None:
         """Write what is known of one that runs.
 
         Raises:
@@ -61,7 +61,7 @@ class Store(definition_files.Store):
         """
         write_file(self._state(name), xml.encode(), durable=False)
 
-    def remove_state(self, name: str) -> None:
+    def remove_status(self, name: str) -> None:
         """Forget one that has stopped.
 
         Raises:
@@ -71,4 +71,4 @@ class Store(definition_files.Store):
             os.unlink(self._state(name))
 
     def _state(self, name: str) -> Path:
-        return self._folders.states / f"{name}.xml"
+        return self._folders.status / f"{name}.xml"

@@ -8,6 +8,6 @@ from typing import Final
 _TWO: Final = re.compile("-(?=-)")  # a hyphen before another one: the two would end the comment
 
 
-def in_comment(name: str) -> str:
+def escape_comment(name: str) -> str:
     """A name as it can stand in a comment of XML."""
     return _TWO.sub("- ", name.replace("<", "").replace(">", ""))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ipc import Peer
 from supervisor.root.roles import Role
-from supervisor.runtime.restart_policy import History
+from supervisor.runtime.restart_policy import RestartHistory
 
 
 class State(StrEnum):
@@ -42,11 +42,11 @@ class Child:
     ending: bool = False  # it was told to end for good
     renewing: bool = False  # it was told to end, for a fresh one to follow at once
     renewed: bool = False  # its present process is such a fresh one
-    history: History = field(init=False)
+    history: RestartHistory = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin with no past."""
-        self.history = History(self.role.policy)
+        self.history = RestartHistory(self.role.policy)
 
     @property
     def is_worker(self) -> bool:

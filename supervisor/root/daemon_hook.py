@@ -32,4 +32,4 @@ async def run_hook(script: Path, operation: str, sub_operation: str, extra: str)
         log.warning("hook %s %s cannot be executed: %s", script, operation, problem)
     else:
         if ended.code != 0:
-            log.warning("hook %s %s: %s", script, operation, ended.said[:MAX_WORDS])
+            log.warning("hook %s %s: %s", script, operation, ended.output_text[:MAX_WORDS])

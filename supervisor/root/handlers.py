@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import os
 
-from ipc import Descriptor, Done, caller, handles
+from ipc import Ack, Descriptor, current_call, handles
 from rpc.errors import ErrorCode, VirError
-from supervisor.messages.child import Assignment, Begin
+from supervisor.messages.child import ChildConfig, GetConfig
 from supervisor.messages.root import (
-    Activity,
     EndWorker,
+    KeepRunning,
     ListProcesses,
     Processes,
     Ready,
-    RenewWorker,
-    Spawned,
+    ReplaceWorker,
     SpawnWorker,
+    WorkerSpawned,
 )
 from supervisor.root.roles import WORKERS
 from supervisor.root.tree import Tree
@@ -33,15 +33,15 @@ class Requests:
         """Answer for `tree`."""
         self._tree = tree
 
-    @handles(Begin)
-    def begin(self, request: Begin) -> Assignment:
+    @handles(GetConfig)
+    def begin(self, request: GetConfig) -> ChildConfig:
         """Tell a new process what it is."""
-        child, setting = self._tree.child(caller().peer), self._tree.setting
+        child, setting = self._tree.child(current_call().peer), self._tree.setting
         sockets = {}
         if child.name == "rpcd":
             listening = setting.sockets
             sockets = {name: Descriptor(os.dup(end.fileno())) for name, end in listening.items()}
-        return Assignment(
+        return ChildConfig(
             root=setting.root,
             session=setting.session,
             config=setting.config,
@@ -54,18 +54,18 @@ class Requests:
         )
 
     @handles(Ready)
-    def ready(self, request: Ready) -> Done:
+    def ready(self, request: Ready) -> Ack:
         """A process answers from now on."""
-        self._tree.came_up(caller().peer)
-        return Done()
+        self._tree.came_up(current_call().peer)
+        return Ack()
 
-    @handles(Activity)
-    def activity(self, event: Activity) -> None:
+    @handles(KeepRunning)
+    def activity(self, event: KeepRunning) -> None:
         """A process has work, or none any more."""
-        self._tree.works(caller().peer, busy=event.busy)
+        self._tree.works(current_call().peer, busy=event.busy)
 
     @handles(SpawnWorker)
-    def spawn_worker(self, request: SpawnWorker) -> Spawned:
+    def spawn_worker(self, request: SpawnWorker) -> WorkerSpawned:
         """Have a worker for a domain.
 
         Raises:
@@ -74,10 +74,10 @@ class Requests:
         """
         only_keeper(request.driver)
         child = self._tree.have_worker(request.driver, request.domain, request.uuid)
-        return Spawned(name=child.name, pid=child.pid)
+        return WorkerSpawned(name=child.name, pid=child.pid)
 
     @handles(EndWorker)
-    def end_worker(self, request: EndWorker) -> Done:
+    def end_worker(self, request: EndWorker) -> Ack:
         """End a worker for good.
 
         Raises:
@@ -85,10 +85,10 @@ class Requests:
         """
         only_keeper(request.name.partition(":")[0])
         self._tree.end_worker(request.name)
-        return Done()
+        return Ack()
 
-    @handles(RenewWorker)
-    async def renew_worker(self, request: RenewWorker) -> Done:
+    @handles(ReplaceWorker)
+    async def renew_worker(self, request: ReplaceWorker) -> Ack:
         """Have a fresh process take over from a worker.
 
         Raises:
@@ -96,7 +96,7 @@ class Requests:
         """
         only_keeper(request.name.partition(":")[0])
         await self._tree.renew_worker(request.name)
-        return Done()
+        return Ack()
 
     @handles(ListProcesses)
     async def list_processes(self, request: ListProcesses) -> Processes:
@@ -113,6 +113,6 @@ def only_keeper(driver: str) -> None:
     role = WORKERS.get(driver)
     if role is None:
         raise VirError(ErrorCode.NO_SUPPORT, f"there are no workers for '{driver}'")
-    if caller().peer != role.keeper:
-        detail = f"{caller().peer} may not spawn or end workers of '{driver}'"
+    if current_call().peer != role.keeper:
+        detail = f"{current_call().peer} may not spawn or end workers of '{driver}'"
         raise VirError(ErrorCode.ACCESS_DENIED, detail)

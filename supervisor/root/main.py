@@ -29,7 +29,7 @@ from supervisor.root.pidfile import AlreadyRunning, PidFile, notify
 from supervisor.root.roles import SERVICES, SESSION_SERVICES
 from supervisor.root.sockets import SocketError, client_sockets
 from supervisor.root.tree import Setting, Tree
-from supervisor.runtime.log import LEVELS, Collector, Output, in_foreground, parse_outputs
+from supervisor.runtime.log import LEVELS, Collector, Output, parse_outputs, stderr_output
 from supervisor.runtime.paths import Paths
 
 READY_S: Final = 30.0
@@ -114,7 +114,7 @@ def parse_log_outputs(config: DaemonConfig, otherwise: Output | None = None) -> 
         ConfError: the setting says something else.
     """
     try:
-        return parse_outputs(config.log_outputs, otherwise or in_foreground())
+        return parse_outputs(config.log_outputs, otherwise or stderr_output())
     except ValueError as problem:
         raise ConfError("conf_syntax", str(problem)) from problem
 
@@ -161,7 +161,7 @@ def run(
     """
     config, qemu = settings
     raise_file_limit()
-    for folder in (paths.run, paths.states(), paths.lib, paths.domain_configs(), paths.log):
+    for folder in (paths.run, paths.status_dir(), paths.lib, paths.domain_configs(), paths.log):
         folder.mkdir(parents=True, exist_ok=True)
     sockets = client_sockets(paths, config, os.environ, session=session)
     level = min(LEVELS[2] if options.verbose else logging.ERROR, LEVELS.get(config.log_level, 30))

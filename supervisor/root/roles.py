@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from supervisor.root.privileges import Rights
-from supervisor.runtime.restart_policy import Policy, When
+from supervisor.runtime.restart_policy import Policy, RestartOn
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,12 @@ class Role:
 
 
 SERVICES: Final = (
-    Role("domd", "supervisor.domd.main:serve", Policy(When.ALWAYS), Rights.FILES),
-    Role("lxcd", "supervisor.domd.main:serve_containers", Policy(When.ALWAYS), Rights.FILES),
-    Role("hostd", "supervisor.hostd.main:serve", Policy(When.ALWAYS), Rights.FILES),
-    Role("netd", "supervisor.netd.main:serve", Policy(When.ALWAYS), Rights.NETWORK),
-    Role("stord", "supervisor.stord.main:serve", Policy(When.ALWAYS), Rights.STORAGE),
-    Role("rpcd", "supervisor.rpcd.main:serve", Policy(When.ALWAYS), Rights.NONE),
+    Role("domd", "supervisor.domd.main:serve", Policy(RestartOn.ALWAYS), Rights.FILES),
+    Role("lxcd", "supervisor.domd.main:serve_containers", Policy(RestartOn.ALWAYS), Rights.FILES),
+    Role("hostd", "supervisor.hostd.main:serve", Policy(RestartOn.ALWAYS), Rights.FILES),
+    Role("netd", "supervisor.netd.main:serve", Policy(RestartOn.ALWAYS), Rights.NETWORK),
+    Role("stord", "supervisor.stord.main:serve", Policy(RestartOn.ALWAYS), Rights.STORAGE),
+    Role("rpcd", "supervisor.rpcd.main:serve", Policy(RestartOn.ALWAYS), Rights.NONE),
 )
 #: A user's daemon has no containers: they take root's rights.
 SESSION_SERVICES: Final = tuple(role for role in SERVICES if role.name != "lxcd")
@@ -37,14 +37,14 @@ WORKERS: Final = {
     "qemu": Role(
         "qemu",
         "supervisor.workers.qemu.main:serve",
-        Policy(When.ON_CRASH),
+        Policy(RestartOn.ON_CRASH),
         Rights.LAUNCH,
         keeper="domd",
     ),
     "lxc": Role(
         "lxc",
         "supervisor.workers.lxc.main:serve",
-        Policy(When.ON_CRASH),
+        Policy(RestartOn.ON_CRASH),
         Rights.LAUNCH,
         keeper="lxcd",
     ),

@@ -20,7 +20,7 @@ from typing import Final
 from conf.settings import DaemonConfig, QemuConfig
 from ipc import BusError, Switchboard
 from rpc.errors import ErrorCode, VirError
-from supervisor.dispatch.dispatcher import VirErrors
+from supervisor.dispatch.dispatcher import VirErrorCodec
 from supervisor.messages.child import Reload, Stop
 from supervisor.messages.root import ProcessStatus
 from supervisor.root import process_stats
@@ -74,7 +74,7 @@ class Tree:
         Call it with the event loop running.
         """
         self._loop = asyncio.get_running_loop()
-        self._switchboard = Switchboard(VirErrors())
+        self._switchboard = Switchboard(VirErrorCodec())
         self._switchboard.expects = self._expected
         self._switchboard.serve(requests(self))
         self._forks.start(self)
@@ -214,7 +214,7 @@ class Tree:
         )
         self._enter(child, State.DEGRADED if decision.degraded else State.RESTARTING)
         if decision.degraded:
-            self._switchboard.give_up(child.name, "it ended too often and is degraded")
+            self._switchboard.fail_waiting(child.name, "it ended too often and is degraded")
         self._loop.call_later(decision.pause_s, self._respawn, child)
 
     def zygote_changed(self) -> None:
@@ -259,7 +259,7 @@ class Tree:
     def _forget(self, child: Child, why: str) -> None:
         if self._children.get(child.name) is child:
             del self._children[child.name]
-            self._switchboard.give_up(child.name, why)
+            self._switchboard.fail_waiting(child.name, why)
         self._changed()
 
     def _enter(self, child: Child, state: State) -> None:

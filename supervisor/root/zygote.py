@@ -29,7 +29,7 @@ import msgspec
 from ipc import Node, prepare_messages
 from rpc import table
 from supervisor.root.privileges import Rights, drop
-from supervisor.runtime.child import Process, run_child
+from supervisor.runtime.child import ChildProcess, run_child
 from supervisor.runtime.log import begin_child
 
 MESSAGE: Final = 65536  # bytes of one request or report
@@ -116,7 +116,7 @@ class Zygote:
                 preload()
         except Exception as problem:  # noqa: BLE001  (whatever a module does while it loads)
             log.error("%s cannot be loaded: %s: %s", module, type(problem).__name__, problem)
-        prepare_messages(Node, Process)
+        prepare_messages(Node, ChildProcess)
         gc.freeze()  # no child's collection touches, and so copies, what was loaded
 
     def _report_end(self, pidfd: int) -> None:

@@ -25,11 +25,11 @@ import msgspec
 
 from supervisor.root.zygote import MESSAGE, Fork, Report, fork_zygote
 from supervisor.runtime.log import Collector
-from supervisor.runtime.restart_policy import History, Policy, When
+from supervisor.runtime.restart_policy import Policy, RestartHistory, RestartOn
 
 END_S: Final = 5.0  # how long the zygote may take to end
 FORK_S: Final = 10.0  # how long it may take to fork; then it is taken for hung
-RESTARTS: Final = Policy(When.ALWAYS, longest_s=5.0, degraded_s=10.0)
+RESTARTS: Final = Policy(RestartOn.ALWAYS, longest_s=5.0, degraded_s=10.0)
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Forks:
         self._preload = preload
         self._tickets = itertools.count(1)
         self._forked: dict[int, Forked] = {}
-        self._history = History(RESTARTS)
+        self._history = RestartHistory(RESTARTS)
         self._stopping = False
         self._reaping: set[asyncio.Task[None]] = set()
         self.pid, self._zygote = self._new_zygote()

@@ -13,10 +13,10 @@ import socket
 from rpc import table
 from supervisor.rpcd.router import Front
 from supervisor.rpcd.transport.listener import Listener
-from supervisor.runtime.child import Process
+from supervisor.runtime.child import ChildProcess
 
 
-async def serve(process: Process) -> None:
+async def serve(process: ChildProcess) -> None:
     """Serve clients until the process is told to stop."""
     front = Front(process.node, table.load(), process.config, session=process.session)
     process.node.serve(front)

@@ -2,9 +2,9 @@
 
 Owns: those answers. May not touch: the bus, sockets.
 
-An owner marks an answer as one to keep, and publishes `Stale` before it acknowledges any change.
-Both come over one link in order, so a client that has seen a change never sees an older answer. An
-answer that was asked for before the last `Stale` is not kept: it may be from before the change.
+An owner marks a reply as cacheable, and publishes `InvalidateCache` before it acknowledges any
+change. Both come over one link in order, so a client that has seen a change never sees an older
+reply. A reply requested before the last `InvalidateCache` is not kept: it may predate the change.
 """
 
 from __future__ import annotations

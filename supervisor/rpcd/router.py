@@ -17,16 +17,16 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.framing import Header, Status
 from rpc.table import Procedure, Table
 from supervisor.messages.calls import (
-    Answer,
     Client,
     ClientClosed,
     ClientEvent,
-    Invoke,
-    Stale,
+    ClientReply,
+    ClientRequest,
+    InvalidateCache,
     StreamEnd,
 )
-from supervisor.messages.root import Activity
-from supervisor.messages.rpcd import ClientList, Clients
+from supervisor.messages.root import KeepRunning
+from supervisor.messages.rpcd import ClientList, ListClients
 from supervisor.rpcd.connect_calls import ConnectionCalls
 from supervisor.rpcd.reply_cache import Kept, Key
 from supervisor.rpcd.uri import SESSION_DRIVERS, SYSTEM_DRIVERS
@@ -84,7 +84,7 @@ class Front:
         self.kept = Kept()
         for service in services:  # each of them tells clients of something
             node.subscribe(service, ClientEvent, self._event)
-            node.subscribe(service, Stale, self._stale)
+            node.subscribe(service, InvalidateCache, self._stale)
         node.on_peer_lost.append(lambda _: self.kept.clear())
 
     def trusts(self, uid: int, *, read_only: bool) -> bool:
@@ -138,7 +138,7 @@ class Front:
 
     async def ask(
         self, procedure: Procedure, payload: bytes, client: Client, descriptors: list[Descriptor]
-    ) -> Answer:
+    ) -> ClientReply:
         """Have a call answered by its owner.
 
         A query that the owner's death cut short is asked once more; a change is not, for nobody
@@ -147,7 +147,7 @@ class Front:
         Raises:
             VirError: the owner's refusal; RPC when it died; OPERATION_TIMEOUT when it is silent.
         """
-        invoke = Invoke(
+        invoke = ClientRequest(
             program=procedure.program,
             procedure=procedure.number,
             payload=payload,
@@ -168,7 +168,7 @@ class Front:
                 answer = await link.call(invoke, timeout_s=limit)
         except BusError as problem:
             raise unanswered(owner, procedure.name, problem) from problem
-        if answer.keep:
+        if answer.cacheable:
             self.kept.put(kept_key(procedure, payload, client.driver), answer.payload, age)
         return answer
 
@@ -189,23 +189,23 @@ class Front:
         """A session has begun."""
         self.sessions.add(session)
         if len(self.sessions) == 1:
-            self._node.control.send(Activity(busy=True, why="clients are connected"))
+            self._node.control.send(KeepRunning(busy=True, why="clients are connected"))
 
     def forget(self, session: Connected) -> None:
         """A session has ended."""
         self.sessions.discard(session)
         self._node.publish(ClientClosed(client=session.identifier))
         if not self.sessions:
-            self._node.control.send(Activity(busy=False, why="no client is connected"))
+            self._node.control.send(KeepRunning(busy=False, why="no client is connected"))
         for callback in self.on_room:
             callback()
 
-    @handles(Clients)
-    def clients(self, _: Clients) -> ClientList:
+    @handles(ListClients)
+    def clients(self, _: ListClients) -> ClientList:
         """Tell who is there."""
         return ClientList(identifiers=[session.identifier for session in self.sessions])
 
-    def _stale(self, _: Stale) -> None:
+    def _stale(self, _: InvalidateCache) -> None:
         self.kept.clear()
 
     def _event(self, event: ClientEvent) -> None:
@@ -228,7 +228,7 @@ def unanswered(owner: str, name: str, problem: BusError) -> VirError:
     return VirError(ErrorCode.RPC, detail, ErrorDomain.RPC)
 
 
-def drop(answer: Answer) -> None:
+def drop(answer: ClientReply) -> None:
     """Close what an answer carries when its client is no longer there."""
     for descriptor in answer.descriptors:
         descriptor.close()

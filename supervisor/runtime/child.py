@@ -22,10 +22,10 @@ from typing import Final, cast
 import uvloop
 
 from conf.settings import DaemonConfig, QemuConfig
-from ipc import BusError, Event, Node, caller, handles
+from ipc import BusError, Event, Node, current_call, handles
 from ipc.node import ROOT
-from supervisor.dispatch.dispatcher import VirErrors
-from supervisor.messages.child import Assignment, Begin, Reload, Stop
+from supervisor.dispatch.dispatcher import VirErrorCodec
+from supervisor.messages.child import ChildConfig, GetConfig, Reload, Stop
 from supervisor.messages.root import Ready
 from supervisor.runtime.paths import Paths
 
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Process:
+class ChildProcess:
     """One process, as its role sees it."""
 
     name: str  # on the bus
@@ -86,13 +86,13 @@ class Process:
 
 def _from_root(event: Event) -> bool:
     """Whether the root sent it; other processes are not obeyed."""
-    name = caller().peer
+    name = current_call().peer
     if name != ROOT:
         log.error("%s sent a %s, which only the root may", name, type(event).__name__)
     return name == ROOT
 
 
-Role = Callable[[Process], Awaitable[None]]
+Role = Callable[[ChildProcess], Awaitable[None]]
 
 
 def run_child(
@@ -121,9 +121,9 @@ def run_child(
 
 
 async def _live(control: socket.socket, name: str, entry: str) -> int:
-    node = Node(control, name, VirErrors())
+    node = Node(control, name, VirErrorCodec())
     node.control.on_lost.append(lambda _: _orphaned(name))
-    process = await ask_for_task(node, name)
+    process = await fetch_config(node, name)
     process.end_by_signal()
     node.serve(process)
     role = load_role(entry)
@@ -134,23 +134,23 @@ async def _live(control: socket.socket, name: str, entry: str) -> int:
     return 0
 
 
-async def ask_for_task(node: Node, name: str) -> Process:
+async def fetch_config(node: Node, name: str) -> ChildProcess:
     """Learn the task from the root.
 
     Raises:
         SystemExit: the root does not say.
     """
     try:
-        assignment = await node.control.call(Begin(), timeout_s=ROOT_S)
+        assignment = await node.control.call(GetConfig(), timeout_s=ROOT_S)
     except BusError as problem:
         raise SystemExit(f"the root does not say what to do: {problem}") from problem
     return make_process(node, name, assignment)
 
 
-def make_process(node: Node, name: str, assignment: Assignment) -> Process:
+def make_process(node: Node, name: str, assignment: ChildConfig) -> ChildProcess:
     """Describe a process by its assignment; its sockets are its own from now on."""
     session = assignment.session
-    return Process(
+    return ChildProcess(
         name=name,
         paths=Paths.session(os.environ) if session else Paths.system(Path(assignment.root)),
         config=assignment.config,

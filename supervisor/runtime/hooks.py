@@ -58,7 +58,7 @@ class Hooks:
                 )
                 raise VirError(ErrorCode.HOOK_SCRIPT_FAILED, detail, ErrorDomain.HOOK)
 
-    async def tell(self, name: str, operation: str, xml: str, *, sub: str = "end") -> None:
+    async def notify(self, name: str, operation: str, xml: str, *, sub: str = "end") -> None:
         """Tell the scripts of what nothing can keep from happening any more."""
         try:
             await self.run(name, operation, xml, sub=sub)

@@ -11,7 +11,7 @@ from typing import Final
 WORDS: Final = {"i386": "i686", "i586": "i686", "armv7": "armv7l"}
 
 
-def architecture() -> str:
+def host_arch() -> str:
     """The host's architecture."""
     machine = platform.machine()
     return WORDS.get(machine, machine)

@@ -57,7 +57,7 @@ class Output:
     target: str = ""
 
 
-class Stamp(logging.Filter):
+class ContextFilter(logging.Filter):
     """Puts the process's name and the current trace into each record."""
 
     def __init__(self, process: str) -> None:
@@ -73,7 +73,7 @@ class Stamp(logging.Filter):
         return True
 
 
-class ToRoot(logging.Handler):
+class RootHandler(logging.Handler):
     """A child's only handler."""
 
     def __init__(self, end: socket.socket, process: str) -> None:
@@ -125,7 +125,7 @@ class Collector:
         for handler in self._handlers:
             root.removeHandler(handler)
             handler.close()
-        self._handlers = [threaded(output) for output in outputs]
+        self._handlers = [queue_handler(output) for output in outputs]
         for handler in self._handlers:
             root.addHandler(handler)
 
@@ -155,10 +155,10 @@ class Collector:
                 return
             except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
                 continue
-            logging.getLogger(record.logger).handle(restored(record))
+            logging.getLogger(record.logger).handle(to_log_record(record))
 
 
-def restored(record: Record) -> logging.LogRecord:
+def to_log_record(record: Record) -> logging.LogRecord:
     """Make logging's record of a child's."""
     made = logging.LogRecord(record.logger, record.level, "", 0, record.text, (), None)
     made.created = record.created
@@ -168,16 +168,16 @@ def restored(record: Record) -> logging.LogRecord:
     return made
 
 
-def threaded(output: Output) -> logging.Handler:
+def queue_handler(output: Output) -> logging.Handler:
     """A handler that writes in a thread of its own."""
-    handler = MultiProcessingHandler(f"log-{output.kind}", plain(output))
+    handler = MultiProcessingHandler(f"log-{output.kind}", output_handler(output))
     handler.setLevel(output.level)
-    handler.addFilter(Stamp("root"))
+    handler.addFilter(ContextFilter("root"))
     typed: logging.Handler = handler
     return typed
 
 
-def plain(output: Output) -> logging.Handler:
+def output_handler(output: Output) -> logging.Handler:
     """A handler that writes to an output; to stderr when the output cannot be had."""
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     try:
@@ -197,12 +197,12 @@ def begin_child(end: socket.socket, level: int, process: str) -> None:
     """Send this process's records to the root from now on; the zygote's child goes its way."""
     root = logging.getLogger()
     inherited = root.handlers[0] if len(root.handlers) == 1 else None
-    if isinstance(inherited, ToRoot) and inherited.end is end:
+    if isinstance(inherited, RootHandler) and inherited.end is end:
         inherited.process = process
     else:
         for handler in list(root.handlers):
             root.removeHandler(handler)
-        root.addHandler(ToRoot(end, process))
+        root.addHandler(RootHandler(end, process))
     if root.level != level:  # the zygote's is ours mostly; a change touches every logger there is
         root.setLevel(level)
 
@@ -228,6 +228,6 @@ def parse_outputs(text: str, otherwise: Output) -> list[Output]:
     return outputs or [otherwise]
 
 
-def in_foreground() -> Output:
+def stderr_output() -> Output:
     """Where records go while a terminal or a service manager holds us."""
     return Output(logging.DEBUG, "stderr", str(os.getpid()))

@@ -77,17 +77,17 @@ class Paths:
         """The link that makes a domain start with the host."""
         return self.autostart() / f"{name}.xml"
 
-    def autostarted(self) -> Path:
+    def autostart_done(self) -> Path:
         """The mark that this boot of the host has had its autostart."""
         return self.run / f"{self.driver}/autostarted"
 
-    def last_number(self) -> Path:
+    def last_id_file(self) -> Path:
         """The number that was given to a guest last."""
         return self.run / f"{self.driver}/last-number"
 
     # What runs.
 
-    def states(self) -> Path:
+    def status_dir(self) -> Path:
         """The folder of running guests' status, locks and process numbers."""
         return self.run / self.driver
 
@@ -161,7 +161,7 @@ class Paths:
         """The folder of links to the networks that start with the host."""
         return self.networks() / "autostart"
 
-    def network_states(self) -> Path:
+    def network_status_dir(self) -> Path:
         """The folder of what is known of running networks."""
         return self.run / "network"
 
@@ -187,7 +187,7 @@ class Paths:
         """The folder of links to the pools that start with the host."""
         return self.storage() / "autostart"
 
-    def storage_states(self) -> Path:
+    def storage_status_dir(self) -> Path:
         """The folder of what is known of active pools."""
         return self.run / "storage"
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class When(StrEnum):
+class RestartOn(StrEnum):
     """After which ends a process is started again."""
 
     ALWAYS = "always"
@@ -24,7 +24,7 @@ class When(StrEnum):
 class Policy:
     """One role's restarts."""
 
-    when: When
+    when: RestartOn
     first_s: float = 0.0  # pause before the first restart; each further one in the window doubles
     longest_s: float = 5.0
     burst: int = 8  # so many restarts within the window make the process degraded
@@ -45,7 +45,7 @@ class Decision:
 
 
 @dataclass(slots=True)
-class History:
+class RestartHistory:
     """The ends of one process."""
 
     policy: Policy
@@ -55,7 +55,7 @@ class History:
     def ended(self, now: float, *, crashed: bool) -> Decision:
         """Decide what follows an end at `now` (seconds on any steady clock)."""
         when = self.policy.when
-        if when is When.NEVER or (when is When.ON_CRASH and not crashed):
+        if when is RestartOn.NEVER or (when is RestartOn.ON_CRASH and not crashed):
             return Decision(restart=False)
         while self._recent and now - self._recent[0] > self.policy.window_s:
             self._recent.popleft()

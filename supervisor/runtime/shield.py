@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 R = TypeVar("R")
 
 
-async def finish(work: Coroutine[Any, Any, R]) -> R:
+async def run_to_completion(work: Coroutine[Any, Any, R]) -> R:
     """Await work that is not cut short when the one who awaits it is cancelled.
 
     Raises:

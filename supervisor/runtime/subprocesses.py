@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-SEARCHED: Final = "/usr/sbin:/usr/bin:/sbin:/bin"  # a service's PATH may lack sbin
+SEARCH_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"  # a service's PATH may lack sbin
 # The event loop leaves a child the second numbers of its own three streams, and LVM's programs
 # would say so in front of what we want to know.
-ENVIRONMENT: Final = {"PATH": SEARCHED, "LC_ALL": "C", "LVM_SUPPRESS_FD_WARNINGS": "1"}
+ENVIRONMENT: Final = {"PATH": SEARCH_PATH, "LC_ALL": "C", "LVM_SUPPRESS_FD_WARNINGS": "1"}
 REAPED_S: Final = 2.0  # how long one is waited for that was killed: it may hang in the kernel
 
 #: What goes around the wait for a process, of this number.
@@ -28,7 +28,7 @@ Follow = Callable[[int], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class CompletedProgram:
     """A program that came to its end."""
 
     code: int  # negative: the signal that ended it
@@ -36,12 +36,12 @@ class Ended:
     errors: str
 
     @property
-    def said(self) -> str:
+    def output_text(self) -> str:
         """What it complained of, else what it printed, else how it ended."""
         return self.errors.strip() or self.output.strip() or f"exit status {self.code}"
 
 
-def unfollowed(_: int) -> AbstractContextManager[None]:
+def no_wrapper(_: int) -> AbstractContextManager[None]:
     """Nothing goes around the wait."""
     return nullcontext()
 
@@ -52,9 +52,9 @@ async def run(
     deadline_s: float,
     given: bytes = b"",
     descriptors: Sequence[int] = (),
-    follow: Follow = unfollowed,
+    follow: Follow = no_wrapper,
     environment: Mapping[str, str] = ENVIRONMENT,
-) -> Ended:
+) -> CompletedProgram:
     """Run a program to its end.
 
     Args:
@@ -96,7 +96,7 @@ async def run(
         if child.returncode is None:
             await _end(child)
     code = child.returncode if child.returncode is not None else -1
-    return Ended(code, output.decode(errors="replace"), errors.decode(errors="replace"))
+    return CompletedProgram(code, output.decode(errors="replace"), errors.decode(errors="replace"))
 
 
 @contextlib.contextmanager

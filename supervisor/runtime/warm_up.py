@@ -18,22 +18,22 @@ from typing import Final
 import uvloop
 
 from conf.settings import DaemonConfig, QemuConfig
-from ipc import Done, Node, handles
-from supervisor.dispatch.dispatcher import VirErrors
-from supervisor.messages.child import Assignment, Begin
+from ipc import Ack, Node, handles
+from supervisor.dispatch.dispatcher import VirErrorCodec
+from supervisor.messages.child import ChildConfig, GetConfig
 from supervisor.messages.root import Ready
-from supervisor.runtime.child import ask_for_task
+from supervisor.runtime.child import fetch_config
 
 TIMES: Final = 3  # byte code is specialised for what it has met before
 
 
-class Prompter:
+class FakeRoot:
     """The root's part in it."""
 
-    @handles(Begin)
-    def begin(self, _: Begin) -> Assignment:
+    @handles(GetConfig)
+    def begin(self, _: GetConfig) -> ChildConfig:
         """Give a worker's task."""
-        return Assignment(
+        return ChildConfig(
             root="/",
             session=False,
             config=DaemonConfig(),
@@ -43,12 +43,12 @@ class Prompter:
         )
 
     @handles(Ready)
-    def ready(self, _: Ready) -> Done:
+    def ready(self, _: Ready) -> Ack:
         """Hear that it is up."""
-        return Done()
+        return Ack()
 
 
-def rehearse() -> None:
+def warm_up() -> None:
     """Go through it; nothing of it is left but what is shared. Call it without a running loop."""
     before = signal.getsignal(signal.SIGTERM)
     for _ in range(TIMES):
@@ -60,10 +60,10 @@ def rehearse() -> None:
 async def _once() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     root = Node(theirs, "root")
-    root.serve(Prompter())
-    node = Node(ours, "rehearsal", VirErrors())
+    root.serve(FakeRoot())
+    node = Node(ours, "rehearsal", VirErrorCodec())
     try:
-        process = await ask_for_task(node, "rehearsal")
+        process = await fetch_config(node, "rehearsal")
         process.end_by_signal()
         node.serve(process)
         await process.ready()

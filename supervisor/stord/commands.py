@@ -13,7 +13,7 @@ from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime import subprocesses
-from supervisor.runtime.subprocesses import SEARCHED, Ended
+from supervisor.runtime.subprocesses import SEARCH_PATH, CompletedProgram
 from supervisor.stord.progress_log import followed
 
 SHORT_S: Final = 30.0  # a program that only looks
@@ -44,7 +44,7 @@ def find(program: str) -> str:
     Raises:
         VirError: CONFIG_UNSUPPORTED: this host does not have it; how to get it.
     """
-    path = shutil.which(program, path=SEARCHED)
+    path = shutil.which(program, path=SEARCH_PATH)
     if path is None:
         package = PACKAGES.get(program)
         hint = f"install the package {package}" if package else "install it"
@@ -55,7 +55,7 @@ def find(program: str) -> str:
 
 def has(program: str) -> bool:
     """Whether this host has a program."""
-    return shutil.which(program, path=SEARCHED) is not None
+    return shutil.which(program, path=SEARCH_PATH) is not None
 
 
 async def run(
@@ -64,7 +64,7 @@ async def run(
     given: bytes = b"",
     deadline_s: float = SHORT_S,
     descriptors: Sequence[int] = (),
-) -> Ended:
+) -> CompletedProgram:
     """Run a program to its end.
 
     Args:
@@ -112,7 +112,9 @@ def unchanged(text: str) -> str:
     return text
 
 
-def failed(argv: Sequence[str], ended: Ended, named: Callable[[str], str] = unchanged) -> VirError:
+def failed(
+    argv: Sequence[str], ended: CompletedProgram, named: Callable[[str], str] = unchanged
+) -> VirError:
     """INTERNAL_ERROR: a program refused what it was told; `named` makes its words readable."""
-    detail = named(f"'{' '.join(argv)}' failed: {ended.said[:MAX_SAID]}")
+    detail = named(f"'{' '.join(argv)}' failed: {ended.output_text[:MAX_SAID]}")
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)

@@ -12,7 +12,7 @@ from supervisor.runtime.paths import Paths
 from supervisor.stord.registry import POOLS
 
 
-class Store(status_files.Store):
+class Store(status_files.StatusFiles):
     """The pools of one daemon on disk; everything here blocks."""
 
     def __init__(self, paths: Paths) -> None:
@@ -26,7 +26,7 @@ class Store(status_files.Store):
             Folders(
                 definitions=paths.storage(),
                 links=paths.storage_autostart(),
-                states=paths.storage_states(),
+                status=paths.storage_status_dir(),
             ),
             mark=paths.lib / "storage/default-defined",
         )

@@ -13,12 +13,12 @@ from rpc.enums import StoragePoolEventLifecycleType as Lifecycle
 from supervisor.objects import definitions
 from supervisor.stord.definition_files import Store
 from supervisor.stord.events import Publisher
-from supervisor.stord.pool import Entry
+from supervisor.stord.pool import PoolObject
 from supervisor.stord.registry import Registry
 from supervisor.stord.source_conflicts import refuse_conflict
 
 
-class Definitions(definitions.Definitions[Entry, Pool]):
+class Definitions(definitions.Definitions[PoolObject, Pool]):
     """The definitions of one daemon."""
 
     def __init__(self, registry: Registry, store: Store, publisher: Publisher) -> None:
@@ -26,28 +26,30 @@ class Definitions(definitions.Definitions[Entry, Pool]):
         super().__init__(registry, store)
         self._publisher = publisher
 
-    def claimed(self, document: Pool) -> Entry:
+    def object_for(self, document: Pool) -> PoolObject:
         """The pool that a document is of; its storage is no other pool's."""
         refuse_conflict(document, [entry.current for entry in self._registry])
         uuid = UUID(str(document.uuid)).bytes
-        return self._registry.claim(document.name, uuid) or Entry(name=document.name, uuid=uuid)
+        return self._registry.match_or_conflict(document.name, uuid) or PoolObject(
+            name=document.name, uuid=uuid
+        )
 
     def text(self, document: Pool) -> str:
         """The document of a pool."""
         return format_pool(document)
 
-    def put(self, entry: Entry, document: Pool | None) -> None:
+    def set_definition(self, entry: PoolObject, document: Pool | None) -> None:
         """Have it in memory."""
         entry.definition = document
 
-    def stale(self) -> None:
+    def invalidate(self) -> None:
         """Have rpcd ask again."""
         self._publisher.stale()
 
-    def told_defined(self, entry: Entry, *, anew: bool) -> None:
+    def publish_defined(self, entry: PoolObject, *, redefined: bool) -> None:
         """Send the lifecycle event."""
         self._publisher.lifecycle(entry, Lifecycle.DEFINED)
 
-    def told_undefined(self, entry: Entry) -> None:
+    def publish_undefined(self, entry: PoolObject) -> None:
         """Send the lifecycle event."""
         self._publisher.lifecycle(entry, Lifecycle.UNDEFINED)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from ipc import Node
 from rpc.enums import StoragePoolEventID, StoragePoolEventLifecycleType
 from supervisor.dispatch.dispatcher import encode_event
-from supervisor.messages.calls import ClientEvent, Stale
-from supervisor.messages.root import Activity
-from supervisor.stord.pool import Entry
+from supervisor.messages.calls import ClientEvent, InvalidateCache
+from supervisor.messages.root import KeepRunning
+from supervisor.stord.pool import PoolObject
 
 
 class Publisher:
@@ -24,19 +24,19 @@ class Publisher:
         self._node = node
         self._under_way = 0
 
-    def lifecycle(self, entry: Entry, event: StoragePoolEventLifecycleType) -> None:
+    def lifecycle(self, entry: PoolObject, event: StoragePoolEventLifecycleType) -> None:
         """A pool was defined, undefined, started, stopped, built or deleted."""
         payload = encode_event("storage_pool_event_lifecycle", entry.identity, event, 0)
         self._publish(entry, StoragePoolEventID.LIFECYCLE, payload)
 
-    def refreshed(self, entry: Entry) -> None:
+    def refreshed(self, entry: PoolObject) -> None:
         """A pool's volumes were looked at anew."""
         payload = encode_event("storage_pool_event_refresh", entry.identity)
         self._publish(entry, StoragePoolEventID.REFRESH, payload)
 
     def stale(self) -> None:
         """What was answered before may be wrong now; said before a change is acknowledged."""
-        self._node.publish(Stale())
+        self._node.publish(InvalidateCache())
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -52,9 +52,9 @@ class Publisher:
         if bool(before) != bool(self._under_way):
             busy = bool(self._under_way)
             why = "volumes are being written" if busy else "no volume is being written"
-            self._node.control.send(Activity(busy=busy, why=why))
+            self._node.control.send(KeepRunning(busy=busy, why=why))
 
-    def _publish(self, entry: Entry, event_id: StoragePoolEventID, payload: bytes) -> None:
+    def _publish(self, entry: PoolObject, event_id: StoragePoolEventID, payload: bytes) -> None:
         self.stale()
         self._node.publish(
             ClientEvent(

@@ -14,9 +14,9 @@ import logging
 import os
 from pathlib import Path
 
-from supervisor.dispatch.dispatcher import Surface
+from supervisor.dispatch.dispatcher import Dispatcher
 from supervisor.messages.calls import ClientClosed
-from supervisor.runtime.child import Process
+from supervisor.runtime.child import ChildProcess
 from supervisor.stord import recovery
 from supervisor.stord.backends.table import DEFINED_ONLY, KINDS
 from supervisor.stord.calls.lifecycle import Lifecycle
@@ -39,7 +39,7 @@ from supervisor.stord.volume_resolver import Resolving
 log = logging.getLogger(__name__)
 
 
-async def serve(process: Process) -> None:
+async def serve(process: ChildProcess) -> None:
     """Answer until the process is told to stop."""
     forker = Forker.start(serve_pool)  # first: this process has no threads yet
     forker.on_lost.append(lambda: forker_lost(process))
@@ -62,7 +62,7 @@ async def serve(process: Process) -> None:
     process.node.serve(transfers)
     process.node.serve(Resolving(registry))
     process.node.serve(
-        Surface(
+        Dispatcher(
             "stord",
             Queries(registry, supported),
             Lifecycle(registry, definitions, pools, KINDS),
@@ -86,7 +86,7 @@ async def serve(process: Process) -> None:
     forker.close()
 
 
-def forker_lost(process: Process) -> None:
+def forker_lost(process: ChildProcess) -> None:
     """Without the forker nothing can be done any more: the next stord has one of its own."""
     log.error("the process that forks the pools' ones has gone: stord begins anew")
     process.stopping.set()

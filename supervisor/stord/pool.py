@@ -15,14 +15,14 @@ from conf.storage import Pool
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StoragePool as PoolId
 from rpc.values import StorageVol as VolumeId
-from supervisor.objects.change_lock import Job
+from supervisor.objects.change_lock import ChangeLock
 from supervisor.stord.backends.base import Backend
 from supervisor.stord.pool_process.pool_process import PoolWork
 from supervisor.stord.volume_info import PoolFacts, VolumeFacts
 
 
 @dataclass(slots=True, eq=False)
-class Active:
+class ActivePool:
     """A pool that is active."""
 
     pool: Pool  # as it was started
@@ -70,19 +70,19 @@ class Active:
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class PoolObject:
     """One pool."""
 
     name: str
     uuid: bytes
     definition: Pool | None = None  # None: it is gone when it stops
-    active: Active | None = None
+    active: ActivePool | None = None
     autostart: bool = False
-    job: Job = field(init=False)
+    job: ChangeLock = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the pool's lock."""
-        self.job = Job(self.name, ErrorDomain.STORAGE)
+        self.job = ChangeLock(self.name, ErrorDomain.STORAGE)
 
     @property
     def is_there(self) -> bool:

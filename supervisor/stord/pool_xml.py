@@ -26,8 +26,8 @@ from conf.storage.credentials import VolumeEncryption, VolumeSecret
 from conf.storage.permissions import Permissions
 from conf.storage.volume import Extent, ExtentDevice, VolumeTarget
 from rpc.errors import ErrorDomain
-from supervisor.dispatch.dispatcher import of_conf
-from supervisor.stord.pool import Active
+from supervisor.dispatch.dispatcher import from_conf_error
+from supervisor.stord.pool import ActivePool
 from supervisor.stord.volume_info import VolumeFacts
 
 
@@ -40,7 +40,7 @@ def read_pool(xml: str) -> Pool:
     try:
         return parse_pool(xml)
     except ConfError as problem:
-        raise of_conf(problem, ErrorDomain.STORAGE) from problem
+        raise from_conf_error(problem, ErrorDomain.STORAGE) from problem
 
 
 def read_volume(xml: str, pool_type: PoolType, *, is_copy: bool = False) -> Volume:
@@ -53,11 +53,11 @@ def read_volume(xml: str, pool_type: PoolType, *, is_copy: bool = False) -> Volu
         volume = parse_volume(xml, pool_type, capacity_from_elsewhere=is_copy)
         check_new_volume(volume, pool_type)
     except ConfError as problem:
-        raise of_conf(problem, ErrorDomain.STORAGE) from problem
+        raise from_conf_error(problem, ErrorDomain.STORAGE) from problem
     return volume
 
 
-def describe_pool(now: Active) -> str:
+def describe_pool(now: ActivePool) -> str:
     """An active pool's document, with its space."""
     pool, space = now.pool, now.space
     source = replace(pool.source)

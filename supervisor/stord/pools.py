@@ -15,12 +15,12 @@ from conf.storage import Pool, PoolType, format_pool
 from rpc.enums import StoragePoolEventLifecycleType as Event
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.definitions import refused
-from supervisor.runtime.shield import finish
+from supervisor.runtime.shield import run_to_completion
 from supervisor.stord import commands
 from supervisor.stord.backends.base import Backend, FindSecret, Kind, Means, Overwrite
 from supervisor.stord.definition_files import Store
 from supervisor.stord.events import Publisher
-from supervisor.stord.pool import Active, Entry
+from supervisor.stord.pool import ActivePool, PoolObject
 from supervisor.stord.pool_process.fork_server import Forker
 from supervisor.stord.pool_process.pool_process import PoolWork
 from supervisor.stord.registry import POOLS, Registry, active
@@ -72,14 +72,14 @@ class Pools:
             raise needs_system_daemon(pool.type)
         return kind
 
-    def make_active(self, pool: Pool) -> Active:
+    def make_active(self, pool: Pool) -> ActivePool:
         """A pool's backend, not started yet."""
         kind = self.check_type(pool)
         work = PoolWork(pool.name, self._forker)
         means = Means(pool, work, self._secret, self._host, session=self._session)
-        return Active(pool=pool, backend=kind.make(means), work=work)
+        return ActivePool(pool=pool, backend=kind.make(means), work=work)
 
-    async def start(self, entry: Entry, pool: Pool, build: Overwrite | None = None) -> None:
+    async def start(self, entry: PoolObject, pool: Pool, build: Overwrite | None = None) -> None:
         """Start a pool; one that cannot be started is as it was before.
 
         Args:
@@ -106,7 +106,7 @@ class Pools:
         entry.active = now
         self._publisher.lifecycle(entry, Event.STARTED)
 
-    async def stop(self, entry: Entry) -> None:
+    async def stop(self, entry: PoolObject) -> None:
         """Stop a pool.
 
         Raises:
@@ -114,9 +114,9 @@ class Pools:
         """
         now = active(entry)
         refuse_busy(entry, now)
-        await finish(self._stop(entry, now))
+        await run_to_completion(self._stop(entry, now))
 
-    async def refresh(self, entry: Entry) -> None:
+    async def refresh(self, entry: PoolObject) -> None:
         """Look at a pool's volumes anew.
 
         Raises:
@@ -129,7 +129,7 @@ class Pools:
         now.take(facts)
         self._publisher.refreshed(entry)
 
-    async def build(self, entry: Entry, overwrite: Overwrite) -> None:
+    async def build(self, entry: PoolObject, overwrite: Overwrite) -> None:
         """Build a pool that is off.
 
         Raises:
@@ -138,7 +138,7 @@ class Pools:
         await self._off(entry, lambda backend: backend.build(overwrite))
         self._publisher.lifecycle(entry, Event.CREATED)
 
-    async def delete(self, entry: Entry) -> None:
+    async def delete(self, entry: PoolObject) -> None:
         """Delete what building a pool has made.
 
         Raises:
@@ -147,7 +147,7 @@ class Pools:
         await self._off(entry, lambda backend: backend.delete())
         self._publisher.lifecycle(entry, Event.DELETED)
 
-    async def take_over(self, entry: Entry, pool: Pool) -> None:
+    async def take_over(self, entry: PoolObject, pool: Pool) -> None:
         """Know a pool as active that was so before stord's start, if it still is.
 
         Raises:
@@ -160,9 +160,9 @@ class Pools:
             return
         now.work.release()
         with refused(POOLS, f"forget pool '{entry.name}'"):
-            await asyncio.to_thread(self._store.remove_state, entry.name)
+            await asyncio.to_thread(self._store.remove_status, entry.name)
 
-    async def _is_active(self, entry: Entry, now: Active) -> bool:
+    async def _is_active(self, entry: PoolObject, now: ActivePool) -> bool:
         """Whether a pool is still active; its volumes are known then, unless its storage hangs."""
         checked = False
         try:
@@ -175,7 +175,7 @@ class Pools:
             return checked or problem.code == ErrorCode.OPERATION_TIMEOUT
         return True
 
-    async def measure(self, now: Active) -> None:
+    async def measure(self, now: ActivePool) -> None:
         """Follow a change of a pool's space; an error leaves the figures as they were."""
         try:
             space = await now.backend.measure()
@@ -185,7 +185,7 @@ class Pools:
         self._publisher.stale()
         now.space = space
 
-    async def _off(self, entry: Entry, act: Callable[[Backend], Awaitable[None]]) -> None:
+    async def _off(self, entry: PoolObject, act: Callable[[Backend], Awaitable[None]]) -> None:
         if entry.active is not None:
             raise invalid(f"storage pool '{entry.name}' is still active")
         for program in self.check_type(entry.current).needs:
@@ -196,7 +196,7 @@ class Pools:
         finally:
             now.work.release()
 
-    async def _start(self, entry: Entry, now: Active) -> None:
+    async def _start(self, entry: PoolObject, now: ActivePool) -> None:
         """Start the storage, look at it, and say so on disk; undo the start if that fails.
 
         The status comes first: after a crash in between, the next stord asks the backend whether
@@ -204,30 +204,30 @@ class Pools:
         """
         with refused(POOLS, f"start pool '{entry.name}'"):
             text = format_status(now.pool)
-            await asyncio.to_thread(self._store.save_state, entry.name, text)
+            await asyncio.to_thread(self._store.save_status, entry.name, text)
         started = False
         try:
             await now.backend.start()
             started = True
             now.take(await now.backend.refresh())
         except BaseException:
-            await finish(self._undo(entry, now, started=started))
+            await run_to_completion(self._undo(entry, now, started=started))
             raise
 
-    async def _undo(self, entry: Entry, now: Active, *, started: bool) -> None:
+    async def _undo(self, entry: PoolObject, now: ActivePool, *, started: bool) -> None:
         try:
             if started:
                 async with asyncio.timeout(STOP_S):
                     await now.backend.stop()
-            await asyncio.to_thread(self._store.remove_state, entry.name)
+            await asyncio.to_thread(self._store.remove_status, entry.name)
         except (VirError, OSError, TimeoutError) as problem:
             log.error("pool '%s' is left half started: %s", entry.name, problem)
 
-    async def _stop(self, entry: Entry, now: Active) -> None:
+    async def _stop(self, entry: PoolObject, now: ActivePool) -> None:
         async with asyncio.timeout(STOP_S):
             await now.backend.stop()
         with refused(POOLS, f"stop pool '{entry.name}'"):
-            await asyncio.to_thread(self._store.remove_state, entry.name)
+            await asyncio.to_thread(self._store.remove_status, entry.name)
         self._publisher.stale()
         entry.active = None
         now.work.release()
@@ -236,7 +236,7 @@ class Pools:
         self._publisher.lifecycle(entry, Event.STOPPED)
 
 
-def refuse_busy(entry: Entry, now: Active) -> None:
+def refuse_busy(entry: PoolObject, now: ActivePool) -> None:
     """Refuse what would pull a pool away from those who use it.
 
     Raises:

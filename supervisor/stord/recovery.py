@@ -20,10 +20,10 @@ from conf.errors import ConfError
 from conf.mapper.safe_parse import parse_tree
 from conf.storage import Pool, format_pool, parse_pool
 from rpc.errors import VirError
-from supervisor.objects.definition_files import Stored
+from supervisor.objects.definition_files import StoredXml
 from supervisor.runtime.pidfd import boot_id
 from supervisor.stord.definition_files import Store
-from supervisor.stord.pool import Entry
+from supervisor.stord.pool import PoolObject
 from supervisor.stord.pools import Pools
 from supervisor.stord.registry import Registry
 
@@ -41,15 +41,15 @@ DEFAULT = """\
 """
 
 
-def load(store: Store, registry: Registry) -> dict[Entry, Pool]:
+def load(store: Store, registry: Registry) -> dict[PoolObject, Pool]:
     """Know every definition on disk; which pools were active, and as what."""
     for stored in store.load():
         pool = _understood(stored, is_status=False)
         entry = _known(registry, pool) if pool is not None else None
         if entry is not None and entry.definition is None:
             entry.definition, entry.autostart = pool, stored.autostart
-    were_active: dict[Entry, Pool] = {}
-    for stored in store.states():
+    were_active: dict[PoolObject, Pool] = {}
+    for stored in store.status_documents():
         pool = _understood(stored, is_status=True)
         entry = _known(registry, pool) if pool is not None else None
         if entry is not None and pool is not None:
@@ -70,7 +70,7 @@ def parse_status(text: str) -> Pool:
     return parse_pool(etree.tostring(pool, encoding="unicode", with_tail=False))
 
 
-def _understood(stored: Stored, *, is_status: bool) -> Pool | None:
+def _understood(stored: StoredXml, *, is_status: bool) -> Pool | None:
     """The pool of a stored document; None, with a log line, when it is none."""
     what = "status" if is_status else "definition"
     try:
@@ -84,10 +84,10 @@ def _understood(stored: Stored, *, is_status: bool) -> Pool | None:
     return pool
 
 
-def _known(registry: Registry, pool: Pool) -> Entry | None:
+def _known(registry: Registry, pool: Pool) -> PoolObject | None:
     uuid = UUID(pool.uuid).bytes
     try:
-        entry = registry.claim(pool.name, uuid) or Entry(name=pool.name, uuid=uuid)
+        entry = registry.match_or_conflict(pool.name, uuid) or PoolObject(name=pool.name, uuid=uuid)
     except VirError as problem:
         log.error("pool '%s' is left out: %s", pool.name, problem)
         return None
@@ -101,13 +101,13 @@ async def define_default(store: Store, registry: Registry, folder: Path) -> None
         return
     if registry.by_name("default") is None:
         pool = parse_pool(DEFAULT.replace("<path/>", f"<path>{_escaped(folder)}</path>"))
-        entry = Entry(name="default", uuid=UUID(pool.uuid).bytes, definition=pool)
+        entry = PoolObject(name="default", uuid=UUID(pool.uuid).bytes, definition=pool)
         await asyncio.to_thread(folder.mkdir, 0o711, parents=True, exist_ok=True)
         await asyncio.to_thread(store.save, "default", format_pool(pool))
         await asyncio.to_thread(store.set_autostart, "default", on=True)
         entry.autostart = True
         registry.add(entry)
-    await asyncio.to_thread(store.keep_first_start)
+    await asyncio.to_thread(store.mark_initialised)
 
 
 def _escaped(path: Path) -> str:
@@ -118,7 +118,7 @@ def _escaped(path: Path) -> str:
 
 
 async def recover(
-    were_active: dict[Entry, Pool], registry: Registry, pools: Pools
+    were_active: dict[PoolObject, Pool], registry: Registry, pools: Pools
 ) -> set[asyncio.Task[None]]:
     """Take the active pools over, side by side.
 
@@ -136,7 +136,7 @@ async def recover(
     return late
 
 
-async def _take_over(entry: Entry, pool: Pool, registry: Registry, pools: Pools) -> None:
+async def _take_over(entry: PoolObject, pool: Pool, registry: Registry, pools: Pools) -> None:
     try:
         async with entry.job.hold("recovery"):
             await pools.take_over(entry, pool)
@@ -156,12 +156,12 @@ async def autostart(store: Store, registry: Registry, pools: Pools) -> None:
             if entry.autostart and entry.definition is not None and entry.active is None:
                 group.create_task(_try_start(entry, pools))
     try:
-        await asyncio.to_thread(store.keep_autostart, boot)
+        await asyncio.to_thread(store.mark_autostarted, boot)
     except OSError as problem:
         log.error("pools may start once more after a restart: %s", problem)
 
 
-async def _try_start(entry: Entry, pools: Pools) -> None:
+async def _try_start(entry: PoolObject, pools: Pools) -> None:
     """Start a pool that is off; one that cannot be started is logged."""
     try:
         async with entry.job.hold("autostart"):

@@ -13,29 +13,29 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StoragePool as PoolId
 from rpc.values import StorageVol as VolumeId
 from supervisor.objects import registry
-from supervisor.objects.object_type import Kind
-from supervisor.stord.pool import Active, Entry
+from supervisor.objects.object_type import ObjectType
+from supervisor.stord.pool import ActivePool, PoolObject
 from supervisor.stord.service_errors import invalid
 from supervisor.stord.volume_info import VolumeFacts
 
-POOLS: Final = Kind(
-    word="pool",
-    long_word="storage pool",
+POOLS: Final = ObjectType(
+    name="pool",
+    long_name="storage pool",
     edit="pool-edit",
-    missing=ErrorCode.NO_STORAGE_POOL,
-    domain=ErrorDomain.STORAGE,
-    table=ErrorDomain.STORAGE,
+    not_found=ErrorCode.NO_STORAGE_POOL,
+    error_domain=ErrorDomain.STORAGE,
+    conflict_domain=ErrorDomain.STORAGE,
 )
 
 
-class Registry(registry.Registry[Entry]):
+class Registry(registry.Registry[PoolObject]):
     """The pools of one daemon."""
 
     def __init__(self) -> None:
         """Know none."""
         super().__init__(POOLS)
 
-    def at_path(self, path: str) -> Entry:
+    def at_path(self, path: str) -> PoolObject:
         """The active pool whose volumes appear at a path.
 
         Raises:
@@ -45,9 +45,9 @@ class Registry(registry.Registry[Entry]):
         for entry in self:
             if entry.active is not None and entry.current.path == wanted:
                 return entry
-        raise self.kind.no_such(f"with matching target path '{path}'")
+        raise self.object_type.no_such(f"with matching target path '{path}'")
 
-    def active(self, identity: PoolId) -> tuple[Entry, Active]:
+    def active(self, identity: PoolId) -> tuple[PoolObject, ActivePool]:
         """The pool that a client names, which is to be active.
 
         Raises:
@@ -58,13 +58,13 @@ class Registry(registry.Registry[Entry]):
 
     # Volumes.
 
-    def volume(self, identity: VolumeId) -> tuple[Entry, Active, VolumeFacts]:
+    def volume(self, identity: VolumeId) -> tuple[PoolObject, ActivePool, VolumeFacts]:
         """The volume that a client names; its pool's name and its own count.
 
         Raises:
             VirError: NO_STORAGE_POOL, NO_STORAGE_VOL; OPERATION_INVALID: the pool is off.
         """
-        entry = self.named(identity.pool)
+        entry = self.get_by_name(identity.pool)
         now = active(entry)
         return entry, now, volume_named(now, identity.name)
 
@@ -91,14 +91,14 @@ class Registry(registry.Registry[Entry]):
                 return entry.volume_identity(volume)
         raise no_volume(f"with matching path '{path}'")
 
-    def _volumes(self) -> Iterator[tuple[Entry, VolumeFacts]]:
+    def _volumes(self) -> Iterator[tuple[PoolObject, VolumeFacts]]:
         for entry in self:
             if entry.active is not None:
                 for volume in entry.active.volumes.values():
                     yield entry, volume
 
 
-def active(entry: Entry) -> Active:
+def active(entry: PoolObject) -> ActivePool:
     """What an active pool has.
 
     Raises:
@@ -109,7 +109,7 @@ def active(entry: Entry) -> Active:
     return entry.active
 
 
-def volume_named(now: Active, name: str) -> VolumeFacts:
+def volume_named(now: ActivePool, name: str) -> VolumeFacts:
     """A pool's volume of that name.
 
     Raises:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.dispatch.service_errors import Refusals
+from supervisor.dispatch.service_errors import ServiceErrors
 
-_STORAGE: Final = Refusals(ErrorDomain.STORAGE)
-refuse_flags: Final = _STORAGE.flags
-invalid: Final = _STORAGE.invalid
+_STORAGE: Final = ServiceErrors(ErrorDomain.STORAGE)
+refuse_flags: Final = _STORAGE.check_flags
+invalid: Final = _STORAGE.operation_invalid
 invalid_arg: Final = _STORAGE.invalid_arg
 system_error: Final = _STORAGE.system_error
 

@@ -17,8 +17,8 @@ from rpc.errors import ErrorCode, VirError
 from rpc.values import DomainInterface, DomainIpAddr
 from supervisor.messages.netd import (
     ArpAddresses,
-    GuestAddress,
-    GuestAddresses,
+    InterfaceAddress,
+    InterfaceAddresses,
     LeasedAddresses,
 )
 from supervisor.workers.running_guest import RunningGuest
@@ -40,7 +40,7 @@ async def known_addresses(guest: RunningGuest, source: int) -> list[DomainInterf
     if source == Source.ARP:
         return await _ask(guest, cards, ArpAddresses)
     detail = f"Unknown IP address data source {source}"
-    raise VirError(ErrorCode.ARGUMENT_UNSUPPORTED, detail, guest.workplace.error_domain)
+    raise VirError(ErrorCode.ARGUMENT_UNSUPPORTED, detail, guest.context.error_domain)
 
 
 async def _ask(
@@ -51,14 +51,14 @@ async def _ask(
     macs = [card.mac for card in cards if card.mac]
     if not macs:
         return []
-    request: Request[GuestAddresses] = kind(macs=macs)
+    request: Request[InterfaceAddresses] = kind(macs=macs)
     try:
-        found = await guest.workplace.node.link("netd").call(request, timeout_s=NETD_S)
+        found = await guest.context.node.link("netd").call(request, timeout_s=NETD_S)
     except BusError as problem:
         detail = f"the network service does not answer: {problem}"
-        domain = guest.workplace.error_domain
+        domain = guest.context.error_domain
         raise VirError(ErrorCode.OPERATION_FAILED, detail, domain) from problem
-    by_mac: dict[str, list[GuestAddress]] = {}
+    by_mac: dict[str, list[InterfaceAddress]] = {}
     for one in found.addresses:
         by_mac.setdefault(one.mac.lower(), []).append(one)
     return [
@@ -68,7 +68,7 @@ async def _ask(
     ]
 
 
-def listed(addresses: Iterable[GuestAddress]) -> list[DomainIpAddr]:
+def listed(addresses: Iterable[InterfaceAddress]) -> list[DomainIpAddr]:
     """Addresses as clients hear them."""
     return [
         DomainIpAddr(

@@ -19,10 +19,10 @@ CHUNK: Final = 1 << 16
 MAX_WAITING: Final = 1 << 18  # bytes that one side has sent and the other has not taken
 
 
-class Pump:
+class Relay:
     """Two descriptors, joined."""
 
-    def __init__(self, device: int, on_end: Callable[[Pump], None]) -> None:
+    def __init__(self, device: int, on_end: Callable[[Relay], None]) -> None:
         """Join a device, whose descriptor is ours from now on, with a new stream."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)  # noqa: FBT003  (the standard library's own signature)
@@ -30,7 +30,7 @@ class Pump:
         self._stream = theirs
         self._on_end = on_end
         end = ours.detach()
-        self._lanes = (_Lane(device, end, self.close), _Lane(end, device, self.close))
+        self._lanes = (_Direction(device, end, self.close), _Direction(end, device, self.close))
         self._fds = (device, end)
         self._closed = False
         for lane in self._lanes:
@@ -59,7 +59,7 @@ class Pump:
         self._on_end(self)
 
 
-class _Lane:
+class _Direction:
     """One direction."""
 
     def __init__(self, source: int, sink: int, on_end: Callable[[], None]) -> None:

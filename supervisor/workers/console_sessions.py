@@ -10,18 +10,18 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.workers.console_relay import Pump
+from supervisor.workers.console_relay import Relay
 
 K = TypeVar("K", bound=Hashable)
 
 
-class Sessions(Generic[K]):
+class ConsoleSessions(Generic[K]):
     """The open devices of one guest, by what tells them apart."""
 
     def __init__(self, domain: ErrorDomain) -> None:
         """None is open; refusals are that driver's."""
         self._domain = domain
-        self._open: dict[K, Pump] = {}
+        self._open: dict[K, Relay] = {}
 
     def claim(self, key: K, *, force: bool) -> None:
         """See that nobody has a device, or end the session of who has it.
@@ -49,12 +49,12 @@ class Sessions(Generic[K]):
             The client's end; the caller's from now on.
         """
 
-        def ended(pump: Pump) -> None:
+        def ended(pump: Relay) -> None:
             if let_go is not None:
                 let_go()
             if self._open.get(key) is pump:
                 del self._open[key]
 
-        pump = Pump(device, ended)
+        pump = Relay(device, ended)
         self._open[key] = pump
         return pump.take_stream()

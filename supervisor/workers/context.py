@@ -12,8 +12,8 @@ from conf.settings import QemuConfig
 from ipc import Event, Node
 from rpc.errors import ErrorDomain
 from supervisor.messages.calls import ClientEvent
-from supervisor.messages.worker import Relay
-from supervisor.runtime.child import Process
+from supervisor.messages.worker import ForwardEvent
+from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.hooks import Hooks
 from supervisor.runtime.paths import Paths
 
@@ -21,20 +21,20 @@ ERROR_DOMAINS: Final = {"qemu": ErrorDomain.QEMU, "lxc": ErrorDomain.LXC}
 
 
 @dataclass(frozen=True, slots=True)
-class Workplace:
+class WorkerContext:
     """One worker's surroundings."""
 
-    process: Process
+    process: ChildProcess
     hooks: Hooks
     driver: str  # "qemu", "lxc"
     paths: Paths  # with the driver's files
 
     @staticmethod
-    def of(process: Process) -> Workplace:
+    def of(process: ChildProcess) -> WorkerContext:
         """The surroundings of this process."""
         driver = process.driver
         paths = process.paths.for_driver(driver)
-        return Workplace(process, Hooks(paths.hook(driver)), driver, paths)
+        return WorkerContext(process, Hooks(paths.hook(driver)), driver, paths)
 
     @property
     def node(self) -> Node:
@@ -65,7 +65,7 @@ class Workplace:
     ) -> None:
         """Tell clients, by way of domd."""
         self.publish(
-            Relay(
+            ForwardEvent(
                 event=ClientEvent(
                     family=family,
                     event_id=event_id,

@@ -20,7 +20,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 WILDCARDS: Final = ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0"))
 
 
-class Ports:
+class DisplayPorts:
     """Ports taken for a start; held by locks until the emulator listens on them itself."""
 
     def __init__(self, folder: Path) -> None:
@@ -28,7 +28,7 @@ class Ports:
         self._folder = folder
         self._locks: dict[int, int] = {}
 
-    def __enter__(self) -> Ports:
+    def __enter__(self) -> DisplayPorts:
         """Hold ports."""
         return self
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from rpc.enums import DomainShutoffReason
-from supervisor.messages.worker import DetachDevice, Start, Statistic, UpdateDevice
+from supervisor.messages.worker import DetachDevice, Start, StatsParam, UpdateDevice
 from supervisor.objects.domain_status_xml import Status
-from supervisor.workers.context import Workplace
+from supervisor.workers.context import WorkerContext
 from supervisor.workers.running_guest import RunningGuest
 
 G = TypeVar("G", bound=RunningGuest)
@@ -29,13 +29,13 @@ class End(Protocol[G_contra]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manner(Generic[G]):
+class DriverOps(Generic[G]):
     """One driver's."""
 
-    launch: Callable[[Workplace, Start], Awaitable[G]]  # if it fails, nothing is left
+    launch: Callable[[WorkerContext, Start], Awaitable[G]]  # if it fails, nothing is left
     end: End[G]
     #: removes what a guest leaves behind, except its status document
-    clean_up: Callable[[Workplace, Status, str], Awaitable[None]]
+    clean_up: Callable[[WorkerContext, Status, str], Awaitable[None]]
     attach: Callable[[G, str], Coroutine[Any, Any, None]]
     detach: Callable[[G, DetachDevice], Awaitable[None]]
     update: Callable[[G, UpdateDevice], Coroutine[Any, Any, None]]
@@ -43,4 +43,4 @@ class Manner(Generic[G]):
     reboot: Callable[[G, int], Awaitable[None]]  # with virDomainRebootFlagValues
     suspend: Callable[[G], Awaitable[None]]
     resume: Callable[[G], Awaitable[None]]
-    sample: Callable[[G, int], Awaitable[list[Statistic]]]  # figures of these virDomainStatsTypes
+    sample: Callable[[G, int], Awaitable[list[StatsParam]]]  # figures of these virDomainStatsTypes

@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ChownedFile:
     """A file that the emulator must be able to open."""
 
     path: str
     returned: bool = True  # whether it goes back; what several guests share does not
 
 
-def hand_over(files: Iterable[Given], user: User) -> list[Owner]:
+def chown_for_guest(files: Iterable[ChownedFile], user: User) -> list[Owner]:
     """Give files to the emulator's user; whose they were.
 
     Raises:
@@ -40,13 +40,13 @@ def hand_over(files: Iterable[Given], user: User) -> list[Owner]:
             if owner is not None and given.returned:
                 former.append(owner)
     except OSError as problem:
-        give_back(former)
+        restore(former)
         detail = f"unable to set user and group of '{problem.filename}': {problem.strerror}"
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.SECURITY) from problem
     return former
 
 
-def _chown(given: Given, user: User) -> Owner | None:
+def _chown(given: ChownedFile, user: User) -> Owner | None:
     """Give one file; None when it is theirs already or not there (the emulator will say so)."""
     try:
         fd = os.open(given.path, os.O_PATH | os.O_CLOEXEC)
@@ -67,7 +67,7 @@ def _changes_hands(found: os.stat_result) -> bool:
     return stat.S_ISREG(mode) or stat.S_ISBLK(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
 
 
-def give_back(owners: Iterable[Owner]) -> None:
+def restore(owners: Iterable[Owner]) -> None:
     """Give files back to whose they were; one that has gone is no matter."""
     for owner in owners:
         with contextlib.suppress(FileNotFoundError):

@@ -13,8 +13,8 @@ from typing import Final
 from conf.domain import Domain
 from ipc import BusError
 from rpc.errors import ErrorCode, VirError
-from supervisor.messages.netd import Attached, AttachPort, DetachPort
-from supervisor.workers.context import Workplace
+from supervisor.messages.netd import AttachPort, DetachPort, PortAttached
+from supervisor.workers.context import WorkerContext
 
 PLUGGED: Final = ("network", "bridge", "ethernet", "direct")
 ATTACH_S: Final = 30.0
@@ -30,7 +30,7 @@ def plugged(domain: Domain) -> Iterator[int]:
             yield place
 
 
-async def ask_for_port(workplace: Workplace, request: AttachPort, mac: str) -> Attached:
+async def ask_for_port(workplace: WorkerContext, request: AttachPort, mac: str) -> PortAttached:
     """Have one card plugged in.
 
     Raises:
@@ -46,7 +46,7 @@ async def ask_for_port(workplace: Workplace, request: AttachPort, mac: str) -> A
         raise VirError(ErrorCode.OPERATION_FAILED, detail, workplace.error_domain) from problem
 
 
-async def unplug(workplace: Workplace, uuid: str, tap: str = "") -> None:
+async def unplug(workplace: WorkerContext, uuid: str, tap: str = "") -> None:
     """Have a card plugged out, or all of a guest's.
 
     A failure is logged alone: a tap goes with its guest, and netd finds that out itself.

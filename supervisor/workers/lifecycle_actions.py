@@ -23,7 +23,7 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LifecycleAction:
     """What is done, and whether the guest's memory is written out before."""
 
     action: Action
@@ -33,27 +33,27 @@ class Plan:
 DEFAULTS: Final = {"poweroff": "destroy", "reboot": "restart", "crash": "destroy"}
 
 
-def on_poweroff(domain: Domain) -> Plan:
+def on_poweroff(domain: Domain) -> LifecycleAction:
     """The guest has powered off."""
     return _plan(domain.on_poweroff or DEFAULTS["poweroff"])
 
 
-def on_reboot(domain: Domain) -> Plan:
+def on_reboot(domain: Domain) -> LifecycleAction:
     """The guest reboots."""
     return _plan(domain.on_reboot or DEFAULTS["reboot"])
 
 
-def on_crash(domain: Domain) -> Plan:
+def on_crash(domain: Domain) -> LifecycleAction:
     """The guest's kernel has crashed."""
     return _plan(domain.on_crash or DEFAULTS["crash"])
 
 
-def lets_reboot(domain: Domain) -> bool:
+def allows_reboot(domain: Domain) -> bool:
     """Whether a reboot is the machine's own business; else it stops the machine."""
     return on_reboot(domain).action is Action.RESTART
 
 
-def _plan(word: str) -> Plan:
+def _plan(word: str) -> LifecycleAction:
     if word.startswith("coredump-"):
-        return Plan(Action(word.removeprefix("coredump-")), dump=True)
-    return Plan(Action(word))
+        return LifecycleAction(Action(word.removeprefix("coredump-")), dump=True)
+    return LifecycleAction(Action(word))

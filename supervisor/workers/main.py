@@ -9,35 +9,35 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from ipc import prepare_messages
-from supervisor.dispatch.dispatcher import Later, Surface, owned
+from supervisor.dispatch.dispatcher import Dispatcher, LazyDispatcher, loaded_procedures
 from supervisor.objects.domain_status_xml import Status
-from supervisor.runtime.child import Process
+from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.pidfd import boot_id
-from supervisor.runtime.warm_up import rehearse
-from supervisor.workers.context import Workplace
+from supervisor.runtime.warm_up import warm_up
+from supervisor.workers.context import WorkerContext
 from supervisor.workers.lock_file import LockedElsewhere, take_lock
 from supervisor.workers.running_guest import RunningGuest
-from supervisor.workers.worker import GuestWorker
+from supervisor.workers.worker import Worker
 
 LOCK_S: Final = 5.0  # for a predecessor that is being ended
 
 G = TypeVar("G", bound=RunningGuest)
-Adopt = Callable[[Workplace, str], Awaitable[G | Status | None]]
+Adopt = Callable[[WorkerContext, str], Awaitable[G | Status | None]]
 
 
-def prepare(worker: type[GuestWorker[G]], driver: str) -> None:
+def preload_worker(worker: type[Worker[G]], driver: str) -> None:
     """Make what every worker of a driver needs once, before any is forked: pages are shared."""
-    owned("worker", driver)
-    prepare_messages(worker, Later)
+    loaded_procedures("worker", driver)
+    prepare_messages(worker, LazyDispatcher)
     boot_id()
-    rehearse()
+    warm_up()
 
 
-async def drive(
-    process: Process,
-    make: Callable[[Workplace], GuestWorker[G]],
+async def run_worker(
+    process: ChildProcess,
+    make: Callable[[WorkerContext], Worker[G]],
     adopt: Adopt[G],
-    targets: Callable[[GuestWorker[G]], tuple[object, ...]],
+    targets: Callable[[Worker[G]], tuple[object, ...]],
 ) -> None:
     """Drive one guest until the process is told to stop; the guest runs on then.
 
@@ -50,7 +50,7 @@ async def drive(
     Raises:
         SystemExit: another worker has the guest.
     """
-    workplace = Workplace.of(process)
+    workplace = WorkerContext.of(process)
     try:
         await take_lock(workplace.paths.lock(process.domain), LOCK_S)
     except LockedElsewhere as problem:
@@ -58,11 +58,13 @@ async def drive(
     worker = make(workplace)
     found = await adopt(workplace, process.domain)
     if isinstance(found, Status):
-        worker.had(found)
+        worker.set_stopped(found)
     elif found is not None:
-        worker.have(found)
+        worker.attach_guest(found)
     process.node.serve(worker)
-    surface = Later(lambda: Surface("worker", *targets(worker), driver=workplace.driver))
+    surface = LazyDispatcher(
+        lambda: Dispatcher("worker", *targets(worker), driver=workplace.driver)
+    )
     process.node.serve(surface)
     await process.ready()
     await process.stopping.wait()

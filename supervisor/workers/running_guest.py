@@ -19,11 +19,11 @@ from rpc.enums import DomainEventID, DomainState
 from rpc.errors import ErrorCode, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import encode_event
-from supervisor.messages.worker import NO_EVENT, Changed, Description
+from supervisor.messages.worker import NO_EVENT, DomainStatus, StatusChanged
 from supervisor.objects.domain_status_xml import Status, write_status
 from supervisor.runtime.pidfd import GuestProcess, Identity
-from supervisor.workers.context import Workplace
-from supervisor.workers.state_table import STARTING, Step, Trigger, follow
+from supervisor.workers.context import WorkerContext
+from supervisor.workers.state_table import STARTING, Transition, Trigger, transition
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,11 @@ class RunningGuest:
     """A guest that has a process."""
 
     def __init__(
-        self, workplace: Workplace, document: Domain | str, status: Status, process: GuestProcess
+        self,
+        workplace: WorkerContext,
+        document: Domain | str,
+        status: Status,
+        process: GuestProcess,
     ) -> None:
         """Know a guest.
 
@@ -43,13 +47,13 @@ class RunningGuest:
             status: what else is known of it.
             process: its own.
         """
-        self.workplace = workplace
+        self.context = workplace
         self._domain = document if isinstance(document, Domain) else None
-        self.live_xml = document if isinstance(document, str) else written(document)
+        self.live_xml = document if isinstance(document, str) else live_xml_text(document)
         self.status = status
         self.process = process
         self.balloon_kib = 0
-        self.plugging = asyncio.Lock()  # one device at a time comes, changes or goes
+        self.device_lock = asyncio.Lock()  # one device at a time comes, changes or goes
         self.ended = asyncio.Event()  # all of it is cleaned up
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -67,7 +71,7 @@ class RunningGuest:
                 self._domain = parse_domain(self.live_xml)
             except ConfError as problem:
                 detail = f"the live document of '{self.name}' cannot be read: {problem}"
-                domain = self.workplace.error_domain
+                domain = self.context.error_domain
                 raise VirError(ErrorCode.INTERNAL_ERROR, detail, domain) from problem
         return self._domain
 
@@ -95,9 +99,9 @@ class RunningGuest:
         """VirDomainState."""
         return DomainState(self.status.state)
 
-    def describe(self) -> Description:
+    def get_status(self) -> DomainStatus:
         """What domd is told of it."""
-        return Description(
+        return DomainStatus(
             uuid=self.uuid,
             name=self.name,
             id=self.status.id,
@@ -112,43 +116,43 @@ class RunningGuest:
 
     # What happens to it.
 
-    def follow(self, trigger: Trigger) -> Step | None:
+    def transition(self, trigger: Trigger) -> Transition | None:
         """Let something happen to it: its state is kept and told; None where it changes nothing."""
-        step = follow(self.state, trigger)
+        step = transition(self.state, trigger)
         if step is None:
             log.debug("%s is %s: %s changes nothing", self.name, self.state.name, trigger.name)
             return None
         log.info("%s: %s leads from %s to %s", self.name, trigger, self.state.name, step.state.name)
         self.status.state, self.status.reason = step.state, step.reason
         self.save()
-        self.tell(step.event, step.detail)
+        self.publish_status(step.event, step.detail)
         return step
 
-    def tell(self, event: int = NO_EVENT, detail: int = 0) -> None:
+    def publish_status(self, event: int = NO_EVENT, detail: int = 0) -> None:
         """Tell domd how it stands, and clients of a step in its life."""
-        changed = Changed(description=self.describe(), event=event, detail=detail)
-        self.workplace.publish(changed)
+        changed = StatusChanged(description=self.get_status(), event=event, detail=detail)
+        self.context.publish(changed)
 
-    def emit(self, event_id: DomainEventID, *fields: object) -> None:
+    def publish_event(self, event_id: DomainEventID, *fields: object) -> None:
         """Tell clients that registered for an event of this kind."""
         name = f"domain_event_callback_{event_id.name.lower()}"
         payload = encode_event(name, *fields)
-        self.workplace.relay("domain", event_id, self.uuid, payload)
+        self.context.relay("domain", event_id, self.uuid, payload)
 
-    def rewrite(self) -> None:
+    def update_xml(self) -> None:
         """Write the live document anew."""
-        self.live_xml = written(self.domain)
+        self.live_xml = live_xml_text(self.domain)
         self.save()
 
-    def document_changed(self) -> None:
+    def update_and_publish(self) -> None:
         """Write the live document anew, and tell domd."""
-        self.rewrite()
-        self.tell()
+        self.update_xml()
+        self.publish_status()
 
     def save(self) -> None:
         """Keep what a successor must know; a disk that is full is logged and changes nothing."""
         try:
-            write_status(self.workplace.paths.status(self.name), self.status, self.live_xml)
+            write_status(self.context.paths.status(self.name), self.status, self.live_xml)
         except OSError as problem:
             log.error("the status of %s cannot be written: %s", self.name, problem)
 
@@ -179,7 +183,7 @@ class RunningGuest:
         self.process.forget()
 
 
-def written(domain: Domain) -> str:
+def live_xml_text(domain: Domain) -> str:
     """A live document as it is kept: with everything, passwords too."""
     return format_domain(domain, live=True, secure=True)
 
@@ -198,6 +202,6 @@ def new_status(domain: Domain, identifier: int, autodestroy: str, monitor: str =
     )
 
 
-def started(status: Status, identity: Identity) -> None:
+def record_process(status: Status, identity: Identity) -> None:
     """The emulator has a process."""
     status.pid, status.start, status.boot = identity.pid, identity.start, identity.boot

@@ -13,7 +13,7 @@ from rpc.enums import (
     DomainShutoffReason,
     DomainState,
 )
-from supervisor.messages.worker import Ended
+from supervisor.messages.worker import DomainStopped
 from supervisor.objects.domain_status_xml import Status
 
 DETAILS: Final = {
@@ -24,7 +24,7 @@ DETAILS: Final = {
 }
 
 
-def verdict(status: Status) -> tuple[DomainShutoffReason, DomainEventStoppedDetailType]:
+def shutoff_reason(status: Status) -> tuple[DomainShutoffReason, DomainEventStoppedDetailType]:
     """Why a guest is off whose emulator has gone, and the detail of its event STOPPED."""
     if status.ending:
         reason = DomainShutoffReason(status.ending)
@@ -36,10 +36,10 @@ def verdict(status: Status) -> tuple[DomainShutoffReason, DomainEventStoppedDeta
     return DomainShutoffReason.CRASHED, DomainEventStoppedDetailType.FAILED
 
 
-def ended(status: Status, uuid: bytes) -> Ended:
+def stopped_event(status: Status, uuid: bytes) -> DomainStopped:
     """What domd is told."""
-    reason, detail = verdict(status)
-    return Ended(
+    reason, detail = shutoff_reason(status)
+    return DomainStopped(
         uuid=uuid,
         name=status.name,
         reason=reason,

@@ -131,7 +131,7 @@ def spawn(spawning: Spawning) -> int:
     return process.pid
 
 
-def limit(pid: int, config: QemuConfig) -> None:
+def set_rlimits(pid: int, config: QemuConfig) -> None:
     """Set the limits of qemu.conf.
 
     Raises:
@@ -148,7 +148,7 @@ def limit(pid: int, config: QemuConfig) -> None:
         resource.prlimit(pid, resource.RLIMIT_CORE, (core, core))
 
 
-async def separate(pid: int, group: str) -> None:
+async def move_to_cgroup(pid: int, group: str) -> None:
     """Put the emulator into a cgroup of its own.
 
     The kernel takes 10 to 20 ms for that, so a thread of its own waits, and then ends.
@@ -189,7 +189,7 @@ def _separate(pid: int, group: str) -> Path | None:
     return folder
 
 
-def forget_cgroup(group: str) -> None:
+def remove_cgroup(group: str) -> None:
     """Remove a guest's cgroup; one that is not there is no error."""
     for root in UNIFIED:
         with contextlib.suppress(OSError):

@@ -44,12 +44,12 @@ class Trigger(Enum):
     CRASH_LOADED = auto()  # the guest deals with its crash itself
     POWERED_OFF = auto()  # the guest did it, or was asked to by ACPI
     ENDED_BY_HOST = auto()  # the emulator was asked to end
-    SLEPT = auto()  # ACPI S3
-    HIBERNATED = auto()  # ACPI S4
-    WOKEN = auto()
+    SUSPENDED_TO_MEMORY = auto()  # ACPI S3
+    SUSPENDED_TO_DISK = auto()  # ACPI S4
+    WAKEUP = auto()
 
 
-class Step(NamedTuple):
+class Transition(NamedTuple):
     """Where a trigger leads, and the lifecycle event that goes with it."""
 
     state: DomainState
@@ -60,34 +60,34 @@ class Step(NamedTuple):
 
 S = DomainState
 E = DomainEventType
-STARTING: Final = Step(S.PAUSED, DomainPausedReason.STARTING_UP)
-RUNNING: Final = Step(S.RUNNING, DomainRunningReason.BOOTED)
-PAUSED_AT_START: Final = Step(S.PAUSED, DomainPausedReason.USER)
+STARTING: Final = Transition(S.PAUSED, DomainPausedReason.STARTING_UP)
+RUNNING: Final = Transition(S.RUNNING, DomainRunningReason.BOOTED)
+PAUSED_AT_START: Final = Transition(S.PAUSED, DomainPausedReason.USER)
 
 
-def _paused(reason: DomainPausedReason, detail: DomainEventSuspendedDetailType) -> Step:
-    return Step(S.PAUSED, reason, E.SUSPENDED, detail)
+def _paused(reason: DomainPausedReason, detail: DomainEventSuspendedDetailType) -> Transition:
+    return Transition(S.PAUSED, reason, E.SUSPENDED, detail)
 
 
-def _from(states: Iterable[DomainState], trigger: Trigger, step: Step) -> Table:
+def _from(states: Iterable[DomainState], trigger: Trigger, step: Transition) -> Table:
     return {(state, trigger): step for state in states}
 
 
-Table = dict[tuple[DomainState, Trigger], Step]
+Table = dict[tuple[DomainState, Trigger], Transition]
 ALIVE: Final = (S.RUNNING, S.PAUSED, S.SHUTDOWN, S.CRASHED, S.PMSUSPENDED)
 MOVING: Final = (S.RUNNING, S.PMSUSPENDED)
 STILL: Final = (S.PAUSED, S.SHUTDOWN, S.CRASHED, S.PMSUSPENDED)
-RESUMED: Final = Step(
+RESUMED: Final = Transition(
     S.RUNNING, DomainRunningReason.UNPAUSED, E.RESUMED, DomainEventResumedDetailType.UNPAUSED
 )
-WOKEN: Final = Step(
+WOKEN: Final = Transition(
     S.RUNNING, DomainRunningReason.WAKEUP, E.STARTED, DomainEventStartedDetailType.WAKEUP
 )
-OFF: Final = Step(
+OFF: Final = Transition(
     S.SHUTDOWN, DomainShutdownReason.UNKNOWN, E.SHUTDOWN, DomainEventShutdownDetailType.GUEST
 )
 OFF_BY_HOST: Final = OFF._replace(detail=DomainEventShutdownDetailType.HOST)
-ASLEEP: Final = Step(
+PMSUSPENDED: Final = Transition(
     S.PMSUSPENDED,
     DomainPMSuspendedReason.UNKNOWN,
     E.PMSUSPENDED,
@@ -126,14 +126,14 @@ NEXT: Final[Table] = {
     **_from(
         (S.RUNNING, S.PAUSED),
         Trigger.PANICKED,
-        Step(
+        Transition(
             S.CRASHED,
             DomainCrashedReason.PANICKED,
             E.CRASHED,
             DomainEventCrashedDetailType.PANICKED,
         ),
     ),
-    (S.RUNNING, Trigger.CRASH_LOADED): Step(
+    (S.RUNNING, Trigger.CRASH_LOADED): Transition(
         S.RUNNING,
         DomainRunningReason.UNKNOWN,
         E.CRASHED,
@@ -141,30 +141,30 @@ NEXT: Final[Table] = {
     ),
     **_from((S.RUNNING, S.PAUSED, S.PMSUSPENDED), Trigger.POWERED_OFF, OFF),
     **_from((S.RUNNING, S.PAUSED, S.PMSUSPENDED), Trigger.ENDED_BY_HOST, OFF_BY_HOST),
-    **_from((S.RUNNING, S.PAUSED), Trigger.SLEPT, ASLEEP),
+    **_from((S.RUNNING, S.PAUSED), Trigger.SUSPENDED_TO_MEMORY, PMSUSPENDED),
     **_from(
         (S.RUNNING, S.PAUSED),
-        Trigger.HIBERNATED,
-        ASLEEP._replace(detail=DomainEventPMSuspendedDetailType.DISK),
+        Trigger.SUSPENDED_TO_DISK,
+        PMSUSPENDED._replace(detail=DomainEventPMSuspendedDetailType.DISK),
     ),
-    (S.PMSUSPENDED, Trigger.WOKEN): WOKEN,
+    (S.PMSUSPENDED, Trigger.WAKEUP): WOKEN,
 }
 
 
-def follow(state: DomainState, trigger: Trigger) -> Step | None:
+def transition(state: DomainState, trigger: Trigger) -> Transition | None:
     """Where a trigger leads; None where it changes nothing."""
     return NEXT.get((state, trigger))
 
 
 def require(
     name: str, state: DomainState, trigger: Trigger, domain: ErrorDomain = ErrorDomain.QEMU
-) -> Step:
+) -> Transition:
     """The step that a client asks for.
 
     Raises:
         VirError: OPERATION_INVALID: not in this state.
     """
-    step = follow(state, trigger)
+    step = transition(state, trigger)
     if step is None:
         word = state.name.lower()
         detail = f"domain '{name}' is {word}: it cannot be {trigger.name.lower()}"

@@ -12,34 +12,34 @@ from collections.abc import Coroutine
 from typing import Final, Generic, TypeVar
 
 from conf.errors import ConfError
-from ipc import Done, handles
+from ipc import Ack, handles
 from rpc.enums import DomainShutoffReason
 from rpc.errors import ErrorCode, VirError
-from supervisor.dispatch.dispatcher import of_conf
+from supervisor.dispatch.dispatcher import from_conf_error
 from supervisor.messages.worker import (
     AttachDevice,
-    Describe,
-    Described,
-    Description,
     Destroy,
     DetachDevice,
-    Gone,
-    Note,
+    DomainStatus,
+    GetStats,
+    GetStatus,
     Reboot,
     Resume,
-    Sample,
-    Sampled,
+    SetMetadata,
     Shutdown,
+    ShutoffInfo,
     Start,
+    Stats,
     Suspend,
     UpdateDevice,
+    WorkerStatus,
 )
 from supervisor.objects.domain_status_xml import Status, remove_status
-from supervisor.runtime.shield import finish
-from supervisor.workers.context import Workplace
-from supervisor.workers.driver_ops import Manner
+from supervisor.runtime.shield import run_to_completion
+from supervisor.workers.context import WorkerContext
+from supervisor.workers.driver_ops import DriverOps
 from supervisor.workers.running_guest import RunningGuest
-from supervisor.workers.shutoff_reason import ended, verdict
+from supervisor.workers.shutoff_reason import shutoff_reason, stopped_event
 
 ENDED_S: Final = 15.0  # for hooks of a guest that has gone
 
@@ -48,17 +48,17 @@ G = TypeVar("G", bound=RunningGuest)
 log = logging.getLogger(__name__)
 
 
-class GuestWorker(Generic[G]):
+class Worker(Generic[G]):
     """One worker: it has a guest, had one, or is to have one."""
 
-    def __init__(self, workplace: Workplace, manner: Manner[G]) -> None:
+    def __init__(self, workplace: WorkerContext, manner: DriverOps[G]) -> None:
         """Have no guest yet; act in this manner."""
         self._manner = manner
         self._workplace = workplace
         self._guest: G | None = None
-        self._gone: Gone | None = None
-        self._settled = asyncio.Event()  # no start is on its way
-        self._settled.set()
+        self._gone: ShutoffInfo | None = None
+        self._start_done = asyncio.Event()  # no start is on its way
+        self._start_done.set()
 
     # Its guest.
 
@@ -67,17 +67,17 @@ class GuestWorker(Generic[G]):
         """The domain's name."""
         return self._workplace.process.domain
 
-    def have(self, guest: G) -> None:
+    def attach_guest(self, guest: G) -> None:
         """Drive this guest."""
         self._guest = guest
         guest.process.on_exit.append(lambda: self._ended(guest))
         if guest.process.exited:
             self._ended(guest)
 
-    def had(self, status: Status) -> None:
+    def set_stopped(self, status: Status) -> None:
         """Know how a guest went that was gone before this worker came."""
-        reason, detail = verdict(status)
-        self._gone = Gone(reason=reason, detail=detail, restart=status.restart)
+        reason, detail = shutoff_reason(status)
+        self._gone = ShutoffInfo(reason=reason, detail=detail, restart=status.restart)
         remove_status(self._workplace.paths.status(status.name))
 
     def guest(self) -> G:
@@ -91,13 +91,13 @@ class GuestWorker(Generic[G]):
             raise VirError(ErrorCode.OPERATION_INVALID, detail, self._workplace.error_domain)
         return self._guest
 
-    async def present(self) -> G:
+    async def wait_running(self) -> G:
         """The running guest, once nothing is on its way: a start, or a container's reboot.
 
         Raises:
             VirError: OPERATION_INVALID: there is none.
         """
-        await self._settled.wait()
+        await self._start_done.wait()
         return self.guest()
 
     def close(self) -> None:
@@ -108,105 +108,107 @@ class GuestWorker(Generic[G]):
     # What domd asks.
 
     @handles(Start)
-    async def start(self, request: Start) -> Description:
+    async def start(self, request: Start) -> DomainStatus:
         """Launch the guest."""
-        if self._guest is not None or not self._settled.is_set():
+        if self._guest is not None or not self._start_done.is_set():
             detail = f"domain is already running: '{self.name}'"
             raise VirError(ErrorCode.OPERATION_INVALID, detail, self._workplace.error_domain)
-        self._settled.clear()
+        self._start_done.clear()
         try:
             guest = await self._manner.launch(self._workplace, request)
         except ConfError as problem:
-            raise of_conf(problem, self._workplace.error_domain) from problem
+            raise from_conf_error(problem, self._workplace.error_domain) from problem
         else:
-            self.have(guest)
+            self.attach_guest(guest)
         finally:
-            self._settled.set()
-        return guest.describe()
+            self._start_done.set()
+        return guest.get_status()
 
-    @handles(Describe)
-    async def describe(self, _: Describe) -> Described:
+    @handles(GetStatus)
+    async def describe(self, _: GetStatus) -> WorkerStatus:
         """Answer what there is; a start that is on its way ends first, or is undone."""
-        await self._settled.wait()
+        await self._start_done.wait()
         guest = self._guest
-        return Described(guest=guest.describe() if guest else None, gone=self._gone)
+        return WorkerStatus(guest=guest.get_status() if guest else None, shutoff=self._gone)
 
     @handles(Destroy)
-    async def destroy(self, request: Destroy) -> Done:
+    async def destroy(self, request: Destroy) -> Ack:
         """End the guest; on return all of it is cleaned up."""
-        guest = await self.present()
+        guest = await self.wait_running()
         await self._manner.end(guest, DomainShutoffReason.DESTROYED, graceful=request.graceful)
         async with asyncio.timeout(ENDED_S):
             await guest.ended.wait()
-        return Done()
+        return Ack()
 
-    @handles(Note)
-    def note(self, request: Note) -> Description:
+    @handles(SetMetadata)
+    def note(self, request: SetMetadata) -> DomainStatus:
         """Change what only the document says."""
         guest = self.guest()
         domain = guest.domain
         domain.title, domain.description = request.title, request.description
         domain.metadata = request.metadata
-        guest.rewrite()
-        return guest.describe()
+        guest.update_xml()
+        return guest.get_status()
 
     @handles(AttachDevice)
-    async def attach_device(self, request: AttachDevice) -> Description:
+    async def attach_device(self, request: AttachDevice) -> DomainStatus:
         """Give the guest a device."""
-        return await self._plug(self._manner.attach(await self.present(), request.xml))
+        return await self._change_device(
+            self._manner.attach(await self.wait_running(), request.xml)
+        )
 
     @handles(DetachDevice)
-    async def detach_device(self, request: DetachDevice) -> Description:
+    async def detach_device(self, request: DetachDevice) -> DomainStatus:
         """Take a device from the guest."""
-        guest = await self.present()
+        guest = await self.wait_running()
         try:
             await self._manner.detach(guest, request)
         except ConfError as problem:
-            raise of_conf(problem, self._workplace.error_domain) from problem
-        return guest.describe()
+            raise from_conf_error(problem, self._workplace.error_domain) from problem
+        return guest.get_status()
 
     @handles(UpdateDevice)
-    async def update_device(self, request: UpdateDevice) -> Description:
+    async def update_device(self, request: UpdateDevice) -> DomainStatus:
         """Change a device."""
-        return await self._plug(self._manner.update(await self.present(), request))
+        return await self._change_device(self._manner.update(await self.wait_running(), request))
 
     @handles(Shutdown)
-    async def shutdown(self, request: Shutdown) -> Done:
+    async def shutdown(self, request: Shutdown) -> Ack:
         """Ask the guest to power off, a container's init to end."""
-        await self._manner.shutdown(await self.present(), request.flags)
-        return Done()
+        await self._manner.shutdown(await self.wait_running(), request.flags)
+        return Ack()
 
     @handles(Reboot)
-    async def reboot(self, request: Reboot) -> Done:
+    async def reboot(self, request: Reboot) -> Ack:
         """Ask the guest to reboot, a container's init to begin anew."""
-        await self._manner.reboot(await self.present(), request.flags)
-        return Done()
+        await self._manner.reboot(await self.wait_running(), request.flags)
+        return Ack()
 
     @handles(Suspend)
-    async def suspend(self, _: Suspend) -> Done:
+    async def suspend(self, _: Suspend) -> Ack:
         """Have the guest stand still."""
-        await self._manner.suspend(await self.present())
-        return Done()
+        await self._manner.suspend(await self.wait_running())
+        return Ack()
 
     @handles(Resume)
-    async def resume(self, _: Resume) -> Done:
+    async def resume(self, _: Resume) -> Ack:
         """Let the guest run."""
-        await self._manner.resume(await self.present())
-        return Done()
+        await self._manner.resume(await self.wait_running())
+        return Ack()
 
-    @handles(Sample)
-    async def sample(self, request: Sample) -> Sampled:
+    @handles(GetStats)
+    async def sample(self, request: GetStats) -> Stats:
         """The guest's figures."""
-        return Sampled(statistics=await self._manner.sample(self.guest(), request.groups))
+        return Stats(statistics=await self._manner.sample(self.guest(), request.groups))
 
-    async def _plug(self, work: Coroutine[None, None, None]) -> Description:
+    async def _change_device(self, work: Coroutine[None, None, None]) -> DomainStatus:
         guest = self.guest()
-        async with guest.plugging:
+        async with guest.device_lock:
             try:
-                await finish(work)
+                await run_to_completion(work)
             except ConfError as problem:
-                raise of_conf(problem, self._workplace.error_domain) from problem
-        return guest.describe()
+                raise from_conf_error(problem, self._workplace.error_domain) from problem
+        return guest.get_status()
 
     def _ended(self, guest: G) -> None:
         guest.run(self._finish(guest))
@@ -216,11 +218,11 @@ class GuestWorker(Generic[G]):
         if self._guest is not guest:
             return
         await self._manner.clean_up(self._workplace, guest.status, guest.live_xml)
-        reason, detail = verdict(guest.status)
+        reason, detail = shutoff_reason(guest.status)
         log.info("%s has ended: %s", guest.name, reason.name.lower())
         self._guest = None
-        self._gone = Gone(reason=reason, detail=detail)
-        self._workplace.publish(ended(guest.status, guest.uuid))
+        self._gone = ShutoffInfo(reason=reason, detail=detail)
+        self._workplace.publish(stopped_event(guest.status, guest.uuid))
         remove_status(self._workplace.paths.status(guest.name))
         guest.ended.set()
         guest.close()

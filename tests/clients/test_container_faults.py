@@ -24,10 +24,10 @@ from rpc.enums import DomainShutoffReason
 from rpc.errors import ErrorCode, VirError
 from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import remove_status
-from supervisor.runtime.child import Process
+from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.hooks import Hooks
 from supervisor.runtime.paths import Paths
-from supervisor.workers.context import Workplace
+from supervisor.workers.context import WorkerContext
 from supervisor.workers.lxc import cgroups
 from supervisor.workers.lxc.container import Container, Held
 from supervisor.workers.lxc.reconnect import adopt
@@ -63,10 +63,10 @@ class Desk:
     renewed: bool = False
 
 
-def workplace(folder: Path) -> Workplace:
+def workplace(folder: Path) -> WorkerContext:
     paths = Paths.system(folder).for_driver("lxc")
-    process = cast("Process", Desk("faulty"))
-    return Workplace(process, Hooks(paths.hook("lxc")), "lxc", paths)
+    process = cast("ChildProcess", Desk("faulty"))
+    return WorkerContext(process, Hooks(paths.hook("lxc")), "lxc", paths)
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def paths(tmp_path: Path) -> Iterator[Paths]:
     with own_network():
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         found = Paths.system(tmp_path)
-        found.network_states().mkdir(parents=True)
+        found.network_status_dir().mkdir(parents=True)
         install_script(found.dnsmasq())
         yield found
 

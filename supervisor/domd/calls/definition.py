@@ -18,8 +18,8 @@ from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.definition_builder import Documents
 from supervisor.domd.definitions import Definitions
-from supervisor.domd.domain import Definition, Entry
-from supervisor.domd.domain_files import Belongings, refuse_contradiction
+from supervisor.domd.domain import Definition, DomainObject
+from supervisor.domd.domain_files import DomainFiles, refuse_contradiction
 from supervisor.domd.events import Publisher
 from supervisor.domd.registry import Registry
 from supervisor.domd.service_errors import invalid, refuse_flags
@@ -36,7 +36,7 @@ class Changes:
         registry: Registry,
         definitions: Definitions,
         documents: Documents,
-        belongings: Belongings,
+        belongings: DomainFiles,
         publisher: Publisher,
         driver: Driver,
     ) -> None:
@@ -103,7 +103,7 @@ class Changes:
             await self._definitions.rename(entry, definition)
         return 0
 
-    def _refuse_rename(self, entry: Entry, name: str) -> None:
+    def _refuse_rename(self, entry: DomainObject, name: str) -> None:
         if entry.is_active:
             raise invalid(f"cannot rename active domain '{entry.name}'; shut it down first")
         if entry.definition is None:
@@ -132,7 +132,7 @@ class Changes:
 
     def domain_get_autostart(self, call: ClientCall, dom: DomainId) -> int:
         """Whether the domain starts with the host."""
-        call.keep = True
+        call.cacheable = True
         return int(self._registry.find(dom).autostart)
 
     def domain_has_managed_save_image(self, call: ClientCall, dom: DomainId, flags: int) -> int:

@@ -23,9 +23,9 @@ from supervisor.domd.definition_builder import Documents
 from supervisor.domd.definitions import Definitions
 from supervisor.domd.domain import Definition
 from supervisor.domd.registry import Registry
-from supervisor.domd.running_domains import Guests
+from supervisor.domd.running_domains import RunningDomains
 from supervisor.domd.service_errors import refuse_flags
-from supervisor.messages.worker import AttachDevice, Description, DetachDevice, UpdateDevice
+from supervisor.messages.worker import AttachDevice, DetachDevice, DomainStatus, UpdateDevice
 
 IMPACT: Final = Flags.LIVE | Flags.CONFIG
 CHANGE_S: Final = 60.0
@@ -37,7 +37,11 @@ class DeviceCalls:
     """What clients may change of domains' devices."""
 
     def __init__(
-        self, registry: Registry, definitions: Definitions, documents: Documents, guests: Guests
+        self,
+        registry: Registry,
+        definitions: Definitions,
+        documents: Documents,
+        guests: RunningDomains,
     ) -> None:
         """Change these."""
         self._registry = registry
@@ -116,7 +120,7 @@ class DeviceCalls:
         await self._change("update", dom, flags, edit, request)
 
     async def _change(
-        self, word: str, dom: DomainId, flags: int, edit: Edit, request: Request[Description]
+        self, word: str, dom: DomainId, flags: int, edit: Edit, request: Request[DomainStatus]
     ) -> None:
         entry = self._registry.find(dom)
         async with entry.job.hold(f"{word} a device"):

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 
-from ipc import Done, Request
+from ipc import Ack, Request
 from rpc.enums import DomainCreateFlags, DomainDestroyFlagsValues, DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.definition_builder import Documents
 from supervisor.domd.definitions import Definitions
-from supervisor.domd.domain import Entry
-from supervisor.domd.domain_files import Belongings
+from supervisor.domd.domain import DomainObject
+from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.registry import Registry, not_running
-from supervisor.domd.running_domains import Guests
+from supervisor.domd.running_domains import RunningDomains
 from supervisor.domd.service_errors import invalid, refuse_flags
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import Reboot, Reset, Resume, Shutdown, Suspend, Wakeup
@@ -32,8 +32,8 @@ class Lifecycle:
         registry: Registry,
         documents: Documents,
         definitions: Definitions,
-        belongings: Belongings,
-        guests: Guests,
+        belongings: DomainFiles,
+        guests: RunningDomains,
         workers: Workers,
     ) -> None:
         """Steer these."""
@@ -70,7 +70,7 @@ class Lifecycle:
             )
         return entry.identity
 
-    async def _leave_saved_state(self, entry: Entry, flags: int) -> None:
+    async def _leave_saved_state(self, entry: DomainObject, flags: int) -> None:
         """Refuse to start a guest afresh whose memory was saved, unless that is asked for.
 
         Raises:
@@ -86,7 +86,7 @@ class Lifecycle:
             raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.QEMU)
         await asyncio.to_thread(self._belongings.drop_saved_state, entry)
 
-    async def _reset_nvram(self, entry: Entry, flags: int) -> None:
+    async def _reset_nvram(self, entry: DomainObject, flags: int) -> None:
         if flags & DomainCreateFlags.START_RESET_NVRAM:
             await asyncio.to_thread(self._belongings.reset_nvram, entry)
 
@@ -174,7 +174,7 @@ class Lifecycle:
         refuse_flags("qemuDomainPMWakeup", flags)
         await self._order(dom, "wakeup", Wakeup())
 
-    async def _order(self, dom: DomainId, word: str, request: Request[Done]) -> None:
+    async def _order(self, dom: DomainId, word: str, request: Request[Ack]) -> None:
         entry = self._registry.find(dom)
         if not entry.is_active:
             raise not_running(entry)
@@ -188,7 +188,7 @@ def launch_words(call: ClientCall, flags: int) -> tuple[bool, str]:
     return bool(flags & DomainCreateFlags.START_PAUSED), autodestroy
 
 
-def refuse_sleeping(entry: Entry) -> None:
+def refuse_sleeping(entry: DomainObject) -> None:
     """Refuse what a guest that sleeps by ACPI does not do.
 
     Raises:

@@ -36,7 +36,7 @@ class ContainerInfo:
         domain = entry.current.domain
         memory = domain.current_memory.amount if domain.current_memory else domain.memory
         time = 0
-        call.keep = not entry.is_active
+        call.cacheable = not entry.is_active
         if entry.is_active:
             figures = {
                 param.field: param.value.value for param in await self._stats.sample(entry, GROUPS)

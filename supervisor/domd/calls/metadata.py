@@ -15,11 +15,11 @@ from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.calls.query import definition_for, no_config
 from supervisor.domd.definitions import Definitions
-from supervisor.domd.domain import Definition, Entry
+from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.events import Publisher
 from supervisor.domd.metadata_xml import change_metadata, read_metadata
 from supervisor.domd.registry import Registry, not_running
-from supervisor.domd.running_domains import Guests
+from supervisor.domd.running_domains import RunningDomains
 from supervisor.domd.service_errors import refuse_both_impacts, refuse_flags
 
 IMPACT: Final = Impact.LIVE | Impact.CONFIG
@@ -29,7 +29,11 @@ class Notes:
     """What clients may note on domains."""
 
     def __init__(
-        self, registry: Registry, definitions: Definitions, guests: Guests, publisher: Publisher
+        self,
+        registry: Registry,
+        definitions: Definitions,
+        guests: RunningDomains,
+        publisher: Publisher,
     ) -> None:
         """Note on these."""
         self._registry = registry
@@ -45,7 +49,7 @@ class Notes:
         Raises:
             VirError: NO_DOMAIN_METADATA when there is none.
         """
-        call.keep = True
+        call.cacheable = True
         refuse_flags("qemuDomainGetMetadata", flags, IMPACT)
         refuse_both_impacts(flags)
         entry = self._registry.find(dom)
@@ -87,7 +91,7 @@ class Notes:
         self._publisher.metadata_change(entry, type, uri if element else None)
 
 
-def targets(entry: Entry, flags: int) -> tuple[Definition | None, Definition | None]:
+def targets(entry: DomainObject, flags: int) -> tuple[Definition | None, Definition | None]:
     """The live document and the definition, where they are to be changed.
 
     Raises:

@@ -17,8 +17,8 @@ from rpc.enums import (
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.domd.domain import OFF, Definition, Entry, LiveDefinition
-from supervisor.domd.domain_files import Belongings
+from supervisor.domd.domain import OFF, Definition, DomainObject, LiveDefinition
+from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.listing import EVERY_FILTER, passing
 from supervisor.domd.registry import Registry, not_running
 from supervisor.domd.service_errors import refuse_both_impacts, refuse_flags
@@ -36,7 +36,7 @@ VCPU_FLAGS: Final = DomainVcpuFlags.LIVE | DomainVcpuFlags.CONFIG | DomainVcpuFl
 class Queries:
     """What clients may ask of domains."""
 
-    def __init__(self, registry: Registry, belongings: Belongings) -> None:
+    def __init__(self, registry: Registry, belongings: DomainFiles) -> None:
         """Answer from this registry."""
         self._registry = registry
         self._belongings = belongings
@@ -45,37 +45,37 @@ class Queries:
 
     def domain_lookup_by_id(self, call: ClientCall, id: int) -> DomainId:
         """The running domain of a number."""
-        call.keep = True
+        call.cacheable = True
         return self._registry.numbered(id).identity
 
     def domain_lookup_by_name(self, call: ClientCall, name: str) -> DomainId:
         """The domain of a name."""
-        call.keep = True
-        return self._registry.named(name).identity
+        call.cacheable = True
+        return self._registry.get_by_name(name).identity
 
     def domain_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> DomainId:
         """The domain of a UUID."""
-        call.keep = True
+        call.cacheable = True
         return self._registry.find(DomainId("", uuid, OFF)).identity
 
     def connect_num_of_domains(self, call: ClientCall) -> int:
         """How many domains run."""
-        call.keep = True
+        call.cacheable = True
         return sum(entry.is_active for entry in self._registry)
 
     def connect_list_domains(self, call: ClientCall, maxids: int) -> list[int]:
         """The numbers of running domains."""
-        call.keep = True
+        call.cacheable = True
         return [entry.id for entry in self._registry if entry.is_active][: max(0, maxids)]
 
     def connect_num_of_defined_domains(self, call: ClientCall) -> int:
         """How many domains are defined and off."""
-        call.keep = True
+        call.cacheable = True
         return sum(not entry.is_active for entry in self._registry)
 
     def connect_list_defined_domains(self, call: ClientCall, maxnames: int) -> list[str]:
         """The names of domains that are defined and off."""
-        call.keep = True
+        call.cacheable = True
         names = [entry.name for entry in self._registry if not entry.is_active]
         return names[: max(0, maxnames)]
 
@@ -83,11 +83,11 @@ class Queries:
         self, call: ClientCall, need_results: int, flags: int
     ) -> tuple[list[DomainId], int]:
         """Every domain that passes the filters."""
-        call.keep = True
+        call.cacheable = True
         found = self.filtered(flags)
         return [entry.identity for entry in found] if need_results else [], len(found)
 
-    def filtered(self, flags: int) -> list[Entry]:
+    def filtered(self, flags: int) -> list[DomainObject]:
         """Every domain that passes the filters of `connect_list_all_domains`.
 
         Raises:
@@ -100,23 +100,23 @@ class Queries:
 
     def domain_is_active(self, call: ClientCall, dom: DomainId) -> int:
         """Whether the guest runs."""
-        call.keep = True
+        call.cacheable = True
         return int(self._registry.find(dom).is_active)
 
     def domain_is_persistent(self, call: ClientCall, dom: DomainId) -> int:
         """Whether the domain is defined."""
-        call.keep = True
+        call.cacheable = True
         return int(self._registry.find(dom).definition is not None)
 
     def domain_is_updated(self, call: ClientCall, dom: DomainId) -> int:
         """Whether the guest has been updated: libvirt's QEMU driver never says so."""
-        call.keep = True
+        call.cacheable = True
         self._registry.find(dom)
         return 0
 
     def domain_get_state(self, call: ClientCall, dom: DomainId, flags: int) -> tuple[int, int]:
         """VirDomainState and its reason."""
-        call.keep = True
+        call.cacheable = True
         refuse_flags("qemuDomainGetState", flags)
         return self._registry.find(dom).state
 
@@ -126,7 +126,7 @@ class Queries:
         domain = entry.current.domain
         memory = domain.current_memory.amount if domain.current_memory else domain.memory
         time = 0
-        call.keep = entry.running is None  # a running guest's time goes on
+        call.cacheable = entry.running is None  # a running guest's time goes on
         if entry.running is not None:
             time = cpu_time_ns(entry.running.description.pid)
             memory = entry.running.description.balloon_kib or memory
@@ -134,12 +134,12 @@ class Queries:
 
     def domain_get_max_memory(self, call: ClientCall, dom: DomainId) -> int:
         """The most memory in KiB."""
-        call.keep = True
+        call.cacheable = True
         return self._registry.find(dom).current.domain.memory
 
     def domain_get_max_vcpus(self, call: ClientCall, dom: DomainId) -> int:
         """The most processors."""
-        call.keep = True
+        call.cacheable = True
         entry = self._registry.find(dom)
         if not entry.is_active:
             raise not_running(entry)
@@ -152,7 +152,7 @@ class Queries:
             VirError: INVALID_ARG for flags that exclude each other, OPERATION_INVALID for the live
                 number of a domain that is off, OPERATION_UNSUPPORTED for the guest's own view.
         """
-        call.keep = True
+        call.cacheable = True
         if flags & DomainVcpuFlags.GUEST:
             detail = "the guest agent is not asked for processors yet; leave --guest out"
             raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.QEMU)
@@ -164,7 +164,7 @@ class Queries:
 
     def domain_get_os_type(self, call: ClientCall, dom: DomainId) -> str:
         """The kind of guest: "hvm"."""
-        call.keep = True
+        call.cacheable = True
         return self._registry.find(dom).current.domain.os.type.name
 
     def domain_get_security_label(self, call: ClientCall, dom: DomainId) -> tuple[bytes, int]:
@@ -193,7 +193,7 @@ class Queries:
         Raises:
             VirError: INVALID_ARG for unknown flags.
         """
-        call.keep = True
+        call.cacheable = True
         refuse_flags("qemuDomainGetXMLDesc", flags, XML_FLAGS)
         entry = self._registry.find(dom)
         secure = bool(flags & (DomainXMLFlags.SECURE | DomainXMLFlags.MIGRATABLE))
@@ -207,13 +207,13 @@ class Queries:
         return live.xml if secure else live.public_xml
 
 
-def no_config(entry: Entry) -> VirError:
+def no_config(entry: DomainObject) -> VirError:
     """OPERATION_INVALID: the domain is transient."""
     detail = f"transient domains do not have any persistent config: '{entry.name}'"
     return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.DOMAIN)
 
 
-def definition_for(entry: Entry, impact: int) -> Definition:
+def definition_for(entry: DomainObject, impact: int) -> Definition:
     """The document that "live", "config" or neither means.
 
     Raises:

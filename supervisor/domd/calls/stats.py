@@ -18,10 +18,10 @@ from rpc.values import Domain as DomainId
 from rpc.values import DomainStatsRecord, TypedParam, TypedValue
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.calls.query import Queries
-from supervisor.domd.domain import Entry
+from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import Registry
 from supervisor.drivers.table import Driver
-from supervisor.messages.worker import Sample
+from supervisor.messages.worker import GetStats
 from supervisor.runtime.procfs import cpu_times
 
 SAMPLE_S: Final = 0.8
@@ -68,18 +68,18 @@ class Stats:
             entries = self._queries.filtered(flags & ~int(STEERING))
         return list(await asyncio.gather(*(self._record(entry, groups) for entry in entries)))
 
-    async def _record(self, entry: Entry, groups: int) -> DomainStatsRecord:
+    async def _record(self, entry: DomainObject, groups: int) -> DomainStatsRecord:
         identity = entry.identity
         params = list(own_figures(entry, groups, sampled=self._sampled))
         if entry.is_active and groups & self._sampled:
             params += await self.sample(entry, groups & self._sampled)
         return DomainStatsRecord(identity, params)
 
-    async def sample(self, entry: Entry, groups: int) -> list[TypedParam]:
+    async def sample(self, entry: DomainObject, groups: int) -> list[TypedParam]:
         """What a running guest's worker says of these groups; none when it is silent."""
         link = self._node.link(entry.worker)
         try:
-            sampled = await link.call(Sample(groups=groups), timeout_s=SAMPLE_S)
+            sampled = await link.call(GetStats(groups=groups), timeout_s=SAMPLE_S)
         except (BusError, VirError) as problem:
             log.info("%s gives no figures: %s", entry.name, problem)
             return []
@@ -89,7 +89,7 @@ class Stats:
         ]
 
 
-def own_figures(entry: Entry, groups: int, *, sampled: int) -> Iterator[TypedParam]:
+def own_figures(entry: DomainObject, groups: int, *, sampled: int) -> Iterator[TypedParam]:
     """What is known of a domain without asking its worker, which knows the `sampled` groups."""
     domain = entry.current.domain
     if groups & DomainStatsTypes.STATE:

@@ -25,12 +25,12 @@ from supervisor.domd.calls.metadata import targets
 from supervisor.domd.calls.query import definition_for
 from supervisor.domd.definition_builder import Documents
 from supervisor.domd.definitions import Definitions
-from supervisor.domd.domain import Definition, Entry
+from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.registry import Registry
-from supervisor.domd.running_domains import Guests
+from supervisor.domd.running_domains import RunningDomains
 from supervisor.domd.service_errors import refuse_both_impacts, refuse_flags
 from supervisor.domd.workers import Workers
-from supervisor.messages.worker import ReadLimits, Tune
+from supervisor.messages.worker import GetTuning, SetTuning
 
 IMPACT: Final = Impact.LIVE | Impact.CONFIG
 TYPED_STRINGS: Final = 1 << 2  # VIR_TYPED_PARAM_STRING_OKAY
@@ -54,7 +54,7 @@ class ContainerTuning:
         registry: Registry,
         definitions: Definitions,
         documents: Documents,
-        guests: Guests,
+        guests: RunningDomains,
         workers: Workers,
     ) -> None:
         """Change these."""
@@ -225,7 +225,7 @@ class ContainerTuning:
         definition = definition_for(entry, flags)
         values = dict(of(definition.domain))
         if entry.running is not None and definition is entry.running.live:
-            sampled = await self._workers.order(entry, ReadLimits(), READ_S)
+            sampled = await self._workers.order(entry, GetTuning(), READ_S)
             held = {one.field: int(one.value) for one in sampled.statistics}
             values |= {name: held[name] for name in names if name in held}
         return params({name: value_of(name, values[name]) for name in names})
@@ -245,10 +245,10 @@ class ContainerTuning:
         edit(domain)
         return await self._documents.define(format_domain(domain, secure=True))
 
-    async def _tune(self, entry: Entry, live: Definition, edit: Edit) -> None:
+    async def _tune(self, entry: DomainObject, live: Definition, edit: Edit) -> None:
         domain = parse_domain(live.xml)
         edit(domain)
-        request = Tune(xml=format_domain(domain, live=True, secure=True))
+        request = SetTuning(xml=format_domain(domain, live=True, secure=True))
         await self._guests.change(entry, request, TUNE_S)
 
 

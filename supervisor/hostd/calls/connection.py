@@ -18,7 +18,7 @@ from supervisor.hostd.capabilities.lxc import (
     write_container_choices,
 )
 from supervisor.hostd.service_errors import refuse_flags
-from supervisor.runtime.host import architecture
+from supervisor.runtime.host import host_arch
 
 
 class DriverCalls:
@@ -42,7 +42,7 @@ class DriverCalls:
         """What the host is and what guests it can run."""
         if of_containers(call):
             emulators = self._emulators
-            host = ContainerHost(emulators.uuid, architecture(), emulators.surroundings())
+            host = ContainerHost(emulators.uuid, host_arch(), emulators.surroundings())
             return write_container_capabilities(host)
         return await self._emulators.capabilities()
 
@@ -59,7 +59,7 @@ class DriverCalls:
         refuse_flags("connectGetDomainCapabilities", flags)
         if of_containers(call):
             return write_container_choices(
-                architecture(), emulator=emulatorbin, arch=arch, virt_type=virttype
+                host_arch(), emulator=emulatorbin, arch=arch, virt_type=virttype
             )
         return await self._emulators.domain_capabilities(emulatorbin, arch, machine, virttype)
 

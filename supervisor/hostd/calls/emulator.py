@@ -20,7 +20,7 @@ from supervisor.hostd.cpu.models import NOT_MIGRATABLE, Comparison, Cpu, Models,
 from supervisor.hostd.emulator.emulators import ARCHITECTURES, FAMILY, Emulators, refused
 from supervisor.hostd.node.node import Node, names
 from supervisor.hostd.service_errors import refuse_flags
-from supervisor.runtime.host import architecture
+from supervisor.runtime.host import host_arch
 
 FAIL_INCOMPATIBLE = 1  # VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
 VALIDATE_XML = 2  # VIR_CONNECT_COMPARE_CPU_VALIDATE_XML
@@ -65,7 +65,7 @@ class EmulatorCalls:
 
     async def capabilities(self) -> str:
         """What the host is and what guests it can run."""
-        arch = architecture()
+        arch = host_arch()
         guests = await self._emulators.all()
         models = None
         own = [facts for facts in guests if facts.arch == arch]
@@ -120,7 +120,7 @@ class EmulatorCalls:
         """
         refuse_flags("connectCompareCPU", flags, FAIL_INCOMPATIBLE | VALIDATE_XML)
         features = host_features(self._node.cpu_fields())
-        models = await self._need_models(architecture())
+        models = await self._need_models(host_arch())
         return compare_document(read_cpu(xml), models, features, flags)
 
     async def connect_compare_hypervisor_cpu(
@@ -189,7 +189,7 @@ class EmulatorCalls:
         """Find the emulator, machine and type a client means; what it left out has defaults."""
         if arch is not None and arch not in ARCHITECTURES:
             raise refused(ErrorCode.INVALID_ARG, f"unknown architecture: {arch}")
-        path = binary or self._emulators.default(arch or architecture())
+        path = binary or self._emulators.default(arch or host_arch())
         facts = await self._emulators.facts(path)
         if arch is not None and facts.arch != arch:
             detail = f"architecture from emulator '{facts.arch}' doesn't match"
@@ -297,7 +297,7 @@ def incompatible(
 def write_baseline(
     cpus: Sequence[CpuDocument], models: Models, limit: frozenset[str] | None, flags: int
 ) -> str:
-    """Write the best CPU that is part of every one described, and of `limit`."""
+    """Write the best CPU that is part of every one described, and of `set_rlimits`."""
     every = frozenset().union(*(models.features(Cpu(name, "")) for name in models.names()))
     known = every.union(name for cpu in cpus for _, name in cpu.features if name in every)
     known |= NOT_MIGRATABLE if limit is None else NOT_MIGRATABLE | limit

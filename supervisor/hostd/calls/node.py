@@ -14,7 +14,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.hostd.node.node import Cell, Node
 from supervisor.hostd.node.sysinfo import write_sysinfo
 from supervisor.hostd.service_errors import refuse_flags
-from supervisor.runtime.host import architecture
+from supervisor.runtime.host import host_arch
 
 KIB = 1024
 
@@ -35,7 +35,7 @@ class NodeCalls:
         top = self._node.topology()
         memory = sum(cell.memory_kib for cell in self._node.cells())
         active = len(self._node.online())
-        model = architecture().encode()[:31].ljust(32, b"\0")
+        model = host_arch().encode()[:31].ljust(32, b"\0")
         shape = (top.cells, top.sockets, top.cores * top.dies, top.threads)
         return (model, memory, active, self._node.mhz(), *shape)
 

@@ -16,18 +16,18 @@ from uuid import UUID
 
 from conf.errors import ConfError
 from conf.secret import Secret, format_secret, parse_secret
-from ipc import Event, caller, handles
+from ipc import Event, current_call, handles
 from rpc.enums import ConnectListAllSecretsFlags as Filter
 from rpc.enums import SecretDefineFlags, SecretEventID, SecretEventLifecycleType
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Secret as SecretId
-from supervisor.dispatch.dispatcher import ClientCall, encode_event, of_conf
+from supervisor.dispatch.dispatcher import ClientCall, encode_event, from_conf_error
 from supervisor.hostd.secrets.files import SecretStore
-from supervisor.hostd.secrets.registry import Entry, Secrets, value_of
+from supervisor.hostd.secrets.registry import SecretObject, Secrets, value_of
 from supervisor.messages.calls import ClientEvent
 from supervisor.messages.secrets import GetSecret, SecretValue
-from supervisor.objects.change_lock import Job
-from supervisor.runtime.shield import finish
+from supervisor.objects.change_lock import ChangeLock
+from supervisor.runtime.shield import run_to_completion
 
 #: Who may ask for values on the bus: stord, and workers, whose names begin so.
 TRUSTED: Final = ("stord", "qemu:", "lxc:")
@@ -45,7 +45,7 @@ class SecretCalls:
         self._secrets = secrets
         self._store = store
         self._publish = publish
-        self._turn = Job("secrets", ErrorDomain.SECRET)
+        self._turn = ChangeLock("secrets", ErrorDomain.SECRET)
 
     def load(self) -> None:
         """Know what lies on disk; called once, before anything is answered.
@@ -62,7 +62,7 @@ class SecretCalls:
             except (ConfError, VirError) as problem:
                 log.error("secret %s is left alone: %s", stored.uuid, problem)
                 continue
-            self._secrets.keep(Entry(secret, stored.value))
+            self._secrets.keep(SecretObject(secret, stored.value))
 
     # Queries.
 
@@ -109,7 +109,7 @@ class SecretCalls:
     @handles(GetSecret)
     def get_secret(self, request: GetSecret) -> SecretValue:
         """A value for a process that needs it."""
-        peer = caller().peer
+        peer = current_call().peer
         if not any(peer == name or (name[-1] == ":" and peer.startswith(name)) for name in TRUSTED):
             detail = f"the process '{peer}' may not ask for secrets"
             raise VirError(ErrorCode.OPERATION_DENIED, detail, ErrorDomain.SECRET)
@@ -124,30 +124,30 @@ class SecretCalls:
         try:
             secret = parse_secret(xml)
         except ConfError as problem:
-            raise of_conf(problem, ErrorDomain.SECRET) from problem
-        return (await finish(self._define(secret))).identity
+            raise from_conf_error(problem, ErrorDomain.SECRET) from problem
+        return (await run_to_completion(self._define(secret))).identity
 
     async def secret_set_value(
         self, call: ClientCall, secret: SecretId, value: bytes, flags: int
     ) -> None:
         """Give a secret its value."""
         _refuse_flags("secretSetValue", flags)
-        await finish(self._set_value(secret, value))
+        await run_to_completion(self._set_value(secret, value))
 
     async def secret_undefine(self, call: ClientCall, secret: SecretId) -> None:
         """Forget a secret and its value."""
-        await finish(self._undefine(secret))
+        await run_to_completion(self._undefine(secret))
 
-    async def _define(self, secret: Secret) -> Entry:
+    async def _define(self, secret: Secret) -> SecretObject:
         async with self._turn.hold("define"):
             old = self._secrets.replaced_by(secret)
-            entry = Entry(secret, old.value if old else None)
+            entry = SecretObject(secret, old.value if old else None)
             await self._save(entry, old)
             self._secrets.keep(entry)
             self._tell(entry, SecretEventLifecycleType.DEFINED)
             return entry
 
-    async def _save(self, entry: Entry, old: Entry | None) -> None:
+    async def _save(self, entry: SecretObject, old: SecretObject | None) -> None:
         """Have the disk say what memory will say: nothing at all of an ephemeral secret."""
         uuid, value = entry.secret.uuid, entry.value
         was_kept = old is not None and not old.secret.ephemeral
@@ -178,15 +178,15 @@ class SecretCalls:
             self._secrets.forget(entry)
             self._tell(entry, SecretEventLifecycleType.UNDEFINED)
 
-    def _found(self, secret: SecretId) -> Entry:
+    def _found(self, secret: SecretId) -> SecretObject:
         return self._secrets.by_uuid(str(UUID(bytes=secret.uuid)))
 
-    def _tell(self, entry: Entry, event: SecretEventLifecycleType) -> None:
+    def _tell(self, entry: SecretObject, event: SecretEventLifecycleType) -> None:
         payload = encode_event("secret_event_lifecycle", entry.identity, event, 0)
         self._publish(_event(entry, SecretEventID.LIFECYCLE, payload))
 
 
-def _event(entry: Entry, event_id: SecretEventID, payload: bytes) -> ClientEvent:
+def _event(entry: SecretObject, event_id: SecretEventID, payload: bytes) -> ClientEvent:
     return ClientEvent(
         family="secret", event_id=event_id, driver="qemu", uuid=entry.uuid, payload=payload
     )

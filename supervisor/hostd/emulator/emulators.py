@@ -17,7 +17,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.hostd.cpu.models import Models
 from supervisor.hostd.emulator.model_probe import probe_models
 from supervisor.hostd.emulator.probe import Identity, ProbeError, identify, probe
-from supervisor.runtime.host import architecture
+from supervisor.runtime.host import host_arch
 
 FOLDERS: Final = ("/usr/bin", "/usr/local/bin")
 #: libvirt's architectures and the end of the emulator's name, where they differ.
@@ -117,7 +117,7 @@ class Emulators:
         Raises:
             VirError: as `default` and `facts`.
         """
-        return await self.facts(self.default(architecture()))
+        return await self.facts(self.default(host_arch()))
 
     async def all(self) -> list[EmulatorFacts]:
         """What every installed emulator can do; a broken one is left out, with a log line."""

@@ -19,7 +19,7 @@ MAX_SECRETS: Final = 16384  # the protocol lists no more
 
 
 @dataclass(slots=True)
-class Entry:
+class SecretObject:
     """One secret."""
 
     secret: Secret
@@ -44,25 +44,25 @@ class Secrets:
 
     def __init__(self) -> None:
         """Know none."""
-        self._by_uuid: dict[str, Entry] = {}
+        self._by_uuid: dict[str, SecretObject] = {}
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[SecretObject]:
         """Every secret."""
         return iter(list(self._by_uuid.values()))
 
     def __len__(self) -> int:
         return len(self._by_uuid)
 
-    def keep(self, entry: Entry) -> None:
+    def keep(self, entry: SecretObject) -> None:
         """Know a secret from now on, in place of one of the same UUID."""
         self._by_uuid[entry.secret.uuid] = entry
 
-    def forget(self, entry: Entry) -> None:
+    def forget(self, entry: SecretObject) -> None:
         """Know it no longer."""
         if self._by_uuid.get(entry.secret.uuid) is entry:
             del self._by_uuid[entry.secret.uuid]
 
-    def by_uuid(self, uuid: str) -> Entry:
+    def by_uuid(self, uuid: str) -> SecretObject:
         """The secret of that UUID.
 
         Raises:
@@ -73,7 +73,7 @@ class Secrets:
             raise _none(f"no secret with matching uuid '{uuid}'")
         return entry
 
-    def by_usage(self, usage_type: int, usage_id: str) -> Entry:
+    def by_usage(self, usage_type: int, usage_id: str) -> SecretObject:
         """The secret that opens a thing; those for nothing in particular are not found so.
 
         Raises:
@@ -84,7 +84,7 @@ class Secrets:
             raise _none(f"no secret with matching usage '{usage_id}'")
         return entry
 
-    def _opening(self, usage_type: int, usage_id: str) -> Entry | None:
+    def _opening(self, usage_type: int, usage_id: str) -> SecretObject | None:
         if usage_type == UsageType.NONE.number:
             return None
         return next(
@@ -96,11 +96,11 @@ class Secrets:
             None,
         )
 
-    def listed(self, flags: int) -> list[Entry]:
+    def listed(self, flags: int) -> list[SecretObject]:
         """Those that a client's filter lets through; flags of one pair add up."""
         return [entry for entry in self if _passes(entry.secret, Filter(flags))]
 
-    def replaced_by(self, new: Secret) -> Entry | None:
+    def replaced_by(self, new: Secret) -> SecretObject | None:
         """The secret that a definition would change; None for a new one.
 
         Raises:
@@ -151,7 +151,7 @@ class Secrets:
         return value_of(entry)
 
 
-def value_of(entry: Entry) -> bytes:
+def value_of(entry: SecretObject) -> bytes:
     """A secret's value.
 
     Raises:

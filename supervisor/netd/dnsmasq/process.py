@@ -22,13 +22,13 @@ from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime.pidfd import GuestProcess
-from supervisor.runtime.restart_policy import History, Policy, When
+from supervisor.runtime.restart_policy import Policy, RestartHistory, RestartOn
 
 START_S: Final = 10.0
 END_S: Final = 3.0
 MAX_WORDS: Final = 2000  # characters of what dnsmasq complains that are passed on
 SEARCH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-POLICY: Final = Policy(When.ALWAYS)
+POLICY: Final = Policy(RestartOn.ALWAYS)
 
 log = logging.getLogger(__name__)
 
@@ -208,7 +208,7 @@ class Server:
         self.files = files
         self._on_trouble = on_trouble
         self._process: GuestProcess | None = None
-        self._history = History(POLICY)
+        self._history = RestartHistory(POLICY)
         self._restarting: asyncio.Task[None] | None = None
         self._wanted = False
 

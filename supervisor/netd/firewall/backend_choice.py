@@ -21,7 +21,7 @@ from supervisor.netd.firewall.firewall import Firewall
 from supervisor.netd.firewall.iptables import Iptables
 from supervisor.netd.firewall.iptables_save import read_saved
 from supervisor.netd.firewall.nftables import TABLE, Nftables
-from supervisor.runtime.subprocesses import SEARCHED
+from supervisor.runtime.subprocesses import SEARCH_PATH
 
 # Tables that iptables-nft and ebtables-nft make: they do not speak for nftables.
 COMPATIBLE: Final = frozenset({"filter", "nat", "mangle", "raw", "security", "broute"})
@@ -84,7 +84,7 @@ def pick(setting: Backend | None, host: Host) -> Backend:
 
 async def look() -> Host:
     """Find out what the host has and uses; a program that fails uses nothing."""
-    iptables, nft = (shutil.which(name, path=SEARCHED) for name in ("iptables", "nft"))
+    iptables, nft = (shutil.which(name, path=SEARCH_PATH) for name in ("iptables", "nft"))
     return Host(
         iptables=iptables is not None,
         nft=nft is not None,

@@ -12,13 +12,15 @@ from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime import subprocesses
-from supervisor.runtime.subprocesses import Ended
+from supervisor.runtime.subprocesses import CompletedProgram
 
 DEADLINE_S: Final = 15.0  # longer than the programs themselves wait for the xtables lock
 LOCK_S: Final = 5  # how long they wait for it
 
 
-async def run(argv: Sequence[str], *, given: str = "", deadline_s: float = DEADLINE_S) -> Ended:
+async def run(
+    argv: Sequence[str], *, given: str = "", deadline_s: float = DEADLINE_S
+) -> CompletedProgram:
     """Run a program to its end; one that takes too long, or that nobody waits for, is killed.
 
     Raises:
@@ -46,7 +48,7 @@ async def run_ok(argv: Sequence[str], *, given: str = "") -> str:
     return ended.output
 
 
-def failed(argv: Sequence[str], ended: Ended) -> VirError:
+def failed(argv: Sequence[str], ended: CompletedProgram) -> VirError:
     """INTERNAL_ERROR: a program refused what it was told."""
-    detail = f"'{' '.join(argv)}' failed: {ended.said[:1000]}"
+    detail = f"'{' '.join(argv)}' failed: {ended.output_text[:1000]}"
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.FIREWALL)

@@ -20,15 +20,15 @@ from rpc.enums import ConnectListAllInterfacesFlags as Flags
 from rpc.enums import InterfaceDefineFlags, InterfaceXMLFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Interface as InterfaceId
-from supervisor.dispatch.dispatcher import ClientCall, of_conf
-from supervisor.dispatch.service_errors import Refusals
+from supervisor.dispatch.dispatcher import ClientCall, from_conf_error
+from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.netd.interfaces.interface_files import InterfaceStore
 from supervisor.netd.interfaces.plan import Address, Gateway, InterfaceStep, plan_interface
 from supervisor.netd.interfaces.step_executor import InterfaceHost
 from supervisor.netd.kernel.netlink import Link, Links
 from supervisor.netd.network.step_executor import carry_out
-from supervisor.objects.change_lock import Job
-from supervisor.runtime.shield import finish
+from supervisor.objects.change_lock import ChangeLock
+from supervisor.runtime.shield import run_to_completion
 
 EVERY_FILTER: Final = int(Flags.ACTIVE | Flags.INACTIVE)
 DISK_S: Final = 20.0
@@ -38,7 +38,7 @@ R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
-refuse_flags: Final = Refusals(ErrorDomain.INTERFACE).flags
+refuse_flags: Final = ServiceErrors(ErrorDomain.INTERFACE).check_flags
 
 
 class InterfaceCalls:
@@ -52,7 +52,7 @@ class InterfaceCalls:
         self._host = host
         self._store = store
         self._session = session
-        self._turn = Job("the host's interfaces", ErrorDomain.INTERFACE)
+        self._turn = ChangeLock("the host's interfaces", ErrorDomain.INTERFACE)
 
     # Lists and lookups.
 
@@ -143,9 +143,9 @@ class InterfaceCalls:
         try:
             interface = parse_interface(xml)
         except ConfError as problem:
-            raise of_conf(problem, ErrorDomain.INTERFACE) from problem
+            raise from_conf_error(problem, ErrorDomain.INTERFACE) from problem
         async with self._turn.hold("define"):
-            await finish(self._disk(lambda: self._store.save(interface)))
+            await run_to_completion(self._disk(lambda: self._store.save(interface)))
         return InterfaceId(interface.known_name, interface.mac or NO_MAC)
 
     async def interface_undefine(self, call: ClientCall, iface: InterfaceId) -> None:
@@ -157,7 +157,7 @@ class InterfaceCalls:
         self._refuse_session("undefining a host interface")
         async with self._turn.hold("undefine"):
             await self._definition(iface.name)
-            await finish(self._disk(lambda: self._store.remove(iface.name)))
+            await run_to_completion(self._disk(lambda: self._store.remove(iface.name)))
 
     async def interface_create(self, call: ClientCall, iface: InterfaceId, flags: int) -> None:
         """Bring a defined interface up; on failure nothing of it stays.
@@ -175,7 +175,7 @@ class InterfaceCalls:
                 detail = f"interface '{iface.name}' is already active"
                 raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.INTERFACE)
             plan = plan_interface(interface)
-            await finish(carry_out(plan, self._host.do, self._host.undo))
+            await run_to_completion(carry_out(plan, self._host.do, self._host.undo))
 
     async def interface_destroy(self, call: ClientCall, iface: InterfaceId, flags: int) -> None:
         """Bring an interface down; a bridge, bond or VLAN that is defined here is removed.
@@ -193,7 +193,7 @@ class InterfaceCalls:
             if link is None or not link.up:
                 detail = f"interface '{iface.name}' is not active"
                 raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.INTERFACE)
-            await finish(self._bring_down(link, defined))
+            await run_to_completion(self._bring_down(link, defined))
 
     async def _bring_down(self, link: Link, defined: Interface | None) -> None:
         if defined is None:
@@ -220,7 +220,7 @@ class InterfaceCalls:
             if await self._disk(self._store.is_changing):
                 detail = "a change of interfaces has begun already: commit it or roll it back first"
                 raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.INTERFACE)
-            await finish(self._disk(self._store.begin))
+            await run_to_completion(self._disk(self._store.begin))
 
     async def interface_change_commit(self, call: ClientCall, flags: int) -> None:
         """Let a change hold.
@@ -232,7 +232,7 @@ class InterfaceCalls:
         self._refuse_session("changing host interfaces")
         async with self._turn.hold("change commit"):
             await self._need_change()
-            await finish(self._disk(self._store.end))
+            await run_to_completion(self._disk(self._store.end))
 
     async def interface_change_rollback(self, call: ClientCall, flags: int) -> None:
         """Go back to how everything was defined, and bring up and down what that means.
@@ -244,7 +244,7 @@ class InterfaceCalls:
         self._refuse_session("changing host interfaces")
         async with self._turn.hold("change rollback"):
             await self._need_change()
-            await finish(self._roll_back())
+            await run_to_completion(self._roll_back())
 
     async def _roll_back(self) -> None:
         before = await self._disk(self._store.before)

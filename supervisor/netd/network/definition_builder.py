@@ -13,7 +13,7 @@ from typing import Final
 from conf.errors import ConfError
 from conf.network import Bridge, Network, complete, parse_network, validate
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.dispatch.dispatcher import of_conf
+from supervisor.dispatch.dispatcher import from_conf_error
 from supervisor.netd.kernel.netlink import Links
 from supervisor.netd.network.networks import bridge_of
 from supervisor.netd.network.plan import makes_bridge
@@ -84,7 +84,7 @@ def read(xml: str) -> Network:
         network = complete(parse_network(xml))
         validate(network)
     except ConfError as problem:
-        raise of_conf(problem, ErrorDomain.NETWORK) from problem
+        raise from_conf_error(problem, ErrorDomain.NETWORK) from problem
     return network
 
 

@@ -12,12 +12,12 @@ from conf.network import Network, format_network
 from rpc.enums import NetworkEventLifecycleType as Lifecycle
 from supervisor.netd.events import Publisher
 from supervisor.netd.network.files import Store
-from supervisor.netd.network.network import Entry
+from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.registry import Registry
 from supervisor.objects import definitions
 
 
-class Definitions(definitions.Definitions[Entry, Network]):
+class Definitions(definitions.Definitions[NetworkObject, Network]):
     """The definitions of one daemon."""
 
     def __init__(self, registry: Registry, store: Store, publisher: Publisher) -> None:
@@ -25,27 +25,29 @@ class Definitions(definitions.Definitions[Entry, Network]):
         super().__init__(registry, store)
         self._publisher = publisher
 
-    def claimed(self, document: Network) -> Entry:
+    def object_for(self, document: Network) -> NetworkObject:
         """The network that a document is of."""
         uuid = UUID(str(document.uuid)).bytes
-        return self._registry.claim(document.name, uuid) or Entry(name=document.name, uuid=uuid)
+        return self._registry.match_or_conflict(document.name, uuid) or NetworkObject(
+            name=document.name, uuid=uuid
+        )
 
     def text(self, document: Network) -> str:
         """The document of a network that does not run."""
         return format_network(document, inactive=True)
 
-    def put(self, entry: Entry, document: Network | None) -> None:
+    def set_definition(self, entry: NetworkObject, document: Network | None) -> None:
         """Have it in memory."""
         entry.definition = document
 
-    def stale(self) -> None:
+    def invalidate(self) -> None:
         """Have rpcd ask again."""
         self._publisher.stale()
 
-    def told_defined(self, entry: Entry, *, anew: bool) -> None:
+    def publish_defined(self, entry: NetworkObject, *, redefined: bool) -> None:
         """Send the lifecycle event."""
         self._publisher.lifecycle(entry, Lifecycle.DEFINED)
 
-    def told_undefined(self, entry: Entry) -> None:
+    def publish_undefined(self, entry: NetworkObject) -> None:
         """Send the lifecycle event."""
         self._publisher.lifecycle(entry, Lifecycle.UNDEFINED)

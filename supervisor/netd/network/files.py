@@ -14,12 +14,12 @@ from pathlib import Path
 
 from supervisor.netd.network.registry import NETWORKS
 from supervisor.objects import status_files
-from supervisor.objects.definition_files import Folders, Stored, read_documents
+from supervisor.objects.definition_files import Folders, StoredXml, read_xml_files
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.paths import Paths
 
 
-class Store(status_files.Store):
+class Store(status_files.StatusFiles):
     """The networks of one daemon on disk; everything here blocks."""
 
     def __init__(self, paths: Paths) -> None:
@@ -28,18 +28,18 @@ class Store(status_files.Store):
         Raises:
             OSError: they cannot be made.
         """
-        self._states = paths.network_states()
+        self._states = paths.network_status_dir()
         super().__init__(
             NETWORKS,
             Folders(
                 definitions=paths.networks(),
                 links=paths.network_autostart(),
-                states=self._states,
+                status=self._states,
             ),
             mark=paths.lib / "network/default-defined",
         )
 
-    def remove_state(self, name: str) -> None:
+    def remove_status(self, name: str) -> None:
         """Forget a network that has stopped, and its ports.
 
         Raises:
@@ -47,11 +47,11 @@ class Store(status_files.Store):
         """
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self._ports(name))
-        super().remove_state(name)
+        super().remove_status(name)
 
-    def ports(self, name: str) -> list[Stored]:
+    def ports(self, name: str) -> list[StoredXml]:
         """The documents of a running network's ports."""
-        return [Stored(uuid, xml) for uuid, xml in read_documents(self._ports(name))]
+        return [StoredXml(uuid, xml) for uuid, xml in read_xml_files(self._ports(name))]
 
     def save_port(self, name: str, uuid: str, xml: str) -> None:
         """Write a port's document.

@@ -12,11 +12,11 @@ from conf.network import Network, NetworkPort
 from rpc.errors import ErrorDomain
 from rpc.values import Network as NetworkId
 from supervisor.netd.dnsmasq.process import Server
-from supervisor.objects.change_lock import Job
+from supervisor.objects.change_lock import ChangeLock
 
 
 @dataclass(slots=True, eq=False)
-class Running:
+class NetworkRuntime:
     """A network that runs."""
 
     network: Network  # as it is now: changed by live updates alone
@@ -32,19 +32,19 @@ class Running:
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class NetworkObject:
     """One network."""
 
     name: str
     uuid: bytes
     definition: Network | None = None  # None: it is gone when it stops
-    running: Running | None = None
+    running: NetworkRuntime | None = None
     autostart: bool = False
-    job: Job = field(init=False)
+    job: ChangeLock = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the network's lock."""
-        self.job = Job(self.name, ErrorDomain.NETWORK)
+        self.job = ChangeLock(self.name, ErrorDomain.NETWORK)
 
     @property
     def is_there(self) -> bool:

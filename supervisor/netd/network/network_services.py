@@ -57,7 +57,7 @@ class Services:
     def files(self, network: Network) -> Files:
         """Where the files of a network's dnsmasq are."""
         bridge = network.bridge.name if network.bridge is not None else None
-        folder, states = self._paths.dnsmasq(), self._paths.network_states()
+        folder, states = self._paths.dnsmasq(), self._paths.network_status_dir()
         return Files.of(folder, states, network.name, bridge or network.name)
 
     def leases(self, network: Network) -> Path:

@@ -21,7 +21,7 @@ from supervisor.netd.hooks import NetworkHooks
 from supervisor.netd.kernel.netlink import Links
 from supervisor.netd.network import steps
 from supervisor.netd.network.files import Store
-from supervisor.netd.network.network import Entry, Running
+from supervisor.netd.network.network import NetworkObject, NetworkRuntime
 from supervisor.netd.network.network_services import Services
 from supervisor.netd.network.plan import plan_start, subnets_of
 from supervisor.netd.network.registry import Registry
@@ -29,7 +29,7 @@ from supervisor.netd.network.route_conflicts import clash
 from supervisor.netd.network.status_xml import format_status
 from supervisor.netd.network.step_executor import Host, carry_out
 from supervisor.netd.service_errors import invalid, needs_system_daemon, system_error
-from supervisor.runtime.shield import finish
+from supervisor.runtime.shield import run_to_completion
 
 START_S: Final = 60.0
 
@@ -60,9 +60,9 @@ class Networks:
         self._hooks = hooks
         self._publisher = publisher
         self._session = session
-        self.after_start: list[Callable[[Entry], Awaitable[None]]] = []
+        self.after_start: list[Callable[[NetworkObject], Awaitable[None]]] = []
 
-    async def start(self, entry: Entry, network: Network) -> None:
+    async def start(self, entry: NetworkObject, network: Network) -> None:
         """Start a network that is off; on failure nothing of it stays.
 
         Raises:
@@ -73,9 +73,9 @@ class Networks:
             raise invalid("network is already active")
         if self._session:
             raise needs_system_daemon(f"starting network '{network.name}'")
-        await finish(self._start(entry, network))
+        await run_to_completion(self._start(entry, network))
 
-    async def _start(self, entry: Entry, network: Network) -> None:
+    async def _start(self, entry: NetworkObject, network: Network) -> None:
         await self._check(network)
         await self._hooks.ask(network, "start")
         plan = plan_start(network)
@@ -83,7 +83,7 @@ class Networks:
         try:
             async with asyncio.timeout(START_S):
                 await carry_out(plan, self._host.do, self._host.undo)
-            running = Running(network)
+            running = NetworkRuntime(network)
             await self._save(entry, running)
         except BaseException as problem:
             await self._clear(network)
@@ -102,7 +102,7 @@ class Networks:
             await callback(entry)
         await self._hooks.tell(network, "started")
 
-    async def stop(self, entry: Entry) -> None:
+    async def stop(self, entry: NetworkObject) -> None:
         """Stop a network that runs.
 
         Raises:
@@ -110,14 +110,14 @@ class Networks:
         """
         if entry.running is None:
             raise invalid(f"network '{entry.name}' is not active")
-        await finish(self._stop(entry))
+        await run_to_completion(self._stop(entry))
 
-    async def _stop(self, entry: Entry) -> None:
+    async def _stop(self, entry: NetworkObject) -> None:
         assert entry.running is not None, "only a running network is stopped"
         network = entry.running.network
         await self._clear(network)
         try:
-            await asyncio.to_thread(self._store.remove_state, entry.name)
+            await asyncio.to_thread(self._store.remove_status, entry.name)
         except OSError as problem:
             log.error("network '%s' may be taken for a running one: %s", entry.name, problem)
         entry.running = None
@@ -127,15 +127,15 @@ class Networks:
         self.count()
         await self._hooks.tell(network, "stopped", sub="end")
 
-    async def update(self, entry: Entry, network: Network) -> None:
+    async def update(self, entry: NetworkObject, network: Network) -> None:
         """Have a running network be as this document says; it differs in one section.
 
         Raises:
             VirError: it cannot be; the network goes on as it was.
         """
-        await finish(self._update(entry, network))
+        await run_to_completion(self._update(entry, network))
 
-    async def _update(self, entry: Entry, network: Network) -> None:
+    async def _update(self, entry: NetworkObject, network: Network) -> None:
         running = entry.running
         assert running is not None, "only a running network is updated live"
         former = running.network
@@ -150,7 +150,7 @@ class Networks:
         self._publisher.stale()
         await self._hooks.tell(network, "updated")
 
-    async def repair(self, entry: Entry, network: Network) -> None:
+    async def repair(self, entry: NetworkObject, network: Network) -> None:
         """Take a network over that ran before this process did, and mend what is missing.
 
         Raises:
@@ -177,7 +177,7 @@ class Networks:
         """Remove what is left of a network that does not run; there may be nothing."""
         await self._clear(network)
 
-    async def save(self, entry: Entry) -> None:
+    async def save(self, entry: NetworkObject) -> None:
         """Write down what a running network is like now.
 
         Raises:
@@ -186,9 +186,9 @@ class Networks:
         assert entry.running is not None, "only a running network has a status"
         await self._save(entry, entry.running)
 
-    async def _save(self, entry: Entry, running: Running) -> None:
+    async def _save(self, entry: NetworkObject, running: NetworkRuntime) -> None:
         try:
-            await asyncio.to_thread(self._store.save_state, entry.name, format_status(running))
+            await asyncio.to_thread(self._store.save_status, entry.name, format_status(running))
         except OSError as problem:
             raise system_error(f"cannot write the status of '{entry.name}'", problem) from problem
 

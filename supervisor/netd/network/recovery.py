@@ -20,13 +20,13 @@ from rpc.errors import VirError
 from supervisor.netd.kernel.netlink import Links
 from supervisor.netd.network.definition_builder import read
 from supervisor.netd.network.files import Store
-from supervisor.netd.network.network import Entry, Running
+from supervisor.netd.network.network import NetworkObject, NetworkRuntime
 from supervisor.netd.network.networks import Networks, bridge_of
 from supervisor.netd.network.plan import makes_bridge
 from supervisor.netd.network.registry import Registry
 from supervisor.netd.network.status_xml import parse_status
 from supervisor.netd.network.step_executor import is_ours
-from supervisor.objects.definition_files import Stored
+from supervisor.objects.definition_files import StoredXml
 from supervisor.runtime.pidfd import boot_id
 
 DEFAULT: Final = """\
@@ -52,15 +52,15 @@ def load(store: Store, registry: Registry) -> None:
         entry = _known(registry, network) if network is not None else None
         if entry is not None and entry.definition is None:
             entry.definition, entry.autostart = network, stored.autostart
-    for stored in store.states():
+    for stored in store.status_documents():
         network = _understood(stored, "status")
         entry = _known(registry, network) if network is not None else None
         if entry is not None and network is not None:
-            entry.running = Running(network)
+            entry.running = NetworkRuntime(network)
             _load_ports(store, entry, entry.running)
 
 
-def _understood(stored: Stored, what: str) -> Network | None:
+def _understood(stored: StoredXml, what: str) -> Network | None:
     """The network of a stored document; None, with a log line, when it is none."""
     try:
         network = parse_status(stored.xml) if what == "status" else parse_network(stored.xml)
@@ -73,10 +73,12 @@ def _understood(stored: Stored, what: str) -> Network | None:
     return network
 
 
-def _known(registry: Registry, network: Network) -> Entry | None:
+def _known(registry: Registry, network: Network) -> NetworkObject | None:
     uuid = UUID(str(network.uuid)).bytes
     try:
-        entry = registry.claim(network.name, uuid) or Entry(name=network.name, uuid=uuid)
+        entry = registry.match_or_conflict(network.name, uuid) or NetworkObject(
+            name=network.name, uuid=uuid
+        )
     except VirError as problem:
         log.error("network '%s' is left out: %s", network.name, problem)
         return None
@@ -84,7 +86,7 @@ def _known(registry: Registry, network: Network) -> Entry | None:
     return entry
 
 
-def _load_ports(store: Store, entry: Entry, running: Running) -> None:
+def _load_ports(store: Store, entry: NetworkObject, running: NetworkRuntime) -> None:
     for stored in store.ports(entry.name):
         try:
             port = parse_port(stored.xml)
@@ -102,10 +104,12 @@ async def define_default(store: Store, registry: Registry) -> None:
         return
     if registry.by_name("default") is None and not any(entry.is_there for entry in registry):
         network = read(DEFAULT)
-        entry = Entry(name="default", uuid=UUID(str(network.uuid)).bytes, definition=network)
+        entry = NetworkObject(
+            name="default", uuid=UUID(str(network.uuid)).bytes, definition=network
+        )
         await asyncio.to_thread(store.save, "default", format_network(network, inactive=True))
         registry.add(entry)
-    await asyncio.to_thread(store.keep_first_start)
+    await asyncio.to_thread(store.mark_initialised)
 
 
 async def recover(registry: Registry, networks: Networks, links: Links) -> None:
@@ -120,7 +124,7 @@ async def recover(registry: Registry, networks: Networks, links: Links) -> None:
     await _clean(registry, networks, links)
 
 
-async def _mend(entry: Entry, networks: Networks) -> None:
+async def _mend(entry: NetworkObject, networks: Networks) -> None:
     assert entry.running is not None, "only running networks are mended"
     try:
         await networks.repair(entry, entry.running.network)
@@ -168,12 +172,12 @@ async def autostart(
         if entry.autostart and entry.definition is not None and not entry.is_active:
             await try_start(entry, networks)
     try:
-        await asyncio.to_thread(store.keep_autostart, boot)
+        await asyncio.to_thread(store.mark_autostarted, boot)
     except OSError as problem:
         log.error("networks may start once more after a restart: %s", problem)
 
 
-async def try_start(entry: Entry, networks: Networks) -> None:
+async def try_start(entry: NetworkObject, networks: Networks) -> None:
     """Start a network that is off; one that cannot be started is logged."""
     try:
         async with entry.job.hold("autostart"):

@@ -9,21 +9,21 @@ from __future__ import annotations
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.netd.network.network import Entry
+from supervisor.netd.network.network import NetworkObject
 from supervisor.objects import registry
-from supervisor.objects.object_type import Kind
+from supervisor.objects.object_type import ObjectType
 
-NETWORKS: Final = Kind(
-    word="network",
-    long_word="network",
+NETWORKS: Final = ObjectType(
+    name="network",
+    long_name="network",
     edit="net-edit",
-    missing=ErrorCode.NO_NETWORK,
-    domain=ErrorDomain.NETWORK,
-    table=ErrorDomain.NETWORK,
+    not_found=ErrorCode.NO_NETWORK,
+    error_domain=ErrorDomain.NETWORK,
+    conflict_domain=ErrorDomain.NETWORK,
 )
 
 
-class Registry(registry.Registry[Entry]):
+class Registry(registry.Registry[NetworkObject]):
     """The networks of one daemon."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Registry(registry.Registry[Entry]):
         super().__init__(NETWORKS)
 
 
-def not_active(entry: Entry) -> VirError:
+def not_active(entry: NetworkObject) -> VirError:
     """OPERATION_INVALID: the call needs a network that runs."""
     detail = f"network '{entry.name}' is not active"
     return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.NETWORK)

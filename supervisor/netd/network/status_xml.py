@@ -12,12 +12,12 @@ from lxml import etree
 from conf.errors import ConfError
 from conf.mapper.safe_parse import parse_tree
 from conf.network import Network, format_network, parse_network
-from supervisor.netd.network.network import Running
+from supervisor.netd.network.network import NetworkRuntime
 
 RESERVED_CLASSES = range(3)  # of a bridge's traffic: none, all, and those without a floor
 
 
-def format_status(running: Running) -> str:
+def format_status(running: NetworkRuntime) -> str:
     """Write the document."""
     bitmap = ranges({*RESERVED_CLASSES, *running.classes.values()})
     document = format_network(running.network, inactive=False)

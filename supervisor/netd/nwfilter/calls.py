@@ -12,7 +12,7 @@ from uuid import UUID
 from conf.errors import ConfError
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Nwfilter, NwfilterBinding
-from supervisor.dispatch.dispatcher import ClientCall, of_conf
+from supervisor.dispatch.dispatcher import ClientCall, from_conf_error
 from supervisor.netd.nwfilter.errors import needs_system_daemon
 from supervisor.netd.nwfilter.filters import Filters
 from supervisor.netd.nwfilter.registry import Bound, Defined
@@ -131,7 +131,7 @@ async def _told(work: Awaitable[R]) -> R:
     try:
         return await work
     except ConfError as problem:
-        raise of_conf(problem, ErrorDomain.NWFILTER) from problem
+        raise from_conf_error(problem, ErrorDomain.NWFILTER) from problem
 
 
 def _refuse_flags(function: str, flags: int, known: int = 0) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from supervisor.objects.xml_comments import in_comment
+from supervisor.objects.xml_comments import escape_comment
 from supervisor.runtime.atomic_file import remove_file, sync_folder, write_file
 
 HEADER: Final = (
@@ -80,4 +80,4 @@ class FilterFiles:
 
 
 def _told(name: str, xml: str) -> bytes:
-    return (HEADER.format(name=in_comment(name)) + xml).encode()
+    return (HEADER.format(name=escape_comment(name)) + xml).encode()

@@ -39,7 +39,7 @@ from supervisor.netd.nwfilter.errors import failed, in_use, not_written
 from supervisor.netd.nwfilter.filter_files import FilterFiles
 from supervisor.netd.nwfilter.packets import Told
 from supervisor.netd.nwfilter.registry import Bound, Defined, Registry, Wanted
-from supervisor.runtime.shield import finish
+from supervisor.runtime.shield import run_to_completion
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Filters:
             VirError: OPERATION_FAILED: name and UUID belong to two filters, or it would contain
                 itself; INTERNAL_ERROR: a card that uses it cannot have it; SYSTEM_ERROR: not kept.
         """
-        return await finish(self._define(xml))
+        return await run_to_completion(self._define(xml))
 
     async def _define(self, xml: str) -> Defined:
         async with self._turn:
@@ -111,7 +111,7 @@ class Filters:
         Raises:
             VirError: NO_NWFILTER; OPERATION_INVALID: a card uses it; SYSTEM_ERROR: not removed.
         """
-        await finish(self._undefine(name))
+        await run_to_completion(self._undefine(name))
 
     async def _undefine(self, name: str) -> None:
         async with self._turn:
@@ -147,7 +147,7 @@ class Filters:
             VirError: INTERNAL_ERROR: a filter is missing or cannot be applied; OPERATION_FAILED:
                 there is a binding; SYSTEM_ERROR: not kept. There is then what was before.
         """
-        return await finish(self._bind(binding, replace=replace))
+        return await run_to_completion(self._bind(binding, replace=replace))
 
     async def _bind(self, binding: FilterBinding, *, replace: bool) -> Bound:
         tap = binding.tap
@@ -179,7 +179,7 @@ class Filters:
             VirError: NO_NWFILTER_BINDING; INTERNAL_ERROR, OPERATION_TIMEOUT: rules are left;
                 SYSTEM_ERROR: the file is left.
         """
-        await finish(self._unbind(tap))
+        await run_to_completion(self._unbind(tap))
 
     async def _unbind(self, tap: str) -> None:
         async with self._turn:

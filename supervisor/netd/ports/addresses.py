@@ -15,8 +15,8 @@ from ipc import handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.netd import (
     ArpAddresses,
-    GuestAddress,
-    GuestAddresses,
+    InterfaceAddress,
+    InterfaceAddresses,
     LeasedAddresses,
 )
 from supervisor.netd.dnsmasq.leases import Lease, read_leases
@@ -42,13 +42,13 @@ class AddressService:
         self._links = links
 
     @handles(LeasedAddresses)
-    async def leased(self, request: LeasedAddresses) -> GuestAddresses:
+    async def leased(self, request: LeasedAddresses) -> InterfaceAddresses:
         """The addresses that DHCP has given these cards, of every network that runs."""
         macs = {mac.lower() for mac in request.macs}
         running = [entry.running.network for entry in self._registry if entry.running is not None]
         noted = await asyncio.to_thread(self._noted, running)
         found = [
-            GuestAddress(
+            InterfaceAddress(
                 mac=lease.mac,
                 address=str(lease.address),
                 family=lease.family,
@@ -57,10 +57,10 @@ class AddressService:
             for network, lease in noted
             if lease.mac in macs
         ]
-        return GuestAddresses(addresses=found)
+        return InterfaceAddresses(addresses=found)
 
     @handles(ArpAddresses)
-    async def heard(self, request: ArpAddresses) -> GuestAddresses:
+    async def heard(self, request: ArpAddresses) -> InterfaceAddresses:
         """The addresses with which the kernel knows these cards."""
         macs = {mac.lower() for mac in request.macs}
         try:
@@ -71,11 +71,11 @@ class AddressService:
             detail = "the kernel did not list its neighbours in time"
             raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK) from problem
         found = [
-            GuestAddress(mac=each.mac, address=each.address, family=each.family, prefix=0)
+            InterfaceAddress(mac=each.mac, address=each.address, family=each.family, prefix=0)
             for each in neighbours
             if each.mac in macs
         ]
-        return GuestAddresses(addresses=found)
+        return InterfaceAddresses(addresses=found)
 
     def _noted(self, networks: list[Network]) -> list[tuple[Network, Lease]]:
         now = time.time()

@@ -21,10 +21,10 @@ from rpc.params import UInt, declared, params, read_params
 from rpc.values import Network as NetworkId
 from rpc.values import NetworkPort as PortId
 from rpc.values import TypedParam
-from supervisor.dispatch.dispatcher import ClientCall, of_conf
+from supervisor.dispatch.dispatcher import ClientCall, from_conf_error
 from supervisor.netd.hooks import NetworkHooks
 from supervisor.netd.network.files import Store
-from supervisor.netd.network.network import Entry, Running
+from supervisor.netd.network.network import NetworkObject, NetworkRuntime
 from supervisor.netd.network.registry import Registry, not_active
 from supervisor.netd.ports.interface_xml import refusals
 from supervisor.netd.ports.plan import describe_port, plug_into
@@ -153,7 +153,7 @@ class PortCalls:
             changed.bandwidth = bandwidth
             await self._save(entry, uuid, changed)
 
-    async def _save(self, entry: Entry, uuid: UUID, made: NetworkPort) -> None:
+    async def _save(self, entry: NetworkObject, uuid: UUID, made: NetworkPort) -> None:
         with refusals(f"cannot note the port {uuid}"):
             text = format_port(made)
             await asyncio.to_thread(self._store.save_port, entry.name, str(uuid), text)
@@ -176,7 +176,7 @@ def rate_of(direction: str, given: dict[str, list[int | float | str]]) -> Rate |
     return Rate(**values) if values else None
 
 
-def active(entry: Entry) -> Running:
+def active(entry: NetworkObject) -> NetworkRuntime:
     """A network that runs.
 
     Raises:
@@ -187,7 +187,7 @@ def active(entry: Entry) -> Running:
     return entry.running
 
 
-def find_port(entry: Entry, uuid: bytes) -> tuple[Running, NetworkPort]:
+def find_port(entry: NetworkObject, uuid: bytes) -> tuple[NetworkRuntime, NetworkPort]:
     """A port of a network that runs.
 
     Raises:
@@ -209,10 +209,10 @@ def read(xml: str) -> NetworkPort:
     try:
         return parse_port(xml)
     except ConfError as problem:
-        raise of_conf(problem, ErrorDomain.NETWORK) from problem
+        raise from_conf_error(problem, ErrorDomain.NETWORK) from problem
 
 
-def interface_of(given: NetworkPort, entry: Entry) -> Interface:
+def interface_of(given: NetworkPort, entry: NetworkObject) -> Interface:
     """The card that a client's port is of."""
     return Interface(
         type="network",

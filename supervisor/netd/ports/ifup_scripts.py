@@ -36,7 +36,7 @@ async def run_script(path: str, device: str) -> None:
         detail = f"the script '{path}' cannot be executed: {problem.strerror}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK) from problem
     if ended.code != 0:
-        words = ended.said[:MAX_WORDS]
+        words = ended.output_text[:MAX_WORDS]
         detail = f"the script '{path} {device}' failed with {ended.code}: {words}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
 

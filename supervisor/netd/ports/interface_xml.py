@@ -11,7 +11,7 @@ from conf.domain.devices.interface import Bandwidth, Interface
 from conf.errors import ConfError
 from conf.mapper import Mode, parse, write
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.dispatch.dispatcher import of_conf
+from supervisor.dispatch.dispatcher import from_conf_error
 from supervisor.netd.service_errors import system_error
 
 
@@ -40,7 +40,7 @@ def read_interface(xml: str) -> Interface:
     try:
         return parse(Interface, xml)
     except ConfError as problem:
-        raise of_conf(problem, ErrorDomain.NETWORK) from problem
+        raise from_conf_error(problem, ErrorDomain.NETWORK) from problem
 
 
 def read_bandwidth(xml: str) -> Bandwidth:
@@ -52,7 +52,7 @@ def read_bandwidth(xml: str) -> Bandwidth:
     try:
         return parse(Bandwidth, xml)
     except ConfError as problem:
-        raise of_conf(problem, ErrorDomain.NETWORK) from problem
+        raise from_conf_error(problem, ErrorDomain.NETWORK) from problem
 
 
 def write_interface(interface: Interface) -> str:

@@ -22,12 +22,12 @@ from uuid import UUID, uuid4
 
 from conf.domain.devices.interface import Bandwidth, FilterRef, Interface
 from conf.network import NetworkPort, format_port
-from ipc import Descriptor, Done, handles
+from ipc import Ack, Descriptor, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.netd import (
-    Attached,
     AttachPort,
     DetachPort,
+    PortAttached,
     SetBandwidth,
     SetLink,
     UpdatePort,
@@ -36,7 +36,7 @@ from supervisor.netd.hooks import NetworkHooks
 from supervisor.netd.kernel.netlink import Links
 from supervisor.netd.kernel.sysctl import Sysctl
 from supervisor.netd.network.files import Store
-from supervisor.netd.network.network import Entry
+from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.registry import Registry, not_active
 from supervisor.netd.ports.devices import Devices
 from supervisor.netd.ports.ifup_scripts import run_script, try_script
@@ -55,8 +55,8 @@ from supervisor.netd.ports.plan import (
 )
 from supervisor.netd.ports.records import Record, Records
 from supervisor.netd.service_errors import invalid, needs_system_daemon
-from supervisor.objects.change_lock import Job
-from supervisor.runtime.shield import finish
+from supervisor.objects.change_lock import ChangeLock
+from supervisor.runtime.shield import run_to_completion
 
 MAX_CARDS: Final = 16384  # of one network
 DIRECT_KINDS: Final = ("macvtap", "macvlan")
@@ -98,40 +98,40 @@ class Ports:
         self._hooks = hooks
         self._filters = filters
         self._session = session
-        self._turns: dict[str, Job] = {}
+        self._turns: dict[str, ChangeLock] = {}
 
     # What workers ask.
 
     @handles(AttachPort)
-    async def attach(self, request: AttachPort) -> Attached:
+    async def attach(self, request: AttachPort) -> PortAttached:
         """Plug a card in."""
         if self._session:
             raise needs_system_daemon("an interface that is plugged into the host's network")
         interface = read_interface(request.interface)
         async with self._turn(request.uuid).hold("attach"), self._network_held(interface):
-            return await finish(self._attach(request, interface))
+            return await run_to_completion(self._attach(request, interface))
 
     @handles(DetachPort)
-    async def detach(self, request: DetachPort) -> Done:
+    async def detach(self, request: DetachPort) -> Ack:
         """Plug a card out, or all of a guest's."""
         async with self._turn(request.uuid).hold("detach"):
             for record in self._records.of_guest(request.uuid):
                 if request.tap in ("", record.device):
-                    await finish(self._detach(record))
+                    await run_to_completion(self._detach(record))
         if not self._records.of_guest(request.uuid):
             self._turns.pop(request.uuid, None)
-        return Done()
+        return Ack()
 
     @handles(SetLink)
-    async def set_link(self, request: SetLink) -> Done:
+    async def set_link(self, request: SetLink) -> Ack:
         """Bring the host's side of a card up or down."""
         record = self._record(request.uuid, request.tap)
         with refusals(f"cannot set the link of '{record.device}'"):
             await self._links.change(record.device, state="up" if request.up else "down")
-        return Done()
+        return Ack()
 
     @handles(SetBandwidth)
-    async def set_bandwidth(self, request: SetBandwidth) -> Done:
+    async def set_bandwidth(self, request: SetBandwidth) -> Ack:
         """Limit a card's traffic."""
         record = self._record(request.uuid, request.tap)
         bandwidth = read_bandwidth(request.bandwidth) if request.bandwidth else None
@@ -140,7 +140,7 @@ class Ports:
         interface = read_interface(record.interface)
         interface.bandwidth = bandwidth
         await self._note(record, interface)
-        return Done()
+        return Ack()
 
     async def limit_port(self, port: str, bandwidth: Bandwidth) -> None:
         """Limit the device of a network's port, where it is one of ours."""
@@ -153,13 +153,13 @@ class Ports:
             await self._note(record, interface)
 
     @handles(UpdatePort)
-    async def update(self, request: UpdatePort) -> Attached:
+    async def update(self, request: UpdatePort) -> PortAttached:
         """Plug a card in elsewhere, or change its filter or limits."""
         interface = read_interface(request.interface)
         async with self._turn(request.uuid).hold("update"):
             record = self._record(request.uuid, request.tap)
             async with self._network_held(interface):
-                return await finish(self._update(record, interface))
+                return await run_to_completion(self._update(record, interface))
 
     async def restore(self, network: str = "", own_bridge: str = "") -> None:
         """Plug the cards of running guests in again where they are not.
@@ -209,13 +209,13 @@ class Ports:
                 async with self._turn(record.uuid).hold("sweep"):
                     if self._records.get(record.device) is record:
                         log.info("'%s' of %s has gone", record.device, record.domain)
-                        await finish(self._detach(record))
+                        await run_to_completion(self._detach(record))
 
     def any(self) -> bool:
         """Whether any card is plugged in."""
         return any(True for _ in self._records)
 
-    def used(self, entry: Entry) -> dict[str, int]:
+    def used(self, entry: NetworkObject) -> dict[str, int]:
         """How many cards use each device of the host by a network."""
         ports = entry.running.ports.values() if entry.running is not None else ()
         plugs = [port.plug for port in ports if port.plug is not None]
@@ -234,7 +234,7 @@ class Ports:
 
     # Attaching.
 
-    async def _attach(self, request: AttachPort, interface: Interface) -> Attached:
+    async def _attach(self, request: AttachPort, interface: Interface) -> PortAttached:
         entry, plugging = self._plugging(interface)
         async with AsyncExitStack() as rollback:
             uuid, port = uuid4(), None
@@ -267,7 +267,7 @@ class Ports:
                 await self._filter(record, interface.filterref)
             mtu = interface.mtu or plugging.mtu
             rollback.pop_all()
-        return Attached(
+        return PortAttached(
             interface=record.interface,
             tap=opened.name,
             taps=[Descriptor(fd) for fd in opened.taps],
@@ -276,7 +276,7 @@ class Ports:
             peer=opened.peer,
         )
 
-    def _plugging(self, interface: Interface) -> tuple[Entry | None, Plugging]:
+    def _plugging(self, interface: Interface) -> tuple[NetworkObject | None, Plugging]:
         """The network of a card, if it is one's, and what it is plugged into.
 
         Raises:
@@ -285,14 +285,14 @@ class Ports:
         name = interface.source.network if interface.source is not None else None
         if not name:
             return None, plug_interface(interface)
-        entry = self._registry.named(name)
+        entry = self._registry.get_by_name(name)
         if entry.running is None:
             raise not_active(entry)
         if len(entry.running.ports) >= MAX_CARDS:
             raise invalid(f"network '{name}' has {MAX_CARDS} cards already")
         return entry, plug_into(interface, entry.running.network, self.used(entry))
 
-    async def _keep_port(self, entry: Entry, uuid: UUID, port: NetworkPort) -> None:
+    async def _keep_port(self, entry: NetworkObject, uuid: UUID, port: NetworkPort) -> None:
         """Note a port of a network; the hook script may refuse it."""
         assert entry.running is not None, "a network that is off has no ports"
         await self._hooks.ask(entry.running.network, "port-created", port)
@@ -303,7 +303,7 @@ class Ports:
             raise not_active(entry)
         entry.running.ports[uuid.bytes] = port
 
-    async def _forget_port(self, entry: Entry, uuid: bytes) -> None:
+    async def _forget_port(self, entry: NetworkObject, uuid: bytes) -> None:
         port = entry.running.ports.pop(uuid, None) if entry.running is not None else None
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._store.remove_port, entry.name, str(UUID(bytes=uuid)))
@@ -353,7 +353,7 @@ class Ports:
         except OSError as problem:
             log.error("the port '%s' is not forgotten: %s", record.device, problem)
 
-    async def _update(self, record: Record, interface: Interface) -> Attached:
+    async def _update(self, record: Record, interface: Interface) -> PortAttached:
         entry, plugging = self._plugging(interface)
         if plugging.is_direct or record.kind in DIRECT_KINDS:
             detail = "a direct interface cannot be plugged in elsewhere while its guest runs"
@@ -394,7 +394,7 @@ class Ports:
         former = self._registry.by_uuid(UUID(record.network).bytes) if record.network else None
         if former is not None and record.port:
             await self._forget_port(former, UUID(record.port).bytes)
-        return Attached(
+        return PortAttached(
             interface=changed.interface, tap=record.device, taps=[], vhosts=[], host_mtu=0
         )
 
@@ -413,6 +413,6 @@ class Ports:
             raise invalid(f"the guest {uuid} has no port '{device}'")
         return record
 
-    def _turn(self, uuid: str) -> Job:
+    def _turn(self, uuid: str) -> ChangeLock:
         """One change of a guest's ports after the other."""
-        return self._turns.setdefault(uuid, Job(f"ports of {uuid}", ErrorDomain.NETWORK))
+        return self._turns.setdefault(uuid, ChangeLock(f"ports of {uuid}", ErrorDomain.NETWORK))

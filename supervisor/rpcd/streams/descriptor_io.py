@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from supervisor.messages.sparse_stream import HEADER, Kind
+from supervisor.messages.sparse_stream import HEADER, RecordType
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class Records:
             if not header:
                 return b""
             kind, length = HEADER.unpack(header)
-            if kind == Kind.HOLE and length:
+            if kind == RecordType.HOLE and length:
                 return Hole(length)
             self._left = length
         data = await self._polled.read(min(size, self._left))
@@ -177,12 +177,12 @@ class Records:
 
     async def write(self, data: bytes) -> None:
         """Write a data record."""
-        await self._polled.write(HEADER.pack(Kind.DATA, len(data)))
+        await self._polled.write(HEADER.pack(RecordType.DATA, len(data)))
         await self._polled.write(data)
 
     async def skip(self, length: int) -> None:
         """Write a hole."""
-        await self._polled.write(HEADER.pack(Kind.HOLE, length))
+        await self._polled.write(HEADER.pack(RecordType.HOLE, length))
 
     def close(self) -> None:
         """Close the descriptor."""

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from conf.storage import Volume
 from conf.storage.credentials import VolumeEncryption
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.runtime.shield import finish
+from supervisor.runtime.shield import run_to_completion
 from supervisor.stord import commands, qemu_img
 from supervisor.stord.backends.base import (
     Creation,
@@ -193,10 +193,12 @@ class Folder:
             await self._write(wanted, how, temporary)
             mode = permissions(wanted.target.permissions, mode=0o600)
             order = Claim(folder=self.path, temporary=temporary, name=wanted.name, permissions=mode)
-            await finish(self.means.work.call(order))
+            await run_to_completion(self.means.work.call(order))
         except BaseException:
             with contextlib.suppress(VirError):
-                await finish(self.means.work.call(Remove(folder=self.path, name=temporary)))
+                await run_to_completion(
+                    self.means.work.call(Remove(folder=self.path, name=temporary))
+                )
             raise
 
     async def _write(self, wanted: Volume, how: Creation, temporary: str) -> None:

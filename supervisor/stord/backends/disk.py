@@ -11,7 +11,7 @@ from typing import Final
 
 from conf.storage import Volume
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.runtime.shield import finish
+from supervisor.runtime.shield import run_to_completion
 from supervisor.stord import commands
 from supervisor.stord.backends import partitions
 from supervisor.stord.backends.base import Creation, Means, Overwrite, Resizing, unsupported
@@ -126,7 +126,7 @@ class Disk:
         except BaseException:
             with contextlib.suppress(VirError):
                 if number not in {part.number for part in table.parts}:
-                    await finish(commands.run(partitions.plan_remove(device, number)))
+                    await run_to_completion(commands.run(partitions.plan_remove(device, number)))
             raise
 
     async def delete_volume(self, volume: VolumeFacts, *, zeroed: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 from conf.errors import ConfError
 from conf.storage import PoolType, format_sources, parse_source
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.dispatch.dispatcher import of_conf
+from supervisor.dispatch.dispatcher import from_conf_error
 from supervisor.stord import commands
 from supervisor.stord.backends import mounts
 from supervisor.stord.backends.base import Overwrite
@@ -107,7 +107,7 @@ async def find_exports(spec: str) -> str:
     try:
         source = await asyncio.to_thread(parse_source, spec) if spec else None
     except ConfError as problem:
-        raise of_conf(problem, ErrorDomain.STORAGE) from problem
+        raise from_conf_error(problem, ErrorDomain.STORAGE) from problem
     if source is None or not source.hosts:
         raise invalid_arg("hostname must be specified for netfs sources")
     host = source.hosts[0].name or ""

@@ -14,7 +14,7 @@ from typing import Final
 from conf.errors import ConfError
 from conf.storage import Volume, format_sources, parse_source
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.dispatch.dispatcher import of_conf
+from supervisor.dispatch.dispatcher import from_conf_error
 from supervisor.stord import commands
 from supervisor.stord.backends import open_iscsi
 from supervisor.stord.backends.base import (
@@ -241,7 +241,7 @@ async def find_targets(spec: str) -> str:
     try:
         source = await asyncio.to_thread(parse_source, spec) if spec else None
     except ConfError as problem:
-        raise of_conf(problem, ErrorDomain.STORAGE) from problem
+        raise from_conf_error(problem, ErrorDomain.STORAGE) from problem
     if source is None or not source.hosts:
         raise invalid_arg("hostname must be specified for iscsi sources")
     host = source.hosts[0]

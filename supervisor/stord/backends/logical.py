@@ -11,7 +11,7 @@ from typing import Final
 
 from conf.storage import Volume, format_sources
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.runtime.shield import finish
+from supervisor.runtime.shield import run_to_completion
 from supervisor.stord import commands
 from supervisor.stord.backends import lvm
 from supervisor.stord.backends.base import Creation, Means, Overwrite, Resizing
@@ -91,7 +91,7 @@ class Logical:
         except BaseException:
             for device in prepared:
                 with contextlib.suppress(VirError):
-                    await finish(commands.run_ok(lvm.plan_release(device)))
+                    await run_to_completion(commands.run_ok(lvm.plan_release(device)))
             raise
 
     async def delete(self) -> None:
@@ -134,7 +134,7 @@ class Logical:
             made = await self._named(wanted.name)
         except BaseException:
             with contextlib.suppress(VirError):
-                await finish(commands.run(lvm.plan_remove(self.group, wanted.name)))
+                await run_to_completion(commands.run(lvm.plan_remove(self.group, wanted.name)))
             raise
         return made
 

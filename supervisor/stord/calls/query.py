@@ -14,13 +14,13 @@ from rpc.enums import StoragePoolState, StorageXMLFlags
 from rpc.values import StoragePool as PoolId
 from rpc.values import StorageVol as VolumeId
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.stord.pool import Entry
+from supervisor.stord.pool import PoolObject
 from supervisor.stord.pool_xml import describe_pool
 from supervisor.stord.registry import Registry
 from supervisor.stord.service_errors import refuse_flags
 
 #: Groups of which any flag that is given may hold; a group with none given is no filter.
-GROUPS: Final[tuple[tuple[tuple[Flags, Callable[[Entry], bool]], ...], ...]] = (
+GROUPS: Final[tuple[tuple[tuple[Flags, Callable[[PoolObject], bool]], ...], ...]] = (
     (
         (Flags.ACTIVE, lambda pool: pool.active is not None),
         (Flags.INACTIVE, lambda pool: pool.active is None),
@@ -65,23 +65,23 @@ class Queries:
 
     def connect_num_of_storage_pools(self, call: ClientCall) -> int:
         """How many pools are active."""
-        call.keep = True
+        call.cacheable = True
         return sum(entry.active is not None for entry in self._registry)
 
     def connect_list_storage_pools(self, call: ClientCall, maxnames: int) -> list[str]:
         """The names of pools that are active."""
-        call.keep = True
+        call.cacheable = True
         names = [entry.name for entry in self._registry if entry.active is not None]
         return names[: max(0, maxnames)]
 
     def connect_num_of_defined_storage_pools(self, call: ClientCall) -> int:
         """How many pools are defined and off."""
-        call.keep = True
+        call.cacheable = True
         return sum(entry.active is None for entry in self._registry)
 
     def connect_list_defined_storage_pools(self, call: ClientCall, maxnames: int) -> list[str]:
         """The names of pools that are defined and off."""
-        call.keep = True
+        call.cacheable = True
         names = [entry.name for entry in self._registry if entry.active is None]
         return names[: max(0, maxnames)]
 
@@ -89,46 +89,46 @@ class Queries:
         self, call: ClientCall, need_results: int, flags: int
     ) -> tuple[list[PoolId], int]:
         """Every pool that passes the filters."""
-        call.keep = True
+        call.cacheable = True
         refuse_flags("storageConnectListAllStoragePools", flags, EVERY_FILTER)
         found = [entry.identity for entry in self._registry if passes(entry, flags)]
         return found if need_results else [], len(found)
 
     def storage_pool_lookup_by_name(self, call: ClientCall, name: str) -> PoolId:
         """Find a pool by its name."""
-        call.keep = True
-        return self._registry.named(name).identity
+        call.cacheable = True
+        return self._registry.get_by_name(name).identity
 
     def storage_pool_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> PoolId:
         """Find a pool by its UUID."""
-        call.keep = True
+        call.cacheable = True
         return self._registry.find(PoolId("", uuid)).identity
 
     def storage_pool_lookup_by_volume(self, call: ClientCall, vol: VolumeId) -> PoolId:
         """Find the pool of a volume."""
-        call.keep = True
-        return self._registry.named(vol.pool).identity
+        call.cacheable = True
+        return self._registry.get_by_name(vol.pool).identity
 
     def storage_pool_lookup_by_target_path(self, call: ClientCall, path: str) -> PoolId:
         """Find the active pool whose volumes appear at a path."""
-        call.keep = True
+        call.cacheable = True
         return self._registry.at_path(path).identity
 
     # Describing.
 
     def storage_pool_is_active(self, call: ClientCall, pool: PoolId) -> int:
         """Whether the pool is active."""
-        call.keep = True
+        call.cacheable = True
         return int(self._registry.find(pool).active is not None)
 
     def storage_pool_is_persistent(self, call: ClientCall, pool: PoolId) -> int:
         """Whether the pool is defined."""
-        call.keep = True
+        call.cacheable = True
         return int(self._registry.find(pool).definition is not None)
 
     def storage_pool_get_autostart(self, call: ClientCall, pool: PoolId) -> int:
         """Whether the pool starts with the host."""
-        call.keep = True
+        call.cacheable = True
         return int(self._registry.find(pool).autostart)
 
     def storage_pool_get_info(self, call: ClientCall, pool: PoolId) -> tuple[int, int, int, int]:
@@ -146,7 +146,7 @@ class Queries:
         Raises:
             VirError: INVALID_ARG for unknown flags.
         """
-        call.keep = True
+        call.cacheable = True
         refuse_flags("storagePoolGetXMLDesc", flags, StorageXMLFlags.INACTIVE)
         entry = self._registry.find(pool)
         if entry.definition is not None and (entry.active is None or flags):
@@ -156,12 +156,12 @@ class Queries:
 
     def connect_get_storage_pool_capabilities(self, call: ClientCall, flags: int) -> str:
         """Which types of pools there are."""
-        call.keep = True
+        call.cacheable = True
         refuse_flags("storageConnectGetCapabilities", flags)
         return format_capabilities(self._supported)
 
 
-def passes(entry: Entry, flags: int) -> bool:
+def passes(entry: PoolObject, flags: int) -> bool:
     """Whether a pool passes the filters of a list."""
     types = {kind for flag, kind in TYPES.items() if flags & flag}
     if types and entry.current.type not in types:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ipc import Descriptor, Done, Request, handles
+from ipc import Ack, Descriptor, Request, handles
 from rpc.enums import StorageVolDownloadFlags, StorageVolUploadFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StorageVol as VolumeId
@@ -22,7 +22,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.messages.calls import StreamEnd
 from supervisor.stord.calls.volume_query import look_again
 from supervisor.stord.events import Publisher
-from supervisor.stord.pool import Active
+from supervisor.stord.pool import ActivePool
 from supervisor.stord.pool_process.messages import Receive, Send
 from supervisor.stord.pools import Pools
 from supervisor.stord.progress_log import doing
@@ -38,7 +38,7 @@ BUFFER: Final = 1024 * 1024  # bytes that a socket is asked to hold
 log = logging.getLogger(__name__)
 
 #: Makes the order for a transfer's process, of its end of the socket.
-Order = Callable[[Descriptor], Request[Done]]
+Order = Callable[[Descriptor], Request[Ack]]
 
 
 @dataclass(slots=True, eq=False)
@@ -101,7 +101,7 @@ class Transfers:
         self._begin(call, now, volume, order, sparse=sparse)
 
     @handles(StreamEnd)
-    async def stream_end(self, request: StreamEnd) -> Done:
+    async def stream_end(self, request: StreamEnd) -> Ack:
         """The client's side of a transfer is over: say how ours went.
 
         Raises:
@@ -109,15 +109,15 @@ class Transfers:
         """
         running = self._running.pop(request.token, None)
         if running is None:
-            return Done()
+            return Ack()
         limit = ABORT_S if request.aborted else END_S
         done, _ = await asyncio.wait([running.task], timeout=limit)
         if done:
             await running.task
-            return Done()
+            return Ack()
         running.task.cancel()
         if request.aborted:
-            return Done()
+            return Ack()
         detail = f"the last bytes of volume '{running.name}' were not written in {END_S:g} s"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.STORAGE)
 
@@ -133,7 +133,9 @@ class Transfers:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _usable(self, vol: VolumeId, offset: int, length: int) -> tuple[Active, VolumeFacts]:
+    async def _usable(
+        self, vol: VolumeId, offset: int, length: int
+    ) -> tuple[ActivePool, VolumeFacts]:
         _, now, volume = self._registry.volume(vol)
         if volume.type in ("dir", "ploop", "netdir"):
             raise invalid(f"volume '{volume.name}' is a folder: it has no bytes of its own")
@@ -147,7 +149,7 @@ class Transfers:
         return now, volume
 
     def _begin(
-        self, call: ClientCall, now: Active, volume: VolumeFacts, order: Order, *, sparse: bool
+        self, call: ClientCall, now: ActivePool, volume: VolumeFacts, order: Order, *, sparse: bool
     ) -> None:
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
@@ -157,9 +159,9 @@ class Transfers:
         task = asyncio.create_task(self._carry(now, volume, request))
         task.add_done_callback(_looked_at)
         self._running[token] = Running(task, volume.name)
-        call.offer_stream(theirs.detach(), token, sparse=sparse)
+        call.set_stream(theirs.detach(), token, sparse=sparse)
 
-    async def _carry(self, now: Active, volume: VolumeFacts, request: Request[Done]) -> None:
+    async def _carry(self, now: ActivePool, volume: VolumeFacts, request: Request[Ack]) -> None:
         with now.using(volume.name), self._publisher.writing():
             way = "written" if isinstance(request, Receive) else "read"
             try:

@@ -23,14 +23,14 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StoragePool as PoolId
 from rpc.values import StorageVol as VolumeId
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.runtime.shield import finish
+from supervisor.runtime.shield import run_to_completion
 from supervisor.stord import commands
 from supervisor.stord.backends.base import Creation, Original, Resizing
 from supervisor.stord.backends.directory import secret_of
 from supervisor.stord.calls.volume_query import look_again
 from supervisor.stord.client_tasks import Clients
 from supervisor.stord.events import Publisher
-from supervisor.stord.pool import Active, Entry
+from supervisor.stord.pool import ActivePool, PoolObject
 from supervisor.stord.pool_process.messages import CopyRaw, Wipe
 from supervisor.stord.pool_xml import read_volume
 from supervisor.stord.pools import Pools
@@ -111,7 +111,9 @@ class Volumes:
             )
             return await self._create(entry, now, wanted, how)
 
-    async def _create(self, entry: Entry, now: Active, wanted: Volume, how: Creation) -> VolumeId:
+    async def _create(
+        self, entry: PoolObject, now: ActivePool, wanted: Volume, how: Creation
+    ) -> VolumeId:
         with now.making_volume(wanted.name), self._publisher.writing():
             began = time.monotonic()
             with doing(f"volume '{wanted.name}' of pool '{entry.name}' is being made"):
@@ -126,7 +128,9 @@ class Volumes:
         await self._pools.measure(now)
         return entry.volume_identity(made)
 
-    async def _make(self, entry: Entry, now: Active, wanted: Volume, how: Creation) -> VolumeFacts:
+    async def _make(
+        self, entry: PoolObject, now: ActivePool, wanted: Volume, how: Creation
+    ) -> VolumeFacts:
         async with AsyncExitStack() as held:
             if not now.backend.is_slow_to_create:
                 await held.enter_async_context(entry.job.hold("create a volume"))
@@ -137,7 +141,7 @@ class Volumes:
             await self._fill(now, made, how.original)
         return made
 
-    async def _fill(self, now: Active, made: VolumeFacts, original: Original) -> None:
+    async def _fill(self, now: ActivePool, made: VolumeFacts, original: Original) -> None:
         """Copy into a volume that its backend has made; on failure it is gone again."""
         try:
             if original.volume.format not in ("raw", "iso", "") or original.volume.encryption:
@@ -151,7 +155,7 @@ class Volumes:
             )
             await now.work.call_alone(order)
         except BaseException:
-            await finish(now.backend.delete_volume(made, zeroed=False))
+            await run_to_completion(now.backend.delete_volume(made, zeroed=False))
             raise
 
     # Changing.
@@ -218,7 +222,7 @@ class Volumes:
 
     @asynccontextmanager
     async def _alone(
-        self, call: ClientCall, now: Active, volume: VolumeFacts, word: str
+        self, call: ClientCall, now: ActivePool, volume: VolumeFacts, word: str
     ) -> AsyncIterator[None]:
         """Use a volume that nobody else uses; it "is being `word`".
 
@@ -236,7 +240,7 @@ class Volumes:
             yield
 
 
-async def wipe(now: Active, volume: VolumeFacts, algorithm: Algorithm) -> None:
+async def wipe(now: ActivePool, volume: VolumeFacts, algorithm: Algorithm) -> None:
     """Write over a volume.
 
     Raises:

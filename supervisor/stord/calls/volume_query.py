@@ -13,7 +13,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StoragePool as PoolId
 from rpc.values import StorageVol as VolumeId
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.stord.pool import Active
+from supervisor.stord.pool import ActivePool
 from supervisor.stord.pool_xml import describe_volume
 from supervisor.stord.registry import Registry
 from supervisor.stord.service_errors import refuse_flags
@@ -34,19 +34,19 @@ class VolumeQueries:
 
     def storage_pool_num_of_volumes(self, call: ClientCall, pool: PoolId) -> int:
         """How many volumes an active pool has."""
-        call.keep = True
+        call.cacheable = True
         return len(self._registry.active(pool)[1].volumes)
 
     def storage_pool_list_volumes(self, call: ClientCall, pool: PoolId, maxnames: int) -> list[str]:
         """The names of an active pool's volumes."""
-        call.keep = True
+        call.cacheable = True
         return list(self._registry.active(pool)[1].volumes)[: min(max(0, maxnames), MAX_LISTED)]
 
     def storage_pool_list_all_volumes(
         self, call: ClientCall, pool: PoolId, need_results: int, flags: int
     ) -> tuple[list[VolumeId], int]:
         """Every volume of an active pool."""
-        call.keep = True
+        call.cacheable = True
         refuse_flags("storagePoolListAllVolumes", flags)
         entry, now = self._registry.active(pool)
         if not need_results:
@@ -59,24 +59,24 @@ class VolumeQueries:
 
     def storage_vol_lookup_by_name(self, call: ClientCall, pool: PoolId, name: str) -> VolumeId:
         """Find a volume of a pool by its name."""
-        call.keep = True
+        call.cacheable = True
         entry = self._registry.find(pool)
         _, _, volume = self._registry.volume(VolumeId(entry.name, name, ""))
         return entry.volume_identity(volume)
 
     def storage_vol_lookup_by_key(self, call: ClientCall, key: str) -> VolumeId:
         """Find a volume by its key."""
-        call.keep = True
+        call.cacheable = True
         return self._registry.by_key(key)
 
     def storage_vol_lookup_by_path(self, call: ClientCall, path: str) -> VolumeId:
         """Find a volume by its path."""
-        call.keep = True
+        call.cacheable = True
         return self._registry.by_path(path)
 
     def storage_vol_get_path(self, call: ClientCall, vol: VolumeId) -> str:
         """Where a volume appears."""
-        call.keep = True
+        call.cacheable = True
         return self._registry.volume(vol)[2].path
 
     # Describing: sizes are those of this moment.
@@ -105,7 +105,7 @@ class VolumeQueries:
         return await look_again(now, volume)
 
 
-async def look_again(now: Active, volume: VolumeFacts) -> VolumeFacts:
+async def look_again(now: ActivePool, volume: VolumeFacts) -> VolumeFacts:
     """A volume as it is at this moment, which is remembered.
 
     Raises:

@@ -10,8 +10,8 @@ import asyncio
 import gc
 import socket
 
-from ipc import Bare, Peer
-from supervisor.dispatch.dispatcher import VirErrors
+from ipc import Peer, StandaloneEndpoint
+from supervisor.dispatch.dispatcher import VirErrorCodec
 from supervisor.stord.pool_process.open_for_program import Lending
 from supervisor.stord.pool_process.scan import Scanning
 from supervisor.stord.pool_process.transfer import Transfer
@@ -27,7 +27,7 @@ def serve(end: socket.socket) -> None:
 
 
 async def _serve(end: socket.socket) -> None:
-    home = Bare(VirErrors())
+    home = StandaloneEndpoint(VirErrorCodec())
     for target in (Files(), Scanning(), Contents(), Lending(), Transfer()):
         home.handlers.add(target)
     await Peer(end, "stord", home).wait_closed()

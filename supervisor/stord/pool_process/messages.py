@@ -11,7 +11,7 @@ from typing import Final, Protocol, TypeVar
 
 import msgspec
 
-from ipc import Descriptor, Done, Request
+from ipc import Ack, Descriptor, Request
 from supervisor.stord.volume_info import PoolFacts, VolumeFacts
 
 R = TypeVar("R")
@@ -69,26 +69,26 @@ class Space(Request[PoolFacts], frozen=True, kw_only=True, tag="work.space"):
     folder: str
 
 
-class MakeFolder(Request[Done], frozen=True, kw_only=True, tag="work.make_folder"):
+class MakeFolder(Request[Ack], frozen=True, kw_only=True, tag="work.make_folder"):
     """Make a folder and those above it; one that is there gets the permissions."""
 
     path: str
     permissions: Permissions
 
 
-class CheckFolder(Request[Done], frozen=True, kw_only=True, tag="work.check_folder"):
+class CheckFolder(Request[Ack], frozen=True, kw_only=True, tag="work.check_folder"):
     """Refuse what is no folder, or cannot be opened."""
 
     path: str
 
 
-class RemoveFolder(Request[Done], frozen=True, kw_only=True, tag="work.remove_folder"):
+class RemoveFolder(Request[Ack], frozen=True, kw_only=True, tag="work.remove_folder"):
     """Remove a folder, which must be empty."""
 
     path: str
 
 
-class MakeRaw(Request[Done], frozen=True, kw_only=True, tag="work.make_raw"):
+class MakeRaw(Request[Ack], frozen=True, kw_only=True, tag="work.make_raw"):
     """Make a file of zeros that nobody sees as a volume yet (`temporary`). May take long."""
 
     folder: str
@@ -98,7 +98,7 @@ class MakeRaw(Request[Done], frozen=True, kw_only=True, tag="work.make_raw"):
     nocow: bool = False
 
 
-class CopyRaw(Request[Done], frozen=True, kw_only=True, tag="work.copy_raw"):
+class CopyRaw(Request[Ack], frozen=True, kw_only=True, tag="work.copy_raw"):
     """Copy a volume's bytes to a file, or into a device that is there; holes stay holes."""
 
     source: str
@@ -108,7 +108,7 @@ class CopyRaw(Request[Done], frozen=True, kw_only=True, tag="work.copy_raw"):
     reflink: bool = False  # share the blocks or refuse
 
 
-class Claim(Request[Done], frozen=True, kw_only=True, tag="work.claim"):
+class Claim(Request[Ack], frozen=True, kw_only=True, tag="work.claim"):
     """Make a volume of a finished temporary file: permissions, then the name, durably.
 
     Errors: STORAGE_VOL_EXIST when the name is taken; the temporary file is removed then.
@@ -120,7 +120,7 @@ class Claim(Request[Done], frozen=True, kw_only=True, tag="work.claim"):
     permissions: Permissions
 
 
-class CleanUp(Request[Done], frozen=True, kw_only=True, tag="work.clean_up"):
+class CleanUp(Request[Ack], frozen=True, kw_only=True, tag="work.clean_up"):
     """Remove what an earlier stord of this host left half-made in a folder."""
 
     folder: str
@@ -128,7 +128,7 @@ class CleanUp(Request[Done], frozen=True, kw_only=True, tag="work.clean_up"):
     pid: int  # of this stord: what it makes now stays
 
 
-class CheckChain(Request[Done], frozen=True, kw_only=True, tag="work.check_chain"):
+class CheckChain(Request[Ack], frozen=True, kw_only=True, tag="work.check_chain"):
     """Refuse an image whose backing files are not all named with their formats, or loop."""
 
     path: str
@@ -154,7 +154,7 @@ class Lend(Request[Lent], frozen=True, kw_only=True, tag="work.lend"):
     writable: bool
 
 
-class MakeSubfolder(Request[Done], frozen=True, kw_only=True, tag="work.make_subfolder"):
+class MakeSubfolder(Request[Ack], frozen=True, kw_only=True, tag="work.make_subfolder"):
     """Make a volume that is a folder. Errors: STORAGE_VOL_EXIST."""
 
     folder: str
@@ -162,14 +162,14 @@ class MakeSubfolder(Request[Done], frozen=True, kw_only=True, tag="work.make_sub
     permissions: Permissions
 
 
-class Remove(Request[Done], frozen=True, kw_only=True, tag="work.remove"):
+class Remove(Request[Ack], frozen=True, kw_only=True, tag="work.remove"):
     """Remove a file or an empty folder of the pool; one that has gone is no error."""
 
     folder: str
     name: str
 
 
-class Resize(Request[Done], frozen=True, kw_only=True, tag="work.resize"):
+class Resize(Request[Ack], frozen=True, kw_only=True, tag="work.resize"):
     """Give a raw file another size."""
 
     path: str
@@ -177,13 +177,13 @@ class Resize(Request[Done], frozen=True, kw_only=True, tag="work.resize"):
     allocate: bool = False
 
 
-class Wipe(Request[Done], frozen=True, kw_only=True, tag="work.wipe"):
+class Wipe(Request[Ack], frozen=True, kw_only=True, tag="work.wipe"):
     """Write zeros over a volume; one that is sparse is emptied and made sparse again."""
 
     path: str
 
 
-class Send(Request[Done], frozen=True, kw_only=True, tag="work.send"):
+class Send(Request[Ack], frozen=True, kw_only=True, tag="work.send"):
     """Write a volume's bytes into a socket or pipe, to its end or for `length` bytes."""
 
     path: str
@@ -193,7 +193,7 @@ class Send(Request[Done], frozen=True, kw_only=True, tag="work.send"):
     sparse: bool = False  # in records, see `supervisor.messages.sparse_stream`
 
 
-class Receive(Request[Done], frozen=True, kw_only=True, tag="work.receive"):
+class Receive(Request[Ack], frozen=True, kw_only=True, tag="work.receive"):
     """Write what comes from a socket into a volume.
 
     Errors: INTERNAL_ERROR when more than `length` bytes come.

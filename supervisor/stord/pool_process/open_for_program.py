@@ -11,7 +11,7 @@ import os
 from conf.errors import ConfError
 from ipc import Descriptor, handles
 from rpc.errors import ErrorDomain
-from supervisor.dispatch.dispatcher import of_conf
+from supervisor.dispatch.dispatcher import from_conf_error
 from supervisor.images import HEADER_BYTES, Layer, Opened, resolve_chain
 from supervisor.stord.pool_process.errors import refusing
 from supervisor.stord.pool_process.messages import Lend, Lent
@@ -55,5 +55,5 @@ def below_of(request: Lend, fd: int) -> Layer | None:
     try:
         layers = resolve_chain(request.path, request.format, read)
     except ConfError as problem:
-        raise of_conf(problem, ErrorDomain.STORAGE) from problem
+        raise from_conf_error(problem, ErrorDomain.STORAGE) from problem
     return layers[1] if len(layers) > 1 and layers[1].path else None

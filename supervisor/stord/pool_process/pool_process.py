@@ -16,9 +16,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
-from ipc import Bare, BusError, DeadlineExceeded, Peer, Request, Unexpected
+from ipc import BusError, DeadlineExceeded, HandlerFailed, Peer, Request, StandaloneEndpoint
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.dispatch.dispatcher import VirErrors
+from supervisor.dispatch.dispatcher import VirErrorCodec
 from supervisor.stord.pool_process.fork_server import Forked, Forker
 from supervisor.stord.pool_process.messages import CALL_S, LONG_S
 from supervisor.stord.progress_log import followed
@@ -38,7 +38,7 @@ class Helper:
     def __init__(self, forked: Forked, name: str) -> None:
         """Follow it."""
         self.pid = forked.pid
-        self.peer = Peer(forked.end, name, Bare(VirErrors()))
+        self.peer = Peer(forked.end, name, StandaloneEndpoint(VirErrorCodec()))
         self.waiting = 0
         self.gone = asyncio.Event()
         self._pidfd = forked.pidfd
@@ -97,7 +97,7 @@ class PoolWork:
             self._hanging.append(helper)
             self._give_up(helper)
             raise self._hung(timeout_s) from problem
-        except Unexpected as problem:
+        except HandlerFailed as problem:
             raise _broken(self._pool, problem) from problem
         except BusError as problem:
             self._give_up(helper)

@@ -19,9 +19,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from conf.errors import ConfError
-from ipc import Done, handles
+from ipc import Ack, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.dispatch.dispatcher import of_conf
+from supervisor.dispatch.dispatcher import from_conf_error
 from supervisor.images import HEADER_BYTES, ImageFacts, Opened, read_image, resolve_chain
 from supervisor.images.backing_file import place_of
 from supervisor.stord.pool_process.errors import refusing
@@ -72,14 +72,14 @@ class Scanning:
         return found if born is None else replace(found, times=(*found.times, born))
 
     @handles(CheckChain)
-    def check_chain(self, request: CheckChain) -> Done:
+    def check_chain(self, request: CheckChain) -> Ack:
         """Refuse a chain that cannot be trusted."""
         with refusing(f"read the images below '{request.path}'"):
             try:
                 resolve_chain(request.path, request.format, open_head)
             except ConfError as problem:
-                raise of_conf(problem, ErrorDomain.STORAGE) from problem
-        return Done()
+                raise from_conf_error(problem, ErrorDomain.STORAGE) from problem
+        return Ack()
 
     @handles(Space)
     def space(self, request: Space) -> PoolFacts:

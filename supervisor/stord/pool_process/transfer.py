@@ -11,9 +11,9 @@ import os
 import socket
 from typing import Final
 
-from ipc import Done, handles
+from ipc import Ack, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.messages.sparse_stream import HEADER, Kind
+from supervisor.messages.sparse_stream import HEADER, RecordType
 from supervisor.stord.pool_process.copy import data_parts, punch_hole, write_all
 from supervisor.stord.pool_process.errors import refusing
 from supervisor.stord.pool_process.messages import Receive, Send
@@ -29,7 +29,7 @@ class Transfer:
     """Answers transfers."""
 
     @handles(Send)
-    def send(self, request: Send) -> Done:
+    def send(self, request: Send) -> Ack:
         """Write a volume's bytes into a socket."""
         with refusing(f"read '{request.path}'"):
             fd = open_volume(request.path, os.O_RDONLY)
@@ -41,10 +41,10 @@ class Transfer:
                     _send(fd, end, start, stop, sparse=request.sparse)
             finally:
                 os.close(fd)
-        return Done()
+        return Ack()
 
     @handles(Receive)
-    def receive(self, request: Receive) -> Done:
+    def receive(self, request: Receive) -> Ack:
         """Write what comes from a socket into a volume."""
         with refusing(f"write '{request.path}'"):
             fd = open_volume(request.path, os.O_RDWR)
@@ -58,7 +58,7 @@ class Transfer:
                         _receive(fd, end, request.offset, limit)
             finally:
                 os.close(fd)
-        return Done()
+        return Ack()
 
 
 def _start(path: str, offset: int, size: int) -> int:
@@ -92,14 +92,14 @@ def _send_plain(fd: int, end: socket.socket, at: int, stop: int) -> None:
 def _send_records(fd: int, end: socket.socket, at: int, stop: int) -> None:
     for begin, finish in data_parts(fd, at, stop):
         if begin > at:
-            end.sendall(HEADER.pack(Kind.HOLE, begin - at))
+            end.sendall(HEADER.pack(RecordType.HOLE, begin - at))
         for part in range(begin, finish, RECORD):
             length = min(RECORD, finish - part)
-            end.sendall(HEADER.pack(Kind.DATA, length))
+            end.sendall(HEADER.pack(RecordType.DATA, length))
             _send_plain(fd, end, part, part + length)
         at = finish
     if at < stop:
-        end.sendall(HEADER.pack(Kind.HOLE, stop - at))
+        end.sendall(HEADER.pack(RecordType.HOLE, stop - at))
 
 
 def _receive(fd: int, end: socket.socket, at: int, limit: int) -> None:
@@ -115,7 +115,7 @@ def _receive_sparse(fd: int, end: socket.socket, at: int, limit: int) -> None:
     while header := read_exactly(end, HEADER.size):
         kind, length = HEADER.unpack(header)
         _refuse_more(at + length, limit)
-        if kind == Kind.HOLE:
+        if kind == RecordType.HOLE:
             _leave_hole(fd, at, length)
             at += length
             continue

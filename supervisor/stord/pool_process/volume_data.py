@@ -15,7 +15,7 @@ import os
 import stat
 from typing import Final
 
-from ipc import Done, handles
+from ipc import Ack, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.stord.pool_process.copy import copy_bytes, write_zeros
 from supervisor.stord.pool_process.errors import refusing
@@ -33,7 +33,7 @@ class Contents:
     """Answers questions about volumes' bytes."""
 
     @handles(MakeRaw)
-    def make_raw(self, request: MakeRaw) -> Done:
+    def make_raw(self, request: MakeRaw) -> Ack:
         """Make a file of zeros."""
         path = f"{request.folder}/{request.temporary}"
         with refusing(f"create '{path}'"):
@@ -52,10 +52,10 @@ class Contents:
                 raise
             finally:
                 os.close(fd)
-        return Done()
+        return Ack()
 
     @handles(CopyRaw)
-    def copy_raw(self, request: CopyRaw) -> Done:
+    def copy_raw(self, request: CopyRaw) -> Ack:
         """Copy a volume's bytes."""
         with refusing(f"copy '{request.source}' to '{request.target}'"):
             source = open_volume(request.source, os.O_RDONLY)
@@ -67,10 +67,10 @@ class Contents:
                     os.close(target)
             finally:
                 os.close(source)
-        return Done()
+        return Ack()
 
     @handles(Resize)
-    def resize(self, request: Resize) -> Done:
+    def resize(self, request: Resize) -> Ack:
         """Give a raw file another size; one that cannot have it keeps its own."""
         with refusing(f"resize '{request.path}' to {request.capacity} bytes"):
             fd = open_volume(request.path, os.O_RDWR)
@@ -87,10 +87,10 @@ class Contents:
                 os.fsync(fd)
             finally:
                 os.close(fd)
-        return Done()
+        return Ack()
 
     @handles(Wipe)
-    def wipe(self, request: Wipe) -> Done:
+    def wipe(self, request: Wipe) -> Ack:
         """Write zeros over a volume."""
         with refusing(f"wipe '{request.path}'"):
             fd = open_volume(request.path, os.O_RDWR)
@@ -104,7 +104,7 @@ class Contents:
                 os.fsync(fd)
             finally:
                 os.close(fd)
-        return Done()
+        return Ack()
 
 
 def _open_target(request: CopyRaw) -> int:

@@ -14,7 +14,7 @@ import os
 import stat
 from typing import Final
 
-from ipc import Done, handles
+from ipc import Ack, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime.atomic_file import sync_folder
 from supervisor.stord.pool_process.errors import refusing
@@ -44,7 +44,7 @@ class Files:
     """Answers questions about folders and names."""
 
     @handles(MakeFolder)
-    def make_folder(self, request: MakeFolder) -> Done:
+    def make_folder(self, request: MakeFolder) -> Ack:
         """Make a folder and those above it."""
         permissions = request.permissions
         with refusing(f"create the folder '{request.path}'"):
@@ -59,23 +59,23 @@ class Files:
             if made or permissions.mode >= 0:
                 os.chmod(request.path, mode)
             os.chown(request.path, permissions.owner, permissions.group)
-        return Done()
+        return Ack()
 
     @handles(CheckFolder)
-    def check_folder(self, request: CheckFolder) -> Done:
+    def check_folder(self, request: CheckFolder) -> Ack:
         """Refuse what is no folder that can be read."""
         with refusing(f"open path '{request.path}'"), os.scandir(request.path):
-            return Done()
+            return Ack()
 
     @handles(RemoveFolder)
-    def remove_folder(self, request: RemoveFolder) -> Done:
+    def remove_folder(self, request: RemoveFolder) -> Ack:
         """Remove an empty folder."""
         with refusing(f"remove the folder '{request.path}'"):
             os.rmdir(request.path)
-        return Done()
+        return Ack()
 
     @handles(Claim)
-    def claim(self, request: Claim) -> Done:
+    def claim(self, request: Claim) -> Ack:
         """Give a finished file its name, which nobody else has."""
         old = f"{request.folder}/{request.temporary}"
         new = f"{request.folder}/{request.name}"
@@ -88,19 +88,19 @@ class Files:
             with contextlib.suppress(OSError):
                 os.unlink(old)
             raise
-        return Done()
+        return Ack()
 
     @handles(CleanUp)
-    def clean_up(self, request: CleanUp) -> Done:
+    def clean_up(self, request: CleanUp) -> Ack:
         """Remove what was left half-made."""
         with refusing(f"read the folder '{request.folder}'"):
             for name in os.listdir(request.folder):
                 if is_left_over(name, request.host, request.pid):
                     _remove_left_over(f"{request.folder}/{name}")
-        return Done()
+        return Ack()
 
     @handles(MakeSubfolder)
-    def make_subfolder(self, request: MakeSubfolder) -> Done:
+    def make_subfolder(self, request: MakeSubfolder) -> Ack:
         """Make a volume that is a folder."""
         path, permissions = f"{request.folder}/{request.name}", request.permissions
         with refusing(f"create the folder '{path}'"):
@@ -114,10 +114,10 @@ class Files:
                 os.rmdir(path)
                 raise
             sync_folder(request.folder)
-        return Done()
+        return Ack()
 
     @handles(Remove)
-    def remove(self, request: Remove) -> Done:
+    def remove(self, request: Remove) -> Ack:
         """Remove a name of the pool."""
         path = f"{request.folder}/{request.name}"
         with refusing(f"remove '{path}'"):
@@ -128,8 +128,8 @@ class Files:
                     os.unlink(path)
                 sync_folder(request.folder)
             except FileNotFoundError:
-                return Done()
-        return Done()
+                return Ack()
+        return Ack()
 
 
 def _remove_left_over(path: str) -> None:

@@ -26,4 +26,4 @@ async def run(
         return -1, f"{argv[0]}: {problem.strerror}"
     except TimeoutError:
         return -1, f"{argv[0]} took longer than {timeout_s:.0f} s and was killed"
-    return ended.code, (ended.said if ended.code else ended.output.strip())[:MAX_WORDS]
+    return ended.code, (ended.output_text if ended.code else ended.output.strip())[:MAX_WORDS]

@@ -13,12 +13,12 @@ import msgspec
 
 from conf.domain import Domain
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.messages.worker import Description
+from supervisor.messages.worker import DomainStatus
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.paths import Paths
 from supervisor.runtime.pidfd import GuestProcess
-from supervisor.workers.context import Workplace
+from supervisor.workers.context import WorkerContext
 from supervisor.workers.running_guest import RunningGuest
 
 HELD = "held.json"
@@ -39,7 +39,11 @@ class Container(RunningGuest):
     """A container that runs: its process is liblxc's monitor."""
 
     def __init__(
-        self, workplace: Workplace, document: Domain | str, status: Status, process: GuestProcess
+        self,
+        workplace: WorkerContext,
+        document: Domain | str,
+        status: Status,
+        process: GuestProcess,
     ) -> None:
         """Know a container; `begin` tells of its first process."""
         super().__init__(workplace, document, status, process)
@@ -51,7 +55,7 @@ class Container(RunningGuest):
     @property
     def folder(self) -> Path:
         """Its private folder, where the monitor listens."""
-        return folder_of(self.workplace.paths, self.name)
+        return folder_of(self.context.paths, self.name)
 
     @property
     def init_pid(self) -> int:
@@ -74,9 +78,9 @@ class Container(RunningGuest):
             detail = f"the container '{self.name}' was started paused and has not begun: resume it"
             raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.LXC)
 
-    def describe(self) -> Description:
+    def get_status(self) -> DomainStatus:
         """What domd is told of it: its process is the container's first."""
-        return msgspec.structs.replace(super().describe(), pid=self.init_pid)
+        return msgspec.structs.replace(super().get_status(), pid=self.init_pid)
 
     def close(self) -> None:
         """Let go of everything; what runs on is left running."""
@@ -87,7 +91,7 @@ class Container(RunningGuest):
 
 def folder_of(paths: Paths, name: str) -> Path:
     """The private folder of a container."""
-    return paths.states() / f"{name}.d"
+    return paths.status_dir() / f"{name}.d"
 
 
 def keep_held(folder: Path, held: Held) -> None:

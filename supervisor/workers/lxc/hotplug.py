@@ -68,12 +68,12 @@ async def attach(container: Container, xml: str) -> None:
         _become(container, candidate)
         await _give(container, candidate, device, undo)
         undo.pop_all()
-    container.rewrite()
+    container.update_xml()
 
 
 def _become(container: Container, domain: Domain) -> None:
     container.domain = domain
-    container.rewrite()
+    container.update_xml()
 
 
 def _refuse(tag: str, device: Device) -> None:
@@ -131,12 +131,12 @@ async def _give_card(
     container: Container, candidate: Domain, device: Interface, undo: AsyncExitStack
 ) -> None:
     place = next(n for n, one in enumerate(candidate.devices.interfaces) if one is device)
-    card = await interfaces.plug(container.workplace, candidate, device, place)
+    card = await interfaces.plug(container.context, candidate, device, place)
     live = candidate.devices.interfaces[place]
     live.alias = device.alias
     host_device = live.target_dev or ""
-    undo.push_async_callback(unplug, container.workplace, container.status.uuid, host_device)
-    container.rewrite()
+    undo.push_async_callback(unplug, container.context, container.status.uuid, host_device)
+    container.update_xml()
     await _move_in(container, card, live, undo)
 
 
@@ -224,10 +224,10 @@ async def detach(container: Container, request: DetachDevice) -> None:
         _refuse(tag, meant)
         device = find_device(container.domain, tag, meant)
     _refuse(tag, device)
-    async with container.plugging:
+    async with container.device_lock:
         await _take(container, device)
         remove_device(container.domain, tag, device)
-    container.rewrite()
+    container.update_xml()
 
 
 async def _take(container: Container, device: Device) -> None:
@@ -255,7 +255,7 @@ async def _take_card(container: Container, device: Interface) -> None:
         await interfaces.run_inside(container.init_pid, [interfaces.IP, "link", "del", "dev", name])
     others = any(one is not device for one in container.domain.devices.interfaces)
     if link or not others:
-        await unplug(container.workplace, container.status.uuid, link if others else "")
+        await unplug(container.context, container.status.uuid, link if others else "")
 
 
 async def update(container: Container, request: UpdateDevice) -> None:
@@ -280,4 +280,4 @@ async def update(container: Container, request: UpdateDevice) -> None:
         await interfaces.run_inside(container.init_pid, [interfaces.IP, *words])
 
     await update_card(container, former, changed, set_link)
-    container.rewrite()
+    container.update_xml()

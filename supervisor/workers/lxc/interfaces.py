@@ -14,7 +14,7 @@ from conf.domain.devices.interface import Interface, Ip, Route
 from conf.mapper import Mode, parse, write
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.netd import AttachPort
-from supervisor.workers.context import Workplace
+from supervisor.workers.context import WorkerContext
 from supervisor.workers.interfaces import ask_for_port, plugged
 from supervisor.workers.lxc.commands import run
 from supervisor.workers.lxc.config import Card
@@ -30,7 +30,7 @@ NSENTER: Final = "/usr/bin/nsenter"
 IP: Final = "/usr/sbin/ip"
 
 
-async def plug_all(workplace: Workplace, domain: Domain) -> dict[int, Card]:
+async def plug_all(workplace: WorkerContext, domain: Domain) -> dict[int, Card]:
     """Have every card made; the model says then what each got.
 
     Raises:
@@ -43,7 +43,7 @@ async def plug_all(workplace: Workplace, domain: Domain) -> dict[int, Card]:
     return found
 
 
-async def plug(workplace: Workplace, domain: Domain, interface: Interface, place: int) -> Card:
+async def plug(workplace: WorkerContext, domain: Domain, interface: Interface, place: int) -> Card:
     """Have one card made, and put it in its place of the model.
 
     Raises:

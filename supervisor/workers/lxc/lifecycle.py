@@ -145,7 +145,7 @@ async def suspend(container: Container) -> None:
     """
     require(container.name, container.state, Trigger.SUSPENDED, ErrorDomain.LXC)
     await cgroups.freeze(container.group, on=True)
-    container.follow(Trigger.SUSPENDED)
+    container.transition(Trigger.SUSPENDED)
 
 
 async def resume(container: Container) -> None:
@@ -160,7 +160,7 @@ async def resume(container: Container) -> None:
         await _begin(container)
     else:
         await cgroups.freeze(container.group, on=False)
-    container.follow(Trigger.RESUMED)
+    container.transition(Trigger.RESUMED)
 
 
 async def _begin(container: Container) -> None:
@@ -172,7 +172,7 @@ async def _begin(container: Container) -> None:
             raise ProcessLookupError
         container.begin(pid)
     except ProcessLookupError:
-        words = last_complaint(container.workplace.paths.guest_log(container.name))
+        words = last_complaint(container.context.paths.guest_log(container.name))
         detail = f"guest failed to start: {explain(words)}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from None
     container.status.ending = 0

@@ -12,12 +12,12 @@ from __future__ import annotations
 from typing import Final
 
 from conf.domain import format_domain, parse_domain
-from supervisor.runtime.child import Process
+from supervisor.runtime.child import ChildProcess
 from supervisor.workers.lxc.calls.targets import targets
 from supervisor.workers.lxc.cgroups import layout
 from supervisor.workers.lxc.reconnect import adopt
-from supervisor.workers.lxc.worker import Worker
-from supervisor.workers.main import drive, prepare
+from supervisor.workers.lxc.worker import LxcWorker
+from supervisor.workers.main import preload_worker, run_worker
 
 #: One of each kind of element that most containers have: reading it compiles their models.
 SPECIMEN: Final = """
@@ -35,14 +35,14 @@ SPECIMEN: Final = """
 def preload() -> None:
     """Make what every worker needs once, before any is forked: their pages are shared then."""
     format_domain(parse_domain(SPECIMEN), live=True, secure=True)
-    prepare(Worker, "lxc")
+    preload_worker(LxcWorker, "lxc")
     layout()
 
 
-async def serve(process: Process) -> None:
+async def serve(process: ChildProcess) -> None:
     """Drive one container until the process is told to stop; the container runs on then.
 
     Raises:
         SystemExit: another worker has the container.
     """
-    await drive(process, Worker, adopt, targets)
+    await run_worker(process, LxcWorker, adopt, targets)

@@ -14,7 +14,7 @@ from rpc.enums import DomainShutoffReason, DomainState
 from rpc.errors import VirError
 from supervisor.objects.domain_status_xml import Status, find_status
 from supervisor.runtime.pidfd import GuestProcess, Identity
-from supervisor.workers.context import Workplace
+from supervisor.workers.context import WorkerContext
 from supervisor.workers.lxc import cgroups, start_barrier
 from supervisor.workers.lxc.container import Container, folder_of, read_held
 from supervisor.workers.lxc.liblxc import init_pid
@@ -25,7 +25,7 @@ from supervisor.workers.state_table import Trigger
 log = logging.getLogger(__name__)
 
 
-async def adopt(workplace: Workplace, name: str) -> Container | Status | None:
+async def adopt(workplace: WorkerContext, name: str) -> Container | Status | None:
     """Take over what a predecessor left.
 
     Returns:
@@ -45,11 +45,11 @@ async def adopt(workplace: Workplace, name: str) -> Container | Status | None:
     container.group = held.group
     await _catch_up(container)
     if not workplace.process.renewed:
-        await workplace.hooks.tell(name, "reconnect", xml, sub="begin")
+        await workplace.hooks.notify(name, "reconnect", xml, sub="begin")
     return container
 
 
-async def _missed(workplace: Workplace, status: Status, xml: str) -> Container | Status:
+async def _missed(workplace: WorkerContext, status: Status, xml: str) -> Container | Status:
     """Finish what a container that has gone began: its end, or its reboot."""
     try:
         again = await begin_again(workplace, status, xml)
@@ -82,6 +82,6 @@ async def _find_init(container: Container) -> None:
     with contextlib.suppress(VirError):
         frozen = cgroups.is_frozen(container.group)
     if frozen and container.state is DomainState.RUNNING:
-        container.follow(Trigger.STOPPED)
+        container.transition(Trigger.STOPPED)
     elif not frozen and container.state is DomainState.PAUSED:
-        container.follow(Trigger.RESUMED)
+        container.transition(Trigger.RESUMED)

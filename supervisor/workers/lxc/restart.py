@@ -14,14 +14,14 @@ from rpc.enums import DomainShutoffReason
 from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import Status, write_status
 from supervisor.workers import lifecycle_actions
-from supervisor.workers.context import Workplace
+from supervisor.workers.context import WorkerContext
 from supervisor.workers.lifecycle_actions import Action
 from supervisor.workers.lxc.container import Container, folder_of
 from supervisor.workers.lxc.start import launch
 from supervisor.workers.lxc.stop import clean_up, has_rebooted
 
 
-async def begin_again(workplace: Workplace, status: Status, xml: str) -> Container | None:
+async def begin_again(workplace: WorkerContext, status: Status, xml: str) -> Container | None:
     """Have a container begin again that has ended in a reboot.
 
     A process that dies on the way leaves word that the domain is to be started anew.

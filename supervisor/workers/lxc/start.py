@@ -22,7 +22,7 @@ from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import Status, remove_status, write_status
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.pidfd import GuestProcess
-from supervisor.workers.context import Workplace
+from supervisor.workers.context import WorkerContext
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.interfaces import unplug
 from supervisor.workers.lxc import cgroups, checks, interfaces, start_barrier, usb
@@ -35,7 +35,7 @@ from supervisor.workers.lxc.filesystem_mounts import mount_all, remove_folder
 from supervisor.workers.lxc.host_netdevs import note
 from supervisor.workers.lxc.liblxc import ENVIRONMENT, explain, init_pid, start_command
 from supervisor.workers.lxc.stop import REBOOTED, end_begun, give_back_mounts, kill_all
-from supervisor.workers.running_guest import new_status, started
+from supervisor.workers.running_guest import new_status, record_process
 from supervisor.workers.state_table import PAUSED_AT_START, RUNNING
 
 START_S: Final = 40.0
@@ -45,7 +45,7 @@ START_S: Final = 40.0
 class Attempt:
     """A start on its way: what it has so far."""
 
-    workplace: Workplace
+    workplace: WorkerContext
     request: Start
     domain: Domain
     status: Status
@@ -77,7 +77,7 @@ Step = Callable[[Attempt], Awaitable[None]]
 
 
 async def launch(
-    workplace: Workplace,
+    workplace: WorkerContext,
     request: Start,
     steps: Sequence[Step] | None = None,
     *,
@@ -123,7 +123,7 @@ async def launch(
 
 async def look(attempt: Attempt) -> None:
     """See that all is there that the document names."""
-    domain, states = attempt.domain, attempt.workplace.paths.states()
+    domain, states = attempt.domain, attempt.workplace.paths.status_dir()
     await usb.look_up(domain)
     attempt.files = checks.check_sources(domain)
     attempt.numbers = checks.device_numbers(domain)
@@ -210,7 +210,7 @@ async def start(attempt: Attempt) -> None:
     container.gated = attempt.request.paused
     if not container.gated:
         await _find_init(attempt, container)
-    started(status, process.identity)
+    record_process(status, process.identity)
     status.id = attempt.domain.id = process.pid  # stock virsh finds the cgroup by that number
     attempt.container = container
 
@@ -258,7 +258,7 @@ async def settle(attempt: Attempt) -> None:
     attempt.undo.callback(pid_file.unlink, missing_ok=True)
     pid_file.write_text(f"{container.process.pid}")
     await _hook(attempt, "started")
-    container.rewrite()
+    container.update_xml()
 
 
 STEPS: Final[tuple[Step, ...]] = (look, prepare, mount, plug, describe, start, settle)
@@ -282,4 +282,4 @@ async def _hook(attempt: Attempt, operation: str) -> None:
 
 
 async def _hook_after(attempt: Attempt, operation: str) -> None:
-    await attempt.workplace.hooks.tell(attempt.name, operation, attempt.xml())
+    await attempt.workplace.hooks.notify(attempt.name, operation, attempt.xml())

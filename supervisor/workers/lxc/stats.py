@@ -13,7 +13,7 @@ from typing import Final
 
 from rpc.enums import DomainStatsTypes, TypedParameterType
 from rpc.errors import VirError
-from supervisor.messages.worker import Statistic
+from supervisor.messages.worker import StatsParam
 from supervisor.workers.interface_counters import interface_counters
 from supervisor.workers.lxc import cgroups
 from supervisor.workers.lxc.container import Container
@@ -122,9 +122,9 @@ def read_version_2(text: str, number: str) -> dict[str, int]:
     return sums
 
 
-async def sample(container: Container, groups: int) -> list[Statistic]:
+async def sample(container: Container, groups: int) -> list[StatsParam]:
     """The figures of these groups; what cannot be read is left out."""
-    found: list[Statistic] = []
+    found: list[StatsParam] = []
     for group, figures in (
         (DomainStatsTypes.CPU_TOTAL, _cpu),
         (DomainStatsTypes.BALLOON, _balloon),
@@ -140,40 +140,40 @@ async def sample(container: Container, groups: int) -> list[Statistic]:
     return found
 
 
-def _cpu(container: Container) -> Iterator[Statistic]:
+def _cpu(container: Container) -> Iterator[StatsParam]:
     times = cpu_times(container.group)
-    yield Statistic("cpu.time", P.ULLONG, times.total)
-    yield Statistic("cpu.user", P.ULLONG, times.user)
-    yield Statistic("cpu.system", P.ULLONG, times.system)
+    yield StatsParam("cpu.time", P.ULLONG, times.total)
+    yield StatsParam("cpu.user", P.ULLONG, times.user)
+    yield StatsParam("cpu.system", P.ULLONG, times.system)
 
 
-def _balloon(container: Container) -> Iterator[Statistic]:
+def _balloon(container: Container) -> Iterator[StatsParam]:
     domain = container.domain
     current = domain.current_memory.amount if domain.current_memory else domain.memory
-    yield Statistic("balloon.current", P.ULLONG, current)
-    yield Statistic("balloon.maximum", P.ULLONG, domain.memory)
-    yield Statistic("balloon.rss", P.ULLONG, memory_kib(container.group))
+    yield StatsParam("balloon.current", P.ULLONG, current)
+    yield StatsParam("balloon.maximum", P.ULLONG, domain.memory)
+    yield StatsParam("balloon.rss", P.ULLONG, memory_kib(container.group))
 
 
-def _vcpus(container: Container) -> Iterator[Statistic]:
-    yield Statistic("vcpu.current", P.UINT, container.domain.current_vcpus)
-    yield Statistic("vcpu.maximum", P.UINT, container.domain.maximum_vcpus)
+def _vcpus(container: Container) -> Iterator[StatsParam]:
+    yield StatsParam("vcpu.current", P.UINT, container.domain.current_vcpus)
+    yield StatsParam("vcpu.maximum", P.UINT, container.domain.maximum_vcpus)
 
 
-def _interfaces(container: Container) -> Iterator[Statistic]:
+def _interfaces(container: Container) -> Iterator[StatsParam]:
     interfaces = container.domain.devices.interfaces
-    yield Statistic("net.count", P.UINT, len(interfaces))
+    yield StatsParam("net.count", P.UINT, len(interfaces))
     for number, interface in enumerate(interfaces):
-        yield Statistic(f"net.{number}.name", P.STRING, interface.target_dev or "")
+        yield StatsParam(f"net.{number}.name", P.STRING, interface.target_dev or "")
         counters = interface_counters(interface.target_dev or "")
         for word, value in zip(COUNTERS, counters or (), strict=False):
-            yield Statistic(f"net.{number}.{word}", P.ULLONG, value)
+            yield StatsParam(f"net.{number}.{word}", P.ULLONG, value)
 
 
-def _blocks(container: Container) -> Iterator[Statistic]:
+def _blocks(container: Container) -> Iterator[StatsParam]:
     disks = container.domain.devices.disks
-    yield Statistic("block.count", P.UINT, len(disks))
+    yield StatsParam("block.count", P.UINT, len(disks))
     for number, disk in enumerate(disks):
-        yield Statistic(f"block.{number}.name", P.STRING, disk.target.dev)
+        yield StatsParam(f"block.{number}.name", P.STRING, disk.target.dev)
         if disk.source is not None and disk.source.dev:
-            yield Statistic(f"block.{number}.path", P.STRING, disk.source.dev)
+            yield StatsParam(f"block.{number}.path", P.STRING, disk.source.dev)

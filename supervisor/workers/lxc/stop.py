@@ -18,7 +18,7 @@ from rpc.enums import DomainShutoffReason
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
 from supervisor.workers import lifecycle_actions
-from supervisor.workers.context import Workplace
+from supervisor.workers.context import WorkerContext
 from supervisor.workers.interfaces import had_cards, unplug
 from supervisor.workers.lifecycle_actions import Action
 from supervisor.workers.lxc import cgroups
@@ -78,7 +78,7 @@ def _signal(container: Container, number: signal.Signals) -> None:
         container.process.send(number)
 
 
-async def clean_up(workplace: Workplace, status: Status, xml: str) -> None:
+async def clean_up(workplace: WorkerContext, status: Status, xml: str) -> None:
     """Remove what a container leaves behind, except its status document."""
     name, paths = status.name, workplace.paths
     folder = folder_of(paths, name)
@@ -87,7 +87,7 @@ async def clean_up(workplace: Workplace, status: Status, xml: str) -> None:
         explain_end(status, parse_domain(xml), orderly=orderly, rebooted=has_rebooted(folder))
     held = read_held(folder, cgroups.group_name(status.uuid, name))
     await (kill_all if status.pid else end_begun)(folder, held)
-    await workplace.hooks.tell(name, "stopped", xml)
+    await workplace.hooks.notify(name, "stopped", xml)
     if had_cards(xml):
         await unplug(workplace, status.uuid)
     if held.mounts:
@@ -95,7 +95,7 @@ async def clean_up(workplace: Workplace, status: Status, xml: str) -> None:
     await give_back_mounts(held)
     await remove_folder(folder)
     paths.pid_file(name).unlink(missing_ok=True)
-    await workplace.hooks.tell(name, "release", xml)
+    await workplace.hooks.notify(name, "release", xml)
 
 
 def has_rebooted(folder: Path) -> bool:

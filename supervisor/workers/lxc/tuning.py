@@ -11,7 +11,7 @@ from typing import Final
 from conf.domain import Domain, parse_domain
 from rpc.enums import TypedParameterType as P
 from rpc.errors import VirError
-from supervisor.messages.worker import Statistic
+from supervisor.messages.worker import StatsParam
 from supervisor.workers.lxc import cgroups, checks
 from supervisor.workers.lxc.config.limits import DEFAULT_PERIOD, UNLIMITED_KIB, Limit, limits_of
 from supervisor.workers.lxc.container import Container
@@ -36,7 +36,7 @@ def tune(container: Container, xml: str) -> None:
     change(container.group, plan_change(before, after), before)
     for name in TUNED:
         setattr(container.domain, name, getattr(wanted, name))
-    container.rewrite()
+    container.update_xml()
 
 
 def _limits(domain: Domain) -> list[Limit]:
@@ -86,9 +86,9 @@ def change(group: str, wanted: list[Limit], before: list[Limit]) -> None:
         raise
 
 
-def read_limits(container: Container) -> list[Statistic]:
+def read_limits(container: Container) -> list[StatsParam]:
     """The limits as the kernel has them; those that it does not have are left out."""
-    found: list[Statistic] = []
+    found: list[StatsParam] = []
     for figures in (_scheduler, _memory, _blkio):
         try:
             found += figures(container.group)
@@ -97,20 +97,20 @@ def read_limits(container: Container) -> list[Statistic]:
     return found
 
 
-def _scheduler(group: str) -> Iterator[Statistic]:
+def _scheduler(group: str) -> Iterator[StatsParam]:
     version_1 = "cpu" in cgroups.layout().legacy
     shares = cgroups.read("cpu", group, "cpu.shares" if version_1 else "cpu.weight")
-    yield Statistic("cpu_shares", P.ULLONG, int(shares))
+    yield StatsParam("cpu_shares", P.ULLONG, int(shares))
     if version_1:
         period = cgroups.read("cpu", group, "cpu.cfs_period_us")
         quota = cgroups.read("cpu", group, "cpu.cfs_quota_us")
     else:
         quota, _, period = cgroups.read("cpu", group, "cpu.max").partition(" ")
-    yield Statistic("vcpu_period", P.ULLONG, int(period or DEFAULT_PERIOD))
-    yield Statistic("vcpu_quota", P.LLONG, -1 if quota == "max" else int(quota))
+    yield StatsParam("vcpu_period", P.ULLONG, int(period or DEFAULT_PERIOD))
+    yield StatsParam("vcpu_quota", P.LLONG, -1 if quota == "max" else int(quota))
 
 
-def _memory(group: str) -> Iterator[Statistic]:
+def _memory(group: str) -> Iterator[StatsParam]:
     version_1 = "memory" in cgroups.layout().legacy
     files = (
         ("memory.limit_in_bytes", "memory.soft_limit_in_bytes")
@@ -118,13 +118,13 @@ def _memory(group: str) -> Iterator[Statistic]:
         else ("memory.max", "memory.high")
     )
     hard, soft = (as_kib(cgroups.read("memory", group, file)) for file in files)
-    yield Statistic("hard_limit", P.ULLONG, hard)
-    yield Statistic("soft_limit", P.ULLONG, soft)
+    yield StatsParam("hard_limit", P.ULLONG, hard)
+    yield StatsParam("soft_limit", P.ULLONG, soft)
     file = "memory.memsw.limit_in_bytes" if version_1 else "memory.swap.max"
     swap = as_kib(cgroups.read("memory", group, file))
     if not version_1 and swap < UNLIMITED_KIB:
         swap = min(swap + hard, UNLIMITED_KIB)
-    yield Statistic("swap_hard_limit", P.ULLONG, swap)
+    yield StatsParam("swap_hard_limit", P.ULLONG, swap)
 
 
 def as_kib(text: str) -> int:
@@ -134,9 +134,9 @@ def as_kib(text: str) -> int:
     return int(text) // KIB
 
 
-def _blkio(group: str) -> Iterator[Statistic]:
+def _blkio(group: str) -> Iterator[StatsParam]:
     if "blkio" in cgroups.layout().legacy:
         text = cgroups.read("blkio", group, "blkio.weight")
     else:
         text = cgroups.read("blkio", group, "io.weight").removeprefix("default ").split("\n")[0]
-    yield Statistic("weight", P.UINT, int(text))
+    yield StatsParam("weight", P.UINT, int(text))

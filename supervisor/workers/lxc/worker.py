@@ -13,10 +13,10 @@ from conf.errors import ConfError
 from ipc import handles
 from rpc.enums import DomainEventID, DomainShutoffReason
 from rpc.errors import ErrorDomain, VirError
-from supervisor.dispatch.dispatcher import of_conf
-from supervisor.messages.worker import Description, ReadLimits, Sampled, Tune
-from supervisor.workers.context import Workplace
-from supervisor.workers.driver_ops import Manner
+from supervisor.dispatch.dispatcher import from_conf_error
+from supervisor.messages.worker import DomainStatus, GetTuning, SetTuning, Stats
+from supervisor.workers.context import WorkerContext
+from supervisor.workers.driver_ops import DriverOps
 from supervisor.workers.lxc import lifecycle
 from supervisor.workers.lxc.container import Container
 from supervisor.workers.lxc.hotplug import attach, detach, update
@@ -25,14 +25,14 @@ from supervisor.workers.lxc.start import launch
 from supervisor.workers.lxc.stats import sample
 from supervisor.workers.lxc.stop import clean_up, end
 from supervisor.workers.lxc.tuning import read_limits, tune
-from supervisor.workers.worker import GuestWorker
+from supervisor.workers.worker import Worker
 
 MONITOR_S: Final = 30.0  # between the end of init and that of its monitor, which tidies up
 
 log = logging.getLogger(__name__)
 
 
-MANNER: Final = Manner(
+MANNER: Final = DriverOps(
     launch=launch,
     end=end,
     clean_up=clean_up,
@@ -47,14 +47,14 @@ MANNER: Final = Manner(
 )
 
 
-class Worker(GuestWorker[Container]):
+class LxcWorker(Worker[Container]):
     """The worker of one container."""
 
-    def __init__(self, workplace: Workplace) -> None:
+    def __init__(self, workplace: WorkerContext) -> None:
         """Have no container yet."""
         super().__init__(workplace, MANNER)
 
-    def have(self, guest: Container) -> None:
+    def attach_guest(self, guest: Container) -> None:
         """Drive this container."""
 
         def init_ended() -> None:
@@ -63,22 +63,22 @@ class Worker(GuestWorker[Container]):
         guest.on_init_exit = init_ended
         if guest.init_pid == 0 and not guest.gated:
             guest.run(self._init_ended(guest))
-        super().have(guest)
+        super().attach_guest(guest)
 
-    @handles(Tune)
-    def tune(self, request: Tune) -> Description:
+    @handles(SetTuning)
+    def tune(self, request: SetTuning) -> DomainStatus:
         """Have other limits."""
         guest = self.guest()
         try:
             tune(guest, request.xml)
         except ConfError as problem:
-            raise of_conf(problem, ErrorDomain.LXC) from problem
-        return guest.describe()
+            raise from_conf_error(problem, ErrorDomain.LXC) from problem
+        return guest.get_status()
 
-    @handles(ReadLimits)
-    def read_limits(self, _: ReadLimits) -> Sampled:
+    @handles(GetTuning)
+    def read_limits(self, _: GetTuning) -> Stats:
         """The limits that hold."""
-        return Sampled(statistics=read_limits(self.guest()))
+        return Stats(statistics=read_limits(self.guest()))
 
     async def _init_ended(self, guest: Container) -> None:
         """Init has gone: the container's end is what its monitor says next."""
@@ -93,7 +93,7 @@ class Worker(GuestWorker[Container]):
         await super()._finish(guest)
 
     async def _begins_again(self, guest: Container) -> bool:
-        self._settled.clear()  # whoever would end it waits for what comes of this
+        self._start_done.clear()  # whoever would end it waits for what comes of this
         try:
             again = await begin_again(self._workplace, guest.status, guest.live_xml)
         except (ConfError, VirError, OSError) as problem:
@@ -101,13 +101,13 @@ class Worker(GuestWorker[Container]):
             guest.status.ending, guest.status.restart = DomainShutoffReason.FAILED, False
             return False
         finally:
-            self._settled.set()
+            self._start_done.set()
         if again is None:
             return False
         log.info("%s has begun again", guest.name)
         guest.ended.set()
         guest.close()
-        self.have(again)
-        again.tell()
-        again.emit(DomainEventID.REBOOT, again.identity)
+        self.attach_guest(again)
+        again.publish_status()
+        again.publish_event(DomainEventID.REBOOT, again.identity)
         return True

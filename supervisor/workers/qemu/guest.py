@@ -20,7 +20,7 @@ from rpc.enums import DomainEventID
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.pidfd import GuestProcess
-from supervisor.workers.context import Workplace
+from supervisor.workers.context import WorkerContext
 from supervisor.workers.qemu.qmp.monitor import Monitor, QmpRefusal
 from supervisor.workers.qemu.qmp.protocol import Message
 from supervisor.workers.running_guest import RunningGuest
@@ -39,7 +39,7 @@ class Guest(RunningGuest):
     """A guest that has an emulator."""
 
     def __init__(
-        self, workplace: Workplace, domain: Domain, status: Status, process: GuestProcess
+        self, workplace: WorkerContext, domain: Domain, status: Status, process: GuestProcess
     ) -> None:
         """Know a guest; `attach` or `relink` gives it its monitor."""
         super().__init__(workplace, domain, status, process)
@@ -60,7 +60,7 @@ class Guest(RunningGuest):
     @property
     def folder(self) -> Path:
         """Its private folder."""
-        return self.workplace.paths.domain_dir(self.status.id, self.name)
+        return self.context.paths.domain_dir(self.status.id, self.name)
 
     # Its monitor.
 
@@ -141,7 +141,7 @@ class Guest(RunningGuest):
         if await self.process.wait_exit(EXIT_S) or self.status.ending:
             return
         log.error("%s: %s; the guest runs on", self.name, why)
-        self.emit(DomainEventID.CONTROL_ERROR, self.identity)
+        self.publish_event(DomainEventID.CONTROL_ERROR, self.identity)
         self.relink()
 
     def take_events(self, taker: Callable[[Message], None]) -> None:

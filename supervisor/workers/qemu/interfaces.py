@@ -14,8 +14,8 @@ from typing import Final
 from conf.domain import Domain
 from conf.domain.devices.interface import Interface
 from conf.mapper import Mode, parse, write
-from supervisor.messages.netd import Attached, AttachPort
-from supervisor.workers.context import Workplace
+from supervisor.messages.netd import AttachPort, PortAttached
+from supervisor.workers.context import WorkerContext
 from supervisor.workers.interfaces import ask_for_port, plugged
 from supervisor.workers.qemu.argv.launch_inputs import Fd
 
@@ -36,7 +36,7 @@ class Taps:
     vhosts: dict[str, tuple[Fd, ...]] = field(default_factory=dict)
 
 
-async def plug_all(workplace: Workplace, domain: Domain, keep: Keep) -> Taps:
+async def plug_all(workplace: WorkerContext, domain: Domain, keep: Keep) -> Taps:
     """Have every card plugged in; the model says then what each got.
 
     Args:
@@ -58,7 +58,7 @@ async def plug_all(workplace: Workplace, domain: Domain, keep: Keep) -> Taps:
     return found
 
 
-async def plug(workplace: Workplace, domain: Domain, interface: Interface) -> Attached:
+async def plug(workplace: WorkerContext, domain: Domain, interface: Interface) -> PortAttached:
     """Have one card plugged in.
 
     Raises:
@@ -78,7 +78,7 @@ async def plug(workplace: Workplace, domain: Domain, interface: Interface) -> At
     return await ask_for_port(workplace, request, interface.mac or "")
 
 
-def live_card(attached: Attached) -> Interface:
+def live_card(attached: PortAttached) -> Interface:
     """The card as it was plugged in."""
     interface = parse(Interface, attached.interface)
     if attached.host_mtu and interface.mtu is None and interface.model in VIRTIO:

@@ -13,11 +13,11 @@ from typing import Final
 from conf.domain import format_domain, parse_domain
 from rpc.values import Domain
 from supervisor.dispatch.dispatcher import encode_event
-from supervisor.runtime.child import Process
-from supervisor.workers.main import drive, prepare
+from supervisor.runtime.child import ChildProcess
+from supervisor.workers.main import preload_worker, run_worker
 from supervisor.workers.qemu.calls.targets import targets
 from supervisor.workers.qemu.start.reconnect import adopt
-from supervisor.workers.qemu.worker import Worker
+from supervisor.workers.qemu.worker import QemuWorker
 
 #: One of each kind of device that most guests have: reading it compiles their models.
 SPECIMEN: Final = """
@@ -40,14 +40,14 @@ SPECIMEN: Final = """
 def preload() -> None:
     """Make what every worker needs once, before any is forked: their pages are shared then."""
     format_domain(parse_domain(SPECIMEN), live=True, secure=True)
-    prepare(Worker, "qemu")
+    preload_worker(QemuWorker, "qemu")
     encode_event("domain_monitor_event", Domain("x", bytes(16), 1), "X", 0, 0, None)
 
 
-async def serve(process: Process) -> None:
+async def serve(process: ChildProcess) -> None:
     """Drive one guest until the process is told to stop; the guest runs on then.
 
     Raises:
         SystemExit: another worker has the guest.
     """
-    await drive(process, Worker, adopt, targets)
+    await run_worker(process, QemuWorker, adopt, targets)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from ipc import Done, handles
+from ipc import Ack, handles
 from supervisor.messages.worker import Reset, Wakeup
-from supervisor.workers.context import Workplace
-from supervisor.workers.driver_ops import Manner
+from supervisor.workers.context import WorkerContext
+from supervisor.workers.driver_ops import DriverOps
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attach import attach
 from supervisor.workers.qemu.hotplug.detach import detach
@@ -21,9 +21,9 @@ from supervisor.workers.qemu.lifecycle.stop import clean_up, end
 from supervisor.workers.qemu.qmp.events import take
 from supervisor.workers.qemu.start.start import launch
 from supervisor.workers.qemu.stats.domain_stats import sample
-from supervisor.workers.worker import GuestWorker
+from supervisor.workers.worker import Worker
 
-MANNER: Final = Manner(
+MANNER: Final = DriverOps(
     launch=launch,
     end=end,
     clean_up=clean_up,
@@ -38,26 +38,26 @@ MANNER: Final = Manner(
 )
 
 
-class Worker(GuestWorker[Guest]):
+class QemuWorker(Worker[Guest]):
     """The worker of one QEMU."""
 
-    def __init__(self, workplace: Workplace) -> None:
+    def __init__(self, workplace: WorkerContext) -> None:
         """Have no guest yet."""
         super().__init__(workplace, MANNER)
 
-    def have(self, guest: Guest) -> None:
+    def attach_guest(self, guest: Guest) -> None:
         """Drive this guest."""
         guest.take_events(lambda message: take(guest, message))
-        super().have(guest)
+        super().attach_guest(guest)
 
     @handles(Reset)
-    async def reset(self, _: Reset) -> Done:
+    async def reset(self, _: Reset) -> Ack:
         """Reset the machine."""
         await commands.reset(self.guest())
-        return Done()
+        return Ack()
 
     @handles(Wakeup)
-    async def wakeup(self, _: Wakeup) -> Done:
+    async def wakeup(self, _: Wakeup) -> Ack:
         """Wake the guest."""
         await commands.wake_up(self.guest())
-        return Done()
+        return Ack()

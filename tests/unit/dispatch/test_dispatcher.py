@@ -13,12 +13,18 @@ from typing import Any
 import pytest
 
 from conf.errors import ConfError
-from ipc import Bare, DeadlineExceeded, Descriptor, Peer, PeerGone
+from ipc import DeadlineExceeded, Descriptor, Peer, PeerGone, StandaloneEndpoint
 from rpc import table as wire_table
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain
-from supervisor.dispatch.dispatcher import ClientCall, Surface, VirErrors, encode_event, of_conf
-from supervisor.messages.calls import Answer, Client, Invoke
+from supervisor.dispatch.dispatcher import (
+    ClientCall,
+    Dispatcher,
+    VirErrorCodec,
+    encode_event,
+    from_conf_error,
+)
+from supervisor.messages.calls import Client, ClientReply, ClientRequest
 
 CLIENT = Client(id="1", uid=0, gid=0, pid=1, read_only=False, uri="qemu:///system", driver="qemu")
 
@@ -100,20 +106,25 @@ class Calls:
         ours, theirs = os.pipe()
         self.offered = [ours, theirs]
         call.answer_descriptors.append(Descriptor(ours))
-        call.offer_stream(theirs, "token")
+        call.set_stream(theirs, "token")
         return 0
 
 
-def ask(procedure: Proc, *numbers: int, surface: Surface | None = None) -> Answer:
+def ask(procedure: Proc, *numbers: int, surface: Dispatcher | None = None) -> ClientReply:
     """Send a call over a link, as rpcd does."""
 
-    async def story() -> Answer:
+    async def story() -> ClientReply:
         ours, theirs = socket.socketpair()
-        home = Bare(VirErrors())
-        home.handlers.add(surface or Surface("domd", Calls(), table=TABLE))
-        peer, other = Peer(ours, "domd", Bare(VirErrors())), Peer(theirs, "rpcd", home)
+        home = StandaloneEndpoint(VirErrorCodec())
+        home.handlers.add(surface or Dispatcher("domd", Calls(), table=TABLE))
+        peer, other = (
+            Peer(ours, "domd", StandaloneEndpoint(VirErrorCodec())),
+            Peer(theirs, "rpcd", home),
+        )
         payload = struct.pack(f">{len(numbers)}i", *numbers)
-        invoke = Invoke(program=7, procedure=procedure.number, payload=payload, client=CLIENT)
+        invoke = ClientRequest(
+            program=7, procedure=procedure.number, payload=payload, client=CLIENT
+        )
         try:
             return await peer.call(invoke, timeout_s=5)
         finally:
@@ -149,7 +160,7 @@ def test_a_result_that_is_not_the_tables_is_an_internal_error() -> None:
             return "five"  # type: ignore[return-value]
 
     with pytest.raises(VirError, match="add") as refused:
-        ask(ADD, 2, 3, surface=Surface("domd", Wrong(), table=TABLE))
+        ask(ADD, 2, 3, surface=Dispatcher("domd", Wrong(), table=TABLE))
     assert refused.value.code == ErrorCode.INTERNAL_ERROR
 
 
@@ -172,17 +183,17 @@ def test_what_a_refused_call_carried_is_closed() -> None:
 
     calls = Late()
     with pytest.raises(VirError):
-        ask(GIVE, surface=Surface("domd", calls, table=TABLE))
+        ask(GIVE, surface=Dispatcher("domd", calls, table=TABLE))
     for fd in calls.offered:
         with pytest.raises(OSError, match="Bad file"):
             os.fstat(fd)
 
 
 def test_calls_of_other_owners_are_handed_on_or_refused() -> None:
-    async def worker(invoke: Invoke) -> Answer:
-        return Answer(payload=b"from the worker")
+    async def worker(invoke: ClientRequest) -> ClientReply:
+        return ClientReply(payload=b"from the worker")
 
-    surface = Surface("domd", Calls(), table=TABLE, otherwise=worker)
+    surface = Dispatcher("domd", Calls(), table=TABLE, fallback=worker)
     assert ask(OTHER, surface=surface).payload == b"from the worker"
     with pytest.raises(VirError) as refused:
         ask(OTHER)
@@ -198,7 +209,7 @@ def test_start_up_names_every_method_that_is_missing_or_differs() -> None:
             return one
 
     with pytest.raises(SystemExit) as refused:
-        Surface("domd", Partial(), table=TABLE)
+        Dispatcher("domd", Partial(), table=TABLE)
     words = str(refused.value)
     assert "add(call, one, three) should be (call, one, two)" in words
     assert "fail has no method" in words
@@ -213,7 +224,7 @@ def test_a_method_may_be_on_any_of_the_targets() -> None:
             return 4
 
     table = Protocol([ADD, Proc(5, "other")])
-    surface = Surface("domd", Calls(), Rest(), table=table)
+    surface = Dispatcher("domd", Calls(), Rest(), table=table)
     assert ask(OTHER, surface=surface).payload == struct.pack(">i", 4)
 
 
@@ -244,16 +255,16 @@ def test_an_unknown_event_is_a_mistake_of_ours() -> None:
      ("config_unsupported", "CONFIG_UNSUPPORTED"), ("strange", "INTERNAL_ERROR")],
 )  # fmt: skip
 def test_a_refused_document_has_libvirts_code(kind: str, code: str) -> None:
-    error = of_conf(ConfError(kind, "the words"))
+    error = from_conf_error(ConfError(kind, "the words"))
     assert error.code == ErrorCode[code]
     assert "the words" in error.message
 
 
 def test_errors_cross_with_every_part() -> None:
     error = VirError(ErrorCode.NO_DOMAIN, "x", ErrorDomain.QEMU, str1="a", int1=4)
-    data = VirErrors().encode(error)
+    data = VirErrorCodec().encode(error)
     assert data is not None
-    again = VirErrors().decode(data)
+    again = VirErrorCodec().decode(data)
     assert isinstance(again, VirError)
     assert vars(again) == vars(error)
-    assert VirErrors().encode(KeyError("x")) is None
+    assert VirErrorCodec().encode(KeyError("x")) is None

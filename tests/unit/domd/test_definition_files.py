@@ -69,7 +69,7 @@ def test_a_file_that_is_no_definition_is_left_out_and_left_alone(
 
 def test_a_host_has_one_autostart_a_boot(store: Store) -> None:
     assert not store.had_autostart("this boot")
-    store.keep_autostart("this boot")
+    store.mark_autostarted("this boot")
     assert store.had_autostart("this boot")
     assert not store.had_autostart("the next boot")
 

@@ -14,11 +14,11 @@ from rpc.errors import ErrorCode, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.calls.query import Queries
-from supervisor.domd.domain import Definition, Entry, Running
-from supervisor.domd.domain_files import Belongings
+from supervisor.domd.domain import Definition, DomainObject, DomainRuntime
+from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.registry import Registry
 from supervisor.messages.calls import Client
-from supervisor.messages.worker import Description
+from supervisor.messages.worker import DomainStatus
 from supervisor.runtime.paths import Paths
 
 CALL = ClientCall(
@@ -33,20 +33,20 @@ DOCUMENT = """<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid>
 LIVE = "<serial type='pty'><source path='/dev/pts/7'/><alias name='serial0'/></serial>"
 
 
-def entry(number: int, *, state: int | None = None, persistent: bool = True) -> Entry:
+def entry(number: int, *, state: int | None = None, persistent: bool = True) -> DomainObject:
     name, uuid = f"guest{number}", f"00000000-0000-4000-8000-00000000000{number}"
-    made = Entry(name=name, uuid=bytes.fromhex(uuid.replace("-", "")))
+    made = DomainObject(name=name, uuid=bytes.fromhex(uuid.replace("-", "")))
     document = DOCUMENT.format(name=name, uuid=uuid, serial="<serial type='pty'/>")
     if persistent:
         made.definition = Definition(format_domain(parse_domain(document), secure=True))
     if state is not None:
         live = parse_domain(DOCUMENT.format(name=name, uuid=uuid, serial=LIVE))
         live.id = number
-        description = Description(
+        description = DomainStatus(
             uuid=made.uuid, name=name, id=number, pid=0, state=state, reason=1, started_at=0.0,
             live_xml=format_domain(live, live=True, secure=True),
         )  # fmt: skip
-        made.running = Running.of(description, None)
+        made.running = DomainRuntime.of(description, None)
     return made
 
 
@@ -56,7 +56,7 @@ def queries(tmp_path: Path) -> Queries:
     registry.add(entry(1))
     registry.add(entry(2, state=DomainState.RUNNING))
     registry.add(entry(3, state=DomainState.PAUSED, persistent=False))
-    return Queries(registry, Belongings(Paths.system(tmp_path)))
+    return Queries(registry, DomainFiles(Paths.system(tmp_path)))
 
 
 @pytest.mark.parametrize(
@@ -149,6 +149,6 @@ def test_states_come_with_their_reasons(queries: Queries) -> None:
 def test_a_running_guests_figures_are_not_kept_and_the_others_are(queries: Queries) -> None:
     call = ClientCall(CALL.client, list[Descriptor]())
     queries.domain_get_info(call, named(queries, 2))
-    assert not call.keep
+    assert not call.cacheable
     queries.domain_get_info(call, named(queries, 1))
-    assert call.keep
+    assert call.cacheable

@@ -54,7 +54,7 @@ def test_drivers_share_no_file_and_no_worker() -> None:
     qemu, lxc = (Paths.system().for_driver(driver.name) for driver in (QEMU, LXC))
     assert lxc.domain_config("x") != qemu.domain_config("x")
     assert lxc.status("x") != qemu.status("x")
-    assert lxc.last_number() != qemu.last_number()
+    assert lxc.last_id_file() != qemu.last_id_file()
     assert lxc.autostart() != qemu.autostart()
     assert (QEMU.worker("x"), LXC.worker("x")) == ("qemu:x", "lxc:x")
 

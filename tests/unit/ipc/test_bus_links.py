@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 
 from ipc import (
+    Ack,
     Connect,
     DeadlineExceeded,
     Descriptor,
-    Done,
     Event,
-    Incoming,
+    LinkOffer,
     Node,
     NoSuchService,
     PeerGone,
     Request,
     Switchboard,
-    caller,
+    current_call,
     handles,
 )
 
@@ -40,11 +40,11 @@ class Identity(Event, frozen=True, kw_only=True, tag="test.identity"):
     caller: str
 
 
-class Hang(Request[Done], frozen=True, kw_only=True, tag="test.link_hang"):
+class Hang(Request[Ack], frozen=True, kw_only=True, tag="test.link_hang"):
     ready: Descriptor
 
 
-class Say(Request[Done], frozen=True, kw_only=True, tag="test.say"):
+class Say(Request[Ack], frozen=True, kw_only=True, tag="test.say"):
     word: str
 
 
@@ -56,7 +56,7 @@ class Cried(Event, frozen=True, kw_only=True, tag="test.cried"):
     word: str
 
 
-class Up(Request[Done], frozen=True, kw_only=True, tag="test.up"):
+class Up(Request[Ack], frozen=True, kw_only=True, tag="test.up"):
     pass
 
 
@@ -68,19 +68,19 @@ class Service:
 
     @handles(Whoami)
     def whoami(self, call: Whoami) -> Identity:
-        return Identity(pid=os.getpid(), caller=caller().peer)
+        return Identity(pid=os.getpid(), caller=current_call().peer)
 
     @handles(Hang)
-    async def hang(self, call: Hang) -> Done:
+    async def hang(self, call: Hang) -> Ack:
         os.write(call.ready.fileno(), b"!")
         await asyncio.Event().wait()
-        return Done()
+        return Ack()
 
     @handles(Say)
-    def say(self, call: Say) -> Done:
+    def say(self, call: Say) -> Ack:
         self.node.publish(Said(word=call.word))
         self.node.publish(Cried(word=call.word.upper()))
-        return Done()
+        return Ack()
 
 
 async def be_a_service(control: socket.socket, name: str) -> None:
@@ -105,9 +105,9 @@ class Tree:
         return Node(theirs, name)
 
     @handles(Up)
-    def up(self, call: Up) -> Done:
-        self.board.mark_ready(caller().peer)
-        return Done()
+    def up(self, call: Up) -> Ack:
+        self.board.mark_ready(current_call().peer)
+        return Ack()
 
     def fork(self, name: str) -> int:
         ours, theirs = socket.socketpair()
@@ -193,7 +193,7 @@ def test_those_who_wait_for_a_service_that_is_given_up_are_refused(run: Run) -> 
             control = tree_.node.control
             waiting = asyncio.create_task(control.call(Connect(service="x"), timeout_s=9))
             await control.call(Up(), timeout_s=5)  # the root has seen what was sent before
-            tree_.board.give_up("x", "it crashed five times")
+            tree_.board.fail_waiting("x", "it crashed five times")
             with pytest.raises(NoSuchService, match="five times"):
                 await waiting
 
@@ -271,7 +271,7 @@ def test_only_the_root_may_introduce_a_peer(run: Run) -> None:
             with pytest.raises(Exception, match=r"test\.whoami"):
                 await link.call(Whoami(), timeout_s=5)  # it is linked, and answers nothing
             (peer,) = tree_.node._peers
-            peer.send(Incoming(peer="domd", descriptor=Descriptor(theirs.detach())))
+            peer.send(LinkOffer(peer="domd", descriptor=Descriptor(theirs.detach())))
             assert await asyncio.to_thread(ours.recv, 1) == b""  # closed, not adopted
             ours.close()
             victim.close()

@@ -14,21 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipc import (
-    Bare,
+    Ack,
     BusError,
-    Caller,
+    CallContext,
     DeadlineExceeded,
     Descriptor,
-    Done,
     Event,
+    HandlerFailed,
+    NoHandler,
     Peer,
     PeerGone,
     ProtocolError,
     QueueFull,
     Request,
-    Unexpected,
-    Unhandled,
-    caller,
+    StandaloneEndpoint,
+    current_call,
     handles,
     trace,
 )
@@ -45,15 +45,15 @@ class Echo(Request[Echoed], frozen=True, kw_only=True, tag="test.echo"):
     text: str
 
 
-class Hang(Request[Done], frozen=True, kw_only=True, tag="test.hang"):
+class Hang(Request[Ack], frozen=True, kw_only=True, tag="test.hang"):
     pass
 
 
-class Break(Request[Done], frozen=True, kw_only=True, tag="test.break"):
+class Break(Request[Ack], frozen=True, kw_only=True, tag="test.break"):
     how: str
 
 
-class Nobody(Request[Done], frozen=True, kw_only=True, tag="test.nobody"):
+class Nobody(Request[Ack], frozen=True, kw_only=True, tag="test.nobody"):
     pass
 
 
@@ -87,26 +87,26 @@ class Service:
         self.hanging = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.ticks: list[int] = []
-        self.callers: list[Caller] = []
+        self.callers: list[CallContext] = []
 
     @handles(Echo)
     def echo(self, call: Echo) -> Echoed:
-        self.callers.append(caller())
-        assert trace.get() == caller().trace
+        self.callers.append(current_call())
+        assert trace.get() == current_call().trace
         return Echoed(text=call.text)
 
     @handles(Hang)
-    async def hang(self, call: Hang) -> Done:
+    async def hang(self, call: Hang) -> Ack:
         self.hanging.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
-        return Done()
+        return Ack()
 
     @handles(Break)
-    async def break_(self, call: Break) -> Done:
+    async def break_(self, call: Break) -> Ack:
         kinds: dict[str, Exception] = {
             "refusal": Refusal("no room"),
             "bus": QueueFull("too many"),
@@ -133,9 +133,12 @@ class Service:
 async def linked() -> AsyncIterator[tuple[Peer, Service, Peer]]:
     """A client's end, the service, the service's end."""
     ours, theirs = socket.socketpair()
-    home, service = Bare(Refusals()), Service()
+    home, service = StandaloneEndpoint(Refusals()), Service()
     home.handlers.add(service)
-    peer, other = Peer(ours, "service", Bare(Refusals())), Peer(theirs, "client", home)
+    peer, other = (
+        Peer(ours, "service", StandaloneEndpoint(Refusals())),
+        Peer(theirs, "client", home),
+    )
     try:
         yield peer, service, other
     finally:
@@ -220,7 +223,7 @@ def test_a_handler_is_cancelled_when_the_call_is_dropped_before_it_began(run: Ru
     [
         ("refusal", Refusal, "no room"),
         ("bus", QueueFull, "too many"),
-        ("bug", Unexpected, "KeyError"),
+        ("bug", HandlerFailed, "KeyError"),
         ("time", DeadlineExceeded, "slow disk"),
     ],
 )
@@ -238,7 +241,7 @@ def test_a_refusal_reaches_the_caller_as_its_own_type(
 def test_a_message_that_nobody_handles_is_refused(run: Run) -> None:
     async def story() -> None:
         async with linked() as (peer, _, _):
-            with pytest.raises(Unhandled, match=r"test\.nobody"):
+            with pytest.raises(NoHandler, match=r"test\.nobody"):
                 await peer.call(Nobody(), timeout_s=5)
 
     run(story())
@@ -306,7 +309,7 @@ def test_a_peer_that_does_not_read_fills_a_queue_that_has_an_end(run: Run) -> No
     async def story() -> None:
         ours, silent = socket.socketpair()
         with silent:
-            peer = Peer(ours, "silent", Bare())
+            peer = Peer(ours, "silent", StandaloneEndpoint())
             with pytest.raises(QueueFull):
                 send_many(peer)
             peer.close()
@@ -332,7 +335,7 @@ def test_more_calls_than_the_limit_are_refused(run: Run) -> None:
 def test_a_client_that_asks_and_never_reads_is_cut_off(run: Run) -> None:
     async def story() -> None:
         ours, theirs = socket.socketpair()
-        home = Bare()
+        home = StandaloneEndpoint()
         home.handlers.add(Service())
         peer = Peer(theirs, "greedy", home)
         ours.setblocking(False)
@@ -353,7 +356,7 @@ def test_a_number_used_twice_closes_the_link(run: Run) -> None:
     async def story() -> None:
         async with linked() as (_, service, other):
             ours, theirs = socket.socketpair()
-            home = Bare()
+            home = StandaloneEndpoint()
             home.handlers.add(service)
             peer = Peer(theirs, "twice", home)
             call = Encoder().encode(0, 5, 10.0, "", "test.hang", Hang())[0]
@@ -371,7 +374,7 @@ def test_garbage_closes_its_own_link_and_no_other(pieces: list[bytes], body: byt
     async def story() -> None:
         async with linked() as (peer, service, _):
             ours, theirs = socket.socketpair()
-            home = Bare()
+            home = StandaloneEndpoint()
             home.handlers.add(service)
             garbage = Peer(theirs, "garbage", home)
             for piece in pieces:
@@ -387,14 +390,14 @@ def test_garbage_closes_its_own_link_and_no_other(pieces: list[bytes], body: byt
 def test_an_answer_of_another_shape_is_an_error_of_that_call_alone(run: Run) -> None:
     class Liar:
         @handles(Echo)
-        def echo(self, call: Echo) -> Done:
-            return Done()
+        def echo(self, call: Echo) -> Ack:
+            return Ack()
 
     async def story() -> None:
         ours, theirs = socket.socketpair()
-        home = Bare()
+        home = StandaloneEndpoint()
         home.handlers.add(Liar())
-        peer, other = Peer(ours, "liar", Bare()), Peer(theirs, "client", home)
+        peer, other = Peer(ours, "liar", StandaloneEndpoint()), Peer(theirs, "client", home)
         with pytest.raises(ProtocolError):
             await peer.call(Echo(text=""), timeout_s=5)
         assert not peer.closed
@@ -405,7 +408,7 @@ def test_an_answer_of_another_shape_is_an_error_of_that_call_alone(run: Run) -> 
 
 
 def test_a_message_has_one_handler() -> None:
-    home = Bare()
+    home = StandaloneEndpoint()
     home.handlers.add_function(Tick, print)
     home.handlers.add_function(Tick, print)
     with pytest.raises(ValueError, match="two handlers"):

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import supervisor.messages
 from ipc import Event, Request
 from ipc.frames import BodyDecoder, Encoder, FrameDecoder
-from ipc.messages import answer_of, tag_of
-from supervisor.messages.calls import Client, ClientEvent, Invoke, StreamEnd
+from ipc.messages import reply_type, tag_of
+from supervisor.messages.calls import Client, ClientEvent, ClientRequest, StreamEnd
 
 
 def messages() -> Iterator[type]:
@@ -42,7 +42,7 @@ def test_every_message_and_its_answer_can_be_decoded(kind: type) -> None:
     if issubclass(kind, msgspec.Struct):
         BodyDecoder(kind)
     if issubclass(kind, Request):
-        BodyDecoder(answer_of(kind))
+        BodyDecoder(reply_type(kind))
 
 
 clients = st.builds(
@@ -57,7 +57,7 @@ clients = st.builds(
     session=st.booleans(),
 )
 invokes = st.builds(
-    Invoke,
+    ClientRequest,
     program=st.integers(0, 2**32 - 1),
     procedure=st.integers(0, 2**31 - 1),
     payload=st.binary(),
@@ -77,7 +77,9 @@ ends = st.builds(StreamEnd, token=st.text(), aborted=st.booleans())
 
 @settings(max_examples=200)
 @given(st.one_of(invokes, events, ends))
-def test_a_message_comes_out_as_it_went_in(message: Invoke | ClientEvent | StreamEnd) -> None:
+def test_a_message_comes_out_as_it_went_in(
+    message: ClientRequest | ClientEvent | StreamEnd,
+) -> None:
     data, _ = Encoder().encode(3, "trace", tag_of(type(message)), message)
     (received,) = FrameDecoder().feed(data)
     assert received.body(BodyDecoder(type(message))) == message

@@ -7,12 +7,12 @@ import asyncio
 import pytest
 
 from rpc.errors import ErrorCode, VirError
-from supervisor.objects.change_lock import Job
+from supervisor.objects.change_lock import ChangeLock
 
 
 def test_a_second_change_waits_for_the_first() -> None:
     async def story() -> list[str]:
-        job, order = Job("guest"), list[str]()
+        job, order = ChangeLock("guest"), list[str]()
         inside = asyncio.Event()
 
         async def first() -> None:
@@ -34,7 +34,7 @@ def test_a_second_change_waits_for_the_first() -> None:
 
 def test_a_change_that_cannot_have_its_turn_names_who_has_it() -> None:
     async def story() -> VirError:
-        job = Job("guest")
+        job = ChangeLock("guest")
         async with job.hold("start"):
             with pytest.raises(VirError) as refused:
                 async with job.hold("undefine", timeout_s=0.01):
@@ -48,7 +48,7 @@ def test_a_change_that_cannot_have_its_turn_names_who_has_it() -> None:
 
 def test_a_change_that_fails_gives_its_turn_back() -> None:
     async def story() -> str:
-        job = Job("guest")
+        job = ChangeLock("guest")
         with pytest.raises(RuntimeError):
             async with job.hold("start"):
                 raise RuntimeError

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from conf.mapper.safe_parse import parse_tree
 from conf.storage import format_pool, parse_pool
 from supervisor.domd import definition_files as domains
-from supervisor.objects.xml_comments import in_comment
+from supervisor.objects.xml_comments import escape_comment
 from supervisor.runtime.paths import Paths
 from supervisor.stord.definition_files import Store
 from supervisor.stord.recovery import load
@@ -42,5 +42,5 @@ def test_a_domain_of_any_name_is_there_after_a_restart(tmp_path: Path, name: str
 
 @given(st.text(alphabet="-<>! a"))
 def test_no_name_ends_a_comment(name: str) -> None:
-    tree = parse_tree(f"<!--\nvirsh pool-edit {in_comment(name)}\n--><pool/>")
+    tree = parse_tree(f"<!--\nvirsh pool-edit {escape_comment(name)}\n--><pool/>")
     assert tree.tag == "pool"

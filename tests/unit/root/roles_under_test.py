@@ -6,7 +6,7 @@ import os
 import signal
 
 from ipc import Event, handles
-from supervisor.runtime.child import Process
+from supervisor.runtime.child import ChildProcess
 
 
 class Crash(Event, frozen=True, kw_only=True, tag="test.crash"):
@@ -21,20 +21,20 @@ class Crashing:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def wait(process: Process) -> None:
+async def wait(process: ChildProcess) -> None:
     """Be a service without work."""
     process.node.serve(Crashing())
     await process.ready()
     await process.stopping.wait()
 
 
-async def wait_unless_renewed(process: Process) -> None:
+async def wait_unless_renewed(process: ChildProcess) -> None:
     """Fail where a predecessor had to end for this one."""
     if process.renewed:
         raise RuntimeError("this role cannot take over")
     await wait(process)
 
 
-async def fail(process: Process) -> None:
+async def fail(process: ChildProcess) -> None:
     """Never come up."""
     raise RuntimeError("this role always fails")

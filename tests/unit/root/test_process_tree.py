@@ -18,7 +18,7 @@ from supervisor.root.privileges import Rights
 from supervisor.root.roles import Role
 from supervisor.root.tree import Setting, Tree
 from supervisor.runtime.log import Collector, Output
-from supervisor.runtime.restart_policy import Policy, When
+from supervisor.runtime.restart_policy import Policy, RestartOn
 
 HERE = "roles_under_test"
 FOLDER = str(Path(__file__).resolve().parent)
@@ -26,7 +26,7 @@ DEADLINE_S = 15.0
 
 
 def role(name: str, function: str = "wait", **policy: Any) -> Role:
-    return Role(name, f"{HERE}:{function}", Policy(When.ALWAYS, **policy), Rights.LAUNCH)
+    return Role(name, f"{HERE}:{function}", Policy(RestartOn.ALWAYS, **policy), Rights.LAUNCH)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from contextvars import copy_context
 
 import pytest
 
-from ipc.context import Caller, enter
+from ipc.context import CallContext, set_call
 from rpc.errors import ErrorCode, VirError
 from supervisor.root.handlers import only_keeper
 from supervisor.root.roles import SERVICES, SESSION_SERVICES, WORKERS
@@ -16,7 +16,7 @@ def asked_by(peer: str, driver: str) -> VirError | None:
     """How a process is refused a driver's worker."""
 
     def ask() -> VirError | None:
-        enter(Caller(peer, "trace", float("inf")))
+        set_call(CallContext(peer, "trace", float("inf")))
         try:
             only_keeper(driver)
         except VirError as refused:

@@ -14,17 +14,17 @@ from rpc import framing
 from rpc import table as wire_table
 from rpc.framing import Frame, FrameDecoder, Header, MessageType, Status
 from rpc.table import Procedure
-from supervisor.messages.calls import Answer, Client
+from supervisor.messages.calls import Client, ClientReply
 from supervisor.rpcd.client import Credentials, Session
 from supervisor.rpcd.router import Front
 from supervisor.rpcd.transport.unix import Channel
 
 REMOTE = 0x20008086
 DEADLINE_S = 20.0
-Service = Callable[[Procedure, bytes, list[Descriptor]], Awaitable[Answer]]
+Service = Callable[[Procedure, bytes, list[Descriptor]], Awaitable[ClientReply]]
 
 
-async def refuse_all(procedure: Procedure, payload: bytes, passed: list[Descriptor]) -> Answer:
+async def refuse_all(procedure: Procedure, payload: bytes, passed: list[Descriptor]) -> ClientReply:
     """No call is expected."""
     raise AssertionError(f"{procedure.name} was not expected")
 
@@ -41,7 +41,7 @@ class TestedFront(Front):
 
     async def ask(
         self, procedure: Procedure, payload: bytes, client: Client, descriptors: list[Descriptor]
-    ) -> Answer:
+    ) -> ClientReply:
         return await self._service(procedure, payload, descriptors)
 
     def end(self) -> None:

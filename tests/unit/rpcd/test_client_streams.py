@@ -12,7 +12,7 @@ from rpc import table as wire_table
 from rpc.framing import Frame, Header, MessageType, Status
 from rpc.table import Procedure
 from rpc.values import Domain
-from supervisor.messages.calls import Answer, Stream
+from supervisor.messages.calls import ClientReply, Stream
 from tests.unit.rpcd.router_under_test import DEADLINE_S, REMOTE, Peer, client
 
 SERIAL = 7
@@ -27,10 +27,10 @@ class Console:
         self.far, self._near = socket.socketpair()
         self.far.setblocking(False)
 
-    async def answer(self, _: Procedure, __: bytes, passed: list[Descriptor]) -> Answer:
+    async def answer(self, _: Procedure, __: bytes, passed: list[Descriptor]) -> ClientReply:
         near = Descriptor(os.dup(self._near.fileno()))
         self._near.close()
-        return Answer(payload=b"", stream=Stream(descriptor=near))
+        return ClientReply(payload=b"", stream=Stream(descriptor=near))
 
     async def is_closed(self) -> bool:
         """Whether rpcd closes its end."""

@@ -11,7 +11,7 @@ from rpc import table as wire_table
 from rpc.errors import ErrorCode, VirError
 from rpc.framing import MessageType, Status
 from rpc.table import Procedure
-from supervisor.messages.calls import Answer, ClientEvent
+from supervisor.messages.calls import ClientEvent, ClientReply
 from supervisor.rpcd.auth.access import check_supported
 from tests.unit.rpcd.router_under_test import Peer, client
 
@@ -101,9 +101,11 @@ def test_what_a_driver_has_not_got_is_refused_by_its_name(call: str, driver: str
 def test_a_call_of_another_driver_reaches_no_service() -> None:
     asked: list[str] = []
 
-    async def service(procedure: Procedure, payload: bytes, passed: list[Descriptor]) -> Answer:
+    async def service(
+        procedure: Procedure, payload: bytes, passed: list[Descriptor]
+    ) -> ClientReply:
         asked.append(procedure.name)
-        return Answer(payload=b"\0\0\0\0")
+        return ClientReply(payload=b"\0\0\0\0")
 
     async def story() -> None:
         async with client(service) as peer:

@@ -18,7 +18,7 @@ from ipc import Descriptor
 from rpc import framing
 from rpc.framing import Header, MessageType, Status
 from rpc.table import Procedure
-from supervisor.messages.calls import Answer
+from supervisor.messages.calls import ClientReply
 from tests.unit.rpcd.router_under_test import DEADLINE_S, REMOTE, Peer, client
 
 LENGTH = struct.Struct(">I")
@@ -39,10 +39,10 @@ def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
     assert not problems
 
 
-async def empty(procedure: Procedure, payload: bytes, passed: list[Descriptor]) -> Answer:
+async def empty(procedure: Procedure, payload: bytes, passed: list[Descriptor]) -> ClientReply:
     for descriptor in passed:
         descriptor.close()
-    return Answer(payload=b"")
+    return ClientReply(payload=b"")
 
 
 @pytest.mark.parametrize(
@@ -177,12 +177,12 @@ class Stuck:
         self.asked = 0
         self.go = asyncio.Event()
 
-    async def answer(self, _: Procedure, __: bytes, passed: list[Descriptor]) -> Answer:
+    async def answer(self, _: Procedure, __: bytes, passed: list[Descriptor]) -> ClientReply:
         for descriptor in passed:
             descriptor.close()
         self.asked += 1
         await self.go.wait()
-        return Answer(payload=b"")
+        return ClientReply(payload=b"")
 
 
 async def fill(peer: Peer, data: bytes, limit: int) -> int:
@@ -216,8 +216,8 @@ def test_a_flood_of_calls_is_left_with_the_kernel() -> None:
 
 
 def test_a_client_that_never_reads_is_closed() -> None:
-    async def large(_: Procedure, __: bytes, ___: list[Descriptor]) -> Answer:
-        return Answer(payload=bytes(4 << 20))
+    async def large(_: Procedure, __: bytes, ___: list[Descriptor]) -> ClientReply:
+        return ClientReply(payload=bytes(4 << 20))
 
     async def scenario() -> None:
         async with client(large) as peer:
@@ -232,10 +232,10 @@ def test_answers_come_in_the_order_in_which_they_are_ready() -> None:
     async def scenario() -> None:
         first = asyncio.Event()
 
-        async def answer(procedure: Procedure, _: bytes, __: list[Descriptor]) -> Answer:
+        async def answer(procedure: Procedure, _: bytes, __: list[Descriptor]) -> ClientReply:
             if procedure.name == "connect_get_capabilities":
                 await first.wait()
-            return Answer(payload=b"")
+            return ClientReply(payload=b"")
 
         async with client(answer) as peer:
             await peer.open()

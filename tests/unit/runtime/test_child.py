@@ -15,33 +15,33 @@ from types import ModuleType
 import pytest
 
 from conf.settings import DaemonConfig, QemuConfig
-from ipc import Descriptor, Done, Event, Node, Peer, Request, Switchboard, caller, handles
-from supervisor.messages.child import Assignment, Begin, Reload, Stop
+from ipc import Ack, Descriptor, Event, Node, Peer, Request, Switchboard, current_call, handles
+from supervisor.messages.child import ChildConfig, GetConfig, Reload, Stop
 from supervisor.messages.root import Ready
-from supervisor.runtime.child import FAILED, ORPHANED, Process, load_role, run_child
+from supervisor.runtime.child import FAILED, ORPHANED, ChildProcess, load_role, run_child
 
 
 class Report(Event, frozen=True, kw_only=True, tag="test.report"):
     words: list[str]
 
 
-class Poke(Request[Done], frozen=True, kw_only=True, tag="test.poke"):
+class Poke(Request[Ack], frozen=True, kw_only=True, tag="test.poke"):
     pass
 
 
 class Poked:
     """A role's service."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: ChildProcess) -> None:
         self.process = process
 
     @handles(Poke)
-    def poke(self, call: Poke) -> Done:
+    def poke(self, call: Poke) -> Ack:
         self.process.node.control.send(Report(words=["poked", str(self.process.stopping.is_set())]))
-        return Done()
+        return Ack()
 
 
-async def role(process: Process) -> None:
+async def role(process: ChildProcess) -> None:
     """Say what was given, be ready, and stop when told to."""
     send = process.node.control.send
     fd = process.sockets["rw"]
@@ -57,7 +57,7 @@ async def role(process: Process) -> None:
     send(Report(words=["stopping"]))
 
 
-async def broken(process: Process) -> None:
+async def broken(process: ChildProcess) -> None:
     """Fail at once."""
     raise OSError("no such disk")
 
@@ -84,11 +84,11 @@ class Root:
         self.heard: asyncio.Queue[list[str]] = asyncio.Queue()
         self.ready = asyncio.Event()
 
-    @handles(Begin)
-    def begin(self, call: Begin) -> Assignment:
+    @handles(GetConfig)
+    def begin(self, call: GetConfig) -> ChildConfig:
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(f"\0virtvisor-test-{os.getpid()}")
-        return Assignment(
+        return ChildConfig(
             root="/srv/v",
             session=False,
             config=DaemonConfig(),
@@ -100,11 +100,11 @@ class Root:
         )
 
     @handles(Ready)
-    def on_ready(self, call: Ready) -> Done:
-        assert caller().peer == "qemu:demo"
+    def on_ready(self, call: Ready) -> Ack:
+        assert current_call().peer == "qemu:demo"
         self.board.mark_ready("qemu:demo")
         self.ready.set()
-        return Done()
+        return Ack()
 
     @handles(Report)
     def report(self, event: Report) -> None:

@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from ipc import trace
-from supervisor.runtime.log import MAX_RECORD, Collector, Output, Stamp, ToRoot, parse_outputs
+from supervisor.runtime.log import (
+    MAX_RECORD,
+    Collector,
+    ContextFilter,
+    Output,
+    RootHandler,
+    parse_outputs,
+)
 
 DEADLINE_S = 10.0
 
@@ -31,7 +38,7 @@ def collector(tmp_path: Path) -> Iterator[Collector]:
 def child(end: socket.socket, name: str) -> logging.Logger:
     """A child's logging, apart from this process's own."""
     logger = logging.Logger("supervisor.test")
-    logger.addHandler(ToRoot(end, name))
+    logger.addHandler(RootHandler(end, name))
     return logger
 
 
@@ -99,6 +106,6 @@ def test_outputs_are_read_as_libvirt_writes_them() -> None:
 
 def test_the_roots_own_records_are_stamped() -> None:
     record = logging.LogRecord("x", logging.INFO, "", 0, "text", (), None)
-    assert Stamp("root").filter(record)
+    assert ContextFilter("root").filter(record)
     assert record.__dict__["process_name"] == "root"
     assert os.getpid() == record.process

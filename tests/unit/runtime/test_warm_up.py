@@ -7,13 +7,13 @@ import signal
 import threading
 from pathlib import Path
 
-from supervisor.runtime.warm_up import rehearse
+from supervisor.runtime.warm_up import warm_up
 
 
 def test_a_rehearsal_leaves_no_thread_no_handler_and_no_wakeup() -> None:
     handler, threads = signal.getsignal(signal.SIGTERM), set(threading.enumerate())
     tasks = {path.name for path in Path("/proc/self/task").iterdir()}
-    rehearse()
+    warm_up()
     assert set(threading.enumerate()) <= threads
     assert {path.name for path in Path("/proc/self/task").iterdir()} <= tasks
     assert signal.getsignal(signal.SIGTERM) == handler
@@ -21,7 +21,7 @@ def test_a_rehearsal_leaves_no_thread_no_handler_and_no_wakeup() -> None:
 
 
 def test_another_rehearsal_opens_nothing_more() -> None:
-    rehearse()  # the loop's library keeps a pipe for as long as the process lives
+    warm_up()  # the loop's library keeps a pipe for as long as the process lives
     before = len(os.listdir("/proc/self/fd"))
-    rehearse()
+    warm_up()
     assert len(os.listdir("/proc/self/fd")) == before

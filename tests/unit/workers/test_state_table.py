@@ -19,9 +19,9 @@ from rpc.enums import (
 from rpc.errors import ErrorCode, VirError
 from supervisor.messages.worker import NO_EVENT
 from supervisor.workers import lifecycle_actions
-from supervisor.workers.lifecycle_actions import Action, Plan
+from supervisor.workers.lifecycle_actions import Action, LifecycleAction
 from supervisor.workers.qemu.lifecycle.run_states import EXPECTED, reconcile
-from supervisor.workers.state_table import NEXT, Trigger, follow, require
+from supervisor.workers.state_table import NEXT, Trigger, require, transition
 
 states = st.sampled_from(list(DomainState))
 S = DomainState
@@ -38,7 +38,7 @@ def domain(words: str = "") -> Domain:
 def test_any_sequence_of_happenings_leaves_a_known_state(triggers: list[Trigger]) -> None:
     state = S.RUNNING
     for trigger in triggers:
-        step = follow(state, trigger)
+        step = transition(state, trigger)
         if step is not None:
             state = step.state
     assert state in (S.RUNNING, S.PAUSED, S.SHUTDOWN, S.CRASHED, S.PMSUSPENDED)
@@ -71,18 +71,21 @@ def test_a_step_that_changes_the_state_tells_clients_except_at_the_start(
 def test_why_it_stands_still_is_its_reason_and_the_events_detail(
     trigger: Trigger, reason: int, detail: int
 ) -> None:
-    step = follow(S.RUNNING, trigger)
+    step = transition(S.RUNNING, trigger)
     assert step == (S.PAUSED, reason, DomainEventType.SUSPENDED, detail)
 
 
 def test_a_stop_that_only_repeats_what_is_known_changes_nothing() -> None:
-    assert follow(S.PAUSED, Trigger.STOPPED) is None
-    assert follow(S.CRASHED, Trigger.STOPPED) is None
-    assert follow(S.SHUTDOWN, Trigger.STOPPED) is None
+    assert transition(S.PAUSED, Trigger.STOPPED) is None
+    assert transition(S.CRASHED, Trigger.STOPPED) is None
+    assert transition(S.SHUTDOWN, Trigger.STOPPED) is None
 
 
 def test_a_power_off_is_the_guests_or_the_hosts() -> None:
-    own, hosts = follow(S.RUNNING, Trigger.POWERED_OFF), follow(S.RUNNING, Trigger.ENDED_BY_HOST)
+    own, hosts = (
+        transition(S.RUNNING, Trigger.POWERED_OFF),
+        transition(S.RUNNING, Trigger.ENDED_BY_HOST),
+    )
     assert own is not None
     assert hosts is not None
     assert own.detail == DomainEventShutdownDetailType.GUEST
@@ -90,11 +93,11 @@ def test_a_power_off_is_the_guests_or_the_hosts() -> None:
 
 
 def test_a_crash_is_told_and_can_be_left() -> None:
-    step = follow(S.RUNNING, Trigger.PANICKED)
+    step = transition(S.RUNNING, Trigger.PANICKED)
     assert step is not None
     assert (step.state, step.event) == (S.CRASHED, DomainEventType.CRASHED)
     assert step.detail == DomainEventCrashedDetailType.PANICKED
-    left = follow(S.CRASHED, Trigger.CRASH_LEFT)
+    left = transition(S.CRASHED, Trigger.CRASH_LEFT)
     assert left is not None
     assert left.reason == DomainRunningReason.CRASHED
 
@@ -120,24 +123,24 @@ def test_what_happened_while_nobody_watched_is_found_out() -> None:
 
 def test_a_definition_without_words_is_destroyed_restarted_and_destroyed() -> None:
     plain = domain()
-    assert lifecycle_actions.on_poweroff(plain) == Plan(Action.DESTROY)
-    assert lifecycle_actions.on_reboot(plain) == Plan(Action.RESTART)
-    assert lifecycle_actions.on_crash(plain) == Plan(Action.DESTROY)
-    assert lifecycle_actions.lets_reboot(plain)
+    assert lifecycle_actions.on_poweroff(plain) == LifecycleAction(Action.DESTROY)
+    assert lifecycle_actions.on_reboot(plain) == LifecycleAction(Action.RESTART)
+    assert lifecycle_actions.on_crash(plain) == LifecycleAction(Action.DESTROY)
+    assert lifecycle_actions.allows_reboot(plain)
 
 
 @pytest.mark.parametrize(
     ("word", "plan"),
     [
-        ("preserve", Plan(Action.PRESERVE)),
-        ("rename-restart", Plan(Action.RENAME_RESTART)),
-        ("coredump-destroy", Plan(Action.DESTROY, dump=True)),
-        ("coredump-restart", Plan(Action.RESTART, dump=True)),
+        ("preserve", LifecycleAction(Action.PRESERVE)),
+        ("rename-restart", LifecycleAction(Action.RENAME_RESTART)),
+        ("coredump-destroy", LifecycleAction(Action.DESTROY, dump=True)),
+        ("coredump-restart", LifecycleAction(Action.RESTART, dump=True)),
     ],
 )
-def test_a_definitions_words_for_a_crash_are_obeyed(word: str, plan: Plan) -> None:
+def test_a_definitions_words_for_a_crash_are_obeyed(word: str, plan: LifecycleAction) -> None:
     assert lifecycle_actions.on_crash(domain(f"<on_crash>{word}</on_crash>")) == plan
 
 
 def test_a_machine_may_not_reboot_itself_when_the_definition_wants_more() -> None:
-    assert not lifecycle_actions.lets_reboot(domain("<on_reboot>destroy</on_reboot>"))
+    assert not lifecycle_actions.allows_reboot(domain("<on_reboot>destroy</on_reboot>"))

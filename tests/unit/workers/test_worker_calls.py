@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supervisor.dispatch.dispatcher import Surface
+from supervisor.dispatch.dispatcher import Dispatcher
 from supervisor.workers.qemu.calls.targets import targets
 from supervisor.workers.qemu.guest import Guest
 
@@ -15,4 +15,4 @@ class NoGuest:
 
 
 def test_a_worker_has_a_method_for_each_of_its_procedures() -> None:
-    Surface("worker", *targets(NoGuest()), driver="qemu")
+    Dispatcher("worker", *targets(NoGuest()), driver="qemu")

@@ -18,12 +18,12 @@ from rpc.values import Network as NetworkId
 from rpc.values import NetworkDhcpLease
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.netd.dnsmasq.leases import Lease, of_card, read_leases
-from supervisor.netd.network.network import Entry
+from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.registry import Registry
 from supervisor.netd.service_errors import refuse_flags
 
 #: Groups of which any flag that is given may hold; a group with none given is no filter.
-GROUPS: Final[tuple[tuple[tuple[Flags, Callable[[Entry], bool]], ...], ...]] = (
+GROUPS: Final[tuple[tuple[tuple[Flags, Callable[[NetworkObject], bool]], ...], ...]] = (
     ((Flags.ACTIVE, lambda net: net.is_active), (Flags.INACTIVE, lambda net: not net.is_active)),
     (
         (Flags.PERSISTENT, lambda net: net.definition is not None),
@@ -54,58 +54,58 @@ class Queries:
 
     def connect_num_of_networks(self, call: ClientCall) -> int:
         """How many networks run."""
-        call.keep = True
+        call.cacheable = True
         return sum(entry.is_active for entry in self._registry)
 
     def connect_list_networks(self, call: ClientCall, maxnames: int) -> list[str]:
         """The names of networks that run."""
-        call.keep = True
+        call.cacheable = True
         return [entry.name for entry in self._registry if entry.is_active][: max(0, maxnames)]
 
     def connect_num_of_defined_networks(self, call: ClientCall) -> int:
         """How many networks are defined and off."""
-        call.keep = True
+        call.cacheable = True
         return sum(not entry.is_active for entry in self._registry)
 
     def connect_list_defined_networks(self, call: ClientCall, maxnames: int) -> list[str]:
         """The names of networks that are defined and off."""
-        call.keep = True
+        call.cacheable = True
         return [entry.name for entry in self._registry if not entry.is_active][: max(0, maxnames)]
 
     def connect_list_all_networks(
         self, call: ClientCall, need_results: int, flags: int
     ) -> tuple[list[NetworkId], int]:
         """Every network that passes the filters."""
-        call.keep = True
+        call.cacheable = True
         refuse_flags("networkConnectListAllNetworks", flags, EVERY_FILTER)
         found = [entry.identity for entry in self._registry if passes(entry, flags)]
         return found if need_results else [], len(found)
 
     def network_lookup_by_name(self, call: ClientCall, name: str) -> NetworkId:
         """Find a network by its name."""
-        call.keep = True
-        return self._registry.named(name).identity
+        call.cacheable = True
+        return self._registry.get_by_name(name).identity
 
     def network_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> NetworkId:
         """Find a network by its UUID."""
-        call.keep = True
+        call.cacheable = True
         return self._registry.find(NetworkId("", uuid)).identity
 
     # Describing.
 
     def network_is_active(self, call: ClientCall, net: NetworkId) -> int:
         """Whether the network runs."""
-        call.keep = True
+        call.cacheable = True
         return int(self._registry.find(net).is_active)
 
     def network_is_persistent(self, call: ClientCall, net: NetworkId) -> int:
         """Whether the network is defined."""
-        call.keep = True
+        call.cacheable = True
         return int(self._registry.find(net).definition is not None)
 
     def network_get_autostart(self, call: ClientCall, net: NetworkId) -> int:
         """Whether the network starts with the host."""
-        call.keep = True
+        call.cacheable = True
         return int(self._registry.find(net).autostart)
 
     def network_get_xml_desc(self, call: ClientCall, net: NetworkId, flags: int) -> str:
@@ -114,7 +114,7 @@ class Queries:
         Raises:
             VirError: INVALID_ARG for unknown flags.
         """
-        call.keep = True
+        call.cacheable = True
         refuse_flags("networkGetXMLDesc", flags, NetworkXMLFlags.INACTIVE)
         entry = self._registry.find(net)
         if entry.running is None or (flags & NetworkXMLFlags.INACTIVE and entry.definition):
@@ -130,7 +130,7 @@ class Queries:
         Raises:
             VirError: INTERNAL_ERROR for a network that has none.
         """
-        call.keep = True
+        call.cacheable = True
         entry = self._registry.find(net)
         bridge = entry.current.bridge
         if bridge is None or not bridge.name:
@@ -152,14 +152,14 @@ class Queries:
         return found if need_results else [], len(found)
 
 
-def describe_live(entry: Entry) -> str:
+def describe_live(entry: NetworkObject) -> str:
     """A running network's document, with how many guests' cards are plugged into it."""
     assert entry.running is not None, "only a running network is described"
     network = entry.running.network
     return format_network(network, inactive=False, connections=len(entry.running.ports))
 
 
-def passes(entry: Entry, flags: int) -> bool:
+def passes(entry: NetworkObject, flags: int) -> bool:
     """Whether a network passes the filters of a list."""
     return all(
         any(check(entry) for flag, check in group if flags & flag)

@@ -14,9 +14,9 @@ from conf.network import Network, update_network
 from rpc.enums import NetworkUpdateFlags
 from rpc.errors import ErrorDomain
 from rpc.values import Network as NetworkId
-from supervisor.dispatch.dispatcher import ClientCall, of_conf
+from supervisor.dispatch.dispatcher import ClientCall, from_conf_error
 from supervisor.netd.network.definitions import Definitions
-from supervisor.netd.network.network import Entry
+from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.networks import Networks
 from supervisor.netd.network.registry import Registry, not_active
 from supervisor.netd.service_errors import invalid, refuse_flags
@@ -63,7 +63,7 @@ class Updates:
                 await self._definitions.replace(entry, changed[-1])
 
 
-def impact(entry: Entry, flags: int) -> tuple[bool, bool]:
+def impact(entry: NetworkObject, flags: int) -> tuple[bool, bool]:
     """Whether a change is for the running network, and for the definition.
 
     Raises:
@@ -78,7 +78,7 @@ def impact(entry: Entry, flags: int) -> tuple[bool, bool]:
     return live, config
 
 
-def targets(entry: Entry, *, live: bool, config: bool) -> list[Network]:
+def targets(entry: NetworkObject, *, live: bool, config: bool) -> list[Network]:
     """The documents that are to change, the running network's first."""
     found = []
     if live and entry.running is not None:
@@ -97,4 +97,4 @@ def updated(network: Network, command: int, section: int, parent_index: int, xml
     try:
         return update_network(network, command, section, parent_index, xml)
     except ConfError as problem:
-        raise of_conf(problem, ErrorDomain.NETWORK) from problem
+        raise from_conf_error(problem, ErrorDomain.NETWORK) from problem

@@ -14,7 +14,7 @@ from rpc.enums import DomainConsoleFlags
 from rpc.errors import ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.workers.console_sessions import Sessions
+from supervisor.workers.console_sessions import ConsoleSessions
 from supervisor.workers.lxc.calls.flags import invalid, refuse_flags
 from supervisor.workers.lxc.container import Container
 from supervisor.workers.lxc.liblxc import Terminal, open_terminal
@@ -37,7 +37,7 @@ class Consoles:
         """Open the terminals of the worker's container."""
         self._worker = worker
         self._opening = asyncio.Lock()  # the monitor lends each once
-        self._sessions: Sessions[int] = Sessions(ErrorDomain.LXC)
+        self._sessions: ConsoleSessions[int] = ConsoleSessions(ErrorDomain.LXC)
 
     async def domain_open_console(
         self, call: ClientCall, dom: DomainId, dev_name: str | None, flags: int
@@ -58,7 +58,7 @@ class Consoles:
             self._sessions.claim(number, force=force)
             terminal = await _open(container, number)
             stream = self._sessions.begin(number, terminal.take(), terminal.close)
-        call.offer_stream(stream)
+        call.set_stream(stream)
 
 
 async def _open(container: Container, number: int) -> Terminal:

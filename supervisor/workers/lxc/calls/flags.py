@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from rpc.errors import ErrorDomain
-from supervisor.dispatch.service_errors import Refusals
+from supervisor.dispatch.service_errors import ServiceErrors
 
-_OURS: Final = Refusals(ErrorDomain.LXC)
-refuse_flags: Final = _OURS.flags
+_OURS: Final = ServiceErrors(ErrorDomain.LXC)
+refuse_flags: Final = _OURS.check_flags
 invalid: Final = _OURS.invalid_arg

@@ -17,7 +17,7 @@ from rpc.enums import DomainChannelFlags, DomainConsoleFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.workers.console_sessions import Sessions
+from supervisor.workers.console_sessions import ConsoleSessions
 from supervisor.workers.qemu.calls.flags import invalid, refuse_flags
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.unix_sockets import connect
@@ -39,7 +39,7 @@ class Consoles:
     def __init__(self, worker: HasGuest) -> None:
         """Open the devices of the worker's guest."""
         self._worker = worker
-        self._sessions: Sessions[str] = Sessions(ErrorDomain.QEMU)
+        self._sessions: ConsoleSessions[str] = ConsoleSessions(ErrorDomain.QEMU)
 
     async def domain_open_console(
         self, call: ClientCall, dom: DomainId, dev_name: str | None, flags: int
@@ -75,7 +75,7 @@ class Consoles:
             detail = f"character device {device.alias} is not using a PTY, UNIX socket or file"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
         if device.type == "file":
-            call.offer_stream(_open_file(path, os.O_RDONLY))
+            call.set_stream(_open_file(path, os.O_RDONLY))
             return
         self._sessions.claim(path, force=force)
         fd = await _open_device(device, path)
@@ -86,7 +86,7 @@ class Consoles:
         except VirError:
             os.close(fd)
             raise
-        call.offer_stream(self._sessions.begin(path, fd))
+        call.set_stream(self._sessions.begin(path, fd))
 
 
 def find(devices: Sequence[CharDevice], name: str | None, what: str) -> CharDevice:

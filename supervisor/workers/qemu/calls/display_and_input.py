@@ -53,7 +53,7 @@ class Screen:
         arguments: dict[str, object] = {"filename": str(path), "device": device, "head": head}
         try:
             mime = await _dump(guest, arguments)
-            call.offer_stream(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            call.set_stream(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         except OSError as problem:
             detail = f"the picture of '{guest.name}' cannot be read: {problem}"
             raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from problem

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.dispatch.service_errors import Refusals
+from supervisor.dispatch.service_errors import ServiceErrors
 
-_OURS: Final = Refusals(ErrorDomain.QEMU)
-refuse_flags: Final = _OURS.flags
+_OURS: Final = ServiceErrors(ErrorDomain.QEMU)
+refuse_flags: Final = _OURS.check_flags
 invalid: Final = _OURS.invalid_arg
 
 

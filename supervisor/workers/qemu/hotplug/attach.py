@@ -22,8 +22,8 @@ from conf.domain.devices.interface import Interface
 from conf.emulator import EmulatorFacts
 from rpc.enums import DomainEventID
 from rpc.errors import VirError
-from supervisor.messages.hostd import Probe
-from supervisor.workers.file_owners import give_back, hand_over
+from supervisor.messages.hostd import ProbeEmulator
+from supervisor.workers.file_owners import chown_for_guest, restore
 from supervisor.workers.interfaces import PLUGGED, unplug
 from supervisor.workers.qemu.argv.disk import chain_from
 from supervisor.workers.qemu.argv.launch_inputs import Context, Runtime
@@ -61,7 +61,7 @@ async def attach(guest: Guest, xml: str) -> None:
     """
     tag, device = parse_device(xml)
     candidate = with_device(guest.domain, tag, device, await facts_of(guest))
-    paths, status = guest.workplace.paths, guest.status
+    paths, status = guest.context.paths, guest.status
     live_xml.fill_channels(candidate.domain, paths.channels(status.id, guest.name))
     async with AsyncExitStack() as undo:
         taps = Taps()
@@ -70,10 +70,10 @@ async def attach(guest: Guest, xml: str) -> None:
         first = 1
         secrets: Mapping[str, bytes] = {}
         if isinstance(candidate.device, Disk):
-            await find_volumes(guest.workplace.node.link("stord"), [candidate.device])
+            await find_volumes(guest.context.node.link("stord"), [candidate.device])
             await backing_chains.complete_disks([candidate.device])
             secrets = await disk_secrets.fetch(
-                guest.workplace.node.link("hostd"), disk_secrets.sources_of_disk(candidate.device)
+                guest.context.node.link("hostd"), disk_secrets.sources_of_disk(candidate.device)
             )
             _hand_over(guest, candidate.device, undo)
             nodes = await guest.monitor.ask("query-named-block-nodes", list[BlockNode])
@@ -94,10 +94,10 @@ async def attach(guest: Guest, xml: str) -> None:
     guest.domain = candidate.domain
     if isinstance(candidate.device, CharDevice):
         await learn_chardevs(guest, guest.monitor)
-    guest.rewrite()
+    guest.update_xml()
     alias = candidate.device.alias or ""  # type: ignore[union-attr]
     log.info("%s has got %s", guest.name, alias)
-    guest.emit(DomainEventID.DEVICE_ADDED, guest.identity, alias)
+    guest.publish_event(DomainEventID.DEVICE_ADDED, guest.identity, alias)
 
 
 async def facts_of(guest: Guest) -> EmulatorFacts:
@@ -110,8 +110,8 @@ async def facts_of(guest: Guest) -> EmulatorFacts:
 async def _ask_facts(guest: Guest) -> EmulatorFacts:
     domain = guest.domain
     arch = (domain.os.type.arch if domain.os.type else None) or ""
-    probe = Probe(binary=domain.devices.emulator or "", arch=arch)
-    probed = await guest.workplace.node.link("hostd").call(probe, timeout_s=PROBE_S)
+    probe = ProbeEmulator(binary=domain.devices.emulator or "", arch=arch)
+    probed = await guest.context.node.link("hostd").call(probe, timeout_s=PROBE_S)
     return probed.facts.narrowed(
         domain.type,
         (domain.os.type.machine if domain.os.type else None) or "",
@@ -130,7 +130,7 @@ def context_of(
     secrets: Mapping[str, bytes] | None = None,
 ) -> Context:
     """What planning needs to know of the guest."""
-    paths, status = guest.workplace.paths, guest.status
+    paths, status = guest.context.paths, guest.status
     runtime = Runtime(
         id=status.id,
         domain_dir=str(guest.folder),
@@ -141,7 +141,7 @@ def context_of(
         secrets=secrets or {},
         seal=_sealer(guest.folder / KEY_FILE),
         now=status.started_at,
-        default_tls_dir=guest.workplace.config.default_tls_x509_cert_dir,
+        default_tls_dir=guest.context.config.default_tls_x509_cert_dir,
     )
     return Context(candidate.domain, candidate.facts, runtime)
 
@@ -159,8 +159,8 @@ async def _plug(guest: Guest, candidate: Candidate, undo: AsyncExitStack) -> Tap
     """Have netd plug a card in, and hand its descriptors to the emulator."""
     card = candidate.device
     assert isinstance(card, Interface), "the caller looked"
-    attached = await plug(guest.workplace, candidate.domain, card)
-    undo.push_async_callback(unplug, guest.workplace, guest.status.uuid, attached.tap)
+    attached = await plug(guest.context, candidate.domain, card)
+    undo.push_async_callback(unplug, guest.context, guest.status.uuid, attached.tap)
     alias = card.alias or ""
     given = {
         "fd": [descriptor.take() for descriptor in attached.taps],
@@ -189,12 +189,12 @@ async def _give(guest: Guest, name: str, fd: int) -> str:
 
 def _hand_over(guest: Guest, disk: Disk, undo: AsyncExitStack) -> None:
     """Let the emulator's user open the image."""
-    config = guest.workplace.config
+    config = guest.context.config
     user = emulator_user(config, live_xml.static_label(guest.domain))
     if not config.dynamic_ownership or not live_xml.relabels(guest.domain) or user.is_own:
         return
-    former = hand_over(files_of_disk(disk), user)
-    undo.callback(give_back, former)
+    former = chown_for_guest(files_of_disk(disk), user)
+    undo.callback(restore, former)
     guest.status.owners = [*guest.status.owners, *former]
     guest.save()
 

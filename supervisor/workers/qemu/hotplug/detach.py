@@ -26,7 +26,7 @@ from conf.errors import ConfError
 from rpc.enums import DomainEventID
 from rpc.errors import VirError
 from supervisor.messages.worker import DetachDevice
-from supervisor.workers.file_owners import give_back
+from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import PLUGGED, unplug
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attach import BlockNode
@@ -121,16 +121,16 @@ async def finish(guest: Guest, alias: str) -> None:
         tag, device = find_alias(guest.domain, alias)
     except ConfError:
         return  # a part of a device, or one that the document never had
-    async with guest.plugging:
+    async with guest.device_lock:
         rest = [other for other in devices_of(guest.domain.devices, tag) if other is not device]
         place_devices(guest.domain.devices, tag, rest)
         try:
             await _remove_backend(guest, device)
         except VirError as problem:
             log.warning("%s: something of %s is left behind: %s", guest.name, alias, problem)
-        guest.document_changed()
+        guest.update_and_publish()
     log.info("%s has let %s go", guest.name, alias)
-    guest.emit(DomainEventID.DEVICE_REMOVED, guest.identity, alias)
+    guest.publish_event(DomainEventID.DEVICE_REMOVED, guest.identity, alias)
     gone = guest.leaving.pop(alias, None)
     if gone is not None:
         gone.set()
@@ -142,7 +142,7 @@ async def _remove_backend(guest: Guest, device: Device) -> None:
             await guest.monitor.execute("netdev_del", {"id": f"host{device.alias}"})
             if device.type in PLUGGED:
                 tap = device.target_dev or ""
-                await unplug(guest.workplace, guest.status.uuid, tap)
+                await unplug(guest.context, guest.status.uuid, tap)
         case Rng():
             await guest.monitor.execute("object-del", {"id": f"obj{device.alias}"})
         case Shmem() if device.model == "ivshmem-plain":
@@ -184,6 +184,6 @@ def take_back_images(guest: Guest, disk: Disk) -> None:
     """Give the images of a disk that has gone back to whose they were."""
     still = {given.path for given in files_of(guest.domain)}
     gone = {given.path for given in files_of_disk(disk)} - still
-    give_back(owner for owner in guest.status.owners if owner.path in gone)
+    restore(owner for owner in guest.status.owners if owner.path in gone)
     guest.status.owners = [owner for owner in guest.status.owners if owner.path not in gone]
     guest.save()

@@ -15,7 +15,7 @@ from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.interface import Interface
 from conf.errors import ConfError
 from supervisor.messages.worker import UpdateDevice
-from supervisor.workers.file_owners import hand_over
+from supervisor.workers.file_owners import chown_for_guest
 from supervisor.workers.interface_updates import update_card
 from supervisor.workers.qemu import interfaces
 from supervisor.workers.qemu.argv.disk import chain_from, node_options
@@ -58,7 +58,7 @@ async def update(guest: Guest, request: UpdateDevice) -> None:
         case _:
             detail = f"live update of device '{tag}' is not supported"
             raise ConfError("operation_unsupported", detail)
-    guest.rewrite()
+    guest.update_xml()
 
 
 async def _set_link(guest: Guest, card: Interface, up: bool) -> None:  # noqa: FBT001
@@ -85,7 +85,7 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
     backing_chains.number_disk(wanted, chain)
     if chain:
         secrets = await disk_secrets.fetch(
-            guest.workplace.node.link("hostd"), disk_secrets.sources_of_disk(wanted)
+            guest.context.node.link("hostd"), disk_secrets.sources_of_disk(wanted)
         )
         _open_to_emulator(guest, wanted)
         candidate = Candidate(guest.domain, await facts_of(guest), wanted, [])
@@ -111,10 +111,10 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
 
 
 def _open_to_emulator(guest: Guest, disk: Disk) -> None:
-    config = guest.workplace.config
+    config = guest.context.config
     user = emulator_user(config, live_xml.static_label(guest.domain))
     if config.dynamic_ownership and live_xml.relabels(guest.domain) and not user.is_own:
-        guest.status.owners = [*guest.status.owners, *hand_over(files_of_disk(disk), user)]
+        guest.status.owners = [*guest.status.owners, *chown_for_guest(files_of_disk(disk), user)]
         guest.save()
 
 

@@ -98,7 +98,7 @@ async def suspend(guest: Guest) -> None:
     except VirError:
         guest.stop_cause = Trigger.STOPPED
         raise
-    guest.follow(Trigger.SUSPENDED)  # an emulator that had stopped by then told of nothing
+    guest.transition(Trigger.SUSPENDED)  # an emulator that had stopped by then told of nothing
 
 
 async def resume(guest: Guest) -> None:
@@ -117,7 +117,7 @@ async def resume(guest: Guest) -> None:
         guest.resume_cause = Trigger.RESUMED
         raise
     if guest.state is not DomainState.RUNNING:
-        guest.follow(trigger)
+        guest.transition(trigger)
 
 
 async def wake_up(guest: Guest) -> None:
@@ -126,5 +126,5 @@ async def wake_up(guest: Guest) -> None:
     Raises:
         VirError: OPERATION_INVALID: it does not sleep.
     """
-    require(guest.name, guest.state, Trigger.WOKEN)
+    require(guest.name, guest.state, Trigger.WAKEUP)
     await guest.monitor.execute("system_wakeup")

@@ -12,7 +12,7 @@ from typing import Final
 
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.errors import VirError
-from supervisor.workers.lifecycle_actions import Action, Plan
+from supervisor.workers.lifecycle_actions import Action, LifecycleAction
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.lifecycle.stop import end
 from supervisor.workers.state_table import Trigger
@@ -23,7 +23,7 @@ RESET_S: Final = 10.0
 log = logging.getLogger(__name__)
 
 
-async def react(guest: Guest, plan: Plan, reason: DomainShutoffReason) -> None:
+async def react(guest: Guest, plan: LifecycleAction, reason: DomainShutoffReason) -> None:
     """Do what the definition says.
 
     Args:
@@ -63,8 +63,8 @@ async def fake_reboot(guest: Guest) -> None:
 
 async def dump(guest: Guest) -> None:
     """Write the guest's memory out; a failure is logged, and what was to follow follows."""
-    config = guest.workplace.config
-    folder = Path(config.auto_dump_path) if config.auto_dump_path else guest.workplace.paths.dumps()
+    config = guest.context.config
+    folder = Path(config.auto_dump_path) if config.auto_dump_path else guest.context.paths.dumps()
     now = datetime.datetime.now(datetime.UTC).astimezone()
     path = folder / f"{guest.status.id}-{guest.name[:20]}-{now:%Y-%m-%d-%H:%M:%S}"
     try:

@@ -18,7 +18,7 @@ RUN_STATES: Final = {
     "watchdog": Trigger.STOPPED_BY_WATCHDOG,
     "guest-panicked": Trigger.PANICKED,
     "shutdown": Trigger.POWERED_OFF,
-    "suspended": Trigger.SLEPT,
+    "suspended": Trigger.SUSPENDED_TO_MEMORY,
     "internal-error": Trigger.STOPPED,
     "prelaunch": Trigger.STOPPED,
     "debug": Trigger.STOPPED,

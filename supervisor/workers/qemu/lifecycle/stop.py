@@ -16,12 +16,12 @@ from rpc.enums import (
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.pidfd import GuestProcess
-from supervisor.workers.context import Workplace
-from supervisor.workers.file_owners import give_back
+from supervisor.workers.context import WorkerContext
+from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import had_cards, unplug
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.start.start import group_of, remove_folders
-from supervisor.workers.spawn import forget_cgroup
+from supervisor.workers.spawn import remove_cgroup
 
 TERM_S: Final = 2.0  # an emulator that runs writes its caches and ends within this
 GRACEFUL_S: Final = 10.0
@@ -79,14 +79,14 @@ def is_stopped(pid: int) -> bool:
     return text.rpartition(")")[2].split()[0] in ("T", "t")
 
 
-async def clean_up(workplace: Workplace, status: Status, xml: str) -> None:
+async def clean_up(workplace: WorkerContext, status: Status, xml: str) -> None:
     """Remove what a guest leaves behind, except its status document."""
     name = status.name
-    await workplace.hooks.tell(name, "stopped", xml)
+    await workplace.hooks.notify(name, "stopped", xml)
     if had_cards(xml):
         await unplug(workplace, status.uuid)
-    forget_cgroup(group_of(status))
-    give_back(status.owners)
+    remove_cgroup(group_of(status))
+    restore(status.owners)
     remove_folders(workplace, status)
     workplace.paths.pid_file(name).unlink(missing_ok=True)
-    await workplace.hooks.tell(name, "release", xml)
+    await workplace.hooks.notify(name, "release", xml)

@@ -155,7 +155,7 @@ def relay(guest: Guest, message: Message) -> None:
     stamp, name = message.timestamp, message.event or ""
     fields = (guest.identity, name, stamp.seconds, stamp.microseconds, details)
     payload = encode_event("domain_monitor_event", *fields)
-    guest.workplace.relay("qemu_monitor", -1, guest.uuid, payload, name)
+    guest.context.relay("qemu_monitor", -1, guest.uuid, payload, name)
 
 
 def _data(message: Message, kind: type[T]) -> T:
@@ -169,7 +169,7 @@ def _shutdown(guest: Guest, message: Message) -> None:
     by_host = data.reason in ("host-signal", "host-qmp-quit") or (
         not data.guest and data.reason in ("", "host-error")
     )
-    if guest.follow(Trigger.ENDED_BY_HOST if by_host else Trigger.POWERED_OFF) is None:
+    if guest.transition(Trigger.ENDED_BY_HOST if by_host else Trigger.POWERED_OFF) is None:
         return
     if by_host:
         return  # its process ends by itself
@@ -184,36 +184,36 @@ def _shutdown(guest: Guest, message: Message) -> None:
 
 def _stop(guest: Guest, _: Message) -> None:
     cause, guest.stop_cause = guest.stop_cause, Trigger.STOPPED
-    guest.follow(cause)
+    guest.transition(cause)
 
 
 def _resume(guest: Guest, _: Message) -> None:
     cause, guest.resume_cause = guest.resume_cause, Trigger.RESUMED
-    guest.follow(cause)
+    guest.transition(cause)
 
 
 def _reset(guest: Guest, _: Message) -> None:
-    guest.emit(DomainEventID.REBOOT, guest.identity)
+    guest.publish_event(DomainEventID.REBOOT, guest.identity)
 
 
 def _panicked(guest: Guest, message: Message) -> None:
     if _data(message, Action).action == "run":
-        guest.follow(Trigger.CRASH_LOADED)
-    elif guest.follow(Trigger.PANICKED) is not None:
+        guest.transition(Trigger.CRASH_LOADED)
+    elif guest.transition(Trigger.PANICKED) is not None:
         plan = lifecycle_actions.on_crash(guest.domain)
         guest.run(react(guest, plan, DomainShutoffReason.CRASHED))
 
 
 def _crash_loaded(guest: Guest, _: Message) -> None:
-    guest.follow(Trigger.CRASH_LOADED)
+    guest.transition(Trigger.CRASH_LOADED)
 
 
 def _watchdog(guest: Guest, message: Message) -> None:
     action = _data(message, Action).action
     number = WATCHDOG_ACTIONS.get(action, DomainEventWatchdogAction.NONE)
-    guest.emit(DomainEventID.WATCHDOG, guest.identity, number)
+    guest.publish_event(DomainEventID.WATCHDOG, guest.identity, number)
     if action == "pause":
-        guest.follow(Trigger.STOPPED_BY_WATCHDOG)
+        guest.transition(Trigger.STOPPED_BY_WATCHDOG)
 
 
 def _io_error(guest: Guest, message: Message) -> None:
@@ -221,11 +221,11 @@ def _io_error(guest: Guest, message: Message) -> None:
     action = IO_ACTIONS.get(data.action, DomainEventIOErrorAction.REPORT)
     alias, path = _disk(guest, data)
     reason = "enospc" if data.nospace else ""
-    guest.emit(DomainEventID.IO_ERROR, guest.identity, path, alias, action)
-    guest.emit(DomainEventID.IO_ERROR_REASON, guest.identity, path, alias, action, reason)
+    guest.publish_event(DomainEventID.IO_ERROR, guest.identity, path, alias, action)
+    guest.publish_event(DomainEventID.IO_ERROR_REASON, guest.identity, path, alias, action, reason)
     if action is DomainEventIOErrorAction.PAUSE:
         guest.disk_errors[alias] = data.nospace
-        guest.follow(Trigger.STOPPED_BY_ERROR)
+        guest.transition(Trigger.STOPPED_BY_ERROR)
 
 
 def _disk(guest: Guest, data: IoError) -> tuple[str, str]:
@@ -241,11 +241,11 @@ def _disk(guest: Guest, data: IoError) -> tuple[str, str]:
 
 def _rtc(guest: Guest, message: Message) -> None:
     offset = _data(message, Offset).offset
-    guest.emit(DomainEventID.RTC_CHANGE, guest.identity, offset)
+    guest.publish_event(DomainEventID.RTC_CHANGE, guest.identity, offset)
     clock = guest.domain.clock
     if clock is not None and clock.offset == "variable":
         clock.adjustment = str(offset)
-        guest.document_changed()
+        guest.update_and_publish()
 
 
 def _balloon(guest: Guest, message: Message) -> None:
@@ -253,23 +253,23 @@ def _balloon(guest: Guest, message: Message) -> None:
     guest.balloon_kib = kib
     if guest.domain.current_memory is not None:
         guest.domain.current_memory.amount = kib
-    guest.emit(DomainEventID.BALLOON_CHANGE, guest.identity, kib)
-    guest.document_changed()
+    guest.publish_event(DomainEventID.BALLOON_CHANGE, guest.identity, kib)
+    guest.update_and_publish()
 
 
 def _slept(guest: Guest, _: Message) -> None:
-    if guest.follow(Trigger.SLEPT) is not None:
-        guest.emit(DomainEventID.PMSUSPEND, 0, guest.identity)
+    if guest.transition(Trigger.SUSPENDED_TO_MEMORY) is not None:
+        guest.publish_event(DomainEventID.PMSUSPEND, 0, guest.identity)
 
 
 def _hibernated(guest: Guest, _: Message) -> None:
-    if guest.follow(Trigger.HIBERNATED) is not None:
-        guest.emit(DomainEventID.PMSUSPEND_DISK, 0, guest.identity)
+    if guest.transition(Trigger.SUSPENDED_TO_DISK) is not None:
+        guest.publish_event(DomainEventID.PMSUSPEND_DISK, 0, guest.identity)
 
 
 def _woken(guest: Guest, _: Message) -> None:
-    if guest.follow(Trigger.WOKEN) is not None:
-        guest.emit(DomainEventID.PMWAKEUP, 0, guest.identity)
+    if guest.transition(Trigger.WAKEUP) is not None:
+        guest.publish_event(DomainEventID.PMWAKEUP, 0, guest.identity)
 
 
 def _deleted(guest: Guest, message: Message) -> None:
@@ -281,7 +281,7 @@ def _deleted(guest: Guest, message: Message) -> None:
 def _unplug_refused(guest: Guest, message: Message) -> None:
     device = _data(message, Device).device
     if device:
-        guest.emit(DomainEventID.DEVICE_REMOVAL_FAILED, guest.identity, device)
+        guest.publish_event(DomainEventID.DEVICE_REMOVAL_FAILED, guest.identity, device)
 
 
 def _tray(guest: Guest, message: Message) -> None:
@@ -290,9 +290,9 @@ def _tray(guest: Guest, message: Message) -> None:
     for disk in guest.domain.devices.disks:
         if disk.alias and disk.alias in (data.id, data.device.removeprefix("drive-")):
             reason = opened if data.tray_open else closed
-            guest.emit(DomainEventID.TRAY_CHANGE, guest.identity, disk.alias, reason)
+            guest.publish_event(DomainEventID.TRAY_CHANGE, guest.identity, disk.alias, reason)
             disk.target.tray = "open" if data.tray_open else None
-            guest.document_changed()
+            guest.update_and_publish()
 
 
 def _port(guest: Guest, message: Message) -> None:
@@ -301,13 +301,13 @@ def _port(guest: Guest, message: Message) -> None:
         if channel.alias != data.id:
             continue
         channel.target_state = "connected" if data.open else "disconnected"
-        guest.document_changed()
+        guest.update_and_publish()
         if channel.target_name == AGENT:
             guest.agent_connected = data.open
             states = ConnectDomainEventAgentLifecycleState
             state = states.CONNECTED if data.open else states.DISCONNECTED
             reason = ConnectDomainEventAgentLifecycleReason.CHANNEL
-            guest.emit(DomainEventID.AGENT_LIFECYCLE, guest.identity, state, reason)
+            guest.publish_event(DomainEventID.AGENT_LIFECYCLE, guest.identity, state, reason)
 
 
 def _viewer(phase: DomainEventGraphicsPhase, protocol: str) -> Handler:
@@ -320,7 +320,7 @@ def _viewer(phase: DomainEventGraphicsPhase, protocol: str) -> Handler:
             identity.append(("saslUsername", data.client.sasl_username))
         scheme = data.server.auth or ("spice" if protocol == "spice" else "")
         ends = (_end(data.server), _end(data.client))
-        guest.emit(DomainEventID.GRAPHICS, guest.identity, phase, *ends, scheme, identity)
+        guest.publish_event(DomainEventID.GRAPHICS, guest.identity, phase, *ends, scheme, identity)
 
     return handle
 
@@ -365,4 +365,6 @@ async def resume_policy(guest: Guest) -> None:
         await react(guest, plan, DomainShutoffReason.SHUTDOWN)
     elif guest.state is DomainState.CRASHED:
         plan = lifecycle_actions.on_crash(guest.domain)
-        await react(guest, lifecycle_actions.Plan(plan.action), DomainShutoffReason.CRASHED)
+        await react(
+            guest, lifecycle_actions.LifecycleAction(plan.action), DomainShutoffReason.CRASHED
+        )

@@ -19,7 +19,7 @@ from conf.domain.devices.source import Source
 from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime.paths import Paths
-from supervisor.workers.file_owners import Given
+from supervisor.workers.file_owners import ChownedFile
 
 #: Where Debian's OVMF keeps empty variables, by the firmware's own file.
 TEMPLATES: Final = {
@@ -33,28 +33,28 @@ TEMPLATES: Final = {
 }
 
 
-def files_of(domain: Domain) -> Iterator[Given]:
+def files_of(domain: Domain) -> Iterator[ChownedFile]:
     """The files and devices that the emulator opens by itself."""
     for disk in domain.devices.disks:
         yield from files_of_disk(disk)
     for path in (domain.os.kernel, domain.os.initrd, domain.os.dtb):
         if path:
-            yield Given(path, returned=False)
+            yield ChownedFile(path, returned=False)
     nvram = nvram_file(domain)
     if nvram:
-        yield Given(nvram)
+        yield ChownedFile(nvram)
     for device in character_devices(domain):
         if device.type == "dev" and device.path:
-            yield Given(device.path)
+            yield ChownedFile(device.path)
 
 
-def files_of_disk(disk: Disk) -> Iterator[Given]:
+def files_of_disk(disk: Disk) -> Iterator[ChownedFile]:
     """The images of a disk."""
     shared = disk.readonly or disk.shareable or disk.device == "cdrom"
     for depth, (source, _, _) in enumerate(disk.chain()):
         path = source.place or (source.file if source.type == "file" else source.dev)
         if path and source.type in ("file", "block") and not _keeps_owner(source):
-            yield Given(path, returned=depth == 0 and not shared)
+            yield ChownedFile(path, returned=depth == 0 and not shared)
 
 
 def _keeps_owner(source: Source) -> bool:

@@ -15,7 +15,7 @@ from conf.domain import Domain
 from conf.domain.devices.graphics import Graphics
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.guest_log import GuestLog
-from supervisor.workers.lifecycle_actions import lets_reboot
+from supervisor.workers.lifecycle_actions import allows_reboot
 from supervisor.workers.qemu import tuning
 from supervisor.workers.qemu.block.iotune import throttle
 from supervisor.workers.qemu.guest import Guest
@@ -92,7 +92,7 @@ async def prepare(guest: Guest, monitor: Monitor) -> None:
 def orders(domain: Domain) -> list[tuple[str, dict[str, object]]]:
     """What the emulator is told before its processors run."""
     found: list[tuple[str, dict[str, object]]] = []
-    if not lets_reboot(domain):
+    if not allows_reboot(domain):
         found.append(("set-action", {"reboot": "shutdown"}))
     for graphics in domain.devices.graphics:
         found += passwords(graphics)

@@ -18,7 +18,7 @@ from conf.errors import ConfError
 from rpc.enums import DomainShutoffReason, DomainState
 from supervisor.objects.domain_status_xml import Status, find_status
 from supervisor.runtime.pidfd import GuestProcess, Identity
-from supervisor.workers.context import Workplace
+from supervisor.workers.context import WorkerContext
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.lifecycle.run_states import reconcile
 from supervisor.workers.qemu.lifecycle.stop import clean_up, end
@@ -33,7 +33,7 @@ END_S: Final = 5.0
 log = logging.getLogger(__name__)
 
 
-async def adopt(workplace: Workplace, name: str) -> Guest | Status | None:
+async def adopt(workplace: WorkerContext, name: str) -> Guest | Status | None:
     """Take over what a predecessor left.
 
     Returns:
@@ -59,11 +59,11 @@ async def adopt(workplace: Workplace, name: str) -> Guest | Status | None:
     guest = Guest(workplace, domain, status, process)
     guest.live_xml = xml
     await _link(guest)
-    await workplace.hooks.tell(name, "reconnect", xml, sub="begin")
+    await workplace.hooks.notify(name, "reconnect", xml, sub="begin")
     return guest
 
 
-def _find(workplace: Workplace, status: Status) -> GuestProcess | None:
+def _find(workplace: WorkerContext, status: Status) -> GuestProcess | None:
     """The guest's process; also one whose number the predecessor had no time to write down."""
     if status.pid:
         return GuestProcess.adopt(Identity(status.pid, status.start, status.boot))
@@ -99,9 +99,9 @@ async def catch_up(guest: Guest, monitor: Monitor) -> None:
         guest.run(_end_again(guest))
         return
     if trigger is not None:
-        guest.follow(trigger)
+        guest.transition(trigger)
     if await learn_chardevs(guest, monitor):
-        guest.document_changed()
+        guest.update_and_publish()
     if guest.state in (DomainState.SHUTDOWN, DomainState.CRASHED):
         guest.run(resume_policy(guest))
 

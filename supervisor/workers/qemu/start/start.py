@@ -28,13 +28,13 @@ from conf.emulator import EmulatorFacts
 from conf.settings import QemuConfig
 from conf.types.attributes import numbers
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.messages.hostd import Probe, Purpose
+from supervisor.messages.hostd import CpuContext, ProbeEmulator
 from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import Status, remove_status, write_status
 from supervisor.runtime.pidfd import GuestProcess
-from supervisor.workers.context import Workplace
-from supervisor.workers.display_ports import Ports
-from supervisor.workers.file_owners import give_back, hand_over
+from supervisor.workers.context import WorkerContext
+from supervisor.workers.display_ports import DisplayPorts
+from supervisor.workers.file_owners import chown_for_guest, restore
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.interfaces import plugged, unplug
 from supervisor.workers.qemu import interfaces
@@ -51,14 +51,14 @@ from supervisor.workers.qemu.start.startup_policy import leave_out_missing
 from supervisor.workers.qemu.start.unsupported import refuse_idle_words
 from supervisor.workers.qemu.start.volumes import find_volumes
 from supervisor.workers.qemu.tuning import refuse_tuning
-from supervisor.workers.running_guest import new_status, started
+from supervisor.workers.running_guest import new_status, record_process
 from supervisor.workers.spawn import (
     Spawning,
     User,
     emulator_user,
-    forget_cgroup,
-    limit,
-    separate,
+    move_to_cgroup,
+    remove_cgroup,
+    set_rlimits,
     spawn,
 )
 from supervisor.workers.state_table import PAUSED_AT_START, RUNNING, Trigger
@@ -75,7 +75,7 @@ log = logging.getLogger(__name__)
 class Attempt:
     """A start on its way: what it has so far."""
 
-    workplace: Workplace
+    workplace: WorkerContext
     request: Start
     domain: Domain
     user: User
@@ -89,7 +89,7 @@ class Attempt:
         return self.domain.name
 
 
-async def launch(workplace: Workplace, request: Start) -> Guest:
+async def launch(workplace: WorkerContext, request: Start) -> Guest:
     """Start a guest; whatever fails, nothing is left of it.
 
     Raises:
@@ -117,16 +117,16 @@ async def launch(workplace: Workplace, request: Start) -> Guest:
     return guest
 
 
-def probe_for(domain: Domain) -> Probe:
+def probe_for(domain: Domain) -> ProbeEmulator:
     """Ask for what the domain's emulator can do for it."""
     kind, cpu = domain.os.type, domain.cpu
-    purpose = Purpose(
+    purpose = CpuContext(
         virt_type=domain.type,
         machine=(kind.machine if kind else None) or "",
         cpu=(cpu.model.name if cpu and cpu.model else None) or "",
     )
     arch = (kind.arch if kind else None) or ""
-    return Probe(binary=domain.devices.emulator or "", arch=arch, purpose=purpose)
+    return ProbeEmulator(binary=domain.devices.emulator or "", arch=arch, purpose=purpose)
 
 
 async def _launch(attempt: Attempt, facts: EmulatorFacts, undo: AsyncExitStack) -> Guest:
@@ -134,7 +134,10 @@ async def _launch(attempt: Attempt, facts: EmulatorFacts, undo: AsyncExitStack) 
     assign_addresses(domain, facts)
     assign_aliases(domain)
     await find_volumes(workplace.node.link("stord"), domain.devices.disks)
-    with Ports(workplace.paths.states() / "ports") as ports, contextlib.ExitStack() as ours:
+    with (
+        DisplayPorts(workplace.paths.status_dir() / "ports") as ports,
+        contextlib.ExitStack() as ours,
+    ):
         await _prepare(attempt, ports, undo)
         taps = await _plug_in(attempt, ours, undo)
         end = ours.enter_context(listen(attempt.folder / "monitor.sock"))
@@ -151,7 +154,7 @@ async def _launch(attempt: Attempt, facts: EmulatorFacts, undo: AsyncExitStack) 
         end.close()
         guest = Guest(workplace, domain, attempt.status, process)
         undo.callback(guest.unlink)
-        apart = asyncio.create_task(separate(process.pid, group_of(attempt.status)))
+        apart = asyncio.create_task(move_to_cgroup(process.pid, group_of(attempt.status)))
         try:
             await boot(guest, log_file, MONITOR_S)
         finally:
@@ -167,7 +170,7 @@ async def _launch(attempt: Attempt, facts: EmulatorFacts, undo: AsyncExitStack) 
     return guest
 
 
-async def _prepare(attempt: Attempt, ports: Ports, undo: AsyncExitStack) -> None:
+async def _prepare(attempt: Attempt, ports: DisplayPorts, undo: AsyncExitStack) -> None:
     """Give the guest its folders, ports and files."""
     workplace, domain, paths = attempt.workplace, attempt.domain, attempt.workplace.paths
     identifier, name = attempt.status.id, attempt.name
@@ -189,8 +192,8 @@ async def _prepare(attempt: Attempt, ports: Ports, undo: AsyncExitStack) -> None
     make_nvram(domain, paths, workplace.config)
     relabels = workplace.config.dynamic_ownership and live_xml.relabels(domain)
     if relabels and not attempt.user.is_own:
-        attempt.status.owners = hand_over(files_of(domain), attempt.user)
-        undo.callback(give_back, attempt.status.owners)
+        attempt.status.owners = chown_for_guest(files_of(domain), attempt.user)
+        undo.callback(restore, attempt.status.owners)
     write_status(paths.status(name), attempt.status, attempt.xml)
     undo.callback(remove_status, paths.status(name))
 
@@ -262,13 +265,13 @@ def _begin(attempt: Attempt, spawning: Spawning, undo: AsyncExitStack) -> GuestP
     workplace, status = attempt.workplace, attempt.status
     process = GuestProcess.of_child(spawn(spawning))
     undo.push_async_callback(kill, process)
-    undo.callback(forget_cgroup, group_of(status))
+    undo.callback(remove_cgroup, group_of(status))
     try:
-        limit(process.pid, workplace.config)
+        set_rlimits(process.pid, workplace.config)
     except (OSError, ValueError) as problem:
         detail = f"the limits of qemu.conf cannot be set for '{attempt.name}': {problem}"
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from problem
-    started(status, process.identity)
+    record_process(status, process.identity)
     pid_file = workplace.paths.pid_file(attempt.name)
     undo.callback(pid_file.unlink, missing_ok=True)
     pid_file.write_text(f"{process.pid}")
@@ -292,7 +295,7 @@ async def _hook(attempt: Attempt, operation: str) -> None:
 
 
 async def _hook_after(attempt: Attempt, operation: str) -> None:
-    await attempt.workplace.hooks.tell(attempt.name, operation, attempt.xml)
+    await attempt.workplace.hooks.notify(attempt.name, operation, attempt.xml)
 
 
 def make_folder(folder: Path, user: User) -> None:
@@ -303,7 +306,7 @@ def make_folder(folder: Path, user: User) -> None:
         os.chown(folder, user.uid, user.gid)
 
 
-def remove_folders(workplace: Workplace, status: Status) -> None:
+def remove_folders(workplace: WorkerContext, status: Status) -> None:
     """Remove what a guest had for itself."""
     paths = workplace.paths
     for folder in (

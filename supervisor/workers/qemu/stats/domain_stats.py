@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final, TypeVar
 
 from rpc.enums import DomainMemoryStatTags, DomainStatsTypes, TypedParameterType
-from supervisor.messages.worker import Statistic
+from supervisor.messages.worker import StatsParam
 from supervisor.workers.interface_counters import interface_counters
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.qmp.monitor import Query
@@ -61,7 +61,7 @@ QUERIES: Final[dict[DomainStatsTypes, tuple[Query, ...]]] = {
 }
 
 
-async def sample(guest: Guest, groups: int) -> list[Statistic]:
+async def sample(guest: Guest, groups: int) -> list[StatsParam]:
     """The figures of these groups.
 
     Raises:
@@ -92,7 +92,7 @@ def _questions(guest: Guest, groups: int) -> Iterator[Query]:
         yield Query("qom-get", GuestStats, {"path": path, "property": "guest-stats"})
 
 
-def _figures(guest: Guest, groups: int, answers: dict[str, object]) -> Iterator[Statistic]:
+def _figures(guest: Guest, groups: int, answers: dict[str, object]) -> Iterator[StatsParam]:
     if groups & DomainStatsTypes.BALLOON:
         yield from _balloon(guest, answers)
     if groups & DomainStatsTypes.VCPU:
@@ -105,62 +105,62 @@ def _figures(guest: Guest, groups: int, answers: dict[str, object]) -> Iterator[
         yield from _iothreads(answers)
 
 
-def _balloon(guest: Guest, answers: dict[str, object]) -> Iterator[Statistic]:
+def _balloon(guest: Guest, answers: dict[str, object]) -> Iterator[StatsParam]:
     domain = guest.domain
     answer = answers.get("query-balloon")
     if isinstance(answer, Balloon):
         guest.balloon_kib = answer.actual // KIB
     current = guest.balloon_kib or domain.memory
-    yield Statistic("balloon.current", P.ULLONG, current)
-    yield Statistic("balloon.maximum", P.ULLONG, domain.memory)
+    yield StatsParam("balloon.current", P.ULLONG, current)
+    yield StatsParam("balloon.maximum", P.ULLONG, domain.memory)
     stats = answers.get("qom-get")
     if isinstance(stats, GuestStats):
         for tag, value in balloon_figures(stats):
-            yield Statistic(f"balloon.{TAGS[tag]}", P.ULLONG, value)
-    yield Statistic("balloon.rss", P.ULLONG, resident_kib(guest.process.pid))
+            yield StatsParam(f"balloon.{TAGS[tag]}", P.ULLONG, value)
+    yield StatsParam("balloon.rss", P.ULLONG, resident_kib(guest.process.pid))
 
 
-def _vcpus(guest: Guest, answers: dict[str, object]) -> Iterator[Statistic]:
+def _vcpus(guest: Guest, answers: dict[str, object]) -> Iterator[StatsParam]:
     answer = answers.get("query-cpus-fast")
     if isinstance(answer, list):
         ordered = sorted(answer, key=lambda cpu: cpu.cpu_index)
         guest.vcpu_threads = [cpu.thread_id for cpu in ordered]
-    yield Statistic("vcpu.current", P.UINT, guest.domain.current_vcpus)
-    yield Statistic("vcpu.maximum", P.UINT, guest.domain.maximum_vcpus)
+    yield StatsParam("vcpu.current", P.UINT, guest.domain.current_vcpus)
+    yield StatsParam("vcpu.maximum", P.UINT, guest.domain.maximum_vcpus)
     for vcpu in vcpus(guest, guest.vcpu_threads):
         prefix = f"vcpu.{vcpu.number}"
-        yield Statistic(f"{prefix}.state", P.INT, vcpu.state)
-        yield Statistic(f"{prefix}.time", P.ULLONG, vcpu.time_ns)
-        yield Statistic(f"{prefix}.wait", P.ULLONG, vcpu.wait_ns)
-        yield Statistic(f"{prefix}.delay", P.ULLONG, vcpu.delay_ns)
+        yield StatsParam(f"{prefix}.state", P.INT, vcpu.state)
+        yield StatsParam(f"{prefix}.time", P.ULLONG, vcpu.time_ns)
+        yield StatsParam(f"{prefix}.wait", P.ULLONG, vcpu.wait_ns)
+        yield StatsParam(f"{prefix}.delay", P.ULLONG, vcpu.delay_ns)
 
 
-def _interfaces(guest: Guest) -> Iterator[Statistic]:
+def _interfaces(guest: Guest) -> Iterator[StatsParam]:
     interfaces = guest.domain.devices.interfaces
-    yield Statistic("net.count", P.UINT, len(interfaces))
+    yield StatsParam("net.count", P.UINT, len(interfaces))
     words = [
         f"{side}.{what}" for side in ("rx", "tx") for what in ("bytes", "pkts", "errs", "drop")
     ]
     for number, interface in enumerate(interfaces):
         if not interface.target_dev:
             continue
-        yield Statistic(f"net.{number}.name", P.STRING, interface.target_dev)
+        yield StatsParam(f"net.{number}.name", P.STRING, interface.target_dev)
         counters = interface_counters(interface.target_dev)
         for word, value in zip(words, counters or (), strict=False):
-            yield Statistic(f"net.{number}.{word}", P.ULLONG, value)
+            yield StatsParam(f"net.{number}.{word}", P.ULLONG, value)
 
 
-def _blocks(guest: Guest, answers: dict[str, object]) -> Iterator[Statistic]:
+def _blocks(guest: Guest, answers: dict[str, object]) -> Iterator[StatsParam]:
     disks = guest.domain.devices.disks
     counters = _listed(answers.get("query-blockstats"), BlockStats)
     devices = _listed(answers.get("query-block"), BlockDevice)
-    yield Statistic("block.count", P.UINT, len(disks))
+    yield StatsParam("block.count", P.UINT, len(disks))
     for number, disk in enumerate(disks):
         prefix = f"block.{number}"
-        yield Statistic(f"{prefix}.name", P.STRING, disk.target.dev)
+        yield StatsParam(f"{prefix}.name", P.STRING, disk.target.dev)
         path = source_of(disk)
         if path:
-            yield Statistic(f"{prefix}.path", P.STRING, path)
+            yield StatsParam(f"{prefix}.path", P.STRING, path)
         found = next((one for one in counters if is_of(disk, one.qdev, one.device)), None)
         if found is not None:
             yield from _counters(prefix, found)
@@ -169,7 +169,7 @@ def _blocks(guest: Guest, answers: dict[str, object]) -> Iterator[Statistic]:
             yield from _sizes(prefix, found, device)
 
 
-def _counters(prefix: str, found: BlockStats) -> Iterator[Statistic]:
+def _counters(prefix: str, found: BlockStats) -> Iterator[StatsParam]:
     stats = found.stats
     for word, value in (
         ("rd.reqs", stats.rd_operations),
@@ -181,30 +181,30 @@ def _counters(prefix: str, found: BlockStats) -> Iterator[Statistic]:
         ("fl.reqs", stats.flush_operations),
         ("fl.times", stats.flush_total_time_ns),
     ):
-        yield Statistic(f"{prefix}.{word}", P.ULLONG, value)
+        yield StatsParam(f"{prefix}.{word}", P.ULLONG, value)
 
 
-def _sizes(prefix: str, found: BlockStats | None, device: BlockDevice) -> Iterator[Statistic]:
+def _sizes(prefix: str, found: BlockStats | None, device: BlockDevice) -> Iterator[StatsParam]:
     if found is not None and found.parent is not None:
         offset = found.parent.stats.wr_highest_offset
-        yield Statistic(f"{prefix}.allocation", P.ULLONG, offset)
+        yield StatsParam(f"{prefix}.allocation", P.ULLONG, offset)
     image = device.inserted.image if device.inserted else None
     if image is not None:
-        yield Statistic(f"{prefix}.capacity", P.ULLONG, image.virtual_size)
+        yield StatsParam(f"{prefix}.capacity", P.ULLONG, image.virtual_size)
         actual = image.actual_size if image.actual_size is not None else image.virtual_size
-        yield Statistic(f"{prefix}.physical", P.ULLONG, actual)
+        yield StatsParam(f"{prefix}.physical", P.ULLONG, actual)
 
 
-def _iothreads(answers: dict[str, object]) -> Iterator[Statistic]:
+def _iothreads(answers: dict[str, object]) -> Iterator[StatsParam]:
     threads = _listed(answers.get("query-iothreads"), IoThread)
     if not threads:
         return
-    yield Statistic("iothread.count", P.UINT, len(threads))
+    yield StatsParam("iothread.count", P.UINT, len(threads))
     for thread in threads:
         prefix = f"iothread.{thread.id.removeprefix('iothread')}"
-        yield Statistic(f"{prefix}.poll-max-ns", P.ULLONG, thread.poll_max_ns)
-        yield Statistic(f"{prefix}.poll-grow", P.UINT, thread.poll_grow)
-        yield Statistic(f"{prefix}.poll-shrink", P.UINT, thread.poll_shrink)
+        yield StatsParam(f"{prefix}.poll-max-ns", P.ULLONG, thread.poll_max_ns)
+        yield StatsParam(f"{prefix}.poll-grow", P.UINT, thread.poll_grow)
+        yield StatsParam(f"{prefix}.poll-shrink", P.UINT, thread.poll_shrink)
 
 
 def _listed(answer: object, kind: type[T]) -> list[T]:

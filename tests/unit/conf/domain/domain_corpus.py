@@ -24,7 +24,7 @@ from conf.domain.defaults import complete
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 from rpc.errors import ErrorCode, VirError
-from supervisor.dispatch.dispatcher import of_conf
+from supervisor.dispatch.dispatcher import from_conf_error
 from supervisor.hostd.emulator.emulators import Emulators
 from tests.paths import SHARED
 
@@ -96,7 +96,7 @@ def difference(case: Case) -> list[str]:
     try:
         ours = answer(case.document)
     except (ConfError, VirError) as problem:
-        refused = of_conf(problem) if isinstance(problem, ConfError) else problem
+        refused = from_conf_error(problem) if isinstance(problem, ConfError) else problem
         code = refused.code
         if code == case.code:
             return []

@@ -13,7 +13,7 @@ from lxml import etree
 from conf.errors import ConfError
 from conf.network import complete, format_network, parse_network, validate
 from rpc.errors import ErrorDomain
-from supervisor.dispatch.dispatcher import of_conf
+from supervisor.dispatch.dispatcher import from_conf_error
 from tests.paths import SHARED
 
 CORPUS: Final = SHARED / "corpus/network.jsonl"
@@ -47,7 +47,7 @@ def test_a_document_is_taken_or_refused_as_by_stock(case: dict[str, Any]) -> Non
         network = complete(parse_network(case["input"]), make_mac=lambda: "52:54:00:@MAC@")
         validate(network)
     except ConfError as problem:
-        refused = of_conf(problem, ErrorDomain.NETWORK)
+        refused = from_conf_error(problem, ErrorDomain.NETWORK)
         assert not case["accepted"], refused
         assert (refused.code, refused.domain) == (case["code"], case["domain"])
         return

@@ -29,7 +29,7 @@ from conf.storage import (
 from conf.storage.permissions import Permissions
 from conf.storage.volume import DEFAULT_MODE
 from rpc.errors import VirError
-from supervisor.dispatch.dispatcher import of_conf
+from supervisor.dispatch.dispatcher import from_conf_error
 from supervisor.hostd.secrets.registry import Secrets
 from tests.paths import SHARED
 
@@ -81,7 +81,7 @@ def difference(case: Case) -> list[str]:
     try:
         ours = answer(case)
     except (ConfError, VirError) as problem:
-        refused = of_conf(problem) if isinstance(problem, ConfError) else problem
+        refused = from_conf_error(problem) if isinstance(problem, ConfError) else problem
         if refused.code == case.code:
             return []
         what = f"stock: {case.code} {case.message}" if case.code else "stock accepts it"

@@ -15,13 +15,13 @@ import pytest
 
 from conf.secret import Secret, parse_secret
 from ipc import Event
-from ipc.context import Caller, enter
+from ipc.context import CallContext, set_call
 from rpc.errors import ErrorCode, VirError
 from rpc.values import Secret as SecretId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.hostd.calls.secret import SecretCalls
 from supervisor.hostd.secrets.files import SecretStore
-from supervisor.hostd.secrets.registry import MAX_SECRETS, Entry, Secrets
+from supervisor.hostd.secrets.registry import MAX_SECRETS, SecretObject, Secrets
 from supervisor.messages.calls import Client, ClientEvent
 from supervisor.messages.secrets import GetSecret, SecretValue
 
@@ -69,7 +69,7 @@ class Service:
 
     def asked_by(self, peer: str, request: GetSecret) -> SecretValue:
         def answer() -> SecretValue:
-            enter(Caller(peer=peer, trace="", deadline=0.0))
+            set_call(CallContext(peer=peer, trace="", deadline=0.0))
             return self.calls.get_secret(request)
 
         return contextvars.copy_context().run(answer)
@@ -232,7 +232,7 @@ def test_changes_at_once_are_made_one_after_the_other(service: Service) -> None:
 def test_there_are_no_more_secrets_than_the_protocol_lists() -> None:
     secrets = Secrets()
     for number in range(MAX_SECRETS):
-        secrets.keep(Entry(Secret(uuid=f"{number}")))
+        secrets.keep(SecretObject(Secret(uuid=f"{number}")))
     with pytest.raises(VirError, match="secrets already") as refused:
         secrets.replaced_by(parse_secret("<secret/>"))
     assert refused.value.code is ErrorCode.OPERATION_FAILED

@@ -45,16 +45,16 @@ def test_definitions_links_and_states_are_found_again(tmp_path: Path) -> None:
     store.save("one", "<network><name>one</name></network>\n")
     store.set_autostart("one", on=True)
     store.set_autostart("one", on=True)
-    store.save_state("one", "<networkstatus/>\n")
+    store.save_status("one", "<networkstatus/>\n")
     store.save_port("one", "p", "<networkport/>\n")
     again = Store(Paths.system(tmp_path))
     [stored] = again.load()
     assert (stored.name, stored.autostart) == ("one", True)
     assert "<name>one</name>" in stored.xml
-    assert [state.name for state in again.states()] == ["one"]
+    assert [state.name for state in again.status_documents()] == ["one"]
     assert [port.name for port in again.ports("one")] == ["p"]
-    again.remove_state("one")
-    assert again.states() == again.ports("one") == []
+    again.remove_status("one")
+    assert again.status_documents() == again.ports("one") == []
     again.remove("one")
     assert again.load() == []
     assert not list((tmp_path / "etc/libvirt/qemu/networks/autostart").iterdir())
