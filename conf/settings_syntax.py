@@ -91,8 +91,8 @@ def _decode(data: bytes | str, origin: str) -> str:
         return data
     try:
         return data.decode()
-    except UnicodeDecodeError as problem:
-        raise ConfError("conf_syntax", f"{origin} is not UTF-8: {problem}", origin) from None
+    except UnicodeDecodeError as error:
+        raise ConfError("conf_syntax", f"{origin} is not UTF-8: {error}", origin) from None
 
 
 def _value(reader: _Reader) -> Value:

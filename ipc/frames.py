@@ -80,8 +80,8 @@ class Encoder:
         self._descriptors = []
         try:
             data = self._encoder.encode(words)
-        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as problem:
-            raise ProtocolError(f"a message cannot be sent: {problem}") from problem
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
+            raise ProtocolError(f"a message cannot be sent: {error}") from error
         descriptors = self._descriptors
         if len(data) > MAX_FRAME or len(descriptors) > MAX_DESCRIPTORS:
             raise ProtocolError(f"a message of {len(data)} bytes is too large for the bus")
@@ -130,8 +130,8 @@ class BodyDecoder:
         self._descriptors = descriptors
         try:
             return self._decoder.decode(raw)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
-            raise ProtocolError(f"a message cannot be read: {problem}") from problem
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            raise ProtocolError(f"a message cannot be read: {error}") from error
         finally:
             self._descriptors = []
 
@@ -196,6 +196,6 @@ class FrameDecoder:
             raise ProtocolError(f"a frame says {count} descriptors, {len(self._descriptors)} came")
         try:
             frame = _FRAMES.decode(data)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
-            raise ProtocolError(f"bytes that are no frame: {problem}") from problem
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            raise ProtocolError(f"bytes that are no frame: {error}") from error
         return Received(frame, [self._descriptors.popleft() for _ in range(count)])

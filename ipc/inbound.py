@@ -80,8 +80,8 @@ class InboundCalls:
                 self._spawn(number, self._answer, answer, context)
             else:
                 self._reply(number, answer)
-        except Exception as problem:  # noqa: BLE001  (the top of a handler: it becomes an answer)
-            context.run(self._fail, number, problem)
+        except Exception as error:  # noqa: BLE001  (the top of a handler: it becomes an answer)
+            context.run(self._fail, number, error)
 
     def on_event(self, note: EventFrame, received: Received) -> None:
         """Deal with an event; one that nobody here wants is dropped."""
@@ -94,11 +94,11 @@ class InboundCalls:
             work = context.run(handler.run, received.body(handler.decoder))
             if isinstance(work, CoroutineType):
                 self._spawn(next(self._event_numbers), self._deal, work, context)
-        except ProtocolError as problem:
-            log.error("event %s of %s is dropped: %s", note.tag, self._name, problem)
-        except Exception as problem:  # noqa: BLE001  (the top of a handler: it is logged)
+        except ProtocolError as error:
+            log.error("event %s of %s is dropped: %s", note.tag, self._name, error)
+        except Exception as error:  # noqa: BLE001  (the top of a handler: it is logged)
             detail = "event %s of %s was not dealt with"
-            context.run(partial(log.error, detail, note.tag, self._name, exc_info=problem))
+            context.run(partial(log.error, detail, note.tag, self._name, exc_info=error))
 
     def cancel(self, number: int) -> None:
         """Nobody waits for that answer any more."""
@@ -109,8 +109,8 @@ class InboundCalls:
     async def _answer(self, number: int, work: Work) -> None:
         try:
             self._reply(number, await work)
-        except Exception as problem:  # noqa: BLE001  (the top of a handler: it becomes an answer)
-            self._fail(number, problem)
+        except Exception as error:  # noqa: BLE001  (the top of a handler: it becomes an answer)
+            self._fail(number, error)
 
     async def _deal(self, _: int, work: Work) -> None:
         try:

@@ -149,11 +149,11 @@ class Link:
         for attempt in count():
             try:
                 await self._connected(CONNECT_S)
-            except BusError as problem:
+            except BusError as error:
                 if self._closed or self._home.control.closed:
                     return
                 level = logging.WARNING if attempt == len(PAUSES_S) else logging.DEBUG
-                log.log(level, "there is still no link to %s: %s", self.service, problem)
+                log.log(level, "there is still no link to %s: %s", self.service, error)
             else:
                 return
             await asyncio.sleep(pause(attempt))
@@ -161,8 +161,8 @@ class Link:
     async def _subscribe_too(self, peer: Peer, tag: str) -> None:
         try:
             await peer.call(Subscribe(tags=[tag]), timeout_s=SUBSCRIBE_S)
-        except BusError as problem:
-            log.warning("the link to %s is made anew: %s", self.service, problem)
+        except BusError as error:
+            log.warning("the link to %s is made anew: %s", self.service, error)
             peer.close()
 
     def _spawn(self, work: Any) -> None:  # noqa: ANN401  (a coroutine of this module)

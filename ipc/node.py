@@ -73,8 +73,8 @@ class Node:
                 continue
             try:
                 peer.send(event)
-            except BusError as problem:
-                log.error("%s misses %s and is cut off: %s", peer.name, tag, problem)
+            except BusError as error:
+                log.error("%s misses %s and is cut off: %s", peer.name, tag, error)
                 peer.close()
 
     def subscribe(self, service: str, kind: type[E], handler: Callable[[E], None]) -> None:

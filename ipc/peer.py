@@ -165,16 +165,16 @@ class Peer:
             self._wire.send(data, descriptors, urgent=True)
         except PeerGone:
             log.debug("%s has gone before its answer", self.name)
-        except QueueFull as problem:
-            log.error("the link to %s is closed: %s", self.name, problem)
+        except QueueFull as error:
+            log.error("the link to %s is closed: %s", self.name, error)
             self.close()
 
     def _received(self, data: bytes, descriptors: list[int]) -> None:
         try:
             for received in self._decoder.feed(data, descriptors):
                 self._dispatch(received)
-        except ProtocolError as problem:
-            log.error("the link to %s is closed: %s", self.name, problem)
+        except ProtocolError as error:
+            log.error("the link to %s is closed: %s", self.name, error)
             self.close()
 
     def _dispatch(self, received: Received) -> None:
@@ -199,8 +199,8 @@ class Peer:
             return  # too late
         try:
             waiting.future.set_result(received.body(waiting.decoder))
-        except ProtocolError as problem:
-            waiting.future.set_exception(problem)
+        except ProtocolError as error:
+            waiting.future.set_exception(error)
 
     def _refused(self, fail: ErrorReply) -> None:
         waiting = self._waiting.get(fail.number)
@@ -215,8 +215,8 @@ class Peer:
     def _decode_error(self, fail: ErrorReply) -> Exception:
         try:
             return self._home.errors.decode(fail.data)
-        except Exception as problem:  # noqa: BLE001  (a codec may raise anything at foreign bytes)
-            return ProtocolError(f"{self.name} refused in bytes that cannot be read: {problem}")
+        except Exception as error:  # noqa: BLE001  (a codec may raise anything at foreign bytes)
+            return ProtocolError(f"{self.name} refused in bytes that cannot be read: {error}")
 
     def _subscribe(self, call: Call, received: Received) -> None:
         message = received.body(_SUBSCRIBE)

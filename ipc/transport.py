@@ -65,9 +65,9 @@ class Transport:
                 sent = self._send(data, descriptors)
             except BlockingIOError:
                 pass
-            except OSError as problem:
+            except OSError as error:
                 self._loop.call_soon(self.close)
-                raise PeerGone(f"the link broke: {problem}") from problem
+                raise PeerGone(f"the link broke: {error}") from error
             if sent == len(data):
                 return
         elif self._is_full(len(data), MAX_UNSENT + urgent * URGENT):

@@ -77,8 +77,8 @@ class Compiler:
         def decode(data: bytes) -> tuple[Any, ...]:
             try:
                 found: tuple[Any, ...] = raw(data, 0)[0]
-            except (struct.error, UnicodeDecodeError) as problem:
-                raise DecodeError(str(problem)) from None
+            except (struct.error, UnicodeDecodeError) as error:
+                raise DecodeError(str(error)) from None
             return found
 
         return decode
@@ -94,8 +94,8 @@ class Compiler:
             parts: list[bytes] = []
             try:
                 raw(value, parts.append)
-            except UNENCODABLE as problem:
-                raise EncodeError(str(problem)) from None
+            except UNENCODABLE as error:
+                raise EncodeError(str(error)) from None
             return b"".join(parts)
 
         return encode

@@ -95,8 +95,8 @@ def read(text: str, origin: str, known: Source | None = None) -> Source:
         if line and not line.startswith("#"):
             try:
                 _read_line(source, line)
-            except (KeyError, ValueError) as problem:
-                raise NotationError(f"{origin}:{number}: {problem}") from problem
+            except (KeyError, ValueError) as error:
+                raise NotationError(f"{origin}:{number}: {error}") from error
     return source
 
 

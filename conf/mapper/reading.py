@@ -83,8 +83,8 @@ def read(model: type[M], node: etree._Element) -> M:
     if finish is not None:
         try:
             finish()
-        except ValueError as problem:
-            detail = f"Invalid value in element '{node.tag}': {problem}"
+        except ValueError as error:
+            detail = f"Invalid value in element '{node.tag}': {error}"
             raise ConfError("xml", detail, _path(node)) from None
     return made
 

@@ -53,13 +53,13 @@ def parse_tree(data: bytes | str) -> etree._Element:
     )
     try:
         root = etree.fromstring(raw, parser)
-    except etree.XMLSyntaxError as problem:
-        code = problem.code  # type: ignore[attr-defined]  # lxml's stubs lack it
+    except etree.XMLSyntaxError as error:
+        code = error.code  # type: ignore[attr-defined]  # lxml's stubs lack it
         kind = "xml" if code in _ENCODING_PROBLEMS else "xml_detail"
-        said = str(problem.msg).partition(", line ")[0].strip()
-        raise ConfError(kind, f"(document):{problem.lineno}: {said}") from None
-    except (ValueError, LookupError) as problem:
-        raise ConfError("xml", f"the document cannot be read: {problem}") from None
+        said = str(error.msg).partition(", line ")[0].strip()
+        raise ConfError(kind, f"(document):{error.lineno}: {said}") from None
+    except (ValueError, LookupError) as error:
+        raise ConfError("xml", f"the document cannot be read: {error}") from None
     if root.getroottree().docinfo.internalDTD is not None:
         raise _has_document_type()  # in an encoding that hid it until now
     _check_depth(root)
@@ -79,8 +79,8 @@ def _encoded(data: bytes | str) -> bytes:
             data = data.partition("?>")[2]
         try:
             raw = data.encode()
-        except UnicodeEncodeError as problem:
-            raise ConfError("xml", f"characters that are no text: {problem}") from None
+        except UnicodeEncodeError as error:
+            raise ConfError("xml", f"characters that are no text: {error}") from None
     if b"\0" in raw and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ConfError("xml", "a NUL in the document")
     return raw

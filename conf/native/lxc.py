@@ -46,9 +46,9 @@ def document_of(text: str) -> str:
         for card in settings.cards:
             _card(devices, card)
         _consoles(devices, settings)
-    except ValueError as problem:  # what XML cannot hold; words without their closing quote
-        detail = f"the configuration has what no document can: {problem}"
-        raise ConfError("invalid_arg", detail) from problem
+    except ValueError as error:  # what XML cannot hold; words without their closing quote
+        detail = f"the configuration has what no document can: {error}"
+        raise ConfError("invalid_arg", detail) from error
     return etree.tostring(root, encoding="unicode", pretty_print=True)
 
 
@@ -249,9 +249,9 @@ def _addresses(element: Element, card: Card) -> None:
         for value in card.settings.get(f"{family}.address", []):
             try:
                 address = ipaddress.ip_interface(value.split()[0]) if value else None
-            except ValueError as problem:
-                detail = f"{family}.address = {value}: {problem}"
-                raise ConfError("invalid_arg", detail) from problem
+            except ValueError as error:
+                detail = f"{family}.address = {value}: {error}"
+                raise ConfError("invalid_arg", detail) from error
             if address is not None:
                 prefix = str(address.network.prefixlen)
                 _add(element, "ip", address=str(address.ip), family=family, prefix=prefix)

@@ -52,8 +52,8 @@ def _switch(name: str) -> Callable[[str], bool]:
 def _identity(word: str) -> str:
     try:
         return uuid_text(word)
-    except ConfError as problem:
-        raise ConfError("internal", problem.message, "secret/uuid") from None
+    except ConfError as error:
+        raise ConfError("internal", error.message, "secret/uuid") from None
 
 
 @element("usage")

@@ -45,10 +45,8 @@ def main() -> int:
     try:
         answer = ask(paths.control_socket())
         rows = msgspec.json.decode(answer, type=list[ProcessStatus])
-    except (OSError, msgspec.MsgspecError) as problem:
-        sys.stderr.write(
-            f"virtvisorctl: no daemon answers at {paths.control_socket()}: {problem}\n"
-        )
+    except (OSError, msgspec.MsgspecError) as error:
+        sys.stderr.write(f"virtvisorctl: no daemon answers at {paths.control_socket()}: {error}\n")
         return NO_DAEMON
     sys.stdout.write(as_json(rows) if options.json else table(rows))
     return DEGRADED if any(row.state == State.DEGRADED for row in rows) else 0

@@ -177,9 +177,9 @@ class Dispatcher:
             if entry.is_async:
                 return self._finish(entry, call, arguments)
             return _answer(entry.procedure, call, entry.method(call, *arguments))
-        except Exception as problem:
+        except Exception as error:
             call.discard()
-            raise self._voice(to_vir_error(entry.procedure, problem)) from problem
+            raise self._voice(to_vir_error(entry.procedure, error)) from error
 
     async def _finish(
         self, entry: _Entry, call: ClientCall, arguments: tuple[Any, ...]
@@ -189,9 +189,9 @@ class Dispatcher:
         except asyncio.CancelledError:
             call.discard()
             raise
-        except Exception as problem:
+        except Exception as error:
             call.discard()
-            raise self._voice(to_vir_error(entry.procedure, problem)) from problem
+            raise self._voice(to_vir_error(entry.procedure, error)) from error
 
     async def _of_others(self, invoke: ClientRequest) -> ClientReply:
         if self._otherwise is None:
@@ -201,8 +201,8 @@ class Dispatcher:
             raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.RPC)
         try:
             return await self._otherwise(invoke)
-        except VirError as problem:
-            raise self._voice(problem) from problem.__cause__
+        except VirError as error:
+            raise self._voice(error) from error.__cause__
 
 
 class LazyDispatcher:
@@ -282,9 +282,9 @@ def decode(procedure: Procedure, payload: bytes) -> tuple[Any, ...]:
     """
     try:
         return procedure.decode_args(payload)
-    except ValueError as problem:
-        detail = f"the arguments of {procedure.name} cannot be read: {problem}"
-        raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC) from problem
+    except ValueError as error:
+        detail = f"the arguments of {procedure.name} cannot be read: {error}"
+        raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC) from error
 
 
 def to_vir_error(procedure: Procedure, problem: Exception) -> VirError:

@@ -39,8 +39,8 @@ async def autostart(store: Store, registry: Registry, guests: RunningDomains, bo
     await asyncio.gather(*(start_one(entry) for entry in registry if entry.autostart))
     try:
         store.mark_autostarted(boot)
-    except OSError as problem:
-        log.error("domains may start once more after a restart: %s", problem)
+    except OSError as error:
+        log.error("domains may start once more after a restart: %s", error)
 
 
 async def try_start(entry: DomainObject, guests: RunningDomains) -> None:
@@ -49,5 +49,5 @@ async def try_start(entry: DomainObject, guests: RunningDomains) -> None:
         async with entry.job.hold("autostart"):
             if entry.definition is not None and not entry.is_active:
                 await guests.start(entry, entry.definition)
-    except (BusError, VirError, ConfError, TimeoutError) as problem:
-        log.error("%s does not start with the host: %s", entry.name, problem)
+    except (BusError, VirError, ConfError, TimeoutError) as error:
+        log.error("%s does not start with the host: %s", entry.name, error)

@@ -72,8 +72,8 @@ class Store(definition_files.DefinitionFiles):
         for stored in self.load():
             try:
                 identified = identify(stored.xml)
-            except ValueError as problem:
-                log.error("%s.xml is left out: %s", stored.name, problem)
+            except ValueError as error:
+                log.error("%s.xml is left out: %s", stored.name, error)
                 continue
             if identified.name != stored.name:
                 log.error("%s.xml is left out: it defines '%s'", stored.name, identified.name)

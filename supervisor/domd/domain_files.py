@@ -148,6 +148,6 @@ def remove(path: Path, what: str) -> None:
             shutil.rmtree(path)
         elif what != "TPM state" or path.exists():
             path.unlink()
-    except OSError as problem:
-        detail = f"Failed to remove {what} '{path}': {problem.strerror}"
-        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from problem
+    except OSError as error:
+        detail = f"Failed to remove {what} '{path}': {error.strerror}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error

@@ -25,8 +25,8 @@ class IdAllocator:
             self._last = max(0, int(path.read_text(encoding="ascii")))
         except FileNotFoundError:
             pass
-        except (OSError, ValueError) as problem:
-            log.warning("%s does not say the last number: %s", path, problem)
+        except (OSError, ValueError) as error:
+            log.warning("%s does not say the last number: %s", path, error)
 
     def next(self) -> int:
         """A number that no guest has had.
@@ -37,8 +37,8 @@ class IdAllocator:
         self._last += 1
         try:
             write_file(self._path, f"{self._last}\n".encode(), durable=False)
-        except OSError as problem:
-            log.warning("the number %d cannot be kept: %s", self._last, problem)
+        except OSError as error:
+            log.warning("the number %d cannot be kept: %s", self._last, error)
         return self._last
 
     def seen(self, number: int) -> None:

@@ -85,10 +85,10 @@ def change_element(
         try:
             given = parse_tree(value)
             root.append(with_namespace(given, key, uri))
-        except ConfError as problem:
-            raise VirError(ErrorCode.XML_DETAIL, problem.message, ErrorDomain.DOMAIN) from problem
-        except ValueError as problem:
-            raise refused(f"key '{key}' and URI '{uri}' make no namespace: {problem}") from None
+        except ConfError as error:
+            raise VirError(ErrorCode.XML_DETAIL, error.message, ErrorDomain.DOMAIN) from error
+        except ValueError as error:
+            raise refused(f"key '{key}' and URI '{uri}' make no namespace: {error}") from None
     if not len(root):
         return None
     etree.indent(root, "  ", level=1)

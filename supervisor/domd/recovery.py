@@ -88,8 +88,8 @@ class Recovery:
         """The domain of a guest that runs; a transient one is made known."""
         try:
             known = self._registry.match_or_conflict(description.name, description.uuid)
-        except VirError as problem:
-            log.error("the guest '%s' runs and is left alone: %s", description.name, problem)
+        except VirError as error:
+            log.error("the guest '%s' runs and is left alone: %s", description.name, error)
             return None
         return known or DomainObject(name=description.name, uuid=description.uuid)
 
@@ -119,10 +119,10 @@ class Recovery:
                     await self._workers.spawn(entry)
                     spawn = False
                 described = await self._workers.ask(entry, GetStatus(), ASK_S)
-            except (BusError, VirError) as problem:
+            except (BusError, VirError) as error:
                 level = logging.ERROR if attempt == len(PAUSES_S) else logging.INFO
-                log.log(level, "the worker of %s does not answer: %s", entry.name, problem)
-                spawn = spawn or isinstance(problem, NoSuchService)
+                log.log(level, "the worker of %s does not answer: %s", entry.name, error)
+                spawn = spawn or isinstance(error, NoSuchService)
                 await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
                 attempt += 1
             else:
@@ -153,8 +153,8 @@ class Recovery:
         """End workers that have no guest: their start was given up when our predecessor died."""
         try:
             found = await self._node.control.call(ListProcesses(), timeout_s=STRAY_S)
-        except BusError as problem:
-            log.warning("workers without a guest are not looked for: %s", problem)
+        except BusError as error:
+            log.warning("workers without a guest are not looked for: %s", error)
             return
         ours = {entry.worker for entry in self._registry if entry.worker}
         for process in found.processes:
@@ -167,8 +167,8 @@ class Recovery:
         link = self._node.link(name)
         try:
             described = await link.call(GetStatus(), timeout_s=ASK_S)
-        except (BusError, VirError) as problem:
-            log.info("worker %s does not answer: %s", name, problem)
+        except (BusError, VirError) as error:
+            log.info("worker %s does not answer: %s", name, error)
             described = WorkerStatus()
         if any(entry.worker == name for entry in self._registry):
             return
@@ -196,8 +196,8 @@ class Recovery:
             return
         try:
             answer = await self._node.link("rpcd").call(ListClients(), timeout_s=CLIENTS_S)
-        except BusError as problem:
-            log.warning("guests whose client has gone are not looked for: %s", problem)
+        except BusError as error:
+            log.warning("guests whose client has gone are not looked for: %s", error)
             return
         for client in bound - set(answer.identifiers):
             self._guests.client_closed(client)

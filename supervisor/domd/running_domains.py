@@ -146,13 +146,13 @@ class RunningDomains:
         """Have the guest started; a worker that dies then may have done it."""
         try:
             return await self._workers.ask(entry, request, START_S)
-        except PeerGone as problem:
-            log.warning("the worker of %s died while it started: %s", entry.name, problem)
+        except PeerGone as error:
+            log.warning("the worker of %s died while it started: %s", entry.name, error)
             found = await self._workers.describe(entry)
             if found.guest is not None:  # none ran before; containers' numbers are their own
                 return found.guest
-            detail = f"the process that started '{entry.name}' died; try again ({problem})"
-            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from problem
+            detail = f"the process that started '{entry.name}' died; try again ({error})"
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from error
 
     async def _renewed(self, entry: DomainObject) -> bool:
         """Replace the worker that started a guest, before any client can know of the guest.
@@ -162,8 +162,8 @@ class RunningDomains:
         """
         try:
             found = await self._workers.renew(entry)
-        except (BusError, VirError) as problem:
-            log.warning("the worker of %s does not come back yet: %s", entry.name, problem)
+        except (BusError, VirError) as error:
+            log.warning("the worker of %s does not come back yet: %s", entry.name, error)
             return False
         return found.guest is not None
 
@@ -174,8 +174,8 @@ class RunningDomains:
             found = await self._workers.describe(entry)
             if found.guest is not None:  # it was given up when all was done
                 await self._workers.ask(entry, Destroy(graceful=False), DESTROY_S)
-        except (BusError, VirError) as problem:
-            log.warning("the worker of %s does not settle: %s", entry.name, problem)
+        except (BusError, VirError) as error:
+            log.warning("the worker of %s does not settle: %s", entry.name, error)
         await self._workers.dismiss(entry)
 
     def _tell_start(self, entry: DomainObject, *, paused: bool) -> None:
@@ -299,8 +299,8 @@ class RunningDomains:
             async with entry.job.hold("restart"):
                 if not entry.is_active:
                     await self.start(entry, definition)
-        except (VirError, BusError) as problem:
-            log.error("%s was to be started anew and cannot be: %s", entry.name, problem)
+        except (VirError, BusError) as error:
+            log.error("%s was to be started anew and cannot be: %s", entry.name, error)
         finally:
             self.drop_if_transient(entry)
 
@@ -323,8 +323,8 @@ class RunningDomains:
         log.info("%s ends with the client that started it", entry.name)
         try:
             await self.destroy(entry, graceful=False)
-        except VirError as problem:
-            log.error("%s does not end with its client: %s", entry.name, problem)
+        except VirError as error:
+            log.error("%s does not end with its client: %s", entry.name, error)
 
     def spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something beside; its failure is logged."""

@@ -28,8 +28,8 @@ def read_remembered(folder: Path) -> list[DomainStatus]:
     for path in sorted(folder.glob("*.xml")):
         try:
             found.append(parse(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError) as problem:
-            log.error("%s cannot be read, its guest is not known: %s", path, problem)
+        except (OSError, ValueError, KeyError) as error:
+            log.error("%s cannot be read, its guest is not known: %s", path, error)
     return found
 
 

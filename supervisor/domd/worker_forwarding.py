@@ -46,8 +46,8 @@ class Forwarding:
             raise
         try:
             return await link.call(invoke, timeout_s=FORWARD_S)
-        except BusError as problem:
-            raise unanswered(procedure, entry, problem) from problem
+        except BusError as error:
+            raise unanswered(procedure, entry, error) from error
 
     def _target(self, invoke: ClientRequest) -> tuple[Procedure, DomainObject]:
         program = self._table.program(invoke.program)
@@ -57,9 +57,9 @@ class Forwarding:
             raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.RPC)
         try:
             domain = procedure.decode_args(invoke.payload)[0]
-        except (ValueError, IndexError) as problem:
-            detail = f"the arguments of {procedure.name} cannot be read: {problem}"
-            raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC) from problem
+        except (ValueError, IndexError) as error:
+            detail = f"the arguments of {procedure.name} cannot be read: {error}"
+            raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC) from error
         if procedure.owner != "worker" or not isinstance(domain, DomainId):
             raise VirError(ErrorCode.NO_SUPPORT, procedure.name, ErrorDomain.QEMU)
         return procedure, self._registry.find(domain)

@@ -88,8 +88,8 @@ class Workers:
         self._node.unlink(name)
         try:
             await self._node.control.call(EndWorker(name=name), timeout_s=SPAWN_S)
-        except BusError as problem:
-            log.warning("worker %s could not be ended: %s", name, problem)
+        except BusError as error:
+            log.warning("worker %s could not be ended: %s", name, error)
 
     async def ask(self, entry: DomainObject, request: Request[R], timeout_s: float) -> R:
         """Ask a domain's worker, whatever it has.
@@ -113,17 +113,17 @@ class Workers:
             raise not_running(entry)
         try:
             return await self.ask(entry, request, timeout_s)
-        except DeadlineExceeded as problem:
-            detail = f"the guest '{entry.name}' did not obey in {timeout_s:.0f} s: {problem}"
-            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from problem
-        except BusError as problem:
+        except DeadlineExceeded as error:
+            detail = f"the guest '{entry.name}' did not obey in {timeout_s:.0f} s: {error}"
+            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from error
+        except BusError as error:
             if not entry.is_active:
-                raise not_running(entry) from problem
+                raise not_running(entry) from error
             detail = (
                 f"the process that drives '{entry.name}' was lost and comes back; the guest runs "
-                f"on, see whether it has obeyed: {problem}"
+                f"on, see whether it has obeyed: {error}"
             )
-            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from problem
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from error
 
     async def insist(self, entry: DomainObject, request: Request[R], timeout_s: float) -> R | None:
         """Order what may be ordered twice, until a worker has done it.
@@ -141,17 +141,17 @@ class Workers:
             left = end - loop.time()
             try:
                 return await self.ask(entry, request, left)
-            except PeerGone as problem:
+            except PeerGone as error:
                 lost = True
                 if not has_ended(entry):
-                    log.info("%s is ordered again, its worker was lost: %s", entry.name, problem)
-            except VirError as problem:
-                if not lost or problem.code is not ErrorCode.OPERATION_INVALID:
+                    log.info("%s is ordered again, its worker was lost: %s", entry.name, error)
+            except VirError as error:
+                if not lost or error.code is not ErrorCode.OPERATION_INVALID:
                     raise
                 # The successor found no guest: it is about to be known that it has gone.
-            except DeadlineExceeded as problem:
-                detail = f"the guest '{entry.name}' did not obey in {timeout_s:.0f} s: {problem}"
-                raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from problem
+            except DeadlineExceeded as error:
+                detail = f"the guest '{entry.name}' did not obey in {timeout_s:.0f} s: {error}"
+                raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from error
             await asyncio.sleep(min(0.02, max(0.0, left)))
         return None
 

@@ -71,8 +71,8 @@ async def warm(emulators: Emulators) -> None:
     try:
         facts = await emulators.host()
         await emulators.models(facts.binary)
-    except VirError as problem:
-        log.info("no emulator is probed ahead: %s", problem)
+    except VirError as error:
+        log.info("no emulator is probed ahead: %s", error)
 
 
 def host_uuid(configured: str, kept: Path) -> str:
@@ -86,8 +86,8 @@ def host_uuid(configured: str, kept: Path) -> str:
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(made + "\n")
-    except OSError as problem:
-        log.warning("the host's UUID cannot be kept in %s: %s", kept, problem)
+    except OSError as error:
+        log.warning("the host's UUID cannot be kept in %s: %s", kept, error)
     return made
 
 

@@ -85,5 +85,5 @@ def read_image_as(form: str, head: bytes) -> ImageFacts:
 def _read(mark: Mark, data: bytes) -> ImageFacts:
     try:
         return mark.read(data)
-    except Damaged as problem:
-        return ImageFacts(format=mark.format, damage=str(problem))
+    except Damaged as error:
+        return ImageFacts(format=mark.format, damage=str(error))

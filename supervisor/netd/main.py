@@ -142,8 +142,8 @@ async def restore(ports: Ports, entry: NetworkObject | None = None) -> None:
             await ports.restore()
         else:
             await ports.restore(entry.uuid_text, bridge_of(entry.current))
-    except (OSError, TimeoutError) as problem:
-        log.error("guests' cards are not looked after: %s", problem)
+    except (OSError, TimeoutError) as error:
+        log.error("guests' cards are not looked after: %s", error)
 
 
 async def sweep(ports: Ports, stopping: asyncio.Event) -> None:
@@ -154,8 +154,8 @@ async def sweep(ports: Ports, stopping: asyncio.Event) -> None:
                 await stopping.wait()
         try:
             await ports.sweep()
-        except (OSError, TimeoutError, VirError) as problem:
-            log.error("guests' cards are not looked after: %s", problem)
+        except (OSError, TimeoutError, VirError) as error:
+            log.error("guests' cards are not looked after: %s", error)
 
 
 async def choose_filter_backend(paths: Paths) -> Backend:
@@ -182,8 +182,8 @@ def backend(path: Path) -> Backend | None:
         return configured(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, ConfError) as problem:
-        log.error("network.conf is passed over: %s", problem)
+    except (OSError, ValueError, ConfError) as error:
+        log.error("network.conf is passed over: %s", error)
         return None
 
 
@@ -192,5 +192,5 @@ async def refresh(services: Services, filters: Filters) -> None:
     for work in (services.refresh_rules(), filters.refresh()):
         try:
             await work
-        except VirError as problem:
-            log.error("the packet filter's rules are not complete: %s", problem)
+        except VirError as error:
+            log.error("the packet filter's rules are not complete: %s", error)

@@ -158,5 +158,5 @@ def read_xml_files(folder: Path) -> Iterator[tuple[str, str]]:
             if path.stat().st_size > MAX_DOCUMENT:
                 raise ValueError("it is too large")
             yield file.removesuffix(".xml"), path.read_text(encoding="utf-8")
-        except (OSError, ValueError) as problem:
-            log.error("%s is left out: %s", path, problem)
+        except (OSError, ValueError) as error:
+            log.error("%s is left out: %s", path, error)

@@ -186,10 +186,10 @@ def refused(kind: ObjectType, doing: str) -> Iterator[None]:
     """Make the disk's errors the client's."""
     try:
         yield
-    except TimeoutError as problem:
+    except TimeoutError as error:
         detail = f"cannot {doing}: the disk did not take it in {DISK_S:.0f} s"
-        raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, kind.error_domain) from problem
-    except OSError as problem:
-        detail = f"cannot {doing}: {problem.strerror or problem}"
-        number = problem.errno or -1
-        raise VirError(ErrorCode.SYSTEM_ERROR, detail, kind.error_domain, int1=number) from problem
+        raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, kind.error_domain) from error
+    except OSError as error:
+        detail = f"cannot {doing}: {error.strerror or error}"
+        number = error.errno or -1
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, kind.error_domain, int1=number) from error

@@ -81,16 +81,16 @@ def read_status(path: Path) -> tuple[Status, str] | None:
         raise StatusError(f"{path} has over {MAX_BYTES} bytes")
     try:
         return parse(data.decode())
-    except (ValueError, msgspec.MsgspecError) as problem:
-        raise StatusError(f"{path} is no status document of ours: {problem}") from problem
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise StatusError(f"{path} is no status document of ours: {error}") from error
 
 
 def find_status(path: Path) -> tuple[Status, str] | None:
     """What a predecessor has left; None: nothing, or what names no guest, which is removed."""
     try:
         return read_status(path)
-    except StatusError as problem:
-        log.error("%s; it is removed, and a guest that it told of is not taken over", problem)
+    except StatusError as error:
+        log.error("%s; it is removed, and a guest that it told of is not taken over", error)
         remove_status(path)
         return None
 

@@ -65,7 +65,7 @@ class Control:
                     rows = await asyncio.to_thread(self._status)
                     writer.write(msgspec.json.encode(rows) + b"\n")
                     await writer.drain()
-        except (TimeoutError, OSError, ValueError, msgspec.MsgspecError) as problem:
-            log.warning("virtvisorctl asked something that cannot be answered: %s", problem)
+        except (TimeoutError, OSError, ValueError, msgspec.MsgspecError) as error:
+            log.warning("virtvisorctl asked something that cannot be answered: %s", error)
         finally:
             writer.close()

@@ -28,8 +28,8 @@ async def run_hook(script: Path, operation: str, sub_operation: str, extra: str)
         ended = await subprocesses.run([script, *words], deadline_s=HOOK_S)
     except TimeoutError:
         log.warning("hook %s %s took longer than %.0f s and was killed", script, operation, HOOK_S)
-    except OSError as problem:
-        log.warning("hook %s %s cannot be executed: %s", script, operation, problem)
+    except OSError as error:
+        log.warning("hook %s %s cannot be executed: %s", script, operation, error)
     else:
         if ended.code != 0:
             log.warning("hook %s %s: %s", script, operation, ended.output_text[:MAX_WORDS])

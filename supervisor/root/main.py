@@ -51,12 +51,12 @@ def main() -> int:
         settings = read_settings(options, paths)
         told = go_to_background(paths) if options.daemon else None
         pid_file = PidFile(options.pid_file or paths.daemon_pid_file())
-    except (ConfError, AlreadyRunning, OSError, KeyError) as problem:
-        return refuse(problem, told)
+    except (ConfError, AlreadyRunning, OSError, KeyError) as error:
+        return refuse(error, told)
     try:
         return run(options, paths, settings, told, session=session)
-    except (SocketError, ConfError, OSError) as problem:
-        return refuse(problem, told)
+    except (SocketError, ConfError, OSError) as error:
+        return refuse(error, told)
     finally:
         pid_file.remove()
 
@@ -103,8 +103,8 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         return b""
-    except OSError as problem:
-        raise ConfError("conf_syntax", f"{path}: {problem.strerror}", str(path)) from problem
+    except OSError as error:
+        raise ConfError("conf_syntax", f"{path}: {error.strerror}", str(path)) from error
 
 
 def parse_log_outputs(config: DaemonConfig, otherwise: Output | None = None) -> list[Output]:
@@ -115,8 +115,8 @@ def parse_log_outputs(config: DaemonConfig, otherwise: Output | None = None) -> 
     """
     try:
         return parse_outputs(config.log_outputs, otherwise or stderr_output())
-    except ValueError as problem:
-        raise ConfError("conf_syntax", str(problem)) from problem
+    except ValueError as error:
+        raise ConfError("conf_syntax", str(error)) from error
 
 
 def go_to_background(paths: Paths) -> int:
@@ -273,8 +273,8 @@ class Daemon:
             self._tree.reload(config, qemu)
             tell_unused(config, qemu)
             log.info("settings are read anew")
-        except ConfError as problem:
-            log.error("settings stay as they were: %s", problem)
+        except ConfError as error:
+            log.error("settings stay as they were: %s", error)
         await run_hook(self._paths.hook("daemon"), "reload", "begin", "SIGHUP")
         notify(os.environ, "READY=1")
 

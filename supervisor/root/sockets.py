@@ -129,9 +129,9 @@ def bind(path: Path, mode: int, group: int | None, queue: int) -> socket.socket:
         temporary.chmod(mode)
         end.listen(queue)
         temporary.rename(path)
-    except OSError as problem:
+    except OSError as error:
         end.close()
-        raise SocketError(f"cannot listen on {path}: {problem.strerror or problem}") from problem
+        raise SocketError(f"cannot listen on {path}: {error.strerror or error}") from error
     return end
 
 

@@ -114,8 +114,8 @@ class Zygote:
             preload = getattr(loaded, "preload", None)  # what a role wants made before it is forked
             if preload is not None:
                 preload()
-        except Exception as problem:  # noqa: BLE001  (whatever a module does while it loads)
-            log.error("%s cannot be loaded: %s: %s", module, type(problem).__name__, problem)
+        except Exception as error:  # noqa: BLE001  (whatever a module does while it loads)
+            log.error("%s cannot be loaded: %s: %s", module, type(error).__name__, error)
         prepare_messages(Node, ChildProcess)
         gc.freeze()  # no child's collection touches, and so copies, what was loaded
 

@@ -93,8 +93,8 @@ class Forks:
         with control:
             try:
                 socket.send_fds(self._zygote, [msgspec.msgpack.encode(request)], [control.fileno()])
-            except OSError as problem:
-                log.error("%s cannot be forked: %s", name, problem)
+            except OSError as error:
+                log.error("%s cannot be forked: %s", name, error)
                 self._loop.call_soon(self._ended, ticket, None)
         self._loop.call_later(FORK_S, self._must_run, ticket)
         return ticket

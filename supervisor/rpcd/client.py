@@ -168,8 +168,8 @@ class Session:
         access.check_authenticated(procedure, authenticated=self.authenticated)
         try:
             arguments = procedure.decode_args(payload)
-        except DecodeError as problem:
-            log.info("client %s: %s: %s", self._channel.name, procedure.name, problem)
+        except DecodeError as error:
+            log.info("client %s: %s: %s", self._channel.name, procedure.name, error)
             detail = "Unable to decode message payload"
             raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC) from None
         access.check_open(procedure, arguments, opened=self.target is not None)

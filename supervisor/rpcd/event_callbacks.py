@@ -191,6 +191,6 @@ def monitor_pattern(name: str, flags: int) -> re.Pattern[str]:
     source = name if flags & MONITOR_REGEX else rf"\A{re.escape(name)}\Z"
     try:
         return re.compile(source, case)
-    except (re.error, RecursionError, OverflowError) as problem:
-        detail = f"bad event pattern '{name}': {problem}"
+    except (re.error, RecursionError, OverflowError) as error:
+        detail = f"bad event pattern '{name}': {error}"
         raise VirError(ErrorCode.INVALID_ARG, detail) from None

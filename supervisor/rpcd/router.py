@@ -166,8 +166,8 @@ class Front:
                     raise
                 age = self.kept.age
                 answer = await link.call(invoke, timeout_s=limit)
-        except BusError as problem:
-            raise unanswered(owner, procedure.name, problem) from problem
+        except BusError as error:
+            raise unanswered(owner, procedure.name, error) from error
         if answer.cacheable:
             self.kept.put(kept_key(procedure, payload, client.driver), answer.payload, age)
         return answer
@@ -181,9 +181,9 @@ class Front:
         link = self._links[process]
         try:
             await link.call(StreamEnd(token=token, aborted=aborted), timeout_s=STREAM_END_S)
-        except BusError as problem:
-            detail = f"the stream's service did not confirm its end: {problem}"
-            raise VirError(ErrorCode.RPC, detail, ErrorDomain.STREAMS) from problem
+        except BusError as error:
+            detail = f"the stream's service did not confirm its end: {error}"
+            raise VirError(ErrorCode.RPC, detail, ErrorDomain.STREAMS) from error
 
     def add(self, session: Connected) -> None:
         """A session has begun."""

@@ -142,8 +142,8 @@ async def fetch_config(node: Node, name: str) -> ChildProcess:
     """
     try:
         assignment = await node.control.call(GetConfig(), timeout_s=ROOT_S)
-    except BusError as problem:
-        raise SystemExit(f"the root does not say what to do: {problem}") from problem
+    except BusError as error:
+        raise SystemExit(f"the root does not say what to do: {error}") from error
     return make_process(node, name, assignment)
 
 
@@ -176,8 +176,8 @@ def load_role(entry: str) -> Role:
     try:
         loaded = sys.modules.get(module) or importlib.import_module(module)
         return cast("Role", getattr(loaded, function))
-    except (ImportError, AttributeError) as problem:
-        raise SystemExit(f"there is no role {entry}: {problem}") from problem
+    except (ImportError, AttributeError) as error:
+        raise SystemExit(f"there is no role {entry}: {error}") from error
 
 
 def _orphaned(name: str) -> None:

@@ -62,8 +62,8 @@ class Hooks:
         """Tell the scripts of what nothing can keep from happening any more."""
         try:
             await self.run(name, operation, xml, sub=sub)
-        except VirError as problem:
-            log.warning("%s", problem.detail)
+        except VirError as error:
+            log.warning("%s", error.detail)
 
 
 async def _run(script: Path, words: tuple[str, ...], given: bytes) -> tuple[int, str]:
@@ -72,6 +72,6 @@ async def _run(script: Path, words: tuple[str, ...], given: bytes) -> tuple[int,
         ended = await subprocesses.run([script, *words], deadline_s=HOOK_S, given=given)
     except TimeoutError:
         return -1, f"it took longer than {HOOK_S:.0f} s and was killed"
-    except OSError as problem:
-        return -1, str(problem)
+    except OSError as error:
+        return -1, str(error)
     return ended.code, ended.errors.strip()[:MAX_WORDS]

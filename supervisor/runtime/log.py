@@ -187,8 +187,8 @@ def output_handler(output: Output) -> logging.Handler:
         elif output.kind == "syslog":
             handler = logging.handlers.SysLogHandler(SYSLOG)
             handler.ident = f"{output.target or 'libvirtd'}: "
-    except OSError as problem:
-        sys.stderr.write(f"libvirtd: no log in {output.kind} {output.target}: {problem}\n")
+    except OSError as error:
+        sys.stderr.write(f"libvirtd: no log in {output.kind} {output.target}: {error}\n")
     handler.setFormatter(logging.Formatter(FORMAT, DATES))
     return handler
 

@@ -84,9 +84,9 @@ async def run(
     except TimeoutError:
         detail = f"'{argv[0]}' did not end in {deadline_s:g} s and was killed"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.STORAGE) from None
-    except OSError as problem:
-        detail = f"cannot execute '{argv[0]}': {os.strerror(problem.errno or 0)}"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE) from problem
+    except OSError as error:
+        detail = f"cannot execute '{argv[0]}': {os.strerror(error.errno or 0)}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE) from error
 
 
 async def run_ok(

@@ -39,8 +39,8 @@ def read_pool(xml: str) -> Pool:
     """
     try:
         return parse_pool(xml)
-    except ConfError as problem:
-        raise from_conf_error(problem, ErrorDomain.STORAGE) from problem
+    except ConfError as error:
+        raise from_conf_error(error, ErrorDomain.STORAGE) from error
 
 
 def read_volume(xml: str, pool_type: PoolType, *, is_copy: bool = False) -> Volume:
@@ -52,8 +52,8 @@ def read_volume(xml: str, pool_type: PoolType, *, is_copy: bool = False) -> Volu
     try:
         volume = parse_volume(xml, pool_type, capacity_from_elsewhere=is_copy)
         check_new_volume(volume, pool_type)
-    except ConfError as problem:
-        raise from_conf_error(problem, ErrorDomain.STORAGE) from problem
+    except ConfError as error:
+        raise from_conf_error(error, ErrorDomain.STORAGE) from error
     return volume
 
 

@@ -170,17 +170,17 @@ class Pools:
                 return False
             checked = True
             now.take(await now.backend.refresh())
-        except VirError as problem:
-            log.error("the volumes of pool '%s' are not known: %s", entry.name, problem)
-            return checked or problem.code == ErrorCode.OPERATION_TIMEOUT
+        except VirError as error:
+            log.error("the volumes of pool '%s' are not known: %s", entry.name, error)
+            return checked or error.code == ErrorCode.OPERATION_TIMEOUT
         return True
 
     async def measure(self, now: ActivePool) -> None:
         """Follow a change of a pool's space; an error leaves the figures as they were."""
         try:
             space = await now.backend.measure()
-        except VirError as problem:
-            log.warning("the space of pool '%s' is not known: %s", now.pool.name, problem)
+        except VirError as error:
+            log.warning("the space of pool '%s' is not known: %s", now.pool.name, error)
             return
         self._publisher.stale()
         now.space = space
@@ -220,8 +220,8 @@ class Pools:
                 async with asyncio.timeout(STOP_S):
                     await now.backend.stop()
             await asyncio.to_thread(self._store.remove_status, entry.name)
-        except (VirError, OSError, TimeoutError) as problem:
-            log.error("pool '%s' is left half started: %s", entry.name, problem)
+        except (VirError, OSError, TimeoutError) as error:
+            log.error("pool '%s' is left half started: %s", entry.name, error)
 
     async def _stop(self, entry: PoolObject, now: ActivePool) -> None:
         async with asyncio.timeout(STOP_S):

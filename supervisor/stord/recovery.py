@@ -75,8 +75,8 @@ def _understood(stored: StoredXml, *, is_status: bool) -> Pool | None:
     what = "status" if is_status else "definition"
     try:
         pool = parse_status(stored.xml) if is_status else parse_pool(stored.xml)
-    except ConfError as problem:
-        log.error("the %s of pool '%s' is left out: %s", what, stored.name, problem)
+    except ConfError as error:
+        log.error("the %s of pool '%s' is left out: %s", what, stored.name, error)
         return None
     if pool.name != stored.name:
         log.error("the %s in %s.xml is left out: it is of '%s'", what, stored.name, pool.name)
@@ -88,8 +88,8 @@ def _known(registry: Registry, pool: Pool) -> PoolObject | None:
     uuid = UUID(pool.uuid).bytes
     try:
         entry = registry.match_or_conflict(pool.name, uuid) or PoolObject(name=pool.name, uuid=uuid)
-    except VirError as problem:
-        log.error("pool '%s' is left out: %s", pool.name, problem)
+    except VirError as error:
+        log.error("pool '%s' is left out: %s", pool.name, error)
         return None
     registry.add(entry)
     return entry
@@ -140,8 +140,8 @@ async def _take_over(entry: PoolObject, pool: Pool, registry: Registry, pools: P
     try:
         async with entry.job.hold("recovery"):
             await pools.take_over(entry, pool)
-    except (VirError, TimeoutError) as problem:
-        log.error("pool '%s' is not active any more: %s", entry.name, problem)
+    except (VirError, TimeoutError) as error:
+        log.error("pool '%s' is not active any more: %s", entry.name, error)
     if not entry.is_there:
         registry.remove(entry)
 
@@ -157,8 +157,8 @@ async def autostart(store: Store, registry: Registry, pools: Pools) -> None:
                 group.create_task(_try_start(entry, pools))
     try:
         await asyncio.to_thread(store.mark_autostarted, boot)
-    except OSError as problem:
-        log.error("pools may start once more after a restart: %s", problem)
+    except OSError as error:
+        log.error("pools may start once more after a restart: %s", error)
 
 
 async def _try_start(entry: PoolObject, pools: Pools) -> None:
@@ -167,5 +167,5 @@ async def _try_start(entry: PoolObject, pools: Pools) -> None:
         async with entry.job.hold("autostart"):
             if entry.definition is not None and entry.active is None:
                 await pools.start(entry, entry.definition)
-    except (VirError, TimeoutError) as problem:
-        log.error("pool '%s' does not start with the host: %s", entry.name, problem)
+    except (VirError, TimeoutError) as error:
+        log.error("pool '%s' does not start with the host: %s", entry.name, error)

@@ -54,10 +54,10 @@ async def _ask(
     request: Request[InterfaceAddresses] = kind(macs=macs)
     try:
         found = await guest.context.node.link("netd").call(request, timeout_s=NETD_S)
-    except BusError as problem:
-        detail = f"the network service does not answer: {problem}"
+    except BusError as error:
+        detail = f"the network service does not answer: {error}"
         domain = guest.context.error_domain
-        raise VirError(ErrorCode.OPERATION_FAILED, detail, domain) from problem
+        raise VirError(ErrorCode.OPERATION_FAILED, detail, domain) from error
     by_mac: dict[str, list[InterfaceAddress]] = {}
     for one in found.addresses:
         by_mac.setdefault(one.mac.lower(), []).append(one)

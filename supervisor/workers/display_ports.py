@@ -83,8 +83,8 @@ def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             try:
                 probe.bind((address, port))
-            except OSError as problem:
-                return problem.errno != errno.EADDRINUSE
+            except OSError as error:
+                return error.errno != errno.EADDRINUSE
     return True
 
 

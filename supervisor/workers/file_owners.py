@@ -39,10 +39,10 @@ def chown_for_guest(files: Iterable[ChownedFile], user: User) -> list[Owner]:
             owner = _chown(given, user)
             if owner is not None and given.returned:
                 former.append(owner)
-    except OSError as problem:
+    except OSError as error:
         restore(former)
-        detail = f"unable to set user and group of '{problem.filename}': {problem.strerror}"
-        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.SECURITY) from problem
+        detail = f"unable to set user and group of '{error.filename}': {error.strerror}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.SECURITY) from error
     return former
 
 
@@ -73,5 +73,5 @@ def restore(owners: Iterable[Owner]) -> None:
         with contextlib.suppress(FileNotFoundError):
             try:
                 os.chown(owner.path, owner.uid, owner.gid)
-            except OSError as problem:
-                log.warning("%s cannot be given back: %s", owner.path, problem)
+            except OSError as error:
+                log.warning("%s cannot be given back: %s", owner.path, error)

@@ -87,6 +87,6 @@ async def _replug(guest: RunningGuest, former: Interface, wanted: Interface) -> 
 async def _netd(guest: RunningGuest, request: Request[R]) -> R:
     try:
         return await guest.context.node.link("netd").call(request, timeout_s=NETD_S)
-    except BusError as problem:
-        detail = f"the network service does not answer for '{guest.name}': {problem}"
-        raise VirError(ErrorCode.OPERATION_FAILED, detail, guest.context.error_domain) from problem
+    except BusError as error:
+        detail = f"the network service does not answer for '{guest.name}': {error}"
+        raise VirError(ErrorCode.OPERATION_FAILED, detail, guest.context.error_domain) from error

@@ -38,12 +38,12 @@ async def ask_for_port(workplace: WorkerContext, request: AttachPort, mac: str) 
     """
     try:
         return await workplace.node.link("netd").call(request, timeout_s=ATTACH_S)
-    except BusError as problem:
+    except BusError as error:
         detail = (
             f"the interface {mac} of '{request.domain}' cannot be plugged in, the network "
-            f"service does not answer: {problem}"
+            f"service does not answer: {error}"
         )
-        raise VirError(ErrorCode.OPERATION_FAILED, detail, workplace.error_domain) from problem
+        raise VirError(ErrorCode.OPERATION_FAILED, detail, workplace.error_domain) from error
 
 
 async def unplug(workplace: WorkerContext, uuid: str, tap: str = "") -> None:
@@ -54,8 +54,8 @@ async def unplug(workplace: WorkerContext, uuid: str, tap: str = "") -> None:
     try:
         request = DetachPort(uuid=uuid, tap=tap)
         await workplace.node.link("netd").call(request, timeout_s=DETACH_S)
-    except (BusError, VirError) as problem:
-        log.warning("netd has not taken back %s of %s: %s", tap or "the cards", uuid, problem)
+    except (BusError, VirError) as error:
+        log.warning("netd has not taken back %s of %s: %s", tap or "the cards", uuid, error)
 
 
 def had_cards(live_xml: str) -> bool:

@@ -53,8 +53,8 @@ async def run_worker(
     workplace = WorkerContext.of(process)
     try:
         await take_lock(workplace.paths.lock(process.domain), LOCK_S)
-    except LockedElsewhere as problem:
-        raise SystemExit(str(problem)) from problem
+    except LockedElsewhere as error:
+        raise SystemExit(str(error)) from error
     worker = make(workplace)
     found = await adopt(workplace, process.domain)
     if isinstance(found, Status):

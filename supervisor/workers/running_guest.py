@@ -69,10 +69,10 @@ class RunningGuest:
         if self._domain is None:
             try:
                 self._domain = parse_domain(self.live_xml)
-            except ConfError as problem:
-                detail = f"the live document of '{self.name}' cannot be read: {problem}"
+            except ConfError as error:
+                detail = f"the live document of '{self.name}' cannot be read: {error}"
                 domain = self.context.error_domain
-                raise VirError(ErrorCode.INTERNAL_ERROR, detail, domain) from problem
+                raise VirError(ErrorCode.INTERNAL_ERROR, detail, domain) from error
         return self._domain
 
     @domain.setter
@@ -153,8 +153,8 @@ class RunningGuest:
         """Keep what a successor must know; a disk that is full is logged and changes nothing."""
         try:
             write_status(self.context.paths.status(self.name), self.status, self.live_xml)
-        except OSError as problem:
-            log.error("the status of %s cannot be written: %s", self.name, problem)
+        except OSError as error:
+            log.error("the status of %s cannot be written: %s", self.name, error)
 
     def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do something for the guest beside what it is doing; errors are logged."""

@@ -71,10 +71,10 @@ def emulator_user(config: QemuConfig, label: str = "") -> User:
     user, _, group = label.partition(":") if label else (config.user, "", config.group)
     try:
         return _user(user, group) or own
-    except (KeyError, ValueError) as problem:
+    except (KeyError, ValueError) as error:
         where = f"the label '{label}'" if label else "qemu.conf"
-        detail = f"{where} names a user or group that the host does not have: {problem}"
-        raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.QEMU) from problem
+        detail = f"{where} names a user or group that the host does not have: {error}"
+        raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.QEMU) from error
 
 
 def _user(name: str, group: str) -> User | None:
@@ -124,9 +124,9 @@ def spawn(spawning: Spawning) -> int:
             group=user.gid if switch else None,
             extra_groups=groups if switch else None,
         )
-    except OSError as problem:
-        detail = f"cannot execute binary {spawning.argv[0]}: {problem.strerror}"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from problem
+    except OSError as error:
+        detail = f"cannot execute binary {spawning.argv[0]}: {error.strerror}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error
     process.returncode = 0  # whose end is seen through a pidfd, not here
     return process.pid
 
@@ -181,8 +181,8 @@ def _separate(pid: int, group: str) -> Path | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "cgroup.procs").write_text(str(pid))
-    except OSError as problem:
-        log.debug("no cgroup for %s: %s", group, problem)
+    except OSError as error:
+        log.debug("no cgroup for %s: %s", group, error)
         with contextlib.suppress(OSError):
             folder.rmdir()
         return None

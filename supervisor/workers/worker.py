@@ -116,8 +116,8 @@ class Worker(Generic[G]):
         self._start_done.clear()
         try:
             guest = await self._manner.launch(self._workplace, request)
-        except ConfError as problem:
-            raise from_conf_error(problem, self._workplace.error_domain) from problem
+        except ConfError as error:
+            raise from_conf_error(error, self._workplace.error_domain) from error
         else:
             self.attach_guest(guest)
         finally:
@@ -163,8 +163,8 @@ class Worker(Generic[G]):
         guest = await self.wait_running()
         try:
             await self._manner.detach(guest, request)
-        except ConfError as problem:
-            raise from_conf_error(problem, self._workplace.error_domain) from problem
+        except ConfError as error:
+            raise from_conf_error(error, self._workplace.error_domain) from error
         return guest.get_status()
 
     @handles(UpdateDevice)
@@ -206,8 +206,8 @@ class Worker(Generic[G]):
         async with guest.device_lock:
             try:
                 await run_to_completion(work)
-            except ConfError as problem:
-                raise from_conf_error(problem, self._workplace.error_domain) from problem
+            except ConfError as error:
+                raise from_conf_error(error, self._workplace.error_domain) from error
         return guest.get_status()
 
     def _ended(self, guest: G) -> None:

@@ -96,8 +96,8 @@ class Daemon:
                     stderr=log,
                 )
             notifications.wait("READY=1", self.process, START_S)
-        except (RuntimeError, TimeoutError) as problem:
-            raise RuntimeError(f"{problem}\n{self.log.read_text()[-4000:]}") from None
+        except (RuntimeError, TimeoutError) as error:
+            raise RuntimeError(f"{error}\n{self.log.read_text()[-4000:]}") from None
         finally:
             notifications.close()
 

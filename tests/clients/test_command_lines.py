@@ -141,9 +141,9 @@ def explained(process: subprocess.Popen[str]) -> Iterator[None]:
     """Tell what the emulator complained of when it goes away."""
     try:
         yield
-    except (ConnectionError, json.JSONDecodeError) as problem:
+    except (ConnectionError, json.JSONDecodeError) as error:
         process.wait(ANSWER_S)
-        raise AssertionError(process.stderr.read() if process.stderr else "") from problem
+        raise AssertionError(process.stderr.read() if process.stderr else "") from error
 
 
 def connected(process: subprocess.Popen[str], path: Path) -> socket.socket:

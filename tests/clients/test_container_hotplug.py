@@ -153,8 +153,8 @@ def test_what_a_worker_began_that_died_can_be_detached(box: Boxes) -> None:
     def attach() -> None:
         try:
             domain.attachDevice(card(3))
-        except libvirt.libvirtError as problem:
-            refused.append(problem)
+        except libvirt.libvirtError as error:
+            refused.append(error)
 
     waiting = threading.Thread(target=attach)
     os.kill(netd, signal.SIGSTOP)

@@ -80,8 +80,8 @@ class Stats:
         link = self._node.link(entry.worker)
         try:
             sampled = await link.call(GetStats(groups=groups), timeout_s=SAMPLE_S)
-        except (BusError, VirError) as problem:
-            log.info("%s gives no figures: %s", entry.name, problem)
+        except (BusError, VirError) as error:
+            log.info("%s gives no figures: %s", entry.name, error)
             return []
         return [
             TypedParam(figure.field, TypedValue(figure.type, figure.value))

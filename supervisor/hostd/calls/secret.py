@@ -59,8 +59,8 @@ class SecretCalls:
                 if secret.uuid != stored.uuid:
                     raise ConfError("xml", f"its UUID is {secret.uuid}")
                 self._secrets.replaced_by(secret)
-            except (ConfError, VirError) as problem:
-                log.error("secret %s is left alone: %s", stored.uuid, problem)
+            except (ConfError, VirError) as error:
+                log.error("secret %s is left alone: %s", stored.uuid, error)
                 continue
             self._secrets.keep(SecretObject(secret, stored.value))
 
@@ -123,8 +123,8 @@ class SecretCalls:
         _refuse_flags("secretDefineXML", flags, SecretDefineFlags.VALIDATE)
         try:
             secret = parse_secret(xml)
-        except ConfError as problem:
-            raise from_conf_error(problem, ErrorDomain.SECRET) from problem
+        except ConfError as error:
+            raise from_conf_error(error, ErrorDomain.SECRET) from error
         return (await run_to_completion(self._define(secret))).identity
 
     async def secret_set_value(
@@ -200,11 +200,11 @@ async def _disk(doing: str, uuid: str, work: Callable[[], None]) -> None:
     """
     try:
         await asyncio.to_thread(work)
-    except OSError as problem:
-        detail = f"cannot {doing} secret {uuid}: {problem.strerror or problem}"
+    except OSError as error:
+        detail = f"cannot {doing} secret {uuid}: {error.strerror or error}"
         raise VirError(
-            ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.SECRET, int1=problem.errno or -1
-        ) from problem
+            ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.SECRET, int1=error.errno or -1
+        ) from error
 
 
 def _refuse_flags(function: str, flags: int, known: int = 0) -> None:

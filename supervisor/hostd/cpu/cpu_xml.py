@@ -39,8 +39,8 @@ def read_cpu(xml: str) -> CpuDocument:
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
     try:
         root = etree.fromstring(xml.encode(), parser)
-    except (etree.XMLSyntaxError, ValueError) as problem:
-        raise cpu_error(ErrorCode.XML_DETAIL, f"(CPU_definition): {problem}") from None
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise cpu_error(ErrorCode.XML_DETAIL, f"(CPU_definition): {error}") from None
     if root.tag != "cpu":
         raise cpu_error(ErrorCode.XML_ERROR, "XML does not contain expected 'cpu' element")
     if root.get("match") and root.find("arch") is not None:

@@ -90,10 +90,10 @@ class Emulators:
                 self._facts[binary] = (identity, facts)
                 self._models.pop(binary, None)
                 return facts
-        except ProbeError as problem:
+        except ProbeError as error:
             missing = not os.access(binary, os.X_OK)
             code = ErrorCode.SYSTEM_ERROR if missing else ErrorCode.INTERNAL_ERROR
-            raise refused(code, str(problem)) from problem
+            raise refused(code, str(error)) from error
 
     async def models(self, binary: str) -> Models:
         """The CPU models that a binary names.
@@ -108,8 +108,8 @@ class Emulators:
                     models = await probe_models(facts, self._cache_dir)
                     self._models[binary] = Models(models)
                 return self._models[binary]
-        except ProbeError as problem:
-            raise refused(ErrorCode.INTERNAL_ERROR, str(problem)) from problem
+        except ProbeError as error:
+            raise refused(ErrorCode.INTERNAL_ERROR, str(error)) from error
 
     async def host(self) -> EmulatorFacts:
         """What the emulator for the host's own architecture can do.
@@ -125,8 +125,8 @@ class Emulators:
         for binary in dict.fromkeys(self.installed().values()):
             try:
                 found.append(await self.facts(binary))
-            except VirError as problem:
-                log.warning("%s is left out of the capabilities: %s", binary, problem)
+            except VirError as error:
+                log.warning("%s is left out of the capabilities: %s", binary, error)
         return found
 
 

@@ -103,8 +103,8 @@ class SecretStore:
         try:
             with self._document(uuid).open(encoding="utf-8") as file:
                 xml = file.read(MAX_DOCUMENT)
-        except (OSError, ValueError) as problem:
-            log.error("%s is left alone: %s", self._document(uuid), problem)
+        except (OSError, ValueError) as error:
+            log.error("%s is left alone: %s", self._document(uuid), error)
             return None
         return Stored(uuid, xml, self._read_value(uuid))
 
@@ -115,8 +115,8 @@ class SecretStore:
             return base64.b64decode(text, validate=True)
         except FileNotFoundError:
             return None
-        except OSError as problem:
-            log.error("%s is left alone: %s", self._value(uuid), problem)
+        except OSError as error:
+            log.error("%s is left alone: %s", self._value(uuid), error)
         except binascii.Error:
             log.error("%s is left alone: it is no base64", self._value(uuid))
         return None

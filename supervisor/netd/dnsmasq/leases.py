@@ -58,8 +58,8 @@ def read_leases(path: Path, now: float) -> list[Lease]:
         data = path.read_bytes()
     except FileNotFoundError:
         return []
-    except OSError as problem:
-        log.error("leases cannot be read: %s", problem)
+    except OSError as error:
+        log.error("leases cannot be read: %s", error)
         return []
     return parse_leases(data, now, str(path))
 
@@ -70,8 +70,8 @@ def parse_leases(data: bytes, now: float, where: str) -> list[Lease]:
         return []
     try:
         noted = msgspec.json.decode(data, type=list[Noted])
-    except msgspec.MsgspecError as problem:
-        log.error("%s is no lease database: %s", where, problem)
+    except msgspec.MsgspecError as error:
+        log.error("%s is no lease database: %s", where, error)
         return []
     return [lease for entry in noted if (lease := _lease(entry, now)) is not None]
 

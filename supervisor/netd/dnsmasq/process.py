@@ -294,8 +294,8 @@ class Server:
         await asyncio.sleep(pause_s)
         try:
             process = await launch(self.files)
-        except (VirError, OSError) as problem:
-            log.error("%s", problem)
+        except (VirError, OSError) as error:
+            log.error("%s", error)
             self._restarting = None
             self._ended()
             return

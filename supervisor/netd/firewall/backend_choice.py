@@ -117,8 +117,8 @@ async def choose(setting: Backend | None) -> Firewall:
 async def _iptables_used() -> bool:
     try:
         ended = await run(["iptables-save"])
-    except VirError as problem:
-        log.warning("the host's iptables rules cannot be read: %s", problem)
+    except VirError as error:
+        log.warning("the host's iptables rules cannot be read: %s", error)
         return False
     tables = await asyncio.to_thread(read_saved, ended.output)
     return any(table.rules for table in tables.values())
@@ -128,8 +128,8 @@ async def _nftables_used() -> bool:
     try:
         ended = await run(["nft", "-j", "list", "tables"])
         found = json.loads(ended.output)["nftables"] if ended.code == 0 else []
-    except (VirError, ValueError, KeyError) as problem:
-        log.warning("the host's nftables rules cannot be read: %s", problem)
+    except (VirError, ValueError, KeyError) as error:
+        log.warning("the host's nftables rules cannot be read: %s", error)
         return False
     tables = [entry["table"]["name"] for entry in found if "table" in entry]
     return any(name not in COMPATIBLE or name == TABLE for name in tables)

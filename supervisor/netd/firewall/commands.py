@@ -31,9 +31,9 @@ async def run(
     except TimeoutError:
         detail = f"'{argv[0]}' did not end in {deadline_s:g} s; does another program hold its lock?"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.FIREWALL) from None
-    except OSError as problem:
-        detail = f"cannot execute {argv[0]}: {os.strerror(problem.errno or 0)}; install it"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.FIREWALL) from problem
+    except OSError as error:
+        detail = f"cannot execute {argv[0]}: {os.strerror(error.errno or 0)}; install it"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.FIREWALL) from error
 
 
 async def run_ok(argv: Sequence[str], *, given: str = "") -> str:

@@ -68,8 +68,8 @@ class Firewall:
             try:
                 async with self._turn:
                     await self._executor.refresh(facts)
-            except VirError as problem:
-                problems.append(problem)
+            except VirError as error:
+                problems.append(error)
         if problems:
             raise problems[0]
 

@@ -87,8 +87,8 @@ class Iptables:
         """Take out what a failed installation has put in; the failure itself is what counts."""
         try:
             await self.remove(facts)
-        except VirError as problem:
-            log.warning("rules of network '%s' may be left in: %s", facts.name, problem)
+        except VirError as error:
+            log.warning("rules of network '%s' may be left in: %s", facts.name, error)
 
 
 def _families(facts: NetworkFacts) -> list[tuple[Family, list[Rule]]]:
@@ -106,14 +106,14 @@ async def _change(family: Family, planned: Callable[[dict[str, Table]], list[Cha
         try:
             await _restore(family, [change for change in changes if not change.optional])
             break
-        except VirError as problem:
-            if attempt == ATTEMPTS or problem.code is ErrorCode.OPERATION_TIMEOUT:
+        except VirError as error:
+            if attempt == ATTEMPTS or error.code is ErrorCode.OPERATION_TIMEOUT:
                 raise
-            log.info("%s has changed meanwhile: %s", PROGRAM[family], problem)
+            log.info("%s has changed meanwhile: %s", PROGRAM[family], error)
     try:
         await _restore(family, [change for change in changes if change.optional])
-    except VirError as problem:
-        log.warning("a rule that the kernel may do without is left out: %s", problem)
+    except VirError as error:
+        log.warning("a rule that the kernel may do without is left out: %s", error)
 
 
 async def _restore(family: Family, changes: Sequence[Change]) -> None:

@@ -142,8 +142,8 @@ class InterfaceCalls:
         self._refuse_session("defining a host interface")
         try:
             interface = parse_interface(xml)
-        except ConfError as problem:
-            raise from_conf_error(problem, ErrorDomain.INTERFACE) from problem
+        except ConfError as error:
+            raise from_conf_error(error, ErrorDomain.INTERFACE) from error
         async with self._turn.hold("define"):
             await run_to_completion(self._disk(lambda: self._store.save(interface)))
         return InterfaceId(interface.known_name, interface.mac or NO_MAC)
@@ -286,8 +286,8 @@ class InterfaceCalls:
                     if link is None or not link.up:
                         plan = plan_interface(interface)
                         await carry_out(plan, self._host.do, self._host.undo)
-            except VirError as problem:
-                log.error("interface '%s' does not start with the host: %s", name, problem)
+            except VirError as error:
+                log.error("interface '%s' does not start with the host: %s", name, error)
 
     # What is known.
 
@@ -318,12 +318,12 @@ class InterfaceCalls:
         try:
             async with asyncio.timeout(DISK_S):
                 return await asyncio.to_thread(work)
-        except TimeoutError as problem:
+        except TimeoutError as error:
             detail = f"the disk did not take the definition of an interface in {DISK_S:.0f} s"
-            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.INTERFACE) from problem
-        except OSError as problem:
-            detail = f"cannot keep the definition of an interface: {problem}"
-            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.INTERFACE) from problem
+            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.INTERFACE) from error
+        except OSError as error:
+            detail = f"cannot keep the definition of an interface: {error}"
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.INTERFACE) from error
 
     def _refuse_session(self, doing: str) -> None:
         if self._session:
@@ -344,12 +344,12 @@ def kernel(doing: str, name: str) -> Iterator[None]:
     """Make the kernel's errors the client's."""
     try:
         yield
-    except TimeoutError as problem:
+    except TimeoutError as error:
         detail = f"the kernel did not {doing} '{name}' in time"
-        raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.INTERFACE) from problem
-    except OSError as problem:
-        detail = f"cannot {doing} '{name}': {problem.strerror or problem}"
-        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.INTERFACE) from problem
+        raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.INTERFACE) from error
+    except OSError as error:
+        detail = f"cannot {doing} '{name}': {error.strerror or error}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.INTERFACE) from error
 
 
 def no_interface(detail: str) -> VirError:

@@ -95,8 +95,8 @@ def _load(folder: Path) -> dict[str, Interface]:
             continue
         try:
             interface = parse_interface((folder / file).read_bytes())
-        except (OSError, ConfError) as problem:
-            log.error("%s is left out: %s", folder / file, problem)
+        except (OSError, ConfError) as error:
+            log.error("%s is left out: %s", folder / file, error)
             continue
         if f"{interface.known_name}.xml" == file:
             found[interface.known_name] = interface

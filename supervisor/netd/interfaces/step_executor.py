@@ -58,21 +58,21 @@ class InterfaceHost:
         """
         try:
             await self._do(step)
-        except OSError as problem:
-            if problem.errno == errno.EEXIST and not isinstance(step, plan.MakeLink):
+        except OSError as error:
+            if error.errno == errno.EEXIST and not isinstance(step, plan.MakeLink):
                 return
-            detail = f"cannot do {step}: {problem.strerror or problem}"
-            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.INTERFACE) from problem
-        except TimeoutError as problem:
+            detail = f"cannot do {step}: {error.strerror or error}"
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.INTERFACE) from error
+        except TimeoutError as error:
             detail = f"the kernel did not do {step} in time"
-            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.INTERFACE) from problem
+            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.INTERFACE) from error
 
     async def undo(self, step: InterfaceStep) -> None:
         """Undo a step that may have been done. It never fails: it is logged."""
         try:
             await self._undo(step)
-        except (OSError, TimeoutError) as problem:
-            log.info("not undone: %s: %s", step, problem)
+        except (OSError, TimeoutError) as error:
+            log.info("not undone: %s: %s", step, error)
 
     async def _do(self, step: InterfaceStep) -> None:
         links = self._links

@@ -151,8 +151,8 @@ def give(ip: Any, index: int, orders: list[Order], *, removing: bool = False) ->
     for each in orders:
         try:
             ip.tc(each.verb, each.kind, index, **dict(each.options))
-        except Exception as problem:
-            number = getattr(problem, "code", None)
+        except Exception as error:
+            number = getattr(error, "code", None)
             if not isinstance(number, int):
                 raise
             if removing and number in (errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP):
@@ -161,4 +161,4 @@ def give(ip: Any, index: int, orders: list[Order], *, removing: bool = False) ->
                 log.info("this kernel has no %s: traffic is limited without it", each.kind)
                 continue
             what = f"the kernel cannot do '{each.kind}', which limiting traffic needs"
-            raise OSError(number, f"{what} ({problem})") from problem
+            raise OSError(number, f"{what} ({error})") from error

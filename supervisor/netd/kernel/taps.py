@@ -61,8 +61,8 @@ def open_vhost(count: int) -> list[int]:
     """Open the kernel's own mover of packets so often; nothing where the kernel has none."""
     try:
         return _opened(count, lambda: os.open(VHOST, os.O_RDWR | os.O_CLOEXEC))
-    except OSError as problem:
-        if problem.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EPERM, errno.EACCES):
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EPERM, errno.EACCES):
             return []
         raise
 

@@ -54,8 +54,8 @@ class Documents:
             return set()  # nothing of a user's own daemon ever becomes a link
         try:
             return {link.name for link in await self._links.all()}
-        except OSError as problem:
-            raise system_error("cannot list the host's links", problem) from problem
+        except OSError as error:
+            raise system_error("cannot list the host's links", error) from error
 
     def _others(self, network: Network) -> Iterable[Network]:
         for entry in self._registry:
@@ -83,8 +83,8 @@ def read(xml: str) -> Network:
     try:
         network = complete(parse_network(xml))
         validate(network)
-    except ConfError as problem:
-        raise from_conf_error(problem, ErrorDomain.NETWORK) from problem
+    except ConfError as error:
+        raise from_conf_error(error, ErrorDomain.NETWORK) from error
     return network
 
 

@@ -185,6 +185,6 @@ class Services:
             return False
         try:
             return await asyncio.to_thread(server_files.write_texts, files, texts)
-        except OSError as problem:
+        except OSError as error:
             doing = f"cannot write the files of dnsmasq for network '{network.name}'"
-            raise system_error(doing, problem) from problem
+            raise system_error(doing, error) from error

@@ -85,14 +85,12 @@ class Networks:
                 await carry_out(plan, self._host.do, self._host.undo)
             running = NetworkRuntime(network)
             await self._save(entry, running)
-        except BaseException as problem:
+        except BaseException as error:
             await self._clear(network)
             await self._hooks.tell(network, "stopped", sub="end")
-            if isinstance(problem, TimeoutError):
+            if isinstance(error, TimeoutError):
                 detail = f"network '{network.name}' was not up in {START_S:.0f} s"
-                raise VirError(
-                    ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK
-                ) from problem
+                raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK) from error
             raise
         entry.running = running
         self._registry.add(entry)
@@ -118,8 +116,8 @@ class Networks:
         await self._clear(network)
         try:
             await asyncio.to_thread(self._store.remove_status, entry.name)
-        except OSError as problem:
-            log.error("network '%s' may be taken for a running one: %s", entry.name, problem)
+        except OSError as error:
+            log.error("network '%s' may be taken for a running one: %s", entry.name, error)
         entry.running = None
         if entry.definition is None:
             self._registry.remove(entry)
@@ -189,8 +187,8 @@ class Networks:
     async def _save(self, entry: NetworkObject, running: NetworkRuntime) -> None:
         try:
             await asyncio.to_thread(self._store.save_status, entry.name, format_status(running))
-        except OSError as problem:
-            raise system_error(f"cannot write the status of '{entry.name}'", problem) from problem
+        except OSError as error:
+            raise system_error(f"cannot write the status of '{entry.name}'", error) from error
 
     async def _clear(self, network: Network) -> None:
         """Undo every step of a start, newest first, whichever were done."""
@@ -222,8 +220,8 @@ class Networks:
         try:
             found = clash(subnets, await self._links.routes())
             links = await self._links.all() if found is not None else []
-        except OSError as problem:
-            raise system_error("cannot read the host's routes", problem) from problem
+        except OSError as error:
+            raise system_error("cannot read the host's routes", error) from error
         if found is not None:
             name = next((link.name for link in links if link.index == found[1].index), "another")
             detail = f"Network is already in use by interface {name}: {found[0]}"

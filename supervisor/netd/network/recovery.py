@@ -64,8 +64,8 @@ def _understood(stored: StoredXml, what: str) -> Network | None:
     """The network of a stored document; None, with a log line, when it is none."""
     try:
         network = parse_status(stored.xml) if what == "status" else parse_network(stored.xml)
-    except ConfError as problem:
-        log.error("the %s of network '%s' is left out: %s", what, stored.name, problem)
+    except ConfError as error:
+        log.error("the %s of network '%s' is left out: %s", what, stored.name, error)
         return None
     if network.name != stored.name or not network.uuid:
         log.error("the %s in %s.xml is left out: it is of '%s'", what, stored.name, network.name)
@@ -79,8 +79,8 @@ def _known(registry: Registry, network: Network) -> NetworkObject | None:
         entry = registry.match_or_conflict(network.name, uuid) or NetworkObject(
             name=network.name, uuid=uuid
         )
-    except VirError as problem:
-        log.error("network '%s' is left out: %s", network.name, problem)
+    except VirError as error:
+        log.error("network '%s' is left out: %s", network.name, error)
         return None
     registry.add(entry)
     return entry
@@ -91,8 +91,8 @@ def _load_ports(store: Store, entry: NetworkObject, running: NetworkRuntime) -> 
         try:
             port = parse_port(stored.xml)
             running.ports[UUID(str(port.uuid)).bytes] = port
-        except (ConfError, ValueError) as problem:
-            log.error("port %s of '%s' is left out: %s", stored.name, entry.name, problem)
+        except (ConfError, ValueError) as error:
+            log.error("port %s of '%s' is left out: %s", stored.name, entry.name, error)
 
 
 async def define_default(store: Store, registry: Registry) -> None:
@@ -119,8 +119,8 @@ async def recover(registry: Registry, networks: Networks, links: Links) -> None:
         await _mend(entry, networks)
     try:
         await networks.repair_rules()
-    except VirError as problem:
-        log.error("the packet filter's rules are not complete: %s", problem)
+    except VirError as error:
+        log.error("the packet filter's rules are not complete: %s", error)
     await _clean(registry, networks, links)
 
 
@@ -128,8 +128,8 @@ async def _mend(entry: NetworkObject, networks: Networks) -> None:
     assert entry.running is not None, "only running networks are mended"
     try:
         await networks.repair(entry, entry.running.network)
-    except (VirError, TimeoutError) as problem:
-        log.error("network '%s' is not whole: %s", entry.name, problem)
+    except (VirError, TimeoutError) as error:
+        log.error("network '%s' is not whole: %s", entry.name, error)
 
 
 async def _clean(registry: Registry, networks: Networks, links: Links) -> None:
@@ -143,8 +143,8 @@ async def _clean(registry: Registry, networks: Networks, links: Links) -> None:
         return
     try:
         found = {link.name: link for link in await links.all()}
-    except OSError as problem:
-        log.error("leftovers of networks are not looked for: %s", problem)
+    except OSError as error:
+        log.error("leftovers of networks are not looked for: %s", error)
         return
     for network in stopped:
         link = found.get(bridge_of(network))
@@ -173,8 +173,8 @@ async def autostart(
             await try_start(entry, networks)
     try:
         await asyncio.to_thread(store.mark_autostarted, boot)
-    except OSError as problem:
-        log.error("networks may start once more after a restart: %s", problem)
+    except OSError as error:
+        log.error("networks may start once more after a restart: %s", error)
 
 
 async def try_start(entry: NetworkObject, networks: Networks) -> None:
@@ -183,5 +183,5 @@ async def try_start(entry: NetworkObject, networks: Networks) -> None:
         async with entry.job.hold("autostart"):
             if entry.definition is not None and not entry.is_active:
                 await networks.start(entry, entry.definition)
-    except (VirError, TimeoutError) as problem:
-        log.error("network '%s' does not start with the host: %s", entry.name, problem)
+    except (VirError, TimeoutError) as error:
+        log.error("network '%s' does not start with the host: %s", entry.name, error)

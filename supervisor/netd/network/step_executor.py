@@ -72,16 +72,16 @@ class Host:
         """
         try:
             await self._do(step)
-        except OSError as problem:
-            raise system_error(f"cannot {purpose(step)}", problem) from problem
+        except OSError as error:
+            raise system_error(f"cannot {purpose(step)}", error) from error
 
     async def undo(self, step: Step) -> None:
         """Undo a step that may have been done, or done by half. It never fails: it is logged."""
         try:
             async with asyncio.timeout(UNDO_S):
                 await self._undo(step)
-        except (OSError, VirError, TimeoutError) as problem:
-            log.error("not undone: %s: %s", purpose(step), problem)
+        except (OSError, VirError, TimeoutError) as error:
+            log.error("not undone: %s: %s", purpose(step), error)
 
     async def _do(self, step: Step) -> None:
         match step:
@@ -199,8 +199,8 @@ async def tolerate(number: int, work: Awaitable[None]) -> None:
     """Do work whose refusal with this errno means that it has been done before."""
     try:
         await work
-    except OSError as problem:
-        if problem.errno != number:
+    except OSError as error:
+        if error.errno != number:
             raise
 
 

@@ -134,8 +134,8 @@ class Listener:
                     if lease is None:
                         continue
                     told, self._lease = Released(lease.address), None
-                except OSError as problem:
-                    log.info("nothing more is learned on '%s': %s", self.tap, problem)
+                except OSError as error:
+                    log.info("nothing more is learned on '%s': %s", self.tap, error)
                     return
                 if isinstance(told, Leased):
                     self._lease = lease_of(told, time.time())

@@ -102,11 +102,11 @@ class Kernel:
             listener = Listener(tap, binding.mac, need.listen, self._learned, need.lease)
             try:
                 listener.start()
-            except OSError as problem:
+            except OSError as error:
                 for other in opened.values():
                     other.close()
-                detail = f"cannot listen on '{tap}' for its guest's address: {problem.strerror}"
-                raise failed(detail) from problem
+                detail = f"cannot listen on '{tap}' for its guest's address: {error.strerror}"
+                raise failed(detail) from error
             opened[tap] = listener
         return opened
 
@@ -114,8 +114,8 @@ class Kernel:
         """Put back what there was; the failure that led here is what counts."""
         try:
             await self._executor.apply({tap: self._plans.get(tap) for tap in wanted})
-        except VirError as problem:
-            log.error("the rules of %s are not what they were: %s", ", ".join(wanted), problem)
+        except VirError as error:
+            log.error("the rules of %s are not what they were: %s", ", ".join(wanted), error)
 
     def _close(self, tap: str) -> None:
         listener = self._listeners.pop(tap, None)

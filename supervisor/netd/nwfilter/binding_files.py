@@ -43,8 +43,8 @@ class BindingFiles:
                 if path.stat().st_size > MAX_DOCUMENT:
                     raise OSError(f"it has more than {MAX_DOCUMENT} bytes")
                 xml = path.read_text()
-            except (OSError, UnicodeDecodeError) as problem:
-                log.warning("%s is passed over: %s", path, problem)
+            except (OSError, UnicodeDecodeError) as error:
+                log.warning("%s is passed over: %s", path, error)
                 continue
             yield path.stem, xml, self._addresses(path.stem)
 

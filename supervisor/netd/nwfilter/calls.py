@@ -130,8 +130,8 @@ async def _told(work: Awaitable[R]) -> R:
     """Await work; what a document lacks is told as of the nwfilter part."""
     try:
         return await work
-    except ConfError as problem:
-        raise from_conf_error(problem, ErrorDomain.NWFILTER) from problem
+    except ConfError as error:
+        raise from_conf_error(error, ErrorDomain.NWFILTER) from error
 
 
 def _refuse_flags(function: str, flags: int, known: int = 0) -> None:

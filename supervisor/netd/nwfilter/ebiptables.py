@@ -124,10 +124,10 @@ async def _change(program: str, table: str, planned: Callable[[Table], str]) -> 
             return
         try:
             await run_ok([f"{program}-restore", "--noflush", *wait], given=told)
-        except VirError as problem:
-            if attempt == ATTEMPTS or problem.code is ErrorCode.OPERATION_TIMEOUT:
+        except VirError as error:
+            if attempt == ATTEMPTS or error.code is ErrorCode.OPERATION_TIMEOUT:
                 raise
-            log.info("%s has changed meanwhile: %s", program, problem)
+            log.info("%s has changed meanwhile: %s", program, error)
         else:
             return
 

@@ -59,8 +59,8 @@ class FilterFiles:
                 if path.stat().st_size > MAX_DOCUMENT:
                     raise OSError(f"it has more than {MAX_DOCUMENT} bytes")
                 yield path.stem, path.read_text()
-            except (OSError, UnicodeDecodeError) as problem:
-                log.warning("%s is passed over: %s", path, problem)
+            except (OSError, UnicodeDecodeError) as error:
+                log.warning("%s is passed over: %s", path, error)
 
     def save(self, name: str, xml: str) -> None:
         """Write a filter; on return it survives a loss of power.

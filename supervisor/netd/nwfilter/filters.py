@@ -99,9 +99,9 @@ class Filters:
             await self._have(users, new.filter)
             try:
                 await asyncio.to_thread(self._filter_files.save, name, new.xml)
-            except OSError as problem:
+            except OSError as error:
                 await self._have(users, old.filter if old is not None else None)
-                raise not_written(f"filter '{name}'", problem) from problem
+                raise not_written(f"filter '{name}'", error) from error
             self.registry.filters[name] = new
             return new
 
@@ -120,8 +120,8 @@ class Filters:
                 raise in_use(name, bound.binding.tap)
             try:
                 await asyncio.to_thread(self._filter_files.remove, name)
-            except OSError as problem:
-                raise not_written(f"that filter '{name}' is gone", problem) from problem
+            except OSError as error:
+                raise not_written(f"that filter '{name}' is gone", error) from error
             del self.registry.filters[name]
 
     # Changing bindings.
@@ -187,8 +187,8 @@ class Filters:
             await self._kernel.drop(tap)
             try:
                 await asyncio.to_thread(self._binding_files.remove, tap)
-            except OSError as problem:
-                raise not_written(f"that the binding of '{tap}' is gone", problem) from problem
+            except OSError as error:
+                raise not_written(f"that the binding of '{tap}' is gone", error) from error
             del self.registry.bound[tap]
 
     async def release(self, tap: str) -> None:
@@ -233,8 +233,8 @@ class Filters:
             await asyncio.to_thread(self._binding_files.save, tap, format_status(bound.binding))
             known = Addresses([*bound.learned], bound.until)
             await asyncio.to_thread(self._binding_files.save_addresses, tap, known)
-        except OSError as problem:
-            raise not_written(f"the binding of '{tap}'", problem) from problem
+        except OSError as error:
+            raise not_written(f"the binding of '{tap}'", error) from error
 
     async def _keep_again(self, tap: str, old: Bound | None) -> None:
         """Put the file of a binding back; the failure that led here is what counts."""
@@ -243,8 +243,8 @@ class Filters:
                 await self._keep(old)
             else:
                 await asyncio.to_thread(self._binding_files.remove, tap)
-        except (OSError, VirError) as problem:
-            log.error("the file of the binding of '%s' is not what it was: %s", tap, problem)
+        except (OSError, VirError) as error:
+            log.error("the file of the binding of '%s' is not what it was: %s", tap, error)
 
     async def _learned(self, tap: str, told: Told) -> bool:
         """A listener has found something out; whether it is acted on."""
@@ -265,8 +265,8 @@ class Filters:
                 need = new.needed(self.registry.find)
                 await self._kernel.have({tap: (new.binding, need)})
                 self.registry.bound[tap] = new
-        except VirError as problem:
-            log.error("'%s' keeps its rules though its address is known: %s", tap, problem)
+        except VirError as error:
+            log.error("'%s' keeps its rules though its address is known: %s", tap, error)
             return False
         return True
 
@@ -282,8 +282,8 @@ class Filters:
             try:
                 await asyncio.to_thread(self._load, stock)
                 await self._take_over()
-            except (VirError, OSError) as problem:
-                log.error("not all of what filters guests' traffic can be taken over: %s", problem)
+            except (VirError, OSError) as error:
+                log.error("not all of what filters guests' traffic can be taken over: %s", error)
 
     def _load(self, stock: Callable[[], dict[str, str]]) -> None:
         self._filter_files.install(stock)
@@ -292,16 +292,16 @@ class Filters:
                 defined = self._read(xml)
                 if defined.uuid not in xml:  # it gets one for good
                     self._filter_files.save(defined.filter.name, defined.xml)
-            except (ConfError, VirError, OSError) as problem:
-                log.error("the filter in %s.xml is passed over: %s", name, problem)
+            except (ConfError, VirError, OSError) as error:
+                log.error("the filter in %s.xml is passed over: %s", name, error)
                 continue
             self.registry.filters[defined.filter.name] = defined
         devices = self._devices()
         for tap, xml, learned in self._binding_files.load():
             try:
                 binding = parse_status(xml)
-            except ConfError as problem:
-                log.error("the binding of '%s' is passed over: %s", tap, problem)
+            except ConfError as error:
+                log.error("the binding of '%s' is passed over: %s", tap, error)
                 continue
             if binding.tap in devices:
                 self.registry.bound[tap] = Bound(
@@ -326,17 +326,17 @@ class Filters:
         for tap, bound in self.registry.bound.items():
             try:
                 wanted[tap] = (bound.binding, bound.needed(self.registry.find))
-            except VirError as problem:
-                log.error("'%s' keeps the rules it has: %s", tap, problem)
+            except VirError as error:
+                log.error("'%s' keeps the rules it has: %s", tap, error)
         try:
             await self._kernel.have(wanted)
-        except VirError as problem:
-            log.warning("not all cards can be filtered at once, so one by one: %s", problem)
+        except VirError as error:
+            log.warning("not all cards can be filtered at once, so one by one: %s", error)
             await self._one_by_one(wanted)
 
     async def _one_by_one(self, wanted: Wanted) -> None:
         for tap, need in wanted.items():
             try:
                 await self._kernel.have({tap: need})
-            except VirError as problem:
-                log.error("'%s' keeps the rules it has: %s", tap, problem)
+            except VirError as error:
+                log.error("'%s' keeps the rules it has: %s", tap, error)

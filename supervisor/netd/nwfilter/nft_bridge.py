@@ -59,12 +59,12 @@ class NftBridge:
             told = await asyncio.to_thread(_told, await _chains(), plans)
             try:
                 await run_ok(ARGV, given=told)
-            except VirError as problem:
-                if EPROTO in str(problem):
-                    raise _untracked() from problem
-                if attempt == ATTEMPTS or problem.code is ErrorCode.OPERATION_TIMEOUT:
+            except VirError as error:
+                if EPROTO in str(error):
+                    raise _untracked() from error
+                if attempt == ATTEMPTS or error.code is ErrorCode.OPERATION_TIMEOUT:
                     raise
-                log.info("the table of filters has changed meanwhile: %s", problem)
+                log.info("the table of filters has changed meanwhile: %s", error)
             else:
                 return
 

@@ -65,11 +65,11 @@ class AddressService:
         macs = {mac.lower() for mac in request.macs}
         try:
             neighbours = await self._links.neighbours()
-        except OSError as problem:
-            raise system_error("cannot read the kernel's neighbours", problem) from problem
-        except TimeoutError as problem:
+        except OSError as error:
+            raise system_error("cannot read the kernel's neighbours", error) from error
+        except TimeoutError as error:
             detail = "the kernel did not list its neighbours in time"
-            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK) from problem
+            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK) from error
         found = [
             InterfaceAddress(mac=each.mac, address=each.address, family=each.family, prefix=0)
             for each in neighbours

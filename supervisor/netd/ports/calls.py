@@ -208,8 +208,8 @@ def read(xml: str) -> NetworkPort:
     """
     try:
         return parse_port(xml)
-    except ConfError as problem:
-        raise from_conf_error(problem, ErrorDomain.NETWORK) from problem
+    except ConfError as error:
+        raise from_conf_error(error, ErrorDomain.NETWORK) from error
 
 
 def interface_of(given: NetworkPort, entry: NetworkObject) -> Interface:

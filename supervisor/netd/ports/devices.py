@@ -74,11 +74,11 @@ class Devices:
             name = wanted or self._records.next_name(prefix)
             try:
                 opened = await self._open_named(name, request, interface, plugging)
-            except OSError as problem:
-                if not wanted and problem.errno in (errno.EEXIST, errno.EBUSY):
+            except OSError as error:
+                if not wanted and error.errno in (errno.EEXIST, errno.EBUSY):
                     continue
                 doing = f"Unable to create tap device {name}"
-                raise system_error(doing, problem) from problem
+                raise system_error(doing, error) from error
             rollback.push_async_callback(self.close, opened)
             if opened.kind != "tap":
                 rollback.push_async_callback(self._links.delete, name)

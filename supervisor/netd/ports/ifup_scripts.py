@@ -32,9 +32,9 @@ async def run_script(path: str, device: str) -> None:
     except TimeoutError:
         detail = f"the script '{path} {device}' took longer than {SCRIPT_S:.0f} s and was killed"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK) from None
-    except OSError as problem:
-        detail = f"the script '{path}' cannot be executed: {problem.strerror}"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK) from problem
+    except OSError as error:
+        detail = f"the script '{path}' cannot be executed: {error.strerror}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK) from error
     if ended.code != 0:
         words = ended.output_text[:MAX_WORDS]
         detail = f"the script '{path} {device}' failed with {ended.code}: {words}"
@@ -45,5 +45,5 @@ async def try_script(path: str, device: str) -> None:
     """Run a script whose failure changes nothing any more."""
     try:
         await run_script(path, device)
-    except VirError as problem:
-        log.warning("%s", problem.detail)
+    except VirError as error:
+        log.warning("%s", error.detail)

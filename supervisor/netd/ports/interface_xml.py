@@ -39,8 +39,8 @@ def read_interface(xml: str) -> Interface:
     """
     try:
         return parse(Interface, xml)
-    except ConfError as problem:
-        raise from_conf_error(problem, ErrorDomain.NETWORK) from problem
+    except ConfError as error:
+        raise from_conf_error(error, ErrorDomain.NETWORK) from error
 
 
 def read_bandwidth(xml: str) -> Bandwidth:
@@ -51,8 +51,8 @@ def read_bandwidth(xml: str) -> Bandwidth:
     """
     try:
         return parse(Bandwidth, xml)
-    except ConfError as problem:
-        raise from_conf_error(problem, ErrorDomain.NETWORK) from problem
+    except ConfError as error:
+        raise from_conf_error(error, ErrorDomain.NETWORK) from error
 
 
 def write_interface(interface: Interface) -> str:

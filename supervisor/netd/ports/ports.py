@@ -180,8 +180,8 @@ class Ports:
                 continue
             try:
                 await self._restore(record, joined=card.master == bridge.index)
-            except (OSError, TimeoutError, VirError) as problem:
-                log.error("'%s' of %s is not plugged in: %s", record.device, record.domain, problem)
+            except (OSError, TimeoutError, VirError) as error:
+                log.error("'%s' of %s is not plugged in: %s", record.device, record.domain, error)
 
     async def _restore(self, record: Record, *, joined: bool) -> None:
         interface = read_interface(record.interface)
@@ -335,23 +335,23 @@ class Ports:
         if self._filters is not None:
             try:
                 await self._filters.drop(record.device)
-            except VirError as problem:
-                log.error("the filter of '%s' is not removed: %s", record.device, problem)
+            except VirError as error:
+                log.error("the filter of '%s' is not removed: %s", record.device, error)
         interface = read_interface(record.interface)
         if interface.type == "ethernet" and interface.down_script:
             await try_script(interface.down_script, record.device)
         try:
             if record.kind != "tap":
                 await self._links.delete(record.device)
-        except (OSError, TimeoutError) as problem:
-            log.error("'%s' is not removed: %s", record.device, problem)
+        except (OSError, TimeoutError) as error:
+            log.error("'%s' is not removed: %s", record.device, error)
         entry = self._registry.by_uuid(UUID(record.network).bytes) if record.network else None
         if entry is not None and record.port:
             await self._forget_port(entry, UUID(record.port).bytes)
         try:
             self._records.forget(record.device)
-        except OSError as problem:
-            log.error("the port '%s' is not forgotten: %s", record.device, problem)
+        except OSError as error:
+            log.error("the port '%s' is not forgotten: %s", record.device, error)
 
     async def _update(self, record: Record, interface: Interface) -> PortAttached:
         entry, plugging = self._plugging(interface)

@@ -107,5 +107,5 @@ def _load(folder: Path) -> Iterator[Record]:
             continue
         try:
             yield msgspec.json.decode((folder / file).read_bytes(), type=Record)
-        except (OSError, msgspec.MsgspecError) as problem:
-            log.error("%s is left out: %s", folder / file, problem)
+        except (OSError, msgspec.MsgspecError) as error:
+            log.error("%s is left out: %s", folder / file, error)

@@ -111,8 +111,8 @@ class Polled:
                 return os.read(self._fd, size)
             except BlockingIOError:
                 await self._wait_readable()
-            except OSError as problem:
-                if problem.errno in (errno.EIO, errno.ECONNRESET):
+            except OSError as error:
+                if error.errno in (errno.EIO, errno.ECONNRESET):
                     return b""
                 raise
 

@@ -61,8 +61,8 @@ class Listener:
                 client, _address = self._socket.accept()
             except BlockingIOError:
                 return
-            except OSError as problem:  # out of descriptors, or the client has gone again
-                log.warning("a client cannot be accepted: %s", problem)
+            except OSError as error:  # out of descriptors, or the client has gone again
+                log.warning("a client cannot be accepted: %s", error)
                 return
             self._welcome(client)
             self.consider()

@@ -135,8 +135,8 @@ class Channel:
             if flags & socket.MSG_CTRUNC or len(self._descriptors) > MAX_DESCRIPTORS:
                 raise FrameError(f"more than {MAX_DESCRIPTORS} descriptors")
             frames = self._decoder.feed(data)
-        except FrameError as problem:
-            log.warning("client %s is closed: %s", self.name, problem)
+        except FrameError as error:
+            log.warning("client %s is closed: %s", self.name, error)
             self.close()
             return
         for frame in frames:

@@ -80,8 +80,8 @@ class Folder:
         """
         try:
             await self.means.work.call(CheckFolder(path=self.path))
-        except VirError as problem:
-            if problem.code == ErrorCode.OPERATION_TIMEOUT:
+        except VirError as error:
+            if error.code == ErrorCode.OPERATION_TIMEOUT:
                 raise
             return False
         await self._clean_up()
@@ -276,8 +276,8 @@ class Folder:
         order = CleanUp(folder=self.path, host=self.means.host, pid=os.getpid())
         try:
             await self.means.work.call(order)
-        except VirError as problem:
-            log.warning("pool '%s' is not tidied up: %s", self.means.pool.name, problem)
+        except VirError as error:
+            log.warning("pool '%s' is not tidied up: %s", self.means.pool.name, error)
 
 
 def is_larger(wanted: Volume, original: Original | None) -> bool:

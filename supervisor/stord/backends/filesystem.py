@@ -106,8 +106,8 @@ async def find_exports(spec: str) -> str:
     """
     try:
         source = await asyncio.to_thread(parse_source, spec) if spec else None
-    except ConfError as problem:
-        raise from_conf_error(problem, ErrorDomain.STORAGE) from problem
+    except ConfError as error:
+        raise from_conf_error(error, ErrorDomain.STORAGE) from error
     if source is None or not source.hosts:
         raise invalid_arg("hostname must be specified for netfs sources")
     host = source.hosts[0].name or ""

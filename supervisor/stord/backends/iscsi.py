@@ -189,9 +189,9 @@ def write_password(target: str, user: str, password: str) -> None:
             with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(record)
             os.rename(temporary, path)
-        except OSError as problem:
-            detail = f"cannot write '{path}': {problem.strerror}"
-            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE) from problem
+        except OSError as error:
+            detail = f"cannot write '{path}': {error.strerror}"
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE) from error
 
 
 def units(target: str) -> list[tuple[int, str, int]]:
@@ -240,8 +240,8 @@ async def find_targets(spec: str) -> str:
     """
     try:
         source = await asyncio.to_thread(parse_source, spec) if spec else None
-    except ConfError as problem:
-        raise from_conf_error(problem, ErrorDomain.STORAGE) from problem
+    except ConfError as error:
+        raise from_conf_error(error, ErrorDomain.STORAGE) from error
     if source is None or not source.hosts:
         raise invalid_arg("hostname must be specified for iscsi sources")
     host = source.hosts[0]

@@ -244,8 +244,8 @@ def _report(text: str, kind: str, struct: type[S]) -> list[S]:
         parts = msgspec.json.decode(text, type=dict[str, list[dict[str, list[dict[str, str]]]]])
         lines = [line for part in parts.get("report", []) for line in part.get(kind, [])]
         return msgspec.convert(lines, list[struct])  # type: ignore[valid-type]
-    except msgspec.MsgspecError as problem:
-        raise unintelligible(f"a report: {problem}") from problem
+    except msgspec.MsgspecError as error:
+        raise unintelligible(f"a report: {error}") from error
 
 
 def unintelligible(what: str) -> VirError:

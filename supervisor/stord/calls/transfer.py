@@ -167,8 +167,8 @@ class Transfers:
             try:
                 with doing(f"volume '{volume.name}' of pool '{now.pool.name}' is being {way}"):
                     await now.work.call_alone(request)
-            except VirError as problem:
-                log.error("the transfer of volume '%s' failed: %s", volume.name, problem)
+            except VirError as error:
+                log.error("the transfer of volume '%s' failed: %s", volume.name, error)
                 raise
             if isinstance(request, Receive) and volume.name in now.volumes:
                 await look_again(now, now.volumes[volume.name])

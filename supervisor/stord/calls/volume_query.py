@@ -113,8 +113,8 @@ async def look_again(now: ActivePool, volume: VolumeFacts) -> VolumeFacts:
     """
     try:
         found = await now.backend.find_volume(volume)
-    except VirError as problem:
-        if problem.code == ErrorCode.NO_STORAGE_VOL and now.volumes.get(volume.name) is volume:
+    except VirError as error:
+        if error.code == ErrorCode.NO_STORAGE_VOL and now.volumes.get(volume.name) is volume:
             del now.volumes[volume.name]
         raise
     if now.volumes.get(volume.name) is volume:

@@ -30,8 +30,8 @@ def data_parts(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
         try:
             begin = os.lseek(fd, at, os.SEEK_DATA)
             stop = os.lseek(fd, begin, os.SEEK_HOLE)
-        except OSError as problem:
-            if problem.errno == errno.ENXIO:  # nothing but a hole follows
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole follows
                 return
             begin, stop = at, end
         if begin >= end:
@@ -68,8 +68,8 @@ def _kernel_copy(source: int, target: int, at: int, count: int) -> int:
     """Copy some bytes; 0 where the kernel does not do it for these files."""
     try:
         return os.copy_file_range(source, target, count, at, at)
-    except OSError as problem:
-        if problem.errno in NOT_BY_KERNEL:
+    except OSError as error:
+        if error.errno in NOT_BY_KERNEL:
             return 0
         raise
 

@@ -22,8 +22,8 @@ def refusing(doing: str) -> Iterator[None]:
     """Make an `OSError` of the body a SYSTEM_ERROR that says what was being done."""
     try:
         yield
-    except OSError as problem:
-        raise system_error(doing, problem) from problem
+    except OSError as error:
+        raise system_error(doing, error) from error
 
 
 def system_error(doing: str, problem: OSError) -> VirError:

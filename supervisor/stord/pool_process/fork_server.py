@@ -142,8 +142,8 @@ def _fork_one(end: socket.socket, theirs: int, serve: Serve) -> None:
         if pid == 0:
             _be_child(theirs, serve)
         pidfd = os.pidfd_open(pid)
-    except OSError as problem:
-        end.send(REPLY.pack(-(problem.errno or 1)))
+    except OSError as error:
+        end.send(REPLY.pack(-(error.errno or 1)))
     else:
         socket.send_fds(end, [REPLY.pack(pid)], [pidfd])
         os.close(pidfd)

@@ -54,6 +54,6 @@ def below_of(request: Lend, fd: int) -> Layer | None:
 
     try:
         layers = resolve_chain(request.path, request.format, read)
-    except ConfError as problem:
-        raise from_conf_error(problem, ErrorDomain.STORAGE) from problem
+    except ConfError as error:
+        raise from_conf_error(error, ErrorDomain.STORAGE) from error
     return layers[1] if len(layers) > 1 and layers[1].path else None

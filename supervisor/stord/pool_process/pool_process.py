@@ -93,15 +93,15 @@ class PoolWork:
         helper.waiting += 1
         try:
             return await helper.peer.call(request, timeout_s=timeout_s)
-        except DeadlineExceeded as problem:
+        except DeadlineExceeded as error:
             self._hanging.append(helper)
             self._give_up(helper)
-            raise self._hung(timeout_s) from problem
-        except HandlerFailed as problem:
-            raise _broken(self._pool, problem) from problem
-        except BusError as problem:
+            raise self._hung(timeout_s) from error
+        except HandlerFailed as error:
+            raise _broken(self._pool, error) from error
+        except BusError as error:
             self._give_up(helper)
-            raise _broken(self._pool, problem) from problem
+            raise _broken(self._pool, error) from error
         finally:
             helper.waiting -= 1
 
@@ -111,11 +111,11 @@ class PoolWork:
             try:
                 with followed(helper.pid):
                     return await helper.peer.call(request, timeout_s=timeout_s)
-            except DeadlineExceeded as problem:
+            except DeadlineExceeded as error:
                 self._hanging.append(helper)
-                raise self._hung(timeout_s) from problem
-            except BusError as problem:
-                raise _broken(self._pool, problem) from problem
+                raise self._hung(timeout_s) from error
+            except BusError as error:
+                raise _broken(self._pool, error) from error
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[Helper]:
@@ -152,9 +152,9 @@ class PoolWork:
     async def _fork(self) -> Helper:
         try:
             return Helper(await self._forker.fork(), f"the storage of pool '{self._pool}'")
-        except (OSError, TimeoutError) as problem:
-            detail = f"cannot make a process for pool '{self._pool}': {problem}"
-            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE) from problem
+        except (OSError, TimeoutError) as error:
+            detail = f"cannot make a process for pool '{self._pool}': {error}"
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE) from error
 
     def _give_up(self, helper: Helper) -> None:
         helper.kill()

@@ -25,8 +25,8 @@ def open_volume(path: str, flags: int) -> int:
     options = flags | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW
     try:
         fd = os.open(path, options)
-    except OSError as problem:
-        if problem.errno != errno.ELOOP:
+    except OSError as error:
+        if error.errno != errno.ELOOP:
             raise
         fd = os.open(_inside(path), options)
     mode = os.fstat(fd).st_mode

@@ -77,8 +77,8 @@ class Scanning:
         with refusing(f"read the images below '{request.path}'"):
             try:
                 resolve_chain(request.path, request.format, open_head)
-            except ConfError as problem:
-                raise from_conf_error(problem, ErrorDomain.STORAGE) from problem
+            except ConfError as error:
+                raise from_conf_error(error, ErrorDomain.STORAGE) from error
         return Ack()
 
     @handles(Space)

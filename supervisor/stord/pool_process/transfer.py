@@ -76,8 +76,8 @@ def _send(fd: int, end: socket.socket, start: int, stop: int, *, sparse: bool) -
         else:
             _send_plain(fd, end, start, stop)
         end.shutdown(socket.SHUT_WR)
-    except OSError as problem:
-        if problem.errno not in GONE:
+    except OSError as error:
+        if error.errno not in GONE:
             raise
 
 

@@ -137,8 +137,8 @@ def _forbid_cow(fd: int) -> None:
         fcntl.ioctl(fd, FS_IOC_GETFLAGS, flags)
         flags[0] |= FS_NOCOW_FL
         fcntl.ioctl(fd, FS_IOC_SETFLAGS, flags)
-    except OSError as problem:
-        if problem.errno not in (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL):
+    except OSError as error:
+        if error.errno not in (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL):
             raise
 
 

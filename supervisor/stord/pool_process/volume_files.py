@@ -106,8 +106,8 @@ class Files:
         with refusing(f"create the folder '{path}'"):
             try:
                 os.mkdir(path, 0o700)
-            except FileExistsError as problem:
-                raise taken(request.name) from problem
+            except FileExistsError as error:
+                raise taken(request.name) from error
             try:
                 _apply(path, permissions)
             except BaseException:
@@ -136,8 +136,8 @@ def _remove_left_over(path: str) -> None:
     """Remove a half-made file; one that cannot be removed is no reason to leave the others."""
     try:
         os.unlink(path)
-    except OSError as problem:
-        log.warning("'%s' was left half-made and stays: %s", path, os.strerror(problem.errno or 0))
+    except OSError as error:
+        log.warning("'%s' was left half-made and stays: %s", path, os.strerror(error.errno or 0))
     else:
         log.warning("'%s' was left half-made: removed", path)
 
@@ -172,8 +172,8 @@ def rename_to_free(old: str, new: str) -> None:
 def _link(old: str, new: str) -> int:
     try:
         os.link(old, new, follow_symlinks=False)
-    except OSError as problem:
-        return problem.errno or errno.EIO
+    except OSError as error:
+        return error.errno or errno.EIO
     os.unlink(old)
     return 0
 

@@ -143,8 +143,8 @@ def in_thread(work: Callable[[], None]) -> None:
     def run() -> None:
         try:
             work()
-        except BaseException as problem:  # noqa: BLE001  (it is raised by whoever waits)
-            failed.append(problem)
+        except BaseException as error:  # noqa: BLE001  (it is raised by whoever waits)
+            failed.append(error)
 
     thread = threading.Thread(target=run, name="binding")
     thread.start()

@@ -91,9 +91,9 @@ def read(controller: str, group: str, file: str) -> str:
     path = layout().folder(controller, group) / file
     try:
         return path.read_text().strip()
-    except OSError as problem:
-        detail = f"Unable to read from '{path}': {problem.strerror}"
-        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.CGROUP) from problem
+    except OSError as error:
+        detail = f"Unable to read from '{path}': {error.strerror}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.CGROUP) from error
 
 
 def write(group: str, limit: Limit) -> None:
@@ -105,9 +105,9 @@ def write(group: str, limit: Limit) -> None:
     path = layout().folder(limit.controller, group) / limit.file
     try:
         path.write_text(limit.value)
-    except OSError as problem:
-        detail = f"Unable to write '{limit.value}' to '{path}': {problem.strerror}"
-        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.CGROUP) from problem
+    except OSError as error:
+        detail = f"Unable to write '{limit.value}' to '{path}': {error.strerror}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.CGROUP) from error
 
 
 def write_quietly(group: str, limit: Limit) -> None:

@@ -48,12 +48,12 @@ def check_sources(domain: Domain) -> frozenset[str]:
             continue
         try:
             found = os.stat(source)
-        except OSError as problem:
+        except OSError as error:
             detail = (
                 f"the <filesystem> with <target dir='{filesystem.target_dir}'> cannot be had: "
-                f"Failed to access '{source}': {problem.strerror}"
+                f"Failed to access '{source}': {error.strerror}"
             )
-            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from problem
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
         if filesystem.type == "mount" and not stat.S_ISDIR(found.st_mode):
             files.add(source)
         if filesystem.target_dir == "/" and source in files:
@@ -106,9 +106,9 @@ def device_number(path: str) -> str:
     """
     try:
         found = os.stat(path)
-    except OSError as problem:
-        detail = f"the device '{path}' cannot be given to a container: {problem.strerror}"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from problem
+    except OSError as error:
+        detail = f"the device '{path}' cannot be given to a container: {error.strerror}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
     if not (stat.S_ISBLK(found.st_mode) or stat.S_ISCHR(found.st_mode)):
         detail = f"'{path}' is no device, but a file or folder"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
@@ -166,9 +166,9 @@ def _number(word: str | None, root: str, table: str, element: str) -> int:
         return int(plain)
     try:
         found = lookup(read_inside(root, ("etc", table)), word)
-    except OSError as problem:
-        detail = f"<{element}>{word}</{element}>: {root}/etc/{table}: {problem.strerror}"
-        raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.LXC) from problem
+    except OSError as error:
+        detail = f"<{element}>{word}</{element}>: {root}/etc/{table}: {error.strerror}"
+        raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.LXC) from error
     if found is None:
         detail = f"<{element}>{word}</{element}> is not in the container's /etc/{table}"
         raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.LXC)
@@ -230,8 +230,8 @@ async def served_figures(lxcfs: Path) -> dict[str, str]:
             return await asyncio.to_thread(look)
     except FileNotFoundError:
         return {}
-    except (OSError, TimeoutError) as problem:
-        log.warning("lxcfs at %s does not answer, its figures are left out: %s", lxcfs, problem)
+    except (OSError, TimeoutError) as error:
+        log.warning("lxcfs at %s does not answer, its figures are left out: %s", lxcfs, error)
         return {}
 
 

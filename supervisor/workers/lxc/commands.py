@@ -22,8 +22,8 @@ async def run(
     """Run a program; its exit status, -1 when it did not end by itself, and what it said."""
     try:
         ended = await subprocesses.run(argv, deadline_s=timeout_s, environment=environment)
-    except OSError as problem:
-        return -1, f"{argv[0]}: {problem.strerror}"
+    except OSError as error:
+        return -1, f"{argv[0]}: {error.strerror}"
     except TimeoutError:
         return -1, f"{argv[0]} took longer than {timeout_s:.0f} s and was killed"
     return ended.code, (ended.output_text if ended.code else ended.output.strip())[:MAX_WORDS]

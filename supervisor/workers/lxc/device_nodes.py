@@ -82,9 +82,9 @@ def make_node(source: str, folder: Path, owner: tuple[int, int]) -> Path:
             os.mknod(path, stat.S_IFMT(found.st_mode) | 0o600, found.st_rdev)
         os.chmod(path, stat.S_IMODE(found.st_mode))
         os.chown(path, *owner)
-    except OSError as problem:
-        detail = f"the device '{source}' cannot be given to a container: {problem.strerror}"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from problem
+    except OSError as error:
+        detail = f"the device '{source}' cannot be given to a container: {error.strerror}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
     return path
 
 
@@ -101,8 +101,8 @@ async def give(container: Container, source: str, target: str, held: Held) -> No
     made = await _make([source], owner, container.folder, held)
     try:
         await asyncio.to_thread(bind, init, made[source], target, owner)
-    except OSError as problem:
-        raise _failed("create", target, problem.strerror or str(problem)) from problem
+    except OSError as error:
+        raise _failed("create", target, error.strerror or str(error)) from error
 
 
 async def take(container: Container, target: str) -> None:
@@ -115,8 +115,8 @@ async def take(container: Container, target: str) -> None:
         raise _failed("remove", target, "the container has no init just now")
     try:
         await asyncio.to_thread(unbind, container.init, target)
-    except OSError as problem:
-        raise _failed("remove", target, problem.strerror or str(problem)) from problem
+    except OSError as error:
+        raise _failed("remove", target, error.strerror or str(error)) from error
 
 
 def _failed(word: str, target: str, why: str) -> VirError:

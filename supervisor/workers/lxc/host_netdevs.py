@@ -49,9 +49,9 @@ def read_links(text: str) -> dict[int, str]:
     """
     try:
         return {link.ifindex: link.ifname for link in LINKS.decode(text)}
-    except msgspec.MsgspecError as problem:
-        detail = f"the container's network devices cannot be read: {problem}"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from problem
+    except msgspec.MsgspecError as error:
+        detail = f"the container's network devices cannot be read: {error}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
 
 
 async def links_in(network: str) -> dict[int, str]:
@@ -66,9 +66,9 @@ async def links_in(network: str) -> dict[int, str]:
     argv = [NSENTER, f"--net={network}", "--", IP, "-j", "link", "show"]
     try:
         ended = await subprocesses.run(argv, deadline_s=COMMAND_S)
-    except (OSError, TimeoutError) as problem:
-        detail = f"the container's network devices cannot be read: {problem}"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from problem
+    except (OSError, TimeoutError) as error:
+        detail = f"the container's network devices cannot be read: {error}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
     return read_links(ended.output)
 
 
@@ -132,8 +132,8 @@ async def give_back(folder: Path, held: Held, domain: Domain) -> None:
         if hostdev.type == "net" and name:
             try:
                 await _move(str(place), held, name)
-            except VirError as problem:
-                log.warning("%s: '%s' is not given back: %s", domain.name, name, problem)
+            except VirError as error:
+                log.warning("%s: '%s' is not given back: %s", domain.name, name, error)
 
 
 async def _move(network: str, held: Held, name: str) -> None:

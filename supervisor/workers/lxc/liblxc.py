@@ -134,9 +134,9 @@ async def _ask(folder: Path, command: int, value: int) -> tuple[int, list[int], 
         status, _, answer = FRAME.unpack(data)
         if status < 0:
             raise OSError(-status, os.strerror(-status))
-    except (OSError, TimeoutError) as problem:
+    except (OSError, TimeoutError) as error:
         end.close()
-        raise _silent(folder, str(problem) or "it takes too long") from problem
+        raise _silent(folder, str(error) or "it takes too long") from error
     except BaseException:
         end.close()
         raise

@@ -55,8 +55,8 @@ async def _missed(workplace: WorkerContext, status: Status, xml: str) -> Contain
         again = await begin_again(workplace, status, xml)
         if again is not None:
             return again
-    except (ConfError, VirError, OSError) as problem:
-        log.error("%s has rebooted and cannot begin again: %s", status.name, problem)
+    except (ConfError, VirError, OSError) as error:
+        log.error("%s has rebooted and cannot begin again: %s", status.name, error)
         status.ending, status.restart = DomainShutoffReason.FAILED, False
     await clean_up(workplace, status, xml)
     return status
@@ -76,8 +76,8 @@ async def _find_init(container: Container) -> None:
     """Learn of its init, and whether it stands still."""
     try:
         container.begin(await init_pid(container.folder))
-    except (VirError, ProcessLookupError) as problem:
-        log.warning("%s: its init is not known yet: %s", container.name, problem)
+    except (VirError, ProcessLookupError) as error:
+        log.warning("%s: its init is not known yet: %s", container.name, error)
     frozen = False
     with contextlib.suppress(VirError):
         frozen = cgroups.is_frozen(container.group)

@@ -199,9 +199,9 @@ async def start(attempt: Attempt) -> None:
     attempt.log.begin(command, {}, "5", "lxc")
     try:
         await _run_engine(attempt, command)
-    except VirError as problem:
-        detail = f"guest failed to start: {explain(attempt.log.complaint() or problem.detail)}"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from problem
+    except VirError as error:
+        detail = f"guest failed to start: {explain(attempt.log.complaint() or error.detail)}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
     monitor = int((folder / "pid").read_text())
     process = GuestProcess.of_child(monitor)
     container = Container(workplace, attempt.domain, status, process)
@@ -233,9 +233,9 @@ async def _find_init(attempt: Attempt, container: Container) -> None:
     try:
         attempt.init_pid = await init_pid(attempt.folder)
         container.begin(attempt.init_pid)
-    except (VirError, ProcessLookupError) as problem:
+    except (VirError, ProcessLookupError) as error:
         detail = f"guest failed to start: init ended at once: {attempt.log.complaint()}"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from problem
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
 
 
 async def settle(attempt: Attempt) -> None:

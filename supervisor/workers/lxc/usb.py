@@ -106,8 +106,8 @@ def settle_all(domain: Domain, devices: Sequence[UsbDevice]) -> None:
             continue
         try:
             settle(hostdev, devices)
-        except VirError as problem:
-            missing = problem.code == ErrorCode.INTERNAL_ERROR
+        except VirError as error:
+            missing = error.code == ErrorCode.INTERNAL_ERROR
             if not missing or hostdev.source.startup_policy != "optional":
                 raise
             domain.devices.hostdevs = [one for one in domain.devices.hostdevs if one is not hostdev]

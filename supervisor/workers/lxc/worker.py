@@ -71,8 +71,8 @@ class LxcWorker(Worker[Container]):
         guest = self.guest()
         try:
             tune(guest, request.xml)
-        except ConfError as problem:
-            raise from_conf_error(problem, ErrorDomain.LXC) from problem
+        except ConfError as error:
+            raise from_conf_error(error, ErrorDomain.LXC) from error
         return guest.get_status()
 
     @handles(GetTuning)
@@ -96,8 +96,8 @@ class LxcWorker(Worker[Container]):
         self._start_done.clear()  # whoever would end it waits for what comes of this
         try:
             again = await begin_again(self._workplace, guest.status, guest.live_xml)
-        except (ConfError, VirError, OSError) as problem:
-            log.error("%s has rebooted and cannot begin again: %s", guest.name, problem)
+        except (ConfError, VirError, OSError) as error:
+            log.error("%s has rebooted and cannot begin again: %s", guest.name, error)
             guest.status.ending, guest.status.restart = DomainShutoffReason.FAILED, False
             return False
         finally:

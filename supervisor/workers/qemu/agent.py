@@ -108,9 +108,9 @@ async def ask(guest: Guest, command: str, kind: type[T], arguments: Arguments | 
     raw = await execute(guest, command, arguments)
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.MsgspecError, RecursionError) as problem:
-        detail = f"the agent of '{guest.name}' answered {command} unintelligibly: {problem}"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from problem
+    except (msgspec.MsgspecError, RecursionError) as error:
+        detail = f"the agent of '{guest.name}' answered {command} unintelligibly: {error}"
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error
 
 
 async def exchange(guest: Guest, request: bytes, timeout_s: float) -> Answer:
@@ -124,8 +124,8 @@ async def exchange(guest: Guest, request: bytes, timeout_s: float) -> Answer:
                 await conversation.synchronize()
                 await conversation.send(request)
                 return await conversation.receive(timeout_s)
-    except (OSError, TimeoutError) as problem:
-        raise _unresponsive(guest.name, str(problem) or "no answer in time") from problem
+    except (OSError, TimeoutError) as error:
+        raise _unresponsive(guest.name, str(error) or "no answer in time") from error
 
 
 async def shutdown(guest: Guest, mode: str) -> None:
@@ -142,8 +142,8 @@ async def shutdown(guest: Guest, mode: str) -> None:
                 conversation = Conversation(end, guest.name)
                 await conversation.synchronize()
                 await conversation.send(msgspec.json.encode(request))
-    except (OSError, TimeoutError) as problem:
-        raise _unresponsive(guest.name, str(problem) or "no answer in time") from problem
+    except (OSError, TimeoutError) as error:
+        raise _unresponsive(guest.name, str(error) or "no answer in time") from error
 
 
 def _unresponsive(name: str, why: str) -> VirError:
@@ -216,8 +216,8 @@ class Conversation:
     def _read(self, line: bytes) -> Answer:
         try:
             return msgspec.json.decode(line, type=Answer)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
-            raise self._garbage(str(problem)) from problem
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            raise self._garbage(str(error)) from error
 
     def _garbage(self, why: str) -> VirError:
         detail = f"the agent of '{self._name}' is out of step: {why}"

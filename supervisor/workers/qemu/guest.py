@@ -108,8 +108,8 @@ class Guest(RunningGuest):
                 self.linked(monitor)
                 if self.on_linked is not None:
                     await self.on_linked(monitor)
-            except (OSError, TimeoutError, VirError) as problem:
-                log.info("%s: its monitor is not there yet: %s", self.name, problem)
+            except (OSError, TimeoutError, VirError) as error:
+                log.info("%s: its monitor is not there yet: %s", self.name, error)
                 if monitor is not None and self._monitor is not monitor:
                     monitor.close()
             if self._monitor is not None:

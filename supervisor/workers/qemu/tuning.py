@@ -99,9 +99,9 @@ def place(domain: Domain, pid: int, vcpus: list[int], iothreads: dict[int, int])
     """
     try:
         _place(domain, pid, vcpus, iothreads)
-    except OSError as problem:
-        detail = f"threads of '{domain.name}' cannot be placed as the document says: {problem}"
-        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from problem
+    except OSError as error:
+        detail = f"threads of '{domain.name}' cannot be placed as the document says: {error}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
 
 
 def _place(domain: Domain, pid: int, vcpus: list[int], iothreads: dict[int, int]) -> None:

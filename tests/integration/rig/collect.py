@@ -71,8 +71,8 @@ class InsideFile(pytest.File):
         if self._results is None:
             try:
                 self._results = self._run()
-            except RigError as problem:
-                self._refusal = f"(as for the module's first test) {problem}"
+            except RigError as error:
+                self._refusal = f"(as for the module's first test) {error}"
                 raise
         return self._results
 

@@ -96,5 +96,5 @@ def updated(network: Network, command: int, section: int, parent_index: int, xml
     """
     try:
         return update_network(network, command, section, parent_index, xml)
-    except ConfError as problem:
-        raise from_conf_error(problem, ErrorDomain.NETWORK) from problem
+    except ConfError as error:
+        raise from_conf_error(error, ErrorDomain.NETWORK) from error

@@ -53,9 +53,9 @@ class Inside:
                     continue  # who has entered the container's users may not enter the host's
                 fd = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
                 call.answer_descriptors.append(Descriptor(fd))
-        except OSError as problem:
-            detail = f"the namespaces of '{container.name}' cannot be opened: {problem.strerror}"
-            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.LXC) from problem
+        except OSError as error:
+            detail = f"the namespaces of '{container.name}' cannot be opened: {error.strerror}"
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.LXC) from error
 
     def domain_send_process_signal(
         self, call: ClientCall, dom: DomainId, pid_value: int, signum: int, flags: int
@@ -78,9 +78,9 @@ class Inside:
                     signal.pidfd_send_signal(fd, signum)
             finally:
                 os.close(fd)
-        except OSError as problem:
-            detail = f"Unable to send {signum} signal to process {pid_value}: {problem.strerror}"
-            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.LXC) from problem
+        except OSError as error:
+            detail = f"Unable to send {signum} signal to process {pid_value}: {error.strerror}"
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.LXC) from error
 
     async def domain_interface_addresses(
         self, call: ClientCall, dom: DomainId, source: int, flags: int

@@ -71,9 +71,9 @@ def interface_of(ip: Ip) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
         address = ipaddress.ip_address(ip.address)
         prefix = ip.prefix if ip.prefix is not None else default_prefix(address)
         return ipaddress.ip_interface(f"{address}/{prefix}")
-    except ValueError as problem:
-        detail = f"'{ip.address}/{ip.prefix}' is no address: {problem}"
-        raise ConfError("xml", detail, "domain/devices/interface/ip") from problem
+    except ValueError as error:
+        detail = f"'{ip.address}/{ip.prefix}' is no address: {error}"
+        raise ConfError("xml", detail, "domain/devices/interface/ip") from error
 
 
 def default_prefix(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> int:
@@ -95,9 +95,9 @@ def destination(route: Route) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         length = "0" if int(address) == 0 else str(address.max_prefixlen)
         mask = str(route.prefix) if route.prefix is not None else (route.netmask or length)
         return ipaddress.ip_network(f"{address}/{mask}")
-    except ValueError as problem:
-        detail = f"the route to '{route.address}' is none: {problem}"
-        raise ConfError("xml", detail, "domain/devices/interface/route") from problem
+    except ValueError as error:
+        detail = f"the route to '{route.address}' is none: {error}"
+        raise ConfError("xml", detail, "domain/devices/interface/route") from error
 
 
 def default_gateway(route: Route) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -119,6 +119,6 @@ def gateway_of(route: Route) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """
     try:
         return ipaddress.ip_address(route.gateway or "")
-    except ValueError as problem:
-        detail = f"the gateway '{route.gateway}' is no address: {problem}"
-        raise ConfError("xml", detail, "domain/devices/interface/route/@gateway") from problem
+    except ValueError as error:
+        detail = f"the gateway '{route.gateway}' is no address: {error}"
+        raise ConfError("xml", detail, "domain/devices/interface/route/@gateway") from error

@@ -133,18 +133,18 @@ def _check_named(disk: Disk, read: Read) -> None:
     for path in local_paths(disk):
         try:
             read(path)
-        except OSError as problem:
-            detail = f"Cannot access storage file '{path}': {problem.strerror or problem}"
-            raise _system_error(detail, problem) from problem
+        except OSError as error:
+            detail = f"Cannot access storage file '{path}': {error.strerror or error}"
+            raise _system_error(detail, error) from error
 
 
 def _open(path: str, top: str, read: Read) -> Image:
     try:
         return read(path)
-    except OSError as problem:
-        why = problem.strerror or str(problem)
+    except OSError as error:
+        why = error.strerror or str(error)
         detail = f"Cannot access backing file '{path}' of storage file '{top}': {why}"
-        raise _system_error(detail, problem) from problem
+        raise _system_error(detail, error) from error
 
 
 def _system_error(detail: str, problem: OSError) -> VirError:

@@ -106,17 +106,17 @@ async def _open_device(device: CharDevice, path: str) -> int:
         return _open_file(path, os.O_RDWR | os.O_NOCTTY)
     try:
         return (await connect(Path(path))).detach()
-    except OSError as problem:
-        raise _cannot(path, problem.strerror or str(problem)) from problem
-    except TimeoutError as problem:
-        raise _cannot(path, "it does not answer") from problem
+    except OSError as error:
+        raise _cannot(path, error.strerror or str(error)) from error
+    except TimeoutError as error:
+        raise _cannot(path, "it does not answer") from error
 
 
 def _open_file(path: str, flags: int) -> int:
     try:
         return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as problem:
-        raise _cannot(path, problem.strerror or str(problem)) from problem
+    except OSError as error:
+        raise _cannot(path, error.strerror or str(error)) from error
 
 
 def _cannot(path: str, why: str) -> VirError:

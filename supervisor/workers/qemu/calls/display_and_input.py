@@ -54,9 +54,9 @@ class Screen:
         try:
             mime = await _dump(guest, arguments)
             call.set_stream(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-        except OSError as problem:
-            detail = f"the picture of '{guest.name}' cannot be read: {problem}"
-            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from problem
+        except OSError as error:
+            detail = f"the picture of '{guest.name}' cannot be read: {error}"
+            raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
         finally:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()

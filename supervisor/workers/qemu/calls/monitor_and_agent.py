@@ -63,9 +63,9 @@ class Talking:
         try:
             raw = msgspec.Raw(cmd.encode())
             message = await guest.monitor.pass_through(raw, timeout_s=CLIENT_S)
-        except ValueError as problem:
-            detail = f"cannot parse json {cmd[:200]}: {problem}"
-            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from problem
+        except ValueError as error:
+            detail = f"cannot parse json {cmd[:200]}: {error}"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error
         number = f"virtvisor-{next(self._numbers)}"
         if message.error is not None:
             return msgspec.json.encode({"id": number, "error": message.error}).decode()
@@ -89,9 +89,9 @@ class Talking:
         seconds = agent_timeout(timeout)
         try:
             msgspec.json.decode(cmd.encode(), type=dict[str, msgspec.Raw])
-        except (msgspec.MsgspecError, RecursionError) as problem:
-            detail = f"cannot parse json {cmd[:200]}: {problem}"
-            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from problem
+        except (msgspec.MsgspecError, RecursionError) as error:
+            detail = f"cannot parse json {cmd[:200]}: {error}"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error
         line = cmd.replace("\n", " ").replace("\r", " ").encode()
         answer = await agent.exchange(self._worker.guest(), line, seconds)
         if answer.error is not None:

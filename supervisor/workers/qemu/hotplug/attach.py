@@ -208,5 +208,5 @@ async def _perform(guest: Guest, steps: list[Step], undo: AsyncExitStack) -> Non
 async def _take_back(guest: Guest, step: Step) -> None:
     try:
         await guest.monitor.execute(step.undo, step.undo_arguments)
-    except VirError as problem:
-        log.warning("%s: %s is left behind: %s", guest.name, step.undo_arguments, problem)
+    except VirError as error:
+        log.warning("%s: %s is left behind: %s", guest.name, step.undo_arguments, error)

@@ -126,8 +126,8 @@ async def finish(guest: Guest, alias: str) -> None:
         place_devices(guest.domain.devices, tag, rest)
         try:
             await _remove_backend(guest, device)
-        except VirError as problem:
-            log.warning("%s: something of %s is left behind: %s", guest.name, alias, problem)
+        except VirError as error:
+            log.warning("%s: something of %s is left behind: %s", guest.name, alias, error)
         guest.update_and_publish()
     log.info("%s has let %s go", guest.name, alias)
     guest.publish_event(DomainEventID.DEVICE_REMOVED, guest.identity, alias)
@@ -167,8 +167,8 @@ async def sweep(guest: Guest) -> None:
     for name in sorted(idle):  # N-format comes before N-storage, which it holds
         try:
             await guest.monitor.execute("blockdev-del", {"node-name": name})
-        except VirError as problem:
-            log.debug("%s: the node %s stays: %s", guest.name, name, problem)
+        except VirError as error:
+            log.debug("%s: the node %s stays: %s", guest.name, name, error)
 
 
 def chain_names(drive: Drive | None) -> Iterator[str]:

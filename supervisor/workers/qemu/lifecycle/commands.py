@@ -54,10 +54,10 @@ async def _press(guest: Guest, flags: int, mode: str, *, fake_reboot: bool) -> N
         _remember(guest, fake_reboot=fake_reboot and mode == "powerdown")
         try:
             await agent.shutdown(guest, mode)
-        except VirError as problem:
+        except VirError as error:
             if flags == AGENT:
                 raise
-            log.info("%s: its agent cannot shut it down: %s", guest.name, problem)
+            log.info("%s: its agent cannot shut it down: %s", guest.name, error)
         else:
             return
     _remember(guest, fake_reboot=fake_reboot)

@@ -55,8 +55,8 @@ async def fake_reboot(guest: Guest) -> None:
     try:
         await guest.monitor.execute("system_reset", timeout_s=RESET_S)
         await guest.monitor.execute("cont", timeout_s=RESET_S)
-    except VirError as problem:
-        log.error("%s cannot be reset and is ended: %s", guest.name, problem)
+    except VirError as error:
+        log.error("%s cannot be reset and is ended: %s", guest.name, error)
         crash, off = DomainShutoffReason.CRASHED, DomainShutoffReason.SHUTDOWN
         await end(guest, crash if crashed else off)
 
@@ -75,5 +75,5 @@ async def dump(guest: Guest) -> None:
             await monitor.execute("getfd", {"fdname": "dump"}, fd=file.fileno())
             arguments = {"paging": False, "protocol": "fd:dump"}
             await monitor.execute("dump-guest-memory", arguments, timeout_s=DUMP_S)
-    except (OSError, VirError) as problem:
-        log.error("the memory of %s cannot be written to %s: %s", guest.name, path, problem)
+    except (OSError, VirError) as error:
+        log.error("the memory of %s cannot be written to %s: %s", guest.name, path, error)

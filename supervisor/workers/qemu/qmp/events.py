@@ -143,8 +143,8 @@ def take(guest: Guest, message: Message) -> None:
         return
     try:
         handler(guest, message)
-    except msgspec.MsgspecError as problem:
-        log.warning("%s: event %s cannot be understood: %s", guest.name, name, problem)
+    except msgspec.MsgspecError as error:
+        log.warning("%s: event %s cannot be understood: %s", guest.name, name, error)
 
 
 def relay(guest: Guest, message: Message) -> None:

@@ -246,9 +246,9 @@ class Monitor:
     def _read(self, command: str, answer: msgspec.Raw, kind: type[T]) -> T:
         try:
             return msgspec.json.decode(answer, type=kind)
-        except (msgspec.MsgspecError, RecursionError) as problem:
-            detail = f"the emulator of '{self._guest}' answered {command} unintelligibly: {problem}"
-            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from problem
+        except (msgspec.MsgspecError, RecursionError) as error:
+            detail = f"the emulator of '{self._guest}' answered {command} unintelligibly: {error}"
+            raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error
 
     # The socket.
 
@@ -262,8 +262,8 @@ class Monitor:
         except BlockingIOError:
             self._writing = True
             self._loop.add_writer(self._socket.fileno(), self._writable)
-        except OSError as problem:
-            self._fail(f"the emulator's monitor cannot be written to: {problem}")
+        except OSError as error:
+            self._fail(f"the emulator's monitor cannot be written to: {error}")
 
     def _next(self) -> bool:
         """Take the next command to write; none while an answer is owed."""
@@ -298,8 +298,8 @@ class Monitor:
             data = self._socket.recv(CHUNK)
         except (BlockingIOError, InterruptedError):
             return
-        except OSError as problem:
-            self._fail(f"the emulator's monitor cannot be read: {problem}")
+        except OSError as error:
+            self._fail(f"the emulator's monitor cannot be read: {error}")
             return
         if not data:
             self._fail("the emulator closed its monitor")
@@ -307,8 +307,8 @@ class Monitor:
         try:
             for message in self._decoder.feed(data):
                 self._take(message)
-        except QmpFormatError as problem:
-            self._fail(str(problem))
+        except QmpFormatError as error:
+            self._fail(str(error))
 
     def _take(self, message: Message) -> None:
         if message.event is not None:

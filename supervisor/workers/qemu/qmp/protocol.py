@@ -110,8 +110,8 @@ def read_message(line: bytes) -> Message:
     """
     try:
         said = _LINES.decode(line)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
-        raise QmpFormatError(f"the emulator said what is no QMP: {problem}") from problem
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise QmpFormatError(f"the emulator said what is no QMP: {error}") from error
     return Message(
         greeting=said.greeting or None,
         id=said.id,
@@ -143,8 +143,8 @@ def encode_raw(command: msgspec.Raw, number: int) -> bytes:
     """
     try:
         members = msgspec.json.decode(bytes(command), type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
-        raise ValueError(f"a QMP command is a JSON object: {problem}") from problem
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise ValueError(f"a QMP command is a JSON object: {error}") from error
     if "execute" not in members:
         raise ValueError('a QMP command is a JSON object with a member "execute"')
     members["id"] = msgspec.Raw(str(number).encode())

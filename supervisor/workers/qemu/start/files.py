@@ -95,9 +95,9 @@ def _open(path: str, *, append: bool, ours: contextlib.ExitStack) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_APPEND
     try:
         fd = os.open(path, flags if append else flags | os.O_TRUNC, 0o600)
-    except OSError as problem:
-        detail = f"unable to open file '{path}': {problem.strerror}"
-        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from problem
+    except OSError as error:
+        detail = f"unable to open file '{path}': {error.strerror}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
     ours.callback(os.close, fd)
     return fd
 
@@ -134,9 +134,9 @@ def make_nvram(domain: Domain, paths: Paths, config: QemuConfig) -> None:
         shutil.copyfile(template, partial)
         os.chmod(partial, 0o600)
         os.rename(partial, target)
-    except OSError as problem:
-        detail = f"firmware variables '{template}' cannot be copied to '{name}': {problem}"
-        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from problem
+    except OSError as error:
+        detail = f"firmware variables '{template}' cannot be copied to '{name}': {error}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
 
 
 def _template(domain: Domain, config: QemuConfig) -> str:

@@ -163,5 +163,5 @@ async def begin_statistics(domain: Domain, monitor: Monitor) -> None:
     }
     try:
         await monitor.execute("qom-set", arguments)
-    except QmpRefusal as problem:
-        log.warning("the balloon of %s gives no statistics: %s", domain.name, problem)
+    except QmpRefusal as error:
+        log.warning("the balloon of %s gives no statistics: %s", domain.name, error)

@@ -53,9 +53,9 @@ async def adopt(workplace: WorkerContext, name: str) -> Guest | Status | None:
         return status
     try:
         domain = parse_domain(xml)
-    except ConfError as problem:
+    except ConfError as error:
         process.forget()
-        raise SystemExit(f"the live document of {name} cannot be read: {problem}") from problem
+        raise SystemExit(f"the live document of {name} cannot be read: {error}") from error
     guest = Guest(workplace, domain, status, process)
     guest.live_xml = xml
     await _link(guest)

@@ -268,9 +268,9 @@ def _begin(attempt: Attempt, spawning: Spawning, undo: AsyncExitStack) -> GuestP
     undo.callback(remove_cgroup, group_of(status))
     try:
         set_rlimits(process.pid, workplace.config)
-    except (OSError, ValueError) as problem:
-        detail = f"the limits of qemu.conf cannot be set for '{attempt.name}': {problem}"
-        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from problem
+    except (OSError, ValueError) as error:
+        detail = f"the limits of qemu.conf cannot be set for '{attempt.name}': {error}"
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
     record_process(status, process.identity)
     pid_file = workplace.paths.pid_file(attempt.name)
     undo.callback(pid_file.unlink, missing_ok=True)

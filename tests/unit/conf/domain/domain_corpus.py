@@ -95,8 +95,8 @@ def difference(case: Case) -> list[str]:
     """The lines in which we differ: `-` is stock's, `+` ours; empty if we do not."""
     try:
         ours = answer(case.document)
-    except (ConfError, VirError) as problem:
-        refused = from_conf_error(problem) if isinstance(problem, ConfError) else problem
+    except (ConfError, VirError) as error:
+        refused = from_conf_error(error) if isinstance(error, ConfError) else error
         code = refused.code
         if code == case.code:
             return []

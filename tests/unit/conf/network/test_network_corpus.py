@@ -46,8 +46,8 @@ def test_a_document_is_taken_or_refused_as_by_stock(case: dict[str, Any]) -> Non
     try:
         network = complete(parse_network(case["input"]), make_mac=lambda: "52:54:00:@MAC@")
         validate(network)
-    except ConfError as problem:
-        refused = from_conf_error(problem, ErrorDomain.NETWORK)
+    except ConfError as error:
+        refused = from_conf_error(error, ErrorDomain.NETWORK)
         assert not case["accepted"], refused
         assert (refused.code, refused.domain) == (case["code"], case["domain"])
         return
