@@ -25,14 +25,14 @@ class Completion(Protocol):
         """Ask anew for what the host can do: it may have changed."""
 
 
-class Documents:
+class DefinitionBuilder:
     """Makes definitions."""
 
     def __init__(self, completion: Completion) -> None:
         """Have documents completed by this."""
         self._completion = completion
 
-    async def define(self, xml: str) -> Definition:
+    async def build(self, xml: str) -> Definition:
         """Make a definition of a client's document.
 
         Raises:
@@ -47,7 +47,7 @@ class Documents:
         Raises:
             ConfError, VirError: it cannot be (any more).
         """
-        return definition if definition.is_complete else await self.define(definition.xml)
+        return definition if definition.is_complete else await self.build(definition.xml)
 
     def forget_facts(self) -> None:
         """Ask again for what the host can do: an emulator may have been upgraded."""

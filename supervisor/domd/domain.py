@@ -55,15 +55,15 @@ class Definition:
 class DomainRuntime:
     """A running guest as its worker last described it."""
 
-    description: DomainStatus
+    status: DomainStatus
     live: LiveDefinition
 
     @staticmethod
-    def of(description: DomainStatus, former: DomainRuntime | None) -> DomainRuntime:
+    def from_status(status: DomainStatus, previous: DomainRuntime | None) -> DomainRuntime:
         """Take a description; what its document says is read again only when it has changed."""
-        if former is not None and former.description.live_xml == description.live_xml:
-            return DomainRuntime(description, former.live)
-        return DomainRuntime(description, LiveDefinition(description.live_xml))
+        if previous is not None and previous.status.live_xml == status.live_xml:
+            return DomainRuntime(status, previous.live)
+        return DomainRuntime(status, LiveDefinition(status.live_xml))
 
 
 class LiveDefinition(Definition):
@@ -122,7 +122,7 @@ class DomainObject:
     @property
     def id(self) -> int:
         """The running guest's number; -1 when it is off."""
-        return self.running.description.id if self.running else OFF
+        return self.running.status.id if self.running else OFF
 
     @property
     def identity(self) -> DomainId:
@@ -142,7 +142,7 @@ class DomainObject:
     def state(self) -> tuple[int, int]:
         """VirDomainState and the reason for it."""
         if self.running is not None:
-            return self.running.description.state, self.running.description.reason
+            return self.running.status.state, self.running.status.reason
         return DomainState.SHUTOFF, self.reason
 
     @property

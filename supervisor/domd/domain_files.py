@@ -25,11 +25,11 @@ class DomainFiles:
         """Look under these paths."""
         self._paths = paths
 
-    def has_saved_state(self, entry: DomainObject) -> bool:
+    def has_managed_save(self, entry: DomainObject) -> bool:
         """Whether the guest's memory was saved."""
         return self._paths.managed_save(entry.name).exists()
 
-    def drop_saved_state(self, entry: DomainObject) -> None:
+    def remove_managed_save(self, entry: DomainObject) -> None:
         """Forget the guest's saved memory.
 
         Raises:
@@ -39,11 +39,11 @@ class DomainFiles:
 
     def has_snapshots(self, entry: DomainObject) -> bool:
         """Whether snapshots of the domain are known."""
-        return any(documents(self._paths.snapshots(entry.name)))
+        return any(xml_files(self._paths.snapshots(entry.name)))
 
     def has_checkpoints(self, entry: DomainObject) -> bool:
         """Whether checkpoints of the domain are known."""
-        return any(documents(self._paths.checkpoints(entry.name)))
+        return any(xml_files(self._paths.checkpoints(entry.name)))
 
     def reset_nvram(self, entry: DomainObject) -> None:
         """Have the guest's firmware variables made anew at its start.
@@ -55,7 +55,7 @@ class DomainFiles:
         if nvram is not None and nvram.is_file():
             remove(nvram, "nvram")
 
-    def undefine(self, entry: DomainObject, flags: int) -> None:
+    def remove_on_undefine(self, entry: DomainObject, flags: int) -> None:
         """Part with what a domain has when its definition goes; what is kept stays on disk.
 
         Everything is checked before anything is removed.
@@ -63,11 +63,11 @@ class DomainFiles:
         Raises:
             VirError: OPERATION_INVALID for what the flags say nothing of, SYSTEM_ERROR.
         """
-        doomed = list(self._doomed(entry, flags))
+        doomed = list(self._to_remove(entry, flags))
         for what, path in doomed:
             remove(path, what)
 
-    def _doomed(self, entry: DomainObject, flags: int) -> Iterator[tuple[str, Path]]:
+    def _to_remove(self, entry: DomainObject, flags: int) -> Iterator[tuple[str, Path]]:
         if not entry.is_active:
             yield from self._snapshots(entry, flags)
         saved = self._paths.managed_save(entry.name)
@@ -82,7 +82,7 @@ class DomainFiles:
                 detail = "cannot undefine domain with nvram"
                 raise invalid(f"{detail} {nvram}; say --nvram or --keep-nvram")
             yield "nvram", nvram
-        if not flags & Flags.KEEP_TPM and (flags & Flags.TPM or not keeps_tpm(entry)):
+        if not flags & Flags.KEEP_TPM and (flags & Flags.TPM or not keeps_tpm_state(entry)):
             yield "TPM state", self._paths.tpm_state(entry.uuid_text)
 
     def _snapshots(self, entry: DomainObject, flags: int) -> Iterator[tuple[str, Path]]:
@@ -90,7 +90,7 @@ class DomainFiles:
             ("snapshots", Flags.SNAPSHOTS_METADATA, self._paths.snapshots(entry.name)),
             ("checkpoints", Flags.CHECKPOINTS_METADATA, self._paths.checkpoints(entry.name)),
         ):
-            count = sum(1 for _ in documents(folder))
+            count = sum(1 for _ in xml_files(folder))
             if count and not flags & flag:
                 detail = f"cannot delete inactive domain with {count} {word}"
                 raise invalid(f"{detail}; say --{word}-metadata to forget them")
@@ -108,13 +108,13 @@ class DomainFiles:
         return Path(nvram.path) if nvram.path else self._paths.nvram(entry.name)
 
 
-def keeps_tpm(entry: DomainObject) -> bool:
+def keeps_tpm_state(entry: DomainObject) -> bool:
     """Whether the document says that the TPM's state outlives the definition."""
     assert entry.definition is not None, "only a defined domain is asked about"
     return any(tpm.backend.persistent_state for tpm in entry.definition.domain.devices.tpms)
 
 
-def documents(folder: Path) -> Iterator[Path]:
+def xml_files(folder: Path) -> Iterator[Path]:
     """The documents in a folder that may not be there."""
     try:
         names = os.listdir(folder)
@@ -123,7 +123,7 @@ def documents(folder: Path) -> Iterator[Path]:
     yield from (folder / name for name in names if name.endswith(".xml"))
 
 
-def refuse_contradiction(flags: int) -> None:
+def check_keep_flags(flags: int) -> None:
     """Refuse to keep and remove the same.
 
     Raises:

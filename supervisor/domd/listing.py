@@ -39,7 +39,7 @@ def _state(state: DomainState) -> Check:
 
 
 def _saved(entry: DomainObject, has: DomainFiles) -> bool:
-    return has.has_saved_state(entry)
+    return has.has_managed_save(entry)
 
 
 def _snapshots(entry: DomainObject, has: DomainFiles) -> bool:

@@ -13,18 +13,18 @@ import logging
 
 from supervisor.dispatch.dispatcher import Dispatcher
 from supervisor.domd.autostart import autostart
-from supervisor.domd.calls.definition import Changes
+from supervisor.domd.calls.definition import DefinitionCalls
 from supervisor.domd.calls.device import DeviceCalls
-from supervisor.domd.calls.interface_parameters import CardLimits
-from supervisor.domd.calls.lifecycle import Lifecycle
-from supervisor.domd.calls.lxc_info import ContainerInfo
-from supervisor.domd.calls.metadata import Notes
-from supervisor.domd.calls.native_xml import Natives
-from supervisor.domd.calls.query import Queries
-from supervisor.domd.calls.stats import Stats
-from supervisor.domd.calls.tuning import ContainerTuning
+from supervisor.domd.calls.interface_parameters import InterfaceParameterCalls
+from supervisor.domd.calls.lifecycle import LifecycleCalls
+from supervisor.domd.calls.lxc_info import LxcInfoCalls
+from supervisor.domd.calls.metadata import MetadataCalls
+from supervisor.domd.calls.native_xml import NativeXmlCalls
+from supervisor.domd.calls.query import QueryCalls
+from supervisor.domd.calls.stats import StatsCalls
+from supervisor.domd.calls.tuning import TuningCalls
 from supervisor.domd.completion import ContainerCompletion, GuestCompletion
-from supervisor.domd.definition_builder import Documents
+from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.definition_files import Store
 from supervisor.domd.definitions import Definitions
 from supervisor.domd.domain import Definition, DomainObject
@@ -34,7 +34,7 @@ from supervisor.domd.events import Publisher
 from supervisor.domd.recovery import Recovery
 from supervisor.domd.registry import Registry
 from supervisor.domd.running_domains import RunningDomains
-from supervisor.domd.worker_forwarding import Forwarding
+from supervisor.domd.worker_forwarding import WorkerForwarding
 from supervisor.domd.workers import Workers
 from supervisor.drivers.table import LXC, QEMU, Driver
 from supervisor.messages.calls import ClientClosed
@@ -45,18 +45,18 @@ from supervisor.runtime.pidfd import boot_id
 log = logging.getLogger(__name__)
 
 
-async def serve(process: ChildProcess) -> None:
+async def run(process: ChildProcess) -> None:
     """Keep QEMU's guests until the process is told to stop."""
     completion = GuestCompletion(process.node, lambda: process.qemu_config)
-    await keep(process, QEMU, Documents(completion))
+    await run_registry(process, QEMU, DefinitionBuilder(completion))
 
 
-async def serve_containers(process: ChildProcess) -> None:
+async def run_containers(process: ChildProcess) -> None:
     """Keep containers until the process is told to stop."""
-    await keep(process, LXC, Documents(ContainerCompletion(host_arch())))
+    await run_registry(process, LXC, DefinitionBuilder(ContainerCompletion(host_arch())))
 
 
-async def keep(process: ChildProcess, driver: Driver, documents: Documents) -> None:
+async def run_registry(process: ChildProcess, driver: Driver, documents: DefinitionBuilder) -> None:
     """Keep the domains of a driver until the process is told to stop."""
     node, registry, paths = process.node, Registry(), process.paths.for_driver(driver.name)
     await asyncio.to_thread(paths.status_dir().mkdir, parents=True, exist_ok=True)
@@ -67,24 +67,24 @@ async def keep(process: ChildProcess, driver: Driver, documents: Documents) -> N
     workers = Workers(node, driver)
     guests = RunningDomains(registry, documents, workers, numbers, publisher)
     recovery = Recovery(node, registry, workers, guests)
-    queries = Queries(registry, belongings)
+    queries = QueryCalls(registry, belongings)
     devices = DeviceCalls(registry, definitions, documents, guests)
-    stats = Stats(node, registry, queries, driver)
-    tuning = ContainerTuning(registry, definitions, documents, guests, workers)
-    natives = Natives(documents)
-    own = (ContainerInfo(registry, stats), tuning, natives) if driver is LXC else ()
+    stats = StatsCalls(node, registry, queries, driver)
+    tuning = TuningCalls(registry, definitions, documents, guests, workers)
+    natives = NativeXmlCalls(documents)
+    own = (LxcInfoCalls(registry, stats), tuning, natives) if driver is LXC else ()
     targets = (
         *own,
         queries,
-        Changes(registry, definitions, documents, belongings, publisher, driver),
-        Notes(registry, definitions, guests, publisher),
+        DefinitionCalls(registry, definitions, documents, belongings, publisher, driver),
+        MetadataCalls(registry, definitions, guests, publisher),
         devices,
-        CardLimits(registry, devices),
-        Lifecycle(registry, documents, definitions, belongings, guests, workers),
+        InterfaceParameterCalls(registry, devices),
+        LifecycleCalls(registry, documents, definitions, belongings, guests, workers),
         stats,
     )
     load(store, registry)
-    forward = Forwarding(node, registry).forward
+    forward = WorkerForwarding(node, registry).forward
     node.serve(
         Dispatcher("domd", *targets, driver=driver.name, fallback=forward, voice=driver.voice)
     )

@@ -51,40 +51,42 @@ class Recovery:
     """Finds out what became of guests."""
 
     def __init__(
-        self, node: Node, registry: Registry, workers: Workers, guests: RunningDomains
+        self, node: Node, registry: Registry, workers: Workers, domains: RunningDomains
     ) -> None:
         """Ask these workers."""
         self._node = node
         self._registry = registry
         self._workers = workers
-        self._guests = guests
-        self._asking: dict[bytes, asyncio.Task[None]] = {}
-        node.on_peer_lost.append(self.peer_lost)
-        guests.on_doubt = lambda entry: self._ask(entry, spawn=False)
+        self._domains = domains
+        self._queries: dict[bytes, asyncio.Task[None]] = {}
+        node.on_peer_lost.append(self.worker_lost)
+        domains.on_unknown_state = lambda entry: self._start_query(entry, spawn=False)
 
     async def recover(self, paths: Paths) -> None:
         """Take over all guests that ran before this process did."""
         remembered = await asyncio.to_thread(read_remembered, paths.status_dir())
         for description in remembered:
-            entry = self._entry(description)
+            entry = self._object_for(description)
             if entry is not None:
-                self._guests.describe(entry, description)
-                self._ask(entry, spawn=True)
-        if self._asking:
-            await asyncio.wait(set(self._asking.values()), timeout=TOGETHER_S)
-        if self._asking:
-            names = ", ".join(sorted(entry.name for entry in self._registry if self._open(entry)))
+                self._domains.apply_status(entry, description)
+                self._start_query(entry, spawn=True)
+        if self._queries:
+            await asyncio.wait(set(self._queries.values()), timeout=TOGETHER_S)
+        if self._queries:
+            names = ", ".join(
+                sorted(entry.name for entry in self._registry if self._is_pending(entry))
+            )
             log.warning("known from their status documents until their workers answer: %s", names)
-        self._guests.spawn_task(self._end_strays())
-        self._guests.spawn_task(self._end_orphans())
+        self._domains.spawn_task(self._end_idle_workers())
+        self._domains.spawn_task(self._autodestroy_orphans())
 
-    def peer_lost(self, name: str) -> None:
+    def worker_lost(self, name: str) -> None:
         """A link broke: the root starts a worker anew, which takes its guest over."""
         for entry in self._registry:
             if entry.worker == name and entry.is_active:
-                self._ask(entry, spawn=False)
+                self._start_query(entry, spawn=False)
 
-    def _entry(self, description: DomainStatus) -> DomainObject | None:
+    def _object_for(self, description: DomainStatus) -> DomainObject | None:
         """The domain of a guest that runs; a transient one is made known."""
         try:
             known = self._registry.match_or_conflict(description.name, description.uuid)
@@ -93,24 +95,24 @@ class Recovery:
             return None
         return known or DomainObject(name=description.name, uuid=description.uuid)
 
-    def _open(self, entry: DomainObject) -> bool:
-        return entry.uuid in self._asking
+    def _is_pending(self, entry: DomainObject) -> bool:
+        return entry.uuid in self._queries
 
-    def _ask(self, entry: DomainObject, *, spawn: bool) -> None:
+    def _start_query(self, entry: DomainObject, *, spawn: bool) -> None:
         """Ask a guest's worker in a task of its own, one for each guest."""
-        if self._open(entry):
+        if self._is_pending(entry):
             return
-        task = asyncio.create_task(self._find_out(entry, spawn=spawn))
-        self._asking[entry.uuid] = task
+        task = asyncio.create_task(self._query_worker(entry, spawn=spawn))
+        self._queries[entry.uuid] = task
 
         def done(task: asyncio.Task[None]) -> None:
-            del self._asking[entry.uuid]
+            del self._queries[entry.uuid]
             if not task.cancelled() and (problem := task.exception()) is not None:
                 log.error("what became of %s is not known", entry.name, exc_info=problem)
 
         task.add_done_callback(done)
 
-    async def _find_out(self, entry: DomainObject, *, spawn: bool) -> None:
+    async def _query_worker(self, entry: DomainObject, *, spawn: bool) -> None:
         """Ask until there is an answer; until then the guest is believed to run."""
         attempt = 0
         while entry.is_active:
@@ -118,7 +120,7 @@ class Recovery:
                 if spawn:
                     await self._workers.spawn(entry)
                     spawn = False
-                described = await self._workers.ask(entry, GetStatus(), ASK_S)
+                described = await self._workers.call(entry, GetStatus(), ASK_S)
             except (BusError, VirError) as error:
                 level = logging.ERROR if attempt == len(PAUSES_S) else logging.INFO
                 log.log(level, "the worker of %s does not answer: %s", entry.name, error)
@@ -126,18 +128,18 @@ class Recovery:
                 await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
                 attempt += 1
             else:
-                self._believe(entry, described)
+                self._apply(entry, described)
                 return
 
-    def _believe(self, entry: DomainObject, described: WorkerStatus) -> None:
+    def _apply(self, entry: DomainObject, described: WorkerStatus) -> None:
         if not entry.is_active:
             return
         if described.guest is not None:
-            self._guests.describe(entry, described.guest)
+            self._domains.apply_status(entry, described.guest)
             return
         gone = described.shutoff or LOST
         log.info("%s has ended while nobody looked (%d)", entry.name, gone.reason)
-        self._guests.ended(
+        self._domains.on_domain_stopped(
             DomainStopped(
                 uuid=entry.uuid,
                 name=entry.name,
@@ -149,7 +151,7 @@ class Recovery:
             )
         )
 
-    async def _end_strays(self) -> None:
+    async def _end_idle_workers(self) -> None:
         """End workers that have no guest: their start was given up when our predecessor died."""
         try:
             found = await self._node.control.call(ListProcesses(), timeout_s=STRAY_S)
@@ -160,9 +162,9 @@ class Recovery:
         for process in found.processes:
             name = process.name
             if name.startswith(self._workers.driver.worker("")) and name not in ours:
-                await self._end_stray(name)
+                await self._end_idle_worker(name)
 
-    async def _end_stray(self, name: str) -> None:
+    async def _end_idle_worker(self, name: str) -> None:
         """End a worker, unless it has a guest after all or has got one meanwhile."""
         link = self._node.link(name)
         try:
@@ -173,23 +175,23 @@ class Recovery:
         if any(entry.worker == name for entry in self._registry):
             return
         if described.shutoff is not None:
-            self._remember_end(name, described.shutoff)
+            self._record_shutoff(name, described.shutoff)
         if described.guest is not None:
-            entry = self._entry(described.guest)
+            entry = self._object_for(described.guest)
             if entry is not None and not entry.is_active:
-                self._guests.describe(entry, described.guest)
-                self._ask(entry, spawn=True)
+                self._domains.apply_status(entry, described.guest)
+                self._start_query(entry, spawn=True)
             return
         log.info("worker %s has no guest and is ended", name)
-        await self._workers.end(name)
+        await self._workers.end_named(name)
 
-    def _remember_end(self, worker: str, gone: ShutoffInfo) -> None:
+    def _record_shutoff(self, worker: str, gone: ShutoffInfo) -> None:
         """Know why a domain is off whose guest ended between our predecessor and us."""
         entry = self._registry.by_name(worker.partition(":")[2])
         if entry is not None and not entry.is_active and not entry.worker:
             entry.reason = gone.reason
 
-    async def _end_orphans(self) -> None:
+    async def _autodestroy_orphans(self) -> None:
         """End guests whose client went while nobody listened."""
         bound = {entry.autodestroy for entry in self._registry if entry.autodestroy}
         if not bound:
@@ -200,4 +202,4 @@ class Recovery:
             log.warning("guests whose client has gone are not looked for: %s", error)
             return
         for client in bound - set(answer.identifiers):
-            self._guests.client_closed(client)
+            self._domains.client_closed(client)

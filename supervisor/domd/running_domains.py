@@ -21,7 +21,7 @@ from rpc.enums import (
     DomainEventType,
 )
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.domd.definition_builder import Documents
+from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.domain import Definition, DomainObject, DomainRuntime
 from supervisor.domd.domain_ids import IdAllocator
 from supervisor.domd.events import Publisher
@@ -61,24 +61,24 @@ class RunningDomains:
     def __init__(
         self,
         registry: Registry,
-        documents: Documents,
+        builder: DefinitionBuilder,
         workers: Workers,
-        numbers: IdAllocator,
+        ids: IdAllocator,
         publisher: Publisher,
     ) -> None:
         """Drive guests by these workers."""
         self._registry = registry
-        self._documents = documents
+        self._builder = builder
         self._workers = workers
-        self._numbers = numbers
+        self._ids = ids
         self._publisher = publisher
         #: Called with a guest of which it is not known whether it still runs.
-        self.on_doubt: Callable[[DomainObject], None] = lambda _: None
+        self.on_unknown_state: Callable[[DomainObject], None] = lambda _: None
         self._starting: dict[bytes, Starting] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        workers.hear(StatusChanged, self.changed)
-        workers.hear(DomainStopped, self.ended)
-        workers.hear(ForwardEvent, self.relayed)
+        workers.subscribe(StatusChanged, self.on_status_changed)
+        workers.subscribe(DomainStopped, self.on_domain_stopped)
+        workers.subscribe(ForwardEvent, self.on_forward_event)
 
     # Starting and ending.
 
@@ -97,11 +97,11 @@ class RunningDomains:
         """
         if entry.is_active:
             raise invalid(f"domain is already running: '{entry.name}' has id {entry.id}")
-        complete = await self._documents.complete(definition)
+        complete = await self._builder.complete(definition)
         if entry.definition is definition:
             entry.definition = complete
         request = Start(
-            xml=complete.xml, id=self._numbers.next(), paused=paused, autodestroy=autodestroy
+            xml=complete.xml, id=self._ids.next(), paused=paused, autodestroy=autodestroy
         )
         starting = Starting()
         task = starting.task = asyncio.create_task(self._launch(entry, request, starting))
@@ -117,68 +117,68 @@ class RunningDomains:
             raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from None
         finally:
             del self._starting[entry.uuid]
-        self.describe(entry, description)
+        self.apply_status(entry, description)
         entry.source = complete
         log.info("%s is started with id %d", entry.name, entry.id)
-        self._tell_start(entry, paused=paused)
+        self._publish_started(entry, paused=paused)
         if starting.ended is not None:
-            self.ended(starting.ended)
+            self.on_domain_stopped(starting.ended)
         elif starting.doubtful:
-            self.on_doubt(entry)
+            self.on_unknown_state(entry)
 
     async def _launch(
         self, entry: DomainObject, request: Start, starting: Starting
     ) -> DomainStatus:
         try:
             await self._workers.spawn(entry)
-            description = await self._started(entry, request)
+            description = await self._request_start(entry, request)
             if self._workers.driver.renews_workers:
-                starting.doubtful = not await self._renewed(entry)
+                starting.doubtful = not await self._replace_worker(entry)
             return description
         except BaseException:
-            self._forget(entry)
+            self._clear_runtime(entry)
             # It may have been spawned unseen.
             entry.worker = entry.worker or self._workers.driver.worker(entry.name)
-            await self._settle(entry)
+            await self._abort_start(entry)
             raise
 
-    async def _started(self, entry: DomainObject, request: Start) -> DomainStatus:
+    async def _request_start(self, entry: DomainObject, request: Start) -> DomainStatus:
         """Have the guest started; a worker that dies then may have done it."""
         try:
-            return await self._workers.ask(entry, request, START_S)
+            return await self._workers.call(entry, request, START_S)
         except PeerGone as error:
             log.warning("the worker of %s died while it started: %s", entry.name, error)
-            found = await self._workers.describe(entry)
+            found = await self._workers.get_status(entry)
             if found.guest is not None:  # none ran before; containers' numbers are their own
                 return found.guest
             detail = f"the process that started '{entry.name}' died; try again ({error})"
             raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from error
 
-    async def _renewed(self, entry: DomainObject) -> bool:
+    async def _replace_worker(self, entry: DomainObject) -> bool:
         """Replace the worker that started a guest, before any client can know of the guest.
 
         Returns:
             Whether the new one has the guest.
         """
         try:
-            found = await self._workers.renew(entry)
+            found = await self._workers.replace(entry)
         except (BusError, VirError) as error:
             log.warning("the worker of %s does not come back yet: %s", entry.name, error)
             return False
         return found.guest is not None
 
-    async def _settle(self, entry: DomainObject) -> None:
+    async def _abort_start(self, entry: DomainObject) -> None:
         """Let a start that failed be undone, then end its worker."""
         try:
             # The answer comes when the worker has undone what it began.
-            found = await self._workers.describe(entry)
+            found = await self._workers.get_status(entry)
             if found.guest is not None:  # it was given up when all was done
-                await self._workers.ask(entry, Destroy(graceful=False), DESTROY_S)
+                await self._workers.call(entry, Destroy(graceful=False), DESTROY_S)
         except (BusError, VirError) as error:
             log.warning("the worker of %s does not settle: %s", entry.name, error)
-        await self._workers.dismiss(entry)
+        await self._workers.end(entry)
 
-    def _tell_start(self, entry: DomainObject, *, paused: bool) -> None:
+    def _publish_started(self, entry: DomainObject, *, paused: bool) -> None:
         """Tell clients, in the order that libvirt does."""
         started, booted = DomainEventType.STARTED, DomainEventStartedDetailType.BOOTED
         if paused:
@@ -204,49 +204,49 @@ class RunningDomains:
             return
         if not entry.is_active:
             raise not_running(entry)
-        await self._workers.insist(entry, Destroy(graceful=graceful), DESTROY_S)
+        await self._workers.call_until_done(entry, Destroy(graceful=graceful), DESTROY_S)
 
-    async def note(self, entry: DomainObject, domain: Domain) -> None:
+    async def set_metadata(self, entry: DomainObject, domain: Domain) -> None:
         """Have the live document say what this one does: title, description, metadata.
 
         Raises:
-            VirError: as `Workers.order`.
+            VirError: as `Workers.call_running`.
         """
         request = SetMetadata(
             title=domain.title, description=domain.description, metadata=domain.metadata
         )
-        await self.change(entry, request, NOTE_S)
+        await self.run_change(entry, request, NOTE_S)
 
-    async def change(
+    async def run_change(
         self, entry: DomainObject, request: Request[DomainStatus], timeout_s: float
     ) -> None:
         """Have a running guest changed, and believe what it is then.
 
         Raises:
-            VirError: as `Workers.order`.
+            VirError: as `Workers.call_running`.
         """
-        description = await self._workers.order(entry, request, timeout_s)
+        description = await self._workers.call_running(entry, request, timeout_s)
         if entry.is_active:
-            self.describe(entry, description)
+            self.apply_status(entry, description)
 
     # What is known.
 
-    def describe(self, entry: DomainObject, description: DomainStatus) -> None:
+    def apply_status(self, entry: DomainObject, description: DomainStatus) -> None:
         """Believe a description."""
         self._publisher.stale()
-        self._numbers.seen(description.id)
-        entry.running = DomainRuntime.of(description, entry.running)
+        self._ids.seen(description.id)
+        entry.running = DomainRuntime.from_status(description, entry.running)
         entry.autodestroy = description.autodestroy
         self._registry.add(entry)
         self._publisher.activity(busy=True)
 
-    def gone(self, entry: DomainObject, reason: int, event: int, detail: int) -> None:
+    def mark_stopped(self, entry: DomainObject, reason: int, event: int, detail: int) -> None:
         """Believe that a guest has gone, and tell clients."""
-        self._forget(entry)
+        self._clear_runtime(entry)
         entry.reason = reason
         self._publisher.lifecycle(entry, event, detail)
 
-    def _forget(self, entry: DomainObject) -> None:
+    def _clear_runtime(self, entry: DomainObject) -> None:
         self._publisher.stale()
         entry.running = None
         entry.autodestroy = ""
@@ -261,16 +261,16 @@ class RunningDomains:
 
     # What workers say.
 
-    def changed(self, event: StatusChanged) -> None:
+    def on_status_changed(self, event: StatusChanged) -> None:
         """A guest's state or document has changed."""
-        entry = self._registry.by_uuid(event.description.uuid)
+        entry = self._registry.by_uuid(event.status.uuid)
         if entry is None or not entry.worker:
             return
-        self.describe(entry, event.description)
+        self.apply_status(entry, event.status)
         if event.event != NO_EVENT:
             self._publisher.lifecycle(entry, event.event, event.detail)
 
-    def ended(self, event: DomainStopped) -> None:
+    def on_domain_stopped(self, event: DomainStopped) -> None:
         """A guest has gone; its worker is let go, and what is to be started anew is."""
         entry = self._registry.by_uuid(event.uuid)
         if entry is None:
@@ -279,17 +279,17 @@ class RunningDomains:
             if entry.uuid in self._starting:
                 self._starting[entry.uuid].ended = event
             return
-        again = restarted_from(entry, renamed=event.rename)
-        self.gone(entry, event.reason, event.event, event.detail)
+        again = restart_definition(entry, renamed=event.rename)
+        self.mark_stopped(entry, event.reason, event.event, event.detail)
         name, entry.worker = entry.worker, ""
-        self.spawn_task(self._workers.end(name))
+        self.spawn_task(self._workers.end_named(name))
         if event.restart:
             self.spawn_task(self._restart(entry, again))
         else:
             entry.source = None
             self.drop_if_transient(entry)
 
-    def relayed(self, event: ForwardEvent) -> None:
+    def on_forward_event(self, event: ForwardEvent) -> None:
         """A worker has an event for clients."""
         self._publisher.relay(event.event)
 
@@ -338,7 +338,7 @@ class RunningDomains:
             log.error("something after a guest's change failed", exc_info=problem)
 
 
-def restarted_from(entry: DomainObject, *, renamed: bool) -> Definition:
+def restart_definition(entry: DomainObject, *, renamed: bool) -> Definition:
     """What a running guest is started from when it is started anew."""
     if renamed and entry.definition is not None:
         return entry.definition

@@ -20,7 +20,7 @@ from supervisor.messages.calls import ClientReply, ClientRequest
 FORWARD_S: Final = 60.0  # the longest; workers have shorter deadlines of their own
 
 
-class Forwarding:
+class WorkerForwarding:
     """Hands calls to the workers."""
 
     def __init__(self, node: Node, registry: Registry) -> None:
@@ -47,7 +47,7 @@ class Forwarding:
         try:
             return await link.call(invoke, timeout_s=FORWARD_S)
         except BusError as error:
-            raise unanswered(procedure, entry, error) from error
+            raise no_reply(procedure, entry, error) from error
 
     def _target(self, invoke: ClientRequest) -> tuple[Procedure, DomainObject]:
         program = self._table.program(invoke.program)
@@ -65,15 +65,15 @@ class Forwarding:
         return procedure, self._registry.find(domain)
 
 
-def unanswered(procedure: Procedure, entry: DomainObject, problem: BusError) -> VirError:
+def no_reply(procedure: Procedure, entry: DomainObject, error: BusError) -> VirError:
     """The refusal for a call that a worker did not answer."""
     if not entry.is_active:
         return not_running(entry)
-    if isinstance(problem, DeadlineExceeded):
-        detail = f"'{entry.name}' did not answer {procedure.name} in time: {problem}"
+    if isinstance(error, DeadlineExceeded):
+        detail = f"'{entry.name}' did not answer {procedure.name} in time: {error}"
         return VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU)
     detail = (
         f"the process that drives '{entry.name}' was lost while it answered {procedure.name}; "
-        f"the guest runs on, ask again: {problem}"
+        f"the guest runs on, ask again: {error}"
     )
     return VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)

@@ -39,11 +39,11 @@ class Workers:
         """Reach them over this bus."""
         self.driver = driver
         self._node = node
-        self._heard: list[Callable[[str], None]] = []
+        self._subscriptions: list[Callable[[str], None]] = []
 
-    def hear(self, kind: type[E], handler: Callable[[E], None]) -> None:
+    def subscribe(self, kind: type[E], handler: Callable[[E], None]) -> None:
         """Have every worker's events of a type handled."""
-        self._heard.append(lambda name: self._node.subscribe(name, kind, handler))
+        self._subscriptions.append(lambda name: self._node.subscribe(name, kind, handler))
 
     async def spawn(self, entry: DomainObject) -> None:
         """Have a worker for the domain; one that is there already is it.
@@ -53,20 +53,20 @@ class Workers:
         """
         request = SpawnWorker(driver=self.driver.name, domain=entry.name, uuid=entry.uuid_text)
         spawned = await self._node.control.call(request, timeout_s=SPAWN_S)
-        for subscribe in self._heard:
+        for subscribe in self._subscriptions:
             subscribe(spawned.name)
         entry.worker = spawned.name
 
-    async def renew(self, entry: DomainObject) -> WorkerStatus:
+    async def replace(self, entry: DomainObject) -> WorkerStatus:
         """Have a fresh worker take the domain's guest over; what it found.
 
         Raises:
             VirError, BusError: it does not answer (yet).
         """
         await self._node.control.call(ReplaceWorker(name=entry.worker), timeout_s=RENEW_S)
-        return await self.describe(entry)
+        return await self.get_status(entry)
 
-    async def describe(self, entry: DomainObject) -> WorkerStatus:
+    async def get_status(self, entry: DomainObject) -> WorkerStatus:
         """What a domain's worker has; one that is lost over that is followed by one who knows.
 
         Raises:
@@ -74,16 +74,16 @@ class Workers:
         """
         for _ in range(LOSSES):
             with contextlib.suppress(PeerGone):
-                return await self.ask(entry, GetStatus(), ORDER_S)
-        return await self.ask(entry, GetStatus(), ORDER_S)
+                return await self.call(entry, GetStatus(), ORDER_S)
+        return await self.call(entry, GetStatus(), ORDER_S)
 
-    async def dismiss(self, entry: DomainObject) -> None:
+    async def end(self, entry: DomainObject) -> None:
         """End a domain's worker for good; a new one may be spawned from now on."""
         name, entry.worker = entry.worker, ""
         if name:
-            await self.end(name)
+            await self.end_named(name)
 
-    async def end(self, name: str) -> None:
+    async def end_named(self, name: str) -> None:
         """End a worker by its name on the bus."""
         self._node.unlink(name)
         try:
@@ -91,7 +91,7 @@ class Workers:
         except BusError as error:
             log.warning("worker %s could not be ended: %s", name, error)
 
-    async def ask(self, entry: DomainObject, request: Request[R], timeout_s: float) -> R:
+    async def call(self, entry: DomainObject, request: Request[R], timeout_s: float) -> R:
         """Ask a domain's worker, whatever it has.
 
         Raises:
@@ -99,7 +99,7 @@ class Workers:
         """
         return await self._node.link(entry.worker).call(request, timeout_s=timeout_s)
 
-    async def order(
+    async def call_running(
         self, entry: DomainObject, request: Request[R], timeout_s: float = ORDER_S
     ) -> R:
         """Have a running guest's worker do something.
@@ -112,7 +112,7 @@ class Workers:
         if not entry.is_active:
             raise not_running(entry)
         try:
-            return await self.ask(entry, request, timeout_s)
+            return await self.call(entry, request, timeout_s)
         except DeadlineExceeded as error:
             detail = f"the guest '{entry.name}' did not obey in {timeout_s:.0f} s: {error}"
             raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from error
@@ -125,14 +125,16 @@ class Workers:
             )
             raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from error
 
-    async def insist(self, entry: DomainObject, request: Request[R], timeout_s: float) -> R | None:
+    async def call_until_done(
+        self, entry: DomainObject, request: Request[R], timeout_s: float
+    ) -> R | None:
         """Order what may be ordered twice, until a worker has done it.
 
         Returns:
             The answer, or None when the guest has ended meanwhile.
 
         Raises:
-            VirError: as `order`.
+            VirError: as `call_running`.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
@@ -140,7 +142,7 @@ class Workers:
         while entry.is_active:
             left = end - loop.time()
             try:
-                return await self.ask(entry, request, left)
+                return await self.call(entry, request, left)
             except PeerGone as error:
                 lost = True
                 if not has_ended(entry):

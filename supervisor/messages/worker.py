@@ -57,7 +57,7 @@ class Start(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.start"
     autodestroy: str = ""
 
 
-class GetStatus(Request[WorkerStatus], frozen=True, kw_only=True, tag="worker.describe"):
+class GetStatus(Request[WorkerStatus], frozen=True, kw_only=True, tag="worker.get_status"):
     """What have you got? Answered from memory, after a start that is on its way. Deadline: 5 s."""
 
 
@@ -99,7 +99,7 @@ class Wakeup(Request[Ack], frozen=True, kw_only=True, tag="worker.wakeup"):
     """Wake a guest that sleeps by ACPI. Deadline: 10 s."""
 
 
-class SetMetadata(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.note"):
+class SetMetadata(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.set_metadata"):
     """Change what only the live document says; it is kept before the answer. Deadline: 5 s.
 
     No `StatusChanged` is sent for it: the answer has the document. None: the document says nothing.
@@ -137,7 +137,7 @@ class UpdateDevice(Request[DomainStatus], frozen=True, kw_only=True, tag="worker
     force: bool = False  # a locked tray is opened all the same
 
 
-class SetTuning(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.tune"):
+class SetTuning(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.set_tuning"):
     """Have other limits: of memory, processors and disks. Deadline: 15 s.
 
     Errors: INVALID_ARG, SYSTEM_ERROR for what the kernel refuses; nothing has changed then. The
@@ -161,7 +161,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     statistics: list[StatsParam]
 
 
-class GetStats(Request[Stats], frozen=True, kw_only=True, tag="worker.sample"):
+class GetStats(Request[Stats], frozen=True, kw_only=True, tag="worker.get_stats"):
     """The figures of these groups (virDomainStatsTypes) that only the emulator knows.
 
     Deadline: 0.8 s; a guest that hangs gives none.
@@ -170,19 +170,19 @@ class GetStats(Request[Stats], frozen=True, kw_only=True, tag="worker.sample"):
     groups: int
 
 
-class GetTuning(Request[Stats], frozen=True, kw_only=True, tag="worker.read_limits"):
+class GetTuning(Request[Stats], frozen=True, kw_only=True, tag="worker.get_tuning"):
     """The limits that hold, by the names of libvirt's parameters. Deadline: 5 s."""
 
 
-class StatusChanged(Event, frozen=True, kw_only=True, tag="worker.changed"):
+class StatusChanged(Event, frozen=True, kw_only=True, tag="worker.status_changed"):
     """The guest's state or live document has changed."""
 
-    description: DomainStatus
+    status: DomainStatus
     event: int = NO_EVENT  # virDomainEventType, when clients are to be told
     detail: int = 0
 
 
-class DomainStopped(Event, frozen=True, kw_only=True, tag="worker.ended"):
+class DomainStopped(Event, frozen=True, kw_only=True, tag="worker.domain_stopped"):
     """The guest has gone; everything of it is cleaned up, and the worker waits to be ended."""
 
     uuid: bytes
@@ -194,7 +194,7 @@ class DomainStopped(Event, frozen=True, kw_only=True, tag="worker.ended"):
     rename: bool = False  # … under the definition's present name and document
 
 
-class ForwardEvent(Event, frozen=True, kw_only=True, tag="worker.relay"):
+class ForwardEvent(Event, frozen=True, kw_only=True, tag="worker.forward_event"):
     """An event for clients that needs nothing of domd."""
 
     event: ClientEvent

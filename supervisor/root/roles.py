@@ -24,8 +24,8 @@ class Role:
 
 
 SERVICES: Final = (
-    Role("domd", "supervisor.domd.main:serve", Policy(RestartOn.ALWAYS), Rights.FILES),
-    Role("lxcd", "supervisor.domd.main:serve_containers", Policy(RestartOn.ALWAYS), Rights.FILES),
+    Role("domd", "supervisor.domd.main:run", Policy(RestartOn.ALWAYS), Rights.FILES),
+    Role("lxcd", "supervisor.domd.main:run_containers", Policy(RestartOn.ALWAYS), Rights.FILES),
     Role("hostd", "supervisor.hostd.main:serve", Policy(RestartOn.ALWAYS), Rights.FILES),
     Role("netd", "supervisor.netd.main:serve", Policy(RestartOn.ALWAYS), Rights.NETWORK),
     Role("stord", "supervisor.stord.main:serve", Policy(RestartOn.ALWAYS), Rights.STORAGE),

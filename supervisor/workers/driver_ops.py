@@ -43,4 +43,6 @@ class DriverOps(Generic[G]):
     reboot: Callable[[G, int], Awaitable[None]]  # with virDomainRebootFlagValues
     suspend: Callable[[G], Awaitable[None]]
     resume: Callable[[G], Awaitable[None]]
-    sample: Callable[[G, int], Awaitable[list[StatsParam]]]  # figures of these virDomainStatsTypes
+    get_stats: Callable[
+        [G, int], Awaitable[list[StatsParam]]
+    ]  # figures of these virDomainStatsTypes

@@ -130,7 +130,7 @@ class RunningGuest:
 
     def publish_status(self, event: int = NO_EVENT, detail: int = 0) -> None:
         """Tell domd how it stands, and clients of a step in its life."""
-        changed = StatusChanged(description=self.get_status(), event=event, detail=detail)
+        changed = StatusChanged(status=self.get_status(), event=event, detail=detail)
         self.context.publish(changed)
 
     def publish_event(self, event_id: DomainEventID, *fields: object) -> None:

@@ -51,12 +51,12 @@ log = logging.getLogger(__name__)
 class Worker(Generic[G]):
     """One worker: it has a guest, had one, or is to have one."""
 
-    def __init__(self, workplace: WorkerContext, manner: DriverOps[G]) -> None:
+    def __init__(self, workplace: WorkerContext, ops: DriverOps[G]) -> None:
         """Have no guest yet; act in this manner."""
-        self._manner = manner
+        self._ops = ops
         self._workplace = workplace
         self._guest: G | None = None
-        self._gone: ShutoffInfo | None = None
+        self._shutoff: ShutoffInfo | None = None
         self._start_done = asyncio.Event()  # no start is on its way
         self._start_done.set()
 
@@ -70,14 +70,14 @@ class Worker(Generic[G]):
     def attach_guest(self, guest: G) -> None:
         """Drive this guest."""
         self._guest = guest
-        guest.process.on_exit.append(lambda: self._ended(guest))
+        guest.process.on_exit.append(lambda: self._on_exit(guest))
         if guest.process.exited:
-            self._ended(guest)
+            self._on_exit(guest)
 
     def set_stopped(self, status: Status) -> None:
         """Know how a guest went that was gone before this worker came."""
         reason, detail = shutoff_reason(status)
-        self._gone = ShutoffInfo(reason=reason, detail=detail, restart=status.restart)
+        self._shutoff = ShutoffInfo(reason=reason, detail=detail, restart=status.restart)
         remove_status(self._workplace.paths.status(status.name))
 
     def guest(self) -> G:
@@ -115,7 +115,7 @@ class Worker(Generic[G]):
             raise VirError(ErrorCode.OPERATION_INVALID, detail, self._workplace.error_domain)
         self._start_done.clear()
         try:
-            guest = await self._manner.launch(self._workplace, request)
+            guest = await self._ops.launch(self._workplace, request)
         except ConfError as error:
             raise from_conf_error(error, self._workplace.error_domain) from error
         else:
@@ -125,23 +125,23 @@ class Worker(Generic[G]):
         return guest.get_status()
 
     @handles(GetStatus)
-    async def describe(self, _: GetStatus) -> WorkerStatus:
+    async def get_status(self, _: GetStatus) -> WorkerStatus:
         """Answer what there is; a start that is on its way ends first, or is undone."""
         await self._start_done.wait()
         guest = self._guest
-        return WorkerStatus(guest=guest.get_status() if guest else None, shutoff=self._gone)
+        return WorkerStatus(guest=guest.get_status() if guest else None, shutoff=self._shutoff)
 
     @handles(Destroy)
     async def destroy(self, request: Destroy) -> Ack:
         """End the guest; on return all of it is cleaned up."""
         guest = await self.wait_running()
-        await self._manner.end(guest, DomainShutoffReason.DESTROYED, graceful=request.graceful)
+        await self._ops.end(guest, DomainShutoffReason.DESTROYED, graceful=request.graceful)
         async with asyncio.timeout(ENDED_S):
             await guest.ended.wait()
         return Ack()
 
     @handles(SetMetadata)
-    def note(self, request: SetMetadata) -> DomainStatus:
+    def set_metadata(self, request: SetMetadata) -> DomainStatus:
         """Change what only the document says."""
         guest = self.guest()
         domain = guest.domain
@@ -153,16 +153,14 @@ class Worker(Generic[G]):
     @handles(AttachDevice)
     async def attach_device(self, request: AttachDevice) -> DomainStatus:
         """Give the guest a device."""
-        return await self._change_device(
-            self._manner.attach(await self.wait_running(), request.xml)
-        )
+        return await self._change_device(self._ops.attach(await self.wait_running(), request.xml))
 
     @handles(DetachDevice)
     async def detach_device(self, request: DetachDevice) -> DomainStatus:
         """Take a device from the guest."""
         guest = await self.wait_running()
         try:
-            await self._manner.detach(guest, request)
+            await self._ops.detach(guest, request)
         except ConfError as error:
             raise from_conf_error(error, self._workplace.error_domain) from error
         return guest.get_status()
@@ -170,36 +168,36 @@ class Worker(Generic[G]):
     @handles(UpdateDevice)
     async def update_device(self, request: UpdateDevice) -> DomainStatus:
         """Change a device."""
-        return await self._change_device(self._manner.update(await self.wait_running(), request))
+        return await self._change_device(self._ops.update(await self.wait_running(), request))
 
     @handles(Shutdown)
     async def shutdown(self, request: Shutdown) -> Ack:
         """Ask the guest to power off, a container's init to end."""
-        await self._manner.shutdown(await self.wait_running(), request.flags)
+        await self._ops.shutdown(await self.wait_running(), request.flags)
         return Ack()
 
     @handles(Reboot)
     async def reboot(self, request: Reboot) -> Ack:
         """Ask the guest to reboot, a container's init to begin anew."""
-        await self._manner.reboot(await self.wait_running(), request.flags)
+        await self._ops.reboot(await self.wait_running(), request.flags)
         return Ack()
 
     @handles(Suspend)
     async def suspend(self, _: Suspend) -> Ack:
         """Have the guest stand still."""
-        await self._manner.suspend(await self.wait_running())
+        await self._ops.suspend(await self.wait_running())
         return Ack()
 
     @handles(Resume)
     async def resume(self, _: Resume) -> Ack:
         """Let the guest run."""
-        await self._manner.resume(await self.wait_running())
+        await self._ops.resume(await self.wait_running())
         return Ack()
 
     @handles(GetStats)
-    async def sample(self, request: GetStats) -> Stats:
+    async def get_stats(self, request: GetStats) -> Stats:
         """The guest's figures."""
-        return Stats(statistics=await self._manner.sample(self.guest(), request.groups))
+        return Stats(statistics=await self._ops.get_stats(self.guest(), request.groups))
 
     async def _change_device(self, work: Coroutine[None, None, None]) -> DomainStatus:
         guest = self.guest()
@@ -210,18 +208,18 @@ class Worker(Generic[G]):
                 raise from_conf_error(error, self._workplace.error_domain) from error
         return guest.get_status()
 
-    def _ended(self, guest: G) -> None:
+    def _on_exit(self, guest: G) -> None:
         guest.run(self._finish(guest))
 
     async def _finish(self, guest: G) -> None:
         """Its process has gone: clean up, tell, forget."""
         if self._guest is not guest:
             return
-        await self._manner.clean_up(self._workplace, guest.status, guest.live_xml)
+        await self._ops.clean_up(self._workplace, guest.status, guest.live_xml)
         reason, detail = shutoff_reason(guest.status)
         log.info("%s has ended: %s", guest.name, reason.name.lower())
         self._guest = None
-        self._gone = ShutoffInfo(reason=reason, detail=detail)
+        self._shutoff = ShutoffInfo(reason=reason, detail=detail)
         self._workplace.publish(stopped_event(guest.status, guest.uuid))
         remove_status(self._workplace.paths.status(guest.name))
         guest.ended.set()

@@ -16,10 +16,10 @@ from rpc.enums import DomainDefineFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.domd.definition_builder import Documents
+from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.definitions import Definitions
 from supervisor.domd.domain import Definition, DomainObject
-from supervisor.domd.domain_files import DomainFiles, refuse_contradiction
+from supervisor.domd.domain_files import DomainFiles, check_keep_flags
 from supervisor.domd.events import Publisher
 from supervisor.domd.registry import Registry
 from supervisor.domd.service_errors import invalid, refuse_flags
@@ -28,23 +28,23 @@ from supervisor.drivers.table import Driver
 log = logging.getLogger(__name__)
 
 
-class Changes:
+class DefinitionCalls:
     """What clients may change of definitions."""
 
     def __init__(
         self,
         registry: Registry,
         definitions: Definitions,
-        documents: Documents,
-        belongings: DomainFiles,
+        builder: DefinitionBuilder,
+        files: DomainFiles,
         publisher: Publisher,
         driver: Driver,
     ) -> None:
         """Change these."""
         self._registry = registry
         self._definitions = definitions
-        self._documents = documents
-        self._belongings = belongings
+        self._builder = builder
+        self._files = files
         self._publisher = publisher
         self._driver = driver
 
@@ -60,7 +60,7 @@ class Changes:
             ConfError: the document cannot be.
         """
         refuse_flags("qemuDomainDefineXMLFlags", flags, DomainDefineFlags.VALIDATE)
-        entry = await self._definitions.define(await self._documents.define(xml))
+        entry = await self._definitions.define(await self._builder.build(xml))
         return entry.identity
 
     async def domain_undefine(self, call: ClientCall, dom: DomainId) -> None:
@@ -75,12 +75,14 @@ class Changes:
                 snapshots or firmware variables and no word about them.
         """
         refuse_flags("qemuDomainUndefineFlags", flags, self._driver.undefine_flags)
-        refuse_contradiction(flags)
+        check_keep_flags(flags)
         entry = self._registry.find(dom)
         async with entry.job.hold("undefine"):
             if entry.definition is None:
                 raise invalid(f"cannot undefine transient domain '{entry.name}'")
-            await self._definitions.undefine(entry, lambda: self._belongings.undefine(entry, flags))
+            await self._definitions.undefine(
+                entry, lambda: self._files.remove_on_undefine(entry, flags)
+            )
 
     async def domain_rename(
         self, call: ClientCall, dom: DomainId, new_name: str | None, flags: int
@@ -110,11 +112,11 @@ class Changes:
             raise invalid(f"cannot rename a transient domain '{entry.name}'")
         if name == entry.name:
             raise invalid("Can't rename domain to itself", ErrorDomain.DOMAIN)
-        if self._belongings.has_saved_state(entry):
+        if self._files.has_managed_save(entry):
             raise invalid(f"domain '{entry.name}' with a managed saved state can't be renamed")
-        if self._belongings.has_snapshots(entry):
+        if self._files.has_snapshots(entry):
             raise invalid(f"cannot rename domain '{entry.name}' with snapshots")
-        if self._belongings.has_checkpoints(entry):
+        if self._files.has_checkpoints(entry):
             raise invalid(f"cannot rename domain '{entry.name}' with checkpoints")
 
     async def domain_set_autostart(self, call: ClientCall, dom: DomainId, autostart: int) -> None:
@@ -138,7 +140,7 @@ class Changes:
     def domain_has_managed_save_image(self, call: ClientCall, dom: DomainId, flags: int) -> int:
         """Whether the guest's memory was saved."""
         refuse_flags("qemuDomainHasManagedSaveImage", flags)
-        return int(self._belongings.has_saved_state(self._registry.find(dom)))
+        return int(self._files.has_managed_save(self._registry.find(dom)))
 
     async def domain_managed_save_remove(self, call: ClientCall, dom: DomainId, flags: int) -> None:
         """Forget the guest's saved memory.
@@ -149,7 +151,7 @@ class Changes:
         refuse_flags("qemuDomainManagedSaveRemove", flags)
         entry = self._registry.find(dom)
         async with entry.job.hold("forget the saved state"):
-            await asyncio.to_thread(self._belongings.drop_saved_state, entry)
+            await asyncio.to_thread(self._files.remove_managed_save, entry)
             self._publisher.stale()
 
 

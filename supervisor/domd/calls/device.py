@@ -19,7 +19,7 @@ from rpc.enums import DomainDeviceModifyFlags as Flags
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.calls.metadata import targets
-from supervisor.domd.definition_builder import Documents
+from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.definitions import Definitions
 from supervisor.domd.domain import Definition
 from supervisor.domd.registry import Registry
@@ -40,14 +40,14 @@ class DeviceCalls:
         self,
         registry: Registry,
         definitions: Definitions,
-        documents: Documents,
-        guests: RunningDomains,
+        builder: DefinitionBuilder,
+        domains: RunningDomains,
     ) -> None:
         """Change these."""
         self._registry = registry
         self._definitions = definitions
-        self._documents = documents
-        self._guests = guests
+        self._builder = builder
+        self._domains = domains
 
     async def domain_attach_device(self, call: ClientCall, dom: DomainId, xml: str) -> None:
         """Give a running guest a device."""
@@ -127,11 +127,11 @@ class DeviceCalls:
             live, config = targets(entry, flags & IMPACT)
             planned = await self._edited(config, edit) if config is not None else None
             if live is not None:
-                await self._guests.change(entry, request, CHANGE_S)
+                await self._domains.run_change(entry, request, CHANGE_S)
             if planned is not None:
                 await self._definitions.replace(entry, planned)
 
     async def _edited(self, definition: Definition, edit: Edit) -> Definition:
         domain = parse_domain(definition.xml)  # one that nobody else has
         edit(domain)
-        return await self._documents.define(format_domain(domain, secure=True))
+        return await self._builder.build(format_domain(domain, secure=True))

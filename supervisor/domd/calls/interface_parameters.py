@@ -38,7 +38,7 @@ FIELDS: Final = {
 }
 
 
-class CardLimits:
+class InterfaceParameterCalls:
     """What clients may ask and say of cards' traffic."""
 
     def __init__(self, registry: Registry, devices: DeviceCalls) -> None:
@@ -57,7 +57,7 @@ class CardLimits:
         refuse_flags("qemuDomainGetInterfaceParameters", flags, IMPACT | TYPED_STRINGS)
         refuse_both_impacts(flags)
         entry = self._registry.find(dom)
-        card = card_of(definition_for(entry, flags).domain, device)
+        card = interface_of(definition_for(entry, flags).domain, device)
         if nparams == 0:
             return [], len(FIELDS)
         values = {field: UInt(read_limit(card, *place)) for field, place in FIELDS.items()}
@@ -80,13 +80,13 @@ class CardLimits:
         # Each is a change of the card of its own: what it is otherwise may differ.
         for definition, impact in ((config, Impact.CONFIG), (live, Impact.LIVE)):
             if definition is not None:
-                card = card_of(definition.domain, device)
-                changed = replace(card, bandwidth=limited(card.bandwidth, wanted))
+                card = interface_of(definition.domain, device)
+                changed = replace(card, bandwidth=with_limits(card.bandwidth, wanted))
                 xml = write(changed, Mode(live=impact is Impact.LIVE, secure=True))
                 await self._devices.domain_update_device_flags(call, dom, xml, impact)
 
 
-def card_of(domain: Domain, device: str) -> Interface:
+def interface_of(domain: Domain, device: str) -> Interface:
     """The card of a MAC address or of a device of the host's.
 
     Raises:
@@ -105,7 +105,9 @@ def read_limit(card: Interface, side: str, name: str) -> int:
     return getattr(rate, name, None) or 0
 
 
-def limited(bandwidth: Bandwidth | None, wanted: dict[tuple[str, str], int]) -> Bandwidth | None:
+def with_limits(
+    bandwidth: Bandwidth | None, wanted: dict[tuple[str, str], int]
+) -> Bandwidth | None:
     """Limits with these numbers changed; None when none is left."""
     sides: dict[str, Rate | None] = {}
     for side in ("inbound", "outbound"):

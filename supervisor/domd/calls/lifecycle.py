@@ -13,7 +13,7 @@ from rpc.enums import DomainCreateFlags, DomainDestroyFlagsValues, DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.domd.definition_builder import Documents
+from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.definitions import Definitions
 from supervisor.domd.domain import DomainObject
 from supervisor.domd.domain_files import DomainFiles
@@ -24,24 +24,24 @@ from supervisor.domd.workers import Workers
 from supervisor.messages.worker import Reboot, Reset, Resume, Shutdown, Suspend, Wakeup
 
 
-class Lifecycle:
+class LifecycleCalls:
     """What clients may do with guests."""
 
     def __init__(
         self,
         registry: Registry,
-        documents: Documents,
+        builder: DefinitionBuilder,
         definitions: Definitions,
-        belongings: DomainFiles,
-        guests: RunningDomains,
+        files: DomainFiles,
+        domains: RunningDomains,
         workers: Workers,
     ) -> None:
         """Steer these."""
         self._registry = registry
-        self._documents = documents
+        self._builder = builder
         self._definitions = definitions
-        self._belongings = belongings
-        self._guests = guests
+        self._files = files
+        self._domains = domains
         self._workers = workers
         self._driver = workers.driver
 
@@ -62,21 +62,21 @@ class Lifecycle:
         async with entry.job.hold("start"):
             if entry.is_active or entry.definition is None:
                 raise invalid(f"domain is already running: '{entry.name}' has id {entry.id}")
-            await self._leave_saved_state(entry, flags)
+            await self._check_managed_save(entry, flags)
             await self._reset_nvram(entry, flags)
-            paused, autodestroy = launch_words(call, flags)
-            await self._guests.start(
+            paused, autodestroy = start_options(call, flags)
+            await self._domains.start(
                 entry, entry.definition, paused=paused, autodestroy=autodestroy
             )
         return entry.identity
 
-    async def _leave_saved_state(self, entry: DomainObject, flags: int) -> None:
+    async def _check_managed_save(self, entry: DomainObject, flags: int) -> None:
         """Refuse to start a guest afresh whose memory was saved, unless that is asked for.
 
         Raises:
             VirError: OPERATION_UNSUPPORTED.
         """
-        if not self._belongings.has_saved_state(entry):
+        if not self._files.has_managed_save(entry):
             return
         if not flags & DomainCreateFlags.START_FORCE_BOOT:
             detail = (
@@ -84,11 +84,11 @@ class Lifecycle:
                 "yet; start it with --force-boot to lose that state"
             )
             raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.QEMU)
-        await asyncio.to_thread(self._belongings.drop_saved_state, entry)
+        await asyncio.to_thread(self._files.remove_managed_save, entry)
 
     async def _reset_nvram(self, entry: DomainObject, flags: int) -> None:
         if flags & DomainCreateFlags.START_RESET_NVRAM:
-            await asyncio.to_thread(self._belongings.reset_nvram, entry)
+            await asyncio.to_thread(self._files.reset_nvram, entry)
 
     async def domain_create_xml(self, call: ClientCall, xml_desc: str, flags: int) -> DomainId:
         """Start a guest from a document; it is defined only if it was before.
@@ -97,17 +97,17 @@ class Lifecycle:
             VirError: OPERATION_INVALID when it runs already; whatever keeps it from starting.
         """
         refuse_flags("qemuDomainCreateXML", flags, self._driver.create_xml_flags)
-        definition = await self._documents.define(xml_desc)
+        definition = await self._builder.build(xml_desc)
         entry = await self._definitions.claim(definition)
         try:
             async with entry.job.hold("create"):
                 if entry.is_active:
                     detail = f"domain '{entry.name}' is already active"
                     raise invalid(detail, ErrorDomain.DOMAIN)
-                paused, autodestroy = launch_words(call, flags)
-                await self._guests.start(entry, definition, paused=paused, autodestroy=autodestroy)
+                paused, autodestroy = start_options(call, flags)
+                await self._domains.start(entry, definition, paused=paused, autodestroy=autodestroy)
         finally:
-            self._guests.drop_if_transient(entry)
+            self._domains.drop_if_transient(entry)
         return entry.identity
 
     async def domain_destroy(self, call: ClientCall, dom: DomainId) -> None:
@@ -123,7 +123,7 @@ class Lifecycle:
         refuse_flags("qemuDomainDestroyFlags", flags, self._driver.destroy_flags)
         entry = self._registry.find(dom)
         # No job: ending a guest is what helps when a job hangs.
-        await self._guests.destroy(entry, graceful=bool(flags & DomainDestroyFlagsValues.GRACEFUL))
+        await self._domains.destroy(entry, graceful=bool(flags & DomainDestroyFlagsValues.GRACEFUL))
 
     async def domain_shutdown(self, call: ClientCall, dom: DomainId) -> None:
         """Ask a guest to power off."""
@@ -132,17 +132,17 @@ class Lifecycle:
     async def domain_shutdown_flags(self, call: ClientCall, dom: DomainId, flags: int) -> None:
         """Ask a guest to power off: by its power button or agent, a container by its init."""
         refuse_flags("qemuDomainShutdownFlags", flags, self._driver.shutdown_flags)
-        await self._order(dom, "shutdown", Shutdown(flags=flags))
+        await self._request(dom, "shutdown", Shutdown(flags=flags))
 
     async def domain_reboot(self, call: ClientCall, dom: DomainId, flags: int) -> None:
         """Ask a guest to reboot: by its power button or agent, a container by its init."""
         refuse_flags("qemuDomainReboot", flags, self._driver.reboot_flags)
-        await self._order(dom, "reboot", Reboot(flags=flags))
+        await self._request(dom, "reboot", Reboot(flags=flags))
 
     async def domain_reset(self, call: ClientCall, dom: DomainId, flags: int) -> None:
         """Reset a guest's machine."""
         refuse_flags("qemuDomainReset", flags)
-        await self._order(dom, "reset", Reset())
+        await self._request(dom, "reset", Reset())
 
     async def domain_suspend(self, call: ClientCall, dom: DomainId) -> None:
         """Stop a guest's processors; one that is paused stays so.
@@ -154,7 +154,7 @@ class Lifecycle:
         async with entry.job.hold("suspend"):
             refuse_sleeping(entry)
             if not entry.is_active or entry.state[0] != DomainState.PAUSED:
-                await self._workers.order(entry, Suspend())
+                await self._workers.call_running(entry, Suspend())
 
     async def domain_resume(self, call: ClientCall, dom: DomainId) -> None:
         """Let a guest's processors run.
@@ -167,22 +167,22 @@ class Lifecycle:
             refuse_sleeping(entry)
             if entry.is_active and entry.state[0] == DomainState.RUNNING:
                 raise invalid(f"domain is already running: '{entry.name}'")
-            await self._workers.order(entry, Resume())
+            await self._workers.call_running(entry, Resume())
 
     async def domain_pm_wakeup(self, call: ClientCall, dom: DomainId, flags: int) -> None:
         """Wake a guest that sleeps by ACPI."""
         refuse_flags("qemuDomainPMWakeup", flags)
-        await self._order(dom, "wakeup", Wakeup())
+        await self._request(dom, "wakeup", Wakeup())
 
-    async def _order(self, dom: DomainId, word: str, request: Request[Ack]) -> None:
+    async def _request(self, dom: DomainId, word: str, request: Request[Ack]) -> None:
         entry = self._registry.find(dom)
         if not entry.is_active:
             raise not_running(entry)
         async with entry.job.hold(word):
-            await self._workers.order(entry, request)
+            await self._workers.call_running(entry, request)
 
 
-def launch_words(call: ClientCall, flags: int) -> tuple[bool, str]:
+def start_options(call: ClientCall, flags: int) -> tuple[bool, str]:
     """Whether a guest is to be started paused, and the client whose end is to be its end."""
     autodestroy = call.client.id if flags & DomainCreateFlags.START_AUTODESTROY else ""
     return bool(flags & DomainCreateFlags.START_PAUSED), autodestroy

@@ -11,16 +11,16 @@ from typing import Final
 from rpc.enums import DomainStatsTypes
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.domd.calls.stats import Stats
+from supervisor.domd.calls.stats import StatsCalls
 from supervisor.domd.registry import Registry
 
 GROUPS: Final = DomainStatsTypes.CPU_TOTAL | DomainStatsTypes.BALLOON
 
 
-class ContainerInfo:
+class LxcInfoCalls:
     """domain_get_info of containers."""
 
-    def __init__(self, registry: Registry, stats: Stats) -> None:
+    def __init__(self, registry: Registry, stats: StatsCalls) -> None:
         """Answer from these."""
         self._registry = registry
         self._stats = stats
@@ -39,7 +39,8 @@ class ContainerInfo:
         call.cacheable = not entry.is_active
         if entry.is_active:
             figures = {
-                param.field: param.value.value for param in await self._stats.sample(entry, GROUPS)
+                param.field: param.value.value
+                for param in await self._stats.worker_stats(entry, GROUPS)
             }
             time = int(figures.get("cpu.time", 0))
             memory = int(figures.get("balloon.rss", memory))

@@ -13,7 +13,7 @@ from rpc.enums import DomainMetadataType
 from rpc.enums import DomainModificationImpact as Impact
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.domd.calls.query import definition_for, no_config
+from supervisor.domd.calls.query import definition_for, not_persistent
 from supervisor.domd.definitions import Definitions
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.events import Publisher
@@ -25,20 +25,20 @@ from supervisor.domd.service_errors import refuse_both_impacts, refuse_flags
 IMPACT: Final = Impact.LIVE | Impact.CONFIG
 
 
-class Notes:
+class MetadataCalls:
     """What clients may note on domains."""
 
     def __init__(
         self,
         registry: Registry,
         definitions: Definitions,
-        guests: RunningDomains,
+        domains: RunningDomains,
         publisher: Publisher,
     ) -> None:
         """Note on these."""
         self._registry = registry
         self._definitions = definitions
-        self._guests = guests
+        self._domains = domains
         self._publisher = publisher
 
     def domain_get_metadata(
@@ -83,7 +83,7 @@ class Notes:
             planned_live = changed(live.domain) if live is not None else None
             planned = changed(config.domain) if config is not None else None
             if planned_live is not None:
-                await self._guests.note(entry, planned_live)
+                await self._domains.set_metadata(entry, planned_live)
             if planned is not None:
                 definition = Definition(format_domain(planned, secure=True), planned)
                 await self._definitions.replace(entry, definition)
@@ -102,6 +102,6 @@ def targets(entry: DomainObject, flags: int) -> tuple[Definition | None, Definit
     if flags & Impact.LIVE and entry.running is None:
         raise not_running(entry)
     if flags & Impact.CONFIG and entry.definition is None:
-        raise no_config(entry)
+        raise not_persistent(entry)
     live = entry.running.live if flags & Impact.LIVE and entry.running is not None else None
     return live, entry.definition if flags & Impact.CONFIG else None

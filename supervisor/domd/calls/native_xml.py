@@ -10,18 +10,18 @@ from typing import Final
 from conf.native.lxc import document_of
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.domd.definition_builder import Documents
+from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.service_errors import refuse_flags
 
 FORMAT: Final = "lxc-tools"
 
 
-class Natives:
+class NativeXmlCalls:
     """connect_domain_xml_from_native of containers."""
 
-    def __init__(self, documents: Documents) -> None:
+    def __init__(self, builder: DefinitionBuilder) -> None:
         """Have documents completed by these."""
-        self._documents = documents
+        self._builder = builder
 
     async def connect_domain_xml_from_native(
         self, call: ClientCall, native_format: str, native_config: str, flags: int
@@ -35,4 +35,4 @@ class Natives:
         if native_format != FORMAT:
             detail = f"unsupported config type {native_format}: containers have '{FORMAT}'"
             raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.QEMU)
-        return (await self._documents.define(document_of(native_config))).xml
+        return (await self._builder.build(document_of(native_config))).xml

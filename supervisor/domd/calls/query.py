@@ -33,13 +33,13 @@ XML_FLAGS: Final = (
 VCPU_FLAGS: Final = DomainVcpuFlags.LIVE | DomainVcpuFlags.CONFIG | DomainVcpuFlags.MAXIMUM
 
 
-class Queries:
+class QueryCalls:
     """What clients may ask of domains."""
 
-    def __init__(self, registry: Registry, belongings: DomainFiles) -> None:
+    def __init__(self, registry: Registry, files: DomainFiles) -> None:
         """Answer from this registry."""
         self._registry = registry
-        self._belongings = belongings
+        self._files = files
 
     # Finding.
 
@@ -94,7 +94,7 @@ class Queries:
             VirError: INVALID_ARG for unknown flags.
         """
         refuse_flags("qemuConnectListAllDomains", flags, EVERY_FILTER)
-        return passing(self._registry, flags, self._belongings)
+        return passing(self._registry, flags, self._files)
 
     # Describing.
 
@@ -128,8 +128,8 @@ class Queries:
         time = 0
         call.cacheable = entry.running is None  # a running guest's time goes on
         if entry.running is not None:
-            time = cpu_time_ns(entry.running.description.pid)
-            memory = entry.running.description.balloon_kib or memory
+            time = cpu_time_ns(entry.running.status.pid)
+            memory = entry.running.status.balloon_kib or memory
         return entry.state[0], domain.memory, memory, domain.current_vcpus, time
 
     def domain_get_max_memory(self, call: ClientCall, dom: DomainId) -> int:
@@ -207,7 +207,7 @@ class Queries:
         return live.xml if secure else live.public_xml
 
 
-def no_config(entry: DomainObject) -> VirError:
+def not_persistent(entry: DomainObject) -> VirError:
     """OPERATION_INVALID: the domain is transient."""
     detail = f"transient domains do not have any persistent config: '{entry.name}'"
     return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.DOMAIN)
@@ -221,7 +221,7 @@ def definition_for(entry: DomainObject, impact: int) -> Definition:
     """
     if impact & DomainModificationImpact.CONFIG:
         if entry.definition is None:
-            raise no_config(entry)
+            raise not_persistent(entry)
         return entry.definition
     if impact & DomainModificationImpact.LIVE and entry.running is None:
         raise not_running(entry)

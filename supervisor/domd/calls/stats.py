@@ -17,7 +17,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from rpc.values import DomainStatsRecord, TypedParam, TypedValue
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.domd.calls.query import Queries
+from supervisor.domd.calls.query import QueryCalls
 from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import Registry
 from supervisor.drivers.table import Driver
@@ -36,10 +36,10 @@ INT, UINT, ULLONG = TypedParameterType.INT, TypedParameterType.UINT, TypedParame
 log = logging.getLogger(__name__)
 
 
-class Stats:
+class StatsCalls:
     """connect_get_all_domain_stats."""
 
-    def __init__(self, node: Node, registry: Registry, queries: Queries, driver: Driver) -> None:
+    def __init__(self, node: Node, registry: Registry, queries: QueryCalls, driver: Driver) -> None:
         """Gather over this bus."""
         self._sampled = driver.sampled
         self._node = node
@@ -70,12 +70,12 @@ class Stats:
 
     async def _record(self, entry: DomainObject, groups: int) -> DomainStatsRecord:
         identity = entry.identity
-        params = list(own_figures(entry, groups, sampled=self._sampled))
+        params = list(local_stats(entry, groups, sampled=self._sampled))
         if entry.is_active and groups & self._sampled:
-            params += await self.sample(entry, groups & self._sampled)
+            params += await self.worker_stats(entry, groups & self._sampled)
         return DomainStatsRecord(identity, params)
 
-    async def sample(self, entry: DomainObject, groups: int) -> list[TypedParam]:
+    async def worker_stats(self, entry: DomainObject, groups: int) -> list[TypedParam]:
         """What a running guest's worker says of these groups; none when it is silent."""
         link = self._node.link(entry.worker)
         try:
@@ -89,7 +89,7 @@ class Stats:
         ]
 
 
-def own_figures(entry: DomainObject, groups: int, *, sampled: int) -> Iterator[TypedParam]:
+def local_stats(entry: DomainObject, groups: int, *, sampled: int) -> Iterator[TypedParam]:
     """What is known of a domain without asking its worker, which knows the `sampled` groups."""
     domain = entry.current.domain
     if groups & DomainStatsTypes.STATE:
@@ -97,7 +97,7 @@ def own_figures(entry: DomainObject, groups: int, *, sampled: int) -> Iterator[T
         yield param("state.state", INT, state)
         yield param("state.reason", INT, reason)
     if groups & ~sampled & DomainStatsTypes.CPU_TOTAL and entry.running is not None:
-        times = cpu_times(entry.running.description.pid)
+        times = cpu_times(entry.running.status.pid)
         yield param("cpu.time", ULLONG, times.user + times.system)
         yield param("cpu.user", ULLONG, times.user)
         yield param("cpu.system", ULLONG, times.system)

@@ -23,7 +23,7 @@ from rpc.values import TypedParam, TypedValue
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.calls.metadata import targets
 from supervisor.domd.calls.query import definition_for
-from supervisor.domd.definition_builder import Documents
+from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.definitions import Definitions
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.registry import Registry
@@ -46,22 +46,22 @@ Edit = Callable[[Domain], None]
 Values = Mapping[str, int]
 
 
-class ContainerTuning:
+class TuningCalls:
     """What clients may ask and say of containers' limits."""
 
     def __init__(
         self,
         registry: Registry,
         definitions: Definitions,
-        documents: Documents,
-        guests: RunningDomains,
+        builder: DefinitionBuilder,
+        domains: RunningDomains,
         workers: Workers,
     ) -> None:
         """Change these."""
         self._registry = registry
         self._definitions = definitions
-        self._documents = documents
-        self._guests = guests
+        self._builder = builder
+        self._domains = domains
         self._workers = workers
 
     # Processor time.
@@ -82,7 +82,7 @@ class ContainerTuning:
     ) -> list[TypedParam]:
         """The shares and the bandwidth, that hold or are defined."""
         refuse_flags("lxcDomainGetSchedulerParametersFlags", flags, IMPACT | TYPED_STRINGS)
-        found = await self._read(dom, flags, SCHEDULER, scheduler_of)
+        found = await self._read(dom, flags, SCHEDULER, scheduler_values)
         return found[:nparams]
 
     async def domain_set_scheduler_parameters(
@@ -100,7 +100,7 @@ class ContainerTuning:
             VirError: INVALID_ARG, OPERATION_INVALID; SYSTEM_ERROR for what the kernel refuses.
         """
         refuse_flags("lxcDomainSetSchedulerParametersFlags", flags, IMPACT)
-        given = given_values(params, SCHEDULER)
+        given = read_values(params, SCHEDULER)
 
         def edit(domain: Domain) -> None:
             tune = domain.cputune = domain.cputune or Cputune()
@@ -120,7 +120,7 @@ class ContainerTuning:
         if nparams == 0:
             self._registry.find(dom)
             return [], len(MEMORY)
-        found = (await self._read(dom, flags, MEMORY, memory_of))[:nparams]
+        found = (await self._read(dom, flags, MEMORY, memory_values))[:nparams]
         return found, len(found)
 
     async def domain_set_memory_parameters(
@@ -132,13 +132,13 @@ class ContainerTuning:
             VirError: INVALID_ARG: swap below memory; OPERATION_INVALID; SYSTEM_ERROR.
         """
         refuse_flags("lxcDomainSetMemoryParameters", flags, IMPACT)
-        given = given_values(params, MEMORY)
+        given = read_values(params, MEMORY)
 
         def edit(domain: Domain) -> None:
             tune = domain.memtune = domain.memtune or Memtune()
             for name, value in given.items():
                 setattr(tune, name, Amount(amount=min(value, UNLIMITED_KIB)))
-            refuse_little_swap(tune)
+            check_swap_limit(tune)
 
         await self._change(dom, flags, edit)
 
@@ -195,7 +195,7 @@ class ContainerTuning:
         if nparams == 0:
             self._registry.find(dom)
             return [], len(BLKIO)
-        found = (await self._read(dom, flags, BLKIO, blkio_of))[:nparams]
+        found = (await self._read(dom, flags, BLKIO, blkio_values))[:nparams]
         return found, len(found)
 
     async def domain_set_blkio_parameters(
@@ -207,7 +207,7 @@ class ContainerTuning:
             VirError: INVALID_ARG, OPERATION_INVALID; SYSTEM_ERROR: the host has no such scheduler.
         """
         refuse_flags("lxcDomainSetBlkioParameters", flags, IMPACT)
-        given = given_values(params, BLKIO)
+        given = read_values(params, BLKIO)
 
         def edit(domain: Domain) -> None:
             tune = domain.blkiotune = domain.blkiotune or Blkiotune()
@@ -225,10 +225,10 @@ class ContainerTuning:
         definition = definition_for(entry, flags)
         values = dict(of(definition.domain))
         if entry.running is not None and definition is entry.running.live:
-            sampled = await self._workers.order(entry, GetTuning(), READ_S)
+            sampled = await self._workers.call_running(entry, GetTuning(), READ_S)
             held = {one.field: int(one.value) for one in sampled.statistics}
             values |= {name: held[name] for name in names if name in held}
-        return params({name: value_of(name, values[name]) for name in names})
+        return params({name: typed_value(name, values[name]) for name in names})
 
     async def _change(self, dom: DomainId, flags: int, edit: Edit) -> None:
         entry = self._registry.find(dom)
@@ -243,16 +243,16 @@ class ContainerTuning:
     async def _defined(self, definition: Definition, edit: Edit) -> Definition:
         domain = parse_domain(definition.xml)  # one that nobody else has
         edit(domain)
-        return await self._documents.define(format_domain(domain, secure=True))
+        return await self._builder.build(format_domain(domain, secure=True))
 
     async def _tune(self, entry: DomainObject, live: Definition, edit: Edit) -> None:
         domain = parse_domain(live.xml)
         edit(domain)
         request = SetTuning(xml=format_domain(domain, live=True, secure=True))
-        await self._guests.change(entry, request, TUNE_S)
+        await self._domains.run_change(entry, request, TUNE_S)
 
 
-def given_values(given: list[TypedParam], names: tuple[str, ...]) -> dict[str, int]:
+def read_values(given: list[TypedParam], names: tuple[str, ...]) -> dict[str, int]:
     """What a client wants.
 
     Raises:
@@ -262,20 +262,20 @@ def given_values(given: list[TypedParam], names: tuple[str, ...]) -> dict[str, i
     return {name: int(values[-1]) for name, values in found.items()}
 
 
-def value_of(name: str, value: int) -> TypedValue:
+def typed_value(name: str, value: int) -> TypedValue:
     """A value of the type that its parameter has."""
     kinds = {"vcpu_quota": LLong, "weight": UInt}
     return kinds.get(name, ULLong)(value)
 
 
-def scheduler_of(domain: Domain) -> Values:
+def scheduler_values(domain: Domain) -> Values:
     """What a document says of processor time; 0: nothing."""
     tune = domain.cputune or Cputune()
     found = (tune.shares, tune.period, tune.quota)
     return dict(zip(SCHEDULER, (value or 0 for value in found), strict=True))
 
 
-def memory_of(domain: Domain) -> Values:
+def memory_values(domain: Domain) -> Values:
     """What a document says of memory, in KiB."""
     tune = domain.memtune or Memtune()
     found = (tune.hard_limit, tune.soft_limit, tune.swap_hard_limit)
@@ -283,12 +283,12 @@ def memory_of(domain: Domain) -> Values:
     return dict(zip(MEMORY, amounts, strict=True))
 
 
-def blkio_of(domain: Domain) -> Values:
+def blkio_values(domain: Domain) -> Values:
     """What a document says of disks; 0: nothing."""
     return {"weight": (domain.blkiotune.weight or 0) if domain.blkiotune else 0}
 
 
-def refuse_little_swap(tune: Memtune) -> None:
+def check_swap_limit(tune: Memtune) -> None:
     """Refuse a limit of memory and swap that is below that of memory.
 
     Raises:

@@ -43,7 +43,7 @@ MANNER: Final = DriverOps(
     reboot=lifecycle.reboot,
     suspend=lifecycle.suspend,
     resume=lifecycle.resume,
-    sample=sample,
+    get_stats=sample,
 )
 
 

@@ -34,7 +34,7 @@ MANNER: Final = DriverOps(
     reboot=commands.reboot,
     suspend=commands.suspend,
     resume=commands.resume,
-    sample=sample,
+    get_stats=sample,
 )
 
 

@@ -13,7 +13,7 @@ from rpc.enums import DomainPausedReason, DomainRunningReason, DomainState, Doma
 from rpc.errors import ErrorCode, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.domd.calls.query import Queries
+from supervisor.domd.calls.query import QueryCalls
 from supervisor.domd.domain import Definition, DomainObject, DomainRuntime
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.registry import Registry
@@ -46,17 +46,17 @@ def entry(number: int, *, state: int | None = None, persistent: bool = True) -> 
             uuid=made.uuid, name=name, id=number, pid=0, state=state, reason=1, started_at=0.0,
             live_xml=format_domain(live, live=True, secure=True),
         )  # fmt: skip
-        made.running = DomainRuntime.of(description, None)
+        made.running = DomainRuntime.from_status(description, None)
     return made
 
 
 @pytest.fixture
-def queries(tmp_path: Path) -> Queries:
+def queries(tmp_path: Path) -> QueryCalls:
     registry = Registry()
     registry.add(entry(1))
     registry.add(entry(2, state=DomainState.RUNNING))
     registry.add(entry(3, state=DomainState.PAUSED, persistent=False))
-    return Queries(registry, DomainFiles(Paths.system(tmp_path)))
+    return QueryCalls(registry, DomainFiles(Paths.system(tmp_path)))
 
 
 @pytest.mark.parametrize(
@@ -77,45 +77,45 @@ def queries(tmp_path: Path) -> Queries:
     ],
 )
 def test_filters_of_one_kind_add_up_and_of_several_narrow(
-    queries: Queries, flags: int, expected: list[int]
+    queries: QueryCalls, flags: int, expected: list[int]
 ) -> None:
     found, count = queries.connect_list_all_domains(CALL, 1, flags)
     assert [int(domain.name[-1]) for domain in found] == expected
     assert count == len(expected)
 
 
-def test_an_unknown_filter_is_refused(queries: Queries) -> None:
+def test_an_unknown_filter_is_refused(queries: QueryCalls) -> None:
     with pytest.raises(VirError, match="unsupported flags") as refused:
         queries.connect_list_all_domains(CALL, 1, 1 << 20)
     assert refused.value.code is ErrorCode.INVALID_ARG
 
 
-def test_the_old_lists_agree(queries: Queries) -> None:
+def test_the_old_lists_agree(queries: QueryCalls) -> None:
     assert queries.connect_num_of_domains(CALL) == 2
     assert queries.connect_list_domains(CALL, 10) == [2, 3]
     assert queries.connect_list_domains(CALL, 1) == [2]
     assert queries.connect_list_defined_domains(CALL, 10) == ["guest1"]
 
 
-def test_a_domain_is_found_by_id_name_and_uuid(queries: Queries) -> None:
+def test_a_domain_is_found_by_id_name_and_uuid(queries: QueryCalls) -> None:
     by_id = queries.domain_lookup_by_id(CALL, 2)
     assert by_id == queries.domain_lookup_by_name(CALL, "guest2")
     assert by_id == queries.domain_lookup_by_uuid(CALL, by_id.uuid)
 
 
 @pytest.mark.parametrize("identifier", [-1, 0, 99])
-def test_what_is_not_there_is_no_domain(queries: Queries, identifier: int) -> None:
+def test_what_is_not_there_is_no_domain(queries: QueryCalls, identifier: int) -> None:
     with pytest.raises(VirError) as refused:
         queries.domain_lookup_by_id(CALL, identifier)
     assert refused.value.code is ErrorCode.NO_DOMAIN
 
 
-def named(queries: Queries, number: int) -> DomainId:
+def named(queries: QueryCalls, number: int) -> DomainId:
     return queries.domain_lookup_by_name(CALL, f"guest{number}")
 
 
 def test_the_live_document_has_what_the_guest_was_given_and_the_inactive_has_not(
-    queries: Queries,
+    queries: QueryCalls,
 ) -> None:
     live = queries.domain_get_xml_desc(CALL, named(queries, 2), 0)
     assert "id='2'" in live
@@ -128,13 +128,15 @@ def test_the_live_document_has_what_the_guest_was_given_and_the_inactive_has_not
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 @pytest.mark.parametrize("flags", [0, DomainXMLFlags.INACTIVE])
-def test_passwords_are_shown_only_when_asked_for(queries: Queries, number: int, flags: int) -> None:
+def test_passwords_are_shown_only_when_asked_for(
+    queries: QueryCalls, number: int, flags: int
+) -> None:
     domain = named(queries, number)
     assert "secret" not in queries.domain_get_xml_desc(CALL, domain, flags)
     assert "secret" in queries.domain_get_xml_desc(CALL, domain, flags | DomainXMLFlags.SECURE)
 
 
-def test_states_come_with_their_reasons(queries: Queries) -> None:
+def test_states_come_with_their_reasons(queries: QueryCalls) -> None:
     assert queries.domain_get_state(CALL, named(queries, 1), 0)[0] == DomainState.SHUTOFF
     assert queries.domain_get_state(CALL, named(queries, 2), 0) == (
         DomainState.RUNNING,
@@ -146,7 +148,7 @@ def test_states_come_with_their_reasons(queries: Queries) -> None:
     )
 
 
-def test_a_running_guests_figures_are_not_kept_and_the_others_are(queries: Queries) -> None:
+def test_a_running_guests_figures_are_not_kept_and_the_others_are(queries: QueryCalls) -> None:
     call = ClientCall(CALL.client, list[Descriptor]())
     queries.domain_get_info(call, named(queries, 2))
     assert not call.cacheable
