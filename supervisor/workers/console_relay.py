@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Final
 
 CHUNK: Final = 1 << 16
-MAX_WAITING: Final = 1 << 18  # bytes that one side has sent and the other has not taken
+MAX_BUFFERED: Final = 1 << 18  # bytes that one side has sent and the other has not taken
 
 
 class Relay:
@@ -24,17 +24,20 @@ class Relay:
 
     def __init__(self, device: int, on_end: Callable[[Relay], None]) -> None:
         """Join a device, whose descriptor is ours from now on, with a new stream."""
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)  # noqa: FBT003  (the standard library's own signature)
+        worker_end, client_end = socket.socketpair()
+        worker_end.setblocking(False)  # noqa: FBT003  (the standard library's own signature)
         os.set_blocking(device, False)
-        self._stream = theirs
+        self._stream = client_end
         self._on_end = on_end
-        end = ours.detach()
-        self._lanes = (_Direction(device, end, self.close), _Direction(end, device, self.close))
+        end = worker_end.detach()
+        self._directions = (
+            _Direction(device, end, self.close),
+            _Direction(end, device, self.close),
+        )
         self._fds = (device, end)
         self._closed = False
-        for lane in self._lanes:
-            lane.start()
+        for direction in self._directions:
+            direction.start()
 
     def take_stream(self) -> int:
         """The client's end; the caller's from now on."""
@@ -50,8 +53,8 @@ class Relay:
         if self._closed:
             return
         self._closed = True
-        for lane in self._lanes:
-            lane.stop()
+        for direction in self._directions:
+            direction.stop()
         self._stream.close()
         for fd in self._fds:
             with contextlib.suppress(OSError):
@@ -66,7 +69,7 @@ class _Direction:
         self._source, self._sink = source, sink
         self._loop = asyncio.get_running_loop()
         self._on_end = on_end
-        self._waiting = bytearray()
+        self._buffer = bytearray()
         self._reading = self._writing = False
 
     def start(self) -> None:
@@ -95,18 +98,18 @@ class _Direction:
         if not data:
             self._on_end()
             return
-        self._waiting += data
+        self._buffer += data
         self._flush()
 
     def _flush(self) -> None:
         try:
-            while self._waiting:
-                del self._waiting[: os.write(self._sink, self._waiting)]
+            while self._buffer:
+                del self._buffer[: os.write(self._sink, self._buffer)]
         except BlockingIOError:
             if not self._writing:
                 self._loop.add_writer(self._sink, self._flush)
                 self._writing = True
-            if len(self._waiting) > MAX_WAITING:
+            if len(self._buffer) > MAX_BUFFERED:
                 self._pause()
             return
         except OSError:

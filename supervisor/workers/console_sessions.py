@@ -37,24 +37,24 @@ class ConsoleSessions(Generic[K]):
             raise VirError(ErrorCode.OPERATION_FAILED, detail, self._domain)
         session.close()
 
-    def begin(self, key: K, device: int, let_go: Callable[[], None] | None = None) -> int:
+    def open(self, key: K, device: int, on_close: Callable[[], None] | None = None) -> int:
         """Join a device, whose descriptor is ours from now on, with a client's stream.
 
         Args:
             key: the device.
             device: its descriptor.
-            let_go: is called when the session is over.
+            on_close: is called when the session is over.
 
         Returns:
             The client's end; the caller's from now on.
         """
 
         def ended(pump: Relay) -> None:
-            if let_go is not None:
-                let_go()
+            if on_close is not None:
+                on_close()
             if self._open.get(key) is pump:
                 del self._open[key]
 
-        pump = Relay(device, ended)
-        self._open[key] = pump
-        return pump.take_stream()
+        relay = Relay(device, ended)
+        self._open[key] = relay
+        return relay.take_stream()

@@ -30,7 +30,7 @@ class WorkerContext:
     paths: Paths  # with the driver's files
 
     @staticmethod
-    def of(process: ChildProcess) -> WorkerContext:
+    def for_process(process: ChildProcess) -> WorkerContext:
         """The surroundings of this process."""
         driver = process.driver
         paths = process.paths.for_driver(driver)
@@ -60,7 +60,7 @@ class WorkerContext:
         """Tell domd."""
         self.node.publish(event)
 
-    def relay(
+    def forward_event(
         self, family: str, event_id: int, uuid: bytes, payload: bytes, name: str = ""
     ) -> None:
         """Tell clients, by way of domd."""

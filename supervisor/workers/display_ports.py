@@ -43,7 +43,7 @@ class DisplayPorts:
             os.close(fd)
         self._locks.clear()
 
-    def take(self, candidates: Sequence[int], what: str) -> int:
+    def reserve(self, candidates: Sequence[int], purpose: str) -> int:
         """Take the first free port.
 
         Raises:
@@ -56,7 +56,7 @@ class DisplayPorts:
                     return port
                 os.close(self._locks.pop(port))
         first, last = (candidates[0], candidates[-1]) if candidates else (0, 0)
-        detail = f"Unable to find an unused port in range '{what}' ({first}-{last})"
+        detail = f"Unable to find an unused port in range '{purpose}' ({first}-{last})"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
 
     def _lock(self, port: int) -> bool:

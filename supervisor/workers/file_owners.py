@@ -24,7 +24,7 @@ class ChownedFile:
     """A file that the emulator must be able to open."""
 
     path: str
-    returned: bool = True  # whether it goes back; what several guests share does not
+    restored: bool = True  # whether it goes back; what several guests share does not
 
 
 def chown_for_guest(files: Iterable[ChownedFile], user: User) -> list[Owner]:
@@ -33,37 +33,37 @@ def chown_for_guest(files: Iterable[ChownedFile], user: User) -> list[Owner]:
     Raises:
         VirError: SYSTEM_ERROR naming the file; those given already are given back.
     """
-    former: list[Owner] = []
+    owners: list[Owner] = []
     try:
-        for given in files:
-            owner = _chown(given, user)
-            if owner is not None and given.returned:
-                former.append(owner)
+        for file in files:
+            owner = _chown(file, user)
+            if owner is not None and file.restored:
+                owners.append(owner)
     except OSError as error:
-        restore(former)
+        restore(owners)
         detail = f"unable to set user and group of '{error.filename}': {error.strerror}"
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.SECURITY) from error
-    return former
+    return owners
 
 
-def _chown(given: ChownedFile, user: User) -> Owner | None:
+def _chown(file: ChownedFile, user: User) -> Owner | None:
     """Give one file; None when it is theirs already or not there (the emulator will say so)."""
     try:
-        fd = os.open(given.path, os.O_PATH | os.O_CLOEXEC)
+        fd = os.open(file.path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
-        found = os.fstat(fd)
-        if (found.st_uid, found.st_gid) == (user.uid, user.gid) or not _changes_hands(found):
+        status = os.fstat(fd)
+        if (status.st_uid, status.st_gid) == (user.uid, user.gid) or not _is_chownable(status):
             return None
         os.chown(f"/proc/self/fd/{fd}", user.uid, user.gid)
-        return Owner(given.path, found.st_uid, found.st_gid)
+        return Owner(file.path, status.st_uid, status.st_gid)
     finally:
         os.close(fd)
 
 
-def _changes_hands(found: os.stat_result) -> bool:
-    mode = found.st_mode
+def _is_chownable(status: os.stat_result) -> bool:
+    mode = status.st_mode
     return stat.S_ISREG(mode) or stat.S_ISBLK(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
 
 

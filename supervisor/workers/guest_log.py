@@ -26,7 +26,7 @@ class GuestLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._fd = os.open(path, flags, 0o600)
-        self._begin = os.fstat(self._fd).st_size
+        self._start = os.fstat(self._fd).st_size
 
     def __enter__(self) -> GuestLog:
         """Write into it."""
@@ -45,29 +45,29 @@ class GuestLog:
         """Where the emulator writes."""
         return self._fd
 
-    def begin(
+    def log_start(
         self, argv: Sequence[str], environ: Mapping[str, str], version: str, engine: str = "qemu"
     ) -> None:
         """Note how the emulator is started."""
         now = datetime.datetime.now(datetime.UTC)
         stamp = f"{now:%Y-%m-%d %H:%M:%S}.{now.microsecond // 1000:03d}+0000"
-        words = [f"{name}={shlex.quote(value)}" for name, value in environ.items()]
-        lines = " \\\n".join([*words, *_grouped(argv)])
+        variables = [f"{name}={shlex.quote(value)}" for name, value in environ.items()]
+        lines = " \\\n".join([*variables, *_command_lines(argv)])
         text = (
             f"{stamp}: {STARTING}, {engine} version: {version}, "
             f"kernel: {platform.release()}, hostname: {platform.node()}\n{lines}\n"
         )
         os.write(self._fd, text.encode(errors="surrogateescape"))
-        self._begin = os.fstat(self._fd).st_size
+        self._start = os.fstat(self._fd).st_size
 
-    def complaint(self) -> str:
+    def error_output(self) -> str:
         """What the emulator has said in this start, its end if it is long."""
         size = os.fstat(self._fd).st_size
-        start = max(self._begin, size - TAIL)
+        start = max(self._start, size - TAIL)
         return os.pread(self._fd, TAIL, start).decode(errors="replace").strip()
 
 
-def last_complaint(path: Path) -> str:
+def last_error_output(path: Path) -> str:
     """What was said since the last start that a log knows of, its end if it is long."""
     try:
         with path.open("rb") as log:
@@ -78,12 +78,12 @@ def last_complaint(path: Path) -> str:
     return text.rpartition(STARTING)[2].partition("\n")[2].strip()
 
 
-def _grouped(argv: Sequence[str]) -> list[str]:
+def _command_lines(argv: Sequence[str]) -> list[str]:
     """The words, an option with its value on one line."""
     lines: list[str] = []
-    for word in argv:
-        quoted = shlex.quote(word)
-        if lines and lines[-1].startswith("-") and " " not in lines[-1] and word[:1] != "-":
+    for argument in argv:
+        quoted = shlex.quote(argument)
+        if lines and lines[-1].startswith("-") and " " not in lines[-1] and argument[:1] != "-":
             lines[-1] += f" {quoted}"
         else:
             lines.append(quoted)

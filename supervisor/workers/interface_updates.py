@@ -15,7 +15,7 @@ from conf.mapper import Mode, parse, write
 from ipc import BusError, Request
 from rpc.errors import ErrorCode, VirError
 from supervisor.messages.netd import SetBandwidth, SetLink, UpdatePort
-from supervisor.workers.interfaces import PLUGGED
+from supervisor.workers.interfaces import NETD_TYPES
 from supervisor.workers.running_guest import RunningGuest
 
 LIVE: Final = Mode(live=True, secure=True)
@@ -23,15 +23,15 @@ NETD_S: Final = 15.0
 R = TypeVar("R")
 #: What of a card may be another while the guest runs.
 CHANGEABLE: Final = ("link_state", "bandwidth", "source", "filterref", "virtualport", "vlan")
-GIVEN: Final = (
+PRESERVED: Final = (
     *("target_dev", "alias", "address", "model", "boot_order", "mtu", "type"),
     "guest_actual",
 )
 
 
-async def update_card(
+async def update_interface(
     guest: RunningGuest,
-    former: Interface,
+    current: Interface,
     changed: Interface,
     set_link: Callable[[bool], Awaitable[None]],
 ) -> None:
@@ -39,7 +39,7 @@ async def update_card(
 
     Args:
         guest: whose it is.
-        former: as it is; it says afterwards what it has become.
+        current: as it is; it says afterwards what it has become.
         changed: as it is to be; what it leaves open stays.
         set_link: does the guest's side of a link that comes up or goes down.
 
@@ -47,44 +47,44 @@ async def update_card(
         ConfError: "operation_unsupported" for what cannot change now.
         VirError: netd or the guest's side refuses.
     """
-    wanted = replace(changed, **{name: getattr(former, name) for name in GIVEN})
-    wanted.mac_element = former.mac_element
-    for field in former.__dataclass_fields__:
-        same = getattr(former, field) == getattr(wanted, field)
-        if not same and field not in CHANGEABLE and getattr(wanted, field) not in (None, []):
-            detail = f"cannot modify {field.replace('_', ' ')} of network device {former.mac}"
+    updated = replace(changed, **{name: getattr(current, name) for name in PRESERVED})
+    updated.mac_element = current.mac_element
+    for field in current.__dataclass_fields__:
+        same = getattr(current, field) == getattr(updated, field)
+        if not same and field not in CHANGEABLE and getattr(updated, field) not in (None, []):
+            detail = f"cannot modify {field.replace('_', ' ')} of network device {current.mac}"
             raise ConfError("operation_unsupported", f"{detail} while the guest runs")
-    if former.type in PLUGGED:
-        await _replug(guest, former, wanted)
-    if wanted.link_state != former.link_state:
-        up = wanted.link_state != "down"
+    if current.type in NETD_TYPES:
+        await _update_port(guest, current, updated)
+    if updated.link_state != current.link_state:
+        up = updated.link_state != "down"
         await set_link(up)
-        if former.type in PLUGGED:
-            tap = former.target_dev or ""
-            await _netd(guest, SetLink(uuid=guest.status.uuid, tap=tap, up=up))
-        former.link_state = wanted.link_state
+        if current.type in NETD_TYPES:
+            tap = current.target_dev or ""
+            await _call_netd(guest, SetLink(uuid=guest.status.uuid, tap=tap, up=up))
+        current.link_state = updated.link_state
 
 
-async def _replug(guest: RunningGuest, former: Interface, wanted: Interface) -> None:
-    tap = former.target_dev or ""
-    moved = {"network", "bridge", "dev", "portgroup"}
-    source, before = wanted.source, former.source
-    elsewhere = source is not None and any(
-        getattr(source, name) not in (None, getattr(before, name, None)) for name in moved
+async def _update_port(guest: RunningGuest, current: Interface, updated: Interface) -> None:
+    tap = current.target_dev or ""
+    place_fields = {"network", "bridge", "dev", "portgroup"}
+    source, before = updated.source, current.source
+    moved = source is not None and any(
+        getattr(source, name) not in (None, getattr(before, name, None)) for name in place_fields
     )
-    if elsewhere or wanted.filterref != former.filterref:
-        request = UpdatePort(uuid=guest.status.uuid, tap=tap, interface=write(wanted, LIVE))
-        plugged = await _netd(guest, request)
-        answer = parse(Interface, plugged.interface)
-        former.source, former.filterref = answer.source, answer.filterref
-        former.virtualport, former.vlan = answer.virtualport, answer.vlan
-    if wanted.bandwidth != former.bandwidth:
-        text = write(wanted.bandwidth, LIVE) if wanted.bandwidth is not None else ""
-        await _netd(guest, SetBandwidth(uuid=guest.status.uuid, tap=tap, bandwidth=text))
-        former.bandwidth = wanted.bandwidth
+    if moved or updated.filterref != current.filterref:
+        request = UpdatePort(uuid=guest.status.uuid, tap=tap, interface=write(updated, LIVE))
+        reply = await _call_netd(guest, request)
+        attached = parse(Interface, reply.interface)
+        current.source, current.filterref = attached.source, attached.filterref
+        current.virtualport, current.vlan = attached.virtualport, attached.vlan
+    if updated.bandwidth != current.bandwidth:
+        text = write(updated.bandwidth, LIVE) if updated.bandwidth is not None else ""
+        await _call_netd(guest, SetBandwidth(uuid=guest.status.uuid, tap=tap, bandwidth=text))
+        current.bandwidth = updated.bandwidth
 
 
-async def _netd(guest: RunningGuest, request: Request[R]) -> R:
+async def _call_netd(guest: RunningGuest, request: Request[R]) -> R:
     try:
         return await guest.context.node.link("netd").call(request, timeout_s=NETD_S)
     except BusError as error:

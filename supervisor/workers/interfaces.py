@@ -16,48 +16,48 @@ from rpc.errors import ErrorCode, VirError
 from supervisor.messages.netd import AttachPort, DetachPort, PortAttached
 from supervisor.workers.context import WorkerContext
 
-PLUGGED: Final = ("network", "bridge", "ethernet", "direct")
+NETD_TYPES: Final = ("network", "bridge", "ethernet", "direct")
 ATTACH_S: Final = 30.0
 DETACH_S: Final = 5.0  # netd finds out by itself later, should it be away just now
 
 log = logging.getLogger(__name__)
 
 
-def plugged(domain: Domain) -> Iterator[int]:
+def netd_interfaces(domain: Domain) -> Iterator[int]:
     """The places in the list of interfaces of those that are plugged in."""
-    for place, interface in enumerate(domain.devices.interfaces):
-        if interface.type in PLUGGED:
-            yield place
+    for index, interface in enumerate(domain.devices.interfaces):
+        if interface.type in NETD_TYPES:
+            yield index
 
 
-async def ask_for_port(workplace: WorkerContext, request: AttachPort, mac: str) -> PortAttached:
+async def attach_port(context: WorkerContext, request: AttachPort, mac: str) -> PortAttached:
     """Have one card plugged in.
 
     Raises:
         VirError: it cannot be.
     """
     try:
-        return await workplace.node.link("netd").call(request, timeout_s=ATTACH_S)
+        return await context.node.link("netd").call(request, timeout_s=ATTACH_S)
     except BusError as error:
         detail = (
             f"the interface {mac} of '{request.domain}' cannot be plugged in, the network "
             f"service does not answer: {error}"
         )
-        raise VirError(ErrorCode.OPERATION_FAILED, detail, workplace.error_domain) from error
+        raise VirError(ErrorCode.OPERATION_FAILED, detail, context.error_domain) from error
 
 
-async def unplug(workplace: WorkerContext, uuid: str, tap: str = "") -> None:
+async def detach_port(context: WorkerContext, uuid: str, tap: str = "") -> None:
     """Have a card plugged out, or all of a guest's.
 
     A failure is logged alone: a tap goes with its guest, and netd finds that out itself.
     """
     try:
         request = DetachPort(uuid=uuid, tap=tap)
-        await workplace.node.link("netd").call(request, timeout_s=DETACH_S)
+        await context.node.link("netd").call(request, timeout_s=DETACH_S)
     except (BusError, VirError) as error:
         log.warning("netd has not taken back %s of %s: %s", tap or "the cards", uuid, error)
 
 
-def had_cards(live_xml: str) -> bool:
+def has_netd_interfaces(live_xml: str) -> bool:
     """Whether a live document may name cards that are plugged in."""
-    return any(f"<interface type='{kind}'" in live_xml for kind in PLUGGED)
+    return any(f"<interface type='{kind}'" in live_xml for kind in NETD_TYPES)

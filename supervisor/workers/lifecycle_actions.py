@@ -35,17 +35,17 @@ DEFAULTS: Final = {"poweroff": "destroy", "reboot": "restart", "crash": "destroy
 
 def on_poweroff(domain: Domain) -> LifecycleAction:
     """The guest has powered off."""
-    return _plan(domain.on_poweroff or DEFAULTS["poweroff"])
+    return _parse_action(domain.on_poweroff or DEFAULTS["poweroff"])
 
 
 def on_reboot(domain: Domain) -> LifecycleAction:
     """The guest reboots."""
-    return _plan(domain.on_reboot or DEFAULTS["reboot"])
+    return _parse_action(domain.on_reboot or DEFAULTS["reboot"])
 
 
 def on_crash(domain: Domain) -> LifecycleAction:
     """The guest's kernel has crashed."""
-    return _plan(domain.on_crash or DEFAULTS["crash"])
+    return _parse_action(domain.on_crash or DEFAULTS["crash"])
 
 
 def allows_reboot(domain: Domain) -> bool:
@@ -53,7 +53,7 @@ def allows_reboot(domain: Domain) -> bool:
     return on_reboot(domain).action is Action.RESTART
 
 
-def _plan(word: str) -> LifecycleAction:
-    if word.startswith("coredump-"):
-        return LifecycleAction(Action(word.removeprefix("coredump-")), dump=True)
-    return LifecycleAction(Action(word))
+def _parse_action(value: str) -> LifecycleAction:
+    if value.startswith("coredump-"):
+        return LifecycleAction(Action(value.removeprefix("coredump-")), dump=True)
+    return LifecycleAction(Action(value))

@@ -11,10 +11,10 @@ import os
 from pathlib import Path
 from typing import Final
 
-PAUSE_S: Final = 0.02
+RETRY_S: Final = 0.02
 
 
-class LockedElsewhere(Exception):
+class LockHeld(Exception):
     """Another worker holds the lock and does not go."""
 
 
@@ -26,7 +26,7 @@ async def take_lock(path: Path, timeout_s: float) -> int:
         timeout_s: how long a predecessor may take to die.
 
     Raises:
-        LockedElsewhere: it did not.
+        LockHeld: it did not.
     """
     fd = _open(path)
     loop = asyncio.get_running_loop()
@@ -38,8 +38,8 @@ async def take_lock(path: Path, timeout_s: float) -> int:
             if loop.time() >= deadline:
                 os.close(fd)
                 detail = f"another worker holds {path} and has not ended in {timeout_s:.0f} s"
-                raise LockedElsewhere(detail) from None
-            await asyncio.sleep(PAUSE_S)
+                raise LockHeld(detail) from None
+            await asyncio.sleep(RETRY_S)
         except BaseException:
             os.close(fd)
             raise

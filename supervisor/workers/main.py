@@ -15,14 +15,14 @@ from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.pidfd import boot_id
 from supervisor.runtime.warm_up import warm_up
 from supervisor.workers.context import WorkerContext
-from supervisor.workers.lock_file import LockedElsewhere, take_lock
+from supervisor.workers.lock_file import LockHeld, take_lock
 from supervisor.workers.running_guest import RunningGuest
 from supervisor.workers.worker import Worker
 
 LOCK_S: Final = 5.0  # for a predecessor that is being ended
 
 G = TypeVar("G", bound=RunningGuest)
-Adopt = Callable[[WorkerContext, str], Awaitable[G | Status | None]]
+Reconnect = Callable[[WorkerContext, str], Awaitable[G | Status | None]]
 
 
 def preload_worker(worker: type[Worker[G]], driver: str) -> None:
@@ -35,37 +35,37 @@ def preload_worker(worker: type[Worker[G]], driver: str) -> None:
 
 async def run_worker(
     process: ChildProcess,
-    make: Callable[[WorkerContext], Worker[G]],
-    adopt: Adopt[G],
+    make_worker: Callable[[WorkerContext], Worker[G]],
+    reconnect: Reconnect[G],
     targets: Callable[[Worker[G]], tuple[object, ...]],
 ) -> None:
     """Drive one guest until the process is told to stop; the guest runs on then.
 
     Args:
         process: this one.
-        make: makes the driver's worker.
-        adopt: takes over what a predecessor left: a guest, or the status of one that has gone.
+        make_worker: makes the driver's worker.
+        reconnect: takes over what a predecessor left: a guest, or the status of one that has gone.
         targets: what answers clients' calls on a running guest.
 
     Raises:
         SystemExit: another worker has the guest.
     """
-    workplace = WorkerContext.of(process)
+    context = WorkerContext.for_process(process)
     try:
-        await take_lock(workplace.paths.lock(process.domain), LOCK_S)
-    except LockedElsewhere as error:
+        await take_lock(context.paths.lock(process.domain), LOCK_S)
+    except LockHeld as error:
         raise SystemExit(str(error)) from error
-    worker = make(workplace)
-    found = await adopt(workplace, process.domain)
-    if isinstance(found, Status):
-        worker.set_stopped(found)
-    elif found is not None:
-        worker.attach_guest(found)
+    worker = make_worker(context)
+    previous = await reconnect(context, process.domain)
+    if isinstance(previous, Status):
+        worker.set_stopped(previous)
+    elif previous is not None:
+        worker.attach_guest(previous)
     process.node.serve(worker)
-    surface = LazyDispatcher(
-        lambda: Dispatcher("worker", *targets(worker), driver=workplace.driver)
+    dispatcher = LazyDispatcher(
+        lambda: Dispatcher("worker", *targets(worker), driver=context.driver)
     )
-    process.node.serve(surface)
+    process.node.serve(dispatcher)
     await process.ready()
     await process.stopping.wait()
     worker.close()

@@ -137,7 +137,7 @@ class RunningGuest:
         """Tell clients that registered for an event of this kind."""
         name = f"domain_event_callback_{event_id.name.lower()}"
         payload = encode_event(name, *fields)
-        self.context.relay("domain", event_id, self.uuid, payload)
+        self.context.forward_event("domain", event_id, self.uuid, payload)
 
     def update_xml(self) -> None:
         """Write the live document anew."""

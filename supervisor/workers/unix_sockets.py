@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-LONGEST: Final = 107  # bytes
+SUN_PATH_BYTES: Final = 107  # bytes
 CONNECT_S: Final = 2.0
 
 
 @contextlib.contextmanager
-def reachable(path: Path) -> Iterator[str]:
+def short_path(path: Path) -> Iterator[str]:
     """A name of the socket that the kernel takes, for as long as the block lasts."""
-    if len(os.fsencode(path)) <= LONGEST:
+    if len(os.fsencode(path)) <= SUN_PATH_BYTES:
         yield str(path)
         return
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -38,7 +38,7 @@ def listen(path: Path, backlog: int = 8) -> socket.socket:
     """
     end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with reachable(path) as name:
+        with short_path(path) as name:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             end.bind(name)
@@ -58,7 +58,7 @@ async def connect(path: Path, timeout_s: float = CONNECT_S) -> socket.socket:
     """
     end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        with reachable(path) as name:
+        with short_path(path) as name:
             async with asyncio.timeout(timeout_s):
                 await asyncio.get_running_loop().sock_connect(end, name)
     except BaseException:

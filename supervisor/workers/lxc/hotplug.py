@@ -29,8 +29,8 @@ from conf.domain.lxc.values import check_hostdev_words
 from conf.errors import ConfError
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.worker import DetachDevice, UpdateDevice
-from supervisor.workers.interface_updates import update_card
-from supervisor.workers.interfaces import PLUGGED, unplug
+from supervisor.workers.interface_updates import update_interface
+from supervisor.workers.interfaces import NETD_TYPES, detach_port
 from supervisor.workers.lxc import device_nodes, host_netdevs, interfaces, usb
 from supervisor.workers.lxc.checks import device_number
 from supervisor.workers.lxc.config import Card
@@ -135,7 +135,7 @@ async def _give_card(
     live = candidate.devices.interfaces[place]
     live.alias = device.alias
     host_device = live.target_dev or ""
-    undo.push_async_callback(unplug, container.context, container.status.uuid, host_device)
+    undo.push_async_callback(detach_port, container.context, container.status.uuid, host_device)
     container.update_xml()
     await _move_in(container, card, live, undo)
 
@@ -255,7 +255,7 @@ async def _take_card(container: Container, device: Interface) -> None:
         await interfaces.run_inside(container.init_pid, [interfaces.IP, "link", "del", "dev", name])
     others = any(one is not device for one in container.domain.devices.interfaces)
     if link or not others:
-        await unplug(container.context, container.status.uuid, link if others else "")
+        await detach_port(container.context, container.status.uuid, link if others else "")
 
 
 async def update(container: Container, request: UpdateDevice) -> None:
@@ -271,7 +271,7 @@ async def update(container: Container, request: UpdateDevice) -> None:
         raise ConfError("operation_unsupported", detail, tag)
     former = find_device(container.domain, tag, changed)
     assert isinstance(former, Interface), "a card was looked for"
-    if former.type not in PLUGGED:
+    if former.type not in NETD_TYPES:
         raise ConfError("operation_unsupported", f"a card of type '{former.type}' is what it is")
     name = former.guest_actual or ""
 
@@ -279,5 +279,5 @@ async def update(container: Container, request: UpdateDevice) -> None:
         words = ["link", "set", "dev", name, "up" if up else "down"]
         await interfaces.run_inside(container.init_pid, [interfaces.IP, *words])
 
-    await update_card(container, former, changed, set_link)
+    await update_interface(container, former, changed, set_link)
     container.update_xml()

@@ -15,7 +15,7 @@ from conf.mapper import Mode, parse, write
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.netd import AttachPort
 from supervisor.workers.context import WorkerContext
-from supervisor.workers.interfaces import ask_for_port, plugged
+from supervisor.workers.interfaces import attach_port, netd_interfaces
 from supervisor.workers.lxc.commands import run
 from supervisor.workers.lxc.config import Card
 from supervisor.workers.lxc.config.network import (
@@ -37,7 +37,7 @@ async def plug_all(workplace: WorkerContext, domain: Domain) -> dict[int, Card]:
         VirError: a card cannot be made; those before it still are.
     """
     found: dict[int, Card] = {}
-    for place in list(plugged(domain)):
+    for place in list(netd_interfaces(domain)):
         interface = domain.devices.interfaces[place]
         found[place] = await plug(workplace, domain, interface, place)
     return found
@@ -57,7 +57,7 @@ async def plug(workplace: WorkerContext, domain: Domain, interface: Interface, p
         vhost=False,
         container=True,
     )
-    attached = await ask_for_port(workplace, request, interface.mac or "")
+    attached = await attach_port(workplace, request, interface.mac or "")
     live = parse(Interface, attached.interface)
     live.guest_actual = interface.guest_dev or free_name(domain)
     if place == len(domain.devices.interfaces):

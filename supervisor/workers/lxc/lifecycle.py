@@ -17,7 +17,7 @@ from typing import Final
 
 from rpc.enums import DomainShutdownFlagValues, DomainShutoffReason
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.workers.guest_log import last_complaint
+from supervisor.workers.guest_log import last_error_output
 from supervisor.workers.lxc import cgroups, start_barrier
 from supervisor.workers.lxc.checks import open_inside
 from supervisor.workers.lxc.container import Container
@@ -172,7 +172,7 @@ async def _begin(container: Container) -> None:
             raise ProcessLookupError
         container.begin(pid)
     except ProcessLookupError:
-        words = last_complaint(container.context.paths.guest_log(container.name))
+        words = last_error_output(container.context.paths.guest_log(container.name))
         detail = f"guest failed to start: {explain(words)}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from None
     container.status.ending = 0

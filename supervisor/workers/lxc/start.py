@@ -24,7 +24,7 @@ from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.pidfd import GuestProcess
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.guest_log import GuestLog
-from supervisor.workers.interfaces import unplug
+from supervisor.workers.interfaces import detach_port
 from supervisor.workers.lxc import cgroups, checks, interfaces, start_barrier, usb
 from supervisor.workers.lxc.commands import run
 from supervisor.workers.lxc.config import Card, Facts, plan_config
@@ -156,7 +156,7 @@ async def mount(attempt: Attempt) -> None:
 async def plug(attempt: Attempt) -> None:
     """Have the container's cards made."""
     if attempt.domain.devices.interfaces:
-        attempt.undo.push_async_callback(unplug, attempt.workplace, attempt.status.uuid)
+        attempt.undo.push_async_callback(detach_port, attempt.workplace, attempt.status.uuid)
         attempt.cards = await interfaces.plug_all(attempt.workplace, attempt.domain)
         path = attempt.workplace.paths.status(attempt.name)
         write_status(path, attempt.status, attempt.xml())
@@ -196,11 +196,11 @@ async def start(attempt: Attempt) -> None:
     cgroups.prepare(attempt.held.group)
     log_path = workplace.paths.guest_log(attempt.name)
     command = start_command(folder, log_path, plan_init(attempt.domain))
-    attempt.log.begin(command, {}, "5", "lxc")
+    attempt.log.log_start(command, {}, "5", "lxc")
     try:
         await _run_engine(attempt, command)
     except VirError as error:
-        detail = f"guest failed to start: {explain(attempt.log.complaint() or error.detail)}"
+        detail = f"guest failed to start: {explain(attempt.log.error_output() or error.detail)}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
     monitor = int((folder / "pid").read_text())
     process = GuestProcess.of_child(monitor)
@@ -234,7 +234,7 @@ async def _find_init(attempt: Attempt, container: Container) -> None:
         attempt.init_pid = await init_pid(attempt.folder)
         container.begin(attempt.init_pid)
     except (VirError, ProcessLookupError) as error:
-        detail = f"guest failed to start: init ended at once: {attempt.log.complaint()}"
+        detail = f"guest failed to start: init ended at once: {attempt.log.error_output()}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
 
 

@@ -19,7 +19,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
 from supervisor.workers import lifecycle_actions
 from supervisor.workers.context import WorkerContext
-from supervisor.workers.interfaces import had_cards, unplug
+from supervisor.workers.interfaces import detach_port, has_netd_interfaces
 from supervisor.workers.lifecycle_actions import Action
 from supervisor.workers.lxc import cgroups
 from supervisor.workers.lxc.container import Container, Held, folder_of, read_held
@@ -88,8 +88,8 @@ async def clean_up(workplace: WorkerContext, status: Status, xml: str) -> None:
     held = read_held(folder, cgroups.group_name(status.uuid, name))
     await (kill_all if status.pid else end_begun)(folder, held)
     await workplace.hooks.notify(name, "stopped", xml)
-    if had_cards(xml):
-        await unplug(workplace, status.uuid)
+    if has_netd_interfaces(xml):
+        await detach_port(workplace, status.uuid)
     if held.mounts:
         await give_back(folder, held, parse_domain(xml))
     await give_back_mounts(held)

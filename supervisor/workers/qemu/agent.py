@@ -18,8 +18,8 @@ import msgspec
 from rpc.enums import DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.qmp.protocol import Arguments, Refusal
-from supervisor.workers.qemu.start.live_xml import AGENT
+from supervisor.workers.qemu.qmp.protocol import Arguments, ErrorObject
+from supervisor.workers.qemu.start.live_xml import AGENT_CHANNEL
 from supervisor.workers.unix_sockets import connect
 
 SYNC_S: Final = 5.0
@@ -32,40 +32,40 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What the agent says; an empty `answer` is an absent one."""
+class AgentReply(msgspec.Struct, frozen=True):
+    """What the agent says; an empty `return_value` is an absent one."""
 
-    answer: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="return")
-    error: Refusal | None = None
+    return_value: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="return")
+    error: ErrorObject | None = None
 
 
-class AgentRefusal(VirError):
+class AgentError(VirError):
     """The agent refused a command."""
 
-    def __init__(self, command: str, refusal: Refusal) -> None:
+    def __init__(self, command: str, error: ErrorObject) -> None:
         """Say what it said."""
-        detail = f"unable to execute QEMU agent command '{command}': {refusal.desc}"
+        detail = f"unable to execute QEMU agent command '{command}': {error.desc}"
         super().__init__(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
-        self.kind = refusal.kind
+        self.error_class = error.error_class
 
 
 def channel_path(guest: Guest) -> str | None:
     """The socket of the agent's channel; None: the guest has no such channel."""
     for channel in guest.domain.devices.channels:
-        if channel.type == "unix" and channel.target_name == AGENT:
+        if channel.type == "unix" and channel.target_name == AGENT_CHANNEL:
             return channel.path
     return None
 
 
-def is_there(guest: Guest) -> bool:
+def is_connected(guest: Guest) -> bool:
     """Whether an agent has opened its channel."""
     return any(
-        channel.target_name == AGENT and channel.target_state == "connected"
+        channel.target_name == AGENT_CHANNEL and channel.target_state == "connected"
         for channel in guest.domain.devices.channels
     )
 
 
-def require(guest: Guest) -> Path:
+def require_agent(guest: Guest) -> Path:
     """The agent's socket.
 
     Raises:
@@ -79,7 +79,7 @@ def require(guest: Guest) -> Path:
     if path is None:
         detail = "QEMU guest agent is not configured"
         raise VirError(ErrorCode.ARGUMENT_UNSUPPORTED, detail, ErrorDomain.QEMU)
-    if not is_there(guest):
+    if not is_connected(guest):
         detail = f"QEMU guest agent is not connected in '{guest.name}'"
         raise VirError(ErrorCode.AGENT_UNRESPONSIVE, detail, ErrorDomain.QEMU)
     return Path(path)
@@ -91,36 +91,38 @@ async def execute(
     """Ask the agent; its answer as it came.
 
     Raises:
-        AgentRefusal: it refuses.
-        VirError: AGENT_UNRESPONSIVE, AGENT_UNSYNCED; as `require`.
+        AgentError: it refuses.
+        VirError: AGENT_UNRESPONSIVE, AGENT_UNSYNCED; as `require_agent`.
     """
     members: dict[str, object] = {"execute": command}
     if arguments:
         members["arguments"] = arguments
     answer = await exchange(guest, msgspec.json.encode(members), timeout_s)
     if answer.error is not None:
-        raise AgentRefusal(command, answer.error)
-    return answer.answer or msgspec.Raw(b"{}")
+        raise AgentError(command, answer.error)
+    return answer.return_value or msgspec.Raw(b"{}")
 
 
-async def ask(guest: Guest, command: str, kind: type[T], arguments: Arguments | None = None) -> T:
-    """Ask the agent; the answer is read as `kind`. Raises as `execute`."""
+async def query(
+    guest: Guest, command: str, reply_type: type[T], arguments: Arguments | None = None
+) -> T:
+    """Ask the agent; the answer is read as `reply_type`. Raises as `execute`."""
     raw = await execute(guest, command, arguments)
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return msgspec.json.decode(raw, type=reply_type)
     except (msgspec.MsgspecError, RecursionError) as error:
         detail = f"the agent of '{guest.name}' answered {command} unintelligibly: {error}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error
 
 
-async def exchange(guest: Guest, request: bytes, timeout_s: float) -> Answer:
+async def exchange(guest: Guest, request: bytes, timeout_s: float) -> AgentReply:
     """Send one request and read its answer, synchronized before."""
-    path = require(guest)
+    path = require_agent(guest)
     try:
         async with asyncio.timeout(SYNC_S + timeout_s), guest.agent_lock:
             end = await connect(path)
             with end:
-                conversation = Conversation(end, guest.name)
+                conversation = AgentConnection(end, guest.name)
                 await conversation.synchronize()
                 await conversation.send(request)
                 return await conversation.receive(timeout_s)
@@ -133,13 +135,13 @@ async def shutdown(guest: Guest, mode: str) -> None:
 
     The agent answers only when it refuses; a guest on its way down says nothing.
     """
-    path = require(guest)
+    path = require_agent(guest)
     request = {"execute": "guest-shutdown", "arguments": {"mode": mode}}
     try:
         async with asyncio.timeout(SYNC_S + SYNC_S), guest.agent_lock:
             end = await connect(path)
             with end:
-                conversation = Conversation(end, guest.name)
+                conversation = AgentConnection(end, guest.name)
                 await conversation.synchronize()
                 await conversation.send(msgspec.json.encode(request))
     except (OSError, TimeoutError) as error:
@@ -151,12 +153,12 @@ def _unresponsive(name: str, why: str) -> VirError:
     return VirError(ErrorCode.AGENT_UNRESPONSIVE, detail, ErrorDomain.QEMU)
 
 
-class Conversation:
+class AgentConnection:
     """One connection to the agent."""
 
     def __init__(self, end: socket.socket, name: str) -> None:
         """Talk over this socket, which stays the caller's."""
-        self._end = end
+        self._socket = end
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
@@ -174,16 +176,16 @@ class Conversation:
             async with asyncio.timeout(SYNC_S):
                 while True:
                     answer = await self._line(after=DELIMITER)
-                    if bytes(answer.answer) == str(number).encode():
+                    if bytes(answer.return_value) == str(number).encode():
                         return
         except TimeoutError:
             raise _unresponsive(self._name, f"no answer in {SYNC_S:.0f} s") from None
 
     async def send(self, request: bytes) -> None:
         """Send a request."""
-        await self._loop.sock_sendall(self._end, request + b"\n")
+        await self._loop.sock_sendall(self._socket, request + b"\n")
 
-    async def receive(self, timeout_s: float) -> Answer:
+    async def receive(self, timeout_s: float) -> AgentReply:
         """Read the answer."""
         try:
             async with asyncio.timeout(timeout_s):
@@ -191,11 +193,11 @@ class Conversation:
         except TimeoutError:
             raise _unresponsive(self._name, f"no answer in {timeout_s:.0f} s") from None
 
-    async def _line(self, after: bytes = b"") -> Answer:
+    async def _line(self, after: bytes = b"") -> AgentReply:
         while True:
             end = self._buffer.find(b"\n")
             if end < 0:
-                await self._more()
+                await self._receive()
                 continue
             line = bytes(self._buffer[:end])
             del self._buffer[: end + 1]
@@ -203,22 +205,22 @@ class Conversation:
                 continue
             line = line.rpartition(DELIMITER)[2].strip()
             if line:
-                return self._read(line)
+                return self._decode(line)
 
-    async def _more(self) -> None:
+    async def _receive(self) -> None:
         if len(self._buffer) > MAX_ANSWER:
-            raise self._garbage(f"it said more than {MAX_ANSWER} bytes")
-        data = await self._loop.sock_recv(self._end, CHUNK)
+            raise self._unsynced(f"it said more than {MAX_ANSWER} bytes")
+        data = await self._loop.sock_recv(self._socket, CHUNK)
         if not data:
             raise _unresponsive(self._name, "its channel was closed")
         self._buffer += data
 
-    def _read(self, line: bytes) -> Answer:
+    def _decode(self, line: bytes) -> AgentReply:
         try:
-            return msgspec.json.decode(line, type=Answer)
+            return msgspec.json.decode(line, type=AgentReply)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise self._garbage(str(error)) from error
+            raise self._unsynced(str(error)) from error
 
-    def _garbage(self, why: str) -> VirError:
+    def _unsynced(self, why: str) -> VirError:
         detail = f"the agent of '{self._name}' is out of step: {why}"
         return VirError(ErrorCode.AGENT_UNSYNCED, detail, ErrorDomain.QEMU)

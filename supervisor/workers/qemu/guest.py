@@ -21,14 +21,14 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.pidfd import GuestProcess
 from supervisor.workers.context import WorkerContext
-from supervisor.workers.qemu.qmp.monitor import Monitor, QmpRefusal
+from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
 from supervisor.workers.qemu.qmp.protocol import Message
 from supervisor.workers.running_guest import RunningGuest
 from supervisor.workers.state_table import Trigger
 from supervisor.workers.unix_sockets import connect
 
 EXIT_S: Final = 2.0  # between the end of the monitor and that of the process
-EARLY: Final = 1000  # events
+MAX_EARLY_EVENTS: Final = 1000  # events
 GREETING_S: Final = 30.0  # one round of waiting for a guest that hangs; then the next
 RETRIES_S: Final = (0.05, 0.2, 1.0, 5.0, 15.0)
 
@@ -39,26 +39,30 @@ class Guest(RunningGuest):
     """A guest that has an emulator."""
 
     def __init__(
-        self, workplace: WorkerContext, domain: Domain, status: Status, process: GuestProcess
+        self, context: WorkerContext, domain: Domain, status: Status, process: GuestProcess
     ) -> None:
-        """Know a guest; `attach` or `relink` gives it its monitor."""
-        super().__init__(workplace, domain, status, process)
-        self.early: deque[Message] = deque(maxlen=EARLY)  # before anybody takes events
-        self.on_event: Callable[[Message], None] = self.early.append
-        self.on_linked: Callable[[Monitor], Coroutine[Any, Any, None]] | None = None
+        """Know a guest; `open_monitor` or `reconnect` gives it its monitor."""
+        super().__init__(context, domain, status, process)
+        self.early_events: deque[Message] = deque(
+            maxlen=MAX_EARLY_EVENTS
+        )  # before anybody takes events
+        self.on_event: Callable[[Message], None] = self.early_events.append
+        self.on_reconnect: Callable[[Monitor], Coroutine[Any, Any, None]] | None = None
         self.stop_cause = Trigger.STOPPED  # what explains the next time that it stands still
         self.resume_cause = Trigger.RESUMED
         self.disk_errors: dict[str, bool] = {}  # by alias: whether for want of space
         self.agent_connected: bool | None = None
         self.agent_lock = asyncio.Lock()
         self.vcpu_threads: list[int] = []  # kernel's numbers, in the order of the processors
-        self.facts: EmulatorFacts | None = None  # of its emulator, once a device has come or gone
-        self.leaving: dict[str, asyncio.Event] = {}  # by alias: set when the device has gone
+        self.emulator_facts: EmulatorFacts | None = (
+            None  # of its emulator, once a device has come or gone
+        )
+        self.unplugged: dict[str, asyncio.Event] = {}  # by alias: set when the device has gone
         self._monitor: Monitor | None = None
-        self._relinking: asyncio.Task[None] | None = None
+        self._reconnecting: asyncio.Task[None] | None = None
 
     @property
-    def folder(self) -> Path:
+    def domain_dir(self) -> Path:
         """Its private folder."""
         return self.context.paths.domain_dir(self.status.id, self.name)
 
@@ -80,34 +84,34 @@ class Guest(RunningGuest):
         return self._monitor
 
     @property
-    def is_linked(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether there is a link to the emulator."""
         return self._monitor is not None
 
-    def attach(self, end: socket.socket) -> Monitor:
-        """Take a socket to the emulator; the monitor is used only after `linked`."""
-        return Monitor(end, self.name, lambda message: self.on_event(message), self._lost)
+    def open_monitor(self, end: socket.socket) -> Monitor:
+        """Take a socket to the emulator; the monitor is used only after `set_monitor`."""
+        return Monitor(end, self.name, lambda message: self.on_event(message), self._monitor_lost)
 
-    def linked(self, monitor: Monitor) -> None:
+    def set_monitor(self, monitor: Monitor) -> None:
         """The emulator has greeted."""
         self._monitor = monitor
 
-    def relink(self) -> asyncio.Task[None]:
+    def reconnect(self) -> asyncio.Task[None]:
         """Connect to the emulator as soon as it lets us, however long it takes."""
-        if self._relinking is None or self._relinking.done():
-            self._relinking = self.run(self._relink())
-        return self._relinking
+        if self._reconnecting is None or self._reconnecting.done():
+            self._reconnecting = self.run(self._reconnect())
+        return self._reconnecting
 
-    async def _relink(self) -> None:
+    async def _reconnect(self) -> None:
         attempt = 0
         while not self.process.exited:
             monitor: Monitor | None = None
             try:
-                monitor = self.attach(await connect(Path(self.status.monitor)))
-                await self._await_greeting(monitor)
-                self.linked(monitor)
-                if self.on_linked is not None:
-                    await self.on_linked(monitor)
+                monitor = self.open_monitor(await connect(Path(self.status.monitor)))
+                await self._wait_greeting(monitor)
+                self.set_monitor(monitor)
+                if self.on_reconnect is not None:
+                    await self.on_reconnect(monitor)
             except (OSError, TimeoutError, VirError) as error:
                 log.info("%s: its monitor is not there yet: %s", self.name, error)
                 if monitor is not None and self._monitor is not monitor:
@@ -117,40 +121,40 @@ class Guest(RunningGuest):
             await asyncio.sleep(RETRIES_S[min(attempt, len(RETRIES_S) - 1)])
             attempt += 1
 
-    async def _await_greeting(self, monitor: Monitor) -> None:
+    async def _wait_greeting(self, monitor: Monitor) -> None:
         """Wait for a guest that may hang, for as long as it has a process."""
         while True:
             try:
                 await monitor.greet(GREETING_S)
-            except QmpRefusal:
+            except QmpError:
                 return  # an earlier round's command was obeyed after all
             except VirError:
-                if monitor.lost or self.process.exited:
+                if monitor.lost_reason or self.process.exited:
                     raise
             else:
                 return
 
-    def _lost(self, why: str) -> None:
+    def _monitor_lost(self, reason: str) -> None:
         """The emulator's monitor is gone; the emulator may be about to follow."""
         if self._monitor is None:
             return
         self._monitor = None
-        self.run(self._after_loss(why))
+        self.run(self._reconnect_or_exit(reason))
 
-    async def _after_loss(self, why: str) -> None:
+    async def _reconnect_or_exit(self, reason: str) -> None:
         if await self.process.wait_exit(EXIT_S) or self.status.ending:
             return
-        log.error("%s: %s; the guest runs on", self.name, why)
+        log.error("%s: %s; the guest runs on", self.name, reason)
         self.publish_event(DomainEventID.CONTROL_ERROR, self.identity)
-        self.relink()
+        self.reconnect()
 
-    def take_events(self, taker: Callable[[Message], None]) -> None:
+    def handle_events(self, handler: Callable[[Message], None]) -> None:
         """Take events from now on, those that came before first."""
-        self.on_event = taker
-        while self.early:
-            taker(self.early.popleft())
+        self.on_event = handler
+        while self.early_events:
+            handler(self.early_events.popleft())
 
-    def unlink(self) -> None:
+    def close_monitor(self) -> None:
         """Let go of the monitor, and stop what was begun beside."""
         self.stop_work()
         if self._monitor is not None:
@@ -159,5 +163,5 @@ class Guest(RunningGuest):
 
     def close(self) -> None:
         """Let go of everything; what runs on is left running."""
-        self.unlink()
+        self.close_monitor()
         self.process.forget()

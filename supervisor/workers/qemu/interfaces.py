@@ -16,7 +16,7 @@ from conf.domain.devices.interface import Interface
 from conf.mapper import Mode, parse, write
 from supervisor.messages.netd import AttachPort, PortAttached
 from supervisor.workers.context import WorkerContext
-from supervisor.workers.interfaces import ask_for_port, plugged
+from supervisor.workers.interfaces import attach_port, netd_interfaces
 from supervisor.workers.qemu.argv.launch_inputs import Fd
 
 VIRTIO: Final = ("virtio", "virtio-transitional", "virtio-non-transitional")
@@ -25,40 +25,44 @@ LIVE: Final = Mode(live=True, secure=True)
 log = logging.getLogger(__name__)
 
 #: Takes a descriptor over and closes it in time.
-Keep = Callable[[int], object]
+CloseLater = Callable[[int], object]
 
 
 @dataclass(slots=True)
-class Taps:
+class InterfaceFds:
     """The open descriptors of a guest's cards, by the cards' aliases."""
 
     taps: dict[str, tuple[Fd, ...]] = field(default_factory=dict)
     vhosts: dict[str, tuple[Fd, ...]] = field(default_factory=dict)
 
 
-async def plug_all(workplace: WorkerContext, domain: Domain, keep: Keep) -> Taps:
+async def attach_interfaces(
+    context: WorkerContext, domain: Domain, close_later: CloseLater
+) -> InterfaceFds:
     """Have every card plugged in; the model says then what each got.
 
     Args:
-        workplace: where the guest's worker works.
+        context: where the guest's worker works.
         domain: with aliases and addresses.
-        keep: is told of each open descriptor.
+        close_later: is told of each open descriptor.
 
     Raises:
         VirError: a card cannot be plugged in; those before it still are (`unplug_all`).
     """
-    found = Taps()
-    for place in plugged(domain):
-        interface = domain.devices.interfaces[place]
-        attached = await plug(workplace, domain, interface)
+    fds = InterfaceFds()
+    for index in netd_interfaces(domain):
+        interface = domain.devices.interfaces[index]
+        attached = await attach_interface(context, domain, interface)
         alias = interface.alias or ""
-        found.taps[alias] = tuple(_kept(fd.take(), keep) for fd in attached.taps)
-        found.vhosts[alias] = tuple(_kept(fd.take(), keep) for fd in attached.vhosts)
-        domain.devices.interfaces[place] = live_card(attached)
-    return found
+        fds.taps[alias] = tuple(_closed_later(fd.take(), close_later) for fd in attached.taps)
+        fds.vhosts[alias] = tuple(_closed_later(fd.take(), close_later) for fd in attached.vhosts)
+        domain.devices.interfaces[index] = live_interface(attached)
+    return fds
 
 
-async def plug(workplace: WorkerContext, domain: Domain, interface: Interface) -> PortAttached:
+async def attach_interface(
+    context: WorkerContext, domain: Domain, interface: Interface
+) -> PortAttached:
     """Have one card plugged in.
 
     Raises:
@@ -70,15 +74,15 @@ async def plug(workplace: WorkerContext, domain: Domain, interface: Interface) -
     request = AttachPort(
         domain=domain.name,
         uuid=domain.uuid or "",
-        driver=workplace.driver,
+        driver=context.driver,
         interface=write(interface, LIVE),
         queues=(queues or 1) if is_virtio else 1,
         vhost=is_virtio and in_kernel,
     )
-    return await ask_for_port(workplace, request, interface.mac or "")
+    return await attach_port(context, request, interface.mac or "")
 
 
-def live_card(attached: PortAttached) -> Interface:
+def live_interface(attached: PortAttached) -> Interface:
     """The card as it was plugged in."""
     interface = parse(Interface, attached.interface)
     if attached.host_mtu and interface.mtu is None and interface.model in VIRTIO:
@@ -86,6 +90,6 @@ def live_card(attached: PortAttached) -> Interface:
     return interface
 
 
-def _kept(fd: int, keep: Keep) -> int:
-    keep(fd)
+def _closed_later(fd: int, close_later: CloseLater) -> int:
+    close_later(fd)
     return fd

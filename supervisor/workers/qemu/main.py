@@ -16,7 +16,7 @@ from supervisor.dispatch.dispatcher import encode_event
 from supervisor.runtime.child import ChildProcess
 from supervisor.workers.main import preload_worker, run_worker
 from supervisor.workers.qemu.calls.targets import targets
-from supervisor.workers.qemu.start.reconnect import adopt
+from supervisor.workers.qemu.start.reconnect import reconnect
 from supervisor.workers.qemu.worker import QemuWorker
 
 #: One of each kind of device that most guests have: reading it compiles their models.
@@ -50,4 +50,4 @@ async def serve(process: ChildProcess) -> None:
     Raises:
         SystemExit: another worker has the guest.
     """
-    await run_worker(process, QemuWorker, adopt, targets)
+    await run_worker(process, QemuWorker, reconnect, targets)

@@ -17,15 +17,15 @@ from supervisor.workers.qemu.hotplug.attach import attach
 from supervisor.workers.qemu.hotplug.detach import detach
 from supervisor.workers.qemu.hotplug.update import update
 from supervisor.workers.qemu.lifecycle import commands
-from supervisor.workers.qemu.lifecycle.stop import clean_up, end
-from supervisor.workers.qemu.qmp.events import take
+from supervisor.workers.qemu.lifecycle.stop import clean_up, stop_process
+from supervisor.workers.qemu.qmp.events import handle_event
 from supervisor.workers.qemu.start.start import launch
-from supervisor.workers.qemu.stats.domain_stats import sample
+from supervisor.workers.qemu.stats.domain_stats import get_stats
 from supervisor.workers.worker import Worker
 
 MANNER: Final = DriverOps(
     launch=launch,
-    end=end,
+    end=stop_process,
     clean_up=clean_up,
     attach=attach,
     detach=detach,
@@ -34,7 +34,7 @@ MANNER: Final = DriverOps(
     reboot=commands.reboot,
     suspend=commands.suspend,
     resume=commands.resume,
-    get_stats=sample,
+    get_stats=get_stats,
 )
 
 
@@ -47,7 +47,7 @@ class QemuWorker(Worker[Guest]):
 
     def attach_guest(self, guest: Guest) -> None:
         """Drive this guest."""
-        guest.take_events(lambda message: take(guest, message))
+        guest.handle_events(lambda message: handle_event(guest, message))
         super().attach_guest(guest)
 
     @handles(Reset)

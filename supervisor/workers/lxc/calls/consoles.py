@@ -57,7 +57,7 @@ class Consoles:
         async with self._opening:
             self._sessions.claim(number, force=force)
             terminal = await _open(container, number)
-            stream = self._sessions.begin(number, terminal.take(), terminal.close)
+            stream = self._sessions.open(number, terminal.take(), terminal.close)
         call.set_stream(stream)
 
 

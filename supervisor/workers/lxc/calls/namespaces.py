@@ -16,7 +16,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from rpc.values import DomainInterface
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.workers.addresses import known_addresses
+from supervisor.workers.interface_addresses import query_addresses
 from supervisor.workers.lxc import cgroups
 from supervisor.workers.lxc.calls.consoles import HasContainer
 from supervisor.workers.lxc.calls.flags import invalid, refuse_flags
@@ -91,7 +91,7 @@ class Inside:
             VirError: ARGUMENT_UNSUPPORTED: there is no agent in a container; OPERATION_FAILED.
         """
         refuse_flags("lxcDomainInterfaceAddresses", flags)
-        return await known_addresses(self._worker.guest(), source)
+        return await query_addresses(self._worker.guest(), source)
 
     async def domain_get_hostname(self, call: ClientCall, dom: DomainId, flags: int) -> str:
         """What the container calls itself now.

@@ -102,7 +102,7 @@ def complete_disk(disk: Disk, read: Read) -> None:
     """
     if disk.source is None or disk.type == "vhostuser" or is_empty(disk.source):
         return
-    _check_named(disk, read)
+    _check_access(disk, read)
     if disk.chain_ends():
         return
     source, form, _ = disk.chain()[-1]
@@ -110,10 +110,10 @@ def complete_disk(disk: Disk, read: Read) -> None:
     if form not in CHAINED:
         _append(disk, [BackingStore()])
     elif path:
-        _append(disk, _below(path, form, read))
+        _append(disk, _backing_images(path, form, read))
 
 
-def _below(path: str, form: str, read: Read) -> list[BackingStore]:
+def _backing_images(path: str, form: str, read: Read) -> list[BackingStore]:
     """The images below one; an empty element is last if nothing is below them."""
     devices: set[str] = set()
 
@@ -124,11 +124,13 @@ def _below(path: str, form: str, read: Read) -> list[BackingStore]:
         return image
 
     layers = resolve_chain(path, form, open_image)
-    stores = [_store(layer, is_device=layer.path in devices) for layer in layers[1:] if layer.path]
+    stores = [
+        _backing_store(layer, is_device=layer.path in devices) for layer in layers[1:] if layer.path
+    ]
     return [*stores, BackingStore()] if layers[-1].path else stores  # QEMU follows remote ones
 
 
-def _check_named(disk: Disk, read: Read) -> None:
+def _check_access(disk: Disk, read: Read) -> None:
     """Look at the images that the document names: QEMU could not say so well what is missing."""
     for path in local_paths(disk):
         try:
@@ -152,7 +154,7 @@ def _system_error(detail: str, problem: OSError) -> VirError:
     return VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE, int1=number)
 
 
-def _store(layer: Layer, *, is_device: bool) -> BackingStore:
+def _backing_store(layer: Layer, *, is_device: bool) -> BackingStore:
     kind = "block" if is_device else "file"
     source = Source(type=kind)
     setattr(source, LOCAL[kind], layer.path)

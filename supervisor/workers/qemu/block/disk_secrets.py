@@ -20,7 +20,7 @@ HOSTD_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Needed:
+class SecretRef:
     """A secret that a document names, and what it is wanted for."""
 
     usage_type: str
@@ -33,35 +33,35 @@ class Needed:
         return self.uuid if self.uuid is not None else f"{self.usage_type} {self.usage}"
 
 
-def sources_of(domain: Domain) -> Iterator[Source]:
+def domain_sources(domain: Domain) -> Iterator[Source]:
     """Everything that a guest's disks, and host devices over the network, consist of."""
     for disk in domain.devices.disks:
-        yield from sources_of_disk(disk)
+        yield from disk_sources(disk)
     for hostdev in domain.devices.hostdevs:
         if hostdev.source.storage is not None:
             yield hostdev.source.storage
 
 
-def sources_of_disk(disk: Disk) -> Iterator[Source]:
+def disk_sources(disk: Disk) -> Iterator[Source]:
     """The images of a disk."""
     for source, _, _ in disk.chain():
         yield source
 
 
-def needed(sources: Iterable[Source]) -> list[Needed]:
+def secret_refs(sources: Iterable[Source]) -> list[SecretRef]:
     """The secrets that these need, each once."""
-    found: dict[Needed, None] = {}
+    refs: dict[SecretRef, None] = {}
     for source in sources:
         if source.auth is not None and source.auth.secret is not None:
-            found[_needed(source.auth.secret.type or "", source.auth.secret)] = None
+            refs[_secret_ref(source.auth.secret.type or "", source.auth.secret)] = None
         if source.encryption is not None:
             for secret in source.encryption.secrets:
-                found[_needed("volume", secret)] = None
-    return list(found)
+                refs[_secret_ref("volume", secret)] = None
+    return list(refs)
 
 
-def _needed(usage_type: str, secret: Secret) -> Needed:
-    return Needed(usage_type, secret.uuid, secret.usage)
+def _secret_ref(usage_type: str, secret: Secret) -> SecretRef:
+    return SecretRef(usage_type, secret.uuid, secret.usage)
 
 
 async def fetch(hostd: Link, sources: Iterable[Source]) -> dict[str, bytes]:
@@ -72,7 +72,7 @@ async def fetch(hostd: Link, sources: Iterable[Source]) -> dict[str, bytes]:
             something else.
     """
     values: dict[str, bytes] = {}
-    for secret in needed(sources):
+    for secret in secret_refs(sources):
         request = GetSecret(
             usage_type=secret.usage_type, uuid=secret.uuid or "", usage=secret.usage or ""
         )

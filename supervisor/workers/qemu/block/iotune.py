@@ -22,15 +22,15 @@ ALWAYS: Final = {
     "read_iops_sec": "iops_rd",
     "write_iops_sec": "iops_wr",
 }
-Order = tuple[str, dict[str, object]]
+QmpCommand = tuple[str, dict[str, object]]
 
 
-def throttle(disk: Disk) -> list[Order]:
+def throttle_commands(disk: Disk) -> list[QmpCommand]:
     """What limits a drive; nothing for one without limits or without a medium."""
     tune = disk.iotune
     if tune is None or disk.source is None or is_empty(disk.source) or not is_limited(tune):
         return []
-    return [(COMMAND, {"id": drive_path(disk), **limits(tune)})]
+    return [(COMMAND, {"id": drive_path(disk), **throttle_arguments(tune)})]
 
 
 def is_limited(tune: Iotune) -> bool:
@@ -38,20 +38,20 @@ def is_limited(tune: Iotune) -> bool:
     return any(getattr(tune, field.name) for field in fields(tune))
 
 
-def limits(tune: Iotune) -> dict[str, object]:
+def throttle_arguments(tune: Iotune) -> dict[str, object]:
     """The command's arguments but the drive."""
-    found: dict[str, object] = {}
+    arguments: dict[str, object] = {}
     for name, short in ALWAYS.items():
-        found[short] = getattr(tune, name) or 0
+        arguments[short] = getattr(tune, name) or 0
         for suffix in ("_max", "_max_length"):
             amount = getattr(tune, f"{name}{suffix}")
             if amount:
-                found[f"{short}{suffix}"] = amount
+                arguments[f"{short}{suffix}"] = amount
     if tune.size_iops_sec:
-        found["iops_size"] = tune.size_iops_sec
+        arguments["iops_size"] = tune.size_iops_sec
     if tune.group_name:
-        found["group"] = tune.group_name
-    return found
+        arguments["group"] = tune.group_name
+    return arguments
 
 
 def drive_path(disk: Disk) -> str:

@@ -53,7 +53,7 @@ class Consoles:
         refuse_flags("qemuDomainOpenConsole", flags, CONSOLE_FLAGS)
         devices = self._worker.guest().domain.devices
         candidates = (*devices.consoles, *devices.serials, *devices.parallels)
-        device = find(candidates, dev_name, "console")
+        device = find_device(candidates, dev_name, "console")
         await self._open(call, device, force=bool(flags & DomainConsoleFlags.FORCE))
 
     async def domain_open_channel(
@@ -66,7 +66,7 @@ class Consoles:
         """
         refuse_flags("qemuDomainOpenChannel", flags, CHANNEL_FLAGS)
         channels = self._worker.guest().domain.devices.channels
-        device = find(channels, name, "channel")
+        device = find_device(channels, name, "channel")
         await self._open(call, device, force=bool(flags & DomainChannelFlags.FORCE))
 
     async def _open(self, call: ClientCall, device: CharDevice, *, force: bool) -> None:
@@ -86,10 +86,10 @@ class Consoles:
         except VirError:
             os.close(fd)
             raise
-        call.set_stream(self._sessions.begin(path, fd))
+        call.set_stream(self._sessions.open(path, fd))
 
 
-def find(devices: Sequence[CharDevice], name: str | None, what: str) -> CharDevice:
+def find_device(devices: Sequence[CharDevice], name: str | None, kind: str) -> CharDevice:
     """The device of that alias or target's name; the first without a name.
 
     Raises:
@@ -98,7 +98,7 @@ def find(devices: Sequence[CharDevice], name: str | None, what: str) -> CharDevi
     for device in devices:
         if name is None or name in (device.alias, device.target_name):
             return device
-    raise invalid(f"cannot find {what} device '{name if name is not None else 'default'}'")
+    raise invalid(f"cannot find {kind} device '{name if name is not None else 'default'}'")
 
 
 async def _open_device(device: CharDevice, path: str) -> int:
@@ -107,17 +107,17 @@ async def _open_device(device: CharDevice, path: str) -> int:
     try:
         return (await connect(Path(path))).detach()
     except OSError as error:
-        raise _cannot(path, error.strerror or str(error)) from error
+        raise _open_error(path, error.strerror or str(error)) from error
     except TimeoutError as error:
-        raise _cannot(path, "it does not answer") from error
+        raise _open_error(path, "it does not answer") from error
 
 
 def _open_file(path: str, flags: int) -> int:
     try:
         return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise _cannot(path, error.strerror or str(error)) from error
+        raise _open_error(path, error.strerror or str(error)) from error
 
 
-def _cannot(path: str, why: str) -> VirError:
+def _open_error(path: str, why: str) -> VirError:
     return VirError(ErrorCode.SYSTEM_ERROR, f"Unable to open '{path}': {why}", ErrorDomain.QEMU)

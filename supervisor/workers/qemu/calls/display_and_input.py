@@ -22,7 +22,7 @@ from supervisor.workers.qemu.calls.consoles import HasGuest
 from supervisor.workers.qemu.calls.flags import invalid, refuse_flags
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.keycodes import to_qnum
-from supervisor.workers.qemu.qmp.monitor import QmpRefusal
+from supervisor.workers.qemu.qmp.monitor import QmpError
 
 PNG: Final = "image/png"
 PPM: Final = "image/x-portable-pixmap"
@@ -30,7 +30,7 @@ MAX_KEYS: Final = 16
 GRAPHICS_FLAGS: Final = int(DomainOpenGraphicsFlags.SKIPAUTH)
 
 
-class Screen:
+class DisplayAndInput:
     """The guest as somebody before it sees it."""
 
     def __init__(self, worker: HasGuest) -> None:
@@ -48,11 +48,11 @@ class Screen:
         """
         refuse_flags("qemuDomainScreenshot", flags)
         guest = self._worker.guest()
-        device, head = head_of(guest.domain, screen)
-        path = guest.folder / f"screenshot-{next(self._numbers)}"
+        device, head = find_head(guest.domain, screen)
+        path = guest.domain_dir / f"screenshot-{next(self._numbers)}"
         arguments: dict[str, object] = {"filename": str(path), "device": device, "head": head}
         try:
-            mime = await _dump(guest, arguments)
+            mime = await _screendump(guest, arguments)
             call.set_stream(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         except OSError as error:
             detail = f"the picture of '{guest.name}' cannot be read: {error}"
@@ -108,7 +108,7 @@ class Screen:
         """
         if not call.descriptors:
             raise invalid("a socket must come with the call")
-        await _join(self._worker.guest(), idx, flags, call.descriptors[0].fileno())
+        await _add_client(self._worker.guest(), idx, flags, call.descriptors[0].fileno())
         for descriptor in call.descriptors:
             descriptor.close()
 
@@ -120,17 +120,17 @@ class Screen:
         Raises:
             VirError: INVALID_ARG: no such display.
         """
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            await _join(self._worker.guest(), idx, flags, ours.fileno())
-            call.answer_descriptors.append(Descriptor(theirs.detach()))
+        qemu_end, client_end = socket.socketpair()
+        with qemu_end, client_end:
+            await _add_client(self._worker.guest(), idx, flags, qemu_end.fileno())
+            call.answer_descriptors.append(Descriptor(client_end.detach()))
 
 
-async def _dump(guest: Guest, arguments: dict[str, object]) -> str:
+async def _screendump(guest: Guest, arguments: dict[str, object]) -> str:
     """Have the emulator write a picture, as PNG where it can."""
     try:
         await guest.monitor.execute("screendump", {**arguments, "format": "png"})
-    except QmpRefusal as refusal:
+    except QmpError as refusal:
         if "format" not in refusal.desc and "png" not in refusal.desc.lower():
             raise
         await guest.monitor.execute("screendump", arguments)
@@ -138,7 +138,7 @@ async def _dump(guest: Guest, arguments: dict[str, object]) -> str:
     return PNG
 
 
-def head_of(domain: Domain, screen: int) -> tuple[str, int]:
+def find_head(domain: Domain, screen: int) -> tuple[str, int]:
     """The video card, by its alias, and its head that show a screen.
 
     Raises:
@@ -153,7 +153,7 @@ def head_of(domain: Domain, screen: int) -> tuple[str, int]:
     raise invalid(f"no such screen: {screen}")
 
 
-async def _join(guest: Guest, idx: int, flags: int, fd: int) -> None:
+async def _add_client(guest: Guest, idx: int, flags: int, fd: int) -> None:
     refuse_flags("qemuDomainOpenGraphics", flags, GRAPHICS_FLAGS)
     displays = guest.domain.devices.graphics
     if idx >= len(displays):

@@ -15,7 +15,7 @@ from rpc.enums import IPAddrType
 from rpc.values import Domain as DomainId
 from rpc.values import DomainInterface, DomainIpAddr
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.workers.addresses import MAX_ADDRESSES, known_addresses
+from supervisor.workers.interface_addresses import MAX_ADDRESSES, query_addresses
 from supervisor.workers.qemu import agent
 from supervisor.workers.qemu.calls.consoles import HasGuest
 from supervisor.workers.qemu.calls.flags import invalid, refuse_flags
@@ -41,7 +41,7 @@ class AgentInterface(msgspec.Struct, frozen=True, rename="kebab"):
     ip_addresses: list[AgentAddress] = []
 
 
-class Addresses:
+class InterfaceAddressCalls:
     """Where a guest can be reached."""
 
     def __init__(self, worker: HasGuest) -> None:
@@ -59,25 +59,25 @@ class Addresses:
         refuse_flags("qemuDomainInterfaceAddresses", flags)
         guest = self._worker.guest()
         if source == Source.AGENT:
-            return await self._told(guest)
-        return await known_addresses(guest, source)
+            return await self._query_agent(guest)
+        return await query_addresses(guest, source)
 
-    async def _told(self, guest: Guest) -> list[DomainInterface]:
+    async def _query_agent(self, guest: Guest) -> list[DomainInterface]:
         """What the agent in the guest says, which may be anything."""
         command = "guest-network-get-interfaces"
-        told = await agent.ask(guest, command, list[AgentInterface])
-        if len(told) > MAX_INTERFACES:
-            raise invalid(f"the agent of '{guest.name}' tells of {len(told)} interfaces")
+        interfaces = await agent.query(guest, command, list[AgentInterface])
+        if len(interfaces) > MAX_INTERFACES:
+            raise invalid(f"the agent of '{guest.name}' tells of {len(interfaces)} interfaces")
         return [
             DomainInterface(
-                one.name,
-                one.hardware_address,
+                interface.name,
+                interface.hardware_address,
                 [
                     DomainIpAddr(FAMILIES[address.ip_address_type], address.ip_address, prefix)
-                    for address in one.ip_addresses[:MAX_ADDRESSES]
+                    for address in interface.ip_addresses[:MAX_ADDRESSES]
                     if address.ip_address_type in FAMILIES
                     and 0 <= (prefix := address.prefix) <= 128
                 ],
             )
-            for one in told
+            for interface in interfaces
         ]

@@ -23,7 +23,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.workers.qemu import agent
 from supervisor.workers.qemu.calls.consoles import HasGuest
 from supervisor.workers.qemu.calls.flags import invalid, refuse_flags
-from supervisor.workers.qemu.qmp.monitor import QmpRefusal
+from supervisor.workers.qemu.qmp.monitor import QmpError
 
 CLIENT_S: Final = 50.0  # below the minute that rpcd and domd give a call
 AGENT_S: Final = 5.0
@@ -38,7 +38,7 @@ class HostName(msgspec.Struct, frozen=True, rename="kebab"):
     host_name: str = ""
 
 
-class Talking:
+class MonitorAndAgent:
     """Words that clients choose themselves."""
 
     def __init__(self, worker: HasGuest) -> None:
@@ -59,18 +59,18 @@ class Talking:
         if flags & HMP:
             arguments = {"command-line": cmd}
             command = "human-monitor-command"
-            return await guest.monitor.ask(command, str, arguments, timeout_s=CLIENT_S)
+            return await guest.monitor.query(command, str, arguments, timeout_s=CLIENT_S)
         try:
             raw = msgspec.Raw(cmd.encode())
-            message = await guest.monitor.pass_through(raw, timeout_s=CLIENT_S)
+            message = await guest.monitor.execute_raw(raw, timeout_s=CLIENT_S)
         except ValueError as error:
             detail = f"cannot parse json {cmd[:200]}: {error}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error
         number = f"virtvisor-{next(self._numbers)}"
         if message.error is not None:
             return msgspec.json.encode({"id": number, "error": message.error}).decode()
-        answer = message.answer if message.answer is not None else msgspec.Raw(b"{}")
-        return msgspec.json.encode({"return": answer, "id": number}).decode()
+        value = message.return_value if message.return_value is not None else msgspec.Raw(b"{}")
+        return msgspec.json.encode({"return": value, "id": number}).decode()
 
     async def domain_agent_command(
         self,
@@ -93,11 +93,11 @@ class Talking:
             detail = f"cannot parse json {cmd[:200]}: {error}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error
         line = cmd.replace("\n", " ").replace("\r", " ").encode()
-        answer = await agent.exchange(self._worker.guest(), line, seconds)
-        if answer.error is not None:
-            words = msgspec.json.decode(cmd.encode(), type=dict[str, object])
-            raise agent.AgentRefusal(str(words.get("execute")), answer.error)
-        returned = answer.answer or msgspec.Raw(b"{}")
+        reply = await agent.exchange(self._worker.guest(), line, seconds)
+        if reply.error is not None:
+            command = msgspec.json.decode(cmd.encode(), type=dict[str, object])
+            raise agent.AgentError(str(command.get("execute")), reply.error)
+        returned = reply.return_value or msgspec.Raw(b"{}")
         return msgspec.json.encode({"return": returned}).decode()
 
     async def domain_get_hostname(self, call: ClientCall, dom: DomainId, flags: int) -> str:
@@ -113,14 +113,14 @@ class Talking:
         if flags & DomainGetHostnameFlags.LEASE:
             detail = f"no hostname found for domain {guest.name}"
             raise VirError(ErrorCode.NO_HOSTNAME, detail, ErrorDomain.QEMU)
-        answer = await agent.ask(guest, "guest-get-host-name", HostName)
-        return answer.host_name
+        reply = await agent.query(guest, "guest-get-host-name", HostName)
+        return reply.host_name
 
     async def domain_get_time(self, call: ClientCall, dom: DomainId, flags: int) -> tuple[int, int]:
         """The guest's clock, from its agent: seconds and nanoseconds since the epoch."""
         refuse_flags("qemuDomainGetTime", flags)
-        now = await agent.ask(self._worker.guest(), "guest-get-time", int)
-        return now // NANOSECONDS, now % NANOSECONDS
+        time_ns = await agent.query(self._worker.guest(), "guest-get-time", int)
+        return time_ns // NANOSECONDS, time_ns % NANOSECONDS
 
     async def domain_set_time(
         self, call: ClientCall, dom: DomainId, seconds: int, nseconds: int, flags: int
@@ -135,13 +135,13 @@ class Talking:
         if not 0 <= total < 1 << 63:
             raise invalid(f"Time '{seconds}' is too big for guest agent")
         guest = self._worker.guest()
-        agent.require(guest)
+        agent.require_agent(guest)
         arguments = None if flags & DomainSetTimeFlags.SYNC else {"time": total}
         await agent.execute(guest, "guest-set-time", arguments)
         try:
             await guest.monitor.execute("rtc-reset-reinjection")
-        except QmpRefusal as refusal:
-            if refusal.kind != "CommandNotFound":  # only PCs' clocks have it
+        except QmpError as refusal:
+            if refusal.error_class != "CommandNotFound":  # only PCs' clocks have it
                 raise
 
 

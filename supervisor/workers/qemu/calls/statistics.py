@@ -21,11 +21,11 @@ from supervisor.workers.interface_counters import interface_counters
 from supervisor.workers.qemu.calls.consoles import HasGuest
 from supervisor.workers.qemu.calls.flags import invalid, refuse_flags, unsupported
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.qmp.monitor import QmpRefusal
+from supervisor.workers.qemu.qmp.monitor import QmpError
 from supervisor.workers.qemu.qmp.replies import (
-    Balloon,
-    BlockCounters,
-    BlockDevice,
+    BalloonInfo,
+    BlockDeviceStats,
+    BlockInfo,
     BlockStats,
     GuestStats,
 )
@@ -33,11 +33,11 @@ from supervisor.workers.qemu.stats.sources import (
     KIB,
     NANOSECONDS,
     TICKS,
-    balloon_figures,
+    balloon_stats,
+    disk_path,
     find_disk,
-    is_of,
+    is_drive_of,
     resident_kib,
-    source_of,
     vcpu_threads,
     vcpus,
 )
@@ -73,18 +73,18 @@ class Statistics:
         """
         refuse_flags("qemuDomainMemoryStats", flags)
         guest = self._worker.guest()
-        figures: list[tuple[int, int]] = []
+        values: list[tuple[int, int]] = []
         balloon = guest.domain.devices.memballoon
         if balloon is not None and balloon.model != "none":
-            actual = await _balloon(guest)
-            figures.append((DomainMemoryStatTags.ACTUAL_BALLOON, actual))
-            stats = await balloon_stats(guest)
+            actual = await _balloon_kib(guest)
+            values.append((DomainMemoryStatTags.ACTUAL_BALLOON, actual))
+            stats = await query_balloon_stats(guest)
             if stats is not None:
-                figures += balloon_figures(stats)
+                values += balloon_stats(stats)
         else:
-            figures.append((DomainMemoryStatTags.ACTUAL_BALLOON, guest.domain.memory))
-        figures.append((DomainMemoryStatTags.RSS, resident_kib(guest.process.pid)))
-        return [DomainMemoryStat(tag, value) for tag, value in figures[:max_stats]]
+            values.append((DomainMemoryStatTags.ACTUAL_BALLOON, guest.domain.memory))
+        values.append((DomainMemoryStatTags.RSS, resident_kib(guest.process.pid)))
+        return [DomainMemoryStat(tag, value) for tag, value in values[:max_stats]]
 
     async def domain_block_stats(
         self, call: ClientCall, dom: DomainId, path: str
@@ -103,18 +103,18 @@ class Statistics:
         if nparams == 0:
             return [], len(BLOCK_PARAMETERS)
         named = {name: LLong(getattr(sums, field)) for name, field in BLOCK_PARAMETERS}
-        found = params(named)[:nparams]
-        return found, len(found)
+        values = params(named)[:nparams]
+        return values, len(values)
 
-    async def _counters(self, path: str) -> BlockCounters:
+    async def _counters(self, path: str) -> BlockDeviceStats:
         guest = self._worker.guest()
         disk = None if path == "" else _need_disk(guest, path)
-        answer = await guest.monitor.ask("query-blockstats", list[BlockStats])
+        drives = await guest.monitor.query("query-blockstats", list[BlockStats])
         if disk is None:
-            return add([one.stats for one in answer if one.qdev])
-        for one in answer:
-            if is_of(disk, one.qdev, one.device):
-                return one.stats
+            return add([drive.stats for drive in drives if drive.qdev])
+        for drive in drives:
+            if is_drive_of(disk, drive.qdev, drive.device):
+                return drive.stats
         detail = f"cannot find statistics for device '{disk.alias}'"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
 
@@ -131,13 +131,17 @@ class Statistics:
         disk = _need_disk(guest, path)
         if not disk.chain():
             raise invalid(f"disk '{path}' does not currently have a source assigned")
-        devices = await guest.monitor.ask("query-block", list[BlockDevice])
-        counters = await guest.monitor.ask("query-blockstats", list[BlockStats])
-        device = next((one for one in devices if is_of(disk, one.qdev, one.device)), None)
+        devices = await guest.monitor.query("query-block", list[BlockInfo])
+        counters = await guest.monitor.query("query-blockstats", list[BlockStats])
+        device = next(
+            (drive for drive in devices if is_drive_of(disk, drive.qdev, drive.device)), None
+        )
         capacity = device.inserted.image.virtual_size if device and device.inserted else 0
-        counted = next((one for one in counters if is_of(disk, one.qdev, one.device)), None)
+        counted = next(
+            (drive for drive in counters if is_drive_of(disk, drive.qdev, drive.device)), None
+        )
         highest = counted.parent.stats.wr_highest_offset if counted and counted.parent else 0
-        allocation, physical = sizes(source_of(disk), capacity, highest)
+        allocation, physical = sizes(disk_path(disk), capacity, highest)
         return allocation, capacity, physical
 
     async def domain_get_disk_errors(
@@ -153,14 +157,14 @@ class Statistics:
             "failed": DomainDiskErrorCode.UNSPEC,
             "nospace": DomainDiskErrorCode.NO_SPACE,
         }
-        devices = await guest.monitor.ask("query-block", list[BlockDevice])
-        found = [
-            DomainDiskError(disk.target.dev, codes[one.io_status])
+        devices = await guest.monitor.query("query-block", list[BlockInfo])
+        errors = [
+            DomainDiskError(disk.target.dev, codes[drive.io_status])
             for disk in disks
-            for one in devices
-            if one.io_status in codes and is_of(disk, one.qdev, one.device)
+            for drive in devices
+            if drive.io_status in codes and is_drive_of(disk, drive.qdev, drive.device)
         ][:maxerrors]
-        return found, len(found)
+        return errors, len(errors)
 
     def domain_interface_stats(
         self, call: ClientCall, dom: DomainId, device: str
@@ -189,11 +193,11 @@ class Statistics:
     ) -> tuple[list[VcpuInfo], bytes]:
         """Processors: their times, and where they may run."""
         guest = self._worker.guest()
-        found = list(vcpus(guest, (await vcpu_threads(guest))[:maxinfo]))
-        infos = [VcpuInfo(one.number, one.state, one.time_ns, one.cpu) for one in found]
+        counted = list(vcpus(guest, (await vcpu_threads(guest))[:maxinfo]))
+        infos = [VcpuInfo(vcpu.number, vcpu.state, vcpu.time_ns, vcpu.cpu) for vcpu in counted]
         if maplen == 0:
             return infos, b""
-        return infos, b"".join(affinity(one.thread, maplen) for one in found)
+        return infos, b"".join(affinity(vcpu.thread, maplen) for vcpu in counted)
 
     def domain_get_cpu_stats(
         self, call: ClientCall, dom: DomainId, nparams: int, start_cpu: int, ncpus: int, flags: int
@@ -214,8 +218,8 @@ class Statistics:
             "user_time": ULLong(user),
             "system_time": ULLong(system),
         }
-        found = params(named)
-        return ([], len(found)) if nparams == 0 else (found[:nparams], min(nparams, len(found)))
+        values = params(named)
+        return ([], len(values)) if nparams == 0 else (values[:nparams], min(nparams, len(values)))
 
 
 def _need_disk(guest: Guest, path: str) -> Disk:
@@ -225,42 +229,44 @@ def _need_disk(guest: Guest, path: str) -> Disk:
     return disk
 
 
-async def _balloon(guest: Guest) -> int:
+async def _balloon_kib(guest: Guest) -> int:
     """The memory that the guest has, in KiB."""
     try:
-        answer = await guest.monitor.ask("query-balloon", Balloon)
-    except QmpRefusal:  # the guest has no driver for it
+        info = await guest.monitor.query("query-balloon", BalloonInfo)
+    except QmpError:  # the guest has no driver for it
         return guest.domain.memory
-    guest.balloon_kib = answer.actual // KIB
+    guest.balloon_kib = info.actual // KIB
     return guest.balloon_kib
 
 
-async def balloon_stats(guest: Guest) -> GuestStats | None:
+async def query_balloon_stats(guest: Guest) -> GuestStats | None:
     """What the guest's balloon driver has reported; None: it does not."""
     balloon = guest.domain.devices.memballoon
     if balloon is None or balloon.model == "none":
         return None
     arguments = {"path": f"/machine/peripheral/{balloon.alias}", "property": "guest-stats"}
     try:
-        return await guest.monitor.ask("qom-get", GuestStats, arguments)
-    except QmpRefusal:
+        return await guest.monitor.query("qom-get", GuestStats, arguments)
+    except QmpError:
         return None
 
 
-def add(counters: list[BlockCounters]) -> BlockCounters:
+def add(counters: list[BlockDeviceStats]) -> BlockDeviceStats:
     """The sums of counters."""
-    fields = BlockCounters.__struct_fields__
-    return BlockCounters(**{name: sum(getattr(one, name) for one in counters) for name in fields})
+    fields = BlockDeviceStats.__struct_fields__
+    return BlockDeviceStats(
+        **{name: sum(getattr(drive, name) for drive in counters) for name in fields}
+    )
 
 
 def sizes(path: str, capacity: int, highest: int) -> tuple[int, int]:
     """An image's allocation and physical size on the host; the emulator's figures elsewhere."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return highest, capacity
-    if stat.S_ISREG(found.st_mode):
-        return found.st_blocks * 512, found.st_size
+    if stat.S_ISREG(status.st_mode):
+        return status.st_blocks * 512, status.st_size
     return highest, capacity
 
 

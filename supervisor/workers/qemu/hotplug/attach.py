@@ -24,20 +24,20 @@ from rpc.enums import DomainEventID
 from rpc.errors import VirError
 from supervisor.messages.hostd import ProbeEmulator
 from supervisor.workers.file_owners import chown_for_guest, restore
-from supervisor.workers.interfaces import PLUGGED, unplug
+from supervisor.workers.interfaces import NETD_TYPES, detach_port
 from supervisor.workers.qemu.argv.disk import chain_from
 from supervisor.workers.qemu.argv.launch_inputs import Context, Runtime
 from supervisor.workers.qemu.argv.secret_encryption import Sealed, sealer
 from supervisor.workers.qemu.block import backing_chains, disk_secrets
-from supervisor.workers.qemu.block.iotune import throttle
+from supervisor.workers.qemu.block.iotune import throttle_commands
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.hotplug.plan import Candidate, with_device
-from supervisor.workers.qemu.hotplug.qmp_steps import Step, free_number, plan_addition
-from supervisor.workers.qemu.interfaces import Taps, live_card, plug
+from supervisor.workers.qemu.hotplug.plan import HotplugPlan, plan_attach
+from supervisor.workers.qemu.hotplug.qmp_steps import QmpStep, attach_steps, free_number
+from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interface, live_interface
 from supervisor.workers.qemu.start import live_xml
-from supervisor.workers.qemu.start.files import files_of_disk
-from supervisor.workers.qemu.start.monitor_setup import learn_chardevs
-from supervisor.workers.qemu.start.volumes import find_volumes
+from supervisor.workers.qemu.start.files import disk_files
+from supervisor.workers.qemu.start.monitor_setup import refresh_chardevs
+from supervisor.workers.qemu.start.volumes import resolve_volumes
 from supervisor.workers.spawn import emulator_user
 
 PROBE_S: Final = 15.0
@@ -60,54 +60,54 @@ async def attach(guest: Guest, xml: str) -> None:
         VirError: netd or the emulator refuses.
     """
     tag, device = parse_device(xml)
-    candidate = with_device(guest.domain, tag, device, await facts_of(guest))
+    plan = plan_attach(guest.domain, tag, device, await emulator_facts(guest))
     paths, status = guest.context.paths, guest.status
-    live_xml.fill_channels(candidate.domain, paths.channels(status.id, guest.name))
+    live_xml.fill_channels(plan.domain, paths.channels(status.id, guest.name))
     async with AsyncExitStack() as undo:
-        taps = Taps()
-        if isinstance(candidate.device, Interface) and candidate.device.type in PLUGGED:
-            taps = await _plug(guest, candidate, undo)
+        fds = InterfaceFds()
+        if isinstance(plan.device, Interface) and plan.device.type in NETD_TYPES:
+            fds = await _attach_interface(guest, plan, undo)
         first = 1
         secrets: Mapping[str, bytes] = {}
-        if isinstance(candidate.device, Disk):
-            await find_volumes(guest.context.node.link("stord"), [candidate.device])
-            await backing_chains.complete_disks([candidate.device])
+        if isinstance(plan.device, Disk):
+            await resolve_volumes(guest.context.node.link("stord"), [plan.device])
+            await backing_chains.complete_disks([plan.device])
             secrets = await disk_secrets.fetch(
-                guest.context.node.link("hostd"), disk_secrets.sources_of_disk(candidate.device)
+                guest.context.node.link("hostd"), disk_secrets.disk_sources(plan.device)
             )
-            _hand_over(guest, candidate.device, undo)
-            nodes = await guest.monitor.ask("query-named-block-nodes", list[BlockNode])
+            _chown_images(guest, plan.device, undo)
+            nodes = await guest.monitor.query("query-named-block-nodes", list[BlockNode])
             first = free_number(node.node_name for node in nodes)
-            backing_chains.number_disk(candidate.device, chain_from(candidate.device, first))
+            backing_chains.number_disk(plan.device, chain_from(plan.device, first))
         # a bus comes late: what has been on one leaves only when the guest lets it
-        *behind, front = plan_addition(
-            context_of(guest, candidate, taps, secrets), candidate.device, first_node=first
+        *backends, frontend = attach_steps(
+            launch_context(guest, plan, fds, secrets), plan.device, first_node=first
         )
-        await _perform(guest, behind, undo)
-        for controller in candidate.controllers:
-            await _perform(guest, _plan(guest, candidate, controller, Taps(), 1), undo)
-        await _perform(guest, [front], undo)
-        if isinstance(candidate.device, Disk):
-            for command, arguments in throttle(candidate.device):
+        await _execute(guest, backends, undo)
+        for controller in plan.controllers:
+            await _execute(guest, _plan(guest, plan, controller, InterfaceFds(), 1), undo)
+        await _execute(guest, [frontend], undo)
+        if isinstance(plan.device, Disk):
+            for command, arguments in throttle_commands(plan.device):
                 await guest.monitor.execute(command, arguments)
         undo.pop_all()
-    guest.domain = candidate.domain
-    if isinstance(candidate.device, CharDevice):
-        await learn_chardevs(guest, guest.monitor)
+    guest.domain = plan.domain
+    if isinstance(plan.device, CharDevice):
+        await refresh_chardevs(guest, guest.monitor)
     guest.update_xml()
-    alias = candidate.device.alias or ""  # type: ignore[union-attr]
+    alias = plan.device.alias or ""  # type: ignore[union-attr]
     log.info("%s has got %s", guest.name, alias)
     guest.publish_event(DomainEventID.DEVICE_ADDED, guest.identity, alias)
 
 
-async def facts_of(guest: Guest) -> EmulatorFacts:
+async def emulator_facts(guest: Guest) -> EmulatorFacts:
     """What the emulator can do, as far as the guest's kind needs it; it is asked for once."""
-    if guest.facts is None:
-        guest.facts = await _ask_facts(guest)
-    return guest.facts
+    if guest.emulator_facts is None:
+        guest.emulator_facts = await _probe_facts(guest)
+    return guest.emulator_facts
 
 
-async def _ask_facts(guest: Guest) -> EmulatorFacts:
+async def _probe_facts(guest: Guest) -> EmulatorFacts:
     domain = guest.domain
     arch = (domain.os.type.arch if domain.os.type else None) or ""
     probe = ProbeEmulator(binary=domain.devices.emulator or "", arch=arch)
@@ -119,31 +119,33 @@ async def _ask_facts(guest: Guest) -> EmulatorFacts:
     )
 
 
-def _plan(guest: Guest, candidate: Candidate, device: Device, taps: Taps, first: int) -> list[Step]:
-    return plan_addition(context_of(guest, candidate, taps), device, first_node=first)
+def _plan(
+    guest: Guest, plan: HotplugPlan, device: Device, fds: InterfaceFds, first: int
+) -> list[QmpStep]:
+    return attach_steps(launch_context(guest, plan, fds), device, first_node=first)
 
 
-def context_of(
+def launch_context(
     guest: Guest,
-    candidate: Candidate,
-    taps: Taps,
+    plan: HotplugPlan,
+    fds: InterfaceFds,
     secrets: Mapping[str, bytes] | None = None,
 ) -> Context:
     """What planning needs to know of the guest."""
     paths, status = guest.context.paths, guest.status
     runtime = Runtime(
         id=status.id,
-        domain_dir=str(guest.folder),
+        domain_dir=str(guest.domain_dir),
         channel_dir=str(paths.channels(status.id, guest.name)),
         memory_dir=str(paths.memory_dir(status.id, guest.name)),
-        tap_fds=taps.taps,
-        vhost_fds=taps.vhosts,
+        tap_fds=fds.taps,
+        vhost_fds=fds.vhosts,
         secrets=secrets or {},
-        seal=_sealer(guest.folder / KEY_FILE),
+        seal=_sealer(guest.domain_dir / KEY_FILE),
         now=status.started_at,
         default_tls_dir=guest.context.config.default_tls_x509_cert_dir,
     )
-    return Context(candidate.domain, candidate.facts, runtime)
+    return Context(plan.domain, plan.facts, runtime)
 
 
 def _sealer(key_file: Path) -> Callable[[bytes], Sealed]:
@@ -155,57 +157,57 @@ def _sealer(key_file: Path) -> Callable[[bytes], Sealed]:
     return seal
 
 
-async def _plug(guest: Guest, candidate: Candidate, undo: AsyncExitStack) -> Taps:
+async def _attach_interface(guest: Guest, plan: HotplugPlan, undo: AsyncExitStack) -> InterfaceFds:
     """Have netd plug a card in, and hand its descriptors to the emulator."""
-    card = candidate.device
-    assert isinstance(card, Interface), "the caller looked"
-    attached = await plug(guest.context, candidate.domain, card)
-    undo.push_async_callback(unplug, guest.context, guest.status.uuid, attached.tap)
-    alias = card.alias or ""
-    given = {
+    interface = plan.device
+    assert isinstance(interface, Interface), "the caller looked"
+    attached = await attach_interface(guest.context, plan.domain, interface)
+    undo.push_async_callback(detach_port, guest.context, guest.status.uuid, attached.tap)
+    alias = interface.alias or ""
+    fds_by_kind = {
         "fd": [descriptor.take() for descriptor in attached.taps],
         "vhostfd": [descriptor.take() for descriptor in attached.vhosts],
     }
     try:
         names = {
-            kind: tuple([await _give(guest, f"{kind}-{alias}{n}", fd) for n, fd in enumerate(fds)])
-            for kind, fds in given.items()
+            kind: tuple([await _getfd(guest, f"{kind}-{alias}{n}", fd) for n, fd in enumerate(fds)])
+            for kind, fds in fds_by_kind.items()
         }
     finally:
-        for fds in given.values():
+        for fds in fds_by_kind.values():
             for fd in fds:
                 os.close(fd)
-    plugged = live_card(attached)
-    interfaces = candidate.domain.devices.interfaces
-    interfaces[interfaces.index(card)] = plugged
-    candidate.device = plugged
-    return Taps({alias: names["fd"]}, {alias: names["vhostfd"]})
+    live = live_interface(attached)
+    interfaces = plan.domain.devices.interfaces
+    interfaces[interfaces.index(interface)] = live
+    plan.device = live
+    return InterfaceFds({alias: names["fd"]}, {alias: names["vhostfd"]})
 
 
-async def _give(guest: Guest, name: str, fd: int) -> str:
+async def _getfd(guest: Guest, name: str, fd: int) -> str:
     await guest.monitor.execute("getfd", {"fdname": name}, fd=fd)
     return name
 
 
-def _hand_over(guest: Guest, disk: Disk, undo: AsyncExitStack) -> None:
+def _chown_images(guest: Guest, disk: Disk, undo: AsyncExitStack) -> None:
     """Let the emulator's user open the image."""
     config = guest.context.config
-    user = emulator_user(config, live_xml.static_label(guest.domain))
-    if not config.dynamic_ownership or not live_xml.relabels(guest.domain) or user.is_own:
+    user = emulator_user(config, live_xml.static_dac_label(guest.domain))
+    if not config.dynamic_ownership or not live_xml.allows_relabel(guest.domain) or user.is_own:
         return
-    former = chown_for_guest(files_of_disk(disk), user)
-    undo.callback(restore, former)
-    guest.status.owners = [*guest.status.owners, *former]
+    owners = chown_for_guest(disk_files(disk), user)
+    undo.callback(restore, owners)
+    guest.status.owners = [*guest.status.owners, *owners]
     guest.save()
 
 
-async def _perform(guest: Guest, steps: list[Step], undo: AsyncExitStack) -> None:
+async def _execute(guest: Guest, steps: list[QmpStep], undo: AsyncExitStack) -> None:
     for step in steps:
         await guest.monitor.execute(step.command, step.arguments)
-        undo.push_async_callback(_take_back, guest, step)
+        undo.push_async_callback(_undo, guest, step)
 
 
-async def _take_back(guest: Guest, step: Step) -> None:
+async def _undo(guest: Guest, step: QmpStep) -> None:
     try:
         await guest.monitor.execute(step.undo, step.undo_arguments)
     except VirError as error:

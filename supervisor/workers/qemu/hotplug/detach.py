@@ -27,19 +27,19 @@ from rpc.enums import DomainEventID
 from rpc.errors import VirError
 from supervisor.messages.worker import DetachDevice
 from supervisor.workers.file_owners import restore
-from supervisor.workers.interfaces import PLUGGED, unplug
+from supervisor.workers.interfaces import NETD_TYPES, detach_port
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attach import BlockNode
 from supervisor.workers.qemu.hotplug.qmp_steps import (
     DISK_BUSES,
     INPUT_BUSES,
     SERIAL_MODELS,
+    describe_device,
     is_channel,
-    name_of,
 )
-from supervisor.workers.qemu.start.files import files_of, files_of_disk
+from supervisor.workers.qemu.start.files import disk_files, domain_files
 
-GUEST_S: Final = 5.0  # for the guest to let go; as stock, the call is answered then all the same
+UNPLUG_S: Final = 5.0  # for the guest to let go; as stock, the call is answered then all the same
 PREFIX: Final = "libvirt-"
 
 log = logging.getLogger(__name__)
@@ -63,20 +63,20 @@ async def detach(guest: Guest, request: DetachDevice) -> None:
     if request.alias:
         _, device = find_alias(guest.domain, request.alias)
     else:
-        tag, meant = parse_device(request.xml)
-        device = find_device(guest.domain, tag, meant)
-    _refuse(guest, device)
+        tag, requested = parse_device(request.xml)
+        device = find_device(guest.domain, tag, requested)
+    _check_detachable(guest, device)
     name = device.alias or ""  # type: ignore[union-attr]
-    gone = guest.leaving.setdefault(name, asyncio.Event())
+    deleted = guest.unplugged.setdefault(name, asyncio.Event())
     await guest.monitor.execute("device_del", {"id": name})
     try:
-        async with asyncio.timeout(GUEST_S):
-            await gone.wait()
+        async with asyncio.timeout(UNPLUG_S):
+            await deleted.wait()
     except TimeoutError:
         log.info("%s has not let %s go yet", guest.name, name)
 
 
-def _refuse(guest: Guest, device: Device) -> None:
+def _check_detachable(guest: Guest, device: Device) -> None:
     """Refuse to take what cannot go while the guest runs.
 
     Raises:
@@ -96,13 +96,13 @@ def _refuse(guest: Guest, device: Device) -> None:
         ):
             return
         case Controller() if device.type == "scsi":
-            if any(True for _ in drives_of(guest, device)):
+            if any(True for _ in disks_on(guest, device)):
                 raise ConfError("operation_failed", "device cannot be detached: device is busy")
             return
-    raise ConfError("operation_unsupported", f"{name_of(device)} cannot be detached live")
+    raise ConfError("operation_unsupported", f"{describe_device(device)} cannot be detached live")
 
 
-def drives_of(guest: Guest, controller: Controller) -> Iterator[Disk]:
+def disks_on(guest: Guest, controller: Controller) -> Iterator[Disk]:
     """The disks of a controller."""
     for disk in guest.domain.devices.disks:
         place = getattr(disk.address, "controller", None)
@@ -110,20 +110,22 @@ def drives_of(guest: Guest, controller: Controller) -> Iterator[Disk]:
             yield disk
 
 
-def deleted(guest: Guest, alias: str) -> None:
+def on_device_deleted(guest: Guest, alias: str) -> None:
     """The emulator says that a device has gone."""
-    guest.run(finish(guest, alias))
+    guest.run(complete(guest, alias))
 
 
-async def finish(guest: Guest, alias: str) -> None:
+async def complete(guest: Guest, alias: str) -> None:
     """Remove what was behind a device that has gone, and say so."""
     try:
         tag, device = find_alias(guest.domain, alias)
     except ConfError:
         return  # a part of a device, or one that the document never had
     async with guest.device_lock:
-        rest = [other for other in devices_of(guest.domain.devices, tag) if other is not device]
-        place_devices(guest.domain.devices, tag, rest)
+        remaining = [
+            other for other in devices_of(guest.domain.devices, tag) if other is not device
+        ]
+        place_devices(guest.domain.devices, tag, remaining)
         try:
             await _remove_backend(guest, device)
         except VirError as error:
@@ -131,18 +133,18 @@ async def finish(guest: Guest, alias: str) -> None:
         guest.update_and_publish()
     log.info("%s has let %s go", guest.name, alias)
     guest.publish_event(DomainEventID.DEVICE_REMOVED, guest.identity, alias)
-    gone = guest.leaving.pop(alias, None)
-    if gone is not None:
-        gone.set()
+    deleted = guest.unplugged.pop(alias, None)
+    if deleted is not None:
+        deleted.set()
 
 
 async def _remove_backend(guest: Guest, device: Device) -> None:
     match device:
         case Interface():
             await guest.monitor.execute("netdev_del", {"id": f"host{device.alias}"})
-            if device.type in PLUGGED:
+            if device.type in NETD_TYPES:
                 tap = device.target_dev or ""
-                await unplug(guest.context, guest.status.uuid, tap)
+                await detach_port(guest.context, guest.status.uuid, tap)
         case Rng():
             await guest.monitor.execute("object-del", {"id": f"obj{device.alias}"})
         case Shmem() if device.model == "ivshmem-plain":
@@ -150,19 +152,19 @@ async def _remove_backend(guest: Guest, device: Device) -> None:
         case Shmem() | CharDevice():
             await guest.monitor.execute("chardev-remove", {"id": f"char{device.alias}"})
         case Disk():
-            await sweep(guest)
-            take_back_images(guest, device)
+            await collect(guest)
+            restore_image_owners(guest, device)
 
 
-async def sweep(guest: Guest) -> None:
+async def collect(guest: Guest) -> None:
     """Remove the block nodes that no drive uses, whoever left them.
 
     Raises:
         VirError: the emulator does not answer.
     """
-    drives = await guest.monitor.ask("query-blockstats", list[Drive])
+    drives = await guest.monitor.query("query-blockstats", list[Drive])
     used = {name for drive in drives for name in chain_names(drive)}
-    nodes = await guest.monitor.ask("query-named-block-nodes", list[BlockNode])
+    nodes = await guest.monitor.query("query-named-block-nodes", list[BlockNode])
     idle = {node.node_name for node in nodes if node.node_name.startswith(PREFIX)} - used
     for name in sorted(idle):  # N-format comes before N-storage, which it holds
         try:
@@ -180,10 +182,10 @@ def chain_names(drive: Drive | None) -> Iterator[str]:
         yield from chain_names(drive.backing)
 
 
-def take_back_images(guest: Guest, disk: Disk) -> None:
+def restore_image_owners(guest: Guest, disk: Disk) -> None:
     """Give the images of a disk that has gone back to whose they were."""
-    still = {given.path for given in files_of(guest.domain)}
-    gone = {given.path for given in files_of_disk(disk)} - still
-    restore(owner for owner in guest.status.owners if owner.path in gone)
-    guest.status.owners = [owner for owner in guest.status.owners if owner.path not in gone]
+    in_use = {file.path for file in domain_files(guest.domain)}
+    unused = {file.path for file in disk_files(disk)} - in_use
+    restore(owner for owner in guest.status.owners if owner.path in unused)
+    guest.status.owners = [owner for owner in guest.status.owners if owner.path not in unused]
     guest.save()

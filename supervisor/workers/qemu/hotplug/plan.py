@@ -25,7 +25,7 @@ from supervisor.workers.qemu.start.unsupported import refuse_idle_words
 
 
 @dataclass(slots=True)
-class Candidate:
+class HotplugPlan:
     """What the guest will be."""
 
     domain: Domain
@@ -34,33 +34,33 @@ class Candidate:
     controllers: list[Controller]  # that must come first
 
 
-def with_device(live: Domain, tag: str, device: Device, facts: EmulatorFacts) -> Candidate:
+def plan_attach(live: Domain, tag: str, device: Device, facts: EmulatorFacts) -> HotplugPlan:
     """Add a device to a copy of a running guest's document.
 
     Raises:
         ConfError: the guest cannot have it; "internal": no slot is free.
     """
     domain = parse_domain(format_domain(live, live=True, secure=True))
-    known = {id(controller) for controller in domain.devices.controllers}
+    existing = {id(controller) for controller in domain.devices.controllers}
     add_device(domain, tag, device)
     complete(domain, facts)
     refuse_idle_words(domain)
     new = [
         controller
         for controller in domain.devices.controllers
-        if id(controller) not in known and controller is not device
+        if id(controller) not in existing and controller is not device
     ]
     if any(controller.type not in CONTROLLERS for controller in new):
         raise ConfError(
             "internal",
             f"No more available slots for a {tag} device: shut the guest down to get another bus",
         )
-    for one in (*new, device):
-        name(domain, one)
-    return Candidate(domain, facts, device, new)
+    for added in (*new, device):
+        assign_alias(domain, added)
+    return HotplugPlan(domain, facts, device, new)
 
 
-def name(domain: Domain, device: Device) -> None:
+def assign_alias(domain: Domain, device: Device) -> None:
     """Give a device the alias that a guest started with it would have, or the next free one.
 
     Raises:
@@ -76,17 +76,19 @@ def name(domain: Domain, device: Device) -> None:
         if device.alias in taken:  # type: ignore[union-attr]
             raise ConfError("operation_invalid", f"alias '{device.alias}' is another device's")  # type: ignore[union-attr]
         return
-    alias = usual_alias(domain, device)
+    alias = coldplug_alias(domain, device)
     stem = re.sub(r"\d+$", "", alias)
     if alias in taken and not isinstance(device, (Disk, Controller)):
-        numbers = [int(other[len(stem) :]) for other in taken if _numbered(other, stem)]
+        numbers = [int(other[len(stem) :]) for other in taken if _has_number(other, stem)]
         alias = f"{stem}{max(numbers, default=-1) + 1}"
     device.alias = alias  # type: ignore[union-attr]
 
 
-def usual_alias(domain: Domain, device: Device) -> str:
+def coldplug_alias(domain: Domain, device: Device) -> str:
     """The alias that the device would have in a guest that is started; others keep theirs."""
-    before = [(other, other.alias) for other in _every(domain.devices) if hasattr(other, "alias")]
+    before = [
+        (other, other.alias) for other in _all_devices(domain.devices) if hasattr(other, "alias")
+    ]
     try:
         assign_aliases(domain)
         return device.alias or ""  # type: ignore[union-attr]
@@ -95,12 +97,12 @@ def usual_alias(domain: Domain, device: Device) -> str:
             other.alias = alias
 
 
-def _every(devices: Devices) -> Iterator[Any]:
+def _all_devices(devices: Devices) -> Iterator[Any]:
     """Every device of a guest."""
     for field in fields(devices):
-        found = getattr(devices, field.name)
-        yield from found if isinstance(found, list) else (found,)
+        value = getattr(devices, field.name)
+        yield from value if isinstance(value, list) else (value,)
 
 
-def _numbered(alias: str, stem: str) -> bool:
+def _has_number(alias: str, stem: str) -> bool:
     return alias.startswith(stem) and alias[len(stem) :].isdigit()

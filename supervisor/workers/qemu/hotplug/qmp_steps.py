@@ -48,7 +48,7 @@ COMMANDS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class QmpStep:
     """One command, and what takes it back."""
 
     command: str
@@ -57,7 +57,7 @@ class Step:
     undo_arguments: Arguments
 
 
-def plan_addition(context: Context, device: Device, *, first_node: int) -> list[Step]:
+def attach_steps(context: Context, device: Device, *, first_node: int) -> list[QmpStep]:
     """The steps that give a guest a device.
 
     Args:
@@ -68,7 +68,7 @@ def plan_addition(context: Context, device: Device, *, first_node: int) -> list[
     Raises:
         ConfError: "operation_unsupported": the device cannot come to a running guest.
     """
-    return [step_of(option, text) for option, text in _options(context, device, first_node)]
+    return [qmp_step(option, text) for option, text in _options(context, device, first_node)]
 
 
 def _options(context: Context, device: Device, first_node: int) -> Options:
@@ -89,16 +89,16 @@ def _options(context: Context, device: Device, first_node: int) -> Options:
             return input_options(context, device)
         case Controller() if device.type in CONTROLLERS:
             return controller_options(context, device)
-    raise ConfError("operation_unsupported", f"{name_of(device)} cannot be attached live")
+    raise ConfError("operation_unsupported", f"{describe_device(device)} cannot be attached live")
 
 
 def is_channel(domain: Domain, device: CharDevice) -> bool:
     """Whether a device is a port for programs, which may come and go."""
-    ours = any(device is channel for channel in domain.devices.channels)
-    return ours and device.target_type == "virtio"
+    listed = any(device is channel for channel in domain.devices.channels)
+    return listed and device.target_type == "virtio"
 
 
-def name_of(device: Device) -> str:
+def describe_device(device: Device) -> str:
     """What a refusal calls a device."""
     match device:
         case Disk():
@@ -114,20 +114,20 @@ def name_of(device: Device) -> str:
     return f"device '{device.__element__}'"  # type: ignore[union-attr]
 
 
-def step_of(option: str, text: str) -> Step:
+def qmp_step(option: str, text: str) -> QmpStep:
     """Translate one option.
 
     Raises:
         ConfError: "operation_unsupported": a running emulator does not take it.
     """
     if option == "-chardev":
-        added = chardev_arguments(text)
-        return Step("chardev-add", added, "chardev-remove", {"id": added["id"]})
+        arguments = chardev_arguments(text)
+        return QmpStep("chardev-add", arguments, "chardev-remove", {"id": arguments["id"]})
     if option not in COMMANDS:
         raise ConfError("operation_unsupported", f"what needs {option} cannot be attached live")
     command, undo, member = COMMANDS[option]
     arguments = msgspec.json.decode(text, type=Arguments)
-    return Step(command, arguments, undo, {member: arguments[member]})
+    return QmpStep(command, arguments, undo, {member: arguments[member]})
 
 
 def free_number(names: Iterable[str]) -> int:

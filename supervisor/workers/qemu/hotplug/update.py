@@ -16,19 +16,19 @@ from conf.domain.devices.interface import Interface
 from conf.errors import ConfError
 from supervisor.messages.worker import UpdateDevice
 from supervisor.workers.file_owners import chown_for_guest
-from supervisor.workers.interface_updates import update_card
+from supervisor.workers.interface_updates import update_interface
 from supervisor.workers.qemu import interfaces
 from supervisor.workers.qemu.argv.disk import chain_from, node_options
 from supervisor.workers.qemu.block import backing_chains, disk_secrets
-from supervisor.workers.qemu.block.iotune import throttle
+from supervisor.workers.qemu.block.iotune import throttle_commands
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.hotplug.attach import BlockNode, context_of, facts_of
-from supervisor.workers.qemu.hotplug.detach import sweep, take_back_images
-from supervisor.workers.qemu.hotplug.plan import Candidate
-from supervisor.workers.qemu.hotplug.qmp_steps import free_number, step_of
+from supervisor.workers.qemu.hotplug.attach import BlockNode, emulator_facts, launch_context
+from supervisor.workers.qemu.hotplug.detach import collect, restore_image_owners
+from supervisor.workers.qemu.hotplug.plan import HotplugPlan
+from supervisor.workers.qemu.hotplug.qmp_steps import free_number, qmp_step
 from supervisor.workers.qemu.start import live_xml
-from supervisor.workers.qemu.start.files import files_of_disk
-from supervisor.workers.qemu.start.monitor_setup import passwords
+from supervisor.workers.qemu.start.files import disk_files
+from supervisor.workers.qemu.start.monitor_setup import password_commands
 from supervisor.workers.spawn import emulator_user
 
 log = logging.getLogger(__name__)
@@ -44,9 +44,11 @@ async def update(guest: Guest, request: UpdateDevice) -> None:
     tag, changed = parse_device(request.xml)
     match changed:
         case Interface():
-            former = find_device(guest.domain, tag, changed)
-            assert isinstance(former, Interface), "a card was looked for"
-            await update_card(guest, former, changed, lambda up: _set_link(guest, former, up))
+            current = find_device(guest.domain, tag, changed)
+            assert isinstance(current, Interface), "a card was looked for"
+            await update_interface(
+                guest, current, changed, lambda up: _set_link(guest, current, up)
+            )
         case Disk():
             drive = find_device(guest.domain, tag, changed)
             assert isinstance(drive, Disk), "a drive was looked for"
@@ -61,8 +63,8 @@ async def update(guest: Guest, request: UpdateDevice) -> None:
     guest.update_xml()
 
 
-async def _set_link(guest: Guest, card: Interface, up: bool) -> None:  # noqa: FBT001
-    await guest.monitor.execute("set_link", {"name": card.alias, "up": up})
+async def _set_link(guest: Guest, interface: Interface, up: bool) -> None:  # noqa: FBT001
+    await guest.monitor.execute("set_link", {"name": interface.alias, "up": up})
 
 
 async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: bool) -> None:
@@ -72,25 +74,25 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
         raise ConfError("operation_unsupported", detail)
     if changed.target.bus and changed.target.bus != drive.target.bus:
         raise ConfError("operation_unsupported", "cannot modify field 'bus' of the disk")
-    wanted = replace(
+    updated = replace(
         drive,
         type=changed.type,
         source=changed.source,
         driver=changed.driver or drive.driver,
         backing_store=changed.backing_store,  # what was below the former medium is not below this
     )
-    await backing_chains.complete_disks([wanted])
-    nodes = await guest.monitor.ask("query-named-block-nodes", list[BlockNode])
-    chain = chain_from(wanted, free_number(node.node_name for node in nodes))
-    backing_chains.number_disk(wanted, chain)
+    await backing_chains.complete_disks([updated])
+    nodes = await guest.monitor.query("query-named-block-nodes", list[BlockNode])
+    chain = chain_from(updated, free_number(node.node_name for node in nodes))
+    backing_chains.number_disk(updated, chain)
     if chain:
         secrets = await disk_secrets.fetch(
-            guest.context.node.link("hostd"), disk_secrets.sources_of_disk(wanted)
+            guest.context.node.link("hostd"), disk_secrets.disk_sources(updated)
         )
-        _open_to_emulator(guest, wanted)
-        candidate = Candidate(guest.domain, await facts_of(guest), wanted, [])
-        context = context_of(guest, candidate, interfaces.Taps(), secrets)
-        for step in [step_of(*option) for option in node_options(context, wanted, chain)]:
+        _chown_images(guest, updated)
+        plan = HotplugPlan(guest.domain, await emulator_facts(guest), updated, [])
+        context = launch_context(guest, plan, interfaces.InterfaceFds(), secrets)
+        for step in [qmp_step(*option) for option in node_options(context, updated, chain)]:
             await guest.monitor.execute(step.command, step.arguments)
     try:
         tray = {"id": drive.alias}
@@ -100,26 +102,26 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
             medium = {**tray, "node-name": chain[0].node}
             await guest.monitor.execute("blockdev-insert-medium", medium)
         await guest.monitor.execute("blockdev-close-tray", tray)
-        for command, limits in throttle(wanted):
+        for command, limits in throttle_commands(updated):
             await guest.monitor.execute(command, limits)
     finally:
-        await sweep(guest)  # the former medium, or the new one if it did not get in
-    former = replace(drive)
-    drive.type, drive.source, drive.driver = wanted.type, wanted.source, wanted.driver
-    drive.backing_store = wanted.backing_store
-    take_back_images(guest, former)
+        await collect(guest)  # the former medium, or the new one if it did not get in
+    previous = replace(drive)
+    drive.type, drive.source, drive.driver = updated.type, updated.source, updated.driver
+    drive.backing_store = updated.backing_store
+    restore_image_owners(guest, previous)
 
 
-def _open_to_emulator(guest: Guest, disk: Disk) -> None:
+def _chown_images(guest: Guest, disk: Disk) -> None:
     config = guest.context.config
-    user = emulator_user(config, live_xml.static_label(guest.domain))
-    if config.dynamic_ownership and live_xml.relabels(guest.domain) and not user.is_own:
-        guest.status.owners = [*guest.status.owners, *chown_for_guest(files_of_disk(disk), user)]
+    user = emulator_user(config, live_xml.static_dac_label(guest.domain))
+    if config.dynamic_ownership and live_xml.allows_relabel(guest.domain) and not user.is_own:
+        guest.status.owners = [*guest.status.owners, *chown_for_guest(disk_files(disk), user)]
         guest.save()
 
 
 async def _update_display(guest: Guest, display: Graphics, changed: Graphics) -> None:
-    same = replace(
+    updated = replace(
         changed,
         **{
             name: getattr(display, name)
@@ -127,12 +129,12 @@ async def _update_display(guest: Guest, display: Graphics, changed: Graphics) ->
             if getattr(changed, name) is None or name in ("listens", "port", "autoport", "listen")
         },
     )
-    allowed = ("passwd", "passwd_valid_to", "connected")
+    changeable = ("passwd", "passwd_valid_to", "connected")
     for name in display.__dataclass_fields__:
-        if name not in allowed and getattr(same, name) != getattr(display, name):
+        if name not in changeable and getattr(updated, name) != getattr(display, name):
             detail = f"cannot change {name.replace('_', ' ')} of a {display.type} display"
             raise ConfError("operation_unsupported", f"{detail} while the guest runs")
-    for command, arguments in passwords(same):
+    for command, arguments in password_commands(updated):
         await guest.monitor.execute(command, arguments)
-    for name in allowed:
-        setattr(display, name, getattr(same, name))
+    for name in changeable:
+        setattr(display, name, getattr(updated, name))

@@ -30,7 +30,7 @@ async def shutdown(guest: Guest, flags: int) -> None:
         VirError: INVALID_ARG for other ways; whatever keeps it from being asked.
     """
     reboots = lifecycle_actions.on_poweroff(guest.domain).action is lifecycle_actions.Action.RESTART
-    await _press(guest, flags, "powerdown", fake_reboot=reboots)
+    await _request_shutdown(guest, flags, "powerdown", fake_reboot=reboots)
 
 
 async def reboot(guest: Guest, flags: int) -> None:
@@ -41,17 +41,17 @@ async def reboot(guest: Guest, flags: int) -> None:
     """
     assert int(DomainRebootFlagValues.GUEST_AGENT) == AGENT, "both kinds of flags are alike"
     again = lifecycle_actions.on_reboot(guest.domain).action is lifecycle_actions.Action.RESTART
-    await _press(guest, flags, "reboot", fake_reboot=again)
+    await _request_shutdown(guest, flags, "reboot", fake_reboot=again)
 
 
-async def _press(guest: Guest, flags: int, mode: str, *, fake_reboot: bool) -> None:
+async def _request_shutdown(guest: Guest, flags: int, mode: str, *, fake_reboot: bool) -> None:
     if flags & ~(BUTTON | AGENT):
         detail = f"unsupported flags ({flags & ~(BUTTON | AGENT):#x}); use acpi or agent"
         raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.QEMU)
-    _refuse_still(guest)
-    by_agent = bool(flags & AGENT) or (not flags and agent.is_there(guest))
+    _check_vcpus_run(guest)
+    by_agent = bool(flags & AGENT) or (not flags and agent.is_connected(guest))
     if by_agent:
-        _remember(guest, fake_reboot=fake_reboot and mode == "powerdown")
+        _set_fake_reboot(guest, fake_reboot=fake_reboot and mode == "powerdown")
         try:
             await agent.shutdown(guest, mode)
         except VirError as error:
@@ -60,18 +60,18 @@ async def _press(guest: Guest, flags: int, mode: str, *, fake_reboot: bool) -> N
             log.info("%s: its agent cannot shut it down: %s", guest.name, error)
         else:
             return
-    _remember(guest, fake_reboot=fake_reboot)
+    _set_fake_reboot(guest, fake_reboot=fake_reboot)
     await guest.monitor.execute("system_powerdown")
 
 
-def _refuse_still(guest: Guest) -> None:
+def _check_vcpus_run(guest: Guest) -> None:
     if guest.state in (DomainState.SHUTDOWN, DomainState.CRASHED):
-        word = guest.state.name.lower()
-        detail = f"domain '{guest.name}' is {word} already; reset or destroy it"
+        state = guest.state.name.lower()
+        detail = f"domain '{guest.name}' is {state} already; reset or destroy it"
         raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.QEMU)
 
 
-def _remember(guest: Guest, *, fake_reboot: bool) -> None:
+def _set_fake_reboot(guest: Guest, *, fake_reboot: bool) -> None:
     if guest.status.fake_reboot != fake_reboot:
         guest.status.fake_reboot = fake_reboot
         guest.save()
@@ -79,7 +79,7 @@ def _remember(guest: Guest, *, fake_reboot: bool) -> None:
 
 async def reset(guest: Guest) -> None:
     """Press the machine's reset button."""
-    _remember(guest, fake_reboot=False)
+    _set_fake_reboot(guest, fake_reboot=False)
     await guest.monitor.execute("system_reset")
 
 

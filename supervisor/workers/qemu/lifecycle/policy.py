@@ -14,7 +14,7 @@ from rpc.enums import DomainShutoffReason, DomainState
 from rpc.errors import VirError
 from supervisor.workers.lifecycle_actions import Action, LifecycleAction
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.lifecycle.stop import end
+from supervisor.workers.qemu.lifecycle.stop import stop_process
 from supervisor.workers.state_table import Trigger
 
 DUMP_S: Final = 3600.0
@@ -23,24 +23,24 @@ RESET_S: Final = 10.0
 log = logging.getLogger(__name__)
 
 
-async def react(guest: Guest, plan: LifecycleAction, reason: DomainShutoffReason) -> None:
+async def apply_action(guest: Guest, action: LifecycleAction, reason: DomainShutoffReason) -> None:
     """Do what the definition says.
 
     Args:
         guest: it stands still.
-        plan: what is to be done.
+        action: what is to be done.
         reason: why it is off, should it be ended.
     """
-    log.info("%s: %s, as its definition says", guest.name, plan.action)
-    if plan.dump:
+    log.info("%s: %s, as its definition says", guest.name, action.action)
+    if action.dump:
         await dump(guest)
-    if plan.action is Action.PRESERVE:
+    if action.action is Action.PRESERVE:
         return
-    if plan.action is Action.RESTART:
+    if action.action is Action.RESTART:
         await fake_reboot(guest)
         return
-    guest.status.restart = plan.action is Action.RENAME_RESTART
-    await end(guest, reason)
+    guest.status.restart = action.action is Action.RENAME_RESTART
+    await stop_process(guest, reason)
 
 
 async def fake_reboot(guest: Guest) -> None:
@@ -58,7 +58,7 @@ async def fake_reboot(guest: Guest) -> None:
     except VirError as error:
         log.error("%s cannot be reset and is ended: %s", guest.name, error)
         crash, off = DomainShutoffReason.CRASHED, DomainShutoffReason.SHUTDOWN
-        await end(guest, crash if crashed else off)
+        await stop_process(guest, crash if crashed else off)
 
 
 async def dump(guest: Guest) -> None:

@@ -18,9 +18,9 @@ from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.pidfd import GuestProcess
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.file_owners import restore
-from supervisor.workers.interfaces import had_cards, unplug
+from supervisor.workers.interfaces import detach_port, has_netd_interfaces
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.start.start import group_of, remove_folders
+from supervisor.workers.qemu.start.start import cgroup_name, remove_folders
 from supervisor.workers.spawn import remove_cgroup
 
 TERM_S: Final = 2.0  # an emulator that runs writes its caches and ends within this
@@ -29,7 +29,9 @@ KILL_S: Final = 10.0
 log = logging.getLogger(__name__)
 
 
-async def end(guest: Guest, reason: DomainShutoffReason, *, graceful: bool = False) -> None:
+async def stop_process(
+    guest: Guest, reason: DomainShutoffReason, *, graceful: bool = False
+) -> None:
     """End the emulator; what follows its end is begun by that.
 
     The reason is kept first: whoever finds the process gone knows why.
@@ -37,25 +39,25 @@ async def end(guest: Guest, reason: DomainShutoffReason, *, graceful: bool = Fal
     Raises:
         VirError: OPERATION_FAILED: it does not go gracefully; SYSTEM_ERROR: it does not go at all.
     """
-    before = guest.status.ending
-    guest.status.ending = before or reason  # the first that was given counts
+    previous = guest.status.ending
+    guest.status.ending = previous or reason  # the first that was given counts
     guest.save()
     process = guest.process
     if graceful:
         process.send(signal.SIGTERM)
         if await process.wait_exit(GRACEFUL_S):
             return
-        guest.status.ending = before
+        guest.status.ending = previous
         guest.save()
         detail = (
             f"Failed to terminate process {process.pid} of '{guest.name}' with SIGTERM in "
             f"{GRACEFUL_S:.0f} s; destroy it without the flag to kill it"
         )
         raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)
-    await _end_now(guest.name, process)
+    await _kill(guest.name, process)
 
 
-async def _end_now(name: str, process: GuestProcess) -> None:
+async def _kill(name: str, process: GuestProcess) -> None:
     """SIGTERM lets it write its caches; a process that is stopped cannot, and is killed."""
     if not is_stopped(process.pid):
         process.send(signal.SIGTERM)
@@ -83,9 +85,9 @@ async def clean_up(workplace: WorkerContext, status: Status, xml: str) -> None:
     """Remove what a guest leaves behind, except its status document."""
     name = status.name
     await workplace.hooks.notify(name, "stopped", xml)
-    if had_cards(xml):
-        await unplug(workplace, status.uuid)
-    remove_cgroup(group_of(status))
+    if has_netd_interfaces(xml):
+        await detach_port(workplace, status.uuid)
+    remove_cgroup(cgroup_name(status))
     restore(status.owners)
     remove_folders(workplace, status)
     workplace.paths.pid_file(name).unlink(missing_ok=True)

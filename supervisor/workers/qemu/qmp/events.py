@@ -26,10 +26,10 @@ from rpc.enums import (
 from supervisor.dispatch.dispatcher import encode_event
 from supervisor.workers import lifecycle_actions
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.hotplug.detach import deleted
-from supervisor.workers.qemu.lifecycle.policy import fake_reboot, react
+from supervisor.workers.qemu.hotplug.detach import on_device_deleted
+from supervisor.workers.qemu.lifecycle.policy import apply_action, fake_reboot
 from supervisor.workers.qemu.qmp.protocol import Message
-from supervisor.workers.qemu.start.live_xml import AGENT
+from supervisor.workers.qemu.start.live_xml import AGENT_CHANNEL
 from supervisor.workers.state_table import Trigger
 
 KIB: Final = 1024
@@ -39,20 +39,20 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Shutdown(msgspec.Struct, frozen=True):
+class ShutdownData(msgspec.Struct, frozen=True):
     """SHUTDOWN."""
 
     guest: bool = False
     reason: str = ""
 
 
-class Action(msgspec.Struct, frozen=True):
+class ActionData(msgspec.Struct, frozen=True):
     """WATCHDOG, GUEST_PANICKED."""
 
     action: str = ""
 
 
-class IoError(msgspec.Struct, frozen=True, rename="kebab"):
+class BlockIoError(msgspec.Struct, frozen=True, rename="kebab"):
     """BLOCK_IO_ERROR."""
 
     device: str = ""
@@ -64,26 +64,26 @@ class IoError(msgspec.Struct, frozen=True, rename="kebab"):
     reason: str = ""
 
 
-class Offset(msgspec.Struct, frozen=True):
+class RtcChange(msgspec.Struct, frozen=True):
     """RTC_CHANGE."""
 
     offset: int = 0
 
 
-class Actual(msgspec.Struct, frozen=True):
+class BalloonChange(msgspec.Struct, frozen=True):
     """BALLOON_CHANGE."""
 
     actual: int = 0
 
 
-class Device(msgspec.Struct, frozen=True):
+class DeviceData(msgspec.Struct, frozen=True):
     """DEVICE_DELETED."""
 
     device: str = ""
     path: str = ""
 
 
-class Tray(msgspec.Struct, frozen=True, rename="kebab"):
+class TrayMoved(msgspec.Struct, frozen=True, rename="kebab"):
     """DEVICE_TRAY_MOVED."""
 
     id: str = ""
@@ -91,14 +91,14 @@ class Tray(msgspec.Struct, frozen=True, rename="kebab"):
     tray_open: bool = False
 
 
-class Port(msgspec.Struct, frozen=True):
+class PortChange(msgspec.Struct, frozen=True):
     """VSERPORT_CHANGE."""
 
     id: str = ""
     open: bool = False
 
 
-class End(msgspec.Struct, frozen=True):
+class GraphicsEndpoint(msgspec.Struct, frozen=True):
     """One end of a viewer's connection."""
 
     host: str = ""
@@ -110,11 +110,11 @@ class End(msgspec.Struct, frozen=True):
     x509_dname: str = ""
 
 
-class Viewer(msgspec.Struct, frozen=True):
+class GraphicsData(msgspec.Struct, frozen=True):
     """VNC_…, SPICE_…."""
 
-    server: End = End()
-    client: End = End()
+    server: GraphicsEndpoint = GraphicsEndpoint()
+    client: GraphicsEndpoint = GraphicsEndpoint()
 
 
 WATCHDOG_ACTIONS: Final = {
@@ -134,10 +134,10 @@ IO_ACTIONS: Final = {
 FAMILIES: Final = {"ipv4": 0, "ipv6": 1, "unix": 2}
 
 
-def take(guest: Guest, message: Message) -> None:
+def handle_event(guest: Guest, message: Message) -> None:
     """Take an event; one that cannot be understood is logged and changes nothing."""
     name = message.event or ""
-    relay(guest, message)
+    forward_monitor_event(guest, message)
     handler = HANDLERS.get(name)
     if handler is None:
         return
@@ -147,7 +147,7 @@ def take(guest: Guest, message: Message) -> None:
         log.warning("%s: event %s cannot be understood: %s", guest.name, name, error)
 
 
-def relay(guest: Guest, message: Message) -> None:
+def forward_monitor_event(guest: Guest, message: Message) -> None:
     """Pass the event itself on to clients that registered for the monitor's events."""
     details = bytes(message.data).decode(errors="replace") if message.data is not None else None
     if details is not None and len(details) > MAX_DETAILS:
@@ -155,7 +155,7 @@ def relay(guest: Guest, message: Message) -> None:
     stamp, name = message.timestamp, message.event or ""
     fields = (guest.identity, name, stamp.seconds, stamp.microseconds, details)
     payload = encode_event("domain_monitor_event", *fields)
-    guest.context.relay("qemu_monitor", -1, guest.uuid, payload, name)
+    guest.context.forward_event("qemu_monitor", -1, guest.uuid, payload, name)
 
 
 def _data(message: Message, kind: type[T]) -> T:
@@ -165,7 +165,7 @@ def _data(message: Message, kind: type[T]) -> T:
 def _shutdown(guest: Guest, message: Message) -> None:
     if guest.status.ending:
         return
-    data = _data(message, Shutdown)
+    data = _data(message, ShutdownData)
     by_host = data.reason in ("host-signal", "host-qmp-quit") or (
         not data.guest and data.reason in ("", "host-error")
     )
@@ -177,9 +177,9 @@ def _shutdown(guest: Guest, message: Message) -> None:
     if guest.status.fake_reboot:
         guest.run(fake_reboot(guest))
     elif data.reason == "guest-reset":
-        guest.run(react(guest, lifecycle_actions.on_reboot(guest.domain), off))
+        guest.run(apply_action(guest, lifecycle_actions.on_reboot(guest.domain), off))
     else:
-        guest.run(react(guest, lifecycle_actions.on_poweroff(guest.domain), off))
+        guest.run(apply_action(guest, lifecycle_actions.on_poweroff(guest.domain), off))
 
 
 def _stop(guest: Guest, _: Message) -> None:
@@ -197,11 +197,11 @@ def _reset(guest: Guest, _: Message) -> None:
 
 
 def _panicked(guest: Guest, message: Message) -> None:
-    if _data(message, Action).action == "run":
+    if _data(message, ActionData).action == "run":
         guest.transition(Trigger.CRASH_LOADED)
     elif guest.transition(Trigger.PANICKED) is not None:
-        plan = lifecycle_actions.on_crash(guest.domain)
-        guest.run(react(guest, plan, DomainShutoffReason.CRASHED))
+        action = lifecycle_actions.on_crash(guest.domain)
+        guest.run(apply_action(guest, action, DomainShutoffReason.CRASHED))
 
 
 def _crash_loaded(guest: Guest, _: Message) -> None:
@@ -209,7 +209,7 @@ def _crash_loaded(guest: Guest, _: Message) -> None:
 
 
 def _watchdog(guest: Guest, message: Message) -> None:
-    action = _data(message, Action).action
+    action = _data(message, ActionData).action
     number = WATCHDOG_ACTIONS.get(action, DomainEventWatchdogAction.NONE)
     guest.publish_event(DomainEventID.WATCHDOG, guest.identity, number)
     if action == "pause":
@@ -217,7 +217,7 @@ def _watchdog(guest: Guest, message: Message) -> None:
 
 
 def _io_error(guest: Guest, message: Message) -> None:
-    data = _data(message, IoError)
+    data = _data(message, BlockIoError)
     action = IO_ACTIONS.get(data.action, DomainEventIOErrorAction.REPORT)
     alias, path = _disk(guest, data)
     reason = "enospc" if data.nospace else ""
@@ -228,19 +228,19 @@ def _io_error(guest: Guest, message: Message) -> None:
         guest.transition(Trigger.STOPPED_BY_ERROR)
 
 
-def _disk(guest: Guest, data: IoError) -> tuple[str, str]:
+def _disk(guest: Guest, data: BlockIoError) -> tuple[str, str]:
     """The alias and the path of a disk that an event tells of."""
-    words = {data.device, *data.qom_path.split("/")}
+    names = {data.device, *data.qom_path.split("/")}
     for disk in guest.domain.devices.disks:
-        if disk.alias and (disk.alias in words or f"drive-{disk.alias}" in words):
+        if disk.alias and (disk.alias in names or f"drive-{disk.alias}" in names):
             chain = disk.chain()
             source = chain[0][0] if chain else None
             return disk.alias, (source.file or source.dev or source.name or "") if source else ""
     return data.device, ""
 
 
-def _rtc(guest: Guest, message: Message) -> None:
-    offset = _data(message, Offset).offset
+def _rtc_changed(guest: Guest, message: Message) -> None:
+    offset = _data(message, RtcChange).offset
     guest.publish_event(DomainEventID.RTC_CHANGE, guest.identity, offset)
     clock = guest.domain.clock
     if clock is not None and clock.offset == "variable":
@@ -248,8 +248,8 @@ def _rtc(guest: Guest, message: Message) -> None:
         guest.update_and_publish()
 
 
-def _balloon(guest: Guest, message: Message) -> None:
-    kib = _data(message, Actual).actual // KIB
+def _balloon_changed(guest: Guest, message: Message) -> None:
+    kib = _data(message, BalloonChange).actual // KIB
     guest.balloon_kib = kib
     if guest.domain.current_memory is not None:
         guest.domain.current_memory.amount = kib
@@ -257,12 +257,12 @@ def _balloon(guest: Guest, message: Message) -> None:
     guest.update_and_publish()
 
 
-def _slept(guest: Guest, _: Message) -> None:
+def _suspended(guest: Guest, _: Message) -> None:
     if guest.transition(Trigger.SUSPENDED_TO_MEMORY) is not None:
         guest.publish_event(DomainEventID.PMSUSPEND, 0, guest.identity)
 
 
-def _hibernated(guest: Guest, _: Message) -> None:
+def _suspended_to_disk(guest: Guest, _: Message) -> None:
     if guest.transition(Trigger.SUSPENDED_TO_DISK) is not None:
         guest.publish_event(DomainEventID.PMSUSPEND_DISK, 0, guest.identity)
 
@@ -272,20 +272,20 @@ def _woken(guest: Guest, _: Message) -> None:
         guest.publish_event(DomainEventID.PMWAKEUP, 0, guest.identity)
 
 
-def _deleted(guest: Guest, message: Message) -> None:
-    device = _data(message, Device).device
+def _device_deleted(guest: Guest, message: Message) -> None:
+    device = _data(message, DeviceData).device
     if device:
-        deleted(guest, device)
+        on_device_deleted(guest, device)
 
 
-def _unplug_refused(guest: Guest, message: Message) -> None:
-    device = _data(message, Device).device
+def _unplug_failed(guest: Guest, message: Message) -> None:
+    device = _data(message, DeviceData).device
     if device:
         guest.publish_event(DomainEventID.DEVICE_REMOVAL_FAILED, guest.identity, device)
 
 
-def _tray(guest: Guest, message: Message) -> None:
-    data = _data(message, Tray)
+def _tray_moved(guest: Guest, message: Message) -> None:
+    data = _data(message, TrayMoved)
     opened, closed = DomainEventTrayChangeReason.OPEN, DomainEventTrayChangeReason.CLOSE
     for disk in guest.domain.devices.disks:
         if disk.alias and disk.alias in (data.id, data.device.removeprefix("drive-")):
@@ -295,14 +295,14 @@ def _tray(guest: Guest, message: Message) -> None:
             guest.update_and_publish()
 
 
-def _port(guest: Guest, message: Message) -> None:
-    data = _data(message, Port)
+def _port_changed(guest: Guest, message: Message) -> None:
+    data = _data(message, PortChange)
     for channel in guest.domain.devices.channels:
         if channel.alias != data.id:
             continue
         channel.target_state = "connected" if data.open else "disconnected"
         guest.update_and_publish()
-        if channel.target_name == AGENT:
+        if channel.target_name == AGENT_CHANNEL:
             guest.agent_connected = data.open
             states = ConnectDomainEventAgentLifecycleState
             state = states.CONNECTED if data.open else states.DISCONNECTED
@@ -310,23 +310,25 @@ def _port(guest: Guest, message: Message) -> None:
             guest.publish_event(DomainEventID.AGENT_LIFECYCLE, guest.identity, state, reason)
 
 
-def _viewer(phase: DomainEventGraphicsPhase, protocol: str) -> Handler:
+def _graphics(phase: DomainEventGraphicsPhase, protocol: str) -> Handler:
     def handle(guest: Guest, message: Message) -> None:
-        data = _data(message, Viewer)
+        data = _data(message, GraphicsData)
         identity = []
         if data.client.x509_dname:
             identity.append(("x509dname", data.client.x509_dname))
         if data.client.sasl_username:
             identity.append(("saslUsername", data.client.sasl_username))
         scheme = data.server.auth or ("spice" if protocol == "spice" else "")
-        ends = (_end(data.server), _end(data.client))
-        guest.publish_event(DomainEventID.GRAPHICS, guest.identity, phase, *ends, scheme, identity)
+        endpoints = (_endpoint(data.server), _endpoint(data.client))
+        guest.publish_event(
+            DomainEventID.GRAPHICS, guest.identity, phase, *endpoints, scheme, identity
+        )
 
     return handle
 
 
-def _end(end: End) -> tuple[int, str, str]:
-    return FAMILIES.get(end.family, 0), end.host, end.service or end.port
+def _endpoint(endpoint: GraphicsEndpoint) -> tuple[int, str, str]:
+    return FAMILIES.get(endpoint.family, 0), endpoint.host, endpoint.service or endpoint.port
 
 
 Handler = Callable[[Guest, Message], None]
@@ -340,31 +342,31 @@ HANDLERS: Final[dict[str, Handler]] = {
     "GUEST_CRASHLOADED": _crash_loaded,
     "WATCHDOG": _watchdog,
     "BLOCK_IO_ERROR": _io_error,
-    "RTC_CHANGE": _rtc,
-    "BALLOON_CHANGE": _balloon,
-    "SUSPEND": _slept,
-    "SUSPEND_DISK": _hibernated,
+    "RTC_CHANGE": _rtc_changed,
+    "BALLOON_CHANGE": _balloon_changed,
+    "SUSPEND": _suspended,
+    "SUSPEND_DISK": _suspended_to_disk,
     "WAKEUP": _woken,
-    "DEVICE_DELETED": _deleted,
-    "DEVICE_UNPLUG_GUEST_ERROR": _unplug_refused,
-    "DEVICE_TRAY_MOVED": _tray,
-    "VSERPORT_CHANGE": _port,
-    "VNC_CONNECTED": _viewer(Phase.CONNECT, "vnc"),
-    "VNC_INITIALIZED": _viewer(Phase.INITIALIZE, "vnc"),
-    "VNC_DISCONNECTED": _viewer(Phase.DISCONNECT, "vnc"),
-    "SPICE_CONNECTED": _viewer(Phase.CONNECT, "spice"),
-    "SPICE_INITIALIZED": _viewer(Phase.INITIALIZE, "spice"),
-    "SPICE_DISCONNECTED": _viewer(Phase.DISCONNECT, "spice"),
+    "DEVICE_DELETED": _device_deleted,
+    "DEVICE_UNPLUG_GUEST_ERROR": _unplug_failed,
+    "DEVICE_TRAY_MOVED": _tray_moved,
+    "VSERPORT_CHANGE": _port_changed,
+    "VNC_CONNECTED": _graphics(Phase.CONNECT, "vnc"),
+    "VNC_INITIALIZED": _graphics(Phase.INITIALIZE, "vnc"),
+    "VNC_DISCONNECTED": _graphics(Phase.DISCONNECT, "vnc"),
+    "SPICE_CONNECTED": _graphics(Phase.CONNECT, "spice"),
+    "SPICE_INITIALIZED": _graphics(Phase.INITIALIZE, "spice"),
+    "SPICE_DISCONNECTED": _graphics(Phase.DISCONNECT, "spice"),
 }
 
 
-async def resume_policy(guest: Guest) -> None:
+async def resume_lifecycle_action(guest: Guest) -> None:
     """Take up what a predecessor left: a power-off or crash that nothing followed."""
     if guest.state is DomainState.SHUTDOWN:
-        plan = lifecycle_actions.on_poweroff(guest.domain)
-        await react(guest, plan, DomainShutoffReason.SHUTDOWN)
+        action = lifecycle_actions.on_poweroff(guest.domain)
+        await apply_action(guest, action, DomainShutoffReason.SHUTDOWN)
     elif guest.state is DomainState.CRASHED:
-        plan = lifecycle_actions.on_crash(guest.domain)
-        await react(
-            guest, lifecycle_actions.LifecycleAction(plan.action), DomainShutoffReason.CRASHED
+        action = lifecycle_actions.on_crash(guest.domain)
+        await apply_action(
+            guest, lifecycle_actions.LifecycleAction(action.action), DomainShutoffReason.CRASHED
         )

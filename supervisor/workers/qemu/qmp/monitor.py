@@ -26,42 +26,42 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.qemu.qmp.protocol import (
     Arguments,
     Decoder,
+    ErrorObject,
     Message,
     QmpFormatError,
-    Refusal,
-    encode,
-    encode_raw,
+    encode_command,
+    encode_raw_command,
 )
 
 COMMAND_S: Final = 4.5  # below the 5 s in which a client hears of a guest that hangs
-MAX_WAITING: Final = 256  # commands, sent or not
+MAX_PENDING: Final = 256  # commands, sent or not
 CHUNK: Final = 1 << 16
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 
-class QmpRefusal(VirError):
+class QmpError(VirError):
     """The emulator refused a command."""
 
-    def __init__(self, command: str, refusal: Refusal) -> None:
+    def __init__(self, command: str, error: ErrorObject) -> None:
         """Say what the emulator said."""
-        detail = f"unable to execute QEMU command '{command}': {refusal.desc}"
+        detail = f"unable to execute QEMU command '{command}': {error.desc}"
         super().__init__(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
-        self.kind = refusal.kind
-        self.desc = refusal.desc
+        self.error_class = error.error_class
+        self.desc = error.desc
 
 
 class Query(NamedTuple):
     """A question, and how its answer is read."""
 
     command: str
-    kind: type[object]
+    reply_type: type[object]
     arguments: Arguments | None = None
 
 
 @dataclass(slots=True, eq=False)
-class _Sent:
+class _Command:
     number: int
     command: str
     data: bytes
@@ -96,18 +96,18 @@ class Monitor:
         self._loop = asyncio.get_running_loop()
         self._decoder = Decoder()
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, _Sent] = {}
-        self._unsent: deque[_Sent] = deque()
+        self._pending: dict[int, _Command] = {}
+        self._unsent: deque[_Command] = deque()
         self._abandoned: set[int] = set()  # sent, given up, not answered yet
         self._out = bytearray()
         self._writing = False
         self._greeting: asyncio.Future[Message] = self._loop.create_future()
-        self._greeting.add_done_callback(_retrieve)
-        self.lost = ""  # why the link is over
+        self._greeting.add_done_callback(_ignore_exception)
+        self.lost_reason = ""  # why the link is over
         self._loop.add_reader(end.fileno(), self._readable)
 
     @property
-    def stuck(self) -> bool:
+    def is_hung(self) -> bool:
         """Whether the emulator owes an answer that nobody waits for any more."""
         return bool(self._abandoned)
 
@@ -121,7 +121,7 @@ class Monitor:
             async with asyncio.timeout(timeout_s):
                 await asyncio.shield(self._greeting)
         except TimeoutError:
-            raise self._timeout("greet", timeout_s) from None
+            raise self._timeout_error("greet", timeout_s) from None
         await self.execute("qmp_capabilities", timeout_s=timeout_s)
 
     async def execute(
@@ -141,123 +141,127 @@ class Monitor:
             fd: a descriptor that goes with the command; it stays the caller's.
 
         Raises:
-            QmpRefusal: the emulator's own refusal.
+            QmpError: the emulator's own refusal.
             VirError: OPERATION_TIMEOUT; OPERATION_FAILED when the emulator has gone.
         """
-        await self._finish(self._start(command, arguments, fd), timeout_s)
+        await self._return_value(self._start(command, arguments, fd), timeout_s)
 
-    async def ask(
+    async def query(
         self,
         command: str,
-        kind: type[T],
+        reply_type: type[T],
         arguments: Arguments | None = None,
         *,
         timeout_s: float = COMMAND_S,
     ) -> T:
-        """Ask the emulator something; the answer is read as `kind`. Raises as `execute`."""
-        sent = self._start(command, arguments, None)
-        return self._read(command, await self._finish(sent, timeout_s), kind)
+        """Ask the emulator something; the answer is read as `reply_type`. Raises as `execute`."""
+        pending = self._start(command, arguments, None)
+        return self._decode_reply(command, await self._return_value(pending, timeout_s), reply_type)
 
-    async def ask_all(
+    async def query_all(
         self, queries: Sequence[Query], *, timeout_s: float = COMMAND_S
     ) -> list[object]:
-        """Ask many things at once: one round trip. A refused one's place holds its `QmpRefusal`.
+        """Ask many things at once: one round trip. A refused one's place holds its `QmpError`.
 
         Raises:
             VirError: OPERATION_TIMEOUT; OPERATION_FAILED when the emulator has gone.
         """
-        sent = [self._start(query.command, query.arguments, None) for query in queries]
+        pending = [self._start(query.command, query.arguments, None) for query in queries]
         results: list[object] = []
         deadline = self._loop.time() + timeout_s
         try:
-            for query, one in zip(queries, sent, strict=True):
+            for query, command in zip(queries, pending, strict=True):
                 try:
-                    answer = await self._finish(one, max(deadline - self._loop.time(), 0.001))
-                    results.append(self._read(query.command, answer, query.kind))
-                except QmpRefusal as refusal:
-                    results.append(refusal)
+                    value = await self._return_value(
+                        command, max(deadline - self._loop.time(), 0.001)
+                    )
+                    results.append(self._decode_reply(query.command, value, query.reply_type))
+                except QmpError as error:
+                    results.append(error)
         finally:
-            for one in sent:
-                self._give_up(one)
+            for command in pending:
+                self._abandon(command)
         return results
 
-    async def pass_through(self, command: msgspec.Raw, *, timeout_s: float) -> Message:
+    async def execute_raw(self, command: msgspec.Raw, *, timeout_s: float) -> Message:
         """Send a client's own command; the answer, or refusal, comes back as it is.
 
         Raises:
-            ValueError: it is no command. VirError: as `execute`, but never `QmpRefusal`.
+            ValueError: it is no command. VirError: as `execute`, but never `QmpError`.
         """
         number = self._number()
-        sent = _Sent(number, "client's", encode_raw(command, number), self._loop.create_future())
-        self._send(sent)
-        return await self._wait(sent, timeout_s)
+        pending = _Command(
+            number, "client's", encode_raw_command(command, number), self._loop.create_future()
+        )
+        self._send(pending)
+        return await self._wait(pending, timeout_s)
 
     def close(self) -> None:
         """Close the link without telling `on_lost`."""
         self._end("the monitor was closed")
 
     def _number(self) -> int:
-        if self.lost:
-            raise self._gone()
-        if len(self._waiting) >= MAX_WAITING:
-            detail = f"{MAX_WAITING} commands wait for the emulator of '{self._guest}' already"
+        if self.lost_reason:
+            raise self._lost_error()
+        if len(self._pending) >= MAX_PENDING:
+            detail = f"{MAX_PENDING} commands wait for the emulator of '{self._guest}' already"
             raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)
         return next(self._numbers)
 
-    def _start(self, command: str, arguments: Arguments | None, fd: int | None) -> _Sent:
+    def _start(self, command: str, arguments: Arguments | None, fd: int | None) -> _Command:
         number = self._number()
-        data = encode(command, arguments, number)
-        sent = _Sent(number, command, data, self._loop.create_future(), fd)
-        self._send(sent)
-        return sent
+        data = encode_command(command, arguments, number)
+        pending = _Command(number, command, data, self._loop.create_future(), fd)
+        self._send(pending)
+        return pending
 
-    def _send(self, sent: _Sent) -> None:
-        self._waiting[sent.number] = sent
-        sent.future.add_done_callback(_retrieve)
-        self._unsent.append(sent)
-        self._pump()
+    def _send(self, pending: _Command) -> None:
+        self._pending[pending.number] = pending
+        pending.future.add_done_callback(_ignore_exception)
+        self._unsent.append(pending)
+        self._flush()
 
-    async def _finish(self, sent: _Sent, timeout_s: float) -> msgspec.Raw:
-        message = await self._wait(sent, timeout_s)
+    async def _return_value(self, pending: _Command, timeout_s: float) -> msgspec.Raw:
+        message = await self._wait(pending, timeout_s)
         if message.error is not None:
-            raise QmpRefusal(sent.command, message.error)
-        return message.answer if message.answer is not None else msgspec.Raw(b"{}")
+            raise QmpError(pending.command, message.error)
+        return message.return_value if message.return_value is not None else msgspec.Raw(b"{}")
 
-    async def _wait(self, sent: _Sent, timeout_s: float) -> Message:
+    async def _wait(self, pending: _Command, timeout_s: float) -> Message:
         try:
             async with asyncio.timeout(timeout_s):
-                return await sent.future
+                return await pending.future
         except TimeoutError:
-            raise self._timeout(sent.command, timeout_s) from None
+            raise self._timeout_error(pending.command, timeout_s) from None
         finally:
-            self._give_up(sent)
+            self._abandon(pending)
 
-    def _give_up(self, sent: _Sent) -> None:
+    def _abandon(self, pending: _Command) -> None:
         """Forget a command; one that the emulator has not answered yet holds up what follows."""
-        if self._waiting.pop(sent.number, None) is None:
+        if self._pending.pop(pending.number, None) is None:
             return
-        if sent.written:
-            if not self.lost:
-                self._abandoned.add(sent.number)
+        if pending.written:
+            if not self.lost_reason:
+                self._abandoned.add(pending.number)
         else:
             with contextlib.suppress(ValueError):
-                self._unsent.remove(sent)
+                self._unsent.remove(pending)
 
-    def _read(self, command: str, answer: msgspec.Raw, kind: type[T]) -> T:
+    def _decode_reply(self, command: str, value: msgspec.Raw, reply_type: type[T]) -> T:
         try:
-            return msgspec.json.decode(answer, type=kind)
+            return msgspec.json.decode(value, type=reply_type)
         except (msgspec.MsgspecError, RecursionError) as error:
             detail = f"the emulator of '{self._guest}' answered {command} unintelligibly: {error}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error
 
     # The socket.
 
-    def _pump(self) -> None:
+    def _flush(self) -> None:
         """Write what may be written."""
-        if self.lost or self._writing:
+        if self.lost_reason or self._writing:
             return
         try:
-            while self._out or self._next():
+            while self._out or self._queue_next():
                 self._write_once()
         except BlockingIOError:
             self._writing = True
@@ -265,25 +269,25 @@ class Monitor:
         except OSError as error:
             self._fail(f"the emulator's monitor cannot be written to: {error}")
 
-    def _next(self) -> bool:
+    def _queue_next(self) -> bool:
         """Take the next command to write; none while an answer is owed."""
         if not self._unsent or self._abandoned:
             return False
-        sent = self._unsent[0]
-        if sent.fd is not None:
+        pending = self._unsent[0]
+        if pending.fd is not None:
             # A descriptor travels with the first byte of its command.
-            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sent.fd]))
-            written = self._socket.sendmsg([sent.data], [rights])
-            self._out += sent.data[written:]
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [pending.fd]))
+            written = self._socket.sendmsg([pending.data], [rights])
+            self._out += pending.data[written:]
         else:
-            self._out += sent.data
-        sent.written = True
+            self._out += pending.data
+        pending.written = True
         self._unsent.popleft()
         return True
 
     def _write_once(self) -> None:
         while self._unsent and self._unsent[0].fd is None and not self._abandoned:
-            if not self._next():
+            if not self._queue_next():
                 break
         if self._out:
             del self._out[: self._socket.send(self._out)]
@@ -291,7 +295,7 @@ class Monitor:
     def _writable(self) -> None:
         self._loop.remove_writer(self._socket.fileno())
         self._writing = False
-        self._pump()
+        self._flush()
 
     def _readable(self) -> None:
         try:
@@ -306,53 +310,53 @@ class Monitor:
             return
         try:
             for message in self._decoder.feed(data):
-                self._take(message)
+                self._dispatch(message)
         except QmpFormatError as error:
             self._fail(str(error))
 
-    def _take(self, message: Message) -> None:
+    def _dispatch(self, message: Message) -> None:
         if message.event is not None:
             self._on_event(message)
         elif message.greeting is not None:
             if not self._greeting.done():
                 self._greeting.set_result(message)
         elif isinstance(message.id, int):
-            self._answered(message.id, message)
+            self._complete(message.id, message)
 
-    def _answered(self, number: int, message: Message) -> None:
-        sent = self._waiting.pop(number, None)
-        if sent is not None and not sent.future.done():
-            sent.future.set_result(message)
+    def _complete(self, number: int, message: Message) -> None:
+        pending = self._pending.pop(number, None)
+        if pending is not None and not pending.future.done():
+            pending.future.set_result(message)
         if number in self._abandoned:
             self._abandoned.discard(number)
-            self._pump()
+            self._flush()
 
-    def _fail(self, why: str) -> None:
-        if self.lost:
+    def _fail(self, reason: str) -> None:
+        if self.lost_reason:
             return
-        self._end(why)
-        self._on_lost(why)
+        self._end(reason)
+        self._on_lost(reason)
 
-    def _end(self, why: str) -> None:
-        if self.lost:
+    def _end(self, reason: str) -> None:
+        if self.lost_reason:
             return
-        self.lost = why
+        self.lost_reason = reason
         self._loop.remove_reader(self._socket.fileno())
         self._loop.remove_writer(self._socket.fileno())
         self._socket.close()
         self._unsent.clear()
         self._abandoned.clear()
-        for sent in list(self._waiting.values()):
-            if not sent.future.done():
-                sent.future.set_exception(self._gone())
+        for pending in list(self._pending.values()):
+            if not pending.future.done():
+                pending.future.set_exception(self._lost_error())
         if not self._greeting.done():
-            self._greeting.set_exception(self._gone())
+            self._greeting.set_exception(self._lost_error())
 
-    def _gone(self) -> VirError:
-        detail = f"the emulator of '{self._guest}' cannot be asked: {self.lost}"
+    def _lost_error(self) -> VirError:
+        detail = f"the emulator of '{self._guest}' cannot be asked: {self.lost_reason}"
         return VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)
 
-    def _timeout(self, command: str, timeout_s: float) -> VirError:
+    def _timeout_error(self, command: str, timeout_s: float) -> VirError:
         detail = (
             f"the emulator of '{self._guest}' did not answer {command} in {timeout_s:.1f} s; "
             "the guest hangs or its process is stopped"
@@ -360,7 +364,7 @@ class Monitor:
         return VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU)
 
 
-def _retrieve(future: asyncio.Future[Message]) -> None:
+def _ignore_exception(future: asyncio.Future[Message]) -> None:
     """Nobody need wait for it: an exception is no loss then."""
     if not future.cancelled():
         future.exception()

@@ -23,10 +23,10 @@ class QmpFormatError(Exception):
     """The emulator does not speak QMP; the link to it is of no use any more."""
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class ErrorObject(msgspec.Struct, frozen=True):
     """Why a command was refused."""
 
-    kind: str = msgspec.field(default="GenericError", name="class")
+    error_class: str = msgspec.field(default="GenericError", name="class")
     desc: str = ""
 
 
@@ -42,8 +42,8 @@ class Message(msgspec.Struct, frozen=True):
 
     greeting: msgspec.Raw | None = None
     id: int | str | None = None
-    answer: msgspec.Raw | None = None
-    error: Refusal | None = None
+    return_value: msgspec.Raw | None = None
+    error: ErrorObject | None = None
     event: str | None = None
     data: msgspec.Raw | None = None
     timestamp: Timestamp = Timestamp()
@@ -54,8 +54,8 @@ class _Line(msgspec.Struct, frozen=True):
 
     greeting: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="QMP")
     id: int | str | None = None
-    answer: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="return")
-    error: Refusal | None = None
+    return_value: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="return")
+    error: ErrorObject | None = None
     event: str | None = None
     data: msgspec.Raw = msgspec.Raw()
     timestamp: Timestamp = Timestamp()
@@ -95,35 +95,35 @@ class Decoder:
             del self._buffer[: end + 1]
             self._searched = 0
             if line:
-                messages.append(read_message(line))
+                messages.append(decode_message(line))
         self._searched = len(self._buffer)
         if len(self._buffer) > self._max_line:
             raise QmpFormatError(f"a message of the emulator's has over {self._max_line} bytes")
         return messages
 
 
-def read_message(line: bytes) -> Message:
+def decode_message(line: bytes) -> Message:
     """Read one line.
 
     Raises:
         QmpFormatError: it is none.
     """
     try:
-        said = _LINES.decode(line)
+        decoded = _LINES.decode(line)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise QmpFormatError(f"the emulator said what is no QMP: {error}") from error
     return Message(
-        greeting=said.greeting or None,
-        id=said.id,
-        answer=said.answer or None,
-        error=said.error,
-        event=said.event,
-        data=said.data or None,
-        timestamp=said.timestamp,
+        greeting=decoded.greeting or None,
+        id=decoded.id,
+        return_value=decoded.return_value or None,
+        error=decoded.error,
+        event=decoded.event,
+        data=decoded.data or None,
+        timestamp=decoded.timestamp,
     )
 
 
-def encode(command: str, arguments: Arguments | None, number: int) -> bytes:
+def encode_command(command: str, arguments: Arguments | None, number: int) -> bytes:
     """Write a command.
 
     Raises:
@@ -135,7 +135,7 @@ def encode(command: str, arguments: Arguments | None, number: int) -> bytes:
     return data
 
 
-def encode_raw(command: msgspec.Raw, number: int) -> bytes:
+def encode_raw_command(command: msgspec.Raw, number: int) -> bytes:
     """Write a command that a client made, with our number in the place of its own.
 
     Raises:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import msgspec
 
 
-class RunState(msgspec.Struct, frozen=True):
+class StatusInfo(msgspec.Struct, frozen=True):
     """`query-status`."""
 
     status: str = ""
     running: bool = False
 
 
-class Chardev(msgspec.Struct, frozen=True, rename="kebab"):
+class ChardevInfo(msgspec.Struct, frozen=True, rename="kebab"):
     """A character device (`query-chardev`)."""
 
     label: str
@@ -24,7 +24,7 @@ class Chardev(msgspec.Struct, frozen=True, rename="kebab"):
     frontend_open: bool = False
 
 
-class CpuThread(msgspec.Struct, frozen=True, rename="kebab"):
+class CpuInfoFast(msgspec.Struct, frozen=True, rename="kebab"):
     """A processor (`query-cpus-fast`)."""
 
     cpu_index: int
@@ -32,7 +32,7 @@ class CpuThread(msgspec.Struct, frozen=True, rename="kebab"):
     qom_path: str = ""
 
 
-class IoThread(msgspec.Struct, frozen=True, rename="kebab"):
+class IOThreadInfo(msgspec.Struct, frozen=True, rename="kebab"):
     """`query-iothreads`."""
 
     id: str
@@ -42,7 +42,7 @@ class IoThread(msgspec.Struct, frozen=True, rename="kebab"):
     poll_shrink: int = 0
 
 
-class BlockCounters(msgspec.Struct, frozen=True):
+class BlockDeviceStats(msgspec.Struct, frozen=True):
     """A node's counters."""
 
     rd_bytes: int = 0
@@ -59,7 +59,7 @@ class BlockCounters(msgspec.Struct, frozen=True):
 class BlockParent(msgspec.Struct, frozen=True):
     """The node below."""
 
-    stats: BlockCounters = BlockCounters()
+    stats: BlockDeviceStats = BlockDeviceStats()
 
 
 class BlockStats(msgspec.Struct, frozen=True, rename="kebab"):
@@ -68,33 +68,33 @@ class BlockStats(msgspec.Struct, frozen=True, rename="kebab"):
     qdev: str = ""
     device: str = ""
     node_name: str = ""
-    stats: BlockCounters = BlockCounters()
+    stats: BlockDeviceStats = BlockDeviceStats()
     parent: BlockParent | None = None
 
 
-class Image(msgspec.Struct, frozen=True, rename="kebab"):
+class ImageInfo(msgspec.Struct, frozen=True, rename="kebab"):
     """An image's sizes."""
 
     virtual_size: int = 0
     actual_size: int | None = None
 
 
-class Inserted(msgspec.Struct, frozen=True):
+class BlockDeviceInfo(msgspec.Struct, frozen=True):
     """What is in a drive."""
 
-    image: Image = Image()
+    image: ImageInfo = ImageInfo()
 
 
-class BlockDevice(msgspec.Struct, frozen=True, rename="kebab"):
+class BlockInfo(msgspec.Struct, frozen=True, rename="kebab"):
     """One drive of `query-block`."""
 
     qdev: str = ""
     device: str = ""
-    inserted: Inserted | None = None
+    inserted: BlockDeviceInfo | None = None
     io_status: str = "ok"
 
 
-class Balloon(msgspec.Struct, frozen=True):
+class BalloonInfo(msgspec.Struct, frozen=True):
     """`query-balloon`."""
 
     actual: int = 0

@@ -33,14 +33,14 @@ TEMPLATES: Final = {
 }
 
 
-def files_of(domain: Domain) -> Iterator[ChownedFile]:
+def domain_files(domain: Domain) -> Iterator[ChownedFile]:
     """The files and devices that the emulator opens by itself."""
     for disk in domain.devices.disks:
-        yield from files_of_disk(disk)
+        yield from disk_files(disk)
     for path in (domain.os.kernel, domain.os.initrd, domain.os.dtb):
         if path:
-            yield ChownedFile(path, returned=False)
-    nvram = nvram_file(domain)
+            yield ChownedFile(path, restored=False)
+    nvram = nvram_path(domain)
     if nvram:
         yield ChownedFile(nvram)
     for device in character_devices(domain):
@@ -48,13 +48,13 @@ def files_of(domain: Domain) -> Iterator[ChownedFile]:
             yield ChownedFile(device.path)
 
 
-def files_of_disk(disk: Disk) -> Iterator[ChownedFile]:
+def disk_files(disk: Disk) -> Iterator[ChownedFile]:
     """The images of a disk."""
     shared = disk.readonly or disk.shareable or disk.device == "cdrom"
     for depth, (source, _, _) in enumerate(disk.chain()):
         path = source.place or (source.file if source.type == "file" else source.dev)
         if path and source.type in ("file", "block") and not _keeps_owner(source):
-            yield ChownedFile(path, returned=depth == 0 and not shared)
+            yield ChownedFile(path, restored=depth == 0 and not shared)
 
 
 def _keeps_owner(source: Source) -> bool:
@@ -70,7 +70,7 @@ def character_devices(domain: Domain) -> Iterator[CharDevice]:
 
 
 def open_outputs(
-    domain: Domain, ours: contextlib.ExitStack
+    domain: Domain, closing: contextlib.ExitStack
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Open the files that character devices write, so that the emulator need not be able to.
 
@@ -85,24 +85,24 @@ def open_outputs(
     for device in character_devices(domain):
         alias = device.alias or ""
         if device.type == "file" and device.path:
-            outputs[alias] = _open(device.path, append=device.append is True, ours=ours)
+            outputs[alias] = _open(device.path, append=device.append is True, closing=closing)
         if device.log_file:
-            logs[alias] = _open(device.log_file, append=device.log_append is True, ours=ours)
+            logs[alias] = _open(device.log_file, append=device.log_append is True, closing=closing)
     return outputs, logs
 
 
-def _open(path: str, *, append: bool, ours: contextlib.ExitStack) -> int:
+def _open(path: str, *, append: bool, closing: contextlib.ExitStack) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_APPEND
     try:
         fd = os.open(path, flags if append else flags | os.O_TRUNC, 0o600)
     except OSError as error:
         detail = f"unable to open file '{path}': {error.strerror}"
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
-    ours.callback(os.close, fd)
+    closing.callback(os.close, fd)
     return fd
 
 
-def nvram_file(domain: Domain) -> str:
+def nvram_path(domain: Domain) -> str:
     """Where the guest's own firmware variables are; empty when it has none."""
     loader, nvram = domain.os.loader, domain.os.nvram
     if loader is None or loader.type != "pflash" or loader.stateless or nvram is None:
@@ -112,13 +112,13 @@ def nvram_file(domain: Domain) -> str:
     return (nvram.path or "").strip()
 
 
-def make_nvram(domain: Domain, paths: Paths, config: QemuConfig) -> None:
+def create_nvram(domain: Domain, paths: Paths, config: QemuConfig) -> None:
     """Copy the firmware's empty variables for a guest that has none yet.
 
     Raises:
         VirError: OPERATION_FAILED: there is nothing to copy; SYSTEM_ERROR: it cannot be copied.
     """
-    name = nvram_file(domain)
+    name = nvram_path(domain)
     if not name or Path(name).exists():
         return
     template = _template(domain, config)

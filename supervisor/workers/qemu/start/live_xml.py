@@ -18,20 +18,20 @@ from conf.domain.security import Seclabel
 from conf.settings import QemuConfig
 
 VNC_BASE: Final = 5900
-AGENT: Final = "org.qemu.guest_agent.0"
-Take = Callable[[Sequence[int], str], int]  # the first free port of these, for that purpose
+AGENT_CHANNEL: Final = "org.qemu.guest_agent.0"
+ReservePort = Callable[[Sequence[int], str], int]  # the first free port of these, for that purpose
 
 
-def fill_graphics(domain: Domain, config: QemuConfig, folder: Path, take: Take) -> None:
+def fill_graphics(domain: Domain, config: QemuConfig, folder: Path, reserve: ReservePort) -> None:
     """Give every display its address, ports and password."""
     for number, graphics in enumerate(domain.devices.graphics):
         if graphics.type == "vnc":
             _listen(graphics, config.vnc_listen, folder / "vnc.sock")
-            _vnc_ports(graphics, config, take)
+            _vnc_ports(graphics, config, reserve)
             graphics.passwd = graphics.passwd or config.vnc_password or None
         elif graphics.type == "spice":
             _listen(graphics, config.spice_listen, folder / "spice.sock")
-            _spice_ports(graphics, config, take)
+            _spice_ports(graphics, config, reserve)
             graphics.passwd = graphics.passwd or config.spice_password or None
         elif graphics.type == "dbus" and not graphics.p2p and graphics.address is None:
             graphics.address = f"unix:path={folder}/dbus{number}.sock"
@@ -60,26 +60,26 @@ def _display_ports(config: QemuConfig) -> range:
     return range(config.remote_display_port_min, config.remote_display_port_max + 1)
 
 
-def _vnc_ports(graphics: Graphics, config: QemuConfig, take: Take) -> None:
+def _vnc_ports(graphics: Graphics, config: QemuConfig, reserve: ReservePort) -> None:
     if not _has_ports(graphics):
         return
     if graphics.autoport or graphics.port in (None, -1, 0):
-        graphics.port = take(_display_ports(config), "VNC")
+        graphics.port = reserve(_display_ports(config), "VNC")
     if graphics.websocket == -1:
         low, high = config.remote_websocket_port_min, config.remote_websocket_port_max
-        graphics.websocket = take(range(low, high + 1), "VNC WebSocket")
+        graphics.websocket = reserve(range(low, high + 1), "VNC WebSocket")
 
 
-def _spice_ports(graphics: Graphics, config: QemuConfig, take: Take) -> None:
+def _spice_ports(graphics: Graphics, config: QemuConfig, reserve: ReservePort) -> None:
     if not _has_ports(graphics):
         return
     automatic = bool(graphics.autoport)
-    wants_plain = graphics.default_mode != "secure" or not config.spice_tls
-    if graphics.port == -1 or (automatic and wants_plain):
-        graphics.port = take(_display_ports(config), "SPICE")
-    wants_tls = config.spice_tls and graphics.default_mode != "insecure"
-    if graphics.tls_port == -1 or (automatic and wants_tls):
-        graphics.tls_port = take(_display_ports(config), "SPICE TLS")
+    needs_port = graphics.default_mode != "secure" or not config.spice_tls
+    if graphics.port == -1 or (automatic and needs_port):
+        graphics.port = reserve(_display_ports(config), "SPICE")
+    needs_tls_port = config.spice_tls and graphics.default_mode != "insecure"
+    if graphics.tls_port == -1 or (automatic and needs_tls_port):
+        graphics.tls_port = reserve(_display_ports(config), "SPICE TLS")
 
 
 def fill_channels(domain: Domain, folder: Path) -> None:
@@ -103,7 +103,7 @@ def _unnamed(channel: CharDevice) -> str:
     return "vioser-{:02d}-{:02d}-{:02d}.sock".format(*numbers)
 
 
-def terminals(domain: Domain) -> Iterator[CharDevice]:
+def pty_devices(domain: Domain) -> Iterator[CharDevice]:
     """The character devices that the emulator gives a terminal."""
     devices = domain.devices
     for device in (*devices.serials, *devices.parallels, *devices.channels, *devices.consoles):
@@ -111,7 +111,7 @@ def terminals(domain: Domain) -> Iterator[CharDevice]:
             yield device
 
 
-def fill_terminals(domain: Domain, files: Mapping[str, str]) -> bool:
+def fill_pty_paths(domain: Domain, files: Mapping[str, str]) -> bool:
     """Note the terminals' names; whether any is new.
 
     Args:
@@ -119,7 +119,7 @@ def fill_terminals(domain: Domain, files: Mapping[str, str]) -> bool:
         files: by the name of the emulator's character device, `query-chardev`'s "filename".
     """
     changed = False
-    for device in terminals(domain):
+    for device in pty_devices(domain):
         name = files.get(f"char{device.alias}", "")
         if not name.startswith("pty:") or device.path == name.removeprefix("pty:"):
             continue
@@ -140,7 +140,7 @@ def fill_channel_states(domain: Domain, states: Mapping[str, bool]) -> None:
             channel.target_state = "connected" if states[name] else "disconnected"
 
 
-def static_label(domain: Domain) -> str:
+def static_dac_label(domain: Domain) -> str:
     """Who the document wants the emulator to run as; empty where it leaves that to us."""
     for label in domain.seclabels:
         if label.model == "dac" and label.type == "static":
@@ -148,15 +148,15 @@ def static_label(domain: Domain) -> str:
     return ""
 
 
-def relabels(domain: Domain) -> bool:
+def allows_relabel(domain: Domain) -> bool:
     """Whether files may change hands."""
     return all(label.relabel is not False for label in domain.seclabels if label.model == "dac")
 
 
-def fill_label(domain: Domain, uid: int, gid: int) -> None:
+def fill_dac_label(domain: Domain, uid: int, gid: int) -> None:
     """Note who the emulator runs as, where the document leaves that to us."""
     owner = f"+{uid}:+{gid}"
-    label = next((one for one in domain.seclabels if one.model == "dac"), None)
+    label = next((seclabel for seclabel in domain.seclabels if seclabel.model == "dac"), None)
     if label is None:
         label = Seclabel(type="dynamic", model="dac", relabel=True)
         domain.seclabels.append(label)
@@ -164,7 +164,7 @@ def fill_label(domain: Domain, uid: int, gid: int) -> None:
         label.label = label.imagelabel = owner
 
 
-def mirror_console(domain: Domain) -> None:
+def copy_serial_to_console(domain: Domain) -> None:
     """The first console is the first serial line in other words: it has the same source."""
     devices = domain.devices
     if not devices.consoles or not devices.serials:

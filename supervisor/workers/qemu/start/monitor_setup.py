@@ -16,28 +16,28 @@ from conf.domain.devices.graphics import Graphics
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.lifecycle_actions import allows_reboot
-from supervisor.workers.qemu import tuning
-from supervisor.workers.qemu.block.iotune import throttle
+from supervisor.workers.qemu import cputune
+from supervisor.workers.qemu.block.iotune import throttle_commands
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.qmp.monitor import Monitor, QmpRefusal
-from supervisor.workers.qemu.qmp.replies import Chardev, CpuThread, IoThread
+from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError
+from supervisor.workers.qemu.qmp.replies import ChardevInfo, CpuInfoFast, IOThreadInfo
 from supervisor.workers.qemu.start import live_xml
 from supervisor.workers.unix_sockets import connect
 
 KIB: Final = 1024
-BALLOONS: Final = "/machine/peripheral"
+PERIPHERALS: Final = "/machine/peripheral"
 
 log = logging.getLogger(__name__)
 
 
-async def boot(guest: Guest, log_file: GuestLog, timeout_s: float) -> None:
+async def connect_monitor(guest: Guest, log_file: GuestLog, timeout_s: float) -> None:
     """Bring a new emulator to where its processors may run.
 
     Raises:
         VirError: INTERNAL_ERROR with what the emulator complained of; OPERATION_TIMEOUT.
     """
-    end = await connect(guest.folder / "monitor.sock")
-    monitor = guest.attach(end)
+    end = await connect(guest.domain_dir / "monitor.sock")
+    monitor = guest.open_monitor(end)
     greeting = asyncio.create_task(monitor.greet(timeout_s))
     dying = asyncio.create_task(guest.process.wait_exit(timeout_s))
     try:
@@ -45,8 +45,8 @@ async def boot(guest: Guest, log_file: GuestLog, timeout_s: float) -> None:
         if dying.done() or (greeting.done() and greeting.exception() is not None):
             await _explain(guest, monitor, log_file, greeting)
         await greeting
-        guest.linked(monitor)
-        await prepare(guest, monitor)
+        guest.set_monitor(monitor)
+        await configure(guest, monitor)
     except BaseException:
         monitor.close()
         raise
@@ -65,50 +65,50 @@ async def _explain(
     await asyncio.wait({greeting})
     if not greeting.cancelled():
         greeting.exception()
-    complaint = log_file.complaint()
+    complaint = log_file.error_output()
     if exited:
         detail = f"process exited while connecting to monitor: {complaint}"
     else:
-        detail = f"the emulator's monitor cannot be used: {monitor.lost} {complaint}"
+        detail = f"the emulator's monitor cannot be used: {monitor.lost_reason} {complaint}"
     raise VirError(ErrorCode.INTERNAL_ERROR, detail.strip(), ErrorDomain.QEMU)
 
 
-async def prepare(guest: Guest, monitor: Monitor) -> None:
+async def configure(guest: Guest, monitor: Monitor) -> None:
     """Tell the emulator what its command line could not, and learn what it chose.
 
     Raises:
         VirError: it refuses.
     """
     domain = guest.domain
-    for command, arguments in orders(domain):
+    for command, arguments in setup_commands(domain):
         await monitor.execute(command, arguments)
-    if any(live_xml.terminals(domain)) or domain.devices.channels:
-        await learn_chardevs(guest, monitor)
-    if tuning.wants_threads(domain):
-        await place_threads(guest, monitor)
-    await begin_statistics(domain, monitor)
+    if any(live_xml.pty_devices(domain)) or domain.devices.channels:
+        await refresh_chardevs(guest, monitor)
+    if cputune.needs_thread_ids(domain):
+        await apply_thread_tuning(guest, monitor)
+    await enable_balloon_stats(domain, monitor)
 
 
-def orders(domain: Domain) -> list[tuple[str, dict[str, object]]]:
+def setup_commands(domain: Domain) -> list[tuple[str, dict[str, object]]]:
     """What the emulator is told before its processors run."""
-    found: list[tuple[str, dict[str, object]]] = []
+    commands: list[tuple[str, dict[str, object]]] = []
     if not allows_reboot(domain):
-        found.append(("set-action", {"reboot": "shutdown"}))
+        commands.append(("set-action", {"reboot": "shutdown"}))
     for graphics in domain.devices.graphics:
-        found += passwords(graphics)
+        commands += password_commands(graphics)
     for interface in domain.devices.interfaces:
         if interface.link_state == "down":
-            found.append(("set_link", {"name": interface.alias, "up": False}))
+            commands.append(("set_link", {"name": interface.alias, "up": False}))
     for disk in domain.devices.disks:
-        found += throttle(disk)
+        commands += throttle_commands(disk)
     current = domain.current_memory.amount if domain.current_memory else domain.memory
     balloon = domain.devices.memballoon
     if balloon is not None and balloon.model != "none" and current < domain.memory:
-        found.append(("balloon", {"value": current * KIB}))
-    return found
+        commands.append(("balloon", {"value": current * KIB}))
+    return commands
 
 
-def passwords(graphics: Graphics) -> list[tuple[str, dict[str, object]]]:
+def password_commands(graphics: Graphics) -> list[tuple[str, dict[str, object]]]:
     """What tells the emulator a display's password."""
     if graphics.passwd is None or graphics.type not in ("vnc", "spice"):
         return []
@@ -129,39 +129,39 @@ def passwords(graphics: Graphics) -> list[tuple[str, dict[str, object]]]:
     ]
 
 
-async def learn_chardevs(guest: Guest, monitor: Monitor) -> bool:
+async def refresh_chardevs(guest: Guest, monitor: Monitor) -> bool:
     """Note terminals and which channels the guest has opened; whether a terminal is new."""
-    found = await monitor.ask("query-chardev", list[Chardev])
-    states = {chardev.label: chardev.frontend_open for chardev in found}
+    chardevs = await monitor.query("query-chardev", list[ChardevInfo])
+    states = {chardev.label: chardev.frontend_open for chardev in chardevs}
     live_xml.fill_channel_states(guest.domain, states)
-    files = {chardev.label: chardev.filename for chardev in found}
-    changed = live_xml.fill_terminals(guest.domain, files)
-    live_xml.mirror_console(guest.domain)
+    files = {chardev.label: chardev.filename for chardev in chardevs}
+    changed = live_xml.fill_pty_paths(guest.domain, files)
+    live_xml.copy_serial_to_console(guest.domain)
     return changed
 
 
-async def place_threads(guest: Guest, monitor: Monitor) -> None:
+async def apply_thread_tuning(guest: Guest, monitor: Monitor) -> None:
     """Put the emulator's threads where the document wants them."""
-    cpus = await monitor.ask("query-cpus-fast", list[CpuThread])
+    cpus = await monitor.query("query-cpus-fast", list[CpuInfoFast])
     vcpus = [cpu.thread_id for cpu in sorted(cpus, key=lambda cpu: cpu.cpu_index)]
     iothreads = {}
     if guest.domain.iothread_list():
-        answer = await monitor.ask("query-iothreads", list[IoThread])
-        iothreads = {int(one.id.removeprefix("iothread")): one.thread_id for one in answer}
-    tuning.place(guest.domain, guest.process.pid, vcpus, iothreads)
+        infos = await monitor.query("query-iothreads", list[IOThreadInfo])
+        iothreads = {int(info.id.removeprefix("iothread")): info.thread_id for info in infos}
+    cputune.apply_cputune(guest.domain, guest.process.pid, vcpus, iothreads)
 
 
-async def begin_statistics(domain: Domain, monitor: Monitor) -> None:
+async def enable_balloon_stats(domain: Domain, monitor: Monitor) -> None:
     """Have the guest's balloon driver report, as the document says."""
     balloon = domain.devices.memballoon
     if balloon is None or balloon.model == "none" or not balloon.stats_period:
         return
     arguments = {
-        "path": f"{BALLOONS}/{balloon.alias}",
+        "path": f"{PERIPHERALS}/{balloon.alias}",
         "property": "guest-stats-polling-interval",
         "value": balloon.stats_period,
     }
     try:
         await monitor.execute("qom-set", arguments)
-    except QmpRefusal as error:
+    except QmpError as error:
         log.warning("the balloon of %s gives no statistics: %s", domain.name, error)

@@ -21,19 +21,19 @@ from supervisor.runtime.pidfd import GuestProcess, Identity
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.lifecycle.run_states import reconcile
-from supervisor.workers.qemu.lifecycle.stop import clean_up, end
-from supervisor.workers.qemu.qmp.events import resume_policy, take
+from supervisor.workers.qemu.lifecycle.stop import clean_up, stop_process
+from supervisor.workers.qemu.qmp.events import handle_event, resume_lifecycle_action
 from supervisor.workers.qemu.qmp.monitor import Monitor
-from supervisor.workers.qemu.qmp.replies import RunState
-from supervisor.workers.qemu.start.monitor_setup import learn_chardevs
+from supervisor.workers.qemu.qmp.replies import StatusInfo
+from supervisor.workers.qemu.start.monitor_setup import refresh_chardevs
 
-LINK_S: Final = 2.0  # how long a guest that may hang holds this worker up
+CONNECT_S: Final = 2.0  # how long a guest that may hang holds this worker up
 END_S: Final = 5.0
 
 log = logging.getLogger(__name__)
 
 
-async def adopt(workplace: WorkerContext, name: str) -> Guest | Status | None:
+async def reconnect(workplace: WorkerContext, name: str) -> Guest | Status | None:
     """Take over what a predecessor left.
 
     Returns:
@@ -44,7 +44,7 @@ async def adopt(workplace: WorkerContext, name: str) -> Guest | Status | None:
     if found is None:
         return None
     status, xml = found
-    process = _find(workplace, status)
+    process = _find_process(workplace, status)
     if process is None or status.pid == 0:
         if process is not None:
             process.send(signal.SIGKILL)
@@ -58,12 +58,12 @@ async def adopt(workplace: WorkerContext, name: str) -> Guest | Status | None:
         raise SystemExit(f"the live document of {name} cannot be read: {error}") from error
     guest = Guest(workplace, domain, status, process)
     guest.live_xml = xml
-    await _link(guest)
+    await _connect(guest)
     await workplace.hooks.notify(name, "reconnect", xml, sub="begin")
     return guest
 
 
-def _find(workplace: WorkerContext, status: Status) -> GuestProcess | None:
+def _find_process(workplace: WorkerContext, status: Status) -> GuestProcess | None:
     """The guest's process; also one whose number the predecessor had no time to write down."""
     if status.pid:
         return GuestProcess.adopt(Identity(status.pid, status.start, status.boot))
@@ -81,33 +81,33 @@ def _find(workplace: WorkerContext, status: Status) -> GuestProcess | None:
     return None
 
 
-async def _link(guest: Guest) -> None:
+async def _connect(guest: Guest) -> None:
     """Connect to the monitor; a guest that hangs is taken over all the same, and linked later."""
-    guest.take_events(lambda message: take(guest, message))
-    guest.on_linked = lambda monitor: catch_up(guest, monitor)
-    linking = guest.relink()
-    await asyncio.wait({linking}, timeout=LINK_S)
-    if not guest.is_linked:
+    guest.handle_events(lambda message: handle_event(guest, message))
+    guest.on_reconnect = lambda monitor: refresh_state(guest, monitor)
+    connecting = guest.reconnect()
+    await asyncio.wait({connecting}, timeout=CONNECT_S)
+    if not guest.is_connected:
         log.warning("%s does not answer; it is known as it was when it last did", guest.name)
 
 
-async def catch_up(guest: Guest, monitor: Monitor) -> None:
+async def refresh_state(guest: Guest, monitor: Monitor) -> None:
     """Learn what happened while nobody watched."""
-    answer = await monitor.ask("query-status", RunState)
+    answer = await monitor.query("query-status", StatusInfo)
     trigger = reconcile(guest.state, answer.status)
     if guest.status.ending:
-        guest.run(_end_again(guest))
+        guest.run(_resume_stop(guest))
         return
     if trigger is not None:
         guest.transition(trigger)
-    if await learn_chardevs(guest, monitor):
+    if await refresh_chardevs(guest, monitor):
         guest.update_and_publish()
     if guest.state in (DomainState.SHUTDOWN, DomainState.CRASHED):
-        guest.run(resume_policy(guest))
+        guest.run(resume_lifecycle_action(guest))
 
 
-async def _end_again(guest: Guest) -> None:
+async def _resume_stop(guest: Guest) -> None:
     """Finish what a predecessor began."""
     from_status = guest.status.ending
     log.info("%s was being ended (%d): it is", guest.name, from_status)
-    await end(guest, DomainShutoffReason(from_status))
+    await stop_process(guest, DomainShutoffReason(from_status))

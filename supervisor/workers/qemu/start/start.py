@@ -36,21 +36,21 @@ from supervisor.workers.context import WorkerContext
 from supervisor.workers.display_ports import DisplayPorts
 from supervisor.workers.file_owners import chown_for_guest, restore
 from supervisor.workers.guest_log import GuestLog
-from supervisor.workers.interfaces import plugged, unplug
+from supervisor.workers.interfaces import detach_port, netd_interfaces
 from supervisor.workers.qemu import interfaces
 from supervisor.workers.qemu.aliases import assign_aliases
 from supervisor.workers.qemu.argv.launch import plan_launch
 from supervisor.workers.qemu.argv.launch_inputs import Context, Runtime
 from supervisor.workers.qemu.argv.secret_encryption import new_master_key, sealer
 from supervisor.workers.qemu.block import backing_chains, disk_secrets
+from supervisor.workers.qemu.cputune import refuse_tuning
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.start import live_xml
-from supervisor.workers.qemu.start.files import files_of, make_nvram, open_outputs
-from supervisor.workers.qemu.start.monitor_setup import boot
-from supervisor.workers.qemu.start.startup_policy import leave_out_missing
+from supervisor.workers.qemu.start.files import create_nvram, domain_files, open_outputs
+from supervisor.workers.qemu.start.monitor_setup import connect_monitor
+from supervisor.workers.qemu.start.startup_policy import drop_missing_disks
 from supervisor.workers.qemu.start.unsupported import refuse_idle_words
-from supervisor.workers.qemu.start.volumes import find_volumes
-from supervisor.workers.qemu.tuning import refuse_tuning
+from supervisor.workers.qemu.start.volumes import resolve_volumes
 from supervisor.workers.running_guest import new_status, record_process
 from supervisor.workers.spawn import (
     Spawning,
@@ -72,7 +72,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Attempt:
+class StartContext:
     """A start on its way: what it has so far."""
 
     workplace: WorkerContext
@@ -99,17 +99,17 @@ async def launch(workplace: WorkerContext, request: Start) -> Guest:
     domain.id = request.id
     refuse_tuning(domain)
     refuse_idle_words(domain)
-    leave_out_missing(domain)
+    drop_missing_disks(domain)
     folder = workplace.paths.domain_dir(request.id, domain.name)
-    attempt = Attempt(
+    attempt = StartContext(
         workplace=workplace,
         request=request,
         domain=domain,
-        user=emulator_user(workplace.config, live_xml.static_label(domain)),
+        user=emulator_user(workplace.config, live_xml.static_dac_label(domain)),
         status=new_status(domain, request.id, request.autodestroy, str(folder / "monitor.sock")),
         folder=folder,
     )
-    probe = probe_for(domain)
+    probe = probe_request(domain)
     probed = await workplace.node.link("hostd").call(probe, timeout_s=PROBE_S)
     async with AsyncExitStack() as undo:
         guest = await _launch(attempt, probed.facts, undo)
@@ -117,7 +117,7 @@ async def launch(workplace: WorkerContext, request: Start) -> Guest:
     return guest
 
 
-def probe_for(domain: Domain) -> ProbeEmulator:
+def probe_request(domain: Domain) -> ProbeEmulator:
     """Ask for what the domain's emulator can do for it."""
     kind, cpu = domain.os.type, domain.cpu
     purpose = CpuContext(
@@ -129,34 +129,34 @@ def probe_for(domain: Domain) -> ProbeEmulator:
     return ProbeEmulator(binary=domain.devices.emulator or "", arch=arch, purpose=purpose)
 
 
-async def _launch(attempt: Attempt, facts: EmulatorFacts, undo: AsyncExitStack) -> Guest:
+async def _launch(attempt: StartContext, facts: EmulatorFacts, undo: AsyncExitStack) -> Guest:
     workplace, domain = attempt.workplace, attempt.domain
     assign_addresses(domain, facts)
     assign_aliases(domain)
-    await find_volumes(workplace.node.link("stord"), domain.devices.disks)
+    await resolve_volumes(workplace.node.link("stord"), domain.devices.disks)
     with (
         DisplayPorts(workplace.paths.status_dir() / "ports") as ports,
         contextlib.ExitStack() as ours,
     ):
         await _prepare(attempt, ports, undo)
-        taps = await _plug_in(attempt, ours, undo)
+        taps = await _attach_interfaces(attempt, ours, undo)
         end = ours.enter_context(listen(attempt.folder / "monitor.sock"))
         _give(attempt, attempt.folder / "monitor.sock")
         log_file = ours.enter_context(GuestLog(workplace.paths.guest_log(attempt.name)))
         secrets = await disk_secrets.fetch(
-            workplace.node.link("hostd"), disk_secrets.sources_of(domain)
+            workplace.node.link("hostd"), disk_secrets.domain_sources(domain)
         )
         runtime = make_runtime(attempt, end, taps, secrets, ours)
         backing_chains.number_images(Context(domain, facts, runtime))
         spawning = plan(attempt, facts, runtime, log_file)
         await _hook(attempt, "start")
-        process = _begin(attempt, spawning, undo)
+        process = _spawn(attempt, spawning, undo)
         end.close()
         guest = Guest(workplace, domain, attempt.status, process)
-        undo.callback(guest.unlink)
-        apart = asyncio.create_task(move_to_cgroup(process.pid, group_of(attempt.status)))
+        undo.callback(guest.close_monitor)
+        apart = asyncio.create_task(move_to_cgroup(process.pid, cgroup_name(attempt.status)))
         try:
-            await boot(guest, log_file, MONITOR_S)
+            await connect_monitor(guest, log_file, MONITOR_S)
         finally:
             await asyncio.wait({apart})
         await _hook(attempt, "started")
@@ -170,17 +170,17 @@ async def _launch(attempt: Attempt, facts: EmulatorFacts, undo: AsyncExitStack) 
     return guest
 
 
-async def _prepare(attempt: Attempt, ports: DisplayPorts, undo: AsyncExitStack) -> None:
+async def _prepare(attempt: StartContext, ports: DisplayPorts, undo: AsyncExitStack) -> None:
     """Give the guest its folders, ports and files."""
     workplace, domain, paths = attempt.workplace, attempt.domain, attempt.workplace.paths
     identifier, name = attempt.status.id, attempt.name
     channels = paths.channels(identifier, name)
     memory = paths.memory_dir(identifier, name)
     live_xml.fill_channels(domain, channels)
-    live_xml.fill_graphics(domain, workplace.config, attempt.folder, ports.take)
-    live_xml.mirror_console(domain)
+    live_xml.fill_graphics(domain, workplace.config, attempt.folder, ports.reserve)
+    live_xml.copy_serial_to_console(domain)
     if not workplace.session:
-        live_xml.fill_label(domain, attempt.user.uid, attempt.user.gid)
+        live_xml.fill_dac_label(domain, attempt.user.uid, attempt.user.gid)
     attempt.xml = format_domain(domain, live=True)
     undo.push_async_callback(_hook_after, attempt, "release")
     await _hook(attempt, "prepare")
@@ -189,33 +189,35 @@ async def _prepare(attempt: Attempt, ports: DisplayPorts, undo: AsyncExitStack) 
     undo.callback(remove_folders, workplace, attempt.status)
     for folder in (attempt.folder, channels, memory):
         make_folder(folder, attempt.user)
-    make_nvram(domain, paths, workplace.config)
-    relabels = workplace.config.dynamic_ownership and live_xml.relabels(domain)
+    create_nvram(domain, paths, workplace.config)
+    relabels = workplace.config.dynamic_ownership and live_xml.allows_relabel(domain)
     if relabels and not attempt.user.is_own:
-        attempt.status.owners = chown_for_guest(files_of(domain), attempt.user)
+        attempt.status.owners = chown_for_guest(domain_files(domain), attempt.user)
         undo.callback(restore, attempt.status.owners)
     write_status(paths.status(name), attempt.status, attempt.xml)
     undo.callback(remove_status, paths.status(name))
 
 
-async def _plug_in(
-    attempt: Attempt, ours: contextlib.ExitStack, undo: AsyncExitStack
-) -> interfaces.Taps:
+async def _attach_interfaces(
+    attempt: StartContext, ours: contextlib.ExitStack, undo: AsyncExitStack
+) -> interfaces.InterfaceFds:
     """Plug the guest's cards into the host's networks; our descriptors close with the launch."""
     workplace, domain = attempt.workplace, attempt.domain
-    if not any(True for _ in plugged(domain)):
-        return interfaces.Taps()
-    undo.push_async_callback(unplug, workplace, attempt.status.uuid)
-    taps = await interfaces.plug_all(workplace, domain, lambda fd: ours.callback(os.close, fd))
+    if not any(True for _ in netd_interfaces(domain)):
+        return interfaces.InterfaceFds()
+    undo.push_async_callback(detach_port, workplace, attempt.status.uuid)
+    taps = await interfaces.attach_interfaces(
+        workplace, domain, lambda fd: ours.callback(os.close, fd)
+    )
     attempt.xml = format_domain(domain, live=True)
     write_status(workplace.paths.status(attempt.name), attempt.status, attempt.xml)
     return taps
 
 
 def make_runtime(
-    attempt: Attempt,
+    attempt: StartContext,
     monitor: socket.socket,
-    taps: interfaces.Taps,
+    taps: interfaces.InterfaceFds,
     secrets: Mapping[str, bytes],
     ours: contextlib.ExitStack,
 ) -> Runtime:
@@ -246,26 +248,28 @@ def make_runtime(
         vnc_sasl=config.vnc_sasl,
         spice_sasl=config.spice_sasl,
         seccomp=config.seccomp_sandbox != 0,
-        numa_nodes=host_cells(),
+        numa_nodes=numa_nodes(),
     )
-    keep_key(Path(runtime.master_key_file), key, attempt.user)
+    write_master_key(Path(runtime.master_key_file), key, attempt.user)
     return runtime
 
 
-def plan(attempt: Attempt, facts: EmulatorFacts, runtime: Runtime, log_file: GuestLog) -> Spawning:
+def plan(
+    attempt: StartContext, facts: EmulatorFacts, runtime: Runtime, log_file: GuestLog
+) -> Spawning:
     """Plan the command line, and note it in the guest's log."""
     planned = plan_launch(attempt.domain, facts, runtime)
     version = ".".join(str(part) for part in facts.version)
-    log_file.begin(planned.argv, planned.environ, version)
+    log_file.log_start(planned.argv, planned.environ, version)
     return Spawning(planned.argv, planned.environ, planned.fds, log_file.fileno(), attempt.user)
 
 
-def _begin(attempt: Attempt, spawning: Spawning, undo: AsyncExitStack) -> GuestProcess:
+def _spawn(attempt: StartContext, spawning: Spawning, undo: AsyncExitStack) -> GuestProcess:
     """Start the emulator."""
     workplace, status = attempt.workplace, attempt.status
     process = GuestProcess.of_child(spawn(spawning))
     undo.push_async_callback(kill, process)
-    undo.callback(remove_cgroup, group_of(status))
+    undo.callback(remove_cgroup, cgroup_name(status))
     try:
         set_rlimits(process.pid, workplace.config)
     except (OSError, ValueError) as error:
@@ -278,7 +282,7 @@ def _begin(attempt: Attempt, spawning: Spawning, undo: AsyncExitStack) -> GuestP
     return process
 
 
-def group_of(status: Status) -> str:
+def cgroup_name(status: Status) -> str:
     """The name of a guest's cgroup."""
     return f"qemu-{status.id}-{status.name[:20]}"
 
@@ -290,11 +294,11 @@ async def kill(process: GuestProcess) -> None:
         log.error("process %d does not end by SIGKILL", process.pid)
 
 
-async def _hook(attempt: Attempt, operation: str) -> None:
+async def _hook(attempt: StartContext, operation: str) -> None:
     await attempt.workplace.hooks.run(attempt.name, operation, attempt.xml)
 
 
-async def _hook_after(attempt: Attempt, operation: str) -> None:
+async def _hook_after(attempt: StartContext, operation: str) -> None:
     await attempt.workplace.hooks.notify(attempt.name, operation, attempt.xml)
 
 
@@ -317,7 +321,7 @@ def remove_folders(workplace: WorkerContext, status: Status) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def keep_key(path: Path, key: bytes, user: User) -> None:
+def write_master_key(path: Path, key: bytes, user: User) -> None:
     """Write the key that seals the guest's secrets, for the emulator alone."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as file:
@@ -326,7 +330,7 @@ def keep_key(path: Path, key: bytes, user: User) -> None:
             os.fchown(file.fileno(), user.uid, user.gid)
 
 
-def _give(attempt: Attempt, path: Path) -> None:
+def _give(attempt: StartContext, path: Path) -> None:
     if not attempt.user.is_own:
         os.chown(path, attempt.user.uid, attempt.user.gid)
 
@@ -335,7 +339,7 @@ def _tls_folder(wanted: bool, own: str, config: QemuConfig) -> str:  # noqa: FBT
     return (own or config.default_tls_x509_cert_dir) if wanted else ""
 
 
-def host_cells() -> frozenset[int]:
+def numa_nodes() -> frozenset[int]:
     """The host's NUMA cells."""
     found = {0}
     with contextlib.suppress(OSError):

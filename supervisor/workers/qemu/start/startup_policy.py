@@ -15,7 +15,7 @@ from conf.domain.devices.disk import Disk
 log = logging.getLogger(__name__)
 
 
-def leave_out_missing(domain: Domain) -> None:
+def drop_missing_disks(domain: Domain) -> None:
     """Empty the drives, and remove the disks, whose optional images are not there."""
     missing = [disk for disk in domain.devices.disks if is_missing(disk)]
     for disk in missing:

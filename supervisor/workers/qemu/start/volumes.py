@@ -17,7 +17,7 @@ from supervisor.messages.stord import ResolveVolume
 STORD_S: Final = 5.0
 
 
-async def find_volumes(stord: Link, disks: Iterable[Disk]) -> None:
+async def resolve_volumes(stord: Link, disks: Iterable[Disk]) -> None:
     """Note in each source of type volume which file or device it is.
 
     Raises:
@@ -29,11 +29,11 @@ async def find_volumes(stord: Link, disks: Iterable[Disk]) -> None:
             if source.pool is None or source.volume is None:
                 continue
             request = ResolveVolume(pool=source.pool, volume=source.volume)
-            found = await stord.call(request, timeout_s=STORD_S)
-            if found.type not in ("file", "block") or source.mode == "direct":
+            volume = await stord.call(request, timeout_s=STORD_S)
+            if volume.type not in ("file", "block") or source.mode == "direct":
                 detail = (
                     f"volume '{source.volume}' of pool '{source.pool}' cannot be a disk: only "
                     "files and devices of the host can, in mode 'host'"
                 )
                 raise ConfError("config_unsupported", detail, "disk/source")
-            source.type, source.place = found.type, found.path
+            source.type, source.place = volume.type, volume.path

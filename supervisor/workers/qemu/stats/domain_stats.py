@@ -15,23 +15,23 @@ from supervisor.workers.interface_counters import interface_counters
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.qmp.monitor import Query
 from supervisor.workers.qemu.qmp.replies import (
-    Balloon,
-    BlockDevice,
+    BalloonInfo,
+    BlockInfo,
     BlockStats,
-    CpuThread,
+    CpuInfoFast,
     GuestStats,
-    IoThread,
+    IOThreadInfo,
 )
 from supervisor.workers.qemu.stats.sources import (
     KIB,
-    balloon_figures,
-    is_of,
+    balloon_stats,
+    disk_path,
+    is_drive_of,
     resident_kib,
-    source_of,
     vcpus,
 )
 
-SAMPLE_S: Final = 0.75
+QUERY_S: Final = 0.75
 P = TypedParameterType
 T = TypeVar("T")
 TAGS: Final = {
@@ -51,79 +51,79 @@ TAGS: Final = {
 
 #: What is asked for each group.
 QUERIES: Final[dict[DomainStatsTypes, tuple[Query, ...]]] = {
-    DomainStatsTypes.BALLOON: (Query("query-balloon", Balloon),),
-    DomainStatsTypes.VCPU: (Query("query-cpus-fast", list[CpuThread]),),
+    DomainStatsTypes.BALLOON: (Query("query-balloon", BalloonInfo),),
+    DomainStatsTypes.VCPU: (Query("query-cpus-fast", list[CpuInfoFast]),),
     DomainStatsTypes.BLOCK: (
         Query("query-blockstats", list[BlockStats]),
-        Query("query-block", list[BlockDevice]),
+        Query("query-block", list[BlockInfo]),
     ),
-    DomainStatsTypes.IOTHREAD: (Query("query-iothreads", list[IoThread]),),
+    DomainStatsTypes.IOTHREAD: (Query("query-iothreads", list[IOThreadInfo]),),
 }
 
 
-async def sample(guest: Guest, groups: int) -> list[StatsParam]:
+async def get_stats(guest: Guest, groups: int) -> list[StatsParam]:
     """The figures of these groups.
 
     Raises:
         VirError: OPERATION_TIMEOUT: the guest hangs.
     """
-    wanted = list(_questions(guest, groups))
-    answers: dict[str, object] = {}
-    if wanted:
-        results = await guest.monitor.ask_all(wanted, timeout_s=SAMPLE_S)
-        answers = {name: answer for (name, *_), answer in zip(wanted, results, strict=True)}
-    return list(_figures(guest, groups, answers))
+    queries = list(_queries(guest, groups))
+    replies: dict[str, object] = {}
+    if queries:
+        results = await guest.monitor.query_all(queries, timeout_s=QUERY_S)
+        replies = {name: reply for (name, *_), reply in zip(queries, results, strict=True)}
+    return list(_params(guest, groups, replies))
 
 
-def _questions(guest: Guest, groups: int) -> Iterator[Query]:
+def _queries(guest: Guest, groups: int) -> Iterator[Query]:
     domain, balloon = guest.domain, guest.domain.devices.memballoon
     has_balloon = balloon is not None and balloon.model != "none"
-    there = {
+    applies = {
         DomainStatsTypes.BALLOON: has_balloon,
         DomainStatsTypes.VCPU: not guest.vcpu_threads,
         DomainStatsTypes.BLOCK: bool(domain.devices.disks),
         DomainStatsTypes.IOTHREAD: bool(domain.iothread_list()),
     }
     for group, queries in QUERIES.items():
-        if groups & group and there[group]:
+        if groups & group and applies[group]:
             yield from queries
     if balloon is not None and has_balloon and groups & DomainStatsTypes.BALLOON:
         path = f"/machine/peripheral/{balloon.alias}"
         yield Query("qom-get", GuestStats, {"path": path, "property": "guest-stats"})
 
 
-def _figures(guest: Guest, groups: int, answers: dict[str, object]) -> Iterator[StatsParam]:
+def _params(guest: Guest, groups: int, replies: dict[str, object]) -> Iterator[StatsParam]:
     if groups & DomainStatsTypes.BALLOON:
-        yield from _balloon(guest, answers)
+        yield from _balloon(guest, replies)
     if groups & DomainStatsTypes.VCPU:
-        yield from _vcpus(guest, answers)
+        yield from _vcpus(guest, replies)
     if groups & DomainStatsTypes.INTERFACE:
         yield from _interfaces(guest)
     if groups & DomainStatsTypes.BLOCK:
-        yield from _blocks(guest, answers)
+        yield from _blocks(guest, replies)
     if groups & DomainStatsTypes.IOTHREAD:
-        yield from _iothreads(answers)
+        yield from _iothreads(replies)
 
 
-def _balloon(guest: Guest, answers: dict[str, object]) -> Iterator[StatsParam]:
+def _balloon(guest: Guest, replies: dict[str, object]) -> Iterator[StatsParam]:
     domain = guest.domain
-    answer = answers.get("query-balloon")
-    if isinstance(answer, Balloon):
-        guest.balloon_kib = answer.actual // KIB
+    info = replies.get("query-balloon")
+    if isinstance(info, BalloonInfo):
+        guest.balloon_kib = info.actual // KIB
     current = guest.balloon_kib or domain.memory
     yield StatsParam("balloon.current", P.ULLONG, current)
     yield StatsParam("balloon.maximum", P.ULLONG, domain.memory)
-    stats = answers.get("qom-get")
+    stats = replies.get("qom-get")
     if isinstance(stats, GuestStats):
-        for tag, value in balloon_figures(stats):
+        for tag, value in balloon_stats(stats):
             yield StatsParam(f"balloon.{TAGS[tag]}", P.ULLONG, value)
     yield StatsParam("balloon.rss", P.ULLONG, resident_kib(guest.process.pid))
 
 
-def _vcpus(guest: Guest, answers: dict[str, object]) -> Iterator[StatsParam]:
-    answer = answers.get("query-cpus-fast")
-    if isinstance(answer, list):
-        ordered = sorted(answer, key=lambda cpu: cpu.cpu_index)
+def _vcpus(guest: Guest, replies: dict[str, object]) -> Iterator[StatsParam]:
+    infos = replies.get("query-cpus-fast")
+    if isinstance(infos, list):
+        ordered = sorted(infos, key=lambda cpu: cpu.cpu_index)
         guest.vcpu_threads = [cpu.thread_id for cpu in ordered]
     yield StatsParam("vcpu.current", P.UINT, guest.domain.current_vcpus)
     yield StatsParam("vcpu.maximum", P.UINT, guest.domain.maximum_vcpus)
@@ -138,40 +138,46 @@ def _vcpus(guest: Guest, answers: dict[str, object]) -> Iterator[StatsParam]:
 def _interfaces(guest: Guest) -> Iterator[StatsParam]:
     interfaces = guest.domain.devices.interfaces
     yield StatsParam("net.count", P.UINT, len(interfaces))
-    words = [
-        f"{side}.{what}" for side in ("rx", "tx") for what in ("bytes", "pkts", "errs", "drop")
+    names = [
+        f"{side}.{counter}"
+        for side in ("rx", "tx")
+        for counter in ("bytes", "pkts", "errs", "drop")
     ]
     for number, interface in enumerate(interfaces):
         if not interface.target_dev:
             continue
         yield StatsParam(f"net.{number}.name", P.STRING, interface.target_dev)
         counters = interface_counters(interface.target_dev)
-        for word, value in zip(words, counters or (), strict=False):
-            yield StatsParam(f"net.{number}.{word}", P.ULLONG, value)
+        for field, value in zip(names, counters or (), strict=False):
+            yield StatsParam(f"net.{number}.{field}", P.ULLONG, value)
 
 
-def _blocks(guest: Guest, answers: dict[str, object]) -> Iterator[StatsParam]:
+def _blocks(guest: Guest, replies: dict[str, object]) -> Iterator[StatsParam]:
     disks = guest.domain.devices.disks
-    counters = _listed(answers.get("query-blockstats"), BlockStats)
-    devices = _listed(answers.get("query-block"), BlockDevice)
+    counters = _items(replies.get("query-blockstats"), BlockStats)
+    devices = _items(replies.get("query-block"), BlockInfo)
     yield StatsParam("block.count", P.UINT, len(disks))
     for number, disk in enumerate(disks):
         prefix = f"block.{number}"
         yield StatsParam(f"{prefix}.name", P.STRING, disk.target.dev)
-        path = source_of(disk)
+        path = disk_path(disk)
         if path:
             yield StatsParam(f"{prefix}.path", P.STRING, path)
-        found = next((one for one in counters if is_of(disk, one.qdev, one.device)), None)
-        if found is not None:
-            yield from _counters(prefix, found)
-        device = next((one for one in devices if is_of(disk, one.qdev, one.device)), None)
+        stats = next(
+            (drive for drive in counters if is_drive_of(disk, drive.qdev, drive.device)), None
+        )
+        if stats is not None:
+            yield from _counters(prefix, stats)
+        device = next(
+            (drive for drive in devices if is_drive_of(disk, drive.qdev, drive.device)), None
+        )
         if device is not None and device.inserted is not None:
-            yield from _sizes(prefix, found, device)
+            yield from _sizes(prefix, stats, device)
 
 
-def _counters(prefix: str, found: BlockStats) -> Iterator[StatsParam]:
-    stats = found.stats
-    for word, value in (
+def _counters(prefix: str, drive: BlockStats) -> Iterator[StatsParam]:
+    stats = drive.stats
+    for name, value in (
         ("rd.reqs", stats.rd_operations),
         ("rd.bytes", stats.rd_bytes),
         ("rd.times", stats.rd_total_time_ns),
@@ -181,12 +187,12 @@ def _counters(prefix: str, found: BlockStats) -> Iterator[StatsParam]:
         ("fl.reqs", stats.flush_operations),
         ("fl.times", stats.flush_total_time_ns),
     ):
-        yield StatsParam(f"{prefix}.{word}", P.ULLONG, value)
+        yield StatsParam(f"{prefix}.{name}", P.ULLONG, value)
 
 
-def _sizes(prefix: str, found: BlockStats | None, device: BlockDevice) -> Iterator[StatsParam]:
-    if found is not None and found.parent is not None:
-        offset = found.parent.stats.wr_highest_offset
+def _sizes(prefix: str, stats: BlockStats | None, device: BlockInfo) -> Iterator[StatsParam]:
+    if stats is not None and stats.parent is not None:
+        offset = stats.parent.stats.wr_highest_offset
         yield StatsParam(f"{prefix}.allocation", P.ULLONG, offset)
     image = device.inserted.image if device.inserted else None
     if image is not None:
@@ -195,8 +201,8 @@ def _sizes(prefix: str, found: BlockStats | None, device: BlockDevice) -> Iterat
         yield StatsParam(f"{prefix}.physical", P.ULLONG, actual)
 
 
-def _iothreads(answers: dict[str, object]) -> Iterator[StatsParam]:
-    threads = _listed(answers.get("query-iothreads"), IoThread)
+def _iothreads(replies: dict[str, object]) -> Iterator[StatsParam]:
+    threads = _items(replies.get("query-iothreads"), IOThreadInfo)
     if not threads:
         return
     yield StatsParam("iothread.count", P.UINT, len(threads))
@@ -207,8 +213,8 @@ def _iothreads(answers: dict[str, object]) -> Iterator[StatsParam]:
         yield StatsParam(f"{prefix}.poll-shrink", P.UINT, thread.poll_shrink)
 
 
-def _listed(answer: object, kind: type[T]) -> list[T]:
+def _items(reply: object, item_type: type[T]) -> list[T]:
     """A list of answers; empty where the emulator refused."""
-    if not isinstance(answer, list):
+    if not isinstance(reply, list):
         return []
-    return [one for one in answer if isinstance(one, kind)]
+    return [item for item in reply if isinstance(item, item_type)]

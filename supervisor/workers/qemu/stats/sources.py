@@ -16,7 +16,7 @@ from conf.domain import Domain
 from conf.domain.devices.disk import Disk
 from rpc.enums import DomainMemoryStatTags, VcpuState
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.qmp.replies import CpuThread, GuestStats
+from supervisor.workers.qemu.qmp.replies import CpuInfoFast, GuestStats
 
 KIB: Final = 1024
 TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -38,7 +38,7 @@ BALLOON_STATS: Final = {
 }
 
 
-def balloon_figures(stats: GuestStats) -> Iterator[tuple[DomainMemoryStatTags, int]]:
+def balloon_stats(stats: GuestStats) -> Iterator[tuple[DomainMemoryStatTags, int]]:
     """What the balloon driver has reported; figures that the guest did not give are left out."""
     for name, (tag, unit) in BALLOON_STATS.items():
         value = stats.stats.get(name, -1)
@@ -106,7 +106,7 @@ def _wait(folder: Path) -> int:
 async def vcpu_threads(guest: Guest) -> list[int]:
     """The processors' threads, in their order; they do not change while the guest runs."""
     if not guest.vcpu_threads:
-        cpus = await guest.monitor.ask("query-cpus-fast", list[CpuThread])
+        cpus = await guest.monitor.query("query-cpus-fast", list[CpuInfoFast])
         ordered = sorted(cpus, key=lambda cpu: cpu.cpu_index)
         guest.vcpu_threads = [cpu.thread_id for cpu in ordered]
     return guest.vcpu_threads
@@ -120,13 +120,13 @@ def vcpus(guest: Guest, threads: Iterable[int]) -> Iterator[Vcpu]:
             yield vcpu
 
 
-def is_of(disk: Disk, qdev: str, device: str) -> bool:
+def is_drive_of(disk: Disk, qdev: str, device: str) -> bool:
     """Whether one of the emulator's drives is the document's disk."""
     alias = disk.alias or ""
     return alias in qdev.split("/") or device == f"drive-{alias}"
 
 
-def source_of(disk: Disk) -> str:
+def disk_path(disk: Disk) -> str:
     """Where a disk's contents are: a path, or a name on the network."""
     chain = disk.chain()
     if not chain:
@@ -138,6 +138,6 @@ def source_of(disk: Disk) -> str:
 def find_disk(domain: Domain, path: str) -> Disk | None:
     """The disk that a client names by its target, or by its source."""
     for disk in domain.devices.disks:
-        if path in (disk.target.dev, source_of(disk)) and path:
+        if path in (disk.target.dev, disk_path(disk)) and path:
             return disk
     return None

@@ -20,7 +20,7 @@ from supervisor.workers.qemu.block.backing_chains import (
     number_images,
     read_image_file,
 )
-from supervisor.workers.qemu.start.files import files_of_disk
+from supervisor.workers.qemu.start.files import disk_files
 
 
 def domain(*disks: str) -> Domain:
@@ -79,7 +79,7 @@ def test_images_below_are_in_the_chain_and_are_given_to_the_emulator() -> None:
         ("file", "/base", "raw"),
     ]
     assert found.chain_ends()
-    given = [(file.path, file.returned) for file in files_of_disk(found)]
+    given = [(file.path, file.restored) for file in disk_files(found)]
     assert given == [("/top", True), ("/lv", False), ("/base", False)]
     before = format_domain(domain_of(found), live=True)
     complete_disk(found, files)

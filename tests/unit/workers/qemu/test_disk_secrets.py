@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conf.domain import Domain, parse_domain
-from supervisor.workers.qemu.block.disk_secrets import Needed, needed, sources_of
+from supervisor.workers.qemu.block.disk_secrets import SecretRef, domain_sources, secret_refs
 
 UUID = "22e1353d-c27e-4d6d-bf15-465053e6ba0b"
 LUKS = "<encryption format='luks'><secret type='passphrase' {}/></encryption>"
@@ -35,14 +35,16 @@ def test_each_secret_is_needed_once_in_the_order_of_the_disks() -> None:
         "<target dev='vdc'/></disk>"
     )
     named = LUKS.format(f"uuid='{UUID}'")
-    found = needed(sources_of(domain(disk(named, "vda", below) + disk(named, "vdb") + network)))
+    found = secret_refs(
+        domain_sources(domain(disk(named, "vda", below) + disk(named, "vdb") + network))
+    )
     assert found == [
-        Needed("volume", UUID, None),
-        Needed("volume", None, "below"),
-        Needed("ceph", None, "cluster"),
+        SecretRef("volume", UUID, None),
+        SecretRef("volume", None, "below"),
+        SecretRef("ceph", None, "cluster"),
     ]
     assert [secret.key for secret in found] == [UUID, "volume below", "ceph cluster"]
 
 
 def test_ordinary_disks_need_none() -> None:
-    assert needed(sources_of(domain(disk("", "vda")))) == []
+    assert secret_refs(domain_sources(domain(disk("", "vda")))) == []

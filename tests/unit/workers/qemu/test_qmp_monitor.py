@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from rpc.errors import ErrorCode, VirError
-from supervisor.workers.qemu.qmp.monitor import Monitor, QmpRefusal, Query
+from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError, Query
 from supervisor.workers.qemu.qmp.protocol import Message
 
 PEER = Path(__file__).with_name("qmp_peer.py")
@@ -66,10 +66,10 @@ def live(work: Callable[[], Awaitable[None]]) -> None:
 def test_an_honest_emulator_is_asked_told_and_heard() -> None:
     async def work() -> None:
         async with linked("honest") as (monitor, seen, _):
-            assert await monitor.ask("query-status", dict[str, str]) == {"did": "query-status"}
-            with pytest.raises(QmpRefusal, match="no such command") as refused:
+            assert await monitor.query("query-status", dict[str, str]) == {"did": "query-status"}
+            with pytest.raises(QmpError, match="no such command") as refused:
                 await monitor.execute("refuse")
-            assert refused.value.kind == "CommandNotFound"
+            assert refused.value.error_class == "CommandNotFound"
             await monitor.execute("tell")
             assert [message.event for message in seen.events] == ["STOP", "RTC_CHANGE"]
 
@@ -80,9 +80,9 @@ def test_many_questions_take_one_round_and_a_refusal_spoils_only_its_own() -> No
     async def work() -> None:
         async with linked("honest") as (monitor, _, _poke):
             queries = [Query(name, dict[str, str]) for name in ("a", "refuse", "b")]
-            first, refusal, last = await monitor.ask_all(queries)
+            first, refusal, last = await monitor.query_all(queries)
             assert first == {"did": "a"}
-            assert isinstance(refusal, QmpRefusal)
+            assert isinstance(refusal, QmpError)
             assert last == {"did": "b"}
 
     live(work)
@@ -108,7 +108,7 @@ def test_an_emulator_that_hangs_costs_its_deadline_and_the_message_names_the_gue
             with pytest.raises(VirError, match="'demo' did not answer query-status") as refused:
                 await monitor.execute("query-status", timeout_s=SHORT_S)
             assert refused.value.code is ErrorCode.OPERATION_TIMEOUT
-            assert monitor.stuck
+            assert monitor.is_hung
 
     live(work)
 
@@ -129,11 +129,11 @@ def test_what_was_given_up_unsent_never_happens() -> None:
             for command in ("slow", "forgotten"):
                 with pytest.raises(VirError):
                     await monitor.execute(command, timeout_s=SHORT_S)
-            waiting = asyncio.create_task(monitor.ask("wanted", dict[str, str], timeout_s=LONG_S))
+            waiting = asyncio.create_task(monitor.query("wanted", dict[str, str], timeout_s=LONG_S))
             await asyncio.sleep(0)
             os.write(poke, b"!")  # the emulator goes on and answers the first command
             assert await waiting == {"heard": "wanted"}
-            assert not monitor.stuck
+            assert not monitor.is_hung
 
     live(work)
 
@@ -156,7 +156,7 @@ def test_an_answer_of_another_shape_is_an_error_of_that_call_alone() -> None:
     async def work() -> None:
         async with linked("honest") as (monitor, _, _poke):
             with pytest.raises(VirError, match="unintelligibly"):
-                await monitor.ask("query-status", list[int])
+                await monitor.query("query-status", list[int])
             await monitor.execute("stop")
 
     live(work)
@@ -166,8 +166,8 @@ def test_a_clients_command_comes_back_as_it_was_answered() -> None:
     async def work() -> None:
         async with linked("honest") as (monitor, _, _poke):
             raw = msgspec.Raw(b'{"execute": "refuse", "id": 99}')
-            message = await monitor.pass_through(raw, timeout_s=LONG_S)
+            message = await monitor.execute_raw(raw, timeout_s=LONG_S)
             assert message.error is not None
-            assert message.error.kind == "CommandNotFound"
+            assert message.error.error_class == "CommandNotFound"
 
     live(work)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from supervisor.workers.qemu.qmp.protocol import (
     Decoder,
     QmpFormatError,
-    encode,
-    encode_raw,
-    read_message,
+    decode_message,
+    encode_command,
+    encode_raw_command,
 )
 
 
@@ -45,12 +45,12 @@ def test_a_line_that_does_not_end_is_refused() -> None:
 
 def test_deep_nesting_is_refused() -> None:
     with pytest.raises(QmpFormatError):
-        read_message(b'{"return": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+        decode_message(b'{"return": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 
 
 def test_an_event_has_its_name_its_data_and_its_time() -> None:
     line = b'{"event": "STOP", "data": {"a": 1}, "timestamp": {"seconds": 1, "microseconds": 2}}'
-    message = read_message(line)
+    message = decode_message(line)
     assert (message.event, message.timestamp.seconds, message.timestamp.microseconds) == (
         "STOP", 1, 2,
     )  # fmt: skip
@@ -59,22 +59,22 @@ def test_an_event_has_its_name_its_data_and_its_time() -> None:
 
 
 def test_what_is_absent_is_none() -> None:
-    message = read_message(b'{"return": {}, "id": 1}')
+    message = decode_message(b'{"return": {}, "id": 1}')
     assert (message.event, message.error, message.data, message.greeting) == (None,) * 4
-    assert message.answer is not None
+    assert message.return_value is not None
 
 
 def test_a_command_carries_its_number_and_only_the_arguments_it_has() -> None:
-    assert json.loads(encode("stop", None, 4)) == {"execute": "stop", "id": 4}
-    assert json.loads(encode("set_link", {"up": False}, 5))["arguments"] == {"up": False}
+    assert json.loads(encode_command("stop", None, 4)) == {"execute": "stop", "id": 4}
+    assert json.loads(encode_command("set_link", {"up": False}, 5))["arguments"] == {"up": False}
 
 
 def test_a_clients_own_command_gets_our_number() -> None:
-    data = encode_raw(msgspec.Raw(b'{"execute": "stop", "id": "theirs"}'), 9)
+    data = encode_raw_command(msgspec.Raw(b'{"execute": "stop", "id": "theirs"}'), 9)
     assert json.loads(data) == {"execute": "stop", "id": 9}
 
 
 @pytest.mark.parametrize("words", [b"stop", b"[]", b"{}", b'{"id": 1}', b"\xff", b""])
 def test_what_is_no_command_is_refused(words: bytes) -> None:
     with pytest.raises(ValueError, match="QMP command"):
-        encode_raw(msgspec.Raw(words), 1)
+        encode_raw_command(msgspec.Raw(words), 1)

@@ -23,7 +23,7 @@ from conf.errors import ConfError
 from supervisor.workers.qemu.aliases import assign_aliases
 from supervisor.workers.qemu.argv.launch import plan_launch
 from supervisor.workers.qemu.argv.launch_inputs import Runtime
-from supervisor.workers.qemu.block.iotune import throttle
+from supervisor.workers.qemu.block.iotune import throttle_commands
 from supervisor.workers.qemu.start.unsupported import idle_words
 from tests.qemu_binary import facts
 from tests.unit.workers.qemu.argv.argv_corpus import CORPUS
@@ -128,7 +128,7 @@ def test_each_field_is_acted_on_or_refused_or_listed_with_its_reason(
         with watch.watching():
             list(idle_words(domain))
             for disk in domain.devices.disks:
-                throttle(disk)
+                throttle_commands(disk)
             with contextlib.suppress(ConfError):
                 plan_launch(domain, emulator, brought(domain))
     assert planned > 300

@@ -78,14 +78,14 @@ def _of_disks(tune: Blkiotune | None) -> Iterator[str]:
         yield "<blkiotune>"
 
 
-def wants_threads(domain: Domain) -> bool:
+def needs_thread_ids(domain: Domain) -> bool:
     """Whether the kernel's numbers of the guest's threads are needed."""
     tune = domain.cputune
     pinned = domain.vcpu is not None and domain.vcpu.cpuset is not None
     return pinned or tune is not None
 
 
-def place(domain: Domain, pid: int, vcpus: list[int], iothreads: dict[int, int]) -> None:
+def apply_cputune(domain: Domain, pid: int, vcpus: list[int], iothreads: dict[int, int]) -> None:
     """Put threads where the document wants them.
 
     Args:
@@ -98,24 +98,24 @@ def place(domain: Domain, pid: int, vcpus: list[int], iothreads: dict[int, int])
         VirError: SYSTEM_ERROR: the host has no such processor, or refuses.
     """
     try:
-        _place(domain, pid, vcpus, iothreads)
+        _apply(domain, pid, vcpus, iothreads)
     except OSError as error:
         detail = f"threads of '{domain.name}' cannot be placed as the document says: {error}"
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
 
 
-def _place(domain: Domain, pid: int, vcpus: list[int], iothreads: dict[int, int]) -> None:
+def _apply(domain: Domain, pid: int, vcpus: list[int], iothreads: dict[int, int]) -> None:
     tune = domain.cputune or Cputune()
-    common = domain.vcpu.cpuset if domain.vcpu else None
-    emulator = tune.emulatorpin or common
+    default = domain.vcpu.cpuset if domain.vcpu else None
+    emulator = tune.emulatorpin or default
     if emulator is not None:
-        apart = {*vcpus, *iothreads.values()}
-        for thread in threads_of(pid):
-            if thread not in apart:
+        pinned = {*vcpus, *iothreads.values()}
+        for thread in thread_ids(pid):
+            if thread not in pinned:
                 _pin(thread, emulator)
-    own = {pin.vcpu: pin.cpuset for pin in tune.vcpupins}
+    vcpupins = {pin.vcpu: pin.cpuset for pin in tune.vcpupins}
     for number, thread in enumerate(vcpus):
-        _pin(thread, own.get(number, common))
+        _pin(thread, vcpupins.get(number, default))
     for io_pin in tune.iothreadpins:
         if io_pin.iothread in iothreads:
             _pin(iothreads[io_pin.iothread], io_pin.cpuset)
@@ -144,7 +144,7 @@ def _schedule(thread: int, policy: str, priority: int | None) -> None:
     os.sched_setscheduler(thread, POLICIES[policy], os.sched_param(priority or 0))
 
 
-def threads_of(pid: int) -> list[int]:
+def thread_ids(pid: int) -> list[int]:
     """The kernel's numbers of a process's threads."""
     with contextlib.suppress(OSError):
         return [int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()]

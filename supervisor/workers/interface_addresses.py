@@ -27,48 +27,48 @@ NETD_S: Final = 5.0
 MAX_ADDRESSES: Final = 2048
 
 
-async def known_addresses(guest: RunningGuest, source: int) -> list[DomainInterface]:
+async def query_addresses(guest: RunningGuest, source: int) -> list[DomainInterface]:
     """The addresses of a guest's cards; cards of which nothing is known are left out.
 
     Raises:
         VirError: ARGUMENT_UNSUPPORTED: netd does not know that source; OPERATION_FAILED.
     """
-    cards = guest.domain.devices.interfaces
+    interfaces = guest.domain.devices.interfaces
     if source == Source.LEASE:
-        networked = [card for card in cards if card.type == "network"]
-        return await _ask(guest, networked, LeasedAddresses)
+        on_networks = [card for card in interfaces if card.type == "network"]
+        return await _query_netd(guest, on_networks, LeasedAddresses)
     if source == Source.ARP:
-        return await _ask(guest, cards, ArpAddresses)
+        return await _query_netd(guest, interfaces, ArpAddresses)
     detail = f"Unknown IP address data source {source}"
     raise VirError(ErrorCode.ARGUMENT_UNSUPPORTED, detail, guest.context.error_domain)
 
 
-async def _ask(
+async def _query_netd(
     guest: RunningGuest,
-    cards: list[Interface],
-    kind: type[LeasedAddresses] | type[ArpAddresses],
+    interfaces: list[Interface],
+    message: type[LeasedAddresses] | type[ArpAddresses],
 ) -> list[DomainInterface]:
-    macs = [card.mac for card in cards if card.mac]
+    macs = [card.mac for card in interfaces if card.mac]
     if not macs:
         return []
-    request: Request[InterfaceAddresses] = kind(macs=macs)
+    request: Request[InterfaceAddresses] = message(macs=macs)
     try:
-        found = await guest.context.node.link("netd").call(request, timeout_s=NETD_S)
+        reply = await guest.context.node.link("netd").call(request, timeout_s=NETD_S)
     except BusError as error:
         detail = f"the network service does not answer: {error}"
         domain = guest.context.error_domain
         raise VirError(ErrorCode.OPERATION_FAILED, detail, domain) from error
     by_mac: dict[str, list[InterfaceAddress]] = {}
-    for one in found.addresses:
-        by_mac.setdefault(one.mac.lower(), []).append(one)
+    for address in reply.addresses:
+        by_mac.setdefault(address.mac.lower(), []).append(address)
     return [
-        DomainInterface(card.target_dev or "", card.mac, listed(by_mac[card.mac.lower()]))
-        for card in cards
+        DomainInterface(card.target_dev or "", card.mac, to_ip_addrs(by_mac[card.mac.lower()]))
+        for card in interfaces
         if card.mac and card.mac.lower() in by_mac
     ]
 
 
-def listed(addresses: Iterable[InterfaceAddress]) -> list[DomainIpAddr]:
+def to_ip_addrs(addresses: Iterable[InterfaceAddress]) -> list[DomainIpAddr]:
     """Addresses as clients hear them."""
     return [
         DomainIpAddr(
