@@ -26,24 +26,28 @@ LARGE = 1_000_000
 class Echoed(Request["Echoed"], frozen=True, kw_only=True, tag="bench.echoed"):
     """What came back."""
 
+    deadline_s = 30.0
     text: str
 
 
 class Echo(Request[Echoed], frozen=True, kw_only=True, tag="bench.echo"):
     """Send it back."""
 
+    deadline_s = 30.0
     text: str
 
 
 class Later(Request[Echoed], frozen=True, kw_only=True, tag="bench.later"):
     """Send it back from a task."""
 
+    deadline_s = 30.0
     text: str
 
 
 class Take(Request[Ack], frozen=True, kw_only=True, tag="bench.take"):
     """Take a descriptor."""
 
+    deadline_s = 30.0
     file: Descriptor
 
 
@@ -149,20 +153,20 @@ async def measure(end: socket.socket) -> None:
     """Measure the bus."""
     peer = Peer(end, "service", StandaloneEndpoint())
     request, later = Echo(text="x" * 100), Later(text="x" * 100)
-    show("round trip, plain handler", await timed(lambda: peer.call(request, timeout_s=5)))
-    show("round trip, coroutine handler", await timed(lambda: peer.call(later, timeout_s=5)))
+    show("round trip, plain handler", await timed(lambda: peer.call(request)))
+    show("round trip, coroutine handler", await timed(lambda: peer.call(later)))
 
     async def give() -> None:
         file = Descriptor(os.open(os.devnull, os.O_RDONLY))
-        await peer.call(Take(file=file), timeout_s=5)
+        await peer.call(Take(file=file))
 
     show("round trip with a descriptor", await timed(give, ROUNDS // 4))
     large = Echo(text="x" * LARGE)
-    show("round trip of 1 MB", await timed(lambda: peer.call(large, timeout_s=5), 100))
+    show("round trip of 1 MB", await timed(lambda: peer.call(large), 100))
 
     async def ask() -> None:
         for _ in range(ROUNDS // TOGETHER):
-            await peer.call(request, timeout_s=5)
+            await peer.call(request)
 
     began = time.perf_counter()
     await asyncio.gather(*(ask() for _ in range(TOGETHER)))
@@ -170,7 +174,7 @@ async def measure(end: socket.socket) -> None:
     began = time.perf_counter()
     for number in range(ROUNDS):
         peer.send(Tick(number=number))
-    await peer.call(request, timeout_s=30)
+    await peer.call(request)
     print(f"{'events':32} {ROUNDS / (time.perf_counter() - began):10.0f} /s")
     peer.close()
 

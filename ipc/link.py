@@ -18,8 +18,6 @@ from ipc.peer import Peer
 
 R = TypeVar("R")
 
-CONNECT_S: Final = 30.0  # the longest that the root may look for a service
-SUBSCRIBE_S: Final = 10.0
 PAUSES_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # between attempts to link anew
 
 log = logging.getLogger(__name__)
@@ -49,10 +47,14 @@ class Link:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def call(self, request: Request[R], *, timeout_s: float) -> R:
+    async def call(self, request: Request[R], *, deadline_s: float | None = None) -> R:
         """Ask the service, waiting for it to come up within the deadline.
 
         A request that was sent is never sent again.
+
+        Args:
+            request: its class has the deadline.
+            deadline_s: another deadline, for a request whose work differs from call to call.
 
         Raises:
             PeerGone: the service ended while it worked on the request, or the root has gone.
@@ -63,11 +65,11 @@ class Link:
         """
         peer = self._peer
         if peer is None or peer.closed:
-            return await self._call_when_up(request, timeout_s)
+            return await self._call_when_up(request, deadline_s)
         try:
-            number = peer.start(request, timeout_s)
+            number = peer.start(request, deadline_s)
         except PeerGone:  # nothing was sent
-            return await self._call_when_up(request, timeout_s)
+            return await self._call_when_up(request, deadline_s)
         answer: R = await peer.wait(number)
         return answer
 
@@ -88,9 +90,9 @@ class Link:
         if self._peer is not None:
             self._peer.close()
 
-    async def _call_when_up(self, request: Request[R], timeout_s: float) -> R:
+    async def _call_when_up(self, request: Request[R], deadline_s: float | None) -> R:
         loop = asyncio.get_running_loop()
-        end = loop.time() + timeout_s
+        end = loop.time() + (request.deadline_s if deadline_s is None else deadline_s)
         for attempt in count():
             try:
                 peer = await self._connected(end - loop.time())
@@ -121,13 +123,13 @@ class Link:
 
     async def _connect(self) -> Peer:
         request = Connect(service=self.service)
-        connected = await self._home.control.call(request, timeout_s=CONNECT_S)
+        connected = await self._home.control.call(request)
         end = socket.socket(fileno=connected.descriptor.take())
         peer = self._home.attach(end, self.service)
         done: set[str] = set()
         try:
             while missing := self._wanted - done:
-                await peer.call(Subscribe(tags=sorted(missing)), timeout_s=SUBSCRIBE_S)
+                await peer.call(Subscribe(tags=sorted(missing)))
                 done |= missing
         except BaseException:
             peer.close()
@@ -148,7 +150,7 @@ class Link:
     async def _keep_linked(self) -> None:
         for attempt in count():
             try:
-                await self._connected(CONNECT_S)
+                await self._connected(Connect.deadline_s)
             except BusError as error:
                 if self._closed or self._home.control.closed:
                     return
@@ -160,7 +162,7 @@ class Link:
 
     async def _subscribe_too(self, peer: Peer, tag: str) -> None:
         try:
-            await peer.call(Subscribe(tags=[tag]), timeout_s=SUBSCRIBE_S)
+            await peer.call(Subscribe(tags=[tag]))
         except BusError as error:
             log.warning("the link to %s is made anew: %s", self.service, error)
             peer.close()

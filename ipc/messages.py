@@ -10,7 +10,7 @@ import sys
 import typing
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -23,7 +23,18 @@ HANDLES: Final = "__handles__"
 
 
 class Request(msgspec.Struct, Generic[R], frozen=True, kw_only=True, array_like=True):
-    """A message that is answered with an `R`; a subclass gives `tag="owner.verb"`."""
+    """A message that is answered with an `R`; a subclass gives `tag="owner.verb"` and a deadline.
+
+    Raises:
+        TypeError: the subclass has no `deadline_s`.
+    """
+
+    deadline_s: ClassVar[float]  # the longest a caller waits for the reply
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not hasattr(cls, "deadline_s"):
+            raise TypeError(f"{cls.__name__} has no deadline_s")
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -46,6 +57,7 @@ class Connect(Request[LinkGranted], frozen=True, kw_only=True, tag="bus.connect"
     Errors: NoSuchService.
     """
 
+    deadline_s = 30.0
     service: str
 
 
@@ -59,6 +71,7 @@ class LinkOffer(Event, frozen=True, kw_only=True, tag="bus.incoming"):
 class Subscribe(Request[Ack], frozen=True, kw_only=True, tag="bus.subscribe"):
     """A peer wants the events of these tags from now on."""
 
+    deadline_s = 10.0
     tags: list[str]
 
 

@@ -78,22 +78,22 @@ class Peer:
         """Whether the link is over."""
         return self._wire.closed
 
-    async def call(self, request: Request[R], *, timeout_s: float) -> R:
+    async def call(self, request: Request[R], *, deadline_s: float | None = None) -> R:
         """Ask and wait for the answer.
 
         Args:
-            request: the question.
-            timeout_s: the longest wait; the peer's handler is cancelled then, and when the task
-                that waits is.
+            request: its class has the deadline, at which the peer's handler is cancelled, as it
+                is when the waiting task is.
+            deadline_s: another deadline, for a request whose work differs from call to call.
 
         Raises:
             BusError: there is no answer.
             Exception: the service's own refusal, as its codec makes it.
         """
-        answer: R = await self.wait(self.start(request, timeout_s))
+        answer: R = await self.wait(self.start(request, deadline_s))
         return answer
 
-    def start(self, request: Request[Any], timeout_s: float) -> int:
+    def start(self, request: Request[Any], deadline_s: float | None = None) -> int:
         """Send a request, whose answer the caller then must `wait` for by this number.
 
         Raises:
@@ -105,10 +105,11 @@ class Peer:
         tag = tag_of(kind)
         decoder = answer_decoder(kind)
         number = next(self._numbers)
-        words = (0, number, timeout_s, context.trace.get(), tag, request)
+        left_s = request.deadline_s if deadline_s is None else deadline_s
+        words = (0, number, left_s, context.trace.get(), tag, request)
         self._wire.send(*self._encoder.encode(*words))
         self._waiting[number] = _Waiting(self._loop.create_future(), decoder, tag)
-        self._deadlines.add(number, self._loop.time() + timeout_s)
+        self._deadlines.add(number, self._loop.time() + left_s)
         return number
 
     async def wait(self, number: int) -> Any:  # noqa: ANN401  (the request's own answer)

@@ -17,7 +17,6 @@ from conf.settings import QemuConfig
 from ipc import Node
 from supervisor.messages.hostd import ProbeEmulator
 
-PROBE_S: Final = 15.0
 FACTS: Final = 16  # emulators whose facts are remembered
 
 
@@ -53,9 +52,7 @@ class GuestCompletion:
         key = (domain.devices.emulator or "", arch)
         known = self._facts.get(key)
         if known is None:
-            probed = await self._hostd.call(
-                ProbeEmulator(binary=key[0], arch=key[1]), timeout_s=PROBE_S
-            )
+            probed = await self._hostd.call(ProbeEmulator(binary=key[0], arch=key[1]))
             if len(self._facts) >= FACTS:
                 self._facts.clear()
             known = self._facts[key] = probed.facts

@@ -34,10 +34,7 @@ from supervisor.messages.worker import (
 from supervisor.runtime.paths import Paths
 
 TOGETHER_S: Final = 0.8  # what the first calls wait for all workers together
-ASK_S: Final = 15.0
 PAUSES_S: Final = (0.02, 0.05, 0.2, 1.0, 5.0)
-STRAY_S: Final = 30.0
-CLIENTS_S: Final = 30.0
 
 STOPPED: Final = DomainEventType.STOPPED
 LOST: Final = ShutoffInfo(
@@ -120,7 +117,7 @@ class Recovery:
                 if spawn:
                     await self._workers.spawn(entry)
                     spawn = False
-                described = await self._workers.call(entry, GetStatus(), ASK_S)
+                described = await self._workers.call(entry, GetStatus())
             except (BusError, VirError) as error:
                 level = logging.ERROR if attempt == len(PAUSES_S) else logging.INFO
                 log.log(level, "the worker of %s does not answer: %s", entry.name, error)
@@ -154,7 +151,7 @@ class Recovery:
     async def _end_idle_workers(self) -> None:
         """End workers that have no guest: their start was given up when our predecessor died."""
         try:
-            found = await self._node.control.call(ListProcesses(), timeout_s=STRAY_S)
+            found = await self._node.control.call(ListProcesses())
         except BusError as error:
             log.warning("workers without a guest are not looked for: %s", error)
             return
@@ -168,7 +165,7 @@ class Recovery:
         """End a worker, unless it has a guest after all or has got one meanwhile."""
         link = self._node.link(name)
         try:
-            described = await link.call(GetStatus(), timeout_s=ASK_S)
+            described = await link.call(GetStatus())
         except (BusError, VirError) as error:
             log.info("worker %s does not answer: %s", name, error)
             described = WorkerStatus()
@@ -197,7 +194,7 @@ class Recovery:
         if not bound:
             return
         try:
-            answer = await self._node.link("rpcd").call(ListClients(), timeout_s=CLIENTS_S)
+            answer = await self._node.link("rpcd").call(ListClients())
         except BusError as error:
             log.warning("guests whose client has gone are not looked for: %s", error)
             return

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from conf.domain import Domain
 from ipc import BusError, PeerGone, Request
@@ -38,10 +38,6 @@ from supervisor.messages.worker import (
     Start,
     StatusChanged,
 )
-
-START_S: Final = 60.0
-NOTE_S: Final = 5.0
-DESTROY_S: Final = 20.0
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +141,7 @@ class RunningDomains:
     async def _request_start(self, entry: DomainObject, request: Start) -> DomainStatus:
         """Have the guest started; a worker that dies then may have done it."""
         try:
-            return await self._workers.call(entry, request, START_S)
+            return await self._workers.call(entry, request)
         except PeerGone as error:
             log.warning("the worker of %s died while it started: %s", entry.name, error)
             found = await self._workers.get_status(entry)
@@ -173,7 +169,7 @@ class RunningDomains:
             # The answer comes when the worker has undone what it began.
             found = await self._workers.get_status(entry)
             if found.guest is not None:  # it was given up when all was done
-                await self._workers.call(entry, Destroy(graceful=False), DESTROY_S)
+                await self._workers.call(entry, Destroy(graceful=False))
         except (BusError, VirError) as error:
             log.warning("the worker of %s does not settle: %s", entry.name, error)
         await self._workers.end(entry)
@@ -204,7 +200,7 @@ class RunningDomains:
             return
         if not entry.is_active:
             raise not_running(entry)
-        await self._workers.call_until_done(entry, Destroy(graceful=graceful), DESTROY_S)
+        await self._workers.call_until_done(entry, Destroy(graceful=graceful))
 
     async def set_metadata(self, entry: DomainObject, domain: Domain) -> None:
         """Have the live document say what this one does: title, description, metadata.
@@ -215,17 +211,15 @@ class RunningDomains:
         request = SetMetadata(
             title=domain.title, description=domain.description, metadata=domain.metadata
         )
-        await self.run_change(entry, request, NOTE_S)
+        await self.run_change(entry, request)
 
-    async def run_change(
-        self, entry: DomainObject, request: Request[DomainStatus], timeout_s: float
-    ) -> None:
+    async def run_change(self, entry: DomainObject, request: Request[DomainStatus]) -> None:
         """Have a running guest changed, and believe what it is then.
 
         Raises:
             VirError: as `Workers.call_running`.
         """
-        description = await self._workers.call_running(entry, request, timeout_s)
+        description = await self._workers.call_running(entry, request)
         if entry.is_active:
             self.apply_status(entry, description)
 

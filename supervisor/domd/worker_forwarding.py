@@ -45,7 +45,7 @@ class WorkerForwarding:
                 descriptor.close()
             raise
         try:
-            return await link.call(invoke, timeout_s=FORWARD_S)
+            return await link.call(invoke, deadline_s=FORWARD_S)
         except BusError as error:
             raise no_reply(procedure, entry, error) from error
 

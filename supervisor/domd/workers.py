@@ -21,9 +21,6 @@ from supervisor.drivers.table import Driver
 from supervisor.messages.root import EndWorker, ReplaceWorker, SpawnWorker
 from supervisor.messages.worker import GetStatus, WorkerStatus
 
-SPAWN_S: Final = 10.0
-RENEW_S: Final = 15.0
-ORDER_S: Final = 15.0
 LOSSES: Final = 2  # of a worker that is asked what it has, before that fails
 
 R = TypeVar("R")
@@ -52,7 +49,7 @@ class Workers:
             VirError, BusError: it cannot be had.
         """
         request = SpawnWorker(driver=self.driver.name, domain=entry.name, uuid=entry.uuid_text)
-        spawned = await self._node.control.call(request, timeout_s=SPAWN_S)
+        spawned = await self._node.control.call(request)
         for subscribe in self._subscriptions:
             subscribe(spawned.name)
         entry.worker = spawned.name
@@ -63,7 +60,7 @@ class Workers:
         Raises:
             VirError, BusError: it does not answer (yet).
         """
-        await self._node.control.call(ReplaceWorker(name=entry.worker), timeout_s=RENEW_S)
+        await self._node.control.call(ReplaceWorker(name=entry.worker))
         return await self.get_status(entry)
 
     async def get_status(self, entry: DomainObject) -> WorkerStatus:
@@ -74,8 +71,8 @@ class Workers:
         """
         for _ in range(LOSSES):
             with contextlib.suppress(PeerGone):
-                return await self.call(entry, GetStatus(), ORDER_S)
-        return await self.call(entry, GetStatus(), ORDER_S)
+                return await self.call(entry, GetStatus())
+        return await self.call(entry, GetStatus())
 
     async def end(self, entry: DomainObject) -> None:
         """End a domain's worker for good; a new one may be spawned from now on."""
@@ -87,21 +84,21 @@ class Workers:
         """End a worker by its name on the bus."""
         self._node.unlink(name)
         try:
-            await self._node.control.call(EndWorker(name=name), timeout_s=SPAWN_S)
+            await self._node.control.call(EndWorker(name=name))
         except BusError as error:
             log.warning("worker %s could not be ended: %s", name, error)
 
-    async def call(self, entry: DomainObject, request: Request[R], timeout_s: float) -> R:
+    async def call(
+        self, entry: DomainObject, request: Request[R], deadline_s: float | None = None
+    ) -> R:
         """Ask a domain's worker, whatever it has.
 
         Raises:
             BusError: it has no answer; VirError: it refuses.
         """
-        return await self._node.link(entry.worker).call(request, timeout_s=timeout_s)
+        return await self._node.link(entry.worker).call(request, deadline_s=deadline_s)
 
-    async def call_running(
-        self, entry: DomainObject, request: Request[R], timeout_s: float = ORDER_S
-    ) -> R:
+    async def call_running(self, entry: DomainObject, request: Request[R]) -> R:
         """Have a running guest's worker do something.
 
         Raises:
@@ -112,9 +109,9 @@ class Workers:
         if not entry.is_active:
             raise not_running(entry)
         try:
-            return await self.call(entry, request, timeout_s)
+            return await self.call(entry, request)
         except DeadlineExceeded as error:
-            detail = f"the guest '{entry.name}' did not obey in {timeout_s:.0f} s: {error}"
+            detail = f"the guest '{entry.name}' did not obey in {request.deadline_s:.0f} s: {error}"
             raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from error
         except BusError as error:
             if not entry.is_active:
@@ -125,9 +122,7 @@ class Workers:
             )
             raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from error
 
-    async def call_until_done(
-        self, entry: DomainObject, request: Request[R], timeout_s: float
-    ) -> R | None:
+    async def call_until_done(self, entry: DomainObject, request: Request[R]) -> R | None:
         """Order what may be ordered twice, until a worker has done it.
 
         Returns:
@@ -137,7 +132,7 @@ class Workers:
             VirError: as `call_running`.
         """
         loop = asyncio.get_running_loop()
-        end = loop.time() + timeout_s
+        end = loop.time() + request.deadline_s
         lost = False
         while entry.is_active:
             left = end - loop.time()
@@ -152,7 +147,9 @@ class Workers:
                     raise
                 # The successor found no guest: it is about to be known that it has gone.
             except DeadlineExceeded as error:
-                detail = f"the guest '{entry.name}' did not obey in {timeout_s:.0f} s: {error}"
+                detail = (
+                    f"the guest '{entry.name}' did not obey in {request.deadline_s:.0f} s: {error}"
+                )
                 raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from error
             await asyncio.sleep(min(0.02, max(0.0, left)))
         return None

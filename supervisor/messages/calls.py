@@ -46,9 +46,10 @@ class ClientReply(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 class ClientRequest(Request[ClientReply], frozen=True, kw_only=True, tag="calls.invoke"):
     """rpcd to a procedure's owner (and domd to a worker): answer a client's call.
 
-    Deadline: the sender's. Errors: any `VirError`. Descriptors are the receiver's to close.
+    Errors: any `VirError`. Descriptors are the receiver's to close.
     """
 
+    deadline_s = 120.0  # services' own limits are shorter, but for the procedures that run long
     program: int
     procedure: int
     payload: bytes  # XDR of the arguments
@@ -59,9 +60,10 @@ class ClientRequest(Request[ClientReply], frozen=True, kw_only=True, tag="calls.
 class StreamEnd(Request[Ack], frozen=True, kw_only=True, tag="calls.stream_end"):
     """rpcd to the owner of a stream that had a token: the client's side is over.
 
-    Deadline: 30 s. Errors: any `VirError`, when the service's side failed.
+    Errors: any `VirError`, when the service's side failed.
     """
 
+    deadline_s = 30.0
     token: str
     aborted: bool
 

@@ -26,7 +26,9 @@ class ChildConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GetConfig(Request[ChildConfig], frozen=True, kw_only=True, tag="root.begin"):
-    """A new process, first of all: what am I to do? Deadline: 10 s."""
+    """A new process, first of all: what am I to do?"""
+
+    deadline_s = 10.0
 
 
 class Reload(Event, frozen=True, kw_only=True, tag="child.reload"):

@@ -23,12 +23,13 @@ class CpuContext(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProbeEmulator(Request[EmulatorProbed], frozen=True, kw_only=True, tag="hostd.probe"):
-    """domd or a worker: what can this emulator do? Deadline: 15 s; from the cache within 50 ms.
+    """domd or a worker: what can this emulator do? Answered from the cache within 50 ms.
 
     Errors: SYSTEM_ERROR when the binary is not there, CONFIG_UNSUPPORTED for an architecture that
     no emulator serves, INTERNAL_ERROR when the binary cannot be probed.
     """
 
+    deadline_s = 15.0
     binary: str = ""  # "": the one for the architecture
     arch: str = ""  # "": the host's
     purpose: CpuContext | None = None  # a worker's: all facts would fill its memory for good

@@ -26,12 +26,13 @@ class AttachPort(Request[PortAttached], frozen=True, kw_only=True, tag="netd.att
     """Worker: make the device of an <interface> of type network, bridge, ethernet or direct.
 
     The port is the guest's until `DetachPort`: it outlives the worker and netd. What a failed call
-    had made is gone again. Deadline: 30 s (hook scripts are run).
+    had made is gone again.
     Errors: NO_NETWORK; OPERATION_INVALID for a network that is off; CONFIG_UNSUPPORTED for what
     cannot be made here, in session mode every type; SYSTEM_ERROR for what the kernel refuses;
     HOOK_SCRIPT_FAILED.
     """
 
+    deadline_s = 30.0  # hook scripts are run
     domain: str  # the guest's name
     uuid: str  # the guest's, as text
     driver: str  # "qemu", "lxc"
@@ -44,11 +45,9 @@ class AttachPort(Request[PortAttached], frozen=True, kw_only=True, tag="netd.att
 
 
 class DetachPort(Request[Ack], frozen=True, kw_only=True, tag="netd.detach_port"):
-    """Worker: a card is unplugged, or its guest has gone. Unknown ports are no error.
+    """Worker: a card is unplugged, or its guest has gone. Unknown ports are no error."""
 
-    Deadline: 15 s.
-    """
-
+    deadline_s = 5.0  # a netd that is away finds out by itself later
     uuid: str  # the guest's, as text
     tap: str = ""  # the device; "": every port of the guest
 
@@ -57,28 +56,31 @@ class UpdatePort(Request[PortAttached], frozen=True, kw_only=True, tag="netd.upd
     """Worker: plug a card of a running guest in elsewhere, or change its filter or bandwidth.
 
     The answer has no descriptors: the tap stays. On failure everything is as before.
-    Deadline: 15 s. Errors: those of `AttachPort`; OPERATION_UNSUPPORTED for what needs a new tap.
+    Errors: those of `AttachPort`; OPERATION_UNSUPPORTED for what needs a new tap.
     """
 
+    deadline_s = 15.0
     uuid: str
     tap: str
     interface: str  # as it is to be from now on
 
 
 class SetLink(Request[Ack], frozen=True, kw_only=True, tag="netd.set_link"):
-    """Worker: bring the host's side of a card up, or take it down. Deadline: 5 s.
+    """Worker: bring the host's side of a card up, or take it down.
 
     Errors: OPERATION_INVALID when the guest has no such port; SYSTEM_ERROR.
     """
 
+    deadline_s = 15.0
     uuid: str
     tap: str
     up: bool
 
 
 class SetBandwidth(Request[Ack], frozen=True, kw_only=True, tag="netd.set_bandwidth"):
-    """Worker: limit a card's traffic. Deadline: 5 s. Errors: as `SetLink`."""
+    """Worker: limit a card's traffic. Errors: as `SetLink`."""
 
+    deadline_s = 15.0
     uuid: str
     tap: str
     bandwidth: str  # a <bandwidth> element; "": no limit any more
@@ -100,12 +102,14 @@ class InterfaceAddresses(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeasedAddresses(Request[InterfaceAddresses], frozen=True, kw_only=True, tag="netd.leases"):
-    """Worker, domd: which addresses has DHCP given these cards? Deadline: 5 s."""
+    """Worker, domd: which addresses has DHCP given these cards?"""
 
+    deadline_s = 5.0
     macs: list[str]
 
 
 class ArpAddresses(Request[InterfaceAddresses], frozen=True, kw_only=True, tag="netd.arp"):
-    """Worker, domd: with which addresses does the host's kernel know these cards? Deadline: 5 s."""
+    """Worker, domd: with which addresses does the host's kernel know these cards?"""
 
+    deadline_s = 5.0
     macs: list[str]

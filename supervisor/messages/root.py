@@ -11,7 +11,9 @@ from ipc import Ack, Event, Request
 
 
 class Ready(Request[Ack], frozen=True, kw_only=True, tag="root.ready"):
-    """A process: links to me may be made from now on. Deadline: 10 s."""
+    """A process: links to me may be made from now on."""
+
+    deadline_s = 10.0
 
 
 class KeepRunning(Event, frozen=True, kw_only=True, tag="root.activity"):
@@ -32,10 +34,11 @@ class SpawnWorker(Request[WorkerSpawned], frozen=True, kw_only=True, tag="root.s
     """A driver's keeper: have a worker for a domain; one that is there already is answered.
 
     The keepers are domd and lxcd, each for its own driver's.
-    Reply: before the worker is ready; `Node.link(name)` waits for that. Deadline: 10 s.
+    Reply: before the worker is ready; `Node.link(name)` waits for that.
     Errors: INTERNAL_ERROR when it cannot be forked.
     """
 
+    deadline_s = 10.0
     driver: str
     domain: str
     uuid: str  # as text
@@ -44,9 +47,10 @@ class SpawnWorker(Request[WorkerSpawned], frozen=True, kw_only=True, tag="root.s
 class EndWorker(Request[Ack], frozen=True, kw_only=True, tag="root.end_worker"):
     """A driver's keeper: end a worker for good; its guest is none of the root's business.
 
-    An unknown worker is no error. Deadline: 10 s (told to stop, killed after 5 s).
+    An unknown worker is no error. It is told to stop, and killed after 5 s.
     """
 
+    deadline_s = 10.0
     name: str  # on the bus
 
 
@@ -54,9 +58,9 @@ class ReplaceWorker(Request[Ack], frozen=True, kw_only=True, tag="root.renew_wor
     """A driver's keeper: have a fresh process take over from a worker, which ends in order first.
 
     Reply: when the fresh one answers, or has failed. Nothing happens to a worker that is not up.
-    Deadline: 15 s.
     """
 
+    deadline_s = 15.0
     name: str  # on the bus
 
 
@@ -79,4 +83,6 @@ class Processes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListProcesses(Request[Processes], frozen=True, kw_only=True, tag="root.list_processes"):
-    """Any process: what runs. Deadline: 5 s."""
+    """Any process: what runs."""
+
+    deadline_s = 30.0

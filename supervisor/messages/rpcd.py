@@ -14,4 +14,6 @@ class ClientList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListClients(Request[ClientList], frozen=True, kw_only=True, tag="rpcd.clients"):
-    """domd: which clients are there? Deadline: 30 s, for rpcd may be starting itself."""
+    """domd: which clients are there?"""
+
+    deadline_s = 30.0  # rpcd may be starting itself

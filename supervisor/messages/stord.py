@@ -22,8 +22,9 @@ class ResolvedVolume(msgspec.Struct, frozen=True, kw_only=True):
 class ResolveVolume(Request[ResolvedVolume], frozen=True, kw_only=True, tag="stord.resolve_volume"):
     """Worker: what <source pool='' volume=''/> of a disk stands for. Answered from memory.
 
-    Deadline: 5 s. Errors: NO_STORAGE_POOL, NO_STORAGE_VOL; OPERATION_INVALID when the pool is off.
+    Errors: NO_STORAGE_POOL, NO_STORAGE_VOL; OPERATION_INVALID when the pool is off.
     """
 
+    deadline_s = 5.0
     pool: str
     volume: str

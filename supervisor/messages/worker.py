@@ -45,12 +45,13 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Start(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.start"):
-    """Launch the guest. Deadline: 60 s; everything is undone when it fails.
+    """Launch the guest; everything is undone when it fails.
 
     Errors: CONFIG_UNSUPPORTED for what the plan cannot do, INTERNAL_ERROR with the emulator's own
     words, HOOK_SCRIPT_FAILED, OPERATION_INVALID when a guest runs here already.
     """
 
+    deadline_s = 60.0
     xml: str  # the completed inactive document, passwords included
     id: int
     paused: bool = False
@@ -58,92 +59,110 @@ class Start(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.start"
 
 
 class GetStatus(Request[WorkerStatus], frozen=True, kw_only=True, tag="worker.get_status"):
-    """What have you got? Answered from memory, after a start that is on its way. Deadline: 5 s."""
+    """What have you got? Answered from memory, after a start that is on its way."""
+
+    deadline_s = 15.0
 
 
 class Destroy(Request[Ack], frozen=True, kw_only=True, tag="worker.destroy"):
     """End the guest now; SIGKILL unless `graceful`, which gives it 10 s for SIGTERM.
 
-    `DomainStopped` is sent before the answer. Deadline: 20 s.
+    `DomainStopped` is sent before the answer.
     Errors: OPERATION_FAILED when a graceful end did not happen.
     """
 
+    deadline_s = 20.0
     graceful: bool = False
 
 
 class Shutdown(Request[Ack], frozen=True, kw_only=True, tag="worker.shutdown"):
-    """Ask the guest to power off (flags: virDomainShutdownFlagValues). Deadline: 10 s."""
+    """Ask the guest to power off (flags: virDomainShutdownFlagValues)."""
 
+    deadline_s = 15.0
     flags: int = 0
 
 
 class Reboot(Request[Ack], frozen=True, kw_only=True, tag="worker.reboot"):
-    """Ask the guest to reboot (flags: virDomainRebootFlagValues). Deadline: 10 s."""
+    """Ask the guest to reboot (flags: virDomainRebootFlagValues)."""
 
+    deadline_s = 15.0
     flags: int = 0
 
 
 class Reset(Request[Ack], frozen=True, kw_only=True, tag="worker.reset"):
-    """Reset the machine as its button does. Deadline: 10 s."""
+    """Reset the machine as its button does."""
+
+    deadline_s = 15.0
 
 
 class Suspend(Request[Ack], frozen=True, kw_only=True, tag="worker.suspend"):
-    """Stop the processors. Deadline: 10 s."""
+    """Stop the processors."""
+
+    deadline_s = 15.0
 
 
 class Resume(Request[Ack], frozen=True, kw_only=True, tag="worker.resume"):
-    """Let the processors run. Deadline: 10 s."""
+    """Let the processors run."""
+
+    deadline_s = 15.0
 
 
 class Wakeup(Request[Ack], frozen=True, kw_only=True, tag="worker.wakeup"):
-    """Wake a guest that sleeps by ACPI. Deadline: 10 s."""
+    """Wake a guest that sleeps by ACPI."""
+
+    deadline_s = 15.0
 
 
 class SetMetadata(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.set_metadata"):
-    """Change what only the live document says; it is kept before the answer. Deadline: 5 s.
+    """Change what only the live document says; it is kept before the answer.
 
     No `StatusChanged` is sent for it: the answer has the document. None: the document says nothing.
     """
 
+    deadline_s = 5.0
     title: str | None
     description: str | None
     metadata: str | None
 
 
 class AttachDevice(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.attach_device"):
-    """Give the guest a device; what a failed call had made is gone again. Deadline: 60 s.
+    """Give the guest a device; what a failed call had made is gone again.
 
     Errors: OPERATION_INVALID, OPERATION_UNSUPPORTED, CONFIG_UNSUPPORTED, XML_ERROR, those of netd
     and of the emulator. The reply has the new live XML; no `StatusChanged` is sent for it.
     """
 
+    deadline_s = 60.0
     xml: str  # one element of <devices>
 
 
 class DetachDevice(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.detach_device"):
-    """Ask the guest to let a device go; the answer comes when it has, or 5 s later. Deadline: 15 s.
+    """Ask the guest to let a device go; the answer comes when it has, or 5 s later.
 
     Errors: DEVICE_MISSING, OPERATION_UNSUPPORTED, those of the emulator.
     """
 
+    deadline_s = 60.0
     xml: str = ""
     alias: str = ""  # instead of a document
 
 
 class UpdateDevice(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.update_device"):
-    """Change a device. Deadline: 60 s. Errors: as `AttachDevice`, and DEVICE_MISSING."""
+    """Change a device. Errors: as `AttachDevice`, and DEVICE_MISSING."""
 
+    deadline_s = 60.0
     xml: str
     force: bool = False  # a locked tray is opened all the same
 
 
 class SetTuning(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.set_tuning"):
-    """Have other limits: of memory, processors and disks. Deadline: 15 s.
+    """Have other limits: of memory, processors and disks.
 
     Errors: INVALID_ARG, SYSTEM_ERROR for what the kernel refuses; nothing has changed then. The
     answer has the new live document, and no `StatusChanged` is sent for it.
     """
 
+    deadline_s = 15.0
     xml: str  # the live document with the limits that are to hold
 
 
@@ -164,14 +183,17 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 class GetStats(Request[Stats], frozen=True, kw_only=True, tag="worker.get_stats"):
     """The figures of these groups (virDomainStatsTypes) that only the emulator knows.
 
-    Deadline: 0.8 s; a guest that hangs gives none.
+    A guest that hangs gives none.
     """
 
+    deadline_s = 0.8
     groups: int
 
 
 class GetTuning(Request[Stats], frozen=True, kw_only=True, tag="worker.get_tuning"):
-    """The limits that hold, by the names of libvirt's parameters. Deadline: 5 s."""
+    """The limits that hold, by the names of libvirt's parameters."""
+
+    deadline_s = 5.0
 
 
 class StatusChanged(Event, frozen=True, kw_only=True, tag="worker.status_changed"):

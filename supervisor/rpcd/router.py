@@ -31,7 +31,6 @@ from supervisor.rpcd.connect_calls import ConnectionCalls
 from supervisor.rpcd.reply_cache import Kept, Key
 from supervisor.rpcd.uri import SESSION_DRIVERS, SYSTEM_DRIVERS
 
-CALL_S: Final = 120.0  # the longest that a service may take; each has shorter deadlines of its own
 #: A call that may copy or write over a whole volume; it ends with its client.
 LONG_S: Final = 6 * 3600.0
 LONG: Final = frozenset(
@@ -41,7 +40,6 @@ LONG: Final = frozenset(
         "storage_pool_create", "storage_pool_create_xml",
     )
 )  # fmt: skip
-STREAM_END_S: Final = 30.0
 #: The process that keeps a driver's domains: it answers for the owners `domd` and `worker`.
 KEEPERS: Final = {"qemu": "domd", "lxc": "lxcd"}
 KEPT_OWNERS: Final = ("domd", "worker")
@@ -158,14 +156,14 @@ class Front:
         link = self._links[owner]
         age = self.kept.age
         try:
-            limit = LONG_S if procedure.name in LONG else CALL_S
+            limit = LONG_S if procedure.name in LONG else None
             try:
-                answer = await link.call(invoke, timeout_s=limit)
+                answer = await link.call(invoke, deadline_s=limit)
             except PeerGone:
                 if not procedure.read_only:
                     raise
                 age = self.kept.age
-                answer = await link.call(invoke, timeout_s=limit)
+                answer = await link.call(invoke, deadline_s=limit)
         except BusError as error:
             raise unanswered(owner, procedure.name, error) from error
         if answer.cacheable:
@@ -180,7 +178,7 @@ class Front:
         """
         link = self._links[process]
         try:
-            await link.call(StreamEnd(token=token, aborted=aborted), timeout_s=STREAM_END_S)
+            await link.call(StreamEnd(token=token, aborted=aborted))
         except BusError as error:
             detail = f"the stream's service did not confirm its end: {error}"
             raise VirError(ErrorCode.RPC, detail, ErrorDomain.STREAMS) from error

@@ -29,7 +29,6 @@ from supervisor.messages.child import ChildConfig, GetConfig, Reload, Stop
 from supervisor.messages.root import Ready
 from supervisor.runtime.paths import Paths
 
-ROOT_S: Final = 10.0  # how long the root may take to answer
 FAILED: Final = 1  # exit status: the role failed, and is restarted if its policy says so
 ORPHANED: Final = 3  # exit status: the root has gone
 
@@ -60,7 +59,7 @@ class ChildProcess:
         Raises:
             BusError: the root does not answer.
         """
-        await self.node.control.call(Ready(), timeout_s=ROOT_S)
+        await self.node.control.call(Ready())
 
     def end_by_signal(self) -> None:
         """Let the role end in order at a SIGTERM."""
@@ -141,7 +140,7 @@ async def fetch_config(node: Node, name: str) -> ChildProcess:
         SystemExit: the root does not say.
     """
     try:
-        assignment = await node.control.call(GetConfig(), timeout_s=ROOT_S)
+        assignment = await node.control.call(GetConfig())
     except BusError as error:
         raise SystemExit(f"the root does not say what to do: {error}") from error
     return make_process(node, name, assignment)

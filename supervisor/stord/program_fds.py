@@ -11,7 +11,7 @@ import os
 from types import TracebackType
 
 from supervisor.stord import qemu_img
-from supervisor.stord.pool_process.messages import CALL_S, Lend, Work
+from supervisor.stord.pool_process.messages import Lend, Work
 from supervisor.stord.qemu_img import Image, Key
 from supervisor.stord.volume_info import VolumeFacts
 
@@ -40,7 +40,7 @@ class Inherited:
         """
         form = volume.format or "raw"
         order = Lend(path=volume.path, format=form, writable=writable)
-        lent = await self._work.call_alone(order, timeout_s=CALL_S)
+        lent = await self._work.call_alone(order)
         fd = lent.descriptor.take()
         self.names[fd] = volume.path
         return Image(

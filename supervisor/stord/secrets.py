@@ -5,13 +5,9 @@ Owns: asking for them. What it is told is never logged.
 
 from __future__ import annotations
 
-from typing import Final
-
 from ipc import Node
 from supervisor.messages.secrets import GetSecret
 from supervisor.stord.backends.base import SecretName
-
-ASKED_S: Final = 5.0
 
 
 class Secrets:
@@ -29,5 +25,5 @@ class Secrets:
             BusError: hostd does not answer.
         """
         request = GetSecret(usage_type=secret.kind, uuid=secret.uuid, usage=secret.usage)
-        answer = await self._node.link("hostd").call(request, timeout_s=ASKED_S)
+        answer = await self._node.link("hostd").call(request)
         return answer.value

@@ -23,7 +23,6 @@ from supervisor.messages.netd import (
 )
 from supervisor.workers.running_guest import RunningGuest
 
-NETD_S: Final = 5.0
 MAX_ADDRESSES: Final = 2048
 
 
@@ -53,7 +52,7 @@ async def _query_netd(
         return []
     request: Request[InterfaceAddresses] = message(macs=macs)
     try:
-        reply = await guest.context.node.link("netd").call(request, timeout_s=NETD_S)
+        reply = await guest.context.node.link("netd").call(request)
     except BusError as error:
         detail = f"the network service does not answer: {error}"
         domain = guest.context.error_domain

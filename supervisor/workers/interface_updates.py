@@ -19,7 +19,6 @@ from supervisor.workers.interfaces import NETD_TYPES
 from supervisor.workers.running_guest import RunningGuest
 
 LIVE: Final = Mode(live=True, secure=True)
-NETD_S: Final = 15.0
 R = TypeVar("R")
 #: What of a card may be another while the guest runs.
 CHANGEABLE: Final = ("link_state", "bandwidth", "source", "filterref", "virtualport", "vlan")
@@ -86,7 +85,7 @@ async def _update_port(guest: RunningGuest, current: Interface, updated: Interfa
 
 async def _call_netd(guest: RunningGuest, request: Request[R]) -> R:
     try:
-        return await guest.context.node.link("netd").call(request, timeout_s=NETD_S)
+        return await guest.context.node.link("netd").call(request)
     except BusError as error:
         detail = f"the network service does not answer for '{guest.name}': {error}"
         raise VirError(ErrorCode.OPERATION_FAILED, detail, guest.context.error_domain) from error

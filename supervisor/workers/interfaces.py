@@ -17,8 +17,6 @@ from supervisor.messages.netd import AttachPort, DetachPort, PortAttached
 from supervisor.workers.context import WorkerContext
 
 NETD_TYPES: Final = ("network", "bridge", "ethernet", "direct")
-ATTACH_S: Final = 30.0
-DETACH_S: Final = 5.0  # netd finds out by itself later, should it be away just now
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +35,7 @@ async def attach_port(context: WorkerContext, request: AttachPort, mac: str) -> 
         VirError: it cannot be.
     """
     try:
-        return await context.node.link("netd").call(request, timeout_s=ATTACH_S)
+        return await context.node.link("netd").call(request)
     except BusError as error:
         detail = (
             f"the interface {mac} of '{request.domain}' cannot be plugged in, the network "
@@ -53,7 +51,7 @@ async def detach_port(context: WorkerContext, uuid: str, tap: str = "") -> None:
     """
     try:
         request = DetachPort(uuid=uuid, tap=tap)
-        await context.node.link("netd").call(request, timeout_s=DETACH_S)
+        await context.node.link("netd").call(request)
     except (BusError, VirError) as error:
         log.warning("netd has not taken back %s of %s: %s", tap or "the cards", uuid, error)
 

@@ -28,7 +28,6 @@ from supervisor.domd.service_errors import refuse_flags
 from supervisor.messages.worker import AttachDevice, DetachDevice, DomainStatus, UpdateDevice
 
 IMPACT: Final = Flags.LIVE | Flags.CONFIG
-CHANGE_S: Final = 60.0
 
 Edit = Callable[[Domain], object]
 
@@ -127,7 +126,7 @@ class DeviceCalls:
             live, config = targets(entry, flags & IMPACT)
             planned = await self._edited(config, edit) if config is not None else None
             if live is not None:
-                await self._domains.run_change(entry, request, CHANGE_S)
+                await self._domains.run_change(entry, request)
             if planned is not None:
                 await self._definitions.replace(entry, planned)
 

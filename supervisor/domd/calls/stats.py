@@ -24,7 +24,6 @@ from supervisor.drivers.table import Driver
 from supervisor.messages.worker import GetStats
 from supervisor.runtime.procfs import cpu_times
 
-SAMPLE_S: Final = 0.8
 ALL_GROUPS: Final = sum(DomainStatsTypes)
 STEERING: Final = (
     ConnectGetAllDomainStatsFlags.NOWAIT
@@ -79,7 +78,7 @@ class StatsCalls:
         """What a running guest's worker says of these groups; none when it is silent."""
         link = self._node.link(entry.worker)
         try:
-            sampled = await link.call(GetStats(groups=groups), timeout_s=SAMPLE_S)
+            sampled = await link.call(GetStats(groups=groups))
         except (BusError, VirError) as error:
             log.info("%s gives no figures: %s", entry.name, error)
             return []

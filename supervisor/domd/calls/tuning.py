@@ -35,8 +35,6 @@ from supervisor.messages.worker import GetTuning, SetTuning
 IMPACT: Final = Impact.LIVE | Impact.CONFIG
 TYPED_STRINGS: Final = 1 << 2  # VIR_TYPED_PARAM_STRING_OKAY
 MAXIMUM: Final = int(DomainMemoryModFlags.MAXIMUM)
-TUNE_S: Final = 15.0
-READ_S: Final = 5.0
 UNLIMITED_KIB: Final = 9007199254740991
 SCHEDULER: Final = ("cpu_shares", "vcpu_period", "vcpu_quota")
 MEMORY: Final = ("hard_limit", "soft_limit", "swap_hard_limit")
@@ -225,7 +223,7 @@ class TuningCalls:
         definition = definition_for(entry, flags)
         values = dict(of(definition.domain))
         if entry.running is not None and definition is entry.running.live:
-            sampled = await self._workers.call_running(entry, GetTuning(), READ_S)
+            sampled = await self._workers.call_running(entry, GetTuning())
             held = {one.field: int(one.value) for one in sampled.statistics}
             values |= {name: held[name] for name in names if name in held}
         return params({name: typed_value(name, values[name]) for name in names})
@@ -249,7 +247,7 @@ class TuningCalls:
         domain = parse_domain(live.xml)
         edit(domain)
         request = SetTuning(xml=format_domain(domain, live=True, secure=True))
-        await self._domains.run_change(entry, request, TUNE_S)
+        await self._domains.run_change(entry, request)
 
 
 def read_values(given: list[TypedParam], names: tuple[str, ...]) -> dict[str, int]:

@@ -29,7 +29,7 @@ from supervisor.stord.backends.base import (
     SecretName,
 )
 from supervisor.stord.pool_process.messages import (
-    SCAN_S,
+    QUICK_S,
     CheckChain,
     CheckFolder,
     Claim,
@@ -97,7 +97,7 @@ class Folder:
 
     async def refresh(self) -> PoolFacts:
         """Look at every file."""
-        return await self.means.work.call(Scan(folder=self.path), timeout_s=SCAN_S)
+        return await self.means.work.call(Scan(folder=self.path))
 
     async def measure(self) -> PoolFacts:
         """Measure the file system."""
@@ -229,7 +229,7 @@ class Folder:
             if order.allocation > QUICK:
                 await self.means.work.call_alone(order)
             else:
-                await self.means.work.call(order)
+                await self.means.work.call(order, deadline_s=QUICK_S)
             return
         target = f"{self.path}/{temporary}"
         copy = CopyRaw(

@@ -16,22 +16,21 @@ from supervisor.stord.volume_info import PoolFacts, VolumeFacts
 
 R = TypeVar("R")
 
-CALL_S: Final = 10.0  # what ought to take milliseconds: the storage hangs if it does not
-SCAN_S: Final = 60.0  # a refresh of a big pool
+QUICK_S: Final = 10.0  # what ought to take milliseconds: the storage hangs if it does not
 LONG_S: Final = 6 * 3600.0  # writing or copying a whole volume
 
 
 class Work(Protocol):
     """A pool's own process, and further ones for what takes long."""
 
-    async def call(self, request: Request[R], *, timeout_s: float = CALL_S) -> R:
+    async def call(self, request: Request[R], *, deadline_s: float | None = None) -> R:
         """Ask the pool's process; questions are answered one after the other.
 
         Raises:
             VirError: the answer, or OPERATION_TIMEOUT: its storage hangs.
         """
 
-    async def call_alone(self, request: Request[R], *, timeout_s: float = LONG_S) -> R:
+    async def call_alone(self, request: Request[R]) -> R:
         """Ask a process of its own, which is killed when nobody waits for it any more.
 
         Raises:
@@ -53,12 +52,14 @@ class Permissions(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 class Scan(Request[PoolFacts], frozen=True, kw_only=True, tag="work.scan"):
     """Every volume in a folder, and the space of its file system."""
 
+    deadline_s = 60.0  # a pool of many volumes
     folder: str
 
 
 class Look(Request[VolumeFacts], frozen=True, kw_only=True, tag="work.look"):
     """One volume. Errors: NO_STORAGE_VOL."""
 
+    deadline_s = QUICK_S
     folder: str
     name: str
 
@@ -66,12 +67,14 @@ class Look(Request[VolumeFacts], frozen=True, kw_only=True, tag="work.look"):
 class Space(Request[PoolFacts], frozen=True, kw_only=True, tag="work.space"):
     """The space of a folder's file system; no volumes."""
 
+    deadline_s = QUICK_S
     folder: str
 
 
 class MakeFolder(Request[Ack], frozen=True, kw_only=True, tag="work.make_folder"):
     """Make a folder and those above it; one that is there gets the permissions."""
 
+    deadline_s = QUICK_S
     path: str
     permissions: Permissions
 
@@ -79,18 +82,21 @@ class MakeFolder(Request[Ack], frozen=True, kw_only=True, tag="work.make_folder"
 class CheckFolder(Request[Ack], frozen=True, kw_only=True, tag="work.check_folder"):
     """Refuse what is no folder, or cannot be opened."""
 
+    deadline_s = QUICK_S
     path: str
 
 
 class RemoveFolder(Request[Ack], frozen=True, kw_only=True, tag="work.remove_folder"):
     """Remove a folder, which must be empty."""
 
+    deadline_s = QUICK_S
     path: str
 
 
 class MakeRaw(Request[Ack], frozen=True, kw_only=True, tag="work.make_raw"):
     """Make a file of zeros that nobody sees as a volume yet (`temporary`). May take long."""
 
+    deadline_s = LONG_S
     folder: str
     temporary: str
     capacity: int
@@ -101,6 +107,7 @@ class MakeRaw(Request[Ack], frozen=True, kw_only=True, tag="work.make_raw"):
 class CopyRaw(Request[Ack], frozen=True, kw_only=True, tag="work.copy_raw"):
     """Copy a volume's bytes to a file, or into a device that is there; holes stay holes."""
 
+    deadline_s = LONG_S
     source: str
     target: str
     size: int  # of the target; the rest of it is zeros
@@ -114,6 +121,7 @@ class Claim(Request[Ack], frozen=True, kw_only=True, tag="work.claim"):
     Errors: STORAGE_VOL_EXIST when the name is taken; the temporary file is removed then.
     """
 
+    deadline_s = QUICK_S
     folder: str
     temporary: str
     name: str
@@ -123,6 +131,7 @@ class Claim(Request[Ack], frozen=True, kw_only=True, tag="work.claim"):
 class CleanUp(Request[Ack], frozen=True, kw_only=True, tag="work.clean_up"):
     """Remove what an earlier stord of this host left half-made in a folder."""
 
+    deadline_s = QUICK_S
     folder: str
     host: str
     pid: int  # of this stord: what it makes now stays
@@ -131,6 +140,7 @@ class CleanUp(Request[Ack], frozen=True, kw_only=True, tag="work.clean_up"):
 class CheckChain(Request[Ack], frozen=True, kw_only=True, tag="work.check_chain"):
     """Refuse an image whose backing files are not all named with their formats, or loop."""
 
+    deadline_s = QUICK_S
     path: str
     format: str
 
@@ -149,6 +159,7 @@ class Lend(Request[Lent], frozen=True, kw_only=True, tag="work.lend"):
     Errors: OPERATION_DENIED for a link out of the pool; those of `CheckChain`.
     """
 
+    deadline_s = QUICK_S
     path: str
     format: str  # "raw": nothing in it is looked at
     writable: bool
@@ -157,6 +168,7 @@ class Lend(Request[Lent], frozen=True, kw_only=True, tag="work.lend"):
 class MakeSubfolder(Request[Ack], frozen=True, kw_only=True, tag="work.make_subfolder"):
     """Make a volume that is a folder. Errors: STORAGE_VOL_EXIST."""
 
+    deadline_s = QUICK_S
     folder: str
     name: str
     permissions: Permissions
@@ -165,6 +177,7 @@ class MakeSubfolder(Request[Ack], frozen=True, kw_only=True, tag="work.make_subf
 class Remove(Request[Ack], frozen=True, kw_only=True, tag="work.remove"):
     """Remove a file or an empty folder of the pool; one that has gone is no error."""
 
+    deadline_s = QUICK_S
     folder: str
     name: str
 
@@ -172,6 +185,7 @@ class Remove(Request[Ack], frozen=True, kw_only=True, tag="work.remove"):
 class Resize(Request[Ack], frozen=True, kw_only=True, tag="work.resize"):
     """Give a raw file another size."""
 
+    deadline_s = LONG_S
     path: str
     capacity: int
     allocate: bool = False
@@ -180,12 +194,14 @@ class Resize(Request[Ack], frozen=True, kw_only=True, tag="work.resize"):
 class Wipe(Request[Ack], frozen=True, kw_only=True, tag="work.wipe"):
     """Write zeros over a volume; one that is sparse is emptied and made sparse again."""
 
+    deadline_s = LONG_S
     path: str
 
 
 class Send(Request[Ack], frozen=True, kw_only=True, tag="work.send"):
     """Write a volume's bytes into a socket or pipe, to its end or for `length` bytes."""
 
+    deadline_s = LONG_S
     path: str
     descriptor: Descriptor
     offset: int
@@ -199,6 +215,7 @@ class Receive(Request[Ack], frozen=True, kw_only=True, tag="work.receive"):
     Errors: INTERNAL_ERROR when more than `length` bytes come.
     """
 
+    deadline_s = LONG_S
     path: str
     descriptor: Descriptor
     offset: int

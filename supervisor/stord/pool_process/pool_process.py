@@ -20,7 +20,6 @@ from ipc import BusError, DeadlineExceeded, HandlerFailed, Peer, Request, Standa
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.dispatcher import VirErrorCodec
 from supervisor.stord.pool_process.fork_server import Forked, Forker
-from supervisor.stord.pool_process.messages import CALL_S, LONG_S
 from supervisor.stord.progress_log import followed
 
 R = TypeVar("R")
@@ -85,18 +84,18 @@ class PoolWork:
         self._hanging = [helper for helper in self._hanging if not helper.exited]
         return bool(self._hanging)
 
-    async def call(self, request: Request[R], *, timeout_s: float = CALL_S) -> R:
+    async def call(self, request: Request[R], *, deadline_s: float | None = None) -> R:
         """Ask the pool's process; see `Work.call`."""
         helper = await self._ready()
         if helper.waiting >= MAX_WAITING:
             raise self._busy(f"{MAX_WAITING} questions wait for its storage")
         helper.waiting += 1
         try:
-            return await helper.peer.call(request, timeout_s=timeout_s)
+            return await helper.peer.call(request, deadline_s=deadline_s)
         except DeadlineExceeded as error:
             self._hanging.append(helper)
             self._give_up(helper)
-            raise self._hung(timeout_s) from error
+            raise self._hung(deadline_s or request.deadline_s) from error
         except HandlerFailed as error:
             raise _broken(self._pool, error) from error
         except BusError as error:
@@ -105,15 +104,15 @@ class PoolWork:
         finally:
             helper.waiting -= 1
 
-    async def call_alone(self, request: Request[R], *, timeout_s: float = LONG_S) -> R:
+    async def call_alone(self, request: Request[R]) -> R:
         """Ask a process of its own; see `Work.call_alone`."""
         async with self.alone() as helper:
             try:
                 with followed(helper.pid):
-                    return await helper.peer.call(request, timeout_s=timeout_s)
+                    return await helper.peer.call(request)
             except DeadlineExceeded as error:
                 self._hanging.append(helper)
-                raise self._hung(timeout_s) from error
+                raise self._hung(request.deadline_s) from error
             except BusError as error:
                 raise _broken(self._pool, error) from error
 

@@ -126,7 +126,7 @@ def ask(procedure: Proc, *numbers: int, surface: Dispatcher | None = None) -> Cl
             program=7, procedure=procedure.number, payload=payload, client=CLIENT
         )
         try:
-            return await peer.call(invoke, timeout_s=5)
+            return await peer.call(invoke)
         finally:
             peer.close()
             await other.wait_closed()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipc import Ack, Request
 from ipc.deadlines import Deadlines
 
 steps = st.lists(
@@ -83,3 +86,12 @@ def test_calls_of_one_kind_share_a_timer() -> None:
         loop.move(0.001)
     assert len(loop.timers) == 1
     loop.close()
+
+
+def test_a_request_class_without_a_deadline_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="deadline_s"):
+
+        class Forgetful(Request[Ack], frozen=True, kw_only=True, tag="test.no_deadline"):
+            """No deadline."""
+
+    gc.collect()  # `prepare_messages` finds every subclass that exists, half-made ones too

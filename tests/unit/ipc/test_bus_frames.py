@@ -34,6 +34,7 @@ class Text(msgspec.Struct, frozen=True):
 class Files(Request[Text], frozen=True, kw_only=True, tag="test.files"):
     """A message with descriptors in several places."""
 
+    deadline_s = 5.0
     one: Descriptor
     more: list[Descriptor] = msgspec.field(default_factory=list)
     named: dict[str, Descriptor] = msgspec.field(default_factory=dict)

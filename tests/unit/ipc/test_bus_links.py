@@ -32,7 +32,7 @@ Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
 class Whoami(Request["Identity"], frozen=True, kw_only=True, tag="test.whoami"):
-    pass
+    deadline_s = 10.0
 
 
 class Identity(Event, frozen=True, kw_only=True, tag="test.identity"):
@@ -43,9 +43,13 @@ class Identity(Event, frozen=True, kw_only=True, tag="test.identity"):
 class Hang(Request[Ack], frozen=True, kw_only=True, tag="test.link_hang"):
     ready: Descriptor
 
+    deadline_s = 30.0
+
 
 class Say(Request[Ack], frozen=True, kw_only=True, tag="test.say"):
     word: str
+
+    deadline_s = 5.0
 
 
 class Said(Event, frozen=True, kw_only=True, tag="test.said"):
@@ -57,7 +61,7 @@ class Cried(Event, frozen=True, kw_only=True, tag="test.cried"):
 
 
 class Up(Request[Ack], frozen=True, kw_only=True, tag="test.up"):
-    pass
+    deadline_s = 10.0
 
 
 class Service:
@@ -86,7 +90,7 @@ class Service:
 async def be_a_service(control: socket.socket, name: str) -> None:
     node = Node(control, name)
     node.serve(Service(node))
-    await node.control.call(Up(), timeout_s=10)
+    await node.control.call(Up())
     await node.control.wait_closed()
 
 
@@ -144,8 +148,8 @@ async def tree() -> AsyncIterator[Tree]:
                 await asyncio.wait_for(control.wait_closed(), 5)
 
 
-async def whoami(tree: Tree, timeout_s: float = 10) -> Identity:
-    return await tree.node.link("service").call(Whoami(), timeout_s=timeout_s)
+async def whoami(tree: Tree, deadline_s: float | None = None) -> Identity:
+    return await tree.node.link("service").call(Whoami(), deadline_s=deadline_s)
 
 
 def test_a_process_is_reached_by_its_name_and_knows_who_calls(run: Run) -> None:
@@ -172,7 +176,7 @@ def test_a_call_to_a_service_that_stays_down_ends_at_its_deadline(run: Run) -> N
     async def story() -> None:
         async with tree() as tree_:
             with pytest.raises(DeadlineExceeded, match="service"):
-                await whoami(tree_, timeout_s=0.05)
+                await whoami(tree_, deadline_s=0.05)
 
     run(story())
 
@@ -191,8 +195,8 @@ def test_those_who_wait_for_a_service_that_is_given_up_are_refused(run: Run) -> 
     async def story() -> None:
         async with tree() as tree_:
             control = tree_.node.control
-            waiting = asyncio.create_task(control.call(Connect(service="x"), timeout_s=9))
-            await control.call(Up(), timeout_s=5)  # the root has seen what was sent before
+            waiting = asyncio.create_task(control.call(Connect(service="x")))
+            await control.call(Up())  # the root has seen what was sent before
             tree_.board.fail_waiting("x", "it crashed five times")
             with pytest.raises(NoSuchService, match="five times"):
                 await waiting
@@ -210,7 +214,7 @@ def test_a_killed_service_fails_its_calls_at_once_and_the_next_call_finds_the_ne
             first = tree_.fork("service")
             read, write = os.pipe()
             call = Hang(ready=Descriptor(write))
-            hung = asyncio.create_task(tree_.node.link("service").call(call, timeout_s=30))
+            hung = asyncio.create_task(tree_.node.link("service").call(call))
             assert await asyncio.to_thread(os.read, read, 1) == b"!"
             os.close(read)
             tree_.kill(first)
@@ -257,7 +261,7 @@ async def hear(tree_: Tree, heard: set[str], word: str) -> None:
     """Have another process make the service say a word until it is heard."""
     other = tree_._node("other")
     while word not in heard:
-        await other.link("service").call(Say(word=word.lower()), timeout_s=5)
+        await other.link("service").call(Say(word=word.lower()))
     other.close()
 
 
@@ -269,7 +273,7 @@ def test_only_the_root_may_introduce_a_peer(run: Run) -> None:
             ours, theirs = socket.socketpair()
             link = tree_.node.link("victim")
             with pytest.raises(Exception, match=r"test\.whoami"):
-                await link.call(Whoami(), timeout_s=5)  # it is linked, and answers nothing
+                await link.call(Whoami())  # it is linked, and answers nothing
             (peer,) = tree_.node._peers
             peer.send(LinkOffer(peer="domd", descriptor=Descriptor(theirs.detach())))
             assert await asyncio.to_thread(ours.recv, 1) == b""  # closed, not adopted
@@ -289,7 +293,7 @@ def test_a_link_that_was_given_up_says_so(run: Run) -> None:
             tree_.node.on_peer_lost.append(lost.append)
             tree_.node.unlink("service")
             with pytest.raises(PeerGone, match="closed"):
-                await link.call(Whoami(), timeout_s=5)
+                await link.call(Whoami())
             assert lost == []  # we left, it did not go
             assert (await whoami(tree_)).caller == "tester"  # and may come back
 

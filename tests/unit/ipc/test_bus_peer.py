@@ -40,25 +40,33 @@ Run = Callable[[Coroutine[Any, Any, None]], None]
 class Echoed(Request["Echoed"], frozen=True, kw_only=True, tag="test.echoed"):
     text: str
 
+    deadline_s = 5.0
+
 
 class Echo(Request[Echoed], frozen=True, kw_only=True, tag="test.echo"):
     text: str
 
+    deadline_s = 5.0
+
 
 class Hang(Request[Ack], frozen=True, kw_only=True, tag="test.hang"):
-    pass
+    deadline_s = 10.0
 
 
 class Break(Request[Ack], frozen=True, kw_only=True, tag="test.break"):
     how: str
 
+    deadline_s = 5.0
+
 
 class Nobody(Request[Ack], frozen=True, kw_only=True, tag="test.nobody"):
-    pass
+    deadline_s = 5.0
 
 
 class Open(Request["Opened"], frozen=True, kw_only=True, tag="test.open"):
     write_to: Descriptor
+
+    deadline_s = 5.0
 
 
 class Opened(Event, frozen=True, kw_only=True, tag="test.opened"):
@@ -160,7 +168,7 @@ def test_a_call_is_answered_and_carries_caller_trace_and_deadline(run: Run) -> N
     async def story() -> None:
         async with linked() as (peer, service, _):
             trace.set("abc")
-            assert await peer.call(Echo(text="hé"), timeout_s=5) == Echoed(text="hé")
+            assert await peer.call(Echo(text="hé")) == Echoed(text="hé")
             (known,) = service.callers
             assert (known.peer, known.trace) == ("client", "abc")
             assert 0 < known.deadline - asyncio.get_running_loop().time() <= 5
@@ -171,11 +179,9 @@ def test_a_call_is_answered_and_carries_caller_trace_and_deadline(run: Run) -> N
 def test_a_slow_call_does_not_hold_up_others(run: Run) -> None:
     async def story() -> None:
         async with linked() as (peer, service, _):
-            hung = asyncio.create_task(peer.call(Hang(), timeout_s=10))
+            hung = asyncio.create_task(peer.call(Hang()))
             await service.hanging.wait()
-            answers = await asyncio.gather(
-                *(peer.call(Echo(text=str(n)), timeout_s=5) for n in range(100))
-            )
+            answers = await asyncio.gather(*(peer.call(Echo(text=str(n))) for n in range(100)))
             assert [answer.text for answer in answers] == [str(n) for n in range(100)]
             hung.cancel()
 
@@ -185,7 +191,7 @@ def test_a_slow_call_does_not_hold_up_others(run: Run) -> None:
 def test_a_cancelled_wait_cancels_the_handler(run: Run) -> None:
     async def story() -> None:
         async with linked() as (peer, service, _):
-            waiting = asyncio.create_task(peer.call(Hang(), timeout_s=10))
+            waiting = asyncio.create_task(peer.call(Hang()))
             await service.hanging.wait()
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -199,9 +205,9 @@ def test_a_call_ends_at_its_deadline_and_so_does_its_handler(run: Run) -> None:
     async def story() -> None:
         async with linked() as (peer, service, _):
             with pytest.raises(DeadlineExceeded, match=r"service .* test.hang"):
-                await peer.call(Hang(), timeout_s=0.05)
+                await peer.call(Hang(), deadline_s=0.05)
             await service.cancelled.wait()
-            assert (await peer.call(Echo(text="on"), timeout_s=5)).text == "on"
+            assert (await peer.call(Echo(text="on"))).text == "on"
 
     run(story())
 
@@ -209,10 +215,10 @@ def test_a_call_ends_at_its_deadline_and_so_does_its_handler(run: Run) -> None:
 def test_a_handler_is_cancelled_when_the_call_is_dropped_before_it_began(run: Run) -> None:
     async def story() -> None:
         async with linked() as (peer, service, _):
-            waiting = asyncio.create_task(peer.call(Hang(), timeout_s=10))
+            waiting = asyncio.create_task(peer.call(Hang()))
             await asyncio.sleep(0)
             waiting.cancel()  # call and cancellation arrive together
-            assert (await peer.call(Echo(text="on"), timeout_s=5)).text == "on"
+            assert (await peer.call(Echo(text="on"))).text == "on"
             assert not service.hanging.is_set() or service.cancelled.is_set()
 
     run(story())
@@ -233,7 +239,7 @@ def test_a_refusal_reaches_the_caller_as_its_own_type(
     async def story() -> None:
         async with linked() as (peer, _, _):
             with pytest.raises(kind, match=words):
-                await peer.call(Break(how=how), timeout_s=5)
+                await peer.call(Break(how=how))
 
     run(story())
 
@@ -242,7 +248,7 @@ def test_a_message_that_nobody_handles_is_refused(run: Run) -> None:
     async def story() -> None:
         async with linked() as (peer, _, _):
             with pytest.raises(NoHandler, match=r"test\.nobody"):
-                await peer.call(Nobody(), timeout_s=5)
+                await peer.call(Nobody())
 
     run(story())
 
@@ -250,14 +256,14 @@ def test_a_message_that_nobody_handles_is_refused(run: Run) -> None:
 def test_calls_that_wait_fail_at_once_when_the_peer_goes(run: Run) -> None:
     async def story() -> None:
         async with linked() as (peer, service, other):
-            waiting = [asyncio.create_task(peer.call(Hang(), timeout_s=10)) for _ in range(3)]
+            waiting = [asyncio.create_task(peer.call(Hang())) for _ in range(3)]
             await service.hanging.wait()
             other.close()
             results = await asyncio.gather(*waiting, return_exceptions=True)
             assert [type(result) for result in results] == [PeerGone] * 3
             assert peer.closed
             with pytest.raises(PeerGone):
-                await peer.call(Echo(text="x"), timeout_s=5)
+                await peer.call(Echo(text="x"))
             peer.send(Tick(number=1))  # nobody misses it
 
     run(story())
@@ -268,7 +274,7 @@ def test_descriptors_cross_both_ways_and_the_senders_are_closed(run: Run) -> Non
         async with linked() as (peer, _, _):
             ours, theirs = os.pipe()
             sent = Descriptor(theirs)
-            answer = await peer.call(Open(write_to=sent), timeout_s=5)
+            answer = await peer.call(Open(write_to=sent))
             with pytest.raises(ValueError, match="closed"):
                 sent.fileno()
             assert whole(ours) == b"from the service"  # its end shows that no copy is left
@@ -287,7 +293,7 @@ def test_events_arrive_in_order_and_unwanted_ones_are_dropped(run: Run) -> None:
             read, write = os.pipe()
             os.close(write)
             peer.send(Opened(read_from=Descriptor(read)))
-            await peer.call(Echo(text=""), timeout_s=5)
+            await peer.call(Echo(text=""))
             assert service.ticks == list(range(1000))
 
     run(story())
@@ -297,9 +303,7 @@ def test_large_messages_cross_in_both_directions_at_once(run: Run) -> None:
     async def story() -> None:
         async with linked() as (peer, _, _):
             text = "x" * 3_000_000
-            answers = await asyncio.gather(
-                *(peer.call(Echo(text=text), timeout_s=15) for _ in range(5))
-            )
+            answers = await asyncio.gather(*(peer.call(Echo(text=text)) for _ in range(5)))
             assert all(answer.text == text for answer in answers)
 
     run(story())
@@ -320,14 +324,14 @@ def test_a_peer_that_does_not_read_fills_a_queue_that_has_an_end(run: Run) -> No
 def test_more_calls_than_the_limit_are_refused(run: Run) -> None:
     async def story() -> None:
         async with linked() as (peer, service, _):
-            calls = [asyncio.create_task(peer.call(Hang(), timeout_s=10)) for _ in range(4096)]
+            calls = [asyncio.create_task(peer.call(Hang())) for _ in range(4096)]
             await service.hanging.wait()
             with pytest.raises(QueueFull, match="4096"):
-                await peer.call(Hang(), timeout_s=10)
+                await peer.call(Hang())
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
-            assert (await peer.call(Echo(text="on"), timeout_s=5)).text == "on"
+            assert (await peer.call(Echo(text="on"))).text == "on"
 
     run(story())
 
@@ -382,7 +386,7 @@ def test_garbage_closes_its_own_link_and_no_other(pieces: list[bytes], body: byt
             ours.send(len(body).to_bytes(4, "little") + bytes(4) + body)
             ours.close()
             await garbage.wait_closed()
-            assert (await peer.call(Echo(text="on"), timeout_s=5)).text == "on"
+            assert (await peer.call(Echo(text="on"))).text == "on"
 
     asyncio.run(story())
 
@@ -399,7 +403,7 @@ def test_an_answer_of_another_shape_is_an_error_of_that_call_alone(run: Run) -> 
         home.handlers.add(Liar())
         peer, other = Peer(ours, "liar", StandaloneEndpoint()), Peer(theirs, "client", home)
         with pytest.raises(ProtocolError):
-            await peer.call(Echo(text=""), timeout_s=5)
+            await peer.call(Echo(text=""))
         assert not peer.closed
         peer.close()
         await other.wait_closed()

@@ -26,7 +26,7 @@ class Report(Event, frozen=True, kw_only=True, tag="test.report"):
 
 
 class Poke(Request[Ack], frozen=True, kw_only=True, tag="test.poke"):
-    pass
+    deadline_s = 10.0
 
 
 class Poked:
@@ -165,7 +165,7 @@ def test_sigterm_stops_in_order_and_sigint_is_ignored(entries: Callable[[str], s
         root = Root()
         pid, peer = await up(root, entries("role"))
         os.kill(pid, signal.SIGINT)
-        await peer.call(Poke(), timeout_s=10)
+        await peer.call(Poke())
         assert await root.heard.get() == ["poked", "False"]
         os.kill(pid, signal.SIGTERM)
         assert await asyncio.wait_for(root.heard.get(), 10) == ["stopping"]
@@ -204,10 +204,10 @@ def test_only_the_root_is_obeyed(entries: Callable[[str], str]) -> None:
         root.board.attach(ours, "tester")
         tester = Node(theirs, "tester")
         link = tester.link("qemu:demo")
-        await link.call(Poke(), timeout_s=10)
+        await link.call(Poke())
         (direct,) = tester._peers
         direct.send(Stop(why="a stranger says so"))
-        await link.call(Poke(), timeout_s=10)
+        await link.call(Poke())
         assert await root.heard.get() == ["poked", "False"]
         assert await root.heard.get() == ["poked", "False"]
         tester.close()

@@ -82,7 +82,7 @@ def test_a_process_that_hangs_is_given_up_and_replaced(tmp_path: Path) -> None:
         assert first is not None
         os.kill(first.pid, signal.SIGSTOP)
         with pytest.raises(VirError, match="did not answer") as late:
-            await work.call(CheckFolder(path=str(tmp_path)), timeout_s=0.2)
+            await work.call(CheckFolder(path=str(tmp_path)), deadline_s=0.2)
         assert late.value.code is ErrorCode.OPERATION_TIMEOUT
         await work.call(CheckFolder(path=str(tmp_path)))
         assert first.exited  # the kernel let it go: it was only stopped

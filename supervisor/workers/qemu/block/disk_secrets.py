@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from conf.domain import Domain
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.source import Secret, Source
 from ipc import Link
 from supervisor.messages.secrets import GetSecret
-
-HOSTD_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,5 +73,5 @@ async def fetch(hostd: Link, sources: Iterable[Source]) -> dict[str, bytes]:
         request = GetSecret(
             usage_type=secret.usage_type, uuid=secret.uuid or "", usage=secret.usage or ""
         )
-        values[secret.key] = (await hostd.call(request, timeout_s=HOSTD_S)).value
+        values[secret.key] = (await hostd.call(request)).value
     return values

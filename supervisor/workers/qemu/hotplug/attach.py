@@ -40,7 +40,6 @@ from supervisor.workers.qemu.start.monitor_setup import refresh_chardevs
 from supervisor.workers.qemu.start.volumes import resolve_volumes
 from supervisor.workers.spawn import emulator_user
 
-PROBE_S: Final = 15.0
 KEY_FILE: Final = "master-key.aes"
 
 log = logging.getLogger(__name__)
@@ -111,7 +110,7 @@ async def _probe_facts(guest: Guest) -> EmulatorFacts:
     domain = guest.domain
     arch = (domain.os.type.arch if domain.os.type else None) or ""
     probe = ProbeEmulator(binary=domain.devices.emulator or "", arch=arch)
-    probed = await guest.context.node.link("hostd").call(probe, timeout_s=PROBE_S)
+    probed = await guest.context.node.link("hostd").call(probe)
     return probed.facts.narrowed(
         domain.type,
         (domain.os.type.machine if domain.os.type else None) or "",

@@ -64,7 +64,6 @@ from supervisor.workers.spawn import (
 from supervisor.workers.state_table import PAUSED_AT_START, RUNNING, Trigger
 from supervisor.workers.unix_sockets import listen
 
-PROBE_S: Final = 15.0
 MONITOR_S: Final = 30.0  # for an emulator to greet on a busy host
 KILL_S: Final = 5.0
 
@@ -110,7 +109,7 @@ async def launch(workplace: WorkerContext, request: Start) -> Guest:
         folder=folder,
     )
     probe = probe_request(domain)
-    probed = await workplace.node.link("hostd").call(probe, timeout_s=PROBE_S)
+    probed = await workplace.node.link("hostd").call(probe)
     async with AsyncExitStack() as undo:
         guest = await _launch(attempt, probed.facts, undo)
         undo.pop_all()

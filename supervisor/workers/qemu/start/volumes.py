@@ -7,14 +7,11 @@ May touch: stord over the bus.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from conf.domain.devices.disk import Disk
 from conf.errors import ConfError
 from ipc import Link
 from supervisor.messages.stord import ResolveVolume
-
-STORD_S: Final = 5.0
 
 
 async def resolve_volumes(stord: Link, disks: Iterable[Disk]) -> None:
@@ -29,7 +26,7 @@ async def resolve_volumes(stord: Link, disks: Iterable[Disk]) -> None:
             if source.pool is None or source.volume is None:
                 continue
             request = ResolveVolume(pool=source.pool, volume=source.volume)
-            volume = await stord.call(request, timeout_s=STORD_S)
+            volume = await stord.call(request)
             if volume.type not in ("file", "block") or source.mode == "direct":
                 detail = (
                     f"volume '{source.volume}' of pool '{source.pool}' cannot be a disk: only "
