@@ -1,18 +1,57 @@
-"""Fixtures of all tests."""
+"""Fixtures and options of all tests.
+
+`async def test_…` runs on an event loop of its own, for at most `COROUTINE_S`. With
+`--strict-skips` a skipped test fails: where everything is installed, nothing may be left out.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 from conf.emulator import EmulatorFacts
 from tests import qemu_binary
 
+COROUTINE_S: Final = 60.0
+
 
 @pytest.fixture(scope="session")
 def emulator_facts() -> EmulatorFacts:
-    """What the machine's QEMU can do (skips where there is none)."""
+    """Probe the machine's QEMU; skip where there is none."""
     if not Path(qemu_binary.BINARY).exists():
         pytest.skip(f"no {qemu_binary.BINARY}: apt-get install qemu-system-x86")
     return qemu_binary.facts()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--strict-skips`."""
+    parser.addoption("--strict-skips", action="store_true", help="a skipped test fails")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine test to its end."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**arguments), COROUTINE_S))
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
+    """Turn a skip into a failure where that was asked for."""
+    report = yield
+    expected_failure = hasattr(report, "wasxfail")  # pytest reports it as skipped, too
+    if report.skipped and not expected_failure and item.config.getoption("--strict-skips"):
+        reason = call.excinfo.value if call.excinfo else "no reason"
+        report.outcome, report.longrepr = "failed", f"skipped: {reason}"
+    return report
