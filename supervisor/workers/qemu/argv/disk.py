@@ -1,6 +1,6 @@
 """Disks: the chain of block nodes of each, then the device that the guest sees.
 
-Owns: the device's properties and their order, and the numbers of all block nodes.
+Owns: the device's properties and their order; `block.nodes` names the nodes.
 May touch: values only.
 """
 
@@ -13,9 +13,10 @@ from conf.domain.devices.disk import Disk
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import controller_alias, placed
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device, obj
-from supervisor.workers.qemu.argv.storage import Layer, NodeOptions, layers
+from supervisor.workers.qemu.argv.storage import NodeOptions, image_nodes
 from supervisor.workers.qemu.argv.syntax import json_of, options_of
 from supervisor.workers.qemu.argv.virtio import SUFFIXES, virtio_props
+from supervisor.workers.qemu.block.nodes import DiskNodes, number_disks
 
 WRITE_CACHE: Final = {
     "none": "on", "writeback": "on", "unsafe": "on", "writethrough": "off", "directsync": "off",
@@ -25,53 +26,18 @@ VIRTIO_BLOCK: Final = "virtio-blk-pci"
 
 def disks(context: Context) -> Options:
     """Every disk, in the domain's order."""
-    chains = number_layers(context)
-    for number, disk in enumerate(context.domain.devices.disks):
-        yield from disk_options(context, disk, chains[number])
+    disks = context.domain.devices.disks
+    numbered, _ = number_disks(disks)
+    for disk, nodes in zip(disks, numbered, strict=True):
+        yield from disk_options(context, disk, nodes)
 
 
-def last_layer(context: Context) -> int:
-    """The highest number that a disk's node has."""
-    return _number(context)[1]
+def node_options(context: Context, disk: Disk, nodes: DiskNodes) -> Options:
+    """The block nodes of the images in a drive."""
+    yield from image_nodes(context, nodes, _node_options(disk))
 
 
-def number_layers(context: Context) -> dict[int, list[Layer]]:
-    """Each disk's chain from the top down, with the numbers that name its nodes."""
-    return _number(context)[0]
-
-
-def _number(context: Context) -> tuple[dict[int, list[Layer]], int]:
-    result: dict[int, list[Layer]] = {}
-    index = 0
-    for number, disk in reversed(list(enumerate(context.domain.devices.disks))):
-        chain: list[Layer] = []
-        sources = disk.chain() if disk.type != "vhostuser" else ()
-        if not sources and disk.target.bus != "sd":
-            index += 1  # an empty drive has a number too
-        for depth, (source, kind, cache) in enumerate(sources):
-            index += disk.target.bus != "sd"
-            read_only = depth > 0 or bool(disk.readonly)
-            chain.append(Layer(source, kind, index, read_only, cache))
-        result[number] = chain
-    return result, index
-
-
-def chain_from(disk: Disk, index: int) -> list[Layer]:
-    """A disk's chain from the top down, its nodes numbered from `index` on."""
-    chain: list[Layer] = []
-    sources = disk.chain() if disk.type != "vhostuser" else ()
-    for depth, (source, kind, cache) in enumerate(sources):
-        read_only = depth > 0 or bool(disk.readonly)
-        chain.append(Layer(source, kind, index + depth, read_only, cache))
-    return chain
-
-
-def node_options(context: Context, disk: Disk, chain: list[Layer]) -> Options:
-    """The block nodes of what is in a drive."""
-    yield from layers(context, chain, _node_options(disk), ends=disk.chain_ends())
-
-
-def disk_options(context: Context, disk: Disk, chain: list[Layer]) -> Options:
+def disk_options(context: Context, disk: Disk, nodes: DiskNodes) -> Options:
     """One disk's nodes and device."""
     if disk.target.bus == "sd":
         yield (
@@ -79,8 +45,8 @@ def disk_options(context: Context, disk: Disk, chain: list[Layer]) -> Options:
             options_of(
                 (),
                 {
-                    "file": chain[0].source.file if chain else None,
-                    "format": chain[0].format if chain else None,
+                    "file": nodes.images[0].source.file if nodes.images else None,
+                    "format": nodes.images[0].format if nodes.images else None,
                     "if": "sd",
                     "index": _drive_index(disk),
                 },
@@ -90,24 +56,20 @@ def disk_options(context: Context, disk: Disk, chain: list[Layer]) -> Options:
     if disk.source is not None and disk.type == "vhostuser":
         yield from _vhost_user(context, disk)
         return
-    drive = None
-    if chain:
-        yield from node_options(context, disk, chain)
-        drive = chain[0].node
-        if disk.driver is not None and disk.driver.copy_on_read:
-            drive = f"libvirt-CoR-{disk.target.dev}"
-            yield (
-                "-blockdev",
-                json_of(
-                    {
-                        "driver": "copy-on-read",
-                        "node-name": drive,
-                        "file": chain[0].node,
-                        "discard": "unmap",
-                    }
-                ),
-            )
-    yield device(_device(context, disk, drive))
+    yield from node_options(context, disk, nodes)
+    if nodes.copy_on_read is not None:
+        yield (
+            "-blockdev",
+            json_of(
+                {
+                    "driver": "copy-on-read",
+                    "node-name": nodes.copy_on_read,
+                    "file": nodes.images[0].format_name,
+                    "discard": "unmap",
+                }
+            ),
+        )
+    yield device(_device(context, disk, nodes.top_name))
 
 
 def _drive_index(disk: Disk) -> int:

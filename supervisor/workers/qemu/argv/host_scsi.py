@@ -10,10 +10,10 @@ from conf.domain.devices.address import DriveAddress
 from conf.domain.devices.hostdev import Hostdev
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.addressing import controller_alias
-from supervisor.workers.qemu.argv.disk import last_layer
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device
 from supervisor.workers.qemu.argv.network_storage import credentials, network_node
 from supervisor.workers.qemu.argv.syntax import json_of
+from supervisor.workers.qemu.block.nodes import PREFIX, number_disks
 
 
 def device_options(context: Context, hostdev: Hostdev) -> Options:
@@ -34,7 +34,8 @@ def _node_name(context: Context, hostdev: Hostdev) -> str:
     """Numbered on from the disks' nodes."""
     scsi = [item for item in context.domain.devices.hostdevs if item.type == "scsi"]
     position = next(number for number, item in enumerate(scsi, start=1) if item is hostdev)
-    return f"libvirt-{last_layer(context) + position}-backend"
+    _, last_index = number_disks(context.domain.devices.disks)
+    return f"{PREFIX}{last_index + position}-backend"
 
 
 def _adapter_node(context: Context, hostdev: Hostdev) -> Props:

@@ -2,9 +2,6 @@
 
 Owns: the protocol node of every kind of source, the format node above it, and their secrets.
 May touch: values only; nothing is opened, QEMU does that.
-
-A source becomes two nodes, libvirt-N-storage and libvirt-N-format. N counts all sources of the
-domain, from the last disk to the first, and in each from the top of the chain down.
 """
 
 from __future__ import annotations
@@ -18,6 +15,7 @@ from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, 
 from supervisor.workers.qemu.argv.network_storage import credentials, network_node
 from supervisor.workers.qemu.argv.secrets import find_secret, secret_object
 from supervisor.workers.qemu.argv.syntax import NULL, json_of
+from supervisor.workers.qemu.block.nodes import DiskNodes, ImageNodes
 
 DIRECT: Final = frozenset({"none", "directsync"})
 FORMATS: Final = {"iso": "raw", "vpc": "vpc", "cow": "raw", "luks": "luks", "fat": "raw"}
@@ -34,27 +32,6 @@ class NodeOptions:
     floppy: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One source of a chain."""
-
-    source: Source
-    format: str
-    index: int
-    read_only: bool
-    metadata_cache: int | None = None  # bytes
-
-    @property
-    def storage(self) -> str:
-        """The protocol node's name."""
-        return f"libvirt-{self.index}-storage"
-
-    @property
-    def node(self) -> str:
-        """The format node's name."""
-        return f"libvirt-{self.index}-format"
-
-
 def cache_modes(mode: str | None) -> Props:
     """QEMU's two flags for libvirt's cache mode."""
     if mode in (None, "default"):
@@ -62,33 +39,33 @@ def cache_modes(mode: str | None) -> Props:
     return {"cache": {"direct": mode in DIRECT, "no-flush": mode == "unsafe"}}
 
 
-def layers(context: Context, chain: list[Layer], options: NodeOptions, *, ends: bool) -> Options:
-    """The nodes of a chain, from the bottom up.
+def image_nodes(context: Context, nodes: DiskNodes, options: NodeOptions) -> Options:
+    """The nodes of a disk's images, from the bottom up.
 
     Args:
         context: the plan's inputs.
-        chain: from the top down.
+        nodes: their names.
         options: what holds for all of them.
-        ends: the document says that nothing is below the last.
     """
     below: str | None = None
-    for number, layer in reversed(list(enumerate(chain))):
+    ends = nodes.terminated
+    for number, layer in reversed(list(enumerate(nodes.images))):
         top = number == 0
         yield from _secrets(context, layer)
         yield "-blockdev", json_of(_protocol_node(context, layer, options))
         yield "-blockdev", json_of(_format_node(layer, options, top=top, below=below, ends=ends))
-        below = layer.node
+        below = layer.format_name
 
 
-def _protocol_node(context: Context, layer: Layer, options: NodeOptions) -> Props:
+def _protocol_node(context: Context, layer: ImageNodes, options: NodeOptions) -> Props:
     source = layer.source
     if source.type == "network":
-        props = network_node(context, source, layer.storage)
+        props = network_node(context, source, layer.storage_name)
     else:
         props = _local_node(source, options)
     if source.reservations is not None and source.reservations.enabled is not False:
         props["pr-manager"] = reservation_manager(layer)
-    props["node-name"] = layer.storage
+    props["node-name"] = layer.storage_name
     return props | cache_modes(options.cache) | {"auto-read-only": True, "discard": "unmap"}
 
 
@@ -111,14 +88,14 @@ def _local_node(source: Source, options: NodeOptions) -> Props:
     raise ConfError("config_unsupported", f"disk source type '{source.type}' cannot be started")
 
 
-def reservation_manager(layer: Layer) -> str:
+def reservation_manager(layer: ImageNodes) -> str:
     """The id of the object through which SCSI reservations go."""
     reservations = layer.source.reservations
     managed = reservations is not None and reservations.managed
-    return "pr-helper0" if managed else f"pr-helper-{layer.storage}"
+    return "pr-helper0" if managed else f"pr-helper-{layer.storage_name}"
 
 
-def _secrets(context: Context, layer: Layer) -> Options:
+def _secrets(context: Context, layer: ImageNodes) -> Options:
     """Objects that the nodes refer to."""
     reservations = layer.source.reservations
     if reservations is not None and reservations.enabled is not False and not reservations.managed:
@@ -129,18 +106,18 @@ def _secrets(context: Context, layer: Layer) -> Options:
                 "path": reservations.path,
             }
         )
-    yield from credentials(context, layer.source, layer.storage)
+    yield from credentials(context, layer.source, layer.storage_name)
     encryption = layer.source.encryption
     if encryption is not None and encryption.format == "luks":
         secret = encryption.secrets[0]
         value = find_secret(context, "volume", uuid=secret.uuid, usage=secret.usage)
-        yield secret_object(context, f"{layer.node}-encryption-secret0", value)
+        yield secret_object(context, f"{layer.format_name}-encryption-secret0", value)
 
 
 def _format_node(
-    layer: Layer, options: NodeOptions, *, top: bool, below: str | None, ends: bool
+    layer: ImageNodes, options: NodeOptions, *, top: bool, below: str | None, ends: bool
 ) -> Props:
-    props: Props = {"node-name": layer.node, "read-only": layer.read_only}
+    props: Props = {"node-name": layer.format_name, "read-only": layer.read_only}
     if top:
         discard = options.discard
         detect = options.detect_zeroes
@@ -149,7 +126,7 @@ def _format_node(
         props |= {"discard": discard, "detect-zeroes": detect}
     props |= cache_modes(options.cache)
     props |= _format(layer)
-    props["file"] = layer.storage
+    props["file"] = layer.storage_name
     if below is not None:
         props["backing"] = below
     elif ends and layer.format == "qcow2":
@@ -157,13 +134,13 @@ def _format_node(
     return props
 
 
-def _format(layer: Layer) -> Props:
+def _format(layer: ImageNodes) -> Props:
     """The format's own members."""
     name = FORMATS.get(layer.format, layer.format)
     props: Props = {"driver": name}
     encryption = layer.source.encryption
     if encryption is not None and encryption.format == "luks":
-        secret = f"{layer.node}-encryption-secret0"
+        secret = f"{layer.format_name}-encryption-secret0"
         if name == "qcow2":
             props["encrypt"] = {"format": "luks", "key-secret": secret}
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,9 +20,6 @@ from conf.domain.devices.source import Source
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.images import CHAINED, HEADER_BYTES, Opened, resolve_chain
 from supervisor.images.chain import Layer
-from supervisor.workers.qemu.argv import storage as argv_storage
-from supervisor.workers.qemu.argv.disk import number_layers
-from supervisor.workers.qemu.argv.launch_inputs import Context
 
 READ_S: Final = 15.0  # for all images of a guest
 LOCAL: Final = {"file": "file", "block": "dev"}  # types of sources, and where their path stands
@@ -63,30 +60,6 @@ async def complete_disks(disks: Iterable[Disk]) -> None:
         names = ", ".join(f"'{path}'" for disk in chosen for path in local_paths(disk))
         detail = f"the images {names} cannot be read within {READ_S:.0f} s: does a server hang?"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.STORAGE) from None
-
-
-def number_images(context: Context) -> None:
-    """Say in the document which block nodes each image has: libvirt-N-storage, libvirt-N-format."""
-    for place, layers in number_layers(context).items():
-        disk = context.domain.devices.disks[place]
-        if disk.target.bus != "sd":
-            number_disk(disk, layers)
-
-
-def number_disk(disk: Disk, layers: Iterable[argv_storage.Layer]) -> None:
-    """The same for one disk, whose nodes are these."""
-    for image, layer in zip(_elements(disk), layers, strict=False):
-        image.index = layer.index
-
-
-def _elements(disk: Disk) -> Iterator[Source | BackingStore]:
-    """The elements that carry the numbers of a disk's images, from the top down."""
-    if disk.source is not None:
-        yield disk.source
-    store = disk.backing_store
-    while store is not None and store.type is not None:
-        yield store
-        store = store.backing_store
 
 
 def local_paths(disk: Disk) -> list[str]:

@@ -1,6 +1,6 @@
 """<iotune>: what the emulator is told of a drive's limits. Pure.
 
-Owns: the arguments of `block_set_io_throttle`, and the name by which it knows a drive.
+Owns: the arguments of `block_set_io_throttle`.
 May not touch: the emulator.
 """
 
@@ -10,9 +10,9 @@ from dataclasses import fields
 from typing import Final
 
 from conf.domain.devices.disk import Disk, Iotune, is_empty
+from supervisor.workers.qemu.block.nodes import drive_qdev
 
 COMMAND: Final = "block_set_io_throttle"
-PERIPHERALS: Final = "/machine/peripheral"
 #: Limits that the command always wants; 0 is no limit.
 ALWAYS: Final = {
     "total_bytes_sec": "bps",
@@ -30,7 +30,7 @@ def throttle_commands(disk: Disk) -> list[QmpCommand]:
     tune = disk.iotune
     if tune is None or disk.source is None or is_empty(disk.source) or not is_limited(tune):
         return []
-    return [(COMMAND, {"id": drive_path(disk), **throttle_arguments(tune)})]
+    return [(COMMAND, {"id": drive_qdev(disk), **throttle_arguments(tune)})]
 
 
 def is_limited(tune: Iotune) -> bool:
@@ -52,14 +52,3 @@ def throttle_arguments(tune: Iotune) -> dict[str, object]:
     if tune.group_name:
         arguments["group"] = tune.group_name
     return arguments
-
-
-def drive_path(disk: Disk) -> str:
-    """The object in the emulator that holds the drive."""
-    alias = disk.alias or ""
-    match disk.target.bus:
-        case "virtio":
-            return f"{PERIPHERALS}/{alias}/virtio-backend"
-        case "usb":
-            return f"{PERIPHERALS}/{alias}/{alias}.0/legacy[0]"
-    return alias

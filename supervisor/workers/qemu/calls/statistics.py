@@ -18,6 +18,7 @@ from rpc.values import Domain as DomainId
 from rpc.values import DomainDiskError, DomainMemoryStat, TypedParam, VcpuInfo
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.workers.interface_counters import interface_counters
+from supervisor.workers.qemu.block.nodes import is_drive_of
 from supervisor.workers.qemu.calls.consoles import HasGuest
 from supervisor.workers.qemu.calls.flags import invalid, refuse_flags, unsupported
 from supervisor.workers.qemu.guest import Guest
@@ -36,7 +37,6 @@ from supervisor.workers.qemu.stats.sources import (
     balloon_stats,
     disk_path,
     find_disk,
-    is_drive_of,
     resident_kib,
     vcpu_threads,
     vcpus,

@@ -25,14 +25,13 @@ from rpc.errors import VirError
 from supervisor.messages.hostd import ProbeEmulator
 from supervisor.workers.file_owners import chown_for_guest, restore
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
-from supervisor.workers.qemu.argv.disk import chain_from
 from supervisor.workers.qemu.argv.launch_inputs import Context, Runtime
 from supervisor.workers.qemu.argv.secret_encryption import Sealed, sealer
-from supervisor.workers.qemu.block import backing_chains, disk_secrets
+from supervisor.workers.qemu.block import backing_chains, disk_secrets, nodes
 from supervisor.workers.qemu.block.iotune import throttle_commands
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.plan import HotplugPlan, plan_attach
-from supervisor.workers.qemu.hotplug.qmp_steps import QmpStep, attach_steps, free_number
+from supervisor.workers.qemu.hotplug.qmp_steps import QmpStep, attach_steps
 from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interface, live_interface
 from supervisor.workers.qemu.start import live_xml
 from supervisor.workers.qemu.start.files import disk_files
@@ -75,9 +74,8 @@ async def attach(guest: Guest, xml: str) -> None:
                 guest.context.node.link("hostd"), disk_secrets.disk_sources(plan.device)
             )
             _chown_images(guest, plan.device, undo)
-            nodes = await guest.monitor.query("query-named-block-nodes", list[BlockNode])
-            first = free_number(node.node_name for node in nodes)
-            backing_chains.number_disk(plan.device, chain_from(plan.device, first))
+            first = await free_index(guest)
+            nodes.record_indexes(plan.device, nodes.number_disk(plan.device, first))
         # a bus comes late: what has been on one leaves only when the guest lets it
         *backends, frontend = attach_steps(
             launch_context(guest, plan, fds, secrets), plan.device, first_node=first
@@ -97,6 +95,12 @@ async def attach(guest: Guest, xml: str) -> None:
     alias = plan.device.alias or ""  # type: ignore[union-attr]
     log.info("%s has got %s", guest.name, alias)
     guest.publish_event(DomainEventID.DEVICE_ADDED, guest.identity, alias)
+
+
+async def free_index(guest: Guest) -> int:
+    """Return a number that no block node of the running QEMU has."""
+    listed = await guest.monitor.query("query-named-block-nodes", list[BlockNode])
+    return nodes.free_index(node.node_name for node in listed)
 
 
 async def emulator_facts(guest: Guest) -> EmulatorFacts:

@@ -28,6 +28,7 @@ from rpc.errors import VirError
 from supervisor.messages.worker import DetachDevice
 from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
+from supervisor.workers.qemu.block.nodes import PREFIX
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attach import BlockNode
 from supervisor.workers.qemu.hotplug.qmp_steps import (
@@ -40,7 +41,6 @@ from supervisor.workers.qemu.hotplug.qmp_steps import (
 from supervisor.workers.qemu.start.files import disk_files, domain_files
 
 UNPLUG_S: Final = 5.0  # for the guest to let go; as stock, the call is answered then all the same
-PREFIX: Final = "libvirt-"
 
 log = logging.getLogger(__name__)
 

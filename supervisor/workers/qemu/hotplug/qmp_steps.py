@@ -5,7 +5,6 @@ Owns: that translation, for what a running emulator takes. May not touch: the em
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,12 +22,13 @@ from conf.domain.devices.shmem import Shmem
 from conf.errors import ConfError
 from supervisor.workers.qemu.argv.char_devices import channel_options, serial_options
 from supervisor.workers.qemu.argv.controllers import controller_options
-from supervisor.workers.qemu.argv.disk import chain_from, disk_options
+from supervisor.workers.qemu.argv.disk import disk_options
 from supervisor.workers.qemu.argv.inputs import input_options
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options
 from supervisor.workers.qemu.argv.network import interface_options
 from supervisor.workers.qemu.argv.shared_memory import shmem_options
 from supervisor.workers.qemu.argv.small_devices import rng_options
+from supervisor.workers.qemu.block.nodes import number_disk
 from supervisor.workers.qemu.hotplug.chardevs import chardev_arguments
 
 Arguments = dict[str, object]
@@ -74,7 +74,7 @@ def attach_steps(context: Context, device: Device, *, first_node: int) -> list[Q
 def _options(context: Context, device: Device, first_node: int) -> Options:
     match device:
         case Disk() if device.target.bus in DISK_BUSES and device.type != "vhostuser":
-            return disk_options(context, device, chain_from(device, first_node))
+            return disk_options(context, device, number_disk(device, first_node))
         case Interface() if device.type != "hostdev":
             return interface_options(context, device)
         case Rng():
@@ -128,14 +128,3 @@ def qmp_step(option: str, text: str) -> QmpStep:
     command, undo, member = COMMANDS[option]
     arguments = msgspec.json.decode(text, type=Arguments)
     return QmpStep(command, arguments, undo, {member: arguments[member]})
-
-
-def free_number(names: Iterable[str]) -> int:
-    """The lowest number that no block node has: nodes are called libvirt-N-format and the like."""
-    taken = [0]
-    for name in names:
-        _, _, rest = name.partition("libvirt-")
-        number, _, _ = rest.partition("-")
-        if number.isdigit():
-            taken.append(int(number))
-    return max(taken) + 1

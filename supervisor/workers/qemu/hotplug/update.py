@@ -18,14 +18,15 @@ from supervisor.messages.worker import UpdateDevice
 from supervisor.workers.file_owners import chown_for_guest
 from supervisor.workers.interface_updates import update_interface
 from supervisor.workers.qemu import interfaces
-from supervisor.workers.qemu.argv.disk import chain_from, node_options
+from supervisor.workers.qemu.argv.disk import node_options
 from supervisor.workers.qemu.block import backing_chains, disk_secrets
 from supervisor.workers.qemu.block.iotune import throttle_commands
+from supervisor.workers.qemu.block.nodes import number_disk, record_indexes
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.hotplug.attach import BlockNode, emulator_facts, launch_context
+from supervisor.workers.qemu.hotplug.attach import emulator_facts, free_index, launch_context
 from supervisor.workers.qemu.hotplug.detach import collect, restore_image_owners
 from supervisor.workers.qemu.hotplug.plan import HotplugPlan
-from supervisor.workers.qemu.hotplug.qmp_steps import free_number, qmp_step
+from supervisor.workers.qemu.hotplug.qmp_steps import qmp_step
 from supervisor.workers.qemu.start import live_xml
 from supervisor.workers.qemu.start.files import disk_files
 from supervisor.workers.qemu.start.monitor_setup import password_commands
@@ -82,24 +83,23 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
         backing_store=changed.backing_store,  # what was below the former medium is not below this
     )
     await backing_chains.complete_disks([updated])
-    nodes = await guest.monitor.query("query-named-block-nodes", list[BlockNode])
-    chain = chain_from(updated, free_number(node.node_name for node in nodes))
-    backing_chains.number_disk(updated, chain)
-    if chain:
+    nodes = number_disk(updated, await free_index(guest))
+    record_indexes(updated, nodes)
+    if nodes.images:
         secrets = await disk_secrets.fetch(
             guest.context.node.link("hostd"), disk_secrets.disk_sources(updated)
         )
         _chown_images(guest, updated)
         plan = HotplugPlan(guest.domain, await emulator_facts(guest), updated, [])
         context = launch_context(guest, plan, interfaces.InterfaceFds(), secrets)
-        for step in [qmp_step(*option) for option in node_options(context, updated, chain)]:
+        for step in [qmp_step(*option) for option in node_options(context, updated, nodes)]:
             await guest.monitor.execute(step.command, step.arguments)
     try:
         tray = {"id": drive.alias}
         await guest.monitor.execute("blockdev-open-tray", {**tray, "force": force})
         await guest.monitor.execute("blockdev-remove-medium", tray)
-        if chain:
-            medium = {**tray, "node-name": chain[0].node}
+        if nodes.images:
+            medium = {**tray, "node-name": nodes.images[0].format_name}
             await guest.monitor.execute("blockdev-insert-medium", medium)
         await guest.monitor.execute("blockdev-close-tray", tray)
         for command, limits in throttle_commands(updated):

@@ -40,9 +40,9 @@ from supervisor.workers.interfaces import detach_port, netd_interfaces
 from supervisor.workers.qemu import interfaces
 from supervisor.workers.qemu.aliases import assign_aliases
 from supervisor.workers.qemu.argv.launch import plan_launch
-from supervisor.workers.qemu.argv.launch_inputs import Context, Runtime
+from supervisor.workers.qemu.argv.launch_inputs import Runtime
 from supervisor.workers.qemu.argv.secret_encryption import new_master_key, sealer
-from supervisor.workers.qemu.block import backing_chains, disk_secrets
+from supervisor.workers.qemu.block import backing_chains, disk_secrets, nodes
 from supervisor.workers.qemu.cputune import refuse_tuning
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.start import live_xml
@@ -146,7 +146,9 @@ async def _launch(attempt: StartContext, facts: EmulatorFacts, undo: AsyncExitSt
             workplace.node.link("hostd"), disk_secrets.domain_sources(domain)
         )
         runtime = make_runtime(attempt, end, taps, secrets, ours)
-        backing_chains.number_images(Context(domain, facts, runtime))
+        numbered, _ = nodes.number_disks(domain.devices.disks)
+        for disk, disk_nodes in zip(domain.devices.disks, numbered, strict=True):
+            nodes.record_indexes(disk, disk_nodes)
         spawning = plan(attempt, facts, runtime, log_file)
         await _hook(attempt, "start")
         process = _spawn(attempt, spawning, undo)

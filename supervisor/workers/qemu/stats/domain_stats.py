@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from rpc.enums import DomainMemoryStatTags, DomainStatsTypes, TypedParameterType
 from supervisor.messages.worker import StatsParam
 from supervisor.workers.interface_counters import interface_counters
+from supervisor.workers.qemu.block.nodes import is_drive_of
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.qmp.monitor import Query
 from supervisor.workers.qemu.qmp.replies import (
@@ -26,7 +27,6 @@ from supervisor.workers.qemu.stats.sources import (
     KIB,
     balloon_stats,
     disk_path,
-    is_drive_of,
     resident_kib,
     vcpus,
 )

@@ -120,12 +120,6 @@ def vcpus(guest: Guest, threads: Iterable[int]) -> Iterator[Vcpu]:
             yield vcpu
 
 
-def is_drive_of(disk: Disk, qdev: str, device: str) -> bool:
-    """Whether one of the emulator's drives is the document's disk."""
-    alias = disk.alias or ""
-    return alias in qdev.split("/") or device == f"drive-{alias}"
-
-
 def disk_path(disk: Disk) -> str:
     """Where a disk's contents are: a path, or a name on the network."""
     chain = disk.chain()

@@ -18,7 +18,7 @@ from rpc.errors import ErrorCode, VirError
 from supervisor.workers.qemu.qmp.monitor import Monitor, QmpError, Query
 from supervisor.workers.qemu.qmp.protocol import Message
 
-PEER = Path(__file__).with_name("qmp_peer.py")
+PEER = Path(__file__).parents[1] / "qmp_peer.py"
 SHORT_S = 0.2
 LONG_S = 10.0
 

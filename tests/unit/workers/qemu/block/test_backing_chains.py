@@ -1,4 +1,4 @@
-"""Chains of a guest's disks: completed in the model, with the numbers of the block nodes."""
+"""Backing chains of a domain's disks are completed in the live XML."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ import pytest
 
 from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.devices.disk import Disk
-from conf.emulator import EmulatorFacts
 from rpc.errors import ErrorCode, VirError
-from supervisor.workers.qemu.argv.launch_inputs import Context, Runtime
 from supervisor.workers.qemu.block.backing_chains import (
     Image,
     complete_disk,
-    local_paths,
-    number_images,
     read_image_file,
 )
 from supervisor.workers.qemu.start.files import disk_files
@@ -129,24 +125,6 @@ def test_what_is_missing_is_named() -> None:
         with pytest.raises(VirError, match=words) as refused:
             completed(disk("<source file='/top'/>"), Files(images))
         assert refused.value.code is ErrorCode.SYSTEM_ERROR
-
-
-def test_images_are_numbered_from_the_last_disk_on(emulator_facts: EmulatorFacts) -> None:
-    files = Files({"/top": image("/base"), "/base": b"", "/other": b""})
-    both = domain(
-        disk("<source file='/top'/>"), disk("<source file='/other'/>", "raw", target="vdb")
-    )
-    for found in both.devices.disks:
-        complete_disk(found, files)
-    runtime = Runtime(id=1, domain_dir="/d", channel_dir="/c", memory_dir="/m")
-    number_images(Context(both, emulator_facts, runtime))
-    first, second = both.devices.disks
-    assert second.source is not None
-    assert first.source is not None
-    assert first.backing_store is not None
-    assert (second.source.index, first.source.index, first.backing_store.index) == (1, 2, 3)
-    assert "index=" not in format_domain(both)  # a definition has no numbers
-    assert local_paths(first) == ["/top", "/base"]
 
 
 def test_only_files_and_block_devices_are_images(tmp_path: Path) -> None:
