@@ -20,10 +20,10 @@ import msgspec
 
 from supervisor.messages.root import ProcessStatus
 from supervisor.root.child import State
-from supervisor.root.process_stats import own
+from supervisor.root.process_stats import self_row
 from supervisor.runtime.paths import Paths
 
-ASK_S: Final = 10.0
+QUERY_S: Final = 10.0
 NO_DAEMON: Final = 1
 DEGRADED: Final = 3
 COLUMNS: Final = ("NAME", "PID", "STATE", "RESTARTS", "UPTIME", "PRIVATE")
@@ -43,23 +43,23 @@ def main() -> int:
     root = options.root.absolute() if options.root else Path("/")
     paths = Paths.session(os.environ) if session else Paths.system(root)
     try:
-        answer = ask(paths.control_socket())
-        rows = msgspec.json.decode(answer, type=list[ProcessStatus])
+        reply = query(paths.control_socket())
+        rows = msgspec.json.decode(reply, type=list[ProcessStatus])
     except (OSError, msgspec.MsgspecError) as error:
         sys.stderr.write(f"virtvisorctl: no daemon answers at {paths.control_socket()}: {error}\n")
         return NO_DAEMON
-    sys.stdout.write(as_json(rows) if options.json else table(rows))
+    sys.stdout.write(format_json(rows) if options.json else format_table(rows))
     return DEGRADED if any(row.state == State.DEGRADED for row in rows) else 0
 
 
-def ask(path: Path) -> bytes:
+def query(path: Path) -> bytes:
     """Ask the daemon for its processes.
 
     Raises:
         OSError: nobody answers there.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
-        end.settimeout(ASK_S)
+        end.settimeout(QUERY_S)
         end.connect(str(path))
         end.sendall(b'{"ask":"status"}\n')
         parts = []
@@ -68,18 +68,18 @@ def ask(path: Path) -> bytes:
     return b"".join(parts)
 
 
-def as_json(rows: Sequence[ProcessStatus]) -> str:
+def format_json(rows: Sequence[ProcessStatus]) -> str:
     """The processes as JSON."""
     return json.dumps(msgspec.to_builtins(rows), indent=1) + "\n"
 
 
-def table(rows: Sequence[ProcessStatus]) -> str:
+def format_table(rows: Sequence[ProcessStatus]) -> str:
     """The processes as a table: children under the root, a guest under its worker."""
     cells = [COLUMNS]
     for row in rows:
-        cells.append(line(row, indent="" if row.name == "root" else "  "))
+        cells.append(format_row(row, indent="" if row.name == "root" else "  "))
         if row.guest_pid:
-            cells.append(line(guest(row), indent="    "))
+            cells.append(format_row(guest_row(row), indent="    "))
     widths = [max(len(cell[place]) for cell in cells) for place in range(len(COLUMNS))]
     lines = [
         "  ".join(text.ljust(width) for text, width in zip(cell, widths, strict=True)).rstrip()
@@ -88,25 +88,25 @@ def table(rows: Sequence[ProcessStatus]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def line(row: ProcessStatus, *, indent: str) -> tuple[str, str, str, str, str, str]:
+def format_row(row: ProcessStatus, *, indent: str) -> tuple[str, str, str, str, str, str]:
     """One process's cells."""
     return (
         f"{indent}{row.name}",
         str(row.pid or "-"),
         row.state,
         str(row.restarts),
-        uptime(row.uptime_s),
+        format_uptime(row.uptime_s),
         f"{row.private_kib / 1024:.1f} MiB",
     )
 
 
-def guest(worker: ProcessStatus) -> ProcessStatus:
+def guest_row(worker: ProcessStatus) -> ProcessStatus:
     """A worker's guest, as far as this user may look at it."""
     name = worker.name.partition(":")[2]
-    return own(f"guest {name}", worker.guest_pid, 0)
+    return self_row(f"guest {name}", worker.guest_pid, 0)
 
 
-def uptime(seconds: float) -> str:
+def format_uptime(seconds: float) -> str:
     """A time span in its two largest units."""
     for size, unit, lower in ((86400, "d", 3600), (3600, "h", 60), (60, "m", 1)):
         if seconds >= size:

@@ -22,7 +22,7 @@ class ChildConfig(msgspec.Struct, frozen=True, kw_only=True):
     driver: str = ""  # a worker's: "qemu" or "lxc"
     domain: str = ""  # a worker's: the guest's name
     uuid: str = ""  # a worker's: the guest's, as text
-    renewed: bool = False  # a worker: its predecessor ended for it to take over, and is well
+    is_replacement: bool = False  # a worker: its predecessor ended for it to take over, and is well
 
 
 class GetConfig(Request[ChildConfig], frozen=True, kw_only=True, tag="root.begin"):

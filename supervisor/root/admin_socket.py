@@ -18,20 +18,20 @@ import msgspec
 from supervisor.messages.root import ProcessStatus
 from supervisor.root.sockets import bind
 
-ASK_S: Final = 10.0
+REQUEST_S: Final = 10.0
 MAX_LINE: Final = 4096
 QUEUE: Final = 16
 
 log = logging.getLogger(__name__)
 
 
-class Question(msgspec.Struct, frozen=True):
+class AdminRequest(msgspec.Struct, frozen=True):
     """What virtvisorctl asks."""
 
     ask: str
 
 
-class Control:
+class AdminSocket:
     """Answers on one Unix socket of mode 0600."""
 
     def __init__(self, path: Path, status: Callable[[], list[ProcessStatus]]) -> None:
@@ -58,10 +58,10 @@ class Control:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            async with asyncio.timeout(ASK_S):
+            async with asyncio.timeout(REQUEST_S):
                 line = await reader.readline()
-                question = msgspec.json.decode(line, type=Question)
-                if question.ask == "status":
+                request = msgspec.json.decode(line, type=AdminRequest)
+                if request.ask == "status":
                     rows = await asyncio.to_thread(self._status)
                     writer.write(msgspec.json.encode(rows) + b"\n")
                     await writer.drain()

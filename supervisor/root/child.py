@@ -36,12 +36,12 @@ class Child:
     pid_file: Path | None = None  # of a worker's guest
     state: State = State.STOPPED
     pid: int = 0
-    ticket: int = 0  # of the fork that made the present process
+    fork_id: int = 0  # of the fork that made the present process
     started: float = 0.0  # in the loop's time
     peer: Peer | None = None
     ending: bool = False  # it was told to end for good
-    renewing: bool = False  # it was told to end, for a fresh one to follow at once
-    renewed: bool = False  # its present process is such a fresh one
+    replacing: bool = False  # it was told to end, for a fresh one to follow at once
+    is_replacement: bool = False  # its present process is such a fresh one
     history: RestartHistory = field(init=False)
 
     def __post_init__(self) -> None:

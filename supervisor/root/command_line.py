@@ -25,7 +25,7 @@ class Options:
     root: Path | None
 
 
-def parse(words: Sequence[str]) -> Options:
+def parse(argv: Sequence[str]) -> Options:
     """Read the command line.
 
     Raises:
@@ -46,16 +46,16 @@ def parse(words: Sequence[str]) -> Options:
     add("-v", "--verbose", action="store_true", help="log what is done, not only what goes wrong")
     add("-V", "--version", action="version", version=VERSION)
     add("--root", type=Path, metavar="DIR", help="move every path under DIR")
-    found = parser.parse_args(words)
-    if found.listen:
+    namespace = parser.parse_args(argv)
+    if namespace.listen:
         parser.error("--listen: TCP and TLS are not built yet; use ssh, or the Unix socket")
     return Options(
-        daemon=found.daemon,
-        config=found.config,
-        pid_file=found.pid_file,
-        timeout_s=found.timeout,
-        verbose=found.verbose,
-        root=found.root.absolute() if found.root else None,
+        daemon=namespace.daemon,
+        config=namespace.config,
+        pid_file=namespace.pid_file,
+        timeout_s=namespace.timeout,
+        verbose=namespace.verbose,
+        root=namespace.root.absolute() if namespace.root else None,
     )
 
 

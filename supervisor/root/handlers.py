@@ -26,7 +26,7 @@ from supervisor.root.roles import WORKERS
 from supervisor.root.tree import Tree
 
 
-class Requests:
+class TreeHandlers:
     """Answers the tree's processes."""
 
     def __init__(self, tree: Tree) -> None:
@@ -34,35 +34,35 @@ class Requests:
         self._tree = tree
 
     @handles(GetConfig)
-    def begin(self, request: GetConfig) -> ChildConfig:
+    def get_config(self, request: GetConfig) -> ChildConfig:
         """Tell a new process what it is."""
-        child, setting = self._tree.child(current_call().peer), self._tree.setting
+        child, config = self._tree.child(current_call().peer), self._tree.config
         sockets = {}
         if child.name == "rpcd":
-            listening = setting.sockets
+            listening = config.sockets
             sockets = {name: Descriptor(os.dup(end.fileno())) for name, end in listening.items()}
         return ChildConfig(
-            root=setting.root,
-            session=setting.session,
-            config=setting.config,
-            qemu_config=setting.qemu_config,
+            root=config.root,
+            session=config.session,
+            config=config.config,
+            qemu_config=config.qemu_config,
             sockets=sockets,
             driver=child.role.name if child.is_worker else "",
             domain=child.domain,
             uuid=child.uuid,
-            renewed=child.renewed,
+            is_replacement=child.is_replacement,
         )
 
     @handles(Ready)
     def ready(self, request: Ready) -> Ack:
         """A process answers from now on."""
-        self._tree.came_up(current_call().peer)
+        self._tree.mark_ready(current_call().peer)
         return Ack()
 
     @handles(KeepRunning)
-    def activity(self, event: KeepRunning) -> None:
+    def keep_running(self, event: KeepRunning) -> None:
         """A process has work, or none any more."""
-        self._tree.works(current_call().peer, busy=event.busy)
+        self._tree.set_busy(current_call().peer, busy=event.busy)
 
     @handles(SpawnWorker)
     def spawn_worker(self, request: SpawnWorker) -> WorkerSpawned:
@@ -72,8 +72,8 @@ class Requests:
             VirError: ACCESS_DENIED for others than the driver's keeper; NO_SUPPORT for an unknown
                 driver.
         """
-        only_keeper(request.driver)
-        child = self._tree.have_worker(request.driver, request.domain, request.uuid)
+        check_owner(request.driver)
+        child = self._tree.ensure_worker(request.driver, request.domain, request.uuid)
         return WorkerSpawned(name=child.name, pid=child.pid)
 
     @handles(EndWorker)
@@ -83,19 +83,19 @@ class Requests:
         Raises:
             VirError: ACCESS_DENIED for others than its driver's keeper.
         """
-        only_keeper(request.name.partition(":")[0])
+        check_owner(request.name.partition(":")[0])
         self._tree.end_worker(request.name)
         return Ack()
 
     @handles(ReplaceWorker)
-    async def renew_worker(self, request: ReplaceWorker) -> Ack:
+    async def replace_worker(self, request: ReplaceWorker) -> Ack:
         """Have a fresh process take over from a worker.
 
         Raises:
             VirError: ACCESS_DENIED for others than its driver's keeper.
         """
-        only_keeper(request.name.partition(":")[0])
-        await self._tree.renew_worker(request.name)
+        check_owner(request.name.partition(":")[0])
+        await self._tree.replace_worker(request.name)
         return Ack()
 
     @handles(ListProcesses)
@@ -104,7 +104,7 @@ class Requests:
         return Processes(processes=await asyncio.to_thread(self._tree.status))
 
 
-def only_keeper(driver: str) -> None:
+def check_owner(driver: str) -> None:
     """Refuse anyone but the service that keeps the domains of a driver.
 
     Raises:
@@ -113,6 +113,6 @@ def only_keeper(driver: str) -> None:
     role = WORKERS.get(driver)
     if role is None:
         raise VirError(ErrorCode.NO_SUPPORT, f"there are no workers for '{driver}'")
-    if current_call().peer != role.keeper:
+    if current_call().peer != role.owner:
         detail = f"{current_call().peer} may not spawn or end workers of '{driver}'"
         raise VirError(ErrorCode.ACCESS_DENIED, detail)

@@ -21,14 +21,15 @@ import uvloop
 from conf.errors import ConfError
 from conf.settings import DaemonConfig, QemuConfig, daemon_config, qemu_config
 from conf.settings_support import refuse_unguarded, unused
-from supervisor.root.admin_socket import Control
+from supervisor.root.admin_socket import AdminSocket
 from supervisor.root.command_line import Options, parse
 from supervisor.root.daemon_hook import run_hook
-from supervisor.root.handlers import Requests
-from supervisor.root.pidfile import AlreadyRunning, PidFile, notify
+from supervisor.root.handlers import TreeHandlers
+from supervisor.root.pidfile import AlreadyRunning, PidFile
 from supervisor.root.roles import SERVICES, SESSION_SERVICES
+from supervisor.root.sd_notify import notify
 from supervisor.root.sockets import SocketError, client_sockets
-from supervisor.root.tree import Setting, Tree
+from supervisor.root.tree import Tree, TreeConfig
 from supervisor.runtime.log import LEVELS, Collector, Output, parse_outputs, stderr_output
 from supervisor.runtime.paths import Paths
 
@@ -45,30 +46,30 @@ def main() -> int:
     options = parse(sys.argv[1:])
     os.umask(0o022)
     session = os.geteuid() != 0 and options.root is None
-    told: int | None = None
+    ready_fd: int | None = None
     try:
         paths = Paths.session(os.environ) if session else Paths.system(options.root or Path("/"))
         settings = read_settings(options, paths)
-        told = go_to_background(paths) if options.daemon else None
+        ready_fd = daemonize(paths) if options.daemon else None
         pid_file = PidFile(options.pid_file or paths.daemon_pid_file())
     except (ConfError, AlreadyRunning, OSError, KeyError) as error:
-        return refuse(error, told)
+        return report_failure(error, ready_fd)
     try:
-        return run(options, paths, settings, told, session=session)
+        return run(options, paths, settings, ready_fd, session=session)
     except (SocketError, ConfError, OSError) as error:
-        return refuse(error, told)
+        return report_failure(error, ready_fd)
     finally:
         pid_file.remove()
 
 
-def refuse(problem: Exception, told: int | None) -> int:
+def report_failure(error: Exception, ready_fd: int | None) -> int:
     """Say why there is no daemon, where whoever started it reads it; the exit status."""
-    text = f"libvirtd: {problem}\n"
-    if told is None:
+    text = f"libvirtd: {error}\n"
+    if ready_fd is None:
         sys.stderr.write(text)
     else:
         with contextlib.suppress(OSError):  # it was up before, and nobody waits any more
-            os.write(told, text.encode())
+            os.write(ready_fd, text.encode())
     return REFUSED
 
 
@@ -90,7 +91,7 @@ def read_settings(options: Options, paths: Paths) -> tuple[DaemonConfig, QemuCon
     return config, drivers
 
 
-def tell_unused(config: DaemonConfig, qemu: QemuConfig) -> None:
+def log_unused_settings(config: DaemonConfig, qemu: QemuConfig) -> None:
     """Tell in the log which settings nothing acts on."""
     for file, names in (("libvirtd.conf", unused(config)), ("qemu.conf", unused(qemu))):
         if names:
@@ -107,19 +108,19 @@ def read_file(path: Path) -> bytes:
         raise ConfError("conf_syntax", f"{path}: {error.strerror}", str(path)) from error
 
 
-def parse_log_outputs(config: DaemonConfig, otherwise: Output | None = None) -> list[Output]:
+def parse_log_outputs(config: DaemonConfig, default: Output | None = None) -> list[Output]:
     """Read where the log goes.
 
     Raises:
         ConfError: the setting says something else.
     """
     try:
-        return parse_outputs(config.log_outputs, otherwise or stderr_output())
+        return parse_outputs(config.log_outputs, default or stderr_output())
     except ValueError as error:
         raise ConfError("conf_syntax", str(error)) from error
 
 
-def go_to_background(paths: Paths) -> int:
+def daemonize(paths: Paths) -> int:
     """Leave the terminal; the first process waits until the daemon is ready.
 
     Returns:
@@ -128,14 +129,14 @@ def go_to_background(paths: Paths) -> int:
     reading, writing = os.pipe()
     if os.fork() != 0:
         os.close(writing)
-        said = b""
-        while said != STARTED and (more := os.read(reading, 4096)):
-            said += more
-        if said != STARTED:
-            why = said.decode(errors="replace")
-            sys.stderr.write(why or f"libvirtd: it did not start; see {paths.daemon_log()}\n")
+        report = b""
+        while report != STARTED and (more := os.read(reading, 4096)):
+            report += more
+        if report != STARTED:
+            message = report.decode(errors="replace")
+            sys.stderr.write(message or f"libvirtd: it did not start; see {paths.daemon_log()}\n")
             sys.stderr.flush()
-        os._exit(0 if said == STARTED else REFUSED)
+        os._exit(0 if report == STARTED else REFUSED)
     os.close(reading)
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
@@ -149,7 +150,7 @@ def run(
     options: Options,
     paths: Paths,
     settings: tuple[DaemonConfig, QemuConfig],
-    told: int | None,
+    ready_fd: int | None,
     *,
     session: bool,
 ) -> int:
@@ -165,18 +166,18 @@ def run(
         folder.mkdir(parents=True, exist_ok=True)
     sockets = client_sockets(paths, config, os.environ, session=session)
     level = min(LEVELS[2] if options.verbose else logging.ERROR, LEVELS.get(config.log_level, 30))
-    default = Output(level, "file", str(paths.daemon_log())) if told is not None else None
+    default = Output(level, "file", str(paths.daemon_log())) if ready_fd is not None else None
     outputs = parse_log_outputs(config, default)
     collector = Collector(level)
     root = "/" if options.root is None else str(options.root)
-    setting = Setting(root, session, config, qemu, sockets.ends)
-    setting.pid_file = lambda driver, name: paths.for_driver(driver).pid_file(name)
-    setting.services = SESSION_SERVICES if session else SERVICES
-    tree = Tree(setting, collector)
+    tree_config = TreeConfig(root, session, config, qemu, sockets.sockets)
+    tree_config.pid_file = lambda driver, name: paths.for_driver(driver).pid_file(name)
+    tree_config.services = SESSION_SERVICES if session else SERVICES
+    tree = Tree(tree_config, collector)
     collector.write_to(outputs)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(Daemon(options, paths, settings, tree, collector, told).live())
+            return runner.run(Daemon(options, paths, settings, tree, collector, ready_fd).run())
     finally:
         sockets.close()
         collector.close()
@@ -185,9 +186,9 @@ def run(
 def raise_file_limit() -> None:
     """Allow as many descriptors as clients and guests may need; children inherit it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    limit = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 class Daemon:
@@ -200,7 +201,7 @@ class Daemon:
         settings: tuple[DaemonConfig, QemuConfig],
         tree: Tree,
         collector: Collector,
-        told: int | None,
+        ready_fd: int | None,
     ) -> None:
         """Know everything that start-up has made."""
         self._options = options
@@ -208,29 +209,29 @@ class Daemon:
         self._paths = paths
         self._tree = tree
         self._collector = collector
-        self._told = told
-        self._ending = asyncio.Event()
+        self._ready_fd = ready_fd
+        self._shutdown = asyncio.Event()
         self._idle: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def live(self) -> int:
+    async def run(self) -> int:
         """Run until a signal, or idleness, ends it; the exit status."""
         self._loop = asyncio.get_running_loop()
         self._collector.listen(self._loop)
-        tell_unused(*self._settings)
+        log_unused_settings(*self._settings)
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._end, f"signal {number.name}")
+            self._loop.add_signal_handler(number, self._request_shutdown, f"signal {number.name}")
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
-        control = Control(self._paths.control_socket(), self._tree.status)
+        control = AdminSocket(self._paths.control_socket(), self._tree.status)
         await control.start()
         await run_hook(self._paths.hook("daemon"), "start", "-", "start")
-        self._tree.start(Requests)
+        self._tree.start(TreeHandlers)
         if await self._wait_ready():
-            self._say_ready()
-        self._tree.on_change.append(self._consider_idle)
-        self._consider_idle()
-        await self._ending.wait()
+            self._notify_ready()
+        self._tree.on_change.append(self._update_idle_timer)
+        self._update_idle_timer()
+        await self._shutdown.wait()
         notify(os.environ, "STOPPING=1")
         await run_hook(self._paths.hook("daemon"), "shutdown", "-", "shutdown")
         await self._tree.stop()
@@ -239,8 +240,8 @@ class Daemon:
 
     async def _wait_ready(self) -> bool:
         """Wait for the services; whether to say ready: not when the end came first."""
-        ready = asyncio.create_task(self._tree.ready(READY_S))
-        ending = asyncio.create_task(self._ending.wait())
+        ready = asyncio.create_task(self._tree.wait_ready(READY_S))
+        ending = asyncio.create_task(self._shutdown.wait())
         await asyncio.wait((ready, ending), return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
         if not ready.done():
@@ -250,35 +251,35 @@ class Daemon:
             log.error("not every service came up in %.0f s; see virtvisorctl status", READY_S)
         return True
 
-    def _say_ready(self) -> None:
+    def _notify_ready(self) -> None:
         log.info("libvirtd is ready: %s", self._paths.socket())
         notify(os.environ, "READY=1")
-        if self._told is not None:
+        if self._ready_fd is not None:
             with contextlib.suppress(BrokenPipeError):
-                os.write(self._told, STARTED)
+                os.write(self._ready_fd, STARTED)
 
-    def _end(self, why: str) -> None:
+    def _request_shutdown(self, why: str) -> None:
         log.info("libvirtd ends: %s", why)
-        self._ending.set()
+        self._shutdown.set()
 
     def _reload(self) -> None:
-        task = self._loop.create_task(self._read_anew())
+        task = self._loop.create_task(self._reload_config())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _read_anew(self) -> None:
+    async def _reload_config(self) -> None:
         notify(os.environ, "RELOADING=1")
         try:
             config, qemu = read_settings(self._options, self._paths)
             self._tree.reload(config, qemu)
-            tell_unused(config, qemu)
+            log_unused_settings(config, qemu)
             log.info("settings are read anew")
         except ConfError as error:
             log.error("settings stay as they were: %s", error)
         await run_hook(self._paths.hook("daemon"), "reload", "begin", "SIGHUP")
         notify(os.environ, "READY=1")
 
-    def _consider_idle(self) -> None:
+    def _update_idle_timer(self) -> None:
         if self._options.timeout_s is None:
             return
         idle = not self._tree.busy and not self._tree.workers()
@@ -287,7 +288,7 @@ class Daemon:
             self._idle = None
         elif idle and self._idle is None:
             why = f"nothing to do for {self._options.timeout_s} s"
-            self._idle = self._loop.call_later(self._options.timeout_s, self._end, why)
+            self._idle = self._loop.call_later(self._options.timeout_s, self._request_shutdown, why)
 
 
 if __name__ == "__main__":

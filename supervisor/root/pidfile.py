@@ -1,6 +1,6 @@
-"""How a daemon makes itself known: its lock on a pid file, and sd_notify.
+"""The daemon's pid file and the lock on it, which keeps a second daemon out.
 
-Owns: the pid file and the service manager's socket. May not touch: children.
+Owns: the pid file. May not touch: children.
 """
 
 from __future__ import annotations
@@ -8,20 +8,18 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import socket
-from collections.abc import Mapping
 from pathlib import Path
 
 
 class AlreadyRunning(Exception):
-    """Another daemon holds the lock; the message names its process."""
+    """Another daemon has locked the pid file; the message names its process."""
 
 
 class PidFile:
-    """The daemon's process number, and the lock that only one can hold."""
+    """The locked file with the daemon's process number."""
 
     def __init__(self, path: Path) -> None:
-        """Take the lock.
+        """Lock the file and write our process number into it.
 
         Raises:
             AlreadyRunning: another daemon has it.
@@ -29,21 +27,23 @@ class PidFile:
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._fd = locked(path)
-        while not is_file(self._fd, path):  # its holder took it away before we had the lock
+        self._fd = open_locked(path)
+        # A daemon that ends unlinks the file while it has the lock: what we then lock may be a
+        # file without a name, and the next daemon would lock another one.
+        while not is_same_file(self._fd, path):
             os.close(self._fd)
-            self._fd = locked(path)
+            self._fd = open_locked(path)
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def remove(self) -> None:
-        """Take the file away, and give the lock back."""
+        """Unlink the file and unlock it."""
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
         os.close(self._fd)
 
 
-def locked(path: Path) -> int:
+def open_locked(path: Path) -> int:
     """Open and lock a pid file.
 
     Raises:
@@ -61,20 +61,9 @@ def locked(path: Path) -> int:
     return fd
 
 
-def is_file(fd: int, path: Path) -> bool:
-    """Whether an open file is the one that has this name now."""
+def is_same_file(fd: int, path: Path) -> bool:
+    """Whether an open file is what the path names now."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:
         return False
-
-
-def notify(environ: Mapping[str, str], text: str) -> None:
-    """Tell the service manager, if there is one: "READY=1" or "STOPPING=1"."""
-    address = environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-        end.settimeout(1.0)
-        end.connect("\0" + address[1:] if address.startswith("@") else address)
-        end.send(text.encode())

@@ -38,7 +38,7 @@ class Capability(IntEnum):
     MKNOD = 27
 
 
-class Rights(StrEnum):
+class Privileges(StrEnum):
     """What a process keeps."""
 
     NONE = "none"  # nobody's user, no capability: it parses what strangers send
@@ -49,10 +49,10 @@ class Rights(StrEnum):
 
 
 #: None: everything is kept.
-KEPT: Final[dict[Rights, frozenset[Capability] | None]] = {
-    Rights.NONE: frozenset(),
-    Rights.FILES: frozenset({Capability.CHOWN, Capability.DAC_OVERRIDE, Capability.FOWNER}),
-    Rights.NETWORK: frozenset(
+CAPABILITIES: Final[dict[Privileges, frozenset[Capability] | None]] = {
+    Privileges.NONE: frozenset(),
+    Privileges.FILES: frozenset({Capability.CHOWN, Capability.DAC_OVERRIDE, Capability.FOWNER}),
+    Privileges.NETWORK: frozenset(
         {
             *(Capability.CHOWN, Capability.DAC_OVERRIDE, Capability.FOWNER),
             *(Capability.NET_ADMIN, Capability.NET_RAW, Capability.NET_BROADCAST),
@@ -60,7 +60,7 @@ KEPT: Final[dict[Rights, frozenset[Capability] | None]] = {
             *(Capability.NET_BIND_SERVICE, Capability.SETUID, Capability.SETGID, Capability.KILL),
         }
     ),
-    Rights.STORAGE: frozenset(
+    Privileges.STORAGE: frozenset(
         {
             *(Capability.CHOWN, Capability.DAC_OVERRIDE, Capability.FOWNER),
             *(Capability.SYS_ADMIN, Capability.SYS_RAWIO, Capability.MKNOD),
@@ -68,7 +68,7 @@ KEPT: Final[dict[Rights, frozenset[Capability] | None]] = {
             *(Capability.IPC_LOCK, Capability.SYS_NICE, Capability.NET_BIND_SERVICE),
         }
     ),
-    Rights.LAUNCH: None,
+    Privileges.LAUNCH: None,
 }
 
 
@@ -84,24 +84,24 @@ class _Data(ctypes.Structure):
     )
 
 
-def drop(rights: Rights) -> None:
+def drop_privileges(privileges: Privileges) -> None:
     """Give up all but these rights; nothing to do without root.
 
     Raises:
         OSError: the kernel refuses; the process must not go on.
     """
-    kept = KEPT[rights]
-    if os.geteuid() != 0 or kept is None:
+    capabilities = CAPABILITIES[privileges]
+    if os.geteuid() != 0 or capabilities is None:
         return
     libc = ctypes.CDLL(None, use_errno=True)
     for capability in range(LAST_CAPABILITY + 1):
-        if capability not in kept:  # the kernel refuses those beyond the last one it has
+        if capability not in capabilities:  # the kernel refuses those beyond the last one it has
             libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
-    if rights is Rights.NONE:
+    if privileges is Privileges.NONE:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
-    mask = sum(1 << capability for capability in kept)  # all of them lie in the first half
+    mask = sum(1 << capability for capability in capabilities)  # all of them lie in the first half
     data = (_Data * 2)(_Data(mask, mask, 0), _Data(0, 0, 0))
     if libc.capset(ctypes.byref(_Header(CAPABILITY_VERSION, 0)), ctypes.byref(data)) != 0:
         raise OSError(ctypes.get_errno(), "capabilities cannot be dropped")

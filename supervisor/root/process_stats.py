@@ -17,7 +17,9 @@ from supervisor.messages.root import ProcessStatus
 from supervisor.root.child import Child, State
 
 
-def rows(children: Sequence[Child], zygote: tuple[int, int], now: float) -> list[ProcessStatus]:
+def list_processes(
+    children: Sequence[Child], zygote: tuple[int, int], now: float
+) -> list[ProcessStatus]:
     """The tree, the root first.
 
     Args:
@@ -25,10 +27,14 @@ def rows(children: Sequence[Child], zygote: tuple[int, int], now: float) -> list
         zygote: its pid and its restarts.
         now: the loop's time.
     """
-    return [own("root", os.getpid(), 0), own("zygote", *zygote), *(row(c, now) for c in children)]
+    return [
+        self_row("root", os.getpid(), 0),
+        self_row("zygote", *zygote),
+        *(child_row(c, now) for c in children),
+    ]
 
 
-def row(child: Child, now: float) -> ProcessStatus:
+def child_row(child: Child, now: float) -> ProcessStatus:
     """A service or a worker."""
     return ProcessStatus(
         name=child.name,
@@ -41,7 +47,7 @@ def row(child: Child, now: float) -> ProcessStatus:
     )
 
 
-def own(name: str, pid: int, restarts: int) -> ProcessStatus:
+def self_row(name: str, pid: int, restarts: int) -> ProcessStatus:
     """The root or the zygote."""
     age = 0.0
     if pid:

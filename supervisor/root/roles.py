@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from supervisor.root.privileges import Rights
+from supervisor.root.privileges import Privileges
 from supervisor.runtime.restart_policy import Policy, RestartOn
 
 
@@ -19,17 +19,17 @@ class Role:
     name: str  # on the bus; a worker's gets ":DOMAIN" after it
     entry: str
     policy: Policy
-    rights: Rights
-    keeper: str = ""  # a worker's: the one service that may spawn and end it
+    privileges: Privileges
+    owner: str = ""  # a worker's: the one service that may spawn and end it
 
 
 SERVICES: Final = (
-    Role("domd", "supervisor.domd.main:run", Policy(RestartOn.ALWAYS), Rights.FILES),
-    Role("lxcd", "supervisor.domd.main:run_containers", Policy(RestartOn.ALWAYS), Rights.FILES),
-    Role("hostd", "supervisor.hostd.main:serve", Policy(RestartOn.ALWAYS), Rights.FILES),
-    Role("netd", "supervisor.netd.main:serve", Policy(RestartOn.ALWAYS), Rights.NETWORK),
-    Role("stord", "supervisor.stord.main:serve", Policy(RestartOn.ALWAYS), Rights.STORAGE),
-    Role("rpcd", "supervisor.rpcd.main:serve", Policy(RestartOn.ALWAYS), Rights.NONE),
+    Role("domd", "supervisor.domd.main:run", Policy(RestartOn.ALWAYS), Privileges.FILES),
+    Role("lxcd", "supervisor.domd.main:run_containers", Policy(RestartOn.ALWAYS), Privileges.FILES),
+    Role("hostd", "supervisor.hostd.main:serve", Policy(RestartOn.ALWAYS), Privileges.FILES),
+    Role("netd", "supervisor.netd.main:serve", Policy(RestartOn.ALWAYS), Privileges.NETWORK),
+    Role("stord", "supervisor.stord.main:serve", Policy(RestartOn.ALWAYS), Privileges.STORAGE),
+    Role("rpcd", "supervisor.rpcd.main:serve", Policy(RestartOn.ALWAYS), Privileges.NONE),
 )
 #: A user's daemon has no containers: they take root's rights.
 SESSION_SERVICES: Final = tuple(role for role in SERVICES if role.name != "lxcd")
@@ -38,15 +38,15 @@ WORKERS: Final = {
         "qemu",
         "supervisor.workers.qemu.main:serve",
         Policy(RestartOn.ON_CRASH),
-        Rights.LAUNCH,
-        keeper="domd",
+        Privileges.LAUNCH,
+        owner="domd",
     ),
     "lxc": Role(
         "lxc",
         "supervisor.workers.lxc.main:serve",
         Policy(RestartOn.ON_CRASH),
-        Rights.LAUNCH,
-        keeper="lxcd",
+        Privileges.LAUNCH,
+        owner="lxcd",
     ),
 }
 #: What the zygote loads, each once for all children.

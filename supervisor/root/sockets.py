@@ -19,10 +19,10 @@ from typing import Final
 from conf.settings import DaemonConfig, socket_modes
 from supervisor.runtime.paths import Paths
 
-FIRST_PASSED: Final = 3  # sd_listen_fds(3)
+SD_LISTEN_FDS_START: Final = 3  # sd_listen_fds(3)
 BY_FILE: Final = {"libvirt-sock": "rw", "libvirt-sock-ro": "ro"}
 BY_UNIT: Final = {"libvirtd": "rw", "libvirtd-ro": "ro"}
-BY_PLACE: Final = ("rw", "ro")
+BY_POSITION: Final = ("rw", "ro")
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class SocketError(Exception):
 class ClientSockets:
     """The listening sockets."""
 
-    ends: dict[str, socket.socket]  # by side: "rw", "ro"
+    sockets: dict[str, socket.socket]  # by side: "rw", "ro"
     files: tuple[Path, ...]  # those that we have made
 
     def close(self) -> None:
@@ -43,7 +43,7 @@ class ClientSockets:
         for path in self.files:
             with contextlib.suppress(OSError):
                 path.unlink()
-        for end in self.ends.values():
+        for end in self.sockets.values():
             end.close()
 
 
@@ -55,12 +55,12 @@ def client_sockets(
     Raises:
         SocketError: one cannot be bound or given its owner.
     """
-    passed = inherited(environ)
+    passed = passed_sockets(environ)
     if passed:
         return ClientSockets(passed, ())
     places = {"rw": paths.socket()} if session else socket_paths(paths, config)
-    modes = dict(zip(BY_PLACE, socket_modes(config), strict=True))
-    group = None if session else group_number(config.unix_sock_group)
+    modes = dict(zip(BY_POSITION, socket_modes(config), strict=True))
+    group = None if session else group_id(config.unix_sock_group)
     ends = {
         side: bind(path, 0o700 if session else modes[side], group, config.max_queued_clients)
         for side, path in places.items()
@@ -76,7 +76,7 @@ def socket_paths(paths: Paths, config: DaemonConfig) -> dict[str, Path]:
     return places
 
 
-def inherited(environ: MutableMapping[str, str]) -> dict[str, socket.socket]:
+def passed_sockets(environ: MutableMapping[str, str]) -> dict[str, socket.socket]:
     """What a service manager has passed; its words about it are taken out of the environment.
 
     A socket's side is told by the file it is bound to, else by its name in LISTEN_FDNAMES, else by
@@ -87,28 +87,28 @@ def inherited(environ: MutableMapping[str, str]) -> dict[str, socket.socket]:
     )
     if pid != str(os.getpid()) or not count.isdigit():
         return {}
-    named = names.split(":")
-    found: dict[str, socket.socket] = {}
-    for place in range(int(count)):
-        os.set_inheritable(FIRST_PASSED + place, False)  # noqa: FBT003  (the library's signature)
-        end = socket.socket(fileno=FIRST_PASSED + place)
-        side = side_of(end, named[place] if place < len(named) else "", place)
-        if side and side not in found and end.family == socket.AF_UNIX:
-            found[side] = end
+    fd_names = names.split(":")
+    sockets: dict[str, socket.socket] = {}
+    for position in range(int(count)):
+        os.set_inheritable(SD_LISTEN_FDS_START + position, False)  # noqa: FBT003  (the library's signature)
+        end = socket.socket(fileno=SD_LISTEN_FDS_START + position)
+        side = side_of(end, fd_names[position] if position < len(fd_names) else "", position)
+        if side and side not in sockets and end.family == socket.AF_UNIX:
+            sockets[side] = end
         else:
             log.warning("a passed socket is not used: %s", end.getsockname())
             end.close()
-    return found
+    return sockets
 
 
-def side_of(end: socket.socket, name: str, place: int) -> str:
+def side_of(end: socket.socket, name: str, position: int) -> str:
     """Which of our sockets a passed one is; "" for none of them."""
     file = Path(str(end.getsockname())).name
     if file.startswith("libvirt-"):
         return BY_FILE.get(file, "")
     if name.startswith("libvirtd"):
         return BY_UNIT.get(name.removesuffix(".socket"), "")
-    return BY_PLACE[place] if place < len(BY_PLACE) else ""
+    return BY_POSITION[position] if position < len(BY_POSITION) else ""
 
 
 def bind(path: Path, mode: int, group: int | None, queue: int) -> socket.socket:
@@ -135,7 +135,7 @@ def bind(path: Path, mode: int, group: int | None, queue: int) -> socket.socket:
     return end
 
 
-def group_number(name: str) -> int | None:
+def group_id(name: str) -> int | None:
     """The number of unix_sock_group.
 
     Raises:

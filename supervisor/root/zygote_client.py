@@ -1,11 +1,11 @@
-"""The zygote as the root sees it: what asks for children and learns how they end.
+"""The root's client of the zygote: it requests forks and reports the children's exits.
 
-Owns: the zygote process, the way to it, a pidfd of every child.
-May touch: processes that it has had forked. May not touch: what they are for.
+Owns: the zygote process, the socket to it, a pidfd of every child.
+May touch: processes that the zygote has forked. May not touch: their roles.
 
-A child's end is reported by the zygote, its parent. When the zygote itself dies its children live
-on; their ends are then learnt from their pidfds, and another zygote is forked, with pauses that
-grow if that one dies too.
+A child's exit is reported by the zygote, its parent. When the zygote itself dies its children live
+on; their exits are then seen by their pidfds, and another zygote is started, with pauses that grow
+if that one dies too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from supervisor.root.zygote import MESSAGE, Fork, Report, fork_zygote
+from supervisor.root.zygote import MAX_MESSAGE, ForkReport, ForkRequest, exec_zygote, fork_zygote
 from supervisor.runtime.log import Collector
 from supervisor.runtime.restart_policy import Policy, RestartHistory, RestartOn
 
@@ -34,114 +34,112 @@ RESTARTS: Final = Policy(RestartOn.ALWAYS, longest_s=5.0, degraded_s=10.0)
 log = logging.getLogger(__name__)
 
 
-class Owner(Protocol):
-    """Who has children forked, and hears of them by their tickets."""
+class ForkListener(Protocol):
+    """What is called when children start and exit; each is named by the id of its fork."""
 
-    def forked(self, ticket: int, pid: int) -> None:
-        """The child runs."""
+    def child_forked(self, fork_id: int, pid: int) -> None:
+        """Handle that the child runs."""
 
-    def ended(self, ticket: int, status: int | None) -> None:
-        """The child has ended; `status` is waitpid's, None where nobody could learn it."""
+    def child_exited(self, fork_id: int, status: int | None) -> None:
+        """Handle that the child has exited; `status` is waitpid's, None where it is not known."""
 
-    def zygote_changed(self) -> None:
-        """Another zygote forks from now on."""
+    def zygote_restarted(self) -> None:
+        """Handle that another zygote forks from now on."""
 
 
 @dataclass(slots=True)
-class Forked:
-    """One child that has been asked for."""
+class ForkedChild:
+    """A child whose fork has been requested."""
 
     pid: int = 0  # 0: not reported yet
     pidfd: int = -1
 
 
-class Forks:
-    """Has children forked."""
+class ZygoteClient:
+    """Starts the zygote and requests forks from it."""
 
-    def __init__(self, collector: Collector, preload: Sequence[str]) -> None:
+    def __init__(
+        self, collector: Collector, preload: Sequence[str], restarts: Policy = RESTARTS
+    ) -> None:
         """Fork the zygote. Call it before an event loop runs, and before threads do."""
         self._collector = collector
         self._preload = preload
-        self._tickets = itertools.count(1)
-        self._forked: dict[int, Forked] = {}
-        self._history = RestartHistory(RESTARTS)
+        self._fork_ids = itertools.count(1)
+        self._children: dict[int, ForkedChild] = {}
+        self._history = RestartHistory(restarts)
         self._stopping = False
         self._reaping: set[asyncio.Task[None]] = set()
-        self.pid, self._zygote = self._new_zygote()
+        self.pid, self._socket = fork_zygote(collector.theirs, preload, collector.level)
+        self._socket.setblocking(False)  # noqa: FBT003  (socket's own)
         self._loop: asyncio.AbstractEventLoop
-        self._owner: Owner
+        self._listener: ForkListener
 
     @property
     def restarts(self) -> int:
-        """How often the zygote has been forked again."""
+        """How often another zygote has been started."""
         return self._history.restarts
 
-    def start(self, owner: Owner) -> None:
-        """Begin to listen; `owner` hears of its children. Call it in the running loop."""
-        self._owner = owner
+    def start(self, listener: ForkListener) -> None:
+        """Begin to report to `listener`. Call it in the running loop."""
+        self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._listen()
 
-    def fork(self, name: str, entry: str, rights: str, control: socket.socket) -> int:
-        """Ask for a child that is given `control`, which is closed here; its ticket.
+    def fork(self, name: str, entry: str, privileges: str, control: socket.socket) -> int:
+        """Request a child that is given `control`, which is closed here; the fork's id.
 
-        The owner hears of the child later: that it runs, or that it has ended.
+        The listener is called later: when the child runs, and when it has exited.
         """
-        ticket = next(self._tickets)
-        self._forked[ticket] = Forked()
-        request = Fork(ticket, name, entry, rights, self._collector.level)
+        fork_id = next(self._fork_ids)
+        self._children[fork_id] = ForkedChild()
+        request = ForkRequest(fork_id, name, entry, privileges, self._collector.level)
         with control:
             try:
-                socket.send_fds(self._zygote, [msgspec.msgpack.encode(request)], [control.fileno()])
+                socket.send_fds(self._socket, [msgspec.msgpack.encode(request)], [control.fileno()])
             except OSError as error:
                 log.error("%s cannot be forked: %s", name, error)
-                self._loop.call_soon(self._ended, ticket, None)
-        self._loop.call_later(FORK_S, self._must_run, ticket)
-        return ticket
+                self._loop.call_soon(self._child_exited, fork_id, None)
+        self._loop.call_later(FORK_S, self._kill_if_hung, fork_id)
+        return fork_id
 
-    def kill(self, ticket: int) -> None:
-        """Kill a child that may have ended already."""
-        forked = self._forked.get(ticket)
+    def kill(self, fork_id: int) -> None:
+        """Kill a child; one that has exited already is no error."""
+        forked = self._children.get(fork_id)
         if forked is not None and forked.pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(forked.pidfd, signal.SIGKILL)
 
     async def stop(self) -> None:
-        """End the zygote, which ends when its way to us closes; its children are not touched."""
+        """Close the socket to the zygote, which ends it; its children are not touched."""
         self._stopping = True
-        if self._zygote.fileno() >= 0:
-            self._loop.remove_reader(self._zygote.fileno())
-            self._zygote.close()
-        for ticket in list(self._forked):
-            self._release(ticket)
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+        for fork_id in list(self._children):
+            self._release(fork_id)
         if self.pid:
             await self._reap(self.pid)
         await asyncio.gather(*self._reaping)
 
     async def _reap(self, pid: int) -> None:
-        """Wait for a zygote's end; one that hangs is killed."""
+        """Wait for a zygote's exit; one that hangs is killed."""
         hung = self._loop.call_later(END_S, os.kill, pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             await asyncio.to_thread(os.waitpid, pid, 0)
         hung.cancel()
 
-    def _new_zygote(self) -> tuple[int, socket.socket]:
-        pid, way = fork_zygote(self._collector.theirs, self._preload, self._collector.level)
-        way.settimeout(0)
-        return pid, way
-
-    def _must_run(self, ticket: int) -> None:
-        forked = self._forked.get(ticket)
+    def _kill_if_hung(self, fork_id: int) -> None:
+        forked = self._children.get(fork_id)
         if forked is not None and not forked.pid and self.pid:
             log.error("the zygote has forked nothing in %.0f s and is killed", FORK_S)
             os.kill(self.pid, signal.SIGKILL)
 
     def _listen(self) -> None:
-        self._loop.add_reader(self._zygote.fileno(), self._readable)
+        self._loop.add_reader(self._socket.fileno(), self._readable)
 
     def _readable(self) -> None:
         try:
-            data = self._zygote.recv(MESSAGE)
+            data = self._socket.recv(MAX_MESSAGE)
         except BlockingIOError:
             return
         except OSError:
@@ -149,54 +147,65 @@ class Forks:
         if not data:
             self._zygote_lost()
             return
-        report = msgspec.msgpack.decode(data, type=Report)
+        report = msgspec.msgpack.decode(data, type=ForkReport)
         if report.status is not None:
-            self._ended(report.ticket, report.status)
-        elif report.ticket in self._forked:
-            self._runs(report.ticket, report.pid)
+            self._child_exited(report.fork_id, report.status)
+        elif report.fork_id in self._children:
+            self._set_pid(report.fork_id, report.pid)
 
-    def _runs(self, ticket: int, pid: int) -> None:
+    def _set_pid(self, fork_id: int, pid: int) -> None:
         pidfd = -1
-        with contextlib.suppress(ProcessLookupError):  # its end is reported next
+        with contextlib.suppress(ProcessLookupError):  # its exit is reported next
             pidfd = os.pidfd_open(pid)
-        self._forked[ticket] = Forked(pid, pidfd)
-        self._owner.forked(ticket, pid)
+        self._children[fork_id] = ForkedChild(pid, pidfd)
+        self._listener.child_forked(fork_id, pid)
 
-    def _ended(self, ticket: int, status: int | None) -> None:
-        if self._release(ticket):
-            self._owner.ended(ticket, status)
+    def _child_exited(self, fork_id: int, status: int | None) -> None:
+        if self._release(fork_id):
+            self._listener.child_exited(fork_id, status)
 
-    def _release(self, ticket: int) -> bool:
-        forked = self._forked.pop(ticket, None)
+    def _release(self, fork_id: int) -> bool:
+        forked = self._children.pop(fork_id, None)
         if forked is not None and forked.pidfd >= 0:
             self._loop.remove_reader(forked.pidfd)
             os.close(forked.pidfd)
         return forked is not None
 
     def _zygote_lost(self) -> None:
-        """Watch its children ourselves, and fork another."""
-        self._loop.remove_reader(self._zygote.fileno())
-        self._zygote.close()
+        """Watch its children by their pidfds, and start another."""
+        self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
         lost, self.pid = self.pid, 0
         reaping = self._loop.create_task(self._reap(lost))
         self._reaping.add(reaping)
         reaping.add_done_callback(self._reaping.discard)
         if self._stopping:
             return
-        decision = self._history.ended(self._loop.time(), crashed=True)
-        log.error("the zygote (pid %d) has gone; again in %.1f s", lost, decision.pause_s)
-        if decision.pause_s:
-            self._loop.call_later(decision.pause_s, self._again)
-        else:
-            self._again()
-        for ticket, forked in list(self._forked.items()):
+        self._schedule_restart(f"the zygote (pid {lost}) has exited")
+        for fork_id, forked in list(self._children.items()):
             if forked.pidfd >= 0:
-                self._loop.add_reader(forked.pidfd, self._ended, ticket, None)
+                self._loop.add_reader(forked.pidfd, self._child_exited, fork_id, None)
             else:
-                self._ended(ticket, None)
+                self._child_exited(fork_id, None)
 
-    def _again(self) -> None:
-        if not self._stopping:
-            self.pid, self._zygote = self._new_zygote()
-            self._listen()
-            self._owner.zygote_changed()
+    def _schedule_restart(self, why: str) -> None:
+        decision = self._history.ended(self._loop.time(), crashed=True)
+        log.error("%s; another is started in %.1f s", why, decision.pause_s)
+        if decision.pause_s:
+            self._loop.call_later(decision.pause_s, self._restart_zygote)
+        else:
+            self._restart_zygote()
+
+    def _restart_zygote(self) -> None:
+        if self._stopping:
+            return
+        collector = self._collector
+        try:
+            # Not a fork: the running root has an event loop, whose state a fork would inherit.
+            self.pid, self._socket = exec_zygote(collector.theirs, self._preload, collector.level)
+        except OSError as error:
+            self._schedule_restart(f"the zygote cannot be executed: {error}")
+            return
+        self._socket.setblocking(False)  # noqa: FBT003
+        self._listen()
+        self._listener.zygote_restarted()

@@ -51,7 +51,7 @@ class ChildProcess:
     driver: str = ""  # a worker's
     domain: str = ""  # a worker's: the guest's name
     uuid: str = ""  # a worker's: the guest's, as text
-    renewed: bool = False  # a worker's: its predecessor ended for it to take over
+    is_replacement: bool = False  # a worker's: its predecessor ended for it to take over
 
     async def ready(self) -> None:
         """Tell the root that links to this process may be made.
@@ -161,7 +161,7 @@ def make_process(node: Node, name: str, assignment: ChildConfig) -> ChildProcess
         driver=assignment.driver,
         domain=assignment.domain,
         uuid=assignment.uuid,
-        renewed=assignment.renewed,
+        is_replacement=assignment.is_replacement,
     )
 
 

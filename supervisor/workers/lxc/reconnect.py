@@ -44,7 +44,7 @@ async def adopt(workplace: WorkerContext, name: str) -> Container | Status | Non
     held = read_held(folder_of(workplace.paths, name), cgroups.group_name(status.uuid, name))
     container.group = held.group
     await _catch_up(container)
-    if not workplace.process.renewed:
+    if not workplace.process.is_replacement:
         await workplace.hooks.notify(name, "reconnect", xml, sub="begin")
     return container
 

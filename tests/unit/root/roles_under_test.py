@@ -30,7 +30,7 @@ async def wait(process: ChildProcess) -> None:
 
 async def wait_unless_renewed(process: ChildProcess) -> None:
     """Fail where a predecessor had to end for this one."""
-    if process.renewed:
+    if process.is_replacement:
         raise RuntimeError("this role cannot take over")
     await wait(process)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from conf.settings import DaemonConfig
-from supervisor.root.pidfile import AlreadyRunning, PidFile, notify
+from supervisor.root.pidfile import AlreadyRunning, PidFile
+from supervisor.root.sd_notify import notify
 from supervisor.root.sockets import SocketError, bind, client_sockets
 from supervisor.runtime.paths import Paths
 
@@ -37,7 +38,7 @@ def test_the_sockets_have_the_modes_of_the_settings(tmp_path: Path) -> None:
     sockets = client_sockets(paths, config, {}, session=False)
     assert paths.socket().stat().st_mode & 0o777 == 0o750
     assert paths.read_only_socket().stat().st_mode & 0o777 == 0o711
-    assert sorted(sockets.ends) == ["ro", "rw"]
+    assert sorted(sockets.sockets) == ["ro", "rw"]
     sockets.close()
     assert not paths.socket().exists()
 
@@ -45,7 +46,7 @@ def test_the_sockets_have_the_modes_of_the_settings(tmp_path: Path) -> None:
 def test_a_session_has_one_socket_of_its_own_user(tmp_path: Path) -> None:
     paths = Paths.session({"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "run")})
     sockets = client_sockets(paths, DaemonConfig(), {}, session=True)
-    assert list(sockets.ends) == ["rw"]
+    assert list(sockets.sockets) == ["rw"]
     assert paths.socket() == tmp_path / "run/libvirt/libvirt-sock"
     assert paths.socket().stat().st_mode & 0o777 == 0o700
     sockets.close()

@@ -7,16 +7,18 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from conf.settings import DaemonConfig, QemuConfig
-from supervisor.root.handlers import Requests
-from supervisor.root.privileges import Rights
+from supervisor.root.handlers import TreeHandlers
+from supervisor.root.privileges import Privileges
 from supervisor.root.roles import Role
-from supervisor.root.tree import Setting, Tree
+from supervisor.root.tree import Tree, TreeConfig
 from supervisor.runtime.log import Collector, Output
 from supervisor.runtime.restart_policy import Policy, RestartOn
 
@@ -26,7 +28,7 @@ DEADLINE_S = 15.0
 
 
 def role(name: str, function: str = "wait", **policy: Any) -> Role:
-    return Role(name, f"{HERE}:{function}", Policy(RestartOn.ALWAYS, **policy), Rights.LAUNCH)
+    return Role(name, f"{HERE}:{function}", Policy(RestartOn.ALWAYS, **policy), Privileges.LAUNCH)
 
 
 @asynccontextmanager
@@ -36,14 +38,14 @@ async def running(
     """A tree of these roles, on this test's loop; ended afterwards."""
     monkeypatch.syspath_prepend(FOLDER)
     collector = Collector(10)
-    setting = Setting(
+    setting = TreeConfig(
         str(tmp_path), False, DaemonConfig(), QemuConfig(), {}, services=roles, preload=(HERE,)
     )
     setting.workers = {} if worker is None else {worker.name: worker}
     tree = Tree(setting, collector)
     collector.write_to([Output(0, "file", str(tmp_path / "log"))])
     collector.listen(asyncio.get_running_loop())
-    tree.start(Requests)
+    tree.start(TreeHandlers)
     try:
         yield tree
     finally:
@@ -75,10 +77,18 @@ def row(tree: Tree, name: str) -> tuple[int, str, int]:
     return found.pid, found.state, found.restarts
 
 
+def is_running(tree: Tree, name: str) -> bool:
+    return row(tree, name)[1] == "running"
+
+
+def is_restarted(tree: Tree, zygote: int) -> bool:
+    return row(tree, "zygote")[0] not in (0, zygote)
+
+
 def test_services_come_up_and_end_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> list[int]:
         async with running(tmp_path, monkeypatch, role("one"), role("two")) as tree:
-            assert await tree.ready(DEADLINE_S)
+            assert await tree.wait_ready(DEADLINE_S)
             rows = tree.status()
             assert [r.name for r in rows] == ["root", "zygote", "one", "two"]
             assert {r.state for r in rows} == {"running"}
@@ -91,7 +101,7 @@ def test_services_come_up_and_end_in_order(tmp_path: Path, monkeypatch: pytest.M
 def test_a_killed_service_is_there_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with running(tmp_path, monkeypatch, role("one")) as tree:
-            assert await tree.ready(DEADLINE_S)
+            assert await tree.wait_ready(DEADLINE_S)
             first = row(tree, "one")[0]
             os.kill(first, signal.SIGKILL)
             await until(tree, lambda: row(tree, "one")[1:] == ("running", 1))
@@ -117,7 +127,7 @@ def test_a_killed_zygote_takes_no_service_with_it(
 ) -> None:
     async def story() -> None:
         async with running(tmp_path, monkeypatch, role("one")) as tree:
-            assert await tree.ready(DEADLINE_S)
+            assert await tree.wait_ready(DEADLINE_S)
             zygote, service = row(tree, "zygote")[0], row(tree, "one")[0]
             os.kill(zygote, signal.SIGKILL)
             await until(tree, lambda: row(tree, "zygote")[0] != zygote)
@@ -128,15 +138,56 @@ def test_a_killed_zygote_takes_no_service_with_it(
     asyncio.run(story())
 
 
+def test_a_zygote_that_is_killed_again_and_again_forks_every_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thirty children; the zygote is killed after each of the first ten, the last forks twenty.
+
+    The loop is the daemon's, with signal handlers: libuv's state in a fork of it is what made a
+    second zygote fail at its tenth child.
+    """
+    monkeypatch.syspath_prepend(FOLDER)
+    collector = Collector(10)
+    config = TreeConfig(
+        str(tmp_path), False, DaemonConfig(), QemuConfig(), {}, services=(), preload=(HERE,)
+    )
+    config.workers = {"box": role("box", "wait")}
+    config.zygote_restarts = Policy(RestartOn.ALWAYS, burst=20, longest_s=0.1)
+    tree = Tree(config, collector)
+    collector.write_to([Output(0, "file", str(tmp_path / "log"))])
+
+    async def kill_and_fork() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, loop.stop)
+        collector.listen(loop)
+        tree.start(TreeHandlers)
+        try:
+            for number in range(30):
+                name = f"box:{number}"
+                tree.ensure_worker("box", str(number), "u")
+                await until(tree, partial(is_running, tree, name))
+                if number < 10:
+                    zygote = row(tree, "zygote")[0]
+                    os.kill(zygote, signal.SIGKILL)
+                    await until(tree, partial(is_restarted, tree, zygote))
+            assert {r.restarts for r in tree.status() if r.name.startswith("box:")} == {0}
+        finally:
+            await tree.stop()
+            collector.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(kill_and_fork())
+
+
 def test_a_renewed_worker_is_another_process_and_counts_as_no_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story() -> None:
         async with running(tmp_path, monkeypatch, worker=role("box", "wait")) as tree:
-            tree.have_worker("box", "demo", "u")
+            tree.ensure_worker("box", "demo", "u")
             await until(tree, lambda: row(tree, "box:demo")[1] == "running")
             first = row(tree, "box:demo")[0]
-            await tree.renew_worker("box:demo")
+            await tree.replace_worker("box:demo")
             second, state, restarts = row(tree, "box:demo")
             assert (state, restarts) == ("running", 0)
             assert second != first
@@ -152,9 +203,9 @@ def test_a_renewed_worker_that_fails_is_restarted_by_its_policy(
     async def story() -> None:
         worker = role("box", "wait_unless_renewed")
         async with running(tmp_path, monkeypatch, worker=worker) as tree:
-            tree.have_worker("box", "demo", "u")
+            tree.ensure_worker("box", "demo", "u")
             await until(tree, lambda: row(tree, "box:demo")[1] == "running")
-            await tree.renew_worker("box:demo")  # it returns, however that went
+            await tree.replace_worker("box:demo")  # it returns, however that went
             await until(tree, lambda: row(tree, "box:demo")[1:] == ("running", 1))
 
     asyncio.run(story())
@@ -164,13 +215,13 @@ def test_nothing_is_renewed_that_is_not_up(tmp_path: Path, monkeypatch: pytest.M
     async def story() -> None:
         failing = role("box", "fail", burst=1, longest_s=0.01, degraded_s=60.0)
         async with running(tmp_path, monkeypatch, role("one"), worker=failing) as tree:
-            assert await tree.ready(DEADLINE_S)
+            assert await tree.wait_ready(DEADLINE_S)
             first = row(tree, "one")[0]
-            await tree.renew_worker("one")  # a service is none of a keeper's
-            await tree.renew_worker("box:nobody")
-            tree.have_worker("box", "demo", "u")
+            await tree.replace_worker("one")  # a service is none of a keeper's
+            await tree.replace_worker("box:nobody")
+            tree.ensure_worker("box", "demo", "u")
             await until(tree, lambda: row(tree, "box:demo")[1] == "degraded")
-            await tree.renew_worker("box:demo")
+            await tree.replace_worker("box:demo")
             assert row(tree, "box:demo")[1] == "degraded"
             assert row(tree, "one")[0] == first
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from supervisor.ctl.virtvisorctl import table, uptime
+from supervisor.ctl.virtvisorctl import format_table, format_uptime
 from supervisor.messages.root import ProcessStatus
 
 
@@ -18,7 +18,7 @@ def status(name: str, pid: int, **more: int) -> ProcessStatus:
 
 def test_a_guest_stands_below_its_worker() -> None:
     rows = [status("root", 1), status("qemu:demo", 2, guest_pid=os.getpid()), status("domd", 0)]
-    lines = table(rows).splitlines()
+    lines = format_table(rows).splitlines()
     assert lines[1].startswith("root")
     assert lines[2].startswith("  qemu:demo")
     assert lines[3].startswith("    guest demo")
@@ -32,4 +32,4 @@ def test_a_guest_stands_below_its_worker() -> None:
     [(0.4, "0s"), (61, "1m1s"), (3600 * 5 + 60 * 7, "5h7m"), (86400 * 2 + 3600, "2d1h")],
 )
 def test_an_uptime_is_told_in_its_largest_units(seconds: float, text: str) -> None:
-    assert uptime(seconds) == text
+    assert format_uptime(seconds) == text

@@ -8,7 +8,7 @@ import pytest
 
 from ipc.context import CallContext, set_call
 from rpc.errors import ErrorCode, VirError
-from supervisor.root.handlers import only_keeper
+from supervisor.root.handlers import check_owner
 from supervisor.root.roles import SERVICES, SESSION_SERVICES, WORKERS
 
 
@@ -18,7 +18,7 @@ def asked_by(peer: str, driver: str) -> VirError | None:
     def ask() -> VirError | None:
         set_call(CallContext(peer, "trace", float("inf")))
         try:
-            only_keeper(driver)
+            check_owner(driver)
         except VirError as refused:
             return refused
         return None
@@ -44,8 +44,8 @@ def test_workers_of_an_unknown_driver_are_nobody_s() -> None:
 
 def test_every_keeper_is_a_service() -> None:
     names = {role.name for role in SERVICES}
-    assert {role.keeper for role in WORKERS.values()} <= names
-    assert len({role.keeper for role in WORKERS.values()}) == len(WORKERS)
+    assert {role.owner for role in WORKERS.values()} <= names
+    assert len({role.owner for role in WORKERS.values()}) == len(WORKERS)
 
 
 def test_a_user_s_daemon_has_everything_but_containers() -> None:
