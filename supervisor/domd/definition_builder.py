@@ -1,54 +1,127 @@
-"""From a client's XML to a definition: read, completed as its driver does, checked.
+"""DefinitionBuilder: makes checked and complete domain definitions of XML or of an edited model.
 
-Owns: that order. May touch: what completes documents. May not touch: files, the registry.
+Owns: the order parse, complete, validate, format; the emulator capabilities that were fetched.
+May touch: hostd, for emulator capabilities. May not touch: files, the registry.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from conf.domain import Domain, format_domain, parse_domain
+from conf.domain.defaults import complete
+from conf.domain.lxc.defaults import complete_container
+from conf.domain.parse_checks.domain import check_read
+from conf.emulator import EmulatorFacts
+from conf.settings import QemuConfig
+from ipc import Node
 from supervisor.domd.domain import Definition
+from supervisor.messages.hostd import ProbeEmulator
+
+MAX_EMULATORS: Final = 16  # emulators whose capabilities are cached
 
 
 class Completion(Protocol):
-    """How a driver fills in what documents leave open."""
+    """A driver's defaults: fills in and validates what a parsed domain leaves open."""
 
     async def complete(self, domain: Domain) -> Domain:
-        """The domain with everything filled in.
+        """Fill in the driver's defaults and validate the domain.
 
         Raises:
-            ConfError, VirError: what it asks for cannot be.
+            ConfError, VirError: the domain is invalid, or the emulator does not support it.
         """
 
-    def forget(self) -> None:
-        """Ask anew for what the host can do: it may have changed."""
+    def invalidate(self) -> None:
+        """Drop cached host capabilities."""
 
 
 class DefinitionBuilder:
-    """Makes definitions."""
+    """Builds definitions with one driver's defaults."""
 
     def __init__(self, completion: Completion) -> None:
-        """Have documents completed by this."""
         self._completion = completion
 
-    async def build(self, xml: str) -> Definition:
-        """Make a definition of a client's document.
+    async def build(self, source: str | Domain) -> Definition:
+        """Complete and validate a domain, and format its definition.
+
+        Args:
+            source: a client's XML, or a model that the caller owns; it is changed in place.
 
         Raises:
-            ConfError, VirError: the document, or what it asks for, cannot be.
+            ConfError, VirError: the domain is invalid, or the emulator does not support it.
         """
-        completed = await self._completion.complete(parse_domain(xml))
+        if isinstance(source, str):
+            domain = parse_domain(source)
+        else:
+            # An edit can break what the parser refuses, like two disks on one target.
+            check_read(source)
+            domain = source
+        completed = await self._completion.complete(domain)
         return Definition(format_domain(completed, secure=True), completed)
 
     async def complete(self, definition: Definition) -> Definition:
-        """A definition that has been read from a file, with all that its text left open.
+        """Complete a definition that was loaded from a file.
+
+        Loading skips this: a thousand definitions would have every emulator probed at start-up.
 
         Raises:
-            ConfError, VirError: it cannot be (any more).
+            ConfError, VirError: as `build`.
         """
         return definition if definition.is_complete else await self.build(definition.xml)
 
-    def forget_facts(self) -> None:
-        """Ask again for what the host can do: an emulator may have been upgraded."""
-        self._completion.forget()
+    def invalidate(self) -> None:
+        """Drop cached host capabilities: an emulator may have been upgraded."""
+        self._completion.invalidate()
+
+
+class QemuCompletion:
+    """Defaults of the QEMU driver, which depend on the capabilities of the domain's emulator."""
+
+    def __init__(self, node: Node, config: Callable[[], QemuConfig]) -> None:
+        self._hostd = node.link("hostd")
+        self._config = config  # called each time: qemu.conf can be reloaded
+        self._capabilities: dict[tuple[str, str], EmulatorFacts] = {}
+
+    async def complete(self, domain: Domain) -> Domain:
+        """Fill in QEMU's defaults and validate the domain.
+
+        Raises:
+            ConfError, VirError: the domain is invalid, or the emulator does not support it.
+        """
+        facts = await self._capabilities_for(domain)
+        return complete(domain, facts, spice_tls=self._config().spice_tls)
+
+    def invalidate(self) -> None:
+        """Drop the cached capabilities of all emulators."""
+        self._capabilities.clear()
+
+    async def _capabilities_for(self, domain: Domain) -> EmulatorFacts:
+        arch = domain.os.type.arch if domain.os.type and domain.os.type.arch else ""
+        key = (domain.devices.emulator or "", arch)
+        cached = self._capabilities.get(key)
+        if cached is None:
+            probe = ProbeEmulator(binary=key[0], arch=key[1])
+            probed = await self._hostd.call(probe)
+            if len(self._capabilities) >= MAX_EMULATORS:
+                self._capabilities.clear()
+            cached = self._capabilities[key] = probed.facts
+        return cached
+
+
+class LxcCompletion:
+    """Defaults of the LXC driver, which depend on the host's architecture alone."""
+
+    def __init__(self, host_arch: str) -> None:
+        self._host_arch = host_arch
+
+    async def complete(self, domain: Domain) -> Domain:
+        """Fill in LXC's defaults and validate the domain.
+
+        Raises:
+            ConfError: the domain is invalid.
+        """
+        return complete_container(domain, self._host_arch)
+
+    def invalidate(self) -> None:
+        """Do nothing: nothing is cached."""

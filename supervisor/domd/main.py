@@ -23,8 +23,8 @@ from supervisor.domd.calls.native_xml import NativeXmlCalls
 from supervisor.domd.calls.query import QueryCalls
 from supervisor.domd.calls.stats import StatsCalls
 from supervisor.domd.calls.tuning import TuningCalls
-from supervisor.domd.completion import ContainerCompletion, GuestCompletion
-from supervisor.domd.definition_builder import DefinitionBuilder
+from supervisor.domd.change_domain import DomainChanger
+from supervisor.domd.definition_builder import DefinitionBuilder, LxcCompletion, QemuCompletion
 from supervisor.domd.definition_files import Store
 from supervisor.domd.definitions import Definitions
 from supervisor.domd.domain import Definition, DomainObject
@@ -46,41 +46,44 @@ log = logging.getLogger(__name__)
 
 
 async def run(process: ChildProcess) -> None:
-    """Keep QEMU's guests until the process is told to stop."""
-    completion = GuestCompletion(process.node, lambda: process.qemu_config)
+    """Run domd: the registry of QEMU's domains."""
+    completion = QemuCompletion(process.node, lambda: process.qemu_config)
     await run_registry(process, QEMU, DefinitionBuilder(completion))
 
 
 async def run_containers(process: ChildProcess) -> None:
-    """Keep containers until the process is told to stop."""
-    await run_registry(process, LXC, DefinitionBuilder(ContainerCompletion(host_arch())))
+    """Run lxcd: the registry of LXC's domains."""
+    await run_registry(process, LXC, DefinitionBuilder(LxcCompletion(host_arch())))
 
 
-async def run_registry(process: ChildProcess, driver: Driver, documents: DefinitionBuilder) -> None:
-    """Keep the domains of a driver until the process is told to stop."""
+async def run_registry(process: ChildProcess, driver: Driver, builder: DefinitionBuilder) -> None:
+    """Serve one driver's domains until the process is told to stop."""
     node, registry, paths = process.node, Registry(), process.paths.for_driver(driver.name)
     await asyncio.to_thread(paths.status_dir().mkdir, parents=True, exist_ok=True)
-    store, belongings = Store(paths), DomainFiles(paths)
-    numbers = IdAllocator(paths.last_id_file())
+    store, files = Store(paths), DomainFiles(paths)
+    ids = IdAllocator(paths.last_id_file())
     publisher = Publisher(node, driver.name)
     definitions = Definitions(registry, store, publisher)
     workers = Workers(node, driver)
-    guests = RunningDomains(registry, documents, workers, numbers, publisher)
-    recovery = Recovery(node, registry, workers, guests)
-    queries = QueryCalls(registry, belongings)
-    devices = DeviceCalls(registry, definitions, documents, guests)
+    domains = RunningDomains(registry, builder, workers, ids, publisher)
+    recovery = Recovery(node, registry, workers, domains)
+    changer = DomainChanger(registry, definitions, builder, domains)
+    queries = QueryCalls(registry, files)
     stats = StatsCalls(node, registry, queries, driver)
-    tuning = TuningCalls(registry, definitions, documents, guests, workers)
-    natives = NativeXmlCalls(documents)
-    own = (LxcInfoCalls(registry, stats), tuning, natives) if driver is LXC else ()
+    # The first class that has a call's method answers it: LXC's before those of both drivers.
+    lxc_calls = (
+        LxcInfoCalls(registry, stats),
+        TuningCalls(registry, changer, workers),
+        NativeXmlCalls(builder),
+    )
     targets = (
-        *own,
+        *(lxc_calls if driver is LXC else ()),
         queries,
-        DefinitionCalls(registry, definitions, documents, belongings, publisher, driver),
-        MetadataCalls(registry, definitions, guests, publisher),
-        devices,
-        InterfaceParameterCalls(registry, devices),
-        LifecycleCalls(registry, documents, definitions, belongings, guests, workers),
+        DefinitionCalls(registry, definitions, builder, files, publisher, driver),
+        MetadataCalls(registry, changer, publisher),
+        DeviceCalls(changer),
+        InterfaceParameterCalls(registry, changer),
+        LifecycleCalls(registry, builder, definitions, files, domains, workers),
         stats,
     )
     load(store, registry)
@@ -88,12 +91,12 @@ async def run_registry(process: ChildProcess, driver: Driver, documents: Definit
     node.serve(
         Dispatcher("domd", *targets, driver=driver.name, fallback=forward, voice=driver.voice)
     )
-    process.on_reload.append(documents.forget_facts)
+    process.on_reload.append(builder.invalidate)
     await recovery.recover(paths)
     await process.ready()
-    node.subscribe("rpcd", ClientClosed, lambda event: guests.client_closed(event.client))
-    node.on_peer_lost.append(lambda name: guests.all_clients_closed() if name == "rpcd" else None)
-    starting = asyncio.create_task(autostart(store, registry, guests, boot_id()))
+    node.subscribe("rpcd", ClientClosed, lambda event: domains.client_closed(event.client))
+    node.on_peer_lost.append(lambda name: domains.all_clients_closed() if name == "rpcd" else None)
+    starting = asyncio.create_task(autostart(store, registry, domains, boot_id()))
     await process.stopping.wait()
     starting.cancel()
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from conf.domain import Domain
 from ipc import BusError, PeerGone, Request
 from rpc.enums import (
     DomainEventResumedDetailType,
@@ -34,7 +33,6 @@ from supervisor.messages.worker import (
     DomainStatus,
     DomainStopped,
     ForwardEvent,
-    SetMetadata,
     Start,
     StatusChanged,
 )
@@ -201,17 +199,6 @@ class RunningDomains:
         if not entry.is_active:
             raise not_running(entry)
         await self._workers.call_until_done(entry, Destroy(graceful=graceful))
-
-    async def set_metadata(self, entry: DomainObject, domain: Domain) -> None:
-        """Have the live document say what this one does: title, description, metadata.
-
-        Raises:
-            VirError: as `Workers.call_running`.
-        """
-        request = SetMetadata(
-            title=domain.title, description=domain.description, metadata=domain.metadata
-        )
-        await self.run_change(entry, request)
 
     async def run_change(self, entry: DomainObject, request: Request[DomainStatus]) -> None:
         """Have a running guest changed, and believe what it is then.

@@ -1,31 +1,31 @@
-"""domd's calls for the traffic limits of a domain's network cards.
+"""virDomainGetInterfaceParameters and virDomainSetInterfaceParameters: an interface's bandwidth.
 
 Owns: one method per procedure, named as in the table.
-May touch: definitions; guests, through the changes of devices (`supervisor.domd.calls.device`).
+May touch: definitions and running guests, through `change_domain`.
 Source: libvirt 9.0 virDomainSetInterfaceParameters.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from conf.domain import Domain
 from conf.domain.devices.interface import Bandwidth, Interface, Rate
 from conf.mapper import Mode, write
-from rpc.enums import DomainModificationImpact as Impact
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.params import UInt, declared, params, read_params
 from rpc.values import Domain as DomainId
 from rpc.values import TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.domd.calls.device import DeviceCalls
-from supervisor.domd.calls.metadata import targets
-from supervisor.domd.calls.query import definition_for
+from supervisor.domd.change_domain import DomainChange, DomainChanger
+from supervisor.domd.domain import Definition
+from supervisor.domd.impact import IMPACT, select_for_query
 from supervisor.domd.registry import Registry
 from supervisor.domd.service_errors import refuse_both_impacts, refuse_flags
+from supervisor.messages.worker import UpdateDevice
 
-IMPACT: Final = Impact.LIVE | Impact.CONFIG
 TYPED_STRINGS: Final = 1 << 2  # VIR_TYPED_PARAM_STRING_OKAY
 FIELDS: Final = {
     "inbound.average": ("inbound", "average"),
@@ -39,82 +39,86 @@ FIELDS: Final = {
 
 
 class InterfaceParameterCalls:
-    """What clients may ask and say of cards' traffic."""
+    """The two calls."""
 
-    def __init__(self, registry: Registry, devices: DeviceCalls) -> None:
-        """Change cards by these."""
+    def __init__(self, registry: Registry, changer: DomainChanger) -> None:
         self._registry = registry
-        self._devices = devices
+        self._changer = changer
 
     def domain_get_interface_parameters(
         self, call: ClientCall, dom: DomainId, device: str, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
-        """A card's limits, in kilobytes a second; 0 for none.
+        """Return an interface's bandwidth limits in kilobytes a second; 0 means unlimited.
 
         Raises:
-            VirError: INVALID_ARG: the domain has no such card.
+            VirError: INVALID_ARG: the domain has no such interface.
         """
         refuse_flags("qemuDomainGetInterfaceParameters", flags, IMPACT | TYPED_STRINGS)
         refuse_both_impacts(flags)
         entry = self._registry.find(dom)
-        card = interface_of(definition_for(entry, flags).domain, device)
+        interface = interface_of(select_for_query(entry, flags).domain, device)
         if nparams == 0:
             return [], len(FIELDS)
-        values = {field: UInt(read_limit(card, *place)) for field, place in FIELDS.items()}
-        found = params(values)[:nparams]
-        return found, len(found)
+        values = {field: UInt(read_limit(interface, *place)) for field, place in FIELDS.items()}
+        limits = params(values)[:nparams]
+        return limits, len(limits)
 
     async def domain_set_interface_parameters(
         self, call: ClientCall, dom: DomainId, device: str, params: list[TypedParam], flags: int
     ) -> None:
-        """Limit a card's traffic; an average of 0 takes that side's limit away.
+        """Set an interface's bandwidth limits; an average of 0 removes that direction's limit.
 
         Raises:
-            VirError: INVALID_ARG: no such card or parameter; OPERATION_INVALID.
+            VirError: INVALID_ARG: no such interface or parameter; OPERATION_INVALID.
         """
         refuse_flags("qemuDomainSetInterfaceParameters", flags, IMPACT)
-        given = read_params(params, declared(*FIELDS))
-        wanted = {FIELDS[field]: int(values[-1]) for field, values in given.items()}
-        entry = self._registry.find(dom)
-        live, config = targets(entry, flags)
-        # Each is a change of the card of its own: what it is otherwise may differ.
-        for definition, impact in ((config, Impact.CONFIG), (live, Impact.LIVE)):
-            if definition is not None:
-                card = interface_of(definition.domain, device)
-                changed = replace(card, bandwidth=with_limits(card.bandwidth, wanted))
-                xml = write(changed, Mode(live=impact is Impact.LIVE, secure=True))
-                await self._devices.domain_update_device_flags(call, dom, xml, impact)
+        values = read_params(params, declared(*FIELDS))
+        limits = {FIELDS[field]: int(given[-1]) for field, given in values.items()}
+
+        def edit(domain: Domain) -> None:
+            interface = interface_of(domain, device)
+            interface.bandwidth = with_limits(interface.bandwidth, limits)
+
+        def live_request(live: Definition) -> UpdateDevice:
+            # The running guest's interface can differ from the defined one in everything else.
+            interface = interface_of(live.domain, device)
+            changed = replace(interface, bandwidth=with_limits(interface.bandwidth, limits))
+            return UpdateDevice(xml=write(changed, Mode(live=True, secure=True)))
+
+        change = DomainChange(name="interface parameters", edit=edit, live_request=live_request)
+        await self._changer.change_domain(dom, flags, change)
 
 
 def interface_of(domain: Domain, device: str) -> Interface:
-    """The card of a MAC address or of a device of the host's.
+    """Find an interface by its MAC address or its host device's name.
 
     Raises:
         VirError: INVALID_ARG.
     """
-    for card in domain.devices.interfaces:
-        if device.lower() in ((card.mac or "").lower(), card.target_dev):
-            return card
+    for interface in domain.devices.interfaces:
+        if device.lower() in ((interface.mac or "").lower(), interface.target_dev):
+            return interface
     detail = f"Can't find device {device}"
     raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.QEMU)
 
 
-def read_limit(card: Interface, side: str, name: str) -> int:
-    """One number of a card's limits."""
-    rate: Rate | None = getattr(card.bandwidth, side, None)
+def read_limit(interface: Interface, side: str, name: str) -> int:
+    """Return one number of an interface's bandwidth; 0 when it has none."""
+    rate: Rate | None = getattr(interface.bandwidth, side, None)
     return getattr(rate, name, None) or 0
 
 
 def with_limits(
-    bandwidth: Bandwidth | None, wanted: dict[tuple[str, str], int]
+    bandwidth: Bandwidth | None, limits: Mapping[tuple[str, str], int]
 ) -> Bandwidth | None:
-    """Limits with these numbers changed; None when none is left."""
+    """Return the bandwidth with these numbers changed; None when no limit is left."""
     sides: dict[str, Rate | None] = {}
     for side in ("inbound", "outbound"):
         rate: Rate | None = getattr(bandwidth, side, None)
-        numbers = {name: value or None for (its, name), value in wanted.items() if its == side}
+        numbers = {name: value or None for (where, name), value in limits.items() if where == side}
         if numbers:
             rate = replace(rate or Rate(), **numbers)
+        # The kernel's HTB class needs a rate: a peak or burst alone limits nothing.
         sides[side] = rate if rate is not None and (rate.average or rate.floor) else None
     if sides["inbound"] is None and sides["outbound"] is None:
         return None

@@ -10,15 +10,15 @@ from typing import Final
 
 from rpc.enums import (
     DomainControlState,
-    DomainModificationImpact,
     DomainVcpuFlags,
     DomainXMLFlags,
 )
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.domd.domain import OFF, Definition, DomainObject, LiveDefinition
+from supervisor.domd.domain import OFF, DomainObject, LiveDefinition
 from supervisor.domd.domain_files import DomainFiles
+from supervisor.domd.impact import select_for_query
 from supervisor.domd.listing import EVERY_FILTER, passing
 from supervisor.domd.registry import Registry, not_running
 from supervisor.domd.service_errors import refuse_both_impacts, refuse_flags
@@ -159,7 +159,7 @@ class QueryCalls:
         refuse_flags("qemuDomainGetVcpusFlags", flags, VCPU_FLAGS)
         refuse_both_impacts(flags)
         entry = self._registry.find(dom)
-        domain = definition_for(entry, flags & 3).domain
+        domain = select_for_query(entry, flags & 3).domain
         return domain.maximum_vcpus if flags & DomainVcpuFlags.MAXIMUM else domain.current_vcpus
 
     def domain_get_os_type(self, call: ClientCall, dom: DomainId) -> str:
@@ -205,24 +205,3 @@ class QueryCalls:
         if flags & DomainXMLFlags.INACTIVE and isinstance(live, LiveDefinition):
             return live.inactive_secure_xml if secure else live.inactive_xml
         return live.xml if secure else live.public_xml
-
-
-def not_persistent(entry: DomainObject) -> VirError:
-    """OPERATION_INVALID: the domain is transient."""
-    detail = f"transient domains do not have any persistent config: '{entry.name}'"
-    return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.DOMAIN)
-
-
-def definition_for(entry: DomainObject, impact: int) -> Definition:
-    """The document that "live", "config" or neither means.
-
-    Raises:
-        VirError: OPERATION_INVALID when there is none.
-    """
-    if impact & DomainModificationImpact.CONFIG:
-        if entry.definition is None:
-            raise not_persistent(entry)
-        return entry.definition
-    if impact & DomainModificationImpact.LIVE and entry.running is None:
-        raise not_running(entry)
-    return entry.current

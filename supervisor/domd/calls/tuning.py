@@ -21,18 +21,14 @@ from rpc.params import LLong, UInt, ULLong, declared, params, read_params
 from rpc.values import Domain as DomainId
 from rpc.values import TypedParam, TypedValue
 from supervisor.dispatch.dispatcher import ClientCall
-from supervisor.domd.calls.metadata import targets
-from supervisor.domd.calls.query import definition_for
-from supervisor.domd.definition_builder import DefinitionBuilder
-from supervisor.domd.definitions import Definitions
-from supervisor.domd.domain import Definition, DomainObject
+from supervisor.domd.change_domain import DomainChange, DomainChanger
+from supervisor.domd.domain import Definition
+from supervisor.domd.impact import IMPACT, select_for_change, select_for_query
 from supervisor.domd.registry import Registry
-from supervisor.domd.running_domains import RunningDomains
 from supervisor.domd.service_errors import refuse_both_impacts, refuse_flags
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import GetTuning, SetTuning
 
-IMPACT: Final = Impact.LIVE | Impact.CONFIG
 TYPED_STRINGS: Final = 1 << 2  # VIR_TYPED_PARAM_STRING_OKAY
 MAXIMUM: Final = int(DomainMemoryModFlags.MAXIMUM)
 UNLIMITED_KIB: Final = 9007199254740991
@@ -47,19 +43,9 @@ Values = Mapping[str, int]
 class TuningCalls:
     """What clients may ask and say of containers' limits."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        definitions: Definitions,
-        builder: DefinitionBuilder,
-        domains: RunningDomains,
-        workers: Workers,
-    ) -> None:
-        """Change these."""
+    def __init__(self, registry: Registry, changer: DomainChanger, workers: Workers) -> None:
         self._registry = registry
-        self._definitions = definitions
-        self._builder = builder
-        self._domains = domains
+        self._changer = changer
         self._workers = workers
 
     # Processor time.
@@ -170,7 +156,7 @@ class TuningCalls:
         await self._change(dom, flags, edit)
 
     async def _set_maximum(self, dom: DomainId, memory: int, flags: int) -> None:
-        if targets(self._registry.find(dom), flags)[0] is not None:
+        if select_for_change(self._registry.find(dom), flags)[0] is not None:
             detail = "Cannot resize the max memory on an active domain"
             raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.LXC)
 
@@ -220,7 +206,7 @@ class TuningCalls:
     ) -> list[TypedParam]:
         refuse_both_impacts(flags)
         entry = self._registry.find(dom)
-        definition = definition_for(entry, flags)
+        definition = select_for_query(entry, flags)
         values = dict(of(definition.domain))
         if entry.running is not None and definition is entry.running.live:
             sampled = await self._workers.call_running(entry, GetTuning())
@@ -229,25 +215,13 @@ class TuningCalls:
         return params({name: typed_value(name, values[name]) for name in names})
 
     async def _change(self, dom: DomainId, flags: int, edit: Edit) -> None:
-        entry = self._registry.find(dom)
-        async with entry.job.hold("change limits"):
-            live, config = targets(entry, flags & IMPACT)
-            planned = await self._defined(config, edit) if config is not None else None
-            if live is not None:
-                await self._tune(entry, live, edit)
-            if planned is not None:
-                await self._definitions.replace(entry, planned)
+        def live_request(live: Definition) -> SetTuning:
+            domain = parse_domain(live.xml)  # a copy to edit
+            edit(domain)
+            return SetTuning(xml=format_domain(domain, live=True, secure=True))
 
-    async def _defined(self, definition: Definition, edit: Edit) -> Definition:
-        domain = parse_domain(definition.xml)  # one that nobody else has
-        edit(domain)
-        return await self._builder.build(format_domain(domain, secure=True))
-
-    async def _tune(self, entry: DomainObject, live: Definition, edit: Edit) -> None:
-        domain = parse_domain(live.xml)
-        edit(domain)
-        request = SetTuning(xml=format_domain(domain, live=True, secure=True))
-        await self._domains.run_change(entry, request)
+        change = DomainChange(name="tuning", edit=edit, live_request=live_request)
+        await self._changer.change_domain(dom, flags, change)
 
 
 def read_values(given: list[TypedParam], names: tuple[str, ...]) -> dict[str, int]:

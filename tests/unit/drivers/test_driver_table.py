@@ -10,8 +10,7 @@ from conf.errors import ConfError
 from rpc.enums import DomainStatsTypes
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.table import load
-from supervisor.domd.completion import ContainerCompletion
-from supervisor.domd.definition_builder import DefinitionBuilder
+from supervisor.domd.definition_builder import DefinitionBuilder, LxcCompletion
 from supervisor.domd.service_errors import refuse_flags
 from supervisor.drivers.table import LXC, QEMU, Driver
 from supervisor.runtime.paths import Paths
@@ -65,7 +64,7 @@ def test_a_containers_time_is_its_workers_to_tell() -> None:
 
 
 def test_a_containers_document_is_completed_without_an_emulator() -> None:
-    documents = DefinitionBuilder(ContainerCompletion("x86_64"))
+    documents = DefinitionBuilder(LxcCompletion("x86_64"))
     definition = asyncio.run(documents.build(BOX))
     assert definition.is_complete
     assert "<type arch='x86_64'>exe</type>" in definition.xml
@@ -77,7 +76,7 @@ def test_a_containers_document_is_completed_without_an_emulator() -> None:
 )
 def test_what_is_no_container_is_refused(wrong: str) -> None:
     with pytest.raises(ConfError):
-        asyncio.run(DefinitionBuilder(ContainerCompletion("x86_64")).build(wrong))
+        asyncio.run(DefinitionBuilder(LxcCompletion("x86_64")).build(wrong))
 
 
 def test_every_call_is_some_drivers() -> None:
