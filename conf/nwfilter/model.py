@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 ROOT: Final = "root"
+ANY_FRAME: Final = ""  # the protocol of a rule without a protocol element: it matches every frame
 DEFAULT_PRIORITY: Final = 500  # of a rule
 PRIORITIES: Final = range(-1000, 1001)
 # What a chain's name begins with, and its place among the chains where none is said.
@@ -34,7 +35,7 @@ class Rule:
     direction: str  # "in" to the guest, "out" of it, or "inout"
     priority: int = DEFAULT_PRIORITY
     statematch: bool = True  # follow connections where no state is named
-    protocol: str = ""  # the element: "mac", "tcp-ipv6", …; "": none, the rule does nothing
+    protocol: str = ANY_FRAME  # the element's name: "mac", "tcp-ipv6", …
     negated: bool = False  # match='no'
     values: Mapping[str, str]  # its attributes as libvirt writes them, variables in them
 

@@ -7,7 +7,8 @@ Source: libvirt 9.0; corpus/nwfilter.jsonl.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -30,6 +31,8 @@ from conf.nwfilter.protocols import PROTOCOLS
 
 ACTIONS: Final = ("drop", "accept", "reject", "return", "continue")
 DIRECTIONS: Final = ("in", "out", "inout")
+FILTER_ATTRIBUTES: Final = ("name", "chain", "priority")
+RULE_ATTRIBUTES: Final = ("action", "direction", "priority", "statematch")
 VARIABLE_NAME: Final = re.compile(r"[A-Za-z0-9_]+")
 # What a value may hold: addresses, words, and what cannot end a quotation or begin an option.
 VARIABLE_VALUE: Final = re.compile(r"[A-Za-z0-9._:]+")
@@ -53,7 +56,9 @@ def parse_filter(data: bytes | str) -> Filter:
     if "/" in name or name in (".", ".."):
         raise ConfError("xml", f"name {name} cannot contain '/'", "/filter")
     chain, priority = _chain(root)
-    nodes = [node for node in root if node.tag in ("rule", "filterref")]
+    _check_attributes(root, FILTER_ATTRIBUTES)
+    children = _elements(root, known=("uuid", "rule", "filterref"))
+    nodes = [node for node in children if node.tag != "uuid"]
     if len(nodes) > MAX_ENTRIES:
         raise ConfError("xml", f"the filter has more than {MAX_ENTRIES} rules", "/filter")
     entries = tuple(_rule(node) if node.tag == "rule" else read_reference(node) for node in nodes)
@@ -121,33 +126,67 @@ def _chain(root: etree._Element) -> tuple[str, int]:
 
 
 def _rule(node: etree._Element) -> Rule:
+    _check_attributes(node, RULE_ATTRIBUTES)
     action = _word(node, "action", ACTIONS)
     direction = _word(node, "direction", DIRECTIONS)
     priority = _number(node.get("priority") or "")
     if priority is None or priority not in PRIORITIES:
         priority = DEFAULT_PRIORITY
     statematch = (node.get("statematch") or "").lower() not in ("0", "false")
-    element = next((child for child in node if child.tag in PROTOCOLS), None)
-    if element is None:
-        return Rule(
-            action=action, direction=direction, priority=priority, statematch=statematch, values={}
-        )
-    return Rule(
-        action=action,
-        direction=direction,
-        priority=priority,
-        statematch=statematch,
+    rule = Rule(
+        action=action, direction=direction, priority=priority, statematch=statematch, values={}
+    )
+    children = _elements(node, known=PROTOCOLS)
+    if not children:
+        return rule
+    # Of several protocol elements libvirt reads the first, and adds later ones of the same name.
+    element = children[0]
+    for other in children[1:]:
+        if other.tag == element.tag:
+            element.attrib.update(other.attrib)
+    return replace(
+        rule,
         protocol=str(element.tag),
         negated=element.get("match") == "no",
         values=_values(element),
     )
 
 
-def _values(element: etree._Element) -> dict[str, str]:
-    """The attributes that the protocol has; others are passed over, as stock does.
+def _elements(node: etree._Element, known: Collection[str]) -> list[etree._Element]:
+    """The child elements, each of a known name.
 
-    Of several bad ones the last is told of.
+    An unknown one is refused: a rule that lost its protocol would match every frame.
+
+    Raises:
+        ConfError: kind "xml".
     """
+    children = [child for child in node if isinstance(child.tag, str)]  # no comments
+    for child in children:
+        if child.tag not in known:
+            detail = f"unknown element <{child.tag}> in <{node.tag!s}>"
+            raise ConfError("xml", detail, f"/filter/{child.tag}")
+    return children
+
+
+def _check_attributes(node: etree._Element, known: Collection[str]) -> None:
+    """Refuse unknown attributes: a rule that lost a condition would match more than it should.
+
+    Raises:
+        ConfError: kind "xml".
+    """
+    for name in node.attrib:
+        if name not in known:
+            detail = f"unknown attribute '{name!s}' of <{node.tag!s}>"
+            raise ConfError("xml", detail, f"/filter/{node.tag!s}/@{name!s}")
+
+
+def _values(element: etree._Element) -> dict[str, str]:
+    """Read the protocol's attributes; of several bad ones the last is reported.
+
+    Raises:
+        ConfError: kinds "internal" and, for an attribute that the protocol does not have, "xml".
+    """
+    _check_attributes(element, {"match", *PROTOCOLS[str(element.tag)]})
     values: dict[str, str] = {}
     refused: ConfError | None = None
     for name, read in PROTOCOLS[str(element.tag)].items():

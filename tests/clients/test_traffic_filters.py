@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import socket
 import threading
@@ -99,7 +100,11 @@ def reference(name: str, *parameters: FilterParameter) -> FilterRef:
     return FilterRef(filter=name, parameters=list(parameters))
 
 
-async def bound(filters: Filters, name: str, *parameters: FilterParameter) -> CardFilters:
+async def bound(
+    filters: Filters,
+    name: str,
+    *parameters: FilterParameter,
+) -> CardFilters:
     await filters.load(stock_filters)
     cards = CardFilters(filters)
     mac = ":".join(f"{byte:02x}" for byte in MAC)
@@ -116,6 +121,58 @@ def test_clean_traffic_passes_and_what_is_forged_does_not(filters: Filters) -> N
     assert not arrives(packet(address="10.0.0.3"), good)
     assert not arrives(arp(MAC, "10.0.0.3"), good)
     assert not arrives(b"\xff" * 6 + MAC + b"\x86\xdd" + MARK * 3, good)
+
+
+def ethernet(kind: str, source: bytes = MAC, to: bytes = b"\xff" * 6) -> bytes:
+    """A frame of an EtherType, in hexadecimal, that no rule looks into."""
+    return to + source + bytes.fromhex(kind) + MARK * 3
+
+
+def test_clean_traffic_drops_every_other_protocol(filters: Filters) -> None:
+    """The last rules of libvirt's packaged filters have no protocol: they match every frame."""
+    asyncio.run(bound(filters, "clean-traffic", ADDRESS))
+    good = packet(text=b"the last one")
+    assert not arrives(arp(FOREIGN, "10.0.0.2"), good)
+    for kind in ("86dd", "8035", "8100", "88b5", "0806"):
+        assert not arrives(ethernet(kind, FOREIGN), good), kind
+    for kind in ("86dd", "8035", "8100", "88b5"):
+        assert not arrives(ethernet(kind), good), kind
+
+
+def test_clean_traffic_gateway_exchanges_frames_with_the_gateway_alone(filters: Filters) -> None:
+    gateway = FilterParameter(name="GATEWAY_MAC", value="52:54:00:00:00:ff")
+    asyncio.run(bound(filters, "clean-traffic-gateway", ADDRESS, gateway))
+    good = arp(MAC, "10.0.0.2")
+    assert arrives(ethernet("88b5", to=FOREIGN), good)
+    assert not arrives(ethernet("88b5"), good)
+    assert not arrives(packet(), good)
+    assert not arrives(arp(MAC, "10.0.0.3"), good)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "passes"),
+    [
+        ("no-other-l2-traffic", "88b5", False),
+        ("no-other-rarp-traffic", "8035", False),
+        ("no-other-rarp-traffic", "88b5", True),
+        ("no-mac-spoofing", "88b5", True),
+        ("no-ip-spoofing", "88b5", True),
+        ("no-arp-spoofing", "0806", False),
+        ("no-arp-spoofing", "88b5", True),
+    ],
+)
+def test_a_rule_without_a_protocol_matches_the_frames_of_its_chain(
+    filters: Filters, name: str, kind: str, passes: bool
+) -> None:
+    asyncio.run(bound(filters, name, ADDRESS))
+    with raw("g0") as guest, raw("g1") as other:
+        guest.send(ethernet(kind))
+        other.settimeout(0.3)
+        seen = set()
+        with contextlib.suppress(TimeoutError):
+            while True:
+                seen.add(other.recv(2048))
+    assert (ethernet(kind) in seen) == passes
 
 
 def test_after_the_guest_nothing_is_left(filters: Filters) -> None:

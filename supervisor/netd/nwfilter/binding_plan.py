@@ -11,6 +11,7 @@ from typing import Final
 
 from conf.nwfilter import FilterBinding
 from conf.nwfilter.model import Filter
+from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.netd.nwfilter.address_learning import How, Lease
 from supervisor.netd.nwfilter.packets import Leased, Released, Told
 from supervisor.netd.nwfilter.tap_plan import TapPlan, plan_learning, plan_tap, unresolved
@@ -40,15 +41,15 @@ def needed(
 
     Raises:
         VirError: INTERNAL_ERROR: a filter is missing, a variable has no value and none can be
-            learned, a value does not fit.
+            learned, a value does not fit; PARSE_FAILED: CTRL_IP_LEARNING is invalid.
     """
     said = variables_of(binding)
-    how = learning_of(binding)
     absent = unresolved(binding.filter, said, find)
     if any(access.name != "IP" or access.element for access in absent):
         raise unresolvable([access for access in absent if access.name != "IP" or access.element])
     if not absent:
         return Needed(plan_tap(binding.tap, binding.filter, said, find), How.NONE)
+    how = learning_of(binding)
     if learned:
         known: Mapping[str, tuple[str, ...]] = {**said, "IP": tuple(learned)}
         plan = plan_tap(binding.tap, binding.filter, known, find)
@@ -67,9 +68,17 @@ def variables_of(binding: FilterBinding) -> dict[str, tuple[str, ...]]:
 
 
 def learning_of(binding: FilterBinding) -> How:
-    """CTRL_IP_LEARNING; a word that is not known is libvirt's default. Pure."""
-    word = binding.variables.get("CTRL_IP_LEARNING", ("",))[0].lower()
-    return How(word) if word in list(How) else How.ANY
+    """Read CTRL_IP_LEARNING; libvirt's default is ANY. Pure.
+
+    Raises:
+        VirError: PARSE_FAILED: not one of `How`.
+    """
+    value = binding.variables.get("CTRL_IP_LEARNING", (How.ANY,))[0]
+    try:
+        return How(value.lower())
+    except ValueError:
+        detail = f"filter '{binding.filter}' learning value '{value}' invalid."
+        raise VirError(ErrorCode.PARSE_FAILED, detail, ErrorDomain.NWFILTER) from None
 
 
 def after(learned: Sequence[str], told: Told) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from conf.nwfilter.model import ANY_FRAME
 from supervisor.netd.nwfilter.values import (
     ARP_OPERATIONS,
     ETHER_TYPES,
@@ -20,7 +21,7 @@ from supervisor.netd.nwfilter.values import (
     subnet,
 )
 
-PROTOCOLS: Final = frozenset({"mac", "vlan", "stp", "arp", "rarp", "ip", "ipv6"})
+PROTOCOLS: Final = frozenset({ANY_FRAME, "mac", "vlan", "stp", "arp", "rarp", "ip", "ipv6"})
 TARGETS: Final = {
     "accept": "ACCEPT",
     "drop": "DROP",
@@ -110,6 +111,10 @@ def _addresses(words: Words) -> None:
             words.say(option, f"{address}/{mac(mask)}" if mask is not None else address)
 
 
+def _any_frame(words: Words) -> None:
+    """A rule without a protocol element: ebtables gets no -p, and so every frame matches."""
+
+
 def _mac(words: Words) -> None:
     if "protocolid" in words.values:
         words.say("-p", hex(number(words.values["protocolid"], ETHER_TYPES)))
@@ -194,6 +199,7 @@ def _ipv6(words: Words) -> None:
 
 
 WRITERS: Final[Mapping[str, Callable[[Words], None]]] = {
+    ANY_FRAME: _any_frame,
     "mac": _mac,
     "vlan": _vlan,
     "stp": _stp,

@@ -14,6 +14,14 @@ from conf.nwfilter.model import Filter, Reference, Rule
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 MAX_DEPTH: Final = 32  # filters that refer to filters
+PARTNERS: Final = {  # beside masks and the upper ends of STP's ranges
+    "srcportend": "srcportstart",
+    "dstportend": "dstportstart",
+    "srcipto": "srcipfrom",
+    "dstipto": "dstipfrom",
+    "typeend": "type",
+    "codeend": "code",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +83,28 @@ def _walk(
         if isinstance(entry, Reference):
             nested = {**entry.variables, **variables}
             yield from _walk(entry.filter, nested, find, (*above, name))
-        elif entry.protocol:
+        else:
+            _check_partners(entry, name)
             yield Placed(entry, found.chain, found.priority, variables)
+
+
+def _check_partners(rule: Rule, name: str) -> None:
+    """Refuse an attribute that means nothing alone: the rule would match more than it should.
+
+    Raises:
+        VirError: INTERNAL_ERROR.
+    """
+    for attribute in rule.values:
+        partner = PARTNERS.get(attribute, "")
+        if attribute.endswith("-hi"):
+            partner = attribute.removesuffix("-hi")
+        elif attribute == "code" and rule.protocol in ("icmp", "icmpv6"):
+            partner = "type"
+        elif attribute.endswith("mask"):
+            partner = attribute.replace("mask", "addr").removesuffix("-addr")
+        if partner and partner not in rule.values:
+            where = f"a <{rule.protocol}> rule of filter '{name}'"
+            raise _refused(f"{where} has {attribute} without {partner}")
 
 
 def _refused(detail: str) -> VirError:

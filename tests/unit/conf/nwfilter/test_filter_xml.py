@@ -184,3 +184,32 @@ def test_a_binding_that_lacks_something_is_refused(cut: str, says: str) -> None:
 def test_a_device_that_cannot_be_is_refused(name: str) -> None:
     with pytest.raises(ConfError, match="cannot name"):
         parse_binding(BINDING.replace("vnet0", name))
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        ("<rule action='drop' direction='in'><tpc/></rule>", "<tpc> in <rule>"),
+        ("<rule action='drop' direction='in'><tcp/><x/></rule>", "<x> in <rule>"),
+        ("<rule action='accept' direction='in'><tcp dstport='22'/></rule>", "'dstport' of <tcp>"),
+        ("<rule action='drop' direction='in' prioriy='1'/>", "'prioriy' of <rule>"),
+        ("<rules/>", "<rules> in <filter>"),
+    ],
+)
+def test_unknown_elements_and_attributes_are_refused(content: str, name: str) -> None:
+    with pytest.raises(ConfError, match=f"unknown .*{name}"):
+        parse_filter(f"<filter name='f'>{content}</filter>")
+
+
+def test_a_rule_without_a_protocol_element_survives_formatting() -> None:
+    xml = "<filter name='f' chain='arp'>\n  <rule action='drop' direction='out' priority='9'/>\n"
+    assert format_filter(parse_filter(f"{xml}</filter>")) == f"{xml}</filter>\n"
+
+
+def test_attributes_of_a_repeated_protocol_element_are_added() -> None:
+    rule = "<tcp dstportstart='22'/><udp/><tcp dstportstart='23' option='1'/>"
+    filter = parse_filter(
+        f"<filter name='f'><rule action='drop' direction='in'>{rule}</rule></filter>"
+    )
+    assert isinstance(filter.entries[0], Rule)
+    assert filter.entries[0].values == {"dstportstart": "23", "option": "1"}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.nwfilter import Filter, FilterBinding, Rule
-from rpc.errors import VirError
+from rpc.errors import ErrorCode, VirError
 from supervisor.netd.nwfilter.address_learning import How
 from supervisor.netd.nwfilter.binding_plan import after, needed
 from supervisor.netd.nwfilter.packets import Leased, Released, Seen, Told, read_frame
@@ -134,3 +134,9 @@ def test_a_learned_address_ends_the_listening_but_for_dhcp() -> None:
 def test_what_must_not_be_learned_is_missing() -> None:
     with pytest.raises(VirError, match=r"unresolvable variables.*IP"):
         needed(binding(CTRL_IP_LEARNING="none"), (), FILTERS.get)
+
+
+def test_an_unknown_way_of_learning_is_refused() -> None:
+    with pytest.raises(VirError, match="filter 'f' learning value 'dhpc' invalid") as refused:
+        needed(binding(CTRL_IP_LEARNING="dhpc"), (), FILTERS.get)
+    assert refused.value.code is ErrorCode.PARSE_FAILED
