@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from conf.errors import ConfError
-from ipc import BusError, DeadlineExceeded, Descriptor, HandlerFailed, handles
+from ipc import Descriptor, handles
 from rpc import table as wire_table
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.dispatch.errors import to_vir_error
 from supervisor.messages.calls import Client, ClientReply, ClientRequest, Stream
-
-log = logging.getLogger(__name__)
 
 
 class Field(Protocol):
@@ -61,9 +58,6 @@ class Procedure(Protocol):
     def decode_args(self, payload: bytes) -> tuple[Any, ...]:
         """XDR to arguments."""
 
-    def encode_event(self, value: Any) -> bytes:  # noqa: ANN401  (any fields of any event)
-        """What follows an event's callback number to XDR."""
-
     def encode_ret(self, value: Any) -> bytes:  # noqa: ANN401  (any result of any procedure)
         """A method's result to XDR."""
 
@@ -101,18 +95,6 @@ class ClientCall:
             descriptor.close()
         if self.stream is not None:
             self.stream.descriptor.close()
-
-
-class VirErrorCodec:
-    """`VirError` over the bus."""
-
-    def encode(self, error: Exception) -> bytes | None:
-        """Put a `VirError` into bytes; others are not ours."""
-        return error.encode() if isinstance(error, VirError) else None
-
-    def decode(self, data: bytes) -> Exception:
-        """Make the `VirError` again."""
-        return VirError.decode(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +161,7 @@ class Dispatcher:
             return _answer(entry.procedure, call, entry.method(call, *arguments))
         except Exception as error:
             call.discard()
-            raise self._voice(to_vir_error(entry.procedure, error)) from error
+            raise self._voice(to_vir_error(entry.procedure.name, error)) from error
 
     async def _finish(
         self, entry: _Entry, call: ClientCall, arguments: tuple[Any, ...]
@@ -191,7 +173,7 @@ class Dispatcher:
             raise
         except Exception as error:
             call.discard()
-            raise self._voice(to_vir_error(entry.procedure, error)) from error
+            raise self._voice(to_vir_error(entry.procedure.name, error)) from error
 
     async def _of_others(self, invoke: ClientRequest) -> ClientReply:
         if self._otherwise is None:
@@ -285,57 +267,3 @@ def decode(procedure: Procedure, payload: bytes) -> tuple[Any, ...]:
     except ValueError as error:
         detail = f"the arguments of {procedure.name} cannot be read: {error}"
         raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC) from error
-
-
-def to_vir_error(procedure: Procedure, problem: Exception) -> VirError:
-    """What the client is told of an error; what it should not happen is logged."""
-    if isinstance(problem, VirError):
-        return problem
-    if isinstance(problem, ConfError):
-        return from_conf_error(problem)
-    if isinstance(problem, (DeadlineExceeded, TimeoutError)):
-        detail = f"{procedure.name} was not done in time: {problem}"
-        return VirError(ErrorCode.OPERATION_TIMEOUT, detail)
-    if isinstance(problem, BusError) and not isinstance(problem, HandlerFailed):
-        log.warning("%s failed: %s", procedure.name, problem)
-        return VirError(ErrorCode.INTERNAL_ERROR, f"{procedure.name} was cut short: {problem}")
-    log.error("%s failed in an unforeseen way", procedure.name, exc_info=problem)
-    detail = f"{procedure.name} failed in an unforeseen way, see the daemon's log: {problem}"
-    return VirError(ErrorCode.INTERNAL_ERROR, detail)
-
-
-#: The kinds of `ConfError` whose code has another name.
-KINDS: Final = {"xml": "XML_ERROR", "internal": "INTERNAL_ERROR", "xml_detail": "XML_DETAIL"}
-
-
-def from_conf_error(problem: ConfError, domain: ErrorDomain = ErrorDomain.DOMAIN) -> VirError:
-    """The client's error for what `conf` refused."""
-    name = KINDS.get(problem.kind, problem.kind.upper())
-    code = ErrorCode.__members__.get(name, ErrorCode.INTERNAL_ERROR)
-    return VirError(code, problem.message, domain)
-
-
-@cache
-def _event(name: str) -> tuple[Procedure, int]:
-    """An event's procedure, and how many of its fields stand before the older event's message."""
-    for procedure in wire_table.load().procedures():
-        if procedure.name == name and procedure.kind == "event":
-            names = [argument.name for argument in procedure.args[1:]]
-            return procedure, names.index("msg") if "msg" in names else len(names)
-    raise KeyError(f"the table has no event {name}")
-
-
-def encode_event(name: str, *fields: object) -> bytes:
-    """Encode an event's message for `ClientEvent.payload`.
-
-    Args:
-        name: of the message that has a callback number, "domain_event_callback_lifecycle".
-        fields: all that follow the number; those of a `msg` inside are given one by one.
-
-    Raises:
-        EncodeError: the fields are not the message's.
-    """
-    procedure, plain = _event(name)
-    if plain == len(procedure.args) - 1:
-        return procedure.encode_event(fields)
-    return procedure.encode_event((*fields[:plain], fields[plain:]))

@@ -14,9 +14,9 @@ from html import unescape
 from typing import Final
 from uuid import UUID
 
-from supervisor.domd.registry import DOMAINS
 from supervisor.objects import definition_files
 from supervisor.objects.definition_files import Folders
+from supervisor.objects.object_type import ObjectType
 from supervisor.objects.xml_comments import escape_comment
 from supervisor.runtime.paths import Paths
 
@@ -42,14 +42,14 @@ class Identified:
 class Store(definition_files.DefinitionFiles):
     """The domains of one driver on disk; everything here blocks."""
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, object_type: ObjectType, paths: Paths) -> None:
         """Make the folders.
 
         Raises:
             OSError: they cannot be made.
         """
         folders = Folders(paths.domain_configs(), paths.autostart(), paths.status_dir())
-        super().__init__(DOMAINS, folders)
+        super().__init__(object_type, folders)
 
     def identified(self) -> list[Identified]:
         """Every definition; a file that is none is left where it is, with a log line.

@@ -13,11 +13,10 @@ from rpc.enums import (
     DomainEventType,
     DomainEventUndefinedDetailType,
 )
+from supervisor.dispatch.events import Publisher
 from supervisor.domd.definition_files import Store
 from supervisor.domd.domain import Definition, DomainObject
-from supervisor.domd.events import Publisher
 from supervisor.domd.registry import Registry
-from supervisor.domd.service_errors import invalid
 from supervisor.objects import definitions
 from supervisor.runtime.shield import run_to_completion
 
@@ -38,7 +37,7 @@ class Definitions(definitions.Definitions[DomainObject, Definition]):
         domain = document.domain
         uuid = UUID(str(domain.uuid)).bytes
         return self._registry.match_or_conflict(domain.name, uuid) or DomainObject(
-            name=domain.name, uuid=uuid
+            object_type=self._registry.object_type, name=domain.name, uuid=uuid
         )
 
     def text(self, document: Definition) -> str:
@@ -51,7 +50,7 @@ class Definitions(definitions.Definitions[DomainObject, Definition]):
 
     def invalidate(self) -> None:
         """Have rpcd ask again."""
-        self._publisher.stale()
+        self._publisher.invalidate()
 
     def publish_defined(self, entry: DomainObject, *, redefined: bool) -> None:
         """Send the lifecycle event."""
@@ -76,11 +75,13 @@ class Definitions(definitions.Definitions[DomainObject, Definition]):
         old, new = entry.name, definition.domain.name
         async with self._turn.hold("rename"):
             if self._registry.by_name(new) is not None:
-                raise invalid(f"domain with name '{new}' already exists")
+                raise self._registry.errors.operation_invalid(
+                    f"domain with name '{new}' already exists"
+                )
             text = definition.xml
             await self._disk("rename", entry, lambda: self._store.rename(old, new, text))
-            former = DomainObject(name=old, uuid=entry.uuid)
-            self._publisher.stale()
+            former = DomainObject(object_type=self._registry.object_type, name=old, uuid=entry.uuid)
+            self._publisher.invalidate()
             entry.definition = definition
             self._registry.rename(entry, new)
             undefined = DomainEventUndefinedDetailType.RENAMED

@@ -12,8 +12,10 @@ from uuid import UUID
 from conf.domain import Domain, format_domain, parse_domain
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.values import Domain as DomainId
+from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.messages.worker import DomainStatus
 from supervisor.objects.change_lock import ChangeLock
+from supervisor.objects.object_type import ObjectType
 
 OFF = -1  # the id of a domain that does not run
 
@@ -89,6 +91,7 @@ class LiveDefinition(Definition):
 class DomainObject:
     """One domain."""
 
+    object_type: ObjectType
     name: str
     uuid: bytes
     definition: Definition | None = None  # None: it is gone when its guest is
@@ -102,7 +105,17 @@ class DomainObject:
 
     def __post_init__(self) -> None:
         """Make the domain's lock."""
-        self.job = ChangeLock(self.name)
+        self.job = ChangeLock(self.name, self.errors)
+
+    @property
+    def errors(self) -> ServiceErrors:
+        """The errors of its driver."""
+        return self.object_type.errors
+
+    @property
+    def is_persistent(self) -> bool:
+        """Whether it has a definition."""
+        return self.definition is not None
 
     @property
     def is_there(self) -> bool:

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rpc.enums import DomainUndefineFlagsValues as Flags
-from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.domain import DomainObject
-from supervisor.domd.service_errors import invalid
 from supervisor.runtime.paths import Paths
 
 
@@ -35,7 +34,7 @@ class DomainFiles:
         Raises:
             VirError: SYSTEM_ERROR.
         """
-        remove(self._paths.managed_save(entry.name), "managed save file")
+        remove(self._paths.managed_save(entry.name), "managed save file", entry.errors)
 
     def has_snapshots(self, entry: DomainObject) -> bool:
         """Whether snapshots of the domain are known."""
@@ -53,7 +52,7 @@ class DomainFiles:
         """
         nvram = self._nvram(entry)
         if nvram is not None and nvram.is_file():
-            remove(nvram, "nvram")
+            remove(nvram, "nvram", entry.errors)
 
     def remove_on_undefine(self, entry: DomainObject, flags: int) -> None:
         """Part with what a domain has when its definition goes; what is kept stays on disk.
@@ -65,7 +64,7 @@ class DomainFiles:
         """
         doomed = list(self._to_remove(entry, flags))
         for what, path in doomed:
-            remove(path, what)
+            remove(path, what, entry.errors)
 
     def _to_remove(self, entry: DomainObject, flags: int) -> Iterator[tuple[str, Path]]:
         if not entry.is_active:
@@ -74,13 +73,17 @@ class DomainFiles:
         if saved.exists():
             if not flags & Flags.MANAGED_SAVE:
                 detail = "Refusing to undefine while domain managed save image exists"
-                raise invalid(f"{detail}: {saved}; say --managed-save to remove it")
+                raise entry.errors.operation_invalid(
+                    f"{detail}: {saved}; say --managed-save to remove it"
+                )
             yield "managed save file", saved
         nvram = self._nvram(entry)
         if nvram is not None and not flags & Flags.KEEP_NVRAM and nvram.exists():
             if not flags & Flags.NVRAM:
                 detail = "cannot undefine domain with nvram"
-                raise invalid(f"{detail} {nvram}; say --nvram or --keep-nvram")
+                raise entry.errors.operation_invalid(
+                    f"{detail} {nvram}; say --nvram or --keep-nvram"
+                )
             yield "nvram", nvram
         if not flags & Flags.KEEP_TPM and (flags & Flags.TPM or not keeps_tpm_state(entry)):
             yield "TPM state", self._paths.tpm_state(entry.uuid_text)
@@ -93,7 +96,9 @@ class DomainFiles:
             count = sum(1 for _ in xml_files(folder))
             if count and not flags & flag:
                 detail = f"cannot delete inactive domain with {count} {word}"
-                raise invalid(f"{detail}; say --{word}-metadata to forget them")
+                raise entry.errors.operation_invalid(
+                    f"{detail}; say --{word}-metadata to forget them"
+                )
             if count:
                 yield word, folder
 
@@ -123,7 +128,7 @@ def xml_files(folder: Path) -> Iterator[Path]:
     yield from (folder / name for name in names if name.endswith(".xml"))
 
 
-def check_keep_flags(flags: int) -> None:
+def check_keep_flags(flags: int, errors: ServiceErrors) -> None:
     """Refuse to keep and remove the same.
 
     Raises:
@@ -134,10 +139,10 @@ def check_keep_flags(flags: int) -> None:
         ("TPM", Flags.TPM | Flags.KEEP_TPM),
     ):
         if flags & both == both:
-            raise invalid(f"cannot both keep and delete {word}")
+            raise errors.operation_invalid(f"cannot both keep and delete {word}")
 
 
-def remove(path: Path, what: str) -> None:
+def remove(path: Path, what: str, errors: ServiceErrors) -> None:
     """Remove a file or folder; a folder may be gone already.
 
     Raises:
@@ -149,5 +154,4 @@ def remove(path: Path, what: str) -> None:
         elif what != "TPM state" or path.exists():
             path.unlink()
     except OSError as error:
-        detail = f"Failed to remove {what} '{path}': {error.strerror}"
-        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
+        raise errors.system_error(f"Failed to remove {what} '{path}'", error) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from rpc.enums import DomainModificationImpact as Impact
-from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.errors import VirError
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.registry import not_running
 
@@ -50,5 +50,4 @@ def select_for_query(entry: DomainObject, flags: int) -> Definition:
 
 def not_persistent(entry: DomainObject) -> VirError:
     """OPERATION_INVALID: the domain is transient."""
-    detail = f"transient domains do not have any persistent config: '{entry.name}'"
-    return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.DOMAIN)
+    return entry.object_type.not_persistent(entry.name)

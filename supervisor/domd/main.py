@@ -12,6 +12,7 @@ import asyncio
 import logging
 
 from supervisor.dispatch.dispatcher import Dispatcher
+from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.domd.autostart import autostart
 from supervisor.domd.calls.definition import DefinitionCalls
 from supervisor.domd.calls.device import DeviceCalls
@@ -30,13 +31,14 @@ from supervisor.domd.definitions import Definitions
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.domain_ids import IdAllocator
-from supervisor.domd.events import Publisher
 from supervisor.domd.recovery import Recovery
 from supervisor.domd.registry import Registry
 from supervisor.domd.running_domains import RunningDomains
 from supervisor.domd.worker_forwarding import WorkerForwarding
 from supervisor.domd.workers import Workers
-from supervisor.drivers.table import LXC, QEMU, Driver
+from supervisor.drivers.driver import Driver
+from supervisor.drivers.lxc import LXC
+from supervisor.drivers.qemu import QEMU
 from supervisor.messages.calls import ClientClosed
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.host import host_arch
@@ -58,14 +60,15 @@ async def run_containers(process: ChildProcess) -> None:
 
 async def run_registry(process: ChildProcess, driver: Driver, builder: DefinitionBuilder) -> None:
     """Serve one driver's domains until the process is told to stop."""
-    node, registry, paths = process.node, Registry(), process.paths.for_driver(driver.name)
+    node, registry, paths = process.node, Registry(driver), process.paths.for_driver(driver.name)
     await asyncio.to_thread(paths.status_dir().mkdir, parents=True, exist_ok=True)
-    store, files = Store(paths), DomainFiles(paths)
+    store, files = Store(registry.object_type, paths), DomainFiles(paths)
     ids = IdAllocator(paths.last_id_file())
-    publisher = Publisher(node, driver.name)
+    publisher = Publisher(node, "domain", driver.name)
+    keep_running = KeepRunningVote(node, busy="guests run", idle="no guest runs")
     definitions = Definitions(registry, store, publisher)
     workers = Workers(node, driver)
-    domains = RunningDomains(registry, builder, workers, ids, publisher)
+    domains = RunningDomains(registry, builder, workers, ids, publisher, keep_running)
     recovery = Recovery(node, registry, workers, domains)
     changer = DomainChanger(registry, definitions, builder, domains)
     queries = QueryCalls(registry, files)
@@ -74,23 +77,21 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
     lxc_calls = (
         LxcInfoCalls(registry, stats),
         TuningCalls(registry, changer, workers),
-        NativeXmlCalls(builder),
+        NativeXmlCalls(builder, driver.errors),
     )
     targets = (
         *(lxc_calls if driver is LXC else ()),
         queries,
         DefinitionCalls(registry, definitions, builder, files, publisher, driver),
         MetadataCalls(registry, changer, publisher),
-        DeviceCalls(changer),
+        DeviceCalls(changer, driver.errors),
         InterfaceParameterCalls(registry, changer),
         LifecycleCalls(registry, builder, definitions, files, domains, workers),
         stats,
     )
     load(store, registry)
     forward = WorkerForwarding(node, registry).forward
-    node.serve(
-        Dispatcher("domd", *targets, driver=driver.name, fallback=forward, voice=driver.voice)
-    )
+    node.serve(Dispatcher("domd", *targets, driver=driver.name, fallback=forward))
     process.on_reload.append(builder.invalidate)
     await recovery.recover(paths)
     await process.ready()
@@ -105,6 +106,7 @@ def load(store: Store, registry: Registry) -> None:
     """Know every definition on disk."""
     for stored in store.identified():
         entry = DomainObject(
+            object_type=registry.object_type,
             name=stored.name,
             uuid=stored.uuid,
             definition=Definition(stored.xml),

@@ -90,7 +90,9 @@ class Recovery:
         except VirError as error:
             log.error("the guest '%s' runs and is left alone: %s", description.name, error)
             return None
-        return known or DomainObject(name=description.name, uuid=description.uuid)
+        return known or DomainObject(
+            object_type=self._registry.object_type, name=description.name, uuid=description.uuid
+        )
 
     def _is_pending(self, entry: DomainObject) -> bool:
         return entry.uuid in self._queries

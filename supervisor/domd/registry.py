@@ -6,29 +6,33 @@ refusals about domains. May not touch: files, the bus.
 
 from __future__ import annotations
 
-from typing import Final
-
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.domain import DomainObject
+from supervisor.drivers.driver import Driver
 from supervisor.objects import registry
 from supervisor.objects.object_type import ObjectType
 
-DOMAINS: Final = ObjectType(
-    name="domain",
-    long_name="domain",
-    edit="edit",
-    not_found=ErrorCode.NO_DOMAIN,
-    error_domain=ErrorDomain.QEMU,
-    conflict_domain=ErrorDomain.DOMAIN,
-)
+
+def domain_type(driver: Driver) -> ObjectType:
+    """The type of a driver's domains."""
+    return ObjectType(
+        name="domain",
+        long_name="domain",
+        edit_command="edit",
+        not_found=ErrorCode.NO_DOMAIN,
+        errors=driver.errors,
+        conf_errors=ServiceErrors(ErrorDomain.DOMAIN),
+        not_active_text="domain is not running; start '{name}' first",
+        transient_text="transient domains do not have any persistent config: '{name}'",
+    )
 
 
 class Registry(registry.Registry[DomainObject]):
-    """The domains of one daemon."""
+    """The domains of one driver."""
 
-    def __init__(self) -> None:
-        """Know none."""
-        super().__init__(DOMAINS)
+    def __init__(self, driver: Driver) -> None:
+        super().__init__(domain_type(driver))
 
     def rename(self, entry: DomainObject, name: str) -> None:
         """Know a domain by another name."""
@@ -50,5 +54,4 @@ class Registry(registry.Registry[DomainObject]):
 
 def not_running(entry: DomainObject) -> VirError:
     """OPERATION_INVALID: the call needs a running guest."""
-    detail = f"domain is not running; start '{entry.name}' first"
-    return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.DOMAIN)
+    return entry.object_type.not_active(entry.name)

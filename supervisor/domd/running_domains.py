@@ -19,13 +19,12 @@ from rpc.enums import (
     DomainEventSuspendedDetailType,
     DomainEventType,
 )
-from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.errors import VirError
+from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.domain import Definition, DomainObject, DomainRuntime
 from supervisor.domd.domain_ids import IdAllocator
-from supervisor.domd.events import Publisher
 from supervisor.domd.registry import Registry, not_running
-from supervisor.domd.service_errors import invalid
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import (
     NO_EVENT,
@@ -59,6 +58,7 @@ class RunningDomains:
         workers: Workers,
         ids: IdAllocator,
         publisher: Publisher,
+        keep_running: KeepRunningVote,
     ) -> None:
         """Drive guests by these workers."""
         self._registry = registry
@@ -66,6 +66,7 @@ class RunningDomains:
         self._workers = workers
         self._ids = ids
         self._publisher = publisher
+        self._keep_running = keep_running
         #: Called with a guest of which it is not known whether it still runs.
         self.on_unknown_state: Callable[[DomainObject], None] = lambda _: None
         self._starting: dict[bytes, Starting] = {}
@@ -90,7 +91,9 @@ class RunningDomains:
             VirError: the guest runs already, or cannot be started; nothing is left of it then.
         """
         if entry.is_active:
-            raise invalid(f"domain is already running: '{entry.name}' has id {entry.id}")
+            raise entry.errors.operation_invalid(
+                f"domain is already running: '{entry.name}' has id {entry.id}"
+            )
         complete = await self._builder.complete(definition)
         if entry.definition is definition:
             entry.definition = complete
@@ -108,7 +111,7 @@ class RunningDomains:
             if caller_is_cancelled():
                 raise
             detail = f"domain '{entry.name}' was destroyed while it was started"
-            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from None
+            raise entry.errors.operation_failed(detail) from None
         finally:
             del self._starting[entry.uuid]
         self.apply_status(entry, description)
@@ -146,7 +149,7 @@ class RunningDomains:
             if found.guest is not None:  # none ran before; containers' numbers are their own
                 return found.guest
             detail = f"the process that started '{entry.name}' died; try again ({error})"
-            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from error
+            raise entry.errors.operation_failed(detail) from error
 
     async def _replace_worker(self, entry: DomainObject) -> bool:
         """Replace the worker that started a guest, before any client can know of the guest.
@@ -214,12 +217,12 @@ class RunningDomains:
 
     def apply_status(self, entry: DomainObject, description: DomainStatus) -> None:
         """Believe a description."""
-        self._publisher.stale()
+        self._publisher.invalidate()
         self._ids.seen(description.id)
         entry.running = DomainRuntime.from_status(description, entry.running)
         entry.autodestroy = description.autodestroy
         self._registry.add(entry)
-        self._publisher.activity(busy=True)
+        self._keep_running.set(busy=True)
 
     def mark_stopped(self, entry: DomainObject, reason: int, event: int, detail: int) -> None:
         """Believe that a guest has gone, and tell clients."""
@@ -228,17 +231,17 @@ class RunningDomains:
         self._publisher.lifecycle(entry, event, detail)
 
     def _clear_runtime(self, entry: DomainObject) -> None:
-        self._publisher.stale()
+        self._publisher.invalidate()
         entry.running = None
         entry.autodestroy = ""
         if not any(other.is_active for other in self._registry):
-            self._publisher.activity(busy=False)
+            self._keep_running.set(busy=False)
 
     def drop_if_transient(self, entry: DomainObject) -> None:
         """Forget a domain that has neither a guest nor a definition."""
         if not entry.is_there and entry.uuid not in self._starting:
             self._registry.remove(entry)
-            self._publisher.stale()
+            self._publisher.invalidate()
 
     # What workers say.
 
@@ -272,7 +275,7 @@ class RunningDomains:
 
     def on_forward_event(self, event: ForwardEvent) -> None:
         """A worker has an event for clients."""
-        self._publisher.relay(event.event)
+        self._publisher.forward(event.event)
 
     async def _restart(self, entry: DomainObject, definition: Definition) -> None:
         """Start anew what its document says is to be."""

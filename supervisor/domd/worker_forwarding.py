@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from ipc import BusError, DeadlineExceeded, Node
+from ipc import BusError, Node
 from rpc import table
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.table import Procedure
 from rpc.values import Domain as DomainId
+from supervisor.dispatch.errors import no_reply
 from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import Registry, not_running
 from supervisor.messages.calls import ClientReply, ClientRequest
@@ -47,7 +48,15 @@ class WorkerForwarding:
         try:
             return await link.call(invoke, deadline_s=FORWARD_S)
         except BusError as error:
-            raise no_reply(procedure, entry, error) from error
+            if not entry.is_active:
+                raise not_running(entry) from error
+            raise no_reply(
+                f"the worker of '{entry.name}'",
+                procedure.name,
+                error,
+                lost=ErrorCode.OPERATION_FAILED,
+                domain=entry.errors.domain,
+            ) from error
 
     def _target(self, invoke: ClientRequest) -> tuple[Procedure, DomainObject]:
         program = self._table.program(invoke.program)
@@ -61,19 +70,5 @@ class WorkerForwarding:
             detail = f"the arguments of {procedure.name} cannot be read: {error}"
             raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC) from error
         if procedure.owner != "worker" or not isinstance(domain, DomainId):
-            raise VirError(ErrorCode.NO_SUPPORT, procedure.name, ErrorDomain.QEMU)
+            raise self._registry.errors.error(ErrorCode.NO_SUPPORT, procedure.name)
         return procedure, self._registry.find(domain)
-
-
-def no_reply(procedure: Procedure, entry: DomainObject, error: BusError) -> VirError:
-    """The refusal for a call that a worker did not answer."""
-    if not entry.is_active:
-        return not_running(entry)
-    if isinstance(error, DeadlineExceeded):
-        detail = f"'{entry.name}' did not answer {procedure.name} in time: {error}"
-        return VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU)
-    detail = (
-        f"the process that drives '{entry.name}' was lost while it answered {procedure.name}; "
-        f"the guest runs on, ask again: {error}"
-    )
-    return VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from ipc import BusError, DeadlineExceeded, Event, Node, PeerGone, Request
-from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.errors import ErrorCode, VirError
 from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import not_running
-from supervisor.drivers.table import Driver
+from supervisor.drivers.driver import Driver
 from supervisor.messages.root import EndWorker, ReplaceWorker, SpawnWorker
 from supervisor.messages.worker import GetStatus, WorkerStatus
 
@@ -112,7 +112,7 @@ class Workers:
             return await self.call(entry, request)
         except DeadlineExceeded as error:
             detail = f"the guest '{entry.name}' did not obey in {request.deadline_s:.0f} s: {error}"
-            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from error
+            raise entry.errors.operation_timeout(detail) from error
         except BusError as error:
             if not entry.is_active:
                 raise not_running(entry) from error
@@ -120,7 +120,7 @@ class Workers:
                 f"the process that drives '{entry.name}' was lost and comes back; the guest runs "
                 f"on, see whether it has obeyed: {error}"
             )
-            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU) from error
+            raise entry.errors.operation_failed(detail) from error
 
     async def call_until_done(self, entry: DomainObject, request: Request[R]) -> R | None:
         """Order what may be ordered twice, until a worker has done it.
@@ -150,7 +150,7 @@ class Workers:
                 detail = (
                     f"the guest '{entry.name}' did not obey in {request.deadline_s:.0f} s: {error}"
                 )
-                raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU) from error
+                raise entry.errors.operation_timeout(detail) from error
             await asyncio.sleep(min(0.02, max(0.0, left)))
         return None
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from ipc import handles
 from rpc.errors import VirError
 from supervisor.dispatch.dispatcher import Dispatcher
+from supervisor.dispatch.events import Publisher
 from supervisor.hostd.calls.connection import DriverCalls
 from supervisor.hostd.calls.emulator import EmulatorCalls
 from supervisor.hostd.calls.node import NodeCalls
@@ -55,7 +56,7 @@ async def serve(process: ChildProcess) -> None:
     node = Node()
     calls = EmulatorCalls(node, emulators, identity, None if process.session else "+0:+0")
     store = SecretStore(process.paths.secrets())
-    secrets = SecretCalls(Secrets(), store, process.node.publish)
+    secrets = SecretCalls(Secrets(), store, Publisher(process.node, "secret"))
     secrets.load()
     process.node.serve(Dispatcher("hostd", DriverCalls(calls), NodeCalls(node), calls, secrets))
     process.node.serve(secrets)

@@ -79,7 +79,7 @@ class ClientEvent(Event, frozen=True, kw_only=True, tag="calls.event"):
 
     family: str  # "domain", "network", "storage_pool", "node_device", "secret", "qemu_monitor"
     event_id: int  # the family's; -1 for "qemu_monitor"
-    driver: str  # "qemu", "lxc" or "test": clients of other drivers do not see it
+    driver: str  # whose clients see it (`Driver.name`); "": the clients of every driver
     uuid: bytes  # of the object, 16 bytes
     name: str = ""  # of a monitor's event
     payload: bytes  # XDR of the callback's message after its callback number

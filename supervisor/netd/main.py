@@ -19,8 +19,8 @@ from conf.errors import ConfError
 from conf.nwfilter import stock_filters
 from rpc.errors import VirError
 from supervisor.dispatch.dispatcher import Dispatcher
+from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.netd.dnsmasq.files import install_script
-from supervisor.netd.events import Publisher
 from supervisor.netd.firewall import Firewall, choose
 from supervisor.netd.firewall.backend_choice import Backend, choose_backend, configured
 from supervisor.netd.hooks import NetworkHooks
@@ -60,13 +60,22 @@ log = logging.getLogger(__name__)
 async def serve(process: ChildProcess) -> None:
     """Answer until the process is told to stop."""
     paths, registry, links, sysctl = process.paths, Registry(), Links(), Sysctl()
-    store, publisher = Store(paths), Publisher(process.node)
+    store, publisher = Store(paths), Publisher(process.node, "network")
+    keep_running = KeepRunningVote(process.node, busy="networks run", idle="no network runs")
     hooks = NetworkHooks(Hooks(paths.hook("network")))
     services = Services(paths, lambda: choose_filter(paths))
     filters = open_filters(paths, lambda: choose_filter_backend(paths))
     host = Host(links, sysctl, services)
     networks = Networks(
-        registry, store, host, links, services, hooks, publisher, session=process.session
+        registry,
+        store,
+        host,
+        links,
+        services,
+        hooks,
+        publisher,
+        keep_running,
+        session=process.session,
     )
     ports = Ports(
         registry,

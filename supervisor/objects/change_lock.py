@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.dispatch.service_errors import ServiceErrors
 
 JOB_S: Final = 30.0
 MAX_WAITING: Final = 256  # changes of one thing that wait for their turn
@@ -21,10 +21,10 @@ MAX_WAITING: Final = 256  # changes of one thing that wait for their turn
 class ChangeLock:
     """The right to change one domain, network or the like."""
 
-    def __init__(self, name: str, domain: ErrorDomain = ErrorDomain.QEMU) -> None:
+    def __init__(self, name: str, errors: ServiceErrors) -> None:
         """Nobody has it; refusals are of that part of the daemon."""
         self.name = name
-        self._domain = domain
+        self._errors = errors
         self.holder = ""  # the call that has it
         self.since = 0.0  # the time since the epoch at which it got it
         self._waiting = 0
@@ -55,7 +55,7 @@ class ChangeLock:
                 "cannot acquire state change lock due to max_queued limit: "
                 f"{MAX_WAITING} changes of '{self.name}' wait; let them end first"
             )
-            raise VirError(ErrorCode.OPERATION_FAILED, detail, self._domain)
+            raise self._errors.operation_failed(detail)
         self._waiting += 1
         try:
             async with asyncio.timeout(timeout_s):
@@ -65,6 +65,6 @@ class ChangeLock:
                 f"cannot acquire state change lock (held by {self.holder or 'nobody'}) "
                 f"of '{self.name}' for {call}"
             )
-            raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, self._domain) from None
+            raise self._errors.operation_timeout(detail) from None
         finally:
             self._waiting -= 1

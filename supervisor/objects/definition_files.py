@@ -88,7 +88,7 @@ class DefinitionFiles:
             OSError: nothing has changed.
         """
         comment = above + HEADER.format(
-            word=self._kind.name, edit=self._kind.edit, name=escape_comment(name)
+            word=self._kind.name, edit=self._kind.edit_command, name=escape_comment(name)
         )
         write_file(self._definition(name), (comment + xml).encode())
 

@@ -15,7 +15,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Final, Generic, Protocol, TypeVar
 
-from rpc.errors import ErrorCode, VirError
 from supervisor.objects.change_lock import ChangeLock
 from supervisor.objects.definition_files import DefinitionFiles
 from supervisor.objects.object_type import ObjectType
@@ -55,7 +54,7 @@ class Definitions(ABC, Generic[E, D]):
         """Change these."""
         self._registry = registry
         self._store = store
-        self._turn = ChangeLock("definitions", registry.object_type.error_domain)
+        self._turn = ChangeLock("definitions", registry.errors)
 
     @abstractmethod
     def object_for(self, document: D) -> E:
@@ -188,8 +187,6 @@ def refused(kind: ObjectType, doing: str) -> Iterator[None]:
         yield
     except TimeoutError as error:
         detail = f"cannot {doing}: the disk did not take it in {DISK_S:.0f} s"
-        raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, kind.error_domain) from error
+        raise kind.errors.operation_timeout(detail) from error
     except OSError as error:
-        detail = f"cannot {doing}: {error.strerror or error}"
-        number = error.errno or -1
-        raise VirError(ErrorCode.SYSTEM_ERROR, detail, kind.error_domain, int1=number) from error
+        raise kind.errors.system_error(f"cannot {doing}", error) from error

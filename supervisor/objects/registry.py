@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
-from rpc.errors import ErrorCode, VirError
+from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.objects.object_type import ObjectType
 
 
@@ -51,6 +51,11 @@ class Registry(Generic[E]):
         self.object_type = kind
         self._by_uuid: dict[bytes, E] = {}
         self._by_name: dict[str, E] = {}
+
+    @property
+    def errors(self) -> ServiceErrors:
+        """The errors of the service or driver whose objects these are."""
+        return self.object_type.errors
 
     def __iter__(self) -> Iterator[E]:
         """All that are there."""
@@ -112,9 +117,9 @@ class Registry(Generic[E]):
         if same_uuid is not None and same_uuid.name != name:
             taken = same_uuid.uuid_text
             detail = f"{word} '{same_uuid.name}' is already defined with uuid {taken}"
-            raise VirError(ErrorCode.OPERATION_FAILED, detail, self.object_type.conflict_domain)
+            raise self.object_type.conflict(detail)
         same_name = self.by_name(name)
         if same_name is not None and same_name.uuid != uuid:
             detail = f"{word} '{name}' already exists with uuid {same_name.uuid_text}"
-            raise VirError(ErrorCode.OPERATION_FAILED, detail, self.object_type.conflict_domain)
+            raise self.object_type.conflict(detail)
         return same_uuid

@@ -20,7 +20,7 @@ from typing import Final
 from conf.settings import DaemonConfig, QemuConfig
 from ipc import BusError, Switchboard
 from rpc.errors import ErrorCode, VirError
-from supervisor.dispatch.dispatcher import VirErrorCodec
+from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.messages.child import Reload, Stop
 from supervisor.messages.root import ProcessStatus
 from supervisor.root import process_stats

@@ -32,7 +32,6 @@ PING: Final = 1
 PONG: Final = 2
 PINGED: Final = (KEEPALIVE, PING)  # program and procedure
 EVENT_SERIAL: Final = 1
-DRIVERS_OWN: Final = ("domain", "qemu_monitor")  # events of what another driver's clients never see
 WAITING: Final = 1024 * 1024  # bytes of calls beyond those under way, from which reading stops
 WAITING_CALL: Final = 512  # bytes that a waiting call takes besides its payload
 WAITING_DESCRIPTOR: Final = 16 * 1024  # and for each descriptor: there are few for all clients
@@ -97,10 +96,8 @@ class Session:
         self._channel.close()
 
     def deliver(self, event: ClientEvent) -> None:
-        """Send an event if the client asked for it, and its driver is the one it has opened."""
-        if event.family in DRIVERS_OWN and (
-            self.target is None or self.target.driver != event.driver
-        ):
+        """Send an event that the client registered for and that its driver's clients may see."""
+        if event.driver and (self.target is None or self.target.driver != event.driver):
             return
         for message in self.registrations.messages(event):
             procedure = self._front.event(message.name)

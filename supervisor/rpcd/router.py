@@ -12,10 +12,11 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from conf.settings import DaemonConfig
-from ipc import BusError, DeadlineExceeded, Descriptor, Node, PeerGone, handles
+from ipc import BusError, Descriptor, Node, PeerGone, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.framing import Header, Status
 from rpc.table import Procedure, Table
+from supervisor.dispatch.errors import no_reply
 from supervisor.messages.calls import (
     Client,
     ClientClosed,
@@ -165,7 +166,7 @@ class Front:
                 age = self.kept.age
                 answer = await link.call(invoke, deadline_s=limit)
         except BusError as error:
-            raise unanswered(owner, procedure.name, error) from error
+            raise no_reply(owner, procedure.name, error) from error
         if answer.cacheable:
             self.kept.put(kept_key(procedure, payload, client.driver), answer.payload, age)
         return answer
@@ -214,16 +215,6 @@ class Front:
 def kept_key(procedure: Procedure, payload: bytes, driver: str) -> Key:
     """What makes two calls the same for everybody who may make them."""
     return procedure.program, procedure.number, driver, payload
-
-
-def unanswered(owner: str, name: str, problem: BusError) -> VirError:
-    """The refusal for a call whose owner did not answer it."""
-    log.warning("%s was not answered: %s", name, problem)
-    if isinstance(problem, DeadlineExceeded):
-        detail = f"{owner} did not answer {name} in time"
-        return VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.RPC)
-    detail = f"{owner} ended while it answered {name}: {problem}"
-    return VirError(ErrorCode.RPC, detail, ErrorDomain.RPC)
 
 
 def drop(answer: ClientReply) -> None:

@@ -24,7 +24,7 @@ import uvloop
 from conf.settings import DaemonConfig, QemuConfig
 from ipc import BusError, Event, Node, current_call, handles
 from ipc.node import ROOT
-from supervisor.dispatch.dispatcher import VirErrorCodec
+from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.messages.child import ChildConfig, GetConfig, Reload, Stop
 from supervisor.messages.root import Ready
 from supervisor.runtime.paths import Paths

@@ -19,7 +19,7 @@ import uvloop
 
 from conf.settings import DaemonConfig, QemuConfig
 from ipc import Ack, Node, handles
-from supervisor.dispatch.dispatcher import VirErrorCodec
+from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.messages.child import ChildConfig, GetConfig
 from supervisor.messages.root import Ready
 from supervisor.runtime.child import fetch_config

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from conf.storage import Pool, format_pool
 from rpc.enums import StoragePoolEventLifecycleType as Lifecycle
+from supervisor.dispatch.events import Publisher
 from supervisor.objects import definitions
 from supervisor.stord.definition_files import Store
-from supervisor.stord.events import Publisher
 from supervisor.stord.pool import PoolObject
 from supervisor.stord.registry import Registry
 from supervisor.stord.source_conflicts import refuse_conflict
@@ -44,7 +44,7 @@ class Definitions(definitions.Definitions[PoolObject, Pool]):
 
     def invalidate(self) -> None:
         """Have rpcd ask again."""
-        self._publisher.stale()
+        self._publisher.invalidate()
 
     def publish_defined(self, entry: PoolObject, *, redefined: bool) -> None:
         """Send the lifecycle event."""

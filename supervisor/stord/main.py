@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 
 from supervisor.dispatch.dispatcher import Dispatcher
+from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.messages.calls import ClientClosed
 from supervisor.runtime.child import ChildProcess
 from supervisor.stord import recovery
@@ -27,7 +28,6 @@ from supervisor.stord.calls.volume_query import VolumeQueries
 from supervisor.stord.client_tasks import RPCD, Clients
 from supervisor.stord.definition_files import Store
 from supervisor.stord.definitions import Definitions
-from supervisor.stord.events import Publisher
 from supervisor.stord.pool_process.fork_server import Forker
 from supervisor.stord.pool_process.main import serve as serve_pool
 from supervisor.stord.pool_process.temporary_names import host_tag
@@ -43,7 +43,10 @@ async def serve(process: ChildProcess) -> None:
     """Answer until the process is told to stop."""
     forker = Forker.start(serve_pool)  # first: this process has no threads yet
     forker.on_lost.append(lambda: forker_lost(process))
-    registry, publisher = Registry(), Publisher(process.node)
+    registry, publisher = Registry(), Publisher(process.node, "storage_pool")
+    keep_running = KeepRunningVote(
+        process.node, busy="volumes are being written", idle="no volume is being written"
+    )
     store = Store(process.paths)
     pools = Pools(
         registry,
@@ -57,7 +60,7 @@ async def serve(process: ChildProcess) -> None:
     )
     definitions = Definitions(registry, store, publisher)
     clients = Clients()
-    transfers = Transfers(registry, pools, publisher)
+    transfers = Transfers(registry, pools, keep_running)
     supported = {kind for kind, known in KINDS.items() if known.in_session or not process.session}
     process.node.serve(transfers)
     process.node.serve(Resolving(registry))
@@ -67,7 +70,7 @@ async def serve(process: ChildProcess) -> None:
             Queries(registry, supported),
             Lifecycle(registry, definitions, pools, KINDS),
             VolumeQueries(registry),
-            Volumes(registry, pools, publisher, clients),
+            Volumes(registry, pools, publisher, keep_running, clients),
             transfers,
         )
     )

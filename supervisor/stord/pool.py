@@ -15,6 +15,7 @@ from conf.storage import Pool
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StoragePool as PoolId
 from rpc.values import StorageVol as VolumeId
+from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.objects.change_lock import ChangeLock
 from supervisor.stord.backends.base import Backend
 from supervisor.stord.pool_process.pool_process import PoolWork
@@ -82,7 +83,7 @@ class PoolObject:
 
     def __post_init__(self) -> None:
         """Make the pool's lock."""
-        self.job = ChangeLock(self.name, ErrorDomain.STORAGE)
+        self.job = ChangeLock(self.name, STORAGE_ERRORS)
 
     @property
     def is_there(self) -> bool:

@@ -26,7 +26,7 @@ from conf.storage.credentials import VolumeEncryption, VolumeSecret
 from conf.storage.permissions import Permissions
 from conf.storage.volume import Extent, ExtentDevice, VolumeTarget
 from rpc.errors import ErrorDomain
-from supervisor.dispatch.dispatcher import from_conf_error
+from supervisor.dispatch.errors import from_conf_error
 from supervisor.stord.pool import ActivePool
 from supervisor.stord.volume_info import VolumeFacts
 

@@ -12,19 +12,20 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from conf.storage import Pool, PoolType, format_pool
+from rpc.enums import StoragePoolEventID
 from rpc.enums import StoragePoolEventLifecycleType as Event
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.dispatch.events import Publisher
+from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.objects.definitions import refused
 from supervisor.runtime.shield import run_to_completion
 from supervisor.stord import commands
 from supervisor.stord.backends.base import Backend, FindSecret, Kind, Means, Overwrite
 from supervisor.stord.definition_files import Store
-from supervisor.stord.events import Publisher
 from supervisor.stord.pool import ActivePool, PoolObject
 from supervisor.stord.pool_process.fork_server import Forker
 from supervisor.stord.pool_process.pool_process import PoolWork
 from supervisor.stord.registry import POOLS, Registry, active
-from supervisor.stord.service_errors import invalid, needs_system_daemon
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,9 @@ class Pools:
             detail = f"missing backend for pool type {number} ({pool.type})"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
         if self._session and not kind.in_session:
-            raise needs_system_daemon(pool.type)
+            raise STORAGE_ERRORS.needs_system_daemon(
+                f"pools of type '{pool.type}'", "define a pool of type 'dir'"
+            )
         return kind
 
     def make_active(self, pool: Pool) -> ActivePool:
@@ -91,7 +94,7 @@ class Pools:
             VirError: OPERATION_INVALID when it is active; the backend's.
         """
         if entry.active is not None:
-            raise invalid(f"storage pool '{entry.name}' is already active")
+            raise STORAGE_ERRORS.operation_invalid(f"storage pool '{entry.name}' is already active")
         for program in self.check_type(pool).needs:
             commands.find(program)
         now = self.make_active(pool)
@@ -102,7 +105,7 @@ class Pools:
         except BaseException:
             now.work.release()
             raise
-        self._publisher.stale()
+        self._publisher.invalidate()
         entry.active = now
         self._publisher.lifecycle(entry, Event.STARTED)
 
@@ -125,9 +128,11 @@ class Pools:
         now = active(entry)
         refuse_busy(entry, now)
         facts = await now.backend.refresh()
-        self._publisher.stale()
+        self._publisher.invalidate()
         now.take(facts)
-        self._publisher.refreshed(entry)
+        self._publisher.publish(
+            entry, StoragePoolEventID.REFRESH, "storage_pool_event_refresh", entry.identity
+        )
 
     async def build(self, entry: PoolObject, overwrite: Overwrite) -> None:
         """Build a pool that is off.
@@ -155,7 +160,7 @@ class Pools:
         """
         now = self.make_active(pool)
         if await self._is_active(entry, now):
-            self._publisher.stale()
+            self._publisher.invalidate()
             entry.active = now
             return
         now.work.release()
@@ -182,12 +187,12 @@ class Pools:
         except VirError as error:
             log.warning("the space of pool '%s' is not known: %s", now.pool.name, error)
             return
-        self._publisher.stale()
+        self._publisher.invalidate()
         now.space = space
 
     async def _off(self, entry: PoolObject, act: Callable[[Backend], Awaitable[None]]) -> None:
         if entry.active is not None:
-            raise invalid(f"storage pool '{entry.name}' is still active")
+            raise STORAGE_ERRORS.operation_invalid(f"storage pool '{entry.name}' is still active")
         for program in self.check_type(entry.current).needs:
             commands.find(program)
         now = self.make_active(entry.current)
@@ -228,7 +233,7 @@ class Pools:
             await now.backend.stop()
         with refused(POOLS, f"stop pool '{entry.name}'"):
             await asyncio.to_thread(self._store.remove_status, entry.name)
-        self._publisher.stale()
+        self._publisher.invalidate()
         entry.active = None
         now.work.release()
         if entry.definition is None:

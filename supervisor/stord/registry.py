@@ -12,19 +12,19 @@ from typing import Final
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StoragePool as PoolId
 from rpc.values import StorageVol as VolumeId
+from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.objects import registry
 from supervisor.objects.object_type import ObjectType
 from supervisor.stord.pool import ActivePool, PoolObject
-from supervisor.stord.service_errors import invalid
 from supervisor.stord.volume_info import VolumeFacts
 
 POOLS: Final = ObjectType(
     name="pool",
     long_name="storage pool",
-    edit="pool-edit",
+    edit_command="pool-edit",
     not_found=ErrorCode.NO_STORAGE_POOL,
-    error_domain=ErrorDomain.STORAGE,
-    conflict_domain=ErrorDomain.STORAGE,
+    errors=STORAGE_ERRORS,
+    conf_errors=STORAGE_ERRORS,
 )
 
 
@@ -105,7 +105,7 @@ def active(entry: PoolObject) -> ActivePool:
         VirError: OPERATION_INVALID when it is off.
     """
     if entry.active is None:
-        raise invalid(f"storage pool '{entry.name}' is not active")
+        raise POOLS.not_active(entry.name)
     return entry.active
 
 
@@ -119,7 +119,7 @@ def volume_named(now: ActivePool, name: str) -> VolumeFacts:
     if volume is not None:
         return volume
     if name in now.making:
-        raise invalid(f"volume '{name}' is still being allocated.")
+        raise STORAGE_ERRORS.operation_invalid(f"volume '{name}' is still being allocated.")
     raise no_volume(f"with matching name '{name}'")
 
 

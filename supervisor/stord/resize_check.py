@@ -9,7 +9,7 @@ from typing import Final
 
 from rpc.enums import StorageVolResizeFlags as Resize
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.stord.service_errors import invalid_arg
+from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.stord.volume_info import VolumeFacts
 
 MAX_BYTES: Final = 2**63 - 1
@@ -35,10 +35,10 @@ def target_capacity(volume: VolumeFacts, given: int, flags: int, available: int)
         detail = f"volume '{volume.name}' cannot have {wanted} bytes: {MAX_BYTES} are the most"
         raise VirError(ErrorCode.OVERFLOW, detail, ErrorDomain.STORAGE)
     if wanted < volume.allocation and wanted < volume.capacity:
-        raise invalid_arg("can't shrink capacity below existing allocation")
+        raise STORAGE_ERRORS.invalid_arg("can't shrink capacity below existing allocation")
     if wanted < volume.capacity and not flags & Resize.SHRINK:
         detail = "Can't shrink capacity below current capacity unless shrink flag is specified"
-        raise invalid_arg(detail)
+        raise STORAGE_ERRORS.invalid_arg(detail)
     if flags & Resize.ALLOCATE and wanted > volume.capacity + available:
         detail = f"Not enough space left in storage pool: {available} bytes are available"
         raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.STORAGE)

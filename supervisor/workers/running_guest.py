@@ -18,7 +18,7 @@ from conf.errors import ConfError
 from rpc.enums import DomainEventID, DomainState
 from rpc.errors import ErrorCode, VirError
 from rpc.values import Domain as DomainId
-from supervisor.dispatch.dispatcher import encode_event
+from supervisor.dispatch.events import encode_event
 from supervisor.messages.worker import NO_EVENT, DomainStatus, StatusChanged
 from supervisor.objects.domain_status_xml import Status, write_status
 from supervisor.runtime.pidfd import GuestProcess, Identity

@@ -15,7 +15,7 @@ from conf.errors import ConfError
 from ipc import Ack, handles
 from rpc.enums import DomainShutoffReason
 from rpc.errors import ErrorCode, VirError
-from supervisor.dispatch.dispatcher import from_conf_error
+from supervisor.dispatch.errors import from_conf_error
 from supervisor.messages.worker import (
     AttachDevice,
     Destroy,

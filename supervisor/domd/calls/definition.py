@@ -16,14 +16,13 @@ from rpc.enums import DomainDefineFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.events import Publisher
 from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.definitions import Definitions
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.domain_files import DomainFiles, check_keep_flags
-from supervisor.domd.events import Publisher
 from supervisor.domd.registry import Registry
-from supervisor.domd.service_errors import invalid, refuse_flags
-from supervisor.drivers.table import Driver
+from supervisor.drivers.driver import Driver
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +41,7 @@ class DefinitionCalls:
     ) -> None:
         """Change these."""
         self._registry = registry
+        self._errors = registry.errors
         self._definitions = definitions
         self._builder = builder
         self._files = files
@@ -59,7 +59,7 @@ class DefinitionCalls:
             VirError: OPERATION_FAILED when the name or the UUID belongs to another domain.
             ConfError: the document cannot be.
         """
-        refuse_flags("qemuDomainDefineXMLFlags", flags, DomainDefineFlags.VALIDATE)
+        self._errors.check_flags("DomainDefineXMLFlags", flags, DomainDefineFlags.VALIDATE)
         entry = await self._definitions.define(await self._builder.build(xml))
         return entry.identity
 
@@ -74,12 +74,14 @@ class DefinitionCalls:
             VirError: OPERATION_INVALID for a transient domain, or one that has a saved state,
                 snapshots or firmware variables and no word about them.
         """
-        refuse_flags("qemuDomainUndefineFlags", flags, self._driver.undefine_flags)
-        check_keep_flags(flags)
+        self._errors.check_flags("DomainUndefineFlags", flags, self._driver.undefine_flags)
+        check_keep_flags(flags, self._errors)
         entry = self._registry.find(dom)
         async with entry.job.hold("undefine"):
             if entry.definition is None:
-                raise invalid(f"cannot undefine transient domain '{entry.name}'")
+                raise entry.errors.operation_invalid(
+                    f"cannot undefine transient domain '{entry.name}'"
+                )
             await self._definitions.undefine(
                 entry, lambda: self._files.remove_on_undefine(entry, flags)
             )
@@ -93,7 +95,7 @@ class DefinitionCalls:
             VirError: OPERATION_INVALID when it runs, is transient or has a saved state or
                 snapshots, and when the name is taken; XML_ERROR when it is none.
         """
-        refuse_flags("qemuDomainRename", flags)
+        self._errors.check_flags("DomainRename", flags)
         name = new_name or ""
         refuse_name(name)
         entry = self._registry.find(dom)
@@ -107,17 +109,25 @@ class DefinitionCalls:
 
     def _refuse_rename(self, entry: DomainObject, name: str) -> None:
         if entry.is_active:
-            raise invalid(f"cannot rename active domain '{entry.name}'; shut it down first")
+            raise entry.errors.operation_invalid(
+                f"cannot rename active domain '{entry.name}'; shut it down first"
+            )
         if entry.definition is None:
-            raise invalid(f"cannot rename a transient domain '{entry.name}'")
+            raise entry.errors.operation_invalid(f"cannot rename a transient domain '{entry.name}'")
         if name == entry.name:
-            raise invalid("Can't rename domain to itself", ErrorDomain.DOMAIN)
+            raise entry.object_type.conf_errors.operation_invalid("Can't rename domain to itself")
         if self._files.has_managed_save(entry):
-            raise invalid(f"domain '{entry.name}' with a managed saved state can't be renamed")
+            raise entry.errors.operation_invalid(
+                f"domain '{entry.name}' with a managed saved state can't be renamed"
+            )
         if self._files.has_snapshots(entry):
-            raise invalid(f"cannot rename domain '{entry.name}' with snapshots")
+            raise entry.errors.operation_invalid(
+                f"cannot rename domain '{entry.name}' with snapshots"
+            )
         if self._files.has_checkpoints(entry):
-            raise invalid(f"cannot rename domain '{entry.name}' with checkpoints")
+            raise entry.errors.operation_invalid(
+                f"cannot rename domain '{entry.name}' with checkpoints"
+            )
 
     async def domain_set_autostart(self, call: ClientCall, dom: DomainId, autostart: int) -> None:
         """Have the domain start with the host, or not.
@@ -128,7 +138,9 @@ class DefinitionCalls:
         entry = self._registry.find(dom)
         async with entry.job.hold("autostart"):
             if entry.definition is None:
-                raise invalid(f"cannot set autostart for transient domain '{entry.name}'")
+                raise entry.errors.operation_invalid(
+                    f"cannot set autostart for transient domain '{entry.name}'"
+                )
             if entry.autostart != bool(autostart):
                 await self._definitions.set_autostart(entry, on=bool(autostart))
 
@@ -139,7 +151,7 @@ class DefinitionCalls:
 
     def domain_has_managed_save_image(self, call: ClientCall, dom: DomainId, flags: int) -> int:
         """Whether the guest's memory was saved."""
-        refuse_flags("qemuDomainHasManagedSaveImage", flags)
+        self._errors.check_flags("DomainHasManagedSaveImage", flags)
         return int(self._files.has_managed_save(self._registry.find(dom)))
 
     async def domain_managed_save_remove(self, call: ClientCall, dom: DomainId, flags: int) -> None:
@@ -148,11 +160,11 @@ class DefinitionCalls:
         Raises:
             VirError: SYSTEM_ERROR when there is none.
         """
-        refuse_flags("qemuDomainManagedSaveRemove", flags)
+        self._errors.check_flags("DomainManagedSaveRemove", flags)
         entry = self._registry.find(dom)
         async with entry.job.hold("forget the saved state"):
             await asyncio.to_thread(self._files.remove_managed_save, entry)
-            self._publisher.stale()
+            self._publisher.invalidate()
 
 
 def refuse_name(name: str) -> None:

@@ -16,9 +16,9 @@ from ipc import Request
 from rpc.enums import DomainDeviceModifyFlags as Flags
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.change_domain import DomainChange, DomainChanger
 from supervisor.domd.impact import IMPACT
-from supervisor.domd.service_errors import refuse_flags
 from supervisor.messages.worker import AttachDevice, DetachDevice, DomainStatus, UpdateDevice
 
 Edit = Callable[[Domain], object]
@@ -27,8 +27,9 @@ Edit = Callable[[Domain], object]
 class DeviceCalls:
     """virDomainAttachDevice, virDomainDetachDevice, virDomainUpdateDevice and their variants."""
 
-    def __init__(self, changer: DomainChanger) -> None:
+    def __init__(self, changer: DomainChanger, errors: ServiceErrors) -> None:
         self._changer = changer
+        self._errors = errors
 
     async def domain_attach_device(self, call: ClientCall, dom: DomainId, xml: str) -> None:
         """Attach a device to a running guest."""
@@ -42,7 +43,7 @@ class DeviceCalls:
         Raises:
             VirError: OPERATION_INVALID, OPERATION_UNSUPPORTED, XML_ERROR, CONFIG_UNSUPPORTED.
         """
-        refuse_flags("qemuDomainAttachDeviceLiveAndConfig", flags, IMPACT)
+        self._errors.check_flags("DomainAttachDeviceLiveAndConfig", flags, IMPACT)
 
         def edit(domain: Domain) -> None:
             add_device(domain, *parse_device(xml))
@@ -61,7 +62,7 @@ class DeviceCalls:
         Raises:
             VirError: DEVICE_MISSING, OPERATION_INVALID, OPERATION_UNSUPPORTED, XML_ERROR.
         """
-        refuse_flags("qemuDomainDetachDeviceLiveAndConfig", flags, IMPACT)
+        self._errors.check_flags("DomainDetachDeviceLiveAndConfig", flags, IMPACT)
 
         def edit(domain: Domain) -> None:
             remove_device(domain, *parse_device(xml))
@@ -76,7 +77,7 @@ class DeviceCalls:
         Raises:
             VirError: as `domain_detach_device_flags`.
         """
-        refuse_flags("qemuDomainDetachDeviceAlias", flags, IMPACT)
+        self._errors.check_flags("DomainDetachDeviceAlias", flags, IMPACT)
 
         def edit(domain: Domain) -> None:
             tag, device = find_alias(domain, alias)
@@ -92,7 +93,7 @@ class DeviceCalls:
         Raises:
             VirError: DEVICE_MISSING, OPERATION_INVALID, OPERATION_UNSUPPORTED, XML_ERROR.
         """
-        refuse_flags("qemuDomainUpdateDeviceFlags", flags, IMPACT | Flags.FORCE)
+        self._errors.check_flags("DomainUpdateDeviceFlags", flags, IMPACT | Flags.FORCE)
 
         def edit(domain: Domain) -> None:
             change_device(domain, *parse_device(xml))

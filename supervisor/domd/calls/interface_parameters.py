@@ -14,17 +14,17 @@ from typing import Final
 from conf.domain import Domain
 from conf.domain.devices.interface import Bandwidth, Interface, Rate
 from conf.mapper import Mode, write
-from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.params import UInt, declared, params, read_params
 from rpc.values import Domain as DomainId
 from rpc.values import TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.change_domain import DomainChange, DomainChanger
 from supervisor.domd.domain import Definition
 from supervisor.domd.impact import IMPACT, select_for_query
 from supervisor.domd.registry import Registry
-from supervisor.domd.service_errors import refuse_both_impacts, refuse_flags
 from supervisor.messages.worker import UpdateDevice
+from supervisor.objects.impact import check_single_impact
 
 TYPED_STRINGS: Final = 1 << 2  # VIR_TYPED_PARAM_STRING_OKAY
 FIELDS: Final = {
@@ -43,6 +43,7 @@ class InterfaceParameterCalls:
 
     def __init__(self, registry: Registry, changer: DomainChanger) -> None:
         self._registry = registry
+        self._errors = registry.errors
         self._changer = changer
 
     def domain_get_interface_parameters(
@@ -53,10 +54,10 @@ class InterfaceParameterCalls:
         Raises:
             VirError: INVALID_ARG: the domain has no such interface.
         """
-        refuse_flags("qemuDomainGetInterfaceParameters", flags, IMPACT | TYPED_STRINGS)
-        refuse_both_impacts(flags)
+        self._errors.check_flags("DomainGetInterfaceParameters", flags, IMPACT | TYPED_STRINGS)
+        check_single_impact(flags)
         entry = self._registry.find(dom)
-        interface = interface_of(select_for_query(entry, flags).domain, device)
+        interface = interface_of(select_for_query(entry, flags).domain, device, self._errors)
         if nparams == 0:
             return [], len(FIELDS)
         values = {field: UInt(read_limit(interface, *place)) for field, place in FIELDS.items()}
@@ -71,17 +72,17 @@ class InterfaceParameterCalls:
         Raises:
             VirError: INVALID_ARG: no such interface or parameter; OPERATION_INVALID.
         """
-        refuse_flags("qemuDomainSetInterfaceParameters", flags, IMPACT)
+        self._errors.check_flags("DomainSetInterfaceParameters", flags, IMPACT)
         values = read_params(params, declared(*FIELDS))
         limits = {FIELDS[field]: int(given[-1]) for field, given in values.items()}
 
         def edit(domain: Domain) -> None:
-            interface = interface_of(domain, device)
+            interface = interface_of(domain, device, self._errors)
             interface.bandwidth = with_limits(interface.bandwidth, limits)
 
         def live_request(live: Definition) -> UpdateDevice:
             # The running guest's interface can differ from the defined one in everything else.
-            interface = interface_of(live.domain, device)
+            interface = interface_of(live.domain, device, self._errors)
             changed = replace(interface, bandwidth=with_limits(interface.bandwidth, limits))
             return UpdateDevice(xml=write(changed, Mode(live=True, secure=True)))
 
@@ -89,7 +90,7 @@ class InterfaceParameterCalls:
         await self._changer.change_domain(dom, flags, change)
 
 
-def interface_of(domain: Domain, device: str) -> Interface:
+def interface_of(domain: Domain, device: str, errors: ServiceErrors) -> Interface:
     """Find an interface by its MAC address or its host device's name.
 
     Raises:
@@ -99,7 +100,7 @@ def interface_of(domain: Domain, device: str) -> Interface:
         if device.lower() in ((interface.mac or "").lower(), interface.target_dev):
             return interface
     detail = f"Can't find device {device}"
-    raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.QEMU)
+    raise errors.invalid_arg(detail)
 
 
 def read_limit(interface: Interface, side: str, name: str) -> int:

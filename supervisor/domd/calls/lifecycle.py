@@ -10,7 +10,6 @@ import asyncio
 
 from ipc import Ack, Request
 from rpc.enums import DomainCreateFlags, DomainDestroyFlagsValues, DomainState
-from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.definition_builder import DefinitionBuilder
@@ -19,7 +18,6 @@ from supervisor.domd.domain import DomainObject
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.registry import Registry, not_running
 from supervisor.domd.running_domains import RunningDomains
-from supervisor.domd.service_errors import invalid, refuse_flags
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import Reboot, Reset, Resume, Shutdown, Suspend, Wakeup
 
@@ -38,6 +36,7 @@ class LifecycleCalls:
     ) -> None:
         """Steer these."""
         self._registry = registry
+        self._errors = registry.errors
         self._builder = builder
         self._definitions = definitions
         self._files = files
@@ -57,11 +56,13 @@ class LifecycleCalls:
         Raises:
             VirError: OPERATION_INVALID when it runs already; whatever keeps it from starting.
         """
-        refuse_flags("qemuDomainCreateWithFlags", flags, self._driver.create_flags)
+        self._errors.check_flags("DomainCreateWithFlags", flags, self._driver.create_flags)
         entry = self._registry.find(dom)
         async with entry.job.hold("start"):
             if entry.is_active or entry.definition is None:
-                raise invalid(f"domain is already running: '{entry.name}' has id {entry.id}")
+                raise entry.errors.operation_invalid(
+                    f"domain is already running: '{entry.name}' has id {entry.id}"
+                )
             await self._check_managed_save(entry, flags)
             await self._reset_nvram(entry, flags)
             paused, autodestroy = start_options(call, flags)
@@ -83,7 +84,7 @@ class LifecycleCalls:
                 f"domain '{entry.name}' has a saved state, which this daemon does not restore "
                 "yet; start it with --force-boot to lose that state"
             )
-            raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.QEMU)
+            raise self._errors.operation_unsupported(detail)
         await asyncio.to_thread(self._files.remove_managed_save, entry)
 
     async def _reset_nvram(self, entry: DomainObject, flags: int) -> None:
@@ -96,14 +97,14 @@ class LifecycleCalls:
         Raises:
             VirError: OPERATION_INVALID when it runs already; whatever keeps it from starting.
         """
-        refuse_flags("qemuDomainCreateXML", flags, self._driver.create_xml_flags)
+        self._errors.check_flags("DomainCreateXML", flags, self._driver.create_xml_flags)
         definition = await self._builder.build(xml_desc)
         entry = await self._definitions.claim(definition)
         try:
             async with entry.job.hold("create"):
                 if entry.is_active:
                     detail = f"domain '{entry.name}' is already active"
-                    raise invalid(detail, ErrorDomain.DOMAIN)
+                    raise entry.object_type.conf_errors.operation_invalid(detail)
                 paused, autodestroy = start_options(call, flags)
                 await self._domains.start(entry, definition, paused=paused, autodestroy=autodestroy)
         finally:
@@ -120,7 +121,7 @@ class LifecycleCalls:
         Raises:
             VirError: OPERATION_INVALID when it does not run.
         """
-        refuse_flags("qemuDomainDestroyFlags", flags, self._driver.destroy_flags)
+        self._errors.check_flags("DomainDestroyFlags", flags, self._driver.destroy_flags)
         entry = self._registry.find(dom)
         # No job: ending a guest is what helps when a job hangs.
         await self._domains.destroy(entry, graceful=bool(flags & DomainDestroyFlagsValues.GRACEFUL))
@@ -131,17 +132,17 @@ class LifecycleCalls:
 
     async def domain_shutdown_flags(self, call: ClientCall, dom: DomainId, flags: int) -> None:
         """Ask a guest to power off: by its power button or agent, a container by its init."""
-        refuse_flags("qemuDomainShutdownFlags", flags, self._driver.shutdown_flags)
+        self._errors.check_flags("DomainShutdownFlags", flags, self._driver.shutdown_flags)
         await self._request(dom, "shutdown", Shutdown(flags=flags))
 
     async def domain_reboot(self, call: ClientCall, dom: DomainId, flags: int) -> None:
         """Ask a guest to reboot: by its power button or agent, a container by its init."""
-        refuse_flags("qemuDomainReboot", flags, self._driver.reboot_flags)
+        self._errors.check_flags("DomainReboot", flags, self._driver.reboot_flags)
         await self._request(dom, "reboot", Reboot(flags=flags))
 
     async def domain_reset(self, call: ClientCall, dom: DomainId, flags: int) -> None:
         """Reset a guest's machine."""
-        refuse_flags("qemuDomainReset", flags)
+        self._errors.check_flags("DomainReset", flags)
         await self._request(dom, "reset", Reset())
 
     async def domain_suspend(self, call: ClientCall, dom: DomainId) -> None:
@@ -166,12 +167,12 @@ class LifecycleCalls:
         async with entry.job.hold("resume"):
             refuse_sleeping(entry)
             if entry.is_active and entry.state[0] == DomainState.RUNNING:
-                raise invalid(f"domain is already running: '{entry.name}'")
+                raise entry.errors.operation_invalid(f"domain is already running: '{entry.name}'")
             await self._workers.call_running(entry, Resume())
 
     async def domain_pm_wakeup(self, call: ClientCall, dom: DomainId, flags: int) -> None:
         """Wake a guest that sleeps by ACPI."""
-        refuse_flags("qemuDomainPMWakeup", flags)
+        self._errors.check_flags("DomainPMWakeup", flags)
         await self._request(dom, "wakeup", Wakeup())
 
     async def _request(self, dom: DomainId, word: str, request: Request[Ack]) -> None:
@@ -195,4 +196,6 @@ def refuse_sleeping(entry: DomainObject) -> None:
         VirError: OPERATION_INVALID.
     """
     if entry.is_active and entry.state[0] == DomainState.PMSUSPENDED:
-        raise invalid(f"domain is pmsuspended: wake '{entry.name}' up instead")
+        raise entry.errors.operation_invalid(
+            f"domain is pmsuspended: wake '{entry.name}' up instead"
+        )

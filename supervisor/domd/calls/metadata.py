@@ -7,17 +7,17 @@ May touch: definitions and running guests, through `change_domain`.
 from __future__ import annotations
 
 from conf.domain import Domain
-from rpc.enums import DomainMetadataType
+from rpc.enums import DomainEventID, DomainMetadataType
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.events import Publisher
 from supervisor.domd.change_domain import DomainChange, DomainChanger
 from supervisor.domd.domain import Definition
-from supervisor.domd.events import Publisher
 from supervisor.domd.impact import IMPACT, select_for_query
 from supervisor.domd.metadata_xml import change_metadata, read_metadata
 from supervisor.domd.registry import Registry
-from supervisor.domd.service_errors import refuse_both_impacts, refuse_flags
 from supervisor.messages.worker import SetMetadata
+from supervisor.objects.impact import check_single_impact
 
 
 class MetadataCalls:
@@ -25,6 +25,7 @@ class MetadataCalls:
 
     def __init__(self, registry: Registry, changer: DomainChanger, publisher: Publisher) -> None:
         self._registry = registry
+        self._errors = registry.errors
         self._changer = changer
         self._publisher = publisher
 
@@ -37,8 +38,8 @@ class MetadataCalls:
             VirError: NO_DOMAIN_METADATA when there is none.
         """
         call.cacheable = True
-        refuse_flags("qemuDomainGetMetadata", flags, IMPACT)
-        refuse_both_impacts(flags)
+        self._errors.check_flags("DomainGetMetadata", flags, IMPACT)
+        check_single_impact(flags)
         entry = self._registry.find(dom)
         return read_metadata(select_for_query(entry, flags).domain, type, uri)
 
@@ -57,7 +58,7 @@ class MetadataCalls:
         Raises:
             VirError: INVALID_ARG; XML_ERROR; OPERATION_INVALID: the domain is off, or transient.
         """
-        refuse_flags("qemuDomainSetMetadata", flags, IMPACT)
+        self._errors.check_flags("DomainSetMetadata", flags, IMPACT)
 
         def changed(domain: Domain) -> Domain:
             return change_metadata(domain, type, metadata, key, uri)
@@ -79,4 +80,11 @@ class MetadataCalls:
         )
         entry = await self._changer.change_domain(dom, flags, change)
         element = type == DomainMetadataType.ELEMENT
-        self._publisher.metadata_change(entry, type, uri if element else None)
+        self._publisher.publish(
+            entry,
+            DomainEventID.METADATA_CHANGE,
+            "domain_event_callback_metadata_change",
+            entry.identity,
+            type,
+            uri if element else None,
+        )

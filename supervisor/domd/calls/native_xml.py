@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 from conf.native.lxc import document_of
-from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.definition_builder import DefinitionBuilder
-from supervisor.domd.service_errors import refuse_flags
 
 FORMAT: Final = "lxc-tools"
 
@@ -19,9 +18,10 @@ FORMAT: Final = "lxc-tools"
 class NativeXmlCalls:
     """connect_domain_xml_from_native of containers."""
 
-    def __init__(self, builder: DefinitionBuilder) -> None:
+    def __init__(self, builder: DefinitionBuilder, errors: ServiceErrors) -> None:
         """Have documents completed by these."""
         self._builder = builder
+        self._errors = errors
 
     async def connect_domain_xml_from_native(
         self, call: ClientCall, native_format: str, native_config: str, flags: int
@@ -31,8 +31,8 @@ class NativeXmlCalls:
         Raises:
             VirError: INVALID_ARG for another format. ConfError: what the text asks for cannot be.
         """
-        refuse_flags("qemuConnectDomainXMLFromNative", flags)
+        self._errors.check_flags("ConnectDomainXMLFromNative", flags)
         if native_format != FORMAT:
             detail = f"unsupported config type {native_format}: containers have '{FORMAT}'"
-            raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.QEMU)
+            raise self._errors.invalid_arg(detail)
         return (await self._builder.build(document_of(native_config))).xml

@@ -13,7 +13,6 @@ from rpc.enums import (
     DomainVcpuFlags,
     DomainXMLFlags,
 )
-from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.domain import OFF, DomainObject, LiveDefinition
@@ -21,7 +20,7 @@ from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.impact import select_for_query
 from supervisor.domd.listing import EVERY_FILTER, passing
 from supervisor.domd.registry import Registry, not_running
-from supervisor.domd.service_errors import refuse_both_impacts, refuse_flags
+from supervisor.objects.impact import check_single_impact
 from supervisor.runtime.procfs import cpu_time_ns
 
 XML_FLAGS: Final = (
@@ -39,6 +38,7 @@ class QueryCalls:
     def __init__(self, registry: Registry, files: DomainFiles) -> None:
         """Answer from this registry."""
         self._registry = registry
+        self._errors = registry.errors
         self._files = files
 
     # Finding.
@@ -93,7 +93,7 @@ class QueryCalls:
         Raises:
             VirError: INVALID_ARG for unknown flags.
         """
-        refuse_flags("qemuConnectListAllDomains", flags, EVERY_FILTER)
+        self._errors.check_flags("ConnectListAllDomains", flags, EVERY_FILTER)
         return passing(self._registry, flags, self._files)
 
     # Describing.
@@ -117,7 +117,7 @@ class QueryCalls:
     def domain_get_state(self, call: ClientCall, dom: DomainId, flags: int) -> tuple[int, int]:
         """VirDomainState and its reason."""
         call.cacheable = True
-        refuse_flags("qemuDomainGetState", flags)
+        self._errors.check_flags("DomainGetState", flags)
         return self._registry.find(dom).state
 
     def domain_get_info(self, call: ClientCall, dom: DomainId) -> tuple[int, int, int, int, int]:
@@ -155,9 +155,9 @@ class QueryCalls:
         call.cacheable = True
         if flags & DomainVcpuFlags.GUEST:
             detail = "the guest agent is not asked for processors yet; leave --guest out"
-            raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.QEMU)
-        refuse_flags("qemuDomainGetVcpusFlags", flags, VCPU_FLAGS)
-        refuse_both_impacts(flags)
+            raise self._errors.operation_unsupported(detail)
+        self._errors.check_flags("DomainGetVcpusFlags", flags, VCPU_FLAGS)
+        check_single_impact(flags)
         entry = self._registry.find(dom)
         domain = select_for_query(entry, flags & 3).domain
         return domain.maximum_vcpus if flags & DomainVcpuFlags.MAXIMUM else domain.current_vcpus
@@ -180,7 +180,7 @@ class QueryCalls:
         Raises:
             VirError: OPERATION_INVALID when the guest does not run.
         """
-        refuse_flags("qemuDomainGetControlInfo", flags)
+        self._errors.check_flags("DomainGetControlInfo", flags)
         entry = self._registry.find(dom)
         if not entry.is_active:
             raise not_running(entry)
@@ -194,7 +194,7 @@ class QueryCalls:
             VirError: INVALID_ARG for unknown flags.
         """
         call.cacheable = True
-        refuse_flags("qemuDomainGetXMLDesc", flags, XML_FLAGS)
+        self._errors.check_flags("DomainGetXMLDesc", flags, XML_FLAGS)
         entry = self._registry.find(dom)
         secure = bool(flags & (DomainXMLFlags.SECURE | DomainXMLFlags.MIGRATABLE))
         if entry.running is None or (flags & DomainXMLFlags.INACTIVE and entry.definition):

@@ -13,14 +13,14 @@ from typing import Final
 
 from ipc import BusError, Node
 from rpc.enums import ConnectGetAllDomainStatsFlags, DomainStatsTypes, TypedParameterType
-from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.errors import ErrorCode, VirError
 from rpc.values import Domain as DomainId
 from rpc.values import DomainStatsRecord, TypedParam, TypedValue
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.calls.query import QueryCalls
 from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import Registry
-from supervisor.drivers.table import Driver
+from supervisor.drivers.driver import Driver
 from supervisor.messages.worker import GetStats
 from supervisor.runtime.procfs import cpu_times
 
@@ -59,7 +59,7 @@ class StatsCalls:
         enforced = flags & ConnectGetAllDomainStatsFlags.ENFORCE_STATS
         if enforced and stats & ~ALL_GROUPS:
             detail = f"Stats types bits {stats & ~ALL_GROUPS:#x} are not supported by this daemon"
-            raise VirError(ErrorCode.ARGUMENT_UNSUPPORTED, detail, ErrorDomain.QEMU)
+            raise self._registry.errors.error(ErrorCode.ARGUMENT_UNSUPPORTED, detail)
         if doms:
             known = (self._registry.by_uuid(dom.uuid) for dom in doms)
             entries = [entry for entry in known if entry is not None]

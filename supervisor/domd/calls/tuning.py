@@ -16,18 +16,18 @@ from conf.domain.tuning import Blkiotune, Cputune, Memtune
 from conf.types.attributes import Amount
 from rpc.enums import DomainMemoryModFlags
 from rpc.enums import DomainModificationImpact as Impact
-from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.params import LLong, UInt, ULLong, declared, params, read_params
 from rpc.values import Domain as DomainId
 from rpc.values import TypedParam, TypedValue
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.change_domain import DomainChange, DomainChanger
 from supervisor.domd.domain import Definition
 from supervisor.domd.impact import IMPACT, select_for_change, select_for_query
 from supervisor.domd.registry import Registry
-from supervisor.domd.service_errors import refuse_both_impacts, refuse_flags
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import GetTuning, SetTuning
+from supervisor.objects.impact import check_single_impact
 
 TYPED_STRINGS: Final = 1 << 2  # VIR_TYPED_PARAM_STRING_OKAY
 MAXIMUM: Final = int(DomainMemoryModFlags.MAXIMUM)
@@ -45,6 +45,7 @@ class TuningCalls:
 
     def __init__(self, registry: Registry, changer: DomainChanger, workers: Workers) -> None:
         self._registry = registry
+        self._errors = registry.errors
         self._changer = changer
         self._workers = workers
 
@@ -65,7 +66,7 @@ class TuningCalls:
         self, call: ClientCall, dom: DomainId, nparams: int, flags: int
     ) -> list[TypedParam]:
         """The shares and the bandwidth, that hold or are defined."""
-        refuse_flags("lxcDomainGetSchedulerParametersFlags", flags, IMPACT | TYPED_STRINGS)
+        self._errors.check_flags("DomainGetSchedulerParametersFlags", flags, IMPACT | TYPED_STRINGS)
         found = await self._read(dom, flags, SCHEDULER, scheduler_values)
         return found[:nparams]
 
@@ -83,7 +84,7 @@ class TuningCalls:
         Raises:
             VirError: INVALID_ARG, OPERATION_INVALID; SYSTEM_ERROR for what the kernel refuses.
         """
-        refuse_flags("lxcDomainSetSchedulerParametersFlags", flags, IMPACT)
+        self._errors.check_flags("DomainSetSchedulerParametersFlags", flags, IMPACT)
         given = read_values(params, SCHEDULER)
 
         def edit(domain: Domain) -> None:
@@ -100,7 +101,7 @@ class TuningCalls:
         self, call: ClientCall, dom: DomainId, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
         """The limits of memory, in KiB."""
-        refuse_flags("lxcDomainGetMemoryParameters", flags, IMPACT | TYPED_STRINGS)
+        self._errors.check_flags("DomainGetMemoryParameters", flags, IMPACT | TYPED_STRINGS)
         if nparams == 0:
             self._registry.find(dom)
             return [], len(MEMORY)
@@ -115,14 +116,14 @@ class TuningCalls:
         Raises:
             VirError: INVALID_ARG: swap below memory; OPERATION_INVALID; SYSTEM_ERROR.
         """
-        refuse_flags("lxcDomainSetMemoryParameters", flags, IMPACT)
+        self._errors.check_flags("DomainSetMemoryParameters", flags, IMPACT)
         given = read_values(params, MEMORY)
 
         def edit(domain: Domain) -> None:
             tune = domain.memtune = domain.memtune or Memtune()
             for name, value in given.items():
                 setattr(tune, name, Amount(amount=min(value, UNLIMITED_KIB)))
-            check_swap_limit(tune)
+            check_swap_limit(tune, self._errors)
 
         await self._change(dom, flags, edit)
 
@@ -142,7 +143,7 @@ class TuningCalls:
         Raises:
             VirError: INVALID_ARG: more than it may have; OPERATION_INVALID: it runs.
         """
-        refuse_flags("lxcDomainSetMemoryFlags", flags, IMPACT | MAXIMUM)
+        self._errors.check_flags("DomainSetMemoryFlags", flags, IMPACT | MAXIMUM)
         if flags & MAXIMUM:
             await self._set_maximum(dom, memory, flags & ~MAXIMUM)
             return
@@ -150,7 +151,7 @@ class TuningCalls:
         def edit(domain: Domain) -> None:
             if memory > domain.memory:
                 detail = f"Cannot set memory ({memory} KiB) higher than max memory {domain.memory}"
-                raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.LXC)
+                raise self._errors.invalid_arg(detail)
             domain.current_memory = Amount(amount=memory)
 
         await self._change(dom, flags, edit)
@@ -158,7 +159,7 @@ class TuningCalls:
     async def _set_maximum(self, dom: DomainId, memory: int, flags: int) -> None:
         if select_for_change(self._registry.find(dom), flags)[0] is not None:
             detail = "Cannot resize the max memory on an active domain"
-            raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.LXC)
+            raise self._errors.operation_invalid(detail)
 
         def edit(domain: Domain) -> None:
             assert domain.boot_memory is not None, "every definition has its memory"
@@ -175,7 +176,7 @@ class TuningCalls:
         self, call: ClientCall, dom: DomainId, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
         """The weight at the host's disks."""
-        refuse_flags("lxcDomainGetBlkioParameters", flags, IMPACT | TYPED_STRINGS)
+        self._errors.check_flags("DomainGetBlkioParameters", flags, IMPACT | TYPED_STRINGS)
         if nparams == 0:
             self._registry.find(dom)
             return [], len(BLKIO)
@@ -190,7 +191,7 @@ class TuningCalls:
         Raises:
             VirError: INVALID_ARG, OPERATION_INVALID; SYSTEM_ERROR: the host has no such scheduler.
         """
-        refuse_flags("lxcDomainSetBlkioParameters", flags, IMPACT)
+        self._errors.check_flags("DomainSetBlkioParameters", flags, IMPACT)
         given = read_values(params, BLKIO)
 
         def edit(domain: Domain) -> None:
@@ -204,7 +205,7 @@ class TuningCalls:
     async def _read(
         self, dom: DomainId, flags: int, names: tuple[str, ...], of: Callable[[Domain], Values]
     ) -> list[TypedParam]:
-        refuse_both_impacts(flags)
+        check_single_impact(flags)
         entry = self._registry.find(dom)
         definition = select_for_query(entry, flags)
         values = dict(of(definition.domain))
@@ -260,7 +261,7 @@ def blkio_values(domain: Domain) -> Values:
     return {"weight": (domain.blkiotune.weight or 0) if domain.blkiotune else 0}
 
 
-def check_swap_limit(tune: Memtune) -> None:
+def check_swap_limit(tune: Memtune, errors: ServiceErrors) -> None:
     """Refuse a limit of memory and swap that is below that of memory.
 
     Raises:
@@ -269,4 +270,4 @@ def check_swap_limit(tune: Memtune) -> None:
     hard, swap = tune.hard_limit, tune.swap_hard_limit
     if hard is not None and swap is not None and hard.amount > swap.amount:
         detail = "hard limit must be lower than swap hard limit"
-        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.LXC)
+        raise errors.invalid_arg(detail)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.service_errors import HOST_ERRORS
 from supervisor.hostd.calls.emulator import EmulatorCalls
 from supervisor.hostd.capabilities.lxc import (
     TYPE,
@@ -17,7 +18,6 @@ from supervisor.hostd.capabilities.lxc import (
     write_container_capabilities,
     write_container_choices,
 )
-from supervisor.hostd.service_errors import refuse_flags
 from supervisor.runtime.host import host_arch
 
 
@@ -56,7 +56,7 @@ class DriverCalls:
         flags: int,
     ) -> str:
         """What a guest's XML may ask of one emulator, machine and type."""
-        refuse_flags("connectGetDomainCapabilities", flags)
+        HOST_ERRORS.check_flags("connectGetDomainCapabilities", flags)
         if of_containers(call):
             return write_container_choices(
                 host_arch(), emulator=emulatorbin, arch=arch, virt_type=virttype

@@ -12,6 +12,7 @@ from pathlib import Path
 from conf.emulator import AcceleratorFacts, EmulatorFacts, Machine
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.service_errors import HOST_ERRORS
 from supervisor.hostd.capabilities import domain as domcaps
 from supervisor.hostd.capabilities.host import Host, Surroundings, write_capabilities
 from supervisor.hostd.cpu.cpu_xml import CpuDocument, cpu_error, read_cpu, wanted, write_cpu
@@ -19,7 +20,6 @@ from supervisor.hostd.cpu.host_cpu import describe_host, guest_features, host_fe
 from supervisor.hostd.cpu.models import NOT_MIGRATABLE, Comparison, Cpu, Models, baseline, compare
 from supervisor.hostd.emulator.emulators import ARCHITECTURES, FAMILY, Emulators, refused
 from supervisor.hostd.node.node import Node, names
-from supervisor.hostd.service_errors import refuse_flags
 from supervisor.runtime.host import host_arch
 
 FAIL_INCOMPATIBLE = 1  # VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
@@ -105,7 +105,7 @@ class EmulatorCalls:
         Raises:
             VirError: INVALID_ARG for an unknown architecture.
         """
-        refuse_flags("connectGetCPUModelNames", flags)
+        HOST_ERRORS.check_flags("connectGetCPUModelNames", flags)
         if arch not in ARCHITECTURES:
             raise refused(ErrorCode.INVALID_ARG, f"cannot find architecture {arch}")
         models = await self._models(arch)
@@ -118,7 +118,7 @@ class EmulatorCalls:
         Raises:
             VirError: XML_ERROR for a bad document; CPU_INCOMPATIBLE if asked to fail.
         """
-        refuse_flags("connectCompareCPU", flags, FAIL_INCOMPATIBLE | VALIDATE_XML)
+        HOST_ERRORS.check_flags("connectCompareCPU", flags, FAIL_INCOMPATIBLE | VALIDATE_XML)
         features = host_features(self._node.cpu_fields())
         models = await self._need_models(host_arch())
         return compare_document(read_cpu(xml), models, features, flags)
@@ -138,7 +138,9 @@ class EmulatorCalls:
         Raises:
             VirError: XML_ERROR for a bad document; CPU_INCOMPATIBLE if asked to fail.
         """
-        refuse_flags("connectCompareHypervisorCPU", flags, FAIL_INCOMPATIBLE | VALIDATE_XML)
+        HOST_ERRORS.check_flags(
+            "connectCompareHypervisorCPU", flags, FAIL_INCOMPATIBLE | VALIDATE_XML
+        )
         document = read_cpu(xml_cpu)
         facts, _, kind = await self._choose(emulator, arch, machine, virttype)
         models = await self._emulators.models(facts.binary)
@@ -150,7 +152,7 @@ class EmulatorCalls:
         Raises:
             VirError: XML_ERROR for a bad document, INVALID_ARG for none.
         """
-        refuse_flags("connectBaselineCPU", flags, EXPAND_FEATURES | MIGRATABLE)
+        HOST_ERRORS.check_flags("connectBaselineCPU", flags, EXPAND_FEATURES | MIGRATABLE)
         cpus = read_all(xml_cpus)
         for cpu in cpus:
             if not cpu.arch:
@@ -173,7 +175,7 @@ class EmulatorCalls:
         Raises:
             VirError: XML_ERROR for a bad document, INVALID_ARG for none or one without a model.
         """
-        refuse_flags("connectBaselineHypervisorCPU", flags, EXPAND_FEATURES | MIGRATABLE)
+        HOST_ERRORS.check_flags("connectBaselineHypervisorCPU", flags, EXPAND_FEATURES | MIGRATABLE)
         cpus = read_all(xml_cpus)
         for index, cpu in enumerate(cpus):
             if not cpu.model:

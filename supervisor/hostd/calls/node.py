@@ -11,9 +11,9 @@ import socket
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import NodeGetCpuStats, NodeGetMemoryStats
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.service_errors import HOST_ERRORS
 from supervisor.hostd.node.node import Cell, Node
 from supervisor.hostd.node.sysinfo import write_sysinfo
-from supervisor.hostd.service_errors import refuse_flags
 from supervisor.runtime.host import host_arch
 
 KIB = 1024
@@ -62,7 +62,7 @@ class NodeCalls:
         Raises:
             VirError: INTERNAL_ERROR for a cell, OPERATION_FAILED for a size that is not there.
         """
-        refuse_flags("nodeGetFreePages", flags)
+        HOST_ERRORS.check_flags("nodeGetFreePages", flags)
         counts = []
         for cell in self._from_cell(start_cell)[:cell_count]:
             free = {page.size_kib: page.free for page in cell.pages}
@@ -81,7 +81,7 @@ class NodeCalls:
         Raises:
             VirError: INVALID_ARG when there is no such processor.
         """
-        refuse_flags("nodeGetCPUStats", flags)
+        HOST_ERRORS.check_flags("nodeGetCPUStats", flags)
         try:
             times = self._node.cpu_times(None if cpu_num == -1 else cpu_num)
         except KeyError:
@@ -98,7 +98,7 @@ class NodeCalls:
         Raises:
             VirError: INVALID_ARG when there is no such cell.
         """
-        refuse_flags("nodeGetMemoryStats", flags)
+        HOST_ERRORS.check_flags("nodeGetMemoryStats", flags)
         try:
             counters = self._node.memory(None if cell_num == -1 else cell_num)
         except KeyError:
@@ -111,7 +111,7 @@ class NodeCalls:
         self, call: ClientCall, need_map: int, need_online: int, flags: int
     ) -> tuple[bytes, int, int]:
         """Which processors work: a bit each, how many do, how many there are."""
-        refuse_flags("nodeGetCPUMap", flags)
+        HOST_ERRORS.check_flags("nodeGetCPUMap", flags)
         present, online = self._node.present(), self._node.online()
         bits = bytearray((max(present, default=0) // 8 + 1) if need_map else 0)
         if need_map:
@@ -129,7 +129,7 @@ class NodeCalls:
         Raises:
             VirError: CONFIG_UNSUPPORTED when the host has none.
         """
-        refuse_flags("connectGetSysinfo", flags)
+        HOST_ERRORS.check_flags("connectGetSysinfo", flags)
         document = write_sysinfo()
         if document is None:
             detail = "Host SMBIOS information is not available"

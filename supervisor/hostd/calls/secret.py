@@ -16,15 +16,17 @@ from uuid import UUID
 
 from conf.errors import ConfError
 from conf.secret import Secret, format_secret, parse_secret
-from ipc import Event, current_call, handles
+from ipc import current_call, handles
 from rpc.enums import ConnectListAllSecretsFlags as Filter
 from rpc.enums import SecretDefineFlags, SecretEventID, SecretEventLifecycleType
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Secret as SecretId
-from supervisor.dispatch.dispatcher import ClientCall, encode_event, from_conf_error
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.errors import from_conf_error
+from supervisor.dispatch.events import Publisher
+from supervisor.dispatch.service_errors import SECRET_ERRORS
 from supervisor.hostd.secrets.files import SecretStore
 from supervisor.hostd.secrets.registry import SecretObject, Secrets, value_of
-from supervisor.messages.calls import ClientEvent
 from supervisor.messages.secrets import GetSecret, SecretValue
 from supervisor.objects.change_lock import ChangeLock
 from supervisor.runtime.shield import run_to_completion
@@ -38,14 +40,11 @@ log = logging.getLogger(__name__)
 class SecretCalls:
     """One method a call."""
 
-    def __init__(
-        self, secrets: Secrets, store: SecretStore, publish: Callable[[Event], None]
-    ) -> None:
-        """Answer from these secrets."""
+    def __init__(self, secrets: Secrets, store: SecretStore, publisher: Publisher) -> None:
         self._secrets = secrets
         self._store = store
-        self._publish = publish
-        self._turn = ChangeLock("secrets", ErrorDomain.SECRET)
+        self._publisher = publisher
+        self._turn = ChangeLock("secrets", SECRET_ERRORS)
 
     def load(self) -> None:
         """Know what lies on disk; called once, before anything is answered.
@@ -78,7 +77,7 @@ class SecretCalls:
         self, call: ClientCall, need_results: int, flags: int
     ) -> tuple[list[SecretId], int]:
         """Those that the flags let through, and how many they are."""
-        _refuse_flags("secretConnectListAllSecrets", flags, sum(Filter))
+        SECRET_ERRORS.check_flags("secretConnectListAllSecrets", flags, sum(Filter))
         found = [entry.identity for entry in self._secrets.listed(flags)]
         return found if need_results else [], len(found)
 
@@ -92,12 +91,12 @@ class SecretCalls:
 
     def secret_get_xml_desc(self, call: ClientCall, secret: SecretId, flags: int) -> str:
         """Its document; the value is not in it."""
-        _refuse_flags("secretGetXMLDesc", flags)
+        SECRET_ERRORS.check_flags("secretGetXMLDesc", flags)
         return format_secret(self._found(secret).secret)
 
     def secret_get_value(self, call: ClientCall, secret: SecretId, flags: int) -> bytes:
         """Its value, unless it is private."""
-        _refuse_flags("secretGetValue", flags)
+        SECRET_ERRORS.check_flags("secretGetValue", flags)
         if call.client.read_only:  # rpcd has refused it already; this is the second lock
             detail = "read only access prevents virSecretGetValue"
             raise VirError(ErrorCode.OPERATION_DENIED, detail, ErrorDomain.SECRET)
@@ -120,7 +119,7 @@ class SecretCalls:
 
     async def secret_define_xml(self, call: ClientCall, xml: str, flags: int) -> SecretId:
         """Make a secret, or change one."""
-        _refuse_flags("secretDefineXML", flags, SecretDefineFlags.VALIDATE)
+        SECRET_ERRORS.check_flags("secretDefineXML", flags, SecretDefineFlags.VALIDATE)
         try:
             secret = parse_secret(xml)
         except ConfError as error:
@@ -131,7 +130,7 @@ class SecretCalls:
         self, call: ClientCall, secret: SecretId, value: bytes, flags: int
     ) -> None:
         """Give a secret its value."""
-        _refuse_flags("secretSetValue", flags)
+        SECRET_ERRORS.check_flags("secretSetValue", flags)
         await run_to_completion(self._set_value(secret, value))
 
     async def secret_undefine(self, call: ClientCall, secret: SecretId) -> None:
@@ -144,7 +143,7 @@ class SecretCalls:
             entry = SecretObject(secret, old.value if old else None)
             await self._save(entry, old)
             self._secrets.keep(entry)
-            self._tell(entry, SecretEventLifecycleType.DEFINED)
+            self._publisher.lifecycle(entry, SecretEventLifecycleType.DEFINED)
             return entry
 
     async def _save(self, entry: SecretObject, old: SecretObject | None) -> None:
@@ -166,8 +165,12 @@ class SecretCalls:
                 uuid = entry.secret.uuid
                 await _disk("save the value of", uuid, partial(self._store.save_value, uuid, value))
             entry.value = value
-            payload = encode_event("secret_event_value_changed", entry.identity)
-            self._publish(_event(entry, SecretEventID.VALUE_CHANGED, payload))
+            self._publisher.publish(
+                entry,
+                SecretEventID.VALUE_CHANGED,
+                "secret_event_value_changed",
+                entry.identity,
+            )
 
     async def _undefine(self, secret: SecretId) -> None:
         async with self._turn.hold("undefine"):
@@ -176,20 +179,10 @@ class SecretCalls:
                 uuid = entry.secret.uuid
                 await _disk("remove", uuid, partial(self._store.remove, uuid))
             self._secrets.forget(entry)
-            self._tell(entry, SecretEventLifecycleType.UNDEFINED)
+            self._publisher.lifecycle(entry, SecretEventLifecycleType.UNDEFINED)
 
     def _found(self, secret: SecretId) -> SecretObject:
         return self._secrets.by_uuid(str(UUID(bytes=secret.uuid)))
-
-    def _tell(self, entry: SecretObject, event: SecretEventLifecycleType) -> None:
-        payload = encode_event("secret_event_lifecycle", entry.identity, event, 0)
-        self._publish(_event(entry, SecretEventID.LIFECYCLE, payload))
-
-
-def _event(entry: SecretObject, event_id: SecretEventID, payload: bytes) -> ClientEvent:
-    return ClientEvent(
-        family="secret", event_id=event_id, driver="qemu", uuid=entry.uuid, payload=payload
-    )
 
 
 async def _disk(doing: str, uuid: str, work: Callable[[], None]) -> None:
@@ -201,13 +194,4 @@ async def _disk(doing: str, uuid: str, work: Callable[[], None]) -> None:
     try:
         await asyncio.to_thread(work)
     except OSError as error:
-        detail = f"cannot {doing} secret {uuid}: {error.strerror or error}"
-        raise VirError(
-            ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.SECRET, int1=error.errno or -1
-        ) from error
-
-
-def _refuse_flags(function: str, flags: int, known: int = 0) -> None:
-    if flags & ~int(known):
-        detail = f"unsupported flags ({flags & ~int(known):#x}) in function {function}"
-        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.SECRET)
+        raise SECRET_ERRORS.system_error(f"cannot {doing} secret {uuid}", error) from error

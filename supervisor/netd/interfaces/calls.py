@@ -20,8 +20,9 @@ from rpc.enums import ConnectListAllInterfacesFlags as Flags
 from rpc.enums import InterfaceDefineFlags, InterfaceXMLFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Interface as InterfaceId
-from supervisor.dispatch.dispatcher import ClientCall, from_conf_error
-from supervisor.dispatch.service_errors import ServiceErrors
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.errors import from_conf_error
+from supervisor.dispatch.service_errors import INTERFACE_ERRORS
 from supervisor.netd.interfaces.interface_files import InterfaceStore
 from supervisor.netd.interfaces.plan import Address, Gateway, InterfaceStep, plan_interface
 from supervisor.netd.interfaces.step_executor import InterfaceHost
@@ -38,8 +39,6 @@ R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
-refuse_flags: Final = ServiceErrors(ErrorDomain.INTERFACE).check_flags
-
 
 class InterfaceCalls:
     """What clients may do with the host's interfaces."""
@@ -52,7 +51,7 @@ class InterfaceCalls:
         self._host = host
         self._store = store
         self._session = session
-        self._turn = ChangeLock("the host's interfaces", ErrorDomain.INTERFACE)
+        self._turn = ChangeLock("the host's interfaces", INTERFACE_ERRORS)
 
     # Lists and lookups.
 
@@ -76,7 +75,7 @@ class InterfaceCalls:
         self, call: ClientCall, need_results: int, flags: int
     ) -> tuple[list[InterfaceId], int]:
         """Every interface that passes the filters."""
-        refuse_flags("interfaceConnectListAllInterfaces", flags, EVERY_FILTER)
+        INTERFACE_ERRORS.check_flags("interfaceConnectListAllInterfaces", flags, EVERY_FILTER)
         wanted = {bool(on) for flag, on in ((Flags.ACTIVE, 1), (Flags.INACTIVE, 0)) if flags & flag}
         found = [
             InterfaceId(name, mac)
@@ -116,7 +115,7 @@ class InterfaceCalls:
         Raises:
             VirError: NO_INTERFACE.
         """
-        refuse_flags("interfaceGetXMLDesc", flags, InterfaceXMLFlags.INACTIVE)
+        INTERFACE_ERRORS.check_flags("interfaceGetXMLDesc", flags, InterfaceXMLFlags.INACTIVE)
         link = await self._link(iface.name)
         defined = await self._disk(lambda: self._store.load().get(iface.name))
         if defined is not None and (link is None or flags & InterfaceXMLFlags.INACTIVE):
@@ -138,7 +137,7 @@ class InterfaceCalls:
 
     async def interface_define_xml(self, call: ClientCall, xml: str, flags: int) -> InterfaceId:
         """Define an interface, or define it anew; what is up stays as it is."""
-        refuse_flags("interfaceDefineXML", flags, InterfaceDefineFlags.VALIDATE)
+        INTERFACE_ERRORS.check_flags("interfaceDefineXML", flags, InterfaceDefineFlags.VALIDATE)
         self._refuse_session("defining a host interface")
         try:
             interface = parse_interface(xml)
@@ -166,7 +165,7 @@ class InterfaceCalls:
             VirError: NO_INTERFACE; OPERATION_INVALID when it is up; CONFIG_UNSUPPORTED;
                 SYSTEM_ERROR.
         """
-        refuse_flags("interfaceCreate", flags)
+        INTERFACE_ERRORS.check_flags("interfaceCreate", flags)
         self._refuse_session("starting a host interface")
         async with self._turn.hold("create"):
             interface = await self._definition(iface.name)
@@ -183,7 +182,7 @@ class InterfaceCalls:
         Raises:
             VirError: NO_INTERFACE; OPERATION_INVALID when it is down.
         """
-        refuse_flags("interfaceDestroy", flags)
+        INTERFACE_ERRORS.check_flags("interfaceDestroy", flags)
         self._refuse_session("stopping a host interface")
         async with self._turn.hold("destroy"):
             link = await self._link(iface.name)
@@ -214,7 +213,7 @@ class InterfaceCalls:
         Raises:
             VirError: OPERATION_INVALID when a change has begun already.
         """
-        refuse_flags("interfaceChangeBegin", flags)
+        INTERFACE_ERRORS.check_flags("interfaceChangeBegin", flags)
         self._refuse_session("changing host interfaces")
         async with self._turn.hold("change begin"):
             if await self._disk(self._store.is_changing):
@@ -228,7 +227,7 @@ class InterfaceCalls:
         Raises:
             VirError: OPERATION_INVALID when none has begun.
         """
-        refuse_flags("interfaceChangeCommit", flags)
+        INTERFACE_ERRORS.check_flags("interfaceChangeCommit", flags)
         self._refuse_session("changing host interfaces")
         async with self._turn.hold("change commit"):
             await self._need_change()
@@ -240,7 +239,7 @@ class InterfaceCalls:
         Raises:
             VirError: OPERATION_INVALID when no change has begun; SYSTEM_ERROR.
         """
-        refuse_flags("interfaceChangeRollback", flags)
+        INTERFACE_ERRORS.check_flags("interfaceChangeRollback", flags)
         self._refuse_session("changing host interfaces")
         async with self._turn.hold("change rollback"):
             await self._need_change()

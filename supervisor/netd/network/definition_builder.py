@@ -13,12 +13,12 @@ from typing import Final
 from conf.errors import ConfError
 from conf.network import Bridge, Network, complete, parse_network, validate
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.dispatch.dispatcher import from_conf_error
+from supervisor.dispatch.errors import from_conf_error
+from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.kernel.netlink import Links
 from supervisor.netd.network.networks import bridge_of
 from supervisor.netd.network.plan import makes_bridge
 from supervisor.netd.network.registry import Registry
-from supervisor.netd.service_errors import system_error
 
 PREFIX: Final = "virbr"
 MAX_BRIDGES: Final = 1024
@@ -55,7 +55,7 @@ class Documents:
         try:
             return {link.name for link in await self._links.all()}
         except OSError as error:
-            raise system_error("cannot list the host's links", error) from error
+            raise NETWORK_ERRORS.system_error("cannot list the host's links", error) from error
 
     def _others(self, network: Network) -> Iterable[Network]:
         for entry in self._registry:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from conf.network import Network, format_network
 from rpc.enums import NetworkEventLifecycleType as Lifecycle
-from supervisor.netd.events import Publisher
+from supervisor.dispatch.events import Publisher
 from supervisor.netd.network.files import Store
 from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.registry import Registry
@@ -42,7 +42,7 @@ class Definitions(definitions.Definitions[NetworkObject, Network]):
 
     def invalidate(self) -> None:
         """Have rpcd ask again."""
-        self._publisher.stale()
+        self._publisher.invalidate()
 
     def publish_defined(self, entry: NetworkObject, *, redefined: bool) -> None:
         """Send the lifecycle event."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from conf.network import Network, NetworkPort
-from rpc.errors import ErrorDomain
 from rpc.values import Network as NetworkId
+from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.dnsmasq.process import Server
 from supervisor.objects.change_lock import ChangeLock
 
@@ -44,7 +44,7 @@ class NetworkObject:
 
     def __post_init__(self) -> None:
         """Make the network's lock."""
-        self.job = ChangeLock(self.name, ErrorDomain.NETWORK)
+        self.job = ChangeLock(self.name, NETWORK_ERRORS)
 
     @property
     def is_there(self) -> bool:

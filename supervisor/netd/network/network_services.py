@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from conf.network import Network
+from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.dnsmasq import files as server_files
 from supervisor.netd.dnsmasq.config import plan_server
 from supervisor.netd.dnsmasq.process import Files, Server
 from supervisor.netd.firewall import Firewall
 from supervisor.netd.network.plan import firewall_facts
-from supervisor.netd.service_errors import system_error
 from supervisor.runtime.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -187,4 +187,4 @@ class Services:
             return await asyncio.to_thread(server_files.write_texts, files, texts)
         except OSError as error:
             doing = f"cannot write the files of dnsmasq for network '{network.name}'"
-            raise system_error(doing, error) from error
+            raise NETWORK_ERRORS.system_error(doing, error) from error

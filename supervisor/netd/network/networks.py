@@ -16,7 +16,8 @@ from typing import Final
 from conf.network import Network
 from rpc.enums import NetworkEventLifecycleType as Lifecycle
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.netd.events import Publisher
+from supervisor.dispatch.events import KeepRunningVote, Publisher
+from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.hooks import NetworkHooks
 from supervisor.netd.kernel.netlink import Links
 from supervisor.netd.network import steps
@@ -28,7 +29,6 @@ from supervisor.netd.network.registry import Registry
 from supervisor.netd.network.route_conflicts import clash
 from supervisor.netd.network.status_xml import format_status
 from supervisor.netd.network.step_executor import Host, carry_out
-from supervisor.netd.service_errors import invalid, needs_system_daemon, system_error
 from supervisor.runtime.shield import run_to_completion
 
 START_S: Final = 60.0
@@ -48,6 +48,7 @@ class Networks:
         services: Services,
         hooks: NetworkHooks,
         publisher: Publisher,
+        keep_running: KeepRunningVote,
         *,
         session: bool,
     ) -> None:
@@ -59,6 +60,7 @@ class Networks:
         self._services = services
         self._hooks = hooks
         self._publisher = publisher
+        self._keep_running = keep_running
         self._session = session
         self.after_start: list[Callable[[NetworkObject], Awaitable[None]]] = []
 
@@ -70,9 +72,11 @@ class Networks:
                 SYSTEM_ERROR; OPERATION_DENIED for a user's own daemon; HOOK_SCRIPT_FAILED.
         """
         if entry.is_active:
-            raise invalid("network is already active")
+            raise NETWORK_ERRORS.operation_invalid("network is already active")
         if self._session:
-            raise needs_system_daemon(f"starting network '{network.name}'")
+            raise NETWORK_ERRORS.needs_system_daemon(
+                f"starting network '{network.name}'", "use <interface type='user'>"
+            )
         await run_to_completion(self._start(entry, network))
 
     async def _start(self, entry: NetworkObject, network: Network) -> None:
@@ -107,7 +111,7 @@ class Networks:
             VirError: OPERATION_INVALID when it is off.
         """
         if entry.running is None:
-            raise invalid(f"network '{entry.name}' is not active")
+            raise NETWORK_ERRORS.operation_invalid(f"network '{entry.name}' is not active")
         await run_to_completion(self._stop(entry))
 
     async def _stop(self, entry: NetworkObject) -> None:
@@ -145,7 +149,7 @@ class Networks:
             running.network = former
             await self._services.update(former)
             raise
-        self._publisher.stale()
+        self._publisher.invalidate()
         await self._hooks.tell(network, "updated")
 
     async def repair(self, entry: NetworkObject, network: Network) -> None:
@@ -169,7 +173,7 @@ class Networks:
 
     def count(self) -> None:
         """Tell the root whether networks keep the daemon up."""
-        self._publisher.activity(busy=any(entry.is_active for entry in self._registry))
+        self._keep_running.set(busy=any(entry.is_active for entry in self._registry))
 
     async def clear(self, network: Network) -> None:
         """Remove what is left of a network that does not run; there may be nothing."""
@@ -188,7 +192,9 @@ class Networks:
         try:
             await asyncio.to_thread(self._store.save_status, entry.name, format_status(running))
         except OSError as error:
-            raise system_error(f"cannot write the status of '{entry.name}'", error) from error
+            raise NETWORK_ERRORS.system_error(
+                f"cannot write the status of '{entry.name}'", error
+            ) from error
 
     async def _clear(self, network: Network) -> None:
         """Undo every step of a start, newest first, whichever were done."""
@@ -221,7 +227,7 @@ class Networks:
             found = clash(subnets, await self._links.routes())
             links = await self._links.all() if found is not None else []
         except OSError as error:
-            raise system_error("cannot read the host's routes", error) from error
+            raise NETWORK_ERRORS.system_error("cannot read the host's routes", error) from error
         if found is not None:
             name = next((link.name for link in links if link.index == found[1].index), "another")
             detail = f"Network is already in use by interface {name}: {found[0]}"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.errors import ErrorCode, VirError
+from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.network.network import NetworkObject
 from supervisor.objects import registry
 from supervisor.objects.object_type import ObjectType
@@ -16,10 +17,10 @@ from supervisor.objects.object_type import ObjectType
 NETWORKS: Final = ObjectType(
     name="network",
     long_name="network",
-    edit="net-edit",
+    edit_command="net-edit",
     not_found=ErrorCode.NO_NETWORK,
-    error_domain=ErrorDomain.NETWORK,
-    conflict_domain=ErrorDomain.NETWORK,
+    errors=NETWORK_ERRORS,
+    conf_errors=NETWORK_ERRORS,
 )
 
 
@@ -33,5 +34,4 @@ class Registry(registry.Registry[NetworkObject]):
 
 def not_active(entry: NetworkObject) -> VirError:
     """OPERATION_INVALID: the call needs a network that runs."""
-    detail = f"network '{entry.name}' is not active"
-    return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.NETWORK)
+    return NETWORKS.not_active(entry.name)

@@ -16,12 +16,12 @@ from contextlib import AsyncExitStack
 from typing import Final, Protocol, TypeVar
 
 from rpc.errors import VirError
+from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.kernel import bandwidth
 from supervisor.netd.kernel.netlink import Link, Links
 from supervisor.netd.kernel.sysctl import Sysctl
 from supervisor.netd.network import steps
 from supervisor.netd.network.steps import Step
-from supervisor.netd.service_errors import system_error
 
 UNDO_S: Final = 30.0
 ADDRESSES_S: Final = 6.0  # the kernel asks for a second or two whether an IPv6 address is taken
@@ -73,7 +73,7 @@ class Host:
         try:
             await self._do(step)
         except OSError as error:
-            raise system_error(f"cannot {purpose(step)}", error) from error
+            raise NETWORK_ERRORS.system_error(f"cannot {purpose(step)}", error) from error
 
     async def undo(self, step: Step) -> None:
         """Undo a step that may have been done, or done by half. It never fails: it is logged."""

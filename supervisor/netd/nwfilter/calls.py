@@ -10,10 +10,11 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from conf.errors import ConfError
-from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.errors import ErrorDomain
 from rpc.values import Nwfilter, NwfilterBinding
-from supervisor.dispatch.dispatcher import ClientCall, from_conf_error
-from supervisor.netd.nwfilter.errors import needs_system_daemon
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.errors import from_conf_error
+from supervisor.dispatch.service_errors import NWFILTER_ERRORS
 from supervisor.netd.nwfilter.filters import Filters
 from supervisor.netd.nwfilter.registry import Bound, Defined
 
@@ -52,13 +53,13 @@ class FilterCalls:
         self, call: ClientCall, need_results: int, flags: int
     ) -> tuple[list[Nwfilter], int]:
         """Every filter."""
-        _refuse_flags("nwfilterConnectListAllNWFilters", flags)
+        NWFILTER_ERRORS.check_flags("nwfilterConnectListAllNWFilters", flags)
         found = [_identity(defined) for defined in self._filters.registry.filters.values()]
         return found if need_results else [], len(found)
 
     def nwfilter_get_xml_desc(self, call: ClientCall, nwfilter: Nwfilter, flags: int) -> str:
         """A filter's document."""
-        _refuse_flags("nwfilterGetXMLDesc", flags)
+        NWFILTER_ERRORS.check_flags("nwfilterGetXMLDesc", flags)
         return self._filters.registry.by_uuid(str(UUID(bytes=nwfilter.uuid))).xml
 
     # Changing.
@@ -69,7 +70,7 @@ class FilterCalls:
 
     async def nwfilter_define_xml_flags(self, call: ClientCall, xml: str, flags: int) -> Nwfilter:
         """Define a filter, or change it for every card that uses it."""
-        _refuse_flags("nwfilterDefineXMLFlags", flags, VALIDATE)
+        NWFILTER_ERRORS.check_flags("nwfilterDefineXMLFlags", flags, VALIDATE)
         self._refuse_session("defining a filter")
         return _identity(await _told(self._filters.define(xml)))
 
@@ -89,14 +90,14 @@ class FilterCalls:
         self, call: ClientCall, nwfilter: NwfilterBinding, flags: int
     ) -> str:
         """A binding's document."""
-        _refuse_flags("nwfilterBindingGetXMLDesc", flags)
+        NWFILTER_ERRORS.check_flags("nwfilterBindingGetXMLDesc", flags)
         return self._filters.registry.binding(nwfilter.portdev).xml
 
     async def nwfilter_binding_create_xml(
         self, call: ClientCall, xml: str, flags: int
     ) -> NwfilterBinding:
         """Bind a filter to a tap."""
-        _refuse_flags("nwfilterBindingCreateXML", flags, VALIDATE)
+        NWFILTER_ERRORS.check_flags("nwfilterBindingCreateXML", flags, VALIDATE)
         self._refuse_session("binding a filter")
         return _bound(await _told(self._filters.create_binding(xml)))
 
@@ -109,13 +110,13 @@ class FilterCalls:
         self, call: ClientCall, need_results: int, flags: int
     ) -> tuple[list[NwfilterBinding], int]:
         """Every binding."""
-        _refuse_flags("nwfilterConnectListAllNWFilterBindings", flags)
+        NWFILTER_ERRORS.check_flags("nwfilterConnectListAllNWFilterBindings", flags)
         found = [_bound(bound) for bound in self._filters.registry.bound.values()]
         return found if need_results else [], len(found)
 
     def _refuse_session(self, doing: str) -> None:
         if self._session:
-            raise needs_system_daemon(doing)
+            raise NWFILTER_ERRORS.needs_system_daemon(doing)
 
 
 def _identity(defined: Defined) -> Nwfilter:
@@ -132,9 +133,3 @@ async def _told(work: Awaitable[R]) -> R:
         return await work
     except ConfError as error:
         raise from_conf_error(error, ErrorDomain.NWFILTER) from error
-
-
-def _refuse_flags(function: str, flags: int, known: int = 0) -> None:
-    if flags & ~int(known):
-        detail = f"unsupported flags ({flags & ~int(known):#x}) in function {function}"
-        raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.NWFILTER)

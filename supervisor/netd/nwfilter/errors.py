@@ -34,9 +34,3 @@ def not_written(what: str, problem: OSError) -> VirError:
     """SYSTEM_ERROR: a file could not be written or removed."""
     detail = f"cannot keep {what}: {problem.strerror or problem}"
     return VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.NWFILTER, int1=problem.errno or -1)
-
-
-def needs_system_daemon(doing: str) -> VirError:
-    """OPERATION_DENIED: a user's own daemon may not."""
-    detail = f"{doing} needs the system daemon: connect to qemu:///system"
-    return VirError(ErrorCode.OPERATION_DENIED, detail, ErrorDomain.NWFILTER)

@@ -13,6 +13,7 @@ from pathlib import Path
 from conf.network import Network
 from ipc import handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.messages.netd import (
     ArpAddresses,
     InterfaceAddress,
@@ -23,7 +24,6 @@ from supervisor.netd.dnsmasq.leases import Lease, read_leases
 from supervisor.netd.kernel.netlink import Links
 from supervisor.netd.network.calls.query import prefix_of
 from supervisor.netd.network.registry import Registry
-from supervisor.netd.service_errors import system_error
 
 
 class AddressService:
@@ -66,7 +66,9 @@ class AddressService:
         try:
             neighbours = await self._links.neighbours()
         except OSError as error:
-            raise system_error("cannot read the kernel's neighbours", error) from error
+            raise NETWORK_ERRORS.system_error(
+                "cannot read the kernel's neighbours", error
+            ) from error
         except TimeoutError as error:
             detail = "the kernel did not list its neighbours in time"
             raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK) from error

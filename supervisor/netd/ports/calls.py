@@ -21,7 +21,9 @@ from rpc.params import UInt, declared, params, read_params
 from rpc.values import Network as NetworkId
 from rpc.values import NetworkPort as PortId
 from rpc.values import TypedParam
-from supervisor.dispatch.dispatcher import ClientCall, from_conf_error
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.errors import from_conf_error
+from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.hooks import NetworkHooks
 from supervisor.netd.network.files import Store
 from supervisor.netd.network.network import NetworkObject, NetworkRuntime
@@ -29,7 +31,6 @@ from supervisor.netd.network.registry import Registry, not_active
 from supervisor.netd.ports.interface_xml import refusals
 from supervisor.netd.ports.plan import describe_port, plug_into
 from supervisor.netd.ports.ports import Ports
-from supervisor.netd.service_errors import refuse_flags
 
 CREATE_FLAGS: Final = int(NetworkPortCreateFlags.RECLAIM | NetworkPortCreateFlags.VALIDATE)
 FIELDS: Final = ("average", "peak", "floor", "burst")
@@ -49,7 +50,7 @@ class PortCalls:
         self, call: ClientCall, network: NetworkId, need_results: int, flags: int
     ) -> tuple[list[PortId], int]:
         """Every port of a network."""
-        refuse_flags("networkListAllPorts", flags)
+        NETWORK_ERRORS.check_flags("networkListAllPorts", flags)
         entry = self._registry.find(network)
         running = entry.running
         found = [PortId(entry.identity, uuid) for uuid in running.ports] if running else []
@@ -69,7 +70,7 @@ class PortCalls:
 
     def network_port_get_xml_desc(self, call: ClientCall, port: PortId, flags: int) -> str:
         """A port's document."""
-        refuse_flags("networkPortGetXMLDesc", flags)
+        NETWORK_ERRORS.check_flags("networkPortGetXMLDesc", flags)
         return format_port(find_port(self._registry.find(port.net), port.uuid)[1])
 
     async def network_port_create_xml(
@@ -80,7 +81,7 @@ class PortCalls:
         Raises:
             VirError: OPERATION_INVALID for a network that is off; NETWORK_PORT_EXIST.
         """
-        refuse_flags("networkPortCreateXML", flags, CREATE_FLAGS)
+        NETWORK_ERRORS.check_flags("networkPortCreateXML", flags, CREATE_FLAGS)
         given = read(xml)
         entry = self._registry.find(network)
         async with entry.job.hold("create a port"):
@@ -104,7 +105,7 @@ class PortCalls:
         Raises:
             VirError: NO_NETWORK_PORT.
         """
-        refuse_flags("networkPortDelete", flags)
+        NETWORK_ERRORS.check_flags("networkPortDelete", flags)
         entry = self._registry.find(port.net)
         async with entry.job.hold("delete a port"):
             running, gone = find_port(entry, port.uuid)
@@ -118,7 +119,7 @@ class PortCalls:
         self, call: ClientCall, port: PortId, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
         """A port's limits."""
-        refuse_flags("networkPortGetParameters", flags)
+        NETWORK_ERRORS.check_flags("networkPortGetParameters", flags)
         bandwidth = find_port(self._registry.find(port.net), port.uuid)[1].bandwidth
         found = params(
             {
@@ -139,7 +140,7 @@ class PortCalls:
         Raises:
             VirError: INVALID_ARG, NO_NETWORK_PORT.
         """
-        refuse_flags("networkPortSetParameters", flags)
+        NETWORK_ERRORS.check_flags("networkPortSetParameters", flags)
         names = [f"{way}.{field}" for way in ("inbound", "outbound") for field in FIELDS]
         given = read_params(params, declared(*names))
         entry = self._registry.find(port.net)

@@ -16,6 +16,7 @@ from typing import Final
 
 from conf.domain.devices.interface import Bandwidth, Interface
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.messages.netd import AttachPort
 from supervisor.netd.kernel import taps
 from supervisor.netd.kernel.bandwidth import give, limits_of, plan_limits, plan_removal
@@ -24,7 +25,6 @@ from supervisor.netd.kernel.sysctl import Sysctl
 from supervisor.netd.ports.interface_xml import refusals
 from supervisor.netd.ports.plan import Plugging
 from supervisor.netd.ports.records import GENERATED, NAME, Records
-from supervisor.netd.service_errors import system_error
 
 MACVLAN_PREFIX: Final = "macvlan"
 LONGEST: Final = 15  # bytes of a device's name
@@ -78,7 +78,7 @@ class Devices:
                 if not wanted and error.errno in (errno.EEXIST, errno.EBUSY):
                     continue
                 doing = f"Unable to create tap device {name}"
-                raise system_error(doing, error) from error
+                raise NETWORK_ERRORS.system_error(doing, error) from error
             rollback.push_async_callback(self.close, opened)
             if opened.kind != "tap":
                 rollback.push_async_callback(self._links.delete, name)

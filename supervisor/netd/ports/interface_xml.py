@@ -11,8 +11,8 @@ from conf.domain.devices.interface import Bandwidth, Interface
 from conf.errors import ConfError
 from conf.mapper import Mode, parse, write
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.dispatch.dispatcher import from_conf_error
-from supervisor.netd.service_errors import system_error
+from supervisor.dispatch.errors import from_conf_error
+from supervisor.dispatch.service_errors import NETWORK_ERRORS
 
 
 class refusals(contextlib.AbstractContextManager[None]):
@@ -28,7 +28,7 @@ class refusals(contextlib.AbstractContextManager[None]):
             detail = f"{self._doing}: the kernel did not answer in time"
             raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK) from error
         if isinstance(error, OSError):
-            raise system_error(self._doing, error) from error
+            raise NETWORK_ERRORS.system_error(self._doing, error) from error
 
 
 def read_interface(xml: str) -> Interface:

@@ -24,6 +24,7 @@ from conf.domain.devices.interface import Bandwidth, FilterRef, Interface
 from conf.network import NetworkPort, format_port
 from ipc import Ack, Descriptor, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.messages.netd import (
     AttachPort,
     DetachPort,
@@ -54,7 +55,6 @@ from supervisor.netd.ports.plan import (
     plug_into,
 )
 from supervisor.netd.ports.records import Record, Records
-from supervisor.netd.service_errors import invalid, needs_system_daemon
 from supervisor.objects.change_lock import ChangeLock
 from supervisor.runtime.shield import run_to_completion
 
@@ -106,7 +106,10 @@ class Ports:
     async def attach(self, request: AttachPort) -> PortAttached:
         """Plug a card in."""
         if self._session:
-            raise needs_system_daemon("an interface that is plugged into the host's network")
+            raise NETWORK_ERRORS.needs_system_daemon(
+                "an interface that is plugged into the host's network",
+                "use <interface type='user'>",
+            )
         interface = read_interface(request.interface)
         async with self._turn(request.uuid).hold("attach"), self._network_held(interface):
             return await run_to_completion(self._attach(request, interface))
@@ -289,7 +292,9 @@ class Ports:
         if entry.running is None:
             raise not_active(entry)
         if len(entry.running.ports) >= MAX_CARDS:
-            raise invalid(f"network '{name}' has {MAX_CARDS} cards already")
+            raise NETWORK_ERRORS.operation_invalid(
+                f"network '{name}' has {MAX_CARDS} cards already"
+            )
         return entry, plug_into(interface, entry.running.network, self.used(entry))
 
     async def _keep_port(self, entry: NetworkObject, uuid: UUID, port: NetworkPort) -> None:
@@ -410,9 +415,9 @@ class Ports:
     def _record(self, uuid: str, device: str) -> Record:
         record = self._records.get(device)
         if record is None or record.uuid != uuid:
-            raise invalid(f"the guest {uuid} has no port '{device}'")
+            raise NETWORK_ERRORS.operation_invalid(f"the guest {uuid} has no port '{device}'")
         return record
 
     def _turn(self, uuid: str) -> ChangeLock:
         """One change of a guest's ports after the other."""
-        return self._turns.setdefault(uuid, ChangeLock(f"ports of {uuid}", ErrorDomain.NETWORK))
+        return self._turns.setdefault(uuid, ChangeLock(f"ports of {uuid}", NETWORK_ERRORS))

@@ -14,13 +14,13 @@ from typing import Final
 from conf.errors import ConfError
 from conf.storage import PoolType, format_sources, parse_source
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.dispatch.dispatcher import from_conf_error
+from supervisor.dispatch.errors import from_conf_error
+from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.stord import commands
 from supervisor.stord.backends import mounts
 from supervisor.stord.backends.base import Overwrite
 from supervisor.stord.backends.directory import Folder
 from supervisor.stord.backends.wipe_check import refuse_used
-from supervisor.stord.service_errors import invalid_arg
 
 MOUNT_S: Final = 45.0  # for a server to answer; mount itself would try for minutes
 MAKE_S: Final = 3600.0
@@ -109,9 +109,9 @@ async def find_exports(spec: str) -> str:
     except ConfError as error:
         raise from_conf_error(error, ErrorDomain.STORAGE) from error
     if source is None or not source.hosts:
-        raise invalid_arg("hostname must be specified for netfs sources")
+        raise STORAGE_ERRORS.invalid_arg("hostname must be specified for netfs sources")
     host = source.hosts[0].name or ""
     if host.startswith("-"):
-        raise invalid_arg(f"'{host}' is no name of a host")
+        raise STORAGE_ERRORS.invalid_arg(f"'{host}' is no name of a host")
     said = await commands.run_ok(mounts.plan_exports(host), deadline_s=MOUNT_S)
     return format_sources(mounts.read_exports(said, host))

@@ -14,7 +14,8 @@ from typing import Final
 from conf.errors import ConfError
 from conf.storage import Volume, format_sources, parse_source
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.dispatch.dispatcher import from_conf_error
+from supervisor.dispatch.errors import from_conf_error
+from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.stord import commands
 from supervisor.stord.backends import open_iscsi
 from supervisor.stord.backends.base import (
@@ -25,7 +26,6 @@ from supervisor.stord.backends.base import (
     SecretName,
     unsupported,
 )
-from supervisor.stord.service_errors import invalid_arg
 from supervisor.stord.volume_info import PoolFacts, VolumeFacts
 
 LOGIN_S: Final = 60.0
@@ -51,7 +51,7 @@ class Iscsi:
         self.target = source.devices[0].path
         self.initiator = source.initiator or ""
         if self.target.startswith("-") or self.portal.startswith("-"):
-            raise invalid_arg(f"'{self.target}' at '{self.portal}' is no target")
+            raise STORAGE_ERRORS.invalid_arg(f"'{self.target}' at '{self.portal}' is no target")
 
     async def check(self) -> bool:
         """Whether the target is logged into."""
@@ -161,7 +161,7 @@ class Iscsi:
         )
         password = (await self.means.secret(name)).decode(errors="surrogateescape")
         if "\n" in password or "\n" in (auth.username or ""):
-            raise invalid_arg("a name or password for CHAP has no line breaks")
+            raise STORAGE_ERRORS.invalid_arg("a name or password for CHAP has no line breaks")
         await asyncio.to_thread(write_password, self.target, auth.username or "", password)
 
 
@@ -243,7 +243,7 @@ async def find_targets(spec: str) -> str:
     except ConfError as error:
         raise from_conf_error(error, ErrorDomain.STORAGE) from error
     if source is None or not source.hosts:
-        raise invalid_arg("hostname must be specified for iscsi sources")
+        raise STORAGE_ERRORS.invalid_arg("hostname must be specified for iscsi sources")
     host = source.hosts[0]
     argv = open_iscsi.plan_discovery(open_iscsi.portal_of(host))
     said = await commands.run_ok(argv, deadline_s=LOGIN_S)

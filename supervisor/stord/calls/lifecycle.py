@@ -13,12 +13,12 @@ from rpc.enums import StoragePoolDefineFlags, StoragePoolDeleteFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StoragePool as PoolId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.stord.backends.base import Kind, Overwrite
 from supervisor.stord.definitions import Definitions
 from supervisor.stord.pool_xml import read_pool
 from supervisor.stord.pools import Pools
 from supervisor.stord.registry import Registry
-from supervisor.stord.service_errors import invalid, refuse_both, refuse_flags
 
 CREATE: Create = Create.WITH_BUILD | Create.WITH_BUILD_OVERWRITE | Create.WITH_BUILD_NO_OVERWRITE
 SCHEMA: int = 0x8  # virStoragePoolCreateFlags: VALIDATE; documents are always checked
@@ -48,7 +48,7 @@ class Lifecycle:
         Raises:
             VirError: OPERATION_FAILED when the name or UUID is another's; what the document lacks.
         """
-        refuse_flags("storagePoolDefineXML", flags, StoragePoolDefineFlags.VALIDATE)
+        STORAGE_ERRORS.check_flags("storagePoolDefineXML", flags, StoragePoolDefineFlags.VALIDATE)
         pool = read_pool(xml)
         self._pools.check_type(pool)
         return (await self._definitions.define(pool)).identity
@@ -62,7 +62,9 @@ class Lifecycle:
         entry = self._registry.find(pool)
         async with entry.job.hold("undefine"):
             if entry.active is not None:
-                raise invalid(f"storage pool '{entry.name}' is still active")
+                raise STORAGE_ERRORS.operation_invalid(
+                    f"storage pool '{entry.name}' is still active"
+                )
             await self._definitions.undefine(entry)
 
     async def storage_pool_set_autostart(
@@ -89,11 +91,13 @@ class Lifecycle:
         Raises:
             VirError: OPERATION_INVALID when it is active; those of starting.
         """
-        refuse_flags("storagePoolCreate", flags, CREATE)
+        STORAGE_ERRORS.check_flags("storagePoolCreate", flags, CREATE)
         entry = self._registry.find(pool)
         async with entry.job.hold("start"):
             if entry.definition is None:
-                raise invalid(f"storage pool '{entry.name}' is already active")
+                raise STORAGE_ERRORS.operation_invalid(
+                    f"storage pool '{entry.name}' is already active"
+                )
             await self._pools.start(entry, entry.definition, building(flags))
 
     async def storage_pool_create_xml(self, call: ClientCall, xml: str, flags: int) -> PoolId:
@@ -102,7 +106,7 @@ class Lifecycle:
         Raises:
             VirError: OPERATION_FAILED when it is active; those of defining and starting.
         """
-        refuse_flags("storagePoolCreateXML", flags, CREATE | SCHEMA)
+        STORAGE_ERRORS.check_flags("storagePoolCreateXML", flags, CREATE | SCHEMA)
         pool = read_pool(xml)
         self._pools.check_type(pool)
         build = building(flags)
@@ -135,7 +139,7 @@ class Lifecycle:
         Raises:
             VirError: OPERATION_INVALID when it is off.
         """
-        refuse_flags("storagePoolRefresh", flags)
+        STORAGE_ERRORS.check_flags("storagePoolRefresh", flags)
         entry = self._registry.find(pool)
         async with entry.job.hold("refresh"):
             await self._pools.refresh(entry)
@@ -148,8 +152,8 @@ class Lifecycle:
         Raises:
             VirError: OPERATION_INVALID when it is active; INVALID_ARG for flags.
         """
-        refuse_flags("storagePoolBuild", flags, Build.NO_OVERWRITE | Build.OVERWRITE)
-        refuse_both(flags, Build.NO_OVERWRITE, Build.OVERWRITE)
+        STORAGE_ERRORS.check_flags("storagePoolBuild", flags, Build.NO_OVERWRITE | Build.OVERWRITE)
+        STORAGE_ERRORS.check_exclusive(flags, Build.NO_OVERWRITE, Build.OVERWRITE)
         entry = self._registry.find(pool)
         overwrite = overwriting(flags, Build.OVERWRITE, Build.NO_OVERWRITE)
         async with entry.job.hold("build"):
@@ -161,7 +165,7 @@ class Lifecycle:
         Raises:
             VirError: OPERATION_INVALID when it is active.
         """
-        refuse_flags("storagePoolDelete", flags, StoragePoolDeleteFlags.ZEROED)
+        STORAGE_ERRORS.check_flags("storagePoolDelete", flags, StoragePoolDeleteFlags.ZEROED)
         if flags & StoragePoolDeleteFlags.ZEROED:
             detail = "a pool's storage is not overwritten with zeros; wipe its volumes before"
             raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
@@ -177,7 +181,7 @@ class Lifecycle:
         Raises:
             VirError: INVALID_ARG for an unknown type; NO_SUPPORT where nothing can be found.
         """
-        refuse_flags("storageConnectFindPoolSources", flags)
+        STORAGE_ERRORS.check_flags("storageConnectFindPoolSources", flags)
         if type not in PoolType.__members__.values():
             detail = f"unknown storage pool type {type}"
             raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
@@ -194,7 +198,9 @@ def building(flags: int) -> Overwrite | None:
     Raises:
         VirError: INVALID_ARG for flags that contradict each other.
     """
-    refuse_both(flags, Create.WITH_BUILD_OVERWRITE, Create.WITH_BUILD_NO_OVERWRITE)
+    STORAGE_ERRORS.check_exclusive(
+        flags, Create.WITH_BUILD_OVERWRITE, Create.WITH_BUILD_NO_OVERWRITE
+    )
     if not flags & CREATE:
         return None
     return overwriting(flags, Create.WITH_BUILD_OVERWRITE, Create.WITH_BUILD_NO_OVERWRITE)

@@ -14,10 +14,10 @@ from rpc.enums import StoragePoolState, StorageXMLFlags
 from rpc.values import StoragePool as PoolId
 from rpc.values import StorageVol as VolumeId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.stord.pool import PoolObject
 from supervisor.stord.pool_xml import describe_pool
 from supervisor.stord.registry import Registry
-from supervisor.stord.service_errors import refuse_flags
 
 #: Groups of which any flag that is given may hold; a group with none given is no filter.
 GROUPS: Final[tuple[tuple[tuple[Flags, Callable[[PoolObject], bool]], ...], ...]] = (
@@ -90,7 +90,7 @@ class Queries:
     ) -> tuple[list[PoolId], int]:
         """Every pool that passes the filters."""
         call.cacheable = True
-        refuse_flags("storageConnectListAllStoragePools", flags, EVERY_FILTER)
+        STORAGE_ERRORS.check_flags("storageConnectListAllStoragePools", flags, EVERY_FILTER)
         found = [entry.identity for entry in self._registry if passes(entry, flags)]
         return found if need_results else [], len(found)
 
@@ -147,7 +147,7 @@ class Queries:
             VirError: INVALID_ARG for unknown flags.
         """
         call.cacheable = True
-        refuse_flags("storagePoolGetXMLDesc", flags, StorageXMLFlags.INACTIVE)
+        STORAGE_ERRORS.check_flags("storagePoolGetXMLDesc", flags, StorageXMLFlags.INACTIVE)
         entry = self._registry.find(pool)
         if entry.definition is not None and (entry.active is None or flags):
             return format_pool(entry.definition)
@@ -157,7 +157,7 @@ class Queries:
     def connect_get_storage_pool_capabilities(self, call: ClientCall, flags: int) -> str:
         """Which types of pools there are."""
         call.cacheable = True
-        refuse_flags("storageConnectGetCapabilities", flags)
+        STORAGE_ERRORS.check_flags("storageConnectGetCapabilities", flags)
         return format_capabilities(self._supported)
 
 

@@ -19,16 +19,16 @@ from rpc.enums import StorageVolDownloadFlags, StorageVolUploadFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StorageVol as VolumeId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.events import KeepRunningVote
+from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.messages.calls import StreamEnd
 from supervisor.stord.calls.volume_query import look_again
-from supervisor.stord.events import Publisher
 from supervisor.stord.pool import ActivePool
 from supervisor.stord.pool_process.messages import Receive, Send
 from supervisor.stord.pools import Pools
 from supervisor.stord.progress_log import doing
 from supervisor.stord.registry import Registry
 from supervisor.stord.resize_check import MAX_BYTES
-from supervisor.stord.service_errors import invalid, invalid_arg, refuse_flags
 from supervisor.stord.volume_info import VolumeFacts
 
 ABORT_S: Final = 2.0  # for our side to notice that the client's has gone
@@ -52,9 +52,9 @@ class Running:
 class Transfers:
     """What clients may do with volumes' contents."""
 
-    def __init__(self, registry: Registry, pools: Pools, publisher: Publisher) -> None:
+    def __init__(self, registry: Registry, pools: Pools, keep_running: KeepRunningVote) -> None:
         """Carry none yet."""
-        self._publisher = publisher
+        self._keep_running = keep_running
         self._registry = registry
         self._pools = pools
         self._numbers = itertools.count(1)
@@ -69,10 +69,10 @@ class Transfers:
             VirError: INVALID_ARG for an offset beyond its end; OPERATION_INVALID while it is used.
         """
         sparse = bool(flags & StorageVolUploadFlags.STREAM)
-        refuse_flags("storageVolUpload", flags, StorageVolUploadFlags.STREAM)
+        STORAGE_ERRORS.check_flags("storageVolUpload", flags, StorageVolUploadFlags.STREAM)
         now, volume = await self._usable(vol, offset, length)
         if now.used[volume.name]:
-            raise invalid(f"volume '{volume.name}' is still in use.")
+            raise STORAGE_ERRORS.operation_invalid(f"volume '{volume.name}' is still in use.")
 
         def order(end: Descriptor) -> Receive:
             return Receive(
@@ -90,7 +90,7 @@ class Transfers:
             VirError: INVALID_ARG for an offset beyond its end.
         """
         sparse = bool(flags & StorageVolDownloadFlags.STREAM)
-        refuse_flags("storageVolDownload", flags, StorageVolDownloadFlags.STREAM)
+        STORAGE_ERRORS.check_flags("storageVolDownload", flags, StorageVolDownloadFlags.STREAM)
         now, volume = await self._usable(vol, offset, length)
 
         def order(end: Descriptor) -> Send:
@@ -138,14 +138,16 @@ class Transfers:
     ) -> tuple[ActivePool, VolumeFacts]:
         _, now, volume = self._registry.volume(vol)
         if volume.type in ("dir", "ploop", "netdir"):
-            raise invalid(f"volume '{volume.name}' is a folder: it has no bytes of its own")
+            raise STORAGE_ERRORS.operation_invalid(
+                f"volume '{volume.name}' is a folder: it has no bytes of its own"
+            )
         volume = await look_again(now, volume)
         size = volume.physical or volume.capacity
         if offset > size:
             detail = f"the offset {offset} lies beyond the end of volume '{volume.name}', {size}"
-            raise invalid_arg(detail)
+            raise STORAGE_ERRORS.invalid_arg(detail)
         if offset + length > MAX_BYTES:
-            raise invalid_arg(f"the length {length} is more than a volume can have")
+            raise STORAGE_ERRORS.invalid_arg(f"the length {length} is more than a volume can have")
         return now, volume
 
     def _begin(
@@ -162,7 +164,7 @@ class Transfers:
         call.set_stream(theirs.detach(), token, sparse=sparse)
 
     async def _carry(self, now: ActivePool, volume: VolumeFacts, request: Request[Ack]) -> None:
-        with now.using(volume.name), self._publisher.writing():
+        with now.using(volume.name), self._keep_running.hold():
             way = "written" if isinstance(request, Receive) else "read"
             try:
                 with doing(f"volume '{volume.name}' of pool '{now.pool.name}' is being {way}"):

@@ -23,13 +23,14 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StoragePool as PoolId
 from rpc.values import StorageVol as VolumeId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.events import KeepRunningVote, Publisher
+from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.runtime.shield import run_to_completion
 from supervisor.stord import commands
 from supervisor.stord.backends.base import Creation, Original, Resizing
 from supervisor.stord.backends.directory import secret_of
 from supervisor.stord.calls.volume_query import look_again
 from supervisor.stord.client_tasks import Clients
-from supervisor.stord.events import Publisher
 from supervisor.stord.pool import ActivePool, PoolObject
 from supervisor.stord.pool_process.messages import CopyRaw, Wipe
 from supervisor.stord.pool_xml import read_volume
@@ -38,7 +39,6 @@ from supervisor.stord.program_fds import Inherited
 from supervisor.stord.progress_log import doing
 from supervisor.stord.registry import Registry
 from supervisor.stord.resize_check import target_capacity
-from supervisor.stord.service_errors import invalid, refuse_flags
 from supervisor.stord.volume_info import VolumeFacts
 
 #: What the program scrub calls the algorithms.
@@ -60,13 +60,19 @@ class Volumes:
     """What clients may do with volumes."""
 
     def __init__(
-        self, registry: Registry, pools: Pools, publisher: Publisher, clients: Clients
+        self,
+        registry: Registry,
+        pools: Pools,
+        publisher: Publisher,
+        keep_running: KeepRunningVote,
+        clients: Clients,
     ) -> None:
         """Work on these."""
         self._clients = clients
         self._registry = registry
         self._pools = pools
         self._publisher = publisher
+        self._keep_running = keep_running
 
     # Making.
 
@@ -78,7 +84,9 @@ class Volumes:
         Raises:
             VirError: STORAGE_VOL_EXIST; what the document asks for cannot be.
         """
-        refuse_flags("storageVolCreateXML", flags, Create.PREALLOC_METADATA | Create.VALIDATE)
+        STORAGE_ERRORS.check_flags(
+            "storageVolCreateXML", flags, Create.PREALLOC_METADATA | Create.VALIDATE
+        )
         entry, now = self._registry.active(pool)
         wanted = read_volume(xml, now.pool.type)
         how = Creation(preallocate=bool(flags & Create.PREALLOC_METADATA))
@@ -94,7 +102,7 @@ class Volumes:
             VirError: as `storage_vol_create_xml`; NO_STORAGE_VOL.
         """
         known = Create.PREALLOC_METADATA | Create.REFLINK | Create.VALIDATE
-        refuse_flags("storageVolCreateXMLFrom", flags, known)
+        STORAGE_ERRORS.check_flags("storageVolCreateXMLFrom", flags, known)
         entry, now = self._registry.active(pool)
         _, theirs, volume = self._registry.volume(clonevol)
         wanted = read_volume(xml, now.pool.type, is_copy=True)
@@ -114,7 +122,7 @@ class Volumes:
     async def _create(
         self, entry: PoolObject, now: ActivePool, wanted: Volume, how: Creation
     ) -> VolumeId:
-        with now.making_volume(wanted.name), self._publisher.writing():
+        with now.making_volume(wanted.name), self._keep_running.hold():
             began = time.monotonic()
             with doing(f"volume '{wanted.name}' of pool '{entry.name}' is being made"):
                 made = await self._make(entry, now, wanted, how)
@@ -166,14 +174,14 @@ class Volumes:
         Raises:
             VirError: OPERATION_INVALID while it is used.
         """
-        refuse_flags("storageVolDelete", flags, Delete.ZEROED | Delete.WITH_SNAPSHOTS)
+        STORAGE_ERRORS.check_flags("storageVolDelete", flags, Delete.ZEROED | Delete.WITH_SNAPSHOTS)
         _, now, volume = self._registry.volume(vol)
         if flags & Delete.WITH_SNAPSHOTS:
             detail = f"pools of type '{now.pool.type}' know no snapshots of volumes"
             raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
         async with self._alone(call, now, volume, "deleted"):
             await now.backend.delete_volume(volume, zeroed=bool(flags & Delete.ZEROED))
-            self._publisher.stale()
+            self._publisher.invalidate()
             now.volumes.pop(volume.name, None)
         await self._pools.measure(now)
 
@@ -185,7 +193,9 @@ class Volumes:
         Raises:
             VirError: INVALID_ARG, OPERATION_FAILED for a size that cannot be.
         """
-        refuse_flags("storageVolResize", flags, Resize.ALLOCATE | Resize.DELTA | Resize.SHRINK)
+        STORAGE_ERRORS.check_flags(
+            "storageVolResize", flags, Resize.ALLOCATE | Resize.DELTA | Resize.SHRINK
+        )
         _, now, volume = self._registry.volume(vol)
         async with self._alone(call, now, volume, "resized"):
             volume = await look_again(now, volume)
@@ -194,7 +204,7 @@ class Volumes:
                 allocate=bool(flags & Resize.ALLOCATE), shrink=bool(flags & Resize.SHRINK)
             )
             await now.backend.resize_volume(volume, wanted, how)
-            self._publisher.stale()
+            self._publisher.invalidate()
             await look_again(now, volume)
         await self._pools.measure(now)
 
@@ -210,14 +220,14 @@ class Volumes:
         Raises:
             VirError: INVALID_ARG for an unknown algorithm; CONFIG_UNSUPPORTED without scrub.
         """
-        refuse_flags("storageVolWipePattern", flags)
+        STORAGE_ERRORS.check_flags("storageVolWipePattern", flags)
         if algorithm not in list(Algorithm):
             detail = f"wiping algorithm {algorithm} not supported"
             raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
         _, now, volume = self._registry.volume(vol)
         async with self._alone(call, now, volume, "wiped"):
             await wipe(now, volume, Algorithm(algorithm))
-            self._publisher.stale()
+            self._publisher.invalidate()
             await look_again(now, volume)
 
     @asynccontextmanager
@@ -230,10 +240,10 @@ class Volumes:
             VirError: OPERATION_INVALID.
         """
         if now.used[volume.name]:
-            raise invalid(f"volume '{volume.name}' is still in use.")
+            raise STORAGE_ERRORS.operation_invalid(f"volume '{volume.name}' is still in use.")
         with (
             now.using(volume.name),
-            self._publisher.writing(),
+            self._keep_running.hold(),
             self._clients.waits(call.client.id),
             doing(f"volume '{volume.name}' of pool '{now.pool.name}' is being {word}"),
         ):
@@ -250,7 +260,9 @@ async def wipe(now: ActivePool, volume: VolumeFacts, algorithm: Algorithm) -> No
         detail = "'trim' algorithm not supported for volumes in files and on devices; take zero"
         raise VirError(ErrorCode.ARGUMENT_UNSUPPORTED, detail, ErrorDomain.STORAGE)
     if volume.type in ("dir", "ploop"):
-        raise invalid(f"volume '{volume.name}' is a folder: there is nothing to write over")
+        raise STORAGE_ERRORS.operation_invalid(
+            f"volume '{volume.name}' is a folder: there is nothing to write over"
+        )
     if algorithm is Algorithm.ZERO:
         await now.work.call_alone(Wipe(path=volume.path))
         return

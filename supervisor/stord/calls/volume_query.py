@@ -13,10 +13,10 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StoragePool as PoolId
 from rpc.values import StorageVol as VolumeId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.stord.pool import ActivePool
 from supervisor.stord.pool_xml import describe_volume
 from supervisor.stord.registry import Registry
-from supervisor.stord.service_errors import refuse_flags
 from supervisor.stord.volume_info import VolumeFacts
 
 MAX_LISTED: Final = 16384  # the protocol's limit
@@ -47,7 +47,7 @@ class VolumeQueries:
     ) -> tuple[list[VolumeId], int]:
         """Every volume of an active pool."""
         call.cacheable = True
-        refuse_flags("storagePoolListAllVolumes", flags)
+        STORAGE_ERRORS.check_flags("storagePoolListAllVolumes", flags)
         entry, now = self._registry.active(pool)
         if not need_results:
             return [], len(now.volumes)
@@ -89,7 +89,9 @@ class VolumeQueries:
         self, call: ClientCall, vol: VolumeId, flags: int
     ) -> tuple[int, int, int]:
         """A volume's type and sizes; the second is how long its file is, if flags want that."""
-        refuse_flags("storageVolGetInfoFlags", flags, StorageVolInfoFlags.GET_PHYSICAL)
+        STORAGE_ERRORS.check_flags(
+            "storageVolGetInfoFlags", flags, StorageVolInfoFlags.GET_PHYSICAL
+        )
         volume = await self._now(vol)
         physical = flags & StorageVolInfoFlags.GET_PHYSICAL
         second = volume.physical if physical else volume.allocation
@@ -97,7 +99,7 @@ class VolumeQueries:
 
     async def storage_vol_get_xml_desc(self, call: ClientCall, vol: VolumeId, flags: int) -> str:
         """A volume's document."""
-        refuse_flags("storageVolGetXMLDesc", flags)
+        STORAGE_ERRORS.check_flags("storageVolGetXMLDesc", flags)
         return describe_volume(await self._now(vol))
 
     async def _now(self, identity: VolumeId) -> VolumeFacts:

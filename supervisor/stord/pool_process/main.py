@@ -11,7 +11,7 @@ import gc
 import socket
 
 from ipc import Peer, StandaloneEndpoint
-from supervisor.dispatch.dispatcher import VirErrorCodec
+from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.stord.pool_process.open_for_program import Lending
 from supervisor.stord.pool_process.scan import Scanning
 from supervisor.stord.pool_process.transfer import Transfer

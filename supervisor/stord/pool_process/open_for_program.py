@@ -11,7 +11,7 @@ import os
 from conf.errors import ConfError
 from ipc import Descriptor, handles
 from rpc.errors import ErrorDomain
-from supervisor.dispatch.dispatcher import from_conf_error
+from supervisor.dispatch.errors import from_conf_error
 from supervisor.images import HEADER_BYTES, Layer, Opened, resolve_chain
 from supervisor.stord.pool_process.errors import refusing
 from supervisor.stord.pool_process.messages import Lend, Lent

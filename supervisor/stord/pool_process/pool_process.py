@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 
 from ipc import BusError, DeadlineExceeded, HandlerFailed, Peer, Request, StandaloneEndpoint
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.dispatch.dispatcher import VirErrorCodec
+from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.stord.pool_process.fork_server import Forked, Forker
 from supervisor.stord.progress_log import followed
 

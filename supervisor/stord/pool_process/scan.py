@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from conf.errors import ConfError
 from ipc import Ack, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.dispatch.dispatcher import from_conf_error
+from supervisor.dispatch.errors import from_conf_error
 from supervisor.images import HEADER_BYTES, ImageFacts, Opened, read_image, resolve_chain
 from supervisor.images.backing_file import place_of
 from supervisor.stord.pool_process.errors import refusing

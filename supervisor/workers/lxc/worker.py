@@ -13,7 +13,7 @@ from conf.errors import ConfError
 from ipc import handles
 from rpc.enums import DomainEventID, DomainShutoffReason
 from rpc.errors import ErrorDomain, VirError
-from supervisor.dispatch.dispatcher import from_conf_error
+from supervisor.dispatch.errors import from_conf_error
 from supervisor.messages.worker import DomainStatus, GetTuning, SetTuning, Stats
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.driver_ops import DriverOps

@@ -12,7 +12,7 @@ from typing import Final
 
 from conf.domain import format_domain, parse_domain
 from rpc.values import Domain
-from supervisor.dispatch.dispatcher import encode_event
+from supervisor.dispatch.events import encode_event
 from supervisor.runtime.child import ChildProcess
 from supervisor.workers.main import preload_worker, run_worker
 from supervisor.workers.qemu.calls.targets import targets

@@ -17,13 +17,9 @@ from ipc import DeadlineExceeded, Descriptor, Peer, PeerGone, StandaloneEndpoint
 from rpc import table as wire_table
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain
-from supervisor.dispatch.dispatcher import (
-    ClientCall,
-    Dispatcher,
-    VirErrorCodec,
-    encode_event,
-    from_conf_error,
-)
+from supervisor.dispatch.dispatcher import ClientCall, Dispatcher
+from supervisor.dispatch.errors import VirErrorCodec, from_conf_error
+from supervisor.dispatch.events import encode_event
 from supervisor.messages.calls import Client, ClientReply, ClientRequest
 
 CLIENT = Client(id="1", uid=0, gid=0, pid=1, read_only=False, uri="qemu:///system", driver="qemu")

@@ -19,10 +19,12 @@ from rpc import table as wire_table
 from rpc.enums import DomainEventID, DomainEventStoppedDetailType, DomainEventType, DomainState
 from rpc.enums import DomainShutoffReason as Shutoff
 from rpc.values import Domain as DomainId
-from supervisor.dispatch.dispatcher import VirErrorCodec
+from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.domd.definition_builder import DefinitionBuilder, LxcCompletion
 from supervisor.domd.main import run_registry
-from supervisor.drivers.table import LXC, QEMU, Driver
+from supervisor.drivers.driver import Driver
+from supervisor.drivers.lxc import LXC
+from supervisor.drivers.qemu import QEMU
 from supervisor.messages.calls import (
     Client,
     ClientClosed,

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from supervisor.domd.definition_files import Store
+from supervisor.domd.registry import domain_type
+from supervisor.drivers.qemu import QEMU
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.paths import Paths
 
@@ -21,7 +23,7 @@ def xml(name: str, uuid: str = UUID) -> str:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(Paths.system(tmp_path))
+    return Store(domain_type(QEMU), Paths.system(tmp_path))
 
 
 def names(store: Store) -> list[str]:

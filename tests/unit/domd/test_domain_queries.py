@@ -16,7 +16,8 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.calls.query import QueryCalls
 from supervisor.domd.domain import Definition, DomainObject, DomainRuntime
 from supervisor.domd.domain_files import DomainFiles
-from supervisor.domd.registry import Registry
+from supervisor.domd.registry import Registry, domain_type
+from supervisor.drivers.qemu import QEMU
 from supervisor.messages.calls import Client
 from supervisor.messages.worker import DomainStatus
 from supervisor.runtime.paths import Paths
@@ -35,7 +36,9 @@ LIVE = "<serial type='pty'><source path='/dev/pts/7'/><alias name='serial0'/></s
 
 def entry(number: int, *, state: int | None = None, persistent: bool = True) -> DomainObject:
     name, uuid = f"guest{number}", f"00000000-0000-4000-8000-00000000000{number}"
-    made = DomainObject(name=name, uuid=bytes.fromhex(uuid.replace("-", "")))
+    made = DomainObject(
+        object_type=domain_type(QEMU), name=name, uuid=bytes.fromhex(uuid.replace("-", ""))
+    )
     document = DOCUMENT.format(name=name, uuid=uuid, serial="<serial type='pty'/>")
     if persistent:
         made.definition = Definition(format_domain(parse_domain(document), secure=True))
@@ -52,7 +55,7 @@ def entry(number: int, *, state: int | None = None, persistent: bool = True) -> 
 
 @pytest.fixture
 def queries(tmp_path: Path) -> QueryCalls:
-    registry = Registry()
+    registry = Registry(QEMU)
     registry.add(entry(1))
     registry.add(entry(2, state=DomainState.RUNNING))
     registry.add(entry(3, state=DomainState.PAUSED, persistent=False))

@@ -11,42 +11,28 @@ from rpc.enums import DomainStatsTypes
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.table import load
 from supervisor.domd.definition_builder import DefinitionBuilder, LxcCompletion
-from supervisor.domd.service_errors import refuse_flags
-from supervisor.drivers.table import LXC, QEMU, Driver
+from supervisor.drivers.driver import Driver
+from supervisor.drivers.lxc import LXC
+from supervisor.drivers.qemu import QEMU
 from supervisor.runtime.paths import Paths
 
 BOX = """<domain type='lxc'><name>box</name><memory>1024</memory><vcpu>1</vcpu>
 <os><type>exe</type><init>/init</init></os></domain>"""
 
 
-def refusal(flags: int, driver: Driver) -> VirError:
+def flags_error(flags: int, driver: Driver) -> VirError:
     with pytest.raises(VirError) as refused:
-        refuse_flags("qemuDomainUndefineFlags", flags, driver.undefine_flags)
-    return driver.voice(refused.value)
+        driver.errors.check_flags("DomainUndefineFlags", flags, driver.undefine_flags)
+    return refused.value
 
 
-def test_a_refusal_names_the_driver_that_refuses() -> None:
-    lxc = refusal(4, LXC)
+def test_errors_name_the_driver_that_raises_them() -> None:
+    lxc = flags_error(4, LXC)
     assert (lxc.code, lxc.domain) == (ErrorCode.INVALID_ARG, ErrorDomain.LXC)
     assert lxc.detail == "unsupported flags (0x4) in function lxcDomainUndefineFlags"
-    qemu = refusal(0x8000, QEMU)
+    qemu = flags_error(0x8000, QEMU)
     assert qemu.domain is ErrorDomain.QEMU
     assert qemu.detail.endswith("function qemuDomainUndefineFlags")
-
-
-@pytest.mark.parametrize("domain", [d for d in ErrorDomain if d is not ErrorDomain.QEMU])
-def test_refusals_of_others_stay_as_they_are(domain: ErrorDomain) -> None:
-    error = VirError(ErrorCode.INTERNAL_ERROR, "function qemuX", domain)
-    assert LXC.voice(error) is error
-
-
-def test_a_refusal_keeps_all_but_its_drivers_name() -> None:
-    error = VirError(
-        ErrorCode.SYSTEM_ERROR, "disk full", ErrorDomain.QEMU, level=1, str3="x", int1=28
-    )
-    spoken = LXC.voice(error)
-    assert (spoken.code, spoken.detail, spoken.level) == (error.code, error.detail, error.level)
-    assert (spoken.strings, spoken.ints) == (error.strings, error.ints)
 
 
 def test_drivers_share_no_file_and_no_worker() -> None:

@@ -6,13 +6,14 @@ import asyncio
 
 import pytest
 
-from rpc.errors import ErrorCode, VirError
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.objects.change_lock import ChangeLock
 
 
 def test_a_second_change_waits_for_the_first() -> None:
     async def story() -> list[str]:
-        job, order = ChangeLock("guest"), list[str]()
+        job, order = ChangeLock("guest", ServiceErrors(ErrorDomain.QEMU)), list[str]()
         inside = asyncio.Event()
 
         async def first() -> None:
@@ -34,7 +35,7 @@ def test_a_second_change_waits_for_the_first() -> None:
 
 def test_a_change_that_cannot_have_its_turn_names_who_has_it() -> None:
     async def story() -> VirError:
-        job = ChangeLock("guest")
+        job = ChangeLock("guest", ServiceErrors(ErrorDomain.QEMU))
         async with job.hold("start"):
             with pytest.raises(VirError) as refused:
                 async with job.hold("undefine", timeout_s=0.01):
@@ -48,7 +49,7 @@ def test_a_change_that_cannot_have_its_turn_names_who_has_it() -> None:
 
 def test_a_change_that_fails_gives_its_turn_back() -> None:
     async def story() -> str:
-        job = ChangeLock("guest")
+        job = ChangeLock("guest", ServiceErrors(ErrorDomain.QEMU))
         with pytest.raises(RuntimeError):
             async with job.hold("start"):
                 raise RuntimeError

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from conf.mapper.safe_parse import parse_tree
 from conf.storage import format_pool, parse_pool
 from supervisor.domd import definition_files as domains
+from supervisor.domd.registry import domain_type
+from supervisor.drivers.qemu import QEMU
 from supervisor.objects.xml_comments import escape_comment
 from supervisor.runtime.paths import Paths
 from supervisor.stord.definition_files import Store
@@ -33,7 +35,7 @@ def test_a_pool_of_any_name_is_there_after_a_restart(tmp_path: Path, name: str) 
 
 @pytest.mark.parametrize("name", [".hidden", "a---b", "--", "a-", "..."])
 def test_a_domain_of_any_name_is_there_after_a_restart(tmp_path: Path, name: str) -> None:
-    store = domains.Store(Paths.system(tmp_path))
+    store = domains.Store(domain_type(QEMU), Paths.system(tmp_path))
     document = f"<domain type='qemu'>\n  <name>{name}</name>\n  <uuid>{UUID}</uuid>\n</domain>\n"
     store.save(name, document)
     (stored,) = store.identified()

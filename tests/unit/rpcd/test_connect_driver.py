@@ -53,7 +53,7 @@ def test_every_client_hears_of_networks(uri: str) -> None:
             await open_to(peer, uri)
             await peer.send(peer.call("connect_network_event_register_any", 0, None))
             assert (await peer.hear()).header.status == Status.OK
-            peer.session.deliver(lifecycle("qemu", "network"))
+            peer.session.deliver(lifecycle("", "network"))
             assert (await peer.hear()).header.type == MessageType.MESSAGE
 
     asyncio.run(story())

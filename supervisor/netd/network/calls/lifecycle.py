@@ -12,11 +12,11 @@ from rpc.enums import (
 )
 from rpc.values import Network as NetworkId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.network.definition_builder import Documents
 from supervisor.netd.network.definitions import Definitions
 from supervisor.netd.network.networks import Networks
 from supervisor.netd.network.registry import Registry
-from supervisor.netd.service_errors import invalid, refuse_flags
 
 
 class Lifecycle:
@@ -47,7 +47,7 @@ class Lifecycle:
         Raises:
             VirError: OPERATION_FAILED when the name or UUID is another's; what the document lacks.
         """
-        refuse_flags("networkDefineXMLFlags", flags, NetworkDefineFlags.VALIDATE)
+        NETWORK_ERRORS.check_flags("networkDefineXMLFlags", flags, NetworkDefineFlags.VALIDATE)
         network = await self._documents.make(xml)
         return (await self._definitions.define(network)).identity
 
@@ -60,7 +60,9 @@ class Lifecycle:
         entry = self._registry.find(net)
         async with entry.job.hold("undefine"):
             if entry.definition is None:
-                raise invalid(f"can't undefine transient network '{entry.name}'")
+                raise NETWORK_ERRORS.operation_invalid(
+                    f"can't undefine transient network '{entry.name}'"
+                )
             await self._definitions.undefine(entry)
 
     async def network_set_autostart(self, call: ClientCall, net: NetworkId, autostart: int) -> None:
@@ -72,7 +74,7 @@ class Lifecycle:
         entry = self._registry.find(net)
         async with entry.job.hold("autostart"):
             if entry.definition is None:
-                raise invalid("cannot set autostart for transient network")
+                raise NETWORK_ERRORS.operation_invalid("cannot set autostart for transient network")
             if entry.autostart != bool(autostart):
                 await self._definitions.set_autostart(entry, on=bool(autostart))
 
@@ -87,7 +89,7 @@ class Lifecycle:
         entry = self._registry.find(net)
         async with entry.job.hold("start"):
             if entry.definition is None:
-                raise invalid("network is already active")
+                raise NETWORK_ERRORS.operation_invalid("network is already active")
             await self._networks.start(entry, entry.definition)
 
     async def network_create_xml(self, call: ClientCall, xml: str) -> NetworkId:
@@ -100,14 +102,14 @@ class Lifecycle:
         Raises:
             VirError: OPERATION_INVALID when it runs; those of defining and starting.
         """
-        refuse_flags("networkCreateXMLFlags", flags, NetworkCreateFlags.VALIDATE)
+        NETWORK_ERRORS.check_flags("networkCreateXMLFlags", flags, NetworkCreateFlags.VALIDATE)
         network = await self._documents.make(xml)
         entry = await self._definitions.claim(network)
         async with entry.job.hold("create"):
             try:
                 if entry.is_active:
                     detail = f"network is already active as '{entry.name}'"
-                    raise invalid(detail)
+                    raise NETWORK_ERRORS.operation_invalid(detail)
                 await self._networks.start(entry, network)
             except BaseException:
                 if not entry.is_there:

@@ -17,10 +17,10 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Network as NetworkId
 from rpc.values import NetworkDhcpLease
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.dnsmasq.leases import Lease, of_card, read_leases
 from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.registry import Registry
-from supervisor.netd.service_errors import refuse_flags
 
 #: Groups of which any flag that is given may hold; a group with none given is no filter.
 GROUPS: Final[tuple[tuple[tuple[Flags, Callable[[NetworkObject], bool]], ...], ...]] = (
@@ -77,7 +77,7 @@ class Queries:
     ) -> tuple[list[NetworkId], int]:
         """Every network that passes the filters."""
         call.cacheable = True
-        refuse_flags("networkConnectListAllNetworks", flags, EVERY_FILTER)
+        NETWORK_ERRORS.check_flags("networkConnectListAllNetworks", flags, EVERY_FILTER)
         found = [entry.identity for entry in self._registry if passes(entry, flags)]
         return found if need_results else [], len(found)
 
@@ -115,7 +115,7 @@ class Queries:
             VirError: INVALID_ARG for unknown flags.
         """
         call.cacheable = True
-        refuse_flags("networkGetXMLDesc", flags, NetworkXMLFlags.INACTIVE)
+        NETWORK_ERRORS.check_flags("networkGetXMLDesc", flags, NetworkXMLFlags.INACTIVE)
         entry = self._registry.find(net)
         if entry.running is None or (flags & NetworkXMLFlags.INACTIVE and entry.definition):
             assert entry.definition is not None, "a network that neither runs nor is defined"
@@ -142,7 +142,7 @@ class Queries:
         self, call: ClientCall, net: NetworkId, mac: str | None, need_results: int, flags: int
     ) -> tuple[list[NetworkDhcpLease], int]:
         """The addresses that DHCP has given."""
-        refuse_flags("networkGetDHCPLeases", flags)
+        NETWORK_ERRORS.check_flags("networkGetDHCPLeases", flags)
         entry = self._registry.find(net)
         bridge = entry.current.bridge
         if entry.running is None or bridge is None or not bridge.name:

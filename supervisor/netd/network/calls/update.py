@@ -14,12 +14,13 @@ from conf.network import Network, update_network
 from rpc.enums import NetworkUpdateFlags
 from rpc.errors import ErrorDomain
 from rpc.values import Network as NetworkId
-from supervisor.dispatch.dispatcher import ClientCall, from_conf_error
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.errors import from_conf_error
+from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.network.definitions import Definitions
 from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.networks import Networks
 from supervisor.netd.network.registry import Registry, not_active
-from supervisor.netd.service_errors import invalid, refuse_flags
 
 UPDATE_FLAGS: Final = NetworkUpdateFlags.LIVE | NetworkUpdateFlags.CONFIG
 
@@ -49,7 +50,7 @@ class Updates:
             VirError: OPERATION_INVALID for what cannot be added, changed or removed, and for a
                 network that is off or transient; XML_ERROR.
         """
-        refuse_flags("networkUpdate", flags, int(UPDATE_FLAGS))
+        NETWORK_ERRORS.check_flags("networkUpdate", flags, int(UPDATE_FLAGS))
         entry = self._registry.find(net)
         async with entry.job.hold("update"):
             live, config = impact(entry, flags)
@@ -74,7 +75,9 @@ def impact(entry: NetworkObject, flags: int) -> tuple[bool, bool]:
     if live and not entry.is_active:
         raise not_active(entry)
     if config and entry.definition is None:
-        raise invalid("cannot change persistent config of a transient network")
+        raise NETWORK_ERRORS.operation_invalid(
+            "cannot change persistent config of a transient network"
+        )
     return live, config
 
 

@@ -14,8 +14,8 @@ from rpc.enums import DomainConsoleFlags
 from rpc.errors import ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.drivers.lxc import LXC
 from supervisor.workers.console_sessions import ConsoleSessions
-from supervisor.workers.lxc.calls.flags import invalid, refuse_flags
 from supervisor.workers.lxc.container import Container
 from supervisor.workers.lxc.liblxc import Terminal, open_terminal
 
@@ -49,7 +49,7 @@ class Consoles:
                 it open and this one does not force its way in; OPERATION_INVALID: the container
                 was started paused, and has not begun.
         """
-        refuse_flags("lxcDomainOpenConsole", flags, FLAGS)
+        LXC.errors.check_flags("DomainOpenConsole", flags, FLAGS)
         container = self._worker.guest()
         container.require_init()
         number = terminal_of(container.domain, dev_name)
@@ -80,4 +80,6 @@ def terminal_of(domain: Domain, name: str | None) -> int:
     for place, console in enumerate(domain.devices.consoles):
         if name is None or name == console.alias:
             return place + 1 if place else 0
-    raise invalid(f"cannot find console device '{name if name is not None else 'default'}'")
+    raise LXC.errors.invalid_arg(
+        f"cannot find console device '{name if name is not None else 'default'}'"
+    )

@@ -16,10 +16,10 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from rpc.values import DomainInterface
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.drivers.lxc import LXC
 from supervisor.workers.interface_addresses import query_addresses
 from supervisor.workers.lxc import cgroups
 from supervisor.workers.lxc.calls.consoles import HasContainer
-from supervisor.workers.lxc.calls.flags import invalid, refuse_flags
 from supervisor.workers.lxc.commands import run
 from supervisor.workers.lxc.container import Container
 from supervisor.workers.lxc.interfaces import NSENTER
@@ -44,7 +44,7 @@ class Inside:
         Raises:
             VirError: INVALID_ARG, OPERATION_INVALID: it has no init just now; SYSTEM_ERROR.
         """
-        refuse_flags("lxcDomainOpenNamespace", flags)
+        LXC.errors.check_flags("DomainOpenNamespace", flags)
         container = self._worker.guest()
         pid = need_init(container)
         try:
@@ -65,9 +65,9 @@ class Inside:
         Raises:
             VirError: INVALID_ARG: no such signal or process; OPERATION_INVALID; SYSTEM_ERROR.
         """
-        refuse_flags("lxcDomainSendProcessSignal", flags)
+        LXC.errors.check_flags("DomainSendProcessSignal", flags)
         if not 0 <= signum <= LAST_SIGNAL:
-            raise invalid(f"signum value {signum} is out of range")
+            raise LXC.errors.invalid_arg(f"signum value {signum} is out of range")
         container = self._worker.guest()
         need_init(container)
         pid = find_process(container, pid_value)
@@ -90,7 +90,7 @@ class Inside:
         Raises:
             VirError: ARGUMENT_UNSUPPORTED: there is no agent in a container; OPERATION_FAILED.
         """
-        refuse_flags("lxcDomainInterfaceAddresses", flags)
+        LXC.errors.check_flags("DomainInterfaceAddresses", flags)
         return await query_addresses(self._worker.guest(), source)
 
     async def domain_get_hostname(self, call: ClientCall, dom: DomainId, flags: int) -> str:
@@ -99,7 +99,7 @@ class Inside:
         Raises:
             VirError: OPERATION_INVALID: it has no init just now; INTERNAL_ERROR.
         """
-        refuse_flags("lxcDomainGetHostname", flags)
+        LXC.errors.check_flags("DomainGetHostname", flags)
         pid = need_init(self._worker.guest())
         status, words = await run([NSENTER, f"--uts=/proc/{pid}/ns/uts", "--", UNAME, "-n"])
         if status != 0:
@@ -133,7 +133,7 @@ def find_process(container: Container, number: int) -> int:
     for pid in cgroups.members(container.group):
         if inner_number(read_status(pid)) == number:
             return pid
-    raise invalid(f"the container '{container.name}' has no process {number}")
+    raise LXC.errors.invalid_arg(f"the container '{container.name}' has no process {number}")
 
 
 def inner_number(status: str) -> int:

@@ -18,10 +18,10 @@ from rpc.params import LLong, ULLong, params
 from rpc.values import Domain as DomainId
 from rpc.values import DomainMemoryStat, TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.drivers.lxc import LXC
 from supervisor.workers.interface_counters import interface_counters
 from supervisor.workers.lxc import stats
 from supervisor.workers.lxc.calls.consoles import HasContainer
-from supervisor.workers.lxc.calls.flags import invalid, refuse_flags
 from supervisor.workers.lxc.checks import device_number
 from supervisor.workers.lxc.container import Container
 
@@ -53,7 +53,7 @@ class Statistics:
         self, call: ClientCall, dom: DomainId, max_stats: int, flags: int
     ) -> list[DomainMemoryStat]:
         """Memory as the host's kernel counts it."""
-        refuse_flags("lxcDomainMemoryStats", flags)
+        LXC.errors.check_flags("DomainMemoryStats", flags)
         found = list(memory_figures(self._worker.guest()))
         return [DomainMemoryStat(tag, value) for tag, value in found[:max_stats]]
 
@@ -65,7 +65,7 @@ class Statistics:
         Raises:
             VirError: INVALID_ARG; OPERATION_UNSUPPORTED: the kernel does not count by processor.
         """
-        refuse_flags("lxcDomainGetCPUStats", flags, TYPED_STRINGS)
+        LXC.errors.check_flags("DomainGetCPUStats", flags, TYPED_STRINGS)
         group = self._worker.guest().group
         if start_cpu != -1:
             return cpu_table(stats.per_processor(group), nparams, start_cpu, ncpus)
@@ -90,7 +90,7 @@ class Statistics:
         self, call: ClientCall, dom: DomainId, path: str, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
         """The same by name; how many figures there are for `nparams` 0."""
-        refuse_flags("lxcDomainBlockStatsFlags", flags, TYPED_STRINGS)
+        LXC.errors.check_flags("DomainBlockStatsFlags", flags, TYPED_STRINGS)
         sums = self._counters(path)
         if nparams == 0:
             return [], len(BLOCK_PARAMETERS)
@@ -124,7 +124,7 @@ class Statistics:
                 )
                 raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.LXC)
             return (*counters[:4], *counters[4:8])  # type: ignore[return-value]  # eight
-        raise invalid(f"'{device}' is not a known interface")
+        raise LXC.errors.invalid_arg(f"'{device}' is not a known interface")
 
 
 def memory_figures(container: Container) -> Iterator[tuple[int, int]]:
@@ -153,7 +153,7 @@ def cpu_table(
         detail = "this host's kernel does not count a container's time on each processor"
         raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.LXC)
     if not 0 <= start < len(times):
-        raise invalid(f"start_cpu {start} larger than maximum of {len(times) - 1}")
+        raise LXC.errors.invalid_arg(f"start_cpu {start} larger than maximum of {len(times) - 1}")
     if nparams == 0:
         return [], 1
     found: list[TypedParam] = []
@@ -175,4 +175,4 @@ def find_disk(domain: Domain, path: str) -> str:
     for disk in domain.devices.disks:
         if path in (disk.target.dev, source(disk)):
             return source(disk)
-    raise invalid(f"No device found for specified path '{path}'")
+    raise LXC.errors.invalid_arg(f"No device found for specified path '{path}'")

@@ -17,8 +17,8 @@ from rpc.enums import DomainChannelFlags, DomainConsoleFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.drivers.qemu import QEMU
 from supervisor.workers.console_sessions import ConsoleSessions
-from supervisor.workers.qemu.calls.flags import invalid, refuse_flags
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.unix_sockets import connect
 
@@ -50,7 +50,7 @@ class Consoles:
             VirError: INVALID_ARG: there is no such console; OPERATION_FAILED: another client has
                 it open and this one does not force its way in.
         """
-        refuse_flags("qemuDomainOpenConsole", flags, CONSOLE_FLAGS)
+        QEMU.errors.check_flags("DomainOpenConsole", flags, CONSOLE_FLAGS)
         devices = self._worker.guest().domain.devices
         candidates = (*devices.consoles, *devices.serials, *devices.parallels)
         device = find_device(candidates, dev_name, "console")
@@ -64,7 +64,7 @@ class Consoles:
         Raises:
             VirError: as `domain_open_console`.
         """
-        refuse_flags("qemuDomainOpenChannel", flags, CHANNEL_FLAGS)
+        QEMU.errors.check_flags("DomainOpenChannel", flags, CHANNEL_FLAGS)
         channels = self._worker.guest().domain.devices.channels
         device = find_device(channels, name, "channel")
         await self._open(call, device, force=bool(flags & DomainChannelFlags.FORCE))
@@ -98,7 +98,9 @@ def find_device(devices: Sequence[CharDevice], name: str | None, kind: str) -> C
     for device in devices:
         if name is None or name in (device.alias, device.target_name):
             return device
-    raise invalid(f"cannot find {kind} device '{name if name is not None else 'default'}'")
+    raise QEMU.errors.invalid_arg(
+        f"cannot find {kind} device '{name if name is not None else 'default'}'"
+    )
 
 
 async def _open_device(device: CharDevice, path: str) -> int:

@@ -18,8 +18,8 @@ from rpc.enums import DomainOpenGraphicsFlags, KeycodeSet
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.drivers.qemu import QEMU
 from supervisor.workers.qemu.calls.consoles import HasGuest
-from supervisor.workers.qemu.calls.flags import invalid, refuse_flags
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.keycodes import to_qnum
 from supervisor.workers.qemu.qmp.monitor import QmpError
@@ -46,7 +46,7 @@ class DisplayAndInput:
         Raises:
             VirError: INVALID_ARG: there is no such screen.
         """
-        refuse_flags("qemuDomainScreenshot", flags)
+        QEMU.errors.check_flags("DomainScreenshot", flags)
         guest = self._worker.guest()
         device, head = find_head(guest.domain, screen)
         path = guest.domain_dir / f"screenshot-{next(self._numbers)}"
@@ -76,17 +76,21 @@ class DisplayAndInput:
         Raises:
             VirError: INVALID_ARG: a code that its set does not have.
         """
-        refuse_flags("qemuDomainSendKey", flags)
+        QEMU.errors.check_flags("DomainSendKey", flags)
         if not 0 < len(keycodes) <= MAX_KEYS:
-            raise invalid(f"nkeycodes in qemuDomainSendKey must be from 1 to {MAX_KEYS}")
+            raise QEMU.errors.invalid_arg(
+                f"nkeycodes in qemuDomainSendKey must be from 1 to {MAX_KEYS}"
+            )
         if codeset not in tuple(KeycodeSet):
-            raise invalid(f"there is no codeset {codeset}")
+            raise QEMU.errors.invalid_arg(f"there is no codeset {codeset}")
         keys = []
         for code in keycodes:
             number = to_qnum(KeycodeSet(codeset), code)
             if number is None:
                 name = KeycodeSet(codeset).name.lower()
-                raise invalid(f"cannot translate keycode {code} of {name} codeset to qnum keycode")
+                raise QEMU.errors.invalid_arg(
+                    f"cannot translate keycode {code} of {name} codeset to qnum keycode"
+                )
             keys.append({"type": "number", "data": number})
         arguments: dict[str, object] = {"keys": keys}
         if holdtime:
@@ -95,7 +99,7 @@ class DisplayAndInput:
 
     async def domain_inject_nmi(self, call: ClientCall, dom: DomainId, flags: int) -> None:
         """Send the processors a non-maskable interrupt."""
-        refuse_flags("qemuDomainInjectNMI", flags)
+        QEMU.errors.check_flags("DomainInjectNMI", flags)
         await self._worker.guest().monitor.execute("inject-nmi")
 
     async def domain_open_graphics(
@@ -107,7 +111,7 @@ class DisplayAndInput:
             VirError: INVALID_ARG: no such display, or no descriptor came.
         """
         if not call.descriptors:
-            raise invalid("a socket must come with the call")
+            raise QEMU.errors.invalid_arg("a socket must come with the call")
         await _add_client(self._worker.guest(), idx, flags, call.descriptors[0].fileno())
         for descriptor in call.descriptors:
             descriptor.close()
@@ -150,14 +154,14 @@ def find_head(domain: Domain, screen: int) -> tuple[str, int]:
         if video.model.type != "none" and left < heads:
             return video.alias or "", left
         left -= heads
-    raise invalid(f"no such screen: {screen}")
+    raise QEMU.errors.invalid_arg(f"no such screen: {screen}")
 
 
 async def _add_client(guest: Guest, idx: int, flags: int, fd: int) -> None:
-    refuse_flags("qemuDomainOpenGraphics", flags, GRAPHICS_FLAGS)
+    QEMU.errors.check_flags("DomainOpenGraphics", flags, GRAPHICS_FLAGS)
     displays = guest.domain.devices.graphics
     if idx >= len(displays):
-        raise invalid(f"No graphics backend with index {idx}")
+        raise QEMU.errors.invalid_arg(f"No graphics backend with index {idx}")
     protocol = displays[idx].type
     if protocol not in ("vnc", "spice"):
         detail = f"Can only open VNC or SPICE graphics backends, not {protocol}"

@@ -15,10 +15,10 @@ from rpc.enums import IPAddrType
 from rpc.values import Domain as DomainId
 from rpc.values import DomainInterface, DomainIpAddr
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.drivers.qemu import QEMU
 from supervisor.workers.interface_addresses import MAX_ADDRESSES, query_addresses
 from supervisor.workers.qemu import agent
 from supervisor.workers.qemu.calls.consoles import HasGuest
-from supervisor.workers.qemu.calls.flags import invalid, refuse_flags
 from supervisor.workers.qemu.guest import Guest
 
 MAX_INTERFACES: Final = 2048
@@ -56,7 +56,7 @@ class InterfaceAddressCalls:
         Raises:
             VirError: ARGUMENT_UNSUPPORTED for another source; those of the agent.
         """
-        refuse_flags("qemuDomainInterfaceAddresses", flags)
+        QEMU.errors.check_flags("DomainInterfaceAddresses", flags)
         guest = self._worker.guest()
         if source == Source.AGENT:
             return await self._query_agent(guest)
@@ -67,7 +67,9 @@ class InterfaceAddressCalls:
         command = "guest-network-get-interfaces"
         interfaces = await agent.query(guest, command, list[AgentInterface])
         if len(interfaces) > MAX_INTERFACES:
-            raise invalid(f"the agent of '{guest.name}' tells of {len(interfaces)} interfaces")
+            raise QEMU.errors.invalid_arg(
+                f"the agent of '{guest.name}' tells of {len(interfaces)} interfaces"
+            )
         return [
             DomainInterface(
                 interface.name,

@@ -20,9 +20,9 @@ from rpc.enums import (
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.drivers.qemu import QEMU
 from supervisor.workers.qemu import agent
 from supervisor.workers.qemu.calls.consoles import HasGuest
-from supervisor.workers.qemu.calls.flags import invalid, refuse_flags
 from supervisor.workers.qemu.qmp.monitor import QmpError
 
 CLIENT_S: Final = 50.0  # below the minute that rpcd and domd give a call
@@ -54,7 +54,7 @@ class MonitorAndAgent:
         Raises:
             VirError: INTERNAL_ERROR: it is no command; OPERATION_TIMEOUT.
         """
-        refuse_flags("qemuDomainQemuMonitorCommand", flags, HMP)
+        QEMU.errors.check_flags("DomainQemuMonitorCommand", flags, HMP)
         guest = self._worker.guest()
         if flags & HMP:
             arguments = {"command-line": cmd}
@@ -85,7 +85,7 @@ class MonitorAndAgent:
         Raises:
             VirError: AGENT_UNRESPONSIVE: nobody answers.
         """
-        refuse_flags("qemuDomainQemuAgentCommand", flags)
+        QEMU.errors.check_flags("DomainQemuAgentCommand", flags)
         seconds = agent_timeout(timeout)
         try:
             msgspec.json.decode(cmd.encode(), type=dict[str, msgspec.Raw])
@@ -106,9 +106,11 @@ class MonitorAndAgent:
         Raises:
             VirError: NO_HOSTNAME: by its leases, of which there are none.
         """
-        refuse_flags("qemuDomainGetHostname", flags, SOURCES)
+        QEMU.errors.check_flags("DomainGetHostname", flags, SOURCES)
         if flags == SOURCES:
-            raise invalid("Flags 'LEASE' and 'AGENT' are mutually exclusive in 'flags'")
+            raise QEMU.errors.invalid_arg(
+                "Flags 'LEASE' and 'AGENT' are mutually exclusive in 'flags'"
+            )
         guest = self._worker.guest()
         if flags & DomainGetHostnameFlags.LEASE:
             detail = f"no hostname found for domain {guest.name}"
@@ -118,7 +120,7 @@ class MonitorAndAgent:
 
     async def domain_get_time(self, call: ClientCall, dom: DomainId, flags: int) -> tuple[int, int]:
         """The guest's clock, from its agent: seconds and nanoseconds since the epoch."""
-        refuse_flags("qemuDomainGetTime", flags)
+        QEMU.errors.check_flags("DomainGetTime", flags)
         time_ns = await agent.query(self._worker.guest(), "guest-get-time", int)
         return time_ns // NANOSECONDS, time_ns % NANOSECONDS
 
@@ -130,10 +132,10 @@ class MonitorAndAgent:
         Raises:
             VirError: INVALID_ARG: a time that cannot be.
         """
-        refuse_flags("qemuDomainSetTime", flags, int(DomainSetTimeFlags.SYNC))
+        QEMU.errors.check_flags("DomainSetTime", flags, int(DomainSetTimeFlags.SYNC))
         total = seconds * NANOSECONDS + nseconds
         if not 0 <= total < 1 << 63:
-            raise invalid(f"Time '{seconds}' is too big for guest agent")
+            raise QEMU.errors.invalid_arg(f"Time '{seconds}' is too big for guest agent")
         guest = self._worker.guest()
         agent.require_agent(guest)
         arguments = None if flags & DomainSetTimeFlags.SYNC else {"time": total}
@@ -159,5 +161,7 @@ def agent_timeout(timeout: int) -> float:
     if timeout == values.NOWAIT:
         return 0.1
     if timeout < 0:
-        raise invalid(f"guest agent timeout '{timeout}' is less than the minimum '-2'")
+        raise QEMU.errors.invalid_arg(
+            f"guest agent timeout '{timeout}' is less than the minimum '-2'"
+        )
     return min(float(timeout), CLIENT_S)

@@ -17,10 +17,10 @@ from rpc.params import LLong, ULLong, params
 from rpc.values import Domain as DomainId
 from rpc.values import DomainDiskError, DomainMemoryStat, TypedParam, VcpuInfo
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.drivers.qemu import QEMU
 from supervisor.workers.interface_counters import interface_counters
 from supervisor.workers.qemu.block.nodes import is_drive_of
 from supervisor.workers.qemu.calls.consoles import HasGuest
-from supervisor.workers.qemu.calls.flags import invalid, refuse_flags, unsupported
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.qmp.monitor import QmpError
 from supervisor.workers.qemu.qmp.replies import (
@@ -71,7 +71,7 @@ class Statistics:
         Raises:
             VirError: OPERATION_TIMEOUT: the guest hangs.
         """
-        refuse_flags("qemuDomainMemoryStats", flags)
+        QEMU.errors.check_flags("DomainMemoryStats", flags)
         guest = self._worker.guest()
         values: list[tuple[int, int]] = []
         balloon = guest.domain.devices.memballoon
@@ -98,7 +98,7 @@ class Statistics:
         self, call: ClientCall, dom: DomainId, path: str, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
         """The same, with times; how many figures there are for `nparams` 0."""
-        refuse_flags("qemuDomainBlockStatsFlags", flags, TYPED_STRINGS)
+        QEMU.errors.check_flags("DomainBlockStatsFlags", flags, TYPED_STRINGS)
         sums = await self._counters(path)
         if nparams == 0:
             return [], len(BLOCK_PARAMETERS)
@@ -126,11 +126,13 @@ class Statistics:
         Raises:
             VirError: INVALID_ARG: there is no such disk, or it is empty.
         """
-        refuse_flags("qemuDomainGetBlockInfo", flags)
+        QEMU.errors.check_flags("DomainGetBlockInfo", flags)
         guest = self._worker.guest()
         disk = _need_disk(guest, path)
         if not disk.chain():
-            raise invalid(f"disk '{path}' does not currently have a source assigned")
+            raise QEMU.errors.invalid_arg(
+                f"disk '{path}' does not currently have a source assigned"
+            )
         devices = await guest.monitor.query("query-block", list[BlockInfo])
         counters = await guest.monitor.query("query-blockstats", list[BlockStats])
         device = next(
@@ -148,7 +150,7 @@ class Statistics:
         self, call: ClientCall, dom: DomainId, maxerrors: int, flags: int
     ) -> tuple[list[DomainDiskError], int]:
         """Disks whose errors have stopped the guest; how many there can be for `maxerrors` 0."""
-        refuse_flags("qemuDomainGetDiskErrors", flags, TYPED_STRINGS)
+        QEMU.errors.check_flags("DomainGetDiskErrors", flags, TYPED_STRINGS)
         guest = self._worker.guest()
         disks = guest.domain.devices.disks
         if maxerrors == 0:
@@ -180,13 +182,13 @@ class Statistics:
             name = interface.target_dev
             counters = interface_counters(name) if name else None
             if counters is None:
-                raise unsupported(
+                raise QEMU.errors.operation_unsupported(
                     f"interface '{device}' of type '{interface.type}' has no device on the host "
                     "that counts"
                 )
             rx, tx = counters[:4], counters[4:]
             return (*rx, *tx)  # type: ignore[return-value]  # eight, as counted above
-        raise invalid(f"'{device}' is not a known interface")
+        raise QEMU.errors.invalid_arg(f"'{device}' is not a known interface")
 
     async def domain_get_vcpus(
         self, call: ClientCall, dom: DomainId, maxinfo: int, maplen: int
@@ -207,11 +209,13 @@ class Statistics:
         Raises:
             VirError: OPERATION_UNSUPPORTED: figures by the host's processor, which need a cgroup.
         """
-        refuse_flags("qemuDomainGetCPUStats", flags, TYPED_STRINGS)
+        QEMU.errors.check_flags("DomainGetCPUStats", flags, TYPED_STRINGS)
         if start_cpu != -1:
             if nparams == 0 and ncpus == 0:
                 return [], os.cpu_count() or 1
-            raise unsupported("a guest's time on each of the host's processors is not counted")
+            raise QEMU.errors.operation_unsupported(
+                "a guest's time on each of the host's processors is not counted"
+            )
         user, system = process_times(self._worker.guest().process.pid)
         named = {
             "cpu_time": ULLong(user + system),
@@ -225,7 +229,7 @@ class Statistics:
 def _need_disk(guest: Guest, path: str) -> Disk:
     disk = find_disk(guest.domain, path)
     if disk is None:
-        raise invalid(f"invalid path: {path}")
+        raise QEMU.errors.invalid_arg(f"invalid path: {path}")
     return disk
 
 

@@ -23,7 +23,7 @@ from rpc.enums import (
     DomainShutoffReason,
     DomainState,
 )
-from supervisor.dispatch.dispatcher import encode_event
+from supervisor.dispatch.events import encode_event
 from supervisor.workers import lifecycle_actions
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import on_device_deleted

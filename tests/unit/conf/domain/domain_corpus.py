@@ -24,7 +24,7 @@ from conf.domain.defaults import complete
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 from rpc.errors import ErrorCode, VirError
-from supervisor.dispatch.dispatcher import from_conf_error
+from supervisor.dispatch.errors import from_conf_error
 from supervisor.hostd.emulator.emulators import Emulators
 from tests.paths import SHARED
 

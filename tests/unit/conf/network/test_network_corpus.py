@@ -13,7 +13,7 @@ from lxml import etree
 from conf.errors import ConfError
 from conf.network import complete, format_network, parse_network, validate
 from rpc.errors import ErrorDomain
-from supervisor.dispatch.dispatcher import from_conf_error
+from supervisor.dispatch.errors import from_conf_error
 from tests.paths import SHARED
 
 CORPUS: Final = SHARED / "corpus/network.jsonl"

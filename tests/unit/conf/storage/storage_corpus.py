@@ -29,7 +29,7 @@ from conf.storage import (
 from conf.storage.permissions import Permissions
 from conf.storage.volume import DEFAULT_MODE
 from rpc.errors import VirError
-from supervisor.dispatch.dispatcher import from_conf_error
+from supervisor.dispatch.errors import from_conf_error
 from supervisor.hostd.secrets.registry import Secrets
 from tests.paths import SHARED
 

@@ -14,16 +14,17 @@ from uuid import UUID
 import pytest
 
 from conf.secret import Secret, parse_secret
-from ipc import Event
 from ipc.context import CallContext, set_call
 from rpc.errors import ErrorCode, VirError
 from rpc.values import Secret as SecretId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.events import Publisher
 from supervisor.hostd.calls.secret import SecretCalls
 from supervisor.hostd.secrets.files import SecretStore
 from supervisor.hostd.secrets.registry import MAX_SECRETS, SecretObject, Secrets
 from supervisor.messages.calls import Client, ClientEvent
 from supervisor.messages.secrets import GetSecret, SecretValue
+from tests.unit.dispatch.event_bus import RecordedBus
 
 ONE = "22e1353d-c27e-4d6d-bf15-465053e6ba0b"
 TWO = "f52a81b2-424e-490c-823d-6bd4235bc572"
@@ -40,9 +41,14 @@ class Service:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.events: list[Event] = []
-        self.calls = SecretCalls(Secrets(), SecretStore(folder), self.events.append)
+        self.bus = RecordedBus()
+        publisher = Publisher(self.bus, "secret")
+        self.calls = SecretCalls(Secrets(), SecretStore(folder), publisher)
         self.calls.load()
+
+    @property
+    def events(self) -> list[ClientEvent]:
+        return [event for event in self.bus.events if isinstance(event, ClientEvent)]
 
     def client(self, *, read_only: bool = False) -> ClientCall:
         return ClientCall(
@@ -137,7 +143,7 @@ def test_each_change_is_told_once(service: Service) -> None:
     secret = service.define(document(ONE))
     service.set(secret, b"v")
     service.undefine(secret)
-    events = [event for event in service.events if isinstance(event, ClientEvent)]
+    events = service.events
     assert [(e.family, e.event_id, e.payload[-8:]) for e in events[::2]] == [
         ("secret", 0, bytes(8)),
         ("secret", 0, b"\0\0\0\1\0\0\0\0"),

@@ -1,0 +1,53 @@
+"""The publisher of every service, and the vote that keeps the daemon running."""
+
+from __future__ import annotations
+
+from rpc.values import Network
+from supervisor.dispatch.events import KeepRunningVote, Publisher
+from supervisor.messages.calls import ClientEvent, InvalidateCache
+from supervisor.messages.root import KeepRunning
+from tests.unit.dispatch.event_bus import RecordedBus
+
+
+class OneNetwork:
+    uuid = bytes(range(16))
+    identity = Network("lan", uuid)
+
+
+def votes(bus: RecordedBus) -> list[bool]:
+    return [vote.busy for vote in bus.control.sent if isinstance(vote, KeepRunning)]
+
+
+def test_cached_replies_are_dropped_before_an_event_is_published() -> None:
+    bus = RecordedBus()
+    Publisher(bus, "network").lifecycle(OneNetwork(), 2)
+    first, event = bus.events
+    assert isinstance(first, InvalidateCache)
+    assert isinstance(event, ClientEvent)
+    assert (event.family, event.event_id, event.driver) == ("network", 0, "")
+    assert event.uuid == OneNetwork.uuid
+    assert event.payload.endswith(b"\0\0\0\2\0\0\0\0")
+
+
+def test_a_drivers_events_carry_its_name() -> None:
+    bus = RecordedBus()
+    Publisher(bus, "network", "lxc").lifecycle(OneNetwork(), 2)
+    assert [event.driver for event in bus.events if isinstance(event, ClientEvent)] == ["lxc"]
+
+
+def test_a_vote_is_sent_only_when_it_changes() -> None:
+    bus = RecordedBus()
+    vote = KeepRunningVote(bus, busy="guests run", idle="no guest runs")
+    for busy in (False, True, True, False, False):
+        vote.set(busy=busy)
+    assert votes(bus) == [True, False]
+
+
+def test_the_daemon_is_kept_running_until_the_last_holder_leaves() -> None:
+    bus = RecordedBus()
+    vote = KeepRunningVote(bus, busy="volumes are being written", idle="none is")
+    with vote.hold():
+        with vote.hold():
+            pass
+        assert votes(bus) == [True]
+    assert votes(bus) == [True, False]
