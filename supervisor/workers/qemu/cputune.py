@@ -9,13 +9,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from conf.domain import Domain
-from conf.domain.tuning import Blkiotune, Cputune, Memtune
-from conf.errors import ConfError
+from conf.domain.tuning import Cputune
 from conf.types.attributes import numbers
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
@@ -27,55 +25,6 @@ POLICIES: Final = {
 }
 
 log = logging.getLogger(__name__)
-
-
-def refuse_tuning(domain: Domain) -> None:
-    """Refuse what a document asks for and nobody does.
-
-    Raises:
-        ConfError: "config_unsupported", naming the element.
-    """
-    found = [*_of_processors(domain.cputune), *_of_memory(domain.memtune)]
-    found += _of_disks(domain.blkiotune)
-    if domain.numatune is not None:
-        found += ["<numatune>"]
-    if domain.partition not in (None, "/machine"):
-        found += ["<partition> in <resource>"]
-    for label in domain.seclabels:
-        if label.model not in (None, "none", "dac") and label.type != "none":
-            found.append(f"<seclabel model='{label.model}'>")
-    if found:
-        raise ConfError(
-            "config_unsupported",
-            f"{found[0]} cannot be acted on yet; remove it to start the domain",
-        )
-
-
-def _of_processors(tune: Cputune | None) -> Iterator[str]:
-    if tune is None:
-        return
-    amounts = (
-        "shares", "period", "quota", "global_period", "global_quota", "emulator_period",
-        "emulator_quota", "iothread_period", "iothread_quota",
-    )  # fmt: skip
-    for name in amounts:
-        if getattr(tune, name) is not None:
-            yield f"<{name}> in <cputune>"
-    if tune.cachetunes:
-        yield "<cachetune> in <cputune>"
-    if tune.memorytunes:
-        yield "<memorytune> in <cputune>"
-
-
-def _of_memory(tune: Memtune | None) -> Iterator[str]:
-    for name in ("hard_limit", "soft_limit", "min_guarantee", "swap_hard_limit"):
-        if tune is not None and getattr(tune, name) is not None:
-            yield f"<{name}> in <memtune>"
-
-
-def _of_disks(tune: Blkiotune | None) -> Iterator[str]:
-    if tune is not None and (tune.weight is not None or tune.devices):
-        yield "<blkiotune>"
 
 
 def needs_thread_ids(domain: Domain) -> bool:

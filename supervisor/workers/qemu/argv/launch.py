@@ -29,7 +29,6 @@ from supervisor.workers.qemu.argv import (
     small_devices,
     smartcard,
     tpm,
-    unsupported,
     usb,
 )
 from supervisor.workers.qemu.argv.launch_inputs import Context, Launch, Options, Runtime
@@ -98,11 +97,9 @@ def plan_launch(domain: Domain, facts: EmulatorFacts, runtime: Runtime) -> Launc
     """Plan the start of a completed domain: addresses and aliases are assigned, ports chosen.
 
     Raises:
-        ConfError: "config_unsupported": an element that is accepted but cannot be acted on, or
-            that the emulator cannot do; the message names it.
+        ConfError: "config_unsupported": an element that this QEMU cannot do; the message names it.
     """
     context = Context(domain, facts, runtime)
-    unsupported.refuse(context)
     words = [facts.binary if domain.devices.emulator is None else domain.devices.emulator]
     for area in ORDER:
         for option in area(context):

@@ -20,8 +20,8 @@ from conf.domain.devices.disk import Disk
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 from supervisor.workers.qemu.aliases import USER_PREFIX, assign_aliases
-from supervisor.workers.qemu.hotplug.qmp_steps import CONTROLLERS
-from supervisor.workers.qemu.start.unsupported import refuse_idle_words
+from supervisor.workers.qemu.hotplug.qmp_steps import CONTROLLERS, check_attachable
+from supervisor.workers.qemu.start.unsupported import check_supported
 
 
 @dataclass(slots=True)
@@ -44,7 +44,8 @@ def plan_attach(live: Domain, tag: str, device: Device, facts: EmulatorFacts) ->
     existing = {id(controller) for controller in domain.devices.controllers}
     add_device(domain, tag, device)
     complete(domain, facts)
-    refuse_idle_words(domain)
+    check_attachable(domain, device)
+    check_supported(domain)
     new = [
         controller
         for controller in domain.devices.controllers

@@ -71,11 +71,34 @@ def attach_steps(context: Context, device: Device, *, first_node: int) -> list[Q
     return [qmp_step(option, text) for option, text in _options(context, device, first_node)]
 
 
-def _options(context: Context, device: Device, first_node: int) -> Options:
+def check_attachable(domain: Domain, device: Device) -> None:
+    """Refuse a device that a running guest cannot be given.
+
+    Raises:
+        ConfError: "operation_unsupported".
+    """
     match device:
         case Disk() if device.target.bus in DISK_BUSES and device.type != "vhostuser":
-            return disk_options(context, device, number_disk(device, first_node))
+            return
         case Interface() if device.type != "hostdev":
+            return
+        case Rng() | Shmem():
+            return
+        case CharDevice() if is_channel(domain, device) or device.target_model in SERIAL_MODELS:
+            return
+        case Input() if device.bus in INPUT_BUSES:
+            return
+        case Controller() if device.type in CONTROLLERS:
+            return
+    raise ConfError("operation_unsupported", f"{describe_device(device)} cannot be attached live")
+
+
+def _options(context: Context, device: Device, first_node: int) -> Options:
+    check_attachable(context.domain, device)
+    match device:
+        case Disk():
+            return disk_options(context, device, number_disk(device, first_node))
+        case Interface():
             return interface_options(context, device)
         case Rng():
             return rng_options(context, device)
@@ -83,13 +106,13 @@ def _options(context: Context, device: Device, first_node: int) -> Options:
             return shmem_options(context, device)
         case CharDevice() if is_channel(context.domain, device):
             return channel_options(context, device)
-        case CharDevice() if device.target_model in SERIAL_MODELS:
+        case CharDevice():
             return serial_options(context, device)
-        case Input() if device.bus in INPUT_BUSES:
+        case Input():
             return input_options(context, device)
-        case Controller() if device.type in CONTROLLERS:
+        case Controller():
             return controller_options(context, device)
-    raise ConfError("operation_unsupported", f"{describe_device(device)} cannot be attached live")
+    raise AssertionError(f"{describe_device(device)} was checked")
 
 
 def is_channel(domain: Domain, device: CharDevice) -> bool:

@@ -43,13 +43,12 @@ from supervisor.workers.qemu.argv.launch import plan_launch
 from supervisor.workers.qemu.argv.launch_inputs import Runtime
 from supervisor.workers.qemu.argv.secret_encryption import new_master_key, sealer
 from supervisor.workers.qemu.block import backing_chains, disk_secrets, nodes
-from supervisor.workers.qemu.cputune import refuse_tuning
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.start import live_xml
 from supervisor.workers.qemu.start.files import create_nvram, domain_files, open_outputs
 from supervisor.workers.qemu.start.monitor_setup import connect_monitor
 from supervisor.workers.qemu.start.startup_policy import drop_missing_disks
-from supervisor.workers.qemu.start.unsupported import refuse_idle_words
+from supervisor.workers.qemu.start.unsupported import check_supported
 from supervisor.workers.qemu.start.volumes import resolve_volumes
 from supervisor.workers.running_guest import new_status, record_process
 from supervisor.workers.spawn import (
@@ -96,8 +95,7 @@ async def launch(workplace: WorkerContext, request: Start) -> Guest:
     """
     domain = parse_domain(request.xml)
     domain.id = request.id
-    refuse_tuning(domain)
-    refuse_idle_words(domain)
+    check_supported(domain)
     drop_missing_disks(domain)
     folder = workplace.paths.domain_dir(request.id, domain.name)
     attempt = StartContext(

@@ -1,229 +1,409 @@
-"""What a document may say and nobody does: refused before a guest is started, never dropped.
+"""Elements of the domain XML that are parsed but not implemented; they refuse the start.
 
-Owns: the list of what neither the command line nor the worker acts on; `argv.unsupported` has
-what cannot be planned, `tuning` what needs a cgroup. Pure.
+Owns: the table of those elements, one rule each: what it is, when it counts, what to do instead.
+May touch: values only. An element is never dropped silently: a guest without the limit, the label
+or the device that its XML asks for would look as if it had it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
 from conf.domain import Domain
 from conf.domain.devices.address import CcidAddress
+from conf.domain.devices.chardev import CharDevice, CharEnd
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.filesystem import Filesystem
+from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
 from conf.domain.devices.memory import MemoryDevice
 from conf.domain.devices.source import Source
+from conf.domain.tuning import Cputune, Memtune
 from conf.errors import ConfError
 
+T = TypeVar("T")
 
-def refuse_idle_words(domain: Domain) -> None:
-    """Refuse what a document asks for and nobody does.
+REMOVE: Final = "remove it to start the domain"
+CONTAINERS: Final = "it is for containers (lxc:///); remove it to start the domain"
+CGROUPS: Final = "QEMU domains have no cgroup limits yet; remove it to start the domain"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Generic[T]):
+    """One element that is not implemented."""
+
+    element: str | Callable[[T], str]  # as it is written in the XML
+    is_present: Callable[[T], object]
+    remedy: str = REMOVE
+
+
+@dataclass(frozen=True, slots=True)
+class UnsupportedElement:
+    """An element of one domain that is not implemented."""
+
+    element: str
+    remedy: str
+
+
+def check_supported(domain: Domain) -> None:
+    """Refuse a domain with an element that is not implemented.
 
     Raises:
-        ConfError: "config_unsupported", naming the first such element.
+        ConfError: "config_unsupported", naming the first such element; "operation_failed": no
+            firmware was chosen for <os firmware=>.
     """
-    for what in idle_words(domain):
-        raise ConfError(
-            "config_unsupported", f"{what} cannot be acted on yet; remove it to start the domain"
+    for unsupported in unsupported_elements(domain):
+        detail = f"{unsupported.element} is not supported: {unsupported.remedy}"
+        raise ConfError("config_unsupported", detail)
+    _check_firmware(domain)
+
+
+def _check_firmware(domain: Domain) -> None:
+    """Refuse <os firmware=> without a loader: no descriptor in /usr/share/qemu/firmware fits."""
+    loader = domain.os.loader
+    if domain.os.firmware is not None and not (loader and (loader.path or "").strip()):
+        detail = (
+            f"Unable to find any firmware to satisfy '{domain.os.firmware}'; name one in "
+            "<loader> and its variables in <nvram>"
+        )
+        raise ConfError("operation_failed", detail)
+
+
+def unsupported_elements(domain: Domain) -> Iterator[UnsupportedElement]:
+    """List what the domain's XML asks for and neither QEMU's command line nor the worker does."""
+    devices = domain.devices
+    yield from _apply(DOMAIN, [domain])
+    yield from _apply(CPUTUNE, [domain.cputune] if domain.cputune else [])
+    yield from _apply(MEMTUNE, [domain.memtune] if domain.memtune else [])
+    for disk in devices.disks:
+        suffix = f" of disk '{disk.target.dev}'"
+        yield from _apply(DISK, [disk], suffix)
+        yield from _apply(SOURCE, (source for source, _, _ in disk.chain()), suffix)
+    for interface in devices.interfaces:
+        yield from _apply(INTERFACE, [interface], f" of interface '{interface.mac}'")
+    for filesystem in devices.filesystems:
+        yield from _apply(FILESYSTEM, [filesystem], f" of filesystem '{filesystem.target_dir}'")
+    for hostdev in devices.hostdevs:
+        yield from _apply(HOSTDEV, [hostdev], f" of hostdev '{hostdev.alias or hostdev.type}'")
+    for memory in devices.memories:
+        suffix = f" of the memory device '{memory.alias or memory.model}'"
+        yield from _apply(MEMORY, [memory], suffix)
+    for device in _char_devices(domain):
+        yield from _apply(CHAR_END, device.ends, f" of a character device of type '{device.type}'")
+    yield from _apply(GRAPHICS, devices.graphics, " of <graphics>")
+
+
+def _apply(
+    rules: Iterable[Rule[T]], items: Iterable[T], suffix: str = ""
+) -> Iterator[UnsupportedElement]:
+    for item in items:
+        for rule in rules:
+            if rule.is_present(item):
+                element = rule.element if isinstance(rule.element, str) else rule.element(item)
+                yield UnsupportedElement(f"{element}{suffix}", rule.remedy)
+
+
+def _char_devices(domain: Domain) -> Iterator[CharDevice]:
+    devices = domain.devices
+    yield from (*devices.serials, *devices.parallels, *devices.consoles, *devices.channels)
+
+
+def _enables_other_vcpus(domain: Domain) -> bool:
+    """Whether <vcpus> enables others than the first: QEMU's -smp starts with those."""
+    enabled = {state.id for state in domain.vcpus if state.enabled}
+    return bool(domain.vcpus) and enabled != set(range(domain.current_vcpus))
+
+
+def _foreign_seclabel(domain: Domain) -> str | None:
+    """Return the model of a label that this host's security drivers cannot set."""
+    models = (
+        label.model
+        for label in domain.seclabels
+        if label.model not in (None, "none", "dac") and label.type != "none"
+    )
+    return next(models, None)
+
+
+def _smartcard_slot(domain: Domain) -> int | None:
+    """Return the slot of a smartcard that is not the only one of its reader."""
+    slots = (
+        card.address.slot
+        for card in domain.devices.smartcards
+        if isinstance(card.address, CcidAddress) and card.address.slot
+    )
+    return next(slots, None)
+
+
+def _features(*names: str) -> tuple[Rule[Domain], ...]:
+    """Rules for hypervisor features of other architectures, and those without a QEMU option."""
+
+    def rule(name: str) -> Rule[Domain]:
+        field = name.replace("-", "_")
+        return Rule(
+            f"<{name}> in <features>",
+            lambda domain: domain.features and getattr(domain.features, field) is not None,
         )
 
-
-def idle_words(domain: Domain) -> Iterator[str]:
-    """Everything in a document that nobody acts on."""
-    yield from _of_domain(domain)
-    yield from _of_containers(domain)
-    yield from _of_processor(domain)
-    devices = domain.devices
-    for disk in devices.disks:
-        yield from idle_words_of_disk(disk)
-    for interface in devices.interfaces:
-        yield from idle_words_of_interface(interface)
-    for filesystem in devices.filesystems:
-        yield from _of_filesystem(filesystem)
-    for hostdev in devices.hostdevs:
-        yield from _of_hostdev(hostdev)
-    for memory in devices.memories:
-        yield from _of_memory(memory)
-    yield from _of_character_devices(domain)
-    yield from _of_others(domain)
+    return tuple(rule(name) for name in names)
 
 
-def _of_containers(domain: Domain) -> Iterator[str]:
-    """What only containers have."""
-    if domain.idmap is not None:
-        yield "<idmap>, which is for containers,"
-    if domain.features is not None and domain.features.capabilities is not None:
-        yield "<capabilities> in <features>, which are for containers,"
-    if domain.os.init_variables:
-        yield "<initenv> in <os>, which is for containers,"
-    if domain.lxc_namespace is not None:
-        yield "<lxc:namespace>, which is for containers,"
+def _limits(names: tuple[str, ...], parent: str) -> tuple[Rule[T], ...]:
+    """Rules for the limits that need a cgroup, each an attribute of the model."""
+
+    def rule(name: str) -> Rule[T]:
+        return Rule(
+            f"<{name}> in <{parent}>", lambda tune: getattr(tune, name) is not None, CGROUPS
+        )
+
+    return tuple(rule(name) for name in names)
 
 
-def _of_domain(domain: Domain) -> Iterator[str]:
-    if domain.hwuuid is not None and domain.hwuuid != domain.uuid:
-        yield "<hwuuid>"
-    if domain.bootloader is not None or domain.bootloader_args is not None:
-        yield "<bootloader>"
-    os = domain.os
-    if os.init is not None or os.init_args or os.init_dir is not None:
-        yield "<init> in <os>, which is for containers,"
-    if os.root is not None:
-        yield "<root> in <os>"
-    if os.init_user is not None or os.init_group is not None:
-        yield "<inituser> or <initgroup> in <os>, which are for containers,"
-    if os.nvram is not None and os.nvram.type not in (None, "file"):
-        yield f"<nvram type='{os.nvram.type}'>"
-
-
-def _of_processor(domain: Domain) -> Iterator[str]:
-    enabled = {state.id for state in domain.vcpus if state.enabled}
-    if domain.vcpus and enabled != set(range(domain.current_vcpus)):
-        yield "<vcpus> that enable other virtual processors than the first ones"
-    cpu = domain.cpu
-    if cpu is None:
-        return
-    if cpu.match in ("minimum", "strict"):
-        yield f"match='{cpu.match}' of <cpu>"
-    if cpu.check == "full" and cpu.mode == "custom":
-        yield "check='full' of <cpu>"
-    if cpu.cache is not None and cpu.cache.level not in (None, 3):
-        yield f"level='{cpu.cache.level}' of the <cache> in <cpu>"
-    for cell in cpu.numa.cells if cpu.numa else ():
-        if cell.discard:
-            yield f"discard='yes' of the NUMA <cell id='{cell.id}'>"
-
-
-def idle_words_of_disk(disk: Disk) -> Iterator[str]:
-    """What of a disk nobody acts on."""
-    name = f"of disk '{disk.target.dev}'"
-    if disk.rawio == "yes":
-        yield f"rawio='yes' {name}"
-    if disk.sgio == "unfiltered":
-        yield f"sgio='unfiltered' {name}"
-    if disk.transient:
-        yield f"<transient/> {name}"
-    if disk.backend_domain is not None:
-        yield f"<backenddomain> {name}"
-    if disk.driver is not None and disk.driver.discard_no_unref:
-        yield f"discard_no_unref='on' {name}"
-    if disk.iotune is not None and disk.target.bus in ("sd", "fdc"):
-        yield f"<iotune> {name} on bus '{disk.target.bus}'"
-    for source, _, _ in disk.chain():
-        yield from _of_source(source, name)
-
-
-def _of_source(source: Source, name: str) -> Iterator[str]:
-    if source.fdgroup is not None:
-        yield f"fdgroup='{source.fdgroup}' {name}"
-    if source.type == "nvme" and source.managed is not False:
-        yield f"managed='yes' {name}, which is a host's NVMe device,"
-    for label in source.labels:
-        if label.relabel is not False:
-            yield f"<seclabel> {name}"
-    if source.identity_user is not None or source.identity_group is not None:
-        yield f"<identity> {name}"
-
-
-def idle_words_of_interface(interface: Interface) -> Iterator[str]:
-    """What of a card nobody acts on."""
-    name = f"of interface '{interface.mac}'"
-    if interface.routes:
-        yield f"<route> {name}"
-    if any(address.peer is not None for address in interface.ips):
-        yield f"<ip peer=> {name}"
-    if interface.guest_dev is not None:
-        yield f"<guest dev=> {name}, which is for containers,"
-    if interface.teaming is not None:
-        yield f"<teaming> {name}"
-    if interface.ips and interface.type != "user":
-        yield f"<ip> {name}, whose type is '{interface.type}',"
-
-
-def _of_filesystem(filesystem: Filesystem) -> Iterator[str]:
-    name = f"of filesystem '{filesystem.target_dir}'"
-    driver = filesystem.driver
-    if filesystem.driver_type == "virtiofs" and filesystem.source_socket is None:
-        yield f"virtiofs without a <source socket=> of a virtiofsd that runs, {name},"
-    elif filesystem.binary is not None:
-        yield f"<binary> {name}"
-    if filesystem.space_hard_limit is not None or filesystem.space_soft_limit is not None:
-        yield f"<space_hard_limit> or <space_soft_limit> {name}"
-    if filesystem.usage is not None:
-        yield f"usage= {name}, which is for containers,"
-    if driver is not None and (driver.format is not None or driver.name is not None):
-        yield f"format= or name= of the <driver> {name}"
-
-
-def _of_hostdev(hostdev: Hostdev) -> Iterator[str]:
-    name = f"of hostdev '{hostdev.alias or hostdev.type}'"
-    source = hostdev.source
-    if hostdev.managed and hostdev.type == "pci":
-        yield f"managed='yes' {name}: bind the device to vfio-pci, say managed='no'; managed='yes'"
-    if hostdev.ips or hostdev.routes:
-        yield f"<ip> or <route> {name}"
-    if hostdev.rawio or hostdev.sgio == "unfiltered":
-        yield f"rawio= or sgio= {name}"
-    if hostdev.driver not in (None, "vfio"):
-        yield f"<driver name='{hostdev.driver}'> {name}"
-    if hostdev.teaming is not None:
-        yield f"<teaming> {name}"
-    if hostdev.shareable:
-        yield f"<shareable/> {name}"
-    if source.startup_policy not in (None, "mandatory"):
-        yield f"startupPolicy='{source.startup_policy}' {name}"
-    if source.guest_reset is not None or source.write_filtering is not None:
-        yield f"guestReset= or writeFiltering= {name}"
-
-
-def _of_memory(memory: MemoryDevice) -> Iterator[str]:
-    name = f"of the memory device '{memory.alias or memory.model}'"
-    if memory.discard:
-        yield f"discard='yes' {name}"
-    if memory.uuid is not None:
-        yield f"<uuid> {name}"
-    if memory.source_nodes is not None or memory.source_page is not None:
-        yield f"<nodemask> or <pagesize> {name}"
-
-
-def _of_character_devices(domain: Domain) -> Iterator[str]:
-    devices = domain.devices
-    for device in (*devices.serials, *devices.parallels, *devices.consoles, *devices.channels):
-        for end in device.ends:
-            name = f"of the character device of type '{device.type}'"
-            if end.tls:
-                yield f"tls='yes' {name}"
-            if end.labels:
-                yield f"<seclabel> {name}"
-
-
-def _of_others(domain: Domain) -> Iterator[str]:
-    devices = domain.devices
-    if devices.leases:
-        yield f"<lease> '{devices.leases[0].key}', which needs a lock manager,"
-    for graphics in devices.graphics:
-        if graphics.fullscreen:
-            yield "fullscreen='yes' of <graphics>"
-        if any(listen.type == "network" for listen in graphics.listens):
-            yield "<listen type='network'> of <graphics>"
-    for controller in devices.controllers:
-        if controller.type == "xenbus":
-            yield "<controller type='xenbus'>"
-    yield from _of_cards(domain)
-
-
-def _of_cards(domain: Domain) -> Iterator[str]:
-    """Smartcards, video cards, sound cards."""
-    devices = domain.devices
-    for card in devices.smartcards:
-        if isinstance(card.address, CcidAddress) and card.address.slot:
-            yield f"slot {card.address.slot} of the smartcard '{card.alias}', whose reader has one,"
-    for video in devices.videos:
-        if video.driver is not None and video.driver.name == "vhostuser":
-            yield "<driver name='vhostuser'> of <video>"
-    for sound in devices.sounds:
-        if sound.driver is not None:
-            yield f"<driver> of the sound card '{sound.model}'"
+CPUTUNE: Final[tuple[Rule[Cputune], ...]] = (
+    *_limits(
+        (
+            "shares", "period", "quota", "global_period", "global_quota", "emulator_period",
+            "emulator_quota", "iothread_period", "iothread_quota",
+        ),
+        "cputune",
+    ),
+    Rule("<cachetune> in <cputune>", lambda tune: tune.cachetunes, "it needs resctrl; remove it"),
+    Rule("<memorytune> in <cputune>", lambda tune: tune.memorytunes, "it needs resctrl; remove it"),
+)  # fmt: skip
+MEMTUNE: Final[tuple[Rule[Memtune], ...]] = _limits(
+    ("hard_limit", "soft_limit", "min_guarantee", "swap_hard_limit"), "memtune"
+)
+DOMAIN: Final[tuple[Rule[Domain], ...]] = (
+    Rule(
+        "<weight> in <blkiotune>",
+        lambda domain: domain.blkiotune and domain.blkiotune.weight is not None,
+        CGROUPS,
+    ),
+    Rule(
+        "<device> in <blkiotune>",
+        lambda domain: domain.blkiotune and domain.blkiotune.devices,
+        CGROUPS,
+    ),
+    Rule("<numatune>", lambda domain: domain.numatune is not None, CGROUPS),
+    Rule(
+        "<partition> in <resource>",
+        lambda domain: domain.partition not in (None, "/machine"),
+        CGROUPS,
+    ),
+    Rule(
+        lambda domain: f"<seclabel model='{_foreign_seclabel(domain)}'>",
+        _foreign_seclabel,
+        "only model 'dac' is; remove it or say type='none'",
+    ),
+    Rule(
+        "<hwuuid>",
+        lambda domain: domain.hwuuid is not None and domain.hwuuid != domain.uuid,
+    ),
+    Rule(
+        "<bootloader>",
+        lambda domain: domain.bootloader is not None or domain.bootloader_args is not None,
+        "it is for Xen; remove it to start the domain",
+    ),
+    Rule(
+        "<init> in <os>",
+        lambda domain: (
+            domain.os.init is not None or domain.os.init_args or domain.os.init_dir is not None
+        ),
+        CONTAINERS,
+    ),
+    Rule("<root> in <os>", lambda domain: domain.os.root is not None),
+    Rule(
+        "<inituser> or <initgroup> in <os>",
+        lambda domain: domain.os.init_user is not None or domain.os.init_group is not None,
+        CONTAINERS,
+    ),
+    Rule("<initenv> in <os>", lambda domain: domain.os.init_variables, CONTAINERS),
+    Rule(
+        lambda domain: f"<nvram type='{domain.os.nvram.type if domain.os.nvram else ''}'>",
+        lambda domain: domain.os.nvram and domain.os.nvram.type not in (None, "file"),
+        "keep the variables in a file",
+    ),
+    Rule("<smbios mode='host'/>", lambda domain: domain.os.smbios_mode == "host"),
+    Rule("<idmap>", lambda domain: domain.idmap is not None, CONTAINERS),
+    Rule(
+        "<capabilities> in <features>",
+        lambda domain: domain.features and domain.features.capabilities is not None,
+        CONTAINERS,
+    ),
+    Rule("<lxc:namespace>", lambda domain: domain.lxc_namespace is not None, CONTAINERS),
+    Rule(
+        "<vcpus> that does not enable the first virtual processors",
+        _enables_other_vcpus,
+        "enable vcpus 0 to N-1",
+    ),
+    Rule(
+        lambda domain: f"match='{domain.cpu.match if domain.cpu else ''}' of <cpu>",
+        lambda domain: domain.cpu and domain.cpu.match in ("minimum", "strict"),
+        "say match='exact'",
+    ),
+    Rule(
+        "check='full' of <cpu>",
+        lambda domain: domain.cpu and domain.cpu.check == "full" and domain.cpu.mode == "custom",
+        "say check='partial' or 'none'",
+    ),
+    Rule(
+        "a <cache> in <cpu> whose level is not 3",
+        lambda domain: domain.cpu and domain.cpu.cache and domain.cpu.cache.level not in (None, 3),
+    ),
+    Rule(
+        "discard='yes' of a NUMA <cell>",
+        lambda domain: (
+            domain.cpu and domain.cpu.numa and any(cell.discard for cell in domain.cpu.numa.cells)
+        ),
+    ),
+    Rule("<launchSecurity>", lambda domain: domain.launch_security is not None),
+    Rule("<keywrap>", lambda domain: domain.keywrap is not None, "it is for s390; remove it"),
+    Rule("<perf>", lambda domain: any(event.enabled for event in domain.perf)),
+    Rule("<fibrechannel appid=>", lambda domain: domain.fibre_channel_app is not None),
+    Rule(
+        "<qemu:override>",
+        lambda domain: domain.qemu_override and domain.qemu_override.devices,
+        "use <qemu:commandline>",
+    ),
+    Rule("<qemu:capabilities>", lambda domain: domain.qemu_capabilities is not None),
+    *_features("gic", "htm", "nested-hv", "ccf-assist", "cfpc", "sbbc", "ibs", "async-teardown"),
+    Rule(
+        "<hpt> in <features>",
+        lambda domain: domain.features and domain.features.hpt_resizing is not None,
+    ),
+    Rule("<nvram> in <devices>", lambda domain: domain.devices.nvram is not None),
+    Rule("<lease>", lambda domain: domain.devices.leases, "it needs a lock manager; remove it"),
+    Rule(
+        "<controller type='xenbus'>",
+        lambda domain: any(item.type == "xenbus" for item in domain.devices.controllers),
+    ),
+    Rule(
+        lambda domain: f"slot {_smartcard_slot(domain)} of a smartcard",
+        _smartcard_slot,
+        "QEMU's card reader has slot 0 alone; give the smartcard its own controller",
+    ),
+    Rule(
+        "<driver name='vhostuser'> of <video>",
+        lambda domain: any(
+            video.driver is not None and video.driver.name == "vhostuser"
+            for video in domain.devices.videos
+        ),
+    ),
+    Rule(
+        "<driver> of <sound>",
+        lambda domain: any(sound.driver is not None for sound in domain.devices.sounds),
+    ),
+)
+DISK: Final[tuple[Rule[Disk], ...]] = (
+    Rule("rawio='yes'", lambda disk: disk.rawio == "yes"),
+    Rule("sgio='unfiltered'", lambda disk: disk.sgio == "unfiltered"),
+    Rule("<transient/>", lambda disk: disk.transient),
+    Rule("<backenddomain>", lambda disk: disk.backend_domain is not None),
+    Rule("discard_no_unref='on'", lambda disk: disk.driver and disk.driver.discard_no_unref),
+    Rule(
+        lambda disk: f"<iotune> on bus '{disk.target.bus}'",
+        lambda disk: disk.iotune is not None and disk.target.bus in ("sd", "fdc"),
+        # block_set_io_throttle wants a qdev id, which -drive if=sd and -global isa-fdc do not have
+        "use another bus",
+    ),
+)
+SOURCE: Final[tuple[Rule[Source], ...]] = (
+    Rule(lambda source: f"fdgroup='{source.fdgroup}'", lambda source: source.fdgroup is not None),
+    Rule(
+        "managed='yes' of an NVMe source",
+        lambda source: source.type == "nvme" and source.managed is not False,
+        "bind the device to vfio-pci and say managed='no'",
+    ),
+    Rule("<seclabel>", lambda source: any(item.relabel is not False for item in source.labels)),
+    Rule(
+        "<identity>",
+        lambda source: source.identity_user is not None or source.identity_group is not None,
+    ),
+)
+INTERFACE: Final[tuple[Rule[Interface], ...]] = (
+    Rule(
+        "type='hostdev'",
+        lambda interface: interface.type == "hostdev",
+        "use <hostdev> with a device that is bound to vfio-pci",
+    ),
+    Rule("<route>", lambda interface: interface.routes),
+    Rule("<ip peer=>", lambda interface: any(item.peer is not None for item in interface.ips)),
+    Rule("<guest dev=>", lambda interface: interface.guest_dev is not None, CONTAINERS),
+    Rule("<teaming>", lambda interface: interface.teaming is not None),
+    Rule(
+        "<ip>",
+        lambda interface: interface.ips and interface.type != "user",
+        "only type='user' has it; set the address in the guest",
+    ),
+)
+FILESYSTEM: Final[tuple[Rule[Filesystem], ...]] = (
+    Rule(
+        "<driver type='virtiofs'>",
+        lambda item: item.driver_type == "virtiofs" and item.source_socket is None,
+        "start virtiofsd and name its <source socket=>",
+    ),
+    Rule(
+        "<binary>",
+        lambda item: (
+            item.binary is not None
+            and not (item.driver_type == "virtiofs" and item.source_socket is None)
+        ),
+    ),
+    Rule(
+        "<space_hard_limit> or <space_soft_limit>",
+        lambda item: item.space_hard_limit is not None or item.space_soft_limit is not None,
+    ),
+    Rule("usage=", lambda item: item.usage is not None, CONTAINERS),
+    Rule(
+        "format= or name= of <driver>",
+        lambda item: item.driver and (item.driver.format or item.driver.name) is not None,
+    ),
+)
+HOSTDEV: Final[tuple[Rule[Hostdev], ...]] = (
+    Rule(
+        "managed='yes'",
+        lambda hostdev: hostdev.managed and hostdev.type == "pci",
+        "bind the device to vfio-pci and say managed='no'",
+    ),
+    Rule("<ip> or <route>", lambda hostdev: hostdev.ips or hostdev.routes),
+    Rule("rawio= or sgio=", lambda hostdev: hostdev.rawio or hostdev.sgio == "unfiltered"),
+    Rule(
+        lambda hostdev: f"<driver name='{hostdev.driver}'>",
+        lambda hostdev: hostdev.driver not in (None, "vfio"),
+        "use vfio",
+    ),
+    Rule("<teaming>", lambda hostdev: hostdev.teaming is not None),
+    Rule("<shareable/>", lambda hostdev: hostdev.shareable),
+    Rule(
+        lambda hostdev: f"startupPolicy='{hostdev.source.startup_policy}'",
+        lambda hostdev: hostdev.source.startup_policy not in (None, "mandatory"),
+    ),
+    Rule(
+        "guestReset= or writeFiltering=",
+        lambda hostdev: (
+            hostdev.source.guest_reset is not None or hostdev.source.write_filtering is not None
+        ),
+    ),
+)
+MEMORY: Final[tuple[Rule[MemoryDevice], ...]] = (
+    Rule("discard='yes'", lambda memory: memory.discard),
+    Rule("<uuid>", lambda memory: memory.uuid is not None),
+    Rule(
+        "<nodemask> or <pagesize>",
+        lambda memory: memory.source_nodes is not None or memory.source_page is not None,
+    ),
+)
+CHAR_END: Final[tuple[Rule[CharEnd], ...]] = (
+    Rule("tls='yes'", lambda end: end.tls),
+    Rule("<seclabel>", lambda end: end.labels),
+)
+GRAPHICS: Final[tuple[Rule[Graphics], ...]] = (
+    Rule("fullscreen='yes'", lambda graphics: graphics.fullscreen),
+    Rule(
+        "<listen type='network'>",
+        lambda graphics: any(item.type == "network" for item in graphics.listens),
+        "give the address itself in <listen type='address'>",
+    ),
+)
