@@ -143,7 +143,7 @@ class QemuConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_processes: int = 0
     max_files: int = 0
     max_threads_per_process: int = 0
-    max_core: str = "unlimited"
+    max_core: str = ""  # bytes or "unlimited"; "": 0
     dump_guest_core: bool = False
     mac_filter: bool = False
     relaxed_acs_check: bool = False

@@ -1,6 +1,6 @@
-"""Starting a guest's emulator: its own session, limits, user, cgroup and log.
+"""Spawn a guest's emulator: its session, resource limits, user and log.
 
-Owns: fork and exec. May touch: the new process alone.
+Owns: fork and exec. May touch: the new process; the worker's own limits while it is spawned.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import pwd
 import resource
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -25,14 +25,14 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 UNIFIED: Final = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 CGROUP_S: Final = 5.0
 SLICE: Final = "virtvisor.slice"
-UNLIMITED_WORDS: Final = ("unlimited", "")
+UNLIMITED: Final = "unlimited"
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who the emulator runs as."""
+    """The user and group that the emulator runs as."""
 
     uid: int
     gid: int
@@ -40,8 +40,16 @@ class User:
 
     @property
     def is_own(self) -> bool:
-        """Whether it is who we are: nothing changes hands then."""
+        """Whether it is the daemon's own: no file changes its owner then."""
         return self.uid == os.geteuid()
+
+
+#: What libvirt calls each limit in its message, and the key of qemu.conf.
+RLIMITS: Final = {
+    resource.RLIMIT_CORE: ("core file size", "max_core"),
+    resource.RLIMIT_NPROC: ("number of subprocesses", "max_processes"),
+    resource.RLIMIT_NOFILE: ("number of open files", "max_files"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +61,18 @@ class Spawning:
     fds: Sequence[int]
     log_fd: int  # standard output and error
     user: User
+    rlimits: Mapping[int, int] = field(default_factory=dict)  # soft and hard, by RLIMIT_…
 
 
 def emulator_user(config: QemuConfig, label: str = "") -> User:
-    """Who an emulator runs as.
+    """Choose the user that an emulator runs as.
 
     Args:
-        config: qemu.conf; without its word, libvirt-qemu where there is such a user, else we.
-        label: the document's own "USER:GROUP", which counts first.
+        config: qemu.conf; where it names none, libvirt-qemu if the host has it, else our own.
+        label: the DAC label "USER:GROUP" of the domain's XML, which takes precedence.
 
     Raises:
-        VirError: CONFIG_UNSUPPORTED: a user or group is named that there is not.
+        VirError: CONFIG_UNSUPPORTED: the host does not have the named user or group.
     """
     own = User(os.geteuid(), os.getegid(), "")
     if own.uid != 0:
@@ -75,6 +84,20 @@ def emulator_user(config: QemuConfig, label: str = "") -> User:
         where = f"the label '{label}'" if label else "qemu.conf"
         detail = f"{where} names a user or group that the host does not have: {error}"
         raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.QEMU) from error
+
+
+def warn_of_root(domain: str, user: User, config: QemuConfig, label: str = "") -> None:
+    """Log that QEMU runs as root where nobody has asked for that.
+
+    QEMU's seccomp sandbox stays on, but a guest that breaks out of QEMU is root then.
+    """
+    if user.uid == 0 and not config.user and not label:
+        log.warning(
+            "QEMU of domain '%s' runs as root: this host has no user 'libvirt-qemu'. "
+            "Create it (adduser --system --group --no-create-home libvirt-qemu), or set user and "
+            "group in qemu.conf; domains that are started afterwards use it",
+            domain,
+        )
 
 
 def _user(name: str, group: str) -> User | None:
@@ -101,51 +124,97 @@ def _gid(group: str, default: int) -> int:
     return int(word) if word.isdigit() else grp.getgrnam(group).gr_gid
 
 
-def spawn(spawning: Spawning) -> int:
-    """Start the emulator; its number. It is a session's leader and no one's to end but ours.
+def rlimits_of(config: QemuConfig) -> dict[int, int]:
+    """Read the resource limits of qemu.conf; 0 leaves the number of processes or files alone.
 
     Raises:
-        VirError: INTERNAL_ERROR: it cannot be executed.
+        VirError: CONFIG_UNSUPPORTED: max_core is neither a number nor "unlimited".
+    """
+    limits = {resource.RLIMIT_CORE: _core_limit(config.max_core)}
+    if config.max_processes:
+        limits[resource.RLIMIT_NPROC] = config.max_processes
+    if config.max_files:
+        limits[resource.RLIMIT_NOFILE] = config.max_files
+    return limits
+
+
+def _core_limit(text: str) -> int:
+    """Read max_core: bytes, or "unlimited". Libvirt's default is that QEMU dumps no core."""
+    if text == UNLIMITED:
+        return resource.RLIM_INFINITY
+    if not text:
+        return 0
+    if text.isdigit():
+        return int(text)
+    detail = f"max_core in qemu.conf is '{text}': it takes a number of bytes or \"unlimited\""
+    raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.QEMU)
+
+
+def spawn(spawning: Spawning) -> int:
+    """Start the emulator in a session of its own; its pid.
+
+    Raises:
+        VirError: INTERNAL_ERROR: it cannot be executed; SYSTEM_ERROR: it cannot have its limits.
     """
     user = spawning.user
     switch = not user.is_own
     groups = os.getgrouplist(user.name, user.gid) if switch and user.name else None
     try:
-        process = subprocess.Popen(
-            spawning.argv,
-            env=spawning.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=spawning.log_fd,
-            stderr=spawning.log_fd,
-            pass_fds=spawning.fds,
-            cwd="/",
-            start_new_session=True,
-            user=user.uid if switch else None,
-            group=user.gid if switch else None,
-            extra_groups=groups if switch else None,
-        )
+        with _own_rlimits(spawning.rlimits):
+            process = subprocess.Popen(
+                spawning.argv,
+                env=spawning.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=spawning.log_fd,
+                stderr=spawning.log_fd,
+                pass_fds=spawning.fds,
+                cwd="/",
+                start_new_session=True,
+                user=user.uid if switch else None,
+                group=user.gid if switch else None,
+                extra_groups=groups if switch else None,
+            )
     except OSError as error:
         detail = f"cannot execute binary {spawning.argv[0]}: {error.strerror}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error
-    process.returncode = 0  # whose end is seen through a pidfd, not here
+    process.returncode = 0  # its exit is seen by a pidfd, not by this object
     return process.pid
 
 
-def set_rlimits(pid: int, config: QemuConfig) -> None:
-    """Set the limits of qemu.conf.
+@contextlib.contextmanager
+def _own_rlimits(rlimits: Mapping[int, int]) -> Iterator[None]:
+    """Set this process's limits, which a child inherits, and set them back.
+
+    The kernel lets nobody but CAP_SYS_RESOURCE change the limits of another user's process, so they
+    are set before the child changes its user. Lowering one's own takes no capability; setting a
+    hard limit back does, and without it the worker keeps the lower one, which it can live with.
 
     Raises:
-        OSError, ValueError: they cannot be set.
+        VirError: SYSTEM_ERROR: the kernel refuses to raise a limit.
     """
-    core = resource.RLIM_INFINITY if config.max_core in UNLIMITED_WORDS else int(config.max_core)
-    for which, value in (
-        (resource.RLIMIT_NPROC, config.max_processes),
-        (resource.RLIMIT_NOFILE, config.max_files),
-    ):
-        if value:
-            resource.prlimit(pid, which, (value, value))
-    if os.geteuid() == 0:
-        resource.prlimit(pid, resource.RLIMIT_CORE, (core, core))
+    before = {which: resource.getrlimit(which) for which in rlimits}
+    try:
+        for which, value in rlimits.items():
+            if before[which] != (value, value):
+                _set_rlimit(which, value)
+        yield
+    finally:
+        for which, limits in before.items():
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(which, limits)
+
+
+def _set_rlimit(which: int, value: int) -> None:
+    try:
+        resource.setrlimit(which, (value, value))
+    except (OSError, ValueError) as error:  # ValueError is Python's for EPERM and EINVAL
+        name, key = RLIMITS[which]
+        limit = "unlimited" if value == resource.RLIM_INFINITY else value
+        detail = (
+            f"cannot limit {name} to {limit}: {error}; change {key} in qemu.conf, or give the "
+            "daemon CAP_SYS_RESOURCE"
+        )
+        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
 
 
 async def move_to_cgroup(pid: int, group: str) -> None:

@@ -65,6 +65,7 @@ class Daemon:
 
     root: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="vv-", dir="/tmp")))
     arguments: list[str] = field(default_factory=list)
+    wrapper: list[str] = field(default_factory=list)  # the command that executes the daemon
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -89,7 +90,14 @@ class Daemon:
         try:
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
-                    [str(LIBVIRTD), "--root", str(self.root), "--verbose", *self.arguments],
+                    [
+                        *self.wrapper,
+                        str(LIBVIRTD),
+                        "--root",
+                        str(self.root),
+                        "--verbose",
+                        *self.arguments,
+                    ],
                     env={**os.environ, "NOTIFY_SOCKET": str(notifications.path)},
                     stdin=subprocess.DEVNULL,
                     stdout=log,

@@ -27,7 +27,6 @@ from conf.domain.addresses.assign import assign_addresses
 from conf.emulator import EmulatorFacts
 from conf.settings import QemuConfig
 from conf.types.attributes import numbers
-from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.hostd import CpuContext, ProbeEmulator
 from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import Status, remove_status, write_status
@@ -57,8 +56,9 @@ from supervisor.workers.spawn import (
     emulator_user,
     move_to_cgroup,
     remove_cgroup,
-    set_rlimits,
+    rlimits_of,
     spawn,
+    warn_of_root,
 )
 from supervisor.workers.state_table import PAUSED_AT_START, RUNNING, Trigger
 from supervisor.workers.unix_sockets import listen
@@ -98,14 +98,16 @@ async def launch(workplace: WorkerContext, request: Start) -> Guest:
     check_supported(domain)
     drop_missing_disks(domain)
     folder = workplace.paths.domain_dir(request.id, domain.name)
+    label = live_xml.static_dac_label(domain)
     attempt = StartContext(
         workplace=workplace,
         request=request,
         domain=domain,
-        user=emulator_user(workplace.config, live_xml.static_dac_label(domain)),
+        user=emulator_user(workplace.config, label),
         status=new_status(domain, request.id, request.autodestroy, str(folder / "monitor.sock")),
         folder=folder,
     )
+    warn_of_root(domain.name, attempt.user, workplace.config, label)
     probe = probe_request(domain)
     probed = await workplace.node.link("hostd").call(probe)
     async with AsyncExitStack() as undo:
@@ -260,7 +262,14 @@ def plan(
     planned = plan_launch(attempt.domain, facts, runtime)
     version = ".".join(str(part) for part in facts.version)
     log_file.log_start(planned.argv, planned.environ, version)
-    return Spawning(planned.argv, planned.environ, planned.fds, log_file.fileno(), attempt.user)
+    return Spawning(
+        planned.argv,
+        planned.environ,
+        planned.fds,
+        log_file.fileno(),
+        attempt.user,
+        rlimits_of(attempt.workplace.config),
+    )
 
 
 def _spawn(attempt: StartContext, spawning: Spawning, undo: AsyncExitStack) -> GuestProcess:
@@ -269,11 +278,6 @@ def _spawn(attempt: StartContext, spawning: Spawning, undo: AsyncExitStack) -> G
     process = GuestProcess.of_child(spawn(spawning))
     undo.push_async_callback(kill, process)
     undo.callback(remove_cgroup, cgroup_name(status))
-    try:
-        set_rlimits(process.pid, workplace.config)
-    except (OSError, ValueError) as error:
-        detail = f"the limits of qemu.conf cannot be set for '{attempt.name}': {error}"
-        raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
     record_process(status, process.identity)
     pid_file = workplace.paths.pid_file(attempt.name)
     undo.callback(pid_file.unlink, missing_ok=True)
