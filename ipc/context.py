@@ -20,7 +20,7 @@ class CallContext(NamedTuple):
     deadline: float  # in the loop's time; infinite for an event
 
 
-_caller: ContextVar[CallContext] = ContextVar("caller")
+_current: ContextVar[CallContext] = ContextVar("call")
 
 
 def current_call() -> CallContext:
@@ -29,12 +29,12 @@ def current_call() -> CallContext:
     Raises:
         LookupError: outside a handler.
     """
-    return _caller.get()
+    return _current.get()
 
 
 def set_call(call: CallContext) -> None:
     """Begin to work for a call, in the present context."""
-    _caller.set(call)
+    _current.set(call)
     trace.set(call.trace)
 
 

@@ -23,7 +23,7 @@ class Deadlines:
         self._expire = expire
         self._times: dict[int, float] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._rings_at = float("inf")
+        self._timer_at = float("inf")
 
     def __contains__(self, number: int) -> bool:
         return number in self._times
@@ -31,8 +31,8 @@ class Deadlines:
     def add(self, number: int, time: float) -> None:
         """Let a number expire at a time of the loop's clock."""
         self._times[number] = time
-        if time < self._rings_at:
-            self._set(time)
+        if time < self._timer_at:
+            self._arm(time)
 
     def remove(self, number: int) -> None:
         """Forget a number; the timer stays for those that come, and finds nothing otherwise."""
@@ -44,22 +44,22 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._rings_at = float("inf")
+        self._timer_at = float("inf")
 
-    def _set(self, time: float) -> None:
+    def _arm(self, time: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._rings_at = time
-        self._timer = self._loop.call_at(time, self._ring)
+        self._timer_at = time
+        self._timer = self._loop.call_at(time, self._on_timer)
 
-    def _ring(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
-        self._rings_at = float("inf")
+        self._timer_at = float("inf")
         now = self._loop.time()
         for number in [n for n, time in self._times.items() if time <= now]:
             del self._times[number]
             self._expire(number)
         if self._times:
             first = min(self._times.values())
-            if first < self._rings_at:
-                self._set(first)
+            if first < self._timer_at:
+                self._arm(first)

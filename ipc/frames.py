@@ -71,7 +71,7 @@ class Encoder:
         self._descriptors: list[Descriptor] = []
         self._encoder = msgspec.msgpack.Encoder(enc_hook=self._hook)
 
-    def encode(self, *words: object) -> tuple[bytes, list[Descriptor]]:
+    def encode(self, *fields: object) -> tuple[bytes, list[Descriptor]]:
         """Put a frame's words, its kind first, into bytes and descriptors.
 
         Raises:
@@ -79,7 +79,7 @@ class Encoder:
         """
         self._descriptors = []
         try:
-            data = self._encoder.encode(words)
+            data = self._encoder.encode(fields)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
             raise ProtocolError(f"a message cannot be sent: {error}") from error
         descriptors = self._descriptors
@@ -150,7 +150,7 @@ class FrameDecoder:
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._max_frame = max_frame
         self._buffer = bytearray()
-        self._wanted = PREFIX.size  # bytes until there may be another frame
+        self._needed = PREFIX.size  # bytes until there may be another frame
         self._descriptors: deque[int] = deque()
 
     def feed(self, data: bytes, descriptors: list[int] | tuple[int, ...] = ()) -> list[Received]:
@@ -162,7 +162,7 @@ class FrameDecoder:
         self._descriptors.extend(descriptors)
         if self._buffer:
             self._buffer += data
-            if len(self._buffer) < self._wanted:
+            if len(self._buffer) < self._needed:
                 return []
             data = bytes(self._buffer)
         frames: list[Received] = []
@@ -174,12 +174,12 @@ class FrameDecoder:
                 raise ProtocolError(f"a frame of {size} bytes and {count} descriptors")
             stop = start + PREFIX.size + size
             if stop > end:
-                self._wanted = stop - start
+                self._needed = stop - start
                 break
             frames.append(self._frame(data[start + PREFIX.size : stop], count))
             start = stop
         else:
-            self._wanted = PREFIX.size
+            self._needed = PREFIX.size
         self._buffer = bytearray(data[start:]) if start < end else bytearray()
         if len(self._descriptors) > MAX_DESCRIPTORS:
             raise ProtocolError(f"{len(self._descriptors)} descriptors without their frames")

@@ -59,14 +59,14 @@ class Handlers:
 
     def find(self, tag: str) -> Handler | None:
         """The handler of a message, if there is one."""
-        known = self._by_tag.get(tag)
-        if known is not None:
-            return known
+        handler = self._by_tag.get(tag)
+        if handler is not None:
+            return handler
         for target, marks in self._targets:
             if tag in marks:
                 mark = marks[tag]
-                made = Handler(getattr(target, mark.method), message_decoder(mark.message))
-                return self._by_tag.setdefault(tag, made)
+                handler = Handler(getattr(target, mark.method), message_decoder(mark.message))
+                return self._by_tag.setdefault(tag, handler)
         return None
 
 
@@ -92,23 +92,23 @@ def message_decoder(message: type) -> BodyDecoder:
     return BodyDecoder(message)
 
 
-def prepare_messages(*answering: type) -> None:
+def prepare_messages(*handler_classes: type) -> None:
     """Do once for all processes forked later what each would do: learn messages and handlers.
 
     Args:
-        answering: classes whose objects will be served; every message that is known by now is
+        handler_classes: classes whose objects will be served; every message that is known by now is
             prepared in any case.
     """
-    for target in answering:
+    for target in handler_classes:
         handler_marks(target)
     for request in Request.__subclasses__():
         message_decoder(request)
-        answer_decoder(request)
+        reply_decoder(request)
     for event in Event.__subclasses__():
         message_decoder(event)
 
 
 @cache
-def answer_decoder(request: type) -> BodyDecoder:
+def reply_decoder(request: type) -> BodyDecoder:
     """The decoder of what answers a request."""
     return BodyDecoder(reply_type(request))

@@ -22,14 +22,14 @@ from ipc.errors import BY_NAME, BusError, HandlerFailed, NoHandler, ProtocolErro
 from ipc.frames import Call, Encoder, EventFrame, Received
 from ipc.handlers import Endpoint
 
-MAX_ANSWERING: Final = 4096  # calls of one peer that are being answered
-LONGEST_S: Final = 86400.0
+MAX_CALLS: Final = 4096  # calls of one peer that are being answered
+MAX_DEADLINE_S: Final = 86400.0
 FOREVER: Final = float("inf")
 
 log = logging.getLogger(__name__)
 
 #: A handler at work.
-Work = Coroutine[Any, Any, object]
+HandlerCoroutine = Coroutine[Any, Any, object]
 #: Sends an encoded frame; never raises, whatever has become of the peer.
 Send = Callable[[bytes, list[Descriptor]], None]
 
@@ -37,16 +37,16 @@ Send = Callable[[bytes, list[Descriptor]], None]
 class InboundCalls:
     """The service side of one link."""
 
-    def __init__(self, name: str, home: Endpoint, send: Send) -> None:
+    def __init__(self, name: str, endpoint: Endpoint, send: Send) -> None:
         """Answer nothing yet.
 
         Args:
             name: the process at the other end.
-            home: what this process answers.
+            endpoint: what this process answers.
             send: how a frame gets there; raises `QueueFull` when it does not.
         """
         self._name = name
-        self._home = home
+        self._endpoint = endpoint
         self._send = send
         self._loop = asyncio.get_running_loop()
         self._encoder = Encoder()
@@ -63,14 +63,14 @@ class InboundCalls:
         number = call.number
         if number < 0 or number in self._tasks:
             raise ProtocolError(f"call {number} is under way already")
-        handler = self._home.handlers.find(call.tag)
+        handler = self._endpoint.handlers.find(call.tag)
         if handler is None:
             self._fail(number, NoHandler(f"this process does not answer {call.tag}"))
             return
-        if len(self._tasks) >= MAX_ANSWERING:
-            self._fail(number, QueueFull(f"{MAX_ANSWERING} calls are being answered"))
+        if len(self._tasks) >= MAX_CALLS:
+            self._fail(number, QueueFull(f"{MAX_CALLS} calls are being answered"))
             return
-        deadline = self._loop.time() + min(LONGEST_S, max(0.0, call.left_s))
+        deadline = self._loop.time() + min(MAX_DEADLINE_S, max(0.0, call.left_s))
         context = copy_context()
         context.run(set_call, CallContext(self._name, call.trace, deadline))
         try:
@@ -83,22 +83,22 @@ class InboundCalls:
         except Exception as error:  # noqa: BLE001  (the top of a handler: it becomes an answer)
             context.run(self._fail, number, error)
 
-    def on_event(self, note: EventFrame, received: Received) -> None:
+    def on_event(self, event: EventFrame, received: Received) -> None:
         """Deal with an event; one that nobody here wants is dropped."""
-        handler = self._home.handlers.find(note.tag)
+        handler = self._endpoint.handlers.find(event.tag)
         if handler is None:
             return
         context = copy_context()
-        context.run(set_call, CallContext(self._name, note.trace, FOREVER))
+        context.run(set_call, CallContext(self._name, event.trace, FOREVER))
         try:
             work = context.run(handler.run, received.body(handler.decoder))
             if isinstance(work, CoroutineType):
-                self._spawn(next(self._event_numbers), self._deal, work, context)
+                self._spawn(next(self._event_numbers), self._handle_event, work, context)
         except ProtocolError as error:
-            log.error("event %s of %s is dropped: %s", note.tag, self._name, error)
+            log.error("event %s of %s is dropped: %s", event.tag, self._name, error)
         except Exception as error:  # noqa: BLE001  (the top of a handler: it is logged)
             detail = "event %s of %s was not dealt with"
-            context.run(partial(log.error, detail, note.tag, self._name, exc_info=error))
+            context.run(partial(log.error, detail, event.tag, self._name, exc_info=error))
 
     def cancel(self, number: int) -> None:
         """Nobody waits for that answer any more."""
@@ -106,13 +106,13 @@ class InboundCalls:
         if task is not None:
             task.cancel()
 
-    async def _answer(self, number: int, work: Work) -> None:
+    async def _answer(self, number: int, work: HandlerCoroutine) -> None:
         try:
             self._reply(number, await work)
         except Exception as error:  # noqa: BLE001  (the top of a handler: it becomes an answer)
             self._fail(number, error)
 
-    async def _deal(self, _: int, work: Work) -> None:
+    async def _handle_event(self, _: int, work: HandlerCoroutine) -> None:
         try:
             await work
         except Exception:
@@ -121,8 +121,8 @@ class InboundCalls:
     def _spawn(
         self,
         number: int,
-        run: Callable[[int, Work], Coroutine[Any, Any, None]],
-        work: Work,
+        run: Callable[[int, HandlerCoroutine], Coroutine[Any, Any, None]],
+        work: HandlerCoroutine,
         context: Context,
     ) -> None:
         def done(_: asyncio.Task[None]) -> None:
@@ -137,15 +137,15 @@ class InboundCalls:
     def _reply(self, number: int, answer: object) -> None:
         self._send(*self._encoder.encode(1, number, answer))
 
-    def _fail(self, number: int, problem: Exception) -> None:
-        data = self._home.errors.encode(problem)
+    def _fail(self, number: int, error: Exception) -> None:
+        data = self._endpoint.errors.encode(error)
         if data is not None:
-            words: tuple[str, str, bytes] = ("", "", data)
-        elif isinstance(problem, TimeoutError):
-            words = ("DeadlineExceeded", f"a wait of the handler was over: {problem}", b"")
-        elif isinstance(problem, BusError) and type(problem).__name__ in BY_NAME:
-            words = (type(problem).__name__, str(problem), b"")
+            fields: tuple[str, str, bytes] = ("", "", data)
+        elif isinstance(error, TimeoutError):
+            fields = ("DeadlineExceeded", f"a wait of the handler was over: {error}", b"")
+        elif isinstance(error, BusError) and type(error).__name__ in BY_NAME:
+            fields = (type(error).__name__, str(error), b"")
         else:
-            log.error("a call of %s failed", self._name, exc_info=problem)
-            words = (HandlerFailed.__name__, f"{type(problem).__name__}: {problem}", b"")
-        self._send(*self._encoder.encode(2, number, *words))
+            log.error("a call of %s failed", self._name, exc_info=error)
+            fields = (HandlerFailed.__name__, f"{type(error).__name__}: {error}", b"")
+        self._send(*self._encoder.encode(2, number, *fields))

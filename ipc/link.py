@@ -18,7 +18,7 @@ from ipc.peer import Peer
 
 R = TypeVar("R")
 
-PAUSES_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # between attempts to link anew
+BACKOFF_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # between attempts to link anew
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +37,13 @@ class Connector(Protocol):
 class Link:
     """Made by `Node.link`; connects at the first call or subscription."""
 
-    def __init__(self, home: Connector, service: str) -> None:
+    def __init__(self, connector: Connector, service: str) -> None:
         """Be not connected yet."""
         self.service = service
-        self._home = home
+        self._connector = connector
         self._peer: Peer | None = None
         self._connecting: asyncio.Task[Peer] | None = None
-        self._wanted: set[str] = set()
+        self._tags: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -75,11 +75,11 @@ class Link:
 
     def subscribe(self, tag: str) -> None:
         """Keep a subscription to events of that tag."""
-        self._wanted.add(tag)
+        self._tags.add(tag)
         if self._peer is None or self._peer.closed:
-            self._spawn_keeper()
+            self._spawn_reconnect()
         else:
-            self._spawn(self._subscribe_too(self._peer, tag))
+            self._spawn(self._subscribe_now(self._peer, tag))
 
     def close(self) -> None:
         """Give the link up for good."""
@@ -98,9 +98,9 @@ class Link:
                 peer = await self._connected(end - loop.time())
                 number = peer.start(request, end - loop.time())
             except PeerGone:  # nothing was sent
-                if self._closed or self._home.control.closed:
+                if self._closed or self._connector.control.closed:
                     raise
-                await asyncio.sleep(min(pause(attempt), max(0.0, end - loop.time())))
+                await asyncio.sleep(min(backoff_s(attempt), max(0.0, end - loop.time())))
                 continue
             answer: R = await peer.wait(number)
             return answer
@@ -113,7 +113,7 @@ class Link:
             raise PeerGone(f"the link to {self.service} has been closed")
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect())
-            self._connecting.add_done_callback(_look_at)
+            self._connecting.add_done_callback(_retrieve_exception)
         try:
             async with asyncio.timeout(timeout_s):
                 return await asyncio.shield(self._connecting)
@@ -123,14 +123,14 @@ class Link:
 
     async def _connect(self) -> Peer:
         request = Connect(service=self.service)
-        connected = await self._home.control.call(request)
-        end = socket.socket(fileno=connected.descriptor.take())
-        peer = self._home.attach(end, self.service)
-        done: set[str] = set()
+        granted = await self._connector.control.call(request)
+        sock = socket.socket(fileno=granted.descriptor.take())
+        peer = self._connector.attach(sock, self.service)
+        subscribed: set[str] = set()
         try:
-            while missing := self._wanted - done:
+            while missing := self._tags - subscribed:
                 await peer.call(Subscribe(tags=sorted(missing)))
-                done |= missing
+                subscribed |= missing
         except BaseException:
             peer.close()
             raise
@@ -139,28 +139,28 @@ class Link:
         return peer
 
     def _lost(self, _: Peer) -> None:
-        if self._wanted:
-            self._spawn_keeper()
+        if self._tags:
+            self._spawn_reconnect()
 
-    def _spawn_keeper(self) -> None:
+    def _spawn_reconnect(self) -> None:
         """Have the link made again, for there are subscriptions on it."""
-        if not self._closed and not self._home.control.closed:
-            self._spawn(self._keep_linked())
+        if not self._closed and not self._connector.control.closed:
+            self._spawn(self._reconnect())
 
-    async def _keep_linked(self) -> None:
+    async def _reconnect(self) -> None:
         for attempt in count():
             try:
                 await self._connected(Connect.deadline_s)
             except BusError as error:
-                if self._closed or self._home.control.closed:
+                if self._closed or self._connector.control.closed:
                     return
-                level = logging.WARNING if attempt == len(PAUSES_S) else logging.DEBUG
+                level = logging.WARNING if attempt == len(BACKOFF_S) else logging.DEBUG
                 log.log(level, "there is still no link to %s: %s", self.service, error)
             else:
                 return
-            await asyncio.sleep(pause(attempt))
+            await asyncio.sleep(backoff_s(attempt))
 
-    async def _subscribe_too(self, peer: Peer, tag: str) -> None:
+    async def _subscribe_now(self, peer: Peer, tag: str) -> None:
         try:
             await peer.call(Subscribe(tags=[tag]))
         except BusError as error:
@@ -173,12 +173,12 @@ class Link:
         task.add_done_callback(self._tasks.discard)
 
 
-def pause(attempt: int) -> float:
+def backoff_s(attempt: int) -> float:
     """How long to wait before the next attempt, in seconds."""
-    return PAUSES_S[min(attempt, len(PAUSES_S) - 1)]
+    return BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
 
 
-def _look_at(task: asyncio.Task[Peer]) -> None:
+def _retrieve_exception(task: asyncio.Task[Peer]) -> None:
     """Look at a failure, for those who waited for the task may have given up."""
     if not task.cancelled():
         task.exception()

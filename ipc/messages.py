@@ -99,16 +99,16 @@ def handler_marks(target: type) -> dict[str, HandlerMark]:
     Raises:
         ValueError: two of them handle one message.
     """
-    found: dict[str, HandlerMark] = {}
+    marks: dict[str, HandlerMark] = {}
     for name, member in inspect.getmembers(target, inspect.isfunction):
         message = getattr(member, HANDLES, None)
         if message is None:
             continue
         tag = tag_of(message)
-        if tag in found:
-            raise ValueError(f"{tag} has two handlers: {found[tag].method}, {name}")
-        found[tag] = HandlerMark(message, name)
-    return found
+        if tag in marks:
+            raise ValueError(f"{tag} has two handlers: {marks[tag].method}, {name}")
+        marks[tag] = HandlerMark(message, name)
+    return marks
 
 
 @cache
@@ -122,8 +122,8 @@ def reply_type(request: type) -> object:
     for kind in request.__mro__:
         for base in kind.__dict__.get("__orig_bases__", ()):
             if typing.get_origin(base) is Request:
-                (answer,) = typing.get_args(base)
-                if isinstance(answer, typing.ForwardRef):  # a name further down in the module
-                    return getattr(sys.modules[kind.__module__], answer.__forward_arg__)
-                return answer
+                (reply,) = typing.get_args(base)
+                if isinstance(reply, typing.ForwardRef):  # a name further down in the module
+                    return getattr(sys.modules[kind.__module__], reply.__forward_arg__)
+                return reply
     raise TypeError(f"{request.__name__} does not say what answers it: Request[…]")

@@ -77,7 +77,7 @@ class Node:
                 log.error("%s misses %s and is cut off: %s", peer.name, tag, error)
                 peer.close()
 
-    def subscribe(self, service: str, kind: type[E], handler: Callable[[E], None]) -> None:
+    def subscribe(self, service: str, message: type[E], handler: Callable[[E], None]) -> None:
         """Hear the events of a type from a service, from now on and after each of its restarts.
 
         Events between a restart and the renewed subscription are missed: ask for the state when
@@ -86,8 +86,8 @@ class Node:
         Raises:
             ValueError: this process has another handler for the type already.
         """
-        self.handlers.add_function(kind, handler)
-        self.link(service).subscribe(tag_of(kind))
+        self.handlers.add_function(message, handler)
+        self.link(service).subscribe(tag_of(message))
 
     def attach(self, end: socket.socket, name: str) -> Peer:
         """Make a link of a connected socket."""
@@ -97,7 +97,7 @@ class Node:
         return peer
 
     @handles(LinkOffer)
-    def incoming(self, event: LinkOffer) -> None:
+    def on_link_offer(self, event: LinkOffer) -> None:
         """Another process has asked the root for a link to us."""
         if current_call().peer != ROOT:
             log.error("%s would link %s to us; only the root may", current_call().peer, event.peer)

@@ -28,7 +28,7 @@ from ipc.frames import (
     Received,
     Reply,
 )
-from ipc.handlers import Endpoint, answer_decoder
+from ipc.handlers import Endpoint, reply_decoder
 from ipc.inbound import InboundCalls
 from ipc.messages import Ack, Event, Request, Subscribe, tag_of
 from ipc.transport import Transport
@@ -50,33 +50,33 @@ class _Waiting(NamedTuple):
 class Peer:
     """One connected end of a socket pair."""
 
-    def __init__(self, end: socket.socket, name: str, home: Endpoint) -> None:
+    def __init__(self, end: socket.socket, name: str, endpoint: Endpoint) -> None:
         """Take the socket over and begin to answer.
 
         Args:
             end: one end of a stream socket pair.
             name: the process at the other end.
-            home: what this process answers.
+            endpoint: what this process answers.
         """
         self.name = name
         self.subscribed: set[str] = set()  # tags of the events that the peer wants
         self.on_lost: list[Callable[[Peer], None]] = []
         self.closed_here = False  # by `close`, not by the peer's end
-        self._home = home
+        self._endpoint = endpoint
         self._loop = asyncio.get_running_loop()
         self._encoder = Encoder()
         self._decoder = FrameDecoder()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, _Waiting] = {}
         self._deadlines = Deadlines(self._loop, self._expire)
-        self._answering = InboundCalls(name, home, self._send_answer)
+        self._inbound = InboundCalls(name, endpoint, self._send_answer)
         self._lost = self._loop.create_future()
-        self._wire = Transport(end, self._received, self._disconnected)
+        self._transport = Transport(end, self._received, self._disconnected)
 
     @property
     def closed(self) -> bool:
         """Whether the link is over."""
-        return self._wire.closed
+        return self._transport.closed
 
     async def call(self, request: Request[R], *, deadline_s: float | None = None) -> R:
         """Ask and wait for the answer.
@@ -103,11 +103,11 @@ class Peer:
             raise QueueFull(f"{MAX_PENDING} calls wait for {self.name}")
         kind = type(request)
         tag = tag_of(kind)
-        decoder = answer_decoder(kind)
+        decoder = reply_decoder(kind)
         number = next(self._numbers)
         left_s = request.deadline_s if deadline_s is None else deadline_s
-        words = (0, number, left_s, context.trace.get(), tag, request)
-        self._wire.send(*self._encoder.encode(*words))
+        fields = (0, number, left_s, context.trace.get(), tag, request)
+        self._transport.send(*self._encoder.encode(*fields))
         self._waiting[number] = _Waiting(self._loop.create_future(), decoder, tag)
         self._deadlines.add(number, self._loop.time() + left_s)
         return number
@@ -129,10 +129,10 @@ class Peer:
         Raises:
             QueueFull: the peer does not read.
         """
-        words = (3, context.trace.get(), tag_of(type(event)), event)
-        data, descriptors = self._encoder.encode(*words)
+        fields = (3, context.trace.get(), tag_of(type(event)), event)
+        data, descriptors = self._encoder.encode(*fields)
         try:
-            self._wire.send(data, descriptors)
+            self._transport.send(data, descriptors)
         except PeerGone:
             for descriptor in descriptors:  # whoever has the other end must not wait for an answer
                 descriptor.close()
@@ -141,7 +141,7 @@ class Peer:
     def close(self) -> None:
         """Close the link; what waits for an answer fails at once."""
         self.closed_here = True
-        self._wire.close()
+        self._transport.close()
 
     async def wait_closed(self) -> None:
         """Wait until the link is over."""
@@ -156,14 +156,14 @@ class Peer:
 
     def _send_cancel(self, number: int) -> None:
         try:
-            self._wire.send(*self._encoder.encode(4, number), urgent=True)
+            self._transport.send(*self._encoder.encode(4, number), urgent=True)
         except (PeerGone, QueueFull):
             log.debug("%s cannot be told that a call is given up", self.name)
 
     def _send_answer(self, data: bytes, descriptors: list[Descriptor]) -> None:
         """Send an answer, or cut a peer off that asks and does not read."""
         try:
-            self._wire.send(data, descriptors, urgent=True)
+            self._transport.send(data, descriptors, urgent=True)
         except PeerGone:
             log.debug("%s has gone before its answer", self.name)
         except QueueFull as error:
@@ -181,20 +181,20 @@ class Peer:
     def _dispatch(self, received: Received) -> None:
         frame = received.frame
         if isinstance(frame, Reply):
-            self._answered(frame, received)
+            self._reply_received(frame, received)
         elif isinstance(frame, Call):
             if frame.tag == SUBSCRIBE:
                 self._subscribe(frame, received)
             else:
-                self._answering.on_call(frame, received)
+                self._inbound.on_call(frame, received)
         elif isinstance(frame, EventFrame):
-            self._answering.on_event(frame, received)
+            self._inbound.on_event(frame, received)
         elif isinstance(frame, ErrorReply):
-            self._refused(frame)
+            self._error_received(frame)
         else:
-            self._answering.cancel(frame.number)
+            self._inbound.cancel(frame.number)
 
-    def _answered(self, reply: Reply, received: Received) -> None:
+    def _reply_received(self, reply: Reply, received: Received) -> None:
         waiting = self._waiting.get(reply.number)
         if waiting is None or waiting.future.done():
             return  # too late
@@ -203,19 +203,19 @@ class Peer:
         except ProtocolError as error:
             waiting.future.set_exception(error)
 
-    def _refused(self, fail: ErrorReply) -> None:
-        waiting = self._waiting.get(fail.number)
+    def _error_received(self, error_reply: ErrorReply) -> None:
+        waiting = self._waiting.get(error_reply.number)
         if waiting is None or waiting.future.done():
             return
-        if fail.name:
-            error: Exception = BY_NAME.get(fail.name, BusError)(fail.text)
+        if error_reply.name:
+            error: Exception = BY_NAME.get(error_reply.name, BusError)(error_reply.text)
         else:
-            error = self._decode_error(fail)
+            error = self._decode_error(error_reply)
         waiting.future.set_exception(error)
 
     def _decode_error(self, fail: ErrorReply) -> Exception:
         try:
-            return self._home.errors.decode(fail.data)
+            return self._endpoint.errors.decode(fail.data)
         except Exception as error:  # noqa: BLE001  (a codec may raise anything at foreign bytes)
             return ProtocolError(f"{self.name} refused in bytes that cannot be read: {error}")
 

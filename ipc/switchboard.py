@@ -62,11 +62,11 @@ class Switchboard:
                 if not waiting.done():
                     waiting.set_result(None)
 
-    def fail_waiting(self, name: str, why: str) -> None:
+    def fail_waiting(self, name: str, reason: str) -> None:
         """Refuse all who wait for a process that will not come up."""
         for waiting in self._waiting.pop(name, ()):
             if not waiting.done():
-                waiting.set_exception(NoSuchService(f"there is no process '{name}': {why}"))
+                waiting.set_exception(NoSuchService(f"there is no process '{name}': {reason}"))
 
     @handles(Connect)
     async def connect(self, request: Connect) -> LinkGranted:
@@ -76,15 +76,18 @@ class Switchboard:
             raise NoSuchService(f"there is no process '{name}'")
         try:
             async with asyncio.timeout(WAIT_S):
-                await self._until_ready(name)
+                await self._wait_ready(name)
         except TimeoutError:
             raise NoSuchService(f"'{name}' did not come up in {WAIT_S:.0f} s") from None
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        caller_end, service_end = Descriptor(ours.detach()), Descriptor(theirs.detach())
+        caller_socket, service_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        caller_end, service_end = (
+            Descriptor(caller_socket.detach()),
+            Descriptor(service_socket.detach()),
+        )
         self._peers[name].send(LinkOffer(peer=current_call().peer, descriptor=service_end))
         return LinkGranted(descriptor=caller_end)
 
-    async def _until_ready(self, name: str) -> None:
+    async def _wait_ready(self, name: str) -> None:
         while name not in self._ready:
             waiting = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(name, set()).add(waiting)

@@ -17,11 +17,11 @@ from ipc.descriptor import Descriptor
 from ipc.errors import PeerGone, QueueFull
 from ipc.frames import MAX_DESCRIPTORS
 
-READ: Final = 64 * 1024  # more makes malloc map memory for every read: 15 us
+READ_SIZE: Final = 64 * 1024  # more makes malloc map memory for every read: 15 us
 ANCILLARY: Final = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
 MAX_UNSENT: Final = 64 * 1024 * 1024  # bytes
 MAX_QUEUED: Final = 65536  # frames
-URGENT: Final = 8 * 1024 * 1024  # bytes beyond, for answers and cancellations
+URGENT_MARGIN: Final = 8 * 1024 * 1024  # bytes beyond, for answers and cancellations
 
 
 class Transport:
@@ -29,15 +29,15 @@ class Transport:
 
     def __init__(
         self,
-        end: socket.socket,
+        sock: socket.socket,
         on_data: Callable[[bytes, list[int]], None],
         on_lost: Callable[[], None],
     ) -> None:
         """Take the socket over and begin to read."""
-        end.settimeout(0)
+        sock.settimeout(0)
         self.closed = False
-        self._socket = end
-        self._fd = end.fileno()
+        self._socket = sock
+        self._fd = sock.fileno()
         self._on_data = on_data
         self._on_lost = on_lost
         self._unsent: deque[tuple[memoryview, list[Descriptor]]] = deque()
@@ -70,7 +70,7 @@ class Transport:
                 raise PeerGone(f"the link broke: {error}") from error
             if sent == len(data):
                 return
-        elif self._is_full(len(data), MAX_UNSENT + urgent * URGENT):
+        elif self._is_full(len(data), MAX_UNSENT + urgent * URGENT_MARGIN):
             raise QueueFull(f"{self._unsent_size} bytes wait for a peer that does not read")
         self._queue(memoryview(data)[sent:], [] if sent else descriptors)
 
@@ -104,8 +104,8 @@ class Transport:
     def _queue(self, data: memoryview, descriptors: list[Descriptor]) -> None:
         if not self._unsent:
             self._loop.add_writer(self._fd, self._writable)
-        kept = [Descriptor(descriptor.take()) for descriptor in descriptors]
-        self._unsent.append((data, kept))
+        queued = [Descriptor(descriptor.take()) for descriptor in descriptors]
+        self._unsent.append((data, queued))
         self._unsent_size += len(data)
 
     def _writable(self) -> None:
@@ -127,7 +127,9 @@ class Transport:
 
     def _readable(self) -> None:
         try:
-            data, ancillary, _, _ = self._socket.recvmsg(READ, ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, _, _ = self._socket.recvmsg(
+                READ_SIZE, ANCILLARY, socket.MSG_CMSG_CLOEXEC
+            )
         except (BlockingIOError, InterruptedError):
             return
         except OSError:

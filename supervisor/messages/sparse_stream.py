@@ -9,7 +9,7 @@ import struct
 from enum import IntEnum
 from typing import Final
 
-HEADER: Final = struct.Struct(">BQ")
+RECORD_HEADER: Final = struct.Struct(">BQ")
 
 
 class RecordType(IntEnum):

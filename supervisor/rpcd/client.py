@@ -1,7 +1,7 @@
 """One client from accept to close: what each of its messages leads to.
 
 Owns: the client's state, its calls under way, its streams.
-May touch: its channel; services through `Front.links`. May not touch: other sessions, files.
+May touch: its channel; services through `Router.links`. May not touch: other sessions, files.
 Source: protocol/features_9_0.md.
 """
 
@@ -20,11 +20,11 @@ from rpc.framing import Frame, Header, MessageType, Status
 from rpc.table import DecodeError, Procedure
 from supervisor.messages.calls import Client, ClientEvent
 from supervisor.rpcd.auth import access
-from supervisor.rpcd.event_callbacks import Registrations
+from supervisor.rpcd.event_callbacks import EventCallbacks
 from supervisor.rpcd.keepalive import Keepalive, Verdict
-from supervisor.rpcd.router import Front, drop, kept_key
-from supervisor.rpcd.streams.client_streams import SessionStreams
-from supervisor.rpcd.transport.unix import Channel, close_all
+from supervisor.rpcd.router import Router, cache_key, discard
+from supervisor.rpcd.streams.client_streams import ClientStreams
+from supervisor.rpcd.transport.unix import UnixTransport, close_all
 from supervisor.rpcd.uri import Target
 
 KEEPALIVE: Final = 0x6B656570
@@ -32,9 +32,9 @@ PING: Final = 1
 PONG: Final = 2
 PINGED: Final = (KEEPALIVE, PING)  # program and procedure
 EVENT_SERIAL: Final = 1
-WAITING: Final = 1024 * 1024  # bytes of calls beyond those under way, from which reading stops
-WAITING_CALL: Final = 512  # bytes that a waiting call takes besides its payload
-WAITING_DESCRIPTOR: Final = 16 * 1024  # and for each descriptor: there are few for all clients
+MAX_QUEUED: Final = 1024 * 1024  # bytes of calls beyond those under way, from which reading stops
+QUEUED_CALL: Final = 512  # bytes that a waiting call takes besides its payload
+QUEUED_DESCRIPTOR: Final = 16 * 1024  # and for each descriptor: there are few for all clients
 
 log = logging.getLogger(__name__)
 
@@ -48,40 +48,40 @@ class Credentials:
     pid: int
 
 
-class Session:
+class ServerClient:
     """One client; built by the listener that accepted it."""
 
     def __init__(
-        self, front: Front, channel: Channel, credentials: Credentials, *, read_only: bool
+        self, router: Router, channel: UnixTransport, credentials: Credentials, *, read_only: bool
     ) -> None:
         """Begin to serve the client."""
         self.target: Target | None = None
         self.read_only = read_only
-        self.authenticated = front.trusts(credentials.uid, read_only=read_only)
-        self.session_daemon = front.session
+        self.authenticated = router.is_trusted(credentials.uid, read_only=read_only)
+        self.is_session_daemon = router.session
         self.close_callback = False
-        self.registrations = Registrations()
-        self.identifier = front.next_identifier()
-        self._front = front
+        self.callbacks = EventCallbacks()
+        self.identifier = router.next_identifier()
+        self._router = router
         self._channel = channel
         self._credentials = credentials
         self._client: Client | None = None
-        self._under_way = 0
+        self._running = 0
         self._waiting: deque[tuple[Frame, list[int]]] = deque()
         self._waiting_size = 0
-        self._streams = SessionStreams(channel, front.conclude_stream)
+        self._streams = ClientStreams(channel, router.end_stream)
         self._tasks: set[asyncio.Task[None]] = set()
         self._keepalive: Keepalive | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        front.add(self)
+        router.add(self)
         channel.start(self._frame, self._closed)
 
     # What connection calls may do with the session that makes them.
 
     def start_keepalive(self) -> None:
         """Begin to ask the client for signs of life."""
-        config = self._front.config
+        config = self._router.config
         if self._keepalive is None and config.keepalive_interval > 0:
             now = self._loop.time()
             self._keepalive = Keepalive(config.keepalive_interval, config.keepalive_count, now)
@@ -99,8 +99,8 @@ class Session:
         """Send an event that the client registered for and that its driver's clients may see."""
         if event.driver and (self.target is None or self.target.driver != event.driver):
             return
-        for message in self.registrations.messages(event):
-            procedure = self._front.event(message.name)
+        for message in self.callbacks.matching(event):
+            procedure = self._router.event(message.name)
             header = Header(
                 procedure.program,
                 procedure.version,
@@ -129,39 +129,41 @@ class Session:
             self._send_keepalive(PONG)
 
     def _accept_call(self, frame: Frame, descriptors: list[int]) -> None:
-        if self._under_way < self._front.config.max_client_requests and not self._waiting:
+        if self._running < self._router.config.max_client_requests and not self._waiting:
             self._call(frame, descriptors)
             return
         self._waiting.append((frame, descriptors))
         self._waiting_size += weight(frame, descriptors)
-        if self._waiting_size > WAITING:
-            self._streams.gate.hold("calls", on=True)
+        if self._waiting_size > MAX_QUEUED:
+            self._streams.read_pause.hold("calls", on=True)
 
     def _call(self, frame: Frame, descriptors: list[int]) -> None:
         header = frame.header
         try:
-            procedure, arguments = self._admit(header, frame.payload)
+            procedure, arguments = self._check(header, frame.payload)
             if procedure.owner == "rpcd":
-                self._answer_here(header, procedure, arguments)
+                self._call_local(header, procedure, arguments)
                 close_all(descriptors)
                 return
-            kept = self._front.kept.get(kept_key(procedure, frame.payload, self._who().driver))
-            if kept is not None:
+            cached = self._router.cache.get(
+                cache_key(procedure, frame.payload, self._client_info().driver)
+            )
+            if cached is not None:
                 close_all(descriptors)
-                self._reply(header, kept)
+                self._reply(header, cached)
                 return
         except VirError as refusal:
             close_all(descriptors)
             self._reply_error(header, refusal)
             return
-        self._under_way += 1
+        self._running += 1
         task = self._loop.create_task(self._forward(header, procedure, frame.payload, descriptors))
         self._tasks.add(task)
         task.add_done_callback(self._call_done)
 
-    def _admit(self, header: Header, payload: bytes) -> tuple[Procedure, tuple[object, ...]]:
+    def _check(self, header: Header, payload: bytes) -> tuple[Procedure, tuple[object, ...]]:
         """Find the procedure and decode its arguments, or refuse as stock does."""
-        procedure = self._front.procedure(header)
+        procedure = self._router.procedure(header)
         access.check_authenticated(procedure, authenticated=self.authenticated)
         try:
             arguments = procedure.decode_args(payload)
@@ -175,10 +177,10 @@ class Session:
         access.check_supported(procedure, self.target.driver if self.target else "")
         return procedure, arguments
 
-    def _answer_here(
+    def _call_local(
         self, header: Header, procedure: Procedure, arguments: tuple[object, ...]
     ) -> None:
-        value = self._front.local(procedure)(self, *arguments)
+        value = self._router.local(procedure)(self, *arguments)
         self._reply(header, procedure.encode_ret(value))
 
     async def _forward(
@@ -186,21 +188,23 @@ class Session:
     ) -> None:
         trace.set(new_trace())
         try:
-            passed = [Descriptor(fd) for fd in descriptors]
-            answer = await self._front.ask(procedure, payload, self._who(), passed)
+            descriptors_sent = [Descriptor(fd) for fd in descriptors]
+            answer = await self._router.invoke(
+                procedure, payload, self._client_info(), descriptors_sent
+            )
         except VirError as refusal:
             self._reply_error(header, refusal)
             return
         if self._channel.closed:
-            drop(answer)
+            discard(answer)
             return
-        given = [descriptor.take() for descriptor in answer.descriptors]
-        self._reply(header, answer.payload, given)
+        fds = [descriptor.take() for descriptor in answer.descriptors]
+        self._reply(header, answer.payload, fds)
         if answer.stream is not None:
-            process = self._front.process(procedure, self._who().driver)
+            process = self._router.process_for(procedure, self._client_info().driver)
             self._streams.open(header, answer.stream, process)
 
-    def _who(self) -> Client:
+    def _client_info(self) -> Client:
         """Describe the client for the service that answers it; made anew only when it changed."""
         assert self.target is not None, "dispatch refuses other calls before CONNECT_OPEN"
         if self._client is None:
@@ -212,22 +216,22 @@ class Session:
                 read_only=self.read_only,
                 uri=self.target.uri,
                 driver=self.target.driver,
-                session=self.session_daemon,
+                session=self.is_session_daemon,
             )
         return self._client
 
     def _call_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._under_way -= 1
-        if not task.cancelled() and (problem := task.exception()) is not None:
-            log.error("client %s: a call failed inside rpcd", self._channel.name, exc_info=problem)
+        self._running -= 1
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("client %s: a call failed inside rpcd", self._channel.name, exc_info=error)
             self.close()
-        while self._waiting and self._under_way < self._front.config.max_client_requests:
+        while self._waiting and self._running < self._router.config.max_client_requests:
             frame, descriptors = self._waiting.popleft()
             self._waiting_size -= weight(frame, descriptors)
             self._call(frame, descriptors)
-        if self._waiting_size <= WAITING // 2:
-            self._streams.gate.hold("calls", on=False)
+        if self._waiting_size <= MAX_QUEUED // 2:
+            self._streams.read_pause.hold("calls", on=False)
 
     # What goes to the client.
 
@@ -267,10 +271,10 @@ class Session:
             close_all(descriptors)
         self._waiting.clear()
         self._streams.close()
-        self.registrations.clear()
-        self._front.forget(self)
+        self.callbacks.clear()
+        self._router.remove(self)
 
 
 def weight(frame: Frame, descriptors: list[int]) -> int:
     """How much a call that waits counts; one without a payload counts too."""
-    return WAITING_CALL + len(frame.payload) + WAITING_DESCRIPTOR * len(descriptors)
+    return QUEUED_CALL + len(frame.payload) + QUEUED_DESCRIPTOR * len(descriptors)

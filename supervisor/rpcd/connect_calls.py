@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain, Network, Secret, StoragePool
-from supervisor.rpcd.event_callbacks import Registrations
+from supervisor.rpcd.event_callbacks import EventCallbacks
 from supervisor.rpcd.uri import Target, select_driver
 
 LIB_VERSION: Final = 9_000_000  # the libvirt whose behaviour clients may expect: 9.0.0
@@ -23,18 +23,18 @@ FEATURE_KEEPALIVE: Final = 10
 #: 15 close callback, 16 the order of a network update's arguments. The migration features
 #: (3 4 6 7 12 13) follow with migration itself.
 FEATURES: Final = frozenset({8, 9, FEATURE_KEEPALIVE, 11, 14, 15, 16})
-CONTAINERS_LACK: Final = frozenset({11})
+LXC_LACKS: Final = frozenset({11})
 
 
-class Caller(Protocol):
+class CallingClient(Protocol):
     """What these calls may see and change of the session that makes them."""
 
     target: Target | None  # what has been opened
     read_only: bool
     authenticated: bool
-    session_daemon: bool
+    is_session_daemon: bool
     close_callback: bool
-    registrations: Registrations
+    callbacks: EventCallbacks
 
     def start_keepalive(self) -> None:
         """Begin to ask the client for signs of life."""
@@ -43,10 +43,10 @@ class Caller(Protocol):
         """Hang up once the answer is out."""
 
 
-class ConnectionCalls:
+class ConnectCalls:
     """One method per procedure; the first argument is the calling session."""
 
-    def connect_open(self, caller: Caller, name: str | None, flags: int) -> None:
+    def connect_open(self, caller: CallingClient, name: str | None, flags: int) -> None:
         """Open a connection to a driver.
 
         Raises:
@@ -56,35 +56,35 @@ class ConnectionCalls:
             raise rpc_error(ErrorCode.INTERNAL_ERROR, "connection already open")
         if name is None:
             return  # stock answers well and opens nothing
-        caller.target = select_driver(name, session=caller.session_daemon)
+        caller.target = select_driver(name, session=caller.is_session_daemon)
         caller.read_only = caller.read_only or bool(flags & OPEN_READ_ONLY)
 
-    def connect_close(self, caller: Caller) -> None:
+    def connect_close(self, caller: CallingClient) -> None:
         """Close the connection; the socket follows when the answer is out."""
-        caller.registrations.clear()
+        caller.callbacks.clear()
         caller.close_after_reply()
 
-    def connect_get_uri(self, caller: Caller) -> str:
+    def connect_get_uri(self, caller: CallingClient) -> str:
         """Answer the URI that was opened."""
         assert caller.target is not None, "dispatch refuses this call before CONNECT_OPEN"
         return caller.target.uri
 
-    def connect_get_lib_version(self, caller: Caller) -> int:
+    def connect_get_lib_version(self, caller: CallingClient) -> int:
         """Answer the version of libvirt that this daemon behaves like: 1000000 a major number."""
         return LIB_VERSION
 
-    def connect_is_secure(self, caller: Caller) -> int:
+    def connect_is_secure(self, caller: CallingClient) -> int:
         """Whether nobody can listen in: a Unix socket never leaves the host."""
         return 1
 
-    def connect_supports_feature(self, caller: Caller, feature: int) -> int:
+    def connect_supports_feature(self, caller: CallingClient, feature: int) -> int:
         """Whether this daemon has a feature of the protocol; asking for 10 turns PINGs on."""
         if feature == FEATURE_KEEPALIVE:
             caller.start_keepalive()
-        lacks = CONTAINERS_LACK if caller.target and caller.target.driver == "lxc" else frozenset()
+        lacks = LXC_LACKS if caller.target and caller.target.driver == "lxc" else frozenset()
         return int(feature in FEATURES - lacks)
 
-    def connect_register_close_callback(self, caller: Caller) -> None:
+    def connect_register_close_callback(self, caller: CallingClient) -> None:
         """Ask to be told when the driver's own connection is lost.
 
         Raises:
@@ -94,7 +94,7 @@ class ConnectionCalls:
             raise rpc_error(ErrorCode.OPERATION_INVALID, "a close callback is registered already")
         caller.close_callback = True
 
-    def connect_unregister_close_callback(self, caller: Caller) -> None:
+    def connect_unregister_close_callback(self, caller: CallingClient) -> None:
         """Take that back.
 
         Raises:
@@ -104,11 +104,11 @@ class ConnectionCalls:
             raise rpc_error(ErrorCode.OPERATION_INVALID, "no close callback is registered")
         caller.close_callback = False
 
-    def auth_list(self, caller: Caller) -> list[int]:
+    def auth_list(self, caller: CallingClient) -> list[int]:
         """Answer what the client must do to be believed."""
         return [AUTH_NONE if caller.authenticated else AUTH_POLKIT]
 
-    def auth_polkit(self, caller: Caller) -> int:
+    def auth_polkit(self, caller: CallingClient) -> int:
         """Refuse: nothing asks polkit yet; only root passes a socket that demands it.
 
         Raises:
@@ -122,73 +122,77 @@ class ConnectionCalls:
             raise rpc_error(ErrorCode.AUTH_FAILED, detail)
         return 1
 
-    def connect_domain_event_register(self, caller: Caller) -> int:
+    def connect_domain_event_register(self, caller: CallingClient) -> int:
         """Register for lifecycle events in the oldest form; answers how many are registered."""
-        caller.registrations.add("domain", 0, None, legacy=True)
+        caller.callbacks.add("domain", 0, None, legacy=True)
         return 1
 
-    def connect_domain_event_deregister(self, caller: Caller) -> int:
+    def connect_domain_event_deregister(self, caller: CallingClient) -> int:
         """Take that back; answers how many are left."""
-        caller.registrations.remove_legacy(0)
+        caller.callbacks.remove_legacy(0)
         return 0
 
-    def connect_domain_event_register_any(self, caller: Caller, event_id: int) -> None:
+    def connect_domain_event_register_any(self, caller: CallingClient, event_id: int) -> None:
         """Register for one event number in the older form, without callback numbers."""
-        caller.registrations.add("domain", event_id, None, legacy=True)
+        caller.callbacks.add("domain", event_id, None, legacy=True)
 
-    def connect_domain_event_deregister_any(self, caller: Caller, event_id: int) -> None:
+    def connect_domain_event_deregister_any(self, caller: CallingClient, event_id: int) -> None:
         """Take that back."""
-        caller.registrations.remove_legacy(event_id)
+        caller.callbacks.remove_legacy(event_id)
 
     def connect_domain_event_callback_register_any(
-        self, caller: Caller, event_id: int, dom: Domain | None
+        self, caller: CallingClient, event_id: int, dom: Domain | None
     ) -> int:
         """Register for one event number of one domain or all; answers the callback's number."""
-        return caller.registrations.add("domain", event_id, dom.uuid if dom else None)
+        return caller.callbacks.add("domain", event_id, dom.uuid if dom else None)
 
-    def connect_domain_event_callback_deregister_any(self, caller: Caller, number: int) -> None:
+    def connect_domain_event_callback_deregister_any(
+        self, caller: CallingClient, number: int
+    ) -> None:
         """Take a callback back."""
-        caller.registrations.remove(number, ("domain",))
+        caller.callbacks.remove(number, ("domain",))
 
     def connect_domain_monitor_event_register(
-        self, caller: Caller, dom: Domain | None, event: str | None, flags: int
+        self, caller: CallingClient, dom: Domain | None, event: str | None, flags: int
     ) -> int:
         """Register for QEMU's own events of one domain or all, by name or pattern."""
-        return caller.registrations.add_monitor(dom.uuid if dom else None, event, flags)
+        return caller.callbacks.add_monitor(dom.uuid if dom else None, event, flags)
 
-    def connect_domain_monitor_event_deregister(self, caller: Caller, number: int) -> None:
+    def connect_domain_monitor_event_deregister(self, caller: CallingClient, number: int) -> None:
         """Take a callback for QEMU's own events back."""
-        caller.registrations.remove(number, ("qemu_monitor",))
+        caller.callbacks.remove(number, ("qemu_monitor",))
 
     def connect_network_event_register_any(
-        self, caller: Caller, event_id: int, net: Network | None
+        self, caller: CallingClient, event_id: int, net: Network | None
     ) -> int:
         """Register for one event number of one network or all; answers the callback's number."""
-        return caller.registrations.add("network", event_id, net.uuid if net else None)
+        return caller.callbacks.add("network", event_id, net.uuid if net else None)
 
-    def connect_network_event_deregister_any(self, caller: Caller, callback_id: int) -> None:
+    def connect_network_event_deregister_any(self, caller: CallingClient, callback_id: int) -> None:
         """Take a callback back."""
-        caller.registrations.remove(callback_id, ("network",))
+        caller.callbacks.remove(callback_id, ("network",))
 
     def connect_storage_pool_event_register_any(
-        self, caller: Caller, event_id: int, pool: StoragePool | None
+        self, caller: CallingClient, event_id: int, pool: StoragePool | None
     ) -> int:
         """Register for one event number of one pool or all; answers the callback's number."""
-        return caller.registrations.add("storage_pool", event_id, pool.uuid if pool else None)
+        return caller.callbacks.add("storage_pool", event_id, pool.uuid if pool else None)
 
-    def connect_storage_pool_event_deregister_any(self, caller: Caller, callback_id: int) -> None:
+    def connect_storage_pool_event_deregister_any(
+        self, caller: CallingClient, callback_id: int
+    ) -> None:
         """Take a callback back."""
-        caller.registrations.remove(callback_id, ("storage_pool",))
+        caller.callbacks.remove(callback_id, ("storage_pool",))
 
     def connect_secret_event_register_any(
-        self, caller: Caller, event_id: int, secret: Secret | None
+        self, caller: CallingClient, event_id: int, secret: Secret | None
     ) -> int:
         """Register for one event number of one secret or all; answers the callback's number."""
-        return caller.registrations.add("secret", event_id, secret.uuid if secret else None)
+        return caller.callbacks.add("secret", event_id, secret.uuid if secret else None)
 
-    def connect_secret_event_deregister_any(self, caller: Caller, callback_id: int) -> None:
+    def connect_secret_event_deregister_any(self, caller: CallingClient, callback_id: int) -> None:
         """Take a callback back."""
-        caller.registrations.remove(callback_id, ("secret",))
+        caller.callbacks.remove(callback_id, ("secret",))
 
 
 def rpc_error(code: ErrorCode, detail: str) -> VirError:

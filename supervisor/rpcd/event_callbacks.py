@@ -61,7 +61,7 @@ REASON_FIRST: Final = frozenset({11, 12, 14})
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class EventMessage:
     """An event as one client gets it: the message's name and its whole payload."""
 
     name: str
@@ -69,7 +69,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Registration:
+class EventCallback:
     """One callback of a client."""
 
     number: int
@@ -79,7 +79,7 @@ class Registration:
     legacy: bool = False
     name: re.Pattern[str] | None = None  # of a monitor event
 
-    def wants(self, event: ClientEvent) -> bool:
+    def matches(self, event: ClientEvent) -> bool:
         """Whether the event is one this callback asked for."""
         return (
             event.family == self.family
@@ -88,25 +88,25 @@ class Registration:
             and (self.name is None or self.name.search(event.name) is not None)
         )
 
-    def message(self, event: ClientEvent) -> Message:
+    def message(self, event: ClientEvent) -> EventMessage:
         """The event for this callback."""
         if self.family == "qemu_monitor":
-            return Message("domain_monitor_event", self._numbered(event.payload))
+            return EventMessage("domain_monitor_event", self._numbered(event.payload))
         name = MESSAGES[self.family][event.event_id]
         if not self.legacy:
-            return Message(name, self._numbered(event.payload))
+            return EventMessage(name, self._numbered(event.payload))
         skip = 4 if event.event_id in REASON_FIRST else 0
-        return Message(name.replace("_callback_", "_"), event.payload[skip:])
+        return EventMessage(name.replace("_callback_", "_"), event.payload[skip:])
 
     def _numbered(self, payload: bytes) -> bytes:
         return self.number.to_bytes(4, "big") + payload
 
 
 @dataclass(slots=True)
-class Registrations:
+class EventCallbacks:
     """All callbacks of one client."""
 
-    _by_number: dict[int, Registration] = field(default_factory=dict)
+    _by_number: dict[int, EventCallback] = field(default_factory=dict)
     _next: int = 0
 
     def __len__(self) -> int:
@@ -121,7 +121,7 @@ class Registrations:
         last = LAST_LEGACY + 1 if legacy else len(MESSAGES[family])
         if not 0 <= event_id < last:
             raise VirError(ErrorCode.INVALID_ARG, f"unsupported {family} event ID {event_id}")
-        return self._keep(Registration(self._take(), family, event_id, uuid, legacy))
+        return self._register(EventCallback(self._allocate(), family, event_id, uuid, legacy))
 
     def add_monitor(self, uuid: bytes | None, name: str | None, flags: int) -> int:
         """Register for QEMU's own events, by name or pattern.
@@ -130,7 +130,9 @@ class Registrations:
             VirError: INVALID_ARG for unknown flags or a bad pattern.
         """
         pattern = None if name is None else monitor_pattern(name, flags)
-        return self._keep(Registration(self._take(), "qemu_monitor", -1, uuid, name=pattern))
+        return self._register(
+            EventCallback(self._allocate(), "qemu_monitor", -1, uuid, name=pattern)
+        )
 
     def remove(self, number: int, families: tuple[str, ...]) -> None:
         """Forget a callback.
@@ -138,8 +140,8 @@ class Registrations:
         Raises:
             VirError: INVALID_ARG when this client has no such callback.
         """
-        known = self._by_number.get(number)
-        if known is None or known.family not in families or known.legacy:
+        callback = self._by_number.get(number)
+        if callback is None or callback.family not in families or callback.legacy:
             raise VirError(ErrorCode.INVALID_ARG, f"event callback {number} is not registered")
         del self._by_number[number]
 
@@ -149,30 +151,30 @@ class Registrations:
         Raises:
             VirError: INVALID_ARG when there is nothing to forget.
         """
-        for number, known in self._by_number.items():
-            if known.legacy and known.event_id == event_id:
+        for number, callback in self._by_number.items():
+            if callback.legacy and callback.event_id == event_id:
                 del self._by_number[number]
                 return
         raise VirError(ErrorCode.INVALID_ARG, f"domain event {event_id} is not registered")
 
-    def messages(self, event: ClientEvent) -> Iterator[Message]:
+    def matching(self, event: ClientEvent) -> Iterator[EventMessage]:
         """Everything that the event means for this client, in the order of registration."""
-        for known in self._by_number.values():
-            if known.wants(event):
-                yield known.message(event)
+        for callback in self._by_number.values():
+            if callback.matches(event):
+                yield callback.message(event)
 
     def clear(self) -> None:
         """Forget everything: the client has closed."""
         self._by_number.clear()
 
-    def _take(self) -> int:
+    def _allocate(self) -> int:
         if len(self._by_number) >= MAX_CALLBACKS:
             detail = f"this connection has {MAX_CALLBACKS} event callbacks already; remove some"
             raise VirError(ErrorCode.OPERATION_INVALID, detail)
         self._next += 1
         return self._next - 1
 
-    def _keep(self, registration: Registration) -> int:
+    def _register(self, registration: EventCallback) -> int:
         self._by_number[registration.number] = registration
         return registration.number
 

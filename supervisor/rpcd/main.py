@@ -11,14 +11,14 @@ from __future__ import annotations
 import socket
 
 from rpc import table
-from supervisor.rpcd.router import Front
+from supervisor.rpcd.router import Router
 from supervisor.rpcd.transport.listener import Listener
 from supervisor.runtime.child import ChildProcess
 
 
 async def serve(process: ChildProcess) -> None:
     """Serve clients until the process is told to stop."""
-    front = Front(process.node, table.load(), process.config, session=process.session)
+    front = Router(process.node, table.load(), process.config, session=process.session)
     process.node.serve(front)
 
     def reload() -> None:
@@ -33,5 +33,5 @@ async def serve(process: ChildProcess) -> None:
     await process.stopping.wait()
     for listener in listeners:
         listener.close()
-    for session in list(front.sessions):
+    for session in list(front.clients):
         session.close()

@@ -11,37 +11,37 @@ from __future__ import annotations
 
 from typing import Final
 
-MAX_ANSWERS: Final = 4096
+MAX_REPLIES: Final = 4096
 MAX_BYTES: Final = 16 * 1024 * 1024
 
 Key = tuple[int, int, str, bytes]  # program, procedure, driver, encoded arguments
 
 
-class Kept:
+class ReplyCache:
     """The answers of one service."""
 
     def __init__(self) -> None:
         """Keep nothing yet."""
-        self.age = 0  # grows with every change
-        self._answers: dict[Key, bytes] = {}
+        self.generation = 0  # grows with every change
+        self._replies: dict[Key, bytes] = {}
         self._bytes = 0
 
     def get(self, key: Key) -> bytes | None:
         """The answer that still holds."""
-        return self._answers.get(key)
+        return self._replies.get(key)
 
-    def put(self, key: Key, payload: bytes, age: int) -> None:
-        """Keep an answer that was asked for at `age`, unless something has changed since."""
-        if age != self.age:
+    def put(self, key: Key, payload: bytes, generation: int) -> None:
+        """Keep an answer that was asked for at `generation`, unless something has changed since."""
+        if generation != self.generation:
             return
-        if len(self._answers) >= MAX_ANSWERS or self._bytes + len(payload) > MAX_BYTES:
-            self._answers.clear()
+        if len(self._replies) >= MAX_REPLIES or self._bytes + len(payload) > MAX_BYTES:
+            self._replies.clear()
             self._bytes = 0
-        self._answers[key] = payload
+        self._replies[key] = payload
         self._bytes += len(payload) + len(key[3])
 
     def clear(self) -> None:
         """Something has changed."""
-        self.age += 1
-        self._answers.clear()
+        self.generation += 1
+        self._replies.clear()
         self._bytes = 0

@@ -28,8 +28,8 @@ from supervisor.messages.calls import (
 )
 from supervisor.messages.root import KeepRunning
 from supervisor.messages.rpcd import ClientList, ListClients
-from supervisor.rpcd.connect_calls import ConnectionCalls
-from supervisor.rpcd.reply_cache import Kept, Key
+from supervisor.rpcd.connect_calls import ConnectCalls
+from supervisor.rpcd.reply_cache import Key, ReplyCache
 from supervisor.rpcd.uri import SESSION_DRIVERS, SYSTEM_DRIVERS
 
 #: A call that may copy or write over a whole volume; it ends with its client.
@@ -50,7 +50,7 @@ SHARED: Final = ("hostd", "netd", "stord")
 log = logging.getLogger(__name__)
 
 
-class Connected(Protocol):
+class ClientHandle(Protocol):
     """What the front needs of a session."""
 
     identifier: str
@@ -63,45 +63,45 @@ class Connected(Protocol):
         """Hang up now."""
 
 
-class Front:
+class Router:
     """The shared part of rpcd; one instance a process."""
 
     def __init__(self, node: Node, table: Table, config: DaemonConfig, *, session: bool) -> None:
         """Link to the services and check that every own call has its method."""
         self.config = config
         self.session = session
-        self.sessions: set[Connected] = set()
-        self.on_room: list[Callable[[], None]] = []  # called when a session has ended
+        self.clients: set[ClientHandle] = set()
+        self.on_client_closed: list[Callable[[], None]] = []  # called when a session has ended
         self._node = node
         self._table = table
         drivers = SESSION_DRIVERS if session else SYSTEM_DRIVERS
         services = (*(KEEPERS[driver] for driver in drivers), *SHARED)
         self._links = {name: node.link(name) for name in services}
-        self._local = local_calls(table, ConnectionCalls())
-        self._born = os.urandom(6).hex()
+        self._local = local_calls(table, ConnectCalls())
+        self._instance = os.urandom(6).hex()
         self._count = 0
-        self.kept = Kept()
+        self.cache = ReplyCache()
         for service in services:  # each of them tells clients of something
             node.subscribe(service, ClientEvent, self._event)
-            node.subscribe(service, InvalidateCache, self._stale)
-        node.on_peer_lost.append(lambda _: self.kept.clear())
+            node.subscribe(service, InvalidateCache, self._invalidate_cache)
+        node.on_peer_lost.append(lambda _: self.cache.clear())
 
-    def trusts(self, uid: int, *, read_only: bool) -> bool:
+    def is_trusted(self, uid: int, *, read_only: bool) -> bool:
         """Whether the socket's permissions alone are enough for this user."""
         scheme = self.config.auth_unix_ro if read_only else self.config.auth_unix_rw
         return scheme == "none" or uid == 0 or (self.session and uid == os.getuid())
 
-    def has_room_for(self, uid: int, *, read_only: bool) -> bool:
+    def may_connect(self, uid: int, *, read_only: bool) -> bool:
         """Whether a client may come in: of those whom nobody has vouched for, there may be few."""
-        if self.trusts(uid, read_only=read_only):
+        if self.is_trusted(uid, read_only=read_only):
             return True
-        anonymous = sum(not session.authenticated for session in self.sessions)
+        anonymous = sum(not session.authenticated for session in self.clients)
         return anonymous < self.config.max_anonymous_clients
 
     def next_identifier(self) -> str:
         """Name a new session: unique in this process's life and across restarts."""
         self._count += 1
-        return f"{self._born}-{self._count}"
+        return f"{self._instance}-{self._count}"
 
     def procedure(self, header: Header) -> Procedure:
         """Find what a call asks for.
@@ -130,12 +130,12 @@ class Front:
         """Find the method that answers a procedure of our own."""
         return self._local[procedure.name]
 
-    def process(self, procedure: Procedure, driver: str) -> str:
+    def process_for(self, procedure: Procedure, driver: str) -> str:
         """The process that answers a call on connections to a driver."""
         owner = str(procedure.owner)
         return KEEPERS[driver] if owner in KEPT_OWNERS else owner
 
-    async def ask(
+    async def invoke(
         self, procedure: Procedure, payload: bytes, client: Client, descriptors: list[Descriptor]
     ) -> ClientReply:
         """Have a call answered by its owner.
@@ -146,32 +146,32 @@ class Front:
         Raises:
             VirError: the owner's refusal; RPC when it died; OPERATION_TIMEOUT when it is silent.
         """
-        invoke = ClientRequest(
+        request = ClientRequest(
             program=procedure.program,
             procedure=procedure.number,
             payload=payload,
             client=client,
             descriptors=descriptors,
         )
-        owner = self.process(procedure, client.driver)
+        owner = self.process_for(procedure, client.driver)
         link = self._links[owner]
-        age = self.kept.age
+        generation = self.cache.generation
         try:
             limit = LONG_S if procedure.name in LONG else None
             try:
-                answer = await link.call(invoke, deadline_s=limit)
+                answer = await link.call(request, deadline_s=limit)
             except PeerGone:
                 if not procedure.read_only:
                     raise
-                age = self.kept.age
-                answer = await link.call(invoke, deadline_s=limit)
+                generation = self.cache.generation
+                answer = await link.call(request, deadline_s=limit)
         except BusError as error:
             raise no_reply(owner, procedure.name, error) from error
         if answer.cacheable:
-            self.kept.put(kept_key(procedure, payload, client.driver), answer.payload, age)
+            self.cache.put(cache_key(procedure, payload, client.driver), answer.payload, generation)
         return answer
 
-    async def conclude_stream(self, process: str, token: str, aborted: bool) -> None:  # noqa: FBT001
+    async def end_stream(self, process: str, token: str, aborted: bool) -> None:  # noqa: FBT001
         """Ask the process that a stream is of how its side went.
 
         Raises:
@@ -184,40 +184,40 @@ class Front:
             detail = f"the stream's service did not confirm its end: {error}"
             raise VirError(ErrorCode.RPC, detail, ErrorDomain.STREAMS) from error
 
-    def add(self, session: Connected) -> None:
+    def add(self, session: ClientHandle) -> None:
         """A session has begun."""
-        self.sessions.add(session)
-        if len(self.sessions) == 1:
+        self.clients.add(session)
+        if len(self.clients) == 1:
             self._node.control.send(KeepRunning(busy=True, why="clients are connected"))
 
-    def forget(self, session: Connected) -> None:
+    def remove(self, session: ClientHandle) -> None:
         """A session has ended."""
-        self.sessions.discard(session)
+        self.clients.discard(session)
         self._node.publish(ClientClosed(client=session.identifier))
-        if not self.sessions:
+        if not self.clients:
             self._node.control.send(KeepRunning(busy=False, why="no client is connected"))
-        for callback in self.on_room:
+        for callback in self.on_client_closed:
             callback()
 
     @handles(ListClients)
-    def clients(self, _: ListClients) -> ClientList:
+    def list_clients(self, _: ListClients) -> ClientList:
         """Tell who is there."""
-        return ClientList(identifiers=[session.identifier for session in self.sessions])
+        return ClientList(identifiers=[session.identifier for session in self.clients])
 
-    def _stale(self, _: InvalidateCache) -> None:
-        self.kept.clear()
+    def _invalidate_cache(self, _: InvalidateCache) -> None:
+        self.cache.clear()
 
     def _event(self, event: ClientEvent) -> None:
-        for session in list(self.sessions):
+        for session in list(self.clients):
             session.deliver(event)
 
 
-def kept_key(procedure: Procedure, payload: bytes, driver: str) -> Key:
+def cache_key(procedure: Procedure, payload: bytes, driver: str) -> Key:
     """What makes two calls the same for everybody who may make them."""
     return procedure.program, procedure.number, driver, payload
 
 
-def drop(answer: ClientReply) -> None:
+def discard(answer: ClientReply) -> None:
     """Close what an answer carries when its client is no longer there."""
     for descriptor in answer.descriptors:
         descriptor.close()
@@ -225,7 +225,7 @@ def drop(answer: ClientReply) -> None:
         answer.stream.descriptor.close()
 
 
-def local_calls(table: Table, target: ConnectionCalls) -> dict[str, Callable[..., object]]:
+def local_calls(table: Table, target: ConnectCalls) -> dict[str, Callable[..., object]]:
     """Find the method of each procedure of our own.
 
     Raises:

@@ -14,17 +14,17 @@ from rpc.errors import VirError
 from rpc.framing import Frame, FrameError, Header, MessageType, Status
 from supervisor.messages.calls import Stream
 from supervisor.rpcd.streams.descriptor_io import Hole, open_descriptor
-from supervisor.rpcd.streams.pump import Pump
-from supervisor.rpcd.transport.unix import Channel
+from supervisor.rpcd.streams.pump import StreamPump
+from supervisor.rpcd.transport.unix import UnixTransport
 
 #: Ask a stream's owner how its side went: (owner, token, aborted).
-Conclude = Callable[[str, str, bool], Awaitable[None]]
+EndStream = Callable[[str, str, bool], Awaitable[None]]
 
 
-class Gate:
+class ReadPause:
     """Reading from a client stops while anybody holds it."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: UnixTransport) -> None:
         self._channel = channel
         self._holders: set[object] = set()
 
@@ -40,7 +40,7 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class StreamId:
     """What every packet of a stream carries from the call that opened it."""
 
     program: int
@@ -48,34 +48,34 @@ class Key:
     serial: int
 
 
-class SessionStreams:
+class ClientStreams:
     """Every open stream of one client."""
 
-    def __init__(self, channel: Channel, conclude: Conclude) -> None:
+    def __init__(self, channel: UnixTransport, conclude: EndStream) -> None:
         """Know no stream yet."""
-        self.gate = Gate(channel)
+        self.read_pause = ReadPause(channel)
         self._channel = channel
-        self._conclude = conclude
-        self._pumps: dict[Key, Pump] = {}
+        self._end_stream = conclude
+        self._pumps: dict[StreamId, StreamPump] = {}
 
     def open(self, call: Header, stream: Stream, owner: str) -> None:
         """Start to carry what a call's answer brought."""
-        key = Key(call.program, call.procedure, call.serial)
-        wire = StreamWire(self, self._channel, call)
+        key = StreamId(call.program, call.procedure, call.serial)
+        peer = ClientStream(self, self._channel, call)
         descriptor = open_descriptor(stream.descriptor.take(), sparse=stream.sparse)
 
         async def conclude(aborted: bool) -> None:  # noqa: FBT001  (the pump's callback)
             if stream.token:
-                await self._conclude(owner, stream.token, aborted)
+                await self._end_stream(owner, stream.token, aborted)
 
         if (older := self._pumps.pop(key, None)) is not None:
             older.abort()  # the client has used its number again: nobody can reach that stream
-        self._pumps[key] = Pump(wire, descriptor, conclude)
+        self._pumps[key] = StreamPump(peer, descriptor, conclude)
 
     def receive(self, frame: Frame) -> None:
         """Hand a packet to its stream; one for no open stream is dropped, as stock does."""
         header = frame.header
-        pump = self._pumps.get(Key(header.program, header.procedure, header.serial))
+        pump = self._pumps.get(StreamId(header.program, header.procedure, header.serial))
         if pump is None:
             return
         if header.type == MessageType.STREAM_HOLE:
@@ -92,7 +92,7 @@ class SessionStreams:
 
     def forget(self, call: Header) -> None:
         """A stream has ended."""
-        key = Key(call.program, call.procedure, call.serial)
+        key = StreamId(call.program, call.procedure, call.serial)
         if (pump := self._pumps.get(key)) is not None and pump.has_ended:
             del self._pumps[key]
 
@@ -102,10 +102,10 @@ class SessionStreams:
             pump.abort()
 
 
-class StreamWire:
-    """One stream's way to its client (`supervisor.rpcd.streams.pump.Wire`)."""
+class ClientStream:
+    """One stream's way to its client (`supervisor.rpcd.streams.pump.StreamPeer`)."""
 
-    def __init__(self, streams: SessionStreams, channel: Channel, call: Header) -> None:
+    def __init__(self, streams: ClientStreams, channel: UnixTransport, call: Header) -> None:
         self._streams = streams
         self._channel = channel
         self._call = call
@@ -132,7 +132,7 @@ class StreamWire:
 
     def hold(self, *, on: bool) -> None:
         """Stop reading from the client, or go on."""
-        self._streams.gate.hold(self, on=on)
+        self._streams.read_pause.hold(self, on=on)
 
     def ended(self) -> None:
         """Forget the stream."""

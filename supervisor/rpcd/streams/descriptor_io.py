@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from supervisor.messages.sparse_stream import HEADER, RecordType
+from supervisor.messages.sparse_stream import RECORD_HEADER, RecordType
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,12 @@ class DescriptorIO(Protocol):
 def open_descriptor(fd: int, *, sparse: bool = False) -> DescriptorIO:
     """Take the descriptor over, as what it is; a sparse one carries records."""
     if stat.S_ISREG(os.fstat(fd).st_mode):
-        return PlainFile(fd)
+        return FileIO(fd)
     os.set_blocking(fd, False)
-    return Records(Polled(fd)) if sparse else Polled(fd)
+    return SparseRecordIO(PollableIO(fd)) if sparse else PollableIO(fd)
 
 
-class PlainFile:
+class FileIO:
     """A regular file: every operation runs in a thread, one at a time."""
 
     def __init__(self, fd: int) -> None:
@@ -97,7 +97,7 @@ class PlainFile:
         return end
 
 
-class Polled:
+class PollableIO:
     """A terminal, pipe or socket."""
 
     def __init__(self, fd: int) -> None:
@@ -137,7 +137,7 @@ class Polled:
 
     async def _wait_readable(self) -> None:
         ready = self._loop.create_future()
-        self._loop.add_reader(self._fd, settle, ready)
+        self._loop.add_reader(self._fd, resolve, ready)
         try:
             await ready
         finally:
@@ -145,17 +145,17 @@ class Polled:
 
     async def _wait_writable(self) -> None:
         ready = self._loop.create_future()
-        self._loop.add_writer(self._fd, settle, ready)
+        self._loop.add_writer(self._fd, resolve, ready)
         try:
             await ready
         finally:
             self._loop.remove_writer(self._fd)
 
 
-class Records:
+class SparseRecordIO:
     """A socket that carries records of data and holes (`supervisor.messages.sparse_stream`)."""
 
-    def __init__(self, polled: Polled) -> None:
+    def __init__(self, polled: PollableIO) -> None:
         self._polled = polled
         self._left = 0  # bytes of the data record that is being read
 
@@ -165,24 +165,24 @@ class Records:
             header = await self._header()
             if not header:
                 return b""
-            kind, length = HEADER.unpack(header)
+            kind, length = RECORD_HEADER.unpack(header)
             if kind == RecordType.HOLE and length:
                 return Hole(length)
             self._left = length
         data = await self._polled.read(min(size, self._left))
         if not data:
-            raise cut_short()
+            raise truncated()
         self._left -= len(data)
         return data
 
     async def write(self, data: bytes) -> None:
         """Write a data record."""
-        await self._polled.write(HEADER.pack(RecordType.DATA, len(data)))
+        await self._polled.write(RECORD_HEADER.pack(RecordType.DATA, len(data)))
         await self._polled.write(data)
 
     async def skip(self, length: int) -> None:
         """Write a hole."""
-        await self._polled.write(HEADER.pack(RecordType.HOLE, length))
+        await self._polled.write(RECORD_HEADER.pack(RecordType.HOLE, length))
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -191,22 +191,22 @@ class Records:
     async def _header(self) -> bytes:
         """A record's header; nothing at the end."""
         found = b""
-        while len(found) < HEADER.size:
-            more = await self._polled.read(HEADER.size - len(found))
+        while len(found) < RECORD_HEADER.size:
+            more = await self._polled.read(RECORD_HEADER.size - len(found))
             if not more:
                 if found:
-                    raise cut_short()
+                    raise truncated()
                 return b""
             found += more
         return found
 
 
-def cut_short() -> OSError:
+def truncated() -> OSError:
     """EIO: a service's side of a sparse stream ended in a record."""
     return OSError(errno.EIO, "the stream ended in the middle of a record")
 
 
-def settle(ready: asyncio.Future[None]) -> None:
+def resolve(ready: asyncio.Future[None]) -> None:
     """Wake who waits, unless the wait was given up."""
     if not ready.done():
         ready.set_result(None)

@@ -1,7 +1,7 @@
 """A client's stream: bytes between its connection and the descriptor that a service gave.
 
 Owns: one descriptor and the two tasks that carry its bytes.
-May not touch: sockets; what it has to say goes to its `Wire`.
+May not touch: sockets; what it has to say goes to its `StreamPeer`.
 Source: protocol/features_9_0.md, "stream".
 """
 
@@ -23,7 +23,7 @@ UNWRITTEN_PACKET: Final = 256  # bytes that a waiting packet takes besides its d
 log = logging.getLogger(__name__)
 
 
-class Wire(Protocol):
+class StreamPeer(Protocol):
     """The client's side of one stream."""
 
     def data(self, data: bytes) -> None:
@@ -49,21 +49,24 @@ class Wire(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
+class EndOfStream:
     """The client has sent everything."""
 
 
-class Pump:
+class StreamPump:
     """Carries one stream until either side ends it."""
 
     def __init__(
-        self, wire: Wire, descriptor: DescriptorIO, conclude: Callable[[bool], Awaitable[None]]
+        self,
+        peer: StreamPeer,
+        descriptor: DescriptorIO,
+        end_stream: Callable[[bool], Awaitable[None]],
     ) -> None:
         """Start carrying. `conclude(aborted)` asks the owner how its side went; it may raise."""
-        self._wire = wire
+        self._peer = peer
         self._descriptor = descriptor
-        self._conclude = conclude
-        self._waiting: asyncio.Queue[bytes | Hole | Finish] = asyncio.Queue()
+        self._end_stream = end_stream
+        self._waiting: asyncio.Queue[bytes | Hole | EndOfStream] = asyncio.Queue()
         self._unwritten = 0
         self._finished = False
         self.has_ended = False
@@ -79,14 +82,14 @@ class Pump:
             return  # it said that there would be no more, or nobody takes it any more
         self._unwritten += weight(data)
         if self._unwritten > UNWRITTEN:
-            self._wire.hold(on=True)
+            self._peer.hold(on=True)
         self._waiting.put_nowait(data)
 
     def finish(self) -> None:
         """The client has sent everything and wants to hear that it arrived."""
         if not self._finished:
             self._finished = True
-            self._waiting.put_nowait(Finish())
+            self._waiting.put_nowait(EndOfStream())
 
     def abort(self) -> None:
         """The client gives the stream up, or has gone."""
@@ -96,26 +99,26 @@ class Pump:
     async def _carry(self, work: Awaitable[None]) -> None:
         try:
             await work
-        except OSError as problem:
-            detail = f"stream: {problem.strerror}"
+        except OSError as failure:
+            detail = f"stream: {failure.strerror}"
             error = VirError(
-                ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STREAMS, int1=problem.errno or 0
+                ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STREAMS, int1=failure.errno or 0
             )
             self._break(error)
 
     async def _to_client(self) -> None:
         while data := await self._descriptor.read(PACKET):
             if isinstance(data, Hole):
-                self._wire.hole(data.length)
+                self._peer.hole(data.length)
             else:
-                self._wire.data(data)
-            await self._wire.drained()
-        self._wire.data(b"")
+                self._peer.data(data)
+            await self._peer.drained()
+        self._peer.data(b"")
 
     async def _from_client(self) -> None:
         while True:
             item = await self._waiting.get()
-            if isinstance(item, Finish):
+            if isinstance(item, EndOfStream):
                 break
             if isinstance(item, Hole):
                 await self._descriptor.skip(item.length)
@@ -123,7 +126,7 @@ class Pump:
                 await self._descriptor.write(item)
             self._unwritten -= weight(item)
             if self._unwritten <= UNWRITTEN // 2:
-                self._wire.hold(on=False)
+                self._peer.hold(on=False)
         if self._ending is None:
             self._ending = asyncio.create_task(self._end(aborted=False))
 
@@ -136,18 +139,18 @@ class Pump:
             carrier.cancel()
         await asyncio.wait(self._carriers)
         self._descriptor.close()
-        self._wire.hold(on=False)
+        self._peer.hold(on=False)
         try:
-            await self._conclude(aborted)
+            await self._end_stream(aborted)
         except VirError as refused:
             error = refused  # its owner knows more than that a descriptor broke
         if error is None:
-            self._wire.confirm()
+            self._peer.confirm()
         else:
             log.info("a client's stream failed: %s", error)
-            self._wire.fail(error)
+            self._peer.fail(error)
         self.has_ended = True
-        self._wire.ended()
+        self._peer.ended()
 
 
 def weight(item: bytes | Hole) -> int:

@@ -17,16 +17,16 @@ from typing import Final
 
 from rpc.framing import Frame, FrameDecoder, FrameError
 
-READ: Final = 65536  # bytes taken in one turn: a talkative client leaves the others their turn
+READ_SIZE: Final = 65536  # bytes taken in one turn: a talkative client leaves the others their turn
 MAX_DESCRIPTORS: Final = 32  # of one message
 ANCILLARY: Final = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
 CONGESTED: Final = 1024 * 1024  # unsent bytes from which streams wait
-HOPELESS: Final = 64 * 1024 * 1024  # unsent bytes at which the client is given up
+MAX_UNSENT: Final = 64 * 1024 * 1024  # unsent bytes at which the client is given up
 
 log = logging.getLogger(__name__)
 
 
-class Channel:
+class UnixTransport:
     """A connected client socket on the running loop."""
 
     def __init__(self, client: socket.socket, name: str) -> None:
@@ -119,7 +119,7 @@ class Channel:
     def _readable(self) -> None:
         try:
             data, ancillary, flags, _ = self._socket.recvmsg(
-                READ, ANCILLARY, socket.MSG_CMSG_CLOEXEC
+                READ_SIZE, ANCILLARY, socket.MSG_CMSG_CLOEXEC
             )
         except (BlockingIOError, InterruptedError):
             return
@@ -163,7 +163,7 @@ class Channel:
         self._unsent.append(data)
         self._unsent.extend(descriptors)
         self._unsent_size += len(data)
-        if self._unsent_size > HOPELESS:
+        if self._unsent_size > MAX_UNSENT:
             log.warning("client %s is closed: it does not read what it asked for", self.name)
             self.close()
         elif self._unsent_size > CONGESTED:

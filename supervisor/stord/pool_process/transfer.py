@@ -13,7 +13,7 @@ from typing import Final
 
 from ipc import Ack, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.messages.sparse_stream import HEADER, RecordType
+from supervisor.messages.sparse_stream import RECORD_HEADER, RecordType
 from supervisor.stord.pool_process.copy import data_parts, punch_hole, write_all
 from supervisor.stord.pool_process.errors import refusing
 from supervisor.stord.pool_process.messages import Receive, Send
@@ -92,14 +92,14 @@ def _send_plain(fd: int, end: socket.socket, at: int, stop: int) -> None:
 def _send_records(fd: int, end: socket.socket, at: int, stop: int) -> None:
     for begin, finish in data_parts(fd, at, stop):
         if begin > at:
-            end.sendall(HEADER.pack(RecordType.HOLE, begin - at))
+            end.sendall(RECORD_HEADER.pack(RecordType.HOLE, begin - at))
         for part in range(begin, finish, RECORD):
             length = min(RECORD, finish - part)
-            end.sendall(HEADER.pack(RecordType.DATA, length))
+            end.sendall(RECORD_HEADER.pack(RecordType.DATA, length))
             _send_plain(fd, end, part, part + length)
         at = finish
     if at < stop:
-        end.sendall(HEADER.pack(RecordType.HOLE, stop - at))
+        end.sendall(RECORD_HEADER.pack(RecordType.HOLE, stop - at))
 
 
 def _receive(fd: int, end: socket.socket, at: int, limit: int) -> None:
@@ -112,8 +112,8 @@ def _receive(fd: int, end: socket.socket, at: int, limit: int) -> None:
 
 def _receive_sparse(fd: int, end: socket.socket, at: int, limit: int) -> None:
     buffer = memoryview(bytearray(RECORD))
-    while header := read_exactly(end, HEADER.size):
-        kind, length = HEADER.unpack(header)
+    while header := read_exactly(end, RECORD_HEADER.size):
+        kind, length = RECORD_HEADER.unpack(header)
         _refuse_more(at + length, limit)
         if kind == RecordType.HOLE:
             _leave_hole(fd, at, length)

@@ -15,9 +15,9 @@ from rpc import table as wire_table
 from rpc.framing import Frame, FrameDecoder, Header, MessageType, Status
 from rpc.table import Procedure
 from supervisor.messages.calls import Client, ClientReply
-from supervisor.rpcd.client import Credentials, Session
-from supervisor.rpcd.router import Front
-from supervisor.rpcd.transport.unix import Channel
+from supervisor.rpcd.client import Credentials, ServerClient
+from supervisor.rpcd.router import Router
+from supervisor.rpcd.transport.unix import UnixTransport
 
 REMOTE = 0x20008086
 DEADLINE_S = 20.0
@@ -29,7 +29,7 @@ async def refuse_all(procedure: Procedure, payload: bytes, passed: list[Descript
     raise AssertionError(f"{procedure.name} was not expected")
 
 
-class TestedFront(Front):
+class TestedFront(Router):
     """rpcd's front with one service for all owners."""
 
     __test__ = False
@@ -39,7 +39,7 @@ class TestedFront(Front):
         super().__init__(Node(self._ends[0], "rpcd"), wire_table.load(), config, session=False)
         self._service = service
 
-    async def ask(
+    async def invoke(
         self, procedure: Procedure, payload: bytes, client: Client, descriptors: list[Descriptor]
     ) -> ClientReply:
         return await self._service(procedure, payload, descriptors)
@@ -55,8 +55,8 @@ class Peer:
     """A client: what it sends and hears."""
 
     socket: socket.socket
-    session: Session
-    front: Front
+    session: ServerClient
+    front: Router
     _decoder: FrameDecoder = field(default_factory=FrameDecoder)
     _heard: list[Frame] = field(default_factory=list)
     _serial: int = 0
@@ -96,8 +96,8 @@ class Peer:
     async def is_forgotten(self) -> None:
         """Wait until the session has ended, without reading what it sends."""
         ended = asyncio.Event()
-        self.front.on_room.append(ended.set)
-        if self.session in self.front.sessions:
+        self.front.on_client_closed.append(ended.set)
+        if self.session in self.front.clients:
             async with asyncio.timeout(DEADLINE_S):
                 await ended.wait()
 
@@ -118,8 +118,8 @@ async def client(
     front = TestedFront(config or DaemonConfig(), service)
     theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     theirs.settimeout(0)
-    channel = Channel(ours, "the test")
-    session = Session(front, channel, Credentials(uid=0, gid=0, pid=1), read_only=read_only)
+    channel = UnixTransport(ours, "the test")
+    session = ServerClient(front, channel, Credentials(uid=0, gid=0, pid=1), read_only=read_only)
     try:
         yield Peer(theirs, session, front)
     finally:

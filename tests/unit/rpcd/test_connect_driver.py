@@ -74,7 +74,7 @@ def test_every_client_hears_of_networks(uri: str) -> None:
 def test_the_keeper_of_the_drivers_domains_answers(call: str, driver: str, process: str) -> None:
     async def story() -> None:
         async with client() as peer:
-            assert peer.front.process(wire_table.load().named(call), driver) == process
+            assert peer.front.process_for(wire_table.load().named(call), driver) == process
 
     asyncio.run(story())
 

@@ -6,7 +6,7 @@ import pytest
 
 from rpc.errors import ErrorCode, VirError
 from supervisor.messages.calls import ClientEvent
-from supervisor.rpcd.event_callbacks import MAX_CALLBACKS, Message, Registrations
+from supervisor.rpcd.event_callbacks import MAX_CALLBACKS, EventCallbacks, EventMessage
 
 ALICE = b"a" * 16
 BOB = b"b" * 16
@@ -25,58 +25,58 @@ def monitor(name: str, uuid: bytes = ALICE) -> ClientEvent:
 
 
 def test_a_callback_gets_its_number_before_the_event() -> None:
-    registrations = Registrations()
+    registrations = EventCallbacks()
     registrations.add("domain", 1, None)
     number = registrations.add("domain", 0, None)
-    assert list(registrations.messages(lifecycle())) == [
-        Message("domain_event_callback_lifecycle", number.to_bytes(4, "big") + b"payload!")
+    assert list(registrations.matching(lifecycle())) == [
+        EventMessage("domain_event_callback_lifecycle", number.to_bytes(4, "big") + b"payload!")
     ]
 
 
 def test_a_callback_for_one_domain_hears_nothing_of_another() -> None:
-    registrations = Registrations()
+    registrations = EventCallbacks()
     registrations.add("domain", 0, ALICE)
-    assert list(registrations.messages(lifecycle(ALICE)))
-    assert not list(registrations.messages(lifecycle(BOB)))
+    assert list(registrations.matching(lifecycle(ALICE)))
+    assert not list(registrations.matching(lifecycle(BOB)))
 
 
 def test_the_older_registration_gets_the_older_message() -> None:
-    registrations = Registrations()
+    registrations = EventCallbacks()
     registrations.add("domain", 0, None, legacy=True)
-    assert list(registrations.messages(lifecycle())) == [
-        Message("domain_event_lifecycle", b"payload!")
+    assert list(registrations.matching(lifecycle())) == [
+        EventMessage("domain_event_lifecycle", b"payload!")
     ]
 
 
 @pytest.mark.parametrize("event_id", [11, 12, 14])
 def test_the_older_message_leaves_the_reason_out(event_id: int) -> None:
-    registrations = Registrations()
+    registrations = EventCallbacks()
     registrations.add("domain", event_id, None, legacy=True)
     event = ClientEvent(
         family="domain", event_id=event_id, driver="qemu", uuid=ALICE, name="", payload=b"rsn0dom"
     )
-    (message,) = registrations.messages(event)
+    (message,) = registrations.matching(event)
     assert message.payload == b"dom"
 
 
 @pytest.mark.parametrize(("event_id", "legacy"), [(-1, False), (27, False), (16, True)])
 def test_an_event_that_does_not_exist_cannot_be_registered(event_id: int, legacy: bool) -> None:
     with pytest.raises(VirError) as refused:
-        Registrations().add("domain", event_id, None, legacy=legacy)
+        EventCallbacks().add("domain", event_id, None, legacy=legacy)
     assert refused.value.code is ErrorCode.INVALID_ARG
 
 
 def test_a_removed_callback_hears_nothing_and_cannot_be_removed_again() -> None:
-    registrations = Registrations()
+    registrations = EventCallbacks()
     number = registrations.add("domain", 0, None)
     registrations.remove(number, ("domain",))
-    assert not list(registrations.messages(lifecycle()))
+    assert not list(registrations.matching(lifecycle()))
     with pytest.raises(VirError, match="not registered"):
         registrations.remove(number, ("domain",))
 
 
 def test_a_monitor_callback_is_not_removed_by_the_call_for_domain_events() -> None:
-    registrations = Registrations()
+    registrations = EventCallbacks()
     number = registrations.add_monitor(None, None, 0)
     with pytest.raises(VirError, match="not registered"):
         registrations.remove(number, ("domain",))
@@ -98,20 +98,20 @@ def test_a_monitor_callback_is_not_removed_by_the_call_for_domain_events() -> No
 def test_a_monitor_event_is_chosen_by_name_or_pattern(
     pattern: str | None, flags: int, heard: bool
 ) -> None:
-    registrations = Registrations()
+    registrations = EventCallbacks()
     registrations.add_monitor(None, pattern, flags)
-    assert bool(list(registrations.messages(monitor("RESET")))) is heard
+    assert bool(list(registrations.matching(monitor("RESET")))) is heard
 
 
 @pytest.mark.parametrize(("pattern", "flags"), [("(", 1), ("x" * 300, 0), ("x", 4)])
 def test_a_bad_pattern_is_refused(pattern: str, flags: int) -> None:
     with pytest.raises(VirError) as refused:
-        Registrations().add_monitor(None, pattern, flags)
+        EventCallbacks().add_monitor(None, pattern, flags)
     assert refused.value.code is ErrorCode.INVALID_ARG
 
 
 def test_a_client_cannot_register_without_end() -> None:
-    registrations = Registrations()
+    registrations = EventCallbacks()
     for _ in range(MAX_CALLBACKS):
         registrations.add("domain", 0, None)
     with pytest.raises(VirError, match="remove some"):

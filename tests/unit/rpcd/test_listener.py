@@ -20,8 +20,8 @@ ANONYMOUS = DaemonConfig(auth_unix_rw="polkit", max_anonymous_clients=2)
 class Untrusting(TestedFront):
     """A front that knows nobody by the user number: the tests run as root, whom all trust."""
 
-    def trusts(self, uid: int, *, read_only: bool) -> bool:
-        return super().trusts(uid + 1, read_only=read_only)
+    def is_trusted(self, uid: int, *, read_only: bool) -> bool:
+        return super().is_trusted(uid + 1, read_only=read_only)
 
 
 def listening(path: Path) -> socket.socket:
@@ -58,19 +58,19 @@ def test_a_stranger_too_many_is_hung_up_on_and_others_are_not(
             Listener(front, listening(trusted), read_only=True),
         ]
         inside = [await come(strangers), await come(strangers)]
-        await until(lambda: len(front.sessions) == 2)
+        await until(lambda: len(front.clients) == 2)
         refused = await come(strangers)
         async with asyncio.timeout(DEADLINE_S):
             assert await asyncio.get_running_loop().sock_recv(refused, 1) == b""
         friend = await come(trusted)  # auth_unix_ro is "none": those are no strangers
-        await until(lambda: len(front.sessions) == 3)
+        await until(lambda: len(front.clients) == 3)
         inside.pop().close()
-        await until(lambda: len(front.sessions) == 2)
+        await until(lambda: len(front.clients) == 2)
         late = await come(strangers)
-        await until(lambda: len(front.sessions) == 3)
+        await until(lambda: len(front.clients) == 3)
         for client in (*inside, refused, friend, late):
             client.close()
-        await until(lambda: not front.sessions)
+        await until(lambda: not front.clients)
         for door in doors:
             door.close()
         front.end()
@@ -85,14 +85,14 @@ def test_beyond_max_clients_new_ones_wait_until_one_has_left(tmp_path: Path) -> 
         front = TestedFront(DaemonConfig(max_clients=1), refuse_all)
         door = Listener(front, listening(tmp_path / "rw"), read_only=False)
         first = await come(tmp_path / "rw")
-        await until(lambda: len(front.sessions) == 1)
-        (former,) = front.sessions
+        await until(lambda: len(front.clients) == 1)
+        (former,) = front.clients
         second = await come(tmp_path / "rw")
         first.close()
-        await until(lambda: bool(front.sessions) and former not in front.sessions)
-        assert len(front.sessions) == 1
+        await until(lambda: bool(front.clients) and former not in front.clients)
+        assert len(front.clients) == 1
         second.close()
-        await until(lambda: not front.sessions)
+        await until(lambda: not front.clients)
         door.close()
         front.end()
 

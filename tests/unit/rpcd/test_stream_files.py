@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 
-from supervisor.rpcd.streams.descriptor_io import PlainFile
+from supervisor.rpcd.streams.descriptor_io import FileIO
 
 LARGE = 1 << 20  # more than a pipe takes at once: the writing thread blocks
 
@@ -22,7 +22,7 @@ async def drain(fd: int) -> int:
 def test_a_write_under_way_keeps_its_descriptor_until_it_is_done() -> None:
     async def scenario() -> None:
         reading, writing = os.pipe()
-        file = PlainFile(writing)
+        file = FileIO(writing)
         try:
             task = asyncio.create_task(file.write(bytes(LARGE)))
             assert len(await asyncio.to_thread(os.read, reading, 1)) == 1  # the thread is writing
@@ -41,7 +41,7 @@ def test_a_write_under_way_keeps_its_descriptor_until_it_is_done() -> None:
 def test_a_file_at_rest_is_closed_at_once() -> None:
     async def scenario() -> None:
         reading, writing = os.pipe()
-        file = PlainFile(writing)
+        file = FileIO(writing)
         await file.write(b"all")
         file.close()
         assert os.read(reading, 9) == b"all"
