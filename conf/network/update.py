@@ -32,7 +32,7 @@ from conf.network.update_rules import (
 )
 from conf.network.validate.addressing import check_host, check_range, gives
 from conf.network.validate.dns import check_names, check_srv, check_txt
-from conf.network.validate.errors import wrong
+from conf.network.validate.errors import xml_error
 from conf.network.validate.network import validate
 
 M = TypeVar("M")
@@ -159,7 +159,9 @@ def _refuse_second_dhcp(network: Network, ip: Ip, command: Command) -> None:
 def _change_interfaces(network: Network, command: Command, xml: str) -> None:
     given = _entry(network, ForwardInterface, xml)
     if not given.dev:
-        raise wrong(f"missing dev attribute in <interface> element for network '{network.name}'")
+        raise xml_error(
+            f"missing dev attribute in <interface> element for network '{network.name}'"
+        )
     forward = network.forward
     if command is not Command.DELETE and (forward is None or forward.functions):
         why = "has no <forward>" if forward is None else "takes its devices of <pf>"
@@ -173,7 +175,7 @@ def _change_interfaces(network: Network, command: Command, xml: str) -> None:
 def _change_groups(network: Network, command: Command, xml: str) -> None:
     given = _entry(network, PortGroup, xml)
     if not given.name:
-        raise wrong(f"Missing required name attribute in portgroup of network '{network.name}'")
+        raise xml_error(f"Missing required name attribute in portgroup of network '{network.name}'")
     others = (each for each in network.portgroups if each.name != given.name)
     edit(network.name, network.portgroups, GROUPS, command, given)
     if command is not Command.DELETE and given.default and any(each.default for each in others):
@@ -208,7 +210,7 @@ def _entry(network: Network, model: type[M], xml: str) -> M:
     tag = str(model.__element__)  # type: ignore[attr-defined]
     if root.tag != tag:
         detail = f"unexpected element <{root.tag}>, expecting <{tag}>, while updating network"
-        raise wrong(f"{detail} '{network.name}'")
+        raise xml_error(f"{detail} '{network.name}'")
     return read(model, root)
 
 

@@ -31,7 +31,7 @@ class Command(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entries(Generic[E]):
+class UpdateRules(Generic[E]):
     """How one section's entries are handled."""
 
     what: str  # as refusals name an entry
@@ -40,7 +40,7 @@ class Entries(Generic[E]):
     replaces: Same[E] | None = None  # … to be changed; None: only added or removed
 
 
-def edit(network: str, entries: list[E], kind: Entries[E], command: Command, given: E) -> None:
+def edit(network: str, entries: list[E], rules: UpdateRules[E], command: Command, entry: E) -> None:
     """Add, change or remove an entry of a list, in place.
 
     Raises:
@@ -48,30 +48,30 @@ def edit(network: str, entries: list[E], kind: Entries[E], command: Command, giv
             "operation_unsupported" for one that cannot be changed.
     """
     if command is Command.MODIFY:
-        entries[_place(network, entries, kind, given)] = given
+        entries[_place(network, entries, rules, entry)] = entry
     elif command is Command.DELETE:
-        found = [n for n, each in enumerate(entries) if kind.matches(each, given)]
+        found = [n for n, each in enumerate(entries) if rules.matches(each, entry)]
         if not found:
-            raise invalid(f"couldn't locate a matching {kind.what} in network '{network}'")
+            raise invalid(f"couldn't locate a matching {rules.what} in network '{network}'")
         if len(found) > 1:
-            detail = f"multiple matching {kind.what} were found in network '{network}'"
+            detail = f"multiple matching {rules.what} were found in network '{network}'"
             raise invalid(f"{detail}; say more of the one that is meant")
         del entries[found[0]]
-    elif any(kind.clashes(each, given) for each in entries):
-        raise invalid(f"there is an existing {kind.what} in network '{network}' that matches")
+    elif any(rules.clashes(each, entry) for each in entries):
+        raise invalid(f"there is an existing {rules.what} in network '{network}' that matches")
     else:
-        entries.insert(0 if command is Command.ADD_FIRST else len(entries), given)
+        entries.insert(0 if command is Command.ADD_FIRST else len(entries), entry)
 
 
-def _place(network: str, entries: list[E], kind: Entries[E], given: E) -> int:
+def _place(network: str, entries: list[E], rules: UpdateRules[E], entry: E) -> int:
     """Which entry is to be changed."""
-    if kind.replaces is None:
-        detail = f"{kind.what} cannot be modified in network '{network}', only added or deleted"
+    if rules.replaces is None:
+        detail = f"{rules.what} cannot be modified in network '{network}', only added or deleted"
         raise ConfError("operation_unsupported", detail)
     for number, each in enumerate(entries):
-        if kind.replaces(each, given):
+        if rules.replaces(each, entry):
             return number
-    raise invalid(f"couldn't locate an existing {kind.what} in network '{network}'")
+    raise invalid(f"couldn't locate an existing {rules.what} in network '{network}'")
 
 
 def invalid(detail: str) -> ConfError:
@@ -140,14 +140,18 @@ def _is_txt(there: Txt, given: Txt) -> bool:
     return there.name == given.name
 
 
-HOSTS: Final[Entries[DhcpHost]] = Entries("dhcp host entry", _is_host, _is_all_of_host, _is_host)
-RANGES: Final[Entries[DhcpRange]] = Entries("dhcp range entry", _is_range, _is_range)
-INTERFACES: Final[Entries[ForwardInterface]] = Entries(
+HOSTS: Final[UpdateRules[DhcpHost]] = UpdateRules(
+    "dhcp host entry", _is_host, _is_all_of_host, _is_host
+)
+RANGES: Final[UpdateRules[DhcpRange]] = UpdateRules("dhcp range entry", _is_range, _is_range)
+INTERFACES: Final[UpdateRules[ForwardInterface]] = UpdateRules(
     "forward interface entry", _is_device, _is_device
 )
-GROUPS: Final[Entries[PortGroup]] = Entries("portgroup entry", _is_group, _is_group, _is_group)
-RECORDS: Final[Entries[DnsHost]] = Entries(
+GROUPS: Final[UpdateRules[PortGroup]] = UpdateRules(
+    "portgroup entry", _is_group, _is_group, _is_group
+)
+RECORDS: Final[UpdateRules[DnsHost]] = UpdateRules(
     "DNS HOST record", lambda a, b: _is(a.ip, b.ip), _is_record
 )
-TXTS: Final[Entries[Txt]] = Entries("DNS TXT record", _is_txt, _is_txt)
-SRVS: Final[Entries[Srv]] = Entries("DNS SRV record", _is_srv, _is_srv)
+TXTS: Final[UpdateRules[Txt]] = UpdateRules("DNS TXT record", _is_txt, _is_txt)
+SRVS: Final[UpdateRules[Srv]] = UpdateRules("DNS SRV record", _is_srv, _is_srv)

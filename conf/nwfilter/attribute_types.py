@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-Kind = Callable[[str], str]
+AttributeType = Callable[[str], str]
 
 ETHER_TYPES: Final = {"ipv4": 0x800, "ipv6": 0x86DD, "arp": 0x806, "rarp": 0x8035, "vlan": 0x8100}
 ARP_OPERATIONS: Final = {
@@ -57,7 +57,9 @@ def variable(text: str) -> str | None:
     return f"${name}" if number is None else f"${name}[{at}{int(number)}]"
 
 
-def number(highest: int, words: Mapping[str, int] | None = None, *, lowest: int = 0) -> Kind:
+def number(
+    highest: int, words: Mapping[str, int] | None = None, *, lowest: int = 0
+) -> AttributeType:
     """A number in decimal or hexadecimal, as which it stays; or a word."""
     by_number = {value: word for word, value in (words or {}).items()}
     by_word = {word.lower(): word for word in words or {}}

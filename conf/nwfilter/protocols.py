@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from conf.nwfilter import attribute_types
-from conf.nwfilter.attribute_types import Kind
+from conf.nwfilter.attribute_types import AttributeType
 
-Attributes = Mapping[str, Kind]
+Attributes = Mapping[str, AttributeType]
 
 _SOURCE: Final[Attributes] = {"srcmacaddr": attribute_types.mac, "srcmacmask": attribute_types.mac}
 _ETHER: Final[Attributes] = {
@@ -43,7 +43,7 @@ _ARP: Final[Attributes] = {
 }
 
 
-def _range(name: str, kind: Kind) -> Attributes:
+def _range(name: str, kind: AttributeType) -> Attributes:
     return {name: kind, f"{name}-hi": kind}
 
 
@@ -67,7 +67,7 @@ _STP: Final[Attributes] = {
 }
 
 
-def _addresses(address: Kind, mask: Kind) -> Attributes:
+def _addresses(address: AttributeType, mask: AttributeType) -> Attributes:
     return {
         "srcipaddr": address,
         "srcipmask": mask,
@@ -76,7 +76,7 @@ def _addresses(address: Kind, mask: Kind) -> Attributes:
     }
 
 
-def _inet(address: Kind, mask: Kind, own: Attributes | None = None) -> Attributes:
+def _inet(address: AttributeType, mask: AttributeType, own: Attributes | None = None) -> Attributes:
     """A rule on packets: matched by iptables or ip6tables."""
     return {
         "srcmacaddr": attribute_types.mac,

@@ -17,7 +17,7 @@ class NetworkHooks:
         """Run these."""
         self._hooks = hooks
 
-    async def ask(self, network: Network, operation: str, port: NetworkPort | None = None) -> None:
+    async def run(self, network: Network, operation: str, port: NetworkPort | None = None) -> None:
         """Tell the scripts of what they may refuse: "start", "port-created".
 
         Raises:
@@ -26,7 +26,7 @@ class NetworkHooks:
         if self._hooks.scripts():
             await self._hooks.run(network.name, operation, hook_data(network, port))
 
-    async def tell(
+    async def notify(
         self, network: Network, operation: str, port: NetworkPort | None = None, sub: str = "begin"
     ) -> None:
         """Tell the scripts of what has happened: "started", "stopped", "port-deleted"."""

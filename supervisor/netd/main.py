@@ -21,33 +21,33 @@ from rpc.errors import VirError
 from supervisor.dispatch.dispatcher import Dispatcher
 from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.netd.dnsmasq.files import install_script
-from supervisor.netd.firewall import Firewall, choose
-from supervisor.netd.firewall.backend_choice import Backend, choose_backend, configured
+from supervisor.netd.firewall import Firewall, select_firewall
+from supervisor.netd.firewall.backend_choice import Backend, configured, select_backend
 from supervisor.netd.hooks import NetworkHooks
 from supervisor.netd.interfaces.calls import InterfaceCalls
-from supervisor.netd.interfaces.interface_files import InterfaceStore
-from supervisor.netd.interfaces.step_executor import InterfaceHost
-from supervisor.netd.kernel.netlink import Links
+from supervisor.netd.interfaces.interface_files import InterfaceFiles
+from supervisor.netd.interfaces.step_executor import InterfaceStepExecutor
+from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.kernel.sysctl import Sysctl
 from supervisor.netd.network import recovery
-from supervisor.netd.network.calls.lifecycle import Lifecycle
-from supervisor.netd.network.calls.query import Queries
-from supervisor.netd.network.calls.update import Updates
-from supervisor.netd.network.definition_builder import Documents
+from supervisor.netd.network.calls.lifecycle import LifecycleCalls
+from supervisor.netd.network.calls.query import QueryCalls
+from supervisor.netd.network.calls.update import UpdateCalls
+from supervisor.netd.network.definition_builder import DefinitionBuilder
 from supervisor.netd.network.definitions import Definitions
 from supervisor.netd.network.files import Store
 from supervisor.netd.network.network import NetworkObject
-from supervisor.netd.network.network_services import Services
+from supervisor.netd.network.network_services import NetworkServices
 from supervisor.netd.network.networks import Networks, bridge_of
 from supervisor.netd.network.registry import Registry
-from supervisor.netd.network.step_executor import Host
+from supervisor.netd.network.step_executor import StepExecutor
 from supervisor.netd.nwfilter.calls import FilterCalls
 from supervisor.netd.nwfilter.filters import Filters
-from supervisor.netd.nwfilter.setup import CardFilters, open_filters
+from supervisor.netd.nwfilter.setup import InterfaceFilters, open_filters
 from supervisor.netd.ports.addresses import AddressService
 from supervisor.netd.ports.calls import PortCalls
 from supervisor.netd.ports.ports import Ports
-from supervisor.netd.ports.records import Records
+from supervisor.netd.ports.records import PortRecords
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.hooks import Hooks
 from supervisor.runtime.paths import Paths
@@ -59,13 +59,13 @@ log = logging.getLogger(__name__)
 
 async def serve(process: ChildProcess) -> None:
     """Answer until the process is told to stop."""
-    paths, registry, links, sysctl = process.paths, Registry(), Links(), Sysctl()
+    paths, registry, links, sysctl = process.paths, Registry(), Rtnetlink(), Sysctl()
     store, publisher = Store(paths), Publisher(process.node, "network")
     keep_running = KeepRunningVote(process.node, busy="networks run", idle="no network runs")
     hooks = NetworkHooks(Hooks(paths.hook("network")))
-    services = Services(paths, lambda: choose_filter(paths))
-    filters = open_filters(paths, lambda: choose_filter_backend(paths))
-    host = Host(links, sysctl, services)
+    services = NetworkServices(paths, lambda: open_firewall(paths))
+    filters = open_filters(paths, lambda: filter_backend(paths))
+    host = StepExecutor(links, sysctl, services)
     networks = Networks(
         registry,
         store,
@@ -80,27 +80,27 @@ async def serve(process: ChildProcess) -> None:
     ports = Ports(
         registry,
         store,
-        Records(paths.network_status_dir() / "taps"),
+        PortRecords(paths.network_status_dir() / "taps"),
         links,
         sysctl,
         hooks,
-        None if process.session else CardFilters(filters),
+        None if process.session else InterfaceFilters(filters),
         session=process.session,
     )
-    networks.after_start.append(lambda entry: restore(ports, entry))
+    networks.after_start.append(lambda entry: restore_ports(ports, entry))
     definitions = Definitions(registry, store, publisher)
-    documents = Documents(registry, links, session=process.session)
+    documents = DefinitionBuilder(registry, links, session=process.session)
     interfaces = InterfaceCalls(
         links,
-        InterfaceHost(links, sysctl),
-        InterfaceStore(paths.interfaces()),
+        InterfaceStepExecutor(links, sysctl),
+        InterfaceFiles(paths.interfaces()),
         session=process.session,
     )
     targets = (
         interfaces,
-        Queries(registry, services.leases),
-        Lifecycle(registry, documents, definitions, networks),
-        Updates(registry, definitions, networks),
+        QueryCalls(registry, services.leases),
+        LifecycleCalls(registry, documents, definitions, networks),
+        UpdateCalls(registry, definitions, networks),
         PortCalls(registry, store, ports, hooks),
         FilterCalls(filters, session=process.session),
     )
@@ -110,20 +110,20 @@ async def serve(process: ChildProcess) -> None:
         await recovery.define_default(store, registry)
         await filters.load(stock_filters)
         await recovery.recover(registry, networks, links)
-        if registry_runs(registry) or ports.any():
-            await restore(ports)
+        if any_active(registry) or ports.any():
+            await restore_ports(ports)
     process.node.serve(Dispatcher("netd", *targets))
     process.node.serve(ports)
     process.node.serve(AddressService(registry, services.leases, links))
     tasks: set[asyncio.Task[None]] = set()
-    process.on_reload.append(lambda: begin(tasks, refresh(services, filters)))
+    process.on_reload.append(lambda: start_task(tasks, refresh_rules(services, filters)))
     await process.ready()
     networks.count()
-    begin(tasks, links.warm())
-    begin(tasks, sweep(ports, process.stopping))
+    start_task(tasks, links.open())
+    start_task(tasks, collect_garbage(ports, process.stopping))
     if not process.session:
         starting = recovery.autostart(store, registry, networks, interfaces.start_with_host)
-        begin(tasks, starting)
+        start_task(tasks, starting)
     await process.stopping.wait()
     for task in tasks:
         task.cancel()
@@ -132,19 +132,19 @@ async def serve(process: ChildProcess) -> None:
     links.close()
 
 
-def begin(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+def start_task(tasks: set[asyncio.Task[None]], coroutine: Coroutine[Any, Any, None]) -> None:
     """Do something beside the calls; it is kept from being forgotten."""
-    task = asyncio.ensure_future(work)
+    task = asyncio.ensure_future(coroutine)
     tasks.add(task)
     task.add_done_callback(tasks.discard)
 
 
-def registry_runs(registry: Registry) -> bool:
+def any_active(registry: Registry) -> bool:
     """Whether any network runs."""
     return any(entry.is_active for entry in registry)
 
 
-async def restore(ports: Ports, entry: NetworkObject | None = None) -> None:
+async def restore_ports(ports: Ports, entry: NetworkObject | None = None) -> None:
     """Plug guests' cards in again, of one network or all; what fails is logged."""
     try:
         if entry is None:
@@ -155,37 +155,41 @@ async def restore(ports: Ports, entry: NetworkObject | None = None) -> None:
         log.error("guests' cards are not looked after: %s", error)
 
 
-async def sweep(ports: Ports, stopping: asyncio.Event) -> None:
+async def collect_garbage(ports: Ports, stopping: asyncio.Event) -> None:
     """Look from time to time for what guests have left behind whose workers died with them."""
     while not stopping.is_set():
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SWEEP_S):
                 await stopping.wait()
         try:
-            await ports.sweep()
+            await ports.collect_garbage()
         except (OSError, TimeoutError, VirError) as error:
             log.error("guests' cards are not looked after: %s", error)
 
 
-async def choose_filter_backend(paths: Paths) -> Backend:
+async def filter_backend(paths: Paths) -> Backend:
     """The kind of packet filter that network.conf names, or that the host uses.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED when it is not installed.
     """
-    return await choose_backend(await asyncio.to_thread(backend, paths.network_config_file()))
+    return await select_backend(
+        await asyncio.to_thread(configured_backend, paths.network_config_file())
+    )
 
 
-async def choose_filter(paths: Paths) -> Firewall:
+async def open_firewall(paths: Paths) -> Firewall:
     """The packet filter that network.conf names, or the one that the host uses.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED when it is not installed.
     """
-    return await choose(await asyncio.to_thread(backend, paths.network_config_file()))
+    return await select_firewall(
+        await asyncio.to_thread(configured_backend, paths.network_config_file())
+    )
 
 
-def backend(path: Path) -> Backend | None:
+def configured_backend(path: Path) -> Backend | None:
     """What network.conf says; a file that says it wrongly is told of and passed over."""
     try:
         return configured(path.read_text(encoding="utf-8"), str(path))
@@ -196,7 +200,7 @@ def backend(path: Path) -> Backend | None:
         return None
 
 
-async def refresh(services: Services, filters: Filters) -> None:
+async def refresh_rules(services: NetworkServices, filters: Filters) -> None:
     """Put the packet filter's rules in again: somebody may have flushed them."""
     for work in (services.refresh_rules(), filters.refresh()):
         try:

@@ -12,7 +12,7 @@ import pytest
 
 from rpc.errors import ErrorCode, VirError
 from supervisor.netd.firewall import Firewall, ForwardMode, NatRange, NetworkFacts
-from supervisor.netd.firewall.backend_choice import Backend, look, pick
+from supervisor.netd.firewall.backend_choice import Backend, inspect, select
 from supervisor.netd.firewall.firewall import Executor
 from supervisor.netd.firewall.iptables import Iptables
 from supervisor.netd.firewall.nftables import Nftables
@@ -151,9 +151,9 @@ def test_twenty_networks_at_once_all_get_their_rules() -> None:
 
 
 def test_the_host_is_looked_at() -> None:
-    empty = asyncio.run(look())
+    empty = asyncio.run(inspect())
     assert (empty.iptables_rules, empty.nftables_rules) == (False, False)
     shown("nft", "add", "table", "inet", "mine")
-    assert pick(None, asyncio.run(look())) is Backend.NFTABLES
+    assert select(None, asyncio.run(inspect())) is Backend.NFTABLES
     shown("iptables", "-A", "INPUT", "-j", "ACCEPT")
-    assert pick(None, asyncio.run(look())) is Backend.IPTABLES
+    assert select(None, asyncio.run(inspect())) is Backend.IPTABLES

@@ -16,11 +16,11 @@ from rpc.errors import ErrorCode, VirError
 from supervisor.netd.dnsmasq.files import install_script
 from supervisor.netd.firewall import Firewall
 from supervisor.netd.firewall.iptables import Iptables
-from supervisor.netd.kernel.netlink import Links
+from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.kernel.sysctl import Sysctl
-from supervisor.netd.network.network_services import Services
+from supervisor.netd.network.network_services import NetworkServices
 from supervisor.netd.network.plan import plan_start
-from supervisor.netd.network.step_executor import Host, carry_out, purpose
+from supervisor.netd.network.step_executor import StepExecutor, describe_step, run_steps
 from supervisor.netd.network.steps import Step
 from supervisor.runtime.paths import Paths
 from tests.clients.namespace import own_network, shown
@@ -71,24 +71,24 @@ async def start(paths: Paths, broken: int | None) -> None:
     async def firewall() -> Firewall:
         return Firewall(Iptables())
 
-    links, services = Links(), Services(paths, firewall)
+    links, services = Rtnetlink(), NetworkServices(paths, firewall)
     services.know(NETWORK)
-    host, plan = Host(links, Sysctl(), services), plan_start(NETWORK)
+    host, plan = StepExecutor(links, Sysctl(), services), plan_start(NETWORK)
 
     async def do(step: Step) -> None:
         await host.do(step)
         if broken is not None and step is plan[broken]:
-            raise VirError(ErrorCode.SYSTEM_ERROR, f"injected after: {purpose(step)}")
+            raise VirError(ErrorCode.SYSTEM_ERROR, f"injected after: {describe_step(step)}")
 
     try:
         if broken is None:
-            await carry_out(plan, do, host.undo)
+            await run_steps(plan, do, host.undo)
             assert left(paths), "without a fault it is up"
             for step in reversed(plan):
                 await host.undo(step)
             return
         with pytest.raises(VirError, match="injected"):
-            await carry_out(plan, do, host.undo)
+            await run_steps(plan, do, host.undo)
     finally:
         services.close()
         links.close()
@@ -99,7 +99,7 @@ def test_a_fault_after_each_step_leaves_nothing(paths: Paths) -> None:
     assert left(paths) == []
     for broken, step in enumerate(plan_start(NETWORK)):
         asyncio.run(start(paths, broken))
-        assert left(paths) == [], purpose(step)
+        assert left(paths) == [], describe_step(step)
 
 
 def test_steps_that_were_done_already_change_nothing(paths: Paths) -> None:
@@ -107,11 +107,11 @@ def test_steps_that_were_done_already_change_nothing(paths: Paths) -> None:
         async def firewall() -> Firewall:
             return Firewall(Iptables())
 
-        links, services = Links(), Services(paths, firewall)
+        links, services = Rtnetlink(), NetworkServices(paths, firewall)
         services.know(NETWORK)
-        host, plan = Host(links, Sysctl(), services), plan_start(NETWORK)
+        host, plan = StepExecutor(links, Sysctl(), services), plan_start(NETWORK)
         try:
-            await carry_out(plan, host.do, host.undo)
+            await run_steps(plan, host.do, host.undo)
             first = left(paths)
             for step in plan:
                 await host.do(step)

@@ -18,7 +18,7 @@ from conf.domain.devices.interface import FilterParameter, FilterRef
 from conf.nwfilter import stock_filters
 from supervisor.netd.firewall.backend_choice import Backend
 from supervisor.netd.nwfilter.filters import Filters
-from supervisor.netd.nwfilter.setup import CardFilters, open_filters
+from supervisor.netd.nwfilter.setup import InterfaceFilters, open_filters
 from supervisor.runtime.paths import Paths
 from tests.clients.namespace import own_network, shown
 
@@ -104,9 +104,9 @@ async def bound(
     filters: Filters,
     name: str,
     *parameters: FilterParameter,
-) -> CardFilters:
+) -> InterfaceFilters:
     await filters.load(stock_filters)
-    cards = CardFilters(filters)
+    cards = InterfaceFilters(filters)
     mac = ":".join(f"{byte:02x}" for byte in MAC)
     await cards.apply("vnet0", mac, reference(name, *parameters), "web", UUID)
     return cards
@@ -187,9 +187,9 @@ def test_after_the_guest_nothing_is_left(filters: Filters) -> None:
         mac = "52:54:00:00:00:01"
         await cards.apply("vnet1", mac, reference("packets"), "mail", UUID)
         assert "vnet1" in shown("nft", "list", "ruleset")
-        await cards.drop("vnet0")
-        await cards.drop("vnet1")
-        await cards.drop("vnet1")
+        await cards.remove("vnet0")
+        await cards.remove("vnet1")
+        await cards.remove("vnet1")
 
     asyncio.run(come_and_go())
     assert "vnet" not in shown("nft", "list", "ruleset")

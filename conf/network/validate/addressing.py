@@ -10,7 +10,7 @@ from conf.errors import ConfError
 from conf.network.addressing import Dhcp, DhcpHost, Ip, LeaseTime, Route
 from conf.network.attributes import Address, Subnet
 from conf.network.model import Network
-from conf.network.validate.errors import refused, wrong
+from conf.network.validate.errors import unsupported, xml_error
 
 SHORTEST_LEASE_S: Final = 120
 SECONDS: Final = {"seconds": 1, "minutes": 60, "hours": 3600}
@@ -35,7 +35,7 @@ def check_addressing(network: Network) -> None:
         if len(serving) > 1:
             detail = f"Multiple IPv{version} dhcp sections found in network '{network.name}'"
             only = f"dhcp is supported only for a single IPv{version} address on each network"
-            raise refused(f"{detail} -- {only}")
+            raise unsupported(f"{detail} -- {only}")
     for route in network.routes:
         check_route(network, route)
 
@@ -54,14 +54,14 @@ def check_ip(name: str, ip: Ip) -> None:
     where = f"address '{ip.address}' in network '{name}'"
     if ip.family != f"ipv{ip.version}" and not (ip.family is None and ip.version == 4):
         detail = f"{ip.family or 'no'} family specified for IPv{ip.version} {where}"
-        raise refused(f"{detail}; say family='ipv{ip.version}'")
+        raise unsupported(f"{detail}; say family='ipv{ip.version}'")
     if ip.netmask is not None:
         _check_netmask(ip, where)
     if ip.prefix is not None and ip.prefix > BITS[ip.version]:
-        raise refused(f"Invalid IPv{ip.version} prefix '{ip.prefix}' in network '{name}'")
+        raise unsupported(f"Invalid IPv{ip.version} prefix '{ip.prefix}' in network '{name}'")
     if ip.tftp_root is not None and ip.version == 6:
         detail = f"Unsupported <tftp> element in an IPv6 element in network '{name}'"
-        raise refused(detail)
+        raise unsupported(detail)
     subnet = ip.network
     for span in ip.dhcp.ranges if ip.dhcp else ():
         check_range(ip, ip_address(span.start), ip_address(span.end), subnet)
@@ -72,11 +72,11 @@ def check_ip(name: str, ip: Ip) -> None:
 
 def _check_netmask(ip: Ip, where: str) -> None:
     if ip.version == 6:
-        raise refused(f"netmask not allowed for IPv6 {where}; say prefix='64'")
+        raise unsupported(f"netmask not allowed for IPv6 {where}; say prefix='64'")
     if ip.prefix is not None:
-        raise refused(f"IP address cannot have both a prefix and a netmask: {where}")
+        raise unsupported(f"IP address cannot have both a prefix and a netmask: {where}")
     if ip.netmask is not None and ":" in ip.netmask:
-        raise refused(f"Invalid netmask '{ip.netmask}' for {where} (both must be IPv4)")
+        raise unsupported(f"Invalid netmask '{ip.netmask}' for {where} (both must be IPv4)")
 
 
 def check_range(ip: Ip, first: Address, last: Address, subnet: Subnet) -> None:
@@ -123,9 +123,9 @@ def check_lease(lease: LeaseTime | None) -> None:
     if lease is None or not lease.expiry:
         return
     if lease.expiry > LARGEST_LEASE:
-        raise refused(f"lease expiry {lease.expiry} is more than {LARGEST_LEASE}")
+        raise unsupported(f"lease expiry {lease.expiry} is more than {LARGEST_LEASE}")
     if lease.expiry * SECONDS[lease.unit or "minutes"] < SHORTEST_LEASE_S:
-        raise refused("The minimum lease time should be greater than 2 minutes")
+        raise unsupported("The minimum lease time should be greater than 2 minutes")
 
 
 def check_host(name: str, ip: Ip, host: DhcpHost, *, partial: bool = False) -> None:
@@ -146,32 +146,36 @@ def check_host(name: str, ip: Ip, host: DhcpHost, *, partial: bool = False) -> N
     key = host.mac if ip.version == 4 else host.id
     if partial:
         if not key and not host.name and not host.ip:
-            raise wrong(f"At least one of name, mac, or ip attribute must be specified for {where}")
+            raise xml_error(
+                f"At least one of name, mac, or ip attribute must be specified for {where}"
+            )
         return
     if key is None and not host.name:
         word = "mac" if ip.version == 4 else "id"
-        raise wrong(f"Cannot tell who is meant: {word} or name is needed in {where}")
+        raise xml_error(f"Cannot tell who is meant: {word} or name is needed in {where}")
     if host.ip is None:
-        raise wrong(f"Missing IP address in {where}")
+        raise xml_error(f"Missing IP address in {where}")
     if ip_address(host.ip).version != ip.version:
-        raise wrong(f"Invalid IP address '{host.ip}' in {where}: it is not of the <ip>'s family")
+        raise xml_error(
+            f"Invalid IP address '{host.ip}' in {where}: it is not of the <ip>'s family"
+        )
 
 
 def _check_words(name: str, ip: Ip, host: DhcpHost) -> None:
     if host.mac is not None:
         if ip.version == 6:
             detail = f"Invalid to specify MAC address '{host.mac}' in network '{name}' IPv6 static"
-            raise wrong(f"{detail} host definition; say id, its DHCP unique identifier")
+            raise xml_error(f"{detail} host definition; say id, its DHCP unique identifier")
         if _MAC.fullmatch(host.mac) is None:
-            raise wrong(f"Cannot parse MAC address '{host.mac}' in network '{name}'")
+            raise xml_error(f"Cannot parse MAC address '{host.mac}' in network '{name}'")
         if int(host.mac.partition(":")[0], 16) & 1:
-            raise wrong(f"expected unicast mac address, found multicast '{host.mac}'")
+            raise xml_error(f"expected unicast mac address, found multicast '{host.mac}'")
     if host.id is not None and _ID.fullmatch(host.id) is None:
         letter = next(letter for letter in host.id if _ID.fullmatch(letter) is None)
-        raise wrong(f"Invalid character '{letter}' in id '{host.id}' of network '{name}'")
+        raise xml_error(f"Invalid character '{letter}' in id '{host.id}' of network '{name}'")
     if host.name is not None and not (host.name[:1].isascii() and host.name[:1].isalnum()):
         detail = f"Cannot use host name '{host.name}' in network '{name}'"
-        raise wrong(f"{detail}: it begins with no letter or digit")
+        raise xml_error(f"{detail}: it begins with no letter or digit")
 
 
 def check_route(network: Network, route: Route) -> None:
@@ -185,30 +189,32 @@ def check_route(network: Network, route: Route) -> None:
     family = f"ipv{version}"
     if route.family != family and not (route.family is None and version == 4):
         detail = f"{route.family or 'no'} family specified for IPv{version} address"
-        raise wrong(f"{name}: {detail} '{route.address}' {where}; say family='{family}'")
+        raise xml_error(f"{name}: {detail} '{route.address}' {where}; say family='{family}'")
     if route.gateway is None:
-        raise wrong(f"{name}: Missing required gateway attribute {where}")
+        raise xml_error(f"{name}: Missing required gateway attribute {where}")
     gateway = ip_address(route.gateway)
     if gateway.version != version:
-        raise wrong(f"{name}: {family} specified for gateway '{gateway}' {where}, which is not")
+        raise xml_error(f"{name}: {family} specified for gateway '{gateway}' {where}, which is not")
     _check_prefix(name, route, version)
     if str(route.network.network_address) != str(ip_address(route.address)):
-        raise wrong(f"{name}: Address '{route.address}' {where} is not a network address")
+        raise xml_error(f"{name}: Address '{route.address}' {where} is not a network address")
     if route.metric is not None and route.metric > LARGEST_METRIC:
-        raise wrong(f"{name}: metric {route.metric} {where} is more than {LARGEST_METRIC}")
+        raise xml_error(f"{name}: metric {route.metric} {where} is more than {LARGEST_METRIC}")
     near = (ip.network for ip in network.ips if ip.version == version)
     if not any(gateway in subnet for subnet in near):
         detail = f"unreachable static route gateway '{gateway}' specified for network '{name}'"
-        raise refused(detail)
+        raise unsupported(detail)
 
 
 def _check_prefix(name: str, route: Route, version: int) -> None:
     where = "in route definition"
     if route.netmask is not None:
         if version == 6:
-            raise wrong(f"{name}: Specifying netmask invalid for IPv6 address '{route.address}'")
+            raise xml_error(
+                f"{name}: Specifying netmask invalid for IPv6 address '{route.address}'"
+            )
         if route.prefix is not None:
-            raise wrong(f"{name}: Route definition cannot have both a prefix and a netmask")
+            raise xml_error(f"{name}: Route definition cannot have both a prefix and a netmask")
     if route.prefix is not None and route.prefix > BITS[version]:
         detail = f"Invalid prefix {route.prefix} specified {where}, must be 0 - {BITS[version]}"
-        raise wrong(f"{name}: {detail}")
+        raise xml_error(f"{name}: {detail}")

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from conf.network.dns import Dns, DnsHost, Srv, Txt
-from conf.network.validate.errors import wrong, wrong_record
+from conf.network.validate.errors import dns_error, xml_error
 
 SERVICE: Final = re.compile(r"[A-Za-z0-9_+/\-]+")
 PROTOCOL: Final = re.compile(r"[A-Za-z0-9+/\-]+")
@@ -23,11 +23,11 @@ def check_dns(name: str, dns: Dns | None) -> None:
         return
     if dns.enable is False and (dns.forwarders or dns.txts or dns.srvs or dns.hosts):
         detail = f"Extra data in disabled network '{name}': its <dns> has records or forwarders"
-        raise wrong(detail)
+        raise xml_error(detail)
     for forwarder in dns.forwarders:
         if forwarder.domain is None and forwarder.address is None:
             detail = "Invalid forwarder element, must contain at least one of addr or domain"
-            raise wrong(f"{detail} (network '{name}')")
+            raise xml_error(f"{detail} (network '{name}')")
     for txt in dns.txts:
         check_txt(name, txt)
     for srv in dns.srvs:
@@ -44,12 +44,12 @@ def check_txt(name: str, txt: Txt, *, partial: bool = False) -> None:
     """
     where = f"of network {name}"
     if not txt.name:
-        raise wrong_record(f"missing required name attribute in DNS TXT record {where}")
+        raise dns_error(f"missing required name attribute in DNS TXT record {where}")
     if " " in txt.name or "," in txt.name:
-        raise wrong_record(f"prohibited character in DNS TXT record name '{txt.name}' {where}")
+        raise dns_error(f"prohibited character in DNS TXT record name '{txt.name}' {where}")
     if txt.value is None and not partial:
         detail = f"missing required value attribute in DNS TXT record named '{txt.name}'"
-        raise wrong_record(f"{detail} {where}")
+        raise dns_error(f"{detail} {where}")
 
 
 def check_srv(name: str, srv: Srv, *, partial: bool = False) -> None:
@@ -66,9 +66,9 @@ def check_srv(name: str, srv: Srv, *, partial: bool = False) -> None:
             continue
         if srv.target is None and not partial:
             detail = f"DNS SRV {word} attribute not permitted without target"
-            raise wrong_record(f"{detail} {where}")
+            raise dns_error(f"{detail} {where}")
         if number > LARGEST or (word == "port" and number == 0):
-            raise wrong_record(f"invalid DNS SRV {word} attribute {where}")
+            raise dns_error(f"invalid DNS SRV {word} attribute {where}")
 
 
 def _check_words(name: str, srv: Srv, *, partial: bool) -> None:
@@ -77,10 +77,10 @@ def _check_words(name: str, srv: Srv, *, partial: bool) -> None:
         if not given:
             if not partial:
                 detail = f"missing required {word} attribute in DNS SRV record '{srv.service}'"
-                raise wrong_record(f"{detail} of network '{name}'")
+                raise dns_error(f"{detail} of network '{name}'")
         elif allowed.fullmatch(given) is None:
             detail = f"invalid character in {word} attribute '{given}' in DNS SRV record"
-            raise wrong_record(f"{detail} of network '{name}'")
+            raise dns_error(f"{detail} of network '{name}'")
 
 
 def check_names(name: str, host: DnsHost, *, partial: bool = False) -> None:
@@ -92,9 +92,9 @@ def check_names(name: str, host: DnsHost, *, partial: bool = False) -> None:
     where = f"in network '{name}' DNS HOST record"
     if partial:
         if not host.ip and not host.hostnames:
-            raise wrong_record(f"Missing ip and hostname {where}")
+            raise dns_error(f"Missing ip and hostname {where}")
         return
     if not host.ip:
-        raise wrong_record(f"Missing IP address {where}")
+        raise dns_error(f"Missing IP address {where}")
     if not host.hostnames:
-        raise wrong_record(f"Missing hostname {where}")
+        raise dns_error(f"Missing hostname {where}")

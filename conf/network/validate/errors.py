@@ -9,16 +9,16 @@ from __future__ import annotations
 from conf.errors import ConfError
 
 
-def refused(detail: str) -> ConfError:
+def unsupported(detail: str) -> ConfError:
     """CONFIG_UNSUPPORTED."""
     return ConfError("config_unsupported", detail)
 
 
-def wrong(detail: str) -> ConfError:
+def xml_error(detail: str) -> ConfError:
     """XML_ERROR."""
     return ConfError("xml", detail)
 
 
-def wrong_record(detail: str) -> ConfError:
+def dns_error(detail: str) -> ConfError:
     """XML_DETAIL: libvirt's code for some parts, among them records of DNS."""
     return ConfError("xml_detail", detail)

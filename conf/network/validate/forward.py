@@ -10,7 +10,7 @@ from conf.network.forward import LAST_PORT, Forward, ForwardMode, Nat
 from conf.network.model import Bridge, Network
 from conf.network.network_xml import OWN_BRIDGE, mode_of
 from conf.network.validate.addressing import check_span
-from conf.network.validate.errors import refused, wrong, wrong_record
+from conf.network.validate.errors import dns_error, unsupported, xml_error
 
 ONE_DEVICE: Final = (ForwardMode.NAT, ForwardMode.ROUTE)
 NEEDS_ADDRESS: Final = (ForwardMode.NAT, ForwardMode.ROUTE, ForwardMode.OPEN)
@@ -28,72 +28,72 @@ def check_forward(network: Network) -> None:
         return
     if len(forward.nats) > 1:
         detail = f"Only one <nat> element is allowed in <forward> of network {network.name}"
-        raise wrong(detail)
+        raise xml_error(detail)
     if forward.nat is not None:
         _check_nat(network.name, mode, forward.nat)
     _check_devices(network.name, mode, forward)
     if mode is ForwardMode.OPEN and forward.dev:
         detail = f"forward dev not allowed for network '{network.name}' with forward mode='open'"
-        raise wrong(detail)
+        raise xml_error(detail)
     if mode in NEEDS_ADDRESS and not network.ips:
         detail = f"{mode} forwarding requested, but no IP address provided for network"
-        raise wrong(f"{detail} '{network.name}'")
+        raise xml_error(f"{detail} '{network.name}'")
     if mode in ONE_DEVICE and len(forward.interfaces) > 1:
         detail = f"multiple forwarding interfaces specified for network '{network.name}'"
-        raise wrong(f"{detail}, only one is supported")
+        raise xml_error(f"{detail}, only one is supported")
 
 
 def _check_nat(name: str, mode: ForwardMode, nat: Nat) -> None:
     where = f"in <nat> in <forward> in network {name}"
     if mode is not ForwardMode.NAT:
         detail = "The <nat> element can only be used when <forward> 'mode' is 'nat' in network"
-        raise wrong(f"{detail} {name}")
+        raise xml_error(f"{detail} {name}")
     if len(nat.addresses) > 1:
-        raise wrong(f"Only one <address> element is allowed {where}")
+        raise xml_error(f"Only one <address> element is allowed {where}")
     if len(nat.ports) > 1:
-        raise wrong(f"Only one <port> element is allowed {where}")
+        raise xml_error(f"Only one <port> element is allowed {where}")
     for address in (nat.first, nat.last):
         if address is not None and address.version != 4:
-            raise wrong(f"Bad ipv4 address '{address}' {where}")
+            raise xml_error(f"Bad ipv4 address '{address}' {where}")
     if nat.first is not None and nat.last is not None:
         check_span(nat.first, nat.last)
     if not 0 <= nat.first_port <= LAST_PORT:
-        raise wrong_record(f"Missing or invalid 'start' attribute in <port> {where}")
+        raise dns_error(f"Missing or invalid 'start' attribute in <port> {where}")
     if not nat.first_port <= nat.last_port <= LAST_PORT:
-        raise wrong_record(f"Missing or invalid 'end' attribute in <port> {where}")
+        raise dns_error(f"Missing or invalid 'end' attribute in <port> {where}")
 
 
 def _check_devices(name: str, mode: ForwardMode, forward: Forward) -> None:
     if len(forward.functions) > 1:
-        raise wrong(f"Only one <pf> element is allowed in <forward> of network {name}")
+        raise xml_error(f"Only one <pf> element is allowed in <forward> of network {name}")
     devices = [each.dev for each in forward.interfaces]
     for device in (*devices, *(each.dev for each in forward.functions)):
         if not device:
             detail = f"Missing required dev attribute in <forward> of network '{name}'"
-            raise wrong(f"{detail}: of <interface> or <pf>")
+            raise xml_error(f"{detail}: of <interface> or <pf>")
         check_device(name, device)
     twice = _twice(devices)
     if twice is not None:
-        raise wrong(f"interface '{twice}' can only be listed once in network {name}")
+        raise xml_error(f"interface '{twice}' can only be listed once in network {name}")
     if mode is ForwardMode.HOSTDEV and forward.interfaces:
         detail = f"hostdev network '{name}' lists '{forward.dev}' in the device pool, but hostdev"
-        raise refused(f"{detail} networks require all devices to be listed by PCI address")
+        raise unsupported(f"{detail} networks require all devices to be listed by PCI address")
     _check_addresses(name, mode, forward.addresses)
 
 
 def _check_addresses(name: str, mode: ForwardMode, addresses: list[PciAddress]) -> None:
     for address in addresses:
         if address.type != "pci":
-            raise refused(f"unknown address type '{address.type}' in network {name}; use 'pci'")
+            raise unsupported(f"unknown address type '{address.type}' in network {name}; use 'pci'")
     if addresses and mode is not ForwardMode.HOSTDEV:
         detail = f"network '{name}' has forward mode '{mode}' but lists a device by PCI address in "
-        raise refused(
+        raise unsupported(
             f"{detail}the device pool, which is only supported for forward mode 'hostdev'"
         )
     places = [f"{a.domain:04x}:{a.bus:02x}:{a.slot:02x}.{a.function}" for a in addresses]
     twice = _twice(places)
     if twice is not None:
-        raise wrong(f"PCI device '{twice}' can only be listed once in network {name}")
+        raise xml_error(f"PCI device '{twice}' can only be listed once in network {name}")
 
 
 def _twice(names: list[str]) -> str | None:
@@ -111,22 +111,22 @@ def check_bridge(network: Network) -> None:
     if bridge.name:
         check_device(name, bridge.name.replace("%d", "0"))
     if network.mtu is not None and network.mtu > LARGEST_MTU:
-        raise wrong(f"Invalid mtu size '{network.mtu}' in network '{name}'")
+        raise xml_error(f"Invalid mtu size '{network.mtu}' in network '{name}'")
     if mode in OWN_BRIDGE:
         return
     _check_foreign(network, mode)
     if mode is not ForwardMode.BRIDGE:
         if bridge.name:
-            raise wrong(f"bridge name not allowed in {mode} mode (network '{name}')")
+            raise xml_error(f"bridge name not allowed in {mode} mode (network '{name}')")
     elif bridge.name and network.forward is not None and network.forward.dev:
         detail = "A network with forward mode='bridge' can specify a bridge name or a forward dev"
-        raise wrong(f"{detail}, but not both (network '{name}')")
+        raise xml_error(f"{detail}, but not both (network '{name}')")
     if bridge.stp is not None or bridge.delay or bridge.zone:
         detail = "bridge delay/stp/zone options only allowed in route, nat, and isolated mode"
-        raise wrong(f"{detail}, not in {mode} (network '{name}')")
+        raise xml_error(f"{detail}, not in {mode} (network '{name}')")
     if network.mtu is not None:
         detail = "mtu size only allowed in open, route, nat, and isolated mode"
-        raise wrong(f"{detail}, not in {mode} (network '{name}')")
+        raise xml_error(f"{detail}, not in {mode} (network '{name}')")
 
 
 def _check_foreign(network: Network, mode: ForwardMode) -> None:
@@ -135,11 +135,11 @@ def _check_foreign(network: Network, mode: ForwardMode) -> None:
     found = next((tag for tag, part in parts.items() if part), None)
     if found is not None:
         detail = f"Unsupported <{found}> element in network {network.name}"
-        raise refused(f"{detail} with forward mode='{mode}'")
+        raise unsupported(f"{detail} with forward mode='{mode}'")
     named = mode is ForwardMode.BRIDGE and network.bridge is not None and network.bridge.name
     if network.bandwidth is not None and not named:
         detail = f"Unsupported network-wide <bandwidth> element in network {network.name}"
-        raise refused(f"{detail} with forward mode='{mode}'")
+        raise unsupported(f"{detail} with forward mode='{mode}'")
 
 
 def check_device(network: str, device: str) -> None:
@@ -150,4 +150,4 @@ def check_device(network: str, device: str) -> None:
     """
     if DEVICE.fullmatch(device) is None or device in (".", ".."):
         detail = f"'{device[:32]}' in network '{network}' cannot name a network device"
-        raise wrong(f"{detail}: take 1 to 15 characters, no space, / or :")
+        raise xml_error(f"{detail}: take 1 to 15 characters, no space, / or :")

@@ -14,7 +14,7 @@ from conf.errors import ConfError
 from conf.network.model import Network
 from conf.network.validate.addressing import check_addressing
 from conf.network.validate.dns import check_dns
-from conf.network.validate.errors import wrong, wrong_record
+from conf.network.validate.errors import dns_error, xml_error
 from conf.network.validate.forward import check_bridge, check_forward
 from conf.network.validate.portgroups import check_sharing
 
@@ -43,9 +43,9 @@ def _check_name(name: str) -> None:
         raise ConfError("no_name", "missing network name")
     if "/" in name or "\n" in name:
         letter = "/" if "/" in name else "line end"
-        raise wrong_record(f"invalid char in name: {letter}")
+        raise dns_error(f"invalid char in name: {letter}")
     if name in (".", "..") or len(name.encode()) > LONGEST_NAME:
-        raise wrong(f"name {name[:40]!r} cannot name a file")
+        raise xml_error(f"name {name[:40]!r} cannot name a file")
 
 
 def _check_texts(network: Network) -> None:

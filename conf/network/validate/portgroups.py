@@ -10,7 +10,7 @@ from conf.domain.devices.interface import Bandwidth, Rate, VirtualPort, Vlan
 from conf.network.forward import ForwardMode
 from conf.network.model import Network, PortGroup
 from conf.network.network_xml import mode_of
-from conf.network.validate.errors import refused, wrong, wrong_record
+from conf.network.validate.errors import dns_error, unsupported, xml_error
 
 LARGEST_TAG: Final = 4095
 LONGEST_PROFILE: Final = 39
@@ -46,7 +46,7 @@ def check_sharing(network: Network) -> None:
         tagged = tagged or (group.vlan is not None and not _can_tag(mode, port))
     if tagged:
         detail = f"<vlan> element specified for network {network.name}, whose type doesn't support"
-        raise refused(f"{detail} vlan configuration")
+        raise unsupported(f"{detail} vlan configuration")
 
 
 def check_groups(name: str, groups: list[PortGroup]) -> None:
@@ -57,15 +57,15 @@ def check_groups(name: str, groups: list[PortGroup]) -> None:
     """
     names = [group.name for group in groups]
     if "" in names:
-        raise wrong(f"Missing required name attribute in portgroup of network '{name}'")
+        raise xml_error(f"Missing required name attribute in portgroup of network '{name}'")
     twice = next((each for each in names if names.count(each) > 1), None)
     if twice is not None:
         detail = f"multiple <portgroup> elements with the same name ({twice}) in network '{name}'"
-        raise refused(detail)
+        raise unsupported(detail)
     defaults = [group.name for group in groups if group.default]
     if len(defaults) > 1:
         detail = f"network '{name}' has multiple default <portgroup> elements"
-        raise refused(f"{detail} ({' and '.join(defaults)}), but only one default is allowed")
+        raise unsupported(f"{detail} ({' and '.join(defaults)}), but only one default is allowed")
 
 
 def _can_tag(mode: ForwardMode, port: VirtualPort | None) -> bool:
@@ -82,13 +82,13 @@ def check_bandwidth(bandwidth: Bandwidth | None) -> None:
     """
     for where, rate in _rates(bandwidth):
         if rate.average is None and rate.floor is None:
-            raise wrong_record(f"Missing mandatory average or floor attributes of <{where}>")
+            raise dns_error(f"Missing mandatory average or floor attributes of <{where}>")
         if rate.floor is not None:
             detail = "floor attribute is not supported for this config: it is a guest's card's"
-            raise refused(detail)
+            raise unsupported(detail)
         for word, number in (("average", rate.average), ("peak", rate.peak), ("burst", rate.burst)):
             if number is not None and number > LARGEST_RATE:
-                raise refused(f"could not convert bandwidth {word} value '{number}'")
+                raise unsupported(f"could not convert bandwidth {word} value '{number}'")
 
 
 def _rates(bandwidth: Bandwidth | None) -> Iterator[tuple[str, Rate]]:
@@ -108,16 +108,18 @@ def check_vlan(vlan: Vlan | None) -> None:
     if vlan is None:
         return
     if not vlan.tags:
-        raise wrong("missing tag id - each <vlan> must have at least one <tag id='n'/> subelement")
+        raise xml_error(
+            "missing tag id - each <vlan> must have at least one <tag id='n'/> subelement"
+        )
     large = next((tag.id for tag in vlan.tags if tag.id > LARGEST_TAG), None)
     if large is not None:
-        raise wrong(f"vlan tag id {large} too large (maximum {LARGEST_TAG})")
+        raise xml_error(f"vlan tag id {large} too large (maximum {LARGEST_TAG})")
     native = [tag for tag in vlan.tags if tag.native_mode is not None]
     if len(native) > 1:
-        raise wrong("duplicate native vlan setting")
+        raise xml_error("duplicate native vlan setting")
     if vlan.trunk is False and len(vlan.tags) > 1:
         detail = "trunk='yes' is required for more than one vlan tag"
-        raise wrong(f"invalid \"trunk='no'\" in <vlan> - {detail}")
+        raise xml_error(f"invalid \"trunk='no'\" in <vlan> - {detail}")
 
 
 def check_virtualport(port: VirtualPort | None) -> None:
@@ -130,14 +132,14 @@ def check_virtualport(port: VirtualPort | None) -> None:
         return
     if port.type is not None and port.type not in PARAMETERS:
         detail = f"unknown virtualport type {port.type}; it can be {', '.join(PARAMETERS)}"
-        raise refused(detail)
+        raise unsupported(detail)
     for name in (*NUMBERS, *UUIDS, "profileid"):
         given = getattr(port, name)
         if given is None:
             continue
         _check_parameter(name, given)
         if port.type is not None and name not in PARAMETERS[port.type]:
-            raise wrong(f"extra {name} unsupported in <virtualport type='{port.type}'>")
+            raise xml_error(f"extra {name} unsupported in <virtualport type='{port.type}'>")
 
 
 def _check_parameter(name: str, given: str) -> None:
@@ -145,8 +147,8 @@ def _check_parameter(name: str, given: str) -> None:
         if name in UUIDS:
             UUID(given)
         elif name in NUMBERS and not 0 <= int(given, 0) <= NUMBERS[name]:
-            raise wrong(f"value of {name} out of range: '{given}' is more than {NUMBERS[name]}")
+            raise xml_error(f"value of {name} out of range: '{given}' is more than {NUMBERS[name]}")
         elif name == "profileid" and len(given.encode()) > LONGEST_PROFILE:
-            raise wrong(f"profileid parameter too long: at most {LONGEST_PROFILE} characters")
+            raise xml_error(f"profileid parameter too long: at most {LONGEST_PROFILE} characters")
     except ValueError:
-        raise wrong(f"cannot parse value of {name} parameter '{given}'") from None
+        raise xml_error(f"cannot parse value of {name} parameter '{given}'") from None

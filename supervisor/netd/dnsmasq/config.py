@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 
 from conf.network import DhcpHost, Dns, Ip, LeaseTime, Network
-from supervisor.netd.dnsmasq.process import Files
+from supervisor.netd.dnsmasq.process import DnsmasqPaths
 
 HEADER: Final = (
     "# Made by the virtualization daemon for network '{name}', which overwrites changes made\n"
@@ -23,7 +23,7 @@ MAX_LEASES: Final = 16 * 1024 * 1024  # dnsmasq takes no more; IPv6 ranges can b
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
+class ConfigTexts:
     """What the files hold."""
 
     config: str
@@ -31,7 +31,7 @@ class Texts:
     names: str
 
 
-def plan_server(network: Network, files: Files, *, user: str) -> Texts | None:
+def plan_config(network: Network, files: DnsmasqPaths, *, user: str) -> ConfigTexts | None:
     """What dnsmasq reads for a network; None when the network has nothing for it to do.
 
     Args:
@@ -46,7 +46,7 @@ def plan_server(network: Network, files: Files, *, user: str) -> Texts | None:
     lines += [*_gateway(network), *_tftp(network), *_dhcp(network, files)]
     lines += list(network.dnsmasq_options)
     header = HEADER.format(name=network.name.replace("\n", " "))
-    return Texts(
+    return ConfigTexts(
         config=header + "".join(f"{line}\n" for line in lines),
         hosts="".join(f"{line}\n" for line in host_lines(network)),
         names="".join(f"{line}\n" for line in name_lines(network.dns)),
@@ -148,11 +148,11 @@ def _tftp(network: Network) -> Iterator[str]:
             yield f"tftp-root={ip.tftp_root}"
 
 
-def _dhcp(network: Network, files: Files) -> Iterator[str]:
-    served = dhcp_of(network)
+def _dhcp(network: Network, files: DnsmasqPaths) -> Iterator[str]:
+    served = dhcp_subnets(network)
     for ip in served.values():
         yield from _subnet(ip)
-    count = sum(size_of(ip) for ip in served.values())
+    count = sum(range_size(ip) for ip in served.values())
     if count:
         yield f"dhcp-lease-max={min(count, MAX_LEASES)}"
     if served:
@@ -180,7 +180,7 @@ def _subnet(ip: Ip) -> Iterator[str]:
         yield f"dhcp-boot={dhcp.bootp_file}{server}"
 
 
-def size_of(ip: Ip) -> int:
+def range_size(ip: Ip) -> int:
     """How many addresses the ranges of a subnet have."""
     spans = ip.dhcp.ranges if ip.dhcp is not None else []
     return sum(int(ip_address(span.end)) - int(ip_address(span.start)) + 1 for span in spans)
@@ -198,7 +198,7 @@ def _announcements(network: Network, *, has_dhcp6: bool) -> Iterator[str]:
         yield f"dhcp-range={ip.address},ra-only"
 
 
-def dhcp_of(network: Network) -> dict[int, Ip]:
+def dhcp_subnets(network: Network) -> dict[int, Ip]:
     """The subnet of each family that has DHCP; there is one at most."""
     return {
         ip.version: ip
@@ -220,7 +220,7 @@ def _lease(lease: LeaseTime | None) -> str:
 
 def host_lines(network: Network) -> Iterator[str]:
     """The cards that always get the same address, in dnsmasq's words."""
-    for ip in dhcp_of(network).values():
+    for ip in dhcp_subnets(network).values():
         assert ip.dhcp is not None, "that is what it was chosen by"
         for host in ip.dhcp.hosts:
             yield _host(host, ip.version) + _lease(host.lease)

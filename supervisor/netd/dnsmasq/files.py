@@ -1,6 +1,6 @@
 """dnsmasq's files on disk: written whole, removed whole.
 
-Owns: the files that `Files` names, and the lease script. May not touch: what they say.
+Owns: the files that `DnsmasqPaths` names, and the lease script. May not touch: what they say.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from supervisor.netd.dnsmasq import lease_script
-from supervisor.netd.dnsmasq.config import Texts
-from supervisor.netd.dnsmasq.process import Files
+from supervisor.netd.dnsmasq.config import ConfigTexts
+from supervisor.netd.dnsmasq.process import DnsmasqPaths
 from supervisor.runtime.atomic_file import write_file
 
 READABLE: Final = 0o644  # dnsmasq reads them as its own user
@@ -48,7 +48,7 @@ def install_script(folder: Path) -> None:
     replace(folder / "lease-script", text, EXECUTABLE)
 
 
-def write_texts(files: Files, texts: Texts) -> bool:
+def write_texts(files: DnsmasqPaths, texts: ConfigTexts) -> bool:
     """Write what dnsmasq reads; whether its configuration, which it reads only once, is another.
 
     Raises:
@@ -60,7 +60,7 @@ def write_texts(files: Files, texts: Texts) -> bool:
     return replace(files.config, texts.config, READABLE)
 
 
-def remove_texts(files: Files) -> None:
+def remove_texts(files: DnsmasqPaths) -> None:
     """Remove what dnsmasq read; the leases stay, for the network may start again.
 
     Raises:

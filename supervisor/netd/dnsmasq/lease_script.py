@@ -21,14 +21,14 @@ OPTIONAL = (
 )
 
 
-def changed(
-    leases: Sequence[Lease], words: Sequence[str], environ: Mapping[str, str], now: float
+def update_leases(
+    leases: Sequence[Lease], args: Sequence[str], environ: Mapping[str, str], now: float
 ) -> list[Lease]:
     """The leases after what dnsmasq tells: "add", "old" or "del", MAC or DUID, IP, perhaps a name.
 
     Those that have run out are left out.
     """
-    action, hardware, address = words[0], words[1], words[2]
+    action, hardware, address = args[0], args[1], args[2]
     kept = [
         lease
         for lease in leases
@@ -43,7 +43,7 @@ def changed(
         hardware = environ.get("DNSMASQ_MAC", str(former.get("mac-address", "")))
     if hardware:
         lease["mac-address"] = hardware
-    name = words[3] if len(words) > 3 else environ.get("DNSMASQ_SUPPLIED_HOSTNAME", "")
+    name = args[3] if len(args) > 3 else environ.get("DNSMASQ_SUPPLIED_HOSTNAME", "")
     if name:
         lease["hostname"] = name
     for variable, key in OPTIONAL:
@@ -69,7 +69,7 @@ def has_expired(lease: Lease, now: float) -> bool:
     return end != 0 and end <= now
 
 
-def as_dnsmasq_keeps_them(leases: Sequence[Lease], now: float) -> list[str]:
+def dnsmasq_lease_lines(leases: Sequence[Lease], now: float) -> list[str]:
     """The lines of dnsmasq's own lease file, which it asks for at its start."""
     lines, of_ipv6, duid = [], [], ""
     for lease in leases:
@@ -108,18 +108,18 @@ def write(path: str, leases: Sequence[Lease]) -> None:
     os.rename(temporary, path)
 
 
-def main(words: Sequence[str], environ: Mapping[str, str]) -> int:
+def main(args: Sequence[str], environ: Mapping[str, str]) -> int:
     """Do what dnsmasq asks; the exit status."""
     path = environ.get("VIRTVISOR_LEASES", "")
-    if not path or not words:
+    if not path or not args:
         sys.stderr.write("this is run by dnsmasq for a network of virtvisor's\n")
         return 1
-    if words[0] == "init":
-        for line in as_dnsmasq_keeps_them(read(path), time.time()):
+    if args[0] == "init":
+        for line in dnsmasq_lease_lines(read(path), time.time()):
             sys.stdout.write(f"{line}\n")
-    elif words[0] in ("add", "old", "del") and len(words) >= 3:
+    elif args[0] in ("add", "old", "del") and len(args) >= 3:
         former = read(path)
-        leases = changed(former, words, environ, time.time())
+        leases = update_leases(former, args, environ, time.time())
         if leases != former:
             write(path, leases)
     return 0

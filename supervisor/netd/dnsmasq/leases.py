@@ -20,7 +20,7 @@ MAX_DATABASE: Final = 64 * 1024 * 1024  # bytes
 log = logging.getLogger(__name__)
 
 
-class Noted(msgspec.Struct, rename="kebab"):
+class LeaseRecord(msgspec.Struct, rename="kebab"):
     """A lease as the database has it."""
 
     ip_address: str
@@ -69,19 +69,19 @@ def parse_leases(data: bytes, now: float, where: str) -> list[Lease]:
     if not data.strip():
         return []
     try:
-        noted = msgspec.json.decode(data, type=list[Noted])
+        noted = msgspec.json.decode(data, type=list[LeaseRecord])
     except msgspec.MsgspecError as error:
         log.error("%s is no lease database: %s", where, error)
         return []
     return [lease for entry in noted if (lease := _lease(entry, now)) is not None]
 
 
-def of_card(leases: Sequence[Lease], mac: str | None) -> list[Lease]:
+def for_mac(leases: Sequence[Lease], mac: str | None) -> list[Lease]:
     """The leases of one card, or all."""
     return [lease for lease in leases if mac is None or lease.mac.lower() == mac.lower()]
 
 
-def _lease(entry: Noted, now: float) -> Lease | None:
+def _lease(entry: LeaseRecord, now: float) -> Lease | None:
     if entry.expiry_time and entry.expiry_time <= now:
         return None
     try:

@@ -1,10 +1,10 @@
-"""dnsmasq as a process: started so that it outlives us, found again, never two for one network.
+"""The dnsmasq process of a network: started, found after a restart of netd, supervised, ended.
 
-Owns: starting, finding, following and ending it. May touch: its files, as `Files` names them, and
-dnsmasq processes that run with our configuration. May not touch: what the configuration says.
+Owns: dnsmasq processes that run with our configuration files; one for each network.
+May touch: the files that `DnsmasqPaths` names. May not touch: the text of the configuration.
 
-It goes into the background by itself, when it has its sockets; from then on its process number and
-its command line, which names our configuration, are how it is found.
+dnsmasq daemonizes itself once its sockets are bound, so it outlives netd. It is found again by its
+pid file and its command line, which names the configuration file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from supervisor.runtime.restart_policy import Policy, RestartHistory, RestartOn
 
 START_S: Final = 10.0
 END_S: Final = 3.0
-MAX_WORDS: Final = 2000  # characters of what dnsmasq complains that are passed on
+MAX_ERROR_TEXT: Final = 2000  # characters of what dnsmasq complains that are passed on
 SEARCH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 POLICY: Final = Policy(RestartOn.ALWAYS)
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class DnsmasqPaths:
     """Where everything of one network's dnsmasq lies."""
 
     config: Path
@@ -45,7 +45,7 @@ class Files:
     script: Path  # the one for all networks
 
     @staticmethod
-    def of(folder: Path, states: Path, name: str, bridge: str) -> Files:
+    def for_network(folder: Path, states: Path, name: str, bridge: str) -> DnsmasqPaths:
         """Those of a network: libvirt's own places.
 
         Args:
@@ -54,7 +54,7 @@ class Files:
             name: the network's.
             bridge: the network's.
         """
-        return Files(
+        return DnsmasqPaths(
             config=folder / f"{name}.conf",
             hosts=folder / f"{name}.hostsfile",
             names=folder / f"{name}.addnhosts",
@@ -77,7 +77,7 @@ def binary() -> str:
     return found
 
 
-async def launch(files: Files) -> GuestProcess:
+async def launch(files: DnsmasqPaths) -> GuestProcess:
     """Start dnsmasq, or find the one that runs already.
 
     Raises:
@@ -99,7 +99,7 @@ async def launch(files: Files) -> GuestProcess:
     return process
 
 
-async def _run(program: str, files: Files) -> tuple[int, str]:
+async def _run(program: str, files: DnsmasqPaths) -> tuple[int, str]:
     """Run dnsmasq until it has gone into the background; its status and complaint."""
     process = await asyncio.create_subprocess_exec(
         program,
@@ -120,7 +120,7 @@ async def _run(program: str, files: Files) -> tuple[int, str]:
             status = await process.wait()
             words = b""
             if status != 0:
-                words = await process.stderr.read(MAX_WORDS)
+                words = await process.stderr.read(MAX_ERROR_TEXT)
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -129,7 +129,7 @@ async def _run(program: str, files: Files) -> tuple[int, str]:
     return status, words.decode(errors="replace").strip()
 
 
-def find(files: Files) -> GuestProcess | None:
+def find(files: DnsmasqPaths) -> GuestProcess | None:
     """The dnsmasq that runs with our configuration, if there is one."""
     try:
         number = int(files.pid.read_text(encoding="ascii"))
@@ -138,12 +138,12 @@ def find(files: Files) -> GuestProcess | None:
     return _follow(number, files) or _search(files)
 
 
-def _search(files: Files) -> GuestProcess | None:
+def _search(files: DnsmasqPaths) -> GuestProcess | None:
     """Look through all processes: the pid file may be gone, or from before a crash.
 
     The one that serves the lease script is a child of the one we look for, with the same words.
     """
-    found = [number for number in _numbers() if is_ours(command_line(number), files)]
+    found = [number for number in _numbers() if runs_config(command_line(number), files)]
     for number in found:
         if parent(number) not in found:
             return _follow(number, files)
@@ -154,7 +154,7 @@ def _numbers() -> list[int]:
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
 
 
-def _follow(number: int, files: Files) -> GuestProcess | None:
+def _follow(number: int, files: DnsmasqPaths) -> GuestProcess | None:
     if number <= 0:
         return None
     try:
@@ -162,7 +162,7 @@ def _follow(number: int, files: Files) -> GuestProcess | None:
     except OSError:
         return None
     # The number cannot change hands any more: what it is now, it stays.
-    if not is_ours(command_line(number), files):
+    if not runs_config(command_line(number), files):
         os.close(pidfd)
         return None
     return GuestProcess(number, pidfd)
@@ -186,19 +186,19 @@ def parent(number: int) -> int:
     return int(text.rpartition(")")[2].split()[1])
 
 
-def is_ours(words: list[str], files: Files) -> bool:
+def runs_config(argv: list[str], files: DnsmasqPaths) -> bool:
     """Whether these words start dnsmasq with our configuration."""
     return (
-        len(words) > 1
-        and Path(words[0]).name == "dnsmasq"
-        and f"--conf-file={files.config}" in words
+        len(argv) > 1 and Path(argv[0]).name == "dnsmasq" and f"--conf-file={files.config}" in argv
     )
 
 
-class Server:
+class Dnsmasq:
     """The dnsmasq of one running network, started again when it ends."""
 
-    def __init__(self, files: Files, *, on_trouble: Callable[[str], None] = log.error) -> None:
+    def __init__(
+        self, files: DnsmasqPaths, *, on_trouble: Callable[[str], None] = log.error
+    ) -> None:
         """Run nothing yet.
 
         Args:
@@ -241,7 +241,7 @@ class Server:
             self._ended()
             raise
 
-    def reread(self) -> None:
+    def reload(self) -> None:
         """Have it read the hosts and names anew."""
         if self._process is not None:
             self._process.send(signal.SIGHUP)
@@ -264,7 +264,7 @@ class Server:
         with contextlib.suppress(FileNotFoundError):
             self.files.pid.unlink()
 
-    def forget(self) -> None:
+    def detach(self) -> None:
         """Follow it no longer; it runs on."""
         self._wanted = False
         if self._restarting is not None:

@@ -19,7 +19,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.netd.firewall.commands import run
 from supervisor.netd.firewall.firewall import Firewall
 from supervisor.netd.firewall.iptables import Iptables
-from supervisor.netd.firewall.iptables_save import read_saved
+from supervisor.netd.firewall.iptables_save import parse_save
 from supervisor.netd.firewall.nftables import TABLE, Nftables
 from supervisor.runtime.subprocesses import SEARCH_PATH
 
@@ -37,7 +37,7 @@ class Backend(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class HostFirewalls:
     """What the host has and uses."""
 
     iptables: bool  # the program is installed
@@ -64,7 +64,7 @@ def configured(text: str, origin: str) -> Backend | None:
         raise ConfError("conf_syntax", detail, where) from None
 
 
-def pick(setting: Backend | None, host: Host) -> Backend:
+def select(setting: Backend | None, host: HostFirewalls) -> Backend:
     """Choose. Without a setting: what is in use, iptables before nftables. Pure.
 
     Raises:
@@ -82,10 +82,10 @@ def pick(setting: Backend | None, host: Host) -> Backend:
     return next(backend for backend in order if there[backend])
 
 
-async def look() -> Host:
+async def inspect() -> HostFirewalls:
     """Find out what the host has and uses; a program that fails uses nothing."""
     iptables, nft = (shutil.which(name, path=SEARCH_PATH) for name in ("iptables", "nft"))
-    return Host(
+    return HostFirewalls(
         iptables=iptables is not None,
         nft=nft is not None,
         iptables_rules=iptables is not None and await _iptables_used(),
@@ -93,24 +93,24 @@ async def look() -> Host:
     )
 
 
-async def choose_backend(setting: Backend | None) -> Backend:
+async def select_backend(setting: Backend | None) -> Backend:
     """Find out which packet filter to use.
 
     Raises:
-        VirError: CONFIG_UNSUPPORTED, as `pick`.
+        VirError: CONFIG_UNSUPPORTED, as `select`.
     """
-    backend = pick(setting, await look())
+    backend = select(setting, await inspect())
     log.info("rules are kept in %s", backend)
     return backend
 
 
-async def choose(setting: Backend | None) -> Firewall:
+async def select_firewall(setting: Backend | None) -> Firewall:
     """Make the firewall to use.
 
     Raises:
-        VirError: CONFIG_UNSUPPORTED, as `pick`.
+        VirError: CONFIG_UNSUPPORTED, as `select`.
     """
-    backend = await choose_backend(setting)
+    backend = await select_backend(setting)
     return Firewall(Iptables() if backend is Backend.IPTABLES else Nftables())
 
 
@@ -120,7 +120,7 @@ async def _iptables_used() -> bool:
     except VirError as error:
         log.warning("the host's iptables rules cannot be read: %s", error)
         return False
-    tables = await asyncio.to_thread(read_saved, ended.output)
+    tables = await asyncio.to_thread(parse_save, ended.output)
     return any(table.rules for table in tables.values())
 
 

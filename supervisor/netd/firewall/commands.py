@@ -19,7 +19,7 @@ LOCK_S: Final = 5  # how long they wait for it
 
 
 async def run(
-    argv: Sequence[str], *, given: str = "", deadline_s: float = DEADLINE_S
+    argv: Sequence[str], *, stdin: str = "", deadline_s: float = DEADLINE_S
 ) -> CompletedProgram:
     """Run a program to its end; one that takes too long, or that nobody waits for, is killed.
 
@@ -27,7 +27,7 @@ async def run(
         VirError: INTERNAL_ERROR: it cannot be executed; OPERATION_TIMEOUT: it did not end.
     """
     try:
-        return await subprocesses.run(argv, deadline_s=deadline_s, given=given.encode())
+        return await subprocesses.run(argv, deadline_s=deadline_s, given=stdin.encode())
     except TimeoutError:
         detail = f"'{argv[0]}' did not end in {deadline_s:g} s; does another program hold its lock?"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.FIREWALL) from None
@@ -36,13 +36,13 @@ async def run(
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.FIREWALL) from error
 
 
-async def run_ok(argv: Sequence[str], *, given: str = "") -> str:
+async def run_ok(argv: Sequence[str], *, stdin: str = "") -> str:
     """Run a program that must succeed; what it printed.
 
     Raises:
         VirError: INTERNAL_ERROR: it failed, with what it said; as `run`.
     """
-    ended = await run(argv, given=given)
+    ended = await run(argv, stdin=stdin)
     if ended.code != 0:
         raise failed(argv, ended)
     return ended.output

@@ -14,11 +14,11 @@ from typing import Final
 from rpc.errors import ErrorCode, VirError
 from supervisor.netd.firewall.commands import LOCK_S, run_ok
 from supervisor.netd.firewall.iptables_save import (
-    Change,
+    RestoreInput,
     Table,
+    parse_save,
     plan_install,
     plan_removal,
-    read_saved,
 )
 from supervisor.netd.firewall.network_facts import NetworkFacts
 from supervisor.netd.firewall.rules import Family, Rule, plan
@@ -61,7 +61,7 @@ class Iptables:
         """
         split = [(facts, _families(facts)) for facts in networks]
         saved = {
-            family: read_saved(await run_ok([f"{PROGRAM[family]}-save"]))
+            family: parse_save(await run_ok([f"{PROGRAM[family]}-save"]))
             for family in {family for _, families in split for family, _ in families}
         }
         return [
@@ -98,10 +98,12 @@ def _families(facts: NetworkFacts) -> list[tuple[Family, list[Rule]]]:
     return [(family, own) for family, own in split if own]
 
 
-async def _change(family: Family, planned: Callable[[dict[str, Table]], list[Change]]) -> None:
+async def _change(
+    family: Family, planned: Callable[[dict[str, Table]], list[RestoreInput]]
+) -> None:
     """Read, plan, commit; again where another program changed something in between."""
     for attempt in range(1, ATTEMPTS + 1):
-        saved = read_saved(await run_ok([f"{PROGRAM[family]}-save"]))
+        saved = parse_save(await run_ok([f"{PROGRAM[family]}-save"]))
         changes = planned(saved)
         try:
             await _restore(family, [change for change in changes if not change.optional])
@@ -116,8 +118,8 @@ async def _change(family: Family, planned: Callable[[dict[str, Table]], list[Cha
         log.warning("a rule that the kernel may do without is left out: %s", error)
 
 
-async def _restore(family: Family, changes: Sequence[Change]) -> None:
+async def _restore(family: Family, changes: Sequence[RestoreInput]) -> None:
     if not changes:
         return
     argv = [f"{PROGRAM[family]}-restore", "--noflush", "--wait", str(LOCK_S)]
-    await run_ok(argv, given="".join(change.text() for change in changes))
+    await run_ok(argv, stdin="".join(change.text() for change in changes))

@@ -26,7 +26,7 @@ DEFAULTS: Final = (
 PLAIN: Final = re.compile(r"[^\s\"'\\]+")
 FILTERS: Final = "libvirt-"  # how the chains of `supervisor.netd.nwfilter` begin
 Marks = frozenset[tuple[str, str]]  # an option and its value
-Meaning = frozenset[tuple[str, ...]]
+ParsedRule = frozenset[tuple[str, ...]]
 
 
 @dataclass(slots=True)
@@ -38,11 +38,11 @@ class Table:
 
     def has(self, chain: str, words: Sequence[str]) -> bool:
         """Whether a chain holds a rule."""
-        wanted = meaning(words)
-        return any(meaning(rule) == wanted for rule in self.rules.get(chain, ()))
+        wanted = parse_rule(words)
+        return any(parse_rule(rule) == wanted for rule in self.rules.get(chain, ()))
 
 
-def read_saved(text: str) -> dict[str, Table]:
+def parse_save(text: str) -> dict[str, Table]:
     """Read what iptables-save printed; lines of other kinds are passed over."""
     tables: dict[str, Table] = {}
     table = Table()
@@ -64,7 +64,7 @@ def _split(told: str) -> list[str]:
     return told.split()
 
 
-def line(words: Sequence[str]) -> str:
+def format_rule(words: Sequence[str]) -> str:
     """Words as iptables-restore reads them: it knows double quotes alone."""
     return " ".join(word if PLAIN.fullmatch(word) else _quoted(word) for word in words)
 
@@ -74,7 +74,7 @@ def _quoted(word: str) -> str:
     return f'"{escaped}"'
 
 
-def meaning(words: Sequence[str]) -> Meaning:
+def parse_rule(words: Sequence[str]) -> ParsedRule:
     """A rule's options whatever their order, without those that say nothing."""
     groups: list[list[str]] = []
     for word in words:
@@ -96,7 +96,7 @@ def _ordered(group: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class RestoreInput:
     """What one table must be told."""
 
     table: str
@@ -110,7 +110,7 @@ class Change:
 
 def plan_install(
     saved: dict[str, Table], rules: Sequence[Rule], facts: NetworkFacts
-) -> list[Change]:
+) -> list[RestoreInput]:
     """What to restore so that exactly these rules of a network are there, once each, in order.
 
     Args:
@@ -125,16 +125,16 @@ def plan_install(
         lines = _chains(table, wanted, name)
         if not _in_place(table, wanted, _marks(facts)):
             lines += _removal(table, wanted, _marks(facts))
-            lines += [f"-I {rule.chain} {line(rule.words)}" for rule in wanted]
+            lines += [f"-I {rule.chain} {format_rule(rule.args)}" for rule in wanted]
         if lines:
             optional = bool(wanted) and all(rule.optional for rule in wanted)
-            changes.append(Change(name, tuple(lines), optional))
+            changes.append(RestoreInput(name, tuple(lines), optional))
     return changes
 
 
 def plan_removal(
     saved: dict[str, Table], rules: Sequence[Rule], facts: NetworkFacts
-) -> list[Change]:
+) -> list[RestoreInput]:
     """What to restore so that nothing of a network is left in the chains of ours.
 
     The chains and the jumps to them stay, as with libvirt 9.0.
@@ -143,7 +143,7 @@ def plan_removal(
     for name, table in saved.items():
         lines = _removal(table, [rule for rule in rules if rule.table == name], _marks(facts))
         if lines:
-            changes.append(Change(name, tuple(lines), optional=False))
+            changes.append(RestoreInput(name, tuple(lines), optional=False))
     return changes
 
 
@@ -184,8 +184,8 @@ def _jumps(
 def _in_place(table: Table, rules: Sequence[Rule], marks: Marks) -> bool:
     """Whether exactly these rules of the network stand in our chains, in a packet's order."""
     for chain in dict.fromkeys(chain.name for chain in CHAINS):
-        wanted = [meaning(rule.words) for rule in reversed(rules) if rule.chain == chain]
-        there = [meaning(words) for words in _own(table, chain, set(wanted), marks)]
+        wanted = [parse_rule(rule.args) for rule in reversed(rules) if rule.chain == chain]
+        there = [parse_rule(words) for words in _own(table, chain, set(wanted), marks)]
         if there != wanted:
             return False
     return True
@@ -195,17 +195,17 @@ def _removal(table: Table, rules: Sequence[Rule], marks: Marks) -> list[str]:
     """Delete what stands of these rules, and whatever of ours bears the marks."""
     lines = []
     for chain in dict.fromkeys(chain.name for chain in CHAINS):
-        wanted = {meaning(rule.words) for rule in rules if rule.chain == chain}
-        lines += [f"-D {chain} {line(words)}" for words in _own(table, chain, wanted, marks)]
+        wanted = {parse_rule(rule.args) for rule in rules if rule.chain == chain}
+        lines += [f"-D {chain} {format_rule(words)}" for words in _own(table, chain, wanted, marks)]
     return lines
 
 
-def _own(table: Table, chain: str, known: set[Meaning], marks: Marks) -> list[list[str]]:
+def _own(table: Table, chain: str, known: set[ParsedRule], marks: Marks) -> list[list[str]]:
     """The rules of a chain that are the network's: known ones, and those that bear its marks."""
     return [
         words
         for words in table.rules.get(chain, ())
-        if meaning(words) in known or _bears(words, marks)
+        if parse_rule(words) in known or _bears(words, marks)
     ]
 
 

@@ -106,9 +106,9 @@ def _matches(rule: Rule) -> list[Json]:
     """What must hold of a packet. iptables' words come in pairs, "!" before one."""
     matches: list[Json] = []
     protocol = "ip" if rule.family is Family.V4 else "ip6"
-    if not {"-s", "-d"} & set(rule.words):
+    if not {"-s", "-d"} & set(rule.args):
         matches.append(_match({"meta": {"key": "nfproto"}}, f"ipv{rule.family.value}"))
-    words, transport, negated = iter(rule.words), "", False
+    words, transport, negated = iter(rule.args), "", False
     for word in words:
         if word == "-j":
             break
@@ -154,8 +154,8 @@ def _match(left: Json, right: Json, *, negated: bool = False) -> Json:
 
 
 def _verdict(rule: Rule) -> Json:
-    at = rule.words.index("-j")
-    target, told = rule.words[at + 1], rule.words[at + 2 :]
+    at = rule.args.index("-j")
+    target, told = rule.args[at + 1], rule.args[at + 2 :]
     if target in ("ACCEPT", "RETURN"):
         return {target.lower(): None}
     if target == "REJECT":

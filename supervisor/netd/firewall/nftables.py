@@ -51,4 +51,4 @@ class Nftables:
 
 
 async def _commit(commands: Sequence[Json]) -> None:
-    await run_ok(ARGV, given=json.dumps({"nftables": list(commands)}))
+    await run_ok(ARGV, stdin=json.dumps({"nftables": list(commands)}))

@@ -23,11 +23,11 @@ from rpc.values import Interface as InterfaceId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.service_errors import INTERFACE_ERRORS
-from supervisor.netd.interfaces.interface_files import InterfaceStore
-from supervisor.netd.interfaces.plan import Address, Gateway, InterfaceStep, plan_interface
-from supervisor.netd.interfaces.step_executor import InterfaceHost
-from supervisor.netd.kernel.netlink import Link, Links
-from supervisor.netd.network.step_executor import carry_out
+from supervisor.netd.interfaces.interface_files import InterfaceFiles
+from supervisor.netd.interfaces.plan import AddAddress, AddGateway, InterfaceStep, plan_interface
+from supervisor.netd.interfaces.step_executor import InterfaceStepExecutor
+from supervisor.netd.kernel.netlink import Link, Rtnetlink
+from supervisor.netd.network.step_executor import run_steps
 from supervisor.objects.change_lock import ChangeLock
 from supervisor.runtime.shield import run_to_completion
 
@@ -44,32 +44,32 @@ class InterfaceCalls:
     """What clients may do with the host's interfaces."""
 
     def __init__(
-        self, links: Links, host: InterfaceHost, store: InterfaceStore, *, session: bool
+        self, links: Rtnetlink, host: InterfaceStepExecutor, store: InterfaceFiles, *, session: bool
     ) -> None:
         """Work on these."""
         self._links = links
         self._host = host
         self._store = store
         self._session = session
-        self._turn = ChangeLock("the host's interfaces", INTERFACE_ERRORS)
+        self._lock = ChangeLock("the host's interfaces", INTERFACE_ERRORS)
 
     # Lists and lookups.
 
     async def connect_num_of_interfaces(self, call: ClientCall) -> int:
         """How many interfaces are up."""
-        return len([each for each in await self._known() if each[2]])
+        return len([each for each in await self._list() if each[2]])
 
     async def connect_list_interfaces(self, call: ClientCall, maxnames: int) -> list[str]:
         """The names of interfaces that are up."""
-        return [name for name, _, up in await self._known() if up][: max(0, maxnames)]
+        return [name for name, _, up in await self._list() if up][: max(0, maxnames)]
 
     async def connect_num_of_defined_interfaces(self, call: ClientCall) -> int:
         """How many interfaces are known and not up."""
-        return len([each for each in await self._known() if not each[2]])
+        return len([each for each in await self._list() if not each[2]])
 
     async def connect_list_defined_interfaces(self, call: ClientCall, maxnames: int) -> list[str]:
         """The names of interfaces that are known and not up."""
-        return [name for name, _, up in await self._known() if not up][: max(0, maxnames)]
+        return [name for name, _, up in await self._list() if not up][: max(0, maxnames)]
 
     async def connect_list_all_interfaces(
         self, call: ClientCall, need_results: int, flags: int
@@ -79,7 +79,7 @@ class InterfaceCalls:
         wanted = {bool(on) for flag, on in ((Flags.ACTIVE, 1), (Flags.INACTIVE, 0)) if flags & flag}
         found = [
             InterfaceId(name, mac)
-            for name, mac, up in await self._known()
+            for name, mac, up in await self._list()
             if not wanted or up in wanted
         ]
         return found if need_results else [], len(found)
@@ -90,7 +90,7 @@ class InterfaceCalls:
         Raises:
             VirError: NO_INTERFACE.
         """
-        mac = next((mac for known, mac, _ in await self._known() if known == name), None)
+        mac = next((mac for known, mac, _ in await self._list() if known == name), None)
         if mac is None:
             raise no_interface(f"couldn't find interface named '{name}'")
         return InterfaceId(name, mac)
@@ -101,7 +101,7 @@ class InterfaceCalls:
         Raises:
             VirError: NO_INTERFACE, MULTIPLE_INTERFACES.
         """
-        found = [each for each in await self._known() if each[1].lower() == mac.lower()]
+        found = [each for each in await self._list() if each[1].lower() == mac.lower()]
         if not found:
             raise no_interface(f"couldn't find interface with MAC address '{mac}'")
         if len(found) > 1:
@@ -128,7 +128,7 @@ class InterfaceCalls:
 
     async def interface_is_active(self, call: ClientCall, iface: InterfaceId) -> int:
         """Whether an interface is up."""
-        found = next((up for name, _, up in await self._known() if name == iface.name), None)
+        found = next((up for name, _, up in await self._list() if name == iface.name), None)
         if found is None:
             raise no_interface(f"couldn't find interface named '{iface.name}'")
         return int(found)
@@ -143,7 +143,7 @@ class InterfaceCalls:
             interface = parse_interface(xml)
         except ConfError as error:
             raise from_conf_error(error, ErrorDomain.INTERFACE) from error
-        async with self._turn.hold("define"):
+        async with self._lock.hold("define"):
             await run_to_completion(self._disk(lambda: self._store.save(interface)))
         return InterfaceId(interface.known_name, interface.mac or NO_MAC)
 
@@ -154,7 +154,7 @@ class InterfaceCalls:
             VirError: NO_INTERFACE when it has none.
         """
         self._refuse_session("undefining a host interface")
-        async with self._turn.hold("undefine"):
+        async with self._lock.hold("undefine"):
             await self._definition(iface.name)
             await run_to_completion(self._disk(lambda: self._store.remove(iface.name)))
 
@@ -167,14 +167,14 @@ class InterfaceCalls:
         """
         INTERFACE_ERRORS.check_flags("interfaceCreate", flags)
         self._refuse_session("starting a host interface")
-        async with self._turn.hold("create"):
+        async with self._lock.hold("create"):
             interface = await self._definition(iface.name)
             link = await self._link(iface.name)
             if link is not None and link.up:
                 detail = f"interface '{iface.name}' is already active"
                 raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.INTERFACE)
             plan = plan_interface(interface)
-            await run_to_completion(carry_out(plan, self._host.do, self._host.undo))
+            await run_to_completion(run_steps(plan, self._host.do, self._host.undo))
 
     async def interface_destroy(self, call: ClientCall, iface: InterfaceId, flags: int) -> None:
         """Bring an interface down; a bridge, bond or VLAN that is defined here is removed.
@@ -184,7 +184,7 @@ class InterfaceCalls:
         """
         INTERFACE_ERRORS.check_flags("interfaceDestroy", flags)
         self._refuse_session("stopping a host interface")
-        async with self._turn.hold("destroy"):
+        async with self._lock.hold("destroy"):
             link = await self._link(iface.name)
             defined = (await self._disk(self._store.load)).get(iface.name)
             if link is None and defined is None:
@@ -197,13 +197,13 @@ class InterfaceCalls:
     async def _bring_down(self, link: Link, defined: Interface | None) -> None:
         if defined is None:
             with kernel("bring down", link.name):
-                await self._links.change(link.name, state="down")
+                await self._links.set_link(link.name, state="down")
             return
         for step in reversed(undoable(defined)):
             await self._host.undo(step)
         if defined.type is InterfaceType.ETHERNET:
             with kernel("bring down", link.name):
-                await self._links.change(link.name, state="down")
+                await self._links.set_link(link.name, state="down")
 
     # A change that can be taken back.
 
@@ -215,11 +215,11 @@ class InterfaceCalls:
         """
         INTERFACE_ERRORS.check_flags("interfaceChangeBegin", flags)
         self._refuse_session("changing host interfaces")
-        async with self._turn.hold("change begin"):
+        async with self._lock.hold("change begin"):
             if await self._disk(self._store.is_changing):
                 detail = "a change of interfaces has begun already: commit it or roll it back first"
                 raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.INTERFACE)
-            await run_to_completion(self._disk(self._store.begin))
+            await run_to_completion(self._disk(self._store.change_begin))
 
     async def interface_change_commit(self, call: ClientCall, flags: int) -> None:
         """Let a change hold.
@@ -229,9 +229,9 @@ class InterfaceCalls:
         """
         INTERFACE_ERRORS.check_flags("interfaceChangeCommit", flags)
         self._refuse_session("changing host interfaces")
-        async with self._turn.hold("change commit"):
+        async with self._lock.hold("change commit"):
             await self._need_change()
-            await run_to_completion(self._disk(self._store.end))
+            await run_to_completion(self._disk(self._store.change_commit))
 
     async def interface_change_rollback(self, call: ClientCall, flags: int) -> None:
         """Go back to how everything was defined, and bring up and down what that means.
@@ -241,12 +241,12 @@ class InterfaceCalls:
         """
         INTERFACE_ERRORS.check_flags("interfaceChangeRollback", flags)
         self._refuse_session("changing host interfaces")
-        async with self._turn.hold("change rollback"):
+        async with self._lock.hold("change rollback"):
             await self._need_change()
             await run_to_completion(self._roll_back())
 
     async def _roll_back(self) -> None:
-        before = await self._disk(self._store.before)
+        before = await self._disk(self._store.load_previous)
         now = await self._disk(self._store.load)
         for name, interface in now.items():
             if before.get(name) == interface:
@@ -261,10 +261,10 @@ class InterfaceCalls:
                 continue
             await self._restore(former)
             if was_up:
-                await carry_out(plan_interface(former), self._host.do, self._host.undo)
+                await run_steps(plan_interface(former), self._host.do, self._host.undo)
         for name in before.keys() - now.keys():
             await self._restore(before[name])
-        await self._disk(self._store.end)
+        await self._disk(self._store.change_commit)
 
     async def _restore(self, interface: Interface) -> None:
         await self._disk(lambda: self._store.save(interface))
@@ -280,20 +280,20 @@ class InterfaceCalls:
             if interface.start_mode != "onboot":
                 continue
             try:
-                async with self._turn.hold("start with the host"):
+                async with self._lock.hold("start with the host"):
                     link = await self._link(name)
                     if link is None or not link.up:
                         plan = plan_interface(interface)
-                        await carry_out(plan, self._host.do, self._host.undo)
+                        await run_steps(plan, self._host.do, self._host.undo)
             except VirError as error:
                 log.error("interface '%s' does not start with the host: %s", name, error)
 
     # What is known.
 
-    async def _known(self) -> list[tuple[str, str, bool]]:
+    async def _list(self) -> list[tuple[str, str, bool]]:
         """Every interface: its name, its hardware address, whether it is up."""
         with kernel("list", "interfaces"):
-            links = {link.name: link for link in await self._links.all()}
+            links = {link.name: link for link in await self._links.links()}
         defined = await self._disk(self._store.load)
         found = [(link.name, link.mac, link.up) for link in links.values()]
         found += [
@@ -334,7 +334,7 @@ def undoable(interface: Interface) -> list[InterfaceStep]:
     """What bringing an interface down undoes; for a card, only what was given to it."""
     steps = plan_interface(interface)
     if interface.type is InterfaceType.ETHERNET:
-        return [step for step in steps if isinstance(step, Address | Gateway)]
+        return [step for step in steps if isinstance(step, AddAddress | AddGateway)]
     return steps
 
 

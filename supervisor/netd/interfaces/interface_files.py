@@ -19,14 +19,14 @@ from supervisor.runtime.atomic_file import remove_file, sync_folder, write_file
 log = logging.getLogger(__name__)
 
 
-class InterfaceStore:
+class InterfaceFiles:
     """The definitions of one host."""
 
     def __init__(self, folder: Path) -> None:
         """Keep them in this folder; it is made when the first one is defined."""
         self._folder = folder
-        self._before = folder.with_name(f"{folder.name}.before")
-        self._half = folder.with_name(f"{folder.name}.half")
+        self._previous = folder.with_name(f"{folder.name}.before")
+        self._partial = folder.with_name(f"{folder.name}.half")
 
     def load(self) -> dict[str, Interface]:
         """Every definition by name; what cannot be read is left where it is, with a log line."""
@@ -54,34 +54,34 @@ class InterfaceStore:
 
     def is_changing(self) -> bool:
         """Whether a change has begun."""
-        return self._before.is_dir()
+        return self._previous.is_dir()
 
-    def begin(self) -> None:
+    def change_begin(self) -> None:
         """Keep a copy of everything; it is there whole or not at all.
 
         Raises:
             OSError: no change has begun.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self._half, ignore_errors=True)
-        shutil.copytree(self._folder, self._half)
-        os.rename(self._half, self._before)
-        sync_folder(self._before.parent)
+        shutil.rmtree(self._partial, ignore_errors=True)
+        shutil.copytree(self._folder, self._partial)
+        os.rename(self._partial, self._previous)
+        sync_folder(self._previous.parent)
 
-    def before(self) -> dict[str, Interface]:
+    def load_previous(self) -> dict[str, Interface]:
         """Every definition as it was when the change began."""
-        return _load(self._before)
+        return _load(self._previous)
 
-    def end(self) -> None:
+    def change_commit(self) -> None:
         """Forget the copy: the change holds.
 
         Raises:
             OSError: the change goes on.
         """
-        shutil.rmtree(self._half, ignore_errors=True)
-        os.rename(self._before, self._half)
-        shutil.rmtree(self._half, ignore_errors=True)
-        sync_folder(self._before.parent)
+        shutil.rmtree(self._partial, ignore_errors=True)
+        os.rename(self._previous, self._partial)
+        shutil.rmtree(self._partial, ignore_errors=True)
+        sync_folder(self._previous.parent)
 
 
 def _load(folder: Path) -> dict[str, Interface]:

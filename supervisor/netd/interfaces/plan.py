@@ -26,7 +26,7 @@ CENTI: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class MakeLink:
+class CreateLink:
     """Make a bridge, a bond or a VLAN; it goes with the interface."""
 
     name: str
@@ -36,7 +36,7 @@ class MakeLink:
 
 
 @dataclass(frozen=True, slots=True)
-class Join:
+class AddToMaster:
     """Make a link a part of a bridge or bond."""
 
     name: str
@@ -45,7 +45,7 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
-class Resize:
+class SetMtu:
     """Make a link's packets as large as this."""
 
     name: str
@@ -53,14 +53,14 @@ class Resize:
 
 
 @dataclass(frozen=True, slots=True)
-class Up:
+class SetUp:
     """Let a link carry packets."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Listen:
+class AcceptRa:
     """Believe what routers say of IPv6, or not."""
 
     name: str
@@ -68,7 +68,7 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class AddAddress:
     """Give a link an address."""
 
     name: str
@@ -78,7 +78,7 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway:
+class AddGateway:
     """Send what has no other way by a neighbour."""
 
     name: str
@@ -86,7 +86,7 @@ class Gateway:
     address: str
 
 
-InterfaceStep = MakeLink | Join | Resize | Up | Listen | Address | Gateway
+InterfaceStep = CreateLink | AddToMaster | SetMtu | SetUp | AcceptRa | AddAddress | AddGateway
 
 
 def plan_interface(interface: Interface) -> list[InterfaceStep]:
@@ -107,8 +107,8 @@ def _steps(interface: Interface) -> Iterator[InterfaceStep]:
     elif interface.type is InterfaceType.VLAN and interface.vlan is not None:
         yield _vlan(name, interface.vlan)
     if interface.mtu:
-        yield Resize(name, interface.mtu)
-    yield Up(name)
+        yield SetMtu(name, interface.mtu)
+    yield SetUp(name)
     for protocol in interface.protocols:
         yield from _addresses(name, protocol)
 
@@ -120,15 +120,15 @@ def _bridge(interface: Interface, name: str) -> Iterator[InterfaceStep]:
         ("br_forward_delay", round(bridge.delay_s * CENTI)),
         ("br_stp_state", int(bool(bridge.stp))),
     )
-    yield MakeLink(name, "bridge", options)
+    yield CreateLink(name, "bridge", options)
     for member in bridge.members:
         part = member.name or ""
         if member.bond is not None:
             yield from _bond(part, member.bond)
         elif member.vlan is not None:
             yield _vlan(part, member.vlan)
-        yield Join(part, name, down_first=False)
-        yield Up(part)
+        yield AddToMaster(part, name, down_first=False)
+        yield SetUp(part)
 
 
 def _bond(name: str, bond: Bond) -> Iterator[InterfaceStep]:
@@ -142,13 +142,13 @@ def _bond(name: str, bond: Bond) -> Iterator[InterfaceStep]:
         options["bond_arp_interval"] = bond.arpmon.interval
         options["bond_arp_ip_target"] = str(bond.arpmon.target)
         options["bond_arp_validate"] = ARP_VALIDATE[bond.arpmon.validate]
-    yield MakeLink(name, "bond", tuple(options.items()))
+    yield CreateLink(name, "bond", tuple(options.items()))
     for member in bond.members:
-        yield Join(member.name or "", name, down_first=True)
+        yield AddToMaster(member.name or "", name, down_first=True)
 
 
-def _vlan(name: str, vlan: VlanLink) -> MakeLink:
-    return MakeLink(name, "vlan", (("vlan_id", vlan.tag),), below=vlan.parent or "")
+def _vlan(name: str, vlan: VlanLink) -> CreateLink:
+    return CreateLink(name, "vlan", (("vlan_id", vlan.tag),), below=vlan.parent or "")
 
 
 def _addresses(name: str, protocol: Protocol) -> Iterator[InterfaceStep]:
@@ -160,8 +160,8 @@ def _addresses(name: str, protocol: Protocol) -> Iterator[InterfaceStep]:
         )
         raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.INTERFACE)
     if family == 6:
-        yield Listen(name, protocol.autoconf)
+        yield AcceptRa(name, protocol.autoconf)
     for ip in protocol.addresses:
-        yield Address(name, str(ip.address), ip.length, "")
+        yield AddAddress(name, str(ip.address), ip.length, "")
     if protocol.gateway is not None:
-        yield Gateway(name, family, str(protocol.gateway))
+        yield AddGateway(name, family, str(protocol.gateway))

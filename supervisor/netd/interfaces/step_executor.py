@@ -26,7 +26,7 @@ from conf.interface import (
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.netd.interfaces import plan
 from supervisor.netd.interfaces.plan import InterfaceStep
-from supervisor.netd.kernel.netlink import HostAddress, Link, Links
+from supervisor.netd.kernel.netlink import HostAddress, Link, Rtnetlink
 from supervisor.netd.kernel.sysctl import Sysctl
 
 NET: Final = Path("/sys/class/net")
@@ -42,10 +42,10 @@ DEFAULT: Final = {4: "0.0.0.0/0", 6: "::/0"}
 log = logging.getLogger(__name__)
 
 
-class InterfaceHost:
+class InterfaceStepExecutor:
     """Does and undoes single steps."""
 
-    def __init__(self, links: Links, sysctl: Sysctl) -> None:
+    def __init__(self, links: Rtnetlink, sysctl: Sysctl) -> None:
         """Work on these."""
         self._links = links
         self._sysctl = sysctl
@@ -59,7 +59,7 @@ class InterfaceHost:
         try:
             await self._do(step)
         except OSError as error:
-            if error.errno == errno.EEXIST and not isinstance(step, plan.MakeLink):
+            if error.errno == errno.EEXIST and not isinstance(step, plan.CreateLink):
                 return
             detail = f"cannot do {step}: {error.strerror or error}"
             raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.INTERFACE) from error
@@ -77,30 +77,30 @@ class InterfaceHost:
     async def _do(self, step: InterfaceStep) -> None:
         links = self._links
         match step:
-            case plan.MakeLink():
-                await self._make(step)
-            case plan.Join(name, master, down_first):
+            case plan.CreateLink():
+                await self._create_link(step)
+            case plan.AddToMaster(name, master, down_first):
                 if down_first:
-                    await links.change(name, state="down")
-                await links.enslave(name, master)
-            case plan.Resize(name, mtu):
-                await links.change(name, mtu=mtu)
-            case plan.Up(name):
-                await links.change(name, state="up")
-            case plan.Listen():
-                await self._listen(step)
-            case plan.Address(name, address, prefix, broadcast):
+                    await links.set_link(name, state="down")
+                await links.set_master(name, master)
+            case plan.SetMtu(name, mtu):
+                await links.set_link(name, mtu=mtu)
+            case plan.SetUp(name):
+                await links.set_link(name, state="up")
+            case plan.AcceptRa():
+                await self._accept_ra(step)
+            case plan.AddAddress(name, address, prefix, broadcast):
                 await links.add_address(name, address, prefix, broadcast)
-            case plan.Gateway(name, family, address):
+            case plan.AddGateway(name, family, address):
                 await links.add_route(name, DEFAULT[family], address, 0)
 
-    async def _make(self, step: plan.MakeLink) -> None:
+    async def _create_link(self, step: plan.CreateLink) -> None:
         options = dict(step.options)
         if step.below:
             options["link"] = await self._links.index(step.below)
         await self._links.add(step.name, step.kind, **options)
 
-    async def _listen(self, step: plan.Listen) -> None:
+    async def _accept_ra(self, step: plan.AcceptRa) -> None:
         for key in ("accept_ra", "autoconf"):
             path = f"ipv6/conf/{step.name}/{key}"
             await asyncio.to_thread(self._sysctl.write, path, str(int(step.on)))
@@ -108,25 +108,25 @@ class InterfaceHost:
     async def _undo(self, step: InterfaceStep) -> None:
         links = self._links
         match step:
-            case plan.MakeLink(name, kind):
+            case plan.CreateLink(name, kind):
                 found = await links.find(name)
                 if found is not None and found.kind == kind:
                     await links.delete(name)
-            case plan.Join(name):
-                await links.change(name, master=0)
-            case plan.Up(name):
+            case plan.AddToMaster(name):
+                await links.set_link(name, master=0)
+            case plan.SetUp(name):
                 if await links.find(name) is not None:
-                    await links.change(name, state="down")
-            case plan.Address(name, address, prefix):
+                    await links.set_link(name, state="down")
+            case plan.AddAddress(name, address, prefix):
                 await links.delete_address(name, address, prefix)
-            case plan.Gateway(name, family, address):
+            case plan.AddGateway(name, family, address):
                 await links.delete_route(name, DEFAULT[family], address, 0)
             case _:
                 return
 
     async def describe(self, link: Link) -> Interface:
         """A link as a document."""
-        found = await self._links.all()
+        found = await self._links.links()
         addresses = [each for each in await self._links.addresses() if each.index == link.index]
         speed = await asyncio.to_thread(read_speed, link.name)
         return as_interface(link, found, addresses, speed)
@@ -167,7 +167,7 @@ def as_interface(
             ],
         )
     elif interface.type is InterfaceType.VLAN:
-        below = next((each.name for each in links if each.index == link.lower), None)
+        below = next((each.name for each in links if each.index == link.parent), None)
         interface.vlan = VlanLink(tag=link.vlan_tag, parent=below)
     return interface
 

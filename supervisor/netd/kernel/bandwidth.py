@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class RateLimit:
     """One direction."""
 
     average: int  # kilobytes a second; 0: only `floor` is said
@@ -38,15 +38,15 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RateLimits:
     """Both directions, as the guests see them."""
 
-    inbound: Limit | None = None
-    outbound: Limit | None = None
+    inbound: RateLimit | None = None
+    outbound: RateLimit | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class TcCommand:
     """One request to the kernel."""
 
     verb: str  # pyroute2's: "add", "add-class", "add-filter", "del", …
@@ -55,17 +55,17 @@ class Order:
     optional: bool = False  # a kernel without this kind does without
 
 
-def limits_of(given: Bandwidth | None) -> Limits | None:
+def rate_limits(bandwidth: Bandwidth | None) -> RateLimits | None:
     """The limits that a document gives; None: it gives none."""
-    if given is None or (given.inbound is None and given.outbound is None):
+    if bandwidth is None or (bandwidth.inbound is None and bandwidth.outbound is None):
         return None
-    return Limits(_limit(given.inbound), _limit(given.outbound))
+    return RateLimits(_rate_limit(bandwidth.inbound), _rate_limit(bandwidth.outbound))
 
 
-def _limit(rate: Rate | None) -> Limit | None:
+def _rate_limit(rate: Rate | None) -> RateLimit | None:
     if rate is None:
         return None
-    return Limit(
+    return RateLimit(
         average=rate.average or 0,
         peak=rate.peak or 0,
         burst=rate.burst or 0,
@@ -73,54 +73,54 @@ def _limit(rate: Rate | None) -> Limit | None:
     )
 
 
-def order(verb: str, kind: str, **options: int | str | list[str]) -> Order:
+def tc_command(verb: str, kind: str, **options: int | str | list[str]) -> TcCommand:
     """Write an order down."""
-    return Order(verb, kind, tuple(options.items()), optional=kind == "sfq")
+    return TcCommand(verb, kind, tuple(options.items()), optional=kind == "sfq")
 
 
-def plan_limits(limits: Limits, *, shared: bool) -> list[Order]:
+def tc_commands(limits: RateLimits, *, shared: bool) -> list[TcCommand]:
     """What limits a tap or a bridge: what guests receive is what the host's device sends.
 
     Args:
         limits: both directions.
         shared: the device is a network's bridge, whose cards may have floors of their own.
     """
-    orders: list[Order] = []
+    commands: list[TcCommand] = []
     if limits.inbound is not None and limits.inbound.average:
-        orders += _sending(limits.inbound, shared=shared)
+        commands += _htb(limits.inbound, shared=shared)
     if limits.outbound is not None and limits.outbound.average:
-        orders += _receiving(limits.outbound)
-    return orders
+        commands += _police(limits.outbound)
+    return commands
 
 
-def plan_removal() -> list[Order]:
+def removal_commands() -> list[TcCommand]:
     """What takes every limit from a device."""
     return [
-        order("del", "htb", handle=ROOT),
-        order("del", "ingress", handle=INGRESS),
+        tc_command("del", "htb", handle=ROOT),
+        tc_command("del", "ingress", handle=INGRESS),
     ]
 
 
-def _sending(limit: Limit, *, shared: bool) -> list[Order]:
+def _htb(limit: RateLimit, *, shared: bool) -> list[TcCommand]:
     ceil = limit.peak or limit.average
     rates: dict[str, int] = {"rate": limit.average * KILO, "ceil": ceil * KILO}
     if limit.burst:
         rates["burst"] = limit.burst * KIBI
     last = DEFAULT if shared else SHARED
-    orders = [
-        order("add", "htb", handle=ROOT, default=last & 0xFFFF),
-        order("add-class", "htb", handle=SHARED, parent=ROOT, **rates),
+    commands = [
+        tc_command("add", "htb", handle=ROOT, default=last & 0xFFFF),
+        tc_command("add-class", "htb", handle=SHARED, parent=ROOT, **rates),
     ]
     if shared:
-        orders.append(order("add-class", "htb", handle=DEFAULT, parent=SHARED, **rates))
-    orders.append(order("add", "sfq", handle=0x20000, parent=last, perturb=10))
-    return orders
+        commands.append(tc_command("add-class", "htb", handle=DEFAULT, parent=SHARED, **rates))
+    commands.append(tc_command("add", "sfq", handle=0x20000, parent=last, perturb=10))
+    return commands
 
 
-def _receiving(limit: Limit) -> list[Order]:
+def _police(limit: RateLimit) -> list[TcCommand]:
     return [
-        order("add", "ingress", handle=INGRESS),
-        order(
+        tc_command("add", "ingress", handle=INGRESS),
+        tc_command(
             "add-filter",
             "u32",
             parent=INGRESS,
@@ -136,19 +136,19 @@ def _receiving(limit: Limit) -> list[Order]:
     ]
 
 
-def give(ip: Any, index: int, orders: list[Order], *, removing: bool = False) -> None:  # noqa: ANN401
+def run_commands(ip: Any, index: int, commands: list[TcCommand], *, removing: bool = False) -> None:  # noqa: ANN401
     """Give the kernel orders, one after the other.
 
     Args:
         ip: the netlink socket, of `supervisor.netd.kernel.netlink`.
         index: of the device.
-        orders: what is to be done.
+        commands: what is to be done.
         removing: what is not there (any more) is no error.
 
     Raises:
         OSError: the kernel refuses; ENOENT where it has no such discipline or classifier.
     """
-    for each in orders:
+    for each in commands:
         try:
             ip.tc(each.verb, each.kind, index, **dict(each.options))
         except Exception as error:

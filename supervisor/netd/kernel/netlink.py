@@ -20,14 +20,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-LINK_S: Final = 10.0  # the longest that one request may take
+REQUEST_S: Final = 10.0  # the longest that one request may take
 NETLINK_BUFFER: Final = 1 << 20
 UP: Final = 1  # IFF_UP
 AF: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 MAIN_TABLE: Final = 254
 SIOCGIFMTU: Final = 0x8921
 IFREQ: Final = struct.Struct("16si20x")  # a link's name and a number
-REACHED: Final = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # neighbours that were there: NUD_REACHABLE, …
+ANSWERED: Final = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # neighbours that were there: NUD_REACHABLE, …
 
 R = TypeVar("R")
 
@@ -43,7 +43,7 @@ class Link:
     up: bool
     kind: str  # "bridge", "tun", "macvtap", "vlan", "bond", …; "" for hardware
     master: int  # the index of the bridge or bond it is a port of; 0: none
-    lower: int  # the index of the device below it; 0: none
+    parent: int  # the index of the device below it; 0: none
     vlan_tag: int = 0  # of a VLAN
     state: str = ""  # how the other end is: "up", "down", "lowerlayerdown", …
     stp: bool | None = None  # of a bridge
@@ -84,7 +84,7 @@ class Neighbour:
     family: int
 
 
-class Links:
+class Rtnetlink:
     """The host's links; every request has a deadline, and raises what the kernel says."""
 
     def __init__(self) -> None:
@@ -92,9 +92,9 @@ class Links:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="netlink")
         self._socket: Any = None
 
-    async def warm(self) -> None:
+    async def open(self) -> None:
         """Load and open what the first request needs."""
-        await self._ask(lambda ip: None)
+        await self._request(lambda ip: None)
 
     def close(self) -> None:
         """Close the socket; requests under way are not waited for."""
@@ -103,9 +103,9 @@ class Links:
 
     # Looking.
 
-    async def all(self) -> list[Link]:
+    async def links(self) -> list[Link]:
         """Every link there is."""
-        return await self._ask(lambda ip: [_link(message) for message in ip.get_links()])
+        return await self._request(lambda ip: [_link(message) for message in ip.get_links()])
 
     async def find(self, name: str) -> Link | None:
         """The link of that name, if there is one."""
@@ -113,11 +113,11 @@ class Links:
         def ask(ip: Any) -> Link | None:  # noqa: ANN401
             return _link(next(iter(ip.get_links(_index(name))))) if exists(name) else None
 
-        return await self._ask(ask)
+        return await self._request(ask)
 
     async def addresses(self) -> list[HostAddress]:
         """Every address of every link."""
-        return await self._ask(lambda ip: [_address(message) for message in ip.get_addr()])
+        return await self._request(lambda ip: [_address(message) for message in ip.get_addr()])
 
     async def routes(self) -> list[HostRoute]:
         """Every route of the main table."""
@@ -126,30 +126,30 @@ class Links:
             found = [*ip.get_routes(family=AF[4]), *ip.get_routes(family=AF[6])]
             return [_route(message) for message in found if message["table"] == MAIN_TABLE]
 
-        return await self._ask(ask)
+        return await self._request(ask)
 
     async def neighbours(self) -> list[Neighbour]:
         """Every neighbour that has answered, of all links."""
 
         def ask(ip: Any) -> list[Neighbour]:  # noqa: ANN401
             found = [*ip.get_neighbours(family=AF[4]), *ip.get_neighbours(family=AF[6])]
-            return [_neighbour(message) for message in found if message["state"] & REACHED]
+            return [_neighbour(message) for message in found if message["state"] & ANSWERED]
 
-        return await self._ask(ask)
+        return await self._request(ask)
 
     # Links.
 
     async def add(self, name: str, kind: str, **options: object) -> None:
         """Make a link; the options are those of its kind, as pyroute2 names them."""
-        await self._ask(lambda ip: ip.link("add", ifname=name, kind=kind, **options))
+        await self._request(lambda ip: ip.link("add", ifname=name, kind=kind, **options))
 
-    async def change(self, name: str, **options: object) -> None:
+    async def set_link(self, name: str, **options: object) -> None:
         """Change what a link is: `state`, `mtu`, `address`, `master` (an index, 0 for none)."""
-        await self._ask(lambda ip: ip.link("set", index=_index(name), **options))
+        await self._request(lambda ip: ip.link("set", index=_index(name), **options))
 
-    async def change_port(self, name: str, **options: object) -> None:
+    async def set_port(self, name: str, **options: object) -> None:
         """Change what a link is as a port of its bridge: `isolated`, `learning` and so on."""
-        await self._ask(lambda ip: ip.brport("set", index=_index(name), **options))
+        await self._request(lambda ip: ip.brport("set", index=_index(name), **options))
 
     async def delete(self, name: str) -> None:
         """Remove a link; one that is not there is no error."""
@@ -158,19 +158,19 @@ class Links:
             if exists(name):
                 ip.link("del", index=_index(name))
 
-        await self._ask(ask)
+        await self._request(ask)
 
-    async def enslave(self, name: str, bridge: str) -> None:
+    async def set_master(self, name: str, bridge: str) -> None:
         """Make a link a port of a bridge."""
-        await self._ask(lambda ip: ip.link("set", index=_index(name), master=_index(bridge)))
+        await self._request(lambda ip: ip.link("set", index=_index(name), master=_index(bridge)))
 
-    async def plug_in(self, name: str, bridge: str, **options: object) -> None:
+    async def attach_port(self, name: str, bridge: str, **options: object) -> None:
         """Make a link a port of a bridge and change it, in one request.
 
         Args:
             name: the link's.
             bridge: the bridge's name.
-            options: as of `change`; without `mtu` the link gets the bridge's.
+            options: as of `set_link`; without `mtu` the link gets the bridge's.
         """
 
         def ask(ip: Any) -> None:  # noqa: ANN401
@@ -178,11 +178,11 @@ class Links:
             size = options.get("mtu") or _mtu(bridge)
             ip.link("set", index=_index(name), master=master, **{**options, "mtu": size})
 
-        await self._ask(ask)
+        await self._request(ask)
 
     async def index(self, name: str) -> int:
         """The number of a link that must be there."""
-        return await self._ask(lambda ip: _index(name))
+        return await self._request(lambda ip: _index(name))
 
     # Addresses, routes, forwarding entries.
 
@@ -191,11 +191,11 @@ class Links:
         options: dict[str, object] = {"address": address, "prefixlen": prefix}
         if broadcast:
             options["broadcast"] = broadcast
-        await self._ask(lambda ip: ip.addr("add", index=_index(name), **options))
+        await self._request(lambda ip: ip.addr("add", index=_index(name), **options))
 
     async def delete_address(self, name: str, address: str, prefix: int) -> None:
         """Take an address from a link."""
-        await self._ask(
+        await self._request(
             lambda ip: ip.addr("del", index=_index(name), address=address, prefixlen=prefix)
         )
 
@@ -204,32 +204,32 @@ class Links:
         options: dict[str, object] = {"dst": destination, "priority": metric}
         if gateway:
             options["gateway"] = gateway
-        await self._ask(lambda ip: ip.route("add", oif=_index(name), proto=STATIC, **options))
+        await self._request(lambda ip: ip.route("add", oif=_index(name), proto=STATIC, **options))
 
     async def delete_route(self, name: str, destination: str, gateway: str, metric: int) -> None:
         """Take a route back."""
         options: dict[str, object] = {"dst": destination, "priority": metric}
         if gateway:
             options["gateway"] = gateway
-        await self._ask(lambda ip: ip.route("del", oif=_index(name), **options))
+        await self._request(lambda ip: ip.route("del", oif=_index(name), **options))
 
-    async def forward_to(self, name: str, mac: str, *, on: bool) -> None:
+    async def set_forwarding_entry(self, name: str, mac: str, *, on: bool) -> None:
         """Tell the bridge of a port which card is behind it, or that it no longer is."""
         word = "append" if on else "del"
-        await self._ask(lambda ip: ip.fdb(word, ifindex=_index(name), lladdr=mac))
+        await self._request(lambda ip: ip.fdb(word, ifindex=_index(name), lladdr=mac))
 
     async def traffic(self, work: Callable[[Any, int], None], name: str) -> None:
         """Do something about a link's queueing (`supervisor.netd.kernel.bandwidth`)."""
-        await self._ask(lambda ip: work(ip, _index(name)))
+        await self._request(lambda ip: work(ip, _index(name)))
 
     # The thread.
 
-    async def _ask(self, work: Callable[[Any], R]) -> R:
+    async def _request(self, work: Callable[[Any], R]) -> R:
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(LINK_S):
-            return await loop.run_in_executor(self._thread, self._work, work)
+        async with asyncio.timeout(REQUEST_S):
+            return await loop.run_in_executor(self._thread, self._run, work)
 
-    def _work(self, work: Callable[[Any], R]) -> R:
+    def _run(self, work: Callable[[Any], R]) -> R:
         from pyroute2.iproute.linux import IPRoute
         from pyroute2.netlink.exceptions import NetlinkError
 
@@ -284,15 +284,15 @@ def _link(message: Any) -> Link:  # noqa: ANN401
         up=bool(message["flags"] & UP),
         kind=str(kind or ""),
         master=int(message.get_attr("IFLA_MASTER") or 0),
-        lower=int(message.get_attr("IFLA_LINK") or 0),
-        vlan_tag=int(_detail(information, "IFLA_VLAN_ID") or 0) if kind == "vlan" else 0,
+        parent=int(message.get_attr("IFLA_LINK") or 0),
+        vlan_tag=int(_link_data(information, "IFLA_VLAN_ID") or 0) if kind == "vlan" else 0,
         state=str(message.get_attr("IFLA_OPERSTATE") or "").lower(),
-        stp=bool(_detail(information, "IFLA_BR_STP_STATE")) if kind == "bridge" else None,
-        delay=int(_detail(information, "IFLA_BR_FORWARD_DELAY") or 0) if kind == "bridge" else 0,
+        stp=bool(_link_data(information, "IFLA_BR_STP_STATE")) if kind == "bridge" else None,
+        delay=int(_link_data(information, "IFLA_BR_FORWARD_DELAY") or 0) if kind == "bridge" else 0,
     )
 
 
-def _detail(information: Any, name: str) -> Any:  # noqa: ANN401
+def _link_data(information: Any, name: str) -> Any:  # noqa: ANN401
     """What is said of a link of one kind alone."""
     data = information.get_attr("IFLA_INFO_DATA")
     return data.get_attr(name) if data is not None else None

@@ -36,19 +36,19 @@ class Sysctl:
         Raises:
             OSError: it cannot be changed.
         """
-        former = self.read(key)
-        if former is None:
+        previous = self.read(key)
+        if previous is None:
             raise OSError(errno.ENOENT, "this kernel has no such setting", str(self._path(key)))
-        if former == value:
+        if previous == value:
             return None
         fd = os.open(self._path(key), os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.write(fd, f"{value}\n".encode())
         finally:
             os.close(fd)
-        return former
+        return previous
 
-    def settle(self, key: str, value: str) -> None:
+    def write_if_present(self, key: str, value: str) -> None:
         """Have a setting be so, where this kernel has it.
 
         Raises:

@@ -41,7 +41,7 @@ def open_tap(name: str, *, queues: int = 1, user: int = -1) -> list[int]:
     Raises:
         OSError: the kernel refuses; EBUSY when somebody has it open.
     """
-    return _opened(queues, lambda: _one_queue(name, queues, user))
+    return _open_queues(queues, lambda: _tap_queue(name, queues, user))
 
 
 def open_macvtap(index: int, *, queues: int = 1) -> list[int]:
@@ -54,13 +54,13 @@ def open_macvtap(index: int, *, queues: int = 1) -> list[int]:
     Raises:
         OSError: there is no such device file, or it is open already.
     """
-    return _opened(queues, lambda: _macvtap_queue(index, queues))
+    return _open_queues(queues, lambda: _macvtap_queue(index, queues))
 
 
 def open_vhost(count: int) -> list[int]:
     """Open the kernel's own mover of packets so often; nothing where the kernel has none."""
     try:
-        return _opened(count, lambda: os.open(VHOST, os.O_RDWR | os.O_CLOEXEC))
+        return _open_queues(count, lambda: os.open(VHOST, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EPERM, errno.EACCES):
             return []
@@ -73,28 +73,28 @@ def remove_persistence(name: str) -> None:
     Raises:
         OSError: the kernel refuses; EBUSY when somebody has it open.
     """
-    fd = _one_queue(name, 1, -1)
+    fd = _tap_queue(name, 1, -1)
     try:
         fcntl.ioctl(fd, TUNSETPERSIST, 0)
     finally:
         os.close(fd)
 
 
-def _opened(count: int, open_one: Callable[[], int]) -> list[int]:
+def _open_queues(count: int, open_queue: Callable[[], int]) -> list[int]:
     """Open all or none."""
     if not 1 <= count <= MAX_QUEUES:
         raise OSError(errno.E2BIG, f"a card has 1 to {MAX_QUEUES} queues, not {count}")
     with contextlib.ExitStack() as rollback:
-        found = []
+        fds = []
         for _ in range(count):
-            fd = open_one()
+            fd = open_queue()
             rollback.callback(os.close, fd)
-            found.append(fd)
+            fds.append(fd)
         rollback.pop_all()
-    return found
+    return fds
 
 
-def _one_queue(name: str, queues: int, user: int) -> int:
+def _tap_queue(name: str, queues: int, user: int) -> int:
     with _device(TUN) as keep:
         fcntl.ioctl(keep[0], TUNSETIFF, _request(keep[0], name, queues))
         if user >= 0:

@@ -15,7 +15,7 @@ from conf.network import Bridge, Network, complete, parse_network, validate
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
-from supervisor.netd.kernel.netlink import Links
+from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.network.networks import bridge_of
 from supervisor.netd.network.plan import makes_bridge
 from supervisor.netd.network.registry import Registry
@@ -24,36 +24,38 @@ PREFIX: Final = "virbr"
 MAX_BRIDGES: Final = 1024
 
 
-class Documents:
+class DefinitionBuilder:
     """Makes networks of documents."""
 
-    def __init__(self, registry: Registry, links: Links, *, session: bool) -> None:
+    def __init__(self, registry: Registry, links: Rtnetlink, *, session: bool) -> None:
         """Choose names that nobody of these has."""
         self._registry = registry
         self._links = links
         self._session = session
 
-    async def make(self, xml: str) -> Network:
+    async def build(self, xml: str) -> Network:
         """Make a network of a client's document.
 
         Raises:
             VirError: what the document is or asks for cannot be; INTERNAL_ERROR when its bridge is
                 another network's.
         """
-        network = read(xml)
+        network = read_network(xml)
         if not makes_bridge(network):
             return network
         self._refuse_taken(network)
         if needs_name(network):
             taken = {bridge_of(other) for other in self._others(network)}
-            return with_bridge(network, choose(network, taken | await self._host_names()))
+            return with_bridge(
+                network, choose_bridge_name(network, taken | await self._host_names())
+            )
         return network
 
     async def _host_names(self) -> set[str]:
         if self._session:
             return set()  # nothing of a user's own daemon ever becomes a link
         try:
-            return {link.name for link in await self._links.all()}
+            return {link.name for link in await self._links.links()}
         except OSError as error:
             raise NETWORK_ERRORS.system_error("cannot list the host's links", error) from error
 
@@ -74,7 +76,7 @@ class Documents:
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
 
 
-def read(xml: str) -> Network:
+def read_network(xml: str) -> Network:
     """Read, complete and check a document.
 
     Raises:
@@ -99,7 +101,7 @@ def needs_name(network: Network) -> bool:
     return not name or "%d" in name
 
 
-def choose(network: Network, taken: set[str]) -> str:
+def choose_bridge_name(network: Network, taken: set[str]) -> str:
     """A name for the bridge that nobody has.
 
     Raises:

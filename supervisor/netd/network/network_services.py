@@ -14,8 +14,8 @@ from pathlib import Path
 from conf.network import Network
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.dnsmasq import files as server_files
-from supervisor.netd.dnsmasq.config import plan_server
-from supervisor.netd.dnsmasq.process import Files, Server
+from supervisor.netd.dnsmasq.config import plan_config
+from supervisor.netd.dnsmasq.process import Dnsmasq, DnsmasqPaths
 from supervisor.netd.firewall import Firewall
 from supervisor.netd.network.plan import firewall_facts
 from supervisor.runtime.paths import Paths
@@ -23,7 +23,7 @@ from supervisor.runtime.paths import Paths
 log = logging.getLogger(__name__)
 
 
-class Services:
+class NetworkServices:
     """Of all networks that run or are being started, by name (`carrying.Helpers`)."""
 
     def __init__(self, paths: Paths, choose: Callable[[], Awaitable[Firewall]]) -> None:
@@ -37,7 +37,7 @@ class Services:
         self._choose = choose
         self._firewall: Firewall | None = None
         self._networks: dict[str, Network] = {}
-        self._servers: dict[str, Server] = {}
+        self._servers: dict[str, Dnsmasq] = {}
         self._rewritten: set[str] = set()  # whose configuration is newer than its dnsmasq
 
     def know(self, network: Network) -> None:
@@ -52,13 +52,13 @@ class Services:
     def close(self) -> None:
         """Follow no dnsmasq any longer; all run on."""
         for server in self._servers.values():
-            server.forget()
+            server.detach()
 
-    def files(self, network: Network) -> Files:
+    def files(self, network: Network) -> DnsmasqPaths:
         """Where the files of a network's dnsmasq are."""
         bridge = network.bridge.name if network.bridge is not None else None
         folder, states = self._paths.dnsmasq(), self._paths.network_status_dir()
-        return Files.of(folder, states, network.name, bridge or network.name)
+        return DnsmasqPaths.for_network(folder, states, network.name, bridge or network.name)
 
     def leases(self, network: Network) -> Path:
         """Where a network's lease database is."""
@@ -132,7 +132,7 @@ class Services:
         """
         server = self._servers.get(network)
         if server is None:
-            server = self._servers[network] = Server(self.files(self._networks[network]))
+            server = self._servers[network] = Dnsmasq(self.files(self._networks[network]))
         if network in self._rewritten:
             await server.stop()  # one that was left over has read another configuration
             self._rewritten.discard(network)
@@ -144,7 +144,7 @@ class Services:
         known = self._networks.get(network)
         server = self._servers.pop(network, None)
         if server is None and known is not None:
-            server = Server(self.files(known))
+            server = Dnsmasq(self.files(known))
         if server is not None:
             await server.stop()
 
@@ -166,7 +166,7 @@ class Services:
 
     async def _update_server(self, network: Network) -> None:
         config_changed = await self._write(network)
-        wanted = plan_server(network, self.files(network), user="") is not None
+        wanted = plan_config(network, self.files(network), user="") is not None
         if not wanted:
             await self.stop_server(network.name)
         elif network.name not in self._servers:
@@ -174,12 +174,12 @@ class Services:
         elif config_changed:
             await self._servers[network.name].restart()
         else:
-            self._servers[network.name].reread()
+            self._servers[network.name].reload()
 
     async def _write(self, network: Network) -> bool:
         """Write the files; whether dnsmasq must be started anew for them."""
         files = self.files(network)
-        texts = plan_server(network, files, user=server_files.server_user())
+        texts = plan_config(network, files, user=server_files.server_user())
         if texts is None:
             await asyncio.to_thread(server_files.remove_texts, files)
             return False

@@ -19,16 +19,16 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.hooks import NetworkHooks
-from supervisor.netd.kernel.netlink import Links
+from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.network import steps
 from supervisor.netd.network.files import Store
 from supervisor.netd.network.network import NetworkObject, NetworkRuntime
-from supervisor.netd.network.network_services import Services
+from supervisor.netd.network.network_services import NetworkServices
 from supervisor.netd.network.plan import plan_start, subnets_of
 from supervisor.netd.network.registry import Registry
-from supervisor.netd.network.route_conflicts import clash
+from supervisor.netd.network.route_conflicts import find_conflict
 from supervisor.netd.network.status_xml import format_status
-from supervisor.netd.network.step_executor import Host, carry_out
+from supervisor.netd.network.step_executor import StepExecutor, run_steps
 from supervisor.runtime.shield import run_to_completion
 
 START_S: Final = 60.0
@@ -43,9 +43,9 @@ class Networks:
         self,
         registry: Registry,
         store: Store,
-        host: Host,
-        links: Links,
-        services: Services,
+        host: StepExecutor,
+        links: Rtnetlink,
+        services: NetworkServices,
         hooks: NetworkHooks,
         publisher: Publisher,
         keep_running: KeepRunningVote,
@@ -81,17 +81,17 @@ class Networks:
 
     async def _start(self, entry: NetworkObject, network: Network) -> None:
         await self._check(network)
-        await self._hooks.ask(network, "start")
+        await self._hooks.run(network, "start")
         plan = plan_start(network)
         self._services.know(network)
         try:
             async with asyncio.timeout(START_S):
-                await carry_out(plan, self._host.do, self._host.undo)
+                await run_steps(plan, self._host.do, self._host.undo)
             running = NetworkRuntime(network)
             await self._save(entry, running)
         except BaseException as error:
             await self._clear(network)
-            await self._hooks.tell(network, "stopped", sub="end")
+            await self._hooks.notify(network, "stopped", sub="end")
             if isinstance(error, TimeoutError):
                 detail = f"network '{network.name}' was not up in {START_S:.0f} s"
                 raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK) from error
@@ -102,7 +102,7 @@ class Networks:
         self.count()
         for callback in self.after_start:
             await callback(entry)
-        await self._hooks.tell(network, "started")
+        await self._hooks.notify(network, "started")
 
     async def stop(self, entry: NetworkObject) -> None:
         """Stop a network that runs.
@@ -127,7 +127,7 @@ class Networks:
             self._registry.remove(entry)
         self._publisher.lifecycle(entry, Lifecycle.STOPPED)
         self.count()
-        await self._hooks.tell(network, "stopped", sub="end")
+        await self._hooks.notify(network, "stopped", sub="end")
 
     async def update(self, entry: NetworkObject, network: Network) -> None:
         """Have a running network be as this document says; it differs in one section.
@@ -150,7 +150,7 @@ class Networks:
             await self._services.update(former)
             raise
         self._publisher.invalidate()
-        await self._hooks.tell(network, "updated")
+        await self._hooks.notify(network, "updated")
 
     async def repair(self, entry: NetworkObject, network: Network) -> None:
         """Take a network over that ran before this process did, and mend what is missing.
@@ -224,8 +224,8 @@ class Networks:
         if not subnets:
             return
         try:
-            found = clash(subnets, await self._links.routes())
-            links = await self._links.all() if found is not None else []
+            found = find_conflict(subnets, await self._links.routes())
+            links = await self._links.links() if found is not None else []
         except OSError as error:
             raise NETWORK_ERRORS.system_error("cannot read the host's routes", error) from error
         if found is not None:

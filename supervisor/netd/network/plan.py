@@ -14,7 +14,7 @@ from conf.network import Forward, ForwardMode, Ip, Network
 from supervisor.netd.dnsmasq.config import needs_server
 from supervisor.netd.firewall import ForwardMode as RuleMode
 from supervisor.netd.firewall import NatRange, NetworkFacts
-from supervisor.netd.kernel.bandwidth import Limits, limits_of
+from supervisor.netd.kernel.bandwidth import RateLimits, rate_limits
 from supervisor.netd.network import steps
 from supervisor.netd.network.steps import Step
 
@@ -69,7 +69,7 @@ def _steps(network: Network) -> Iterator[Step]:
         yield _address(bridge.name, ip)
     if firewall_facts(network) is not None:
         yield steps.InstallRules(network.name)
-    yield steps.BringUp(bridge.name)
+    yield steps.SetUp(bridge.name)
     for route in network.routes:
         yield steps.AddRoute(
             bridge.name, str(route.network), route.gateway or "", route.metric or 1
@@ -114,9 +114,9 @@ def _forwarding(network: Network) -> Iterator[Step]:
         yield steps.Forward(6)
 
 
-def traffic_limits(network: Network) -> Limits | None:
+def traffic_limits(network: Network) -> RateLimits | None:
     """A network's limits, if it has any."""
-    return limits_of(network.bandwidth)
+    return rate_limits(network.bandwidth)
 
 
 def firewall_facts(network: Network) -> NetworkFacts | None:

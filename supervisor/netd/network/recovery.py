@@ -17,15 +17,15 @@ from uuid import UUID
 from conf.errors import ConfError
 from conf.network import Network, format_network, parse_network, parse_port
 from rpc.errors import VirError
-from supervisor.netd.kernel.netlink import Links
-from supervisor.netd.network.definition_builder import read
+from supervisor.netd.kernel.netlink import Rtnetlink
+from supervisor.netd.network.definition_builder import read_network
 from supervisor.netd.network.files import Store
 from supervisor.netd.network.network import NetworkObject, NetworkRuntime
 from supervisor.netd.network.networks import Networks, bridge_of
 from supervisor.netd.network.plan import makes_bridge
 from supervisor.netd.network.registry import Registry
 from supervisor.netd.network.status_xml import parse_status
-from supervisor.netd.network.step_executor import is_ours
+from supervisor.netd.network.step_executor import is_network_bridge
 from supervisor.objects.definition_files import StoredXml
 from supervisor.runtime.pidfd import boot_id
 
@@ -103,7 +103,7 @@ async def define_default(store: Store, registry: Registry) -> None:
     if not await asyncio.to_thread(store.is_first_start):
         return
     if registry.by_name("default") is None and not any(entry.is_there for entry in registry):
-        network = read(DEFAULT)
+        network = read_network(DEFAULT)
         entry = NetworkObject(
             name="default", uuid=UUID(str(network.uuid)).bytes, definition=network
         )
@@ -112,7 +112,7 @@ async def define_default(store: Store, registry: Registry) -> None:
     await asyncio.to_thread(store.mark_initialised)
 
 
-async def recover(registry: Registry, networks: Networks, links: Links) -> None:
+async def recover(registry: Registry, networks: Networks, links: Rtnetlink) -> None:
     """Mend the networks that run, and clean up after those that do not."""
     running = [entry for entry in registry if entry.running is not None]
     for entry in running:
@@ -132,7 +132,7 @@ async def _mend(entry: NetworkObject, networks: Networks) -> None:
         log.error("network '%s' is not whole: %s", entry.name, error)
 
 
-async def _clean(registry: Registry, networks: Networks, links: Links) -> None:
+async def _clean(registry: Registry, networks: Networks, links: Rtnetlink) -> None:
     """Remove what is left of networks that were being started or stopped."""
     stopped = [
         entry.definition
@@ -142,13 +142,13 @@ async def _clean(registry: Registry, networks: Networks, links: Links) -> None:
     if not stopped:
         return
     try:
-        found = {link.name: link for link in await links.all()}
+        found = {link.name: link for link in await links.links()}
     except OSError as error:
         log.error("leftovers of networks are not looked for: %s", error)
         return
     for network in stopped:
         link = found.get(bridge_of(network))
-        if link is not None and is_ours(link, network.mac or ""):
+        if link is not None and is_network_bridge(link, network.mac or ""):
             log.warning("network '%s' was left half started: it is cleaned up", network.name)
             await networks.clear(network)
 

@@ -14,7 +14,7 @@ from supervisor.netd.kernel.netlink import HostRoute
 Subnet = IPv4Network | IPv6Network
 
 
-def clash(
+def find_conflict(
     subnets: Sequence[Subnet], routes: Iterable[HostRoute]
 ) -> tuple[Subnet, HostRoute] | None:
     """The first of the subnets that the host has a way to already, and that way.

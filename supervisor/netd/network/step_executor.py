@@ -18,7 +18,7 @@ from typing import Final, Protocol, TypeVar
 from rpc.errors import VirError
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.kernel import bandwidth
-from supervisor.netd.kernel.netlink import Link, Links
+from supervisor.netd.kernel.netlink import Link, Rtnetlink
 from supervisor.netd.kernel.sysctl import Sysctl
 from supervisor.netd.network import steps
 from supervisor.netd.network.steps import Step
@@ -55,10 +55,10 @@ class Helpers(Protocol):
         """End its server."""
 
 
-class Host:
+class StepExecutor:
     """Does and undoes single steps; doing one that is done already changes nothing."""
 
-    def __init__(self, links: Links, sysctl: Sysctl, others: Helpers) -> None:
+    def __init__(self, links: Rtnetlink, sysctl: Sysctl, others: Helpers) -> None:
         """Work on these."""
         self._links = links
         self._sysctl = sysctl
@@ -73,7 +73,7 @@ class Host:
         try:
             await self._do(step)
         except OSError as error:
-            raise NETWORK_ERRORS.system_error(f"cannot {purpose(step)}", error) from error
+            raise NETWORK_ERRORS.system_error(f"cannot {describe_step(step)}", error) from error
 
     async def undo(self, step: Step) -> None:
         """Undo a step that may have been done, or done by half. It never fails: it is logged."""
@@ -81,14 +81,14 @@ class Host:
             async with asyncio.timeout(UNDO_S):
                 await self._undo(step)
         except (OSError, VirError, TimeoutError) as error:
-            log.error("not undone: %s: %s", purpose(step), error)
+            log.error("not undone: %s: %s", describe_step(step), error)
 
     async def _do(self, step: Step) -> None:
         match step:
             case steps.CreateBridge():
                 await self._create_bridge(step)
             case steps.SetMtu(device, mtu):
-                await self._links.change(device, mtu=mtu)
+                await self._links.set_link(device, mtu=mtu)
             case steps.WriteSetting(key, value, required):
                 await self._write(key, value, required=required)
             case steps.Forward(family):
@@ -100,10 +100,10 @@ class Host:
 
     async def _do_more(self, step: Step) -> None:
         match step:
-            case steps.BringUp(device):
-                await self._links.change(device, state="up")
+            case steps.SetUp(device):
+                await self._links.set_link(device, state="up")
             case steps.AddRoute(device, destination, gateway, metric):
-                await tolerate(
+                await ignore_errno(
                     errno.EEXIST, self._links.add_route(device, destination, gateway, metric)
                 )
             case steps.WaitForAddresses(device):
@@ -121,7 +121,7 @@ class Host:
         match step:
             case steps.CreateBridge(bridge, mac):
                 found = await self._links.find(bridge)
-                if found is not None and is_ours(found, mac):
+                if found is not None and is_network_bridge(found, mac):
                     await self._links.delete(bridge)
             case steps.InstallRules(network):
                 await self._others.remove_rules(network)
@@ -141,12 +141,12 @@ class Host:
         if step.vlan_filtering:
             options["br_vlan_filtering"] = 1
         found = await self._links.find(step.bridge)
-        if found is not None and is_ours(found, step.mac):
+        if found is not None and is_network_bridge(found, step.mac):
             return  # from before a crash
         await self._links.add(step.bridge, "bridge", **options)
 
     async def _add_address(self, step: steps.AddAddress) -> None:
-        await tolerate(
+        await ignore_errno(
             errno.EEXIST,
             self._links.add_address(step.device, step.address, step.prefix, step.broadcast),
         )
@@ -171,15 +171,19 @@ class Host:
 
     async def _limit(self, step: steps.LimitTraffic) -> None:
         await self._links.traffic(
-            lambda ip, index: bandwidth.give(ip, index, bandwidth.plan_removal(), removing=True),
+            lambda ip, index: bandwidth.run_commands(
+                ip, index, bandwidth.removal_commands(), removing=True
+            ),
             step.device,
         )
-        orders = bandwidth.plan_limits(step.limits, shared=True)
-        await self._links.traffic(lambda ip, index: bandwidth.give(ip, index, orders), step.device)
+        orders = bandwidth.tc_commands(step.limits, shared=True)
+        await self._links.traffic(
+            lambda ip, index: bandwidth.run_commands(ip, index, orders), step.device
+        )
 
 
-async def carry_out(
-    plan: Sequence[S],
+async def run_steps(
+    steps: Sequence[S],
     do: Callable[[S], Awaitable[None]],
     undo: Callable[[S], Awaitable[None]],
 ) -> None:
@@ -189,22 +193,22 @@ async def carry_out(
         VirError: why a step failed; everything before it is undone.
     """
     async with AsyncExitStack() as rollback:
-        for step in plan:
+        for step in steps:
             rollback.push_async_callback(undo, step)  # tolerates what was never done
             await do(step)
         rollback.pop_all()
 
 
-async def tolerate(number: int, work: Awaitable[None]) -> None:
+async def ignore_errno(number: int, request: Awaitable[None]) -> None:
     """Do work whose refusal with this errno means that it has been done before."""
     try:
-        await work
+        await request
     except OSError as error:
         if error.errno != number:
             raise
 
 
-def is_ours(link: Link, mac: str) -> bool:
+def is_network_bridge(link: Link, mac: str) -> bool:
     """Whether a bridge is the one that was made for a network: nobody else's has its address."""
     return link.kind == "bridge" and link.mac == mac.lower()
 
@@ -214,7 +218,7 @@ def is_link_local(address: str) -> bool:
     return ipaddress.ip_address(address).is_link_local
 
 
-def purpose(step: Step) -> str:
+def describe_step(step: Step) -> str:
     """What a step is for, as an error tells it."""
     match step:
         case steps.CreateBridge(bridge):
@@ -227,13 +231,13 @@ def purpose(step: Step) -> str:
             return f"enable IP forwarding of IPv{family}"
         case steps.AddAddress(device, address, prefix):
             return f"add IP address {address}/{prefix} to '{device}'"
-        case steps.BringUp(device):
+        case steps.SetUp(device):
             return f"bring '{device}' up"
         case _:
-            return _other_purpose(step)
+            return _describe_more(step)
 
 
-def _other_purpose(step: Step) -> str:
+def _describe_more(step: Step) -> str:
     match step:
         case steps.AddRoute(device, destination):
             return f"add the route to {destination} by '{device}'"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from supervisor.netd.kernel.bandwidth import Limits
+from supervisor.netd.kernel.bandwidth import RateLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class AddAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class BringUp:
+class SetUp:
     """Let a device carry packets."""
 
     device: str
@@ -105,7 +105,7 @@ class LimitTraffic:
     """Limit a device's traffic."""
 
     device: str
-    limits: Limits
+    limits: RateLimits
 
 
 Step = (
@@ -114,7 +114,7 @@ Step = (
     | WriteSetting
     | Forward
     | AddAddress
-    | BringUp
+    | SetUp
     | AddRoute
     | WaitForAddresses
     | InstallRules

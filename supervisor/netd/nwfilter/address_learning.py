@@ -21,7 +21,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from supervisor.netd.nwfilter.packets import Leased, Released, Seen, Told, read_frame
+from supervisor.netd.nwfilter.packets import (
+    AddressEvent,
+    AddressSeen,
+    LeaseGranted,
+    LeaseReleased,
+    read_frame,
+)
 
 ETH_P_ALL: Final = 3
 PACKET_OUTGOING: Final = 4  # the host sent it to the tap: only the kernel says so
@@ -34,7 +40,7 @@ FRAME: Final = 2048  # bytes read of one
 log = logging.getLogger(__name__)
 
 
-class How(StrEnum):
+class LearningMode(StrEnum):
     """CTRL_IP_LEARNING: what addresses are learned from."""
 
     ANY = "any"
@@ -72,7 +78,7 @@ class Lease:
     """An address that is the guest's for some time."""
 
     address: str
-    until: float  # seconds of the host's clock
+    expires: float  # seconds of the host's clock
 
 
 class Listener:
@@ -82,8 +88,8 @@ class Listener:
         self,
         tap: str,
         mac: str,
-        how: How,
-        learned: Callable[[str, Told], Awaitable[bool]],
+        mode: LearningMode,
+        on_event: Callable[[str, AddressEvent], Awaitable[bool]],
         lease: Lease | None = None,
     ) -> None:
         """Prepare; `start` begins.
@@ -91,15 +97,15 @@ class Listener:
         Args:
             tap: the device.
             mac: the guest's.
-            how: ANY ends with the first address, DHCP goes on for renewals.
-            learned: told the tap and what was learned, one at a time; says whether it is done.
+            mode: ANY ends with the first address, DHCP goes on for renewals.
+            on_event: told the tap and what was learned, one at a time; says whether it is done.
             lease: known from before; its end is told, too.
         """
         self._lease = lease
         self.tap = tap
-        self.how = how
+        self.mode = mode
         self._mac = bytes.fromhex(mac.replace(":", ""))
-        self._learned = learned
+        self._on_event = on_event
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -108,13 +114,13 @@ class Listener:
         Raises:
             OSError: the tap is not there, or the right is missing.
         """
-        listening = open_socket(self.tap, self.how)
+        listening = open_socket(self.tap, self.mode)
         self._task = asyncio.create_task(self._read(listening), name=f"listen:{self.tap}")
 
-    def is_for(self, mac: str, how: How) -> bool:
+    def matches(self, mac: str, mode: LearningMode) -> bool:
         """Whether it listens, and for this."""
         running = self._task is not None and not self._task.done()
-        return running and how is self.how and bytes.fromhex(mac.replace(":", "")) == self._mac
+        return running and mode is self.mode and bytes.fromhex(mac.replace(":", "")) == self._mac
 
     def close(self) -> None:
         """Stop; nothing is told any more."""
@@ -125,25 +131,25 @@ class Listener:
         with listening:
             while True:
                 lease = self._lease
-                left = max(0.0, lease.until - time.time()) if lease is not None else None
-                told: Told | None = None
+                left = max(0.0, lease.expires - time.time()) if lease is not None else None
+                event: AddressEvent | None = None
                 try:
                     async with asyncio.timeout(left):
-                        told = await self._next(listening)
+                        event = await self._next(listening)
                 except TimeoutError:
                     if lease is None:
                         continue
-                    told, self._lease = Released(lease.address), None
+                    event, self._lease = LeaseReleased(lease.address), None
                 except OSError as error:
                     log.info("nothing more is learned on '%s': %s", self.tap, error)
                     return
-                if isinstance(told, Leased):
-                    self._lease = lease_of(told, time.time())
-                done = await self._learned(self.tap, told)
-                if done and self.how is How.ANY:
+                if isinstance(event, LeaseGranted):
+                    self._lease = lease_from(event, time.time())
+                done = await self._on_event(self.tap, event)
+                if done and self.mode is LearningMode.ANY:
                     return
 
-    async def _next(self, listening: socket.socket) -> Told:
+    async def _next(self, listening: socket.socket) -> AddressEvent:
         """The next thing that matters; frames that tell nothing are passed over."""
         while True:
             await _readable(listening)
@@ -152,22 +158,22 @@ class Listener:
                     frame, sender = listening.recvfrom(FRAME)
                 except BlockingIOError:
                     break
-                told = read_frame(frame, self._mac, to_guest=sender[2] == PACKET_OUTGOING)
-                if told is not None and self._matters(told):
-                    return told
+                event = read_frame(frame, self._mac, to_guest=sender[2] == PACKET_OUTGOING)
+                if event is not None and self._is_relevant(event):
+                    return event
             else:
                 await asyncio.sleep(PAUSE_S)
 
-    def _matters(self, told: Told) -> bool:
-        if self.how is How.DHCP:
-            return not isinstance(told, Seen)
-        return not isinstance(told, Released)
+    def _is_relevant(self, event: AddressEvent) -> bool:
+        if self.mode is LearningMode.DHCP:
+            return not isinstance(event, AddressSeen)
+        return not isinstance(event, LeaseReleased)
 
 
-def lease_of(told: Told, now: float) -> Lease | None:
+def lease_from(event: AddressEvent, now: float) -> Lease | None:
     """What ends of what was told. Pure."""
-    if isinstance(told, Leased) and told.seconds is not None:
-        return Lease(told.address, now + told.seconds)
+    if isinstance(event, LeaseGranted) and event.seconds is not None:
+        return Lease(event.address, now + event.seconds)
     return None
 
 
@@ -182,7 +188,7 @@ async def _readable(listening: socket.socket) -> None:
         loop.remove_reader(listening)
 
 
-def open_socket(tap: str, how: How) -> socket.socket:
+def open_socket(tap: str, mode: LearningMode) -> socket.socket:
     """A socket that gets the frames of a tap from now on.
 
     Raises:
@@ -192,7 +198,7 @@ def open_socket(tap: str, how: How) -> socket.socket:
     with contextlib.ExitStack() as undo:
         undo.callback(opened.close)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-        _attach(opened, _DHCP if how is How.DHCP else _ARP_OR_IPV4)
+        _attach(opened, _DHCP if mode is LearningMode.DHCP else _ARP_OR_IPV4)
         opened.bind((tap, ETH_P_ALL))
         undo.pop_all()
     return opened

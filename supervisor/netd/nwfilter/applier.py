@@ -12,10 +12,10 @@ from typing import Protocol
 
 from conf.nwfilter import FilterBinding
 from rpc.errors import VirError
-from supervisor.netd.nwfilter.address_learning import How, Listener
-from supervisor.netd.nwfilter.binding_plan import Needed
-from supervisor.netd.nwfilter.errors import failed
-from supervisor.netd.nwfilter.packets import Told
+from supervisor.netd.nwfilter.address_learning import LearningMode, Listener
+from supervisor.netd.nwfilter.binding_plan import BindingPlan
+from supervisor.netd.nwfilter.errors import operation_failed
+from supervisor.netd.nwfilter.packets import AddressEvent
 from supervisor.netd.nwfilter.tap_plan import TapPlan
 
 log = logging.getLogger(__name__)
@@ -31,17 +31,19 @@ class Executor(Protocol):
         """The taps that have chains."""
 
 
-class Kernel:
+class RuleApplier:
     """What taps have."""
 
-    def __init__(self, executor: Executor, learned: Callable[[str, Told], Awaitable[bool]]) -> None:
-        """Change rules by an executor; tell `learned` what listeners find out."""
+    def __init__(
+        self, executor: Executor, on_event: Callable[[str, AddressEvent], Awaitable[bool]]
+    ) -> None:
+        """Change rules by an executor; tell `on_event` what listeners find out."""
         self._executor = executor
-        self._learned = learned
+        self._on_event = on_event
         self._plans: dict[str, TapPlan] = {}
         self._listeners: dict[str, Listener] = {}
 
-    async def have(self, wanted: Mapping[str, tuple[FilterBinding, Needed]]) -> None:
+    async def apply(self, wanted: Mapping[str, tuple[FilterBinding, BindingPlan]]) -> None:
         """Have what bindings need; on failure everything is as before.
 
         Raises:
@@ -61,11 +63,11 @@ class Kernel:
             raise
         self._plans.update(plans)
         for tap, (_, need) in wanted.items():
-            if tap in opened or need.listen is How.NONE:
+            if tap in opened or need.learning is LearningMode.NONE:
                 self._close(tap)
         self._listeners.update(opened)
 
-    async def drop(self, *taps: str) -> None:
+    async def remove(self, *taps: str) -> None:
         """Have nothing for these taps; what is gone already is no error.
 
         Raises:
@@ -78,7 +80,7 @@ class Kernel:
             self._plans.pop(tap, None)
             self._close(tap)
 
-    async def leftovers(self) -> set[str]:
+    async def stale_taps(self) -> set[str]:
         """The taps that have chains of which we know nothing: an earlier netd's.
 
         Raises:
@@ -91,26 +93,26 @@ class Kernel:
         for tap in list(self._listeners):
             self._close(tap)
 
-    def _open(self, wanted: Mapping[str, tuple[FilterBinding, Needed]]) -> dict[str, Listener]:
+    def _open(self, wanted: Mapping[str, tuple[FilterBinding, BindingPlan]]) -> dict[str, Listener]:
         """Listen before the rules change: the first packet after may be the only one."""
         opened: dict[str, Listener] = {}
         for tap, (binding, need) in wanted.items():
             there = self._listeners.get(tap)
-            same = there is not None and there.is_for(binding.mac, need.listen)
-            if need.listen is How.NONE or same:
+            same = there is not None and there.matches(binding.mac, need.learning)
+            if need.learning is LearningMode.NONE or same:
                 continue
-            listener = Listener(tap, binding.mac, need.listen, self._learned, need.lease)
+            listener = Listener(tap, binding.mac, need.learning, self._on_event, need.lease)
             try:
                 listener.start()
             except OSError as error:
                 for other in opened.values():
                     other.close()
                 detail = f"cannot listen on '{tap}' for its guest's address: {error.strerror}"
-                raise failed(detail) from error
+                raise operation_failed(detail) from error
             opened[tap] = listener
         return opened
 
-    async def _restore(self, wanted: Mapping[str, tuple[FilterBinding, Needed]]) -> None:
+    async def _restore(self, wanted: Mapping[str, tuple[FilterBinding, BindingPlan]]) -> None:
         """Put back what there was; the failure that led here is what counts."""
         try:
             await self._executor.apply({tap: self._plans.get(tap) for tap in wanted})

@@ -21,11 +21,11 @@ MAX_DOCUMENT: Final = 1024 * 1024  # bytes
 log = logging.getLogger(__name__)
 
 
-class Addresses(msgspec.Struct, frozen=True):
+class LearnedAddresses(msgspec.Struct, frozen=True):
     """What was learned, as it lies beside the binding."""
 
     addresses: list[str]
-    until: float | None = None  # when the lease of the only one ends, by the host's clock
+    expires: float | None = None  # when the lease of the only one ends, by the host's clock
 
 
 class BindingFiles:
@@ -35,7 +35,7 @@ class BindingFiles:
         """Keep them in a folder."""
         self._folder = folder
 
-    def load(self) -> Iterator[tuple[str, str, Addresses]]:
+    def load(self) -> Iterator[tuple[str, str, LearnedAddresses]]:
         """Each binding's tap, document and learned addresses; what cannot be read is logged."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(self._folder.glob("*.xml")):
@@ -56,7 +56,7 @@ class BindingFiles:
         """
         write_file(self._folder / f"{tap}.xml", xml.encode(), durable=False)
 
-    def save_addresses(self, tap: str, addresses: Addresses) -> None:
+    def save_addresses(self, tap: str, addresses: LearnedAddresses) -> None:
         """Write what was learned, so that the next netd knows it at once.
 
         Raises:
@@ -74,8 +74,8 @@ class BindingFiles:
         remove_file(self._folder / f"{tap}.xml")
         remove_file(self._folder / f"{tap}.addresses")
 
-    def _addresses(self, tap: str) -> Addresses:
+    def _addresses(self, tap: str) -> LearnedAddresses:
         with contextlib.suppress(OSError, msgspec.DecodeError):
             data = (self._folder / f"{tap}.addresses").read_bytes()
-            return msgspec.json.decode(data, type=Addresses)
-        return Addresses([])
+            return msgspec.json.decode(data, type=LearnedAddresses)
+        return LearnedAddresses([])

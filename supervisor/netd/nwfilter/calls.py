@@ -16,7 +16,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.service_errors import NWFILTER_ERRORS
 from supervisor.netd.nwfilter.filters import Filters
-from supervisor.netd.nwfilter.registry import Bound, Defined
+from supervisor.netd.nwfilter.registry import Binding, FilterDefinition
 
 VALIDATE: Final = 1  # VIR_NWFILTER_DEFINE_VALIDATE: documents are always checked in full
 
@@ -35,11 +35,11 @@ class FilterCalls:
 
     def nwfilter_lookup_by_name(self, call: ClientCall, name: str) -> Nwfilter:
         """The filter of a name."""
-        return _identity(self._filters.registry.by_name(name))
+        return _filter_value(self._filters.registry.by_name(name))
 
     def nwfilter_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> Nwfilter:
         """The filter of a UUID."""
-        return _identity(self._filters.registry.by_uuid(str(UUID(bytes=uuid))))
+        return _filter_value(self._filters.registry.by_uuid(str(UUID(bytes=uuid))))
 
     def connect_num_of_nwfilters(self, call: ClientCall) -> int:
         """How many filters are defined."""
@@ -54,7 +54,7 @@ class FilterCalls:
     ) -> tuple[list[Nwfilter], int]:
         """Every filter."""
         NWFILTER_ERRORS.check_flags("nwfilterConnectListAllNWFilters", flags)
-        found = [_identity(defined) for defined in self._filters.registry.filters.values()]
+        found = [_filter_value(defined) for defined in self._filters.registry.filters.values()]
         return found if need_results else [], len(found)
 
     def nwfilter_get_xml_desc(self, call: ClientCall, nwfilter: Nwfilter, flags: int) -> str:
@@ -72,7 +72,7 @@ class FilterCalls:
         """Define a filter, or change it for every card that uses it."""
         NWFILTER_ERRORS.check_flags("nwfilterDefineXMLFlags", flags, VALIDATE)
         self._refuse_session("defining a filter")
-        return _identity(await _told(self._filters.define(xml)))
+        return _filter_value(await _from_conf(self._filters.define(xml)))
 
     async def nwfilter_undefine(self, call: ClientCall, nwfilter: Nwfilter) -> None:
         """Undefine a filter that no card uses."""
@@ -84,7 +84,7 @@ class FilterCalls:
 
     def nwfilter_binding_lookup_by_port_dev(self, call: ClientCall, name: str) -> NwfilterBinding:
         """The binding of a tap."""
-        return _bound(self._filters.registry.binding(name))
+        return _binding_value(self._filters.registry.binding(name))
 
     def nwfilter_binding_get_xml_desc(
         self, call: ClientCall, nwfilter: NwfilterBinding, flags: int
@@ -99,7 +99,7 @@ class FilterCalls:
         """Bind a filter to a tap."""
         NWFILTER_ERRORS.check_flags("nwfilterBindingCreateXML", flags, VALIDATE)
         self._refuse_session("binding a filter")
-        return _bound(await _told(self._filters.create_binding(xml)))
+        return _binding_value(await _from_conf(self._filters.create_binding(xml)))
 
     async def nwfilter_binding_delete(self, call: ClientCall, nwfilter: NwfilterBinding) -> None:
         """Let a tap's traffic pass unfiltered."""
@@ -111,7 +111,7 @@ class FilterCalls:
     ) -> tuple[list[NwfilterBinding], int]:
         """Every binding."""
         NWFILTER_ERRORS.check_flags("nwfilterConnectListAllNWFilterBindings", flags)
-        found = [_bound(bound) for bound in self._filters.registry.bound.values()]
+        found = [_binding_value(bound) for bound in self._filters.registry.bindings.values()]
         return found if need_results else [], len(found)
 
     def _refuse_session(self, doing: str) -> None:
@@ -119,15 +119,15 @@ class FilterCalls:
             raise NWFILTER_ERRORS.needs_system_daemon(doing)
 
 
-def _identity(defined: Defined) -> Nwfilter:
+def _filter_value(defined: FilterDefinition) -> Nwfilter:
     return Nwfilter(defined.filter.name, UUID(defined.uuid).bytes)
 
 
-def _bound(bound: Bound) -> NwfilterBinding:
-    return NwfilterBinding(bound.binding.tap, bound.binding.filter)
+def _binding_value(bound: Binding) -> NwfilterBinding:
+    return NwfilterBinding(bound.definition.tap, bound.definition.filter)
 
 
-async def _told(work: Awaitable[R]) -> R:
+async def _from_conf(work: Awaitable[R]) -> R:
     """Await work; what a document lacks is told as of the nwfilter part."""
     try:
         return await work

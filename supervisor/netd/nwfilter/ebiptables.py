@@ -14,7 +14,7 @@ from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.netd.firewall.commands import LOCK_S, run_ok
-from supervisor.netd.firewall.iptables_save import Table, read_saved
+from supervisor.netd.firewall.iptables_save import Table, parse_save
 from supervisor.netd.firewall.rules import Family
 from supervisor.netd.nwfilter.restore_text import Plans, ether_change, inet_change, taps_in
 from supervisor.netd.nwfilter.tap_plan import TapPlan
@@ -111,7 +111,7 @@ def _planned(saved: str, table: str, planned: Callable[[Table], str]) -> str:
 
 
 def _table(saved: str, table: str) -> Table:
-    return read_saved(saved).get(table, Table())
+    return parse_save(saved).get(table, Table())
 
 
 async def _change(program: str, table: str, planned: Callable[[Table], str]) -> None:
@@ -123,7 +123,7 @@ async def _change(program: str, table: str, planned: Callable[[Table], str]) -> 
         if not told:
             return
         try:
-            await run_ok([f"{program}-restore", "--noflush", *wait], given=told)
+            await run_ok([f"{program}-restore", "--noflush", *wait], stdin=told)
         except VirError as error:
             if attempt == ATTEMPTS or error.code is ErrorCode.OPERATION_TIMEOUT:
                 raise

@@ -14,7 +14,7 @@ from supervisor.netd.nwfilter.values import (
     ARP_OPERATIONS,
     ETHER_TYPES,
     IP_PROTOCOLS,
-    bad,
+    invalid_value,
     mac,
     number,
     span,
@@ -31,7 +31,7 @@ TARGETS: Final = {
 }
 STP_ADDRESS: Final = "01:80:c2:00:00:00"
 # What a sub-chain's name begins with, and the frames that are sent through it.
-CHAIN_FRAMES: Final[Mapping[str, tuple[str, ...]]] = {
+CHAIN_MATCHES: Final[Mapping[str, tuple[str, ...]]] = {
     "mac": (),
     "stp": ("-d", STP_ADDRESS),
     "vlan": ("-p", "0x8100"),
@@ -53,7 +53,7 @@ STP_RANGES: Final = (
 )
 
 
-class Words:
+class RuleBuilder:
     """Options of one rule, in the making."""
 
     def __init__(self, values: Mapping[str, str], *, reverse: bool, negated: bool) -> None:
@@ -61,15 +61,15 @@ class Words:
         self.values = values
         self.reverse = reverse
         self.negated = negated
-        self.words: list[str] = []
+        self.args: list[str] = []
 
-    def say(self, option: str, value: str | None = None) -> None:
+    def add(self, option: str, value: str | None = None) -> None:
         """Append an option, turned round where the rule is negated."""
-        self.words.append(option)
+        self.args.append(option)
         if self.negated:
-            self.words.append("!")
+            self.args.append("!")
         if value is not None:
-            self.words.append(value)
+            self.args.append(value)
 
     def sides(self, attribute: str, options: tuple[str, str]) -> list[tuple[str, str]]:
         """The source's and the destination's attribute and option; swapped in the other direction.
@@ -83,7 +83,7 @@ class Words:
         ]
 
 
-def ebtables_words(
+def ebtables_args(
     protocol: str, values: Mapping[str, str], *, reverse: bool, negated: bool
 ) -> list[str]:
     """The words of a rule without its target.
@@ -97,108 +97,108 @@ def ebtables_words(
     Raises:
         VirError: INTERNAL_ERROR: a value does not fit.
     """
-    words = Words(values, reverse=reverse and protocol != "stp", negated=negated)
-    _addresses(words)
-    WRITERS[protocol](words)
-    return words.words
+    builder = RuleBuilder(values, reverse=reverse and protocol != "stp", negated=negated)
+    _addresses(builder)
+    WRITERS[protocol](builder)
+    return builder.args
 
 
-def _addresses(words: Words) -> None:
-    for attribute, option in words.sides("*macaddr", ("-s", "-d")):
-        if attribute in words.values:
-            mask = words.values.get(attribute.replace("addr", "mask"))
-            address = mac(words.values[attribute])
-            words.say(option, f"{address}/{mac(mask)}" if mask is not None else address)
+def _addresses(builder: RuleBuilder) -> None:
+    for attribute, option in builder.sides("*macaddr", ("-s", "-d")):
+        if attribute in builder.values:
+            mask = builder.values.get(attribute.replace("addr", "mask"))
+            address = mac(builder.values[attribute])
+            builder.add(option, f"{address}/{mac(mask)}" if mask is not None else address)
 
 
-def _any_frame(words: Words) -> None:
+def _any_frame(builder: RuleBuilder) -> None:
     """A rule without a protocol element: ebtables gets no -p, and so every frame matches."""
 
 
-def _mac(words: Words) -> None:
-    if "protocolid" in words.values:
-        words.say("-p", hex(number(words.values["protocolid"], ETHER_TYPES)))
+def _mac(builder: RuleBuilder) -> None:
+    if "protocolid" in builder.values:
+        builder.add("-p", hex(number(builder.values["protocolid"], ETHER_TYPES)))
 
 
-def _vlan(words: Words) -> None:
-    words.words += ["-p", "0x8100"]
-    if "vlanid" in words.values:
-        words.say("--vlan-id", str(number(words.values["vlanid"])))
-    if "encap-protocol" in words.values:
-        encapsulated = number(words.values["encap-protocol"], ETHER_TYPES)
-        words.say("--vlan-encap", f"{encapsulated:04x}")
+def _vlan(builder: RuleBuilder) -> None:
+    builder.args += ["-p", "0x8100"]
+    if "vlanid" in builder.values:
+        builder.add("--vlan-id", str(number(builder.values["vlanid"])))
+    if "encap-protocol" in builder.values:
+        encapsulated = number(builder.values["encap-protocol"], ETHER_TYPES)
+        builder.add("--vlan-encap", f"{encapsulated:04x}")
 
 
-def _stp(words: Words) -> None:
-    words.words += ["-d", STP_ADDRESS]
+def _stp(builder: RuleBuilder) -> None:
+    builder.args += ["-d", STP_ADDRESS]
     for attribute, option in (("type", "--stp-type"), ("flags", "--stp-flags")):
-        if attribute in words.values:
-            words.say(option, str(number(words.values[attribute])))
+        if attribute in builder.values:
+            builder.add(option, str(number(builder.values[attribute])))
     for attribute, option in STP_RANGES:
-        if attribute in words.values:
-            high = words.values.get(f"{attribute}-hi")
-            words.say(option, span(words.values[attribute], high))
+        if attribute in builder.values:
+            high = builder.values.get(f"{attribute}-hi")
+            builder.add(option, span(builder.values[attribute], high))
     for side in ("root", "sender"):
-        if f"{side}-address" in words.values:
-            mask = words.values.get(f"{side}-address-mask")
-            address = mac(words.values[f"{side}-address"])
-            words.say(f"--stp-{side}-addr", f"{address}/{mac(mask)}" if mask else address)
+        if f"{side}-address" in builder.values:
+            mask = builder.values.get(f"{side}-address-mask")
+            address = mac(builder.values[f"{side}-address"])
+            builder.add(f"--stp-{side}-addr", f"{address}/{mac(mask)}" if mask else address)
 
 
-def _arp(words: Words, ether_type: str = "0x806") -> None:
-    values = words.values
-    words.words += ["-p", ether_type]
+def _arp(builder: RuleBuilder, ether_type: str = "0x806") -> None:
+    values = builder.values
+    builder.args += ["-p", ether_type]
     if "hwtype" in values:
-        words.say("--arp-htype", str(number(values["hwtype"])))
+        builder.add("--arp-htype", str(number(values["hwtype"])))
     if "opcode" in values:
-        words.say("--arp-opcode", str(number(values["opcode"], ARP_OPERATIONS)))
+        builder.add("--arp-opcode", str(number(values["opcode"], ARP_OPERATIONS)))
     if "protocoltype" in values:
-        words.say("--arp-ptype", hex(number(values["protocoltype"], ETHER_TYPES)))
-    for attribute, option in words.sides("arp*ipaddr", ("--arp-ip-src", "--arp-ip-dst")):
+        builder.add("--arp-ptype", hex(number(values["protocoltype"], ETHER_TYPES)))
+    for attribute, option in builder.sides("arp*ipaddr", ("--arp-ip-src", "--arp-ip-dst")):
         if attribute in values:
             mask = values.get(attribute.replace("addr", "mask"))
-            words.say(option, subnet(values[attribute], mask))
-    for attribute, option in words.sides("arp*macaddr", ("--arp-mac-src", "--arp-mac-dst")):
+            builder.add(option, subnet(values[attribute], mask))
+    for attribute, option in builder.sides("arp*macaddr", ("--arp-mac-src", "--arp-mac-dst")):
         if attribute in values:
-            words.say(option, mac(values[attribute]))
+            builder.add(option, mac(values[attribute]))
     if values.get("gratuitous") in ("true", "yes", "1"):
-        words.words += [*(["!"] if words.negated else []), "--arp-gratuitous"]
+        builder.args += [*(["!"] if builder.negated else []), "--arp-gratuitous"]
 
 
-def _rarp(words: Words) -> None:
-    _arp(words, "0x8035")
+def _rarp(builder: RuleBuilder) -> None:
+    _arp(builder, "0x8035")
 
 
-def _ip(words: Words, version: str = "ip") -> None:
-    values = words.values
-    words.words += ["-p", "ipv4" if version == "ip" else "ipv6"]
+def _ip(builder: RuleBuilder, version: str = "ip") -> None:
+    values = builder.values
+    builder.args += ["-p", "ipv4" if version == "ip" else "ipv6"]
     options = (f"--{version}-source", f"--{version}-destination")
-    for attribute, option in words.sides("*ipaddr", options):
+    for attribute, option in builder.sides("*ipaddr", options):
         if attribute in values:
             mask = values.get(attribute.replace("addr", "mask"))
-            words.say(option, subnet(values[attribute], mask))
+            builder.add(option, subnet(values[attribute], mask))
     if "protocol" in values:
-        words.say(f"--{version}-protocol", str(number(values["protocol"], IP_PROTOCOLS)))
+        builder.add(f"--{version}-protocol", str(number(values["protocol"], IP_PROTOCOLS)))
     options = (f"--{version}-source-port", f"--{version}-destination-port")
-    for attribute, option in words.sides("*portstart", options):
+    for attribute, option in builder.sides("*portstart", options):
         if attribute in values:
             last = values.get(attribute.replace("start", "end"))
-            words.say(option, span(values[attribute], last))
+            builder.add(option, span(values[attribute], last))
     if version == "ip" and "dscp" in values:
-        words.say("--ip-tos", hex(number(values["dscp"])))
+        builder.add("--ip-tos", hex(number(values["dscp"])))
 
 
-def _ipv6(words: Words) -> None:
-    _ip(words, "ip6")
-    values = words.values
+def _ipv6(builder: RuleBuilder) -> None:
+    _ip(builder, "ip6")
+    values = builder.values
     if "type" not in values and "code" not in values:
         return
     kinds = span(values.get("type", "0"), values.get("typeend", values.get("type", "255")))
     codes = span(values.get("code", "0"), values.get("codeend", values.get("code", "255")))
-    words.say("--ip6-icmp-type", f"{kinds}/{codes}")
+    builder.add("--ip6-icmp-type", f"{kinds}/{codes}")
 
 
-WRITERS: Final[Mapping[str, Callable[[Words], None]]] = {
+WRITERS: Final[Mapping[str, Callable[[RuleBuilder], None]]] = {
     ANY_FRAME: _any_frame,
     "mac": _mac,
     "vlan": _vlan,
@@ -210,13 +210,13 @@ WRITERS: Final[Mapping[str, Callable[[Words], None]]] = {
 }
 
 
-def chain_frames(chain: str) -> tuple[str, ...]:
+def chain_match(chain: str) -> tuple[str, ...]:
     """The words that select the frames for a sub-chain, by what its name begins with.
 
     Raises:
         VirError: INTERNAL_ERROR: no chain of filters is named so.
     """
-    for prefix, words in CHAIN_FRAMES.items():
+    for prefix, words in CHAIN_MATCHES.items():
         if chain == prefix or chain.startswith(f"{prefix}-"):
             return words
-    raise bad(chain, "a chain (root, or one whose name begins with a protocol)")
+    raise invalid_value(chain, "a chain (root, or one whose name begins with a protocol)")

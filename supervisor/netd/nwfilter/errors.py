@@ -19,7 +19,7 @@ def no_binding(tap: str) -> VirError:
     return VirError(ErrorCode.NO_NWFILTER_BINDING, detail, ErrorDomain.NWFILTER)
 
 
-def failed(detail: str) -> VirError:
+def operation_failed(detail: str) -> VirError:
     """OPERATION_FAILED."""
     return VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.NWFILTER)
 
@@ -30,7 +30,7 @@ def in_use(name: str, tap: str) -> VirError:
     return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.NWFILTER)
 
 
-def not_written(what: str, problem: OSError) -> VirError:
+def system_error(failure: str, problem: OSError) -> VirError:
     """SYSTEM_ERROR: a file could not be written or removed."""
-    detail = f"cannot keep {what}: {problem.strerror or problem}"
+    detail = f"cannot keep {failure}: {problem.strerror or problem}"
     return VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.NWFILTER, int1=problem.errno or -1)

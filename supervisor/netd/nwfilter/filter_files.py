@@ -47,7 +47,7 @@ class FilterFiles:
         aside = self._folder.with_name(f".{self._folder.name}.new")
         aside.mkdir(parents=True, exist_ok=True)
         for name, xml in documents().items():
-            write_file(aside / f"{name}.xml", _told(name, xml))
+            write_file(aside / f"{name}.xml", _file_content(name, xml))
         aside.rename(self._folder)
         sync_folder(self._folder.parent)
         return True
@@ -68,7 +68,7 @@ class FilterFiles:
         Raises:
             OSError: nothing has changed.
         """
-        write_file(self._folder / f"{name}.xml", _told(name, xml))
+        write_file(self._folder / f"{name}.xml", _file_content(name, xml))
 
     def remove(self, name: str) -> None:
         """Remove a filter that may be gone already; on return it stays gone.
@@ -79,5 +79,5 @@ class FilterFiles:
         remove_file(self._folder / f"{name}.xml")
 
 
-def _told(name: str, xml: str) -> bytes:
+def _file_content(name: str, xml: str) -> bytes:
     return (HEADER.format(name=escape_comment(name)) + xml).encode()

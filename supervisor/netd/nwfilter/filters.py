@@ -1,7 +1,7 @@
 """The filters and bindings of this host, and every change of them.
 
 Owns: both tables, their files, and the order of changes: one at a time.
-May touch: the kernel's rules, through `Kernel` alone. May not touch: guests, taps.
+May touch: the kernel's rules, through `RuleApplier` alone. May not touch: guests, taps.
 
 A change is planned for all cards that it concerns, then the kernel has it in one commit a table,
 then the disk. What is killed in between is repaired by the next netd, which gives the kernel what
@@ -31,14 +31,19 @@ from conf.nwfilter.binding import DEVICE
 from conf.nwfilter.model import Filter
 from rpc.errors import ErrorDomain, VirError
 from supervisor.netd.firewall.xtables_lock import Turn
-from supervisor.netd.nwfilter.address_learning import lease_of
-from supervisor.netd.nwfilter.applier import Executor, Kernel
-from supervisor.netd.nwfilter.binding_files import Addresses, BindingFiles
-from supervisor.netd.nwfilter.binding_plan import after
-from supervisor.netd.nwfilter.errors import failed, in_use, not_written
+from supervisor.netd.nwfilter.address_learning import lease_from
+from supervisor.netd.nwfilter.applier import Executor, RuleApplier
+from supervisor.netd.nwfilter.binding_files import BindingFiles, LearnedAddresses
+from supervisor.netd.nwfilter.binding_plan import update_addresses
+from supervisor.netd.nwfilter.errors import in_use, operation_failed, system_error
 from supervisor.netd.nwfilter.filter_files import FilterFiles
-from supervisor.netd.nwfilter.packets import Told
-from supervisor.netd.nwfilter.registry import Bound, Defined, Registry, Wanted
+from supervisor.netd.nwfilter.packets import AddressEvent
+from supervisor.netd.nwfilter.registry import (
+    Binding,
+    FilterDefinition,
+    FilterRegistry,
+    RequiredRules,
+)
 from supervisor.runtime.shield import run_to_completion
 
 log = logging.getLogger(__name__)
@@ -70,14 +75,14 @@ class Filters:
         self._devices = devices
         self._filter_files = filter_files
         self._binding_files = binding_files
-        self._kernel = Kernel(executor, self._learned)
+        self._applier = RuleApplier(executor, self._on_event)
         self._turn = Turn("filters", ErrorDomain.NWFILTER)
-        self.registry = Registry()
-        self._gone: set[str] = set()  # taps that have gone while no netd ran
+        self.registry = FilterRegistry()
+        self._lost_taps: set[str] = set()  # taps that have gone while no netd ran
 
     # Changing filters.
 
-    async def define(self, xml: str) -> Defined:
+    async def define(self, xml: str) -> FilterDefinition:
         """Define a filter, or another content for it; cards that use it change at once.
 
         Raises:
@@ -87,7 +92,7 @@ class Filters:
         """
         return await run_to_completion(self._define(xml))
 
-    async def _define(self, xml: str) -> Defined:
+    async def _define(self, xml: str) -> FilterDefinition:
         async with self._turn:
             new = await asyncio.to_thread(self._read, xml)
             name = new.filter.name
@@ -96,12 +101,12 @@ class Filters:
                 return new
             self.registry.refuse_loop(new.filter)
             users = self.registry.users(name)
-            await self._have(users, new.filter)
+            await self._apply(users, new.filter)
             try:
                 await asyncio.to_thread(self._filter_files.save, name, new.xml)
             except OSError as error:
-                await self._have(users, old.filter if old is not None else None)
-                raise not_written(f"filter '{name}'", error) from error
+                await self._apply(users, old.filter if old is not None else None)
+                raise system_error(f"filter '{name}'", error) from error
             self.registry.filters[name] = new
             return new
 
@@ -117,16 +122,16 @@ class Filters:
         async with self._turn:
             self.registry.by_name(name)
             for bound in self.registry.users(name):
-                raise in_use(name, bound.binding.tap)
+                raise in_use(name, bound.definition.tap)
             try:
                 await asyncio.to_thread(self._filter_files.remove, name)
             except OSError as error:
-                raise not_written(f"that filter '{name}' is gone", error) from error
+                raise system_error(f"that filter '{name}' is gone", error) from error
             del self.registry.filters[name]
 
     # Changing bindings.
 
-    async def create_binding(self, xml: str) -> Bound:
+    async def create_binding(self, xml: str) -> Binding:
         """Bind a filter to a tap, as a client's document says.
 
         Raises:
@@ -136,7 +141,7 @@ class Filters:
         binding = await asyncio.to_thread(parse_binding, xml)
         return await self.bind(binding, replace=False)
 
-    async def bind(self, binding: FilterBinding, *, replace: bool = True) -> Bound:
+    async def bind(self, binding: FilterBinding, *, replace: bool = True) -> Binding:
         """Bind a filter to a tap; on return its traffic is filtered.
 
         Args:
@@ -149,27 +154,29 @@ class Filters:
         """
         return await run_to_completion(self._bind(binding, replace=replace))
 
-    async def _bind(self, binding: FilterBinding, *, replace: bool) -> Bound:
+    async def _bind(self, binding: FilterBinding, *, replace: bool) -> Binding:
         tap = binding.tap
         if DEVICE.fullmatch(tap) is None:
-            raise failed(f"'{tap}' cannot be filtered: its name has other than letters and digits")
+            raise operation_failed(
+                f"'{tap}' cannot be filtered: its name has other than letters and digits"
+            )
         xml = await asyncio.to_thread(format_binding, binding)
         async with self._turn:
-            old = self.registry.bound.get(tap)
+            old = self.registry.bindings.get(tap)
             if old is not None and not replace:
-                raise failed(f"binding '{tap}' already exists; delete it first")
-            same = old is not None and old.binding.mac == binding.mac
-            new = Bound(binding, xml)
+                raise operation_failed(f"binding '{tap}' already exists; delete it first")
+            same = old is not None and old.definition.mac == binding.mac
+            new = Binding(binding, xml)
             if old is not None and same:
-                new = Bound(binding, xml, old.learned, old.until)
-            need = new.needed(self.registry.find)
-            await self._keep(new)
+                new = Binding(binding, xml, old.learned, old.expires)
+            need = new.plan(self.registry.find)
+            await self._save(new)
             try:
-                await self._kernel.have({tap: (binding, need)})
+                await self._applier.apply({tap: (binding, need)})
             except BaseException:
-                await self._keep_again(tap, old)
+                await self._restore_file(tap, old)
                 raise
-            self.registry.bound[tap] = new
+            self.registry.bindings[tap] = new
             return new
 
     async def unbind(self, tap: str) -> None:
@@ -184,12 +191,12 @@ class Filters:
     async def _unbind(self, tap: str) -> None:
         async with self._turn:
             self.registry.binding(tap)
-            await self._kernel.drop(tap)
+            await self._applier.remove(tap)
             try:
                 await asyncio.to_thread(self._binding_files.remove, tap)
             except OSError as error:
-                raise not_written(f"that the binding of '{tap}' is gone", error) from error
-            del self.registry.bound[tap]
+                raise system_error(f"that the binding of '{tap}' is gone", error) from error
+            del self.registry.bindings[tap]
 
     async def release(self, tap: str) -> None:
         """As `unbind`, for a tap that may have no binding.
@@ -197,7 +204,7 @@ class Filters:
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT, SYSTEM_ERROR: some of it is left.
         """
-        if tap in self.registry.bound:
+        if tap in self.registry.bindings:
             await self.unbind(tap)
 
     async def refresh(self) -> None:
@@ -207,64 +214,64 @@ class Filters:
             VirError: of the executor.
         """
         async with self._turn:
-            await self._have(list(self.registry.bound.values()), None)
+            await self._apply(list(self.registry.bindings.values()), None)
 
     def close(self) -> None:
         """Stop listening; rules stay for the next netd."""
-        self._kernel.close()
+        self._applier.close()
 
     # Inside; the turn is held.
 
-    async def _have(self, bindings: list[Bound], candidate: Filter | None) -> None:
+    async def _apply(self, bindings: list[Binding], candidate: Filter | None) -> None:
         """Give the kernel what bindings need if a filter were the candidate."""
-        wanted = await asyncio.to_thread(self.registry.wanted, bindings, candidate)
-        await self._kernel.have(wanted)
+        wanted = await asyncio.to_thread(self.registry.required, bindings, candidate)
+        await self._applier.apply(wanted)
 
-    def _read(self, xml: str) -> Defined:
+    def _read(self, xml: str) -> FilterDefinition:
         filter = parse_filter(xml)
         filter = dataclasses.replace(
             filter, uuid=self.registry.choose_uuid(filter.name, filter.uuid)
         )
-        return Defined(filter, filter.uuid, format_filter(filter))
+        return FilterDefinition(filter, filter.uuid, format_filter(filter))
 
-    async def _keep(self, bound: Bound) -> None:
-        tap = bound.binding.tap
+    async def _save(self, bound: Binding) -> None:
+        tap = bound.definition.tap
         try:
-            await asyncio.to_thread(self._binding_files.save, tap, format_status(bound.binding))
-            known = Addresses([*bound.learned], bound.until)
+            await asyncio.to_thread(self._binding_files.save, tap, format_status(bound.definition))
+            known = LearnedAddresses([*bound.learned], bound.expires)
             await asyncio.to_thread(self._binding_files.save_addresses, tap, known)
         except OSError as error:
-            raise not_written(f"the binding of '{tap}'", error) from error
+            raise system_error(f"the binding of '{tap}'", error) from error
 
-    async def _keep_again(self, tap: str, old: Bound | None) -> None:
+    async def _restore_file(self, tap: str, old: Binding | None) -> None:
         """Put the file of a binding back; the failure that led here is what counts."""
         try:
             if old is not None:
-                await self._keep(old)
+                await self._save(old)
             else:
                 await asyncio.to_thread(self._binding_files.remove, tap)
         except (OSError, VirError) as error:
             log.error("the file of the binding of '%s' is not what it was: %s", tap, error)
 
-    async def _learned(self, tap: str, told: Told) -> bool:
+    async def _on_event(self, tap: str, event: AddressEvent) -> bool:
         """A listener has found something out; whether it is acted on."""
         try:
             async with self._turn:
-                bound = self.registry.bound.get(tap)
+                bound = self.registry.bindings.get(tap)
                 if bound is None:
                     return True
-                addresses = tuple(after(bound.learned, told))
-                lease = lease_of(told, time.time())
-                until = lease.until if lease is not None else None
-                new = Bound(bound.binding, bound.xml, addresses, until)
-                await self._keep(new)
+                addresses = tuple(update_addresses(bound.learned, event))
+                lease = lease_from(event, time.time())
+                until = lease.expires if lease is not None else None
+                new = Binding(bound.definition, bound.xml, addresses, until)
+                await self._save(new)
                 if set(addresses) == set(bound.learned):
-                    self.registry.bound[tap] = new
+                    self.registry.bindings[tap] = new
                     return True
                 log.info("'%s' has %s", tap, ", ".join(addresses) or "no address any more")
-                need = new.needed(self.registry.find)
-                await self._kernel.have({tap: (new.binding, need)})
-                self.registry.bound[tap] = new
+                need = new.plan(self.registry.find)
+                await self._applier.apply({tap: (new.definition, need)})
+                self.registry.bindings[tap] = new
         except VirError as error:
             log.error("'%s' keeps its rules though its address is known: %s", tap, error)
             return False
@@ -281,7 +288,7 @@ class Filters:
         async with self._turn:
             try:
                 await asyncio.to_thread(self._load, stock)
-                await self._take_over()
+                await self._recover()
             except (VirError, OSError) as error:
                 log.error("not all of what filters guests' traffic can be taken over: %s", error)
 
@@ -304,39 +311,39 @@ class Filters:
                 log.error("the binding of '%s' is passed over: %s", tap, error)
                 continue
             if binding.tap in devices:
-                self.registry.bound[tap] = Bound(
-                    binding, format_binding(binding), tuple(learned.addresses), learned.until
+                self.registry.bindings[tap] = Binding(
+                    binding, format_binding(binding), tuple(learned.addresses), learned.expires
                 )
             else:
                 log.info("'%s' has gone: its binding ends", tap)
-                self._gone.add(tap)
+                self._lost_taps.add(tap)
 
-    async def _take_over(self) -> None:
+    async def _recover(self) -> None:
         """Have what the bindings say, and nothing of those whose tap has gone.
 
         The kernel is asked only where there is or was a binding: their files come before rules.
         """
-        if not self.registry.bound and not self._gone:
+        if not self.registry.bindings and not self._lost_taps:
             return
-        self._gone |= await self._kernel.leftovers() - set(self.registry.bound)
-        await self._kernel.drop(*sorted(self._gone))
-        while self._gone:
-            await asyncio.to_thread(self._binding_files.remove, self._gone.pop())
-        wanted: Wanted = {}
-        for tap, bound in self.registry.bound.items():
+        self._lost_taps |= await self._applier.stale_taps() - set(self.registry.bindings)
+        await self._applier.remove(*sorted(self._lost_taps))
+        while self._lost_taps:
+            await asyncio.to_thread(self._binding_files.remove, self._lost_taps.pop())
+        wanted: RequiredRules = {}
+        for tap, bound in self.registry.bindings.items():
             try:
-                wanted[tap] = (bound.binding, bound.needed(self.registry.find))
+                wanted[tap] = (bound.definition, bound.plan(self.registry.find))
             except VirError as error:
                 log.error("'%s' keeps the rules it has: %s", tap, error)
         try:
-            await self._kernel.have(wanted)
+            await self._applier.apply(wanted)
         except VirError as error:
             log.warning("not all cards can be filtered at once, so one by one: %s", error)
             await self._one_by_one(wanted)
 
-    async def _one_by_one(self, wanted: Wanted) -> None:
+    async def _one_by_one(self, wanted: RequiredRules) -> None:
         for tap, need in wanted.items():
             try:
-                await self._kernel.have({tap: need})
+                await self._applier.apply({tap: need})
             except VirError as error:
                 log.error("'%s' keeps the rules it has: %s", tap, error)

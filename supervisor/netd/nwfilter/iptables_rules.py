@@ -17,7 +17,7 @@ from typing import Final
 from conf.nwfilter import attribute_types
 from conf.nwfilter.model import Rule
 from supervisor.netd.firewall.rules import Family
-from supervisor.netd.nwfilter.values import bad, ip, mac, number, span, subnet
+from supervisor.netd.nwfilter.values import invalid_value, ip, mac, number, span, subnet
 
 PORTED: Final = frozenset({"tcp", "udp", "sctp"})
 PLAIN: Final = frozenset({"all", "tcp", "udp", "sctp", "udplite", "esp", "ah"})
@@ -42,10 +42,10 @@ class InetRule:
 
     family: Family
     chain: str  # "FI", "FO" or "HI"
-    words: tuple[str, ...]
+    args: tuple[str, ...]
 
 
-def inet_rules(rule: Rule, values: Mapping[str, str]) -> Iterator[InetRule]:
+def iptables_rules(rule: Rule, values: Mapping[str, str]) -> Iterator[InetRule]:
     """What a rule becomes.
 
     Args:
@@ -61,7 +61,7 @@ def inet_rules(rule: Rule, values: Mapping[str, str]) -> Iterator[InetRule]:
         reverse = inwards if chain != "FO" else not inwards
         if not _concerns(rule, values, chain, reverse=reverse):
             continue
-        words = _words(rule, values, reverse=reverse)
+        words = _args(rule, values, reverse=reverse)
         if words is not None:
             yield InetRule(family, chain, (*words, *_target(rule.action, chain)))
 
@@ -74,7 +74,7 @@ def _concerns(rule: Rule, values: Mapping[str, str], chain: str, *, reverse: boo
     return "connlimit-above" not in values or not reverse
 
 
-def _words(rule: Rule, values: Mapping[str, str], *, reverse: bool) -> list[str] | None:
+def _args(rule: Rule, values: Mapping[str, str], *, reverse: bool) -> list[str] | None:
     """The words before the target; None where nothing is left to match in this direction."""
     _, protocol = PROTOCOLS[rule.protocol]
     negation = ["!"] if rule.negated else []
@@ -133,7 +133,7 @@ def _flags(text: str) -> tuple[str, str]:
     try:
         mask, _, flags = attribute_types.tcp_flags(text).partition("/")
     except ValueError:
-        raise bad(text, "TCP flags") from None
+        raise invalid_value(text, "TCP flags") from None
     return mask, flags
 
 
@@ -144,7 +144,7 @@ def _state(rule: Rule, values: Mapping[str, str], *, reverse: bool) -> list[str]
         if state == "NONE":
             return []
         if STATE.fullmatch(state) is None:
-            raise bad(state, "a connection's state")
+            raise invalid_value(state, "a connection's state")
         return ["-m", "conntrack", "--ctstate", state]
     if not rule.statematch or rule.action != "accept" or rule.direction == "inout":
         return []
@@ -167,9 +167,9 @@ def _extras(values: Mapping[str, str], *, reverse: bool) -> Iterator[str]:
 def _set(values: Mapping[str, str], *, reverse: bool) -> tuple[str, str]:
     name, flags = values["ipset"], values.get("ipsetflags", "").lower()
     if SET_NAME.fullmatch(name) is None:
-        raise bad(name, "the name of an ipset")
+        raise invalid_value(name, "the name of an ipset")
     if SET_FLAGS.fullmatch(flags) is None:
-        raise bad(flags, "flags of an ipset (src, dst)")
+        raise invalid_value(flags, "flags of an ipset (src, dst)")
     sides = flags.split(",")
     return name, ",".join(SWAPPED[side] for side in sides) if reverse else flags
 

@@ -56,12 +56,12 @@ class NftBridge:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT, CONFIG_UNSUPPORTED: nothing has changed.
         """
         for attempt in range(1, ATTEMPTS + 1):
-            told = await asyncio.to_thread(_told, await _chains(), plans)
+            told = await asyncio.to_thread(_input, await _chains(), plans)
             try:
-                await run_ok(ARGV, given=told)
+                await run_ok(ARGV, stdin=told)
             except VirError as error:
                 if EPROTO in str(error):
-                    raise _untracked() from error
+                    raise _no_conntrack() from error
                 if attempt == ATTEMPTS or error.code is ErrorCode.OPERATION_TIMEOUT:
                     raise
                 log.info("the table of filters has changed meanwhile: %s", error)
@@ -87,7 +87,7 @@ async def _chains() -> set[str]:
     return {chain["name"] for chain in chains if chain["table"] == TABLE}
 
 
-def _untracked() -> VirError:
+def _no_conntrack() -> VirError:
     detail = (
         "the kernel cannot follow connections in bridges, which the filter's rules on IP packets "
         "need: load the module nf_conntrack_bridge, set statematch='false' on these rules, or set "
@@ -96,7 +96,7 @@ def _untracked() -> VirError:
     return VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.NWFILTER)
 
 
-def _told(there: set[str], plans: Plans) -> str:
+def _input(there: set[str], plans: Plans) -> str:
     return json.dumps({"nftables": plan_change(there, plans)})
 
 

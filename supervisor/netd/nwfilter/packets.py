@@ -26,14 +26,14 @@ FOREVER: Final = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class AddressSeen:
     """A guest used an address."""
 
     address: str
 
 
 @dataclass(frozen=True, slots=True)
-class Leased:
+class LeaseGranted:
     """A DHCP server gave the guest an address."""
 
     address: str
@@ -42,16 +42,16 @@ class Leased:
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
+class LeaseReleased:
     """The guest gave its address back."""
 
     address: str
 
 
-Told = Seen | Leased | Released
+AddressEvent = AddressSeen | LeaseGranted | LeaseReleased
 
 
-def read_frame(frame: bytes, mac: bytes, *, to_guest: bool) -> Told | None:
+def read_frame(frame: bytes, mac: bytes, *, to_guest: bool) -> AddressEvent | None:
     """What a frame on a guest's tap tells.
 
     Args:
@@ -68,7 +68,7 @@ def read_frame(frame: bytes, mac: bytes, *, to_guest: bool) -> Told | None:
         return None
 
 
-def _ethernet(frame: bytes, mac: bytes, *, to_guest: bool) -> Told | None:
+def _ethernet(frame: bytes, mac: bytes, *, to_guest: bool) -> AddressEvent | None:
     (kind,) = struct.unpack_from(">H", frame, 12)
     at = 14
     if kind == VLAN:
@@ -81,14 +81,14 @@ def _ethernet(frame: bytes, mac: bytes, *, to_guest: bool) -> Told | None:
     return _ipv4(frame[at:], mac, sent=not to_guest) if kind == IPV4 else None
 
 
-def _arp(packet: bytes, mac: bytes) -> Told | None:
+def _arp(packet: bytes, mac: bytes) -> AddressEvent | None:
     hardware, protocol, hlen, plen, _ = struct.unpack_from(">HHBBH", packet)
     if (hardware, protocol, hlen, plen) != (1, IPV4, 6, 4) or packet[8:14] != mac:
         return None
     return _used(packet[14:18])
 
 
-def _ipv4(packet: bytes, mac: bytes, *, sent: bool) -> Told | None:
+def _ipv4(packet: bytes, mac: bytes, *, sent: bool) -> AddressEvent | None:
     header = (packet[0] & 15) * 4
     if packet[0] >> 4 != 4 or header < 20 or len(packet) < header:
         return None
@@ -101,20 +101,20 @@ def _ipv4(packet: bytes, mac: bytes, *, sent: bool) -> Told | None:
     return _used(packet[12:16]) if sent else None
 
 
-def _used(raw: bytes) -> Seen | None:
+def _used(raw: bytes) -> AddressSeen | None:
     address = IPv4Address(raw)
     if address.is_unspecified or address.is_multicast or address.is_reserved:
         return None
-    return Seen(str(address))
+    return AddressSeen(str(address))
 
 
-def _dhcp(message: bytes, mac: bytes, *, sent: bool) -> Told | None:
+def _dhcp(message: bytes, mac: bytes, *, sent: bool) -> AddressEvent | None:
     if message[28:34] != mac or message[OPTIONS_AT : OPTIONS_AT + 4] != COOKIE:
         return None
     options = _options(message[OPTIONS_AT + 4 :])
     kind = options.get(MESSAGE_TYPE, b"\0")[0]
     if sent and kind == RELEASE:
-        return Released(str(IPv4Address(message[12:16])))
+        return LeaseReleased(str(IPv4Address(message[12:16])))
     if sent or kind != ACK or message[0] != 2:
         return None
     address = IPv4Address(message[16:20])
@@ -122,17 +122,17 @@ def _dhcp(message: bytes, mac: bytes, *, sent: bool) -> Told | None:
         return None  # an answer to DHCPINFORM gives no address
     (seconds,) = struct.unpack(">I", options.get(LEASE_TIME, struct.pack(">I", FOREVER)))
     server = str(IPv4Address(options[SERVER])) if len(options.get(SERVER, b"")) == 4 else ""
-    return Leased(str(address), server, None if seconds == FOREVER else seconds)
+    return LeaseGranted(str(address), server, None if seconds == FOREVER else seconds)
 
 
 def _options(raw: bytes) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
+    options: dict[int, bytes] = {}
     at = 0
     while at < len(raw) and raw[at] != 255:
         if raw[at] == 0:
             at += 1
             continue
         size = raw[at + 1]
-        found[raw[at]] = raw[at + 2 : at + 2 + size]
+        options[raw[at]] = raw[at + 2 : at + 2 + size]
         at += 2 + size
-    return found
+    return options

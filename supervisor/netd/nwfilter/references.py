@@ -25,7 +25,7 @@ PARTNERS: Final = {  # beside masks and the upper ends of STP's ranges
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class ResolvedRule:
     """A rule, the chain it is in, and the variables that hold there."""
 
     rule: Rule
@@ -38,7 +38,7 @@ def flatten(
     name: str,
     variables: Mapping[str, tuple[str, ...]],
     find: Callable[[str], Filter | None],
-) -> list[Placed]:
+) -> list[ResolvedRule]:
     """All rules of a filter and of those it refers to, sorted as they are to be met.
 
     Args:
@@ -72,20 +72,20 @@ def _walk(
     variables: Mapping[str, tuple[str, ...]],
     find: Callable[[str], Filter | None],
     above: tuple[str, ...],
-) -> Iterator[Placed]:
+) -> Iterator[ResolvedRule]:
     found = find(name)
     if found is None:
-        raise _refused(f"referenced filter '{name}' is missing; define it first")
+        raise _internal_error(f"referenced filter '{name}' is missing; define it first")
     if name in above or len(above) >= MAX_DEPTH:
         chain = " -> ".join((*above, name))
-        raise _refused(f"filter '{name}' refers to itself: {chain}")
+        raise _internal_error(f"filter '{name}' refers to itself: {chain}")
     for entry in found.entries:
         if isinstance(entry, Reference):
             nested = {**entry.variables, **variables}
             yield from _walk(entry.filter, nested, find, (*above, name))
         else:
             _check_partners(entry, name)
-            yield Placed(entry, found.chain, found.priority, variables)
+            yield ResolvedRule(entry, found.chain, found.priority, variables)
 
 
 def _check_partners(rule: Rule, name: str) -> None:
@@ -104,8 +104,8 @@ def _check_partners(rule: Rule, name: str) -> None:
             partner = attribute.replace("mask", "addr").removesuffix("-addr")
         if partner and partner not in rule.values:
             where = f"a <{rule.protocol}> rule of filter '{name}'"
-            raise _refused(f"{where} has {attribute} without {partner}")
+            raise _internal_error(f"{where} has {attribute} without {partner}")
 
 
-def _refused(detail: str) -> VirError:
+def _internal_error(detail: str) -> VirError:
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NWFILTER)

@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from conf.nwfilter import FilterBinding
 from conf.nwfilter.model import Filter, Reference
 from supervisor.netd.nwfilter.address_learning import Lease
-from supervisor.netd.nwfilter.binding_plan import Needed, needed
-from supervisor.netd.nwfilter.errors import failed, no_binding, no_filter
+from supervisor.netd.nwfilter.binding_plan import BindingPlan, plan_binding
+from supervisor.netd.nwfilter.errors import no_binding, no_filter, operation_failed
 from supervisor.netd.nwfilter.references import references
 
-Wanted = dict[str, tuple[FilterBinding, Needed]]  # by tap
+RequiredRules = dict[str, tuple[FilterBinding, BindingPlan]]  # by tap
 
 
 @dataclass(frozen=True, slots=True)
-class Defined:
+class FilterDefinition:
     """A filter as it is defined."""
 
     filter: Filter
@@ -29,35 +29,35 @@ class Defined:
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class Binding:
     """A binding as it stands."""
 
-    binding: FilterBinding
+    definition: FilterBinding
     xml: str
     learned: tuple[str, ...] = ()
-    until: float | None = None  # when the lease of the one that was learned ends
+    expires: float | None = None  # when the lease of the one that was learned ends
 
-    def needed(self, find: Callable[[str], Filter | None]) -> Needed:
+    def plan(self, find: Callable[[str], Filter | None]) -> BindingPlan:
         """What its tap needs now.
 
         Raises:
             VirError: INTERNAL_ERROR: it cannot be had.
         """
-        need = needed(self.binding, self.learned, find)
-        if self.until is None or not self.learned:
+        need = plan_binding(self.definition, self.learned, find)
+        if self.expires is None or not self.learned:
             return need
-        return replace(need, lease=Lease(self.learned[-1], self.until))
+        return replace(need, lease=Lease(self.learned[-1], self.expires))
 
 
-class Registry:
+class FilterRegistry:
     """Every filter by name, every binding by tap."""
 
     def __init__(self) -> None:
         """Begin with none."""
-        self.filters: dict[str, Defined] = {}
-        self.bound: dict[str, Bound] = {}
+        self.filters: dict[str, FilterDefinition] = {}
+        self.bindings: dict[str, Binding] = {}
 
-    def by_name(self, name: str) -> Defined:
+    def by_name(self, name: str) -> FilterDefinition:
         """A filter.
 
         Raises:
@@ -67,7 +67,7 @@ class Registry:
             raise no_filter(f"with matching name '{name}'")
         return self.filters[name]
 
-    def by_uuid(self, identity: str) -> Defined:
+    def by_uuid(self, identity: str) -> FilterDefinition:
         """A filter.
 
         Raises:
@@ -78,30 +78,30 @@ class Registry:
                 return defined
         raise no_filter(f"with matching uuid '{identity}'")
 
-    def binding(self, tap: str) -> Bound:
+    def binding(self, tap: str) -> Binding:
         """A tap's binding.
 
         Raises:
             VirError: NO_NWFILTER_BINDING.
         """
-        if tap not in self.bound:
+        if tap not in self.bindings:
             raise no_binding(tap)
-        return self.bound[tap]
+        return self.bindings[tap]
 
     def find(self, name: str) -> Filter | None:
         """A filter's content, or None."""
         defined = self.filters.get(name)
         return defined.filter if defined is not None else None
 
-    def users(self, name: str) -> list[Bound]:
+    def users(self, name: str) -> list[Binding]:
         """The bindings whose filter is this one or refers to it."""
         return [
             bound
-            for bound in self.bound.values()
-            if name in references(bound.binding.filter, self.find)
+            for bound in self.bindings.values()
+            if name in references(bound.definition.filter, self.find)
         ]
 
-    def wanted(self, bindings: list[Bound], candidate: Filter | None) -> Wanted:
+    def required(self, bindings: list[Binding], candidate: Filter | None) -> RequiredRules:
         """What bindings need if a filter were the candidate.
 
         Raises:
@@ -113,26 +113,26 @@ class Registry:
                 return candidate
             return self.find(name)
 
-        return {bound.binding.tap: (bound.binding, bound.needed(find)) for bound in bindings}
+        return {bound.definition.tap: (bound.definition, bound.plan(find)) for bound in bindings}
 
-    def choose_uuid(self, name: str, wanted: str) -> str:
+    def choose_uuid(self, name: str, requested: str) -> str:
         """The UUID that a definition gets.
 
         Args:
             name: the filter's.
-            wanted: what its document says; "": nothing.
+            requested: what its document says; "": nothing.
 
         Raises:
             VirError: OPERATION_FAILED: name and UUID belong to two filters.
         """
         own = self.filters.get(name)
-        if own is not None and wanted not in ("", own.uuid):
-            raise failed(f"filter '{name}' already exists with uuid {own.uuid}")
+        if own is not None and requested not in ("", own.uuid):
+            raise operation_failed(f"filter '{name}' already exists with uuid {own.uuid}")
         for other in self.filters.values():
-            if other.uuid == wanted and other.filter.name != name:
+            if other.uuid == requested and other.filter.name != name:
                 detail = f"filter with same UUID but different name ('{other.filter.name}')"
-                raise failed(f"{detail} already exists")
-        return own.uuid if own is not None else wanted or str(uuid.uuid4())
+                raise operation_failed(f"{detail} already exists")
+        return own.uuid if own is not None else requested or str(uuid.uuid4())
 
     def refuse_loop(self, new: Filter) -> None:
         """Refuse a filter that would contain itself.
@@ -142,4 +142,6 @@ class Registry:
         """
         for entry in new.entries:
             if isinstance(entry, Reference) and new.name in references(entry.filter, self.find):
-                raise failed(f"filter would introduce a loop: '{entry.filter}' uses '{new.name}'")
+                raise operation_failed(
+                    f"filter would introduce a loop: '{entry.filter}' uses '{new.name}'"
+                )

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Final
 
-from supervisor.netd.firewall.iptables_save import Table, line
+from supervisor.netd.firewall.iptables_save import Table, format_rule
 from supervisor.netd.firewall.rules import Family
-from supervisor.netd.nwfilter.ebtables_rules import CHAIN_FRAMES
-from supervisor.netd.nwfilter.tap_plan import SIDES, TapPlan, Words, root
+from supervisor.netd.nwfilter.ebtables_rules import CHAIN_MATCHES
+from supervisor.netd.nwfilter.tap_plan import SIDES, RuleArgs, TapPlan, root_chain
 
 # Built-in chain, the chain of ours that it jumps to, in the order they are met.
 BASE: Final = (
@@ -54,35 +54,43 @@ def inet_change(saved: Table, plans: Plans, family: Family) -> str:
 
 def _ether(saved: Table, tap: str, plan: TapPlan | None) -> list[str]:
     wanted = plan.ether if plan is not None else {}
-    hooked = plan.hooked() if plan is not None else {}
+    hooked = plan.root_chains() if plan is not None else {}
     old = sorted(chain for chain in saved.chains if _is_ether(chain, tap))
     lines = [
-        f"-D {hook} {option} {tap} -j {root(side, tap)}"
+        f"-D {hook} {option} {tap} -j {root_chain(side, tap)}"
         for side, (hook, option) in SIDES.items()
-        if root(side, tap) not in hooked and _ether_hooked(saved, side, tap)
+        if root_chain(side, tap) not in hooked and _ether_hooked(saved, side, tap)
     ]
     lines += [f"-F {chain}" for chain in old]
     lines += [f"-X {chain}" for chain in old if chain not in wanted]
     lines += [f":{chain} RETURN" for chain in wanted if chain not in old]
-    lines += [f"-A {chain} {line(words)}" for chain, rules in wanted.items() for words in rules]
     lines += [
-        f"-A {hook} {option} {tap} -j {root(side, tap)}"
+        f"-A {chain} {format_rule(words)}" for chain, rules in wanted.items() for words in rules
+    ]
+    lines += [
+        f"-A {hook} {option} {tap} -j {root_chain(side, tap)}"
         for side, (hook, option) in SIDES.items()
-        if root(side, tap) in hooked and not _ether_hooked(saved, side, tap)
+        if root_chain(side, tap) in hooked and not _ether_hooked(saved, side, tap)
     ]
     return lines
 
 
-def _inet(saved: Table, tap: str, wanted: Mapping[str, list[Words]]) -> list[str]:
+def _inet(saved: Table, tap: str, wanted: Mapping[str, list[RuleArgs]]) -> list[str]:
     links = _links(tap) if wanted else []
     there = _standing(saved, tap)
     old = [f"{kind}-{tap}" for kind in INET_CHAINS if f"{kind}-{tap}" in saved.chains]
-    lines = [f"-D {chain} {line(words)}" for chain, words in there if (chain, words) not in links]
+    lines = [
+        f"-D {chain} {format_rule(words)}" for chain, words in there if (chain, words) not in links
+    ]
     lines += [f"-F {chain}" for chain in old]
     lines += [f"-X {chain}" for chain in old if chain not in wanted]
     lines += [f"-N {chain}" for chain in wanted if chain not in old]
-    lines += [f"-A {chain} {line(words)}" for chain, rules in wanted.items() for words in rules]
-    lines += [f"-A {chain} {line(words)}" for chain, words in links if (chain, words) not in there]
+    lines += [
+        f"-A {chain} {format_rule(words)}" for chain, rules in wanted.items() for words in rules
+    ]
+    lines += [
+        f"-A {chain} {format_rule(words)}" for chain, words in links if (chain, words) not in there
+    ]
     return lines
 
 
@@ -96,18 +104,18 @@ def taps_in(ether: Table, inet: Iterable[Table]) -> set[str]:
 
 
 def _is_ether(chain: str, tap: str) -> bool:
-    if chain in (root("I", tap), root("O", tap)):
+    if chain in (root_chain("I", tap), root_chain("O", tap)):
         return True
     prefix, rest = chain[: len(tap) + 3], chain[len(tap) + 3 :]
-    return prefix in (f"I-{tap}-", f"O-{tap}-") and rest.partition("-")[0] in CHAIN_FRAMES
+    return prefix in (f"I-{tap}-", f"O-{tap}-") and rest.partition("-")[0] in CHAIN_MATCHES
 
 
 def _ether_hooked(saved: Table, side: str, tap: str) -> bool:
     hook, option = SIDES[side]
-    return [option, tap, "-j", root(side, tap)] in saved.rules.get(hook, [])
+    return [option, tap, "-j", root_chain(side, tap)] in saved.rules.get(hook, [])
 
 
-def _links(tap: str) -> list[tuple[str, Words]]:
+def _links(tap: str) -> list[tuple[str, RuleArgs]]:
     """What leads packets of the tap to its chains."""
     physdev = ("-m", "physdev")
     inwards = (*physdev, "--physdev-in", tap)
@@ -120,7 +128,7 @@ def _links(tap: str) -> list[tuple[str, Words]]:
     ]
 
 
-def _standing(saved: Table, tap: str) -> list[tuple[str, Words]]:
+def _standing(saved: Table, tap: str) -> list[tuple[str, RuleArgs]]:
     """The rules in the base chains that name the tap."""
     return [
         (chain, tuple(words))
@@ -138,8 +146,8 @@ def _base(saved: Table) -> list[str]:
         rules = saved.rules.get(hook, [])
         if rules[: len(wanted)] == wanted:
             continue
-        lines += [f"-D {hook} {line(words)}" for words in rules if words in wanted]
-        lines += [f"-I {hook} {line(words)}" for words in reversed(wanted)]
+        lines += [f"-D {hook} {format_rule(words)}" for words in rules if words in wanted]
+        lines += [f"-I {hook} {format_rule(words)}" for words in reversed(wanted)]
     return lines
 
 

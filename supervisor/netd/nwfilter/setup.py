@@ -21,7 +21,7 @@ from supervisor.netd.nwfilter.tap_plan import TapPlan
 from supervisor.runtime.paths import Paths
 
 
-class Chosen:
+class LazyExecutor:
     """The executor for the packet filter that is used, which is found out once."""
 
     def __init__(self, backend: Callable[[], Awaitable[Backend]]) -> None:
@@ -35,7 +35,7 @@ class Chosen:
         Raises:
             VirError: CONFIG_UNSUPPORTED: no packet filter is installed; of the executor.
         """
-        await (await self._chosen()).apply(plans)
+        await (await self._selected()).apply(plans)
 
     async def taps(self) -> set[str]:
         """The taps that have chains.
@@ -43,16 +43,16 @@ class Chosen:
         Raises:
             VirError: as `apply`.
         """
-        return await (await self._chosen()).taps()
+        return await (await self._selected()).taps()
 
-    async def _chosen(self) -> Executor:
+    async def _selected(self) -> Executor:
         if self._executor is None:
             nft = await self._backend() is Backend.NFTABLES
             self._executor = NftBridge() if nft else Ebiptables()
         return self._executor
 
 
-class CardFilters:
+class InterfaceFilters:
     """What ports ask: a filter on a card, or none."""
 
     def __init__(self, filters: Filters) -> None:
@@ -87,7 +87,7 @@ class CardFilters:
         )
         await self._filters.bind(binding)
 
-    async def drop(self, tap: str) -> None:
+    async def remove(self, tap: str) -> None:
         """Have no filter on a card; a card without one is no error.
 
         Raises:
@@ -105,4 +105,4 @@ def open_filters(paths: Paths, backend: Callable[[], Awaitable[Backend]]) -> Fil
     """
     files = FilterFiles(paths.etc / "nwfilter")
     bindings = BindingFiles(paths.run / "nwfilter-binding")
-    return Filters(files, bindings, Chosen(backend))
+    return Filters(files, bindings, LazyExecutor(backend))

@@ -13,12 +13,17 @@ from typing import Final
 from conf.nwfilter.model import ROOT, Filter
 from supervisor.netd.firewall.rules import Family
 from supervisor.netd.nwfilter import ebtables_rules, iptables_rules
-from supervisor.netd.nwfilter.references import Placed, flatten
-from supervisor.netd.nwfilter.values import bad, ip
+from supervisor.netd.nwfilter.references import ResolvedRule, flatten
+from supervisor.netd.nwfilter.values import invalid_value, ip
 from supervisor.netd.nwfilter.values import mac as written_mac
-from supervisor.netd.nwfilter.variables import Access, Variables, missing, resolved
+from supervisor.netd.nwfilter.variables import (
+    VariableRef,
+    Variables,
+    combinations,
+    unresolved_references,
+)
 
-Words = tuple[str, ...]
+RuleArgs = tuple[str, ...]
 
 # The side of the host on which a frame is met, by libvirt's letter, and the hook of ebtables.
 SIDES: Final = {"I": ("PREROUTING", "-i"), "O": ("POSTROUTING", "-o")}
@@ -29,19 +34,19 @@ class TapPlan:
     """Everything that the kernel is to do with one tap's traffic. Chains in the order of making."""
 
     tap: str
-    ether: dict[str, list[Words]] = field(default_factory=dict)
-    inet: dict[Family, dict[str, list[Words]]] = field(default_factory=dict)
+    ether: dict[str, list[RuleArgs]] = field(default_factory=dict)
+    inet: dict[Family, dict[str, list[RuleArgs]]] = field(default_factory=dict)
 
-    def hooked(self) -> dict[str, Words]:
+    def root_chains(self) -> dict[str, RuleArgs]:
         """The root chains that there are, each with the words that lead a frame to it."""
-        found: dict[str, Words] = {}
+        found: dict[str, RuleArgs] = {}
         for side, (hook, option) in SIDES.items():
-            if root(side, self.tap) in self.ether:
-                found[root(side, self.tap)] = (hook, option, self.tap)
+            if root_chain(side, self.tap) in self.ether:
+                found[root_chain(side, self.tap)] = (hook, option, self.tap)
         return found
 
 
-def root(side: str, tap: str) -> str:
+def root_chain(side: str, tap: str) -> str:
     """The name of a tap's root chain in ebtables."""
     return f"libvirt-{side}-{tap}"
 
@@ -63,22 +68,22 @@ def plan_tap(
     """
     placed = flatten(name, variables, find)
     plan = TapPlan(tap)
-    _ether(plan, [one for one in placed if one.rule.protocol in ebtables_rules.PROTOCOLS])
+    _ebtables_chains(plan, [one for one in placed if one.rule.protocol in ebtables_rules.PROTOCOLS])
     for one in placed:
         if one.rule.protocol in ebtables_rules.PROTOCOLS:
             continue
         if one.rule.protocol not in iptables_rules.PROTOCOLS:
-            raise bad(one.rule.protocol, "a protocol")
-        for values in resolved(one.rule.values, one.variables):
-            for rule in iptables_rules.inet_rules(one.rule, values):
+            raise invalid_value(one.rule.protocol, "a protocol")
+        for values in combinations(one.rule.values, one.variables):
+            for rule in iptables_rules.iptables_rules(one.rule, values):
                 chains = plan.inet.setdefault(rule.family, _empty(tap))
-                chains[f"{rule.chain}-{tap}"].append(rule.words)
+                chains[f"{rule.chain}-{tap}"].append(rule.args)
     return plan
 
 
 def unresolved(
     name: str, variables: Variables, find: Callable[[str], Filter | None]
-) -> list[Access]:
+) -> list[VariableRef]:
     """The references that have no value yet: IP may still be learned.
 
     Raises:
@@ -87,7 +92,7 @@ def unresolved(
     return [
         access
         for one in flatten(name, variables, find)
-        for access in missing(one.rule.values, one.variables)
+        for access in unresolved_references(one.rule.values, one.variables)
     ]
 
 
@@ -103,7 +108,7 @@ def plan_learning(tap: str, mac: str, *, dhcp_only: bool, servers: Sequence[str]
     Raises:
         VirError: INTERNAL_ERROR: what should be an address is none.
     """
-    sending, receiving, mac = root("I", tap), root("O", tap), written_mac(mac)
+    sending, receiving, mac = root_chain("I", tap), root_chain("O", tap), written_mac(mac)
     plan = TapPlan(tap, {sending: [], receiving: []})
     client = ("-p", "ipv4", "--ip-protocol", "17")
     if dhcp_only:
@@ -127,60 +132,60 @@ def plan_learning(tap: str, mac: str, *, dhcp_only: bool, servers: Sequence[str]
     return plan
 
 
-def _empty(tap: str) -> dict[str, list[Words]]:
+def _empty(tap: str) -> dict[str, list[RuleArgs]]:
     return {f"{chain}-{tap}": [] for chain in ("FI", "FO", "HI")}
 
 
-def _ether(plan: TapPlan, placed: Sequence[Placed]) -> None:
+def _ebtables_chains(plan: TapPlan, placed: Sequence[ResolvedRule]) -> None:
     """Fill the chains of ebtables; a root chain's rules and the jumps out of it by priority."""
     for side in SIDES:
-        own = [one for one in placed if _met(one, side)]
+        own = [one for one in placed if _is_on_side(one, side)]
         if not own:
             continue
-        name = root(side, plan.tap)
-        chains: dict[str, list[Words]] = {name: []}
+        name = root_chain(side, plan.tap)
+        chains: dict[str, list[RuleArgs]] = {name: []}
         waiting = _sub_chains(own)
         for one in own:
             if one.chain != ROOT:
                 continue
             while waiting and waiting[0][0] <= one.rule.priority:
                 _jump(chains, name, waiting.pop(0)[1], side, plan.tap)
-            chains[name] += _words(one, side)
+            chains[name] += _rule_args(one, side)
         for _, chain in waiting:
             _jump(chains, name, chain, side, plan.tap)
         for one in own:
             if one.chain != ROOT:
-                chains[f"{side}-{plan.tap}-{one.chain}"] += _words(one, side)
+                chains[f"{side}-{plan.tap}-{one.chain}"] += _rule_args(one, side)
         plan.ether.update(chains)
 
 
-def _sub_chains(placed: Iterable[Placed]) -> list[tuple[int, str]]:
+def _sub_chains(placed: Iterable[ResolvedRule]) -> list[tuple[int, str]]:
     """The chains beside the root, each with its priority, in order."""
     found = {one.chain: one.chain_priority for one in placed if one.chain != ROOT}
     return sorted((priority, chain) for chain, priority in found.items())
 
 
-def _jump(chains: dict[str, list[Words]], name: str, chain: str, side: str, tap: str) -> None:
+def _jump(chains: dict[str, list[RuleArgs]], name: str, chain: str, side: str, tap: str) -> None:
     target = f"{side}-{tap}-{chain}"
     chains[target] = []
-    chains[name].append((*ebtables_rules.chain_frames(chain), "-j", target))
+    chains[name].append((*ebtables_rules.chain_match(chain), "-j", target))
 
 
-def _met(placed: Placed, side: str) -> bool:
+def _is_on_side(placed: ResolvedRule, side: str) -> bool:
     return placed.rule.direction in ("inout", "out" if side == "I" else "in")
 
 
-def _words(placed: Placed, side: str) -> list[Words]:
+def _rule_args(placed: ResolvedRule, side: str) -> list[RuleArgs]:
     """A rule's words on one side; a rule for both directions says what is met by the guest."""
     rule = placed.rule
     reverse = rule.direction == "inout" and side == "I"
     return [
         (
-            *ebtables_rules.ebtables_words(
+            *ebtables_rules.ebtables_args(
                 rule.protocol, values, reverse=reverse, negated=rule.negated
             ),
             "-j",
             ebtables_rules.TARGETS[rule.action],
         )
-        for values in resolved(rule.values, placed.variables)
+        for values in combinations(rule.values, placed.variables)
     ]

@@ -22,17 +22,17 @@ ARP_OPERATIONS: Final = {
 IP_PROTOCOLS: Final = {word.lower(): value for word, value in attribute_types.IP_PROTOCOLS.items()}
 
 
-def number(text: str, words: Mapping[str, int] | None = None) -> int:
+def number(text: str, names: Mapping[str, int] | None = None) -> int:
     """A number in decimal or, after 0x, in hexadecimal; or one of the words.
 
     Raises:
         VirError: INTERNAL_ERROR: it is neither. A variable may hold anything.
     """
-    known = (words or {}).get(text.strip().lower())
+    known = (names or {}).get(text.strip().lower())
     if known is not None:
         return known
     if NUMBER.fullmatch(text) is None:
-        raise bad(text, "a number")
+        raise invalid_value(text, "a number")
     return int(text, 16) if text[:2] in ("0x", "0X") else int(text)
 
 
@@ -56,7 +56,7 @@ def subnet(address: str, mask: str | None) -> str:
     except ValueError:
         bits = -1
     if not 0 <= bits <= host.max_prefixlen:
-        raise bad(f"{address}/{mask}", "an address with its mask")
+        raise invalid_value(f"{address}/{mask}", "an address with its mask")
     return f"{host}/{bits}"
 
 
@@ -71,7 +71,7 @@ def ip(text: str) -> IPv4Address | IPv6Address:
             return kind(text)
         except AddressValueError:
             continue
-    raise bad(text, "an IP address")
+    raise invalid_value(text, "an IP address")
 
 
 def mac(text: str) -> str:
@@ -83,15 +83,15 @@ def mac(text: str) -> str:
     try:
         bytes_ = [int(part, 16) for part in text.split(":")]
     except ValueError:
-        raise bad(text, "a MAC address") from None
+        raise invalid_value(text, "a MAC address") from None
     if len(bytes_) != 6 or not all(0 <= byte <= 0xFF for byte in bytes_):
-        raise bad(text, "a MAC address")
+        raise invalid_value(text, "a MAC address")
     return ":".join(f"{byte:02x}" for byte in bytes_)
 
 
-def bad(text: str, wanted: str) -> VirError:
+def invalid_value(text: str, expected: str) -> VirError:
     """INTERNAL_ERROR: a variable's value does not fit where it stands."""
-    detail = f"'{text}' stands in a filter where {wanted} is needed"
+    detail = f"'{text}' stands in a filter where {expected} is needed"
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NWFILTER)
 
 
@@ -101,5 +101,5 @@ def _bits(mask: str) -> int:
     width = ip(mask).max_prefixlen
     length = bin(bits).count("1")
     if bits != ((1 << length) - 1) << (width - length):
-        raise bad(mask, "a mask")
+        raise invalid_value(mask, "a mask")
     return length

@@ -20,7 +20,7 @@ MAX_RULES: Final = 4096  # that one rule may become by its lists
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class VariableRef:
     """A reference to a variable."""
 
     name: str
@@ -34,32 +34,32 @@ class Access:
         return f"{self.name}[@{self.iterator}]" if self.iterator else self.name
 
 
-def access(text: str) -> Access | None:
+def parse_reference(text: str) -> VariableRef | None:
     """Read an attribute's value: a reference, or None for a plain value."""
     match = VARIABLE.fullmatch(text)
     if match is None:
         return None
     name, at, number = match.groups()
     if number is None:
-        return Access(name, 0, None)
-    return Access(name, int(number), None) if at else Access(name, None, int(number))
+        return VariableRef(name, 0, None)
+    return VariableRef(name, int(number), None) if at else VariableRef(name, None, int(number))
 
 
-def missing(values: Mapping[str, str], variables: Variables) -> list[Access]:
+def unresolved_references(values: Mapping[str, str], variables: Variables) -> list[VariableRef]:
     """The references in attributes' values that have nothing to stand for."""
-    wanted = [found for text in values.values() if (found := access(text)) is not None]
+    wanted = [found for text in values.values() if (found := parse_reference(text)) is not None]
     return [one for one in wanted if not _has(one, variables)]
 
 
-def resolved(values: Mapping[str, str], variables: Variables) -> Iterator[dict[str, str]]:
+def combinations(values: Mapping[str, str], variables: Variables) -> Iterator[dict[str, str]]:
     """An attribute set for each combination of the lists' elements, without repetition.
 
     Raises:
         VirError: INTERNAL_ERROR: a variable has no value, lists that go side by side have different
             lengths, or there are too many combinations.
     """
-    found = {key: at for key, text in values.items() if (at := access(text)) is not None}
-    absent = missing(values, variables)
+    found = {key: at for key, text in values.items() if (at := parse_reference(text)) is not None}
+    absent = unresolved_references(values, variables)
     if absent:
         raise unresolvable(absent)
     lengths: dict[int, int] = {}
@@ -75,7 +75,7 @@ def resolved(values: Mapping[str, str], variables: Variables) -> Iterator[dict[s
 def _combined(
     values: Mapping[str, str],
     variables: Variables,
-    found: Mapping[str, Access],
+    found: Mapping[str, VariableRef],
     lengths: Mapping[int, int],
 ) -> Iterator[dict[str, str]]:
     seen: set[tuple[str, ...]] = set()
@@ -94,7 +94,7 @@ def _combined(
             yield told
 
 
-def unresolvable(absent: list[Access]) -> VirError:
+def unresolvable(absent: list[VariableRef]) -> VirError:
     """INTERNAL_ERROR, as libvirt 9.0 gives it: variables that have no value."""
     names = ", ".join(dict.fromkeys(str(one) for one in absent))
     detail = (
@@ -104,12 +104,12 @@ def unresolvable(absent: list[Access]) -> VirError:
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NWFILTER)
 
 
-def _has(wanted: Access, variables: Variables) -> bool:
+def _has(wanted: VariableRef, variables: Variables) -> bool:
     values = variables.get(wanted.name, ())
     return len(values) > (wanted.element or 0)
 
 
-def _value(wanted: Access, variables: Variables, places: Mapping[int, int]) -> str:
+def _value(wanted: VariableRef, variables: Variables, places: Mapping[int, int]) -> str:
     values = variables[wanted.name]
     if wanted.element is not None:
         return values[wanted.element]

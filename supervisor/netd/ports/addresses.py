@@ -21,7 +21,7 @@ from supervisor.messages.netd import (
     LeasedAddresses,
 )
 from supervisor.netd.dnsmasq.leases import Lease, read_leases
-from supervisor.netd.kernel.netlink import Links
+from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.network.calls.query import prefix_of
 from supervisor.netd.network.registry import Registry
 
@@ -29,7 +29,9 @@ from supervisor.netd.network.registry import Registry
 class AddressService:
     """What other services may ask of guests' addresses."""
 
-    def __init__(self, registry: Registry, leases: Callable[[Network], Path], links: Links) -> None:
+    def __init__(
+        self, registry: Registry, leases: Callable[[Network], Path], links: Rtnetlink
+    ) -> None:
         """Answer from these.
 
         Args:

@@ -28,8 +28,8 @@ from supervisor.netd.hooks import NetworkHooks
 from supervisor.netd.network.files import Store
 from supervisor.netd.network.network import NetworkObject, NetworkRuntime
 from supervisor.netd.network.registry import Registry, not_active
-from supervisor.netd.ports.interface_xml import refusals
-from supervisor.netd.ports.plan import describe_port, plug_into
+from supervisor.netd.ports.interface_xml import KernelErrors
+from supervisor.netd.ports.plan import describe_port, plan_attach
 from supervisor.netd.ports.ports import Ports
 
 CREATE_FLAGS: Final = int(NetworkPortCreateFlags.RECLAIM | NetworkPortCreateFlags.VALIDATE)
@@ -91,10 +91,10 @@ class PortCalls:
                 detail = f"network '{entry.name}' has a port {uuid} already"
                 raise VirError(ErrorCode.NETWORK_PORT_EXIST, detail, ErrorDomain.NETWORK)
             interface = interface_of(given, entry)
-            plugging = plug_into(interface, running.network, self._ports.used(entry))
+            plugging = plan_attach(interface, running.network, self._ports.device_users(entry))
             owner, owner_uuid = given.owner_name or "", given.owner_uuid or ""
             made = describe_port(interface, plugging, uuid, owner, owner_uuid)
-            await self._hooks.ask(running.network, "port-created", made)
+            await self._hooks.run(running.network, "port-created", made)
             await self._save(entry, uuid, made)
             running.ports[uuid.bytes] = made
         return PortId(entry.identity, uuid.bytes)
@@ -110,10 +110,10 @@ class PortCalls:
         async with entry.job.hold("delete a port"):
             running, gone = find_port(entry, port.uuid)
             uuid = str(UUID(bytes=port.uuid))
-            with refusals(f"cannot remove port {uuid}"):
+            with KernelErrors(f"cannot remove port {uuid}"):
                 await asyncio.to_thread(self._store.remove_port, entry.name, uuid)
             running.ports.pop(port.uuid, None)
-            await self._hooks.tell(running.network, "port-deleted", gone)
+            await self._hooks.notify(running.network, "port-deleted", gone)
 
     def network_port_get_parameters(
         self, call: ClientCall, port: PortId, nparams: int, flags: int
@@ -155,7 +155,7 @@ class PortCalls:
             await self._save(entry, uuid, changed)
 
     async def _save(self, entry: NetworkObject, uuid: UUID, made: NetworkPort) -> None:
-        with refusals(f"cannot note the port {uuid}"):
+        with KernelErrors(f"cannot note the port {uuid}"):
             text = format_port(made)
             await asyncio.to_thread(self._store.save_port, entry.name, str(uuid), text)
 

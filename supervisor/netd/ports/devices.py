@@ -19,12 +19,17 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.messages.netd import AttachPort
 from supervisor.netd.kernel import taps
-from supervisor.netd.kernel.bandwidth import give, limits_of, plan_limits, plan_removal
-from supervisor.netd.kernel.netlink import Links, exists
+from supervisor.netd.kernel.bandwidth import (
+    rate_limits,
+    removal_commands,
+    run_commands,
+    tc_commands,
+)
+from supervisor.netd.kernel.netlink import Rtnetlink, exists
 from supervisor.netd.kernel.sysctl import Sysctl
-from supervisor.netd.ports.interface_xml import refusals
-from supervisor.netd.ports.plan import Plugging
-from supervisor.netd.ports.records import GENERATED, NAME, Records
+from supervisor.netd.ports.interface_xml import KernelErrors
+from supervisor.netd.ports.plan import PortPlan
+from supervisor.netd.ports.records import GENERATED, NAME, PortRecords
 
 MACVLAN_PREFIX: Final = "macvlan"
 LONGEST: Final = 15  # bytes of a device's name
@@ -33,7 +38,7 @@ UP: Final[dict[str, object]] = {"state": "up"}
 
 
 @dataclass(slots=True)
-class Opened:
+class OpenedTap:
     """A device that was just made."""
 
     name: str
@@ -43,10 +48,10 @@ class Opened:
     peer: str = ""  # what is moved into a container
 
 
-class Devices:
+class PortDevices:
     """Makes and changes the devices of cards."""
 
-    def __init__(self, links: Links, sysctl: Sysctl, records: Records) -> None:
+    def __init__(self, links: Rtnetlink, sysctl: Sysctl, records: PortRecords) -> None:
         """Work on these."""
         self._links = links
         self._sysctl = sysctl
@@ -56,9 +61,9 @@ class Devices:
         self,
         request: AttachPort,
         interface: Interface,
-        plugging: Plugging,
+        plugging: PortPlan,
         rollback: AsyncExitStack,
-    ) -> Opened:
+    ) -> OpenedTap:
         """Make the device and open it."""
         wanted = request.tap or interface.target_dev or ""
         if GENERATED.fullmatch(wanted) and not request.tap:
@@ -68,7 +73,7 @@ class Devices:
             raise VirError(ErrorCode.XML_ERROR, detail, ErrorDomain.NETWORK)
         prefix = plugging.prefix
         if request.container and plugging.is_direct:
-            refuse_out_of_sight(interface, plugging)
+            check_visible(interface, plugging)
             prefix = MACVLAN_PREFIX
         for _ in range(1 if wanted else NAMES):
             name = wanted or self._records.next_name(prefix)
@@ -87,8 +92,8 @@ class Devices:
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
 
     async def _open_named(
-        self, name: str, request: AttachPort, interface: Interface, plugging: Plugging
-    ) -> Opened:
+        self, name: str, request: AttachPort, interface: Interface, plugging: PortPlan
+    ) -> OpenedTap:
         if request.container:
             return await self._add_for_container(name, interface, plugging)
         if not plugging.is_direct:
@@ -97,11 +102,11 @@ class Devices:
             return await asyncio.to_thread(_open_tap, name, request)
         found = await self._open_macvtap(name, request.queues, interface, plugging)
         vhosts = await asyncio.to_thread(_open_vhosts, request, found)
-        return Opened(name, found, vhosts, "macvtap")
+        return OpenedTap(name, found, vhosts, "macvtap")
 
     async def _add_for_container(
-        self, name: str, interface: Interface, plugging: Plugging
-    ) -> Opened:
+        self, name: str, interface: Interface, plugging: PortPlan
+    ) -> OpenedTap:
         """Make a device whose end, or which itself, goes into a container."""
         size = interface.mtu or plugging.mtu
         options: dict[str, object] = {"mtu": size} if size else {}
@@ -109,17 +114,17 @@ class Devices:
             await self._add_direct(name, "macvlan", interface, plugging)
             try:
                 if options:
-                    await self._links.change(name, **options)
+                    await self._links.set_link(name, **options)
             except BaseException:
                 await self._links.delete(name)
                 raise
-            return Opened(name, [], [], "macvlan", name)
+            return OpenedTap(name, [], [], "macvlan", name)
         peer = {"ifname": peer_name(name), "address": interface.mac, **options}
         await self._links.add(name, "veth", peer=peer)
-        return Opened(name, [], [], "veth", peer_name(name))
+        return OpenedTap(name, [], [], "veth", peer_name(name))
 
     async def _add_direct(
-        self, name: str, kind: str, interface: Interface, plugging: Plugging
+        self, name: str, kind: str, interface: Interface, plugging: PortPlan
     ) -> None:
         """Make a device directly on one of the host's.
 
@@ -133,74 +138,74 @@ class Devices:
         if not through:
             return
         try:
-            await self._links.change(name, address=interface.mac)
+            await self._links.set_link(name, address=interface.mac)
         except BaseException:
             await self._links.delete(name)
             raise
 
     async def _open_macvtap(
-        self, name: str, queues: int, interface: Interface, plugging: Plugging
+        self, name: str, queues: int, interface: Interface, plugging: PortPlan
     ) -> list[int]:
         await self._add_direct(name, "macvtap", interface, plugging)
         try:
-            await self._links.change(name, state="up")
+            await self._links.set_link(name, state="up")
             index = await self._links.index(name)
             return await asyncio.to_thread(taps.open_macvtap, index, queues=queues)
         except BaseException:
             await self._links.delete(name)
             raise
 
-    async def close(self, opened: Opened) -> None:
+    async def close(self, opened: OpenedTap) -> None:
         """Close what was opened; a tap is gone then."""
         for fd in (*opened.taps, *opened.vhosts):
             os.close(fd)
 
-    async def plug_in(self, name: str, interface: Interface, plugging: Plugging) -> None:
+    async def attach(self, name: str, interface: Interface, plugging: PortPlan) -> None:
         """Make the device carry the guest's packets."""
-        with refusals(f"cannot plug '{name}' in"):
+        with KernelErrors(f"cannot plug '{name}' in"):
             if plugging.is_direct:
-                await self.limit(name, plugging.bandwidth)
+                await self.set_bandwidth(name, plugging.bandwidth)
                 return
             up = interface.link_state != "down"
             options: dict[str, object] = {"address": host_mac(interface.mac or "")}
             if plugging.bridge:
-                await self.join(name, interface, plugging, **options, **(UP if up else {}))
+                await self.set_master(name, interface, plugging, **options, **(UP if up else {}))
             else:
                 if interface.mtu or plugging.mtu:
                     options["mtu"] = interface.mtu or plugging.mtu
-                await self._links.change(name, **options, **(UP if up else {}))
-            if limits_of(plugging.bandwidth) is not None:
-                await self.limit(name, plugging.bandwidth)
+                await self._links.set_link(name, **options, **(UP if up else {}))
+            if rate_limits(plugging.bandwidth) is not None:
+                await self.set_bandwidth(name, plugging.bandwidth)
 
-    async def join(
-        self, name: str, interface: Interface, plugging: Plugging, **options: object
+    async def set_master(
+        self, name: str, interface: Interface, plugging: PortPlan, **options: object
     ) -> None:
         """Make a tap a port of its bridge, and change what the options say."""
         key = f"ipv6/conf/{name}/disable_ipv6"  # the host has no address of its own on a tap
-        await asyncio.to_thread(self._sysctl.settle, key, "1")
+        await asyncio.to_thread(self._sysctl.write_if_present, key, "1")
         if interface.mtu or plugging.mtu:
             options["mtu"] = interface.mtu or plugging.mtu
-        await self._links.plug_in(name, plugging.bridge, **options)
+        await self._links.attach_port(name, plugging.bridge, **options)
         if plugging.isolated:
-            await self._links.change_port(name, isolated=1)
+            await self._links.set_port(name, isolated=1)
         if not plugging.learns:
-            await self._links.change_port(name, learning=0, unicast_flood=0)
-            await self._links.forward_to(name, interface.mac or "", on=True)
+            await self._links.set_port(name, learning=0, unicast_flood=0)
+            await self._links.set_forwarding_entry(name, interface.mac or "", on=True)
 
-    async def limit(self, name: str, bandwidth: Bandwidth | None) -> None:
+    async def set_bandwidth(self, name: str, bandwidth: Bandwidth | None) -> None:
         """Have exactly these limits on a device."""
         await self._links.traffic(
-            lambda ip, index: give(ip, index, plan_removal(), removing=True), name
+            lambda ip, index: run_commands(ip, index, removal_commands(), removing=True), name
         )
-        limits = limits_of(bandwidth)
+        limits = rate_limits(bandwidth)
         if limits is not None:
-            orders = plan_limits(limits, shared=False)
-            await self._links.traffic(lambda ip, index: give(ip, index, orders), name)
+            orders = tc_commands(limits, shared=False)
+            await self._links.traffic(lambda ip, index: run_commands(ip, index, orders), name)
 
 
-def _open_tap(name: str, request: AttachPort) -> Opened:
+def _open_tap(name: str, request: AttachPort) -> OpenedTap:
     found = taps.open_tap(name, queues=request.queues, user=request.user)
-    return Opened(name, found, _open_vhosts(request, found))
+    return OpenedTap(name, found, _open_vhosts(request, found))
 
 
 def _open_vhosts(request: AttachPort, beside: list[int]) -> list[int]:
@@ -218,7 +223,7 @@ def peer_name(name: str) -> str:
     return f"{name[: LONGEST - 1]}p" if len(name) < LONGEST else f"p{name[: LONGEST - 1]}"
 
 
-def refuse_out_of_sight(interface: Interface, plugging: Plugging) -> None:
+def check_visible(interface: Interface, plugging: PortPlan) -> None:
     """Refuse what cannot be done to a device that is in a container.
 
     Raises:

@@ -15,7 +15,7 @@ from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
 
 
-class refusals(contextlib.AbstractContextManager[None]):
+class KernelErrors(contextlib.AbstractContextManager[None]):
     """Make the kernel's errors the caller's."""
 
     def __init__(self, doing: str) -> None:

@@ -31,7 +31,7 @@ VIRTUAL_SWITCHES: Final = ("openvswitch", "midonet")
 
 
 @dataclass(frozen=True, slots=True)
-class Plugging:
+class PortPlan:
     """What a card is plugged into."""
 
     kind: str  # "network" or "bridge": a tap that is the bridge's port; "ethernet": a tap; "direct"
@@ -58,14 +58,14 @@ class Plugging:
         return MACVTAP_PREFIX if self.is_direct else TAP_PREFIX
 
 
-def plug_interface(interface: Interface) -> Plugging:
+def plan_interface(interface: Interface) -> PortPlan:
     """What an <interface> that names no network is plugged into.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED, XML_ERROR.
     """
     source = interface.source or InterfaceSource()
-    common = Plugging(
+    common = PortPlan(
         kind=interface.type,
         bandwidth=interface.bandwidth,
         isolated=bool(interface.port_isolated),
@@ -82,11 +82,11 @@ def plug_interface(interface: Interface) -> Plugging:
             plugging = replace(common, device=source.dev or "", mode=source.mode or "vepa")
         case other:
             raise unsupported(f"interface type '{other}' is not plugged in by netd")
-    refuse_what_is_not_done(interface, plugging)
+    check_supported(interface, plugging)
     return plugging
 
 
-def plug_into(interface: Interface, network: Network, used: dict[str, int]) -> Plugging:
+def plan_attach(interface: Interface, network: Network, used: dict[str, int]) -> PortPlan:
     """What an <interface> of type network is plugged into.
 
     Args:
@@ -100,7 +100,7 @@ def plug_into(interface: Interface, network: Network, used: dict[str, int]) -> P
     source = interface.source or InterfaceSource()
     group = choose_group(network, source.portgroup)
     mode = mode_of(network)
-    common = Plugging(
+    common = PortPlan(
         kind="network",
         bandwidth=interface.bandwidth or (group.bandwidth if group else None),
         isolated=bool(_first(interface.port_isolated, network.port_isolated)),
@@ -131,7 +131,7 @@ def plug_into(interface: Interface, network: Network, used: dict[str, int]) -> P
             "guests yet; use a network with mode 'bridge', 'nat' or 'route'"
         )
         raise unsupported(detail)
-    refuse_what_is_not_done(interface, plugging)
+    check_supported(interface, plugging)
     return plugging
 
 
@@ -139,7 +139,7 @@ def _first(*words: bool | None) -> bool | None:
     return next((word for word in words if word is not None), None)
 
 
-def refuse_what_is_not_done(interface: Interface, plugging: Plugging) -> None:
+def check_supported(interface: Interface, plugging: PortPlan) -> None:
     """Refuse what would be passed over in silence.
 
     Raises:
@@ -161,10 +161,10 @@ def refuse_what_is_not_done(interface: Interface, plugging: Plugging) -> None:
             "an interface of this type has no <vlan> tag: that takes Open vSwitch or a hostdev; "
             "use a bridge above a VLAN device of the host instead"
         )
-    _refuse_settings(interface, plugging)
+    _check_settings(interface, plugging)
 
 
-def _refuse_settings(interface: Interface, plugging: Plugging) -> None:
+def _check_settings(interface: Interface, plugging: PortPlan) -> None:
     inbound = plugging.bandwidth.inbound if plugging.bandwidth is not None else None
     if inbound is not None and inbound.floor:
         raise unsupported(
@@ -216,7 +216,7 @@ def choose_device(network: Network, used: dict[str, int], *, alone: bool) -> str
     return least
 
 
-def live_interface(interface: Interface, plugging: Plugging, device: str, port: str) -> Interface:
+def live_interface(interface: Interface, plugging: PortPlan, device: str, port: str) -> Interface:
     """The <interface> as the running guest's document has it.
 
     Args:
@@ -242,7 +242,7 @@ def live_interface(interface: Interface, plugging: Plugging, device: str, port: 
 
 
 def describe_port(
-    interface: Interface, plugging: Plugging, uuid: UUID, domain: str, owner: str
+    interface: Interface, plugging: PortPlan, uuid: UUID, domain: str, owner: str
 ) -> NetworkPort:
     """The <networkport> of a card."""
     plug = Plug(type=plugging.kind)

@@ -34,31 +34,31 @@ from supervisor.messages.netd import (
     UpdatePort,
 )
 from supervisor.netd.hooks import NetworkHooks
-from supervisor.netd.kernel.netlink import Links
+from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.kernel.sysctl import Sysctl
 from supervisor.netd.network.files import Store
 from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.registry import Registry, not_active
-from supervisor.netd.ports.devices import Devices
+from supervisor.netd.ports.devices import PortDevices
 from supervisor.netd.ports.ifup_scripts import run_script, try_script
 from supervisor.netd.ports.interface_xml import (
+    KernelErrors,
     read_bandwidth,
     read_interface,
-    refusals,
     write_interface,
 )
 from supervisor.netd.ports.plan import (
-    Plugging,
+    PortPlan,
     describe_port,
     live_interface,
-    plug_interface,
-    plug_into,
+    plan_attach,
+    plan_interface,
 )
-from supervisor.netd.ports.records import Record, Records
+from supervisor.netd.ports.records import PortRecord, PortRecords
 from supervisor.objects.change_lock import ChangeLock
 from supervisor.runtime.shield import run_to_completion
 
-MAX_CARDS: Final = 16384  # of one network
+MAX_PORTS: Final = 16384  # of one network
 DIRECT_KINDS: Final = ("macvtap", "macvlan")
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Filters(Protocol):
     async def apply(self, tap: str, mac: str, filterref: FilterRef, domain: str, uuid: str) -> None:
         """Have exactly this filter on a card."""
 
-    async def drop(self, tap: str) -> None:
+    async def remove(self, tap: str) -> None:
         """Have no filter on a card."""
 
 
@@ -81,8 +81,8 @@ class Ports:
         self,
         registry: Registry,
         store: Store,
-        records: Records,
-        links: Links,
+        records: PortRecords,
+        links: Rtnetlink,
         sysctl: Sysctl,
         hooks: NetworkHooks,
         filters: Filters | None,
@@ -94,11 +94,11 @@ class Ports:
         self._store = store
         self._records = records
         self._links = links
-        self._devices = Devices(links, sysctl, records)
+        self._devices = PortDevices(links, sysctl, records)
         self._hooks = hooks
         self._filters = filters
         self._session = session
-        self._turns: dict[str, ChangeLock] = {}
+        self._locks: dict[str, ChangeLock] = {}
 
     # What workers ask.
 
@@ -111,26 +111,26 @@ class Ports:
                 "use <interface type='user'>",
             )
         interface = read_interface(request.interface)
-        async with self._turn(request.uuid).hold("attach"), self._network_held(interface):
+        async with self._lock(request.uuid).hold("attach"), self._network_held(interface):
             return await run_to_completion(self._attach(request, interface))
 
     @handles(DetachPort)
     async def detach(self, request: DetachPort) -> Ack:
         """Plug a card out, or all of a guest's."""
-        async with self._turn(request.uuid).hold("detach"):
-            for record in self._records.of_guest(request.uuid):
+        async with self._lock(request.uuid).hold("detach"):
+            for record in self._records.for_domain(request.uuid):
                 if request.tap in ("", record.device):
                     await run_to_completion(self._detach(record))
-        if not self._records.of_guest(request.uuid):
-            self._turns.pop(request.uuid, None)
+        if not self._records.for_domain(request.uuid):
+            self._locks.pop(request.uuid, None)
         return Ack()
 
     @handles(SetLink)
     async def set_link(self, request: SetLink) -> Ack:
         """Bring the host's side of a card up or down."""
         record = self._record(request.uuid, request.tap)
-        with refusals(f"cannot set the link of '{record.device}'"):
-            await self._links.change(record.device, state="up" if request.up else "down")
+        with KernelErrors(f"cannot set the link of '{record.device}'"):
+            await self._links.set_link(record.device, state="up" if request.up else "down")
         return Ack()
 
     @handles(SetBandwidth)
@@ -138,28 +138,28 @@ class Ports:
         """Limit a card's traffic."""
         record = self._record(request.uuid, request.tap)
         bandwidth = read_bandwidth(request.bandwidth) if request.bandwidth else None
-        with refusals(f"cannot limit the traffic of '{record.device}'"):
-            await self._devices.limit(record.device, bandwidth)
+        with KernelErrors(f"cannot limit the traffic of '{record.device}'"):
+            await self._devices.set_bandwidth(record.device, bandwidth)
         interface = read_interface(record.interface)
         interface.bandwidth = bandwidth
-        await self._note(record, interface)
+        await self._save(record, interface)
         return Ack()
 
     async def limit_port(self, port: str, bandwidth: Bandwidth) -> None:
         """Limit the device of a network's port, where it is one of ours."""
         record = next((each for each in self._records if each.port == port), None)
         if record is not None:
-            with refusals(f"cannot limit the traffic of '{record.device}'"):
-                await self._devices.limit(record.device, bandwidth)
+            with KernelErrors(f"cannot limit the traffic of '{record.device}'"):
+                await self._devices.set_bandwidth(record.device, bandwidth)
             interface = read_interface(record.interface)
             interface.bandwidth = bandwidth
-            await self._note(record, interface)
+            await self._save(record, interface)
 
     @handles(UpdatePort)
     async def update(self, request: UpdatePort) -> PortAttached:
         """Plug a card in elsewhere, or change its filter or limits."""
         interface = read_interface(request.interface)
-        async with self._turn(request.uuid).hold("update"):
+        async with self._lock(request.uuid).hold("update"):
             record = self._record(request.uuid, request.tap)
             async with self._network_held(interface):
                 return await run_to_completion(self._update(record, interface))
@@ -174,7 +174,7 @@ class Ports:
             network: its UUID as text; "": of every network and bridge.
             own_bridge: that network's, which cards may name instead of the network.
         """
-        found = {link.name: link for link in await self._links.all()}
+        found = {link.name: link for link in await self._links.links()}
         for record in self._records:
             card, bridge = found.get(record.device), found.get(record.bridge)
             if card is None or bridge is None:
@@ -186,30 +186,30 @@ class Ports:
             except (OSError, TimeoutError, VirError) as error:
                 log.error("'%s' of %s is not plugged in: %s", record.device, record.domain, error)
 
-    async def _restore(self, record: Record, *, joined: bool) -> None:
+    async def _restore(self, record: PortRecord, *, joined: bool) -> None:
         interface = read_interface(record.interface)
         entry = self._registry.by_uuid(UUID(record.network).bytes) if record.network else None
         if entry is None or entry.running is None:
             if not joined and not record.network:
-                await self._devices.join(record.device, interface, plug_interface(interface))
+                await self._devices.set_master(record.device, interface, plan_interface(interface))
             return
-        plugging = plug_into(interface, entry.running.network, self.used(entry))
+        plugging = plan_attach(interface, entry.running.network, self.device_users(entry))
         if not joined:
-            await self._devices.join(record.device, interface, plugging)
+            await self._devices.set_master(record.device, interface, plugging)
         port = UUID(record.port)
         if port.bytes not in entry.running.ports:
             described = describe_port(interface, plugging, port, record.domain, record.uuid)
-            await self._keep_port(entry, port, described)
+            await self._save_port(entry, port, described)
 
-    async def sweep(self) -> None:
+    async def collect_garbage(self) -> None:
         """Forget cards whose device has gone: their worker died before it could say so."""
         if not self.any():
             return
         known = list(self._records)  # before the devices: one that is being made is not in it
-        found = {link.name for link in await self._links.all()}
+        found = {link.name for link in await self._links.links()}
         for record in known:
             if record.device not in found and record.kind != "macvlan":
-                async with self._turn(record.uuid).hold("sweep"):
+                async with self._lock(record.uuid).hold("sweep"):
                     if self._records.get(record.device) is record:
                         log.info("'%s' of %s has gone", record.device, record.domain)
                         await run_to_completion(self._detach(record))
@@ -218,7 +218,7 @@ class Ports:
         """Whether any card is plugged in."""
         return any(True for _ in self._records)
 
-    def used(self, entry: NetworkObject) -> dict[str, int]:
+    def device_users(self, entry: NetworkObject) -> dict[str, int]:
         """How many cards use each device of the host by a network."""
         ports = entry.running.ports.values() if entry.running is not None else ()
         plugs = [port.plug for port in ports if port.plug is not None]
@@ -238,21 +238,21 @@ class Ports:
     # Attaching.
 
     async def _attach(self, request: AttachPort, interface: Interface) -> PortAttached:
-        entry, plugging = self._plugging(interface)
+        entry, plugging = self._plan(interface)
         async with AsyncExitStack() as rollback:
             uuid, port = uuid4(), None
             if entry is not None:
                 port = describe_port(interface, plugging, uuid, request.domain, request.uuid)
-                rollback.push_async_callback(self._forget_port, entry, uuid.bytes)
-                await self._keep_port(entry, uuid, port)
+                rollback.push_async_callback(self._remove_port, entry, uuid.bytes)
+                await self._save_port(entry, uuid, port)
             opened = await self._devices.open(request, interface, plugging, rollback)
             live = live_interface(
                 interface, plugging, opened.name, str(uuid) if entry is not None else ""
             )
-            await self._devices.plug_in(opened.name, interface, plugging)
+            await self._devices.attach(opened.name, interface, plugging)
             if interface.type == "ethernet" and interface.script:
                 await run_script(interface.script, opened.name)
-            record = Record(
+            record = PortRecord(
                 device=opened.name,
                 kind=opened.kind,
                 domain=request.domain,
@@ -263,11 +263,11 @@ class Ports:
                 port=str(uuid) if entry is not None else "",
                 bridge=plugging.bridge,
             )
-            with refusals(f"cannot note the port '{opened.name}'"):
-                rollback.callback(self._records.forget, opened.name)
-                self._records.note(record)
+            with KernelErrors(f"cannot note the port '{opened.name}'"):
+                rollback.callback(self._records.remove, opened.name)
+                self._records.save(record)
             if interface.filterref is not None:
-                await self._filter(record, interface.filterref)
+                await self._apply_filter(record, interface.filterref)
             mtu = interface.mtu or plugging.mtu
             rollback.pop_all()
         return PortAttached(
@@ -279,7 +279,7 @@ class Ports:
             peer=opened.peer,
         )
 
-    def _plugging(self, interface: Interface) -> tuple[NetworkObject | None, Plugging]:
+    def _plan(self, interface: Interface) -> tuple[NetworkObject | None, PortPlan]:
         """The network of a card, if it is one's, and what it is plugged into.
 
         Raises:
@@ -287,35 +287,35 @@ class Ports:
         """
         name = interface.source.network if interface.source is not None else None
         if not name:
-            return None, plug_interface(interface)
+            return None, plan_interface(interface)
         entry = self._registry.get_by_name(name)
         if entry.running is None:
             raise not_active(entry)
-        if len(entry.running.ports) >= MAX_CARDS:
+        if len(entry.running.ports) >= MAX_PORTS:
             raise NETWORK_ERRORS.operation_invalid(
-                f"network '{name}' has {MAX_CARDS} cards already"
+                f"network '{name}' has {MAX_PORTS} cards already"
             )
-        return entry, plug_into(interface, entry.running.network, self.used(entry))
+        return entry, plan_attach(interface, entry.running.network, self.device_users(entry))
 
-    async def _keep_port(self, entry: NetworkObject, uuid: UUID, port: NetworkPort) -> None:
+    async def _save_port(self, entry: NetworkObject, uuid: UUID, port: NetworkPort) -> None:
         """Note a port of a network; the hook script may refuse it."""
         assert entry.running is not None, "a network that is off has no ports"
-        await self._hooks.ask(entry.running.network, "port-created", port)
-        with refusals(f"cannot note the port {uuid}"):
+        await self._hooks.run(entry.running.network, "port-created", port)
+        with KernelErrors(f"cannot note the port {uuid}"):
             text = format_port(port)
             await asyncio.to_thread(self._store.save_port, entry.name, str(uuid), text)
         if entry.running is None:
             raise not_active(entry)
         entry.running.ports[uuid.bytes] = port
 
-    async def _forget_port(self, entry: NetworkObject, uuid: bytes) -> None:
+    async def _remove_port(self, entry: NetworkObject, uuid: bytes) -> None:
         port = entry.running.ports.pop(uuid, None) if entry.running is not None else None
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._store.remove_port, entry.name, str(UUID(bytes=uuid)))
         if port is not None and entry.running is not None:
-            await self._hooks.tell(entry.running.network, "port-deleted", port)
+            await self._hooks.notify(entry.running.network, "port-deleted", port)
 
-    async def _filter(self, record: Record, filterref: FilterRef | None) -> None:
+    async def _apply_filter(self, record: PortRecord, filterref: FilterRef | None) -> None:
         """Have exactly this filter on a card.
 
         Raises:
@@ -327,7 +327,7 @@ class Ports:
                 raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.NETWORK)
             return
         if filterref is None:
-            await self._filters.drop(record.device)
+            await self._filters.remove(record.device)
         else:
             await self._filters.apply(
                 record.device, record.mac, filterref, record.domain, record.uuid
@@ -335,11 +335,11 @@ class Ports:
 
     # Detaching and changing.
 
-    async def _detach(self, record: Record) -> None:
+    async def _detach(self, record: PortRecord) -> None:
         """Remove everything of a card; what is gone already is no error."""
         if self._filters is not None:
             try:
-                await self._filters.drop(record.device)
+                await self._filters.remove(record.device)
             except VirError as error:
                 log.error("the filter of '%s' is not removed: %s", record.device, error)
         interface = read_interface(record.interface)
@@ -352,14 +352,14 @@ class Ports:
             log.error("'%s' is not removed: %s", record.device, error)
         entry = self._registry.by_uuid(UUID(record.network).bytes) if record.network else None
         if entry is not None and record.port:
-            await self._forget_port(entry, UUID(record.port).bytes)
+            await self._remove_port(entry, UUID(record.port).bytes)
         try:
-            self._records.forget(record.device)
+            self._records.remove(record.device)
         except OSError as error:
             log.error("the port '%s' is not forgotten: %s", record.device, error)
 
-    async def _update(self, record: Record, interface: Interface) -> PortAttached:
-        entry, plugging = self._plugging(interface)
+    async def _update(self, record: PortRecord, interface: Interface) -> PortAttached:
+        entry, plugging = self._plan(interface)
         if plugging.is_direct or record.kind in DIRECT_KINDS:
             detail = "a direct interface cannot be plugged in elsewhere while its guest runs"
             raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.NETWORK)
@@ -368,21 +368,23 @@ class Ports:
         async with AsyncExitStack() as rollback:
             if entry is not None:
                 port = describe_port(interface, plugging, uuid, record.domain, record.uuid)
-                rollback.push_async_callback(self._forget_port, entry, uuid.bytes)
-                await self._keep_port(entry, uuid, port)
-            with refusals(f"cannot plug '{record.device}' in elsewhere"):
+                rollback.push_async_callback(self._remove_port, entry, uuid.bytes)
+                await self._save_port(entry, uuid, port)
+            with KernelErrors(f"cannot plug '{record.device}' in elsewhere"):
                 if plugging.bridge and plugging.bridge != record.bridge:
                     rollback.push_async_callback(self._rejoin, record)
-                    await self._devices.join(record.device, interface, plugging)
-                rollback.push_async_callback(self._devices.limit, record.device, before.bandwidth)
-                await self._devices.limit(record.device, plugging.bandwidth)
+                    await self._devices.set_master(record.device, interface, plugging)
+                rollback.push_async_callback(
+                    self._devices.set_bandwidth, record.device, before.bandwidth
+                )
+                await self._devices.set_bandwidth(record.device, plugging.bandwidth)
             live = live_interface(
                 interface, plugging, record.device, str(uuid) if entry is not None else ""
             )
             if interface.filterref != before.filterref:
-                rollback.push_async_callback(self._filter, record, before.filterref)
-                await self._filter(record, interface.filterref)
-            changed = Record(
+                rollback.push_async_callback(self._apply_filter, record, before.filterref)
+                await self._apply_filter(record, interface.filterref)
+            changed = PortRecord(
                 device=record.device,
                 kind=record.kind,
                 domain=record.domain,
@@ -393,31 +395,31 @@ class Ports:
                 port=str(uuid) if entry is not None else "",
                 bridge=plugging.bridge,
             )
-            with refusals(f"cannot note the port '{record.device}'"):
-                self._records.note(changed)
+            with KernelErrors(f"cannot note the port '{record.device}'"):
+                self._records.save(changed)
             rollback.pop_all()
         former = self._registry.by_uuid(UUID(record.network).bytes) if record.network else None
         if former is not None and record.port:
-            await self._forget_port(former, UUID(record.port).bytes)
+            await self._remove_port(former, UUID(record.port).bytes)
         return PortAttached(
             interface=changed.interface, tap=record.device, taps=[], vhosts=[], host_mtu=0
         )
 
-    async def _rejoin(self, record: Record) -> None:
+    async def _rejoin(self, record: PortRecord) -> None:
         if record.bridge:
-            await self._links.enslave(record.device, record.bridge)
+            await self._links.set_master(record.device, record.bridge)
 
-    async def _note(self, record: Record, interface: Interface) -> None:
+    async def _save(self, record: PortRecord, interface: Interface) -> None:
         fields = {name: getattr(record, name) for name in record.__struct_fields__}
-        with refusals(f"cannot note the port '{record.device}'"):
-            self._records.note(Record(**{**fields, "interface": write_interface(interface)}))
+        with KernelErrors(f"cannot note the port '{record.device}'"):
+            self._records.save(PortRecord(**{**fields, "interface": write_interface(interface)}))
 
-    def _record(self, uuid: str, device: str) -> Record:
+    def _record(self, uuid: str, device: str) -> PortRecord:
         record = self._records.get(device)
         if record is None or record.uuid != uuid:
             raise NETWORK_ERRORS.operation_invalid(f"the guest {uuid} has no port '{device}'")
         return record
 
-    def _turn(self, uuid: str) -> ChangeLock:
+    def _lock(self, uuid: str) -> ChangeLock:
         """One change of a guest's ports after the other."""
-        return self._turns.setdefault(uuid, ChangeLock(f"ports of {uuid}", NETWORK_ERRORS))
+        return self._locks.setdefault(uuid, ChangeLock(f"ports of {uuid}", NETWORK_ERRORS))

@@ -22,7 +22,7 @@ GENERATED: Final = re.compile(r"(vnet|macvtap|macvlan)(\d{1,9})")
 log = logging.getLogger(__name__)
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class PortRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One card that is plugged in."""
 
     device: str
@@ -36,7 +36,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     bridge: str = ""  # what a tap is a port of
 
 
-class Records:
+class PortRecords:
     """Every card that is plugged in."""
 
     def __init__(self, folder: Path) -> None:
@@ -46,34 +46,34 @@ class Records:
             OSError: the folder cannot be made.
         """
         self._folder = folder
-        self._by_device: dict[str, Record] = {}
+        self._by_device: dict[str, PortRecord] = {}
         self._last: dict[str, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
         for record in _load(folder):
-            self._know(record)
+            self._index(record)
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[PortRecord]:
         """Every record."""
         return iter(list(self._by_device.values()))
 
-    def get(self, device: str) -> Record | None:
+    def get(self, device: str) -> PortRecord | None:
         """The card behind a device."""
         return self._by_device.get(device)
 
-    def of_guest(self, uuid: str) -> list[Record]:
+    def for_domain(self, uuid: str) -> list[PortRecord]:
         """A guest's cards."""
         return [record for record in self._by_device.values() if record.uuid == uuid]
 
-    def note(self, record: Record) -> None:
+    def save(self, record: PortRecord) -> None:
         """Remember a card; the disk first.
 
         Raises:
             OSError: it is not remembered.
         """
         write_file(self._path(record.device), msgspec.json.encode(record), durable=False)
-        self._know(record)
+        self._index(record)
 
-    def forget(self, device: str) -> None:
+    def remove(self, device: str) -> None:
         """Forget a card.
 
         Raises:
@@ -90,7 +90,7 @@ class Records:
         self._last[prefix] = number
         return f"{prefix}{number}"
 
-    def _know(self, record: Record) -> None:
+    def _index(self, record: PortRecord) -> None:
         self._by_device[record.device] = record
         generated = GENERATED.fullmatch(record.device)
         if generated:
@@ -101,11 +101,11 @@ class Records:
         return self._folder / f"{device}.json"
 
 
-def _load(folder: Path) -> Iterator[Record]:
+def _load(folder: Path) -> Iterator[PortRecord]:
     for file in sorted(os.listdir(folder)):
         if not file.endswith(".json") or file.startswith("."):
             continue
         try:
-            yield msgspec.json.decode((folder / file).read_bytes(), type=Record)
+            yield msgspec.json.decode((folder / file).read_bytes(), type=PortRecord)
         except (OSError, msgspec.MsgspecError) as error:
             log.error("%s is left out: %s", folder / file, error)

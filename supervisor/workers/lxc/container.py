@@ -45,7 +45,7 @@ class Container(RunningGuest):
         status: Status,
         process: GuestProcess,
     ) -> None:
-        """Know a container; `begin` tells of its first process."""
+        """Know a container; `start_task` tells of its first process."""
         super().__init__(workplace, document, status, process)
         self.init: GuestProcess | None = None
         self.gated = False  # it stands before its first instruction, and has no init yet

@@ -13,19 +13,19 @@ from rpc.enums import (
 from rpc.values import Network as NetworkId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
-from supervisor.netd.network.definition_builder import Documents
+from supervisor.netd.network.definition_builder import DefinitionBuilder
 from supervisor.netd.network.definitions import Definitions
 from supervisor.netd.network.networks import Networks
 from supervisor.netd.network.registry import Registry
 
 
-class Lifecycle:
+class LifecycleCalls:
     """What clients may do with networks."""
 
     def __init__(
         self,
         registry: Registry,
-        documents: Documents,
+        documents: DefinitionBuilder,
         definitions: Definitions,
         networks: Networks,
     ) -> None:
@@ -48,7 +48,7 @@ class Lifecycle:
             VirError: OPERATION_FAILED when the name or UUID is another's; what the document lacks.
         """
         NETWORK_ERRORS.check_flags("networkDefineXMLFlags", flags, NetworkDefineFlags.VALIDATE)
-        network = await self._documents.make(xml)
+        network = await self._documents.build(xml)
         return (await self._definitions.define(network)).identity
 
     async def network_undefine(self, call: ClientCall, net: NetworkId) -> None:
@@ -103,7 +103,7 @@ class Lifecycle:
             VirError: OPERATION_INVALID when it runs; those of defining and starting.
         """
         NETWORK_ERRORS.check_flags("networkCreateXMLFlags", flags, NetworkCreateFlags.VALIDATE)
-        network = await self._documents.make(xml)
+        network = await self._documents.build(xml)
         entry = await self._definitions.claim(network)
         async with entry.job.hold("create"):
             try:

@@ -18,7 +18,7 @@ from rpc.values import Network as NetworkId
 from rpc.values import NetworkDhcpLease
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
-from supervisor.netd.dnsmasq.leases import Lease, of_card, read_leases
+from supervisor.netd.dnsmasq.leases import Lease, for_mac, read_leases
 from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.registry import Registry
 
@@ -37,7 +37,7 @@ GROUPS: Final[tuple[tuple[tuple[Flags, Callable[[NetworkObject], bool]], ...], .
 EVERY_FILTER: Final = sum(flag for group in GROUPS for flag, _ in group)
 
 
-class Queries:
+class QueryCalls:
     """What clients may ask about networks."""
 
     def __init__(self, registry: Registry, leases: Callable[[Network], Path]) -> None:
@@ -147,8 +147,8 @@ class Queries:
         bridge = entry.current.bridge
         if entry.running is None or bridge is None or not bridge.name:
             return [], 0
-        noted = of_card(read_leases(self._leases(entry.current), time.time()), mac)
-        found = [of_wire(bridge.name, lease, entry.current) for lease in noted]
+        noted = for_mac(read_leases(self._leases(entry.current), time.time()), mac)
+        found = [lease_value(bridge.name, lease, entry.current) for lease in noted]
         return found if need_results else [], len(found)
 
 
@@ -168,7 +168,7 @@ def passes(entry: NetworkObject, flags: int) -> bool:
     )
 
 
-def of_wire(bridge: str, lease: Lease, network: Network) -> NetworkDhcpLease:
+def lease_value(bridge: str, lease: Lease, network: Network) -> NetworkDhcpLease:
     """A lease as clients get it."""
     kind = IPAddrType.IPV6 if lease.family == 6 else IPAddrType.IPV4
     return NetworkDhcpLease(

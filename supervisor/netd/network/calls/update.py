@@ -25,7 +25,7 @@ from supervisor.netd.network.registry import Registry, not_active
 UPDATE_FLAGS: Final = NetworkUpdateFlags.LIVE | NetworkUpdateFlags.CONFIG
 
 
-class Updates:
+class UpdateCalls:
     """What clients may change of networks."""
 
     def __init__(self, registry: Registry, definitions: Definitions, networks: Networks) -> None:
@@ -55,7 +55,7 @@ class Updates:
         async with entry.job.hold("update"):
             live, config = impact(entry, flags)
             changed = [
-                updated(network, command, section, parent_index, xml)
+                apply_update(network, command, section, parent_index, xml)
                 for network in targets(entry, live=live, config=config)
             ]
             if live:
@@ -91,7 +91,9 @@ def targets(entry: NetworkObject, *, live: bool, config: bool) -> list[Network]:
     return found
 
 
-def updated(network: Network, command: int, section: int, parent_index: int, xml: str) -> Network:
+def apply_update(
+    network: Network, command: int, section: int, parent_index: int, xml: str
+) -> Network:
     """A network with a section changed.
 
     Raises:

@@ -15,19 +15,19 @@ from hypothesis import strategies as st
 
 from conf.network import parse_network
 from supervisor.netd.dnsmasq import lease_script
-from supervisor.netd.dnsmasq.config import plan_server
+from supervisor.netd.dnsmasq.config import plan_config
 from supervisor.netd.dnsmasq.files import install_script
 from supervisor.netd.dnsmasq.leases import parse_leases, read_leases
-from supervisor.netd.dnsmasq.process import Files
+from supervisor.netd.dnsmasq.process import DnsmasqPaths
 
-FILES = Files.of(Path("/d"), Path("/r"), "n", "b0")
+FILES = DnsmasqPaths.for_network(Path("/d"), Path("/r"), "n", "b0")
 TOP = "<network><name>n</name>{}<bridge name='b0'/>{}</network>"
 NAT = "<forward mode='nat'/>"
 IP4 = "<ip address='10.0.0.1' netmask='255.255.255.0'>{}</ip>"
 
 
 def lines(forward: str, rest: str) -> list[str]:
-    texts = plan_server(parse_network(TOP.format(forward, rest)), FILES, user="")
+    texts = plan_config(parse_network(TOP.format(forward, rest)), FILES, user="")
     assert texts is not None
     return [line for line in texts.config.splitlines() if not line.startswith("#")]
 
@@ -63,7 +63,7 @@ def test_names_forwarders_and_records() -> None:
     )
     domain = "<domain name='d.test' localOnly='yes'/>"
     network = parse_network(TOP.format(NAT, domain + dns + IP4.format("")))
-    texts = plan_server(network, FILES, user="nobody")
+    texts = plan_config(network, FILES, user="nobody")
     assert texts is not None
     assert {
         "user=nobody", "server=8.8.8.8", "server=/c.test/10.1.1.1", "no-resolv", "local=/d.test/",
@@ -84,7 +84,7 @@ def test_both_families_fixed_addresses_and_announcements() -> None:
             + six.format("<dhcp><host id='0:1' name='b' ip='fd00::5'/></dhcp>"),
         )
     )
-    texts = plan_server(network, FILES, user="")
+    texts = plan_config(network, FILES, user="")
     assert texts is not None
     assert texts.hosts.splitlines() == ["52:54:00:00:00:01,10.0.0.5,a,2h", "id:0:1,b,[fd00::5]"]
     assert {"dhcp-range=10.0.0.1,static", "dhcp-range=fd00::1,static,64", "enable-ra"} <= set(
@@ -94,16 +94,18 @@ def test_both_families_fixed_addresses_and_announcements() -> None:
 
 
 def test_a_network_without_work_for_it_has_no_dnsmasq() -> None:
-    assert plan_server(parse_network(TOP.format("", "")), FILES, user="") is None
+    assert plan_config(parse_network(TOP.format("", "")), FILES, user="") is None
     quiet = "<dns enable='no'/>" + IP4.format("")
-    assert plan_server(parse_network(TOP.format(NAT, quiet)), FILES, user="") is None
+    assert plan_config(parse_network(TOP.format(NAT, quiet)), FILES, user="") is None
 
 
 ENVIRON = {"DNSMASQ_LEASE_EXPIRES": "2000", "DNSMASQ_CLIENT_ID": "01:02"}
 
 
 def test_leases_are_added_renewed_removed_and_run_out() -> None:
-    one = lease_script.changed([], ["add", "52:54:00:00:00:01", "10.0.0.2", "peer"], ENVIRON, 1000)
+    one = lease_script.update_leases(
+        [], ["add", "52:54:00:00:00:01", "10.0.0.2", "peer"], ENVIRON, 1000
+    )
     assert one == [
         {
             "ip-address": "10.0.0.2",
@@ -113,10 +115,10 @@ def test_leases_are_added_renewed_removed_and_run_out() -> None:
             "expiry-time": 2000,
         }
     ]
-    again = lease_script.changed(one, ["old", "52:54:00:00:00:01", "10.0.0.2"], {}, 1500)
+    again = lease_script.update_leases(one, ["old", "52:54:00:00:00:01", "10.0.0.2"], {}, 1500)
     assert [each["ip-address"] for each in again] == ["10.0.0.2"]
-    assert lease_script.changed(one, ["del", "52:54:00:00:00:01", "10.0.0.2"], {}, 1500) == []
-    other = lease_script.changed(one, ["add", "52:54:00:00:00:02", "10.0.0.3"], ENVIRON, 2001)
+    assert lease_script.update_leases(one, ["del", "52:54:00:00:00:01", "10.0.0.2"], {}, 1500) == []
+    other = lease_script.update_leases(one, ["add", "52:54:00:00:00:02", "10.0.0.3"], ENVIRON, 2001)
     assert [each["ip-address"] for each in other] == ["10.0.0.3"]
     assert [str(lease.address) for lease in parse_leases(json.dumps(one).encode(), 1999, "")] == [
         "10.0.0.2"
@@ -169,7 +171,9 @@ def test_the_files_say_what_those_of_a_stock_libvirtd_say(case: dict[str, Any]) 
     """Measured on libvirt 9.0.0 with these networks running; comments are left out."""
     network = parse_network(case["document"])
     folder, states = Path("/var/lib/libvirt/dnsmasq"), Path("/run/libvirt/network")
-    texts = plan_server(network, Files.of(folder, states, network.name, "b"), user="")
+    texts = plan_config(
+        network, DnsmasqPaths.for_network(folder, states, network.name, "b"), user=""
+    )
     if case["config"] is None:
         assert texts is None
         return

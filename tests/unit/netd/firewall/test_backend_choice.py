@@ -8,14 +8,14 @@ import pytest
 
 from conf.errors import ConfError
 from rpc.errors import ErrorCode, VirError
-from supervisor.netd.firewall.backend_choice import Backend, Host, configured, pick
+from supervisor.netd.firewall.backend_choice import Backend, HostFirewalls, configured, select
 
-BOTH = Host(iptables=True, nft=True, iptables_rules=False, nftables_rules=False)
+BOTH = HostFirewalls(iptables=True, nft=True, iptables_rules=False, nftables_rules=False)
 
 
 def test_the_setting_counts_first() -> None:
     used = replace(BOTH, iptables_rules=True)
-    assert pick(configured('firewall_backend = "nftables"', "network.conf"), used) is (
+    assert select(configured('firewall_backend = "nftables"', "network.conf"), used) is (
         Backend.NFTABLES
     )
 
@@ -30,20 +30,20 @@ def test_an_unknown_backend_is_refused_with_its_line() -> None:
 
 
 def test_a_host_without_rules_gets_iptables() -> None:
-    assert pick(None, BOTH) is Backend.IPTABLES
+    assert select(None, BOTH) is Backend.IPTABLES
 
 
 def test_a_host_that_uses_nftables_alone_gets_nftables() -> None:
-    assert pick(None, replace(BOTH, nftables_rules=True)) is Backend.NFTABLES
+    assert select(None, replace(BOTH, nftables_rules=True)) is Backend.NFTABLES
 
 
 def test_a_host_that_uses_both_gets_iptables() -> None:
-    assert pick(None, replace(BOTH, nftables_rules=True, iptables_rules=True)) is Backend.IPTABLES
+    assert select(None, replace(BOTH, nftables_rules=True, iptables_rules=True)) is Backend.IPTABLES
 
 
 def test_what_is_not_installed_is_not_chosen() -> None:
-    assert pick(None, replace(BOTH, iptables=False)) is Backend.NFTABLES
-    assert pick(None, replace(BOTH, nft=False, nftables_rules=True)) is Backend.IPTABLES
+    assert select(None, replace(BOTH, iptables=False)) is Backend.NFTABLES
+    assert select(None, replace(BOTH, nft=False, nftables_rules=True)) is Backend.IPTABLES
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_what_is_not_installed_is_not_chosen() -> None:
         (None, replace(BOTH, iptables=False, nft=False)),
     ],
 )
-def test_a_missing_program_is_named(setting: Backend | None, host: Host) -> None:
+def test_a_missing_program_is_named(setting: Backend | None, host: HostFirewalls) -> None:
     with pytest.raises(VirError, match="installed") as refused:
-        pick(setting, host)
+        select(setting, host)
     assert refused.value.code is ErrorCode.CONFIG_UNSUPPORTED

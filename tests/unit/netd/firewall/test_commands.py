@@ -31,4 +31,4 @@ def test_a_program_that_is_missing_is_named() -> None:
 
 
 def test_what_is_given_is_read() -> None:
-    assert asyncio.run(run_ok(["cat"], given="*filter\nCOMMIT\n")) == "*filter\nCOMMIT\n"
+    assert asyncio.run(run_ok(["cat"], stdin="*filter\nCOMMIT\n")) == "*filter\nCOMMIT\n"

@@ -26,7 +26,7 @@ SIX = IPv6Network("fd00:1::/64")
 def met(facts: NetworkFacts, table: str, chain: str, family: Family = Family.V4) -> list[str]:
     """The rules of a chain as a packet meets them."""
     rules = [one for one in plan(facts) if (one.table, one.chain) == (table, chain)]
-    return [" ".join(one.words) for one in reversed(rules) if one.family is family]
+    return [" ".join(one.args) for one in reversed(rules) if one.family is family]
 
 
 def test_guests_of_a_nat_network_reach_names_and_addresses_of_the_host() -> None:

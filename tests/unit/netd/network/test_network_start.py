@@ -11,14 +11,14 @@ from conf.domain.devices.interface import Interface
 from conf.mapper import parse
 from conf.network import parse_network
 from rpc.errors import ErrorCode, VirError
-from supervisor.netd.kernel.bandwidth import Limit, Limits, plan_limits
+from supervisor.netd.kernel.bandwidth import RateLimit, RateLimits, tc_commands
 from supervisor.netd.kernel.netlink import HostRoute
 from supervisor.netd.network import steps
 from supervisor.netd.network.plan import firewall_facts, plan_start
-from supervisor.netd.network.route_conflicts import clash
-from supervisor.netd.network.step_executor import carry_out, purpose
+from supervisor.netd.network.route_conflicts import find_conflict
+from supervisor.netd.network.step_executor import describe_step, run_steps
 from supervisor.netd.network.steps import Step
-from supervisor.netd.ports.plan import Plugging, live_interface, plug_interface, plug_into
+from supervisor.netd.ports.plan import PortPlan, live_interface, plan_attach, plan_interface
 
 NETWORK = parse_network(
     "<network ipv6='yes'><name>n</name><forward mode='nat'/>"
@@ -41,14 +41,14 @@ def test_a_network_starts_in_this_order() -> None:
         steps.AddAddress("b0", "10.0.0.1", 24, "10.0.0.255"),
         steps.AddAddress("b0", "fd00::1", 64, ""),
         steps.InstallRules("n"),
-        steps.BringUp("b0"),
+        steps.SetUp("b0"),
         steps.AddRoute("b0", "10.9.0.0/16", "10.0.0.7", 1),
         steps.Forward(4),
         steps.Forward(6),
         steps.WriteFiles("n"),
         steps.WaitForAddresses("b0"),
         steps.RunServer("n"),
-        steps.LimitTraffic("b0", Limits(Limit(1000, 2000, 64))),
+        steps.LimitTraffic("b0", RateLimits(RateLimit(1000, 2000, 64))),
     ]
     facts = firewall_facts(NETWORK)
     assert facts is not None
@@ -69,14 +69,14 @@ def test_a_failure_at_any_step_undoes_it_and_all_before_it() -> None:
 
         async def do(step: Step, broken: int = broken, done: list[Step] = done) -> None:
             if step is plan[broken]:
-                raise VirError(ErrorCode.SYSTEM_ERROR, purpose(step))
+                raise VirError(ErrorCode.SYSTEM_ERROR, describe_step(step))
             done.append(step)
 
         async def undo(step: Step, undone: list[Step] = undone) -> None:
             undone.append(step)
 
         with pytest.raises(VirError):
-            asyncio.run(carry_out(plan, do, undo))
+            asyncio.run(run_steps(plan, do, undo))
         assert done == plan[:broken]
         assert undone == plan[broken::-1]
 
@@ -91,7 +91,7 @@ def test_a_cancelled_start_is_undone_too() -> None:
         await asyncio.Event().wait()
 
     async def story() -> None:
-        task = asyncio.ensure_future(carry_out(plan_start(NETWORK), wait, undo))
+        task = asyncio.ensure_future(run_steps(plan_start(NETWORK), wait, undo))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -106,15 +106,15 @@ def test_only_the_very_same_subnet_clashes() -> None:
     wider = HostRoute(4, "10.0.0.0", 8, "", 2)
     default = HostRoute(4, "", 0, "10.0.0.254", 2)
     same = HostRoute(4, "10.0.0.0", 24, "", 3)
-    assert clash(wanted, [default, wider]) is None
-    assert clash(wanted, [default, same]) == (wanted[0], same)
-    assert clash(wanted, [HostRoute(6, "fd00::", 64, "", 4)]) is not None
+    assert find_conflict(wanted, [default, wider]) is None
+    assert find_conflict(wanted, [default, same]) == (wanted[0], same)
+    assert find_conflict(wanted, [HostRoute(6, "fd00::", 64, "", 4)]) is not None
 
 
 def test_limits_of_a_network_are_shared_those_of_a_card_are_not() -> None:
-    limits = Limits(Limit(1000, 2000, 64), Limit(500))
-    shared = [(order.verb, order.kind) for order in plan_limits(limits, shared=True)]
-    alone = [(order.verb, order.kind) for order in plan_limits(limits, shared=False)]
+    limits = RateLimits(RateLimit(1000, 2000, 64), RateLimit(500))
+    shared = [(order.verb, order.kind) for order in tc_commands(limits, shared=True)]
+    alone = [(order.verb, order.kind) for order in tc_commands(limits, shared=False)]
     assert shared == [
         ("add", "htb"),
         ("add-class", "htb"),
@@ -124,7 +124,7 @@ def test_limits_of_a_network_are_shared_those_of_a_card_are_not() -> None:
         ("add-filter", "u32"),
     ]
     assert alone == [shared[0], shared[1], *shared[3:]]
-    assert plan_limits(Limits(inbound=Limit(0, floor=10)), shared=False) == []
+    assert tc_commands(RateLimits(inbound=RateLimit(0, floor=10)), shared=False) == []
 
 
 def card(xml: str) -> Interface:
@@ -138,7 +138,7 @@ def test_a_card_goes_to_the_networks_bridge_with_its_groups_limits() -> None:
         "</portgroup></network>"
     )
     asked = card("type='network'><source network='n'/><mac address='52:54:00:00:00:09'/>")
-    plugging = plug_into(asked, network, {})
+    plugging = plan_attach(asked, network, {})
     assert (plugging.kind, plugging.bridge, plugging.mtu, plugging.group) == (
         "network", "b0", 1400, "slow",
     )  # fmt: skip
@@ -155,13 +155,13 @@ def test_a_direct_network_shares_its_devices_evenly() -> None:
         "<interface dev='eth2'/></forward></network>".format("vepa")
     )
     asked = card("type='network'><source network='n'/>")
-    assert plug_into(asked, network, {"eth1": 2, "eth2": 1}).device == "eth2"
+    assert plan_attach(asked, network, {"eth1": 2, "eth2": 1}).device == "eth2"
     alone = parse_network(
         "<network><name>n</name><forward mode='passthrough'><interface dev='eth1'/></forward>"
         "</network>"
     )
     with pytest.raises(VirError, match="exclusive access"):
-        plug_into(asked, alone, {"eth1": 1})
+        plan_attach(asked, alone, {"eth1": 1})
 
 
 @pytest.mark.parametrize(
@@ -175,6 +175,6 @@ def test_a_direct_network_shares_its_devices_evenly() -> None:
 )
 def test_what_is_not_done_is_refused_by_name(xml: str) -> None:
     with pytest.raises(VirError) as refused:
-        plug_interface(card(xml))
+        plan_interface(card(xml))
     assert refused.value.code is ErrorCode.CONFIG_UNSUPPORTED
-    assert plug_interface(card("type='ethernet'>")) == Plugging(kind="ethernet")
+    assert plan_interface(card("type='ethernet'>")) == PortPlan(kind="ethernet")

@@ -11,9 +11,15 @@ from hypothesis import strategies as st
 
 from conf.nwfilter import Filter, FilterBinding, Rule
 from rpc.errors import ErrorCode, VirError
-from supervisor.netd.nwfilter.address_learning import How
-from supervisor.netd.nwfilter.binding_plan import after, needed
-from supervisor.netd.nwfilter.packets import Leased, Released, Seen, Told, read_frame
+from supervisor.netd.nwfilter.address_learning import LearningMode
+from supervisor.netd.nwfilter.binding_plan import plan_binding, update_addresses
+from supervisor.netd.nwfilter.packets import (
+    AddressEvent,
+    AddressSeen,
+    LeaseGranted,
+    LeaseReleased,
+    read_frame,
+)
 
 MAC = bytes.fromhex("525400000001")
 OTHER = bytes.fromhex("525400000009")
@@ -53,9 +59,9 @@ def answer(address: str, lease: int | None = 3600) -> bytes:
 
 
 def test_a_guest_is_seen_by_arp_and_by_ip() -> None:
-    assert read_frame(arp("10.0.0.7"), MAC, to_guest=False) == Seen("10.0.0.7")
+    assert read_frame(arp("10.0.0.7"), MAC, to_guest=False) == AddressSeen("10.0.0.7")
     sent = ethernet(0x0800, udp("10.0.0.7", (1000, 53), b"?"))
-    assert read_frame(sent, MAC, to_guest=False) == Seen("10.0.0.7")
+    assert read_frame(sent, MAC, to_guest=False) == AddressSeen("10.0.0.7")
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "224.0.0.1", "255.255.255.255"])
@@ -68,10 +74,10 @@ def test_another_ones_frames_tell_nothing_of_the_guest() -> None:
 
 
 def test_a_lease_is_learned_from_the_answer() -> None:
-    assert read_frame(answer("10.0.0.7"), MAC, to_guest=True) == Leased(
+    assert read_frame(answer("10.0.0.7"), MAC, to_guest=True) == LeaseGranted(
         "10.0.0.7", "10.0.0.1", 3600
     )
-    assert read_frame(answer("10.0.0.7", None), MAC, to_guest=True) == Leased(
+    assert read_frame(answer("10.0.0.7", None), MAC, to_guest=True) == LeaseGranted(
         "10.0.0.7", "10.0.0.1", None
     )
 
@@ -84,7 +90,7 @@ def test_a_guest_cannot_forge_an_answer() -> None:
 
 def test_an_address_is_given_back() -> None:
     frame = ethernet(0x0800, udp("10.0.0.7", (68, 67), dhcp(7, "10.0.0.7", reply=1)))
-    assert read_frame(frame, MAC, to_guest=False) == Released("10.0.0.7")
+    assert read_frame(frame, MAC, to_guest=False) == LeaseReleased("10.0.0.7")
 
 
 @given(st.binary(max_size=400), st.booleans())
@@ -93,14 +99,20 @@ def test_no_frame_is_too_strange(tail: bytes, to_guest: bool) -> None:
         frame = ethernet(kind, tail, OTHER if to_guest else MAC)
         assert read_frame(frame[: len(tail)], MAC, to_guest=to_guest) is None or len(tail) > 14
         told = read_frame(frame, MAC, to_guest=to_guest)
-        assert told is None or isinstance(told, Seen | Leased | Released)
+        assert told is None or isinstance(told, AddressSeen | LeaseGranted | LeaseReleased)
 
 
 def test_addresses_come_and_go() -> None:
-    steps: list[Told] = [Seen("a"), Leased("b", "", None), Seen("a"), Released("b"), Released("c")]
+    steps: list[AddressEvent] = [
+        AddressSeen("a"),
+        LeaseGranted("b", "", None),
+        AddressSeen("a"),
+        LeaseReleased("b"),
+        LeaseReleased("c"),
+    ]
     known: list[str] = []
     for told in steps:
-        known = after(known, told)
+        known = update_addresses(known, told)
     assert known == ["a"]
 
 
@@ -116,27 +128,33 @@ def binding(**variables: str) -> FilterBinding:
 
 
 def test_an_address_that_is_said_is_not_learned() -> None:
-    assert needed(binding(IP="10.0.0.2"), (), FILTERS.get).listen is How.NONE
+    assert plan_binding(binding(IP="10.0.0.2"), (), FILTERS.get).learning is LearningMode.NONE
 
 
 def test_without_an_address_somebody_listens() -> None:
-    assert needed(binding(), (), FILTERS.get).listen is How.ANY
-    assert needed(binding(CTRL_IP_LEARNING="dhcp"), (), FILTERS.get).listen is How.DHCP
+    assert plan_binding(binding(), (), FILTERS.get).learning is LearningMode.ANY
+    assert (
+        plan_binding(binding(CTRL_IP_LEARNING="dhcp"), (), FILTERS.get).learning
+        is LearningMode.DHCP
+    )
 
 
 def test_a_learned_address_ends_the_listening_but_for_dhcp() -> None:
-    known = needed(binding(), ("10.0.0.7",), FILTERS.get)
-    assert known.listen is How.NONE
+    known = plan_binding(binding(), ("10.0.0.7",), FILTERS.get)
+    assert known.learning is LearningMode.NONE
     assert "10.0.0.7" in str(known.plan.ether)
-    assert needed(binding(CTRL_IP_LEARNING="dhcp"), ("10.0.0.7",), FILTERS.get).listen is How.DHCP
+    assert (
+        plan_binding(binding(CTRL_IP_LEARNING="dhcp"), ("10.0.0.7",), FILTERS.get).learning
+        is LearningMode.DHCP
+    )
 
 
 def test_what_must_not_be_learned_is_missing() -> None:
     with pytest.raises(VirError, match=r"unresolvable variables.*IP"):
-        needed(binding(CTRL_IP_LEARNING="none"), (), FILTERS.get)
+        plan_binding(binding(CTRL_IP_LEARNING="none"), (), FILTERS.get)
 
 
 def test_an_unknown_way_of_learning_is_refused() -> None:
     with pytest.raises(VirError, match="filter 'f' learning value 'dhpc' invalid") as refused:
-        needed(binding(CTRL_IP_LEARNING="dhpc"), (), FILTERS.get)
+        plan_binding(binding(CTRL_IP_LEARNING="dhpc"), (), FILTERS.get)
     assert refused.value.code is ErrorCode.PARSE_FAILED

@@ -165,7 +165,7 @@ def test_a_refused_binding_leaves_no_file(tmp_path: Path) -> None:
         kernel.refuses = lambda plans: any(plans.values())
         with pytest.raises(VirError, match="refused"):
             await filters.bind(binding())
-        assert filters.registry.bound == {}
+        assert filters.registry.bindings == {}
         return [path.name for path in (tmp_path / "run/nwfilter-binding").iterdir()]
 
     assert asyncio.run(refused()) == []
@@ -190,7 +190,7 @@ def test_the_next_netd_finds_bindings_and_ends_those_of_lost_taps(tmp_path: Path
         kernel.chains = {"vnet4711": TapPlan("vnet4711"), "vnet4712": TapPlan("vnet4712")}
         again = await opened(tmp_path, kernel)
         files = [path.name for path in (tmp_path / "run/nwfilter-binding").glob("*.xml")]
-        return list(again.registry.bound), set(kernel.chains), files
+        return list(again.registry.bindings), set(kernel.chains), files
 
     assert asyncio.run(found()) == (["lo"], {"lo"}, ["lo.xml"])
 
@@ -236,7 +236,7 @@ def test_a_caller_that_gives_up_leaves_nothing_half_done(tmp_path: Path) -> None
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        return ("lo" in kernel.chains) == bool(filters.registry.bound)
+        return ("lo" in kernel.chains) == bool(filters.registry.bindings)
 
     assert asyncio.run(cancelled())
 

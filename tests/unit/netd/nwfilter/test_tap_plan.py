@@ -12,7 +12,7 @@ from conf.nwfilter import Filter, Reference, Rule, parse_filter, stock_filters
 from rpc.errors import ErrorCode, VirError
 from supervisor.netd.firewall.rules import Family
 from supervisor.netd.nwfilter.tap_plan import TapPlan, plan_learning, plan_tap
-from supervisor.netd.nwfilter.variables import access, resolved
+from supervisor.netd.nwfilter.variables import combinations, parse_reference
 
 STOCK = {name: parse_filter(xml) for name, xml in stock_filters().items()}
 MAC = {"MAC": ("52:54:00:00:00:01",)}
@@ -158,23 +158,23 @@ def test_rules_are_met_by_priority() -> None:
 def test_a_list_makes_a_rule_for_each_element() -> None:
     lists = {"A": ("10.0.0.1", "10.0.0.2"), "B": ("80", "90")}
     values = {"srcipaddr": "$A", "srcportstart": "$B[@1]"}
-    assert len(list(resolved(values, lists))) == 4
-    assert list(resolved({"srcipaddr": "$A", "srcportstart": "$B"}, lists)) == [
+    assert len(list(combinations(values, lists))) == 4
+    assert list(combinations({"srcipaddr": "$A", "srcportstart": "$B"}, lists)) == [
         {"srcipaddr": "10.0.0.1", "srcportstart": "80"},
         {"srcipaddr": "10.0.0.2", "srcportstart": "90"},
     ]
-    assert list(resolved({"srcipaddr": "$A[ 1 ]"}, lists)) == [{"srcipaddr": "10.0.0.2"}]
+    assert list(combinations({"srcipaddr": "$A[ 1 ]"}, lists)) == [{"srcipaddr": "10.0.0.2"}]
 
 
 def test_lists_side_by_side_have_one_length() -> None:
     with pytest.raises(VirError, match="another length"):
-        list(resolved({"a": "$A", "b": "$B"}, {"A": ("1",), "B": ("1", "2")}))
+        list(combinations({"a": "$A", "b": "$B"}, {"A": ("1",), "B": ("1", "2")}))
 
 
 def test_lists_do_not_make_rules_without_end() -> None:
     long = {name: tuple(map(str, range(100))) for name in "ABC"}
     with pytest.raises(VirError, match="4096"):
-        list(resolved({"a": "$A", "b": "$B[@1]", "c": "$C[@2]"}, long))
+        list(combinations({"a": "$A", "b": "$B[@1]", "c": "$C[@2]"}, long))
 
 
 def test_a_variable_without_value_is_named() -> None:
@@ -242,7 +242,7 @@ def test_every_stock_filter_can_be_laid_out(name: str) -> None:
 
 @given(st.text())
 def test_any_text_is_a_reference_or_is_none(text: str) -> None:
-    found = access(text)
+    found = parse_reference(text)
     assert found is None or text.startswith("$")
 
 

@@ -7,36 +7,36 @@ from pathlib import Path
 from supervisor.netd.network.files import Store
 from supervisor.netd.network.status_xml import ranges
 from supervisor.netd.ports.devices import peer_name
-from supervisor.netd.ports.records import Record, Records
+from supervisor.netd.ports.records import PortRecord, PortRecords
 from supervisor.runtime.paths import Paths
 
 
-def record(device: str, uuid: str = "u") -> Record:
-    return Record(
+def record(device: str, uuid: str = "u") -> PortRecord:
+    return PortRecord(
         device=device, kind="tap", domain="d", uuid=uuid, mac="", interface="<interface/>"
     )
 
 
 def test_cards_are_known_again_and_their_names_are_not_given_twice(tmp_path: Path) -> None:
-    first = Records(tmp_path)
+    first = PortRecords(tmp_path)
     names = [first.next_name("vnet") for _ in range(3)]
     assert names == ["vnet0", "vnet1", "vnet2"]
-    first.note(record("vnet2"))
-    first.note(record("own", "other"))
+    first.save(record("vnet2"))
+    first.save(record("own", "other"))
     (tmp_path / ".half.json.new").write_text("{")
     (tmp_path / "broken.json").write_text("{")
-    again = Records(tmp_path)
-    assert [each.device for each in again.of_guest("u")] == ["vnet2"]
+    again = PortRecords(tmp_path)
+    assert [each.device for each in again.for_domain("u")] == ["vnet2"]
     assert again.next_name("vnet") == "vnet3"
     assert again.next_name("macvtap") == "macvtap0"
-    again.forget("vnet2")
-    again.forget("vnet2")
-    assert [each.device for each in Records(tmp_path)] == ["own"]
+    again.remove("vnet2")
+    again.remove("vnet2")
+    assert [each.device for each in PortRecords(tmp_path)] == ["own"]
 
 
 def test_numbers_of_names_begin_anew_when_they_get_too_long(tmp_path: Path) -> None:
-    records = Records(tmp_path)
-    records.note(record("macvtap99999999"))
+    records = PortRecords(tmp_path)
+    records.save(record("macvtap99999999"))
     assert records.next_name("macvtap") == "macvtap0"
 
 
