@@ -82,7 +82,7 @@ class Measure:
 
 
 def timed(work: Callable[[], object], times: int) -> list[float]:
-    """Seconds of each of `times` runs."""
+    """Seconds of each of `timestamps` runs."""
     samples = []
     for _ in range(times):
         began = time.perf_counter()

@@ -113,14 +113,14 @@ class EmulatorFacts(msgspec.Struct, frozen=True, kw_only=True):
         """The machine's real name for an alias ("pc" is "pc-i440fx-7.2"); other names unchanged."""
         return next((m.name for m in self.machines if m.alias == name), name)
 
-    def narrowed(self, virt_type: str, machine: str, cpu: str) -> EmulatorFacts:
+    def for_launch(self, virt_type: str, machine: str, cpu: str) -> EmulatorFacts:
         """The facts without what a launch of one domain does not ask about.
 
         Machines, CPU models and the accelerator are the domain's alone; the host's own model is
         left out. All else is as it was.
         """
-        kept = self.machine(machine)
-        names = {cpu, kept.default_cpu if kept else "", "qemu64"}
+        kept_machine = self.machine(machine)
+        names = {cpu, kept_machine.default_cpu if kept_machine else "", "qemu64"}
         accelerator = self.accelerator(virt_type)
         models = accelerator.cpu_models if accelerator else ()
         slim = AcceleratorFacts(cpu_models=tuple(m for m in models if m.name in names))
@@ -128,7 +128,7 @@ class EmulatorFacts(msgspec.Struct, frozen=True, kw_only=True):
             self,
             kvm=slim if virt_type == "kvm" and accelerator else None,
             tcg=slim if virt_type != "kvm" else AcceleratorFacts(),
-            machines=(kept,) if kept else (),
+            machines=(kept_machine,) if kept_machine else (),
         )
 
     def cpu_model(self, virt_type: str, name: str) -> CpuModel | None:

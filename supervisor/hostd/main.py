@@ -44,12 +44,12 @@ class HostService:
         """Answer what an emulator can do."""
         binary = request.binary or self._emulators.default(request.arch or host_arch())
         facts = await self._emulators.facts(binary)
-        if (wanted := request.purpose) is not None:
-            facts = facts.narrowed(wanted.virt_type, wanted.machine, wanted.cpu)
+        if (context := request.purpose) is not None:
+            facts = facts.for_launch(context.virt_type, context.machine, context.cpu)
         return EmulatorProbed(facts=facts)
 
 
-async def serve(process: ChildProcess) -> None:
+async def run(process: ChildProcess) -> None:
     """Answer until the process is told to stop."""
     emulators = Emulators(process.paths.capabilities())
     identity = host_uuid(process.config.host_uuid, process.paths.host_uuid())
@@ -61,13 +61,13 @@ async def serve(process: ChildProcess) -> None:
     process.node.serve(Dispatcher("hostd", DriverCalls(calls), NodeCalls(node), calls, secrets))
     process.node.serve(secrets)
     process.node.serve(HostService(emulators))
-    warming = asyncio.create_task(warm(emulators))
+    warming = asyncio.create_task(prefetch(emulators))
     await process.ready()
     await process.stopping.wait()
     warming.cancel()
 
 
-async def warm(emulators: Emulators) -> None:
+async def prefetch(emulators: Emulators) -> None:
     """Probe the host's own emulator before anybody asks."""
     try:
         facts = await emulators.host()
@@ -76,20 +76,20 @@ async def warm(emulators: Emulators) -> None:
         log.info("no emulator is probed ahead: %s", error)
 
 
-def host_uuid(configured: str, kept: Path) -> str:
+def host_uuid(configured: str, saved: Path) -> str:
     """The host's identity: configured, the hardware's, or made once and kept."""
-    for text in (configured, read(Path("/sys/class/dmi/id/product_uuid")), read(kept)):
+    for text in (configured, read(Path("/sys/class/dmi/id/product_uuid")), read(saved)):
         try:
             return str(uuid.UUID(text))
         except ValueError:
             continue
-    made = str(uuid.uuid4())
+    generated = str(uuid.uuid4())
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(made + "\n")
+        saved.parent.mkdir(parents=True, exist_ok=True)
+        saved.write_text(generated + "\n")
     except OSError as error:
-        log.warning("the host's UUID cannot be kept in %s: %s", kept, error)
-    return made
+        log.warning("the host's UUID cannot be kept in %s: %s", saved, error)
+    return generated
 
 
 def read(path: Path) -> str:

@@ -3,16 +3,16 @@
 Used by stord for volumes and by workers for guests' disks.
 """
 
-from supervisor.images.chain import Layer, Opened, resolve_chain
+from supervisor.images.chain import ChainLink, OpenImage, resolve_chain
 from supervisor.images.header import CHAINED, read_image, read_image_as
-from supervisor.images.image import HEADER_BYTES, ImageFacts
+from supervisor.images.image import HEADER_BYTES, ImageInfo
 
 __all__ = [
     "CHAINED",
     "HEADER_BYTES",
-    "ImageFacts",
-    "Layer",
-    "Opened",
+    "ChainLink",
+    "ImageInfo",
+    "OpenImage",
     "read_image",
     "read_image_as",
     "resolve_chain",

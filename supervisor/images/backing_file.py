@@ -29,7 +29,7 @@ MAX_NESTING: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BackingReference:
     """Where an image is."""
 
     path: str = ""  # of a local one, absolute
@@ -37,7 +37,7 @@ class Place:
     format: str | None = None  # where the name itself says it
 
 
-def place_of(name: str, image: str) -> Place:
+def parse_backing_name(name: str, image: str) -> BackingReference:
     """Find what a backing file's name stands for.
 
     Args:
@@ -48,18 +48,18 @@ def place_of(name: str, image: str) -> Place:
         ConfError: "internal": the name makes no sense.
     """
     if name.startswith("json:"):
-        return _of_json(name, image)
-    found = _PROTOCOL.match(name)
-    if found is None or "/" in name[: found.start(2) if found[2] else found.end()]:
-        return Place(path=_absolute(name, image))
-    protocol = found[1].lower()
+        return _parse_json(name, image)
+    match = _PROTOCOL.match(name)
+    if match is None or "/" in name[: match.start(2) if match[2] else match.end()]:
+        return BackingReference(path=_absolute(name, image))
+    protocol = match[1].lower()
     if protocol == "file":
-        return Place(path=_absolute(name[len("file:") :].removeprefix("//"), image))
+        return BackingReference(path=_absolute(name[len("file:") :].removeprefix("//"), image))
     if protocol in REMOTE:
-        return Place(remote=name)
-    if found[2]:
-        raise _senseless(name, image, f"the protocol '{protocol}' is unknown")
-    return Place(path=_absolute(name, image))
+        return BackingReference(remote=name)
+    if match[2]:
+        raise _unusable(name, image, f"the protocol '{protocol}' is unknown")
+    return BackingReference(path=_absolute(name, image))
 
 
 def _absolute(path: str, image: str) -> str:
@@ -67,45 +67,47 @@ def _absolute(path: str, image: str) -> str:
     return os.path.normpath(os.path.join(os.path.dirname(image), path))
 
 
-def _of_json(name: str, image: str) -> Place:
+def _parse_json(name: str, image: str) -> BackingReference:
     try:
-        said = json.loads(name.removeprefix("json:"))
+        node = json.loads(name.removeprefix("json:"))
     except (ValueError, RecursionError):
-        raise _senseless(name, image, "it is no JSON") from None
-    form: str | None = None
+        raise _unusable(name, image, "it is no JSON") from None
+    image_format: str | None = None
     for _ in range(MAX_NESTING):
-        if not isinstance(said, dict):
+        if not isinstance(node, dict):
             break
-        said = _unfolded(said)
-        driver, below = said.get("driver"), said.get("file")
-        if not isinstance(below, dict):
-            return _leaf(said, name, image, form)
-        form = form or (driver if isinstance(driver, str) else None)
-        said = below
-    raise _senseless(name, image, "no file is named in it")
+        node = _unflatten(node)
+        driver, child = node.get("driver"), node.get("file")
+        if not isinstance(child, dict):
+            return _innermost(node, name, image, image_format)
+        image_format = image_format or (driver if isinstance(driver, str) else None)
+        node = child
+    raise _unusable(name, image, "no file is named in it")
 
 
-def _leaf(said: dict[str, object], name: str, image: str, form: str | None) -> Place:
+def _innermost(
+    node: dict[str, object], name: str, image: str, image_format: str | None
+) -> BackingReference:
     """The innermost part: the file or server itself."""
-    driver, filename = said.get("driver", "file"), said.get("filename")
+    driver, filename = node.get("driver", "file"), node.get("filename")
     if driver in _LOCAL_DRIVERS and isinstance(filename, str) and filename:
-        return Place(path=_absolute(filename, image), format=form)
+        return BackingReference(path=_absolute(filename, image), format=image_format)
     if isinstance(driver, str) and driver in REMOTE:
-        return Place(remote=name, format=form)
-    raise _senseless(name, image, "no file is named in it")
+        return BackingReference(remote=name, format=image_format)
+    raise _unusable(name, image, "no file is named in it")
 
 
-def _unfolded(said: dict[str, object]) -> dict[str, object]:
+def _unflatten(node: dict[str, object]) -> dict[str, object]:
     """QEMU's short form "file.driver" as members of "file"."""
-    flat = {key: value for key, value in said.items() if not key.startswith("file.")}
+    flat = {key: value for key, value in node.items() if not key.startswith("file.")}
     inner = {
-        key.removeprefix("file."): value for key, value in said.items() if key.startswith("file.")
+        key.removeprefix("file."): value for key, value in node.items() if key.startswith("file.")
     }
     if inner and "file" not in flat:
         flat["file"] = inner
     return flat
 
 
-def _senseless(name: str, image: str, why: str) -> ConfError:
+def _unusable(name: str, image: str, why: str) -> ConfError:
     detail = f"the backing file of image '{image}' cannot be found by '{name[:200]}': {why}"
     return ConfError("internal", detail)

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from conf.errors import ConfError
-from supervisor.images.backing_file import Place, place_of
+from supervisor.images.backing_file import BackingReference, parse_backing_name
 from supervisor.images.header import CHAINED, read_image, read_image_as
-from supervisor.images.image import ImageFacts
+from supervisor.images.image import ImageInfo
 
 #: The formats that a header may name for the image below.
 FORMATS: Final = frozenset(
@@ -34,7 +34,7 @@ MAX_DEPTH: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenImage:
     """What reading an image gave."""
 
     head: bytes  # its first `HEADER_BYTES`
@@ -42,28 +42,28 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class ChainLink:
     """One image of a chain."""
 
-    place: Place
+    reference: BackingReference
     format: str
-    facts: ImageFacts | None  # None: it is remote and was not read
+    info: ImageInfo | None  # None: it is remote and was not read
 
     @property
     def path(self) -> str:
         """A local image's path; "" of a remote one."""
-        return self.place.path
+        return self.reference.path
 
 
-Read = Callable[[str], Opened]
+Read = Callable[[str], OpenImage]
 
 
-def resolve_chain(path: str, form: str | None, read: Read) -> list[Layer]:
+def resolve_chain(path: str, image_format: str | None, read: Read) -> list[ChainLink]:
     """Follow an image down to the one that nothing is below.
 
     Args:
         path: of the uppermost image.
-        form: its format; None where nobody has said it, it counts as raw then.
+        image_format: its format; None where nobody has said it, it counts as raw then.
         read: opens an image by its path; its OSError goes through.
 
     Returns:
@@ -74,61 +74,75 @@ def resolve_chain(path: str, form: str | None, read: Read) -> list[Layer]:
             that names another file; "internal" for loops, for chains of more than `MAX_DEPTH`
             images and for damaged headers; "config_unsupported" for contents in another file.
     """
-    layers: list[Layer] = []
+    links: list[ChainLink] = []
     seen: set[Hashable] = set()
-    place: Place | None = Place(path=path)
+    reference: BackingReference | None = BackingReference(path=path)
     for _ in range(MAX_DEPTH):
-        if place is None:
-            return layers
-        form = _known(form or place.format, place, layers)
-        if place.remote:
-            return [*layers, _remote(place, form, layers)]
-        opened = read(place.path)
-        if opened.identity in seen:
-            detail = f"backing store for {path} is self-referential: {place.path} is in it twice"
+        if reference is None:
+            return links
+        image_format = _check_format(image_format or reference.format, reference, links)
+        if reference.remote:
+            return [*links, _remote(reference, image_format, links)]
+        image = read(reference.path)
+        if image.identity in seen:
+            detail = (
+                f"backing store for {path} is self-referential: {reference.path} is in it twice"
+            )
             raise ConfError("internal", detail)
-        seen.add(opened.identity)
-        layer = _layer(place, form, opened, layers[-1] if layers else None)
-        layers.append(layer)
-        place, form = _below(layer)
-    if place is None:
-        return layers
+        seen.add(image.identity)
+        link = _link(reference, image_format, image, links[-1] if links else None)
+        links.append(link)
+        reference, image_format = _next(link)
+    if reference is None:
+        return links
     detail = f"backing store for {path} is nested too deep: there are more than {MAX_DEPTH} images"
     raise ConfError("internal", detail)
 
 
-def _known(form: str | None, place: Place, layers: list[Layer]) -> str | None:
+def _check_format(
+    image_format: str | None, reference: BackingReference, links: list[ChainLink]
+) -> str | None:
     """A format's name, as far as it is one."""
-    form = PROTOCOLS.get(form or "", form)
-    if form is None or not layers or form in FORMATS:
-        return form
-    detail = f"the header of image '{layers[-1].path}' names an unknown format '{form[:40]}' for "
-    raise ConfError("internal", f"{detail}the image '{place.path or place.remote[:200]}' below")
+    image_format = PROTOCOLS.get(image_format or "", image_format)
+    if image_format is None or not links or image_format in FORMATS:
+        return image_format
+    detail = (
+        f"the header of image '{links[-1].path}' names an unknown format '{image_format[:40]}' for "
+    )
+    raise ConfError(
+        "internal", f"{detail}the image '{reference.path or reference.remote[:200]}' below"
+    )
 
 
-def _remote(place: Place, form: str | None, layers: list[Layer]) -> Layer:
+def _remote(
+    reference: BackingReference, image_format: str | None, links: list[ChainLink]
+) -> ChainLink:
     """An image that is not read here."""
-    if form is None:
-        detail = f"format of backing image '{place.remote[:200]}' of image '{layers[-1].path}' was "
+    if image_format is None:
+        detail = (
+            f"format of backing image '{reference.remote[:200]}' of image '{links[-1].path}' was "
+        )
         raise ConfError("operation_invalid", f"{detail}not specified in the image metadata")
-    return Layer(place, form, None)
+    return ChainLink(reference, image_format, None)
 
 
-def _layer(place: Place, form: str | None, opened: Opened, above: Layer | None) -> Layer:
-    if form is None:
-        form = "raw" if above is None else _unnamed(place, opened, above)
-    facts = read_image_as(form, opened.head)
-    if facts.damage:
-        detail = f"the header of image '{place.path}' cannot be used: {facts.damage}"
+def _link(
+    reference: BackingReference, image_format: str | None, image: OpenImage, above: ChainLink | None
+) -> ChainLink:
+    if image_format is None:
+        image_format = "raw" if above is None else _detect_format(reference, image, above)
+    info = read_image_as(image_format, image.head)
+    if info.corruption:
+        detail = f"the header of image '{reference.path}' cannot be used: {info.corruption}"
         raise ConfError("internal", detail)
-    if facts.data_file is not None:
-        detail = f"image '{place.path}' has its contents in another file, '{facts.data_file}'; "
+    if info.data_file is not None:
+        detail = f"image '{reference.path}' has its contents in another file, '{info.data_file}'; "
         detail += "such images are not supported, convert it with qemu-img convert"
         raise ConfError("config_unsupported", detail)
-    return Layer(place, form, facts)
+    return ChainLink(reference, image_format, info)
 
 
-def _unnamed(place: Place, opened: Opened, above: Layer) -> str:
+def _detect_format(reference: BackingReference, image: OpenImage, above: ChainLink) -> str:
     """The format of an image that the one above does not name.
 
     What looks like raw is raw. What looks like another format is that, if it leads to no other
@@ -137,22 +151,22 @@ def _unnamed(place: Place, opened: Opened, above: Layer) -> str:
     Raises:
         ConfError: "operation_invalid": it leads on.
     """
-    looks = read_image(opened.head)
-    if looks.format in ("raw", "iso"):
+    detected = read_image(image.head)
+    if detected.format in ("raw", "iso"):
         return "raw"
-    if looks.backing_file is None and looks.data_file is None and not looks.damage:
-        return looks.word
+    if detected.backing_file is None and detected.data_file is None and not detected.corruption:
+        return detected.format_name
     detail = (
-        f"format of backing image '{place.path}' of image '{above.path}' was not specified in the "
-        f"image metadata, and it looks like {looks.format} with another image below; say it in "
-        f"the header of '{above.path}' with qemu-img rebase -u -F FORMAT -b FILE"
+        f"format of backing image '{reference.path}' of image '{above.path}' was not specified in "
+        f"the image metadata, and it looks like {detected.format} with another backing file; set "
+        f"it in the header of '{above.path}' with qemu-img rebase -u -F FORMAT -b FILE"
     )
     raise ConfError("operation_invalid", detail)
 
 
-def _below(layer: Layer) -> tuple[Place | None, str | None]:
+def _next(link: ChainLink) -> tuple[BackingReference | None, str | None]:
     """Where the next image is, and its format as far as this one says it."""
-    facts = layer.facts
-    if facts is None or layer.format not in CHAINED or facts.backing_file is None:
+    info = link.info
+    if info is None or link.format not in CHAINED or info.backing_file is None:
         return None, None
-    return place_of(facts.backing_file, layer.path), facts.backing_format
+    return parse_backing_name(info.backing_file, link.path), info.backing_format

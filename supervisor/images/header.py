@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from supervisor.images import formats, qcow
-from supervisor.images.image import HEADER_BYTES, Damaged, ImageFacts
+from supervisor.images.image import HEADER_BYTES, CorruptImage, ImageInfo
 
-Reader = Callable[[bytes], ImageFacts]
+Reader = Callable[[bytes], ImageInfo]
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Magic:
     """A format's mark, and what reads the header around it."""
 
     offset: int
@@ -27,26 +27,26 @@ class Mark:
     read: Reader
 
 
-MARKS: Final = (
-    Mark(0, qcow.QCOW_MAGIC, "qcow2", qcow.read_qcow),
-    Mark(0, qcow.QED_MAGIC, "qed", qcow.read_qed),
-    Mark(0, b"KDMV", "vmdk", formats.read_vmdk),
-    Mark(0, b"conectix", "vpc", formats.read_vpc),
-    Mark(64, b"\x7f\x10\xda\xbe", "vdi", formats.read_vdi),
-    Mark(0, b"vhdxfile", "vhdx", formats.read_vhdx),
-    Mark(0, b"LUKS\xba\xbe", "raw", formats.read_luks),
-    Mark(0, b"Bochs Virtual HD Image", "bochs", formats.read_bochs),
-    Mark(0, b"#!/bin/sh\n#V2.0 Format", "cloop", formats.read_cloop),
-    Mark(0, b"WithoutFreeSpace", "ploop", formats.read_ploop),
-    Mark(0, b"WithouFreSpacExt", "ploop", formats.read_ploop),
-    Mark(0, b"OOOM", "cow", formats.read_cow),
-    Mark(formats.ISO_MARK, b"CD001", "iso", formats.read_iso),
+MAGICS: Final = (
+    Magic(0, qcow.QCOW_MAGIC, "qcow2", qcow.read_qcow),
+    Magic(0, qcow.QED_MAGIC, "qed", qcow.read_qed),
+    Magic(0, b"KDMV", "vmdk", formats.read_vmdk),
+    Magic(0, b"conectix", "vpc", formats.read_vpc),
+    Magic(64, b"\x7f\x10\xda\xbe", "vdi", formats.read_vdi),
+    Magic(0, b"vhdxfile", "vhdx", formats.read_vhdx),
+    Magic(0, b"LUKS\xba\xbe", "raw", formats.read_luks),
+    Magic(0, b"Bochs Virtual HD Image", "bochs", formats.read_bochs),
+    Magic(0, b"#!/bin/sh\n#V2.0 Format", "cloop", formats.read_cloop),
+    Magic(0, b"WithoutFreeSpace", "ploop", formats.read_ploop),
+    Magic(0, b"WithouFreSpacExt", "ploop", formats.read_ploop),
+    Magic(0, b"OOOM", "cow", formats.read_cow),
+    Magic(formats.ISO_MAGIC_OFFSET, b"CD001", "iso", formats.read_iso),
 )
 #: Formats whose images name others; all else is the end of a chain.
 CHAINED: Final = frozenset(("qcow", "qcow2", "qed", "vmdk", "cow"))
 
 
-def read_image(head: bytes, tail: bytes = b"") -> ImageFacts:
+def read_image(head: bytes, tail: bytes = b"") -> ImageInfo:
     """Recognize an image.
 
     A header that is damaged is no error here: `damage` says so, and nothing else of it is told,
@@ -57,33 +57,35 @@ def read_image(head: bytes, tail: bytes = b"") -> ImageFacts:
         tail: its last 512 bytes where they are at hand; a dmg is recognized only by them.
     """
     head = head[:HEADER_BYTES]
-    for mark in MARKS:
+    for mark in MAGICS:
         if head.startswith(mark.magic, mark.offset):
             return _read(mark, head)
     if len(tail) == formats.SECTOR and tail.startswith(formats.DMG_TRAILER):
-        return _read(Mark(0, formats.DMG_TRAILER, "dmg", formats.read_dmg), tail)
-    return ImageFacts(format="raw")
+        return _read(Magic(0, formats.DMG_TRAILER, "dmg", formats.read_dmg), tail)
+    return ImageInfo(format="raw")
 
 
-def read_image_as(form: str, head: bytes) -> ImageFacts:
+def read_image_as(image_format: str, head: bytes) -> ImageInfo:
     """Read an image whose format somebody has said; nothing is guessed.
 
     Raw stays raw, whatever a guest has written to its beginning; only LUKS around it is told.
     """
     head = head[:HEADER_BYTES]
-    for mark in MARKS:
+    for mark in MAGICS:
         if not head.startswith(mark.magic, mark.offset):
             continue
-        facts = _read(mark, head)
-        if facts.format == form:
-            return facts
-    if form in CHAINED:
-        return ImageFacts(format=form, damage=f"it has no header of the format '{form}'")
-    return ImageFacts(format=form)
+        info = _read(mark, head)
+        if info.format == image_format:
+            return info
+    if image_format in CHAINED:
+        return ImageInfo(
+            format=image_format, corruption=f"it has no header of the format '{image_format}'"
+        )
+    return ImageInfo(format=image_format)
 
 
-def _read(mark: Mark, data: bytes) -> ImageFacts:
+def _read(mark: Magic, data: bytes) -> ImageInfo:
     try:
         return mark.read(data)
-    except Damaged as error:
-        return ImageFacts(format=mark.format, damage=str(error))
+    except CorruptImage as error:
+        return ImageInfo(format=mark.format, corruption=str(error))

@@ -1,6 +1,6 @@
 """What an image's header says.
 
-Owns: `ImageFacts`, and reading numbers out of bytes without running over their end. Pure.
+Owns: `ImageInfo`, and reading numbers out of bytes without running over their end. Pure.
 May not touch: files; what the numbers mean is each format's.
 """
 
@@ -18,12 +18,12 @@ MAX_SIZE: Final = 2**63 - 1
 MAX_NAME: Final = 1023
 
 
-class Damaged(Exception):
+class CorruptImage(Exception):
     """A header contradicts itself or ends too early; the message says where."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFacts:
+class ImageInfo:
     """An image, as its header describes it; None and "" where it says nothing."""
 
     format: str  # "raw" when no format's mark is there
@@ -37,10 +37,10 @@ class ImageFacts:
     data_file: str | None = None  # qcow2's contents lie in another file, of this name
     encryption: str = ""  # "aes", "luks" or "luks2"
     payload_offset: int | None = None  # of LUKS: where the contents begin, in bytes
-    damage: str = ""  # what is wrong with the header; nothing else of it is to be trusted then
+    corruption: str = ""  # what is wrong with the header; nothing else of it is to be trusted then
 
     @property
-    def word(self) -> str:
+    def format_name(self) -> str:
         """The format as libvirt's documents name it; it has no words for some."""
         return "raw" if self.format in ("luks", "vhdx") else self.format
 
@@ -55,38 +55,38 @@ def number(data: bytes, offset: int, layout: str) -> int:
     """One number; `layout` is struct's, ">Q".
 
     Raises:
-        Damaged: the data ends before it.
+        CorruptImage: the data ends before it.
     """
     try:
-        found: int = struct.unpack_from(layout, data, offset)[0]
+        value: int = struct.unpack_from(layout, data, offset)[0]
     except struct.error:
-        raise Damaged(f"it ends before byte {offset + struct.calcsize(layout)}") from None
-    return found
+        raise CorruptImage(f"it ends before byte {offset + struct.calcsize(layout)}") from None
+    return value
 
 
 def size(data: bytes, offset: int, layout: str, unit: int = 1) -> int:
     """A number of units, in bytes.
 
     Raises:
-        Damaged: the data ends before it, or it is larger than any file.
+        CorruptImage: the data ends before it, or it is larger than any file.
     """
-    found = number(data, offset, layout) * unit
-    if found > MAX_SIZE:
-        raise Damaged(f"its size of {found} bytes cannot be")
-    return found
+    value = number(data, offset, layout) * unit
+    if value > MAX_SIZE:
+        raise CorruptImage(f"its size of {value} bytes cannot be")
+    return value
 
 
 def name(data: bytes, offset: int, length: int) -> str:
     """A file's name.
 
     Raises:
-        Damaged: it is too long, or lies beyond what is read of a header, or has a NUL.
+        CorruptImage: it is too long, or lies beyond what is read of a header, or has a NUL.
     """
     if length > MAX_NAME:
-        raise Damaged(f"a name of {length} bytes; {MAX_NAME} are accepted")
-    found = data[offset : offset + length] if offset <= len(data) else b""
-    if len(found) != length:
-        raise Damaged(f"a name at byte {offset}, beyond what is read of a header")
-    if b"\0" in found:
-        raise Damaged("a name with a NUL in it")
-    return found.decode(errors="surrogateescape")
+        raise CorruptImage(f"a name of {length} bytes; {MAX_NAME} are accepted")
+    raw = data[offset : offset + length] if offset <= len(data) else b""
+    if len(raw) != length:
+        raise CorruptImage(f"a name at byte {offset}, beyond what is read of a header")
+    if b"\0" in raw:
+        raise CorruptImage("a name with a NUL in it")
+    return raw.decode(errors="surrogateescape")

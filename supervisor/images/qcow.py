@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from supervisor.images.image import Damaged, ImageFacts, name, number, size
+from supervisor.images.image import CorruptImage, ImageInfo, name, number, size
 
 QCOW_MAGIC: Final = b"QFI\xfb"
 QED_MAGIC: Final = b"QED\0"
@@ -23,22 +23,22 @@ _ENCRYPTION: Final = {0: "", 1: "aes", 2: "luks"}
 _QED_BACKING, _QED_RAW = 1 << 0, 1 << 2
 
 
-def read_qcow(data: bytes) -> ImageFacts:
+def read_qcow(data: bytes) -> ImageInfo:
     """Read a qcow's or qcow2's header, by its version.
 
     Raises:
-        Damaged: it is none that QEMU would open.
+        CorruptImage: it is none that QEMU would open.
     """
     version = number(data, 4, ">I")
     if version == 1:
         return _read_v1(data)
     if version in (2, 3):
         return _read_v2(data, version)
-    raise Damaged(f"its qcow version {version} is unknown")
+    raise CorruptImage(f"its qcow version {version} is unknown")
 
 
-def _read_v1(data: bytes) -> ImageFacts:
-    return ImageFacts(
+def _read_v1(data: bytes) -> ImageInfo:
+    return ImageInfo(
         format="qcow",
         capacity=size(data, 24, ">Q"),
         cluster_size=_cluster(number(data, 32, ">B")),
@@ -47,18 +47,18 @@ def _read_v1(data: bytes) -> ImageFacts:
     )
 
 
-def _read_v2(data: bytes, version: int) -> ImageFacts:
+def _read_v2(data: bytes, version: int) -> ImageInfo:
     cluster = _cluster(number(data, 20, ">I"))
     incompatible = number(data, 72, ">Q") if version == 3 else 0
     compatible = number(data, 80, ">Q") if version == 3 else 0
     header = number(data, 100, ">I") if version == 3 else V2_HEADER
     if version == 3 and (header < V3_HEADER or header % 8):
-        raise Damaged(f"its header of {header} bytes cannot be")
+        raise CorruptImage(f"its header of {header} bytes cannot be")
     backing = _backing(data)
     end = number(data, 8, ">Q") or cluster
     extensions = dict(_extensions(data, header, min(end, cluster)))
     elsewhere = incompatible & _INCOMPATIBLE_DATA_FILE
-    return ImageFacts(
+    return ImageInfo(
         format="qcow2",
         capacity=size(data, 24, ">Q"),
         cluster_size=cluster,
@@ -82,11 +82,11 @@ def _extensions(data: bytes, start: int, end: int) -> Iterator[tuple[int, str]]:
         if kind == _END:
             return
         if length > end - at - 8:
-            raise Damaged(f"an extension at byte {at} that runs over the header's end")
+            raise CorruptImage(f"an extension at byte {at} that runs over the header's end")
         if kind in (_BACKING_FORMAT, _DATA_FILE):
             yield kind, name(data, at + 8, length)
         at += 8 + (length + 7) // 8 * 8
-    raise Damaged(f"more than {MAX_EXTENSIONS} extensions of the header")
+    raise CorruptImage(f"more than {MAX_EXTENSIONS} extensions of the header")
 
 
 def _backing(data: bytes) -> str | None:
@@ -99,27 +99,27 @@ def _backing(data: bytes) -> str | None:
 
 def _cluster(bits: int) -> int:
     if not 9 <= bits <= 21:
-        raise Damaged(f"clusters of 2^{bits} bytes cannot be")
+        raise CorruptImage(f"clusters of 2^{bits} bytes cannot be")
     return 1 << bits
 
 
 def _encryption(method: int) -> str:
     if method not in _ENCRYPTION:
-        raise Damaged(f"its encryption {method} is unknown")
+        raise CorruptImage(f"its encryption {method} is unknown")
     return _ENCRYPTION[method]
 
 
-def read_qed(data: bytes) -> ImageFacts:
+def read_qed(data: bytes) -> ImageInfo:
     """Read a QED's header.
 
     Raises:
-        Damaged: it is none that QEMU would open.
+        CorruptImage: it is none that QEMU would open.
     """
     cluster, features = number(data, 4, "<I"), number(data, 16, "<Q")
     backing = None
     if features & _QED_BACKING:
         backing = name(data, number(data, 56, "<I"), number(data, 60, "<I"))
-    return ImageFacts(
+    return ImageInfo(
         format="qed",
         capacity=size(data, 48, "<Q"),
         cluster_size=cluster,

@@ -26,9 +26,9 @@ class Role:
 SERVICES: Final = (
     Role("domd", "supervisor.domd.main:run", Policy(RestartOn.ALWAYS), Privileges.FILES),
     Role("lxcd", "supervisor.domd.main:run_containers", Policy(RestartOn.ALWAYS), Privileges.FILES),
-    Role("hostd", "supervisor.hostd.main:serve", Policy(RestartOn.ALWAYS), Privileges.FILES),
+    Role("hostd", "supervisor.hostd.main:run", Policy(RestartOn.ALWAYS), Privileges.FILES),
     Role("netd", "supervisor.netd.main:serve", Policy(RestartOn.ALWAYS), Privileges.NETWORK),
-    Role("stord", "supervisor.stord.main:serve", Policy(RestartOn.ALWAYS), Privileges.STORAGE),
+    Role("stord", "supervisor.stord.main:run", Policy(RestartOn.ALWAYS), Privileges.STORAGE),
     Role("rpcd", "supervisor.rpcd.main:serve", Policy(RestartOn.ALWAYS), Privileges.NONE),
 )
 #: A user's daemon has no containers: they take root's rights.

@@ -17,7 +17,7 @@ RPCD = "rpcd"
 log = logging.getLogger(__name__)
 
 
-class Clients:
+class ClientTasks:
     """The clients that wait for something long."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Clients:
         self._tasks: dict[str, set[asyncio.Task[object]]] = {}
 
     @contextlib.contextmanager
-    def waits(self, client: str) -> Iterator[None]:
+    def cancel_on_close(self, client: str) -> Iterator[None]:
         """Cancel the task that runs the body when the client goes."""
         task = asyncio.current_task()
         assert task is not None, "only a task can be cancelled"
@@ -38,11 +38,11 @@ class Clients:
             if not tasks:
                 self._tasks.pop(client, None)
 
-    def closed(self, event: ClientClosed) -> None:
+    def on_client_closed(self, event: ClientClosed) -> None:
         """A client has gone."""
         self._cancel(event.client)
 
-    def lost(self, peer: str) -> None:
+    def on_peer_lost(self, peer: str) -> None:
         """A process has gone: with rpcd, all its clients."""
         if peer == RPCD:
             for client in list(self._tasks):

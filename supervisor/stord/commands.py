@@ -14,12 +14,12 @@ from typing import Final
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime import subprocesses
 from supervisor.runtime.subprocesses import SEARCH_PATH, CompletedProgram
-from supervisor.stord.progress_log import followed
+from supervisor.stord.progress_log import log_io
 
 SHORT_S: Final = 30.0  # a program that only looks
 LONG_S: Final = 6 * 3600.0  # one that makes or copies a volume
-MAX_SAID: Final = 1000  # characters of an error's text
-DIES_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL", "--")
+MAX_ERROR_TEXT: Final = 1000  # characters of an error's text
+PDEATHSIG_WRAPPER: Final = ("setpriv", "--pdeathsig", "KILL", "--")
 
 #: Debian's packages of programs that a host may lack.
 PACKAGES: Final = {
@@ -38,7 +38,7 @@ PACKAGES: Final = {
 }
 
 
-def find(program: str) -> str:
+def find_program(program: str) -> str:
     """Where a program is.
 
     Raises:
@@ -53,7 +53,7 @@ def find(program: str) -> str:
     return path
 
 
-def has(program: str) -> bool:
+def has_program(program: str) -> bool:
     """Whether this host has a program."""
     return shutil.which(program, path=SEARCH_PATH) is not None
 
@@ -61,7 +61,7 @@ def has(program: str) -> bool:
 async def run(
     argv: Sequence[str],
     *,
-    given: bytes = b"",
+    stdin_data: bytes = b"",
     deadline_s: float = SHORT_S,
     descriptors: Sequence[int] = (),
 ) -> CompletedProgram:
@@ -69,17 +69,17 @@ async def run(
 
     Args:
         argv: its name or path, and its arguments.
-        given: its standard input.
+        stdin_data: its standard input.
         deadline_s: it is killed then.
         descriptors: of ours, that it inherits under the same numbers.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED: the host lacks it; OPERATION_TIMEOUT: it did not end.
     """
-    words = [*DIES_WITH_US, find(argv[0]), *argv[1:]]
+    command = [*PDEATHSIG_WRAPPER, find_program(argv[0]), *argv[1:]]
     try:
         return await subprocesses.run(
-            words, deadline_s=deadline_s, given=given, descriptors=descriptors, follow=followed
+            command, deadline_s=deadline_s, given=stdin_data, descriptors=descriptors, follow=log_io
         )
     except TimeoutError:
         detail = f"'{argv[0]}' did not end in {deadline_s:g} s and was killed"
@@ -92,7 +92,7 @@ async def run(
 async def run_ok(
     argv: Sequence[str],
     *,
-    given: bytes = b"",
+    stdin_data: bytes = b"",
     deadline_s: float = SHORT_S,
     descriptors: Sequence[int] = (),
 ) -> str:
@@ -101,20 +101,17 @@ async def run_ok(
     Raises:
         VirError: INTERNAL_ERROR: it failed, with what it said; as `run`.
     """
-    ended = await run(argv, given=given, deadline_s=deadline_s, descriptors=descriptors)
-    if ended.code != 0:
-        raise failed(argv, ended)
-    return ended.output
-
-
-def unchanged(text: str) -> str:
-    """The text."""
-    return text
+    completed = await run(
+        argv, stdin_data=stdin_data, deadline_s=deadline_s, descriptors=descriptors
+    )
+    if completed.code != 0:
+        raise failed(argv, completed)
+    return completed.output
 
 
 def failed(
-    argv: Sequence[str], ended: CompletedProgram, named: Callable[[str], str] = unchanged
+    argv: Sequence[str], completed: CompletedProgram, replace_paths: Callable[[str], str] = str
 ) -> VirError:
-    """INTERNAL_ERROR: a program refused what it was told; `named` makes its words readable."""
-    detail = named(f"'{' '.join(argv)}' failed: {ended.output_text[:MAX_SAID]}")
+    """INTERNAL_ERROR: a program failed; `replace_paths` puts volume names into its message."""
+    detail = replace_paths(f"'{' '.join(argv)}' failed: {completed.output_text[:MAX_ERROR_TEXT]}")
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)

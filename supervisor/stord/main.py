@@ -19,30 +19,30 @@ from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.messages.calls import ClientClosed
 from supervisor.runtime.child import ChildProcess
 from supervisor.stord import recovery
-from supervisor.stord.backends.table import DEFINED_ONLY, KINDS
-from supervisor.stord.calls.lifecycle import Lifecycle
-from supervisor.stord.calls.query import Queries
-from supervisor.stord.calls.transfer import Transfers
-from supervisor.stord.calls.volume import Volumes
-from supervisor.stord.calls.volume_query import VolumeQueries
-from supervisor.stord.client_tasks import RPCD, Clients
+from supervisor.stord.backends.table import BACKENDS, DEFINED_ONLY
+from supervisor.stord.calls.lifecycle import PoolLifecycleCalls
+from supervisor.stord.calls.query import PoolQueryCalls
+from supervisor.stord.calls.transfer import TransferCalls
+from supervisor.stord.calls.volume import VolumeCalls
+from supervisor.stord.calls.volume_query import VolumeQueryCalls
+from supervisor.stord.client_tasks import RPCD, ClientTasks
 from supervisor.stord.definition_files import Store
 from supervisor.stord.definitions import Definitions
-from supervisor.stord.pool_process.fork_server import Forker
-from supervisor.stord.pool_process.main import serve as serve_pool
+from supervisor.stord.pool_process.fork_server import ForkServer
+from supervisor.stord.pool_process.main import run as serve_pool
 from supervisor.stord.pool_process.temporary_names import host_tag
 from supervisor.stord.pools import Pools
 from supervisor.stord.registry import Registry
-from supervisor.stord.secrets import Secrets
+from supervisor.stord.secrets import SecretsClient
 from supervisor.stord.volume_resolver import Resolving
 
 log = logging.getLogger(__name__)
 
 
-async def serve(process: ChildProcess) -> None:
+async def run(process: ChildProcess) -> None:
     """Answer until the process is told to stop."""
-    forker = Forker.start(serve_pool)  # first: this process has no threads yet
-    forker.on_lost.append(lambda: forker_lost(process))
+    forker = ForkServer.start(serve_pool)  # first: this process has no threads yet
+    forker.on_lost.append(lambda: fork_server_lost(process))
     registry, publisher = Registry(), Publisher(process.node, "storage_pool")
     keep_running = KeepRunningVote(
         process.node, busy="volumes are being written", idle="no volume is being written"
@@ -52,30 +52,32 @@ async def serve(process: ChildProcess) -> None:
         registry,
         store,
         publisher,
-        KINDS | DEFINED_ONLY,
+        BACKENDS | DEFINED_ONLY,
         forker,
-        Secrets(process.node).find,
+        SecretsClient(process.node).find,
         host_tag(str(process.paths.lib)),
         session=process.session,
     )
     definitions = Definitions(registry, store, publisher)
-    clients = Clients()
-    transfers = Transfers(registry, pools, keep_running)
-    supported = {kind for kind, known in KINDS.items() if known.in_session or not process.session}
+    clients = ClientTasks()
+    transfers = TransferCalls(registry, pools, keep_running)
+    supported = {
+        kind for kind, known in BACKENDS.items() if known.in_session or not process.session
+    }
     process.node.serve(transfers)
     process.node.serve(Resolving(registry))
     process.node.serve(
         Dispatcher(
             "stord",
-            Queries(registry, supported),
-            Lifecycle(registry, definitions, pools, KINDS),
-            VolumeQueries(registry),
-            Volumes(registry, pools, publisher, keep_running, clients),
+            PoolQueryCalls(registry, supported),
+            PoolLifecycleCalls(registry, definitions, pools, BACKENDS),
+            VolumeQueryCalls(registry),
+            VolumeCalls(registry, pools, publisher, keep_running, clients),
             transfers,
         )
     )
-    process.node.on_peer_lost += [transfers.forget, clients.lost]
-    process.node.subscribe(RPCD, ClientClosed, clients.closed)
+    process.node.on_peer_lost += [transfers.on_peer_lost, clients.on_peer_lost]
+    process.node.subscribe(RPCD, ClientClosed, clients.on_client_closed)
     were_active = recovery.load(store, registry)
     if process.session:
         await recovery.define_default(store, registry, session_images(dict(os.environ)))
@@ -89,7 +91,7 @@ async def serve(process: ChildProcess) -> None:
     forker.close()
 
 
-def forker_lost(process: ChildProcess) -> None:
+def fork_server_lost(process: ChildProcess) -> None:
     """Without the forker nothing can be done any more: the next stord has one of its own."""
     log.error("the process that forks the pools' ones has gone: stord begins anew")
     process.stopping.set()

@@ -18,8 +18,8 @@ from rpc.values import StorageVol as VolumeId
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.objects.change_lock import ChangeLock
 from supervisor.stord.backends.base import Backend
-from supervisor.stord.pool_process.pool_process import PoolWork
-from supervisor.stord.volume_info import PoolFacts, VolumeFacts
+from supervisor.stord.pool_process.pool_process import PoolProcessClient
+from supervisor.stord.volume_info import PoolInfo, VolumeInfo
 
 
 @dataclass(slots=True, eq=False)
@@ -28,13 +28,13 @@ class ActivePool:
 
     pool: Pool  # as it was started
     backend: Backend
-    work: PoolWork
-    space: PoolFacts = field(default_factory=PoolFacts)  # its volumes are in `volumes`
-    volumes: dict[str, VolumeFacts] = field(default_factory=dict)  # by name
-    making: set[str] = field(default_factory=set)  # names of volumes that are being made
-    used: Counter[str] = field(default_factory=Counter)  # by name: what reads or writes it now
+    process: PoolProcessClient
+    space: PoolInfo = field(default_factory=PoolInfo)  # its volumes are in `volumes`
+    volumes: dict[str, VolumeInfo] = field(default_factory=dict)  # by name
+    creating: set[str] = field(default_factory=set)  # names of volumes that are being made
+    holds: Counter[str] = field(default_factory=Counter)  # by name: what reads or writes it now
 
-    def take(self, facts: PoolFacts) -> None:
+    def update(self, facts: PoolInfo) -> None:
         """Know what a refresh found."""
         self.space = facts
         self.volumes = {volume.name: volume for volume in facts.volumes}
@@ -42,32 +42,32 @@ class ActivePool:
     @property
     def long_operations(self) -> int:
         """How many volumes are being made, copied, wiped or transferred."""
-        return len(self.making) + self.used.total()
+        return len(self.creating) + self.holds.total()
 
     @contextlib.contextmanager
-    def using(self, name: str) -> Iterator[None]:
+    def hold_volume(self, name: str) -> Iterator[None]:
         """Keep a volume from being removed or changed meanwhile."""
-        self.used[name] += 1
+        self.holds[name] += 1
         try:
             yield
         finally:
-            self.used[name] -= 1
-            self.used += Counter()  # forgets what is not used any more
+            self.holds[name] -= 1
+            self.holds += Counter()  # forgets what is not used any more
 
     @contextlib.contextmanager
-    def making_volume(self, name: str) -> Iterator[None]:
+    def reserve_name(self, name: str) -> Iterator[None]:
         """Keep a name for a volume that is being made.
 
         Raises:
             VirError: STORAGE_VOL_EXIST: the name is taken.
         """
-        if name in self.volumes or name in self.making:
+        if name in self.volumes or name in self.creating:
             raise VirError(ErrorCode.STORAGE_VOL_EXIST, f"'{name}'", ErrorDomain.STORAGE)
-        self.making.add(name)
+        self.creating.add(name)
         try:
             yield
         finally:
-            self.making.discard(name)
+            self.creating.discard(name)
 
 
 @dataclass(slots=True, eq=False)
@@ -118,6 +118,6 @@ class PoolObject:
         """The UUID with hyphens."""
         return str(UUID(bytes=self.uuid))
 
-    def volume_identity(self, volume: VolumeFacts) -> VolumeId:
+    def volume_identity(self, volume: VolumeInfo) -> VolumeId:
         """One of its volumes as clients name it."""
         return VolumeId(self.name, volume.name, volume.key)

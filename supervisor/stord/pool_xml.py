@@ -28,10 +28,10 @@ from conf.storage.volume import Extent, ExtentDevice, VolumeTarget
 from rpc.errors import ErrorDomain
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.stord.pool import ActivePool
-from supervisor.stord.volume_info import VolumeFacts
+from supervisor.stord.volume_info import VolumeInfo
 
 
-def read_pool(xml: str) -> Pool:
+def parse_pool_xml(xml: str) -> Pool:
     """Read and check a pool's document.
 
     Raises:
@@ -43,7 +43,7 @@ def read_pool(xml: str) -> Pool:
         raise from_conf_error(error, ErrorDomain.STORAGE) from error
 
 
-def read_volume(xml: str, pool_type: PoolType, *, is_copy: bool = False) -> Volume:
+def parse_volume_xml(xml: str, pool_type: PoolType, *, is_copy: bool = False) -> Volume:
     """Read and check the document of a new volume.
 
     Raises:
@@ -57,9 +57,9 @@ def read_volume(xml: str, pool_type: PoolType, *, is_copy: bool = False) -> Volu
     return volume
 
 
-def describe_pool(now: ActivePool) -> str:
+def format_active_pool(active: ActivePool) -> str:
     """An active pool's document, with its space."""
-    pool, space = now.pool, now.space
+    pool, space = active.pool, active.space
     source = replace(pool.source)
     source.devices = [replace(device) for device in source.devices]
     for device in source.devices:
@@ -81,30 +81,30 @@ def describe_pool(now: ActivePool) -> str:
     )
 
 
-def describe_volume(volume: VolumeFacts) -> str:
+def format_volume_info(volume: VolumeInfo) -> str:
     """A volume's document."""
-    return format_volume(document_of(volume))
+    return format_volume(volume_model(volume))
 
 
-def document_of(volume: VolumeFacts) -> Volume:
+def volume_model(volume: VolumeInfo) -> Volume:
     """A volume as its model."""
-    document = Volume(type=VolumeType(volume.type), name=volume.name, key=volume.key)
-    document.capacity = volume.capacity
-    document.allocation = volume.allocation
-    document.physical = volume.physical
-    document.source = _source(volume)
-    document.target_element = _target(volume)
-    below = volume.backing
-    if below is not None:
-        document.backing_store = BackingStore(
-            path=below.path,
-            format=below.format,
-            permissions=_permissions(below.mode, below.owner, below.group, below.label),
+    model = Volume(type=VolumeType(volume.type), name=volume.name, key=volume.key)
+    model.capacity = volume.capacity
+    model.allocation = volume.allocation
+    model.physical = volume.physical
+    model.source = _source(volume)
+    model.target_element = _target(volume)
+    backing = volume.backing
+    if backing is not None:
+        model.backing_store = BackingStore(
+            path=backing.path,
+            format=backing.format,
+            permissions=_permissions(backing.mode, backing.owner, backing.group, backing.label),
         )
-    return document
+    return model
 
 
-def _target(volume: VolumeFacts) -> VolumeTarget:
+def _target(volume: VolumeInfo) -> VolumeTarget:
     target = VolumeTarget(
         path=volume.path,
         format=volume.format or None,
@@ -123,7 +123,7 @@ def _target(volume: VolumeFacts) -> VolumeTarget:
     return target
 
 
-def _secrets(volume: VolumeFacts) -> list[VolumeSecret]:
+def _secrets(volume: VolumeInfo) -> list[VolumeSecret]:
     if not volume.secret_uuid and not volume.secret_usage:
         return []
     uuid, usage = volume.secret_uuid or None, volume.secret_usage or None
@@ -136,7 +136,7 @@ def _permissions(mode: int, owner: int, group: int, label: str = "") -> Permissi
     return Permissions(mode=mode, owner=owner, group=group, label=label or None)
 
 
-def _source(volume: VolumeFacts) -> list[ExtentDevice]:
+def _source(volume: VolumeInfo) -> list[ExtentDevice]:
     """Where a volume lies, device by device in the order of its extents."""
     devices: list[ExtentDevice] = []
     for extent in volume.extents:

@@ -20,12 +20,18 @@ from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.objects.definitions import refused
 from supervisor.runtime.shield import run_to_completion
 from supervisor.stord import commands
-from supervisor.stord.backends.base import Backend, FindSecret, Kind, Means, Overwrite
+from supervisor.stord.backends.base import (
+    Backend,
+    BackendContext,
+    BackendType,
+    FindSecret,
+    Overwrite,
+)
 from supervisor.stord.definition_files import Store
 from supervisor.stord.pool import ActivePool, PoolObject
-from supervisor.stord.pool_process.fork_server import Forker
-from supervisor.stord.pool_process.pool_process import PoolWork
-from supervisor.stord.registry import POOLS, Registry, active
+from supervisor.stord.pool_process.fork_server import ForkServer
+from supervisor.stord.pool_process.pool_process import PoolProcessClient
+from supervisor.stord.registry import POOLS, Registry, require_active
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +46,10 @@ class Pools:
         registry: Registry,
         store: Store,
         publisher: Publisher,
-        kinds: dict[PoolType, Kind],
-        forker: Forker,
-        secret: FindSecret,
-        host: str,
+        backends: dict[PoolType, BackendType],
+        fork_server: ForkServer,
+        find_secret: FindSecret,
+        host_tag: str,
         *,
         session: bool,
     ) -> None:
@@ -51,20 +57,20 @@ class Pools:
         self._registry = registry
         self._store = store
         self._publisher = publisher
-        self._kinds = kinds
-        self._forker = forker
-        self._secret = secret
-        self._host = host
+        self._backends = backends
+        self._fork_server = fork_server
+        self._find_secret = find_secret
+        self._host_tag = host_tag
         self._session = session
 
-    def check_type(self, pool: Pool) -> Kind:
+    def backend_type(self, pool: Pool) -> BackendType:
         """The kind of a pool, which this daemon has.
 
         Raises:
             VirError: INTERNAL_ERROR for a type without a backend; OPERATION_DENIED for one that a
                 user's own daemon may not have.
         """
-        kind = self._kinds.get(pool.type)
+        kind = self._backends.get(pool.type)
         if kind is None:
             number = list(PoolType).index(pool.type)
             detail = f"missing backend for pool type {number} ({pool.type})"
@@ -75,180 +81,182 @@ class Pools:
             )
         return kind
 
-    def make_active(self, pool: Pool) -> ActivePool:
+    def new_active(self, pool: Pool) -> ActivePool:
         """A pool's backend, not started yet."""
-        kind = self.check_type(pool)
-        work = PoolWork(pool.name, self._forker)
-        means = Means(pool, work, self._secret, self._host, session=self._session)
-        return ActivePool(pool=pool, backend=kind.make(means), work=work)
+        kind = self.backend_type(pool)
+        work = PoolProcessClient(pool.name, self._fork_server)
+        means = BackendContext(pool, work, self._find_secret, self._host_tag, session=self._session)
+        return ActivePool(pool=pool, backend=kind.create(means), process=work)
 
-    async def start(self, entry: PoolObject, pool: Pool, build: Overwrite | None = None) -> None:
+    async def start(self, obj: PoolObject, pool: Pool, build: Overwrite | None = None) -> None:
         """Start a pool; one that cannot be started is as it was before.
 
         Args:
-            entry: the pool, which is off.
+            obj: the pool, which is off.
             pool: as it is to be.
             build: how it is to be built first; None: it is not.
 
         Raises:
             VirError: OPERATION_INVALID when it is active; the backend's.
         """
-        if entry.active is not None:
-            raise STORAGE_ERRORS.operation_invalid(f"storage pool '{entry.name}' is already active")
-        for program in self.check_type(pool).needs:
-            commands.find(program)
-        now = self.make_active(pool)
+        if obj.active is not None:
+            raise STORAGE_ERRORS.operation_invalid(f"storage pool '{obj.name}' is already active")
+        for program in self.backend_type(pool).programs:
+            commands.find_program(program)
+        active = self.new_active(pool)
         try:
             if build is not None:
-                await now.backend.build(build)
-            await self._start(entry, now)
+                await active.backend.build(build)
+            await self._start(obj, active)
         except BaseException:
-            now.work.release()
+            active.process.release()
             raise
         self._publisher.invalidate()
-        entry.active = now
-        self._publisher.lifecycle(entry, Event.STARTED)
+        obj.active = active
+        self._publisher.lifecycle(obj, Event.STARTED)
 
-    async def stop(self, entry: PoolObject) -> None:
+    async def stop(self, obj: PoolObject) -> None:
         """Stop a pool.
 
         Raises:
             VirError: OPERATION_INVALID when it is off; INTERNAL_ERROR while volumes of it are made.
         """
-        now = active(entry)
-        refuse_busy(entry, now)
-        await run_to_completion(self._stop(entry, now))
+        active = require_active(obj)
+        check_not_busy(obj, active)
+        await run_to_completion(self._stop(obj, active))
 
-    async def refresh(self, entry: PoolObject) -> None:
+    async def refresh(self, obj: PoolObject) -> None:
         """Look at a pool's volumes anew.
 
         Raises:
             VirError: OPERATION_INVALID when it is off; the backend's.
         """
-        now = active(entry)
-        refuse_busy(entry, now)
-        facts = await now.backend.refresh()
+        active = require_active(obj)
+        check_not_busy(obj, active)
+        facts = await active.backend.refresh()
         self._publisher.invalidate()
-        now.take(facts)
+        active.update(facts)
         self._publisher.publish(
-            entry, StoragePoolEventID.REFRESH, "storage_pool_event_refresh", entry.identity
+            obj, StoragePoolEventID.REFRESH, "storage_pool_event_refresh", obj.identity
         )
 
-    async def build(self, entry: PoolObject, overwrite: Overwrite) -> None:
+    async def build(self, obj: PoolObject, overwrite: Overwrite) -> None:
         """Build a pool that is off.
 
         Raises:
             VirError: OPERATION_INVALID when it is active; the backend's.
         """
-        await self._off(entry, lambda backend: backend.build(overwrite))
-        self._publisher.lifecycle(entry, Event.CREATED)
+        await self._with_inactive_backend(obj, lambda backend: backend.build(overwrite))
+        self._publisher.lifecycle(obj, Event.CREATED)
 
-    async def delete(self, entry: PoolObject) -> None:
+    async def delete(self, obj: PoolObject) -> None:
         """Delete what building a pool has made.
 
         Raises:
             VirError: OPERATION_INVALID when it is active; the backend's.
         """
-        await self._off(entry, lambda backend: backend.delete())
-        self._publisher.lifecycle(entry, Event.DELETED)
+        await self._with_inactive_backend(obj, lambda backend: backend.delete())
+        self._publisher.lifecycle(obj, Event.DELETED)
 
-    async def take_over(self, entry: PoolObject, pool: Pool) -> None:
+    async def reconnect(self, obj: PoolObject, pool: Pool) -> None:
         """Know a pool as active that was so before stord's start, if it still is.
 
         Raises:
             VirError: the backend's; the pool is off then.
         """
-        now = self.make_active(pool)
-        if await self._is_active(entry, now):
+        active = self.new_active(pool)
+        if await self._is_active(obj, active):
             self._publisher.invalidate()
-            entry.active = now
+            obj.active = active
             return
-        now.work.release()
-        with refused(POOLS, f"forget pool '{entry.name}'"):
-            await asyncio.to_thread(self._store.remove_status, entry.name)
+        active.process.release()
+        with refused(POOLS, f"forget pool '{obj.name}'"):
+            await asyncio.to_thread(self._store.remove_status, obj.name)
 
-    async def _is_active(self, entry: PoolObject, now: ActivePool) -> bool:
+    async def _is_active(self, obj: PoolObject, active: ActivePool) -> bool:
         """Whether a pool is still active; its volumes are known then, unless its storage hangs."""
         checked = False
         try:
-            if not await now.backend.check():
+            if not await active.backend.check():
                 return False
             checked = True
-            now.take(await now.backend.refresh())
+            active.update(await active.backend.refresh())
         except VirError as error:
-            log.error("the volumes of pool '%s' are not known: %s", entry.name, error)
+            log.error("the volumes of pool '%s' are not known: %s", obj.name, error)
             return checked or error.code == ErrorCode.OPERATION_TIMEOUT
         return True
 
-    async def measure(self, now: ActivePool) -> None:
+    async def update_space(self, active: ActivePool) -> None:
         """Follow a change of a pool's space; an error leaves the figures as they were."""
         try:
-            space = await now.backend.measure()
+            space = await active.backend.read_space()
         except VirError as error:
-            log.warning("the space of pool '%s' is not known: %s", now.pool.name, error)
+            log.warning("the space of pool '%s' is not known: %s", active.pool.name, error)
             return
         self._publisher.invalidate()
-        now.space = space
+        active.space = space
 
-    async def _off(self, entry: PoolObject, act: Callable[[Backend], Awaitable[None]]) -> None:
-        if entry.active is not None:
-            raise STORAGE_ERRORS.operation_invalid(f"storage pool '{entry.name}' is still active")
-        for program in self.check_type(entry.current).needs:
-            commands.find(program)
-        now = self.make_active(entry.current)
+    async def _with_inactive_backend(
+        self, obj: PoolObject, act: Callable[[Backend], Awaitable[None]]
+    ) -> None:
+        if obj.active is not None:
+            raise STORAGE_ERRORS.operation_invalid(f"storage pool '{obj.name}' is still active")
+        for program in self.backend_type(obj.current).programs:
+            commands.find_program(program)
+        active = self.new_active(obj.current)
         try:
-            await act(now.backend)
+            await act(active.backend)
         finally:
-            now.work.release()
+            active.process.release()
 
-    async def _start(self, entry: PoolObject, now: ActivePool) -> None:
+    async def _start(self, obj: PoolObject, active: ActivePool) -> None:
         """Start the storage, look at it, and say so on disk; undo the start if that fails.
 
         The status comes first: after a crash in between, the next stord asks the backend whether
         the pool is active and knows of it.
         """
-        with refused(POOLS, f"start pool '{entry.name}'"):
-            text = format_status(now.pool)
-            await asyncio.to_thread(self._store.save_status, entry.name, text)
+        with refused(POOLS, f"start pool '{obj.name}'"):
+            text = format_status(active.pool)
+            await asyncio.to_thread(self._store.save_status, obj.name, text)
         started = False
         try:
-            await now.backend.start()
+            await active.backend.start()
             started = True
-            now.take(await now.backend.refresh())
+            active.update(await active.backend.refresh())
         except BaseException:
-            await run_to_completion(self._undo(entry, now, started=started))
+            await run_to_completion(self._undo(obj, active, started=started))
             raise
 
-    async def _undo(self, entry: PoolObject, now: ActivePool, *, started: bool) -> None:
+    async def _undo(self, obj: PoolObject, active: ActivePool, *, started: bool) -> None:
         try:
             if started:
                 async with asyncio.timeout(STOP_S):
-                    await now.backend.stop()
-            await asyncio.to_thread(self._store.remove_status, entry.name)
+                    await active.backend.stop()
+            await asyncio.to_thread(self._store.remove_status, obj.name)
         except (VirError, OSError, TimeoutError) as error:
-            log.error("pool '%s' is left half started: %s", entry.name, error)
+            log.error("pool '%s' is left half started: %s", obj.name, error)
 
-    async def _stop(self, entry: PoolObject, now: ActivePool) -> None:
+    async def _stop(self, obj: PoolObject, active: ActivePool) -> None:
         async with asyncio.timeout(STOP_S):
-            await now.backend.stop()
-        with refused(POOLS, f"stop pool '{entry.name}'"):
-            await asyncio.to_thread(self._store.remove_status, entry.name)
+            await active.backend.stop()
+        with refused(POOLS, f"stop pool '{obj.name}'"):
+            await asyncio.to_thread(self._store.remove_status, obj.name)
         self._publisher.invalidate()
-        entry.active = None
-        now.work.release()
-        if entry.definition is None:
-            self._registry.remove(entry)
-        self._publisher.lifecycle(entry, Event.STOPPED)
+        obj.active = None
+        active.process.release()
+        if obj.definition is None:
+            self._registry.remove(obj)
+        self._publisher.lifecycle(obj, Event.STOPPED)
 
 
-def refuse_busy(entry: PoolObject, now: ActivePool) -> None:
+def check_not_busy(obj: PoolObject, active: ActivePool) -> None:
     """Refuse what would pull a pool away from those who use it.
 
     Raises:
         VirError: INTERNAL_ERROR, as libvirt says it.
     """
-    if now.long_operations:
-        detail = f"pool '{entry.name}' has asynchronous jobs running."
+    if active.long_operations:
+        detail = f"pool '{obj.name}' has asynchronous jobs running."
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
 
 

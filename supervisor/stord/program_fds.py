@@ -11,27 +11,27 @@ import os
 from types import TracebackType
 
 from supervisor.stord import qemu_img
-from supervisor.stord.pool_process.messages import Lend, Work
-from supervisor.stord.qemu_img import Image, Key
-from supervisor.stord.volume_info import VolumeFacts
+from supervisor.stord.pool_process.messages import OpenVolume, PoolProcess
+from supervisor.stord.qemu_img import ImageSpec, SecretFd
+from supervisor.stord.volume_info import VolumeInfo
 
 
-class Inherited:
+class ProgramFds:
     """The descriptors of one run of a program."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, process: PoolProcess) -> None:
         """Have none yet."""
-        self._work = work
+        self._process = process
         self.names: dict[int, str] = {}  # by descriptor: what it is, for messages
 
-    def key(self, name: str, value: bytes) -> Key:
+    def add_secret(self, name: str, value: bytes) -> SecretFd:
         """Put a passphrase where the program can read it."""
         fd = os.memfd_create(f"secret-{name}", os.MFD_CLOEXEC)  # for the one program alone
         self.names[fd] = f"the {name} passphrase"
         os.write(fd, value)
-        return Key(name, fd)
+        return SecretFd(name, fd)
 
-    async def volume(self, volume: VolumeFacts, *, writable: bool = False) -> Image:
+    async def open_volume(self, volume: VolumeInfo, *, writable: bool = False) -> ImageSpec:
         """Open a volume, which is not trusted.
 
         Raises:
@@ -39,21 +39,21 @@ class Inherited:
                 with its format, or is a loop.
         """
         form = volume.format or "raw"
-        order = Lend(path=volume.path, format=form, writable=writable)
-        lent = await self._work.call_alone(order)
+        order = OpenVolume(path=volume.path, format=form, writable=writable)
+        lent = await self._process.call_dedicated(order)
         fd = lent.descriptor.take()
         self.names[fd] = volume.path
-        return Image(
-            qemu_img.path_of(fd), form, backing=lent.backing, backing_format=lent.backing_format
+        return ImageSpec(
+            qemu_img.fd_path(fd), form, backing=lent.backing, backing_format=lent.backing_format
         )
 
-    def named(self, text: str) -> str:
+    def replace_paths(self, text: str) -> str:
         """What a program said, with the volumes' names in place of descriptors."""
         for fd, name in sorted(self.names.items(), reverse=True):  # 12 before 1
-            text = text.replace(qemu_img.path_of(fd), name)
+            text = text.replace(qemu_img.fd_path(fd), name)
         return text
 
-    async def __aenter__(self) -> Inherited:
+    async def __aenter__(self) -> ProgramFds:
         return self
 
     async def __aexit__(

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-TOLD_S: Final = 5.0
+INTERVAL_S: Final = 5.0
 MIB: Final = 1024 * 1024
 
-_doing: ContextVar[str] = ContextVar("doing", default="")
+_operation: ContextVar[str] = ContextVar("doing", default="")
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class IoBytes:
     """What a process has moved, in bytes."""
 
     read: int
@@ -32,46 +32,48 @@ class Moved:
 
 
 @contextmanager
-def doing(what: str) -> Iterator[None]:
+def operation(description: str) -> Iterator[None]:
     """Name what the body does, for the lines on its progress: "volume 'a' is being wiped"."""
-    token = _doing.set(what)
+    token = _operation.set(description)
     try:
         yield
     finally:
-        _doing.reset(token)
+        _operation.reset(token)
 
 
 @contextmanager
-def followed(pid: int, every_s: float = TOLD_S) -> Iterator[None]:
+def log_io(pid: int, interval_s: float = INTERVAL_S) -> Iterator[None]:
     """While the body waits for a process, tell how far it has come; nothing if nobody named it."""
-    what = _doing.get()
-    telling = asyncio.create_task(_tell(what, pid, every_s)) if what else None
+    description = _operation.get()
+    task = (
+        asyncio.create_task(_log_until_exit(description, pid, interval_s)) if description else None
+    )
     try:
         yield
     finally:
-        if telling is not None:
-            telling.cancel()
+        if task is not None:
+            task.cancel()
 
 
-async def _tell(what: str, pid: int, every_s: float) -> None:
-    began = time.monotonic()
-    await asyncio.sleep(every_s)
-    while (moved := moved_by(pid)) is not None:
+async def _log_until_exit(description: str, pid: int, interval_s: float) -> None:
+    started = time.monotonic()
+    await asyncio.sleep(interval_s)
+    while (io := io_bytes(pid)) is not None:
         log.info(
             "%s: %d MiB read and %d MiB written in %.0f s",
-            what,
-            moved.read // MIB,
-            moved.written // MIB,
-            time.monotonic() - began,
+            description,
+            io.read // MIB,
+            io.written // MIB,
+            time.monotonic() - started,
         )
-        await asyncio.sleep(every_s)
+        await asyncio.sleep(interval_s)
 
 
-def moved_by(pid: int) -> Moved | None:
+def io_bytes(pid: int) -> IoBytes | None:
     """What a process has moved so far; None: it has gone."""
     try:
         lines = Path(f"/proc/{pid}/io").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
     counts = dict(line.split(": ", 1) for line in lines)
-    return Moved(int(counts.get("rchar", 0)), int(counts.get("wchar", 0)))
+    return IoBytes(int(counts.get("rchar", 0)), int(counts.get("wchar", 0)))

@@ -14,22 +14,22 @@ QCOW2: Final = "qcow2"
 QCOW2_V3: Final = "1.1"
 
 
-def path_of(descriptor: int) -> str:
+def fd_path(fd: int) -> str:
     """The path by which a program opens what it has inherited."""
-    return f"/proc/self/fd/{descriptor}"
+    return f"/proc/self/fd/{fd}"
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class SecretFd:
     """A passphrase that qemu-img reads from a descriptor."""
 
     name: str  # of the object on its command line
-    descriptor: int
+    fd: int
 
     @property
-    def words(self) -> list[str]:
+    def argv(self) -> list[str]:
         """The object."""
-        return ["--object", f"secret,id={self.name},file={path_of(self.descriptor)}"]
+        return ["--object", f"secret,id={self.name},file={fd_path(self.fd)}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Cipher:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class ImageSpec:
     """An image that is to be made, or is there."""
 
     path: str
@@ -57,80 +57,80 @@ class Image:
     backing_format: str = ""
     preallocation: str = ""  # "metadata", "falloc"
     nocow: bool = False
-    key: Key | None = None  # it is encrypted with LUKS
+    secret: SecretFd | None = None  # it is encrypted with LUKS
     cipher: Cipher = Cipher()
 
     @property
     def program_format(self) -> str:
         """The format as qemu-img calls it."""
-        if self.key is not None and self.format == "raw":
+        if self.secret is not None and self.format == "raw":
             return "luks"
         return program_format(self.format)
 
     @property
-    def is_plainly_named(self) -> bool:
+    def opens_by_path(self) -> bool:
         """Whether a path and a format say all that a program needs to open it."""
-        return self.key is None and not self.backing
+        return self.secret is None and not self.backing
 
 
-def program_format(form: str) -> str:
+def program_format(libvirt_format: str) -> str:
     """A format of a document as qemu-img calls it."""
     names = {"cow": "raw", "iso": "raw", "dir": "raw", "ploop": "parallels"}
-    return names.get(form, form)
+    return names.get(libvirt_format, libvirt_format)
 
 
-def plan_create(image: Image) -> list[str]:
+def plan_create(image: ImageSpec) -> list[str]:
     """The command that makes an empty image."""
-    words = ["qemu-img", "create", "-q", "-f", image.program_format]
-    words += image.key.words if image.key else []
+    argv = ["qemu-img", "create", "-q", "-f", image.program_format]
+    argv += image.secret.argv if image.secret else []
     if image.backing:
-        words += ["-b", image.backing, "-F", image.backing_format]
-    words += _options(image)
-    words += [image.path]
-    return words if image.capacity is None else [*words, str(image.capacity)]
+        argv += ["-b", image.backing, "-F", image.backing_format]
+    argv += _options(image)
+    argv += [image.path]
+    return argv if image.capacity is None else [*argv, str(image.capacity)]
 
 
-def plan_convert(source: Image, target: Image) -> list[str]:
+def plan_convert(source: ImageSpec, target: ImageSpec) -> list[str]:
     """The command that makes an image with another's contents; holes stay holes."""
-    words = ["qemu-img", "convert", "-q"]
-    for key in (source.key, target.key):
-        words += key.words if key else []
-    words += ["-O", target.program_format, *_options(target)]
+    argv = ["qemu-img", "convert", "-q"]
+    for secret in (source.secret, target.secret):
+        argv += secret.argv if secret else []
+    argv += ["-O", target.program_format, *_options(target)]
     if target.backing:
-        words += ["-B", target.backing, "-F", target.backing_format]
-    if source.is_plainly_named:
-        return [*words, "-f", source.program_format, source.path, target.path]
-    return [*words, "--image-opts", _opened(source), target.path]
+        argv += ["-B", target.backing, "-F", target.backing_format]
+    if source.opens_by_path:
+        return [*argv, "-f", source.program_format, source.path, target.path]
+    return [*argv, "--image-opts", _image_opts(source), target.path]
 
 
-def plan_resize(image: Image, *, shrink: bool) -> list[str]:
+def plan_resize(image: ImageSpec, *, shrink: bool) -> list[str]:
     """The command that gives an image another capacity."""
-    words = ["qemu-img", "resize", "-q"]
-    words += image.key.words if image.key else []
-    words += ["--shrink"] if shrink else []
-    if image.is_plainly_named:
-        return [*words, "-f", image.program_format, image.path, str(image.capacity)]
-    return [*words, "--image-opts", _opened(image), str(image.capacity)]
+    argv = ["qemu-img", "resize", "-q"]
+    argv += image.secret.argv if image.secret else []
+    argv += ["--shrink"] if shrink else []
+    if image.opens_by_path:
+        return [*argv, "-f", image.program_format, image.path, str(image.capacity)]
+    return [*argv, "--image-opts", _image_opts(image), str(image.capacity)]
 
 
-def _opened(image: Image) -> str:
+def _image_opts(image: ImageSpec) -> str:
     """An image as `--image-opts` names one: with its passphrase and the image below it."""
-    words = [f"driver={image.program_format}", f"file.filename={escaped(image.path)}"]
-    if image.key is not None:
+    options = [f"driver={image.program_format}", f"file.filename={escape_option(image.path)}"]
+    if image.secret is not None:
         prefix = "" if image.program_format == "luks" else "encrypt."
-        words.append(f"{prefix}key-secret={image.key.name}")
+        options.append(f"{prefix}key-secret={image.secret.name}")
     if image.backing:
-        words.append(f"backing.driver={program_format(image.backing_format)}")
-        words.append(f"backing.file.filename={escaped(image.backing)}")
-    return ",".join(words)
+        options.append(f"backing.driver={program_format(image.backing_format)}")
+        options.append(f"backing.file.filename={escape_option(image.backing)}")
+    return ",".join(options)
 
 
-def escaped(value: str) -> str:
+def escape_option(value: str) -> str:
     """A value among others that commas part."""
     return value.replace(",", ",,")
 
 
-def _options(image: Image) -> list[str]:
+def _options(image: ImageSpec) -> list[str]:
     """The options of the format."""
     options: list[str] = []
     if image.format == QCOW2:
@@ -143,18 +143,21 @@ def _options(image: Image) -> list[str]:
     return ["-o", ",".join(options)] if options else []
 
 
-def _encryption(image: Image) -> list[str]:
-    if image.key is None:
+def _encryption(image: ImageSpec) -> list[str]:
+    if image.secret is None:
         return []
     prefix = "" if image.program_format == "luks" else "encrypt."
     cipher = image.cipher
-    given = (
-        ("key-secret", image.key.name),
+    options = (
+        ("key-secret", image.secret.name),
         ("cipher-alg", cipher.algorithm),
         ("cipher-mode", cipher.mode),
         ("hash-alg", cipher.hash),
         ("ivgen-alg", cipher.ivgen),
         ("ivgen-hash-alg", cipher.ivgen_hash),
     )
-    start = ["encrypt.format=luks"] if prefix else []
-    return [*start, *(f"{prefix}{name}={escaped(value)}" for name, value in given if value)]
+    luks_format = ["encrypt.format=luks"] if prefix else []
+    return [
+        *luks_format,
+        *(f"{prefix}{name}={escape_option(value)}" for name, value in options if value),
+    ]

@@ -27,7 +27,7 @@ from supervisor.stord.pool import PoolObject
 from supervisor.stord.pools import Pools
 from supervisor.stord.registry import Registry
 
-MOMENT_S: Final = 1.0
+RECONNECT_S: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +45,15 @@ def load(store: Store, registry: Registry) -> dict[PoolObject, Pool]:
     """Know every definition on disk; which pools were active, and as what."""
     for stored in store.load():
         pool = _understood(stored, is_status=False)
-        entry = _known(registry, pool) if pool is not None else None
-        if entry is not None and entry.definition is None:
-            entry.definition, entry.autostart = pool, stored.autostart
+        obj = _known(registry, pool) if pool is not None else None
+        if obj is not None and obj.definition is None:
+            obj.definition, obj.autostart = pool, stored.autostart
     were_active: dict[PoolObject, Pool] = {}
     for stored in store.status_documents():
         pool = _understood(stored, is_status=True)
-        entry = _known(registry, pool) if pool is not None else None
-        if entry is not None and pool is not None:
-            were_active[entry] = pool
+        obj = _known(registry, pool) if pool is not None else None
+        if obj is not None and pool is not None:
+            were_active[obj] = pool
     return were_active
 
 
@@ -87,12 +87,12 @@ def _understood(stored: StoredXml, *, is_status: bool) -> Pool | None:
 def _known(registry: Registry, pool: Pool) -> PoolObject | None:
     uuid = UUID(pool.uuid).bytes
     try:
-        entry = registry.match_or_conflict(pool.name, uuid) or PoolObject(name=pool.name, uuid=uuid)
+        obj = registry.match_or_conflict(pool.name, uuid) or PoolObject(name=pool.name, uuid=uuid)
     except VirError as error:
         log.error("pool '%s' is left out: %s", pool.name, error)
         return None
-    registry.add(entry)
-    return entry
+    registry.add(obj)
+    return obj
 
 
 async def define_default(store: Store, registry: Registry, folder: Path) -> None:
@@ -101,12 +101,12 @@ async def define_default(store: Store, registry: Registry, folder: Path) -> None
         return
     if registry.by_name("default") is None:
         pool = parse_pool(DEFAULT.replace("<path/>", f"<path>{_escaped(folder)}</path>"))
-        entry = PoolObject(name="default", uuid=UUID(pool.uuid).bytes, definition=pool)
+        obj = PoolObject(name="default", uuid=UUID(pool.uuid).bytes, definition=pool)
         await asyncio.to_thread(folder.mkdir, 0o711, parents=True, exist_ok=True)
         await asyncio.to_thread(store.save, "default", format_pool(pool))
         await asyncio.to_thread(store.set_autostart, "default", on=True)
-        entry.autostart = True
-        registry.add(entry)
+        obj.autostart = True
+        registry.add(obj)
     await asyncio.to_thread(store.mark_initialised)
 
 
@@ -127,23 +127,23 @@ async def recover(
         on the others.
     """
     tasks = [
-        asyncio.create_task(_take_over(entry, pool, registry, pools))
-        for entry, pool in were_active.items()
+        asyncio.create_task(_reconnect(obj, pool, registry, pools))
+        for obj, pool in were_active.items()
     ]
     if not tasks:
         return set()
-    _, late = await asyncio.wait(tasks, timeout=MOMENT_S)
+    _, late = await asyncio.wait(tasks, timeout=RECONNECT_S)
     return late
 
 
-async def _take_over(entry: PoolObject, pool: Pool, registry: Registry, pools: Pools) -> None:
+async def _reconnect(obj: PoolObject, pool: Pool, registry: Registry, pools: Pools) -> None:
     try:
-        async with entry.job.hold("recovery"):
-            await pools.take_over(entry, pool)
+        async with obj.job.hold("recovery"):
+            await pools.reconnect(obj, pool)
     except (VirError, TimeoutError) as error:
-        log.error("pool '%s' is not active any more: %s", entry.name, error)
-    if not entry.is_there:
-        registry.remove(entry)
+        log.error("pool '%s' is not active any more: %s", obj.name, error)
+    if not obj.is_there:
+        registry.remove(obj)
 
 
 async def autostart(store: Store, registry: Registry, pools: Pools) -> None:
@@ -152,20 +152,20 @@ async def autostart(store: Store, registry: Registry, pools: Pools) -> None:
     if await asyncio.to_thread(store.had_autostart, boot):
         return
     async with asyncio.TaskGroup() as group:
-        for entry in registry:
-            if entry.autostart and entry.definition is not None and entry.active is None:
-                group.create_task(_try_start(entry, pools))
+        for obj in registry:
+            if obj.autostart and obj.definition is not None and obj.active is None:
+                group.create_task(_try_start(obj, pools))
     try:
         await asyncio.to_thread(store.mark_autostarted, boot)
     except OSError as error:
         log.error("pools may start once more after a restart: %s", error)
 
 
-async def _try_start(entry: PoolObject, pools: Pools) -> None:
+async def _try_start(obj: PoolObject, pools: Pools) -> None:
     """Start a pool that is off; one that cannot be started is logged."""
     try:
-        async with entry.job.hold("autostart"):
-            if entry.definition is not None and entry.active is None:
-                await pools.start(entry, entry.definition)
+        async with obj.job.hold("autostart"):
+            if obj.definition is not None and obj.active is None:
+                await pools.start(obj, obj.definition)
     except (VirError, TimeoutError) as error:
-        log.error("pool '%s' does not start with the host: %s", entry.name, error)
+        log.error("pool '%s' does not start with the host: %s", obj.name, error)

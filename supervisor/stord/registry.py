@@ -16,7 +16,7 @@ from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.objects import registry
 from supervisor.objects.object_type import ObjectType
 from supervisor.stord.pool import ActivePool, PoolObject
-from supervisor.stord.volume_info import VolumeFacts
+from supervisor.stord.volume_info import VolumeInfo
 
 POOLS: Final = ObjectType(
     name="pool",
@@ -54,18 +54,18 @@ class Registry(registry.Registry[PoolObject]):
             VirError: NO_STORAGE_POOL; OPERATION_INVALID.
         """
         entry = self.find(identity)
-        return entry, active(entry)
+        return entry, require_active(entry)
 
     # Volumes.
 
-    def volume(self, identity: VolumeId) -> tuple[PoolObject, ActivePool, VolumeFacts]:
+    def volume(self, identity: VolumeId) -> tuple[PoolObject, ActivePool, VolumeInfo]:
         """The volume that a client names; its pool's name and its own count.
 
         Raises:
             VirError: NO_STORAGE_POOL, NO_STORAGE_VOL; OPERATION_INVALID: the pool is off.
         """
         entry = self.get_by_name(identity.pool)
-        now = active(entry)
+        now = require_active(entry)
         return entry, now, volume_named(now, identity.name)
 
     def by_key(self, key: str) -> VolumeId:
@@ -91,14 +91,14 @@ class Registry(registry.Registry[PoolObject]):
                 return entry.volume_identity(volume)
         raise no_volume(f"with matching path '{path}'")
 
-    def _volumes(self) -> Iterator[tuple[PoolObject, VolumeFacts]]:
+    def _volumes(self) -> Iterator[tuple[PoolObject, VolumeInfo]]:
         for entry in self:
             if entry.active is not None:
                 for volume in entry.active.volumes.values():
                     yield entry, volume
 
 
-def active(entry: PoolObject) -> ActivePool:
+def require_active(entry: PoolObject) -> ActivePool:
     """What an active pool has.
 
     Raises:
@@ -109,7 +109,7 @@ def active(entry: PoolObject) -> ActivePool:
     return entry.active
 
 
-def volume_named(now: ActivePool, name: str) -> VolumeFacts:
+def volume_named(now: ActivePool, name: str) -> VolumeInfo:
     """A pool's volume of that name.
 
     Raises:
@@ -118,7 +118,7 @@ def volume_named(now: ActivePool, name: str) -> VolumeFacts:
     volume = now.volumes.get(name)
     if volume is not None:
         return volume
-    if name in now.making:
+    if name in now.creating:
         raise STORAGE_ERRORS.operation_invalid(f"volume '{name}' is still being allocated.")
     raise no_volume(f"with matching name '{name}'")
 

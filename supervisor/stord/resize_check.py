@@ -10,27 +10,27 @@ from typing import Final
 from rpc.enums import StorageVolResizeFlags as Resize
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
-from supervisor.stord.volume_info import VolumeFacts
+from supervisor.stord.volume_info import VolumeInfo
 
 MAX_BYTES: Final = 2**63 - 1
 
 
-def target_capacity(volume: VolumeFacts, given: int, flags: int, available: int) -> int:
+def target_capacity(volume: VolumeInfo, capacity: int, flags: int, available: int) -> int:
     """The capacity that a volume is to have, in bytes.
 
     Args:
         volume: as it is.
-        given: what the client says: a size, or with DELTA a difference, which SHRINK takes away.
+        capacity: what the client says: a size, or with DELTA a difference, which SHRINK takes away.
         flags: virStorageVolResizeFlags.
         available: bytes that the pool has left.
 
     Raises:
         VirError: INVALID_ARG, OPERATION_FAILED, OVERFLOW.
     """
-    wanted = given
+    wanted = capacity
     if flags & Resize.DELTA:
         shrink = flags & Resize.SHRINK
-        wanted = max(volume.capacity - given, 0) if shrink else volume.capacity + given
+        wanted = max(volume.capacity - capacity, 0) if shrink else volume.capacity + capacity
     if wanted > MAX_BYTES:
         detail = f"volume '{volume.name}' cannot have {wanted} bytes: {MAX_BYTES} are the most"
         raise VirError(ErrorCode.OVERFLOW, detail, ErrorDomain.STORAGE)

@@ -10,7 +10,7 @@ from supervisor.messages.secrets import GetSecret
 from supervisor.stord.backends.base import SecretName
 
 
-class Secrets:
+class SecretsClient:
     """The host's secrets."""
 
     def __init__(self, node: Node) -> None:

@@ -26,10 +26,10 @@ class Backing(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fal
     owner: int = 0
     group: int = 0
     label: str = ""
-    times: tuple[int, ...] = ()  # as `VolumeFacts.times`
+    times: tuple[int, ...] = ()  # as `VolumeInfo.times`
 
 
-class VolumeFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+class VolumeInfo(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One volume as it is; sizes are bytes."""
 
     name: str
@@ -55,7 +55,7 @@ class VolumeFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc
     secret_usage: str = ""
 
 
-class FreeSpace(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+class FreeExtent(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A part of a device that nobody uses, in bytes; the end is not in it."""
 
     device: str
@@ -63,12 +63,12 @@ class FreeSpace(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=F
     end: int
 
 
-class PoolFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+class PoolInfo(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A pool that is active; sizes are bytes."""
 
     capacity: int = 0
     allocation: int = 0
     available: int = 0
-    volumes: tuple[VolumeFacts, ...] = ()
-    free: tuple[FreeSpace, ...] = ()
+    volumes: tuple[VolumeInfo, ...] = ()
+    free: tuple[FreeExtent, ...] = ()
     source_format: str = ""  # what was found where the definition says "unknown" or "auto"

@@ -15,8 +15,8 @@ from supervisor.hostd.capabilities.lxc import (
     TYPE,
     ContainerHost,
     kernel_version,
-    write_container_capabilities,
-    write_container_choices,
+    write_capabilities,
+    write_domain_capabilities,
 )
 from supervisor.runtime.host import host_arch
 
@@ -42,8 +42,8 @@ class DriverCalls:
         """What the host is and what guests it can run."""
         if of_containers(call):
             emulators = self._emulators
-            host = ContainerHost(emulators.uuid, host_arch(), emulators.surroundings())
-            return write_container_capabilities(host)
+            host = ContainerHost(emulators.uuid, host_arch(), emulators.platform())
+            return write_capabilities(host)
         return await self._emulators.capabilities()
 
     async def connect_get_domain_capabilities(
@@ -58,7 +58,7 @@ class DriverCalls:
         """What a guest's XML may ask of one emulator, machine and type."""
         HOST_ERRORS.check_flags("connectGetDomainCapabilities", flags)
         if of_containers(call):
-            return write_container_choices(
+            return write_domain_capabilities(
                 host_arch(), emulator=emulatorbin, arch=arch, virt_type=virttype
             )
         return await self._emulators.domain_capabilities(emulatorbin, arch, machine, virttype)

@@ -14,12 +14,17 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import HOST_ERRORS
 from supervisor.hostd.capabilities import domain as domcaps
-from supervisor.hostd.capabilities.host import Host, Surroundings, write_capabilities
-from supervisor.hostd.cpu.cpu_xml import CpuDocument, cpu_error, read_cpu, wanted, write_cpu
-from supervisor.hostd.cpu.host_cpu import describe_host, guest_features, host_features, host_vendor
+from supervisor.hostd.capabilities.host import Host, HostPlatform, write_capabilities
+from supervisor.hostd.cpu.cpu_xml import CpuDocument, cpu_error, guest_features, read_cpu, write_cpu
+from supervisor.hostd.cpu.host_cpu import (
+    accelerator_features,
+    describe_host,
+    host_features,
+    host_vendor,
+)
 from supervisor.hostd.cpu.models import NOT_MIGRATABLE, Comparison, Cpu, Models, baseline, compare
-from supervisor.hostd.emulator.emulators import ARCHITECTURES, FAMILY, Emulators, refused
-from supervisor.hostd.node.node import Node, names
+from supervisor.hostd.emulator.emulators import ARCHITECTURES, FAMILY, Emulators, qemu_error
+from supervisor.hostd.node.node import Node, list_directory
 from supervisor.runtime.host import host_arch
 
 FAIL_INCOMPATIBLE = 1  # VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
@@ -28,7 +33,7 @@ EXPAND_FEATURES = 1  # VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
 MIGRATABLE = 2  # VIR_CONNECT_BASELINE_CPU_MIGRATABLE
 QEMU_VCPUS = 16  # what libvirt has always said of emulated guests
 KVM_VCPUS = 1024
-POWER = (("mem", "suspend_mem"), ("disk", "suspend_disk"))
+POWER_STATES = (("mem", "suspend_mem"), ("disk", "suspend_disk"))
 
 
 class EmulatorCalls:
@@ -60,7 +65,7 @@ class EmulatorCalls:
         """
         word = (type or "qemu").lower()
         if word not in ("qemu", "kvm"):
-            raise refused(ErrorCode.INVALID_ARG, f"unknown type '{type}'")
+            raise qemu_error(ErrorCode.INVALID_ARG, f"unknown type '{type}'")
         return KVM_VCPUS if word == "kvm" else QEMU_VCPUS
 
     async def capabilities(self) -> str:
@@ -75,26 +80,26 @@ class EmulatorCalls:
             uuid=self.uuid,
             cpu=describe_host(arch, self._node.cpu_fields(), models),
             topology=self._node.topology(),
-            around=self.surroundings(),
+            platform=self.platform(),
             labels=self._labels,
         )
         return write_capabilities(host, guests)
 
-    def surroundings(self) -> Surroundings:
+    def platform(self) -> HostPlatform:
         """What the host has around its processors."""
-        return Surroundings(
+        return HostPlatform(
             cells=self._node.cells(),
             caches=self._node.caches(),
-            suspend=suspend_words(Path("/sys/power/state")),
-            iommu=bool(names(Path("/sys/class/iommu"))),
+            suspend=suspend_modes(Path("/sys/power/state")),
+            iommu=bool(list_directory(Path("/sys/class/iommu"))),
         )
 
     async def domain_capabilities(
         self, binary: str | None, arch: str | None, machine: str | None, virt_type: str | None
     ) -> str:
         """What a guest's XML may ask of one emulator, machine and type."""
-        facts, chosen, kind = await self._choose(binary, arch, machine, virt_type)
-        cpus = await self._cpu_choices(facts, kind)
+        facts, chosen, kind = await self._select(binary, arch, machine, virt_type)
+        cpus = await self._cpu_modes(facts, kind)
         return domcaps.write_domain_capabilities(facts, chosen, kind, cpus)
 
     async def connect_get_cpu_model_names(
@@ -107,7 +112,7 @@ class EmulatorCalls:
         """
         HOST_ERRORS.check_flags("connectGetCPUModelNames", flags)
         if arch not in ARCHITECTURES:
-            raise refused(ErrorCode.INVALID_ARG, f"cannot find architecture {arch}")
+            raise qemu_error(ErrorCode.INVALID_ARG, f"cannot find architecture {arch}")
         models = await self._models(arch)
         names = models.names() if models is not None else []
         return (names if need_results else []), len(names)
@@ -120,7 +125,7 @@ class EmulatorCalls:
         """
         HOST_ERRORS.check_flags("connectCompareCPU", flags, FAIL_INCOMPATIBLE | VALIDATE_XML)
         features = host_features(self._node.cpu_fields())
-        models = await self._need_models(host_arch())
+        models = await self._require_models(host_arch())
         return compare_document(read_cpu(xml), models, features, flags)
 
     async def connect_compare_hypervisor_cpu(
@@ -142,9 +147,11 @@ class EmulatorCalls:
             "connectCompareHypervisorCPU", flags, FAIL_INCOMPATIBLE | VALIDATE_XML
         )
         document = read_cpu(xml_cpu)
-        facts, _, kind = await self._choose(emulator, arch, machine, virttype)
+        facts, _, kind = await self._select(emulator, arch, machine, virttype)
         models = await self._emulators.models(facts.binary)
-        return compare_document(document, models, guest_features(accelerator(facts, kind)), flags)
+        return compare_document(
+            document, models, accelerator_features(accelerator(facts, kind)), flags
+        )
 
     async def connect_baseline_cpu(self, call: ClientCall, xml_cpus: list[str], flags: int) -> str:
         """The best CPU that all the described hosts can give.
@@ -157,7 +164,7 @@ class EmulatorCalls:
         for cpu in cpus:
             if not cpu.arch:
                 raise cpu_error(ErrorCode.XML_ERROR, "Missing CPU architecture")
-        models = await self._need_models(cpus[0].arch)
+        models = await self._require_models(cpus[0].arch)
         return write_baseline(cpus, models, None, flags)
 
     async def connect_baseline_hypervisor_cpu(
@@ -181,55 +188,55 @@ class EmulatorCalls:
             if not cpu.model:
                 detail = f"no CPU model specified at index {index}"
                 raise cpu_error(ErrorCode.INVALID_ARG, detail)
-        facts, _, kind = await self._choose(emulator, arch, machine, virttype)
+        facts, _, kind = await self._select(emulator, arch, machine, virttype)
         models = await self._emulators.models(facts.binary)
-        return write_baseline(cpus, models, guest_features(accelerator(facts, kind)), flags)
+        return write_baseline(cpus, models, accelerator_features(accelerator(facts, kind)), flags)
 
-    async def _choose(
+    async def _select(
         self, binary: str | None, arch: str | None, machine: str | None, virt_type: str | None
     ) -> tuple[EmulatorFacts, Machine, str]:
         """Find the emulator, machine and type a client means; what it left out has defaults."""
         if arch is not None and arch not in ARCHITECTURES:
-            raise refused(ErrorCode.INVALID_ARG, f"unknown architecture: {arch}")
+            raise qemu_error(ErrorCode.INVALID_ARG, f"unknown architecture: {arch}")
         path = binary or self._emulators.default(arch or host_arch())
         facts = await self._emulators.facts(path)
         if arch is not None and facts.arch != arch:
             detail = f"architecture from emulator '{facts.arch}' doesn't match"
-            raise refused(ErrorCode.INVALID_ARG, f"{detail} given architecture '{arch}'")
+            raise qemu_error(ErrorCode.INVALID_ARG, f"{detail} given architecture '{arch}'")
         kind = virt_type or ("kvm" if facts.kvm_usable else "qemu")
         if kind not in ("kvm", "qemu") or facts.accelerator(kind) is None:
             detail = f"Emulator '{path}' does not support virt type '{kind}'"
-            raise refused(ErrorCode.INVALID_ARG, detail)
+            raise qemu_error(ErrorCode.INVALID_ARG, detail)
         chosen = facts.machine(machine) if machine else facts.default_machine()
         if chosen is None:
             detail = f"the machine '{machine or ''}' is not supported by emulator '{path}'"
-            raise refused(ErrorCode.INVALID_ARG, detail)
+            raise qemu_error(ErrorCode.INVALID_ARG, detail)
         return facts, chosen, kind
 
     async def _models(self, arch: str) -> Models | None:
         binary = self._emulators.installed().get(FAMILY.get(arch, arch))
         return None if binary is None else await self._emulators.models(binary)
 
-    async def _need_models(self, arch: str) -> Models:
+    async def _require_models(self, arch: str) -> Models:
         models = await self._models(arch)
         if models is None:
             detail = f"no emulator that knows CPU models of architecture '{arch}' is installed"
-            raise refused(ErrorCode.CONFIG_UNSUPPORTED, detail)
+            raise qemu_error(ErrorCode.CONFIG_UNSUPPORTED, detail)
         return models
 
-    async def _cpu_choices(self, facts: EmulatorFacts, kind: str) -> domcaps.CpuChoices:
+    async def _cpu_modes(self, facts: EmulatorFacts, kind: str) -> domcaps.CpuModes:
         models = await self._emulators.models(facts.binary)
         given = accelerator(facts, kind)
         vendor = host_vendor(self._node.cpu_fields())
-        cpu = models.describe(guest_features(given), vendor)
+        cpu = models.describe(accelerator_features(given), vendor)
         known = {model.name: model for model in given.cpu_models}
         choices = []
         for name in reversed(models.names()):
             model, fact = models.get(name), known.get(name)
             if model is not None and fact is not None:
-                choice = domcaps.ModelChoice(name, model.vendor, fact.usable, fact.deprecated)
+                choice = domcaps.CustomModel(name, model.vendor, fact.usable, fact.deprecated)
                 choices.append(choice)
-        return domcaps.CpuChoices(
+        return domcaps.CpuModes(
             passthrough=kind == "kvm",
             host_model=host_model(cpu) if cpu is not None else None,
             models=choices,
@@ -272,7 +279,7 @@ def compare_document(
     if not document.model:
         return Comparison.SUPERSET
     known = features.union(*(models.features(Cpu(name, "")) for name in models.names()))
-    guest = wanted(document, models, known)
+    guest = guest_features(document, models, known)
     forbidden = {name for policy, name in document.features if policy == "forbid"} & features
     result = compare(features, guest, strict=document.match == "strict")
     if forbidden:
@@ -303,7 +310,7 @@ def write_baseline(
     every = frozenset().union(*(models.features(Cpu(name, "")) for name in models.names()))
     known = every.union(name for cpu in cpus for _, name in cpu.features if name in every)
     known |= NOT_MIGRATABLE if limit is None else NOT_MIGRATABLE | limit
-    sets = [wanted(cpu, models, known) for cpu in cpus]
+    sets = [guest_features(cpu, models, known) for cpu in cpus]
     if limit is not None:
         sets.append(limit | {"hypervisor"})
     shared = baseline(sets, migratable=bool(flags & MIGRATABLE))
@@ -318,10 +325,10 @@ def write_baseline(
     return write_cpu(cpu, expand=shared if flags & EXPAND_FEATURES else None)
 
 
-def suspend_words(state: Path) -> list[str]:
+def suspend_modes(state: Path) -> list[str]:
     """Ways in which the host can sleep."""
     try:
-        words = state.read_text().split()
+        states = state.read_text().split()
     except OSError:
         return []
-    return [name for word, name in POWER if word in words]
+    return [name for word, name in POWER_STATES if word in states]

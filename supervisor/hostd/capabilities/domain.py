@@ -55,7 +55,7 @@ HYPERV: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class ModelChoice:
+class CustomModel:
     """A CPU model that <cpu mode='custom'> may name."""
 
     name: str
@@ -74,16 +74,16 @@ class HostModel:
 
 
 @dataclass(frozen=True, slots=True)
-class CpuChoices:
+class CpuModes:
     """The <cpu> part."""
 
     passthrough: bool
     host_model: HostModel | None
-    models: Sequence[ModelChoice]
+    models: Sequence[CustomModel]
 
 
 def write_domain_capabilities(
-    facts: EmulatorFacts, machine: Machine, virt_type: str, cpus: CpuChoices
+    facts: EmulatorFacts, machine: Machine, virt_type: str, cpus: CpuModes
 ) -> str:
     """Write the whole document."""
     return write(
@@ -120,7 +120,7 @@ def os_part() -> Element:
     return supported("os", enum("firmware", []), loader, on=True)
 
 
-def cpu_part(cpus: CpuChoices) -> Element:
+def cpu_part(cpus: CpuModes) -> Element:
     """Say which CPU modes and models there are."""
     passthrough = enum("hostPassthroughMigratable", ["on", "off"]) if cpus.passthrough else None
     models = [
@@ -162,7 +162,7 @@ def devices_part(facts: EmulatorFacts) -> Element:
     virtio = ["virtio", "virtio-transitional", "virtio-non-transitional"]
     disks = [
         enum("diskDevice", ["disk", "cdrom", "floppy", "lun"]),
-        enum("bus", there(facts, DISK_BUSES)),
+        enum("bus", available(facts, DISK_BUSES)),
         enum("model", virtio),
     ]
     rng = facts.has_device("virtio-rng-pci")
@@ -171,12 +171,12 @@ def devices_part(facts: EmulatorFacts) -> Element:
         "devices",
         supported("disk", *disks, on=True),
         supported("graphics", enum("type", graphics(facts)), on=True),
-        supported("video", enum("modelType", there(facts, VIDEO)), on=True),
+        supported("video", enum("modelType", available(facts, VIDEO)), on=True),
         hostdev_part(facts),
         supported(
             "rng",
             enum("model", virtio),
-            enum("backendModel", random_sources(facts)),
+            enum("backendModel", rng_backends(facts)),
             on=rng,
         ),
         supported(
@@ -190,7 +190,7 @@ def devices_part(facts: EmulatorFacts) -> Element:
 
 def hostdev_part(facts: EmulatorFacts) -> Element:
     """Say which of the host's devices a guest may be given."""
-    kinds = there(facts, (("usb", "usb-host"), ("pci", "vfio-pci"), ("scsi", "scsi-generic")))
+    kinds = available(facts, (("usb", "usb-host"), ("pci", "vfio-pci"), ("scsi", "scsi-generic")))
     return supported(
         "hostdev",
         enum("mode", ["subsystem"]),
@@ -214,13 +214,13 @@ def tpm_part(facts: EmulatorFacts) -> Element:
 
 def graphics(facts: EmulatorFacts) -> list[str]:
     """The kinds of <graphics>."""
-    words = ["vnc"] if "vnc" in facts.options else []
-    words += ["spice"] if "spice" in facts.options else []
-    words += [word for word, display in GRAPHICS if facts.has_backend("display", display)]
-    return sorted(words, key=["sdl", "vnc", "spice", "egl-headless", "dbus"].index)
+    types = ["vnc"] if "vnc" in facts.options else []
+    types += ["spice"] if "spice" in facts.options else []
+    types += [word for word, display in GRAPHICS if facts.has_backend("display", display)]
+    return sorted(types, key=["sdl", "vnc", "spice", "egl-headless", "dbus"].index)
 
 
-def random_sources(facts: EmulatorFacts) -> list[str]:
+def rng_backends(facts: EmulatorFacts) -> list[str]:
     """The backends of <rng>."""
     kinds = (("random", "rng-random"), ("egd", "rng-egd"), ("builtin", "rng-builtin"))
     return [word for word, kind in kinds if facts.has_object(kind)]
@@ -257,9 +257,9 @@ def features_part(facts: EmulatorFacts) -> Element:
     )
 
 
-def there(facts: EmulatorFacts, words: Iterable[tuple[str, str]]) -> list[str]:
+def available(facts: EmulatorFacts, devices: Iterable[tuple[str, str]]) -> list[str]:
     """The words whose device the emulator has."""
-    return [word for word, device in words if not device or facts.has_device(device)]
+    return [word for word, device in devices if not device or facts.has_device(device)]
 
 
 def supported(tag: str, *children: Element | None, on: bool) -> Element:

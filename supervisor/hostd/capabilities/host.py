@@ -33,7 +33,7 @@ class HostCpu:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class HostPlatform:
     """What the host has around its processors."""
 
     cells: Sequence[Cell]
@@ -49,7 +49,7 @@ class Host:
     uuid: str
     cpu: HostCpu
     topology: Topology
-    around: Surroundings
+    platform: HostPlatform
     labels: str | None  # how files of guests are owned, "+UID:+GID"; None in session mode
 
 
@@ -64,22 +64,24 @@ def host_part(host: Host) -> Element:
         "host",
         text("uuid", host.uuid),
         cpu_part(host),
-        *surroundings(host.around),
+        *platform_parts(host.platform),
         secmodel_part(),
         label_part(host.labels) if host.labels else None,
     )
 
 
-def surroundings(host: Surroundings) -> list[Element | None]:
+def platform_parts(platform: HostPlatform) -> list[Element | None]:
     """Describe what every guest finds the same."""
     return [
-        group("power_management", *((word, {}, []) for word in host.suspend)),
-        group("iommu", support="yes" if host.iommu else "no"),
+        group("power_management", *((word, {}, []) for word in platform.suspend)),
+        group("iommu", support="yes" if platform.iommu else "no"),
         group(
             "topology",
-            group("cells", *(cell_part(cell) for cell in host.cells), num=len(host.cells)),
+            group("cells", *(cell_part(cell) for cell in platform.cells), num=len(platform.cells)),
         ),
-        group("cache", *(cache_part(bank) for bank in host.caches)) if host.caches else None,
+        group("cache", *(cache_part(bank) for bank in platform.caches))
+        if platform.caches
+        else None,
     ]
 
 
@@ -96,7 +98,7 @@ def cpu_part(host: Host) -> Element:
         signature = group(
             "signature", family=cpu.family, model=cpu.model_number, stepping=cpu.stepping
         )
-    cells = host.around.cells
+    cells = host.platform.cells
     pages = cells[0].pages if cells else ()
     return group(
         "cpu",

@@ -13,11 +13,16 @@ from typing import Final
 from conf.domain.lxc.defaults import EMULATOR
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.hostd.capabilities.domain import enum, supported
-from supervisor.hostd.capabilities.host import WORD_SIZE, Surroundings, secmodel_part, surroundings
+from supervisor.hostd.capabilities.host import (
+    WORD_SIZE,
+    HostPlatform,
+    platform_parts,
+    secmodel_part,
+)
 from supervisor.hostd.capabilities.xml_writer import Element, group, text, write
 
 #: Architectures besides its own that a host's kernel runs.
-ALSO: Final = {"x86_64": ("i686",)}
+COMPAT_ARCHS: Final = {"x86_64": ("i686",)}
 TYPE: Final = "lxc"
 _RELEASE: Final = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?")
 
@@ -28,24 +33,24 @@ class ContainerHost:
 
     uuid: str
     arch: str
-    around: Surroundings
+    platform: HostPlatform
 
 
-def write_container_capabilities(host: ContainerHost) -> str:
+def write_capabilities(host: ContainerHost) -> str:
     """Write what the host is and what containers it runs."""
     machine = group(
         "host",
         text("uuid", host.uuid),
         group("cpu", text("arch", host.arch)),
-        *surroundings(host.around),
+        *platform_parts(host.platform),
         secmodel_part(),
     )
-    return write(group("capabilities", machine, *map(_guest, runs(host.arch))))
+    return write(group("capabilities", machine, *map(_guest, supported_archs(host.arch))))
 
 
-def runs(arch: str) -> tuple[str, ...]:
+def supported_archs(arch: str) -> tuple[str, ...]:
     """The architectures whose containers a host runs, its own first."""
-    return (arch, *ALSO.get(arch, ()))
+    return (arch, *COMPAT_ARCHS.get(arch, ()))
 
 
 def _guest(arch: str) -> Element:
@@ -62,7 +67,7 @@ def _guest(arch: str) -> Element:
     )
 
 
-def write_container_choices(
+def write_domain_capabilities(
     host_arch: str, *, emulator: str | None, arch: str | None, virt_type: str | None
 ) -> str:
     """Write what a container's document may ask for.
@@ -76,13 +81,14 @@ def write_container_choices(
     Raises:
         VirError: INVALID_ARG when that is none of containers'.
     """
-    for asked, has, what in (
+    for requested, supported_values, attribute in (
         (virt_type, (TYPE,), "virt type"),
         (emulator, (EMULATOR,), "emulator"),
-        (arch, runs(host_arch), "architecture"),
+        (arch, supported_archs(host_arch), "architecture"),
     ):
-        if asked is not None and asked not in has:
-            detail = f"containers have no {what} '{asked}'; here it is {' or '.join(has)}"
+        if requested is not None and requested not in supported_values:
+            choices = " or ".join(supported_values)
+            detail = f"unsupported {attribute} '{requested}'; containers have {choices}"
             raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.LXC)
     return write(
         group(

@@ -56,7 +56,7 @@ def read_cpu(xml: str) -> CpuDocument:
     )
 
 
-def wanted(document: CpuDocument, models: Models, known: frozenset[str]) -> frozenset[str]:
+def guest_features(document: CpuDocument, models: Models, known: frozenset[str]) -> frozenset[str]:
     """What a guest with this CPU would have; forbidden features are not counted.
 
     Args:

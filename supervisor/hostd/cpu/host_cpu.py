@@ -52,7 +52,7 @@ def describe_host(arch: str, fields: Mapping[str, str], models: Models | None) -
     )
 
 
-def guest_features(accelerator: AcceleratorFacts) -> frozenset[str]:
+def accelerator_features(accelerator: AcceleratorFacts) -> frozenset[str]:
     """Everything that an accelerator can give a guest here."""
     return from_qemu(accelerator.host_model)
 

@@ -16,10 +16,10 @@ from conf.emulator import EmulatorFacts
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.hostd.cpu.models import Models
 from supervisor.hostd.emulator.model_probe import probe_models
-from supervisor.hostd.emulator.probe import Identity, ProbeError, identify, probe
+from supervisor.hostd.emulator.probe import BinaryIdentity, ProbeError, identify, probe
 from supervisor.runtime.host import host_arch
 
-FOLDERS: Final = ("/usr/bin", "/usr/local/bin")
+DIRECTORIES: Final = ("/usr/bin", "/usr/local/bin")
 #: libvirt's architectures and the end of the emulator's name, where they differ.
 SUFFIX: Final = {"i686": "i386", "armv7l": "arm", "armv6l": "arm", "ppc64le": "ppc64"}
 ARCHITECTURES: Final = tuple(
@@ -35,30 +35,30 @@ log = logging.getLogger(__name__)
 class Emulators:
     """Finds, probes and remembers emulators."""
 
-    def __init__(self, cache_dir: Path, folders: tuple[str, ...] = FOLDERS) -> None:
+    def __init__(self, cache_dir: Path, directories: tuple[str, ...] = DIRECTORIES) -> None:
         """Know nothing yet.
 
         Args:
             cache_dir: where probes keep their findings.
-            folders: where emulators are looked for.
+            directories: where emulators are looked for.
         """
         self._cache_dir = cache_dir
-        self._folders = folders
-        self._facts: dict[str, tuple[Identity, EmulatorFacts]] = {}
+        self._directories = directories
+        self._facts: dict[str, tuple[BinaryIdentity, EmulatorFacts]] = {}
         self._models: dict[str, Models] = {}
-        self._busy: dict[str, asyncio.Lock] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
 
     def installed(self) -> dict[str, str]:
         """The binary for each architecture that has one, sorted by architecture."""
-        found = {}
+        binaries = {}
         for arch in ARCHITECTURES:
             name = f"qemu-system-{SUFFIX.get(arch, arch)}"
-            for folder in self._folders:
+            for folder in self._directories:
                 path = os.path.join(folder, name)
                 if os.access(path, os.X_OK):
-                    found[arch] = path
+                    binaries[arch] = path
                     break
-        return found
+        return binaries
 
     def default(self, arch: str) -> str:
         """The binary for an architecture.
@@ -67,11 +67,11 @@ class Emulators:
             VirError: INVALID_ARG for an unknown one, CONFIG_UNSUPPORTED when none is installed.
         """
         if arch not in ARCHITECTURES:
-            raise refused(ErrorCode.INVALID_ARG, f"unknown architecture: {arch}")
+            raise qemu_error(ErrorCode.INVALID_ARG, f"unknown architecture: {arch}")
         binary = self.installed().get(arch)
         if binary is None:
             detail = f"unable to find any emulator to serve '{arch}' architecture"
-            raise refused(ErrorCode.CONFIG_UNSUPPORTED, detail)
+            raise qemu_error(ErrorCode.CONFIG_UNSUPPORTED, detail)
         return binary
 
     async def facts(self, binary: str) -> EmulatorFacts:
@@ -81,11 +81,11 @@ class Emulators:
             VirError: SYSTEM_ERROR when it is not there, INTERNAL_ERROR when it cannot be probed.
         """
         try:
-            async with self._busy.setdefault(binary, asyncio.Lock()):
+            async with self._locks.setdefault(binary, asyncio.Lock()):
                 identity = identify(binary)
-                known = self._facts.get(binary)
-                if known is not None and known[0] == identity:
-                    return known[1]
+                cached = self._facts.get(binary)
+                if cached is not None and cached[0] == identity:
+                    return cached[1]
                 facts = await probe(binary, self._cache_dir)
                 self._facts[binary] = (identity, facts)
                 self._models.pop(binary, None)
@@ -93,7 +93,7 @@ class Emulators:
         except ProbeError as error:
             missing = not os.access(binary, os.X_OK)
             code = ErrorCode.SYSTEM_ERROR if missing else ErrorCode.INTERNAL_ERROR
-            raise refused(code, str(error)) from error
+            raise qemu_error(code, str(error)) from error
 
     async def models(self, binary: str) -> Models:
         """The CPU models that a binary names.
@@ -103,13 +103,13 @@ class Emulators:
         """
         facts = await self.facts(binary)
         try:
-            async with self._busy.setdefault(f"{binary} models", asyncio.Lock()):
+            async with self._locks.setdefault(f"{binary} models", asyncio.Lock()):
                 if binary not in self._models:
                     models = await probe_models(facts, self._cache_dir)
                     self._models[binary] = Models(models)
                 return self._models[binary]
         except ProbeError as error:
-            raise refused(ErrorCode.INTERNAL_ERROR, str(error)) from error
+            raise qemu_error(ErrorCode.INTERNAL_ERROR, str(error)) from error
 
     async def host(self) -> EmulatorFacts:
         """What the emulator for the host's own architecture can do.
@@ -121,15 +121,15 @@ class Emulators:
 
     async def all(self) -> list[EmulatorFacts]:
         """What every installed emulator can do; a broken one is left out, with a log line."""
-        found = []
+        emulators = []
         for binary in dict.fromkeys(self.installed().values()):
             try:
-                found.append(await self.facts(binary))
+                emulators.append(await self.facts(binary))
             except VirError as error:
                 log.warning("%s is left out of the capabilities: %s", binary, error)
-        return found
+        return emulators
 
 
-def refused(code: ErrorCode, detail: str) -> VirError:
+def qemu_error(code: ErrorCode, detail: str) -> VirError:
     """An error of the QEMU driver."""
     return VirError(code, detail, ErrorDomain.QEMU)

@@ -15,15 +15,21 @@ import msgspec
 from conf.emulator import EmulatorFacts, Property
 from supervisor.hostd.cpu.feature_names import from_qemu
 from supervisor.hostd.cpu.models import Model
-from supervisor.hostd.emulator.probe import Identity, cache_file, converse, identify, keep
+from supervisor.hostd.emulator.probe import (
+    BinaryIdentity,
+    cache_file,
+    identify,
+    run_qmp,
+    save_cache,
+)
 from supervisor.hostd.emulator.qmp_queries import Query
 
 EXPAND: Final = "query-cpu-model-expansion"
 VENDORS: Final = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "HygonGenuine": "Hygon"}
 #: Models that stand for no processor one could buy, in the vendor-neutral part of the list.
-NEUTRAL: Final = re.compile(r"(qemu|kvm)(32|64)|486|pentium.*")
+VENDOR_NEUTRAL: Final = re.compile(r"(qemu|kvm)(32|64)|486|pentium.*")
 VERSIONED: Final = re.compile(r".*-v\d+")
-UNNAMED: Final = frozenset({"base", "host", "max"})
+SPECIAL_MODELS: Final = frozenset({"base", "host", "max"})
 HYPERVISOR: Final = "hypervisor"  # the accelerator's doing, not the model's
 
 
@@ -36,7 +42,7 @@ class _Expansion(msgspec.Struct):
 
 
 class _Cached(msgspec.Struct, frozen=True):
-    identity: Identity
+    identity: BinaryIdentity
     models: tuple[Model, ...]
 
 
@@ -54,12 +60,12 @@ async def probe_models(facts: EmulatorFacts, cache_dir: Path) -> tuple[Model, ..
         cached = None
     if cached is not None and cached.identity == identity:
         return cached.models
-    models = await ask_models(facts)
-    keep(path, msgspec.json.encode(_Cached(identity, models)))
+    models = await query_models(facts)
+    save_cache(path, msgspec.json.encode(_Cached(identity, models)))
     return models
 
 
-async def ask_models(facts: EmulatorFacts) -> tuple[Model, ...]:
+async def query_models(facts: EmulatorFacts) -> tuple[Model, ...]:
     """Ask the emulator to spell out every model it names.
 
     Raises:
@@ -68,20 +74,20 @@ async def ask_models(facts: EmulatorFacts) -> tuple[Model, ...]:
     names = [
         model.name
         for model in facts.tcg.cpu_models
-        if model.name not in UNNAMED and not VERSIONED.fullmatch(model.name)
+        if model.name not in SPECIAL_MODELS and not VERSIONED.fullmatch(model.name)
     ]
-    answers = await converse(facts.binary, "tcg", [Query(EXPAND, name) for name in names])
-    found = []
+    replies = await run_qmp(facts.binary, "tcg", [Query(EXPAND, name) for name in names])
+    models = []
     for name in sorted(names):
-        expansion = answers.get(Query(EXPAND, name), _Expansion)
+        expansion = replies.get(Query(EXPAND, name), _Expansion)
         if expansion is not None:
-            found.append(read_model(name, expansion.model.props))
-    return tuple(found)
+            models.append(read_model(name, expansion.model.props))
+    return tuple(models)
 
 
 def read_model(name: str, properties: dict[str, Property]) -> Model:
     """What QEMU's expansion of a model says, in libvirt's words."""
     on = {key: True for key, value in properties.items() if value is True}
     vendor = VENDORS.get(str(properties.get("vendor", "")), "")
-    neutral = NEUTRAL.fullmatch(name) is not None
+    neutral = VENDOR_NEUTRAL.fullmatch(name) is not None
     return Model(name, "" if neutral else vendor, from_qemu(on) - {HYPERVISOR})

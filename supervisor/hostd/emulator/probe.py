@@ -25,8 +25,8 @@ from conf.emulator import EmulatorFacts
 from supervisor.hostd.emulator.qmp_queries import (
     ACCELERATOR_QUERIES,
     QUERIES,
-    Answers,
     Query,
+    Replies,
     read_facts,
 )
 
@@ -44,7 +44,7 @@ class ProbeError(Exception):
     """The binary could not be probed; the message names it and says why."""
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
+class BinaryIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """What a cached answer holds for: another binary, kernel or right to KVM makes it void."""
 
     path: str
@@ -57,7 +57,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Cached(msgspec.Struct, frozen=True):
-    identity: Identity
+    identity: BinaryIdentity
     facts: EmulatorFacts
 
 
@@ -66,7 +66,7 @@ class _Reply(msgspec.Struct, frozen=True):
     result: msgspec.Raw = msgspec.field(name="return", default=msgspec.Raw())
 
 
-def identify(binary: str) -> Identity:
+def identify(binary: str) -> BinaryIdentity:
     """Identify the binary as it is on disk now.
 
     Raises:
@@ -78,7 +78,7 @@ def identify(binary: str) -> Identity:
         raise ProbeError(f"Cannot check QEMU binary {binary}: {error.strerror}") from error
     if not os.access(binary, os.X_OK):
         raise ProbeError(f"Cannot check QEMU binary {binary}: it is not executable")
-    return Identity(
+    return BinaryIdentity(
         path=binary,
         mtime_ns=status.st_mtime_ns,
         size=status.st_size,
@@ -98,7 +98,7 @@ async def probe(binary: str, cache_dir: Path, *, timeout_s: float = TIMEOUT_S) -
     cached = _read_cache(cache_dir, identity)
     if cached is not None:
         return cached
-    facts = await ask(binary, kvm=identity.kvm, timeout_s=timeout_s)
+    facts = await query(binary, kvm=identity.kvm, timeout_s=timeout_s)
     try:
         _write_cache(cache_dir, identity, facts)
     except OSError as error:
@@ -106,7 +106,7 @@ async def probe(binary: str, cache_dir: Path, *, timeout_s: float = TIMEOUT_S) -
     return facts
 
 
-async def ask(binary: str, *, kvm: bool, timeout_s: float = TIMEOUT_S) -> EmulatorFacts:
+async def query(binary: str, *, kvm: bool, timeout_s: float = TIMEOUT_S) -> EmulatorFacts:
     """Run the binary and ask it, without the cache.
 
     Raises:
@@ -115,10 +115,10 @@ async def ask(binary: str, *, kvm: bool, timeout_s: float = TIMEOUT_S) -> Emulat
     try:
         async with asyncio.timeout(timeout_s):
             if not kvm:
-                return read_facts(binary, await converse(binary, "tcg", QUERIES), None)
+                return read_facts(binary, await run_qmp(binary, "tcg", QUERIES), None)
             async with asyncio.TaskGroup() as group:
-                main = group.create_task(converse(binary, "kvm:tcg", QUERIES))
-                tcg = group.create_task(converse(binary, "tcg", ACCELERATOR_QUERIES))
+                main = group.create_task(run_qmp(binary, "kvm:tcg", QUERIES))
+                tcg = group.create_task(run_qmp(binary, "tcg", ACCELERATOR_QUERIES))
             return read_facts(binary, main.result(), tcg.result())
     except TimeoutError as error:
         detail = f"no answer in {timeout_s:g} s"
@@ -131,7 +131,7 @@ async def ask(binary: str, *, kvm: bool, timeout_s: float = TIMEOUT_S) -> Emulat
         raise ProbeError(f"Failed to probe QEMU binary {binary}: {detail}") from error
 
 
-async def converse(binary: str, accelerator: str, queries: Sequence[Query]) -> Answers:
+async def run_qmp(binary: str, accelerator: str, queries: Sequence[Query]) -> Replies:
     """One QEMU run: every question is written at once, then the answers are read."""
     command = [
         binary, "-S", "-no-user-config", "-nodefaults", "-nographic",
@@ -152,14 +152,14 @@ async def converse(binary: str, accelerator: str, queries: Sequence[Query]) -> A
     try:
         return await _exchange(process, binary, queries)
     finally:
-        await _end(process)
+        await _kill(process)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _kill(process: asyncio.subprocess.Process) -> None:
     """Kill the run, whatever it has started included; it is gone on return, also when cancelled."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    ending = asyncio.create_task(_empty(process))
+    ending = asyncio.create_task(_drain(process))
     try:
         await asyncio.shield(ending)
     except asyncio.CancelledError:
@@ -167,7 +167,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         raise
 
 
-async def _empty(process: asyncio.subprocess.Process) -> None:
+async def _drain(process: asyncio.subprocess.Process) -> None:
     """Empty a killed run's pipes, until it has gone."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(END_TIMEOUT_S):
@@ -176,26 +176,26 @@ async def _empty(process: asyncio.subprocess.Process) -> None:
 
 async def _exchange(
     process: asyncio.subprocess.Process, binary: str, queries: Sequence[Query]
-) -> Answers:
+) -> Replies:
     assert process.stdin is not None
     assert process.stdout is not None
-    asked = [Query("qmp_capabilities"), *queries]
-    process.stdin.write(b"".join(query.encode(number) for number, query in enumerate(asked)))
-    answers: dict[Query, bytes] = {}
-    waiting = len(asked)
-    while waiting:
+    commands = [Query("qmp_capabilities"), *queries]
+    process.stdin.write(b"".join(query.encode(number) for number, query in enumerate(commands)))
+    replies: dict[Query, bytes] = {}
+    pending = len(commands)
+    while pending:
         line = await process.stdout.readline()
         if not line:
-            raise ProbeError(f"Failed to probe QEMU binary {binary}: {await _complaint(process)}")
+            raise ProbeError(f"Failed to probe QEMU binary {binary}: {await _stderr_text(process)}")
         reply = msgspec.json.decode(line, type=_Reply)
-        if 0 <= reply.id < len(asked):
-            waiting -= 1
+        if 0 <= reply.id < len(commands):
+            pending -= 1
             if reply.result:
-                answers[asked[reply.id]] = bytes(reply.result)
-    return Answers(answers)
+                replies[commands[reply.id]] = bytes(reply.result)
+    return Replies(replies)
 
 
-async def _complaint(process: asyncio.subprocess.Process) -> str:
+async def _stderr_text(process: asyncio.subprocess.Process) -> str:
     assert process.stderr is not None
     text = (await process.stderr.read(STDERR_LIMIT)).decode(errors="replace").strip()
     return text or "it closed its monitor without a word"
@@ -206,7 +206,7 @@ def cache_file(cache_dir: Path, binary: str) -> Path:
     return cache_dir / f"{hashlib.sha256(os.fsencode(binary)).hexdigest()}.json"
 
 
-def _read_cache(cache_dir: Path, identity: Identity) -> EmulatorFacts | None:
+def _read_cache(cache_dir: Path, identity: BinaryIdentity) -> EmulatorFacts | None:
     path = cache_file(cache_dir, identity.path)
     try:
         cached = msgspec.json.decode(path.read_bytes(), type=_Cached)
@@ -218,11 +218,11 @@ def _read_cache(cache_dir: Path, identity: Identity) -> EmulatorFacts | None:
     return cached.facts if cached.identity == identity else None
 
 
-def _write_cache(cache_dir: Path, identity: Identity, facts: EmulatorFacts) -> None:
-    keep(cache_file(cache_dir, identity.path), msgspec.json.encode(_Cached(identity, facts)))
+def _write_cache(cache_dir: Path, identity: BinaryIdentity, facts: EmulatorFacts) -> None:
+    save_cache(cache_file(cache_dir, identity.path), msgspec.json.encode(_Cached(identity, facts)))
 
 
-def keep(path: Path, data: bytes) -> None:
+def save_cache(path: Path, data: bytes) -> None:
     """Write through a temporary file, so that a reader never sees a half."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".probe-")

@@ -176,11 +176,11 @@ class _SchemaEntry(msgspec.Struct, frozen=True, rename="kebab"):
     values: list[str] = []
 
 
-class Answers:
+class Replies:
     """The answers of one run; a question that the emulator refused has none."""
 
-    def __init__(self, answers: Mapping[Query, bytes]) -> None:
-        self._answers = answers
+    def __init__(self, replies: Mapping[Query, bytes]) -> None:
+        self._replies = replies
 
     def get(self, query: Query, kind: type[T]) -> T | None:
         """The answer as `kind`, or None where it was refused.
@@ -188,74 +188,74 @@ class Answers:
         Raises:
             msgspec.MsgspecError: the emulator answered something else.
         """
-        raw = self._answers.get(query)
+        raw = self._replies.get(query)
         return None if raw is None else msgspec.json.decode(raw, type=kind)
 
     def names(self, query: Query) -> frozenset[str]:
         """The names in a list of named things; empty where it was refused."""
         return frozenset(item.name for item in self.get(query, list[Named]) or ())
 
-    def words(self, query: Query) -> frozenset[str]:
+    def strings(self, query: Query) -> frozenset[str]:
         """A list of words; empty where it was refused."""
         return frozenset(self.get(query, list[str]) or ())
 
-    def need(self, query: Query, kind: type[T]) -> T:
+    def require(self, query: Query, kind: type[T]) -> T:
         """An answer without which there are no facts.
 
         Raises:
             LookupError: the emulator does not know the question.
         """
-        found = self.get(query, kind)
-        if found is None:
+        reply = self.get(query, kind)
+        if reply is None:
             raise LookupError(query.command)
-        return found
+        return reply
 
 
-def read_facts(binary: str, answers: Answers, tcg: Answers | None) -> EmulatorFacts:
+def read_facts(binary: str, replies: Replies, tcg: Replies | None) -> EmulatorFacts:
     """Read the facts from the answers of a run that prefers KVM, and of one with TCG alone.
 
     `tcg` is None where the first run already was without KVM.
     """
-    version = answers.need(VERSION, _Version)
-    arch = answers.need(TARGET, _Target).arch
-    kvm = answers.get(KVM, _Kvm)
-    schema = _Schema(answers.need(SCHEMA, list[_SchemaEntry]))
+    version = replies.require(VERSION, _Version)
+    arch = replies.require(TARGET, _Target).arch
+    kvm = replies.get(KVM, _Kvm)
+    schema = _Schema(replies.require(SCHEMA, list[_SchemaEntry]))
     suffix = f"-{arch}-cpu"
     return EmulatorFacts(
         binary=binary,
         version=(version.qemu.major, version.qemu.minor, version.qemu.micro),
         package=version.package,
         arch=LIBVIRT_ARCH.get(arch, arch),
-        kvm=_accelerator(answers, HOST_MODEL) if kvm is not None and kvm.enabled else None,
-        tcg=_accelerator(tcg or answers, MAX_MODEL),
-        machines=tuple(_machine(m, suffix) for m in answers.need(MACHINES, list[_Machine])),
-        devices=frozenset(n for n in answers.names(DEVICES) if not n.endswith(suffix)),
-        objects=answers.names(OBJECTS),
-        properties=dict(_properties(answers)),
+        kvm=_accelerator(replies, HOST_MODEL) if kvm is not None and kvm.enabled else None,
+        tcg=_accelerator(tcg or replies, MAX_MODEL),
+        machines=tuple(_machine(m, suffix) for m in replies.require(MACHINES, list[_Machine])),
+        devices=frozenset(n for n in replies.names(DEVICES) if not n.endswith(suffix)),
+        objects=replies.names(OBJECTS),
+        properties=dict(_properties(replies)),
         commands=schema.named("command"),
         events=schema.named("event"),
         options={
             option.option: frozenset(p.name for p in option.parameters)
-            for option in answers.get(OPTIONS, list[_Option]) or ()
+            for option in replies.get(OPTIONS, list[_Option]) or ()
         },
         backends={kind: schema.choices(*where) for kind, where in SCHEMA_CHOICES.items()},
-        tpm_models=answers.words(TPM_MODELS),
-        tpm_types=answers.words(TPM_TYPES),
-        sev=_sev(answers.get(SEV, _Sev)),
+        tpm_models=replies.strings(TPM_MODELS),
+        tpm_types=replies.strings(TPM_TYPES),
+        sev=_sev(replies.get(SEV, _Sev)),
     )
 
 
-def _properties(answers: Answers) -> Iterator[tuple[str, frozenset[str]]]:
+def _properties(replies: Replies) -> Iterator[tuple[str, frozenset[str]]]:
     """What each type that answered can be given."""
     for query in QUERIES:
         if query.command in ("device-list-properties", "qom-list-properties"):
-            names = answers.names(query)
+            names = replies.names(query)
             if names:
                 yield query.subject, names
 
 
-def _accelerator(answers: Answers, model: Query) -> AcceleratorFacts:
-    expansion = answers.get(model, _Expansion)
+def _accelerator(replies: Replies, model: Query) -> AcceleratorFacts:
+    expansion = replies.get(model, _Expansion)
     return AcceleratorFacts(
         cpu_models=tuple(
             CpuModel(
@@ -265,7 +265,7 @@ def _accelerator(answers: Answers, model: Query) -> AcceleratorFacts:
                 deprecated=cpu.deprecated,
                 alias_of=cpu.alias_of,
             )
-            for cpu in answers.get(CPUS, list[_Cpu]) or ()
+            for cpu in replies.get(CPUS, list[_Cpu]) or ()
         ),
         host_model=expansion.model.props if expansion else {},
     )

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-CPU_FOLDER: Final = re.compile(r"cpu(\d+)\Z")
-NODE_FOLDER: Final = re.compile(r"node(\d+)\Z")
+CPU_DIRECTORY: Final = re.compile(r"cpu(\d+)\Z")
+NODE_DIRECTORY: Final = re.compile(r"node(\d+)\Z")
 #: The words of /proc/stat's lines, in their order, and what libvirt counts them as.
 CPU_TIMES: Final = ("user", "user", "kernel", "idle", "iowait", "kernel", "kernel")
-MEMORY_WORDS: Final = (
+MEMORY_FIELDS: Final = (
     ("total", "MemTotal"),
     ("free", "MemFree"),
     ("buffers", "Buffers"),
     ("cached", "Cached"),
 )
-CELL_WORDS: Final = MEMORY_WORDS[:2]
+CELL_FIELDS: Final = MEMORY_FIELDS[:2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +135,13 @@ class Node:
             KeyError: there is no such cell.
         """
         if cell is None:
-            return self._counters(self._proc / "meminfo", MEMORY_WORDS)
+            return self._counters(self._proc / "meminfo", MEMORY_FIELDS)
         path = self._cells / f"node{cell}" / "meminfo"
         if not path.exists():
             if cell == 0 and not self._cells.is_dir():
-                return self._counters(self._proc / "meminfo", CELL_WORDS)
+                return self._counters(self._proc / "meminfo", CELL_FIELDS)
             raise KeyError(cell)
-        return self._counters(path, CELL_WORDS)
+        return self._counters(path, CELL_FIELDS)
 
     def cpu_times(self, number: int | None = None) -> dict[str, int]:
         """Nanoseconds since boot: kernel, user, idle, iowait; of one processor or all.
@@ -152,10 +152,10 @@ class Node:
         name = "cpu" if number is None else f"cpu{number}"
         tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
         for line in self._text(self._proc / "stat").splitlines():
-            words = line.split()
-            if words and words[0] == name:
+            fields = line.split()
+            if fields and fields[0] == name:
                 times = dict.fromkeys(("kernel", "user", "idle", "iowait"), 0)
-                for kind, ticks in zip(CPU_TIMES, words[1:], strict=False):
+                for kind, ticks in zip(CPU_TIMES, fields[1:], strict=False):
                     times[kind] += int(ticks) * tick_ns
                 return times
         raise KeyError(number)
@@ -213,7 +213,7 @@ class Node:
         )
 
     def _cell_cpus(self) -> Iterator[tuple[int, tuple[int, ...]]]:
-        numbers = [m for m in map(NODE_FOLDER.match, names(self._cells)) if m]
+        numbers = [m for m in map(NODE_DIRECTORY.match, list_directory(self._cells)) if m]
         for number in sorted(int(match[1]) for match in numbers):
             yield number, parse_list(self._text(self._cells / f"node{number}" / "cpulist"))
 
@@ -238,24 +238,24 @@ class Node:
         return Pages(size, max(0, total_kib - taken) // size, free_kib // size)
 
     def _huge_pages(self, folder: Path) -> tuple[Pages, ...]:
-        found = [
+        pools = [
             Pages(
                 int(name.removeprefix("hugepages-").removesuffix("kB")),
                 self._number(folder / name / "nr_hugepages", 0),
                 self._number(folder / name / "free_hugepages", 0),
             )
-            for name in names(folder)
+            for name in list_directory(folder)
             if name.startswith("hugepages-")
         ]
-        return tuple(sorted(found, key=lambda pages: pages.size_kib))
+        return tuple(sorted(pools, key=lambda pages: pages.size_kib))
 
-    def _counters(self, path: Path, words: tuple[tuple[str, str], ...]) -> dict[str, int]:
+    def _counters(self, path: Path, fields: tuple[tuple[str, str], ...]) -> dict[str, int]:
         text = self._text(path)
-        found = {}
-        for ours, kernels in words:
-            match = re.search(rf"\b{kernels}:\s+(\d+)", text)
-            found[ours] = int(match[1]) if match else 0
-        return found
+        counters = {}
+        for name, kernel_name in fields:
+            match = re.search(rf"\b{kernel_name}:\s+(\d+)", text)
+            counters[name] = int(match[1]) if match else 0
+        return counters
 
     def _text(self, path: Path) -> str:
         try:
@@ -263,9 +263,9 @@ class Node:
         except OSError:
             return ""
 
-    def _number(self, path: Path, otherwise: int) -> int:
+    def _number(self, path: Path, default: int) -> int:
         text = self._text(path)
-        return int(text) if text.lstrip("-").isdigit() else otherwise
+        return int(text) if text.lstrip("-").isdigit() else default
 
 
 def parse_list(text: str) -> tuple[int, ...]:
@@ -285,7 +285,7 @@ def by_socket(processors: list[Processor]) -> list[list[Processor]]:
     return list(groups.values())
 
 
-def names(folder: Path) -> list[str]:
+def list_directory(folder: Path) -> list[str]:
     """The names in a folder, sorted; none when it is not there."""
     try:
         return sorted(os.listdir(folder))

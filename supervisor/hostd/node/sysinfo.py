@@ -66,12 +66,12 @@ def write_sysinfo(folder: Path = Path("/sys/class/dmi/id")) -> str | None:
 
 def block(folder: Path, name: str, entries: tuple[tuple[str, str], ...]) -> Element | None:
     """One block, with the entries that are there and readable."""
-    found: list[Element | None] = []
+    elements: list[Element | None] = []
     for entry, file in entries:
         try:
             value = (folder / file).read_text(errors="replace").strip()
         except OSError:
             continue
         if value:
-            found.append(("entry", {"name": entry}, value))
-    return group(name, *found) if found else None
+            elements.append(("entry", {"name": entry}, value))
+    return group(name, *elements) if elements else None

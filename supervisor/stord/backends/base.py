@@ -19,14 +19,14 @@ from typing import Protocol
 
 from conf.storage import Pool, Volume
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.stord.pool_process.messages import Work
-from supervisor.stord.volume_info import PoolFacts, VolumeFacts
+from supervisor.stord.pool_process.messages import PoolProcess
+from supervisor.stord.volume_info import PoolInfo, VolumeInfo
 
 
 class Overwrite(Enum):
     """What building a pool does to a device that has something on it."""
 
-    UNSAID = "unsaid"
+    UNSPECIFIED = "unsaid"
     NO = "no"  # refuse
     YES = "yes"
 
@@ -45,35 +45,35 @@ FindSecret = Callable[[SecretName], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class BackendContext:
     """What a backend works with."""
 
     pool: Pool  # as it is defined
-    work: Work  # everything that touches the pool's files and devices, in the pool's own process
-    secret: FindSecret
-    host: str  # tells files half-made by this daemon from those of others that share a folder
+    process: PoolProcess  # does all access to the pool's files and devices: stord never blocks
+    find_secret: FindSecret
+    host_tag: str  # part of temporary file names: several hosts may share one NFS export
     session: bool = False  # a daemon of one user
 
 
 @dataclass(frozen=True, slots=True)
-class Original:
+class CloneSource:
     """The volume that a new one is to be a copy of."""
 
-    volume: VolumeFacts
+    volume: VolumeInfo
     secret: SecretName | None = None  # its passphrase
 
 
 @dataclass(frozen=True, slots=True)
-class Creation:
+class CreateOptions:
     """How a volume is made."""
 
     preallocate: bool = False  # virStorageVolCreateXML: PREALLOC_METADATA
     reflink: bool = False
-    original: Original | None = None  # only for backends that fill volumes themselves
+    clone_source: CloneSource | None = None  # only for backends that fill volumes themselves
 
 
 @dataclass(frozen=True, slots=True)
-class Resizing:
+class ResizeOptions:
     """How a volume's size is changed."""
 
     allocate: bool = False  # give it all its space at once
@@ -85,7 +85,7 @@ class Backend(Protocol):
 
     #: Whether `create_volume` writes a new volume's contents, copies among them. Where it does
     #: not (logical, disk) stord copies into the made volume's path by itself.
-    fills_volumes: bool
+    copies_data: bool
     #: Whether `create_volume` may take long: the pool's job is not held then, and other volumes
     #: of the pool can be used meanwhile.
     is_slow_to_create: bool
@@ -107,10 +107,10 @@ class Backend(Protocol):
     async def stop(self) -> None:
         """Undo `start`. A pool whose storage has gone already is stopped all the same."""
 
-    async def refresh(self) -> PoolFacts:
+    async def refresh(self) -> PoolInfo:
         """Look at everything anew."""
 
-    async def measure(self) -> PoolFacts:
+    async def read_space(self) -> PoolInfo:
         """The pool's space now, after a volume of it has changed; without volumes, and quickly."""
 
     async def build(self, overwrite: Overwrite) -> None:
@@ -119,45 +119,47 @@ class Backend(Protocol):
     async def delete(self) -> None:
         """Remove what `build` has made."""
 
-    async def find_volume(self, volume: VolumeFacts) -> VolumeFacts:
+    async def refresh_volume(self, volume: VolumeInfo) -> VolumeInfo:
         """Look at one volume anew.
 
         Raises:
             VirError: NO_STORAGE_VOL when it has gone.
         """
 
-    async def create_volume(self, wanted: Volume, how: Creation) -> VolumeFacts:
+    async def create_volume(self, definition: Volume, options: CreateOptions) -> VolumeInfo:
         """Make a volume; on failure nothing is left of it.
 
         Args:
-            wanted: its document, completed and checked.
-            how: the flags of the call.
+            definition: its document, completed and checked.
+            options: the flags of the call.
 
         Raises:
             VirError: NO_SUPPORT where the pool's volumes cannot be made by us.
         """
 
-    async def delete_volume(self, volume: VolumeFacts, *, zeroed: bool) -> None:
+    async def delete_volume(self, volume: VolumeInfo, *, zeroed: bool) -> None:
         """Remove a volume; one that has gone already is no error."""
 
-    async def resize_volume(self, volume: VolumeFacts, capacity: int, how: Resizing) -> None:
+    async def resize_volume(
+        self, volume: VolumeInfo, capacity: int, options: ResizeOptions
+    ) -> None:
         """Give a volume another size, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class BackendType:
     """A line of the table of backends (`supervisor.stord.backends.table`)."""
 
-    make: Callable[[Means], Backend]
+    create: Callable[[BackendContext], Backend]
     #: Answers virConnectFindStoragePoolSources: the <source> description that a client gave (""
     #: for none), to a <sources> document. None: there is nothing to be found.
     find_sources: Callable[[str], Awaitable[str]] | None = None
     #: Programs without which no such pool can be started; they are looked for at start and build.
-    needs: tuple[str, ...] = field(default=())
+    programs: tuple[str, ...] = field(default=())
     in_session: bool = False  # a user's own daemon may have such pools
 
 
-def unsupported(pool: Pool, doing: str) -> VirError:
+def not_supported(pool: Pool, operation: str) -> VirError:
     """NO_SUPPORT: pools of this type cannot do that."""
-    detail = f"{doing} is not supported by pools of type '{pool.type}' (pool '{pool.name}')"
+    detail = f"{operation} is not supported by pools of type '{pool.type}' (pool '{pool.name}')"
     return VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.STORAGE)

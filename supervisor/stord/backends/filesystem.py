@@ -19,20 +19,20 @@ from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.stord import commands
 from supervisor.stord.backends import mounts
 from supervisor.stord.backends.base import Overwrite
-from supervisor.stord.backends.directory import Folder
-from supervisor.stord.backends.wipe_check import refuse_used
+from supervisor.stord.backends.directory import DirectoryBackend
+from supervisor.stord.backends.wipe_check import require_blank
 
 MOUNT_S: Final = 45.0  # for a server to answer; mount itself would try for minutes
-MAKE_S: Final = 3600.0
+MKFS_S: Final = 3600.0
 MOUNTINFO: Final = Path("/proc/self/mountinfo")  # reading it touches none of the mounts
 
 
-class Mounted(Folder):
+class FilesystemBackend(DirectoryBackend):
     """A pool of type fs or netfs."""
 
     async def check(self) -> bool:
         """Whether the pool is mounted, and answers."""
-        return self._mounted() is not None and await super().check()
+        return self._mount() is not None and await super().check()
 
     async def start(self) -> None:
         """Mount; what is mounted there already is taken as it is.
@@ -41,17 +41,17 @@ class Mounted(Folder):
             VirError: OPERATION_FAILED when something else is mounted there; INTERNAL_ERROR with
                 what mount said.
         """
-        if self._mounted() is None:
-            if self.means.pool.type is PoolType.NETFS:
-                commands.find(helper_of(self.means.pool.source.format or mounts.AUTO))
-            await commands.run_ok(mounts.plan_mount(self.means.pool), deadline_s=MOUNT_S)
+        if self._mount() is None:
+            if self.context.pool.type is PoolType.NETFS:
+                commands.find_program(mount_helper(self.context.pool.source.format or mounts.AUTO))
+            await commands.run_ok(mounts.plan_mount(self.context.pool), deadline_s=MOUNT_S)
         await super().start()
 
     async def stop(self) -> None:
         """Unmount."""
-        if self._mounted() is not None:
-            self.means.work.release()  # the pool's process may have its folder open
-            await commands.run_ok(mounts.plan_unmount(self.means.pool), deadline_s=MOUNT_S)
+        if self._mount() is not None:
+            self.context.process.release()  # the pool's process may have its folder open
+            await commands.run_ok(mounts.plan_unmount(self.context.pool), deadline_s=MOUNT_S)
 
     async def build(self, overwrite: Overwrite) -> None:
         """Make the folder to mount at; with overwrite flags a file system on the device, too.
@@ -59,43 +59,43 @@ class Mounted(Folder):
         Raises:
             VirError: OPERATION_FAILED when the device has something on it.
         """
-        pool = self.means.pool
-        if pool.type is PoolType.NETFS or overwrite is Overwrite.UNSAID:
+        pool = self.context.pool
+        if pool.type is PoolType.NETFS or overwrite is Overwrite.UNSPECIFIED:
             await super().build(overwrite)
             return
         if (pool.source.format or mounts.AUTO) == mounts.AUTO:
             detail = f"pool '{pool.name}' names no format: say in <source> which is to be made"
             raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.STORAGE)
-        commands.find(f"mkfs.{pool.source.format}")
-        await self.make_folder()
+        commands.find_program(f"mkfs.{pool.source.format}")
+        await self.make_directory()
         if overwrite is Overwrite.NO:
-            await refuse_used(mounts.source_of(pool))
-        await commands.run_ok(mounts.plan_make(pool), deadline_s=MAKE_S)
+            await require_blank(mounts.mount_source(pool))
+        await commands.run_ok(mounts.plan_mkfs(pool), deadline_s=MKFS_S)
 
-    def _mounted(self) -> mounts.Mount | None:
+    def _mount(self) -> mounts.Mount | None:
         found = mounts.mounted_at(mounts.read_mounts(MOUNTINFO.read_text()), self.path)
-        if found is not None and not self._is_ours(found):
+        if found is not None and not self._is_pool_source(found):
             detail = (
-                f"'{found.source}' is mounted at '{self.path}', not '{self._from}': "
+                f"'{found.source}' is mounted at '{self.path}', not '{self._source}': "
                 "unmount it, or give the pool another target"
             )
             raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.STORAGE)
         return found
 
-    def _is_ours(self, found: mounts.Mount) -> bool:
-        wanted = self._from
-        if self.means.pool.type is not PoolType.FS:
-            return found.source.rstrip("/") == wanted.rstrip("/") or found.format == "autofs"
-        return os.path.realpath(found.source) == os.path.realpath(wanted)  # names in /dev
+    def _is_pool_source(self, mount: mounts.Mount) -> bool:
+        wanted = self._source
+        if self.context.pool.type is not PoolType.FS:
+            return mount.source.rstrip("/") == wanted.rstrip("/") or mount.format == "autofs"
+        return os.path.realpath(mount.source) == os.path.realpath(wanted)  # names in /dev
 
     @property
-    def _from(self) -> str:
-        return mounts.source_of(self.means.pool)
+    def _source(self) -> str:
+        return mounts.mount_source(self.context.pool)
 
 
-def helper_of(form: str) -> str:
+def mount_helper(source_format: str) -> str:
     """The program that mount needs for a server's format."""
-    return {"cifs": "mount.cifs", "glusterfs": "mount.glusterfs"}.get(form, "mount.nfs")
+    return {"cifs": "mount.cifs", "glusterfs": "mount.glusterfs"}.get(source_format, "mount.nfs")
 
 
 async def find_exports(spec: str) -> str:

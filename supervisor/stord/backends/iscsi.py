@@ -19,17 +19,17 @@ from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.stord import commands
 from supervisor.stord.backends import open_iscsi
 from supervisor.stord.backends.base import (
-    Creation,
-    Means,
+    BackendContext,
+    CreateOptions,
     Overwrite,
-    Resizing,
+    ResizeOptions,
     SecretName,
-    unsupported,
+    not_supported,
 )
-from supervisor.stord.volume_info import PoolFacts, VolumeFacts
+from supervisor.stord.volume_info import PoolInfo, VolumeInfo
 
 LOGIN_S: Final = 60.0
-SETTLE: Final = ["udevadm", "settle", "--timeout=20"]
+UDEV_SETTLE: Final = ["udevadm", "settle", "--timeout=20"]
 BY_PATH: Final = "/dev/disk/by-path"
 RECORDS: Final = ("/etc/iscsi/nodes", "/var/lib/iscsi/nodes")
 SECTOR: Final = 512
@@ -37,17 +37,17 @@ NO_SESSION: Final = 21  # iscsiadm's exit status
 EXISTS: Final = 15
 
 
-class Iscsi:
+class IscsiBackend:
     """A pool of type iscsi."""
 
-    fills_volumes = False
+    copies_data = False
     is_slow_to_create = False
 
-    def __init__(self, means: Means) -> None:
+    def __init__(self, context: BackendContext) -> None:
         """Have this target."""
-        self.means = means
-        source = means.pool.source
-        self.portal = open_iscsi.portal_of(source.hosts[0])
+        self.context = context
+        source = context.pool.source
+        self.portal = open_iscsi.portal(source.hosts[0])
         self.target = source.devices[0].path
         self.initiator = source.initiator or ""
         if self.target.startswith("-") or self.portal.startswith("-"):
@@ -69,7 +69,7 @@ class Iscsi:
         argv = open_iscsi.plan_discovery(self.portal, interface)
         await commands.run_ok(argv, deadline_s=LOGIN_S)
         await commands.run_ok(open_iscsi.plan_manual(self.portal, self.target))
-        await self._give_password()
+        await self._write_chap_password()
         argv = open_iscsi.plan_login(self.portal, self.target, interface)
         await commands.run_ok(argv, deadline_s=LOGIN_S)
 
@@ -79,7 +79,7 @@ class Iscsi:
             argv = open_iscsi.plan_logout(self.portal, self.target)
             await commands.run_ok(argv, deadline_s=LOGIN_S)
 
-    async def refresh(self) -> PoolFacts:
+    async def refresh(self) -> PoolInfo:
         """Look at the units.
 
         Raises:
@@ -90,54 +90,56 @@ class Iscsi:
             detail = f"the target '{self.target}' is not logged into; stop and start the pool"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
         await commands.run_ok(open_iscsi.plan_rescan(session), deadline_s=LOGIN_S)
-        if commands.has(SETTLE[0]):
-            await commands.run(SETTLE)
-        return facts_of(units(self.target), self.means.pool.path)
+        if commands.has_program(UDEV_SETTLE[0]):
+            await commands.run(UDEV_SETTLE)
+        return pool_info(list_units(self.target), self.context.pool.path)
 
-    async def measure(self) -> PoolFacts:
+    async def read_space(self) -> PoolInfo:
         """The target's space: that of its units."""
-        return facts_of(units(self.target), self.means.pool.path)
+        return pool_info(list_units(self.target), self.context.pool.path)
 
     async def build(self, overwrite: Overwrite) -> None:
         """Refuse: targets are made on the server."""
-        raise unsupported(self.means.pool, "building")
+        raise not_supported(self.context.pool, "building")
 
     async def delete(self) -> None:
         """Refuse: targets are removed on the server."""
-        raise unsupported(self.means.pool, "deleting")
+        raise not_supported(self.context.pool, "deleting")
 
-    async def find_volume(self, volume: VolumeFacts) -> VolumeFacts:
+    async def refresh_volume(self, volume: VolumeInfo) -> VolumeInfo:
         """Look at one unit anew.
 
         Raises:
             VirError: NO_STORAGE_VOL.
         """
-        for found in (await self.measure()).volumes:
+        for found in (await self.read_space()).volumes:
             if found.name == volume.name:
                 return found
         detail = f"unit '{volume.name}' has gone from the target '{self.target}'"
         raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
 
-    async def create_volume(self, wanted: Volume, how: Creation) -> VolumeFacts:
+    async def create_volume(self, definition: Volume, options: CreateOptions) -> VolumeInfo:
         """Refuse: units are made on the server."""
-        raise unsupported(self.means.pool, "creating volumes")
+        raise not_supported(self.context.pool, "creating volumes")
 
-    async def delete_volume(self, volume: VolumeFacts, *, zeroed: bool) -> None:
+    async def delete_volume(self, volume: VolumeInfo, *, zeroed: bool) -> None:
         """Refuse: units are removed on the server."""
-        raise unsupported(self.means.pool, "deleting volumes")
+        raise not_supported(self.context.pool, "deleting volumes")
 
-    async def resize_volume(self, volume: VolumeFacts, capacity: int, how: Resizing) -> None:
+    async def resize_volume(
+        self, volume: VolumeInfo, capacity: int, options: ResizeOptions
+    ) -> None:
         """Refuse: units are resized on the server."""
-        raise unsupported(self.means.pool, "resizing volumes")
+        raise not_supported(self.context.pool, "resizing volumes")
 
     async def _session(self) -> str:
         argv = open_iscsi.plan_sessions()
-        ended = await commands.run(argv)
-        if ended.code == NO_SESSION:
+        completed = await commands.run(argv)
+        if completed.code == NO_SESSION:
             return ""
-        if ended.code != 0:
-            raise commands.failed(argv, ended)
-        return open_iscsi.read_session(ended.output, self.target)
+        if completed.code != 0:
+            raise commands.failed(argv, completed)
+        return open_iscsi.read_session(completed.output, self.target)
 
     async def _interface(self) -> str:
         """An interface for the pool's own initiator, if it has one."""
@@ -145,13 +147,13 @@ class Iscsi:
             return ""
         name = open_iscsi.interface_name(self.initiator)
         for argv in open_iscsi.plan_interface(name, self.initiator):
-            ended = await commands.run(argv)
-            if ended.code not in (0, EXISTS):
-                raise commands.failed(argv, ended)
+            completed = await commands.run(argv)
+            if completed.code not in (0, EXISTS):
+                raise commands.failed(argv, completed)
         return name
 
-    async def _give_password(self) -> None:
-        auth = self.means.pool.source.auth
+    async def _write_chap_password(self) -> None:
+        auth = self.context.pool.source.auth
         if auth is None:
             return
         name = SecretName(
@@ -159,13 +161,13 @@ class Iscsi:
             uuid=(auth.secret.uuid if auth.secret else None) or "",
             usage=(auth.secret.usage if auth.secret else None) or "",
         )
-        password = (await self.means.secret(name)).decode(errors="surrogateescape")
+        password = (await self.context.find_secret(name)).decode(errors="surrogateescape")
         if "\n" in password or "\n" in (auth.username or ""):
             raise STORAGE_ERRORS.invalid_arg("a name or password for CHAP has no line breaks")
-        await asyncio.to_thread(write_password, self.target, auth.username or "", password)
+        await asyncio.to_thread(write_chap_password, self.target, auth.username or "", password)
 
 
-def write_password(target: str, user: str, password: str) -> None:
+def write_chap_password(target: str, user: str, password: str) -> None:
     """Put CHAP into open-iscsi's records of a target.
 
     Raises:
@@ -183,7 +185,7 @@ def write_password(target: str, user: str, password: str) -> None:
     for path in found:
         try:
             with open(path, encoding="utf-8") as file:
-                record = open_iscsi.with_password(file.read(), user, password)
+                record = open_iscsi.with_chap(file.read(), user, password)
             temporary = f"{path}.new"
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
@@ -194,14 +196,14 @@ def write_password(target: str, user: str, password: str) -> None:
             raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE) from error
 
 
-def units(target: str) -> list[tuple[int, str, int]]:
+def list_units(target: str) -> list[tuple[int, str, int]]:
     """The units of a target: number, name in /dev/disk/by-path, size in bytes.
 
     Only /dev and /sys are read, which never hang.
     """
     found = []
     for link in glob.glob(f"{BY_PATH}/*"):
-        lun = open_iscsi.lun_of(link, target)
+        lun = open_iscsi.lun(link, target)
         if lun is None:
             continue
         device = os.path.basename(os.path.realpath(link))
@@ -213,23 +215,23 @@ def units(target: str) -> list[tuple[int, str, int]]:
     return sorted(found)
 
 
-def facts_of(found: list[tuple[int, str, int]], folder: str) -> PoolFacts:
+def pool_info(units: list[tuple[int, str, int]], target_path: str) -> PoolInfo:
     """A target with these units. Pure."""
-    total = sum(size for _, _, size in found)
+    total = sum(size for _, _, size in units)
     volumes = tuple(
-        VolumeFacts(
+        VolumeInfo(
             name=f"unit:0:0:{lun}",
             key=link,
-            path=link if folder.rstrip("/") == BY_PATH else os.path.realpath(link),
+            path=link if target_path.rstrip("/") == BY_PATH else os.path.realpath(link),
             type="block",
             format="unknown",
             capacity=size,
             allocation=size,
             physical=size,
         )
-        for lun, link, size in found
+        for lun, link, size in units
     )
-    return PoolFacts(capacity=total, allocation=total, available=0, volumes=volumes)
+    return PoolInfo(capacity=total, allocation=total, available=0, volumes=volumes)
 
 
 async def find_targets(spec: str) -> str:
@@ -245,6 +247,6 @@ async def find_targets(spec: str) -> str:
     if source is None or not source.hosts:
         raise STORAGE_ERRORS.invalid_arg("hostname must be specified for iscsi sources")
     host = source.hosts[0]
-    argv = open_iscsi.plan_discovery(open_iscsi.portal_of(host))
+    argv = open_iscsi.plan_discovery(open_iscsi.portal(host))
     said = await commands.run_ok(argv, deadline_s=LOGIN_S)
     return format_sources(open_iscsi.read_targets(said, host))

@@ -14,29 +14,29 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime.shield import run_to_completion
 from supervisor.stord import commands
 from supervisor.stord.backends import lvm
-from supervisor.stord.backends.base import Creation, Means, Overwrite, Resizing
-from supervisor.stord.backends.wipe_check import refuse_used
-from supervisor.stord.pool_process.messages import CheckFolder, Wipe
-from supervisor.stord.volume_info import PoolFacts, VolumeFacts
+from supervisor.stord.backends.base import BackendContext, CreateOptions, Overwrite, ResizeOptions
+from supervisor.stord.backends.wipe_check import require_blank
+from supervisor.stord.pool_process.messages import CheckDirectory, Wipe
+from supervisor.stord.volume_info import PoolInfo, VolumeInfo
 
 GROUP_S: Final = 60.0
 
 
-class Logical:
+class LogicalBackend:
     """A pool of type logical."""
 
-    fills_volumes = False
+    copies_data = False
     is_slow_to_create = False
 
-    def __init__(self, means: Means) -> None:
+    def __init__(self, context: BackendContext) -> None:
         """Have this volume group."""
-        self.means = means
-        self.group = means.pool.source.name or means.pool.name
+        self.context = context
+        self.group = context.pool.source.name or context.pool.name
 
     async def check(self) -> bool:
         """Whether the group is there, and one of its volumes is active."""
         try:
-            await self.means.work.call(CheckFolder(path=f"/dev/{self.group}"))
+            await self.context.process.call(CheckDirectory(path=f"/dev/{self.group}"))
         except VirError:
             return False
         return True
@@ -53,11 +53,11 @@ class Logical:
         """
         await commands.run_ok(lvm.plan_activate(self.group, on=False), deadline_s=GROUP_S)
 
-    async def refresh(self) -> PoolFacts:
+    async def refresh(self) -> PoolInfo:
         """Look at the group and its volumes."""
-        space = await self.measure()
-        said = await commands.run_ok(lvm.plan_volumes(self.group))
-        return PoolFacts(
+        space = await self.read_space()
+        said = await commands.run_ok(lvm.plan_lvs(self.group))
+        return PoolInfo(
             capacity=space.capacity,
             allocation=space.allocation,
             available=space.available,
@@ -65,9 +65,9 @@ class Logical:
             volumes=lvm.read_volumes(said, self.group),
         )
 
-    async def measure(self) -> PoolFacts:
+    async def read_space(self) -> PoolInfo:
         """The group's space."""
-        return lvm.read_group(await commands.run_ok(lvm.plan_groups(self.group)))
+        return lvm.read_group(await commands.run_ok(lvm.plan_vgs(self.group)))
 
     async def build(self, overwrite: Overwrite) -> None:
         """Make the group of the pool's devices.
@@ -75,41 +75,41 @@ class Logical:
         Raises:
             VirError: OPERATION_FAILED when a device has something on it and may not lose it.
         """
-        devices = [device.path or "" for device in self.means.pool.source.devices]
+        devices = [device.path or "" for device in self.context.pool.source.devices]
         if not devices:
-            detail = f"pool '{self.means.pool.name}' names no <device> to make a group of"
+            detail = f"pool '{self.context.pool.name}' names no <device> to make a group of"
             raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.STORAGE)
         if overwrite is Overwrite.NO:
             for device in devices:
-                await refuse_used(device)
+                await require_blank(device)
         prepared: list[str] = []
         try:
             for device in devices:
-                await commands.run_ok(lvm.plan_prepare(device), deadline_s=GROUP_S)
+                await commands.run_ok(lvm.plan_pvcreate(device), deadline_s=GROUP_S)
                 prepared.append(device)
-            await commands.run_ok(lvm.plan_group(self.group, devices), deadline_s=GROUP_S)
+            await commands.run_ok(lvm.plan_vgcreate(self.group, devices), deadline_s=GROUP_S)
         except BaseException:
             for device in prepared:
                 with contextlib.suppress(VirError):
-                    await run_to_completion(commands.run_ok(lvm.plan_release(device)))
+                    await run_to_completion(commands.run_ok(lvm.plan_pvremove(device)))
             raise
 
     async def delete(self) -> None:
         """Remove the group; its devices are ordinary ones then."""
-        said = await commands.run_ok(lvm.plan_devices())
+        said = await commands.run_ok(lvm.plan_pvs())
         devices = [
             device.path or ""
             for source in lvm.read_devices(said)
             if source.name == self.group
             for device in source.devices
         ]
-        await commands.run_ok(lvm.plan_ungroup(self.group), deadline_s=GROUP_S)
+        await commands.run_ok(lvm.plan_vgremove(self.group), deadline_s=GROUP_S)
         for device in devices:
-            await commands.run_ok(lvm.plan_release(device), deadline_s=GROUP_S)
+            await commands.run_ok(lvm.plan_pvremove(device), deadline_s=GROUP_S)
 
     # Volumes.
 
-    async def find_volume(self, volume: VolumeFacts) -> VolumeFacts:
+    async def refresh_volume(self, volume: VolumeInfo) -> VolumeInfo:
         """Look at one volume anew.
 
         Raises:
@@ -121,43 +121,49 @@ class Logical:
         detail = f"volume '{volume.name}' has gone from the group '{self.group}'"
         raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
 
-    async def create_volume(self, wanted: Volume, how: Creation) -> VolumeFacts:
+    async def create_volume(self, definition: Volume, options: CreateOptions) -> VolumeInfo:
         """Make a logical volume."""
-        if wanted.target.encryption is not None:
+        if definition.target.encryption is not None:
             detail = "volumes of a pool of type 'logical' cannot be encrypted by the daemon"
             raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.STORAGE)
-        argv = lvm.plan_create(self.group, wanted)
-        if lvm.needs_snapshots(wanted):
-            await commands.run(lvm.plan_snapshots())
+        argv = lvm.plan_lvcreate(self.group, definition)
+        if lvm.needs_snapshot_target(definition):
+            await commands.run(lvm.plan_load_snapshot_target())
         try:
             await commands.run_ok(argv, deadline_s=GROUP_S)
-            made = await self._named(wanted.name)
+            made = await self._find_volume(definition.name)
         except BaseException:
             with contextlib.suppress(VirError):
-                await run_to_completion(commands.run(lvm.plan_remove(self.group, wanted.name)))
+                await run_to_completion(
+                    commands.run(lvm.plan_lvremove(self.group, definition.name))
+                )
             raise
         return made
 
-    async def _named(self, name: str) -> VolumeFacts:
+    async def _find_volume(self, name: str) -> VolumeInfo:
         path = f"/dev/{self.group}/{name}"
-        return await self.find_volume(VolumeFacts(name=name, key="", path=path))
+        return await self.refresh_volume(VolumeInfo(name=name, key="", path=path))
 
-    async def delete_volume(self, volume: VolumeFacts, *, zeroed: bool) -> None:
+    async def delete_volume(self, volume: VolumeInfo, *, zeroed: bool) -> None:
         """Remove a logical volume; one that has gone is no error."""
         if zeroed:
-            await self.means.work.call_alone(Wipe(path=volume.path))
-        argv = lvm.plan_remove(self.group, volume.name)
-        ended = await commands.run(argv, deadline_s=GROUP_S)
-        if ended.code != 0 and any(v.name == volume.name for v in (await self.refresh()).volumes):
-            raise commands.failed(argv, ended)
+            await self.context.process.call_dedicated(Wipe(path=volume.path))
+        argv = lvm.plan_lvremove(self.group, volume.name)
+        completed = await commands.run(argv, deadline_s=GROUP_S)
+        if completed.code != 0 and any(
+            v.name == volume.name for v in (await self.refresh()).volumes
+        ):
+            raise commands.failed(argv, completed)
 
-    async def resize_volume(self, volume: VolumeFacts, capacity: int, how: Resizing) -> None:
+    async def resize_volume(
+        self, volume: VolumeInfo, capacity: int, options: ResizeOptions
+    ) -> None:
         """Give a logical volume another size."""
-        argv = lvm.plan_resize(self.group, volume.name, capacity)
+        argv = lvm.plan_lvresize(self.group, volume.name, capacity)
         await commands.run_ok(argv, deadline_s=GROUP_S)
 
 
 async def find_groups(_: str) -> str:
     """Every volume group of the host."""
-    said = await commands.run_ok(lvm.plan_devices())
+    said = await commands.run_ok(lvm.plan_pvs())
     return format_sources(lvm.read_devices(said))

@@ -14,7 +14,7 @@ import msgspec
 from conf.storage import Volume
 from conf.storage.source import PoolDevice, PoolSource
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.stord.volume_info import Backing, Extent, PoolFacts, VolumeFacts
+from supervisor.stord.volume_info import Backing, Extent, PoolInfo, VolumeInfo
 
 KIB: Final = 1024
 FORMAT: Final = "lvm2"
@@ -56,17 +56,17 @@ class Physical(msgspec.Struct, frozen=True):
     vg_name: str = ""
 
 
-def plan_groups(group: str) -> list[str]:
+def plan_vgs(group: str) -> list[str]:
     """Ask for the space of a volume group."""
     return ["vgs", *REPORT, "-o", "vg_size,vg_free", "--", group]
 
 
-def plan_volumes(group: str) -> list[str]:
+def plan_lvs(group: str) -> list[str]:
     """Ask for the volumes of a group."""
     return ["lvs", *REPORT, "--segments", "-o", LV_FIELDS, "--", group]
 
 
-def plan_devices() -> list[str]:
+def plan_pvs() -> list[str]:
     """Ask for every physical volume of the host."""
     return ["pvs", *REPORT, "-o", "pv_name,vg_name"]
 
@@ -76,52 +76,52 @@ def plan_activate(group: str, *, on: bool) -> list[str]:
     return ["vgchange", "--quiet", "-aly" if on else "-aln", "--", group]
 
 
-def plan_prepare(device: str) -> list[str]:
+def plan_pvcreate(device: str) -> list[str]:
     """Make a device a physical volume; what was on it is lost."""
     return ["pvcreate", "--quiet", "-ff", "--yes", "--", device]
 
 
-def plan_group(group: str, devices: Sequence[str]) -> list[str]:
+def plan_vgcreate(group: str, devices: Sequence[str]) -> list[str]:
     """Make a volume group of physical volumes."""
     return ["vgcreate", "--quiet", "--", group, *devices]
 
 
-def plan_ungroup(group: str) -> list[str]:
+def plan_vgremove(group: str) -> list[str]:
     """Remove a volume group that has no volumes."""
     return ["vgremove", "--quiet", "--", group]
 
 
-def plan_release(device: str) -> list[str]:
+def plan_pvremove(device: str) -> list[str]:
     """Make a physical volume an ordinary device again."""
     return ["pvremove", "--quiet", "--", device]
 
 
-def plan_create(group: str, wanted: Volume) -> list[str]:
+def plan_lvcreate(group: str, definition: Volume) -> list[str]:
     """Make a volume: whole, a snapshot of another, or one that gets its space as it is written.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED: its name cannot be a volume's.
     """
-    capacity = wanted.capacity or 0
-    allocation = capacity if wanted.allocation is None else wanted.allocation
-    words = ["lvcreate", "--quiet", "--yes", "--name", checked(wanted.name)]
-    below = wanted.backing_store.path if wanted.backing_store is not None else None
+    capacity = definition.capacity or 0
+    allocation = capacity if definition.allocation is None else definition.allocation
+    words = ["lvcreate", "--quiet", "--yes", "--name", check_name(definition.name)]
+    below = definition.backing_store.path if definition.backing_store is not None else None
     if below:
-        return [*words, "-L", f"{kib(max(allocation, 1))}k", "-s", "--", below]
+        return [*words, "-L", f"{to_kib(max(allocation, 1))}k", "-s", "--", below]
     if allocation < capacity:
-        sparse = ["--type", "snapshot", "--virtualsize", f"{kib(capacity)}k"]
-        return [*words, "-L", f"{kib(max(allocation, 1))}k", *sparse, "--", group]
-    return [*words, "--wipesignatures", "y", "-L", f"{kib(capacity)}k", "--", group]
+        sparse = ["--type", "snapshot", "--virtualsize", f"{to_kib(capacity)}k"]
+        return [*words, "-L", f"{to_kib(max(allocation, 1))}k", *sparse, "--", group]
+    return [*words, "--wipesignatures", "y", "-L", f"{to_kib(capacity)}k", "--", group]
 
 
-def needs_snapshots(wanted: Volume) -> bool:
+def needs_snapshot_target(definition: Volume) -> bool:
     """Whether a volume is made by the device mapper's target for snapshots."""
-    capacity = wanted.capacity or 0
-    sparse = wanted.allocation is not None and wanted.allocation < capacity
-    return sparse or (wanted.backing_store is not None and bool(wanted.backing_store.path))
+    capacity = definition.capacity or 0
+    sparse = definition.allocation is not None and definition.allocation < capacity
+    return sparse or (definition.backing_store is not None and bool(definition.backing_store.path))
 
 
-def plan_snapshots() -> list[str]:
+def plan_load_snapshot_target() -> list[str]:
     """Ask the kernel for its target for snapshots, whose module it loads thereupon.
 
     lvcreate would run modprobe, for which this process has no right.
@@ -129,17 +129,17 @@ def plan_snapshots() -> list[str]:
     return ["dmsetup", "target-version", "snapshot"]
 
 
-def plan_remove(group: str, name: str) -> list[str]:
+def plan_lvremove(group: str, name: str) -> list[str]:
     """Remove a volume."""
-    return ["lvremove", "--quiet", "--force", "--", f"{group}/{checked(name)}"]
+    return ["lvremove", "--quiet", "--force", "--", f"{group}/{check_name(name)}"]
 
 
-def plan_resize(group: str, name: str, capacity: int) -> list[str]:
+def plan_lvresize(group: str, name: str, capacity: int) -> list[str]:
     """Give a volume another size."""
-    return ["lvresize", "--quiet", "--force", "-L", f"{kib(capacity)}k", "--", f"{group}/{name}"]
+    return ["lvresize", "--quiet", "--force", "-L", f"{to_kib(capacity)}k", "--", f"{group}/{name}"]
 
 
-def checked(name: str) -> str:
+def check_name(name: str) -> str:
     """A name that LVM takes.
 
     Raises:
@@ -152,12 +152,12 @@ def checked(name: str) -> str:
     return name
 
 
-def kib(size: int) -> int:
+def to_kib(size: int) -> int:
     """Bytes in KiB, rounded up."""
     return -(-size // KIB)
 
 
-def read_group(text: str) -> PoolFacts:
+def read_group(text: str) -> PoolInfo:
     """The space of the group that vgs tells of.
 
     Raises:
@@ -165,28 +165,28 @@ def read_group(text: str) -> PoolFacts:
     """
     groups = _report(text, "vg", Group)
     if not groups:
-        raise unintelligible("vgs")
-    size, free = number(groups[0].vg_size), number(groups[0].vg_free)
-    return PoolFacts(capacity=size, allocation=size - free, available=free, source_format=FORMAT)
+        raise unexpected_output("vgs")
+    size, free = parse_bytes(groups[0].vg_size), parse_bytes(groups[0].vg_free)
+    return PoolInfo(capacity=size, allocation=size - free, available=free, source_format=FORMAT)
 
 
-def read_volumes(text: str, group: str) -> tuple[VolumeFacts, ...]:
+def read_volumes(text: str, group: str) -> tuple[VolumeInfo, ...]:
     """The volumes that lvs tells of: those that are active, thin pools left out."""
     by_name: dict[str, list[Segment]] = {}
     for segment in _report(text, "seg", Segment):
         attributes = segment.lv_attr
         if attributes[:1] != HIDDEN and attributes[ACTIVE_AT : ACTIVE_AT + 1] == ACTIVE:
             by_name.setdefault(segment.lv_name.strip("[]"), []).append(segment)
-    return tuple(volume(name, segments, group) for name, segments in by_name.items())
+    return tuple(volume_info(name, segments, group) for name, segments in by_name.items())
 
 
-def volume(name: str, segments: list[Segment], group: str) -> VolumeFacts:
+def volume_info(name: str, segments: list[Segment], group: str) -> VolumeInfo:
     """One volume by its segments."""
     first = segments[0]
-    size = number(first.lv_size)
-    extents = [extent for segment in segments for extent in extents_of(segment)]
+    size = parse_bytes(first.lv_size)
+    extents = [extent for segment in segments for extent in segment_extents(segment)]
     origin = f"/dev/{group}/{first.origin.strip('[]')}" if first.origin else ""
-    return VolumeFacts(
+    return VolumeInfo(
         name=name,
         key=first.lv_uuid,
         path=f"/dev/{group}/{name}",
@@ -199,16 +199,16 @@ def volume(name: str, segments: list[Segment], group: str) -> VolumeFacts:
     )
 
 
-def extents_of(segment: Segment) -> list[Extent]:
+def segment_extents(segment: Segment) -> list[Extent]:
     """Where a segment lies: "/dev/sda1(12),/dev/sdb1(0)" is a stripe over two devices."""
     places = [place for place in segment.devices.split(",") if place.endswith(")")]
-    step = number(segment.vg_extent_size)
-    length = number(segment.seg_size) // max(len(places), 1)
+    step = parse_bytes(segment.vg_extent_size)
+    length = parse_bytes(segment.seg_size) // max(len(places), 1)
     found = []
     for place in places:
         device, _, start = place[:-1].rpartition("(")
         if device.startswith("/"):  # others are volumes inside the group
-            begin = number(start) * step
+            begin = parse_bytes(start) * step
             found.append(Extent(device=device, start=begin, end=begin + length))
     return found
 
@@ -227,16 +227,16 @@ def read_devices(text: str) -> list[PoolSource]:
     ]
 
 
-def number(word: str) -> int:
+def parse_bytes(text: str) -> int:
     """A size in bytes.
 
     Raises:
         VirError: INTERNAL_ERROR: it is none.
     """
     try:
-        return int(word.strip())
+        return int(text.strip())
     except ValueError:
-        raise unintelligible(word) from None
+        raise unexpected_output(text) from None
 
 
 def _report(text: str, kind: str, struct: type[S]) -> list[S]:
@@ -245,10 +245,10 @@ def _report(text: str, kind: str, struct: type[S]) -> list[S]:
         lines = [line for part in parts.get("report", []) for line in part.get(kind, [])]
         return msgspec.convert(lines, list[struct])  # type: ignore[valid-type]
     except msgspec.MsgspecError as error:
-        raise unintelligible(f"a report: {error}") from error
+        raise unexpected_output(f"a report: {error}") from error
 
 
-def unintelligible(what: str) -> VirError:
+def unexpected_output(output: str) -> VirError:
     """INTERNAL_ERROR: LVM said what it never says."""
-    detail = f"LVM's answer cannot be understood ({what})"
+    detail = f"LVM's answer cannot be understood ({output})"
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)

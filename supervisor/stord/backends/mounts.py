@@ -14,9 +14,16 @@ from typing import Final
 from conf.storage import Pool, PoolHost, PoolSource, PoolType
 
 #: What a pool is mounted with: nothing in it is to be run or taken for a device.
-SAFE: Final = ("nodev", "nosuid", "noexec")
+MOUNT_OPTIONS: Final = ("nodev", "nosuid", "noexec")
 #: The options by which mkfs of a format does not ask before it writes over something.
-FORCED: Final = {"ext2": "-F", "ext3": "-F", "ext4": "-F", "xfs": "-f", "ocfs2": "-F", "gfs2": "-O"}
+FORCE_OPTIONS: Final = {
+    "ext2": "-F",
+    "ext3": "-F",
+    "ext4": "-F",
+    "xfs": "-f",
+    "ocfs2": "-F",
+    "gfs2": "-O",
+}
 AUTO: Final = "auto"
 _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 
@@ -37,11 +44,11 @@ def read_mounts(text: str) -> list[Mount]:
         place, _, rest = line.partition(" - ")
         before, after = place.split(" "), rest.split(" ")
         if len(before) > 4 and len(after) > 1:
-            mounts.append(Mount(_plain(before[4]), after[0], _plain(after[1])))
+            mounts.append(Mount(_unescape(before[4]), after[0], _unescape(after[1])))
     return mounts
 
 
-def _plain(word: str) -> str:
+def _unescape(word: str) -> str:
     """A word without its escapes: a backslash and 040 stand for a space."""
     return _ESCAPE.sub(lambda found: chr(int(found[1], 8)), word)
 
@@ -51,7 +58,7 @@ def mounted_at(mounts: list[Mount], target: str) -> Mount | None:
     return next((mount for mount in reversed(mounts) if mount.target == target), None)
 
 
-def source_of(pool: Pool) -> str:
+def mount_source(pool: Pool) -> str:
     """What a pool mounts, as mount is told."""
     source = pool.source
     if pool.type is PoolType.FS:
@@ -69,12 +76,12 @@ def source_of(pool: Pool) -> str:
 def plan_mount(pool: Pool) -> list[str]:
     """The command that mounts a pool."""
     form = pool.source.format or AUTO
-    options = [*SAFE, *_options_of(pool, form)]
+    options = [*MOUNT_OPTIONS, *_options(pool, form)]
     kind = [] if form == AUTO else ["-t", form]
-    return ["mount", *kind, "-o", ",".join(options), "--", source_of(pool), pool.path]
+    return ["mount", *kind, "-o", ",".join(options), "--", mount_source(pool), pool.path]
 
 
-def _options_of(pool: Pool, form: str) -> list[str]:
+def _options(pool: Pool, form: str) -> list[str]:
     version = pool.source.protocol_version
     options = [f"nfsvers={version}"] if version else []
     if form == "glusterfs":
@@ -92,16 +99,16 @@ def plan_unmount(pool: Pool) -> list[str]:
     return ["umount", "--", pool.path]
 
 
-def plan_probe(device: str) -> list[str]:
+def plan_blkid(device: str) -> list[str]:
     """The command that tells what is on a device: exit status 2 when nothing is."""
     return ["blkid", "-p", "-o", "value", "-s", "TYPE", "-s", "PTTYPE", "--", device]
 
 
-def plan_make(pool: Pool) -> list[str]:
+def plan_mkfs(pool: Pool) -> list[str]:
     """The command that makes a pool's file system."""
     form = pool.source.format or AUTO
-    forced = [FORCED[form]] if form in FORCED else []
-    return ["mkfs", "-t", form, *forced, source_of(pool)]
+    forced = [FORCE_OPTIONS[form]] if form in FORCE_OPTIONS else []
+    return ["mkfs", "-t", form, *forced, mount_source(pool)]
 
 
 def plan_exports(host: str) -> list[str]:

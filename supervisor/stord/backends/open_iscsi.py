@@ -17,7 +17,7 @@ _TARGET: Final = re.compile(r"(\S+?),-?\d+ (\S+)")
 _LUN: Final = re.compile(r"-lun-(\d+)$")
 
 
-def portal_of(host: PoolHost) -> str:
+def portal(host: PoolHost) -> str:
     """A server as iscsiadm names it."""
     name = host.name or ""
     if ":" in name and not name.startswith("["):
@@ -89,13 +89,13 @@ def read_targets(text: str, host: PoolHost) -> list[PoolSource]:
     return [PoolSource(hosts=[host], devices=[PoolDevice(path=name)]) for name in names]
 
 
-def lun_of(link: str, target: str) -> int | None:
+def lun(link: str, target: str) -> int | None:
     """The unit that a name in /dev/disk/by-path stands for; None for other things."""
     found = _LUN.search(link)
     return int(found[1]) if found and f"-iscsi-{target}-lun-" in link else None
 
 
-def with_password(record: str, user: str, password: str) -> str:
+def with_chap(record: str, user: str, password: str) -> str:
     """A node's record with CHAP; what it said of it before goes."""
     lines = [line for line in record.splitlines() if not line.startswith("node.session.auth.")]
     added = [

@@ -14,23 +14,28 @@ from conf.storage import Volume
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 MIB: Final = 1 << 20
-LABELS: Final = {"dos": "msdos"}  # parted's words where they differ from the document's
-WORDS: Final = {"msdos": "dos"}
-PRIMARY: Final = 4  # of a dos table, the extended partition among them
+PARTED_LABELS: Final = {"dos": "msdos"}  # parted's words where they differ from the document's
+LIBVIRT_LABELS: Final = {"msdos": "dos"}
+MAX_PRIMARY: Final = 4  # of a dos table, the extended partition among them
 FIRST_LOGICAL: Final = 5
 #: parted's word for what a partition is to hold; the others it does not need to know.
-HOLDS: Final = {"linux-swap": "linux-swap", "fat16": "fat16", "fat32": "fat32", "linux": "ext2"}
+FILESYSTEM_TYPES: Final = {
+    "linux-swap": "linux-swap",
+    "fat16": "fat16",
+    "fat32": "fat32",
+    "linux": "ext2",
+}
 FLAGS: Final = {"linux-lvm": "lvm", "linux-raid": "raid"}
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Partition:
     """A partition, or free space; bytes, the end not in it."""
 
     number: int  # 0: free
     start: int
     end: int
-    holds: str = ""
+    content: str = ""
 
     @property
     def size(self) -> int:
@@ -44,8 +49,8 @@ class Table:
 
     label: str  # as documents say it: "dos", "gpt" …
     size: int
-    parts: tuple[Part, ...]
-    free: tuple[Part, ...]
+    partitions: tuple[Partition, ...]
+    free: tuple[Partition, ...]
 
 
 def plan_table(device: str) -> list[str]:
@@ -55,7 +60,7 @@ def plan_table(device: str) -> list[str]:
 
 def plan_label(device: str, label: str) -> list[str]:
     """Make a new, empty table; what was on the disk is lost."""
-    return ["parted", "--script", device, "mklabel", LABELS.get(label, label)]
+    return ["parted", "--script", device, "mklabel", PARTED_LABELS.get(label, label)]
 
 
 def plan_remove(device: str, number: int) -> list[str]:
@@ -63,21 +68,21 @@ def plan_remove(device: str, number: int) -> list[str]:
     return ["parted", "--script", device, "rm", str(number)]
 
 
-def plan_make(device: str, table: Table, wanted: Volume) -> list[list[str]]:
+def plan_create(device: str, table: Table, definition: Volume) -> list[list[str]]:
     """Make a partition in the smallest space that it fits into.
 
     Raises:
         VirError: INTERNAL_ERROR: there is no such space; the table takes no more partitions.
     """
-    size = -(-(wanted.capacity or 0) // MIB) * MIB
-    form = wanted.target.format or "none"
-    kind, within = kind_of(table, form)
+    size = -(-(definition.capacity or 0) // MIB) * MIB
+    form = definition.target.format or "none"
+    kind, within = partition_type(table, form)
     spaces = []
     for space in table.free:
         start = -(-space.start // MIB) * MIB
         if kind == "logical":
             start += MIB  # its own record stands before it
-        if start + size <= space.end and (within is None or is_in(space, within)):
+        if start + size <= space.end and (within is None or is_inside(space, within)):
             spaces.append((space.size, start))
     if not spaces:
         largest = max((space.size for space in table.free), default=0)
@@ -85,8 +90,8 @@ def plan_make(device: str, table: Table, wanted: Volume) -> list[list[str]]:
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
     start = min(spaces)[1]
     words = ["parted", "--script", device, "mkpart", kind]
-    if form in HOLDS and kind != "extended":
-        words.append(HOLDS[form])
+    if form in FILESYSTEM_TYPES and kind != "extended":
+        words.append(FILESYSTEM_TYPES[form])
     commands = [[*words, f"{start}B", f"{start + size - 1}B"]]
     if form in FLAGS:
         number = next_number(table, kind)
@@ -94,7 +99,7 @@ def plan_make(device: str, table: Table, wanted: Volume) -> list[list[str]]:
     return commands
 
 
-def kind_of(table: Table, form: str) -> tuple[str, Part | None]:
+def partition_type(table: Table, volume_format: str) -> tuple[str, Partition | None]:
     """What parted calls the new partition, and which one it must lie in.
 
     Raises:
@@ -102,19 +107,19 @@ def kind_of(table: Table, form: str) -> tuple[str, Part | None]:
             where there can be none.
     """
     if table.label != "dos":
-        if form == "extended":
+        if volume_format == "extended":
             detail = f"a table of type '{table.label}' has no extended partitions"
             raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.STORAGE)
         return "primary", None
-    extended = next((part for part in table.parts if part.holds == "extended"), None)
-    if form == "extended":
+    extended = next((part for part in table.partitions if part.content == "extended"), None)
+    if volume_format == "extended":
         if extended is not None:
             detail = "extended partition already exists"
             raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.STORAGE)
         return "extended", None
     if extended is not None:
         return "logical", extended
-    if sum(part.number <= PRIMARY for part in table.parts) >= PRIMARY:
+    if sum(part.number <= MAX_PRIMARY for part in table.partitions) >= MAX_PRIMARY:
         detail = "no extended partition found and no primary partition available"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
     return "primary", None
@@ -122,12 +127,12 @@ def kind_of(table: Table, form: str) -> tuple[str, Part | None]:
 
 def next_number(table: Table, kind: str) -> int:
     """The number that the next partition gets."""
-    taken = {part.number for part in table.parts}
+    taken = {part.number for part in table.partitions}
     first = FIRST_LOGICAL if kind == "logical" else 1
     return next(number for number in range(first, first + 256) if number not in taken)
 
 
-def is_in(space: Part, whole: Part) -> bool:
+def is_inside(space: Partition, whole: Partition) -> bool:
     """Whether a space lies in a partition."""
     return whole.start <= space.start and space.end <= whole.end
 
@@ -140,49 +145,49 @@ def read_table(text: str) -> Table:
     """
     lines = [line.rstrip(";").split(":") for line in text.splitlines() if line.endswith(";")]
     if len(lines) < 2 or lines[0] != ["BYT"] or len(lines[1]) < 6:
-        raise unintelligible(text)
+        raise unexpected_output(text)
     # The model's name may have colons; what stands before it, the kernel's name, has none.
-    size, label = number(lines[1][1]), lines[1][5]
-    parts = [part(line) for line in lines[2:]]
+    size, label = parse_bytes(lines[1][1]), lines[1][5]
+    parts = [parse_partition(line) for line in lines[2:]]
     taken = [one for one in parts if one.number]
     free = tuple(one for one in parts if not one.number)
     if label == "msdos":
         within = [*free, *(one for one in taken if one.number >= FIRST_LOGICAL)]
         taken = [as_extended(one, within) for one in taken]
-    return Table(WORDS.get(label, label), size, tuple(taken), free)
+    return Table(LIBVIRT_LABELS.get(label, label), size, tuple(taken), free)
 
 
-def part(words: list[str]) -> Part:
+def parse_partition(fields: list[str]) -> Partition:
     """Read a line."""
-    if len(words) < 5:
-        raise unintelligible(":".join(words))
-    start, end = number(words[1]), number(words[2]) + 1
-    if words[4] == "free":
-        return Part(0, start, end)
-    return Part(number(words[0]), start, end, words[4])
+    if len(fields) < 5:
+        raise unexpected_output(":".join(fields))
+    start, end = parse_bytes(fields[1]), parse_bytes(fields[2]) + 1
+    if fields[4] == "free":
+        return Partition(0, start, end)
+    return Partition(parse_bytes(fields[0]), start, end, fields[4])
 
 
-def as_extended(one: Part, within: list[Part]) -> Part:
+def as_extended(partition: Partition, nested: list[Partition]) -> Partition:
     """A primary partition that has free space or logical partitions in it is the extended one."""
-    inside = any(one.start <= other.start < one.end for other in within)
-    if one.number <= PRIMARY and inside:
-        return Part(one.number, one.start, one.end, "extended")
-    return one
+    inside = any(partition.start <= other.start < partition.end for other in nested)
+    if partition.number <= MAX_PRIMARY and inside:
+        return Partition(partition.number, partition.start, partition.end, "extended")
+    return partition
 
 
-def number(word: str) -> int:
+def parse_bytes(text: str) -> int:
     """A number of bytes.
 
     Raises:
         VirError: INTERNAL_ERROR: it is none.
     """
-    digits = word.removesuffix("B")
+    digits = text.removesuffix("B")
     if not digits.isdigit():
-        raise unintelligible(word)
+        raise unexpected_output(text)
     return int(digits)
 
 
-def unintelligible(what: str) -> VirError:
+def unexpected_output(output: str) -> VirError:
     """INTERNAL_ERROR: parted said what it never says."""
-    detail = f"parted's answer cannot be understood ({what[:200]})"
+    detail = f"parted's answer cannot be understood ({output[:200]})"
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)

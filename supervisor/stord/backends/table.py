@@ -8,23 +8,25 @@ from __future__ import annotations
 from typing import Final
 
 from conf.storage import PoolType
-from supervisor.stord.backends.base import Kind
-from supervisor.stord.backends.directory import Folder
-from supervisor.stord.backends.disk import Disk
-from supervisor.stord.backends.filesystem import Mounted, find_exports
-from supervisor.stord.backends.iscsi import Iscsi, find_targets
-from supervisor.stord.backends.logical import Logical, find_groups
-from supervisor.stord.backends.unsupported import Missing
+from supervisor.stord.backends.base import BackendType
+from supervisor.stord.backends.directory import DirectoryBackend
+from supervisor.stord.backends.disk import DiskBackend
+from supervisor.stord.backends.filesystem import FilesystemBackend, find_exports
+from supervisor.stord.backends.iscsi import IscsiBackend, find_targets
+from supervisor.stord.backends.logical import LogicalBackend, find_groups
+from supervisor.stord.backends.unsupported import UnsupportedBackend
 
-KINDS: Final[dict[PoolType, Kind]] = {
-    PoolType.DIR: Kind(Folder, in_session=True),
-    PoolType.FS: Kind(Mounted, needs=("mount", "umount")),
-    PoolType.NETFS: Kind(Mounted, find_exports, needs=("mount", "umount")),
-    PoolType.LOGICAL: Kind(Logical, find_groups, needs=("vgs", "lvs", "lvcreate")),
-    PoolType.DISK: Kind(Disk, needs=("parted",)),
-    PoolType.ISCSI: Kind(Iscsi, find_targets, needs=("iscsiadm",)),
+BACKENDS: Final[dict[PoolType, BackendType]] = {
+    PoolType.DIR: BackendType(DirectoryBackend, in_session=True),
+    PoolType.FS: BackendType(FilesystemBackend, programs=("mount", "umount")),
+    PoolType.NETFS: BackendType(FilesystemBackend, find_exports, programs=("mount", "umount")),
+    PoolType.LOGICAL: BackendType(LogicalBackend, find_groups, programs=("vgs", "lvs", "lvcreate")),
+    PoolType.DISK: BackendType(DiskBackend, programs=("parted",)),
+    PoolType.ISCSI: BackendType(IscsiBackend, find_targets, programs=("iscsiadm",)),
 }
 #: What can be defined, so that a host's definitions are kept, and is refused when it is started.
-DEFINED_ONLY: Final[dict[PoolType, Kind]] = {
-    kind: Kind(Missing, in_session=True) for kind in PoolType if kind not in KINDS
+DEFINED_ONLY: Final[dict[PoolType, BackendType]] = {
+    kind: BackendType(UnsupportedBackend, in_session=True)
+    for kind in PoolType
+    if kind not in BACKENDS
 }

@@ -5,12 +5,12 @@ Owns: that refusal.
 
 from __future__ import annotations
 
-from supervisor.stord.backends.base import Overwrite, unsupported
-from supervisor.stord.backends.directory import Folder
-from supervisor.stord.volume_info import PoolFacts
+from supervisor.stord.backends.base import Overwrite, not_supported
+from supervisor.stord.backends.directory import DirectoryBackend
+from supervisor.stord.volume_info import PoolInfo
 
 
-class Missing(Folder):
+class UnsupportedBackend(DirectoryBackend):
     """A pool that is never active."""
 
     async def check(self) -> bool:
@@ -23,15 +23,15 @@ class Missing(Folder):
         Raises:
             VirError: NO_SUPPORT.
         """
-        raise unsupported(self.means.pool, "starting")
+        raise not_supported(self.context.pool, "starting")
 
-    async def refresh(self) -> PoolFacts:
+    async def refresh(self) -> PoolInfo:
         """Refuse.
 
         Raises:
             VirError: NO_SUPPORT.
         """
-        raise unsupported(self.means.pool, "refreshing")
+        raise not_supported(self.context.pool, "refreshing")
 
     async def build(self, overwrite: Overwrite) -> None:
         """Refuse.
@@ -39,7 +39,7 @@ class Missing(Folder):
         Raises:
             VirError: NO_SUPPORT.
         """
-        raise unsupported(self.means.pool, "building")
+        raise not_supported(self.context.pool, "building")
 
     async def delete(self) -> None:
         """Refuse.
@@ -47,4 +47,4 @@ class Missing(Folder):
         Raises:
             VirError: NO_SUPPORT.
         """
-        raise unsupported(self.means.pool, "deleting")
+        raise not_supported(self.context.pool, "deleting")

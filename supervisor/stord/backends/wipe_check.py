@@ -11,23 +11,21 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.stord import commands
 from supervisor.stord.backends import mounts
 
-NOTHING_THERE: Final = 2  # blkid's exit status
+NOTHING_FOUND: Final = 2  # blkid's exit status
 
 
-async def refuse_used(device: str) -> None:
+async def require_blank(device: str) -> None:
     """Refuse to lose what is on a device.
 
     Raises:
         VirError: OPERATION_FAILED; INTERNAL_ERROR when it cannot be looked at.
     """
-    argv = mounts.plan_probe(device)
-    ended = await commands.run(argv)
-    if ended.code == NOTHING_THERE:
+    argv = mounts.plan_blkid(device)
+    completed = await commands.run(argv)
+    if completed.code == NOTHING_FOUND:
         return
-    if ended.code != 0:
-        raise commands.failed(argv, ended)
-    detail = (
-        f"device '{device}' has '{' '.join(ended.output.split())}' on it: build with the overwrite "
-        "flag if that is to be lost"
-    )
+    if completed.code != 0:
+        raise commands.failed(argv, completed)
+    content = " ".join(completed.output.split())
+    detail = f"device '{device}' contains '{content}'; pass the overwrite flag to destroy it"
     raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.STORAGE)

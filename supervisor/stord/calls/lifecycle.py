@@ -14,9 +14,9 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StoragePool as PoolId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
-from supervisor.stord.backends.base import Kind, Overwrite
+from supervisor.stord.backends.base import BackendType, Overwrite
 from supervisor.stord.definitions import Definitions
-from supervisor.stord.pool_xml import read_pool
+from supervisor.stord.pool_xml import parse_pool_xml
 from supervisor.stord.pools import Pools
 from supervisor.stord.registry import Registry
 
@@ -24,7 +24,7 @@ CREATE: Create = Create.WITH_BUILD | Create.WITH_BUILD_OVERWRITE | Create.WITH_B
 SCHEMA: int = 0x8  # virStoragePoolCreateFlags: VALIDATE; documents are always checked
 
 
-class Lifecycle:
+class PoolLifecycleCalls:
     """What clients may do with pools."""
 
     def __init__(
@@ -32,13 +32,13 @@ class Lifecycle:
         registry: Registry,
         definitions: Definitions,
         pools: Pools,
-        kinds: dict[PoolType, Kind],
+        backends: dict[PoolType, BackendType],
     ) -> None:
         """Work on these."""
         self._registry = registry
         self._definitions = definitions
         self._pools = pools
-        self._kinds = kinds
+        self._backends = backends
 
     # Definitions.
 
@@ -49,8 +49,8 @@ class Lifecycle:
             VirError: OPERATION_FAILED when the name or UUID is another's; what the document lacks.
         """
         STORAGE_ERRORS.check_flags("storagePoolDefineXML", flags, StoragePoolDefineFlags.VALIDATE)
-        pool = read_pool(xml)
-        self._pools.check_type(pool)
+        pool = parse_pool_xml(xml)
+        self._pools.backend_type(pool)
         return (await self._definitions.define(pool)).identity
 
     async def storage_pool_undefine(self, call: ClientCall, pool: PoolId) -> None:
@@ -59,13 +59,11 @@ class Lifecycle:
         Raises:
             VirError: OPERATION_INVALID for an active pool.
         """
-        entry = self._registry.find(pool)
-        async with entry.job.hold("undefine"):
-            if entry.active is not None:
-                raise STORAGE_ERRORS.operation_invalid(
-                    f"storage pool '{entry.name}' is still active"
-                )
-            await self._definitions.undefine(entry)
+        obj = self._registry.find(pool)
+        async with obj.job.hold("undefine"):
+            if obj.active is not None:
+                raise STORAGE_ERRORS.operation_invalid(f"storage pool '{obj.name}' is still active")
+            await self._definitions.undefine(obj)
 
     async def storage_pool_set_autostart(
         self, call: ClientCall, pool: PoolId, autostart: int
@@ -75,13 +73,13 @@ class Lifecycle:
         Raises:
             VirError: INVALID_ARG for a transient pool.
         """
-        entry = self._registry.find(pool)
-        async with entry.job.hold("autostart"):
-            if entry.definition is None:
+        obj = self._registry.find(pool)
+        async with obj.job.hold("autostart"):
+            if obj.definition is None:
                 detail = "pool has no config file"
                 raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
-            if entry.autostart != bool(autostart):
-                await self._definitions.set_autostart(entry, on=bool(autostart))
+            if obj.autostart != bool(autostart):
+                await self._definitions.set_autostart(obj, on=bool(autostart))
 
     # Being active.
 
@@ -92,13 +90,13 @@ class Lifecycle:
             VirError: OPERATION_INVALID when it is active; those of starting.
         """
         STORAGE_ERRORS.check_flags("storagePoolCreate", flags, CREATE)
-        entry = self._registry.find(pool)
-        async with entry.job.hold("start"):
-            if entry.definition is None:
+        obj = self._registry.find(pool)
+        async with obj.job.hold("start"):
+            if obj.definition is None:
                 raise STORAGE_ERRORS.operation_invalid(
-                    f"storage pool '{entry.name}' is already active"
+                    f"storage pool '{obj.name}' is already active"
                 )
-            await self._pools.start(entry, entry.definition, building(flags))
+            await self._pools.start(obj, obj.definition, build_mode(flags))
 
     async def storage_pool_create_xml(self, call: ClientCall, xml: str, flags: int) -> PoolId:
         """Start a pool that is gone when it stops, or a defined one in another way.
@@ -107,21 +105,21 @@ class Lifecycle:
             VirError: OPERATION_FAILED when it is active; those of defining and starting.
         """
         STORAGE_ERRORS.check_flags("storagePoolCreateXML", flags, CREATE | SCHEMA)
-        pool = read_pool(xml)
-        self._pools.check_type(pool)
-        build = building(flags)
-        entry = await self._definitions.claim(pool)
-        async with entry.job.hold("create"):
+        pool = parse_pool_xml(xml)
+        self._pools.backend_type(pool)
+        build = build_mode(flags)
+        obj = await self._definitions.claim(pool)
+        async with obj.job.hold("create"):
             try:
-                if entry.active is not None:
-                    detail = f"pool is already active as '{entry.name}'"
+                if obj.active is not None:
+                    detail = f"pool is already active as '{obj.name}'"
                     raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.STORAGE)
-                await self._pools.start(entry, pool, build)
+                await self._pools.start(obj, pool, build)
             except BaseException:
-                if not entry.is_there:
-                    self._registry.remove(entry)
+                if not obj.is_there:
+                    self._registry.remove(obj)
                 raise
-        return entry.identity
+        return obj.identity
 
     async def storage_pool_destroy(self, call: ClientCall, pool: PoolId) -> None:
         """Stop a pool; what is in it stays.
@@ -129,9 +127,9 @@ class Lifecycle:
         Raises:
             VirError: OPERATION_INVALID when it is off.
         """
-        entry = self._registry.find(pool)
-        async with entry.job.hold("destroy"):
-            await self._pools.stop(entry)
+        obj = self._registry.find(pool)
+        async with obj.job.hold("destroy"):
+            await self._pools.stop(obj)
 
     async def storage_pool_refresh(self, call: ClientCall, pool: PoolId, flags: int) -> None:
         """Look at a pool's volumes anew.
@@ -140,9 +138,9 @@ class Lifecycle:
             VirError: OPERATION_INVALID when it is off.
         """
         STORAGE_ERRORS.check_flags("storagePoolRefresh", flags)
-        entry = self._registry.find(pool)
-        async with entry.job.hold("refresh"):
-            await self._pools.refresh(entry)
+        obj = self._registry.find(pool)
+        async with obj.job.hold("refresh"):
+            await self._pools.refresh(obj)
 
     # The storage below.
 
@@ -154,10 +152,10 @@ class Lifecycle:
         """
         STORAGE_ERRORS.check_flags("storagePoolBuild", flags, Build.NO_OVERWRITE | Build.OVERWRITE)
         STORAGE_ERRORS.check_exclusive(flags, Build.NO_OVERWRITE, Build.OVERWRITE)
-        entry = self._registry.find(pool)
-        overwrite = overwriting(flags, Build.OVERWRITE, Build.NO_OVERWRITE)
-        async with entry.job.hold("build"):
-            await self._pools.build(entry, overwrite)
+        obj = self._registry.find(pool)
+        overwrite = overwrite_mode(flags, Build.OVERWRITE, Build.NO_OVERWRITE)
+        async with obj.job.hold("build"):
+            await self._pools.build(obj, overwrite)
 
     async def storage_pool_delete(self, call: ClientCall, pool: PoolId, flags: int) -> None:
         """Remove what building a pool has made.
@@ -169,9 +167,9 @@ class Lifecycle:
         if flags & StoragePoolDeleteFlags.ZEROED:
             detail = "a pool's storage is not overwritten with zeros; wipe its volumes before"
             raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
-        entry = self._registry.find(pool)
-        async with entry.job.hold("delete"):
-            await self._pools.delete(entry)
+        obj = self._registry.find(pool)
+        async with obj.job.hold("delete"):
+            await self._pools.delete(obj)
 
     async def connect_find_storage_pool_sources(
         self, call: ClientCall, type: str, src_spec: str | None, flags: int
@@ -185,14 +183,14 @@ class Lifecycle:
         if type not in PoolType.__members__.values():
             detail = f"unknown storage pool type {type}"
             raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
-        kind = self._kinds.get(PoolType(type))
+        kind = self._backends.get(PoolType(type))
         if kind is None or kind.find_sources is None:
             detail = f"pool type '{type}' does not support source discovery"
             raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.STORAGE)
         return await kind.find_sources(src_spec or "")
 
 
-def building(flags: int) -> Overwrite | None:
+def build_mode(flags: int) -> Overwrite | None:
     """How a pool is to be built before it starts; None: not at all.
 
     Raises:
@@ -203,11 +201,11 @@ def building(flags: int) -> Overwrite | None:
     )
     if not flags & CREATE:
         return None
-    return overwriting(flags, Create.WITH_BUILD_OVERWRITE, Create.WITH_BUILD_NO_OVERWRITE)
+    return overwrite_mode(flags, Create.WITH_BUILD_OVERWRITE, Create.WITH_BUILD_NO_OVERWRITE)
 
 
-def overwriting(flags: int, yes: int, no: int) -> Overwrite:
+def overwrite_mode(flags: int, yes: int, no: int) -> Overwrite:
     """What flags say of a device that has something on it."""
     if flags & yes:
         return Overwrite.YES
-    return Overwrite.NO if flags & no else Overwrite.UNSAID
+    return Overwrite.NO if flags & no else Overwrite.UNSPECIFIED

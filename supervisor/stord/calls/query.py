@@ -16,7 +16,7 @@ from rpc.values import StorageVol as VolumeId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.stord.pool import PoolObject
-from supervisor.stord.pool_xml import describe_pool
+from supervisor.stord.pool_xml import format_active_pool
 from supervisor.stord.registry import Registry
 
 #: Groups of which any flag that is given may hold; a group with none given is no filter.
@@ -53,7 +53,7 @@ TYPES: Final = {
 EVERY_FILTER: Final = sum(flag for group in GROUPS for flag, _ in group) | sum(TYPES)
 
 
-class Queries:
+class PoolQueryCalls:
     """What clients may ask about pools."""
 
     def __init__(self, registry: Registry, supported: Container[PoolType]) -> None:
@@ -66,23 +66,23 @@ class Queries:
     def connect_num_of_storage_pools(self, call: ClientCall) -> int:
         """How many pools are active."""
         call.cacheable = True
-        return sum(entry.active is not None for entry in self._registry)
+        return sum(obj.active is not None for obj in self._registry)
 
     def connect_list_storage_pools(self, call: ClientCall, maxnames: int) -> list[str]:
         """The names of pools that are active."""
         call.cacheable = True
-        names = [entry.name for entry in self._registry if entry.active is not None]
+        names = [obj.name for obj in self._registry if obj.active is not None]
         return names[: max(0, maxnames)]
 
     def connect_num_of_defined_storage_pools(self, call: ClientCall) -> int:
         """How many pools are defined and off."""
         call.cacheable = True
-        return sum(entry.active is None for entry in self._registry)
+        return sum(obj.active is None for obj in self._registry)
 
     def connect_list_defined_storage_pools(self, call: ClientCall, maxnames: int) -> list[str]:
         """The names of pools that are defined and off."""
         call.cacheable = True
-        names = [entry.name for entry in self._registry if entry.active is None]
+        names = [obj.name for obj in self._registry if obj.active is None]
         return names[: max(0, maxnames)]
 
     def connect_list_all_storage_pools(
@@ -91,7 +91,7 @@ class Queries:
         """Every pool that passes the filters."""
         call.cacheable = True
         STORAGE_ERRORS.check_flags("storageConnectListAllStoragePools", flags, EVERY_FILTER)
-        found = [entry.identity for entry in self._registry if passes(entry, flags)]
+        found = [obj.identity for obj in self._registry if passes(obj, flags)]
         return found if need_results else [], len(found)
 
     def storage_pool_lookup_by_name(self, call: ClientCall, name: str) -> PoolId:
@@ -133,10 +133,10 @@ class Queries:
 
     def storage_pool_get_info(self, call: ClientCall, pool: PoolId) -> tuple[int, int, int, int]:
         """The pool's state and space."""
-        entry = self._registry.find(pool)
-        if entry.active is None:
+        obj = self._registry.find(pool)
+        if obj.active is None:
             return StoragePoolState.INACTIVE, 0, 0, 0
-        space, hangs = entry.active.space, entry.active.work.hangs
+        space, hangs = obj.active.space, obj.active.process.is_hung
         state = StoragePoolState.INACCESSIBLE if hangs else StoragePoolState.RUNNING
         return state, space.capacity, space.allocation, space.available
 
@@ -148,11 +148,11 @@ class Queries:
         """
         call.cacheable = True
         STORAGE_ERRORS.check_flags("storagePoolGetXMLDesc", flags, StorageXMLFlags.INACTIVE)
-        entry = self._registry.find(pool)
-        if entry.definition is not None and (entry.active is None or flags):
-            return format_pool(entry.definition)
-        assert entry.active is not None, "a pool that is neither active nor defined is gone"
-        return describe_pool(entry.active)
+        obj = self._registry.find(pool)
+        if obj.definition is not None and (obj.active is None or flags):
+            return format_pool(obj.definition)
+        assert obj.active is not None, "a pool that is neither active nor defined is gone"
+        return format_active_pool(obj.active)
 
     def connect_get_storage_pool_capabilities(self, call: ClientCall, flags: int) -> str:
         """Which types of pools there are."""
@@ -161,13 +161,13 @@ class Queries:
         return format_capabilities(self._supported)
 
 
-def passes(entry: PoolObject, flags: int) -> bool:
+def passes(obj: PoolObject, flags: int) -> bool:
     """Whether a pool passes the filters of a list."""
     types = {kind for flag, kind in TYPES.items() if flags & flag}
-    if types and entry.current.type not in types:
+    if types and obj.current.type not in types:
         return False
     return all(
-        any(check(entry) for flag, check in group if flags & flag)
+        any(check(obj) for flag, check in group if flags & flag)
         for group in GROUPS
         if any(flags & flag for flag, _ in group)
     )

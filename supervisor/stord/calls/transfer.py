@@ -22,14 +22,14 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.events import KeepRunningVote
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.messages.calls import StreamEnd
-from supervisor.stord.calls.volume_query import look_again
+from supervisor.stord.calls.volume_query import refresh_volume
 from supervisor.stord.pool import ActivePool
 from supervisor.stord.pool_process.messages import Receive, Send
 from supervisor.stord.pools import Pools
-from supervisor.stord.progress_log import doing
+from supervisor.stord.progress_log import operation
 from supervisor.stord.registry import Registry
 from supervisor.stord.resize_check import MAX_BYTES
-from supervisor.stord.volume_info import VolumeFacts
+from supervisor.stord.volume_info import VolumeInfo
 
 ABORT_S: Final = 2.0  # for our side to notice that the client's has gone
 END_S: Final = 25.0  # for the last bytes to be written, once the client has sent them all
@@ -38,18 +38,18 @@ BUFFER: Final = 1024 * 1024  # bytes that a socket is asked to hold
 log = logging.getLogger(__name__)
 
 #: Makes the order for a transfer's process, of its end of the socket.
-Order = Callable[[Descriptor], Request[Ack]]
+MakeRequest = Callable[[Descriptor], Request[Ack]]
 
 
 @dataclass(slots=True, eq=False)
-class Running:
+class Transfer:
     """A transfer under way."""
 
     task: asyncio.Task[None]
-    name: str  # for the log
+    volume: str  # for the log
 
 
-class Transfers:
+class TransferCalls:
     """What clients may do with volumes' contents."""
 
     def __init__(self, registry: Registry, pools: Pools, keep_running: KeepRunningVote) -> None:
@@ -57,8 +57,8 @@ class Transfers:
         self._keep_running = keep_running
         self._registry = registry
         self._pools = pools
-        self._numbers = itertools.count(1)
-        self._running: dict[str, Running] = {}
+        self._tokens = itertools.count(1)
+        self._transfers: dict[str, Transfer] = {}
 
     async def storage_vol_upload(
         self, call: ClientCall, vol: VolumeId, offset: int, length: int, flags: int
@@ -70,8 +70,8 @@ class Transfers:
         """
         sparse = bool(flags & StorageVolUploadFlags.STREAM)
         STORAGE_ERRORS.check_flags("storageVolUpload", flags, StorageVolUploadFlags.STREAM)
-        now, volume = await self._usable(vol, offset, length)
-        if now.used[volume.name]:
+        active, volume = await self._transferable(vol, offset, length)
+        if active.holds[volume.name]:
             raise STORAGE_ERRORS.operation_invalid(f"volume '{volume.name}' is still in use.")
 
         def order(end: Descriptor) -> Receive:
@@ -79,7 +79,7 @@ class Transfers:
                 path=volume.path, descriptor=end, offset=offset, length=length, sparse=sparse
             )
 
-        self._begin(call, now, volume, order, sparse=sparse)
+        self._start_transfer(call, active, volume, order, sparse=sparse)
 
     async def storage_vol_download(
         self, call: ClientCall, vol: VolumeId, offset: int, length: int, flags: int
@@ -91,14 +91,14 @@ class Transfers:
         """
         sparse = bool(flags & StorageVolDownloadFlags.STREAM)
         STORAGE_ERRORS.check_flags("storageVolDownload", flags, StorageVolDownloadFlags.STREAM)
-        now, volume = await self._usable(vol, offset, length)
+        active, volume = await self._transferable(vol, offset, length)
 
         def order(end: Descriptor) -> Send:
             return Send(
                 path=volume.path, descriptor=end, offset=offset, length=length, sparse=sparse
             )
 
-        self._begin(call, now, volume, order, sparse=sparse)
+        self._start_transfer(call, active, volume, order, sparse=sparse)
 
     @handles(StreamEnd)
     async def stream_end(self, request: StreamEnd) -> Ack:
@@ -107,77 +107,87 @@ class Transfers:
         Raises:
             VirError: the volume could not be read or written.
         """
-        running = self._running.pop(request.token, None)
-        if running is None:
+        transfer = self._transfers.pop(request.token, None)
+        if transfer is None:
             return Ack()
         limit = ABORT_S if request.aborted else END_S
-        done, _ = await asyncio.wait([running.task], timeout=limit)
+        done, _ = await asyncio.wait([transfer.task], timeout=limit)
         if done:
-            await running.task
+            await transfer.task
             return Ack()
-        running.task.cancel()
+        transfer.task.cancel()
         if request.aborted:
             return Ack()
-        detail = f"the last bytes of volume '{running.name}' were not written in {END_S:g} s"
+        detail = f"the last bytes of volume '{transfer.volume}' were not written in {END_S:g} s"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.STORAGE)
 
-    def forget(self, peer: str) -> None:
+    def on_peer_lost(self, peer: str) -> None:
         """Rpcd has gone: nobody will ask for its transfers; their sockets are closed already."""
         if peer == "rpcd":
-            self._running.clear()
+            self._transfers.clear()
 
     async def close(self) -> None:
         """Give every transfer up."""
-        tasks = [running.task for running in self._running.values()]
+        tasks = [transfer.task for transfer in self._transfers.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _usable(
+    async def _transferable(
         self, vol: VolumeId, offset: int, length: int
-    ) -> tuple[ActivePool, VolumeFacts]:
-        _, now, volume = self._registry.volume(vol)
+    ) -> tuple[ActivePool, VolumeInfo]:
+        _, active, volume = self._registry.volume(vol)
         if volume.type in ("dir", "ploop", "netdir"):
             raise STORAGE_ERRORS.operation_invalid(
                 f"volume '{volume.name}' is a folder: it has no bytes of its own"
             )
-        volume = await look_again(now, volume)
+        volume = await refresh_volume(active, volume)
         size = volume.physical or volume.capacity
         if offset > size:
             detail = f"the offset {offset} lies beyond the end of volume '{volume.name}', {size}"
             raise STORAGE_ERRORS.invalid_arg(detail)
         if offset + length > MAX_BYTES:
             raise STORAGE_ERRORS.invalid_arg(f"the length {length} is more than a volume can have")
-        return now, volume
+        return active, volume
 
-    def _begin(
-        self, call: ClientCall, now: ActivePool, volume: VolumeFacts, order: Order, *, sparse: bool
+    def _start_transfer(
+        self,
+        call: ClientCall,
+        active: ActivePool,
+        volume: VolumeInfo,
+        make_request: MakeRequest,
+        *,
+        sparse: bool,
     ) -> None:
-        ours, theirs = socket.socketpair()
-        for end in (ours, theirs):
+        process_end, client_end = socket.socketpair()
+        for end in (process_end, client_end):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-        token = f"{next(self._numbers)}"
-        request = order(Descriptor(ours.detach()))
-        task = asyncio.create_task(self._carry(now, volume, request))
-        task.add_done_callback(_looked_at)
-        self._running[token] = Running(task, volume.name)
-        call.set_stream(theirs.detach(), token, sparse=sparse)
+        token = f"{next(self._tokens)}"
+        request = make_request(Descriptor(process_end.detach()))
+        task = asyncio.create_task(self._run_transfer(active, volume, request))
+        task.add_done_callback(_retrieve_exception)
+        self._transfers[token] = Transfer(task, volume.name)
+        call.set_stream(client_end.detach(), token, sparse=sparse)
 
-    async def _carry(self, now: ActivePool, volume: VolumeFacts, request: Request[Ack]) -> None:
-        with now.using(volume.name), self._keep_running.hold():
-            way = "written" if isinstance(request, Receive) else "read"
+    async def _run_transfer(
+        self, active: ActivePool, volume: VolumeInfo, request: Request[Ack]
+    ) -> None:
+        with active.hold_volume(volume.name), self._keep_running.hold():
+            direction = "written" if isinstance(request, Receive) else "read"
             try:
-                with doing(f"volume '{volume.name}' of pool '{now.pool.name}' is being {way}"):
-                    await now.work.call_alone(request)
+                with operation(
+                    f"volume '{volume.name}' of pool '{active.pool.name}' is being {direction}"
+                ):
+                    await active.process.call_dedicated(request)
             except VirError as error:
                 log.error("the transfer of volume '%s' failed: %s", volume.name, error)
                 raise
-            if isinstance(request, Receive) and volume.name in now.volumes:
-                await look_again(now, now.volumes[volume.name])
-        await self._pools.measure(now)
+            if isinstance(request, Receive) and volume.name in active.volumes:
+                await refresh_volume(active, active.volumes[volume.name])
+        await self._pools.update_space(active)
 
 
-def _looked_at(task: asyncio.Task[None]) -> None:
+def _retrieve_exception(task: asyncio.Task[None]) -> None:
     """Its failure was logged; when nobody asks for it, that was all."""
     if not task.cancelled():
         task.exception()

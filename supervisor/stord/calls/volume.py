@@ -27,22 +27,22 @@ from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.runtime.shield import run_to_completion
 from supervisor.stord import commands
-from supervisor.stord.backends.base import Creation, Original, Resizing
+from supervisor.stord.backends.base import CloneSource, CreateOptions, ResizeOptions
 from supervisor.stord.backends.directory import secret_of
-from supervisor.stord.calls.volume_query import look_again
-from supervisor.stord.client_tasks import Clients
+from supervisor.stord.calls.volume_query import refresh_volume
+from supervisor.stord.client_tasks import ClientTasks
 from supervisor.stord.pool import ActivePool, PoolObject
 from supervisor.stord.pool_process.messages import CopyRaw, Wipe
-from supervisor.stord.pool_xml import read_volume
+from supervisor.stord.pool_xml import parse_volume_xml
 from supervisor.stord.pools import Pools
-from supervisor.stord.program_fds import Inherited
-from supervisor.stord.progress_log import doing
+from supervisor.stord.program_fds import ProgramFds
+from supervisor.stord.progress_log import operation
 from supervisor.stord.registry import Registry
 from supervisor.stord.resize_check import target_capacity
-from supervisor.stord.volume_info import VolumeFacts
+from supervisor.stord.volume_info import VolumeInfo
 
 #: What the program scrub calls the algorithms.
-SCRUB: Final = {
+SCRUB_PATTERNS: Final = {
     Algorithm.NNSA: "nnsa",
     Algorithm.DOD: "dod",
     Algorithm.BSI: "bsi",
@@ -56,7 +56,7 @@ SCRUB: Final = {
 log = logging.getLogger(__name__)
 
 
-class Volumes:
+class VolumeCalls:
     """What clients may do with volumes."""
 
     def __init__(
@@ -65,10 +65,10 @@ class Volumes:
         pools: Pools,
         publisher: Publisher,
         keep_running: KeepRunningVote,
-        clients: Clients,
+        client_tasks: ClientTasks,
     ) -> None:
         """Work on these."""
-        self._clients = clients
+        self._client_tasks = client_tasks
         self._registry = registry
         self._pools = pools
         self._publisher = publisher
@@ -87,11 +87,11 @@ class Volumes:
         STORAGE_ERRORS.check_flags(
             "storageVolCreateXML", flags, Create.PREALLOC_METADATA | Create.VALIDATE
         )
-        entry, now = self._registry.active(pool)
-        wanted = read_volume(xml, now.pool.type)
-        how = Creation(preallocate=bool(flags & Create.PREALLOC_METADATA))
-        with self._clients.waits(call.client.id):
-            return await self._create(entry, now, wanted, how)
+        obj, active = self._registry.active(pool)
+        wanted = parse_volume_xml(xml, active.pool.type)
+        how = CreateOptions(preallocate=bool(flags & Create.PREALLOC_METADATA))
+        with self._client_tasks.cancel_on_close(call.client.id):
+            return await self._create(obj, active, wanted, how)
 
     async def storage_vol_create_xml_from(
         self, call: ClientCall, pool: PoolId, xml: str, clonevol: VolumeId, flags: int
@@ -103,53 +103,55 @@ class Volumes:
         """
         known = Create.PREALLOC_METADATA | Create.REFLINK | Create.VALIDATE
         STORAGE_ERRORS.check_flags("storageVolCreateXMLFrom", flags, known)
-        entry, now = self._registry.active(pool)
+        obj, active = self._registry.active(pool)
         _, theirs, volume = self._registry.volume(clonevol)
-        wanted = read_volume(xml, now.pool.type, is_copy=True)
-        with theirs.using(volume.name), self._clients.waits(call.client.id):
-            volume = await look_again(theirs, volume)
+        wanted = parse_volume_xml(xml, active.pool.type, is_copy=True)
+        with theirs.hold_volume(volume.name), self._client_tasks.cancel_on_close(call.client.id):
+            volume = await refresh_volume(theirs, volume)
             wanted.capacity = max(wanted.capacity or 0, volume.capacity)
             secret = wanted.target.encryption
-            how = Creation(
+            how = CreateOptions(
                 preallocate=bool(flags & Create.PREALLOC_METADATA),
                 reflink=bool(flags & Create.REFLINK),
-                original=Original(
+                clone_source=CloneSource(
                     volume, secret_of(secret) if volume.encryption and secret else None
                 ),
             )
-            return await self._create(entry, now, wanted, how)
+            return await self._create(obj, active, wanted, how)
 
     async def _create(
-        self, entry: PoolObject, now: ActivePool, wanted: Volume, how: Creation
+        self, obj: PoolObject, active: ActivePool, wanted: Volume, how: CreateOptions
     ) -> VolumeId:
-        with now.making_volume(wanted.name), self._keep_running.hold():
+        with active.reserve_name(wanted.name), self._keep_running.hold():
             began = time.monotonic()
-            with doing(f"volume '{wanted.name}' of pool '{entry.name}' is being made"):
-                made = await self._make(entry, now, wanted, how)
+            with operation(f"volume '{wanted.name}' of pool '{obj.name}' is being made"):
+                made = await self._make(obj, active, wanted, how)
             log.info(
                 "volume '%s' of pool '%s' was made in %.2f s",
                 made.name,
-                entry.name,
+                obj.name,
                 time.monotonic() - began,
             )
-            now.volumes[made.name] = made
-        await self._pools.measure(now)
-        return entry.volume_identity(made)
+            active.volumes[made.name] = made
+        await self._pools.update_space(active)
+        return obj.volume_identity(made)
 
     async def _make(
-        self, entry: PoolObject, now: ActivePool, wanted: Volume, how: Creation
-    ) -> VolumeFacts:
+        self, obj: PoolObject, active: ActivePool, wanted: Volume, how: CreateOptions
+    ) -> VolumeInfo:
         async with AsyncExitStack() as held:
-            if not now.backend.is_slow_to_create:
-                await held.enter_async_context(entry.job.hold("create a volume"))
-            if now.backend.fills_volumes:
-                return await now.backend.create_volume(wanted, how)
-            made = await now.backend.create_volume(wanted, Creation(preallocate=how.preallocate))
-        if how.original is not None:
-            await self._fill(now, made, how.original)
+            if not active.backend.is_slow_to_create:
+                await held.enter_async_context(obj.job.hold("create a volume"))
+            if active.backend.copies_data:
+                return await active.backend.create_volume(wanted, how)
+            made = await active.backend.create_volume(
+                wanted, CreateOptions(preallocate=how.preallocate)
+            )
+        if how.clone_source is not None:
+            await self._fill(active, made, how.clone_source)
         return made
 
-    async def _fill(self, now: ActivePool, made: VolumeFacts, original: Original) -> None:
+    async def _fill(self, active: ActivePool, made: VolumeInfo, original: CloneSource) -> None:
         """Copy into a volume that its backend has made; on failure it is gone again."""
         try:
             if original.volume.format not in ("raw", "iso", "") or original.volume.encryption:
@@ -161,9 +163,9 @@ class Volumes:
             order = CopyRaw(
                 source=original.volume.path, target=made.path, size=made.capacity, is_new=False
             )
-            await now.work.call_alone(order)
+            await active.process.call_dedicated(order)
         except BaseException:
-            await run_to_completion(now.backend.delete_volume(made, zeroed=False))
+            await run_to_completion(active.backend.delete_volume(made, zeroed=False))
             raise
 
     # Changing.
@@ -175,15 +177,15 @@ class Volumes:
             VirError: OPERATION_INVALID while it is used.
         """
         STORAGE_ERRORS.check_flags("storageVolDelete", flags, Delete.ZEROED | Delete.WITH_SNAPSHOTS)
-        _, now, volume = self._registry.volume(vol)
+        _, active, volume = self._registry.volume(vol)
         if flags & Delete.WITH_SNAPSHOTS:
-            detail = f"pools of type '{now.pool.type}' know no snapshots of volumes"
+            detail = f"pools of type '{active.pool.type}' know no snapshots of volumes"
             raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
-        async with self._alone(call, now, volume, "deleted"):
-            await now.backend.delete_volume(volume, zeroed=bool(flags & Delete.ZEROED))
+        async with self._exclusive(call, active, volume, "deleted"):
+            await active.backend.delete_volume(volume, zeroed=bool(flags & Delete.ZEROED))
             self._publisher.invalidate()
-            now.volumes.pop(volume.name, None)
-        await self._pools.measure(now)
+            active.volumes.pop(volume.name, None)
+        await self._pools.update_space(active)
 
     async def storage_vol_resize(
         self, call: ClientCall, vol: VolumeId, capacity: int, flags: int
@@ -196,17 +198,17 @@ class Volumes:
         STORAGE_ERRORS.check_flags(
             "storageVolResize", flags, Resize.ALLOCATE | Resize.DELTA | Resize.SHRINK
         )
-        _, now, volume = self._registry.volume(vol)
-        async with self._alone(call, now, volume, "resized"):
-            volume = await look_again(now, volume)
-            wanted = target_capacity(volume, capacity, flags, now.space.available)
-            how = Resizing(
+        _, active, volume = self._registry.volume(vol)
+        async with self._exclusive(call, active, volume, "resized"):
+            volume = await refresh_volume(active, volume)
+            wanted = target_capacity(volume, capacity, flags, active.space.available)
+            how = ResizeOptions(
                 allocate=bool(flags & Resize.ALLOCATE), shrink=bool(flags & Resize.SHRINK)
             )
-            await now.backend.resize_volume(volume, wanted, how)
+            await active.backend.resize_volume(volume, wanted, how)
             self._publisher.invalidate()
-            await look_again(now, volume)
-        await self._pools.measure(now)
+            await refresh_volume(active, volume)
+        await self._pools.update_space(active)
 
     async def storage_vol_wipe(self, call: ClientCall, vol: VolumeId, flags: int) -> None:
         """Write zeros over a volume."""
@@ -224,33 +226,35 @@ class Volumes:
         if algorithm not in list(Algorithm):
             detail = f"wiping algorithm {algorithm} not supported"
             raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
-        _, now, volume = self._registry.volume(vol)
-        async with self._alone(call, now, volume, "wiped"):
-            await wipe(now, volume, Algorithm(algorithm))
+        _, active, volume = self._registry.volume(vol)
+        async with self._exclusive(call, active, volume, "wiped"):
+            await wipe(active, volume, Algorithm(algorithm))
             self._publisher.invalidate()
-            await look_again(now, volume)
+            await refresh_volume(active, volume)
 
     @asynccontextmanager
-    async def _alone(
-        self, call: ClientCall, now: ActivePool, volume: VolumeFacts, word: str
+    async def _exclusive(
+        self, call: ClientCall, active: ActivePool, volume: VolumeInfo, operation_name: str
     ) -> AsyncIterator[None]:
-        """Use a volume that nobody else uses; it "is being `word`".
+        """Use a volume that nobody else uses; it "is being `operation_name`".
 
         Raises:
             VirError: OPERATION_INVALID.
         """
-        if now.used[volume.name]:
+        if active.holds[volume.name]:
             raise STORAGE_ERRORS.operation_invalid(f"volume '{volume.name}' is still in use.")
         with (
-            now.using(volume.name),
+            active.hold_volume(volume.name),
             self._keep_running.hold(),
-            self._clients.waits(call.client.id),
-            doing(f"volume '{volume.name}' of pool '{now.pool.name}' is being {word}"),
+            self._client_tasks.cancel_on_close(call.client.id),
+            operation(
+                f"volume '{volume.name}' of pool '{active.pool.name}' is being {operation_name}"
+            ),
         ):
             yield
 
 
-async def wipe(now: ActivePool, volume: VolumeFacts, algorithm: Algorithm) -> None:
+async def wipe(active: ActivePool, volume: VolumeInfo, algorithm: Algorithm) -> None:
     """Write over a volume.
 
     Raises:
@@ -264,12 +268,12 @@ async def wipe(now: ActivePool, volume: VolumeFacts, algorithm: Algorithm) -> No
             f"volume '{volume.name}' is a folder: there is nothing to write over"
         )
     if algorithm is Algorithm.ZERO:
-        await now.work.call_alone(Wipe(path=volume.path))
+        await active.process.call_dedicated(Wipe(path=volume.path))
         return
-    async with Inherited(now.work) as inherited:
-        image = await inherited.volume(replace(volume, format="raw"), writable=True)
-        argv = ["scrub", "-f", "-p", SCRUB[algorithm], image.path]
+    async with ProgramFds(active.process) as inherited:
+        image = await inherited.open_volume(replace(volume, format="raw"), writable=True)
+        argv = ["scrub", "-f", "-p", SCRUB_PATTERNS[algorithm], image.path]
         descriptors = list(inherited.names)
-        ended = await commands.run(argv, deadline_s=commands.LONG_S, descriptors=descriptors)
-        if ended.code != 0:
-            raise commands.failed(argv, ended, inherited.named)
+        completed = await commands.run(argv, deadline_s=commands.LONG_S, descriptors=descriptors)
+        if completed.code != 0:
+            raise commands.failed(argv, completed, inherited.replace_paths)

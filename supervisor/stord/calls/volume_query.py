@@ -15,15 +15,15 @@ from rpc.values import StorageVol as VolumeId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.stord.pool import ActivePool
-from supervisor.stord.pool_xml import describe_volume
+from supervisor.stord.pool_xml import format_volume_info
 from supervisor.stord.registry import Registry
-from supervisor.stord.volume_info import VolumeFacts
+from supervisor.stord.volume_info import VolumeInfo
 
 MAX_LISTED: Final = 16384  # the protocol's limit
 TYPES: Final = {kind.name.lower(): kind for kind in StorageVolType}
 
 
-class VolumeQueries:
+class VolumeQueryCalls:
     """What clients may ask about volumes."""
 
     def __init__(self, registry: Registry) -> None:
@@ -48,21 +48,21 @@ class VolumeQueries:
         """Every volume of an active pool."""
         call.cacheable = True
         STORAGE_ERRORS.check_flags("storagePoolListAllVolumes", flags)
-        entry, now = self._registry.active(pool)
+        obj, active = self._registry.active(pool)
         if not need_results:
-            return [], len(now.volumes)
-        if len(now.volumes) > MAX_LISTED:
-            detail = f"pool '{entry.name}' has {len(now.volumes)} volumes; {MAX_LISTED} fit a list"
+            return [], len(active.volumes)
+        if len(active.volumes) > MAX_LISTED:
+            detail = f"pool '{obj.name}' has {len(active.volumes)} volumes; {MAX_LISTED} fit a list"
             raise VirError(ErrorCode.RPC, detail, ErrorDomain.STORAGE)
-        found = [entry.volume_identity(volume) for volume in now.volumes.values()]
+        found = [obj.volume_identity(volume) for volume in active.volumes.values()]
         return found, len(found)
 
     def storage_vol_lookup_by_name(self, call: ClientCall, pool: PoolId, name: str) -> VolumeId:
         """Find a volume of a pool by its name."""
         call.cacheable = True
-        entry = self._registry.find(pool)
-        _, _, volume = self._registry.volume(VolumeId(entry.name, name, ""))
-        return entry.volume_identity(volume)
+        obj = self._registry.find(pool)
+        _, _, volume = self._registry.volume(VolumeId(obj.name, name, ""))
+        return obj.volume_identity(volume)
 
     def storage_vol_lookup_by_key(self, call: ClientCall, key: str) -> VolumeId:
         """Find a volume by its key."""
@@ -92,7 +92,7 @@ class VolumeQueries:
         STORAGE_ERRORS.check_flags(
             "storageVolGetInfoFlags", flags, StorageVolInfoFlags.GET_PHYSICAL
         )
-        volume = await self._now(vol)
+        volume = await self._refreshed(vol)
         physical = flags & StorageVolInfoFlags.GET_PHYSICAL
         second = volume.physical if physical else volume.allocation
         return TYPES[volume.type], volume.capacity, second
@@ -100,25 +100,25 @@ class VolumeQueries:
     async def storage_vol_get_xml_desc(self, call: ClientCall, vol: VolumeId, flags: int) -> str:
         """A volume's document."""
         STORAGE_ERRORS.check_flags("storageVolGetXMLDesc", flags)
-        return describe_volume(await self._now(vol))
+        return format_volume_info(await self._refreshed(vol))
 
-    async def _now(self, identity: VolumeId) -> VolumeFacts:
-        _, now, volume = self._registry.volume(identity)
-        return await look_again(now, volume)
+    async def _refreshed(self, identity: VolumeId) -> VolumeInfo:
+        _, active, volume = self._registry.volume(identity)
+        return await refresh_volume(active, volume)
 
 
-async def look_again(now: ActivePool, volume: VolumeFacts) -> VolumeFacts:
+async def refresh_volume(active: ActivePool, volume: VolumeInfo) -> VolumeInfo:
     """A volume as it is at this moment, which is remembered.
 
     Raises:
         VirError: NO_STORAGE_VOL when its file has gone; OPERATION_TIMEOUT.
     """
     try:
-        found = await now.backend.find_volume(volume)
+        found = await active.backend.refresh_volume(volume)
     except VirError as error:
-        if error.code == ErrorCode.NO_STORAGE_VOL and now.volumes.get(volume.name) is volume:
-            del now.volumes[volume.name]
+        if error.code == ErrorCode.NO_STORAGE_VOL and active.volumes.get(volume.name) is volume:
+            del active.volumes[volume.name]
         raise
-    if now.volumes.get(volume.name) is volume:
-        now.volumes[volume.name] = found
+    if active.volumes.get(volume.name) is volume:
+        active.volumes[volume.name] = found
     return found

@@ -16,14 +16,14 @@ BLOCK: Final = 1024 * 1024
 ZEROS: Final = bytes(BLOCK)
 PUNCH: Final = 0x1 | 0x2  # FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 KERNEL_COPY: Final = 128 * BLOCK  # bytes of one call
-NOT_BY_KERNEL: Final = (
+NO_COPY_FILE_RANGE: Final = (
     errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF,
 )  # fmt: skip
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def data_parts(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+def data_segments(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Where a file has data between two offsets, as (start, end); a device has it everywhere."""
     at = start
     while at < end:
@@ -52,29 +52,29 @@ def copy_bytes(source: int, target: int, size: int, *, keep_holes: bool) -> None
     Raises:
         OSError: the kernel refuses.
     """
-    parts = data_parts(source, 0, size) if keep_holes else iter([(0, size)])
+    parts = data_segments(source, 0, size) if keep_holes else iter([(0, size)])
     by_kernel = keep_holes
     for start, end in parts:
         at = start
         while by_kernel and at < end:
-            moved = _kernel_copy(source, target, at, min(end - at, KERNEL_COPY))
+            moved = _copy_file_range(source, target, at, min(end - at, KERNEL_COPY))
             at += max(moved, 0)
             by_kernel = moved > 0
         if at < end:
-            _copy_part(source, target, at, end, keep_holes=keep_holes)
+            _read_and_write(source, target, at, end, keep_holes=keep_holes)
 
 
-def _kernel_copy(source: int, target: int, at: int, count: int) -> int:
+def _copy_file_range(source: int, target: int, at: int, count: int) -> int:
     """Copy some bytes; 0 where the kernel does not do it for these files."""
     try:
         return os.copy_file_range(source, target, count, at, at)
     except OSError as error:
-        if error.errno in NOT_BY_KERNEL:
+        if error.errno in NO_COPY_FILE_RANGE:
             return 0
         raise
 
 
-def _copy_part(source: int, target: int, at: int, end: int, *, keep_holes: bool) -> None:
+def _read_and_write(source: int, target: int, at: int, end: int, *, keep_holes: bool) -> None:
     while at < end:
         data = os.pread(source, min(BLOCK, end - at), at)
         if not data:  # the source became shorter

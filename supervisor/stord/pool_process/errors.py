@@ -18,16 +18,16 @@ ADVICE = {
 
 
 @contextlib.contextmanager
-def refusing(doing: str) -> Iterator[None]:
+def system_errors(action: str) -> Iterator[None]:
     """Make an `OSError` of the body a SYSTEM_ERROR that says what was being done."""
     try:
         yield
     except OSError as error:
-        raise system_error(doing, error) from error
+        raise system_error(action, error) from error
 
 
-def system_error(doing: str, problem: OSError) -> VirError:
+def system_error(action: str, error: OSError) -> VirError:
     """SYSTEM_ERROR: the kernel refuses."""
-    number = problem.errno or 0
-    detail = f"cannot {doing}: {os.strerror(number)}{ADVICE.get(number, '')}"
+    number = error.errno or 0
+    detail = f"cannot {action}: {os.strerror(number)}{ADVICE.get(number, '')}"
     return VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE, int1=number)

@@ -20,7 +20,7 @@ _MASK: Final = struct.Struct("=I")
 _statx = getattr(ctypes.CDLL(None), "statx", None)
 
 
-def birth_ns(path: str) -> int | None:
+def btime_ns(path: str) -> int | None:
     """When a file was made, in ns since the epoch; None where its file system does not say."""
     if _statx is None:
         return None

@@ -24,36 +24,36 @@ from typing import Final, NoReturn
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_NAME: Final = 15
 REPLY: Final = struct.Struct("<i")  # a process number, or minus an error's number
-ASKED_S: Final = 5.0  # how long the forker may take for one fork
+FORK_S: Final = 5.0  # how long the forker may take for one fork
 
-_LEFT: Final[list[logging.Handler]] = []
+_INHERITED_HANDLERS: Final[list[logging.Handler]] = []
 
 #: What a forked process does with its end of a socket pair.
-Serve = Callable[[socket.socket], None]
+ChildMain = Callable[[socket.socket], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Forked:
+class ForkedProcess:
     """A process that was forked; its descriptor becomes readable when it has gone."""
 
     pid: int
     pidfd: int
-    end: socket.socket
+    connection: socket.socket
 
 
-class Forker:
+class ForkServer:
     """stord's end of the forker."""
 
     def __init__(self, end: socket.socket, pid: int) -> None:
         """Take the socket over."""
         self.on_lost: list[Callable[[], None]] = []  # called when the forker has gone by itself
-        self._end = end
-        self._turn = asyncio.Lock()
+        self._socket = end
+        self._lock = asyncio.Lock()
         self._pidfd = os.pidfd_open(pid)
-        asyncio.get_running_loop().add_reader(self._pidfd, self._gone)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._on_exit)
 
     @staticmethod
-    def start(serve: Serve) -> Forker:
+    def start(child_main: ChildMain) -> ForkServer:
         """Fork the forker; to be called before this process has threads.
 
         Raises:
@@ -62,12 +62,12 @@ class Forker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid == 0:
-            _be_forker(theirs, serve)
+            _run_fork_server(theirs, child_main)
         theirs.close()
         ours.setblocking(False)  # noqa: FBT003  (socket's own)
-        return Forker(ours, pid)
+        return ForkServer(ours, pid)
 
-    async def fork(self) -> Forked:
+    async def fork(self) -> ForkedProcess:
         """Fork a process that serves.
 
         Raises:
@@ -76,11 +76,11 @@ class Forker:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            async with asyncio.timeout(ASKED_S), self._turn:
-                socket.send_fds(self._end, [b"f"], [theirs.fileno()])
-                await self._readable()
+            async with asyncio.timeout(FORK_S), self._lock:
+                socket.send_fds(self._socket, [b"f"], [theirs.fileno()])
+                await self._wait_readable()
                 reply, descriptors, _, _ = socket.recv_fds(
-                    self._end, REPLY.size, 1, socket.MSG_CMSG_CLOEXEC
+                    self._socket, REPLY.size, 1, socket.MSG_CMSG_CLOEXEC
                 )
         except BaseException:
             ours.close()
@@ -91,14 +91,14 @@ class Forker:
         if number <= 0 or not descriptors:
             ours.close()
             raise OSError(-number, os.strerror(-number))
-        return Forked(number, descriptors[0], ours)
+        return ForkedProcess(number, descriptors[0], ours)
 
     def close(self) -> None:
         """End the forker, and all that it has forked with it."""
         self.on_lost.clear()
-        self._end.close()
+        self._socket.close()
 
-    def _gone(self) -> None:
+    def _on_exit(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)
         with contextlib.suppress(ChildProcessError):
             os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
@@ -106,41 +106,41 @@ class Forker:
         for callback in self.on_lost:
             callback()
 
-    async def _readable(self) -> None:
+    async def _wait_readable(self) -> None:
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(self._end.fileno(), _settle, ready)
+        loop.add_reader(self._socket.fileno(), _set_done, ready)
         try:
             await ready
         finally:
-            loop.remove_reader(self._end.fileno())
+            loop.remove_reader(self._socket.fileno())
 
 
-def _settle(ready: asyncio.Future[None]) -> None:
+def _set_done(ready: asyncio.Future[None]) -> None:
     if not ready.done():
         ready.set_result(None)
 
 
-def _be_forker(end: socket.socket, serve: Serve) -> NoReturn:
+def _run_fork_server(end: socket.socket, child_main: ChildMain) -> NoReturn:
     """Fork whenever stord asks, until it has gone."""
     try:
-        _begin(end.fileno(), "stord-forker")
+        _detach_from_parent(end.fileno(), "stord-forker")
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are nobody's to wait for
         while True:
             asked, descriptors, _, _ = socket.recv_fds(end, 1, 1, socket.MSG_CMSG_CLOEXEC)
             if not asked:
                 break
             for theirs in descriptors:
-                _fork_one(end, theirs, serve)
+                _fork_child(end, theirs, child_main)
     finally:
         os._exit(0)
 
 
-def _fork_one(end: socket.socket, theirs: int, serve: Serve) -> None:
+def _fork_child(end: socket.socket, theirs: int, child_main: ChildMain) -> None:
     try:
         pid = os.fork()
         if pid == 0:
-            _be_child(theirs, serve)
+            _run_child(theirs, child_main)
         pidfd = os.pidfd_open(pid)
     except OSError as error:
         end.send(REPLY.pack(-(error.errno or 1)))
@@ -151,16 +151,16 @@ def _fork_one(end: socket.socket, theirs: int, serve: Serve) -> None:
         os.close(theirs)
 
 
-def _be_child(descriptor: int, serve: Serve) -> NoReturn:
+def _run_child(descriptor: int, child_main: ChildMain) -> NoReturn:
     try:
-        _begin(descriptor, "stord-pool")
+        _detach_from_parent(descriptor, "stord-pool")
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        serve(socket.socket(fileno=descriptor))
+        child_main(socket.socket(fileno=descriptor))
     finally:
         os._exit(0)
 
 
-def _begin(keep: int, name: str) -> None:
+def _detach_from_parent(keep: int, name: str) -> None:
     """Leave everything of the process that was forked behind, but one descriptor and stderr."""
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -172,5 +172,7 @@ def _begin(keep: int, name: str) -> None:
     os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
     asyncio.events._set_running_loop(None)  # the loop that ran when we were forked is not ours
     root = logging.getLogger()
-    _LEFT.extend(root.handlers)  # kept: their sockets' numbers may be another's by now
+    _INHERITED_HANDLERS.extend(
+        root.handlers
+    )  # kept: their sockets' numbers may be another's by now
     root.handlers[:] = [logging.StreamHandler()]

@@ -12,22 +12,22 @@ import socket
 
 from ipc import Peer, StandaloneEndpoint
 from supervisor.dispatch.errors import VirErrorCodec
-from supervisor.stord.pool_process.open_for_program import Lending
-from supervisor.stord.pool_process.scan import Scanning
-from supervisor.stord.pool_process.transfer import Transfer
-from supervisor.stord.pool_process.volume_data import Contents
-from supervisor.stord.pool_process.volume_files import Files
+from supervisor.stord.pool_process.open_for_program import OpenForProgram
+from supervisor.stord.pool_process.scan import VolumeScan
+from supervisor.stord.pool_process.transfer import VolumeTransfer
+from supervisor.stord.pool_process.volume_data import VolumeData
+from supervisor.stord.pool_process.volume_files import VolumeFiles
 
 
-def serve(end: socket.socket) -> None:
+def run(end: socket.socket) -> None:
     """Answer until stord closes its end."""
     gc.disable()  # what a question makes is freed with its answer
     with asyncio.Runner() as runner:
-        runner.run(_serve(end))
+        runner.run(_run(end))
 
 
-async def _serve(end: socket.socket) -> None:
+async def _run(end: socket.socket) -> None:
     home = StandaloneEndpoint(VirErrorCodec())
-    for target in (Files(), Scanning(), Contents(), Lending(), Transfer()):
+    for target in (VolumeFiles(), VolumeScan(), VolumeData(), OpenForProgram(), VolumeTransfer()):
         home.handlers.add(target)
     await Peer(end, "stord", home).wait_closed()

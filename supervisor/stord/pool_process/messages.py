@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from ipc import Ack, Descriptor, Request
-from supervisor.stord.volume_info import PoolFacts, VolumeFacts
+from supervisor.stord.volume_info import PoolInfo, VolumeInfo
 
 R = TypeVar("R")
 
@@ -20,7 +20,7 @@ QUICK_S: Final = 10.0  # what ought to take milliseconds: the storage hangs if i
 LONG_S: Final = 6 * 3600.0  # writing or copying a whole volume
 
 
-class Work(Protocol):
+class PoolProcess(Protocol):
     """A pool's own process, and further ones for what takes long."""
 
     async def call(self, request: Request[R], *, deadline_s: float | None = None) -> R:
@@ -30,7 +30,7 @@ class Work(Protocol):
             VirError: the answer, or OPERATION_TIMEOUT: its storage hangs.
         """
 
-    async def call_alone(self, request: Request[R]) -> R:
+    async def call_dedicated(self, request: Request[R]) -> R:
         """Ask a process of its own, which is killed when nobody waits for it any more.
 
         Raises:
@@ -41,7 +41,7 @@ class Work(Protocol):
         """End the pool's process, which may hold its folder; the next question makes another."""
 
 
-class Permissions(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class FilePermissions(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Who owns a file; -1 leaves a matter as it is."""
 
     mode: int = -1
@@ -49,62 +49,62 @@ class Permissions(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     group: int = -1
 
 
-class Scan(Request[PoolFacts], frozen=True, kw_only=True, tag="work.scan"):
+class Scan(Request[PoolInfo], frozen=True, kw_only=True, tag="pool.scan"):
     """Every volume in a folder, and the space of its file system."""
 
     deadline_s = 60.0  # a pool of many volumes
-    folder: str
+    directory: str
 
 
-class Look(Request[VolumeFacts], frozen=True, kw_only=True, tag="work.look"):
+class Stat(Request[VolumeInfo], frozen=True, kw_only=True, tag="pool.stat"):
     """One volume. Errors: NO_STORAGE_VOL."""
 
     deadline_s = QUICK_S
-    folder: str
+    directory: str
     name: str
 
 
-class Space(Request[PoolFacts], frozen=True, kw_only=True, tag="work.space"):
+class GetSpace(Request[PoolInfo], frozen=True, kw_only=True, tag="pool.get_space"):
     """The space of a folder's file system; no volumes."""
 
     deadline_s = QUICK_S
-    folder: str
+    directory: str
 
 
-class MakeFolder(Request[Ack], frozen=True, kw_only=True, tag="work.make_folder"):
+class MakeDirectory(Request[Ack], frozen=True, kw_only=True, tag="pool.make_directory"):
     """Make a folder and those above it; one that is there gets the permissions."""
 
     deadline_s = QUICK_S
     path: str
-    permissions: Permissions
+    permissions: FilePermissions
 
 
-class CheckFolder(Request[Ack], frozen=True, kw_only=True, tag="work.check_folder"):
+class CheckDirectory(Request[Ack], frozen=True, kw_only=True, tag="pool.check_directory"):
     """Refuse what is no folder, or cannot be opened."""
 
     deadline_s = QUICK_S
     path: str
 
 
-class RemoveFolder(Request[Ack], frozen=True, kw_only=True, tag="work.remove_folder"):
+class RemoveDirectory(Request[Ack], frozen=True, kw_only=True, tag="pool.remove_directory"):
     """Remove a folder, which must be empty."""
 
     deadline_s = QUICK_S
     path: str
 
 
-class MakeRaw(Request[Ack], frozen=True, kw_only=True, tag="work.make_raw"):
-    """Make a file of zeros that nobody sees as a volume yet (`temporary`). May take long."""
+class CreateRaw(Request[Ack], frozen=True, kw_only=True, tag="pool.create_raw"):
+    """Make a file of zeros that nobody sees as a volume yet (`temporary_name`). May take long."""
 
     deadline_s = LONG_S
-    folder: str
-    temporary: str
+    directory: str
+    temporary_name: str
     capacity: int
     allocation: int  # bytes of it that get their space at once
     nocow: bool = False
 
 
-class CopyRaw(Request[Ack], frozen=True, kw_only=True, tag="work.copy_raw"):
+class CopyRaw(Request[Ack], frozen=True, kw_only=True, tag="pool.copy_raw"):
     """Copy a volume's bytes to a file, or into a device that is there; holes stay holes."""
 
     deadline_s = LONG_S
@@ -115,29 +115,29 @@ class CopyRaw(Request[Ack], frozen=True, kw_only=True, tag="work.copy_raw"):
     reflink: bool = False  # share the blocks or refuse
 
 
-class Claim(Request[Ack], frozen=True, kw_only=True, tag="work.claim"):
+class CommitFile(Request[Ack], frozen=True, kw_only=True, tag="pool.commit_file"):
     """Make a volume of a finished temporary file: permissions, then the name, durably.
 
     Errors: STORAGE_VOL_EXIST when the name is taken; the temporary file is removed then.
     """
 
     deadline_s = QUICK_S
-    folder: str
-    temporary: str
+    directory: str
+    temporary_name: str
     name: str
-    permissions: Permissions
+    permissions: FilePermissions
 
 
-class CleanUp(Request[Ack], frozen=True, kw_only=True, tag="work.clean_up"):
+class RemoveLeftovers(Request[Ack], frozen=True, kw_only=True, tag="pool.remove_leftovers"):
     """Remove what an earlier stord of this host left half-made in a folder."""
 
     deadline_s = QUICK_S
-    folder: str
-    host: str
+    directory: str
+    host_tag: str
     pid: int  # of this stord: what it makes now stays
 
 
-class CheckChain(Request[Ack], frozen=True, kw_only=True, tag="work.check_chain"):
+class CheckChain(Request[Ack], frozen=True, kw_only=True, tag="pool.check_chain"):
     """Refuse an image whose backing files are not all named with their formats, or loop."""
 
     deadline_s = QUICK_S
@@ -145,7 +145,7 @@ class CheckChain(Request[Ack], frozen=True, kw_only=True, tag="work.check_chain"
     format: str
 
 
-class Lent(msgspec.Struct, frozen=True, kw_only=True):
+class OpenedVolume(msgspec.Struct, frozen=True, kw_only=True):
     """A volume that is open for a program; the receiver closes it."""
 
     descriptor: Descriptor
@@ -153,7 +153,7 @@ class Lent(msgspec.Struct, frozen=True, kw_only=True):
     backing_format: str = ""
 
 
-class Lend(Request[Lent], frozen=True, kw_only=True, tag="work.lend"):
+class OpenVolume(Request[OpenedVolume], frozen=True, kw_only=True, tag="pool.open_volume"):
     """Open a volume for a program, to which its name could meanwhile lead elsewhere.
 
     Errors: OPERATION_DENIED for a link out of the pool; those of `CheckChain`.
@@ -165,24 +165,24 @@ class Lend(Request[Lent], frozen=True, kw_only=True, tag="work.lend"):
     writable: bool
 
 
-class MakeSubfolder(Request[Ack], frozen=True, kw_only=True, tag="work.make_subfolder"):
+class CreateDirectoryVolume(Request[Ack], frozen=True, kw_only=True, tag="pool.create_directory"):
     """Make a volume that is a folder. Errors: STORAGE_VOL_EXIST."""
 
     deadline_s = QUICK_S
-    folder: str
+    directory: str
     name: str
-    permissions: Permissions
+    permissions: FilePermissions
 
 
-class Remove(Request[Ack], frozen=True, kw_only=True, tag="work.remove"):
+class Remove(Request[Ack], frozen=True, kw_only=True, tag="pool.remove"):
     """Remove a file or an empty folder of the pool; one that has gone is no error."""
 
     deadline_s = QUICK_S
-    folder: str
+    directory: str
     name: str
 
 
-class Resize(Request[Ack], frozen=True, kw_only=True, tag="work.resize"):
+class Resize(Request[Ack], frozen=True, kw_only=True, tag="pool.resize"):
     """Give a raw file another size."""
 
     deadline_s = LONG_S
@@ -191,14 +191,14 @@ class Resize(Request[Ack], frozen=True, kw_only=True, tag="work.resize"):
     allocate: bool = False
 
 
-class Wipe(Request[Ack], frozen=True, kw_only=True, tag="work.wipe"):
+class Wipe(Request[Ack], frozen=True, kw_only=True, tag="pool.wipe"):
     """Write zeros over a volume; one that is sparse is emptied and made sparse again."""
 
     deadline_s = LONG_S
     path: str
 
 
-class Send(Request[Ack], frozen=True, kw_only=True, tag="work.send"):
+class Send(Request[Ack], frozen=True, kw_only=True, tag="pool.send"):
     """Write a volume's bytes into a socket or pipe, to its end or for `length` bytes."""
 
     deadline_s = LONG_S
@@ -209,7 +209,7 @@ class Send(Request[Ack], frozen=True, kw_only=True, tag="work.send"):
     sparse: bool = False  # in records, see `supervisor.messages.sparse_stream`
 
 
-class Receive(Request[Ack], frozen=True, kw_only=True, tag="work.receive"):
+class Receive(Request[Ack], frozen=True, kw_only=True, tag="pool.receive"):
     """Write what comes from a socket into a volume.
 
     Errors: INTERNAL_ERROR when more than `length` bytes come.

@@ -12,31 +12,31 @@ from conf.errors import ConfError
 from ipc import Descriptor, handles
 from rpc.errors import ErrorDomain
 from supervisor.dispatch.errors import from_conf_error
-from supervisor.images import HEADER_BYTES, Layer, Opened, resolve_chain
-from supervisor.stord.pool_process.errors import refusing
-from supervisor.stord.pool_process.messages import Lend, Lent
+from supervisor.images import HEADER_BYTES, ChainLink, OpenImage, resolve_chain
+from supervisor.stord.pool_process.errors import system_errors
+from supervisor.stord.pool_process.messages import OpenedVolume, OpenVolume
 from supervisor.stord.pool_process.safe_open import open_volume
-from supervisor.stord.pool_process.scan import open_head
+from supervisor.stord.pool_process.scan import read_head
 
 PLAIN: str = "raw"
 
 
-class Lending:
+class OpenForProgram:
     """Answers requests for volumes."""
 
-    @handles(Lend)
-    def lend(self, request: Lend) -> Lent:
+    @handles(OpenVolume)
+    def open_volume(self, request: OpenVolume) -> OpenedVolume:
         """Open a volume, and say what lies below it."""
-        with refusing(f"open '{request.path}'"):
+        with system_errors(f"open '{request.path}'"):
             fd = open_volume(request.path, os.O_RDWR if request.writable else os.O_RDONLY)
             lent = Descriptor(fd)  # closes it if the rest fails
-            below = below_of(request, fd)
+            below = local_backing(request, fd)
         if below is None:
-            return Lent(descriptor=lent)
-        return Lent(descriptor=lent, backing=below.path, backing_format=below.format)
+            return OpenedVolume(descriptor=lent)
+        return OpenedVolume(descriptor=lent, backing=below.path, backing_format=below.format)
 
 
-def below_of(request: Lend, fd: int) -> Layer | None:
+def local_backing(request: OpenVolume, fd: int) -> ChainLink | None:
     """The local image below an open one; None: there is none, or it is remote.
 
     Raises:
@@ -46,11 +46,11 @@ def below_of(request: Lend, fd: int) -> Layer | None:
     if request.format == PLAIN:
         return None
 
-    def read(path: str) -> Opened:
+    def read(path: str) -> OpenImage:
         if path != request.path:
-            return open_head(path)
+            return read_head(path)
         status = os.fstat(fd)
-        return Opened(os.pread(fd, HEADER_BYTES, 0), (status.st_dev, status.st_ino))
+        return OpenImage(os.pread(fd, HEADER_BYTES, 0), (status.st_dev, status.st_ino))
 
     try:
         layers = resolve_chain(request.path, request.format, read)

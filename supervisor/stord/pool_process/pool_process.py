@@ -1,8 +1,9 @@
-"""How stord asks the processes that touch storage (`supervisor.stord.pool_process.messages.Work`).
+"""Client of a pool's helper processes; implements `messages.PoolProcess`.
 
-Owns: one pool's processes: one for what is quick, further ones for what takes long.
-May not touch: files. One that does not answer in time is killed; while it hangs in the kernel all
-the same, its pool is refused at once, and no other pool notices.
+Owns: the helper processes of one pool: one for short requests, a dedicated one for each long
+operation. May not touch: files. A helper that misses its deadline is killed. While it stays in
+uninterruptible sleep (D state: a dead NFS server, a failing disk) SIGKILL has no effect; until the
+kernel reaps it, requests to its pool fail at once. Other pools are not affected.
 """
 
 from __future__ import annotations
@@ -19,157 +20,159 @@ from typing import Final, TypeVar
 from ipc import BusError, DeadlineExceeded, HandlerFailed, Peer, Request, StandaloneEndpoint
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.errors import VirErrorCodec
-from supervisor.stord.pool_process.fork_server import Forked, Forker
-from supervisor.stord.progress_log import followed
+from supervisor.stord.pool_process.fork_server import ForkedProcess, ForkServer
+from supervisor.stord.progress_log import log_io
 
 R = TypeVar("R")
 
-MAX_WAITING: Final = 128  # questions to one pool's process
-MOMENT_S: Final = 0.5
-MAX_ALONE: Final = 16  # long operations of one pool at a time
+MAX_PENDING: Final = 128  # questions to one pool's process
+KILL_S: Final = 0.5
+MAX_DEDICATED: Final = 16  # long operations of one pool at a time
 
 log = logging.getLogger(__name__)
 
 
-class Helper:
+class HelperProcess:
     """One such process."""
 
-    def __init__(self, forked: Forked, name: str) -> None:
+    def __init__(self, process: ForkedProcess, name: str) -> None:
         """Follow it."""
-        self.pid = forked.pid
-        self.peer = Peer(forked.end, name, StandaloneEndpoint(VirErrorCodec()))
-        self.waiting = 0
-        self.gone = asyncio.Event()
-        self._pidfd = forked.pidfd
-        asyncio.get_running_loop().add_reader(self._pidfd, self._gone)
+        self.pid = process.pid
+        self.peer = Peer(process.connection, name, StandaloneEndpoint(VirErrorCodec()))
+        self.pending = 0
+        self.exit_event = asyncio.Event()
+        self._pidfd = process.pidfd
+        asyncio.get_running_loop().add_reader(self._pidfd, self._on_exit)
 
     @property
-    def exited(self) -> bool:
+    def has_exited(self) -> bool:
         """Whether it has gone."""
-        return self.gone.is_set()
+        return self.exit_event.is_set()
 
     @property
-    def usable(self) -> bool:
+    def is_usable(self) -> bool:
         """Whether it may be asked."""
-        return not self.exited and not self.peer.closed
+        return not self.has_exited and not self.peer.closed
 
     def kill(self) -> None:
         """End it now; if it hangs in the kernel it ends when that lets it go."""
         self.peer.close()
-        if not self.exited:
+        if not self.has_exited:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
-    def _gone(self) -> None:
+    def _on_exit(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)
         os.close(self._pidfd)
-        self.gone.set()
+        self.exit_event.set()
 
 
-class PoolWork:
+class PoolProcessClient:
     """One pool's processes."""
 
-    def __init__(self, pool: str, forker: Forker) -> None:
+    def __init__(self, pool: str, fork_server: ForkServer) -> None:
         """Have none yet: the first question makes one."""
         self._pool = pool
-        self._forker = forker
-        self._helper: Helper | None = None
-        self._hanging: list[Helper] = []
-        self._alone = 0
-        self._turn = asyncio.Lock()
+        self._fork_server = fork_server
+        self._helper: HelperProcess | None = None
+        self._killed: list[HelperProcess] = []
+        self._dedicated = 0
+        self._fork_lock = asyncio.Lock()
 
     @property
-    def hangs(self) -> bool:
+    def is_hung(self) -> bool:
         """Whether the storage did not answer, and still holds the process that was killed."""
-        self._hanging = [helper for helper in self._hanging if not helper.exited]
-        return bool(self._hanging)
+        self._killed = [helper for helper in self._killed if not helper.has_exited]
+        return bool(self._killed)
 
     async def call(self, request: Request[R], *, deadline_s: float | None = None) -> R:
         """Ask the pool's process; see `Work.call`."""
-        helper = await self._ready()
-        if helper.waiting >= MAX_WAITING:
-            raise self._busy(f"{MAX_WAITING} questions wait for its storage")
-        helper.waiting += 1
+        helper = await self._running_helper()
+        if helper.pending >= MAX_PENDING:
+            raise self._busy_error(f"{MAX_PENDING} questions wait for its storage")
+        helper.pending += 1
         try:
             return await helper.peer.call(request, deadline_s=deadline_s)
         except DeadlineExceeded as error:
-            self._hanging.append(helper)
-            self._give_up(helper)
-            raise self._hung(deadline_s or request.deadline_s) from error
+            self._killed.append(helper)
+            self._kill(helper)
+            raise self._hung_error(deadline_s or request.deadline_s) from error
         except HandlerFailed as error:
-            raise _broken(self._pool, error) from error
+            raise _broken_error(self._pool, error) from error
         except BusError as error:
-            self._give_up(helper)
-            raise _broken(self._pool, error) from error
+            self._kill(helper)
+            raise _broken_error(self._pool, error) from error
         finally:
-            helper.waiting -= 1
+            helper.pending -= 1
 
-    async def call_alone(self, request: Request[R]) -> R:
+    async def call_dedicated(self, request: Request[R]) -> R:
         """Ask a process of its own; see `Work.call_alone`."""
-        async with self.alone() as helper:
+        async with self.dedicated_process() as helper:
             try:
-                with followed(helper.pid):
+                with log_io(helper.pid):
                     return await helper.peer.call(request)
             except DeadlineExceeded as error:
-                self._hanging.append(helper)
-                raise self._hung(request.deadline_s) from error
+                self._killed.append(helper)
+                raise self._hung_error(request.deadline_s) from error
             except BusError as error:
-                raise _broken(self._pool, error) from error
+                raise _broken_error(self._pool, error) from error
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[Helper]:
+    async def dedicated_process(self) -> AsyncIterator[HelperProcess]:
         """Have a process of one's own; it ends with the body.
 
         Raises:
             VirError: RESOURCE_BUSY, OPERATION_TIMEOUT, SYSTEM_ERROR.
         """
-        if self._alone >= MAX_ALONE:
-            raise self._busy(f"{MAX_ALONE} long operations run in it; let one end")
-        self._alone += 1
+        if self._dedicated >= MAX_DEDICATED:
+            raise self._busy_error(f"{MAX_DEDICATED} long operations run in it; let one end")
+        self._dedicated += 1
         try:
-            await self._refuse_hanging()
+            await self._check_not_hung()
             helper = await self._fork()
             try:
                 yield helper
             finally:
                 helper.kill()
         finally:
-            self._alone -= 1
+            self._dedicated -= 1
 
     def release(self) -> None:
         """End the pool's process, which may hold its folder; the next question makes another."""
         if self._helper is not None:
-            self._give_up(self._helper)
+            self._kill(self._helper)
 
-    async def _ready(self) -> Helper:
-        async with self._turn:
-            if self._helper is None or not self._helper.usable:
-                await self._refuse_hanging()
+    async def _running_helper(self) -> HelperProcess:
+        async with self._fork_lock:
+            if self._helper is None or not self._helper.is_usable:
+                await self._check_not_hung()
                 self._helper = await self._fork()
             return self._helper
 
-    async def _fork(self) -> Helper:
+    async def _fork(self) -> HelperProcess:
         try:
-            return Helper(await self._forker.fork(), f"the storage of pool '{self._pool}'")
+            return HelperProcess(
+                await self._fork_server.fork(), f"the storage of pool '{self._pool}'"
+            )
         except (OSError, TimeoutError) as error:
             detail = f"cannot make a process for pool '{self._pool}': {error}"
             raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE) from error
 
-    def _give_up(self, helper: Helper) -> None:
+    def _kill(self, helper: HelperProcess) -> None:
         helper.kill()
         if self._helper is helper:
             self._helper = None
 
-    async def _refuse_hanging(self) -> None:
+    async def _check_not_hung(self) -> None:
         """A process that was killed goes within a moment, unless it hangs in the kernel."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(MOMENT_S):
-                for helper in list(self._hanging):
-                    await helper.gone.wait()
-        if self.hangs:
-            raise self._hung(0)
+            async with asyncio.timeout(KILL_S):
+                for helper in list(self._killed):
+                    await helper.exit_event.wait()
+        if self.is_hung:
+            raise self._hung_error(0)
 
-    def _hung(self, timeout_s: float) -> VirError:
+    def _hung_error(self, timeout_s: float) -> VirError:
         waited = f" in {timeout_s:g} s" if timeout_s else ", nor did it when it was asked before"
         detail = (
             f"the storage of pool '{self._pool}' did not answer{waited}; is its server or disk "
@@ -178,11 +181,11 @@ class PoolWork:
         log.error("%s", detail)
         return VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.STORAGE)
 
-    def _busy(self, why: str) -> VirError:
+    def _busy_error(self, why: str) -> VirError:
         detail = f"pool '{self._pool}' is busy: {why}"
         return VirError(ErrorCode.RESOURCE_BUSY, detail, ErrorDomain.STORAGE)
 
 
-def _broken(pool: str, problem: Exception) -> VirError:
+def _broken_error(pool: str, problem: Exception) -> VirError:
     detail = f"the work on pool '{pool}' was cut short: {problem}"
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)

@@ -28,7 +28,7 @@ def open_volume(path: str, flags: int) -> int:
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        fd = os.open(_inside(path), options)
+        fd = os.open(_resolve_inside(path), options)
     mode = os.fstat(fd).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
         os.close(fd)
@@ -38,7 +38,7 @@ def open_volume(path: str, flags: int) -> int:
     return fd
 
 
-def _inside(path: str) -> str:
+def _resolve_inside(path: str) -> str:
     """What a link names; devices' names in /dev are links everywhere."""
     folder, real = os.path.dirname(path), os.path.realpath(path)
     inside = real.startswith(f"{os.path.realpath(folder)}/")

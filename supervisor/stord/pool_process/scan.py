@@ -22,13 +22,13 @@ from conf.errors import ConfError
 from ipc import Ack, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.errors import from_conf_error
-from supervisor.images import HEADER_BYTES, ImageFacts, Opened, read_image, resolve_chain
-from supervisor.images.backing_file import place_of
-from supervisor.stord.pool_process.errors import refusing
-from supervisor.stord.pool_process.file_btime import birth_ns
-from supervisor.stord.pool_process.messages import CheckChain, Look, Scan, Space
+from supervisor.images import HEADER_BYTES, ImageInfo, OpenImage, read_image, resolve_chain
+from supervisor.images.backing_file import parse_backing_name
+from supervisor.stord.pool_process.errors import system_errors
+from supervisor.stord.pool_process.file_btime import btime_ns
+from supervisor.stord.pool_process.messages import CheckChain, GetSpace, Scan, Stat
 from supervisor.stord.pool_process.temporary_names import is_temporary
-from supervisor.stord.volume_info import Backing, PoolFacts, VolumeFacts
+from supervisor.stord.volume_info import Backing, PoolInfo, VolumeInfo
 
 FIRST_BYTES: Final = 4096  # enough of most headers; the rest is read of those that go on
 ISO_AT: Final = 32 * 1024
@@ -39,56 +39,56 @@ _UNWRITABLE: Final = re.compile("[\x00-\x1f\ud800-\udfff\ufffe\uffff]")
 OPTIONS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
 
-class Scanning:
+class VolumeScan:
     """Answers questions about what there is."""
 
     @handles(Scan)
-    def scan(self, request: Scan) -> PoolFacts:
+    def scan(self, request: Scan) -> PoolInfo:
         """Look at every volume of a folder."""
         labels = SELINUX.exists()
-        with refusing(f"read the folder '{request.folder}'"):
-            space = measure(request.folder)
-            volumes = tuple(_volumes(request.folder, labels=labels))
-        return PoolFacts(
+        with system_errors(f"read the folder '{request.directory}'"):
+            space = filesystem_space(request.directory)
+            volumes = tuple(_volumes(request.directory, labels=labels))
+        return PoolInfo(
             capacity=space.capacity,
             allocation=space.allocation,
             available=space.available,
             volumes=volumes,
         )
 
-    @handles(Look)
-    def look(self, request: Look) -> VolumeFacts:
+    @handles(Stat)
+    def stat(self, request: Stat) -> VolumeInfo:
         """Look at one volume."""
-        path = f"{request.folder}/{request.name}"
-        with refusing(f"look at '{path}'"):
+        path = f"{request.directory}/{request.name}"
+        with system_errors(f"look at '{path}'"):
             try:
-                found = describe(request.folder, request.name, labels=SELINUX.exists())
+                found = read_volume_info(request.directory, request.name, labels=SELINUX.exists())
             except FileNotFoundError:
                 found = None
         if found is None:
             detail = f"there is no volume '{path}' any more"
             raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
-        born = birth_ns(path)
+        born = btime_ns(path)
         return found if born is None else replace(found, times=(*found.times, born))
 
     @handles(CheckChain)
     def check_chain(self, request: CheckChain) -> Ack:
         """Refuse a chain that cannot be trusted."""
-        with refusing(f"read the images below '{request.path}'"):
+        with system_errors(f"read the images below '{request.path}'"):
             try:
-                resolve_chain(request.path, request.format, open_head)
+                resolve_chain(request.path, request.format, read_head)
             except ConfError as error:
                 raise from_conf_error(error, ErrorDomain.STORAGE) from error
         return Ack()
 
-    @handles(Space)
-    def space(self, request: Space) -> PoolFacts:
+    @handles(GetSpace)
+    def get_space(self, request: GetSpace) -> PoolInfo:
         """Measure the space of a folder's file system."""
-        with refusing(f"measure the folder '{request.folder}'"):
-            return measure(request.folder)
+        with system_errors(f"measure the folder '{request.directory}'"):
+            return filesystem_space(request.directory)
 
 
-def open_head(path: str) -> Opened:
+def read_head(path: str) -> OpenImage:
     """The beginning of an image somewhere in a chain.
 
     Raises:
@@ -99,44 +99,46 @@ def open_head(path: str) -> Opened:
         raise OSError(errno.EINVAL, "neither a file nor a device", path)
     fd = os.open(path, OPTIONS)
     try:
-        return Opened(os.pread(fd, HEADER_BYTES, 0), (status.st_dev, status.st_ino))
+        return OpenImage(os.pread(fd, HEADER_BYTES, 0), (status.st_dev, status.st_ino))
     finally:
         os.close(fd)
 
 
-def measure(folder: str) -> PoolFacts:
+def filesystem_space(directory: str) -> PoolInfo:
     """The space of a folder's file system."""
-    space = os.statvfs(folder)
+    space = os.statvfs(directory)
     capacity = space.f_blocks * space.f_frsize
     available = space.f_bfree * space.f_frsize
-    return PoolFacts(capacity=capacity, available=available, allocation=capacity - available)
+    return PoolInfo(capacity=capacity, available=available, allocation=capacity - available)
 
 
-def _volumes(folder: str, *, labels: bool) -> Iterator[VolumeFacts]:
+def _volumes(directory: str, *, labels: bool) -> Iterator[VolumeInfo]:
     """Every volume; what vanishes meanwhile, or may not be read, is left out."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if is_temporary(entry.name) or not _is_text(entry.name):
+    with os.scandir(directory) as entries:
+        for obj in entries:
+            if is_temporary(obj.name) or not _is_valid_in_xml(obj.name):
                 continue
             try:
-                is_file = entry.is_file(follow_symlinks=False)  # the folder itself says so
-                found = describe(folder, entry.name, labels=labels, is_file=is_file)
+                is_file = obj.is_file(follow_symlinks=False)  # the folder itself says so
+                found = read_volume_info(directory, obj.name, labels=labels, is_file=is_file)
             except OSError:
                 continue
             if found is not None:
                 yield found
 
 
-def _is_text(name: str) -> bool:
+def _is_valid_in_xml(name: str) -> bool:
     """Whether a name can stand in a document."""
     return name.isprintable() or not _UNWRITABLE.search(name)
 
 
-def describe(folder: str, name: str, *, labels: bool, is_file: bool = False) -> VolumeFacts | None:
+def read_volume_info(
+    directory: str, name: str, *, labels: bool, is_file: bool = False
+) -> VolumeInfo | None:
     """One volume; None for what is none: a pipe, a socket, a character device.
 
     Args:
-        folder: the pool's.
+        directory: the pool's.
         name: of the file.
         labels: whether files have labels of SELinux.
         is_file: it is known to be a regular file.
@@ -144,13 +146,13 @@ def describe(folder: str, name: str, *, labels: bool, is_file: bool = False) -> 
     Raises:
         OSError: it cannot be looked at.
     """
-    path = f"{folder}/{name}"
+    path = f"{directory}/{name}"
     if not is_file:
         status = os.stat(path)  # before it is opened: opening some devices does something
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFDIR:
-            image = ImageFacts(format="dir")
-            return _facts(path, name, status, type_="dir", image=image, size=0)
+            image = ImageInfo(format="dir")
+            return _volume_info(path, name, status, type_="dir", image=image, size=0)
         if kind not in (stat.S_IFREG, stat.S_IFBLK):
             return None
     fd = os.open(path, OPTIONS)
@@ -163,7 +165,7 @@ def describe(folder: str, name: str, *, labels: bool, is_file: bool = False) -> 
     finally:
         os.close(fd)
     type_ = "file" if kind == stat.S_IFREG else "block"
-    return _facts(path, name, status, type_=type_, image=image, size=size, label=label)
+    return _volume_info(path, name, status, type_=type_, image=image, size=size, label=label)
 
 
 def _head(fd: int, size: int) -> bytes:
@@ -192,24 +194,24 @@ def _label(fd: int) -> str:
     return ""
 
 
-def _facts(
+def _volume_info(
     path: str,
     name: str,
     status: os.stat_result,
     *,
     type_: str,
-    image: ImageFacts,
+    image: ImageInfo,
     size: int,
     label: str = "",
-) -> VolumeFacts:
+) -> VolumeInfo:
     is_folder = type_ == "dir"
     features = ("lazy_refcounts",) * image.lazy_refcounts + ("extended_l2",) * image.extended_l2
-    return VolumeFacts(
+    return VolumeInfo(
         name=name,
         key=path,
         path=path,
         type=type_,
-        format=image.word,
+        format=image.format_name,
         capacity=0 if is_folder else image.size_for_guest(size),
         allocation=0 if is_folder else allocation(status, size),
         physical=0 if is_folder else size,
@@ -217,7 +219,7 @@ def _facts(
         owner=status.st_uid,
         group=status.st_gid,
         label=label,
-        times=times(status),
+        times=timestamps(status),
         backing=_backing(path, image),
         compat=image.compat,
         features=features,
@@ -235,17 +237,17 @@ def allocation(status: os.stat_result, size: int) -> int:
     return status.st_blocks * 512 if stat.S_ISREG(status.st_mode) else size
 
 
-def times(status: os.stat_result) -> tuple[int, ...]:
+def timestamps(status: os.stat_result) -> tuple[int, ...]:
     """When it was read, written and changed, in ns since the epoch."""
     return (status.st_atime_ns, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def _backing(path: str, image: ImageFacts) -> Backing | None:
+def _backing(path: str, image: ImageInfo) -> Backing | None:
     """What an image lies on, as its header says; it is never opened."""
     if image.backing_file is None:
         return None
     try:
-        place = place_of(image.backing_file, path)
+        place = parse_backing_name(image.backing_file, path)
     except ConfError:
         return Backing(path=image.backing_file, format=image.backing_format or "raw")
     form = image.backing_format or place.format or "raw"
@@ -261,5 +263,5 @@ def _backing(path: str, image: ImageFacts) -> Backing | None:
         mode=status.st_mode & PERMISSIONS,
         owner=status.st_uid,
         group=status.st_gid,
-        times=times(status),
+        times=timestamps(status),
     )

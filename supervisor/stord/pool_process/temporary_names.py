@@ -31,13 +31,13 @@ def host_tag(root: str) -> str:
     return f"{zlib.crc32(f'{machine} {root}'.encode()):08x}"
 
 
-def temporary_name(host: str) -> str:
+def temporary_name(host_tag: str) -> str:
     """A name for a file that is being made.
 
     Args:
-        host: tells this daemon's from those of other hosts in a shared folder.
+        host_tag: tells this daemon's from those of other hosts in a shared folder.
     """
-    return f"{PREFIX}{host}-{os.getpid()}-{next(_numbers)}-{secrets.token_hex(4)}"
+    return f"{PREFIX}{host_tag}-{os.getpid()}-{next(_numbers)}-{secrets.token_hex(4)}"
 
 
 def is_temporary(name: str) -> bool:
@@ -45,7 +45,7 @@ def is_temporary(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
-def is_left_over(name: str, host: str, pid: int) -> bool:
+def is_leftover(name: str, host_tag: str, pid: int) -> bool:
     """Whether an earlier stord of this host left a file half-made."""
-    mine = f"{PREFIX}{host}-"
+    mine = f"{PREFIX}{host_tag}-"
     return name.startswith(mine) and not name.startswith(f"{mine}{pid}-")

@@ -14,29 +14,29 @@ from typing import Final
 from ipc import Ack, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.sparse_stream import RECORD_HEADER, RecordType
-from supervisor.stord.pool_process.copy import data_parts, punch_hole, write_all
-from supervisor.stord.pool_process.errors import refusing
+from supervisor.stord.pool_process.copy import data_segments, punch_hole, write_all
+from supervisor.stord.pool_process.errors import system_errors
 from supervisor.stord.pool_process.messages import Receive, Send
 from supervisor.stord.pool_process.safe_open import open_volume, size_of
 from supervisor.stord.pool_process.socket_read import read_exactly, receive_into
 
 BLOCK: Final = 1024 * 1024
 RECORD: Final = 256 * 1024  # bytes of data in one record at most
-GONE: Final = (errno.EPIPE, errno.ECONNRESET)
+PEER_CLOSED: Final = (errno.EPIPE, errno.ECONNRESET)
 
 
-class Transfer:
+class VolumeTransfer:
     """Answers transfers."""
 
     @handles(Send)
     def send(self, request: Send) -> Ack:
         """Write a volume's bytes into a socket."""
-        with refusing(f"read '{request.path}'"):
+        with system_errors(f"read '{request.path}'"):
             fd = open_volume(request.path, os.O_RDONLY)
             try:
                 with socket.socket(fileno=request.descriptor.take()) as end:
                     size = size_of(fd)
-                    start = _start(request.path, request.offset, size)
+                    start = _check_offset(request.path, request.offset, size)
                     stop = min(size, start + request.length) if request.length else size
                     _send(fd, end, start, stop, sparse=request.sparse)
             finally:
@@ -46,11 +46,11 @@ class Transfer:
     @handles(Receive)
     def receive(self, request: Receive) -> Ack:
         """Write what comes from a socket into a volume."""
-        with refusing(f"write '{request.path}'"):
+        with system_errors(f"write '{request.path}'"):
             fd = open_volume(request.path, os.O_RDWR)
             try:
                 with socket.socket(fileno=request.descriptor.take()) as end:
-                    _start(request.path, request.offset, size_of(fd))
+                    _check_offset(request.path, request.offset, size_of(fd))
                     limit = request.offset + request.length if request.length else 0
                     if request.sparse:
                         _receive_sparse(fd, end, request.offset, limit)
@@ -61,7 +61,7 @@ class Transfer:
         return Ack()
 
 
-def _start(path: str, offset: int, size: int) -> int:
+def _check_offset(path: str, offset: int, size: int) -> int:
     if offset > size:
         detail = f"the offset {offset} lies beyond the end of '{path}', which has {size} bytes"
         raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
@@ -77,7 +77,7 @@ def _send(fd: int, end: socket.socket, start: int, stop: int, *, sparse: bool) -
             _send_plain(fd, end, start, stop)
         end.shutdown(socket.SHUT_WR)
     except OSError as error:
-        if error.errno not in GONE:
+        if error.errno not in PEER_CLOSED:
             raise
 
 
@@ -90,7 +90,7 @@ def _send_plain(fd: int, end: socket.socket, at: int, stop: int) -> None:
 
 
 def _send_records(fd: int, end: socket.socket, at: int, stop: int) -> None:
-    for begin, finish in data_parts(fd, at, stop):
+    for begin, finish in data_segments(fd, at, stop):
         if begin > at:
             end.sendall(RECORD_HEADER.pack(RecordType.HOLE, begin - at))
         for part in range(begin, finish, RECORD):
@@ -105,7 +105,7 @@ def _send_records(fd: int, end: socket.socket, at: int, stop: int) -> None:
 def _receive(fd: int, end: socket.socket, at: int, limit: int) -> None:
     buffer = memoryview(bytearray(BLOCK))
     while count := receive_into(end, buffer):
-        _refuse_more(at + count, limit)
+        _check_limit(at + count, limit)
         write_all(fd, buffer[:count], at)
         at += count
 
@@ -114,9 +114,9 @@ def _receive_sparse(fd: int, end: socket.socket, at: int, limit: int) -> None:
     buffer = memoryview(bytearray(RECORD))
     while header := read_exactly(end, RECORD_HEADER.size):
         kind, length = RECORD_HEADER.unpack(header)
-        _refuse_more(at + length, limit)
+        _check_limit(at + length, limit)
         if kind == RecordType.HOLE:
-            _leave_hole(fd, at, length)
+            _make_hole(fd, at, length)
             at += length
             continue
         stop = at + length
@@ -128,7 +128,7 @@ def _receive_sparse(fd: int, end: socket.socket, at: int, limit: int) -> None:
             at += count
 
 
-def _leave_hole(fd: int, at: int, length: int) -> None:
+def _make_hole(fd: int, at: int, length: int) -> None:
     """What lies there becomes a hole; one at the end makes the file longer."""
     size = size_of(fd)
     punch_hole(fd, at, min(at + length, size) - at)
@@ -136,7 +136,7 @@ def _leave_hole(fd: int, at: int, length: int) -> None:
         os.ftruncate(fd, at + length)
 
 
-def _refuse_more(end: int, limit: int) -> None:
+def _check_limit(end: int, limit: int) -> None:
     if limit and end > limit:
         detail = f"more bytes came than the {limit} up to which the upload was to go"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)

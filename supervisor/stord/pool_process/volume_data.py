@@ -18,8 +18,8 @@ from typing import Final
 from ipc import Ack, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.stord.pool_process.copy import copy_bytes, write_zeros
-from supervisor.stord.pool_process.errors import refusing
-from supervisor.stord.pool_process.messages import CopyRaw, MakeRaw, Resize, Wipe
+from supervisor.stord.pool_process.errors import system_errors
+from supervisor.stord.pool_process.messages import CopyRaw, CreateRaw, Resize, Wipe
 from supervisor.stord.pool_process.safe_open import open_volume, size_of
 
 FICLONE: Final = 0x40049409  # linux/fs.h
@@ -29,18 +29,18 @@ FS_NOCOW_FL: Final = 0x00800000
 MODE: Final = 0o600  # until the volume has its own permissions
 
 
-class Contents:
+class VolumeData:
     """Answers questions about volumes' bytes."""
 
-    @handles(MakeRaw)
-    def make_raw(self, request: MakeRaw) -> Ack:
+    @handles(CreateRaw)
+    def create_raw(self, request: CreateRaw) -> Ack:
         """Make a file of zeros."""
-        path = f"{request.folder}/{request.temporary}"
-        with refusing(f"create '{path}'"):
+        path = f"{request.directory}/{request.temporary_name}"
+        with system_errors(f"create '{path}'"):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
             try:
                 if request.nocow:
-                    _forbid_cow(fd)
+                    _disable_cow(fd)
                 space = min(request.allocation, request.capacity)
                 if space:
                     os.posix_fallocate(fd, 0, space)
@@ -57,7 +57,7 @@ class Contents:
     @handles(CopyRaw)
     def copy_raw(self, request: CopyRaw) -> Ack:
         """Copy a volume's bytes."""
-        with refusing(f"copy '{request.source}' to '{request.target}'"):
+        with system_errors(f"copy '{request.source}' to '{request.target}'"):
             source = open_volume(request.source, os.O_RDONLY)
             try:
                 target = _open_target(request)
@@ -72,7 +72,7 @@ class Contents:
     @handles(Resize)
     def resize(self, request: Resize) -> Ack:
         """Give a raw file another size; one that cannot have it keeps its own."""
-        with refusing(f"resize '{request.path}' to {request.capacity} bytes"):
+        with system_errors(f"resize '{request.path}' to {request.capacity} bytes"):
             fd = open_volume(request.path, os.O_RDWR)
             try:
                 before = size_of(fd)
@@ -92,7 +92,7 @@ class Contents:
     @handles(Wipe)
     def wipe(self, request: Wipe) -> Ack:
         """Write zeros over a volume."""
-        with refusing(f"wipe '{request.path}'"):
+        with system_errors(f"wipe '{request.path}'"):
             fd = open_volume(request.path, os.O_RDWR)
             try:
                 status, size = os.fstat(fd), size_of(fd)
@@ -130,7 +130,7 @@ def _copy(source: int, target: int, request: CopyRaw) -> None:
     os.fsync(target)
 
 
-def _forbid_cow(fd: int) -> None:
+def _disable_cow(fd: int) -> None:
     """Switch copy-on-write off for a new file, where its file system knows that."""
     flags = array.array("L", [0])
     try:

@@ -17,38 +17,38 @@ from typing import Final
 from ipc import Ack, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime.atomic_file import sync_folder
-from supervisor.stord.pool_process.errors import refusing
+from supervisor.stord.pool_process.errors import system_errors
 from supervisor.stord.pool_process.messages import (
-    CheckFolder,
-    Claim,
-    CleanUp,
-    MakeFolder,
-    MakeSubfolder,
-    Permissions,
+    CheckDirectory,
+    CommitFile,
+    CreateDirectoryVolume,
+    FilePermissions,
+    MakeDirectory,
     Remove,
-    RemoveFolder,
+    RemoveDirectory,
+    RemoveLeftovers,
 )
-from supervisor.stord.pool_process.temporary_names import is_left_over
+from supervisor.stord.pool_process.temporary_names import is_leftover
 
 AT_FDCWD: Final = -100
 RENAME_NOREPLACE: Final = 1
-FOLDER_MODE: Final = 0o711  # of a pool's folder whose definition says nothing
-NO_SUCH_CALL: Final = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+DIRECTORY_MODE: Final = 0o711  # of a pool's folder whose definition says nothing
+NO_RENAMEAT2: Final = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 log = logging.getLogger(__name__)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Files:
+class VolumeFiles:
     """Answers questions about folders and names."""
 
-    @handles(MakeFolder)
-    def make_folder(self, request: MakeFolder) -> Ack:
+    @handles(MakeDirectory)
+    def make_directory(self, request: MakeDirectory) -> Ack:
         """Make a folder and those above it."""
         permissions = request.permissions
-        with refusing(f"create the folder '{request.path}'"):
-            mode = permissions.mode if permissions.mode >= 0 else FOLDER_MODE
+        with system_errors(f"create the folder '{request.path}'"):
+            mode = permissions.mode if permissions.mode >= 0 else DIRECTORY_MODE
             os.makedirs(os.path.dirname(request.path) or "/", exist_ok=True)
             made = False
             with contextlib.suppress(FileExistsError):
@@ -61,78 +61,78 @@ class Files:
             os.chown(request.path, permissions.owner, permissions.group)
         return Ack()
 
-    @handles(CheckFolder)
-    def check_folder(self, request: CheckFolder) -> Ack:
+    @handles(CheckDirectory)
+    def check_directory(self, request: CheckDirectory) -> Ack:
         """Refuse what is no folder that can be read."""
-        with refusing(f"open path '{request.path}'"), os.scandir(request.path):
+        with system_errors(f"open path '{request.path}'"), os.scandir(request.path):
             return Ack()
 
-    @handles(RemoveFolder)
-    def remove_folder(self, request: RemoveFolder) -> Ack:
+    @handles(RemoveDirectory)
+    def remove_directory(self, request: RemoveDirectory) -> Ack:
         """Remove an empty folder."""
-        with refusing(f"remove the folder '{request.path}'"):
+        with system_errors(f"remove the folder '{request.path}'"):
             os.rmdir(request.path)
         return Ack()
 
-    @handles(Claim)
-    def claim(self, request: Claim) -> Ack:
+    @handles(CommitFile)
+    def commit_file(self, request: CommitFile) -> Ack:
         """Give a finished file its name, which nobody else has."""
-        old = f"{request.folder}/{request.temporary}"
-        new = f"{request.folder}/{request.name}"
+        old = f"{request.directory}/{request.temporary_name}"
+        new = f"{request.directory}/{request.name}"
         try:
-            with refusing(f"finish the volume '{new}'"):
-                _apply(old, request.permissions)
-                rename_to_free(old, new)
-                sync_folder(request.folder)
+            with system_errors(f"finish the volume '{new}'"):
+                _apply_permissions(old, request.permissions)
+                rename_noreplace(old, new)
+                sync_folder(request.directory)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(old)
             raise
         return Ack()
 
-    @handles(CleanUp)
-    def clean_up(self, request: CleanUp) -> Ack:
+    @handles(RemoveLeftovers)
+    def remove_leftovers(self, request: RemoveLeftovers) -> Ack:
         """Remove what was left half-made."""
-        with refusing(f"read the folder '{request.folder}'"):
-            for name in os.listdir(request.folder):
-                if is_left_over(name, request.host, request.pid):
-                    _remove_left_over(f"{request.folder}/{name}")
+        with system_errors(f"read the folder '{request.directory}'"):
+            for name in os.listdir(request.directory):
+                if is_leftover(name, request.host_tag, request.pid):
+                    _remove_leftover(f"{request.directory}/{name}")
         return Ack()
 
-    @handles(MakeSubfolder)
-    def make_subfolder(self, request: MakeSubfolder) -> Ack:
+    @handles(CreateDirectoryVolume)
+    def create_directory_volume(self, request: CreateDirectoryVolume) -> Ack:
         """Make a volume that is a folder."""
-        path, permissions = f"{request.folder}/{request.name}", request.permissions
-        with refusing(f"create the folder '{path}'"):
+        path, permissions = f"{request.directory}/{request.name}", request.permissions
+        with system_errors(f"create the folder '{path}'"):
             try:
                 os.mkdir(path, 0o700)
             except FileExistsError as error:
-                raise taken(request.name) from error
+                raise volume_exists(request.name) from error
             try:
-                _apply(path, permissions)
+                _apply_permissions(path, permissions)
             except BaseException:
                 os.rmdir(path)
                 raise
-            sync_folder(request.folder)
+            sync_folder(request.directory)
         return Ack()
 
     @handles(Remove)
     def remove(self, request: Remove) -> Ack:
         """Remove a name of the pool."""
-        path = f"{request.folder}/{request.name}"
-        with refusing(f"remove '{path}'"):
+        path = f"{request.directory}/{request.name}"
+        with system_errors(f"remove '{path}'"):
             try:
                 if stat.S_ISDIR(os.lstat(path).st_mode):
                     os.rmdir(path)
                 else:
                     os.unlink(path)
-                sync_folder(request.folder)
+                sync_folder(request.directory)
             except FileNotFoundError:
                 return Ack()
         return Ack()
 
 
-def _remove_left_over(path: str) -> None:
+def _remove_leftover(path: str) -> None:
     """Remove a half-made file; one that cannot be removed is no reason to leave the others."""
     try:
         os.unlink(path)
@@ -142,13 +142,13 @@ def _remove_left_over(path: str) -> None:
         log.warning("'%s' was left half-made: removed", path)
 
 
-def taken(name: str) -> VirError:
+def volume_exists(name: str) -> VirError:
     """STORAGE_VOL_EXIST: the pool has such a volume."""
     detail = f"'{name}'; delete it first or take another name"
     return VirError(ErrorCode.STORAGE_VOL_EXIST, detail, ErrorDomain.STORAGE)
 
 
-def rename_to_free(old: str, new: str) -> None:
+def rename_noreplace(old: str, new: str) -> None:
     """Rename a file to a name that nothing has.
 
     Raises:
@@ -161,10 +161,10 @@ def rename_to_free(old: str, new: str) -> None:
     number = ctypes.get_errno()
     if result == 0:
         return
-    if number in NO_SUCH_CALL:  # this file system has no such rename; a link refuses as well
+    if number in NO_RENAMEAT2:  # this file system has no such rename; a link refuses as well
         number = _link(old, new)
     if number == errno.EEXIST:
-        raise taken(os.path.basename(new))
+        raise volume_exists(os.path.basename(new))
     if number:
         raise OSError(number, os.strerror(number))
 
@@ -178,7 +178,7 @@ def _link(old: str, new: str) -> int:
     return 0
 
 
-def _apply(path: str, permissions: Permissions) -> None:
+def _apply_permissions(path: str, permissions: FilePermissions) -> None:
     """Give a new file or folder its owner and mode; never to what a link leads to.
 
     The owner first: a change of it takes set-user-ID bits away.

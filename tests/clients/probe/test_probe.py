@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conf.emulator import EmulatorFacts
-from supervisor.hostd.emulator.probe import ProbeError, ask, cache_file, probe
+from supervisor.hostd.emulator.probe import ProbeError, cache_file, probe, query
 
 BINARY = "/usr/bin/qemu-system-x86_64"
 needs_qemu = pytest.mark.skipif(not Path(BINARY).exists(), reason=f"no {BINARY}")
@@ -88,10 +88,10 @@ def test_a_file_that_is_no_program_is_refused(tmp_path: Path) -> None:
 def test_a_silent_binary_is_given_up_at_the_deadline(tmp_path: Path) -> None:
     silent = program(tmp_path, "exec sleep 30")
     with pytest.raises(ProbeError, match=r"no answer in 0\.2 s"):
-        asyncio.run(ask(silent, kvm=False, timeout_s=0.2))
+        asyncio.run(query(silent, kvm=False, timeout_s=0.2))
 
 
 @pytest.mark.parametrize("words", ["hello", '{"id":1,"return":7}', "[1]"])
 def test_a_program_that_talks_garbage_is_refused(tmp_path: Path, words: str) -> None:
     with pytest.raises(ProbeError, match="Failed to probe QEMU binary"):
-        asyncio.run(ask(program(tmp_path, f"echo '{words}'"), kvm=False))
+        asyncio.run(query(program(tmp_path, f"echo '{words}'"), kvm=False))

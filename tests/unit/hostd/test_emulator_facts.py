@@ -28,7 +28,7 @@ FACTS = EmulatorFacts(
 
 
 def test_the_domains_machine_and_processors_are_left() -> None:
-    slim = FACTS.narrowed("qemu", "pc-i440fx-7.2", "EPYC")
+    slim = FACTS.for_launch("qemu", "pc-i440fx-7.2", "EPYC")
     assert [machine.name for machine in slim.machines] == ["pc-i440fx-7.2"]
     assert {model.name for model in slim.tcg.cpu_models} == {"qemu64", "EPYC", "Nehalem"}
     assert slim.cpu_model("qemu", "EPYC") == FACTS.cpu_model("qemu", "EPYC")
@@ -38,9 +38,9 @@ def test_the_domains_machine_and_processors_are_left() -> None:
 
 
 def test_kvm_is_left_to_domains_that_use_it() -> None:
-    assert FACTS.narrowed("kvm", "q35", "").kvm_usable
-    assert FACTS.narrowed("kvm", "q35", "").cpu_model("kvm", "max") is None
+    assert FACTS.for_launch("kvm", "q35", "").kvm_usable
+    assert FACTS.for_launch("kvm", "q35", "").cpu_model("kvm", "max") is None
 
 
 def test_a_machine_that_is_not_known_leaves_none() -> None:
-    assert FACTS.narrowed("qemu", "nonesuch", "").machine("nonesuch") is None
+    assert FACTS.for_launch("qemu", "nonesuch", "").machine("nonesuch") is None

@@ -6,21 +6,19 @@ import pytest
 from lxml import etree
 
 from rpc.errors import ErrorCode, VirError
-from supervisor.hostd.capabilities.host import Surroundings
+from supervisor.hostd.capabilities.host import HostPlatform
 from supervisor.hostd.capabilities.lxc import (
     ContainerHost,
     kernel_version,
-    write_container_capabilities,
-    write_container_choices,
+    write_capabilities,
+    write_domain_capabilities,
 )
 
-AROUND = Surroundings(cells=(), caches=(), suspend=("suspend_mem",), iommu=True)
+AROUND = HostPlatform(cells=(), caches=(), suspend=("suspend_mem",), iommu=True)
 
 
 def test_a_host_of_two_word_sizes_runs_containers_of_both() -> None:
-    document = etree.fromstring(
-        write_container_capabilities(ContainerHost("the-uuid", "x86_64", AROUND))
-    )
+    document = etree.fromstring(write_capabilities(ContainerHost("the-uuid", "x86_64", AROUND)))
     assert document.xpath("//guest/os_type/text()") == ["exe", "exe"]
     assert document.xpath("//guest/arch/@name") == ["x86_64", "i686"]
     assert document.xpath("//guest/arch/wordsize/text()") == ["64", "32"]
@@ -35,12 +33,12 @@ def test_a_host_of_two_word_sizes_runs_containers_of_both() -> None:
 
 
 def test_a_host_of_one_word_size_runs_its_own_alone() -> None:
-    text = write_container_capabilities(ContainerHost("the-uuid", "aarch64", AROUND))
+    text = write_capabilities(ContainerHost("the-uuid", "aarch64", AROUND))
     assert etree.fromstring(text).xpath("//guest/arch/@name") == ["aarch64"]
 
 
 def test_choices_are_those_of_the_architecture_that_was_asked_for() -> None:
-    text = write_container_choices("x86_64", emulator=None, arch="i686", virt_type="lxc")
+    text = write_domain_capabilities("x86_64", emulator=None, arch="i686", virt_type="lxc")
     document = etree.fromstring(text)
     assert (document.findtext("domain"), document.findtext("arch")) == ("lxc", "i686")
     assert document.xpath("//hostdev/enum[@name='capsType']/value/text()") == [
@@ -55,8 +53,8 @@ def test_choices_are_those_of_the_architecture_that_was_asked_for() -> None:
 def test_what_no_container_has_is_refused(
     emulator: str | None, arch: str | None, virt_type: str | None
 ) -> None:
-    with pytest.raises(VirError, match="containers have no") as refused:
-        write_container_choices("x86_64", emulator=emulator, arch=arch, virt_type=virt_type)
+    with pytest.raises(VirError, match="unsupported ") as refused:
+        write_domain_capabilities("x86_64", emulator=emulator, arch=arch, virt_type=virt_type)
     assert refused.value.code is ErrorCode.INVALID_ARG
 
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.errors import ConfError
-from supervisor.images import HEADER_BYTES, Opened, resolve_chain
-from supervisor.images.backing_file import place_of
+from supervisor.images import HEADER_BYTES, OpenImage, resolve_chain
+from supervisor.images.backing_file import parse_backing_name
 from supervisor.images.chain import MAX_DEPTH
 
 
@@ -40,11 +40,11 @@ class Disk:
         self.images = {f"/images/{name}": head for name, head in images.items()}
         self.opened: list[str] = []
 
-    def __call__(self, path: str) -> Opened:
+    def __call__(self, path: str) -> OpenImage:
         self.opened.append(path)
         if path not in self.images:
             raise FileNotFoundError(path)
-        return Opened(self.images[path], path)
+        return OpenImage(self.images[path], path)
 
 
 def test_a_chain_is_followed_to_the_image_that_nothing_is_below() -> None:
@@ -90,9 +90,9 @@ def test_loops_are_refused() -> None:
 
 
 def test_chains_have_a_limit() -> None:
-    def endless(path: str) -> Opened:
+    def endless(path: str) -> OpenImage:
         number = int(path.rpartition("/")[2])
-        return Opened(image(str(number + 1), "qcow2"), number)
+        return OpenImage(image(str(number + 1), "qcow2"), number)
 
     with pytest.raises(ConfError, match="nested too deep"):
         resolve_chain("/images/0", "qcow2", endless)
@@ -113,8 +113,8 @@ def test_an_image_with_its_contents_in_another_file_is_refused(tmp_path: Path) -
     command = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "data_file=c.raw", "top", "1M"]
     subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, timeout=20)
 
-    def read(path: str) -> Opened:
-        return Opened(Path(path).read_bytes()[:HEADER_BYTES], path)
+    def read(path: str) -> OpenImage:
+        return OpenImage(Path(path).read_bytes()[:HEADER_BYTES], path)
 
     with pytest.raises(ConfError, match="contents in another file") as refused:
         resolve_chain(str(tmp_path / "top"), "qcow2", read)
@@ -139,15 +139,15 @@ def test_an_image_with_its_contents_in_another_file_is_refused(tmp_path: Path) -
     ],
 )
 def test_names_of_backing_files(name: str, path: str, remote: str, form: str | None) -> None:
-    place = place_of(name, "/images/top")
+    place = parse_backing_name(name, "/images/top")
     assert (place.path, place.remote, place.format) == (path, remote, form)
 
 
 def test_an_nbd_server_in_json_is_remote_and_ends_the_chain() -> None:
     name = 'json:{"driver":"raw","file":{"driver":"nbd","host":"h"}}'
     layers = resolve_chain("/images/top", "qcow2", Disk(top=image(name)))
-    assert (layers[-1].place.remote, layers[-1].format) == (name, "raw")
-    assert layers[-1].facts is None
+    assert (layers[-1].reference.remote, layers[-1].format) == (name, "raw")
+    assert layers[-1].info is None
 
 
 def test_a_remote_image_of_an_unnamed_format_is_refused() -> None:
@@ -174,14 +174,14 @@ def test_formats_that_nobody_knows_are_refused_and_old_names_for_raw_are_raw() -
 )
 def test_names_without_sense_are_refused(name: str) -> None:
     with pytest.raises(ConfError, match="cannot be found by") as refused:
-        place_of(name, "/images/top")
+        parse_backing_name(name, "/images/top")
     assert refused.value.kind == "internal"
 
 
 @given(st.one_of(st.text(max_size=80), st.text(max_size=60).map("json:{}".__add__)))
 def test_any_name_is_a_place_or_refused(name: str) -> None:
     try:
-        place = place_of(name, "/images/top")
+        place = parse_backing_name(name, "/images/top")
     except ConfError:
         return
     assert bool(place.path) != bool(place.remote)

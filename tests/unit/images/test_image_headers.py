@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.images import HEADER_BYTES, ImageFacts, read_image, read_image_as
-from supervisor.images.header import CHAINED, MARKS
+from supervisor.images import HEADER_BYTES, ImageInfo, read_image, read_image_as
+from supervisor.images.header import CHAINED, MAGICS
 from supervisor.images.image import MAX_NAME, MAX_SIZE
 
 MIB = 1024 * 1024
@@ -21,7 +21,7 @@ needs_qemu_img = pytest.mark.skipif(
 )
 
 
-def create(path: Path, form: str, *options: str, size: str = "8M") -> ImageFacts:
+def create(path: Path, form: str, *options: str, size: str = "8M") -> ImageInfo:
     subprocess.run(
         ["qemu-img", "create", "-q", "-f", form, *options, path.name, size],
         check=True, cwd=path.parent, capture_output=True, timeout=20,
@@ -33,7 +33,7 @@ def create(path: Path, form: str, *options: str, size: str = "8M") -> ImageFacts
 @pytest.mark.parametrize("form", ["qcow", "qcow2", "qed", "vmdk", "vdi"])
 def test_a_new_image_is_recognized_with_its_size(form: str, tmp_path: Path) -> None:
     facts = create(tmp_path / "image", form)
-    assert (facts.format, facts.capacity, facts.damage) == (form, 8 * MIB, "")
+    assert (facts.format, facts.capacity, facts.corruption) == (form, 8 * MIB, "")
     assert facts.backing_file is None
 
 
@@ -45,7 +45,7 @@ def test_formats_with_other_names_or_rounded_sizes_are_recognized(tmp_path: Path
     ploop = create(tmp_path / "ploop", "parallels")
     assert (ploop.format, ploop.capacity) == ("ploop", 8 * MIB)
     vhdx = create(tmp_path / "vhdx", "vhdx")
-    assert (vhdx.format, vhdx.word) == ("vhdx", "raw")
+    assert (vhdx.format, vhdx.format_name) == ("vhdx", "raw")
     raw = create(tmp_path / "raw", "raw")
     assert (raw.format, raw.size_for_guest(8 * MIB)) == ("raw", 8 * MIB)
 
@@ -95,7 +95,7 @@ def test_marks_of_formats_that_qemu_does_not_write_are_known() -> None:
     bochs = b"Bochs Virtual HD Image".ljust(64, b"\0") + struct.pack(
         "<IIIIIIQ", 0x20000, 512, 1, 1, 1, 0, MIB
     )
-    assert read_image(bochs) == ImageFacts(format="bochs", capacity=MIB)
+    assert read_image(bochs) == ImageInfo(format="bochs", capacity=MIB)
     old_bochs = b"Bochs Virtual HD Image".ljust(64, b"\0") + struct.pack(
         "<IIIIIQ", 0x10000, 512, 1, 1, 1, MIB
     )
@@ -110,7 +110,7 @@ def test_marks_of_formats_that_qemu_does_not_write_are_known() -> None:
     )
     assert read_image(cow).backing_file == "below.img"
     trailer = b"koly".ljust(492, b"\0") + struct.pack(">Q", MIB // 512) + bytes(12)
-    assert read_image(b"anything", trailer) == ImageFacts(format="dmg", capacity=MIB)
+    assert read_image(b"anything", trailer) == ImageInfo(format="dmg", capacity=MIB)
     luks2 = b"LUKS\xba\xbe" + struct.pack(">H", 2)
     assert read_image(luks2).encryption == "luks2"
 
@@ -147,18 +147,18 @@ def test_a_damaged_header_is_told_as_damaged_and_nothing_else_of_it() -> None:
         b"KDMV" + struct.pack("<I", 77),
     ):
         facts = read_image(broken)
-        assert facts.damage
+        assert facts.corruption
         assert (facts.capacity, facts.backing_file) == (None, None)
 
 
 def test_a_format_that_somebody_said_is_not_guessed_again() -> None:
-    assert read_image_as("raw", qcow2()) == ImageFacts(format="raw")
-    assert read_image_as("qcow2", b"no such header").damage
+    assert read_image_as("raw", qcow2()) == ImageInfo(format="raw")
+    assert read_image_as("qcow2", b"no such header").corruption
     assert read_image_as("qcow2", qcow2()).backing_file == "base"
-    assert read_image_as("vdi", b"") == ImageFacts(format="vdi")
+    assert read_image_as("vdi", b"") == ImageInfo(format="vdi")
 
 
-MARKED = st.sampled_from(MARKS).flatmap(
+MARKED = st.sampled_from(MAGICS).flatmap(
     lambda mark: st.binary(max_size=400).map(lambda rest: bytes(mark.offset) + mark.magic + rest)
 )
 

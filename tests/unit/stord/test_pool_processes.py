@@ -14,20 +14,20 @@ import pytest
 
 from ipc import Descriptor
 from rpc.errors import ErrorCode, VirError
-from supervisor.stord.pool_process.fork_server import Forker
-from supervisor.stord.pool_process.main import serve
-from supervisor.stord.pool_process.messages import CheckFolder, MakeRaw, Receive, Scan
-from supervisor.stord.pool_process.pool_process import MAX_ALONE, PoolWork
+from supervisor.stord.pool_process.fork_server import ForkServer
+from supervisor.stord.pool_process.main import run as run_helper
+from supervisor.stord.pool_process.messages import CheckDirectory, CreateRaw, Receive, Scan
+from supervisor.stord.pool_process.pool_process import MAX_DEDICATED, PoolProcessClient
 
 LIMIT_S = 20.0
 
 
-def with_work(test: Callable[[PoolWork], Awaitable[None]]) -> None:
+def with_work(test: Callable[[PoolProcessClient], Awaitable[None]]) -> None:
     """Run a test with the processes of a pool "p", and end them all."""
 
     async def run() -> None:
-        forker = Forker.start(serve)
-        work = PoolWork("p", forker)
+        forker = ForkServer.start(run_helper)
+        work = PoolProcessClient("p", forker)
         try:
             async with asyncio.timeout(LIMIT_S):
                 await test(work)
@@ -56,49 +56,49 @@ async def gone(pid: int) -> None:
 
 
 def test_a_question_is_answered_by_another_process(tmp_path: Path) -> None:
-    async def test(work: PoolWork) -> None:
+    async def test(work: PoolProcessClient) -> None:
         (tmp_path / "v").write_bytes(bytes(10))
-        found = await work.call(Scan(folder=str(tmp_path)))
+        found = await work.call(Scan(directory=str(tmp_path)))
         assert [volume.name for volume in found.volumes] == ["v"]
-        async with work.alone() as helper:
+        async with work.dedicated_process() as helper:
             assert helper.pid != os.getpid()
 
     with_work(test)
 
 
 def test_the_kernels_refusal_comes_back_as_the_clients_error() -> None:
-    async def test(work: PoolWork) -> None:
+    async def test(work: PoolProcessClient) -> None:
         with pytest.raises(VirError, match="No such file") as refused:
-            await work.call(CheckFolder(path="/nowhere/at/all"))
+            await work.call(CheckDirectory(path="/nowhere/at/all"))
         assert refused.value.code is ErrorCode.SYSTEM_ERROR
 
     with_work(test)
 
 
 def test_a_process_that_hangs_is_given_up_and_replaced(tmp_path: Path) -> None:
-    async def test(work: PoolWork) -> None:
-        await work.call(CheckFolder(path=str(tmp_path)))
+    async def test(work: PoolProcessClient) -> None:
+        await work.call(CheckDirectory(path=str(tmp_path)))
         first = work._helper
         assert first is not None
         os.kill(first.pid, signal.SIGSTOP)
         with pytest.raises(VirError, match="did not answer") as late:
-            await work.call(CheckFolder(path=str(tmp_path)), deadline_s=0.2)
+            await work.call(CheckDirectory(path=str(tmp_path)), deadline_s=0.2)
         assert late.value.code is ErrorCode.OPERATION_TIMEOUT
-        await work.call(CheckFolder(path=str(tmp_path)))
-        assert first.exited  # the kernel let it go: it was only stopped
-        assert not work.hangs
+        await work.call(CheckDirectory(path=str(tmp_path)))
+        assert first.has_exited  # the kernel let it go: it was only stopped
+        assert not work.is_hung
 
     with_work(test)
 
 
 def test_a_long_operation_that_nobody_waits_for_ends(tmp_path: Path) -> None:
-    async def test(work: PoolWork) -> None:
+    async def test(work: PoolProcessClient) -> None:
         (tmp_path / "v").touch()
         ours, theirs = socket.socketpair()
         order = Receive(
             path=str(tmp_path / "v"), descriptor=Descriptor(theirs.detach()), offset=0, length=0
         )
-        task = asyncio.create_task(work.call_alone(order))
+        task = asyncio.create_task(work.call_dedicated(order))
         ours.setblocking(False)
         await asyncio.get_running_loop().sock_sendall(ours, b"x" * 100)
         while not (tmp_path / "v").stat().st_size:  # noqa: ASYNC110  (a file tells nobody)
@@ -112,25 +112,25 @@ def test_a_long_operation_that_nobody_waits_for_ends(tmp_path: Path) -> None:
 
 
 def test_a_pool_has_so_many_long_operations_and_no_more(tmp_path: Path) -> None:
-    async def test(work: PoolWork) -> None:
+    async def test(work: PoolProcessClient) -> None:
         async with contextlib.AsyncExitStack() as held:
-            for _ in range(MAX_ALONE):
-                await held.enter_async_context(work.alone())
-            order = MakeRaw(folder=str(tmp_path), temporary="t", capacity=1, allocation=0)
+            for _ in range(MAX_DEDICATED):
+                await held.enter_async_context(work.dedicated_process())
+            order = CreateRaw(directory=str(tmp_path), temporary_name="t", capacity=1, allocation=0)
             with pytest.raises(VirError) as refused:
-                await work.call_alone(order)
+                await work.call_dedicated(order)
             assert refused.value.code is ErrorCode.RESOURCE_BUSY
-        await work.call_alone(order)
+        await work.call_dedicated(order)
 
     with_work(test)
 
 
 def test_all_processes_end_with_the_forker(tmp_path: Path) -> None:
-    async def test(work: PoolWork) -> None:
-        await work.call(CheckFolder(path=str(tmp_path)))
+    async def test(work: PoolProcessClient) -> None:
+        await work.call(CheckDirectory(path=str(tmp_path)))
         helper = work._helper
         assert helper is not None
-        work._forker.close()
+        work._fork_server.close()
         await gone(helper.pid)
 
     with_work(test)

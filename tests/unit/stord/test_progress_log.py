@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from supervisor.stord.progress_log import MIB, Moved, doing, followed, moved_by
+from supervisor.stord.progress_log import MIB, IoBytes, io_bytes, log_io, operation
 
 
 async def work(named: bool) -> None:
@@ -23,10 +23,10 @@ async def work(named: bool) -> None:
     logging.getLogger("supervisor.stord.progress_log").addHandler(listening)
     try:
         if named:
-            with doing("volume 'a' is being wiped"), followed(os.getpid(), every_s=0.01):
+            with operation("volume 'a' is being wiped"), log_io(os.getpid(), interval_s=0.01):
                 await asyncio.wait_for(told.wait(), 10)
         else:
-            with followed(os.getpid(), every_s=0.0):
+            with log_io(os.getpid(), interval_s=0.0):
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
             assert not told.is_set()
@@ -48,12 +48,12 @@ def test_what_has_no_name_is_not(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_what_a_process_has_moved_is_counted() -> None:
-    before = moved_by(os.getpid())
+    before = io_bytes(os.getpid())
     with open("/dev/zero", "rb", buffering=0) as zeros:
         zeros.read(3 * MIB)
-    after = moved_by(os.getpid())
-    assert isinstance(before, Moved)
-    assert isinstance(after, Moved)
+    after = io_bytes(os.getpid())
+    assert isinstance(before, IoBytes)
+    assert isinstance(after, IoBytes)
     assert after.read - before.read >= 3 * MIB
 
 
@@ -62,4 +62,4 @@ def test_a_process_that_has_gone_has_no_counts() -> None:
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
-    assert moved_by(pid) is None
+    assert io_bytes(pid) is None

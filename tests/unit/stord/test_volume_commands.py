@@ -10,9 +10,9 @@ from conf.storage import Pool, parse_pool
 from supervisor.stord.backends import mounts
 from supervisor.stord.qemu_img import (
     Cipher,
-    Image,
-    Key,
-    path_of,
+    ImageSpec,
+    SecretFd,
+    fd_path,
     plan_convert,
     plan_create,
     plan_resize,
@@ -27,7 +27,7 @@ def pool(kind: str, source: str, head: str = "") -> Pool:
 
 
 def test_a_qcow2_says_its_backing_format() -> None:
-    image = Image(
+    image = ImageSpec(
         "/p/a", "qcow2", 1024, features=("lazy_refcounts",), cluster_size=65536,
         backing="/p/base", backing_format="raw",
     )  # fmt: skip
@@ -38,19 +38,21 @@ def test_a_qcow2_says_its_backing_format() -> None:
 
 
 def test_an_image_as_large_as_its_backing_file_says_no_size() -> None:
-    assert plan_create(Image("/p/a", "vmdk"))[-1] == "/p/a"
+    assert plan_create(ImageSpec("/p/a", "vmdk"))[-1] == "/p/a"
 
 
 def test_a_passphrase_is_a_descriptor_never_a_word() -> None:
-    encrypted = Image("/p/a", "raw", 1024, key=Key("target", 7), cipher=Cipher("aes-256", "xts"))
+    encrypted = ImageSpec(
+        "/p/a", "raw", 1024, secret=SecretFd("target", 7), cipher=Cipher("aes-256", "xts")
+    )
     words = plan_create(encrypted)
     assert words[3:7] == ["-f", "luks", "--object", "secret,id=target,file=/proc/self/fd/7"]
     assert "key-secret=target,cipher-alg=aes-256,cipher-mode=xts" in words
 
 
 def test_an_encrypted_original_is_opened_with_its_own_key() -> None:
-    source = Image("/p/a,b", "qcow2", key=Key("source", 5))
-    words = plan_convert(source, Image("/p/c", "raw", key=Key("target", 6)))
+    source = ImageSpec("/p/a,b", "qcow2", secret=SecretFd("source", 5))
+    words = plan_convert(source, ImageSpec("/p/c", "raw", secret=SecretFd("target", 6)))
     opened = "driver=qcow2,file.filename=/p/a,,b,encrypt.key-secret=source"
     assert words[-3:] == ["--image-opts", opened, "/p/c"]
     assert [word for word in words if word.startswith("secret,")] == [
@@ -60,12 +62,12 @@ def test_an_encrypted_original_is_opened_with_its_own_key() -> None:
 
 
 def test_a_plain_copy_names_both_formats() -> None:
-    words = plan_convert(Image("/p/a", "raw"), Image("/p/b", "vdi"))
+    words = plan_convert(ImageSpec("/p/a", "raw"), ImageSpec("/p/b", "vdi"))
     assert words == ["qemu-img", "convert", "-q", "-O", "vdi", "-f", "raw", "/p/a", "/p/b"]
 
 
 def test_what_lies_below_an_open_image_is_named_with_its_format() -> None:
-    image = Image(path_of(5), "qcow2", 9, backing="/p/b,c", backing_format="raw")
+    image = ImageSpec(fd_path(5), "qcow2", 9, backing="/p/b,c", backing_format="raw")
     opened = (
         "driver=qcow2,file.filename=/proc/self/fd/5,"
         "backing.driver=raw,backing.file.filename=/p/b,,c"
@@ -74,8 +76,8 @@ def test_what_lies_below_an_open_image_is_named_with_its_format() -> None:
 
 
 def test_shrinking_is_said() -> None:
-    assert "--shrink" in plan_resize(Image("/p/a", "qcow2", 1), shrink=True)
-    assert "--shrink" not in plan_resize(Image("/p/a", "qcow2", 1), shrink=False)
+    assert "--shrink" in plan_resize(ImageSpec("/p/a", "qcow2", 1), shrink=True)
+    assert "--shrink" not in plan_resize(ImageSpec("/p/a", "qcow2", 1), shrink=False)
 
 
 NFS = "<host name='srv'/><dir path='/export'/>"
@@ -132,7 +134,7 @@ def test_mount_options_of_the_definition_come_last() -> None:
 
 
 def test_a_device_is_never_taken_for_an_option() -> None:
-    assert mounts.source_of(pool("fs", "<device path='-evil'/>")) == "/-evil"
+    assert mounts.mount_source(pool("fs", "<device path='-evil'/>")) == "/-evil"
 
 
 def test_mountinfo_is_read_with_its_escapes() -> None:

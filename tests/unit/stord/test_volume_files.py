@@ -12,42 +12,42 @@ import pytest
 
 from ipc import Descriptor
 from rpc.errors import ErrorCode, VirError
-from supervisor.stord.pool_process.copy import copy_bytes, data_parts, punch_hole
+from supervisor.stord.pool_process.copy import copy_bytes, data_segments, punch_hole
 from supervisor.stord.pool_process.messages import (
-    Claim,
-    CleanUp,
+    CommitFile,
     CopyRaw,
-    Lend,
-    Look,
-    MakeFolder,
-    MakeRaw,
-    MakeSubfolder,
-    Permissions,
+    CreateDirectoryVolume,
+    CreateRaw,
+    FilePermissions,
+    MakeDirectory,
+    OpenVolume,
     Receive,
     Remove,
+    RemoveLeftovers,
     Resize,
     Scan,
     Send,
+    Stat,
     Wipe,
 )
-from supervisor.stord.pool_process.open_for_program import Lending
+from supervisor.stord.pool_process.open_for_program import OpenForProgram
 from supervisor.stord.pool_process.safe_open import open_volume
-from supervisor.stord.pool_process.scan import Scanning
+from supervisor.stord.pool_process.scan import VolumeScan
 from supervisor.stord.pool_process.temporary_names import (
     host_tag,
-    is_left_over,
+    is_leftover,
     is_temporary,
     temporary_name,
 )
-from supervisor.stord.pool_process.transfer import Transfer
-from supervisor.stord.pool_process.volume_data import Contents
-from supervisor.stord.pool_process.volume_files import Files
+from supervisor.stord.pool_process.transfer import VolumeTransfer
+from supervisor.stord.pool_process.volume_data import VolumeData
+from supervisor.stord.pool_process.volume_files import VolumeFiles
 
 MIB = 1024 * 1024
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(volume.name for volume in Scanning().scan(Scan(folder=str(folder))).volumes)
+    return sorted(volume.name for volume in VolumeScan().scan(Scan(directory=str(folder))).volumes)
 
 
 def test_a_folder_is_listed_without_what_is_no_volume(tmp_path: Path) -> None:
@@ -76,10 +76,13 @@ def test_a_damaged_header_is_listed_all_the_same(tmp_path: Path) -> None:
 
 def test_a_claimed_file_gets_its_permissions_and_its_name(tmp_path: Path) -> None:
     (tmp_path / "new").write_bytes(b"x")
-    order = Claim(
-        folder=str(tmp_path), temporary="new", name="v", permissions=Permissions(mode=0o640)
+    order = CommitFile(
+        directory=str(tmp_path),
+        temporary_name="new",
+        name="v",
+        permissions=FilePermissions(mode=0o640),
     )
-    Files().claim(order)
+    VolumeFiles().commit_file(order)
     assert stat.S_IMODE((tmp_path / "v").stat().st_mode) == 0o640
     assert not (tmp_path / "new").exists()
 
@@ -87,9 +90,11 @@ def test_a_claimed_file_gets_its_permissions_and_its_name(tmp_path: Path) -> Non
 def test_a_claim_never_replaces_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "new").write_bytes(b"new")
     (tmp_path / "v").write_bytes(b"old")
-    order = Claim(folder=str(tmp_path), temporary="new", name="v", permissions=Permissions())
+    order = CommitFile(
+        directory=str(tmp_path), temporary_name="new", name="v", permissions=FilePermissions()
+    )
     with pytest.raises(VirError) as refused:
-        Files().claim(order)
+        VolumeFiles().commit_file(order)
     assert refused.value.code is ErrorCode.STORAGE_VOL_EXIST
     assert (tmp_path / "v").read_bytes() == b"old"
     assert not (tmp_path / "new").exists()
@@ -101,9 +106,13 @@ def test_left_overs_of_this_host_alone_are_removed(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     planted = tmp_path / f"{mine[:-9]}-00000000"  # a folder of such a name keeps no other file
     planted.mkdir()
-    Files().clean_up(CleanUp(folder=str(tmp_path), host="me", pid=os.getpid()))
+    VolumeFiles().remove_leftovers(
+        RemoveLeftovers(directory=str(tmp_path), host_tag="me", pid=os.getpid())
+    )
     assert (tmp_path / mine).exists()  # of this very process: it is at work
-    Files().clean_up(CleanUp(folder=str(tmp_path), host="me", pid=os.getpid() + 1))
+    VolumeFiles().remove_leftovers(
+        RemoveLeftovers(directory=str(tmp_path), host_tag="me", pid=os.getpid() + 1)
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted((theirs, "v", planted.name))
 
 
@@ -111,29 +120,33 @@ def test_names_of_files_being_made_are_told_apart() -> None:
     name = temporary_name("aa")
     assert is_temporary(name)
     assert not is_temporary("volume.qcow2")
-    assert is_left_over(name, "aa", os.getpid() + 1)
-    assert not is_left_over(name, "ab", os.getpid() + 1)
+    assert is_leftover(name, "aa", os.getpid() + 1)
+    assert not is_leftover(name, "ab", os.getpid() + 1)
     assert host_tag("/a") != host_tag("/b")
 
 
 def test_a_pools_folder_and_its_volumes_that_are_folders(tmp_path: Path) -> None:
     path = tmp_path / "a/b"
-    Files().make_folder(MakeFolder(path=str(path), permissions=Permissions(mode=0o750)))
+    VolumeFiles().make_directory(
+        MakeDirectory(path=str(path), permissions=FilePermissions(mode=0o750))
+    )
     assert stat.S_IMODE(path.stat().st_mode) == 0o750
-    order = MakeSubfolder(folder=str(path), name="d", permissions=Permissions(mode=0o700))
-    Files().make_subfolder(order)
+    order = CreateDirectoryVolume(
+        directory=str(path), name="d", permissions=FilePermissions(mode=0o700)
+    )
+    VolumeFiles().create_directory_volume(order)
     with pytest.raises(VirError):
-        Files().make_subfolder(order)
-    Files().remove(Remove(folder=str(path), name="d"))
-    Files().remove(Remove(folder=str(path), name="d"))  # gone already: no error
+        VolumeFiles().create_directory_volume(order)
+    VolumeFiles().remove(Remove(directory=str(path), name="d"))
+    VolumeFiles().remove(Remove(directory=str(path), name="d"))  # gone already: no error
     assert list(path.iterdir()) == []
 
 
 def test_a_file_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
     huge = 2**60
-    order = MakeRaw(folder=str(tmp_path), temporary="new", capacity=huge, allocation=huge)
+    order = CreateRaw(directory=str(tmp_path), temporary_name="new", capacity=huge, allocation=huge)
     with pytest.raises(VirError) as refused:
-        Contents().make_raw(order)
+        VolumeData().create_raw(order)
     assert refused.value.code is ErrorCode.SYSTEM_ERROR
     assert list(tmp_path.iterdir()) == []
 
@@ -141,7 +154,7 @@ def test_a_file_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
 def test_a_refused_size_leaves_the_old_one(tmp_path: Path) -> None:
     (tmp_path / "v").write_bytes(bytes(1000))
     with pytest.raises(VirError):
-        Contents().resize(Resize(path=str(tmp_path / "v"), capacity=2**60, allocate=True))
+        VolumeData().resize(Resize(path=str(tmp_path / "v"), capacity=2**60, allocate=True))
     assert (tmp_path / "v").stat().st_size == 1000
 
 
@@ -168,7 +181,7 @@ def test_a_wiped_sparse_file_stays_sparse(tmp_path: Path) -> None:
         file.seek(MIB)
         file.write(b"x" * 4096)
         file.truncate(16 * MIB)
-    Contents().wipe(Wipe(path=str(path)))
+    VolumeData().wipe(Wipe(path=str(path)))
     assert path.stat().st_size == 16 * MIB
     assert path.stat().st_blocks == 0
 
@@ -183,7 +196,7 @@ def test_copies_keep_holes_and_bytes(tmp_path: Path) -> None:
     with source.open("rb") as left, target.open("wb") as right:
         copy_bytes(left.fileno(), right.fileno(), 12 * MIB + 5, keep_holes=True)
         os.ftruncate(right.fileno(), 12 * MIB + 5)
-        assert len(list(data_parts(left.fileno(), 0, 12 * MIB))) == 3
+        assert len(list(data_segments(left.fileno(), 0, 12 * MIB))) == 3
     assert target.read_bytes() == source.read_bytes()
     assert target.stat().st_blocks * 512 < MIB
 
@@ -210,12 +223,12 @@ def test_what_is_sent_is_what_is_received(tmp_path: Path, *, sparse: bool) -> No
     order = Send(
         path=str(source), descriptor=Descriptor(ours.detach()), offset=0, length=0, sparse=sparse
     )
-    sender = threading.Thread(target=Transfer().send, args=(order,))
+    sender = threading.Thread(target=VolumeTransfer().send, args=(order,))
     sender.start()
     taken = Receive(
         path=str(target), descriptor=Descriptor(theirs.detach()), offset=0, length=0, sparse=sparse
     )
-    Transfer().receive(taken)
+    VolumeTransfer().receive(taken)
     sender.join(20)
     assert target.read_bytes()[: 8 * MIB] == source.read_bytes()
 
@@ -229,13 +242,13 @@ def test_more_than_was_announced_is_refused(tmp_path: Path) -> None:
         path=str(tmp_path / "v"), descriptor=Descriptor(theirs.detach()), offset=0, length=10
     )
     with pytest.raises(VirError, match="more bytes came"):
-        Transfer().receive(order)
+        VolumeTransfer().receive(order)
     ours.close()
 
 
 def test_a_volume_that_has_gone_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(VirError) as missing:
-        Scanning().look(Look(folder=str(tmp_path), name="gone"))
+        VolumeScan().stat(Stat(directory=str(tmp_path), name="gone"))
     assert missing.value.code is ErrorCode.NO_STORAGE_VOL
 
 
@@ -245,14 +258,14 @@ def test_permissions_never_go_to_what_a_link_leads_to(tmp_path: Path) -> None:
     outside.touch(mode=0o600)
     planted = folder / temporary_name("host")  # put there while the volume was being made
     planted.symlink_to(outside)
-    order = Claim(
-        folder=str(folder),
-        temporary=planted.name,
+    order = CommitFile(
+        directory=str(folder),
+        temporary_name=planted.name,
         name="v",
-        permissions=Permissions(mode=0o666),
+        permissions=FilePermissions(mode=0o666),
     )
     with pytest.raises(VirError, match="finish the volume"):
-        Files().claim(order)
+        VolumeFiles().commit_file(order)
     assert outside.stat().st_mode & 0o777 == 0o600
     assert list(folder.iterdir()) == []
 
@@ -269,7 +282,7 @@ def test_a_copy_goes_to_no_place_that_somebody_else_has_prepared(tmp_path: Path)
             source=str(tmp_path / "source"), target=str(tmp_path / "target"), size=6, is_new=is_new
         )
         with pytest.raises(VirError):
-            Contents().copy_raw(order)
+            VolumeData().copy_raw(order)
     assert outside.read_bytes() == b"mine"
 
 
@@ -279,10 +292,14 @@ def test_a_program_is_lent_a_volume_never_what_a_link_leads_to(tmp_path: Path) -
     outside.write_bytes(b"mine")
     (folder / "trap").symlink_to(outside)
     with pytest.raises(VirError) as refused:
-        Lending().lend(Lend(path=str(folder / "trap"), format="qcow2", writable=True))
+        OpenForProgram().open_volume(
+            OpenVolume(path=str(folder / "trap"), format="qcow2", writable=True)
+        )
     assert refused.value.code == ErrorCode.OPERATION_DENIED
     (folder / "raw").write_bytes(b"theirs")
-    lent = Lending().lend(Lend(path=str(folder / "raw"), format="raw", writable=False))
+    lent = OpenForProgram().open_volume(
+        OpenVolume(path=str(folder / "raw"), format="raw", writable=False)
+    )
     os.rename(outside, folder / "raw")  # too late
     fd = lent.descriptor.take()
     try:

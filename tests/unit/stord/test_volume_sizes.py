@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from rpc.enums import StorageVolResizeFlags as Resize
 from rpc.errors import ErrorCode, VirError
 from supervisor.stord.resize_check import MAX_BYTES, target_capacity
-from supervisor.stord.volume_info import VolumeFacts
+from supervisor.stord.volume_info import VolumeInfo
 
-VOLUME = VolumeFacts(name="v", key="k", path="/v", capacity=1000, allocation=100)
+VOLUME = VolumeInfo(name="v", key="k", path="/v", capacity=1000, allocation=100)
 
 
 def test_a_larger_size_needs_no_flag() -> None:

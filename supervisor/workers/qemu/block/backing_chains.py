@@ -18,15 +18,15 @@ from conf.domain import Domain
 from conf.domain.devices.disk import BackingFormat, BackingStore, Disk, is_empty
 from conf.domain.devices.source import Source
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.images import CHAINED, HEADER_BYTES, Opened, resolve_chain
-from supervisor.images.chain import Layer
+from supervisor.images import CHAINED, HEADER_BYTES, OpenImage, resolve_chain
+from supervisor.images.chain import ChainLink
 
 READ_S: Final = 15.0  # for all images of a guest
 LOCAL: Final = {"file": "file", "block": "dev"}  # types of sources, and where their path stands
 
 
 @dataclass(frozen=True, slots=True)
-class Image(Opened):
+class Image(OpenImage):
     """The beginning of an image, and what kind of file it is."""
 
     is_device: bool
@@ -127,7 +127,7 @@ def _system_error(detail: str, problem: OSError) -> VirError:
     return VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE, int1=number)
 
 
-def _backing_store(layer: Layer, *, is_device: bool) -> BackingStore:
+def _backing_store(layer: ChainLink, *, is_device: bool) -> BackingStore:
     kind = "block" if is_device else "file"
     source = Source(type=kind)
     setattr(source, LOCAL[kind], layer.path)

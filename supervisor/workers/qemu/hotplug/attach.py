@@ -115,7 +115,7 @@ async def _probe_facts(guest: Guest) -> EmulatorFacts:
     arch = (domain.os.type.arch if domain.os.type else None) or ""
     probe = ProbeEmulator(binary=domain.devices.emulator or "", arch=arch)
     probed = await guest.context.node.link("hostd").call(probe)
-    return probed.facts.narrowed(
+    return probed.facts.for_launch(
         domain.type,
         (domain.os.type.machine if domain.os.type else None) or "",
         (domain.cpu.model.name if domain.cpu and domain.cpu.model else None) or "",

@@ -35,11 +35,11 @@ def test_a_volume_that_is_larger_than_its_space_is_sparse() -> None:
     wanted = volume(
         "<capacity unit='M'>64</capacity><allocation unit='M'>8</allocation>", PoolType.LOGICAL
     )
-    words = lvm.plan_create("vg", wanted)
+    words = lvm.plan_lvcreate("vg", wanted)
     assert words[words.index("--virtualsize") + 1] == "65536k"
     assert words[words.index("-L") + 1] == "8192k"
     assert words[-2:] == ["--", "vg"]
-    assert lvm.needs_snapshots(wanted)
+    assert lvm.needs_snapshot_target(wanted)
 
 
 def test_a_snapshot_names_its_origin() -> None:
@@ -47,19 +47,19 @@ def test_a_snapshot_names_its_origin() -> None:
         "<capacity unit='M'>8</capacity><backingStore><path>/dev/vg/o</path></backingStore>",
         PoolType.LOGICAL,
     )
-    assert lvm.plan_create("vg", wanted)[-3:] == ["-s", "--", "/dev/vg/o"]
-    assert lvm.needs_snapshots(wanted)
+    assert lvm.plan_lvcreate("vg", wanted)[-3:] == ["-s", "--", "/dev/vg/o"]
+    assert lvm.needs_snapshot_target(wanted)
 
 
 def test_a_whole_volume_needs_no_target_for_snapshots() -> None:
     wanted = volume("<capacity unit='M'>8</capacity>", PoolType.LOGICAL)
-    assert not lvm.needs_snapshots(wanted)
+    assert not lvm.needs_snapshot_target(wanted)
 
 
 @pytest.mark.parametrize("name", ["-x", "a b", "a/b", "ä", "$(x)"])
 def test_a_name_that_lvm_does_not_take_is_refused(name: str) -> None:
     with pytest.raises(VirError, match="cannot name a logical volume"):
-        lvm.checked(name)
+        lvm.check_name(name)
 
 
 def test_volumes_are_read_with_their_extents_and_origins() -> None:
@@ -91,7 +91,7 @@ def test_whatever_lvm_says_is_read_or_refused(text: str) -> None:
 def test_a_table_is_read_with_its_extended_partition() -> None:
     table = partitions.read_table(DOS)
     assert (table.label, table.size) == ("dos", 64 * MIB)
-    assert [(part.number, part.holds) for part in table.parts] == [
+    assert [(part.number, part.content) for part in table.partitions] == [
         (1, ""), (2, "extended"), (5, ""),
     ]  # fmt: skip
     assert len(table.free) == 4
@@ -102,7 +102,7 @@ def test_a_table_is_read_with_its_extended_partition() -> None:
 )
 def test_a_partition_goes_where_it_fits(size: int, kind: str, start: int) -> None:
     wanted = volume(f"<capacity unit='M'>{size}</capacity>", PoolType.DISK)
-    (words,) = partitions.plan_make("/dev/vdc", partitions.read_table(DOS), wanted)
+    (words,) = partitions.plan_create("/dev/vdc", partitions.read_table(DOS), wanted)
     assert words[4] == kind
     assert words[-2:] == [f"{start}B", f"{start + size * MIB - 1}B"]
 
@@ -110,12 +110,12 @@ def test_a_partition_goes_where_it_fits(size: int, kind: str, start: int) -> Non
 def test_what_fits_nowhere_is_refused() -> None:
     wanted = volume("<capacity unit='M'>20</capacity>", PoolType.DISK)
     with pytest.raises(VirError, match="no large enough free extent"):
-        partitions.plan_make("/dev/vdc", partitions.read_table(DOS), wanted)
+        partitions.plan_create("/dev/vdc", partitions.read_table(DOS), wanted)
     extended = volume(
         "<capacity unit='M'>1</capacity><target><format type='extended'/></target>", PoolType.DISK
     )
     with pytest.raises(VirError, match="already exists"):
-        partitions.plan_make("/dev/vdc", partitions.read_table(DOS), extended)
+        partitions.plan_create("/dev/vdc", partitions.read_table(DOS), extended)
 
 
 @given(st.text(max_size=200))
@@ -130,13 +130,13 @@ def test_a_session_and_targets_are_read() -> None:
     assert open_iscsi.read_session(said, "iqn.x:three") == ""
     found = open_iscsi.read_targets("10.0.0.1:3260,1 iqn.x:one\n", PoolHost(name="10.0.0.1"))
     assert [source.devices[0].path for source in found] == ["iqn.x:one"]
-    assert open_iscsi.lun_of("ip-10.0.0.1:3260-iscsi-iqn.x:one-lun-7", "iqn.x:one") == 7
-    assert open_iscsi.lun_of("ip-10.0.0.1:3260-iscsi-iqn.x:one-lun-7-part1", "iqn.x:one") is None
+    assert open_iscsi.lun("ip-10.0.0.1:3260-iscsi-iqn.x:one-lun-7", "iqn.x:one") == 7
+    assert open_iscsi.lun("ip-10.0.0.1:3260-iscsi-iqn.x:one-lun-7-part1", "iqn.x:one") is None
 
 
 def test_a_password_replaces_what_a_record_said() -> None:
     record = "# BEGIN RECORD\nnode.session.auth.authmethod = None\nnode.x = 1\n# END RECORD\n"
-    changed = open_iscsi.with_password(record, "me", "secret").splitlines()
+    changed = open_iscsi.with_chap(record, "me", "secret").splitlines()
     assert changed[0] == "# BEGIN RECORD"
     assert changed[-1] == "# END RECORD"
     assert "node.session.auth.authmethod = CHAP" in changed
@@ -144,5 +144,5 @@ def test_a_password_replaces_what_a_record_said() -> None:
 
 
 def test_a_server_with_an_ipv6_address_is_bracketed() -> None:
-    assert open_iscsi.portal_of(PoolHost(name="2001:db8::1")) == "[2001:db8::1]:3260"
-    assert open_iscsi.portal_of(PoolHost(name="server", port=3261)) == "server:3261"
+    assert open_iscsi.portal(PoolHost(name="2001:db8::1")) == "[2001:db8::1]:3260"
+    assert open_iscsi.portal(PoolHost(name="server", port=3261)) == "server:3261"
