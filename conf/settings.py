@@ -13,6 +13,7 @@ import msgspec
 
 from conf.errors import ConfError
 from conf.settings_syntax import Value, parse
+from conf.types.mode import parse_mode
 
 Settings = TypeVar("Settings", bound=msgspec.Struct)
 
@@ -220,12 +221,10 @@ def socket_modes(config: DaemonConfig) -> tuple[int, int]:
 
 def _mode(text: str, name: str) -> int:
     try:
-        mode = int(text, 8)
+        return parse_mode(text)
     except ValueError:
-        mode = -1
-    if not 0 <= mode <= 0o777:
-        raise ConfError("conf_syntax", f'{name} is a mode in octal such as "0770", not "{text}"')
-    return mode
+        detail = f'{name} is a mode in octal such as "0770", not "{text}"'
+        raise ConfError("conf_syntax", detail) from None
 
 
 def _settings(kind: type[Settings], data: bytes | str, origin: str) -> Settings:

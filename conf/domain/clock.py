@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.mapper import attribute, child, children, element
-from conf.types.attributes import one_of, unsigned, yes_no
+from conf.types.bool import yes_no
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
 
 TIMERS = one_of("platform", "pit", "rtc", "hpet", "tsc", "kvmclock", "hypervclock", "armvtimer")
 POLICIES = one_of("delay", "catchup", "merge", "discard")

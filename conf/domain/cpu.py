@@ -8,16 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.mapper import attribute, child, children, element, text
-from conf.types.attributes import (
-    cpu_set,
-    on_off,
-    one_of,
-    positive,
-    to_kib,
-    unsigned,
-    write_on_off,
-    yes_no,
-)
+from conf.types.bool import on_off, write_on_off, yes_no
+from conf.types.cpuset import cpuset
+from conf.types.enum import one_of
+from conf.types.integer import positive, unsigned
+from conf.types.size import to_kib
 
 
 @element("model")
@@ -100,7 +95,7 @@ class NumaCell:
     """<cell>: some vcpus and their own memory."""
 
     id: int | None = attribute("@id", read=unsigned)
-    cpus: str | None = attribute("@cpus", read=cpu_set, omit="")
+    cpus: str | None = attribute("@cpus", read=cpuset, omit="")
     memory: int = attribute("@memory", read=unsigned, default=0)  # KiB once read
     unit: str = attribute("@unit", default="KiB")
     mem_access: str | None = attribute("@memAccess", read=one_of("shared", "private"))

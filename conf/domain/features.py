@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from conf.domain.lxc.model import Capabilities
 from conf.mapper import attribute, child, element, flag, text
-from conf.types.attributes import on_off, one_of, unsigned, write_on_off, yes_no
+from conf.types.bool import on_off, write_on_off, yes_no
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
 
 MITIGATIONS = one_of("broken", "workaround", "fixed")
 

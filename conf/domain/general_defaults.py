@@ -12,7 +12,8 @@ from conf.domain.clock import Clock
 from conf.domain.model import Domain
 from conf.domain.tuning import BootMemory, Cputune, NumaMemory, Numatune, Vcpu, VcpuState
 from conf.errors import ConfError
-from conf.types.attributes import Amount, numbers
+from conf.types.cpuset import parse_cpuset
+from conf.types.size import Amount
 
 
 def complete_memory(domain: Domain) -> None:
@@ -81,7 +82,7 @@ def _settle_pins(domain: Domain, tune: Cputune) -> None:
         (
             replace(sched, vcpus=str(vcpu))
             for sched in tune.vcpuscheds
-            for vcpu in numbers(sched.vcpus)
+            for vcpu in parse_cpuset(sched.vcpus)
         ),
         key=lambda sched: int(sched.vcpus),
     )
@@ -89,7 +90,7 @@ def _settle_pins(domain: Domain, tune: Cputune) -> None:
         (
             replace(sched, iothreads=str(thread))
             for sched in tune.iothreadscheds
-            for thread in numbers(sched.iothreads)
+            for thread in parse_cpuset(sched.iothreads)
         ),
         key=lambda sched: order.get(int(sched.iothreads), len(order)),
     )

@@ -7,7 +7,6 @@ Source: libvirt 9.0 formatdomain.
 
 from __future__ import annotations
 
-import uuid as uuids
 from dataclasses import dataclass
 
 from conf.domain.clock import Clock, Pm
@@ -33,7 +32,10 @@ from conf.domain.tuning import (
 )
 from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element, text, verbatim
-from conf.types.attributes import Amount, one_of, unsigned
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
+from conf.types.size import Amount
+from conf.types.uuid import uuid_reader
 
 #: Types that name a hypervisor of libvirt's; what this build has is checked by the caller.
 TYPES = one_of(
@@ -44,19 +46,8 @@ ACTIONS = one_of("destroy", "restart", "preserve", "rename-restart")
 CRASH_ACTIONS = one_of(
     "destroy", "restart", "preserve", "rename-restart", "coredump-destroy", "coredump-restart"
 )
+READ_UUID = uuid_reader("internal", "domain/uuid")
 PARTITION = "resource/partition"
-
-
-def read_uuid(word: str) -> str:
-    """Read a UUID; it is written in lower case with hyphens.
-
-    Raises:
-        ConfError: "internal", as libvirt has it: it is none.
-    """
-    try:
-        return str(uuids.UUID(word.strip()))
-    except ValueError:
-        raise ConfError("internal", f"malformed uuid element: '{word}'", "domain/uuid") from None
 
 
 def domain_type(word: str) -> str:
@@ -150,9 +141,9 @@ class Domain:
     type: str = attribute("@type", read=domain_type, default="")
     id: int | None = attribute("@id", read=int, only="live")
     name: str = text("name", default="")
-    uuid: str | None = text("uuid", read=read_uuid)
-    hwuuid: str | None = text("hwuuid", read=read_uuid)
-    genid: str | None = text("genid", read=lambda word: read_uuid(word) if word.strip() else "")
+    uuid: str | None = text("uuid", read=READ_UUID)
+    hwuuid: str | None = text("hwuuid", read=READ_UUID)
+    genid: str | None = text("genid", read=lambda value: READ_UUID(value) if value.strip() else "")
     title: str | None = text("title", omit="")
     description: str | None = text("description", omit="")
     metadata: str | None = verbatim("metadata", prune=keep_one_per_namespace)

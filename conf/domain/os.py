@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from conf.domain.devices.source import Source
 from conf.domain.lxc.model import InitVariable
 from conf.mapper import attribute, child, children, element, text, texts
-from conf.types.attributes import one_of, unsigned, yes_no
+from conf.types.bool import yes_no
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
 
 
 @element("type")

@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.mapper import attribute, children, element
-from conf.types.attributes import cpu_set, one_of, to_bytes, unsigned
+from conf.types.cpuset import cpuset
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
+from conf.types.size import to_bytes
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -41,7 +44,7 @@ class CacheMonitor:
     """<monitor>: vcpus whose use of a cache is watched."""
 
     level: int | None = attribute("@level", read=unsigned)
-    vcpus: str = attribute("@vcpus", read=cpu_set, required=True, default="")
+    vcpus: str = attribute("@vcpus", read=cpuset, required=True, default="")
 
 
 @element("cachetune")
@@ -49,7 +52,7 @@ class CacheMonitor:
 class CacheTune:
     """<cachetune>: the caches' parts for some vcpus."""
 
-    vcpus: str = attribute("@vcpus", read=cpu_set, required=True, default="")
+    vcpus: str = attribute("@vcpus", read=cpuset, required=True, default="")
     caches: list[CacheShare] = children("cache", CacheShare)
     monitors: list[CacheMonitor] = children("monitor", CacheMonitor)
 
@@ -68,6 +71,6 @@ class MemoryShare:
 class MemoryTune:
     """<memorytune>: the bandwidth of some vcpus."""
 
-    vcpus: str = attribute("@vcpus", read=cpu_set, required=True, default="")
+    vcpus: str = attribute("@vcpus", read=cpuset, required=True, default="")
     nodes: list[MemoryShare] = children("node", MemoryShare)
     monitors: list[CacheMonitor] = children("monitor", CacheMonitor)

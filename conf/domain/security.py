@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.mapper import attribute, children, element, text
-from conf.types.attributes import hexadecimal, on_off, one_of, unsigned, write_on_off, yes_no
+from conf.types.bool import on_off, write_on_off, yes_no
+from conf.types.enum import one_of
+from conf.types.integer import hexadecimal, unsigned
 
 
 @element("seclabel")

@@ -10,17 +10,12 @@ from dataclasses import dataclass
 
 from conf.domain.resctrl import CacheTune, MemoryTune
 from conf.mapper import attribute, child, children, element, flag, text
-from conf.types.attributes import (
-    Amount,
-    one_of,
-    positive,
-    some_of,
-    to_kib,
-    unsigned,
-    write_on_off,
-    yes_no,
-)
-from conf.types.attributes import on_off as read_on_off
+from conf.types.bool import on_off as read_on_off
+from conf.types.bool import write_on_off, yes_no
+from conf.types.cpuset import nonempty_cpuset
+from conf.types.enum import one_of
+from conf.types.integer import positive, unsigned
+from conf.types.size import Amount, to_kib
 
 PLACEMENTS = one_of("static", "auto")
 SCHEDULERS = one_of("batch", "idle", "fifo", "rr")
@@ -61,7 +56,7 @@ class HugePage:
 
     size: int = attribute("@size", read=unsigned, default=0)  # KiB once read
     unit: str = attribute("@unit", default="KiB")
-    nodeset: str | None = attribute("@nodeset", read=some_of("nodeset"))
+    nodeset: str | None = attribute("@nodeset", read=nonempty_cpuset("nodeset"))
 
     def after_read(self) -> None:
         """Count in KiB."""
@@ -132,7 +127,7 @@ class Vcpu:
     """<vcpu>: the most processors there can be, and how many there are now."""
 
     placement: str | None = attribute("@placement", read=PLACEMENTS)
-    cpuset: str | None = attribute("@cpuset", read=some_of("cpuset"))
+    cpuset: str | None = attribute("@cpuset", read=nonempty_cpuset("cpuset"))
     current: int | None = attribute("@current", read=unsigned)
     maximum: int = text(".", read=unsigned, default=1)
 
@@ -173,7 +168,7 @@ class VcpuPin:
     """<vcpupin>."""
 
     vcpu: int = attribute("@vcpu", read=unsigned, default=0)
-    cpuset: str = attribute("@cpuset", read=some_of("cpuset"), default="")
+    cpuset: str = attribute("@cpuset", read=nonempty_cpuset("cpuset"), default="")
 
 
 @element("iothreadpin")
@@ -182,7 +177,7 @@ class IoThreadPin:
     """<iothreadpin>."""
 
     iothread: int = attribute("@iothread", read=unsigned, default=0)
-    cpuset: str = attribute("@cpuset", read=some_of("cpuset"), default="")
+    cpuset: str = attribute("@cpuset", read=nonempty_cpuset("cpuset"), default="")
 
 
 @element("vcpusched")
@@ -190,7 +185,7 @@ class IoThreadPin:
 class VcpuSched:
     """<vcpusched>."""
 
-    vcpus: str = attribute("@vcpus", read=some_of("vcpus"), default="")
+    vcpus: str = attribute("@vcpus", read=nonempty_cpuset("vcpus"), default="")
     scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="")
     priority: int | None = attribute("@priority", read=unsigned)
 
@@ -200,7 +195,7 @@ class VcpuSched:
 class IoThreadSched:
     """<iothreadsched>."""
 
-    iothreads: str = attribute("@iothreads", read=some_of("iothreads"), default="")
+    iothreads: str = attribute("@iothreads", read=nonempty_cpuset("iothreads"), default="")
     scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="")
     priority: int | None = attribute("@priority", read=unsigned)
 
@@ -229,7 +224,7 @@ class Cputune:
     iothread_period: int | None = text("iothread_period", read=unsigned)
     iothread_quota: int | None = text("iothread_quota", read=int)
     vcpupins: list[VcpuPin] = children("vcpupin", VcpuPin)
-    emulatorpin: str | None = attribute("emulatorpin/@cpuset", read=some_of("cpuset"))
+    emulatorpin: str | None = attribute("emulatorpin/@cpuset", read=nonempty_cpuset("cpuset"))
     iothreadpins: list[IoThreadPin] = children("iothreadpin", IoThreadPin)
     emulatorsched: EmulatorSched | None = child("emulatorsched", EmulatorSched)
     vcpuscheds: list[VcpuSched] = children("vcpusched", VcpuSched)
@@ -246,7 +241,7 @@ class NumaMemory:
     mode: str | None = attribute(
         "@mode", read=one_of("strict", "preferred", "interleave", "restrictive")
     )
-    nodeset: str | None = attribute("@nodeset", read=some_of("nodeset"))
+    nodeset: str | None = attribute("@nodeset", read=nonempty_cpuset("nodeset"))
     placement: str | None = attribute("@placement", read=PLACEMENTS)
 
 
@@ -261,7 +256,7 @@ class MemNode:
         read=one_of("strict", "preferred", "interleave", "restrictive"),
         default="strict",
     )
-    nodeset: str = attribute("@nodeset", read=some_of("nodeset"), default="")
+    nodeset: str = attribute("@nodeset", read=nonempty_cpuset("nodeset"), default="")
 
 
 @element("numatune")

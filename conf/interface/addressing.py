@@ -11,7 +11,7 @@ from conf.errors import ConfError
 from conf.interface.attributes import number
 from conf.mapper import attribute, child, children, element, flag
 from conf.network.attributes import Address, parsed_address
-from conf.types.attributes import yes_no
+from conf.types.bool import yes_no
 
 BITS = {"ipv4": 32, "ipv6": 128}
 

@@ -13,7 +13,9 @@ from typing import Final
 from conf.errors import ConfError
 from conf.interface.attributes import VLAN_TAGS, device, mac, member_type, number, word
 from conf.mapper import attribute, child, children, element
-from conf.types.attributes import on_off, one_of, unsigned, write_on_off
+from conf.types.bool import on_off, write_on_off
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
 
 BOND_MODES: Final = (
     "balance-rr",

@@ -11,7 +11,9 @@ from ipaddress import ip_address, ip_network
 from conf.mapper import attribute, child, children, element
 from conf.network.attributes import Subnet, prefix_of, socket_address
 from conf.network.attributes import address as read_address
-from conf.types.attributes import one_of, positive, unsigned, yes_no
+from conf.types.bool import yes_no
+from conf.types.enum import one_of
+from conf.types.integer import positive, unsigned
 
 
 @element("lease")

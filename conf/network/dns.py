@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from conf.mapper import attribute, children, element, texts
 from conf.network.attributes import address, record_address
-from conf.types.attributes import unsigned, yes_no
+from conf.types.bool import yes_no
+from conf.types.integer import unsigned
 
 
 @element("forwarder")

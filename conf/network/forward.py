@@ -12,7 +12,9 @@ from conf.domain.devices.address import PciAddress
 from conf.errors import ConfError
 from conf.mapper import attribute, children, element
 from conf.network.attributes import Address, parsed_address
-from conf.types.attributes import one_of, unsigned, yes_no
+from conf.types.bool import yes_no
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
 
 FIRST_PORT = 1024
 LAST_PORT = 65535

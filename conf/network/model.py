@@ -7,28 +7,19 @@ Source: libvirt 9.0 formatnetwork; the order of elements is that of the corpus.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from uuid import UUID
 
-from conf.domain.devices.interface import Bandwidth, VirtualPort, Vlan, mac_address
-from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element, text, verbatim
 from conf.network.addressing import Ip, Route
 from conf.network.dns import Dns
 from conf.network.forward import Forward, ForwardMode
-from conf.types.attributes import on_off, one_of, unsigned, write_on_off, yes_no
-
-
-def uuid_text(word: str) -> str:
-    """Read a UUID.
-
-    Raises:
-        ConfError: "internal": it is none.
-    """
-    try:
-        return str(UUID(word.strip()))
-    except ValueError:
-        detail = f"malformed uuid element '{word}'; leave it out, and one is made"
-        raise ConfError("internal", detail, "network/uuid") from None
+from conf.types.bandwidth import Bandwidth
+from conf.types.bool import on_off, write_on_off, yes_no
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
+from conf.types.mac import unicast_mac
+from conf.types.uuid import uuid_reader
+from conf.types.virtual_port import VirtualPort
+from conf.types.vlan import Vlan
 
 
 @element("bridge")
@@ -87,12 +78,12 @@ class Network:
     ipv6: bool = attribute("@ipv6", read=yes_no, default=False, omit=False)
     trust_guest_rx_filters: bool | None = attribute("@trustGuestRxFilters", read=yes_no)
     name: str = text("name", default="")
-    uuid: str | None = text("uuid", read=uuid_text)
+    uuid: str | None = text("uuid", read=uuid_reader("internal", "network/uuid"))
     metadata: str | None = verbatim("metadata")
     forward: Forward | None = child("forward", Forward)
     bridge: Bridge | None = child("bridge", Bridge)
     mtu: int | None = attribute("mtu/@size", read=unsigned, omit=0)
-    mac: str | None = attribute("mac/@address", read=mac_address)
+    mac: str | None = attribute("mac/@address", read=unicast_mac)
     domain: DnsDomain | None = child("domain", DnsDomain)
     dns: Dns | None = child("dns", Dns)
     vlan: Vlan | None = child("vlan", Vlan)

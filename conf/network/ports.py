@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conf.domain.devices.interface import Bandwidth, VirtualPort, Vlan, mac_address
 from conf.mapper import Mode, attribute, child, element, parse, text, write
-from conf.network.model import uuid_text as read_uuid
-from conf.types.attributes import one_of, yes_no
+from conf.types.bandwidth import Bandwidth
+from conf.types.bool import yes_no
+from conf.types.enum import one_of
+from conf.types.mac import unicast_mac
+from conf.types.uuid import uuid_reader
+from conf.types.virtual_port import VirtualPort
+from conf.types.vlan import Vlan
 
 
 @element("plug")
@@ -30,11 +34,11 @@ class Plug:
 class NetworkPort:
     """<networkport>."""
 
-    uuid: str | None = text("uuid", read=read_uuid)
+    uuid: str | None = text("uuid", read=uuid_reader("internal", "networkport/uuid"))
     owner_name: str | None = text("owner/name")
-    owner_uuid: str | None = text("owner/uuid", read=read_uuid)
+    owner_uuid: str | None = text("owner/uuid", read=uuid_reader("internal", "networkport/uuid"))
     group: str | None = text("group")
-    mac: str | None = attribute("mac/@address", read=mac_address)
+    mac: str | None = attribute("mac/@address", read=unicast_mac)
     virtualport: VirtualPort | None = child("virtualport", VirtualPort)
     bandwidth: Bandwidth | None = child("bandwidth", Bandwidth)
     vlan: Vlan | None = child("vlan", Vlan)

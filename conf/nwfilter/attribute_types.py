@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
+from conf.types.mac import parse_mac
+
 AttributeType = Callable[[str], str]
 
 ETHER_TYPES: Final = {"ipv4": 0x800, "ipv6": 0x86DD, "arp": 0x806, "rarp": 0x8035, "vlan": 0x8100}
@@ -43,7 +45,6 @@ LAST_LENGTH: Final = 0x5FF  # an EtherType that small is a frame's length
 
 VARIABLE: Final = re.compile(r"\$([A-Za-z0-9_]+)\s*(?:\[\s*(@?)\s*(\d{1,9})\s*\])?\s*")
 _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}")
-_MAC: Final = re.compile(r"[0-9a-fA-F]{1,2}(:[0-9a-fA-F]{1,2}){5}")
 _SET: Final = re.compile(r"[A-Za-z0-9_.:+\-]{1,31}")
 _SET_FLAGS: Final = re.compile(r"(src|dst)(,(src|dst)){0,5}")
 
@@ -82,9 +83,7 @@ def number(
 
 def mac(text: str) -> str:
     """A hardware address or its mask."""
-    if _MAC.fullmatch(text) is None:
-        raise ValueError(text)
-    return ":".join(f"{int(part, 16):02x}" for part in text.split(":"))
+    return parse_mac(text)
 
 
 def ipv4(text: str) -> str:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from uuid import UUID
 
 from lxml import etree
 
@@ -19,6 +18,7 @@ from conf.mapper.safe_parse import parse_tree
 from conf.nwfilter.attribute_types import mac
 from conf.nwfilter.format import attributes, reference, text
 from conf.nwfilter.parse import read_parameters
+from conf.types.uuid import parse_uuid
 
 DEVICE: Final = re.compile(r"[A-Za-z0-9_.@+][A-Za-z0-9_.@+\-]{0,14}")
 
@@ -106,7 +106,7 @@ def _mac(root: etree._Element) -> str:
 def _uuid(root: etree._Element) -> str:
     given = _needed(root, "owner/uuid", "filter binding has no owner UUID")
     try:
-        return str(UUID(given.strip()))
+        return parse_uuid(given)
     except ValueError:
         detail = f"Unable to parse UUID '{given}'"
         raise ConfError("internal", detail, "/filterbinding/owner/uuid") from None

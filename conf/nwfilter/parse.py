@@ -10,7 +10,6 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Final
-from uuid import UUID
 
 from lxml import etree
 
@@ -28,6 +27,7 @@ from conf.nwfilter.model import (
     chain_priority,
 )
 from conf.nwfilter.protocols import PROTOCOLS
+from conf.types.uuid import parse_uuid
 
 ACTIONS: Final = ("drop", "accept", "reject", "return", "continue")
 DIRECTIONS: Final = ("in", "out", "inout")
@@ -97,7 +97,7 @@ def _uuid(root: etree._Element) -> str:
     if text is None:
         return ""
     try:
-        return str(UUID(text.strip()))
+        return parse_uuid(text)
     except ValueError:
         raise ConfError("xml", "malformed uuid element", "/filter/uuid") from None
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from conf.errors import ConfError
 from conf.mapper import Mode, attribute, child, element, parse, text, write
-from conf.storage.attributes import uuid_text
+from conf.types.uuid import uuid_reader
 
 
 class UsageType(StrEnum):
@@ -47,13 +47,6 @@ def _switch(name: str) -> Callable[[str], bool]:
         return word == "yes"
 
     return read
-
-
-def _identity(word: str) -> str:
-    try:
-        return uuid_text(word)
-    except ConfError as error:
-        raise ConfError("internal", error.message, "secret/uuid") from None
 
 
 @element("usage")
@@ -94,7 +87,9 @@ class Secret:
 
     ephemeral: bool = attribute("@ephemeral", read=_switch("ephemeral"), default=False)
     private: bool = attribute("@private", read=_switch("private"), default=False)
-    uuid: str = text("uuid", read=_identity, default="", omit="")  # never empty once read
+    uuid: str = text(
+        "uuid", read=uuid_reader("internal", "secret/uuid"), default="", omit=""
+    )  # never empty once read
     description: str | None = text("description", omit="")
     usage: Usage | None = child("usage", Usage)
 

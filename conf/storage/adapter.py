@@ -12,7 +12,9 @@ from typing import Final
 
 from conf.errors import ConfError
 from conf.mapper import attribute, child, element
-from conf.types.attributes import hexadecimal, one_of, unsigned, yes_no
+from conf.types.bool import yes_no
+from conf.types.enum import one_of
+from conf.types.integer import hexadecimal, unsigned
 
 _WWN: Final = re.compile("[0-9a-fA-F]{16}")
 

@@ -7,31 +7,14 @@ Source: libvirt 9.0 formatstorage; the refusals are those measured on it.
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from typing import Final
 
 from conf.errors import ConfError
-from conf.types.attributes import POWERS
+from conf.types.mode import parse_mode
+from conf.types.size import MAX_BYTES, UNITS
 
-MAX_MODE: Final = 0o777
 MAX_ID: Final = 2**32 - 1
-MAX_BYTES: Final = 2**63 - 1
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1"
-                          r"[0-9a-fA-F]{12}")  # fmt: skip
 _NUMBER: Final = re.compile(r"\s*\+?[0-9]+")
-
-
-def uuid_text(word: str) -> str:
-    """Read a UUID, with or without its dashes; it comes out in the usual form.
-
-    Raises:
-        ConfError: "xml": it is none.
-    """
-    if not _UUID.fullmatch(word.strip()):
-        raise ConfError("xml", f"malformed uuid element: '{word}'", "uuid")
-    digits = word.strip().replace("-", "").lower()
-    cuts = (0, 8, 12, 16, 20, 32)
-    return "-".join(digits[a:b] for a, b in pairwise(cuts))
 
 
 def clean_path(path: str) -> str:
@@ -54,17 +37,10 @@ def octal_mode(word: str) -> int | None:
     if not word.strip():
         return None
     try:
-        mode = int(word, 8)
+        return parse_mode(word)
     except ValueError:
-        mode = -1
-    if not 0 <= mode <= MAX_MODE:
-        raise ConfError("xml", f"malformed octal mode '{word}'; write it as 0644", "mode")
-    return mode
-
-
-def write_mode(mode: object) -> str:
-    """Write a mode in octal after a nought."""
-    return f"0{int(str(mode)):o}"
+        detail = f"malformed octal mode '{word}'; write it as 0644"
+        raise ConfError("xml", detail, "mode") from None
 
 
 def owner_id(word: str) -> int | None:
@@ -109,7 +85,7 @@ def read_amount(word: str, unit: str, what: str) -> int:
     """
     if not _NUMBER.fullmatch(word) or len(word) > 40:
         raise ConfError("xml", f"malformed {what} element: '{word[:40]}' is no number", what)
-    power = POWERS.get(unit.lower()) if unit else 1
+    power = UNITS.get(unit.lower()) if unit else 1
     if power is None:
         raise ConfError("invalid_arg", f"unknown suffix '{unit}' in element {what}", what)
     amount = int(word) * power

@@ -6,17 +6,16 @@ Source: libvirt 9.0 formatstorage and formatstorageencryption.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
 from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element
-from conf.types.attributes import unsigned
+from conf.types.integer import unsigned
+from conf.types.uuid import is_uuid
 
 AUTH_TYPES: Final = ("chap", "ceph")
 ENCRYPTION_FORMATS: Final = ("default", "qcow", "luks", "luks2")
-_UUID: Final = re.compile("[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
 
 
 @element("secret")
@@ -34,7 +33,7 @@ class SecretReference:
             raise ConfError("xml", "missing secret uuid or usage attribute", "secret")
         if self.uuid is not None and self.usage is not None:
             raise ConfError("xml", "either secret uuid or usage expected", "secret")
-        if self.uuid is not None and not _UUID.fullmatch(self.uuid):
+        if self.uuid is not None and not is_uuid(self.uuid):
             raise ConfError("xml", f"invalid secret uuid '{self.uuid}'", "secret/@uuid")
 
 

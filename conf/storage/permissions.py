@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.mapper import element, text
-from conf.storage.attributes import group_id, octal_mode, owner_id, write_mode
+from conf.storage.attributes import group_id, octal_mode, owner_id
+from conf.types.mode import format_mode
 
 
 @element("permissions")
@@ -16,7 +17,7 @@ from conf.storage.attributes import group_id, octal_mode, owner_id, write_mode
 class Permissions:
     """<permissions>; None leaves a matter to the host."""
 
-    mode: int | None = text("mode", read=octal_mode, write=write_mode)
+    mode: int | None = text("mode", read=octal_mode, write=format_mode)
     owner: int | None = text("owner", read=owner_id)
     group: int | None = text("group", read=group_id)
     label: str | None = text("label", omit="")

@@ -13,11 +13,12 @@ from typing import Final
 
 from conf.errors import ConfError
 from conf.mapper import NAMESPACES, Mode, attribute, child, children, element, parse, text, write
-from conf.storage.attributes import clean_path, uuid_text
+from conf.storage.attributes import clean_path
 from conf.storage.formats import TRAITS, PoolType, Traits
 from conf.storage.permissions import Permissions
 from conf.storage.source import PoolSource
-from conf.types.attributes import yes_no
+from conf.types.bool import yes_no
+from conf.types.uuid import uuid_reader
 
 #: What stands for "what the file system says" and its other in <refresh>.
 REFRESH_ALLOCATIONS: Final = ("default", "capacity")
@@ -58,7 +59,9 @@ class Pool:
 
     type: PoolType = attribute("@type", read=PoolType, default=PoolType.DIR, required=True)
     name: str = text("name", default="")
-    uuid: str = text("uuid", read=uuid_text, default="", omit="")  # never empty once read
+    uuid: str = text(
+        "uuid", read=uuid_reader("xml", "pool/uuid"), default="", omit=""
+    )  # never empty once read
     capacity_unit: str = attribute("capacity/@unit", read=_in_bytes, default="bytes")
     capacity: int = text("capacity", read=_measured, default=0)
     allocation_unit: str = attribute("allocation/@unit", read=_in_bytes, default="bytes")

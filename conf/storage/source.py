@@ -13,7 +13,8 @@ from conf.mapper import attribute, child, children, element, text
 from conf.storage.adapter import Adapter
 from conf.storage.attributes import clean_path
 from conf.storage.credentials import PoolAuth
-from conf.types.attributes import unsigned, yes_no
+from conf.types.bool import yes_no
+from conf.types.integer import unsigned
 
 
 @element("host")

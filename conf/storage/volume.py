@@ -29,7 +29,7 @@ from conf.storage.attributes import read_amount
 from conf.storage.credentials import VolumeEncryption
 from conf.storage.formats import TRAITS, PoolType, VolumeType
 from conf.storage.permissions import Permissions
-from conf.types.attributes import unsigned
+from conf.types.integer import unsigned
 
 FEATURES: Final = ("lazy_refcounts", "extended_l2")
 #: A new volume's mode, when its document says none.

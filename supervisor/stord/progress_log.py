@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from conf.types.size import MIB
+
 INTERVAL_S: Final = 5.0
-MIB: Final = 1024 * 1024
 
 _operation: ContextVar[str] = ContextVar("doing", default="")
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from conf.mapper import Choice, attribute, child, element
-from conf.types.attributes import hexadecimal, on_off, unsigned, write_on_off
+from conf.types.bool import on_off, write_on_off
+from conf.types.integer import hexadecimal, unsigned
 
 
 def by_user(alias: object) -> bool:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.mapper import attribute, child, element
-from conf.types.attributes import one_of, unsigned, yes_no
+from conf.types.bool import yes_no
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
 
 TYPES = one_of(
     "none", "alsa", "coreaudio", "jack", "oss", "pulseaudio", "sdl", "spice", "file", "dbus"

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.source import Reconnect, SourceLabel
 from conf.mapper import Mode, attribute, child, children, element
-from conf.types.attributes import on_off, one_of, unsigned, write_on_off, yes_no
+from conf.types.bool import on_off, write_on_off, yes_no
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
 
 TYPES = one_of(
     "null", "vc", "pty", "dev", "file", "pipe", "stdio", "udp", "tcp", "unix", "spicevmc",

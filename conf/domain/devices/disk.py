@@ -10,7 +10,10 @@ from dataclasses import dataclass, replace
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.source import Auth, Encryption, Source
 from conf.mapper import attribute, child, element, flag, text
-from conf.types.attributes import on_off, one_of, to_bytes, unsigned, write_on_off
+from conf.types.bool import on_off, write_on_off
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
+from conf.types.size import to_bytes
 
 TYPES = one_of("file", "block", "dir", "network", "volume", "nvme", "vhostuser", "vhostvdpa")
 BUSES = one_of("ide", "fdc", "scsi", "virtio", "xen", "usb", "uml", "sata", "sd")

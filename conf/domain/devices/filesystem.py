@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.mapper import attribute, child, element, flag, text
-from conf.types.attributes import on_off, one_of, to_bytes, to_kib, unsigned, write_on_off
+from conf.types.bool import on_off, write_on_off
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
+from conf.types.size import to_bytes, to_kib
 
 
 @element("driver")

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from conf.mapper import Mode, attribute, child, children, element
-from conf.types.attributes import on_off, one_of, unsigned, write_on_off, yes_no
+from conf.types.bool import on_off, write_on_off, yes_no
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
 
 TYPES = one_of("sdl", "vnc", "rdp", "desktop", "spice", "egl-headless", "dbus")
 COMPRESSIONS = one_of("auto_glz", "auto_lz", "quic", "glz", "lz", "off")

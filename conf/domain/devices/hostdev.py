@@ -11,7 +11,9 @@ from conf.domain.devices.address import ADDRESSES, Address, PciAddress, by_user
 from conf.domain.devices.interface import Ip, Rom, Route, Teaming
 from conf.domain.devices.source import Auth, Source, SourceHost
 from conf.mapper import attribute, child, children, element, flag, text
-from conf.types.attributes import hexadecimal, on_off, one_of, unsigned, write_on_off, yes_no
+from conf.types.bool import on_off, write_on_off, yes_no
+from conf.types.enum import one_of
+from conf.types.integer import hexadecimal, unsigned
 
 
 @element("address")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.virtio import VirtioDriver
 from conf.mapper import attribute, child, element
-from conf.types.attributes import on_off, one_of, write_on_off
+from conf.types.bool import on_off, write_on_off
+from conf.types.enum import one_of
 
 
 @element("input")

@@ -11,25 +11,20 @@ from dataclasses import dataclass, replace
 from conf.domain.devices.address import ADDRESSES, Address, PciAddress, by_user
 from conf.domain.devices.source import Reconnect
 from conf.mapper import Mode, attribute, child, children, element, text
-from conf.types.attributes import on_off, one_of, unsigned, write_on_off, yes_no
+from conf.types.bandwidth import Bandwidth
+from conf.types.bool import on_off, write_on_off, yes_no
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
+from conf.types.mac import unicast_mac
+from conf.types.virtual_port import VirtualPort
+from conf.types.vlan import Vlan
 
 TYPES = one_of(
     "user", "ethernet", "bridge", "network", "internal", "direct", "hostdev", "server", "client",
     "mcast", "udp", "vhostuser", "vdpa", "null", "vds",
 )  # fmt: skip
-MAC = re.compile(r"[0-9a-fA-F]{1,2}(:[0-9a-fA-F]{1,2}){5}")
 #: Names that the host gives, which are gone with the guest.
 GIVEN_NAMES = re.compile(r"(vnet|vif|macvtap|macvlan)\d+")
-
-
-def mac_address(word: str) -> str:
-    """Read a MAC address: six bytes, none of a group."""
-    if not MAC.fullmatch(word):
-        raise ValueError(word)
-    parts = [int(part, 16) for part in word.split(":")]
-    if parts[0] & 1:
-        raise ValueError(word)
-    return ":".join(f"{part:02x}" for part in parts)
 
 
 @element("mac")
@@ -37,7 +32,7 @@ def mac_address(word: str) -> str:
 class Mac:
     """<mac>."""
 
-    address: str = attribute("@address", read=mac_address, default="")
+    address: str = attribute("@address", read=unicast_mac, default="")
     type: str | None = attribute("@type", read=one_of("generated", "static"))
     check: bool | None = attribute("@check", read=yes_no)
 
@@ -87,58 +82,6 @@ class Route:
     prefix: int | None = attribute("@prefix", read=unsigned)
     gateway: str | None = attribute("@gateway")
     metric: int | None = attribute("@metric", read=unsigned)
-
-
-@element("tag")
-@dataclass(slots=True, kw_only=True)
-class VlanTag:
-    """<tag>."""
-
-    id: int = attribute("@id", read=unsigned, default=0, required=True)
-    native_mode: str | None = attribute("@nativeMode", read=one_of("tagged", "untagged"))
-
-
-@element("vlan")
-@dataclass(slots=True, kw_only=True)
-class Vlan:
-    """<vlan>."""
-
-    trunk: bool | None = attribute("@trunk", read=yes_no)
-    tags: list[VlanTag] = children("tag", VlanTag)
-
-
-@element("virtualport")
-@dataclass(slots=True, kw_only=True)
-class VirtualPort:
-    """<virtualport>."""
-
-    type: str | None = attribute("@type")
-    managerid: str | None = attribute("parameters/@managerid")
-    typeid: str | None = attribute("parameters/@typeid")
-    typeidversion: str | None = attribute("parameters/@typeidversion")
-    instanceid: str | None = attribute("parameters/@instanceid")
-    interfaceid: str | None = attribute("parameters/@interfaceid")
-    profileid: str | None = attribute("parameters/@profileid")
-
-
-@element("inbound")
-@dataclass(slots=True, kw_only=True)
-class Rate:
-    """<inbound>, <outbound>: kilobytes a second."""
-
-    average: int | None = attribute("@average", read=unsigned, bad="config_unsupported")
-    peak: int | None = attribute("@peak", read=unsigned, omit=0, bad="config_unsupported")
-    burst: int | None = attribute("@burst", read=unsigned, omit=0, bad="config_unsupported")
-    floor: int | None = attribute("@floor", read=unsigned, bad="config_unsupported")
-
-
-@element("bandwidth")
-@dataclass(slots=True, kw_only=True)
-class Bandwidth:
-    """<bandwidth>."""
-
-    inbound: Rate | None = child("inbound", Rate)
-    outbound: Rate | None = child("outbound", Rate)
 
 
 @element("parameter")

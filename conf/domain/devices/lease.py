@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.mapper import attribute, element, text
-from conf.types.attributes import unsigned
+from conf.types.integer import unsigned
 
 
 @element("lease")

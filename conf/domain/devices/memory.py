@@ -9,7 +9,11 @@ from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.mapper import attribute, child, element, text
-from conf.types.attributes import Amount, cpu_set, one_of, unsigned, yes_no
+from conf.types.bool import yes_no
+from conf.types.cpuset import cpuset
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
+from conf.types.size import Amount
 
 
 @element("target")
@@ -57,7 +61,7 @@ class MemoryDevice:
     source_path: str | None = text("source/path")
     source_align: Amount | None = child("source/alignsize", Amount)
     source_pmem: str | None = text("source/pmem")
-    source_nodes: str | None = text("source/nodemask", read=cpu_set)
+    source_nodes: str | None = text("source/nodemask", read=cpuset)
     source_page: Amount | None = child("source/pagesize", Amount)
     target: MemoryTarget = child("target", MemoryTarget)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)

@@ -11,7 +11,9 @@ from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.chardev import TYPES as CHAR_TYPES
 from conf.domain.devices.chardev import CharEnd, CharSource
 from conf.mapper import attribute, child, children, element
-from conf.types.attributes import on_off, one_of, unsigned, upper_hexadecimal, write_on_off, yes_no
+from conf.types.bool import on_off, write_on_off, yes_no
+from conf.types.enum import one_of
+from conf.types.integer import unsigned, upper_hexadecimal
 
 
 @element("redirdev")

@@ -12,7 +12,9 @@ from conf.domain.devices.chardev import TYPES as CHAR_TYPES
 from conf.domain.devices.chardev import CharEnd, CharSource
 from conf.domain.devices.virtio import VirtioDriver
 from conf.mapper import attribute, child, children, element, text
-from conf.types.attributes import on_off, one_of, unsigned, write_on_off
+from conf.types.bool import on_off, write_on_off
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
 
 
 @element("rate")

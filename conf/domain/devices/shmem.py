@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.mapper import attribute, child, element
-from conf.types.attributes import Amount, on_off, one_of, unsigned, write_on_off
+from conf.types.bool import on_off, write_on_off
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
+from conf.types.size import Amount
 
 
 @element("shmem")

@@ -11,7 +11,8 @@ from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.chardev import TYPES as CHAR_TYPES
 from conf.domain.devices.chardev import CharEnd, CharSource
 from conf.mapper import attribute, child, children, element, text, texts
-from conf.types.attributes import on_off, one_of, write_on_off
+from conf.types.bool import on_off, write_on_off
+from conf.types.enum import one_of
 
 
 @element("smartcard")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.virtio import VirtioDriver
 from conf.mapper import attribute, child, children, element
-from conf.types.attributes import one_of, unsigned
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
 
 MODELS = one_of("sb16", "es1370", "pcspk", "ac97", "ich6", "ich9", "usb", "ich7", "virtio")
 

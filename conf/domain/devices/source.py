@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 from conf.domain.devices.address import PciAddress
 from conf.mapper import attribute, child, children, element, text
-from conf.types.attributes import one_of, unsigned, yes_no
+from conf.types.bool import yes_no
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
 
 POLICIES = one_of("mandatory", "requisite", "optional")
 

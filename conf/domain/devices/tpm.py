@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.mapper import attribute, child, element
-from conf.types.attributes import one_of, yes_no
+from conf.types.bool import yes_no
+from conf.types.enum import one_of
 
 
 @element("backend")

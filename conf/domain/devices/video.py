@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.mapper import attribute, child, element
-from conf.types.attributes import on_off, one_of, unsigned, write_on_off, yes_no
+from conf.types.bool import on_off, write_on_off, yes_no
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
 
 MODELS = one_of(
     "vga", "cirrus", "vmvga", "xen", "vbox", "qxl", "parallels", "virtio", "gop", "none", "bochs",

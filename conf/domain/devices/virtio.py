@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.mapper import attribute, element
-from conf.types.attributes import on_off, unsigned, write_on_off
+from conf.types.bool import on_off, write_on_off
+from conf.types.integer import unsigned
 
 
 @element("driver")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.virtio import VirtioDriver
 from conf.mapper import attribute, child, element
-from conf.types.attributes import unsigned, yes_no
+from conf.types.bool import yes_no
+from conf.types.integer import unsigned
 
 
 @element("vsock")

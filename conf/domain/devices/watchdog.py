@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.mapper import attribute, child, element
-from conf.types.attributes import one_of
+from conf.types.enum import one_of
 
 
 @element("watchdog")

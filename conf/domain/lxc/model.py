@@ -11,7 +11,9 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from conf.mapper import attribute, children, element, text
-from conf.types.attributes import on_off, one_of, unsigned, write_on_off
+from conf.types.bool import on_off, write_on_off
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
 
 SHARES = one_of("none", "name", "pid", "netns")
 

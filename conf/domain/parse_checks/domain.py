@@ -13,7 +13,7 @@ from conf.domain.model import Domain
 from conf.domain.parse_checks.devices import check_devices_read
 from conf.domain.resctrl import CacheMonitor, CacheShare, CacheTune
 from conf.errors import ConfError
-from conf.types.attributes import numbers
+from conf.types.cpuset import parse_cpuset
 
 
 def check_read(domain: Domain) -> None:
@@ -82,7 +82,7 @@ def _check_schedulers(domain: Domain) -> None:
 def _check_apart(element: str, attribute: str, sets: Iterable[str]) -> None:
     taken: set[int] = set()
     for written in sets:
-        members = numbers(written)
+        members = parse_cpuset(written)
         if taken & members:
             detail = f"'{element}' attributes '{attribute}' must not overlap"
             raise ConfError("xml_detail", detail, f"domain/cputune/{element}/@{attribute}")
@@ -95,7 +95,7 @@ def _check_cache_shares(domain: Domain) -> None:
         return
     groups: list[frozenset[int]] = []
     for cache in tune.cachetunes:
-        vcpus = numbers(cache.vcpus)
+        vcpus = parse_cpuset(cache.vcpus)
         if vcpus in groups:
             raise ConfError(
                 "xml", "Identical vcpus in cachetunes found", "domain/cputune/cachetune"
@@ -105,7 +105,7 @@ def _check_cache_shares(domain: Domain) -> None:
         _check_collisions(cache)
         _check_monitors(vcpus, cache.monitors, allocated=bool(cache.caches))
     for memory in tune.memorytunes:
-        vcpus = numbers(memory.vcpus)
+        vcpus = parse_cpuset(memory.vcpus)
         if vcpus not in groups:
             _check_new_group(vcpus, groups)
             groups.append(vcpus)
@@ -136,7 +136,7 @@ def _check_monitors(
 ) -> None:
     watched: set[int] = set()
     for monitor in monitors:
-        members = numbers(monitor.vcpus)
+        members = parse_cpuset(monitor.vcpus)
         if not members <= vcpus:
             raise ConfError("invalid_arg", "Monitor vcpus conflicts with allocation")
         if allocated and members == vcpus:

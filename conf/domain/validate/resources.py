@@ -13,7 +13,7 @@ from conf.domain.model import Domain
 from conf.domain.tuning import VcpuState
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
-from conf.types.attributes import numbers
+from conf.types.cpuset import parse_cpuset
 
 UNSUPPORTED: Final = "config_unsupported"
 EMULATED_CACHE: Final = 3  # the one level that QEMU invents
@@ -75,7 +75,7 @@ def _check_next_vcpu(before: VcpuState, vcpu: VcpuState) -> None:
 def _check_cell_vcpus(domain: Domain) -> None:
     taken: dict[int, int] = {}
     for cell in domain.cpu.numa.cells if domain.cpu and domain.cpu.numa else []:
-        for vcpu in numbers(cell.cpus) if cell.cpus else ():
+        for vcpu in parse_cpuset(cell.cpus) if cell.cpus else ():
             if vcpu >= domain.maximum_vcpus:
                 detail = "CPU IDs in <numa> exceed the <vcpu> count"
                 raise ConfError("internal", detail, "domain/cpu/numa/cell/@cpus")
@@ -178,7 +178,7 @@ def check_threads(domain: Domain) -> None:
     if tune is None:
         return
     wanted = [pin.iothread for pin in tune.iothreadpins]
-    wanted.extend(n for sched in tune.iothreadscheds for n in sorted(numbers(sched.iothreads)))
+    wanted.extend(n for sched in tune.iothreadscheds for n in sorted(parse_cpuset(sched.iothreads)))
     for number in wanted:
         if number not in known:
             detail = f"Cannot find 'iothread' : {number}"

@@ -11,13 +11,13 @@ from conf.network.addressing import Dhcp, DhcpHost, Ip, LeaseTime, Route
 from conf.network.attributes import Address, Subnet
 from conf.network.model import Network
 from conf.network.validate.errors import unsupported, xml_error
+from conf.types.mac import MAC_ADDRESS
 
 SHORTEST_LEASE_S: Final = 120
 SECONDS: Final = {"seconds": 1, "minutes": 60, "hours": 3600}
 LARGEST_LEASE: Final = 0xFFFFFFFF
 LARGEST_METRIC: Final = 0xFFFFFFFF
 RANGE_BITS: Final = 16  # a range's addresses may differ in so many of their last bits
-_MAC: Final = re.compile(r"[0-9a-fA-F]{1,2}(:[0-9a-fA-F]{1,2}){5}")
 _ID: Final = re.compile(r"[0-9a-fA-F:]*")
 BITS: Final = {4: 32, 6: 128}
 
@@ -166,7 +166,7 @@ def _check_words(name: str, ip: Ip, host: DhcpHost) -> None:
         if ip.version == 6:
             detail = f"Invalid to specify MAC address '{host.mac}' in network '{name}' IPv6 static"
             raise xml_error(f"{detail} host definition; say id, its DHCP unique identifier")
-        if _MAC.fullmatch(host.mac) is None:
+        if MAC_ADDRESS.fullmatch(host.mac) is None:
             raise xml_error(f"Cannot parse MAC address '{host.mac}' in network '{name}'")
         if int(host.mac.partition(":")[0], 16) & 1:
             raise xml_error(f"expected unicast mac address, found multicast '{host.mac}'")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final
-from uuid import UUID
 
-from conf.domain.devices.interface import Bandwidth, Rate, VirtualPort, Vlan
 from conf.network.forward import ForwardMode
 from conf.network.model import Network, PortGroup
 from conf.network.network_xml import mode_of
 from conf.network.validate.errors import dns_error, unsupported, xml_error
+from conf.types.bandwidth import Bandwidth, Rate
+from conf.types.uuid import parse_uuid
+from conf.types.virtual_port import VirtualPort
+from conf.types.vlan import Vlan
 
 LARGEST_TAG: Final = 4095
 LONGEST_PROFILE: Final = 39
@@ -145,7 +147,7 @@ def check_virtualport(port: VirtualPort | None) -> None:
 def _check_parameter(name: str, given: str) -> None:
     try:
         if name in UUIDS:
-            UUID(given)
+            parse_uuid(given)
         elif name in NUMBERS and not 0 <= int(given, 0) <= NUMBERS[name]:
             raise xml_error(f"value of {name} out of range: '{given}' is more than {NUMBERS[name]}")
         elif name == "profileid" and len(given.encode()) > LONGEST_PROFILE:

@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Final
 
 from conf.domain import Domain
-from conf.domain.devices.interface import Bandwidth, Interface, Rate
+from conf.domain.devices.interface import Interface
 from conf.mapper import Mode, write
+from conf.types.bandwidth import Bandwidth, Rate
 from rpc.params import UInt, declared, params, read_params
 from rpc.values import Domain as DomainId
 from rpc.values import TypedParam

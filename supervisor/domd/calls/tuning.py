@@ -13,7 +13,7 @@ from typing import Final
 
 from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.tuning import Blkiotune, Cputune, Memtune
-from conf.types.attributes import Amount
+from conf.types.size import Amount
 from rpc.enums import DomainMemoryModFlags
 from rpc.enums import DomainModificationImpact as Impact
 from rpc.params import LLong, UInt, ULLong, declared, params, read_params

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 
+from conf.types.size import KIB
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import NodeGetCpuStats, NodeGetMemoryStats
 from supervisor.dispatch.dispatcher import ClientCall
@@ -15,8 +16,6 @@ from supervisor.dispatch.service_errors import HOST_ERRORS
 from supervisor.hostd.node.node import Cell, Node
 from supervisor.hostd.node.sysinfo import write_sysinfo
 from supervisor.runtime.host import host_arch
-
-KIB = 1024
 
 
 class NodeCalls:

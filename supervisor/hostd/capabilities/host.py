@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conf.emulator import EmulatorFacts, Machine
+from conf.types.cpuset import format_cpuset
 from supervisor.hostd.capabilities.xml_writer import Element, group, text, write
 from supervisor.hostd.node.node import CacheBank, Cell, Processor, Topology
 
@@ -137,7 +138,7 @@ def processor_part(processor: Processor) -> Element:
         socket_id=processor.socket,
         die_id=processor.die,
         core_id=processor.core,
-        siblings=ranges(processor.siblings),
+        siblings=format_cpuset(processor.siblings),
     )
 
 
@@ -202,14 +203,3 @@ def feature_parts(facts: EmulatorFacts) -> list[Element]:
         ]
     parts += [group("cpuselection"), group("deviceboot")]
     return [*parts, group("disksnapshot", default="on", toggle="no")]
-
-
-def ranges(numbers: Sequence[int]) -> str:
-    """Write numbers the kernel's way: "0-3,8"."""
-    parts: list[list[int]] = []
-    for number in sorted(numbers):
-        if parts and parts[-1][1] == number - 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from conf.types.cpuset import parse_cpulist
+
 CPU_DIRECTORY: Final = re.compile(r"cpu(\d+)\Z")
 NODE_DIRECTORY: Final = re.compile(r"node(\d+)\Z")
 #: The words of /proc/stat's lines, in their order, and what libvirt counts them as.
@@ -93,11 +95,11 @@ class Node:
 
     def present(self) -> tuple[int, ...]:
         """The processors that exist."""
-        return parse_list(self._text(self._cpus / "present"))
+        return parse_cpulist(self._text(self._cpus / "present"))
 
     def online(self) -> tuple[int, ...]:
         """The processors that work."""
-        return parse_list(self._text(self._cpus / "online"))
+        return parse_cpulist(self._text(self._cpus / "online"))
 
     def processors(self) -> list[Processor]:
         """Every online processor, by number."""
@@ -202,7 +204,7 @@ class Node:
 
     def _processor(self, number: int, cell: int) -> Processor:
         folder = self._cpus / f"cpu{number}" / "topology"
-        siblings = parse_list(self._text(folder / "thread_siblings_list")) or (number,)
+        siblings = parse_cpulist(self._text(folder / "thread_siblings_list")) or (number,)
         return Processor(
             number=number,
             cell=cell,
@@ -215,7 +217,7 @@ class Node:
     def _cell_cpus(self) -> Iterator[tuple[int, tuple[int, ...]]]:
         numbers = [m for m in map(NODE_DIRECTORY.match, list_directory(self._cells)) if m]
         for number in sorted(int(match[1]) for match in numbers):
-            yield number, parse_list(self._text(self._cells / f"node{number}" / "cpulist"))
+            yield number, parse_cpulist(self._text(self._cells / f"node{number}" / "cpulist"))
 
     def _cell(self, number: int, processors: list[Processor]) -> Cell:
         folder = self._cells / f"node{number}"
@@ -266,15 +268,6 @@ class Node:
     def _number(self, path: Path, default: int) -> int:
         text = self._text(path)
         return int(text) if text.lstrip("-").isdigit() else default
-
-
-def parse_list(text: str) -> tuple[int, ...]:
-    """Read the kernel's way to list numbers: "0-3,8"."""
-    numbers: list[int] = []
-    for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        numbers.extend(range(int(first), int(last or first) + 1))
-    return tuple(numbers)
 
 
 def by_socket(processors: list[Processor]) -> list[list[Processor]]:

@@ -13,7 +13,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Final
 
-from conf.domain.devices.interface import Bandwidth, Rate
+from conf.types.bandwidth import Bandwidth, Rate
 
 KILO: Final = 1000  # a rate's kilobyte
 KIBI: Final = 1024  # a burst's

@@ -5,13 +5,12 @@ Owns: that document, <networkstatus>. Source: libvirt 9.0's run/libvirt/network/
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from lxml import etree
 
 from conf.errors import ConfError
 from conf.mapper.safe_parse import parse_tree
 from conf.network import Network, format_network, parse_network
+from conf.types.cpuset import format_cpuset
 from supervisor.netd.network.network import NetworkRuntime
 
 RESERVED_CLASSES = range(3)  # of a bridge's traffic: none, all, and those without a floor
@@ -19,7 +18,7 @@ RESERVED_CLASSES = range(3)  # of a bridge's traffic: none, all, and those witho
 
 def format_status(running: NetworkRuntime) -> str:
     """Write the document."""
-    bitmap = ranges({*RESERVED_CLASSES, *running.classes.values()})
+    bitmap = format_cpuset({*RESERVED_CLASSES, *running.classes.values()})
     document = format_network(running.network, inactive=False)
     inner = "".join(f"  {line}\n" for line in document.splitlines())
     return (
@@ -41,14 +40,3 @@ def parse_status(text: str) -> Network:
     if network is None:
         raise ConfError("xml", "the status has no <network>")
     return parse_network(etree.tostring(network, encoding="unicode", with_tail=False))
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """Numbers as "0-2,5"."""
-    found: list[list[int]] = []
-    for number in sorted(numbers):
-        if found and found[-1][1] == number - 1:
-            found[-1][1] = number
-        else:
-            found.append([number, number])
-    return ",".join(f"{first}-{last}" if first != last else str(first) for first, last in found)

@@ -12,9 +12,10 @@ import asyncio
 from typing import Final
 from uuid import UUID, uuid4
 
-from conf.domain.devices.interface import Bandwidth, Interface, InterfaceSource, Mac, Rate
+from conf.domain.devices.interface import Interface, InterfaceSource, Mac
 from conf.errors import ConfError
 from conf.network import NetworkPort, format_port, parse_port
+from conf.types.bandwidth import Bandwidth, Rate
 from rpc.enums import NetworkPortCreateFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.params import UInt, declared, params, read_params

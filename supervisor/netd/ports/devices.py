@@ -14,7 +14,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from conf.domain.devices.interface import Bandwidth, Interface
+from conf.domain.devices.interface import Interface
+from conf.types.bandwidth import Bandwidth
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.messages.netd import AttachPort

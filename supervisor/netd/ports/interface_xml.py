@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 
-from conf.domain.devices.interface import Bandwidth, Interface
+from conf.domain.devices.interface import Interface
 from conf.errors import ConfError
 from conf.mapper import Mode, parse, write
+from conf.types.bandwidth import Bandwidth
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.service_errors import NETWORK_ERRORS

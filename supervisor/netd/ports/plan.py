@@ -11,8 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
-from conf.domain.devices.interface import Bandwidth, Interface, InterfaceSource, VirtualPort, Vlan
+from conf.domain.devices.interface import Interface, InterfaceSource
 from conf.network import ForwardMode, Network, NetworkPort, Plug, PortGroup
+from conf.types.bandwidth import Bandwidth
+from conf.types.virtual_port import VirtualPort
+from conf.types.vlan import Vlan
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.netd.network.plan import makes_bridge, mode_of
 

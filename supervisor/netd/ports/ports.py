@@ -20,8 +20,9 @@ from contextlib import AsyncExitStack
 from typing import Final, Protocol
 from uuid import UUID, uuid4
 
-from conf.domain.devices.interface import Bandwidth, FilterRef, Interface
+from conf.domain.devices.interface import FilterRef, Interface
 from conf.network import NetworkPort, format_port
+from conf.types.bandwidth import Bandwidth
 from ipc import Ack, Descriptor, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.service_errors import NETWORK_ERRORS

@@ -13,10 +13,10 @@ import msgspec
 
 from conf.storage import Volume
 from conf.storage.source import PoolDevice, PoolSource
+from conf.types.size import KIB
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.stord.volume_info import Backing, Extent, PoolInfo, VolumeInfo
 
-KIB: Final = 1024
 FORMAT: Final = "lvm2"
 REPORT: Final = ("--reportformat", "json", "--units", "b", "--nosuffix")
 LV_FIELDS: Final = (

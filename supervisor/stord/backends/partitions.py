@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from conf.storage import Volume
+from conf.types.size import MIB
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
-MIB: Final = 1 << 20
 PARTED_LABELS: Final = {"dos": "msdos"}  # parted's words where they differ from the document's
 LIBVIRT_LABELS: Final = {"msdos": "dos"}
 MAX_PRIMARY: Final = 4  # of a dos table, the extended partition among them

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from conf.types.size import KIB
 from rpc.enums import DomainStatsTypes, TypedParameterType
 from rpc.errors import VirError
 from supervisor.messages.worker import StatsParam
@@ -19,7 +20,6 @@ from supervisor.workers.lxc import cgroups
 from supervisor.workers.lxc.container import Container
 
 P = TypedParameterType
-KIB: Final = 1024
 TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 COUNTERS: Final = (
     *("rx.bytes", "rx.pkts", "rx.errs", "rx.drop"),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from conf.domain import Domain, parse_domain
+from conf.types.size import KIB
 from rpc.enums import TypedParameterType as P
 from rpc.errors import VirError
 from supervisor.messages.worker import StatsParam
@@ -17,7 +18,6 @@ from supervisor.workers.lxc.config.limits import DEFAULT_PERIOD, UNLIMITED_KIB, 
 from supervisor.workers.lxc.container import Container
 
 TUNED: Final = ("memtune", "cputune", "blkiotune", "current_memory")
-KIB: Final = 1024
 PAGE_KIB: Final = 64  # the largest that a kernel has
 
 

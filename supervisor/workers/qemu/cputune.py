@@ -14,7 +14,7 @@ from typing import Final
 
 from conf.domain import Domain
 from conf.domain.tuning import Cputune
-from conf.types.attributes import numbers
+from conf.types.cpuset import parse_cpuset
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 POLICIES: Final = {
@@ -75,10 +75,10 @@ def _schedule_all(
     tune: Cputune, pid: int, vcpus: dict[int, int], iothreads: dict[int, int]
 ) -> None:
     for sched in tune.vcpuscheds:
-        for number in numbers(sched.vcpus) & vcpus.keys():
+        for number in parse_cpuset(sched.vcpus) & vcpus.keys():
             _schedule(vcpus[number], sched.scheduler, sched.priority)
     for io_sched in tune.iothreadscheds:
-        for number in numbers(io_sched.iothreads) & iothreads.keys():
+        for number in parse_cpuset(io_sched.iothreads) & iothreads.keys():
             _schedule(iothreads[number], io_sched.scheduler, io_sched.priority)
     if tune.emulatorsched is not None:
         _schedule(pid, tune.emulatorsched.scheduler, tune.emulatorsched.priority)
@@ -86,7 +86,7 @@ def _schedule_all(
 
 def _pin(thread: int, cpuset: str | None) -> None:
     if cpuset is not None:
-        os.sched_setaffinity(thread, numbers(cpuset))
+        os.sched_setaffinity(thread, parse_cpuset(cpuset))
 
 
 def _schedule(thread: int, policy: str, priority: int | None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.hostd.node.node import CacheBank, Node, Topology, parse_list
+from supervisor.hostd.node.node import CacheBank, Node, Topology
 
 
 def write(path: Path, text: str) -> None:
@@ -93,8 +93,3 @@ def test_a_host_without_numa_is_one_cell(tmp_path: Path) -> None:
     write(tmp_path / "proc/meminfo", "MemTotal: 100 kB\nMemFree: 40 kB")
     (cell,) = Node(tmp_path).cells()
     assert (cell.number, cell.memory_kib, cell.free_kib) == (0, 100, 40)
-
-
-def test_lists_of_numbers_are_read() -> None:
-    assert parse_list("0-2,8") == (0, 1, 2, 8)
-    assert parse_list("") == ()

@@ -8,7 +8,8 @@ import os
 
 import pytest
 
-from supervisor.stord.progress_log import MIB, IoBytes, io_bytes, log_io, operation
+from conf.types.size import MIB
+from supervisor.stord.progress_log import IoBytes, io_bytes, log_io, operation
 
 
 async def work(named: bool) -> None:

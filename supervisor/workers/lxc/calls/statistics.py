@@ -12,6 +12,7 @@ from typing import Final
 
 from conf.domain import Domain
 from conf.domain.devices.disk import Disk
+from conf.types.size import KIB
 from rpc.enums import DomainMemoryStatTags as Tag
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.params import LLong, ULLong, params
@@ -35,8 +36,8 @@ BLOCK_PARAMETERS: Final = {
 }
 #: The kernel's words in memory.stat, of version 1 and 2, and how many of each make a unit.
 MEMORY: Final = (
-    (Tag.SWAP_IN, ("swap", "total_swap"), stats.KIB),
-    (Tag.DISK_CACHES, ("cache", "file"), stats.KIB),
+    (Tag.SWAP_IN, ("swap", "total_swap"), KIB),
+    (Tag.DISK_CACHES, ("cache", "file"), KIB),
     (Tag.MAJOR_FAULT, ("pgmajfault",), 1),
     (Tag.MINOR_FAULT, ("pgfault",), 1),
 )

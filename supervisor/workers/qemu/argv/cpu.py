@@ -11,7 +11,7 @@ from typing import Final
 
 from conf.domain.features import Size
 from conf.errors import ConfError
-from conf.types.attributes import to_kib
+from conf.types.size import to_kib
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options
 from supervisor.workers.qemu.argv.syntax import on_off
 

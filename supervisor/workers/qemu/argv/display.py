@@ -11,6 +11,7 @@ from typing import Final
 from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.video import Video
 from conf.errors import ConfError
+from conf.types.size import KIB
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.audio import audiodev
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device, obj
@@ -19,7 +20,6 @@ from supervisor.workers.qemu.argv.virtio import virtio_props
 
 VNC_TLS: Final = "vnc-tls-creds0"
 VNC_BASE_PORT: Final = 5900
-KIB: Final = 1024
 PRIMARY: Final = {
     "vga": "VGA", "cirrus": "cirrus-vga", "vmvga": "vmware-svga", "qxl": "qxl-vga",
     "virtio": "virtio-vga", "bochs": "bochs-display", "ramfb": "ramfb",

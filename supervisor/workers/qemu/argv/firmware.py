@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from conf.domain.os import Block, Nvram
-from conf.types.attributes import to_bytes
+from conf.types.size import MIB, to_bytes
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options
 from supervisor.workers.qemu.argv.syntax import Option, comma, json_of, options_of
 
@@ -89,7 +89,6 @@ def management_memory(context: Context) -> Options:
         yield "-global", f"mch.extended-tseg-mbytes={to_bytes(tseg.amount, tseg.unit) // MIB}"
 
 
-MIB: Final = 1 << 20
 SYSTEM: Final = {
     "manufacturer": "manufacturer", "product": "product", "version": "version",
     "serial": "serial", "uuid": "uuid", "sku": "sku", "family": "family",

@@ -13,12 +13,11 @@ from conf.domain.cpu import NumaCell
 from conf.domain.devices.address import DimmAddress
 from conf.domain.devices.memory import MemoryDevice
 from conf.errors import ConfError
-from conf.types.attributes import numbers
+from conf.types.cpuset import cpu_ranges, parse_cpuset
+from conf.types.size import KIB
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device, obj
-from supervisor.workers.qemu.argv.syntax import ranges
 
-KIB: Final = 1024
 ALIGNMENT_KIB: Final = 1024  # QEMU takes memory in MiB
 SYSTEM_PAGE_KIB: Final = 4
 POLICIES: Final = {"strict": "bind", "preferred": "preferred", "interleave": "interleave"}
@@ -82,7 +81,7 @@ def _page_size(context: Context, node: int | None) -> int | None:
     for page in backing.hugepages.pages:
         if page.nodeset is None:
             chosen = chosen or page.size
-        elif node is not None and node in numbers(page.nodeset):
+        elif node is not None and node in parse_cpuset(page.nodeset):
             chosen = page.size
     if not backing.hugepages.pages:
         chosen = min(context.runtime.hugepage_dirs, default=0)
@@ -148,7 +147,7 @@ def _binding(context: Context, node: int | None) -> Props:
             nodes, mode = entry.nodeset, entry.mode
     if not nodes:
         return {}
-    wanted = numbers(nodes)
+    wanted = parse_cpuset(nodes)
     absent = sorted(wanted - context.runtime.numa_nodes)
     if absent:
         raise ConfError("config_unsupported", f"NUMA node {absent[0]} is unavailable on this host")
@@ -165,7 +164,9 @@ def numa(context: Context) -> Options:
         name = f"ram-node{node}"
         yield obj(backend(context, name, aligned(cell.memory), node=node, access=cell.mem_access))
         parts = [f"node,nodeid={node}"]
-        parts += [f"cpus={part}" for part in ranges(numbers(cell.cpus) if cell.cpus else ())]
+        parts += [
+            f"cpus={part}" for part in cpu_ranges(parse_cpuset(cell.cpus) if cell.cpus else ())
+        ]
         if with_hmat:
             parts.append(f"initiator={_initiator(context, node)}")
         yield "-numa", ",".join([*parts, f"memdev={name}"])

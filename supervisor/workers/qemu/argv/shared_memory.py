@@ -10,11 +10,11 @@ from typing import Final
 
 from conf.domain.devices.shmem import Shmem
 from conf.errors import ConfError
+from conf.types.size import KIB
 from supervisor.workers.qemu.argv.addressing import placed
 from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, device, obj
 from supervisor.workers.qemu.argv.syntax import options_of
 
-KIB: Final = 1024
 DEFAULT_SIZE_KIB: Final = 4096
 FOLDER: Final = "/dev/shm"  # where every guest that names it finds the same memory
 SERVERS: Final = "/var/lib/libvirt/shmem-{}-sock"

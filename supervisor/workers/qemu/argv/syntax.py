@@ -1,6 +1,6 @@
 """How values are written on QEMU's command line.
 
-Owns: the three syntaxes: `a=b,c=d` with doubled commas, JSON, and QEMU's ranges.
+Owns: the two syntaxes: `a=b,c=d` with doubled commas, and JSON.
 May touch: values only.
 May not touch: the domain model.
 """
@@ -57,17 +57,3 @@ def options_of(head: Iterable[str], members: Mapping[str, Option]) -> str:
 def on_off(value: bool) -> str:  # noqa: FBT001
     """QEMU's words for a switch."""
     return "on" if value else "off"
-
-
-def ranges(numbers: Iterable[int]) -> list[str]:
-    """`{0,1,2,5}` as ["0-2", "5"]."""
-    result: list[str] = []
-    ordered = sorted(set(numbers))
-    start = 0
-    for position, number in enumerate(ordered):
-        if position + 1 < len(ordered) and ordered[position + 1] == number + 1:
-            continue
-        first = ordered[start]
-        result.append(str(first) if first == number else f"{first}-{number}")
-        start = position + 1
-    return result

@@ -11,6 +11,7 @@ import stat
 from typing import Final
 
 from conf.domain.devices.disk import Disk
+from conf.types.size import KIB
 from rpc.enums import DomainDiskErrorCode, DomainMemoryStatTags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.params import LLong, ULLong, params
@@ -31,7 +32,6 @@ from supervisor.workers.qemu.qmp.replies import (
     GuestStats,
 )
 from supervisor.workers.qemu.stats.sources import (
-    KIB,
     NANOSECONDS,
     TICKS,
     balloon_stats,

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from conf.types.size import KIB
 from rpc.enums import (
     ConnectDomainEventAgentLifecycleReason,
     ConnectDomainEventAgentLifecycleState,
@@ -32,7 +33,6 @@ from supervisor.workers.qemu.qmp.protocol import Message
 from supervisor.workers.qemu.start.live_xml import AGENT_CHANNEL
 from supervisor.workers.state_table import Trigger
 
-KIB: Final = 1024
 MAX_DETAILS: Final = 1 << 20  # bytes of an event that clients are told
 T = TypeVar("T")
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from conf.domain import Domain
 from conf.domain.devices.graphics import Graphics
+from conf.types.size import KIB
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.lifecycle_actions import allows_reboot
@@ -24,7 +25,6 @@ from supervisor.workers.qemu.qmp.replies import ChardevInfo, CpuInfoFast, IOThre
 from supervisor.workers.qemu.start import live_xml
 from supervisor.workers.unix_sockets import connect
 
-KIB: Final = 1024
 PERIPHERALS: Final = "/machine/peripheral"
 
 log = logging.getLogger(__name__)

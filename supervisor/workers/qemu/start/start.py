@@ -26,7 +26,7 @@ from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.addresses.assign import assign_addresses
 from conf.emulator import EmulatorFacts
 from conf.settings import QemuConfig
-from conf.types.attributes import numbers
+from conf.types.cpuset import parse_cpuset
 from supervisor.messages.hostd import CpuContext, ProbeEmulator
 from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import Status, remove_status, write_status
@@ -347,5 +347,5 @@ def numa_nodes() -> frozenset[int]:
     found = {0}
     with contextlib.suppress(OSError):
         text = Path("/sys/devices/system/node/online").read_text().strip()
-        found |= numbers(text)
+        found |= parse_cpuset(text)
     return frozenset(found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, TypeVar
 
+from conf.types.size import KIB
 from rpc.enums import DomainMemoryStatTags, DomainStatsTypes, TypedParameterType
 from supervisor.messages.worker import StatsParam
 from supervisor.workers.interface_counters import interface_counters
@@ -24,7 +25,6 @@ from supervisor.workers.qemu.qmp.replies import (
     IOThreadInfo,
 )
 from supervisor.workers.qemu.stats.sources import (
-    KIB,
     balloon_stats,
     disk_path,
     resident_kib,

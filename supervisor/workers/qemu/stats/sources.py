@@ -14,11 +14,11 @@ from typing import Final
 
 from conf.domain import Domain
 from conf.domain.devices.disk import Disk
+from conf.types.size import KIB
 from rpc.enums import DomainMemoryStatTags, VcpuState
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.qmp.replies import CpuInfoFast, GuestStats
 
-KIB: Final = 1024
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 NANOSECONDS: Final = 1_000_000_000
 

@@ -12,7 +12,8 @@ from hypothesis.strategies import SearchStrategy
 
 from conf.domain.model import TYPES
 from conf.mapper.spec import KEY, Choice, Spec
-from conf.types.attributes import OneOf, write_set
+from conf.types.cpuset import format_cpuset
+from conf.types.enum import OneOf
 
 WRITABLE = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff")
@@ -20,7 +21,7 @@ WRITABLE = st.text(
     min_size=1,
     max_size=12,
 ).filter(lambda word: word.strip() == word)
-SETS = st.frozensets(st.integers(0, 40), min_size=1, max_size=6).map(write_set)
+SETS = st.frozensets(st.integers(0, 40), min_size=1, max_size=6).map(format_cpuset)
 NUMBERS = st.integers(1, 1 << 30)
 UUIDS = st.uuids().map(str)
 
@@ -123,13 +124,13 @@ def of_type(kind: object, spec: Spec) -> SearchStrategy[object]:
     if kind is int:
         return NUMBERS
     if isinstance(spec.read, OneOf):
-        return st.sampled_from(spec.read.words)
+        return st.sampled_from(spec.read.values)
     name = getattr(spec.read, "__qualname__", "")
-    if "cpu_set" in name or "some_of" in name:
+    if "cpuset" in name:
         return SETS
     if name == "domain_type":
-        return st.sampled_from(TYPES.words)
-    if name == "mac_address":
+        return st.sampled_from(TYPES.values)
+    if name == "unicast_mac":
         return st.binary(min_size=5, max_size=5).map(lambda tail: "52:" + tail.hex(":"))
     if "uuid" in name or spec.path == ("genid",):
         return UUIDS

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from supervisor.netd.network.files import Store
-from supervisor.netd.network.status_xml import ranges
 from supervisor.netd.ports.devices import peer_name
 from supervisor.netd.ports.records import PortRecord, PortRecords
 from supervisor.runtime.paths import Paths
@@ -65,10 +64,6 @@ def test_a_link_without_its_definition_is_removed(tmp_path: Path) -> None:
     store.set_autostart("gone", on=True)
     assert store.load() == []
     assert not list((tmp_path / "etc/libvirt/qemu/networks/autostart").iterdir())
-
-
-def test_classes_are_written_as_ranges() -> None:
-    assert ranges({0, 1, 2, 5, 7, 8}) == "0-2,5,7-8"
 
 
 def test_the_ends_of_a_pair_have_names_of_their_own_however_long() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.workers.qemu.argv.secret_encryption import encrypt
-from supervisor.workers.qemu.argv.syntax import comma, json_of, options, ranges
+from supervisor.workers.qemu.argv.syntax import comma, json_of, options
 
 
 def test_commas_are_doubled_and_absent_members_left_out() -> None:
@@ -24,15 +24,6 @@ def test_commas_are_doubled_and_absent_members_left_out() -> None:
 def test_json_keeps_the_order_and_leaves_out_what_is_none() -> None:
     text = json_of({"driver": "x", "bus": None, "unit": 0, "on": True})
     assert text == '{"driver":"x","unit":0,"on":true}'
-
-
-@given(st.sets(st.integers(0, 300)))
-def test_ranges_say_the_same_numbers(numbers: set[int]) -> None:
-    found = set()
-    for part in ranges(numbers):
-        first, _, last = part.partition("-")
-        found |= set(range(int(first), int(last or first) + 1))
-    assert found == numbers
 
 
 @given(st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=4))

@@ -1,0 +1,31 @@
+"""<bandwidth>: rate limits of an interface or a network.
+
+Source: libvirt 9.0 formatdomain, "Quality of service".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.mapper import attribute, child, element
+from conf.types.integer import unsigned
+
+
+@element("inbound")
+@dataclass(slots=True, kw_only=True)
+class Rate:
+    """<inbound>, <outbound>: rates in KiB a second, `burst` in KiB."""
+
+    average: int | None = attribute("@average", read=unsigned, bad="config_unsupported")
+    peak: int | None = attribute("@peak", read=unsigned, omit=0, bad="config_unsupported")
+    burst: int | None = attribute("@burst", read=unsigned, omit=0, bad="config_unsupported")
+    floor: int | None = attribute("@floor", read=unsigned, bad="config_unsupported")
+
+
+@element("bandwidth")
+@dataclass(slots=True, kw_only=True)
+class Bandwidth:
+    """<bandwidth>; inbound is what the guest receives."""
+
+    inbound: Rate | None = child("inbound", Rate)
+    outbound: Rate | None = child("outbound", Rate)

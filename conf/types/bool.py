@@ -1,0 +1,30 @@
+"""Booleans as libvirt's XML writes them: "yes"/"no" and "on"/"off".
+
+libvirt: virTristateBool, virTristateSwitch.
+Owns: their readers and the writer of "on"/"off"; the mapper itself writes "yes"/"no". Pure.
+"""
+
+from __future__ import annotations
+
+
+def yes_no(text: str) -> bool:
+    """Read "yes" or "no".
+
+    Raises:
+        KeyError: any other text; libvirt ignores neither case nor spaces.
+    """
+    return {"yes": True, "no": False}[text]
+
+
+def on_off(text: str) -> bool:
+    """Read "on" or "off".
+
+    Raises:
+        KeyError: any other text.
+    """
+    return {"on": True, "off": False}[text]
+
+
+def write_on_off(value: object) -> str:
+    """Write a boolean as "on" or "off"."""
+    return "on" if value else "off"

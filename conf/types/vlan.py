@@ -1,0 +1,31 @@
+"""<vlan>: the VLAN tags of an interface, a network or a portgroup.
+
+Source: libvirt 9.0 formatdomain, "Setting VLAN tag (on supported network types only)".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conf.mapper import attribute, children, element
+from conf.types.bool import yes_no
+from conf.types.enum import one_of
+from conf.types.integer import unsigned
+
+
+@element("tag")
+@dataclass(slots=True, kw_only=True)
+class VlanTag:
+    """<tag>."""
+
+    id: int = attribute("@id", read=unsigned, default=0, required=True)
+    native_mode: str | None = attribute("@nativeMode", read=one_of("tagged", "untagged"))
+
+
+@element("vlan")
+@dataclass(slots=True, kw_only=True)
+class Vlan:
+    """<vlan>; more than one tag makes a trunk."""
+
+    trunk: bool | None = attribute("@trunk", read=yes_no)
+    tags: list[VlanTag] = children("tag", VlanTag)
