@@ -23,21 +23,20 @@ from conf.emulator import EmulatorFacts
 from rpc.enums import DomainEventID
 from rpc.errors import VirError
 from supervisor.messages.hostd import ProbeEmulator
-from supervisor.workers.file_owners import chown_for_guest, restore
+from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
 from supervisor.workers.qemu.argv.launch_inputs import Context, Runtime
 from supervisor.workers.qemu.argv.secret_encryption import Sealed, sealer
 from supervisor.workers.qemu.block import backing_chains, disk_secrets, nodes
+from supervisor.workers.qemu.block.disk_sources import resolve_volumes
+from supervisor.workers.qemu.block.image_owners import chown_images
 from supervisor.workers.qemu.block.iotune import throttle_commands
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.plan import HotplugPlan, plan_attach
 from supervisor.workers.qemu.hotplug.qmp_steps import QmpStep, attach_steps
 from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interface, live_interface
 from supervisor.workers.qemu.start import live_xml
-from supervisor.workers.qemu.start.files import disk_files
 from supervisor.workers.qemu.start.monitor_setup import refresh_chardevs
-from supervisor.workers.qemu.start.volumes import resolve_volumes
-from supervisor.workers.spawn import emulator_user
 
 KEY_FILE: Final = "master-key.aes"
 
@@ -73,7 +72,7 @@ async def attach(guest: Guest, xml: str) -> None:
             secrets = await disk_secrets.fetch(
                 guest.context.node.link("hostd"), disk_secrets.disk_sources(plan.device)
             )
-            _chown_images(guest, plan.device, undo)
+            undo.callback(restore, chown_images(guest, plan.device))
             first = await free_index(guest)
             nodes.record_indexes(plan.device, nodes.number_disk(plan.device, first))
         # a bus comes late: what has been on one leaves only when the guest lets it
@@ -190,18 +189,6 @@ async def _attach_interface(guest: Guest, plan: HotplugPlan, undo: AsyncExitStac
 async def _getfd(guest: Guest, name: str, fd: int) -> str:
     await guest.monitor.execute("getfd", {"fdname": name}, fd=fd)
     return name
-
-
-def _chown_images(guest: Guest, disk: Disk, undo: AsyncExitStack) -> None:
-    """Let the emulator's user open the image."""
-    config = guest.context.config
-    user = emulator_user(config, live_xml.static_dac_label(guest.domain))
-    if not config.dynamic_ownership or not live_xml.allows_relabel(guest.domain) or user.is_own:
-        return
-    owners = chown_for_guest(disk_files(disk), user)
-    undo.callback(restore, owners)
-    guest.status.owners = [*guest.status.owners, *owners]
-    guest.save()
 
 
 async def _execute(guest: Guest, steps: list[QmpStep], undo: AsyncExitStack) -> None:

@@ -26,8 +26,8 @@ from conf.errors import ConfError
 from rpc.enums import DomainEventID
 from rpc.errors import VirError
 from supervisor.messages.worker import DetachDevice
-from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
+from supervisor.workers.qemu.block.image_owners import restore_image_owners
 from supervisor.workers.qemu.block.nodes import PREFIX
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attach import BlockNode
@@ -38,7 +38,6 @@ from supervisor.workers.qemu.hotplug.qmp_steps import (
     describe_device,
     is_channel,
 )
-from supervisor.workers.qemu.start.files import disk_files, domain_files
 
 UNPLUG_S: Final = 5.0  # for the guest to let go; as stock, the call is answered then all the same
 
@@ -180,12 +179,3 @@ def chain_names(drive: Drive | None) -> Iterator[str]:
             yield drive.node_name
         yield from chain_names(drive.parent)
         yield from chain_names(drive.backing)
-
-
-def restore_image_owners(guest: Guest, disk: Disk) -> None:
-    """Give the images of a disk that has gone back to whose they were."""
-    in_use = {file.path for file in domain_files(guest.domain)}
-    unused = {file.path for file in disk_files(disk)} - in_use
-    restore(owner for owner in guest.status.owners if owner.path in unused)
-    guest.status.owners = [owner for owner in guest.status.owners if owner.path not in unused]
-    guest.save()

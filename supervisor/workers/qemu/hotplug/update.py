@@ -15,22 +15,19 @@ from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.interface import Interface
 from conf.errors import ConfError
 from supervisor.messages.worker import UpdateDevice
-from supervisor.workers.file_owners import chown_for_guest
 from supervisor.workers.interface_updates import update_interface
 from supervisor.workers.qemu import interfaces
 from supervisor.workers.qemu.argv.disk import node_options
 from supervisor.workers.qemu.block import backing_chains, disk_secrets
+from supervisor.workers.qemu.block.image_owners import chown_images, restore_image_owners
 from supervisor.workers.qemu.block.iotune import throttle_commands
 from supervisor.workers.qemu.block.nodes import number_disk, record_indexes
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.attach import emulator_facts, free_index, launch_context
-from supervisor.workers.qemu.hotplug.detach import collect, restore_image_owners
+from supervisor.workers.qemu.hotplug.detach import collect
 from supervisor.workers.qemu.hotplug.plan import HotplugPlan
 from supervisor.workers.qemu.hotplug.qmp_steps import qmp_step
-from supervisor.workers.qemu.start import live_xml
-from supervisor.workers.qemu.start.files import disk_files
 from supervisor.workers.qemu.start.monitor_setup import password_commands
-from supervisor.workers.spawn import emulator_user
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +86,7 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
         secrets = await disk_secrets.fetch(
             guest.context.node.link("hostd"), disk_secrets.disk_sources(updated)
         )
-        _chown_images(guest, updated)
+        chown_images(guest, updated)
         plan = HotplugPlan(guest.domain, await emulator_facts(guest), updated, [])
         context = launch_context(guest, plan, interfaces.InterfaceFds(), secrets)
         for step in [qmp_step(*option) for option in node_options(context, updated, nodes)]:
@@ -110,14 +107,6 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
     drive.type, drive.source, drive.driver = updated.type, updated.source, updated.driver
     drive.backing_store = updated.backing_store
     restore_image_owners(guest, previous)
-
-
-def _chown_images(guest: Guest, disk: Disk) -> None:
-    config = guest.context.config
-    user = emulator_user(config, live_xml.static_dac_label(guest.domain))
-    if config.dynamic_ownership and live_xml.allows_relabel(guest.domain) and not user.is_own:
-        guest.status.owners = [*guest.status.owners, *chown_for_guest(disk_files(disk), user)]
-        guest.save()
 
 
 async def _update_display(guest: Guest, display: Graphics, changed: Graphics) -> None:

@@ -20,7 +20,8 @@ from supervisor.workers.context import WorkerContext
 from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import detach_port, has_netd_interfaces
 from supervisor.workers.qemu.guest import Guest
-from supervisor.workers.qemu.start.start import cgroup_name, remove_folders
+from supervisor.workers.qemu.start.files import remove_directories
+from supervisor.workers.qemu.start.qemu_process import cgroup_name
 from supervisor.workers.spawn import remove_cgroup
 
 TERM_S: Final = 2.0  # an emulator that runs writes its caches and ends within this
@@ -89,6 +90,6 @@ async def clean_up(workplace: WorkerContext, status: Status, xml: str) -> None:
         await detach_port(workplace, status.uuid)
     remove_cgroup(cgroup_name(status))
     restore(status.owners)
-    remove_folders(workplace, status)
+    remove_directories(workplace.paths, status)
     workplace.paths.pid_file(name).unlink(missing_ok=True)
     await workplace.hooks.notify(name, "release", xml)

@@ -18,8 +18,10 @@ from conf.domain.devices.disk import Disk
 from conf.domain.devices.source import Source
 from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.paths import Paths
 from supervisor.workers.file_owners import ChownedFile
+from supervisor.workers.spawn import User
 
 #: Where Debian's OVMF keeps empty variables, by the firmware's own file.
 TEMPLATES: Final = {
@@ -67,6 +69,33 @@ def character_devices(domain: Domain) -> Iterator[CharDevice]:
     devices = domain.devices
     yield from (*devices.serials, *devices.parallels, *devices.channels)
     yield from (console for console in devices.consoles if console.target_type != "serial")
+
+
+def make_directories(paths: Paths, status: Status, user: User) -> None:
+    """Make the domain's private directories, for QEMU's user alone.
+
+    Raises:
+        OSError: they cannot be made.
+    """
+    for path in _directories(paths, status):
+        path.mkdir(parents=True, exist_ok=True)
+        os.chmod(path, 0o750)
+        if not user.is_own:
+            os.chown(path, user.uid, user.gid)
+
+
+def remove_directories(paths: Paths, status: Status) -> None:
+    """Remove the domain's private directories with all that is in them."""
+    for path in _directories(paths, status):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _directories(paths: Paths, status: Status) -> tuple[Path, ...]:
+    return (
+        paths.domain_dir(status.id, status.name),
+        paths.channels(status.id, status.name),
+        paths.memory_dir(status.id, status.name),
+    )
 
 
 def open_outputs(

@@ -1,0 +1,159 @@
+"""The QEMU process of a start: what its command line is planned from, spawning it, its cgroup.
+
+Owns: those. May touch: the new process, its pid file, the master key's file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+from conf.settings import QemuConfig
+from conf.types.cpuset import parse_cpuset
+from supervisor.objects.domain_status_xml import Status
+from supervisor.runtime.pidfd import GuestProcess
+from supervisor.workers.guest_log import GuestLog
+from supervisor.workers.qemu.argv.launch import plan_launch
+from supervisor.workers.qemu.argv.launch_inputs import Runtime
+from supervisor.workers.qemu.argv.secret_encryption import new_master_key, sealer
+from supervisor.workers.qemu.interfaces import InterfaceFds
+from supervisor.workers.qemu.start.files import open_outputs
+from supervisor.workers.qemu.start.start_context import StartContext
+from supervisor.workers.running_guest import record_process
+from supervisor.workers.spawn import Spawning, User, remove_cgroup, rlimits_of, spawn
+
+KILL_S: Final = 5.0
+NODES_ONLINE: Final = Path("/sys/devices/system/node/online")
+
+log = logging.getLogger(__name__)
+
+
+def launch_inputs(
+    start: StartContext,
+    monitor: socket.socket,
+    fds: InterfaceFds,
+    secrets: Mapping[str, bytes],
+    closing: contextlib.ExitStack,
+) -> Runtime:
+    """Collect what the plan of the command line needs besides the domain.
+
+    Args:
+        start: the start.
+        monitor: the listening socket that QEMU inherits.
+        fds: taps and vhost descriptors.
+        secrets: the disks' secrets (`disk_secrets`).
+        closing: closes the outputs that are opened here.
+
+    Raises:
+        VirError: SYSTEM_ERROR: an output file cannot be opened.
+    """
+    config, status = start.context.config, start.status
+    paths = start.context.paths
+    char_fds, log_fds = open_outputs(start.domain, closing)
+    key = new_master_key()
+    inputs = Runtime(
+        id=status.id,
+        domain_dir=str(start.domain_dir),
+        channel_dir=str(paths.channels(status.id, start.name)),
+        memory_dir=config.memory_backing_dir or str(paths.memory_dir(status.id, start.name)),
+        monitor_fd=monitor.fileno(),
+        char_fds=char_fds,
+        tap_fds=fds.taps,
+        vhost_fds=fds.vhosts,
+        log_fds=log_fds,
+        secrets=secrets,
+        seal=sealer(key),
+        now=status.started_at,
+        default_tls_dir=config.default_tls_x509_cert_dir,
+        vnc_listen=config.vnc_listen,
+        spice_listen=config.spice_listen,
+        vnc_tls_dir=_tls_dir(config, config.vnc_tls_x509_cert_dir, enabled=config.vnc_tls),
+        vnc_tls_verify=config.vnc_tls_x509_verify,
+        spice_tls_dir=_tls_dir(config, config.spice_tls_x509_cert_dir, enabled=config.spice_tls),
+        vnc_sasl=config.vnc_sasl,
+        spice_sasl=config.spice_sasl,
+        seccomp=config.seccomp_sandbox != 0,
+        numa_nodes=numa_nodes(),
+    )
+    write_master_key(Path(inputs.master_key_file), key, start.user)
+    return inputs
+
+
+def _tls_dir(config: QemuConfig, own: str, *, enabled: bool) -> str:
+    return (own or config.default_tls_x509_cert_dir) if enabled else ""
+
+
+def numa_nodes() -> frozenset[int]:
+    """Return the host's online NUMA nodes; node 0 where the kernel has no NUMA."""
+    online = {0}
+    with contextlib.suppress(OSError):
+        online |= parse_cpuset(NODES_ONLINE.read_text().strip())
+    return frozenset(online)
+
+
+def write_master_key(path: Path, key: bytes, user: User) -> None:
+    """Write the key that decrypts QEMU's secret objects, for QEMU's user alone.
+
+    A command line can be read by every process of the host (/proc/PID/cmdline): secrets are on it
+    encrypted, with the key in a file that QEMU opens (`-object secret,file=`).
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(key)
+        if not user.is_own:
+            os.fchown(file.fileno(), user.uid, user.gid)
+
+
+def plan_command(start: StartContext, inputs: Runtime, log_file: GuestLog) -> Spawning:
+    """Plan the command line, and write it to the domain's log.
+
+    Raises:
+        ConfError: "config_unsupported": this QEMU cannot do what the domain needs.
+    """
+    command = plan_launch(start.domain, start.facts, inputs)
+    version = ".".join(str(part) for part in start.facts.version)
+    log_file.log_start(command.argv, command.environ, version)
+    return Spawning(
+        argv=command.argv,
+        environ=command.environ,
+        fds=command.fds,
+        log_fd=log_file.fileno(),
+        user=start.user,
+        rlimits=rlimits_of(start.context.config),
+    )
+
+
+def spawn_qemu(start: StartContext, command: Spawning, undo: AsyncExitStack) -> GuestProcess:
+    """Spawn QEMU and write its pid file.
+
+    Raises:
+        VirError: INTERNAL_ERROR: it cannot be executed; SYSTEM_ERROR: it cannot have its limits.
+    """
+    context, status = start.context, start.status
+    process = GuestProcess.of_child(spawn(command))
+    undo.push_async_callback(kill, process)
+    undo.callback(remove_cgroup, cgroup_name(status))
+    record_process(status, process.identity)
+    pid_file = context.paths.pid_file(start.name)
+    undo.callback(pid_file.unlink, missing_ok=True)
+    pid_file.write_text(f"{process.pid}")
+    return process
+
+
+async def kill(process: GuestProcess) -> None:
+    """Kill a QEMU whose start failed: its vCPUs never ran, so no cache needs to be written."""
+    process.send(signal.SIGKILL)
+    if not await process.wait_exit(KILL_S):
+        log.error("QEMU process %d does not end by SIGKILL", process.pid)
+
+
+def cgroup_name(status: Status) -> str:
+    """Return the name of a domain's cgroup; as libvirt, 20 characters of the domain's name."""
+    return f"qemu-{status.id}-{status.name[:20]}"
