@@ -12,7 +12,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from conf.domain import Domain
 from conf.emulator import EmulatorFacts
@@ -165,3 +165,14 @@ class Guest(RunningGuest):
         """Let go of everything; what runs on is left running."""
         self.close_monitor()
         self.process.forget()
+
+
+class GuestProvider(Protocol):
+    """The worker, as the classes of clients' calls need it."""
+
+    def guest(self) -> Guest:
+        """Return the running domain.
+
+        Raises:
+            VirError: OPERATION_INVALID: the domain is not running.
+        """

@@ -15,10 +15,17 @@ from rpc.values import Domain
 from supervisor.dispatch.events import encode_event
 from supervisor.runtime.child import ChildProcess
 from supervisor.workers.main import preload_worker, run_worker
-from supervisor.workers.qemu.calls.targets import targets
+from supervisor.workers.qemu.calls.consoles import Consoles
+from supervisor.workers.qemu.calls.display_and_input import DisplayAndInput
+from supervisor.workers.qemu.calls.interface_addresses import InterfaceAddressCalls
+from supervisor.workers.qemu.calls.monitor_and_agent import MonitorAndAgent
+from supervisor.workers.qemu.calls.statistics import Statistics
+from supervisor.workers.qemu.guest import GuestProvider
 from supervisor.workers.qemu.start.reconnect import reconnect
 from supervisor.workers.qemu.worker import QemuWorker
 
+#: What answers clients' calls (`owner=worker` in rpc/*.table); a method is named as its procedure.
+CALLS: Final = (Consoles, DisplayAndInput, Statistics, MonitorAndAgent, InterfaceAddressCalls)
 #: One of each kind of device that most guests have: reading it compiles their models.
 SPECIMEN: Final = """
 <domain type='kvm' id='1'><name>x</name><uuid>00000000-0000-0000-0000-000000000001</uuid>
@@ -44,10 +51,15 @@ def preload() -> None:
     encode_event("domain_monitor_event", Domain("x", bytes(16), 1), "X", 0, 0, None)
 
 
+def call_targets(worker: GuestProvider) -> tuple[object, ...]:
+    """Make the objects whose methods answer clients' calls on the worker's domain."""
+    return tuple(calls(worker) for calls in CALLS)
+
+
 async def serve(process: ChildProcess) -> None:
     """Drive one guest until the process is told to stop; the guest runs on then.
 
     Raises:
         SystemExit: another worker has the guest.
     """
-    await run_worker(process, QemuWorker, reconnect, targets)
+    await run_worker(process, QemuWorker, reconnect, call_targets)

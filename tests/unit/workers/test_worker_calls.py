@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from supervisor.dispatch.dispatcher import Dispatcher
-from supervisor.workers.qemu.calls.targets import targets
 from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.main import call_targets
 
 
 class NoGuest:
@@ -15,4 +15,4 @@ class NoGuest:
 
 
 def test_a_worker_has_a_method_for_each_of_its_procedures() -> None:
-    Dispatcher("worker", *targets(NoGuest()), driver="qemu")
+    Dispatcher("worker", *call_targets(NoGuest()), driver="qemu")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from conf.domain.devices.chardev import CharDevice
 from rpc.enums import DomainChannelFlags, DomainConsoleFlags
@@ -19,24 +19,17 @@ from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.qemu import QEMU
 from supervisor.workers.console_sessions import ConsoleSessions
-from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.guest import GuestProvider
 from supervisor.workers.unix_sockets import connect
 
 CONSOLE_FLAGS: Final = int(DomainConsoleFlags.FORCE | DomainConsoleFlags.SAFE)
 CHANNEL_FLAGS: Final = int(DomainChannelFlags.FORCE)
 
 
-class HasGuest(Protocol):
-    """What has the guest (`Worker`)."""
-
-    def guest(self) -> Guest:
-        """The running guest."""
-
-
 class Consoles:
     """Streams to character devices."""
 
-    def __init__(self, worker: HasGuest) -> None:
+    def __init__(self, worker: GuestProvider) -> None:
         """Open the devices of the worker's guest."""
         self._worker = worker
         self._sessions: ConsoleSessions[str] = ConsoleSessions(ErrorDomain.QEMU)

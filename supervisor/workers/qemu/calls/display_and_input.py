@@ -19,8 +19,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.qemu import QEMU
-from supervisor.workers.qemu.calls.consoles import HasGuest
-from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.guest import Guest, GuestProvider
 from supervisor.workers.qemu.keycodes import to_qnum
 from supervisor.workers.qemu.qmp.monitor import QmpError
 
@@ -33,7 +32,7 @@ GRAPHICS_FLAGS: Final = int(DomainOpenGraphicsFlags.SKIPAUTH)
 class DisplayAndInput:
     """The guest as somebody before it sees it."""
 
-    def __init__(self, worker: HasGuest) -> None:
+    def __init__(self, worker: GuestProvider) -> None:
         """Look at the worker's guest."""
         self._worker = worker
         self._numbers = itertools.count()

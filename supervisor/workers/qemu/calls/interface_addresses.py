@@ -17,9 +17,8 @@ from rpc.values import DomainInterface, DomainIpAddr
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.qemu import QEMU
 from supervisor.workers.interface_addresses import MAX_ADDRESSES, query_addresses
-from supervisor.workers.qemu import agent
-from supervisor.workers.qemu.calls.consoles import HasGuest
-from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.agent import guest_agent
+from supervisor.workers.qemu.guest import Guest, GuestProvider
 
 MAX_INTERFACES: Final = 2048
 FAMILIES: Final = {"ipv4": IPAddrType.IPV4, "ipv6": IPAddrType.IPV6}
@@ -44,7 +43,7 @@ class AgentInterface(msgspec.Struct, frozen=True, rename="kebab"):
 class InterfaceAddressCalls:
     """Where a guest can be reached."""
 
-    def __init__(self, worker: HasGuest) -> None:
+    def __init__(self, worker: GuestProvider) -> None:
         """Ask about the worker's guest."""
         self._worker = worker
 
@@ -65,7 +64,7 @@ class InterfaceAddressCalls:
     async def _query_agent(self, guest: Guest) -> list[DomainInterface]:
         """What the agent in the guest says, which may be anything."""
         command = "guest-network-get-interfaces"
-        interfaces = await agent.query(guest, command, list[AgentInterface])
+        interfaces = await guest_agent.query(guest, command, list[AgentInterface])
         if len(interfaces) > MAX_INTERFACES:
             raise QEMU.errors.invalid_arg(
                 f"the agent of '{guest.name}' tells of {len(interfaces)} interfaces"

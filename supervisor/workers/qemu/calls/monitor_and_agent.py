@@ -21,8 +21,8 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.qemu import QEMU
-from supervisor.workers.qemu import agent
-from supervisor.workers.qemu.calls.consoles import HasGuest
+from supervisor.workers.qemu.agent import guest_agent
+from supervisor.workers.qemu.guest import GuestProvider
 from supervisor.workers.qemu.qmp.monitor import QmpError
 
 CLIENT_S: Final = 50.0  # below the minute that rpcd and domd give a call
@@ -41,7 +41,7 @@ class HostName(msgspec.Struct, frozen=True, rename="kebab"):
 class MonitorAndAgent:
     """Words that clients choose themselves."""
 
-    def __init__(self, worker: HasGuest) -> None:
+    def __init__(self, worker: GuestProvider) -> None:
         """Talk to the worker's guest."""
         self._worker = worker
         self._numbers = itertools.count(1)
@@ -93,10 +93,10 @@ class MonitorAndAgent:
             detail = f"cannot parse json {cmd[:200]}: {error}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error
         line = cmd.replace("\n", " ").replace("\r", " ").encode()
-        reply = await agent.exchange(self._worker.guest(), line, seconds)
+        reply = await guest_agent.exchange(self._worker.guest(), line, seconds)
         if reply.error is not None:
             command = msgspec.json.decode(cmd.encode(), type=dict[str, object])
-            raise agent.AgentError(str(command.get("execute")), reply.error)
+            raise guest_agent.AgentError(str(command.get("execute")), reply.error)
         returned = reply.return_value or msgspec.Raw(b"{}")
         return msgspec.json.encode({"return": returned}).decode()
 
@@ -115,13 +115,13 @@ class MonitorAndAgent:
         if flags & DomainGetHostnameFlags.LEASE:
             detail = f"no hostname found for domain {guest.name}"
             raise VirError(ErrorCode.NO_HOSTNAME, detail, ErrorDomain.QEMU)
-        reply = await agent.query(guest, "guest-get-host-name", HostName)
+        reply = await guest_agent.query(guest, "guest-get-host-name", HostName)
         return reply.host_name
 
     async def domain_get_time(self, call: ClientCall, dom: DomainId, flags: int) -> tuple[int, int]:
         """The guest's clock, from its agent: seconds and nanoseconds since the epoch."""
         QEMU.errors.check_flags("DomainGetTime", flags)
-        time_ns = await agent.query(self._worker.guest(), "guest-get-time", int)
+        time_ns = await guest_agent.query(self._worker.guest(), "guest-get-time", int)
         return time_ns // NANOSECONDS, time_ns % NANOSECONDS
 
     async def domain_set_time(
@@ -137,9 +137,9 @@ class MonitorAndAgent:
         if not 0 <= total < 1 << 63:
             raise QEMU.errors.invalid_arg(f"Time '{seconds}' is too big for guest agent")
         guest = self._worker.guest()
-        agent.require_agent(guest)
+        guest_agent.require_agent(guest)
         arguments = None if flags & DomainSetTimeFlags.SYNC else {"time": total}
-        await agent.execute(guest, "guest-set-time", arguments)
+        await guest_agent.execute(guest, "guest-set-time", arguments)
         try:
             await guest.monitor.execute("rtc-reset-reinjection")
         except QmpError as refusal:

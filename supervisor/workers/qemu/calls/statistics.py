@@ -21,8 +21,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.qemu import QEMU
 from supervisor.workers.interface_counters import interface_counters
 from supervisor.workers.qemu.block.nodes import is_drive_of
-from supervisor.workers.qemu.calls.consoles import HasGuest
-from supervisor.workers.qemu.guest import Guest
+from supervisor.workers.qemu.guest import Guest, GuestProvider
 from supervisor.workers.qemu.qmp.monitor import QmpError
 from supervisor.workers.qemu.qmp.replies import (
     BalloonInfo,
@@ -59,7 +58,7 @@ BLOCK_PARAMETERS: Final = (
 class Statistics:
     """What a guest has used."""
 
-    def __init__(self, worker: HasGuest) -> None:
+    def __init__(self, worker: GuestProvider) -> None:
         """Count for the worker's guest."""
         self._worker = worker
 

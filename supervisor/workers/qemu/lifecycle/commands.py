@@ -12,7 +12,7 @@ from typing import Final
 from rpc.enums import DomainRebootFlagValues, DomainShutdownFlagValues, DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers import lifecycle_actions
-from supervisor.workers.qemu import agent
+from supervisor.workers.qemu.agent import guest_agent
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.state_table import Trigger, require
 
@@ -49,11 +49,11 @@ async def _request_shutdown(guest: Guest, flags: int, mode: str, *, fake_reboot:
         detail = f"unsupported flags ({flags & ~(BUTTON | AGENT):#x}); use acpi or agent"
         raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.QEMU)
     _check_vcpus_run(guest)
-    by_agent = bool(flags & AGENT) or (not flags and agent.is_connected(guest))
+    by_agent = bool(flags & AGENT) or (not flags and guest_agent.is_connected(guest))
     if by_agent:
         _set_fake_reboot(guest, fake_reboot=fake_reboot and mode == "powerdown")
         try:
-            await agent.shutdown(guest, mode)
+            await guest_agent.shutdown(guest, mode)
         except VirError as error:
             if flags == AGENT:
                 raise

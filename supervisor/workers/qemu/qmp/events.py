@@ -26,11 +26,11 @@ from rpc.enums import (
 )
 from supervisor.dispatch.events import encode_event
 from supervisor.workers import lifecycle_actions
+from supervisor.workers.qemu.agent.guest_agent import CHANNEL
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import on_device_deleted
 from supervisor.workers.qemu.lifecycle.policy import apply_action, fake_reboot
 from supervisor.workers.qemu.qmp.protocol import Message
-from supervisor.workers.qemu.start.live_xml import AGENT_CHANNEL
 from supervisor.workers.state_table import Trigger
 
 MAX_DETAILS: Final = 1 << 20  # bytes of an event that clients are told
@@ -302,7 +302,7 @@ def _port_changed(guest: Guest, message: Message) -> None:
             continue
         channel.target_state = "connected" if data.open else "disconnected"
         guest.update_and_publish()
-        if channel.target_name == AGENT_CHANNEL:
+        if channel.target_name == CHANNEL:
             guest.agent_connected = data.open
             states = ConnectDomainEventAgentLifecycleState
             state = states.CONNECTED if data.open else states.DISCONNECTED

@@ -18,7 +18,6 @@ from conf.domain.security import Seclabel
 from conf.settings import QemuConfig
 
 VNC_BASE: Final = 5900
-AGENT_CHANNEL: Final = "org.qemu.guest_agent.0"
 ReservePort = Callable[[Sequence[int], str], int]  # the first free port of these, for that purpose
 
 

@@ -1,0 +1,116 @@
+"""The guest agent's protocol on one connection to its channel.
+
+Owns: framing and synchronization. May touch: the socket.
+Source: QEMU 7.2, "QEMU Guest Agent Protocol Reference", guest-sync-delimited.
+
+What comes back is written by the guest, which is not trusted: sizes and nesting are limited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from typing import Final
+
+import msgspec
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.workers.qemu.qmp.protocol import ErrorObject
+
+SYNC_S: Final = 5.0  # as libvirt's VIR_DOMAIN_QEMU_AGENT_COMMAND_DEFAULT
+MAX_REPLY: Final = 16 << 20  # bytes
+CHUNK: Final = 1 << 16
+DELIMITER: Final = b"\xff"  # never in JSON, which is UTF-8: it marks the reply to a sync
+
+
+class AgentReply(msgspec.Struct, frozen=True):
+    """The agent's reply to a command; an empty `return_value` is an absent one."""
+
+    return_value: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="return")
+    error: ErrorObject | None = None
+
+
+class AgentConnection:
+    """One connection to the agent."""
+
+    def __init__(self, end: socket.socket, name: str) -> None:
+        """Use a connected socket, which stays the caller's; `name` is the domain's."""
+        self._socket = end
+        self._name = name
+        self._loop = asyncio.get_running_loop()
+        self._buffer = bytearray()
+
+    async def synchronize(self) -> None:
+        """Skip replies to commands of earlier connections, which a virtio channel keeps.
+
+        The delimiter before the command makes the agent drop a half-written command, too.
+
+        Raises:
+            VirError: AGENT_UNRESPONSIVE, AGENT_UNSYNCED.
+        """
+        number = secrets.randbelow(1 << 31)
+        request = {"execute": "guest-sync-delimited", "arguments": {"id": number}}
+        await self.send(DELIMITER + msgspec.json.encode(request))
+        try:
+            async with asyncio.timeout(SYNC_S):
+                while True:
+                    reply = await self._line(after=DELIMITER)
+                    if bytes(reply.return_value) == str(number).encode():
+                        return
+        except TimeoutError:
+            raise unresponsive(self._name, f"no reply in {SYNC_S:.0f} s") from None
+
+    async def send(self, command: bytes) -> None:
+        """Send a command, which has no newline of its own."""
+        await self._loop.sock_sendall(self._socket, command + b"\n")
+
+    async def receive(self, timeout_s: float) -> AgentReply:
+        """Read a reply.
+
+        Raises:
+            VirError: AGENT_UNRESPONSIVE, AGENT_UNSYNCED.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._line()
+        except TimeoutError:
+            raise unresponsive(self._name, f"no reply in {timeout_s:.0f} s") from None
+
+    async def _line(self, after: bytes = b"") -> AgentReply:
+        while True:
+            end = self._buffer.find(b"\n")
+            if end < 0:
+                await self._fill_buffer()
+                continue
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 1]
+            if after and after not in line:
+                continue
+            line = line.rpartition(DELIMITER)[2].strip()
+            if line:
+                return self._decode(line)
+
+    async def _fill_buffer(self) -> None:
+        if len(self._buffer) > MAX_REPLY:
+            raise self._unsynced(f"a reply has more than {MAX_REPLY} bytes")
+        data = await self._loop.sock_recv(self._socket, CHUNK)
+        if not data:
+            raise unresponsive(self._name, "its channel was closed")
+        self._buffer += data
+
+    def _decode(self, line: bytes) -> AgentReply:
+        try:
+            return msgspec.json.decode(line, type=AgentReply)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            raise self._unsynced(str(error)) from error
+
+    def _unsynced(self, reason: str) -> VirError:
+        detail = f"guest agent of '{self._name}' is out of sync: {reason}"
+        return VirError(ErrorCode.AGENT_UNSYNCED, detail, ErrorDomain.QEMU)
+
+
+def unresponsive(name: str, reason: str) -> VirError:
+    """AGENT_UNRESPONSIVE: the agent of this domain does not reply."""
+    detail = f"guest agent of '{name}' is not responding: {reason}"
+    return VirError(ErrorCode.AGENT_UNRESPONSIVE, detail, ErrorDomain.QEMU)
