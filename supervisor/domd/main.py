@@ -41,8 +41,7 @@ from supervisor.drivers.lxc import LXC
 from supervisor.drivers.qemu import QEMU
 from supervisor.messages.calls import ClientClosed
 from supervisor.runtime.child import ChildProcess
-from supervisor.runtime.host import host_arch
-from supervisor.runtime.pidfd import boot_id
+from supervisor.runtime.host import boot_id, host_arch
 
 log = logging.getLogger(__name__)
 

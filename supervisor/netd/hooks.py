@@ -1,6 +1,7 @@
-"""The administrator's `network` script: told of each step of a network's life.
+"""The administrator's `network` hook scripts: run at each step of a network's life.
 
-Owns: what it is given. May touch: the script, to run it.
+Owns: the XML on their standard input. May touch: the scripts, to run them.
+Beside `runtime.hooks`, so that workers need not import the network model.
 Source: libvirt 9.0 hooks, "/etc/libvirt/hooks/network": <hookData> on standard input.
 """
 
@@ -14,11 +15,11 @@ class NetworkHooks:
     """Runs `hooks/network` and the scripts in `hooks/network.d`."""
 
     def __init__(self, hooks: Hooks) -> None:
-        """Run these."""
+        """Run `hooks`."""
         self._hooks = hooks
 
     async def run(self, network: Network, operation: str, port: NetworkPort | None = None) -> None:
-        """Tell the scripts of what they may refuse: "start", "port-created".
+        """Run the scripts at a step that they may refuse: "start", "port-created".
 
         Raises:
             VirError: HOOK_SCRIPT_FAILED.
@@ -29,13 +30,13 @@ class NetworkHooks:
     async def notify(
         self, network: Network, operation: str, port: NetworkPort | None = None, sub: str = "begin"
     ) -> None:
-        """Tell the scripts of what has happened: "started", "stopped", "port-deleted"."""
+        """Run the scripts after "started", "stopped", "port-deleted": their failure is logged."""
         if self._hooks.scripts():
             await self._hooks.notify(network.name, operation, hook_data(network, port), sub=sub)
 
 
 def hook_data(network: Network, port: NetworkPort | None) -> str:
-    """The document that a script reads."""
+    """The <hookData> that a script reads."""
     parts = [format_network(network, inactive=False)]
     if port is not None:
         parts.append(format_port(port))

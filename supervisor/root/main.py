@@ -23,13 +23,13 @@ from conf.settings import DaemonConfig, QemuConfig, daemon_config, qemu_config
 from conf.settings_support import refuse_unguarded, unused
 from supervisor.root.admin_socket import AdminSocket
 from supervisor.root.command_line import Options, parse
-from supervisor.root.daemon_hook import run_hook
 from supervisor.root.handlers import TreeHandlers
 from supervisor.root.pidfile import AlreadyRunning, PidFile
 from supervisor.root.roles import SERVICES, SESSION_SERVICES
 from supervisor.root.sd_notify import notify
 from supervisor.root.sockets import SocketError, client_sockets
 from supervisor.root.tree import Tree, TreeConfig
+from supervisor.runtime.hooks import Hooks
 from supervisor.runtime.log import LEVELS, Collector, Output, parse_outputs, stderr_output
 from supervisor.runtime.paths import Paths
 
@@ -207,6 +207,7 @@ class Daemon:
         self._options = options
         self._settings = settings
         self._paths = paths
+        self._hooks = Hooks(paths.hook("daemon"))
         self._tree = tree
         self._collector = collector
         self._ready_fd = ready_fd
@@ -225,7 +226,7 @@ class Daemon:
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
         control = AdminSocket(self._paths.control_socket(), self._tree.status)
         await control.start()
-        await run_hook(self._paths.hook("daemon"), "start", "-", "start")
+        await self._hooks.notify("-", "start", "", sub="-", extra="start")
         self._tree.start(TreeHandlers)
         if await self._wait_ready():
             self._notify_ready()
@@ -233,7 +234,7 @@ class Daemon:
         self._update_idle_timer()
         await self._shutdown.wait()
         notify(os.environ, "STOPPING=1")
-        await run_hook(self._paths.hook("daemon"), "shutdown", "-", "shutdown")
+        await self._hooks.notify("-", "shutdown", "", sub="-", extra="shutdown")
         await self._tree.stop()
         control.close()
         return 0
@@ -276,7 +277,7 @@ class Daemon:
             log.info("settings are read anew")
         except ConfError as error:
             log.error("settings stay as they were: %s", error)
-        await run_hook(self._paths.hook("daemon"), "reload", "begin", "SIGHUP")
+        await self._hooks.notify("-", "reload", "", sub="begin", extra="SIGHUP")
         notify(os.environ, "READY=1")
 
     def _update_idle_timer(self) -> None:

@@ -35,7 +35,7 @@ from ipc import Node, prepare_messages
 from rpc import table
 from supervisor.root.privileges import Privileges, drop_privileges
 from supervisor.runtime.child import ChildProcess, run_child
-from supervisor.runtime.log import begin_child
+from supervisor.runtime.log import start_child_log
 
 MAX_MESSAGE: Final = 65536  # bytes of one request or report
 IDLE_MS: Final = 200  # without requests for so long it imports the next module
@@ -168,7 +168,7 @@ class Zygote:
             drop_privileges(Privileges(request.privileges))
 
             def begin_log(name: str) -> None:
-                begin_child(self._log_end, request.log_level, name)
+                start_child_log(self._log_end, request.log_level, name)
 
             status = run_child(control, request.name, request.entry, begin_log)
         finally:
@@ -270,7 +270,7 @@ def run_zygote(
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C on a terminal reaches every process of it
     close_other_fds({0, 1, 2, requests.fileno(), log_end.fileno()})
-    begin_child(
+    start_child_log(
         log_end, level, "zygote"
     )  # the root's handlers write in threads, which a fork lacks
     set_process_name("zygote")

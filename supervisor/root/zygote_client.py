@@ -69,7 +69,7 @@ class ZygoteClient:
         self._history = RestartHistory(restarts)
         self._stopping = False
         self._reaping: set[asyncio.Task[None]] = set()
-        self.pid, self._socket = fork_zygote(collector.theirs, preload, collector.level)
+        self.pid, self._socket = fork_zygote(collector.child_end, preload, collector.level)
         self._socket.setblocking(False)  # noqa: FBT003  (socket's own)
         self._loop: asyncio.AbstractEventLoop
         self._listener: ForkListener
@@ -202,7 +202,9 @@ class ZygoteClient:
         collector = self._collector
         try:
             # Not a fork: the running root has an event loop, whose state a fork would inherit.
-            self.pid, self._socket = exec_zygote(collector.theirs, self._preload, collector.level)
+            self.pid, self._socket = exec_zygote(
+                collector.child_end, self._preload, collector.level
+            )
         except OSError as error:
             self._schedule_restart(f"the zygote cannot be executed: {error}")
             return

@@ -1,4 +1,4 @@
-"""Writing files so that a crash, or a loss of power, leaves the old contents or the new.
+"""Atomic, durable file writes: a crash or power loss leaves the old contents or the new.
 
 Owns: the order of write, fsync and rename. May not touch: what is written.
 """
@@ -11,14 +11,14 @@ from pathlib import Path
 
 
 def write_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
-    """Replace a file's contents; on return they survive a loss of power.
+    """Replace a file's contents; on return they survive a power loss.
 
     Args:
         path: the file.
         data: all of it.
         mode: its permissions.
-        durable: False where a loss of power ends what the file is about, too: it survives any
-            process then, but the disk is not waited for.
+        durable: False for state that a power loss ends anyway, as that of running guests: the
+            file outlives every process, but nothing waits for the disk.
 
     Raises:
         OSError: nothing has changed.
@@ -49,7 +49,7 @@ def _write(path: str, data: bytes, mode: int, *, durable: bool) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file that may be gone already; on return it stays gone.
+    """Unlink a file durably; one that is not there is no error.
 
     Raises:
         OSError: it cannot be removed.
@@ -62,7 +62,7 @@ def remove_file(path: Path) -> None:
 
 
 def sync_folder(path: Path | str) -> None:
-    """Make the names in a folder survive a loss of power."""
+    """Make the names in a folder survive a power loss: fsync of a file does not cover its name."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

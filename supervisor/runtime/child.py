@@ -1,6 +1,6 @@
-"""What every process of the tree has in common, from its fork to its end.
+"""The runtime of a child process: what all have in common, from the fork to the exit.
 
-Owns: the control link to the root, the loop, what the process was told of its task.
+Owns: the control link to the root, the event loop, the process's configuration.
 May touch: the process's own signal handlers. May not touch: what the role does.
 """
 
@@ -41,7 +41,7 @@ class ChildProcess:
 
     name: str  # on the bus
     paths: Paths
-    config: DaemonConfig  # replaced when the configuration is read anew
+    config: DaemonConfig  # replaced at SIGHUP
     qemu_config: QemuConfig
     node: Node
     stopping: asyncio.Event
@@ -54,21 +54,21 @@ class ChildProcess:
     is_replacement: bool = False  # a worker's: its predecessor ended for it to take over
 
     async def ready(self) -> None:
-        """Tell the root that links to this process may be made.
+        """Report to the root that links to this process may be made.
 
         Raises:
             BusError: the root does not answer.
         """
         await self.node.control.call(Ready())
 
-    def end_by_signal(self) -> None:
-        """Let the role end in order at a SIGTERM."""
+    def stop_on_sigterm(self) -> None:
+        """Stop the role in order at a SIGTERM."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.stopping.set)
 
     @handles(Reload)
     def reload(self, event: Reload) -> None:
-        """Take the configuration that the root has read anew."""
-        if not _from_root(event):
+        """Take the configuration that the root has read at SIGHUP."""
+        if not _is_from_root(event):
             return
         self.config, self.qemu_config = event.config, event.qemu_config
         for callback in self.on_reload:
@@ -76,57 +76,57 @@ class ChildProcess:
 
     @handles(Stop)
     def stop(self, event: Stop) -> None:
-        """Let the role end in order."""
-        if not _from_root(event):
+        """Stop the role in order."""
+        if not _is_from_root(event):
             return
         log.info("%s stops: %s", self.name, event.why)
         self.stopping.set()
 
 
-def _from_root(event: Event) -> bool:
-    """Whether the root sent it; other processes are not obeyed."""
-    name = current_call().peer
-    if name != ROOT:
-        log.error("%s sent a %s, which only the root may", name, type(event).__name__)
-    return name == ROOT
+def _is_from_root(event: Event) -> bool:
+    """Whether the root sent an event; from other processes it is ignored and logged."""
+    sender = current_call().peer
+    if sender != ROOT:
+        log.error("%s sent a %s, which only the root may", sender, type(event).__name__)
+    return sender == ROOT
 
 
-Role = Callable[[ChildProcess], Awaitable[None]]
+RoleFunction = Callable[[ChildProcess], Awaitable[None]]
 
 
 def run_child(
-    control: socket.socket, name: str, entry: str, begin_log: Callable[[str], None]
+    control: socket.socket, name: str, entry: str, start_log: Callable[[str], None]
 ) -> int:
-    """Be the process of that name until it ends; called in a child that was just forked.
+    """Run the process of that name; called in a child that was just forked.
 
     Args:
-        control: our end of the socket pair that the root made.
+        control: the child's end of the socket pair that the root made.
         name: on the bus.
         entry: the role, "module:function".
-        begin_log: sends this process's records where all go (`supervisor.runtime.log`).
+        start_log: connects this process's log to the root's (`supervisor.runtime.log`).
 
     Returns:
-        The exit status: 0 when the role ended because it was told to or was finished.
+        The exit status: 0 when the role was stopped or had finished.
     """
-    begin_log(name)
+    start_log(name)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_live(control, name, entry))
-    except SystemExit as refusal:
-        log.critical("%s cannot start: %s", name, refusal)
+            return runner.run(_run(control, name, entry))
+    except SystemExit as error:
+        log.critical("%s cannot start: %s", name, error)
     except Exception:
         log.exception("%s failed", name)
     return FAILED
 
 
-async def _live(control: socket.socket, name: str, entry: str) -> int:
+async def _run(control: socket.socket, name: str, entry: str) -> int:
     node = Node(control, name, VirErrorCodec())
-    node.control.on_lost.append(lambda _: _orphaned(name))
+    node.control.on_lost.append(lambda _: _exit_orphaned(name))
     process = await fetch_config(node, name)
-    process.end_by_signal()
+    process.stop_on_sigterm()
     node.serve(process)
     role = load_role(entry)
-    gc.freeze()  # what was loaded stays; a collection would copy every page of it
+    gc.freeze()  # a collection would write to, and so copy, the pages shared with the zygote
     await role(process)
     node.control.on_lost.clear()
     node.close()
@@ -134,38 +134,38 @@ async def _live(control: socket.socket, name: str, entry: str) -> int:
 
 
 async def fetch_config(node: Node, name: str) -> ChildProcess:
-    """Learn the task from the root.
+    """Request the configuration from the root.
 
     Raises:
-        SystemExit: the root does not say.
+        SystemExit: the root does not answer.
     """
     try:
-        assignment = await node.control.call(GetConfig())
+        config = await node.control.call(GetConfig())
     except BusError as error:
-        raise SystemExit(f"the root does not say what to do: {error}") from error
-    return make_process(node, name, assignment)
+        raise SystemExit(f"the root does not send a configuration: {error}") from error
+    return make_process(node, name, config)
 
 
-def make_process(node: Node, name: str, assignment: ChildConfig) -> ChildProcess:
-    """Describe a process by its assignment; its sockets are its own from now on."""
-    session = assignment.session
+def make_process(node: Node, name: str, config: ChildConfig) -> ChildProcess:
+    """Build a process from its configuration; the sockets' descriptors are its own from now on."""
+    session = config.session
     return ChildProcess(
         name=name,
-        paths=Paths.session(os.environ) if session else Paths.system(Path(assignment.root)),
-        config=assignment.config,
-        qemu_config=assignment.qemu_config,
+        paths=Paths.session(os.environ) if session else Paths.system(Path(config.root)),
+        config=config.config,
+        qemu_config=config.qemu_config,
         node=node,
         stopping=asyncio.Event(),
         session=session,
-        sockets={side: end.take() for side, end in assignment.sockets.items()},
-        driver=assignment.driver,
-        domain=assignment.domain,
-        uuid=assignment.uuid,
-        is_replacement=assignment.is_replacement,
+        sockets={side: end.take() for side, end in config.sockets.items()},
+        driver=config.driver,
+        domain=config.domain,
+        uuid=config.uuid,
+        is_replacement=config.is_replacement,
     )
 
 
-def load_role(entry: str) -> Role:
+def load_role(entry: str) -> RoleFunction:
     """Import the function that is a role.
 
     Raises:
@@ -173,15 +173,15 @@ def load_role(entry: str) -> Role:
     """
     module, _, function = entry.partition(":")
     try:
-        loaded = sys.modules.get(module) or importlib.import_module(module)
-        return cast("Role", getattr(loaded, function))
+        role_module = sys.modules.get(module) or importlib.import_module(module)
+        return cast("RoleFunction", getattr(role_module, function))
     except (ImportError, AttributeError) as error:
-        raise SystemExit(f"there is no role {entry}: {error}") from error
+        raise SystemExit(f"role {entry} cannot be imported: {error}") from error
 
 
-def _orphaned(name: str) -> None:
-    """End at once: a new root starts a new process, and there must not be two."""
-    log.warning("%s ends: the root has gone", name)
+def _exit_orphaned(name: str) -> None:
+    """Exit at once: a new root starts a new process, and there must not be two."""
+    log.warning("%s exits: the root has closed the control link", name)
     sys.stderr.flush()
     logging.shutdown()
     os._exit(ORPHANED)

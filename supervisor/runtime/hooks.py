@@ -1,8 +1,8 @@
-"""Hook scripts: the administrator's own programs, told of each step of a guest's or network's life.
+"""Hook scripts: the administrator's programs, run at each step of a domain's or network's life.
 
 Owns: running them. May not touch: what they do.
-Source: libvirt 9.0 hooks, "/etc/libvirt/hooks/qemu", "…/network": OBJECT OPERATION SUB-OPERATION
-EXTRA, the thing's document on standard input.
+Source: libvirt 9.0 hooks, "/etc/libvirt/hooks/DRIVER": arguments OBJECT OPERATION SUB-OPERATION
+EXTRA, the object's XML on standard input.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime import subprocesses
 
 HOOK_S: Final = 30.0
-MAX_WORDS: Final = 2000  # characters of what a script complains that are passed on
+MAX_OUTPUT: Final = 2000  # characters of a script's standard error in a message
 
 log = logging.getLogger(__name__)
 
@@ -30,48 +30,53 @@ class Hooks:
     script: Path
 
     def scripts(self) -> list[Path]:
-        """Those that there are and may be run."""
+        """The scripts that are there and executable."""
         folder = self.script.with_name(f"{self.script.name}.d")
-        found = [self.script]
+        paths = [self.script]
         with contextlib.suppress(OSError):
-            found += sorted(folder.iterdir())
-        return [path for path in found if path.is_file() and os.access(path, os.X_OK)]
+            paths += sorted(folder.iterdir())
+        return [path for path in paths if path.is_file() and os.access(path, os.X_OK)]
 
-    async def run(self, name: str, operation: str, xml: str, *, sub: str = "begin") -> None:
-        """Tell the scripts.
+    async def run(
+        self, name: str, operation: str, xml: str, *, sub: str = "begin", extra: str = "-"
+    ) -> None:
+        """Run the scripts at a step that they may refuse.
 
         Args:
-            name: the domain's or network's.
+            name: the domain's or network's; "-" for the daemon itself.
             operation: "prepare", "start", "started", "stopped", "release", "reconnect", …
-            xml: its document.
+            xml: the object's XML.
             sub: "begin" or "end".
+            extra: the last argument.
 
         Raises:
-            VirError: HOOK_SCRIPT_FAILED; the scripts after the one that failed are not run.
+            VirError: HOOK_SCRIPT_FAILED; the scripts after the failed one are not run.
         """
         for script in self.scripts():
-            status, words = await _run(script, (name, operation, sub, "-"), xml.encode())
+            status, output = await _run(script, (name, operation, sub, extra), xml.encode())
             if status != 0:
                 detail = (
                     f"Hook script execution failed: {script} {name} {operation} {sub} exited with "
-                    f"{status}: {words}"
+                    f"{status}: {output}"
                 )
                 raise VirError(ErrorCode.HOOK_SCRIPT_FAILED, detail, ErrorDomain.HOOK)
 
-    async def notify(self, name: str, operation: str, xml: str, *, sub: str = "end") -> None:
-        """Tell the scripts of what nothing can keep from happening any more."""
+    async def notify(
+        self, name: str, operation: str, xml: str, *, sub: str = "end", extra: str = "-"
+    ) -> None:
+        """Run the scripts at a step that nothing stops: their failure is logged."""
         try:
-            await self.run(name, operation, xml, sub=sub)
+            await self.run(name, operation, xml, sub=sub, extra=extra)
         except VirError as error:
             log.warning("%s", error.detail)
 
 
-async def _run(script: Path, words: tuple[str, ...], given: bytes) -> tuple[int, str]:
-    """Run one script; its exit status and complaint."""
+async def _run(script: Path, arguments: tuple[str, ...], stdin: bytes) -> tuple[int, str]:
+    """Run one script; its exit status and standard error."""
     try:
-        ended = await subprocesses.run([script, *words], deadline_s=HOOK_S, given=given)
+        completed = await subprocesses.run([script, *arguments], deadline_s=HOOK_S, stdin=stdin)
     except TimeoutError:
         return -1, f"it took longer than {HOOK_S:.0f} s and was killed"
     except OSError as error:
         return -1, str(error)
-    return ended.code, ended.errors.strip()[:MAX_WORDS]
+    return completed.code, completed.errors.strip()[:MAX_OUTPUT]

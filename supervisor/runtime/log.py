@@ -1,11 +1,12 @@
-"""One log for the whole tree: every process's records reach the root, which alone writes.
+"""One log for the whole tree: every process sends its records to the root, which alone writes.
 
-Owns: the records' form, their way from a child to the root, and where the root puts them.
+Owns: the records' format, their transport from a child to the root, and the root's outputs.
 May not touch: anything else of a process.
 
-A child sends each record as one datagram and never waits: a full socket costs the record, not the
-loop. In the root a thread of `multiprocessing_logging` writes, so that a slow disk or terminal
-holds nothing up (docs/decisions/log.md says why its own way between processes is not used).
+A child sends each record as one datagram and never waits: when the socket's buffer is full, the
+record is dropped and counted, and the event loop goes on. In the root a thread of
+`multiprocessing_logging` writes, so that a slow disk or terminal blocks nothing
+(docs/decisions/log.md says why its own transport between processes is not used).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where records go, from a level on."""
+    """A destination of records of a level and above."""
 
     level: int  # logging's
     kind: str  # "stderr", "file", "syslog"
@@ -58,14 +59,14 @@ class Output:
 
 
 class ContextFilter(logging.Filter):
-    """Puts the process's name and the current trace into each record."""
+    """Adds the process's name and the current trace to each record."""
 
     def __init__(self, process: str) -> None:
         super().__init__()
         self._process = process
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Stamp; a record that came from a child is stamped already."""
+        """Add them, unless the record came from a child, which has added its own."""
         if not hasattr(record, "process_name"):
             record.process_name = self._process
             current = trace.get()
@@ -74,7 +75,7 @@ class ContextFilter(logging.Filter):
 
 
 class RootHandler(logging.Handler):
-    """A child's only handler."""
+    """A child's only handler: it sends records to the root."""
 
     def __init__(self, end: socket.socket, process: str) -> None:
         super().__init__()
@@ -107,20 +108,20 @@ class RootHandler(logging.Handler):
 
 
 class Collector:
-    """The root's side: takes children's records in and writes everything."""
+    """The root's side: receives children's records and writes all."""
 
     def __init__(self, level: int) -> None:
-        """Drop records below this one of logging's levels in every process."""
+        """Drop records below this of logging's levels, in every process."""
         self.level = level
-        self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        for end in (self._ours, self.theirs):
+        self._root_end, self.child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        for end in (self._root_end, self.child_end):
             end.settimeout(0)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handlers: list[logging.Handler] = []
         logging.getLogger().setLevel(level)
 
     def write_to(self, outputs: Sequence[Output]) -> None:
-        """Write to these from now on; that takes threads, so fork the zygote before."""
+        """Write to these from now on. It starts threads: fork the zygote before."""
         root = logging.getLogger()
         for handler in self._handlers:
             root.removeHandler(handler)
@@ -130,26 +131,26 @@ class Collector:
             root.addHandler(handler)
 
     def listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to take children's records in."""
+        """Begin to receive children's records."""
         self._loop = loop
-        loop.add_reader(self._ours.fileno(), self._readable)
+        loop.add_reader(self._root_end.fileno(), self._readable)
 
     def close(self) -> None:
-        """Write what is queued and stop; the loop that listened has ended, or ends now."""
+        """Write what is queued and stop; the loop that listened has stopped, or stops now."""
         root = logging.getLogger()
         for handler in self._handlers:
             root.removeHandler(handler)
             handler.close()
         self._handlers = []
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.remove_reader(self._ours.fileno())
-        self._ours.close()
-        self.theirs.close()
+            self._loop.remove_reader(self._root_end.fileno())
+        self._root_end.close()
+        self.child_end.close()
 
     def _readable(self) -> None:
         for _ in range(BATCH):
             try:
-                data = self._ours.recv(MAX_RECORD)
+                data = self._root_end.recv(MAX_RECORD)
                 record = msgspec.msgpack.decode(data, type=Record)
             except BlockingIOError:
                 return
@@ -159,13 +160,13 @@ class Collector:
 
 
 def to_log_record(record: Record) -> logging.LogRecord:
-    """Make logging's record of a child's."""
-    made = logging.LogRecord(record.logger, record.level, "", 0, record.text, (), None)
-    made.created = record.created
-    made.msecs = record.created % 1 * 1000
-    made.process_name = record.process
-    made.trace = f"[{record.trace}] " if record.trace else ""
-    return made
+    """Convert a child's record to logging's."""
+    log_record = logging.LogRecord(record.logger, record.level, "", 0, record.text, (), None)
+    log_record.created = record.created
+    log_record.msecs = record.created % 1 * 1000
+    log_record.process_name = record.process
+    log_record.trace = f"[{record.trace}] " if record.trace else ""
+    return log_record
 
 
 def queue_handler(output: Output) -> logging.Handler:
@@ -178,7 +179,7 @@ def queue_handler(output: Output) -> logging.Handler:
 
 
 def output_handler(output: Output) -> logging.Handler:
-    """A handler that writes to an output; to stderr when the output cannot be had."""
+    """A handler that writes to an output; to standard error if it cannot be opened."""
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     try:
         if output.kind == "file":
@@ -188,13 +189,15 @@ def output_handler(output: Output) -> logging.Handler:
             handler = logging.handlers.SysLogHandler(SYSLOG)
             handler.ident = f"{output.target or 'libvirtd'}: "
     except OSError as error:
-        sys.stderr.write(f"libvirtd: no log in {output.kind} {output.target}: {error}\n")
+        sys.stderr.write(
+            f"libvirtd: the log output {output.kind} {output.target} cannot be opened: {error}\n"
+        )
     handler.setFormatter(logging.Formatter(FORMAT, DATES))
     return handler
 
 
-def begin_child(end: socket.socket, level: int, process: str) -> None:
-    """Send this process's records to the root from now on; the zygote's child goes its way."""
+def start_child_log(end: socket.socket, level: int, process: str) -> None:
+    """Send this process's records to the root; a child of the zygote takes its handler over."""
     root = logging.getLogger()
     inherited = root.handlers[0] if len(root.handlers) == 1 else None
     if isinstance(inherited, RootHandler) and inherited.end is end:
@@ -203,19 +206,19 @@ def begin_child(end: socket.socket, level: int, process: str) -> None:
         for handler in list(root.handlers):
             root.removeHandler(handler)
         root.addHandler(RootHandler(end, process))
-    if root.level != level:  # the zygote's is ours mostly; a change touches every logger there is
+    if root.level != level:  # setLevel clears every logger's cache, which copies their pages
         root.setLevel(level)
 
 
-def parse_outputs(text: str, otherwise: Output) -> list[Output]:
+def parse_outputs(text: str, default: Output) -> list[Output]:
     """Read libvirtd.conf's log_outputs: "LEVEL:stderr", "LEVEL:file:PATH", "LEVEL:syslog:NAME".
 
     Raises:
-        ValueError: a word says something else.
+        ValueError: an item has another form.
     """
     outputs = []
-    for word in text.split():
-        level, _, rest = word.partition(":")
+    for item in text.split():
+        level, _, rest = item.partition(":")
         kind, _, target = rest.partition(":")
         kind = "syslog" if kind == "journald" else kind  # journald reads syslog's socket too
         if (
@@ -223,11 +226,11 @@ def parse_outputs(text: str, otherwise: Output) -> list[Output]:
             or int(level) not in LEVELS
             or kind not in ("stderr", "file", "syslog")
         ):
-            raise ValueError(f"log_outputs: '{word}' is not LEVEL:stderr, file:PATH or syslog:NAME")
+            raise ValueError(f"log_outputs: '{item}' is not LEVEL:stderr, file:PATH or syslog:NAME")
         outputs.append(Output(LEVELS[int(level)], kind, target))
-    return outputs or [otherwise]
+    return outputs or [default]
 
 
 def stderr_output() -> Output:
-    """Where records go while a terminal or a service manager holds us."""
+    """The default of a daemon in the foreground."""
     return Output(logging.DEBUG, "stderr", str(os.getpid()))

@@ -1,4 +1,4 @@
-"""A guest's process, told apart from any later one that has the same number.
+"""A guest's process by its pidfd, distinct from any later process of the same number.
 
 Owns: the pidfd. May touch: the process, by signals.
 """
@@ -11,66 +11,48 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Final
 
-STARTTIME: Final = 19  # the field of /proc/PID/stat, counted after the name
-BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+from supervisor.runtime.host import boot_id
+from supervisor.runtime.procfs import start_time
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """A process of this or another boot of the host."""
+class ProcessIdentity:
+    """A process of this or another boot of the host, as status files keep it."""
 
     pid: int
     start: int  # clock ticks after the boot
-    boot: str
-
-
-@cache
-def boot_id() -> str:
-    """What tells this boot of the host from others."""
-    return BOOT_ID.read_text().strip()
-
-
-def start_time(pid: int) -> int | None:
-    """When a process began, in clock ticks after the boot; None: there is none, or a dead one."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] in ("Z", "X") else int(fields[STARTTIME])
+    boot: str  # the boot's id
 
 
 class GuestProcess:
     """A process that outlives its worker."""
 
     def __init__(self, pid: int, pidfd: int) -> None:
-        """Take over a pidfd."""
+        """Watch a process; the pidfd is closed with this object or when the process exits."""
         start = start_time(pid)
-        self.identity = Identity(pid, start if start is not None else -1, boot_id())
+        self.identity = ProcessIdentity(pid, start if start is not None else -1, boot_id())
         self._pidfd = pidfd
         self._exited = asyncio.Event()
         self.on_exit: list[Callable[[], None]] = []
-        asyncio.get_running_loop().add_reader(pidfd, self._readable)
+        asyncio.get_running_loop().add_reader(pidfd, self._on_readable)
 
     @staticmethod
-    def of_child(pid: int) -> GuestProcess:
-        """Follow a child of ours, dead or alive."""
+    def open_child(pid: int) -> GuestProcess:
+        """Watch a child of this process, which may have exited: its number is not used again."""
         return GuestProcess(pid, os.pidfd_open(pid))
 
     @staticmethod
-    def adopt(identity: Identity) -> GuestProcess | None:
-        """Follow a process that is none of our children; None: it has gone."""
+    def reopen(identity: ProcessIdentity) -> GuestProcess | None:
+        """Watch a process that is no child; None: it has exited."""
         if identity.boot != boot_id():
             return None
         try:
             pidfd = os.pidfd_open(identity.pid)
         except OSError:
             return None
-        # The number cannot change hands any more: if it is the same process now, it stays so.
+        # The pidfd holds on to one process. If its start time is right now, it is the process
+        # meant, whatever becomes of the number later.
         if start_time(identity.pid) != identity.start:
             os.close(pidfd)
             return None
@@ -78,36 +60,36 @@ class GuestProcess:
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """The process's number."""
         return self.identity.pid
 
     @property
     def exited(self) -> bool:
-        """Whether it has gone."""
+        """Whether the process has exited."""
         return self._exited.is_set()
 
     async def wait_exit(self, timeout_s: float) -> bool:
-        """Wait until it has gone; whether it has."""
+        """Wait until the process exits; whether it has."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._exited.wait()
         return self.exited
 
-    def send(self, number: int) -> None:
-        """Send a signal, perhaps a nameless one; nothing happens to what has gone."""
+    def send_signal(self, number: int) -> None:
+        """Send a signal, also a real-time one without a name; nothing is sent after the exit."""
         if not self.exited:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
-    def forget(self) -> None:
-        """Follow it no longer."""
+    def unwatch(self) -> None:
+        """Close the pidfd; the process runs on."""
         if not self.exited:
             asyncio.get_running_loop().remove_reader(self._pidfd)
             os.close(self._pidfd)
 
-    def _readable(self) -> None:
+    def _on_readable(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)
-        with contextlib.suppress(ChildProcessError):
+        with contextlib.suppress(ChildProcessError):  # it was started by an earlier worker
             os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
         os.close(self._pidfd)
         self._exited.set()

@@ -1,39 +1,83 @@
-"""A guest's processor time, from /proc: it needs no answer of the guest.
+"""/proc/PID/stat: a process's or thread's state, parent, CPU time and start time.
 
-Owns: reading /proc/PID/stat. May not touch: anything else of the process.
+Owns: nothing. May touch: /proc, to read. Source: proc_pid_stat(5).
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
+#: The kernel counts CPU time in /proc in these clock ticks.
 TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+DEAD: Final = ("Z", "X")
+STOPPED: Final = ("T", "t")  # by a signal; by a tracer
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
-    """Nanoseconds that a process has had."""
+class CpuTimes:
+    """Nanoseconds of CPU time in user mode and in the kernel."""
 
     user: int
     system: int
 
+    @property
+    def total(self) -> int:
+        """Both."""
+        return self.user + self.system
 
-def cpu_times(pid: int) -> Times:
-    """The processor time of a process; none when it has gone."""
+
+@dataclass(frozen=True, slots=True)
+class ProcStat:
+    """One line of /proc/PID/stat, or of a thread's."""
+
+    state: str  # the kernel's letter
+    parent: int
+    cpu: CpuTimes
+    start_ticks: int  # clock ticks after the boot
+    processor: int  # the host's CPU that it ran on last
+
+
+def parse_stat(text: str) -> ProcStat | None:
+    """Read the line; None for one that is cut short."""
+    # The name in parentheses may hold anything, spaces and parentheses too: count after the last.
+    fields = text.rpartition(")")[2].split()
+    if len(fields) < 37:
+        return None
+    cpu = CpuTimes(int(fields[11]) * TICK_NS, int(fields[12]) * TICK_NS)
+    return ProcStat(fields[0], int(fields[1]), cpu, int(fields[19]), int(fields[36]))
+
+
+def read_stat(pid: int, thread: int = 0) -> ProcStat | None:
+    """Read a process's line, or that of one of its threads; None: there is no such process."""
+    path = f"/proc/{pid}/task/{thread}/stat" if thread else f"/proc/{pid}/stat"
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+        # As bytes: a text file would bring a decoder per call, and the name need not be UTF-8.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return Times(0, 0)
-    fields = text.rpartition(") ")[2].split()
-    if len(fields) < 13:
-        return Times(0, 0)
-    return Times(int(fields[11]) * TICK_NS, int(fields[12]) * TICK_NS)
+        return None
+    try:
+        return parse_stat(os.read(fd, 4096).decode("ascii", errors="replace"))
+    except OSError:  # ESRCH: it was reaped after the open
+        return None
+    finally:
+        os.close(fd)
 
 
-def cpu_time_ns(pid: int) -> int:
-    """The whole processor time of a process in nanoseconds; 0 when it has gone."""
-    times = cpu_times(pid)
-    return times.user + times.system
+def cpu_times(pid: int) -> CpuTimes:
+    """The CPU time of a process; zero when it has exited."""
+    stat = read_stat(pid)
+    return CpuTimes(0, 0) if stat is None else stat.cpu
+
+
+def start_time(pid: int) -> int | None:
+    """When a process was started, in clock ticks after the boot; None: it does not run."""
+    stat = read_stat(pid)
+    return None if stat is None or stat.state in DEAD else stat.start_ticks
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by a signal or by a tracer."""
+    stat = read_stat(pid)
+    return stat is not None and stat.state in STOPPED

@@ -1,4 +1,4 @@
-"""When a process that ended is started again. Pure: exit times in, a decision out.
+"""Restart policy: when an exited process is started again. Pure: exit times in, decisions out.
 
 Owns: restart policies, back-off, the burst limit, the degraded state.
 May not touch: processes, clocks.
@@ -13,7 +13,7 @@ from typing import Final
 
 
 class RestartOn(StrEnum):
-    """After which ends a process is started again."""
+    """After which exits a process is started again."""
 
     ALWAYS = "always"
     ON_CRASH = "on-crash"
@@ -22,22 +22,22 @@ class RestartOn(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One role's restarts."""
+    """When and how fast the processes of a role are restarted."""
 
     when: RestartOn
     first_s: float = 0.0  # pause before the first restart; each further one in the window doubles
     longest_s: float = 5.0
     burst: int = 8  # so many restarts within the window make the process degraded
     window_s: float = 30.0
-    degraded_s: float = 30.0  # a degraded process is still tried, this seldom
+    degraded_s: float = 30.0  # pause before each further restart of a degraded process
 
 
-STEP_S: Final = 0.1  # what the second pause is, when the first is none
+STEP_S: Final = 0.1  # the second pause, when the first is 0
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do about an ended process."""
+    """What to do about an exited process."""
 
     restart: bool
     pause_s: float = 0.0
@@ -46,14 +46,14 @@ class Decision:
 
 @dataclass(slots=True)
 class RestartHistory:
-    """The ends of one process."""
+    """The recent exits of one process."""
 
     policy: Policy
     restarts: int = 0
     _recent: deque[float] = field(default_factory=deque)
 
     def ended(self, now: float, *, crashed: bool) -> Decision:
-        """Decide what follows an end at `now` (seconds on any steady clock)."""
+        """Decide what follows an exit at `now` (seconds on any monotonic clock)."""
         when = self.policy.when
         if when is RestartOn.NEVER or (when is RestartOn.ON_CRASH and not crashed):
             return Decision(restart=False)

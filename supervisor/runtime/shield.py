@@ -1,6 +1,6 @@
-"""Work that is done to its end, whoever stops waiting for it.
+"""A coroutine that is not cancelled with its caller.
 
-Owns: nothing. Used where a file is written and memory has to follow it.
+Owns: nothing. Used where a file is written and memory must be changed with it.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any, TypeVar
 R = TypeVar("R")
 
 
-async def run_to_completion(work: Coroutine[Any, Any, R]) -> R:
-    """Await work that is not cut short when the one who awaits it is cancelled.
+async def run_to_completion(coroutine: Coroutine[Any, Any, R]) -> R:
+    """Await a coroutine, and finish it also when the caller is cancelled meanwhile.
 
     Raises:
-        Exception: the work's own.
-        CancelledError: the caller was cancelled; the work has been done all the same.
+        Exception: the coroutine's own.
+        CancelledError: the caller was cancelled; the coroutine has finished all the same.
     """
-    task = asyncio.ensure_future(work)
+    task = asyncio.ensure_future(coroutine)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait({task})
         if not task.cancelled():
-            task.exception()  # looked at: nobody is left to be told
+            task.exception()  # retrieved, else asyncio logs that it never was
         raise

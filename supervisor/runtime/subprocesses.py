@@ -1,8 +1,8 @@
-"""Running the host's programs to their end: an argument list, an input, a deadline.
+"""Run the host's programs to their exit: an argument list, standard input, a deadline.
 
-Owns: the child processes while they run: each has a session of its own, and is killed with all
-that it started when it takes too long or when nobody waits for it any more.
-May not touch: what they are told. What a failure means is the caller's.
+Owns: the child processes while they run. Each has a session of its own, and is killed with all
+that it started when its deadline passes or when the task that waits for it is cancelled.
+May not touch: what the programs do. What a failure means is the caller's.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from pathlib import Path
 from typing import Final
 
 SEARCH_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"  # a service's PATH may lack sbin
-# The event loop leaves a child the second numbers of its own three streams, and LVM's programs
-# would say so in front of what we want to know.
+# uvloop leaves a child open descriptors beyond its three streams, and LVM's programs would warn of
+# each on standard error, in front of their own message.
 ENVIRONMENT: Final = {"PATH": SEARCH_PATH, "LC_ALL": "C", "LVM_SUPPRESS_FD_WARNINGS": "1"}
-REAPED_S: Final = 2.0  # how long one is waited for that was killed: it may hang in the kernel
+REAPED_S: Final = 2.0  # wait after SIGKILL; a process in uninterruptible sleep is left behind
 
-#: What goes around the wait for a process, of this number.
-Follow = Callable[[int], AbstractContextManager[None]]
+#: Makes a context manager around the wait for the process of a pid.
+WaitWrapper = Callable[[int], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class CompletedProgram:
-    """A program that came to its end."""
+    """An exited program."""
 
-    code: int  # negative: the signal that ended it
+    code: int  # exit status; negative: the signal that killed it
     output: str
     errors: str
 
     @property
     def output_text(self) -> str:
-        """What it complained of, else what it printed, else how it ended."""
+        """Standard error, else standard output, else the exit status: for messages."""
         return self.errors.strip() or self.output.strip() or f"exit status {self.code}"
 
 
 def no_wrapper(_: int) -> AbstractContextManager[None]:
-    """Nothing goes around the wait."""
+    """Put nothing around the wait."""
     return nullcontext()
 
 
@@ -50,70 +50,70 @@ async def run(
     argv: Sequence[str | Path],
     *,
     deadline_s: float,
-    given: bytes = b"",
-    descriptors: Sequence[int] = (),
-    follow: Follow = no_wrapper,
+    stdin: bytes = b"",
+    pass_fds: Sequence[int] = (),
+    wait_wrapper: WaitWrapper = no_wrapper,
     environment: Mapping[str, str] = ENVIRONMENT,
 ) -> CompletedProgram:
-    """Run a program to its end.
+    """Run a program to its exit.
 
     Args:
-        argv: its name or path, and its arguments.
-        deadline_s: it is killed then.
-        given: its standard input.
-        descriptors: of ours, that it inherits under the same numbers.
-        follow: goes around the wait for it.
+        argv: the program's name or path, and its arguments.
+        deadline_s: it is killed after so many seconds.
+        stdin: the bytes on its standard input.
+        pass_fds: descriptors that it inherits under the same numbers.
+        wait_wrapper: called with the pid; its context manager lasts as long as the wait.
         environment: its variables.
 
     Raises:
         OSError: it cannot be executed.
-        TimeoutError: it did not end.
+        TimeoutError: it did not exit in time.
     """
-    with _input(given) as stdin:
+    with _stdin_file(stdin) as stdin_fd:
         spawning = asyncio.create_task(
             asyncio.create_subprocess_exec(
                 *argv,
-                stdin=stdin,
+                stdin=stdin_fd,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 env=dict(environment),
                 cwd="/",
                 start_new_session=True,
-                pass_fds=tuple(descriptors),
+                pass_fds=tuple(pass_fds),
             )
         )
         try:
             child = await asyncio.shield(spawning)
         except asyncio.CancelledError:
             with contextlib.suppress(OSError):
-                await _end(await spawning)  # it has begun all the same, and nobody would end it
+                await _kill(await spawning)  # it was started all the same, and would run on
             raise
     try:
-        with follow(child.pid):
+        with wait_wrapper(child.pid):
             async with asyncio.timeout(deadline_s):
                 output, errors = await child.communicate()
     finally:
         if child.returncode is None:
-            await _end(child)
+            await _kill(child)
     code = child.returncode if child.returncode is not None else -1
     return CompletedProgram(code, output.decode(errors="replace"), errors.decode(errors="replace"))
 
 
 @contextlib.contextmanager
-def _input(given: bytes) -> Iterator[int]:
-    """What a program reads: a file in memory, for one that ends early breaks no pipe."""
-    if not given:
+def _stdin_file(data: bytes) -> Iterator[int]:
+    """Standard input as a file in memory: a program that exits early breaks no pipe."""
+    if not data:
         yield asyncio.subprocess.DEVNULL
         return
-    with os.fdopen(os.memfd_create("given", os.MFD_CLOEXEC), "w+b") as file:
-        file.write(given)
+    with os.fdopen(os.memfd_create("stdin", os.MFD_CLOEXEC), "w+b") as file:
+        file.write(data)
         file.flush()
         file.seek(0)
         yield file.fileno()
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
-    """Kill a program and all that it started; one that hangs in the kernel is left behind."""
+async def _kill(child: asyncio.subprocess.Process) -> None:
+    """Kill a program's process group and wait for it, within limits."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     with contextlib.suppress(TimeoutError):

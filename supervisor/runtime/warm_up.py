@@ -1,11 +1,11 @@
-"""A process's first steps, gone through once in the zygote before any child is forked.
+"""Warm-up: a child's first steps, run in the zygote before any child is forked.
 
-Owns: the rehearsal: a loop, a link to a root that is played here, an assignment, and the end.
+Owns: an event loop, a link to a fake root, a `ChildConfig`, and their end.
 May touch: nothing beyond this process. May not touch: the real root; roles.
 
 Python writes to nearly everything that it uses for the first time: caches of methods and of types,
-specialised byte code, decoders. What the zygote has written its children share; what each writes is
-its own. It saves an idle worker 0.3 MiB (docs/decisions/zygote.md).
+specialised byte code, decoders. Pages that the zygote has written its children share; pages that a
+child writes are copied. It saves an idle worker 0.3 MiB (docs/decisions/zygote.md).
 """
 
 from __future__ import annotations
@@ -24,47 +24,47 @@ from supervisor.messages.child import ChildConfig, GetConfig
 from supervisor.messages.root import Ready
 from supervisor.runtime.child import fetch_config
 
-TIMES: Final = 3  # byte code is specialised for what it has met before
+ROUNDS: Final = 3  # CPython specialises byte code after a few runs
 
 
 class FakeRoot:
-    """The root's part in it."""
+    """The root's side of the control link."""
 
     @handles(GetConfig)
-    def begin(self, _: GetConfig) -> ChildConfig:
-        """Give a worker's task."""
+    def get_config(self, _: GetConfig) -> ChildConfig:
+        """Answer with a worker's configuration."""
         return ChildConfig(
             root="/",
             session=False,
             config=DaemonConfig(),
             qemu_config=QemuConfig(),
             driver="lxc",
-            domain="rehearsal",
+            domain="warm-up",
         )
 
     @handles(Ready)
     def ready(self, _: Ready) -> Ack:
-        """Hear that it is up."""
+        """Acknowledge that the process is ready."""
         return Ack()
 
 
 def warm_up() -> None:
-    """Go through it; nothing of it is left but what is shared. Call it without a running loop."""
-    before = signal.getsignal(signal.SIGTERM)
-    for _ in range(TIMES):
+    """Run a child's first steps; only caches are left of it. Call it without a running loop."""
+    sigterm_handler = signal.getsignal(signal.SIGTERM)
+    for _ in range(ROUNDS):
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_once())
-    signal.signal(signal.SIGTERM, before)
+            runner.run(_run_once())
+    signal.signal(signal.SIGTERM, sigterm_handler)
 
 
-async def _once() -> None:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    root = Node(theirs, "root")
+async def _run_once() -> None:
+    child_end, root_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    root = Node(root_end, "root")
     root.serve(FakeRoot())
-    node = Node(ours, "rehearsal", VirErrorCodec())
+    node = Node(child_end, "warm-up", VirErrorCodec())
     try:
-        process = await fetch_config(node, "rehearsal")
-        process.end_by_signal()
+        process = await fetch_config(node, "warm-up")
+        process.stop_on_sigterm()
         node.serve(process)
         await process.ready()
         asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)

@@ -79,7 +79,11 @@ async def run(
     command = [*PDEATHSIG_WRAPPER, find_program(argv[0]), *argv[1:]]
     try:
         return await subprocesses.run(
-            command, deadline_s=deadline_s, given=stdin_data, descriptors=descriptors, follow=log_io
+            command,
+            deadline_s=deadline_s,
+            stdin=stdin_data,
+            pass_fds=descriptors,
+            wait_wrapper=log_io,
         )
     except TimeoutError:
         detail = f"'{argv[0]}' did not end in {deadline_s:g} s and was killed"

@@ -21,7 +21,7 @@ from conf.mapper.safe_parse import parse_tree
 from conf.storage import Pool, format_pool, parse_pool
 from rpc.errors import VirError
 from supervisor.objects.definition_files import StoredXml
-from supervisor.runtime.pidfd import boot_id
+from supervisor.runtime.host import boot_id
 from supervisor.stord.definition_files import Store
 from supervisor.stord.pool import PoolObject
 from supervisor.stord.pools import Pools

@@ -12,7 +12,7 @@ from ipc import prepare_messages
 from supervisor.dispatch.dispatcher import Dispatcher, LazyDispatcher, loaded_procedures
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.child import ChildProcess
-from supervisor.runtime.pidfd import boot_id
+from supervisor.runtime.host import boot_id
 from supervisor.runtime.warm_up import warm_up
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.lock_file import LockHeld, take_lock

@@ -21,7 +21,7 @@ from rpc.values import Domain as DomainId
 from supervisor.dispatch.events import encode_event
 from supervisor.messages.worker import NO_EVENT, DomainStatus, StatusChanged
 from supervisor.objects.domain_status_xml import Status, write_status
-from supervisor.runtime.pidfd import GuestProcess, Identity
+from supervisor.runtime.pidfd import GuestProcess, ProcessIdentity
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.state_table import STARTING, Transition, Trigger, transition
 
@@ -180,7 +180,7 @@ class RunningGuest:
     def close(self) -> None:
         """Let go of everything; what runs on is left running."""
         self.stop_work()
-        self.process.forget()
+        self.process.unwatch()
 
 
 def live_xml_text(domain: Domain) -> str:
@@ -202,6 +202,6 @@ def new_status(domain: Domain, identifier: int, autodestroy: str, monitor: str =
     )
 
 
-def record_process(status: Status, identity: Identity) -> None:
+def record_process(status: Status, identity: ProcessIdentity) -> None:
     """The emulator has a process."""
     status.pid, status.start, status.boot = identity.pid, identity.start, identity.boot

@@ -21,7 +21,7 @@ from supervisor.domd.impact import select_for_query
 from supervisor.domd.listing import EVERY_FILTER, passing
 from supervisor.domd.registry import Registry, not_running
 from supervisor.objects.impact import check_single_impact
-from supervisor.runtime.procfs import cpu_time_ns
+from supervisor.runtime.procfs import cpu_times
 
 XML_FLAGS: Final = (
     DomainXMLFlags.SECURE
@@ -128,7 +128,7 @@ class QueryCalls:
         time = 0
         call.cacheable = entry.running is None  # a running guest's time goes on
         if entry.running is not None:
-            time = cpu_time_ns(entry.running.status.pid)
+            time = cpu_times(entry.running.status.pid).total
             memory = entry.running.status.balloon_kib or memory
         return entry.state[0], domain.memory, memory, domain.current_vcpus, time
 

@@ -97,7 +97,7 @@ def local_stats(entry: DomainObject, groups: int, *, sampled: int) -> Iterator[T
         yield param("state.reason", INT, reason)
     if groups & ~sampled & DomainStatsTypes.CPU_TOTAL and entry.running is not None:
         times = cpu_times(entry.running.status.pid)
-        yield param("cpu.time", ULLONG, times.user + times.system)
+        yield param("cpu.time", ULLONG, times.total)
         yield param("cpu.user", ULLONG, times.user)
         yield param("cpu.system", ULLONG, times.system)
     if not entry.is_active and groups & DomainStatsTypes.BALLOON:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from conf.types.cpuset import parse_cpulist
+from supervisor.runtime.procfs import TICK_NS
 
 CPU_DIRECTORY: Final = re.compile(r"cpu(\d+)\Z")
 NODE_DIRECTORY: Final = re.compile(r"node(\d+)\Z")
@@ -152,13 +153,12 @@ class Node:
             KeyError: there is no such processor.
         """
         name = "cpu" if number is None else f"cpu{number}"
-        tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
         for line in self._text(self._proc / "stat").splitlines():
             fields = line.split()
             if fields and fields[0] == name:
                 times = dict.fromkeys(("kernel", "user", "idle", "iowait"), 0)
                 for kind, ticks in zip(CPU_TIMES, fields[1:], strict=False):
-                    times[kind] += int(ticks) * tick_ns
+                    times[kind] += int(ticks) * TICK_NS
                 return times
         raise KeyError(number)
 

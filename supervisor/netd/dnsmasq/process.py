@@ -22,6 +22,7 @@ from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime.pidfd import GuestProcess
+from supervisor.runtime.procfs import read_stat
 from supervisor.runtime.restart_policy import Policy, RestartHistory, RestartOn
 
 START_S: Final = 10.0
@@ -179,11 +180,8 @@ def command_line(number: int) -> list[str]:
 
 def parent(number: int) -> int:
     """A process's parent; 0 when it has gone."""
-    try:
-        text = Path(f"/proc/{number}/stat").read_text()
-    except OSError:
-        return 0
-    return int(text.rpartition(")")[2].split()[1])
+    stat = read_stat(number)
+    return 0 if stat is None else stat.parent
 
 
 def runs_config(argv: list[str], files: DnsmasqPaths) -> bool:
@@ -244,7 +242,7 @@ class Dnsmasq:
     def reload(self) -> None:
         """Have it read the hosts and names anew."""
         if self._process is not None:
-            self._process.send(signal.SIGHUP)
+            self._process.send_signal(signal.SIGHUP)
 
     async def stop(self) -> None:
         """End it, the restarts too."""
@@ -257,9 +255,9 @@ class Dnsmasq:
         if process is None:
             return
         process.on_exit.clear()
-        process.send(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         if not await process.wait_exit(END_S):
-            process.send(signal.SIGKILL)
+            process.send_signal(signal.SIGKILL)
             await process.wait_exit(END_S)
         with contextlib.suppress(FileNotFoundError):
             self.files.pid.unlink()
@@ -271,7 +269,7 @@ class Dnsmasq:
             self._restarting.cancel()
         if self._process is not None:
             self._process.on_exit.clear()
-            self._process.forget()
+            self._process.unwatch()
             self._process = None
 
     def _watch(self, process: GuestProcess) -> None:

@@ -27,7 +27,7 @@ async def run(
         VirError: INTERNAL_ERROR: it cannot be executed; OPERATION_TIMEOUT: it did not end.
     """
     try:
-        return await subprocesses.run(argv, deadline_s=deadline_s, given=stdin.encode())
+        return await subprocesses.run(argv, deadline_s=deadline_s, stdin=stdin.encode())
     except TimeoutError:
         detail = f"'{argv[0]}' did not end in {deadline_s:g} s; does another program hold its lock?"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.FIREWALL) from None

@@ -27,7 +27,7 @@ from supervisor.netd.network.registry import Registry
 from supervisor.netd.network.status_xml import parse_status
 from supervisor.netd.network.step_executor import is_network_bridge
 from supervisor.objects.definition_files import StoredXml
-from supervisor.runtime.pidfd import boot_id
+from supervisor.runtime.host import boot_id
 
 DEFAULT: Final = """\
 <network>

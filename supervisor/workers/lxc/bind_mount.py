@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import Final
 
-from supervisor.runtime.pidfd import GuestProcess, start_time
+from supervisor.runtime.pidfd import GuestProcess
+from supervisor.runtime.procfs import start_time
 
 LIBC: Final = ctypes.CDLL(None, use_errno=True)
 FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

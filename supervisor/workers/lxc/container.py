@@ -65,7 +65,7 @@ class Container(RunningGuest):
     def begin(self, pid: int) -> None:
         """Its first process has begun."""
         self.gated = False
-        self.init = GuestProcess.of_child(pid)
+        self.init = GuestProcess.open_child(pid)
         self.init.on_exit.append(lambda: self.on_init_exit())
 
     def require_init(self) -> None:
@@ -85,7 +85,7 @@ class Container(RunningGuest):
     def close(self) -> None:
         """Let go of everything; what runs on is left running."""
         if self.init is not None:
-            self.init.forget()
+            self.init.unwatch()
         super().close()
 
 

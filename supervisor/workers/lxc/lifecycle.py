@@ -108,7 +108,7 @@ async def ask_init(container: Container, order: Order, flags: int) -> None:
         raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.LXC)
     number = signal_of(order, read_status(pid))
     if flags == 0 and number == order.systemd:
-        container.init.send(number)
+        container.init.send_signal(number)
         return
     if (flags == 0 or flags & INITCTL) and await asyncio.to_thread(_write, pid, order.runlevel):
         return
@@ -117,7 +117,7 @@ async def ask_init(container: Container, order: Order, flags: int) -> None:
             f"Container does not provide an initctl pipe: '{container.name}' cannot {order.word}"
         )
         raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.LXC)
-    container.init.send(number)
+    container.init.send_signal(number)
 
 
 def _write(pid: int, runlevel: int) -> bool:

@@ -13,7 +13,7 @@ from conf.errors import ConfError
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.errors import VirError
 from supervisor.objects.domain_status_xml import Status, find_status
-from supervisor.runtime.pidfd import GuestProcess, Identity
+from supervisor.runtime.pidfd import GuestProcess, ProcessIdentity
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.lxc import cgroups, start_barrier
 from supervisor.workers.lxc.container import Container, folder_of, read_held
@@ -36,8 +36,8 @@ async def adopt(workplace: WorkerContext, name: str) -> Container | Status | Non
     if found is None:
         return None
     status, xml = found
-    known = Identity(status.pid, status.start, status.boot)
-    process = GuestProcess.adopt(known) if status.pid else None
+    known = ProcessIdentity(status.pid, status.start, status.boot)
+    process = GuestProcess.reopen(known) if status.pid else None
     if process is None:
         return await _missed(workplace, status, xml)
     container = Container(workplace, xml, status, process)

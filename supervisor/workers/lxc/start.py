@@ -203,7 +203,7 @@ async def start(attempt: Attempt) -> None:
         detail = f"guest failed to start: {explain(attempt.log.error_output() or error.detail)}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
     monitor = int((folder / "pid").read_text())
-    process = GuestProcess.of_child(monitor)
+    process = GuestProcess.open_child(monitor)
     container = Container(workplace, attempt.domain, status, process)
     attempt.undo.callback(container.close)
     container.group = attempt.held.group

@@ -46,7 +46,7 @@ async def start(folder: Path, command: list[str], log: GuestLog, timeout_s: floa
     """
     os.mkfifo(path_of(folder), 0o600)
     own = User(os.geteuid(), os.getegid(), "")
-    front = GuestProcess.of_child(spawn(Spawning(command, ENVIRONMENT, (), log.fileno(), own)))
+    front = GuestProcess.open_child(spawn(Spawning(command, ENVIRONMENT, (), log.fileno(), own)))
     loop = asyncio.get_running_loop()
     deadline, attempt = loop.time() + timeout_s, 0
     while not (pid := waiting(folder)):

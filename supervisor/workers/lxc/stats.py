@@ -6,7 +6,6 @@ Source: libvirt 9.0, virConnectGetAllDomainStats; Linux, cgroup-v1 and cgroup-v2
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -15,12 +14,12 @@ from conf.types.size import KIB
 from rpc.enums import DomainStatsTypes, TypedParameterType
 from rpc.errors import VirError
 from supervisor.messages.worker import StatsParam
+from supervisor.runtime.procfs import TICK_NS
 from supervisor.workers.interface_counters import interface_counters
 from supervisor.workers.lxc import cgroups
 from supervisor.workers.lxc.container import Container
 
 P = TypedParameterType
-TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 COUNTERS: Final = (
     *("rx.bytes", "rx.pkts", "rx.errs", "rx.drop"),
     *("tx.bytes", "tx.pkts", "tx.errs", "tx.drop"),

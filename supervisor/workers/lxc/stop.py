@@ -63,7 +63,7 @@ async def end(container: Container, reason: DomainShutoffReason, *, graceful: bo
     _signal(container, signal.SIGKILL)
     if await container.process.wait_exit(KILL_S):
         return
-    container.process.send(signal.SIGKILL)
+    container.process.send_signal(signal.SIGKILL)
     cgroups.kill(container.group)
     if not await container.process.wait_exit(KILL_S):
         detail = f"the container '{container.name}' does not end: the host's kernel holds it"
@@ -73,9 +73,9 @@ async def end(container: Container, reason: DomainShutoffReason, *, graceful: bo
 def _signal(container: Container, number: signal.Signals) -> None:
     """Signal init; while there is none (between a reboot's two), the monitor, which ends it."""
     if container.init is not None and not container.init.exited:
-        container.init.send(number)
+        container.init.send_signal(number)
     else:
-        container.process.send(number)
+        container.process.send_signal(number)
 
 
 async def clean_up(workplace: WorkerContext, status: Status, xml: str) -> None:

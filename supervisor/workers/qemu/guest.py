@@ -164,7 +164,7 @@ class Guest(RunningGuest):
     def close(self) -> None:
         """Let go of everything; what runs on is left running."""
         self.close_monitor()
-        self.process.forget()
+        self.process.unwatch()
 
 
 class GuestProvider(Protocol):

@@ -50,7 +50,7 @@ def test_a_childs_record_keeps_its_process_and_trace(collector: Collector, tmp_p
         watch.emit = lambda record: seen.set()  # type: ignore[method-assign]
         logging.getLogger().addHandler(watch)
         token = trace.set("t-1")
-        child(collector.theirs, "domd").warning("disk %s is full", "vda")
+        child(collector.child_end, "domd").warning("disk %s is full", "vda")
         trace.reset(token)
         async with asyncio.timeout(DEADLINE_S):
             await seen.wait()

@@ -19,6 +19,7 @@ from rpc.values import Domain as DomainId
 from rpc.values import DomainDiskError, DomainMemoryStat, TypedParam, VcpuInfo
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.qemu import QEMU
+from supervisor.runtime.procfs import cpu_times
 from supervisor.workers.interface_counters import interface_counters
 from supervisor.workers.qemu.block.nodes import is_drive_of
 from supervisor.workers.qemu.guest import Guest, GuestProvider
@@ -31,8 +32,6 @@ from supervisor.workers.qemu.qmp.replies import (
     GuestStats,
 )
 from supervisor.workers.qemu.stats.sources import (
-    NANOSECONDS,
-    TICKS,
     balloon_stats,
     disk_path,
     find_disk,
@@ -215,11 +214,11 @@ class Statistics:
             raise QEMU.errors.operation_unsupported(
                 "a guest's time on each of the host's processors is not counted"
             )
-        user, system = process_times(self._worker.guest().process.pid)
+        times = cpu_times(self._worker.guest().process.pid)
         named = {
-            "cpu_time": ULLong(user + system),
-            "user_time": ULLong(user),
-            "system_time": ULLong(system),
+            "cpu_time": ULLong(times.total),
+            "user_time": ULLong(times.user),
+            "system_time": ULLong(times.system),
         }
         values = params(named)
         return ([], len(values)) if nparams == 0 else (values[:nparams], min(nparams, len(values)))
@@ -281,14 +280,3 @@ def affinity(thread: int, length: int) -> bytes:
         allowed = set()
     bits = sum(1 << cpu for cpu in allowed if cpu < length * 8)
     return bits.to_bytes(length, "little")
-
-
-def process_times(pid: int) -> tuple[int, int]:
-    """A process's time in its own code and in the kernel, in ns."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-    except OSError:
-        return 0, 0
-    user, system = int(fields[11]), int(fields[12])
-    return user * NANOSECONDS // TICKS, system * NANOSECONDS // TICKS

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import signal
-from pathlib import Path
 from typing import Final
 
 from rpc.enums import (
@@ -16,6 +15,7 @@ from rpc.enums import (
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.pidfd import GuestProcess
+from supervisor.runtime.procfs import is_stopped
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import detach_port, has_netd_interfaces
@@ -45,7 +45,7 @@ async def stop_process(
     guest.save()
     process = guest.process
     if graceful:
-        process.send(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         if await process.wait_exit(GRACEFUL_S):
             return
         guest.status.ending = previous
@@ -61,25 +61,16 @@ async def stop_process(
 async def _kill(name: str, process: GuestProcess) -> None:
     """SIGTERM lets it write its caches; a process that is stopped cannot, and is killed."""
     if not is_stopped(process.pid):
-        process.send(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         if await process.wait_exit(TERM_S):
             return
-    process.send(signal.SIGKILL)
+    process.send_signal(signal.SIGKILL)
     if not await process.wait_exit(KILL_S):
         detail = (
             f"Failed to terminate process {process.pid} of '{name}' with SIGKILL in "
             f"{KILL_S:.0f} s: the host's kernel holds it, as for a disk that does not answer"
         )
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU)
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether a process is stopped by a signal or traced."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return text.rpartition(")")[2].split()[0] in ("T", "t")
 
 
 async def clean_up(workplace: WorkerContext, status: Status, xml: str) -> None:

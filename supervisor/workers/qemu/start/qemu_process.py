@@ -137,7 +137,7 @@ def spawn_qemu(start: StartContext, command: Spawning, undo: AsyncExitStack) -> 
         VirError: INTERNAL_ERROR: it cannot be executed; SYSTEM_ERROR: it cannot have its limits.
     """
     context, status = start.context, start.status
-    process = GuestProcess.of_child(spawn(command))
+    process = GuestProcess.open_child(spawn(command))
     undo.push_async_callback(kill, process)
     undo.callback(remove_cgroup, cgroup_name(status))
     record_process(status, process.identity)
@@ -149,7 +149,7 @@ def spawn_qemu(start: StartContext, command: Spawning, undo: AsyncExitStack) -> 
 
 async def kill(process: GuestProcess) -> None:
     """Kill a QEMU whose start failed: its vCPUs never ran, so no cache needs to be written."""
-    process.send(signal.SIGKILL)
+    process.send_signal(signal.SIGKILL)
     if not await process.wait_exit(KILL_S):
         log.error("QEMU process %d does not end by SIGKILL", process.pid)
 

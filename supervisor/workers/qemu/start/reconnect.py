@@ -17,7 +17,7 @@ from conf.domain import parse_domain
 from conf.errors import ConfError
 from rpc.enums import DomainShutoffReason, DomainState
 from supervisor.objects.domain_status_xml import Status, find_status
-from supervisor.runtime.pidfd import GuestProcess, Identity
+from supervisor.runtime.pidfd import GuestProcess, ProcessIdentity
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.lifecycle.run_states import reconcile
@@ -47,14 +47,14 @@ async def reconnect(workplace: WorkerContext, name: str) -> Guest | Status | Non
     process = _find_process(workplace, status)
     if process is None or status.pid == 0:
         if process is not None:
-            process.send(signal.SIGKILL)
+            process.send_signal(signal.SIGKILL)
             await process.wait_exit(END_S)
         await clean_up(workplace, status, xml)
         return status
     try:
         domain = parse_domain(xml)
     except ConfError as error:
-        process.forget()
+        process.unwatch()
         raise SystemExit(f"the live document of {name} cannot be read: {error}") from error
     guest = Guest(workplace, domain, status, process)
     guest.live_xml = xml
@@ -66,7 +66,7 @@ async def reconnect(workplace: WorkerContext, name: str) -> Guest | Status | Non
 def _find_process(workplace: WorkerContext, status: Status) -> GuestProcess | None:
     """The guest's process; also one whose number the predecessor had no time to write down."""
     if status.pid:
-        return GuestProcess.adopt(Identity(status.pid, status.start, status.boot))
+        return GuestProcess.reopen(ProcessIdentity(status.pid, status.start, status.boot))
     folder = workplace.paths.domain_dir(status.id, status.name)
     mark = b"HOME=" + os.fsencode(folder)
     for entry in Path("/proc").iterdir():
@@ -77,7 +77,7 @@ def _find_process(workplace: WorkerContext, status: Status) -> GuestProcess | No
         except OSError:
             continue
         if mark in words:
-            return GuestProcess.of_child(int(entry.name))
+            return GuestProcess.open_child(int(entry.name))
     return None
 
 

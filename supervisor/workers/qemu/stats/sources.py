@@ -16,12 +16,9 @@ from conf.domain import Domain
 from conf.domain.devices.disk import Disk
 from conf.types.size import KIB
 from rpc.enums import DomainMemoryStatTags, VcpuState
+from supervisor.runtime.procfs import read_stat
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.qmp.replies import CpuInfoFast, GuestStats
-
-TICKS: Final = os.sysconf("SC_CLK_TCK")
-NANOSECONDS: Final = 1_000_000_000
-
 
 #: QEMU's names of the balloon driver's figures, and how many bytes their unit has.
 BALLOON_STATS: Final = {
@@ -72,16 +69,13 @@ class Vcpu:
 
 def read_vcpu(number: int, pid: int, thread: int) -> Vcpu | None:
     """What the kernel has counted for a processor; None: it has gone."""
-    folder = Path(f"/proc/{pid}/task/{thread}")
-    try:
-        fields = (folder / "stat").read_text().rpartition(")")[2].split()
-    except OSError:
+    stat = read_stat(pid, thread)
+    if stat is None:
         return None
-    state = VcpuState.RUNNING if fields[0] in ("R", "S", "D", "T", "t") else VcpuState.OFFLINE
-    ticks = int(fields[11]) + int(fields[12])
+    folder = Path(f"/proc/{pid}/task/{thread}")
+    state = VcpuState.RUNNING if stat.state in ("R", "S", "D", "T", "t") else VcpuState.OFFLINE
     delay = _number(folder / "schedstat", 1)
-    time_ns = ticks * NANOSECONDS // TICKS
-    return Vcpu(number, state, time_ns, _wait(folder), delay, int(fields[36]), thread)
+    return Vcpu(number, state, stat.cpu.total, _wait(folder), delay, stat.processor, thread)
 
 
 def _number(path: Path, position: int) -> int:
