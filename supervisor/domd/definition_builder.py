@@ -18,6 +18,8 @@ from conf.settings import QemuConfig
 from ipc import Node
 from supervisor.domd.domain import Definition
 from supervisor.messages.hostd import ProbeEmulator
+from supervisor.runtime.child import ChildProcess
+from supervisor.runtime.host import host_arch
 
 MAX_EMULATORS: Final = 16  # emulators whose capabilities are cached
 
@@ -83,6 +85,11 @@ class QemuCompletion:
         self._config = config  # called each time: qemu.conf can be reloaded
         self._capabilities: dict[tuple[str, str], EmulatorFacts] = {}
 
+    @classmethod
+    def for_process(cls, process: ChildProcess) -> QemuCompletion:
+        """Make the completion of a domd."""
+        return cls(process.node, lambda: process.qemu_config)
+
     async def complete(self, domain: Domain) -> Domain:
         """Fill in QEMU's defaults and validate the domain.
 
@@ -112,8 +119,13 @@ class QemuCompletion:
 class LxcCompletion:
     """Defaults of the LXC driver, which depend on the host's architecture alone."""
 
-    def __init__(self, host_arch: str) -> None:
-        self._host_arch = host_arch
+    def __init__(self, arch: str) -> None:
+        self._host_arch = arch
+
+    @classmethod
+    def for_process(cls, process: ChildProcess) -> LxcCompletion:
+        """Make the completion of an lxcd."""
+        return cls(host_arch())
 
     async def complete(self, domain: Domain) -> Domain:
         """Fill in LXC's defaults and validate the domain.

@@ -9,8 +9,11 @@ Runs with: the daemon's own files, no capability.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
+from collections.abc import Callable
 
+from rpc.enums import DomainStatsTypes
 from supervisor.dispatch.dispatcher import Dispatcher
 from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.domd.autostart import autostart
@@ -25,7 +28,7 @@ from supervisor.domd.calls.query import QueryCalls
 from supervisor.domd.calls.stats import StatsCalls
 from supervisor.domd.calls.tuning import TuningCalls
 from supervisor.domd.change_domain import DomainChanger
-from supervisor.domd.definition_builder import DefinitionBuilder, LxcCompletion, QemuCompletion
+from supervisor.domd.definition_builder import Completion, DefinitionBuilder
 from supervisor.domd.definition_files import Store
 from supervisor.domd.definitions import Definitions
 from supervisor.domd.domain import Definition, DomainObject
@@ -37,24 +40,26 @@ from supervisor.domd.running_domains import RunningDomains
 from supervisor.domd.worker_forwarding import WorkerForwarding
 from supervisor.domd.workers import Workers
 from supervisor.drivers.driver import Driver
-from supervisor.drivers.lxc import LXC
-from supervisor.drivers.qemu import QEMU
+from supervisor.drivers.table import DRIVERS
 from supervisor.messages.calls import ClientClosed
 from supervisor.runtime.child import ChildProcess
-from supervisor.runtime.host import boot_id, host_arch
+from supervisor.runtime.host import boot_id
 
 log = logging.getLogger(__name__)
 
 
 async def run(process: ChildProcess) -> None:
-    """Run domd: the registry of QEMU's domains."""
-    completion = QemuCompletion(process.node, lambda: process.qemu_config)
-    await run_registry(process, QEMU, DefinitionBuilder(completion))
+    """Run the registry of a driver's domains; the process's name says which driver's."""
+    driver = DRIVERS.of_service(process.node.name)
+    await run_registry(process, driver, DefinitionBuilder(load_completion(driver, process)))
 
 
-async def run_containers(process: ChildProcess) -> None:
-    """Run lxcd: the registry of LXC's domains."""
-    await run_registry(process, LXC, DefinitionBuilder(LxcCompletion(host_arch())))
+def load_completion(driver: Driver, process: ChildProcess) -> Completion:
+    """Make what fills in the defaults of a driver's domains."""
+    module, _, name = driver.completion.partition(":")
+    make: Callable[[ChildProcess], Completion]
+    make = getattr(importlib.import_module(module), name).for_process
+    return make(process)
 
 
 async def run_registry(process: ChildProcess, driver: Driver, builder: DefinitionBuilder) -> None:
@@ -72,19 +77,17 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
     changer = DomainChanger(registry, definitions, builder, domains)
     queries = QueryCalls(registry, files)
     stats = StatsCalls(node, registry, queries, driver)
-    # The first class that has a call's method answers it: LXC's before those of both drivers.
-    lxc_calls = (
-        LxcInfoCalls(registry, stats),
-        TuningCalls(registry, changer, workers),
-        NativeXmlCalls(builder, driver.errors),
-    )
+    worker_knows_cpu_time = driver.worker_stats & DomainStatsTypes.CPU_TOTAL
     targets = (
-        *(lxc_calls if driver is LXC else ()),
+        # The first class that has a call's method answers it.
+        *((LxcInfoCalls(registry, stats),) if worker_knows_cpu_time else ()),
         queries,
         DefinitionCalls(registry, definitions, builder, files, publisher, driver),
         MetadataCalls(registry, changer, publisher),
         DeviceCalls(changer, driver.errors),
         InterfaceParameterCalls(registry, changer),
+        TuningCalls(registry, changer, workers),
+        NativeXmlCalls(builder, driver.errors),
         LifecycleCalls(registry, builder, definitions, files, domains, workers),
         stats,
     )

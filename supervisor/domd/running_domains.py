@@ -129,7 +129,7 @@ class RunningDomains:
         try:
             await self._workers.spawn(entry)
             description = await self._request_start(entry, request)
-            if self._workers.driver.renews_workers:
+            if self._workers.driver.replaces_worker_after_start:
                 starting.doubtful = not await self._replace_worker(entry)
             return description
         except BaseException:
@@ -183,7 +183,7 @@ class RunningDomains:
             suspended = DomainEventSuspendedDetailType.PAUSED
             self._publisher.lifecycle(entry, DomainEventType.SUSPENDED, suspended)
         else:
-            if self._workers.driver.resumes_first:
+            if self._workers.driver.publishes_resumed_on_start:
                 unpaused = DomainEventResumedDetailType.UNPAUSED
                 self._publisher.lifecycle(entry, DomainEventType.RESUMED, unpaused)
             self._publisher.lifecycle(entry, started, booted)

@@ -1,14 +1,12 @@
-"""What the registry of domains must know of the driver whose domains it keeps.
+"""Driver: what the daemon knows of one hypervisor driver, as data.
 
-Owns: that description, one of each driver. Pure.
-
-The registry is written once; a process of it runs for each driver (`domd` for QEMU's guests, `lxcd`
-for containers).
+Owns: that description. Pure: it imports no service, and every service may read it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from rpc.errors import ErrorDomain
@@ -17,26 +15,63 @@ from supervisor.dispatch.service_errors import ServiceErrors
 
 @dataclass(frozen=True, kw_only=True)
 class Driver:
-    """One driver."""
+    """One hypervisor driver: a row of the driver table."""
 
-    name: str  # of its folders, its workers' role, its clients' URIs and events
-    service: str  # the process that keeps its domains
+    name: str  # URI scheme, worker role, and folder below etc/libvirt and run/libvirt
+    title: str  # virConnectGetType, "QEMU"
     error_domain: ErrorDomain
-    create_flags: int
-    create_xml_flags: int
-    destroy_flags: int
-    undefine_flags: int
-    shutdown_flags: int
-    reboot_flags: int
-    renews_workers: bool  # one that has started a guest is replaced: reading documents makes it big
-    resumes_first: bool  # clients hear of a start as RESUMED and then STARTED
-    sampled: int  # groups of figures (virDomainStatsTypes) that only workers know
+    #: Paths of the URI in a system daemon; the first is the one that errors recommend.
+    system_paths: tuple[str, ...]
+    #: The same in a session daemon; none: it has no such driver.
+    session_paths: tuple[str, ...] = ()
+    #: Protocol features that virConnectSupportsFeature answers with 1.
+    features: frozenset[int] = frozenset()
 
-    def worker(self, domain: str) -> str:
-        """What a domain's worker is called on the bus."""
-        return f"{self.name}:{domain}"
+    # Processes.
+
+    service: str  # runs the registry of the driver's domains
+    service_entry: str = "supervisor.domd.main:run"
+    #: Processes that answer for owners of the protocol table; other owners answer themselves.
+    routes: Mapping[str, str] = field(default_factory=dict)
+    worker_entry: str = ""  # of the process of each running domain; "": there is none
+
+    # Domains.
+
+    completion: str = ""  # the class that fills in a definition's defaults, "module:Class"
+    #: Flags of the driver's functions where drivers differ, by the function without its prefix.
+    supported_flags: Mapping[str, int] = field(default_factory=dict)
+    worker_stats: int = 0  # virDomainStatsTypes that only the domain's worker knows
+    #: The worker that started a domain is replaced by a fresh one: liblxc and parsing the XML leave
+    #: it several MiB larger for the whole life of the container.
+    replaces_worker_after_start: bool = False
+    #: A start publishes RESUMED before STARTED; QEMU starts stopped (-S) and is continued then.
+    publishes_resumed_on_start: bool = False
 
     @cached_property
     def errors(self) -> ServiceErrors:
-        """The driver's errors."""
+        """The error factory: the driver's domain, and its name before libvirt's function names."""
         return ServiceErrors(self.error_domain, self.name)
+
+    def check_flags(self, function: str, flags: int) -> None:
+        """Refuse flags that the driver's function does not support.
+
+        Args:
+            function: libvirt's name without the prefix, a key of `supported_flags`.
+            flags: the client's.
+
+        Raises:
+            VirError: INVALID_ARG naming the unsupported ones.
+        """
+        self.errors.check_flags(function, flags, self.supported_flags.get(function, 0))
+
+    def worker(self, domain: str) -> str:
+        """Return the name of a domain's worker on the bus."""
+        return f"{self.name}:{domain}"
+
+    def process(self, owner: str) -> str:
+        """Return the process that answers the driver's clients for an owner of the table."""
+        return self.routes.get(owner, owner)
+
+    def uri_paths(self, *, session: bool) -> tuple[str, ...]:
+        """Return the paths of the URI that a daemon serves; none: it has no such driver."""
+        return self.session_paths if session else self.system_paths

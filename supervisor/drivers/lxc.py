@@ -15,20 +15,28 @@ from supervisor.drivers.driver import Driver
 
 LXC: Final = Driver(
     name="lxc",
-    service="lxcd",
+    title="LXC",
     error_domain=ErrorDomain.LXC,
-    create_flags=DomainCreateFlags.START_PAUSED | DomainCreateFlags.START_AUTODESTROY,
-    create_xml_flags=DomainCreateFlags.START_PAUSED
-    | DomainCreateFlags.START_AUTODESTROY
-    | DomainCreateFlags.START_VALIDATE,
-    destroy_flags=0,
-    undefine_flags=0,
-    shutdown_flags=DomainShutdownFlagValues.INITCTL | DomainShutdownFlagValues.SIGNAL,
-    reboot_flags=DomainRebootFlagValues.INITCTL | DomainRebootFlagValues.SIGNAL,
-    renews_workers=True,
-    resumes_first=False,
-    sampled=DomainStatsTypes.CPU_TOTAL
+    # Containers take root's rights: a session daemon has none.
+    system_paths=("/system", "", "/"),
+    # Those of QEMU (`drivers.qemu`) without 11: a container's XML has no migratable form.
+    features=frozenset({8, 9, 10, 14, 15, 16}),
+    service="lxcd",
+    routes={"domd": "lxcd", "worker": "lxcd"},
+    worker_entry="supervisor.workers.lxc.main:serve",
+    completion="supervisor.domd.definition_builder:LxcCompletion",
+    supported_flags={
+        "DomainCreateWithFlags": DomainCreateFlags.START_PAUSED
+        | DomainCreateFlags.START_AUTODESTROY,
+        "DomainCreateXML": DomainCreateFlags.START_PAUSED
+        | DomainCreateFlags.START_AUTODESTROY
+        | DomainCreateFlags.START_VALIDATE,
+        "DomainShutdownFlags": DomainShutdownFlagValues.INITCTL | DomainShutdownFlagValues.SIGNAL,
+        "DomainReboot": DomainRebootFlagValues.INITCTL | DomainRebootFlagValues.SIGNAL,
+    },
+    worker_stats=DomainStatsTypes.CPU_TOTAL
     | DomainStatsTypes.BALLOON
     | DomainStatsTypes.INTERFACE
     | DomainStatsTypes.BLOCK,
+    replaces_worker_after_start=True,
 )

@@ -17,33 +17,46 @@ from supervisor.drivers.driver import Driver
 
 QEMU: Final = Driver(
     name="qemu",
-    service="domd",
+    title="QEMU",
     error_domain=ErrorDomain.QEMU,
-    # Bypassing caches matters only for saved guests.
-    create_flags=DomainCreateFlags.START_PAUSED
-    | DomainCreateFlags.START_AUTODESTROY
-    | DomainCreateFlags.START_BYPASS_CACHE
-    | DomainCreateFlags.START_FORCE_BOOT
-    | DomainCreateFlags.START_RESET_NVRAM,
-    create_xml_flags=DomainCreateFlags.START_PAUSED
-    | DomainCreateFlags.START_AUTODESTROY
-    | DomainCreateFlags.START_VALIDATE
-    | DomainCreateFlags.START_RESET_NVRAM,
-    destroy_flags=DomainDestroyFlagsValues.GRACEFUL,
-    undefine_flags=DomainUndefineFlagsValues.MANAGED_SAVE
-    | DomainUndefineFlagsValues.SNAPSHOTS_METADATA
-    | DomainUndefineFlagsValues.NVRAM
-    | DomainUndefineFlagsValues.KEEP_NVRAM
-    | DomainUndefineFlagsValues.CHECKPOINTS_METADATA
-    | DomainUndefineFlagsValues.TPM
-    | DomainUndefineFlagsValues.KEEP_TPM,
-    shutdown_flags=DomainShutdownFlagValues.ACPI_POWER_BTN | DomainShutdownFlagValues.GUEST_AGENT,
-    reboot_flags=DomainRebootFlagValues.ACPI_POWER_BTN | DomainRebootFlagValues.GUEST_AGENT,
-    renews_workers=False,
-    resumes_first=True,
-    sampled=DomainStatsTypes.BALLOON
+    # A system daemon has always served /session too: its own, not the caller's.
+    system_paths=("/system", "/session"),
+    session_paths=("/session",),
+    # 8 descriptors, 9 string parameters, 10 keepalive, 11 migratable XML, 14 callback numbers,
+    # 15 close callback, 16 the order of a network update's arguments. The migration features
+    # (3 4 6 7 12 13) follow with migration itself.
+    features=frozenset({8, 9, 10, 11, 14, 15, 16}),
+    service="domd",
+    routes={"worker": "domd"},
+    worker_entry="supervisor.workers.qemu.main:serve",
+    completion="supervisor.domd.definition_builder:QemuCompletion",
+    supported_flags={
+        # Bypassing caches matters only for saved guests.
+        "DomainCreateWithFlags": DomainCreateFlags.START_PAUSED
+        | DomainCreateFlags.START_AUTODESTROY
+        | DomainCreateFlags.START_BYPASS_CACHE
+        | DomainCreateFlags.START_FORCE_BOOT
+        | DomainCreateFlags.START_RESET_NVRAM,
+        "DomainCreateXML": DomainCreateFlags.START_PAUSED
+        | DomainCreateFlags.START_AUTODESTROY
+        | DomainCreateFlags.START_VALIDATE
+        | DomainCreateFlags.START_RESET_NVRAM,
+        "DomainDestroyFlags": DomainDestroyFlagsValues.GRACEFUL,
+        "DomainUndefineFlags": DomainUndefineFlagsValues.MANAGED_SAVE
+        | DomainUndefineFlagsValues.SNAPSHOTS_METADATA
+        | DomainUndefineFlagsValues.NVRAM
+        | DomainUndefineFlagsValues.KEEP_NVRAM
+        | DomainUndefineFlagsValues.CHECKPOINTS_METADATA
+        | DomainUndefineFlagsValues.TPM
+        | DomainUndefineFlagsValues.KEEP_TPM,
+        "DomainShutdownFlags": DomainShutdownFlagValues.ACPI_POWER_BTN
+        | DomainShutdownFlagValues.GUEST_AGENT,
+        "DomainReboot": DomainRebootFlagValues.ACPI_POWER_BTN | DomainRebootFlagValues.GUEST_AGENT,
+    },
+    worker_stats=DomainStatsTypes.BALLOON
     | DomainStatsTypes.VCPU
     | DomainStatsTypes.INTERFACE
     | DomainStatsTypes.BLOCK
     | DomainStatsTypes.IOTHREAD,
+    publishes_resumed_on_start=True,
 )

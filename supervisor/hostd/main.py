@@ -17,7 +17,9 @@ from ipc import handles
 from rpc.errors import VirError
 from supervisor.dispatch.dispatcher import Dispatcher
 from supervisor.dispatch.events import Publisher
-from supervisor.hostd.calls.connection import DriverCalls
+from supervisor.drivers.lxc import LXC
+from supervisor.drivers.qemu import QEMU
+from supervisor.hostd.calls.connection import ConnectionCalls, LxcHypervisor
 from supervisor.hostd.calls.emulator import EmulatorCalls
 from supervisor.hostd.calls.node import NodeCalls
 from supervisor.hostd.calls.secret import SecretCalls
@@ -58,7 +60,8 @@ async def run(process: ChildProcess) -> None:
     store = SecretStore(process.paths.secrets())
     secrets = SecretCalls(Secrets(), store, Publisher(process.node, "secret"))
     secrets.load()
-    process.node.serve(Dispatcher("hostd", DriverCalls(calls), NodeCalls(node), calls, secrets))
+    connections = ConnectionCalls({QEMU.name: calls, LXC.name: LxcHypervisor(calls)})
+    process.node.serve(Dispatcher("hostd", connections, NodeCalls(node), calls, secrets))
     process.node.serve(secrets)
     process.node.serve(HostService(emulators))
     warming = asyncio.create_task(prefetch(emulators))

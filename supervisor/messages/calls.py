@@ -19,7 +19,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     pid: int
     read_only: bool
     uri: str  # the one it opened, in full
-    driver: str  # "qemu", "lxc" or "test"
+    driver: str  # `Driver.name`
     session: bool = False  # a daemon of one user
 
 

@@ -19,7 +19,7 @@ class ChildConfig(msgspec.Struct, frozen=True, kw_only=True):
     config: DaemonConfig
     qemu_config: QemuConfig
     sockets: dict[str, Descriptor] = {}  # rpcd's, listening: "rw", "ro"
-    driver: str = ""  # a worker's: "qemu" or "lxc"
+    driver: str = ""  # a worker's: `Driver.name`
     domain: str = ""  # a worker's: the guest's name
     uuid: str = ""  # a worker's: the guest's, as text
     is_replacement: bool = False  # a worker: its predecessor ended for it to take over, and is well

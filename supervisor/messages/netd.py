@@ -35,7 +35,7 @@ class AttachPort(Request[PortAttached], frozen=True, kw_only=True, tag="netd.att
     deadline_s = 30.0  # hook scripts are run
     domain: str  # the guest's name
     uuid: str  # the guest's, as text
-    driver: str  # "qemu", "lxc"
+    driver: str  # `Driver.name`
     interface: str  # one completed <interface> element, with its MAC address
     queues: int = 1  # of the card: as many descriptors
     tap: str = ""  # the device's name if it is to have a certain one; "": the next free vnetN

@@ -5,9 +5,12 @@ Owns: that table. A new service is one line here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from supervisor.drivers.driver import Driver
+from supervisor.drivers.table import DRIVERS
 from supervisor.root.privileges import Privileges
 from supervisor.runtime.restart_policy import Policy, RestartOn
 
@@ -23,31 +26,31 @@ class Role:
     owner: str = ""  # a worker's: the one service that may spawn and end it
 
 
-SERVICES: Final = (
-    Role("domd", "supervisor.domd.main:run", Policy(RestartOn.ALWAYS), Privileges.FILES),
-    Role("lxcd", "supervisor.domd.main:run_containers", Policy(RestartOn.ALWAYS), Privileges.FILES),
+def registry_role(driver: Driver) -> Role:
+    """Make the role of the process that registers a driver's domains."""
+    policy = Policy(RestartOn.ALWAYS)
+    return Role(driver.service, driver.service_entry, policy, Privileges.FILES)
+
+
+def worker_role(driver: Driver) -> Role:
+    """Make the role of the processes of a driver's running domains."""
+    policy = Policy(RestartOn.ON_CRASH)
+    return Role(driver.name, driver.worker_entry, policy, Privileges.LAUNCH, owner=driver.service)
+
+
+def service_roles(drivers: Iterable[Driver]) -> tuple[Role, ...]:
+    """Make the roles of a daemon's services."""
+    return (*(registry_role(driver) for driver in drivers), *SHARED_SERVICES)
+
+
+SHARED_SERVICES: Final = (
     Role("hostd", "supervisor.hostd.main:run", Policy(RestartOn.ALWAYS), Privileges.FILES),
     Role("netd", "supervisor.netd.main:serve", Policy(RestartOn.ALWAYS), Privileges.NETWORK),
     Role("stord", "supervisor.stord.main:run", Policy(RestartOn.ALWAYS), Privileges.STORAGE),
     Role("rpcd", "supervisor.rpcd.main:serve", Policy(RestartOn.ALWAYS), Privileges.NONE),
 )
-#: A user's daemon has no containers: they take root's rights.
-SESSION_SERVICES: Final = tuple(role for role in SERVICES if role.name != "lxcd")
-WORKERS: Final = {
-    "qemu": Role(
-        "qemu",
-        "supervisor.workers.qemu.main:serve",
-        Policy(RestartOn.ON_CRASH),
-        Privileges.LAUNCH,
-        owner="domd",
-    ),
-    "lxc": Role(
-        "lxc",
-        "supervisor.workers.lxc.main:serve",
-        Policy(RestartOn.ON_CRASH),
-        Privileges.LAUNCH,
-        owner="lxcd",
-    ),
-}
+SERVICES: Final = service_roles(DRIVERS)
+SESSION_SERVICES: Final = service_roles(DRIVERS.of_daemon(session=True))
+WORKERS: Final = {driver.name: worker_role(driver) for driver in DRIVERS if driver.worker_entry}
 #: What the zygote loads, each once for all children.
 PRELOAD: Final = tuple(role.entry.partition(":")[0] for role in (*SERVICES, *WORKERS.values()))

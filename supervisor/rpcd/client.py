@@ -25,7 +25,7 @@ from supervisor.rpcd.keepalive import Keepalive, Verdict
 from supervisor.rpcd.router import Router, cache_key, discard
 from supervisor.rpcd.streams.client_streams import ClientStreams
 from supervisor.rpcd.transport.unix import UnixTransport, close_all
-from supervisor.rpcd.uri import Target
+from supervisor.rpcd.uri import ConnectTarget
 
 KEEPALIVE: Final = 0x6B656570
 PING: Final = 1
@@ -55,7 +55,7 @@ class ServerClient:
         self, router: Router, channel: UnixTransport, credentials: Credentials, *, read_only: bool
     ) -> None:
         """Begin to serve the client."""
-        self.target: Target | None = None
+        self.target: ConnectTarget | None = None
         self.read_only = read_only
         self.authenticated = router.is_trusted(credentials.uid, read_only=read_only)
         self.is_session_daemon = router.session

@@ -11,25 +11,21 @@ from typing import Final, Protocol
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain, Network, Secret, StoragePool
+from supervisor.drivers.table import DRIVERS
 from supervisor.rpcd.event_callbacks import EventCallbacks
-from supervisor.rpcd.uri import Target, select_driver
+from supervisor.rpcd.uri import ConnectTarget, select_driver
 
 LIB_VERSION: Final = 9_000_000  # the libvirt whose behaviour clients may expect: 9.0.0
 OPEN_READ_ONLY: Final = 1
 AUTH_NONE: Final = 0
 AUTH_POLKIT: Final = 2
 FEATURE_KEEPALIVE: Final = 10
-#: 8 descriptors, 9 string parameters, 10 keepalive, 11 migratable XML, 14 callback numbers,
-#: 15 close callback, 16 the order of a network update's arguments. The migration features
-#: (3 4 6 7 12 13) follow with migration itself.
-FEATURES: Final = frozenset({8, 9, FEATURE_KEEPALIVE, 11, 14, 15, 16})
-LXC_LACKS: Final = frozenset({11})
 
 
 class CallingClient(Protocol):
     """What these calls may see and change of the session that makes them."""
 
-    target: Target | None  # what has been opened
+    target: ConnectTarget | None  # what has been opened
     read_only: bool
     authenticated: bool
     is_session_daemon: bool
@@ -81,8 +77,9 @@ class ConnectCalls:
         """Whether this daemon has a feature of the protocol; asking for 10 turns PINGs on."""
         if feature == FEATURE_KEEPALIVE:
             caller.start_keepalive()
-        lacks = LXC_LACKS if caller.target and caller.target.driver == "lxc" else frozenset()
-        return int(feature in FEATURES - lacks)
+        # Clients ask before they open a URI, too: the answers are those of the default driver then.
+        driver = DRIVERS[caller.target.driver] if caller.target else next(iter(DRIVERS))
+        return int(feature in driver.features)
 
     def connect_register_close_callback(self, caller: CallingClient) -> None:
         """Ask to be told when the driver's own connection is lost.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from conf.settings import DaemonConfig
@@ -17,6 +17,8 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.framing import Header, Status
 from rpc.table import Procedure, Table
 from supervisor.dispatch.errors import no_reply
+from supervisor.drivers.driver import Driver
+from supervisor.drivers.table import DRIVERS, DriverTable
 from supervisor.messages.calls import (
     Client,
     ClientClosed,
@@ -30,7 +32,6 @@ from supervisor.messages.root import KeepRunning
 from supervisor.messages.rpcd import ClientList, ListClients
 from supervisor.rpcd.connect_calls import ConnectCalls
 from supervisor.rpcd.reply_cache import Key, ReplyCache
-from supervisor.rpcd.uri import SESSION_DRIVERS, SYSTEM_DRIVERS
 
 #: A call that may copy or write over a whole volume; it ends with its client.
 LONG_S: Final = 6 * 3600.0
@@ -41,11 +42,6 @@ LONG: Final = frozenset(
         "storage_pool_create", "storage_pool_create_xml",
     )
 )  # fmt: skip
-#: The process that keeps a driver's domains: it answers for the owners `domd` and `worker`.
-KEEPERS: Final = {"qemu": "domd", "lxc": "lxcd"}
-KEPT_OWNERS: Final = ("domd", "worker")
-#: The processes that answer for every driver.
-SHARED: Final = ("hostd", "netd", "stord")
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +62,15 @@ class ClientHandle(Protocol):
 class Router:
     """The shared part of rpcd; one instance a process."""
 
-    def __init__(self, node: Node, table: Table, config: DaemonConfig, *, session: bool) -> None:
+    def __init__(
+        self,
+        node: Node,
+        table: Table,
+        config: DaemonConfig,
+        *,
+        session: bool,
+        drivers: DriverTable = DRIVERS,
+    ) -> None:
         """Link to the services and check that every own call has its method."""
         self.config = config
         self.session = session
@@ -74,8 +78,8 @@ class Router:
         self.on_client_closed: list[Callable[[], None]] = []  # called when a session has ended
         self._node = node
         self._table = table
-        drivers = SESSION_DRIVERS if session else SYSTEM_DRIVERS
-        services = (*(KEEPERS[driver] for driver in drivers), *SHARED)
+        self._drivers = drivers
+        services = services_of(table, drivers.of_daemon(session=session))
         self._links = {name: node.link(name) for name in services}
         self._local = local_calls(table, ConnectCalls())
         self._instance = os.urandom(6).hex()
@@ -133,7 +137,7 @@ class Router:
     def process_for(self, procedure: Procedure, driver: str) -> str:
         """The process that answers a call on connections to a driver."""
         owner = str(procedure.owner)
-        return KEEPERS[driver] if owner in KEPT_OWNERS else owner
+        return self._drivers[driver].process(owner)
 
     async def invoke(
         self, procedure: Procedure, payload: bytes, client: Client, descriptors: list[Descriptor]
@@ -215,6 +219,13 @@ class Router:
 def cache_key(procedure: Procedure, payload: bytes, driver: str) -> Key:
     """What makes two calls the same for everybody who may make them."""
     return procedure.program, procedure.number, driver, payload
+
+
+def services_of(table: Table, drivers: Iterable[Driver]) -> tuple[str, ...]:
+    """Return the processes that answer a daemon's clients, rpcd itself left out."""
+    owners = {procedure.owner for procedure in table.procedures() if procedure.owner}
+    processes = {driver.process(owner) for driver in drivers for owner in owners}
+    return tuple(sorted(processes - {"rpcd"}))
 
 
 def discard(answer: ClientReply) -> None:

@@ -1,4 +1,4 @@
-"""Which driver a connection's URI selects. Pure.
+"""Connection URI: which driver CONNECT_OPEN selects. Pure.
 
 Owns: the rules of CONNECT_OPEN's name (protocol/features_9_0.md, "CONNECT_OPEN").
 May not touch: sockets, the bus.
@@ -7,71 +7,69 @@ May not touch: sockets, the bus.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 from urllib.parse import urlsplit
 
-from rpc.errors import ErrorCode, ErrorDomain, VirError
-
-#: The drivers that a daemon has, its own first: that one is opened where the URI is empty.
-SYSTEM_DRIVERS: Final = ("qemu", "lxc")
-SESSION_DRIVERS: Final = ("qemu",)
-CONTAINER_PATHS: Final = ("", "/", "/system")
+from rpc.errors import ErrorCode, VirError
+from supervisor.drivers.driver import Driver
+from supervisor.drivers.table import DRIVERS, DriverTable
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ConnectTarget:
     """What a client has opened."""
 
     uri: str  # what CONNECT_GET_URI answers
-    driver: str
+    driver: str  # `Driver.name`
 
 
-def select_driver(name: str, *, session: bool) -> Target:
-    """Choose the driver for the URI of CONNECT_OPEN; the empty one means the daemon's own.
+def select_driver(name: str, *, session: bool, drivers: DriverTable = DRIVERS) -> ConnectTarget:
+    """Select the driver for the URI of CONNECT_OPEN; the empty one selects the table's first.
+
+    Args:
+        name: the URI, which comes from the client.
+        session: whether this is a session daemon.
+        drivers: the table to select from.
 
     Raises:
-        VirError: NO_CONNECT when no driver answers to the URI; INTERNAL_ERROR when its path is not
-            one this daemon serves.
+        VirError: NO_CONNECT: no driver has the URI's scheme; INTERNAL_ERROR: the driver does not
+            serve its path, or not in a session daemon.
     """
-    own_path = "/session" if session else "/system"
-    drivers = SESSION_DRIVERS if session else SYSTEM_DRIVERS
     if not name:
-        return Target(f"{drivers[0]}://{own_path}", drivers[0])
+        driver = drivers.of_daemon(session=session)[0]
+        return ConnectTarget(recommended_uri(driver, session=session), driver.name)
     try:
         parts = urlsplit(name)
         host = parts.hostname
     except ValueError:
         raise no_driver(name) from None
-    driver = parts.scheme.split("+")[0]
-    if host:
+    selected = drivers.get(parts.scheme.split("+")[0])  # "qemu+unix": the transport is known
+    if selected is None or host:
         raise no_driver(name)
-    if driver == "lxc":
-        refuse_container_path(parts.path, served=driver in drivers)
-        return Target(name, driver)
-    if driver not in drivers:
-        raise no_driver(name)
-    # A root daemon has always served /session too: its own, not the caller's.
-    served = (own_path,) if session else ("/system", "/session")
-    if parts.path not in served:
-        detail = f"unexpected {driver} URI path '{parts.path}', try {driver}://{own_path}"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail)
-    return Target(name, driver)
+    check_path(selected, parts.path, session=session)
+    return ConnectTarget(name, selected.name)
 
 
-def refuse_container_path(path: str, *, served: bool) -> None:
-    """Refuse where containers are not: they need a daemon that is root's, and there is one.
+def check_path(driver: Driver, path: str, *, session: bool) -> None:
+    """Refuse a path that a driver does not serve in this daemon.
 
     Raises:
         VirError: INTERNAL_ERROR.
     """
-    if path not in CONTAINER_PATHS:
-        detail = f"Unexpected LXC URI path '{path}', try lxc:///system"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
+    served = driver.uri_paths(session=session)
+    if path not in (served or driver.system_paths):
+        recommended = recommended_uri(driver, session=session and bool(served))
+        detail = f"Unexpected {driver.title} URI path '{path}', try {recommended}"
+        raise driver.errors.error(ErrorCode.INTERNAL_ERROR, detail)
     if not served:
-        detail = "lxc state driver is not active; containers are the system daemon's"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
+        detail = f"{driver.name} state driver is not active: it needs the system daemon"
+        raise driver.errors.error(ErrorCode.INTERNAL_ERROR, detail)
+
+
+def recommended_uri(driver: Driver, *, session: bool) -> str:
+    """Return the URI by which a daemon's driver is usually opened."""
+    return f"{driver.name}://{driver.uri_paths(session=session)[0]}"
 
 
 def no_driver(name: str) -> VirError:
-    """NO_CONNECT: nothing here answers to that URI."""
+    """NO_CONNECT: no driver has the URI's scheme."""
     return VirError(ErrorCode.NO_CONNECT, f"no connection driver available for {name}")

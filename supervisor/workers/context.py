@@ -6,18 +6,16 @@ Owns: nothing; it is handed to those who need it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from conf.settings import QemuConfig
 from ipc import Event, Node
-from rpc.errors import ErrorDomain
+from supervisor.drivers.driver import Driver
+from supervisor.drivers.table import DRIVERS
 from supervisor.messages.calls import ClientEvent
 from supervisor.messages.worker import ForwardEvent
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.hooks import Hooks
 from supervisor.runtime.paths import Paths
-
-ERROR_DOMAINS: Final = {"qemu": ErrorDomain.QEMU, "lxc": ErrorDomain.LXC}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +24,15 @@ class WorkerContext:
 
     process: ChildProcess
     hooks: Hooks
-    driver: str  # "qemu", "lxc"
+    driver: Driver
     paths: Paths  # with the driver's files
 
     @staticmethod
     def for_process(process: ChildProcess) -> WorkerContext:
         """The surroundings of this process."""
-        driver = process.driver
-        paths = process.paths.for_driver(driver)
-        return WorkerContext(process, Hooks(paths.hook(driver)), driver, paths)
+        driver = DRIVERS[process.driver]
+        paths = process.paths.for_driver(driver.name)
+        return WorkerContext(process, Hooks(paths.hook(driver.name)), driver, paths)
 
     @property
     def node(self) -> Node:
@@ -51,11 +49,6 @@ class WorkerContext:
         """Whether this is one user's daemon."""
         return self.process.session
 
-    @property
-    def error_domain(self) -> ErrorDomain:
-        """Whose errors these are."""
-        return ERROR_DOMAINS[self.driver]
-
     def publish(self, event: Event) -> None:
         """Tell domd."""
         self.node.publish(event)
@@ -69,7 +62,7 @@ class WorkerContext:
                 event=ClientEvent(
                     family=family,
                     event_id=event_id,
-                    driver=self.driver,
+                    driver=self.driver.name,
                     uuid=uuid,
                     name=name,
                     payload=payload,

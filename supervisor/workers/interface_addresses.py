@@ -39,7 +39,7 @@ async def query_addresses(guest: RunningGuest, source: int) -> list[DomainInterf
     if source == Source.ARP:
         return await _query_netd(guest, interfaces, ArpAddresses)
     detail = f"Unknown IP address data source {source}"
-    raise VirError(ErrorCode.ARGUMENT_UNSUPPORTED, detail, guest.context.error_domain)
+    raise VirError(ErrorCode.ARGUMENT_UNSUPPORTED, detail, guest.context.driver.error_domain)
 
 
 async def _query_netd(
@@ -55,7 +55,7 @@ async def _query_netd(
         reply = await guest.context.node.link("netd").call(request)
     except BusError as error:
         detail = f"the network service does not answer: {error}"
-        domain = guest.context.error_domain
+        domain = guest.context.driver.error_domain
         raise VirError(ErrorCode.OPERATION_FAILED, detail, domain) from error
     by_mac: dict[str, list[InterfaceAddress]] = {}
     for address in reply.addresses:

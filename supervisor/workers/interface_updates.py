@@ -88,4 +88,6 @@ async def _call_netd(guest: RunningGuest, request: Request[R]) -> R:
         return await guest.context.node.link("netd").call(request)
     except BusError as error:
         detail = f"the network service does not answer for '{guest.name}': {error}"
-        raise VirError(ErrorCode.OPERATION_FAILED, detail, guest.context.error_domain) from error
+        raise VirError(
+            ErrorCode.OPERATION_FAILED, detail, guest.context.driver.error_domain
+        ) from error

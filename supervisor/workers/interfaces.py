@@ -41,7 +41,7 @@ async def attach_port(context: WorkerContext, request: AttachPort, mac: str) -> 
             f"the interface {mac} of '{request.domain}' cannot be plugged in, the network "
             f"service does not answer: {error}"
         )
-        raise VirError(ErrorCode.OPERATION_FAILED, detail, context.error_domain) from error
+        raise VirError(ErrorCode.OPERATION_FAILED, detail, context.driver.error_domain) from error
 
 
 async def detach_port(context: WorkerContext, uuid: str, tap: str = "") -> None:

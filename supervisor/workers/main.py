@@ -63,7 +63,7 @@ async def run_worker(
         worker.attach_guest(previous)
     process.node.serve(worker)
     dispatcher = LazyDispatcher(
-        lambda: Dispatcher("worker", *targets(worker), driver=context.driver)
+        lambda: Dispatcher("worker", *targets(worker), driver=context.driver.name)
     )
     process.node.serve(dispatcher)
     await process.ready()

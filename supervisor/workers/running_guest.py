@@ -71,7 +71,7 @@ class RunningGuest:
                 self._domain = parse_domain(self.live_xml)
             except ConfError as error:
                 detail = f"the live document of '{self.name}' cannot be read: {error}"
-                domain = self.context.error_domain
+                domain = self.context.driver.error_domain
                 raise VirError(ErrorCode.INTERNAL_ERROR, detail, domain) from error
         return self._domain
 

@@ -88,7 +88,7 @@ class Worker(Generic[G]):
         """
         if self._guest is None:
             detail = f"domain is not running: '{self.name}' has no guest"
-            raise VirError(ErrorCode.OPERATION_INVALID, detail, self._workplace.error_domain)
+            raise VirError(ErrorCode.OPERATION_INVALID, detail, self._workplace.driver.error_domain)
         return self._guest
 
     async def wait_running(self) -> G:
@@ -112,12 +112,12 @@ class Worker(Generic[G]):
         """Launch the guest."""
         if self._guest is not None or not self._start_done.is_set():
             detail = f"domain is already running: '{self.name}'"
-            raise VirError(ErrorCode.OPERATION_INVALID, detail, self._workplace.error_domain)
+            raise VirError(ErrorCode.OPERATION_INVALID, detail, self._workplace.driver.error_domain)
         self._start_done.clear()
         try:
             guest = await self._ops.launch(self._workplace, request)
         except ConfError as error:
-            raise from_conf_error(error, self._workplace.error_domain) from error
+            raise from_conf_error(error, self._workplace.driver.error_domain) from error
         else:
             self.attach_guest(guest)
         finally:
@@ -162,7 +162,7 @@ class Worker(Generic[G]):
         try:
             await self._ops.detach(guest, request)
         except ConfError as error:
-            raise from_conf_error(error, self._workplace.error_domain) from error
+            raise from_conf_error(error, self._workplace.driver.error_domain) from error
         return guest.get_status()
 
     @handles(UpdateDevice)
@@ -205,7 +205,7 @@ class Worker(Generic[G]):
             try:
                 await run_to_completion(work)
             except ConfError as error:
-                raise from_conf_error(error, self._workplace.error_domain) from error
+                raise from_conf_error(error, self._workplace.driver.error_domain) from error
         return guest.get_status()
 
     def _on_exit(self, guest: G) -> None:

@@ -22,6 +22,7 @@ from conf.domain import format_domain, parse_domain
 from conf.domain.lxc.defaults import complete_container
 from rpc.enums import DomainShutoffReason
 from rpc.errors import ErrorCode, VirError
+from supervisor.drivers.lxc import LXC
 from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import remove_status
 from supervisor.runtime.child import ChildProcess
@@ -66,7 +67,7 @@ class Desk:
 def workplace(folder: Path) -> WorkerContext:
     paths = Paths.system(folder).for_driver("lxc")
     process = cast("ChildProcess", Desk("faulty"))
-    return WorkerContext(process, Hooks(paths.hook("lxc")), "lxc", paths)
+    return WorkerContext(process, Hooks(paths.hook("lxc")), LXC, paths)
 
 
 @pytest.fixture

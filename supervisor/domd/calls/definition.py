@@ -74,7 +74,7 @@ class DefinitionCalls:
             VirError: OPERATION_INVALID for a transient domain, or one that has a saved state,
                 snapshots or firmware variables and no word about them.
         """
-        self._errors.check_flags("DomainUndefineFlags", flags, self._driver.undefine_flags)
+        self._driver.check_flags("DomainUndefineFlags", flags)
         check_keep_flags(flags, self._errors)
         entry = self._registry.find(dom)
         async with entry.job.hold("undefine"):

@@ -56,7 +56,7 @@ class LifecycleCalls:
         Raises:
             VirError: OPERATION_INVALID when it runs already; whatever keeps it from starting.
         """
-        self._errors.check_flags("DomainCreateWithFlags", flags, self._driver.create_flags)
+        self._driver.check_flags("DomainCreateWithFlags", flags)
         entry = self._registry.find(dom)
         async with entry.job.hold("start"):
             if entry.is_active or entry.definition is None:
@@ -97,7 +97,7 @@ class LifecycleCalls:
         Raises:
             VirError: OPERATION_INVALID when it runs already; whatever keeps it from starting.
         """
-        self._errors.check_flags("DomainCreateXML", flags, self._driver.create_xml_flags)
+        self._driver.check_flags("DomainCreateXML", flags)
         definition = await self._builder.build(xml_desc)
         entry = await self._definitions.claim(definition)
         try:
@@ -121,7 +121,7 @@ class LifecycleCalls:
         Raises:
             VirError: OPERATION_INVALID when it does not run.
         """
-        self._errors.check_flags("DomainDestroyFlags", flags, self._driver.destroy_flags)
+        self._driver.check_flags("DomainDestroyFlags", flags)
         entry = self._registry.find(dom)
         # No job: ending a guest is what helps when a job hangs.
         await self._domains.destroy(entry, graceful=bool(flags & DomainDestroyFlagsValues.GRACEFUL))
@@ -132,12 +132,12 @@ class LifecycleCalls:
 
     async def domain_shutdown_flags(self, call: ClientCall, dom: DomainId, flags: int) -> None:
         """Ask a guest to power off: by its power button or agent, a container by its init."""
-        self._errors.check_flags("DomainShutdownFlags", flags, self._driver.shutdown_flags)
+        self._driver.check_flags("DomainShutdownFlags", flags)
         await self._request(dom, "shutdown", Shutdown(flags=flags))
 
     async def domain_reboot(self, call: ClientCall, dom: DomainId, flags: int) -> None:
         """Ask a guest to reboot: by its power button or agent, a container by its init."""
-        self._errors.check_flags("DomainReboot", flags, self._driver.reboot_flags)
+        self._driver.check_flags("DomainReboot", flags)
         await self._request(dom, "reboot", Reboot(flags=flags))
 
     async def domain_reset(self, call: ClientCall, dom: DomainId, flags: int) -> None:

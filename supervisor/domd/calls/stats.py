@@ -40,7 +40,7 @@ class StatsCalls:
 
     def __init__(self, node: Node, registry: Registry, queries: QueryCalls, driver: Driver) -> None:
         """Gather over this bus."""
-        self._sampled = driver.sampled
+        self._worker_stats = driver.worker_stats
         self._node = node
         self._registry = registry
         self._queries = queries
@@ -69,9 +69,9 @@ class StatsCalls:
 
     async def _record(self, entry: DomainObject, groups: int) -> DomainStatsRecord:
         identity = entry.identity
-        params = list(local_stats(entry, groups, sampled=self._sampled))
-        if entry.is_active and groups & self._sampled:
-            params += await self.worker_stats(entry, groups & self._sampled)
+        params = list(local_stats(entry, groups, sampled=self._worker_stats))
+        if entry.is_active and groups & self._worker_stats:
+            params += await self.worker_stats(entry, groups & self._worker_stats)
         return DomainStatsRecord(identity, params)
 
     async def worker_stats(self, entry: DomainObject, groups: int) -> list[TypedParam]:

@@ -25,14 +25,15 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.events import Publisher
 from supervisor.dispatch.service_errors import SECRET_ERRORS
+from supervisor.drivers.table import DRIVERS
 from supervisor.hostd.secrets.files import SecretStore
 from supervisor.hostd.secrets.registry import SecretObject, Secrets, value_of
 from supervisor.messages.secrets import GetSecret, SecretValue
 from supervisor.objects.change_lock import ChangeLock
 from supervisor.runtime.shield import run_to_completion
 
-#: Who may ask for values on the bus: stord, and workers, whose names begin so.
-TRUSTED: Final = ("stord", "qemu:", "lxc:")
+#: Processes that may read values on the bus: stord, and workers by the beginning of their names.
+TRUSTED: Final = ("stord", *DRIVERS.worker_prefixes())
 
 log = logging.getLogger(__name__)
 

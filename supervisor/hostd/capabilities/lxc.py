@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from conf.domain.lxc.defaults import EMULATOR
-from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.errors import ErrorCode
+from supervisor.drivers.lxc import LXC
 from supervisor.hostd.capabilities.domain import enum, supported
 from supervisor.hostd.capabilities.host import (
     WORD_SIZE,
@@ -23,7 +24,7 @@ from supervisor.hostd.capabilities.xml_writer import Element, group, text, write
 
 #: Architectures besides its own that a host's kernel runs.
 COMPAT_ARCHS: Final = {"x86_64": ("i686",)}
-TYPE: Final = "lxc"
+TYPE: Final = LXC.name  # of <domain type=…>
 _RELEASE: Final = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?")
 
 
@@ -89,7 +90,7 @@ def write_domain_capabilities(
         if requested is not None and requested not in supported_values:
             choices = " or ".join(supported_values)
             detail = f"unsupported {attribute} '{requested}'; containers have {choices}"
-            raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.LXC)
+            raise LXC.errors.invalid_arg(detail)
     return write(
         group(
             "domainCapabilities",
@@ -124,6 +125,6 @@ def kernel_version(release: str) -> int:
     match = _RELEASE.match(release)
     if match is None:
         detail = f"Unknown release: {release}"
-        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
+        raise LXC.errors.error(ErrorCode.INTERNAL_ERROR, detail)
     major, minor, micro = (int(part or 0) for part in match.groups())
     return major * 1_000_000 + minor * 1000 + min(micro, 999)

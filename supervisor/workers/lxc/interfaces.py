@@ -52,7 +52,7 @@ async def plug(workplace: WorkerContext, domain: Domain, interface: Interface, p
     request = AttachPort(
         domain=domain.name,
         uuid=domain.uuid or "",
-        driver=workplace.driver,
+        driver=workplace.driver.name,
         interface=write(interface, LIVE),
         vhost=False,
         container=True,

@@ -74,7 +74,7 @@ async def attach_interface(
     request = AttachPort(
         domain=domain.name,
         uuid=domain.uuid or "",
-        driver=context.driver,
+        driver=context.driver.name,
         interface=write(interface, LIVE),
         queues=(queues or 1) if is_virtio else 1,
         vhost=is_virtio and in_kernel,

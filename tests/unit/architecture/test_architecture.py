@@ -20,6 +20,7 @@ MAY_IMPORT: Final = {
     "supervisor": {"supervisor", "ipc", "rpc", "conf"},
 }
 SERVICES: Final = ("root", "rpcd", "domd", "hostd", "netd", "stord", "workers")
+LIBRARIES: Final = ("dispatch", "drivers", "objects", "messages")
 
 
 def modules() -> dict[str, Path]:
@@ -68,6 +69,28 @@ def test_services_never_import_each_other() -> None:
             other = target.split(".")
             if other[0] == "supervisor" and len(other) > 1 and other[1] in SERVICES:
                 assert other[1] == parts[1], f"{name} imports {target}"
+
+
+def test_libraries_import_no_service() -> None:
+    known = modules()
+    for name, path in known.items():
+        parts = name.split(".")
+        if len(parts) < 2 or parts[1] not in LIBRARIES:
+            continue
+        for target in ours(name, path, known):
+            assert (target + ".").split(".")[1] not in SERVICES, f"{name} imports {target}"
+
+
+def test_no_service_compares_the_name_of_a_driver() -> None:
+    """What depends on the driver is in its row of the driver table."""
+    for name, path in modules().items():
+        if not name.startswith("supervisor."):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Compare):
+                for side in (node.left, *node.comparators):
+                    named = isinstance(side, ast.Constant) and side.value == "lxc"
+                    assert not named, f"{path}:{node.lineno} compares a driver's name"
 
 
 def test_no_module_is_in_an_import_ring() -> None:

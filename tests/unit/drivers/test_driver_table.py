@@ -14,6 +14,10 @@ from supervisor.domd.definition_builder import DefinitionBuilder, LxcCompletion
 from supervisor.drivers.driver import Driver
 from supervisor.drivers.lxc import LXC
 from supervisor.drivers.qemu import QEMU
+from supervisor.drivers.table import DriverTable
+from supervisor.root.roles import WORKERS, service_roles
+from supervisor.rpcd.router import services_of
+from supervisor.rpcd.uri import select_driver
 from supervisor.runtime.paths import Paths
 
 BOX = """<domain type='lxc'><name>box</name><memory>1024</memory><vcpu>1</vcpu>
@@ -22,7 +26,7 @@ BOX = """<domain type='lxc'><name>box</name><memory>1024</memory><vcpu>1</vcpu>
 
 def flags_error(flags: int, driver: Driver) -> VirError:
     with pytest.raises(VirError) as refused:
-        driver.errors.check_flags("DomainUndefineFlags", flags, driver.undefine_flags)
+        driver.check_flags("DomainUndefineFlags", flags)
     return refused.value
 
 
@@ -45,8 +49,8 @@ def test_drivers_share_no_file_and_no_worker() -> None:
 
 
 def test_a_containers_time_is_its_workers_to_tell() -> None:
-    assert LXC.sampled & DomainStatsTypes.CPU_TOTAL
-    assert not QEMU.sampled & DomainStatsTypes.CPU_TOTAL
+    assert LXC.worker_stats & DomainStatsTypes.CPU_TOTAL
+    assert not QEMU.worker_stats & DomainStatsTypes.CPU_TOTAL
 
 
 def test_a_containers_document_is_completed_without_an_emulator() -> None:
@@ -70,3 +74,64 @@ def test_every_call_is_some_drivers() -> None:
     for procedure in load().procedures():
         assert procedure.drivers <= known
         assert procedure.owner is None or any(procedure.serves(name) for name in known)
+
+
+class TestDriverService:
+    """The class of a third driver: all calls of its clients are answered by one process."""
+
+    __test__ = False
+
+    def connect_get_type(self) -> str:
+        return THIRD.title
+
+
+#: A third driver, shaped as libvirt's test driver: one row, and the class above.
+THIRD = Driver(
+    name="test",
+    title="TEST",
+    error_domain=ErrorDomain.TEST,
+    system_paths=("/default",),
+    session_paths=("/default",),
+    features=frozenset({10, 14}),
+    service="testd",
+    service_entry="tests.unit.drivers.test_driver_table:TestDriverService",
+    routes=dict.fromkeys(("domd", "worker", "hostd", "netd", "stord"), "testd"),
+)
+THREE = DriverTable(QEMU, LXC, THIRD)
+
+
+def test_a_third_driver_is_opened_by_its_uri() -> None:
+    for session in (False, True):
+        target = select_driver("test:///default", session=session, drivers=THREE)
+        assert (target.uri, target.driver) == ("test:///default", "test")
+    with pytest.raises(VirError, match="Unexpected TEST URI path '/x', try test:///default"):
+        select_driver("test:///x", session=False, drivers=THREE)
+    assert select_driver("", session=False, drivers=THREE).driver == "qemu"
+
+
+def test_a_third_driver_s_calls_go_to_its_process() -> None:
+    assert {THIRD.process(owner) for owner in ("domd", "worker", "netd", "hostd")} == {"testd"}
+    assert THIRD.process("rpcd") == "rpcd"
+    linked = services_of(load(), THREE.of_daemon(session=False))
+    assert linked == ("domd", "hostd", "lxcd", "netd", "stord", "testd")
+    assert services_of(load(), THREE.of_daemon(session=True)) == (
+        "domd", "hostd", "netd", "stord", "testd",
+    )  # fmt: skip
+
+
+def test_a_third_driver_s_process_is_started_and_has_no_workers() -> None:
+    roles = {role.name: role for role in service_roles(THREE)}
+    assert roles["testd"].entry == THIRD.service_entry
+    assert list(roles)[:3] == ["domd", "lxcd", "testd"]
+    assert THREE.worker_prefixes() == ("qemu:", "lxc:")
+    assert THREE.of_service("testd") is THIRD
+
+
+def test_a_third_driver_s_errors_name_it() -> None:
+    with pytest.raises(VirError, match="function testDomainReboot") as refused:
+        THIRD.check_flags("DomainReboot", 1)
+    assert refused.value.domain is ErrorDomain.TEST
+
+
+def test_every_worker_belongs_to_the_service_of_its_driver() -> None:
+    assert {name: role.owner for name, role in WORKERS.items()} == {"qemu": "domd", "lxc": "lxcd"}

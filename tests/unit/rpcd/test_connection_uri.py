@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.rpcd.uri import Target, select_driver
+from supervisor.rpcd.uri import ConnectTarget, select_driver
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from supervisor.rpcd.uri import Target, select_driver
     ],
 )
 def test_a_served_uri_is_opened(name: str, session: bool, uri: str) -> None:
-    assert select_driver(name, session=session) == Target(uri, "qemu")
+    assert select_driver(name, session=session) == ConnectTarget(uri, "qemu")
 
 
 @pytest.mark.parametrize(
