@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from conf.interface.addressing import DhcpClient, InterfaceIp, Protocol
 from conf.interface.bonding import (
+    BOND_MODES,
     ArpMonitor,
     Bond,
     BondMember,
@@ -20,6 +21,7 @@ from conf.interface.model import Interface, InterfaceType
 from conf.mapper import Mode, parse, write
 
 __all__ = [
+    "BOND_MODES",
     "ArpMonitor",
     "Bond",
     "BondMember",

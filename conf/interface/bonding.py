@@ -17,7 +17,7 @@ from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
 from conf.types.integer import unsigned
 
-BOND_MODES: Final = (
+BOND_MODES: Final = (  # in the order of the kernel's numbers (linux/if_bonding.h)
     "balance-rr",
     "active-backup",
     "balance-xor",

@@ -116,7 +116,7 @@ async def serve(process: ChildProcess) -> None:
     process.node.serve(ports)
     process.node.serve(AddressService(registry, services.leases, links))
     tasks: set[asyncio.Task[None]] = set()
-    process.on_reload.append(lambda: start_task(tasks, refresh_rules(services, filters)))
+    process.on_reload.append(lambda: start_task(tasks, refresh_rules(networks, filters)))
     await process.ready()
     networks.count()
     start_task(tasks, links.open())
@@ -200,9 +200,9 @@ def configured_backend(path: Path) -> Backend | None:
         return None
 
 
-async def refresh_rules(services: NetworkServices, filters: Filters) -> None:
+async def refresh_rules(networks: Networks, filters: Filters) -> None:
     """Put the packet filter's rules in again: somebody may have flushed them."""
-    for work in (services.refresh_rules(), filters.refresh()):
+    for work in (networks.repair_rules(), filters.refresh()):
         try:
             await work
         except VirError as error:

@@ -67,13 +67,14 @@ def left(paths: Paths) -> list[str]:
     return [*rules, *links, *files, *servers]
 
 
-async def start(paths: Paths, broken: int | None) -> None:
-    async def firewall() -> Firewall:
-        return Firewall(Iptables())
+async def firewall() -> Firewall:
+    return Firewall(Iptables())
 
+
+async def start(paths: Paths, broken: int | None) -> None:
     links, services = Rtnetlink(), NetworkServices(paths, firewall)
-    services.know(NETWORK)
-    host, plan = StepExecutor(links, Sysctl(), services), plan_start(NETWORK)
+    host = StepExecutor(links, Sysctl(), services)
+    plan = plan_start(NETWORK, services.dnsmasq_config(NETWORK))
 
     async def do(step: Step) -> None:
         await host.do(step)
@@ -97,19 +98,17 @@ async def start(paths: Paths, broken: int | None) -> None:
 def test_a_fault_after_each_step_leaves_nothing(paths: Paths) -> None:
     asyncio.run(start(paths, None))
     assert left(paths) == []
-    for broken, step in enumerate(plan_start(NETWORK)):
+    steps = plan_start(NETWORK, NetworkServices(paths, firewall).dnsmasq_config(NETWORK))
+    for broken, step in enumerate(steps):
         asyncio.run(start(paths, broken))
         assert left(paths) == [], describe_step(step)
 
 
 def test_steps_that_were_done_already_change_nothing(paths: Paths) -> None:
     async def twice() -> tuple[list[str], list[str]]:
-        async def firewall() -> Firewall:
-            return Firewall(Iptables())
-
         links, services = Rtnetlink(), NetworkServices(paths, firewall)
-        services.know(NETWORK)
-        host, plan = StepExecutor(links, Sysctl(), services), plan_start(NETWORK)
+        host = StepExecutor(links, Sysctl(), services)
+        plan = plan_start(NETWORK, services.dnsmasq_config(NETWORK))
         try:
             await run_steps(plan, host.do, host.undo)
             first = left(paths)

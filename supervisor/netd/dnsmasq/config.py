@@ -23,30 +23,34 @@ MAX_LEASES: Final = 16 * 1024 * 1024  # dnsmasq takes no more; IPv6 ranges can b
 
 
 @dataclass(frozen=True, slots=True)
-class ConfigTexts:
-    """What the files hold."""
+class DnsmasqConfig:
+    """The files that the dnsmasq of one network reads."""
 
+    network: str
+    paths: DnsmasqPaths
     config: str
-    hosts: str
-    names: str
+    hosts: str  # dhcp-hostsfile
+    names: str  # addn-hosts
 
 
-def plan_config(network: Network, files: DnsmasqPaths, *, user: str) -> ConfigTexts | None:
-    """What dnsmasq reads for a network; None when the network has nothing for it to do.
+def plan_config(network: Network, paths: DnsmasqPaths, *, user: str) -> DnsmasqConfig | None:
+    """Write the configuration of a network's dnsmasq; None: the network needs none.
 
     Args:
         network: the network, with its bridge's name.
-        files: where the files will be.
-        user: whose rights dnsmasq is to have; "": its own choice.
+        paths: where the files will be.
+        user: that dnsmasq changes to; "": its own default.
     """
     if not needs_server(network):
         return None
     lines = ["strict-order", *_dns(network), *([f"user={user}"] if user else [])]
-    lines += [f"pid-file={files.pid}", *_listening(network), *_records(network)]
-    lines += [*_gateway(network), *_tftp(network), *_dhcp(network, files)]
+    lines += [f"pid-file={paths.pid}", *_listening(network), *_records(network)]
+    lines += [*_gateway(network), *_tftp(network), *_dhcp(network, paths)]
     lines += list(network.dnsmasq_options)
     header = HEADER.format(name=network.name.replace("\n", " "))
-    return ConfigTexts(
+    return DnsmasqConfig(
+        network=network.name,
+        paths=paths,
         config=header + "".join(f"{line}\n" for line in lines),
         hosts="".join(f"{line}\n" for line in host_lines(network)),
         names="".join(f"{line}\n" for line in name_lines(network.dns)),
@@ -148,7 +152,7 @@ def _tftp(network: Network) -> Iterator[str]:
             yield f"tftp-root={ip.tftp_root}"
 
 
-def _dhcp(network: Network, files: DnsmasqPaths) -> Iterator[str]:
+def _dhcp(network: Network, paths: DnsmasqPaths) -> Iterator[str]:
     served = dhcp_subnets(network)
     for ip in served.values():
         yield from _subnet(ip)
@@ -156,9 +160,9 @@ def _dhcp(network: Network, files: DnsmasqPaths) -> Iterator[str]:
     if count:
         yield f"dhcp-lease-max={min(count, MAX_LEASES)}"
     if served:
-        yield f"dhcp-hostsfile={files.hosts}"
+        yield f"dhcp-hostsfile={paths.hosts}"
     if serves_dns(network):
-        yield f"addn-hosts={files.names}"
+        yield f"addn-hosts={paths.names}"
     if network.mtu is not None and 4 in served:
         yield f"dhcp-option=option:mtu,{network.mtu}"
     yield from _announcements(network, has_dhcp6=6 in served)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from supervisor.netd.dnsmasq import lease_script
-from supervisor.netd.dnsmasq.config import ConfigTexts
+from supervisor.netd.dnsmasq.config import DnsmasqConfig
 from supervisor.netd.dnsmasq.process import DnsmasqPaths
 from supervisor.runtime.atomic_file import write_file
 
@@ -48,25 +48,26 @@ def install_script(folder: Path) -> None:
     replace(folder / "lease-script", text, EXECUTABLE)
 
 
-def write_texts(files: DnsmasqPaths, texts: ConfigTexts) -> bool:
-    """Write what dnsmasq reads; whether its configuration, which it reads only once, is another.
+def write_config(config: DnsmasqConfig) -> bool:
+    """Write dnsmasq's files; return whether the main one, which it reads only once, changed.
 
     Raises:
         OSError: a file cannot be written.
     """
-    files.config.parent.mkdir(parents=True, exist_ok=True)
-    replace(files.hosts, texts.hosts, READABLE)
-    replace(files.names, texts.names, READABLE)
-    return replace(files.config, texts.config, READABLE)
+    paths = config.paths
+    paths.config.parent.mkdir(parents=True, exist_ok=True)
+    replace(paths.hosts, config.hosts, READABLE)
+    replace(paths.names, config.names, READABLE)
+    return replace(paths.config, config.config, READABLE)
 
 
-def remove_texts(files: DnsmasqPaths) -> None:
-    """Remove what dnsmasq read; the leases stay, for the network may start again.
+def remove_config(paths: DnsmasqPaths) -> None:
+    """Remove dnsmasq's files, but not the leases: the network may be started again.
 
     Raises:
         OSError: a file cannot be removed.
     """
-    for path in (files.config, files.hosts, files.names, files.pid):
+    for path in (paths.config, paths.hosts, paths.names, paths.pid):
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
 

@@ -6,11 +6,14 @@ Owns: the order of changes: one at a time. May touch: what its executor may.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from rpc.errors import ErrorDomain, VirError
+from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.netd.firewall.network_facts import NetworkFacts
-from supervisor.netd.firewall.xtables_lock import Turn
+from supervisor.objects.change_lock import ChangeLock
+
+CHANGE_S: Final = 60.0  # iptables waits for /run/xtables.lock, and 100 networks may be queued
 
 
 class Executor(Protocol):
@@ -35,7 +38,7 @@ class Firewall:
     def __init__(self, executor: Executor) -> None:
         """Change rules by an executor."""
         self._executor = executor
-        self._turn = Turn("the packet filter", ErrorDomain.FIREWALL)
+        self._lock = ChangeLock("the packet filter", ServiceErrors(ErrorDomain.FIREWALL))
 
     async def install(self, facts: NetworkFacts) -> None:
         """Put in what a network that starts needs; on failure nothing of it stays.
@@ -43,7 +46,7 @@ class Firewall:
         Raises:
             VirError: INTERNAL_ERROR: the kernel or the program refused; OPERATION_TIMEOUT.
         """
-        async with self._turn:
+        async with self._lock.hold("install", CHANGE_S):
             await self._executor.install(facts)
 
     async def remove(self, facts: NetworkFacts) -> None:
@@ -52,7 +55,7 @@ class Firewall:
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
         """
-        async with self._turn:
+        async with self._lock.hold("remove", CHANGE_S):
             await self._executor.remove(facts)
 
     async def refresh(self, *networks: NetworkFacts) -> None:
@@ -66,7 +69,7 @@ class Firewall:
         problems = []
         for facts in await self._incomplete(networks):
             try:
-                async with self._turn:
+                async with self._lock.hold("refresh", CHANGE_S):
                     await self._executor.refresh(facts)
             except VirError as error:
                 problems.append(error)
@@ -77,5 +80,5 @@ class Firewall:
         """Which of several networks there is something to do for; one alone is not looked at."""
         if len(networks) < 2:
             return networks
-        async with self._turn:
+        async with self._lock.hold("check", CHANGE_S):
             return await self._executor.incomplete(networks)

@@ -24,10 +24,11 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.service_errors import INTERFACE_ERRORS
 from supervisor.netd.interfaces.interface_files import InterfaceFiles
-from supervisor.netd.interfaces.plan import AddAddress, AddGateway, InterfaceStep, plan_interface
+from supervisor.netd.interfaces.plan import AddGateway, InterfaceStep, plan_interface
 from supervisor.netd.interfaces.step_executor import InterfaceStepExecutor
 from supervisor.netd.kernel.netlink import Link, Rtnetlink
 from supervisor.netd.network.step_executor import run_steps
+from supervisor.netd.network.steps import AddAddress
 from supervisor.objects.change_lock import ChangeLock
 from supervisor.runtime.shield import run_to_completion
 

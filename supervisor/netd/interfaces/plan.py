@@ -1,4 +1,4 @@
-"""From an interface's document to the steps that bring it up. Pure.
+"""Plan of bringing a host interface up. Pure.
 
 Owns: which steps, in which order. May not touch: the host.
 """
@@ -9,77 +9,44 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from conf.interface import Bond, Interface, InterfaceType, Protocol, VlanLink
+from conf.interface import BOND_MODES, Bond, Interface, InterfaceType, Protocol, VlanLink
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.netd.network.steps import AddAddress, SetMtu, SetUp
 
-BOND_MODES: Final = (
-    "balance-rr",
-    "active-backup",
-    "balance-xor",
-    "broadcast",
-    "802.3ad",
-    "balance-tlb",
-    "balance-alb",
-)
 ARP_VALIDATE: Final = {None: 0, "active": 1, "backup": 2, "all": 3}
 CENTI: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class CreateLink:
-    """Make a bridge, a bond or a VLAN; it goes with the interface."""
+    """Create a bridge, bond or VLAN; undoing it deletes the link."""
 
     name: str
     kind: str
     options: tuple[tuple[str, object], ...] = ()
-    below: str = ""  # of a VLAN: the link whose packets it has
+    parent: str = ""  # the device below a VLAN
 
 
 @dataclass(frozen=True, slots=True)
 class AddToMaster:
-    """Make a link a part of a bridge or bond."""
+    """Make a link a port of a bridge or bond."""
 
     name: str
     master: str
-    down_first: bool  # a bond takes only links that are down
-
-
-@dataclass(frozen=True, slots=True)
-class SetMtu:
-    """Make a link's packets as large as this."""
-
-    name: str
-    mtu: int
-
-
-@dataclass(frozen=True, slots=True)
-class SetUp:
-    """Let a link carry packets."""
-
-    name: str
+    down_first: bool  # the kernel adds only links that are down to a bond
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptRa:
-    """Believe what routers say of IPv6, or not."""
+    """Accept IPv6 router advertisements (accept_ra and autoconf), or ignore them."""
 
     name: str
     on: bool
 
 
 @dataclass(frozen=True, slots=True)
-class AddAddress:
-    """Give a link an address."""
-
-    name: str
-    address: str
-    prefix: int
-    broadcast: str
-
-
-@dataclass(frozen=True, slots=True)
 class AddGateway:
-    """Send what has no other way by a neighbour."""
+    """Add a default route."""
 
     name: str
     family: int
@@ -90,10 +57,10 @@ InterfaceStep = CreateLink | AddToMaster | SetMtu | SetUp | AcceptRa | AddAddres
 
 
 def plan_interface(interface: Interface) -> list[InterfaceStep]:
-    """List what brings an interface up, in order; undoing all of it brings it down.
+    """List the steps that bring an interface up, in order; undoing all of them brings it down.
 
     Raises:
-        VirError: CONFIG_UNSUPPORTED for DHCP, which takes a client that we are not.
+        VirError: CONFIG_UNSUPPORTED: DHCP needs a client, which netd does not run.
     """
     return list(_steps(interface))
 
@@ -148,15 +115,15 @@ def _bond(name: str, bond: Bond) -> Iterator[InterfaceStep]:
 
 
 def _vlan(name: str, vlan: VlanLink) -> CreateLink:
-    return CreateLink(name, "vlan", (("vlan_id", vlan.tag),), below=vlan.parent or "")
+    return CreateLink(name, "vlan", (("vlan_id", vlan.tag),), parent=vlan.parent or "")
 
 
 def _addresses(name: str, protocol: Protocol) -> Iterator[InterfaceStep]:
     family = 6 if protocol.family == "ipv6" else 4
     if protocol.dhcp is not None:
         detail = (
-            f"<dhcp/> of interface '{name}' takes a DHCP client, which this daemon is not: give it "
-            "an <ip>, or leave the interface to the host's own network configuration"
+            f"<dhcp/> of interface '{name}' needs a DHCP client, which this daemon does not run: use "
+            "<ip>, or leave the interface to the host's own network configuration"
         )
         raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.INTERFACE)
     if family == 6:

@@ -28,6 +28,7 @@ from supervisor.netd.interfaces import plan
 from supervisor.netd.interfaces.plan import InterfaceStep
 from supervisor.netd.kernel.netlink import HostAddress, Link, Rtnetlink
 from supervisor.netd.kernel.sysctl import Sysctl
+from supervisor.netd.network import steps
 
 NET: Final = Path("/sys/class/net")
 TYPES: Final = {
@@ -83,21 +84,21 @@ class InterfaceStepExecutor:
                 if down_first:
                     await links.set_link(name, state="down")
                 await links.set_master(name, master)
-            case plan.SetMtu(name, mtu):
+            case steps.SetMtu(name, mtu):
                 await links.set_link(name, mtu=mtu)
-            case plan.SetUp(name):
+            case steps.SetUp(name):
                 await links.set_link(name, state="up")
             case plan.AcceptRa():
                 await self._accept_ra(step)
-            case plan.AddAddress(name, address, prefix, broadcast):
+            case steps.AddAddress(name, address, prefix, broadcast):
                 await links.add_address(name, address, prefix, broadcast)
             case plan.AddGateway(name, family, address):
                 await links.add_route(name, DEFAULT[family], address, 0)
 
     async def _create_link(self, step: plan.CreateLink) -> None:
         options = dict(step.options)
-        if step.below:
-            options["link"] = await self._links.index(step.below)
+        if step.parent:
+            options["link"] = await self._links.index(step.parent)
         await self._links.add(step.name, step.kind, **options)
 
     async def _accept_ra(self, step: plan.AcceptRa) -> None:
@@ -109,15 +110,15 @@ class InterfaceStepExecutor:
         links = self._links
         match step:
             case plan.CreateLink(name, kind):
-                found = await links.find(name)
-                if found is not None and found.kind == kind:
+                link = await links.find(name)
+                if link is not None and link.kind == kind:
                     await links.delete(name)
             case plan.AddToMaster(name):
                 await links.set_link(name, master=0)
-            case plan.SetUp(name):
+            case steps.SetUp(name):
                 if await links.find(name) is not None:
                     await links.set_link(name, state="down")
-            case plan.AddAddress(name, address, prefix):
+            case steps.AddAddress(name, address, prefix):
                 await links.delete_address(name, address, prefix)
             case plan.AddGateway(name, family, address):
                 await links.delete_route(name, DEFAULT[family], address, 0)

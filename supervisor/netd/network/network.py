@@ -11,7 +11,6 @@ from uuid import UUID
 from conf.network import Network, NetworkPort
 from rpc.values import Network as NetworkId
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
-from supervisor.netd.dnsmasq.process import Dnsmasq
 from supervisor.objects.change_lock import ChangeLock
 
 
@@ -20,7 +19,6 @@ class NetworkRuntime:
     """A network that runs."""
 
     network: Network  # as it is now: changed by live updates alone
-    server: Dnsmasq | None = None  # its DHCP and DNS server, where it needs one
     ports: dict[bytes, NetworkPort] = field(default_factory=dict)  # by the port's UUID
     classes: dict[bytes, int] = field(default_factory=dict)  # traffic classes of ports, by UUID
 

@@ -1,190 +1,162 @@
-"""What a running network needs beside links: its packet filter rules and its dnsmasq.
+"""The packet filter rules and the dnsmasq processes of networks.
 
-Owns: which dnsmasq serves which network. May touch: the firewall, dnsmasq and its files, each
-through its own module. May not touch: links.
+Owns: which dnsmasq process serves which network.
+May touch: the firewall, dnsmasq and its files, each through its own module. May not touch: links.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from conf.network import Network
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
-from supervisor.netd.dnsmasq import files as server_files
-from supervisor.netd.dnsmasq.config import plan_config
+from supervisor.netd.dnsmasq import files
+from supervisor.netd.dnsmasq.config import DnsmasqConfig, plan_config
 from supervisor.netd.dnsmasq.process import Dnsmasq, DnsmasqPaths
-from supervisor.netd.firewall import Firewall
+from supervisor.netd.firewall import Firewall, NetworkFacts
 from supervisor.netd.network.plan import firewall_facts
 from supervisor.runtime.paths import Paths
 
-log = logging.getLogger(__name__)
-
 
 class NetworkServices:
-    """Of all networks that run or are being started, by name (`carrying.Helpers`)."""
+    """What networks need beside the kernel's links."""
 
-    def __init__(self, paths: Paths, choose: Callable[[], Awaitable[Firewall]]) -> None:
-        """Keep files below these paths.
+    def __init__(
+        self,
+        paths: Paths,
+        select_firewall: Callable[[], Awaitable[Firewall]],
+        dnsmasq: Callable[[DnsmasqPaths], Dnsmasq] = Dnsmasq,
+    ) -> None:
+        """Create the services; nothing runs yet.
 
         Args:
-            paths: where.
-            choose: finds out which packet filter to use; called when the first rules are needed.
+            paths: of this daemon.
+            select_firewall: selects the firewall backend; called when the first rules are needed.
+            dnsmasq: makes the process of one network.
         """
         self._paths = paths
-        self._choose = choose
+        self._select_firewall = select_firewall
+        self._make_dnsmasq = dnsmasq
         self._firewall: Firewall | None = None
-        self._networks: dict[str, Network] = {}
-        self._servers: dict[str, Dnsmasq] = {}
-        self._rewritten: set[str] = set()  # whose configuration is newer than its dnsmasq
-
-    def know(self, network: Network) -> None:
-        """The document that holds for a network from now on."""
-        self._networks[network.name] = network
-
-    def forget(self, name: str) -> None:
-        """A network has stopped."""
-        self._networks.pop(name, None)
-        self._servers.pop(name, None)
+        self._processes: dict[str, Dnsmasq] = {}  # by the network's name
+        self._outdated: set[str] = set()  # networks whose dnsmasq has not read its configuration
 
     def close(self) -> None:
-        """Follow no dnsmasq any longer; all run on."""
-        for server in self._servers.values():
-            server.detach()
+        """Stop supervising dnsmasq; the processes run on for the next netd."""
+        for process in self._processes.values():
+            process.detach()
 
-    def files(self, network: Network) -> DnsmasqPaths:
-        """Where the files of a network's dnsmasq are."""
+    def dnsmasq_paths(self, network: Network) -> DnsmasqPaths:
+        """Name the files of a network's dnsmasq."""
         bridge = network.bridge.name if network.bridge is not None else None
-        folder, states = self._paths.dnsmasq(), self._paths.network_status_dir()
-        return DnsmasqPaths.for_network(folder, states, network.name, bridge or network.name)
+        folder, status = self._paths.dnsmasq(), self._paths.network_status_dir()
+        return DnsmasqPaths.for_network(folder, status, network.name, bridge or network.name)
+
+    def dnsmasq_config(self, network: Network) -> DnsmasqConfig | None:
+        """Write a network's dnsmasq configuration; None: it needs no dnsmasq."""
+        return plan_config(network, self.dnsmasq_paths(network), user=files.server_user())
 
     def leases(self, network: Network) -> Path:
-        """Where a network's lease database is."""
-        return self.files(network).leases
+        """Name a network's lease database."""
+        return self.dnsmasq_paths(network).leases
 
     # The packet filter.
 
-    async def install_rules(self, network: str) -> None:
-        """Put the rules in; those that are there already stay.
+    async def install_rules(self, *networks: NetworkFacts) -> None:
+        """Add the rules of networks that are missing; complete ones are not touched.
 
         Raises:
-            VirError: the firewall refuses.
+            VirError: INTERNAL_ERROR, OPERATION_TIMEOUT, CONFIG_UNSUPPORTED.
         """
-        facts = firewall_facts(self._networks[network])
-        if facts is not None:
-            await (await self._filter()).refresh(facts)
+        if networks:
+            await (await self._selected()).refresh(*networks)
 
-    async def remove_rules(self, network: str) -> None:
-        """Take the rules out.
+    async def remove_rules(self, network: NetworkFacts) -> None:
+        """Delete the rules of a network.
 
         Raises:
-            VirError: the firewall refuses.
+            VirError: INTERNAL_ERROR, OPERATION_TIMEOUT, CONFIG_UNSUPPORTED.
         """
-        known = self._networks.get(network)
-        facts = firewall_facts(known) if known is not None else None
-        if facts is not None:
-            await (await self._filter()).remove(facts)
+        await (await self._selected()).remove(network)
 
-    async def refresh_rules(self) -> None:
-        """Put the rules of every running network in again, where they are missing.
-
-        Raises:
-            VirError: the firewall refuses.
-        """
-        found = [firewall_facts(network) for network in self._networks.values()]
-        wanted = [facts for facts in found if facts is not None]
-        if wanted:
-            await (await self._filter()).refresh(*wanted)
-
-    async def _filter(self) -> Firewall:
+    async def _selected(self) -> Firewall:
         if self._firewall is None:
-            self._firewall = await self._choose()
+            self._firewall = await self._select_firewall()
         return self._firewall
 
     # dnsmasq.
 
-    async def write_files(self, network: str) -> None:
-        """Write what dnsmasq reads.
+    async def write_config(self, config: DnsmasqConfig) -> None:
+        """Write dnsmasq's files.
 
         Raises:
             VirError: SYSTEM_ERROR.
         """
-        if await self._write(self._networks[network]):
-            self._rewritten.add(network)
-
-    async def remove_files(self, network: str) -> None:
-        """Remove what dnsmasq read.
-
-        Raises:
-            OSError: it cannot be removed.
-        """
-        known = self._networks.get(network)
-        if known is not None:
-            await asyncio.to_thread(server_files.remove_texts, self.files(known))
-
-    async def run_server(self, network: str) -> None:
-        """Have dnsmasq run, with the configuration as it is now.
-
-        Raises:
-            VirError: it does not start.
-        """
-        server = self._servers.get(network)
-        if server is None:
-            server = self._servers[network] = Dnsmasq(self.files(self._networks[network]))
-        if network in self._rewritten:
-            await server.stop()  # one that was left over has read another configuration
-            self._rewritten.discard(network)
-        if not server.pid:
-            await server.start()
-
-    async def stop_server(self, network: str) -> None:
-        """End dnsmasq."""
-        known = self._networks.get(network)
-        server = self._servers.pop(network, None)
-        if server is None and known is not None:
-            server = Dnsmasq(self.files(known))
-        if server is not None:
-            await server.stop()
-
-    async def update(self, network: Network) -> None:
-        """Have everything follow a running network's new document.
-
-        Raises:
-            VirError: something does not; the former document still holds for it.
-        """
-        former = self._networks[network.name]
-        self._networks[network.name] = network
         try:
-            await self._update_server(network)
-            if firewall_facts(former) != firewall_facts(network):
-                await self.install_rules(network.name)
-        except BaseException:
-            self._networks[network.name] = former
-            raise
-
-    async def _update_server(self, network: Network) -> None:
-        config_changed = await self._write(network)
-        wanted = plan_config(network, self.files(network), user="") is not None
-        if not wanted:
-            await self.stop_server(network.name)
-        elif network.name not in self._servers:
-            await self.run_server(network.name)
-        elif config_changed:
-            await self._servers[network.name].restart()
-        else:
-            self._servers[network.name].reload()
-
-    async def _write(self, network: Network) -> bool:
-        """Write the files; whether dnsmasq must be started anew for them."""
-        files = self.files(network)
-        texts = plan_config(network, files, user=server_files.server_user())
-        if texts is None:
-            await asyncio.to_thread(server_files.remove_texts, files)
-            return False
-        try:
-            return await asyncio.to_thread(server_files.write_texts, files, texts)
+            changed = await asyncio.to_thread(files.write_config, config)
         except OSError as error:
-            doing = f"cannot write the files of dnsmasq for network '{network.name}'"
-            raise NETWORK_ERRORS.system_error(doing, error) from error
+            action = f"cannot write the files of dnsmasq for network '{config.network}'"
+            raise NETWORK_ERRORS.system_error(action, error) from error
+        if changed:
+            self._outdated.add(config.network)
+
+    async def remove_config(self, paths: DnsmasqPaths) -> None:
+        """Remove dnsmasq's files, but not the leases: the network may be started again.
+
+        Raises:
+            OSError: a file cannot be removed.
+        """
+        await asyncio.to_thread(files.remove_config, paths)
+
+    async def start_dnsmasq(self, config: DnsmasqConfig) -> None:
+        """Start dnsmasq unless it runs with this configuration already.
+
+        Raises:
+            VirError: INTERNAL_ERROR, OPERATION_TIMEOUT, CONFIG_UNSUPPORTED.
+        """
+        name = config.network
+        process = self._processes.get(name)
+        if process is None:
+            process = self._processes[name] = self._make_dnsmasq(config.paths)
+        if name in self._outdated:
+            # dnsmasq reads its configuration only once: one that an earlier netd started and that
+            # is still running has read another.
+            await process.stop()
+            self._outdated.discard(name)
+        if not process.pid:
+            await process.start()
+
+    async def stop_dnsmasq(self, name: str, paths: DnsmasqPaths) -> None:
+        """Stop a network's dnsmasq, also one that an earlier netd started."""
+        await (self._processes.pop(name, None) or self._make_dnsmasq(paths)).stop()
+        self._outdated.discard(name)
+
+    async def update(self, previous: Network, network: Network) -> None:
+        """Apply a running network's changed definition to dnsmasq and the packet filter.
+
+        Raises:
+            VirError: some of it is applied; the caller applies the previous definition again.
+        """
+        await self._update_dnsmasq(network)
+        facts = firewall_facts(network)
+        if facts is not None and facts != firewall_facts(previous):
+            await self.install_rules(facts)
+
+    async def _update_dnsmasq(self, network: Network) -> None:
+        config = self.dnsmasq_config(network)
+        if config is None:
+            paths = self.dnsmasq_paths(network)
+            await self.stop_dnsmasq(network.name, paths)
+            await self.remove_config(paths)
+            return
+        await self.write_config(config)
+        process = self._processes.get(network.name)
+        if process is None:
+            await self.start_dnsmasq(config)
+        elif network.name in self._outdated:
+            self._outdated.discard(network.name)
+            await process.restart()
+        else:
+            process.reload()  # SIGHUP: dnsmasq reads hosts and names again, not its configuration

@@ -24,11 +24,12 @@ from supervisor.netd.network import steps
 from supervisor.netd.network.files import Store
 from supervisor.netd.network.network import NetworkObject, NetworkRuntime
 from supervisor.netd.network.network_services import NetworkServices
-from supervisor.netd.network.plan import plan_start, subnets_of
+from supervisor.netd.network.plan import firewall_facts, plan_start, subnets_of
 from supervisor.netd.network.registry import Registry
 from supervisor.netd.network.route_conflicts import find_conflict
 from supervisor.netd.network.status_xml import format_status
 from supervisor.netd.network.step_executor import StepExecutor, run_steps
+from supervisor.netd.network.steps import Step
 from supervisor.runtime.shield import run_to_completion
 
 START_S: Final = 60.0
@@ -82,11 +83,9 @@ class Networks:
     async def _start(self, entry: NetworkObject, network: Network) -> None:
         await self._check(network)
         await self._hooks.run(network, "start")
-        plan = plan_start(network)
-        self._services.know(network)
         try:
             async with asyncio.timeout(START_S):
-                await run_steps(plan, self._host.do, self._host.undo)
+                await run_steps(self._plan(network), self._host.do, self._host.undo)
             running = NetworkRuntime(network)
             await self._save(entry, running)
         except BaseException as error:
@@ -140,17 +139,24 @@ class Networks:
     async def _update(self, entry: NetworkObject, network: Network) -> None:
         running = entry.running
         assert running is not None, "only a running network is updated live"
-        former = running.network
-        await self._services.update(network)
-        running.network = network
+        previous = running.network
         try:
+            await self._services.update(previous, network)
+            running.network = network
             await self._save(entry, running)
         except VirError:
-            running.network = former
-            await self._services.update(former)
+            running.network = previous
+            await self._revert(network, previous)
             raise
         self._publisher.invalidate()
         await self._hooks.notify(network, "updated")
+
+    async def _revert(self, network: Network, previous: Network) -> None:
+        """Apply the previous definition again; the error that led here is the one reported."""
+        try:
+            await self._services.update(network, previous)
+        except VirError as error:
+            log.error("network '%s' is not as it was before the update: %s", network.name, error)
 
     async def repair(self, entry: NetworkObject, network: Network) -> None:
         """Take a network over that ran before this process did, and mend what is missing.
@@ -158,9 +164,8 @@ class Networks:
         Raises:
             VirError: it cannot be mended.
         """
-        self._services.know(network)
-        for step in plan_start(network):
-            if not isinstance(step, steps.InstallRules):  # `repair_rules` does them all at once
+        for step in self._plan(network):
+            if not isinstance(step, steps.InstallRules):  # `repair_rules` installs all at once
                 await self._host.do(step)
 
     async def repair_rules(self) -> None:
@@ -169,7 +174,9 @@ class Networks:
         Raises:
             VirError: the firewall refuses.
         """
-        await self._services.refresh_rules()
+        running = [entry.running.network for entry in self._registry if entry.running is not None]
+        facts = [firewall_facts(network) for network in running]
+        await self._services.install_rules(*(each for each in facts if each is not None))
 
     def count(self) -> None:
         """Tell the root whether networks keep the daemon up."""
@@ -198,9 +205,11 @@ class Networks:
 
     async def _clear(self, network: Network) -> None:
         """Undo every step of a start, newest first, whichever were done."""
-        for step in reversed(plan_start(network)):
+        for step in reversed(self._plan(network)):
             await self._host.undo(step)
-        self._services.forget(network.name)
+
+    def _plan(self, network: Network) -> list[Step]:
+        return plan_start(network, self._services.dnsmasq_config(network))
 
     async def _check(self, network: Network) -> None:
         """Refuse a network whose subnet or bridge somebody has.

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from conf.network import Forward, ForwardMode, Ip, Network
-from supervisor.netd.dnsmasq.config import needs_server
+from supervisor.netd.dnsmasq.config import DnsmasqConfig
 from supervisor.netd.firewall import ForwardMode as RuleMode
 from supervisor.netd.firewall import NatRange, NetworkFacts
 from supervisor.netd.kernel.bandwidth import RateLimits, rate_limits
@@ -45,12 +45,17 @@ def subnets_of(network: Network) -> list[IPv4Network | IPv6Network]:
     return [ip.network for ip in network.ips] if makes_bridge(network) else []
 
 
-def plan_start(network: Network) -> list[Step]:
-    """List what starts a network, in order; undoing it all stops the network."""
-    return list(_steps(network)) if makes_bridge(network) else []
+def plan_start(network: Network, dnsmasq: DnsmasqConfig | None) -> list[Step]:
+    """List the steps that start a network, in order; undoing all of them stops it.
+
+    Args:
+        network: the network, with its bridge's name.
+        dnsmasq: its configuration; None: it needs no dnsmasq.
+    """
+    return list(_steps(network, dnsmasq)) if makes_bridge(network) else []
 
 
-def _steps(network: Network) -> Iterator[Step]:
+def _steps(network: Network, dnsmasq: DnsmasqConfig | None) -> Iterator[Step]:
     bridge = network.bridge
     assert bridge is not None, "documents are completed with a bridge"
     assert bridge.name, "documents are completed with a bridge's name"
@@ -67,19 +72,20 @@ def _steps(network: Network) -> Iterator[Step]:
     yield from _ipv6_settings(network, bridge.name)
     for ip in network.ips:
         yield _address(bridge.name, ip)
-    if firewall_facts(network) is not None:
-        yield steps.InstallRules(network.name)
+    facts = firewall_facts(network)
+    if facts is not None:
+        yield steps.InstallRules(facts)
     yield steps.SetUp(bridge.name)
     for route in network.routes:
         yield steps.AddRoute(
             bridge.name, str(route.network), route.gateway or "", route.metric or 1
         )
     yield from _forwarding(network)
-    if needs_server(network):
-        yield steps.WriteFiles(network.name)
+    if dnsmasq is not None:
+        yield steps.WriteDnsmasqConfig(dnsmasq)
         if any(ip.version == 6 for ip in network.ips):
             yield steps.WaitForAddresses(bridge.name)
-        yield steps.RunServer(network.name)
+        yield steps.StartDnsmasq(dnsmasq)
     limits = traffic_limits(network)
     if limits is not None:
         yield steps.LimitTraffic(bridge.name, limits)

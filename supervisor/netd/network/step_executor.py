@@ -13,7 +13,7 @@ import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from rpc.errors import VirError
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
@@ -21,6 +21,7 @@ from supervisor.netd.kernel import bandwidth
 from supervisor.netd.kernel.netlink import Link, Rtnetlink
 from supervisor.netd.kernel.sysctl import Sysctl
 from supervisor.netd.network import steps
+from supervisor.netd.network.network_services import NetworkServices
 from supervisor.netd.network.steps import Step
 
 UNDO_S: Final = 30.0
@@ -33,36 +34,13 @@ S = TypeVar("S")
 log = logging.getLogger(__name__)
 
 
-class Helpers(Protocol):
-    """What a network needs beside the kernel's links, by the network's name."""
-
-    async def install_rules(self, network: str) -> None:
-        """Put the packet filter's rules in; those that are there already stay."""
-
-    async def remove_rules(self, network: str) -> None:
-        """Take the packet filter's rules out."""
-
-    async def write_files(self, network: str) -> None:
-        """Write what its server reads."""
-
-    async def remove_files(self, network: str) -> None:
-        """Remove what its server read."""
-
-    async def run_server(self, network: str) -> None:
-        """Have its server run."""
-
-    async def stop_server(self, network: str) -> None:
-        """End its server."""
-
-
 class StepExecutor:
     """Does and undoes single steps; doing one that is done already changes nothing."""
 
-    def __init__(self, links: Rtnetlink, sysctl: Sysctl, others: Helpers) -> None:
-        """Work on these."""
+    def __init__(self, links: Rtnetlink, sysctl: Sysctl, services: NetworkServices) -> None:
         self._links = links
         self._sysctl = sysctl
-        self._others = others
+        self._services = services
 
     async def do(self, step: Step) -> None:
         """Do a step.
@@ -110,12 +88,12 @@ class StepExecutor:
                 await self._wait_addresses(device)
             case steps.LimitTraffic():
                 await self._limit(step)
-            case steps.InstallRules(network):
-                await self._others.install_rules(network)
-            case steps.WriteFiles(network):
-                await self._others.write_files(network)
-            case steps.RunServer(network):
-                await self._others.run_server(network)
+            case steps.InstallRules(facts):
+                await self._services.install_rules(facts)
+            case steps.WriteDnsmasqConfig(config):
+                await self._services.write_config(config)
+            case steps.StartDnsmasq(config):
+                await self._services.start_dnsmasq(config)
 
     async def _undo(self, step: Step) -> None:
         match step:
@@ -123,14 +101,14 @@ class StepExecutor:
                 found = await self._links.find(bridge)
                 if found is not None and is_network_bridge(found, mac):
                     await self._links.delete(bridge)
-            case steps.InstallRules(network):
-                await self._others.remove_rules(network)
-            case steps.WriteFiles(network):
-                await self._others.remove_files(network)
-            case steps.RunServer(network):
-                await self._others.stop_server(network)
+            case steps.InstallRules(facts):
+                await self._services.remove_rules(facts)
+            case steps.WriteDnsmasqConfig(config):
+                await self._services.remove_config(config.paths)
+            case steps.StartDnsmasq(config):
+                await self._services.stop_dnsmasq(config.network, config.paths)
             case _:
-                return  # it goes with the bridge, or stays for others
+                return  # deleted with the bridge; or, like ip_forward, others may rely on it now
 
     async def _create_bridge(self, step: steps.CreateBridge) -> None:
         options: dict[str, object] = {
@@ -245,11 +223,11 @@ def _describe_more(step: Step) -> str:
             return f"see the addresses of '{device}'"
         case steps.LimitTraffic(device):
             return f"limit the traffic of '{device}'"
-        case steps.InstallRules(network):
-            return f"install the packet filter rules of network '{network}'"
-        case steps.WriteFiles(network):
-            return f"write the files of dnsmasq for network '{network}'"
-        case steps.RunServer(network):
-            return f"start dnsmasq for network '{network}'"
+        case steps.InstallRules(facts):
+            return f"install the packet filter rules of network '{facts.name}'"
+        case steps.WriteDnsmasqConfig(config):
+            return f"write the files of dnsmasq for network '{config.network}'"
+        case steps.StartDnsmasq(config):
+            return f"start dnsmasq for network '{config.network}'"
         case _:
             return str(step)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from supervisor.netd.dnsmasq.config import DnsmasqConfig
+from supervisor.netd.firewall import NetworkFacts
 from supervisor.netd.kernel.bandwidth import RateLimits
 
 
@@ -81,23 +83,23 @@ class WaitForAddresses:
 
 @dataclass(frozen=True, slots=True)
 class InstallRules:
-    """Put the network's packet filter rules in."""
+    """Add the network's packet filter rules."""
 
-    network: str
-
-
-@dataclass(frozen=True, slots=True)
-class WriteFiles:
-    """Write what the network's DHCP and DNS server reads."""
-
-    network: str
+    facts: NetworkFacts
 
 
 @dataclass(frozen=True, slots=True)
-class RunServer:
+class WriteDnsmasqConfig:
+    """Write the files that the network's dnsmasq reads."""
+
+    config: DnsmasqConfig
+
+
+@dataclass(frozen=True, slots=True)
+class StartDnsmasq:
     """Start the network's DHCP and DNS server."""
 
-    network: str
+    config: DnsmasqConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ Step = (
     | AddRoute
     | WaitForAddresses
     | InstallRules
-    | WriteFiles
-    | RunServer
+    | WriteDnsmasqConfig
+    | StartDnsmasq
     | LimitTraffic
 )

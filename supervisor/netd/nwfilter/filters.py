@@ -30,7 +30,8 @@ from conf.nwfilter import (
 from conf.nwfilter.binding import DEVICE
 from conf.nwfilter.model import Filter
 from rpc.errors import ErrorDomain, VirError
-from supervisor.netd.firewall.xtables_lock import Turn
+from supervisor.dispatch.service_errors import ServiceErrors
+from supervisor.netd.firewall.firewall import CHANGE_S
 from supervisor.netd.nwfilter.address_learning import lease_from
 from supervisor.netd.nwfilter.applier import Executor, RuleApplier
 from supervisor.netd.nwfilter.binding_files import BindingFiles, LearnedAddresses
@@ -44,6 +45,7 @@ from supervisor.netd.nwfilter.registry import (
     FilterRegistry,
     RequiredRules,
 )
+from supervisor.objects.change_lock import ChangeLock
 from supervisor.runtime.shield import run_to_completion
 
 log = logging.getLogger(__name__)
@@ -76,7 +78,7 @@ class Filters:
         self._filter_files = filter_files
         self._binding_files = binding_files
         self._applier = RuleApplier(executor, self._on_event)
-        self._turn = Turn("filters", ErrorDomain.NWFILTER)
+        self._lock = ChangeLock("filters", ServiceErrors(ErrorDomain.NWFILTER))
         self.registry = FilterRegistry()
         self._lost_taps: set[str] = set()  # taps that have gone while no netd ran
 
@@ -93,7 +95,7 @@ class Filters:
         return await run_to_completion(self._define(xml))
 
     async def _define(self, xml: str) -> FilterDefinition:
-        async with self._turn:
+        async with self._lock.hold("define", CHANGE_S):
             new = await asyncio.to_thread(self._read, xml)
             name = new.filter.name
             old = self.registry.filters.get(name)
@@ -119,7 +121,7 @@ class Filters:
         await run_to_completion(self._undefine(name))
 
     async def _undefine(self, name: str) -> None:
-        async with self._turn:
+        async with self._lock.hold("undefine", CHANGE_S):
             self.registry.by_name(name)
             for bound in self.registry.users(name):
                 raise in_use(name, bound.definition.tap)
@@ -161,7 +163,7 @@ class Filters:
                 f"'{tap}' cannot be filtered: its name has other than letters and digits"
             )
         xml = await asyncio.to_thread(format_binding, binding)
-        async with self._turn:
+        async with self._lock.hold("bind", CHANGE_S):
             old = self.registry.bindings.get(tap)
             if old is not None and not replace:
                 raise operation_failed(f"binding '{tap}' already exists; delete it first")
@@ -189,7 +191,7 @@ class Filters:
         await run_to_completion(self._unbind(tap))
 
     async def _unbind(self, tap: str) -> None:
-        async with self._turn:
+        async with self._lock.hold("unbind", CHANGE_S):
             self.registry.binding(tap)
             await self._applier.remove(tap)
             try:
@@ -213,14 +215,14 @@ class Filters:
         Raises:
             VirError: of the executor.
         """
-        async with self._turn:
+        async with self._lock.hold("refresh", CHANGE_S):
             await self._apply(list(self.registry.bindings.values()), None)
 
     def close(self) -> None:
         """Stop listening; rules stay for the next netd."""
         self._applier.close()
 
-    # Inside; the turn is held.
+    # Inside; the lock is held.
 
     async def _apply(self, bindings: list[Binding], candidate: Filter | None) -> None:
         """Give the kernel what bindings need if a filter were the candidate."""
@@ -256,7 +258,7 @@ class Filters:
     async def _on_event(self, tap: str, event: AddressEvent) -> bool:
         """A listener has found something out; whether it is acted on."""
         try:
-            async with self._turn:
+            async with self._lock.hold("learn", CHANGE_S):
                 bound = self.registry.bindings.get(tap)
                 if bound is None:
                     return True
@@ -285,7 +287,7 @@ class Filters:
         Args:
             stock: the filters to begin with on a host that has no folder of them.
         """
-        async with self._turn:
+        async with self._lock.hold("load", CHANGE_S):
             try:
                 await asyncio.to_thread(self._load, stock)
                 await self._recover()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,8 @@ from conf.domain.devices.interface import Interface
 from conf.mapper import parse
 from conf.network import parse_network
 from rpc.errors import ErrorCode, VirError
+from supervisor.netd.dnsmasq.config import plan_config
+from supervisor.netd.dnsmasq.process import DnsmasqPaths
 from supervisor.netd.kernel.bandwidth import RateLimit, RateLimits, tc_commands
 from supervisor.netd.kernel.netlink import HostRoute
 from supervisor.netd.network import steps
@@ -31,8 +34,15 @@ NETWORK = parse_network(
 )
 
 
+PATHS = DnsmasqPaths.for_network(Path("/d"), Path("/r"), "n", "b0")
+DNSMASQ = plan_config(NETWORK, PATHS, user="")
+
+
 def test_a_network_starts_in_this_order() -> None:
-    assert plan_start(NETWORK) == [
+    facts = firewall_facts(NETWORK)
+    assert facts is not None
+    assert DNSMASQ is not None
+    assert plan_start(NETWORK, DNSMASQ) == [
         steps.CreateBridge(bridge="b0", mac="52:54:00:00:00:01", stp=False, delay=200),
         steps.SetMtu("b0", 1400),
         steps.WriteSetting("ipv6/conf/b0/disable_ipv6", "0"),
@@ -40,29 +50,27 @@ def test_a_network_starts_in_this_order() -> None:
         steps.WriteSetting("ipv6/conf/b0/autoconf", "0"),
         steps.AddAddress("b0", "10.0.0.1", 24, "10.0.0.255"),
         steps.AddAddress("b0", "fd00::1", 64, ""),
-        steps.InstallRules("n"),
+        steps.InstallRules(facts),
         steps.SetUp("b0"),
         steps.AddRoute("b0", "10.9.0.0/16", "10.0.0.7", 1),
         steps.Forward(4),
         steps.Forward(6),
-        steps.WriteFiles("n"),
+        steps.WriteDnsmasqConfig(DNSMASQ),
         steps.WaitForAddresses("b0"),
-        steps.RunServer("n"),
+        steps.StartDnsmasq(DNSMASQ),
         steps.LimitTraffic("b0", RateLimits(RateLimit(1000, 2000, 64))),
     ]
-    facts = firewall_facts(NETWORK)
-    assert facts is not None
     assert facts.dhcp4
     assert not facts.ipv6_blocked
 
 
 def test_a_network_of_the_hosts_own_bridge_starts_without_a_step() -> None:
     bridged = "<network><name>n</name><forward mode='bridge'/><bridge name='br0'/></network>"
-    assert plan_start(parse_network(bridged)) == []
+    assert plan_start(parse_network(bridged), None) == []
 
 
 def test_a_failure_at_any_step_undoes_it_and_all_before_it() -> None:
-    plan = plan_start(NETWORK)
+    plan = plan_start(NETWORK, DNSMASQ)
     for broken in range(len(plan)):
         done: list[Step] = []
         undone: list[Step] = []
@@ -91,14 +99,14 @@ def test_a_cancelled_start_is_undone_too() -> None:
         await asyncio.Event().wait()
 
     async def story() -> None:
-        task = asyncio.ensure_future(run_steps(plan_start(NETWORK), wait, undo))
+        task = asyncio.ensure_future(run_steps(plan_start(NETWORK, DNSMASQ), wait, undo))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     asyncio.run(story())
-    assert undone == plan_start(NETWORK)[:1]
+    assert undone == plan_start(NETWORK, DNSMASQ)[:1]
 
 
 def test_only_the_very_same_subnet_clashes() -> None:
