@@ -122,7 +122,7 @@ def _addresses(name: str, protocol: Protocol) -> Iterator[InterfaceStep]:
     family = 6 if protocol.family == "ipv6" else 4
     if protocol.dhcp is not None:
         detail = (
-            f"<dhcp/> of interface '{name}' needs a DHCP client, which this daemon does not run: use "
+            f"<dhcp/> of interface '{name}' needs a DHCP client, which does not run here: use "
             "<ip>, or leave the interface to the host's own network configuration"
         )
         raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.INTERFACE)
