@@ -15,6 +15,7 @@ from rpc.values import Domain as DomainId
 from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.messages.worker import DomainStatus
 from supervisor.objects.change_lock import ChangeLock
+from supervisor.objects.domain_phase import PhaseTracker
 from supervisor.objects.object_type import ObjectType
 
 OFF = -1  # the id of a domain that does not run
@@ -102,10 +103,11 @@ class DomainObject:
     autodestroy: str = ""  # the client whose end is the guest's
     worker: str = ""  # the worker's name on the bus, while there is one
     job: ChangeLock = field(init=False)
+    phases: PhaseTracker = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make the domain's lock."""
         self.job = ChangeLock(self.name, self.errors)
+        self.phases = PhaseTracker(self.name)
 
     @property
     def errors(self) -> ServiceErrors:

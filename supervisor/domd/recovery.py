@@ -1,11 +1,11 @@
-"""Taking over guests that run already, and guests whose worker died.
+"""Recovery: reconnects to guests that run already, and to guests whose worker died.
 
-Owns: which guests are being asked about.
-May touch: workers, through `supervisor.domd.workers`; status documents, to read.
-May not touch: guests themselves: a worker's word is what counts.
+Owns: the queries of workers whose guest's state is unknown.
+May touch: workers, through `supervisor.domd.workers`; status files, to read.
+May not touch: guests; what a worker reports counts.
 
-A guest is known from its status document at once and believed to run until its worker has been
-asked: a worker that hangs, or does not come up, holds up neither this process nor any other guest.
+A guest is known from its status file at once and taken as running until its worker has replied:
+a worker that hangs, or does not come up, delays neither this process nor any other guest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import asyncio
 import logging
 from typing import Final
 
-from ipc import BusError, Node, NoSuchService
+from ipc import BusError, DeadlineExceeded, Node, NoSuchService
 from rpc.enums import DomainEventStoppedDetailType, DomainEventType, DomainShutoffReason
 from rpc.errors import VirError
 from supervisor.domd.domain import DomainObject
@@ -33,10 +33,11 @@ from supervisor.messages.worker import (
 )
 from supervisor.runtime.paths import Paths
 
-TOGETHER_S: Final = 0.8  # what the first calls wait for all workers together
+TOGETHER_S: Final = 0.8  # how long the first calls wait for all workers together
 PAUSES_S: Final = (0.02, 0.05, 0.2, 1.0, 5.0)
+IDLE_QUERIES: Final = 5  # of a worker that has no domain: a start can outlast GetStatus
 
-STOPPED: Final = DomainEventType.STOPPED
+#: What is assumed of a guest that ended without any worker to say why.
 LOST: Final = ShutoffInfo(
     reason=DomainShutoffReason.UNKNOWN, detail=DomainEventStoppedDetailType.FAILED
 )
@@ -45,12 +46,11 @@ log = logging.getLogger(__name__)
 
 
 class Recovery:
-    """Finds out what became of guests."""
+    """Determines the state of guests that this process did not start, or lost contact with."""
 
     def __init__(
         self, node: Node, registry: Registry, workers: Workers, domains: RunningDomains
     ) -> None:
-        """Ask these workers."""
         self._node = node
         self._registry = registry
         self._workers = workers
@@ -60,45 +60,41 @@ class Recovery:
         domains.on_unknown_state = lambda entry: self._start_query(entry, spawn=False)
 
     async def recover(self, paths: Paths) -> None:
-        """Take over all guests that ran before this process did."""
-        remembered = await asyncio.to_thread(read_remembered, paths.status_dir())
-        for description in remembered:
-            entry = self._object_for(description)
-            if entry is not None:
-                self._domains.apply_status(entry, description)
+        """Reconnect to every guest that ran before this process did."""
+        statuses = await asyncio.to_thread(read_remembered, paths.status_dir())
+        for status in statuses:
+            entry = self._object_for(status)
+            if entry is not None and self._domains.apply_found(entry, status):
                 self._start_query(entry, spawn=True)
         if self._queries:
             await asyncio.wait(set(self._queries.values()), timeout=TOGETHER_S)
         if self._queries:
-            names = ", ".join(
-                sorted(entry.name for entry in self._registry if self._is_pending(entry))
-            )
-            log.warning("known from their status documents until their workers answer: %s", names)
+            names = sorted(entry.name for entry in self._registry if self._is_pending(entry))
+            log.warning("known from status files until their workers reply: %s", ", ".join(names))
         self._domains.spawn_task(self._end_idle_workers())
-        self._domains.spawn_task(self._autodestroy_orphans())
 
     def worker_lost(self, name: str) -> None:
-        """A link broke: the root starts a worker anew, which takes its guest over."""
+        """Query a worker whose link broke: the root respawns it, and it reconnects to its guest."""
         for entry in self._registry:
-            if entry.worker == name and entry.is_active:
-                self._start_query(entry, spawn=False)
+            if entry.worker == name:
+                self._domains.worker_lost(entry)
 
-    def _object_for(self, description: DomainStatus) -> DomainObject | None:
-        """The domain of a guest that runs; a transient one is made known."""
+    def _object_for(self, status: DomainStatus) -> DomainObject | None:
+        """Find the domain of a running guest; a transient one is created."""
         try:
-            known = self._registry.match_or_conflict(description.name, description.uuid)
+            known = self._registry.match_or_conflict(status.name, status.uuid)
         except VirError as error:
-            log.error("the guest '%s' runs and is left alone: %s", description.name, error)
+            log.error("the guest '%s' runs and is not managed: %s", status.name, error)
             return None
         return known or DomainObject(
-            object_type=self._registry.object_type, name=description.name, uuid=description.uuid
+            object_type=self._registry.object_type, name=status.name, uuid=status.uuid
         )
 
     def _is_pending(self, entry: DomainObject) -> bool:
         return entry.uuid in self._queries
 
     def _start_query(self, entry: DomainObject, *, spawn: bool) -> None:
-        """Ask a guest's worker in a task of its own, one for each guest."""
+        """Query a guest's worker in a task of its own, one per domain."""
         if self._is_pending(entry):
             return
         task = asyncio.create_task(self._query_worker(entry, spawn=spawn))
@@ -106,99 +102,109 @@ class Recovery:
 
         def done(task: asyncio.Task[None]) -> None:
             del self._queries[entry.uuid]
-            if not task.cancelled() and (problem := task.exception()) is not None:
-                log.error("what became of %s is not known", entry.name, exc_info=problem)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("the state of %s is not known", entry.name, exc_info=error)
 
         task.add_done_callback(done)
 
     async def _query_worker(self, entry: DomainObject, *, spawn: bool) -> None:
-        """Ask until there is an answer; until then the guest is believed to run."""
+        """Query until the worker replies; the domain counts as active until then."""
         attempt = 0
         while entry.is_active:
             try:
                 if spawn:
                     await self._workers.spawn(entry)
                     spawn = False
-                described = await self._workers.call(entry, GetStatus())
+                reported = await self._workers.call(entry, GetStatus())
             except (BusError, VirError) as error:
                 level = logging.ERROR if attempt == len(PAUSES_S) else logging.INFO
-                log.log(level, "the worker of %s does not answer: %s", entry.name, error)
+                log.log(level, "the worker of %s does not reply: %s", entry.name, error)
                 spawn = spawn or isinstance(error, NoSuchService)
                 await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
                 attempt += 1
             else:
-                self._apply(entry, described)
+                self._apply(entry, reported)
                 return
 
-    def _apply(self, entry: DomainObject, described: WorkerStatus) -> None:
+    def _apply(self, entry: DomainObject, reported: WorkerStatus) -> None:
+        """Record what a worker has: its guest, or how the guest ended."""
         if not entry.is_active:
             return
-        if described.guest is not None:
-            self._domains.apply_status(entry, described.guest)
+        if reported.guest is not None:
+            self._domains.confirm(entry, reported.guest)
+            if reported.guest.autodestroy:
+                # Only now is its client known: status files do not name it to this process.
+                self._domains.spawn_task(self._autodestroy_orphans())
             return
-        gone = described.shutoff or LOST
-        log.info("%s has ended while nobody looked (%d)", entry.name, gone.reason)
+        shutoff = reported.shutoff or LOST
+        log.info("%s ended while no worker watched it (reason %d)", entry.name, shutoff.reason)
         self._domains.on_domain_stopped(
             DomainStopped(
                 uuid=entry.uuid,
                 name=entry.name,
-                reason=gone.reason,
-                event=STOPPED,
-                detail=gone.detail,
-                restart=gone.restart,
-                rename=gone.restart,
+                reason=shutoff.reason,
+                event=DomainEventType.STOPPED,
+                detail=shutoff.detail,
+                restart=shutoff.restart,
+                rename=shutoff.restart,
             )
         )
 
     async def _end_idle_workers(self) -> None:
-        """End workers that have no guest: their start was given up when our predecessor died."""
+        """End workers without a guest: their start failed after the previous domd died."""
         try:
-            found = await self._node.control.call(ListProcesses())
+            listed = await self._node.control.call(ListProcesses())
         except BusError as error:
-            log.warning("workers without a guest are not looked for: %s", error)
+            log.warning("workers without a guest are not ended: %s", error)
             return
-        ours = {entry.worker for entry in self._registry if entry.worker}
-        for process in found.processes:
+        in_use = {entry.worker for entry in self._registry if entry.worker}
+        for process in listed.processes:
             name = process.name
-            if name.startswith(self._workers.driver.worker("")) and name not in ours:
-                await self._end_idle_worker(name)
+            if name.startswith(self._workers.driver.worker("")) and name not in in_use:
+                self._domains.spawn_task(self._end_idle_worker(name))
 
     async def _end_idle_worker(self, name: str) -> None:
-        """End a worker, unless it has a guest after all or has got one meanwhile."""
-        link = self._node.link(name)
-        try:
-            described = await link.call(GetStatus())
-        except (BusError, VirError) as error:
-            log.info("worker %s does not answer: %s", name, error)
-            described = WorkerStatus()
+        """End a worker, unless it has a guest, or its domain was started meanwhile."""
+        reported = await self._query_idle_worker(name)
         if any(entry.worker == name for entry in self._registry):
             return
-        if described.shutoff is not None:
-            self._record_shutoff(name, described.shutoff)
-        if described.guest is not None:
-            entry = self._object_for(described.guest)
-            if entry is not None and not entry.is_active:
-                self._domains.apply_status(entry, described.guest)
+        if reported.shutoff is not None:
+            self._record_shutoff(name, reported.shutoff)
+        if reported.guest is not None:
+            entry = self._object_for(reported.guest)
+            if entry is not None and self._domains.apply_found(entry, reported.guest):
                 self._start_query(entry, spawn=True)
             return
         log.info("worker %s has no guest and is ended", name)
         await self._workers.end_named(name)
 
-    def _record_shutoff(self, worker: str, gone: ShutoffInfo) -> None:
-        """Know why a domain is off whose guest ended between our predecessor and us."""
+    async def _query_idle_worker(self, name: str) -> WorkerStatus:
+        """Query a worker that may be in the middle of a start, which it finishes before."""
+        for _ in range(IDLE_QUERIES):
+            try:
+                return await self._node.link(name).call(GetStatus())
+            except DeadlineExceeded as error:
+                log.info("worker %s is still busy: %s", name, error)
+            except (BusError, VirError) as error:
+                log.info("worker %s does not reply: %s", name, error)
+                break
+        return WorkerStatus()
+
+    def _record_shutoff(self, worker: str, shutoff: ShutoffInfo) -> None:
+        """Record why a domain is off whose guest ended between two lives of this process."""
         entry = self._registry.by_name(worker.partition(":")[2])
         if entry is not None and not entry.is_active and not entry.worker:
-            entry.reason = gone.reason
+            entry.reason = shutoff.reason
 
     async def _autodestroy_orphans(self) -> None:
-        """End guests whose client went while nobody listened."""
-        bound = {entry.autodestroy for entry in self._registry if entry.autodestroy}
-        if not bound:
+        """Destroy autodestroy domains whose client disconnected while this process was down."""
+        owners = {entry.autodestroy for entry in self._registry if entry.autodestroy}
+        if not owners:
             return
         try:
-            answer = await self._node.link("rpcd").call(ListClients())
+            reply = await self._node.link("rpcd").call(ListClients())
         except BusError as error:
-            log.warning("guests whose client has gone are not looked for: %s", error)
+            log.warning("domains whose client disconnected are not destroyed: %s", error)
             return
-        for client in bound - set(answer.identifiers):
+        for client in owners - set(reply.identifiers):
             self._domains.client_closed(client)

@@ -1,6 +1,6 @@
-"""Running guests: starting and ending them, what their workers say, what clients are told.
+"""RunningDomains: starts and stops domains, and tracks what their workers report.
 
-Owns: what is known of running guests.
+Owns: the runtime state and the phase of every domain.
 May touch: workers, through `supervisor.domd.workers`. May not touch: definitions' files.
 """
 
@@ -35,21 +35,32 @@ from supervisor.messages.worker import (
     Start,
     StatusChanged,
 )
+from supervisor.objects.domain_phase import DomainPhase, PhaseTrigger
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Starting:
-    """A start on its way."""
+@dataclass(frozen=True, slots=True)
+class LaunchedGuest:
+    """What a start has come to."""
 
-    task: asyncio.Task[DomainStatus] = field(init=False)
-    ended: DomainStopped | None = None  # the guest's end, when it came before its start was told of
-    doubtful: bool = False  # whether it still runs is not known
+    status: DomainStatus
+    is_confirmed: bool = True  # by the worker that drives the guest now
+
+
+@dataclass(slots=True)
+class PendingStart:
+    """A start under way."""
+
+    task: asyncio.Task[LaunchedGuest]
+    autodestroy: str  # the client whose disconnection cancels it
+    #: Events that arrived before the start's reply was handled: they follow the start's own.
+    early_events: list[StatusChanged | DomainStopped] = field(default_factory=list)
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class RunningDomains:
-    """Every running guest of this daemon."""
+    """The running domains of one driver."""
 
     def __init__(
         self,
@@ -60,22 +71,21 @@ class RunningDomains:
         publisher: Publisher,
         keep_running: KeepRunningVote,
     ) -> None:
-        """Drive guests by these workers."""
         self._registry = registry
         self._builder = builder
         self._workers = workers
         self._ids = ids
         self._publisher = publisher
         self._keep_running = keep_running
-        #: Called with a guest of which it is not known whether it still runs.
+        #: Called with a domain that entered the phase UNKNOWN: its worker is to be queried.
         self.on_unknown_state: Callable[[DomainObject], None] = lambda _: None
-        self._starting: dict[bytes, Starting] = {}
+        self._starts: dict[bytes, PendingStart] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         workers.subscribe(StatusChanged, self.on_status_changed)
         workers.subscribe(DomainStopped, self.on_domain_stopped)
         workers.subscribe(ForwardEvent, self.on_forward_event)
 
-    # Starting and ending.
+    # Start and stop.
 
     async def start(
         self,
@@ -85,254 +95,328 @@ class RunningDomains:
         paused: bool = False,
         autodestroy: str = "",
     ) -> None:
-        """Launch a domain's guest; the domain's job is the caller's.
+        """Start a domain; the caller holds its change lock.
 
         Raises:
-            VirError: the guest runs already, or cannot be started; nothing is left of it then.
+            VirError: OPERATION_INVALID: it is active; whatever keeps it from starting. Nothing is
+                left of the guest then.
         """
-        if entry.is_active:
-            raise entry.errors.operation_invalid(
-                f"domain is already running: '{entry.name}' has id {entry.id}"
-            )
-        complete = await self._builder.complete(definition)
-        if entry.definition is definition:
-            entry.definition = complete
-        request = Start(
-            xml=complete.xml, id=self._ids.next(), paused=paused, autodestroy=autodestroy
-        )
-        starting = Starting()
-        task = starting.task = asyncio.create_task(self._launch(entry, request, starting))
-        self._starting[entry.uuid] = starting
+        if not entry.phases.step(PhaseTrigger.BOOT):
+            raise already_running(entry)
         try:
-            description = await task
-        except asyncio.CancelledError:
-            task.cancel()
-            await asyncio.wait({task})
-            if caller_is_cancelled():
-                raise
-            detail = f"domain '{entry.name}' was destroyed while it was started"
-            raise entry.errors.operation_failed(detail) from None
-        finally:
-            del self._starting[entry.uuid]
-        self.apply_status(entry, description)
-        entry.source = complete
-        log.info("%s is started with id %d", entry.name, entry.id)
-        self._publish_started(entry, paused=paused)
-        if starting.ended is not None:
-            self.on_domain_stopped(starting.ended)
-        elif starting.doubtful:
-            self.on_unknown_state(entry)
+            entry.source = await self._builder.complete(definition)
+            if entry.definition is definition:
+                entry.definition = entry.source
+            request = Start(
+                xml=entry.source.xml,
+                id=self._ids.next(),
+                paused=paused,
+                autodestroy=autodestroy,
+            )
+            await self._start(entry, request)
+        except BaseException:
+            if entry.phases.step(PhaseTrigger.START_FAILED):
+                entry.source = None
+            raise
 
-    async def _launch(
-        self, entry: DomainObject, request: Start, starting: Starting
-    ) -> DomainStatus:
+    async def _start(self, entry: DomainObject, request: Start) -> None:
+        """Have the worker start the guest, record and publish that, then what followed it."""
+        task = asyncio.create_task(self._launch(entry, request))
+        pending = self._starts[entry.uuid] = PendingStart(task, request.autodestroy)
+        cancelled = False
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:  # the client's call, not the start itself
+            cancelled = True
+            if not task.cancelling():
+                task.cancel()
+            await asyncio.wait({task})
+        finally:
+            del self._starts[entry.uuid]
+            pending.finished.set()
+        if task.cancelled() and not cancelled:
+            detail = f"domain '{entry.name}' was destroyed while it was started"
+            raise entry.errors.operation_failed(detail)
+        launched = task.result()
+        entry.phases.step(PhaseTrigger.STARTED)
+        self.apply_status(entry, launched.status)
+        log.info("%s is started with id %d", entry.name, entry.id)
+        self._publish_started(entry, paused=request.paused)
+        for event in pending.early_events:
+            if isinstance(event, DomainStopped):
+                self.on_domain_stopped(event)
+            else:
+                self.on_status_changed(event)
+        if not launched.is_confirmed:
+            self.worker_lost(entry)
+        if cancelled:  # too late: the guest runs, and is recorded
+            raise asyncio.CancelledError
+
+    async def _launch(self, entry: DomainObject, request: Start) -> LaunchedGuest:
+        """Spawn a worker and have it start the guest; if that fails, undo it and end the worker."""
         try:
             await self._workers.spawn(entry)
-            description = await self._request_start(entry, request)
+            status = await self._request_start(entry, request)
             if self._workers.driver.replaces_worker_after_start:
-                starting.doubtful = not await self._replace_worker(entry)
-            return description
+                return LaunchedGuest(status, await self._replace_worker(entry))
         except BaseException:
-            self._clear_runtime(entry)
-            # It may have been spawned unseen.
+            # If the call to the root was cancelled, it may have spawned the worker all the same.
             entry.worker = entry.worker or self._workers.driver.worker(entry.name)
             await self._abort_start(entry)
             raise
+        return LaunchedGuest(status)
 
     async def _request_start(self, entry: DomainObject, request: Start) -> DomainStatus:
-        """Have the guest started; a worker that dies then may have done it."""
+        """Call the worker; if it dies, its successor knows whether the guest was started."""
         try:
             return await self._workers.call(entry, request)
         except PeerGone as error:
             log.warning("the worker of %s died while it started: %s", entry.name, error)
-            found = await self._workers.get_status(entry)
-            if found.guest is not None:  # none ran before; containers' numbers are their own
-                return found.guest
+            reported = await self._workers.get_status(entry)
+            # No guest ran before, so it is this one; LXC's ids are pids, not the request's.
+            if reported.guest is not None:
+                return reported.guest
             detail = f"the process that started '{entry.name}' died; try again ({error})"
             raise entry.errors.operation_failed(detail) from error
 
     async def _replace_worker(self, entry: DomainObject) -> bool:
-        """Replace the worker that started a guest, before any client can know of the guest.
+        """Replace the worker that started a guest by a smaller one, before clients see the guest.
 
         Returns:
-            Whether the new one has the guest.
+            Whether the new worker reports the guest.
         """
         try:
-            found = await self._workers.replace(entry)
+            reported = await self._workers.replace(entry)
         except (BusError, VirError) as error:
-            log.warning("the worker of %s does not come back yet: %s", entry.name, error)
+            log.warning("the new worker of %s does not answer yet: %s", entry.name, error)
             return False
-        return found.guest is not None
+        return reported.guest is not None
 
     async def _abort_start(self, entry: DomainObject) -> None:
-        """Let a start that failed be undone, then end its worker."""
+        """Wait until the worker has undone its start, then end the worker."""
         try:
-            # The answer comes when the worker has undone what it began.
-            found = await self._workers.get_status(entry)
-            if found.guest is not None:  # it was given up when all was done
+            # It answers when no start is under way any more.
+            reported = await self._workers.get_status(entry)
+            if reported.guest is not None:  # the start had succeeded when it was cancelled
                 await self._workers.call(entry, Destroy(graceful=False))
         except (BusError, VirError) as error:
-            log.warning("the worker of %s does not settle: %s", entry.name, error)
+            log.warning("the worker of %s cannot undo its start: %s", entry.name, error)
         await self._workers.end(entry)
 
     def _publish_started(self, entry: DomainObject, *, paused: bool) -> None:
-        """Tell clients, in the order that libvirt does."""
+        """Publish the lifecycle events of a start, in the order in which libvirt does."""
         started, booted = DomainEventType.STARTED, DomainEventStartedDetailType.BOOTED
         if paused:
             self._publisher.lifecycle(entry, started, booted)
             suspended = DomainEventSuspendedDetailType.PAUSED
             self._publisher.lifecycle(entry, DomainEventType.SUSPENDED, suspended)
         else:
+            # qemuProcessStartCPUs publishes RESUMED before qemuDomainCreate publishes STARTED.
             if self._workers.driver.publishes_resumed_on_start:
                 unpaused = DomainEventResumedDetailType.UNPAUSED
                 self._publisher.lifecycle(entry, DomainEventType.RESUMED, unpaused)
             self._publisher.lifecycle(entry, started, booted)
 
     async def destroy(self, entry: DomainObject, *, graceful: bool) -> None:
-        """End a guest now; on return it is off. A start that is on its way is given up.
+        """Stop a guest now, or cancel its start; the domain is shut off on return.
 
         Raises:
-            VirError: OPERATION_INVALID when it does not run; the worker's refusal.
+            VirError: OPERATION_INVALID: it is not active; the worker's refusal.
         """
-        starting = self._starting.get(entry.uuid)
-        if starting is not None and not entry.is_active:
-            starting.task.cancel()
-            await asyncio.wait({starting.task})
-            return
-        if not entry.is_active:
+        pending = self._starts.get(entry.uuid)
+        if pending is not None:
+            if await self._cancel_start(entry, pending):
+                return
+        elif not entry.is_active:
             raise not_running(entry)
-        await self._workers.call_until_done(entry, Destroy(graceful=graceful))
+        entry.phases.step(PhaseTrigger.STOP)
+        try:
+            await self._workers.call_until_done(entry, Destroy(graceful=graceful))
+        except BaseException:
+            entry.phases.step(PhaseTrigger.STOP_FAILED)
+            raise
+
+    async def _cancel_start(self, entry: DomainObject, pending: PendingStart) -> bool:
+        """Cancel a start and wait for its end.
+
+        Returns:
+            Whether it failed; if not, it had succeeded at the moment when it was cancelled.
+        """
+        if entry.phases.phase is not DomainPhase.STOPPING:
+            # Once: a second cancellation would interrupt the undoing that the first began.
+            entry.phases.step(PhaseTrigger.STOP)
+            pending.task.cancel()
+        await pending.finished.wait()
+        return not entry.is_active
 
     async def run_change(self, entry: DomainObject, request: Request[DomainStatus]) -> None:
-        """Have a running guest changed, and believe what it is then.
+        """Have the worker change its guest, and record the status that it replies.
 
         Raises:
             VirError: as `Workers.call_running`.
         """
-        description = await self._workers.call_running(entry, request)
+        status = await self._workers.call_running(entry, request)
         if entry.is_active:
-            self.apply_status(entry, description)
+            self.apply_status(entry, status)
 
-    # What is known.
+    # Runtime state.
 
-    def apply_status(self, entry: DomainObject, description: DomainStatus) -> None:
-        """Believe a description."""
+    def apply_status(self, entry: DomainObject, status: DomainStatus) -> None:
+        """Record the status that the worker reported, unless a newer one was recorded before."""
+        if entry.running is not None and status.reported_ns < entry.running.status.reported_ns:
+            return
         self._publisher.invalidate()
-        self._ids.seen(description.id)
-        entry.running = DomainRuntime.from_status(description, entry.running)
-        entry.autodestroy = description.autodestroy
+        self._ids.seen(status.id)
+        entry.running = DomainRuntime.from_status(status, entry.running)
+        entry.autodestroy = status.autodestroy
         self._registry.add(entry)
         self._keep_running.set(busy=True)
 
-    def mark_stopped(self, entry: DomainObject, reason: int, event: int, detail: int) -> None:
-        """Believe that a guest has gone, and tell clients."""
-        self._clear_runtime(entry)
-        entry.reason = reason
-        self._publisher.lifecycle(entry, event, detail)
+    def apply_found(self, entry: DomainObject, status: DomainStatus) -> bool:
+        """Record a guest that a predecessor of this process left, unless the domain is in use.
 
-    def _clear_runtime(self, entry: DomainObject) -> None:
+        Returns:
+            Whether it is recorded, and its worker is to confirm it.
+        """
+        if not entry.phases.step(PhaseTrigger.FOUND):
+            return False
+        self.apply_status(entry, status)
+        return True
+
+    def confirm(self, entry: DomainObject, status: DomainStatus) -> None:
+        """Record that the worker drives the guest."""
+        entry.phases.step(PhaseTrigger.CONFIRMED)
+        self.apply_status(entry, status)
+
+    def worker_lost(self, entry: DomainObject) -> None:
+        """Have a domain's worker queried: the link to it broke, or it does not report the guest."""
+        if entry.is_active:
+            entry.phases.step(PhaseTrigger.WORKER_LOST)
+            self.on_unknown_state(entry)
+
+    def mark_stopped(self, entry: DomainObject, reason: int, event: int, detail: int) -> None:
+        """Mark the domain shut off and publish the lifecycle event."""
+        entry.phases.step(PhaseTrigger.STOPPED)
         self._publisher.invalidate()
         entry.running = None
         entry.autodestroy = ""
+        entry.reason = reason
         if not any(other.is_active for other in self._registry):
             self._keep_running.set(busy=False)
+        self._publisher.lifecycle(entry, event, detail)
 
     def drop_if_transient(self, entry: DomainObject) -> None:
-        """Forget a domain that has neither a guest nor a definition."""
-        if not entry.is_there and entry.uuid not in self._starting:
+        """Remove a domain that is shut off and has no definition."""
+        if not entry.is_there and entry.phases.phase is DomainPhase.SHUT_OFF:
             self._registry.remove(entry)
             self._publisher.invalidate()
 
-    # What workers say.
+    # Workers' events.
 
     def on_status_changed(self, event: StatusChanged) -> None:
-        """A guest's state or document has changed."""
+        """Record a guest's new status, and publish its lifecycle event."""
         entry = self._registry.by_uuid(event.status.uuid)
         if entry is None or not entry.worker:
+            return
+        pending = self._starts.get(entry.uuid)
+        if pending is not None:
+            pending.early_events.append(event)
+            return
+        if not entry.is_active:
             return
         self.apply_status(entry, event.status)
         if event.event != NO_EVENT:
             self._publisher.lifecycle(entry, event.event, event.detail)
 
     def on_domain_stopped(self, event: DomainStopped) -> None:
-        """A guest has gone; its worker is let go, and what is to be started anew is."""
+        """Mark a domain shut off, end its worker, and restart the domain where that is due."""
         entry = self._registry.by_uuid(event.uuid)
         if entry is None:
             return
-        if entry.running is None:
-            if entry.uuid in self._starting:
-                self._starting[entry.uuid].ended = event
+        pending = self._starts.get(entry.uuid)
+        if pending is not None:
+            pending.early_events.append(event)
             return
-        again = restart_definition(entry, renamed=event.rename)
+        if entry.running is None:
+            return
+        definition = restart_definition(entry, renamed=event.rename)
         self.mark_stopped(entry, event.reason, event.event, event.detail)
         name, entry.worker = entry.worker, ""
         self.spawn_task(self._workers.end_named(name))
         if event.restart:
-            self.spawn_task(self._restart(entry, again))
+            self.spawn_task(self._restart(entry, definition))
         else:
             entry.source = None
             self.drop_if_transient(entry)
 
     def on_forward_event(self, event: ForwardEvent) -> None:
-        """A worker has an event for clients."""
+        """Publish a client event that a worker has encoded."""
         self._publisher.forward(event.event)
 
     async def _restart(self, entry: DomainObject, definition: Definition) -> None:
-        """Start anew what its document says is to be."""
+        """Start a domain whose on_reboot or on_crash says restart."""
         try:
             async with entry.job.hold("restart"):
                 if not entry.is_active:
                     await self.start(entry, definition)
         except (VirError, BusError) as error:
-            log.error("%s was to be started anew and cannot be: %s", entry.name, error)
+            log.error("%s cannot be restarted: %s", entry.name, error)
         finally:
             self.drop_if_transient(entry)
 
-    # Guests that end with a client.
+    # Autodestroy.
 
     def client_closed(self, client: str) -> None:
-        """A client has gone: the guests that were to go with it do."""
-        for entry in self._registry:
-            if entry.autodestroy == client:
-                self.spawn_task(self.autodestroy(entry))
+        """Destroy the domains that a client started with VIR_DOMAIN_START_AUTODESTROY."""
+        self._autodestroy(lambda owner: owner == client)
 
     def all_clients_closed(self) -> None:
-        """Every client has gone, for the process that served them has."""
+        """Destroy every domain that has such a client: the process that served them has ended."""
+        self._autodestroy(bool)
+
+    def _autodestroy(self, is_closed: Callable[[str], bool]) -> None:
         for entry in self._registry:
-            if entry.autodestroy:
+            pending = self._starts.get(entry.uuid)
+            if is_closed(pending.autodestroy if pending is not None else entry.autodestroy):
                 self.spawn_task(self.autodestroy(entry))
 
     async def autodestroy(self, entry: DomainObject) -> None:
-        """End a guest whose client has gone."""
-        log.info("%s ends with the client that started it", entry.name)
+        """Destroy a domain whose client has disconnected."""
+        log.info("%s is destroyed: the client that started it has disconnected", entry.name)
         try:
             await self.destroy(entry, graceful=False)
         except VirError as error:
-            log.error("%s does not end with its client: %s", entry.name, error)
+            log.error("%s cannot be destroyed after its client: %s", entry.name, error)
 
     def spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something beside; its failure is logged."""
+        """Run a coroutine in the background; its failure is logged."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (problem := task.exception()) is not None:
-            log.error("something after a guest's change failed", exc_info=problem)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a background task of a domain failed", exc_info=error)
+
+
+def already_running(entry: DomainObject) -> VirError:
+    """OPERATION_INVALID: the domain is active, starting or stopping."""
+    return entry.errors.operation_invalid(
+        f"domain is already running: '{entry.name}' has id {entry.id}"
+    )
 
 
 def restart_definition(entry: DomainObject, *, renamed: bool) -> Definition:
-    """What a running guest is started from when it is started anew."""
+    """Select what a stopped domain is restarted from.
+
+    Args:
+        entry: the domain, still with its runtime state.
+        renamed: it may have been renamed or redefined: the present definition counts.
+    """
     if renamed and entry.definition is not None:
         return entry.definition
     if entry.source is not None:
         return entry.source
-    assert entry.running is not None, "a guest that has gone is not started anew"
+    assert entry.running is not None, "only a domain that ran is restarted"
     return entry.definition or Definition(entry.running.live.inactive_secure_xml)
-
-
-def caller_is_cancelled() -> bool:
-    """Whether it is this task that is cancelled, and not one that it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from ipc import BusError, DeadlineExceeded, Event, Node, PeerGone, Request
+from ipc import BusError, DeadlineExceeded, Event, Node, NoSuchService, PeerGone, Request
 from rpc.errors import ErrorCode, VirError
 from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import not_running
@@ -138,7 +138,8 @@ class Workers:
             left = end - loop.time()
             try:
                 return await self.call(entry, request, left)
-            except PeerGone as error:
+            except (PeerGone, NoSuchService) as error:
+                # Without a process the root has not respawned it; recovery has it spawned.
                 lost = True
                 if not has_ended(entry):
                     log.info("%s is ordered again, its worker was lost: %s", entry.name, error)

@@ -17,7 +17,7 @@ from supervisor.domd.definitions import Definitions
 from supervisor.domd.domain import DomainObject
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.registry import Registry, not_running
-from supervisor.domd.running_domains import RunningDomains
+from supervisor.domd.running_domains import RunningDomains, already_running
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import Reboot, Reset, Resume, Shutdown, Suspend, Wakeup
 
@@ -60,9 +60,7 @@ class LifecycleCalls:
         entry = self._registry.find(dom)
         async with entry.job.hold("start"):
             if entry.is_active or entry.definition is None:
-                raise entry.errors.operation_invalid(
-                    f"domain is already running: '{entry.name}' has id {entry.id}"
-                )
+                raise already_running(entry)
             await self._check_managed_save(entry, flags)
             await self._reset_nvram(entry, flags)
             paused, autodestroy = start_options(call, flags)

@@ -270,6 +270,8 @@ class Tree:
         self.host = host
         self.board = Switchboard(VirErrorCodec())
         self.board.serve(self)
+        # As the root does: a worker that was never spawned, or was ended, is not waited for.
+        self.board.expects = lambda name: name in self.workers or ":" not in name
         self.workers: dict[str, FakeWorker] = {}
         self.ended: list[str] = []  # workers that domd had ended
         self.scripts: dict[type, Script] = {}
@@ -278,10 +280,8 @@ class Tree:
         self.events: list[tuple[int, int]] = []  # lifecycle: event, detail
         self.other_events: list[int] = []
         self.keep_running = False
-        self.generation = 0  # of domd
-        self.rpcd = self.join("rpcd")
-        self.rpcd.serve(self)
-        self.board.mark_ready("rpcd")
+        self.spawn_error: Exception | None = None
+        self.rpcd = self._join_rpcd()
 
     def join(self, name: str) -> Node:
         """Connect a process to the root."""
@@ -298,6 +298,8 @@ class Tree:
 
     @handles(SpawnWorker)
     def spawn_worker(self, request: SpawnWorker) -> WorkerSpawned:
+        if self.spawn_error is not None:
+            raise self.spawn_error
         name = f"{request.driver}:{request.domain}"
         if name not in self.workers:
             self.workers[name] = FakeWorker(self, name, request.domain)
@@ -342,7 +344,18 @@ class Tree:
 
     # What rpcd answers.
 
-    @handles(ListClients)
+    def _join_rpcd(self) -> Node:
+        node = self.join("rpcd")
+        node.handlers.add_function(ListClients, self.list_clients)
+        self.board.mark_ready("rpcd")
+        return node
+
+    def restart_rpcd(self) -> None:
+        """Kill rpcd, and its clients' connections with it."""
+        self.clients.clear()
+        self.rpcd.close()
+        self.rpcd = self._join_rpcd()
+
     def list_clients(self, _: ListClients) -> ClientList:
         return ClientList(identifiers=self.clients)
 
