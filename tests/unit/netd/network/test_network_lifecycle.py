@@ -1,0 +1,234 @@
+"""Networks: started, stopped, updated and recovered on a host in memory, with faults."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from conf.network import Network, format_network, parse_network
+from rpc.enums import NetworkEventLifecycleType as Lifecycle
+from rpc.errors import ErrorCode, VirError
+from supervisor.netd.kernel.netlink import HostRoute
+from supervisor.netd.network import recovery
+from supervisor.netd.network.network import NetworkObject
+from supervisor.netd.network.plan import plan_start
+from tests.unit.netd.network.fake_host import FakeHost, FakeNetd
+
+XML = """<network>
+  <name>n</name>
+  <uuid>11111111-2222-3333-4444-555555555555</uuid>
+  <forward mode='nat'/>
+  <bridge name='b0' stp='on' delay='0'/>
+  <mtu size='1400'/>
+  <mac address='52:54:00:00:00:01'/>
+  <bandwidth><inbound average='1000'/></bandwidth>
+  <ip address='10.0.0.1' netmask='255.255.255.0'>
+    <dhcp><range start='10.0.0.2' end='10.0.0.9'/>{}</dhcp>
+  </ip>
+  <ip family='ipv6' address='fd00::1' prefix='64'/>
+  <route address='10.9.0.0' prefix='16' gateway='10.0.0.7'/>
+</network>"""
+NETWORK = parse_network(XML.format(""))
+STEPS = 16
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> FakeHost:
+    return FakeHost(tmp_path)
+
+
+def defined(netd: FakeNetd, *, persistent: bool = True) -> NetworkObject:
+    """The network in netd's registry, and on disk where it is persistent."""
+    entry = NetworkObject(name="n", uuid=UUID(str(NETWORK.uuid)).bytes)
+    if persistent:
+        entry.definition = NETWORK
+        netd.store.save("n", format_network(NETWORK, inactive=True))
+    netd.registry.add(entry)
+    return entry
+
+
+async def restarted(host: FakeHost) -> FakeNetd:
+    """The next netd after one that was killed."""
+    netd = FakeNetd(host)
+    recovery.load(netd.store, netd.registry)
+    await recovery.recover(netd.registry, netd.networks, host.links)
+    return netd
+
+
+def plan(netd: FakeNetd) -> list[object]:
+    return list(plan_start(NETWORK, netd.services.dnsmasq_config(NETWORK)))
+
+
+async def started(host: FakeHost) -> tuple[FakeNetd, NetworkObject]:
+    netd = FakeNetd(host)
+    entry = defined(netd)
+    await netd.networks.start(entry, NETWORK)
+    return netd, entry
+
+
+async def test_a_network_is_started_and_stopped(host: FakeHost) -> None:
+    netd, entry = await started(host)
+    assert entry.is_active
+    assert host.links.by_name["b0"].up
+    assert netd.store.status_documents()
+    assert netd.bus.votes == [True]
+    await netd.networks.stop(entry)
+    assert host.leftovers() == []
+    assert not netd.store.status_documents()
+    assert netd.bus.votes == [True, False]
+    assert netd.bus.events == [Lifecycle.STARTED, Lifecycle.STOPPED]
+    assert netd.hooks.operations == ["start", "started", "stopped"]
+    assert entry in netd.registry
+
+
+async def test_a_transient_network_is_forgotten_when_it_stops(host: FakeHost) -> None:
+    netd = FakeNetd(host)
+    entry = defined(netd, persistent=False)
+    await netd.networks.start(entry, NETWORK)
+    await netd.networks.stop(entry)
+    assert list(netd.registry) == []
+
+
+@pytest.mark.parametrize("broken", range(STEPS))
+async def test_a_failed_step_undoes_the_whole_start(host: FakeHost, broken: int) -> None:
+    netd = FakeNetd(host)
+    entry = defined(netd)
+    assert len(plan(netd)) == STEPS
+    netd.executor.broken = broken
+    with pytest.raises(VirError, match="injected"):
+        await netd.networks.start(entry, NETWORK)
+    assert host.leftovers() == []
+    assert not entry.is_active
+    assert not netd.store.status_documents()
+    assert netd.bus.events == []
+    assert netd.hooks.operations == ["start", "stopped"]
+
+
+async def test_a_status_that_cannot_be_written_undoes_the_start(host: FakeHost) -> None:
+    netd = FakeNetd(host)
+    entry = defined(netd)
+    (host.paths.network_status_dir() / "n.xml").mkdir()
+    with pytest.raises(VirError, match="cannot write the status") as refused:
+        await netd.networks.start(entry, NETWORK)
+    assert refused.value.code is ErrorCode.SYSTEM_ERROR
+    assert host.leftovers() == []
+    assert not entry.is_active
+
+
+async def test_a_hook_that_refuses_the_start_leaves_nothing(host: FakeHost) -> None:
+    netd = FakeNetd(host)
+    netd.hooks.refused = "start"
+    with pytest.raises(VirError) as refused:
+        await netd.networks.start(defined(netd), NETWORK)
+    assert refused.value.code is ErrorCode.HOOK_SCRIPT_FAILED
+    assert host.leftovers() == []
+
+
+async def test_a_subnet_in_use_is_refused(host: FakeHost) -> None:
+    netd = FakeNetd(host)
+    host.links.host_routes = [HostRoute(4, "10.0.0.0", 24, "", 1)]
+    with pytest.raises(VirError, match="already in use by interface another"):
+        await netd.networks.start(defined(netd), NETWORK)
+    assert host.leftovers() == []
+
+
+async def test_a_cancelled_caller_leaves_a_whole_network(host: FakeHost) -> None:
+    netd = FakeNetd(host)
+    entry = defined(netd)
+    task = asyncio.ensure_future(netd.networks.start(entry, NETWORK))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert entry.is_active == bool(host.leftovers())
+
+
+@pytest.mark.parametrize("done", range(STEPS + 1))
+async def test_netd_killed_during_a_start_leaves_nothing(host: FakeHost, done: int) -> None:
+    netd = FakeNetd(host)
+    defined(netd)
+    for step in plan_start(NETWORK, netd.services.dnsmasq_config(NETWORK))[:done]:
+        await netd.executor.do(step)
+    after = await restarted(host)
+    assert host.leftovers() == []
+    assert not after.registry.get_by_name("n").is_active
+
+
+@pytest.mark.parametrize("undone", range(STEPS + 1))
+async def test_netd_killed_during_a_stop_repairs_the_network(host: FakeHost, undone: int) -> None:
+    netd, _ = await started(host)
+    before = sorted(host.leftovers())
+    steps = plan_start(NETWORK, netd.services.dnsmasq_config(NETWORK))
+    for step in list(reversed(steps))[:undone]:
+        await netd.executor.undo(step)
+    after = await restarted(host)
+    assert sorted(host.leftovers()) == before
+    assert after.registry.get_by_name("n").is_active
+
+
+async def test_a_running_network_survives_netd(host: FakeHost) -> None:
+    await started(host)
+    before = sorted(host.leftovers())
+    after = await restarted(host)
+    assert sorted(host.leftovers()) == before
+    entry = after.registry.get_by_name("n")
+    assert entry.is_active
+    await after.networks.stop(entry)
+    assert host.leftovers() == []
+
+
+async def test_a_dnsmasq_with_an_old_configuration_is_replaced_at_recovery(host: FakeHost) -> None:
+    netd, _ = await started(host)
+    config = netd.services.dnsmasq_paths(NETWORK).config
+    expected = host.dnsmasq[config]
+    host.dnsmasq[config] = "that of another version"
+    config.write_text("that of another version")
+    await restarted(host)
+    assert host.dnsmasq[config] == expected
+
+
+async def test_rules_that_were_flushed_are_installed_again(host: FakeHost) -> None:
+    netd, _ = await started(host)
+    host.rules.installed.clear()
+    await netd.networks.repair_rules()
+    assert list(host.rules.installed) == ["n"]
+
+
+def updated() -> Network:
+    return parse_network(XML.format("<host mac='52:54:00:00:00:09' ip='10.0.0.5'/>"))
+
+
+async def test_an_update_reaches_dnsmasq_and_the_status(host: FakeHost) -> None:
+    netd, entry = await started(host)
+    await netd.networks.update(entry, updated())
+    paths = netd.services.dnsmasq_paths(NETWORK)
+    assert "52:54:00:00:00:09" in paths.hosts.read_text()
+    assert "52:54:00:00:00:09" in netd.store.status_documents()[0].xml
+    assert netd.hooks.operations[-1] == "updated"
+
+
+async def test_an_update_whose_status_cannot_be_written_is_reverted(host: FakeHost) -> None:
+    netd, entry = await started(host)
+    status = host.paths.network_status_dir() / "n.xml"
+    status.unlink()
+    status.mkdir()
+    with pytest.raises(VirError, match="cannot write the status"):
+        await netd.networks.update(entry, updated())
+    assert netd.services.dnsmasq_paths(NETWORK).hosts.read_text() == ""
+    assert entry.current == NETWORK
+
+
+async def test_an_update_that_the_firewall_refuses_is_reverted(host: FakeHost) -> None:
+    netd, entry = await started(host)
+    host.rules.refuses = True
+    changed = updated()
+    changed.ips[0].dhcp = None  # DHCP's rules are to go
+    with pytest.raises(VirError, match="the firewall refuses"):
+        await netd.networks.update(entry, changed)
+    config = netd.services.dnsmasq_paths(NETWORK).config
+    assert "dhcp-range=10.0.0.2" in config.read_text()
+    assert "dhcp-range=10.0.0.2" in host.dnsmasq[config]
+    assert entry.current == NETWORK
