@@ -46,7 +46,7 @@ async def autostart(store: Store, registry: Registry, guests: RunningDomains, bo
 async def try_start(entry: DomainObject, guests: RunningDomains) -> None:
     """Start a domain that is off; one that cannot be started is logged."""
     try:
-        async with entry.job.hold("autostart"):
+        async with entry.change_lock.hold("autostart"):
             if entry.definition is not None and not entry.is_active:
                 await guests.start(entry, entry.definition)
     except (BusError, VirError, ConfError, TimeoutError) as error:

@@ -64,7 +64,7 @@ class DomainChanger:
                 or the disk refuses. ConfError: the edit's result is invalid. Nothing has changed.
         """
         entry = self._registry.find(dom)
-        async with entry.job.hold(change.name):
+        async with entry.change_lock.hold(change.name):
             live, config = select_for_change(entry, impact & IMPACT)
             planned = await self._plan(config, change) if config is not None else None
             if live is not None:

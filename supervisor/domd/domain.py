@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from uuid import UUID
 
 from conf.domain import Domain, format_domain, parse_domain
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.values import Domain as DomainId
-from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.messages.worker import DomainStatus
-from supervisor.objects.change_lock import ChangeLock
 from supervisor.objects.domain_phase import PhaseTracker
-from supervisor.objects.object_type import ObjectType
+from supervisor.objects.object import LibvirtObject
 
 OFF = -1  # the id of a domain that does not run
 
@@ -89,55 +86,23 @@ class LiveDefinition(Definition):
 
 
 @dataclass(slots=True, eq=False)
-class DomainObject:
+class DomainObject(LibvirtObject[Definition, DomainRuntime]):
     """One domain."""
 
-    object_type: ObjectType
-    name: str
-    uuid: bytes
-    definition: Definition | None = None  # None: it is gone when its guest is
     source: Definition | None = None  # what the running guest was started from, when known
-    running: DomainRuntime | None = None
-    autostart: bool = False
     reason: int = DomainShutoffReason.UNKNOWN  # why it is off
     autodestroy: str = ""  # the client whose end is the guest's
     worker: str = ""  # the worker's name on the bus, while there is one
-    job: ChangeLock = field(init=False)
     phases: PhaseTracker = field(init=False)
 
     def __post_init__(self) -> None:
-        self.job = ChangeLock(self.name, self.errors)
+        LibvirtObject.__post_init__(self)  # super() without arguments fails in a slots dataclass
         self.phases = PhaseTracker(self.name)
-
-    @property
-    def errors(self) -> ServiceErrors:
-        """The errors of its driver."""
-        return self.object_type.errors
-
-    @property
-    def is_persistent(self) -> bool:
-        """Whether it has a definition."""
-        return self.definition is not None
-
-    @property
-    def is_there(self) -> bool:
-        """Whether clients know of it: one that is just being created is not there yet."""
-        return self.definition is not None or self.running is not None
-
-    @property
-    def is_defined(self) -> bool:
-        """Whether it has a definition."""
-        return self.definition is not None
-
-    @property
-    def is_active(self) -> bool:
-        """Whether its guest runs."""
-        return self.running is not None
 
     @property
     def id(self) -> int:
         """The running guest's number; -1 when it is off."""
-        return self.running.status.id if self.running else OFF
+        return self.runtime.status.id if self.runtime else OFF
 
     @property
     def identity(self) -> DomainId:
@@ -147,8 +112,8 @@ class DomainObject:
     @property
     def current(self) -> Definition:
         """What holds now: the live document of a running guest, else the definition."""
-        if self.running is not None:
-            return self.running.live
+        if self.runtime is not None:
+            return self.runtime.live
         definition = self.definition or self.source  # the latter while it is being created
         assert definition is not None, "a domain without guest and definition is forgotten"
         return definition
@@ -156,19 +121,14 @@ class DomainObject:
     @property
     def state(self) -> tuple[int, int]:
         """VirDomainState and the reason for it."""
-        if self.running is not None:
-            return self.running.status.state, self.running.status.reason
+        if self.runtime is not None:
+            return self.runtime.status.state, self.runtime.status.reason
         return DomainState.SHUTOFF, self.reason
 
     @property
     def identity_off(self) -> DomainId:
         """The domain as clients name it when its guest has gone."""
         return DomainId(self.name, self.uuid, OFF)
-
-    @property
-    def uuid_text(self) -> str:
-        """The UUID with hyphens."""
-        return str(UUID(bytes=self.uuid))
 
 
 def without_header(xml: str) -> str:

@@ -25,11 +25,11 @@ def select_for_change(
     """
     if not flags & IMPACT:
         flags = Impact.LIVE if entry.is_active else Impact.CONFIG
-    if flags & Impact.LIVE and entry.running is None:
+    if flags & Impact.LIVE and entry.runtime is None:
         raise not_running(entry)
     if flags & Impact.CONFIG and entry.definition is None:
         raise not_persistent(entry)
-    live = entry.running.live if flags & Impact.LIVE and entry.running is not None else None
+    live = entry.runtime.live if flags & Impact.LIVE and entry.runtime is not None else None
     return live, entry.definition if flags & Impact.CONFIG else None
 
 
@@ -43,7 +43,7 @@ def select_for_query(entry: DomainObject, flags: int) -> Definition:
         if entry.definition is None:
             raise not_persistent(entry)
         return entry.definition
-    if flags & Impact.LIVE and entry.running is None:
+    if flags & Impact.LIVE and entry.runtime is None:
         raise not_running(entry)
     return entry.current
 

@@ -37,7 +37,7 @@ class Registry(registry.Registry[DomainObject]):
     def rename(self, entry: DomainObject, name: str) -> None:
         """Know a domain by another name."""
         self._by_name.pop(entry.name, None)
-        entry.name = entry.job.name = name
+        entry.name = entry.change_lock.name = name
         self._by_name[name] = entry
 
     def numbered(self, number: int) -> DomainObject:

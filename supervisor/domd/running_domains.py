@@ -263,11 +263,11 @@ class RunningDomains:
 
     def apply_status(self, entry: DomainObject, status: DomainStatus) -> None:
         """Record the status that the worker reported, unless a newer one was recorded before."""
-        if entry.running is not None and status.reported_ns < entry.running.status.reported_ns:
+        if entry.runtime is not None and status.reported_ns < entry.runtime.status.reported_ns:
             return
         self._publisher.invalidate()
         self._ids.seen(status.id)
-        entry.running = DomainRuntime.from_status(status, entry.running)
+        entry.runtime = DomainRuntime.from_status(status, entry.runtime)
         entry.autodestroy = status.autodestroy
         self._registry.add(entry)
         self._keep_running.set(busy=True)
@@ -298,7 +298,7 @@ class RunningDomains:
         """Mark the domain shut off and publish the lifecycle event."""
         entry.phases.step(PhaseTrigger.STOPPED)
         self._publisher.invalidate()
-        entry.running = None
+        entry.runtime = None
         entry.autodestroy = ""
         entry.reason = reason
         if not any(other.is_active for other in self._registry):
@@ -307,7 +307,7 @@ class RunningDomains:
 
     def drop_if_transient(self, entry: DomainObject) -> None:
         """Remove a domain that is shut off and has no definition."""
-        if not entry.is_there and entry.phases.phase is DomainPhase.SHUT_OFF:
+        if not entry.is_listed and entry.phases.phase is DomainPhase.SHUT_OFF:
             self._registry.remove(entry)
             self._publisher.invalidate()
 
@@ -337,7 +337,7 @@ class RunningDomains:
         if pending is not None:
             pending.early_events.append(event)
             return
-        if entry.running is None:
+        if entry.runtime is None:
             return
         definition = restart_definition(entry, renamed=event.rename)
         self.mark_stopped(entry, event.reason, event.event, event.detail)
@@ -356,7 +356,7 @@ class RunningDomains:
     async def _restart(self, entry: DomainObject, definition: Definition) -> None:
         """Start a domain whose on_reboot or on_crash says restart."""
         try:
-            async with entry.job.hold("restart"):
+            async with entry.change_lock.hold("restart"):
                 if not entry.is_active:
                     await self.start(entry, definition)
         except (VirError, BusError) as error:
@@ -418,5 +418,5 @@ def restart_definition(entry: DomainObject, *, renamed: bool) -> Definition:
         return entry.definition
     if entry.source is not None:
         return entry.source
-    assert entry.running is not None, "only a domain that ran is restarted"
-    return entry.definition or Definition(entry.running.live.inactive_secure_xml)
+    assert entry.runtime is not None, "only a domain that ran is restarted"
+    return entry.definition or Definition(entry.runtime.live.inactive_secure_xml)

@@ -36,7 +36,7 @@ class Defined(RegisteredObject, Protocol):
     autostart: bool
 
     @property
-    def is_defined(self) -> bool:
+    def is_persistent(self) -> bool:
         """Whether it has a definition."""
 
     @property
@@ -135,7 +135,7 @@ class Definitions(ABC, Generic[E, D]):
         async with self._turn.hold("define"):
             entry = self.object_for(document)
             await self._save("define", entry, document)
-            anew = entry.is_defined
+            anew = entry.is_persistent
             self.invalidate()
             self.set_definition(entry, document)
             self._registry.add(entry)

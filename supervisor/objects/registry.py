@@ -20,7 +20,7 @@ class RegisteredObject(Protocol):
     uuid: bytes
 
     @property
-    def is_there(self) -> bool:
+    def is_listed(self) -> bool:
         """Whether clients know of it."""
 
     @property
@@ -59,7 +59,7 @@ class Registry(Generic[E]):
 
     def __iter__(self) -> Iterator[E]:
         """All that are there."""
-        return iter([entry for entry in self._by_uuid.values() if entry.is_there])
+        return iter([entry for entry in self._by_uuid.values() if entry.is_listed])
 
     def add(self, entry: E) -> None:
         """Know one whose name and UUID are free."""
@@ -90,7 +90,7 @@ class Registry(Generic[E]):
             VirError: NO_DOMAIN, NO_NETWORK, NO_STORAGE_POOL: there is none.
         """
         entry = self._by_uuid.get(identity.uuid)
-        if entry is None or not entry.is_there:
+        if entry is None or not entry.is_listed:
             which = f"with matching uuid '{UUID(bytes=identity.uuid)}'"
             raise self.object_type.no_such(f"{which} ({identity.name})" if identity.name else which)
         return entry
@@ -102,7 +102,7 @@ class Registry(Generic[E]):
             VirError: as `find`.
         """
         entry = self.by_name(name)
-        if entry is None or not entry.is_there:
+        if entry is None or not entry.is_listed:
             raise self.object_type.no_such(f"with matching name '{name}'")
         return entry
 

@@ -14,7 +14,7 @@ from supervisor.dispatch.events import Publisher
 from supervisor.objects import definitions
 from supervisor.stord.definition_files import Store
 from supervisor.stord.pool import PoolObject
-from supervisor.stord.registry import Registry
+from supervisor.stord.registry import POOLS, Registry
 from supervisor.stord.source_conflicts import refuse_conflict
 
 
@@ -31,7 +31,7 @@ class Definitions(definitions.Definitions[PoolObject, Pool]):
         refuse_conflict(document, [entry.current for entry in self._registry])
         uuid = UUID(str(document.uuid)).bytes
         return self._registry.match_or_conflict(document.name, uuid) or PoolObject(
-            name=document.name, uuid=uuid
+            POOLS, name=document.name, uuid=uuid
         )
 
     def text(self, document: Pool) -> str:

@@ -9,14 +9,12 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from uuid import UUID
 
 from conf.storage import Pool
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StoragePool as PoolId
 from rpc.values import StorageVol as VolumeId
-from supervisor.dispatch.service_errors import STORAGE_ERRORS
-from supervisor.objects.change_lock import ChangeLock
+from supervisor.objects.object import LibvirtObject
 from supervisor.stord.backends.base import Backend
 from supervisor.stord.pool_process.pool_process import PoolProcessClient
 from supervisor.stord.volume_info import PoolInfo, VolumeInfo
@@ -71,40 +69,14 @@ class ActivePool:
 
 
 @dataclass(slots=True, eq=False)
-class PoolObject:
+class PoolObject(LibvirtObject[Pool, ActivePool]):
     """One pool."""
-
-    name: str
-    uuid: bytes
-    definition: Pool | None = None  # None: it is gone when it stops
-    active: ActivePool | None = None
-    autostart: bool = False
-    job: ChangeLock = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Make the pool's lock."""
-        self.job = ChangeLock(self.name, STORAGE_ERRORS)
-
-    @property
-    def is_there(self) -> bool:
-        """Whether clients know of it: one that is just being created is not there yet."""
-        return self.definition is not None or self.active is not None
-
-    @property
-    def is_defined(self) -> bool:
-        """Whether it has a definition."""
-        return self.definition is not None
-
-    @property
-    def is_active(self) -> bool:
-        """Whether it is active."""
-        return self.active is not None
 
     @property
     def current(self) -> Pool:
         """What holds now: the active pool, else the definition."""
-        if self.active is not None:
-            return self.active.pool
+        if self.runtime is not None:
+            return self.runtime.pool
         assert self.definition is not None, "a pool that is neither active nor defined is gone"
         return self.definition
 
@@ -112,11 +84,6 @@ class PoolObject:
     def identity(self) -> PoolId:
         """The pool as clients name it."""
         return PoolId(self.name, self.uuid)
-
-    @property
-    def uuid_text(self) -> str:
-        """The UUID with hyphens."""
-        return str(UUID(bytes=self.uuid))
 
     def volume_identity(self, volume: VolumeInfo) -> VolumeId:
         """One of its volumes as clients name it."""

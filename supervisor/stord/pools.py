@@ -77,7 +77,7 @@ class Pools:
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
         if self._session and not kind.in_session:
             raise STORAGE_ERRORS.needs_system_daemon(
-                f"pools of type '{pool.type}'", "define a pool of type 'dir'"
+                f"a pool of type '{pool.type}'", "define a pool of type 'dir'"
             )
         return kind
 
@@ -99,7 +99,7 @@ class Pools:
         Raises:
             VirError: OPERATION_INVALID when it is active; the backend's.
         """
-        if obj.active is not None:
+        if obj.runtime is not None:
             raise STORAGE_ERRORS.operation_invalid(f"storage pool '{obj.name}' is already active")
         for program in self.backend_type(pool).programs:
             commands.find_program(program)
@@ -112,7 +112,7 @@ class Pools:
             active.process.release()
             raise
         self._publisher.invalidate()
-        obj.active = active
+        obj.runtime = active
         self._publisher.lifecycle(obj, Event.STARTED)
 
     async def stop(self, obj: PoolObject) -> None:
@@ -167,7 +167,7 @@ class Pools:
         active = self.new_active(pool)
         if await self._is_active(obj, active):
             self._publisher.invalidate()
-            obj.active = active
+            obj.runtime = active
             return
         active.process.release()
         with refused(POOLS, f"forget pool '{obj.name}'"):
@@ -199,7 +199,7 @@ class Pools:
     async def _with_inactive_backend(
         self, obj: PoolObject, act: Callable[[Backend], Awaitable[None]]
     ) -> None:
-        if obj.active is not None:
+        if obj.runtime is not None:
             raise STORAGE_ERRORS.operation_invalid(f"storage pool '{obj.name}' is still active")
         for program in self.backend_type(obj.current).programs:
             commands.find_program(program)
@@ -242,7 +242,7 @@ class Pools:
         with refused(POOLS, f"stop pool '{obj.name}'"):
             await asyncio.to_thread(self._store.remove_status, obj.name)
         self._publisher.invalidate()
-        obj.active = None
+        obj.runtime = None
         active.process.release()
         if obj.definition is None:
             self._registry.remove(obj)

@@ -25,7 +25,7 @@ from supervisor.runtime.host import boot_id
 from supervisor.stord.definition_files import Store
 from supervisor.stord.pool import PoolObject
 from supervisor.stord.pools import Pools
-from supervisor.stord.registry import Registry
+from supervisor.stord.registry import POOLS, Registry
 
 RECONNECT_S: Final = 1.0
 
@@ -87,7 +87,9 @@ def _understood(stored: StoredXml, *, is_status: bool) -> Pool | None:
 def _known(registry: Registry, pool: Pool) -> PoolObject | None:
     uuid = UUID(pool.uuid).bytes
     try:
-        obj = registry.match_or_conflict(pool.name, uuid) or PoolObject(name=pool.name, uuid=uuid)
+        obj = registry.match_or_conflict(pool.name, uuid) or PoolObject(
+            POOLS, name=pool.name, uuid=uuid
+        )
     except VirError as error:
         log.error("pool '%s' is left out: %s", pool.name, error)
         return None
@@ -101,7 +103,7 @@ async def define_default(store: Store, registry: Registry, folder: Path) -> None
         return
     if registry.by_name("default") is None:
         pool = parse_pool(DEFAULT.replace("<path/>", f"<path>{_escaped(folder)}</path>"))
-        obj = PoolObject(name="default", uuid=UUID(pool.uuid).bytes, definition=pool)
+        obj = PoolObject(POOLS, name="default", uuid=UUID(pool.uuid).bytes, definition=pool)
         await asyncio.to_thread(folder.mkdir, 0o711, parents=True, exist_ok=True)
         await asyncio.to_thread(store.save, "default", format_pool(pool))
         await asyncio.to_thread(store.set_autostart, "default", on=True)
@@ -138,11 +140,11 @@ async def recover(
 
 async def _reconnect(obj: PoolObject, pool: Pool, registry: Registry, pools: Pools) -> None:
     try:
-        async with obj.job.hold("recovery"):
+        async with obj.change_lock.hold("recovery"):
             await pools.reconnect(obj, pool)
     except (VirError, TimeoutError) as error:
         log.error("pool '%s' is not active any more: %s", obj.name, error)
-    if not obj.is_there:
+    if not obj.is_listed:
         registry.remove(obj)
 
 
@@ -153,7 +155,7 @@ async def autostart(store: Store, registry: Registry, pools: Pools) -> None:
         return
     async with asyncio.TaskGroup() as group:
         for obj in registry:
-            if obj.autostart and obj.definition is not None and obj.active is None:
+            if obj.autostart and obj.definition is not None and obj.runtime is None:
                 group.create_task(_try_start(obj, pools))
     try:
         await asyncio.to_thread(store.mark_autostarted, boot)
@@ -164,8 +166,8 @@ async def autostart(store: Store, registry: Registry, pools: Pools) -> None:
 async def _try_start(obj: PoolObject, pools: Pools) -> None:
     """Start a pool that is off; one that cannot be started is logged."""
     try:
-        async with obj.job.hold("autostart"):
-            if obj.definition is not None and obj.active is None:
+        async with obj.change_lock.hold("autostart"):
+            if obj.definition is not None and obj.runtime is None:
                 await pools.start(obj, obj.definition)
     except (VirError, TimeoutError) as error:
         log.error("pool '%s' does not start with the host: %s", obj.name, error)

@@ -43,7 +43,7 @@ class Registry(registry.Registry[PoolObject]):
         """
         wanted = os.path.normpath(path)
         for entry in self:
-            if entry.active is not None and entry.current.path == wanted:
+            if entry.runtime is not None and entry.current.path == wanted:
                 return entry
         raise self.object_type.no_such(f"with matching target path '{path}'")
 
@@ -93,8 +93,8 @@ class Registry(registry.Registry[PoolObject]):
 
     def _volumes(self) -> Iterator[tuple[PoolObject, VolumeInfo]]:
         for entry in self:
-            if entry.active is not None:
-                for volume in entry.active.volumes.values():
+            if entry.runtime is not None:
+                for volume in entry.runtime.volumes.values():
                     yield entry, volume
 
 
@@ -104,9 +104,9 @@ def require_active(entry: PoolObject) -> ActivePool:
     Raises:
         VirError: OPERATION_INVALID when it is off.
     """
-    if entry.active is None:
+    if entry.runtime is None:
         raise POOLS.not_active(entry.name)
-    return entry.active
+    return entry.runtime
 
 
 def volume_named(now: ActivePool, name: str) -> VolumeInfo:

@@ -131,7 +131,7 @@ def test_an_ordinary_user_has_a_daemon_of_their_own(home: Path) -> None:
             (["pool-list", "--name"], "default"),
             (["vol-create-as", "default", "mine.qcow2", "1M", "--format", "qcow2"], "created"),
             (["vol-path", "mine.qcow2", "default"], "/libvirt/images/mine.qcow2"),
-            (["pool-create-as", "n", "logical", "--source-name", "vg"], "need the system daemon"),
+            (["pool-create-as", "n", "logical", "--source-name", "vg"], "needs the system daemon"),
         ):
             said = ask("qemu:///session", *words)
             assert expected in said, (words, said)

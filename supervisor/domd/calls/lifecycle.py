@@ -58,7 +58,7 @@ class LifecycleCalls:
         """
         self._driver.check_flags("DomainCreateWithFlags", flags)
         entry = self._registry.find(dom)
-        async with entry.job.hold("start"):
+        async with entry.change_lock.hold("start"):
             if entry.is_active or entry.definition is None:
                 raise already_running(entry)
             await self._check_managed_save(entry, flags)
@@ -99,7 +99,7 @@ class LifecycleCalls:
         definition = await self._builder.build(xml_desc)
         entry = await self._definitions.claim(definition)
         try:
-            async with entry.job.hold("create"):
+            async with entry.change_lock.hold("create"):
                 if entry.is_active:
                     detail = f"domain '{entry.name}' is already active"
                     raise entry.object_type.conf_errors.operation_invalid(detail)
@@ -150,7 +150,7 @@ class LifecycleCalls:
             VirError: OPERATION_INVALID when it sleeps by ACPI, or does not run.
         """
         entry = self._registry.find(dom)
-        async with entry.job.hold("suspend"):
+        async with entry.change_lock.hold("suspend"):
             refuse_sleeping(entry)
             if not entry.is_active or entry.state[0] != DomainState.PAUSED:
                 await self._workers.call_running(entry, Suspend())
@@ -162,7 +162,7 @@ class LifecycleCalls:
             VirError: OPERATION_INVALID when they do, when it sleeps by ACPI, or does not run.
         """
         entry = self._registry.find(dom)
-        async with entry.job.hold("resume"):
+        async with entry.change_lock.hold("resume"):
             refuse_sleeping(entry)
             if entry.is_active and entry.state[0] == DomainState.RUNNING:
                 raise entry.errors.operation_invalid(f"domain is already running: '{entry.name}'")
@@ -177,7 +177,7 @@ class LifecycleCalls:
         entry = self._registry.find(dom)
         if not entry.is_active:
             raise not_running(entry)
-        async with entry.job.hold(word):
+        async with entry.change_lock.hold(word):
             await self._workers.call_running(entry, request)
 
 

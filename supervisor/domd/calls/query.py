@@ -126,10 +126,10 @@ class QueryCalls:
         domain = entry.current.domain
         memory = domain.current_memory.amount if domain.current_memory else domain.memory
         time = 0
-        call.cacheable = entry.running is None  # a running guest's time goes on
-        if entry.running is not None:
-            time = cpu_times(entry.running.status.pid).total
-            memory = entry.running.status.balloon_kib or memory
+        call.cacheable = entry.runtime is None  # a running guest's time goes on
+        if entry.runtime is not None:
+            time = cpu_times(entry.runtime.status.pid).total
+            memory = entry.runtime.status.balloon_kib or memory
         return entry.state[0], domain.memory, memory, domain.current_vcpus, time
 
     def domain_get_max_memory(self, call: ClientCall, dom: DomainId) -> int:
@@ -184,7 +184,7 @@ class QueryCalls:
         entry = self._registry.find(dom)
         if not entry.is_active:
             raise not_running(entry)
-        busy = bool(entry.job.holder)
+        busy = bool(entry.change_lock.holder)
         return (DomainControlState.JOB if busy else DomainControlState.OK), 0, 0
 
     def domain_get_xml_desc(self, call: ClientCall, dom: DomainId, flags: int) -> str:
@@ -197,11 +197,11 @@ class QueryCalls:
         self._errors.check_flags("DomainGetXMLDesc", flags, XML_FLAGS)
         entry = self._registry.find(dom)
         secure = bool(flags & (DomainXMLFlags.SECURE | DomainXMLFlags.MIGRATABLE))
-        if entry.running is None or (flags & DomainXMLFlags.INACTIVE and entry.definition):
+        if entry.runtime is None or (flags & DomainXMLFlags.INACTIVE and entry.definition):
             definition = entry.definition
             assert definition is not None, "a domain without guest and definition is forgotten"
             return definition.secure_xml if secure else definition.public_xml
-        live = entry.running.live
+        live = entry.runtime.live
         if flags & DomainXMLFlags.INACTIVE and isinstance(live, LiveDefinition):
             return live.inactive_secure_xml if secure else live.inactive_xml
         return live.xml if secure else live.public_xml

@@ -95,8 +95,8 @@ def local_stats(entry: DomainObject, groups: int, *, sampled: int) -> Iterator[T
         state, reason = entry.state
         yield param("state.state", INT, state)
         yield param("state.reason", INT, reason)
-    if groups & ~sampled & DomainStatsTypes.CPU_TOTAL and entry.running is not None:
-        times = cpu_times(entry.running.status.pid)
+    if groups & ~sampled & DomainStatsTypes.CPU_TOTAL and entry.runtime is not None:
+        times = cpu_times(entry.runtime.status.pid)
         yield param("cpu.time", ULLONG, times.total)
         yield param("cpu.user", ULLONG, times.user)
         yield param("cpu.system", ULLONG, times.system)

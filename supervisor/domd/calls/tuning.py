@@ -209,7 +209,7 @@ class TuningCalls:
         entry = self._registry.find(dom)
         definition = select_for_query(entry, flags)
         values = dict(of(definition.domain))
-        if entry.running is not None and definition is entry.running.live:
+        if entry.runtime is not None and definition is entry.runtime.live:
             sampled = await self._workers.call_running(entry, GetTuning())
             held = {one.field: int(one.value) for one in sampled.statistics}
             values |= {name: held[name] for name in names if name in held}

@@ -65,8 +65,8 @@ class DefinitionBuilder:
                 continue
             if entry.definition is not None:
                 yield entry.definition
-            if entry.running is not None:
-                yield entry.running.network
+            if entry.runtime is not None:
+                yield entry.runtime.network
 
     def _refuse_taken(self, network: Network) -> None:
         name = bridge_of(network)

@@ -13,7 +13,7 @@ from rpc.enums import NetworkEventLifecycleType as Lifecycle
 from supervisor.dispatch.events import Publisher
 from supervisor.netd.network.files import Store
 from supervisor.netd.network.network import NetworkObject
-from supervisor.netd.network.registry import Registry
+from supervisor.netd.network.registry import NETWORKS, Registry
 from supervisor.objects import definitions
 
 
@@ -29,7 +29,7 @@ class Definitions(definitions.Definitions[NetworkObject, Network]):
         """The network that a document is of."""
         uuid = UUID(str(document.uuid)).bytes
         return self._registry.match_or_conflict(document.name, uuid) or NetworkObject(
-            name=document.name, uuid=uuid
+            NETWORKS, name=document.name, uuid=uuid
         )
 
     def text(self, document: Network) -> str:

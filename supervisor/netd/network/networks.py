@@ -95,7 +95,7 @@ class Networks:
                 detail = f"network '{network.name}' was not up in {START_S:.0f} s"
                 raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK) from error
             raise
-        entry.running = running
+        entry.runtime = running
         self._registry.add(entry)
         self._publisher.lifecycle(entry, Lifecycle.STARTED)
         self.count()
@@ -109,19 +109,19 @@ class Networks:
         Raises:
             VirError: OPERATION_INVALID when it is off.
         """
-        if entry.running is None:
+        if entry.runtime is None:
             raise NETWORK_ERRORS.operation_invalid(f"network '{entry.name}' is not active")
         await run_to_completion(self._stop(entry))
 
     async def _stop(self, entry: NetworkObject) -> None:
-        assert entry.running is not None, "only a running network is stopped"
-        network = entry.running.network
+        assert entry.runtime is not None, "only a running network is stopped"
+        network = entry.runtime.network
         await self._clear(network)
         try:
             await asyncio.to_thread(self._store.remove_status, entry.name)
         except OSError as error:
             log.error("network '%s' may be taken for a running one: %s", entry.name, error)
-        entry.running = None
+        entry.runtime = None
         if entry.definition is None:
             self._registry.remove(entry)
         self._publisher.lifecycle(entry, Lifecycle.STOPPED)
@@ -137,7 +137,7 @@ class Networks:
         await run_to_completion(self._update(entry, network))
 
     async def _update(self, entry: NetworkObject, network: Network) -> None:
-        running = entry.running
+        running = entry.runtime
         assert running is not None, "only a running network is updated live"
         previous = running.network
         try:
@@ -174,7 +174,7 @@ class Networks:
         Raises:
             VirError: the firewall refuses.
         """
-        running = [entry.running.network for entry in self._registry if entry.running is not None]
+        running = [entry.runtime.network for entry in self._registry if entry.runtime is not None]
         facts = [firewall_facts(network) for network in running]
         await self._services.install_rules(*(each for each in facts if each is not None))
 
@@ -192,8 +192,8 @@ class Networks:
         Raises:
             VirError: SYSTEM_ERROR.
         """
-        assert entry.running is not None, "only a running network has a status"
-        await self._save(entry, entry.running)
+        assert entry.runtime is not None, "only a running network has a status"
+        await self._save(entry, entry.runtime)
 
     async def _save(self, entry: NetworkObject, running: NetworkRuntime) -> None:
         try:
@@ -226,7 +226,7 @@ class Networks:
             )
         subnets = subnets_of(network)
         for other in self._registry:
-            running = other.running.network if other.running is not None else None
+            running = other.runtime.network if other.runtime is not None else None
             if running is not None and shares_bridge(running, network):
                 detail = f"bridge name '{bridge_of(network)}' already in use."
                 raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)

@@ -23,7 +23,7 @@ from supervisor.netd.network.files import Store
 from supervisor.netd.network.network import NetworkObject, NetworkRuntime
 from supervisor.netd.network.networks import Networks, bridge_of
 from supervisor.netd.network.plan import makes_bridge
-from supervisor.netd.network.registry import Registry
+from supervisor.netd.network.registry import NETWORKS, Registry
 from supervisor.netd.network.status_xml import parse_status
 from supervisor.netd.network.step_executor import is_network_bridge
 from supervisor.objects.definition_files import StoredXml
@@ -56,8 +56,8 @@ def load(store: Store, registry: Registry) -> None:
         network = _understood(stored, "status")
         entry = _known(registry, network) if network is not None else None
         if entry is not None and network is not None:
-            entry.running = NetworkRuntime(network)
-            _load_ports(store, entry, entry.running)
+            entry.runtime = NetworkRuntime(network)
+            _load_ports(store, entry, entry.runtime)
 
 
 def _understood(stored: StoredXml, what: str) -> Network | None:
@@ -77,7 +77,7 @@ def _known(registry: Registry, network: Network) -> NetworkObject | None:
     uuid = UUID(str(network.uuid)).bytes
     try:
         entry = registry.match_or_conflict(network.name, uuid) or NetworkObject(
-            name=network.name, uuid=uuid
+            NETWORKS, name=network.name, uuid=uuid
         )
     except VirError as error:
         log.error("network '%s' is left out: %s", network.name, error)
@@ -102,10 +102,10 @@ async def define_default(store: Store, registry: Registry) -> None:
     """
     if not await asyncio.to_thread(store.is_first_start):
         return
-    if registry.by_name("default") is None and not any(entry.is_there for entry in registry):
+    if registry.by_name("default") is None and not any(entry.is_listed for entry in registry):
         network = read_network(DEFAULT)
         entry = NetworkObject(
-            name="default", uuid=UUID(str(network.uuid)).bytes, definition=network
+            NETWORKS, name="default", uuid=UUID(str(network.uuid)).bytes, definition=network
         )
         await asyncio.to_thread(store.save, "default", format_network(network, inactive=True))
         registry.add(entry)
@@ -114,7 +114,7 @@ async def define_default(store: Store, registry: Registry) -> None:
 
 async def recover(registry: Registry, networks: Networks, links: Rtnetlink) -> None:
     """Mend the networks that run, and clean up after those that do not."""
-    running = [entry for entry in registry if entry.running is not None]
+    running = [entry for entry in registry if entry.runtime is not None]
     for entry in running:
         await _mend(entry, networks)
     try:
@@ -125,9 +125,9 @@ async def recover(registry: Registry, networks: Networks, links: Rtnetlink) -> N
 
 
 async def _mend(entry: NetworkObject, networks: Networks) -> None:
-    assert entry.running is not None, "only running networks are mended"
+    assert entry.runtime is not None, "only running networks are mended"
     try:
-        await networks.repair(entry, entry.running.network)
+        await networks.repair(entry, entry.runtime.network)
     except (VirError, TimeoutError) as error:
         log.error("network '%s' is not whole: %s", entry.name, error)
 
@@ -137,7 +137,7 @@ async def _clean(registry: Registry, networks: Networks, links: Rtnetlink) -> No
     stopped = [
         entry.definition
         for entry in registry
-        if entry.running is None and entry.definition is not None and makes_bridge(entry.definition)
+        if entry.runtime is None and entry.definition is not None and makes_bridge(entry.definition)
     ]
     if not stopped:
         return
@@ -180,7 +180,7 @@ async def autostart(
 async def try_start(entry: NetworkObject, networks: Networks) -> None:
     """Start a network that is off; one that cannot be started is logged."""
     try:
-        async with entry.job.hold("autostart"):
+        async with entry.change_lock.hold("autostart"):
             if entry.definition is not None and not entry.is_active:
                 await networks.start(entry, entry.definition)
     except (VirError, TimeoutError) as error:

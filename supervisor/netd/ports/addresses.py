@@ -47,7 +47,7 @@ class AddressService:
     async def leased(self, request: LeasedAddresses) -> InterfaceAddresses:
         """The addresses that DHCP has given these cards, of every network that runs."""
         macs = {mac.lower() for mac in request.macs}
-        running = [entry.running.network for entry in self._registry if entry.running is not None]
+        running = [entry.runtime.network for entry in self._registry if entry.runtime is not None]
         noted = await asyncio.to_thread(self._noted, running)
         found = [
             InterfaceAddress(

@@ -53,7 +53,7 @@ class PortCalls:
         """Every port of a network."""
         NETWORK_ERRORS.check_flags("networkListAllPorts", flags)
         entry = self._registry.find(network)
-        running = entry.running
+        running = entry.runtime
         found = [PortId(entry.identity, uuid) for uuid in running.ports] if running else []
         return found if need_results else [], len(found)
 
@@ -85,7 +85,7 @@ class PortCalls:
         NETWORK_ERRORS.check_flags("networkPortCreateXML", flags, CREATE_FLAGS)
         given = read(xml)
         entry = self._registry.find(network)
-        async with entry.job.hold("create a port"):
+        async with entry.change_lock.hold("create a port"):
             running = active(entry)
             uuid = UUID(given.uuid) if given.uuid else uuid4()
             if uuid.bytes in running.ports:
@@ -108,7 +108,7 @@ class PortCalls:
         """
         NETWORK_ERRORS.check_flags("networkPortDelete", flags)
         entry = self._registry.find(port.net)
-        async with entry.job.hold("delete a port"):
+        async with entry.change_lock.hold("delete a port"):
             running, gone = find_port(entry, port.uuid)
             uuid = str(UUID(bytes=port.uuid))
             with KernelErrors(f"cannot remove port {uuid}"):
@@ -145,7 +145,7 @@ class PortCalls:
         names = [f"{way}.{field}" for way in ("inbound", "outbound") for field in FIELDS]
         given = read_params(params, declared(*names))
         entry = self._registry.find(port.net)
-        async with entry.job.hold("limit a port"):
+        async with entry.change_lock.hold("limit a port"):
             _, changed = find_port(entry, port.uuid)
             bandwidth = Bandwidth(
                 inbound=rate_of("inbound", given), outbound=rate_of("outbound", given)
@@ -184,9 +184,9 @@ def active(entry: NetworkObject) -> NetworkRuntime:
     Raises:
         VirError: OPERATION_INVALID.
     """
-    if entry.running is None:
+    if entry.runtime is None:
         raise not_active(entry)
-    return entry.running
+    return entry.runtime
 
 
 def find_port(entry: NetworkObject, uuid: bytes) -> tuple[NetworkRuntime, NetworkPort]:
@@ -195,11 +195,11 @@ def find_port(entry: NetworkObject, uuid: bytes) -> tuple[NetworkRuntime, Networ
     Raises:
         VirError: NO_NETWORK_PORT.
     """
-    found = entry.running.ports.get(uuid) if entry.running is not None else None
-    if entry.running is None or found is None:
+    found = entry.runtime.ports.get(uuid) if entry.runtime is not None else None
+    if entry.runtime is None or found is None:
         detail = f"network '{entry.name}' has no port with UUID {UUID(bytes=uuid)}"
         raise VirError(ErrorCode.NO_NETWORK_PORT, detail, ErrorDomain.NETWORK)
-    return entry.running, found
+    return entry.runtime, found
 
 
 def read(xml: str) -> NetworkPort:

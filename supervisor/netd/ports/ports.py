@@ -190,15 +190,15 @@ class Ports:
     async def _restore(self, record: PortRecord, *, joined: bool) -> None:
         interface = read_interface(record.interface)
         entry = self._registry.by_uuid(UUID(record.network).bytes) if record.network else None
-        if entry is None or entry.running is None:
+        if entry is None or entry.runtime is None:
             if not joined and not record.network:
                 await self._devices.set_master(record.device, interface, plan_interface(interface))
             return
-        plugging = plan_attach(interface, entry.running.network, self.device_users(entry))
+        plugging = plan_attach(interface, entry.runtime.network, self.device_users(entry))
         if not joined:
             await self._devices.set_master(record.device, interface, plugging)
         port = UUID(record.port)
-        if port.bytes not in entry.running.ports:
+        if port.bytes not in entry.runtime.ports:
             described = describe_port(interface, plugging, port, record.domain, record.uuid)
             await self._save_port(entry, port, described)
 
@@ -221,7 +221,7 @@ class Ports:
 
     def device_users(self, entry: NetworkObject) -> dict[str, int]:
         """How many cards use each device of the host by a network."""
-        ports = entry.running.ports.values() if entry.running is not None else ()
+        ports = entry.runtime.ports.values() if entry.runtime is not None else ()
         plugs = [port.plug for port in ports if port.plug is not None]
         return dict(Counter(plug.dev for plug in plugs if plug.dev))
 
@@ -233,7 +233,7 @@ class Ports:
         if entry is None:
             yield
             return
-        async with entry.job.hold("attach a card"):
+        async with entry.change_lock.hold("attach a card"):
             yield
 
     # Attaching.
@@ -290,31 +290,31 @@ class Ports:
         if not name:
             return None, plan_interface(interface)
         entry = self._registry.get_by_name(name)
-        if entry.running is None:
+        if entry.runtime is None:
             raise not_active(entry)
-        if len(entry.running.ports) >= MAX_PORTS:
+        if len(entry.runtime.ports) >= MAX_PORTS:
             raise NETWORK_ERRORS.operation_invalid(
                 f"network '{name}' has {MAX_PORTS} cards already"
             )
-        return entry, plan_attach(interface, entry.running.network, self.device_users(entry))
+        return entry, plan_attach(interface, entry.runtime.network, self.device_users(entry))
 
     async def _save_port(self, entry: NetworkObject, uuid: UUID, port: NetworkPort) -> None:
         """Note a port of a network; the hook script may refuse it."""
-        assert entry.running is not None, "a network that is off has no ports"
-        await self._hooks.run(entry.running.network, "port-created", port)
+        assert entry.runtime is not None, "a network that is off has no ports"
+        await self._hooks.run(entry.runtime.network, "port-created", port)
         with KernelErrors(f"cannot note the port {uuid}"):
             text = format_port(port)
             await asyncio.to_thread(self._store.save_port, entry.name, str(uuid), text)
-        if entry.running is None:
+        if entry.runtime is None:
             raise not_active(entry)
-        entry.running.ports[uuid.bytes] = port
+        entry.runtime.ports[uuid.bytes] = port
 
     async def _remove_port(self, entry: NetworkObject, uuid: bytes) -> None:
-        port = entry.running.ports.pop(uuid, None) if entry.running is not None else None
+        port = entry.runtime.ports.pop(uuid, None) if entry.runtime is not None else None
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._store.remove_port, entry.name, str(UUID(bytes=uuid)))
-        if port is not None and entry.running is not None:
-            await self._hooks.notify(entry.running.network, "port-deleted", port)
+        if port is not None and entry.runtime is not None:
+            await self._hooks.notify(entry.runtime.network, "port-deleted", port)
 
     async def _apply_filter(self, record: PortRecord, filterref: FilterRef | None) -> None:
         """Have exactly this filter on a card.

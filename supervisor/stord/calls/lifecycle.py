@@ -60,8 +60,8 @@ class PoolLifecycleCalls:
             VirError: OPERATION_INVALID for an active pool.
         """
         obj = self._registry.find(pool)
-        async with obj.job.hold("undefine"):
-            if obj.active is not None:
+        async with obj.change_lock.hold("undefine"):
+            if obj.runtime is not None:
                 raise STORAGE_ERRORS.operation_invalid(f"storage pool '{obj.name}' is still active")
             await self._definitions.undefine(obj)
 
@@ -74,7 +74,7 @@ class PoolLifecycleCalls:
             VirError: INVALID_ARG for a transient pool.
         """
         obj = self._registry.find(pool)
-        async with obj.job.hold("autostart"):
+        async with obj.change_lock.hold("autostart"):
             if obj.definition is None:
                 detail = "pool has no config file"
                 raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
@@ -91,7 +91,7 @@ class PoolLifecycleCalls:
         """
         STORAGE_ERRORS.check_flags("storagePoolCreate", flags, CREATE)
         obj = self._registry.find(pool)
-        async with obj.job.hold("start"):
+        async with obj.change_lock.hold("start"):
             if obj.definition is None:
                 raise STORAGE_ERRORS.operation_invalid(
                     f"storage pool '{obj.name}' is already active"
@@ -109,14 +109,14 @@ class PoolLifecycleCalls:
         self._pools.backend_type(pool)
         build = build_mode(flags)
         obj = await self._definitions.claim(pool)
-        async with obj.job.hold("create"):
+        async with obj.change_lock.hold("create"):
             try:
-                if obj.active is not None:
+                if obj.runtime is not None:
                     detail = f"pool is already active as '{obj.name}'"
                     raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.STORAGE)
                 await self._pools.start(obj, pool, build)
             except BaseException:
-                if not obj.is_there:
+                if not obj.is_listed:
                     self._registry.remove(obj)
                 raise
         return obj.identity
@@ -128,7 +128,7 @@ class PoolLifecycleCalls:
             VirError: OPERATION_INVALID when it is off.
         """
         obj = self._registry.find(pool)
-        async with obj.job.hold("destroy"):
+        async with obj.change_lock.hold("destroy"):
             await self._pools.stop(obj)
 
     async def storage_pool_refresh(self, call: ClientCall, pool: PoolId, flags: int) -> None:
@@ -139,7 +139,7 @@ class PoolLifecycleCalls:
         """
         STORAGE_ERRORS.check_flags("storagePoolRefresh", flags)
         obj = self._registry.find(pool)
-        async with obj.job.hold("refresh"):
+        async with obj.change_lock.hold("refresh"):
             await self._pools.refresh(obj)
 
     # The storage below.
@@ -154,7 +154,7 @@ class PoolLifecycleCalls:
         STORAGE_ERRORS.check_exclusive(flags, Build.NO_OVERWRITE, Build.OVERWRITE)
         obj = self._registry.find(pool)
         overwrite = overwrite_mode(flags, Build.OVERWRITE, Build.NO_OVERWRITE)
-        async with obj.job.hold("build"):
+        async with obj.change_lock.hold("build"):
             await self._pools.build(obj, overwrite)
 
     async def storage_pool_delete(self, call: ClientCall, pool: PoolId, flags: int) -> None:
@@ -168,7 +168,7 @@ class PoolLifecycleCalls:
             detail = "a pool's storage is not overwritten with zeros; wipe its volumes before"
             raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
         obj = self._registry.find(pool)
-        async with obj.job.hold("delete"):
+        async with obj.change_lock.hold("delete"):
             await self._pools.delete(obj)
 
     async def connect_find_storage_pool_sources(

@@ -22,8 +22,8 @@ from supervisor.stord.registry import Registry
 #: Groups of which any flag that is given may hold; a group with none given is no filter.
 GROUPS: Final[tuple[tuple[tuple[Flags, Callable[[PoolObject], bool]], ...], ...]] = (
     (
-        (Flags.ACTIVE, lambda pool: pool.active is not None),
-        (Flags.INACTIVE, lambda pool: pool.active is None),
+        (Flags.ACTIVE, lambda pool: pool.runtime is not None),
+        (Flags.INACTIVE, lambda pool: pool.runtime is None),
     ),
     (
         (Flags.PERSISTENT, lambda pool: pool.definition is not None),
@@ -66,23 +66,23 @@ class PoolQueryCalls:
     def connect_num_of_storage_pools(self, call: ClientCall) -> int:
         """How many pools are active."""
         call.cacheable = True
-        return sum(obj.active is not None for obj in self._registry)
+        return sum(obj.runtime is not None for obj in self._registry)
 
     def connect_list_storage_pools(self, call: ClientCall, maxnames: int) -> list[str]:
         """The names of pools that are active."""
         call.cacheable = True
-        names = [obj.name for obj in self._registry if obj.active is not None]
+        names = [obj.name for obj in self._registry if obj.runtime is not None]
         return names[: max(0, maxnames)]
 
     def connect_num_of_defined_storage_pools(self, call: ClientCall) -> int:
         """How many pools are defined and off."""
         call.cacheable = True
-        return sum(obj.active is None for obj in self._registry)
+        return sum(obj.runtime is None for obj in self._registry)
 
     def connect_list_defined_storage_pools(self, call: ClientCall, maxnames: int) -> list[str]:
         """The names of pools that are defined and off."""
         call.cacheable = True
-        names = [obj.name for obj in self._registry if obj.active is None]
+        names = [obj.name for obj in self._registry if obj.runtime is None]
         return names[: max(0, maxnames)]
 
     def connect_list_all_storage_pools(
@@ -119,7 +119,7 @@ class PoolQueryCalls:
     def storage_pool_is_active(self, call: ClientCall, pool: PoolId) -> int:
         """Whether the pool is active."""
         call.cacheable = True
-        return int(self._registry.find(pool).active is not None)
+        return int(self._registry.find(pool).runtime is not None)
 
     def storage_pool_is_persistent(self, call: ClientCall, pool: PoolId) -> int:
         """Whether the pool is defined."""
@@ -134,9 +134,9 @@ class PoolQueryCalls:
     def storage_pool_get_info(self, call: ClientCall, pool: PoolId) -> tuple[int, int, int, int]:
         """The pool's state and space."""
         obj = self._registry.find(pool)
-        if obj.active is None:
+        if obj.runtime is None:
             return StoragePoolState.INACTIVE, 0, 0, 0
-        space, hangs = obj.active.space, obj.active.process.is_hung
+        space, hangs = obj.runtime.space, obj.runtime.process.is_hung
         state = StoragePoolState.INACCESSIBLE if hangs else StoragePoolState.RUNNING
         return state, space.capacity, space.allocation, space.available
 
@@ -149,10 +149,10 @@ class PoolQueryCalls:
         call.cacheable = True
         STORAGE_ERRORS.check_flags("storagePoolGetXMLDesc", flags, StorageXMLFlags.INACTIVE)
         obj = self._registry.find(pool)
-        if obj.definition is not None and (obj.active is None or flags):
+        if obj.definition is not None and (obj.runtime is None or flags):
             return format_pool(obj.definition)
-        assert obj.active is not None, "a pool that is neither active nor defined is gone"
-        return format_active_pool(obj.active)
+        assert obj.runtime is not None, "a pool that is neither active nor defined is gone"
+        return format_active_pool(obj.runtime)
 
     def connect_get_storage_pool_capabilities(self, call: ClientCall, flags: int) -> str:
         """Which types of pools there are."""

@@ -141,7 +141,7 @@ class VolumeCalls:
     ) -> VolumeInfo:
         async with AsyncExitStack() as held:
             if not active.backend.is_slow_to_create:
-                await held.enter_async_context(obj.job.hold("create a volume"))
+                await held.enter_async_context(obj.change_lock.hold("create a volume"))
             if active.backend.copies_data:
                 return await active.backend.create_volume(wanted, how)
             made = await active.backend.create_volume(

@@ -49,7 +49,7 @@ def entry(number: int, *, state: int | None = None, persistent: bool = True) -> 
             uuid=made.uuid, name=name, id=number, pid=0, state=state, reason=1, started_at=0.0,
             live_xml=format_domain(live, live=True, secure=True),
         )  # fmt: skip
-        made.running = DomainRuntime.from_status(description, None)
+        made.runtime = DomainRuntime.from_status(description, None)
     return made
 
 

@@ -58,7 +58,7 @@ class LifecycleCalls:
             VirError: OPERATION_INVALID for a transient network.
         """
         entry = self._registry.find(net)
-        async with entry.job.hold("undefine"):
+        async with entry.change_lock.hold("undefine"):
             if entry.definition is None:
                 raise NETWORK_ERRORS.operation_invalid(
                     f"can't undefine transient network '{entry.name}'"
@@ -72,7 +72,7 @@ class LifecycleCalls:
             VirError: OPERATION_INVALID for a transient network.
         """
         entry = self._registry.find(net)
-        async with entry.job.hold("autostart"):
+        async with entry.change_lock.hold("autostart"):
             if entry.definition is None:
                 raise NETWORK_ERRORS.operation_invalid("cannot set autostart for transient network")
             if entry.autostart != bool(autostart):
@@ -87,7 +87,7 @@ class LifecycleCalls:
             VirError: OPERATION_INVALID when it runs; those of starting.
         """
         entry = self._registry.find(net)
-        async with entry.job.hold("start"):
+        async with entry.change_lock.hold("start"):
             if entry.definition is None:
                 raise NETWORK_ERRORS.operation_invalid("network is already active")
             await self._networks.start(entry, entry.definition)
@@ -105,14 +105,14 @@ class LifecycleCalls:
         NETWORK_ERRORS.check_flags("networkCreateXMLFlags", flags, NetworkCreateFlags.VALIDATE)
         network = await self._documents.build(xml)
         entry = await self._definitions.claim(network)
-        async with entry.job.hold("create"):
+        async with entry.change_lock.hold("create"):
             try:
                 if entry.is_active:
                     detail = f"network is already active as '{entry.name}'"
                     raise NETWORK_ERRORS.operation_invalid(detail)
                 await self._networks.start(entry, network)
             except BaseException:
-                if not entry.is_there:
+                if not entry.is_listed:
                     self._registry.remove(entry)
                 raise
         return entry.identity
@@ -124,5 +124,5 @@ class LifecycleCalls:
             VirError: OPERATION_INVALID when it is off.
         """
         entry = self._registry.find(net)
-        async with entry.job.hold("destroy"):
+        async with entry.change_lock.hold("destroy"):
             await self._networks.stop(entry)

@@ -117,11 +117,11 @@ class QueryCalls:
         call.cacheable = True
         NETWORK_ERRORS.check_flags("networkGetXMLDesc", flags, NetworkXMLFlags.INACTIVE)
         entry = self._registry.find(net)
-        if entry.running is None or (flags & NetworkXMLFlags.INACTIVE and entry.definition):
+        if entry.runtime is None or (flags & NetworkXMLFlags.INACTIVE and entry.definition):
             assert entry.definition is not None, "a network that neither runs nor is defined"
             return format_network(entry.definition, inactive=True)
         if flags & NetworkXMLFlags.INACTIVE:
-            return format_network(entry.running.network, inactive=True)
+            return format_network(entry.runtime.network, inactive=True)
         return describe_live(entry)
 
     def network_get_bridge_name(self, call: ClientCall, net: NetworkId) -> str:
@@ -145,7 +145,7 @@ class QueryCalls:
         NETWORK_ERRORS.check_flags("networkGetDHCPLeases", flags)
         entry = self._registry.find(net)
         bridge = entry.current.bridge
-        if entry.running is None or bridge is None or not bridge.name:
+        if entry.runtime is None or bridge is None or not bridge.name:
             return [], 0
         noted = for_mac(read_leases(self._leases(entry.current), time.time()), mac)
         found = [lease_value(bridge.name, lease, entry.current) for lease in noted]
@@ -154,9 +154,9 @@ class QueryCalls:
 
 def describe_live(entry: NetworkObject) -> str:
     """A running network's document, with how many guests' cards are plugged into it."""
-    assert entry.running is not None, "only a running network is described"
-    network = entry.running.network
-    return format_network(network, inactive=False, connections=len(entry.running.ports))
+    assert entry.runtime is not None, "only a running network is described"
+    network = entry.runtime.network
+    return format_network(network, inactive=False, connections=len(entry.runtime.ports))
 
 
 def passes(entry: NetworkObject, flags: int) -> bool:

@@ -52,7 +52,7 @@ class UpdateCalls:
         """
         NETWORK_ERRORS.check_flags("networkUpdate", flags, int(UPDATE_FLAGS))
         entry = self._registry.find(net)
-        async with entry.job.hold("update"):
+        async with entry.change_lock.hold("update"):
             live, config = impact(entry, flags)
             changed = [
                 apply_update(network, command, section, parent_index, xml)
@@ -84,8 +84,8 @@ def impact(entry: NetworkObject, flags: int) -> tuple[bool, bool]:
 def targets(entry: NetworkObject, *, live: bool, config: bool) -> list[Network]:
     """The documents that are to change, the running network's first."""
     found = []
-    if live and entry.running is not None:
-        found.append(entry.running.network)
+    if live and entry.runtime is not None:
+        found.append(entry.runtime.network)
     if config and entry.definition is not None:
         found.append(entry.definition)
     return found

@@ -15,6 +15,7 @@ from supervisor.netd.kernel.netlink import HostRoute
 from supervisor.netd.network import recovery
 from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.plan import plan_start
+from supervisor.netd.network.registry import NETWORKS
 from tests.unit.netd.network.fake_host import FakeHost, FakeNetd
 
 XML = """<network>
@@ -42,7 +43,7 @@ def host(tmp_path: Path) -> FakeHost:
 
 def defined(netd: FakeNetd, *, persistent: bool = True) -> NetworkObject:
     """The network in netd's registry, and on disk where it is persistent."""
-    entry = NetworkObject(name="n", uuid=UUID(str(NETWORK.uuid)).bytes)
+    entry = NetworkObject(NETWORKS, name="n", uuid=UUID(str(NETWORK.uuid)).bytes)
     if persistent:
         entry.definition = NETWORK
         netd.store.save("n", format_network(NETWORK, inactive=True))
