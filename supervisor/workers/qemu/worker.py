@@ -18,7 +18,7 @@ from supervisor.workers.qemu.hotplug.detach import detach
 from supervisor.workers.qemu.hotplug.update import update
 from supervisor.workers.qemu.lifecycle import commands
 from supervisor.workers.qemu.lifecycle.stop import clean_up, stop_process
-from supervisor.workers.qemu.qmp.events import handle_event
+from supervisor.workers.qemu.start.reconnect import watch
 from supervisor.workers.qemu.start.start import launch
 from supervisor.workers.qemu.stats.domain_stats import get_stats
 from supervisor.workers.worker import Worker
@@ -47,7 +47,7 @@ class QemuWorker(Worker[Guest]):
 
     def attach_guest(self, guest: Guest) -> None:
         """Drive this guest."""
-        guest.handle_events(lambda message: handle_event(guest, message))
+        watch(guest)
         super().attach_guest(guest)
 
     @handles(Reset)

@@ -170,5 +170,14 @@ def is_drive_of(disk: Disk, qdev: str, device: str) -> bool:
         qdev: the reply's "qdev": an id or a QOM path that contains it.
         device: the reply's "device": the name of a -drive (drive-ALIAS).
     """
-    alias = disk.alias or ""
-    return alias in qdev.split("/") or device == f"drive-{alias}"
+    alias = disk.alias
+    return bool(alias) and (alias in qdev.split("/") or device == f"drive-{alias}")
+
+
+def disk_path(disk: Disk) -> str:
+    """Return the path of the disk's top image, or its name on a server; "" for an empty drive."""
+    chain = disk.chain()
+    if not chain:
+        return ""
+    source, _, _ = chain[0]
+    return source.file or source.dev or source.dir or source.name or ""

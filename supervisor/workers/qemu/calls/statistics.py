@@ -21,7 +21,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.qemu import QEMU
 from supervisor.runtime.procfs import cpu_times
 from supervisor.workers.interface_counters import interface_counters
-from supervisor.workers.qemu.block.nodes import is_drive_of
+from supervisor.workers.qemu.block.nodes import disk_path, is_drive_of
 from supervisor.workers.qemu.guest import Guest, GuestProvider
 from supervisor.workers.qemu.qmp.monitor import QmpError
 from supervisor.workers.qemu.qmp.replies import (
@@ -33,7 +33,6 @@ from supervisor.workers.qemu.qmp.replies import (
 )
 from supervisor.workers.qemu.stats.sources import (
     balloon_stats,
-    disk_path,
     find_disk,
     resident_kib,
     vcpu_threads,

@@ -27,6 +27,7 @@ from rpc.enums import (
 from supervisor.dispatch.events import encode_event
 from supervisor.workers import lifecycle_actions
 from supervisor.workers.qemu.agent.guest_agent import CHANNEL
+from supervisor.workers.qemu.block.nodes import disk_of_node, disk_path, is_drive_of
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.hotplug.detach import on_device_deleted
 from supervisor.workers.qemu.lifecycle.policy import apply_action, fake_reboot
@@ -229,14 +230,16 @@ def _io_error(guest: Guest, message: Message) -> None:
 
 
 def _disk(guest: Guest, data: BlockIoError) -> tuple[str, str]:
-    """The alias and the path of a disk that an event tells of."""
-    names = {data.device, *data.qom_path.split("/")}
-    for disk in guest.domain.devices.disks:
-        if disk.alias and (disk.alias in names or f"drive-{disk.alias}" in names):
-            chain = disk.chain()
-            source = chain[0][0] if chain else None
-            return disk.alias, (source.file or source.dev or source.name or "") if source else ""
-    return data.device, ""
+    """Return the alias and the path of the disk that an error names.
+
+    For a -blockdev, "device" is empty, and QEMU before 9.2 sends no "qom-path": the node is left.
+    """
+    disks = guest.domain.devices.disks
+    named = (disk for disk in disks if is_drive_of(disk, data.qom_path or data.device, data.device))
+    disk = next(named, None) or disk_of_node(disks, data.node_name)
+    if disk is None:
+        return data.device, ""
+    return disk.alias or "", disk_path(disk)
 
 
 def _rtc_changed(guest: Guest, message: Message) -> None:

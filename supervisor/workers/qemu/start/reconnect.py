@@ -81,10 +81,15 @@ def _find_process(workplace: WorkerContext, status: Status) -> GuestProcess | No
     return None
 
 
-async def _connect(guest: Guest) -> None:
-    """Connect to the monitor; a guest that hangs is taken over all the same, and linked later."""
+def watch(guest: Guest) -> None:
+    """Handle QEMU's events, and query what was missed after each loss of the monitor."""
     guest.handle_events(lambda message: handle_event(guest, message))
     guest.on_reconnect = lambda monitor: refresh_state(guest, monitor)
+
+
+async def _connect(guest: Guest) -> None:
+    """Connect to the monitor; a guest that hangs is taken over all the same, and linked later."""
+    watch(guest)
     connecting = guest.reconnect()
     await asyncio.wait({connecting}, timeout=CONNECT_S)
     if not guest.is_connected:

@@ -13,7 +13,7 @@ from conf.types.size import KIB
 from rpc.enums import DomainMemoryStatTags, DomainStatsTypes, TypedParameterType
 from supervisor.messages.worker import StatsParam
 from supervisor.workers.interface_counters import interface_counters
-from supervisor.workers.qemu.block.nodes import is_drive_of
+from supervisor.workers.qemu.block.nodes import disk_path, is_drive_of
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.qmp.monitor import Query
 from supervisor.workers.qemu.qmp.replies import (
@@ -26,7 +26,6 @@ from supervisor.workers.qemu.qmp.replies import (
 )
 from supervisor.workers.qemu.stats.sources import (
     balloon_stats,
-    disk_path,
     resident_kib,
     vcpus,
 )

@@ -17,6 +17,7 @@ from conf.domain.devices.disk import Disk
 from conf.types.size import KIB
 from rpc.enums import DomainMemoryStatTags, VcpuState
 from supervisor.runtime.procfs import read_stat
+from supervisor.workers.qemu.block.nodes import disk_path
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.qmp.replies import CpuInfoFast, GuestStats
 
@@ -112,15 +113,6 @@ def vcpus(guest: Guest, threads: Iterable[int]) -> Iterator[Vcpu]:
         vcpu = read_vcpu(number, guest.process.pid, thread)
         if vcpu is not None:
             yield vcpu
-
-
-def disk_path(disk: Disk) -> str:
-    """Where a disk's contents are: a path, or a name on the network."""
-    chain = disk.chain()
-    if not chain:
-        return ""
-    source = chain[0][0]
-    return source.file or source.dev or source.dir or source.name or ""
 
 
 def find_disk(domain: Domain, path: str) -> Disk | None:
