@@ -1,4 +1,4 @@
-"""Filters of guests' traffic and what binds them to cards, as documents and back.
+"""<filter> and <filterbinding>: models, parser and formatter. Pure.
 
 Owns: the models, their checks, the filters that a new host begins with.
 May not touch: files outside the package, the host, what the kernel makes of filters.

@@ -1,4 +1,4 @@
-"""What an attribute of a rule may hold, and how libvirt writes it.
+"""Types of rule attributes: each parses a value and returns libvirt's form of it. Pure.
 
 Owns: a reader for each kind: text in, libvirt's text out, ValueError for what cannot be. Pure.
 Source: libvirt 9.0 formatnwfilter, "Supported protocols"; corpus/nwfilter.jsonl.
@@ -50,7 +50,7 @@ _SET_FLAGS: Final = re.compile(r"(src|dst)(,(src|dst)){0,5}")
 
 
 def variable(text: str) -> str | None:
-    """A reference to a variable as libvirt writes it; None: the text is none."""
+    """Format a reference to a variable; None: the text is none."""
     match = VARIABLE.fullmatch(text)
     if match is None:
         return None
@@ -61,7 +61,7 @@ def variable(text: str) -> str | None:
 def number(
     highest: int, words: Mapping[str, int] | None = None, *, lowest: int = 0
 ) -> AttributeType:
-    """A number in decimal or hexadecimal, as which it stays; or a word."""
+    """Make the type of a number, which stays decimal or hexadecimal, or a name."""
     by_number = {value: word for word, value in (words or {}).items()}
     by_word = {word.lower(): word for word in words or {}}
 
@@ -82,38 +82,38 @@ def number(
 
 
 def mac(text: str) -> str:
-    """A hardware address or its mask."""
+    """Parse a MAC address or mask."""
     return parse_mac(text)
 
 
 def ipv4(text: str) -> str:
-    """An IPv4 address."""
+    """Parse an IPv4 address."""
     return str(IPv4Address(text))
 
 
 def ipv6(text: str) -> str:
-    """An IPv6 address; an IPv4 one inside is written as such."""
+    """Parse an IPv6 address; an IPv4-mapped one is formatted as such."""
     address = IPv6Address(text)
     mapped = address.ipv4_mapped
     return f"::ffff:{mapped}" if mapped is not None else str(address)
 
 
 def mask4(text: str) -> str:
-    """A mask of IPv4: a length, or bits in an address's form."""
+    """Parse an IPv4 mask: a prefix length, or dotted."""
     return (
         text if text.isdecimal() and int(text) <= 32 else str(_length(int(IPv4Address(text)), 32))
     )
 
 
 def mask6(text: str) -> str:
-    """A mask of IPv6."""
+    """Parse an IPv6 mask."""
     if text.isdecimal() and int(text) <= 128:
         return text
     return str(_length(int(IPv6Address(text)), 128))
 
 
 def truth(text: str) -> str:
-    """A switch."""
+    """Parse a boolean."""
     if text.lower() in ("true", "yes", "1"):
         return "true"
     if text.lower() in ("false", "no", "0"):
@@ -122,12 +122,12 @@ def truth(text: str) -> str:
 
 
 def comment(text: str) -> str:
-    """A remark, cut where libvirt cuts it."""
+    """Cut a comment to libvirt's length."""
     return text[:MAX_COMMENT]
 
 
 def states(text: str) -> str:
-    """States of connections."""
+    """Parse connection states."""
     given = [word.strip() for word in text.upper().split(",")]
     if not set(given) <= set(STATES):
         raise ValueError(text)
@@ -135,7 +135,7 @@ def states(text: str) -> str:
 
 
 def tcp_flags(text: str) -> str:
-    """Flags that are looked at, and those of them that are to be set."""
+    """Parse TCP flags, "MASK/SET"."""
     looked, separator, wanted = text.partition("/")
     if not separator:
         raise ValueError(text)
@@ -143,14 +143,14 @@ def tcp_flags(text: str) -> str:
 
 
 def ipset(text: str) -> str:
-    """The name of a set of the kernel's."""
+    """Parse the name of an ipset."""
     if _SET.fullmatch(text) is None:
         raise ValueError(text)
     return text
 
 
 def ipset_flags(text: str) -> str:
-    """Which addresses are looked up in the set."""
+    """Parse the directions of an ipset match."""
     if _SET_FLAGS.fullmatch(text.lower()) is None:
         raise ValueError(text)
     return text.lower()

@@ -1,4 +1,4 @@
-"""<filterbinding>: which filter a card has, and with which variables.
+"""<filterbinding>: the filter of a tap and its variables. Pure.
 
 Owns: the model, reading and writing. Pure.
 Source: libvirt 9.0 formatnwfilter, "Binding filters to ports"; its virNWFilterBinding documents.
@@ -37,7 +37,7 @@ class FilterBinding:
 
 
 def parse_binding(data: bytes | str) -> FilterBinding:
-    """Read a binding.
+    """Parse a binding.
 
     Raises:
         ConfError: kinds "xml", "xml_detail", "internal".
@@ -59,7 +59,7 @@ def parse_binding(data: bytes | str) -> FilterBinding:
 
 
 def format_binding(binding: FilterBinding) -> str:
-    """Write a binding; the text ends with a line end."""
+    """Format a binding."""
     return "".join(f"{line}\n" for line in _lines(binding))
 
 
@@ -113,7 +113,7 @@ def _uuid(root: etree._Element) -> str:
 
 
 def parse_status(data: bytes | str) -> FilterBinding:
-    """Read a binding as it lies on disk: libvirt puts it into a <filterbindingstatus>.
+    """Parse the status file of a binding, <filterbindingstatus>.
 
     Raises:
         ConfError: as `parse_binding`.
@@ -126,6 +126,6 @@ def parse_status(data: bytes | str) -> FilterBinding:
 
 
 def format_status(binding: FilterBinding) -> str:
-    """Write a binding as it lies on disk."""
+    """Format the status file of a binding."""
     lines = (f"  {line}\n" for line in _lines(binding))
     return f"<filterbindingstatus>\n{''.join(lines)}</filterbindingstatus>\n"

@@ -1,4 +1,4 @@
-"""From filters to documents, laid out as libvirt does.
+"""Formats filters in libvirt's layout. Pure.
 
 Owns: the layout. Pure.
 """
@@ -13,7 +13,7 @@ from conf.nwfilter.protocols import PROTOCOLS
 
 
 def format_filter(filter: Filter) -> str:
-    """Write a filter; the text ends with a line end."""
+    """Format a filter."""
     head = {"name": filter.name, "chain": filter.chain}
     if filter.priority != chain_priority(filter.chain):
         head["priority"] = str(filter.priority)
@@ -29,7 +29,7 @@ def format_filter(filter: Filter) -> str:
 
 
 def reference(name: str, variables: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    """The lines of a <filterref>, variables by name."""
+    """Format a <filterref>, variables sorted by name."""
     head = f"<filterref{attributes({'filter': name})}"
     if not variables:
         yield f"{head}/>"
@@ -42,12 +42,12 @@ def reference(name: str, variables: Mapping[str, tuple[str, ...]]) -> Iterator[s
 
 
 def attributes(values: Mapping[str, str]) -> str:
-    """Attributes in order, each with a space before it."""
+    """Format attributes, each after a space."""
     return "".join(f" {name}='{value.translate(ESCAPES)}'" for name, value in values.items())
 
 
 def text(value: str) -> str:
-    """Text inside an element."""
+    """Escape text."""
     return value.translate(ESCAPES)
 
 

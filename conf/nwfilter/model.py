@@ -1,4 +1,4 @@
-"""A filter: rules and references to other filters, in the document's order.
+"""Models of <filter>, <rule> and <filterref>. Pure.
 
 Owns: the models. Pure.
 Source: libvirt 9.0 formatnwfilter.
@@ -29,7 +29,7 @@ CHAIN_PRIORITIES: Final[Mapping[str, int]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """<rule>: what becomes of packets that match."""
+    """<rule>: the action for matching packets."""
 
     action: str  # "accept", "drop", "reject", "return" or "continue"
     direction: str  # "in" to the guest, "out" of it, or "inout"
@@ -42,7 +42,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """<filterref>: another filter, with variables for it and what it refers to."""
+    """<filterref>: another filter, with variables for it and the filters it references."""
 
     filter: str
     variables: Mapping[str, tuple[str, ...]]
@@ -60,7 +60,7 @@ class Filter:
 
 
 def chain_priority(chain: str) -> int | None:
-    """A chain's place where none is said; None: no chain is named so."""
+    """Return a chain's default priority; None: invalid name."""
     for prefix, priority in CHAIN_PRIORITIES.items():
         if chain == prefix or (prefix != ROOT and chain.startswith(f"{prefix}-")):
             return priority

@@ -1,4 +1,4 @@
-"""From documents to filters, with libvirt's refusals.
+"""Parses filters, with libvirt's error messages. Pure.
 
 Owns: what is refused and its words. Pure.
 Source: libvirt 9.0; corpus/nwfilter.jsonl.
@@ -42,7 +42,7 @@ MAX_ENTRIES: Final = 10_000
 
 
 def parse_filter(data: bytes | str) -> Filter:
-    """Read a filter.
+    """Parse a filter.
 
     Raises:
         ConfError: kinds "xml", "xml_detail", "internal", "invalid_arg".
@@ -66,7 +66,7 @@ def parse_filter(data: bytes | str) -> Filter:
 
 
 def read_reference(node: etree._Element) -> Reference:
-    """Read a <filterref>; parameters of one name make a list.
+    """Parse a <filterref>; parameters of one name make a list.
 
     Raises:
         ConfError: kind "internal".
@@ -78,7 +78,7 @@ def read_reference(node: etree._Element) -> Reference:
 
 
 def read_parameters(node: etree._Element) -> Mapping[str, tuple[str, ...]]:
-    """The <parameter>s of a <filterref>; what is no name or value is passed over, as stock does."""
+    """Parse the <parameter>s of a <filterref>; like libvirt, skip invalid names and values."""
     found: dict[str, tuple[str, ...]] = {}
     for parameter in node.iterfind("parameter"):
         name, value = parameter.get("name") or "", parameter.get("value") or ""
@@ -88,7 +88,7 @@ def read_parameters(node: etree._Element) -> Mapping[str, tuple[str, ...]]:
 
 
 def can_be_parameter(name: str, value: str) -> bool:
-    """Whether a variable may have this name and value."""
+    """Return whether a variable may have this name and value."""
     return bool(VARIABLE_NAME.fullmatch(name) and VARIABLE_VALUE.fullmatch(value))
 
 
@@ -153,7 +153,7 @@ def _rule(node: etree._Element) -> Rule:
 
 
 def _elements(node: etree._Element, known: Collection[str]) -> list[etree._Element]:
-    """The child elements, each of a known name.
+    """Return the child elements, each of a known name.
 
     An unknown one is refused: a rule that lost its protocol would match every frame.
 
@@ -181,7 +181,7 @@ def _check_attributes(node: etree._Element, known: Collection[str]) -> None:
 
 
 def _values(element: etree._Element) -> dict[str, str]:
-    """Read the protocol's attributes; of several bad ones the last is reported.
+    """Parse the protocol's attributes; of several invalid ones the last is reported.
 
     Raises:
         ConfError: kinds "internal" and, for an attribute that the protocol does not have, "xml".

@@ -1,4 +1,4 @@
-"""Which attributes each protocol of a rule has, in libvirt's output order.
+"""The attributes of each protocol of a rule, in libvirt's output order. Pure.
 
 Owns: that table. Pure.
 Source: libvirt 9.0 formatnwfilter, "Supported protocols"; corpus/nwfilter.jsonl.
@@ -77,7 +77,7 @@ def _addresses(address: AttributeType, mask: AttributeType) -> Attributes:
 
 
 def _inet(address: AttributeType, mask: AttributeType, own: Attributes | None = None) -> Attributes:
-    """A rule on packets: matched by iptables or ip6tables."""
+    """Return the attributes of a rule for iptables or ip6tables."""
     return {
         "srcmacaddr": attribute_types.mac,
         **_addresses(address, mask),

@@ -1,1 +1,1 @@
-"""The DHCP and DNS server of a network: its files, its process, its leases."""
+"""dnsmasq of a network: configuration files, process, DHCP leases."""

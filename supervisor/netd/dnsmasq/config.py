@@ -1,4 +1,4 @@
-"""From a network to what its dnsmasq reads: configuration, DHCP hosts, DNS names. Pure.
+"""dnsmasq's configuration of a network: main file, DHCP hosts, DNS names. Pure.
 
 Owns: the text of those three files. May not touch: files, processes.
 Source: dnsmasq(8); libvirt 9.0's behaviour, option by option (formatnetwork, "Addressing").
@@ -58,7 +58,7 @@ def plan_config(network: Network, paths: DnsmasqPaths, *, user: str) -> DnsmasqC
 
 
 def needs_server(network: Network) -> bool:
-    """Whether a network has DHCP or DNS, or an IPv6 subnet whose prefix must be announced."""
+    """Return whether a network has DHCP, DNS or TFTP, or an IPv6 prefix to advertise."""
     if not network.ips:
         return False
     return serves_dns(network) or any(
@@ -67,7 +67,7 @@ def needs_server(network: Network) -> bool:
 
 
 def serves_dns(network: Network) -> bool:
-    """Whether guests' names are looked up by the host."""
+    """Return whether the network's dnsmasq answers DNS queries."""
     return network.dns is None or network.dns.enable is not False
 
 
@@ -94,7 +94,7 @@ def _dns(network: Network) -> Iterator[str]:
 
 
 def _reverse(ip: Ip) -> Iterator[str]:
-    """Keep questions for the subnet's addresses from other servers, where the document says so."""
+    """Do not forward PTR queries for the subnet (localPtr='yes')."""
     if not ip.local_ptr:
         return
     subnet = ip.network
@@ -136,7 +136,7 @@ def _records(network: Network) -> Iterator[str]:
 
 
 def _gateway(network: Network) -> Iterator[str]:
-    """Guests of an isolated network are told of no way out, and ask nobody outside."""
+    """Advertise no default route to guests of an isolated network, and forward no DNS query."""
     if network.forward is not None:
         return
     yield "dhcp-option=3"
@@ -185,13 +185,13 @@ def _subnet(ip: Ip) -> Iterator[str]:
 
 
 def range_size(ip: Ip) -> int:
-    """How many addresses the ranges of a subnet have."""
+    """Count the addresses in the DHCP ranges of a subnet."""
     spans = ip.dhcp.ranges if ip.dhcp is not None else []
     return sum(int(ip_address(span.end)) - int(ip_address(span.start)) + 1 for span in spans)
 
 
 def _announcements(network: Network, *, has_dhcp6: bool) -> Iterator[str]:
-    """Announce the IPv6 subnets: guests choose their addresses, or ask DHCP for them."""
+    """Advertise IPv6 prefixes: guests configure themselves (SLAAC) or use DHCPv6."""
     six = [ip for ip in network.ips if ip.version == 6]
     if not six:
         return
@@ -203,7 +203,7 @@ def _announcements(network: Network, *, has_dhcp6: bool) -> Iterator[str]:
 
 
 def dhcp_subnets(network: Network) -> dict[int, Ip]:
-    """The subnet of each family that has DHCP; there is one at most."""
+    """Return the subnet of each family that has DHCP; libvirt allows one of each."""
     return {
         ip.version: ip
         for ip in network.ips
@@ -223,7 +223,7 @@ def _lease(lease: LeaseTime | None) -> str:
 
 
 def host_lines(network: Network) -> Iterator[str]:
-    """The cards that always get the same address, in dnsmasq's words."""
+    """Format the DHCP reservations as lines of a dhcp-hostsfile."""
     for ip in dhcp_subnets(network).values():
         assert ip.dhcp is not None, "that is what it was chosen by"
         for host in ip.dhcp.hosts:
@@ -238,6 +238,6 @@ def _host(host: DhcpHost, version: int) -> str:
 
 
 def name_lines(dns: Dns | None) -> Iterator[str]:
-    """The names that the network's own DNS knows, in the words of /etc/hosts."""
+    """Format <dns><host> as lines of an addn-hosts file, which has the form of /etc/hosts."""
     for host in dns.hosts if dns is not None else ():
         yield "\t".join([host.ip, *host.hostnames])

@@ -1,4 +1,4 @@
-"""dnsmasq's files on disk: written whole, removed whole.
+"""dnsmasq's files on disk: configuration, hosts, names, and the lease script.
 
 Owns: the files that `DnsmasqPaths` names, and the lease script. May not touch: what they say.
 """
@@ -28,7 +28,7 @@ exec '{python}' -IS '{script}' "$@"
 
 
 def server_user() -> str:
-    """Whose rights dnsmasq is to have; "": those of dnsmasq's own choice."""
+    """Return the user that dnsmasq changes to; "": its own default."""
     try:
         return pwd.getpwnam(OWN_USER).pw_name
     except KeyError:
@@ -36,7 +36,7 @@ def server_user() -> str:
 
 
 def install_script(folder: Path) -> None:
-    """Put the lease script where dnsmasq finds it, also when we are gone or another version.
+    """Install the lease script; it stays usable when netd ends or is upgraded.
 
     Raises:
         OSError: it cannot be written.
@@ -73,7 +73,7 @@ def remove_config(paths: DnsmasqPaths) -> None:
 
 
 def replace(path: Path, text: str, mode: int) -> bool:
-    """Write a file unless it says that already; whether it was written."""
+    """Write a file unless it has that content already; return whether it was written."""
     with contextlib.suppress(OSError, ValueError):
         if path.read_text(encoding="utf-8") == text:
             return False
@@ -83,5 +83,5 @@ def replace(path: Path, text: str, mode: int) -> bool:
 
 
 def quoted(path: str) -> str:
-    """A path inside single quotes of the shell."""
+    """Escape a path for single quotes in the shell."""
     return path.replace("'", "'\\''")

@@ -1,4 +1,4 @@
-"""What dnsmasq runs for each lease that it gives, renews or takes back: the lease database.
+"""dnsmasq's --dhcp-script: writes the lease database when a lease is added, renewed or deleted.
 
 Owns: the database of one network, whose path is in VIRTVISOR_LEASES.
 May touch: that file alone. It runs by itself, as root, with nothing but the standard library.
@@ -24,7 +24,7 @@ OPTIONAL = (
 def update_leases(
     leases: Sequence[Lease], args: Sequence[str], environ: Mapping[str, str], now: float
 ) -> list[Lease]:
-    """The leases after what dnsmasq tells: "add", "old" or "del", MAC or DUID, IP, perhaps a name.
+    """Apply dnsmasq's "add", "old" or "del" with MAC or DUID, IP address and host name.
 
     Those that have run out are left out.
     """
@@ -55,7 +55,7 @@ def update_leases(
 
 
 def expiry(environ: Mapping[str, str], now: float) -> int:
-    """When the lease ends, in seconds since the epoch; 0: never."""
+    """Return the end of the lease in seconds since the epoch; 0: infinite."""
     if "DNSMASQ_LEASE_EXPIRES" in environ:
         return int(environ["DNSMASQ_LEASE_EXPIRES"])
     if "DNSMASQ_LEASE_LENGTH" in environ:  # a dnsmasq without a clock that can be trusted
@@ -64,13 +64,13 @@ def expiry(environ: Mapping[str, str], now: float) -> int:
 
 
 def has_expired(lease: Lease, now: float) -> bool:
-    """Whether a lease has run out."""
+    """Return whether a lease has expired."""
     end = int(lease.get("expiry-time", 0))
     return end != 0 and end <= now
 
 
 def dnsmasq_lease_lines(leases: Sequence[Lease], now: float) -> list[str]:
-    """The lines of dnsmasq's own lease file, which it asks for at its start."""
+    """Format the leases as dnsmasq's lease file, which it reads from us at start ("init")."""
     lines, of_ipv6, duid = [], [], ""
     for lease in leases:
         if has_expired(lease, now):
@@ -86,7 +86,7 @@ def dnsmasq_lease_lines(leases: Sequence[Lease], now: float) -> list[str]:
 
 
 def read(path: str) -> list[Lease]:
-    """The database; an empty or broken one has no leases."""
+    """Read the database; an empty or damaged one has no leases."""
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
@@ -98,7 +98,7 @@ def read(path: str) -> list[Lease]:
 
 
 def write(path: str, leases: Sequence[Lease]) -> None:
-    """Replace the database in one go."""
+    """Replace the database atomically."""
     temporary = f"{path}.{os.getpid()}.new"
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump(leases, file, indent=2)
@@ -109,7 +109,7 @@ def write(path: str, leases: Sequence[Lease]) -> None:
 
 
 def main(args: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Do what dnsmasq asks; the exit status."""
+    """Run one command of dnsmasq and return the exit status."""
     path = environ.get("VIRTVISOR_LEASES", "")
     if not path or not args:
         sys.stderr.write("this is run by dnsmasq for a network of virtvisor's\n")

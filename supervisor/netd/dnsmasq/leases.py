@@ -1,4 +1,4 @@
-"""The addresses that a network's DHCP server has given, as it noted them.
+"""The lease database of a network: the DHCP leases that dnsmasq has granted.
 
 Owns: reading the lease database. May touch: that file, to read.
 Source: libvirt 9.0 virNetworkGetDHCPLeases.
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class LeaseRecord(msgspec.Struct, rename="kebab"):
-    """A lease as the database has it."""
+    """A lease in the database."""
 
     ip_address: str
     mac_address: str = ""
@@ -34,7 +34,7 @@ class LeaseRecord(msgspec.Struct, rename="kebab"):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A lease that holds."""
+    """A lease that has not expired."""
 
     address: ipaddress.IPv4Address | ipaddress.IPv6Address
     mac: str
@@ -50,7 +50,7 @@ class Lease:
 
 
 def read_leases(path: Path, now: float) -> list[Lease]:
-    """The leases that hold; none where there is no database yet."""
+    """Read the leases that have not expired; none where there is no database yet."""
     try:
         if path.stat().st_size > MAX_DATABASE:
             log.error("%s is too large to be a lease database", path)
@@ -65,7 +65,7 @@ def read_leases(path: Path, now: float) -> list[Lease]:
 
 
 def parse_leases(data: bytes, now: float, where: str) -> list[Lease]:
-    """Read a database; entries that say nothing sensible are left out."""
+    """Decode a database; entries without a valid address are left out."""
     if not data.strip():
         return []
     try:
@@ -77,7 +77,7 @@ def parse_leases(data: bytes, now: float, where: str) -> list[Lease]:
 
 
 def for_mac(leases: Sequence[Lease], mac: str | None) -> list[Lease]:
-    """The leases of one card, or all."""
+    """Return the leases of one MAC address, or all for None."""
     return [lease for lease in leases if mac is None or lease.mac.lower() == mac.lower()]
 
 

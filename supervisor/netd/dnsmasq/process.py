@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DnsmasqPaths:
-    """Where everything of one network's dnsmasq lies."""
+    """The files of one network's dnsmasq."""
 
     config: Path
     hosts: Path  # dhcp-hostsfile
@@ -47,7 +47,7 @@ class DnsmasqPaths:
 
     @staticmethod
     def for_network(folder: Path, states: Path, name: str, bridge: str) -> DnsmasqPaths:
-        """Those of a network: libvirt's own places.
+        """Name the files of a network, at libvirt's paths.
 
         Args:
             folder: of dnsmasq's files.
@@ -66,7 +66,7 @@ class DnsmasqPaths:
 
 
 def binary() -> str:
-    """Where dnsmasq is.
+    """Find the dnsmasq executable.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED when it is not installed.
@@ -79,7 +79,7 @@ def binary() -> str:
 
 
 async def launch(files: DnsmasqPaths) -> GuestProcess:
-    """Start dnsmasq, or find the one that runs already.
+    """Start dnsmasq, or return the process that runs already.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED, INTERNAL_ERROR with dnsmasq's own words, OPERATION_TIMEOUT.
@@ -101,7 +101,7 @@ async def launch(files: DnsmasqPaths) -> GuestProcess:
 
 
 async def _run(program: str, files: DnsmasqPaths) -> tuple[int, str]:
-    """Run dnsmasq until it has gone into the background; its status and complaint."""
+    """Run dnsmasq until it daemonizes; return its exit status and error output."""
     process = await asyncio.create_subprocess_exec(
         program,
         f"--conf-file={files.config}",
@@ -131,7 +131,7 @@ async def _run(program: str, files: DnsmasqPaths) -> tuple[int, str]:
 
 
 def find(files: DnsmasqPaths) -> GuestProcess | None:
-    """The dnsmasq that runs with our configuration, if there is one."""
+    """Find the dnsmasq process that runs with this configuration."""
     try:
         number = int(files.pid.read_text(encoding="ascii"))
     except (OSError, ValueError):
@@ -140,7 +140,7 @@ def find(files: DnsmasqPaths) -> GuestProcess | None:
 
 
 def _search(files: DnsmasqPaths) -> GuestProcess | None:
-    """Look through all processes: the pid file may be gone, or from before a crash.
+    """Search /proc: the pid file may be missing, or older than a crash.
 
     The one that serves the lease script is a child of the one we look for, with the same words.
     """
@@ -170,7 +170,7 @@ def _follow(number: int, files: DnsmasqPaths) -> GuestProcess | None:
 
 
 def command_line(number: int) -> list[str]:
-    """The words that a process was started with; none for one that has gone."""
+    """Read a process's argv; empty for a process that has ended."""
     try:
         data = Path(f"/proc/{number}/cmdline").read_bytes()
     except OSError:
@@ -179,20 +179,20 @@ def command_line(number: int) -> list[str]:
 
 
 def parent(number: int) -> int:
-    """A process's parent; 0 when it has gone."""
+    """Read a process's parent pid; 0 for a process that has ended."""
     stat = read_stat(number)
     return 0 if stat is None else stat.parent
 
 
 def runs_config(argv: list[str], files: DnsmasqPaths) -> bool:
-    """Whether these words start dnsmasq with our configuration."""
+    """Return whether this argv is of dnsmasq with our configuration file."""
     return (
         len(argv) > 1 and Path(argv[0]).name == "dnsmasq" and f"--conf-file={files.config}" in argv
     )
 
 
 class Dnsmasq:
-    """The dnsmasq of one running network, started again when it ends."""
+    """The supervised dnsmasq process of one running network."""
 
     def __init__(
         self, files: DnsmasqPaths, *, on_trouble: Callable[[str], None] = log.error
@@ -212,11 +212,11 @@ class Dnsmasq:
 
     @property
     def pid(self) -> int:
-        """Its process number; 0 while it does not run."""
+        """Return the process id; 0 while it does not run."""
         return self._process.pid if self._process is not None else 0
 
     async def start(self) -> None:
-        """Have it run, the one that runs already or a new one.
+        """Start dnsmasq, or supervise the process that runs already.
 
         Raises:
             VirError: as `launch`; it is not tried again then.
@@ -226,7 +226,7 @@ class Dnsmasq:
         self._watch(process)
 
     async def restart(self) -> None:
-        """Have it read its whole configuration anew.
+        """Stop and start dnsmasq, so that it reads its main configuration file again.
 
         Raises:
             VirError: as `launch`; it is tried again by and by.
@@ -240,12 +240,12 @@ class Dnsmasq:
             raise
 
     def reload(self) -> None:
-        """Have it read the hosts and names anew."""
+        """Send SIGHUP: dnsmasq reads its hosts and names again."""
         if self._process is not None:
             self._process.send_signal(signal.SIGHUP)
 
     async def stop(self) -> None:
-        """End it, the restarts too."""
+        """Stop dnsmasq and do not restart it."""
         self._wanted = False
         if self._restarting is not None:
             self._restarting.cancel()
@@ -263,7 +263,7 @@ class Dnsmasq:
             self.files.pid.unlink()
 
     def detach(self) -> None:
-        """Follow it no longer; it runs on."""
+        """Stop supervising the process, which runs on."""
         self._wanted = False
         if self._restarting is not None:
             self._restarting.cancel()

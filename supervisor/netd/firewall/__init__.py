@@ -1,4 +1,4 @@
-"""The host's packet filter: what a virtual network needs of it.
+"""The host firewall rules of virtual networks, in iptables or nftables.
 
 Owns: chains named LIBVIRT_… of iptables and ip6tables; nftables' table `inet libvirt_network`.
 May touch: those. May not touch: bridges, addresses, other people's rules.

@@ -1,4 +1,4 @@
-"""Which of the host's packet filters to use: network.conf's word, or what the host uses already.
+"""Selection of the firewall backend: network.conf's firewall_backend, or what the host uses.
 
 Owns: that choice. May touch: rule sets, to read them.
 """
@@ -38,7 +38,7 @@ class Backend(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HostFirewalls:
-    """What the host has and uses."""
+    """The firewall programs that are installed, and whether they have rules."""
 
     iptables: bool  # the program is installed
     nft: bool
@@ -47,7 +47,7 @@ class HostFirewalls:
 
 
 def configured(text: str, origin: str) -> Backend | None:
-    """Read network.conf: the backend that is set, or None.
+    """Read firewall_backend from network.conf; None: it is not set.
 
     Raises:
         ConfError: bad syntax, or a backend that there is not.
@@ -65,7 +65,7 @@ def configured(text: str, origin: str) -> Backend | None:
 
 
 def select(setting: Backend | None, host: HostFirewalls) -> Backend:
-    """Choose. Without a setting: what is in use, iptables before nftables. Pure.
+    """Select a backend. Default: the one with rules on this host, iptables before nftables. Pure.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED: the one that is set is not installed, or none is.
@@ -83,7 +83,7 @@ def select(setting: Backend | None, host: HostFirewalls) -> Backend:
 
 
 async def inspect() -> HostFirewalls:
-    """Find out what the host has and uses; a program that fails uses nothing."""
+    """Inspect the host's firewalls; a program that fails counts as having no rules."""
     iptables, nft = (shutil.which(name, path=SEARCH_PATH) for name in ("iptables", "nft"))
     return HostFirewalls(
         iptables=iptables is not None,
@@ -94,7 +94,7 @@ async def inspect() -> HostFirewalls:
 
 
 async def select_backend(setting: Backend | None) -> Backend:
-    """Find out which packet filter to use.
+    """Select the firewall backend of this host.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED, as `select`.
@@ -105,7 +105,7 @@ async def select_backend(setting: Backend | None) -> Backend:
 
 
 async def select_firewall(setting: Backend | None) -> Firewall:
-    """Make the firewall to use.
+    """Create the firewall for the selected backend.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED, as `select`.

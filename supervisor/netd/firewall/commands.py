@@ -1,4 +1,4 @@
-"""Running the host's packet filter programs.
+"""Runs the firewall programs: iptables, ebtables, nft.
 
 Owns: their deadlines, and what their failures are to clients.
 May not touch: what they are told; `supervisor.runtime.subprocesses` runs them.
@@ -21,7 +21,7 @@ LOCK_S: Final = 5  # how long they wait for it
 async def run(
     argv: Sequence[str], *, stdin: str = "", deadline_s: float = DEADLINE_S
 ) -> CompletedProgram:
-    """Run a program to its end; one that takes too long, or that nobody waits for, is killed.
+    """Run a program; it is killed at the deadline, or when the caller is cancelled.
 
     Raises:
         VirError: INTERNAL_ERROR: it cannot be executed; OPERATION_TIMEOUT: it did not end.
@@ -37,7 +37,7 @@ async def run(
 
 
 async def run_ok(argv: Sequence[str], *, stdin: str = "") -> str:
-    """Run a program that must succeed; what it printed.
+    """Run a program, check its exit status and return its output.
 
     Raises:
         VirError: INTERNAL_ERROR: it failed, with what it said; as `run`.
@@ -49,6 +49,6 @@ async def run_ok(argv: Sequence[str], *, stdin: str = "") -> str:
 
 
 def failed(argv: Sequence[str], ended: CompletedProgram) -> VirError:
-    """INTERNAL_ERROR: a program refused what it was told."""
+    """INTERNAL_ERROR: a program exited with an error."""
     detail = f"'{' '.join(argv)}' failed: {ended.output_text[:1000]}"
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.FIREWALL)

@@ -1,4 +1,4 @@
-"""The packet filter as the rest of netd sees it.
+"""The firewall rules of networks, independent of the backend.
 
 Owns: the order of changes: one at a time. May touch: what its executor may.
 """
@@ -17,31 +17,30 @@ CHANGE_S: Final = 60.0  # iptables waits for /run/xtables.lock, and 100 networks
 
 
 class Executor(Protocol):
-    """Puts rules in and takes them out; each verb can be repeated."""
+    """A firewall backend; every operation is idempotent."""
 
     async def install(self, facts: NetworkFacts) -> None:
-        """Have exactly the network's rules; on failure, none of them."""
+        """Install exactly the network's rules; on failure none of them remain."""
 
     async def refresh(self, facts: NetworkFacts) -> None:
-        """Have exactly the network's rules; on failure, what there was."""
+        """Install exactly the network's rules; on failure the previous ones remain."""
 
     async def incomplete(self, networks: Sequence[NetworkFacts]) -> list[NetworkFacts]:
-        """Those networks whose rules do not all stand as they should."""
+        """Return the networks whose rules are missing or changed."""
 
     async def remove(self, facts: NetworkFacts) -> None:
-        """Have none of the network's rules."""
+        """Delete all of the network's rules."""
 
 
 class Firewall:
-    """Networks' rules."""
+    """The firewall; changes are serialized."""
 
     def __init__(self, executor: Executor) -> None:
-        """Change rules by an executor."""
         self._executor = executor
         self._lock = ChangeLock("the packet filter", ServiceErrors(ErrorDomain.FIREWALL))
 
     async def install(self, facts: NetworkFacts) -> None:
-        """Put in what a network that starts needs; on failure nothing of it stays.
+        """Install the rules of a network that starts; on failure none of them remain.
 
         Raises:
             VirError: INTERNAL_ERROR: the kernel or the program refused; OPERATION_TIMEOUT.
@@ -50,7 +49,7 @@ class Firewall:
             await self._executor.install(facts)
 
     async def remove(self, facts: NetworkFacts) -> None:
-        """Take out what a network that ends had; what is gone already is no error.
+        """Delete the rules of a network; missing rules are no error.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
@@ -59,7 +58,7 @@ class Firewall:
             await self._executor.remove(facts)
 
     async def refresh(self, *networks: NetworkFacts) -> None:
-        """Repair what running networks lack: after netd's own restart, on SIGHUP, on net-update.
+        """Repair the rules of running networks: after a restart of netd, SIGHUP, net-update.
 
         What is complete is not touched; what is not is replaced in one commit, without a gap.
 
@@ -77,7 +76,7 @@ class Firewall:
             raise problems[0]
 
     async def _incomplete(self, networks: Sequence[NetworkFacts]) -> Sequence[NetworkFacts]:
-        """Which of several networks there is something to do for; one alone is not looked at."""
+        """Find the networks that need a repair; a single one is replaced without a check."""
         if len(networks) < 2:
             return networks
         async with self._lock.hold("check", CHANGE_S):

@@ -1,4 +1,4 @@
-"""The executor for iptables and ip6tables, whichever of their two kernels' sides the host uses.
+"""The iptables and ip6tables backend; works with both iptables-nft and iptables-legacy.
 
 Owns: reading rules by iptables-save, and committing changes by iptables-restore --noflush.
 May touch: chains named LIBVIRT_… and the jumps to them.
@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 
 
 class Iptables:
-    """Puts networks' rules in and takes them out."""
+    """The iptables backend."""
 
     async def install(self, facts: NetworkFacts) -> None:
-        """Have exactly a network's rules, each once and in order; what stands so stays.
+        """Install exactly a network's rules, in order; rules already in place are not touched.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT: nothing of the network is left in.
@@ -45,7 +45,7 @@ class Iptables:
             raise
 
     async def refresh(self, facts: NetworkFacts) -> None:
-        """As `install`, for a network that runs: on failure what stands stays.
+        """As `install`, for a running network: on failure the previous rules remain.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
@@ -54,7 +54,7 @@ class Iptables:
             await _change(family, partial(plan_install, rules=rules, facts=facts))
 
     async def incomplete(self, networks: Sequence[NetworkFacts]) -> list[NetworkFacts]:
-        """Those networks whose rules do not all stand as they should; one look at each family.
+        """Return the networks whose rules are missing or changed, by one iptables-save a family.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
@@ -75,7 +75,7 @@ class Iptables:
         ]
 
     async def remove(self, facts: NetworkFacts) -> None:
-        """Take out all of a network's rules; those that are gone already are no error.
+        """Delete a network's rules; missing rules are no error.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
@@ -84,7 +84,7 @@ class Iptables:
             await _change(family, partial(plan_removal, rules=rules, facts=facts))
 
     async def _give_up(self, facts: NetworkFacts) -> None:
-        """Take out what a failed installation has put in; the failure itself is what counts."""
+        """Delete what a failed installation added; the caller reports the first error."""
         try:
             await self.remove(facts)
         except VirError as error:
@@ -92,7 +92,7 @@ class Iptables:
 
 
 def _families(facts: NetworkFacts) -> list[tuple[Family, list[Rule]]]:
-    """A network's rules by family; a family of which it has none is left out."""
+    """Group a network's rules by family; families without rules are left out."""
     rules = plan(facts)
     split = [(family, [rule for rule in rules if rule.family is family]) for family in Family]
     return [(family, own) for family, own in split if own]
@@ -101,7 +101,7 @@ def _families(facts: NetworkFacts) -> list[tuple[Family, list[Rule]]]:
 async def _change(
     family: Family, planned: Callable[[dict[str, Table]], list[RestoreInput]]
 ) -> None:
-    """Read, plan, commit; again where another program changed something in between."""
+    """Read, plan and commit; again if another program changed the table in between."""
     for attempt in range(1, ATTEMPTS + 1):
         saved = parse_save(await run_ok([f"{PROGRAM[family]}-save"]))
         changes = planned(saved)

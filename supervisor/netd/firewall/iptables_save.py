@@ -1,4 +1,4 @@
-"""What iptables-save prints, and what iptables-restore must be told to get from there to a plan.
+"""Parses iptables-save, and plans the input of iptables-restore. Pure.
 
 Owns: reading the one, writing the other. Pure.
 
@@ -31,19 +31,19 @@ ParsedRule = frozenset[tuple[str, ...]]
 
 @dataclass(slots=True)
 class Table:
-    """One table as saved."""
+    """One table of iptables-save."""
 
     chains: set[str] = field(default_factory=set)
     rules: dict[str, list[list[str]]] = field(default_factory=dict)  # of each chain, in order
 
     def has(self, chain: str, words: Sequence[str]) -> bool:
-        """Whether a chain holds a rule."""
+        """Return whether a chain contains a rule."""
         wanted = parse_rule(words)
         return any(parse_rule(rule) == wanted for rule in self.rules.get(chain, ()))
 
 
 def parse_save(text: str) -> dict[str, Table]:
-    """Read what iptables-save printed; lines of other kinds are passed over."""
+    """Parse the output of iptables-save; comments and counters are ignored."""
     tables: dict[str, Table] = {}
     table = Table()
     for told in text.splitlines():
@@ -58,14 +58,14 @@ def parse_save(text: str) -> dict[str, Table]:
 
 
 def _split(told: str) -> list[str]:
-    """A line's words; most have no quotation, and taking those apart is slow."""
+    """Split a line into arguments; shlex is slow, so it is used only for quoted lines."""
     if '"' in told or "'" in told or "\\" in told:
         return shlex.split(told)
     return told.split()
 
 
 def format_rule(words: Sequence[str]) -> str:
-    """Words as iptables-restore reads them: it knows double quotes alone."""
+    """Quote arguments for iptables-restore, which knows double quotes only."""
     return " ".join(word if PLAIN.fullmatch(word) else _quoted(word) for word in words)
 
 
@@ -75,7 +75,7 @@ def _quoted(word: str) -> str:
 
 
 def parse_rule(words: Sequence[str]) -> ParsedRule:
-    """A rule's options whatever their order, without those that say nothing."""
+    """Group a rule's options without regard to their order and to defaults."""
     groups: list[list[str]] = []
     for word in words:
         starts = word.startswith("-") or word == "!"
@@ -97,21 +97,21 @@ def _ordered(group: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class RestoreInput:
-    """What one table must be told."""
+    """The changes of one table."""
 
     table: str
     lines: tuple[str, ...]
     optional: bool  # it adds only rules that a kernel may do without
 
     def text(self) -> str:
-        """For the input of iptables-restore."""
+        """Format the input of iptables-restore."""
         return "".join(f"{told}\n" for told in (f"*{self.table}", *self.lines, "COMMIT"))
 
 
 def plan_install(
     saved: dict[str, Table], rules: Sequence[Rule], facts: NetworkFacts
 ) -> list[RestoreInput]:
-    """What to restore so that exactly these rules of a network are there, once each, in order.
+    """Plan the changes after which a network has exactly these rules, in order.
 
     Args:
         saved: what there is.
@@ -135,7 +135,7 @@ def plan_install(
 def plan_removal(
     saved: dict[str, Table], rules: Sequence[Rule], facts: NetworkFacts
 ) -> list[RestoreInput]:
-    """What to restore so that nothing of a network is left in the chains of ours.
+    """Plan the changes after which a network has no rules in our chains.
 
     The chains and the jumps to them stay, as with libvirt 9.0.
     """
@@ -148,13 +148,13 @@ def plan_removal(
 
 
 def _marks(facts: NetworkFacts) -> Marks:
-    """The pairs of words that only rules of this network have: its bridge and its addresses."""
+    """Return the option pairs that only rules of this network have: its bridge and subnets."""
     bridge = {("-i", facts.bridge), ("-o", facts.bridge)}
     return frozenset(bridge | {("-s", str(subnet)) for subnet in facts.subnets})
 
 
 def _chains(table: Table, rules: Sequence[Rule], name: str) -> list[str]:
-    """Make the chains that are missing, and the jumps to them."""
+    """Create missing chains and the jumps to them."""
     if not rules:
         return []
     ours = [chain for chain in CHAINS if chain.table == name]
@@ -170,7 +170,7 @@ def _chains(table: Table, rules: Sequence[Rule], name: str) -> list[str]:
 def _jumps(
     chains: Sequence[Chain], missing: set[Chain], rules: Sequence[Sequence[str]]
 ) -> list[str]:
-    """All jumps of a hook again, in one order: a single one would come at the wrong place.
+    """Write all jumps of a hook again: one missing jump could only be inserted out of order.
 
     They come first, but for the jumps to guests' filters: a network lets its guests reach each
     other, and what a filter refuses must not get that far.
@@ -182,7 +182,7 @@ def _jumps(
 
 
 def _in_place(table: Table, rules: Sequence[Rule], marks: Marks) -> bool:
-    """Whether exactly these rules of the network stand in our chains, in a packet's order."""
+    """Return whether our chains contain exactly these rules of the network, in order."""
     for chain in dict.fromkeys(chain.name for chain in CHAINS):
         wanted = [parse_rule(rule.args) for rule in reversed(rules) if rule.chain == chain]
         there = [parse_rule(words) for words in _own(table, chain, set(wanted), marks)]
@@ -192,7 +192,7 @@ def _in_place(table: Table, rules: Sequence[Rule], marks: Marks) -> bool:
 
 
 def _removal(table: Table, rules: Sequence[Rule], marks: Marks) -> list[str]:
-    """Delete what stands of these rules, and whatever of ours bears the marks."""
+    """Delete these rules, and all rules in our chains with the network's marks."""
     lines = []
     for chain in dict.fromkeys(chain.name for chain in CHAINS):
         wanted = {parse_rule(rule.args) for rule in rules if rule.chain == chain}
@@ -201,7 +201,7 @@ def _removal(table: Table, rules: Sequence[Rule], marks: Marks) -> list[str]:
 
 
 def _own(table: Table, chain: str, known: set[ParsedRule], marks: Marks) -> list[list[str]]:
-    """The rules of a chain that are the network's: known ones, and those that bear its marks."""
+    """Return a chain's rules that belong to the network: known ones, and those with its marks."""
     return [
         words
         for words in table.rules.get(chain, ())

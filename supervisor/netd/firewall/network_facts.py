@@ -1,4 +1,4 @@
-"""What the packet filter has to know of a network, and nothing else.
+"""The properties of a network that its firewall rules depend on.
 
 Owns: the boundary between a network's document and its rules. Pure.
 """
@@ -18,7 +18,7 @@ LAST_PORT: Final = 65535
 
 
 class ForwardMode(StrEnum):
-    """How far guests get. Networks on a bridge or a device of the host's have no rules."""
+    """<forward mode>; networks on a bridge or device of the host have no rules."""
 
     ISOLATED = "isolated"
     NAT = "nat"
@@ -28,7 +28,7 @@ class ForwardMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NatRange:
-    """<nat>: where translated connections seem to come from."""
+    """<nat>: the source addresses and ports of translated connections."""
 
     first: Address | None = None  # None: the address of the device that they leave by
     last: Address | None = None  # None: `first` alone
@@ -39,7 +39,7 @@ class NatRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkFacts:
-    """One network."""
+    """The properties of one network."""
 
     name: str
     bridge: str
@@ -53,5 +53,5 @@ class NetworkFacts:
     # speak IPv6 with each other, nobody with the outside
 
     def v6(self) -> bool:
-        """Whether an <ip> is IPv6."""
+        """Return whether the network has an IPv6 subnet."""
         return any(subnet.version == 6 for subnet in self.subnets)

@@ -1,4 +1,4 @@
-"""From a network to commands for `nft -j -f -`, all of them one commit.
+"""Plans the nftables commands for a network's rules, as one commit of `nft -j -f -`. Pure.
 
 Owns: the layout of the table `inet libvirt_network`. Pure.
 
@@ -32,7 +32,7 @@ LOOKUPS: Final = (
 
 
 def plan_install(facts: NetworkFacts) -> list[Json]:
-    """The commands that leave exactly this network's rules of the network. Pure."""
+    """List the commands after which a network has exactly its rules. Pure."""
     rules = [rule for rule in plan(facts) if rule.table != "mangle"]
     commands = [*_base(), *_removal(facts.bridge)]
     for _, lookup, _, old in LOOKUPS:
@@ -48,12 +48,12 @@ def plan_install(facts: NetworkFacts) -> list[Json]:
 
 
 def plan_removal(bridge: str) -> list[Json]:
-    """The commands that leave nothing of a network. Pure."""
+    """List the commands after which a network has no rules. Pure."""
     return [*_base(), *_removal(bridge)]
 
 
 def _base() -> Iterator[Json]:
-    """The table and its base chains, emptied and filled in the same commit."""
+    """Create the table and its base chains, flush and fill them in the same commit."""
     yield {"add": {"table": {"family": "inet", "name": TABLE}}}
     for hook in dict.fromkeys(lookup[0] for lookup in LOOKUPS):
         told: dict[str, Json] = {"type": "filter", "hook": hook, "prio": 0, "policy": "accept"}
@@ -66,7 +66,7 @@ def _base() -> Iterator[Json]:
 
 
 def _removal(bridge: str) -> Iterator[Json]:
-    """Make what is to go first: only what is there can be deleted."""
+    """Add before deleting: nft fails when it deletes what does not exist."""
     for _, lookup, _, _ in LOOKUPS:
         yield _add("chain", name=f"{lookup}_{bridge}")
         yield _element("add", lookup, bridge)
@@ -97,13 +97,13 @@ def _add(kind: str, **told: Json) -> Json:
 
 
 def _rules(chain: str, rules: Sequence[Rule]) -> Iterator[Json]:
-    """The rules in a packet's order: the last that iptables inserts is the first."""
+    """List rules in evaluation order: iptables inserts at the head, so its last one is first."""
     for rule in reversed(rules):
         yield _add("rule", chain=chain, expr=[*_matches(rule), {"counter": None}, _verdict(rule)])
 
 
 def _matches(rule: Rule) -> list[Json]:
-    """What must hold of a packet. iptables' words come in pairs, "!" before one."""
+    """Translate the matches of a rule. Options come in pairs, "!" before a pair."""
     matches: list[Json] = []
     protocol = "ip" if rule.family is Family.V4 else "ip6"
     if not {"-s", "-d"} & set(rule.args):
@@ -169,7 +169,7 @@ def _verdict(rule: Rule) -> Json:
 
 
 def _source(family: Family, words: str) -> Json:
-    """`ADDRESS[-ADDRESS][:PORT-PORT]`, the addresses in brackets if ports follow IPv6 ones."""
+    """Parse `ADDRESS[-ADDRESS][:PORT-PORT]`; IPv6 addresses before ports are in brackets."""
     if family is Family.V6:
         addresses, _, ports = words.removeprefix("[").partition("]")
         told: dict[str, Json] = {"family": "ip6"}

@@ -1,4 +1,4 @@
-"""The executor for nftables: one commit a change, by `nft -j -f -`.
+"""The nftables backend: each change is one commit of `nft -j -f -`.
 
 Owns: the table `inet libvirt_network`. May touch: nothing else.
 """
@@ -19,10 +19,10 @@ ARGV: Final = ("nft", "-j", "-f", "-")
 
 
 class Nftables:
-    """Puts networks' rules in and takes them out. A commit that fails changes nothing."""
+    """The nftables backend. A commit that fails changes nothing."""
 
     async def install(self, facts: NetworkFacts) -> None:
-        """Have exactly a network's rules.
+        """Install exactly a network's rules.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
@@ -30,7 +30,7 @@ class Nftables:
         await _commit(plan_install(facts))
 
     async def refresh(self, facts: NetworkFacts) -> None:
-        """As `install`: its chains are replaced in one commit.
+        """Replace the network's chains in one commit.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
@@ -38,11 +38,11 @@ class Nftables:
         await _commit(plan_install(facts))
 
     async def incomplete(self, networks: Sequence[NetworkFacts]) -> list[NetworkFacts]:
-        """All of them: to replace a network's chains is as quick as to look at them."""
+        """Return all networks: replacing their chains is as fast as checking them."""
         return list(networks)
 
     async def remove(self, facts: NetworkFacts) -> None:
-        """Take out all of a network's rules.
+        """Delete all of a network's rules.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.

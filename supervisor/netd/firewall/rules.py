@@ -1,4 +1,4 @@
-"""From a network to its iptables rules, laid out as libvirt 9.0 lays them.
+"""The iptables rules of a network, in libvirt 9.0's layout.
 
 Owns: which rules, in which chain, in which order. Pure.
 Source: what `iptables -S` shows on hosts of libvirt 9.0.
@@ -19,7 +19,7 @@ from supervisor.netd.firewall.network_facts import ForwardMode, NetworkFacts, Su
 
 
 class Family(Enum):
-    """Which of the two programs."""
+    """The address family: iptables or ip6tables."""
 
     V4 = 4
     V6 = 6
@@ -38,7 +38,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A chain of ours, and the built-in chain that jumps to it."""
+    """One of libvirt's chains, and the built-in chain that jumps to it."""
 
     table: str
     name: str
@@ -83,7 +83,7 @@ def plan(facts: NetworkFacts) -> list[Rule]:
 
 
 def _services(facts: NetworkFacts) -> Iterator[Rule]:
-    """Let guests reach dnsmasq: DHCP, DNS, TFTP."""
+    """Accept DHCP, DNS and TFTP between guests and dnsmasq."""
     bridge = facts.bridge
     yield _opened(Family.V4, "LIBVIRT_INP", bridge, "tcp", 67)
     yield _opened(Family.V4, "LIBVIRT_INP", bridge, "udp", 67)
@@ -114,7 +114,7 @@ def _opened(family: Family, chain: str, bridge: str, protocol: str, port: int) -
 
 
 def _barrier(family: Family, facts: NetworkFacts) -> Iterator[Rule]:
-    """Nothing passes but between guests; what may pass is inserted before."""
+    """Reject forwarded packets except between guests; exceptions are inserted before."""
     bridge = facts.bridge
     yield Rule(family, "filter", "LIBVIRT_FWO", ("-i", bridge, *REJECT[family]))
     yield Rule(family, "filter", "LIBVIRT_FWI", ("-o", bridge, *REJECT[family]))
@@ -167,7 +167,7 @@ def _target(facts: NetworkFacts, subnet: Subnet, *, ports: bool) -> tuple[str, .
 
 
 def _checksum(facts: NetworkFacts) -> Rule:
-    """Complete the checksums of DHCP answers: old clients read them before any card would."""
+    """Fill in UDP checksums of DHCP replies: some clients drop packets with offloaded checksums."""
     match = ("-o", facts.bridge, "-p", "udp", "-m", "udp", "--dport", "68")
     words = (*match, "-j", "CHECKSUM", "--checksum-fill")
     return Rule(Family.V4, "mangle", "LIBVIRT_PRT", words, optional=True)

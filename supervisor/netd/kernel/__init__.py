@@ -1,1 +1,1 @@
-"""The kernel's side of networking: rtnetlink, taps, sysctl, tc."""
+"""The kernel's networking interfaces: rtnetlink, tun/tap, sysctl, tc."""

@@ -1,4 +1,4 @@
-"""Limits of a device's traffic: what is queued and dropped, as orders for the kernel.
+"""Bandwidth limits of a device as tc queueing disciplines, classes and filters.
 
 Owns: the layout (HTB towards the guests, policing of what comes from them), and giving the orders.
 May touch: queueing disciplines of the device it is given. The layout is pure.
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """One direction."""
+    """<inbound> or <outbound>."""
 
     average: int  # kilobytes a second; 0: only `floor` is said
     peak: int = 0  # kilobytes a second; 0: no more than the average
@@ -39,7 +39,7 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """Both directions, as the guests see them."""
+    """<bandwidth>; the directions are the guest's."""
 
     inbound: RateLimit | None = None
     outbound: RateLimit | None = None
@@ -47,7 +47,7 @@ class RateLimits:
 
 @dataclass(frozen=True, slots=True)
 class TcCommand:
-    """One request to the kernel."""
+    """One tc request."""
 
     verb: str  # pyroute2's: "add", "add-class", "add-filter", "del", …
     kind: str
@@ -56,7 +56,7 @@ class TcCommand:
 
 
 def rate_limits(bandwidth: Bandwidth | None) -> RateLimits | None:
-    """The limits that a document gives; None: it gives none."""
+    """Convert a <bandwidth>; None: it sets no limit."""
     if bandwidth is None or (bandwidth.inbound is None and bandwidth.outbound is None):
         return None
     return RateLimits(_rate_limit(bandwidth.inbound), _rate_limit(bandwidth.outbound))
@@ -74,12 +74,12 @@ def _rate_limit(rate: Rate | None) -> RateLimit | None:
 
 
 def tc_command(verb: str, kind: str, **options: int | str | list[str]) -> TcCommand:
-    """Write an order down."""
+    """Build a tc request."""
     return TcCommand(verb, kind, tuple(options.items()), optional=kind == "sfq")
 
 
 def tc_commands(limits: RateLimits, *, shared: bool) -> list[TcCommand]:
-    """What limits a tap or a bridge: what guests receive is what the host's device sends.
+    """Plan the limits of a tap or bridge: the guest's inbound traffic is the device's egress.
 
     Args:
         limits: both directions.
@@ -94,7 +94,7 @@ def tc_commands(limits: RateLimits, *, shared: bool) -> list[TcCommand]:
 
 
 def removal_commands() -> list[TcCommand]:
-    """What takes every limit from a device."""
+    """List the requests that remove every limit of a device."""
     return [
         tc_command("del", "htb", handle=ROOT),
         tc_command("del", "ingress", handle=INGRESS),
@@ -137,7 +137,7 @@ def _police(limit: RateLimit) -> list[TcCommand]:
 
 
 def run_commands(ip: Any, index: int, commands: list[TcCommand], *, removing: bool = False) -> None:  # noqa: ANN401
-    """Give the kernel orders, one after the other.
+    """Run tc requests in order.
 
     Args:
         ip: the netlink socket, of `supervisor.netd.kernel.netlink`.

@@ -1,4 +1,4 @@
-"""The kernel's links, addresses, routes and neighbours: verbs over one netlink socket.
+"""Links, addresses, routes and neighbours of the kernel, over one rtnetlink socket.
 
 Owns: that socket and the one thread that talks on it (a call may wait in the kernel for the lock of
 all links, and must not hold up the event loop).
@@ -34,7 +34,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A network device of the host."""
+    """A network device."""
 
     name: str
     index: int
@@ -64,7 +64,7 @@ class HostAddress:
 
 @dataclass(frozen=True, slots=True)
 class HostRoute:
-    """A way to a subnet, of the main table."""
+    """A route of the main table."""
 
     family: int  # 4 or 6
     destination: str  # "" for the default route
@@ -76,7 +76,7 @@ class HostRoute:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """Who was heard of on a link."""
+    """An entry of the ARP or NDP cache."""
 
     address: str
     mac: str
@@ -85,30 +85,29 @@ class Neighbour:
 
 
 class Rtnetlink:
-    """The host's links; every request has a deadline, and raises what the kernel says."""
+    """rtnetlink requests; each has a deadline and raises OSError with the kernel's errno."""
 
     def __init__(self) -> None:
-        """Open nothing yet."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="netlink")
         self._socket: Any = None
 
     async def open(self) -> None:
-        """Load and open what the first request needs."""
+        """Load pyroute2 and open the socket before the first request."""
         await self._request(lambda ip: None)
 
     def close(self) -> None:
-        """Close the socket; requests under way are not waited for."""
+        """Close the socket without waiting for pending requests."""
         self._thread.submit(self._close)
         self._thread.shutdown(wait=False)
 
     # Looking.
 
     async def links(self) -> list[Link]:
-        """Every link there is."""
+        """List all links."""
         return await self._request(lambda ip: [_link(message) for message in ip.get_links()])
 
     async def find(self, name: str) -> Link | None:
-        """The link of that name, if there is one."""
+        """Find a link by name."""
 
         def ask(ip: Any) -> Link | None:  # noqa: ANN401
             return _link(next(iter(ip.get_links(_index(name))))) if exists(name) else None
@@ -116,11 +115,11 @@ class Rtnetlink:
         return await self._request(ask)
 
     async def addresses(self) -> list[HostAddress]:
-        """Every address of every link."""
+        """List the addresses of all links."""
         return await self._request(lambda ip: [_address(message) for message in ip.get_addr()])
 
     async def routes(self) -> list[HostRoute]:
-        """Every route of the main table."""
+        """List the routes of the main table."""
 
         def ask(ip: Any) -> list[HostRoute]:  # noqa: ANN401
             found = [*ip.get_routes(family=AF[4]), *ip.get_routes(family=AF[6])]
@@ -129,7 +128,7 @@ class Rtnetlink:
         return await self._request(ask)
 
     async def neighbours(self) -> list[Neighbour]:
-        """Every neighbour that has answered, of all links."""
+        """List the reachable neighbours of all links."""
 
         def ask(ip: Any) -> list[Neighbour]:  # noqa: ANN401
             found = [*ip.get_neighbours(family=AF[4]), *ip.get_neighbours(family=AF[6])]
@@ -140,19 +139,19 @@ class Rtnetlink:
     # Links.
 
     async def add(self, name: str, kind: str, **options: object) -> None:
-        """Make a link; the options are those of its kind, as pyroute2 names them."""
+        """Create a link; the options are those of its kind in pyroute2."""
         await self._request(lambda ip: ip.link("add", ifname=name, kind=kind, **options))
 
     async def set_link(self, name: str, **options: object) -> None:
-        """Change what a link is: `state`, `mtu`, `address`, `master` (an index, 0 for none)."""
+        """Set attributes of a link: `state`, `mtu`, `address`, `master` (an index, 0: none)."""
         await self._request(lambda ip: ip.link("set", index=_index(name), **options))
 
     async def set_port(self, name: str, **options: object) -> None:
-        """Change what a link is as a port of its bridge: `isolated`, `learning` and so on."""
+        """Set bridge port attributes of a link: `isolated`, `learning`, …."""
         await self._request(lambda ip: ip.brport("set", index=_index(name), **options))
 
     async def delete(self, name: str) -> None:
-        """Remove a link; one that is not there is no error."""
+        """Delete a link; a missing link is no error."""
 
         def ask(ip: Any) -> None:  # noqa: ANN401
             if exists(name):
@@ -165,7 +164,7 @@ class Rtnetlink:
         await self._request(lambda ip: ip.link("set", index=_index(name), master=_index(bridge)))
 
     async def attach_port(self, name: str, bridge: str, **options: object) -> None:
-        """Make a link a port of a bridge and change it, in one request.
+        """Make a link a port of a bridge and set its attributes, in one request.
 
         Args:
             name: the link's.
@@ -181,45 +180,45 @@ class Rtnetlink:
         await self._request(ask)
 
     async def index(self, name: str) -> int:
-        """The number of a link that must be there."""
+        """Return the index of a link."""
         return await self._request(lambda ip: _index(name))
 
     # Addresses, routes, forwarding entries.
 
     async def add_address(self, name: str, address: str, prefix: int, broadcast: str = "") -> None:
-        """Give a link an address."""
+        """Add an address to a link."""
         options: dict[str, object] = {"address": address, "prefixlen": prefix}
         if broadcast:
             options["broadcast"] = broadcast
         await self._request(lambda ip: ip.addr("add", index=_index(name), **options))
 
     async def delete_address(self, name: str, address: str, prefix: int) -> None:
-        """Take an address from a link."""
+        """Delete an address of a link."""
         await self._request(
             lambda ip: ip.addr("del", index=_index(name), address=address, prefixlen=prefix)
         )
 
     async def add_route(self, name: str, destination: str, gateway: str, metric: int) -> None:
-        """Send what goes to a subnet, "ADDRESS/PREFIX", by a gateway on a link."""
+        """Add a route to "ADDRESS/PREFIX" through a gateway on a link."""
         options: dict[str, object] = {"dst": destination, "priority": metric}
         if gateway:
             options["gateway"] = gateway
         await self._request(lambda ip: ip.route("add", oif=_index(name), proto=STATIC, **options))
 
     async def delete_route(self, name: str, destination: str, gateway: str, metric: int) -> None:
-        """Take a route back."""
+        """Delete a route."""
         options: dict[str, object] = {"dst": destination, "priority": metric}
         if gateway:
             options["gateway"] = gateway
         await self._request(lambda ip: ip.route("del", oif=_index(name), **options))
 
     async def set_forwarding_entry(self, name: str, mac: str, *, on: bool) -> None:
-        """Tell the bridge of a port which card is behind it, or that it no longer is."""
+        """Add or delete a MAC address in the bridge's forwarding database."""
         word = "append" if on else "del"
         await self._request(lambda ip: ip.fdb(word, ifindex=_index(name), lladdr=mac))
 
     async def traffic(self, work: Callable[[Any, int], None], name: str) -> None:
-        """Do something about a link's queueing (`supervisor.netd.kernel.bandwidth`)."""
+        """Run tc requests on a link (`supervisor.netd.kernel.bandwidth`)."""
         await self._request(lambda ip: work(ip, _index(name)))
 
     # The thread.
@@ -251,7 +250,7 @@ STATIC: Final = 4  # RTPROT_STATIC
 
 
 def exists(name: str) -> bool:
-    """Whether there is a link of that name; the kernel answers at once."""
+    """Return whether a link exists, without rtnetlink."""
     try:
         socket.if_nametoindex(name)
     except OSError:
@@ -267,7 +266,7 @@ def _index(name: str) -> int:
 
 
 def _mtu(name: str) -> int:
-    """The longest packet of a link, from the kernel's old interface, which answers at once."""
+    """Read a link's MTU by ioctl, which does not wait for the RTNL lock."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         answer = fcntl.ioctl(asking, SIOCGIFMTU, IFREQ.pack(name.encode(), 0))
     return int(IFREQ.unpack(answer)[1])
@@ -293,7 +292,7 @@ def _link(message: Any) -> Link:  # noqa: ANN401
 
 
 def _link_data(information: Any, name: str) -> Any:  # noqa: ANN401
-    """What is said of a link of one kind alone."""
+    """Read a kind-specific attribute (IFLA_INFO_DATA)."""
     data = information.get_attr("IFLA_INFO_DATA")
     return data.get_attr(name) if data is not None else None
 

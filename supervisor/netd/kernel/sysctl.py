@@ -1,4 +1,4 @@
-"""The kernel's settings of networking: written where needed, and put back.
+"""The sysctl settings below net.
 
 Owns: the way a key becomes a file. May touch: /proc/sys/net alone.
 """
@@ -17,21 +17,20 @@ _KEY: Final = re.compile(r"[A-Za-z0-9_.:@+-]+(/[A-Za-z0-9_.:@+-]+)+")
 
 
 class Sysctl:
-    """Settings by key, "ipv6/conf/virbr0/disable_ipv6"."""
+    """Reads and writes settings; a key is "ipv6/conf/virbr0/disable_ipv6"."""
 
     def __init__(self, base: Path = BASE) -> None:
-        """Work below this folder."""
         self._base = base
 
     def read(self, key: str) -> str | None:
-        """A setting's value; None where this kernel has no such setting."""
+        """Read a setting; None: this kernel does not have it."""
         try:
             return self._path(key).read_text(encoding="ascii").strip()
         except FileNotFoundError:
             return None
 
     def write(self, key: str, value: str) -> str | None:
-        """Change a setting; what it was before, or None where nothing had to be changed.
+        """Write a setting that differs; return its previous value, or None if it did not.
 
         Raises:
             OSError: it cannot be changed.
@@ -49,7 +48,7 @@ class Sysctl:
         return previous
 
     def write_if_present(self, key: str, value: str) -> None:
-        """Have a setting be so, where this kernel has it.
+        """Write a setting where this kernel has it.
 
         Raises:
             OSError: it cannot be changed.

@@ -1,4 +1,4 @@
-"""Tap devices, opened for a guest: the kernel's end is a link, ours a descriptor per queue.
+"""Opens tap, macvtap and vhost-net devices: one file descriptor for each queue.
 
 Owns: the ioctls of /dev/net/tun and /dev/tapN, and /dev/vhost-net.
 May touch: those device files. May not touch: what the tap is plugged into.
@@ -31,7 +31,7 @@ MAX_QUEUES: Final = 256
 
 
 def open_tap(name: str, *, queues: int = 1, user: int = -1) -> list[int]:
-    """Make a tap, or open the one of that name; it is gone when the last descriptor is closed.
+    """Create or open a tap; the kernel deletes it with its last descriptor.
 
     Args:
         name: of the link.
@@ -45,7 +45,7 @@ def open_tap(name: str, *, queues: int = 1, user: int = -1) -> list[int]:
 
 
 def open_macvtap(index: int, *, queues: int = 1) -> list[int]:
-    """Open a macvtap that has been made.
+    """Open the character device of a macvtap link.
 
     Args:
         index: of the link.
@@ -58,7 +58,7 @@ def open_macvtap(index: int, *, queues: int = 1) -> list[int]:
 
 
 def open_vhost(count: int) -> list[int]:
-    """Open the kernel's own mover of packets so often; nothing where the kernel has none."""
+    """Open /dev/vhost-net for each queue; empty where the kernel does not have it."""
     try:
         return _open_queues(count, lambda: os.open(VHOST, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
@@ -68,7 +68,7 @@ def open_vhost(count: int) -> list[int]:
 
 
 def remove_persistence(name: str) -> None:
-    """Let a tap that stays without a descriptor be gone with this one.
+    """Clear a tap's persistence, so that the kernel deletes it.
 
     Raises:
         OSError: the kernel refuses; EBUSY when somebody has it open.
@@ -81,7 +81,7 @@ def remove_persistence(name: str) -> None:
 
 
 def _open_queues(count: int, open_queue: Callable[[], int]) -> list[int]:
-    """Open all or none."""
+    """Open all queues or none."""
     if not 1 <= count <= MAX_QUEUES:
         raise OSError(errno.E2BIG, f"a card has 1 to {MAX_QUEUES} queues, not {count}")
     with contextlib.ExitStack() as rollback:
@@ -110,7 +110,7 @@ def _macvtap_queue(index: int, queues: int) -> int:
 
 @contextlib.contextmanager
 def _device(path: str) -> Iterator[list[int]]:
-    """Open a device file; what is left in the list is closed at the end."""
+    """Open a device file; descriptors left in the list are closed at the end."""
     opened = [os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)]
     try:
         yield opened

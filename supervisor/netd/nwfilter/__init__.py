@@ -1,4 +1,4 @@
-"""Filters of guests' traffic: nwfilters, their bindings to taps, and what the kernel does of it.
+"""Network filters: definitions, bindings to taps, and their rules in the kernel.
 
 Owns: etc/libvirt/nwfilter, run/libvirt/nwfilter-binding, and taps' chains in ebtables, iptables
 and ip6tables, or nftables' table `bridge libvirt_nwfilter`.

@@ -1,4 +1,4 @@
-"""Learning a guest's address by listening on its tap.
+"""Learns a guest's IP address from the packets on its tap.
 
 Owns: one packet socket a tap that is listened on, and the task that reads it.
 May touch: the socket. May not touch: rules; it tells what it has learned and another decides.
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class LearningMode(StrEnum):
-    """CTRL_IP_LEARNING: what addresses are learned from."""
+    """CTRL_IP_LEARNING: the packets that addresses are learned from."""
 
     ANY = "any"
     DHCP = "dhcp"
@@ -75,14 +75,14 @@ _DHCP: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """An address that is the guest's for some time."""
+    """An address that expires."""
 
     address: str
     expires: float  # seconds of the host's clock
 
 
 class Listener:
-    """Listens on one tap until it is closed, or until an address has been learned."""
+    """Listens on one tap until it is closed or an address is learned."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Listener:
         on_event: Callable[[str, AddressEvent], Awaitable[bool]],
         lease: Lease | None = None,
     ) -> None:
-        """Prepare; `start` begins.
+        """Create the listener; `start` opens its socket.
 
         Args:
             tap: the device.
@@ -109,7 +109,7 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Open the socket and read it from now on.
+        """Open the packet socket and start reading it.
 
         Raises:
             OSError: the tap is not there, or the right is missing.
@@ -118,12 +118,12 @@ class Listener:
         self._task = asyncio.create_task(self._read(listening), name=f"listen:{self.tap}")
 
     def matches(self, mac: str, mode: LearningMode) -> bool:
-        """Whether it listens, and for this."""
+        """Return whether the listener runs for this MAC address and mode."""
         running = self._task is not None and not self._task.done()
         return running and mode is self.mode and bytes.fromhex(mac.replace(":", "")) == self._mac
 
     def close(self) -> None:
-        """Stop; nothing is told any more."""
+        """Stop listening."""
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
 
@@ -150,7 +150,7 @@ class Listener:
                     return
 
     async def _next(self, listening: socket.socket) -> AddressEvent:
-        """The next thing that matters; frames that tell nothing are passed over."""
+        """Read until a packet yields an event."""
         while True:
             await _readable(listening)
             for _ in range(BURST):
@@ -171,14 +171,14 @@ class Listener:
 
 
 def lease_from(event: AddressEvent, now: float) -> Lease | None:
-    """What ends of what was told. Pure."""
+    """Return the lease of an event that has an end. Pure."""
     if isinstance(event, LeaseGranted) and event.seconds is not None:
         return Lease(event.address, now + event.seconds)
     return None
 
 
 async def _readable(listening: socket.socket) -> None:
-    """Wait until there is a frame; the wait ends with the task."""
+    """Wait until a packet can be read."""
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
     loop.add_reader(listening, lambda: None if ready.done() else ready.set_result(None))
@@ -189,7 +189,7 @@ async def _readable(listening: socket.socket) -> None:
 
 
 def open_socket(tap: str, mode: LearningMode) -> socket.socket:
-    """A socket that gets the frames of a tap from now on.
+    """Open a packet socket on a tap with the BPF filter of the mode.
 
     Raises:
         OSError: the tap is not there, or the right is missing.

@@ -1,4 +1,4 @@
-"""Having the kernel do what plans say: all of them or, where that fails, what was before.
+"""Applies the rules of bindings to the kernel; on failure it restores the previous ones.
 
 Owns: what each tap has in the kernel, as far as we put it there; the listeners.
 May touch: the executor's tables, packet sockets. Callers take turns.
@@ -22,29 +22,29 @@ log = logging.getLogger(__name__)
 
 
 class Executor(Protocol):
-    """Gives taps their chains."""
+    """A backend that writes the chains of taps: ebtables and iptables, or nftables."""
 
     async def apply(self, plans: Mapping[str, TapPlan | None]) -> None:
-        """Have exactly these chains; a tap of None has none."""
+        """Replace the chains of these taps; a tap of None loses its chains."""
 
     async def taps(self) -> set[str]:
-        """The taps that have chains."""
+        """Return the taps that have chains."""
 
 
 class RuleApplier:
-    """What taps have."""
+    """The rules and listeners of taps."""
 
     def __init__(
         self, executor: Executor, on_event: Callable[[str, AddressEvent], Awaitable[bool]]
     ) -> None:
-        """Change rules by an executor; tell `on_event` what listeners find out."""
+        """Create it; `on_event` gets what the listeners learn."""
         self._executor = executor
         self._on_event = on_event
         self._plans: dict[str, TapPlan] = {}
         self._listeners: dict[str, Listener] = {}
 
     async def apply(self, wanted: Mapping[str, tuple[FilterBinding, BindingPlan]]) -> None:
-        """Have what bindings need; on failure everything is as before.
+        """Replace the rules of bindings; on failure the previous ones are restored.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT, CONFIG_UNSUPPORTED: of the executor;
@@ -68,7 +68,7 @@ class RuleApplier:
         self._listeners.update(opened)
 
     async def remove(self, *taps: str) -> None:
-        """Have nothing for these taps; what is gone already is no error.
+        """Delete the rules of taps; missing rules are no error.
 
         Raises:
             VirError: of the executor; what it could not remove may still be there.
@@ -81,7 +81,7 @@ class RuleApplier:
             self._close(tap)
 
     async def stale_taps(self) -> set[str]:
-        """The taps that have chains of which we know nothing: an earlier netd's.
+        """Return the taps with chains that an earlier netd left.
 
         Raises:
             VirError: of the executor.
@@ -89,12 +89,12 @@ class RuleApplier:
         return await self._executor.taps() - set(self._plans)
 
     def close(self) -> None:
-        """Stop listening; rules stay."""
+        """Stop listening; the rules remain."""
         for tap in list(self._listeners):
             self._close(tap)
 
     def _open(self, wanted: Mapping[str, tuple[FilterBinding, BindingPlan]]) -> dict[str, Listener]:
-        """Listen before the rules change: the first packet after may be the only one."""
+        """Open listeners before the rules change: the guest may send one packet only."""
         opened: dict[str, Listener] = {}
         for tap, (binding, need) in wanted.items():
             there = self._listeners.get(tap)
@@ -113,7 +113,7 @@ class RuleApplier:
         return opened
 
     async def _restore(self, wanted: Mapping[str, tuple[FilterBinding, BindingPlan]]) -> None:
-        """Put back what there was; the failure that led here is what counts."""
+        """Restore the previous rules; the caller reports the first error."""
         try:
             await self._executor.apply({tap: self._plans.get(tap) for tap in wanted})
         except VirError as error:

@@ -1,4 +1,4 @@
-"""Bindings of filters to taps on disk, and what has been learned of the guests there.
+"""Filter bindings on disk, and the addresses learned for them.
 
 Owns: the files under run/libvirt/nwfilter-binding. May not touch: rules.
 Source: libvirt 9.0's layout: TAP.xml is the document; what lies beside it is ours.
@@ -22,21 +22,20 @@ log = logging.getLogger(__name__)
 
 
 class LearnedAddresses(msgspec.Struct, frozen=True):
-    """What was learned, as it lies beside the binding."""
+    """The addresses learned for a binding."""
 
     addresses: list[str]
     expires: float | None = None  # when the lease of the only one ends, by the host's clock
 
 
 class BindingFiles:
-    """The bindings of one daemon on disk; a boot of the host ends them. Everything here blocks."""
+    """The bindings of one daemon, on tmpfs; every method blocks."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep them in a folder."""
         self._folder = folder
 
     def load(self) -> Iterator[tuple[str, str, LearnedAddresses]]:
-        """Each binding's tap, document and learned addresses; what cannot be read is logged."""
+        """Read each binding's tap, XML and learned addresses; unreadable files are logged."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(self._folder.glob("*.xml")):
             try:
@@ -57,7 +56,7 @@ class BindingFiles:
         write_file(self._folder / f"{tap}.xml", xml.encode(), durable=False)
 
     def save_addresses(self, tap: str, addresses: LearnedAddresses) -> None:
-        """Write what was learned, so that the next netd knows it at once.
+        """Write the learned addresses for the next netd.
 
         Raises:
             OSError: nothing has changed.
@@ -66,7 +65,7 @@ class BindingFiles:
         write_file(self._folder / f"{tap}.addresses", data, durable=False)
 
     def remove(self, tap: str) -> None:
-        """Remove a binding and what was learned; both may be gone already.
+        """Remove a binding and its learned addresses; missing files are no error.
 
         Raises:
             OSError: they cannot be removed.

@@ -1,4 +1,4 @@
-"""What a binding needs now: its filter's chains, or those that stand while an address is learned.
+"""Plans the rules of a binding: its filter's, or those in force until an address is learned.
 
 Owns: that decision. Pure.
 """
@@ -22,7 +22,7 @@ MAX_ADDRESSES: Final = 64  # learned of one card
 
 @dataclass(frozen=True, slots=True)
 class BindingPlan:
-    """A tap's chains, and whether somebody has to listen on it."""
+    """The chains of a tap, and how its guest's address is learned."""
 
     plan: TapPlan
     learning: LearningMode  # NONE: nobody
@@ -32,7 +32,7 @@ class BindingPlan:
 def plan_binding(
     binding: FilterBinding, learned: Sequence[str], find: Callable[[str], Filter | None]
 ) -> BindingPlan:
-    """Decide. Pure.
+    """Plan the rules of a binding. Pure.
 
     Args:
         binding: the tap, its filter and variables.
@@ -67,7 +67,7 @@ def plan_binding(
 
 
 def binding_variables(binding: FilterBinding) -> dict[str, tuple[str, ...]]:
-    """The variables of a binding, the guest's MAC address among them. Pure."""
+    """Return the variables of a binding, with MAC. Pure."""
     return {"MAC": (binding.mac,), **binding.variables}
 
 
@@ -86,7 +86,7 @@ def learning_mode(binding: FilterBinding) -> LearningMode:
 
 
 def update_addresses(learned: Sequence[str], event: AddressEvent) -> list[str]:
-    """The addresses known after something was learned; a lease is the only one. Pure."""
+    """Return the addresses after an event; a DHCP lease replaces all others. Pure."""
     known = [address for address in learned if address != event.address]
     if isinstance(event, LeaseReleased):
         return known

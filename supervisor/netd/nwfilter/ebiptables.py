@@ -1,4 +1,4 @@
-"""The executor that lays filters out in ebtables, iptables and ip6tables.
+"""The nwfilter backend for ebtables, iptables and ip6tables.
 
 Owns: the chains of taps, and the base chains libvirt-in, -out, -in-post and -host-in.
 May touch: those. May not touch: networks' chains, other people's rules.
@@ -30,16 +30,16 @@ log = logging.getLogger(__name__)
 
 
 class Ebiptables:
-    """Gives taps their chains. One change at a time; the caller sees to that."""
+    """The ebtables/iptables backend. Callers serialize changes."""
 
     def __init__(self) -> None:
-        """Nothing is known of the kernel's tables yet: the first change reads all."""
+        """Create it; the first change reads the kernel's tables."""
         self._families: dict[str, set[Family]] = {}  # where taps have chains
         self._read = False  # whether what an earlier netd left is among them
         self._checked = False
 
     async def apply(self, plans: Plans) -> None:
-        """Have exactly the chains of these plans, for a tap of None none; a commit a table.
+        """Replace the chains of taps, in one commit for each table.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT: some tables may have changed;
@@ -68,7 +68,7 @@ class Ebiptables:
             await asyncio.to_thread(_warn_of_bypass, family, filtered)
 
     async def taps(self) -> set[str]:
-        """The taps that have chains in the kernel.
+        """Return the taps that have chains in the kernel.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
@@ -85,11 +85,11 @@ class Ebiptables:
         return found
 
     def _concerns(self, tap: str, plan: TapPlan | None, family: Family) -> bool:
-        """Whether a tap has chains of a family, may have some, or is to have some."""
+        """Return whether a tap has, may have or gets chains of a family."""
         return family in self._families.get(tap, ()) or (plan is not None and family in plan.inet)
 
     async def _check(self) -> None:
-        """Refuse an ebtables that commits rule by rule: a guest would have moments unfiltered."""
+        """Refuse ebtables-legacy, which commits rule by rule: traffic would pass unfiltered."""
         if self._checked:
             return
         version = await run_ok(["ebtables", "--version"])
@@ -115,7 +115,7 @@ def _table(saved: str, table: str) -> Table:
 
 
 async def _change(program: str, table: str, planned: Callable[[Table], str]) -> None:
-    """Read, plan, commit; again where another program changed something in between."""
+    """Read, plan and commit; again if another program changed the table in between."""
     wait = () if program == "ebtables" else ("--wait", str(LOCK_S))
     for attempt in range(1, ATTEMPTS + 1):
         saved = await run_ok([f"{program}-save", "-t", table])

@@ -1,4 +1,4 @@
-"""From a rule on frames to ebtables' words.
+"""Translates filter rules on Ethernet frames to ebtables options. Pure.
 
 Owns: which option says what. Pure.
 Source: libvirt 9.0 formatnwfilter; what `ebtables -t nat -L` shows on hosts of libvirt 9.0.
@@ -54,17 +54,16 @@ STP_RANGES: Final = (
 
 
 class RuleBuilder:
-    """Options of one rule, in the making."""
+    """Builds the options of one rule."""
 
     def __init__(self, values: Mapping[str, str], *, reverse: bool, negated: bool) -> None:
-        """Begin with attributes that have no variables in them."""
         self.values = values
         self.reverse = reverse
         self.negated = negated
         self.args: list[str] = []
 
     def add(self, option: str, value: str | None = None) -> None:
-        """Append an option, turned round where the rule is negated."""
+        """Append an option, with "!" for match='no'."""
         self.args.append(option)
         if self.negated:
             self.args.append("!")
@@ -72,7 +71,7 @@ class RuleBuilder:
             self.args.append(value)
 
     def sides(self, attribute: str, options: tuple[str, str]) -> list[tuple[str, str]]:
-        """The source's and the destination's attribute and option; swapped in the other direction.
+        """Return attribute and option for source and destination, swapped when reversed.
 
         `attribute` has "src" or "dst" for "*".
         """
@@ -86,7 +85,7 @@ class RuleBuilder:
 def ebtables_args(
     protocol: str, values: Mapping[str, str], *, reverse: bool, negated: bool
 ) -> list[str]:
-    """The words of a rule without its target.
+    """Build the options of a rule, without its target.
 
     Args:
         protocol: one of `PROTOCOLS`.
@@ -112,7 +111,7 @@ def _addresses(builder: RuleBuilder) -> None:
 
 
 def _any_frame(builder: RuleBuilder) -> None:
-    """A rule without a protocol element: ebtables gets no -p, and so every frame matches."""
+    """Add nothing: without -p a rule matches every frame."""
 
 
 def _mac(builder: RuleBuilder) -> None:
@@ -211,7 +210,7 @@ WRITERS: Final[Mapping[str, Callable[[RuleBuilder], None]]] = {
 
 
 def chain_match(chain: str) -> tuple[str, ...]:
-    """The words that select the frames for a sub-chain, by what its name begins with.
+    """Return the options that send frames to a chain, by the protocol its name begins with.
 
     Raises:
         VirError: INTERNAL_ERROR: no chain of filters is named so.

@@ -1,4 +1,4 @@
-"""What is refused of filters and bindings, with libvirt 9.0's codes.
+"""Errors of filters and bindings, with libvirt 9.0's codes.
 
 Owns: the messages.
 """
@@ -9,12 +9,12 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 
 def no_filter(what: str) -> VirError:
-    """NO_NWFILTER: nothing is found by a name or UUID."""
+    """NO_NWFILTER: no filter has this name or UUID."""
     return VirError(ErrorCode.NO_NWFILTER, f"no nwfilter {what}", ErrorDomain.NWFILTER)
 
 
 def no_binding(tap: str) -> VirError:
-    """NO_NWFILTER_BINDING: the tap has no filter."""
+    """NO_NWFILTER_BINDING: the tap has no binding."""
     detail = f"no nwfilter binding for port dev '{tap}'"
     return VirError(ErrorCode.NO_NWFILTER_BINDING, detail, ErrorDomain.NWFILTER)
 
@@ -25,12 +25,12 @@ def operation_failed(detail: str) -> VirError:
 
 
 def in_use(name: str, tap: str) -> VirError:
-    """OPERATION_INVALID: a guest's card is filtered by it."""
+    """OPERATION_INVALID: an interface uses the filter."""
     detail = f"nwfilter is in use: '{name}' filters '{tap}'; change that card's filter first"
     return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.NWFILTER)
 
 
 def system_error(failure: str, problem: OSError) -> VirError:
-    """SYSTEM_ERROR: a file could not be written or removed."""
+    """SYSTEM_ERROR: a file cannot be written or removed."""
     detail = f"cannot keep {failure}: {problem.strerror or problem}"
     return VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.NWFILTER, int1=problem.errno or -1)

@@ -1,4 +1,4 @@
-"""Filters on disk: one file each.
+"""Filter definitions on disk.
 
 Owns: the files under etc/libvirt/nwfilter. May not touch: what documents mean.
 Source: libvirt 9.0's layout.
@@ -24,14 +24,13 @@ log = logging.getLogger(__name__)
 
 
 class FilterFiles:
-    """The filters of one daemon on disk; everything here blocks."""
+    """The filters of one daemon; every method blocks."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep them in a folder."""
         self._folder = folder
 
     def install(self, documents: Callable[[], Mapping[str, str]]) -> bool:
-        """Write these documents if there is no folder yet: the first start on a host.
+        """Write the packaged filters if the folder does not exist: the first start on a host.
 
         They are written aside and the folder is renamed into place, so that a start that is cut
         short begins anew.
@@ -53,7 +52,7 @@ class FilterFiles:
         return True
 
     def load(self) -> Iterator[tuple[str, str]]:
-        """Each filter's name, by its file, and document; what cannot be read is logged."""
+        """Read each filter's file name and XML; unreadable files are logged."""
         for path in sorted(self._folder.glob("*.xml")):
             try:
                 if path.stat().st_size > MAX_DOCUMENT:
@@ -63,7 +62,7 @@ class FilterFiles:
                 log.warning("%s is passed over: %s", path, error)
 
     def save(self, name: str, xml: str) -> None:
-        """Write a filter; on return it survives a loss of power.
+        """Write a filter durably.
 
         Raises:
             OSError: nothing has changed.
@@ -71,7 +70,7 @@ class FilterFiles:
         write_file(self._folder / f"{name}.xml", _file_content(name, xml))
 
     def remove(self, name: str) -> None:
-        """Remove a filter that may be gone already; on return it stays gone.
+        """Remove a filter durably; a missing file is no error.
 
         Raises:
             OSError: it cannot be removed.

@@ -1,4 +1,4 @@
-"""The filters and bindings of this host, and every change of them.
+"""The filters and bindings of this host, and their changes.
 
 Owns: both tables, their files, and the order of changes: one at a time.
 May touch: the kernel's rules, through `RuleApplier` alone. May not touch: guests, taps.
@@ -52,12 +52,12 @@ log = logging.getLogger(__name__)
 
 
 def present_devices() -> set[str]:
-    """The network devices of this host."""
+    """Return the names of the host's network devices."""
     return {name for _, name in socket.if_nameindex()}
 
 
 class Filters:
-    """Every filter and every binding."""
+    """All filters and bindings."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Filters:
         executor: Executor,
         devices: Callable[[], set[str]] = present_devices,
     ) -> None:
-        """Know nothing yet; `load` reads the disk.
+        """Create it empty; `load` reads the disk.
 
         Args:
             filter_files: where filters are kept.
@@ -85,7 +85,7 @@ class Filters:
     # Changing filters.
 
     async def define(self, xml: str) -> FilterDefinition:
-        """Define a filter, or another content for it; cards that use it change at once.
+        """Define or redefine a filter and update the interfaces that use it.
 
         Raises:
             ConfError: the document is none of a filter.
@@ -113,7 +113,7 @@ class Filters:
             return new
 
     async def undefine(self, name: str) -> None:
-        """Undefine a filter that no card uses.
+        """Undefine a filter that no interface uses.
 
         Raises:
             VirError: NO_NWFILTER; OPERATION_INVALID: a card uses it; SYSTEM_ERROR: not removed.
@@ -134,7 +134,7 @@ class Filters:
     # Changing bindings.
 
     async def create_binding(self, xml: str) -> Binding:
-        """Bind a filter to a tap, as a client's document says.
+        """Bind a filter to a tap as a client's XML describes.
 
         Raises:
             ConfError: the document is none of a binding.
@@ -182,7 +182,7 @@ class Filters:
             return new
 
     async def unbind(self, tap: str) -> None:
-        """Let a tap's traffic pass unfiltered.
+        """Delete a tap's binding and its rules.
 
         Raises:
             VirError: NO_NWFILTER_BINDING; INTERNAL_ERROR, OPERATION_TIMEOUT: rules are left;
@@ -201,7 +201,7 @@ class Filters:
             del self.registry.bindings[tap]
 
     async def release(self, tap: str) -> None:
-        """As `unbind`, for a tap that may have no binding.
+        """Delete a tap's binding if it has one.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT, SYSTEM_ERROR: some of it is left.
@@ -210,7 +210,7 @@ class Filters:
             await self.unbind(tap)
 
     async def refresh(self) -> None:
-        """Give the kernel again what every binding needs: another program may have changed it.
+        """Install the rules of all bindings again: another program may have changed them.
 
         Raises:
             VirError: of the executor.
@@ -219,13 +219,13 @@ class Filters:
             await self._apply(list(self.registry.bindings.values()), None)
 
     def close(self) -> None:
-        """Stop listening; rules stay for the next netd."""
+        """Stop listening; the rules remain for the next netd."""
         self._applier.close()
 
     # Inside; the lock is held.
 
     async def _apply(self, bindings: list[Binding], candidate: Filter | None) -> None:
-        """Give the kernel what bindings need if a filter were the candidate."""
+        """Apply bindings as if a filter were defined as the candidate."""
         wanted = await asyncio.to_thread(self.registry.required, bindings, candidate)
         await self._applier.apply(wanted)
 
@@ -246,7 +246,7 @@ class Filters:
             raise system_error(f"the binding of '{tap}'", error) from error
 
     async def _restore_file(self, tap: str, old: Binding | None) -> None:
-        """Put the file of a binding back; the failure that led here is what counts."""
+        """Restore the file of a binding; the caller reports the first error."""
         try:
             if old is not None:
                 await self._save(old)
@@ -256,7 +256,7 @@ class Filters:
             log.error("the file of the binding of '%s' is not what it was: %s", tap, error)
 
     async def _on_event(self, tap: str, event: AddressEvent) -> bool:
-        """A listener has found something out; whether it is acted on."""
+        """Update a binding's addresses and rules; return whether the listener may end."""
         try:
             async with self._lock.hold("learn", CHANGE_S):
                 bound = self.registry.bindings.get(tap)
@@ -282,7 +282,7 @@ class Filters:
     # Beginning.
 
     async def load(self, stock: Callable[[], dict[str, str]]) -> None:
-        """Read the disk, then give the kernel what it says.
+        """Read the disk, then apply all bindings.
 
         Args:
             stock: the filters to begin with on a host that has no folder of them.
@@ -321,7 +321,7 @@ class Filters:
                 self._lost_taps.add(tap)
 
     async def _recover(self) -> None:
-        """Have what the bindings say, and nothing of those whose tap has gone.
+        """Apply the bindings and delete the rules of taps that no longer exist.
 
         The kernel is asked only where there is or was a binding: their files come before rules.
         """

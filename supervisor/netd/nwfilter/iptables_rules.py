@@ -1,4 +1,4 @@
-"""From a rule on IP packets to iptables' words, for each of the three chains of a tap.
+"""Translates filter rules on IP packets to iptables options for a tap's three chains. Pure.
 
 Owns: which chain gets which rule, and which option says what. Pure.
 Source: libvirt 9.0 formatnwfilter; what `iptables -S` shows on hosts of libvirt 9.0.
@@ -38,7 +38,7 @@ SWAPPED: Final = {"src": "dst", "dst": "src"}
 
 @dataclass(frozen=True, slots=True)
 class InetRule:
-    """A rule of iptables or ip6tables."""
+    """An iptables or ip6tables rule."""
 
     family: Family
     chain: str  # "FI", "FO" or "HI"
@@ -46,7 +46,7 @@ class InetRule:
 
 
 def iptables_rules(rule: Rule, values: Mapping[str, str]) -> Iterator[InetRule]:
-    """What a rule becomes.
+    """Translate one rule.
 
     Args:
         rule: one of a protocol in `PROTOCOLS`.
@@ -67,7 +67,7 @@ def iptables_rules(rule: Rule, values: Mapping[str, str]) -> Iterator[InetRule]:
 
 
 def _concerns(rule: Rule, values: Mapping[str, str], chain: str, *, reverse: bool) -> bool:
-    """Whether a chain has the rule at all."""
+    """Return whether a chain gets the rule."""
     one_way = "state" in values or "type" in values
     if one_way and rule.direction != "inout":
         return (chain == "FO") == (rule.direction == "in")
@@ -75,7 +75,7 @@ def _concerns(rule: Rule, values: Mapping[str, str], chain: str, *, reverse: boo
 
 
 def _args(rule: Rule, values: Mapping[str, str], *, reverse: bool) -> list[str] | None:
-    """The words before the target; None where nothing is left to match in this direction."""
+    """Build the options before the target; None where nothing is left to match."""
     _, protocol = PROTOCOLS[rule.protocol]
     negation = ["!"] if rule.negated else []
     head = ["-p", protocol]
@@ -94,7 +94,7 @@ Option = tuple[tuple[str, ...], tuple[str, ...]]  # the module that matches, and
 
 
 def _hardware(values: Mapping[str, str], *, reverse: bool) -> Iterator[Option]:
-    """Only packets that come from the side that is spoken of have its hardware address."""
+    """Match the source MAC address, which only packets in the rule's own direction have."""
     if "srcmacaddr" in values and not reverse:
         yield ("-m", "mac"), ("--mac-source", mac(values["srcmacaddr"]))
 
@@ -138,7 +138,7 @@ def _flags(text: str) -> tuple[str, str]:
 
 
 def _state(rule: Rule, values: Mapping[str, str], *, reverse: bool) -> list[str]:
-    """Follow connections: what is accepted one way is answered the other way."""
+    """Match connection states: replies to accepted packets are accepted."""
     state = values.get("state")
     if state is not None:
         if state == "NONE":
@@ -175,7 +175,7 @@ def _set(values: Mapping[str, str], *, reverse: bool) -> tuple[str, str]:
 
 
 def _target(action: str, chain: str) -> tuple[str, ...]:
-    """What the guest sends is accepted by returning: the chains of other taps come after."""
+    """Return the target; RETURN accepts, so that other taps' chains are still evaluated."""
     if action == "continue":
         return ()  # the rule only counts
     if action == "accept":

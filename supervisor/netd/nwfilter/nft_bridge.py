@@ -1,4 +1,4 @@
-"""The executor that lays filters out in nftables' table `bridge libvirt_nwfilter`.
+"""The nwfilter backend for nftables: table `bridge libvirt_nwfilter`.
 
 Owns: that table. May touch: nothing else.
 
@@ -47,10 +47,10 @@ log = logging.getLogger(__name__)
 
 
 class NftBridge:
-    """Gives taps their chains."""
+    """The nftables backend."""
 
     async def apply(self, plans: Plans) -> None:
-        """Have exactly the chains of these plans, for a tap of None none; one commit.
+        """Replace the chains of taps in one commit.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT, CONFIG_UNSUPPORTED: nothing has changed.
@@ -69,7 +69,7 @@ class NftBridge:
                 return
 
     async def taps(self) -> set[str]:
-        """The taps that have chains.
+        """Return the taps that have chains.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
@@ -78,7 +78,7 @@ class NftBridge:
 
 
 async def _chains() -> set[str]:
-    """The names of the table's chains."""
+    """List the names of the table's chains."""
     ended = await run(["nft", "-j", "list", "chains", "bridge"])
     if ended.code != 0:
         return set()
@@ -101,7 +101,7 @@ def _input(there: set[str], plans: Plans) -> str:
 
 
 def plan_change(there: set[str], plans: Plans) -> list[Json]:
-    """The commands that make taps' chains those of their plans. Pure.
+    """List the commands that replace the chains of taps. Pure.
 
     Args:
         there: the names of the chains that there are.
@@ -130,7 +130,7 @@ def _base() -> Iterator[Json]:
 
 
 def _removal(there: set[str], tap: str, kept: set[str]) -> Iterator[Json]:
-    """Empty a tap's chains, and remove those that it does not keep."""
+    """Flush a tap's chains and delete those that its plan does not have."""
     own = sorted(name for name in there if "/" in name and name.split("/")[1] == tap)
     for look in LOOKS:
         if f"{look}/{tap}" in own and f"{look}/{tap}" not in kept:
@@ -154,7 +154,7 @@ def _installation(tap: str, chains: Mapping[str, list[Rule]]) -> Iterator[Json]:
 
 
 def _chains_of(plan: TapPlan) -> dict[str, list[Rule]]:
-    """The chains of a tap and their rules."""
+    """Translate the chains of a tap."""
     found: dict[str, list[Rule]] = {}
     for look, side in ETHER.items():
         names = _ether_names(plan, look, side)
@@ -176,7 +176,7 @@ def _packet_rules(plan: TapPlan, kind: str) -> Iterator[Rule]:
 
 
 def _ether_names(plan: TapPlan, look: str, side: str) -> Mapping[str, str]:
-    """This table's name of each chain of ebtables on one side."""
+    """Map the ebtables chains of one side to the names in this table."""
     root, prefix = f"libvirt-{side}-{plan.tap}", f"{side}-{plan.tap}-"
     names = {}
     for chain in plan.ether:

@@ -1,4 +1,4 @@
-"""From a rule's words, as ebtables and iptables have them, to expressions of nftables.
+"""Translates ebtables and iptables options to nftables expressions. Pure.
 
 Owns: what each option is in nftables' bridge family. Pure.
 Source: libnftables-json(5); the layouts of ARP (RFC 826) and of a bridge's BPDU (IEEE 802.1D).
@@ -66,7 +66,7 @@ VERDICTS: Final = {"ACCEPT": "accept", "DROP": "drop", "RETURN": "return"}
 
 
 def ether_expression(words: Sequence[str]) -> list[Json]:
-    """A rule of ebtables.
+    """Translate an ebtables rule.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED: nftables has nothing for an option.
@@ -87,7 +87,7 @@ def ether_expression(words: Sequence[str]) -> list[Json]:
 
 
 def inet_expression(family: Family, words: Sequence[str], *, to_guest: bool) -> list[Json]:
-    """A rule of iptables or ip6tables; accepting by return is accepting here.
+    """Translate an iptables or ip6tables rule; RETURN is accept here.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED: nftables has nothing for an option.
@@ -116,7 +116,7 @@ def inet_expression(family: Family, words: Sequence[str], *, to_guest: bool) -> 
 
 
 def comment_of(words: Sequence[str]) -> str:
-    """The remark on a rule, as much of it as nftables keeps."""
+    """Return a rule's comment, cut to nftables' limit."""
     if "--comment" not in words:
         return ""
     return (
@@ -127,7 +127,7 @@ def comment_of(words: Sequence[str]) -> str:
 
 
 def unsupported(option: str) -> VirError:
-    """CONFIG_UNSUPPORTED: the filter says what nftables cannot do."""
+    """CONFIG_UNSUPPORTED: nftables has no match for an option."""
     detail = (
         f"nftables has nothing for '{option}' in a filter; set firewall_backend = \"iptables\" in "
         "network.conf, or change the filter"
@@ -156,7 +156,7 @@ def _ether_option(option: str, value: str, *, negated: bool) -> list[Json]:
 
 
 def _placed(option: str, value: str, *, negated: bool) -> Json:
-    """A field that nftables has no name for where frames are no IP packets."""
+    """Match a header field by offset, as nftables knows its name for IP packets only."""
     if option == "--ip-tos":
         return _match(_raw(*TOS), int(value, 16), negated=negated)
     place = ARP_PLACES.get(option) or STP_PLACES.get(option)
@@ -242,7 +242,7 @@ def _verdict(target: str) -> list[Json]:
 
 
 def _inet_verdict(target: str, *, to_guest: bool) -> list[Json]:
-    """A bridge can tell the sender of a refusal only where the frame comes in."""
+    """Translate the target; a bridge can send a reject on the input side only."""
     if target == "REJECT":
         return [{"drop": None}] if to_guest else [{"reject": None}]
     return [{"accept": None}] if target in ("ACCEPT", "RETURN") else _verdict(target)

@@ -1,4 +1,4 @@
-"""What frames tell of a guest's addresses.
+"""Parses Ethernet frames for a guest's IP addresses: ARP, IPv4, DHCP.
 
 Owns: reading Ethernet, ARP, IPv4 and DHCP. Pure; a frame may hold anything.
 Source: RFC 826, 791, 768, 2131, 2132.
@@ -27,14 +27,14 @@ FOREVER: Final = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class AddressSeen:
-    """A guest used an address."""
+    """The guest sent a packet from an address."""
 
     address: str
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseGranted:
-    """A DHCP server gave the guest an address."""
+    """A DHCP server sent the guest an ACK."""
 
     address: str
     server: str
@@ -43,7 +43,7 @@ class LeaseGranted:
 
 @dataclass(frozen=True, slots=True)
 class LeaseReleased:
-    """The guest gave its address back."""
+    """The guest sent a DHCP RELEASE."""
 
     address: str
 
@@ -52,7 +52,7 @@ AddressEvent = AddressSeen | LeaseGranted | LeaseReleased
 
 
 def read_frame(frame: bytes, mac: bytes, *, to_guest: bool) -> AddressEvent | None:
-    """What a frame on a guest's tap tells.
+    """Parse a frame on a guest's tap.
 
     Args:
         frame: all of it, or its beginning.

@@ -1,4 +1,4 @@
-"""A filter with all that it refers to, as one list of rules.
+"""Resolves a filter's references to one list of rules. Pure.
 
 Owns: following references. Pure.
 Source: libvirt 9.0 formatnwfilter.
@@ -26,7 +26,7 @@ PARTNERS: Final = {  # beside masks and the upper ends of STP's ranges
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRule:
-    """A rule, the chain it is in, and the variables that hold there."""
+    """A rule with its filter's chain and variables."""
 
     rule: Rule
     chain: str
@@ -39,7 +39,7 @@ def flatten(
     variables: Mapping[str, tuple[str, ...]],
     find: Callable[[str], Filter | None],
 ) -> list[ResolvedRule]:
-    """All rules of a filter and of those it refers to, sorted as they are to be met.
+    """List the rules of a filter and all filters it references, by priority.
 
     Args:
         name: the filter.
@@ -53,7 +53,7 @@ def flatten(
 
 
 def references(name: str, find: Callable[[str], Filter | None]) -> set[str]:
-    """The names of a filter and of all that it refers to, near or far; unknown ones as well."""
+    """Return the names of a filter and of all filters it references, also missing ones."""
     seen: set[str] = set()
     waiting = [name]
     while waiting:
@@ -89,7 +89,7 @@ def _walk(
 
 
 def _check_partners(rule: Rule, name: str) -> None:
-    """Refuse an attribute that means nothing alone: the rule would match more than it should.
+    """Refuse half of a condition: the rule would match more than it should.
 
     Raises:
         VirError: INTERNAL_ERROR.

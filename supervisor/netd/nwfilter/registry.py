@@ -1,4 +1,4 @@
-"""The filters and bindings that there are.
+"""Filters by name, bindings by tap.
 
 Owns: both tables, in memory. May not touch: files, rules.
 """
@@ -21,7 +21,7 @@ RequiredRules = dict[str, tuple[FilterBinding, BindingPlan]]  # by tap
 
 @dataclass(frozen=True, slots=True)
 class FilterDefinition:
-    """A filter as it is defined."""
+    """A defined filter."""
 
     filter: Filter
     uuid: str
@@ -30,7 +30,7 @@ class FilterDefinition:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A binding as it stands."""
+    """A binding of a filter to a tap."""
 
     definition: FilterBinding
     xml: str
@@ -38,7 +38,7 @@ class Binding:
     expires: float | None = None  # when the lease of the one that was learned ends
 
     def plan(self, find: Callable[[str], Filter | None]) -> BindingPlan:
-        """What its tap needs now.
+        """Plan the tap's rules.
 
         Raises:
             VirError: INTERNAL_ERROR: it cannot be had.
@@ -50,15 +50,14 @@ class Binding:
 
 
 class FilterRegistry:
-    """Every filter by name, every binding by tap."""
+    """The filters and bindings."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self.filters: dict[str, FilterDefinition] = {}
         self.bindings: dict[str, Binding] = {}
 
     def by_name(self, name: str) -> FilterDefinition:
-        """A filter.
+        """Look up a filter by name.
 
         Raises:
             VirError: NO_NWFILTER.
@@ -68,7 +67,7 @@ class FilterRegistry:
         return self.filters[name]
 
     def by_uuid(self, identity: str) -> FilterDefinition:
-        """A filter.
+        """Look up a filter by UUID.
 
         Raises:
             VirError: NO_NWFILTER.
@@ -79,7 +78,7 @@ class FilterRegistry:
         raise no_filter(f"with matching uuid '{identity}'")
 
     def binding(self, tap: str) -> Binding:
-        """A tap's binding.
+        """Look up a tap's binding.
 
         Raises:
             VirError: NO_NWFILTER_BINDING.
@@ -89,12 +88,12 @@ class FilterRegistry:
         return self.bindings[tap]
 
     def find(self, name: str) -> Filter | None:
-        """A filter's content, or None."""
+        """Return a filter, or None."""
         defined = self.filters.get(name)
         return defined.filter if defined is not None else None
 
     def users(self, name: str) -> list[Binding]:
-        """The bindings whose filter is this one or refers to it."""
+        """Return the bindings that use a filter, directly or by reference."""
         return [
             bound
             for bound in self.bindings.values()
@@ -102,7 +101,7 @@ class FilterRegistry:
         ]
 
     def required(self, bindings: list[Binding], candidate: Filter | None) -> RequiredRules:
-        """What bindings need if a filter were the candidate.
+        """Plan the rules of bindings as if a filter were defined as the candidate.
 
         Raises:
             VirError: INTERNAL_ERROR: one of them cannot have it.
@@ -116,7 +115,7 @@ class FilterRegistry:
         return {bound.definition.tap: (bound.definition, bound.plan(find)) for bound in bindings}
 
     def choose_uuid(self, name: str, requested: str) -> str:
-        """The UUID that a definition gets.
+        """Choose the UUID of a definition.
 
         Args:
             name: the filter's.
@@ -135,7 +134,7 @@ class FilterRegistry:
         return own.uuid if own is not None else requested or str(uuid.uuid4())
 
     def refuse_loop(self, new: Filter) -> None:
-        """Refuse a filter that would contain itself.
+        """Refuse a filter that references itself.
 
         Raises:
             VirError: OPERATION_FAILED.

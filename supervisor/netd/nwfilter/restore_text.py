@@ -1,4 +1,4 @@
-"""What ebtables-restore and iptables-restore must be told to give a tap its chains, or take them.
+"""Writes the input of ebtables-restore and iptables-restore for the chains of taps. Pure.
 
 Owns: reading what is there, writing what to change. Pure.
 
@@ -29,7 +29,7 @@ Plans = Mapping[str, TapPlan | None]  # of each tap; None: it is to have no chai
 
 
 def ether_change(saved: Table, plans: Plans) -> str:
-    """For ebtables-restore --noflush: make taps' chains those of their plans, in one commit.
+    """Write the input of ebtables-restore --noflush for the chains of taps, one commit.
 
     Returns:
         The input; empty where there is nothing to do.
@@ -38,7 +38,7 @@ def ether_change(saved: Table, plans: Plans) -> str:
 
 
 def inet_change(saved: Table, plans: Plans, family: Family) -> str:
-    """For iptables-restore --noflush: make taps' chains those of their plans, in one commit.
+    """Write the input of iptables-restore --noflush for the chains of taps, one commit.
 
     Returns:
         The input; empty where there is nothing to do.
@@ -95,7 +95,7 @@ def _inet(saved: Table, tap: str, wanted: Mapping[str, list[RuleArgs]]) -> list[
 
 
 def taps_in(ether: Table, inet: Iterable[Table]) -> set[str]:
-    """The taps that have chains: a new netd asks which of them are gone."""
+    """Return the taps that have chains in saved tables."""
     prefixes = {f"libvirt-{side}-" for side in SIDES}
     found = {chain[10:] for chain in ether.chains if chain[:10] in prefixes}
     for table in inet:
@@ -116,7 +116,7 @@ def _ether_hooked(saved: Table, side: str, tap: str) -> bool:
 
 
 def _links(tap: str) -> list[tuple[str, RuleArgs]]:
-    """What leads packets of the tap to its chains."""
+    """List the rules that send a tap's packets to its chains."""
     physdev = ("-m", "physdev")
     inwards = (*physdev, "--physdev-in", tap)
     outwards = (*physdev, "--physdev-out", tap, "--physdev-is-bridged")
@@ -129,7 +129,7 @@ def _links(tap: str) -> list[tuple[str, RuleArgs]]:
 
 
 def _standing(saved: Table, tap: str) -> list[tuple[str, RuleArgs]]:
-    """The rules in the base chains that name the tap."""
+    """List the rules in the base chains that name the tap."""
     return [
         (chain, tuple(words))
         for _, chain in BASE
@@ -139,7 +139,7 @@ def _standing(saved: Table, tap: str) -> list[tuple[str, RuleArgs]]:
 
 
 def _base(saved: Table) -> list[str]:
-    """Make the base chains; have the jumps to them first in their hooks."""
+    """Create the base chains, and put the jumps to them first in their hooks."""
     lines = [f"-N {chain}" for _, chain in BASE if chain not in saved.chains]
     for hook in dict.fromkeys(hook for hook, _ in BASE):
         wanted = [["-j", chain] for own, chain in BASE if own == hook]
@@ -152,7 +152,7 @@ def _base(saved: Table) -> list[str]:
 
 
 def _unused(saved: Table, taps: Set[str]) -> list[str]:
-    """Take the base chains away with the last taps."""
+    """Delete the base chains with the last tap."""
     chains = [chain for _, chain in BASE if chain in saved.chains]
     for chain in chains:
         if any(taps.isdisjoint(words) for words in saved.rules.get(chain, [])):

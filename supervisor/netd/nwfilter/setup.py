@@ -1,4 +1,4 @@
-"""How netd gets its filters: the files of this host, and the packet filter that is used.
+"""Creates netd's filters with the backend of the host.
 
 Owns: the choice of the executor, made when the first card is filtered.
 """
@@ -22,15 +22,14 @@ from supervisor.runtime.paths import Paths
 
 
 class LazyExecutor:
-    """The executor for the packet filter that is used, which is found out once."""
+    """The backend, selected when the first rule is applied."""
 
     def __init__(self, backend: Callable[[], Awaitable[Backend]]) -> None:
-        """Ask `backend` when the first change is made."""
         self._backend = backend
         self._executor: Executor | None = None
 
     async def apply(self, plans: Mapping[str, TapPlan | None]) -> None:
-        """Have exactly these chains.
+        """Replace the chains of taps.
 
         Raises:
             VirError: CONFIG_UNSUPPORTED: no packet filter is installed; of the executor.
@@ -38,7 +37,7 @@ class LazyExecutor:
         await (await self._selected()).apply(plans)
 
     async def taps(self) -> set[str]:
-        """The taps that have chains.
+        """Return the taps that have chains.
 
         Raises:
             VirError: as `apply`.
@@ -53,14 +52,13 @@ class LazyExecutor:
 
 
 class InterfaceFilters:
-    """What ports ask: a filter on a card, or none."""
+    """Applies the <filterref> of interfaces."""
 
     def __init__(self, filters: Filters) -> None:
-        """Bind these filters."""
         self._filters = filters
 
     async def apply(self, tap: str, mac: str, filterref: FilterRef, domain: str, uuid: str) -> None:
-        """Have exactly this filter on a card; on return its traffic is filtered.
+        """Bind a filter to an interface; on return its traffic is filtered.
 
         Args:
             tap: the card's device on the host.
@@ -88,7 +86,7 @@ class InterfaceFilters:
         await self._filters.bind(binding)
 
     async def remove(self, tap: str) -> None:
-        """Have no filter on a card; a card without one is no error.
+        """Remove the filter of an interface if it has one.
 
         Raises:
             VirError: INTERNAL_ERROR, SYSTEM_ERROR, OPERATION_TIMEOUT: some of it is left.
@@ -97,7 +95,7 @@ class InterfaceFilters:
 
 
 def open_filters(paths: Paths, backend: Callable[[], Awaitable[Backend]]) -> Filters:
-    """The filters of this host; `load` reads them.
+    """Create the filters of this host; `load` reads them.
 
     Args:
         paths: the daemon's.

@@ -1,4 +1,4 @@
-"""From a filter and its variables to all chains of one tap.
+"""Plans the chains of one tap from a filter and its variables. Pure.
 
 Owns: the chains' names and order. Pure.
 Source: what `ebtables -t nat -L` and `iptables -S` show on hosts of libvirt 9.0.
@@ -31,14 +31,14 @@ SIDES: Final = {"I": ("PREROUTING", "-i"), "O": ("POSTROUTING", "-o")}
 
 @dataclass(slots=True)
 class TapPlan:
-    """Everything that the kernel is to do with one tap's traffic. Chains in the order of making."""
+    """The ebtables and iptables chains of one tap, in the order of creation."""
 
     tap: str
     ether: dict[str, list[RuleArgs]] = field(default_factory=dict)
     inet: dict[Family, dict[str, list[RuleArgs]]] = field(default_factory=dict)
 
     def root_chains(self) -> dict[str, RuleArgs]:
-        """The root chains that there are, each with the words that lead a frame to it."""
+        """Return the root chains with the options of the jumps to them."""
         found: dict[str, RuleArgs] = {}
         for side, (hook, option) in SIDES.items():
             if root_chain(side, self.tap) in self.ether:
@@ -47,7 +47,7 @@ class TapPlan:
 
 
 def root_chain(side: str, tap: str) -> str:
-    """The name of a tap's root chain in ebtables."""
+    """Return the name of a tap's root chain in ebtables."""
     return f"libvirt-{side}-{tap}"
 
 
@@ -84,7 +84,7 @@ def plan_tap(
 def unresolved(
     name: str, variables: Variables, find: Callable[[str], Filter | None]
 ) -> list[VariableRef]:
-    """The references that have no value yet: IP may still be learned.
+    """List the references without a value; IP may still be learned.
 
     Raises:
         VirError: INTERNAL_ERROR: a filter is missing.
@@ -97,7 +97,7 @@ def unresolved(
 
 
 def plan_learning(tap: str, mac: str, *, dhcp_only: bool, servers: Sequence[str] = ()) -> TapPlan:
-    """What a tap may do until its guest's address is known. Pure.
+    """Plan the rules in force until the guest's address is learned. Pure.
 
     Args:
         tap: the device.
@@ -137,7 +137,7 @@ def _empty(tap: str) -> dict[str, list[RuleArgs]]:
 
 
 def _ebtables_chains(plan: TapPlan, placed: Sequence[ResolvedRule]) -> None:
-    """Fill the chains of ebtables; a root chain's rules and the jumps out of it by priority."""
+    """Fill the ebtables chains; root rules and jumps to other chains by priority."""
     for side in SIDES:
         own = [one for one in placed if _is_on_side(one, side)]
         if not own:
@@ -160,7 +160,7 @@ def _ebtables_chains(plan: TapPlan, placed: Sequence[ResolvedRule]) -> None:
 
 
 def _sub_chains(placed: Iterable[ResolvedRule]) -> list[tuple[int, str]]:
-    """The chains beside the root, each with its priority, in order."""
+    """List the chains beside the root with their priorities, in order."""
     found = {one.chain: one.chain_priority for one in placed if one.chain != ROOT}
     return sorted((priority, chain) for chain, priority in found.items())
 
@@ -176,7 +176,7 @@ def _is_on_side(placed: ResolvedRule, side: str) -> bool:
 
 
 def _rule_args(placed: ResolvedRule, side: str) -> list[RuleArgs]:
-    """A rule's words on one side; a rule for both directions says what is met by the guest."""
+    """Build a rule's options on one side; 'inout' rules are reversed for the guest's frames."""
     rule = placed.rule
     reverse = rule.direction == "inout" and side == "I"
     return [

@@ -1,4 +1,4 @@
-"""Attributes' values as the packet filter's programs want them.
+"""Converts rule attributes to the form of ebtables and iptables. Pure.
 
 Owns: names of protocols and numbers in any base. Pure.
 Source: libvirt 9.0 formatnwfilter, "Supported protocols"; IANA's numbers.
@@ -23,7 +23,7 @@ IP_PROTOCOLS: Final = {word.lower(): value for word, value in attribute_types.IP
 
 
 def number(text: str, names: Mapping[str, int] | None = None) -> int:
-    """A number in decimal or, after 0x, in hexadecimal; or one of the words.
+    """Parse a decimal or hexadecimal number, or a name.
 
     Raises:
         VirError: INTERNAL_ERROR: it is neither. A variable may hold anything.
@@ -37,13 +37,13 @@ def number(text: str, names: Mapping[str, int] | None = None) -> int:
 
 
 def span(first: str, last: str | None) -> str:
-    """`FIRST:LAST`, or `FIRST` where there is no last."""
+    """Format `FIRST:LAST`, or `FIRST` without a last."""
     low = number(first)
     return f"{low}:{number(last)}" if last is not None else str(low)
 
 
 def subnet(address: str, mask: str | None) -> str:
-    """`ADDRESS/PREFIX` from an address and a mask of either form, or the address alone.
+    """Format `ADDRESS/PREFIX` from an address and a mask of either form.
 
     Raises:
         VirError: INTERNAL_ERROR: not an address, or no mask for it.
@@ -61,7 +61,7 @@ def subnet(address: str, mask: str | None) -> str:
 
 
 def ip(text: str) -> IPv4Address | IPv6Address:
-    """An address of either family.
+    """Parse an address of either family.
 
     Raises:
         VirError: INTERNAL_ERROR: it is none.
@@ -75,7 +75,7 @@ def ip(text: str) -> IPv4Address | IPv6Address:
 
 
 def mac(text: str) -> str:
-    """An Ethernet address with two digits a byte.
+    """Format a MAC address with two digits a byte.
 
     Raises:
         VirError: INTERNAL_ERROR: it is none.
@@ -90,13 +90,13 @@ def mac(text: str) -> str:
 
 
 def invalid_value(text: str, expected: str) -> VirError:
-    """INTERNAL_ERROR: a variable's value does not fit where it stands."""
+    """INTERNAL_ERROR: a variable's value does not fit the attribute."""
     detail = f"'{text}' stands in a filter where {expected} is needed"
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NWFILTER)
 
 
 def _bits(mask: str) -> int:
-    """The prefix length that a mask in an address's form says."""
+    """Convert a mask in dotted form to a prefix length."""
     bits = int(ip(mask))
     width = ip(mask).max_prefixlen
     length = bin(bits).count("1")

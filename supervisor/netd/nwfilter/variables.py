@@ -1,4 +1,4 @@
-"""Variables in filters: `$NAME`, `$NAME[2]`, `$NAME[@1]`, and the values they take together.
+"""Variables of filters: `$NAME`, `$NAME[2]`, `$NAME[@1]`, and their combinations. Pure.
 
 Owns: reading references, and going through lists. Pure.
 Source: libvirt 9.0 formatnwfilter, "Usage of variables in filters", "Element and iterator access".
@@ -28,14 +28,14 @@ class VariableRef:
     element: int | None  # one element of the list
 
     def __str__(self) -> str:
-        """As libvirt writes it in messages."""
+        """Format the reference as libvirt does in messages."""
         if self.element is not None:
             return f"{self.name}[{self.element}]"
         return f"{self.name}[@{self.iterator}]" if self.iterator else self.name
 
 
 def parse_reference(text: str) -> VariableRef | None:
-    """Read an attribute's value: a reference, or None for a plain value."""
+    """Parse an attribute's value; None: it is no reference."""
     match = VARIABLE.fullmatch(text)
     if match is None:
         return None
@@ -46,13 +46,13 @@ def parse_reference(text: str) -> VariableRef | None:
 
 
 def unresolved_references(values: Mapping[str, str], variables: Variables) -> list[VariableRef]:
-    """The references in attributes' values that have nothing to stand for."""
+    """List the references without a value."""
     wanted = [found for text in values.values() if (found := parse_reference(text)) is not None]
     return [one for one in wanted if not _has(one, variables)]
 
 
 def combinations(values: Mapping[str, str], variables: Variables) -> Iterator[dict[str, str]]:
-    """An attribute set for each combination of the lists' elements, without repetition.
+    """Yield the attributes for each combination of list elements, without repetition.
 
     Raises:
         VirError: INTERNAL_ERROR: a variable has no value, lists that go side by side have different
@@ -95,7 +95,7 @@ def _combined(
 
 
 def unresolvable(absent: list[VariableRef]) -> VirError:
-    """INTERNAL_ERROR, as libvirt 9.0 gives it: variables that have no value."""
+    """INTERNAL_ERROR: variables have no value."""
     names = ", ".join(dict.fromkeys(str(one) for one in absent))
     detail = (
         "Cannot instantiate filter due to unresolvable variables or unavailable list elements: "
