@@ -13,9 +13,9 @@ from typing import Final
 from conf.errors import ConfError
 from ipc import BusError
 from rpc.errors import VirError
-from supervisor.domd.definition_files import Store
+from supervisor.domd.definition_files import DomainDefinitionFiles
 from supervisor.domd.domain import DomainObject
-from supervisor.domd.registry import Registry
+from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.running_domains import RunningDomains
 
 AT_ONCE: Final = max(2, os.cpu_count() or 2)
@@ -23,7 +23,9 @@ AT_ONCE: Final = max(2, os.cpu_count() or 2)
 log = logging.getLogger(__name__)
 
 
-async def autostart(store: Store, registry: Registry, guests: RunningDomains, boot: str) -> None:
+async def autostart(
+    store: DomainDefinitionFiles, registry: DomainRegistry, guests: RunningDomains, boot: str
+) -> None:
     """Start what starts with the host, some at a time; the boot is marked when all were tried.
 
     If this process dies on the way its successor goes on with those that do not run.

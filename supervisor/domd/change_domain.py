@@ -16,10 +16,10 @@ from conf.domain import Domain, format_domain, parse_domain
 from ipc import Request
 from rpc.values import Domain as DomainId
 from supervisor.domd.definition_builder import DefinitionBuilder
-from supervisor.domd.definitions import Definitions
+from supervisor.domd.definitions import DomainDefinitions
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.impact import IMPACT, select_for_change
-from supervisor.domd.registry import Registry
+from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.running_domains import RunningDomains
 from supervisor.messages.worker import DomainStatus
 
@@ -41,8 +41,8 @@ class DomainChanger:
 
     def __init__(
         self,
-        registry: Registry,
-        definitions: Definitions,
+        registry: DomainRegistry,
+        definitions: DomainDefinitions,
         builder: DefinitionBuilder,
         domains: RunningDomains,
     ) -> None:

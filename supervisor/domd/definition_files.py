@@ -29,17 +29,17 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Identified:
+class DefinitionHeader:
     """A definition as it lies on disk; the text is read in full later."""
 
     name: str
     uuid: bytes
     xml: str
     autostart: bool = False
-    former: str = ""  # the name that was given up when this was written
+    renamed_from: str = ""  # the name that was given up when this was written
 
 
-class Store(definition_files.DefinitionFiles):
+class DomainDefinitionFiles(definition_files.DefinitionFiles):
     """The domains of one driver on disk; everything here blocks."""
 
     def __init__(self, object_type: ObjectType, paths: Paths) -> None:
@@ -51,14 +51,14 @@ class Store(definition_files.DefinitionFiles):
         folders = Folders(paths.domain_configs(), paths.autostart(), paths.status_dir())
         super().__init__(object_type, folders)
 
-    def identified(self) -> list[Identified]:
+    def load_headers(self) -> list[DefinitionHeader]:
         """Every definition; a file that is none is left where it is, with a log line.
 
         What a change of name that was cut short has left goes: the file of the former name.
         """
         found = {stored.name: stored for stored in self._identify_all()}
         for stored in list(found.values()):
-            former = found.get(stored.former)
+            former = found.get(stored.renamed_from)
             if former is not None and former.uuid == stored.uuid:
                 log.info("%s was renamed to %s: that is finished now", former.name, stored.name)
                 if former.autostart:
@@ -68,10 +68,10 @@ class Store(definition_files.DefinitionFiles):
                 del found[former.name]
         return list(found.values())
 
-    def _identify_all(self) -> Iterator[Identified]:
+    def _identify_all(self) -> Iterator[DefinitionHeader]:
         for stored in self.load():
             try:
-                identified = identify(stored.xml)
+                identified = read_header(stored.xml)
             except ValueError as error:
                 log.error("%s.xml is left out: %s", stored.name, error)
                 continue
@@ -93,7 +93,7 @@ class Store(definition_files.DefinitionFiles):
         self.remove(old)
 
 
-def identify(text: str) -> Identified:
+def read_header(text: str) -> DefinitionHeader:
     """Find the name and UUID of a definition that we wrote, without reading all of it.
 
     Raises:
@@ -104,9 +104,9 @@ def identify(text: str) -> Identified:
     if name is None or uuid is None:
         raise ValueError("it has no <name> or no <uuid>")
     former = _FORMER.match(text)
-    return Identified(
+    return DefinitionHeader(
         name=unescape(name[1]),
         uuid=UUID(uuid[1].strip()).bytes,
         xml=text,
-        former=former[1] if former else "",
+        renamed_from=former[1] if former else "",
     )

@@ -14,20 +14,22 @@ from rpc.enums import (
     DomainEventUndefinedDetailType,
 )
 from supervisor.dispatch.events import Publisher
-from supervisor.domd.definition_files import Store
+from supervisor.domd.definition_files import DomainDefinitionFiles
 from supervisor.domd.domain import Definition, DomainObject
-from supervisor.domd.registry import Registry
+from supervisor.domd.registry import DomainRegistry
 from supervisor.objects import definitions
 from supervisor.runtime.shield import run_to_completion
 
 
-class Definitions(definitions.Definitions[DomainObject, Definition]):
+class DomainDefinitions(definitions.Definitions[DomainObject, Definition]):
     """The definitions of one daemon."""
 
-    _registry: Registry
-    _store: Store
+    _registry: DomainRegistry
+    _store: DomainDefinitionFiles
 
-    def __init__(self, registry: Registry, store: Store, publisher: Publisher) -> None:
+    def __init__(
+        self, registry: DomainRegistry, store: DomainDefinitionFiles, publisher: Publisher
+    ) -> None:
         """Change these."""
         super().__init__(registry, store)
         self._publisher = publisher

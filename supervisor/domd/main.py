@@ -29,13 +29,13 @@ from supervisor.domd.calls.stats import StatsCalls
 from supervisor.domd.calls.tuning import TuningCalls
 from supervisor.domd.change_domain import DomainChanger
 from supervisor.domd.definition_builder import Completion, DefinitionBuilder
-from supervisor.domd.definition_files import Store
-from supervisor.domd.definitions import Definitions
+from supervisor.domd.definition_files import DomainDefinitionFiles
+from supervisor.domd.definitions import DomainDefinitions
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.domain_ids import IdAllocator
 from supervisor.domd.recovery import Recovery
-from supervisor.domd.registry import Registry
+from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.running_domains import RunningDomains
 from supervisor.domd.worker_forwarding import WorkerForwarding
 from supervisor.domd.workers import Workers
@@ -64,13 +64,17 @@ def load_completion(driver: Driver, process: ChildProcess) -> Completion:
 
 async def run_registry(process: ChildProcess, driver: Driver, builder: DefinitionBuilder) -> None:
     """Serve one driver's domains until the process is told to stop."""
-    node, registry, paths = process.node, Registry(driver), process.paths.for_driver(driver.name)
+    node, registry, paths = (
+        process.node,
+        DomainRegistry(driver),
+        process.paths.for_driver(driver.name),
+    )
     await asyncio.to_thread(paths.status_dir().mkdir, parents=True, exist_ok=True)
-    store, files = Store(registry.object_type, paths), DomainFiles(paths)
+    store, files = DomainDefinitionFiles(registry.object_type, paths), DomainFiles(paths)
     ids = IdAllocator(paths.last_id_file())
     publisher = Publisher(node, "domain", driver.name)
     keep_running = KeepRunningVote(node, busy="guests run", idle="no guest runs")
-    definitions = Definitions(registry, store, publisher)
+    definitions = DomainDefinitions(registry, store, publisher)
     workers = Workers(node, driver)
     domains = RunningDomains(registry, builder, workers, ids, publisher, keep_running)
     recovery = Recovery(node, registry, workers, domains)
@@ -104,9 +108,9 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
     starting.cancel()
 
 
-def load(store: Store, registry: Registry) -> None:
+def load(store: DomainDefinitionFiles, registry: DomainRegistry) -> None:
     """Know every definition on disk."""
-    for stored in store.identified():
+    for stored in store.load_headers():
         entry = DomainObject(
             object_type=registry.object_type,
             name=stored.name,

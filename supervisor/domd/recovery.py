@@ -18,7 +18,7 @@ from ipc import BusError, DeadlineExceeded, Node, NoSuchService
 from rpc.enums import DomainEventStoppedDetailType, DomainEventType, DomainShutoffReason
 from rpc.errors import VirError
 from supervisor.domd.domain import DomainObject
-from supervisor.domd.registry import Registry
+from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.running_domains import RunningDomains
 from supervisor.domd.status_files import read_remembered
 from supervisor.domd.workers import Workers
@@ -49,7 +49,7 @@ class Recovery:
     """Determines the state of guests that this process did not start, or lost contact with."""
 
     def __init__(
-        self, node: Node, registry: Registry, workers: Workers, domains: RunningDomains
+        self, node: Node, registry: DomainRegistry, workers: Workers, domains: RunningDomains
     ) -> None:
         self._node = node
         self._registry = registry

@@ -28,7 +28,7 @@ def domain_type(driver: Driver) -> ObjectType:
     )
 
 
-class Registry(registry.Registry[DomainObject]):
+class DomainRegistry(registry.Registry[DomainObject]):
     """The domains of one driver."""
 
     def __init__(self, driver: Driver) -> None:
@@ -40,7 +40,7 @@ class Registry(registry.Registry[DomainObject]):
         entry.name = entry.change_lock.name = name
         self._by_name[name] = entry
 
-    def numbered(self, number: int) -> DomainObject:
+    def get_by_id(self, number: int) -> DomainObject:
         """The running domain of that number.
 
         Raises:

@@ -24,7 +24,7 @@ from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.domain import Definition, DomainObject, DomainRuntime
 from supervisor.domd.domain_ids import IdAllocator
-from supervisor.domd.registry import Registry, not_running
+from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import (
     NO_EVENT,
@@ -64,7 +64,7 @@ class RunningDomains:
 
     def __init__(
         self,
-        registry: Registry,
+        registry: DomainRegistry,
         builder: DefinitionBuilder,
         workers: Workers,
         ids: IdAllocator,

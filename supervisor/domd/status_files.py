@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from rpc.enums import DomainState
-from supervisor.domd.definition_files import identify
+from supervisor.domd.definition_files import read_header
 from supervisor.messages.worker import DomainStatus
 
 MAX_BYTES: Final = 32 << 20
@@ -47,7 +47,7 @@ def parse(text: str) -> DomainStatus:
         raise ValueError("it is no <domstatus> with a <domain>")
     live = text[begin:end]
     number = _ID.match(live)
-    stored = identify(live)
+    stored = read_header(live)
     return DomainStatus(
         uuid=stored.uuid,
         name=stored.name,

@@ -15,7 +15,7 @@ from rpc.table import Procedure
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.errors import no_reply
 from supervisor.domd.domain import DomainObject
-from supervisor.domd.registry import Registry, not_running
+from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.messages.calls import ClientReply, ClientRequest
 
 FORWARD_S: Final = 60.0  # the longest; workers have shorter deadlines of their own
@@ -24,7 +24,7 @@ FORWARD_S: Final = 60.0  # the longest; workers have shorter deadlines of their 
 class WorkerForwarding:
     """Hands calls to the workers."""
 
-    def __init__(self, node: Node, registry: Registry) -> None:
+    def __init__(self, node: Node, registry: DomainRegistry) -> None:
         """Hand them on over this bus."""
         self._node = node
         self._registry = registry

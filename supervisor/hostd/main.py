@@ -25,8 +25,8 @@ from supervisor.hostd.calls.node import NodeCalls
 from supervisor.hostd.calls.secret import SecretCalls
 from supervisor.hostd.emulator.emulators import Emulators
 from supervisor.hostd.node.node import Node
-from supervisor.hostd.secrets.files import SecretStore
-from supervisor.hostd.secrets.registry import Secrets
+from supervisor.hostd.secrets.files import SecretFiles
+from supervisor.hostd.secrets.registry import SecretRegistry
 from supervisor.messages.hostd import EmulatorProbed, ProbeEmulator
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.host import host_arch
@@ -57,8 +57,8 @@ async def run(process: ChildProcess) -> None:
     identity = host_uuid(process.config.host_uuid, process.paths.host_uuid())
     node = Node()
     calls = EmulatorCalls(node, emulators, identity, None if process.session else "+0:+0")
-    store = SecretStore(process.paths.secrets())
-    secrets = SecretCalls(Secrets(), store, Publisher(process.node, "secret"))
+    store = SecretFiles(process.paths.secrets())
+    secrets = SecretCalls(SecretRegistry(), store, Publisher(process.node, "secret"))
     secrets.load()
     connections = ConnectionCalls({QEMU.name: calls, LXC.name: LxcHypervisor(calls)})
     process.node.serve(Dispatcher("hostd", connections, NodeCalls(node), calls, secrets))

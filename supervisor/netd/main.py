@@ -35,11 +35,11 @@ from supervisor.netd.network.calls.query import QueryCalls
 from supervisor.netd.network.calls.update import UpdateCalls
 from supervisor.netd.network.definition_builder import DefinitionBuilder
 from supervisor.netd.network.definitions import Definitions
-from supervisor.netd.network.files import Store
+from supervisor.netd.network.files import NetworkFiles
 from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.network_services import NetworkServices
 from supervisor.netd.network.networks import Networks, bridge_of
-from supervisor.netd.network.registry import Registry
+from supervisor.netd.network.registry import NetworkRegistry
 from supervisor.netd.network.step_executor import StepExecutor
 from supervisor.netd.nwfilter.calls import FilterCalls
 from supervisor.netd.nwfilter.filters import Filters
@@ -59,8 +59,8 @@ log = logging.getLogger(__name__)
 
 async def serve(process: ChildProcess) -> None:
     """Answer until the process is told to stop."""
-    paths, registry, links, sysctl = process.paths, Registry(), Rtnetlink(), Sysctl()
-    store, publisher = Store(paths), Publisher(process.node, "network")
+    paths, registry, links, sysctl = process.paths, NetworkRegistry(), Rtnetlink(), Sysctl()
+    store, publisher = NetworkFiles(paths), Publisher(process.node, "network")
     keep_running = KeepRunningVote(process.node, busy="networks run", idle="no network runs")
     hooks = NetworkHooks(Hooks(paths.hook("network")))
     services = NetworkServices(paths, lambda: open_firewall(paths))
@@ -139,7 +139,7 @@ def start_task(tasks: set[asyncio.Task[None]], coroutine: Coroutine[Any, Any, No
     task.add_done_callback(tasks.discard)
 
 
-def any_active(registry: Registry) -> bool:
+def any_active(registry: NetworkRegistry) -> bool:
     """Whether any network runs."""
     return any(entry.is_active for entry in registry)
 

@@ -49,7 +49,7 @@ class StatusFiles(definition_files.DefinitionFiles):
         self._mark.parent.mkdir(parents=True, exist_ok=True)
         write_file(self._mark, f"the {self._kind.name} 'default' was defined once\n".encode())
 
-    def status_documents(self) -> list[StoredXml]:
+    def load_status(self) -> list[StoredXml]:
         """The status document of everything that runs."""
         return [StoredXml(name, xml) for name, xml in read_xml_files(self._folders.status)]
 

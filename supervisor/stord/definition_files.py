@@ -12,7 +12,7 @@ from supervisor.runtime.paths import Paths
 from supervisor.stord.registry import POOLS
 
 
-class Store(status_files.StatusFiles):
+class PoolFiles(status_files.StatusFiles):
     """The pools of one daemon on disk; everything here blocks."""
 
     def __init__(self, paths: Paths) -> None:

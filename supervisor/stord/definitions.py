@@ -12,16 +12,16 @@ from conf.storage import Pool, format_pool
 from rpc.enums import StoragePoolEventLifecycleType as Lifecycle
 from supervisor.dispatch.events import Publisher
 from supervisor.objects import definitions
-from supervisor.stord.definition_files import Store
+from supervisor.stord.definition_files import PoolFiles
 from supervisor.stord.pool import PoolObject
-from supervisor.stord.registry import POOLS, Registry
+from supervisor.stord.registry import POOLS, PoolRegistry
 from supervisor.stord.source_conflicts import refuse_conflict
 
 
 class Definitions(definitions.Definitions[PoolObject, Pool]):
     """The definitions of one daemon."""
 
-    def __init__(self, registry: Registry, store: Store, publisher: Publisher) -> None:
+    def __init__(self, registry: PoolRegistry, store: PoolFiles, publisher: Publisher) -> None:
         """Change these."""
         super().__init__(registry, store)
         self._publisher = publisher

@@ -26,13 +26,13 @@ from supervisor.stord.calls.transfer import TransferCalls
 from supervisor.stord.calls.volume import VolumeCalls
 from supervisor.stord.calls.volume_query import VolumeQueryCalls
 from supervisor.stord.client_tasks import RPCD, ClientTasks
-from supervisor.stord.definition_files import Store
+from supervisor.stord.definition_files import PoolFiles
 from supervisor.stord.definitions import Definitions
 from supervisor.stord.pool_process.fork_server import ForkServer
 from supervisor.stord.pool_process.main import run as serve_pool
 from supervisor.stord.pool_process.temporary_names import host_tag
 from supervisor.stord.pools import Pools
-from supervisor.stord.registry import Registry
+from supervisor.stord.registry import PoolRegistry
 from supervisor.stord.secrets import SecretsClient
 from supervisor.stord.volume_resolver import Resolving
 
@@ -43,11 +43,11 @@ async def run(process: ChildProcess) -> None:
     """Answer until the process is told to stop."""
     forker = ForkServer.start(serve_pool)  # first: this process has no threads yet
     forker.on_lost.append(lambda: fork_server_lost(process))
-    registry, publisher = Registry(), Publisher(process.node, "storage_pool")
+    registry, publisher = PoolRegistry(), Publisher(process.node, "storage_pool")
     keep_running = KeepRunningVote(
         process.node, busy="volumes are being written", idle="no volume is being written"
     )
-    store = Store(process.paths)
+    store = PoolFiles(process.paths)
     pools = Pools(
         registry,
         store,

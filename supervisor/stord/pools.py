@@ -27,11 +27,11 @@ from supervisor.stord.backends.base import (
     FindSecret,
     Overwrite,
 )
-from supervisor.stord.definition_files import Store
+from supervisor.stord.definition_files import PoolFiles
 from supervisor.stord.pool import ActivePool, PoolObject
 from supervisor.stord.pool_process.fork_server import ForkServer
 from supervisor.stord.pool_process.pool_process import PoolProcessClient
-from supervisor.stord.registry import POOLS, Registry, require_active
+from supervisor.stord.registry import POOLS, PoolRegistry, require_active
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ class Pools:
 
     def __init__(
         self,
-        registry: Registry,
-        store: Store,
+        registry: PoolRegistry,
+        store: PoolFiles,
         publisher: Publisher,
         backends: dict[PoolType, BackendType],
         fork_server: ForkServer,

@@ -22,10 +22,10 @@ from conf.storage import Pool, format_pool, parse_pool
 from rpc.errors import VirError
 from supervisor.objects.definition_files import StoredXml
 from supervisor.runtime.host import boot_id
-from supervisor.stord.definition_files import Store
+from supervisor.stord.definition_files import PoolFiles
 from supervisor.stord.pool import PoolObject
 from supervisor.stord.pools import Pools
-from supervisor.stord.registry import POOLS, Registry
+from supervisor.stord.registry import POOLS, PoolRegistry
 
 RECONNECT_S: Final = 1.0
 
@@ -41,7 +41,7 @@ DEFAULT = """\
 """
 
 
-def load(store: Store, registry: Registry) -> dict[PoolObject, Pool]:
+def load(store: PoolFiles, registry: PoolRegistry) -> dict[PoolObject, Pool]:
     """Know every definition on disk; which pools were active, and as what."""
     for stored in store.load():
         pool = _understood(stored, is_status=False)
@@ -49,7 +49,7 @@ def load(store: Store, registry: Registry) -> dict[PoolObject, Pool]:
         if obj is not None and obj.definition is None:
             obj.definition, obj.autostart = pool, stored.autostart
     were_active: dict[PoolObject, Pool] = {}
-    for stored in store.status_documents():
+    for stored in store.load_status():
         pool = _understood(stored, is_status=True)
         obj = _known(registry, pool) if pool is not None else None
         if obj is not None and pool is not None:
@@ -84,7 +84,7 @@ def _understood(stored: StoredXml, *, is_status: bool) -> Pool | None:
     return pool
 
 
-def _known(registry: Registry, pool: Pool) -> PoolObject | None:
+def _known(registry: PoolRegistry, pool: Pool) -> PoolObject | None:
     uuid = UUID(pool.uuid).bytes
     try:
         obj = registry.match_or_conflict(pool.name, uuid) or PoolObject(
@@ -97,7 +97,7 @@ def _known(registry: Registry, pool: Pool) -> PoolObject | None:
     return obj
 
 
-async def define_default(store: Store, registry: Registry, folder: Path) -> None:
+async def define_default(store: PoolFiles, registry: PoolRegistry, folder: Path) -> None:
     """Define the pool of a user's own daemon, once; who undefines it will not see it again."""
     if not await asyncio.to_thread(store.is_first_start):
         return
@@ -120,7 +120,7 @@ def _escaped(path: Path) -> str:
 
 
 async def recover(
-    were_active: dict[PoolObject, Pool], registry: Registry, pools: Pools
+    were_active: dict[PoolObject, Pool], registry: PoolRegistry, pools: Pools
 ) -> set[asyncio.Task[None]]:
     """Take the active pools over, side by side.
 
@@ -138,7 +138,7 @@ async def recover(
     return late
 
 
-async def _reconnect(obj: PoolObject, pool: Pool, registry: Registry, pools: Pools) -> None:
+async def _reconnect(obj: PoolObject, pool: Pool, registry: PoolRegistry, pools: Pools) -> None:
     try:
         async with obj.change_lock.hold("recovery"):
             await pools.reconnect(obj, pool)
@@ -148,7 +148,7 @@ async def _reconnect(obj: PoolObject, pool: Pool, registry: Registry, pools: Poo
         registry.remove(obj)
 
 
-async def autostart(store: Store, registry: Registry, pools: Pools) -> None:
+async def autostart(store: PoolFiles, registry: PoolRegistry, pools: Pools) -> None:
     """Start what starts with the host, once in each of its boots."""
     boot = boot_id()
     if await asyncio.to_thread(store.had_autostart, boot):

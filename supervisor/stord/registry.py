@@ -28,7 +28,7 @@ POOLS: Final = ObjectType(
 )
 
 
-class Registry(registry.Registry[PoolObject]):
+class PoolRegistry(registry.Registry[PoolObject]):
     """The pools of one daemon."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from ipc import handles
 from rpc.values import StorageVol as VolumeId
 from supervisor.messages.stord import ResolvedVolume, ResolveVolume
-from supervisor.stord.registry import Registry
+from supervisor.stord.registry import PoolRegistry
 
 #: The type of a disk with a volume of each type.
 DISKS: Final = {"netdir": "network", "ploop": "dir"}
@@ -19,7 +19,7 @@ DISKS: Final = {"netdir": "network", "ploop": "dir"}
 class Resolving:
     """What workers may ask."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: PoolRegistry) -> None:
         """Answer from this."""
         self._registry = registry
 

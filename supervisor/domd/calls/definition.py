@@ -18,10 +18,10 @@ from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.events import Publisher
 from supervisor.domd.definition_builder import DefinitionBuilder
-from supervisor.domd.definitions import Definitions
+from supervisor.domd.definitions import DomainDefinitions
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.domain_files import DomainFiles, check_keep_flags
-from supervisor.domd.registry import Registry
+from supervisor.domd.registry import DomainRegistry
 from supervisor.drivers.driver import Driver
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ class DefinitionCalls:
 
     def __init__(
         self,
-        registry: Registry,
-        definitions: Definitions,
+        registry: DomainRegistry,
+        definitions: DomainDefinitions,
         builder: DefinitionBuilder,
         files: DomainFiles,
         publisher: Publisher,

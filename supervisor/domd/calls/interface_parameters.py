@@ -23,7 +23,7 @@ from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.change_domain import DomainChange, DomainChanger
 from supervisor.domd.domain import Definition
 from supervisor.domd.impact import IMPACT, select_for_query
-from supervisor.domd.registry import Registry
+from supervisor.domd.registry import DomainRegistry
 from supervisor.messages.worker import UpdateDevice
 from supervisor.objects.impact import check_single_impact
 
@@ -42,7 +42,7 @@ FIELDS: Final = {
 class InterfaceParameterCalls:
     """The two calls."""
 
-    def __init__(self, registry: Registry, changer: DomainChanger) -> None:
+    def __init__(self, registry: DomainRegistry, changer: DomainChanger) -> None:
         self._registry = registry
         self._errors = registry.errors
         self._changer = changer

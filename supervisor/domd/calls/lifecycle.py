@@ -13,10 +13,10 @@ from rpc.enums import DomainCreateFlags, DomainDestroyFlagsValues, DomainState
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.definition_builder import DefinitionBuilder
-from supervisor.domd.definitions import Definitions
+from supervisor.domd.definitions import DomainDefinitions
 from supervisor.domd.domain import DomainObject
 from supervisor.domd.domain_files import DomainFiles
-from supervisor.domd.registry import Registry, not_running
+from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.domd.running_domains import RunningDomains, already_running
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import Reboot, Reset, Resume, Shutdown, Suspend, Wakeup
@@ -27,9 +27,9 @@ class LifecycleCalls:
 
     def __init__(
         self,
-        registry: Registry,
+        registry: DomainRegistry,
         builder: DefinitionBuilder,
-        definitions: Definitions,
+        definitions: DomainDefinitions,
         files: DomainFiles,
         domains: RunningDomains,
         workers: Workers,

@@ -12,7 +12,7 @@ from rpc.enums import DomainStatsTypes
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.calls.stats import StatsCalls
-from supervisor.domd.registry import Registry
+from supervisor.domd.registry import DomainRegistry
 
 GROUPS: Final = DomainStatsTypes.CPU_TOTAL | DomainStatsTypes.BALLOON
 
@@ -20,7 +20,7 @@ GROUPS: Final = DomainStatsTypes.CPU_TOTAL | DomainStatsTypes.BALLOON
 class LxcInfoCalls:
     """domain_get_info of containers."""
 
-    def __init__(self, registry: Registry, stats: StatsCalls) -> None:
+    def __init__(self, registry: DomainRegistry, stats: StatsCalls) -> None:
         """Answer from these."""
         self._registry = registry
         self._stats = stats

@@ -15,7 +15,7 @@ from supervisor.domd.change_domain import DomainChange, DomainChanger
 from supervisor.domd.domain import Definition
 from supervisor.domd.impact import IMPACT, select_for_query
 from supervisor.domd.metadata_xml import change_metadata, read_metadata
-from supervisor.domd.registry import Registry
+from supervisor.domd.registry import DomainRegistry
 from supervisor.messages.worker import SetMetadata
 from supervisor.objects.impact import check_single_impact
 
@@ -23,7 +23,9 @@ from supervisor.objects.impact import check_single_impact
 class MetadataCalls:
     """The two calls."""
 
-    def __init__(self, registry: Registry, changer: DomainChanger, publisher: Publisher) -> None:
+    def __init__(
+        self, registry: DomainRegistry, changer: DomainChanger, publisher: Publisher
+    ) -> None:
         self._registry = registry
         self._errors = registry.errors
         self._changer = changer

@@ -19,7 +19,7 @@ from supervisor.domd.domain import OFF, DomainObject, LiveDefinition
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.impact import select_for_query
 from supervisor.domd.listing import EVERY_FILTER, passing
-from supervisor.domd.registry import Registry, not_running
+from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.objects.impact import check_single_impact
 from supervisor.runtime.procfs import cpu_times
 
@@ -35,7 +35,7 @@ VCPU_FLAGS: Final = DomainVcpuFlags.LIVE | DomainVcpuFlags.CONFIG | DomainVcpuFl
 class QueryCalls:
     """What clients may ask of domains."""
 
-    def __init__(self, registry: Registry, files: DomainFiles) -> None:
+    def __init__(self, registry: DomainRegistry, files: DomainFiles) -> None:
         """Answer from this registry."""
         self._registry = registry
         self._errors = registry.errors
@@ -46,7 +46,7 @@ class QueryCalls:
     def domain_lookup_by_id(self, call: ClientCall, id: int) -> DomainId:
         """The running domain of a number."""
         call.cacheable = True
-        return self._registry.numbered(id).identity
+        return self._registry.get_by_id(id).identity
 
     def domain_lookup_by_name(self, call: ClientCall, name: str) -> DomainId:
         """The domain of a name."""

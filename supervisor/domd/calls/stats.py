@@ -19,7 +19,7 @@ from rpc.values import DomainStatsRecord, TypedParam, TypedValue
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.calls.query import QueryCalls
 from supervisor.domd.domain import DomainObject
-from supervisor.domd.registry import Registry
+from supervisor.domd.registry import DomainRegistry
 from supervisor.drivers.driver import Driver
 from supervisor.messages.worker import GetStats
 from supervisor.runtime.procfs import cpu_times
@@ -38,7 +38,9 @@ log = logging.getLogger(__name__)
 class StatsCalls:
     """connect_get_all_domain_stats."""
 
-    def __init__(self, node: Node, registry: Registry, queries: QueryCalls, driver: Driver) -> None:
+    def __init__(
+        self, node: Node, registry: DomainRegistry, queries: QueryCalls, driver: Driver
+    ) -> None:
         """Gather over this bus."""
         self._worker_stats = driver.worker_stats
         self._node = node

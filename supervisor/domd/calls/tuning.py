@@ -24,7 +24,7 @@ from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.change_domain import DomainChange, DomainChanger
 from supervisor.domd.domain import Definition
 from supervisor.domd.impact import IMPACT, select_for_change, select_for_query
-from supervisor.domd.registry import Registry
+from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import GetTuning, SetTuning
 from supervisor.objects.impact import check_single_impact
@@ -43,7 +43,7 @@ Values = Mapping[str, int]
 class TuningCalls:
     """What clients may ask and say of containers' limits."""
 
-    def __init__(self, registry: Registry, changer: DomainChanger, workers: Workers) -> None:
+    def __init__(self, registry: DomainRegistry, changer: DomainChanger, workers: Workers) -> None:
         self._registry = registry
         self._errors = registry.errors
         self._changer = changer

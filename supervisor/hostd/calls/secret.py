@@ -26,8 +26,8 @@ from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.events import Publisher
 from supervisor.dispatch.service_errors import SECRET_ERRORS
 from supervisor.drivers.table import DRIVERS
-from supervisor.hostd.secrets.files import SecretStore
-from supervisor.hostd.secrets.registry import SecretObject, Secrets, value_of
+from supervisor.hostd.secrets.files import SecretFiles
+from supervisor.hostd.secrets.registry import SecretObject, SecretRegistry, value_of
 from supervisor.messages.secrets import GetSecret, SecretValue
 from supervisor.objects.change_lock import ChangeLock
 from supervisor.runtime.shield import run_to_completion
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 class SecretCalls:
     """One method a call."""
 
-    def __init__(self, secrets: Secrets, store: SecretStore, publisher: Publisher) -> None:
+    def __init__(self, secrets: SecretRegistry, store: SecretFiles, publisher: Publisher) -> None:
         self._secrets = secrets
         self._store = store
         self._publisher = publisher
@@ -58,11 +58,11 @@ class SecretCalls:
                 secret = parse_secret(stored.xml)
                 if secret.uuid != stored.uuid:
                     raise ConfError("xml", f"its UUID is {secret.uuid}")
-                self._secrets.replaced_by(secret)
+                self._secrets.check_replace(secret)
             except (ConfError, VirError) as error:
                 log.error("secret %s is left alone: %s", stored.uuid, error)
                 continue
-            self._secrets.keep(SecretObject(secret, stored.value))
+            self._secrets.add(SecretObject(secret, stored.value))
 
     # Queries.
 
@@ -113,7 +113,7 @@ class SecretCalls:
         if not any(peer == name or (name[-1] == ":" and peer.startswith(name)) for name in TRUSTED):
             detail = f"the process '{peer}' may not ask for secrets"
             raise VirError(ErrorCode.OPERATION_DENIED, detail, ErrorDomain.SECRET)
-        value = self._secrets.value(request.usage_type, request.uuid, request.usage)
+        value = self._secrets.get_value(request.usage_type, request.uuid, request.usage)
         return SecretValue(value=value)
 
     # Changes.
@@ -140,10 +140,10 @@ class SecretCalls:
 
     async def _define(self, secret: Secret) -> SecretObject:
         async with self._turn.hold("define"):
-            old = self._secrets.replaced_by(secret)
+            old = self._secrets.check_replace(secret)
             entry = SecretObject(secret, old.value if old else None)
             await self._save(entry, old)
-            self._secrets.keep(entry)
+            self._secrets.add(entry)
             self._publisher.lifecycle(entry, SecretEventLifecycleType.DEFINED)
             return entry
 
@@ -179,7 +179,7 @@ class SecretCalls:
             if not entry.secret.ephemeral:
                 uuid = entry.secret.uuid
                 await _disk("remove", uuid, partial(self._store.remove, uuid))
-            self._secrets.forget(entry)
+            self._secrets.remove(entry)
             self._publisher.lifecycle(entry, SecretEventLifecycleType.UNDEFINED)
 
     def _found(self, secret: SecretId) -> SecretObject:

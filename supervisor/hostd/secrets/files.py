@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredSecret:
     """A secret as it lies on disk."""
 
     uuid: str
@@ -43,14 +43,14 @@ class Stored:
         return f"Stored({self.uuid})"
 
 
-class SecretStore:
+class SecretFiles:
     """The secrets of one daemon on disk; everything here blocks."""
 
     def __init__(self, folder: Path) -> None:
         """Use this folder; it is made when the first secret is saved."""
         self._folder = folder
 
-    def load(self) -> list[Stored]:
+    def load(self) -> list[StoredSecret]:
         """Every secret; what cannot be read is left where it is, with a log line.
 
         A value without a document is what a removal left behind: it is removed.
@@ -99,14 +99,14 @@ class SecretStore:
             if stem != name and _is_uuid(stem):
                 yield stem
 
-    def _read(self, uuid: str) -> Stored | None:
+    def _read(self, uuid: str) -> StoredSecret | None:
         try:
             with self._document(uuid).open(encoding="utf-8") as file:
                 xml = file.read(MAX_DOCUMENT)
         except (OSError, ValueError) as error:
             log.error("%s is left alone: %s", self._document(uuid), error)
             return None
-        return Stored(uuid, xml, self._read_value(uuid))
+        return StoredSecret(uuid, xml, self._read_value(uuid))
 
     def _read_value(self, uuid: str) -> bytes | None:
         try:

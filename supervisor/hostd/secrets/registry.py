@@ -39,7 +39,7 @@ class SecretObject:
         return SecretId(self.uuid, self.secret.usage_type.number, self.secret.usage_id)
 
 
-class Secrets:
+class SecretRegistry:
     """The secrets of one daemon."""
 
     def __init__(self) -> None:
@@ -53,11 +53,11 @@ class Secrets:
     def __len__(self) -> int:
         return len(self._by_uuid)
 
-    def keep(self, entry: SecretObject) -> None:
+    def add(self, entry: SecretObject) -> None:
         """Know a secret from now on, in place of one of the same UUID."""
         self._by_uuid[entry.secret.uuid] = entry
 
-    def forget(self, entry: SecretObject) -> None:
+    def remove(self, entry: SecretObject) -> None:
         """Know it no longer."""
         if self._by_uuid.get(entry.secret.uuid) is entry:
             del self._by_uuid[entry.secret.uuid]
@@ -100,7 +100,7 @@ class Secrets:
         """Those that a client's filter lets through; flags of one pair add up."""
         return [entry for entry in self if _passes(entry.secret, Filter(flags))]
 
-    def replaced_by(self, new: Secret) -> SecretObject | None:
+    def check_replace(self, new: Secret) -> SecretObject | None:
         """The secret that a definition would change; None for a new one.
 
         Raises:
@@ -124,7 +124,7 @@ class Secrets:
             raise _clash("cannot change private flag on existing secret")
         return old
 
-    def value(self, usage_type: str, uuid: str, usage_id: str) -> bytes:
+    def get_value(self, usage_type: str, uuid: str, usage_id: str) -> bytes:
         """The value of a secret that a document names.
 
         Args:

@@ -18,7 +18,7 @@ from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.network.networks import bridge_of
 from supervisor.netd.network.plan import makes_bridge
-from supervisor.netd.network.registry import Registry
+from supervisor.netd.network.registry import NetworkRegistry
 
 PREFIX: Final = "virbr"
 MAX_BRIDGES: Final = 1024
@@ -27,7 +27,7 @@ MAX_BRIDGES: Final = 1024
 class DefinitionBuilder:
     """Makes networks of documents."""
 
-    def __init__(self, registry: Registry, links: Rtnetlink, *, session: bool) -> None:
+    def __init__(self, registry: NetworkRegistry, links: Rtnetlink, *, session: bool) -> None:
         """Choose names that nobody of these has."""
         self._registry = registry
         self._links = links

@@ -11,16 +11,18 @@ from uuid import UUID
 from conf.network import Network, format_network
 from rpc.enums import NetworkEventLifecycleType as Lifecycle
 from supervisor.dispatch.events import Publisher
-from supervisor.netd.network.files import Store
+from supervisor.netd.network.files import NetworkFiles
 from supervisor.netd.network.network import NetworkObject
-from supervisor.netd.network.registry import NETWORKS, Registry
+from supervisor.netd.network.registry import NETWORKS, NetworkRegistry
 from supervisor.objects import definitions
 
 
 class Definitions(definitions.Definitions[NetworkObject, Network]):
     """The definitions of one daemon."""
 
-    def __init__(self, registry: Registry, store: Store, publisher: Publisher) -> None:
+    def __init__(
+        self, registry: NetworkRegistry, store: NetworkFiles, publisher: Publisher
+    ) -> None:
         """Change these."""
         super().__init__(registry, store)
         self._publisher = publisher

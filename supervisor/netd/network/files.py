@@ -19,7 +19,7 @@ from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.paths import Paths
 
 
-class Store(status_files.StatusFiles):
+class NetworkFiles(status_files.StatusFiles):
     """The networks of one daemon on disk; everything here blocks."""
 
     def __init__(self, paths: Paths) -> None:

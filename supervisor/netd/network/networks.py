@@ -21,11 +21,11 @@ from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.hooks import NetworkHooks
 from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.network import steps
-from supervisor.netd.network.files import Store
+from supervisor.netd.network.files import NetworkFiles
 from supervisor.netd.network.network import NetworkObject, NetworkRuntime
 from supervisor.netd.network.network_services import NetworkServices
 from supervisor.netd.network.plan import firewall_facts, plan_start, subnets_of
-from supervisor.netd.network.registry import Registry
+from supervisor.netd.network.registry import NetworkRegistry
 from supervisor.netd.network.route_conflicts import find_conflict
 from supervisor.netd.network.status_xml import format_status
 from supervisor.netd.network.step_executor import StepExecutor, run_steps
@@ -42,8 +42,8 @@ class Networks:
 
     def __init__(
         self,
-        registry: Registry,
-        store: Store,
+        registry: NetworkRegistry,
+        store: NetworkFiles,
         host: StepExecutor,
         links: Rtnetlink,
         services: NetworkServices,

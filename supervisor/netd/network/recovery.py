@@ -19,11 +19,11 @@ from conf.network import Network, format_network, parse_network, parse_port
 from rpc.errors import VirError
 from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.network.definition_builder import read_network
-from supervisor.netd.network.files import Store
+from supervisor.netd.network.files import NetworkFiles
 from supervisor.netd.network.network import NetworkObject, NetworkRuntime
 from supervisor.netd.network.networks import Networks, bridge_of
 from supervisor.netd.network.plan import makes_bridge
-from supervisor.netd.network.registry import NETWORKS, Registry
+from supervisor.netd.network.registry import NETWORKS, NetworkRegistry
 from supervisor.netd.network.status_xml import parse_status
 from supervisor.netd.network.step_executor import is_network_bridge
 from supervisor.objects.definition_files import StoredXml
@@ -45,14 +45,14 @@ DEFAULT: Final = """\
 log = logging.getLogger(__name__)
 
 
-def load(store: Store, registry: Registry) -> None:
+def load(store: NetworkFiles, registry: NetworkRegistry) -> None:
     """Know every definition on disk, and every network that has a status."""
     for stored in store.load():
         network = _understood(stored, "definition")
         entry = _known(registry, network) if network is not None else None
         if entry is not None and entry.definition is None:
             entry.definition, entry.autostart = network, stored.autostart
-    for stored in store.status_documents():
+    for stored in store.load_status():
         network = _understood(stored, "status")
         entry = _known(registry, network) if network is not None else None
         if entry is not None and network is not None:
@@ -73,7 +73,7 @@ def _understood(stored: StoredXml, what: str) -> Network | None:
     return network
 
 
-def _known(registry: Registry, network: Network) -> NetworkObject | None:
+def _known(registry: NetworkRegistry, network: Network) -> NetworkObject | None:
     uuid = UUID(str(network.uuid)).bytes
     try:
         entry = registry.match_or_conflict(network.name, uuid) or NetworkObject(
@@ -86,7 +86,7 @@ def _known(registry: Registry, network: Network) -> NetworkObject | None:
     return entry
 
 
-def _load_ports(store: Store, entry: NetworkObject, running: NetworkRuntime) -> None:
+def _load_ports(store: NetworkFiles, entry: NetworkObject, running: NetworkRuntime) -> None:
     for stored in store.ports(entry.name):
         try:
             port = parse_port(stored.xml)
@@ -95,7 +95,7 @@ def _load_ports(store: Store, entry: NetworkObject, running: NetworkRuntime) -> 
             log.error("port %s of '%s' is left out: %s", stored.name, entry.name, error)
 
 
-async def define_default(store: Store, registry: Registry) -> None:
+async def define_default(store: NetworkFiles, registry: NetworkRegistry) -> None:
     """Define the network that every stock host has, once; who undefines it will not see it again.
 
     It is not started with the host unless the administrator says so.
@@ -112,7 +112,7 @@ async def define_default(store: Store, registry: Registry) -> None:
     await asyncio.to_thread(store.mark_initialised)
 
 
-async def recover(registry: Registry, networks: Networks, links: Rtnetlink) -> None:
+async def recover(registry: NetworkRegistry, networks: Networks, links: Rtnetlink) -> None:
     """Mend the networks that run, and clean up after those that do not."""
     running = [entry for entry in registry if entry.runtime is not None]
     for entry in running:
@@ -132,7 +132,7 @@ async def _mend(entry: NetworkObject, networks: Networks) -> None:
         log.error("network '%s' is not whole: %s", entry.name, error)
 
 
-async def _clean(registry: Registry, networks: Networks, links: Rtnetlink) -> None:
+async def _clean(registry: NetworkRegistry, networks: Networks, links: Rtnetlink) -> None:
     """Remove what is left of networks that were being started or stopped."""
     stopped = [
         entry.definition
@@ -154,7 +154,10 @@ async def _clean(registry: Registry, networks: Networks, links: Rtnetlink) -> No
 
 
 async def autostart(
-    store: Store, registry: Registry, networks: Networks, first: Callable[[], Awaitable[None]]
+    store: NetworkFiles,
+    registry: NetworkRegistry,
+    networks: Networks,
+    first: Callable[[], Awaitable[None]],
 ) -> None:
     """Start what starts with the host, once in each of its boots.
 

@@ -24,7 +24,7 @@ NETWORKS: Final = ObjectType(
 )
 
 
-class Registry(registry.Registry[NetworkObject]):
+class NetworkRegistry(registry.Registry[NetworkObject]):
     """The networks of one daemon."""
 
     def __init__(self) -> None:

@@ -23,14 +23,14 @@ from supervisor.messages.netd import (
 from supervisor.netd.dnsmasq.leases import Lease, read_leases
 from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.network.calls.query import prefix_of
-from supervisor.netd.network.registry import Registry
+from supervisor.netd.network.registry import NetworkRegistry
 
 
 class AddressService:
     """What other services may ask of guests' addresses."""
 
     def __init__(
-        self, registry: Registry, leases: Callable[[Network], Path], links: Rtnetlink
+        self, registry: NetworkRegistry, leases: Callable[[Network], Path], links: Rtnetlink
     ) -> None:
         """Answer from these.
 

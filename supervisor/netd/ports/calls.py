@@ -26,9 +26,9 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.hooks import NetworkHooks
-from supervisor.netd.network.files import Store
+from supervisor.netd.network.files import NetworkFiles
 from supervisor.netd.network.network import NetworkObject, NetworkRuntime
-from supervisor.netd.network.registry import Registry, not_active
+from supervisor.netd.network.registry import NetworkRegistry, not_active
 from supervisor.netd.ports.interface_xml import KernelErrors
 from supervisor.netd.ports.plan import describe_port, plan_attach
 from supervisor.netd.ports.ports import Ports
@@ -40,7 +40,9 @@ FIELDS: Final = ("average", "peak", "floor", "burst")
 class PortCalls:
     """What clients may do with ports."""
 
-    def __init__(self, registry: Registry, store: Store, ports: Ports, hooks: NetworkHooks) -> None:
+    def __init__(
+        self, registry: NetworkRegistry, store: NetworkFiles, ports: Ports, hooks: NetworkHooks
+    ) -> None:
         """Work on these."""
         self._registry = registry
         self._store = store

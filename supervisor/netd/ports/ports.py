@@ -37,9 +37,9 @@ from supervisor.messages.netd import (
 from supervisor.netd.hooks import NetworkHooks
 from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.kernel.sysctl import Sysctl
-from supervisor.netd.network.files import Store
+from supervisor.netd.network.files import NetworkFiles
 from supervisor.netd.network.network import NetworkObject
-from supervisor.netd.network.registry import Registry, not_active
+from supervisor.netd.network.registry import NetworkRegistry, not_active
 from supervisor.netd.ports.devices import PortDevices
 from supervisor.netd.ports.ifup_scripts import run_script, try_script
 from supervisor.netd.ports.interface_xml import (
@@ -80,8 +80,8 @@ class Ports:
 
     def __init__(
         self,
-        registry: Registry,
-        store: Store,
+        registry: NetworkRegistry,
+        store: NetworkFiles,
         records: PortRecords,
         links: Rtnetlink,
         sysctl: Sysctl,

@@ -18,7 +18,7 @@ from supervisor.stord.backends.base import BackendType, Overwrite
 from supervisor.stord.definitions import Definitions
 from supervisor.stord.pool_xml import parse_pool_xml
 from supervisor.stord.pools import Pools
-from supervisor.stord.registry import Registry
+from supervisor.stord.registry import PoolRegistry
 
 CREATE: Create = Create.WITH_BUILD | Create.WITH_BUILD_OVERWRITE | Create.WITH_BUILD_NO_OVERWRITE
 SCHEMA: int = 0x8  # virStoragePoolCreateFlags: VALIDATE; documents are always checked
@@ -29,7 +29,7 @@ class PoolLifecycleCalls:
 
     def __init__(
         self,
-        registry: Registry,
+        registry: PoolRegistry,
         definitions: Definitions,
         pools: Pools,
         backends: dict[PoolType, BackendType],

@@ -17,7 +17,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.stord.pool import PoolObject
 from supervisor.stord.pool_xml import format_active_pool
-from supervisor.stord.registry import Registry
+from supervisor.stord.registry import PoolRegistry
 
 #: Groups of which any flag that is given may hold; a group with none given is no filter.
 GROUPS: Final[tuple[tuple[tuple[Flags, Callable[[PoolObject], bool]], ...], ...]] = (
@@ -56,7 +56,7 @@ EVERY_FILTER: Final = sum(flag for group in GROUPS for flag, _ in group) | sum(T
 class PoolQueryCalls:
     """What clients may ask about pools."""
 
-    def __init__(self, registry: Registry, supported: Container[PoolType]) -> None:
+    def __init__(self, registry: PoolRegistry, supported: Container[PoolType]) -> None:
         """Answer from these."""
         self._registry = registry
         self._supported = supported

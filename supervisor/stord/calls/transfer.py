@@ -27,7 +27,7 @@ from supervisor.stord.pool import ActivePool
 from supervisor.stord.pool_process.messages import Receive, Send
 from supervisor.stord.pools import Pools
 from supervisor.stord.progress_log import operation
-from supervisor.stord.registry import Registry
+from supervisor.stord.registry import PoolRegistry
 from supervisor.stord.resize_check import MAX_BYTES
 from supervisor.stord.volume_info import VolumeInfo
 
@@ -52,7 +52,7 @@ class Transfer:
 class TransferCalls:
     """What clients may do with volumes' contents."""
 
-    def __init__(self, registry: Registry, pools: Pools, keep_running: KeepRunningVote) -> None:
+    def __init__(self, registry: PoolRegistry, pools: Pools, keep_running: KeepRunningVote) -> None:
         """Carry none yet."""
         self._keep_running = keep_running
         self._registry = registry

@@ -37,7 +37,7 @@ from supervisor.stord.pool_xml import parse_volume_xml
 from supervisor.stord.pools import Pools
 from supervisor.stord.program_fds import ProgramFds
 from supervisor.stord.progress_log import operation
-from supervisor.stord.registry import Registry
+from supervisor.stord.registry import PoolRegistry
 from supervisor.stord.resize_check import target_capacity
 from supervisor.stord.volume_info import VolumeInfo
 
@@ -61,7 +61,7 @@ class VolumeCalls:
 
     def __init__(
         self,
-        registry: Registry,
+        registry: PoolRegistry,
         pools: Pools,
         publisher: Publisher,
         keep_running: KeepRunningVote,

@@ -16,7 +16,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.stord.pool import ActivePool
 from supervisor.stord.pool_xml import format_volume_info
-from supervisor.stord.registry import Registry
+from supervisor.stord.registry import PoolRegistry
 from supervisor.stord.volume_info import VolumeInfo
 
 MAX_LISTED: Final = 16384  # the protocol's limit
@@ -26,7 +26,7 @@ TYPES: Final = {kind.name.lower(): kind for kind in StorageVolType}
 class VolumeQueryCalls:
     """What clients may ask about volumes."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: PoolRegistry) -> None:
         """Answer from these."""
         self._registry = registry
 

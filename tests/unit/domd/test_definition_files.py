@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.domd.definition_files import Store
+from supervisor.domd.definition_files import DomainDefinitionFiles
 from supervisor.domd.registry import domain_type
 from supervisor.drivers.qemu import QEMU
 from supervisor.runtime.atomic_file import write_file
@@ -22,26 +22,28 @@ def xml(name: str, uuid: str = UUID) -> str:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(domain_type(QEMU), Paths.system(tmp_path))
+def store(tmp_path: Path) -> DomainDefinitionFiles:
+    return DomainDefinitionFiles(domain_type(QEMU), Paths.system(tmp_path))
 
 
-def names(store: Store) -> list[str]:
-    return [stored.name for stored in store.identified()]
+def names(store: DomainDefinitionFiles) -> list[str]:
+    return [stored.name for stored in store.load_headers()]
 
 
-def test_a_saved_definition_is_loaded_with_its_name_and_uuid(store: Store) -> None:
+def test_a_saved_definition_is_loaded_with_its_name_and_uuid(store: DomainDefinitionFiles) -> None:
     store.save("one & two", xml("one &amp; two"))
-    (stored,) = store.identified()
+    (stored,) = store.load_headers()
     assert (stored.name, stored.uuid.hex()) == ("one & two", UUID.replace("-", ""))
     assert not stored.autostart
 
 
-def test_autostart_is_a_link_that_goes_with_the_definition(store: Store, tmp_path: Path) -> None:
+def test_autostart_is_a_link_that_goes_with_the_definition(
+    store: DomainDefinitionFiles, tmp_path: Path
+) -> None:
     store.save("one", xml("one"))
     store.set_autostart("one", on=True)
     store.set_autostart("one", on=True)
-    (stored,) = store.identified()
+    (stored,) = store.load_headers()
     assert stored.autostart
     link = tmp_path / "etc/libvirt/qemu/autostart/one.xml"
     assert os.readlink(link) == str(tmp_path / "etc/libvirt/qemu/one.xml")
@@ -50,17 +52,17 @@ def test_autostart_is_a_link_that_goes_with_the_definition(store: Store, tmp_pat
     assert names(store) == []
 
 
-def test_a_renamed_definition_keeps_its_autostart(store: Store) -> None:
+def test_a_renamed_definition_keeps_its_autostart(store: DomainDefinitionFiles) -> None:
     store.save("old", xml("old"))
     store.set_autostart("old", on=True)
     store.rename("old", "new", xml("new"))
-    (stored,) = store.identified()
+    (stored,) = store.load_headers()
     assert (stored.name, stored.autostart) == ("new", True)
 
 
 @pytest.mark.parametrize("text", ["", "<domain>", xml("another"), xml("bad", "no-uuid"), "\xff"])
 def test_a_file_that_is_no_definition_is_left_out_and_left_alone(
-    store: Store, tmp_path: Path, text: str
+    store: DomainDefinitionFiles, tmp_path: Path, text: str
 ) -> None:
     file = tmp_path / "etc/libvirt/qemu/bad.xml"
     file.write_text(text, encoding="latin-1")
@@ -69,7 +71,7 @@ def test_a_file_that_is_no_definition_is_left_out_and_left_alone(
     assert file.exists()
 
 
-def test_a_host_has_one_autostart_a_boot(store: Store) -> None:
+def test_a_host_has_one_autostart_a_boot(store: DomainDefinitionFiles) -> None:
     assert not store.had_autostart("this boot")
     store.mark_autostarted("this boot")
     assert store.had_autostart("this boot")

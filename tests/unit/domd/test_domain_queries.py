@@ -16,7 +16,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.calls.query import QueryCalls
 from supervisor.domd.domain import Definition, DomainObject, DomainRuntime
 from supervisor.domd.domain_files import DomainFiles
-from supervisor.domd.registry import Registry, domain_type
+from supervisor.domd.registry import DomainRegistry, domain_type
 from supervisor.drivers.qemu import QEMU
 from supervisor.messages.calls import Client
 from supervisor.messages.worker import DomainStatus
@@ -55,7 +55,7 @@ def entry(number: int, *, state: int | None = None, persistent: bool = True) -> 
 
 @pytest.fixture
 def queries(tmp_path: Path) -> QueryCalls:
-    registry = Registry(QEMU)
+    registry = DomainRegistry(QEMU)
     registry.add(entry(1))
     registry.add(entry(2, state=DomainState.RUNNING))
     registry.add(entry(3, state=DomainState.PAUSED, persistent=False))

@@ -15,9 +15,9 @@ from supervisor.domd.registry import domain_type
 from supervisor.drivers.qemu import QEMU
 from supervisor.objects.xml_comments import escape_comment
 from supervisor.runtime.paths import Paths
-from supervisor.stord.definition_files import Store
+from supervisor.stord.definition_files import PoolFiles
 from supervisor.stord.recovery import load
-from supervisor.stord.registry import Registry
+from supervisor.stord.registry import PoolRegistry
 
 NAMES = [".hidden", "a---b", "--", "a-", "-->", "..."]
 UUID = "c7a5fdbd-edaf-9455-926a-d65c16db1809"
@@ -27,18 +27,18 @@ UUID = "c7a5fdbd-edaf-9455-926a-d65c16db1809"
 def test_a_pool_of_any_name_is_there_after_a_restart(tmp_path: Path, name: str) -> None:
     pool = parse_pool("<pool type='dir'><name>x</name><target><path>/p</path></target></pool>")
     pool.name = name
-    Store(Paths.system(tmp_path)).save(name, format_pool(pool))
-    registry = Registry()
-    load(Store(Paths.system(tmp_path)), registry)
+    PoolFiles(Paths.system(tmp_path)).save(name, format_pool(pool))
+    registry = PoolRegistry()
+    load(PoolFiles(Paths.system(tmp_path)), registry)
     assert [entry.name for entry in registry] == [name]
 
 
 @pytest.mark.parametrize("name", [".hidden", "a---b", "--", "a-", "..."])
 def test_a_domain_of_any_name_is_there_after_a_restart(tmp_path: Path, name: str) -> None:
-    store = domains.Store(domain_type(QEMU), Paths.system(tmp_path))
+    store = domains.DomainDefinitionFiles(domain_type(QEMU), Paths.system(tmp_path))
     document = f"<domain type='qemu'>\n  <name>{name}</name>\n  <uuid>{UUID}</uuid>\n</domain>\n"
     store.save(name, document)
-    (stored,) = store.identified()
+    (stored,) = store.load_headers()
     assert stored.name == name
 
 

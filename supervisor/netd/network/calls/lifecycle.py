@@ -16,7 +16,7 @@ from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.network.definition_builder import DefinitionBuilder
 from supervisor.netd.network.definitions import Definitions
 from supervisor.netd.network.networks import Networks
-from supervisor.netd.network.registry import Registry
+from supervisor.netd.network.registry import NetworkRegistry
 
 
 class LifecycleCalls:
@@ -24,7 +24,7 @@ class LifecycleCalls:
 
     def __init__(
         self,
-        registry: Registry,
+        registry: NetworkRegistry,
         documents: DefinitionBuilder,
         definitions: Definitions,
         networks: Networks,

@@ -20,7 +20,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.dnsmasq.leases import Lease, for_mac, read_leases
 from supervisor.netd.network.network import NetworkObject
-from supervisor.netd.network.registry import Registry
+from supervisor.netd.network.registry import NetworkRegistry
 
 #: Groups of which any flag that is given may hold; a group with none given is no filter.
 GROUPS: Final[tuple[tuple[tuple[Flags, Callable[[NetworkObject], bool]], ...], ...]] = (
@@ -40,7 +40,7 @@ EVERY_FILTER: Final = sum(flag for group in GROUPS for flag, _ in group)
 class QueryCalls:
     """What clients may ask about networks."""
 
-    def __init__(self, registry: Registry, leases: Callable[[Network], Path]) -> None:
+    def __init__(self, registry: NetworkRegistry, leases: Callable[[Network], Path]) -> None:
         """Answer from these.
 
         Args:

@@ -20,7 +20,7 @@ from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.network.definitions import Definitions
 from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.networks import Networks
-from supervisor.netd.network.registry import Registry, not_active
+from supervisor.netd.network.registry import NetworkRegistry, not_active
 
 UPDATE_FLAGS: Final = NetworkUpdateFlags.LIVE | NetworkUpdateFlags.CONFIG
 
@@ -28,7 +28,9 @@ UPDATE_FLAGS: Final = NetworkUpdateFlags.LIVE | NetworkUpdateFlags.CONFIG
 class UpdateCalls:
     """What clients may change of networks."""
 
-    def __init__(self, registry: Registry, definitions: Definitions, networks: Networks) -> None:
+    def __init__(
+        self, registry: NetworkRegistry, definitions: Definitions, networks: Networks
+    ) -> None:
         """Work on these."""
         self._registry = registry
         self._definitions = definitions

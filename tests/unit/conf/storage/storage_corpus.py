@@ -30,7 +30,7 @@ from conf.storage.permissions import Permissions
 from conf.storage.volume import DEFAULT_MODE
 from rpc.errors import VirError
 from supervisor.dispatch.errors import from_conf_error
-from supervisor.hostd.secrets.registry import Secrets
+from supervisor.hostd.secrets.registry import SecretRegistry
 from tests.paths import SHARED
 
 CORPUS: Final = SHARED / "corpus"
@@ -105,7 +105,7 @@ def answer(case: Case) -> str:
     check_new_volume(volume, PoolType.DIR)
     encryption = volume.target.encryption
     for secret in encryption.secrets if encryption else ():
-        Secrets().value("volume", secret.uuid or "", secret.usage or "")
+        SecretRegistry().get_value("volume", secret.uuid or "", secret.usage or "")
     _made(volume, case.output)
     return format_volume(volume)
 

@@ -20,8 +20,8 @@ from rpc.values import Secret as SecretId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.events import Publisher
 from supervisor.hostd.calls.secret import SecretCalls
-from supervisor.hostd.secrets.files import SecretStore
-from supervisor.hostd.secrets.registry import MAX_SECRETS, SecretObject, Secrets
+from supervisor.hostd.secrets.files import SecretFiles
+from supervisor.hostd.secrets.registry import MAX_SECRETS, SecretObject, SecretRegistry
 from supervisor.messages.calls import Client, ClientEvent
 from supervisor.messages.secrets import GetSecret, SecretValue
 from tests.unit.dispatch.event_bus import RecordedBus
@@ -43,7 +43,7 @@ class Service:
         self.folder = folder
         self.bus = RecordedBus()
         publisher = Publisher(self.bus, "secret")
-        self.calls = SecretCalls(Secrets(), SecretStore(folder), publisher)
+        self.calls = SecretCalls(SecretRegistry(), SecretFiles(folder), publisher)
         self.calls.load()
 
     @property
@@ -236,9 +236,9 @@ def test_changes_at_once_are_made_one_after_the_other(service: Service) -> None:
 
 
 def test_there_are_no_more_secrets_than_the_protocol_lists() -> None:
-    secrets = Secrets()
+    secrets = SecretRegistry()
     for number in range(MAX_SECRETS):
-        secrets.keep(SecretObject(Secret(uuid=f"{number}")))
+        secrets.add(SecretObject(Secret(uuid=f"{number}")))
     with pytest.raises(VirError, match="secrets already") as refused:
-        secrets.replaced_by(parse_secret("<secret/>"))
+        secrets.check_replace(parse_secret("<secret/>"))
     assert refused.value.code is ErrorCode.OPERATION_FAILED

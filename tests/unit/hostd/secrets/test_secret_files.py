@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.hostd.secrets.files import SecretStore
+from supervisor.hostd.secrets.files import SecretFiles
 
 UUID = "22e1353d-c27e-4d6d-bf15-465053e6ba0b"
 OTHER = "f52a81b2-424e-490c-823d-6bd4235bc572"
@@ -22,20 +22,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(folder: Path) -> SecretStore:
-    return SecretStore(folder)
+def store(folder: Path) -> SecretFiles:
+    return SecretFiles(folder)
 
 
 def files(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_without_a_folder_there_are_no_secrets(store: SecretStore, folder: Path) -> None:
+def test_without_a_folder_there_are_no_secrets(store: SecretFiles, folder: Path) -> None:
     assert store.load() == []
     assert not folder.exists()
 
 
-def test_a_saved_secret_is_loaded_with_its_value(store: SecretStore, folder: Path) -> None:
+def test_a_saved_secret_is_loaded_with_its_value(store: SecretFiles, folder: Path) -> None:
     store.save(UUID, "<secret/>")
     store.save(OTHER, "<secret/>")
     store.save_value(UUID, b"\x00value")
@@ -46,7 +46,7 @@ def test_a_saved_secret_is_loaded_with_its_value(store: SecretStore, folder: Pat
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_removed_secret_leaves_nothing(store: SecretStore, folder: Path) -> None:
+def test_a_removed_secret_leaves_nothing(store: SecretFiles, folder: Path) -> None:
     store.save(UUID, "<secret/>")
     store.save_value(UUID, b"value")
     store.remove(UUID)
@@ -54,7 +54,7 @@ def test_a_removed_secret_leaves_nothing(store: SecretStore, folder: Path) -> No
     assert files(folder) == set()
 
 
-def test_a_value_that_a_killed_removal_left_is_removed(store: SecretStore, folder: Path) -> None:
+def test_a_value_that_a_killed_removal_left_is_removed(store: SecretFiles, folder: Path) -> None:
     store.save(UUID, "<secret/>")
     store.save_value(UUID, b"value")
     (folder / f"{UUID}.xml").unlink()  # as far as a removal got
@@ -63,7 +63,7 @@ def test_a_value_that_a_killed_removal_left_is_removed(store: SecretStore, folde
 
 
 def test_a_new_secret_does_not_get_the_value_of_an_earlier_one(
-    store: SecretStore, folder: Path
+    store: SecretFiles, folder: Path
 ) -> None:
     store.save(UUID, "<secret/>")
     store.save_value(UUID, b"value")
@@ -72,7 +72,7 @@ def test_a_new_secret_does_not_get_the_value_of_an_earlier_one(
     assert [stored.value for stored in store.load()] == [None]
 
 
-def test_other_files_are_left_alone(store: SecretStore, folder: Path) -> None:
+def test_other_files_are_left_alone(store: SecretFiles, folder: Path) -> None:
     store.save(UUID, "<secret/>")
     for name in ("notes.txt", "no-uuid.xml", "no-uuid.base64", f".{UUID}.xml.new", UUID.upper()):
         (folder / name).write_text("not ours")
@@ -83,7 +83,7 @@ def test_other_files_are_left_alone(store: SecretStore, folder: Path) -> None:
 
 
 def test_a_value_that_is_no_base64_is_no_value_and_is_in_no_log(
-    store: SecretStore, folder: Path, caplog: pytest.LogCaptureFixture
+    store: SecretFiles, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.save(UUID, "<secret/>")
     (folder / f"{UUID}.base64").write_bytes(b"(hush)")
@@ -94,7 +94,7 @@ def test_a_value_that_is_no_base64_is_no_value_and_is_in_no_log(
     assert (folder / f"{UUID}.base64").exists()
 
 
-def test_values_are_in_no_text_of_what_holds_them(store: SecretStore) -> None:
+def test_values_are_in_no_text_of_what_holds_them(store: SecretFiles) -> None:
     store.save(UUID, "<secret/>")
     store.save_value(UUID, b"hush")
     assert "hush" not in repr(store.load())
@@ -102,14 +102,14 @@ def test_values_are_in_no_text_of_what_holds_them(store: SecretStore) -> None:
 
 @given(value=st.binary(max_size=300))
 def test_any_value_comes_back(tmp_path_factory: pytest.TempPathFactory, value: bytes) -> None:
-    store = SecretStore(tmp_path_factory.mktemp("secrets"))
+    store = SecretFiles(tmp_path_factory.mktemp("secrets"))
     store.save(UUID, "<secret/>")
     store.save_value(UUID, value)
     (stored,) = store.load()
     assert stored.value == value
 
 
-def test_values_lie_as_libvirt_would_read_them(store: SecretStore, folder: Path) -> None:
+def test_values_lie_as_libvirt_would_read_them(store: SecretFiles, folder: Path) -> None:
     store.save(UUID, "<secret/>")
     store.save_value(UUID, b"a value")
     assert (folder / f"{UUID}.base64").read_bytes() == base64.b64encode(b"a value")

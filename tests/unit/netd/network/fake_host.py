@@ -19,10 +19,10 @@ from supervisor.netd.firewall import Firewall, NetworkFacts
 from supervisor.netd.hooks import NetworkHooks
 from supervisor.netd.kernel.netlink import HostAddress, HostRoute, Link, Rtnetlink
 from supervisor.netd.kernel.sysctl import Sysctl
-from supervisor.netd.network.files import Store
+from supervisor.netd.network.files import NetworkFiles
 from supervisor.netd.network.network_services import NetworkServices
 from supervisor.netd.network.networks import Networks
-from supervisor.netd.network.registry import Registry
+from supervisor.netd.network.registry import NetworkRegistry
 from supervisor.netd.network.step_executor import StepExecutor
 from supervisor.netd.network.steps import Step
 from supervisor.runtime.hooks import Hooks
@@ -245,7 +245,7 @@ class FakeNetd:
             return Firewall(host.rules)
 
         self.host = host
-        self.registry, self.store, self.bus = Registry(), Store(host.paths), FakeBus()
+        self.registry, self.store, self.bus = NetworkRegistry(), NetworkFiles(host.paths), FakeBus()
         self.hooks = FakeHooks()
         self.services = NetworkServices(
             host.paths, select_firewall, lambda paths: FakeDnsmasq(host, paths)

@@ -74,11 +74,11 @@ async def test_a_network_is_started_and_stopped(host: FakeHost) -> None:
     netd, entry = await started(host)
     assert entry.is_active
     assert host.links.by_name["b0"].up
-    assert netd.store.status_documents()
+    assert netd.store.load_status()
     assert netd.bus.votes == [True]
     await netd.networks.stop(entry)
     assert host.leftovers() == []
-    assert not netd.store.status_documents()
+    assert not netd.store.load_status()
     assert netd.bus.votes == [True, False]
     assert netd.bus.events == [Lifecycle.STARTED, Lifecycle.STOPPED]
     assert netd.hooks.operations == ["start", "started", "stopped"]
@@ -103,7 +103,7 @@ async def test_a_failed_step_undoes_the_whole_start(host: FakeHost, broken: int)
         await netd.networks.start(entry, NETWORK)
     assert host.leftovers() == []
     assert not entry.is_active
-    assert not netd.store.status_documents()
+    assert not netd.store.load_status()
     assert netd.bus.events == []
     assert netd.hooks.operations == ["start", "stopped"]
 
@@ -207,7 +207,7 @@ async def test_an_update_reaches_dnsmasq_and_the_status(host: FakeHost) -> None:
     await netd.networks.update(entry, updated())
     paths = netd.services.dnsmasq_paths(NETWORK)
     assert "52:54:00:00:00:09" in paths.hosts.read_text()
-    assert "52:54:00:00:00:09" in netd.store.status_documents()[0].xml
+    assert "52:54:00:00:00:09" in netd.store.load_status()[0].xml
     assert netd.hooks.operations[-1] == "updated"
 
 

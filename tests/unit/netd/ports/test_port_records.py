@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from supervisor.netd.network.files import Store
+from supervisor.netd.network.files import NetworkFiles
 from supervisor.netd.ports.devices import peer_name
 from supervisor.netd.ports.records import PortRecord, PortRecords
 from supervisor.runtime.paths import Paths
@@ -40,27 +40,27 @@ def test_numbers_of_names_begin_anew_when_they_get_too_long(tmp_path: Path) -> N
 
 
 def test_definitions_links_and_states_are_found_again(tmp_path: Path) -> None:
-    store = Store(Paths.system(tmp_path))
+    store = NetworkFiles(Paths.system(tmp_path))
     store.save("one", "<network><name>one</name></network>\n")
     store.set_autostart("one", on=True)
     store.set_autostart("one", on=True)
     store.save_status("one", "<networkstatus/>\n")
     store.save_port("one", "p", "<networkport/>\n")
-    again = Store(Paths.system(tmp_path))
+    again = NetworkFiles(Paths.system(tmp_path))
     [stored] = again.load()
     assert (stored.name, stored.autostart) == ("one", True)
     assert "<name>one</name>" in stored.xml
-    assert [state.name for state in again.status_documents()] == ["one"]
+    assert [state.name for state in again.load_status()] == ["one"]
     assert [port.name for port in again.ports("one")] == ["p"]
     again.remove_status("one")
-    assert again.status_documents() == again.ports("one") == []
+    assert again.load_status() == again.ports("one") == []
     again.remove("one")
     assert again.load() == []
     assert not list((tmp_path / "etc/libvirt/qemu/networks/autostart").iterdir())
 
 
 def test_a_link_without_its_definition_is_removed(tmp_path: Path) -> None:
-    store = Store(Paths.system(tmp_path))
+    store = NetworkFiles(Paths.system(tmp_path))
     store.set_autostart("gone", on=True)
     assert store.load() == []
     assert not list((tmp_path / "etc/libvirt/qemu/networks/autostart").iterdir())
