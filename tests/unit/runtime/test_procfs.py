@@ -17,7 +17,7 @@ from supervisor.runtime.procfs import (
     start_time,
 )
 
-FIELDS = f"S 7 1 1 0 -1 4194560 1 2 3 4 50 60 9 9 20 0 1 0 12345 {'1 ' * 16}17 3 0"
+FIELDS = f"S 7 1 1 0 -1 4194560 1 2 3 4 50 60 9 9 20 0 1 0 12345 {'1 ' * 15}17 3 0"
 
 
 def test_the_fields_follow_the_last_parenthesis_of_the_name() -> None:
