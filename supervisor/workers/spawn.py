@@ -5,7 +5,6 @@ Owns: fork and exec. May touch: the new process; the worker's own limits while i
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import grp
 import logging
@@ -13,18 +12,13 @@ import os
 import pwd
 import resource
 import subprocess
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
-UNIFIED: Final = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
-CGROUP_S: Final = 5.0
-SLICE: Final = "virtvisor.slice"
 UNLIMITED: Final = "unlimited"
 
 log = logging.getLogger(__name__)
@@ -215,52 +209,3 @@ def _set_rlimit(which: int, value: int) -> None:
             "daemon CAP_SYS_RESOURCE"
         )
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
-
-
-async def move_to_cgroup(pid: int, group: str) -> None:
-    """Put the emulator into a cgroup of its own.
-
-    The kernel takes 10 to 20 ms for that, so a thread of its own waits, and then ends.
-    """
-    loop = asyncio.get_running_loop()
-    done = asyncio.Event()
-
-    def work() -> None:
-        _separate(pid, group)
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(done.set)
-
-    threading.Thread(target=work, name="cgroup", daemon=True).start()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(CGROUP_S):
-            await done.wait()
-
-
-def _separate(pid: int, group: str) -> Path | None:
-    """Do it, where that is simple; the folder if it was.
-
-    Simple is: version 2, and a hierarchy that we may write. On version 1, or where the service
-    manager keeps the tree to itself, the emulator stays in our group.
-    """
-    root = next((path for path in UNIFIED if (path / "cgroup.procs").exists()), None)
-    if root is None or os.geteuid() != 0:
-        log.debug("no cgroup for %s: there is no version 2 hierarchy that we may write", group)
-        return None
-    folder = root / SLICE / group
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "cgroup.procs").write_text(str(pid))
-    except OSError as error:
-        log.debug("no cgroup for %s: %s", group, error)
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-        return None
-    return folder
-
-
-def remove_cgroup(group: str) -> None:
-    """Remove a guest's cgroup; one that is not there is no error."""
-    for root in UNIFIED:
-        with contextlib.suppress(OSError):
-            (root / SLICE / group).rmdir()
-            (root / SLICE).rmdir()  # refused while another guest has its own in it

@@ -28,12 +28,12 @@ from supervisor.objects.domain_status_xml import remove_status
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.hooks import Hooks
 from supervisor.runtime.paths import Paths
+from supervisor.workers import cgroups
 from supervisor.workers.context import WorkerContext
-from supervisor.workers.lxc import cgroups
-from supervisor.workers.lxc.container import Container, Held
-from supervisor.workers.lxc.reconnect import adopt
-from supervisor.workers.lxc.start import STEPS, Attempt, Step, launch, settle
-from supervisor.workers.lxc.stop import clean_up, end, kill_all
+from supervisor.workers.lxc.container import Container, ContainerResources
+from supervisor.workers.lxc.reconnect import reconnect
+from supervisor.workers.lxc.start import STEPS, StartContext, Step, finish_start, launch
+from supervisor.workers.lxc.stop import clean_up, kill_processes, stop
 from tests.clients.container_daemon import Boxes, boxes, groups
 from tests.clients.containers import container
 from tests.clients.libvirt_binding import libvirt
@@ -126,7 +126,7 @@ async def start(root: Path, document: str, number: int, last: Step, *, paused: b
 def test_a_start_that_fails_after_any_step_leaves_nothing(
     box: Boxes, root: Path, number: int, paused: bool
 ) -> None:
-    async def fail(attempt: Attempt) -> None:
+    async def fail(attempt: StartContext) -> None:
         raise VirError(ErrorCode.INTERNAL_ERROR, f"a fault in {attempt.name}")
 
     with pytest.raises(VirError, match="a fault in faulty"):
@@ -137,7 +137,7 @@ def test_a_start_that_fails_after_any_step_leaves_nothing(
 def die_after(root: str, number: str, paused: str) -> None:
     """Be a worker that is killed after a step of a start; run in a process of its own."""
 
-    async def die(_: Attempt) -> None:
+    async def die(_: StartContext) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     document = sys.stdin.read()
@@ -164,15 +164,15 @@ def test_what_a_worker_leaves_that_dies_after_any_step_its_successor_ends_or_dri
 
     async def take_over() -> bool:
         place = workplace(root)
-        found = await adopt(place, "faulty")
+        found = await reconnect(place, "faulty")
         if isinstance(found, Container):
-            assert found.gated is paused
-            await end(found, DomainShutoffReason.DESTROYED, graceful=False)
+            assert found.at_barrier is paused
+            await stop(found, DomainShutoffReason.DESTROYED, graceful=False)
             await clean_up(place, found.status, found.live_xml)
         remove_status(place.paths.status("faulty"))
         return isinstance(found, Container)
 
-    assert asyncio.run(take_over()) is (STEPS[number] is settle)
+    assert asyncio.run(take_over()) is (STEPS[number] is finish_start)
     assert_nothing_is_left(root)
 
 
@@ -230,7 +230,7 @@ def test_what_a_dead_worker_left_of_a_start_is_ended_by_its_successor(box: Boxes
     assert folder in made[0].parents
 
     async def end() -> None:
-        await kill_all(box.daemon.root, Held(group=group))
+        await kill_processes(box.daemon.root, ContainerResources(group=group))
 
     try:
         asyncio.run(end())

@@ -31,7 +31,7 @@ CLONE_FS: Final = 0x200
 CLONE_NEWNS: Final = 0x20000
 MNT_DETACH: Final = 2
 UMOUNT_NOFOLLOW: Final = 8
-MODE: Final = 0o755  # of folders that are made on the way
+FOLDER_MODE: Final = 0o755  # of folders that are made on the way
 
 
 def bind(init: GuestProcess, source: str, target: str, owner: tuple[int, int]) -> None:
@@ -46,9 +46,9 @@ def bind(init: GuestProcess, source: str, target: str, owner: tuple[int, int]) -
     Raises:
         OSError: it cannot be; the container is as it was.
     """
-    tree = _checked(LIBC.open_tree(AT_FDCWD, os.fsencode(source), OPEN_TREE_CLONE | os.O_CLOEXEC))
+    tree = _check(LIBC.open_tree(AT_FDCWD, os.fsencode(source), OPEN_TREE_CLONE | os.O_CLOEXEC))
     try:
-        in_thread(lambda: _bind(init, tree, target, owner))
+        run_in_thread(lambda: _bind(init, tree, target, owner))
     finally:
         os.close(tree)
 
@@ -60,9 +60,9 @@ def _bind(init: GuestProcess, tree: int, target: str, owner: tuple[int, int]) ->
         os.close(os.open(name, created, 0, dir_fd=folder))
         place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
         try:
-            _enter(mounts)
+            _enter_mount_namespace(mounts)
             how = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
-            _checked(LIBC.move_mount(tree, b"", place, b"", how))
+            _check(LIBC.move_mount(tree, b"", place, b"", how))
         except OSError:
             os.unlink(name, dir_fd=folder)
             raise
@@ -80,13 +80,13 @@ def unbind(init: GuestProcess, target: str) -> None:
     def work() -> None:
         name = PurePosixPath(target).name
         with contextlib.suppress(FileNotFoundError), _folder(init, target) as (mounts, folder):
-            _enter(mounts)
+            _enter_mount_namespace(mounts)
             os.fchdir(folder)
             with contextlib.suppress(OSError):  # nothing is mounted there: the file goes
-                _checked(LIBC.umount2(os.fsencode(name), MNT_DETACH | UMOUNT_NOFOLLOW))
+                _check(LIBC.umount2(os.fsencode(name), MNT_DETACH | UMOUNT_NOFOLLOW))
             os.unlink(name, dir_fd=folder)
 
-    in_thread(work)
+    run_in_thread(work)
 
 
 @contextlib.contextmanager
@@ -113,19 +113,19 @@ def _folder(
         for part in PurePosixPath(target.lstrip("/")).parent.parts:
             if owner is not None:
                 with contextlib.suppress(FileExistsError):
-                    os.mkdir(part, MODE, dir_fd=here)
+                    os.mkdir(part, FOLDER_MODE, dir_fd=here)
             here = os.open(part, FOLDER, dir_fd=here)
             opened.callback(os.close, here)
         yield mounts, here
 
 
-def _enter(mounts: int) -> None:
+def _enter_mount_namespace(mounts: int) -> None:
     """Have this thread see the container's mounts."""
-    _checked(LIBC.unshare(CLONE_FS))
-    _checked(LIBC.setns(mounts, CLONE_NEWNS))
+    _check(LIBC.unshare(CLONE_FS))
+    _check(LIBC.setns(mounts, CLONE_NEWNS))
 
 
-def _checked(result: int) -> int:
+def _check(result: int) -> int:
     """What a system call gave.
 
     Raises:
@@ -137,7 +137,7 @@ def _checked(result: int) -> int:
     return result
 
 
-def in_thread(work: Callable[[], None]) -> None:
+def run_in_thread(work: Callable[[], None]) -> None:
     """Do something in a thread that ends with it; what it raises is raised here."""
     failed: list[BaseException] = []
 

@@ -17,7 +17,7 @@ from conf.domain import Domain
 from conf.domain.devices.filesystem import Filesystem
 from conf.domain.lxc.model import SharedNamespace
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.workers.lxc.config.mounts import device_nodes, root_of
+from supervisor.workers.lxc.config.mounts import node_paths, root_filesystem
 from supervisor.workers.lxc.liblxc import init_pid
 
 MAX_PASSWD: Final = 1 << 20  # bytes
@@ -28,7 +28,7 @@ PID_MAX: Final = Path("/proc/sys/kernel/pid_max")
 TASKS_PERCENT: Final = 15  # of the host's, for one container
 NETNS: Final = Path("/run/netns")
 #: Files of /proc whose figures lxcfs makes a container's own.
-FIGURES: Final = ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime")
+LXCFS_FILES: Final = ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime")
 LXCFS_S: Final = 2.0
 
 log = logging.getLogger(__name__)
@@ -42,19 +42,19 @@ def check_sources(domain: Domain) -> frozenset[str]:
     """
     files = set()
     for filesystem in domain.devices.filesystems:
-        _refuse_limits(filesystem)
+        _check_space_limits(filesystem)
         source = _source(filesystem)
         if not source:
             continue
         try:
-            found = os.stat(source)
+            status = os.stat(source)
         except OSError as error:
             detail = (
                 f"the <filesystem> with <target dir='{filesystem.target_dir}'> cannot be had: "
                 f"Failed to access '{source}': {error.strerror}"
             )
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
-        if filesystem.type == "mount" and not stat.S_ISDIR(found.st_mode):
+        if filesystem.type == "mount" and not stat.S_ISDIR(status.st_mode):
             files.add(source)
         if filesystem.target_dir == "/" and source in files:
             detail = f"the container's root '{source}' (<target dir='/'>) is no directory"
@@ -62,7 +62,7 @@ def check_sources(domain: Domain) -> frozenset[str]:
     return frozenset(files)
 
 
-def _refuse_limits(filesystem: Filesystem) -> None:
+def _check_space_limits(filesystem: Filesystem) -> None:
     """Refuse a limit that nobody would keep; stock takes it and does not keep it.
 
     Raises:
@@ -92,7 +92,7 @@ def device_numbers(domain: Domain) -> dict[str, str]:
     Raises:
         VirError: INTERNAL_ERROR naming it: it is not there, or no device.
     """
-    paths = [source for source, _ in device_nodes(domain)]
+    paths = [source for source, _ in node_paths(domain)]
     if domain.blkiotune is not None:
         paths += [device.path or "" for device in domain.blkiotune.devices]
     return {path: device_number(path) for path in paths}
@@ -105,14 +105,14 @@ def device_number(path: str) -> str:
         VirError: INTERNAL_ERROR: it is not there, or no device.
     """
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError as error:
         detail = f"the device '{path}' cannot be given to a container: {error.strerror}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
-    if not (stat.S_ISBLK(found.st_mode) or stat.S_ISCHR(found.st_mode)):
+    if not (stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode)):
         detail = f"'{path}' is no device, but a file or folder"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
-    return f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
+    return f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
 
 
 def max_tasks() -> int:
@@ -140,42 +140,42 @@ def apparmor_profile() -> str:
     return "generated" if APPARMOR_PARSER.exists() else "unconfined"
 
 
-def identity(domain: Domain, mounted: str) -> tuple[int, int]:
+def init_ids(domain: Domain, mount_point: str) -> tuple[int, int]:
     """Init's user and group in the container.
 
     Args:
         domain: the container's.
-        mounted: where its root is mounted, if it is in an image.
+        mount_point: where its root is mounted, if it is in an image.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED: the container has no such user or group.
     """
-    root = root_of(domain)
-    source = mounted or (root.source_dir if root is not None else "") or "/"
+    root = root_filesystem(domain)
+    source = mount_point or (root.source_dir if root is not None else "") or "/"
     return (
-        _number(domain.os.init_user, source, "passwd", "inituser"),
-        _number(domain.os.init_group, source, "group", "initgroup"),
+        _resolve_id(domain.os.init_user, source, "passwd", "inituser"),
+        _resolve_id(domain.os.init_group, source, "group", "initgroup"),
     )
 
 
-def _number(word: str | None, root: str, table: str, element: str) -> int:
-    if not word:
+def _resolve_id(name: str | None, root: str, table: str, element: str) -> int:
+    if not name:
         return 0
-    plain = word.removeprefix("+")
+    plain = name.removeprefix("+")
     if plain.isdigit():
         return int(plain)
     try:
-        found = lookup(read_inside(root, ("etc", table)), word)
+        number = lookup_id(read_inside(root, ("etc", table)), name)
     except OSError as error:
-        detail = f"<{element}>{word}</{element}>: {root}/etc/{table}: {error.strerror}"
+        detail = f"<{element}>{name}</{element}>: {root}/etc/{table}: {error.strerror}"
         raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.LXC) from error
-    if found is None:
-        detail = f"<{element}>{word}</{element}> is not in the container's /etc/{table}"
+    if number is None:
+        detail = f"<{element}>{name}</{element}> is not in the container's /etc/{table}"
         raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.LXC)
-    return found
+    return number
 
 
-def lookup(text: str, name: str) -> int | None:
+def lookup_id(text: str, name: str) -> int | None:
     """The number of a name in a table such as passwd(5)."""
     for line in text.splitlines():
         fields = line.split(":")
@@ -218,12 +218,12 @@ def open_inside(root: str, parts: tuple[str, ...], flags: int) -> int:
         os.close(here)
 
 
-async def served_figures(lxcfs: Path) -> dict[str, str]:
+async def lxcfs_files(lxcfs: Path) -> dict[str, str]:
     """The files of /proc that lxcfs serves, where the host runs it; where each is."""
 
     def look() -> dict[str, str]:
         served = set(os.listdir(lxcfs / "proc"))
-        return {name: str(lxcfs / "proc" / name) for name in FIGURES if name in served}
+        return {name: str(lxcfs / "proc" / name) for name in LXCFS_FILES if name in served}
 
     try:
         async with asyncio.timeout(LXCFS_S):
@@ -241,27 +241,27 @@ async def shared_namespaces(domain: Domain, states: Path) -> dict[str, str]:
     Raises:
         VirError: INTERNAL_ERROR: whose they are does not run; OPERATION_FAILED.
     """
-    said = domain.lxc_namespace
-    if said is None:
+    element = domain.lxc_namespace
+    if element is None:
         return {}
-    kinds = {"net": said.net, "ipc": said.ipc, "uts": said.uts}
-    found = {}
-    for kind, wishes in kinds.items():
-        for wish in wishes:
-            if wish.type != "none":
-                found[kind] = await _namespace(kind, wish, states)
-    return found
+    kinds = {"net": element.net, "ipc": element.ipc, "uts": element.uts}
+    paths = {}
+    for kind, elements in kinds.items():
+        for shared in elements:
+            if shared.type != "none":
+                paths[kind] = await _namespace(kind, shared, states)
+    return paths
 
 
-async def _namespace(kind: str, wish: SharedNamespace, states: Path) -> str:
-    value = wish.value or ""
-    if wish.type == "netns":
+async def _namespace(kind: str, shared: SharedNamespace, states: Path) -> str:
+    value = shared.value or ""
+    if shared.type == "netns":
         path = NETNS / Path(value).name
-    elif wish.type == "pid":
+    elif shared.type == "pid":
         path = Path("/proc") / value / "ns" / kind
     else:
         path = Path("/proc") / str(await init_pid(states / f"{value}.d")) / "ns" / kind
     if not await asyncio.to_thread(path.exists):
-        detail = f"<lxc:share{kind} type='{wish.type}' value='{value}'/>: there is no {path}"
+        detail = f"<lxc:share{kind} type='{shared.type}' value='{value}'/>: there is no {path}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
     return str(path)

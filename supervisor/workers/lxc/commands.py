@@ -11,19 +11,21 @@ from typing import Final
 from supervisor.runtime import subprocesses
 
 COMMAND_S: Final = 20.0
-MAX_WORDS: Final = 2000  # characters of a complaint that are passed on
+MAX_OUTPUT: Final = 2000  # characters of a complaint that are passed on
 
 
-async def run(
+async def run_program(
     argv: Sequence[str],
     timeout_s: float = COMMAND_S,
     environment: Mapping[str, str] = subprocesses.ENVIRONMENT,
 ) -> tuple[int, str]:
     """Run a program; its exit status, -1 when it did not end by itself, and what it said."""
     try:
-        ended = await subprocesses.run(argv, deadline_s=timeout_s, environment=environment)
+        completed = await subprocesses.run(argv, deadline_s=timeout_s, environment=environment)
     except OSError as error:
         return -1, f"{argv[0]}: {error.strerror}"
     except TimeoutError:
         return -1, f"{argv[0]} took longer than {timeout_s:.0f} s and was killed"
-    return ended.code, (ended.output_text if ended.code else ended.output.strip())[:MAX_WORDS]
+    return completed.code, (completed.output_text if completed.code else completed.output.strip())[
+        :MAX_OUTPUT
+    ]

@@ -21,18 +21,19 @@ from supervisor.runtime.pidfd import GuestProcess
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.running_guest import RunningGuest
 
-HELD = "held.json"
+RESOURCES_FILE = "held.json"
 
 
-class Held(msgspec.Struct, kw_only=True):
-    """What a container has been given that must be given back, kept in its folder."""
+class ContainerResources(msgspec.Struct, kw_only=True):
+    """What must be released when the container has stopped, kept as a file in its folder."""
 
-    group: str  # its cgroup
-    lent: dict[str, int] = {}  # network devices of the host, and their numbers in the container
-    mounts: list[str] = []  # what is mounted for it in its folder: images, the place of nodes
+    group: str  # the container's cgroup
+    #: Network devices of the host by name, and their index in the container's namespace.
+    host_netdevs: dict[str, int] = msgspec.field(name="lent", default_factory=dict)
+    mounts: list[str] = []  # mount points in the folder: images, device nodes, the namespace
 
 
-HOLDINGS: Final = msgspec.json.Decoder(Held)
+RESOURCES: Final = msgspec.json.Decoder(ContainerResources)
 
 
 class Container(RunningGuest):
@@ -48,23 +49,23 @@ class Container(RunningGuest):
         """Know a container; `start_task` tells of its first process."""
         super().__init__(workplace, document, status, process)
         self.init: GuestProcess | None = None
-        self.gated = False  # it stands before its first instruction, and has no init yet
+        self.at_barrier = False  # it stands before its first instruction, and has no init yet
         self.group = ""
         self.on_init_exit: Callable[[], None] = lambda: None
 
     @property
     def folder(self) -> Path:
         """Its private folder, where the monitor listens."""
-        return folder_of(self.context.paths, self.name)
+        return container_folder(self.context.paths, self.name)
 
     @property
     def init_pid(self) -> int:
         """The number of its first process on the host; 0: none, it is on its way."""
         return self.init.pid if self.init is not None and not self.init.exited else 0
 
-    def begin(self, pid: int) -> None:
+    def attach_init(self, pid: int) -> None:
         """Its first process has begun."""
-        self.gated = False
+        self.at_barrier = False
         self.init = GuestProcess.open_child(pid)
         self.init.on_exit.append(lambda: self.on_init_exit())
 
@@ -74,7 +75,7 @@ class Container(RunningGuest):
         Raises:
             VirError: OPERATION_INVALID: it stands before its first instruction.
         """
-        if self.gated:
+        if self.at_barrier:
             detail = f"the container '{self.name}' was started paused and has not begun: resume it"
             raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.LXC)
 
@@ -89,23 +90,23 @@ class Container(RunningGuest):
         super().close()
 
 
-def folder_of(paths: Paths, name: str) -> Path:
+def container_folder(paths: Paths, name: str) -> Path:
     """The private folder of a container."""
     return paths.status_dir() / f"{name}.d"
 
 
-def keep_held(folder: Path, held: Held) -> None:
+def save_resources(folder: Path, resources: ContainerResources) -> None:
     """Write down what is held, before it is.
 
     Raises:
         OSError: it cannot be.
     """
-    write_file(folder / HELD, msgspec.json.encode(held), durable=False)
+    write_file(folder / RESOURCES_FILE, msgspec.json.encode(resources), durable=False)
 
 
-def read_held(folder: Path, otherwise: str) -> Held:
+def read_resources(folder: Path, default_group: str) -> ContainerResources:
     """What a container holds; where nothing can be read, its group alone."""
     try:
-        return HOLDINGS.decode((folder / HELD).read_bytes())
+        return RESOURCES.decode((folder / RESOURCES_FILE).read_bytes())
     except (OSError, msgspec.MsgspecError):
-        return Held(group=otherwise)
+        return ContainerResources(group=default_group)

@@ -20,16 +20,16 @@ from typing import Final
 from conf.domain import Domain
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.workers.lxc.bind_mount import bind, unbind
-from supervisor.workers.lxc.commands import run
-from supervisor.workers.lxc.config.mounts import device_nodes
-from supervisor.workers.lxc.container import Container, Held, keep_held
+from supervisor.workers.lxc.commands import run_program
+from supervisor.workers.lxc.config.mounts import node_paths
+from supervisor.workers.lxc.container import Container, ContainerResources, save_resources
 from supervisor.workers.lxc.filesystem_mounts import MOUNT
 
 NODES: Final = "nodes"  # the folder in the container's
 OPTIONS: Final = "mode=755,size=64k,nr_inodes=4096,nosuid,noexec"
 
 
-def root_of_map(domain: Domain) -> tuple[int, int]:
+def mapped_root(domain: Domain) -> tuple[int, int]:
     """The host's numbers of the container's root and of its group."""
     if domain.idmap is None:
         return 0, 0
@@ -38,33 +38,35 @@ def root_of_map(domain: Domain) -> tuple[int, int]:
     return user, group
 
 
-async def make_all(domain: Domain, folder: Path, held: Held) -> dict[str, str]:
+async def make_all(domain: Domain, folder: Path, resources: ContainerResources) -> dict[str, str]:
     """Make the nodes of every device that the document names; where each is, by the host's.
 
     Raises:
         VirError: INTERNAL_ERROR naming the device.
     """
-    sources = [source for source, _ in device_nodes(domain)]
-    return await _make(sources, root_of_map(domain), folder, held)
+    sources = [source for source, _ in node_paths(domain)]
+    return await _make(sources, mapped_root(domain), folder, resources)
 
 
 async def _make(
-    sources: Iterable[str], owner: tuple[int, int], folder: Path, held: Held
+    sources: Iterable[str], owner: tuple[int, int], folder: Path, resources: ContainerResources
 ) -> dict[str, str]:
-    wanted = list(sources)
-    if not wanted:
+    paths = list(sources)
+    if not paths:
         return {}
-    place = folder / NODES
-    if str(place) not in held.mounts:
-        place.mkdir(mode=0o755, exist_ok=True)
-        held.mounts.append(str(place))
-        keep_held(folder, held)
-    if not await asyncio.to_thread(os.path.ismount, place):
-        status, words = await run([MOUNT, "-t", "tmpfs", "-o", OPTIONS, "virtvisor", str(place)])
+    mount_point = folder / NODES
+    if str(mount_point) not in resources.mounts:
+        mount_point.mkdir(mode=0o755, exist_ok=True)
+        resources.mounts.append(str(mount_point))
+        save_resources(folder, resources)
+    if not await asyncio.to_thread(os.path.ismount, mount_point):
+        status, output = await run_program(
+            [MOUNT, "-t", "tmpfs", "-o", OPTIONS, "virtvisor", str(mount_point)]
+        )
         if status != 0:
-            detail = f"there is no place for the container's device nodes: {words}"
+            detail = f"there is no place for the container's device nodes: {output}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
-    return {source: str(make_node(source, place, owner)) for source in wanted}
+    return {source: str(make_node(source, mount_point, owner)) for source in paths}
 
 
 def make_node(source: str, folder: Path, owner: tuple[int, int]) -> Path:
@@ -74,13 +76,13 @@ def make_node(source: str, folder: Path, owner: tuple[int, int]) -> Path:
         VirError: INTERNAL_ERROR naming the device.
     """
     try:
-        found = os.stat(source)
-        kind = "b" if stat.S_ISBLK(found.st_mode) else "c"
-        number = f"{os.major(found.st_rdev)}-{os.minor(found.st_rdev)}"
+        status = os.stat(source)
+        kind = "b" if stat.S_ISBLK(status.st_mode) else "c"
+        number = f"{os.major(status.st_rdev)}-{os.minor(status.st_rdev)}"
         path = folder / f"{kind}-{number}"
         with contextlib.suppress(FileExistsError):
-            os.mknod(path, stat.S_IFMT(found.st_mode) | 0o600, found.st_rdev)
-        os.chmod(path, stat.S_IMODE(found.st_mode))
+            os.mknod(path, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev)
+        os.chmod(path, stat.S_IMODE(status.st_mode))
         os.chown(path, *owner)
     except OSError as error:
         detail = f"the device '{source}' cannot be given to a container: {error.strerror}"
@@ -88,37 +90,39 @@ def make_node(source: str, folder: Path, owner: tuple[int, int]) -> Path:
     return path
 
 
-async def give(container: Container, source: str, target: str, held: Held) -> None:
+async def add(
+    container: Container, source: str, target: str, resources: ContainerResources
+) -> None:
     """Have a device of the host's in the running container.
 
     Raises:
         VirError: SYSTEM_ERROR naming the path; INTERNAL_ERROR.
     """
-    owner = root_of_map(container.domain)
+    owner = mapped_root(container.domain)
     init = container.init
     if init is None or init.exited:
-        raise _failed("create", target, "the container has no init just now")
-    made = await _make([source], owner, container.folder, held)
+        raise _error("create", target, "the container has no init just now")
+    nodes = await _make([source], owner, container.folder, resources)
     try:
-        await asyncio.to_thread(bind, init, made[source], target, owner)
+        await asyncio.to_thread(bind, init, nodes[source], target, owner)
     except OSError as error:
-        raise _failed("create", target, error.strerror or str(error)) from error
+        raise _error("create", target, error.strerror or str(error)) from error
 
 
-async def take(container: Container, target: str) -> None:
+async def remove(container: Container, target: str) -> None:
     """Take a device from the running container; one that it has removed itself is no error.
 
     Raises:
         VirError: SYSTEM_ERROR naming the path.
     """
     if container.init is None or container.init.exited:
-        raise _failed("remove", target, "the container has no init just now")
+        raise _error("remove", target, "the container has no init just now")
     try:
         await asyncio.to_thread(unbind, container.init, target)
     except OSError as error:
-        raise _failed("remove", target, error.strerror or str(error)) from error
+        raise _error("remove", target, error.strerror or str(error)) from error
 
 
-def _failed(word: str, target: str, why: str) -> VirError:
+def _error(word: str, target: str, why: str) -> VirError:
     detail = f"Unable to {word} device {target} in the container: {why}"
     return VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.LXC)

@@ -20,8 +20,8 @@ from typing import Final
 from conf.domain import Domain
 from conf.domain.devices.filesystem import Filesystem
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.workers.lxc.commands import run
-from supervisor.workers.lxc.container import Held, keep_held
+from supervisor.workers.lxc.commands import run_program
+from supervisor.workers.lxc.container import ContainerResources, save_resources
 
 MOUNT: Final = "/usr/bin/mount"
 UMOUNT: Final = "/usr/bin/umount"
@@ -35,25 +35,25 @@ RESTRICTIONS: Final = (
 log = logging.getLogger(__name__)
 
 
-def images(domain: Domain) -> list[Filesystem]:
+def image_filesystems(domain: Domain) -> list[Filesystem]:
     """The file systems that are in images or on block devices."""
     return [one for one in domain.devices.filesystems if one.type in ("file", "block")]
 
 
-def locked(domain: Domain) -> list[Filesystem]:
+def read_only(domain: Domain) -> list[Filesystem]:
     """The folders and files of the host that mapped users may only read."""
     if domain.idmap is None:
         return []
     return [one for one in domain.devices.filesystems if one.type == "mount" and one.readonly]
 
 
-def lock_command(source: str, flags: int, place: Path) -> list[str]:
+def read_only_command(source: str, flags: int, mount_point: Path) -> list[str]:
     """What binds a folder or file so that it can only be read; nothing mounted later shows there.
 
     Args:
         source: on the host.
         flags: statvfs(3)'s of its mount, whose other restrictions stay.
-        place: where.
+        mount_point: where.
     """
     kept = [word for bit, word in RESTRICTIONS if flags & bit]
     return [
@@ -63,11 +63,11 @@ def lock_command(source: str, flags: int, place: Path) -> list[str]:
         ",".join(["bind", "ro", *kept]),
         "--",
         source,
-        str(place),
+        str(mount_point),
     ]
 
 
-def mount_command(filesystem: Filesystem, place: Path) -> list[str]:
+def mount_command(filesystem: Filesystem, mount_point: Path) -> list[str]:
     """What mounts an image; the loop device goes with the mount.
 
     Raises:
@@ -79,69 +79,81 @@ def mount_command(filesystem: Filesystem, place: Path) -> list[str]:
             "use <driver type='loop'/> with a raw image"
         )
         raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.LXC)
-    words = [MOUNT]
+    argv = [MOUNT]
     options = ["ro"] if filesystem.readonly else []
     if filesystem.type == "file":
         options.append("loop")
     if options:
-        words += ["-o", ",".join(options)]
+        argv += ["-o", ",".join(options)]
     source = filesystem.source_file if filesystem.type == "file" else filesystem.source_dev
-    return [*words, "--", source or "", str(place)]
+    return [*argv, "--", source or "", str(mount_point)]
 
 
-async def mount_all(domain: Domain, folder: Path, held: Held) -> dict[str, str]:
+async def mount_all(domain: Domain, folder: Path, resources: ContainerResources) -> dict[str, str]:
     """Mount every image, and what is only read; where each is, by its target.
 
     Raises:
         VirError: INTERNAL_ERROR naming the target; those before it are still mounted.
     """
-    found: dict[str, str] = {}
-    for number, filesystem in enumerate(images(domain)):
-        place = folder / f"image{number}"
-        place.mkdir(mode=0o755, exist_ok=True)
-        await _mount(mount_command(filesystem, place), filesystem, place, folder, held)
-        found[filesystem.target_dir or ""] = str(place)
-    for number, filesystem in enumerate(locked(domain)):
-        place, source = folder / f"read{number}", filesystem.source_dir or ""
+    mount_points: dict[str, str] = {}
+    for number, filesystem in enumerate(image_filesystems(domain)):
+        mount_point = folder / f"image{number}"
+        mount_point.mkdir(mode=0o755, exist_ok=True)
+        await _mount(
+            mount_command(filesystem, mount_point), filesystem, mount_point, folder, resources
+        )
+        mount_points[filesystem.target_dir or ""] = str(mount_point)
+    for number, filesystem in enumerate(read_only(domain)):
+        mount_point, source = folder / f"read{number}", filesystem.source_dir or ""
         if await asyncio.to_thread(os.path.isdir, source):
-            place.mkdir(mode=0o755, exist_ok=True)
+            mount_point.mkdir(mode=0o755, exist_ok=True)
         else:
-            place.touch()
+            mount_point.touch()
         flags = (await asyncio.to_thread(os.statvfs, source)).f_flag
-        await _mount(lock_command(source, flags, place), filesystem, place, folder, held)
-        found[filesystem.target_dir or ""] = str(place)
-    return found
+        await _mount(
+            read_only_command(source, flags, mount_point),
+            filesystem,
+            mount_point,
+            folder,
+            resources,
+        )
+        mount_points[filesystem.target_dir or ""] = str(mount_point)
+    return mount_points
 
 
 async def _mount(
-    command: list[str], filesystem: Filesystem, place: Path, folder: Path, held: Held
+    command: list[str],
+    filesystem: Filesystem,
+    mount_point: Path,
+    folder: Path,
+    resources: ContainerResources,
 ) -> None:
-    held.mounts.append(str(place))
-    keep_held(folder, held)
-    status, words = await run(command)
+    resources.mounts.append(str(mount_point))
+    save_resources(folder, resources)
+    status, output = await run_program(command)
     if status != 0:
-        detail = f"the file system '{filesystem.target_dir}' cannot be mounted: {words}"
+        detail = f"the file system '{filesystem.target_dir}' cannot be mounted: {output}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
 
 
-async def unmount(place: str) -> str:
+async def unmount(mount_point: str) -> str:
     """Unmount what is mounted somewhere; the complaint, if it is mounted still."""
-    if not await asyncio.to_thread(mounted_at, place):
+    if not await asyncio.to_thread(mounts_at, mount_point):
         return ""
-    status, words = await run([UMOUNT, "--", place])
+    status, output = await run_program([UMOUNT, "--", mount_point])
     if status != 0:
-        status, words = await run([UMOUNT, "--lazy", "--", place])
-    return words if status else ""
+        status, output = await run_program([UMOUNT, "--lazy", "--", mount_point])
+    return output if status else ""
 
 
-def mounted_at(place: str | Path, *, below: bool = False) -> list[str]:
+def mounts_at(path: str | Path, *, below: bool = False) -> list[str]:
     """The mounts at a place, or below it, the oldest first; a bound file is one, too."""
-    real = os.path.realpath(place)
-    found = places(MOUNTS.read_bytes())
+    real = os.path.realpath(path)
+    found = parse_mounts(MOUNTS.read_bytes())
     return [one for one in found if (one.startswith(f"{real}/") if below else one == real)]
 
 
-def places(table: bytes) -> list[str]:
+def parse_mounts(table: bytes) -> list[str]:
     """The second fields of a table as of proc(5)'s mounts, without their escapes."""
     rows = (line.split(b" ") for line in table.split(b"\n"))
     fields = (row[1] for row in rows if len(row) > 1)
@@ -150,9 +162,9 @@ def places(table: bytes) -> list[str]:
 
 async def remove_folder(folder: Path) -> None:
     """Remove a container's folder; what is mounted there is unmounted, never emptied."""
-    for place in reversed(await asyncio.to_thread(mounted_at, folder, below=True)):
-        complaint = await unmount(place)
-        if complaint:
-            log.error("what is at %s stays mounted: %s", place, complaint)
+    for mount_point in reversed(await asyncio.to_thread(mounts_at, folder, below=True)):
+        error = await unmount(mount_point)
+        if error:
+            log.error("what is at %s stays mounted: %s", mount_point, error)
             return
     await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -16,13 +16,13 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.netd import AttachPort
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.interfaces import attach_port, netd_interfaces
-from supervisor.workers.lxc.commands import run
-from supervisor.workers.lxc.config import Card
+from supervisor.workers.lxc.commands import run_program
+from supervisor.workers.lxc.config import LxcInterface
 from supervisor.workers.lxc.config.network import (
     default_gateway,
     destination,
-    gateway_of,
-    interface_of,
+    ip_interface,
+    route_gateway,
 )
 
 LIVE: Final = Mode(live=True, secure=True)
@@ -30,20 +30,22 @@ NSENTER: Final = "/usr/bin/nsenter"
 IP: Final = "/usr/sbin/ip"
 
 
-async def plug_all(workplace: WorkerContext, domain: Domain) -> dict[int, Card]:
+async def attach_all(context: WorkerContext, domain: Domain) -> dict[int, LxcInterface]:
     """Have every card made; the model says then what each got.
 
     Raises:
         VirError: a card cannot be made; those before it still are.
     """
-    found: dict[int, Card] = {}
-    for place in list(netd_interfaces(domain)):
-        interface = domain.devices.interfaces[place]
-        found[place] = await plug(workplace, domain, interface, place)
-    return found
+    netdevs: dict[int, LxcInterface] = {}
+    for index in list(netd_interfaces(domain)):
+        interface = domain.devices.interfaces[index]
+        netdevs[index] = await attach_interface(context, domain, interface, index)
+    return netdevs
 
 
-async def plug(workplace: WorkerContext, domain: Domain, interface: Interface, place: int) -> Card:
+async def attach_interface(
+    context: WorkerContext, domain: Domain, interface: Interface, index: int
+) -> LxcInterface:
     """Have one card made, and put it in its place of the model.
 
     Raises:
@@ -52,19 +54,19 @@ async def plug(workplace: WorkerContext, domain: Domain, interface: Interface, p
     request = AttachPort(
         domain=domain.name,
         uuid=domain.uuid or "",
-        driver=workplace.driver.name,
+        driver=context.driver.name,
         interface=write(interface, LIVE),
         vhost=False,
         container=True,
     )
-    attached = await attach_port(workplace, request, interface.mac or "")
+    attached = await attach_port(context, request, interface.mac or "")
     live = parse(Interface, attached.interface)
     live.guest_actual = interface.guest_dev or free_name(domain)
-    if place == len(domain.devices.interfaces):
+    if index == len(domain.devices.interfaces):
         domain.devices.interfaces.append(live)
     else:
-        domain.devices.interfaces[place] = live
-    return Card(attached.peer, live.guest_actual)
+        domain.devices.interfaces[index] = live
+    return LxcInterface(attached.peer, live.guest_actual)
 
 
 def free_name(domain: Domain) -> str:
@@ -78,32 +80,32 @@ def route_commands(name: str, routes: Sequence[Route]) -> Iterator[list[str]]:
     for route in routes:
         if default_gateway(route) is None:
             metric = ["metric", str(route.metric)] if route.metric is not None else []
-            way = ["via", str(gateway_of(route)), "dev", name, *metric]
-            yield [IP, "route", "add", str(destination(route)), *way]
+            arguments = ["via", str(route_gateway(route)), "dev", name, *metric]
+            yield [IP, "route", "add", str(destination(route)), *arguments]
 
 
-def settle_commands(
-    card: Card, ips: Sequence[Ip], routes: Sequence[Route], *, up: bool
+def configure_commands(
+    netdev: LxcInterface, ips: Sequence[Ip], routes: Sequence[Route], *, up: bool
 ) -> Iterator[list[str]]:
     """What gives a card that has just come its addresses: in the container's network."""
     for ip in ips:
-        yield [IP, "address", "add", str(interface_of(ip)), "dev", card.name]
+        yield [IP, "address", "add", str(ip_interface(ip)), "dev", netdev.name]
     if up:
-        yield [IP, "link", "set", "dev", card.name, "up"]
+        yield [IP, "link", "set", "dev", netdev.name, "up"]
     for route in routes:
         gateway = default_gateway(route)
         if gateway is not None:
-            yield [IP, "route", "add", "default", "via", str(gateway), "dev", card.name]
-    yield from route_commands(card.name, routes)
+            yield [IP, "route", "add", "default", "via", str(gateway), "dev", netdev.name]
+    yield from route_commands(netdev.name, routes)
 
 
-async def is_here(name: str) -> bool:
+async def exists(name: str) -> bool:
     """Whether the host has a network device of that name now."""
-    status, _ = await run([IP, "-o", "link", "show", "dev", name])
+    status, _ = await run_program([IP, "-o", "link", "show", "dev", name])
     return status == 0
 
 
-async def run_inside(pid: int, command: Sequence[str]) -> None:
+async def nsenter(pid: int, command: Sequence[str]) -> None:
     """Run one of the host's programs in the container's network.
 
     Raises:
@@ -118,7 +120,7 @@ async def run_command(command: Sequence[str]) -> None:
     Raises:
         VirError: INTERNAL_ERROR with its complaint.
     """
-    status, words = await run(command)
+    status, output = await run_program(command)
     if status != 0:
-        detail = f"'{' '.join(command)}' failed: {words}"
+        detail = f"'{' '.join(command)}' failed: {output}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)

@@ -22,12 +22,12 @@ LXC_START: Final = "/usr/bin/lxc-start"
 #: root may map all.
 ENVIRONMENT: Final = {"PATH": "/usr/sbin:/sbin", "LC_ALL": "C"}
 NAME: Final = "c"  # of every container, below its own folder
-ANSWER_S: Final = 5.0
+REPLY_S: Final = 5.0
 #: The monitor's commands.
 OPEN_TERMINAL: Final = 0
 INIT_PID: Final = 4
 FRAME: Final = struct.Struct("@iiq")  # a number, the length of what follows, a small value
-LONGEST: Final = 107  # bytes of a socket's name, the leading zero among them
+MAX_SOCKET_NAME: Final = 107  # bytes of a socket's name, the leading zero among them
 EXEC_FAILED: Final = re.compile(r"start\.c:start:\d+ - (.+) - Failed to exec \"(.*)\"")
 FNV_BASIS: Final = 0xCBF29CE484222325
 FNV_PRIME: Final = 0x100000001B3
@@ -42,20 +42,20 @@ def start_command(folder: Path, log: Path, init: list[str]) -> list[str]:
     ]
 
 
-def explain(complaint: str) -> str:
+def error_cause(output: str) -> str:
     """What a client is told of liblxc's complaint: its cause, where that is known."""
-    missing = EXEC_FAILED.search(complaint)
+    missing = EXEC_FAILED.search(output)
     if missing:
         return f"cannot find init path '{missing[2]}' relative to container root: {missing[1]}"
-    lines = [line for line in complaint.splitlines() if " ERROR " in line]
+    lines = [line for line in output.splitlines() if " ERROR " in line]
     causes = [line.partition(" - ")[2].partition(" - ")[2] or line for line in lines]
-    return "; ".join(causes[:3]) or complaint
+    return "; ".join(causes[:3]) or output
 
 
 def socket_name(folder: Path) -> bytes:
     """The abstract socket of a container's monitor; long ones go by a hash."""
     plain = b"\0%s/%s/command" % (os.fsencode(folder), NAME.encode())
-    if len(plain) <= LONGEST:
+    if len(plain) <= MAX_SOCKET_NAME:
         return plain
     return b"\0lxc/%016x/command" % fnv_1a(b"%s/%s" % (os.fsencode(folder), NAME.encode()))
 
@@ -74,12 +74,12 @@ async def init_pid(folder: Path) -> int:
     Raises:
         VirError: OPERATION_FAILED: the monitor does not say.
     """
-    value, descriptors, end = await _ask(folder, INIT_PID, 0)
+    value, descriptors, end = await _command(folder, INIT_PID, 0)
     end.close()
     for fd in descriptors:
         os.close(fd)
     if value <= 0:
-        raise _silent(folder, "there is no init")
+        raise _no_reply(folder, "there is no init")
     return value
 
 
@@ -91,7 +91,7 @@ class Terminal:
         self._fd = fd
         self._end = end
 
-    def take(self) -> int:
+    def detach(self) -> int:
         """The descriptor; the caller's from now on."""
         return self._fd
 
@@ -110,21 +110,21 @@ async def open_terminal(folder: Path, number: int) -> Terminal:
     Raises:
         VirError: OPERATION_FAILED: the monitor does not give it.
     """
-    _, descriptors, end = await _ask(folder, OPEN_TERMINAL, number)
+    _, descriptors, end = await _command(folder, OPEN_TERMINAL, number)
     if not descriptors:
         end.close()
-        raise _silent(folder, f"terminal {number} is not given")
+        raise _no_reply(folder, f"terminal {number} is not given")
     for spare in descriptors[1:]:
         os.close(spare)
     return Terminal(descriptors[0], end)
 
 
-async def _ask(folder: Path, command: int, value: int) -> tuple[int, list[int], socket.socket]:
+async def _command(folder: Path, command: int, value: int) -> tuple[int, list[int], socket.socket]:
     """Ask the monitor; its small value, descriptors, and the connection, which is the caller's."""
     end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(REPLY_S):
             await loop.sock_connect(end, socket_name(folder))
             end.sendmsg([FRAME.pack(command, 0, value)], [credentials()])
             await _readable(end)
@@ -136,7 +136,7 @@ async def _ask(folder: Path, command: int, value: int) -> tuple[int, list[int], 
             raise OSError(-status, os.strerror(-status))
     except (OSError, TimeoutError) as error:
         end.close()
-        raise _silent(folder, str(error) or "it takes too long") from error
+        raise _no_reply(folder, str(error) or "it takes too long") from error
     except BaseException:
         end.close()
         raise
@@ -161,13 +161,13 @@ async def _readable(end: socket.socket) -> None:
 
 def _receive(end: socket.socket) -> tuple[bytes, list[int]]:
     data, extras, _, _ = end.recvmsg(FRAME.size, socket.CMSG_SPACE(64), socket.MSG_CMSG_CLOEXEC)
-    found = array.array("i")
+    fds = array.array("i")
     for level, kind, payload in extras:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            found.frombytes(payload[: len(payload) - len(payload) % found.itemsize])
-    return data, list(found)
+            fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
+    return data, list(fds)
 
 
-def _silent(folder: Path, why: str) -> VirError:
+def _no_reply(folder: Path, why: str) -> VirError:
     detail = f"the monitor of the container in {folder} does not answer: {why}"
     return VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.LXC)

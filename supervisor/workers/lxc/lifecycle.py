@@ -17,36 +17,37 @@ from typing import Final
 
 from rpc.enums import DomainShutdownFlagValues, DomainShutoffReason
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.workers import cgroups
 from supervisor.workers.guest_log import last_error_output
-from supervisor.workers.lxc import cgroups, start_barrier
+from supervisor.workers.lxc import start_barrier
 from supervisor.workers.lxc.checks import open_inside
 from supervisor.workers.lxc.container import Container
-from supervisor.workers.lxc.liblxc import explain
-from supervisor.workers.lxc.proc_status import read_status, words_of
+from supervisor.workers.lxc.liblxc import error_cause
+from supervisor.workers.lxc.proc_status import fields, read_status
 from supervisor.workers.state_table import Trigger, require
 
 INITCTL: Final = int(DomainShutdownFlagValues.INITCTL)
 SIGNAL: Final = int(DomainShutdownFlagValues.SIGNAL)
-BEGIN_S: Final = 10.0  # between the opening of a gate and its container's first instruction
+EXEC_S: Final = 10.0  # between the opening of a gate and its container's first instruction
 MAGIC: Final = 0x03091969
 CHANGE_RUNLEVEL: Final = 1
 REQUEST: Final = struct.Struct("@iiii368x")
 #: Where an init may read its orders, the first that there is.
-PIPES: Final = (("dev", "initctl"), ("run", "initctl"), ("etc", ".initctl"))
+INITCTL_PATHS: Final = (("dev", "initctl"), ("run", "initctl"), ("etc", ".initctl"))
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ShutdownMethod:
     """A way for a container to end or begin anew."""
 
     runlevel: int
     signal: signal.Signals
     systemd: int  # the signal by which systemd takes it
-    word: str
+    verb: str
 
 
-SHUTDOWN: Final = Order(0, signal.SIGTERM, signal.SIGRTMIN + 4, "shut down")
-REBOOT: Final = Order(6, signal.SIGHUP, signal.SIGRTMIN + 5, "reboot")
+SHUTDOWN: Final = ShutdownMethod(0, signal.SIGTERM, signal.SIGRTMIN + 4, "shut down")
+REBOOT: Final = ShutdownMethod(6, signal.SIGHUP, signal.SIGRTMIN + 5, "reboot")
 
 
 def initctl_request(runlevel: int) -> bytes:
@@ -54,41 +55,41 @@ def initctl_request(runlevel: int) -> bytes:
     return REQUEST.pack(MAGIC, CHANGE_RUNLEVEL, ord(str(runlevel)), 0)
 
 
-def signal_of(order: Order, status: str) -> int:
+def signal_for(method: ShutdownMethod, status: str) -> int:
     """The signal that an init takes for an order.
 
     To systemd SIGTERM and SIGHUP mean other things. It waits for signals of its own, which is to
     say that it blocks them; no init that does not know them does.
 
     Args:
-        order: what it is to do.
+        method: what it is to do.
         status: the text of its `/proc/PID/status`.
     """
-    blocked = words_of(status, "SigBlk")
-    if blocked and int(blocked[0], 16) >> (order.systemd - 1) & 1:
-        return order.systemd
-    return order.signal
+    blocked = fields(status, "SigBlk")
+    if blocked and int(blocked[0], 16) >> (method.systemd - 1) & 1:
+        return method.systemd
+    return method.signal
 
 
 async def shutdown(container: Container, flags: int) -> None:
     """Ask the container's init to end.
 
     Raises:
-        VirError: as `ask_init`.
+        VirError: as `request_init`.
     """
-    await ask_init(container, SHUTDOWN, flags)
+    await request_init(container, SHUTDOWN, flags)
 
 
 async def reboot(container: Container, flags: int) -> None:
     """Ask the container's init to begin anew.
 
     Raises:
-        VirError: as `ask_init`.
+        VirError: as `request_init`.
     """
-    await ask_init(container, REBOOT, flags)
+    await request_init(container, REBOOT, flags)
 
 
-async def ask_init(container: Container, order: Order, flags: int) -> None:
+async def request_init(container: Container, method: ShutdownMethod, flags: int) -> None:
     """Have the container's init end or begin anew.
 
     A signal is sent that its init is known to take for that; where none is, its pipe is written
@@ -106,23 +107,25 @@ async def ask_init(container: Container, order: Order, flags: int) -> None:
     if pid == 0 or container.init is None:
         detail = f"the container '{container.name}' has no init just now"
         raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.LXC)
-    number = signal_of(order, read_status(pid))
-    if flags == 0 and number == order.systemd:
+    number = signal_for(method, read_status(pid))
+    if flags == 0 and number == method.systemd:
         container.init.send_signal(number)
         return
-    if (flags == 0 or flags & INITCTL) and await asyncio.to_thread(_write, pid, order.runlevel):
+    if (flags == 0 or flags & INITCTL) and await asyncio.to_thread(
+        _write_initctl, pid, method.runlevel
+    ):
         return
     if flags and not flags & SIGNAL:
         detail = (
-            f"Container does not provide an initctl pipe: '{container.name}' cannot {order.word}"
+            f"Container does not provide an initctl pipe: '{container.name}' cannot {method.verb}"
         )
         raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.LXC)
     container.init.send_signal(number)
 
 
-def _write(pid: int, runlevel: int) -> bool:
+def _write_initctl(pid: int, runlevel: int) -> bool:
     """Write the order into the container's pipe, if it has one that is read; whether it was."""
-    for parts in PIPES:
+    for parts in INITCTL_PATHS:
         try:
             fd = open_inside(f"/proc/{pid}/root", parts, os.O_WRONLY)
         except OSError:  # none, a link, or nobody reads it
@@ -144,7 +147,7 @@ async def suspend(container: Container) -> None:
         VirError: OPERATION_INVALID: they stand still; those of `cgroups.freeze`.
     """
     require(container.name, container.state, Trigger.SUSPENDED, ErrorDomain.LXC)
-    await cgroups.freeze(container.group, on=True)
+    await cgroups.freeze(container.group, frozen=True)
     container.transition(Trigger.SUSPENDED)
 
 
@@ -156,23 +159,23 @@ async def resume(container: Container) -> None:
             has no such init.
     """
     require(container.name, container.state, Trigger.RESUMED, ErrorDomain.LXC)
-    if container.gated:
-        await _begin(container)
+    if container.at_barrier:
+        await _execute_init(container)
     else:
-        await cgroups.freeze(container.group, on=False)
+        await cgroups.freeze(container.group, frozen=False)
     container.transition(Trigger.RESUMED)
 
 
-async def _begin(container: Container) -> None:
+async def _execute_init(container: Container) -> None:
     """Let a container that was started paused execute its first instruction."""
     container.status.ending = DomainShutoffReason.FAILED  # why it ends if it does now
-    pid = await start_barrier.pass_through(container.folder, BEGIN_S)
+    pid = await start_barrier.release(container.folder, EXEC_S)
     try:
         if not pid:
             raise ProcessLookupError
-        container.begin(pid)
+        container.attach_init(pid)
     except ProcessLookupError:
-        words = last_error_output(container.context.paths.guest_log(container.name))
-        detail = f"guest failed to start: {explain(words)}"
+        output = last_error_output(container.context.paths.guest_log(container.name))
+        detail = f"guest failed to start: {error_cause(output)}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from None
     container.status.ending = 0

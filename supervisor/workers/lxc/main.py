@@ -13,14 +13,14 @@ from typing import Final
 
 from conf.domain import format_domain, parse_domain
 from supervisor.runtime.child import ChildProcess
-from supervisor.workers.lxc.calls.targets import targets
-from supervisor.workers.lxc.cgroups import layout
-from supervisor.workers.lxc.reconnect import adopt
+from supervisor.workers.cgroups import layout
+from supervisor.workers.lxc.calls.targets import call_targets
+from supervisor.workers.lxc.reconnect import reconnect
 from supervisor.workers.lxc.worker import LxcWorker
 from supervisor.workers.main import preload_worker, run_worker
 
 #: One of each kind of element that most containers have: reading it compiles their models.
-SPECIMEN: Final = """
+SAMPLE_XML: Final = """
 <domain type='lxc' id='1'><name>x</name><uuid>00000000-0000-0000-0000-000000000001</uuid>
 <memory>1024</memory><currentMemory>1024</currentMemory><vcpu>1</vcpu><metadata/>
 <os><type arch='x86_64'>exe</type><init>/x</init><initarg>x</initarg></os>
@@ -34,15 +34,15 @@ SPECIMEN: Final = """
 
 def preload() -> None:
     """Make what every worker needs once, before any is forked: their pages are shared then."""
-    format_domain(parse_domain(SPECIMEN), live=True, secure=True)
+    format_domain(parse_domain(SAMPLE_XML), live=True, secure=True)
     preload_worker(LxcWorker, "lxc")
     layout()
 
 
-async def serve(process: ChildProcess) -> None:
+async def run(process: ChildProcess) -> None:
     """Drive one container until the process is told to stop; the container runs on then.
 
     Raises:
         SystemExit: another worker has the container.
     """
-    await run_worker(process, LxcWorker, adopt, targets)
+    await run_worker(process, LxcWorker, reconnect, call_targets)

@@ -17,19 +17,19 @@ def read_status(pid: int) -> str:
         return ""
 
 
-def words_of(status: str, field: str) -> list[str]:
+def fields(status: str, name: str) -> list[str]:
     """The words after a field's name; none if it is not told.
 
     The kernel escapes the ends of lines that are in a process's name, but no other character that
     Python takes for one.
     """
     for line in status.split("\n"):
-        if line.startswith(f"{field}:"):
+        if line.startswith(f"{name}:"):
             return line.split()[1:]
     return []
 
 
-def is_host_s(pid: int, name: str) -> bool:
+def is_host_namespace(pid: int, name: str) -> bool:
     """Whether a process's namespace of a kind is ours.
 
     Raises:

@@ -14,68 +14,71 @@ from rpc.enums import DomainShutoffReason, DomainState
 from rpc.errors import VirError
 from supervisor.objects.domain_status_xml import Status, find_status
 from supervisor.runtime.pidfd import GuestProcess, ProcessIdentity
+from supervisor.workers import cgroups
 from supervisor.workers.context import WorkerContext
-from supervisor.workers.lxc import cgroups, start_barrier
-from supervisor.workers.lxc.container import Container, folder_of, read_held
+from supervisor.workers.lxc import start_barrier
+from supervisor.workers.lxc.container import Container, container_folder, read_resources
 from supervisor.workers.lxc.liblxc import init_pid
-from supervisor.workers.lxc.restart import begin_again
-from supervisor.workers.lxc.stop import clean_up, end
+from supervisor.workers.lxc.restart import restart_rebooted
+from supervisor.workers.lxc.stop import clean_up, stop
 from supervisor.workers.state_table import Trigger
 
 log = logging.getLogger(__name__)
 
 
-async def adopt(workplace: WorkerContext, name: str) -> Container | Status | None:
+async def reconnect(context: WorkerContext, name: str) -> Container | Status | None:
     """Take over what a predecessor left.
 
     Returns:
         The container; the status of one that has gone, which is cleaned up but for its status
         document; or None: there was nothing.
     """
-    found = find_status(workplace.paths.status(name))
+    found = find_status(context.paths.status(name))
     if found is None:
         return None
     status, xml = found
-    known = ProcessIdentity(status.pid, status.start, status.boot)
-    process = GuestProcess.reopen(known) if status.pid else None
+    identity = ProcessIdentity(status.pid, status.start, status.boot)
+    process = GuestProcess.reopen(identity) if status.pid else None
     if process is None:
-        return await _missed(workplace, status, xml)
-    container = Container(workplace, xml, status, process)
-    held = read_held(folder_of(workplace.paths, name), cgroups.group_name(status.uuid, name))
-    container.group = held.group
-    await _catch_up(container)
-    if not workplace.process.is_replacement:
-        await workplace.hooks.notify(name, "reconnect", xml, sub="begin")
+        return await _finish_exited(context, status, xml)
+    container = Container(context, xml, status, process)
+    resources = read_resources(
+        container_folder(context.paths, name), cgroups.group_name(status.uuid, name)
+    )
+    container.group = resources.group
+    await _query_state(container)
+    if not context.process.is_replacement:
+        await context.hooks.notify(name, "reconnect", xml, sub="begin")
     return container
 
 
-async def _missed(workplace: WorkerContext, status: Status, xml: str) -> Container | Status:
+async def _finish_exited(context: WorkerContext, status: Status, xml: str) -> Container | Status:
     """Finish what a container that has gone began: its end, or its reboot."""
     try:
-        again = await begin_again(workplace, status, xml)
-        if again is not None:
-            return again
+        restarted = await restart_rebooted(context, status, xml)
+        if restarted is not None:
+            return restarted
     except (ConfError, VirError, OSError) as error:
         log.error("%s has rebooted and cannot begin again: %s", status.name, error)
         status.ending, status.restart = DomainShutoffReason.FAILED, False
-    await clean_up(workplace, status, xml)
+    await clean_up(context, status, xml)
     return status
 
 
-async def _catch_up(container: Container) -> None:
+async def _query_state(container: Container) -> None:
     """Learn what happened while nobody watched."""
-    container.gated = start_barrier.stands(container.folder, container.process.pid)
-    if not container.gated:
+    container.at_barrier = start_barrier.is_waiting(container.folder, container.process.pid)
+    if not container.at_barrier:
         await _find_init(container)
     if container.status.ending:
         reason = DomainShutoffReason(container.status.ending)
-        container.run(end(container, reason, graceful=False))
+        container.run(stop(container, reason, graceful=False))
 
 
 async def _find_init(container: Container) -> None:
     """Learn of its init, and whether it stands still."""
     try:
-        container.begin(await init_pid(container.folder))
+        container.attach_init(await init_pid(container.folder))
     except (VirError, ProcessLookupError) as error:
         log.warning("%s: its init is not known yet: %s", container.name, error)
     frozen = False

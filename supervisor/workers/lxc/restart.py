@@ -16,12 +16,12 @@ from supervisor.objects.domain_status_xml import Status, write_status
 from supervisor.workers import lifecycle_actions
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.lifecycle_actions import Action
-from supervisor.workers.lxc.container import Container, folder_of
+from supervisor.workers.lxc.container import Container, container_folder
 from supervisor.workers.lxc.start import launch
 from supervisor.workers.lxc.stop import clean_up, has_rebooted
 
 
-async def begin_again(workplace: WorkerContext, status: Status, xml: str) -> Container | None:
+async def restart_rebooted(context: WorkerContext, status: Status, xml: str) -> Container | None:
     """Have a container begin again that has ended in a reboot.
 
     A process that dies on the way leaves word that the domain is to be started anew.
@@ -33,14 +33,14 @@ async def begin_again(workplace: WorkerContext, status: Status, xml: str) -> Con
         ConfError, VirError: it cannot; it is off then, and nothing is left of it.
         OSError: its status cannot be written.
     """
-    if status.ending or not has_rebooted(folder_of(workplace.paths, status.name)):
+    if status.ending or not has_rebooted(container_folder(context.paths, status.name)):
         return None
     domain = parse_domain(xml)
     if lifecycle_actions.on_reboot(domain).action is not Action.RESTART:
         return None
     status.ending, status.restart = DomainShutoffReason.SHUTDOWN, True
-    write_status(workplace.paths.status(status.name), status, xml)
-    await clean_up(workplace, status, xml)
+    write_status(context.paths.status(status.name), status, xml)
+    await clean_up(context, status, xml)
     document = format_domain(domain, live=False, secure=True)
     request = Start(xml=document, id=status.id, autodestroy=status.autodestroy)
-    return await launch(workplace, request, again=True)
+    return await launch(context, request, restarted=True)

@@ -22,19 +22,25 @@ from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import Status, remove_status, write_status
 from supervisor.runtime.atomic_file import write_file
 from supervisor.runtime.pidfd import GuestProcess
+from supervisor.workers import cgroups
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.interfaces import detach_port
-from supervisor.workers.lxc import cgroups, checks, interfaces, start_barrier, usb
-from supervisor.workers.lxc.commands import run
-from supervisor.workers.lxc.config import Card, Facts, plan_config
+from supervisor.workers.lxc import checks, interfaces, start_barrier, usb
+from supervisor.workers.lxc.commands import run_program
+from supervisor.workers.lxc.config import HostFacts, LxcInterface, plan_config
 from supervisor.workers.lxc.config.plan import plan_init
-from supervisor.workers.lxc.container import Container, Held, folder_of, keep_held
-from supervisor.workers.lxc.device_nodes import make_all, root_of_map
+from supervisor.workers.lxc.container import (
+    Container,
+    ContainerResources,
+    container_folder,
+    save_resources,
+)
+from supervisor.workers.lxc.device_nodes import make_all, mapped_root
 from supervisor.workers.lxc.filesystem_mounts import mount_all, remove_folder
-from supervisor.workers.lxc.host_netdevs import note
-from supervisor.workers.lxc.liblxc import ENVIRONMENT, explain, init_pid, start_command
-from supervisor.workers.lxc.stop import REBOOTED, end_begun, give_back_mounts, kill_all
+from supervisor.workers.lxc.host_netdevs import record_devices
+from supervisor.workers.lxc.liblxc import ENVIRONMENT, error_cause, init_pid, start_command
+from supervisor.workers.lxc.stop import REBOOT_MARK, abort_start, kill_processes, unmount_all
 from supervisor.workers.running_guest import new_status, record_process
 from supervisor.workers.state_table import PAUSED_AT_START, RUNNING
 
@@ -42,24 +48,24 @@ START_S: Final = 40.0
 
 
 @dataclass(slots=True)
-class Attempt:
+class StartContext:
     """A start on its way: what it has so far."""
 
-    workplace: WorkerContext
+    context: WorkerContext
     request: Start
     domain: Domain
     status: Status
     folder: Path
-    held: Held
+    resources: ContainerResources
     log: GuestLog
     undo: AsyncExitStack
     files: frozenset[str] = frozenset()
-    numbers: dict[str, str] = field(default_factory=dict)
+    device_numbers: dict[str, str] = field(default_factory=dict)
     namespaces: dict[str, str] = field(default_factory=dict)
-    figures: dict[str, str] = field(default_factory=dict)
-    mounted: dict[str, str] = field(default_factory=dict)
+    lxcfs: dict[str, str] = field(default_factory=dict)
+    mount_points: dict[str, str] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
-    cards: dict[int, Card] = field(default_factory=dict)
+    interfaces: dict[int, LxcInterface] = field(default_factory=dict)
     init_pid: int = 0  # of its init, or of who is to be it
     container: Container | None = None
 
@@ -73,23 +79,23 @@ class Attempt:
         return format_domain(self.domain, live=True, secure=True)
 
 
-Step = Callable[[Attempt], Awaitable[None]]
+Step = Callable[[StartContext], Awaitable[None]]
 
 
 async def launch(
-    workplace: WorkerContext,
+    context: WorkerContext,
     request: Start,
     steps: Sequence[Step] | None = None,
     *,
-    again: bool = False,
+    restarted: bool = False,
 ) -> Container:
     """Start a container; whatever fails, nothing is left of it.
 
     Args:
-        workplace: the worker's.
+        context: the worker's.
         request: what is to be started.
         steps: other steps than those of every start.
-        again: it ran before: if this process dies on the way, the domain is to be started anew.
+        restarted: it ran before: if this process dies on the way, the domain is to be started anew.
 
     Raises:
         ConfError, VirError: it cannot be started.
@@ -100,168 +106,178 @@ async def launch(
     partition = domain.partition or ""
     group = cgroups.group_name(domain.uuid or "", domain.name, partition)
     status = new_status(domain, request.id, request.autodestroy)
-    status.restart = again
+    status.restart = restarted
     async with AsyncExitStack() as undo:
-        log = undo.enter_context(GuestLog(workplace.paths.guest_log(domain.name)))
-        attempt = Attempt(
-            workplace=workplace,
+        log = undo.enter_context(GuestLog(context.paths.guest_log(domain.name)))
+        start = StartContext(
+            context=context,
             request=request,
             domain=domain,
             status=status,
-            folder=folder_of(workplace.paths, domain.name),
-            held=Held(group=group),
+            folder=container_folder(context.paths, domain.name),
+            resources=ContainerResources(group=group),
             log=log,
             undo=undo,
         )
         for step in STEPS if steps is None else steps:
-            await step(attempt)
-        assert attempt.container is not None, "the steps of a start make it"
+            await step(start)
+        assert start.container is not None, "the steps of a start make it"
         undo.pop_all().push(log.__exit__)
         log.__exit__(None, None, None)
-    return attempt.container
+    return start.container
 
 
-async def look(attempt: Attempt) -> None:
+async def inspect_host(start: StartContext) -> None:
     """See that all is there that the document names."""
-    domain, states = attempt.domain, attempt.workplace.paths.status_dir()
-    await usb.look_up(domain)
-    attempt.files = checks.check_sources(domain)
-    attempt.numbers = checks.device_numbers(domain)
-    attempt.namespaces = await checks.shared_namespaces(domain, states)
-    attempt.figures = await checks.served_figures(attempt.workplace.paths.lxcfs())
+    domain, states = start.domain, start.context.paths.status_dir()
+    await usb.resolve_addresses(domain)
+    start.files = checks.check_sources(domain)
+    start.device_numbers = checks.device_numbers(domain)
+    start.namespaces = await checks.shared_namespaces(domain, states)
+    start.lxcfs = await checks.lxcfs_files(start.context.paths.lxcfs())
 
 
-async def prepare(attempt: Attempt) -> None:
+async def prepare_folder(start: StartContext) -> None:
     """Give the container its folder, and note that it is on its way."""
-    workplace, paths = attempt.workplace, attempt.workplace.paths
-    attempt.undo.push_async_callback(_hook_after, attempt, "release")
-    await _hook(attempt, "prepare")
-    attempt.undo.push_async_callback(remove_folder, attempt.folder)
-    await remove_folder(attempt.folder)
-    attempt.folder.mkdir(parents=True, mode=0o700)
-    os.chown(attempt.folder, -1, root_of_map(attempt.domain)[1])
-    attempt.folder.chmod(0o710)  # what is mounted there is its root's, and of no other user here
-    keep_held(attempt.folder, attempt.held)
-    attempt.undo.callback(remove_status, paths.status(attempt.name))
-    write_status(workplace.paths.status(attempt.name), attempt.status, attempt.xml())
+    context, paths = start.context, start.context.paths
+    start.undo.push_async_callback(_hook_after, start, "release")
+    await _hook(start, "prepare")
+    start.undo.push_async_callback(remove_folder, start.folder)
+    await remove_folder(start.folder)
+    start.folder.mkdir(parents=True, mode=0o700)
+    os.chown(start.folder, -1, mapped_root(start.domain)[1])
+    start.folder.chmod(0o710)  # what is mounted there is its root's, and of no other user here
+    save_resources(start.folder, start.resources)
+    start.undo.callback(remove_status, paths.status(start.name))
+    write_status(context.paths.status(start.name), start.status, start.xml())
 
 
-async def mount(attempt: Attempt) -> None:
+async def mount_filesystems(start: StartContext) -> None:
     """Mount the file systems that are in images, and make devices' nodes."""
-    attempt.undo.push_async_callback(give_back_mounts, attempt.held)
-    attempt.mounted = await mount_all(attempt.domain, attempt.folder, attempt.held)
-    attempt.nodes = await make_all(attempt.domain, attempt.folder, attempt.held)
+    start.undo.push_async_callback(unmount_all, start.resources)
+    start.mount_points = await mount_all(start.domain, start.folder, start.resources)
+    start.nodes = await make_all(start.domain, start.folder, start.resources)
 
 
-async def plug(attempt: Attempt) -> None:
+async def attach_interfaces(start: StartContext) -> None:
     """Have the container's cards made."""
-    if attempt.domain.devices.interfaces:
-        attempt.undo.push_async_callback(detach_port, attempt.workplace, attempt.status.uuid)
-        attempt.cards = await interfaces.plug_all(attempt.workplace, attempt.domain)
-        path = attempt.workplace.paths.status(attempt.name)
-        write_status(path, attempt.status, attempt.xml())
+    if start.domain.devices.interfaces:
+        start.undo.push_async_callback(detach_port, start.context, start.status.uuid)
+        start.interfaces = await interfaces.attach_all(start.context, start.domain)
+        path = start.context.paths.status(start.name)
+        write_status(path, start.status, start.xml())
 
 
-async def describe(attempt: Attempt) -> None:
+async def write_config(start: StartContext) -> None:
     """Write the configuration that liblxc's tool reads."""
-    domain, layout = attempt.domain, cgroups.layout()
-    user, group = checks.identity(domain, attempt.mounted.get("/", ""))
-    facts = Facts(
-        group=attempt.held.group,
-        legacy=layout.legacy,
+    domain, layout = start.domain, cgroups.layout()
+    user, group = checks.init_ids(domain, start.mount_points.get("/", ""))
+    facts = HostFacts(
+        group=start.resources.group,
+        v1_controllers=layout.v1_controllers,
         max_tasks=checks.max_tasks(),
-        cards=attempt.cards,
-        mounted=attempt.mounted,
-        nodes=attempt.nodes,
-        files=attempt.files,
-        numbers=attempt.numbers,
-        namespaces=attempt.namespaces,
-        figures=attempt.figures,
+        interfaces=start.interfaces,
+        mount_points=start.mount_points,
+        nodes=start.nodes,
+        files=start.files,
+        device_numbers=start.device_numbers,
+        namespaces=start.namespaces,
+        lxcfs=start.lxcfs,
         user=user,
         group_id=group,
         seccomp=checks.seccomp_profile(),
         apparmor=checks.apparmor_profile(),
-        gate=str(start_barrier.path_of(attempt.folder)) if attempt.request.paused else "",
-        rebooted=str(attempt.folder / REBOOTED),
+        barrier=str(start_barrier.barrier_path(start.folder)) if start.request.paused else "",
+        reboot_mark=str(start.folder / REBOOT_MARK),
     )
-    write_file(attempt.folder / "config", plan_config(domain, facts).encode(), durable=False)
+    write_file(start.folder / "config", plan_config(domain, facts).encode(), durable=False)
 
 
-async def start(attempt: Attempt) -> None:
+async def start_container(start: StartContext) -> None:
     """Have liblxc start it."""
-    workplace, status, folder = attempt.workplace, attempt.status, attempt.folder
-    await _hook(attempt, "start")
-    attempt.undo.push_async_callback(end_begun, folder, attempt.held)
-    await kill_all(folder, attempt.held)  # what a host that lost our files has left
-    cgroups.prepare(attempt.held.group)
-    log_path = workplace.paths.guest_log(attempt.name)
-    command = start_command(folder, log_path, plan_init(attempt.domain))
-    attempt.log.log_start(command, {}, "5", "lxc")
+    context, status, folder = start.context, start.status, start.folder
+    await _hook(start, "start")
+    start.undo.push_async_callback(abort_start, folder, start.resources)
+    await kill_processes(folder, start.resources)  # what a host that lost our files has left
+    cgroups.enable_controllers(start.resources.group)
+    log_path = context.paths.guest_log(start.name)
+    command = start_command(folder, log_path, plan_init(start.domain))
+    start.log.log_start(command, {}, "5", "lxc")
     try:
-        await _run_engine(attempt, command)
+        await _run_lxc_start(start, command)
     except VirError as error:
-        detail = f"guest failed to start: {explain(attempt.log.error_output() or error.detail)}"
+        detail = f"guest failed to start: {error_cause(start.log.error_output() or error.detail)}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
     monitor = int((folder / "pid").read_text())
     process = GuestProcess.open_child(monitor)
-    container = Container(workplace, attempt.domain, status, process)
-    attempt.undo.callback(container.close)
-    container.group = attempt.held.group
-    container.gated = attempt.request.paused
-    if not container.gated:
-        await _find_init(attempt, container)
+    container = Container(context, start.domain, status, process)
+    start.undo.callback(container.close)
+    container.group = start.resources.group
+    container.at_barrier = start.request.paused
+    if not container.at_barrier:
+        await _find_init(start, container)
     record_process(status, process.identity)
-    status.id = attempt.domain.id = process.pid  # stock virsh finds the cgroup by that number
-    attempt.container = container
+    status.id = start.domain.id = process.pid  # stock virsh finds the cgroup by that number
+    start.container = container
 
 
-async def _run_engine(attempt: Attempt, command: list[str]) -> None:
+async def _run_lxc_start(start: StartContext, command: list[str]) -> None:
     """Have liblxc's tool start it, up to its gate if it is to stand still.
 
     Raises:
         VirError: INTERNAL_ERROR: it fails.
     """
-    if attempt.request.paused:
-        attempt.init_pid = await start_barrier.start(attempt.folder, command, attempt.log, START_S)
+    if start.request.paused:
+        start.init_pid = await start_barrier.start_to_barrier(
+            start.folder, command, start.log, START_S
+        )
         return
-    code, words = await run(command, START_S, ENVIRONMENT)
+    code, output = await run_program(command, START_S, ENVIRONMENT)
     if code != 0:
-        raise VirError(ErrorCode.INTERNAL_ERROR, words, ErrorDomain.LXC)
+        raise VirError(ErrorCode.INTERNAL_ERROR, output, ErrorDomain.LXC)
 
 
-async def _find_init(attempt: Attempt, container: Container) -> None:
+async def _find_init(start: StartContext, container: Container) -> None:
     try:
-        attempt.init_pid = await init_pid(attempt.folder)
-        container.begin(attempt.init_pid)
+        start.init_pid = await init_pid(start.folder)
+        container.attach_init(start.init_pid)
     except (VirError, ProcessLookupError) as error:
-        detail = f"guest failed to start: init ended at once: {attempt.log.error_output()}"
+        detail = f"guest failed to start: init ended at once: {start.log.error_output()}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
 
 
-async def settle(attempt: Attempt) -> None:
+async def finish_start(start: StartContext) -> None:
     """Do what liblxc cannot, and let it run or not."""
-    container, paths = attempt.container, attempt.workplace.paths
+    container, paths = start.container, start.context.paths
     assert container is not None, "it has been started"
-    for place, card in attempt.cards.items():
+    for place, card in start.interfaces.items():
         for command in interfaces.route_commands(
-            card.name, attempt.domain.devices.interfaces[place].routes
+            card.name, start.domain.devices.interfaces[place].routes
         ):
-            await interfaces.run_inside(attempt.init_pid, command)
-    lent = [one.source.interface for one in attempt.domain.devices.hostdevs if one.type == "net"]
-    if lent:
-        names = [name for name in lent if name]
-        await note(attempt.folder, attempt.held, attempt.init_pid, names)
-    state = PAUSED_AT_START if attempt.request.paused else RUNNING
+            await interfaces.nsenter(start.init_pid, command)
+    netdevs = [one.source.interface for one in start.domain.devices.hostdevs if one.type == "net"]
+    if netdevs:
+        names = [name for name in netdevs if name]
+        await record_devices(start.folder, start.resources, start.init_pid, names)
+    state = PAUSED_AT_START if start.request.paused else RUNNING
     container.status.state, container.status.reason = state.state, state.reason
     container.status.restart = False
-    pid_file = paths.pid_file(attempt.name)
-    attempt.undo.callback(pid_file.unlink, missing_ok=True)
+    pid_file = paths.pid_file(start.name)
+    start.undo.callback(pid_file.unlink, missing_ok=True)
     pid_file.write_text(f"{container.process.pid}")
-    await _hook(attempt, "started")
+    await _hook(start, "started")
     container.update_xml()
 
 
-STEPS: Final[tuple[Step, ...]] = (look, prepare, mount, plug, describe, start, settle)
+STEPS: Final[tuple[Step, ...]] = (
+    inspect_host,
+    prepare_folder,
+    mount_filesystems,
+    attach_interfaces,
+    write_config,
+    start_container,
+    finish_start,
+)
 
 
 def assign_aliases(domain: Domain) -> None:
@@ -277,9 +293,9 @@ def assign_aliases(domain: Domain) -> None:
         hostdev.alias = hostdev.alias or f"hostdev{number}"
 
 
-async def _hook(attempt: Attempt, operation: str) -> None:
-    await attempt.workplace.hooks.run(attempt.name, operation, attempt.xml())
+async def _hook(start: StartContext, operation: str) -> None:
+    await start.context.hooks.run(start.name, operation, start.xml())
 
 
-async def _hook_after(attempt: Attempt, operation: str) -> None:
-    await attempt.workplace.hooks.notify(attempt.name, operation, attempt.xml())
+async def _hook_after(start: StartContext, operation: str) -> None:
+    await start.context.hooks.notify(start.name, operation, start.xml())

@@ -15,8 +15,8 @@ from rpc.enums import DomainStatsTypes, TypedParameterType
 from rpc.errors import VirError
 from supervisor.messages.worker import StatsParam
 from supervisor.runtime.procfs import TICK_NS
+from supervisor.workers import cgroups
 from supervisor.workers.interface_counters import interface_counters
-from supervisor.workers.lxc import cgroups
 from supervisor.workers.lxc.container import Container
 
 P = TypedParameterType
@@ -43,18 +43,18 @@ def cpu_times(group: str) -> CpuTimes:
     Raises:
         VirError: SYSTEM_ERROR: it cannot be read.
     """
-    if "cpuacct" in cgroups.layout().legacy:
+    if "cpuacct" in cgroups.layout().v1_controllers:
         total = int(cgroups.read("cpuacct", group, "cpuacct.usage"))
-        ticks = table(cgroups.read("cpuacct", group, "cpuacct.stat"))
+        ticks = parse_counters(cgroups.read("cpuacct", group, "cpuacct.stat"))
         return CpuTimes(total, ticks.get("user", 0) * TICK_NS, ticks.get("system", 0) * TICK_NS)
-    micros = table(cgroups.read("cpu", group, "cpu.stat"))
+    micros = parse_counters(cgroups.read("cpu", group, "cpu.stat"))
     names = ("usage_usec", "user_usec", "system_usec")
     return CpuTimes(*(micros.get(name, 0) * 1000 for name in names))
 
 
-def per_processor(group: str) -> list[int]:
+def percpu_times(group: str) -> list[int]:
     """Processor time in ns on each of the host's; empty where the kernel does not count so."""
-    if "cpuacct" not in cgroups.layout().legacy:
+    if "cpuacct" not in cgroups.layout().v1_controllers:
         return []
     return [int(word) for word in cgroups.read("cpuacct", group, "cpuacct.usage_percpu").split()]
 
@@ -65,17 +65,17 @@ def memory_kib(group: str) -> int:
     Raises:
         VirError: SYSTEM_ERROR: it cannot be read.
     """
-    version_1 = "memory" in cgroups.layout().legacy
+    version_1 = "memory" in cgroups.layout().v1_controllers
     file = "memory.usage_in_bytes" if version_1 else "memory.current"
     return int(cgroups.read("memory", group, file)) // KIB
 
 
 def memory_stat(group: str) -> dict[str, int]:
     """What the kernel tells of a container's memory: bytes and counts by the kernel's words."""
-    return table(cgroups.read("memory", group, "memory.stat"))
+    return parse_counters(cgroups.read("memory", group, "memory.stat"))
 
 
-def table(text: str) -> dict[str, int]:
+def parse_counters(text: str) -> dict[str, int]:
     """Lines of a word and a number."""
     rows = (line.split() for line in text.splitlines())
     return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
@@ -88,18 +88,18 @@ def block_counters(group: str, number: str = "") -> dict[str, int]:
         group: the container's.
         number: of one device, "MAJOR:MINOR"; "": of all together.
     """
-    if "blkio" in cgroups.layout().legacy:
-        sums = read_version_1(cgroups.read("blkio", group, "blkio.throttle.io_serviced"), number)
+    if "blkio" in cgroups.layout().v1_controllers:
+        sums = parse_blkio_v1(cgroups.read("blkio", group, "blkio.throttle.io_serviced"), number)
         moved = cgroups.read("blkio", group, "blkio.throttle.io_service_bytes")
-        sizes = read_version_1(moved, number)
+        sizes = parse_blkio_v1(moved, number)
         return {
             **{f"{name}_req": sums[name] for name in ("rd", "wr")},
             **{f"{name}_bytes": sizes[name] for name in ("rd", "wr")},
         }
-    return read_version_2(cgroups.read("blkio", group, "io.stat"), number)
+    return parse_io_stat(cgroups.read("blkio", group, "io.stat"), number)
 
 
-def read_version_1(text: str, number: str) -> dict[str, int]:
+def parse_blkio_v1(text: str, number: str) -> dict[str, int]:
     """Lines such as "8:0 Read 12"."""
     sums = {"rd": 0, "wr": 0}
     for line in text.splitlines():
@@ -109,7 +109,7 @@ def read_version_1(text: str, number: str) -> dict[str, int]:
     return sums
 
 
-def read_version_2(text: str, number: str) -> dict[str, int]:
+def parse_io_stat(text: str, number: str) -> dict[str, int]:
     """Lines such as "8:0 rbytes=1 wbytes=2 rios=3 wios=4"."""
     sums = dict.fromkeys(IO_STAT.values(), 0)
     for line in text.splitlines():
@@ -121,10 +121,10 @@ def read_version_2(text: str, number: str) -> dict[str, int]:
     return sums
 
 
-async def sample(container: Container, groups: int) -> list[StatsParam]:
+async def get_stats(container: Container, groups: int) -> list[StatsParam]:
     """The figures of these groups; what cannot be read is left out."""
-    found: list[StatsParam] = []
-    for group, figures in (
+    params: list[StatsParam] = []
+    for group, read in (
         (DomainStatsTypes.CPU_TOTAL, _cpu),
         (DomainStatsTypes.BALLOON, _balloon),
         (DomainStatsTypes.VCPU, _vcpus),
@@ -133,10 +133,10 @@ async def sample(container: Container, groups: int) -> list[StatsParam]:
     ):
         if groups & group:
             try:
-                found += figures(container)
+                params += read(container)
             except VirError:  # the container is about to end
                 continue
-    return found
+    return params
 
 
 def _cpu(container: Container) -> Iterator[StatsParam]:

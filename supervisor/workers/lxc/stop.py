@@ -17,25 +17,29 @@ from conf.domain import Domain, parse_domain
 from rpc.enums import DomainShutoffReason
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
-from supervisor.workers import lifecycle_actions
+from supervisor.workers import cgroups, lifecycle_actions
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.interfaces import detach_port, has_netd_interfaces
 from supervisor.workers.lifecycle_actions import Action
-from supervisor.workers.lxc import cgroups
-from supervisor.workers.lxc.container import Container, Held, folder_of, read_held
+from supervisor.workers.lxc.container import (
+    Container,
+    ContainerResources,
+    container_folder,
+    read_resources,
+)
 from supervisor.workers.lxc.filesystem_mounts import remove_folder, unmount
-from supervisor.workers.lxc.host_netdevs import give_back
+from supervisor.workers.lxc.host_netdevs import return_devices
 
 GRACEFUL_S: Final = 10.0
 KILL_S: Final = 10.0
-GONE_S: Final = 5.0  # for killed processes to leave their groups
+EMPTY_S: Final = 5.0  # for killed processes to leave their groups
 PAUSE_S: Final = 0.005
-REBOOTED: Final = "rebooted"  # the file in its folder that says that it ended in a reboot
+REBOOT_MARK: Final = "rebooted"  # the file in its folder that says that it ended in a reboot
 
 log = logging.getLogger(__name__)
 
 
-async def end(container: Container, reason: DomainShutoffReason, *, graceful: bool) -> None:
+async def stop(container: Container, reason: DomainShutoffReason, *, graceful: bool) -> None:
     """End the container; what follows its end is begun by that.
 
     The reason is kept first: whoever finds the process gone knows why.
@@ -48,8 +52,8 @@ async def end(container: Container, reason: DomainShutoffReason, *, graceful: bo
     container.save()
     with contextlib.suppress(VirError):  # what stands still cannot end; its group may have gone
         if cgroups.is_frozen(container.group):
-            await cgroups.freeze(container.group, on=False)
-    if graceful and not container.gated:
+            await cgroups.freeze(container.group, frozen=False)
+    if graceful and not container.at_barrier:
         _signal(container, signal.SIGTERM)
         if await container.process.wait_exit(GRACEFUL_S):
             return
@@ -78,32 +82,36 @@ def _signal(container: Container, number: signal.Signals) -> None:
         container.process.send_signal(number)
 
 
-async def clean_up(workplace: WorkerContext, status: Status, xml: str) -> None:
+async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
     """Remove what a container leaves behind, except its status document."""
-    name, paths = status.name, workplace.paths
-    folder = folder_of(paths, name)
+    name, paths = status.name, context.paths
+    folder = container_folder(paths, name)
     if status.pid and not status.ending:
         orderly = not (folder / "pid").exists()
-        explain_end(status, parse_domain(xml), orderly=orderly, rebooted=has_rebooted(folder))
-    held = read_held(folder, cgroups.group_name(status.uuid, name))
-    await (kill_all if status.pid else end_begun)(folder, held)
-    await workplace.hooks.notify(name, "stopped", xml)
+        set_shutoff_reason(
+            status, parse_domain(xml), orderly=orderly, rebooted=has_rebooted(folder)
+        )
+    resources = read_resources(folder, cgroups.group_name(status.uuid, name))
+    await (kill_processes if status.pid else abort_start)(folder, resources)
+    await context.hooks.notify(name, "stopped", xml)
     if has_netd_interfaces(xml):
-        await detach_port(workplace, status.uuid)
-    if held.mounts:
-        await give_back(folder, held, parse_domain(xml))
-    await give_back_mounts(held)
+        await detach_port(context, status.uuid)
+    if resources.mounts:
+        await return_devices(folder, resources, parse_domain(xml))
+    await unmount_all(resources)
     await remove_folder(folder)
     paths.pid_file(name).unlink(missing_ok=True)
-    await workplace.hooks.notify(name, "release", xml)
+    await context.hooks.notify(name, "release", xml)
 
 
 def has_rebooted(folder: Path) -> bool:
     """Whether a container that has ended did so in a reboot."""
-    return (folder / REBOOTED).exists()
+    return (folder / REBOOT_MARK).exists()
 
 
-def explain_end(status: Status, domain: Domain, *, orderly: bool, rebooted: bool = False) -> None:
+def set_shutoff_reason(
+    status: Status, domain: Domain, *, orderly: bool, rebooted: bool = False
+) -> None:
     """Say why a container has ended that nobody of us has ended, and what is to follow.
 
     Args:
@@ -121,56 +129,58 @@ def explain_end(status: Status, domain: Domain, *, orderly: bool, rebooted: bool
     status.restart = plan.action in (Action.RESTART, Action.RENAME_RESTART)
 
 
-async def kill_all(folder: Path, held: Held) -> None:
+async def kill_processes(folder: Path, resources: ContainerResources) -> None:
     """End whatever runs for the container, and remove its cgroups; nothing is no error."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + GONE_S
-    groups = (held.group, f"{held.group}.monitor")
-    if not any(True for group in groups for _ in cgroups.folders(group)):
+    deadline = loop.time() + EMPTY_S
+    groups = (resources.group, f"{resources.group}.monitor")
+    if not any(True for group in groups for _ in cgroups.directories(group)):
         return
     kill_monitor(folder)
-    while any(cgroups.members(group) for group in groups) and loop.time() < deadline:
+    while any(cgroups.pids(group) for group in groups) and loop.time() < deadline:
         for group in groups:
-            cgroups.thaw_quietly(group)
+            cgroups.thaw(group)
             cgroups.kill(group)
         await asyncio.sleep(PAUSE_S)
-    while any(True for group in groups for _ in cgroups.folders(group)) and loop.time() < deadline:
+    while (
+        any(True for group in groups for _ in cgroups.directories(group)) and loop.time() < deadline
+    ):
         for group in groups:
             cgroups.remove(group)
         await asyncio.sleep(PAUSE_S)
     for group in groups:
-        for path in cgroups.folders(group):
+        for path in cgroups.directories(group):
             log.error("%s cannot be removed: processes are in it that do not end", path)
 
 
-async def end_begun(folder: Path, held: Held) -> None:
+async def abort_start(folder: Path, resources: ContainerResources) -> None:
     """End a start that was given up: liblxc's own processes first, which may yet make groups."""
     loop = asyncio.get_running_loop()
-    deadline, found = loop.time() + GONE_S, 1
-    while found and loop.time() < deadline:
-        found = kill_monitor(folder)
-        await asyncio.sleep(PAUSE_S if found else 0)
-    await kill_all(folder, held)
+    deadline, count = loop.time() + EMPTY_S, 1
+    while count and loop.time() < deadline:
+        count = kill_monitor(folder)
+        await asyncio.sleep(PAUSE_S if count else 0)
+    await kill_processes(folder, resources)
 
 
 def kill_monitor(folder: Path) -> int:
     """Kill liblxc's processes of a container, which name its folder; how many there were."""
-    words, found = os.fsencode(folder), 0
+    folder_bytes, count = os.fsencode(folder), 0
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):
             line = (entry / "cmdline").read_bytes()
-            is_monitor = line.startswith(b"[lxc monitor] %s c" % words)
-            if is_monitor or (line.startswith(b"/usr/bin/lxc-start\0") and words in line):
+            is_monitor = line.startswith(b"[lxc monitor] %s c" % folder_bytes)
+            if is_monitor or (line.startswith(b"/usr/bin/lxc-start\0") and folder_bytes in line):
                 os.kill(int(entry.name), signal.SIGKILL)
-                found += 1
-    return found
+                count += 1
+    return count
 
 
-async def give_back_mounts(held: Held) -> None:
+async def unmount_all(resources: ContainerResources) -> None:
     """Unmount what the host had mounted for the container."""
-    for place in reversed(held.mounts):
-        complaint = await unmount(place)
-        if complaint:
-            log.error("what is at %s stays mounted: %s", place, complaint)
+    for path in reversed(resources.mounts):
+        error = await unmount(path)
+        if error:
+            log.error("what is at %s stays mounted: %s", path, error)

@@ -13,15 +13,17 @@ from conf.types.size import KIB
 from rpc.enums import TypedParameterType as P
 from rpc.errors import VirError
 from supervisor.messages.worker import StatsParam
-from supervisor.workers.lxc import cgroups, checks
-from supervisor.workers.lxc.config.limits import DEFAULT_PERIOD, UNLIMITED_KIB, Limit, limits_of
+from supervisor.workers import cgroups
+from supervisor.workers.cgroups import Limit
+from supervisor.workers.lxc import checks
+from supervisor.workers.lxc.config.limits import DEFAULT_PERIOD, UNLIMITED_KIB, limits_from
 from supervisor.workers.lxc.container import Container
 
 TUNED: Final = ("memtune", "cputune", "blkiotune", "current_memory")
 PAGE_KIB: Final = 64  # the largest that a kernel has
 
 
-def tune(container: Container, xml: str) -> None:
+def set_tuning(container: Container, xml: str) -> None:
     """Have the limits of another document; the container's others stay.
 
     Args:
@@ -31,25 +33,25 @@ def tune(container: Container, xml: str) -> None:
     Raises:
         ConfError: a number is out of range. VirError: the kernel refuses; nothing has changed then.
     """
-    wanted = parse_domain(xml)
-    before, after = _limits(container.domain), _limits(wanted)
-    change(container.group, plan_change(before, after), before)
+    requested = parse_domain(xml)
+    before, after = _limits(container.domain), _limits(requested)
+    write_limits(container.group, plan_change(before, after), before)
     for name in TUNED:
-        setattr(container.domain, name, getattr(wanted, name))
+        setattr(container.domain, name, getattr(requested, name))
     container.update_xml()
 
 
 def _limits(domain: Domain) -> list[Limit]:
-    return limits_of(domain, cgroups.layout().legacy, checks.device_numbers(domain))
+    return limits_from(domain, cgroups.layout().v1_controllers, checks.device_numbers(domain))
 
 
 def plan_change(before: list[Limit], after: list[Limit]) -> list[Limit]:
     """What is to be written, in the order of the new limits; throttles that went are lifted."""
-    gone = [lift for limit in before if limit not in after and (lift := lifted(limit, after))]
+    gone = [lift for limit in before if limit not in after and (lift := reset_of(limit, after))]
     return [*gone, *(limit for limit in after if limit not in before)]
 
 
-def lifted(limit: Limit, after: list[Limit]) -> Limit | None:
+def reset_of(limit: Limit, after: list[Limit]) -> Limit | None:
     """What takes a device's limit away; None: it has another, or cannot go."""
     number, _, value = limit.value.partition(" ")
     word = value.partition("=")[0] if "=" in value else ""
@@ -62,43 +64,43 @@ def lifted(limit: Limit, after: list[Limit]) -> Limit | None:
     return None
 
 
-def change(group: str, wanted: list[Limit], before: list[Limit]) -> None:
+def write_limits(group: str, limits: list[Limit], before: list[Limit]) -> None:
     """Write limits; one that the kernel refuses may want another one first.
 
     Raises:
         VirError: SYSTEM_ERROR; the former limits hold again.
     """
-    waiting = wanted
+    pending = limits
     try:
         for last in (False, True):
             refused = []
-            for limit in waiting:
+            for limit in pending:
                 try:
                     cgroups.write(group, limit)
                 except VirError:
                     if last:
                         raise
                     refused.append(limit)
-            waiting = refused
+            pending = refused
     except VirError:
         for limit in (*before, *reversed(before)):
-            cgroups.write_quietly(group, limit)
+            cgroups.restore(group, limit)
         raise
 
 
-def read_limits(container: Container) -> list[StatsParam]:
+def get_tuning(container: Container) -> list[StatsParam]:
     """The limits as the kernel has them; those that it does not have are left out."""
-    found: list[StatsParam] = []
-    for figures in (_scheduler, _memory, _blkio):
+    params: list[StatsParam] = []
+    for read in (_scheduler, _memory, _blkio):
         try:
-            found += figures(container.group)
+            params += read(container.group)
         except VirError:  # a controller that this host lacks
             continue
-    return found
+    return params
 
 
 def _scheduler(group: str) -> Iterator[StatsParam]:
-    version_1 = "cpu" in cgroups.layout().legacy
+    version_1 = "cpu" in cgroups.layout().v1_controllers
     shares = cgroups.read("cpu", group, "cpu.shares" if version_1 else "cpu.weight")
     yield StatsParam("cpu_shares", P.ULLONG, int(shares))
     if version_1:
@@ -111,7 +113,7 @@ def _scheduler(group: str) -> Iterator[StatsParam]:
 
 
 def _memory(group: str) -> Iterator[StatsParam]:
-    version_1 = "memory" in cgroups.layout().legacy
+    version_1 = "memory" in cgroups.layout().v1_controllers
     files = (
         ("memory.limit_in_bytes", "memory.soft_limit_in_bytes")
         if version_1
@@ -135,7 +137,7 @@ def as_kib(text: str) -> int:
 
 
 def _blkio(group: str) -> Iterator[StatsParam]:
-    if "blkio" in cgroups.layout().legacy:
+    if "blkio" in cgroups.layout().v1_controllers:
         text = cgroups.read("blkio", group, "blkio.weight")
     else:
         text = cgroups.read("blkio", group, "io.weight").removeprefix("default ").split("\n")[0]

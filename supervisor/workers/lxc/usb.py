@@ -43,30 +43,30 @@ def read_devices(folder: Path = DEVICES) -> Iterator[UsbDevice]:
             continue
 
 
-def find(source: HostdevSource, devices: Sequence[UsbDevice]) -> UsbDevice:
+def find_device(source: HostdevSource, devices: Sequence[UsbDevice]) -> UsbDevice:
     """The device that is meant.
 
     Raises:
         VirError: INTERNAL_ERROR: there is none; OPERATION_FAILED: there are several.
     """
-    found = [one for one in devices if _fits(source, one)]
-    name = _name(source)
-    if not found:
+    matches = [one for one in devices if _matches(source, one)]
+    name = _describe(source)
+    if not matches:
         raise VirError(ErrorCode.INTERNAL_ERROR, f"Did not find USB device {name}", ErrorDomain.LXC)
-    if len(found) > 1:
-        places = ", ".join(f"{one.bus}:{one.device}" for one in found)
+    if len(matches) > 1:
+        places = ", ".join(f"{one.bus}:{one.device}" for one in matches)
         detail = f"Multiple USB devices for {name} ({places}): use <address> to specify one"
         raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.LXC)
-    return found[0]
+    return matches[0]
 
 
-def _fits(source: HostdevSource, one: UsbDevice) -> bool:
+def _matches(source: HostdevSource, one: UsbDevice) -> bool:
     said = (source.bus, source.device, source.vendor, source.product)
     has = (one.bus, one.device, one.vendor, one.product)
     return all(wish is None or wish == value for wish, value in zip(said, has, strict=True))
 
 
-def _name(source: HostdevSource) -> str:
+def _describe(source: HostdevSource) -> str:
     words = []
     if source.vendor is not None and source.product is not None:
         words.append(f"{source.vendor:04x}:{source.product:04x}")
@@ -75,37 +75,37 @@ def _name(source: HostdevSource) -> str:
     return " ".join(words)
 
 
-async def look_up(domain: Domain) -> None:
+async def resolve_addresses(domain: Domain) -> None:
     """Have each USB device of a container say where on the host it is.
 
     Raises:
-        VirError: as `find`.
+        VirError: as `find_device`.
     """
     if any(one.mode == "subsystem" for one in domain.devices.hostdevs):
-        settle_all(domain, await asyncio.to_thread(lambda: list(read_devices())))
+        set_addresses(domain, await asyncio.to_thread(lambda: list(read_devices())))
 
 
-def settle(hostdev: Hostdev, devices: Sequence[UsbDevice]) -> None:
+def set_address(hostdev: Hostdev, devices: Sequence[UsbDevice]) -> None:
     """Have a device say where on the host it is.
 
     Raises:
-        VirError: as `find`.
+        VirError: as `find_device`.
     """
-    found = find(hostdev.source, devices)
+    found = find_device(hostdev.source, devices)
     hostdev.source.address = HostAddress(bus=found.bus, device=found.device)
 
 
-def settle_all(domain: Domain, devices: Sequence[UsbDevice]) -> None:
+def set_addresses(domain: Domain, devices: Sequence[UsbDevice]) -> None:
     """Have each of a container's say so; one that may be missing and is goes from the document.
 
     Raises:
-        VirError: as `find`.
+        VirError: as `find_device`.
     """
     for hostdev in list(domain.devices.hostdevs):
         if hostdev.mode != "subsystem":
             continue
         try:
-            settle(hostdev, devices)
+            set_address(hostdev, devices)
         except VirError as error:
             missing = error.code == ErrorCode.INTERNAL_ERROR
             if not missing or hostdev.source.startup_policy != "optional":

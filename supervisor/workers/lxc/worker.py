@@ -20,11 +20,11 @@ from supervisor.workers.driver_ops import DriverOps
 from supervisor.workers.lxc import lifecycle
 from supervisor.workers.lxc.container import Container
 from supervisor.workers.lxc.hotplug import attach, detach, update
-from supervisor.workers.lxc.restart import begin_again
+from supervisor.workers.lxc.restart import restart_rebooted
 from supervisor.workers.lxc.start import launch
-from supervisor.workers.lxc.stats import sample
-from supervisor.workers.lxc.stop import clean_up, end
-from supervisor.workers.lxc.tuning import read_limits, tune
+from supervisor.workers.lxc.stats import get_stats
+from supervisor.workers.lxc.stop import clean_up, stop
+from supervisor.workers.lxc.tuning import get_tuning, set_tuning
 from supervisor.workers.worker import Worker
 
 MONITOR_S: Final = 30.0  # between the end of init and that of its monitor, which tidies up
@@ -32,9 +32,9 @@ MONITOR_S: Final = 30.0  # between the end of init and that of its monitor, whic
 log = logging.getLogger(__name__)
 
 
-MANNER: Final = DriverOps(
+LXC_OPS: Final = DriverOps(
     launch=launch,
-    end=end,
+    end=stop,
     clean_up=clean_up,
     attach=attach,
     detach=detach,
@@ -43,7 +43,7 @@ MANNER: Final = DriverOps(
     reboot=lifecycle.reboot,
     suspend=lifecycle.suspend,
     resume=lifecycle.resume,
-    get_stats=sample,
+    get_stats=get_stats,
 )
 
 
@@ -52,62 +52,62 @@ class LxcWorker(Worker[Container]):
 
     def __init__(self, workplace: WorkerContext) -> None:
         """Have no container yet."""
-        super().__init__(workplace, MANNER)
+        super().__init__(workplace, LXC_OPS)
 
     def attach_guest(self, guest: Container) -> None:
         """Drive this container."""
 
-        def init_ended() -> None:
-            guest.run(self._init_ended(guest))
+        def init_exited() -> None:
+            guest.run(self._init_exited(guest))
 
-        guest.on_init_exit = init_ended
-        if guest.init_pid == 0 and not guest.gated:
-            guest.run(self._init_ended(guest))
+        guest.on_init_exit = init_exited
+        if guest.init_pid == 0 and not guest.at_barrier:
+            guest.run(self._init_exited(guest))
         super().attach_guest(guest)
 
     @handles(SetTuning)
-    def tune(self, request: SetTuning) -> DomainStatus:
+    def set_tuning(self, request: SetTuning) -> DomainStatus:
         """Have other limits."""
         guest = self.guest()
         try:
-            tune(guest, request.xml)
+            set_tuning(guest, request.xml)
         except ConfError as error:
             raise from_conf_error(error, ErrorDomain.LXC) from error
         return guest.get_status()
 
     @handles(GetTuning)
-    def read_limits(self, _: GetTuning) -> Stats:
+    def get_tuning(self, _: GetTuning) -> Stats:
         """The limits that hold."""
-        return Stats(statistics=read_limits(self.guest()))
+        return Stats(statistics=get_tuning(self.guest()))
 
-    async def _init_ended(self, guest: Container) -> None:
+    async def _init_exited(self, guest: Container) -> None:
         """Init has gone: the container's end is what its monitor says next."""
         if not await guest.process.wait_exit(MONITOR_S):
             log.error("%s: its init has ended, and its monitor does not", guest.name)
-            await end(guest, DomainShutoffReason.FAILED, graceful=False)
+            await stop(guest, DomainShutoffReason.FAILED, graceful=False)
 
     async def _finish(self, guest: Container) -> None:
         """Its monitor has gone: it begins again if it has rebooted, and else it is off."""
-        if self._guest is guest and await self._begins_again(guest):
+        if self._guest is guest and await self._restart_if_rebooted(guest):
             return
         await super()._finish(guest)
 
-    async def _begins_again(self, guest: Container) -> bool:
+    async def _restart_if_rebooted(self, guest: Container) -> bool:
         self._start_done.clear()  # whoever would end it waits for what comes of this
         try:
-            again = await begin_again(self._workplace, guest.status, guest.live_xml)
+            restarted = await restart_rebooted(self._workplace, guest.status, guest.live_xml)
         except (ConfError, VirError, OSError) as error:
             log.error("%s has rebooted and cannot begin again: %s", guest.name, error)
             guest.status.ending, guest.status.restart = DomainShutoffReason.FAILED, False
             return False
         finally:
             self._start_done.set()
-        if again is None:
+        if restarted is None:
             return False
         log.info("%s has begun again", guest.name)
         guest.ended.set()
         guest.close()
-        self.attach_guest(again)
-        again.publish_status()
-        again.publish_event(DomainEventID.REBOOT, again.identity)
+        self.attach_guest(restarted)
+        restarted.publish_status()
+        restarted.publish_event(DomainEventID.REBOOT, restarted.identity)
         return True

@@ -19,11 +19,11 @@ from supervisor.workers.console_sessions import ConsoleSessions
 from supervisor.workers.lxc.container import Container
 from supervisor.workers.lxc.liblxc import Terminal, open_terminal
 
-GIVEN_BACK_S: Final = (0.01, 0.03, 0.1, 0.3)
+RETRY_PAUSES_S: Final = (0.01, 0.03, 0.1, 0.3)
 FLAGS: Final = int(DomainConsoleFlags.FORCE | DomainConsoleFlags.SAFE)
 
 
-class HasContainer(Protocol):
+class ContainerProvider(Protocol):
     """What has the container (`Worker`)."""
 
     def guest(self) -> Container:
@@ -33,7 +33,7 @@ class HasContainer(Protocol):
 class Consoles:
     """Streams to terminals."""
 
-    def __init__(self, worker: HasContainer) -> None:
+    def __init__(self, worker: ContainerProvider) -> None:
         """Open the terminals of the worker's container."""
         self._worker = worker
         self._opening = asyncio.Lock()  # the monitor lends each once
@@ -57,13 +57,13 @@ class Consoles:
         async with self._opening:
             self._sessions.claim(number, force=force)
             terminal = await _open(container, number)
-            stream = self._sessions.open(number, terminal.take(), terminal.close)
+            stream = self._sessions.open(number, terminal.detach(), terminal.close)
         call.set_stream(stream)
 
 
 async def _open(container: Container, number: int) -> Terminal:
     """Have the monitor give a terminal; one just given back it may believe lent for a moment."""
-    for pause in GIVEN_BACK_S:
+    for pause in RETRY_PAUSES_S:
         try:
             return await open_terminal(container.folder, number)
         except VirError:

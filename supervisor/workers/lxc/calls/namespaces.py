@@ -17,13 +17,13 @@ from rpc.values import Domain as DomainId
 from rpc.values import DomainInterface
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.lxc import LXC
+from supervisor.workers import cgroups
 from supervisor.workers.interface_addresses import query_addresses
-from supervisor.workers.lxc import cgroups
-from supervisor.workers.lxc.calls.consoles import HasContainer
-from supervisor.workers.lxc.commands import run
+from supervisor.workers.lxc.calls.consoles import ContainerProvider
+from supervisor.workers.lxc.commands import run_program
 from supervisor.workers.lxc.container import Container
 from supervisor.workers.lxc.interfaces import NSENTER
-from supervisor.workers.lxc.proc_status import is_host_s, read_status, words_of
+from supervisor.workers.lxc.proc_status import fields, is_host_namespace, read_status
 
 #: As setns(2) has to enter them: who one is comes first, what one sees after it.
 NAMESPACES: Final = ("user", "ipc", "uts", "net", "pid", "mnt")
@@ -31,10 +31,10 @@ LAST_SIGNAL: Final = 64
 UNAME: Final = "/usr/bin/uname"
 
 
-class Inside:
+class NamespaceCalls:
     """What reaches into the container."""
 
-    def __init__(self, worker: HasContainer) -> None:
+    def __init__(self, worker: ContainerProvider) -> None:
         """Reach into the worker's container."""
         self._worker = worker
 
@@ -46,10 +46,10 @@ class Inside:
         """
         LXC.errors.check_flags("DomainOpenNamespace", flags)
         container = self._worker.guest()
-        pid = need_init(container)
+        pid = require_init_pid(container)
         try:
             for name in NAMESPACES:
-                if is_host_s(pid, name):
+                if is_host_namespace(pid, name):
                     continue  # who has entered the container's users may not enter the host's
                 fd = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
                 call.answer_descriptors.append(Descriptor(fd))
@@ -69,7 +69,7 @@ class Inside:
         if not 0 <= signum <= LAST_SIGNAL:
             raise LXC.errors.invalid_arg(f"signum value {signum} is out of range")
         container = self._worker.guest()
-        need_init(container)
+        require_init_pid(container)
         pid = find_process(container, pid_value)
         try:
             fd = os.pidfd_open(pid)
@@ -100,15 +100,15 @@ class Inside:
             VirError: OPERATION_INVALID: it has no init just now; INTERNAL_ERROR.
         """
         LXC.errors.check_flags("DomainGetHostname", flags)
-        pid = need_init(self._worker.guest())
-        status, words = await run([NSENTER, f"--uts=/proc/{pid}/ns/uts", "--", UNAME, "-n"])
+        pid = require_init_pid(self._worker.guest())
+        status, words = await run_program([NSENTER, f"--uts=/proc/{pid}/ns/uts", "--", UNAME, "-n"])
         if status != 0:
             detail = f"the container's name cannot be read: {words}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
         return words
 
 
-def need_init(container: Container) -> int:
+def require_init_pid(container: Container) -> int:
     """The number of the container's init.
 
     Raises:
@@ -130,13 +130,13 @@ def find_process(container: Container, number: int) -> int:
     """
     if number == 1:
         return container.init_pid
-    for pid in cgroups.members(container.group):
-        if inner_number(read_status(pid)) == number:
+    for pid in cgroups.pids(container.group):
+        if namespace_pid(read_status(pid)) == number:
             return pid
     raise LXC.errors.invalid_arg(f"the container '{container.name}' has no process {number}")
 
 
-def inner_number(status: str) -> int:
+def namespace_pid(status: str) -> int:
     """A process's number in its innermost namespace; 0: it is not told."""
-    numbers = words_of(status, "NSpid")
+    numbers = fields(status, "NSpid")
     return int(numbers[-1]) if numbers else 0

@@ -22,7 +22,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.lxc import LXC
 from supervisor.workers.interface_counters import interface_counters
 from supervisor.workers.lxc import stats
-from supervisor.workers.lxc.calls.consoles import HasContainer
+from supervisor.workers.lxc.calls.consoles import ContainerProvider
 from supervisor.workers.lxc.checks import device_number
 from supervisor.workers.lxc.container import Container
 
@@ -46,7 +46,7 @@ MEMORY: Final = (
 class Statistics:
     """What a container has used."""
 
-    def __init__(self, worker: HasContainer) -> None:
+    def __init__(self, worker: ContainerProvider) -> None:
         """Count for the worker's container."""
         self._worker = worker
 
@@ -55,7 +55,7 @@ class Statistics:
     ) -> list[DomainMemoryStat]:
         """Memory as the host's kernel counts it."""
         LXC.errors.check_flags("DomainMemoryStats", flags)
-        found = list(memory_figures(self._worker.guest()))
+        found = list(memory_stats(self._worker.guest()))
         return [DomainMemoryStat(tag, value) for tag, value in found[:max_stats]]
 
     def domain_get_cpu_stats(
@@ -69,7 +69,7 @@ class Statistics:
         LXC.errors.check_flags("DomainGetCPUStats", flags, TYPED_STRINGS)
         group = self._worker.guest().group
         if start_cpu != -1:
-            return cpu_table(stats.per_processor(group), nparams, start_cpu, ncpus)
+            return cpu_table(stats.percpu_times(group), nparams, start_cpu, ncpus)
         times = stats.cpu_times(group)
         found = params(
             {
@@ -128,7 +128,7 @@ class Statistics:
         raise LXC.errors.invalid_arg(f"'{device}' is not a known interface")
 
 
-def memory_figures(container: Container) -> Iterator[tuple[int, int]]:
+def memory_stats(container: Container) -> Iterator[tuple[int, int]]:
     """What is known of a container's memory, in KiB or counts."""
     domain, counted = container.domain, stats.memory_stat(container.group)
     current = domain.current_memory.amount if domain.current_memory else domain.memory

@@ -5,11 +5,11 @@ Owns: the list; a new area is one line here.
 
 from __future__ import annotations
 
-from supervisor.workers.lxc.calls.consoles import Consoles, HasContainer
-from supervisor.workers.lxc.calls.namespaces import Inside
+from supervisor.workers.lxc.calls.consoles import Consoles, ContainerProvider
+from supervisor.workers.lxc.calls.namespaces import NamespaceCalls
 from supervisor.workers.lxc.calls.statistics import Statistics
 
 
-def targets(worker: HasContainer) -> tuple[object, ...]:
+def call_targets(worker: ContainerProvider) -> tuple[object, ...]:
     """The objects whose methods answer."""
-    return (Consoles(worker), Statistics(worker), Inside(worker))
+    return (Consoles(worker), Statistics(worker), NamespaceCalls(worker))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class LxcInterface:
     """A device of the host that goes into the container's network namespace."""
 
     link: str  # its name on the host
@@ -18,24 +18,28 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class HostFacts:
     """The host and this start."""
 
     group: str  # the container's cgroup, below the root of every hierarchy
-    legacy: frozenset[str] = frozenset()  # controllers that version 1 of cgroups has
+    v1_controllers: frozenset[str] = frozenset()  # controllers that version 1 of cgroups has
     max_tasks: int = 0  # in the container; 0: as many as the host has
-    cards: Mapping[int, Card] = field(default_factory=dict)  # by the place of the <interface>
-    mounted: Mapping[str, str] = field(
+    interfaces: Mapping[int, LxcInterface] = field(
+        default_factory=dict
+    )  # by the place of the <interface>
+    mount_points: Mapping[str, str] = field(
         default_factory=dict
     )  # images and what is only read, by target: where they are
     nodes: Mapping[str, str] = field(default_factory=dict)  # made for it, by the host's own
     files: frozenset[str] = frozenset()  # sources of file systems that are no folders
-    figures: Mapping[str, str] = field(default_factory=dict)  # files of /proc that lxcfs serves
-    numbers: Mapping[str, str] = field(default_factory=dict)  # "MAJOR:MINOR" of devices, by path
+    lxcfs: Mapping[str, str] = field(default_factory=dict)  # files of /proc that lxcfs serves
+    device_numbers: Mapping[str, str] = field(
+        default_factory=dict
+    )  # "MAJOR:MINOR" of devices, by path
     namespaces: Mapping[str, str] = field(default_factory=dict)  # "net", "ipc", "uts": whose
     user: int = 0  # init's, in the container
     group_id: int = 0
     seccomp: str = ""  # the profile's path
     apparmor: str = ""  # the profile's name
-    gate: str = ""  # the pipe at which the container waits before its first instruction
-    rebooted: str = ""  # the file that is made when the container ends in a reboot
+    barrier: str = ""  # the pipe at which the container waits before its first instruction
+    reboot_mark: str = ""  # the file that is made when the container ends in a reboot

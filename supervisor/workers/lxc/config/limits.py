@@ -7,12 +7,12 @@ Source: Linux, Documentation/admin-guide/cgroup-v1, cgroup-v2; libvirt 9.0 forma
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from conf.domain import Domain
 from conf.domain.tuning import Blkiotune
 from conf.errors import ConfError
+from supervisor.workers.cgroups import Limit
 
 UNLIMITED_KIB: Final = 9007199254740991  # how libvirt says that there is no limit
 DEFAULT_PERIOD: Final = 100000  # microseconds
@@ -20,69 +20,63 @@ SHARES: Final = (2, 262144)
 WEIGHTS: Final = (1, 10000)
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """One value of one controller."""
-
-    controller: str
-    file: str
-    value: str
-
-
-def limits_of(
-    domain: Domain, legacy: frozenset[str], numbers: Mapping[str, str], max_tasks: int = 0
+def limits_from(
+    domain: Domain,
+    v1_controllers: frozenset[str],
+    device_numbers: Mapping[str, str],
+    max_tasks: int = 0,
 ) -> list[Limit]:
     """Everything that a document limits, in the order in which it can be written.
 
     Raises:
         ConfError: a number is out of the controller's range.
     """
-    found = [*memory_limits(domain, legacy), *cpu_limits(domain, legacy)]
+    limits = [*memory_limits(domain, v1_controllers), *cpu_limits(domain, v1_controllers)]
     if domain.vcpu is not None and domain.vcpu.cpuset:
-        found.append(cpus(domain.vcpu.cpuset))
+        limits.append(cpuset_limit(domain.vcpu.cpuset))
     memory = domain.numatune.memory if domain.numatune is not None else None
     if memory is not None and memory.nodeset:
-        found.append(Limit("cpuset", "cpuset.mems", memory.nodeset))
+        limits.append(Limit("cpuset", "cpuset.mems", memory.nodeset))
     if domain.blkiotune is not None:
-        found += blkio_limits(domain.blkiotune, legacy, numbers)
+        limits += blkio_limits(domain.blkiotune, v1_controllers, device_numbers)
     if max_tasks:
-        found.append(Limit("pids", "pids.max", str(max_tasks)))
-    return found
+        limits.append(Limit("pids", "pids.max", str(max_tasks)))
+    return limits
 
 
-def cpus(cpuset: str) -> Limit:
+def cpuset_limit(cpuset: str) -> Limit:
     """The host's processors that the container may use."""
     return Limit("cpuset", "cpuset.cpus", cpuset)
 
 
-def memory_limits(domain: Domain, legacy: frozenset[str]) -> list[Limit]:
+def memory_limits(domain: Domain, v1_controllers: frozenset[str]) -> list[Limit]:
     """The container's memory, and <memtune>."""
     tune = domain.memtune
     current = domain.current_memory.amount if domain.current_memory else domain.memory
     hard = tune.hard_limit.amount if tune and tune.hard_limit else current
-    found = [hard_limit(hard, legacy)]
+    limits = [hard_limit(hard, v1_controllers)]
     if tune and tune.soft_limit:
-        found.append(soft_limit(tune.soft_limit.amount, legacy))
+        limits.append(soft_limit(tune.soft_limit.amount, v1_controllers))
     if tune and tune.swap_hard_limit:
-        found.append(swap_limit(tune.swap_hard_limit.amount, hard, legacy))
-    return found
+        limits.append(swap_limit(tune.swap_hard_limit.amount, hard, v1_controllers))
+    return limits
 
 
-def hard_limit(kib: int, legacy: frozenset[str]) -> Limit:
+def hard_limit(kib: int, v1_controllers: frozenset[str]) -> Limit:
     """As much memory as the container gets."""
-    if "memory" in legacy:
+    if "memory" in v1_controllers:
         return Limit("memory", "memory.limit_in_bytes", _bytes(kib, "-1"))
     return Limit("memory", "memory.max", _bytes(kib, "max"))
 
 
-def soft_limit(kib: int, legacy: frozenset[str]) -> Limit:
+def soft_limit(kib: int, v1_controllers: frozenset[str]) -> Limit:
     """What it is pushed back to when memory is short."""
-    if "memory" in legacy:
+    if "memory" in v1_controllers:
         return Limit("memory", "memory.soft_limit_in_bytes", _bytes(kib, "-1"))
     return Limit("memory", "memory.high", _bytes(kib, "max"))
 
 
-def swap_limit(kib: int, hard_kib: int, legacy: frozenset[str]) -> Limit:
+def swap_limit(kib: int, hard_kib: int, v1_controllers: frozenset[str]) -> Limit:
     """Memory and swap together; version 2 counts swap alone.
 
     Raises:
@@ -91,7 +85,7 @@ def swap_limit(kib: int, hard_kib: int, legacy: frozenset[str]) -> Limit:
     if kib < hard_kib and kib < UNLIMITED_KIB:
         detail = f"the limit of memory and swap ({kib} KiB) is below that of memory ({hard_kib})"
         raise ConfError("invalid_arg", detail, "domain/memtune/swap_hard_limit")
-    if "memory" in legacy:
+    if "memory" in v1_controllers:
         return Limit("memory", "memory.memsw.limit_in_bytes", _bytes(kib, "-1"))
     swap = kib if kib >= UNLIMITED_KIB else kib - min(hard_kib, kib)
     return Limit("memory", "memory.swap.max", _bytes(swap, "max"))
@@ -101,7 +95,7 @@ def _bytes(kib: int, unlimited: str) -> str:
     return unlimited if kib >= UNLIMITED_KIB else str(kib * 1024)
 
 
-def cpu_limits(domain: Domain, legacy: frozenset[str]) -> list[Limit]:
+def cpu_limits(domain: Domain, v1_controllers: frozenset[str]) -> list[Limit]:
     """<cputune>'s shares and bandwidth.
 
     Raises:
@@ -110,28 +104,28 @@ def cpu_limits(domain: Domain, legacy: frozenset[str]) -> list[Limit]:
     tune = domain.cputune
     if tune is None:
         return []
-    found = [shares(tune.shares, legacy)] if tune.shares is not None else []
-    return [*found, *bandwidth(tune.period, tune.quota, legacy)]
+    found = [shares(tune.shares, v1_controllers)] if tune.shares is not None else []
+    return [*found, *bandwidth(tune.period, tune.quota, v1_controllers)]
 
 
-def shares(value: int, legacy: frozenset[str]) -> Limit:
+def shares(value: int, v1_controllers: frozenset[str]) -> Limit:
     """The container's weight among others.
 
     Raises:
         ConfError: it is out of the controller's range.
     """
-    least, most = SHARES if "cpu" in legacy else WEIGHTS
+    least, most = SHARES if "cpu" in v1_controllers else WEIGHTS
     if not least <= value <= most:
         detail = f"shares are from {least} to {most} on this host, not {value}"
         raise ConfError("invalid_arg", detail, "domain/cputune/shares")
-    return Limit("cpu", "cpu.shares" if "cpu" in legacy else "cpu.weight", str(value))
+    return Limit("cpu", "cpu.shares" if "cpu" in v1_controllers else "cpu.weight", str(value))
 
 
-def bandwidth(period: int | None, quota: int | None, legacy: frozenset[str]) -> list[Limit]:
+def bandwidth(period: int | None, quota: int | None, v1_controllers: frozenset[str]) -> list[Limit]:
     """How many microseconds of each period its processes may run; a quota below 0: all of them."""
     if period is None and quota is None:
         return []
-    if "cpu" not in legacy:
+    if "cpu" not in v1_controllers:
         most = str(quota) if quota is not None and quota > 0 else "max"
         return [Limit("cpu", "cpu.max", f"{most} {period or DEFAULT_PERIOD}")]
     found = [Limit("cpu", "cpu.cfs_period_us", str(period))] if period else []
@@ -141,25 +135,25 @@ def bandwidth(period: int | None, quota: int | None, legacy: frozenset[str]) -> 
 
 
 def blkio_limits(
-    tune: Blkiotune, legacy: frozenset[str], numbers: Mapping[str, str]
+    tune: Blkiotune, v1_controllers: frozenset[str], device_numbers: Mapping[str, str]
 ) -> list[Limit]:
     """<blkiotune>.
 
     Raises:
         ConfError: a device is none of the host's.
     """
-    found: list[Limit] = []
+    limits: list[Limit] = []
     if tune.weight:
-        found.append(blkio_weight(tune.weight, legacy))
+        limits.append(blkio_weight(tune.weight, v1_controllers))
     for device in tune.devices:
-        number = numbers.get(device.path or "")
+        number = device_numbers.get(device.path or "")
         if number is None:
             detail = f"'{device.path}' is no block device of this host"
             raise ConfError("invalid_arg", detail, "domain/blkiotune/device/path")
         if device.weight:
-            weight = blkio_weight(device.weight, legacy)
-            file = "blkio.weight_device" if "blkio" in legacy else weight.file
-            found.append(Limit("blkio", file, f"{number} {device.weight}"))
+            weight = blkio_weight(device.weight, v1_controllers)
+            file = "blkio.weight_device" if "blkio" in v1_controllers else weight.file
+            limits.append(Limit("blkio", file, f"{number} {device.weight}"))
         for name, value in (
             ("read_iops_sec", device.read_iops_sec),
             ("write_iops_sec", device.write_iops_sec),
@@ -167,13 +161,13 @@ def blkio_limits(
             ("write_bytes_sec", device.write_bytes_sec),
         ):
             if value:
-                found.append(throttle(name, number, value, legacy))
-    return found
+                limits.append(throttle(name, number, value, v1_controllers))
+    return limits
 
 
-def blkio_weight(weight: int, legacy: frozenset[str]) -> Limit:
+def blkio_weight(weight: int, v1_controllers: frozenset[str]) -> Limit:
     """The container's weight at the host's disks."""
-    return Limit("blkio", "blkio.weight" if "blkio" in legacy else "io.weight", str(weight))
+    return Limit("blkio", "blkio.weight" if "blkio" in v1_controllers else "io.weight", str(weight))
 
 
 #: A throttle's file in version 1, and its word in version 2's io.max.
@@ -185,16 +179,16 @@ THROTTLES: Final = {
 }
 
 
-def throttle(name: str, number: str, value: int, legacy: frozenset[str]) -> Limit:
+def throttle(name: str, number: str, value: int, v1_controllers: frozenset[str]) -> Limit:
     """A limit of one device; 0: none."""
     file, word = THROTTLES[name]
-    if "blkio" in legacy:
+    if "blkio" in v1_controllers:
         return Limit("blkio", file, f"{number} {value}")
     return Limit("blkio", "io.max", f"{number} {word}={value or 'max'}")
 
 
-def lines(limits: list[Limit], legacy: frozenset[str]) -> Iterator[tuple[str, str]]:
+def setting_lines(limits: list[Limit], v1_controllers: frozenset[str]) -> Iterator[tuple[str, str]]:
     """The settings of liblxc for these."""
     for limit in limits:
-        prefix = "lxc.cgroup" if limit.controller in legacy else "lxc.cgroup2"
+        prefix = "lxc.cgroup" if limit.controller in v1_controllers else "lxc.cgroup2"
         yield f"{prefix}.{limit.file}", limit.value

@@ -9,63 +9,63 @@ from collections.abc import Iterator
 
 from conf.domain import Domain
 from conf.domain.devices.filesystem import Filesystem
-from supervisor.workers.lxc.config.host_facts import Facts
-from supervisor.workers.lxc.config.text import field, setting
+from supervisor.workers.lxc.config.host_facts import HostFacts
+from supervisor.workers.lxc.config.text import mount_field, setting
 
 PATH = "domain/devices/filesystem"
 
 
-def root_of(domain: Domain) -> Filesystem | None:
+def root_filesystem(domain: Domain) -> Filesystem | None:
     """The file system that is the container's root; None: the host's."""
     return next((one for one in domain.devices.filesystems if one.target_dir == "/"), None)
 
 
-def source_of(filesystem: Filesystem, facts: Facts) -> str:
+def filesystem_source(filesystem: Filesystem, facts: HostFacts) -> str:
     """Where on the host its files are."""
     if filesystem.type in ("file", "block"):
-        return facts.mounted[filesystem.target_dir or ""]
-    return facts.mounted.get(filesystem.target_dir or "", filesystem.source_dir or "")
+        return facts.mount_points[filesystem.target_dir or ""]
+    return facts.mount_points.get(filesystem.target_dir or "", filesystem.source_dir or "")
 
 
-def root_lines(domain: Domain, facts: Facts) -> Iterator[str]:
+def root_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
     """The container's root."""
-    root = root_of(domain)
-    source = source_of(root, facts) if root is not None else "/"
+    root = root_filesystem(domain)
+    source = filesystem_source(root, facts) if root is not None else "/"
     yield setting("lxc.rootfs.path", f"dir:{source}", f"{PATH}/source")
     yield "lxc.rootfs.managed = 0"
     if root is not None and root.readonly:
         yield "lxc.rootfs.options = ro"
 
 
-def mount_lines(domain: Domain, facts: Facts) -> Iterator[str]:
+def mount_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
     """File systems below the root, then devices' nodes."""
     below = [one for one in domain.devices.filesystems if one.target_dir != "/"]
     for filesystem in below:
         yield f"lxc.mount.entry = {_entry(filesystem, facts)}"
-    for name, path in facts.figures.items():
-        place = field(f"proc/{name}", "domain")
-        yield f"lxc.mount.entry = {field(path, 'domain')} {place} none bind,optional"
-    for source, target in device_nodes(domain):
-        place = field(target.lstrip("/"), "domain/devices")
-        node = field(facts.nodes.get(source, source), "domain/devices")
+    for name, path in facts.lxcfs.items():
+        place = mount_field(f"proc/{name}", "domain")
+        yield f"lxc.mount.entry = {mount_field(path, 'domain')} {place} none bind,optional"
+    for source, target in node_paths(domain):
+        place = mount_field(target.lstrip("/"), "domain/devices")
+        node = mount_field(facts.nodes.get(source, source), "domain/devices")
         yield f"lxc.mount.entry = {node} {place} none bind,create=file"
 
 
-def _entry(filesystem: Filesystem, facts: Facts) -> str:
-    target = field((filesystem.target_dir or "").strip("/"), f"{PATH}/target")
+def _entry(filesystem: Filesystem, facts: HostFacts) -> str:
+    target = mount_field((filesystem.target_dir or "").strip("/"), f"{PATH}/target")
     create = "file" if filesystem.source_dir in facts.files else "dir"
     mode = ",ro" if filesystem.readonly else ""
     if filesystem.type == "ram":
         options = f"size={filesystem.usage}k,mode=755,nosuid,nodev{mode},create=dir"
         return f"tmpfs {target} tmpfs {options}"
-    source = source_of(filesystem, facts)
+    source = filesystem_source(filesystem, facts)
     if filesystem.type == "bind":  # from within the container itself
-        inside = field(source.strip("/"), f"{PATH}/source")
+        inside = mount_field(source.strip("/"), f"{PATH}/source")
         return f"{inside} {target} none bind,relative,create={create}{mode}"
-    return f"{field(source, f'{PATH}/source')} {target} none rbind{mode},create={create}"
+    return f"{mount_field(source, f'{PATH}/source')} {target} none rbind{mode},create={create}"
 
 
-def device_nodes(domain: Domain) -> Iterator[tuple[str, str]]:
+def node_paths(domain: Domain) -> Iterator[tuple[str, str]]:
     """The host's devices that the container has: their nodes there and here."""
     for disk in domain.devices.disks:
         source = disk.source.dev if disk.source is not None else None

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from conf.domain import Domain
 from conf.domain.devices.interface import Ip, Route
 from conf.errors import ConfError
-from supervisor.workers.lxc.config.host_facts import Facts
+from supervisor.workers.lxc.config.host_facts import HostFacts
 from supervisor.workers.lxc.config.text import setting
 
 
-def is_private(domain: Domain, facts: Facts) -> bool:
+def is_private(domain: Domain, facts: HostFacts) -> bool:
     """Whether the container has a network of its own; else it is in the host's, as with stock."""
     devices = domain.devices
     privnet = domain.features is not None and domain.features.privnet
@@ -23,7 +23,7 @@ def is_private(domain: Domain, facts: Facts) -> bool:
     return bool(devices.interfaces) or nets or privnet or "net" in facts.namespaces
 
 
-def network_lines(domain: Domain, facts: Facts) -> Iterator[str]:
+def network_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
     """Every card with its addresses; an empty network; or the host's."""
     if "net" in facts.namespaces:
         return
@@ -31,29 +31,33 @@ def network_lines(domain: Domain, facts: Facts) -> Iterator[str]:
         yield "lxc.net.0.type = none"
         return
     number = 0
-    for place, interface in enumerate(domain.devices.interfaces):
-        card = facts.cards[place]
-        yield from _card(number, card.link, card.name, interface.ips, interface.routes)
+    for index, interface in enumerate(domain.devices.interfaces):
+        netdev = facts.interfaces[index]
+        yield from _interface_lines(
+            number, netdev.link, netdev.name, interface.ips, interface.routes
+        )
         if interface.link_state != "down":
             yield f"lxc.net.{number}.flags = up"
         number += 1
     for hostdev in domain.devices.hostdevs:
         if hostdev.type == "net" and hostdev.source.interface:
             name = hostdev.source.interface
-            yield from _card(number, name, name, hostdev.ips, hostdev.routes)
+            yield from _interface_lines(number, name, name, hostdev.ips, hostdev.routes)
             yield f"lxc.net.{number}.flags = up"
             number += 1
     if number == 0:
         yield "lxc.net.0.type = empty"
 
 
-def _card(number: int, link: str, name: str, ips: list[Ip], routes: list[Route]) -> Iterator[str]:
+def _interface_lines(
+    number: int, link: str, name: str, ips: list[Ip], routes: list[Route]
+) -> Iterator[str]:
     prefix = f"lxc.net.{number}"
     yield f"{prefix}.type = phys"
     yield setting(f"{prefix}.link", link, "domain/devices/interface")
     yield setting(f"{prefix}.name", name, "domain/devices/interface/guest/@dev")
     for ip in ips:
-        address = interface_of(ip)
+        address = ip_interface(ip)
         yield f"{prefix}.ipv{address.version}.address = {address}"
     for route in routes:
         gateway = default_gateway(route)
@@ -61,7 +65,7 @@ def _card(number: int, link: str, name: str, ips: list[Ip], routes: list[Route])
             yield f"{prefix}.ipv{gateway.version}.gateway = {gateway}"
 
 
-def interface_of(ip: Ip) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
+def ip_interface(ip: Ip) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
     """An address with its prefix; without one the class's, or 64.
 
     Raises:
@@ -108,10 +112,10 @@ def default_gateway(route: Route) -> ipaddress.IPv4Address | ipaddress.IPv6Addre
     """
     if destination(route).prefixlen != 0 or route.metric is not None:
         return None
-    return gateway_of(route)
+    return route_gateway(route)
 
 
-def gateway_of(route: Route) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def route_gateway(route: Route) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """The next station of a route.
 
     Raises:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from conf.domain import Domain
-from supervisor.workers.lxc.config.host_facts import Facts
-from supervisor.workers.lxc.config.limits import limits_of, lines
+from supervisor.workers.lxc.config.host_facts import HostFacts
+from supervisor.workers.lxc.config.limits import limits_from, setting_lines
 from supervisor.workers.lxc.config.mounts import mount_lines, root_lines
 from supervisor.workers.lxc.config.network import is_private, network_lines
 from supervisor.workers.lxc.config.privileges import capability_lines, device_lines, user_lines
@@ -22,13 +22,13 @@ from supervisor.workers.lxc.config.text import setting
 MAX_HOSTNAME: Final = 63
 TERMINALS: Final = 1024
 #: Says who is to be init, and waits for a line. It runs when all but init is there.
-GATE_HOOK: Final = 'echo "$LXC_PID" > "$0.pid"; read -r line < "$0"'
+BARRIER_HOOK: Final = 'echo "$LXC_PID" > "$0.pid"; read -r line < "$0"'
 #: liblxc gives up beginning again when a hook after the end fails; this leaves a mark, too.
 REBOOT_HOOK: Final = 'test "$LXC_TARGET" != reboot || { : > "$0"; exit 1; }'
 PIVOT: Final = "virtvisor.slice/pivot"  # where liblxc waits while it removes cgroups
 
 
-def plan_config(domain: Domain, facts: Facts) -> str:
+def plan_config(domain: Domain, facts: HostFacts) -> str:
     """The file that lxc-start reads.
 
     Raises:
@@ -42,7 +42,7 @@ def plan_init(domain: Domain) -> list[str]:
     return [domain.os.init or "/sbin/init", *domain.os.init_args]
 
 
-def _lines(domain: Domain, facts: Facts) -> Iterator[str]:
+def _lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
     yield f"lxc.uts.name = {hostname(domain.name)}"
     yield from root_lines(domain, facts)
     yield "lxc.autodev = 1"
@@ -64,14 +64,14 @@ def _lines(domain: Domain, facts: Facts) -> Iterator[str]:
     yield setting("lxc.cgroup.dir.monitor", f"{facts.group}.monitor", "domain/resource/partition")
     yield f"lxc.cgroup.dir.monitor.pivot = {PIVOT}"
     yield from device_lines(domain, facts)
-    limits = limits_of(domain, facts.legacy, facts.numbers, facts.max_tasks)
-    for key, value in lines(limits, facts.legacy):
+    limits = limits_from(domain, facts.v1_controllers, facts.device_numbers, facts.max_tasks)
+    for key, value in setting_lines(limits, facts.v1_controllers):
         yield setting(key, value, "domain")
     yield "lxc.hook.version = 1"  # no words of its own after ours
-    if facts.gate:
-        yield _hook("start-host", GATE_HOOK, facts.gate)
-    if facts.rebooted:
-        yield _hook("post-stop", REBOOT_HOOK, facts.rebooted)
+    if facts.barrier:
+        yield _hook("start-host", BARRIER_HOOK, facts.barrier)
+    if facts.reboot_mark:
+        yield _hook("post-stop", REBOOT_HOOK, facts.reboot_mark)
 
 
 def _hook(name: str, script: str, path: str) -> str:
@@ -82,7 +82,7 @@ def _hook(name: str, script: str, path: str) -> str:
     return setting(f"lxc.hook.{name}", shlex.join(["/bin/sh", "-c", script, path]), "domain/name")
 
 
-def _init_lines(domain: Domain, facts: Facts) -> Iterator[str]:
+def _init_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
     os = domain.os
     if os.init_dir:
         yield setting("lxc.init.cwd", os.init_dir, "domain/os/initdir")
@@ -102,7 +102,7 @@ def _init_lines(domain: Domain, facts: Facts) -> Iterator[str]:
         yield setting("lxc.environment", f"{name}={value}", f"domain/os/initenv[{name}]")
 
 
-def _kernel_file_systems(domain: Domain, facts: Facts) -> Iterator[str]:
+def _kernel_file_systems(domain: Domain, facts: HostFacts) -> Iterator[str]:
     """/proc and /sys, of which a container may write what is its own.
 
     The kernel lets nobody mount a sysfs who does not own the network that it tells of.
@@ -115,14 +115,14 @@ def _kernel_file_systems(domain: Domain, facts: Facts) -> Iterator[str]:
         yield "lxc.mount.auto = proc:mixed sys:mixed"
 
 
-def _profiles(facts: Facts) -> Iterator[str]:
+def _profiles(facts: HostFacts) -> Iterator[str]:
     if facts.seccomp:
         yield f"lxc.seccomp.profile = {facts.seccomp}"
     if facts.apparmor:
         yield f"lxc.apparmor.profile = {facts.apparmor}"
 
 
-def _namespaces(facts: Facts) -> Iterator[str]:
+def _namespaces(facts: HostFacts) -> Iterator[str]:
     for kind, path in facts.namespaces.items():
         yield setting(f"lxc.namespace.share.{kind}", path, f"domain/lxc:namespace/lxc:share{kind}")
 

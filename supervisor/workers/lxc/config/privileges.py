@@ -11,14 +11,14 @@ from typing import Final
 
 from conf.domain import Domain
 from conf.domain.lxc.model import Capabilities
-from supervisor.workers.lxc.config.host_facts import Facts
-from supervisor.workers.lxc.config.mounts import device_nodes
+from supervisor.workers.lxc.config.host_facts import HostFacts
+from supervisor.workers.lxc.config.mounts import node_paths
 
 #: What is taken away unless the document says otherwise.
 DROPPED: Final = ("audit_control", "mac_admin", "mknod", "sys_module", "sys_time")
 #: And from a container that maps users: it has no hardware there, and systemd would believe that it
 #: has, and fail to mount what belongs to it.
-DROPPED_WHERE_MAPPED: Final = ("sys_rawio",)
+DROPPED_WITH_IDMAP: Final = ("sys_rawio",)
 #: Devices that every container has: null, zero, full, random, urandom, tty, console, ptmx, ptys.
 DEVICES: Final = ("1:3", "1:5", "1:7", "1:8", "1:9", "5:0", "5:1", "5:2", "136:*")
 
@@ -35,16 +35,16 @@ def user_lines(domain: Domain) -> Iterator[str]:
 
 def capability_lines(domain: Domain) -> Iterator[str]:
     """What is taken from root, or all that it keeps."""
-    said = domain.features.capabilities if domain.features is not None else None
-    states = said.states() if said is not None else {}
-    policy = said.policy if said is not None else "default"
+    capabilities = domain.features.capabilities if domain.features is not None else None
+    states = capabilities.states() if capabilities is not None else {}
+    policy = capabilities.policy if capabilities is not None else "default"
     if policy == "deny":
         kept = [name for name, on in states.items() if on]
         yield f"lxc.cap.keep = {' '.join(kept) if kept else 'none'}"
         return
     base = set(DROPPED) if policy == "default" else set()
     if policy == "default" and domain.idmap is not None:
-        base |= set(DROPPED_WHERE_MAPPED)
+        base |= set(DROPPED_WITH_IDMAP)
     dropped = (base - {name for name, on in states.items() if on}) | {
         name for name, on in states.items() if not on
     }
@@ -52,27 +52,27 @@ def capability_lines(domain: Domain) -> Iterator[str]:
         yield f"lxc.cap.drop = {' '.join(sorted(dropped))}"
 
 
-def may_make_nodes(said: Capabilities | None) -> bool:
+def may_mknod(capabilities: Capabilities | None) -> bool:
     """Whether the container may make device nodes of any kind."""
-    if said is None:
+    if capabilities is None:
         return False
-    state = said.states().get("mknod")
-    return state if state is not None else said.policy == "allow"
+    state = capabilities.states().get("mknod")
+    return state if state is not None else capabilities.policy == "allow"
 
 
-def device_lines(domain: Domain, facts: Facts) -> Iterator[str]:
+def device_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
     """Which devices may be opened at all."""
-    prefix = "lxc.cgroup" if "devices" in facts.legacy else "lxc.cgroup2"
+    prefix = "lxc.cgroup" if "devices" in facts.v1_controllers else "lxc.cgroup2"
     yield f"{prefix}.devices.deny = a"
     yield from (f"{prefix}.devices.allow = c {number} rwm" for number in DEVICES)
-    if may_make_nodes(domain.features.capabilities if domain.features is not None else None):
+    if may_mknod(domain.features.capabilities if domain.features is not None else None):
         yield f"{prefix}.devices.allow = c *:* m"
         yield f"{prefix}.devices.allow = b *:* m"
     for rule in device_rules(domain, facts):
         yield f"{prefix}.devices.allow = {rule}"
 
 
-def device_rules(domain: Domain, facts: Facts) -> Iterator[str]:
+def device_rules(domain: Domain, facts: HostFacts) -> Iterator[str]:
     """The rules for the host's devices that the container is given."""
     readonly = {
         disk.source.dev
@@ -81,6 +81,6 @@ def device_rules(domain: Domain, facts: Facts) -> Iterator[str]:
     }
     blocks = {disk.source.dev for disk in domain.devices.disks if disk.source is not None}
     blocks |= {one.source.block for one in domain.devices.hostdevs}
-    for source, _ in device_nodes(domain):
+    for source, _ in node_paths(domain):
         kind = "b" if source in blocks else "c"
-        yield f"{kind} {facts.numbers[source]} {'r' if source in readonly else 'rw'}"
+        yield f"{kind} {facts.device_numbers[source]} {'r' if source in readonly else 'rw'}"

@@ -16,13 +16,13 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.pidfd import GuestProcess
 from supervisor.runtime.procfs import is_stopped
+from supervisor.workers.cgroups import remove_emulator_group
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import detach_port, has_netd_interfaces
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.start.files import remove_directories
 from supervisor.workers.qemu.start.qemu_process import cgroup_name
-from supervisor.workers.spawn import remove_cgroup
 
 TERM_S: Final = 2.0  # an emulator that runs writes its caches and ends within this
 GRACEFUL_S: Final = 10.0
@@ -79,7 +79,7 @@ async def clean_up(workplace: WorkerContext, status: Status, xml: str) -> None:
     await workplace.hooks.notify(name, "stopped", xml)
     if has_netd_interfaces(xml):
         await detach_port(workplace, status.uuid)
-    remove_cgroup(cgroup_name(status))
+    remove_emulator_group(cgroup_name(status))
     restore(status.owners)
     remove_directories(workplace.paths, status)
     workplace.paths.pid_file(name).unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from conf.settings import QemuConfig
 from conf.types.cpuset import parse_cpuset
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.pidfd import GuestProcess
+from supervisor.workers.cgroups import remove_emulator_group
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.qemu.argv.launch import plan_launch
 from supervisor.workers.qemu.argv.launch_inputs import Runtime
@@ -27,7 +28,7 @@ from supervisor.workers.qemu.interfaces import InterfaceFds
 from supervisor.workers.qemu.start.files import open_outputs
 from supervisor.workers.qemu.start.start_context import StartContext
 from supervisor.workers.running_guest import record_process
-from supervisor.workers.spawn import Spawning, User, remove_cgroup, rlimits_of, spawn
+from supervisor.workers.spawn import Spawning, User, rlimits_of, spawn
 
 KILL_S: Final = 5.0
 NODES_ONLINE: Final = Path("/sys/devices/system/node/online")
@@ -139,7 +140,7 @@ def spawn_qemu(start: StartContext, command: Spawning, undo: AsyncExitStack) -> 
     context, status = start.context, start.status
     process = GuestProcess.open_child(spawn(command))
     undo.push_async_callback(kill, process)
-    undo.callback(remove_cgroup, cgroup_name(status))
+    undo.callback(remove_emulator_group, cgroup_name(status))
     record_process(status, process.identity)
     pid_file = context.paths.pid_file(start.name)
     undo.callback(pid_file.unlink, missing_ok=True)

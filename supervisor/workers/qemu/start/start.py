@@ -22,6 +22,7 @@ from conf.domain.addresses.assign import assign_addresses
 from supervisor.messages.hostd import CpuContext, ProbeEmulator
 from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import remove_status
+from supervisor.workers.cgroups import move_process
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.display_ports import DisplayPorts
 from supervisor.workers.file_owners import chown_for_guest, restore
@@ -43,7 +44,7 @@ from supervisor.workers.qemu.start.qemu_process import (
 from supervisor.workers.qemu.start.start_context import StartContext
 from supervisor.workers.qemu.start.unsupported import check_supported
 from supervisor.workers.running_guest import new_status
-from supervisor.workers.spawn import emulator_user, move_to_cgroup, warn_of_root
+from supervisor.workers.spawn import emulator_user, warn_of_root
 from supervisor.workers.state_table import PAUSED_AT_START, RUNNING, Trigger
 from supervisor.workers.unix_sockets import listen
 
@@ -191,7 +192,7 @@ def _listen(start: StartContext) -> socket.socket:
 
 async def _connect(guest: Guest, log_file: GuestLog) -> None:
     """Set QEMU up over its monitor, while the kernel moves it to its cgroup."""
-    move = asyncio.create_task(move_to_cgroup(guest.process.pid, cgroup_name(guest.status)))
+    move = asyncio.create_task(move_process(guest.process.pid, cgroup_name(guest.status)))
     try:
         await connect_monitor(guest, log_file, MONITOR_S)
     finally:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from conf.domain import Domain, parse_domain
 from conf.domain.lxc.defaults import complete_container
 from conf.errors import ConfError
-from supervisor.workers.lxc.cgroups import group_name
-from supervisor.workers.lxc.config import Card, Facts, plan_config
+from supervisor.workers.cgroups import group_name
+from supervisor.workers.lxc.config import HostFacts, LxcInterface, plan_config
 
 NAMESPACE: Final = "http://libvirt.org/schemas/domain/lxc/1.0"
 
@@ -135,13 +135,13 @@ def test_no_word_anywhere_becomes_a_setting_or_a_group_elsewhere(
         hostdevs, disks = domain.devices.hostdevs, domain.devices.disks
         sources = [one.source.char or "" for one in hostdevs]
         sources += [one.source.dev or "" for one in disks if one.source is not None]
-        facts = Facts(
+        facts = HostFacts(
             group=group_name("12345678", domain.name, domain.partition or ""),
-            cards={
-                number: Card("vnet0p", card.guest_dev or "eth0")
+            interfaces={
+                number: LxcInterface("vnet0p", card.guest_dev or "eth0")
                 for number, card in enumerate(domain.devices.interfaces)
             },
-            numbers=dict.fromkeys(sources, "1:3"),
+            device_numbers=dict.fromkeys(sources, "1:3"),
         )
         text = plan_config(domain, facts)
     except ConfError:

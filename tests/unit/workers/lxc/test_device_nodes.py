@@ -15,12 +15,12 @@ from conf.domain.lxc.defaults import complete_container
 from rpc.enums import DomainShutoffReason, DomainState
 from rpc.errors import VirError
 from supervisor.objects.domain_status_xml import Status
-from supervisor.workers.lxc.bind_mount import in_thread
-from supervisor.workers.lxc.config import Facts, plan_config
-from supervisor.workers.lxc.device_nodes import make_node, root_of_map
-from supervisor.workers.lxc.filesystem_mounts import lock_command, locked, places
-from supervisor.workers.lxc.host_netdevs import read_links
-from supervisor.workers.lxc.stop import explain_end
+from supervisor.workers.lxc.bind_mount import run_in_thread
+from supervisor.workers.lxc.config import HostFacts, plan_config
+from supervisor.workers.lxc.device_nodes import make_node, mapped_root
+from supervisor.workers.lxc.filesystem_mounts import parse_mounts, read_only, read_only_command
+from supervisor.workers.lxc.host_netdevs import parse_netdevs
+from supervisor.workers.lxc.stop import set_shutoff_reason
 
 
 def domain(inner: str = "", devices: str = "") -> Domain:
@@ -40,15 +40,17 @@ MAPPED = (
 
 
 def test_nodes_belong_to_the_container_s_root() -> None:
-    assert root_of_map(domain()) == (0, 0)
-    assert root_of_map(domain(MAPPED)) == (70000, 80000)
+    assert mapped_root(domain()) == (0, 0)
+    assert mapped_root(domain(MAPPED)) == (70000, 80000)
 
 
 def test_a_node_is_bound_from_where_it_was_made() -> None:
     device = (
         "<hostdev mode='capabilities' type='misc'><source><char>/dev/x</char></source></hostdev>"
     )
-    facts = Facts(group="g", numbers={"/dev/x": "1:2"}, nodes={"/dev/x": "/run/box/nodes/c-1-2"})
+    facts = HostFacts(
+        group="g", device_numbers={"/dev/x": "1:2"}, nodes={"/dev/x": "/run/box/nodes/c-1-2"}
+    )
     found = plan_config(domain(devices=device), facts).splitlines()
     assert "lxc.mount.entry = /run/box/nodes/c-1-2 dev/x none bind,create=file" in found
 
@@ -63,13 +65,13 @@ def test_what_a_thread_raises_is_raised() -> None:
         raise OSError(5, "so it is")
 
     with pytest.raises(OSError, match="so it is"):
-        in_thread(fail)
+        run_in_thread(fail)
 
 
 def test_a_reboot_s_hook_marks_reboots_alone_and_stops_them(tmp_path: Path) -> None:
     marker = tmp_path / "a folder" / "rebooted"
     marker.parent.mkdir()
-    facts = Facts(group="g", rebooted=str(marker))
+    facts = HostFacts(group="g", reboot_mark=str(marker))
     (line,) = (
         line for line in plan_config(domain(), facts).splitlines() if "hook.post-stop" in line
     )
@@ -95,7 +97,7 @@ def test_a_reboot_s_end_is_a_shutdown_and_goes_by_its_own_element(
 ) -> None:
     status = Status(name="box", uuid="u", id=1, state=DomainState.RUNNING, reason=1, pid=2)
     model = domain(f"<on_poweroff>restart</on_poweroff><on_reboot>{word}</on_reboot>")
-    explain_end(status, model, orderly=True, rebooted=True)
+    set_shutoff_reason(status, model, orderly=True, rebooted=True)
     assert (status.ending, status.restart) == (DomainShutoffReason.SHUTDOWN, restarts)
 
 
@@ -103,7 +105,7 @@ def test_a_reboot_s_end_is_a_shutdown_and_goes_by_its_own_element(
 def test_places_of_mounts_are_read_without_their_escapes(names: list[str]) -> None:
     escapes = {" ": "\\040", "\t": "\\011", "\n": "\\012", "\\": "\\134"}
     rows = (f"x /{''.join(escapes.get(one, one) for one in name)} tmpfs rw 0 0\n" for name in names)
-    assert places("".join(rows).encode()) == [f"/{name}" for name in names]
+    assert parse_mounts("".join(rows).encode()) == [f"/{name}" for name in names]
 
 
 def test_what_mapped_users_may_only_read_is_bound_on_the_host() -> None:
@@ -111,15 +113,15 @@ def test_what_mapped_users_may_only_read_is_bound_on_the_host() -> None:
         "<filesystem type='mount'><source dir='/srv/a'/><target dir='/a'/><readonly/></filesystem>"
         "<filesystem type='mount'><source dir='/srv/b'/><target dir='/b'/></filesystem>"
     )
-    assert [one.target_dir for one in locked(domain(MAPPED, shared))] == ["/a"]
-    assert locked(domain("", shared)) == []
-    command = lock_command("/srv/a", os.ST_NOSUID | os.ST_RDONLY, Path("/run/read0"))
+    assert [one.target_dir for one in read_only(domain(MAPPED, shared))] == ["/a"]
+    assert read_only(domain("", shared)) == []
+    command = read_only_command("/srv/a", os.ST_NOSUID | os.ST_RDONLY, Path("/run/read0"))
     assert command[1:] == ["--make-private", "-o", "bind,ro,nosuid", "--", "/srv/a", "/run/read0"]
 
 
 def test_network_devices_are_known_by_their_numbers_whatever_their_names() -> None:
     told = '[{"ifindex": 1, "ifname": "lo", "flags": []}, {"ifindex": 7, "ifname": "a@b"}]'
-    assert read_links(told) == {1: "lo", 7: "a@b"}
+    assert parse_netdevs(told) == {1: "lo", 7: "a@b"}
     for hostile in ("", "[", '[{"ifindex": "x"}]', "{}"):
         with pytest.raises(VirError, match="cannot be read"):
-            read_links(hostile)
+            parse_netdevs(hostile)

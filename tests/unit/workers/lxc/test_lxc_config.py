@@ -12,24 +12,31 @@ from conf.domain import Domain, parse_domain
 from conf.domain.lxc.defaults import complete_container
 from conf.domain.lxc.model import InitVariable
 from conf.errors import ConfError
-from supervisor.workers.lxc import cgroups
-from supervisor.workers.lxc.calls.namespaces import inner_number
+from supervisor.workers import cgroups
+from supervisor.workers.cgroups import Limit
+from supervisor.workers.lxc.calls.namespaces import namespace_pid
 from supervisor.workers.lxc.calls.statistics import cpu_table
-from supervisor.workers.lxc.checks import lookup
-from supervisor.workers.lxc.config import Card, Facts, plan_config
-from supervisor.workers.lxc.config.limits import UNLIMITED_KIB, Limit, limits_of
+from supervisor.workers.lxc.checks import lookup_id
+from supervisor.workers.lxc.config import HostFacts, LxcInterface, plan_config
+from supervisor.workers.lxc.config.limits import UNLIMITED_KIB, limits_from
 from supervisor.workers.lxc.config.plan import hostname
 from supervisor.workers.lxc.interfaces import free_name, route_commands
-from supervisor.workers.lxc.liblxc import LONGEST, explain, fnv_1a, socket_name, start_command
+from supervisor.workers.lxc.liblxc import (
+    MAX_SOCKET_NAME,
+    error_cause,
+    fnv_1a,
+    socket_name,
+    start_command,
+)
 from supervisor.workers.lxc.lifecycle import (
     REBOOT,
     REQUEST,
     SHUTDOWN,
-    Order,
+    ShutdownMethod,
     initctl_request,
-    signal_of,
+    signal_for,
 )
-from supervisor.workers.lxc.stats import read_version_1, read_version_2
+from supervisor.workers.lxc.stats import parse_blkio_v1, parse_io_stat
 from supervisor.workers.lxc.tuning import as_kib, plan_change
 
 LEGACY = frozenset({"cpu", "cpuacct", "memory", "cpuset", "blkio", "devices", "freezer", "pids"})
@@ -45,8 +52,8 @@ def domain(inner: str = "", devices: str = "", os: str = "", root: str = "/srv/r
     return complete_container(parse_domain(text), "x86_64")
 
 
-def lines(model: Domain, facts: Facts | None = None) -> list[str]:
-    return plan_config(model, facts or Facts(group="g", legacy=LEGACY)).splitlines()
+def lines(model: Domain, facts: HostFacts | None = None) -> list[str]:
+    return plan_config(model, facts or HostFacts(group="g", v1_controllers=LEGACY)).splitlines()
 
 
 def test_a_plain_container_has_its_root_its_limits_and_no_device_of_the_host() -> None:
@@ -63,7 +70,7 @@ def test_a_plain_container_has_its_root_its_limits_and_no_device_of_the_host() -
 def test_version_2_of_cgroups_has_other_files() -> None:
     inner = "<memtune><swap_hard_limit unit='MiB'>96</swap_hard_limit></memtune><cputune>" \
         "<shares>500</shares><period>50000</period><quota>25000</quota></cputune>"  # fmt: skip
-    found = lines(domain(inner), Facts(group="g"))
+    found = lines(domain(inner), HostFacts(group="g"))
     assert "lxc.cgroup2.memory.max = 67108864" in found
     assert "lxc.cgroup2.memory.swap.max = 33554432" in found
     assert "lxc.cgroup2.cpu.weight = 500" in found
@@ -97,7 +104,7 @@ def test_cards_go_in_by_their_names_with_addresses_and_the_default_route() -> No
         "</interface>"
     )
     model = domain(devices=devices)
-    facts = Facts(group="g", cards={0: Card("vnet0p", "front0")})
+    facts = HostFacts(group="g", interfaces={0: LxcInterface("vnet0p", "front0")})
     found = [line for line in lines(model, facts) if ".net." in line]
     assert found == [
         "lxc.net.0.type = phys",
@@ -121,7 +128,9 @@ def test_file_systems_become_mounts_with_their_words_quoted() -> None:
         "<filesystem type='file'><source file='/image'/><target dir='/image'/></filesystem>"
         "<filesystem type='bind'><source dir='/#etc'/><target dir='/bound'/></filesystem>"
     )
-    found = lines(domain(devices=devices), Facts(group="g", mounted={"/image": "/run/image0"}))
+    found = lines(
+        domain(devices=devices), HostFacts(group="g", mount_points={"/image": "/run/image0"})
+    )
     entries = [line.partition(" = ")[2] for line in found if ".entry" in line]
     assert entries == [
         "/a\\040b c#d none rbind,ro,create=dir",
@@ -138,7 +147,7 @@ def test_no_word_of_a_document_becomes_a_line_of_its_own(name: str, value: str) 
     model.os.init_variables = [InitVariable(name="X", value=value)]
     model.devices.filesystems[0].source_dir = f"/{name}"
     try:
-        found = plan_config(model, Facts(group="g", legacy=LEGACY))
+        found = plan_config(model, HostFacts(group="g", v1_controllers=LEGACY))
     except ConfError:
         return
     settings = found.rstrip("\n").split("\n")
@@ -162,9 +171,12 @@ def test_numbers_out_of_range_are_refused() -> None:
         "<memtune><swap_hard_limit unit='MiB'>1</swap_hard_limit></memtune>",
         "<blkiotune><device><path>/dev/none</path><weight>500</weight></device></blkiotune>",
     ):
+        xml = (
+            f"<domain type='lxc'><name>x</name><memory>4096</memory>{inner}"
+            "<os><type>exe</type></os></domain>"
+        )
         with pytest.raises(ConfError):
-            limits_of(parse_domain(f"<domain type='lxc'><name>x</name><memory>4096</memory>{inner}"
-                                   "<os><type>exe</type></os></domain>"), LEGACY, {})  # fmt: skip
+            limits_from(parse_domain(xml), LEGACY, {})
 
 
 def test_only_what_differs_is_changed_and_throttles_that_went_are_lifted() -> None:
@@ -183,7 +195,7 @@ def test_only_what_differs_is_changed_and_throttles_that_went_are_lifted() -> No
 def test_the_monitor_s_socket_has_a_short_name_however_deep_its_folder() -> None:
     assert socket_name(Path("/run/x.d")) == b"\0/run/x.d/c/command"
     deep = socket_name(Path("/" + "deep/" * 40))
-    assert len(deep) <= LONGEST
+    assert len(deep) <= MAX_SOCKET_NAME
     assert deep.startswith(b"\0lxc/")
     assert fnv_1a(b"a") == 0xAF63DC4C8601EC8C  # the authors' own test vector
 
@@ -195,8 +207,8 @@ def test_hierarchies_are_found_by_controller_and_name() -> None:
         "3 0 0:3 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
         "4 0 0:4 / /tmp rw - tmpfs tmpfs rw\nbroken\n"
     )
-    layout = cgroups.read_layout(mounts)
-    assert layout.legacy == {"cpu", "cpuacct", "name=systemd"}
+    layout = cgroups.parse_layout(mounts)
+    assert layout.v1_controllers == {"cpu", "cpuacct", "name=systemd"}
     assert layout.folder("cpu", "g") == Path("/sys/fs/cgroup/cpu/g")
     assert layout.folder("memory", "g") == Path("/sys/fs/cgroup/unified/g")
     name = cgroups.group_name("12345678-0000", "a b/c", "/machine/web")
@@ -205,10 +217,10 @@ def test_hierarchies_are_found_by_controller_and_name() -> None:
 
 def test_figures_of_disks_are_summed_in_both_versions() -> None:
     old = "8:0 Read 10\n8:0 Write 20\n8:16 Read 1\nTotal 31\n"
-    assert read_version_1(old, "") == {"rd": 11, "wr": 20}
-    assert read_version_1(old, "8:16") == {"rd": 1, "wr": 0}
+    assert parse_blkio_v1(old, "") == {"rd": 11, "wr": 20}
+    assert parse_blkio_v1(old, "8:16") == {"rd": 1, "wr": 0}
     new = "8:0 rbytes=1 wbytes=2 rios=3 wios=4\n8:16 rbytes=10\n"
-    assert read_version_2(new, "") == {"rd_bytes": 11, "wr_bytes": 2, "rd_req": 3, "wr_req": 4}
+    assert parse_io_stat(new, "") == {"rd_bytes": 11, "wr_bytes": 2, "rd_req": 3, "wr_req": 4}
 
 
 def test_processor_time_is_told_by_processor_as_far_as_there_are_any() -> None:
@@ -239,10 +251,10 @@ def test_init_is_asked_as_it_reads_its_pipe() -> None:
         ("0000000000000000", REBOOT, 1),
     ],
 )
-def test_systemd_gets_signals_of_its_own(blocked: str, order: Order, number: int) -> None:
+def test_systemd_gets_signals_of_its_own(blocked: str, order: ShutdownMethod, number: int) -> None:
     status = f"Name:\tx\x0cSigBlk:\tno\nSigQ:\t0/95\nSigBlk:\t{blocked}\nSigCgt:\t0\n"
-    assert signal_of(order, status) == number
-    assert signal_of(order, "") == order.signal
+    assert signal_for(order, status) == number
+    assert signal_for(order, "") == order.signal
 
 
 def test_complaints_of_liblxc_are_told_by_their_cause() -> None:
@@ -251,13 +263,13 @@ def test_complaints_of_liblxc_are_told_by_their_cause() -> None:
         'directory - Failed to exec "/none"\nlxc-start c 2026 ERROR    sync - x - later'
     )
     told = "cannot find init path '/none' relative to container root: No such file or directory"
-    assert explain(said) == told
-    assert explain("something else") == "something else"
+    assert error_cause(said) == told
+    assert error_cause("something else") == "something else"
 
 
 def test_a_start_is_one_command_with_init_s_words_as_they_are() -> None:
     command = start_command(Path("/run/x.d"), Path("/log"), ["/sbin/init", "a b", "--daemon"])
     assert command[-4:] == ["--", "/sbin/init", "a b", "--daemon"]
-    assert lookup("root:x:0:0\nweb:x:33:33", "web") == 33
-    assert lookup("web:x:no", "web") is None
-    assert inner_number("Name: x\nNSpid:\t4321\t7\n") == 7
+    assert lookup_id("root:x:0:0\nweb:x:33:33", "web") == 33
+    assert lookup_id("web:x:no", "web") is None
+    assert namespace_pid("Name: x\nNSpid:\t4321\t7\n") == 7

@@ -10,8 +10,8 @@ from conf.domain import Domain, parse_domain
 from conf.domain.lxc.defaults import complete_container
 from conf.errors import ConfError
 from rpc.errors import ErrorCode, VirError
-from supervisor.workers.lxc.config import Facts, plan_config
-from supervisor.workers.lxc.usb import UsbDevice, read_devices, settle_all
+from supervisor.workers.lxc.config import HostFacts, plan_config
+from supervisor.workers.lxc.usb import UsbDevice, read_devices, set_addresses
 
 STICK = UsbDevice(bus=1, device=4, vendor=0x0951, product=0x1666)
 TWIN = UsbDevice(bus=2, device=7, vendor=0x0951, product=0x1666)
@@ -33,9 +33,11 @@ def domain(said: str, words: str = "") -> Domain:
 @pytest.mark.parametrize("said", [BY_NAME, BY_PLACE, BY_NAME + BY_PLACE])
 def test_a_device_gets_its_node_and_the_right_to_open_it(said: str) -> None:
     model = domain(said)
-    settle_all(model, [STICK, UsbDevice(1, 5, 1, 2)])
+    set_addresses(model, [STICK, UsbDevice(1, 5, 1, 2)])
     node = "/dev/bus/usb/001/004"
-    facts = Facts(group="g", numbers={node: "189:3"}, nodes={node: "/run/box.d/nodes/c-189-3"})
+    facts = HostFacts(
+        group="g", device_numbers={node: "189:3"}, nodes={node: "/run/box.d/nodes/c-189-3"}
+    )
     found = plan_config(model, facts).splitlines()
     assert "lxc.cgroup2.devices.allow = c 189:3 rw" in found
     bound = "/run/box.d/nodes/c-189-3 dev/bus/usb/001/004 none bind,create=file"
@@ -44,24 +46,24 @@ def test_a_device_gets_its_node_and_the_right_to_open_it(said: str) -> None:
 
 def test_one_that_is_not_there_is_named() -> None:
     with pytest.raises(VirError, match="Did not find USB device 0951:1666") as refused:
-        settle_all(domain(BY_NAME), [UsbDevice(1, 5, 1, 2)])
+        set_addresses(domain(BY_NAME), [UsbDevice(1, 5, 1, 2)])
     assert refused.value.code == ErrorCode.INTERNAL_ERROR
     with pytest.raises(VirError, match="0951:1666 bus:1 device:4"):
-        settle_all(domain(BY_NAME + BY_PLACE), [TWIN])
+        set_addresses(domain(BY_NAME + BY_PLACE), [TWIN])
 
 
 def test_two_alike_are_told_apart_by_their_places_alone() -> None:
     with pytest.raises(VirError, match="1:4, 2:7") as refused:
-        settle_all(domain(BY_NAME, " startupPolicy='optional'"), [STICK, TWIN])
+        set_addresses(domain(BY_NAME, " startupPolicy='optional'"), [STICK, TWIN])
     assert refused.value.code == ErrorCode.OPERATION_FAILED
     model = domain(BY_NAME + "<address bus='2' device='7'/>")
-    settle_all(model, [STICK, TWIN])
+    set_addresses(model, [STICK, TWIN])
     assert model.devices.hostdevs[0].source.bus == 2
 
 
 def test_one_that_may_be_missing_is_left_out() -> None:
     model = domain(BY_NAME, " startupPolicy='optional'")
-    settle_all(model, [])
+    set_addresses(model, [])
     assert model.devices.hostdevs == []
 
 
