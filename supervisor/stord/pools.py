@@ -24,7 +24,6 @@ from supervisor.stord.backends.base import (
     Backend,
     BackendContext,
     BackendType,
-    FindSecret,
     Overwrite,
 )
 from supervisor.stord.definition_files import PoolFiles
@@ -32,6 +31,8 @@ from supervisor.stord.pool import ActivePool, PoolObject
 from supervisor.stord.pool_process.fork_server import ForkServer
 from supervisor.stord.pool_process.pool_process import PoolProcessClient
 from supervisor.stord.registry import POOLS, PoolRegistry, require_active
+from supervisor.stord.secrets import FindSecret
+from supervisor.stord.volume_info import VolumeInfo
 
 log = logging.getLogger(__name__)
 
@@ -195,6 +196,24 @@ class Pools:
             return
         self._publisher.invalidate()
         active.space = space
+
+    async def refresh_volume(self, active: ActivePool, volume: VolumeInfo) -> VolumeInfo:
+        """Read a volume's current state and remember it; drop a volume that does not exist.
+
+        Raises:
+            VirError: NO_STORAGE_VOL; OPERATION_TIMEOUT.
+        """
+        try:
+            info = await active.backend.refresh_volume(volume)
+        except VirError as error:
+            missing = error.code == ErrorCode.NO_STORAGE_VOL
+            if missing and active.volumes.get(volume.name) is volume:
+                self._publisher.invalidate()
+                del active.volumes[volume.name]
+            raise
+        if active.volumes.get(volume.name) is volume:  # not deleted or replaced meanwhile
+            active.volumes[volume.name] = info
+        return info
 
     async def _with_inactive_backend(
         self, obj: PoolObject, act: Callable[[Backend], Awaitable[None]]

@@ -1,13 +1,13 @@
-"""What stord asks of a kind of storage: one small class a pool type, one object a pool.
+"""Interface of the storage backends: a class for each pool type, an instance for each active pool.
 
-Owns: that interface, and what a backend is given to work with.
-A backend decides by pure functions (document and facts in, argument lists or values out) and acts
-by `supervisor.stord.commands`, which runs programs, and `means.work`, for files and devices.
+Owns: that interface and what a backend is constructed with.
+A backend decides in pure functions (XML models and program output in, argument lists or values
+out) and acts through `supervisor.stord.commands`, which runs programs, and `context.process`, for
+files and devices.
 
-What a backend may rely on: stord holds the pool's job while `start`, `stop`, `refresh`, `build`,
-`delete`, `create_volume`, `delete_volume` and `resize_volume` run, so no two of them meet; volumes'
-names have been checked (no slash, not "." or ".."); every call has its deadline. Each may be
-cancelled at any await, and must leave nothing half-made then.
+A backend may rely on: stord holds the pool's job while `start`, `stop`, `refresh`, `build` and
+`delete` run; volume names are checked (no slash, not "." or ".."). Every method may be cancelled at
+any await (the client closed, a deadline passed) and then leaves no partial volume.
 """
 
 from __future__ import annotations
@@ -20,44 +20,32 @@ from typing import Protocol
 from conf.storage import Pool, Volume
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.stord.pool_process.messages import PoolProcess
+from supervisor.stord.secrets import FindSecret, SecretName
 from supervisor.stord.volume_info import PoolInfo, VolumeInfo
 
 
 class Overwrite(Enum):
-    """What building a pool does to a device that has something on it."""
+    """What `build` does with a device that contains data (VIR_STORAGE_POOL_BUILD_…OVERWRITE)."""
 
-    UNSPECIFIED = "unsaid"
+    UNSPECIFIED = "unspecified"
     NO = "no"  # refuse
     YES = "yes"
 
 
 @dataclass(frozen=True, slots=True)
-class SecretName:
-    """Which of the host's secrets: by its UUID, or by what it is for."""
-
-    kind: str  # "volume", "iscsi", "ceph", "tls"
-    uuid: str = ""
-    usage: str = ""
-
-
-#: Finds a secret's value. Raises `VirError`: NO_SECRET.
-FindSecret = Callable[[SecretName], Awaitable[bytes]]
-
-
-@dataclass(frozen=True, slots=True)
 class BackendContext:
-    """What a backend works with."""
+    """What a backend is constructed with."""
 
-    pool: Pool  # as it is defined
+    pool: Pool  # as it is started
     process: PoolProcess  # does all access to the pool's files and devices: stord never blocks
     find_secret: FindSecret
     host_tag: str  # part of temporary file names: several hosts may share one NFS export
-    session: bool = False  # a daemon of one user
+    session: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CloneSource:
-    """The volume that a new one is to be a copy of."""
+    """The volume that is cloned."""
 
     volume: VolumeInfo
     secret: SecretName | None = None  # its passphrase
@@ -65,101 +53,95 @@ class CloneSource:
 
 @dataclass(frozen=True, slots=True)
 class CreateOptions:
-    """How a volume is made."""
+    """Flags and clone source of virStorageVolCreateXML(From)."""
 
-    preallocate: bool = False  # virStorageVolCreateXML: PREALLOC_METADATA
+    preallocate: bool = False  # PREALLOC_METADATA
     reflink: bool = False
-    clone_source: CloneSource | None = None  # only for backends that fill volumes themselves
+    clone_source: CloneSource | None = None  # only for backends with `copies_data`
 
 
 @dataclass(frozen=True, slots=True)
 class ResizeOptions:
-    """How a volume's size is changed."""
+    """Flags of virStorageVolResize."""
 
-    allocate: bool = False  # give it all its space at once
-    shrink: bool = False  # a smaller size is meant
+    allocate: bool = False
+    shrink: bool = False
 
 
 class Backend(Protocol):
-    """The storage of one pool."""
+    """Storage of one pool."""
 
-    #: Whether `create_volume` writes a new volume's contents, copies among them. Where it does
-    #: not (logical, disk) stord copies into the made volume's path by itself.
+    #: `create_volume` writes the volume's data, a clone's included. That may take hours, so the
+    #: pool's job is not held meanwhile. Where it is False (logical, disk), `create_volume` only
+    #: allocates, under the pool's job, and stord copies a clone's data to the volume's path.
     copies_data: bool
-    #: Whether `create_volume` may take long: the pool's job is not held then, and other volumes
-    #: of the pool can be used meanwhile.
-    is_slow_to_create: bool
 
     async def check(self) -> bool:
-        """Whether the pool is active already: asked once, after a start of stord.
+        """Return whether the pool is active; called when stord reconnects after its own restart.
 
         Raises:
-            VirError: OPERATION_TIMEOUT: nobody knows, its storage hangs; others as False.
+            VirError: OPERATION_TIMEOUT: unknown, its storage hangs; other errors mean False.
         """
 
     async def start(self) -> None:
-        """Make its storage usable; volumes are asked for by `refresh`. Fails whole.
-
-        Raises:
-            VirError: of libvirt's code for what is missing.
-        """
+        """Make the storage accessible: mount, log in, activate; on failure nothing stays done."""
 
     async def stop(self) -> None:
-        """Undo `start`. A pool whose storage has gone already is stopped all the same."""
+        """Undo `start`; storage that is not there any more is no error."""
 
     async def refresh(self) -> PoolInfo:
-        """Look at everything anew."""
+        """Return the volumes and the space of the pool."""
 
     async def read_space(self) -> PoolInfo:
-        """The pool's space now, after a volume of it has changed; without volumes, and quickly."""
+        """Return the space of the pool, without volumes."""
 
     async def build(self, overwrite: Overwrite) -> None:
-        """Make the underlying storage: a folder, a file system, a volume group, a table."""
+        """Create the storage: directory, file system, volume group or partition table."""
 
     async def delete(self) -> None:
-        """Remove what `build` has made."""
+        """Remove the storage that `build` created."""
 
     async def refresh_volume(self, volume: VolumeInfo) -> VolumeInfo:
-        """Look at one volume anew.
+        """Return the current state of one volume.
 
         Raises:
-            VirError: NO_STORAGE_VOL when it has gone.
+            VirError: NO_STORAGE_VOL.
         """
 
     async def create_volume(self, definition: Volume, options: CreateOptions) -> VolumeInfo:
-        """Make a volume; on failure nothing is left of it.
+        """Create a volume; on failure nothing is left of it.
 
         Args:
-            definition: its document, completed and checked.
+            definition: its XML, completed and validated.
             options: the flags of the call.
 
         Raises:
-            VirError: NO_SUPPORT where the pool's volumes cannot be made by us.
+            VirError: NO_SUPPORT where volumes are created elsewhere (iSCSI: on the target).
         """
 
     async def delete_volume(self, volume: VolumeInfo, *, zeroed: bool) -> None:
-        """Remove a volume; one that has gone already is no error."""
+        """Remove a volume; a missing one is no error."""
 
     async def resize_volume(
         self, volume: VolumeInfo, capacity: int, options: ResizeOptions
     ) -> None:
-        """Give a volume another size, in bytes."""
+        """Change a volume's capacity, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackendType:
-    """A line of the table of backends (`supervisor.stord.backends.table`)."""
+    """A row of the table of backends (`supervisor.stord.backends.table`)."""
 
     create: Callable[[BackendContext], Backend]
-    #: Answers virConnectFindStoragePoolSources: the <source> description that a client gave (""
-    #: for none), to a <sources> document. None: there is nothing to be found.
+    #: virConnectFindStoragePoolSources: <source> XML ("" for none) in, <sources> XML out. None:
+    #: the type has no discovery.
     find_sources: Callable[[str], Awaitable[str]] | None = None
-    #: Programs without which no such pool can be started; they are looked for at start and build.
+    #: Programs that starting a pool of this type requires.
     programs: tuple[str, ...] = field(default=())
-    in_session: bool = False  # a user's own daemon may have such pools
+    in_session: bool = False  # qemu:///session may have such pools
 
 
 def not_supported(pool: Pool, operation: str) -> VirError:
-    """NO_SUPPORT: pools of this type cannot do that."""
+    """NO_SUPPORT: pools of this type have no such operation."""
     detail = f"{operation} is not supported by pools of type '{pool.type}' (pool '{pool.name}')"
     return VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.STORAGE)

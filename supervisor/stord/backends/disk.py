@@ -36,7 +36,6 @@ class DiskBackend:
     """A pool of type disk."""
 
     copies_data = False
-    is_slow_to_create = False
 
     def __init__(self, context: BackendContext) -> None:
         """Have this disk."""

@@ -23,9 +23,9 @@ from supervisor.stord.backends.base import (
     CreateOptions,
     Overwrite,
     ResizeOptions,
-    SecretName,
     not_supported,
 )
+from supervisor.stord.secrets import SecretName
 from supervisor.stord.volume_info import PoolInfo, VolumeInfo
 
 LOGIN_S: Final = 60.0
@@ -41,7 +41,6 @@ class IscsiBackend:
     """A pool of type iscsi."""
 
     copies_data = False
-    is_slow_to_create = False
 
     def __init__(self, context: BackendContext) -> None:
         """Have this target."""

@@ -26,7 +26,6 @@ class LogicalBackend:
     """A pool of type logical."""
 
     copies_data = False
-    is_slow_to_create = False
 
     def __init__(self, context: BackendContext) -> None:
         """Have this volume group."""

@@ -22,13 +22,12 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.events import KeepRunningVote
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.messages.calls import StreamEnd
-from supervisor.stord.calls.volume_query import refresh_volume
+from supervisor.stord.calls.volume import MAX_BYTES
 from supervisor.stord.pool import ActivePool
 from supervisor.stord.pool_process.messages import Receive, Send
 from supervisor.stord.pools import Pools
 from supervisor.stord.progress_log import operation
 from supervisor.stord.registry import PoolRegistry
-from supervisor.stord.resize_check import MAX_BYTES
 from supervisor.stord.volume_info import VolumeInfo
 
 ABORT_S: Final = 2.0  # for our side to notice that the client's has gone
@@ -141,7 +140,7 @@ class TransferCalls:
             raise STORAGE_ERRORS.operation_invalid(
                 f"volume '{volume.name}' is a folder: it has no bytes of its own"
             )
-        volume = await refresh_volume(active, volume)
+        volume = await self._pools.refresh_volume(active, volume)
         size = volume.physical or volume.capacity
         if offset > size:
             detail = f"the offset {offset} lies beyond the end of volume '{volume.name}', {size}"
@@ -183,7 +182,7 @@ class TransferCalls:
                 log.error("the transfer of volume '%s' failed: %s", volume.name, error)
                 raise
             if isinstance(request, Receive) and volume.name in active.volumes:
-                await refresh_volume(active, active.volumes[volume.name])
+                await self._pools.refresh_volume(active, active.volumes[volume.name])
         await self._pools.update_space(active)
 
 

@@ -1,6 +1,6 @@
-"""Copying bytes between open files, with their holes. Blocks.
+"""Copies bytes between open files and keeps their holes. Blocks.
 
-Owns: the choice between the kernel's own copying and reading and writing.
+Owns: the choice between copy_file_range(2) and reading and writing.
 May touch: the descriptors it is given.
 """
 
@@ -15,7 +15,8 @@ from typing import Final
 BLOCK: Final = 1024 * 1024
 ZEROS: Final = bytes(BLOCK)
 PUNCH: Final = 0x1 | 0x2  # FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
-KERNEL_COPY: Final = 128 * BLOCK  # bytes of one call
+KERNEL_COPY: Final = 128 * BLOCK  # bytes of one call: SIGKILL takes effect between calls
+#: Other file systems (EXDEV), block devices (EINVAL), swap files and append-only files.
 NO_COPY_FILE_RANGE: Final = (
     errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF,
 )  # fmt: skip
@@ -24,7 +25,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def data_segments(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Where a file has data between two offsets, as (start, end); a device has it everywhere."""
+    """Yield the data segments of a file between two offsets as (start, end).
+
+    Block devices and some file systems have no SEEK_DATA: all of it is data.
+    """
     at = start
     while at < end:
         try:
@@ -41,7 +45,7 @@ def data_segments(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def copy_bytes(source: int, target: int, size: int, *, keep_holes: bool) -> None:
-    """Copy the first `size` bytes to the same place.
+    """Copy the first `size` bytes to the same offsets.
 
     Args:
         source: to read.
@@ -52,9 +56,9 @@ def copy_bytes(source: int, target: int, size: int, *, keep_holes: bool) -> None
     Raises:
         OSError: the kernel refuses.
     """
-    parts = data_segments(source, 0, size) if keep_holes else iter([(0, size)])
+    segments = data_segments(source, 0, size) if keep_holes else iter([(0, size)])
     by_kernel = keep_holes
-    for start, end in parts:
+    for start, end in segments:
         at = start
         while by_kernel and at < end:
             moved = _copy_file_range(source, target, at, min(end - at, KERNEL_COPY))
@@ -65,7 +69,7 @@ def copy_bytes(source: int, target: int, size: int, *, keep_holes: bool) -> None
 
 
 def _copy_file_range(source: int, target: int, at: int, count: int) -> int:
-    """Copy some bytes; 0 where the kernel does not do it for these files."""
+    """Copy in the kernel; return 0 where copy_file_range does not support these files."""
     try:
         return os.copy_file_range(source, target, count, at, at)
     except OSError as error:
@@ -77,7 +81,7 @@ def _copy_file_range(source: int, target: int, at: int, count: int) -> int:
 def _read_and_write(source: int, target: int, at: int, end: int, *, keep_holes: bool) -> None:
     while at < end:
         data = os.pread(source, min(BLOCK, end - at), at)
-        if not data:  # the source became shorter
+        if not data:  # the source was truncated meanwhile
             return
         if not keep_holes or data != ZEROS[: len(data)]:
             write_all(target, data, at)
@@ -85,7 +89,7 @@ def _read_and_write(source: int, target: int, at: int, end: int, *, keep_holes: 
 
 
 def write_all(fd: int, data: bytes | memoryview, at: int) -> None:
-    """Write all of some bytes at an offset."""
+    """Write all bytes at an offset; pwrite may write less than asked."""
     view = memoryview(data)
     while view:
         done = os.pwrite(fd, view, at)
@@ -102,7 +106,7 @@ def write_zeros(fd: int, at: int, length: int) -> None:
 
 
 def punch_hole(fd: int, at: int, length: int) -> None:
-    """Make a hole of what is there; where the kernel makes none, write zeros."""
+    """Deallocate a range; write zeros where the file system has no PUNCH_HOLE."""
     if length <= 0:
         return
     at_, length_ = ctypes.c_int64(at), ctypes.c_int64(length)

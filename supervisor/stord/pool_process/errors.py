@@ -1,4 +1,4 @@
-"""The kernel's refusals as the client's errors. Pure."""
+"""Maps OSError of storage operations to VirError. Pure."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 ADVICE = {
-    errno.ENOSPC: "; the file system is full: free some space or take a smaller size",
-    errno.EDQUOT: "; the quota is used up",
-    errno.EROFS: "; its file system is read-only",
-    errno.ESTALE: "; its server has forgotten it: restart the pool",
+    errno.ENOSPC: "; free some space or use a smaller size",
+    errno.EDQUOT: "; the disk quota of its file system is exhausted",
+    errno.EROFS: "; remount its file system read-write",
+    errno.ESTALE: "; the NFS server does not know the file handle any more: restart the pool",
 }
 
 
 @contextlib.contextmanager
 def system_errors(action: str) -> Iterator[None]:
-    """Make an `OSError` of the body a SYSTEM_ERROR that says what was being done."""
+    """Raise SYSTEM_ERROR naming the action when the body raises OSError."""
     try:
         yield
     except OSError as error:
@@ -27,7 +27,7 @@ def system_errors(action: str) -> Iterator[None]:
 
 
 def system_error(action: str, error: OSError) -> VirError:
-    """SYSTEM_ERROR: the kernel refuses."""
+    """SYSTEM_ERROR: a system call failed; `int1` is the errno."""
     number = error.errno or 0
     detail = f"cannot {action}: {os.strerror(number)}{ADVICE.get(number, '')}"
     return VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE, int1=number)

@@ -1,6 +1,6 @@
-"""When a file was made, which Python's own stat does not tell.
+"""Birth time of a file by statx(2); `os.stat` has none on Linux.
 
-Owns: that question to the kernel. Source: statx(2).
+Owns: that system call. Source: statx(2).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Final
 
 AT_FDCWD: Final = -100
 STATX_BTIME: Final = 0x800
-SIZE: Final = 256  # of struct statx
-BIRTH: Final = 80  # where the time is in it
+STATX_SIZE: Final = 256  # of struct statx
+BTIME_OFFSET: Final = 80  # of stx_btime
 _TIME: Final = struct.Struct("=qI")
 _MASK: Final = struct.Struct("=I")
 
@@ -21,13 +21,13 @@ _statx = getattr(ctypes.CDLL(None), "statx", None)
 
 
 def btime_ns(path: str) -> int | None:
-    """When a file was made, in ns since the epoch; None where its file system does not say."""
+    """Return a file's birth time in ns since the epoch; None on file systems without one."""
     if _statx is None:
         return None
-    buffer = ctypes.create_string_buffer(SIZE)
+    buffer = ctypes.create_string_buffer(STATX_SIZE)
     if _statx(AT_FDCWD, os.fsencode(path), 0, STATX_BTIME, buffer) != 0:
         return None
     if not _MASK.unpack_from(buffer.raw)[0] & STATX_BTIME:
         return None
-    seconds, rest = _TIME.unpack_from(buffer.raw, BIRTH)
+    seconds, rest = _TIME.unpack_from(buffer.raw, BTIME_OFFSET)
     return int(seconds) * 10**9 + int(rest)

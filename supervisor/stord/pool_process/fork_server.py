@@ -1,10 +1,12 @@
-"""The processes that touch storage: forked from one that was forked from stord at its start.
+"""Fork server of the pools' helper processes, itself forked from stord at its start.
 
-Owns: that first process (the forker), and what its children do on their first steps.
-May touch: signals and descriptors of these processes alone. May not touch: the bus to the root,
-clients' calls: their descriptors are closed.
+Owns: the fork server and the first steps of its children.
+May touch: signals and descriptors of these processes. May not touch: the bus, clients' calls:
+the children close all inherited descriptors.
 
-Why not threads: docs/decisions/stord-isolation.md. Every process here dies with stord.
+A fork server, because stord has threads (asyncio.to_thread) by the time a pool needs a process, and
+a child forked then may inherit a locked malloc or logging lock. Why no threads instead:
+docs/decisions/stord-isolation.md. All these processes die with stord.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import errno
+import itertools
 import logging
 import os
 import signal
@@ -23,18 +27,19 @@ from typing import Final, NoReturn
 
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_NAME: Final = 15
-REPLY: Final = struct.Struct("<i")  # a process number, or minus an error's number
-FORK_S: Final = 5.0  # how long the forker may take for one fork
+REQUEST: Final = struct.Struct("<I")  # the request's number
+REPLY: Final = struct.Struct("<Ii")  # the request's number; a PID or a negative errno
+FORK_S: Final = 5.0  # deadline for one fork
 
 _INHERITED_HANDLERS: Final[list[logging.Handler]] = []
 
-#: What a forked process does with its end of a socket pair.
+#: Runs in the forked process, with its end of a socket pair.
 ChildMain = Callable[[socket.socket], None]
 
 
 @dataclass(frozen=True, slots=True)
 class ForkedProcess:
-    """A process that was forked; its descriptor becomes readable when it has gone."""
+    """A forked process; its pidfd becomes readable when it exits."""
 
     pid: int
     pidfd: int
@@ -42,59 +47,54 @@ class ForkedProcess:
 
 
 class ForkServer:
-    """stord's end of the forker."""
+    """Client of the fork server."""
 
-    def __init__(self, end: socket.socket, pid: int) -> None:
-        """Take the socket over."""
-        self.on_lost: list[Callable[[], None]] = []  # called when the forker has gone by itself
-        self._socket = end
+    def __init__(self, connection: socket.socket, pid: int) -> None:
+        """Take ownership of the socket."""
+        self.on_lost: list[Callable[[], None]] = []  # called when the fork server dies
+        self._socket = connection
         self._lock = asyncio.Lock()
+        self._numbers = itertools.count(1)
         self._pidfd = os.pidfd_open(pid)
         asyncio.get_running_loop().add_reader(self._pidfd, self._on_exit)
 
     @staticmethod
     def start(child_main: ChildMain) -> ForkServer:
-        """Fork the forker; to be called before this process has threads.
+        """Fork the fork server; call it before this process has threads.
 
         Raises:
             OSError: it cannot be forked.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        stord_end, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid == 0:
-            _run_fork_server(theirs, child_main)
-        theirs.close()
-        ours.setblocking(False)  # noqa: FBT003  (socket's own)
-        return ForkServer(ours, pid)
+            _run_fork_server(child_end, child_main)
+        child_end.close()
+        stord_end.setblocking(False)  # noqa: FBT003  (socket's own)
+        return ForkServer(stord_end, pid)
 
     async def fork(self) -> ForkedProcess:
-        """Fork a process that serves.
+        """Fork a process that runs `child_main`.
 
         Raises:
             OSError: it cannot be forked.
-            TimeoutError: the forker does not answer.
+            TimeoutError: the fork server does not answer.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        stord_end, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             async with asyncio.timeout(FORK_S), self._lock:
-                socket.send_fds(self._socket, [b"f"], [theirs.fileno()])
-                await self._wait_readable()
-                reply, descriptors, _, _ = socket.recv_fds(
-                    self._socket, REPLY.size, 1, socket.MSG_CMSG_CLOEXEC
-                )
+                number = next(self._numbers) % 2**32
+                socket.send_fds(self._socket, [REQUEST.pack(number)], [child_end.fileno()])
+                pid, pidfd = await self._reply(number)
         except BaseException:
-            ours.close()
+            stord_end.close()
             raise
         finally:
-            theirs.close()
-        number = REPLY.unpack(reply)[0] if len(reply) == REPLY.size else -1
-        if number <= 0 or not descriptors:
-            ours.close()
-            raise OSError(-number, os.strerror(-number))
-        return ForkedProcess(number, descriptors[0], ours)
+            child_end.close()
+        return ForkedProcess(pid, pidfd, stord_end)
 
     def close(self) -> None:
-        """End the forker, and all that it has forked with it."""
+        """End the fork server, and with it its children (PR_SET_PDEATHSIG)."""
         self.on_lost.clear()
         self._socket.close()
 
@@ -105,6 +105,24 @@ class ForkServer:
         os.close(self._pidfd)
         for callback in self.on_lost:
             callback()
+
+    async def _reply(self, number: int) -> tuple[int, int]:
+        """Receive the PID and pidfd of a request; skip replies to requests that were cancelled.
+
+        A process that is skipped exits by itself: the other end of its socket is closed.
+        """
+        while True:
+            await self._wait_readable()
+            data, descriptors, _, _ = socket.recv_fds(
+                self._socket, REPLY.size, 1, socket.MSG_CMSG_CLOEXEC
+            )
+            replied, pid = REPLY.unpack(data) if len(data) == REPLY.size else (number, -errno.EPIPE)
+            if replied == number and pid > 0 and descriptors:
+                return pid, descriptors[0]
+            for descriptor in descriptors:
+                os.close(descriptor)
+            if replied == number:
+                raise OSError(-pid, os.strerror(-pid))
 
     async def _wait_readable(self) -> None:
         loop = asyncio.get_running_loop()
@@ -121,34 +139,38 @@ def _set_done(ready: asyncio.Future[None]) -> None:
         ready.set_result(None)
 
 
-def _run_fork_server(end: socket.socket, child_main: ChildMain) -> NoReturn:
-    """Fork whenever stord asks, until it has gone."""
+def _run_fork_server(connection: socket.socket, child_main: ChildMain) -> NoReturn:
+    """Fork on request until stord closes its end of the socket."""
     try:
-        _detach_from_parent(end.fileno(), "stord-forker")
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are nobody's to wait for
+        _detach_from_parent(connection.fileno(), "stord-forker")
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies; stord watches pidfds
         while True:
-            asked, descriptors, _, _ = socket.recv_fds(end, 1, 1, socket.MSG_CMSG_CLOEXEC)
-            if not asked:
+            data, descriptors, _, _ = socket.recv_fds(
+                connection, REQUEST.size, 1, socket.MSG_CMSG_CLOEXEC
+            )
+            if not data:
                 break
-            for theirs in descriptors:
-                _fork_child(end, theirs, child_main)
+            for child_end in descriptors:
+                _fork_child(connection, REQUEST.unpack(data)[0], child_end, child_main)
     finally:
         os._exit(0)
 
 
-def _fork_child(end: socket.socket, theirs: int, child_main: ChildMain) -> None:
+def _fork_child(
+    connection: socket.socket, number: int, child_end: int, child_main: ChildMain
+) -> None:
     try:
         pid = os.fork()
         if pid == 0:
-            _run_child(theirs, child_main)
+            _run_child(child_end, child_main)
         pidfd = os.pidfd_open(pid)
     except OSError as error:
-        end.send(REPLY.pack(-(error.errno or 1)))
+        connection.send(REPLY.pack(number, -(error.errno or 1)))
     else:
-        socket.send_fds(end, [REPLY.pack(pid)], [pidfd])
+        socket.send_fds(connection, [REPLY.pack(number, pid)], [pidfd])
         os.close(pidfd)
     finally:
-        os.close(theirs)
+        os.close(child_end)
 
 
 def _run_child(descriptor: int, child_main: ChildMain) -> NoReturn:
@@ -161,7 +183,7 @@ def _run_child(descriptor: int, child_main: ChildMain) -> NoReturn:
 
 
 def _detach_from_parent(keep: int, name: str) -> None:
-    """Leave everything of the process that was forked behind, but one descriptor and stderr."""
+    """Close inherited descriptors but one and stderr; reset signals, logging and the event loop."""
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     libc.prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
@@ -170,9 +192,8 @@ def _detach_from_parent(keep: int, name: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.closerange(3, keep)
     os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
-    asyncio.events._set_running_loop(None)  # the loop that ran when we were forked is not ours
+    asyncio.events._set_running_loop(None)  # the parent's loop was running at the fork
     root = logging.getLogger()
-    _INHERITED_HANDLERS.extend(
-        root.handlers
-    )  # kept: their sockets' numbers may be another's by now
+    # Kept alive: a finalizer would close descriptor numbers that are in use again by now.
+    _INHERITED_HANDLERS.extend(root.handlers)
     root.handlers[:] = [logging.StreamHandler()]

@@ -1,7 +1,7 @@
-"""A process that touches storage, from its fork to its end.
+"""Entry point of a pool's helper process.
 
-Owns: its link to stord. May touch: what its targets touch.
-Every question blocks this process, and nothing else: that is what it is for.
+Owns: its socket to stord. May touch: what its handlers touch.
+Each request blocks this process, so that stord itself never blocks on storage.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from supervisor.stord.pool_process.volume_data import VolumeData
 from supervisor.stord.pool_process.volume_files import VolumeFiles
 
 
-def run(end: socket.socket) -> None:
-    """Answer until stord closes its end."""
-    gc.disable()  # what a question makes is freed with its answer
+def run(connection: socket.socket) -> None:
+    """Handle requests until stord closes its end of the socket."""
+    gc.disable()  # reference counting frees a request's objects; a GC run would unshare fork pages
     with asyncio.Runner() as runner:
-        runner.run(_run(end))
+        runner.run(_run(connection))
 
 
-async def _run(end: socket.socket) -> None:
-    home = StandaloneEndpoint(VirErrorCodec())
+async def _run(connection: socket.socket) -> None:
+    endpoint = StandaloneEndpoint(VirErrorCodec())
     for target in (VolumeFiles(), VolumeScan(), VolumeData(), OpenForProgram(), VolumeTransfer()):
-        home.handlers.add(target)
-    await Peer(end, "stord", home).wait_closed()
+        endpoint.handlers.add(target)
+    await Peer(connection, "stord", endpoint).wait_closed()

@@ -1,8 +1,8 @@
-"""What stord asks of the processes that touch pools' files and devices.
+"""Requests from stord to a pool's helper processes.
 
-Owns: the messages' shapes, and how such a process is asked. Senders: stord, backends.
-Errors of all: OPERATION_TIMEOUT when the storage does not answer; SYSTEM_ERROR for what the
-kernel refuses, with its number in int1.
+Owns: the messages and the interface by which they are sent. Senders: stord, backends.
+Errors of all: OPERATION_TIMEOUT when the storage does not answer within the deadline; SYSTEM_ERROR
+when the kernel refuses, `int1` is the errno; INTERNAL_ERROR when the process died.
 """
 
 from __future__ import annotations
@@ -16,33 +16,38 @@ from supervisor.stord.volume_info import PoolInfo, VolumeInfo
 
 R = TypeVar("R")
 
-QUICK_S: Final = 10.0  # what ought to take milliseconds: the storage hangs if it does not
+#: Metadata operations take milliseconds on working storage. On a hard-mounted NFS export whose
+#: server is down they never return.
+QUICK_S: Final = 10.0
 LONG_S: Final = 6 * 3600.0  # writing or copying a whole volume
 
 
 class PoolProcess(Protocol):
-    """A pool's own process, and further ones for what takes long."""
+    """The helper processes of one pool."""
 
     async def call(self, request: Request[R], *, deadline_s: float | None = None) -> R:
-        """Ask the pool's process; questions are answered one after the other.
+        """Send a request to the pool's process, which answers one after the other.
 
         Raises:
             VirError: the answer, or OPERATION_TIMEOUT: its storage hangs.
         """
 
     async def call_dedicated(self, request: Request[R]) -> R:
-        """Ask a process of its own, which is killed when nobody waits for it any more.
+        """Send a request to a new process, which is killed when the caller is cancelled.
 
         Raises:
-            VirError: as `call`; RESOURCE_BUSY when too many of them run for this pool.
+            VirError: as `call`; RESOURCE_BUSY when the pool has too many dedicated processes.
         """
 
     def release(self) -> None:
-        """End the pool's process, which may hold its folder; the next question makes another."""
+        """End the pool's process; the next request starts another.
+
+        An open directory makes umount fail with EBUSY.
+        """
 
 
 class FilePermissions(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """Who owns a file; -1 leaves a matter as it is."""
+    """Mode and owner of a new file; -1 keeps what the kernel gave it."""
 
     mode: int = -1
     owner: int = -1
@@ -50,14 +55,14 @@ class FilePermissions(msgspec.Struct, frozen=True, kw_only=True, array_like=True
 
 
 class Scan(Request[PoolInfo], frozen=True, kw_only=True, tag="pool.scan"):
-    """Every volume in a folder, and the space of its file system."""
+    """List the volumes of a directory and the space of its file system."""
 
-    deadline_s = 60.0  # a pool of many volumes
+    deadline_s = 60.0  # a directory of thousands of images on a slow server
     directory: str
 
 
 class Stat(Request[VolumeInfo], frozen=True, kw_only=True, tag="pool.stat"):
-    """One volume. Errors: NO_STORAGE_VOL."""
+    """Describe one volume. Errors: NO_STORAGE_VOL."""
 
     deadline_s = QUICK_S
     directory: str
@@ -65,14 +70,14 @@ class Stat(Request[VolumeInfo], frozen=True, kw_only=True, tag="pool.stat"):
 
 
 class GetSpace(Request[PoolInfo], frozen=True, kw_only=True, tag="pool.get_space"):
-    """The space of a folder's file system; no volumes."""
+    """Measure a directory's file system; the reply has no volumes."""
 
     deadline_s = QUICK_S
     directory: str
 
 
 class MakeDirectory(Request[Ack], frozen=True, kw_only=True, tag="pool.make_directory"):
-    """Make a folder and those above it; one that is there gets the permissions."""
+    """Create a pool's directory and its parents; an existing one gets the permissions."""
 
     deadline_s = QUICK_S
     path: str
@@ -80,45 +85,45 @@ class MakeDirectory(Request[Ack], frozen=True, kw_only=True, tag="pool.make_dire
 
 
 class CheckDirectory(Request[Ack], frozen=True, kw_only=True, tag="pool.check_directory"):
-    """Refuse what is no folder, or cannot be opened."""
+    """Check that a path is a readable directory."""
 
     deadline_s = QUICK_S
     path: str
 
 
 class RemoveDirectory(Request[Ack], frozen=True, kw_only=True, tag="pool.remove_directory"):
-    """Remove a folder, which must be empty."""
+    """Remove an empty directory."""
 
     deadline_s = QUICK_S
     path: str
 
 
 class CreateRaw(Request[Ack], frozen=True, kw_only=True, tag="pool.create_raw"):
-    """Make a file of zeros that nobody sees as a volume yet (`temporary_name`). May take long."""
+    """Create a file of zeros under a temporary name; it is no volume before `CommitFile`."""
 
     deadline_s = LONG_S
     directory: str
     temporary_name: str
     capacity: int
-    allocation: int  # bytes of it that get their space at once
+    allocation: int  # bytes to allocate at once; the rest is a hole
     nocow: bool = False
 
 
 class CopyRaw(Request[Ack], frozen=True, kw_only=True, tag="pool.copy_raw"):
-    """Copy a volume's bytes to a file, or into a device that is there; holes stay holes."""
+    """Copy a volume's bytes to a new file or into a block device; holes stay holes in files."""
 
     deadline_s = LONG_S
     source: str
     target: str
-    size: int  # of the target; the rest of it is zeros
-    is_new: bool  # the target is a file that is not there yet
-    reflink: bool = False  # share the blocks or refuse
+    size: int  # of the target; what lies beyond the source is zeros
+    is_new: bool  # the target is a file to be created
+    reflink: bool = False  # share the blocks (FICLONE) or fail
 
 
 class CommitFile(Request[Ack], frozen=True, kw_only=True, tag="pool.commit_file"):
-    """Make a volume of a finished temporary file: permissions, then the name, durably.
+    """Make a volume of a finished temporary file: permissions, rename, fsync of the directory.
 
-    Errors: STORAGE_VOL_EXIST when the name is taken; the temporary file is removed then.
+    Errors: STORAGE_VOL_EXIST when the name is taken.
     """
 
     deadline_s = QUICK_S
@@ -128,17 +133,30 @@ class CommitFile(Request[Ack], frozen=True, kw_only=True, tag="pool.commit_file"
     permissions: FilePermissions
 
 
+class AbortCreate(Request[Ack], frozen=True, kw_only=True, tag="pool.abort_create"):
+    """Remove a file whose creation failed, under its temporary name or its final one.
+
+    With `name` the outcome of its `CommitFile` is not known: the process may have died after the
+    rename.
+    """
+
+    deadline_s = QUICK_S
+    directory: str
+    temporary_name: str
+    name: str = ""  # "": `CommitFile` was not sent, or refused
+
+
 class RemoveLeftovers(Request[Ack], frozen=True, kw_only=True, tag="pool.remove_leftovers"):
-    """Remove what an earlier stord of this host left half-made in a folder."""
+    """Remove the temporary files that an earlier stord of this host left in a directory."""
 
     deadline_s = QUICK_S
     directory: str
     host_tag: str
-    pid: int  # of this stord: what it makes now stays
+    pid: int  # of this stord, whose own temporary files stay
 
 
 class CheckChain(Request[Ack], frozen=True, kw_only=True, tag="pool.check_chain"):
-    """Refuse an image whose backing files are not all named with their formats, or loop."""
+    """Refuse an image whose chain loops, or has a backing file without a named format."""
 
     deadline_s = QUICK_S
     path: str
@@ -146,27 +164,27 @@ class CheckChain(Request[Ack], frozen=True, kw_only=True, tag="pool.check_chain"
 
 
 class OpenedVolume(msgspec.Struct, frozen=True, kw_only=True):
-    """A volume that is open for a program; the receiver closes it."""
+    """A volume opened for a program; the receiver closes the descriptor."""
 
     descriptor: Descriptor
-    backing: str = ""  # the local image below; "": none, or none that is local
+    backing: str = ""  # the local backing file; "": none, or a remote one
     backing_format: str = ""
 
 
 class OpenVolume(Request[OpenedVolume], frozen=True, kw_only=True, tag="pool.open_volume"):
-    """Open a volume for a program, to which its name could meanwhile lead elsewhere.
+    """Open a volume for a program; its path could be replaced before the program opens it.
 
-    Errors: OPERATION_DENIED for a link out of the pool; those of `CheckChain`.
+    Errors: OPERATION_DENIED for a symbolic link out of the pool; those of `CheckChain`.
     """
 
     deadline_s = QUICK_S
     path: str
-    format: str  # "raw": nothing in it is looked at
+    format: str  # "raw": the content is not parsed
     writable: bool
 
 
 class CreateDirectoryVolume(Request[Ack], frozen=True, kw_only=True, tag="pool.create_directory"):
-    """Make a volume that is a folder. Errors: STORAGE_VOL_EXIST."""
+    """Create a volume of format dir. Errors: STORAGE_VOL_EXIST."""
 
     deadline_s = QUICK_S
     directory: str
@@ -175,7 +193,7 @@ class CreateDirectoryVolume(Request[Ack], frozen=True, kw_only=True, tag="pool.c
 
 
 class Remove(Request[Ack], frozen=True, kw_only=True, tag="pool.remove"):
-    """Remove a file or an empty folder of the pool; one that has gone is no error."""
+    """Remove a file or an empty directory of the pool; a missing one is no error."""
 
     deadline_s = QUICK_S
     directory: str
@@ -183,7 +201,7 @@ class Remove(Request[Ack], frozen=True, kw_only=True, tag="pool.remove"):
 
 
 class Resize(Request[Ack], frozen=True, kw_only=True, tag="pool.resize"):
-    """Give a raw file another size."""
+    """Change the size of a raw file."""
 
     deadline_s = LONG_S
     path: str
@@ -192,7 +210,7 @@ class Resize(Request[Ack], frozen=True, kw_only=True, tag="pool.resize"):
 
 
 class Wipe(Request[Ack], frozen=True, kw_only=True, tag="pool.wipe"):
-    """Write zeros over a volume; one that is sparse is emptied and made sparse again."""
+    """Overwrite a volume with zeros; a sparse file is truncated and extended instead."""
 
     deadline_s = LONG_S
     path: str
@@ -210,14 +228,14 @@ class Send(Request[Ack], frozen=True, kw_only=True, tag="pool.send"):
 
 
 class Receive(Request[Ack], frozen=True, kw_only=True, tag="pool.receive"):
-    """Write what comes from a socket into a volume.
+    """Write what arrives on a socket into a volume.
 
-    Errors: INTERNAL_ERROR when more than `length` bytes come.
+    Errors: INTERNAL_ERROR when more than `length` bytes arrive.
     """
 
     deadline_s = LONG_S
     path: str
     descriptor: Descriptor
     offset: int
-    length: int  # 0: as many as come
+    length: int  # 0: no limit
     sparse: bool = False

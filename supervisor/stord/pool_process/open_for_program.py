@@ -1,7 +1,10 @@
-"""Volumes lent to programs: as open files, so that no link can be put in between.
+"""Opens volumes for programs such as qemu-img, which inherit the descriptor.
 
-Owns: the check of a volume and of what lies below it. May touch: these images, to read.
-Runs in a process of the operation's own: every call here may block.
+Owns: the check of a volume and its backing chain. May touch: these images, to read.
+Runs in a dedicated helper process: every function here may block.
+
+A program that got a path could be redirected: whoever owns the pool's directory can replace a file
+by a symbolic link between the check and the open (TOCTOU).
 """
 
 from __future__ import annotations
@@ -18,32 +21,34 @@ from supervisor.stord.pool_process.messages import OpenedVolume, OpenVolume
 from supervisor.stord.pool_process.safe_open import open_volume
 from supervisor.stord.pool_process.scan import read_head
 
-PLAIN: str = "raw"
+RAW: str = "raw"
 
 
 class OpenForProgram:
-    """Answers requests for volumes."""
+    """Handles requests for open volumes."""
 
     @handles(OpenVolume)
     def open_volume(self, request: OpenVolume) -> OpenedVolume:
-        """Open a volume, and say what lies below it."""
+        """Open a volume and return its local backing file."""
         with system_errors(f"open '{request.path}'"):
             fd = open_volume(request.path, os.O_RDWR if request.writable else os.O_RDONLY)
-            lent = Descriptor(fd)  # closes it if the rest fails
-            below = local_backing(request, fd)
-        if below is None:
-            return OpenedVolume(descriptor=lent)
-        return OpenedVolume(descriptor=lent, backing=below.path, backing_format=below.format)
+            descriptor = Descriptor(fd)  # closes it if the rest fails
+            backing = local_backing(request, fd)
+        if backing is None:
+            return OpenedVolume(descriptor=descriptor)
+        return OpenedVolume(
+            descriptor=descriptor, backing=backing.path, backing_format=backing.format
+        )
 
 
 def local_backing(request: OpenVolume, fd: int) -> ChainLink | None:
-    """The local image below an open one; None: there is none, or it is remote.
+    """Return the local backing file of an open image; None for none or a remote one.
 
     Raises:
-        VirError: the chain cannot be trusted.
+        VirError: the backing chain is refused.
         OSError: it cannot be read.
     """
-    if request.format == PLAIN:
+    if request.format == RAW:
         return None
 
     def read(path: str) -> OpenImage:
@@ -53,7 +58,7 @@ def local_backing(request: OpenVolume, fd: int) -> ChainLink | None:
         return OpenImage(os.pread(fd, HEADER_BYTES, 0), (status.st_dev, status.st_ino))
 
     try:
-        layers = resolve_chain(request.path, request.format, read)
+        links = resolve_chain(request.path, request.format, read)
     except ConfError as error:
         raise from_conf_error(error, ErrorDomain.STORAGE) from error
-    return layers[1] if len(layers) > 1 and layers[1].path else None
+    return links[1] if len(links) > 1 and links[1].path else None

@@ -25,18 +25,18 @@ from supervisor.stord.progress_log import log_io
 
 R = TypeVar("R")
 
-MAX_PENDING: Final = 128  # questions to one pool's process
-KILL_S: Final = 0.5
-MAX_DEDICATED: Final = 16  # long operations of one pool at a time
+MAX_PENDING: Final = 128  # requests to one pool's process
+KILL_S: Final = 0.5  # for a killed process to exit, unless it is in D state
+MAX_DEDICATED: Final = 16  # concurrent long operations of one pool
 
 log = logging.getLogger(__name__)
 
 
 class HelperProcess:
-    """One such process."""
+    """One helper process and its socket."""
 
     def __init__(self, process: ForkedProcess, name: str) -> None:
-        """Follow it."""
+        """Take ownership of the process."""
         self.pid = process.pid
         self.peer = Peer(process.connection, name, StandaloneEndpoint(VirErrorCodec()))
         self.pending = 0
@@ -46,16 +46,16 @@ class HelperProcess:
 
     @property
     def has_exited(self) -> bool:
-        """Whether it has gone."""
+        """Return whether the process has exited."""
         return self.exit_event.is_set()
 
     @property
     def is_usable(self) -> bool:
-        """Whether it may be asked."""
+        """Return whether requests can be sent."""
         return not self.has_exited and not self.peer.closed
 
     def kill(self) -> None:
-        """End it now; if it hangs in the kernel it ends when that lets it go."""
+        """Send SIGKILL; a process in D state exits when its system call returns."""
         self.peer.close()
         if not self.has_exited:
             with contextlib.suppress(ProcessLookupError):
@@ -68,10 +68,9 @@ class HelperProcess:
 
 
 class PoolProcessClient:
-    """One pool's processes."""
+    """Starts, calls and kills the helper processes of one pool."""
 
     def __init__(self, pool: str, fork_server: ForkServer) -> None:
-        """Have none yet: the first question makes one."""
         self._pool = pool
         self._fork_server = fork_server
         self._helper: HelperProcess | None = None
@@ -81,15 +80,15 @@ class PoolProcessClient:
 
     @property
     def is_hung(self) -> bool:
-        """Whether the storage did not answer, and still holds the process that was killed."""
+        """Return whether a killed process is still in a system call on the storage."""
         self._killed = [helper for helper in self._killed if not helper.has_exited]
         return bool(self._killed)
 
     async def call(self, request: Request[R], *, deadline_s: float | None = None) -> R:
-        """Ask the pool's process; see `Work.call`."""
+        """Send a request to the pool's process; see `PoolProcess.call`."""
         helper = await self._running_helper()
         if helper.pending >= MAX_PENDING:
-            raise self._busy_error(f"{MAX_PENDING} questions wait for its storage")
+            raise self._busy_error(f"{MAX_PENDING} requests wait for its storage")
         helper.pending += 1
         try:
             return await helper.peer.call(request, deadline_s=deadline_s)
@@ -106,7 +105,7 @@ class PoolProcessClient:
             helper.pending -= 1
 
     async def call_dedicated(self, request: Request[R]) -> R:
-        """Ask a process of its own; see `Work.call_alone`."""
+        """Send a request to a new process; see `PoolProcess.call_dedicated`."""
         async with self.dedicated_process() as helper:
             try:
                 with log_io(helper.pid):
@@ -119,13 +118,13 @@ class PoolProcessClient:
 
     @asynccontextmanager
     async def dedicated_process(self) -> AsyncIterator[HelperProcess]:
-        """Have a process of one's own; it ends with the body.
+        """Start a process for the body and kill it after.
 
         Raises:
             VirError: RESOURCE_BUSY, OPERATION_TIMEOUT, SYSTEM_ERROR.
         """
         if self._dedicated >= MAX_DEDICATED:
-            raise self._busy_error(f"{MAX_DEDICATED} long operations run in it; let one end")
+            raise self._busy_error(f"{MAX_DEDICATED} long operations are running")
         self._dedicated += 1
         try:
             await self._check_not_hung()
@@ -138,7 +137,7 @@ class PoolProcessClient:
             self._dedicated -= 1
 
     def release(self) -> None:
-        """End the pool's process, which may hold its folder; the next question makes another."""
+        """Kill the pool's process, which may hold its directory; see `PoolProcess.release`."""
         if self._helper is not None:
             self._kill(self._helper)
 
@@ -155,7 +154,7 @@ class PoolProcessClient:
                 await self._fork_server.fork(), f"the storage of pool '{self._pool}'"
             )
         except (OSError, TimeoutError) as error:
-            detail = f"cannot make a process for pool '{self._pool}': {error}"
+            detail = f"cannot start a process for pool '{self._pool}': {error}"
             raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE) from error
 
     def _kill(self, helper: HelperProcess) -> None:
@@ -164,7 +163,7 @@ class PoolProcessClient:
             self._helper = None
 
     async def _check_not_hung(self) -> None:
-        """A process that was killed goes within a moment, unless it hangs in the kernel."""
+        """Refuse while a killed process stays in D state: another one would hang as well."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(KILL_S):
                 for helper in list(self._killed):
@@ -173,10 +172,10 @@ class PoolProcessClient:
             raise self._hung_error(0)
 
     def _hung_error(self, timeout_s: float) -> VirError:
-        waited = f" in {timeout_s:g} s" if timeout_s else ", nor did it when it was asked before"
+        waited = f" in {timeout_s:g} s" if timeout_s else " before and still blocks"
         detail = (
-            f"the storage of pool '{self._pool}' did not answer{waited}; is its server or disk "
-            "there? Other pools are not concerned"
+            f"the storage of pool '{self._pool}' did not answer{waited}; check its server or disk "
+            "(other pools are not affected)"
         )
         log.error("%s", detail)
         return VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.STORAGE)
@@ -186,6 +185,6 @@ class PoolProcessClient:
         return VirError(ErrorCode.RESOURCE_BUSY, detail, ErrorDomain.STORAGE)
 
 
-def _broken_error(pool: str, problem: Exception) -> VirError:
-    detail = f"the work on pool '{pool}' was cut short: {problem}"
+def _broken_error(pool: str, error: Exception) -> VirError:
+    detail = f"the helper process of pool '{pool}' failed: {error}"
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)

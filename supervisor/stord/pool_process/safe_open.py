@@ -1,4 +1,4 @@
-"""Opening a volume without being led astray: by a link out of its pool, or to what is no volume.
+"""Opens a volume safely: no symbolic link out of its pool, no FIFO, socket or directory.
 
 Owns: that check. May touch: the path it is given.
 """
@@ -18,10 +18,11 @@ def open_volume(path: str, flags: int) -> int:
     A symbolic link is followed only to a file in the same folder.
 
     Raises:
-        VirError: OPERATION_DENIED for a link that leads elsewhere; OPERATION_INVALID for a folder,
-            pipe or socket.
+        VirError: OPERATION_DENIED for a link out of the pool; OPERATION_INVALID for a directory,
+            FIFO or socket.
         OSError: the kernel refuses.
     """
+    # O_NONBLOCK: opening a FIFO would wait for its other end.
     options = flags | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW
     try:
         fd = os.open(path, options)
@@ -39,23 +40,26 @@ def open_volume(path: str, flags: int) -> int:
 
 
 def _resolve_inside(path: str) -> str:
-    """What a link names; devices' names in /dev are links everywhere."""
-    folder, real = os.path.dirname(path), os.path.realpath(path)
-    inside = real.startswith(f"{os.path.realpath(folder)}/")
+    """Resolve a symbolic link within its directory.
+
+    LVM's and udev's device names are symbolic links: /dev/GROUP/NAME leads to /dev/dm-0.
+    """
+    directory, real = os.path.dirname(path), os.path.realpath(path)
+    inside = real.startswith(f"{os.path.realpath(directory)}/")
     if not inside and not (path.startswith("/dev/") and real.startswith("/dev/")):
         detail = (
-            f"'{path}' is a link to '{real}', outside of its pool: it is not opened; "
-            "remove the link or define a pool where it leads"
+            f"'{path}' is a symbolic link to '{real}', outside of its pool; "
+            "remove the link or define a pool on that directory"
         )
         raise VirError(ErrorCode.OPERATION_DENIED, detail, ErrorDomain.STORAGE)
     return real
 
 
 def size_of(fd: int) -> int:
-    """How long an open file or block device is, in bytes; reading begins at its start then."""
+    """Return the size of an open file or block device in bytes and seek to its start."""
     status = os.fstat(fd)
     if stat.S_ISREG(status.st_mode):
         return status.st_size
-    size = os.lseek(fd, 0, os.SEEK_END)
+    size = os.lseek(fd, 0, os.SEEK_END)  # st_size of a block device is 0
     os.lseek(fd, 0, os.SEEK_SET)
     return size

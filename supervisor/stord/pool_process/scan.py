@@ -1,8 +1,8 @@
-"""Which volumes a folder holds, and what each is.
+"""Lists the volumes of a directory and reads their sizes, formats and owners.
 
-Owns: looking. May touch: the folder it is given, and the files in it, to read; what their headers
-name as backing files, to see whose those are.
-Runs in a process of the pool's own: every call here may block.
+Owns: that scan. May touch, to read: the directory and its files; the backing files that image
+headers name, by stat only.
+Runs in the pool's helper process: every function here may block.
 """
 
 from __future__ import annotations
@@ -30,23 +30,24 @@ from supervisor.stord.pool_process.messages import CheckChain, GetSpace, Scan, S
 from supervisor.stord.pool_process.temporary_names import is_temporary
 from supervisor.stord.volume_info import Backing, PoolInfo, VolumeInfo
 
-FIRST_BYTES: Final = 4096  # enough of most headers; the rest is read of those that go on
-ISO_AT: Final = 32 * 1024
-PERMISSIONS: Final = 0o777
-TRAILER: Final = 512
+FIRST_BYTES: Final = 4096  # enough for most headers; a second read fetches the rest
+ISO_OFFSET: Final = 32 * 1024  # ISO 9660: the first 16 sectors are unused, often zero
+PERMISSION_BITS: Final = 0o777
+DMG_TRAILER: Final = 512  # bytes; a dmg has its magic there
 SELINUX: Final = Path("/sys/fs/selinux/enforce")
-_UNWRITABLE: Final = re.compile("[\x00-\x1f\ud800-\udfff\ufffe\uffff]")
+#: Characters that XML 1.0 has no representation for, and undecodable bytes (surrogates).
+_INVALID_IN_XML: Final = re.compile("[\x00-\x1f\ud800-\udfff\ufffe\uffff]")
 OPTIONS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
 
 class VolumeScan:
-    """Answers questions about what there is."""
+    """Handles requests about existing volumes."""
 
     @handles(Scan)
     def scan(self, request: Scan) -> PoolInfo:
-        """Look at every volume of a folder."""
+        """List every volume of a directory."""
         labels = SELINUX.exists()
-        with system_errors(f"read the folder '{request.directory}'"):
+        with system_errors(f"read the directory '{request.directory}'"):
             space = filesystem_space(request.directory)
             volumes = tuple(_volumes(request.directory, labels=labels))
         return PoolInfo(
@@ -58,23 +59,23 @@ class VolumeScan:
 
     @handles(Stat)
     def stat(self, request: Stat) -> VolumeInfo:
-        """Look at one volume."""
+        """Describe one volume."""
         path = f"{request.directory}/{request.name}"
-        with system_errors(f"look at '{path}'"):
+        with system_errors(f"stat '{path}'"):
             try:
-                found = read_volume_info(request.directory, request.name, labels=SELINUX.exists())
+                info = read_volume_info(request.directory, request.name, labels=SELINUX.exists())
             except FileNotFoundError:
-                found = None
-        if found is None:
-            detail = f"there is no volume '{path}' any more"
+                info = None
+        if info is None:
+            detail = f"no storage vol with matching path '{path}'"
             raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
-        born = btime_ns(path)
-        return found if born is None else replace(found, times=(*found.times, born))
+        btime = btime_ns(path)
+        return info if btime is None else replace(info, times=(*info.times, btime))
 
     @handles(CheckChain)
     def check_chain(self, request: CheckChain) -> Ack:
-        """Refuse a chain that cannot be trusted."""
-        with system_errors(f"read the images below '{request.path}'"):
+        """Check an image's backing chain."""
+        with system_errors(f"read the backing chain of '{request.path}'"):
             try:
                 resolve_chain(request.path, request.format, read_head)
             except ConfError as error:
@@ -83,13 +84,13 @@ class VolumeScan:
 
     @handles(GetSpace)
     def get_space(self, request: GetSpace) -> PoolInfo:
-        """Measure the space of a folder's file system."""
-        with system_errors(f"measure the folder '{request.directory}'"):
+        """Measure a directory's file system."""
+        with system_errors(f"measure the directory '{request.directory}'"):
             return filesystem_space(request.directory)
 
 
 def read_head(path: str) -> OpenImage:
-    """The beginning of an image somewhere in a chain.
+    """Read the first bytes of an image of a chain.
 
     Raises:
         OSError: it cannot be read.
@@ -105,7 +106,7 @@ def read_head(path: str) -> OpenImage:
 
 
 def filesystem_space(directory: str) -> PoolInfo:
-    """The space of a folder's file system."""
+    """Measure a directory's file system."""
     space = os.statvfs(directory)
     capacity = space.f_blocks * space.f_frsize
     available = space.f_bfree * space.f_frsize
@@ -113,42 +114,42 @@ def filesystem_space(directory: str) -> PoolInfo:
 
 
 def _volumes(directory: str, *, labels: bool) -> Iterator[VolumeInfo]:
-    """Every volume; what vanishes meanwhile, or may not be read, is left out."""
+    """Yield every volume; files that vanish meanwhile or cannot be read are skipped."""
     with os.scandir(directory) as entries:
-        for obj in entries:
-            if is_temporary(obj.name) or not _is_valid_in_xml(obj.name):
+        for entry in entries:
+            if is_temporary(entry.name) or not _is_valid_in_xml(entry.name):
                 continue
             try:
-                is_file = obj.is_file(follow_symlinks=False)  # the folder itself says so
-                found = read_volume_info(directory, obj.name, labels=labels, is_file=is_file)
+                is_file = entry.is_file(follow_symlinks=False)  # d_type: no stat
+                info = read_volume_info(directory, entry.name, labels=labels, is_file=is_file)
             except OSError:
                 continue
-            if found is not None:
-                yield found
+            if info is not None:
+                yield info
 
 
 def _is_valid_in_xml(name: str) -> bool:
-    """Whether a name can stand in a document."""
-    return name.isprintable() or not _UNWRITABLE.search(name)
+    """Return whether XML can represent a file name."""
+    return name.isprintable() or not _INVALID_IN_XML.search(name)
 
 
 def read_volume_info(
     directory: str, name: str, *, labels: bool, is_file: bool = False
 ) -> VolumeInfo | None:
-    """One volume; None for what is none: a pipe, a socket, a character device.
+    """Describe one volume; None for a FIFO, a socket or a character device.
 
     Args:
         directory: the pool's.
         name: of the file.
-        labels: whether files have labels of SELinux.
+        labels: read SELinux labels.
         is_file: it is known to be a regular file.
 
     Raises:
-        OSError: it cannot be looked at.
+        OSError: it cannot be opened.
     """
     path = f"{directory}/{name}"
     if not is_file:
-        status = os.stat(path)  # before it is opened: opening some devices does something
+        status = os.stat(path)  # before the open, which rewinds a tape and starts a watchdog
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFDIR:
             image = ImageInfo(format="dir")
@@ -169,23 +170,23 @@ def read_volume_info(
 
 
 def _head(fd: int, size: int) -> bytes:
-    """As much of a file's beginning as tells its format."""
+    """Read as much of the beginning as the format detection needs."""
     head = os.pread(fd, FIRST_BYTES, 0)
     if size <= FIRST_BYTES:
         return head
-    if head.strip(b"\0"):  # something is there: perhaps a header that goes on
+    if head.strip(b"\0"):  # a header, perhaps a longer one
         return head + os.pread(fd, HEADER_BYTES - FIRST_BYTES, FIRST_BYTES)
-    if size > ISO_AT:  # a CD's begins with zeros
-        rest = os.pread(fd, HEADER_BYTES - ISO_AT, ISO_AT)
+    if size > ISO_OFFSET:  # perhaps an ISO 9660 image
+        rest = os.pread(fd, HEADER_BYTES - ISO_OFFSET, ISO_OFFSET)
         if rest.strip(b"\0"):
-            return head.ljust(ISO_AT, b"\0") + rest
+            return head.ljust(ISO_OFFSET, b"\0") + rest
     return head
 
 
 def _tail(fd: int, name: str, size: int) -> bytes:
-    if not name.lower().endswith(".dmg") or size < TRAILER:
+    if not name.lower().endswith(".dmg") or size < DMG_TRAILER:
         return b""
-    return os.pread(fd, TRAILER, size - TRAILER)
+    return os.pread(fd, DMG_TRAILER, size - DMG_TRAILER)
 
 
 def _label(fd: int) -> str:
@@ -204,7 +205,7 @@ def _volume_info(
     size: int,
     label: str = "",
 ) -> VolumeInfo:
-    is_folder = type_ == "dir"
+    is_directory = type_ == "dir"
     features = ("lazy_refcounts",) * image.lazy_refcounts + ("extended_l2",) * image.extended_l2
     return VolumeInfo(
         name=name,
@@ -212,10 +213,10 @@ def _volume_info(
         path=path,
         type=type_,
         format=image.format_name,
-        capacity=0 if is_folder else image.size_for_guest(size),
-        allocation=0 if is_folder else allocation(status, size),
-        physical=0 if is_folder else size,
-        mode=status.st_mode & PERMISSIONS,
+        capacity=0 if is_directory else image.size_for_guest(size),
+        allocation=0 if is_directory else allocation(status, size),
+        physical=0 if is_directory else size,
+        mode=status.st_mode & PERMISSION_BITS,
         owner=status.st_uid,
         group=status.st_gid,
         label=label,
@@ -228,39 +229,39 @@ def _volume_info(
     )
 
 
-#: What the header calls it, and what documents do.
+#: Encryption in image headers and in <encryption format=''/>.
 ENCRYPTIONS: Final = {"aes": "qcow", "luks": "luks", "luks2": "luks2"}
 
 
 def allocation(status: os.stat_result, size: int) -> int:
-    """The bytes that a file takes of its file system; a device takes all of its own."""
+    """Return the allocated bytes of a file, or the size of a block device."""
     return status.st_blocks * 512 if stat.S_ISREG(status.st_mode) else size
 
 
 def timestamps(status: os.stat_result) -> tuple[int, ...]:
-    """When it was read, written and changed, in ns since the epoch."""
+    """Return atime, mtime and ctime in ns since the epoch."""
     return (status.st_atime_ns, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _backing(path: str, image: ImageInfo) -> Backing | None:
-    """What an image lies on, as its header says; it is never opened."""
+    """Describe the backing file that a header names; it is never opened."""
     if image.backing_file is None:
         return None
     try:
-        place = parse_backing_name(image.backing_file, path)
+        reference = parse_backing_name(image.backing_file, path)
     except ConfError:
         return Backing(path=image.backing_file, format=image.backing_format or "raw")
-    form = image.backing_format or place.format or "raw"
-    if place.remote:
-        return Backing(path=place.remote, format=form)
+    form = image.backing_format or reference.format or "raw"
+    if reference.remote:
+        return Backing(path=reference.remote, format=form)
     try:
-        status = os.stat(place.path)
+        status = os.stat(reference.path)
     except OSError:
-        return Backing(path=place.path, format=form)
+        return Backing(path=reference.path, format=form)
     return Backing(
-        path=place.path,
+        path=reference.path,
         format=form,
-        mode=status.st_mode & PERMISSIONS,
+        mode=status.st_mode & PERMISSION_BITS,
         owner=status.st_uid,
         group=status.st_gid,
         times=timestamps(status),

@@ -1,7 +1,7 @@
-"""Names of files that are being made: no volumes yet. Pure.
+"""Names of temporary files: volumes that are being created. Pure.
 
-Owns: those names. A volume's contents are written under such a name, and it gets its own when it
-is whole; a crash leaves the temporary one, which the next stord of the same host removes.
+Owns: those names. A volume is written under a temporary name and renamed when it is complete.
+After a crash the next stord of the same host removes the temporary file.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _numbers = itertools.count(1)
 
 
 def host_tag(root: str) -> str:
-    """What tells this daemon's files from those of others.
+    """Return a tag that identifies this daemon in a directory shared by several hosts.
 
     Args:
-        root: of the daemon's own files: there may be several daemons on a host.
+        root: the daemon's state directory; a host may run a system and session daemons.
     """
     try:
         machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
@@ -32,20 +32,16 @@ def host_tag(root: str) -> str:
 
 
 def temporary_name(host_tag: str) -> str:
-    """A name for a file that is being made.
-
-    Args:
-        host_tag: tells this daemon's from those of other hosts in a shared folder.
-    """
+    """Return a new temporary name."""
     return f"{PREFIX}{host_tag}-{os.getpid()}-{next(_numbers)}-{secrets.token_hex(4)}"
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file is being made, by any host's daemon."""
+    """Return whether a name is temporary, of any host's daemon."""
     return name.startswith(PREFIX)
 
 
 def is_leftover(name: str, host_tag: str, pid: int) -> bool:
-    """Whether an earlier stord of this host left a file half-made."""
-    mine = f"{PREFIX}{host_tag}-"
-    return name.startswith(mine) and not name.startswith(f"{mine}{pid}-")
+    """Return whether an earlier stord (another PID) of this daemon left a temporary file."""
+    prefix = f"{PREFIX}{host_tag}-"
+    return name.startswith(prefix) and not name.startswith(f"{prefix}{pid}-")

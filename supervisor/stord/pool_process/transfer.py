@@ -1,7 +1,7 @@
-"""Uploads and downloads: between a volume and the socket whose other end rpcd carries.
+"""Uploads and downloads: copies between a volume and a socket that rpcd pumps to the client.
 
-Owns: one volume and one socket for as long as a transfer lasts. May touch: nothing else.
-Runs in a process of the transfer's own: a server that hangs stops this transfer alone.
+Owns: one volume and one socket for the length of a transfer. May touch: nothing else.
+Runs in a dedicated helper process: a hung NFS server stops this transfer only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from supervisor.stord.pool_process.copy import data_segments, punch_hole, write_
 from supervisor.stord.pool_process.errors import system_errors
 from supervisor.stord.pool_process.messages import Receive, Send
 from supervisor.stord.pool_process.safe_open import open_volume, size_of
-from supervisor.stord.pool_process.socket_read import read_exactly, receive_into
 
 BLOCK: Final = 1024 * 1024
 RECORD: Final = 256 * 1024  # bytes of data in one record at most
@@ -26,7 +25,7 @@ PEER_CLOSED: Final = (errno.EPIPE, errno.ECONNRESET)
 
 
 class VolumeTransfer:
-    """Answers transfers."""
+    """Handles transfers."""
 
     @handles(Send)
     def send(self, request: Send) -> Ack:
@@ -45,7 +44,7 @@ class VolumeTransfer:
 
     @handles(Receive)
     def receive(self, request: Receive) -> Ack:
-        """Write what comes from a socket into a volume."""
+        """Write what arrives on a socket into a volume."""
         with system_errors(f"write '{request.path}'"):
             fd = open_volume(request.path, os.O_RDWR)
             try:
@@ -63,13 +62,13 @@ class VolumeTransfer:
 
 def _check_offset(path: str, offset: int, size: int) -> int:
     if offset > size:
-        detail = f"the offset {offset} lies beyond the end of '{path}', which has {size} bytes"
+        detail = f"the offset {offset} lies beyond the end of '{path}', whose size is {size}"
         raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
     return offset
 
 
 def _send(fd: int, end: socket.socket, start: int, stop: int, *, sparse: bool) -> None:
-    """Send a part; a receiver that goes away has given it up, which is no error."""
+    """Send a range; a receiver that closes has aborted the transfer, which is no error."""
     try:
         if sparse:
             _send_records(fd, end, start, stop)
@@ -84,7 +83,7 @@ def _send(fd: int, end: socket.socket, start: int, stop: int, *, sparse: bool) -
 def _send_plain(fd: int, end: socket.socket, at: int, stop: int) -> None:
     while at < stop:
         done = os.sendfile(end.fileno(), fd, at, min(BLOCK, stop - at))
-        if done == 0:  # it became shorter
+        if done == 0:  # the file was truncated meanwhile
             return
         at += done
 
@@ -129,7 +128,7 @@ def _receive_sparse(fd: int, end: socket.socket, at: int, limit: int) -> None:
 
 
 def _make_hole(fd: int, at: int, length: int) -> None:
-    """What lies there becomes a hole; one at the end makes the file longer."""
+    """Punch a hole; beyond the end it extends the file."""
     size = size_of(fd)
     punch_hole(fd, at, min(at + length, size) - at)
     if at + length > size:
@@ -138,5 +137,27 @@ def _make_hole(fd: int, at: int, length: int) -> None:
 
 def _check_limit(end: int, limit: int) -> None:
     if limit and end > limit:
-        detail = f"more bytes came than the {limit} up to which the upload was to go"
+        detail = f"the upload is longer than its length: it ends beyond byte {limit}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
+
+
+def receive_into(end: socket.socket, buffer: memoryview) -> int:
+    """Receive some bytes; 0 at the end of the stream, also after a reset."""
+    try:
+        return end.recv_into(buffer)
+    except ConnectionResetError:
+        return 0
+
+
+def read_exactly(end: socket.socket, count: int) -> bytes:
+    """Receive exactly `count` bytes; b"" when the stream ends before."""
+    received = bytearray()
+    while len(received) < count:
+        try:
+            chunk = end.recv(count - len(received))
+        except ConnectionResetError:
+            return b""
+        if not chunk:
+            return b""
+        received += chunk
+    return bytes(received)

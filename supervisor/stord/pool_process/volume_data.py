@@ -1,8 +1,8 @@
-"""What is in volumes: made, copied, given another size, wiped.
+"""Content of volumes: create, copy, resize, wipe.
 
-Owns: how bytes are written there. May touch: the paths it is given.
-Runs in a process of the operation's own, which is killed when nobody waits for it any more; what
-it leaves half-written is a temporary file, which whoever asked removes.
+Owns: how bytes are written. May touch: the requests' paths.
+Runs in a dedicated helper process, which is killed when the request is cancelled; stord removes
+the temporary file that it leaves.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ FICLONE: Final = 0x40049409  # linux/fs.h
 FS_IOC_GETFLAGS: Final = 0x80086601
 FS_IOC_SETFLAGS: Final = 0x40086602
 FS_NOCOW_FL: Final = 0x00800000
-MODE: Final = 0o600  # until the volume has its own permissions
+MODE: Final = 0o600  # until `CommitFile` sets the volume's permissions
 
 
 class VolumeData:
-    """Answers questions about volumes' bytes."""
+    """Handles requests about the bytes of volumes."""
 
     @handles(CreateRaw)
     def create_raw(self, request: CreateRaw) -> Ack:
-        """Make a file of zeros."""
+        """Create a file of zeros."""
         path = f"{request.directory}/{request.temporary_name}"
         with system_errors(f"create '{path}'"):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
             try:
                 if request.nocow:
-                    _disable_cow(fd)
+                    _disable_cow(fd)  # btrfs accepts it only while the file is empty
                 space = min(request.allocation, request.capacity)
                 if space:
                     os.posix_fallocate(fd, 0, space)
@@ -71,7 +71,7 @@ class VolumeData:
 
     @handles(Resize)
     def resize(self, request: Resize) -> Ack:
-        """Give a raw file another size; one that cannot have it keeps its own."""
+        """Change a raw file's size; on failure it keeps the old one."""
         with system_errors(f"resize '{request.path}' to {request.capacity} bytes"):
             fd = open_volume(request.path, os.O_RDWR)
             try:
@@ -91,7 +91,7 @@ class VolumeData:
 
     @handles(Wipe)
     def wipe(self, request: Wipe) -> Ack:
-        """Write zeros over a volume."""
+        """Overwrite a volume with zeros."""
         with system_errors(f"wipe '{request.path}'"):
             fd = open_volume(request.path, os.O_RDWR)
             try:
@@ -108,18 +108,18 @@ class VolumeData:
 
 
 def _open_target(request: CopyRaw) -> int:
-    """Where a copy goes; what somebody else has put at a new file's place is left alone."""
+    """Open the target of a copy; O_EXCL refuses a file that was created meanwhile."""
     if not request.is_new:
         return open_volume(request.target, os.O_RDWR)
     return os.open(request.target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
 
 
 def _copy(source: int, target: int, request: CopyRaw) -> None:
-    """Copy between open files; a device that is too small is refused before anything is written."""
+    """Copy between open files; refuse a block device that is too small before the first write."""
     size = size_of(source)
     is_file = stat.S_ISREG(os.fstat(target).st_mode)
     if not is_file and size_of(target) < size:
-        detail = f"'{request.target}' has no room for the {size} bytes of '{request.source}'"
+        detail = f"'{request.target}' is smaller than the {size} bytes of '{request.source}'"
         raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
     if request.reflink:
         fcntl.ioctl(target, FICLONE, source)
@@ -131,7 +131,7 @@ def _copy(source: int, target: int, request: CopyRaw) -> None:
 
 
 def _disable_cow(fd: int) -> None:
-    """Switch copy-on-write off for a new file, where its file system knows that."""
+    """Set FS_NOCOW_FL on a new file; other file systems than btrfs refuse the flag."""
     flags = array.array("L", [0])
     try:
         fcntl.ioctl(fd, FS_IOC_GETFLAGS, flags)

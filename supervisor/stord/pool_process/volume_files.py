@@ -1,7 +1,7 @@
-"""A pool's folder and the names in it: made, checked, claimed, removed.
+"""Directory of a pool and the names in it: create, check, commit, remove.
 
-Owns: the order of the steps by which a volume gets its name. May touch: the paths it is given.
-Runs in a process of the pool's own: every call here may block.
+Owns: the order of the steps by which a new volume gets its name. May touch: the requests' paths.
+Runs in the pool's helper process: every function here may block.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime.atomic_file import sync_folder
 from supervisor.stord.pool_process.errors import system_errors
 from supervisor.stord.pool_process.messages import (
+    AbortCreate,
     CheckDirectory,
     CommitFile,
     CreateDirectoryVolume,
@@ -32,7 +33,8 @@ from supervisor.stord.pool_process.temporary_names import is_leftover
 
 AT_FDCWD: Final = -100
 RENAME_NOREPLACE: Final = 1
-DIRECTORY_MODE: Final = 0o711  # of a pool's folder whose definition says nothing
+DIRECTORY_MODE: Final = 0o711  # without <permissions>: libvirt's VIR_STORAGE_DEFAULT_POOL_PERM_MODE
+#: NFS, and FUSE file systems without rename2, answer EINVAL to RENAME_NOREPLACE.
 NO_RENAMEAT2: Final = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 log = logging.getLogger(__name__)
@@ -41,59 +43,67 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class VolumeFiles:
-    """Answers questions about folders and names."""
+    """Handles requests about directories and names."""
 
     @handles(MakeDirectory)
     def make_directory(self, request: MakeDirectory) -> Ack:
-        """Make a folder and those above it."""
+        """Create a directory and its parents."""
         permissions = request.permissions
-        with system_errors(f"create the folder '{request.path}'"):
+        with system_errors(f"create the directory '{request.path}'"):
             mode = permissions.mode if permissions.mode >= 0 else DIRECTORY_MODE
             os.makedirs(os.path.dirname(request.path) or "/", exist_ok=True)
-            made = False
+            created = False
             with contextlib.suppress(FileExistsError):
                 os.mkdir(request.path, mode)
-                made = True
+                created = True
             if not stat.S_ISDIR(os.stat(request.path).st_mode):
-                raise NotADirectoryError(errno.ENOTDIR, "not a folder")
-            if made or permissions.mode >= 0:
+                raise NotADirectoryError(errno.ENOTDIR, "not a directory")
+            if created or permissions.mode >= 0:  # mkdir's mode is subject to the umask
                 os.chmod(request.path, mode)
             os.chown(request.path, permissions.owner, permissions.group)
         return Ack()
 
     @handles(CheckDirectory)
     def check_directory(self, request: CheckDirectory) -> Ack:
-        """Refuse what is no folder that can be read."""
+        """Check that a path is a readable directory."""
         with system_errors(f"open path '{request.path}'"), os.scandir(request.path):
             return Ack()
 
     @handles(RemoveDirectory)
     def remove_directory(self, request: RemoveDirectory) -> Ack:
-        """Remove an empty folder."""
-        with system_errors(f"remove the folder '{request.path}'"):
+        """Remove an empty directory."""
+        with system_errors(f"remove the directory '{request.path}'"):
             os.rmdir(request.path)
         return Ack()
 
     @handles(CommitFile)
     def commit_file(self, request: CommitFile) -> Ack:
-        """Give a finished file its name, which nobody else has."""
+        """Rename a finished file to its volume name unless that exists."""
         old = f"{request.directory}/{request.temporary_name}"
         new = f"{request.directory}/{request.name}"
-        try:
-            with system_errors(f"finish the volume '{new}'"):
-                _apply_permissions(old, request.permissions)
-                rename_noreplace(old, new)
-                sync_folder(request.directory)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(old)
-            raise
+        with system_errors(f"create the volume '{new}'"):
+            _apply_permissions(old, request.permissions)
+            rename_noreplace(old, new)
+            sync_folder(request.directory)  # the name survives a power failure once acknowledged
+        return Ack()
+
+    @handles(AbortCreate)
+    def abort_create(self, request: AbortCreate) -> Ack:
+        """Remove a file whose creation failed."""
+        temporary = f"{request.directory}/{request.temporary_name}"
+        with system_errors(f"remove '{temporary}'"):
+            inode = _inode(temporary)
+            if request.name and inode in (None, _inode(f"{request.directory}/{request.name}")):
+                # The rename took the temporary name away; where link(2) stands in for it, both
+                # names may be there.
+                _unlink(f"{request.directory}/{request.name}")
+            _unlink(temporary)
         return Ack()
 
     @handles(RemoveLeftovers)
     def remove_leftovers(self, request: RemoveLeftovers) -> Ack:
-        """Remove what was left half-made."""
-        with system_errors(f"read the folder '{request.directory}'"):
+        """Remove the temporary files of an earlier stord."""
+        with system_errors(f"read the directory '{request.directory}'"):
             for name in os.listdir(request.directory):
                 if is_leftover(name, request.host_tag, request.pid):
                     _remove_leftover(f"{request.directory}/{name}")
@@ -101,9 +111,9 @@ class VolumeFiles:
 
     @handles(CreateDirectoryVolume)
     def create_directory_volume(self, request: CreateDirectoryVolume) -> Ack:
-        """Make a volume that is a folder."""
+        """Create a volume of format dir."""
         path, permissions = f"{request.directory}/{request.name}", request.permissions
-        with system_errors(f"create the folder '{path}'"):
+        with system_errors(f"create the directory '{path}'"):
             try:
                 os.mkdir(path, 0o700)
             except FileExistsError as error:
@@ -118,7 +128,7 @@ class VolumeFiles:
 
     @handles(Remove)
     def remove(self, request: Remove) -> Ack:
-        """Remove a name of the pool."""
+        """Remove a file or an empty directory."""
         path = f"{request.directory}/{request.name}"
         with system_errors(f"remove '{path}'"):
             try:
@@ -133,26 +143,39 @@ class VolumeFiles:
 
 
 def _remove_leftover(path: str) -> None:
-    """Remove a half-made file; one that cannot be removed is no reason to leave the others."""
+    """Remove a leftover file; a failure is logged, the other files are still removed."""
     try:
         os.unlink(path)
     except OSError as error:
-        log.warning("'%s' was left half-made and stays: %s", path, os.strerror(error.errno or 0))
+        log.warning("cannot remove the leftover '%s': %s", path, os.strerror(error.errno or 0))
     else:
-        log.warning("'%s' was left half-made: removed", path)
+        log.warning("removed '%s', left by an interrupted creation of a volume", path)
+
+
+def _inode(path: str) -> int | None:
+    """Return a file's inode number; None when there is no such file."""
+    try:
+        return os.lstat(path).st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def volume_exists(name: str) -> VirError:
-    """STORAGE_VOL_EXIST: the pool has such a volume."""
+    """STORAGE_VOL_EXIST: the name is in use."""
     detail = f"'{name}'; delete it first or take another name"
     return VirError(ErrorCode.STORAGE_VOL_EXIST, detail, ErrorDomain.STORAGE)
 
 
 def rename_noreplace(old: str, new: str) -> None:
-    """Rename a file to a name that nothing has.
+    """Rename a file unless the new name exists.
 
     Raises:
-        VirError: STORAGE_VOL_EXIST: something has it.
+        VirError: STORAGE_VOL_EXIST.
         OSError: the kernel refuses.
     """
     result = _libc.renameat2(
@@ -161,7 +184,7 @@ def rename_noreplace(old: str, new: str) -> None:
     number = ctypes.get_errno()
     if result == 0:
         return
-    if number in NO_RENAMEAT2:  # this file system has no such rename; a link refuses as well
+    if number in NO_RENAMEAT2:  # link(2) fails with EEXIST as well, on every file system
         number = _link(old, new)
     if number == errno.EEXIST:
         raise volume_exists(os.path.basename(new))
@@ -179,9 +202,9 @@ def _link(old: str, new: str) -> int:
 
 
 def _apply_permissions(path: str, permissions: FilePermissions) -> None:
-    """Give a new file or folder its owner and mode; never to what a link leads to.
+    """Set owner and mode of a new file or directory, never through a symbolic link.
 
-    The owner first: a change of it takes set-user-ID bits away.
+    Owner first: chown clears the set-user-ID and set-group-ID bits.
 
     Raises:
         OSError: the kernel refuses; ELOOP for a link.

@@ -14,6 +14,7 @@ from ipc import Descriptor
 from rpc.errors import ErrorCode, VirError
 from supervisor.stord.pool_process.copy import copy_bytes, data_segments, punch_hole
 from supervisor.stord.pool_process.messages import (
+    AbortCreate,
     CommitFile,
     CopyRaw,
     CreateDirectoryVolume,
@@ -74,7 +75,7 @@ def test_a_damaged_header_is_listed_all_the_same(tmp_path: Path) -> None:
     assert names(tmp_path) == ["bad"]
 
 
-def test_a_claimed_file_gets_its_permissions_and_its_name(tmp_path: Path) -> None:
+def test_committed_file_gets_its_permissions_and_its_name(tmp_path: Path) -> None:
     (tmp_path / "new").write_bytes(b"x")
     order = CommitFile(
         directory=str(tmp_path),
@@ -87,7 +88,7 @@ def test_a_claimed_file_gets_its_permissions_and_its_name(tmp_path: Path) -> Non
     assert not (tmp_path / "new").exists()
 
 
-def test_a_claim_never_replaces_what_is_there(tmp_path: Path) -> None:
+def test_commit_never_replaces_an_existing_file(tmp_path: Path) -> None:
     (tmp_path / "new").write_bytes(b"new")
     (tmp_path / "v").write_bytes(b"old")
     order = CommitFile(
@@ -96,8 +97,30 @@ def test_a_claim_never_replaces_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(VirError) as refused:
         VolumeFiles().commit_file(order)
     assert refused.value.code is ErrorCode.STORAGE_VOL_EXIST
+    VolumeFiles().abort_create(AbortCreate(directory=str(tmp_path), temporary_name="new"))
     assert (tmp_path / "v").read_bytes() == b"old"
     assert not (tmp_path / "new").exists()
+
+
+def test_abort_after_an_unknown_commit_removes_the_renamed_file(tmp_path: Path) -> None:
+    abort = AbortCreate(directory=str(tmp_path), temporary_name="new", name="v")
+    (tmp_path / "v").write_bytes(b"renamed from new")
+    VolumeFiles().abort_create(abort)
+    assert not (tmp_path / "v").exists()
+
+
+def test_abort_after_an_unknown_commit_removes_both_links_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "new").write_bytes(b"x")
+    os.link(tmp_path / "new", tmp_path / "v")  # where the file system has no RENAME_NOREPLACE
+    VolumeFiles().abort_create(AbortCreate(directory=str(tmp_path), temporary_name="new", name="v"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_abort_before_the_rename_keeps_another_file_of_the_name(tmp_path: Path) -> None:
+    (tmp_path / "new").write_bytes(b"x")
+    (tmp_path / "v").write_bytes(b"old")
+    VolumeFiles().abort_create(AbortCreate(directory=str(tmp_path), temporary_name="new", name="v"))
+    assert [path.name for path in tmp_path.iterdir()] == ["v"]
 
 
 def test_left_overs_of_this_host_alone_are_removed(tmp_path: Path) -> None:
@@ -241,7 +264,7 @@ def test_more_than_was_announced_is_refused(tmp_path: Path) -> None:
     order = Receive(
         path=str(tmp_path / "v"), descriptor=Descriptor(theirs.detach()), offset=0, length=10
     )
-    with pytest.raises(VirError, match="more bytes came"):
+    with pytest.raises(VirError, match="longer than its length"):
         VolumeTransfer().receive(order)
     ours.close()
 
@@ -264,8 +287,11 @@ def test_permissions_never_go_to_what_a_link_leads_to(tmp_path: Path) -> None:
         name="v",
         permissions=FilePermissions(mode=0o666),
     )
-    with pytest.raises(VirError, match="finish the volume"):
+    with pytest.raises(VirError, match="Too many levels of symbolic links"):
         VolumeFiles().commit_file(order)
+    VolumeFiles().abort_create(
+        AbortCreate(directory=str(folder), temporary_name=planted.name, name="v")
+    )
     assert outside.stat().st_mode & 0o777 == 0o600
     assert list(folder.iterdir()) == []
 

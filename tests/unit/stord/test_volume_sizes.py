@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rpc.enums import StorageVolResizeFlags as Resize
 from rpc.errors import ErrorCode, VirError
-from supervisor.stord.resize_check import MAX_BYTES, target_capacity
+from supervisor.stord.calls.volume import MAX_BYTES, target_capacity
 from supervisor.stord.volume_info import VolumeInfo
 
 VOLUME = VolumeInfo(name="v", key="k", path="/v", capacity=1000, allocation=100)
