@@ -1,4 +1,4 @@
-"""Network interfaces of the host, as documents and back, with what is refused of them. Pure.
+"""<interface> of the host (virInterface): models, parser, formatter. Pure.
 
 Owns: the models. May not touch: links, files.
 """
@@ -41,7 +41,7 @@ __all__ = [
 
 
 def parse_interface(xml: bytes | str) -> Interface:
-    """Read and check an interface's document.
+    """Parse and validate an interface.
 
     Raises:
         ConfError: "xml" for what it says wrongly, "xml_detail" for what is no XML.
@@ -50,5 +50,5 @@ def parse_interface(xml: bytes | str) -> Interface:
 
 
 def format_interface(interface: Interface, *, inactive: bool) -> str:
-    """Write an interface's document; `inactive`: without how the link is now."""
+    """Format an interface; `inactive`: without the link's state."""
     return write(interface, Mode(live=not inactive, secure=False))

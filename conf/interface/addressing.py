@@ -1,4 +1,4 @@
-"""<protocol>: how a host interface gets its addresses of one family.
+"""<protocol>: IP configuration of a host interface.
 
 Source: libvirt 9.0, host interfaces' documents (netcf's format).
 """
@@ -17,7 +17,7 @@ BITS = {"ipv4": 32, "ipv6": 128}
 
 
 def family_word(word: str) -> str:
-    """Read a family.
+    """Parse a protocol family.
 
     Raises:
         ConfError: "xml": there is no such family.
@@ -30,7 +30,7 @@ def family_word(word: str) -> str:
 @element("dhcp")
 @dataclass(slots=True, kw_only=True)
 class DhcpClient:
-    """<dhcp>: ask for an address; `peerdns`: use the name servers that come with it."""
+    """<dhcp>: configure by DHCP; `peerdns`: use its name servers."""
 
     peerdns: bool | None = attribute("@peerdns", read=yes_no)
 
@@ -38,21 +38,21 @@ class DhcpClient:
 @element("ip")
 @dataclass(slots=True, kw_only=True)
 class InterfaceIp:
-    """<ip>: an address; without a prefix it is a host's alone."""
+    """<ip>: an address; without a prefix it is a host address."""
 
     address: Address = attribute("@address", read=parsed_address, required=True)
     prefix: int | None = attribute("@prefix", read=number("prefix of <ip>", range(129)))
 
     @property
     def length(self) -> int:
-        """The prefix's length."""
+        """Return the prefix length."""
         return self.address.max_prefixlen if self.prefix is None else self.prefix
 
 
 @element("protocol")
 @dataclass(slots=True, kw_only=True)
 class Protocol:
-    """<protocol>: one family of addresses."""
+    """<protocol>: the configuration of one family."""
 
     family: str | None = attribute("@family", read=family_word)
     autoconf: bool = flag("autoconf")  # IPv6: from what routers say
@@ -61,7 +61,7 @@ class Protocol:
     gateway: Address | None = attribute("route/@gateway", read=parsed_address)
 
     def after_read(self) -> None:
-        """Refuse what cannot be of the family.
+        """Refuse addresses of another family.
 
         Raises:
             ConfError: "xml".

@@ -1,4 +1,4 @@
-"""How documents of host interfaces write words and numbers; used by every model here.
+"""Attribute types of host interfaces.
 
 Owns: those ways to read. Pure.
 """
@@ -51,7 +51,7 @@ def number(what: str, allowed: range) -> Callable[[str], int]:
 
 
 def device(given: str) -> str:
-    """Read the name of a link.
+    """Parse a link name.
 
     Raises:
         ConfError: "xml": the kernel takes no such name.
@@ -65,7 +65,7 @@ def device(given: str) -> str:
 
 
 def mac(given: str) -> str:
-    """Read a hardware address; what was written is kept.
+    """Parse a MAC address, keeping its spelling.
 
     Raises:
         ConfError: "xml": it is none.
@@ -77,7 +77,7 @@ def mac(given: str) -> str:
 
 
 def member_type(*types: str) -> Callable[[str], str]:
-    """Read the type of an interface inside another.
+    """Parse the type of a member interface.
 
     Raises:
         ConfError: "xml": one of that type cannot be inside.

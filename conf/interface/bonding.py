@@ -1,4 +1,4 @@
-"""<bond>, <bridge>, <vlan>: what makes one interface of others.
+"""<bond>, <bridge>, <vlan> of a host interface.
 
 Source: libvirt 9.0, host interfaces' documents (netcf's format).
 """
@@ -32,7 +32,7 @@ _SECONDS: Final = re.compile(r"\d{1,2}(\.\d{1,6})?")
 
 
 def seconds(given: str) -> str:
-    """Read a bridge's delay; what was written is kept.
+    """Parse a bridge's forward delay, keeping its spelling.
 
     Raises:
         ConfError: "xml": it is none that the kernel takes.
@@ -46,7 +46,7 @@ def seconds(given: str) -> str:
 @element("link")
 @dataclass(slots=True, kw_only=True)
 class LinkState:
-    """<link>: how the link is."""
+    """<link>: speed and state."""
 
     speed: int | None = attribute("@speed", read=unsigned, omit=0)  # megabits a second
     state: str | None = attribute(
@@ -58,7 +58,7 @@ class LinkState:
 @element("miimon")
 @dataclass(slots=True, kw_only=True)
 class MiiMonitor:
-    """<miimon>: the link's own state is looked at; milliseconds."""
+    """<miimon>: monitoring of the carrier; milliseconds."""
 
     freq: int | None = attribute(
         "@freq", read=number("bond interface miimon freq", MILLISECONDS[1:])
@@ -72,7 +72,7 @@ class MiiMonitor:
     carrier: str | None = attribute("@carrier", read=word("mii bonding carrier", "ioctl", "netif"))
 
     def after_read(self) -> None:
-        """Refuse a monitor that never looks.
+        """Refuse a frequency of 0.
 
         Raises:
             ConfError: "xml".
@@ -85,7 +85,7 @@ class MiiMonitor:
 @element("arpmon")
 @dataclass(slots=True, kw_only=True)
 class ArpMonitor:
-    """<arpmon>: somebody is asked by ARP; milliseconds."""
+    """<arpmon>: monitoring by ARP requests; milliseconds."""
 
     interval: int | None = attribute(
         "@interval", read=number("bond interface arpmon interval", MILLISECONDS[1:])
@@ -96,7 +96,7 @@ class ArpMonitor:
     )
 
     def after_read(self) -> None:
-        """Refuse a monitor that asks nobody.
+        """Refuse an interval of 0 and a missing target.
 
         Raises:
             ConfError: "xml".
@@ -119,7 +119,7 @@ class BondMember:
     mac: str | None = attribute("mac/@address", read=mac)
 
     def after_read(self) -> None:
-        """Refuse one without a name.
+        """Refuse a member without a name.
 
         Raises:
             ConfError: "xml".
@@ -130,7 +130,7 @@ class BondMember:
 @element("bond")
 @dataclass(slots=True, kw_only=True)
 class Bond:
-    """<bond>: several links that act as one."""
+    """<bond>: links aggregated to one."""
 
     mode: str | None = attribute("@mode", read=word("bonding mode", *BOND_MODES))
     miimon: MiiMonitor | None = child("miimon", MiiMonitor)
@@ -138,7 +138,7 @@ class Bond:
     members: list[BondMember] = children("interface", BondMember)
 
     def after_read(self) -> None:
-        """Of two monitors the first counts, as for stock; a link is in it once.
+        """Keep the first of two monitors, as libvirt does; refuse repeated members.
 
         Raises:
             ConfError: "xml".
@@ -151,13 +151,13 @@ class Bond:
 @element("vlan")
 @dataclass(slots=True, kw_only=True)
 class VlanLink:
-    """<vlan>: the packets of a link that have a tag."""
+    """<vlan>: the tag and the parent link."""
 
     tag: int | None = attribute("@tag", read=number("tag of <vlan>", VLAN_TAGS))
     parent: str | None = attribute("interface/@name", read=device)
 
     def after_read(self) -> None:
-        """Refuse one that lacks its tag or its link.
+        """Refuse a missing tag or parent.
 
         Raises:
             ConfError: "xml".
@@ -181,7 +181,7 @@ class BridgeMember:
     mac: str | None = attribute("mac/@address", read=mac)
 
     def after_read(self) -> None:
-        """Refuse one without a name, or without what its type needs.
+        """Refuse a missing name, or a missing element of the type.
 
         Raises:
             ConfError: "xml".
@@ -193,14 +193,14 @@ class BridgeMember:
 @element("bridge")
 @dataclass(slots=True, kw_only=True)
 class HostBridge:
-    """<bridge>: a switch for links."""
+    """<bridge>: its ports and STP settings."""
 
     stp: bool | None = attribute("@stp", read=on_off, write=write_on_off)
     delay: str | None = attribute("@delay", read=seconds)
     members: list[BridgeMember] = children("interface", BridgeMember)
 
     def after_read(self) -> None:
-        """A link is in it once.
+        """Refuse repeated ports.
 
         Raises:
             ConfError: "xml".
@@ -209,7 +209,7 @@ class HostBridge:
 
     @property
     def delay_s(self) -> float:
-        """Seconds that the bridge listens before it forwards."""
+        """Return the forward delay in seconds."""
         return float(self.delay or 0)
 
 
@@ -224,7 +224,7 @@ def require_name(name: str | None) -> None:
 
 
 def require_part(type: str, **parts: object) -> None:
-    """Refuse an interface that lacks the element of its type, or has another type's.
+    """Refuse a missing element of the type, and elements of other types.
 
     Raises:
         ConfError: "xml".

@@ -1,4 +1,4 @@
-"""<interface>: a network interface of the host itself.
+"""<interface>: an interface of the host.
 
 Owns: the model. May not touch: links, files.
 Source: libvirt 9.0, host interfaces' documents (netcf's format); the order is stock's.
@@ -26,7 +26,7 @@ from conf.mapper import attribute, child, children, element
 
 
 class InterfaceType(StrEnum):
-    """What an interface is."""
+    """The type of a host interface."""
 
     ETHERNET = "ethernet"
     BRIDGE = "bridge"
@@ -53,7 +53,7 @@ class Interface:
     mac: str | None = attribute("mac/@address", read=mac)
 
     def after_read(self) -> None:
-        """Refuse what contradicts itself.
+        """Refuse contradictions.
 
         Raises:
             ConfError: "xml".
@@ -68,21 +68,21 @@ class Interface:
             raise ConfError("xml", detail, "interface/@name")
 
     def members(self) -> Iterator[str]:
-        """The links that are in this one, and those in its members; each is in one alone."""
+        """Yield the links in this interface and in its members."""
         yield from _names(self.bond)
         for member in self.bridge.members if self.bridge else ():
             yield member.name or ""
             yield from _names(member.bond)
 
     def below(self) -> list[str]:
-        """The links that this one is made of: its members, and those that have its packets."""
+        """Return the links that this interface depends on."""
         vlans = [member.vlan for member in self.bridge.members] if self.bridge else [self.vlan]
         parents = [vlan.parent or "" for vlan in vlans if vlan is not None]
         return list(dict.fromkeys([*self.members(), *parents]))
 
     @property
     def known_name(self) -> str:
-        """Its name, which every document that was read has.
+        """Return the name, which parsing requires.
 
         Raises:
             ConfError: "xml": it was made without one.
@@ -93,5 +93,5 @@ class Interface:
 
 
 def _names(bond: Bond | None) -> Iterator[str]:
-    """The links in a bond."""
+    """Yield the members of a bond."""
     yield from (member.name or "" for member in (bond.members if bond is not None else ()))

@@ -1,4 +1,4 @@
-"""Virtual networks and their ports: models of the documents, and what is refused. Pure."""
+"""<network> and <networkport>: models, parser, formatter, validation. Pure."""
 
 from conf.network.addressing import Dhcp, DhcpHost, DhcpRange, Ip, LeaseTime, Route
 from conf.network.dns import Dns, DnsHost, Forwarder, Srv, Txt

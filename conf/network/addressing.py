@@ -1,4 +1,4 @@
-"""<ip>, <route>: a network's subnets, who gets which address, and the ways on.
+"""<ip>, <dhcp> and <route> of a network.
 
 Source: libvirt 9.0 formatnetwork, "Addressing" and "Static Routes".
 """
@@ -19,20 +19,20 @@ from conf.types.integer import positive, unsigned
 @element("lease")
 @dataclass(slots=True, kw_only=True)
 class LeaseTime:
-    """<lease>: how long an address is given for; 0 for ever."""
+    """<lease>: duration; 0: infinite."""
 
     expiry: int = attribute("@expiry", read=unsigned, required=True)
     unit: str | None = attribute("@unit", read=one_of("seconds", "minutes", "hours"))
 
     def after_read(self) -> None:
-        """Say the unit."""
+        """Fill in the unit."""
         self.unit = (self.unit or "minutes") if self.expiry else None
 
 
 @element("range")
 @dataclass(slots=True, kw_only=True)
 class DhcpRange:
-    """<range>: addresses to give away."""
+    """<range>: dynamic addresses."""
 
     start: str = attribute("@start", read=socket_address, required=True)
     end: str = attribute("@end", read=socket_address, required=True)
@@ -42,7 +42,7 @@ class DhcpRange:
 @element("host")
 @dataclass(slots=True, kw_only=True)
 class DhcpHost:
-    """<host>: who always gets the same address."""
+    """<host>: a DHCP reservation."""
 
     mac: str | None = attribute("@mac")
     id: str | None = attribute("@id")
@@ -62,7 +62,7 @@ class Dhcp:
     bootp_server: str | None = attribute("bootp/@server", read=socket_address)
 
     def after_read(self) -> None:
-        """A server without a file to fetch says nothing."""
+        """Drop a <bootp> without a file."""
         if not self.bootp_file:
             self.bootp_file = self.bootp_server = None
 
@@ -70,7 +70,7 @@ class Dhcp:
 @element("ip")
 @dataclass(slots=True, kw_only=True)
 class Ip:
-    """<ip>: a subnet, and the host's address in it."""
+    """<ip>: a subnet and the host's address in it."""
 
     family: str | None = attribute("@family", read=one_of("ipv4", "ipv6"))
     address: str = attribute("@address", read=read_address, required=True)
@@ -81,7 +81,7 @@ class Ip:
     dhcp: Dhcp | None = child("dhcp", Dhcp)
 
     def after_read(self) -> None:
-        """Leave out what says nothing, as stock does; what to boot is asked for by IPv4 alone."""
+        """Drop empty elements, as libvirt does; TFTP and BOOTP are for IPv4 only."""
         self.prefix = self.prefix or None
         if self.dhcp is not None and not self.dhcp.ranges and not self.dhcp.hosts:
             self.dhcp = None
@@ -90,12 +90,12 @@ class Ip:
 
     @property
     def version(self) -> int:
-        """4 or 6."""
+        """Return 4 or 6."""
         return ip_address(self.address).version
 
     @property
     def network(self) -> Subnet:
-        """The subnet."""
+        """Return the subnet."""
         prefix = prefix_of(ip_address(self.address), self.prefix, self.netmask)
         return ip_network(f"{self.address}/{prefix}", strict=False)
 
@@ -103,7 +103,7 @@ class Ip:
 @element("route")
 @dataclass(slots=True, kw_only=True)
 class Route:
-    """<route>: a subnet behind one of the guests."""
+    """<route>: a static route through a guest."""
 
     family: str | None = attribute("@family", read=one_of("ipv4", "ipv6"))
     address: str = attribute("@address", read=read_address, required=True)
@@ -114,7 +114,7 @@ class Route:
 
     @property
     def network(self) -> Subnet:
-        """The subnet; one without a prefix is all that is."""
+        """Return the destination; without a prefix it is the default route."""
         known = ip_address(self.address)
         said = self.prefix is not None or self.netmask is not None
         prefix = prefix_of(known, self.prefix, self.netmask) if said else 0

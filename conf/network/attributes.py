@@ -1,4 +1,4 @@
-"""How network documents write addresses; used by every model here.
+"""Attribute types of networks: addresses.
 
 Owns: those ways to read and write. Pure.
 """
@@ -18,7 +18,7 @@ CLASSES: Final = ((128, 8), (192, 16), (224, 24))
 
 
 def address(word: str) -> str:
-    """Read an address of either family; what was written is kept.
+    """Parse an address of either family, keeping its spelling.
 
     Raises:
         ConfError: "xml": it is none.
@@ -28,7 +28,7 @@ def address(word: str) -> str:
 
 
 def socket_address(word: str) -> str:
-    """Read an address as `address`, where libvirt leaves that to the system's resolver.
+    """Parse an address in the forms that getaddrinfo accepts.
 
     Raises:
         ConfError: "system_error": it is none.
@@ -42,7 +42,7 @@ def socket_address(word: str) -> str:
 
 
 def record_address(word: str) -> str:
-    """Read an address of a DNS record.
+    """Parse the address of a DNS host record.
 
     Raises:
         ConfError: "xml_detail": it is none.
@@ -56,7 +56,7 @@ def record_address(word: str) -> str:
 
 
 def parsed_address(word: str) -> Address:
-    """Read an address of either family.
+    """Parse an address of either family.
 
     Raises:
         ConfError: "xml": it is none.
@@ -69,7 +69,7 @@ def parsed_address(word: str) -> Address:
 
 
 def prefix_of(known: Address, prefix: int | None, netmask: str | None) -> int:
-    """The length of an address's prefix, as the document says it or as its family has it.
+    """Return the prefix length: the XML's, or the default of the address's class or family.
 
     Raises:
         ConfError: "xml": the netmask is none.

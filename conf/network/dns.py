@@ -1,4 +1,4 @@
-"""<dns>: the names that a network's own DNS server knows, and whom it asks about others.
+"""<dns>: records and forwarders of a network's DNS server.
 
 Source: libvirt 9.0 formatnetwork, "Addressing".
 """
@@ -16,7 +16,7 @@ from conf.types.integer import unsigned
 @element("forwarder")
 @dataclass(slots=True, kw_only=True)
 class Forwarder:
-    """<forwarder>: a server that is asked, for a domain's names or for all."""
+    """<forwarder>: an upstream server, for one domain or all."""
 
     domain: str | None = attribute("@domain")
     address: str | None = attribute("@addr", read=address)
@@ -48,13 +48,13 @@ class Srv:
 @element("host")
 @dataclass(slots=True, kw_only=True)
 class DnsHost:
-    """<host>: names of one address."""
+    """<host>: the names of an address."""
 
     ip: str = attribute("@ip", read=record_address, default="")
     hostnames: list[str] = texts("hostname")
 
     def after_read(self) -> None:
-        """A name of no letters is none."""
+        """Drop empty names."""
         self.hostnames = [name for name in self.hostnames if name]
 
 

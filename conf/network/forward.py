@@ -1,4 +1,4 @@
-"""<forward>: how far a network's guests get, and through which devices.
+"""<forward>: how a network is connected to the outside.
 
 Source: libvirt 9.0 formatnetwork, "Connectivity".
 """
@@ -21,7 +21,7 @@ LAST_PORT = 65535
 
 
 class ForwardMode(StrEnum):
-    """How guests reach others."""
+    """The forward mode."""
 
     NONE = "none"  # they reach each other and the host: a document without <forward>
     NAT = "nat"
@@ -55,7 +55,7 @@ class NatPorts:
 @element("nat")
 @dataclass(slots=True, kw_only=True)
 class Nat:
-    """<nat>: where translated connections seem to come from."""
+    """<nat>: source addresses and ports of translated connections."""
 
     ipv6: bool | None = attribute("@ipv6", read=yes_no)
     addresses: list[NatAddresses] = children("address", NatAddresses)
@@ -63,12 +63,12 @@ class Nat:
 
     @property
     def first(self) -> Address | None:
-        """The first address; None: the address of the device that they leave by."""
+        """Return the first address; None: the outgoing device's."""
         return self.addresses[0].start if self.addresses else None
 
     @property
     def last(self) -> Address | None:
-        """The last address; None: there is but the first."""
+        """Return the last address; None: there is only one."""
         return self.addresses[0].end if self.addresses else None
 
     @property
@@ -85,7 +85,7 @@ class Nat:
 @element("interface")
 @dataclass(slots=True, kw_only=True)
 class ForwardInterface:
-    """<interface>: a device of the host's."""
+    """<interface>: a device of the host."""
 
     dev: str = attribute("@dev", default="")
     connections: int | None = attribute("@connections", read=unsigned, only="live", omit=0)
@@ -94,7 +94,7 @@ class ForwardInterface:
 @element("pf")
 @dataclass(slots=True, kw_only=True)
 class PhysicalFunction:
-    """<pf>: a device whose virtual functions guests get."""
+    """<pf>: the SR-IOV physical function whose virtual functions guests get."""
 
     dev: str = attribute("@dev", default="")
     connections: int | None = attribute("@connections", read=unsigned, only="live", omit=0)
@@ -122,7 +122,7 @@ class Forward:
     mode: ForwardMode = field(default=ForwardMode.NAT, compare=False)
 
     def after_read(self) -> None:
-        """Know the mode; `dev` is the first of the devices.
+        """Fill in the mode; move `dev` to the first <interface>.
 
         Raises:
             ConfError: `dev` is another than the first device.
@@ -144,5 +144,5 @@ class Forward:
 
     @property
     def nat(self) -> Nat | None:
-        """How addresses are translated; None: as it is usual."""
+        """Return <nat>; None: defaults."""
         return self.nats[0] if self.nats else None

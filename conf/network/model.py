@@ -1,4 +1,4 @@
-"""<network>: a virtual network.
+"""<network>.
 
 Owns: the model. May not touch: files, links. Nothing is completed here.
 Source: libvirt 9.0 formatnetwork; the order of elements is that of the corpus.
@@ -37,7 +37,7 @@ class Bridge:
 @element("domain")
 @dataclass(slots=True, kw_only=True)
 class DnsDomain:
-    """<domain>: what guests' names end with."""
+    """<domain>: the DNS domain of guests."""
 
     name: str = attribute("@name", default="")
     local_only: bool | None = attribute("@localOnly", read=yes_no)
@@ -46,7 +46,7 @@ class DnsDomain:
 @element("portgroup")
 @dataclass(slots=True, kw_only=True)
 class PortGroup:
-    """<portgroup>: what guests' cards of one kind have in common."""
+    """<portgroup>: settings shared by a group of interfaces."""
 
     name: str = attribute("@name", default="")
     default: bool = attribute("@default", read=yes_no, default=False, omit=False)
@@ -56,7 +56,7 @@ class PortGroup:
     bandwidth: Bandwidth | None = child("bandwidth", Bandwidth)
 
     def after_read(self) -> None:
-        """Leave out what says nothing."""
+        """Drop empty elements."""
         self.bandwidth = tidy_bandwidth(self.bandwidth)
         tidy_vlan(self.vlan)
 
@@ -96,7 +96,7 @@ class Network:
     options: list[DnsmasqOption] = children("dnsmasq:options/dnsmasq:option", DnsmasqOption)
 
     def after_read(self) -> None:
-        """Leave out what says nothing, as stock does."""
+        """Drop empty elements, as libvirt does."""
         self.mtu = self.mtu or None
         if self.forward is not None and self.forward.mode is ForwardMode.NONE:
             self.forward = None
@@ -109,12 +109,12 @@ class Network:
 
     @property
     def dnsmasq_options(self) -> list[str]:
-        """Lines that the administrator adds to dnsmasq's configuration."""
+        """Return the additional lines for dnsmasq's configuration."""
         return [option.value for option in self.options]
 
 
 def tidy_bandwidth(given: Bandwidth | None) -> Bandwidth | None:
-    """Limits without those of no kilobytes; None: no limit is left."""
+    """Drop limits of 0; None: no limit is left."""
     if given is None:
         return None
     for name in ("inbound", "outbound"):
@@ -125,7 +125,7 @@ def tidy_bandwidth(given: Bandwidth | None) -> Bandwidth | None:
 
 
 def tidy_vlan(vlan: Vlan | None) -> None:
-    """Say of several tags that they are a trunk, and nothing of a single one."""
+    """Set trunk='yes' for several tags, as libvirt does."""
     if vlan is None:
         return
     if len(vlan.tags) > 1:

@@ -1,4 +1,4 @@
-"""Documents of networks: reading, completing and writing.
+"""Parses, completes and formats <network>. Pure.
 
 Owns: `parse_network`, `format_network`, `complete`. May not touch: the host.
 """
@@ -19,7 +19,7 @@ OWN_BRIDGE = (ForwardMode.NONE, ForwardMode.NAT, ForwardMode.ROUTE, ForwardMode.
 
 
 def parse_network(xml: bytes | str) -> Network:
-    """Read a network's document; nothing is completed.
+    """Parse a network; defaults are not filled in.
 
     Raises:
         ConfError: it is none; the kind is libvirt's code.
@@ -28,7 +28,7 @@ def parse_network(xml: bytes | str) -> Network:
 
 
 def format_network(network: Network, *, inactive: bool, connections: int = 0) -> str:
-    """Write a network's document.
+    """Format a network.
 
     Args:
         network: what to write.
@@ -46,12 +46,12 @@ def format_network(network: Network, *, inactive: bool, connections: int = 0) ->
 
 
 def mode_of(network: Network) -> ForwardMode:
-    """How far the guests of a network get."""
+    """Return the forward mode."""
     return network.forward.mode if network.forward is not None else ForwardMode.NONE
 
 
 def new_mac() -> str:
-    """A MAC address of QEMU's range."""
+    """Generate a MAC address with QEMU's prefix."""
     return "52:54:00:" + ":".join(f"{random.randrange(256):02x}" for _ in range(3))
 
 
@@ -61,7 +61,7 @@ def complete(
     make_uuid: Callable[[], str] = lambda: str(uuid.uuid4()),
     make_mac: Callable[[], str] = new_mac,
 ) -> Network:
-    """Fill in what the document left open, in place; the bridge's name is the host's to choose."""
+    """Fill in UUID, MAC address and other defaults, in place; not the bridge's name."""
     network.uuid = network.uuid or make_uuid()
     if mode_of(network) in OWN_BRIDGE:
         bridge = network.bridge = network.bridge or Bridge()

@@ -1,4 +1,4 @@
-"""<networkport>: a guest's card as a network sees it.
+"""<networkport>: the attachment of an interface to a network.
 
 Source: libvirt 9.0 formatnetworkport.
 """
@@ -20,7 +20,7 @@ from conf.types.vlan import Vlan
 @element("plug")
 @dataclass(slots=True, kw_only=True)
 class Plug:
-    """<plug>: the device of the host that carries the card."""
+    """<plug>: the bridge or device that the port uses."""
 
     type: str = attribute("@type", read=one_of("network", "bridge", "direct", "hostdev-pci"))
     bridge: str | None = attribute("@bridge")
@@ -48,7 +48,7 @@ class NetworkPort:
 
 
 def parse_port(xml: bytes | str) -> NetworkPort:
-    """Read a port's document.
+    """Parse a port.
 
     Raises:
         ConfError: it is none; the kind is libvirt's code.
@@ -57,5 +57,5 @@ def parse_port(xml: bytes | str) -> NetworkPort:
 
 
 def format_port(port: NetworkPort) -> str:
-    """Write a port's document."""
+    """Format a port."""
     return write(port, Mode(live=True, secure=False))

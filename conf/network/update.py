@@ -1,4 +1,4 @@
-"""A network with one section changed, as `virsh net-update` asks for it. Pure.
+"""virNetworkUpdate on a definition. Pure.
 
 Owns: which sections can be updated, where their entries are, and the refusals of the rest.
 Source: libvirt 9.0 virNetworkUpdate, measured.
@@ -39,7 +39,7 @@ M = TypeVar("M")
 
 
 class Section(IntEnum):
-    """Where (virNetworkUpdateSection)."""
+    """virNetworkUpdateSection."""
 
     BRIDGE = 1
     DOMAIN = 2
@@ -68,7 +68,7 @@ NOT_MODIFIED: Final = {
 def update_network(
     network: Network, command: int, section: int, parent_index: int, xml: str
 ) -> Network:
-    """A copy of a network with one entry of a section added, changed or removed.
+    """Return a copy with one entry of a section added, changed or deleted.
 
     Args:
         network: as it is; it stays so.
@@ -102,7 +102,7 @@ def update_network(
 
 
 def _asked(network: Network, command: int, section: int) -> tuple[Command, Section]:
-    """What is asked for, where it can be done.
+    """Check command and section.
 
     Raises:
         ConfError: "operation_unsupported".
@@ -145,7 +145,7 @@ def _change_ranges(network: Network, command: Command, index: int, xml: str) -> 
 
 
 def _refuse_second_dhcp(network: Network, ip: Ip, command: Command) -> None:
-    """Refuse to give addresses of a second subnet.
+    """Refuse DHCP on a second subnet of the family.
 
     Raises:
         ConfError: "operation_invalid".
@@ -201,7 +201,7 @@ def _change_names(network: Network, command: Command, section: Section, xml: str
 
 
 def _entry(network: Network, model: type[M], xml: str) -> M:
-    """Read an entry.
+    """Parse an entry.
 
     Raises:
         ConfError: "xml_detail": it is no XML; "xml": it is another element, or says what cannot be.
@@ -215,7 +215,7 @@ def _entry(network: Network, model: type[M], xml: str) -> M:
 
 
 def _ip(network: Network, index: int) -> Ip:
-    """The <ip> that is meant.
+    """Find the <ip> by index, or the first with DHCP.
 
     Raises:
         ConfError: "operation_invalid": there is none.

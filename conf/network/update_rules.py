@@ -1,4 +1,4 @@
-"""Which entries of a network are the same: when one is added, changed or removed.
+"""Rules of virNetworkUpdate for each section: which entry is changed or deleted. Pure.
 
 Owns: those comparisons, and the edit of one list. Pure.
 Source: libvirt 9.0 virNetworkUpdate, measured: each section compares in its own way.
@@ -22,7 +22,7 @@ Same = Callable[[E, E], bool]  # an entry that is there, and the given one
 
 
 class Command(IntEnum):
-    """What is to be done (virNetworkUpdateCommand)."""
+    """virNetworkUpdateCommand."""
 
     MODIFY = 1
     DELETE = 2
@@ -32,7 +32,7 @@ class Command(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class UpdateRules(Generic[E]):
-    """How one section's entries are handled."""
+    """The rules of one section."""
 
     what: str  # as refusals name an entry
     clashes: Same[E]  # an entry that is there keeps a new one from being added
@@ -41,7 +41,7 @@ class UpdateRules(Generic[E]):
 
 
 def edit(network: str, entries: list[E], rules: UpdateRules[E], command: Command, entry: E) -> None:
-    """Add, change or remove an entry of a list, in place.
+    """Add, change or delete an entry of a list, in place.
 
     Raises:
         ConfError: "operation_invalid" for an entry that is or is not there,
@@ -64,7 +64,7 @@ def edit(network: str, entries: list[E], rules: UpdateRules[E], command: Command
 
 
 def _place(network: str, entries: list[E], rules: UpdateRules[E], entry: E) -> int:
-    """Which entry is to be changed."""
+    """Find the entry to change."""
     if rules.replaces is None:
         detail = f"{rules.what} cannot be modified in network '{network}', only added or deleted"
         raise ConfError("operation_unsupported", detail)
@@ -80,7 +80,7 @@ def invalid(detail: str) -> ConfError:
 
 
 def _is(there: str | None, given: str | None) -> bool:
-    """Whether both say the same."""
+    """Return whether both are set and equal."""
     return bool(given) and there == given
 
 
@@ -93,13 +93,13 @@ def _octets(mac: str) -> list[int]:
 
 
 def _is_host(there: DhcpHost, given: DhcpHost) -> bool:
-    """Whether an entry is about the same guest, or the same address."""
+    """Return whether a reservation has the same MAC address, name or IP address."""
     same_mac = _same_mac(there.mac, given.mac)
     return same_mac or _is(there.name, given.name) or _is(there.ip, given.ip)
 
 
 def _is_all_of_host(there: DhcpHost, given: DhcpHost) -> bool:
-    """Whether an entry says nothing else than what is given, and something of it."""
+    """Return whether a reservation matches every given attribute."""
     pairs = ((there.name, given.name), (there.ip, given.ip), (there.id, given.id))
     differs = any(one and other and one != other for one, other in pairs)
     if there.mac and given.mac and not _same_mac(there.mac, given.mac):
@@ -116,7 +116,7 @@ def _is_record(there: DnsHost, given: DnsHost) -> bool:
 
 
 def _is_srv(there: Srv, given: Srv) -> bool:
-    """Whether an entry says all that is given; ports and weights are not looked at."""
+    """Return whether a record matches the given attributes; port and weight are not compared."""
     return all(
         not wanted or found == wanted
         for found, wanted in (

@@ -1,4 +1,4 @@
-"""The administrator's `network` hook scripts: run at each step of a network's life.
+"""The `network` hook scripts, run at each step of a network's life.
 
 Owns: the XML on their standard input. May touch: the scripts, to run them.
 Beside `runtime.hooks`, so that workers need not import the network model.
@@ -15,7 +15,6 @@ class NetworkHooks:
     """Runs `hooks/network` and the scripts in `hooks/network.d`."""
 
     def __init__(self, hooks: Hooks) -> None:
-        """Run `hooks`."""
         self._hooks = hooks
 
     async def run(self, network: Network, operation: str, port: NetworkPort | None = None) -> None:
@@ -36,7 +35,7 @@ class NetworkHooks:
 
 
 def hook_data(network: Network, port: NetworkPort | None) -> str:
-    """The <hookData> that a script reads."""
+    """Format the <hookData> for a script's standard input."""
     parts = [format_network(network, inactive=False)]
     if port is not None:
         parts.append(format_port(port))

@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 
 
 async def serve(process: ChildProcess) -> None:
-    """Answer until the process is told to stop."""
+    """Entry point of the process: load, recover, answer calls until the root stops it."""
     paths, registry, links, sysctl = process.paths, NetworkRegistry(), Rtnetlink(), Sysctl()
     store, publisher = NetworkFiles(paths), Publisher(process.node, "network")
     keep_running = KeepRunningVote(process.node, busy="networks run", idle="no network runs")
@@ -133,19 +133,19 @@ async def serve(process: ChildProcess) -> None:
 
 
 def start_task(tasks: set[asyncio.Task[None]], coroutine: Coroutine[Any, Any, None]) -> None:
-    """Do something beside the calls; it is kept from being forgotten."""
+    """Start a background task; the set keeps a reference, as the event loop does not."""
     task = asyncio.ensure_future(coroutine)
     tasks.add(task)
     task.add_done_callback(tasks.discard)
 
 
 def any_active(registry: NetworkRegistry) -> bool:
-    """Whether any network runs."""
+    """Return whether any network is active."""
     return any(entry.is_active for entry in registry)
 
 
 async def restore_ports(ports: Ports, entry: NetworkObject | None = None) -> None:
-    """Plug guests' cards in again, of one network or all; what fails is logged."""
+    """Attach guests' interfaces again, of one network or all; failures are logged."""
     try:
         if entry is None:
             await ports.restore()
@@ -156,7 +156,7 @@ async def restore_ports(ports: Ports, entry: NetworkObject | None = None) -> Non
 
 
 async def collect_garbage(ports: Ports, stopping: asyncio.Event) -> None:
-    """Look from time to time for what guests have left behind whose workers died with them."""
+    """Every `SWEEP_S`, release interfaces whose domain ended without a detach."""
     while not stopping.is_set():
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SWEEP_S):
@@ -168,7 +168,7 @@ async def collect_garbage(ports: Ports, stopping: asyncio.Event) -> None:
 
 
 async def filter_backend(paths: Paths) -> Backend:
-    """The kind of packet filter that network.conf names, or that the host uses.
+    """Select the backend for filters: network.conf's, or what the host uses.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED when it is not installed.
@@ -179,7 +179,7 @@ async def filter_backend(paths: Paths) -> Backend:
 
 
 async def open_firewall(paths: Paths) -> Firewall:
-    """The packet filter that network.conf names, or the one that the host uses.
+    """Create the firewall for networks: network.conf's backend, or what the host uses.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED when it is not installed.
@@ -190,7 +190,7 @@ async def open_firewall(paths: Paths) -> Firewall:
 
 
 def configured_backend(path: Path) -> Backend | None:
-    """What network.conf says; a file that says it wrongly is told of and passed over."""
+    """Read firewall_backend; an invalid network.conf is logged and ignored."""
     try:
         return configured(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
@@ -201,7 +201,7 @@ def configured_backend(path: Path) -> Backend | None:
 
 
 async def refresh_rules(networks: Networks, filters: Filters) -> None:
-    """Put the packet filter's rules in again: somebody may have flushed them."""
+    """Install all rules again: another program may have flushed them."""
     for work in (networks.repair_rules(), filters.refresh()):
         try:
             await work

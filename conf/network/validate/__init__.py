@@ -1,1 +1,1 @@
-"""Refusals of a network's XML, a module for each part of it."""
+"""Validation of networks, a module for each part."""

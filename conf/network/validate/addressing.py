@@ -1,4 +1,4 @@
-"""What <ip>, <dhcp> and <route> must not say. Pure."""
+"""Validates <ip>, <dhcp> and <route>. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BITS: Final = {4: 32, 6: 128}
 
 
 def check_addressing(network: Network) -> None:
-    """Refuse subnets, what DHCP gives away of them, and routes that cannot be.
+    """Validate subnets, DHCP and routes.
 
     Raises:
         ConfError: "xml", "config_unsupported", "internal".
@@ -41,12 +41,12 @@ def check_addressing(network: Network) -> None:
 
 
 def gives(dhcp: Dhcp | None) -> bool:
-    """Whether there is anything to give away."""
+    """Return whether DHCP has ranges or hosts."""
     return dhcp is not None and bool(dhcp.ranges or dhcp.hosts)
 
 
 def check_ip(name: str, ip: Ip) -> None:
-    """Refuse an <ip> that cannot be; `name` is the network's.
+    """Validate an <ip>; `name` is the network's.
 
     Raises:
         ConfError: "xml", "config_unsupported", "internal".
@@ -80,7 +80,7 @@ def _check_netmask(ip: Ip, where: str) -> None:
 
 
 def check_range(ip: Ip, first: Address, last: Address, subnet: Subnet) -> None:
-    """Refuse a range that is not of the <ip>'s subnet.
+    """Refuse a range outside the subnet.
 
     Raises:
         ConfError: "internal".
@@ -115,7 +115,7 @@ def check_span(first: Address, last: Address) -> None:
 
 
 def check_lease(lease: LeaseTime | None) -> None:
-    """Refuse a lease that is shorter than dnsmasq takes.
+    """Refuse a lease shorter than dnsmasq's minimum.
 
     Raises:
         ConfError: "config_unsupported".
@@ -129,7 +129,7 @@ def check_lease(lease: LeaseTime | None) -> None:
 
 
 def check_host(name: str, ip: Ip, host: DhcpHost, *, partial: bool = False) -> None:
-    """Refuse a <host> of <dhcp> that says too little, or what cannot be.
+    """Validate a <host> of <dhcp>.
 
     Args:
         name: of the network.
@@ -179,7 +179,7 @@ def _check_words(name: str, ip: Ip, host: DhcpHost) -> None:
 
 
 def check_route(network: Network, route: Route) -> None:
-    """Refuse a <route> that cannot be.
+    """Validate a <route>.
 
     Raises:
         ConfError: "xml", "config_unsupported" where nobody is at its gateway.

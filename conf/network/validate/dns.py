@@ -1,4 +1,4 @@
-"""What <dns> must not say. Pure."""
+"""Validates <dns>. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LARGEST: Final = 0xFFFF
 
 
 def check_dns(name: str, dns: Dns | None) -> None:
-    """Refuse a <dns> that cannot be; `name` is the network's.
+    """Validate a <dns>; `name` is the network's.
 
     Raises:
         ConfError: "xml", "xml_detail".
@@ -37,7 +37,7 @@ def check_dns(name: str, dns: Dns | None) -> None:
 
 
 def check_txt(name: str, txt: Txt, *, partial: bool = False) -> None:
-    """Refuse a TXT record that cannot be; `partial`: it only tells which one is meant.
+    """Validate a TXT record; `partial`: it only selects the record to delete.
 
     Raises:
         ConfError: "xml_detail".
@@ -53,7 +53,7 @@ def check_txt(name: str, txt: Txt, *, partial: bool = False) -> None:
 
 
 def check_srv(name: str, srv: Srv, *, partial: bool = False) -> None:
-    """Refuse a SRV record that cannot be; `partial`: it only tells which one is meant.
+    """Validate a SRV record; `partial`: it only selects the record to delete.
 
     Raises:
         ConfError: "xml_detail".
@@ -84,7 +84,7 @@ def _check_words(name: str, srv: Srv, *, partial: bool) -> None:
 
 
 def check_names(name: str, host: DnsHost, *, partial: bool = False) -> None:
-    """Refuse names of an address that cannot be; `partial`: they only tell which are meant.
+    """Validate a DNS host; `partial`: it only selects the host to delete.
 
     Raises:
         ConfError: "xml_detail".

@@ -1,4 +1,4 @@
-"""What a network's document must not say, a module for each part of it. Pure.
+"""Errors of network validation. Pure.
 
 Owns: those refusals, in libvirt's codes. May not touch: the host.
 Source: libvirt 9.0, measured.
@@ -20,5 +20,5 @@ def xml_error(detail: str) -> ConfError:
 
 
 def dns_error(detail: str) -> ConfError:
-    """XML_DETAIL: libvirt's code for some parts, among them records of DNS."""
+    """XML_DETAIL: libvirt's code for errors in DNS records."""
     return ConfError("xml_detail", detail)

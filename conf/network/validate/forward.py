@@ -1,4 +1,4 @@
-"""What <forward>, <bridge>, <mac>, <mtu> and <domain> must not say together. Pure."""
+"""Validates <forward>, <bridge>, <mac>, <mtu> and <domain>. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST_MTU: Final = 0xFFFFFFFF
 
 
 def check_forward(network: Network) -> None:
-    """Refuse a <forward> that cannot be.
+    """Validate a <forward>.
 
     Raises:
         ConfError: "xml", "xml_detail", "config_unsupported", "internal".
@@ -101,7 +101,7 @@ def _twice(names: list[str]) -> str | None:
 
 
 def check_bridge(network: Network) -> None:
-    """Refuse a <bridge>, <mac>, <mtu> or <domain> that the mode does not have.
+    """Refuse <bridge>, <mac>, <mtu> or <domain> that the mode does not allow.
 
     Raises:
         ConfError: "xml", "config_unsupported".
@@ -130,7 +130,7 @@ def check_bridge(network: Network) -> None:
 
 
 def _check_foreign(network: Network, mode: ForwardMode) -> None:
-    """Refuse what only a network with a bridge of its own has."""
+    """Refuse elements that only a network with its own bridge has."""
     parts = {"mac": network.mac, "ip": network.ips, "domain": network.domain}
     found = next((tag for tag, part in parts.items() if part), None)
     if found is not None:
@@ -143,7 +143,7 @@ def _check_foreign(network: Network, mode: ForwardMode) -> None:
 
 
 def check_device(network: str, device: str) -> None:
-    """Refuse what cannot name a link of the host; libvirt fails at the start of the network.
+    """Refuse an invalid link name; libvirt fails at the start of the network only.
 
     Raises:
         ConfError: "xml".

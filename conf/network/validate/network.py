@@ -1,4 +1,4 @@
-"""What a network's document must not say. Pure.
+"""Validates a whole network. Pure.
 
 Owns: the order in which parts are checked, and the refusal of texts that are no single line.
 May not touch: the host.
@@ -22,7 +22,7 @@ LONGEST_NAME: Final = 240  # bytes; with its ending it is a file's
 
 
 def validate(network: Network) -> None:
-    """Refuse a document that cannot be a network.
+    """Validate a network.
 
     Raises:
         ConfError: "xml", "xml_detail", "config_unsupported", "internal", as libvirt.
@@ -49,7 +49,7 @@ def _check_name(name: str) -> None:
 
 
 def _check_texts(network: Network) -> None:
-    """Refuse what would be more than one line, or more than one word, of dnsmasq's configuration.
+    """Refuse control characters: a line break would add options to dnsmasq's configuration.
 
     Raises:
         ConfError: "xml".
@@ -60,7 +60,7 @@ def _check_texts(network: Network) -> None:
 
 
 def _words(network: Network) -> Iterator[str]:
-    """Every text of a document that reaches dnsmasq."""
+    """Yield every text that is written to dnsmasq's files."""
     yield network.name
     yield from network.dnsmasq_options
     if network.domain is not None:
@@ -74,7 +74,7 @@ def _words(network: Network) -> Iterator[str]:
 
 
 def _texts(model: object) -> Iterator[str]:
-    """Every text in a model and those inside it."""
+    """Yield every text of a model and its children."""
     if isinstance(model, str):
         yield model
     elif isinstance(model, list):

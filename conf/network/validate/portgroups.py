@@ -1,4 +1,4 @@
-"""What <portgroup>, <bandwidth>, <vlan> and <virtualport> must not say. Pure."""
+"""Validates <portgroup>, <bandwidth>, <vlan> and <virtualport>. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UUIDS: Final = ("instanceid", "interfaceid")
 
 
 def check_sharing(network: Network) -> None:
-    """Refuse what the network or a group of its ports cannot have.
+    """Validate settings of the network and its port groups.
 
     Raises:
         ConfError: "xml", "xml_detail", "config_unsupported".
@@ -52,7 +52,7 @@ def check_sharing(network: Network) -> None:
 
 
 def check_groups(name: str, groups: list[PortGroup]) -> None:
-    """Refuse groups without a name, of one name, or of which several are the default.
+    """Refuse groups without a name, repeated names and several defaults.
 
     Raises:
         ConfError: "xml", "config_unsupported".
@@ -71,13 +71,13 @@ def check_groups(name: str, groups: list[PortGroup]) -> None:
 
 
 def _can_tag(mode: ForwardMode, port: VirtualPort | None) -> bool:
-    """Whether something of the host's puts tags on."""
+    """Return whether the host can tag the network's frames."""
     switched = port is not None and port.type == "openvswitch"
     return mode is ForwardMode.HOSTDEV or (mode is ForwardMode.BRIDGE and switched)
 
 
 def check_bandwidth(bandwidth: Bandwidth | None) -> None:
-    """Refuse limits that cannot be of a network.
+    """Validate bandwidth limits.
 
     Raises:
         ConfError: "xml_detail", "config_unsupported".
@@ -102,7 +102,7 @@ def _rates(bandwidth: Bandwidth | None) -> Iterator[tuple[str, Rate]]:
 
 
 def check_vlan(vlan: Vlan | None) -> None:
-    """Refuse tags that cannot be.
+    """Validate VLAN tags.
 
     Raises:
         ConfError: "xml".
@@ -125,7 +125,7 @@ def check_vlan(vlan: Vlan | None) -> None:
 
 
 def check_virtualport(port: VirtualPort | None) -> None:
-    """Refuse a type of port that is not known, and parameters that it does not have.
+    """Refuse unknown port types, and parameters that the type does not have.
 
     Raises:
         ConfError: "xml", "config_unsupported".

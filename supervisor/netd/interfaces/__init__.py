@@ -1,1 +1,1 @@
-"""The host's own interfaces: listed, described, defined, brought up and down."""
+"""Interfaces of the host (virInterface): definitions, start and stop."""

@@ -1,4 +1,4 @@
-"""netd's calls about the host's own interfaces.
+"""virInterface calls.
 
 Owns: one method per procedure, named as in the table; one change at a time.
 May touch: links and definitions of interfaces, each through its own module.
@@ -42,12 +42,11 @@ log = logging.getLogger(__name__)
 
 
 class InterfaceCalls:
-    """What clients may do with the host's interfaces."""
+    """The calls."""
 
     def __init__(
         self, links: Rtnetlink, host: InterfaceStepExecutor, store: InterfaceFiles, *, session: bool
     ) -> None:
-        """Work on these."""
         self._links = links
         self._host = host
         self._store = store
@@ -57,25 +56,25 @@ class InterfaceCalls:
     # Lists and lookups.
 
     async def connect_num_of_interfaces(self, call: ClientCall) -> int:
-        """How many interfaces are up."""
+        """Count the active interfaces."""
         return len([each for each in await self._list() if each[2]])
 
     async def connect_list_interfaces(self, call: ClientCall, maxnames: int) -> list[str]:
-        """The names of interfaces that are up."""
+        """List the names of active interfaces."""
         return [name for name, _, up in await self._list() if up][: max(0, maxnames)]
 
     async def connect_num_of_defined_interfaces(self, call: ClientCall) -> int:
-        """How many interfaces are known and not up."""
+        """Count the inactive interfaces."""
         return len([each for each in await self._list() if not each[2]])
 
     async def connect_list_defined_interfaces(self, call: ClientCall, maxnames: int) -> list[str]:
-        """The names of interfaces that are known and not up."""
+        """List the names of inactive interfaces."""
         return [name for name, _, up in await self._list() if not up][: max(0, maxnames)]
 
     async def connect_list_all_interfaces(
         self, call: ClientCall, need_results: int, flags: int
     ) -> tuple[list[InterfaceId], int]:
-        """Every interface that passes the filters."""
+        """List the interfaces that match the flags."""
         INTERFACE_ERRORS.check_flags("interfaceConnectListAllInterfaces", flags, EVERY_FILTER)
         wanted = {bool(on) for flag, on in ((Flags.ACTIVE, 1), (Flags.INACTIVE, 0)) if flags & flag}
         found = [
@@ -86,7 +85,7 @@ class InterfaceCalls:
         return found if need_results else [], len(found)
 
     async def interface_lookup_by_name(self, call: ClientCall, name: str) -> InterfaceId:
-        """Find an interface by its name.
+        """Look up an interface by name.
 
         Raises:
             VirError: NO_INTERFACE.
@@ -97,7 +96,7 @@ class InterfaceCalls:
         return InterfaceId(name, mac)
 
     async def interface_lookup_by_mac_string(self, call: ClientCall, mac: str) -> InterfaceId:
-        """Find an interface by its hardware address.
+        """Look up an interface by MAC address.
 
         Raises:
             VirError: NO_INTERFACE, MULTIPLE_INTERFACES.
@@ -111,7 +110,7 @@ class InterfaceCalls:
         return InterfaceId(found[0][0], found[0][1])
 
     async def interface_get_xml_desc(self, call: ClientCall, iface: InterfaceId, flags: int) -> str:
-        """An interface's document: as it is, or as it is defined.
+        """Return an interface's live XML or definition.
 
         Raises:
             VirError: NO_INTERFACE.
@@ -128,7 +127,7 @@ class InterfaceCalls:
         return format_interface(described, inactive=bool(flags & InterfaceXMLFlags.INACTIVE))
 
     async def interface_is_active(self, call: ClientCall, iface: InterfaceId) -> int:
-        """Whether an interface is up."""
+        """Return whether an interface is up."""
         found = next((up for name, _, up in await self._list() if name == iface.name), None)
         if found is None:
             raise no_interface(f"couldn't find interface named '{iface.name}'")
@@ -137,7 +136,7 @@ class InterfaceCalls:
     # Changes.
 
     async def interface_define_xml(self, call: ClientCall, xml: str, flags: int) -> InterfaceId:
-        """Define an interface, or define it anew; what is up stays as it is."""
+        """Define or redefine an interface; the active one does not change."""
         INTERFACE_ERRORS.check_flags("interfaceDefineXML", flags, InterfaceDefineFlags.VALIDATE)
         self._refuse_session("defining a host interface")
         try:
@@ -149,7 +148,7 @@ class InterfaceCalls:
         return InterfaceId(interface.known_name, interface.mac or NO_MAC)
 
     async def interface_undefine(self, call: ClientCall, iface: InterfaceId) -> None:
-        """Forget an interface's definition.
+        """Delete an interface's definition.
 
         Raises:
             VirError: NO_INTERFACE when it has none.
@@ -160,7 +159,7 @@ class InterfaceCalls:
             await run_to_completion(self._disk(lambda: self._store.remove(iface.name)))
 
     async def interface_create(self, call: ClientCall, iface: InterfaceId, flags: int) -> None:
-        """Bring a defined interface up; on failure nothing of it stays.
+        """Start a defined interface; on failure all steps are undone.
 
         Raises:
             VirError: NO_INTERFACE; OPERATION_INVALID when it is up; CONFIG_UNSUPPORTED;
@@ -178,7 +177,7 @@ class InterfaceCalls:
             await run_to_completion(run_steps(plan, self._host.do, self._host.undo))
 
     async def interface_destroy(self, call: ClientCall, iface: InterfaceId, flags: int) -> None:
-        """Bring an interface down; a bridge, bond or VLAN that is defined here is removed.
+        """Stop an interface; a defined bridge, bond or VLAN is deleted.
 
         Raises:
             VirError: NO_INTERFACE; OPERATION_INVALID when it is down.
@@ -209,7 +208,7 @@ class InterfaceCalls:
     # A change that can be taken back.
 
     async def interface_change_begin(self, call: ClientCall, flags: int) -> None:
-        """Remember how everything is defined, to go back to it.
+        """Save all definitions for a rollback.
 
         Raises:
             VirError: OPERATION_INVALID when a change has begun already.
@@ -223,7 +222,7 @@ class InterfaceCalls:
             await run_to_completion(self._disk(self._store.change_begin))
 
     async def interface_change_commit(self, call: ClientCall, flags: int) -> None:
-        """Let a change hold.
+        """Delete the definitions saved for a rollback.
 
         Raises:
             VirError: OPERATION_INVALID when none has begun.
@@ -235,7 +234,7 @@ class InterfaceCalls:
             await run_to_completion(self._disk(self._store.change_commit))
 
     async def interface_change_rollback(self, call: ClientCall, flags: int) -> None:
-        """Go back to how everything was defined, and bring up and down what that means.
+        """Restore the saved definitions and restart the interfaces that changed.
 
         Raises:
             VirError: OPERATION_INVALID when no change has begun; SYSTEM_ERROR.
@@ -276,7 +275,7 @@ class InterfaceCalls:
             raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.INTERFACE)
 
     async def start_with_host(self) -> None:
-        """Bring up what the definitions want up at each boot; what cannot be is logged."""
+        """Start the interfaces with <start mode='onboot'>; failures are logged."""
         for name, interface in (await self._disk(self._store.load)).items():
             if interface.start_mode != "onboot":
                 continue
@@ -292,7 +291,7 @@ class InterfaceCalls:
     # What is known.
 
     async def _list(self) -> list[tuple[str, str, bool]]:
-        """Every interface: its name, its hardware address, whether it is up."""
+        """List name, MAC address and activity of every interface."""
         with kernel("list", "interfaces"):
             links = {link.name: link for link in await self._links.links()}
         defined = await self._disk(self._store.load)
@@ -332,7 +331,7 @@ class InterfaceCalls:
 
 
 def undoable(interface: Interface) -> list[InterfaceStep]:
-    """What bringing an interface down undoes; for a card, only what was given to it."""
+    """Return the steps to undo when an interface stops; of hardware only the addresses."""
     steps = plan_interface(interface)
     if interface.type is InterfaceType.ETHERNET:
         return [step for step in steps if isinstance(step, AddAddress | AddGateway)]
@@ -341,7 +340,7 @@ def undoable(interface: Interface) -> list[InterfaceStep]:
 
 @contextlib.contextmanager
 def kernel(doing: str, name: str) -> Iterator[None]:
-    """Make the kernel's errors the client's."""
+    """Convert OSError to SYSTEM_ERROR."""
     try:
         yield
     except TimeoutError as error:
@@ -353,5 +352,5 @@ def kernel(doing: str, name: str) -> Iterator[None]:
 
 
 def no_interface(detail: str) -> VirError:
-    """NO_INTERFACE: there is none such."""
+    """NO_INTERFACE: no interface has this name or MAC address."""
     return VirError(ErrorCode.NO_INTERFACE, detail, ErrorDomain.INTERFACE)

@@ -1,4 +1,4 @@
-"""Definitions of the host's interfaces on disk, and the copy that a change in progress keeps.
+"""Definitions of host interfaces on disk, and their copy for change_rollback.
 
 Owns: the files under `etc/libvirt/virtvisor/interfaces`, one an interface, and under
 `interfaces.before` what they were when the change began. Everything here blocks.
@@ -23,17 +23,16 @@ class InterfaceFiles:
     """The definitions of one host."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep them in this folder; it is made when the first one is defined."""
         self._folder = folder
         self._previous = folder.with_name(f"{folder.name}.before")
         self._partial = folder.with_name(f"{folder.name}.half")
 
     def load(self) -> dict[str, Interface]:
-        """Every definition by name; what cannot be read is left where it is, with a log line."""
+        """Read the definitions by name; invalid files are logged and left alone."""
         return _load(self._folder)
 
     def save(self, interface: Interface) -> None:
-        """Write a definition; on return it survives a loss of power.
+        """Write a definition durably.
 
         Raises:
             OSError: nothing has changed.
@@ -53,11 +52,11 @@ class InterfaceFiles:
     # A change that can be taken back.
 
     def is_changing(self) -> bool:
-        """Whether a change has begun."""
+        """Return whether a change has begun."""
         return self._previous.is_dir()
 
     def change_begin(self) -> None:
-        """Keep a copy of everything; it is there whole or not at all.
+        """Copy all definitions, atomically.
 
         Raises:
             OSError: no change has begun.
@@ -69,11 +68,11 @@ class InterfaceFiles:
         sync_folder(self._previous.parent)
 
     def load_previous(self) -> dict[str, Interface]:
-        """Every definition as it was when the change began."""
+        """Read the definitions as they were when the change began."""
         return _load(self._previous)
 
     def change_commit(self) -> None:
-        """Forget the copy: the change holds.
+        """Delete the copy.
 
         Raises:
             OSError: the change goes on.

@@ -1,4 +1,4 @@
-"""Doing and undoing an interface's steps; and what the kernel's links look like as documents.
+"""Executes the steps of host interfaces, and describes links as <interface>.
 
 Owns: what each step means to the kernel. May touch: links and settings, through their modules.
 """
@@ -44,15 +44,14 @@ log = logging.getLogger(__name__)
 
 
 class InterfaceStepExecutor:
-    """Does and undoes single steps."""
+    """Does and undoes steps."""
 
     def __init__(self, links: Rtnetlink, sysctl: Sysctl) -> None:
-        """Work on these."""
         self._links = links
         self._sysctl = sysctl
 
     async def do(self, step: InterfaceStep) -> None:
-        """Do a step; one that is done already changes nothing.
+        """Do a step; a completed step is no error.
 
         Raises:
             VirError: SYSTEM_ERROR when the kernel refuses.
@@ -69,7 +68,7 @@ class InterfaceStepExecutor:
             raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.INTERFACE) from error
 
     async def undo(self, step: InterfaceStep) -> None:
-        """Undo a step that may have been done. It never fails: it is logged."""
+        """Undo a step that may have been done; failures are logged."""
         try:
             await self._undo(step)
         except (OSError, TimeoutError) as error:
@@ -126,7 +125,7 @@ class InterfaceStepExecutor:
                 return
 
     async def describe(self, link: Link) -> Interface:
-        """A link as a document."""
+        """Describe a link as <interface>."""
         found = await self._links.links()
         addresses = [each for each in await self._links.addresses() if each.index == link.index]
         speed = await asyncio.to_thread(read_speed, link.name)
@@ -136,7 +135,7 @@ class InterfaceStepExecutor:
 def as_interface(
     link: Link, links: Sequence[Link], addresses: Sequence[HostAddress], speed: int | None
 ) -> Interface:
-    """A link as a document. Pure."""
+    """Describe a link as <interface>. Pure."""
     state = link.state if link.state in STATES else None
     interface = Interface(
         type=type_of(link),
@@ -174,12 +173,12 @@ def as_interface(
 
 
 def type_of(link: Link) -> InterfaceType:
-    """What a link is to the interfaces' calls."""
+    """Return the <interface type> of a link."""
     return TYPES.get(link.kind, InterfaceType.ETHERNET)
 
 
 def read_speed(name: str) -> int | None:
-    """A card's speed in megabits a second, where it has one."""
+    """Read a link's speed in Mbit/s; None: unknown."""
     try:
         speed = int((NET / name / "speed").read_text(encoding="ascii"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""From a client's XML to a network: read, completed, checked, with a bridge of its own.
+"""Builds network definitions from XML: parse, complete, validate, name the bridge.
 
 Owns: that order, and the choice of bridges' names. May touch: links, to see which names are taken.
 May not touch: files.
@@ -25,16 +25,15 @@ MAX_BRIDGES: Final = 1024
 
 
 class DefinitionBuilder:
-    """Makes networks of documents."""
+    """Builds network definitions."""
 
     def __init__(self, registry: NetworkRegistry, links: Rtnetlink, *, session: bool) -> None:
-        """Choose names that nobody of these has."""
         self._registry = registry
         self._links = links
         self._session = session
 
     async def build(self, xml: str) -> Network:
-        """Make a network of a client's document.
+        """Build a definition from a client's XML.
 
         Raises:
             VirError: what the document is or asks for cannot be; INTERNAL_ERROR when its bridge is
@@ -77,7 +76,7 @@ class DefinitionBuilder:
 
 
 def read_network(xml: str) -> Network:
-    """Read, complete and check a document.
+    """Parse, complete and validate a network.
 
     Raises:
         VirError: of libvirt's code for what it refuses.
@@ -91,18 +90,18 @@ def read_network(xml: str) -> Network:
 
 
 def with_bridge(network: Network, name: str) -> Network:
-    """A network whose bridge has this name."""
+    """Return a copy of a network with this bridge name."""
     return replace(network, bridge=replace(network.bridge or Bridge(), name=name))
 
 
 def needs_name(network: Network) -> bool:
-    """Whether a network's bridge has no name yet, or only a pattern for one."""
+    """Return whether the bridge has no name, or a pattern such as "br%d"."""
     name = bridge_of(network)
     return not name or "%d" in name
 
 
 def choose_bridge_name(network: Network, taken: set[str]) -> str:
-    """A name for the bridge that nobody has.
+    """Choose a free name for the bridge.
 
     Raises:
         VirError: INTERNAL_ERROR when there is none left.

@@ -1,4 +1,4 @@
-"""Networks that run: starting, stopping, repairing and updating them.
+"""Active networks: start, stop, update, repair.
 
 Owns: the order of plan, hook scripts, steps and status; the servers of running networks.
 May touch: the host, through `netd.network.step_executor`; the store. May not touch: definitions.
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Networks:
-    """Starts and stops the networks of one daemon."""
+    """Starts and stops networks."""
 
     def __init__(
         self,
@@ -53,7 +53,6 @@ class Networks:
         *,
         session: bool,
     ) -> None:
-        """Work on these."""
         self._registry = registry
         self._store = store
         self._host = host
@@ -66,7 +65,7 @@ class Networks:
         self.after_start: list[Callable[[NetworkObject], Awaitable[None]]] = []
 
     async def start(self, entry: NetworkObject, network: Network) -> None:
-        """Start a network that is off; on failure nothing of it stays.
+        """Start an inactive network; on failure every step is undone.
 
         Raises:
             VirError: OPERATION_INVALID when it runs; INTERNAL_ERROR for a subnet or bridge in use;
@@ -104,7 +103,7 @@ class Networks:
         await self._hooks.notify(network, "started")
 
     async def stop(self, entry: NetworkObject) -> None:
-        """Stop a network that runs.
+        """Stop an active network.
 
         Raises:
             VirError: OPERATION_INVALID when it is off.
@@ -129,7 +128,7 @@ class Networks:
         await self._hooks.notify(network, "stopped", sub="end")
 
     async def update(self, entry: NetworkObject, network: Network) -> None:
-        """Have a running network be as this document says; it differs in one section.
+        """Update an active network to a definition that differs in one section.
 
         Raises:
             VirError: it cannot be; the network goes on as it was.
@@ -159,7 +158,7 @@ class Networks:
             log.error("network '%s' is not as it was before the update: %s", network.name, error)
 
     async def repair(self, entry: NetworkObject, network: Network) -> None:
-        """Take a network over that ran before this process did, and mend what is missing.
+        """Complete an active network after a restart of netd.
 
         Raises:
             VirError: it cannot be mended.
@@ -169,7 +168,7 @@ class Networks:
                 await self._host.do(step)
 
     async def repair_rules(self) -> None:
-        """Mend the packet filter's rules of all networks that are known to run.
+        """Install missing firewall rules of all active networks.
 
         Raises:
             VirError: the firewall refuses.
@@ -179,15 +178,15 @@ class Networks:
         await self._services.install_rules(*(each for each in facts if each is not None))
 
     def count(self) -> None:
-        """Tell the root whether networks keep the daemon up."""
+        """Vote on keeping the daemon running."""
         self._keep_running.set(busy=any(entry.is_active for entry in self._registry))
 
     async def clear(self, network: Network) -> None:
-        """Remove what is left of a network that does not run; there may be nothing."""
+        """Undo what an interrupted start or stop left of an inactive network."""
         await self._clear(network)
 
     async def save(self, entry: NetworkObject) -> None:
-        """Write down what a running network is like now.
+        """Write the status of an active network.
 
         Raises:
             VirError: SYSTEM_ERROR.
@@ -204,7 +203,7 @@ class Networks:
             ) from error
 
     async def _clear(self, network: Network) -> None:
-        """Undo every step of a start, newest first, whichever were done."""
+        """Undo all steps of a start in reverse order, whether they were done or not."""
         for step in reversed(self._plan(network)):
             await self._host.undo(step)
 
@@ -212,7 +211,7 @@ class Networks:
         return plan_start(network, self._services.dnsmasq_config(network))
 
     async def _check(self, network: Network) -> None:
-        """Refuse a network whose subnet or bridge somebody has.
+        """Refuse a network whose subnet or bridge is in use.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_INVALID.
@@ -244,10 +243,10 @@ class Networks:
 
 
 def bridge_of(network: Network) -> str:
-    """The name of a network's bridge; "" for none."""
+    """Return the name of a network's bridge; "": none."""
     return network.bridge.name or "" if network.bridge is not None else ""
 
 
 def shares_bridge(one: Network, other: Network) -> bool:
-    """Whether two networks want the same bridge to be theirs."""
+    """Return whether two networks would create the same bridge."""
     return bool(subnets_of(other)) and bridge_of(one) == bridge_of(other) != ""

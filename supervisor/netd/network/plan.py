@@ -1,4 +1,4 @@
-"""From a network to the steps that start it. Pure.
+"""Plans the steps that start a network. Pure.
 
 Owns: which steps, in which order. May not touch: the host.
 Source: libvirt 9.0 formatnetwork; the order is the one in which stock brings a network up.
@@ -31,17 +31,17 @@ RULES: Final = {
 
 
 def mode_of(network: Network) -> ForwardMode:
-    """How far the guests of a network get."""
+    """Return the forward mode."""
     return network.forward.mode if network.forward is not None else ForwardMode.NONE
 
 
 def makes_bridge(network: Network) -> bool:
-    """Whether the network's bridge is made when it starts."""
+    """Return whether the network creates its bridge."""
     return mode_of(network) in OWN_BRIDGE
 
 
 def subnets_of(network: Network) -> list[IPv4Network | IPv6Network]:
-    """The subnets that a network brings to the host."""
+    """Return the subnets that the network adds to the host."""
     return [ip.network for ip in network.ips] if makes_bridge(network) else []
 
 
@@ -92,7 +92,7 @@ def _steps(network: Network, dnsmasq: DnsmasqConfig | None) -> Iterator[Step]:
 
 
 def _ipv6_settings(network: Network, bridge: str) -> Iterator[Step]:
-    """Without an IPv6 subnet the host has no address there; with one, it believes no guest."""
+    """Disable IPv6 on a bridge without an IPv6 subnet; never accept guests' advertisements."""
     base = f"ipv6/conf/{bridge}"
     if not any(ip.version == 6 for ip in network.ips):
         yield steps.WriteSetting(f"{base}/disable_ipv6", "1", required=False)
@@ -121,12 +121,12 @@ def _forwarding(network: Network) -> Iterator[Step]:
 
 
 def traffic_limits(network: Network) -> RateLimits | None:
-    """A network's limits, if it has any."""
+    """Return a network's bandwidth limits; None: unlimited."""
     return rate_limits(network.bandwidth)
 
 
 def firewall_facts(network: Network) -> NetworkFacts | None:
-    """What the packet filter has to know; None where there is nothing for it to do."""
+    """Return what the firewall rules depend on; None: the network has no rules."""
     if not makes_bridge(network) or network.bridge is None:
         return None
     from_dhcp = [ip for ip in network.ips if ip.version == 4 and ip.dhcp is not None]

@@ -1,4 +1,4 @@
-"""Whether a network's subnets are free on this host. Pure.
+"""Detects subnets that the host already has a route to. Pure.
 
 Owns: that decision. May not touch: the host's routes, which it is given.
 Source: libvirt 9.0: a network whose very subnet the host has a route to is not started.
@@ -17,7 +17,7 @@ Subnet = IPv4Network | IPv6Network
 def find_conflict(
     subnets: Sequence[Subnet], routes: Iterable[HostRoute]
 ) -> tuple[Subnet, HostRoute] | None:
-    """The first of the subnets that the host has a way to already, and that way.
+    """Return the first subnet with a route, and the route.
 
     A wider route is none: traffic for the subnet then takes the network's own, narrower one.
     """

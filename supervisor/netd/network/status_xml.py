@@ -1,4 +1,4 @@
-"""The status document of a running network: what its successor needs to know of it. Pure.
+"""The status file of an active network, <networkstatus>. Pure.
 
 Owns: that document, <networkstatus>. Source: libvirt 9.0's run/libvirt/network/NAME.xml.
 """
@@ -17,7 +17,7 @@ RESERVED_CLASSES = range(3)  # of a bridge's traffic: none, all, and those witho
 
 
 def format_status(running: NetworkRuntime) -> str:
-    """Write the document."""
+    """Format the status."""
     bitmap = format_cpuset({*RESERVED_CLASSES, *running.classes.values()})
     document = format_network(running.network, inactive=False)
     inner = "".join(f"  {line}\n" for line in document.splitlines())
@@ -30,7 +30,7 @@ def format_status(running: NetworkRuntime) -> str:
 
 
 def parse_status(text: str) -> Network:
-    """Read the document.
+    """Parse the status.
 
     Raises:
         ConfError: it is no status, or the network in it is none.

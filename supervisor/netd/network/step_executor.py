@@ -1,4 +1,4 @@
-"""Doing a plan's steps, and undoing them.
+"""Executes and undoes the steps of networks.
 
 Owns: the order of the two, and what each step means to the kernel.
 May touch: links, settings, the packet filter and dnsmasq, each through its own module.
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class StepExecutor:
-    """Does and undoes single steps; doing one that is done already changes nothing."""
+    """Does and undoes steps; a step that is already done is no error."""
 
     def __init__(self, links: Rtnetlink, sysctl: Sysctl, services: NetworkServices) -> None:
         self._links = links
@@ -54,7 +54,7 @@ class StepExecutor:
             raise NETWORK_ERRORS.system_error(f"cannot {describe_step(step)}", error) from error
 
     async def undo(self, step: Step) -> None:
-        """Undo a step that may have been done, or done by half. It never fails: it is logged."""
+        """Undo a step that may have been done, in full or in part; failures are logged."""
         try:
             async with asyncio.timeout(UNDO_S):
                 await self._undo(step)
@@ -165,7 +165,7 @@ async def run_steps(
     do: Callable[[S], Awaitable[None]],
     undo: Callable[[S], Awaitable[None]],
 ) -> None:
-    """Do the steps in order; if one fails, undo it and those before it, newest first.
+    """Do the steps in order; on failure undo the failed one and all before it, newest first.
 
     Raises:
         VirError: why a step failed; everything before it is undone.
@@ -178,7 +178,7 @@ async def run_steps(
 
 
 async def ignore_errno(number: int, request: Awaitable[None]) -> None:
-    """Do work whose refusal with this errno means that it has been done before."""
+    """Await a request; this errno means that it was done before."""
     try:
         await request
     except OSError as error:
@@ -187,17 +187,17 @@ async def ignore_errno(number: int, request: Awaitable[None]) -> None:
 
 
 def is_network_bridge(link: Link, mac: str) -> bool:
-    """Whether a bridge is the one that was made for a network: nobody else's has its address."""
+    """Return whether a bridge was created for a network, by its MAC address."""
     return link.kind == "bridge" and link.mac == mac.lower()
 
 
 def is_link_local(address: str) -> bool:
-    """Whether it is one of the kernel's own addresses."""
+    """Return whether an address is link-local: the kernel's own."""
     return ipaddress.ip_address(address).is_link_local
 
 
 def describe_step(step: Step) -> str:
-    """What a step is for, as an error tells it."""
+    """Describe a step for error messages."""
     match step:
         case steps.CreateBridge(bridge):
             return f"create bridge '{bridge}'"

@@ -1,4 +1,4 @@
-"""What starting a network consists of: steps that can each be undone.
+"""The steps that start a network, as data. Pure.
 
 Owns: the kinds of step, as data. Pure.
 """
@@ -14,7 +14,7 @@ from supervisor.netd.kernel.bandwidth import RateLimits
 
 @dataclass(frozen=True, slots=True)
 class CreateBridge:
-    """Make the network's bridge."""
+    """Create the network's bridge."""
 
     bridge: str
     mac: str
@@ -25,7 +25,7 @@ class CreateBridge:
 
 @dataclass(frozen=True, slots=True)
 class SetMtu:
-    """Make a device's packets as large as the network says."""
+    """Set the MTU of a device."""
 
     device: str
     mtu: int
@@ -33,7 +33,7 @@ class SetMtu:
 
 @dataclass(frozen=True, slots=True)
 class WriteSetting:
-    """Change a setting of the kernel for a device of ours; it goes with the device."""
+    """Write a sysctl of a device; the kernel drops it with the device."""
 
     key: str  # below /proc/sys/net
     value: str
@@ -42,14 +42,14 @@ class WriteSetting:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Let the host pass packets on; it is never taken back, for others may rely on it by then."""
+    """Enable IP forwarding. Not undone: other networks may rely on it."""
 
     family: int  # 4 or 6
 
 
 @dataclass(frozen=True, slots=True)
 class AddAddress:
-    """Give a device an address."""
+    """Add an address to a device."""
 
     device: str
     address: str
@@ -59,14 +59,14 @@ class AddAddress:
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """Let a device carry packets."""
+    """Bring a device up."""
 
     device: str
 
 
 @dataclass(frozen=True, slots=True)
 class AddRoute:
-    """Send what goes to a subnet by a gateway on a device."""
+    """Add a route through a gateway."""
 
     device: str
     destination: str  # "ADDRESS/PREFIX"
@@ -76,7 +76,7 @@ class AddRoute:
 
 @dataclass(frozen=True, slots=True)
 class WaitForAddresses:
-    """Wait until nobody else is known to have a device's IPv6 addresses: one can listen then."""
+    """Wait for duplicate address detection: tentative IPv6 addresses cannot be bound."""
 
     device: str
 
@@ -104,7 +104,7 @@ class StartDnsmasq:
 
 @dataclass(frozen=True, slots=True)
 class LimitTraffic:
-    """Limit a device's traffic."""
+    """Set the bandwidth limits of a device."""
 
     device: str
     limits: RateLimits

@@ -1,1 +1,1 @@
-"""Guests' ports: what a card is plugged into, and the device that carries it."""
+"""Ports: the taps and macvtaps of guests' interfaces, and their attachment to networks."""

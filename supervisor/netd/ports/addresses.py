@@ -1,4 +1,4 @@
-"""Which addresses guests' cards have: as DHCP gave them, or as the kernel has heard of them.
+"""IP addresses of guests' interfaces, from DHCP leases or the kernel's neighbour tables.
 
 Owns: those two answers. May touch: lease databases and the kernel's neighbours, to read.
 """
@@ -27,7 +27,7 @@ from supervisor.netd.network.registry import NetworkRegistry
 
 
 class AddressService:
-    """What other services may ask of guests' addresses."""
+    """Answers other services' queries for guests' addresses."""
 
     def __init__(
         self, registry: NetworkRegistry, leases: Callable[[Network], Path], links: Rtnetlink
@@ -45,7 +45,7 @@ class AddressService:
 
     @handles(LeasedAddresses)
     async def leased(self, request: LeasedAddresses) -> InterfaceAddresses:
-        """The addresses that DHCP has given these cards, of every network that runs."""
+        """Return the leased addresses of MAC addresses, in all active networks."""
         macs = {mac.lower() for mac in request.macs}
         running = [entry.runtime.network for entry in self._registry if entry.runtime is not None]
         noted = await asyncio.to_thread(self._noted, running)
@@ -63,7 +63,7 @@ class AddressService:
 
     @handles(ArpAddresses)
     async def heard(self, request: ArpAddresses) -> InterfaceAddresses:
-        """The addresses with which the kernel knows these cards."""
+        """Return the neighbour table's addresses of MAC addresses."""
         macs = {mac.lower() for mac in request.macs}
         try:
             neighbours = await self._links.neighbours()

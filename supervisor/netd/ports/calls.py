@@ -1,4 +1,4 @@
-"""netd's calls about the ports of networks: what other daemons of libvirt's make and list.
+"""virNetworkPort calls: ports that other libvirt daemons create and list.
 
 Owns: one method per procedure, named as in the table. Our own workers' ports are made by
 `supervisor.netd.ports.ports`; those that clients make have no device of ours.
@@ -38,12 +38,11 @@ FIELDS: Final = ("average", "peak", "floor", "burst")
 
 
 class PortCalls:
-    """What clients may do with ports."""
+    """The calls."""
 
     def __init__(
         self, registry: NetworkRegistry, store: NetworkFiles, ports: Ports, hooks: NetworkHooks
     ) -> None:
-        """Work on these."""
         self._registry = registry
         self._store = store
         self._ports = ports
@@ -52,7 +51,7 @@ class PortCalls:
     def network_list_all_ports(
         self, call: ClientCall, network: NetworkId, need_results: int, flags: int
     ) -> tuple[list[PortId], int]:
-        """Every port of a network."""
+        """List the ports of a network."""
         NETWORK_ERRORS.check_flags("networkListAllPorts", flags)
         entry = self._registry.find(network)
         running = entry.runtime
@@ -62,7 +61,7 @@ class PortCalls:
     def network_port_lookup_by_uuid(
         self, call: ClientCall, network: NetworkId, uuid: bytes
     ) -> PortId:
-        """Find a port.
+        """Look up a port by UUID.
 
         Raises:
             VirError: NO_NETWORK_PORT.
@@ -72,14 +71,14 @@ class PortCalls:
         return PortId(entry.identity, uuid)
 
     def network_port_get_xml_desc(self, call: ClientCall, port: PortId, flags: int) -> str:
-        """A port's document."""
+        """Return a port's XML."""
         NETWORK_ERRORS.check_flags("networkPortGetXMLDesc", flags)
         return format_port(find_port(self._registry.find(port.net), port.uuid)[1])
 
     async def network_port_create_xml(
         self, call: ClientCall, network: NetworkId, xml: str, flags: int
     ) -> PortId:
-        """Make a port: find what its card is to be plugged into.
+        """Create a port and allocate the device or bridge that it is attached to.
 
         Raises:
             VirError: OPERATION_INVALID for a network that is off; NETWORK_PORT_EXIST.
@@ -103,7 +102,7 @@ class PortCalls:
         return PortId(entry.identity, uuid.bytes)
 
     async def network_port_delete(self, call: ClientCall, port: PortId, flags: int) -> None:
-        """Remove a port.
+        """Delete a port.
 
         Raises:
             VirError: NO_NETWORK_PORT.
@@ -121,7 +120,7 @@ class PortCalls:
     def network_port_get_parameters(
         self, call: ClientCall, port: PortId, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
-        """A port's limits."""
+        """Return a port's bandwidth limits."""
         NETWORK_ERRORS.check_flags("networkPortGetParameters", flags)
         bandwidth = find_port(self._registry.find(port.net), port.uuid)[1].bandwidth
         found = params(
@@ -138,7 +137,7 @@ class PortCalls:
     async def network_port_set_parameters(
         self, call: ClientCall, port: PortId, params: list[TypedParam], flags: int
     ) -> None:
-        """Change a port's limits, on its device too where it is one of ours.
+        """Set a port's bandwidth limits, on its device too if a guest of ours has it.
 
         Raises:
             VirError: INVALID_ARG, NO_NETWORK_PORT.
@@ -164,14 +163,14 @@ class PortCalls:
 
 
 def directions(bandwidth: Bandwidth | None) -> list[tuple[str, Rate | None]]:
-    """Both directions of limits."""
+    """Return both directions of a <bandwidth>."""
     if bandwidth is None:
         return []
     return [("inbound", bandwidth.inbound), ("outbound", bandwidth.outbound)]
 
 
 def rate_of(direction: str, given: dict[str, list[int | float | str]]) -> Rate | None:
-    """One direction as it was given; None: no limit."""
+    """Build one direction from typed parameters; None: unlimited."""
     values = {
         field: int(found[0])
         for field in FIELDS
@@ -181,7 +180,7 @@ def rate_of(direction: str, given: dict[str, list[int | float | str]]) -> Rate |
 
 
 def active(entry: NetworkObject) -> NetworkRuntime:
-    """A network that runs.
+    """Return the runtime of an active network.
 
     Raises:
         VirError: OPERATION_INVALID.
@@ -192,7 +191,7 @@ def active(entry: NetworkObject) -> NetworkRuntime:
 
 
 def find_port(entry: NetworkObject, uuid: bytes) -> tuple[NetworkRuntime, NetworkPort]:
-    """A port of a network that runs.
+    """Find a port of an active network.
 
     Raises:
         VirError: NO_NETWORK_PORT.
@@ -205,7 +204,7 @@ def find_port(entry: NetworkObject, uuid: bytes) -> tuple[NetworkRuntime, Networ
 
 
 def read(xml: str) -> NetworkPort:
-    """Read a port's document.
+    """Parse a <networkport>.
 
     Raises:
         VirError: XML_ERROR and the like.
@@ -217,7 +216,7 @@ def read(xml: str) -> NetworkPort:
 
 
 def interface_of(given: NetworkPort, entry: NetworkObject) -> Interface:
-    """The card that a client's port is of."""
+    """Build the interface that a client's port stands for."""
     return Interface(
         type="network",
         mac_element=Mac(address=given.mac) if given.mac else None,

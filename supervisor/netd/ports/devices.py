@@ -1,4 +1,4 @@
-"""The host's devices of cards: made, opened, plugged in, limited.
+"""The host devices of guests' interfaces: taps, macvtaps, veth pairs and macvlans.
 
 Owns: taps and macvtaps, and containers' veth pairs and macvlans.
 May touch: links, /dev/net/tun and settings of the kernel, each through its
@@ -40,7 +40,7 @@ UP: Final[dict[str, object]] = {"state": "up"}
 
 @dataclass(slots=True)
 class OpenedTap:
-    """A device that was just made."""
+    """A device that was created, with its descriptors."""
 
     name: str
     taps: list[int]
@@ -50,10 +50,9 @@ class OpenedTap:
 
 
 class PortDevices:
-    """Makes and changes the devices of cards."""
+    """Creates devices, attaches them to bridges, limits their bandwidth."""
 
     def __init__(self, links: Rtnetlink, sysctl: Sysctl, records: PortRecords) -> None:
-        """Work on these."""
         self._links = links
         self._sysctl = sysctl
         self._records = records
@@ -65,7 +64,7 @@ class PortDevices:
         plugging: PortPlan,
         rollback: AsyncExitStack,
     ) -> OpenedTap:
-        """Make the device and open it."""
+        """Create the device and open its descriptors."""
         wanted = request.tap or interface.target_dev or ""
         if GENERATED.fullmatch(wanted) and not request.tap:
             wanted = ""  # what an earlier guest was given
@@ -108,7 +107,7 @@ class PortDevices:
     async def _add_for_container(
         self, name: str, interface: Interface, plugging: PortPlan
     ) -> OpenedTap:
-        """Make a device whose end, or which itself, goes into a container."""
+        """Create a veth pair or macvlan for a container's network namespace."""
         size = interface.mtu or plugging.mtu
         options: dict[str, object] = {"mtu": size} if size else {}
         if plugging.is_direct:
@@ -127,7 +126,7 @@ class PortDevices:
     async def _add_direct(
         self, name: str, kind: str, interface: Interface, plugging: PortPlan
     ) -> None:
-        """Make a device directly on one of the host's.
+        """Create a macvtap or macvlan on a device of the host.
 
         Where that is all the guest's, it is made with the host's address and both are given the
         guest's; the kernel gives the host's device its own back in the end.
@@ -157,12 +156,12 @@ class PortDevices:
             raise
 
     async def close(self, opened: OpenedTap) -> None:
-        """Close what was opened; a tap is gone then."""
+        """Close the descriptors; the kernel deletes a tap with them."""
         for fd in (*opened.taps, *opened.vhosts):
             os.close(fd)
 
     async def attach(self, name: str, interface: Interface, plugging: PortPlan) -> None:
-        """Make the device carry the guest's packets."""
+        """Attach the device to its bridge, set its attributes and bring it up."""
         with KernelErrors(f"cannot plug '{name}' in"):
             if plugging.is_direct:
                 await self.set_bandwidth(name, plugging.bandwidth)
@@ -181,7 +180,7 @@ class PortDevices:
     async def set_master(
         self, name: str, interface: Interface, plugging: PortPlan, **options: object
     ) -> None:
-        """Make a tap a port of its bridge, and change what the options say."""
+        """Make a tap a port of its bridge and set its attributes."""
         key = f"ipv6/conf/{name}/disable_ipv6"  # the host has no address of its own on a tap
         await asyncio.to_thread(self._sysctl.write_if_present, key, "1")
         if interface.mtu or plugging.mtu:
@@ -194,7 +193,7 @@ class PortDevices:
             await self._links.set_forwarding_entry(name, interface.mac or "", on=True)
 
     async def set_bandwidth(self, name: str, bandwidth: Bandwidth | None) -> None:
-        """Have exactly these limits on a device."""
+        """Replace the bandwidth limits of a device."""
         await self._links.traffic(
             lambda ip, index: run_commands(ip, index, removal_commands(), removing=True), name
         )
@@ -210,7 +209,7 @@ def _open_tap(name: str, request: AttachPort) -> OpenedTap:
 
 
 def _open_vhosts(request: AttachPort, beside: list[int]) -> list[int]:
-    """Open what the kernel moves packets with, where it is wanted; else close what is open."""
+    """Open vhost-net for each queue if requested; on failure close the given descriptors."""
     try:
         return taps.open_vhost(request.queues) if request.vhost else []
     except BaseException:
@@ -220,12 +219,12 @@ def _open_vhosts(request: AttachPort, beside: list[int]) -> list[int]:
 
 
 def peer_name(name: str) -> str:
-    """What the other end of a veth pair is called until it is in its container."""
+    """Name the peer of a veth pair until it is moved into its container."""
     return f"{name[: LONGEST - 1]}p" if len(name) < LONGEST else f"p{name[: LONGEST - 1]}"
 
 
 def check_visible(interface: Interface, plugging: PortPlan) -> None:
-    """Refuse what cannot be done to a device that is in a container.
+    """Refuse settings that the host cannot apply to a device inside a container.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED.
@@ -240,5 +239,5 @@ def check_visible(interface: Interface, plugging: PortPlan) -> None:
 
 
 def host_mac(mac: str) -> str:
-    """The address of the host's side of a card: so high that no bridge takes it as its own."""
+    """Return the tap's MAC address; fe:… keeps a bridge, which takes the lowest, from using it."""
     return f"fe{mac[2:]}" if mac else ""

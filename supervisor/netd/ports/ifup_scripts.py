@@ -1,4 +1,4 @@
-"""The scripts of cards of type ethernet: the guest's owner plugs the tap in by a program.
+"""<script> and <downscript> of interfaces of type ethernet.
 
 Owns: running them. May not touch: what they do. They run with netd's rights: files and networking.
 Source: libvirt 9.0 formatdomain, "Generic ethernet connection": the tap's name is the argument.
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 async def run_script(path: str, device: str) -> None:
-    """Run a card's script.
+    """Run an interface's script.
 
     Raises:
         VirError: INTERNAL_ERROR when it fails; OPERATION_TIMEOUT.
@@ -42,7 +42,7 @@ async def run_script(path: str, device: str) -> None:
 
 
 async def try_script(path: str, device: str) -> None:
-    """Run a script whose failure changes nothing any more."""
+    """Run a script; its failure is logged."""
     try:
         await run_script(path, device)
     except VirError as error:

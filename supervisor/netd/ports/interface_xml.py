@@ -1,4 +1,4 @@
-"""Documents of cards, read and written; and the kernel's errors about them as the caller's.
+"""Parses and formats <interface>, and converts kernel errors.
 
 Owns: those. May not touch: devices.
 """
@@ -17,14 +17,14 @@ from supervisor.dispatch.service_errors import NETWORK_ERRORS
 
 
 class KernelErrors(contextlib.AbstractContextManager[None]):
-    """Make the kernel's errors the caller's."""
+    """Context manager that converts OSError to SYSTEM_ERROR."""
 
     def __init__(self, doing: str) -> None:
-        """Name what is being done."""
+        """Take the action for the message: "cannot …"."""
         self._doing = doing
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Raise SYSTEM_ERROR in an OSError's place."""
+        """Raise SYSTEM_ERROR from an OSError."""
         if isinstance(error, TimeoutError):
             detail = f"{self._doing}: the kernel did not answer in time"
             raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK) from error
@@ -33,7 +33,7 @@ class KernelErrors(contextlib.AbstractContextManager[None]):
 
 
 def read_interface(xml: str) -> Interface:
-    """Read an <interface>.
+    """Parse an <interface>.
 
     Raises:
         VirError: XML_ERROR and the like.
@@ -45,7 +45,7 @@ def read_interface(xml: str) -> Interface:
 
 
 def read_bandwidth(xml: str) -> Bandwidth:
-    """Read a <bandwidth>.
+    """Parse a <bandwidth>.
 
     Raises:
         VirError: XML_ERROR and the like.
@@ -57,5 +57,5 @@ def read_bandwidth(xml: str) -> Bandwidth:
 
 
 def write_interface(interface: Interface) -> str:
-    """Write an <interface> as a running guest has it."""
+    """Format a running domain's <interface>."""
     return write(interface, Mode(live=True, secure=True))

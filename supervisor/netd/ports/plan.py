@@ -1,4 +1,4 @@
-"""From an <interface> and the network it names to what it is plugged into. Pure.
+"""Plans what an <interface> is attached to: a bridge, or a device of the host. Pure.
 
 Owns: that decision, and the live <interface> and <networkport> that tell of it.
 May not touch: the host.
@@ -35,7 +35,7 @@ VIRTUAL_SWITCHES: Final = ("openvswitch", "midonet")
 
 @dataclass(frozen=True, slots=True)
 class PortPlan:
-    """What a card is plugged into."""
+    """The attachment of an interface."""
 
     kind: str  # "network" or "bridge": a tap that is the bridge's port; "ethernet": a tap; "direct"
     bridge: str = ""
@@ -52,17 +52,17 @@ class PortPlan:
 
     @property
     def is_direct(self) -> bool:
-        """Whether a macvtap carries the card."""
+        """Return whether a macvtap or macvlan is used."""
         return self.kind == "direct"
 
     @property
     def prefix(self) -> str:
-        """What the names of such devices begin with."""
+        """Return the prefix of generated device names."""
         return MACVTAP_PREFIX if self.is_direct else TAP_PREFIX
 
 
 def plan_interface(interface: Interface) -> PortPlan:
-    """What an <interface> that names no network is plugged into.
+    """Plan the attachment of an <interface> that names no network.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED, XML_ERROR.
@@ -90,7 +90,7 @@ def plan_interface(interface: Interface) -> PortPlan:
 
 
 def plan_attach(interface: Interface, network: Network, used: dict[str, int]) -> PortPlan:
-    """What an <interface> of type network is plugged into.
+    """Plan the attachment of an <interface type='network'>.
 
     Args:
         interface: the guest's card.
@@ -143,7 +143,7 @@ def _first(*words: bool | None) -> bool | None:
 
 
 def check_supported(interface: Interface, plugging: PortPlan) -> None:
-    """Refuse what would be passed over in silence.
+    """Refuse settings that would otherwise have no effect.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED.
@@ -185,7 +185,7 @@ def _check_settings(interface: Interface, plugging: PortPlan) -> None:
 
 
 def choose_group(network: Network, name: str | None) -> PortGroup | None:
-    """The port group of that name, or the network's default one.
+    """Return the port group of that name, or the network's default one.
 
     Raises:
         VirError: XML_ERROR when there is no group of that name.
@@ -200,7 +200,7 @@ def choose_group(network: Network, name: str | None) -> PortGroup | None:
 
 
 def choose_device(network: Network, used: dict[str, int], *, alone: bool) -> str:
-    """The device of the host with the fewest cards on it; the first of those.
+    """Choose the device of a direct network with the fewest interfaces; the first of those.
 
     Raises:
         VirError: INTERNAL_ERROR when there is none, or none that nobody has.
@@ -220,7 +220,7 @@ def choose_device(network: Network, used: dict[str, int], *, alone: bool) -> str
 
 
 def live_interface(interface: Interface, plugging: PortPlan, device: str, port: str) -> Interface:
-    """The <interface> as the running guest's document has it.
+    """Build the running domain's <interface>.
 
     Args:
         interface: as it was asked for.
@@ -247,7 +247,7 @@ def live_interface(interface: Interface, plugging: PortPlan, device: str, port: 
 def describe_port(
     interface: Interface, plugging: PortPlan, uuid: UUID, domain: str, owner: str
 ) -> NetworkPort:
-    """The <networkport> of a card."""
+    """Build the <networkport> of an interface."""
     plug = Plug(type=plugging.kind)
     if plugging.is_direct:
         plug.dev, plug.mode = plugging.device, plugging.mode

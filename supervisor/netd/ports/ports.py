@@ -1,4 +1,4 @@
-"""Guests' cards, plugged in and out.
+"""Attaches and detaches guests' interfaces.
 
 Owns: taps and macvtaps of guests, and the ports of networks that they are.
 May touch: links, /dev/net/tun, the records and ports on disk, filters; each through its module.
@@ -66,17 +66,17 @@ log = logging.getLogger(__name__)
 
 
 class Filters(Protocol):
-    """The packet filters of single cards (`supervisor.netd.nwfilter`)."""
+    """Network filters of interfaces (`supervisor.netd.nwfilter`)."""
 
     async def apply(self, tap: str, mac: str, filterref: FilterRef, domain: str, uuid: str) -> None:
-        """Have exactly this filter on a card."""
+        """Bind a filter to an interface."""
 
     async def remove(self, tap: str) -> None:
-        """Have no filter on a card."""
+        """Remove an interface's filter."""
 
 
 class Ports:
-    """Every port of every guest."""
+    """The ports of all guests."""
 
     def __init__(
         self,
@@ -90,7 +90,6 @@ class Ports:
         *,
         session: bool,
     ) -> None:
-        """Work on these."""
         self._registry = registry
         self._store = store
         self._records = records
@@ -105,7 +104,7 @@ class Ports:
 
     @handles(AttachPort)
     async def attach(self, request: AttachPort) -> PortAttached:
-        """Plug a card in."""
+        """Attach an interface: create its device and port."""
         if self._session:
             raise NETWORK_ERRORS.needs_system_daemon(
                 "an interface that is plugged into the host's network",
@@ -117,7 +116,7 @@ class Ports:
 
     @handles(DetachPort)
     async def detach(self, request: DetachPort) -> Ack:
-        """Plug a card out, or all of a guest's."""
+        """Detach an interface, or all of a guest."""
         async with self._lock(request.uuid).hold("detach"):
             for record in self._records.for_domain(request.uuid):
                 if request.tap in ("", record.device):
@@ -128,7 +127,7 @@ class Ports:
 
     @handles(SetLink)
     async def set_link(self, request: SetLink) -> Ack:
-        """Bring the host's side of a card up or down."""
+        """Set the link state of a tap."""
         record = self._record(request.uuid, request.tap)
         with KernelErrors(f"cannot set the link of '{record.device}'"):
             await self._links.set_link(record.device, state="up" if request.up else "down")
@@ -136,7 +135,7 @@ class Ports:
 
     @handles(SetBandwidth)
     async def set_bandwidth(self, request: SetBandwidth) -> Ack:
-        """Limit a card's traffic."""
+        """Set the bandwidth limits of an interface."""
         record = self._record(request.uuid, request.tap)
         bandwidth = read_bandwidth(request.bandwidth) if request.bandwidth else None
         with KernelErrors(f"cannot limit the traffic of '{record.device}'"):
@@ -147,7 +146,7 @@ class Ports:
         return Ack()
 
     async def limit_port(self, port: str, bandwidth: Bandwidth) -> None:
-        """Limit the device of a network's port, where it is one of ours."""
+        """Set the bandwidth limits of a network port's device, if a guest of ours has it."""
         record = next((each for each in self._records if each.port == port), None)
         if record is not None:
             with KernelErrors(f"cannot limit the traffic of '{record.device}'"):
@@ -158,7 +157,7 @@ class Ports:
 
     @handles(UpdatePort)
     async def update(self, request: UpdatePort) -> PortAttached:
-        """Plug a card in elsewhere, or change its filter or limits."""
+        """Attach an interface to another network, or change its filter or limits."""
         interface = read_interface(request.interface)
         async with self._lock(request.uuid).hold("update"):
             record = self._record(request.uuid, request.tap)
@@ -166,7 +165,7 @@ class Ports:
                 return await run_to_completion(self._update(record, interface))
 
     async def restore(self, network: str = "", own_bridge: str = "") -> None:
-        """Plug the cards of running guests in again where they are not.
+        """Attach running guests' interfaces again where they lost their bridge.
 
         After a restart of netd, of every network; after the start of a network, of that one, whose
         guests ran on without it.
@@ -203,7 +202,7 @@ class Ports:
             await self._save_port(entry, port, described)
 
     async def collect_garbage(self) -> None:
-        """Forget cards whose device has gone: their worker died before it could say so."""
+        """Remove ports whose device is gone: the worker died before it could detach."""
         if not self.any():
             return
         known = list(self._records)  # before the devices: one that is being made is not in it
@@ -216,18 +215,18 @@ class Ports:
                         await run_to_completion(self._detach(record))
 
     def any(self) -> bool:
-        """Whether any card is plugged in."""
+        """Return whether any interface is attached."""
         return any(True for _ in self._records)
 
     def device_users(self, entry: NetworkObject) -> dict[str, int]:
-        """How many cards use each device of the host by a network."""
+        """Count a network's interfaces on each device of the host."""
         ports = entry.runtime.ports.values() if entry.runtime is not None else ()
         plugs = [port.plug for port in ports if port.plug is not None]
         return dict(Counter(plug.dev for plug in plugs if plug.dev))
 
     @contextlib.asynccontextmanager
     async def _network_held(self, interface: Interface) -> AsyncIterator[None]:
-        """Keep the network that a card names, if any, from stopping meanwhile."""
+        """Hold the change lock of the interface's network, so that it cannot stop meanwhile."""
         name = interface.source.network if interface.source is not None else None
         entry = self._registry.by_name(name) if name else None
         if entry is None:
@@ -281,7 +280,7 @@ class Ports:
         )
 
     def _plan(self, interface: Interface) -> tuple[NetworkObject | None, PortPlan]:
-        """The network of a card, if it is one's, and what it is plugged into.
+        """Return the interface's network, if it names one, and its attachment.
 
         Raises:
             VirError: NO_NETWORK; OPERATION_INVALID for a network that is off; those of the plan.
@@ -299,7 +298,7 @@ class Ports:
         return entry, plan_attach(interface, entry.runtime.network, self.device_users(entry))
 
     async def _save_port(self, entry: NetworkObject, uuid: UUID, port: NetworkPort) -> None:
-        """Note a port of a network; the hook script may refuse it."""
+        """Store a port of a network after the hook script has agreed."""
         assert entry.runtime is not None, "a network that is off has no ports"
         await self._hooks.run(entry.runtime.network, "port-created", port)
         with KernelErrors(f"cannot note the port {uuid}"):
@@ -317,7 +316,7 @@ class Ports:
             await self._hooks.notify(entry.runtime.network, "port-deleted", port)
 
     async def _apply_filter(self, record: PortRecord, filterref: FilterRef | None) -> None:
-        """Have exactly this filter on a card.
+        """Replace the filter of an interface.
 
         Raises:
             VirError: CONFIG_UNSUPPORTED where there are no filters.
@@ -337,7 +336,7 @@ class Ports:
     # Detaching and changing.
 
     async def _detach(self, record: PortRecord) -> None:
-        """Remove everything of a card; what is gone already is no error."""
+        """Remove an interface's device, filter, port and record; missing ones are no error."""
         if self._filters is not None:
             try:
                 await self._filters.remove(record.device)
@@ -422,5 +421,5 @@ class Ports:
         return record
 
     def _lock(self, uuid: str) -> ChangeLock:
-        """One change of a guest's ports after the other."""
+        """Return the change lock of a guest's interfaces."""
         return self._locks.setdefault(uuid, ChangeLock(f"ports of {uuid}", NETWORK_ERRORS))

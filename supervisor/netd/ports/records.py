@@ -1,4 +1,4 @@
-"""What netd knows of guests' cards that are plugged in, on disk: it outlives netd, not a boot.
+"""Records of attached interfaces on tmpfs: they outlive netd, not a boot.
 
 Owns: the files of `run/libvirt/network/taps`, one a device. May not touch: the devices.
 """
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class PortRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One card that is plugged in."""
+    """One attached interface."""
 
     device: str
     kind: str  # "tap", "macvtap"; of a container "veth", or "macvlan", which is not on the host
@@ -37,10 +37,10 @@ class PortRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PortRecords:
-    """Every card that is plugged in."""
+    """All attached interfaces."""
 
     def __init__(self, folder: Path) -> None:
-        """Know those that were noted before.
+        """Load the records.
 
         Raises:
             OSError: the folder cannot be made.
@@ -53,19 +53,19 @@ class PortRecords:
             self._index(record)
 
     def __iter__(self) -> Iterator[PortRecord]:
-        """Every record."""
+        """Iterate over a copy of all records."""
         return iter(list(self._by_device.values()))
 
     def get(self, device: str) -> PortRecord | None:
-        """The card behind a device."""
+        """Return the record of a device."""
         return self._by_device.get(device)
 
     def for_domain(self, uuid: str) -> list[PortRecord]:
-        """A guest's cards."""
+        """Return the records of a domain."""
         return [record for record in self._by_device.values() if record.uuid == uuid]
 
     def save(self, record: PortRecord) -> None:
-        """Remember a card; the disk first.
+        """Store a record, on disk first.
 
         Raises:
             OSError: it is not remembered.
@@ -74,7 +74,7 @@ class PortRecords:
         self._index(record)
 
     def remove(self, device: str) -> None:
-        """Forget a card.
+        """Remove a record.
 
         Raises:
             OSError: it comes back after a restart.
@@ -83,7 +83,7 @@ class PortRecords:
         self._by_device.pop(device, None)
 
     def next_name(self, prefix: str) -> str:
-        """A device's name that was not given before, until numbers run out."""
+        """Generate a device name; numbers are not reused until the name gets too long."""
         number = self._last.get(prefix, -1) + 1
         if len(f"{prefix}{number}") > 15:
             number = 0

@@ -1,1 +1,1 @@
-"""Clients' calls on virtual networks."""
+"""virNetwork calls."""

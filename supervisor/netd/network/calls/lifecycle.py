@@ -1,4 +1,4 @@
-"""netd's calls that define, start and stop networks.
+"""virNetwork calls that define, start and stop networks.
 
 Owns: one method per procedure, named as in the table; each takes the network's job.
 May touch: definitions and running networks, each through its own module. May not touch: links.
@@ -20,7 +20,7 @@ from supervisor.netd.network.registry import NetworkRegistry
 
 
 class LifecycleCalls:
-    """What clients may do with networks."""
+    """The calls."""
 
     def __init__(
         self,
@@ -29,7 +29,6 @@ class LifecycleCalls:
         definitions: Definitions,
         networks: Networks,
     ) -> None:
-        """Work on these."""
         self._registry = registry
         self._documents = documents
         self._definitions = definitions
@@ -38,11 +37,11 @@ class LifecycleCalls:
     # Definitions.
 
     async def network_define_xml(self, call: ClientCall, xml: str) -> NetworkId:
-        """Define a network, or define it anew."""
+        """Define or redefine a network."""
         return await self.network_define_xml_flags(call, xml, 0)
 
     async def network_define_xml_flags(self, call: ClientCall, xml: str, flags: int) -> NetworkId:
-        """Define a network, or define it anew; a running one goes on as it is.
+        """Define or redefine a network; an active one does not change.
 
         Raises:
             VirError: OPERATION_FAILED when the name or UUID is another's; what the document lacks.
@@ -52,7 +51,7 @@ class LifecycleCalls:
         return (await self._definitions.define(network)).identity
 
     async def network_undefine(self, call: ClientCall, net: NetworkId) -> None:
-        """Forget a network's definition; a running one goes on until it stops.
+        """Delete a network's definition; an active one becomes transient.
 
         Raises:
             VirError: OPERATION_INVALID for a transient network.
@@ -66,7 +65,7 @@ class LifecycleCalls:
             await self._definitions.undefine(entry)
 
     async def network_set_autostart(self, call: ClientCall, net: NetworkId, autostart: int) -> None:
-        """Have the network start with the host, or not.
+        """Set whether the network starts with the host.
 
         Raises:
             VirError: OPERATION_INVALID for a transient network.
@@ -81,7 +80,7 @@ class LifecycleCalls:
     # Running.
 
     async def network_create(self, call: ClientCall, net: NetworkId) -> None:
-        """Start a network that is defined.
+        """Start a defined network.
 
         Raises:
             VirError: OPERATION_INVALID when it runs; those of starting.
@@ -93,11 +92,11 @@ class LifecycleCalls:
             await self._networks.start(entry, entry.definition)
 
     async def network_create_xml(self, call: ClientCall, xml: str) -> NetworkId:
-        """Start a network that is gone when it stops, or a defined one in another way."""
+        """Start a transient network, or a defined one with other XML."""
         return await self.network_create_xml_flags(call, xml, 0)
 
     async def network_create_xml_flags(self, call: ClientCall, xml: str, flags: int) -> NetworkId:
-        """Start a network that is gone when it stops, or a defined one in another way.
+        """Start a transient network, or a defined one with other XML.
 
         Raises:
             VirError: OPERATION_INVALID when it runs; those of defining and starting.
@@ -118,7 +117,7 @@ class LifecycleCalls:
         return entry.identity
 
     async def network_destroy(self, call: ClientCall, net: NetworkId) -> None:
-        """Stop a network; guests stay and lose it.
+        """Stop a network; guests stay, disconnected.
 
         Raises:
             VirError: OPERATION_INVALID when it is off.

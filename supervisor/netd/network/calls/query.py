@@ -1,4 +1,4 @@
-"""netd's calls that look: lists, lookups, descriptions.
+"""virNetwork calls that list, look up and describe networks.
 
 Owns: one method per procedure, named as in the table. May not touch: anything.
 """
@@ -38,7 +38,7 @@ EVERY_FILTER: Final = sum(flag for group in GROUPS for flag, _ in group)
 
 
 class QueryCalls:
-    """What clients may ask about networks."""
+    """The calls."""
 
     def __init__(self, registry: NetworkRegistry, leases: Callable[[Network], Path]) -> None:
         """Answer from these.
@@ -53,63 +53,63 @@ class QueryCalls:
     # Lists and lookups.
 
     def connect_num_of_networks(self, call: ClientCall) -> int:
-        """How many networks run."""
+        """Count the active networks."""
         call.cacheable = True
         return sum(entry.is_active for entry in self._registry)
 
     def connect_list_networks(self, call: ClientCall, maxnames: int) -> list[str]:
-        """The names of networks that run."""
+        """List the names of active networks."""
         call.cacheable = True
         return [entry.name for entry in self._registry if entry.is_active][: max(0, maxnames)]
 
     def connect_num_of_defined_networks(self, call: ClientCall) -> int:
-        """How many networks are defined and off."""
+        """Count the inactive networks."""
         call.cacheable = True
         return sum(not entry.is_active for entry in self._registry)
 
     def connect_list_defined_networks(self, call: ClientCall, maxnames: int) -> list[str]:
-        """The names of networks that are defined and off."""
+        """List the names of inactive networks."""
         call.cacheable = True
         return [entry.name for entry in self._registry if not entry.is_active][: max(0, maxnames)]
 
     def connect_list_all_networks(
         self, call: ClientCall, need_results: int, flags: int
     ) -> tuple[list[NetworkId], int]:
-        """Every network that passes the filters."""
+        """List the networks that match the flags."""
         call.cacheable = True
         NETWORK_ERRORS.check_flags("networkConnectListAllNetworks", flags, EVERY_FILTER)
         found = [entry.identity for entry in self._registry if passes(entry, flags)]
         return found if need_results else [], len(found)
 
     def network_lookup_by_name(self, call: ClientCall, name: str) -> NetworkId:
-        """Find a network by its name."""
+        """Look up a network by name."""
         call.cacheable = True
         return self._registry.get_by_name(name).identity
 
     def network_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> NetworkId:
-        """Find a network by its UUID."""
+        """Look up a network by UUID."""
         call.cacheable = True
         return self._registry.find(NetworkId("", uuid)).identity
 
     # Describing.
 
     def network_is_active(self, call: ClientCall, net: NetworkId) -> int:
-        """Whether the network runs."""
+        """Return whether the network is active."""
         call.cacheable = True
         return int(self._registry.find(net).is_active)
 
     def network_is_persistent(self, call: ClientCall, net: NetworkId) -> int:
-        """Whether the network is defined."""
+        """Return whether the network is defined."""
         call.cacheable = True
         return int(self._registry.find(net).definition is not None)
 
     def network_get_autostart(self, call: ClientCall, net: NetworkId) -> int:
-        """Whether the network starts with the host."""
+        """Return whether the network starts with the host."""
         call.cacheable = True
         return int(self._registry.find(net).autostart)
 
     def network_get_xml_desc(self, call: ClientCall, net: NetworkId, flags: int) -> str:
-        """The network's document.
+        """Return the network's live XML or definition.
 
         Raises:
             VirError: INVALID_ARG for unknown flags.
@@ -125,7 +125,7 @@ class QueryCalls:
         return describe_live(entry)
 
     def network_get_bridge_name(self, call: ClientCall, net: NetworkId) -> str:
-        """The name of the network's bridge.
+        """Return the name of the network's bridge.
 
         Raises:
             VirError: INTERNAL_ERROR for a network that has none.
@@ -141,7 +141,7 @@ class QueryCalls:
     def network_get_dhcp_leases(
         self, call: ClientCall, net: NetworkId, mac: str | None, need_results: int, flags: int
     ) -> tuple[list[NetworkDhcpLease], int]:
-        """The addresses that DHCP has given."""
+        """List the DHCP leases."""
         NETWORK_ERRORS.check_flags("networkGetDHCPLeases", flags)
         entry = self._registry.find(net)
         bridge = entry.current.bridge
@@ -153,14 +153,14 @@ class QueryCalls:
 
 
 def describe_live(entry: NetworkObject) -> str:
-    """A running network's document, with how many guests' cards are plugged into it."""
+    """Format an active network with the number of its ports as `connections`."""
     assert entry.runtime is not None, "only a running network is described"
     network = entry.runtime.network
     return format_network(network, inactive=False, connections=len(entry.runtime.ports))
 
 
 def passes(entry: NetworkObject, flags: int) -> bool:
-    """Whether a network passes the filters of a list."""
+    """Return whether a network matches the flags of a list."""
     return all(
         any(check(entry) for flag, check in group if flags & flag)
         for group in GROUPS
@@ -169,7 +169,7 @@ def passes(entry: NetworkObject, flags: int) -> bool:
 
 
 def lease_value(bridge: str, lease: Lease, network: Network) -> NetworkDhcpLease:
-    """A lease as clients get it."""
+    """Convert a lease to its protocol value."""
     kind = IPAddrType.IPV6 if lease.family == 6 else IPAddrType.IPV4
     return NetworkDhcpLease(
         iface=bridge,
@@ -185,7 +185,7 @@ def lease_value(bridge: str, lease: Lease, network: Network) -> NetworkDhcpLease
 
 
 def prefix_of(lease: Lease, network: Network) -> int:
-    """How long the prefix of the subnet is that an address was given from."""
+    """Return the prefix length of the subnet that an address belongs to."""
     for ip in network.ips:
         if (subnet := ip.network) is not None and lease.address in subnet:
             return subnet.prefixlen

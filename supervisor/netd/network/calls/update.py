@@ -1,4 +1,4 @@
-"""netd's call that changes a section of a network: live, in the definition, or both.
+"""virNetworkUpdate: changes one section, live, in the definition, or both.
 
 Owns: `network_update`; it takes the network's job. The live change comes first, so that a
 definition never says what the running network could not do.
@@ -26,12 +26,11 @@ UPDATE_FLAGS: Final = NetworkUpdateFlags.LIVE | NetworkUpdateFlags.CONFIG
 
 
 class UpdateCalls:
-    """What clients may change of networks."""
+    """The call."""
 
     def __init__(
         self, registry: NetworkRegistry, definitions: Definitions, networks: Networks
     ) -> None:
-        """Work on these."""
         self._registry = registry
         self._definitions = definitions
         self._networks = networks
@@ -46,7 +45,7 @@ class UpdateCalls:
         xml: str,
         flags: int,
     ) -> None:
-        """Change one section of a network: as it runs, as it is defined, or both.
+        """Change one section of the active network, the definition, or both.
 
         Raises:
             VirError: OPERATION_INVALID for what cannot be added, changed or removed, and for a
@@ -67,7 +66,7 @@ class UpdateCalls:
 
 
 def impact(entry: NetworkObject, flags: int) -> tuple[bool, bool]:
-    """Whether a change is for the running network, and for the definition.
+    """Return whether a change applies to the active network and to the definition.
 
     Raises:
         VirError: OPERATION_INVALID when that one is not there.
@@ -84,7 +83,7 @@ def impact(entry: NetworkObject, flags: int) -> tuple[bool, bool]:
 
 
 def targets(entry: NetworkObject, *, live: bool, config: bool) -> list[Network]:
-    """The documents that are to change, the running network's first."""
+    """Return the networks to change, the active one first."""
     found = []
     if live and entry.runtime is not None:
         found.append(entry.runtime.network)
@@ -96,7 +95,7 @@ def targets(entry: NetworkObject, *, live: bool, config: bool) -> list[Network]:
 def apply_update(
     network: Network, command: int, section: int, parent_index: int, xml: str
 ) -> Network:
-    """A network with a section changed.
+    """Return a copy of a network with a section changed.
 
     Raises:
         VirError: OPERATION_INVALID, INVALID_ARG, XML_ERROR, CONFIG_UNSUPPORTED.
