@@ -78,6 +78,28 @@ def encode(header: Header, payload: bytes) -> bytes:
     return _MESSAGE.pack(MIN_MESSAGE + len(payload), *header) + payload
 
 
+def encode_reply(call: Header, payload: bytes, descriptors: int = 0) -> bytes:
+    """Make the reply to a call; `descriptors` of them are sent after it.
+
+    Raises:
+        FrameError: the payload is larger than a message may be.
+    """
+    kind = MessageType.REPLY
+    if descriptors:
+        kind = MessageType.REPLY_WITH_FDS
+        payload = _LENGTH.pack(descriptors) + payload
+    header = Header(call.program, call.version, call.procedure, kind, call.serial, Status.OK)
+    return encode(header, payload)
+
+
+def encode_error_reply(call: Header, error: bytes) -> bytes:
+    """Make the refusal of a call, whose payload is an encoded remote_error."""
+    header = Header(
+        call.program, call.version, call.procedure, MessageType.REPLY, call.serial, Status.ERROR
+    )
+    return encode(header, error)
+
+
 def encode_hole(length: int) -> bytes:
     """The payload of a stream hole of so many bytes."""
     return _HOLE.pack(length, 0)

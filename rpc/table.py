@@ -10,16 +10,38 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rpc.codecs import Compiler, Decode, Encode
 from rpc.table_syntax import Field, Line, Source, read
 from rpc.xdr import DecodeError, EncodeError
 
-__all__ = ["DecodeError", "EncodeError", "Field", "Procedure", "Program", "Table", "load"]
+__all__ = [
+    "ANY_EVENT",
+    "DecodeError",
+    "EncodeError",
+    "EventId",
+    "Field",
+    "Procedure",
+    "Program",
+    "Table",
+    "load",
+]
 
 TABLES: Final = ("remote", "qemu", "lxc", "keepalive")
-DENIED: Final = "ro-denied-"
+RO_DENIED: Final = "ro-denied-"
+BEFORE_OPEN: Final = "before-open-"
+
+
+class EventId(NamedTuple):
+    """What a client registers for: virDomainEventID, virNetworkEventID and their like."""
+
+    family: str  # "domain", "network", "storage_pool", "node_device", "secret", "qemu_monitor"
+    number: int  # ANY_EVENT: the family has no numbers
+
+
+#: The number of QEMU's monitor events, which have names instead.
+ANY_EVENT: Final = -1
 
 
 @dataclass(eq=False)
@@ -49,11 +71,40 @@ class Procedure:
         self.error_domain: int = int(marks.get("domain", "0"))
         self.drivers: frozenset[str] = frozenset(marks["for"].split(",") if "for" in marks else ())
         self.ro_denied_flags: int = int(marks.get("ro-denied-flags", "0"), 0)
-        self.ro_denied_values: dict[str, tuple[int, ...]] = {
-            mark.removeprefix(DENIED): tuple(int(number) for number in value.split(","))
-            for mark, value in marks.items()
-            if mark.startswith(DENIED) and mark != "ro-denied-flags"
-        }
+        self.ro_denied_values: dict[str, tuple[int, ...]] = _argument_values(
+            marks, RO_DENIED, but="ro-denied-flags"
+        )
+
+    # Rarely asked for: computed at each use, so that 470 procedures do not hold them.
+
+    @property
+    def long(self) -> bool:
+        """Whether the call may copy or overwrite a whole volume: no fixed deadline suits it."""
+        return "long" in self.line.marks
+
+    @property
+    def before_open(self) -> bool:
+        """Whether the call needs no CONNECT_OPEN, whatever its arguments are."""
+        return "before-open" in self.line.marks
+
+    @property
+    def before_open_values(self) -> dict[str, tuple[int, ...]]:
+        """By argument: the values with which the call needs no CONNECT_OPEN."""
+        return _argument_values(self.line.marks, BEFORE_OPEN)
+
+    @property
+    def event(self) -> EventId | None:
+        """What an event message reports; None for calls and events that have no number."""
+        mark = self.line.marks.get("event")
+        if mark is None:
+            return None
+        family, _, number = mark.partition(":")
+        return EventId(family, int(number) if number else ANY_EVENT)
+
+    @property
+    def has_callback_id(self) -> bool:
+        """Whether an event's message begins with a callback number; the legacy ones do not."""
+        return bool(self.args) and self.args[0].name == "callback_id"
 
     @cached_property
     def decode_args(self) -> Decode:
@@ -68,10 +119,6 @@ class Procedure:
     def serves(self, driver: str) -> bool:
         """Whether connections to a driver have the call; those without the mark are all's."""
         return not self.drivers or driver in self.drivers
-
-    def prepare(self) -> None:
-        """Compile all codecs now instead of at their first use."""
-        _ = self.decode_args, self.encode_args, self._encode_ret, self._decode_ret
 
     def encode_ret(self, value: Any) -> bytes:  # noqa: ANN401  (whatever the table says)
         """A result to bytes: None, the bare value of one field, or a tuple of more.
@@ -154,16 +201,38 @@ class Table:
         """
         return self._by_name[name]
 
-    def prepare(self) -> None:
-        """Compile what works now: a process that forks others gives them the codecs ready made."""
-        for procedure in self.procedures():
-            if procedure.owner is not None:
-                procedure.prepare()
+    def event(self, event: EventId, *, legacy: bool = False) -> Procedure | None:
+        """The message that reports an event.
+
+        Args:
+            event: what the client registered for.
+            legacy: the form without a callback number, of which there is none after number 15.
+        """
+        return self._events.get((event, legacy))
+
+    @cached_property
+    def _events(self) -> dict[tuple[EventId, bool], Procedure]:
+        return {
+            (event, not procedure.has_callback_id): procedure
+            for procedure in self.procedures()
+            if (event := procedure.event) is not None
+        }
 
     def procedures(self) -> Iterator[Procedure]:
         """Every procedure and event of every program."""
         for program in self.programs.values():
             yield from program.procedures.values()
+
+
+def _argument_values(
+    marks: dict[str, str], prefix: str, *, but: str = ""
+) -> dict[str, tuple[int, ...]]:
+    """The values of marks like `ro-denied-FIELD=1,2`, by field."""
+    return {
+        mark.removeprefix(prefix): tuple(int(number) for number in value.split(","))
+        for mark, value in marks.items()
+        if mark.startswith(prefix) and mark != but
+    }
 
 
 def unfold(fields: tuple[Field, ...], value: Any) -> Sequence[Any]:  # noqa: ANN401

@@ -17,13 +17,15 @@ _PROGRAM: Final = re.compile(r"program (\w+) (0x[0-9a-f]+) version (\d+)")
 _CONST: Final = re.compile(r"const (\w+) = (\d+)")
 _STRUCT: Final = re.compile(r"struct (\w+) \((.*)\)")
 _UNION: Final = re.compile(r"union (\w+) \((.*)\)")
-_EVENT: Final = re.compile(r"(\d+) event (\w+) \((.*)\)")
+_EVENT: Final = re.compile(r"(\d+) event (\w+) \((.*?)\)(?:\s+(.*))?")
 _CALL: Final = re.compile(r"(\d+) (\w+) \((.*?)\) -> \((.*?)\)(?:\s+(.*))?")
-#: What may follow a procedure; `ro-denied-FIELD` is allowed besides.
+#: What may follow a procedure or an event.
 MARKS: Final = frozenset(
-    {"owner", "stream", "sparse-flag", "high", "ro", "ro-denied-flags", "before-auth", "api"}
-    | {"domain", "for"}
+    {"owner", "stream", "sparse-flag", "high", "long", "ro", "before-auth", "before-open", "api"}
+    | {"domain", "for", "event"}
 )
+#: Marks that end in the name of an argument.
+ARGUMENT_MARKS: Final = ("ro-denied-", "before-open-")
 _TYPE: Final = re.compile(r"(\w+)(?:\[(=?)(\w+)\])?(\??)")
 
 
@@ -113,8 +115,9 @@ def _read_line(source: Source, line: str) -> None:
         )
         _add(source, call)
     elif match := _EVENT.fullmatch(line):
-        number, name, args = match.groups()
-        _add(source, Line(int(number), name, "event", _fields(source, args)))
+        number, name, args, marks = match.groups()
+        event = Line(int(number), name, "event", _fields(source, args), marks=_marks(marks or ""))
+        _add(source, event)
     elif match := _STRUCT.fullmatch(line):
         source.structs[match[1]] = _fields(source, match[2])
     elif match := _UNION.fullmatch(line):
@@ -163,9 +166,9 @@ def _type(source: Source, text: str) -> Type:
 
 def _marks(text: str) -> dict[str, str]:
     marks = {}
-    for word in text.split():
-        name, _, value = word.partition("=")
-        if name not in MARKS and not name.startswith("ro-denied-"):
-            raise ValueError(f"no such mark: {word!r}")
+    for mark in text.split():
+        name, _, value = mark.partition("=")
+        if name not in MARKS and not name.startswith(ARGUMENT_MARKS):
+            raise ValueError(f"no such mark: {mark!r}")
         marks[name] = value
     return marks

@@ -9,7 +9,8 @@ from typing import Any, Final, get_type_hints
 import pytest
 
 from rpc import table_syntax, values
-from rpc.table import Procedure, load
+from rpc.features import Feature
+from rpc.table import EventId, Procedure, load
 from rpc.table_syntax import Field, NotationError, Source, Type
 from rpc.values import TypedValue
 from tests.paths import SHARED
@@ -161,7 +162,28 @@ def test_each_event_of_the_facts_has_its_message() -> None:
         for event in events[family]:
             message = remote.procedures[event["number"]]
             assert (message.name, message.kind) == (event["message"].lower(), "event")
-            assert message.args[0].name == "callback_id"
+            assert message.has_callback_id
+            event_id = EventId(family, event["id"])
+            assert message.event == event_id
+            assert load().event(event_id) is message
+            legacy = load().event(event_id, legacy=True)
+            assert (legacy.number if legacy else None) == event["legacy_number"]
+
+
+def test_calls_before_connect_open_are_those_that_libvirt_answers() -> None:
+    procedures = list(load().procedures())
+    assert {p.name for p in procedures if p.before_open} == {
+        "connect_open", "connect_close", "auth_list", "auth_polkit",
+        "auth_sasl_init", "auth_sasl_start", "auth_sasl_step",
+    }  # fmt: skip
+    assert {p.name: p.before_open_values for p in procedures if p.before_open_values} == {
+        "connect_supports_feature": {"feature": (Feature.PROGRAM_KEEPALIVE,)}
+    }
+
+
+def test_a_call_that_fills_a_volume_is_long() -> None:
+    assert load().named("storage_vol_wipe").long
+    assert not load().named("domain_create").long
 
 
 def python_type(kind: Type, source: Source) -> str:
@@ -204,9 +226,9 @@ HEAD: Final = "program t 0x10 version 1\n"
 
 def test_a_table_is_read() -> None:
     source = table_syntax.read(
-        HEAD + "# words\nconst most = 3\nunion u (1: i32, 2: string)\nstruct s (a: u, b: uuid?)\n"
+        HEAD + "# comment\nconst most = 3\nunion u (1: i32, 2: string)\nstruct s (a: u, b: uuid?)\n"
         "1 first (x: s[most], y: char[=4]) -> (z: i64)  owner=domd ro api=virFirst\n"
-        "2 event second (callback_id: i32)\n",
+        "2 event second (callback_id: i32)  event=domain:7\n",
         "t.table",
     )
     assert (source.name, source.number, source.version) == ("t", 16, 1)
@@ -217,6 +239,7 @@ def test_a_table_is_read() -> None:
     )
     assert first.marks == {"owner": "domd", "ro": "", "api": "virFirst"}
     assert (second.kind, second.name) == ("event", "second")
+    assert second.marks == {"event": "domain:7"}
     assert source.structs["s"][1].type == Type("uuid", optional=True)
 
 
