@@ -10,13 +10,22 @@ import msgspec
 from ipc import Ack, Descriptor, Event, Request
 
 
+class Identity(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Who a client is, as its transport and its authentication proved (libvirt: virIdentity)."""
+
+    uid: int = -1  # uid, gid and pid by SO_PEERCRED; -1: not a Unix socket
+    gid: int = -1
+    pid: int = -1
+    sasl_name: str = ""  # of a SASL authentication
+    tls_dn: str = ""  # the distinguished name of a client certificate
+    selinux_context: str = ""  # by SO_PEERSEC; "": no SELinux
+
+
 class Client(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """Who calls, as rpcd has checked it."""
+    """The connection that a call came by."""
 
     id: str  # unique over all lives of rpcd
-    uid: int
-    gid: int
-    pid: int
+    identity: Identity
     read_only: bool
     uri: str  # the one it opened, in full
     driver: str  # `Driver.name`

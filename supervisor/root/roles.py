@@ -47,7 +47,7 @@ SHARED_SERVICES: Final = (
     Role("hostd", "supervisor.hostd.main:run", Policy(RestartOn.ALWAYS), Privileges.FILES),
     Role("netd", "supervisor.netd.main:serve", Policy(RestartOn.ALWAYS), Privileges.NETWORK),
     Role("stord", "supervisor.stord.main:run", Policy(RestartOn.ALWAYS), Privileges.STORAGE),
-    Role("rpcd", "supervisor.rpcd.main:serve", Policy(RestartOn.ALWAYS), Privileges.NONE),
+    Role("rpcd", "supervisor.rpcd.main:run", Policy(RestartOn.ALWAYS), Privileges.NONE),
 )
 SERVICES: Final = service_roles(DRIVERS)
 SESSION_SERVICES: Final = service_roles(DRIVERS.of_daemon(session=True))

@@ -1,7 +1,7 @@
-"""One client from accept to close: what each of its messages leads to.
+"""One client from accept to close: what each of its messages leads to (virNetServerClient).
 
-Owns: the client's state, its calls under way, its streams.
-May touch: its channel; services through `Router.links`. May not touch: other sessions, files.
+Owns: the client's state, its running calls, its streams.
+May touch: its connection; services through the router. May not touch: other clients, files.
 Source: protocol/features_9_0.md.
 """
 
@@ -9,98 +9,95 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from dataclasses import dataclass
 from typing import Final
 
 from ipc import Descriptor, new_trace, trace
-from rpc import framing
+from rpc import framing, keepalive
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.framing import Frame, Header, MessageType, Status
+from rpc.streams import STREAM_TYPES
 from rpc.table import DecodeError, Procedure
 from supervisor.messages.calls import Client, ClientEvent
 from supervisor.rpcd.auth import access
+from supervisor.rpcd.auth.authentication import Authentication
+from supervisor.rpcd.call_queue import CallQueue
+from supervisor.rpcd.client_table import ClientTable
+from supervisor.rpcd.connection import Connection
 from supervisor.rpcd.event_callbacks import EventCallbacks
-from supervisor.rpcd.keepalive import Keepalive, Verdict
-from supervisor.rpcd.router import Router, cache_key, discard
+from supervisor.rpcd.keepalive_timer import KeepaliveTimer
+from supervisor.rpcd.programs import Programs
+from supervisor.rpcd.reply_cache import cache_key
+from supervisor.rpcd.router import Router, discard
 from supervisor.rpcd.streams.client_streams import ClientStreams
-from supervisor.rpcd.transport.unix import UnixTransport, close_all
+from supervisor.rpcd.transport.transport import Transport
+from supervisor.rpcd.transport.unix import close_all
 from supervisor.rpcd.uri import ConnectTarget
 
-KEEPALIVE: Final = 0x6B656570
-PING: Final = 1
-PONG: Final = 2
-PINGED: Final = (KEEPALIVE, PING)  # program and procedure
-EVENT_SERIAL: Final = 1
-MAX_QUEUED: Final = 1024 * 1024  # bytes of calls beyond those under way, from which reading stops
-QUEUED_CALL: Final = 512  # bytes that a waiting call takes besides its payload
-QUEUED_DESCRIPTOR: Final = 16 * 1024  # and for each descriptor: there are few for all clients
+CALL_TYPES: Final = (MessageType.CALL, MessageType.CALL_WITH_FDS)
+EVENT_SERIAL: Final = 1  # of every event message: clients match none by it
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """Who is at the other end, as the kernel says."""
-
-    uid: int
-    gid: int
-    pid: int
-
-
 class ServerClient:
-    """One client; built by the listener that accepted it."""
+    """A connected client of one server."""
 
     def __init__(
-        self, router: Router, channel: UnixTransport, credentials: Credentials, *, read_only: bool
+        self,
+        clients: ClientTable,
+        programs: Programs,
+        router: Router,
+        transport: Transport,
+        authentication: Authentication,
+        *,
+        read_only: bool,
     ) -> None:
-        """Begin to serve the client."""
+        """Take the transport over and begin to read."""
         self.target: ConnectTarget | None = None
         self.read_only = read_only
-        self.authenticated = router.is_trusted(credentials.uid, read_only=read_only)
+        self.authentication = authentication
         self.is_session_daemon = router.session
+        self.is_secure = transport.is_secure
         self.close_callback = False
         self.callbacks = EventCallbacks()
-        self.identifier = router.next_identifier()
+        self.identifier = clients.next_identifier()
+        self._clients = clients
+        self._programs = programs
         self._router = router
-        self._channel = channel
-        self._credentials = credentials
+        self._connection = Connection(transport, authentication)
         self._client: Client | None = None
         self._running = 0
-        self._waiting: deque[tuple[Frame, list[int]]] = deque()
-        self._waiting_size = 0
-        self._streams = ClientStreams(channel, router.end_stream)
+        self._queue = CallQueue()
+        self._streams = ClientStreams(self._connection, router.end_stream)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._keepalive: Keepalive | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._keepalive: KeepaliveTimer | None = None
         self._loop = asyncio.get_running_loop()
-        router.add(self)
-        channel.start(self._frame, self._closed)
+        clients.add(self)
+        self._connection.start(self._received, self._closed)
 
-    # What connection calls may do with the session that makes them.
+    # What connection calls may do with the client that makes them.
 
     def start_keepalive(self) -> None:
-        """Begin to ask the client for signs of life."""
-        config = self._router.config
-        if self._keepalive is None and config.keepalive_interval > 0:
-            now = self._loop.time()
-            self._keepalive = Keepalive(config.keepalive_interval, config.keepalive_count, now)
-            self._timer = self._loop.call_later(config.keepalive_interval, self._check_alive)
+        """Begin to PING the client when it is silent."""
+        limits = self._clients.limits
+        if self._keepalive is None and limits.keepalive_interval > 0:
+            interval, count = limits.keepalive_interval, limits.keepalive_count
+            self._keepalive = KeepaliveTimer(self._connection, interval, count)
 
     def close_after_reply(self) -> None:
-        """Hang up once everything queued, the answer included, is out."""
-        self._loop.call_soon(self._channel.close_when_sent)
+        """Close once everything queued, the reply included, is sent."""
+        self._loop.call_soon(self._connection.transport.close_when_sent)
 
     def close(self) -> None:
-        """Hang up now."""
-        self._channel.close()
+        """Close the connection now."""
+        self._connection.transport.close()
 
     def deliver(self, event: ClientEvent) -> None:
         """Send an event that the client registered for and that its driver's clients may see."""
         if event.driver and (self.target is None or self.target.driver != event.driver):
             return
         for message in self.callbacks.matching(event):
-            procedure = self._router.event(message.name)
+            procedure = message.procedure
             header = Header(
                 procedure.program,
                 procedure.version,
@@ -109,32 +106,29 @@ class ServerClient:
                 EVENT_SERIAL,
                 Status.OK,
             )
-            self._channel.send(framing.encode(header, message.payload))
+            self._connection.send(framing.encode(header, message.payload))
 
     # What comes from the client.
 
-    def _frame(self, frame: Frame, descriptors: list[int]) -> None:
+    def _received(self, frame: Frame, descriptors: list[int]) -> None:
         if self._keepalive is not None:
-            self._keepalive.heard(self._loop.time())
+            self._keepalive.received()
         kind = frame.header.type
-        if kind in (MessageType.CALL, MessageType.CALL_WITH_FDS):
+        if kind in CALL_TYPES:
             self._accept_call(frame, descriptors)
             return
         close_all(descriptors)
-        if kind in (MessageType.STREAM, MessageType.STREAM_HOLE):
+        if kind in STREAM_TYPES:
             self._streams.receive(frame)
-        elif (
-            kind == MessageType.MESSAGE and (frame.header.program, frame.header.procedure) == PINGED
-        ):
-            self._send_keepalive(PONG)
+        elif kind == MessageType.MESSAGE and keepalive.is_ping(frame.header):
+            self._connection.send(keepalive.message(keepalive.PONG))
 
     def _accept_call(self, frame: Frame, descriptors: list[int]) -> None:
-        if self._running < self._router.config.max_client_requests and not self._waiting:
+        if self._running < self._clients.limits.max_client_requests and not self._queue:
             self._call(frame, descriptors)
             return
-        self._waiting.append((frame, descriptors))
-        self._waiting_size += weight(frame, descriptors)
-        if self._waiting_size > MAX_QUEUED:
+        self._queue.append(frame, descriptors)
+        if self._queue.is_full:
             self._streams.read_pause.hold("calls", on=True)
 
     def _call(self, frame: Frame, descriptors: list[int]) -> None:
@@ -145,16 +139,15 @@ class ServerClient:
                 self._call_local(header, procedure, arguments)
                 close_all(descriptors)
                 return
-            cached = self._router.cache.get(
-                cache_key(procedure, frame.payload, self._client_info().driver)
-            )
+            key = cache_key(procedure, frame.payload, self._client_info().driver)
+            cached = self._router.cache.get(key)
             if cached is not None:
                 close_all(descriptors)
-                self._reply(header, cached)
+                self._connection.send(framing.encode_reply(header, cached))
                 return
-        except VirError as refusal:
+        except VirError as error:
             close_all(descriptors)
-            self._reply_error(header, refusal)
+            self._reply_error(header, error)
             return
         self._running += 1
         task = self._loop.create_task(self._forward(header, procedure, frame.payload, descriptors))
@@ -162,13 +155,13 @@ class ServerClient:
         task.add_done_callback(self._call_done)
 
     def _check(self, header: Header, payload: bytes) -> tuple[Procedure, tuple[object, ...]]:
-        """Find the procedure and decode its arguments, or refuse as stock does."""
-        procedure = self._router.procedure(header)
-        access.check_authenticated(procedure, authenticated=self.authenticated)
+        """Find the procedure and decode its arguments, or refuse in libvirt's order of checks."""
+        procedure = self._programs.procedure(header)
+        access.check_authenticated(procedure, authenticated=self.authentication.is_complete)
         try:
             arguments = procedure.decode_args(payload)
         except DecodeError as error:
-            log.info("client %s: %s: %s", self._channel.name, procedure.name, error)
+            log.info("client %s: %s: %s", self._connection.name, procedure.name, error)
             detail = "Unable to decode message payload"
             raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC) from None
         access.check_open(procedure, arguments, opened=self.target is not None)
@@ -180,39 +173,36 @@ class ServerClient:
     def _call_local(
         self, header: Header, procedure: Procedure, arguments: tuple[object, ...]
     ) -> None:
-        value = self._router.local(procedure)(self, *arguments)
-        self._reply(header, procedure.encode_ret(value))
+        value = self._programs.local_call(procedure)(self, *arguments)
+        self._connection.send(framing.encode_reply(header, procedure.encode_ret(value)))
 
     async def _forward(
         self, header: Header, procedure: Procedure, payload: bytes, descriptors: list[int]
     ) -> None:
         trace.set(new_trace())
+        client = self._client_info()
         try:
-            descriptors_sent = [Descriptor(fd) for fd in descriptors]
-            answer = await self._router.invoke(
-                procedure, payload, self._client_info(), descriptors_sent
-            )
-        except VirError as refusal:
-            self._reply_error(header, refusal)
+            sent = [Descriptor(fd) for fd in descriptors]
+            reply = await self._router.invoke(procedure, payload, client, sent)
+        except VirError as error:
+            self._reply_error(header, error)
             return
-        if self._channel.closed:
-            discard(answer)
+        if self._connection.closed:
+            discard(reply)
             return
-        fds = [descriptor.take() for descriptor in answer.descriptors]
-        self._reply(header, answer.payload, fds)
-        if answer.stream is not None:
-            process = self._router.process_for(procedure, self._client_info().driver)
-            self._streams.open(header, answer.stream, process)
+        fds = [descriptor.take() for descriptor in reply.descriptors]
+        self._connection.send(framing.encode_reply(header, reply.payload, len(fds)), fds)
+        if reply.stream is not None:
+            process = self._router.process_for(procedure, client.driver)
+            self._streams.open(header, reply.stream, process)
 
     def _client_info(self) -> Client:
-        """Describe the client for the service that answers it; made anew only when it changed."""
-        assert self.target is not None, "dispatch refuses other calls before CONNECT_OPEN"
+        """Describe the connection to services; built once, for it is sent with every call."""
+        assert self.target is not None, "access checks refuse other calls before CONNECT_OPEN"
         if self._client is None:
             self._client = Client(
                 id=self.identifier,
-                uid=self._credentials.uid,
-                gid=self._credentials.gid,
-                pid=self._credentials.pid,
+                identity=self.authentication.identity,
                 read_only=self.read_only,
                 uri=self.target.uri,
                 driver=self.target.driver,
@@ -224,57 +214,21 @@ class ServerClient:
         self._tasks.discard(task)
         self._running -= 1
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("client %s: a call failed inside rpcd", self._channel.name, exc_info=error)
+            name = self._connection.name
+            log.error("client %s: a call failed inside rpcd", name, exc_info=error)
             self.close()
-        while self._waiting and self._running < self._router.config.max_client_requests:
-            frame, descriptors = self._waiting.popleft()
-            self._waiting_size -= weight(frame, descriptors)
-            self._call(frame, descriptors)
-        if self._waiting_size <= MAX_QUEUED // 2:
+        while self._queue and self._running < self._clients.limits.max_client_requests:
+            self._call(*self._queue.pop())
+        if self._queue.has_room:
             self._streams.read_pause.hold("calls", on=False)
 
-    # What goes to the client.
-
-    def _reply(self, call: Header, payload: bytes, descriptors: list[int] | None = None) -> None:
-        kind = MessageType.REPLY
-        if descriptors:
-            kind = MessageType.REPLY_WITH_FDS
-            payload = len(descriptors).to_bytes(4, "big") + payload
-        header = Header(call.program, call.version, call.procedure, kind, call.serial, Status.OK)
-        self._channel.send(framing.encode(header, payload), descriptors)
-
     def _reply_error(self, call: Header, error: VirError) -> None:
-        header = Header(
-            call.program, call.version, call.procedure, MessageType.REPLY, call.serial, Status.ERROR
-        )
-        self._channel.send(framing.encode(header, error.to_wire()))
-
-    def _send_keepalive(self, procedure: int) -> None:
-        header = Header(KEEPALIVE, 1, procedure, MessageType.MESSAGE, 0, Status.OK)
-        self._channel.send(framing.encode(header, b""))
-
-    def _check_alive(self) -> None:
-        assert self._keepalive is not None, "the timer starts with it"
-        verdict, wait_s = self._keepalive.check(self._loop.time())
-        if verdict is Verdict.GIVE_UP:
-            log.info("client %s is closed: it answers no PING", self._channel.name)
-            self.close()
-            return
-        if verdict is Verdict.PING:
-            self._send_keepalive(PING)
-        self._timer = self._loop.call_later(wait_s, self._check_alive)
+        self._connection.send(framing.encode_error_reply(call, error.to_wire()))
 
     def _closed(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        for _, descriptors in self._waiting:
-            close_all(descriptors)
-        self._waiting.clear()
+        if self._keepalive is not None:
+            self._keepalive.stop()
+        self._queue.clear()
         self._streams.close()
         self.callbacks.clear()
-        self._router.remove(self)
-
-
-def weight(frame: Frame, descriptors: list[int]) -> int:
-    """How much a call that waits counts; one without a payload counts too."""
-    return QUEUED_CALL + len(frame.payload) + QUEUED_DESCRIPTOR * len(descriptors)
+        self._clients.remove(self)

@@ -1,7 +1,7 @@
-"""The calls that rpcd answers itself: opening, closing, authentication, features, registrations.
+"""The connection calls that rpcd answers itself: open, close, features, event callbacks.
 
 Owns: one method per procedure with `owner=rpcd` in the table, named as there.
-May touch: the session that calls. May not touch: sockets, other sessions, the bus.
+May touch: the client that calls. May not touch: sockets, other clients, the bus.
 Source: protocol/features_9_0.md.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.features import Feature
 from rpc.values import Domain, Network, Secret, StoragePool
 from supervisor.drivers.table import DRIVERS
 from supervisor.rpcd.event_callbacks import EventCallbacks
@@ -17,179 +18,158 @@ from supervisor.rpcd.uri import ConnectTarget, select_driver
 
 LIB_VERSION: Final = 9_000_000  # the libvirt whose behaviour clients may expect: 9.0.0
 OPEN_READ_ONLY: Final = 1
-AUTH_NONE: Final = 0
-AUTH_POLKIT: Final = 2
-FEATURE_KEEPALIVE: Final = 10
 
 
 class CallingClient(Protocol):
-    """What these calls may see and change of the session that makes them."""
+    """What these calls may see and change of the client that makes them."""
 
     target: ConnectTarget | None  # what has been opened
     read_only: bool
-    authenticated: bool
     is_session_daemon: bool
+    is_secure: bool
     close_callback: bool
     callbacks: EventCallbacks
 
     def start_keepalive(self) -> None:
-        """Begin to ask the client for signs of life."""
+        """Begin to PING the client when it is silent."""
 
     def close_after_reply(self) -> None:
-        """Hang up once the answer is out."""
+        """Close once the reply is sent."""
 
 
 class ConnectCalls:
-    """One method per procedure; the first argument is the calling session."""
+    """One method per procedure; the first argument is the calling client."""
 
-    def connect_open(self, caller: CallingClient, name: str | None, flags: int) -> None:
+    def connect_open(self, client: CallingClient, name: str | None, flags: int) -> None:
         """Open a connection to a driver.
 
         Raises:
             VirError: INTERNAL_ERROR when open already, NO_CONNECT for a URI nobody serves.
         """
-        if caller.target is not None:
+        if client.target is not None:
             raise rpc_error(ErrorCode.INTERNAL_ERROR, "connection already open")
         if name is None:
             return  # stock answers well and opens nothing
-        caller.target = select_driver(name, session=caller.is_session_daemon)
-        caller.read_only = caller.read_only or bool(flags & OPEN_READ_ONLY)
+        client.target = select_driver(name, session=client.is_session_daemon)
+        client.read_only = client.read_only or bool(flags & OPEN_READ_ONLY)
 
-    def connect_close(self, caller: CallingClient) -> None:
+    def connect_close(self, client: CallingClient) -> None:
         """Close the connection; the socket follows when the answer is out."""
-        caller.callbacks.clear()
-        caller.close_after_reply()
+        client.callbacks.clear()
+        client.close_after_reply()
 
-    def connect_get_uri(self, caller: CallingClient) -> str:
+    def connect_get_uri(self, client: CallingClient) -> str:
         """Answer the URI that was opened."""
-        assert caller.target is not None, "dispatch refuses this call before CONNECT_OPEN"
-        return caller.target.uri
+        assert client.target is not None, "dispatch refuses this call before CONNECT_OPEN"
+        return client.target.uri
 
-    def connect_get_lib_version(self, caller: CallingClient) -> int:
+    def connect_get_lib_version(self, client: CallingClient) -> int:
         """Answer the version of libvirt that this daemon behaves like: 1000000 a major number."""
         return LIB_VERSION
 
-    def connect_is_secure(self, caller: CallingClient) -> int:
-        """Whether nobody can listen in: a Unix socket never leaves the host."""
-        return 1
+    def connect_is_secure(self, client: CallingClient) -> int:
+        """Whether the client's transport is safe from eavesdroppers."""
+        return int(client.is_secure)
 
-    def connect_supports_feature(self, caller: CallingClient, feature: int) -> int:
+    def connect_supports_feature(self, client: CallingClient, feature: int) -> int:
         """Whether this daemon has a feature of the protocol; asking for 10 turns PINGs on."""
-        if feature == FEATURE_KEEPALIVE:
-            caller.start_keepalive()
+        if feature == Feature.PROGRAM_KEEPALIVE:
+            client.start_keepalive()
         # Clients ask before they open a URI, too: the answers are those of the default driver then.
-        driver = DRIVERS[caller.target.driver] if caller.target else next(iter(DRIVERS))
+        driver = DRIVERS[client.target.driver] if client.target else next(iter(DRIVERS))
         return int(feature in driver.features)
 
-    def connect_register_close_callback(self, caller: CallingClient) -> None:
+    def connect_register_close_callback(self, client: CallingClient) -> None:
         """Ask to be told when the driver's own connection is lost.
 
         Raises:
             VirError: OPERATION_INVALID when registered already.
         """
-        if caller.close_callback:
+        if client.close_callback:
             raise rpc_error(ErrorCode.OPERATION_INVALID, "a close callback is registered already")
-        caller.close_callback = True
+        client.close_callback = True
 
-    def connect_unregister_close_callback(self, caller: CallingClient) -> None:
+    def connect_unregister_close_callback(self, client: CallingClient) -> None:
         """Take that back.
 
         Raises:
             VirError: OPERATION_INVALID when none is registered.
         """
-        if not caller.close_callback:
+        if not client.close_callback:
             raise rpc_error(ErrorCode.OPERATION_INVALID, "no close callback is registered")
-        caller.close_callback = False
+        client.close_callback = False
 
-    def auth_list(self, caller: CallingClient) -> list[int]:
-        """Answer what the client must do to be believed."""
-        return [AUTH_NONE if caller.authenticated else AUTH_POLKIT]
-
-    def auth_polkit(self, caller: CallingClient) -> int:
-        """Refuse: nothing asks polkit yet; only root passes a socket that demands it.
-
-        Raises:
-            VirError: AUTH_FAILED when the client is not authenticated already.
-        """
-        if not caller.authenticated:
-            detail = (
-                "polkit is not asked by this daemon yet: connect as root, or set "
-                'auth_unix_rw = "none" with unix_sock_group in libvirtd.conf'
-            )
-            raise rpc_error(ErrorCode.AUTH_FAILED, detail)
-        return 1
-
-    def connect_domain_event_register(self, caller: CallingClient) -> int:
+    def connect_domain_event_register(self, client: CallingClient) -> int:
         """Register for lifecycle events in the oldest form; answers how many are registered."""
-        caller.callbacks.add("domain", 0, None, legacy=True)
+        client.callbacks.add("domain", 0, None, legacy=True)
         return 1
 
-    def connect_domain_event_deregister(self, caller: CallingClient) -> int:
+    def connect_domain_event_deregister(self, client: CallingClient) -> int:
         """Take that back; answers how many are left."""
-        caller.callbacks.remove_legacy(0)
+        client.callbacks.remove_legacy(0)
         return 0
 
-    def connect_domain_event_register_any(self, caller: CallingClient, event_id: int) -> None:
+    def connect_domain_event_register_any(self, client: CallingClient, event_id: int) -> None:
         """Register for one event number in the older form, without callback numbers."""
-        caller.callbacks.add("domain", event_id, None, legacy=True)
+        client.callbacks.add("domain", event_id, None, legacy=True)
 
-    def connect_domain_event_deregister_any(self, caller: CallingClient, event_id: int) -> None:
+    def connect_domain_event_deregister_any(self, client: CallingClient, event_id: int) -> None:
         """Take that back."""
-        caller.callbacks.remove_legacy(event_id)
+        client.callbacks.remove_legacy(event_id)
 
     def connect_domain_event_callback_register_any(
-        self, caller: CallingClient, event_id: int, dom: Domain | None
+        self, client: CallingClient, event_id: int, dom: Domain | None
     ) -> int:
         """Register for one event number of one domain or all; answers the callback's number."""
-        return caller.callbacks.add("domain", event_id, dom.uuid if dom else None)
+        return client.callbacks.add("domain", event_id, dom.uuid if dom else None)
 
     def connect_domain_event_callback_deregister_any(
-        self, caller: CallingClient, number: int
+        self, client: CallingClient, number: int
     ) -> None:
         """Take a callback back."""
-        caller.callbacks.remove(number, ("domain",))
+        client.callbacks.remove(number, ("domain",))
 
     def connect_domain_monitor_event_register(
-        self, caller: CallingClient, dom: Domain | None, event: str | None, flags: int
+        self, client: CallingClient, dom: Domain | None, event: str | None, flags: int
     ) -> int:
         """Register for QEMU's own events of one domain or all, by name or pattern."""
-        return caller.callbacks.add_monitor(dom.uuid if dom else None, event, flags)
+        return client.callbacks.add_monitor(dom.uuid if dom else None, event, flags)
 
-    def connect_domain_monitor_event_deregister(self, caller: CallingClient, number: int) -> None:
+    def connect_domain_monitor_event_deregister(self, client: CallingClient, number: int) -> None:
         """Take a callback for QEMU's own events back."""
-        caller.callbacks.remove(number, ("qemu_monitor",))
+        client.callbacks.remove(number, ("qemu_monitor",))
 
     def connect_network_event_register_any(
-        self, caller: CallingClient, event_id: int, net: Network | None
+        self, client: CallingClient, event_id: int, net: Network | None
     ) -> int:
         """Register for one event number of one network or all; answers the callback's number."""
-        return caller.callbacks.add("network", event_id, net.uuid if net else None)
+        return client.callbacks.add("network", event_id, net.uuid if net else None)
 
-    def connect_network_event_deregister_any(self, caller: CallingClient, callback_id: int) -> None:
+    def connect_network_event_deregister_any(self, client: CallingClient, callback_id: int) -> None:
         """Take a callback back."""
-        caller.callbacks.remove(callback_id, ("network",))
+        client.callbacks.remove(callback_id, ("network",))
 
     def connect_storage_pool_event_register_any(
-        self, caller: CallingClient, event_id: int, pool: StoragePool | None
+        self, client: CallingClient, event_id: int, pool: StoragePool | None
     ) -> int:
         """Register for one event number of one pool or all; answers the callback's number."""
-        return caller.callbacks.add("storage_pool", event_id, pool.uuid if pool else None)
+        return client.callbacks.add("storage_pool", event_id, pool.uuid if pool else None)
 
     def connect_storage_pool_event_deregister_any(
-        self, caller: CallingClient, callback_id: int
+        self, client: CallingClient, callback_id: int
     ) -> None:
         """Take a callback back."""
-        caller.callbacks.remove(callback_id, ("storage_pool",))
+        client.callbacks.remove(callback_id, ("storage_pool",))
 
     def connect_secret_event_register_any(
-        self, caller: CallingClient, event_id: int, secret: Secret | None
+        self, client: CallingClient, event_id: int, secret: Secret | None
     ) -> int:
         """Register for one event number of one secret or all; answers the callback's number."""
-        return caller.callbacks.add("secret", event_id, secret.uuid if secret else None)
+        return client.callbacks.add("secret", event_id, secret.uuid if secret else None)
 
-    def connect_secret_event_deregister_any(self, caller: CallingClient, callback_id: int) -> None:
+    def connect_secret_event_deregister_any(self, client: CallingClient, callback_id: int) -> None:
         """Take a callback back."""
-        caller.callbacks.remove(callback_id, ("secret",))
+        client.callbacks.remove(callback_id, ("secret",))
 
 
 def rpc_error(code: ErrorCode, detail: str) -> VirError:

@@ -1,6 +1,6 @@
-"""Which events a client has asked for, and as which message each reaches it.
+"""Event callbacks: which events a client registered for, and as which message it gets each.
 
-Owns: one client's callback numbers. Pure: it answers with frames' numbers, never sends.
+Owns: one client's callback numbers. Pure. The events and their messages are the protocol table's.
 May not touch: sockets, the bus.
 """
 
@@ -11,60 +11,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from rpc import table
 from rpc.errors import ErrorCode, VirError
+from rpc.table import ANY_EVENT, EventId, Procedure
 from supervisor.messages.calls import ClientEvent
 
 MAX_CALLBACKS: Final = 1024  # per client: a runaway loop of registrations ends here
 MONITOR_REGEX: Final = 1  # flag: the event name is a pattern
 MONITOR_NOCASE: Final = 2  # flag: letters of either case match
 MAX_PATTERN: Final = 256
-
-#: The message of each event number, by family; protocol/events.json. A new family is a line here.
-MESSAGES: Final[dict[str, tuple[str, ...]]] = {
-    "domain": (
-        "domain_event_callback_lifecycle",
-        "domain_event_callback_reboot",
-        "domain_event_callback_rtc_change",
-        "domain_event_callback_watchdog",
-        "domain_event_callback_io_error",
-        "domain_event_callback_graphics",
-        "domain_event_callback_io_error_reason",
-        "domain_event_callback_control_error",
-        "domain_event_callback_block_job",
-        "domain_event_callback_disk_change",
-        "domain_event_callback_tray_change",
-        "domain_event_callback_pmwakeup",
-        "domain_event_callback_pmsuspend",
-        "domain_event_callback_balloon_change",
-        "domain_event_callback_pmsuspend_disk",
-        "domain_event_callback_device_removed",
-        "domain_event_block_job_2",
-        "domain_event_callback_tunable",
-        "domain_event_callback_agent_lifecycle",
-        "domain_event_callback_device_added",
-        "domain_event_callback_migration_iteration",
-        "domain_event_callback_job_completed",
-        "domain_event_callback_device_removal_failed",
-        "domain_event_callback_metadata_change",
-        "domain_event_block_threshold",
-        "domain_event_memory_failure",
-        "domain_event_memory_device_size_change",
-    ),
-    "network": ("network_event_lifecycle",),
-    "storage_pool": ("storage_pool_event_lifecycle", "storage_pool_event_refresh"),
-    "secret": ("secret_event_lifecycle", "secret_event_value_changed"),
-}
-#: The last domain event that the calls before callback numbers can register.
-LAST_LEGACY: Final = 15
-#: These carry a reason between the callback's number and what the older message holds.
-REASON_FIRST: Final = frozenset({11, 12, 14})
+MONITOR_EVENT: Final = EventId("qemu_monitor", ANY_EVENT)
 
 
 @dataclass(frozen=True, slots=True)
 class EventMessage:
-    """An event as one client gets it: the message's name and its whole payload."""
+    """An event as one client gets it."""
 
-    name: str
+    procedure: Procedure
     payload: bytes
 
 
@@ -73,33 +36,31 @@ class EventCallback:
     """One callback of a client."""
 
     number: int
-    family: str
-    event_id: int  # -1: every event of the family
+    event: EventId
+    procedure: Procedure  # the message that reports it
     uuid: bytes | None  # None: every object
-    legacy: bool = False
+    skip: int = 0  # bytes of an event's payload that the legacy message does not have
     name: re.Pattern[str] | None = None  # of a monitor event
 
+    @property
+    def legacy(self) -> bool:
+        """Whether it was registered by a call that gives no callback number."""
+        return not self.procedure.has_callback_id
+
     def matches(self, event: ClientEvent) -> bool:
-        """Whether the event is one this callback asked for."""
+        """Whether the callback was registered for the event."""
         return (
-            event.family == self.family
-            and (self.event_id in (-1, event.event_id))
+            event.family == self.event.family
+            and self.event.number in (ANY_EVENT, event.event_id)
             and (self.uuid is None or self.uuid == event.uuid)
             and (self.name is None or self.name.search(event.name) is not None)
         )
 
     def message(self, event: ClientEvent) -> EventMessage:
         """The event for this callback."""
-        if self.family == "qemu_monitor":
-            return EventMessage("domain_monitor_event", self._numbered(event.payload))
-        name = MESSAGES[self.family][event.event_id]
-        if not self.legacy:
-            return EventMessage(name, self._numbered(event.payload))
-        skip = 4 if event.event_id in REASON_FIRST else 0
-        return EventMessage(name.replace("_callback_", "_"), event.payload[skip:])
-
-    def _numbered(self, payload: bytes) -> bytes:
-        return self.number.to_bytes(4, "big") + payload
+        if self.legacy:
+            return EventMessage(self.procedure, event.payload[self.skip :])
+        return EventMessage(self.procedure, self.number.to_bytes(4, "big") + event.payload)
 
 
 @dataclass(slots=True)
@@ -118,10 +79,12 @@ class EventCallbacks:
         Raises:
             VirError: INVALID_ARG for an event that the family does not have.
         """
-        last = LAST_LEGACY + 1 if legacy else len(MESSAGES[family])
-        if not 0 <= event_id < last:
+        event = EventId(family, event_id)
+        procedure = table.load().event(event, legacy=legacy)
+        if procedure is None or event_id == ANY_EVENT:
             raise VirError(ErrorCode.INVALID_ARG, f"unsupported {family} event ID {event_id}")
-        return self._register(EventCallback(self._allocate(), family, event_id, uuid, legacy))
+        skip = _reason_size(event) if legacy else 0
+        return self._register(EventCallback(self._allocate(), event, procedure, uuid, skip))
 
     def add_monitor(self, uuid: bytes | None, name: str | None, flags: int) -> int:
         """Register for QEMU's own events, by name or pattern.
@@ -130,9 +93,10 @@ class EventCallbacks:
             VirError: INVALID_ARG for unknown flags or a bad pattern.
         """
         pattern = None if name is None else monitor_pattern(name, flags)
-        return self._register(
-            EventCallback(self._allocate(), "qemu_monitor", -1, uuid, name=pattern)
-        )
+        procedure = table.load().event(MONITOR_EVENT)
+        assert procedure is not None, "the qemu program has the message"
+        callback = EventCallback(self._allocate(), MONITOR_EVENT, procedure, uuid, name=pattern)
+        return self._register(callback)
 
     def remove(self, number: int, families: tuple[str, ...]) -> None:
         """Forget a callback.
@@ -141,7 +105,7 @@ class EventCallbacks:
             VirError: INVALID_ARG when this client has no such callback.
         """
         callback = self._by_number.get(number)
-        if callback is None or callback.family not in families or callback.legacy:
+        if callback is None or callback.event.family not in families or callback.legacy:
             raise VirError(ErrorCode.INVALID_ARG, f"event callback {number} is not registered")
         del self._by_number[number]
 
@@ -152,7 +116,7 @@ class EventCallbacks:
             VirError: INVALID_ARG when there is nothing to forget.
         """
         for number, callback in self._by_number.items():
-            if callback.legacy and callback.event_id == event_id:
+            if callback.legacy and callback.event.number == event_id:
                 del self._by_number[number]
                 return
         raise VirError(ErrorCode.INVALID_ARG, f"domain event {event_id} is not registered")
@@ -196,3 +160,9 @@ def monitor_pattern(name: str, flags: int) -> re.Pattern[str]:
     except (re.error, RecursionError, OverflowError) as error:
         detail = f"bad event pattern '{name}': {error}"
         raise VirError(ErrorCode.INVALID_ARG, detail) from None
+
+
+def _reason_size(event: EventId) -> int:
+    """Bytes of the reason that only the newer form of some events has, before the common fields."""
+    newer = table.load().event(event)
+    return 4 if newer is not None and newer.args[1].name == "reason" else 0

@@ -1,37 +1,54 @@
-"""rpcd: the front door, where clients' bytes become calls.
+"""rpcd: entry point of the process that clients connect to.
 
-Owns: client connections and what is under way on them.
+Owns: client connections and the calls that run on them.
 May touch: the listening sockets it is given; the other services over the bus.
 May not touch: guests, files, networks.
-Runs with: nothing; every byte that it reads is treated as hostile.
+Runs without privileges; every byte that it reads may be hostile.
 """
 
 from __future__ import annotations
 
 import socket
 
-from rpc import table
+from rpc import keepalive, table
+from supervisor.rpcd.auth.auth_calls import AuthCalls
+from supervisor.rpcd.client_table import Limits
+from supervisor.rpcd.connect_calls import ConnectCalls
+from supervisor.rpcd.programs import Programs
 from supervisor.rpcd.router import Router
-from supervisor.rpcd.transport.listener import Listener
+from supervisor.rpcd.server import Server, socket_policies
 from supervisor.runtime.child import ChildProcess
 
 
-async def serve(process: ChildProcess) -> None:
+async def run(process: ChildProcess) -> None:
     """Serve clients until the process is told to stop."""
-    front = Router(process.node, table.load(), process.config, session=process.session)
-    process.node.serve(front)
+    protocol = table.load()
+    router = Router(process.node, protocol, session=process.session)
+    server = Server(
+        process.node,
+        main_programs(protocol),
+        router,
+        Limits.from_config(process.config),
+        socket_policies(process.config),
+    )
+    process.node.serve(server.clients)
 
     def reload() -> None:
-        front.config = process.config
+        server.clients.limits = Limits.from_config(process.config)
+        server.policies = socket_policies(process.config)
 
     process.on_reload.append(reload)
-    listeners = [
-        Listener(front, socket.socket(fileno=fd), read_only=name == "ro")
-        for name, fd in process.sockets.items()
-    ]
+    for name, fd in process.sockets.items():
+        server.listen(name, socket.socket(fileno=fd))
     await process.ready()
     await process.stopping.wait()
-    for listener in listeners:
-        listener.close()
-    for session in list(front.clients):
-        session.close()
+    server.close()
+
+
+def main_programs(protocol: table.Table) -> Programs:
+    """The programs of the main server: libvirt's API with its extensions of each driver."""
+    # Keepalive has no calls: its messages are handled by the connection.
+    programs = (
+        program for number, program in protocol.programs.items() if number != keepalive.PROGRAM
+    )
+    return Programs(programs, ConnectCalls(), AuthCalls())

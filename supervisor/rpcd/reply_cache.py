@@ -1,6 +1,6 @@
-"""Answers that hold until their owner says otherwise: a repeated query needs no hop.
+"""Reply cache: a repeated query is answered without a hop until its owner invalidates it.
 
-Owns: those answers. May not touch: the bus, sockets.
+Owns: those replies. May not touch: the bus, sockets.
 
 An owner marks a reply as cacheable, and publishes `InvalidateCache` before it acknowledges any
 change. Both come over one link in order, so a client that has seen a change never sees an older
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from rpc.table import Procedure
+
 MAX_REPLIES: Final = 4096
 MAX_BYTES: Final = 16 * 1024 * 1024
 
@@ -18,20 +20,19 @@ Key = tuple[int, int, str, bytes]  # program, procedure, driver, encoded argumen
 
 
 class ReplyCache:
-    """The answers of one service."""
+    """Encoded replies by call."""
 
     def __init__(self) -> None:
-        """Keep nothing yet."""
-        self.generation = 0  # grows with every change
+        self.generation = 0  # counts invalidations
         self._replies: dict[Key, bytes] = {}
         self._bytes = 0
 
     def get(self, key: Key) -> bytes | None:
-        """The answer that still holds."""
+        """The reply to repeat, if there is one."""
         return self._replies.get(key)
 
     def put(self, key: Key, payload: bytes, generation: int) -> None:
-        """Keep an answer that was asked for at `generation`, unless something has changed since."""
+        """Keep a reply requested at `generation`, unless the cache was invalidated since."""
         if generation != self.generation:
             return
         if len(self._replies) >= MAX_REPLIES or self._bytes + len(payload) > MAX_BYTES:
@@ -41,7 +42,12 @@ class ReplyCache:
         self._bytes += len(payload) + len(key[3])
 
     def clear(self) -> None:
-        """Something has changed."""
+        """Drop every reply: something changed."""
         self.generation += 1
         self._replies.clear()
         self._bytes = 0
+
+
+def cache_key(procedure: Procedure, payload: bytes, driver: str) -> Key:
+    """What two calls have in common when one reply serves both."""
+    return procedure.program, procedure.number, driver, payload

@@ -1,6 +1,6 @@
-"""What a client may call at this moment. Pure.
+"""Access checks: what a client may call at this moment. Pure.
 
-Owns: the order of the refusals and their words (protocol/features_9_0.md, readonly.json).
+Owns: the refusals and their messages (protocol/features_9_0.md, readonly.json).
 May not touch: sockets, the bus.
 """
 
@@ -11,17 +11,12 @@ from typing import Final
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.table import Procedure
 
-#: Allowed before CONNECT_OPEN; keepalive is the one feature that may be asked for so early.
-BEFORE_OPEN: Final = frozenset(
-    {"connect_open", "connect_close", "auth_list", "auth_sasl_init", "auth_sasl_start"}
-    | {"auth_sasl_step", "auth_polkit"}
-)
-#: Calls about these complain of "connection", all others of "hypervisor connection".
+#: libvirt's refusal says "connection" for these drivers' calls, else "hypervisor connection".
 OTHER_DRIVERS: Final = ("interface", "network", "node_device", "nwfilter", "secret", "storage")
 
 
 def check_authenticated(procedure: Procedure, *, authenticated: bool) -> None:
-    """Refuse what needs to know who asks.
+    """Refuse a call that needs an authenticated client.
 
     Raises:
         VirError: RPC "authentication required".
@@ -31,16 +26,18 @@ def check_authenticated(procedure: Procedure, *, authenticated: bool) -> None:
 
 
 def check_open(procedure: Procedure, arguments: tuple[object, ...], *, opened: bool) -> None:
-    """Refuse what needs an open connection.
+    """Refuse a call that needs CONNECT_OPEN first.
 
     Raises:
-        VirError: INTERNAL_ERROR in stock's words.
+        VirError: INTERNAL_ERROR.
     """
-    if opened or procedure.name in BEFORE_OPEN:
+    if opened or procedure.before_open:
         return
-    if procedure.name == "connect_supports_feature" and arguments == (10,):
-        return
-    other = any(word in procedure.name for word in OTHER_DRIVERS)
+    allowed = procedure.before_open_values
+    for field, value in zip(procedure.args, arguments, strict=True):
+        if value in allowed.get(field.name, ()):
+            return
+    other = any(driver in procedure.name for driver in OTHER_DRIVERS)
     detail = "connection not open" if other else "hypervisor connection not open"
     raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.RPC)
 

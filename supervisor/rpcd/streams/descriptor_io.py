@@ -12,17 +12,10 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
+from rpc.streams import Hole
 from supervisor.messages.sparse_stream import RECORD_HEADER, RecordType
-
-
-@dataclass(frozen=True, slots=True)
-class Hole:
-    """So many bytes of nothing."""
-
-    length: int
 
 
 class DescriptorIO(Protocol):

@@ -1,7 +1,7 @@
-"""A client's stream: bytes between its connection and the descriptor that a service gave.
+"""A client's stream: copies bytes between the client and the descriptor that a service gave.
 
-Owns: one descriptor and the two tasks that carry its bytes.
-May not touch: sockets; what it has to say goes to its `StreamPeer`.
+Owns: one descriptor and the two tasks that copy.
+May not touch: sockets; packets for the client go to its `StreamPeer`.
 Source: protocol/features_9_0.md, "stream".
 """
 
@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.rpcd.streams.descriptor_io import DescriptorIO, Hole
+from rpc.streams import MAX_DATA, Hole, StreamEnd
+from supervisor.rpcd.streams.descriptor_io import DescriptorIO
 
-PACKET: Final = 262120  # data bytes of the largest packet that is sent
-UNWRITTEN: Final = 1024 * 1024  # bytes from the client that may wait for the descriptor
-UNWRITTEN_PACKET: Final = 256  # bytes that a waiting packet takes besides its data
+MAX_UNWRITTEN: Final = 1024 * 1024  # bytes from the client that may wait for the descriptor
+QUEUED_PACKET: Final = 256  # bytes that a queued packet counts besides its data
 
 log = logging.getLogger(__name__)
 
@@ -27,19 +26,19 @@ class StreamPeer(Protocol):
     """The client's side of one stream."""
 
     def data(self, data: bytes) -> None:
-        """Send a packet; an empty one says that there will be no more."""
+        """Send data; no bytes mean that no more will come."""
 
     def hole(self, length: int) -> None:
         """Send a hole."""
 
-    def confirm(self) -> None:
-        """Say that the stream has ended as the client asked."""
+    def finish(self) -> None:
+        """Confirm the end that the client asked for."""
 
     def fail(self, error: VirError) -> None:
-        """Say that the stream is broken."""
+        """Report that the stream failed."""
 
     async def drained(self) -> None:
-        """Wait until the client has taken enough of what was sent."""
+        """Wait until the client has read enough of what was sent."""
 
     def hold(self, *, on: bool) -> None:
         """Stop reading from the client, or go on."""
@@ -48,13 +47,8 @@ class StreamPeer(Protocol):
         """Forget the stream."""
 
 
-@dataclass(frozen=True, slots=True)
-class EndOfStream:
-    """The client has sent everything."""
-
-
 class StreamPump:
-    """Carries one stream until either side ends it."""
+    """Copies until either side ends the stream."""
 
     def __init__(
         self,
@@ -62,52 +56,57 @@ class StreamPump:
         descriptor: DescriptorIO,
         end_stream: Callable[[bool], Awaitable[None]],
     ) -> None:
-        """Start carrying. `conclude(aborted)` asks the owner how its side went; it may raise."""
+        """Take the descriptor over and start to copy.
+
+        Args:
+            peer: the client's side.
+            descriptor: the service's side.
+            end_stream: called with `aborted`; it has the owner end its side, and may raise.
+        """
         self._peer = peer
         self._descriptor = descriptor
         self._end_stream = end_stream
-        self._waiting: asyncio.Queue[bytes | Hole | EndOfStream] = asyncio.Queue()
-        self._unwritten = 0
+        self._unwritten: asyncio.Queue[bytes | Hole | StreamEnd] = asyncio.Queue()
+        self._unwritten_size = 0
         self._finished = False
         self.has_ended = False
         self._ending: asyncio.Task[None] | None = None
-        self._carriers = [
-            asyncio.create_task(self._carry(self._to_client())),
-            asyncio.create_task(self._carry(self._from_client())),
+        self._copiers = [
+            asyncio.create_task(self._copy(self._to_client())),
+            asyncio.create_task(self._copy(self._from_client())),
         ]
 
-    def receive(self, data: bytes | Hole) -> None:
-        """Bytes or a hole came from the client."""
-        if self._finished or self._ending is not None:
-            return  # it said that there would be no more, or nobody takes it any more
-        self._unwritten += weight(data)
-        if self._unwritten > UNWRITTEN:
-            self._peer.hold(on=True)
-        self._waiting.put_nowait(data)
-
-    def finish(self) -> None:
-        """The client has sent everything and wants to hear that it arrived."""
-        if not self._finished:
+    def receive(self, packet: bytes | Hole | StreamEnd) -> None:
+        """Take a packet of the client's."""
+        if packet is StreamEnd.ABORT:
+            self.abort()
+        elif self._finished:
+            return  # nothing may follow a finish
+        elif packet is StreamEnd.FINISH:
             self._finished = True
-            self._waiting.put_nowait(EndOfStream())
+            self._unwritten.put_nowait(packet)
+        elif self._ending is None:
+            self._unwritten_size += weight(packet)
+            if self._unwritten_size > MAX_UNWRITTEN:
+                self._peer.hold(on=True)
+            self._unwritten.put_nowait(packet)
 
     def abort(self) -> None:
-        """The client gives the stream up, or has gone."""
+        """End the stream without its confirmation: the client aborts it, or is closed."""
         if self._ending is None:
             self._ending = asyncio.create_task(self._end(aborted=True))
 
-    async def _carry(self, work: Awaitable[None]) -> None:
+    async def _copy(self, work: Awaitable[None]) -> None:
         try:
             await work
-        except OSError as failure:
-            detail = f"stream: {failure.strerror}"
-            error = VirError(
-                ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STREAMS, int1=failure.errno or 0
+        except OSError as error:
+            detail = f"stream: {error.strerror}"
+            self._fail(
+                VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STREAMS, int1=error.errno or 0)
             )
-            self._break(error)
 
     async def _to_client(self) -> None:
-        while data := await self._descriptor.read(PACKET):
+        while data := await self._descriptor.read(MAX_DATA):
             if isinstance(data, Hole):
                 self._peer.hole(data.length)
             else:
@@ -117,35 +116,35 @@ class StreamPump:
 
     async def _from_client(self) -> None:
         while True:
-            item = await self._waiting.get()
-            if isinstance(item, EndOfStream):
+            packet = await self._unwritten.get()
+            if isinstance(packet, StreamEnd):
                 break
-            if isinstance(item, Hole):
-                await self._descriptor.skip(item.length)
+            if isinstance(packet, Hole):
+                await self._descriptor.skip(packet.length)
             else:
-                await self._descriptor.write(item)
-            self._unwritten -= weight(item)
-            if self._unwritten <= UNWRITTEN // 2:
+                await self._descriptor.write(packet)
+            self._unwritten_size -= weight(packet)
+            if self._unwritten_size <= MAX_UNWRITTEN // 2:
                 self._peer.hold(on=False)
         if self._ending is None:
             self._ending = asyncio.create_task(self._end(aborted=False))
 
-    def _break(self, error: VirError) -> None:
+    def _fail(self, error: VirError) -> None:
         if self._ending is None:
             self._ending = asyncio.create_task(self._end(aborted=True, error=error))
 
     async def _end(self, *, aborted: bool, error: VirError | None = None) -> None:
-        for carrier in self._carriers:
-            carrier.cancel()
-        await asyncio.wait(self._carriers)
+        for copier in self._copiers:
+            copier.cancel()
+        await asyncio.wait(self._copiers)
         self._descriptor.close()
         self._peer.hold(on=False)
         try:
             await self._end_stream(aborted)
-        except VirError as refused:
-            error = refused  # its owner knows more than that a descriptor broke
+        except VirError as owner_error:
+            error = owner_error  # it says more than that a descriptor broke
         if error is None:
-            self._peer.confirm()
+            self._peer.finish()
         else:
             log.info("a client's stream failed: %s", error)
             self._peer.fail(error)
@@ -153,6 +152,6 @@ class StreamPump:
         self._peer.ended()
 
 
-def weight(item: bytes | Hole) -> int:
-    """How much a packet that waits counts; an empty one counts too."""
-    return UNWRITTEN_PACKET + (len(item) if isinstance(item, bytes) else 0)
+def weight(packet: bytes | Hole | StreamEnd) -> int:
+    """Bytes that a queued packet counts; an empty one counts too."""
+    return QUEUED_PACKET + (len(packet) if isinstance(packet, bytes) else 0)

@@ -1,7 +1,7 @@
-"""The doors: accepting clients on the sockets that the root has bound.
+"""Accepts clients on a listening Unix socket that the root has bound.
 
-Owns: the listening sockets and how many clients may be inside.
-May touch: sessions it makes. May not touch: what clients say.
+Owns: the listening socket. May touch: how many clients there are.
+May not touch: what clients send.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import struct
+from collections.abc import Callable
 from typing import Final
 
-from supervisor.rpcd.client import Credentials, ServerClient
-from supervisor.rpcd.router import Router
+from supervisor.rpcd.client_table import ClientTable
 from supervisor.rpcd.transport.unix import UnixTransport
 
-CREDENTIALS: Final = struct.Struct("iII")  # struct ucred: pid, uid, gid
-ACCEPTS: Final = 32  # of one turn, so that a flood of new clients leaves the others their turn
+MAX_ACCEPTS: Final = 32  # in one turn of the loop: new clients must not starve the others
 
 log = logging.getLogger(__name__)
 
@@ -25,63 +23,51 @@ log = logging.getLogger(__name__)
 class Listener:
     """One listening Unix socket."""
 
-    def __init__(self, router: Router, listening: socket.socket, *, read_only: bool) -> None:
-        """Begin to accept."""
-        self._router = router
+    def __init__(
+        self,
+        listening: socket.socket,
+        clients: ClientTable,
+        on_connect: Callable[[UnixTransport], None],
+    ) -> None:
+        """Take the socket over and begin to accept."""
         self._socket = listening
-        self._read_only = read_only
+        self._clients = clients
+        self._on_connect = on_connect
         self._loop = asyncio.get_running_loop()
         self._accepting = False
         listening.settimeout(0)
-        router.on_client_closed.append(self.update_accepting)
+        clients.on_client_closed.append(self.update_accepting)
         self.update_accepting()
 
     def update_accepting(self) -> None:
-        """Accept while there is room; beyond max_clients new ones wait in the kernel's queue."""
-        room = len(self._router.clients) < self._router.config.max_clients
-        if room == self._accepting:
+        """Accept below max_clients; beyond it new clients wait in the kernel's backlog."""
+        has_room = not self._clients.is_full
+        if has_room == self._accepting:
             return
-        self._accepting = room
-        if room:
+        self._accepting = has_room
+        if has_room:
             self._loop.add_reader(self._socket.fileno(), self._acceptable)
         else:
             self._loop.remove_reader(self._socket.fileno())
-            log.warning("max_clients (%d) are connected", self._router.config.max_clients)
+            log.warning("max_clients (%d) are connected", self._clients.limits.max_clients)
 
     def close(self) -> None:
-        """Accept no more; the root keeps the socket open for our successor."""
-        self._router.on_client_closed.remove(self.update_accepting)
+        """Accept no more; the root keeps the socket open for the next rpcd."""
+        self._clients.on_client_closed.remove(self.update_accepting)
         if self._accepting:
             self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
 
     def _acceptable(self) -> None:
-        for _ in range(ACCEPTS):
+        for _ in range(MAX_ACCEPTS):
             try:
                 client, _address = self._socket.accept()
             except BlockingIOError:
                 return
-            except OSError as error:  # out of descriptors, or the client has gone again
+            except OSError as error:  # out of descriptors, or the client has disconnected again
                 log.warning("a client cannot be accepted: %s", error)
                 return
-            self._accept(client)
+            self._on_connect(UnixTransport(client))
             self.update_accepting()
             if not self._accepting:
                 return
-
-    def _accept(self, client: socket.socket) -> None:
-        pid, uid, gid = CREDENTIALS.unpack(
-            client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-        )
-        if not self._router.may_connect(uid, read_only=self._read_only):
-            limit = self._router.config.max_anonymous_clients
-            log.warning(
-                "pid %d uid %d is hung up on: max_anonymous_clients (%d) are waiting for their "
-                "authentication",
-                *(pid, uid, limit),
-            )
-            client.close()
-            return
-        credentials = Credentials(uid=uid, gid=gid, pid=pid)
-        channel = UnixTransport(client, f"pid {pid} uid {uid}")
-        ServerClient(self._router, channel, credentials, read_only=self._read_only)

@@ -1,7 +1,7 @@
-"""One client's socket: bytes and descriptors in, bytes and descriptors out.
+"""A client's Unix socket: bytes and descriptors in, bytes and descriptors out.
 
-Owns: the socket, what is read but not yet taken, what is queued but not yet sent.
-May not touch: procedures, the bus. A client that sends garbage, or never reads, is closed here.
+Owns: the socket, descriptors received and not yet taken, what is queued and not yet sent.
+May not touch: messages, the bus. A client that never reads is closed here.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import asyncio
 import logging
 import os
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
 from typing import Final
 
-from rpc.framing import Frame, FrameDecoder, FrameError
+from supervisor.messages.calls import Identity
 
 READ_SIZE: Final = 65536  # bytes taken in one turn: a talkative client leaves the others their turn
 MAX_DESCRIPTORS: Final = 32  # of one message
@@ -23,41 +26,45 @@ ANCILLARY: Final = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize
 CONGESTED: Final = 1024 * 1024  # unsent bytes from which streams wait
 MAX_UNSENT: Final = 64 * 1024 * 1024  # unsent bytes at which the client is given up
 
+CREDENTIALS: Final = struct.Struct("iII")  # struct ucred: pid, uid, gid
+SO_PEERSEC: Final = 31  # asm-generic/socket.h; Python has no name for it
+SELINUX: Final = Path("/sys/fs/selinux/enforce")
+
 log = logging.getLogger(__name__)
 
 
 class UnixTransport:
-    """A connected client socket on the running loop."""
+    """A connected client socket on the running loop (`Transport`)."""
 
-    def __init__(self, client: socket.socket, name: str) -> None:
+    is_secure = True  # its bytes never leave the host
+
+    def __init__(self, client: socket.socket, identity: Identity | None = None) -> None:
         """Take the socket over; nothing is read before `start`.
 
         Args:
             client: connected, any blocking mode.
-            name: how log lines call the client.
+            identity: of the peer; by default what the kernel says of it.
         """
         client.settimeout(0)
-        self.name = name
+        self.identity = peer_identity(client) if identity is None else identity
+        self.name = f"pid {self.identity.pid} uid {self.identity.uid}"
         self.closed = False
+        self.descriptors: deque[int] = deque()
         self._socket = client
         self._fd = client.fileno()
         self._loop = asyncio.get_running_loop()
-        self._decoder = FrameDecoder()
-        self._descriptors: deque[int] = deque()
         self._unsent: deque[bytes | int] = deque()  # an int is a descriptor
         self._unsent_size = 0
         self._reading = False
         self._drained: asyncio.Event = asyncio.Event()
         self._drained.set()
         self._close_when_sent = False
-        self._on_frame: Callable[[Frame, list[int]], None]
-        self._on_close: Callable[[], None]
+        self._on_data: Callable[[bytes], None]
+        self._on_close: Callable[[], None] = _ignore  # until `start`
 
-    def start(
-        self, on_frame: Callable[[Frame, list[int]], None], on_close: Callable[[], None]
-    ) -> None:
-        """Begin to read. A frame comes with its descriptors, which the callback then owns."""
-        self._on_frame = on_frame
+    def start(self, on_data: Callable[[bytes], None], on_close: Callable[[], None]) -> None:
+        """Begin to read; descriptors that came with the bytes are in `descriptors` already."""
+        self._on_data = on_data
         self._on_close = on_close
         self.resume_reading()
 
@@ -87,7 +94,7 @@ class UnixTransport:
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
         self._socket.close()
-        close_all(self._descriptors)
+        close_all(self.descriptors)
         close_all(item for item in self._unsent if isinstance(item, int))
         self._unsent.clear()
         self._drained.set()
@@ -131,31 +138,19 @@ class UnixTransport:
         if not data:
             self.close()
             return
-        try:
-            if flags & socket.MSG_CTRUNC or len(self._descriptors) > MAX_DESCRIPTORS:
-                raise FrameError(f"more than {MAX_DESCRIPTORS} descriptors")
-            frames = self._decoder.feed(data)
-        except FrameError as error:
-            log.warning("client %s is closed: %s", self.name, error)
+        # MSG_CTRUNC: the kernel dropped descriptors that did not fit, so the order is lost.
+        if flags & socket.MSG_CTRUNC or len(self.descriptors) > MAX_DESCRIPTORS:
+            log.warning("client %s is closed: more than %d descriptors", self.name, MAX_DESCRIPTORS)
             self.close()
             return
-        for frame in frames:
-            if self.closed:
-                return
-            if frame.descriptors > len(self._descriptors):
-                log.warning(
-                    "client %s is closed: it announced descriptors and sent none", self.name
-                )
-                self.close()
-                return
-            self._on_frame(frame, [self._descriptors.popleft() for _ in range(frame.descriptors)])
+        self._on_data(data)
 
     def _take_descriptors(self, ancillary: list[tuple[int, int, bytes]]) -> None:
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 numbers = array.array("i")
                 numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
-                self._descriptors.extend(numbers)
+                self.descriptors.extend(numbers)
 
     def _queue(self, data: bytes, descriptors: list[int]) -> None:
         if not self._unsent:
@@ -200,7 +195,35 @@ class UnixTransport:
             self._unsent[0] = item[sent:]
 
 
+def peer_identity(client: socket.socket) -> Identity:
+    """What the kernel recorded of the peer when it connected."""
+    pid, uid, gid = CREDENTIALS.unpack(
+        client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    )
+    return Identity(uid=uid, gid=gid, pid=pid, selinux_context=_selinux_context(client))
+
+
+def _selinux_context(client: socket.socket) -> str:
+    """The peer's SELinux context; "" without SELinux (other modules have labels there, too)."""
+    if not _has_selinux():
+        return ""
+    try:
+        label = client.getsockopt(socket.SOL_SOCKET, SO_PEERSEC, 256)
+    except OSError:  # ENOPROTOOPT: the socket has no label
+        return ""
+    return label.rstrip(b"\0").decode(errors="replace")
+
+
+@cache
+def _has_selinux() -> bool:
+    return SELINUX.exists()
+
+
 def close_all(descriptors: Iterable[int]) -> None:
     """Close descriptors that nobody takes."""
     for fd in descriptors:
         os.close(fd)
+
+
+def _ignore() -> None:
+    """Default of `_on_close`: a client may be closed before it is served."""

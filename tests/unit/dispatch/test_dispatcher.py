@@ -20,9 +20,15 @@ from rpc.values import Domain
 from supervisor.dispatch.dispatcher import ClientCall, Dispatcher
 from supervisor.dispatch.errors import VirErrorCodec, from_conf_error
 from supervisor.dispatch.events import encode_event
-from supervisor.messages.calls import Client, ClientReply, ClientRequest
+from supervisor.messages.calls import Client, ClientReply, ClientRequest, Identity
 
-CLIENT = Client(id="1", uid=0, gid=0, pid=1, read_only=False, uri="qemu:///system", driver="qemu")
+CLIENT = Client(
+    id="1",
+    identity=Identity(uid=0, gid=0, pid=1),
+    read_only=False,
+    uri="qemu:///system",
+    driver="qemu",
+)
 
 
 @dataclass

@@ -30,6 +30,7 @@ from supervisor.messages.calls import (
     ClientClosed,
     ClientEvent,
     ClientRequest,
+    Identity,
     InvalidateCache,
 )
 from supervisor.messages.root import (
@@ -422,7 +423,7 @@ class Domd:
             procedure=procedure.number,
             payload=procedure.encode_args(arguments),
             client=Client(
-                id=client, uid=0, gid=0, pid=1, read_only=False,
+                id=client, identity=Identity(uid=0, gid=0, pid=1), read_only=False,
                 uri=f"{self.driver.name}:///system", driver=self.driver.name,
             ),
         )  # fmt: skip

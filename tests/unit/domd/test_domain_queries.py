@@ -18,14 +18,14 @@ from supervisor.domd.domain import Definition, DomainObject, DomainRuntime
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.registry import DomainRegistry, domain_type
 from supervisor.drivers.qemu import QEMU
-from supervisor.messages.calls import Client
+from supervisor.messages.calls import Client, Identity
 from supervisor.messages.worker import DomainStatus
 from supervisor.runtime.paths import Paths
 
 CALL = ClientCall(
     Client(
-        id="1", uid=0, gid=0, pid=1, read_only=False, uri="qemu:///system", driver="qemu",
-        session=False,
+        id="1", identity=Identity(uid=0, gid=0, pid=1), read_only=False, uri="qemu:///system",
+        driver="qemu", session=False,
     )
 )  # fmt: skip
 DOCUMENT = """<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid>

@@ -15,7 +15,7 @@ import supervisor.messages
 from ipc import Event, Request
 from ipc.frames import BodyDecoder, Encoder, FrameDecoder
 from ipc.messages import reply_type, tag_of
-from supervisor.messages.calls import Client, ClientEvent, ClientRequest, StreamEnd
+from supervisor.messages.calls import Client, ClientEvent, ClientRequest, Identity, StreamEnd
 
 
 def messages() -> Iterator[type]:
@@ -45,12 +45,19 @@ def test_every_message_and_its_answer_can_be_decoded(kind: type) -> None:
         BodyDecoder(reply_type(kind))
 
 
+identities = st.builds(
+    Identity,
+    uid=st.integers(-1, 2**32 - 1),
+    gid=st.integers(-1, 2**32 - 1),
+    pid=st.integers(-1, 2**31),
+    sasl_name=st.text(),
+    tls_dn=st.text(),
+    selinux_context=st.text(),
+)
 clients = st.builds(
     Client,
     id=st.text(),
-    uid=st.integers(0, 2**32 - 1),
-    gid=st.integers(0, 2**32 - 1),
-    pid=st.integers(0, 2**31),
+    identity=identities,
     read_only=st.booleans(),
     uri=st.text(),
     driver=st.sampled_from(["qemu", "lxc", "test"]),

@@ -1,4 +1,4 @@
-"""A front whose services are the test's, and a client's end of a session."""
+"""A server whose services are the test's, and a client's end of a connection."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from rpc import framing
 from rpc import table as wire_table
 from rpc.framing import Frame, FrameDecoder, Header, MessageType, Status
 from rpc.table import Procedure
-from supervisor.messages.calls import Client, ClientReply
-from supervisor.rpcd.client import Credentials, ServerClient
+from supervisor.messages.calls import Client, ClientReply, Identity
+from supervisor.rpcd.client_table import ClientHandle, Limits
+from supervisor.rpcd.main import main_programs
 from supervisor.rpcd.router import Router
+from supervisor.rpcd.server import Server, SocketPolicy, socket_policies
 from supervisor.rpcd.transport.unix import UnixTransport
 
 REMOTE = 0x20008086
 DEADLINE_S = 20.0
+ROOT = Identity(uid=0, gid=0, pid=1)
 Service = Callable[[Procedure, bytes, list[Descriptor]], Awaitable[ClientReply]]
 
 
@@ -29,20 +32,33 @@ async def refuse_all(procedure: Procedure, payload: bytes, passed: list[Descript
     raise AssertionError(f"{procedure.name} was not expected")
 
 
-class TestedFront(Router):
-    """rpcd's front with one service for all owners."""
+class TestedRouter(Router):
+    """A router with one service for all owners."""
 
     __test__ = False
 
-    def __init__(self, config: DaemonConfig, service: Service) -> None:
-        self._ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        super().__init__(Node(self._ends[0], "rpcd"), wire_table.load(), config, session=False)
+    def __init__(self, node: Node, service: Service) -> None:
+        super().__init__(node, wire_table.load(), session=False)
         self._service = service
 
     async def invoke(
         self, procedure: Procedure, payload: bytes, client: Client, descriptors: list[Descriptor]
     ) -> ClientReply:
         return await self._service(procedure, payload, descriptors)
+
+
+class TestedServer(Server):
+    """The main server on a bus without a root."""
+
+    __test__ = False
+
+    def __init__(self, config: DaemonConfig, service: Service) -> None:
+        self._ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._node = Node(self._ends[0], "rpcd")
+        self.router = TestedRouter(self._node, service)
+        programs = main_programs(wire_table.load())
+        limits, policies = Limits.from_config(config), socket_policies(config)
+        super().__init__(self._node, programs, self.router, limits, policies)
 
     def end(self) -> None:
         """Close the link to the root that is not there."""
@@ -52,13 +68,13 @@ class TestedFront(Router):
 
 @dataclass
 class Peer:
-    """A client: what it sends and hears."""
+    """A client's end: what it sends and receives."""
 
     socket: socket.socket
-    session: ServerClient
-    front: Router
+    session: ClientHandle
+    server: TestedServer
     _decoder: FrameDecoder = field(default_factory=FrameDecoder)
-    _heard: list[Frame] = field(default_factory=list)
+    _received: list[Frame] = field(default_factory=list)
     _serial: int = 0
 
     def call(self, name: str, *arguments: object, serial: int | None = None) -> bytes:
@@ -74,38 +90,38 @@ class Peer:
         async with asyncio.timeout(DEADLINE_S):
             await asyncio.get_running_loop().sock_sendall(self.socket, data)
 
-    async def hear(self) -> Frame:
+    async def receive(self) -> Frame:
         """The next message.
 
         Raises:
-            EOFError: the session hung up.
+            EOFError: the server closed the connection.
         """
         async with asyncio.timeout(DEADLINE_S):
-            while not self._heard:
+            while not self._received:
                 data = await asyncio.get_running_loop().sock_recv(self.socket, 1 << 16)
                 if not data:
                     raise EOFError
-                self._heard += self._decoder.feed(data)
-        return self._heard.pop(0)
+                self._received += self._decoder.feed(data)
+        return self._received.pop(0)
 
     async def open(self) -> None:
         """Open the connection, as every client does first."""
         await self.send(self.call("connect_open", "qemu:///system", 0))
-        assert (await self.hear()).header.status == Status.OK
+        assert (await self.receive()).header.status == Status.OK
 
     async def is_forgotten(self) -> None:
-        """Wait until the session has ended, without reading what it sends."""
+        """Wait until the server has removed the client, without reading what it sends."""
         ended = asyncio.Event()
-        self.front.on_client_closed.append(ended.set)
-        if self.session in self.front.clients:
+        self.server.clients.on_client_closed.append(ended.set)
+        if self.session in self.server.clients.clients:
             async with asyncio.timeout(DEADLINE_S):
                 await ended.wait()
 
-    async def is_hung_up(self) -> bool:
-        """Whether the session closes."""
+    async def is_closed(self) -> bool:
+        """Whether the server closes the connection."""
         try:
             while True:
-                await self.hear()
+                await self.receive()
         except (EOFError, ConnectionResetError):
             return True
 
@@ -114,16 +130,17 @@ class Peer:
 async def client(
     service: Service = refuse_all, *, read_only: bool = False, config: DaemonConfig | None = None
 ) -> AsyncIterator[Peer]:
-    """A client of a front of its own."""
-    front = TestedFront(config or DaemonConfig(), service)
-    theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    theirs.settimeout(0)
-    channel = UnixTransport(ours, "the test")
-    session = ServerClient(front, channel, Credentials(uid=0, gid=0, pid=1), read_only=read_only)
+    """A client of a server of its own."""
+    server = TestedServer(config or DaemonConfig(), service)
+    client_end, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    client_end.settimeout(0)
+    transport = UnixTransport(server_end, ROOT)
+    server.accept(transport, SocketPolicy("none", read_only=read_only))
+    (session,) = server.clients.clients
     try:
-        yield Peer(theirs, session, front)
+        yield Peer(client_end, session, server)
     finally:
-        theirs.close()
+        client_end.close()
         session.close()
-        front.end()
+        server.end()
         await asyncio.sleep(0)

@@ -13,7 +13,7 @@ from rpc.framing import Frame, Header, MessageType, Status
 from rpc.table import Procedure
 from rpc.values import Domain
 from supervisor.messages.calls import ClientReply, Stream
-from tests.unit.rpcd.router_under_test import DEADLINE_S, REMOTE, Peer, client
+from tests.unit.rpcd.server_under_test import DEADLINE_S, REMOTE, Peer, client
 
 SERIAL = 7
 GUEST = Domain("guest", bytes(16), 1)
@@ -49,12 +49,12 @@ async def open_stream(peer: Peer) -> None:
     """Open the connection and the stream."""
     await peer.open()
     await peer.send(peer.call("domain_open_console", GUEST, None, 0, serial=SERIAL))
-    assert (await peer.hear()).header.status == Status.OK
+    assert (await peer.receive()).header.status == Status.OK
 
 
 async def last_packet(peer: Peer) -> Frame:
     """The packet that ends the stream."""
-    while (frame := await peer.hear()).header.status == Status.CONTINUE:
+    while (frame := await peer.receive()).header.status == Status.CONTINUE:
         pass
     return frame
 
@@ -68,7 +68,7 @@ def test_bytes_go_both_ways_and_the_end_is_confirmed() -> None:
             loop = asyncio.get_running_loop()
             assert await loop.sock_recv(console.far, 100) == b"typed"
             await loop.sock_sendall(console.far, b"shown")
-            heard = await peer.hear()
+            heard = await peer.receive()
             assert (heard.header.type, bytes(heard.payload)) == (MessageType.STREAM, b"shown")
             await peer.send(packet(Status.OK))
             assert (await last_packet(peer)).header.status == Status.OK
@@ -93,7 +93,7 @@ def test_a_stream_that_is_aborted_or_broken_ends_alone() -> None:
                 await last_packet(peer)
                 assert await console.is_closed()
                 await peer.send(peer.call("connect_get_lib_version"))
-                assert (await peer.hear()).header.status == Status.OK
+                assert (await peer.receive()).header.status == Status.OK
             console.far.close()
 
         asyncio.run(scenario())

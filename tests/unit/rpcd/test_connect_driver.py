@@ -13,14 +13,14 @@ from rpc.framing import MessageType, Status
 from rpc.table import Procedure
 from supervisor.messages.calls import ClientEvent, ClientReply
 from supervisor.rpcd.auth.access import check_supported
-from tests.unit.rpcd.router_under_test import Peer, client
+from tests.unit.rpcd.server_under_test import Peer, client
 
 BOX = b"b" * 16
 
 
 async def open_to(peer: Peer, uri: str) -> None:
     await peer.send(peer.call("connect_open", uri, 0))
-    assert (await peer.hear()).header.status == Status.OK
+    assert (await peer.receive()).header.status == Status.OK
 
 
 def lifecycle(driver: str, family: str = "domain") -> ClientEvent:
@@ -34,13 +34,13 @@ def test_a_client_hears_of_its_own_drivers_domains_alone(uri: str, driver: str) 
         async with client() as peer:
             await open_to(peer, uri)
             await peer.send(peer.call("connect_domain_event_callback_register_any", 0, None))
-            assert (await peer.hear()).header.status == Status.OK
+            assert (await peer.receive()).header.status == Status.OK
             for teller in ("qemu", "lxc"):
                 peer.session.deliver(lifecycle(teller))
-            heard = await peer.hear()
+            heard = await peer.receive()
             assert heard.header.type == MessageType.MESSAGE
             await peer.send(peer.call("connect_get_lib_version"))
-            assert (await peer.hear()).header.type == MessageType.REPLY  # and no second event
+            assert (await peer.receive()).header.type == MessageType.REPLY  # and no second event
             return bytes(heard.payload)
 
     assert asyncio.run(story()).endswith(f"from {driver}".encode())
@@ -52,9 +52,9 @@ def test_every_client_hears_of_networks(uri: str) -> None:
         async with client() as peer:
             await open_to(peer, uri)
             await peer.send(peer.call("connect_network_event_register_any", 0, None))
-            assert (await peer.hear()).header.status == Status.OK
+            assert (await peer.receive()).header.status == Status.OK
             peer.session.deliver(lifecycle("", "network"))
-            assert (await peer.hear()).header.type == MessageType.MESSAGE
+            assert (await peer.receive()).header.type == MessageType.MESSAGE
 
     asyncio.run(story())
 
@@ -74,7 +74,7 @@ def test_every_client_hears_of_networks(uri: str) -> None:
 def test_the_keeper_of_the_drivers_domains_answers(call: str, driver: str, process: str) -> None:
     async def story() -> None:
         async with client() as peer:
-            assert peer.front.process_for(wire_table.load().named(call), driver) == process
+            assert peer.server.router.process_for(wire_table.load().named(call), driver) == process
 
     asyncio.run(story())
 
@@ -111,9 +111,9 @@ def test_a_call_of_another_driver_reaches_no_service() -> None:
         async with client(service) as peer:
             await open_to(peer, "lxc:///system")
             await peer.send(peer.call("connect_get_max_vcpus", None))
-            assert (await peer.hear()).header.status == Status.ERROR
+            assert (await peer.receive()).header.status == Status.ERROR
             await peer.send(peer.call("connect_num_of_domains"))
-            assert (await peer.hear()).header.status == Status.OK
+            assert (await peer.receive()).header.status == Status.OK
 
     asyncio.run(story())
     assert asked == ["connect_num_of_domains"]

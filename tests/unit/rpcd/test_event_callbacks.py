@@ -6,7 +6,7 @@ import pytest
 
 from rpc.errors import ErrorCode, VirError
 from supervisor.messages.calls import ClientEvent
-from supervisor.rpcd.event_callbacks import MAX_CALLBACKS, EventCallbacks, EventMessage
+from supervisor.rpcd.event_callbacks import MAX_CALLBACKS, EventCallbacks
 
 ALICE = b"a" * 16
 BOB = b"b" * 16
@@ -18,6 +18,11 @@ def lifecycle(uuid: bytes = ALICE, payload: bytes = b"payload!") -> ClientEvent:
     )
 
 
+def messages(callbacks: EventCallbacks, event: ClientEvent) -> list[tuple[str, bytes]]:
+    """The messages that an event is for a client: names and payloads."""
+    return [(message.procedure.name, message.payload) for message in callbacks.matching(event)]
+
+
 def monitor(name: str, uuid: bytes = ALICE) -> ClientEvent:
     return ClientEvent(
         family="qemu_monitor", event_id=0, driver="qemu", uuid=uuid, name=name, payload=b"pay!"
@@ -25,37 +30,35 @@ def monitor(name: str, uuid: bytes = ALICE) -> ClientEvent:
 
 
 def test_a_callback_gets_its_number_before_the_event() -> None:
-    registrations = EventCallbacks()
-    registrations.add("domain", 1, None)
-    number = registrations.add("domain", 0, None)
-    assert list(registrations.matching(lifecycle())) == [
-        EventMessage("domain_event_callback_lifecycle", number.to_bytes(4, "big") + b"payload!")
+    callbacks = EventCallbacks()
+    callbacks.add("domain", 1, None)
+    number = callbacks.add("domain", 0, None)
+    assert messages(callbacks, lifecycle()) == [
+        ("domain_event_callback_lifecycle", number.to_bytes(4, "big") + b"payload!")
     ]
 
 
 def test_a_callback_for_one_domain_hears_nothing_of_another() -> None:
-    registrations = EventCallbacks()
-    registrations.add("domain", 0, ALICE)
-    assert list(registrations.matching(lifecycle(ALICE)))
-    assert not list(registrations.matching(lifecycle(BOB)))
+    callbacks = EventCallbacks()
+    callbacks.add("domain", 0, ALICE)
+    assert list(callbacks.matching(lifecycle(ALICE)))
+    assert not list(callbacks.matching(lifecycle(BOB)))
 
 
 def test_the_older_registration_gets_the_older_message() -> None:
-    registrations = EventCallbacks()
-    registrations.add("domain", 0, None, legacy=True)
-    assert list(registrations.matching(lifecycle())) == [
-        EventMessage("domain_event_lifecycle", b"payload!")
-    ]
+    callbacks = EventCallbacks()
+    callbacks.add("domain", 0, None, legacy=True)
+    assert messages(callbacks, lifecycle()) == [("domain_event_lifecycle", b"payload!")]
 
 
 @pytest.mark.parametrize("event_id", [11, 12, 14])
 def test_the_older_message_leaves_the_reason_out(event_id: int) -> None:
-    registrations = EventCallbacks()
-    registrations.add("domain", event_id, None, legacy=True)
+    callbacks = EventCallbacks()
+    callbacks.add("domain", event_id, None, legacy=True)
     event = ClientEvent(
         family="domain", event_id=event_id, driver="qemu", uuid=ALICE, name="", payload=b"rsn0dom"
     )
-    (message,) = registrations.matching(event)
+    (message,) = callbacks.matching(event)
     assert message.payload == b"dom"
 
 
@@ -67,20 +70,20 @@ def test_an_event_that_does_not_exist_cannot_be_registered(event_id: int, legacy
 
 
 def test_a_removed_callback_hears_nothing_and_cannot_be_removed_again() -> None:
-    registrations = EventCallbacks()
-    number = registrations.add("domain", 0, None)
-    registrations.remove(number, ("domain",))
-    assert not list(registrations.matching(lifecycle()))
+    callbacks = EventCallbacks()
+    number = callbacks.add("domain", 0, None)
+    callbacks.remove(number, ("domain",))
+    assert not list(callbacks.matching(lifecycle()))
     with pytest.raises(VirError, match="not registered"):
-        registrations.remove(number, ("domain",))
+        callbacks.remove(number, ("domain",))
 
 
 def test_a_monitor_callback_is_not_removed_by_the_call_for_domain_events() -> None:
-    registrations = EventCallbacks()
-    number = registrations.add_monitor(None, None, 0)
+    callbacks = EventCallbacks()
+    number = callbacks.add_monitor(None, None, 0)
     with pytest.raises(VirError, match="not registered"):
-        registrations.remove(number, ("domain",))
-    assert len(registrations) == 1
+        callbacks.remove(number, ("domain",))
+    assert len(callbacks) == 1
 
 
 @pytest.mark.parametrize(
@@ -98,9 +101,9 @@ def test_a_monitor_callback_is_not_removed_by_the_call_for_domain_events() -> No
 def test_a_monitor_event_is_chosen_by_name_or_pattern(
     pattern: str | None, flags: int, heard: bool
 ) -> None:
-    registrations = EventCallbacks()
-    registrations.add_monitor(None, pattern, flags)
-    assert bool(list(registrations.matching(monitor("RESET")))) is heard
+    callbacks = EventCallbacks()
+    callbacks.add_monitor(None, pattern, flags)
+    assert bool(list(callbacks.matching(monitor("RESET")))) is heard
 
 
 @pytest.mark.parametrize(("pattern", "flags"), [("(", 1), ("x" * 300, 0), ("x", 4)])
@@ -111,8 +114,8 @@ def test_a_bad_pattern_is_refused(pattern: str, flags: int) -> None:
 
 
 def test_a_client_cannot_register_without_end() -> None:
-    registrations = EventCallbacks()
+    callbacks = EventCallbacks()
     for _ in range(MAX_CALLBACKS):
-        registrations.add("domain", 0, None)
+        callbacks.add("domain", 0, None)
     with pytest.raises(VirError, match="remove some"):
-        registrations.add("domain", 0, None)
+        callbacks.add("domain", 0, None)

@@ -19,7 +19,7 @@ from rpc import framing
 from rpc.framing import Header, MessageType, Status
 from rpc.table import Procedure
 from supervisor.messages.calls import ClientReply
-from tests.unit.rpcd.router_under_test import DEADLINE_S, REMOTE, Peer, client
+from tests.unit.rpcd.server_under_test import DEADLINE_S, REMOTE, Peer, client
 
 LENGTH = struct.Struct(">I")
 
@@ -64,12 +64,12 @@ def test_what_is_no_message_closes_the_client_with_a_line_in_the_log(
     async def scenario() -> None:
         async with client() as peer, client() as other:
             await peer.send(data.ljust(28, b"\0"))
-            assert await peer.is_hung_up()
+            assert await peer.is_closed()
             await other.open()
 
     with caplog.at_level(logging.WARNING):
         run(scenario)
-    assert "the test is closed" in caplog.text
+    assert "client pid 1 uid 0 is closed" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_call_of_nothing_is_refused_and_the_client_stays(header: Header) -> No
     async def scenario() -> None:
         async with client() as peer:
             await peer.send(framing.encode(header, b""))
-            answer = await peer.hear()
+            answer = await peer.receive()
             assert (answer.header.serial, answer.header.status) == (1, Status.ERROR)
             await peer.open()
 
@@ -101,9 +101,9 @@ def test_arguments_that_cannot_be_read_are_refused_and_the_client_stays() -> Non
             call = bytearray(peer.call("domain_lookup_by_name", "guest"))
             call[28:32] = LENGTH.pack(0x7FFFFFFF)  # the name's length
             await peer.send(bytes(call))
-            assert (await peer.hear()).header.status == Status.ERROR
+            assert (await peer.receive()).header.status == Status.ERROR
             await peer.send(peer.call("connect_get_lib_version"))
-            assert (await peer.hear()).header.status == Status.OK
+            assert (await peer.receive()).header.status == Status.OK
 
     run(scenario)
 
@@ -112,7 +112,7 @@ def test_a_call_before_the_connection_is_open_is_refused() -> None:
     async def scenario() -> None:
         async with client() as peer:
             await peer.send(peer.call("domain_lookup_by_name", "guest"))
-            assert (await peer.hear()).header.status == Status.ERROR
+            assert (await peer.receive()).header.status == Status.ERROR
 
     run(scenario)
 
@@ -125,7 +125,7 @@ def test_descriptors_that_nobody_wants_are_closed() -> None:
             await peer.open()
             socket.send_fds(peer.socket, [peer.call("connect_get_lib_version")], [writing])
             os.close(writing)
-            await peer.hear()
+            await peer.receive()
 
     run(scenario)
     assert os.read(reading, 1) == b""  # no end of the pipe is open any more
@@ -139,7 +139,7 @@ def test_any_bytes_at_all(data: bytes) -> None:
         async with client(empty) as peer:
             await peer.send(data)
             peer.socket.shutdown(socket.SHUT_WR)
-            assert await peer.is_hung_up()
+            assert await peer.is_closed()
 
     run(scenario)
 
@@ -165,7 +165,7 @@ def test_any_messages_at_all(sent: list[tuple[Header, bytes]], opened: bool) -> 
                 await peer.open()
             await peer.send(b"".join(framing.encode(*message) for message in sent))
             peer.socket.shutdown(socket.SHUT_WR)
-            assert await peer.is_hung_up()
+            assert await peer.is_closed()
 
     run(scenario)
 
@@ -241,9 +241,9 @@ def test_answers_come_in_the_order_in_which_they_are_ready() -> None:
             await peer.open()
             slow = peer.call("connect_get_capabilities", serial=70)
             await peer.send(slow + peer.call("connect_num_of_domains", serial=71))
-            assert (await peer.hear()).header.serial == 71
+            assert (await peer.receive()).header.serial == 71
             first.set()
-            assert (await peer.hear()).header.serial == 70
+            assert (await peer.receive()).header.serial == 70
 
     run(scenario)
 
@@ -254,7 +254,7 @@ def test_a_ping_is_answered() -> None:
             await peer.send(
                 framing.encode(Header(0x6B656570, 1, 1, MessageType.MESSAGE, 0, Status.OK), b"")
             )
-            header = (await peer.hear()).header
+            header = (await peer.receive()).header
             assert (header.program, header.procedure) == (0x6B656570, 2)
 
     run(scenario)

@@ -22,7 +22,7 @@ from supervisor.dispatch.events import Publisher
 from supervisor.hostd.calls.secret import SecretCalls
 from supervisor.hostd.secrets.files import SecretFiles
 from supervisor.hostd.secrets.registry import MAX_SECRETS, SecretObject, SecretRegistry
-from supervisor.messages.calls import Client, ClientEvent
+from supervisor.messages.calls import Client, ClientEvent, Identity
 from supervisor.messages.secrets import GetSecret, SecretValue
 from tests.unit.dispatch.event_bus import RecordedBus
 
@@ -53,7 +53,7 @@ class Service:
     def client(self, *, read_only: bool = False) -> ClientCall:
         return ClientCall(
             Client(
-                id="1", uid=0, gid=0, pid=1, read_only=read_only, uri="qemu:///system",
+                id="1", identity=Identity(uid=0, gid=0, pid=1), read_only=read_only, uri="qemu:///system",
                 driver="qemu",
             )
         )  # fmt: skip

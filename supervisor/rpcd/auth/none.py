@@ -1,0 +1,23 @@
+"""No authentication: the socket's permissions, or being root, are enough."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from supervisor.messages.calls import Identity
+
+AUTH_NONE: Final = 0  # remote_auth_type
+
+
+class NoAuthentication:
+    """The authentication of a client that needs none (`Authentication`)."""
+
+    is_complete = True
+    types = (AUTH_NONE,)
+    security_layer = None
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+
+    def polkit(self) -> None:
+        """Accept: a client may ask for polkit where nothing is demanded."""

@@ -1,0 +1,116 @@
+"""The connected clients of one server: how many there may be, and events to all of them.
+
+Owns: the set of clients, their ids and the limits. May touch: the bus, to report that clients came
+and went. May not touch: sockets, calls.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from conf.settings import DaemonConfig
+from ipc import Node, handles
+from supervisor.messages.calls import ClientClosed, ClientEvent
+from supervisor.messages.root import KeepRunning
+from supervisor.messages.rpcd import ClientList, ListClients
+from supervisor.rpcd.auth.authentication import Authentication
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What libvirtd.conf allows the clients of one server."""
+
+    max_clients: int
+    max_anonymous_clients: int  # whose authentication is not complete
+    max_client_requests: int  # calls of one client that run at a time
+    keepalive_interval: int  # seconds; 0 or less: clients are not pinged
+    keepalive_count: int
+
+    @classmethod
+    def from_config(cls, config: DaemonConfig) -> Limits:
+        """The limits of the main server."""
+        return cls(
+            max_clients=config.max_clients,
+            max_anonymous_clients=config.max_anonymous_clients,
+            max_client_requests=config.max_client_requests,
+            keepalive_interval=config.keepalive_interval,
+            keepalive_count=config.keepalive_count,
+        )
+
+
+class ClientHandle(Protocol):
+    """A client, as the table needs it."""
+
+    identifier: str
+
+    @property
+    def authentication(self) -> Authentication:
+        """How far its authentication is."""
+
+    def deliver(self, event: ClientEvent) -> None:
+        """Send an event if the client registered for it."""
+
+    def close(self) -> None:
+        """Close the connection now."""
+
+
+class ClientTable:
+    """The clients of one server."""
+
+    def __init__(self, node: Node, limits: Limits) -> None:
+        self.limits = limits  # replaced when the configuration is reloaded
+        self.clients: set[ClientHandle] = set()
+        self.on_client_closed: list[Callable[[], None]] = []
+        self._node = node
+        self._instance = os.urandom(6).hex()
+        self._count = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether max_clients are connected."""
+        return len(self.clients) >= self.limits.max_clients
+
+    def may_connect(self, authentication: Authentication) -> bool:
+        """Whether another client may come in: few whose authentication is not complete."""
+        if authentication.is_complete:
+            return True
+        anonymous = sum(not client.authentication.is_complete for client in self.clients)
+        return anonymous < self.limits.max_anonymous_clients
+
+    def next_identifier(self) -> str:
+        """Name a new client: unique in this process's life and across restarts."""
+        self._count += 1
+        return f"{self._instance}-{self._count}"
+
+    def add(self, client: ClientHandle) -> None:
+        """Record that a client connected."""
+        self.clients.add(client)
+        if len(self.clients) == 1:
+            self._node.control.send(KeepRunning(busy=True, why="clients are connected"))
+
+    def remove(self, client: ClientHandle) -> None:
+        """Record that a client's connection is closed."""
+        self.clients.discard(client)
+        self._node.publish(ClientClosed(client=client.identifier))
+        if not self.clients:
+            self._node.control.send(KeepRunning(busy=False, why="no client is connected"))
+        for callback in self.on_client_closed:
+            callback()
+
+    def deliver(self, event: ClientEvent) -> None:
+        """Send an event to every client that registered for it."""
+        for client in list(self.clients):
+            client.deliver(event)
+
+    def close(self) -> None:
+        """Close every connection."""
+        for client in list(self.clients):
+            client.close()
+
+    @handles(ListClients)
+    def list_clients(self, _: ListClients) -> ClientList:
+        """List the connected clients."""
+        return ClientList(identifiers=[client.identifier for client in self.clients])

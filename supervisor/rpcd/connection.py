@@ -1,0 +1,68 @@
+"""Messages over a transport: bytes become frames with their descriptors.
+
+Owns: the decoder, and the security layer that authentication may put below it.
+May touch: one transport. May not touch: procedures, the bus. A client that sends garbage is closed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from rpc.framing import Frame, FrameDecoder, FrameError
+from supervisor.rpcd.auth.authentication import Authentication
+from supervisor.rpcd.transport.transport import Transport
+
+log = logging.getLogger(__name__)
+
+
+class Connection:
+    """One client's messages."""
+
+    def __init__(self, transport: Transport, authentication: Authentication) -> None:
+        self.transport = transport
+        self._authentication = authentication
+        self._decoder = FrameDecoder()
+        self._on_frame: Callable[[Frame, list[int]], None]
+
+    @property
+    def name(self) -> str:
+        """How log lines call the client."""
+        return self.transport.name
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is over."""
+        return self.transport.closed
+
+    def start(
+        self, on_frame: Callable[[Frame, list[int]], None], on_close: Callable[[], None]
+    ) -> None:
+        """Begin to read. A frame comes with its descriptors, which the callback then owns."""
+        self._on_frame = on_frame
+        self.transport.start(self._received, on_close)
+
+    def send(self, message: bytes, descriptors: list[int] | None = None) -> None:
+        """Send a message, then its descriptors (which are closed once sent), in order."""
+        layer = self._authentication.security_layer
+        self.transport.send(message if layer is None else layer.wrap(message), descriptors)
+
+    def _received(self, data: bytes) -> None:
+        layer = self._authentication.security_layer
+        try:
+            frames = self._decoder.feed(data if layer is None else layer.unwrap(data))
+        except (FrameError, ValueError) as error:
+            self._close(str(error))
+            return
+        waiting = self.transport.descriptors
+        for frame in frames:
+            if self.transport.closed:
+                return
+            if frame.descriptors > len(waiting):
+                self._close("it announced descriptors and sent none")
+                return
+            self._on_frame(frame, [waiting.popleft() for _ in range(frame.descriptors)])
+
+    def _close(self, reason: str) -> None:
+        log.warning("client %s is closed: %s", self.name, reason)
+        self.transport.close()

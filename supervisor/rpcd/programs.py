@@ -1,0 +1,69 @@
+"""The programs of the protocol that one server offers, and who answers their calls.
+
+Owns: finding a call's procedure, and the methods for calls that rpcd answers itself.
+May not touch: sockets, the bus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.framing import Header, Status
+from rpc.table import Procedure, Program
+
+#: Answers a call of rpcd's own: the calling client, then the arguments.
+LocalCall = Callable[..., object]
+
+
+class Programs:
+    """What clients of one server may call."""
+
+    def __init__(self, programs: Iterable[Program], *targets: object) -> None:
+        """Find the method of each procedure that rpcd answers itself.
+
+        Args:
+            programs: a call of any other is refused as unknown.
+            targets: objects with a method for each such procedure, named as it is.
+
+        Raises:
+            SystemExit: the table names a procedure that has no method.
+        """
+        self._programs = {program.number: program for program in programs}
+        self._local = {
+            procedure.name: _method(procedure, targets)
+            for program in self._programs.values()
+            for procedure in program.procedures.values()
+            if procedure.owner == "rpcd"
+        }
+
+    def procedure(self, header: Header) -> Procedure:
+        """Find the procedure of a call.
+
+        Raises:
+            VirError: RPC, in libvirt's words, for what cannot be called.
+        """
+        program = self._programs.get(header.program)
+        if program is None or program.version != header.version:
+            detail = f"Cannot find program {header.program} version {header.version}"
+            raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC)
+        procedure = program.procedure(header.procedure)
+        if procedure is None or procedure.kind == "event":
+            detail = f"unknown procedure: {header.procedure}"
+            raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC)
+        if header.status != Status.OK:
+            detail = f"Unexpected message status {header.status}"
+            raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC)
+        return procedure
+
+    def local_call(self, procedure: Procedure) -> LocalCall:
+        """The method that answers a procedure with `owner=rpcd`."""
+        return self._local[procedure.name]
+
+
+def _method(procedure: Procedure, targets: Iterable[object]) -> LocalCall:
+    for target in targets:
+        method: LocalCall | None = getattr(target, procedure.name, None)
+        if method is not None:
+            return method
+    raise SystemExit(f"rpcd: the table gives it {procedure.name}, which has no method")

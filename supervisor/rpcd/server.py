@@ -1,0 +1,97 @@
+"""One server of the daemon, as virNetServer: programs, the sockets they are offered on, limits.
+
+Owns: its listening sockets and its clients.
+May touch: transports of the clients that it accepts. May not touch: what clients send.
+
+rpcd runs one, for libvirt's API. Another, such as the admin program on its own socket, is another
+`Server` with other programs: no call of one is reachable on the sockets of the other.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from conf.settings import DaemonConfig
+from ipc import Node
+from supervisor.rpcd.auth.authentication import start_authentication
+from supervisor.rpcd.client import ServerClient
+from supervisor.rpcd.client_table import ClientTable, Limits
+from supervisor.rpcd.programs import Programs
+from supervisor.rpcd.router import Router
+from supervisor.rpcd.transport.listener import Listener
+from supervisor.rpcd.transport.unix import UnixTransport
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SocketPolicy:
+    """What a client may do because of the socket that it connected to."""
+
+    auth: str  # the scheme of libvirtd.conf: "none", "polkit", "sasl"
+    read_only: bool
+
+
+def socket_policies(config: DaemonConfig) -> dict[str, SocketPolicy]:
+    """The policies of the main server's sockets, by the root's names for them."""
+    return {
+        "rw": SocketPolicy(config.auth_unix_rw, read_only=False),
+        "ro": SocketPolicy(config.auth_unix_ro, read_only=True),
+    }
+
+
+class Server:
+    """Programs on sockets, with limits."""
+
+    def __init__(
+        self,
+        node: Node,
+        programs: Programs,
+        router: Router,
+        limits: Limits,
+        policies: Mapping[str, SocketPolicy],
+    ) -> None:
+        self.clients = ClientTable(node, limits)
+        self.policies = policies  # by socket; replaced when the configuration is reloaded
+        self._programs = programs
+        self._router = router
+        self._listeners: list[Listener] = []
+        router.on_event.append(self.clients.deliver)
+
+    def listen(self, name: str, listening: socket.socket) -> None:
+        """Take a listening socket over and accept clients on it under the policy of its name."""
+
+        def accept(transport: UnixTransport) -> None:
+            self.accept(transport, self.policies[name])
+
+        listener = Listener(listening, self.clients, accept)
+        self._listeners.append(listener)
+
+    def accept(self, transport: UnixTransport, policy: SocketPolicy) -> None:
+        """Serve a client, or close it when too many clients are not authenticated."""
+        session = self._router.session
+        authentication = start_authentication(policy.auth, transport.identity, session=session)
+        if not self.clients.may_connect(authentication):
+            log.warning(
+                "%s is closed: max_anonymous_clients (%d) are waiting for their authentication",
+                *(transport.name, self.clients.limits.max_anonymous_clients),
+            )
+            transport.close()
+            return
+        ServerClient(
+            self.clients,
+            self._programs,
+            self._router,
+            transport,
+            authentication,
+            read_only=policy.read_only,
+        )
+
+    def close(self) -> None:
+        """Accept no more and close every client."""
+        for listener in self._listeners:
+            listener.close()
+        self.clients.close()

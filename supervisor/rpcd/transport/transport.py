@@ -1,0 +1,43 @@
+"""What every transport offers: bytes in and out, flow control, facts about the peer.
+
+Owns: the interface. A Unix socket implements it (`transport.unix`); TLS and TCP are to follow.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from supervisor.messages.calls import Identity
+
+
+class Transport(Protocol):
+    """A connection to one client."""
+
+    name: str  # of the client, for log lines
+    closed: bool
+    identity: Identity  # what the transport knows of the peer
+    is_secure: bool  # nobody on the way can read or change the bytes (virConnectIsSecure)
+    descriptors: deque[int]  # received and not yet taken; their taker closes them
+
+    def start(self, on_data: Callable[[bytes], None], on_close: Callable[[], None]) -> None:
+        """Begin to read; `on_close` is called once."""
+
+    def send(self, data: bytes, descriptors: list[int] | None = None) -> None:
+        """Send bytes, then descriptors, which are closed once sent."""
+
+    def close(self) -> None:
+        """Close at once; what is unsent is lost."""
+
+    def close_when_sent(self) -> None:
+        """Read no more, and close when everything queued is sent."""
+
+    async def drained(self) -> None:
+        """Wait until the client has read most of what was queued."""
+
+    def pause_reading(self) -> None:
+        """Leave further bytes with the kernel, which makes the client wait."""
+
+    def resume_reading(self) -> None:
+        """Read again."""
