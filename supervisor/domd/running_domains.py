@@ -27,15 +27,17 @@ from supervisor.domd.domain_ids import IdAllocator
 from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import (
+    FRESH_BOOT,
     NO_EVENT,
     Destroy,
     DomainStatus,
     DomainStopped,
     ForwardEvent,
     Start,
+    StartSource,
     StatusChanged,
 )
-from supervisor.objects.domain_phase import DomainPhase, PhaseTrigger
+from supervisor.objects.domain_phase import DomainPhase, PhaseTrigger, start_trigger
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ class RunningDomains:
         entry: DomainObject,
         definition: Definition,
         *,
+        source: StartSource = FRESH_BOOT,
         paused: bool = False,
         autodestroy: str = "",
     ) -> None:
@@ -101,7 +104,7 @@ class RunningDomains:
             VirError: OPERATION_INVALID: it is active; whatever keeps it from starting. Nothing is
                 left of the guest then.
         """
-        if not entry.phases.step(PhaseTrigger.BOOT):
+        if not entry.phases.step(start_trigger(source)):
             raise already_running(entry)
         try:
             entry.source = await self._builder.complete(definition)
@@ -110,6 +113,7 @@ class RunningDomains:
             request = Start(
                 xml=entry.source.xml,
                 id=self._ids.next(),
+                source=source,
                 paused=paused,
                 autodestroy=autodestroy,
             )

@@ -6,9 +6,11 @@ Clients' own calls on a running guest go as `supervisor.messages.calls.ClientReq
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
-from ipc import Ack, Event, Request
+from ipc import Ack, Descriptor, Event, Request
 from supervisor.messages.calls import ClientEvent
 
 NO_EVENT = -1
@@ -47,6 +49,34 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     shutoff: ShutoffInfo | None = None
 
 
+class FreshBoot(msgspec.Struct, frozen=True, tag="fresh_boot"):
+    """Boot from the firmware."""
+
+
+class RestoreImage(msgspec.Struct, frozen=True, kw_only=True, tag="restore_image"):
+    """Load the guest's memory from a save image (virDomainSave, managed save).
+
+    Source: libvirt's `virQEMUSaveHeader` and `virQEMUSaveFormat`.
+    """
+
+    image: Descriptor  # at the start of the memory, after header and XML; the worker closes it
+    path: str  # for errors and the log
+    compression: int = 0  # virQEMUSaveFormat
+    was_running: bool = True  # when it was saved
+    cookie: str = ""  # of the header: what QEMU needs to know of the saved machine
+
+
+class IncomingMigration(msgspec.Struct, frozen=True, kw_only=True, tag="incoming_migration"):
+    """Receive the guest's memory from another host; the vCPUs stay stopped until it is complete."""
+
+    uri: str  # where QEMU listens: "tcp:[::]:49152"
+
+
+#: Where a guest's state comes from.
+StartSource = FreshBoot | RestoreImage | IncomingMigration
+FRESH_BOOT: Final = FreshBoot()
+
+
 class Start(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.start"):
     """Launch the guest; everything is undone when it fails.
 
@@ -55,8 +85,9 @@ class Start(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.start"
     """
 
     deadline_s = 60.0
-    xml: str  # the completed inactive document, passwords included
+    xml: str  # the completed definition, passwords included
     id: int
+    source: StartSource = FRESH_BOOT
     paused: bool = False
     autodestroy: str = ""
 

@@ -15,6 +15,8 @@ from collections.abc import Collection, Iterable
 from enum import Enum
 from typing import Final
 
+from supervisor.messages.worker import IncomingMigration, RestoreImage, StartSource
+
 log = logging.getLogger(__name__)
 
 
@@ -94,6 +96,13 @@ STEPS: Final[Table] = {
     (P.UNKNOWN, T.CONFIRMED): P.RUNNING,
     **_stay((P.RUNNING, P.SAVING, P.MIGRATING_OUT, P.STOPPING), T.CONFIRMED),
 }
+
+
+def start_trigger(source: StartSource) -> PhaseTrigger:
+    """Return the trigger of a start from this source."""
+    if isinstance(source, RestoreImage):
+        return PhaseTrigger.RESTORE
+    return PhaseTrigger.ACCEPT if isinstance(source, IncomingMigration) else PhaseTrigger.BOOT
 
 
 def next_phase(phase: DomainPhase, trigger: PhaseTrigger) -> DomainPhase | None:

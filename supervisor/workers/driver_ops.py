@@ -1,6 +1,6 @@
-"""What each driver does in its own way: the functions by which its workers act.
+"""DriverOps: the callbacks that the generic worker needs from QEMU and LXC.
 
-Owns: their shapes. May touch: nothing.
+Owns: their signatures. May touch: nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from rpc.enums import DomainShutoffReason
-from supervisor.messages.worker import DetachDevice, Start, StatsParam, UpdateDevice
+from supervisor.messages.worker import DetachDevice, FreshBoot, Start, StatsParam, UpdateDevice
 from supervisor.objects.domain_status_xml import Status
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.running_guest import RunningGuest
@@ -20,21 +20,22 @@ G_contra = TypeVar("G_contra", bound=RunningGuest, contravariant=True)
 
 
 class End(Protocol[G_contra]):
-    """Ends a guest; what follows its end is begun by that."""
+    """Ends a guest's process; the cleanup follows its exit, however that came about."""
 
     def __call__(
         self, guest: G_contra, reason: DomainShutoffReason, /, *, graceful: bool
     ) -> Awaitable[None]:
-        """End it; SIGTERM alone if `graceful`."""
+        """End the process: by SIGTERM alone if `graceful`, else by SIGKILL where that fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverOps(Generic[G]):
-    """One driver's."""
+    """The operations of one driver."""
 
-    launch: Callable[[WorkerContext, Start], Awaitable[G]]  # if it fails, nothing is left
+    launch: Callable[[WorkerContext, Start], Awaitable[G]]  # if it fails, all is undone
+    sources: tuple[type, ...] = (FreshBoot,)  # of `Start.source` that `launch` implements
     end: End[G]
-    #: removes what a guest leaves behind, except its status document
+    #: Removes what a guest leaves behind, except its status file.
     clean_up: Callable[[WorkerContext, Status, str], Awaitable[None]]
     attach: Callable[[G, str], Coroutine[Any, Any, None]]
     detach: Callable[[G, DetachDevice], Awaitable[None]]
@@ -43,6 +44,4 @@ class DriverOps(Generic[G]):
     reboot: Callable[[G, int], Awaitable[None]]  # with virDomainRebootFlagValues
     suspend: Callable[[G], Awaitable[None]]
     resume: Callable[[G], Awaitable[None]]
-    get_stats: Callable[
-        [G, int], Awaitable[list[StatsParam]]
-    ]  # figures of these virDomainStatsTypes
+    get_stats: Callable[[G, int], Awaitable[list[StatsParam]]]  # of these virDomainStatsTypes

@@ -1,6 +1,6 @@
-"""What domd may ask of any guest's worker.
+"""Worker: answers domd's requests about one domain's guest, for every driver.
 
-Owns: the one guest's coming and going. May touch: it, through its driver's modules.
+Owns: the guest, and the worker's phase. May touch: the guest, through its driver's operations.
 May not touch: definitions, other guests.
 """
 
@@ -14,7 +14,7 @@ from typing import Final, Generic, TypeVar
 from conf.errors import ConfError
 from ipc import Ack, handles
 from rpc.enums import DomainShutoffReason
-from rpc.errors import ErrorCode, VirError
+from rpc.errors import VirError
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.messages.worker import (
     AttachDevice,
@@ -23,16 +23,26 @@ from supervisor.messages.worker import (
     DomainStatus,
     GetStats,
     GetStatus,
+    IncomingMigration,
     Reboot,
+    RestoreImage,
     Resume,
     SetMetadata,
     Shutdown,
     ShutoffInfo,
     Start,
+    StartSource,
     Stats,
     Suspend,
     UpdateDevice,
     WorkerStatus,
+)
+from supervisor.objects.domain_phase import (
+    BEGINNING,
+    DomainPhase,
+    PhaseTracker,
+    PhaseTrigger,
+    start_trigger,
 )
 from supervisor.objects.domain_status_xml import Status, remove_status
 from supervisor.runtime.shield import run_to_completion
@@ -41,7 +51,7 @@ from supervisor.workers.driver_ops import DriverOps
 from supervisor.workers.running_guest import RunningGuest
 from supervisor.workers.shutoff_reason import shutoff_reason, stopped_event
 
-ENDED_S: Final = 15.0  # for hooks of a guest that has gone
+CLEANUP_S: Final = 15.0  # mostly the hook scripts of a guest that has ended
 
 G = TypeVar("G", bound=RunningGuest)
 
@@ -49,100 +59,115 @@ log = logging.getLogger(__name__)
 
 
 class Worker(Generic[G]):
-    """One worker: it has a guest, had one, or is to have one."""
+    """The worker of one domain."""
 
     def __init__(self, workplace: WorkerContext, ops: DriverOps[G]) -> None:
-        """Have no guest yet; act in this manner."""
         self._ops = ops
         self._workplace = workplace
+        self._errors = workplace.driver.errors
         self._guest: G | None = None
-        self._shutoff: ShutoffInfo | None = None
-        self._start_done = asyncio.Event()  # no start is on its way
-        self._start_done.set()
+        self._shutoff: ShutoffInfo | None = None  # how the last guest ended
+        self._phases = PhaseTracker(workplace.process.domain)
 
-    # Its guest.
+    # The guest.
 
     @property
     def name(self) -> str:
         """The domain's name."""
         return self._workplace.process.domain
 
+    @property
+    def phase(self) -> DomainPhase:
+        """What the worker does with the domain."""
+        return self._phases.phase
+
     def attach_guest(self, guest: G) -> None:
-        """Drive this guest."""
+        """Drive a guest: one that was just started, or one that a predecessor started."""
+        if not self._phases.step(PhaseTrigger.STARTED):
+            self._phases.step(PhaseTrigger.FOUND)
+            self._phases.step(PhaseTrigger.CONFIRMED)
         self._guest = guest
         guest.process.on_exit.append(lambda: self._on_exit(guest))
-        if guest.process.exited:
+        if guest.process.exited:  # it may have ended before the callback was registered
             self._on_exit(guest)
 
     def set_stopped(self, status: Status) -> None:
-        """Know how a guest went that was gone before this worker came."""
+        """Record how a predecessor's guest ended that was gone when this worker came up."""
         reason, detail = shutoff_reason(status)
         self._shutoff = ShutoffInfo(reason=reason, detail=detail, restart=status.restart)
         remove_status(self._workplace.paths.status(status.name))
 
     def guest(self) -> G:
-        """The running guest.
+        """Return the running guest.
 
         Raises:
             VirError: OPERATION_INVALID: there is none.
         """
         if self._guest is None:
-            detail = f"domain is not running: '{self.name}' has no guest"
-            raise VirError(ErrorCode.OPERATION_INVALID, detail, self._workplace.driver.error_domain)
+            raise self._errors.operation_invalid(
+                f"domain is not running: '{self.name}' has no guest"
+            )
         return self._guest
 
     async def wait_running(self) -> G:
-        """The running guest, once nothing is on its way: a start, or a container's reboot.
+        """Wait until no start or reboot is under way, and return the running guest.
 
         Raises:
             VirError: OPERATION_INVALID: there is none.
         """
-        await self._start_done.wait()
+        await self._phases.wait_not_in(BEGINNING)
         return self.guest()
 
     def close(self) -> None:
-        """Let go of a guest that runs on."""
+        """Release the guest, which runs on."""
         if self._guest is not None:
             self._guest.close()
 
-    # What domd asks.
+    # Requests.
 
     @handles(Start)
     async def start(self, request: Start) -> DomainStatus:
-        """Launch the guest."""
-        if self._guest is not None or not self._start_done.is_set():
-            detail = f"domain is already running: '{self.name}'"
-            raise VirError(ErrorCode.OPERATION_INVALID, detail, self._workplace.driver.error_domain)
-        self._start_done.clear()
+        """Start the guest."""
+        if not isinstance(request.source, self._ops.sources):
+            raise self._unsupported_source(request.source)
+        if not self._phases.step(start_trigger(request.source)):
+            raise self._errors.operation_invalid(f"domain is already running: '{self.name}'")
         try:
             guest = await self._ops.launch(self._workplace, request)
-        except ConfError as error:
-            raise from_conf_error(error, self._workplace.driver.error_domain) from error
-        else:
-            self.attach_guest(guest)
-        finally:
-            self._start_done.set()
+        except BaseException as error:
+            self._phases.step(PhaseTrigger.START_FAILED)
+            if isinstance(error, ConfError):
+                raise from_conf_error(error, self._errors.domain) from error
+            raise
+        self.attach_guest(guest)
         return guest.get_status()
+
+    def _unsupported_source(self, source: StartSource) -> VirError:
+        if isinstance(source, RestoreImage):
+            source.image.close()
+        name = {RestoreImage: "restoring a domain", IncomingMigration: "an incoming migration"}
+        detail = f"{name[type(source)]} is not implemented by the {self._workplace.driver.name}"
+        return self._errors.operation_unsupported(f"{detail} driver of this daemon")
 
     @handles(GetStatus)
     async def get_status(self, _: GetStatus) -> WorkerStatus:
-        """Answer what there is; a start that is on its way ends first, or is undone."""
-        await self._start_done.wait()
+        """Return the guest's status, or how it ended; a start under way is waited for."""
+        await self._phases.wait_not_in(BEGINNING)
         guest = self._guest
         return WorkerStatus(guest=guest.get_status() if guest else None, shutoff=self._shutoff)
 
     @handles(Destroy)
     async def destroy(self, request: Destroy) -> Ack:
-        """End the guest; on return all of it is cleaned up."""
+        """End the guest; it is cleaned up before the reply."""
         guest = await self.wait_running()
         await self._ops.end(guest, DomainShutoffReason.DESTROYED, graceful=request.graceful)
-        async with asyncio.timeout(ENDED_S):
+        async with asyncio.timeout(CLEANUP_S):
             await guest.ended.wait()
         return Ack()
 
     @handles(SetMetadata)
     def set_metadata(self, request: SetMetadata) -> DomainStatus:
-        """Change what only the document says."""
+        """Change the title, description and metadata of the live XML."""
         guest = self.guest()
         domain = guest.domain
         domain.title, domain.description = request.title, request.description
@@ -152,75 +177,83 @@ class Worker(Generic[G]):
 
     @handles(AttachDevice)
     async def attach_device(self, request: AttachDevice) -> DomainStatus:
-        """Give the guest a device."""
+        """Attach a device to the guest."""
         return await self._change_device(self._ops.attach(await self.wait_running(), request.xml))
 
     @handles(DetachDevice)
     async def detach_device(self, request: DetachDevice) -> DomainStatus:
-        """Take a device from the guest."""
+        """Detach a device from the guest."""
         guest = await self.wait_running()
         try:
+            # Without the device lock: a guest may take seconds to release a device, or never do.
             await self._ops.detach(guest, request)
         except ConfError as error:
-            raise from_conf_error(error, self._workplace.driver.error_domain) from error
+            raise from_conf_error(error, self._errors.domain) from error
         return guest.get_status()
 
     @handles(UpdateDevice)
     async def update_device(self, request: UpdateDevice) -> DomainStatus:
-        """Change a device."""
+        """Update a device of the guest."""
         return await self._change_device(self._ops.update(await self.wait_running(), request))
 
     @handles(Shutdown)
     async def shutdown(self, request: Shutdown) -> Ack:
-        """Ask the guest to power off, a container's init to end."""
+        """Have the guest power off, a container's init terminate."""
         await self._ops.shutdown(await self.wait_running(), request.flags)
         return Ack()
 
     @handles(Reboot)
     async def reboot(self, request: Reboot) -> Ack:
-        """Ask the guest to reboot, a container's init to begin anew."""
+        """Have the guest, or a container's init, reboot."""
         await self._ops.reboot(await self.wait_running(), request.flags)
         return Ack()
 
     @handles(Suspend)
     async def suspend(self, _: Suspend) -> Ack:
-        """Have the guest stand still."""
+        """Stop the guest's vCPUs, or freeze the container."""
         await self._ops.suspend(await self.wait_running())
         return Ack()
 
     @handles(Resume)
     async def resume(self, _: Resume) -> Ack:
-        """Let the guest run."""
+        """Start the guest's vCPUs, or thaw the container."""
         await self._ops.resume(await self.wait_running())
         return Ack()
 
     @handles(GetStats)
     async def get_stats(self, request: GetStats) -> Stats:
-        """The guest's figures."""
+        """Return the guest's statistics."""
         return Stats(statistics=await self._ops.get_stats(self.guest(), request.groups))
 
     async def _change_device(self, work: Coroutine[None, None, None]) -> DomainStatus:
         guest = self.guest()
         async with guest.device_lock:
             try:
+                # To its end, even if the caller disconnects: half a hotplug leaves a device that
+                # QEMU has and the live XML does not name.
                 await run_to_completion(work)
             except ConfError as error:
-                raise from_conf_error(error, self._workplace.driver.error_domain) from error
+                raise from_conf_error(error, self._errors.domain) from error
         return guest.get_status()
+
+    # The guest's end.
 
     def _on_exit(self, guest: G) -> None:
         guest.run(self._finish(guest))
 
     async def _finish(self, guest: G) -> None:
-        """Its process has gone: clean up, tell, forget."""
+        """Clean up after a guest whose process has exited, and report its end."""
         if self._guest is not guest:
             return
+        self._phases.step(PhaseTrigger.STOP)
         await self._ops.clean_up(self._workplace, guest.status, guest.live_xml)
         reason, detail = shutoff_reason(guest.status)
         log.info("%s has ended: %s", guest.name, reason.name.lower())
         self._guest = None
         self._shutoff = ShutoffInfo(reason=reason, detail=detail)
+        self._phases.step(PhaseTrigger.STOPPED)
         self._workplace.publish(stopped_event(guest.status, guest.uuid))
+        # A domd that missed the event asks this worker, which stays until domd ends it.
         remove_status(self._workplace.paths.status(guest.name))
         guest.ended.set()
         guest.close()

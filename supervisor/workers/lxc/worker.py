@@ -15,6 +15,7 @@ from rpc.enums import DomainEventID, DomainShutoffReason
 from rpc.errors import ErrorDomain, VirError
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.messages.worker import DomainStatus, GetTuning, SetTuning, Stats
+from supervisor.objects.domain_phase import PhaseTrigger
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.driver_ops import DriverOps
 from supervisor.workers.lxc import lifecycle
@@ -90,18 +91,19 @@ class LxcWorker(Worker[Container]):
         """Its monitor has gone: it begins again if it has rebooted, and else it is off."""
         if self._guest is guest and await self._restart_if_rebooted(guest):
             return
-        await super()._finish(guest)
+        await super()._finish(guest)  # it leaves the phase of a reboot that was none
 
     async def _restart_if_rebooted(self, guest: Container) -> bool:
-        self._start_done.clear()  # whoever would end it waits for what comes of this
+        self._phases.step(PhaseTrigger.REBOOT)  # a destroy waits for the outcome
         try:
             restarted = await restart_rebooted(self._workplace, guest.status, guest.live_xml)
         except (ConfError, VirError, OSError) as error:
             log.error("%s has rebooted and cannot begin again: %s", guest.name, error)
             guest.status.ending, guest.status.restart = DomainShutoffReason.FAILED, False
             return False
-        finally:
-            self._start_done.set()
+        except BaseException:
+            self._phases.step(PhaseTrigger.STOP)  # no request waits for this reboot any longer
+            raise
         if restarted is None:
             return False
         log.info("%s has begun again", guest.name)

@@ -81,6 +81,7 @@ ORDER: Final[tuple[Callable[[Context], Options], ...]] = (
     small_devices.watchdogs,
     usb.redirected,
     host_devices.host_devices,
+    machine.incoming,
     small_devices.balloon,
     small_devices.random_numbers,
     small_devices.core_info,

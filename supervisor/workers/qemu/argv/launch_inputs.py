@@ -51,6 +51,7 @@ class Runtime:
     domain_dir: str  # /var/lib/libvirt/qemu/domain-ID-NAME
     channel_dir: str  # /var/lib/libvirt/qemu/channel/target/domain-ID-NAME
     memory_dir: str  # /var/lib/libvirt/qemu/ram/ID-NAME
+    incoming: str = ""  # of -incoming: "defer", or a URI; "": a fresh boot
     monitor_fd: int | None = None  # a listening socket; None: QEMU makes monitor.sock itself
     path: str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     tap_fds: Mapping[str, tuple[Fd, ...]] = field(default_factory=dict)  # by interface alias

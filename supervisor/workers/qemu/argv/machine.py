@@ -185,6 +185,12 @@ def log(context: Context) -> Options:
     yield "-msg", "timestamp=on"
 
 
+def incoming(context: Context) -> Options:
+    """-incoming: QEMU waits for the guest's state from a save image or from another host."""
+    if context.runtime.incoming:
+        yield "-incoming", context.runtime.incoming
+
+
 def user_arguments(context: Context) -> Options:
     """What <qemu:commandline> adds, word by word."""
     extra = context.domain.qemu_commandline

@@ -17,6 +17,7 @@ from typing import Final
 
 from conf.settings import QemuConfig
 from conf.types.cpuset import parse_cpuset
+from supervisor.messages.worker import FreshBoot, StartSource
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.pidfd import GuestProcess
 from supervisor.workers.cgroups import remove_emulator_group
@@ -64,6 +65,7 @@ def launch_inputs(
         domain_dir=str(start.domain_dir),
         channel_dir=str(paths.channels(status.id, start.name)),
         memory_dir=config.memory_backing_dir or str(paths.memory_dir(status.id, start.name)),
+        incoming=incoming(start.request.source),
         monitor_fd=monitor.fileno(),
         char_fds=char_fds,
         tap_fds=fds.taps,
@@ -85,6 +87,11 @@ def launch_inputs(
     )
     write_master_key(Path(inputs.master_key_file), key, start.user)
     return inputs
+
+
+def incoming(source: StartSource) -> str:
+    """Return the argument of -incoming: the stream is named by QMP, once capabilities are set."""
+    return "" if isinstance(source, FreshBoot) else "defer"
 
 
 def _tls_dir(config: QemuConfig, own: str, *, enabled: bool) -> str:
