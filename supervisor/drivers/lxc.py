@@ -23,7 +23,7 @@ LXC: Final = Driver(
     features=frozenset({8, 9, 10, 14, 15, 16}),
     service="lxcd",
     routes={"domd": "lxcd", "worker": "lxcd"},
-    worker_entry="supervisor.workers.lxc.main:serve",
+    worker_entry="supervisor.workers.lxc.main:run",
     completion="supervisor.domd.definition_builder:LxcCompletion",
     supported_flags={
         "DomainCreateWithFlags": DomainCreateFlags.START_PAUSED

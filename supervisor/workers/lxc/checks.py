@@ -1,6 +1,6 @@
-"""What can be known to be wrong before anything is begun, and what the plan must know of the host.
+"""Checks of the host before a start, and the facts of it that the configuration needs.
 
-Owns: looking. May touch: nothing; what is in a container's root is not trusted.
+Owns: reading. May touch: nothing; files in a container's root are not trusted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ APPARMOR_PARSER: Final = Path("/usr/sbin/apparmor_parser")
 PID_MAX: Final = Path("/proc/sys/kernel/pid_max")
 TASKS_PERCENT: Final = 15  # of the host's, for one container
 NETNS: Final = Path("/run/netns")
-#: Files of /proc whose figures lxcfs makes a container's own.
+#: Files of /proc that lxcfs shows with the container's own limits and usage.
 LXCFS_FILES: Final = ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime")
 LXCFS_S: Final = 2.0
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def check_sources(domain: Domain) -> frozenset[str]:
-    """See that every file system is there; those that are no folders.
+    """Check that every <filesystem> source exists; return the sources that are no directories.
 
     Raises:
         VirError: INTERNAL_ERROR naming the element.
@@ -50,7 +50,7 @@ def check_sources(domain: Domain) -> frozenset[str]:
             status = os.stat(source)
         except OSError as error:
             detail = (
-                f"the <filesystem> with <target dir='{filesystem.target_dir}'> cannot be had: "
+                f"the <filesystem> with <target dir='{filesystem.target_dir}'> is not usable: "
                 f"Failed to access '{source}': {error.strerror}"
             )
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
@@ -63,7 +63,7 @@ def check_sources(domain: Domain) -> frozenset[str]:
 
 
 def _check_space_limits(filesystem: Filesystem) -> None:
-    """Refuse a limit that nobody would keep; stock takes it and does not keep it.
+    """Refuse a space limit, which libvirt accepts for containers and does not enforce.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED naming the target.
@@ -71,8 +71,8 @@ def _check_space_limits(filesystem: Filesystem) -> None:
     if filesystem.space_hard_limit is not None or filesystem.space_soft_limit is not None:
         detail = (
             f"the <filesystem> with <target dir='{filesystem.target_dir}'> has a "
-            "<space_hard_limit> or <space_soft_limit>, which is not kept for containers; use an "
-            "image of that size (type='file'), or type='ram' with its usage"
+            "<space_hard_limit> or <space_soft_limit>, which is not enforced for containers; use "
+            "an image of that size (type='file'), or type='ram' with its usage"
         )
         raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.LXC)
 
@@ -87,10 +87,10 @@ def _source(filesystem: Filesystem) -> str:
 
 
 def device_numbers(domain: Domain) -> dict[str, str]:
-    """The numbers of every device of the host that the document names, by its path.
+    """The device number of every host device that the XML names, by its path.
 
     Raises:
-        VirError: INTERNAL_ERROR naming it: it is not there, or no device.
+        VirError: INTERNAL_ERROR naming the path: it is missing, or no device.
     """
     paths = [source for source, _ in node_paths(domain)]
     if domain.blkiotune is not None:
@@ -102,7 +102,7 @@ def device_number(path: str) -> str:
     """A device's number, "MAJOR:MINOR".
 
     Raises:
-        VirError: INTERNAL_ERROR: it is not there, or no device.
+        VirError: INTERNAL_ERROR: the path is missing, or no device.
     """
     try:
         status = os.stat(path)
@@ -110,26 +110,26 @@ def device_number(path: str) -> str:
         detail = f"the device '{path}' cannot be given to a container: {error.strerror}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
     if not (stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode)):
-        detail = f"'{path}' is no device, but a file or folder"
+        detail = f"'{path}' is no device node"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
     return f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
 
 
 def max_tasks() -> int:
-    """How many tasks one container may have, so that the host keeps some."""
+    """The pids.max of one container: a part of the host's, against fork bombs."""
     return int(PID_MAX.read_text()) * TASKS_PERCENT // 100
 
 
 def seccomp_profile() -> str:
-    """The profile that keeps containers from the kernel's most dangerous calls, if it is there."""
+    """The path of liblxc's seccomp profile, which denies kexec, module loading and the like."""
     return str(SECCOMP) if SECCOMP.exists() else ""
 
 
 def apparmor_profile() -> str:
-    """The profile for containers; empty where the host has no AppArmor.
+    """The AppArmor profile of containers; empty where the kernel has no AppArmor.
 
-    liblxc makes a profile for each container by AppArmor's own program; a host that lacks it has
-    loaded no profile at all.
+    liblxc generates a profile for each container with apparmor_parser; where that is missing, the
+    container runs unconfined, as liblxc would refuse to start it otherwise.
     """
     try:
         enabled = APPARMOR.read_text().strip() == "Y"
@@ -141,11 +141,11 @@ def apparmor_profile() -> str:
 
 
 def init_ids(domain: Domain, mount_point: str) -> tuple[int, int]:
-    """Init's user and group in the container.
+    """Resolve <inituser> and <initgroup> in the container's passwd(5) and group(5).
 
     Args:
         domain: the container's.
-        mount_point: where its root is mounted, if it is in an image.
+        mount_point: of its root, if that is in an image.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED: the container has no such user or group.
@@ -176,7 +176,7 @@ def _resolve_id(name: str | None, root: str, table: str, element: str) -> int:
 
 
 def lookup_id(text: str, name: str) -> int | None:
-    """The number of a name in a table such as passwd(5)."""
+    """Find the number of a name in a table such as passwd(5)."""
     for line in text.splitlines():
         fields = line.split(":")
         if len(fields) > 2 and fields[0] == name and fields[2].isdigit():
@@ -185,7 +185,7 @@ def lookup_id(text: str, name: str) -> int | None:
 
 
 def read_inside(root: str, parts: tuple[str, ...]) -> str:
-    """Read a file of a container's, following none of its links.
+    """Read a file of the container without following symbolic links.
 
     Raises:
         OSError: it cannot be read.
@@ -193,17 +193,17 @@ def read_inside(root: str, parts: tuple[str, ...]) -> str:
     fd = open_inside(root, parts, os.O_RDONLY)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "it is no file")
+            raise OSError(errno.EINVAL, "not a regular file")
         return os.read(fd, MAX_PASSWD).decode(errors="replace")
     finally:
         os.close(fd)
 
 
 def open_inside(root: str, parts: tuple[str, ...], flags: int) -> int:
-    """Open a file of a container's, following none of its links, which might lead to the host.
+    """Open a file of the container without following symbolic links, which may lead to the host.
 
     Raises:
-        OSError: it cannot be opened, or a link is on the way.
+        OSError: it cannot be opened, or a component of the path is a symbolic link.
     """
     here = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -219,7 +219,7 @@ def open_inside(root: str, parts: tuple[str, ...], flags: int) -> int:
 
 
 async def lxcfs_files(lxcfs: Path) -> dict[str, str]:
-    """The files of /proc that lxcfs serves, where the host runs it; where each is."""
+    """The paths of the /proc files that lxcfs serves, by name; none where it does not run."""
 
     def look() -> dict[str, str]:
         served = set(os.listdir(lxcfs / "proc"))
@@ -231,15 +231,15 @@ async def lxcfs_files(lxcfs: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, TimeoutError) as error:
-        log.warning("lxcfs at %s does not answer, its figures are left out: %s", lxcfs, error)
+        log.warning("lxcfs at %s does not answer, /proc shows the host's: %s", lxcfs, error)
         return {}
 
 
 async def shared_namespaces(domain: Domain, states: Path) -> dict[str, str]:
-    """The namespaces of others that the container is to be in.
+    """The paths of the namespaces that the container shares (<lxc:namespace>), by kind.
 
     Raises:
-        VirError: INTERNAL_ERROR: whose they are does not run; OPERATION_FAILED.
+        VirError: INTERNAL_ERROR: there is no such namespace; OPERATION_FAILED.
     """
     element = domain.lxc_namespace
     if element is None:

@@ -1,6 +1,6 @@
-"""One running container: what is known of it beyond what is known of every guest.
+"""A running container: its init process, cgroup and folder beside what every guest has.
 
-Owns: that, and its private folder. May touch: the folder.
+Owns: the object and the container's private folder. May touch: the folder.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ RESOURCES: Final = msgspec.json.Decoder(ContainerResources)
 
 
 class Container(RunningGuest):
-    """A container that runs: its process is liblxc's monitor."""
+    """A running container; its process is liblxc's monitor."""
 
     def __init__(
         self,
@@ -46,66 +46,66 @@ class Container(RunningGuest):
         status: Status,
         process: GuestProcess,
     ) -> None:
-        """Know a container; `start_task` tells of its first process."""
+        """Describe a container; `attach_init` adds its init process."""
         super().__init__(workplace, document, status, process)
         self.init: GuestProcess | None = None
-        self.at_barrier = False  # it stands before its first instruction, and has no init yet
+        self.at_barrier = False  # started paused: init is not executed yet
         self.group = ""
         self.on_init_exit: Callable[[], None] = lambda: None
 
     @property
     def folder(self) -> Path:
-        """Its private folder, where the monitor listens."""
+        """The private folder, which is liblxc's lxcpath."""
         return container_folder(self.context.paths, self.name)
 
     @property
     def init_pid(self) -> int:
-        """The number of its first process on the host; 0: none, it is on its way."""
+        """The pid of init on the host; 0 while there is none."""
         return self.init.pid if self.init is not None and not self.init.exited else 0
 
     def attach_init(self, pid: int) -> None:
-        """Its first process has begun."""
+        """Watch the init process, which runs from now on."""
         self.at_barrier = False
         self.init = GuestProcess.open_child(pid)
         self.init.on_exit.append(lambda: self.on_init_exit())
 
     def require_init(self) -> None:
-        """Refuse what takes a container whose first process runs, or did.
+        """Refuse a call that needs an executed init.
 
         Raises:
-            VirError: OPERATION_INVALID: it stands before its first instruction.
+            VirError: OPERATION_INVALID: the container was started paused and not resumed yet.
         """
         if self.at_barrier:
-            detail = f"the container '{self.name}' was started paused and has not begun: resume it"
+            detail = f"container '{self.name}' was started paused: resume it to execute its init"
             raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.LXC)
 
     def get_status(self) -> DomainStatus:
-        """What domd is told of it: its process is the container's first."""
+        """Describe the container to domd; the pid is init's, not the monitor's."""
         return msgspec.structs.replace(super().get_status(), pid=self.init_pid)
 
     def close(self) -> None:
-        """Let go of everything; what runs on is left running."""
+        """Close the pidfds; the container runs on."""
         if self.init is not None:
             self.init.unwatch()
         super().close()
 
 
 def container_folder(paths: Paths, name: str) -> Path:
-    """The private folder of a container."""
+    """The private folder of a container, in the status directory."""
     return paths.status_dir() / f"{name}.d"
 
 
 def save_resources(folder: Path, resources: ContainerResources) -> None:
-    """Write down what is held, before it is.
+    """Write the resources' file; call it before they are taken, so that no crash loses one.
 
     Raises:
-        OSError: it cannot be.
+        OSError: the file cannot be written.
     """
     write_file(folder / RESOURCES_FILE, msgspec.json.encode(resources), durable=False)
 
 
 def read_resources(folder: Path, default_group: str) -> ContainerResources:
-    """What a container holds; where nothing can be read, its group alone."""
+    """Read the resources' file; without a valid one, the cgroup is all that is known."""
     try:
         return RESOURCES.decode((folder / RESOURCES_FILE).read_bytes())
     except (OSError, msgspec.MsgspecError):

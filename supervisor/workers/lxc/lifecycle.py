@@ -1,6 +1,6 @@
-"""What domd orders of a running container: shutdown, reboot, suspend, resume.
+"""Lifecycle commands of a running container: shutdown, reboot, suspend, resume.
 
-Owns: one function an order. May touch: the container's init, its cgroup.
+Owns: one function a command. May touch: the container's init, its cgroup.
 Source: libvirt 9.0's lxc driver; the request that init(8) reads from /dev/initctl; systemd(1) on
 signals.
 """
@@ -28,21 +28,21 @@ from supervisor.workers.state_table import Trigger, require
 
 INITCTL: Final = int(DomainShutdownFlagValues.INITCTL)
 SIGNAL: Final = int(DomainShutdownFlagValues.SIGNAL)
-EXEC_S: Final = 10.0  # between the opening of a gate and its container's first instruction
+EXEC_S: Final = 10.0  # from the release of the start barrier to the exec of init
 MAGIC: Final = 0x03091969
 CHANGE_RUNLEVEL: Final = 1
 REQUEST: Final = struct.Struct("@iiii368x")
-#: Where an init may read its orders, the first that there is.
+#: Where SysV init reads requests; the first FIFO that has a reader is used.
 INITCTL_PATHS: Final = (("dev", "initctl"), ("run", "initctl"), ("etc", ".initctl"))
 
 
 @dataclass(frozen=True, slots=True)
 class ShutdownMethod:
-    """A way for a container to end or begin anew."""
+    """How init is requested to shut down or reboot."""
 
     runlevel: int
-    signal: signal.Signals
-    systemd: int  # the signal by which systemd takes it
+    signal: signal.Signals  # to an init that is not systemd
+    systemd: int  # to systemd (systemd(1), "Signals")
     verb: str
 
 
@@ -51,19 +51,19 @@ REBOOT: Final = ShutdownMethod(6, signal.SIGHUP, signal.SIGRTMIN + 5, "reboot")
 
 
 def initctl_request(runlevel: int) -> bytes:
-    """What tells init to change its runlevel."""
+    """Pack the request of /dev/initctl to change the runlevel."""
     return REQUEST.pack(MAGIC, CHANGE_RUNLEVEL, ord(str(runlevel)), 0)
 
 
 def signal_for(method: ShutdownMethod, status: str) -> int:
-    """The signal that an init takes for an order.
+    """Choose the signal by which an init shuts down or reboots.
 
-    To systemd SIGTERM and SIGHUP mean other things. It waits for signals of its own, which is to
-    say that it blocks them; no init that does not know them does.
+    To systemd SIGTERM and SIGHUP mean re-execution and reload. It reads its own real-time signals
+    from a signalfd, so it blocks them; no other init does.
 
     Args:
-        method: what it is to do.
-        status: the text of its `/proc/PID/status`.
+        method: shutdown or reboot.
+        status: the text of init's `/proc/PID/status`.
     """
     blocked = fields(status, "SigBlk")
     if blocked and int(blocked[0], 16) >> (method.systemd - 1) & 1:
@@ -72,7 +72,7 @@ def signal_for(method: ShutdownMethod, status: str) -> int:
 
 
 async def shutdown(container: Container, flags: int) -> None:
-    """Ask the container's init to end.
+    """Request the container's init to shut down.
 
     Raises:
         VirError: as `request_init`.
@@ -81,7 +81,7 @@ async def shutdown(container: Container, flags: int) -> None:
 
 
 async def reboot(container: Container, flags: int) -> None:
-    """Ask the container's init to begin anew.
+    """Request the container's init to reboot.
 
     Raises:
         VirError: as `request_init`.
@@ -90,14 +90,14 @@ async def reboot(container: Container, flags: int) -> None:
 
 
 async def request_init(container: Container, method: ShutdownMethod, flags: int) -> None:
-    """Have the container's init end or begin anew.
+    """Request init to shut down or reboot.
 
-    A signal is sent that its init is known to take for that; where none is, its pipe is written
-    to if it has one, and the usual signal sent if not.
+    Without flags, systemd gets its signal; another init gets a request on /dev/initctl if it reads
+    that, else the usual signal.
 
     Raises:
-        VirError: INVALID_ARG for other ways; OPERATION_UNSUPPORTED: it has no pipe and no signal is
-            allowed; OPERATION_INVALID: it has no init just now.
+        VirError: INVALID_ARG for other flags; OPERATION_UNSUPPORTED: the flags allow only initctl,
+            and there is none; OPERATION_INVALID: there is no init, as during a reboot.
     """
     if flags & ~(INITCTL | SIGNAL):
         detail = f"unsupported flags ({flags & ~(INITCTL | SIGNAL):#x}); use initctl or signal"
@@ -105,7 +105,7 @@ async def request_init(container: Container, method: ShutdownMethod, flags: int)
     pid = container.init_pid
     container.require_init()
     if pid == 0 or container.init is None:
-        detail = f"the container '{container.name}' has no init just now"
+        detail = f"the container '{container.name}' has no init at the moment"
         raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.LXC)
     number = signal_for(method, read_status(pid))
     if flags == 0 and number == method.systemd:
@@ -124,11 +124,11 @@ async def request_init(container: Container, method: ShutdownMethod, flags: int)
 
 
 def _write_initctl(pid: int, runlevel: int) -> bool:
-    """Write the order into the container's pipe, if it has one that is read; whether it was."""
+    """Write the request to the container's initctl, if it has one with a reader; whether it did."""
     for parts in INITCTL_PATHS:
         try:
             fd = open_inside(f"/proc/{pid}/root", parts, os.O_WRONLY)
-        except OSError:  # none, a link, or nobody reads it
+        except OSError:  # missing, a symbolic link, or ENXIO: no reader
             continue
         try:
             if stat.S_ISFIFO(os.fstat(fd).st_mode):
@@ -141,10 +141,10 @@ def _write_initctl(pid: int, runlevel: int) -> bool:
 
 
 async def suspend(container: Container) -> None:
-    """Stop every process.
+    """Freeze every process.
 
     Raises:
-        VirError: OPERATION_INVALID: they stand still; those of `cgroups.freeze`.
+        VirError: OPERATION_INVALID: the container is paused; those of `cgroups.freeze`.
     """
     require(container.name, container.state, Trigger.SUSPENDED, ErrorDomain.LXC)
     await cgroups.freeze(container.group, frozen=True)
@@ -152,11 +152,10 @@ async def suspend(container: Container) -> None:
 
 
 async def resume(container: Container) -> None:
-    """Let every process run.
+    """Thaw every process, or execute the init of a container that was started paused.
 
     Raises:
-        VirError: OPERATION_INVALID: they run; INTERNAL_ERROR: a container that was started paused
-            has no such init.
+        VirError: OPERATION_INVALID: the container runs; INTERNAL_ERROR: init cannot be executed.
     """
     require(container.name, container.state, Trigger.RESUMED, ErrorDomain.LXC)
     if container.at_barrier:
@@ -167,8 +166,8 @@ async def resume(container: Container) -> None:
 
 
 async def _execute_init(container: Container) -> None:
-    """Let a container that was started paused execute its first instruction."""
-    container.status.ending = DomainShutoffReason.FAILED  # why it ends if it does now
+    """Execute the init of a container that was started paused."""
+    container.status.ending = DomainShutoffReason.FAILED  # the reason if it exits now
     pid = await start_barrier.release(container.folder, EXEC_S)
     try:
         if not pid:

@@ -1,10 +1,10 @@
-"""Launching a container: from its document to a first process that runs.
+"""Start a container: from its XML to a running init.
 
 Owns: the order of a start, and undoing it. May touch: the container's folder and process, what its
-document names. May not touch: definitions, other containers.
+XML names. May not touch: definitions, other containers.
 
-The status document is written before anything else. If this worker dies on the way, its successor
-finds a status without a process number, ends what was begun, and says so.
+The status file is written before anything else. If this worker dies during the start, the next one
+finds a status without a pid, removes what was made, and reports the domain as failed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ START_S: Final = 40.0
 
 @dataclass(slots=True)
 class StartContext:
-    """A start on its way: what it has so far."""
+    """A start in progress: what its steps have gathered."""
 
     context: WorkerContext
     request: Start
@@ -66,7 +66,7 @@ class StartContext:
     mount_points: dict[str, str] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
     interfaces: dict[int, LxcInterface] = field(default_factory=dict)
-    init_pid: int = 0  # of its init, or of who is to be it
+    init_pid: int = 0  # of init, or of the process that will execute it
     container: Container | None = None
 
     @property
@@ -75,7 +75,7 @@ class StartContext:
         return self.domain.name
 
     def xml(self) -> str:
-        """The document as it stands, for hooks and the status."""
+        """The live XML as it is now, for hooks and the status file."""
         return format_domain(self.domain, live=True, secure=True)
 
 
@@ -89,13 +89,13 @@ async def launch(
     *,
     restarted: bool = False,
 ) -> Container:
-    """Start a container; whatever fails, nothing is left of it.
+    """Start a container; if a step fails, the steps before it are undone.
 
     Args:
         context: the worker's.
-        request: what is to be started.
-        steps: other steps than those of every start.
-        restarted: it ran before: if this process dies on the way, the domain is to be started anew.
+        request: the XML and the id.
+        steps: replace `STEPS`, for tests.
+        restarted: the container ran before: if this worker dies now, domd starts the domain.
 
     Raises:
         ConfError, VirError: it cannot be started.
@@ -128,7 +128,7 @@ async def launch(
 
 
 async def inspect_host(start: StartContext) -> None:
-    """See that all is there that the document names."""
+    """Check that the host has what the XML names, and gather facts for the configuration."""
     domain, states = start.domain, start.context.paths.status_dir()
     await usb.resolve_addresses(domain)
     start.files = checks.check_sources(domain)
@@ -138,7 +138,7 @@ async def inspect_host(start: StartContext) -> None:
 
 
 async def prepare_folder(start: StartContext) -> None:
-    """Give the container its folder, and note that it is on its way."""
+    """Make the container's folder and its status file, and run the "prepare" hook."""
     context, paths = start.context, start.context.paths
     start.undo.push_async_callback(_hook_after, start, "release")
     await _hook(start, "prepare")
@@ -146,21 +146,21 @@ async def prepare_folder(start: StartContext) -> None:
     await remove_folder(start.folder)
     start.folder.mkdir(parents=True, mode=0o700)
     os.chown(start.folder, -1, mapped_root(start.domain)[1])
-    start.folder.chmod(0o710)  # what is mounted there is its root's, and of no other user here
+    start.folder.chmod(0o710)  # mounts in it are for the container's root group only
     save_resources(start.folder, start.resources)
     start.undo.callback(remove_status, paths.status(start.name))
     write_status(context.paths.status(start.name), start.status, start.xml())
 
 
 async def mount_filesystems(start: StartContext) -> None:
-    """Mount the file systems that are in images, and make devices' nodes."""
+    """Mount images and read-only directories, and make device nodes."""
     start.undo.push_async_callback(unmount_all, start.resources)
     start.mount_points = await mount_all(start.domain, start.folder, start.resources)
     start.nodes = await make_all(start.domain, start.folder, start.resources)
 
 
 async def attach_interfaces(start: StartContext) -> None:
-    """Have the container's cards made."""
+    """Have netd make the container's interfaces."""
     if start.domain.devices.interfaces:
         start.undo.push_async_callback(detach_port, start.context, start.status.uuid)
         start.interfaces = await interfaces.attach_all(start.context, start.domain)
@@ -169,7 +169,7 @@ async def attach_interfaces(start: StartContext) -> None:
 
 
 async def write_config(start: StartContext) -> None:
-    """Write the configuration that liblxc's tool reads."""
+    """Write the configuration file of lxc-start."""
     domain, layout = start.domain, cgroups.layout()
     user, group = checks.init_ids(domain, start.mount_points.get("/", ""))
     facts = HostFacts(
@@ -194,11 +194,11 @@ async def write_config(start: StartContext) -> None:
 
 
 async def start_container(start: StartContext) -> None:
-    """Have liblxc start it."""
+    """Run lxc-start, and find the monitor and init."""
     context, status, folder = start.context, start.status, start.folder
     await _hook(start, "start")
     start.undo.push_async_callback(abort_start, folder, start.resources)
-    await kill_processes(folder, start.resources)  # what a host that lost our files has left
+    await kill_processes(folder, start.resources)  # of a container whose folder was lost
     cgroups.enable_controllers(start.resources.group)
     log_path = context.paths.guest_log(start.name)
     command = start_command(folder, log_path, plan_init(start.domain))
@@ -222,7 +222,7 @@ async def start_container(start: StartContext) -> None:
 
 
 async def _run_lxc_start(start: StartContext, command: list[str]) -> None:
-    """Have liblxc's tool start it, up to its gate if it is to stand still.
+    """Run lxc-start, which returns at the start barrier or when init is executed.
 
     Raises:
         VirError: INTERNAL_ERROR: it fails.
@@ -242,12 +242,12 @@ async def _find_init(start: StartContext, container: Container) -> None:
         start.init_pid = await init_pid(start.folder)
         container.attach_init(start.init_pid)
     except (VirError, ProcessLookupError) as error:
-        detail = f"guest failed to start: init ended at once: {start.log.error_output()}"
+        detail = f"guest failed to start: init exited at once: {start.log.error_output()}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC) from error
 
 
 async def finish_start(start: StartContext) -> None:
-    """Do what liblxc cannot, and let it run or not."""
+    """Set what liblxc cannot: routes, and the record of host devices; then set the state."""
     container, paths = start.container, start.context.paths
     assert container is not None, "it has been started"
     for place, card in start.interfaces.items():
@@ -281,7 +281,7 @@ STEPS: Final[tuple[Step, ...]] = (
 
 
 def assign_aliases(domain: Domain) -> None:
-    """Name the devices, as clients name them."""
+    """Set the devices' aliases, by which clients name them."""
     devices = domain.devices
     for number, console in enumerate(devices.consoles):
         console.alias = console.alias or f"console{number}"

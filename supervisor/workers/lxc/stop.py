@@ -1,6 +1,6 @@
-"""Ending a container, and removing what is left of it.
+"""Stop a container, and release its resources.
 
-Owns: both. May touch: the container's process, cgroups, images, folder, cards.
+Owns: both. May touch: the container's processes, cgroups, mounts, folder, interfaces.
 """
 
 from __future__ import annotations
@@ -32,25 +32,26 @@ from supervisor.workers.lxc.host_netdevs import return_devices
 
 GRACEFUL_S: Final = 10.0
 KILL_S: Final = 10.0
-EMPTY_S: Final = 5.0  # for killed processes to leave their groups
+EMPTY_S: Final = 5.0  # for killed processes to leave their cgroups
 PAUSE_S: Final = 0.005
-REBOOT_MARK: Final = "rebooted"  # the file in its folder that says that it ended in a reboot
+REBOOT_MARK: Final = "rebooted"  # the file that liblxc's post-stop hook makes at a reboot
 
 log = logging.getLogger(__name__)
 
 
 async def stop(container: Container, reason: DomainShutoffReason, *, graceful: bool) -> None:
-    """End the container; what follows its end is begun by that.
+    """Stop the container; its exit starts the cleanup.
 
-    The reason is kept first: whoever finds the process gone knows why.
+    The reason is saved first, so that a worker that finds the process gone knows it.
 
     Raises:
-        VirError: OPERATION_FAILED: it does not go gracefully; SYSTEM_ERROR: it does not go at all.
+        VirError: OPERATION_FAILED: init does not exit after SIGTERM; SYSTEM_ERROR: nor after
+            SIGKILL.
     """
     before = container.status.ending
-    container.status.ending = before or reason  # the first that was given counts
+    container.status.ending = before or reason  # an earlier reason counts
     container.save()
-    with contextlib.suppress(VirError):  # what stands still cannot end; its group may have gone
+    with contextlib.suppress(VirError):  # frozen processes do not exit; the cgroup may be gone
         if cgroups.is_frozen(container.group):
             await cgroups.freeze(container.group, frozen=False)
     if graceful and not container.at_barrier:
@@ -60,7 +61,7 @@ async def stop(container: Container, reason: DomainShutoffReason, *, graceful: b
         container.status.ending = before
         container.save()
         detail = (
-            f"the init of '{container.name}' has not ended {GRACEFUL_S:.0f} s after SIGTERM; "
+            f"the init of '{container.name}' has not exited {GRACEFUL_S:.0f} s after SIGTERM; "
             "destroy it without the flag to kill it"
         )
         raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.LXC)
@@ -70,12 +71,12 @@ async def stop(container: Container, reason: DomainShutoffReason, *, graceful: b
     container.process.send_signal(signal.SIGKILL)
     cgroups.kill(container.group)
     if not await container.process.wait_exit(KILL_S):
-        detail = f"the container '{container.name}' does not end: the host's kernel holds it"
+        detail = f"a process of '{container.name}' does not exit: it is in uninterruptible sleep"
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.LXC)
 
 
 def _signal(container: Container, number: signal.Signals) -> None:
-    """Signal init; while there is none (between a reboot's two), the monitor, which ends it."""
+    """Send a signal to init; during a reboot, when there is none, to the monitor."""
     if container.init is not None and not container.init.exited:
         container.init.send_signal(number)
     else:
@@ -83,7 +84,7 @@ def _signal(container: Container, number: signal.Signals) -> None:
 
 
 async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
-    """Remove what a container leaves behind, except its status document."""
+    """Remove what a stopped container leaves, except its status file."""
     name, paths = status.name, context.paths
     folder = container_folder(paths, name)
     if status.pid and not status.ending:
@@ -105,20 +106,20 @@ async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
 
 
 def has_rebooted(folder: Path) -> bool:
-    """Whether a container that has ended did so in a reboot."""
+    """Whether a container stopped by rebooting."""
     return (folder / REBOOT_MARK).exists()
 
 
 def set_shutoff_reason(
     status: Status, domain: Domain, *, orderly: bool, rebooted: bool = False
 ) -> None:
-    """Say why a container has ended that nobody of us has ended, and what is to follow.
+    """Set the reason of a stop that no client requested, and whether the domain is restarted.
 
     Args:
-        status: is completed.
-        domain: its live document.
-        orderly: whether liblxc's monitor saw the end of init: it has then removed its pid file.
-        rebooted: whether it was a reboot.
+        status: is changed.
+        domain: of the live XML, with <on_poweroff>, <on_reboot> and <on_crash>.
+        orderly: whether liblxc's monitor saw init exit: it then removes its pid file.
+        rebooted: whether init rebooted.
     """
     if rebooted:
         status.ending, plan = DomainShutoffReason.SHUTDOWN, lifecycle_actions.on_reboot(domain)
@@ -130,7 +131,7 @@ def set_shutoff_reason(
 
 
 async def kill_processes(folder: Path, resources: ContainerResources) -> None:
-    """End whatever runs for the container, and remove its cgroups; nothing is no error."""
+    """Kill every process of the container and remove its cgroups; none is no error."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + EMPTY_S
     groups = (resources.group, f"{resources.group}.monitor")
@@ -150,11 +151,11 @@ async def kill_processes(folder: Path, resources: ContainerResources) -> None:
         await asyncio.sleep(PAUSE_S)
     for group in groups:
         for path in cgroups.directories(group):
-            log.error("%s cannot be removed: processes are in it that do not end", path)
+            log.error("%s cannot be removed: it has processes that do not exit", path)
 
 
 async def abort_start(folder: Path, resources: ContainerResources) -> None:
-    """End a start that was given up: liblxc's own processes first, which may yet make groups."""
+    """Abort a start: liblxc's own processes first, as they may still make cgroups."""
     loop = asyncio.get_running_loop()
     deadline, count = loop.time() + EMPTY_S, 1
     while count and loop.time() < deadline:
@@ -164,7 +165,7 @@ async def abort_start(folder: Path, resources: ContainerResources) -> None:
 
 
 def kill_monitor(folder: Path) -> int:
-    """Kill liblxc's processes of a container, which name its folder; how many there were."""
+    """Kill lxc-start and monitor processes, found by the folder on their command line; how many."""
     folder_bytes, count = os.fsencode(folder), 0
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -179,8 +180,8 @@ def kill_monitor(folder: Path) -> int:
 
 
 async def unmount_all(resources: ContainerResources) -> None:
-    """Unmount what the host had mounted for the container."""
+    """Unmount what was mounted on the host for the container."""
     for path in reversed(resources.mounts):
         error = await unmount(path)
         if error:
-            log.error("what is at %s stays mounted: %s", path, error)
+            log.error("%s cannot be unmounted: %s", path, error)

@@ -1,4 +1,4 @@
-"""Which service may spawn and end which driver's workers, and which services a daemon has."""
+"""The table of roles: entry points, owners of workers, services of a daemon."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from ipc.context import CallContext, set_call
 from rpc.errors import ErrorCode, VirError
 from supervisor.root.handlers import check_owner
-from supervisor.root.roles import SERVICES, SESSION_SERVICES, WORKERS
+from supervisor.root.roles import SERVICES, SESSION_SERVICES, WORKERS, Role
+from supervisor.runtime.child import load_role
 
 
 def asked_by(peer: str, driver: str) -> VirError | None:
@@ -50,3 +51,8 @@ def test_every_keeper_is_a_service() -> None:
 
 def test_a_user_s_daemon_has_everything_but_containers() -> None:
     assert {role.name for role in SERVICES} - {role.name for role in SESSION_SERVICES} == {"lxcd"}
+
+
+@pytest.mark.parametrize("role", [*SERVICES, *WORKERS.values()], ids=lambda role: role.name)
+def test_the_entry_point_of_every_role_is_a_function(role: Role) -> None:
+    assert callable(load_role(role.entry))
