@@ -175,13 +175,13 @@ class QemuConfig(msgspec.Struct, frozen=True, kw_only=True):
     sched_core: str = "none"
 
 
-def daemon_config(data: bytes | str, origin: str) -> DaemonConfig:
+def parse_daemon_config(data: bytes | str, origin: str) -> DaemonConfig:
     """Read libvirtd.conf.
 
     Raises:
         ConfError: kind "conf_syntax", naming file, line and key.
     """
-    config = _settings(DaemonConfig, data, origin)
+    config = _parse_settings(DaemonConfig, data, origin)
     for name in ("auth_unix_ro", "auth_unix_rw"):
         if getattr(config, name) not in ("none", "polkit", "sasl"):
             detail = f'{origin}: {name} is "none", "polkit" or "sasl"'
@@ -194,13 +194,13 @@ def daemon_config(data: bytes | str, origin: str) -> DaemonConfig:
     return config
 
 
-def qemu_config(data: bytes | str, origin: str) -> QemuConfig:
+def parse_qemu_config(data: bytes | str, origin: str) -> QemuConfig:
     """Read qemu.conf.
 
     Raises:
         ConfError: kind "conf_syntax", naming file, line and key.
     """
-    config = _settings(QemuConfig, data, origin)
+    config = _parse_settings(QemuConfig, data, origin)
     ranges = ("remote_display_port", "remote_websocket_port", "migration_port")
     for name in ranges:
         low, high = getattr(config, f"{name}_min"), getattr(config, f"{name}_max")
@@ -227,19 +227,19 @@ def _mode(text: str, name: str) -> int:
         raise ConfError("conf_syntax", detail) from None
 
 
-def _settings(kind: type[Settings], data: bytes | str, origin: str) -> Settings:
+def _parse_settings(kind: type[Settings], data: bytes | str, origin: str) -> Settings:
     """Read one file into its settings."""
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
-    found: dict[str, object] = {}
+    values: dict[str, object] = {}
     for key, (value, line) in parse(data, origin).items():
         if key not in fields:
             detail = f"{origin}:{line}: there is no setting '{key}'"
             raise ConfError("conf_syntax", detail, f"{origin}:{line}")
-        found[key] = _converted(fields[key].type, value, f"{origin}:{line}: {key}")
-    return kind(**found)
+        values[key] = _convert(fields[key].type, value, f"{origin}:{line}: {key}")
+    return kind(**values)
 
 
-def _converted(kind: object, value: Value, where: str) -> object:
+def _convert(kind: object, value: Value, where: str) -> object:
     if kind is bool and value in (0, 1):
         return bool(value)
     if kind is int and isinstance(value, int):
@@ -248,7 +248,7 @@ def _converted(kind: object, value: Value, where: str) -> object:
         return str(value)
     if kind == list[str] and isinstance(value, (str, list)):
         return [value] if isinstance(value, str) else value
-    wanted = {bool: "0 or 1", int: "a number", str: "a string"}
-    names = {kind_: words for kind_, words in wanted.items() if kind_ is kind}
+    descriptions = {bool: "0 or 1", int: "a number", str: "a string"}
+    names = {kind_: values for kind_, values in descriptions.items() if kind_ is kind}
     expected = next(iter(names.values()), "a list of strings")
     raise ConfError("conf_syntax", f"{where} takes {expected}, not {value!r}", where)

@@ -1,8 +1,8 @@
-"""Settings that are accepted and that nothing acts on yet: what an administrator is told of them.
+"""Settings of libvirtd.conf and qemu.conf that are accepted and not implemented.
 
-Owns: their names. Pure. A setting that is acted on from now on leaves the list in that commit.
+Owns: their names. Pure. Who implements a setting removes it from its list.
 
-One whose absence would open what the administrator has closed is refused instead.
+A setting that is a protection is refused instead: ignoring it would leave open what it closes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from conf.errors import ConfError
 from conf.settings import DaemonConfig, QemuConfig
 
-DAEMON: Final = frozenset(
+UNSUPPORTED_DAEMON_SETTINGS: Final = frozenset(
     {
         "listen_tcp", "listen_addr", "tls_port", "tcp_port", "auth_tcp", "auth_tls", "tcp_min_ssf",
         "key_file", "cert_file", "ca_file", "crl_file", "tls_no_sanity_certificate",
@@ -25,7 +25,7 @@ DAEMON: Final = frozenset(
         "audit_logging", "host_uuid_source", "keepalive_required", "ovs_timeout",
     }
 )  # fmt: skip
-QEMU: Final = frozenset(
+UNSUPPORTED_QEMU_SETTINGS: Final = frozenset(
     {
         "security_default_confined", "namespaces", "cgroup_controllers", "cgroup_device_acl",
         "remember_owner", "capability_filters", "sched_core", "chardev_tls",
@@ -47,20 +47,24 @@ QEMU: Final = frozenset(
         "gluster_debug_level", "deprecation_behavior",
     }
 )  # fmt: skip
-#: Drivers that confine guests; "dac", the guest's own user, is what there is.
-CONFINING: Final = frozenset({"apparmor", "selinux"})
+#: Security drivers that this build lacks; it has "dac", a user of the guest's own.
+UNSUPPORTED_SECURITY_DRIVERS: Final = frozenset({"apparmor", "selinux"})
 
 
-def unused(config: DaemonConfig | QemuConfig) -> list[str]:
-    """The settings that somebody has changed and that nothing acts on."""
-    names = DAEMON if isinstance(config, DaemonConfig) else QEMU
+def unsupported_settings(config: DaemonConfig | QemuConfig) -> list[str]:
+    """List the settings that differ from their default and are not implemented."""
+    names = (
+        UNSUPPORTED_DAEMON_SETTINGS
+        if isinstance(config, DaemonConfig)
+        else UNSUPPORTED_QEMU_SETTINGS
+    )
     default = type(config)()
     changed = (n for n in config.__struct_fields__ if getattr(config, n) != getattr(default, n))
     return [name for name in changed if name in names]
 
 
-def refuse_unguarded(config: DaemonConfig | QemuConfig, origin: str) -> None:
-    """Refuse settings that protect something which would be open without them.
+def check_security_settings(config: DaemonConfig | QemuConfig, origin: str) -> None:
+    """Refuse settings of protections that are not implemented.
 
     Raises:
         ConfError: kind "conf_syntax".
@@ -70,7 +74,9 @@ def refuse_unguarded(config: DaemonConfig | QemuConfig, origin: str) -> None:
     elif config.security_require_confined:
         wrong = "security_require_confined"
     else:
-        wrong = "security_driver" if CONFINING & set(config.security_driver) else ""
+        wrong = (
+            "security_driver" if UNSUPPORTED_SECURITY_DRIVERS & set(config.security_driver) else ""
+        )
     if wrong:
         detail = (
             f"{origin}: {wrong} asks for protection that this build does not have; remove it to "

@@ -43,36 +43,36 @@ class _Reader:
     def line(self) -> int:
         return self.text.count("\n", 0, self.at) + 1
 
-    def wrong(self, expected: str) -> ConfError:
+    def syntax_error(self, expected: str) -> ConfError:
         seen = self.text[self.at : self.at + 20].split("\n")[0]
         where = f"{self.origin}:{self.line()}"
         return ConfError("conf_syntax", f"{where}: expecting {expected}, not '{seen}'", where)
 
 
 def parse(data: bytes | str, origin: str) -> dict[str, tuple[Value, int]]:
-    """Read a file: each key's value and the line it stands on.
+    """Parse a file into the value and line number of each key.
 
     Raises:
         ConfError: kind "conf_syntax", naming file and line.
     """
     reader = _Reader(_decode(data, origin), origin)
-    found: dict[str, tuple[Value, int]] = {}
+    settings: dict[str, tuple[Value, int]] = {}
     while True:
         reader.take(_SPACE)
         if reader.at == len(reader.text):
-            return found
+            return settings
         line = reader.line()
         key = reader.take(_KEY)
         if key is None:
-            raise reader.wrong("a name")
+            raise reader.syntax_error("a name")
         reader.take(_BLANK)
         if not reader.text.startswith("=", reader.at):
-            raise reader.wrong("an assignment '='")
+            raise reader.syntax_error("an assignment '='")
         reader.at += 1
         reader.take(_BLANK)
-        found[key[0]] = (_value(reader), line)
+        settings[key[0]] = (_value(reader), line)
         if reader.take(_END) is None:
-            raise reader.wrong("the end of the line")
+            raise reader.syntax_error("the end of the line")
 
 
 def write(settings: Mapping[str, Value]) -> str:
@@ -81,7 +81,7 @@ def write(settings: Mapping[str, Value]) -> str:
     Raises:
         ConfError: kind "conf_syntax" for a string that the syntax cannot hold.
     """
-    return "".join(f"{key} = {_written(value)}\n" for key, value in settings.items())
+    return "".join(f"{key} = {_format_value(value)}\n" for key, value in settings.items())
 
 
 def _decode(data: bytes | str, origin: str) -> str:
@@ -116,17 +116,17 @@ def _list(reader: _Reader) -> list[str]:
         if reader.text.startswith(",", reader.at):
             reader.at += 1
         elif not reader.text.startswith("]", reader.at):
-            raise reader.wrong("',' or ']' in a list")
+            raise reader.syntax_error("',' or ']' in a list")
 
 
 def _string(reader: _Reader) -> str:
     match = reader.take(_STRING)
     if match is None:
-        raise reader.wrong("a value: a number, a quoted string or a list of strings")
+        raise reader.syntax_error("a value: a number, a quoted string or a list of strings")
     return match[1] if match[1] is not None else match[2]
 
 
-def _written(value: Value) -> str:
+def _format_value(value: Value) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):
@@ -134,4 +134,4 @@ def _written(value: Value) -> str:
         if quote in value or "\n" in value:
             raise ConfError("conf_syntax", f"a string with both quotes or a line end: {value!r}")
         return f"{quote}{value}{quote}"
-    return f"[ {', '.join(_written(item) for item in value)} ]"
+    return f"[ {', '.join(_format_value(item) for item in value)} ]"

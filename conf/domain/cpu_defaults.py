@@ -10,7 +10,7 @@ from conf.domain.cpu import Cpu, CpuModelName
 from conf.domain.model import Domain
 from conf.emulator import EmulatorFacts
 
-#: Modes that give the guest what the host or the accelerator has.
+#: Modes whose CPU depends on the host or the accelerator.
 WHOLE_HOST = ("host-passthrough", "maximum")
 
 
@@ -32,7 +32,7 @@ def complete_cpu(domain: Domain, facts: EmulatorFacts) -> None:
         cpu.model.fallback = cpu.model.fallback or "allow"
     elif cpu.mode in WHOLE_HOST or (cpu.model is not None and not cpu.model.name):
         cpu.model = None
-    cpu.check = cpu.check or _check(cpu, domain.type)
+    cpu.check = cpu.check or _default_check(cpu, domain.type)
     if cpu.mode in WHOLE_HOST and cpu.migratable is None:
         cpu.migratable = facts.arch == "x86_64"  # as libvirt asks no other architecture for it
     for feature in cpu.features:
@@ -50,7 +50,7 @@ def _default_cpu(domain: Domain, facts: EmulatorFacts) -> Cpu | None:
     return cpu
 
 
-def _check(cpu: Cpu, kind: str) -> str | None:
+def _default_check(cpu: Cpu, kind: str) -> str | None:
     """How far the host's CPU must be like the guest's; an emulated one is not compared."""
     if cpu.mode == "custom" and cpu.model is not None:
         return "none" if kind == "qemu" else "partial"

@@ -1,4 +1,4 @@
-"""What libvirt 9.0 makes of a domain after reading it, for QEMU.
+"""Defaults of a QEMU domain, as libvirt 9.0 fills them in (virDomainDefPostParse).
 
 Owns: the values that a document leaves open, outside its devices; the order of all completing.
 May touch: the domain it is given, which it changes in place.
@@ -27,7 +27,7 @@ from conf.domain.model import Domain
 from conf.domain.os_defaults import complete_boot, complete_os
 from conf.domain.validate.controllers import check_roots
 from conf.domain.validate.devices import check_zpci
-from conf.domain.validate.domain import validate
+from conf.domain.validate.domain import check_completed
 from conf.emulator import EmulatorFacts
 
 
@@ -43,10 +43,10 @@ def complete(
     make_uuid: Callable[[], str] = new_uuid,
     spice_tls: bool = False,
 ) -> Domain:
-    """Fill in what the document left open, and refuse what cannot be. Idempotent.
+    """Fill in the defaults, assign addresses, and check the result. Idempotent.
 
     Args:
-        domain: as it was read; it is changed, and answered.
+        domain: as parsed; changed in place and returned.
         facts: of the emulator that `conf.domain.architectures` chose.
         make_uuid: gives fresh UUIDs.
         spice_tls: whether qemu.conf switches TLS on for SPICE.
@@ -61,14 +61,14 @@ def complete(
     complete_memory(domain)
     complete_boot(domain)
     assign_addresses(domain, facts)
-    validate(domain, facts, spice_tls=spice_tls)
+    check_completed(domain, facts, spice_tls=spice_tls)
     return domain
 
 
 def complete_general(
     domain: Domain, facts: EmulatorFacts, *, make_uuid: Callable[[], str] = new_uuid
 ) -> Domain:
-    """Fill in all that is no device."""
+    """Fill in the defaults outside <devices>."""
     domain.uuid = domain.uuid or make_uuid()
     if domain.genid == "":
         domain.genid = make_uuid()

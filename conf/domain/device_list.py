@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
-from conf.domain.device_xml import KINDS, Device, devices_of, place_devices
+from conf.domain.device_xml import KINDS, Device, devices_of, set_devices
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.graphics import Graphics
@@ -19,7 +19,7 @@ from conf.domain.devices.interface import Interface
 from conf.domain.model import Domain
 from conf.errors import ConfError
 
-#: What a guest is given by the host says nothing about which device is meant.
+#: Values that the daemon assigned do not identify a device.
 GIVEN: Final = frozenset({"alias"})
 
 
@@ -43,7 +43,7 @@ def add_device(domain: Domain, tag: str, device: Device) -> None:
                 raise ConfError(
                     "operation_invalid", f"controller {device.type}:{device.index} already exists"
                 )
-    place_devices(domain.devices, tag, [*present, device])
+    set_devices(domain.devices, tag, [*present, device])
 
 
 def remove_device(domain: Domain, tag: str, meant: Device) -> Device:
@@ -52,14 +52,14 @@ def remove_device(domain: Domain, tag: str, meant: Device) -> Device:
     Raises:
         ConfError: as `find_device`.
     """
-    found = find_device(domain, tag, meant)
-    rest = [device for device in devices_of(domain.devices, tag) if device is not found]
-    place_devices(domain.devices, tag, rest)
-    return found
+    removed = find_device(domain, tag, meant)
+    rest = [device for device in devices_of(domain.devices, tag) if device is not removed]
+    set_devices(domain.devices, tag, rest)
+    return removed
 
 
-def change_device(domain: Domain, tag: str, changed: Device) -> Device:
-    """Put a changed device in the place of the one that is meant; the former one is answered.
+def replace_device(domain: Domain, tag: str, changed: Device) -> Device:
+    """Replace the device that the XML identifies; return the previous one.
 
     Raises:
         ConfError: as `find_device`; "operation_unsupported" for a kind that cannot be changed.
@@ -67,13 +67,13 @@ def change_device(domain: Domain, tag: str, changed: Device) -> Device:
     if not isinstance(changed, (Disk, Interface, Graphics)):
         detail = f"persistent update of device '{tag}' is not supported"
         raise ConfError("operation_unsupported", detail)
-    former = find_device(domain, tag, changed)
-    changed.address = changed.address or former.address  # type: ignore[union-attr]
+    previous = find_device(domain, tag, changed)
+    changed.address = changed.address or previous.address  # type: ignore[union-attr]
     devices = devices_of(domain.devices, tag)
-    place_devices(
-        domain.devices, tag, [changed if device is former else device for device in devices]
+    set_devices(
+        domain.devices, tag, [changed if device is previous else device for device in devices]
     )
-    return former
+    return previous
 
 
 def find_device(domain: Domain, tag: str, meant: Device) -> Device:
@@ -86,25 +86,25 @@ def find_device(domain: Domain, tag: str, meant: Device) -> Device:
     if isinstance(meant, Interface):
         return _find_interface(present, meant)
     if isinstance(meant, Disk):
-        found = [device for device in present if _same_target(meant, device)]
+        matches = [device for device in present if _same_target(meant, device)]
         missing = f"no target device {meant.target.dev}"
     elif isinstance(meant, Controller):
-        found = [device for device in present if _same_controller(meant, device)]
+        matches = [device for device in present if _same_controller(meant, device)]
         missing = f"device {meant.type} controller {meant.index} not found"
     elif isinstance(meant, Graphics):
-        found = [device for device in present if getattr(device, "type", None) == meant.type]
+        matches = [device for device in present if getattr(device, "type", None) == meant.type]
         missing = f"cannot find existing graphics device of type '{meant.type}' to modify"
     else:
-        found = [device for device in present if agrees(meant, device)]
+        matches = [device for device in present if matches_given_fields(meant, device)]
         missing = f"matching {tag} device not found"
-    if not found:
+    if not matches:
         raise ConfError("device_missing", missing)
-    if len(found) > 1:
+    if len(matches) > 1:
         raise ConfError("operation_failed", f"several {tag} devices match; say more of the one")
-    return found[0]
+    return matches[0]
 
 
-def find_alias(domain: Domain, alias: str) -> tuple[str, Device]:
+def find_by_alias(domain: Domain, alias: str) -> tuple[str, Device]:
     """The device of an alias, and its element's name.
 
     Raises:
@@ -118,7 +118,7 @@ def find_alias(domain: Domain, alias: str) -> tuple[str, Device]:
 
 
 def _find_interface(present: list[Device], meant: Interface) -> Device:
-    """A card is meant by its MAC address, its place, or both; by neither where there is one."""
+    """Find an interface by MAC address, PCI address or both; without either, the only one."""
     cards = [device for device in present if isinstance(device, Interface)]
     by = "matching network device"
     if meant.mac:
@@ -149,15 +149,15 @@ def _same_controller(meant: Controller, other: Device) -> bool:
     return (other.type, other.index) == (meant.type, meant.index)
 
 
-def agrees(meant: object, device: object) -> bool:
-    """Whether a device is as a document says, as far as the document says anything."""
+def matches_given_fields(meant: object, device: object) -> bool:
+    """Check whether a device has every value that the XML gives."""
     if type(meant) is not type(device) or not dataclasses.is_dataclass(meant):
         return meant == device
     default = {field.name: field.default for field in dataclasses.fields(meant)}
     for name in default.keys() - GIVEN:
-        said = getattr(meant, name)
-        if said is None or said == [] or said == default[name]:
+        text = getattr(meant, name)
+        if text is None or text == [] or text == default[name]:
             continue
-        if not agrees(said, getattr(device, name)):
+        if not matches_given_fields(text, getattr(device, name)):
             return False
     return True

@@ -44,7 +44,7 @@ Device = (
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class DeviceKind:
     """What one element of <devices> is."""
 
     model: type
@@ -53,31 +53,31 @@ class Kind:
 
 
 KINDS: Final = {
-    "disk": Kind(Disk, "disks"),
-    "controller": Kind(Controller, "controllers"),
-    "lease": Kind(Lease, "leases"),
-    "filesystem": Kind(Filesystem, "filesystems"),
-    "interface": Kind(Interface, "interfaces"),
-    "smartcard": Kind(Smartcard, "smartcards"),
-    "serial": Kind(CharDevice, "serials"),
-    "parallel": Kind(CharDevice, "parallels"),
-    "console": Kind(CharDevice, "consoles"),
-    "channel": Kind(CharDevice, "channels"),
-    "input": Kind(Input, "inputs"),
-    "tpm": Kind(Tpm, "tpms"),
-    "graphics": Kind(Graphics, "graphics"),
-    "sound": Kind(Sound, "sounds"),
-    "video": Kind(Video, "videos"),
-    "hostdev": Kind(Hostdev, "hostdevs"),
-    "redirdev": Kind(Redirdev, "redirdevs"),
-    "hub": Kind(Hub, "hubs"),
-    "watchdog": Kind(Watchdog, "watchdogs"),
-    "memballoon": Kind(Memballoon, "memballoon", single=True),
-    "rng": Kind(Rng, "rngs"),
-    "panic": Kind(Panic, "panics"),
-    "shmem": Kind(Shmem, "shmems"),
-    "memory": Kind(MemoryDevice, "memories"),
-    "vsock": Kind(Vsock, "vsock", single=True),
+    "disk": DeviceKind(Disk, "disks"),
+    "controller": DeviceKind(Controller, "controllers"),
+    "lease": DeviceKind(Lease, "leases"),
+    "filesystem": DeviceKind(Filesystem, "filesystems"),
+    "interface": DeviceKind(Interface, "interfaces"),
+    "smartcard": DeviceKind(Smartcard, "smartcards"),
+    "serial": DeviceKind(CharDevice, "serials"),
+    "parallel": DeviceKind(CharDevice, "parallels"),
+    "console": DeviceKind(CharDevice, "consoles"),
+    "channel": DeviceKind(CharDevice, "channels"),
+    "input": DeviceKind(Input, "inputs"),
+    "tpm": DeviceKind(Tpm, "tpms"),
+    "graphics": DeviceKind(Graphics, "graphics"),
+    "sound": DeviceKind(Sound, "sounds"),
+    "video": DeviceKind(Video, "videos"),
+    "hostdev": DeviceKind(Hostdev, "hostdevs"),
+    "redirdev": DeviceKind(Redirdev, "redirdevs"),
+    "hub": DeviceKind(Hub, "hubs"),
+    "watchdog": DeviceKind(Watchdog, "watchdogs"),
+    "memballoon": DeviceKind(Memballoon, "memballoon", single=True),
+    "rng": DeviceKind(Rng, "rngs"),
+    "panic": DeviceKind(Panic, "panics"),
+    "shmem": DeviceKind(Shmem, "shmems"),
+    "memory": DeviceKind(MemoryDevice, "memories"),
+    "vsock": DeviceKind(Vsock, "vsock", single=True),
 }
 
 
@@ -99,16 +99,16 @@ def parse_device(xml: str) -> tuple[str, Device]:
 def devices_of(devices: Devices, tag: str) -> list[Device]:
     """Every device of a kind, in a list of its own."""
     kind = KINDS[tag]
-    found = getattr(devices, kind.place)
+    devices_of_tag = getattr(devices, kind.place)
     if kind.single:
-        return [] if found is None else [found]
-    return list(found)
+        return [] if devices_of_tag is None else [devices_of_tag]
+    return list(devices_of_tag)
 
 
-def place_devices(devices: Devices, tag: str, wanted: list[Device]) -> None:
+def set_devices(devices: Devices, tag: str, chosen: list[Device]) -> None:
     """Have exactly these devices of a kind."""
     kind = KINDS[tag]
     if kind.single:
-        setattr(devices, kind.place, wanted[0] if wanted else None)
+        setattr(devices, kind.place, chosen[0] if chosen else None)
     else:
-        setattr(devices, kind.place, wanted)
+        setattr(devices, kind.place, chosen)

@@ -7,7 +7,7 @@ May not touch: what an emulator makes of it (`conf.domain.defaults`), the host.
 from __future__ import annotations
 
 from conf.domain.model import Domain
-from conf.domain.parse_checks.domain import check_read
+from conf.domain.validate.parsed_domain import check_parsed
 from conf.mapper import NAMESPACES, Mode, parse, write
 
 
@@ -18,7 +18,7 @@ def parse_domain(xml: bytes | str) -> Domain:
         ConfError: it is none, or contradicts itself; the kind is libvirt's code.
     """
     domain = parse(Domain, xml)
-    check_read(domain)
+    check_parsed(domain)
     return domain
 
 
@@ -32,13 +32,13 @@ def format_domain(domain: Domain, *, live: bool = False, secure: bool = False) -
     """
     document = write(domain, Mode(live=live, secure=secure))
     if domain.qemu_commandline or domain.qemu_capabilities or domain.qemu_override:
-        document = _declared(document, domain.type, "qemu")
+        document = _declare_namespace(document, domain.type, "qemu")
     if domain.lxc_namespace:
-        document = _declared(document, domain.type, "lxc")
+        document = _declare_namespace(document, domain.type, "lxc")
     return document
 
 
-def _declared(document: str, kind: str, prefix: str) -> str:
+def _declare_namespace(document: str, kind: str, prefix: str) -> str:
     """The document with the namespace of a driver's own elements declared."""
     start = f"<domain type='{kind}'"
     return document.replace(start, f"{start} xmlns:{prefix}='{NAMESPACES[prefix]}'", 1)

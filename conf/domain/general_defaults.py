@@ -17,7 +17,7 @@ from conf.types.size import Amount
 
 
 def complete_memory(domain: Domain) -> None:
-    """Sum up the cells' and the pluggable memory; the balloon is what there is unless it is less.
+    """Add up NUMA cells and memory devices; <currentMemory> is at most that.
 
     Raises:
         ConfError: "xml": nothing says how much memory there is.
@@ -37,7 +37,7 @@ def complete_memory(domain: Domain) -> None:
 
 
 def complete_vcpus(domain: Domain) -> None:
-    """One vcpu that runs anywhere, unless said otherwise."""
+    """Default to one vcpu without pinning."""
     vcpu = domain.vcpu = domain.vcpu or Vcpu()
     memory = domain.numatune.memory if domain.numatune else None
     if vcpu.placement is None:
@@ -50,12 +50,12 @@ def complete_vcpus(domain: Domain) -> None:
     if vcpu.current == vcpu.maximum:
         vcpu.current = None
     if domain.vcpus:
-        domain.vcpus = _every_vcpu(domain.vcpus, vcpu.maximum)
+        domain.vcpus = _complete_vcpu_list(domain.vcpus, vcpu.maximum)
 
 
-def _every_vcpu(given: list[VcpuState], maximum: int) -> list[VcpuState]:
+def _complete_vcpu_list(in_document: list[VcpuState], maximum: int) -> list[VcpuState]:
     """All there can be, by number; those not mentioned are off."""
-    by_id = {state.id: state for state in given if state.id < maximum}
+    by_id = {state.id: state for state in in_document if state.id < maximum}
     states = [by_id.get(number) or VcpuState(id=number) for number in range(maximum)]
     for state in states:
         if state.hotpluggable is None:
@@ -64,17 +64,17 @@ def _every_vcpu(given: list[VcpuState], maximum: int) -> list[VcpuState]:
 
 
 def complete_tuning(domain: Domain) -> None:
-    """Number the threads, choose the host's cells, sort what is pinned."""
+    """Number the I/O threads, choose the NUMA placement, sort the pins."""
     if domain.iothread_ids:
         domain.iothread_ids = domain.iothread_list()
         domain.iothreads = len(domain.iothread_ids)
     _complete_numatune(domain)
     tune = domain.cputune
     if tune is not None:
-        _settle_pins(domain, tune)
+        _complete_vcpupins(domain, tune)
 
 
-def _settle_pins(domain: Domain, tune: Cputune) -> None:
+def _complete_vcpupins(domain: Domain, tune: Cputune) -> None:
     order = {thread.id: place for place, thread in enumerate(domain.iothread_list())}
     tune.vcpupins.sort(key=lambda pin: pin.vcpu)
     tune.iothreadpins.sort(key=lambda pin: order.get(pin.iothread, len(order)))

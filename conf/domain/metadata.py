@@ -9,7 +9,7 @@ from __future__ import annotations
 from lxml import etree
 
 
-def keep_one_per_namespace(metadata: etree._Element) -> None:
+def drop_repeated_namespaces(metadata: etree._Element) -> None:
     """Drop elements without a namespace, and all but the first of each."""
     seen: set[str] = set()
     for element in list(metadata):

@@ -14,7 +14,7 @@ from conf.domain.cpu import Cpu
 from conf.domain.devices import Devices
 from conf.domain.features import Features
 from conf.domain.lxc.model import IdMap, LxcNamespace
-from conf.domain.metadata import keep_one_per_namespace
+from conf.domain.metadata import drop_repeated_namespaces
 from conf.domain.os import Os, Sysinfo
 from conf.domain.security import Keywrap, LaunchSecurity, PerfEvent, Seclabel
 from conf.domain.tuning import (
@@ -50,16 +50,16 @@ READ_UUID = uuid_reader("internal", "domain/uuid")
 PARTITION = "resource/partition"
 
 
-def domain_type(word: str) -> str:
+def domain_type(text: str) -> str:
     """Read the name of a hypervisor.
 
     Raises:
         ConfError: "config_unsupported": nobody knows it.
     """
     try:
-        return TYPES(word)
+        return TYPES(text)
     except ValueError:
-        detail = f"invalid domain type {word}"
+        detail = f"invalid domain type {text}"
         raise ConfError("config_unsupported", detail, "domain/@type") from None
 
 
@@ -146,7 +146,7 @@ class Domain:
     genid: str | None = text("genid", read=lambda value: READ_UUID(value) if value.strip() else "")
     title: str | None = text("title", omit="")
     description: str | None = text("description", omit="")
-    metadata: str | None = verbatim("metadata", prune=keep_one_per_namespace)
+    metadata: str | None = verbatim("metadata", prune=drop_repeated_namespaces)
     max_memory: MaxMemory | None = child("maxMemory", MaxMemory)
     boot_memory: BootMemory | None = child("memory", BootMemory)
     current_memory: Amount | None = child("currentMemory", Amount)

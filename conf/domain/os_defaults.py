@@ -1,4 +1,4 @@
-"""What a guest boots where its document does not say.
+"""Defaults of <os>: machine, firmware, boot devices.
 
 Owns: machine, firmware and boot order left open. Pure; changes the domain that it is given.
 May not touch: the host's firmware files (a start looks for them).
@@ -50,6 +50,6 @@ def _os_type(os: Os) -> OsType:
 
 
 def complete_boot(domain: Domain) -> None:
-    """Boot from the first disk where neither the guest nor a device says otherwise."""
+    """Default to <boot dev='hd'/> where neither <os> nor a device has a boot order."""
     if not domain.os.boot_devices and not domain.boot_orders():
         domain.os.boot_devices.append(Boot(dev="hd"))

@@ -1,6 +1,6 @@
-"""The XML mapper: dataclasses with a line for each attribute or child become documents and back.
+"""The XML mapper: reads and writes dataclasses that have a line for each attribute or child.
 
-Owns: the way between XML and models. May not touch: what a model means, files, the host.
+Owns: reading and writing. May not touch: the meaning of a model, files, the host.
 """
 
 from conf.mapper.reading import NAMESPACES, parse, read

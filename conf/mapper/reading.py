@@ -1,7 +1,7 @@
-"""From elements to models.
+"""Reads lxml elements into models.
 
-Owns: the plan by which a class reads its element, compiled once.
-May not touch: what a model means.
+Owns: the read plan of each class, compiled once.
+May not touch: the meaning of a model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lxml import etree
 
 from conf.errors import ConfError
 from conf.mapper.safe_parse import parse_tree
-from conf.mapper.spec import KEY, Choice, Spec
+from conf.mapper.spec import KEY, Choice, FieldSpec
 
 M = TypeVar("M")
 
@@ -34,20 +34,24 @@ NAMESPACES: Final = {
 
 
 @dataclass(slots=True)
-class Plan:
-    """What to take from one element and from those inside it."""
+class ReadPlan:
+    """The fields to read from one element and from those inside it."""
 
-    attributes: list[tuple[str, str, Spec]] = field(default_factory=list)  # attribute, field
-    text: tuple[str, Spec] | None = None
-    missing: list[tuple[str, Spec]] = field(default_factory=list)  # matter when they are absent
-    fields: dict[str, list[tuple[str, Spec]]] = field(default_factory=dict)  # tag -> its fields
-    inside: dict[str, Plan] = field(default_factory=dict)  # tag -> what lies deeper
+    attributes: list[tuple[str, str, FieldSpec]] = field(default_factory=list)  # attribute, field
+    text: tuple[str, FieldSpec] | None = None
+    when_absent: list[tuple[str, FieldSpec]] = field(
+        default_factory=list
+    )  # required, or with a value of their own when absent
+    fields: dict[str, list[tuple[str, FieldSpec]]] = field(
+        default_factory=dict
+    )  # tag -> its fields
+    inside: dict[str, ReadPlan] = field(default_factory=dict)  # tag -> what lies deeper
 
-    def at(self, path: tuple[str, ...]) -> Plan:
-        """The plan of an element that a path leads to."""
+    def element_at(self, path: tuple[str, ...]) -> ReadPlan:
+        """Return the plan of the element at a path, created if need be."""
         plan = self
         for tag in path:
-            plan = plan.inside.setdefault(tag, Plan())
+            plan = plan.inside.setdefault(tag, ReadPlan())
         return plan
 
 
@@ -59,9 +63,9 @@ def parse(model: type[M], data: bytes | str) -> M:
     """
     root = parse_tree(data)
     expected = model.__element__  # type: ignore[attr-defined]
-    if root.tag != expanded(expected):
-        found = f"'{root.tag}'" if isinstance(root.tag, str) else "something else"
-        detail = f"expecting root element of '{expected}', not {found}"
+    if root.tag != qualified_tag(expected):
+        tag = f"'{root.tag}'" if isinstance(root.tag, str) else "something else"
+        detail = f"expecting root element of '{expected}', not {tag}"
         raise ConfError("xml", detail, expected)
     return read(model, root)
 
@@ -73,164 +77,164 @@ def read(model: type[M], node: etree._Element) -> M:
         ConfError: kind "xml", naming the place, for text that a field does not take.
     """
     values: Values = {}
-    plan = plan_of(model)
+    plan = read_plan(model)
     unexpected = getattr(model, "__unexpected__", None)
     if unexpected is not None:
-        _refuse_unknown(plan, node, unexpected)
-    _take(plan, node, values)
-    made = model(**values)
-    finish = getattr(made, "after_read", None)
+        _check_unknown(plan, node, unexpected)
+    _read_fields(plan, node, values)
+    instance = model(**values)
+    finish = getattr(instance, "after_read", None)
     if finish is not None:
         try:
             finish()
         except ValueError as error:
             detail = f"Invalid value in element '{node.tag}': {error}"
             raise ConfError("xml", detail, _path(node)) from None
-    return made
+    return instance
 
 
-_PLANS: dict[type, Plan] = {}
+_READ_PLANS: dict[type, ReadPlan] = {}
 
 
-def plan_of(model: type) -> Plan:
-    """The plan of a class, compiled at its first use."""
-    known = _PLANS.get(model)
-    if known is not None:
-        return known
-    plan = _PLANS[model] = Plan()
+def read_plan(model: type) -> ReadPlan:
+    """Return the plan of a class, compiled at its first use."""
+    compiled = _READ_PLANS.get(model)
+    if compiled is not None:
+        return compiled
+    plan = _READ_PLANS[model] = ReadPlan()
     for place in dataclasses.fields(model):
         spec = place.metadata.get(KEY)
         if spec is None:
             continue
         if spec.kind == "attribute":
-            at = plan.at(spec.path)
+            at = plan.element_at(spec.path)
             at.attributes.append((spec.name, place.name, spec))
-            if spec.required or spec.present is not None:
-                at.missing.append((place.name, spec))
+            if spec.required or spec.default_when_absent is not None:
+                at.when_absent.append((place.name, spec))
         elif spec.kind == "text":
-            plan.at(spec.path).text = (place.name, spec)
+            plan.element_at(spec.path).text = (place.name, spec)
         else:
-            steps = [expanded(step) for step in [*spec.wrap.split("/"), *spec.path] if step]
-            at = plan.at(tuple(steps[:-1]))
+            steps = [qualified_tag(step) for step in [*spec.wrap.split("/"), *spec.path] if step]
+            at = plan.element_at(tuple(steps[:-1]))
             at.fields.setdefault(steps[-1], []).append((place.name, spec))
     return plan
 
 
-def expanded(tag: str) -> str:
+def qualified_tag(tag: str) -> str:
     """A tag as the parser gives it: "qemu:arg" has its namespace in full."""
     prefix, colon, name = tag.partition(":")
     return f"{{{NAMESPACES[prefix]}}}{name}" if colon else tag
 
 
-def _refuse_unknown(plan: Plan, node: etree._Element, unexpected: str) -> None:
-    """Refuse children of an element that says what it calls those that it does not know."""
+def _check_unknown(plan: ReadPlan, node: etree._Element, unexpected: str) -> None:
+    """Refuse unknown children of a class with `__unexpected__`, the start of the error's text."""
     for inner in node:
         tag = inner.tag
         if isinstance(tag, str) and tag not in plan.inside and tag not in plan.fields:
             raise ConfError("config_unsupported", f"{unexpected} '{tag}'", _path(node))
 
 
-def _take(plan: Plan, node: etree._Element, values: Values) -> None:
+def _read_fields(plan: ReadPlan, node: etree._Element, values: Values) -> None:
     for attribute, name, spec in plan.attributes:
-        found = node.get(attribute)
-        if found is not None:
-            values.setdefault(name, _converted(spec, found, node, attribute))
-    for name, spec in plan.missing:
+        value = node.get(attribute)
+        if value is not None:
+            values.setdefault(name, _convert(spec, value, node, attribute))
+    for name, spec in plan.when_absent:
         if name not in values:
-            values[name] = _present(spec, node)
+            values[name] = _value_when_absent(spec, node)
     if plan.text is not None:
-        _take_text(*plan.text, node, values)
+        _read_text(*plan.text, node, values)
     if not plan.fields and not plan.inside:
         return
     for inner in node:
         tag = inner.tag
         deeper = plan.inside.get(tag)
         if deeper is not None:
-            _take(deeper, inner, values)
+            _read_fields(deeper, inner, values)
         for name, spec in plan.fields.get(tag, ()):
-            _TAKERS[spec.kind](name, spec, inner, values)
+            _READERS[spec.kind](name, spec, inner, values)
 
 
-def _take_text(name: str, spec: Spec, node: etree._Element, values: Values) -> None:
-    found = node.text or ""
-    if found or spec.omit != "":  # else it is not written either
-        values.setdefault(name, _converted(spec, found, node, ""))
+def _read_text(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
+    content = node.text or ""
+    if content or spec.omit != "":  # else it is not written either
+        values.setdefault(name, _convert(spec, content, node, ""))
 
 
-def _present(spec: Spec, node: etree._Element) -> object:
-    """What an element without the attribute says."""
+def _value_when_absent(spec: FieldSpec, node: etree._Element) -> object:
+    """Return the value of an attribute that is not there."""
     if spec.required:
         detail = f"Missing required attribute '{spec.name}' in element '{node.tag}'"
-        raise ConfError(spec.bad or "xml", detail, _path(node))
-    return spec.present
+        raise ConfError(spec.error_kind or "xml", detail, _path(node))
+    return spec.default_when_absent
 
 
-def _take_child(name: str, spec: Spec, node: etree._Element, values: Values) -> None:
+def _read_child(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
     if name not in values:
         values[name] = read(_class_of(spec, node), node)
 
 
-def _take_children(name: str, spec: Spec, node: etree._Element, values: Values) -> None:
+def _read_children(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
     values.setdefault(name, []).append(read(_class_of(spec, node), node))
 
 
-def _take_texts(name: str, spec: Spec, node: etree._Element, values: Values) -> None:
-    values.setdefault(name, []).append(_converted(spec, node.text or "", node, ""))
+def _read_texts(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
+    values.setdefault(name, []).append(_convert(spec, node.text or "", node, ""))
 
 
-def _take_flag(name: str, spec: Spec, node: etree._Element, values: Values) -> None:
+def _read_flag(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
     values[name] = True
 
 
-def _take_verbatim(name: str, spec: Spec, node: etree._Element, values: Values) -> None:
+def _read_verbatim(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
     if name not in values:
         kept = deepcopy(node)
         if spec.prune is not None:
             spec.prune(kept)
-        values[name] = _laid_out(kept)
+        values[name] = _indented_text(kept)
 
 
-def _laid_out(node: etree._Element) -> str:
-    """An element's text as it stands one level deep, without the first line's indent."""
+def _indented_text(node: etree._Element) -> str:
+    """Serialise an element indented by one level, without the first line's indent."""
     holder = etree.Element("x")
     holder.append(node)
     written = etree.tostring(holder, encoding="unicode", pretty_print=True)
     return written.removeprefix("<x>\n").rstrip().removesuffix("</x>").strip()
 
 
-_TAKERS: dict[str, Callable[[str, Spec, etree._Element, Values], None]] = {
-    "child": _take_child,
-    "children": _take_children,
-    "texts": _take_texts,
-    "flag": _take_flag,
-    "verbatim": _take_verbatim,
+_READERS: dict[str, Callable[[str, FieldSpec, etree._Element, Values], None]] = {
+    "child": _read_child,
+    "children": _read_children,
+    "texts": _read_texts,
+    "flag": _read_flag,
+    "verbatim": _read_verbatim,
 }
 
 
-def _class_of(spec: Spec, node: etree._Element) -> type:
+def _class_of(spec: FieldSpec, node: etree._Element) -> type:
     if isinstance(spec.model, FunctionType):
         return cast("type", spec.model())
     if not isinstance(spec.model, Choice):
         return cast("type", spec.model)
-    word = node.get(spec.model.by, spec.model.default)
-    chosen = spec.model.classes.get(word)
+    text = node.get(spec.model.by, spec.model.default)
+    chosen = spec.model.classes.get(text)
     if chosen is None:
-        raise wrong(node, spec.model.by, word)
+        raise invalid_value(node, spec.model.by, text)
     return chosen
 
 
-def _converted(spec: Spec, found: str, node: etree._Element, attribute: str) -> object:
+def _convert(spec: FieldSpec, value: str, node: etree._Element, attribute: str) -> object:
     try:
-        return spec.read(found)
+        return spec.read(value)
     except (ValueError, KeyError):
-        raise wrong(node, attribute, found, spec.bad or "xml") from None
+        raise invalid_value(node, attribute, value, spec.error_kind or "xml") from None
 
 
-def wrong(node: etree._Element, attribute: str, found: str, kind: str = "xml") -> ConfError:
-    """The refusal of some text."""
+def invalid_value(node: etree._Element, attribute: str, value: str, kind: str = "xml") -> ConfError:
+    """Make the error for a value that its field does not take."""
     path = _path(node)
     where = f"attribute '{attribute}' in element" if attribute else "text of element"
-    detail = f"Invalid value for {where} '{node.tag}': '{found}'"
+    detail = f"Invalid value for {where} '{node.tag}': '{value}'"
     return ConfError(kind, detail, f"{path}/@{attribute}" if attribute else path)
 
 

@@ -1,6 +1,6 @@
-"""Turns hostile bytes into a tree of elements, or refuses them.
+"""Parses untrusted XML: entities, DTDs, size, depth and node count are limited.
 
-Owns: the limits of a document. May not touch: what the elements mean.
+Owns: these limits. May not touch: the meaning of elements.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def parse_tree(data: bytes | str) -> etree._Element:
     except etree.XMLSyntaxError as error:
         code = error.code  # type: ignore[attr-defined]  # lxml's stubs lack it
         kind = "xml" if code in _ENCODING_PROBLEMS else "xml_detail"
-        said = str(error.msg).partition(", line ")[0].strip()
-        raise ConfError(kind, f"(document):{error.lineno}: {said}") from None
+        text = str(error.msg).partition(", line ")[0].strip()
+        raise ConfError(kind, f"(document):{error.lineno}: {text}") from None
     except (ValueError, LookupError) as error:
         raise ConfError("xml", f"the document cannot be read: {error}") from None
     if root.getroottree().docinfo.internalDTD is not None:

@@ -1,4 +1,4 @@
-"""How a model says where each of its fields stands in XML.
+"""Field specifiers: the place of each field of a model in XML.
 
 Owns: the field specifiers and `@element`. Pure.
 
@@ -34,8 +34,8 @@ Prune = Callable[[etree._Element], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
-    """Where one field stands, and how its text is read and written."""
+class FieldSpec:
+    """The place of a field in XML, and how its text is read and written."""
 
     kind: str  # "attribute", "text", "flag", "child", "children", "verbatim"
     path: tuple[str, ...]  # elements that lead to the place
@@ -47,10 +47,10 @@ class Spec:
     wrap: str = ""  # of children: an element around all of them
     omit: object = None  # a value that is not written
     always: Callable[[Any], bool] | None = None  # values that `only` does not hold back
-    bad: str = ""  # the kind of the ConfError for unreadable text; "" is "xml"
-    present: object = None  # an attribute's value when its element is there without it
+    error_kind: str = ""  # the kind of the ConfError for unreadable text; "" is "xml"
+    default_when_absent: object = None  # an attribute's value when its element is there without it
     required: bool = False  # an element without this attribute is refused
-    prune: Prune | None = None  # of what is kept verbatim: takes away what is not wanted
+    prune: Prune | None = None  # removes parts of an element that is kept verbatim
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Choice:
 
     by: str  # the attribute
     classes: Mapping[str, type]
-    default: str = ""  # the word that a missing attribute stands for
+    default: str = ""  # the value of a missing attribute
 
 
 def element(tag: str) -> Callable[[type[T]], type[T]]:
@@ -100,7 +100,7 @@ def attribute(
         required: whether an element without it is refused.
     """
     parts = path.split("/")
-    spec = Spec(
+    spec = FieldSpec(
         "attribute",
         tuple(parts[:-1]),
         parts[-1].removeprefix("@"),
@@ -109,8 +109,8 @@ def attribute(
         only=only,
         omit=omit,
         always=always,
-        bad=bad,
-        present=present,
+        error_kind=bad,
+        default_when_absent=present,
         required=required,
     )
     return dataclasses.field(default=default, metadata={KEY: spec})
@@ -127,26 +127,26 @@ def text(
 ) -> Any:  # noqa: ANN401
     """The text of a child element, or of the element itself for `.`; arguments as `attribute`."""
     parts = () if path == "." else tuple(path.split("/"))
-    spec = Spec("text", parts, "", read, write or default_write, only=only, omit=omit)
+    spec = FieldSpec("text", parts, "", read, write or default_write, only=only, omit=omit)
     return dataclasses.field(default=default, metadata={KEY: spec})
 
 
 def flag(path: str, *, only: str = "") -> Any:  # noqa: ANN401
-    """An empty element whose presence is what it says."""
-    spec = Spec("flag", tuple(path.split("/")), only=only)
+    """An empty element; the field is whether it is present."""
+    spec = FieldSpec("flag", tuple(path.split("/")), only=only)
     return dataclasses.field(default=False, metadata={KEY: spec})
 
 
 def child(path: str, model: object, *, only: str = "") -> Any:  # noqa: ANN401
     """A child element with a model (or a Choice) of its own; None when it is absent."""
-    spec = Spec("child", tuple(path.split("/")), model=model, only=only)
+    spec = FieldSpec("child", tuple(path.split("/")), model=model, only=only)
     return dataclasses.field(default=None, metadata={KEY: spec})
 
 
 def children(path: str, model: object, *, only: str = "") -> Any:  # noqa: ANN401
     """Every child element of a name, in order; `wrapper/name` has an element around them."""
     parts = path.split("/")
-    spec = Spec(
+    spec = FieldSpec(
         "children",
         tuple(parts[-1:]),
         model=model,
@@ -159,15 +159,15 @@ def children(path: str, model: object, *, only: str = "") -> Any:  # noqa: ANN40
 def texts(path: str, *, read: Read = str, write: Write | None = None) -> Any:  # noqa: ANN401
     """The text of every child element of a name, in order."""
     parts = path.split("/")
-    spec = Spec(
+    spec = FieldSpec(
         "texts", tuple(parts[-1:]), "", read, write or default_write, wrap="/".join(parts[:-1])
     )
     return dataclasses.field(default_factory=list, metadata={KEY: spec})
 
 
 def verbatim(path: str, *, prune: Prune | None = None) -> Any:  # noqa: ANN401
-    """A child element kept as it is, as text; what is foreign to libvirt."""
-    spec = Spec("verbatim", tuple(path.split("/")), prune=prune)
+    """A child element kept as text, such as <metadata>."""
+    spec = FieldSpec("verbatim", tuple(path.split("/")), prune=prune)
     return dataclasses.field(default=None, metadata={KEY: spec})
 
 

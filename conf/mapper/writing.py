@@ -1,7 +1,7 @@
-"""From models to text, laid out as libvirt does: two spaces a level, single quotes.
+"""Writes models as XML, laid out as libvirt does: two spaces a level, single quotes.
 
-Owns: the plan by which a class writes its element, compiled once.
-May not touch: what a model means.
+Owns: the write plan of each class, compiled once.
+May not touch: the meaning of a model.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from conf.mapper.spec import KEY, Spec
+from conf.mapper.spec import KEY, FieldSpec
 
 _ESCAPES: Final = {
     **dict.fromkeys([*range(32), 0xFFFE, 0xFFFF]),  # no document may have these
@@ -41,13 +41,13 @@ class Mode:
 
 
 @dataclass(slots=True)
-class Part:
+class WritePlan:
     """One element on the way to some fields: its attributes, its text, what is inside."""
 
     tag: str = ""
-    attributes: list[tuple[str, Spec]] = field(default_factory=list)
-    text: tuple[str, Spec] | None = None
-    inside: list[Part | tuple[str, Spec]] = field(default_factory=list)
+    attributes: list[tuple[str, FieldSpec]] = field(default_factory=list)
+    text: tuple[str, FieldSpec] | None = None
+    inside: list[WritePlan | tuple[str, FieldSpec]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)  # of all fields in it
 
     def has_any(self, model: Any) -> bool:  # noqa: ANN401
@@ -72,39 +72,39 @@ def write_element(model: object, mode: Mode, lines: list[str], level: int, tag: 
     if prepare is not None:
         model = prepare(mode)
     name = tag or model.__element__  # type: ignore[attr-defined]
-    _part(_plan_of(type(model)), name, model, mode, lines, level, keep=True)
+    _part(_write_plan(type(model)), name, model, mode, lines, level, keep=True)
 
 
-_PLANS: dict[type, Part] = {}
+_PLANS: dict[type, WritePlan] = {}
 
 
-def _plan_of(model: type) -> Part:
-    known = _PLANS.get(model)
-    if known is not None:
-        return known
-    plan = _PLANS[model] = Part()
+def _write_plan(model: type) -> WritePlan:
+    compiled = _PLANS.get(model)
+    if compiled is not None:
+        return compiled
+    plan = _PLANS[model] = WritePlan()
     for place in dataclasses.fields(model):
         spec = place.metadata.get(KEY)
         if spec is None:
             continue
         if spec.kind == "attribute":
-            _at(plan, spec.path, place.name).attributes.append((place.name, spec))
+            _element_at(plan, spec.path, place.name).attributes.append((place.name, spec))
         elif spec.kind == "text":
-            _at(plan, spec.path, place.name).text = (place.name, spec)
+            _element_at(plan, spec.path, place.name).text = (place.name, spec)
         else:
             way = (*filter(None, spec.wrap.split("/")), *spec.path)[:-1]
-            _at(plan, way, place.name).inside.append((place.name, spec))
+            _element_at(plan, way, place.name).inside.append((place.name, spec))
     return plan
 
 
-def _at(plan: Part, path: tuple[str, ...], name: str) -> Part:
+def _element_at(plan: WritePlan, path: tuple[str, ...], name: str) -> WritePlan:
     """The part a path leads to, on the way of a field: the newest, which neighbours share."""
     for tag in path:
         last = plan.inside[-1] if plan.inside else None
-        if not isinstance(last, Part) or last.tag != tag:
-            known = [p for p in plan.inside if isinstance(p, Part) and p.tag == tag]
-            last = known[0] if known else Part(tag)
-            if not known:
+        if not isinstance(last, WritePlan) or last.tag != tag:
+            existing = [p for p in plan.inside if isinstance(p, WritePlan) and p.tag == tag]
+            last = existing[0] if existing else WritePlan(tag)
+            if not existing:
                 plan.inside.append(last)
         plan = last
         plan.names.append(name)
@@ -112,7 +112,7 @@ def _at(plan: Part, path: tuple[str, ...], name: str) -> Part:
 
 
 def _part(
-    part: Part,
+    part: WritePlan,
     tag: str,
     model: Any,  # noqa: ANN401
     mode: Mode,
@@ -130,7 +130,7 @@ def _part(
     start = len(lines)
     lines.append("")  # the opening line's place
     for item in part.inside:
-        if not isinstance(item, Part):
+        if not isinstance(item, WritePlan):
             value = getattr(model, item[0])
             if value is not None and value is not False:
                 _field(item[1], value, mode, lines, level + 1)
@@ -147,16 +147,16 @@ def _part(
         lines.pop()
 
 
-def _attributes(part: Part, model: Any, mode: Mode) -> str:  # noqa: ANN401
+def _attributes(part: WritePlan, model: Any, mode: Mode) -> str:  # noqa: ANN401
     written = ""
     for name, spec in part.attributes:
         value = getattr(model, name)
-        if value is not None and (found := _text(value, spec, mode)) is not None:
-            written += f" {spec.name}='{_attribute(found)}'"
+        if value is not None and (formatted := _text(value, spec, mode)) is not None:
+            written += f" {spec.name}='{_attribute(formatted)}'"
     return written
 
 
-def _field(spec: Spec, value: Any, mode: Mode, lines: list[str], level: int) -> None:  # noqa: ANN401
+def _field(spec: FieldSpec, value: Any, mode: Mode, lines: list[str], level: int) -> None:  # noqa: ANN401
     if not mode.writes(spec.only):
         return
     pad = "  " * level
@@ -174,7 +174,7 @@ def _field(spec: Spec, value: Any, mode: Mode, lines: list[str], level: int) -> 
         lines.append(pad + value)
 
 
-def _text(value: object, spec: Spec, mode: Mode) -> str | None:
+def _text(value: object, spec: FieldSpec, mode: Mode) -> str | None:
     if value is None or value == spec.omit:
         return None
     if not mode.writes(spec.only) and (spec.always is None or not spec.always(value)):

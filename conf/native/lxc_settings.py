@@ -17,7 +17,7 @@ MAX_CARDS: Final = 64
 UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 SIZE: Final = re.compile(r"(\d{1,18})([kmgt]?)b?", re.IGNORECASE)
 CARD: Final = re.compile(r"lxc\.net\.(\d{1,6})\.(.+)")
-#: The older names of keys, and what they are called now.
+#: Keys of liblxc before 2.1, and their current names.
 RENAMED: Final = {
     "lxc.utsname": "lxc.uts.name",
     "lxc.rootfs": "lxc.rootfs.path",
@@ -32,13 +32,13 @@ CARD_RENAMED: Final = {"ipv4": "ipv4.address", "ipv6": "ipv6.address"}
 
 
 @dataclass(slots=True)
-class Card:
-    """The settings of one network card, by what follows its number."""
+class NetworkSettings:
+    """The settings lxc.net.N.*, by the key after the number."""
 
     type: str
     settings: dict[str, list[str]] = field(default_factory=dict)
 
-    def one(self, key: str) -> str:
+    def get(self, key: str) -> str:
         """The last value of a key; "": it has none."""
         return self.settings.get(key, [""])[-1]
 
@@ -48,18 +48,18 @@ class Settings:
     """All of a file."""
 
     values: dict[str, list[str]] = field(default_factory=dict)
-    cards: list[Card] = field(default_factory=list)
+    cards: list[NetworkSettings] = field(default_factory=list)
 
-    def all(self, key: str) -> list[str]:
+    def get_all(self, key: str) -> list[str]:
         """Every value of a key; an empty one takes those before it away, as LXC has it."""
-        found: list[str] = []
+        values: list[str] = []
         for value in self.values.get(key, ()):
-            found = [*found, value] if value else []
-        return found
+            values = [*values, value] if value else []
+        return values
 
-    def one(self, *keys: str) -> str:
+    def get(self, *keys: str) -> str:
         """The last value of the first key that has one; "": none has."""
-        return next((found[-1] for key in keys if (found := self.all(key))), "")
+        return next((values[-1] for key in keys if (values := self.get_all(key))), "")
 
 
 def read_settings(text: str) -> Settings:
@@ -70,7 +70,7 @@ def read_settings(text: str) -> Settings:
     """
     if len(text) > MAX_BYTES:
         raise ConfError("invalid_arg", f"the configuration has over {MAX_BYTES} characters")
-    found, by_number = Settings(), dict[str, Card]()
+    settings, by_number = Settings(), dict[str, NetworkSettings]()
     for number, line in enumerate(text.split("\n"), 1):
         plain = line.strip()
         if not plain or plain.startswith("#"):
@@ -78,37 +78,37 @@ def read_settings(text: str) -> Settings:
         key, equals, value = plain.partition("=")
         if not equals:
             raise ConfError("invalid_arg", f"line {number} is no setting 'KEY = VALUE': {plain!r}")
-        _take(found, by_number, RENAMED.get(key.strip(), key.strip()), value.strip())
-        if len(found.cards) > MAX_CARDS:
+        _add(settings, by_number, RENAMED.get(key.strip(), key.strip()), value.strip())
+        if len(settings.cards) > MAX_CARDS:
             raise ConfError("invalid_arg", f"the configuration has over {MAX_CARDS} cards")
-    return found
+    return settings
 
 
-def _take(found: Settings, by_number: dict[str, Card], key: str, value: str) -> None:
+def _add(settings: Settings, by_number: dict[str, NetworkSettings], key: str, value: str) -> None:
     numbered = CARD.fullmatch(key)
     if numbered is not None:
         card = by_number.get(numbered[1])
         if card is None:
-            card = by_number[numbered[1]] = Card("")
-            found.cards.append(card)
+            card = by_number[numbered[1]] = NetworkSettings("")
+            settings.cards.append(card)
         _set(card, numbered[2], value)
     elif key == "lxc.network.type":
-        found.cards.append(Card(value))
+        settings.cards.append(NetworkSettings(value))
     elif key.startswith("lxc.network."):
-        if found.cards:  # before the first card's type there is nothing that they could be of
-            _set(found.cards[-1], key.removeprefix("lxc.network."), value)
+        if settings.cards:  # before the first card's type there is nothing that they could be of
+            _set(settings.cards[-1], key.removeprefix("lxc.network."), value)
     else:
-        found.values.setdefault(key, []).append(value)
+        settings.values.setdefault(key, []).append(value)
 
 
-def _set(card: Card, key: str, value: str) -> None:
+def _set(network: NetworkSettings, key: str, value: str) -> None:
     if key == "type":
-        card.type = value
+        network.type = value
     else:
-        card.settings.setdefault(CARD_RENAMED.get(key, key), []).append(value)
+        network.settings.setdefault(CARD_RENAMED.get(key, key), []).append(value)
 
 
-def size_of(value: str, key: str) -> int | None:
+def parse_size(value: str, key: str) -> int | None:
     """A number of bytes; None: it is unlimited.
 
     Raises:
@@ -122,7 +122,7 @@ def size_of(value: str, key: str) -> int | None:
     return int(match[1]) * UNITS[match[2].lower()]
 
 
-def number_of(value: str, key: str) -> int:
+def parse_number(value: str, key: str) -> int:
     """A whole number.
 
     Raises:

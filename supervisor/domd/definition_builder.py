@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.defaults import complete
 from conf.domain.lxc.defaults import complete_container
-from conf.domain.parse_checks.domain import check_read
+from conf.domain.validate.parsed_domain import check_parsed
 from conf.emulator import EmulatorFacts
 from conf.settings import QemuConfig
 from ipc import Node
@@ -57,7 +57,7 @@ class DefinitionBuilder:
             domain = parse_domain(source)
         else:
             # An edit can break what the parser refuses, like two disks on one target.
-            check_read(source)
+            check_parsed(source)
             domain = source
         completed = await self._completion.complete(domain)
         return Definition(format_domain(completed, secure=True), completed)

@@ -19,8 +19,8 @@ from typing import Final
 import uvloop
 
 from conf.errors import ConfError
-from conf.settings import DaemonConfig, QemuConfig, daemon_config, qemu_config
-from conf.settings_support import refuse_unguarded, unused
+from conf.settings import DaemonConfig, QemuConfig, parse_daemon_config, parse_qemu_config
+from conf.settings_support import check_security_settings, unsupported_settings
 from supervisor.root.admin_socket import AdminSocket
 from supervisor.root.command_line import Options, parse
 from supervisor.root.handlers import TreeHandlers
@@ -83,17 +83,20 @@ def read_settings(options: Options, paths: Paths) -> tuple[DaemonConfig, QemuCon
     if options.config is not None and not file.exists():
         raise ConfError("conf_syntax", f"--config: there is no {file}", str(file))
     daemon, qemu = read_file(file), read_file(paths.qemu_config_file())
-    config = daemon_config(daemon, str(file))
+    config = parse_daemon_config(daemon, str(file))
     parse_log_outputs(config)
-    drivers = qemu_config(qemu, str(paths.qemu_config_file()))
-    refuse_unguarded(config, str(file))
-    refuse_unguarded(drivers, str(paths.qemu_config_file()))
+    drivers = parse_qemu_config(qemu, str(paths.qemu_config_file()))
+    check_security_settings(config, str(file))
+    check_security_settings(drivers, str(paths.qemu_config_file()))
     return config, drivers
 
 
 def log_unused_settings(config: DaemonConfig, qemu: QemuConfig) -> None:
     """Tell in the log which settings nothing acts on."""
-    for file, names in (("libvirtd.conf", unused(config)), ("qemu.conf", unused(qemu))):
+    for file, names in (
+        ("libvirtd.conf", unsupported_settings(config)),
+        ("qemu.conf", unsupported_settings(qemu)),
+    ):
         if names:
             log.warning("%s: nothing acts on these settings yet: %s", file, ", ".join(names))
 

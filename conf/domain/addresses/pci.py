@@ -68,7 +68,7 @@ def assign(domain: Domain, facts: EmulatorFacts) -> None:
 
 
 def board_of(domain: Domain, facts: EmulatorFacts) -> Board | None:
-    """What the machine has soldered on; None for a machine without PCI."""
+    """The on-board PCI devices of the machine; None for a machine without PCI."""
     controllers = domain.devices.controllers
     root = next((c.model for c in controllers if c.type == "pci" and c.index == 0), None)
     if root is None:
@@ -83,7 +83,7 @@ def board_of(domain: Domain, facts: EmulatorFacts) -> Board | None:
 
 
 def _pair(item: Addressed, endpoint: Endpoint) -> Iterator[Pair]:
-    """The device with what it gives; nothing for one that is not on PCI."""
+    """The device and its endpoint; nothing for one that is not on PCI."""
     if not endpoint.needs and endpoint.kind != "pci":
         return
     match item.address:
@@ -121,8 +121,8 @@ def _pairs(domain: Domain, board: Board) -> Iterator[Pair]:
         if controller.type != "pci":
             yield from _pair(controller, _controller(controller, needs))
     yield from _storage_pairs(domain, needs)
-    yield from _small_pairs(domain, needs)
-    yield from _shown_pairs(domain, needs)
+    yield from _other_pairs(domain, needs)
+    yield from _display_pairs(domain, needs)
 
 
 def _controller(controller: Controller, needs: Needs) -> Endpoint:
@@ -144,7 +144,7 @@ def _storage_pairs(domain: Domain, needs: Needs) -> Iterator[Pair]:
         yield from _pair(hostdev, Endpoint("hostdev", plug))
 
 
-def _small_pairs(domain: Domain, needs: Needs) -> Iterator[Pair]:
+def _other_pairs(domain: Domain, needs: Needs) -> Iterator[Pair]:
     devices = domain.devices
     balloon = devices.memballoon
     if balloon is not None and balloon.model != "none":
@@ -158,7 +158,7 @@ def _small_pairs(domain: Domain, needs: Needs) -> Iterator[Pair]:
         yield from _pair(devices.iommu, Endpoint("iommu", Connect.PCIE_DEVICE))
 
 
-def _shown_pairs(domain: Domain, needs: Needs) -> Iterator[Pair]:
+def _display_pairs(domain: Domain, needs: Needs) -> Iterator[Pair]:
     devices = domain.devices
     for number, video in enumerate(devices.videos):
         endpoint = Endpoint("video", needs.video(video.model.type), primary=number == 0)

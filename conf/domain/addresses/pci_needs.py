@@ -1,4 +1,4 @@
-"""What each kind of device plugs into, by libvirt's words for its model.
+"""PCI connection flags of each device, by its model (virDomainDeviceCalculatePCIConnectFlags).
 
 Owns: the tables of which models are PCI Express, conventional PCI, or neither. Pure.
 May touch: words only, not the domain model.
@@ -67,7 +67,7 @@ class Needs:
         return self.conventional if kind in ("ide", "sata") else Connect.NONE
 
     def interface(self, model: str | None) -> Connect:
-        """A network card."""
+        """An <interface>."""
         if model in NET_VIRTIO:
             return self.virtio_device(model)
         if model in NET_EXPRESS:
@@ -75,11 +75,11 @@ class Needs:
         return Connect.NONE if model == "usb-net" else self.conventional
 
     def sound(self, model: str) -> Connect:
-        """A sound card."""
+        """A <sound> device."""
         return Connect.NONE if model in SOUND_ELSEWHERE else self.conventional
 
     def video(self, model: str) -> Connect:
-        """A graphics card."""
+        """A <video> device."""
         if model in VIDEO_ELSEWHERE:
             return Connect.NONE
         if model == "virtio":

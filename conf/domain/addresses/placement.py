@@ -1,4 +1,4 @@
-"""Gives every PCI device of a machine its place, and says which bridges are missing.
+"""Assigns a PCI address to every device of a domain, and lists the missing bridges.
 
 Owns: the order of the search, the slots that a chipset keeps, USB companions. Pure; works on
 `Endpoint`s, which `conf.domain.addresses.pci` makes from the domain and writes back.
@@ -41,7 +41,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What the machine type has soldered on."""
+    """The on-board PCI devices of a machine type."""
 
     chipset: str  # "i440fx", "q35" or "" for one without fixed places
     root: str  # "pci-root" or "pcie-root"
@@ -65,10 +65,10 @@ def missing_bridges(board: Board, endpoints: Sequence[Endpoint]) -> list[Bridge]
     models = _bus_models(endpoints)
     trial = Topology(models, growing=True, pcie_bridge=board.pcie_bridge)
     copies = [replace(endpoint) for endpoint in endpoints]
-    _settle(board, copies, trial)
+    _place_fixed(board, copies, trial)
     if board.root == "pci-root" and not all(bus.full for bus in trial.buses):
         trial.next(Connect.PCI_DEVICE | Connect.HOTPLUG)  # so that room is left for one more
-    _search(copies, trial)
+    _place_remaining(copies, trial)
     if board.root == "pcie-root" and len(models) == 1 and len(trial.buses) > 1:
         trial.next(Connect.PCIE_DEVICE | Connect.HOTPLUG)  # one port stays free for hot plug
     bridges: list[Bridge] = []
@@ -89,48 +89,50 @@ def place_all(board: Board, endpoints: Sequence[Endpoint]) -> None:
         ConfError: an address that was given is impossible.
     """
     topology = Topology(_bus_models(endpoints), growing=False, pcie_bridge=board.pcie_bridge)
-    _settle(board, endpoints, topology)
-    _search(endpoints, topology)
+    _place_fixed(board, endpoints, topology)
+    _place_remaining(endpoints, topology)
     _mark_shared(endpoints, topology)
 
 
 def _bus_models(endpoints: Iterable[Endpoint]) -> list[str | None]:
-    found = {e.index: e.model for e in endpoints if e.kind == "pci"}
-    return [found.get(index) for index in range(max(found, default=-1) + 1)]
+    models = {e.index: e.model for e in endpoints if e.kind == "pci"}
+    return [models.get(index) for index in range(max(models, default=-1) + 1)]
 
 
 def _any_function(model: str) -> int | None:
     return None if CONTROLLER_NEEDS[model] & Connect.AGGREGATE else 0
 
 
-def _settle(board: Board, endpoints: Sequence[Endpoint], topology: Topology) -> None:
+def _place_fixed(board: Board, endpoints: Sequence[Endpoint], topology: Topology) -> None:
     """Take the places that were given, then those that the chipset prescribes."""
     for endpoint in endpoints:
         if endpoint.place is not None and endpoint.needs:
             label = f" of {endpoint.label}" if endpoint.label else ""
-            topology.reserve(endpoint.place, endpoint.needs, chosen=True, what=label)
+            topology.reserve(endpoint.place, endpoint.needs, chosen=True, device=label)
     if board.chipset == "i440fx":
-        _settle_i440fx(endpoints, topology)
+        _place_fixed_i440fx(endpoints, topology)
     elif board.chipset == "q35":
-        _settle_q35(endpoints, topology)
+        _place_fixed_q35(endpoints, topology)
 
 
-def _settle_i440fx(endpoints: Sequence[Endpoint], topology: Topology) -> None:
+def _place_fixed_i440fx(endpoints: Sequence[Endpoint], topology: Topology) -> None:
     for endpoint in endpoints:
         if endpoint.kind == "ide" and endpoint.index == 0:
-            _insist(endpoint, Place(0, 0, PIIX3_SLOT, 1), topology, "Primary IDE controller")
+            _reserve_required(
+                endpoint, Place(0, 0, PIIX3_SLOT, 1), topology, "Primary IDE controller"
+            )
         if endpoint.kind == "usb" and endpoint.index == 0 and endpoint.model == "piix3-uhci":
-            _insist(
+            _reserve_required(
                 endpoint, Place(0, 0, PIIX3_SLOT, 2), topology, "PIIX3 USB controller at index 0"
             )
     isa = Place(0, 0, PIIX3_SLOT, 0)
     if not topology.is_free(isa):
         raise ConfError("xml", f"PCI address {isa} is in use, QEMU needs it for its ISA bridge")
     topology.reserve(isa, Connect.PCI_DEVICE, chosen=True)
-    _settle_video(endpoints, topology, "i440fx")
+    _place_primary_video(endpoints, topology, "i440fx")
 
 
-def _insist(endpoint: Endpoint, place: Place, topology: Topology, name: str) -> None:
+def _reserve_required(endpoint: Endpoint, place: Place, topology: Topology, name: str) -> None:
     """Put a soldered-on device where it is."""
     if endpoint.place is None:
         topology.reserve(place, endpoint.needs, chosen=True)
@@ -141,36 +143,38 @@ def _insist(endpoint: Endpoint, place: Place, topology: Topology, name: str) -> 
         )
 
 
-def _settle_video(endpoints: Sequence[Endpoint], topology: Topology, chipset: str) -> None:
+def _place_primary_video(endpoints: Sequence[Endpoint], topology: Topology, chipset: str) -> None:
     video = next((e for e in endpoints if e.primary), None)
     if video is None or video.place is not None:
         return
-    wanted = Place(0, 0, VIDEO_SLOT[chipset], 0)
-    if topology.slot_is_free(wanted):
-        topology.reserve(wanted, video.needs, chosen=True)
-        video.place = wanted
+    slot = Place(0, 0, VIDEO_SLOT[chipset], 0)
+    if topology.slot_is_free(slot):
+        topology.reserve(slot, video.needs, chosen=True)
+        video.place = slot
     else:
         video.place = topology.next(video.needs)
 
 
-def _settle_q35(endpoints: Sequence[Endpoint], topology: Topology) -> None:
+def _place_fixed_q35(endpoints: Sequence[Endpoint], topology: Topology) -> None:
     for endpoint in endpoints:
         if endpoint.kind == "sata" and endpoint.index == 0:
-            _insist(endpoint, Place(0, 0, ICH9_SLOT, 2), topology, "Primary SATA controller")
-    _settle_q35_usb(endpoints, topology)
+            _reserve_required(
+                endpoint, Place(0, 0, ICH9_SLOT, 2), topology, "Primary SATA controller"
+            )
+    _place_q35_usb(endpoints, topology)
     for endpoint in endpoints:
         if endpoint.kind == "pci" and endpoint.model == "dmi-to-pci-bridge":
-            _prefer(endpoint, DMI_BRIDGE_SLOT, topology)
+            _reserve_preferred(endpoint, DMI_BRIDGE_SLOT, topology)
     for function in ICH9_FIXED_FUNCTIONS:
         topology.reserve(Place(0, 0, ICH9_SLOT, function), Connect.PCIE_DEVICE, chosen=True)
-    _settle_video(endpoints, topology, "q35")
+    _place_primary_video(endpoints, topology, "q35")
     for endpoint in endpoints:
         if endpoint.kind == "sound" and endpoint.model == "ich9":
-            _prefer(endpoint, ICH9_SOUND_SLOT, topology)
+            _reserve_preferred(endpoint, ICH9_SOUND_SLOT, topology)
             break
 
 
-def _prefer(endpoint: Endpoint, slot: int, topology: Topology) -> None:
+def _reserve_preferred(endpoint: Endpoint, slot: int, topology: Topology) -> None:
     """Put a device where real hardware has it, unless someone is there."""
     place = Place(0, 0, slot, 0)
     if endpoint.place is None and topology.slot_is_free(place):
@@ -178,7 +182,7 @@ def _prefer(endpoint: Endpoint, slot: int, topology: Topology) -> None:
         endpoint.place = place
 
 
-def _settle_q35_usb(endpoints: Sequence[Endpoint], topology: Topology) -> None:
+def _place_q35_usb(endpoints: Sequence[Endpoint], topology: Topology) -> None:
     """Put the first two EHCI controllers, each with its companions, on the ICH9's own slots."""
     masters = [e for e in endpoints if e.kind == "usb" and e.model == "ich9-ehci1"]
     for master in masters:
@@ -201,7 +205,7 @@ def _settle_q35_usb(endpoints: Sequence[Endpoint], topology: Topology) -> None:
                     endpoint.multifunction = True
 
 
-def _search(endpoints: Sequence[Endpoint], topology: Topology) -> None:
+def _place_remaining(endpoints: Sequence[Endpoint], topology: Topology) -> None:
     """Give the rest the first fitting place each, in libvirt's order (bridges first)."""
     for endpoint in endpoints:
         if endpoint.place is not None or not endpoint.needs:

@@ -1,4 +1,4 @@
-"""Addresses of virtio-serial ports, and of smart cards in their readers.
+"""Addresses of virtio-serial ports and CCID smartcards.
 
 Owns: which port each console and channel has, and the controllers that are added.
 May touch: addresses of the domain, and its list of controllers.

@@ -1,4 +1,4 @@
-"""Ports of virtio-serial controllers, and slots of smart card readers.
+"""Port numbers of virtio-serial and CCID controllers.
 
 Owns: which port is taken, and which controllers are missing. Pure.
 May touch: its own tables only (`conf.domain.addresses.assign` reads and writes the domain).
@@ -57,10 +57,10 @@ class VirtioSerialPorts:
         Raises:
             ConfError: "xml": the controller asked for is full.
         """
-        wanted = sorted(self.sizes) if controller is None else [controller]
+        controllers = sorted(self.sizes) if controller is None else [controller]
         if controller is not None and controller not in self.sizes:
             self._append(controller)
-        for index in wanted:
+        for index in controllers:
             port = self._first(index, console=console)
             if port is not None:
                 self.taken[index].add(port)

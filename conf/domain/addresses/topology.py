@@ -22,7 +22,7 @@ MAX_BUSES: Final = 256
 
 
 class Connect(IntFlag):
-    """What a device plugs into, and what a bus takes."""
+    """PCI connection flags: of a device, and of the slots of a bus (virDomainPCIConnectFlags)."""
 
     NONE = 0
     HOTPLUG = auto()
@@ -44,7 +44,7 @@ KINDS: Final = ~(Connect.HOTPLUG | Connect.AGGREGATE)
 
 
 class BusKind(NamedTuple):
-    """What a bus takes, and its usable slots."""
+    """The connection flags of a bus, and its usable slots."""
 
     accepts: Connect
     first_slot: int
@@ -95,7 +95,7 @@ CONTROLLER_NEEDS: Final = {
 
 
 class Place(NamedTuple):
-    """A PCI address: what stands in <address type='pci'>."""
+    """A PCI address, as in <address type='pci'>."""
 
     domain: int
     bus: int
@@ -123,7 +123,7 @@ class Bus:
 
     @property
     def kind(self) -> BusKind:
-        """What the bus takes."""
+        """The kind of the bus, by its controller's model."""
         return BUS_KINDS[self.model]
 
     def takes(self, needs: Connect, *, chosen: bool) -> bool:
@@ -150,8 +150,8 @@ class Bus:
                 return number, function or 0
             if not (needs & Connect.AGGREGATE and slot.shared):
                 continue
-            wanted = range(FUNCTIONS) if function is None else (function,)
-            for candidate in wanted:
+            functions = range(FUNCTIONS) if function is None else (function,)
+            for candidate in functions:
                 if not slot.functions & 1 << candidate:
                     return number, candidate
         return None
@@ -197,49 +197,51 @@ class Topology:
     def _slot(self, place: Place) -> Slot:
         return self.buses[place.bus].slots[place.slot]
 
-    def reserve(self, place: Place, needs: Connect, *, chosen: bool, what: str = "") -> None:
+    def reserve(self, place: Place, needs: Connect, *, chosen: bool, device: str = "") -> None:
         """Take a place; one that is absent is made if the topology grows.
 
         Raises:
             ConfError: "xml": no such bus or slot, or the device does not fit there; "xml" too:
                 it is taken.
         """
-        self._check(place, needs, chosen=chosen, what=what)
+        self._check(place, needs, chosen=chosen, device=device)
         slot = self._slot(place)
         if slot.functions & 1 << place.function:
             raise ConfError(
                 "xml",
-                f"Attempted double use of PCI Address {place}{what}; give one of the two devices "
+                f"Attempted double use of PCI Address {place}{device}; give one of the two devices "
                 "another address, or none",
             )
         shares = bool(needs & Connect.AGGREGATE)
         slot.shared = shares and (slot.shared or not slot.functions)
         slot.functions |= 1 << place.function
 
-    def _check(self, place: Place, needs: Connect, *, chosen: bool, what: str) -> None:
+    def _check(self, place: Place, needs: Connect, *, chosen: bool, device: str) -> None:
         if place.domain:
             raise ConfError(
-                "xml", f"Invalid PCI address {place}{what}; only PCI domain 0 is available"
+                "xml", f"Invalid PCI address {place}{device}; only PCI domain 0 is available"
             )
         if self._growing:
             self._grow_to(place.bus, needs)
         if place.bus >= len(self.buses):
             last = len(self.buses) - 1
-            raise ConfError("xml", f"Invalid PCI address {place}{what}; bus must be <= {last:02x}")
+            raise ConfError(
+                "xml", f"Invalid PCI address {place}{device}; bus must be <= {last:02x}"
+            )
         bus = self.buses[place.bus]
         kind = bus.kind
         if not kind.first_slot <= place.slot <= kind.last_slot:
             raise ConfError(
                 "xml",
-                f"Invalid PCI address {place}{what}; slot must be between {kind.first_slot:02x} "
+                f"Invalid PCI address {place}{device}; slot must be between {kind.first_slot:02x} "
                 f"and {kind.last_slot:02x} on a {bus.model}",
             )
         if place.function >= FUNCTIONS:
-            raise ConfError("xml", f"Invalid PCI address {place}{what}; function must be <= 7")
+            raise ConfError("xml", f"Invalid PCI address {place}{device}; function must be <= 7")
         if not bus.takes(needs, chosen=chosen):
             raise ConfError(
                 "xml",
-                f"The device at PCI address {place}{what} cannot be plugged into PCI controller "
+                f"The device at PCI address {place}{device} cannot be plugged into PCI controller "
                 f"with index='{place.bus}': a {bus.model} does not take it",
             )
 
@@ -257,9 +259,9 @@ class Topology:
             for index, bus in enumerate(self.buses):
                 if not bus.takes(needs, chosen=False):
                     continue
-                found = bus.find(needs, function)
-                if found is not None:
-                    place = Place(0, index, *found)
+                free = bus.find(needs, function)
+                if free is not None:
+                    place = Place(0, index, *free)
                     self.reserve(place, needs, chosen=False)
                     return place
             if not self._growing:

@@ -73,12 +73,12 @@ def _wanted(item: Addressed) -> tuple[int | None] | None:
 
 def _reserve(domain: Domain, ports: UsbPorts) -> None:
     """Take the ports that were given, hubs first and from the root outwards."""
-    given = [
+    address_port = [
         (hub.address.bus, parse_port(hub.address.port))
         for hub in domain.devices.hubs
         if isinstance(hub.address, UsbAddress) and hub.address.port
     ]
-    for bus, port in sorted(given, key=lambda place: len(place[1])):
+    for bus, port in sorted(address_port, key=lambda place: len(place[1])):
         ports.reserve_hub(bus, port)
     for item in _devices(domain):
         if isinstance(item.address, UsbAddress) and item.address.port:
@@ -88,11 +88,11 @@ def _reserve(domain: Domain, ports: UsbPorts) -> None:
 def _add_hubs(domain: Domain, ports: UsbPorts) -> None:
     """Add as many hubs as it takes for all to find a port."""
     hubs = [hub for hub in domain.devices.hubs if _wanted(hub) is not None]
-    wanted = sum(1 for _ in _devices(domain)) + len(domain.devices.hubs)
+    required = sum(1 for _ in _devices(domain)) + len(domain.devices.hubs)
     available = ports.total() + len(hubs) * HUB_PORTS
-    while wanted > available:
+    while required > available:
         domain.devices.hubs.append(Hub(type="usb"))
-        wanted += 1
+        required += 1
         available += HUB_PORTS
 
 

@@ -142,8 +142,8 @@ class UsbPorts:
         Raises:
             ConfError: "internal": every port is taken.
         """
-        wanted = sorted(self._buses) if bus is None else [bus]
-        for index in wanted:
+        buses = sorted(self._buses) if bus is None else [bus]
+        for index in buses:
             hub = self._buses.get(index)
             if hub is None:
                 raise ConfError("xml", f"Missing USB bus {index}; add a controller with that index")

@@ -154,6 +154,6 @@ class CharDevice(CharSource):
         return self
 
 
-def port(word: str) -> int | str:
+def port(text: str) -> int | str:
     """Read a target's port: a number, or for some channels a name."""
-    return unsigned(word) if word.isdigit() else word
+    return unsigned(text) if text.isdigit() else text

@@ -38,11 +38,11 @@ def complete_chardevs(devices: Devices, arch: str) -> None:
     number(devices.consoles)
     for channel in devices.channels:
         if channel.target_type == "virtio" and channel.target_name is None:
-            channel.target_name = usual_name(channel)
+            channel.target_name = default_channel_name(channel)
 
 
 def complete_source(device: CharDevice) -> None:
-    """TCP has a protocol, nothing else has; an end that says nothing is none."""
+    """Give TCP its default protocol, and drop empty <source> elements."""
     device.protocol = (device.protocol or "raw") if device.type == "tcp" else None
     device.ends = [end for end in device.ends if end != CharEnd(mode=end.mode)]
 
@@ -96,7 +96,7 @@ def number(devices: list[CharDevice]) -> None:
             taken.add(device.target_port)
 
 
-def usual_name(channel: CharDevice) -> str | None:
-    """The name of a virtio channel that says none."""
+def default_channel_name(channel: CharDevice) -> str | None:
+    """Return the default target name of a virtio channel."""
     names = {"spicevmc": "com.redhat.spice.0", "qemu-vdagent": "com.redhat.spice.0"}
     return names.get(channel.type)

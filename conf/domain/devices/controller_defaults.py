@@ -25,19 +25,19 @@ DRIVE_BUSES: Final = ("scsi", "fdc", "ide", "sata")
 
 
 def complete_controllers(devices: Devices, machine: str, facts: EmulatorFacts) -> None:
-    """Add what is missing and choose models."""
+    """Add the missing controllers and choose the models."""
     order_controllers(devices.controllers)
     add_machine_controllers(devices, machine, facts)
     for kind in DRIVE_BUSES:
         add_up_to(devices, kind, last_drive_controller(devices, kind))
     add_up_to(devices, "virtio-serial", last_serial_controller(devices))
-    add_up_to(devices, "ccid", last_card_reader(devices))
+    add_up_to(devices, "ccid", last_ccid_controller(devices))
     for controller in devices.controllers:
         complete_model(controller, machine, facts)
 
 
 def add_machine_controllers(devices: Devices, machine: str, facts: EmulatorFacts) -> None:
-    """What the machine has: its root bus, USB, and the Q35 its SATA."""
+    """Add the controllers that the machine has built in: its PCI root, USB, and SATA on Q35."""
     q35 = machine.startswith("pc-q35") or machine == "q35"
     i440fx = machine.startswith(("pc-i440fx", "pc-0", "pc-1")) or machine == "pc"
     if not (q35 or i440fx):
@@ -52,7 +52,7 @@ def add_machine_controllers(devices: Devices, machine: str, facts: EmulatorFacts
 
 
 def add_usb(devices: Devices, facts: EmulatorFacts, *, q35: bool) -> None:
-    """The USB controller of a machine whose document says nothing of USB."""
+    """Add the default USB controller where the XML has none."""
     if q35 and facts.has_device("qemu-xhci"):
         devices.controllers.append(Controller(type="usb", index=0, model="qemu-xhci"))
     else:
@@ -91,7 +91,7 @@ def last_serial_controller(devices: Devices) -> int:
     return last
 
 
-def last_card_reader(devices: Devices) -> int:
+def last_ccid_controller(devices: Devices) -> int:
     """The highest reader that a smartcard is in; -1 for none."""
     numbers = [
         card.address.controller if isinstance(card.address, CcidAddress) else 0
@@ -112,14 +112,14 @@ def complete_model(controller: Controller, machine: str, facts: EmulatorFacts) -
     if controller.model is not None:
         return
     if controller.type == "usb":
-        controller.model = usual_usb(facts)
+        controller.model = default_usb_model(facts)
     elif controller.type == "scsi":
         controller.model = "lsilogic" if facts.has_device("lsi53c895a") else "virtio-scsi"
     elif controller.type == "pci" and controller.index == 0:
         controller.model = "pcie-root" if machine.startswith("pc-q35") else "pci-root"
 
 
-def usual_usb(facts: EmulatorFacts) -> str | None:
+def default_usb_model(facts: EmulatorFacts) -> str | None:
     """The model of a USB controller that names none."""
     models = (
         ("piix3-uhci", "piix3-usb-uhci"),

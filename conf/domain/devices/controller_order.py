@@ -19,9 +19,9 @@ def order_controllers(controllers: list[Controller]) -> None:
 
     Those that are added later for devices that need them just follow.
     """
-    given = controllers.copy()
+    in_document_order = controllers.copy()
     controllers.clear()
-    for controller in given:
+    for controller in in_document_order:
         _insert(controllers, controller)
     for place, controller in enumerate(controllers):
         if controller.index is not None:

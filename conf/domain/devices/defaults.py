@@ -1,4 +1,4 @@
-"""What libvirt 9.0 gives a domain's devices that the document leaves open, for QEMU.
+"""Defaults of the devices of a QEMU domain, as libvirt 9.0 fills them in.
 
 Owns: the order of all completing of devices.
 May touch: the domain's devices, which it changes in place. May not touch: the host.
@@ -25,7 +25,7 @@ from conf.emulator import EmulatorFacts
 
 
 def complete_devices(domain: Domain, facts: EmulatorFacts) -> None:
-    """Fill in what the devices leave open; idempotent.
+    """Fill in the defaults of every device; idempotent.
 
     Raises:
         ConfError: a device says too little, or what cannot be.
@@ -48,7 +48,7 @@ def complete_devices(domain: Domain, facts: EmulatorFacts) -> None:
         card.address = card.address or CcidAddress(controller=0, slot=number)
     for hostdev in devices.hostdevs:
         complete_hostdev(hostdev)
-    complete_small(domain)
+    complete_other_devices(domain)
     complete_controllers(devices, machine, facts)
     complete_audio(devices)
 
@@ -70,7 +70,7 @@ def complete_hostdev(hostdev: Hostdev) -> None:
         source.name += "/0"
 
 
-def complete_small(domain: Domain) -> None:
+def complete_other_devices(domain: Domain) -> None:
     """Devices of a few lines."""
     devices = domain.devices
     if devices.memballoon is None:

@@ -204,14 +204,14 @@ class Disk:
             else None
         )
         format_ = (self.driver.type if self.driver else None) or "raw"
-        found = [(self._whole_source(self.source), format_, cache)]
+        images = [(self._whole_source(self.source), format_, cache)]
         store = self.backing_store
         while store is not None and store.type is not None and store.source is not None:
             layer = store.format or BackingFormat()
             size = layer.metadata_cache.amount if layer.metadata_cache else None
-            found.append((store.source, layer.type, size))
+            images.append((store.source, layer.type, size))
             store = store.backing_store
-        return found
+        return images
 
     def _whole_source(self, source: Source) -> Source:
         """The top's source, with what older documents say of it beside <source>."""

@@ -1,4 +1,4 @@
-"""What a disk leaves open: its bus, driver and place on a controller.
+"""Defaults of a disk: its bus, driver and drive address.
 
 Owns: those rules. May touch: the disks it is given.
 Source: libvirt 9.0's behaviour, measured in corpus/domain.jsonl.
@@ -13,12 +13,12 @@ from conf.domain.devices.disk import Disk, DiskDriver, is_empty
 from conf.domain.devices.source import Source
 from conf.errors import ConfError
 
-#: The beginning of a target's name and the bus that it stands for.
+#: Prefixes of target names, and the bus that each implies.
 BUS_OF: Final = (
     ("hd", "ide"), ("sd", "scsi"), ("vd", "virtio"), ("xvd", "xen"), ("ubd", "uml"), ("fd", "fdc"),
 )  # fmt: skip
 #: How many drives a controller of a bus has.
-ROOM: Final = {"ide": 4, "scsi": 15, "sata": 6, "fdc": 2}
+UNITS_PER_BUS: Final = {"ide": 4, "scsi": 15, "sata": 6, "fdc": 2}
 #: The port of a storage protocol.
 PORTS: Final = {
     "nbd": "10809", "gluster": "24007", "http": "80", "https": "443", "ftp": "21", "ftps": "990",
@@ -28,7 +28,7 @@ HOST_ADAPTER: Final = 7  # the SCSI unit that is the controller itself
 
 
 def complete_disk(disk: Disk) -> None:
-    """Fill in what the disk leaves open.
+    """Fill in the defaults of a disk.
 
     Raises:
         ConfError: "xml": it has no target, or one that is no disk's.
@@ -37,7 +37,7 @@ def complete_disk(disk: Disk) -> None:
     if not target.dev:
         raise ConfError("no_target", "no target dev was given to a disk", "domain/devices/disk")
     if not target.bus:
-        target.bus = usual_bus(disk)
+        target.bus = default_disk_bus(disk)
     disk.driver = disk.driver or DiskDriver()
     if disk.driver is not None:
         disk.driver.name = disk.driver.name or "qemu"
@@ -62,21 +62,21 @@ def complete_hosts(source: Source) -> None:
             host.port = PORTS.get(source.protocol or "")
 
 
-def usual_bus(disk: Disk) -> str:
-    """The bus that a disk's name stands for."""
+def default_disk_bus(disk: Disk) -> str:
+    """Return the bus that the target name implies."""
     if disk.device == "floppy":
         return "fdc"
-    found = next((bus for prefix, bus in BUS_OF if disk.target.dev.startswith(prefix)), "ide")
-    return found
+    bus = next((bus for prefix, bus in BUS_OF if disk.target.dev.startswith(prefix)), "ide")
+    return bus
 
 
 def place_disk(disk: Disk) -> None:
-    """Give a disk of a drive bus the place that its name stands for."""
+    """Give a disk of a drive bus the address that its target name implies."""
     bus = disk.target.bus
-    if disk.address is not None or bus not in ROOM:
+    if disk.address is not None or bus not in UNITS_PER_BUS:
         return
     number = disk_number(disk.target.dev)
-    controller, rest = divmod(number, ROOM[bus])
+    controller, rest = divmod(number, UNITS_PER_BUS[bus])
     if bus == "ide":
         disk.address = DriveAddress(controller=controller, bus=rest // 2, unit=rest % 2)
     elif bus == "scsi":

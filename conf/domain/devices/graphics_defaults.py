@@ -34,8 +34,8 @@ def complete_graphics(graphics: Graphics) -> None:
         graphics.autoport = graphics.autoport if graphics.type == "spice" else None
         return
     if graphics.type == "vnc":
-        given = graphics.port not in (None, -1, 0)
-        if graphics.autoport or (not given and graphics.autoport is None):
+        has_port = graphics.port not in (None, -1, 0)
+        if graphics.autoport or (not has_port and graphics.autoport is None):
             graphics.port, graphics.autoport = -1, True
         elif graphics.autoport is None:
             graphics.autoport = False
@@ -63,12 +63,12 @@ def _complete_listens(graphics: Graphics) -> None:
 
 
 def complete_videos(devices: Devices, facts: EmulatorFacts) -> None:
-    """Give a guest with a screen a graphics card, and every card its memory."""
+    """Add the default video device, and fill in the video memory."""
     if devices.graphics and not devices.videos:
         devices.videos.append(Video(model=VideoModel()))
     for number, video in enumerate(devices.videos):
         model = video.model
-        model.type = model.type or usual_card(facts)
+        model.type = model.type or default_video_model(facts)
         if model.type == "none":
             continue
         if number == 0 and not any(other.model.primary for other in devices.videos):
@@ -84,8 +84,8 @@ def complete_videos(devices: Devices, facts: EmulatorFacts) -> None:
     devices.videos.sort(key=lambda video: not video.model.primary)
 
 
-def usual_card(facts: EmulatorFacts) -> str:
-    """The graphics card of a guest that names none."""
+def default_video_model(facts: EmulatorFacts) -> str:
+    """Return the default video model."""
     if facts.arch not in ("x86_64", "i686"):
         return "virtio"
     return "cirrus" if facts.has_device("cirrus-vga") else "vga"
@@ -96,7 +96,7 @@ def complete_inputs(devices: Devices, facts: EmulatorFacts) -> None:
     pc = facts.arch in ("x86_64", "i686")
     for item in devices.inputs:
         if item.bus is None:
-            item.bus = usual_bus(item, pc=pc)
+            item.bus = default_input_bus(item, pc=pc)
     if not pc:
         return
     for kind in ("mouse", "keyboard"):
@@ -104,7 +104,7 @@ def complete_inputs(devices: Devices, facts: EmulatorFacts) -> None:
             devices.inputs.append(Input(type=kind, bus="ps2"))
 
 
-def usual_bus(item: Input, *, pc: bool) -> str | None:
+def default_input_bus(item: Input, *, pc: bool) -> str | None:
     """The bus of an input that names none."""
     if item.type == "evdev":
         return None
@@ -123,7 +123,7 @@ def complete_audio(devices: Devices) -> None:
 
 
 def complete_interface(interface: Interface, facts: EmulatorFacts) -> None:
-    """Give a network card its address and model."""
+    """Give an interface a MAC address and a model."""
     if interface.mac_element is None:
         interface.mac_element = Mac(address=new_mac())
     if interface.model is None and interface.type not in ("hostdev", "vdpa"):

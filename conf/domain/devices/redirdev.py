@@ -37,16 +37,16 @@ class Redirdev(CharSource):
         return self
 
 
-def wildcard(word: str) -> int | None:
+def wildcard(text: str) -> int | None:
     """Read a number; -1 stands for any."""
-    return None if word.strip() == "-1" else unsigned(word)
+    return None if text.strip() == "-1" else unsigned(text)
 
 
-def usb_version(word: str) -> int | None:
+def usb_version(text: str) -> int | None:
     """Read "1.10" as USB writes it in its descriptors: 0x0110; -1 stands for any."""
-    if word.strip() == "-1":
+    if text.strip() == "-1":
         return None
-    major, _, minor = word.partition(".")
+    major, _, minor = text.partition(".")
     return (int(major, 16) << 8) | int(
         minor.ljust(2, "0")[:2] if len(minor) > 1 else f"0{minor or 0}", 16
     )

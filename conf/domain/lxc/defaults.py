@@ -1,4 +1,4 @@
-"""What libvirt 9.0 makes of a container's document after reading it.
+"""Defaults of an LXC domain: the values that its XML leaves open.
 
 Owns: the values that the document of a container leaves open; what is refused of a container.
 May touch: the domain it is given, which it changes in place.
@@ -34,7 +34,7 @@ def complete_container(
     make_uuid: Callable[[], str] = new_uuid,
     make_mac: Callable[[], str] = new_mac,
 ) -> Domain:
-    """Fill in what the document left open, and refuse what no container has. Idempotent.
+    """Fill in the defaults, then check the domain. Idempotent.
 
     Args:
         domain: as it was read; it is changed, and answered.

@@ -21,7 +21,7 @@ SHARES = one_of("none", "name", "pid", "netns")
 @element("uid")
 @dataclass(slots=True, kw_only=True)
 class IdRange:
-    """<uid>, <gid>: a range of the container's numbers and what they are on the host."""
+    """<uid>, <gid>: a range of user or group IDs of the container and its first ID on the host."""
 
     start: int = attribute("@start", read=unsigned, required=True, default=0)
     target: int = attribute("@target", read=unsigned, required=True, default=0)
@@ -103,7 +103,7 @@ class Capabilities:
     wake_alarm: bool | None = _state("wake_alarm")
 
     def states(self) -> dict[str, bool]:
-        """What is said of single ones."""
+        """Map each named capability to its state."""
         names = (field.name for field in fields(self) if field.name != "policy")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 

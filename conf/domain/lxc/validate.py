@@ -1,4 +1,4 @@
-"""What libvirt 9.0 refuses of a container.
+"""Checks of a completed LXC domain, as libvirt 9.0 has them.
 
 Owns: these refusals. Pure: a domain is read, never changed.
 Source: libvirt 9.0's lxc driver.
@@ -15,20 +15,27 @@ from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
 from conf.domain.lxc.model import IdRange
 from conf.domain.lxc.values import (
-    check_disk_words,
-    check_hostdev_words,
+    check_disk_names,
+    check_hostdev_names,
     check_image,
-    check_interface_words,
+    check_interface_names,
     check_labels,
     check_partition,
-    check_shared,
+    check_shared_namespace,
 )
 from conf.domain.model import Domain
 from conf.errors import ConfError
 
 UNSUPPORTED: Final = "config_unsupported"
-#: What a container may have, by the names of the model's fields.
-HAD: Final = ("emulator", "disks", "filesystems", "interfaces", "consoles", "hostdevs")
+#: Devices that the LXC driver supports, by the names of the model's fields.
+SUPPORTED_DEVICES: Final = (
+    "emulator",
+    "disks",
+    "filesystems",
+    "interfaces",
+    "consoles",
+    "hostdevs",
+)
 FILESYSTEMS: Final = ("mount", "bind", "file", "block", "ram")
 INTERFACES: Final = ("network", "bridge", "ethernet", "direct")
 PLAIN_FEATURES: Final = ("acpi", "apic", "pae", "privnet", "capabilities")
@@ -69,13 +76,13 @@ def _check_kind(domain: Domain, host_arch: str) -> None:
 
 def _check_init(domain: Domain) -> None:
     os = domain.os
-    for place, word in (
+    for place, text in (
         ("init", os.init),
         ("initdir", os.init_dir),
-        *((f"initarg[{number}]", word) for number, word in enumerate(os.init_args, 1)),
+        *((f"initarg[{number}]", text) for number, text in enumerate(os.init_args, 1)),
         *(("initenv", variable.value) for variable in os.init_variables),
     ):
-        if word is not None and "\0" in word:
+        if text is not None and "\0" in text:
             raise ConfError("xml", "a NUL cannot be passed on", f"domain/os/{place}")
     if os.init is not None and not os.init.startswith("/"):
         detail = f"init must be an absolute path inside the container, not '{os.init}'"
@@ -103,15 +110,21 @@ def _check_idmap(domain: Domain) -> None:
 def _check_ranges(path: str, ranges: list[IdRange]) -> None:
     if ranges and ranges[0].start != 0:
         raise ConfError(UNSUPPORTED, "You must map the root user of container", path)
-    for one in ranges:
-        if one.count == 0 or max(one.start, one.target) + one.count - 1 > MAX_ID:
+    for id_range in ranges:
+        if (
+            id_range.count == 0
+            or max(id_range.start, id_range.target) + id_range.count - 1 > MAX_ID
+        ):
             detail = (
-                f"there are no {one.count} numbers from {one.start} and, on the host, {one.target}"
+                f"count {id_range.count} from start {id_range.start} and target "
+                f"{id_range.target} exceeds the highest ID, {MAX_ID}"
             )
             raise ConfError(UNSUPPORTED, detail, path)
     for attribute in ("start", "target"):
         end = 0
-        for first, count in sorted((getattr(one, attribute), one.count) for one in ranges):
+        for first, count in sorted(
+            (getattr(id_range, attribute), id_range.count) for id_range in ranges
+        ):
             if first < end:
                 raise ConfError(UNSUPPORTED, f"ranges overlap at {attribute} {first}", path)
             end = first + count
@@ -131,7 +144,7 @@ def _check_features(domain: Domain) -> None:
 
 def _check_devices(devices: Devices) -> None:
     for field in fields(devices):
-        if field.name not in HAD and getattr(devices, field.name):
+        if field.name not in SUPPORTED_DEVICES and getattr(devices, field.name):
             detail = f"containers have no devices of this kind ({field.name})"
             raise ConfError(UNSUPPORTED, detail, "domain/devices")
     _check_filesystems(devices.filesystems)
@@ -139,7 +152,7 @@ def _check_devices(devices: Devices) -> None:
         if disk.type != "block" or disk.device != "disk":
             detail = f"the disk '{disk.target.dev}' is none of a block device"
             raise ConfError(UNSUPPORTED, detail, "domain/devices/disk")
-        check_disk_words(disk)
+        check_disk_names(disk)
     for interface in devices.interfaces:
         _check_interface(interface)
     for console in devices.consoles:
@@ -203,26 +216,26 @@ def _check_interface(interface: Interface) -> None:
     if interface.script is not None and interface.type != "ethernet":
         detail = f"scripts are not supported on LXC network interfaces of type {interface.type}"
         raise ConfError(UNSUPPORTED, detail, "domain/devices/interface/script")
-    check_interface_words(interface)
+    check_interface_names(interface)
 
 
 def _check_hostdev(hostdev: Hostdev) -> None:
     path = "domain/devices/hostdev"
     if hostdev.mode == "subsystem":
-        check_hostdev_words(hostdev)
+        check_hostdev_names(hostdev)
         return
-    wanted = {
+    required = {
         "storage": ("block", hostdev.source.block),
         "misc": ("char", hostdev.source.char),
         "net": ("interface", hostdev.source.interface),
     }
-    if hostdev.type not in wanted:
+    if hostdev.type not in required:
         detail = f"unknown host device source address type '{hostdev.type}'"
         raise ConfError("xml", detail, f"{path}/@type")
-    name, value = wanted[hostdev.type]
+    name, value = required[hostdev.type]
     if not value:
         raise ConfError("xml", f"Missing <{name}> element in hostdev {hostdev.type} device", path)
-    check_hostdev_words(hostdev)
+    check_hostdev_names(hostdev)
 
 
 def _check_namespaces(domain: Domain) -> None:
@@ -230,14 +243,14 @@ def _check_namespaces(domain: Domain) -> None:
     if shared is None:
         return
     kinds = {"sharenet": shared.net, "shareipc": shared.ipc, "shareuts": shared.uts}
-    for name, said in kinds.items():
-        for one in said:
+    for name, text in kinds.items():
+        for namespace in text:
             path = f"domain/lxc:namespace/lxc:{name}"
-            if one.type == "none":
+            if namespace.type == "none":
                 continue
-            if not one.value:
+            if not namespace.value:
                 raise ConfError("internal", f"lxc:{name} needs a value", path)
-            if one.type == "netns" and name != "sharenet":
+            if namespace.type == "netns" and name != "sharenet":
                 detail = "'netns' namespace types can only be used with sharenet"
                 raise ConfError("invalid_arg", detail, path)
-            check_shared(name, one)
+            check_shared_namespace(name, namespace)

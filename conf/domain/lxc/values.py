@@ -1,4 +1,4 @@
-"""Words of a container's document that become names, paths and groups of the host's.
+"""Checks of the values of an LXC domain that become names, paths and cgroups of the host.
 
 Owns: refusing those that would lead elsewhere, or that nobody would act on. Pure.
 Source: libvirt 9.0's lxc driver; Linux, the names of network devices.
@@ -20,7 +20,7 @@ from conf.errors import ConfError
 UNSUPPORTED: Final = "config_unsupported"
 GROUP: Final = re.compile(r"[A-Za-z0-9_@:][A-Za-z0-9_.@:-]*")
 NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-CARD: Final = re.compile(r"(?!\.\.?$)[!-.0-9;-~]{1,15}")  # no space, slash or colon
+NETDEV: Final = re.compile(r"(?!\.\.?$)[!-.0-9;-~]{1,15}")  # no space, slash or colon
 
 
 def check_partition(partition: str | None) -> None:
@@ -41,7 +41,7 @@ def check_partition(partition: str | None) -> None:
 
 
 def check_labels(domain: Domain) -> None:
-    """Containers are labelled by no security driver.
+    """Check that no security driver is asked for: the LXC driver has none.
 
     Raises:
         ConfError: "config_unsupported": the document wants one.
@@ -55,8 +55,8 @@ def check_labels(domain: Domain) -> None:
             raise ConfError(UNSUPPORTED, detail, "domain/seclabel")
 
 
-def check_disk_words(disk: Disk) -> None:
-    """A disk is a device of the host with a node of its own in the container.
+def check_disk_names(disk: Disk) -> None:
+    """Check that a disk has a block device of the host as its source and a valid name in /dev.
 
     Raises:
         ConfError: "config_unsupported": it has no source, or its name is no node's.
@@ -71,8 +71,8 @@ def check_disk_words(disk: Disk) -> None:
     _check_path(source, f"{path}/source/@dev")
 
 
-def check_hostdev_words(hostdev: Hostdev) -> None:
-    """A device of the host is named by its node, or its network device.
+def check_hostdev_names(hostdev: Hostdev) -> None:
+    """Check the device node, network device or USB address of a host device.
 
     Raises:
         ConfError: "config_unsupported".
@@ -82,7 +82,7 @@ def check_hostdev_words(hostdev: Hostdev) -> None:
         _check_usb(hostdev)
         return
     if hostdev.type == "net":
-        _check_card(hostdev.source.interface or "", f"{path}/interface")
+        _check_netdev(hostdev.source.interface or "", f"{path}/interface")
         return
     node = hostdev.source.block if hostdev.type == "storage" else hostdev.source.char
     _check_path(node or "", path)
@@ -103,15 +103,15 @@ def _check_usb(hostdev: Hostdev) -> None:
         raise ConfError("xml", detail, "domain/devices/hostdev/source")
 
 
-def check_interface_words(interface: Interface) -> None:
-    """A card has a name that the kernel takes; liblxc knows no address of the other end.
+def check_interface_names(interface: Interface) -> None:
+    """Check the name of the network device and that no address has a peer, which liblxc lacks.
 
     Raises:
         ConfError: "config_unsupported".
     """
     path = "domain/devices/interface"
     if interface.guest_dev is not None:
-        _check_card(interface.guest_dev, f"{path}/guest/@dev")
+        _check_netdev(interface.guest_dev, f"{path}/guest/@dev")
     for ip in interface.ips:
         if ip.peer is not None:
             detail = f"a container's address cannot have a peer ('{ip.peer}'); write a <route>"
@@ -119,33 +119,33 @@ def check_interface_words(interface: Interface) -> None:
 
 
 def check_image(filesystem: Filesystem) -> None:
-    """A loop device holds the bytes of a file as they are.
+    """Check the image format: a loop device reads raw images only.
 
     Raises:
         ConfError: "config_unsupported": the image is of another format.
     """
-    said = filesystem.driver.format if filesystem.driver is not None else None
-    if said not in (None, "raw") and filesystem.driver_type != "nbd":
+    text = filesystem.driver.format if filesystem.driver is not None else None
+    if text not in (None, "raw") and filesystem.driver_type != "nbd":
         path = "domain/devices/filesystem/driver/@format"
-        raise ConfError(UNSUPPORTED, f"fs format {said} is not supported", path)
+        raise ConfError(UNSUPPORTED, f"fs format {text} is not supported", path)
 
 
-def check_shared(name: str, one: SharedNamespace) -> None:
-    """Whose namespace is shared is said by a plain name.
+def check_shared_namespace(name: str, namespace: SharedNamespace) -> None:
+    """Check the name of the container or process whose namespace is shared.
 
     Raises:
         ConfError: "invalid_arg": it leads elsewhere.
     """
-    value = one.value or ""
+    value = namespace.value or ""
     path = f"domain/lxc:namespace/lxc:{name}/@value"
     if "/" in value or "\0" in value or value in (".", ".."):
         raise ConfError("invalid_arg", f"{value!r} is the name of nothing to share", path)
-    if one.type == "pid" and not (value.isascii() and value.isdigit()):
+    if namespace.type == "pid" and not (value.isascii() and value.isdigit()):
         raise ConfError("invalid_arg", f"'{value}' is no process", path)
 
 
-def _check_card(name: str, path: str) -> None:
-    if CARD.fullmatch(name) is None:
+def _check_netdev(name: str, path: str) -> None:
+    if NETDEV.fullmatch(name) is None:
         raise ConfError(UNSUPPORTED, f"{name!r} cannot be the name of a network device", path)
 
 

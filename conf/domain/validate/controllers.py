@@ -1,4 +1,4 @@
-"""What libvirt 9.0 refuses of controllers, and of what needs one, for QEMU.
+"""Checks of controllers, and of devices that need one, for QEMU.
 
 Owns: these checks of a completed domain. Pure: a domain is read, never changed.
 Source: libvirt 9.0, measured.
@@ -35,11 +35,11 @@ def check_roots(domain: Domain) -> None:
             detail = f"Multiple '{controller.type}' controllers with index '{controller.index}'"
             raise ConfError("xml", detail, PATH)
         seen.add((controller.type, controller.index))
-    wanted = _root_of(domain.os.type.machine or "")
+    expected = _root_of(domain.os.type.machine or "")
     root = next((c for c in domain.devices.controllers if c.type == "pci" and c.index == 0), None)
-    if wanted and root is not None and root.model not in (None, wanted):
+    if expected and root is not None and root.model not in (None, expected):
         detail = (
-            f"The PCI controller with index='0' must be model='{wanted}' for this machine type, "
+            f"The PCI controller with index='0' must be model='{expected}' for this machine type, "
             f"but model='{root.model}' was found instead"
         )
         raise ConfError("xml", detail, PATH)
@@ -49,8 +49,8 @@ def check_roots(domain: Domain) -> None:
 
 def _check_expander(model: str, machine: str) -> None:
     """Expander buses hang on one kind of root each."""
-    wanted = {"pcie-expander-bus": "pcie-root", "pci-expander-bus": "pci-root"}.get(model)
-    if wanted is not None and _root_of(machine) not in ("", wanted):
+    expected = {"pcie-expander-bus": "pcie-root", "pci-expander-bus": "pci-root"}.get(model)
+    if expected is not None and _root_of(machine) not in ("", expected):
         detail = f"{model} controllers are not supported with this machine type"
         raise ConfError(UNSUPPORTED, detail, PATH)
 
@@ -88,7 +88,7 @@ def check_usb(domain: Domain) -> None:
         "USB disk": any(disk.target.bus == "usb" for disk in devices.disks),
         "USB hub": bool(devices.hubs),
     }
-    for what, wanted in users.items():
-        if wanted:
-            detail = f"Can't add {what}. USB bus is disabled"
+    for user, present in users.items():
+        if present:
+            detail = f"Can't add {user}. USB bus is disabled"
             raise ConfError(UNSUPPORTED, detail, "domain/devices")

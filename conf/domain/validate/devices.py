@@ -1,4 +1,4 @@
-"""What libvirt 9.0 refuses of the other devices of a completed domain, for QEMU.
+"""Checks of the other devices of a completed QEMU domain.
 
 Owns: these checks. Pure: a domain is read, never changed.
 Source: libvirt 9.0, measured.
@@ -29,14 +29,14 @@ REMOTE: Final = ("vnc", "spice")
 
 
 def check_graphics(domain: Domain, *, spice_tls: bool) -> None:
-    """Check how the guest is shown.
+    """Check the graphics devices.
 
     Args:
         domain: is read.
         spice_tls: whether qemu.conf switches TLS on.
 
     Raises:
-        ConfError: a screen or a way to see it cannot be.
+        ConfError: "config_unsupported".
     """
     devices = domain.devices
     kinds = [graphics.type for graphics in devices.graphics]
@@ -64,7 +64,7 @@ def check_graphics(domain: Domain, *, spice_tls: bool) -> None:
 
 
 def check_videos(domain: Domain) -> None:
-    """Check the video cards.
+    """Check the video devices.
 
     Raises:
         ConfError: "config_unsupported".
@@ -83,7 +83,7 @@ def check_videos(domain: Domain) -> None:
 
 
 def check_hostdevs(domain: Domain) -> None:
-    """Check the host's devices.
+    """Check the host devices.
 
     Raises:
         ConfError: "config_unsupported".
@@ -117,7 +117,7 @@ def check_zpci(domain: Domain) -> None:
 
 
 def check_interfaces(domain: Domain) -> None:
-    """Check the queues of network cards.
+    """Check the queue sizes of interfaces.
 
     Raises:
         ConfError: "config_unsupported".
@@ -133,7 +133,7 @@ def check_interfaces(domain: Domain) -> None:
 
 
 def check_serials(domain: Domain) -> None:
-    """Check that the machine has such serial ports.
+    """Check the serial ports against the machine type.
 
     Raises:
         ConfError: "config_unsupported".
@@ -152,7 +152,7 @@ def check_serials(domain: Domain) -> None:
 
 
 def check_memories(domain: Domain, facts: EmulatorFacts) -> None:
-    """Check what is plugged in as memory, and what shares it.
+    """Check the memory devices and shared memory devices.
 
     Raises:
         ConfError: its cell is missing, or the emulator has no such device.

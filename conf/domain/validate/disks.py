@@ -1,4 +1,4 @@
-"""What libvirt 9.0 refuses of disks and file systems of a completed domain, for QEMU.
+"""Checks of disks and file systems of a completed QEMU domain.
 
 Owns: these checks. Pure: a domain is read, never changed.
 Source: libvirt 9.0, measured.

@@ -1,7 +1,7 @@
 """What libvirt 9.0 refuses of a completed domain, for QEMU.
 
 Owns: the order of the checks, and those of the guest as a whole; a document's own contradictions
-are `conf.domain.parse_checks.domain`', those of parts of the guest in this folder's others.
+are `conf.domain.validate.parsed_domain`', those of parts of the guest in this folder's others.
 May touch: nothing; a domain is read, never changed.
 Source: libvirt 9.0, measured.
 """
@@ -39,7 +39,7 @@ HYPERV_VENDOR_LENGTH: Final = 12
 SPINLOCK_RETRIES: Final = 4095  # the least
 
 
-def validate(domain: Domain, facts: EmulatorFacts, *, spice_tls: bool = False) -> None:
+def check_completed(domain: Domain, facts: EmulatorFacts, *, spice_tls: bool = False) -> None:
     """Refuse what cannot be.
 
     Args:

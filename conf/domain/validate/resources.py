@@ -1,4 +1,4 @@
-"""What libvirt 9.0 refuses of a guest's processors, memory and threads, for QEMU.
+"""Checks of vcpus, memory and I/O threads of a completed QEMU domain.
 
 Owns: these checks of a completed domain. Pure: a domain is read, never changed.
 Source: libvirt 9.0, measured.
@@ -169,18 +169,20 @@ def check_threads(domain: Domain) -> None:
     Raises:
         ConfError: an I/O thread is missing, or stands there twice.
     """
-    known = [thread.id for thread in domain.iothread_list()]
-    for number in known:
-        if known.count(number) > 1:
+    thread_ids = [thread.id for thread in domain.iothread_list()]
+    for number in thread_ids:
+        if thread_ids.count(number) > 1:
             detail = f"duplicate iothread id '{number}' found"
             raise ConfError("xml", detail, "domain/iothreadids/iothread")
     tune = domain.cputune
     if tune is None:
         return
-    wanted = [pin.iothread for pin in tune.iothreadpins]
-    wanted.extend(n for sched in tune.iothreadscheds for n in sorted(parse_cpuset(sched.iothreads)))
-    for number in wanted:
-        if number not in known:
+    referenced = [pin.iothread for pin in tune.iothreadpins]
+    referenced.extend(
+        n for sched in tune.iothreadscheds for n in sorted(parse_cpuset(sched.iothreads))
+    )
+    for number in referenced:
+        if number not in thread_ids:
             detail = f"Cannot find 'iothread' : {number}"
             raise ConfError(UNSUPPORTED, detail, "domain/cputune")
     pinned = [pin.vcpu for pin in tune.vcpupins]

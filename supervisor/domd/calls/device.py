@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from conf.domain import Domain
-from conf.domain.device_list import add_device, change_device, find_alias, remove_device
+from conf.domain.device_list import add_device, find_by_alias, remove_device, replace_device
 from conf.domain.device_xml import parse_device
 from ipc import Request
 from rpc.enums import DomainDeviceModifyFlags as Flags
@@ -80,7 +80,7 @@ class DeviceCalls:
         self._errors.check_flags("DomainDetachDeviceAlias", flags, IMPACT)
 
         def edit(domain: Domain) -> None:
-            tag, device = find_alias(domain, alias)
+            tag, device = find_by_alias(domain, alias)
             remove_device(domain, tag, device)
 
         await self._change("detach device", dom, flags, edit, DetachDevice(alias=alias))
@@ -96,7 +96,7 @@ class DeviceCalls:
         self._errors.check_flags("DomainUpdateDeviceFlags", flags, IMPACT | Flags.FORCE)
 
         def edit(domain: Domain) -> None:
-            change_device(domain, *parse_device(xml))
+            replace_device(domain, *parse_device(xml))
 
         request = UpdateDevice(xml=xml, force=bool(flags & Flags.FORCE))
         await self._change("update device", dom, flags, edit, request)

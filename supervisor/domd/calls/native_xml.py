@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from conf.native.lxc import document_of
+from conf.native.lxc import domain_xml_of
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.definition_builder import DefinitionBuilder
@@ -35,4 +35,4 @@ class NativeXmlCalls:
         if native_format != FORMAT:
             detail = f"unsupported config type {native_format}: containers have '{FORMAT}'"
             raise self._errors.invalid_arg(detail)
-        return (await self._builder.build(document_of(native_config))).xml
+        return (await self._builder.build(domain_xml_of(native_config))).xml

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Final
 
 from conf.domain import Domain, format_domain, parse_domain
-from conf.domain.device_list import add_device, find_alias, find_device, remove_device
+from conf.domain.device_list import add_device, find_by_alias, find_device, remove_device
 from conf.domain.device_xml import Device, parse_device
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
 from conf.domain.lxc.defaults import complete_container
-from conf.domain.lxc.values import check_hostdev_words
+from conf.domain.lxc.values import check_hostdev_names
 from conf.errors import ConfError
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.messages.worker import DetachDevice, UpdateDevice
@@ -57,7 +57,7 @@ async def attach(container: Container, xml: str) -> None:
     _check_type(tag, device)
     previous = container.domain
     if isinstance(device, Hostdev) and device.mode == "subsystem":
-        check_hostdev_words(device)
+        check_hostdev_names(device)
         usb.set_address(device, await asyncio.to_thread(lambda: list(usb.read_devices())))
     candidate = parse_domain(format_domain(previous, live=True, secure=True))
     add_device(candidate, tag, device)
@@ -228,7 +228,7 @@ async def detach(container: Container, request: DetachDevice) -> None:
     """
     container.require_init()
     if request.alias:
-        tag, device = find_alias(container.domain, request.alias)
+        tag, device = find_by_alias(container.domain, request.alias)
     else:
         tag, requested = parse_device(request.xml)
         _check_type(tag, requested)

@@ -1,4 +1,4 @@
-"""Audio backends and sound cards.
+"""Audio backends (-audiodev) and sound devices.
 
 Owns: -audiodev and the sound devices.
 May touch: values only.
@@ -32,7 +32,7 @@ def backends(context: Context) -> Options:
                     "id": f"audio{audio.id}",
                     "driver": BACKENDS.get(audio.type, audio.type),
                     "timer-period": audio.timer_period,
-                    **_own(audio),
+                    **_backend_options(audio),
                     "in": _stream(audio.input),
                     "out": _stream(audio.output),
                 }
@@ -40,7 +40,7 @@ def backends(context: Context) -> Options:
         )
 
 
-def _own(audio: Audio) -> Props:
+def _backend_options(audio: Audio) -> Props:
     """What only one backend has."""
     match audio.type:
         case "oss":
@@ -86,7 +86,7 @@ def _stream(stream: AudioStream | None) -> dict[str, Json] | None:
     return present or None
 
 
-def cards(context: Context) -> Options:
+def sounds(context: Context) -> Options:
     """The sound devices."""
     for sound in context.domain.devices.sounds:
         if sound.model == "pcspk":
@@ -101,7 +101,7 @@ def cards(context: Context) -> Options:
 
 
 def speaker_backend(context: Context) -> str | None:
-    """Where the machine's own speaker plays to; stock's -soundhw is gone since QEMU 7.1."""
+    """The -audiodev of the PC speaker; QEMU 7.1 removed -soundhw, which libvirt used before."""
     for sound in context.domain.devices.sounds:
         if sound.model == "pcspk":
             return audiodev(context, sound.audio_id)

@@ -29,7 +29,7 @@ def chardev(
     """
     kind, members = _backend(context, alias, source, name=name)
     members |= _log(context, alias, source)
-    for fds in (context.runtime.char_fds, context.runtime.log_fds):
+    for fds in (context.inputs.char_fds, context.inputs.log_fds):
         if alias in fds:
             yield "-add-fd", f"set={fds[alias]},fd={fds[alias]},opaque={alias}"
     yield "-chardev", options_of((kind,), {"id": f"char{alias}", **members})
@@ -84,7 +84,7 @@ def _udp(source: CharSource) -> Members:
 
 
 def _file(context: Context, alias: str, source: CharSource) -> Members:
-    number = context.runtime.char_fds.get(alias)
+    number = context.inputs.char_fds.get(alias)
     if number is not None:
         return {"path": f"/dev/fdset/{number}", "append": True}
     return {"path": source.path, "append": source.append}
@@ -93,7 +93,7 @@ def _file(context: Context, alias: str, source: CharSource) -> Members:
 def _log(context: Context, alias: str, source: CharSource) -> Members:
     if source.log_file is None:
         return {}
-    number = context.runtime.log_fds.get(alias)
+    number = context.inputs.log_fds.get(alias)
     if number is not None:
         return {"logfile": f"/dev/fdset/{number}", "logappend": True}
     return {"logfile": source.log_file, "logappend": source.log_append}
@@ -126,7 +126,7 @@ def _socket_path(context: Context, source: CharSource) -> str | None:
         if isinstance(address, VirtioSerialAddress):
             place = (address.controller, address.bus, address.port)
         name = "vioser-{:02d}-{:02d}-{:02d}.sock".format(*place)
-    return f"{context.runtime.channel_dir}/{name}"
+    return f"{context.inputs.channel_dir}/{name}"
 
 
 def _tcp(source: CharSource) -> Members:

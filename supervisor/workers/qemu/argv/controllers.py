@@ -1,4 +1,4 @@
-"""Controllers: PCI bridges, USB, SCSI, SATA, IDE, floppy, virtio-serial, smart card readers.
+"""Controllers: PCI bridges, USB, SCSI, SATA, IDE, floppy, virtio-serial, CCID.
 
 Owns: which driver a controller is, its properties, and the order in which they come.
 May touch: values only.
@@ -64,22 +64,22 @@ def controllers(context: Context) -> Options:
     yield from _floppy(context)
 
 
-def card_readers(context: Context) -> Options:
-    """Smart card readers; they may hang on a hub, and so come after."""
+def ccid_controllers(context: Context) -> Options:
+    """CCID controllers; they may be plugged into a USB hub, so they are created after the hubs."""
     for controller in context.domain.devices.controllers:
         if controller.type == "ccid":
             yield from controller_options(context, controller)
 
 
 def controller_options(context: Context, controller: Controller) -> Options:
-    """One controller; nothing for one that the machine has by itself."""
+    """One controller; nothing for one that the machine has built in."""
     props = _properties(context, controller)
     if props is not None:
         yield device(props)
 
 
 def _properties(context: Context, controller: Controller) -> Props | None:
-    """The device's properties; None for what the machine has built in."""
+    """The device's properties; None for a controller that the machine has built in."""
     match controller.type:
         case "pci":
             return _bridge(context, controller)

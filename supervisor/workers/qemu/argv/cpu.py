@@ -70,7 +70,7 @@ def smp(context: Context) -> Options:
 
 
 def cpu(context: Context) -> Options:
-    """-cpu: the model, then what is added and taken away, in libvirt's order."""
+    """-cpu: the model, then added and removed features, in libvirt's order."""
     model = _model(context)
     parts = [
         model,

@@ -249,7 +249,7 @@ def reservation_helper(context: Context) -> Options:
                 {
                     "qom-type": "pr-manager-helper",
                     "id": "pr-helper0",
-                    "path": f"{context.runtime.domain_dir}/pr-helper0.sock",
+                    "path": f"{context.inputs.domain_dir}/pr-helper0.sock",
                 }
             )
             return

@@ -1,4 +1,4 @@
-"""Graphics: VNC, SPICE, SDL, D-Bus and headless displays; video cards.
+"""Graphics (VNC, SPICE, SDL, D-Bus, egl-headless) and video devices.
 
 Owns: -vnc, -spice, -display and the video devices.
 May touch: values only; ports are chosen by the worker and stand in the domain.
@@ -53,8 +53,8 @@ def displays(context: Context) -> Options:
 
 
 def _vnc_certificates(context: Context) -> Options:
-    """What the VNC server proves who it is with, where qemu.conf wants TLS."""
-    runtime = context.runtime
+    """The TLS certificates of the VNC server, where qemu.conf has vnc_tls."""
+    runtime = context.inputs
     if runtime.vnc_tls_dir:
         yield obj(
             {
@@ -92,7 +92,7 @@ def _vnc(context: Context, graphics: Graphics) -> str:
     """-vnc: where it listens, then how."""
     listen = graphics.listens[0] if graphics.listens else None
     if listen is not None and listen.type == "socket":
-        path = listen.socket or f"{context.runtime.domain_dir}/vnc.sock"
+        path = listen.socket or f"{context.inputs.domain_dir}/vnc.sock"
         head = f"vnc=unix:{comma(path)}"
     elif listen is not None and listen.type == "none":
         head = "none"
@@ -103,17 +103,17 @@ def _vnc(context: Context, graphics: Graphics) -> str:
                 "config_unsupported", f"vnc port must be in range [{VNC_BASE_PORT},65535]"
             )
         address = (
-            listen.address if listen is not None and listen.address else context.runtime.vnc_listen
+            listen.address if listen is not None and listen.address else context.inputs.vnc_listen
         )
         head = f"{_host(address)}:{port - VNC_BASE_PORT}"
     members: dict[str, Option] = {"websocket": graphics.websocket}
     members["share"] = graphics.share_policy
     if graphics.passwd is not None:
         members["password"] = True
-    if context.runtime.vnc_tls_dir:
+    if context.inputs.vnc_tls_dir:
         members["tls-creds"] = VNC_TLS
     members["power-control"] = graphics.power_control
-    if context.runtime.vnc_sasl:
+    if context.inputs.vnc_sasl:
         members["sasl"] = True
     members["audiodev"] = audiodev(context, graphics.audio_id)
     return options_of((head,), members)
@@ -126,9 +126,9 @@ def _spice(context: Context, graphics: Graphics) -> str:
         parts.append(f"agent-mouse={on_off(graphics.mouse_mode == 'client')}")
     if graphics.passwd is None:
         parts.append("disable-ticketing=on")
-    if context.runtime.spice_tls_dir and graphics.tls_port:
-        parts.append(f"x509-dir={comma(context.runtime.spice_tls_dir)}")
-    if context.runtime.spice_sasl:
+    if context.inputs.spice_tls_dir and graphics.tls_port:
+        parts.append(f"x509-dir={comma(context.inputs.spice_tls_dir)}")
+    if context.inputs.spice_sasl:
         parts.append("sasl=on")
     if graphics.default_mode == "secure":
         parts.append("tls-channel=default")
@@ -147,7 +147,7 @@ def _spice(context: Context, graphics: Graphics) -> str:
 def _spice_listen(context: Context, graphics: Graphics) -> list[str]:
     listen = graphics.listens[0] if graphics.listens else None
     if listen is not None and listen.type == "socket":
-        path = listen.socket or f"{context.runtime.domain_dir}/spice.sock"
+        path = listen.socket or f"{context.inputs.domain_dir}/spice.sock"
         return ["unix", f"addr={comma(path)}"]
     if listen is not None and listen.type == "none":
         return ["port=0"]
@@ -159,7 +159,7 @@ def _spice_listen(context: Context, graphics: Graphics) -> list[str]:
     if not parts:
         parts.append("port=0")
     address = listen.address if listen is not None and listen.address else None
-    parts.append(f"addr={address or context.runtime.spice_listen}")
+    parts.append(f"addr={address or context.inputs.spice_listen}")
     return parts
 
 
@@ -189,7 +189,7 @@ def _spice_quality(graphics: Graphics) -> list[str]:
 
 
 def videos(context: Context) -> Options:
-    """The video cards; the first is the one that a BIOS can write to."""
+    """The video devices; the first is the VGA-compatible one, which firmware can use."""
     for number, video in enumerate(context.domain.devices.videos):
         if video.model.type == "none":
             continue
@@ -213,7 +213,7 @@ def _video(context: Context, video: Video, *, primary: bool) -> Props:
 
 
 def _video_memory(video: Video) -> Props:
-    """Heads, resolution and memory; units differ by card."""
+    """Heads, resolution and memory; the units depend on the model."""
     model = video.model
     resolution: Props = (
         {"xres": model.resolution.x, "yres": model.resolution.y} if model.resolution else {}

@@ -60,7 +60,7 @@ def _9p(context: Context, filesystem: Filesystem) -> Options:
 
 def _virtiofs(context: Context, filesystem: Filesystem) -> Options:
     alias = filesystem.alias or ""
-    socket = filesystem.source_socket or f"{context.runtime.domain_dir}/{alias}-fs.sock"
+    socket = filesystem.source_socket or f"{context.inputs.domain_dir}/{alias}-fs.sock"
     yield "-chardev", options_of(("socket",), {"id": f"chr-vu-{alias}", "path": socket})
     yield device(
         {

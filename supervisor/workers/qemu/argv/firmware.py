@@ -60,7 +60,7 @@ def _flash(number: int, path: str, *, read_only: bool) -> Options:
 
 
 def machine_parts(context: Context) -> list[str]:
-    """What -machine says of the flash chips."""
+    """Properties of -machine that name the pflash nodes."""
     return [
         f"pflash{number}=libvirt-pflash{number}-format"
         for number in range(sum(1 for _ in flash_nodes(context)) // 2)
@@ -107,7 +107,7 @@ CHASSIS: Final = {
 def _table(number: int, names: Mapping[str, str], block: Block | None) -> Options:
     entries = {entry.name: entry.value or "" for entry in block.entries} if block else {}
     members: dict[str, Option] = {
-        word: entries[name] for name, word in names.items() if name in entries
+        text: entries[name] for name, text in names.items() if name in entries
     }
     if members:
         yield "-smbios", options_of((f"type={number}",), members)

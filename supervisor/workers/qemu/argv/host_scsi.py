@@ -39,7 +39,7 @@ def _node_name(context: Context, hostdev: Hostdev) -> str:
 
 
 def _adapter_node(context: Context, hostdev: Hostdev) -> Props:
-    path = context.runtime.scsi_generic.get(hostdev.alias or "")
+    path = context.inputs.scsi_generic.get(hostdev.alias or "")
     if path is None:
         raise ConfError(
             "config_unsupported",

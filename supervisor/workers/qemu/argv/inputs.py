@@ -27,7 +27,7 @@ def inputs(context: Context) -> Options:
 
 
 def input_options(context: Context, item: Input) -> Options:
-    """One input device; nothing for one that the machine has by itself."""
+    """One input device; nothing for a PS/2 one, which the machine has built in."""
     if item.type == "evdev":
         yield obj(
             {

@@ -14,6 +14,7 @@ from conf.emulator import EmulatorFacts
 from supervisor.workers.qemu.argv import (
     audio,
     char_devices,
+    clock,
     controllers,
     cpu,
     disk,
@@ -31,7 +32,7 @@ from supervisor.workers.qemu.argv import (
     tpm,
     usb,
 )
-from supervisor.workers.qemu.argv.launch_inputs import Context, Launch, Options, Runtime
+from supervisor.workers.qemu.argv.launch_inputs import Context, Launch, LaunchInputs, Options
 
 ORDER: Final[tuple[Callable[[Context], Options], ...]] = (
     machine.identity,
@@ -55,7 +56,7 @@ ORDER: Final[tuple[Callable[[Context], Options], ...]] = (
     machine.defaults,
     machine.serial_bios,
     machine.monitor,
-    machine.real_time_clock,
+    clock.real_time_clock,
     machine.power,
     machine.boot,
     small_devices.iommu,
@@ -63,7 +64,7 @@ ORDER: Final[tuple[Callable[[Context], Options], ...]] = (
     controllers.controllers,
     memory.devices,
     usb.hubs,
-    controllers.card_readers,
+    controllers.ccid_controllers,
     disk.disks,
     filesystem.filesystems,
     network.interfaces,
@@ -77,43 +78,43 @@ ORDER: Final[tuple[Callable[[Context], Options], ...]] = (
     audio.backends,
     display.displays,
     display.videos,
-    audio.cards,
+    audio.sounds,
     small_devices.watchdogs,
-    usb.redirected,
+    usb.redirdevs,
     host_devices.host_devices,
     machine.incoming,
     small_devices.balloon,
-    small_devices.random_numbers,
+    small_devices.rngs,
     small_devices.core_info,
     machine.user_arguments,
     machine.sandbox,
     small_devices.panics,
-    shared_memory.shared_memories,
+    shared_memory.shmems,
     small_devices.vsock,
     machine.log,
 )
 
 
-def plan_launch(domain: Domain, facts: EmulatorFacts, runtime: Runtime) -> Launch:
+def plan_launch(domain: Domain, facts: EmulatorFacts, runtime: LaunchInputs) -> Launch:
     """Plan the start of a completed domain: addresses and aliases are assigned, ports chosen.
 
     Raises:
         ConfError: "config_unsupported": an element that this QEMU cannot do; the message names it.
     """
     context = Context(domain, facts, runtime)
-    words = [facts.binary if domain.devices.emulator is None else domain.devices.emulator]
+    values = [facts.binary if domain.devices.emulator is None else domain.devices.emulator]
     for area in ORDER:
         for option in area(context):
-            words += option
-    return Launch(tuple(words), environment(context), runtime.inherited())
+            values += option
+    return Launch(tuple(values), environment(context), runtime.inherited())
 
 
 def environment(context: Context) -> dict[str, str]:
-    """QEMU's environment: nothing of the daemon's own, its folders below the domain's."""
-    home = context.runtime.domain_dir
+    """QEMU's environment: HOME and the XDG directories are inside the domain's own directory."""
+    home = context.inputs.domain_dir
     environ = {
         "LC_ALL": "C",
-        "PATH": context.runtime.path,
+        "PATH": context.inputs.path,
         "HOME": home,
         "XDG_DATA_HOME": f"{home}/.local/share",
         "XDG_CACHE_HOME": f"{home}/.cache",

@@ -1,7 +1,7 @@
-"""What every part of a plan may ask: the domain, the emulator, and what the launch was given.
+"""Inputs of the command line: the domain, the emulator's facts, and values of this launch.
 
-Owns: `Runtime` (what the worker brings: id, folders, descriptors, secrets), `Launch` (the plan) and
-`Context`, with the questions that several parts ask.
+Owns: `LaunchInputs` (id, directories, descriptors, secrets), `Launch` (the result), and `Context`
+with the questions that several modules ask.
 May touch: values only; planning opens, creates and asks nothing.
 """
 
@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from conf.domain.model import Domain
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
-from supervisor.workers.qemu.argv.secret_encryption import Sealed
+from supervisor.workers.qemu.argv.secret_encryption import EncryptedSecret
 from supervisor.workers.qemu.argv.syntax import Json, json_of
 
 Option = tuple[str, ...]  # one option with its value: ("-device", "{…}") or ("-S",)
@@ -31,8 +31,8 @@ class Bootable(Protocol):
     boot_order: int | None
 
 
-def _no_secrets(_: bytes) -> Sealed:
-    raise ConfError("internal", "a secret was to be sealed, but the launch has no master key")
+def _no_secrets(_: bytes) -> EncryptedSecret:
+    raise ConfError("internal", "cannot encrypt a secret: the launch has no master key")
 
 
 #: A number that QEMU inherits, or the name of one that a running QEMU was given.
@@ -40,8 +40,8 @@ Fd = int | str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime:
-    """What the worker brings to a launch.
+class LaunchInputs:
+    """Values of one launch that the worker chooses or opens.
 
     Paths are the host's, as QEMU itself sees them. Descriptors are the numbers that QEMU will
     inherit; the worker keeps them open until the launch.
@@ -64,7 +64,9 @@ class Runtime:
     scsi_generic: Mapping[str, str] = field(default_factory=dict)  # by hostdev alias: /dev/sgN
     hugepage_dirs: Mapping[int, str] = field(default_factory=dict)  # page size in KiB: a folder
     secrets: Mapping[str, bytes] = field(default_factory=dict)  # by UUID, or by "usage TYPE NAME"
-    seal: Callable[[bytes], Sealed] = _no_secrets  # encrypts with the guest's master key
+    encrypt: Callable[[bytes], EncryptedSecret] = (
+        _no_secrets  # encrypts with the guest's master key
+    )
     pr_helper_socket: str = ""  # of a managed persistent reservation helper
     now: float = 0.0  # seconds since the epoch, for a clock with an offset
     default_tls_dir: str = "/etc/pki/qemu"
@@ -80,7 +82,7 @@ class Runtime:
 
     @property
     def master_key_file(self) -> str:
-        """Where the worker writes the 32 random bytes that seal secrets."""
+        """Path of the master key: 32 random bytes with which secrets are encrypted."""
         return f"{self.domain_dir}/master-key.aes"
 
     @property
@@ -104,7 +106,7 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How QEMU is started: everything that exec takes."""
+    """Arguments, environment and inherited descriptors of the QEMU process."""
 
     argv: tuple[str, ...]
     environ: Mapping[str, str]
@@ -113,11 +115,11 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One plan's inputs."""
+    """The inputs of every module that plans a part of the command line."""
 
     domain: Domain
     facts: EmulatorFacts
-    runtime: Runtime
+    inputs: LaunchInputs
 
     @property
     def machine(self) -> str:
@@ -136,7 +138,7 @@ class Context:
         return name == "pc" or name.startswith(("pc-i440fx-", "pc-0.", "pc-1."))
 
     def boot_order(self, device: Bootable) -> int | None:
-        """When the guest tries to boot from the device; None: never.
+        """The bootindex of a device; None: the firmware does not try it.
 
         Either each device says so itself, or <os> lists kinds, and the first device of each counts.
         """
@@ -155,8 +157,8 @@ class Context:
         kinds = BOOT_DISKS.get(kind, ())
         return next((disk for disk in devices.disks if disk.device in kinds), None)
 
-    def need_device(self, driver: str, what: str) -> str:
-        """Insist on a device that the emulator may lack.
+    def need_device(self, driver: str, feature: str) -> str:
+        """Check that the emulator has a device.
 
         Raises:
             ConfError: "config_unsupported".
@@ -164,7 +166,7 @@ class Context:
         if not self.facts.has_device(driver):
             raise ConfError(
                 "config_unsupported",
-                f"{what} needs the device '{driver}', which the emulator {self.facts.binary} "
+                f"{feature} needs the device '{driver}', which the emulator {self.facts.binary} "
                 "does not have",
             )
         return driver

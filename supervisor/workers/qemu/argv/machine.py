@@ -1,12 +1,10 @@
-"""The guest as a whole: name, machine, firmware tables, clock, power, boot, monitor.
+"""Options that belong to no device: name, machine, QMP monitor, power, boot, sandbox.
 
-Owns: every option that belongs to no device.
+Owns: these options. The clock is `clock.py`, the firmware `firmware.py`.
 May touch: values only.
 """
 
 from __future__ import annotations
-
-import time
 
 from supervisor.workers.qemu.argv import audio, firmware
 from supervisor.workers.qemu.argv.launch_inputs import MASTER_KEY, Context, Options, obj
@@ -16,7 +14,7 @@ from supervisor.workers.qemu.argv.syntax import comma, on_off, options_of
 
 
 def identity(context: Context) -> Options:
-    """Name, stopped start, and the master key that seals secrets."""
+    """-name, -S (the vcpus start when the worker sends `cont`), and the master key of secrets."""
     name = comma(context.domain.name)
     yield "-name", f"guest={name},debug-threads=on"
     yield ("-S",)
@@ -25,13 +23,13 @@ def identity(context: Context) -> Options:
             "qom-type": "secret",
             "id": MASTER_KEY,
             "format": "raw",
-            "file": context.runtime.master_key_file,
+            "file": context.inputs.master_key_file,
         }
     )
 
 
 def machine(context: Context) -> Options:
-    """-machine and what the machine type needs."""
+    """-machine and its properties."""
     features = context.domain.features
     backing = context.domain.memory_backing
     parts = [context.machine, "usb=off"]
@@ -64,7 +62,7 @@ def uuid(context: Context) -> Options:
 
 
 def defaults(context: Context) -> Options:
-    """Nothing that QEMU would add by itself."""
+    """Keep QEMU from adding default devices and reading its own configuration files."""
     if not context.domain.devices.graphics:
         yield "-display", "none"
     yield ("-no-user-config",)
@@ -79,60 +77,17 @@ def serial_bios(context: Context) -> Options:
 
 
 def monitor(context: Context) -> Options:
-    """QMP on a socket of the domain's folder."""
-    where = {"path": context.runtime.monitor_socket}
-    if context.runtime.monitor_fd is not None:
-        where = {"fd": str(context.runtime.monitor_fd)}
+    """The QMP monitor on a socket in the domain's directory."""
+    where = {"path": context.inputs.monitor_socket}
+    if context.inputs.monitor_fd is not None:
+        where = {"fd": str(context.inputs.monitor_fd)}
     members: dict[str, Value] = {"id": "charmonitor", **where, "server": True, "wait": False}
     yield "-chardev", options_of(("socket",), members)
     yield "-mon", "chardev=charmonitor,id=monitor,mode=control"
 
 
-def real_time_clock(context: Context) -> Options:
-    """-rtc, and the timers that are options."""
-    parts = [f"base={_base(context)}"]
-    clock = context.domain.clock
-    timers = {timer.name: timer for timer in (clock.timers if clock else ())}
-    rtc = timers.get("rtc")
-    if rtc is not None:
-        if rtc.track is not None:
-            parts.append(f"clock={TRACKS[rtc.track]}")
-        if rtc.tickpolicy == "catchup":
-            parts.append("driftfix=slew")
-    yield "-rtc", ",".join(parts)
-    pit = timers.get("pit")
-    if pit is not None and pit.tickpolicy in ("delay", "discard"):
-        yield "-global", f"kvm-pit.lost_tick_policy={pit.tickpolicy}"
-    hpet = timers.get("hpet")
-    if hpet is not None and hpet.present is False:
-        yield ("-no-hpet",)
-
-
-def _base(context: Context) -> str:
-    """What the guest's clock shows at start."""
-    clock = context.domain.clock
-    if clock is None:
-        return "utc"
-    if clock.offset in ("utc", "localtime"):
-        return clock.offset
-    if clock.offset == "timezone":
-        return "localtime"
-    if clock.offset == "absolute":
-        moment = float(clock.start or 0)
-        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
-    moment = context.runtime.now + _seconds(clock.adjustment)
-    if clock.basis == "localtime":
-        moment += time.localtime(context.runtime.now).tm_gmtoff
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
-
-
-def _seconds(adjustment: str | None) -> int:
-    """A clock's adjustment; "reset" begins anew."""
-    return int(adjustment) if adjustment and adjustment != "reset" else 0
-
-
 def power(context: Context) -> Options:
-    """What a shutdown does, sleep states, ACPI."""
+    """Shutdown, sleep states (S3, S4) and ACPI."""
     yield ("-no-shutdown",)
     features = context.domain.features
     if features is None or not features.acpi:
@@ -172,8 +127,8 @@ def boot(context: Context) -> Options:
 
 
 def sandbox(context: Context) -> Options:
-    """What QEMU gives up, and time stamps in its log."""
-    if context.runtime.seccomp:
+    """-sandbox: the system calls that QEMU gives up."""
+    if context.inputs.seccomp:
         yield (
             "-sandbox",
             ("on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
@@ -187,22 +142,19 @@ def log(context: Context) -> Options:
 
 def incoming(context: Context) -> Options:
     """-incoming: QEMU waits for the guest's state from a save image or from another host."""
-    if context.runtime.incoming:
-        yield "-incoming", context.runtime.incoming
+    if context.inputs.incoming:
+        yield "-incoming", context.inputs.incoming
 
 
 def user_arguments(context: Context) -> Options:
-    """What <qemu:commandline> adds, word by word."""
+    """The arguments of <qemu:commandline>, unchanged."""
     extra = context.domain.qemu_commandline
     for argument in extra.arguments if extra else ():
         yield (argument.value,)
 
 
-TRACKS = {"guest": "vm", "boot": "vm", "wall": "host", "realtime": "rt"}
-
-
 def iothreads(context: Context) -> Options:
-    """Threads that disks are served by, and QEMU's own pool."""
+    """I/O threads, and the thread pool of QEMU's main loop."""
     for thread in context.domain.iothread_list():
         yield obj(
             {

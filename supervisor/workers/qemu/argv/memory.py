@@ -84,12 +84,12 @@ def _page_size(context: Context, node: int | None) -> int | None:
         elif node is not None and node in parse_cpuset(page.nodeset):
             chosen = page.size
     if not backing.hugepages.pages:
-        chosen = min(context.runtime.hugepage_dirs, default=0)
+        chosen = min(context.inputs.hugepage_dirs, default=0)
     return None if chosen == SYSTEM_PAGE_KIB else chosen
 
 
-def _huge_folder(context: Context, size: int) -> str:
-    folder = context.runtime.hugepage_dirs.get(size)
+def _hugetlbfs_mount(context: Context, size: int) -> str:
+    folder = context.inputs.hugepage_dirs.get(size)
     if folder is None:
         raise ConfError(
             "internal",
@@ -117,11 +117,11 @@ def backend(
             prealloc = True
     elif huge is not None:
         props["qom-type"] = "memory-backend-file"
-        props["mem-path"] = _huge_folder(context, huge)
+        props["mem-path"] = _hugetlbfs_mount(context, huge)
         prealloc = True
     elif source == "file" or shared is not None:
         props["qom-type"] = "memory-backend-file"
-        props["mem-path"] = f"{context.runtime.memory_dir}/{name}"
+        props["mem-path"] = f"{context.inputs.memory_dir}/{name}"
     if discard and props["qom-type"] == "memory-backend-file":
         props["discard-data"] = True
     if shared is not None:
@@ -147,12 +147,12 @@ def _binding(context: Context, node: int | None) -> Props:
             nodes, mode = entry.nodeset, entry.mode
     if not nodes:
         return {}
-    wanted = parse_cpuset(nodes)
-    absent = sorted(wanted - context.runtime.numa_nodes)
+    host_nodes = parse_cpuset(nodes)
+    absent = sorted(host_nodes - context.inputs.numa_nodes)
     if absent:
         raise ConfError("config_unsupported", f"NUMA node {absent[0]} is unavailable on this host")
     policy = POLICIES.get(mode or "strict")
-    return {} if policy is None else {"host-nodes": sorted(wanted), "policy": policy}
+    return {} if policy is None else {"host-nodes": sorted(host_nodes), "policy": policy}
 
 
 def numa(context: Context) -> Options:
@@ -178,7 +178,7 @@ def numa(context: Context) -> Options:
 
 
 def has_hmat(context: Context) -> bool:
-    """Whether the guest is told how fast its memory is."""
+    """Whether the domain has NUMA latencies and bandwidths (ACPI HMAT)."""
     cpu = context.domain.cpu
     numa = cpu.numa if cpu else None
     if numa is None:

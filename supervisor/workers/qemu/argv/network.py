@@ -1,4 +1,4 @@
-"""Network cards: -netdev and the card.
+"""Interfaces: -netdev and the NIC.
 
 Owns: both for every type of interface; taps and sockets come from the worker as descriptors.
 May touch: values only.
@@ -20,18 +20,18 @@ VIRTIO_MODELS: Final = frozenset({"virtio", *SUFFIXES})
 
 
 def interfaces(context: Context) -> Options:
-    """Each interface's back end and card."""
+    """-netdev and NIC of every interface."""
     for interface in context.domain.devices.interfaces:
         if interface.type != "hostdev":
             yield from interface_options(context, interface)
 
 
 def interface_options(context: Context, interface: Interface) -> Options:
-    """One interface's back end and card."""
+    """-netdev and NIC of one interface."""
     if interface.type == "vhostuser":
-        yield "-chardev", _switch(interface)
+        yield "-chardev", _stream_address(interface)
     yield "-netdev", json_of(_netdev(context, interface))
-    yield device(_card(context, interface))
+    yield device(_nic(context, interface))
 
 
 def _netdev(context: Context, interface: Interface) -> Props:
@@ -56,11 +56,11 @@ def _netdev(context: Context, interface: Interface) -> Props:
     )
 
 
-def _switch(interface: Interface) -> str:
-    """The socket to the process that is the guest's network.
+def _stream_address(interface: Interface) -> str:
+    """The chardev of a vhost-user backend.
 
     Raises:
-        ConfError: "config_unsupported": no such process can serve the card.
+        ConfError: "config_unsupported": only virtio models have vhost-user.
     """
     source = interface.source or InterfaceSource()
     if interface.model not in VIRTIO_MODELS:
@@ -121,14 +121,14 @@ def _socket(interface: Interface) -> Props:
 def _tap(context: Context, interface: Interface) -> Props:
     """A tap that netd has opened; several descriptors for several queues."""
     alias = interface.alias or ""
-    taps = context.runtime.tap_fds.get(alias)
+    taps = context.inputs.tap_fds.get(alias)
     if not taps:
         raise ConfError(
             "config_unsupported",
             f"interface type '{interface.type}' needs netd to make its tap device, which is not "
             "available; use type='user'",
         )
-    vhosts = context.runtime.vhost_fds.get(alias, ())
+    vhosts = context.inputs.vhost_fds.get(alias, ())
     props: Props = _fd_member("fd", taps)
     if vhosts:
         props |= {"vhost": True, **_fd_member("vhostfd", vhosts)}
@@ -143,12 +143,12 @@ def _fd_member(name: str, fds: tuple[Fd, ...]) -> Props:
     return {f"{name}s": ":".join(str(fd) for fd in fds)}
 
 
-def _card(context: Context, interface: Interface) -> Props:
+def _nic(context: Context, interface: Interface) -> Props:
     model = interface.model or "rtl8139"
     props: Props = {"driver": _driver(model)}
     if model in VIRTIO_MODELS:
         props |= virtio_props(interface.driver)
-        props |= _virtio_card(context, interface)
+        props |= _virtio_nic(context, interface)
     props |= {
         "host_mtu": interface.mtu if model in VIRTIO_MODELS else None,
         "netdev": f"host{interface.alias}",
@@ -188,8 +188,8 @@ OFFLOADS: Final = (
 )  # fmt: skip
 
 
-def _virtio_card(context: Context, interface: Interface) -> Props:
-    """What only a virtio card has."""
+def _virtio_nic(context: Context, interface: Interface) -> Props:
+    """Properties that only virtio-net has."""
     driver = interface.driver
     if driver is None:
         return {}

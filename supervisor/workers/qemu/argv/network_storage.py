@@ -162,7 +162,7 @@ def credentials(context: Context, source: Source, name: str) -> Options:
             {
                 "qom-type": "tls-creds-x509",
                 "id": f"obj{name}_tls0",
-                "dir": context.runtime.default_tls_dir,
+                "dir": context.inputs.default_tls_dir,
                 "endpoint": "client",
                 "verify-peer": True,
             }

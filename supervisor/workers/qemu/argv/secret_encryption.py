@@ -1,4 +1,4 @@
-"""Seals secrets for QEMU: AES-256-CBC under the guest's master key, as `-object secret` reads it.
+"""Encrypts secrets for QEMU: AES-256-CBC with the master key, as `-object secret` decrypts it.
 
 Owns: the cipher. A secret is a few dozen bytes and is sealed once a start, so plain Python serves,
 and nothing needs a C library.
@@ -21,7 +21,7 @@ ROUNDS: Final = 14
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class EncryptedSecret:
     """A secret encrypted with the guest's master key, both in base64."""
 
     data: str
@@ -55,19 +55,19 @@ SBOX: Final = _make_sbox()
 
 def _expand(key: bytes) -> list[bytes]:
     """The round keys, 16 bytes each."""
-    words = [key[n : n + 4] for n in range(0, KEY_BYTES, 4)]
+    values = [key[n : n + 4] for n in range(0, KEY_BYTES, 4)]
     constant = 1
-    while len(words) < 4 * (ROUNDS + 1):
-        word = words[-1]
-        position = len(words) % 8
+    while len(values) < 4 * (ROUNDS + 1):
+        text = values[-1]
+        position = len(values) % 8
         if position == 0:
-            word = bytes(SBOX[b] for b in word[1:] + word[:1])
-            word = bytes((word[0] ^ constant, *word[1:]))
+            text = bytes(SBOX[b] for b in text[1:] + text[:1])
+            text = bytes((text[0] ^ constant, *text[1:]))
             constant = _double(constant)
         elif position == 4:
-            word = bytes(SBOX[b] for b in word)
-        words.append(_xor(words[-8], word))
-    return [b"".join(words[n : n + 4]) for n in range(0, len(words), 4)]
+            text = bytes(SBOX[b] for b in text)
+        values.append(_xor(values[-8], text))
+    return [b"".join(values[n : n + 4]) for n in range(0, len(values), 4)]
 
 
 def _xor(left: bytes, right: bytes) -> bytes:
@@ -112,16 +112,16 @@ def encrypt(key: bytes, iv: bytes, plain: bytes) -> bytes:
 
 
 def new_master_key() -> bytes:
-    """Make a guest's master key; it is written to `Runtime.master_key_file`, mode 0600."""
+    """Make a guest's master key; it is written to `LaunchInputs.master_key_file`, mode 0600."""
     return secrets.token_bytes(KEY_BYTES)
 
 
-def sealer(master_key: bytes) -> Callable[[bytes], Sealed]:
-    """Make what `Runtime.seal` takes."""
+def encryptor(master_key: bytes) -> Callable[[bytes], EncryptedSecret]:
+    """Return the function for `LaunchInputs.encrypt`."""
 
-    def seal(plain: bytes) -> Sealed:
+    def seal(plain: bytes) -> EncryptedSecret:
         iv = secrets.token_bytes(BLOCK)
         data = encrypt(master_key, iv, plain)
-        return Sealed(base64.b64encode(data).decode(), base64.b64encode(iv).decode())
+        return EncryptedSecret(base64.b64encode(data).decode(), base64.b64encode(iv).decode())
 
     return seal

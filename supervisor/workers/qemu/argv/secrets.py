@@ -1,4 +1,4 @@
-"""Secrets as -object: sealed with the guest's master key, so that the command line tells nothing.
+"""Secrets as -object secret, encrypted with the master key: the command line is world-readable.
 
 Owns: which secret a node needs, and its object.
 May touch: values only; the worker fetches the secrets and seals them.
@@ -13,8 +13,8 @@ from supervisor.workers.qemu.argv.launch_inputs import MASTER_KEY, Context, Opti
 
 
 def secret_object(context: Context, name: str, value: bytes) -> Option:
-    """A sealed secret."""
-    sealed = context.runtime.seal(value)
+    """An encrypted secret."""
+    sealed = context.inputs.encrypt(value)
     return obj(
         {
             "qom-type": "secret",
@@ -34,7 +34,7 @@ def find_secret(context: Context, kind: str, *, uuid: str | None, usage: str | N
         ConfError: "no_secret": the worker was given none.
     """
     key = uuid if uuid is not None else f"{kind} {usage}"
-    value = context.runtime.secrets.get(key)
+    value = context.inputs.secrets.get(key)
     if value is None:
         named = f"uuid '{uuid}'" if uuid is not None else f"usage '{usage}'"
         raise ConfError("no_secret", f"no secret with matching {named}")

@@ -21,7 +21,7 @@ SERVERS: Final = "/var/lib/libvirt/shmem-{}-sock"
 ROLES: Final = {"master": True, "peer": False}
 
 
-def shared_memories(context: Context) -> Options:
+def shmems(context: Context) -> Options:
     """Every <shmem>."""
     for shmem in context.domain.devices.shmems:
         yield from shmem_options(context, shmem)

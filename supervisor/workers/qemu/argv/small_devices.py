@@ -36,7 +36,7 @@ def balloon(context: Context) -> Options:
     )
 
 
-def random_numbers(context: Context) -> Options:
+def rngs(context: Context) -> Options:
     """Random number generators."""
     for rng in context.domain.devices.rngs:
         yield from rng_options(context, rng)
@@ -77,7 +77,7 @@ def vsock(context: Context) -> Options:
     item = context.domain.devices.vsock
     if item is None:
         return
-    fd = context.runtime.vsock_fd
+    fd = context.inputs.vsock_fd
     if fd is None:
         raise ConfError(
             "config_unsupported",
@@ -106,9 +106,9 @@ def iommu(context: Context) -> Options:
             {
                 "driver": "intel-iommu",
                 "id": item.alias,
-                "intremap": _word(driver.intremap if driver else None),
+                "intremap": _on_off_auto(driver.intremap if driver else None),
                 "caching-mode": driver.caching_mode if driver else None,
-                "eim": _word(driver.eim if driver else None),
+                "eim": _on_off_auto(driver.eim if driver else None),
                 "device-iotlb": driver.iotlb if driver else None,
                 "aw-bits": driver.aw_bits if driver else None,
             }
@@ -121,12 +121,12 @@ def iommu(context: Context) -> Options:
         )
 
 
-def _word(value: bool | None) -> str | None:  # noqa: FBT001
+def _on_off_auto(value: bool | None) -> str | None:  # noqa: FBT001
     return None if value is None else ("on" if value else "off")
 
 
 def watchdogs(context: Context) -> Options:
-    """The watchdogs, and what they do."""
+    """The watchdogs and their action."""
     items = context.domain.devices.watchdogs
     for item in items:
         if item.model != "itco":
@@ -164,7 +164,7 @@ def generation_id(context: Context) -> Options:
 
 
 def core_info(context: Context) -> Options:
-    """Where a guest's kernel says how its memory is to be dumped."""
+    """-device vmcoreinfo: the guest kernel publishes there how its memory is to be dumped."""
     features = context.domain.features
     if features is not None and features.vmcoreinfo:
         yield device({"driver": "vmcoreinfo"})

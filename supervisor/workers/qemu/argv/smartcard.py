@@ -1,4 +1,4 @@
-"""Smart cards in the guest's reader.
+"""Smartcards (-device ccid-card-…).
 
 Owns: their -device options.
 May touch: values only.

@@ -23,7 +23,7 @@ FORMATS: Final = {"iso": "raw", "vpc": "vpc", "cow": "raw", "luks": "luks", "fat
 
 @dataclass(frozen=True, slots=True)
 class NodeOptions:
-    """What the disk's <driver> and the chain's top say of every node."""
+    """Options of every node of a chain, from the disk's <driver> and the top image."""
 
     cache: str | None = None
     io: str | None = None

@@ -19,7 +19,7 @@ Option = str | int | bool | None
 
 
 def json(**members: Json | None) -> str:
-    """One JSON object; members that are None are left out, `_` in a name stands for `-`.
+    """One JSON object; members that are None are left out, `_` in a name becomes `-`.
 
     Names that QEMU spells with `_` are given through `json_of`.
     """
@@ -38,7 +38,7 @@ def comma(text: str) -> str:
 
 
 def options(*head: str, **members: Option) -> str:
-    """`head,name=value,…`: True is on, False is off, None is left out; `_` stands for `-`."""
+    """`head,name=value,…`: True is on, False is off, None is left out; `_` becomes `-`."""
     return options_of(head, {name.replace("_", "-"): value for name, value in members.items()})
 
 
@@ -55,5 +55,5 @@ def options_of(head: Iterable[str], members: Mapping[str, Option]) -> str:
 
 
 def on_off(value: bool) -> str:  # noqa: FBT001
-    """QEMU's words for a switch."""
+    """A boolean as QEMU writes it."""
     return "on" if value else "off"

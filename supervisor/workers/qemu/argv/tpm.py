@@ -16,7 +16,7 @@ def tpms(context: Context) -> Options:
     for tpm in context.domain.devices.tpms:
         alias = tpm.alias or ""
         if tpm.backend.type == "emulator":
-            socket = context.runtime.tpm_sockets.get(alias)
+            socket = context.inputs.tpm_sockets.get(alias)
             if socket is None:
                 raise ConfError(
                     "config_unsupported",

@@ -18,7 +18,7 @@ def hubs(context: Context) -> Options:
         yield device({"driver": "usb-hub", "id": hub.alias, **placed(context, hub.address)})
 
 
-def redirected(context: Context) -> Options:
+def redirdevs(context: Context) -> Options:
     """Devices that a client lends."""
     filters = context.domain.devices.redirfilter
     rules = "|".join(_rule(rule) for rule in filters.rules) if filters else None

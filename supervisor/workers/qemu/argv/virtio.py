@@ -1,4 +1,4 @@
-"""What all virtio devices share: <driver iommu= ats= packed= page_per_vq=>, and their models.
+"""Options of every virtio device: <driver iommu= ats= packed= page_per_vq=>, and model names.
 
 Owns: those properties, and the names of transitional models.
 May touch: values only.
@@ -17,7 +17,7 @@ SUFFIXES: Final = {
 
 
 class VirtioOptions(Protocol):
-    """A <driver> element, or what stands for it."""
+    """The virtio options of a <driver> element."""
 
     iommu: bool | None
     ats: bool | None

@@ -26,7 +26,7 @@ class SecretRef:
 
     @property
     def key(self) -> str:
-        """How the plan looks it up (`Runtime.secrets`)."""
+        """How the plan looks it up (`LaunchInputs.secrets`)."""
         return self.uuid if self.uuid is not None else f"{self.usage_type} {self.usage}"
 
 

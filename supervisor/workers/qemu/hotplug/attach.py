@@ -1,7 +1,7 @@
 """Giving a running guest a device.
 
 Owns: the order: descriptors, files, steps, document; and undoing it.
-May touch: the emulator, by QMP; netd, through `cards`; the owner of an image.
+May touch: the emulator, by QMP; netd, through `sounds`; the owner of an image.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from rpc.errors import VirError
 from supervisor.messages.hostd import ProbeEmulator
 from supervisor.workers.file_owners import restore
 from supervisor.workers.interfaces import NETD_TYPES, detach_port
-from supervisor.workers.qemu.argv.launch_inputs import Context, Runtime
-from supervisor.workers.qemu.argv.secret_encryption import Sealed, sealer
+from supervisor.workers.qemu.argv.launch_inputs import Context, LaunchInputs
+from supervisor.workers.qemu.argv.secret_encryption import EncryptedSecret, encryptor
 from supervisor.workers.qemu.block import backing_chains, disk_secrets, nodes
 from supervisor.workers.qemu.block.disk_sources import resolve_volumes
 from supervisor.workers.qemu.block.image_owners import chown_images
@@ -135,7 +135,7 @@ def launch_context(
 ) -> Context:
     """What planning needs to know of the guest."""
     paths, status = guest.context.paths, guest.status
-    runtime = Runtime(
+    runtime = LaunchInputs(
         id=status.id,
         domain_dir=str(guest.domain_dir),
         channel_dir=str(paths.channels(status.id, guest.name)),
@@ -143,18 +143,18 @@ def launch_context(
         tap_fds=fds.taps,
         vhost_fds=fds.vhosts,
         secrets=secrets or {},
-        seal=_sealer(guest.domain_dir / KEY_FILE),
+        encrypt=_sealer(guest.domain_dir / KEY_FILE),
         now=status.started_at,
         default_tls_dir=guest.context.config.default_tls_x509_cert_dir,
     )
     return Context(plan.domain, plan.facts, runtime)
 
 
-def _sealer(key_file: Path) -> Callable[[bytes], Sealed]:
+def _sealer(key_file: Path) -> Callable[[bytes], EncryptedSecret]:
     """Seals secrets as the launch did; the key is read when there is a secret."""
 
-    def seal(secret: bytes) -> Sealed:
-        return sealer(key_file.read_bytes())(secret)
+    def seal(secret: bytes) -> EncryptedSecret:
+        return encryptor(key_file.read_bytes())(secret)
 
     return seal
 

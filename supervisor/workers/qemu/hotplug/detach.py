@@ -1,7 +1,7 @@
 """Taking a device from a running guest.
 
 Owns: asking the guest for it, and removing what was behind it once the guest has let go, however
-late that is. May touch: the emulator, by QMP; netd, through `cards`; the owner of an image.
+late that is. May touch: the emulator, by QMP; netd, through `sounds`; the owner of an image.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
-from conf.domain.device_list import find_alias, find_device
-from conf.domain.device_xml import Device, devices_of, parse_device, place_devices
+from conf.domain.device_list import find_by_alias, find_device
+from conf.domain.device_xml import Device, devices_of, parse_device, set_devices
 from conf.domain.devices.chardev import CharDevice
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.disk import Disk
@@ -60,7 +60,7 @@ async def detach(guest: Guest, request: DetachDevice) -> None:
         VirError: the emulator refuses.
     """
     if request.alias:
-        _, device = find_alias(guest.domain, request.alias)
+        _, device = find_by_alias(guest.domain, request.alias)
     else:
         tag, requested = parse_device(request.xml)
         device = find_device(guest.domain, tag, requested)
@@ -117,14 +117,14 @@ def on_device_deleted(guest: Guest, alias: str) -> None:
 async def complete(guest: Guest, alias: str) -> None:
     """Remove what was behind a device that has gone, and say so."""
     try:
-        tag, device = find_alias(guest.domain, alias)
+        tag, device = find_by_alias(guest.domain, alias)
     except ConfError:
         return  # a part of a device, or one that the document never had
     async with guest.device_lock:
         remaining = [
             other for other in devices_of(guest.domain.devices, tag) if other is not device
         ]
-        place_devices(guest.domain.devices, tag, remaining)
+        set_devices(guest.domain.devices, tag, remaining)
         try:
             await _remove_backend(guest, device)
         except VirError as error:

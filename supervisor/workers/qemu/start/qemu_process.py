@@ -23,8 +23,8 @@ from supervisor.runtime.pidfd import GuestProcess
 from supervisor.workers.cgroups import remove_emulator_group
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.qemu.argv.launch import plan_launch
-from supervisor.workers.qemu.argv.launch_inputs import Runtime
-from supervisor.workers.qemu.argv.secret_encryption import new_master_key, sealer
+from supervisor.workers.qemu.argv.launch_inputs import LaunchInputs
+from supervisor.workers.qemu.argv.secret_encryption import encryptor, new_master_key
 from supervisor.workers.qemu.interfaces import InterfaceFds
 from supervisor.workers.qemu.start.files import open_outputs
 from supervisor.workers.qemu.start.start_context import StartContext
@@ -43,7 +43,7 @@ def launch_inputs(
     fds: InterfaceFds,
     secrets: Mapping[str, bytes],
     closing: contextlib.ExitStack,
-) -> Runtime:
+) -> LaunchInputs:
     """Collect what the plan of the command line needs besides the domain.
 
     Args:
@@ -60,7 +60,7 @@ def launch_inputs(
     paths = start.context.paths
     char_fds, log_fds = open_outputs(start.domain, closing)
     key = new_master_key()
-    inputs = Runtime(
+    inputs = LaunchInputs(
         id=status.id,
         domain_dir=str(start.domain_dir),
         channel_dir=str(paths.channels(status.id, start.name)),
@@ -72,7 +72,7 @@ def launch_inputs(
         vhost_fds=fds.vhosts,
         log_fds=log_fds,
         secrets=secrets,
-        seal=sealer(key),
+        encrypt=encryptor(key),
         now=status.started_at,
         default_tls_dir=config.default_tls_x509_cert_dir,
         vnc_listen=config.vnc_listen,
@@ -119,7 +119,7 @@ def write_master_key(path: Path, key: bytes, user: User) -> None:
             os.fchown(file.fileno(), user.uid, user.gid)
 
 
-def plan_command(start: StartContext, inputs: Runtime, log_file: GuestLog) -> Spawning:
+def plan_command(start: StartContext, inputs: LaunchInputs, log_file: GuestLog) -> Spawning:
     """Plan the command line, and write it to the domain's log.
 
     Raises:

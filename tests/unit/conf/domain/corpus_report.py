@@ -38,8 +38,8 @@ def main(arguments: list[str]) -> int:
         print(case.name)  # noqa: T201
         for line in difference if full else difference[:SHOWN]:
             print(f"    {line}")  # noqa: T201
-    for what, count in sorted(totals.items()):
-        print(f"{what}: {count}")  # noqa: T201
+    for name, count in sorted(totals.items()):
+        print(f"{name}: {count}")  # noqa: T201
     return 0
 
 

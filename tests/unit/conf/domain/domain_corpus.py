@@ -94,32 +94,32 @@ def answer(document: str) -> str:
 def difference(case: Case) -> list[str]:
     """The lines in which we differ: `-` is stock's, `+` ours; empty if we do not."""
     try:
-        ours = answer(case.document)
+        own = answer(case.document)
     except (ConfError, VirError) as error:
         refused = from_conf_error(error) if isinstance(error, ConfError) else error
         code = refused.code
         if code == case.code:
             return []
-        what = f"stock: {case.code} {case.message}" if case.code else "stock accepts it"
-        return [f"- {what}", f"+ {int(code)} {refused.message}"]
+        name = f"stock: {case.code} {case.message}" if case.code else "stock accepts it"
+        return [f"- {name}", f"+ {int(code)} {refused.message}"]
     if case.code:
         return [f"- {ErrorCode(case.code).name}: {case.message}", "+ accepted"]
-    return unlike(case.output, ours)
+    return unlike(case.output, own)
 
 
-def unlike(theirs: str, ours: str) -> list[str]:
+def unlike(other: str, own: str) -> list[str]:
     """Lines that only one of two documents has; made-up values are alike, order matters."""
-    wanted, found = _lines(theirs), _lines(ours)
+    expected, result = _lines(other), _lines(own)
     start = 0
-    while start < min(len(wanted), len(found)) and _alike(wanted[start], found[start]):
+    while start < min(len(expected), len(result)) and _alike(expected[start], result[start]):
         start += 1
     end = 0
-    left = min(len(wanted), len(found)) - start
-    while end < left and _alike(wanted[-1 - end], found[-1 - end]):
+    left = min(len(expected), len(result)) - start
+    while end < left and _alike(expected[-1 - end], result[-1 - end]):
         end += 1
     return [
-        *(f"- {line}" for line in wanted[start : len(wanted) - end]),
-        *(f"+ {line}" for line in found[start : len(found) - end]),
+        *(f"- {line}" for line in expected[start : len(expected) - end]),
+        *(f"+ {line}" for line in result[start : len(result) - end]),
     ]
 
 
@@ -129,15 +129,15 @@ def with_values(document: str) -> str:
     return _TOKEN.sub(lambda token: values.get(token[1], "1"), document)
 
 
-def _alike(wanted: str, found: str) -> bool:
-    if "@" not in wanted:
-        return wanted == found
-    kinds = _TOKEN.findall(wanted)
-    parts = [re.escape(part) for part in _TOKEN.split(wanted)[::2]]
+def _alike(expected: str, result: str) -> bool:
+    if "@" not in expected:
+        return expected == result
+    kinds = _TOKEN.findall(expected)
+    parts = [re.escape(part) for part in _TOKEN.split(expected)[::2]]
     pattern = parts[0]
     for kind, part in zip(kinds, parts[1:], strict=True):
         pattern += TOKENS.get(kind, ".+") + part
-    return re.fullmatch(pattern, found) is not None
+    return re.fullmatch(pattern, result) is not None
 
 
 def attributes_of(node: etree._Element) -> list[tuple[str, str]]:
@@ -147,17 +147,17 @@ def attributes_of(node: etree._Element) -> list[tuple[str, str]]:
 
 def _lines(document: str) -> list[str]:
     """An element a line; order of attributes and white space between elements mean nothing."""
-    found: list[str] = []
+    result: list[str] = []
 
     def add(node: etree._Element, depth: int) -> None:
         attributes = "".join(f" {name}='{value!s}'" for name, value in attributes_of(node))
-        said = (node.text or "").strip() if len(node) == 0 else ""
-        found.append(
-            ("  " * depth + "<" + etree.QName(node).text + attributes + "> " + said).rstrip()
+        text = (node.text or "").strip() if len(node) == 0 else ""
+        result.append(
+            ("  " * depth + "<" + etree.QName(node).text + attributes + "> " + text).rstrip()
         )
         for inner in node:
             if isinstance(inner.tag, str):
                 add(inner, depth + 1)
 
     add(etree.fromstring(document), 0)
-    return found
+    return result

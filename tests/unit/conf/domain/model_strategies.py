@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from conf.domain.model import TYPES
-from conf.mapper.spec import KEY, Choice, Spec
+from conf.mapper.spec import KEY, Choice, FieldSpec
 from conf.types.cpuset import format_cpuset
 from conf.types.enum import OneOf
 
@@ -48,24 +48,24 @@ def as_read(model: object) -> object:
     """The model as it is once it was read: amounts in their own unit and the like."""
     places = [(p.name, p.metadata[KEY]) for p in dataclasses.fields(model) if KEY in p.metadata]  # type: ignore[arg-type]
     for name, spec in places:
-        if spec.present is not None and getattr(model, name) is None:
+        if spec.default_when_absent is not None and getattr(model, name) is None:
             beside = [pair for pair in places if pair[1].path[: len(spec.path)] == spec.path]
             if any(is_written(getattr(model, other), its) for other, its in beside):
-                setattr(model, name, spec.present)
+                setattr(model, name, spec.default_when_absent)
     finish = getattr(model, "after_read", None)
     if finish is not None:
         finish()
     return model
 
 
-def is_written(value: object, spec: Spec) -> bool:
+def is_written(value: object, spec: FieldSpec) -> bool:
     """Whether a value makes the elements that lead to its place."""
     return value is not None and value != [] and not (spec.kind == "flag" and value is False)
 
 
 def field_values(hint: object, place: dataclasses.Field[object]) -> SearchStrategy[object]:
     """What a field may hold."""
-    spec: Spec = place.metadata[KEY]
+    spec: FieldSpec = place.metadata[KEY]
     match spec.kind:
         case "flag":
             return st.booleans()
@@ -80,22 +80,22 @@ def field_values(hint: object, place: dataclasses.Field[object]) -> SearchStrate
     if place.name == "unit" or place.name.endswith("_unit"):
         return st.just(place.default)  # amounts are counted in that unit once they were read
     values = of_type(bare(hint), spec).filter(lambda value: value != spec.omit)
-    given = not spec.path and (spec.required or spec.present is not None)
-    optional = hint != bare(hint) and not given
+    text = not spec.path and (spec.required or spec.default_when_absent is not None)
+    optional = hint != bare(hint) and not text
     return st.none() | values if optional else values
 
 
-def of_class(spec: Spec) -> SearchStrategy[object]:
+def of_class(spec: FieldSpec) -> SearchStrategy[object]:
     """Models of a child's class, or of any that it may have."""
     if isinstance(spec.model, Choice):
         chosen = spec.model.classes.items()
-        return st.one_of([chosen_by(spec.model.by, word, model) for word, model in chosen])
+        return st.one_of([chosen_by(spec.model.by, text, model) for text, model in chosen])
     if not isinstance(spec.model, type):
         return st.nothing()  # it contains itself: one level is enough
     return models(spec.model)
 
 
-def chosen_by(attribute: str, word: str, model: type) -> SearchStrategy[object]:
+def chosen_by(attribute: str, text: str, model: type) -> SearchStrategy[object]:
     """Models of a class that an attribute's word chooses."""
     name = next(
         place.name
@@ -104,7 +104,7 @@ def chosen_by(attribute: str, word: str, model: type) -> SearchStrategy[object]:
     )
 
     def choose(built: object) -> object:
-        setattr(built, name, word)
+        setattr(built, name, text)
         return built
 
     return models(model).map(choose)
@@ -117,7 +117,7 @@ def bare(hint: object) -> object:
     return hint
 
 
-def of_type(kind: object, spec: Spec) -> SearchStrategy[object]:
+def of_type(kind: object, spec: FieldSpec) -> SearchStrategy[object]:
     """Values that the field's own reader gives."""
     if kind is bool:
         return st.booleans()

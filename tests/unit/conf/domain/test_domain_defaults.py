@@ -52,7 +52,7 @@ def test_completing_twice_changes_nothing(emulator_facts: EmulatorFacts) -> None
 
 
 @pytest.mark.parametrize(
-    ("given", "completed"),
+    ("value", "completed"),
     [
         ("<cpu mode='maximum'/>", "<cpu mode='maximum' check='none' migratable='on'/>"),
         ("<cpu mode='host-model'/>", "<cpu mode='host-model' check='partial'/>"),
@@ -63,11 +63,11 @@ def test_completing_twice_changes_nothing(emulator_facts: EmulatorFacts) -> None
         ("<seclabel type='dynamic'/>", "<seclabel type='none' model='none'/>"),
     ],
 )  # fmt: skip
-def test_open_values_are_settled(given: str, completed: str, emulator_facts: EmulatorFacts) -> None:
+def test_open_values_are_settled(value: str, completed: str, emulator_facts: EmulatorFacts) -> None:
     kind = "kvm" if emulator_facts.kvm_usable else "qemu"
     if kind == "qemu":
         completed = completed.replace("check='partial'>", "check='none'>")
-    assert completed in lines(complete(read(given, kind=kind), emulator_facts))
+    assert completed in lines(complete(read(value, kind=kind), emulator_facts))
 
 
 def test_an_automatic_placement_spreads_from_memory_to_vcpus(

@@ -27,10 +27,10 @@ MODULES: Final = (
 
 
 def mapped_classes() -> list[type]:
-    found: list[type] = []
+    result: list[type] = []
     for name in MODULES:
         module = importlib.import_module(f"conf.domain.{name}")
-        found.extend(
+        result.extend(
             item
             for item in vars(module).values()
             if dataclasses.is_dataclass(item)
@@ -38,7 +38,7 @@ def mapped_classes() -> list[type]:
             and item.__module__ == module.__name__
             and hasattr(item, "__element__")
         )
-    return found
+    return result
 
 
 @pytest.mark.parametrize("model", mapped_classes(), ids=lambda model: str(model.__name__))

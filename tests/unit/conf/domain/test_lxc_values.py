@@ -27,7 +27,7 @@ def container(inside: str = "", devices: str = "") -> Domain:
 
 
 @pytest.mark.parametrize(
-    ("inside", "said"),
+    ("inside", "text"),
     [
         ("<resource><partition>machine</partition></resource>", "must start with '/'"),
         ("<resource><partition>/../../x</partition></resource>", "name of a cgroup"),
@@ -36,14 +36,14 @@ def container(inside: str = "", devices: str = "") -> Domain:
         ("<features><capabilities><no_such state='off'/></capabilities></features>", "'no_such'"),
     ],
 )
-def test_a_group_a_label_or_a_right_that_is_not_there_is_refused(inside: str, said: str) -> None:
-    with pytest.raises(ConfError, match=said) as refusal:
+def test_a_group_a_label_or_a_right_that_is_not_there_is_refused(inside: str, text: str) -> None:
+    with pytest.raises(ConfError, match=text) as refusal:
         container(inside)
     assert refusal.value.kind == "config_unsupported"
 
 
 @pytest.mark.parametrize(
-    ("device", "said"),
+    ("device", "text"),
     [
         ("<hostdev mode='subsystem' type='pci'><source><address domain='0' bus='1' slot='2'"
          " function='0'/></source></hostdev>", "Unsupported host device type pci"),
@@ -63,8 +63,8 @@ def test_a_group_a_label_or_a_right_that_is_not_there_is_refused(inside: str, sa
          "<target dir='/t'/></filesystem>", "fs format qcow2"),
     ],
 )  # fmt: skip
-def test_a_device_that_nobody_would_act_on_is_refused(device: str, said: str) -> None:
-    with pytest.raises(ConfError, match=said) as refusal:
+def test_a_device_that_nobody_would_act_on_is_refused(device: str, text: str) -> None:
+    with pytest.raises(ConfError, match=text) as refusal:
         container(devices=device)
     assert refusal.value.kind == "config_unsupported"
 
@@ -133,8 +133,8 @@ def test_no_word_anywhere_becomes_a_setting_or_a_group_elsewhere(
     try:
         domain = container(inside, devices)
         hostdevs, disks = domain.devices.hostdevs, domain.devices.disks
-        sources = [one.source.char or "" for one in hostdevs]
-        sources += [one.source.dev or "" for one in disks if one.source is not None]
+        sources = [item.source.char or "" for item in hostdevs]
+        sources += [item.source.dev or "" for item in disks if item.source is not None]
         facts = HostFacts(
             group=group_name("12345678", domain.name, domain.partition or ""),
             interfaces={

@@ -34,8 +34,8 @@ def container(inside: str = "", devices: str = ROOT, init: str = "<init>/bin/sh<
 def test_every_measured_document_comes_out_as_stock_has_it() -> None:
     for line in CORPUS.read_text().splitlines():
         case = json.loads(line)
-        ours = format_domain(complete_container(parse_domain(case["input"]), "x86_64"))
-        assert domain_corpus.unlike(case["output"], ours) == [], case["name"]
+        own = format_domain(complete_container(parse_domain(case["input"]), "x86_64"))
+        assert domain_corpus.unlike(case["output"], own) == [], case["name"]
 
 
 def test_what_a_document_leaves_open_is_filled_in() -> None:
@@ -67,7 +67,7 @@ def test_rights_variables_and_limits_are_read_and_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("inside", "devices", "kind", "said"),
+    ("inside", "devices", "kind", "text"),
     [
         (
             "<idmap><uid start='1' target='5' count='1'/></idmap>",
@@ -94,7 +94,7 @@ def test_rights_variables_and_limits_are_read_and_written() -> None:
             "<gid start='0' target='5' count='1'/></idmap>",
             ROOT,
             "config_unsupported",
-            "there are no 9",
+            "exceeds the highest ID",
         ),
         ("", f"{ROOT}{ROOT}", "internal", "'/' specified twice"),
         ("", "<filesystem><target dir='/'/></filesystem>", "no_source", "/"),
@@ -124,8 +124,8 @@ def test_rights_variables_and_limits_are_read_and_written() -> None:
         ("<features><hap/></features>", ROOT, "config_unsupported", "'hap'"),
     ],
 )
-def test_what_no_container_has_is_refused(inside: str, devices: str, kind: str, said: str) -> None:
-    with pytest.raises(ConfError, match=said) as refusal:
+def test_what_no_container_has_is_refused(inside: str, devices: str, kind: str, text: str) -> None:
+    with pytest.raises(ConfError, match=text) as refusal:
         container(inside, devices)
     assert refusal.value.kind == kind
 
@@ -136,15 +136,15 @@ def test_what_no_container_has_is_refused(inside: str, devices: str, kind: str, 
     )
 )
 def test_a_map_of_users_is_one_to_one_or_refused(ranges: list[tuple[int, int, int]]) -> None:
-    words = "".join(f"<uid start='{a}' target='{b}' count='{c}'/>" for a, b, c in ranges)
+    values = "".join(f"<uid start='{a}' target='{b}' count='{c}'/>" for a, b, c in ranges)
     gids = "<gid start='0' target='9' count='1'/>"
     try:
-        domain = container(f"<idmap>{words}{gids}</idmap>")
+        domain = container(f"<idmap>{values}{gids}</idmap>")
     except ConfError:
         return
     assert domain.idmap is not None
     for attribute in ("start", "target"):
-        spans = sorted((getattr(one, attribute), one.count) for one in domain.idmap.uids)
+        spans = sorted((getattr(item, attribute), item.count) for item in domain.idmap.uids)
         ends = [start + count for start, count in spans]
         assert all(a <= b[0] for a, b in zip(ends, spans[1:], strict=False))
 

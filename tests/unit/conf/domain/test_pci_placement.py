@@ -26,10 +26,10 @@ def bridge(index: int, model: str, place: Place | None = None) -> Endpoint:
 def settle(board: Board, devices: list[Endpoint]) -> list[Endpoint]:
     """All endpoints, the bridges that had to be added included."""
     root = Endpoint("pci", Connect.NONE, None, board.root, 0)
-    found = [e for e in devices if e.kind == "pci"]
+    result = [e for e in devices if e.kind == "pci"]
     rest = [e for e in devices if e.kind != "pci"]
-    added = [bridge(b.index, b.model) for b in missing_bridges(board, [root, *found, *rest])]
-    everything = [*found, *added, *rest]
+    added = [bridge(b.index, b.model) for b in missing_bridges(board, [root, *result, *rest])]
+    everything = [*result, *added, *rest]
     place_all(board, [root, *everything])
     return everything
 
@@ -126,6 +126,6 @@ def test_any_number_of_devices_finds_places_of_their_own(
 ) -> None:
     devices = [Endpoint("x", EXPRESS) for _ in range(express)]
     devices += [Endpoint("l", LEGACY) for _ in range(legacy)]
-    found = [e.place for e in settle(board, devices)]
-    assert None not in found
-    assert len(set(found)) == len(found)
+    result = [e.place for e in settle(board, devices)]
+    assert None not in result
+    assert len(set(result)) == len(result)

@@ -152,13 +152,13 @@ def test_bad_text_is_refused_with_its_path(document: str, path: str) -> None:
         | st.sampled_from("\t\n\r &<>'\"")
     )
 )
-def test_any_text_survives_in_attributes_and_elements(word: str) -> None:
-    disk = parse(FileDisk, write(FileDisk(path=word), Mode()))
-    assert disk.path == word
-    if word.strip():
-        assert parse(Guest, write(Guest(name=word), Mode())).name == word
+def test_any_text_survives_in_attributes_and_elements(text: str) -> None:
+    disk = parse(FileDisk, write(FileDisk(path=text), Mode()))
+    assert disk.path == text
+    if text.strip():
+        assert parse(Guest, write(Guest(name=text), Mode())).name == text
 
 
 @given(st.text(st.characters(max_codepoint=31)))
-def test_characters_that_no_document_may_have_are_left_out(word: str) -> None:
-    parse(FileDisk, write(FileDisk(path=word), Mode()))
+def test_characters_that_no_document_may_have_are_left_out(text: str) -> None:
+    parse(FileDisk, write(FileDisk(path=text), Mode()))

@@ -11,25 +11,25 @@ from hypothesis import strategies as st
 from conf.domain import Domain, parse_domain
 from conf.domain.lxc.defaults import complete_container
 from conf.errors import ConfError
-from conf.native.lxc import document_of
+from conf.native.lxc import domain_xml_of
 
 ROOT = "lxc.rootfs.path = dir:/srv/box\n"
 
 
 def read(text: str) -> Domain:
-    return complete_container(parse_domain(document_of(text)), "x86_64")
+    return complete_container(parse_domain(domain_xml_of(text)), "x86_64")
 
 
 def test_a_plain_file_is_a_container_with_a_network_of_its_own() -> None:
-    found = read("# a comment\nlxc.uts.name = box\n" + ROOT)
-    assert found.name == "box"
-    assert found.os.init == "/sbin/init"
-    assert found.memory == 65536
-    (root,) = found.devices.filesystems
+    result = read("# a comment\nlxc.uts.name = box\n" + ROOT)
+    assert result.name == "box"
+    assert result.os.init == "/sbin/init"
+    assert result.memory == 65536
+    (root,) = result.devices.filesystems
     assert (root.type, root.source_dir, root.target_dir) == ("mount", "/srv/box", "/")
-    assert len(found.devices.consoles) == 1
-    assert "<privnet/>" in document_of(ROOT)
-    assert "<privnet/>" not in document_of(ROOT + "lxc.net.0.type = none\n")
+    assert len(result.devices.consoles) == 1
+    assert "<privnet/>" in domain_xml_of(ROOT)
+    assert "<privnet/>" not in domain_xml_of(ROOT + "lxc.net.0.type = none\n")
 
 
 def test_older_and_newer_names_mean_the_same() -> None:
@@ -43,7 +43,7 @@ def test_older_and_newer_names_mean_the_same() -> None:
         "lxc.idmap = u 0 100000 10\nlxc.idmap = g 0 100000 10\nlxc.net.0.type = veth\n"
         "lxc.net.0.link = br0\nlxc.net.0.flags = up\nlxc.net.0.ipv4.address = 10.0.0.5/24\n"
     )
-    assert document_of(older) == document_of(newer)
+    assert domain_xml_of(older) == domain_xml_of(newer)
 
 
 def test_cards_become_interfaces_and_lent_devices() -> None:
@@ -55,8 +55,8 @@ def test_cards_become_interfaces_and_lent_devices() -> None:
         "lxc.net.2.type = phys\nlxc.net.2.link = eth2\n"
         "lxc.net.3.type = vlan\nlxc.net.3.link = eth3\nlxc.net.3.vlan.id = 7\n"
     )
-    found = read(text)
-    first, second = found.devices.interfaces
+    result = read(text)
+    first, second = result.devices.interfaces
     assert first.source is not None
     assert second.source is not None
     assert (first.type, first.source.bridge, first.guest_dev) == ("bridge", "br0", "lan")
@@ -64,7 +64,7 @@ def test_cards_become_interfaces_and_lent_devices() -> None:
     assert str(first.ips[0].address) == "10.0.0.5"
     assert str(first.routes[0].gateway) == "10.0.0.1"
     assert (second.type, second.source.dev, second.source.mode) == ("direct", "eth1", "bridge")
-    assert [one.source.interface for one in found.devices.hostdevs] == ["eth2", "eth3.7"]
+    assert [item.source.interface for item in result.devices.hostdevs] == ["eth2", "eth3.7"]
 
 
 def test_limits_of_both_versions_of_cgroups_are_read() -> None:
@@ -73,29 +73,29 @@ def test_limits_of_both_versions_of_cgroups_are_read() -> None:
         "lxc.cgroup.cpuset.cpus = 0-1\nlxc.cgroup.memory.memsw.limit_in_bytes = 1G\n"
     )
     assert first.memory == 512 << 10
-    assert '<swap_hard_limit unit="KiB">1048576<' in document_of(
+    assert '<swap_hard_limit unit="KiB">1048576<' in domain_xml_of(
         ROOT + "lxc.cgroup.memory.memsw.limit_in_bytes = 1G\n"
     )
     second = read(ROOT + "lxc.cgroup2.memory.max = 256M\n")
     assert second.memory == 256 << 10
-    assert "<shares>300</shares>" in document_of(ROOT + "lxc.cgroup.cpu.shares = 300\n")
+    assert "<shares>300</shares>" in domain_xml_of(ROOT + "lxc.cgroup.cpu.shares = 300\n")
 
 
 def test_mounts_are_file_systems_and_the_kernel_s_own_are_left_out() -> None:
-    found = read(
+    result = read(
         ROOT + "lxc.mount.entry = proc proc proc nodev 0 0\n"
         "lxc.mount.entry = /srv/data srv/data none bind,ro,create=dir 0 0\n"
         "lxc.mount.entry = tmpfs /srv/box/tmp tmpfs size=8m 0 0\n"
         "lxc.mount.entry = /dev/vg/one mnt ext4 defaults 0 0\n"
     )
-    _, data, memory, block = found.devices.filesystems
+    _, data, memory, block = result.devices.filesystems
     assert (data.source_dir, data.target_dir, data.readonly) == ("/srv/data", "/srv/data", True)
     assert (memory.type, memory.usage, memory.target_dir) == ("ram", 8192, "/tmp")
     assert (block.type, block.source_dev, block.target_dir) == ("block", "/dev/vg/one", "/mnt")
 
 
 def test_init_its_words_and_capabilities_are_taken_over() -> None:
-    text = document_of(
+    text = domain_xml_of(
         ROOT + "lxc.init.cmd = /sbin/start --now 'two words'\nlxc.cap.drop = sys_module mac_admin\n"
         "lxc.environment = LANG=C\n"
     )
@@ -107,7 +107,7 @@ def test_init_its_words_and_capabilities_are_taken_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "words"),
+    ("text", "kind", "values"),
     [
         ("lxc.uts.name = box\n", "invalid_arg", "Missing lxc.rootfs"),
         ("nonsense\n", "invalid_arg", "line 1"),
@@ -120,9 +120,9 @@ def test_init_its_words_and_capabilities_are_taken_over() -> None:
         (ROOT + "lxc.uts.name = a\x01b\n", "invalid_arg", "XML"),
     ],
 )
-def test_what_cannot_be_is_refused_by_name(text: str, kind: str, words: str) -> None:
-    with pytest.raises(ConfError, match=words) as refused:
-        document_of(text)
+def test_what_cannot_be_is_refused_by_name(text: str, kind: str, values: str) -> None:
+    with pytest.raises(ConfError, match=values) as refused:
+        domain_xml_of(text)
     assert refused.value.kind == kind
 
 
@@ -146,4 +146,4 @@ VALUES = st.one_of(
 def test_any_text_is_a_document_or_is_refused(lines: list[tuple[str, str]]) -> None:
     text = ROOT + "".join(f"{key} = {value}\n" for key, value in lines)
     with contextlib.suppress(ConfError):
-        assert complete_container(parse_domain(document_of(text)), "x86_64").type == "lxc"
+        assert complete_container(parse_domain(domain_xml_of(text)), "x86_64").type == "lxc"

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.errors import ConfError
-from conf.settings import DaemonConfig, QemuConfig, daemon_config, qemu_config, socket_modes
+from conf.settings import (
+    DaemonConfig,
+    QemuConfig,
+    parse_daemon_config,
+    parse_qemu_config,
+    socket_modes,
+)
 from conf.settings_syntax import Value, parse, write
 
 STRINGS = st.text(st.characters(exclude_characters="\"'\n\r", codec="utf-8"), max_size=20)
@@ -21,8 +27,8 @@ KEYS = st.from_regex(r"[a-z_][a-z0-9_]{0,12}", fullmatch=True)
 
 @given(st.dictionaries(KEYS, VALUES, max_size=6))
 def test_what_is_written_is_read_again(settings: dict[str, Value]) -> None:
-    found = parse(write(settings), "test")
-    assert {key: value for key, (value, _) in found.items()} == settings
+    result = parse(write(settings), "test")
+    assert {key: value for key, (value, _) in result.items()} == settings
 
 
 @given(st.binary(max_size=200))
@@ -41,7 +47,7 @@ def test_comments_lists_and_both_quotes_are_read() -> None:
         'two',
     ]
     """
-    config = daemon_config(text, "libvirtd.conf")
+    config = parse_daemon_config(text, "libvirtd.conf")
     assert config.unix_sock_group == "kvm"
     assert config.max_clients == 7
     assert config.access_drivers == ["one", "two"]
@@ -63,13 +69,15 @@ def test_comments_lists_and_both_quotes_are_read() -> None:
 )
 def test_a_mistake_is_named_with_its_place(text: str, complaint: str) -> None:
     with pytest.raises(ConfError, match=complaint):
-        daemon_config(text, "libvirtd.conf")
+        parse_daemon_config(text, "libvirtd.conf")
 
 
 def test_port_ranges_are_checked() -> None:
     with pytest.raises(ConfError, match="remote_display_port_min"):
-        qemu_config("remote_display_port_min = 6000\nremote_display_port_max = 5900", "qemu.conf")
-    assert qemu_config("", "qemu.conf") == QemuConfig()
+        parse_qemu_config(
+            "remote_display_port_min = 6000\nremote_display_port_max = 5900", "qemu.conf"
+        )
+    assert parse_qemu_config("", "qemu.conf") == QemuConfig()
 
 
 @pytest.mark.parametrize(

@@ -37,26 +37,26 @@ def cases() -> Iterator[Case]:
         record: dict[str, Any] = json.loads(line)
         if "argv" not in record:
             continue
-        words = shlex.split(record["argv"])
-        first = next(n for n, word in enumerate(words) if "=" not in word)
+        values = shlex.split(record["argv"])
+        first = next(n for n, text in enumerate(values) if "=" not in text)
         yield Case(
             record["name"].split("/")[-1],
             record["output"],
-            tuple(words[:first]),
-            tuple(words[first:]),
+            tuple(values[:first]),
+            tuple(values[first:]),
         )
 
 
 def options(argv: tuple[str, ...]) -> list[str]:
     """Each option with its value, JSON in one spelling."""
     result: list[str] = []
-    for word in argv:
-        if word.startswith("{"):
-            word = json.dumps(json.loads(word), separators=(",", ":"))
-        if result and not re.match(r"-[a-zA-Z]", word) and " " not in result[-1]:
-            result[-1] += f" {word}"
+    for text in argv:
+        if text.startswith("{"):
+            text = json.dumps(json.loads(text), separators=(",", ":"))
+        if result and not re.match(r"-[a-zA-Z]", text) and " " not in result[-1]:
+            result[-1] += f" {text}"
         else:
-            result.append(word)
+            result.append(text)
     return result
 
 

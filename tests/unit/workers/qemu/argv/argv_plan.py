@@ -9,8 +9,8 @@ from conf.domain.addresses.assign import assign_addresses
 from conf.domain.devices.interface import Interface
 from supervisor.workers.qemu.aliases import assign_aliases
 from supervisor.workers.qemu.argv.launch import plan_launch
-from supervisor.workers.qemu.argv.launch_inputs import Launch, Runtime
-from supervisor.workers.qemu.argv.secret_encryption import sealer
+from supervisor.workers.qemu.argv.launch_inputs import Launch, LaunchInputs
+from supervisor.workers.qemu.argv.secret_encryption import encryptor
 from tests.qemu_binary import facts
 from tests.unit.workers.qemu.argv.argv_corpus import Case
 
@@ -29,18 +29,18 @@ def plan(case: Case) -> Launch:
     return plan_launch(domain, emulator, runtime(domain))
 
 
-def runtime(domain: Domain) -> Runtime:
+def runtime(domain: Domain) -> LaunchInputs:
     """What the worker would bring, with the recorded run's id of -1."""
     name = domain.name[:20]
     interfaces = domain.devices.interfaces
-    return Runtime(
+    return LaunchInputs(
         id=-1,
         domain_dir=f"{LIB}/domain--1-{name}",
         channel_dir=f"{LIB}/channel/target/domain--1-{name}",
         memory_dir=f"{LIB}/ram/-1-{name}",
         tap_fds={item.alias or "": (30 + number,) for number, item in enumerate(interfaces)},
         vsock_fd=-1,
-        seal=sealer(bytes(32)),
+        encrypt=encryptor(bytes(32)),
         now=1_700_000_000.0,
     )
 

@@ -12,11 +12,11 @@ from tests.unit.workers.qemu.argv.argv_corpus import cases, first_difference
 from tests.unit.workers.qemu.argv.argv_plan import plan
 
 
-def main(wanted: list[str]) -> None:
+def main(expected: list[str]) -> None:
     """Print the first difference of each document, then the count."""
     matched = total = 0
     for case in cases():
-        if wanted and case.name not in wanted:
+        if expected and case.name not in expected:
             continue
         total += 1
         try:

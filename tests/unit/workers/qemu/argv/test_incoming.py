@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conf.domain import parse_domain
-from supervisor.workers.qemu.argv.launch_inputs import Context, Runtime
+from supervisor.workers.qemu.argv.launch_inputs import Context, LaunchInputs
 from supervisor.workers.qemu.argv.machine import incoming
 
 DOMAIN = parse_domain(
@@ -12,7 +12,7 @@ DOMAIN = parse_domain(
 
 
 def options(value: str) -> list[tuple[str, ...]]:
-    runtime = Runtime(id=1, domain_dir="/d", channel_dir="/c", memory_dir="/m", incoming=value)
+    runtime = LaunchInputs(id=1, domain_dir="/d", channel_dir="/c", memory_dir="/m", incoming=value)
     return list(incoming(Context(DOMAIN, None, runtime)))  # type: ignore[arg-type]
 
 

@@ -22,7 +22,7 @@ from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 from supervisor.workers.qemu.aliases import assign_aliases
 from supervisor.workers.qemu.argv.launch import plan_launch
-from supervisor.workers.qemu.argv.launch_inputs import Runtime
+from supervisor.workers.qemu.argv.launch_inputs import LaunchInputs
 from supervisor.workers.qemu.block.iotune import throttle_commands
 from supervisor.workers.qemu.start.unsupported import check_supported, unsupported_elements
 from tests.qemu_binary import facts
@@ -34,15 +34,19 @@ COPYING: Final = dataclasses.replace.__code__
 Word = tuple[str, str]  # a class of the model, and its field
 
 
-def models(kind: type, found: set[type]) -> set[type]:
+def models(kind: type, result: set[type]) -> set[type]:
     """The classes of the model that a class is made of, itself included."""
-    if kind not in found and dataclasses.is_dataclass(kind) and kind.__module__.startswith("conf."):
-        found.add(kind)
+    if (
+        kind not in result
+        and dataclasses.is_dataclass(kind)
+        and kind.__module__.startswith("conf.")
+    ):
+        result.add(kind)
         hints = typing.get_type_hints(kind)
         for field in dataclasses.fields(kind):
             for part in parts(hints[field.name]):
-                models(part, found)
-    return found
+                models(part, result)
+    return result
 
 
 def parts(hint: object) -> Iterator[type]:
@@ -106,7 +110,7 @@ def prepared(document: str) -> tuple[Domain, EmulatorFacts] | None:
     return domain, emulator
 
 
-def brought(domain: Domain) -> Runtime:
+def brought(domain: Domain) -> LaunchInputs:
     """What the worker brings, secrets included."""
     return dataclasses.replace(runtime(domain), secrets=SECRETS)
 
@@ -120,10 +124,10 @@ def test_each_field_is_acted_on_or_refused_or_listed_with_its_reason(
     watch = Watch(kinds, monkeypatch)
     planned = 0
     for document in documents():
-        found = prepared(document)
-        if found is None:
+        result = prepared(document)
+        if result is None:
             continue
-        domain, emulator = found
+        domain, emulator = result
         planned += 1
         with watch.watching():
             list(unsupported_elements(domain))
@@ -134,11 +138,11 @@ def test_each_field_is_acted_on_or_refused_or_listed_with_its_reason(
             with contextlib.suppress(ConfError):
                 plan_launch(domain, emulator, brought(domain))
     assert planned > 300
-    words = {(kind.__name__, field.name) for kind in kinds for field in dataclasses.fields(kind)}
+    values = {(kind.__name__, field.name) for kind in kinds for field in dataclasses.fields(kind)}
     listed = {(kind, name) for kind, names in ELSEWHERE.items() for name in names}
-    unread = {word for word in words - watch.read - listed if word[1] not in EVERYWHERE}
+    unread = {text for text in values - watch.read - listed if text[1] not in EVERYWHERE}
     assert not unread, "fields that nobody acts on"
-    assert not listed - words, "listed, but no field of the model"
+    assert not listed - values, "listed, but no field of the model"
     read_too = listed & watch.read
     assert not read_too, "listed, though the plan reads it"
 
@@ -146,8 +150,8 @@ def test_each_field_is_acted_on_or_refused_or_listed_with_its_reason(
 @pytest.mark.parametrize("document", OWN)
 def test_our_own_documents_are_planned(document: str, emulator_facts: EmulatorFacts) -> None:
     assert emulator_facts.machines
-    found = prepared(document)
-    assert found is not None
-    domain, emulator = found
+    result = prepared(document)
+    assert result is not None
+    domain, emulator = result
     assert list(unsupported_elements(domain)) == []
     assert plan_launch(domain, emulator, brought(domain)).argv

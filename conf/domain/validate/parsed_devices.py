@@ -1,6 +1,6 @@
-"""What a domain's document says wrongly of its devices by itself, whatever the emulator.
+"""Checks of parsed devices: required parts and contradictions, whatever the hypervisor.
 
-Owns: these refusals. Pure: a domain is read, never changed.
+Owns: these checks. Pure: a domain is read, never changed.
 Source: libvirt 9.0, measured.
 """
 
@@ -20,8 +20,8 @@ UNSUPPORTED: Final = "config_unsupported"
 SECRET_TYPES: Final = ("ceph", "iscsi")
 
 
-def check_devices_read(domain: Domain) -> None:
-    """Refuse devices whose own description is contradictory or not whole.
+def check_parsed_devices(domain: Domain) -> None:
+    """Check devices before their defaults are filled in.
 
     Raises:
         ConfError: the kind is libvirt's code.
@@ -124,12 +124,12 @@ def _check_hostdev(hostdev: Hostdev, before: list[Hostdev]) -> None:
         raise ConfError("xml", "Hostdev already exists in the domain configuration", path)
 
 
-def _same_device(one: Hostdev, other: Hostdev) -> bool:
-    if (one.mode, one.type) != (other.mode, other.type):
+def _same_device(hostdev: Hostdev, other: Hostdev) -> bool:
+    if (hostdev.mode, hostdev.type) != (other.mode, other.type):
         return False
-    if one.type not in ("usb", "pci", "mdev"):
-        return one.source == other.source and one.source is not None
-    if one.type == "usb" and (one.source.address is None or other.source.address is None):
-        ids = (one.source.vendor, one.source.product)
+    if hostdev.type not in ("usb", "pci", "mdev"):
+        return hostdev.source == other.source and hostdev.source is not None
+    if hostdev.type == "usb" and (hostdev.source.address is None or other.source.address is None):
+        ids = (hostdev.source.vendor, hostdev.source.product)
         return None not in ids and ids == (other.source.vendor, other.source.product)
-    return one.source.address == other.source.address
+    return hostdev.source.address == other.source.address

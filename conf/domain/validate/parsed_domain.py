@@ -1,6 +1,6 @@
-"""What a domain's document says wrongly by itself, whatever the emulator.
+"""Checks of a parsed domain: required parts and contradictions, whatever the hypervisor.
 
-Owns: these refusals, in about libvirt's order. Pure: a domain is read, never changed.
+Owns: these checks, in libvirt's order. Pure: a domain is read, never changed.
 Source: libvirt 9.0, measured.
 """
 
@@ -10,14 +10,14 @@ from collections.abc import Iterable
 
 from conf.domain.architectures import architecture
 from conf.domain.model import Domain
-from conf.domain.parse_checks.devices import check_devices_read
 from conf.domain.resctrl import CacheMonitor, CacheShare, CacheTune
+from conf.domain.validate.parsed_devices import check_parsed_devices
 from conf.errors import ConfError
 from conf.types.cpuset import parse_cpuset
 
 
-def check_read(domain: Domain) -> None:
-    """Refuse a document that contradicts itself.
+def check_parsed(domain: Domain) -> None:
+    """Check a domain before its defaults are filled in.
 
     Raises:
         ConfError: the kind is libvirt's code.
@@ -28,10 +28,10 @@ def check_read(domain: Domain) -> None:
     _check_schedulers(domain)
     _check_cache_shares(domain)
     _check_cells(domain)
-    _check_memory_places(domain)
+    _check_memnodes(domain)
     _check_seclabels(domain)
     _check_firmware(domain)
-    check_devices_read(domain)
+    check_parsed_devices(domain)
 
 
 def _check_identity(domain: Domain) -> None:
@@ -67,8 +67,10 @@ def _check_schedulers(domain: Domain) -> None:
     tune = domain.cputune
     if tune is None:
         return
-    _check_apart("vcpusched", "vcpus", [sched.vcpus for sched in tune.vcpuscheds])
-    _check_apart("iothreadsched", "iothreads", [sched.iothreads for sched in tune.iothreadscheds])
+    _check_disjoint("vcpusched", "vcpus", [sched.vcpus for sched in tune.vcpuscheds])
+    _check_disjoint(
+        "iothreadsched", "iothreads", [sched.iothreads for sched in tune.iothreadscheds]
+    )
     every = [(sched.scheduler, sched.priority) for sched in tune.vcpuscheds]
     every.extend((sched.scheduler, sched.priority) for sched in tune.iothreadscheds)
     if tune.emulatorsched is not None:
@@ -79,7 +81,7 @@ def _check_schedulers(domain: Domain) -> None:
             raise ConfError("xml", detail, "domain/cputune")
 
 
-def _check_apart(element: str, attribute: str, sets: Iterable[str]) -> None:
+def _check_disjoint(element: str, attribute: str, sets: Iterable[str]) -> None:
     taken: set[int] = set()
     for written in sets:
         members = parse_cpuset(written)
@@ -102,7 +104,7 @@ def _check_cache_shares(domain: Domain) -> None:
             )
         _check_new_group(vcpus, groups)
         groups.append(vcpus)
-        _check_collisions(cache)
+        _check_cache_collisions(cache)
         _check_monitors(vcpus, cache.monitors, allocated=bool(cache.caches))
     for memory in tune.memorytunes:
         vcpus = parse_cpuset(memory.vcpus)
@@ -117,7 +119,7 @@ def _check_new_group(vcpus: frozenset[int], groups: list[frozenset[int]]) -> Non
         raise ConfError("xml", "Overlapping vcpus in resctrls", "domain/cputune")
 
 
-def _check_collisions(tune: CacheTune) -> None:
+def _check_cache_collisions(tune: CacheTune) -> None:
     seen: list[CacheShare] = []
     for share in tune.caches:
         for other in seen:
@@ -148,9 +150,9 @@ def _check_monitors(
 
 def _check_cells(domain: Domain) -> None:
     cells = domain.cpu.numa.cells if domain.cpu and domain.cpu.numa else []
-    given = [cell.id for cell in cells if cell.id is not None]
-    wrong = len(given) not in (0, len(cells))
-    if wrong or sorted(given) != list(range(len(given))):
+    ids = [cell.id for cell in cells if cell.id is not None]
+    wrong = len(ids) not in (0, len(cells))
+    if wrong or sorted(ids) != list(range(len(ids))):
         detail = (
             "Exactly one 'cell' element per guest NUMA cell allowed, non-contiguous ranges or "
             "ranges not starting from 0 are not allowed"
@@ -158,7 +160,7 @@ def _check_cells(domain: Domain) -> None:
         raise ConfError("xml", detail, "domain/cpu/numa/cell/@id")
 
 
-def _check_memory_places(domain: Domain) -> None:
+def _check_memnodes(domain: Domain) -> None:
     tune = domain.numatune
     if tune is None or not tune.memnodes:
         return

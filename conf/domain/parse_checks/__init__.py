@@ -1,1 +1,0 @@
-"""Refusals of a domain's XML that need no emulator, made while it is parsed."""

@@ -1,0 +1,58 @@
+"""The guest's clock and timers: -rtc, kvm-pit, hpet.
+
+Owns: these options. The timers that are CPU features are in `cpu.py`.
+May touch: values only.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from supervisor.workers.qemu.argv.launch_inputs import Context, Options
+
+#: <timer track=>, and the clock of -rtc that it is.
+TRACKS: Final = {"guest": "vm", "boot": "vm", "wall": "host", "realtime": "rt"}
+
+
+def real_time_clock(context: Context) -> Options:
+    """-rtc, and the timers that are options of their own."""
+    parts = [f"base={_base(context)}"]
+    clock = context.domain.clock
+    timers = {timer.name: timer for timer in (clock.timers if clock else ())}
+    rtc = timers.get("rtc")
+    if rtc is not None:
+        if rtc.track is not None:
+            parts.append(f"clock={TRACKS[rtc.track]}")
+        if rtc.tickpolicy == "catchup":
+            parts.append("driftfix=slew")
+    yield "-rtc", ",".join(parts)
+    pit = timers.get("pit")
+    if pit is not None and pit.tickpolicy in ("delay", "discard"):
+        yield "-global", f"kvm-pit.lost_tick_policy={pit.tickpolicy}"
+    hpet = timers.get("hpet")
+    if hpet is not None and hpet.present is False:
+        yield ("-no-hpet",)
+
+
+def _base(context: Context) -> str:
+    """Return the time that the guest's clock shows at start."""
+    clock = context.domain.clock
+    if clock is None:
+        return "utc"
+    if clock.offset in ("utc", "localtime"):
+        return clock.offset
+    if clock.offset == "timezone":
+        return "localtime"
+    if clock.offset == "absolute":
+        moment = float(clock.start or 0)
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+    moment = context.inputs.now + _seconds(clock.adjustment)
+    if clock.basis == "localtime":
+        moment += time.localtime(context.inputs.now).tm_gmtoff
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+
+
+def _seconds(adjustment: str | None) -> int:
+    """Return the adjustment in seconds; "reset" is 0, as at the first start."""
+    return int(adjustment) if adjustment and adjustment != "reset" else 0
