@@ -1,75 +1,45 @@
-"""Definitions of domains.
+"""Definitions of domains: their XML, and virDomainRename.
 
-Owns: what makes them domains' (`supervisor.objects.definitions` has the rest): their new names.
-May touch: the store, in a thread; the registry. May not touch: guests.
+Owns: what domains have beside `supervisor.objects.definitions`.
+May touch: definition files, in a thread; the registry; the bus, to publish.
+May not touch: guests.
 """
 
 from __future__ import annotations
 
-from uuid import UUID
+from typing import Final
 
-from rpc.enums import (
-    DomainEventDefinedDetailType,
-    DomainEventType,
-    DomainEventUndefinedDetailType,
-)
+from rpc.enums import DomainEventDefinedDetailType, DomainEventUndefinedDetailType
 from supervisor.dispatch.events import Publisher
 from supervisor.domd.definition_files import DomainDefinitionFiles
 from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.registry import DomainRegistry
-from supervisor.objects import definitions
+from supervisor.objects.definition_xml import DefinitionXml, Identity
+from supervisor.objects.definitions import DEFINED, UNDEFINED, Definitions
 from supervisor.runtime.shield import run_to_completion
 
+DOMAIN_XML: Final = DefinitionXml(
+    parse=Definition,
+    format=lambda definition: definition.xml,  # passwords included
+    identity=lambda definition: Identity.of_texts(definition.domain.name, definition.domain.uuid),
+)
 
-class DomainDefinitions(definitions.Definitions[DomainObject, Definition]):
-    """The definitions of one daemon."""
 
-    _registry: DomainRegistry
-    _store: DomainDefinitionFiles
+class DomainDefinitions(Definitions[DomainObject, Definition]):
+    """The definitions of one driver's domains."""
 
     def __init__(
-        self, registry: DomainRegistry, store: DomainDefinitionFiles, publisher: Publisher
+        self, registry: DomainRegistry, files: DomainDefinitionFiles, publisher: Publisher
     ) -> None:
-        """Change these."""
-        super().__init__(registry, store)
-        self._publisher = publisher
-
-    def object_for(self, document: Definition) -> DomainObject:
-        """The domain that a definition is of."""
-        domain = document.domain
-        uuid = UUID(str(domain.uuid)).bytes
-        return self._registry.match_or_conflict(domain.name, uuid) or DomainObject(
-            object_type=self._registry.object_type, name=domain.name, uuid=uuid
-        )
-
-    def text(self, document: Definition) -> str:
-        """The document, passwords included."""
-        return document.xml
-
-    def set_definition(self, entry: DomainObject, document: Definition | None) -> None:
-        """Have it in memory."""
-        entry.definition = document
-
-    def invalidate(self) -> None:
-        """Have rpcd ask again."""
-        self._publisher.invalidate()
-
-    def publish_defined(self, entry: DomainObject, *, redefined: bool) -> None:
-        """Send the lifecycle event."""
-        details = DomainEventDefinedDetailType
-        detail = details.UPDATED if redefined else details.ADDED
-        self._publisher.lifecycle(entry, DomainEventType.DEFINED, detail)
-
-    def publish_undefined(self, entry: DomainObject) -> None:
-        """Send the lifecycle event."""
-        detail = DomainEventUndefinedDetailType.REMOVED
-        self._publisher.lifecycle(entry, DomainEventType.UNDEFINED, detail)
+        updated = DomainEventDefinedDetailType.UPDATED
+        super().__init__(registry, files, DOMAIN_XML, publisher, redefined_detail=updated)
+        self._domain_files = files
 
     async def rename(self, entry: DomainObject, definition: Definition) -> None:
-        """Give a domain that is off another name, its new definition's; the job is the caller's.
+        """Give a shut off domain its new definition's name; the caller holds its change lock.
 
         Raises:
-            VirError: OPERATION_INVALID when the name is taken; SYSTEM_ERROR.
+            VirError: OPERATION_INVALID: the name is taken; SYSTEM_ERROR.
         """
         await run_to_completion(self._rename(entry, definition))
 
@@ -77,16 +47,15 @@ class DomainDefinitions(definitions.Definitions[DomainObject, Definition]):
         old, new = entry.name, definition.domain.name
         async with self._turn.hold("rename"):
             if self._registry.by_name(new) is not None:
-                raise self._registry.errors.operation_invalid(
-                    f"domain with name '{new}' already exists"
-                )
-            text = definition.xml
-            await self._disk("rename", entry, lambda: self._store.rename(old, new, text))
-            former = DomainObject(object_type=self._registry.object_type, name=old, uuid=entry.uuid)
+                raise entry.errors.operation_invalid(f"domain with name '{new}' already exists")
+            await self._change_disk(
+                "rename", entry, lambda: self._domain_files.rename(old, new, definition.xml)
+            )
+            renamed_from = self._registry.make(old, entry.uuid)
             self._publisher.invalidate()
             entry.definition = definition
             self._registry.rename(entry, new)
-            undefined = DomainEventUndefinedDetailType.RENAMED
-            self._publisher.lifecycle(former, DomainEventType.UNDEFINED, undefined)
-            defined = DomainEventDefinedDetailType.RENAMED
-            self._publisher.lifecycle(entry, DomainEventType.DEFINED, defined)
+            self._publisher.lifecycle(
+                renamed_from, UNDEFINED, DomainEventUndefinedDetailType.RENAMED
+            )
+            self._publisher.lifecycle(entry, DEFINED, DomainEventDefinedDetailType.RENAMED)

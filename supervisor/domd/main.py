@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 from collections.abc import Callable
 
 from rpc.enums import DomainStatsTypes
 from supervisor.dispatch.dispatcher import Dispatcher
 from supervisor.dispatch.events import KeepRunningVote, Publisher
-from supervisor.domd.autostart import autostart
 from supervisor.domd.calls.definition import DefinitionCalls
 from supervisor.domd.calls.device import DeviceCalls
 from supervisor.domd.calls.interface_parameters import InterfaceParameterCalls
@@ -42,8 +42,8 @@ from supervisor.domd.workers import Workers
 from supervisor.drivers.driver import Driver
 from supervisor.drivers.table import DRIVERS
 from supervisor.messages.calls import ClientClosed
+from supervisor.objects.autostart import autostart
 from supervisor.runtime.child import ChildProcess
-from supervisor.runtime.host import boot_id
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,13 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
     await process.ready()
     node.subscribe("rpcd", ClientClosed, lambda event: domains.client_closed(event.client))
     node.on_peer_lost.append(lambda name: domains.all_clients_closed() if name == "rpcd" else None)
-    starting = asyncio.create_task(autostart(store, registry, domains, boot_id()))
+
+    async def start(entry: DomainObject) -> None:
+        if entry.definition is not None:
+            await domains.start(entry, entry.definition)
+
+    parallel = max(2, os.cpu_count() or 2)  # a start is bound by the processor
+    starting = asyncio.create_task(autostart(registry, store, start, parallel=parallel))
     await process.stopping.wait()
     starting.cancel()
 
@@ -111,13 +117,8 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
 def load(store: DomainDefinitionFiles, registry: DomainRegistry) -> None:
     """Know every definition on disk."""
     for stored in store.load_headers():
-        entry = DomainObject(
-            object_type=registry.object_type,
-            name=stored.name,
-            uuid=stored.uuid,
-            definition=Definition(stored.xml),
-            autostart=stored.autostart,
-        )
+        entry = registry.make(stored.name, stored.uuid)
+        entry.definition, entry.autostart = Definition(stored.xml), stored.autostart
         if registry.by_uuid(entry.uuid) is not None:
             log.error("%s is left out: another domain has its UUID", entry.name)
             continue

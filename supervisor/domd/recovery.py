@@ -82,13 +82,10 @@ class Recovery:
     def _object_for(self, status: DomainStatus) -> DomainObject | None:
         """Find the domain of a running guest; a transient one is created."""
         try:
-            known = self._registry.match_or_conflict(status.name, status.uuid)
+            return self._registry.object_for(status.name, status.uuid)
         except VirError as error:
             log.error("the guest '%s' runs and is not managed: %s", status.name, error)
             return None
-        return known or DomainObject(
-            object_type=self._registry.object_type, name=status.name, uuid=status.uuid
-        )
 
     def _is_pending(self, entry: DomainObject) -> bool:
         return entry.uuid in self._queries

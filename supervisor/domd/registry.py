@@ -10,8 +10,8 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.domain import DomainObject
 from supervisor.drivers.driver import Driver
-from supervisor.objects import registry
 from supervisor.objects.object_type import ObjectType
+from supervisor.objects.registry import Registry
 
 
 def domain_type(driver: Driver) -> ObjectType:
@@ -28,17 +28,11 @@ def domain_type(driver: Driver) -> ObjectType:
     )
 
 
-class DomainRegistry(registry.Registry[DomainObject]):
+class DomainRegistry(Registry[DomainObject]):
     """The domains of one driver."""
 
     def __init__(self, driver: Driver) -> None:
-        super().__init__(domain_type(driver))
-
-    def rename(self, entry: DomainObject, name: str) -> None:
-        """Know a domain by another name."""
-        self._by_name.pop(entry.name, None)
-        entry.name = entry.change_lock.name = name
-        self._by_name[name] = entry
+        super().__init__(domain_type(driver), DomainObject)
 
     def get_by_id(self, number: int) -> DomainObject:
         """The running domain of that number.

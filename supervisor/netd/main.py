@@ -34,12 +34,11 @@ from supervisor.netd.network.calls.lifecycle import LifecycleCalls
 from supervisor.netd.network.calls.query import QueryCalls
 from supervisor.netd.network.calls.update import UpdateCalls
 from supervisor.netd.network.definition_builder import DefinitionBuilder
-from supervisor.netd.network.definitions import Definitions
 from supervisor.netd.network.files import NetworkFiles
 from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.network_services import NetworkServices
 from supervisor.netd.network.networks import Networks, bridge_of
-from supervisor.netd.network.registry import NetworkRegistry
+from supervisor.netd.network.registry import NetworkRegistry, network_definitions, network_registry
 from supervisor.netd.network.step_executor import StepExecutor
 from supervisor.netd.nwfilter.calls import FilterCalls
 from supervisor.netd.nwfilter.filters import Filters
@@ -59,7 +58,7 @@ log = logging.getLogger(__name__)
 
 async def serve(process: ChildProcess) -> None:
     """Entry point of the process: load, recover, answer calls until the root stops it."""
-    paths, registry, links, sysctl = process.paths, NetworkRegistry(), Rtnetlink(), Sysctl()
+    paths, registry, links, sysctl = process.paths, network_registry(), Rtnetlink(), Sysctl()
     store, publisher = NetworkFiles(paths), Publisher(process.node, "network")
     keep_running = KeepRunningVote(process.node, busy="networks run", idle="no network runs")
     hooks = NetworkHooks(Hooks(paths.hook("network")))
@@ -88,7 +87,7 @@ async def serve(process: ChildProcess) -> None:
         session=process.session,
     )
     networks.after_start.append(lambda entry: restore_ports(ports, entry))
-    definitions = Definitions(registry, store, publisher)
+    definitions = network_definitions(registry, store, publisher)
     documents = DefinitionBuilder(registry, links, session=process.session)
     interfaces = InterfaceCalls(
         links,
@@ -122,7 +121,9 @@ async def serve(process: ChildProcess) -> None:
     start_task(tasks, links.open())
     start_task(tasks, collect_garbage(ports, process.stopping))
     if not process.session:
-        starting = recovery.autostart(store, registry, networks, interfaces.start_with_host)
+        starting = recovery.autostart_networks(
+            store, registry, networks, interfaces.start_with_host
+        )
         start_task(tasks, starting)
     await process.stopping.wait()
     for task in tasks:

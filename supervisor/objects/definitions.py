@@ -1,113 +1,98 @@
-"""Definitions, on disk and in memory: the disk first, then memory, then who listens.
+"""Definitions: changes of an object type's definitions, on disk, in memory, and for clients.
 
-Owns: the order of those, and that definitions of one kind are changed one after the other.
-May touch: the store, in a thread; the registry. May not touch: what runs.
+Owns: the order of a change (disk, memory, event), and that changes of one type follow each other.
+May touch: definition files, in a thread; the registry; the bus, to publish.
+May not touch: runtime state.
 
-Each change is done to its end, even when its caller is gone: memory says what the disk says. (A
-disk that takes a change only after its deadline is believed at the next start.)
+Each change runs to its end, even when its caller is cancelled: memory agrees with the disk. (A disk
+that takes a change only after its deadline is read at the next start.)
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
+from supervisor.dispatch.events import Publisher
 from supervisor.objects.change_lock import ChangeLock
 from supervisor.objects.definition_files import DefinitionFiles
+from supervisor.objects.definition_xml import DefinitionXml
+from supervisor.objects.object import LibvirtObject
 from supervisor.objects.object_type import ObjectType
-from supervisor.objects.registry import RegisteredObject, Registry
+from supervisor.objects.registry import Registry
 from supervisor.runtime.shield import run_to_completion
 
 DISK_S: Final = 20.0  # for the disk to take a change
+#: VIR_*_EVENT_DEFINED and VIR_*_EVENT_UNDEFINED, the same for every type of object.
+DEFINED: Final = 0
+UNDEFINED: Final = 1
 
+E = TypeVar("E", bound=LibvirtObject[Any, Any])
 D = TypeVar("D")
 
 
 def _no_cleanup() -> None:
-    """Part with nothing."""
+    """Default for `before_remove`."""
 
 
-class Defined(RegisteredObject, Protocol):
-    """What is kept of a thing that may be defined."""
+class Definitions(Generic[E, D]):
+    """The definitions of one object type."""
 
-    autostart: bool
+    def __init__(
+        self,
+        registry: Registry[E],
+        files: DefinitionFiles,
+        xml: DefinitionXml[D],
+        publisher: Publisher,
+        *,
+        check: Callable[[D], None] | None = None,
+        redefined_detail: int = 0,
+    ) -> None:
+        """Change the objects of this registry.
 
-    @property
-    def is_persistent(self) -> bool:
-        """Whether it has a definition."""
-
-    @property
-    def is_active(self) -> bool:
-        """Whether it runs, and is there even without a definition."""
-
-
-E = TypeVar("E", bound=Defined)
-
-
-class Definitions(ABC, Generic[E, D]):
-    """The definitions of one kind."""
-
-    def __init__(self, registry: Registry[E], store: DefinitionFiles) -> None:
-        """Change these."""
+        Args:
+            registry: of the objects.
+            files: their files.
+            xml: of their definitions.
+            publisher: of their events.
+            check: raises for a definition that conflicts with another object than by its name.
+            redefined_detail: of the event DEFINED where the object had a definition before.
+        """
         self._registry = registry
-        self._store = store
+        self._files = files
+        self._xml = xml
+        self._publisher = publisher
+        self._check = check
+        self._redefined_detail = redefined_detail
         self._turn = ChangeLock("definitions", registry.errors)
 
-    @abstractmethod
-    def object_for(self, document: D) -> E:
-        """The thing that a document is of, perhaps a new one.
+    async def define(self, definition: D) -> E:
+        """Define an object, or give it another definition.
 
         Raises:
-            VirError: OPERATION_FAILED when its name, UUID or the like is another's.
+            VirError: OPERATION_FAILED: the name, the UUID or the like is another object's;
+                SYSTEM_ERROR.
         """
+        return await run_to_completion(self._define(definition))
 
-    @abstractmethod
-    def text(self, document: D) -> str:
-        """A document as it is written to the disk."""
-
-    @abstractmethod
-    def set_definition(self, entry: E, document: D | None) -> None:
-        """Have a thing this definition in memory."""
-
-    @abstractmethod
-    def invalidate(self) -> None:
-        """What was answered before may not hold any more."""
-
-    @abstractmethod
-    def publish_defined(self, entry: E, *, redefined: bool) -> None:
-        """Tell clients that one was defined, which had a definition before or not."""
-
-    @abstractmethod
-    def publish_undefined(self, entry: E) -> None:
-        """Tell clients that one was undefined."""
-
-    async def define(self, document: D) -> E:
-        """Give a thing this definition, a new one if need be.
+    async def claim(self, definition: D) -> E:
+        """Return the object of a definition that is to be started; a new one is added, unlisted.
 
         Raises:
-            VirError: as `object_for`; SYSTEM_ERROR.
-        """
-        return await run_to_completion(self._define(document))
-
-    async def claim(self, document: D) -> E:
-        """The thing that a document is of; a new one has its name and UUID from now on.
-
-        Raises:
-            VirError: as `object_for`.
+            VirError: OPERATION_FAILED as `define`.
         """
         async with self._turn.hold("create"):
-            entry = self.object_for(document)
+            entry = self._object_for(definition)
             self._registry.add(entry)
             return entry
 
     async def undefine(self, entry: E, before_remove: Callable[[], None] = _no_cleanup) -> None:
-        """Forget a definition; the thing's job is the caller's.
+        """Remove a definition; the caller holds the object's change lock.
 
         Args:
-            entry: the thing.
+            entry: the object.
             before_remove: removes what belongs to the definition; if it raises, nothing changes.
 
         Raises:
@@ -115,78 +100,89 @@ class Definitions(ABC, Generic[E, D]):
         """
         await run_to_completion(self._undefine(entry, before_remove))
 
-    async def replace(self, entry: E, document: D) -> None:
-        """Give a defined thing a changed definition; its job is the caller's.
+    async def replace(self, entry: E, definition: D) -> None:
+        """Change a definition without an event; the caller holds the object's change lock.
 
         Raises:
             VirError: SYSTEM_ERROR.
         """
-        await run_to_completion(self._replace(entry, document))
+        await run_to_completion(self._replace(entry, definition))
 
     async def set_autostart(self, entry: E, *, on: bool) -> None:
-        """Have a thing start with the host, or not; its job is the caller's.
+        """Have an object start with the host, or not; the caller holds its change lock.
 
         Raises:
             VirError: SYSTEM_ERROR.
         """
         await run_to_completion(self._set_autostart(entry, on=on))
 
-    async def _define(self, document: D) -> E:
+    def _object_for(self, definition: D) -> E:
+        if self._check is not None:
+            self._check(definition)
+        return self._registry.object_for(*self._xml.identity(definition))
+
+    async def _define(self, definition: D) -> E:
         async with self._turn.hold("define"):
-            entry = self.object_for(document)
-            await self._save("define", entry, document)
-            anew = entry.is_persistent
-            self.invalidate()
-            self.set_definition(entry, document)
+            entry = self._object_for(definition)
+            await self._save("define", entry, definition)
+            detail = self._redefined_detail if entry.is_persistent else 0
+            self._publisher.invalidate()
+            entry.definition = definition
             self._registry.add(entry)
-            self.publish_defined(entry, redefined=anew)
+            self._publisher.lifecycle(entry, DEFINED, detail)
             return entry
 
     async def _undefine(self, entry: E, before_remove: Callable[[], None]) -> None:
         def remove() -> None:
             before_remove()
-            self._store.remove(entry.name)
+            self._files.remove(entry.name)
 
         async with self._turn.hold("undefine"):
-            await self._disk("undefine", entry, remove)
-            self.invalidate()
-            self.set_definition(entry, None)
+            await self._change_disk("undefine", entry, remove)
+            self._publisher.invalidate()
+            entry.definition = None
             entry.autostart = False
             if not entry.is_active:
                 self._registry.remove(entry)
-            self.publish_undefined(entry)
+            self._publisher.lifecycle(entry, UNDEFINED)
 
-    async def _replace(self, entry: E, document: D) -> None:
+    async def _replace(self, entry: E, definition: D) -> None:
         async with self._turn.hold("change"):
-            await self._save("change", entry, document)
-            self.invalidate()
-            self.set_definition(entry, document)
+            await self._save("change", entry, definition)
+            self._publisher.invalidate()
+            entry.definition = definition
 
     async def _set_autostart(self, entry: E, *, on: bool) -> None:
         async with self._turn.hold("autostart"):
-            word = "change the autostart of"
-            await self._disk(word, entry, lambda: self._store.set_autostart(entry.name, on=on))
-            self.invalidate()
+            operation = "change the autostart of"
+            await self._change_disk(
+                operation, entry, lambda: self._files.set_autostart(entry.name, on=on)
+            )
+            self._publisher.invalidate()
             entry.autostart = on
 
-    async def _save(self, word: str, entry: E, document: D) -> None:
-        text = self.text(document)
-        await self._disk(word, entry, lambda: self._store.save(entry.name, text))
+    async def _save(self, operation: str, entry: E, definition: D) -> None:
+        text = self._xml.format(definition)
+        await self._change_disk(operation, entry, lambda: self._files.save(entry.name, text))
 
-    async def _disk(self, word: str, entry: E, work: Callable[[], None]) -> None:
-        kind = self._registry.object_type
-        with refused(kind, f"{word} {kind.name} '{entry.name}'"):
+    async def _change_disk(self, operation: str, entry: E, change: Callable[[], None]) -> None:
+        object_type = self._registry.object_type
+        with disk_errors(object_type, f"{operation} {object_type.name} '{entry.name}'"):
             async with asyncio.timeout(DISK_S):
-                await asyncio.to_thread(work)
+                await asyncio.to_thread(change)
 
 
 @contextlib.contextmanager
-def refused(kind: ObjectType, doing: str) -> Iterator[None]:
-    """Make the disk's errors the client's."""
+def disk_errors(object_type: ObjectType, operation: str) -> Iterator[None]:
+    """Convert errors of the disk to the client's.
+
+    Raises:
+        VirError: SYSTEM_ERROR; OPERATION_TIMEOUT.
+    """
     try:
         yield
     except TimeoutError as error:
-        detail = f"cannot {doing}: the disk did not take it in {DISK_S:.0f} s"
-        raise kind.errors.operation_timeout(detail) from error
+        detail = f"cannot {operation}: the disk did not take it in {DISK_S:.0f} s"
+        raise object_type.errors.operation_timeout(detail) from error
     except OSError as error:
-        raise kind.errors.system_error(f"cannot {doing}", error) from error
+        raise object_type.errors.system_error(f"cannot {operation}", error) from error

@@ -43,6 +43,11 @@ class LibvirtObject(Generic[D, R]):
         return self.object_type.errors
 
     @property
+    def identity(self) -> object:
+        """The object as the protocol encodes it (remote_nonnull_…); each class has its own."""
+        raise NotImplementedError
+
+    @property
     def is_persistent(self) -> bool:
         """Whether it has a definition."""
         return self.definition is not None

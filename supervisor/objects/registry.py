@@ -1,35 +1,21 @@
-"""Everything of one kind, found by name or UUID.
+"""Registry: the objects of one type, by name and UUID.
 
-Owns: that table. May not touch: files, the bus.
+Owns: the objects, in memory. May not touch: files, the bus.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from supervisor.dispatch.service_errors import ServiceErrors
+from supervisor.objects.object import LibvirtObject
 from supervisor.objects.object_type import ObjectType
 
 
-class RegisteredObject(Protocol):
-    """What is kept of one thing."""
-
-    name: str
-    uuid: bytes
-
-    @property
-    def is_listed(self) -> bool:
-        """Whether clients know of it."""
-
-    @property
-    def uuid_text(self) -> str:
-        """The UUID with hyphens."""
-
-
 class ObjectRef(Protocol):
-    """A thing as clients name it."""
+    """An object as clients name it (remote_nonnull_…)."""
 
     @property
     def name(self) -> str:
@@ -37,18 +23,26 @@ class ObjectRef(Protocol):
 
     @property
     def uuid(self) -> bytes:
-        """Its UUID, which counts."""
+        """Its UUID, which decides."""
 
 
-E = TypeVar("E", bound=RegisteredObject)
+E = TypeVar("E", bound=LibvirtObject[Any, Any])
 
 
 class Registry(Generic[E]):
-    """All of one kind."""
+    """All objects of one type."""
 
-    def __init__(self, kind: ObjectType) -> None:
-        """Know none."""
-        self.object_type = kind
+    def __init__(
+        self, object_type: ObjectType, make: Callable[[ObjectType, str, bytes], E]
+    ) -> None:
+        """Begin without objects.
+
+        Args:
+            object_type: of the objects.
+            make: makes one of its type, name and UUID: its class.
+        """
+        self.object_type = object_type
+        self._make = make
         self._by_uuid: dict[bytes, E] = {}
         self._by_name: dict[str, E] = {}
 
@@ -58,33 +52,33 @@ class Registry(Generic[E]):
         return self.object_type.errors
 
     def __iter__(self) -> Iterator[E]:
-        """All that are there."""
+        """Every object that clients see."""
         return iter([entry for entry in self._by_uuid.values() if entry.is_listed])
 
     def add(self, entry: E) -> None:
-        """Know one whose name and UUID are free."""
-        assert self._by_uuid.get(entry.uuid, entry) is entry, "two of one UUID"
-        assert self._by_name.get(entry.name, entry) is entry, "two of one name"
+        """Add an object whose name and UUID are free."""
+        assert self._by_uuid.get(entry.uuid, entry) is entry, "two objects with one UUID"
+        assert self._by_name.get(entry.name, entry) is entry, "two objects with one name"
         self._by_uuid[entry.uuid] = entry
         self._by_name[entry.name] = entry
 
     def remove(self, entry: E) -> None:
-        """Forget one."""
+        """Remove an object."""
         if self._by_uuid.get(entry.uuid) is entry:
             del self._by_uuid[entry.uuid]
         if self._by_name.get(entry.name) is entry:
             del self._by_name[entry.name]
 
     def by_name(self, name: str) -> E | None:
-        """The one of that name, even if it is only being created."""
+        """Return the object of a name, even one that is only being created."""
         return self._by_name.get(name)
 
     def by_uuid(self, uuid: bytes) -> E | None:
-        """The one of that UUID, even if it is only being created."""
+        """Return the object of a UUID, even one that is only being created."""
         return self._by_uuid.get(uuid)
 
     def find(self, identity: ObjectRef) -> E:
-        """The one that a client names; its UUID counts.
+        """Return the object that a client names; the UUID decides.
 
         Raises:
             VirError: NO_DOMAIN, NO_NETWORK, NO_STORAGE_POOL: there is none.
@@ -96,7 +90,7 @@ class Registry(Generic[E]):
         return entry
 
     def get_by_name(self, name: str) -> E:
-        """The one of that name.
+        """Return the object of a name.
 
         Raises:
             VirError: as `find`.
@@ -106,20 +100,38 @@ class Registry(Generic[E]):
             raise self.object_type.no_such(f"with matching name '{name}'")
         return entry
 
-    def match_or_conflict(self, name: str, uuid: bytes) -> E | None:
-        """The one of this name and UUID; None when both are free.
+    def object_for(self, name: str, uuid: bytes) -> E:
+        """Return the object of this name and UUID; a new one, not yet added, when both are free.
 
         Raises:
-            VirError: OPERATION_FAILED when one of them belongs to another.
+            VirError: OPERATION_FAILED: one of them belongs to another object.
         """
-        word = self.object_type.name
+        return self.match_or_conflict(name, uuid) or self.make(name, uuid)
+
+    def make(self, name: str, uuid: bytes) -> E:
+        """Make an object without adding it."""
+        return self._make(self.object_type, name, uuid)
+
+    def rename(self, entry: E, name: str) -> None:
+        """Give an object another name, which is free."""
+        self._by_name.pop(entry.name, None)
+        entry.name = entry.change_lock.name = name
+        self._by_name[name] = entry
+
+    def match_or_conflict(self, name: str, uuid: bytes) -> E | None:
+        """Return the object of this name and UUID; None when both are free.
+
+        Raises:
+            VirError: OPERATION_FAILED: one of them belongs to another object.
+        """
+        type_name = self.object_type.name
         same_uuid = self._by_uuid.get(uuid)
         if same_uuid is not None and same_uuid.name != name:
             taken = same_uuid.uuid_text
-            detail = f"{word} '{same_uuid.name}' is already defined with uuid {taken}"
+            detail = f"{type_name} '{same_uuid.name}' is already defined with uuid {taken}"
             raise self.object_type.conflict(detail)
         same_name = self.by_name(name)
         if same_name is not None and same_name.uuid != uuid:
-            detail = f"{word} '{name}' already exists with uuid {same_name.uuid_text}"
+            detail = f"{type_name} '{name}' already exists with uuid {same_name.uuid_text}"
             raise self.object_type.conflict(detail)
         return same_uuid

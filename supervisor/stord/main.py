@@ -28,12 +28,11 @@ from supervisor.stord.calls.volume_create import VolumeCreateCalls
 from supervisor.stord.calls.volume_query import VolumeQueryCalls
 from supervisor.stord.client_tasks import RPCD, ClientTasks
 from supervisor.stord.definition_files import PoolFiles
-from supervisor.stord.definitions import Definitions
 from supervisor.stord.pool_process.fork_server import ForkServer
 from supervisor.stord.pool_process.main import run as run_pool_process
 from supervisor.stord.pool_process.temporary_names import host_tag
 from supervisor.stord.pools import Pools
-from supervisor.stord.registry import PoolRegistry
+from supervisor.stord.registry import PoolRegistry, pool_definitions
 from supervisor.stord.secrets import SecretsClient
 
 log = logging.getLogger(__name__)
@@ -58,7 +57,7 @@ async def run(process: ChildProcess) -> None:
         host_tag(str(process.paths.lib)),
         session=process.session,
     )
-    definitions = Definitions(registry, store, publisher)
+    definitions = pool_definitions(registry, store, publisher)
     client_tasks = ClientTasks()
     volume_queries = VolumeQueryCalls(registry, pools)
     transfers = TransferCalls(registry, pools, keep_running)
@@ -85,7 +84,7 @@ async def run(process: ChildProcess) -> None:
         await recovery.define_default(store, registry, session_images(dict(os.environ)))
     late = await recovery.recover(were_active, registry, pools)
     await process.ready()
-    starting = asyncio.create_task(recovery.autostart(store, registry, pools))
+    starting = asyncio.create_task(recovery.autostart_pools(store, registry, pools))
     await process.stopping.wait()
     for task in (starting, *late):
         task.cancel()

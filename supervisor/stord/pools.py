@@ -11,13 +11,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from conf.storage import Pool, PoolType, format_pool
+from conf.storage import Pool, PoolType
 from rpc.enums import StoragePoolEventID
 from rpc.enums import StoragePoolEventLifecycleType as Event
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.events import Publisher
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
-from supervisor.objects.definitions import refused
+from supervisor.objects.definitions import disk_errors
 from supervisor.runtime.shield import run_to_completion
 from supervisor.stord import commands
 from supervisor.stord.backends.base import (
@@ -32,6 +32,7 @@ from supervisor.stord.pool_process.fork_server import ForkServer
 from supervisor.stord.pool_process.pool_process import PoolProcessClient
 from supervisor.stord.registry import POOLS, PoolRegistry, require_active
 from supervisor.stord.secrets import FindSecret
+from supervisor.stord.status_xml import format_status
 from supervisor.stord.volume_info import VolumeInfo
 
 log = logging.getLogger(__name__)
@@ -171,7 +172,7 @@ class Pools:
             obj.runtime = active
             return
         active.process.release()
-        with refused(POOLS, f"forget pool '{obj.name}'"):
+        with disk_errors(POOLS, f"forget pool '{obj.name}'"):
             await asyncio.to_thread(self._store.remove_status, obj.name)
 
     async def _is_active(self, obj: PoolObject, active: ActivePool) -> bool:
@@ -234,7 +235,7 @@ class Pools:
         The status comes first: after a crash in between, the next stord asks the backend whether
         the pool is active and knows of it.
         """
-        with refused(POOLS, f"start pool '{obj.name}'"):
+        with disk_errors(POOLS, f"start pool '{obj.name}'"):
             text = format_status(active.pool)
             await asyncio.to_thread(self._store.save_status, obj.name, text)
         started = False
@@ -258,7 +259,7 @@ class Pools:
     async def _stop(self, obj: PoolObject, active: ActivePool) -> None:
         async with asyncio.timeout(STOP_S):
             await active.backend.stop()
-        with refused(POOLS, f"stop pool '{obj.name}'"):
+        with disk_errors(POOLS, f"stop pool '{obj.name}'"):
             await asyncio.to_thread(self._store.remove_status, obj.name)
         self._publisher.invalidate()
         obj.runtime = None
@@ -277,9 +278,3 @@ def check_not_busy(obj: PoolObject, active: ActivePool) -> None:
     if active.long_operations:
         detail = f"pool '{obj.name}' has asynchronous jobs running."
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
-
-
-def format_status(pool: Pool) -> str:
-    """The status document of an active pool: what its successor needs to know of it. Pure."""
-    inner = "".join(f"  {line}\n" for line in format_pool(pool).splitlines())
-    return f"<poolstate>\n{inner}</poolstate>\n"

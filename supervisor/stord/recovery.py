@@ -12,21 +12,20 @@ import asyncio
 import logging
 from pathlib import Path
 from typing import Final
-from uuid import UUID
 
 from lxml import etree
 
-from conf.errors import ConfError
-from conf.mapper.safe_parse import parse_tree
-from conf.storage import Pool, format_pool, parse_pool
+from conf.storage import Pool, parse_pool
 from rpc.errors import VirError
-from supervisor.objects.definition_files import StoredXml
-from supervisor.runtime.host import boot_id
+from supervisor.objects.autostart import autostart
+from supervisor.objects.load import load_definitions, load_status
 from supervisor.stord.definition_files import PoolFiles
 from supervisor.stord.pool import PoolObject
 from supervisor.stord.pools import Pools
-from supervisor.stord.registry import POOLS, PoolRegistry
+from supervisor.stord.registry import POOL_XML, PoolRegistry
+from supervisor.stord.status_xml import parse_status
 
+MAX_STARTS: Final = 256  # pools at once: one that hangs must not delay the others
 RECONNECT_S: Final = 1.0
 
 log = logging.getLogger(__name__)
@@ -42,59 +41,9 @@ DEFAULT = """\
 
 
 def load(store: PoolFiles, registry: PoolRegistry) -> dict[PoolObject, Pool]:
-    """Know every definition on disk; which pools were active, and as what."""
-    for stored in store.load():
-        pool = _understood(stored, is_status=False)
-        obj = _known(registry, pool) if pool is not None else None
-        if obj is not None and obj.definition is None:
-            obj.definition, obj.autostart = pool, stored.autostart
-    were_active: dict[PoolObject, Pool] = {}
-    for stored in store.load_status():
-        pool = _understood(stored, is_status=True)
-        obj = _known(registry, pool) if pool is not None else None
-        if obj is not None and pool is not None:
-            were_active[obj] = pool
-    return were_active
-
-
-def parse_status(text: str) -> Pool:
-    """Read a status document.
-
-    Raises:
-        ConfError: it is none, or the pool in it is none.
-    """
-    root = parse_tree(text)
-    pool = root.find("pool") if root.tag == "poolstate" else None
-    if pool is None:
-        raise ConfError("xml", "the status has no <pool>")
-    return parse_pool(etree.tostring(pool, encoding="unicode", with_tail=False))
-
-
-def _understood(stored: StoredXml, *, is_status: bool) -> Pool | None:
-    """The pool of a stored document; None, with a log line, when it is none."""
-    what = "status" if is_status else "definition"
-    try:
-        pool = parse_status(stored.xml) if is_status else parse_pool(stored.xml)
-    except ConfError as error:
-        log.error("the %s of pool '%s' is left out: %s", what, stored.name, error)
-        return None
-    if pool.name != stored.name:
-        log.error("the %s in %s.xml is left out: it is of '%s'", what, stored.name, pool.name)
-        return None
-    return pool
-
-
-def _known(registry: PoolRegistry, pool: Pool) -> PoolObject | None:
-    uuid = UUID(pool.uuid).bytes
-    try:
-        obj = registry.match_or_conflict(pool.name, uuid) or PoolObject(
-            POOLS, name=pool.name, uuid=uuid
-        )
-    except VirError as error:
-        log.error("pool '%s' is left out: %s", pool.name, error)
-        return None
-    registry.add(obj)
-    return obj
+    """Load every definition; return the pools that were active, and as what."""
+    load_definitions(registry, store.load(), POOL_XML)
+    return dict(load_status(registry, store.load_status(), POOL_XML, parse_status))
 
 
 async def define_default(store: PoolFiles, registry: PoolRegistry, folder: Path) -> None:
@@ -103,9 +52,10 @@ async def define_default(store: PoolFiles, registry: PoolRegistry, folder: Path)
         return
     if registry.by_name("default") is None:
         pool = parse_pool(DEFAULT.replace("<path/>", f"<path>{_escaped(folder)}</path>"))
-        obj = PoolObject(POOLS, name="default", uuid=UUID(pool.uuid).bytes, definition=pool)
+        obj = registry.make(*POOL_XML.identity(pool))
+        obj.definition = pool
         await asyncio.to_thread(folder.mkdir, 0o711, parents=True, exist_ok=True)
-        await asyncio.to_thread(store.save, "default", format_pool(pool))
+        await asyncio.to_thread(store.save, "default", POOL_XML.format(pool))
         await asyncio.to_thread(store.set_autostart, "default", on=True)
         obj.autostart = True
         registry.add(obj)
@@ -148,26 +98,11 @@ async def _reconnect(obj: PoolObject, pool: Pool, registry: PoolRegistry, pools:
         registry.remove(obj)
 
 
-async def autostart(store: PoolFiles, registry: PoolRegistry, pools: Pools) -> None:
-    """Start what starts with the host, once in each of its boots."""
-    boot = boot_id()
-    if await asyncio.to_thread(store.had_autostart, boot):
-        return
-    async with asyncio.TaskGroup() as group:
-        for obj in registry:
-            if obj.autostart and obj.definition is not None and obj.runtime is None:
-                group.create_task(_try_start(obj, pools))
-    try:
-        await asyncio.to_thread(store.mark_autostarted, boot)
-    except OSError as error:
-        log.error("pools may start once more after a restart: %s", error)
+async def autostart_pools(store: PoolFiles, registry: PoolRegistry, pools: Pools) -> None:
+    """Start what is marked for autostart, once in each boot of the host."""
 
+    async def start(obj: PoolObject) -> None:
+        if obj.definition is not None:
+            await pools.start(obj, obj.definition)
 
-async def _try_start(obj: PoolObject, pools: Pools) -> None:
-    """Start a pool that is off; one that cannot be started is logged."""
-    try:
-        async with obj.change_lock.hold("autostart"):
-            if obj.definition is not None and obj.runtime is None:
-                await pools.start(obj, obj.definition)
-    except (VirError, TimeoutError) as error:
-        log.error("pool '%s' does not start with the host: %s", obj.name, error)
+    await autostart(registry, store, start, parallel=MAX_STARTS)

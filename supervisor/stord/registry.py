@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
+from conf.storage import Pool, format_pool, parse_pool
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StoragePool as PoolId
 from rpc.values import StorageVol as VolumeId
+from supervisor.dispatch.events import Publisher
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
-from supervisor.objects import registry
+from supervisor.objects.definition_files import DefinitionFiles
+from supervisor.objects.definition_xml import DefinitionXml, Identity
+from supervisor.objects.definitions import Definitions
 from supervisor.objects.object_type import ObjectType
+from supervisor.objects.registry import Registry
 from supervisor.stord.pool import ActivePool, PoolObject
+from supervisor.stord.source_conflicts import refuse_conflict
 from supervisor.stord.volume_info import VolumeInfo
 
 POOLS: Final = ObjectType(
@@ -28,12 +34,19 @@ POOLS: Final = ObjectType(
 )
 
 
-class PoolRegistry(registry.Registry[PoolObject]):
+POOL_XML: Final = DefinitionXml(
+    parse=parse_pool,
+    format=format_pool,
+    identity=lambda pool: Identity.of_texts(pool.name, pool.uuid),
+)
+PoolDefinitions: TypeAlias = Definitions[PoolObject, Pool]
+
+
+class PoolRegistry(Registry[PoolObject]):
     """The pools of one daemon."""
 
     def __init__(self) -> None:
-        """Know none."""
-        super().__init__(POOLS)
+        super().__init__(POOLS, PoolObject)
 
     def at_path(self, path: str) -> PoolObject:
         """The active pool whose volumes appear at a path.
@@ -96,6 +109,17 @@ class PoolRegistry(registry.Registry[PoolObject]):
             if entry.runtime is not None:
                 for volume in entry.runtime.volumes.values():
                     yield entry, volume
+
+
+def pool_definitions(
+    registry: PoolRegistry, files: DefinitionFiles, publisher: Publisher
+) -> PoolDefinitions:
+    """Make the definitions of a daemon's pools; no two may have the same storage."""
+
+    def check(pool: Pool) -> None:
+        refuse_conflict(pool, [entry.current for entry in registry])
+
+    return Definitions(registry, files, POOL_XML, publisher, check=check)
 
 
 def require_active(entry: PoolObject) -> ActivePool:

@@ -15,7 +15,7 @@ from typing import Final
 from uuid import UUID
 
 from conf.errors import ConfError
-from conf.network import Network, format_network, parse_network, parse_port
+from conf.network import parse_port
 from rpc.errors import VirError
 from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.network.definition_builder import read_network
@@ -23,11 +23,11 @@ from supervisor.netd.network.files import NetworkFiles
 from supervisor.netd.network.network import NetworkObject, NetworkRuntime
 from supervisor.netd.network.networks import Networks, bridge_of
 from supervisor.netd.network.plan import makes_bridge
-from supervisor.netd.network.registry import NETWORKS, NetworkRegistry
+from supervisor.netd.network.registry import NETWORK_XML, NetworkRegistry
 from supervisor.netd.network.status_xml import parse_status
 from supervisor.netd.network.step_executor import is_network_bridge
-from supervisor.objects.definition_files import StoredXml
-from supervisor.runtime.host import boot_id
+from supervisor.objects.autostart import autostart
+from supervisor.objects.load import load_definitions, load_status
 
 DEFAULT: Final = """\
 <network>
@@ -46,44 +46,11 @@ log = logging.getLogger(__name__)
 
 
 def load(store: NetworkFiles, registry: NetworkRegistry) -> None:
-    """Know every definition on disk, and every network that has a status."""
-    for stored in store.load():
-        network = _understood(stored, "definition")
-        entry = _known(registry, network) if network is not None else None
-        if entry is not None and entry.definition is None:
-            entry.definition, entry.autostart = network, stored.autostart
-    for stored in store.load_status():
-        network = _understood(stored, "status")
-        entry = _known(registry, network) if network is not None else None
-        if entry is not None and network is not None:
-            entry.runtime = NetworkRuntime(network)
-            _load_ports(store, entry, entry.runtime)
-
-
-def _understood(stored: StoredXml, what: str) -> Network | None:
-    """The network of a stored document; None, with a log line, when it is none."""
-    try:
-        network = parse_status(stored.xml) if what == "status" else parse_network(stored.xml)
-    except ConfError as error:
-        log.error("the %s of network '%s' is left out: %s", what, stored.name, error)
-        return None
-    if network.name != stored.name or not network.uuid:
-        log.error("the %s in %s.xml is left out: it is of '%s'", what, stored.name, network.name)
-        return None
-    return network
-
-
-def _known(registry: NetworkRegistry, network: Network) -> NetworkObject | None:
-    uuid = UUID(str(network.uuid)).bytes
-    try:
-        entry = registry.match_or_conflict(network.name, uuid) or NetworkObject(
-            NETWORKS, name=network.name, uuid=uuid
-        )
-    except VirError as error:
-        log.error("network '%s' is left out: %s", network.name, error)
-        return None
-    registry.add(entry)
-    return entry
+    """Load every definition, and every network that has a status."""
+    load_definitions(registry, store.load(), NETWORK_XML)
+    for entry, network in load_status(registry, store.load_status(), NETWORK_XML, parse_status):
+        entry.runtime = NetworkRuntime(network)
+        _load_ports(store, entry, entry.runtime)
 
 
 def _load_ports(store: NetworkFiles, entry: NetworkObject, running: NetworkRuntime) -> None:
@@ -104,10 +71,9 @@ async def define_default(store: NetworkFiles, registry: NetworkRegistry) -> None
         return
     if registry.by_name("default") is None and not any(entry.is_listed for entry in registry):
         network = read_network(DEFAULT)
-        entry = NetworkObject(
-            NETWORKS, name="default", uuid=UUID(str(network.uuid)).bytes, definition=network
-        )
-        await asyncio.to_thread(store.save, "default", format_network(network, inactive=True))
+        entry = registry.make(*NETWORK_XML.identity(network))
+        entry.definition = network
+        await asyncio.to_thread(store.save, "default", NETWORK_XML.format(network))
         registry.add(entry)
     await asyncio.to_thread(store.mark_initialised)
 
@@ -153,38 +119,23 @@ async def _clean(registry: NetworkRegistry, networks: Networks, links: Rtnetlink
             await networks.clear(network)
 
 
-async def autostart(
+async def autostart_networks(
     store: NetworkFiles,
     registry: NetworkRegistry,
     networks: Networks,
     first: Callable[[], Awaitable[None]],
 ) -> None:
-    """Start what starts with the host, once in each of its boots.
+    """Start what is marked for autostart, once in each boot of the host.
 
     Args:
         store: remembers that it was done.
         registry: the networks.
-        networks: starts them.
+        networks: starts them, one after the other: each changes the packet filter.
         first: starts the host's own interfaces, which networks may need.
     """
-    boot = boot_id()
-    if await asyncio.to_thread(store.had_autostart, boot):
-        return
-    await first()
-    for entry in registry:
-        if entry.autostart and entry.definition is not None and not entry.is_active:
-            await try_start(entry, networks)
-    try:
-        await asyncio.to_thread(store.mark_autostarted, boot)
-    except OSError as error:
-        log.error("networks may start once more after a restart: %s", error)
 
+    async def start(entry: NetworkObject) -> None:
+        if entry.definition is not None:
+            await networks.start(entry, entry.definition)
 
-async def try_start(entry: NetworkObject, networks: Networks) -> None:
-    """Start a network that is off; one that cannot be started is logged."""
-    try:
-        async with entry.change_lock.hold("autostart"):
-            if entry.definition is not None and not entry.is_active:
-                await networks.start(entry, entry.definition)
-    except (VirError, TimeoutError) as error:
-        log.error("network '%s' does not start with the host: %s", entry.name, error)
+    await autostart(registry, store, start, parallel=1, before=first)

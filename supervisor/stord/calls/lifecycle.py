@@ -15,10 +15,9 @@ from rpc.values import StoragePool as PoolId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.stord.backends.base import BackendType, Overwrite
-from supervisor.stord.definitions import Definitions
 from supervisor.stord.pool_xml import parse_pool_xml
 from supervisor.stord.pools import Pools
-from supervisor.stord.registry import PoolRegistry
+from supervisor.stord.registry import PoolDefinitions, PoolRegistry
 
 CREATE: Create = Create.WITH_BUILD | Create.WITH_BUILD_OVERWRITE | Create.WITH_BUILD_NO_OVERWRITE
 SCHEMA: int = 0x8  # virStoragePoolCreateFlags: VALIDATE; documents are always checked
@@ -30,7 +29,7 @@ class PoolLifecycleCalls:
     def __init__(
         self,
         registry: PoolRegistry,
-        definitions: Definitions,
+        definitions: PoolDefinitions,
         pools: Pools,
         backends: dict[PoolType, BackendType],
     ) -> None:

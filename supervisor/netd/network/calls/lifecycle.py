@@ -14,9 +14,8 @@ from rpc.values import Network as NetworkId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.network.definition_builder import DefinitionBuilder
-from supervisor.netd.network.definitions import Definitions
 from supervisor.netd.network.networks import Networks
-from supervisor.netd.network.registry import NetworkRegistry
+from supervisor.netd.network.registry import NetworkDefinitions, NetworkRegistry
 
 
 class LifecycleCalls:
@@ -26,7 +25,7 @@ class LifecycleCalls:
         self,
         registry: NetworkRegistry,
         documents: DefinitionBuilder,
-        definitions: Definitions,
+        definitions: NetworkDefinitions,
         networks: Networks,
     ) -> None:
         self._registry = registry

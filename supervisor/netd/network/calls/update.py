@@ -17,10 +17,9 @@ from rpc.values import Network as NetworkId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
-from supervisor.netd.network.definitions import Definitions
 from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.networks import Networks
-from supervisor.netd.network.registry import NetworkRegistry, not_active
+from supervisor.netd.network.registry import NetworkDefinitions, NetworkRegistry, not_active
 
 UPDATE_FLAGS: Final = NetworkUpdateFlags.LIVE | NetworkUpdateFlags.CONFIG
 
@@ -29,7 +28,7 @@ class UpdateCalls:
     """The call."""
 
     def __init__(
-        self, registry: NetworkRegistry, definitions: Definitions, networks: Networks
+        self, registry: NetworkRegistry, definitions: NetworkDefinitions, networks: Networks
     ) -> None:
         self._registry = registry
         self._definitions = definitions

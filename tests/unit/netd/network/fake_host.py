@@ -22,7 +22,7 @@ from supervisor.netd.kernel.sysctl import Sysctl
 from supervisor.netd.network.files import NetworkFiles
 from supervisor.netd.network.network_services import NetworkServices
 from supervisor.netd.network.networks import Networks
-from supervisor.netd.network.registry import NetworkRegistry
+from supervisor.netd.network.registry import network_registry
 from supervisor.netd.network.step_executor import StepExecutor
 from supervisor.netd.network.steps import Step
 from supervisor.runtime.hooks import Hooks
@@ -245,7 +245,11 @@ class FakeNetd:
             return Firewall(host.rules)
 
         self.host = host
-        self.registry, self.store, self.bus = NetworkRegistry(), NetworkFiles(host.paths), FakeBus()
+        self.registry, self.store, self.bus = (
+            network_registry(),
+            NetworkFiles(host.paths),
+            FakeBus(),
+        )
         self.hooks = FakeHooks()
         self.services = NetworkServices(
             host.paths, select_firewall, lambda paths: FakeDnsmasq(host, paths)
