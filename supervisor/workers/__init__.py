@@ -1,1 +1,1 @@
-"""Workers: one process per running guest. What is here serves every driver's workers."""
+"""Workers: one process per running domain. These modules are used by every driver's workers."""

@@ -1,9 +1,9 @@
-"""Carrying bytes between a guest's device and a client's stream, until either ends or we do.
+"""Relays bytes between a character device of the guest and a client's stream.
 
 Owns: both descriptors. May touch: nothing else.
 
-A device is never handed to a client itself: what was handed over could not be taken back when
-another client forces its way in.
+The device's own descriptor is never passed to a client: it could not be revoked when another
+client opens the console with VIR_DOMAIN_CONSOLE_FORCE.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from collections.abc import Callable
 from typing import Final
 
 CHUNK: Final = 1 << 16
-MAX_BUFFERED: Final = 1 << 18  # bytes that one side has sent and the other has not taken
+MAX_BUFFERED: Final = 1 << 18  # bytes that one side has sent and the other has not read
 
 
 class Relay:
-    """Two descriptors, joined."""
+    """A device and a stream; whatever is read from one is written to the other."""
 
     def __init__(self, device: int, on_end: Callable[[Relay], None]) -> None:
-        """Join a device, whose descriptor is ours from now on, with a new stream."""
+        """Take over a device's descriptor, and make a stream for the client."""
         worker_end, client_end = socket.socketpair()
         worker_end.setblocking(False)  # noqa: FBT003  (the standard library's own signature)
         os.set_blocking(device, False)
@@ -40,16 +40,16 @@ class Relay:
             direction.start()
 
     def take_stream(self) -> int:
-        """The client's end; the caller's from now on."""
+        """Return the client's end of the stream, which the caller owns."""
         return self._stream.detach()
 
     @property
     def closed(self) -> bool:
-        """Whether it is over."""
+        """Whether the relay has ended."""
         return self._closed
 
     def close(self) -> None:
-        """End it; both sides see the end."""
+        """End the relay; both sides see end of file."""
         if self._closed:
             return
         self._closed = True
@@ -63,7 +63,7 @@ class Relay:
 
 
 class _Direction:
-    """One direction."""
+    """One direction: reading pauses while the other side does not keep up."""
 
     def __init__(self, source: int, sink: int, on_end: Callable[[], None]) -> None:
         self._source, self._sink = source, sink
@@ -93,7 +93,7 @@ class _Direction:
             data = os.read(self._source, CHUNK)
         except BlockingIOError:
             return
-        except OSError:  # the other side of a terminal has gone
+        except OSError:  # a pty's master reads EIO once no process has its slave open
             data = b""
         if not data:
             self._on_end()

@@ -1,6 +1,6 @@
-"""Who has which console open: one client at a time, until it ends or another forces its way in.
+"""Open consoles and channels of one domain: one client each, until it ends or another takes over.
 
-Owns: the sessions of one worker. May touch: the pumps between devices and clients' streams.
+Owns: the sessions of one worker. May touch: the relays between devices and clients' streams.
 Source: libvirt 9.0, VIR_DOMAIN_CONSOLE_FORCE.
 """
 
@@ -16,18 +16,17 @@ K = TypeVar("K", bound=Hashable)
 
 
 class ConsoleSessions(Generic[K]):
-    """The open devices of one guest, by what tells them apart."""
+    """The open character devices of one domain, by path or name."""
 
     def __init__(self, domain: ErrorDomain) -> None:
-        """None is open; refusals are that driver's."""
         self._domain = domain
         self._open: dict[K, Relay] = {}
 
     def claim(self, key: K, *, force: bool) -> None:
-        """See that nobody has a device, or end the session of who has it.
+        """Make sure that a device is not open; with `force`, end the session that has it open.
 
         Raises:
-            VirError: OPERATION_FAILED: another client has it, and this one does not force its way.
+            VirError: OPERATION_FAILED: another client has it open, and `force` is not set.
         """
         session = self._open.get(key)
         if session is None:
@@ -38,15 +37,15 @@ class ConsoleSessions(Generic[K]):
         session.close()
 
     def open(self, key: K, device: int, on_close: Callable[[], None] | None = None) -> int:
-        """Join a device, whose descriptor is ours from now on, with a client's stream.
+        """Relay between a device and a client's stream; the device's descriptor is taken over.
 
         Args:
             key: the device.
             device: its descriptor.
-            on_close: is called when the session is over.
+            on_close: is called when the session has ended.
 
         Returns:
-            The client's end; the caller's from now on.
+            The client's end of the stream, which the caller owns.
         """
 
         def ended(pump: Relay) -> None:

@@ -1,6 +1,6 @@
-"""What a worker has around it, apart from its guest.
+"""The context of a worker: its process, driver, paths and hook scripts.
 
-Owns: nothing; it is handed to those who need it.
+Owns: nothing; it is passed to the functions of the drivers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from supervisor.runtime.paths import Paths
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """One worker's surroundings."""
+    """What the functions of a worker need besides their domain."""
 
     process: ChildProcess
     hooks: Hooks
@@ -29,34 +29,34 @@ class WorkerContext:
 
     @staticmethod
     def for_process(process: ChildProcess) -> WorkerContext:
-        """The surroundings of this process."""
+        """Make the context of this process."""
         driver = DRIVERS[process.driver]
         paths = process.paths.for_driver(driver.name)
         return WorkerContext(process, Hooks(paths.hook(driver.name)), driver, paths)
 
     @property
     def node(self) -> Node:
-        """The bus."""
+        """This process's node on the bus."""
         return self.process.node
 
     @property
     def config(self) -> QemuConfig:
-        """qemu.conf as it was read last."""
+        """qemu.conf, as the root has read it last."""
         return self.process.qemu_config
 
     @property
     def session(self) -> bool:
-        """Whether this is one user's daemon."""
+        """Whether the daemon is a user's (qemu:///session)."""
         return self.process.session
 
     def publish(self, event: Event) -> None:
-        """Tell domd."""
+        """Publish an event to domd."""
         self.node.publish(event)
 
     def forward_event(
         self, family: str, event_id: int, uuid: bytes, payload: bytes, name: str = ""
     ) -> None:
-        """Tell clients, by way of domd."""
+        """Publish an encoded event to clients; domd forwards it to rpcd."""
         self.publish(
             ForwardEvent(
                 event=ClientEvent(

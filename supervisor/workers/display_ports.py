@@ -1,4 +1,4 @@
-"""TCP ports for guests' displays, of which no two workers may take the same.
+"""TCP ports for VNC and SPICE: two workers never choose the same one.
 
 Owns: the choice. May touch: one lock file a port, and a socket for a moment.
 """
@@ -21,15 +21,14 @@ WILDCARDS: Final = ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0"))
 
 
 class DisplayPorts:
-    """Ports taken for a start; held by locks until the emulator listens on them itself."""
+    """Ports reserved for a start: locked until QEMU listens on them itself."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep the locks in `folder`."""
         self._folder = folder
         self._locks: dict[int, int] = {}
 
     def __enter__(self) -> DisplayPorts:
-        """Hold ports."""
+        """Reserve ports within the block."""
         return self
 
     def __exit__(
@@ -38,13 +37,13 @@ class DisplayPorts:
         problem: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let go of them: the emulator listens now, or never will."""
+        """Release the locks: QEMU listens by now, or has failed."""
         for fd in self._locks.values():
             os.close(fd)
         self._locks.clear()
 
     def reserve(self, candidates: Sequence[int], purpose: str) -> int:
-        """Take the first free port.
+        """Reserve the first free port; `purpose` is for the message.
 
         Raises:
             VirError: INTERNAL_ERROR: none is free.
@@ -71,7 +70,7 @@ class DisplayPorts:
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens on the port, on any address."""
+    """Whether no process listens on the port, on any address."""
     return all(_can_bind(family, address, port) for family, address in WILDCARDS)
 
 
@@ -90,7 +89,7 @@ def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
 
 @contextlib.contextmanager
 def _socket(family: socket.AddressFamily) -> Iterator[list[socket.socket]]:
-    """A socket, or none where the host lacks the protocol."""
+    """Make a socket; none where the host has no IPv6."""
     try:
         probe = socket.socket(family, socket.SOCK_STREAM)
     except OSError:

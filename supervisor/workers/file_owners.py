@@ -1,6 +1,7 @@
-"""Files that a guest is given: theirs while it runs, then whose they were before.
+"""Ownership of a guest's files: QEMU's user while it runs, the previous owner afterwards.
 
-Owns: changing hands, and remembering. May touch: files that the guest's document names.
+Owns: chown and restoring. May touch: files that the domain's XML names.
+Source: libvirt 9.0, qemu.conf "dynamic_ownership".
 """
 
 from __future__ import annotations
@@ -21,17 +22,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ChownedFile:
-    """A file that the emulator must be able to open."""
+    """A file that QEMU must be able to open."""
 
     path: str
-    restored: bool = True  # whether it goes back; what several guests share does not
+    restored: bool = True  # to its previous owner; images that domains share are not
 
 
 def chown_for_guest(files: Iterable[ChownedFile], user: User) -> list[Owner]:
-    """Give files to the emulator's user; whose they were.
+    """Give files to QEMU's user.
 
     Raises:
-        VirError: SYSTEM_ERROR naming the file; those given already are given back.
+        VirError: SYSTEM_ERROR naming the file; the others are restored.
+
+    Returns:
+        The previous owners of those that are to be restored.
     """
     owners: list[Owner] = []
     try:
@@ -47,7 +51,7 @@ def chown_for_guest(files: Iterable[ChownedFile], user: User) -> list[Owner]:
 
 
 def _chown(file: ChownedFile, user: User) -> Owner | None:
-    """Give one file; None when it is theirs already or not there (the emulator will say so)."""
+    """Give one file; None if it is the user's already, or missing (QEMU reports that better)."""
     try:
         fd = os.open(file.path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -56,6 +60,7 @@ def _chown(file: ChownedFile, user: User) -> Owner | None:
         status = os.fstat(fd)
         if (status.st_uid, status.st_gid) == (user.uid, user.gid) or not _is_chownable(status):
             return None
+        # By its descriptor: QEMU's user may have put another file at the path by now.
         os.chown(f"/proc/self/fd/{fd}", user.uid, user.gid)
         return Owner(file.path, status.st_uid, status.st_gid)
     finally:
@@ -63,15 +68,16 @@ def _chown(file: ChownedFile, user: User) -> Owner | None:
 
 
 def _is_chownable(status: os.stat_result) -> bool:
+    """Whether it is an image, a device or a socket: never a directory or symbolic link."""
     mode = status.st_mode
     return stat.S_ISREG(mode) or stat.S_ISBLK(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
 
 
 def restore(owners: Iterable[Owner]) -> None:
-    """Give files back to whose they were; one that has gone is no matter."""
+    """Give files back to their previous owners; missing ones are skipped."""
     for owner in owners:
         with contextlib.suppress(FileNotFoundError):
             try:
                 os.chown(owner.path, owner.uid, owner.gid)
             except OSError as error:
-                log.warning("%s cannot be given back: %s", owner.path, error)
+                log.warning("owner of %s cannot be restored: %s", owner.path, error)

@@ -1,6 +1,6 @@
-"""A guest's own log: how its emulator was started, and what it complained of.
+"""The log of one domain, /var/log/libvirt/qemu/NAME.log: its command lines and QEMU's output.
 
-Owns: the file. May not touch: what the emulator writes there.
+Owns: the file. May not touch: what QEMU writes there.
 """
 
 from __future__ import annotations
@@ -15,21 +15,20 @@ from types import TracebackType
 from typing import Final
 
 STARTING: Final = "starting up virtvisor"
-TAIL: Final = 4096  # bytes of complaint that a client is told
+TAIL: Final = 4096  # bytes of output in an error message
 
 
 class GuestLog:
     """The log of one start."""
 
     def __init__(self, path: Path) -> None:
-        """Open the log at its end."""
         path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._fd = os.open(path, flags, 0o600)
         self._start = os.fstat(self._fd).st_size
 
     def __enter__(self) -> GuestLog:
-        """Write into it."""
+        """Write to the log within the block."""
         return self
 
     def __exit__(
@@ -38,17 +37,17 @@ class GuestLog:
         problem: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close it; the emulator has its own descriptor."""
+        """Close it; QEMU has inherited its own descriptor."""
         os.close(self._fd)
 
     def fileno(self) -> int:
-        """Where the emulator writes."""
+        """Return the descriptor that QEMU inherits as stdout and stderr."""
         return self._fd
 
     def log_start(
         self, argv: Sequence[str], environ: Mapping[str, str], version: str, engine: str = "qemu"
     ) -> None:
-        """Note how the emulator is started."""
+        """Write the command line; output after it is this start's."""
         now = datetime.datetime.now(datetime.UTC)
         stamp = f"{now:%Y-%m-%d %H:%M:%S}.{now.microsecond // 1000:03d}+0000"
         variables = [f"{name}={shlex.quote(value)}" for name, value in environ.items()]
@@ -61,14 +60,14 @@ class GuestLog:
         self._start = os.fstat(self._fd).st_size
 
     def error_output(self) -> str:
-        """What the emulator has said in this start, its end if it is long."""
+        """Return the output of this start, or its last 4 KiB."""
         size = os.fstat(self._fd).st_size
         start = max(self._start, size - TAIL)
         return os.pread(self._fd, TAIL, start).decode(errors="replace").strip()
 
 
 def last_error_output(path: Path) -> str:
-    """What was said since the last start that a log knows of, its end if it is long."""
+    """Return the output of the last start in a log, or its last 4 KiB."""
     try:
         with path.open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL))
@@ -79,7 +78,7 @@ def last_error_output(path: Path) -> str:
 
 
 def _command_lines(argv: Sequence[str]) -> list[str]:
-    """The words, an option with its value on one line."""
+    """Group the arguments into lines: an option with its value on one."""
     lines: list[str] = []
     for argument in argv:
         quoted = shlex.quote(argument)

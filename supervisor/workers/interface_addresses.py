@@ -1,6 +1,6 @@
-"""Where a guest's cards can be reached: as leases say it, or as the host's kernel has seen it.
+"""IP addresses of a domain's interfaces by DHCP leases or the host's ARP table.
 
-Owns: nothing. May touch: netd. May not touch: the guest.
+Owns: nothing. May touch: netd over the bus. May not touch: the guest.
 Source: libvirt 9.0 virDomainInterfaceAddresses.
 """
 
@@ -27,10 +27,10 @@ MAX_ADDRESSES: Final = 2048
 
 
 async def query_addresses(guest: RunningGuest, source: int) -> list[DomainInterface]:
-    """The addresses of a guest's cards; cards of which nothing is known are left out.
+    """Query the addresses of a domain's interfaces; those without any are left out.
 
     Raises:
-        VirError: ARGUMENT_UNSUPPORTED: netd does not know that source; OPERATION_FAILED.
+        VirError: ARGUMENT_UNSUPPORTED: another source; OPERATION_FAILED: netd does not answer.
     """
     interfaces = guest.domain.devices.interfaces
     if source == Source.LEASE:
@@ -68,7 +68,7 @@ async def _query_netd(
 
 
 def to_ip_addrs(addresses: Iterable[InterfaceAddress]) -> list[DomainIpAddr]:
-    """Addresses as clients hear them."""
+    """Convert netd's addresses to virDomainIPAddress, at most REMOTE_DOMAIN_IP_ADDR_MAX."""
     return [
         DomainIpAddr(
             IPAddrType.IPV4 if one.family == 4 else IPAddrType.IPV6, one.address, one.prefix

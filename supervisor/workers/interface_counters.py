@@ -1,18 +1,18 @@
-"""What the host's kernel has counted for guests' cards.
+"""The host kernel's counters of guests' network interfaces.
 
-Owns: reading it. May touch: the kernel's table of devices, to read.
+Owns: reading /proc/net/dev.
 """
 
 from __future__ import annotations
 
 
 def interface_counters(name: str) -> tuple[int, ...] | None:
-    """What the kernel has counted for a tap: rx bytes, packets, errors, drops, then tx.
+    """Read a tap's counters: rx bytes, packets, errors, drops, then tx; None: no such device.
 
-    The host sends what the guest receives: the two sides are exchanged here. None: no such device.
+    Both are the guest's: what the host's end transmits, the guest receives.
     """
     try:
-        with open("/proc/net/dev", encoding="utf-8") as table:  # of our own network namespace
+        with open("/proc/net/dev", encoding="utf-8") as table:  # the worker's namespace
             for line in table:
                 device, _, numbers = line.partition(":")
                 if device.strip() == name:

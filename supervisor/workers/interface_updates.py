@@ -1,6 +1,6 @@
-"""Changing a card of a running guest: its link, its limits, its filter, what it is plugged into.
+"""Updates an interface of a running domain: link state, bandwidth, filter, network or bridge.
 
-Owns: which changes a running guest takes. May touch: netd over the bus.
+Owns: which attributes can change. May touch: netd over the bus.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from supervisor.workers.running_guest import RunningGuest
 
 LIVE: Final = Mode(live=True, secure=True)
 R = TypeVar("R")
-#: What of a card may be another while the guest runs.
+#: Attributes that can change while the guest runs.
 CHANGEABLE: Final = ("link_state", "bandwidth", "source", "filterref", "virtualport", "vlan")
+#: Attributes that the host or the guest has set; those of the update are ignored.
 PRESERVED: Final = (
     *("target_dev", "alias", "address", "model", "boot_order", "mtu", "type"),
     "guest_actual",
@@ -34,17 +35,17 @@ async def update_interface(
     changed: Interface,
     set_link: Callable[[bool], Awaitable[None]],
 ) -> None:
-    """Change a card as a document says.
+    """Change an interface as the XML says.
 
     Args:
-        guest: whose it is.
-        current: as it is; it says afterwards what it has become.
-        changed: as it is to be; what it leaves open stays.
-        set_link: does the guest's side of a link that comes up or goes down.
+        guest: the running domain.
+        current: of the live XML; it is updated in place.
+        changed: of the client's XML; absent attributes stay.
+        set_link: sets the guest's side of the link up or down.
 
     Raises:
-        ConfError: "operation_unsupported" for what cannot change now.
-        VirError: netd or the guest's side refuses.
+        ConfError: "operation_unsupported": an attribute cannot change while the guest runs.
+        VirError: netd or QEMU refuses.
     """
     updated = replace(changed, **{name: getattr(current, name) for name in PRESERVED})
     updated.mac_element = current.mac_element

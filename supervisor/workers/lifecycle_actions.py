@@ -1,6 +1,6 @@
-"""What a definition wants done when its guest powers off, reboots or crashes.
+"""Lifecycle actions of a domain: <on_poweroff>, <on_reboot>, <on_crash>.
 
-Owns: reading <on_poweroff>, <on_reboot>, <on_crash>. Pure.
+Owns: their values and defaults. Pure.
 Source: libvirt 9.0 formatdomain, "Events configuration".
 """
 
@@ -14,17 +14,17 @@ from conf.domain import Domain
 
 
 class Action(StrEnum):
-    """What is done with the emulator."""
+    """virDomainLifecycleAction: what is done with QEMU."""
 
-    DESTROY = "destroy"  # it ends
-    RESTART = "restart"  # its machine is reset and runs on
-    PRESERVE = "preserve"  # it stays as it is, to be looked at, until a client ends it
-    RENAME_RESTART = "rename-restart"  # it ends, and the domain is started by its definition
+    DESTROY = "destroy"  # QEMU is stopped
+    RESTART = "restart"  # the machine is reset and runs on in the same QEMU
+    PRESERVE = "preserve"  # QEMU stays with its vCPUs stopped until a client destroys it
+    RENAME_RESTART = "rename-restart"  # QEMU is stopped, the domain is started with its definition
 
 
 @dataclass(frozen=True, slots=True)
 class LifecycleAction:
-    """What is done, and whether the guest's memory is written out before."""
+    """One action, and whether the guest's memory is dumped before it."""
 
     action: Action
     dump: bool = False
@@ -34,22 +34,22 @@ DEFAULTS: Final = {"poweroff": "destroy", "reboot": "restart", "crash": "destroy
 
 
 def on_poweroff(domain: Domain) -> LifecycleAction:
-    """The guest has powered off."""
+    """Return the action for a guest that has powered off."""
     return _parse_action(domain.on_poweroff or DEFAULTS["poweroff"])
 
 
 def on_reboot(domain: Domain) -> LifecycleAction:
-    """The guest reboots."""
+    """Return the action for a guest that reboots."""
     return _parse_action(domain.on_reboot or DEFAULTS["reboot"])
 
 
 def on_crash(domain: Domain) -> LifecycleAction:
-    """The guest's kernel has crashed."""
+    """Return the action for a guest whose kernel has crashed."""
     return _parse_action(domain.on_crash or DEFAULTS["crash"])
 
 
 def allows_reboot(domain: Domain) -> bool:
-    """Whether a reboot is the machine's own business; else it stops the machine."""
+    """Whether QEMU resets the machine by itself; else it is told to shut down on reboot."""
     return on_reboot(domain).action is Action.RESTART
 
 

@@ -1,6 +1,6 @@
-"""The lock that only the one worker of a guest holds.
+"""The lock of a domain's worker: two workers never drive one domain.
 
-Owns: taking it. The kernel gives it back when the process ends, however it ends.
+Owns: taking it. The kernel releases a flock when the process ends, also by SIGKILL.
 """
 
 from __future__ import annotations
@@ -15,18 +15,22 @@ RETRY_S: Final = 0.02
 
 
 class LockHeld(Exception):
-    """Another worker holds the lock and does not go."""
+    """Another worker holds the lock and does not end."""
 
 
 async def take_lock(path: Path, timeout_s: float) -> int:
-    """Take the lock; its descriptor must stay open.
+    """Take the lock, waiting for the previous worker to end.
 
     Args:
-        path: the lock's file, which stays when the lock is given back.
-        timeout_s: how long a predecessor may take to die.
+        path: the lock's file. It is never removed: a worker that waits for it would hold the lock
+            of a file that the next one cannot find.
+        timeout_s: how long the previous worker may take to end.
 
     Raises:
-        LockHeld: it did not.
+        LockHeld: it has not ended.
+
+    Returns:
+        The descriptor, which must stay open.
     """
     fd = _open(path)
     loop = asyncio.get_running_loop()

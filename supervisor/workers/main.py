@@ -1,6 +1,6 @@
-"""A worker's life: it takes its guest's lock, adopts what a predecessor left, and answers.
+"""Worker main: takes the domain's lock, reconnects to a running domain, serves domd and clients.
 
-Owns: the order of that. May touch: the lock's file. May not touch: the guest.
+Owns: that order. May touch: the lock's file. May not touch: the guest.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from supervisor.workers.lock_file import LockHeld, take_lock
 from supervisor.workers.running_guest import RunningGuest
 from supervisor.workers.worker import Worker
 
-LOCK_S: Final = 5.0  # for a predecessor that is being ended
+LOCK_S: Final = 5.0  # for the previous worker, which is being killed
 
 G = TypeVar("G", bound=RunningGuest)
 Reconnect = Callable[[WorkerContext, str], Awaitable[G | Status | None]]
 
 
 def preload_worker(worker: type[Worker[G]], driver: str) -> None:
-    """Make what every worker of a driver needs once, before any is forked: pages are shared."""
+    """Load codecs and handlers in the zygote: the workers that are forked share their pages."""
     loaded_procedures("worker", driver)
     prepare_messages(worker, LazyDispatcher)
     boot_id()
@@ -39,16 +39,17 @@ async def run_worker(
     reconnect: Reconnect[G],
     targets: Callable[[Worker[G]], tuple[object, ...]],
 ) -> None:
-    """Drive one guest until the process is told to stop; the guest runs on then.
+    """Serve one domain until the root stops this process; the guest runs on.
 
     Args:
-        process: this one.
+        process: this process.
         make_worker: makes the driver's worker.
-        reconnect: takes over what a predecessor left: a guest, or the status of one that has gone.
-        targets: what answers clients' calls on a running guest.
+        reconnect: finds the domain that the previous worker left, or the status of one that ended
+            without a worker.
+        targets: makes the objects whose methods answer clients' calls.
 
     Raises:
-        SystemExit: another worker has the guest.
+        SystemExit: another worker holds the domain's lock.
     """
     context = WorkerContext.for_process(process)
     try:
@@ -62,6 +63,7 @@ async def run_worker(
     elif previous is not None:
         worker.attach_guest(previous)
     process.node.serve(worker)
+    # Made at the first client's call: most workers never get one, and the tables take memory.
     dispatcher = LazyDispatcher(
         lambda: Dispatcher("worker", *targets(worker), driver=context.driver.name)
     )

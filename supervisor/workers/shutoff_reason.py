@@ -1,6 +1,6 @@
-"""Why a guest is off, and what domd is told of it.
+"""Why a domain is shut off: virDomainShutoffReason and the STOPPED event of a QEMU that exited.
 
-Owns: that verdict. Pure.
+Owns: that decision. Pure.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ DETAILS: Final = {
 
 
 def shutoff_reason(status: Status) -> tuple[DomainShutoffReason, DomainEventStoppedDetailType]:
-    """Why a guest is off whose emulator has gone, and the detail of its event STOPPED."""
-    if status.ending:
+    """Derive the shutoff reason and the detail of event STOPPED from the last status."""
+    if status.ending:  # the worker was stopping it: the reason was stored before the signal
         reason = DomainShutoffReason(status.ending)
         return reason, DETAILS.get(reason, DomainEventStoppedDetailType.FAILED)
-    if status.pid == 0:  # it never ran
+    if status.pid == 0:  # the start failed before there was a process
         return DomainShutoffReason.FAILED, DomainEventStoppedDetailType.FAILED
     if status.state == DomainState.SHUTDOWN:
         return DomainShutoffReason.SHUTDOWN, DomainEventStoppedDetailType.SHUTDOWN
@@ -37,7 +37,7 @@ def shutoff_reason(status: Status) -> tuple[DomainShutoffReason, DomainEventStop
 
 
 def stopped_event(status: Status, uuid: bytes) -> DomainStopped:
-    """What domd is told."""
+    """Make the event that domd gets."""
     reason, detail = shutoff_reason(status)
     return DomainStopped(
         uuid=uuid,

@@ -1,6 +1,6 @@
-"""Unix sockets at paths of any length: the kernel's own limit is 107 bytes.
+"""Unix sockets at paths longer than sun_path, which takes 107 bytes.
 
-Owns: the way round it, by the folder's descriptor. May touch: the socket's file.
+Owns: reaching them by their directory's descriptor. May touch: the socket's file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CONNECT_S: Final = 2.0
 
 @contextlib.contextmanager
 def short_path(path: Path) -> Iterator[str]:
-    """A name of the socket that the kernel takes, for as long as the block lasts."""
+    """Return a path of the socket that fits into sun_path, valid within the block."""
     if len(os.fsencode(path)) <= SUN_PATH_BYTES:
         yield str(path)
         return
@@ -31,10 +31,10 @@ def short_path(path: Path) -> Iterator[str]:
 
 
 def listen(path: Path, backlog: int = 8) -> socket.socket:
-    """Listen at a path that only we may connect to.
+    """Listen at a path that only the owner may connect to; a socket that is there is replaced.
 
     Raises:
-        OSError: it cannot be.
+        OSError: the socket cannot be bound.
     """
     end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -51,10 +51,11 @@ def listen(path: Path, backlog: int = 8) -> socket.socket:
 
 
 async def connect(path: Path, timeout_s: float = CONNECT_S) -> socket.socket:
-    """Connect to a path.
+    """Connect to a path; a full backlog is waited for.
 
     Raises:
-        OSError, TimeoutError: it does not let us.
+        OSError: no process listens there.
+        TimeoutError: the listener does not accept.
     """
     end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:

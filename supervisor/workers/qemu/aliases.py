@@ -1,8 +1,7 @@
-"""Names every device of a domain for QEMU: net0, virtio-disk0, pci.1 and so on.
+"""Device aliases, QEMU's ids: net0, virtio-disk0, pci.1 and so on.
 
-Owns: the rules of libvirt 9.0 for device aliases; a user's own alias ("ua-…") stays.
-May touch: the `alias` of the domain's devices.
-May not touch: anything else of the domain.
+Owns: libvirt 9.0's rules for them (qemu_alias.c); a user's alias ("ua-…") stays.
+May touch: the `alias` of the domain's devices, nothing else.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class Named(Protocol):
 
 
 def assign_aliases(domain: Domain) -> None:
-    """Give every device that a user has not named its alias; idempotent."""
+    """Assign an alias to every device that has none of the user's; idempotent."""
     devices = domain.devices
     for controller in devices.controllers:
         _name(controller, _controller_alias(domain, controller))
@@ -75,6 +74,7 @@ def _controller_alias(domain: Domain, controller: Controller) -> str:
     kind, index = controller.type, controller.index
     if kind == "pci":
         return f"pcie.{index}" if controller.model == "pcie-root" else f"pci.{index}"
+    # The built-in controllers of PC machines have QEMU's own names for their buses.
     if index == 0 and (kind in ("usb", "ide") or (kind == "sata" and _is_q35(domain))):
         return "ide" if kind == "sata" else kind
     return f"{kind}{index}"
@@ -103,7 +103,7 @@ def _scsi_model(domain: Domain, index: int) -> str | None:
 
 
 def disk_index(target: str) -> int:
-    """The number in a target's name: vda is 0, vdaa is 26."""
+    """Return the number in a target's name: vda is 0, vdaa is 26 (virDiskNameToIndex)."""
     letters = target[2:] if target.startswith(("hd", "sd", "vd", "fd", "ub")) else target[3:]
     index = 0
     for letter in letters:
@@ -114,7 +114,7 @@ def disk_index(target: str) -> int:
 
 
 def _name_consoles(domain: Domain) -> None:
-    """The first console may be the first serial line in other words, and is then named like it."""
+    """The first console may be another element for the first serial port, with its alias."""
     serials = domain.devices.serials
     for number, console in enumerate(domain.devices.consoles):
         if console.target_type == "serial" and number == 0 and serials:
@@ -124,6 +124,7 @@ def _name_consoles(domain: Domain) -> None:
 
 
 def _name_memories(domain: Domain) -> None:
+    """Number memory devices by model: dimm0, nvdimm0, virtiomem0."""
     counts: dict[str, int] = {}
     for item in domain.devices.memories:
         prefix = item.model.replace("-", "")

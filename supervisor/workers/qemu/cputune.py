@@ -1,7 +1,8 @@
-"""<cputune>, <numatune> and their kin: what is done for threads of a guest, and what is refused.
+"""<cputune>: CPU affinity and scheduling policy of QEMU's threads.
 
-Owns: which processors the emulator's threads run on, and their scheduling.
-May touch: the emulator's threads. May not touch: cgroups; what only these can do is refused.
+Owns: those. May touch: QEMU's threads. May not touch: cgroups; `start.unsupported` refuses what
+needs one.
+Source: libvirt 9.0 formatdomain, "CPU Tuning".
 """
 
 from __future__ import annotations
@@ -28,28 +29,28 @@ log = logging.getLogger(__name__)
 
 
 def needs_thread_ids(domain: Domain) -> bool:
-    """Whether the kernel's numbers of the guest's threads are needed."""
+    """Whether QEMU must be asked for the ids of its vCPU threads."""
     tune = domain.cputune
     pinned = domain.vcpu is not None and domain.vcpu.cpuset is not None
     return pinned or tune is not None
 
 
 def apply_cputune(domain: Domain, pid: int, vcpus: list[int], iothreads: dict[int, int]) -> None:
-    """Put threads where the document wants them.
+    """Set affinity and scheduling as the XML says.
 
     Args:
-        domain: the document.
-        pid: the emulator's main thread.
-        vcpus: the processors' threads, in their order.
-        iothreads: threads for disks, by their number in the document.
+        domain: the live XML.
+        pid: QEMU's process, and its main thread.
+        vcpus: the vCPUs' threads, in their order.
+        iothreads: threads by their id in the XML.
 
     Raises:
-        VirError: SYSTEM_ERROR: the host has no such processor, or refuses.
+        VirError: SYSTEM_ERROR: the host has no such CPU, or refuses the policy.
     """
     try:
         _apply(domain, pid, vcpus, iothreads)
     except OSError as error:
-        detail = f"threads of '{domain.name}' cannot be placed as the document says: {error}"
+        detail = f"cannot set CPU affinity or scheduling of '{domain.name}': {error}"
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
 
 
@@ -59,6 +60,7 @@ def _apply(domain: Domain, pid: int, vcpus: list[int], iothreads: dict[int, int]
     emulator = tune.emulatorpin or default
     if emulator is not None:
         pinned = {*vcpus, *iothreads.values()}
+        # QEMU's main loop and its workers: all threads that are neither vCPUs nor iothreads.
         for thread in thread_ids(pid):
             if thread not in pinned:
                 _pin(thread, emulator)
@@ -94,7 +96,7 @@ def _schedule(thread: int, policy: str, priority: int | None) -> None:
 
 
 def thread_ids(pid: int) -> list[int]:
-    """The kernel's numbers of a process's threads."""
+    """List the thread ids of a process."""
     with contextlib.suppress(OSError):
         return [int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()]
     return []

@@ -1,7 +1,7 @@
-"""One running guest: its state, its live document, its process and its monitor.
+"""A running QEMU domain: its state, live XML, process and monitor.
 
-Owns: what is known of the guest, and its status document. May touch: the status file.
-May not touch: the emulator, but for the link to its monitor.
+Owns: those, and the status XML. May touch: the status file.
+May not touch: QEMU, but for the connection to its monitor.
 """
 
 from __future__ import annotations
@@ -27,77 +27,72 @@ from supervisor.workers.running_guest import RunningGuest
 from supervisor.workers.state_table import Trigger
 from supervisor.workers.unix_sockets import connect
 
-EXIT_S: Final = 2.0  # between the end of the monitor and that of the process
+EXIT_S: Final = 2.0  # between the monitor's end of file and the process's exit
 MAX_EARLY_EVENTS: Final = 1000  # events
-GREETING_S: Final = 30.0  # one round of waiting for a guest that hangs; then the next
+GREETING_S: Final = 30.0  # one round of waiting for a QEMU that hangs; then the next
 RETRIES_S: Final = (0.05, 0.2, 1.0, 5.0, 15.0)
 
 log = logging.getLogger(__name__)
 
 
 class Guest(RunningGuest):
-    """A guest that has an emulator."""
+    """A domain that has a QEMU process."""
 
     def __init__(
         self, context: WorkerContext, domain: Domain, status: Status, process: GuestProcess
     ) -> None:
-        """Know a guest; `open_monitor` or `reconnect` gives it its monitor."""
         super().__init__(context, domain, status, process)
-        self.early_events: deque[Message] = deque(
-            maxlen=MAX_EARLY_EVENTS
-        )  # before anybody takes events
+        self.early_events: deque[Message] = deque(maxlen=MAX_EARLY_EVENTS)  # until `handle_events`
         self.on_event: Callable[[Message], None] = self.early_events.append
         self.on_reconnect: Callable[[Monitor], Coroutine[Any, Any, None]] | None = None
-        self.stop_cause = Trigger.STOPPED  # what explains the next time that it stands still
+        self.stop_cause = Trigger.STOPPED  # of the next STOP, an event without a reason
         self.resume_cause = Trigger.RESUMED
-        self.disk_errors: dict[str, bool] = {}  # by alias: whether for want of space
+        self.disk_errors: dict[str, bool] = {}  # by alias: whether for ENOSPC
         self.agent_connected: bool | None = None
         self.agent_lock = asyncio.Lock()
-        self.vcpu_threads: list[int] = []  # kernel's numbers, in the order of the processors
-        self.emulator_facts: EmulatorFacts | None = (
-            None  # of its emulator, once a device has come or gone
-        )
-        self.unplugged: dict[str, asyncio.Event] = {}  # by alias: set when the device has gone
+        self.vcpu_threads: list[int] = []  # thread ids, in the order of the vCPUs
+        self.emulator_facts: EmulatorFacts | None = None  # of its QEMU; probed at the first hotplug
+        self.unplugged: dict[str, asyncio.Event] = {}  # by alias: set by DEVICE_DELETED
         self._monitor: Monitor | None = None
         self._reconnecting: asyncio.Task[None] | None = None
 
     @property
     def domain_dir(self) -> Path:
-        """Its private folder."""
+        """Its private directory."""
         return self.context.paths.domain_dir(self.status.id, self.name)
 
     # Its monitor.
 
     @property
     def monitor(self) -> Monitor:
-        """The link to the emulator.
+        """The connected monitor.
 
         Raises:
-            VirError: OPERATION_FAILED: there is none (yet).
+            VirError: OPERATION_FAILED: it is not connected (yet).
         """
         if self._monitor is None:
             detail = (
-                f"the emulator of '{self.name}' does not answer; "
-                "its guest runs on and can be destroyed"
+                f"the QEMU monitor of '{self.name}' is not connected; "
+                "the guest runs on and can be destroyed"
             )
             raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)
         return self._monitor
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is a link to the emulator."""
+        """Whether the monitor is connected."""
         return self._monitor is not None
 
     def open_monitor(self, end: socket.socket) -> Monitor:
-        """Take a socket to the emulator; the monitor is used only after `set_monitor`."""
+        """Make a monitor of a connected socket; `set_monitor` follows QEMU's greeting."""
         return Monitor(end, self.name, lambda message: self.on_event(message), self._monitor_lost)
 
     def set_monitor(self, monitor: Monitor) -> None:
-        """The emulator has greeted."""
+        """Use a monitor whose QEMU has greeted."""
         self._monitor = monitor
 
     def reconnect(self) -> asyncio.Task[None]:
-        """Connect to the emulator as soon as it lets us, however long it takes."""
+        """Connect to the monitor as soon as QEMU accepts, however long that takes."""
         if self._reconnecting is None or self._reconnecting.done():
             self._reconnecting = self.run(self._reconnect())
         return self._reconnecting
@@ -113,7 +108,7 @@ class Guest(RunningGuest):
                 if self.on_reconnect is not None:
                     await self.on_reconnect(monitor)
             except (OSError, TimeoutError, VirError) as error:
-                log.info("%s: its monitor is not there yet: %s", self.name, error)
+                log.info("%s: the monitor is not connected yet: %s", self.name, error)
                 if monitor is not None and self._monitor is not monitor:
                     monitor.close()
             if self._monitor is not None:
@@ -122,12 +117,12 @@ class Guest(RunningGuest):
             attempt += 1
 
     async def _wait_greeting(self, monitor: Monitor) -> None:
-        """Wait for a guest that may hang, for as long as it has a process."""
+        """Wait for the greeting of a QEMU that may hang, for as long as it has a process."""
         while True:
             try:
                 await monitor.greet(GREETING_S)
             except QmpError:
-                return  # an earlier round's command was obeyed after all
+                return  # already negotiated: an earlier round's command was executed late
             except VirError:
                 if monitor.lost_reason or self.process.exited:
                     raise
@@ -135,7 +130,7 @@ class Guest(RunningGuest):
                 return
 
     def _monitor_lost(self, reason: str) -> None:
-        """The emulator's monitor is gone; the emulator may be about to follow."""
+        """Find out whether QEMU exits, too, or only its monitor is lost."""
         if self._monitor is None:
             return
         self._monitor = None
@@ -149,20 +144,20 @@ class Guest(RunningGuest):
         self.reconnect()
 
     def handle_events(self, handler: Callable[[Message], None]) -> None:
-        """Take events from now on, those that came before first."""
+        """Handle events from now on, and first those that came before."""
         self.on_event = handler
         while self.early_events:
             handler(self.early_events.popleft())
 
     def close_monitor(self) -> None:
-        """Let go of the monitor, and stop what was begun beside."""
+        """Close the monitor and cancel the domain's tasks."""
         self.stop_work()
         if self._monitor is not None:
             self._monitor.close()
             self._monitor = None
 
     def close(self) -> None:
-        """Let go of everything; what runs on is left running."""
+        """Release everything; QEMU runs on."""
         self.close_monitor()
         self.process.unwatch()
 

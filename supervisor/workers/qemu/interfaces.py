@@ -1,7 +1,6 @@
-"""A guest's network cards that are plugged into the host: asking netd for their taps.
+"""Network interfaces of a QEMU domain: taps and vhost descriptors from netd.
 
-Owns: which cards need a tap, and what netd is asked for them.
-May touch: netd over the bus. May not touch: links, networks.
+Owns: what netd is asked for. May touch: netd over the bus. May not touch: host devices, networks.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ LIVE: Final = Mode(live=True, secure=True)
 
 log = logging.getLogger(__name__)
 
-#: Takes a descriptor over and closes it in time.
+#: Takes over a descriptor and closes it once QEMU has inherited it.
 CloseLater = Callable[[int], object]
 
 
 @dataclass(slots=True)
 class InterfaceFds:
-    """The open descriptors of a guest's cards, by the cards' aliases."""
+    """Open descriptors of interfaces, by alias: one a queue."""
 
     taps: dict[str, tuple[Fd, ...]] = field(default_factory=dict)
     vhosts: dict[str, tuple[Fd, ...]] = field(default_factory=dict)
@@ -39,15 +38,15 @@ class InterfaceFds:
 async def attach_interfaces(
     context: WorkerContext, domain: Domain, close_later: CloseLater
 ) -> InterfaceFds:
-    """Have every card plugged in; the model says then what each got.
+    """Attach every interface that netd has a device for; the model becomes what netd made.
 
     Args:
-        context: where the guest's worker works.
+        context: the worker's.
         domain: with aliases and addresses.
-        close_later: is told of each open descriptor.
+        close_later: is called with each descriptor.
 
     Raises:
-        VirError: a card cannot be plugged in; those before it still are (`unplug_all`).
+        VirError: an interface cannot be attached; those before it are (`detach_port`).
     """
     fds = InterfaceFds()
     for index in netd_interfaces(domain):
@@ -63,10 +62,10 @@ async def attach_interfaces(
 async def attach_interface(
     context: WorkerContext, domain: Domain, interface: Interface
 ) -> PortAttached:
-    """Have one card plugged in.
+    """Attach one interface.
 
     Raises:
-        VirError: it cannot be.
+        VirError: it cannot be attached.
     """
     queues = interface.driver.queues if interface.driver else None
     is_virtio = interface.model in VIRTIO
@@ -83,7 +82,7 @@ async def attach_interface(
 
 
 def live_interface(attached: PortAttached) -> Interface:
-    """The card as it was plugged in."""
+    """Parse the interface that netd attached; host_mtu= tells a virtio guest the bridge's MTU."""
     interface = parse(Interface, attached.interface)
     if attached.host_mtu and interface.mtu is None and interface.model in VIRTIO:
         interface.mtu = attached.host_mtu

@@ -1,4 +1,4 @@
-"""Numbers of keys: from the sets that clients use to the one that QEMU takes ("qnum").
+"""Key codes: from libvirt's code sets (virKeycodeSet) to QEMU's ("qnum").
 
 Owns: the table, for the keys of a PC's keyboard and its common media keys. Pure.
 Source: linux/input-event-codes.h, the USB HID usage tables (page 7), Windows' virtual key codes,

@@ -1,9 +1,9 @@
-"""A guest's worker: it launches one guest or takes it over, and drives it until one of them ends.
+"""The QEMU worker: starts one domain or reconnects to it, and drives it until it ends.
 
-Owns: one QEMU process, its monitor, its status document. Nobody else talks to them.
-May touch: what the guest's document names; hook scripts.
-May not touch: definitions, client sockets, other guests.
-Runs with: what launching takes; everything that the guest or its agent says is hostile.
+Owns: one QEMU process, its monitor, its status XML; no other process talks to them.
+May touch: what the domain's XML names; hook scripts.
+May not touch: definitions, client sockets, other domains.
+Runs with: root's rights, to start QEMU; what QEMU, the guest or its agent sends is hostile.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from supervisor.workers.qemu.worker import QemuWorker
 
 #: What answers clients' calls (`owner=worker` in rpc/*.table); a method is named as its procedure.
 CALLS: Final = (Consoles, DisplayAndInput, Statistics, MonitorAndAgent, InterfaceAddressCalls)
-#: One of each kind of device that most guests have: reading it compiles their models.
+#: The devices that most domains have: parsing them compiles their models.
 SPECIMEN: Final = """
 <domain type='kvm' id='1'><name>x</name><uuid>00000000-0000-0000-0000-000000000001</uuid>
 <memory>1024</memory><currentMemory>1024</currentMemory><vcpu>1</vcpu><metadata/>
@@ -45,7 +45,7 @@ SPECIMEN: Final = """
 
 
 def preload() -> None:
-    """Make what every worker needs once, before any is forked: their pages are shared then."""
+    """Load models and codecs in the zygote: the workers that are forked share their pages."""
     format_domain(parse_domain(SPECIMEN), live=True, secure=True)
     preload_worker(QemuWorker, "qemu")
     encode_event("domain_monitor_event", Domain("x", bytes(16), 1), "X", 0, 0, None)
@@ -57,9 +57,9 @@ def call_targets(worker: GuestProvider) -> tuple[object, ...]:
 
 
 async def serve(process: ChildProcess) -> None:
-    """Drive one guest until the process is told to stop; the guest runs on then.
+    """Serve one domain until the root stops this process; the guest runs on.
 
     Raises:
-        SystemExit: another worker has the guest.
+        SystemExit: another worker holds the domain's lock.
     """
     await run_worker(process, QemuWorker, reconnect, call_targets)

@@ -1,7 +1,7 @@
-"""What domd may ask of a QEMU guest's worker, beyond what it asks of every one.
+"""The QEMU driver's operations for the generic worker, and requests that only QEMU has.
 
-Owns: the one guest. May touch: it, through the modules beside this one.
-May not touch: definitions, other guests.
+Owns: the one domain. May touch: it, by the modules beside this one.
+May not touch: definitions, other domains.
 """
 
 from __future__ import annotations
@@ -42,22 +42,21 @@ class QemuWorker(Worker[Guest]):
     """The worker of one QEMU."""
 
     def __init__(self, workplace: WorkerContext) -> None:
-        """Have no guest yet."""
         super().__init__(workplace, MANNER)
 
     def attach_guest(self, guest: Guest) -> None:
-        """Drive this guest."""
+        """Handle the domain's QEMU events, then serve it."""
         watch(guest)
         super().attach_guest(guest)
 
     @handles(Reset)
     async def reset(self, _: Reset) -> Ack:
-        """Reset the machine."""
+        """Reset the machine (virDomainReset)."""
         await commands.reset(self.guest())
         return Ack()
 
     @handles(Wakeup)
     async def wakeup(self, _: Wakeup) -> Ack:
-        """Wake the guest."""
+        """Wake the guest from S3 (virDomainPMWakeup)."""
         await commands.wake_up(self.guest())
         return Ack()

@@ -1,1 +1,1 @@
-"""A QEMU domain's disks: backing chains, I/O limits, secrets."""
+"""Disks of a QEMU domain: block nodes, backing chains, owners, I/O limits, secrets."""

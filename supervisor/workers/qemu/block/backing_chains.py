@@ -1,8 +1,8 @@
-"""The images below a guest's disks: found in the headers, and said in the live document.
+"""Backing chains of a domain's disks: detected in the image headers, added to the live XML.
 
-Owns: completing the chains of a domain's disks. May touch: the images, to read their beginnings.
-May not touch: images' contents. A header may have been written by a guest: `supervisor.images` says
-what is believed of it. Files may lie on servers that hang, so they are read in a thread.
+Owns: completing the chains. May touch: the images' first 33 KiB, to read.
+May not touch: images' contents. A guest may have written a header: `supervisor.images` decides what
+of it counts. Images may be on servers that hang, so they are read in a thread.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from supervisor.images import CHAINED, HEADER_BYTES, OpenImage, resolve_chain
 from supervisor.images.chain import ChainLink
 
 READ_S: Final = 15.0  # for all images of a guest
-LOCAL: Final = {"file": "file", "block": "dev"}  # types of sources, and where their path stands
+LOCAL: Final = {"file": "file", "block": "dev"}  # source type: the attribute with its path
 
 
 @dataclass(frozen=True, slots=True)
 class Image(OpenImage):
-    """The beginning of an image, and what kind of file it is."""
+    """The header of an image, and whether it is a block device."""
 
     is_device: bool
 
@@ -36,17 +36,17 @@ Read = Callable[[str], Image]
 
 
 async def complete_chains(domain: Domain) -> None:
-    """Say of every disk which images are below.
+    """Complete the backing chain of every disk.
 
     Raises:
-        ConfError: a chain cannot be trusted: it loops, is damaged, or leads on without a format.
-        VirError: SYSTEM_ERROR for a file that is not there; OPERATION_TIMEOUT.
+        ConfError: a chain loops, is damaged, or has a backing file without a format.
+        VirError: SYSTEM_ERROR: a file is missing; OPERATION_TIMEOUT.
     """
     await complete_disks(domain.devices.disks)
 
 
 async def complete_disks(disks: Iterable[Disk]) -> None:
-    """The same for some disks."""
+    """Complete the backing chains of some disks. Raises as `complete_chains`."""
     chosen = list(disks)
 
     def work() -> None:
@@ -58,17 +58,17 @@ async def complete_disks(disks: Iterable[Disk]) -> None:
             await asyncio.to_thread(work)
     except TimeoutError:
         names = ", ".join(f"'{path}'" for disk in chosen for path in local_paths(disk))
-        detail = f"the images {names} cannot be read within {READ_S:.0f} s: does a server hang?"
+        detail = f"images {names} cannot be read within {READ_S:.0f} s; check their server"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.STORAGE) from None
 
 
 def local_paths(disk: Disk) -> list[str]:
-    """The files and devices that a disk's document names."""
+    """List the local files and devices of a disk's chain."""
     return [path for source, _, _ in disk.chain() if (path := _local(source))]
 
 
 def complete_disk(disk: Disk, read: Read) -> None:
-    """Add the images below what the document names, and that nothing is below the last.
+    """Add the images below those that the XML names, and an empty element after the last.
 
     Raises:
         ConfError, VirError: as `complete_chains`.
@@ -87,7 +87,7 @@ def complete_disk(disk: Disk, read: Read) -> None:
 
 
 def _backing_images(path: str, form: str, read: Read) -> list[BackingStore]:
-    """The images below one; an empty element is last if nothing is below them."""
+    """Detect the images below one; an empty element is last, unless the chain leaves the host."""
     devices: set[str] = set()
 
     def open_image(name: str) -> Image:
@@ -100,11 +100,11 @@ def _backing_images(path: str, form: str, read: Read) -> list[BackingStore]:
     stores = [
         _backing_store(layer, is_device=layer.path in devices) for layer in layers[1:] if layer.path
     ]
-    return [*stores, BackingStore()] if layers[-1].path else stores  # QEMU follows remote ones
+    return [*stores, BackingStore()] if layers[-1].path else stores  # remote ones are left to QEMU
 
 
 def _check_access(disk: Disk, read: Read) -> None:
-    """Look at the images that the document names: QEMU could not say so well what is missing."""
+    """Check that the images can be read: QEMU's own error would not name the disk."""
     for path in local_paths(disk):
         try:
             read(path)
@@ -135,7 +135,7 @@ def _backing_store(layer: ChainLink, *, is_device: bool) -> BackingStore:
 
 
 def _append(disk: Disk, stores: list[BackingStore]) -> None:
-    """Hang images below the last one that the document names."""
+    """Append images below the last one of the XML."""
     last: Disk | BackingStore = disk
     while last.backing_store is not None:
         last = last.backing_store
@@ -145,18 +145,19 @@ def _append(disk: Disk, stores: list[BackingStore]) -> None:
 
 
 def _local(source: Source) -> str | None:
-    """The path of a file or device; None for everything else."""
+    """Return the path of a local file or device; None for other sources."""
     place = LOCAL.get(source.type)
     path: str | None = getattr(source, place) if place else None
     return path
 
 
 def read_image_file(path: str) -> Image:
-    """The beginning of an image.
+    """Read the header of an image.
 
     Raises:
-        OSError: it is not there, cannot be read, or is neither a file nor a block device.
+        OSError: it is missing, unreadable, or neither a file nor a block device.
     """
+    # O_NONBLOCK: opening a FIFO for reading would wait for a writer.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         status = os.fstat(fd)

@@ -1,7 +1,7 @@
-"""The secrets that open a guest's disks: asking hostd for them.
+"""Secrets of a domain's disks: passphrases and credentials, from hostd.
 
-Owns: which secrets a domain needs. May touch: hostd over the bus.
-May not touch: logs with values. A value is forgotten once the launch has sealed it.
+Owns: which secrets a domain refers to. May touch: hostd over the bus.
+May not touch: the log; a value is dropped once the command line has it encrypted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from supervisor.messages.secrets import GetSecret
 
 @dataclass(frozen=True, slots=True)
 class SecretRef:
-    """A secret that a document names, and what it is wanted for."""
+    """A reference to a secret in the XML, and the usage type that it must have."""
 
     usage_type: str
     uuid: str | None
@@ -26,12 +26,12 @@ class SecretRef:
 
     @property
     def key(self) -> str:
-        """How the plan looks it up (`LaunchInputs.secrets`)."""
+        """Its key in `LaunchInputs.secrets`."""
         return self.uuid if self.uuid is not None else f"{self.usage_type} {self.usage}"
 
 
 def domain_sources(domain: Domain) -> Iterator[Source]:
-    """Everything that a guest's disks, and host devices over the network, consist of."""
+    """List the sources of all disks, and of host devices over iSCSI."""
     for disk in domain.devices.disks:
         yield from disk_sources(disk)
     for hostdev in domain.devices.hostdevs:
@@ -40,13 +40,13 @@ def domain_sources(domain: Domain) -> Iterator[Source]:
 
 
 def disk_sources(disk: Disk) -> Iterator[Source]:
-    """The images of a disk."""
+    """List the sources of a disk's chain."""
     for source, _, _ in disk.chain():
         yield source
 
 
 def secret_refs(sources: Iterable[Source]) -> list[SecretRef]:
-    """The secrets that these need, each once."""
+    """List the secrets that sources refer to, each once."""
     refs: dict[SecretRef, None] = {}
     for source in sources:
         if source.auth is not None and source.auth.secret is not None:
@@ -62,11 +62,10 @@ def _secret_ref(usage_type: str, secret: Secret) -> SecretRef:
 
 
 async def fetch(hostd: Link, sources: Iterable[Source]) -> dict[str, bytes]:
-    """Get their values.
+    """Get the values of the secrets that sources refer to.
 
     Raises:
-        VirError: NO_SECRET when one is not there or has no value; INVALID_ARG when it is for
-            something else.
+        VirError: NO_SECRET: it does not exist or has no value; INVALID_ARG: another usage type.
     """
     values: dict[str, bytes] = {}
     for secret in secret_refs(sources):

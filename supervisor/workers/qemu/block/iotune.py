@@ -1,7 +1,7 @@
-"""<iotune>: what the emulator is told of a drive's limits. Pure.
+"""<iotune>: the QMP command that sets a drive's I/O limits. Pure.
 
 Owns: the arguments of `block_set_io_throttle`.
-May not touch: the emulator.
+May not touch: QEMU.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from conf.domain.devices.disk import Disk, Iotune, is_empty
 from supervisor.workers.qemu.block.nodes import drive_qdev
 
 COMMAND: Final = "block_set_io_throttle"
-#: Limits that the command always wants; 0 is no limit.
+#: Arguments that the command requires; 0 is no limit.
 ALWAYS: Final = {
     "total_bytes_sec": "bps",
     "read_bytes_sec": "bps_rd",
@@ -26,7 +26,10 @@ QmpCommand = tuple[str, dict[str, object]]
 
 
 def throttle_commands(disk: Disk) -> list[QmpCommand]:
-    """What limits a drive; nothing for one without limits or without a medium."""
+    """List the commands that limit a drive; none without limits.
+
+    QEMU refuses limits for an empty drive; they are set when it gets its medium.
+    """
     tune = disk.iotune
     if tune is None or disk.source is None or is_empty(disk.source) or not is_limited(tune):
         return []
@@ -34,12 +37,12 @@ def throttle_commands(disk: Disk) -> list[QmpCommand]:
 
 
 def is_limited(tune: Iotune) -> bool:
-    """Whether there is any limit."""
+    """Whether any limit is set."""
     return any(getattr(tune, field.name) for field in fields(tune))
 
 
 def throttle_arguments(tune: Iotune) -> dict[str, object]:
-    """The command's arguments but the drive."""
+    """Return the command's arguments, without the drive."""
     arguments: dict[str, object] = {}
     for name, short in ALWAYS.items():
         arguments[short] = getattr(tune, name) or 0

@@ -1,1 +1,1 @@
-"""Clients' calls on a running guest, a module an area; each method is named as in the table."""
+"""Clients' calls on a running domain, by area; a method has its procedure's name (rpc/*.table)."""

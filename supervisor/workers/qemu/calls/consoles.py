@@ -1,7 +1,6 @@
-"""Clients' streams to consoles and channels.
+"""Console and channel streams (virDomainOpenConsole, virDomainOpenChannel).
 
-Owns: which device a client means.
-May touch: terminals and sockets of the guest's character devices.
+Owns: which device a client names. May touch: ptys and sockets of character devices.
 Source: libvirt 9.0, virDomainOpenConsole, virDomainOpenChannel.
 """
 
@@ -27,10 +26,9 @@ CHANNEL_FLAGS: Final = int(DomainChannelFlags.FORCE)
 
 
 class Consoles:
-    """Streams to character devices."""
+    """Streams to the domain's character devices."""
 
     def __init__(self, worker: GuestProvider) -> None:
-        """Open the devices of the worker's guest."""
         self._worker = worker
         self._sessions: ConsoleSessions[str] = ConsoleSessions(ErrorDomain.QEMU)
 
@@ -41,7 +39,7 @@ class Consoles:
 
         Raises:
             VirError: INVALID_ARG: there is no such console; OPERATION_FAILED: another client has
-                it open and this one does not force its way in.
+                it open, and VIR_DOMAIN_CONSOLE_FORCE is not set.
         """
         QEMU.errors.check_flags("DomainOpenConsole", flags, CONSOLE_FLAGS)
         devices = self._worker.guest().domain.devices
@@ -73,9 +71,7 @@ class Consoles:
         self._sessions.claim(path, force=force)
         fd = await _open_device(device, path)
         try:
-            self._sessions.claim(
-                path, force=force
-            )  # another may have come while this one connected
+            self._sessions.claim(path, force=force)  # another client may have opened it meanwhile
         except VirError:
             os.close(fd)
             raise
@@ -83,10 +79,10 @@ class Consoles:
 
 
 def find_device(devices: Sequence[CharDevice], name: str | None, kind: str) -> CharDevice:
-    """The device of that alias or target's name; the first without a name.
+    """Find a device by its alias or target name; the first for no name.
 
     Raises:
-        VirError: INVALID_ARG: there is none.
+        VirError: INVALID_ARG: there is no such device.
     """
     for device in devices:
         if name is None or name in (device.alias, device.target_name):
@@ -104,7 +100,7 @@ async def _open_device(device: CharDevice, path: str) -> int:
     except OSError as error:
         raise _open_error(path, error.strerror or str(error)) from error
     except TimeoutError as error:
-        raise _open_error(path, "it does not answer") from error
+        raise _open_error(path, "the listener does not accept") from error
 
 
 def _open_file(path: str, flags: int) -> int:

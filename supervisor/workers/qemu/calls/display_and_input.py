@@ -1,6 +1,6 @@
-"""Clients' calls that need the guest's screen, keyboard and displays.
+"""Screenshots, keys, NMI and display connections.
 
-Owns: nothing. May touch: the emulator, by QMP; files in the guest's folder.
+Owns: nothing. May touch: QEMU, by QMP; files in the domain's private directory.
 Source: libvirt 9.0, virDomainScreenshot, virDomainSendKey, virDomainOpenGraphics.
 """
 
@@ -30,17 +30,16 @@ GRAPHICS_FLAGS: Final = int(DomainOpenGraphicsFlags.SKIPAUTH)
 
 
 class DisplayAndInput:
-    """The guest as somebody before it sees it."""
+    """Calls on the domain's displays and keyboard."""
 
     def __init__(self, worker: GuestProvider) -> None:
-        """Look at the worker's guest."""
         self._worker = worker
         self._numbers = itertools.count()
 
     async def domain_screenshot(
         self, call: ClientCall, dom: DomainId, screen: int, flags: int
     ) -> str:
-        """A picture of a screen, as a stream; its type is the result.
+        """Send a screenshot as a stream; its MIME type is the result.
 
         Raises:
             VirError: INVALID_ARG: there is no such screen.
@@ -54,7 +53,7 @@ class DisplayAndInput:
             mime = await _screendump(guest, arguments)
             call.set_stream(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         except OSError as error:
-            detail = f"the picture of '{guest.name}' cannot be read: {error}"
+            detail = f"cannot read the screenshot of '{guest.name}': {error}"
             raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
         finally:
             with contextlib.suppress(FileNotFoundError):
@@ -73,7 +72,7 @@ class DisplayAndInput:
         """Press keys together, for `holdtime` ms.
 
         Raises:
-            VirError: INVALID_ARG: a code that its set does not have.
+            VirError: INVALID_ARG: the code set has no such key.
         """
         QEMU.errors.check_flags("DomainSendKey", flags)
         if not 0 < len(keycodes) <= MAX_KEYS:
@@ -97,20 +96,20 @@ class DisplayAndInput:
         await self._worker.guest().monitor.execute("send-key", arguments)
 
     async def domain_inject_nmi(self, call: ClientCall, dom: DomainId, flags: int) -> None:
-        """Send the processors a non-maskable interrupt."""
+        """Inject a non-maskable interrupt."""
         QEMU.errors.check_flags("DomainInjectNMI", flags)
         await self._worker.guest().monitor.execute("inject-nmi")
 
     async def domain_open_graphics(
         self, call: ClientCall, dom: DomainId, idx: int, flags: int
     ) -> None:
-        """Join a viewer's socket, which the client passes, to a display.
+        """Connect a display to the socket that the client passes.
 
         Raises:
             VirError: INVALID_ARG: no such display, or no descriptor came.
         """
         if not call.descriptors:
-            raise QEMU.errors.invalid_arg("a socket must come with the call")
+            raise QEMU.errors.invalid_arg("no file descriptor was passed with the call")
         await _add_client(self._worker.guest(), idx, flags, call.descriptors[0].fileno())
         for descriptor in call.descriptors:
             descriptor.close()
@@ -118,7 +117,7 @@ class DisplayAndInput:
     async def domain_open_graphics_fd(
         self, call: ClientCall, dom: DomainId, idx: int, flags: int
     ) -> None:
-        """Join a new socket pair to a display; its other end goes to the client.
+        """Connect a display to a new socket pair, whose other end goes to the client.
 
         Raises:
             VirError: INVALID_ARG: no such display.
@@ -130,7 +129,7 @@ class DisplayAndInput:
 
 
 async def _screendump(guest: Guest, arguments: dict[str, object]) -> str:
-    """Have the emulator write a picture, as PNG where it can."""
+    """Have QEMU write a screenshot: PNG, or PPM where it was built without libpng."""
     try:
         await guest.monitor.execute("screendump", {**arguments, "format": "png"})
     except QmpError as refusal:
@@ -142,7 +141,7 @@ async def _screendump(guest: Guest, arguments: dict[str, object]) -> str:
 
 
 def find_head(domain: Domain, screen: int) -> tuple[str, int]:
-    """The video card, by its alias, and its head that show a screen.
+    """Return the alias of the video device and its head that show a screen.
 
     Raises:
         VirError: INVALID_ARG: there is no such screen.

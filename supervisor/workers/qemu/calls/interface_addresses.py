@@ -1,6 +1,6 @@
-"""Clients' calls for the network addresses of one guest.
+"""IP addresses of the domain's interfaces: by lease, ARP table or guest agent.
 
-Owns: nothing. May touch: netd, by the module that all workers share; the agent.
+Owns: nothing. May touch: netd, by `workers.interface_addresses`; the agent.
 Source: libvirt 9.0 virDomainInterfaceAddresses.
 """
 
@@ -33,7 +33,7 @@ class AgentAddress(msgspec.Struct, frozen=True, rename="kebab"):
 
 
 class AgentInterface(msgspec.Struct, frozen=True, rename="kebab"):
-    """A device in `guest-network-get-interfaces`."""
+    """An interface in `guest-network-get-interfaces`."""
 
     name: str = ""
     hardware_address: str | None = None
@@ -41,19 +41,18 @@ class AgentInterface(msgspec.Struct, frozen=True, rename="kebab"):
 
 
 class InterfaceAddressCalls:
-    """Where a guest can be reached."""
+    """Calls on the domain's IP addresses."""
 
     def __init__(self, worker: GuestProvider) -> None:
-        """Ask about the worker's guest."""
         self._worker = worker
 
     async def domain_interface_addresses(
         self, call: ClientCall, dom: DomainId, source: int, flags: int
     ) -> list[DomainInterface]:
-        """The addresses of a guest's cards, as DHCP, the agent or the host's kernel knows them.
+        """Query the IP addresses of the domain's interfaces.
 
         Raises:
-            VirError: ARGUMENT_UNSUPPORTED for another source; those of the agent.
+            VirError: ARGUMENT_UNSUPPORTED: another source; those of the agent.
         """
         QEMU.errors.check_flags("DomainInterfaceAddresses", flags)
         guest = self._worker.guest()
@@ -62,12 +61,12 @@ class InterfaceAddressCalls:
         return await query_addresses(guest, source)
 
     async def _query_agent(self, guest: Guest) -> list[DomainInterface]:
-        """What the agent in the guest says, which may be anything."""
+        """Query the guest agent; its reply is the guest's and may be anything."""
         command = "guest-network-get-interfaces"
         interfaces = await guest_agent.query(guest, command, list[AgentInterface])
         if len(interfaces) > MAX_INTERFACES:
             raise QEMU.errors.invalid_arg(
-                f"the agent of '{guest.name}' tells of {len(interfaces)} interfaces"
+                f"the agent of '{guest.name}' reports {len(interfaces)} interfaces"
             )
         return [
             DomainInterface(

@@ -1,6 +1,6 @@
-"""Clients' calls that talk to the emulator or to the agent in the guest.
+"""QMP, HMP and agent commands of clients; host name and clock, by the agent.
 
-Owns: nothing. May touch: the emulator, by QMP; the agent.
+Owns: nothing. May touch: QEMU, by QMP; the agent.
 Source: libvirt 9.0, virDomainQemuMonitorCommand, virDomainQemuAgentCommand, virDomainGetTime.
 """
 
@@ -25,7 +25,7 @@ from supervisor.workers.qemu.agent import guest_agent
 from supervisor.workers.qemu.guest import GuestProvider
 from supervisor.workers.qemu.qmp.monitor import QmpError
 
-CLIENT_S: Final = 50.0  # below the minute that rpcd and domd give a call
+CLIENT_S: Final = 50.0  # below the deadline of 60 s that rpcd and domd have for a call
 AGENT_S: Final = 5.0
 NANOSECONDS: Final = 1_000_000_000
 HMP: Final = int(DomainQemuMonitorCommandFlags.HMP)
@@ -39,20 +39,19 @@ class HostName(msgspec.Struct, frozen=True, rename="kebab"):
 
 
 class MonitorAndAgent:
-    """Words that clients choose themselves."""
+    """Calls that are passed to QEMU's monitor or the guest agent."""
 
     def __init__(self, worker: GuestProvider) -> None:
-        """Talk to the worker's guest."""
         self._worker = worker
         self._numbers = itertools.count(1)
 
     async def domain_monitor_command(
         self, call: ClientCall, dom: DomainId, cmd: str, flags: int
     ) -> str:
-        """Have the emulator do what the client says; its answer as it is.
+        """Execute a client's QMP or HMP command and return the reply as QEMU sent it.
 
         Raises:
-            VirError: INTERNAL_ERROR: it is no command; OPERATION_TIMEOUT.
+            VirError: INTERNAL_ERROR: it is not a command; OPERATION_TIMEOUT.
         """
         QEMU.errors.check_flags("DomainQemuMonitorCommand", flags, HMP)
         guest = self._worker.guest()
@@ -80,10 +79,10 @@ class MonitorAndAgent:
         timeout: int,  # noqa: ASYNC109  (the table's name)
         flags: int,
     ) -> str:
-        """Have the guest's agent do what the client says; its answer as it is.
+        """Execute a client's agent command and return the reply as the agent sent it.
 
         Raises:
-            VirError: AGENT_UNRESPONSIVE: nobody answers.
+            VirError: AGENT_UNRESPONSIVE: no reply.
         """
         QEMU.errors.check_flags("DomainQemuAgentCommand", flags)
         seconds = agent_timeout(timeout)
@@ -101,10 +100,10 @@ class MonitorAndAgent:
         return msgspec.json.encode({"return": returned}).decode()
 
     async def domain_get_hostname(self, call: ClientCall, dom: DomainId, flags: int) -> str:
-        """The guest's own name, from its agent.
+        """Query the guest's host name from the agent.
 
         Raises:
-            VirError: NO_HOSTNAME: by its leases, of which there are none.
+            VirError: NO_HOSTNAME: from DHCP leases, which is not implemented.
         """
         QEMU.errors.check_flags("DomainGetHostname", flags, SOURCES)
         if flags == SOURCES:
@@ -119,7 +118,7 @@ class MonitorAndAgent:
         return reply.host_name
 
     async def domain_get_time(self, call: ClientCall, dom: DomainId, flags: int) -> tuple[int, int]:
-        """The guest's clock, from its agent: seconds and nanoseconds since the epoch."""
+        """Query the guest's clock from the agent: seconds and nanoseconds since the epoch."""
         QEMU.errors.check_flags("DomainGetTime", flags)
         time_ns = await guest_agent.query(self._worker.guest(), "guest-get-time", int)
         return time_ns // NANOSECONDS, time_ns % NANOSECONDS
@@ -127,10 +126,10 @@ class MonitorAndAgent:
     async def domain_set_time(
         self, call: ClientCall, dom: DomainId, seconds: int, nseconds: int, flags: int
     ) -> None:
-        """Set the guest's clock, or have it read its hardware's.
+        """Set the guest's clock, or with SYNC have it read its RTC.
 
         Raises:
-            VirError: INVALID_ARG: a time that cannot be.
+            VirError: INVALID_ARG: the time is out of range.
         """
         QEMU.errors.check_flags("DomainSetTime", flags, int(DomainSetTimeFlags.SYNC))
         total = seconds * NANOSECONDS + nseconds
@@ -140,18 +139,19 @@ class MonitorAndAgent:
         guest_agent.require_agent(guest)
         arguments = None if flags & DomainSetTimeFlags.SYNC else {"time": total}
         await guest_agent.execute(guest, "guest-set-time", arguments)
+        # Ticks of the RTC that the guest missed would set its clock ahead again.
         try:
             await guest.monitor.execute("rtc-reset-reinjection")
         except QmpError as refusal:
-            if refusal.error_class != "CommandNotFound":  # only PCs' clocks have it
+            if refusal.error_class != "CommandNotFound":  # a command of x86 alone
                 raise
 
 
 def agent_timeout(timeout: int) -> float:
-    """How long a client wants to wait for the agent.
+    """Convert a client's agent timeout (virDomainQemuAgentCommandTimeoutValues) to seconds.
 
     Raises:
-        VirError: INVALID_ARG.
+        VirError: INVALID_ARG: it is below -2.
     """
     values = DomainQemuAgentCommandTimeoutValues
     if timeout == values.BLOCK:

@@ -1,7 +1,7 @@
-"""Clients' calls for figures of one guest.
+"""Statistics of one domain: memory, disks, interfaces, vCPUs.
 
-Owns: nothing. May touch: the emulator, by QMP; /proc, /sys and images, to read.
-Source: libvirt 9.0, virDomainMemoryStats, virDomainBlockStatsFlags and their kin.
+Owns: nothing. May touch: QEMU, by QMP; /proc, /sys and images, to read.
+Source: libvirt 9.0, virDomainMemoryStats, virDomainBlockStatsFlags and so on.
 """
 
 from __future__ import annotations
@@ -54,19 +54,18 @@ BLOCK_PARAMETERS: Final = (
 
 
 class Statistics:
-    """What a guest has used."""
+    """Calls on the domain's statistics."""
 
     def __init__(self, worker: GuestProvider) -> None:
-        """Count for the worker's guest."""
         self._worker = worker
 
     async def domain_memory_stats(
         self, call: ClientCall, dom: DomainId, max_stats: int, flags: int
     ) -> list[DomainMemoryStat]:
-        """Memory: the balloon's size, what the guest's driver reports, what the host gives.
+        """Collect memory statistics: balloon size, the balloon driver's, resident memory.
 
         Raises:
-            VirError: OPERATION_TIMEOUT: the guest hangs.
+            VirError: OPERATION_TIMEOUT: QEMU does not reply.
         """
         QEMU.errors.check_flags("DomainMemoryStats", flags)
         guest = self._worker.guest()
@@ -86,7 +85,7 @@ class Statistics:
     async def domain_block_stats(
         self, call: ClientCall, dom: DomainId, path: str
     ) -> tuple[int, int, int, int, int]:
-        """A disk's requests and bytes, read and written; of all disks for an empty path."""
+        """Return a disk's requests and bytes, read and written; the sums for an empty path."""
         sums = await self._counters(path)
         counted = (sums.rd_operations, sums.rd_bytes, sums.wr_operations, sums.wr_bytes)
         return (*counted, UNKNOWN)
@@ -94,7 +93,7 @@ class Statistics:
     async def domain_block_stats_flags(
         self, call: ClientCall, dom: DomainId, path: str, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
-        """The same, with times; how many figures there are for `nparams` 0."""
+        """Return the same with times; the number of parameters for `nparams` 0."""
         QEMU.errors.check_flags("DomainBlockStatsFlags", flags, TYPED_STRINGS)
         sums = await self._counters(path)
         if nparams == 0:
@@ -118,10 +117,10 @@ class Statistics:
     async def domain_get_block_info(
         self, call: ClientCall, dom: DomainId, path: str, flags: int
     ) -> tuple[int, int, int]:
-        """A disk's allocation, capacity and physical size, in bytes.
+        """Return a disk's allocation, capacity and physical size, in bytes.
 
         Raises:
-            VirError: INVALID_ARG: there is no such disk, or it is empty.
+            VirError: INVALID_ARG: there is no such disk, or it has no medium.
         """
         QEMU.errors.check_flags("DomainGetBlockInfo", flags)
         guest = self._worker.guest()
@@ -146,7 +145,7 @@ class Statistics:
     async def domain_get_disk_errors(
         self, call: ClientCall, dom: DomainId, maxerrors: int, flags: int
     ) -> tuple[list[DomainDiskError], int]:
-        """Disks whose errors have stopped the guest; how many there can be for `maxerrors` 0."""
+        """List the disks whose I/O errors have stopped the guest; their maximum for 0."""
         QEMU.errors.check_flags("DomainGetDiskErrors", flags, TYPED_STRINGS)
         guest = self._worker.guest()
         disks = guest.domain.devices.disks
@@ -168,10 +167,10 @@ class Statistics:
     def domain_interface_stats(
         self, call: ClientCall, dom: DomainId, device: str
     ) -> tuple[int, int, int, int, int, int, int, int]:
-        """A network card's counters, by the host's device or the card's address.
+        """Return an interface's counters, by its host device or MAC address.
 
         Raises:
-            VirError: INVALID_ARG: there is no such card.
+            VirError: INVALID_ARG: there is no such interface.
         """
         for interface in self._worker.guest().domain.devices.interfaces:
             if device not in (interface.target_dev, interface.mac):
@@ -190,7 +189,7 @@ class Statistics:
     async def domain_get_vcpus(
         self, call: ClientCall, dom: DomainId, maxinfo: int, maplen: int
     ) -> tuple[list[VcpuInfo], bytes]:
-        """Processors: their times, and where they may run."""
+        """Return the vCPUs' times and CPU affinities."""
         guest = self._worker.guest()
         counted = list(vcpus(guest, (await vcpu_threads(guest))[:maxinfo]))
         infos = [VcpuInfo(vcpu.number, vcpu.state, vcpu.time_ns, vcpu.cpu) for vcpu in counted]
@@ -201,10 +200,10 @@ class Statistics:
     def domain_get_cpu_stats(
         self, call: ClientCall, dom: DomainId, nparams: int, start_cpu: int, ncpus: int, flags: int
     ) -> tuple[list[TypedParam], int]:
-        """The whole guest's processor time.
+        """Return the CPU time of the whole domain.
 
         Raises:
-            VirError: OPERATION_UNSUPPORTED: figures by the host's processor, which need a cgroup.
+            VirError: OPERATION_UNSUPPORTED: times per host CPU, which need a cgroup.
         """
         QEMU.errors.check_flags("DomainGetCPUStats", flags, TYPED_STRINGS)
         if start_cpu != -1:
@@ -231,17 +230,17 @@ def _need_disk(guest: Guest, path: str) -> Disk:
 
 
 async def _balloon_kib(guest: Guest) -> int:
-    """The memory that the guest has, in KiB."""
+    """Query the guest's current memory, in KiB."""
     try:
         info = await guest.monitor.query("query-balloon", BalloonInfo)
-    except QmpError:  # the guest has no driver for it
+    except QmpError:  # no balloon device
         return guest.domain.memory
     guest.balloon_kib = info.actual // KIB
     return guest.balloon_kib
 
 
 async def query_balloon_stats(guest: Guest) -> GuestStats | None:
-    """What the guest's balloon driver has reported; None: it does not."""
+    """Query what the balloon driver has reported; None: no driver reports."""
     balloon = guest.domain.devices.memballoon
     if balloon is None or balloon.model == "none":
         return None
@@ -253,7 +252,7 @@ async def query_balloon_stats(guest: Guest) -> GuestStats | None:
 
 
 def add(counters: list[BlockDeviceStats]) -> BlockDeviceStats:
-    """The sums of counters."""
+    """Sum counters."""
     fields = BlockDeviceStats.__struct_fields__
     return BlockDeviceStats(
         **{name: sum(getattr(drive, name) for drive in counters) for name in fields}
@@ -261,7 +260,7 @@ def add(counters: list[BlockDeviceStats]) -> BlockDeviceStats:
 
 
 def sizes(path: str, capacity: int, highest: int) -> tuple[int, int]:
-    """An image's allocation and physical size on the host; the emulator's figures elsewhere."""
+    """Return a file's allocation and size; QEMU's numbers for other sources."""
     try:
         status = os.stat(path)
     except OSError:
@@ -272,7 +271,7 @@ def sizes(path: str, capacity: int, highest: int) -> tuple[int, int]:
 
 
 def affinity(thread: int, length: int) -> bytes:
-    """Where a thread may run, a bit a processor."""
+    """Return a thread's CPU affinity: a bit per CPU, little endian."""
     try:
         allowed = os.sched_getaffinity(thread)
     except OSError:

@@ -1,1 +1,1 @@
-"""Devices that come, change and go while a guest runs."""
+"""Attaching, updating and detaching devices of a running QEMU domain."""

@@ -1,7 +1,8 @@
-"""Giving a running guest a device.
+"""Attaches a device to a running domain.
 
-Owns: the order: descriptors, files, steps, document; and undoing it.
-May touch: the emulator, by QMP; netd, through `sounds`; the owner of an image.
+Owns: the order: tap or image, backends, device, live XML; and undoing it.
+May touch: QEMU, by QMP; netd, by `interfaces`; owners of images.
+Source: libvirt 9.0, qemu_hotplug.c.
 """
 
 from __future__ import annotations
@@ -50,11 +51,11 @@ class BlockNode(msgspec.Struct, frozen=True, rename="kebab"):
 
 
 async def attach(guest: Guest, xml: str) -> None:
-    """Add a device to a running guest; on failure it is as before.
+    """Attach a device; if a step fails, those before it are undone.
 
     Raises:
-        ConfError: the guest cannot have it, or not while it runs.
-        VirError: netd or the emulator refuses.
+        ConfError: the domain cannot have the device, or not while it runs.
+        VirError: netd or QEMU refuses.
     """
     tag, device = parse_device(xml)
     plan = plan_attach(guest.domain, tag, device, await emulator_facts(guest))
@@ -75,7 +76,8 @@ async def attach(guest: Guest, xml: str) -> None:
             undo.callback(restore, chown_images(guest, plan.device))
             first = await free_index(guest)
             nodes.record_indexes(plan.device, nodes.number_disk(plan.device, first))
-        # a bus comes late: what has been on one leaves only when the guest lets it
+        # The controller is added after the backends, which may fail: removing it again takes the
+        # guest's consent (device_del), removing a backend does not.
         *backends, frontend = attach_steps(
             launch_context(guest, plan, fds, secrets), plan.device, first_node=first
         )
@@ -92,7 +94,7 @@ async def attach(guest: Guest, xml: str) -> None:
         await refresh_chardevs(guest, guest.monitor)
     guest.update_xml()
     alias = plan.device.alias or ""  # type: ignore[union-attr]
-    log.info("%s has got %s", guest.name, alias)
+    log.info("%s: device %s attached", guest.name, alias)
     guest.publish_event(DomainEventID.DEVICE_ADDED, guest.identity, alias)
 
 
@@ -103,7 +105,10 @@ async def free_index(guest: Guest) -> int:
 
 
 async def emulator_facts(guest: Guest) -> EmulatorFacts:
-    """What the emulator can do, as far as the guest's kind needs it; it is asked for once."""
+    """Return what the domain's QEMU supports; hostd is asked at the first hotplug only.
+
+    They take memory that the worker of a domain without hotplug does not need.
+    """
     if guest.emulator_facts is None:
         guest.emulator_facts = await _probe_facts(guest)
     return guest.emulator_facts
@@ -133,7 +138,7 @@ def launch_context(
     fds: InterfaceFds,
     secrets: Mapping[str, bytes] | None = None,
 ) -> Context:
-    """What planning needs to know of the guest."""
+    """Make the inputs of the argv planner, which plans hotplugged devices, too."""
     paths, status = guest.context.paths, guest.status
     runtime = LaunchInputs(
         id=status.id,
@@ -143,26 +148,26 @@ def launch_context(
         tap_fds=fds.taps,
         vhost_fds=fds.vhosts,
         secrets=secrets or {},
-        encrypt=_sealer(guest.domain_dir / KEY_FILE),
+        encrypt=_encryptor(guest.domain_dir / KEY_FILE),
         now=status.started_at,
         default_tls_dir=guest.context.config.default_tls_x509_cert_dir,
     )
     return Context(plan.domain, plan.facts, runtime)
 
 
-def _sealer(key_file: Path) -> Callable[[bytes], EncryptedSecret]:
-    """Seals secrets as the launch did; the key is read when there is a secret."""
+def _encryptor(key_file: Path) -> Callable[[bytes], EncryptedSecret]:
+    """Encrypt secrets with the master key of the start; it is read when there is a secret."""
 
-    def seal(secret: bytes) -> EncryptedSecret:
+    def encrypt(secret: bytes) -> EncryptedSecret:
         return encryptor(key_file.read_bytes())(secret)
 
-    return seal
+    return encrypt
 
 
 async def _attach_interface(guest: Guest, plan: HotplugPlan, undo: AsyncExitStack) -> InterfaceFds:
-    """Have netd plug a card in, and hand its descriptors to the emulator."""
+    """Have netd attach an interface, and pass its descriptors to QEMU (`getfd`)."""
     interface = plan.device
-    assert isinstance(interface, Interface), "the caller looked"
+    assert isinstance(interface, Interface), "checked by the caller"
     attached = await attach_interface(guest.context, plan.domain, interface)
     undo.push_async_callback(detach_port, guest.context, guest.status.uuid, attached.tap)
     alias = interface.alias or ""
@@ -201,4 +206,4 @@ async def _undo(guest: Guest, step: QmpStep) -> None:
     try:
         await guest.monitor.execute(step.undo, step.undo_arguments)
     except VirError as error:
-        log.warning("%s: %s is left behind: %s", guest.name, step.undo_arguments, error)
+        log.warning("%s: %s cannot be removed again: %s", guest.name, step.undo_arguments, error)

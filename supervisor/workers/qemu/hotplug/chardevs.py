@@ -1,6 +1,6 @@
-"""From `-chardev` to the arguments of `chardev-add`, which are shaped otherwise. Pure.
+"""Translates -chardev to the arguments of `chardev-add`, which nest them. Pure.
 
-Owns: that translation, for the kinds that a running emulator takes.
+Owns: that translation, for the backends that can be hotplugged.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from conf.errors import ConfError
 Arguments = dict[str, object]
 Members = dict[str, str]
 
-#: Kind on the command line: its name in QMP.
+#: Backend on the command line: its name in QMP.
 PLAIN: Final = {"null": "null", "pty": "pty", "stdio": "stdio"}
 PATHS: Final = {"serial": "serial", "parallel": "parallel", "pipe": "pipe"}
 NAMED: Final = {"spicevmc": "type", "spiceport": "fqdn", "dbus": "name"}
 
 
 def chardev_arguments(text: str) -> Arguments:
-    """The arguments of `chardev-add` for the value of one `-chardev`.
+    """Return the arguments of `chardev-add` for the value of one -chardev.
 
     Raises:
-        ConfError: "operation_unsupported": a running emulator cannot be given this kind.
+        ConfError: "operation_unsupported": this backend cannot be hotplugged.
     """
     kind, members = parse_members(text)
     name, data = _backend(kind, members)
@@ -33,7 +33,7 @@ def chardev_arguments(text: str) -> Arguments:
 
 
 def parse_members(text: str) -> tuple[str, Members]:
-    """`kind,name=value,…`, where a doubled comma is one of the value."""
+    """Parse `kind,name=value,…`; QEMU doubles a comma in a value."""
     parts = [part.replace("\0", ",") for part in text.replace(",,", "\0").split(",")]
     pairs = (part.partition("=") for part in parts[1:])
     return parts[0], {name: value for name, _, value in pairs}

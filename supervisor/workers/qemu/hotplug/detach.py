@@ -1,7 +1,9 @@
-"""Taking a device from a running guest.
+"""Detaches a device from a running domain.
 
-Owns: asking the guest for it, and removing what was behind it once the guest has let go, however
-late that is. May touch: the emulator, by QMP; netd, through `sounds`; the owner of an image.
+Owns: `device_del`, and removing the backend after DEVICE_DELETED, however late that comes.
+May touch: QEMU, by QMP; netd, by `interfaces`; owners of images.
+
+`device_del` of a PCI or SCSI device only asks the guest, which may take minutes or ignore it.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ from supervisor.workers.qemu.hotplug.qmp_steps import (
     is_channel,
 )
 
-UNPLUG_S: Final = 5.0  # for the guest to let go; as stock, the call is answered then all the same
+UNPLUG_S: Final = (
+    5.0  # for DEVICE_DELETED; as with libvirt, the call succeeds after it all the same
+)
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +57,11 @@ class Drive(msgspec.Struct, frozen=True, rename="kebab"):
 
 
 async def detach(guest: Guest, request: DetachDevice) -> None:
-    """Ask the guest to let a device go, and wait a while for it.
+    """Ask the guest to release a device, and wait for it.
 
     Raises:
-        ConfError: "device_missing"; "operation_unsupported" for what must stay while it runs.
-        VirError: the emulator refuses.
+        ConfError: "device_missing"; "operation_unsupported": it cannot be detached live.
+        VirError: QEMU refuses.
     """
     if request.alias:
         _, device = find_by_alias(guest.domain, request.alias)
@@ -72,11 +76,11 @@ async def detach(guest: Guest, request: DetachDevice) -> None:
         async with asyncio.timeout(UNPLUG_S):
             await deleted.wait()
     except TimeoutError:
-        log.info("%s has not let %s go yet", guest.name, name)
+        log.info("%s: the guest has not released %s yet", guest.name, name)
 
 
 def _check_detachable(guest: Guest, device: Device) -> None:
-    """Refuse to take what cannot go while the guest runs.
+    """Refuse a device that cannot be detached live.
 
     Raises:
         ConfError: "operation_unsupported"; "operation_failed" for a controller in use.
@@ -102,7 +106,7 @@ def _check_detachable(guest: Guest, device: Device) -> None:
 
 
 def disks_on(guest: Guest, controller: Controller) -> Iterator[Disk]:
-    """The disks of a controller."""
+    """List the disks on a controller."""
     for disk in guest.domain.devices.disks:
         place = getattr(disk.address, "controller", None)
         if disk.target.bus == controller.type and place == controller.index:
@@ -110,16 +114,16 @@ def disks_on(guest: Guest, controller: Controller) -> Iterator[Disk]:
 
 
 def on_device_deleted(guest: Guest, alias: str) -> None:
-    """The emulator says that a device has gone."""
+    """Handle DEVICE_DELETED."""
     guest.run(complete(guest, alias))
 
 
 async def complete(guest: Guest, alias: str) -> None:
-    """Remove what was behind a device that has gone, and say so."""
+    """Remove a deleted device's backend and XML, and publish DEVICE_REMOVED."""
     try:
         tag, device = find_by_alias(guest.domain, alias)
     except ConfError:
-        return  # a part of a device, or one that the document never had
+        return  # a part of a device, or one that the XML never had
     async with guest.device_lock:
         remaining = [
             other for other in devices_of(guest.domain.devices, tag) if other is not device
@@ -128,9 +132,9 @@ async def complete(guest: Guest, alias: str) -> None:
         try:
             await _remove_backend(guest, device)
         except VirError as error:
-            log.warning("%s: something of %s is left behind: %s", guest.name, alias, error)
+            log.warning("%s: the backend of %s cannot be removed: %s", guest.name, alias, error)
         guest.update_and_publish()
-    log.info("%s has let %s go", guest.name, alias)
+    log.info("%s: device %s detached", guest.name, alias)
     guest.publish_event(DomainEventID.DEVICE_REMOVED, guest.identity, alias)
     deleted = guest.unplugged.pop(alias, None)
     if deleted is not None:
@@ -156,24 +160,24 @@ async def _remove_backend(guest: Guest, device: Device) -> None:
 
 
 async def collect(guest: Guest) -> None:
-    """Remove the block nodes that no drive uses, whoever left them.
+    """Delete the block nodes that no drive uses: of this disk, or of a hotplug that failed.
 
     Raises:
-        VirError: the emulator does not answer.
+        VirError: QEMU does not reply.
     """
     drives = await guest.monitor.query("query-blockstats", list[Drive])
     used = {name for drive in drives for name in chain_names(drive)}
     nodes = await guest.monitor.query("query-named-block-nodes", list[BlockNode])
     idle = {node.node_name for node in nodes if node.node_name.startswith(PREFIX)} - used
-    for name in sorted(idle):  # N-format comes before N-storage, which it holds
+    for name in sorted(idle):  # libvirt-N-format sorts before N-storage, which it uses
         try:
             await guest.monitor.execute("blockdev-del", {"node-name": name})
         except VirError as error:
-            log.debug("%s: the node %s stays: %s", guest.name, name, error)
+            log.debug("%s: block node %s is not deleted: %s", guest.name, name, error)
 
 
 def chain_names(drive: Drive | None) -> Iterator[str]:
-    """The names of a drive's nodes, from the top down."""
+    """List the names of a drive's nodes, from the top down."""
     if drive is not None:
         if drive.node_name:
             yield drive.node_name

@@ -1,6 +1,6 @@
-"""A domain with one device more: completed, addressed, named. Pure.
+"""Plans a hotplug: the domain with one more device, completed, with address and alias. Pure.
 
-Owns: that a running guest's other devices stay what they are.
+Owns: that the other devices stay as they are: their addresses and aliases are the guest's.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from supervisor.workers.qemu.start.unsupported import check_supported
 
 @dataclass(slots=True)
 class HotplugPlan:
-    """What the guest will be."""
+    """A domain with a device that is to be attached."""
 
     domain: Domain
     facts: EmulatorFacts
     device: Device
-    controllers: list[Controller]  # that must come first
+    controllers: list[Controller]  # new ones that the device needs
 
 
 def plan_attach(live: Domain, tag: str, device: Device, facts: EmulatorFacts) -> HotplugPlan:
-    """Add a device to a copy of a running guest's document.
+    """Add a device to a copy of the live XML.
 
     Raises:
-        ConfError: the guest cannot have it; "internal": no slot is free.
+        ConfError: the domain cannot have it; "internal": no PCI slot is free.
     """
     domain = parse_domain(format_domain(live, live=True, secure=True))
     existing = {id(controller) for controller in domain.devices.controllers}
@@ -51,6 +51,7 @@ def plan_attach(live: Domain, tag: str, device: Device, facts: EmulatorFacts) ->
         for controller in domain.devices.controllers
         if id(controller) not in existing and controller is not device
     ]
+    # libvirt hotplugs no PCI controller either: the guest would have to rescan its buses.
     if any(controller.type not in CONTROLLERS for controller in new):
         raise ConfError(
             "internal",
@@ -62,10 +63,10 @@ def plan_attach(live: Domain, tag: str, device: Device, facts: EmulatorFacts) ->
 
 
 def assign_alias(domain: Domain, device: Device) -> None:
-    """Give a device the alias that a guest started with it would have, or the next free one.
+    """Assign the alias that the device would have at a start, or the next free number.
 
     Raises:
-        ConfError: "operation_invalid": the user's alias is another device's.
+        ConfError: "operation_invalid": another device has the user's alias.
     """
     taken = {
         other.alias
@@ -86,7 +87,7 @@ def assign_alias(domain: Domain, device: Device) -> None:
 
 
 def coldplug_alias(domain: Domain, device: Device) -> str:
-    """The alias that the device would have in a guest that is started; others keep theirs."""
+    """Return the alias that a start would assign; the other devices keep theirs."""
     before = [
         (other, other.alias) for other in _all_devices(domain.devices) if hasattr(other, "alias")
     ]
@@ -99,7 +100,7 @@ def coldplug_alias(domain: Domain, device: Device) -> str:
 
 
 def _all_devices(devices: Devices) -> Iterator[Any]:
-    """Every device of a guest."""
+    """List every device of the domain."""
     for field in fields(devices):
         value = getattr(devices, field.name)
         yield from value if isinstance(value, list) else (value,)

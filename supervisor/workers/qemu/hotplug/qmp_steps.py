@@ -1,6 +1,8 @@
-"""From a device's command line to the QMP commands that add it, each with its undoing. Pure.
+"""Translates a device's command line options to QMP commands, each with its undo. Pure.
 
-Owns: that translation, for what a running emulator takes. May not touch: the emulator.
+Owns: that translation, and which devices can be hotplugged. May not touch: QEMU.
+
+The JSON of -device, -object, -blockdev and -netdev is the arguments of the QMP commands.
 """
 
 from __future__ import annotations
@@ -33,12 +35,12 @@ from supervisor.workers.qemu.hotplug.chardevs import chardev_arguments
 
 Arguments = dict[str, object]
 
-#: Buses whose drives a running machine takes.
+#: Buses that take a drive while the machine runs; IDE and floppy controllers do not.
 DISK_BUSES: Final = ("virtio", "scsi", "usb", "sata")
 INPUT_BUSES: Final = ("usb", "virtio")
 CONTROLLERS: Final = ("scsi", "virtio-serial")
 SERIAL_MODELS: Final = ("pci-serial", "usb-serial")
-#: Option: the command, and the command and member that undo it.
+#: Option: its QMP command, the command that undoes it and that one's argument.
 COMMANDS: Final = {
     "-object": ("object-add", "object-del", "id"),
     "-blockdev": ("blockdev-add", "blockdev-del", "node-name"),
@@ -49,7 +51,7 @@ COMMANDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class QmpStep:
-    """One command, and what takes it back."""
+    """One QMP command, and the one that undoes it."""
 
     command: str
     arguments: Arguments
@@ -58,15 +60,15 @@ class QmpStep:
 
 
 def attach_steps(context: Context, device: Device, *, first_node: int) -> list[QmpStep]:
-    """The steps that give a guest a device.
+    """List the steps that attach a device, backends first.
 
     Args:
-        context: with the domain as it will be, and descriptors by name.
-        device: one of the domain's, completed, with its alias and address.
-        first_node: the lowest number that no block node of the guest has.
+        context: with the domain as planned, and names of descriptors (`getfd`).
+        device: one of the domain's, with alias and address.
+        first_node: a number that no block node of QEMU has (`nodes.free_index`).
 
     Raises:
-        ConfError: "operation_unsupported": the device cannot come to a running guest.
+        ConfError: "operation_unsupported": the device cannot be hotplugged.
     """
     return [qmp_step(option, text) for option, text in _options(context, device, first_node)]
 
@@ -116,13 +118,13 @@ def _options(context: Context, device: Device, first_node: int) -> Options:
 
 
 def is_channel(domain: Domain, device: CharDevice) -> bool:
-    """Whether a device is a port for programs, which may come and go."""
+    """Whether a device is a virtio channel, whose port can be hotplugged."""
     listed = any(device is channel for channel in domain.devices.channels)
     return listed and device.target_type == "virtio"
 
 
 def describe_device(device: Device) -> str:
-    """What a refusal calls a device."""
+    """Describe a device for an error message."""
     match device:
         case Disk():
             return f"disk '{device.target.dev}' on bus '{device.target.bus}'"
@@ -138,16 +140,18 @@ def describe_device(device: Device) -> str:
 
 
 def qmp_step(option: str, text: str) -> QmpStep:
-    """Translate one option.
+    """Translate one command line option.
 
     Raises:
-        ConfError: "operation_unsupported": a running emulator does not take it.
+        ConfError: "operation_unsupported": it has no QMP command.
     """
     if option == "-chardev":
         arguments = chardev_arguments(text)
         return QmpStep("chardev-add", arguments, "chardev-remove", {"id": arguments["id"]})
     if option not in COMMANDS:
-        raise ConfError("operation_unsupported", f"what needs {option} cannot be attached live")
+        raise ConfError(
+            "operation_unsupported", f"a device that needs {option} cannot be attached live"
+        )
     command, undo, member = COMMANDS[option]
     arguments = msgspec.json.decode(text, type=Arguments)
     return QmpStep(command, arguments, undo, {member: arguments[member]})

@@ -1,6 +1,6 @@
-"""Changing a device of a running guest: a card's link, limits and network, a drive's medium.
+"""Updates a device of a running domain: an interface, a drive's medium, a display's password.
 
-Owns: which changes a running guest takes. May touch: the emulator, by QMP; netd over the bus.
+Owns: which changes are possible. May touch: QEMU, by QMP; netd over the bus.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ log = logging.getLogger(__name__)
 
 
 async def update(guest: Guest, request: UpdateDevice) -> None:
-    """Change a device as a document says.
+    """Update a device as the client's XML says.
 
     Raises:
-        ConfError: "device_missing"; "operation_unsupported" for what cannot change now.
-        VirError: netd or the emulator refuses.
+        ConfError: "device_missing"; "operation_unsupported": the change is not possible.
+        VirError: netd or QEMU refuses.
     """
     tag, changed = parse_device(request.xml)
     match changed:
         case Interface():
             current = find_device(guest.domain, tag, changed)
-            assert isinstance(current, Interface), "a card was looked for"
+            assert isinstance(current, Interface), "found by its tag"
             await update_interface(
                 guest, current, changed, lambda up: _set_link(guest, current, up)
             )
         case Disk():
             drive = find_device(guest.domain, tag, changed)
-            assert isinstance(drive, Disk), "a drive was looked for"
+            assert isinstance(drive, Disk), "found by its tag"
             await _change_medium(guest, drive, changed, force=request.force)
         case Graphics():
             display = find_device(guest.domain, tag, changed)
-            assert isinstance(display, Graphics), "a display was looked for"
+            assert isinstance(display, Graphics), "found by its tag"
             await _update_display(guest, display, changed)
         case _:
             detail = f"live update of device '{tag}' is not supported"
@@ -66,7 +66,7 @@ async def _set_link(guest: Guest, interface: Interface, up: bool) -> None:  # no
 
 
 async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: bool) -> None:
-    """Put another medium into a drive, or take it out; the new one is opened before."""
+    """Change or eject the medium; the new image is opened before the old one is removed."""
     if drive.device not in ("cdrom", "floppy"):
         detail = f"disk device '{drive.target.dev}' of type '{drive.device}' cannot be changed live"
         raise ConfError("operation_unsupported", detail)
@@ -77,7 +77,7 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
         type=changed.type,
         source=changed.source,
         driver=changed.driver or drive.driver,
-        backing_store=changed.backing_store,  # what was below the former medium is not below this
+        backing_store=changed.backing_store,  # the previous medium's chain is not this one's
     )
     await backing_chains.complete_disks([updated])
     nodes = number_disk(updated, await free_index(guest))
@@ -102,7 +102,7 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
         for command, limits in throttle_commands(updated):
             await guest.monitor.execute(command, limits)
     finally:
-        await collect(guest)  # the former medium, or the new one if it did not get in
+        await collect(guest)  # the previous medium, or the new one if it was not inserted
     previous = replace(drive)
     drive.type, drive.source, drive.driver = updated.type, updated.source, updated.driver
     drive.backing_store = updated.backing_store

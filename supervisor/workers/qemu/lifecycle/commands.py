@@ -1,7 +1,7 @@
-"""What domd orders of a running guest: shutdown, reboot, reset, suspend, resume, wake up.
+"""Lifecycle commands of a running domain: shutdown, reboot, reset, suspend, resume, wakeup.
 
-Owns: one function an order. May touch: the emulator, by QMP; the guest's agent.
-Source: libvirt 9.0, virDomainShutdownFlags, virDomainReboot and their kin.
+Owns: one function each. May touch: QEMU, by QMP; the guest agent.
+Source: libvirt 9.0, virDomainShutdownFlags, virDomainReboot, virDomainSuspend and so on.
 """
 
 from __future__ import annotations
@@ -24,27 +24,31 @@ log = logging.getLogger(__name__)
 
 
 async def shutdown(guest: Guest, flags: int) -> None:
-    """Ask the guest to power off, by its agent or its power button.
+    """Ask the guest to power off, by the agent or the ACPI power button.
 
     Raises:
-        VirError: INVALID_ARG for other ways; whatever keeps it from being asked.
+        VirError: INVALID_ARG: other flags; OPERATION_INVALID: the vCPUs are stopped for good; those
+            of the agent and the monitor.
     """
     reboots = lifecycle_actions.on_poweroff(guest.domain).action is lifecycle_actions.Action.RESTART
     await _request_shutdown(guest, flags, "powerdown", fake_reboot=reboots)
 
 
 async def reboot(guest: Guest, flags: int) -> None:
-    """Ask the guest to reboot: its agent does, or it powers off and its machine is reset.
+    """Ask the guest to reboot, by the agent, or by the power button and a reset of the machine.
 
     Raises:
         VirError: as `shutdown`.
     """
-    assert int(DomainRebootFlagValues.GUEST_AGENT) == AGENT, "both kinds of flags are alike"
+    assert int(DomainRebootFlagValues.GUEST_AGENT) == AGENT, (
+        "shutdown and reboot have the same flags"
+    )
     again = lifecycle_actions.on_reboot(guest.domain).action is lifecycle_actions.Action.RESTART
     await _request_shutdown(guest, flags, "reboot", fake_reboot=again)
 
 
 async def _request_shutdown(guest: Guest, flags: int, mode: str, *, fake_reboot: bool) -> None:
+    # Without flags libvirt tries the agent first, and the power button if it fails.
     if flags & ~(BUTTON | AGENT):
         detail = f"unsupported flags ({flags & ~(BUTTON | AGENT):#x}); use acpi or agent"
         raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.QEMU)
@@ -57,9 +61,10 @@ async def _request_shutdown(guest: Guest, flags: int, mode: str, *, fake_reboot:
         except VirError as error:
             if flags == AGENT:
                 raise
-            log.info("%s: its agent cannot shut it down: %s", guest.name, error)
+            log.info("%s: shutdown by the guest agent failed: %s", guest.name, error)
         else:
             return
+    # ACPI has no reboot button: the guest powers off, and the worker resets the machine then.
     _set_fake_reboot(guest, fake_reboot=fake_reboot)
     await guest.monitor.execute("system_powerdown")
 
@@ -78,19 +83,19 @@ def _set_fake_reboot(guest: Guest, *, fake_reboot: bool) -> None:
 
 
 async def reset(guest: Guest) -> None:
-    """Press the machine's reset button."""
+    """Reset the machine, as its reset button does."""
     _set_fake_reboot(guest, fake_reboot=False)
     await guest.monitor.execute("system_reset")
 
 
 async def suspend(guest: Guest) -> None:
-    """Stop the processors; those of a guest that is paused stand still already.
+    """Stop the vCPUs; nothing is done if a client has paused the domain already.
 
     Raises:
-        VirError: OPERATION_INVALID: they stand still for another reason.
+        VirError: OPERATION_INVALID: the domain's state does not allow it.
     """
     if guest.state is DomainState.PAUSED:
-        return  # perhaps by an order that was given up and obeyed late
+        return  # perhaps by a `stop` that QEMU executed after its deadline
     require(guest.name, guest.state, Trigger.SUSPENDED)
     guest.stop_cause = Trigger.SUSPENDED
     try:
@@ -98,14 +103,14 @@ async def suspend(guest: Guest) -> None:
     except VirError:
         guest.stop_cause = Trigger.STOPPED
         raise
-    guest.transition(Trigger.SUSPENDED)  # an emulator that had stopped by then told of nothing
+    guest.transition(Trigger.SUSPENDED)  # no STOP comes from a QEMU that was stopped by then
 
 
 async def resume(guest: Guest) -> None:
-    """Let the processors run.
+    """Start the vCPUs.
 
     Raises:
-        VirError: OPERATION_INVALID: they run, or sleep.
+        VirError: OPERATION_INVALID: they run, or the guest is suspended to memory.
     """
     trigger = Trigger.CRASH_LEFT if guest.state is DomainState.CRASHED else Trigger.RESUMED
     require(guest.name, guest.state, trigger)
@@ -121,10 +126,10 @@ async def resume(guest: Guest) -> None:
 
 
 async def wake_up(guest: Guest) -> None:
-    """Wake a guest that sleeps by ACPI.
+    """Wake a guest from ACPI S3.
 
     Raises:
-        VirError: OPERATION_INVALID: it does not sleep.
+        VirError: OPERATION_INVALID: it is not suspended to memory.
     """
     require(guest.name, guest.state, Trigger.WAKEUP)
     await guest.monitor.execute("system_wakeup")

@@ -1,6 +1,6 @@
-"""What a worker does by itself when its guest powers off, reboots or crashes.
+"""Lifecycle actions: what the worker does when its guest powers off, reboots or crashes.
 
-Owns: carrying out the definition's policy. May touch: the emulator and its process.
+Owns: applying <on_poweroff>, <on_reboot>, <on_crash>. May touch: QEMU and its process.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ log = logging.getLogger(__name__)
 
 
 async def apply_action(guest: Guest, action: LifecycleAction, reason: DomainShutoffReason) -> None:
-    """Do what the definition says.
+    """Apply a lifecycle action.
 
     Args:
-        guest: it stands still.
-        action: what is to be done.
-        reason: why it is off, should it be ended.
+        guest: a domain whose vCPUs are stopped.
+        action: from its XML.
+        reason: the shutoff reason, if QEMU is stopped.
     """
-    log.info("%s: %s, as its definition says", guest.name, action.action)
+    log.info("%s: lifecycle action %s", guest.name, action.action)
     if action.dump:
         await dump(guest)
     if action.action is Action.PRESERVE:
@@ -44,10 +44,10 @@ async def apply_action(guest: Guest, action: LifecycleAction, reason: DomainShut
 
 
 async def fake_reboot(guest: Guest) -> None:
-    """Reset the machine and let it run; the emulator stays. A guest that cannot is ended.
+    """Reset the machine and start its vCPUs in the same QEMU; if that fails, stop QEMU.
 
     Raises:
-        VirError: it cannot be ended either.
+        VirError: QEMU cannot be stopped either.
     """
     guest.status.fake_reboot = False
     crashed = guest.state is DomainState.CRASHED
@@ -56,13 +56,13 @@ async def fake_reboot(guest: Guest) -> None:
         await guest.monitor.execute("system_reset", timeout_s=RESET_S)
         await guest.monitor.execute("cont", timeout_s=RESET_S)
     except VirError as error:
-        log.error("%s cannot be reset and is ended: %s", guest.name, error)
+        log.error("%s cannot be reset; QEMU is stopped: %s", guest.name, error)
         crash, off = DomainShutoffReason.CRASHED, DomainShutoffReason.SHUTDOWN
         await stop_process(guest, crash if crashed else off)
 
 
 async def dump(guest: Guest) -> None:
-    """Write the guest's memory out; a failure is logged, and what was to follow follows."""
+    """Dump the guest's memory to auto_dump_path; a failure is only logged."""
     config = guest.context.config
     folder = Path(config.auto_dump_path) if config.auto_dump_path else guest.context.paths.dumps()
     now = datetime.datetime.now(datetime.UTC).astimezone()
@@ -76,4 +76,4 @@ async def dump(guest: Guest) -> None:
             arguments = {"paging": False, "protocol": "fd:dump"}
             await monitor.execute("dump-guest-memory", arguments, timeout_s=DUMP_S)
     except (OSError, VirError) as error:
-        log.error("the memory of %s cannot be written to %s: %s", guest.name, path, error)
+        log.error("memory of %s cannot be dumped to %s: %s", guest.name, path, error)

@@ -1,6 +1,7 @@
-"""What QEMU's words for a guest that stands still tell of it.
+"""QEMU's run states (`query-status`) as triggers of the domain's state.
 
-Owns: the table. May touch: nothing.
+Owns: the tables. Pure.
+Source: QEMU 7.2, RunState.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Final
 from rpc.enums import DomainState as S
 from supervisor.workers.state_table import Trigger
 
-#: QEMU's words for a guest that stands still (`query-status`), by what they tell of it.
+#: The trigger that must have led to each run state.
 RUN_STATES: Final = {
     "running": Trigger.RESUMED,
     "paused": Trigger.STOPPED,
@@ -23,7 +24,7 @@ RUN_STATES: Final = {
     "prelaunch": Trigger.STOPPED,
     "debug": Trigger.STOPPED,
 }
-#: The states in which each of these words is no news.
+#: The domain states that each run state agrees with: nothing was missed.
 EXPECTED: Final = {
     "running": (S.RUNNING,),
     "paused": (S.PAUSED, S.CRASHED),
@@ -37,7 +38,7 @@ EXPECTED: Final = {
 
 
 def reconcile(state: S, run_state: str) -> Trigger | None:
-    """What must have happened while nobody watched; None: nothing that matters."""
+    """Return the trigger that was missed while the monitor was not connected, or None."""
     if state in EXPECTED.get(run_state, ()):
         return None
     return RUN_STATES.get(run_state)

@@ -1,6 +1,6 @@
-"""A guest's end: how its emulator is ended, what is said of it, what is cleaned up.
+"""Stops QEMU, and cleans up after it.
 
-Owns: that. May touch: the emulator's process, the guest's files and folders.
+Owns: the signals, and what is removed. May touch: the QEMU process, the domain's files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.start.files import remove_directories
 from supervisor.workers.qemu.start.qemu_process import cgroup_name
 
-TERM_S: Final = 2.0  # an emulator that runs writes its caches and ends within this
+TERM_S: Final = 2.0  # QEMU flushes its caches and exits within this, if its disks answer
 GRACEFUL_S: Final = 10.0
 KILL_S: Final = 10.0
 log = logging.getLogger(__name__)
@@ -33,15 +33,15 @@ log = logging.getLogger(__name__)
 async def stop_process(
     guest: Guest, reason: DomainShutoffReason, *, graceful: bool = False
 ) -> None:
-    """End the emulator; what follows its end is begun by that.
+    """Stop QEMU; its exit starts the cleanup.
 
-    The reason is kept first: whoever finds the process gone knows why.
+    The shutoff reason is stored first: if this worker dies, the next one needs it.
 
     Raises:
-        VirError: OPERATION_FAILED: it does not go gracefully; SYSTEM_ERROR: it does not go at all.
+        VirError: OPERATION_FAILED: QEMU ignores SIGTERM; SYSTEM_ERROR: it ignores SIGKILL.
     """
     previous = guest.status.ending
-    guest.status.ending = previous or reason  # the first that was given counts
+    guest.status.ending = previous or reason  # the first reason stays
     guest.save()
     process = guest.process
     if graceful:
@@ -59,7 +59,10 @@ async def stop_process(
 
 
 async def _kill(name: str, process: GuestProcess) -> None:
-    """SIGTERM lets it write its caches; a process that is stopped cannot, and is killed."""
+    """Send SIGTERM, on which QEMU flushes its disk caches, then SIGKILL.
+
+    A stopped process would handle SIGTERM only after SIGCONT: it is killed at once.
+    """
     if not is_stopped(process.pid):
         process.send_signal(signal.SIGTERM)
         if await process.wait_exit(TERM_S):
@@ -68,13 +71,13 @@ async def _kill(name: str, process: GuestProcess) -> None:
     if not await process.wait_exit(KILL_S):
         detail = (
             f"Failed to terminate process {process.pid} of '{name}' with SIGKILL in "
-            f"{KILL_S:.0f} s: the host's kernel holds it, as for a disk that does not answer"
+            f"{KILL_S:.0f} s: the kernel holds it, probably for a disk that does not answer"
         )
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU)
 
 
 async def clean_up(workplace: WorkerContext, status: Status, xml: str) -> None:
-    """Remove what a guest leaves behind, except its status document."""
+    """Remove what a domain leaves behind, except its status XML."""
     name = status.name
     await workplace.hooks.notify(name, "stopped", xml)
     if has_netd_interfaces(xml):

@@ -1,7 +1,7 @@
-"""What the emulator tells unasked, and what becomes of it.
+"""Handlers of QMP events: they change the domain's state and publish libvirt's events.
 
-Owns: the table of QMP events. May touch: the guest's state; clients, by events.
-Source: QEMU's QMP reference; libvirt 9.0's events for each.
+Owns: the table of events. May touch: the domain's state; clients, by events.
+Source: QEMU 7.2, "QEMU QMP Reference Manual"; libvirt 9.0's events for each.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from supervisor.workers.qemu.lifecycle.policy import apply_action, fake_reboot
 from supervisor.workers.qemu.qmp.protocol import Message
 from supervisor.workers.state_table import Trigger
 
-MAX_DETAILS: Final = 1 << 20  # bytes of an event that clients are told
+MAX_DETAILS: Final = 1 << 20  # bytes of an event's data that clients get
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class PortChange(msgspec.Struct, frozen=True):
 
 
 class GraphicsEndpoint(msgspec.Struct, frozen=True):
-    """One end of a viewer's connection."""
+    """One end of a display client's connection."""
 
     host: str = ""
     service: str = ""
@@ -112,7 +112,7 @@ class GraphicsEndpoint(msgspec.Struct, frozen=True):
 
 
 class GraphicsData(msgspec.Struct, frozen=True):
-    """VNC_…, SPICE_…."""
+    """VNC_CONNECTED, SPICE_CONNECTED and the others."""
 
     server: GraphicsEndpoint = GraphicsEndpoint()
     client: GraphicsEndpoint = GraphicsEndpoint()
@@ -136,7 +136,7 @@ FAMILIES: Final = {"ipv4": 0, "ipv6": 1, "unix": 2}
 
 
 def handle_event(guest: Guest, message: Message) -> None:
-    """Take an event; one that cannot be understood is logged and changes nothing."""
+    """Handle an event; one with malformed data is logged and changes nothing."""
     name = message.event or ""
     forward_monitor_event(guest, message)
     handler = HANDLERS.get(name)
@@ -145,11 +145,11 @@ def handle_event(guest: Guest, message: Message) -> None:
     try:
         handler(guest, message)
     except msgspec.MsgspecError as error:
-        log.warning("%s: event %s cannot be understood: %s", guest.name, name, error)
+        log.warning("%s: malformed QMP event %s: %s", guest.name, name, error)
 
 
 def forward_monitor_event(guest: Guest, message: Message) -> None:
-    """Pass the event itself on to clients that registered for the monitor's events."""
+    """Forward the event itself to clients of virConnectDomainQemuMonitorEventRegister."""
     details = bytes(message.data).decode(errors="replace") if message.data is not None else None
     if details is not None and len(details) > MAX_DETAILS:
         details = None
@@ -173,7 +173,7 @@ def _shutdown(guest: Guest, message: Message) -> None:
     if guest.transition(Trigger.ENDED_BY_HOST if by_host else Trigger.POWERED_OFF) is None:
         return
     if by_host:
-        return  # its process ends by itself
+        return  # on SIGTERM and `quit` QEMU exits in spite of -no-shutdown
     off = DomainShutoffReason.SHUTDOWN
     if guest.status.fake_reboot:
         guest.run(fake_reboot(guest))
@@ -184,6 +184,7 @@ def _shutdown(guest: Guest, message: Message) -> None:
 
 
 def _stop(guest: Guest, _: Message) -> None:
+    # A client's suspend, fake reboot and so on have set the cause before their command.
     cause, guest.stop_cause = guest.stop_cause, Trigger.STOPPED
     guest.transition(cause)
 
@@ -364,7 +365,7 @@ HANDLERS: Final[dict[str, Handler]] = {
 
 
 async def resume_lifecycle_action(guest: Guest) -> None:
-    """Take up what a predecessor left: a power-off or crash that nothing followed."""
+    """Apply the lifecycle action that the previous worker had no time for."""
     if guest.state is DomainState.SHUTDOWN:
         action = lifecycle_actions.on_poweroff(guest.domain)
         await apply_action(guest, action, DomainShutoffReason.SHUTDOWN)

@@ -1,10 +1,10 @@
-"""The link to one emulator's QMP socket: commands with deadlines, answers, events.
+"""The connection to one QEMU monitor: commands with deadlines, replies, events.
 
-Owns: the socket. May touch: the emulator, through commands. May not touch: what events mean.
+Owns: the socket. May touch: QEMU, by commands. May not touch: what events mean.
 
-A command that is not answered in time may still be obeyed later. Until the emulator has answered
-it, nothing else is sent: what waits is given up at its own deadline and then never happens. So a
-guest that was stopped for an hour does not obey an hour's forgotten commands when it goes on.
+QEMU may still execute a command whose deadline has passed. Until its reply has come, no other is
+sent: those that wait fail at their own deadlines and are never executed. So a QEMU that was stopped
+(SIGSTOP) for an hour does not execute an hour's forgotten commands when it continues.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ from supervisor.workers.qemu.qmp.protocol import (
     encode_raw_command,
 )
 
-COMMAND_S: Final = 4.5  # below the 5 s in which a client hears of a guest that hangs
+COMMAND_S: Final = (
+    4.5  # below the 5 s after which a client must have an error for a guest that hangs
+)
 MAX_PENDING: Final = 256  # commands, sent or not
 CHUNK: Final = 1 << 16
 T = TypeVar("T")
@@ -42,10 +44,9 @@ log = logging.getLogger(__name__)
 
 
 class QmpError(VirError):
-    """The emulator refused a command."""
+    """QEMU replied to a command with an error."""
 
     def __init__(self, command: str, error: ErrorObject) -> None:
-        """Say what the emulator said."""
         detail = f"unable to execute QEMU command '{command}': {error.desc}"
         super().__init__(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
         self.error_class = error.error_class
@@ -53,7 +54,7 @@ class QmpError(VirError):
 
 
 class Query(NamedTuple):
-    """A question, and how its answer is read."""
+    """A command that returns a value, and the type of that value."""
 
     command: str
     reply_type: type[object]
@@ -71,7 +72,7 @@ class _Command:
 
 
 class Monitor:
-    """One emulator's monitor."""
+    """The monitor of one QEMU."""
 
     def __init__(
         self,
@@ -83,10 +84,10 @@ class Monitor:
         """Take a connected socket over; `greet` must follow.
 
         Args:
-            end: connected, or about to be answered by an emulator that starts.
-            guest: its name, for messages.
+            end: connected, if only to the backlog of a QEMU that is starting.
+            guest: the domain's name, for messages.
             on_event: called for every event.
-            on_lost: called once with why, when the emulator closes the link or talks garbage.
+            on_lost: called once with the reason when QEMU closes the connection or sends no QMP.
         """
         end.settimeout(0)
         self._socket = end
@@ -98,24 +99,24 @@ class Monitor:
         self._numbers = itertools.count(1)
         self._pending: dict[int, _Command] = {}
         self._unsent: deque[_Command] = deque()
-        self._abandoned: set[int] = set()  # sent, given up, not answered yet
+        self._abandoned: set[int] = set()  # ids: sent, past their deadline, no reply yet
         self._out = bytearray()
         self._writing = False
         self._greeting: asyncio.Future[Message] = self._loop.create_future()
         self._greeting.add_done_callback(_ignore_exception)
-        self.lost_reason = ""  # why the link is over
+        self.lost_reason = ""  # why the connection is closed; "" while it is not
         self._loop.add_reader(end.fileno(), self._readable)
 
     @property
     def is_hung(self) -> bool:
-        """Whether the emulator owes an answer that nobody waits for any more."""
+        """Whether a reply is overdue: QEMU hangs, or its process is stopped."""
         return bool(self._abandoned)
 
     async def greet(self, timeout_s: float) -> None:
-        """Wait for the emulator's greeting and leave the mode in which it takes no commands.
+        """Wait for QEMU's greeting, and leave capabilities negotiation mode.
 
         Raises:
-            VirError: OPERATION_TIMEOUT, or INTERNAL_ERROR when it has gone.
+            VirError: OPERATION_TIMEOUT; OPERATION_FAILED: the connection is lost.
         """
         try:
             async with asyncio.timeout(timeout_s):
@@ -132,17 +133,17 @@ class Monitor:
         timeout_s: float = COMMAND_S,
         fd: int | None = None,
     ) -> None:
-        """Have the emulator do something.
+        """Execute a command that returns nothing of interest.
 
         Args:
-            command: QMP's name of it.
-            arguments: QMP's.
-            timeout_s: after which the wait is given up.
-            fd: a descriptor that goes with the command; it stays the caller's.
+            command: its name.
+            arguments: its arguments.
+            timeout_s: the deadline.
+            fd: a descriptor for `getfd` or `add-fd`; it stays the caller's.
 
         Raises:
-            QmpError: the emulator's own refusal.
-            VirError: OPERATION_TIMEOUT; OPERATION_FAILED when the emulator has gone.
+            QmpError: QEMU replied with an error.
+            VirError: OPERATION_TIMEOUT; OPERATION_FAILED: the connection is lost.
         """
         await self._return_value(self._start(command, arguments, fd), timeout_s)
 
@@ -154,17 +155,17 @@ class Monitor:
         *,
         timeout_s: float = COMMAND_S,
     ) -> T:
-        """Ask the emulator something; the answer is read as `reply_type`. Raises as `execute`."""
+        """Execute a command and decode what it returns. Raises as `execute`."""
         pending = self._start(command, arguments, None)
         return self._decode_reply(command, await self._return_value(pending, timeout_s), reply_type)
 
     async def query_all(
         self, queries: Sequence[Query], *, timeout_s: float = COMMAND_S
     ) -> list[object]:
-        """Ask many things at once: one round trip. A refused one's place holds its `QmpError`.
+        """Execute several queries in one round trip; a failed one's result is its `QmpError`.
 
         Raises:
-            VirError: OPERATION_TIMEOUT; OPERATION_FAILED when the emulator has gone.
+            VirError: OPERATION_TIMEOUT; OPERATION_FAILED: the connection is lost.
         """
         pending = [self._start(query.command, query.arguments, None) for query in queries]
         results: list[object] = []
@@ -184,10 +185,11 @@ class Monitor:
         return results
 
     async def execute_raw(self, command: msgspec.Raw, *, timeout_s: float) -> Message:
-        """Send a client's own command; the answer, or refusal, comes back as it is.
+        """Execute a client's own command and return the reply or error reply unchanged.
 
         Raises:
-            ValueError: it is no command. VirError: as `execute`, but never `QmpError`.
+            ValueError: it is not a command.
+            VirError: as `execute`, but never `QmpError`.
         """
         number = self._number()
         pending = _Command(
@@ -197,14 +199,14 @@ class Monitor:
         return await self._wait(pending, timeout_s)
 
     def close(self) -> None:
-        """Close the link without telling `on_lost`."""
+        """Close the connection without calling `on_lost`."""
         self._end("the monitor was closed")
 
     def _number(self) -> int:
         if self.lost_reason:
             raise self._lost_error()
         if len(self._pending) >= MAX_PENDING:
-            detail = f"{MAX_PENDING} commands wait for the emulator of '{self._guest}' already"
+            detail = f"{MAX_PENDING} QMP commands of '{self._guest}' wait already"
             raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)
         return next(self._numbers)
 
@@ -237,7 +239,7 @@ class Monitor:
             self._abandon(pending)
 
     def _abandon(self, pending: _Command) -> None:
-        """Forget a command; one that the emulator has not answered yet holds up what follows."""
+        """Forget a command; one that was sent holds up those after it until its reply comes."""
         if self._pending.pop(pending.number, None) is None:
             return
         if pending.written:
@@ -251,13 +253,13 @@ class Monitor:
         try:
             return msgspec.json.decode(value, type=reply_type)
         except (msgspec.MsgspecError, RecursionError) as error:
-            detail = f"the emulator of '{self._guest}' answered {command} unintelligibly: {error}"
+            detail = f"QEMU of '{self._guest}' sent a malformed reply to {command}: {error}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU) from error
 
     # The socket.
 
     def _flush(self) -> None:
-        """Write what may be written."""
+        """Write commands until the socket is full or a reply is overdue."""
         if self.lost_reason or self._writing:
             return
         try:
@@ -267,15 +269,15 @@ class Monitor:
             self._writing = True
             self._loop.add_writer(self._socket.fileno(), self._writable)
         except OSError as error:
-            self._fail(f"the emulator's monitor cannot be written to: {error}")
+            self._fail(f"the monitor cannot be written to: {error}")
 
     def _queue_next(self) -> bool:
-        """Take the next command to write; none while an answer is owed."""
+        """Queue the next command for writing; none while a reply is overdue."""
         if not self._unsent or self._abandoned:
             return False
         pending = self._unsent[0]
         if pending.fd is not None:
-            # A descriptor travels with the first byte of its command.
+            # QEMU takes the descriptors of the recvmsg() in which the command begins.
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [pending.fd]))
             written = self._socket.sendmsg([pending.data], [rights])
             self._out += pending.data[written:]
@@ -303,10 +305,10 @@ class Monitor:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._fail(f"the emulator's monitor cannot be read: {error}")
+            self._fail(f"the monitor cannot be read: {error}")
             return
         if not data:
-            self._fail("the emulator closed its monitor")
+            self._fail("QEMU closed its monitor")
             return
         try:
             for message in self._decoder.feed(data):
@@ -353,18 +355,18 @@ class Monitor:
             self._greeting.set_exception(self._lost_error())
 
     def _lost_error(self) -> VirError:
-        detail = f"the emulator of '{self._guest}' cannot be asked: {self.lost_reason}"
+        detail = f"the monitor of '{self._guest}' is not connected: {self.lost_reason}"
         return VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.QEMU)
 
     def _timeout_error(self, command: str, timeout_s: float) -> VirError:
         detail = (
-            f"the emulator of '{self._guest}' did not answer {command} in {timeout_s:.1f} s; "
+            f"QEMU of '{self._guest}' did not reply to {command} in {timeout_s:.1f} s; "
             "the guest hangs or its process is stopped"
         )
         return VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.QEMU)
 
 
 def _ignore_exception(future: asyncio.Future[Message]) -> None:
-    """Nobody need wait for it: an exception is no loss then."""
+    """Mark an exception as retrieved: a future that is not awaited must not log it."""
     if not future.cancelled():
         future.exception()

@@ -1,8 +1,8 @@
-"""QMP without a socket: bytes to messages, commands to bytes.
+"""The QMP protocol without a socket: bytes to messages, commands to bytes.
 
-Owns: the limits on what an emulator may say; a guest that has broken out of its emulator says
-anything. May touch: nothing.
-Source: QEMU's QMP specification.
+Owns: the limits on what QEMU may send: a guest that has broken out of its QEMU sends anything.
+May touch: values only.
+Source: QEMU 7.2, "QEMU Machine Protocol Specification".
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Final
 
 import msgspec
 
-MAX_LINE: Final = 8 << 20  # bytes; the largest honest answer, a schema, has 0.3 MiB
+MAX_LINE: Final = (
+    8 << 20
+)  # bytes; the largest reply of a real QEMU, query-qmp-schema's, has 0.3 MiB
 MAX_ARGUMENTS: Final = 1 << 20  # bytes of one command
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
@@ -20,25 +22,25 @@ Arguments = Mapping[str, object]
 
 
 class QmpFormatError(Exception):
-    """The emulator does not speak QMP; the link to it is of no use any more."""
+    """What QEMU sent is not QMP; the connection must be closed."""
 
 
 class ErrorObject(msgspec.Struct, frozen=True):
-    """Why a command was refused."""
+    """The "error" of a reply."""
 
     error_class: str = msgspec.field(default="GenericError", name="class")
     desc: str = ""
 
 
 class Timestamp(msgspec.Struct, frozen=True):
-    """When an event happened, by the host's clock."""
+    """Time of an event, by the host's clock."""
 
     seconds: int = 0
     microseconds: int = 0
 
 
 class Message(msgspec.Struct, frozen=True):
-    """Anything an emulator says: a greeting, an answer, a refusal or an event."""
+    """A message of QEMU: greeting, reply, error reply or event."""
 
     greeting: msgspec.Raw | None = None
     id: int | str | None = None
@@ -50,7 +52,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class _Line(msgspec.Struct, frozen=True):
-    """A line as it is decoded: msgspec takes `Raw` alone, not `Raw | None`; empty is absent."""
+    """A message as msgspec decodes it, which takes no `Raw | None`: empty is absent."""
 
     greeting: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="QMP")
     id: int | str | None = None
@@ -62,7 +64,7 @@ class _Line(msgspec.Struct, frozen=True):
 
 
 class Command(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is asked of the emulator."""
+    """A command."""
 
     execute: str
     arguments: Arguments | None = None
@@ -74,19 +76,18 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 class Decoder:
-    """Cuts the emulator's bytes into messages."""
+    """Splits QEMU's bytes into messages."""
 
     def __init__(self, max_line: int = MAX_LINE) -> None:
-        """Refuse lines of more than `max_line` bytes."""
         self._buffer = bytearray()
         self._max_line = max_line
         self._searched = 0
 
     def feed(self, data: bytes) -> list[Message]:
-        """Take bytes; the messages that they complete come out.
+        """Add bytes and return the messages that are complete.
 
         Raises:
-            QmpFormatError: what came is no QMP.
+            QmpFormatError: the bytes are not QMP, or a line is longer than `max_line`.
         """
         self._buffer += data
         messages = []
@@ -98,20 +99,20 @@ class Decoder:
                 messages.append(decode_message(line))
         self._searched = len(self._buffer)
         if len(self._buffer) > self._max_line:
-            raise QmpFormatError(f"a message of the emulator's has over {self._max_line} bytes")
+            raise QmpFormatError(f"a message of QEMU has over {self._max_line} bytes")
         return messages
 
 
 def decode_message(line: bytes) -> Message:
-    """Read one line.
+    """Decode one line.
 
     Raises:
-        QmpFormatError: it is none.
+        QmpFormatError: it is not a QMP message.
     """
     try:
         decoded = _LINES.decode(line)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise QmpFormatError(f"the emulator said what is no QMP: {error}") from error
+        raise QmpFormatError(f"QEMU sent what is not QMP: {error}") from error
     return Message(
         greeting=decoded.greeting or None,
         id=decoded.id,
@@ -124,7 +125,7 @@ def decode_message(line: bytes) -> Message:
 
 
 def encode_command(command: str, arguments: Arguments | None, number: int) -> bytes:
-    """Write a command.
+    """Encode a command.
 
     Raises:
         ValueError: its arguments are too large.
@@ -136,10 +137,10 @@ def encode_command(command: str, arguments: Arguments | None, number: int) -> by
 
 
 def encode_raw_command(command: msgspec.Raw, number: int) -> bytes:
-    """Write a command that a client made, with our number in the place of its own.
+    """Encode a client's own command, with our id in place of the client's.
 
     Raises:
-        ValueError: it is no JSON object with an "execute" or "exec-oob".
+        ValueError: it is not a JSON object with an "execute", or too large.
     """
     try:
         members = msgspec.json.decode(bytes(command), type=dict[str, msgspec.Raw])

@@ -1,7 +1,7 @@
-"""What the emulator answers to the questions that we ask, as far as it is of use.
+"""Types of QMP replies, with the members that are used; named as in QEMU's schema.
 
-Owns: the shapes. May touch: nothing.
-Source: QEMU 7.2's QMP reference.
+Owns: the types. May touch: values only.
+Source: QEMU 7.2, "QEMU QMP Reference Manual".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ChardevInfo(msgspec.Struct, frozen=True, rename="kebab"):
 
 
 class CpuInfoFast(msgspec.Struct, frozen=True, rename="kebab"):
-    """A processor (`query-cpus-fast`)."""
+    """A vCPU (`query-cpus-fast`)."""
 
     cpu_index: int
     thread_id: int
@@ -43,7 +43,7 @@ class IOThreadInfo(msgspec.Struct, frozen=True, rename="kebab"):
 
 
 class BlockDeviceStats(msgspec.Struct, frozen=True):
-    """A node's counters."""
+    """Counters of a block backend or node."""
 
     rd_bytes: int = 0
     wr_bytes: int = 0
@@ -57,7 +57,7 @@ class BlockDeviceStats(msgspec.Struct, frozen=True):
 
 
 class BlockParent(msgspec.Struct, frozen=True):
-    """The node below."""
+    """The node below, in `query-blockstats`."""
 
     stats: BlockDeviceStats = BlockDeviceStats()
 
@@ -73,14 +73,14 @@ class BlockStats(msgspec.Struct, frozen=True, rename="kebab"):
 
 
 class ImageInfo(msgspec.Struct, frozen=True, rename="kebab"):
-    """An image's sizes."""
+    """Sizes of an image, in bytes."""
 
     virtual_size: int = 0
     actual_size: int | None = None
 
 
 class BlockDeviceInfo(msgspec.Struct, frozen=True):
-    """What is in a drive."""
+    """The medium of a drive."""
 
     image: ImageInfo = ImageInfo()
 
@@ -101,7 +101,7 @@ class BalloonInfo(msgspec.Struct, frozen=True):
 
 
 class GuestStats(msgspec.Struct, frozen=True, rename="kebab"):
-    """What the balloon driver reports."""
+    """`guest-stats` of a balloon device (`qom-get`)."""
 
     stats: dict[str, int] = {}
     last_update: int = 0

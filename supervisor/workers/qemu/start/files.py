@@ -1,4 +1,4 @@
-"""Files around a guest: what its document names, its firmware's variables, its outputs.
+"""Files of a domain: its directories, images, NVRAM, outputs of character devices.
 
 Owns: which they are, and making them. May touch: those files.
 """
@@ -23,7 +23,7 @@ from supervisor.runtime.paths import Paths
 from supervisor.workers.file_owners import ChownedFile
 from supervisor.workers.spawn import User
 
-#: Where Debian's OVMF keeps empty variables, by the firmware's own file.
+#: Debian's OVMF: the template of empty NVRAM variables for each loader.
 TEMPLATES: Final = {
     "/usr/share/OVMF/OVMF_CODE.fd": "/usr/share/OVMF/OVMF_VARS.fd",
     "/usr/share/OVMF/OVMF_CODE_4M.fd": "/usr/share/OVMF/OVMF_VARS_4M.fd",
@@ -36,7 +36,7 @@ TEMPLATES: Final = {
 
 
 def domain_files(domain: Domain) -> Iterator[ChownedFile]:
-    """The files and devices that the emulator opens by itself."""
+    """List the files and devices that QEMU opens itself."""
     for disk in domain.devices.disks:
         yield from disk_files(disk)
     for path in (domain.os.kernel, domain.os.initrd, domain.os.dtb):
@@ -51,7 +51,7 @@ def domain_files(domain: Domain) -> Iterator[ChownedFile]:
 
 
 def disk_files(disk: Disk) -> Iterator[ChownedFile]:
-    """The images of a disk."""
+    """List the images of a disk; only a writable top image is restored to its owner."""
     shared = disk.readonly or disk.shareable or disk.device == "cdrom"
     for depth, (source, _, _) in enumerate(disk.chain()):
         path = source.place or (source.file if source.type == "file" else source.dev)
@@ -60,12 +60,12 @@ def disk_files(disk: Disk) -> Iterator[ChownedFile]:
 
 
 def _keeps_owner(source: Source) -> bool:
-    """Whether the document says that an image stays whose it is."""
+    """Whether <seclabel relabel='no'> keeps the image's owner."""
     return any(label.relabel is False and label.model in (None, "dac") for label in source.labels)
 
 
 def character_devices(domain: Domain) -> Iterator[CharDevice]:
-    """Serial lines, parallel ports, channels, and consoles that are no serial line."""
+    """List serial and parallel ports, channels, and consoles of their own."""
     devices = domain.devices
     yield from (*devices.serials, *devices.parallels, *devices.channels)
     yield from (console for console in devices.consoles if console.target_type != "serial")
@@ -101,10 +101,10 @@ def _directories(paths: Paths, status: Status) -> tuple[Path, ...]:
 def open_outputs(
     domain: Domain, closing: contextlib.ExitStack
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Open the files that character devices write, so that the emulator need not be able to.
+    """Open the files that character devices write: QEMU inherits them and needs no right to them.
 
     Returns:
-        By alias: what the device writes to, and its log.
+        By device alias: its output, and its <log>.
 
     Raises:
         VirError: SYSTEM_ERROR naming the file.
@@ -132,7 +132,7 @@ def _open(path: str, *, append: bool, closing: contextlib.ExitStack) -> int:
 
 
 def nvram_path(domain: Domain) -> str:
-    """Where the guest's own firmware variables are; empty when it has none."""
+    """Return the path of the domain's NVRAM file; "" if it has none."""
     loader, nvram = domain.os.loader, domain.os.nvram
     if loader is None or loader.type != "pflash" or loader.stateless or nvram is None:
         return ""
@@ -142,10 +142,10 @@ def nvram_path(domain: Domain) -> str:
 
 
 def create_nvram(domain: Domain, paths: Paths, config: QemuConfig) -> None:
-    """Copy the firmware's empty variables for a guest that has none yet.
+    """Make the NVRAM file from the loader's template, if it is missing.
 
     Raises:
-        VirError: OPERATION_FAILED: there is nothing to copy; SYSTEM_ERROR: it cannot be copied.
+        VirError: OPERATION_FAILED: no template is known; SYSTEM_ERROR: it cannot be copied.
     """
     name = nvram_path(domain)
     if not name or Path(name).exists():
@@ -159,12 +159,13 @@ def create_nvram(domain: Domain, paths: Paths, config: QemuConfig) -> None:
     try:
         if target.parent == paths.nvram("x").parent:
             target.parent.mkdir(parents=True, exist_ok=True)
+        # Renamed when complete: a start that dies here must not leave half the variables.
         partial = target.with_name(f".{target.name}.new")
         shutil.copyfile(template, partial)
         os.chmod(partial, 0o600)
         os.rename(partial, target)
     except OSError as error:
-        detail = f"firmware variables '{template}' cannot be copied to '{name}': {error}"
+        detail = f"cannot copy NVRAM template '{template}' to '{name}': {error}"
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU) from error
 
 

@@ -1,7 +1,7 @@
-"""The live document: what a guest is given at its start, beyond its definition.
+"""The live XML: what a start adds to the definition.
 
-Owns: addresses of displays, paths of channels, names of terminals, in the model alone.
-May touch: values only; ports are taken by what is handed in.
+Owns: display addresses and ports, channel paths, pty names, labels, in the model.
+May touch: values only; ports are reserved by the function that is passed in.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from conf.domain.security import Seclabel
 from conf.settings import QemuConfig
 
 VNC_BASE: Final = 5900
-ReservePort = Callable[[Sequence[int], str], int]  # the first free port of these, for that purpose
+ReservePort = Callable[[Sequence[int], str], int]  # reserves the first free one; for the message
 
 
 def fill_graphics(domain: Domain, config: QemuConfig, folder: Path, reserve: ReservePort) -> None:
-    """Give every display its address, ports and password."""
+    """Fill in address, ports and password of every display."""
     for number, graphics in enumerate(domain.devices.graphics):
         if graphics.type == "vnc":
             _listen(graphics, config.vnc_listen, folder / "vnc.sock")
@@ -44,6 +44,7 @@ def _listen(graphics: Graphics, address: str, default: Path) -> None:
             listen.address = address
         elif listen.type == "socket" and not listen.socket:
             listen.socket = str(default)
+    # The attributes listen= and socket= repeat the first <listen>, for older clients.
     first = graphics.listens[0]
     if first.type == "address":
         graphics.listen = first.address
@@ -82,7 +83,7 @@ def _spice_ports(graphics: Graphics, config: QemuConfig, reserve: ReservePort) -
 
 
 def fill_channels(domain: Domain, folder: Path) -> None:
-    """Give every channel that names no socket one in the guest's folder."""
+    """Give every virtio channel without a path a socket in the domain's channel directory."""
     for channel in domain.devices.channels:
         if channel.type != "unix" or channel.target_type != "virtio" or channel.path is not None:
             continue
@@ -103,7 +104,7 @@ def _unnamed(channel: CharDevice) -> str:
 
 
 def pty_devices(domain: Domain) -> Iterator[CharDevice]:
-    """The character devices that the emulator gives a terminal."""
+    """List the character devices for which QEMU allocates a pty."""
     devices = domain.devices
     for device in (*devices.serials, *devices.parallels, *devices.channels, *devices.consoles):
         if device.type == "pty":
@@ -111,11 +112,11 @@ def pty_devices(domain: Domain) -> Iterator[CharDevice]:
 
 
 def fill_pty_paths(domain: Domain, files: Mapping[str, str]) -> bool:
-    """Note the terminals' names; whether any is new.
+    """Fill in the paths of ptys; whether any is new.
 
     Args:
         domain: the live model.
-        files: by the name of the emulator's character device, `query-chardev`'s "filename".
+        files: `query-chardev`'s "filename" by its "label".
     """
     changed = False
     for device in pty_devices(domain):
@@ -132,7 +133,7 @@ def fill_pty_paths(domain: Domain, files: Mapping[str, str]) -> bool:
 
 
 def fill_channel_states(domain: Domain, states: Mapping[str, bool]) -> None:
-    """Note which channels the guest has opened, by the emulator's character devices."""
+    """Fill in which virtio channels are open in the guest, by `query-chardev`'s "label"."""
     for channel in domain.devices.channels:
         name = f"char{channel.alias}"
         if channel.target_type == "virtio" and name in states:
@@ -140,7 +141,7 @@ def fill_channel_states(domain: Domain, states: Mapping[str, bool]) -> None:
 
 
 def static_dac_label(domain: Domain) -> str:
-    """Who the document wants the emulator to run as; empty where it leaves that to us."""
+    """Return the user and group of a static DAC label; "" without one."""
     for label in domain.seclabels:
         if label.model == "dac" and label.type == "static":
             return label.label or ""
@@ -148,12 +149,12 @@ def static_dac_label(domain: Domain) -> str:
 
 
 def allows_relabel(domain: Domain) -> bool:
-    """Whether files may change hands."""
+    """Whether the labels allow to chown files (relabel=)."""
     return all(label.relabel is not False for label in domain.seclabels if label.model == "dac")
 
 
 def fill_dac_label(domain: Domain, uid: int, gid: int) -> None:
-    """Note who the emulator runs as, where the document leaves that to us."""
+    """Fill in the dynamic DAC label: the user and group that QEMU runs as."""
     owner = f"+{uid}:+{gid}"
     label = next((seclabel for seclabel in domain.seclabels if seclabel.model == "dac"), None)
     if label is None:
@@ -164,7 +165,10 @@ def fill_dac_label(domain: Domain, uid: int, gid: int) -> None:
 
 
 def copy_serial_to_console(domain: Domain) -> None:
-    """The first console is the first serial line in other words: it has the same source."""
+    """Copy the first serial port's source and alias to the console that stands for it.
+
+    On x86 the first <console type='serial'> is the first <serial> again, not a second device.
+    """
     devices = domain.devices
     if not devices.consoles or not devices.serials:
         return

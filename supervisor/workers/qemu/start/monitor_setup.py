@@ -1,7 +1,7 @@
-"""The emulator's first minute: greeting, terminals, passwords, threads.
+"""Monitor setup of a start: greeting, passwords, ptys, vCPU threads, before the vCPUs run.
 
-Owns: what is asked and told between the emulator's start and that of its processors.
-May touch: the emulator, by QMP. May not touch: files.
+Owns: the QMP commands between QEMU's exec and `cont`. May touch: QEMU, by QMP.
+May not touch: files.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ log = logging.getLogger(__name__)
 
 
 async def connect_monitor(guest: Guest, log_file: GuestLog, timeout_s: float) -> None:
-    """Bring a new emulator to where its processors may run.
+    """Connect to a QEMU that was just spawned, and set it up.
 
     Raises:
-        VirError: INTERNAL_ERROR with what the emulator complained of; OPERATION_TIMEOUT.
+        VirError: INTERNAL_ERROR with QEMU's output; OPERATION_TIMEOUT.
     """
     end = await connect(guest.domain_dir / "monitor.sock")
     monitor = guest.open_monitor(end)
     greeting = asyncio.create_task(monitor.greet(timeout_s))
+    # QEMU checks its command line before it greets: most starts that fail end here.
     dying = asyncio.create_task(guest.process.wait_exit(timeout_s))
     try:
         await asyncio.wait({greeting, dying}, return_when=asyncio.FIRST_COMPLETED)
@@ -58,26 +59,26 @@ async def connect_monitor(guest: Guest, log_file: GuestLog, timeout_s: float) ->
 async def _explain(
     guest: Guest, monitor: Monitor, log_file: GuestLog, greeting: asyncio.Task[None]
 ) -> None:
-    """Say why the emulator did not greet."""
+    """Raise an error that says why QEMU did not greet: what it printed, if it exited."""
     monitor.close()
     exited = await guest.process.wait_exit(1.0)
     greeting.cancel()
     await asyncio.wait({greeting})
     if not greeting.cancelled():
         greeting.exception()
-    complaint = log_file.error_output()
+    output = log_file.error_output()
     if exited:
-        detail = f"process exited while connecting to monitor: {complaint}"
+        detail = f"process exited while connecting to monitor: {output}"
     else:
-        detail = f"the emulator's monitor cannot be used: {monitor.lost_reason} {complaint}"
+        detail = f"monitor of QEMU cannot be used: {monitor.lost_reason} {output}"
     raise VirError(ErrorCode.INTERNAL_ERROR, detail.strip(), ErrorDomain.QEMU)
 
 
 async def configure(guest: Guest, monitor: Monitor) -> None:
-    """Tell the emulator what its command line could not, and learn what it chose.
+    """Set what has no command line option, and query what QEMU chose.
 
     Raises:
-        VirError: it refuses.
+        VirError: QEMU refuses.
     """
     domain = guest.domain
     for command, arguments in setup_commands(domain):
@@ -90,15 +91,17 @@ async def configure(guest: Guest, monitor: Monitor) -> None:
 
 
 def setup_commands(domain: Domain) -> list[tuple[str, dict[str, object]]]:
-    """What the emulator is told before its processors run."""
+    """List the QMP commands that set up a QEMU before its vCPUs run."""
     commands: list[tuple[str, dict[str, object]]] = []
     if not allows_reboot(domain):
+        # QEMU then stops with SHUTDOWN "guest-reset" in place of a reset, and the worker acts.
         commands.append(("set-action", {"reboot": "shutdown"}))
     for graphics in domain.devices.graphics:
         commands += password_commands(graphics)
     for interface in domain.devices.interfaces:
         if interface.link_state == "down":
             commands.append(("set_link", {"name": interface.alias, "up": False}))
+    # -blockdev takes no limits: they belong to the device's block backend.
     for disk in domain.devices.disks:
         commands += throttle_commands(disk)
     current = domain.current_memory.amount if domain.current_memory else domain.memory
@@ -109,7 +112,10 @@ def setup_commands(domain: Domain) -> list[tuple[str, dict[str, object]]]:
 
 
 def password_commands(graphics: Graphics) -> list[tuple[str, dict[str, object]]]:
-    """What tells the emulator a display's password."""
+    """List the QMP commands that set a display's password.
+
+    Passwords are set by QMP as other processes can read the command line.
+    """
     if graphics.passwd is None or graphics.type not in ("vnc", "spice"):
         return []
     connected = graphics.connected or "keep"
@@ -130,7 +136,10 @@ def password_commands(graphics: Graphics) -> list[tuple[str, dict[str, object]]]
 
 
 async def refresh_chardevs(guest: Guest, monitor: Monitor) -> bool:
-    """Note terminals and which channels the guest has opened; whether a terminal is new."""
+    """Query ptys and channel states into the live XML; whether a pty is new.
+
+    QEMU allocates ptys itself, so their names are known only afterwards.
+    """
     chardevs = await monitor.query("query-chardev", list[ChardevInfo])
     states = {chardev.label: chardev.frontend_open for chardev in chardevs}
     live_xml.fill_channel_states(guest.domain, states)
@@ -141,7 +150,7 @@ async def refresh_chardevs(guest: Guest, monitor: Monitor) -> bool:
 
 
 async def apply_thread_tuning(guest: Guest, monitor: Monitor) -> None:
-    """Put the emulator's threads where the document wants them."""
+    """Set CPU affinity and scheduling of QEMU's threads (<cputune>)."""
     cpus = await monitor.query("query-cpus-fast", list[CpuInfoFast])
     vcpus = [cpu.thread_id for cpu in sorted(cpus, key=lambda cpu: cpu.cpu_index)]
     iothreads = {}
@@ -152,7 +161,7 @@ async def apply_thread_tuning(guest: Guest, monitor: Monitor) -> None:
 
 
 async def enable_balloon_stats(domain: Domain, monitor: Monitor) -> None:
-    """Have the guest's balloon driver report, as the document says."""
+    """Have QEMU poll the guest's balloon driver every <stats period=> seconds."""
     balloon = domain.devices.memballoon
     if balloon is None or balloon.model == "none" or not balloon.stats_period:
         return
@@ -164,4 +173,4 @@ async def enable_balloon_stats(domain: Domain, monitor: Monitor) -> None:
     try:
         await monitor.execute("qom-set", arguments)
     except QmpError as error:
-        log.warning("the balloon of %s gives no statistics: %s", domain.name, error)
+        log.warning("%s: balloon statistics cannot be enabled: %s", domain.name, error)

@@ -1,7 +1,7 @@
-"""Taking over a guest that another worker started.
+"""Reconnects to a domain that another worker started, or cleans up after it.
 
-Owns: the order of that. May touch: the guest's process and monitor; what a dead guest left.
-May not touch: a guest that another worker drives (the lock is held by now).
+Owns: the order of that. May touch: the QEMU process and its monitor; files that it left.
+May not touch: a domain that another worker drives (this one holds the lock by now).
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from supervisor.workers.qemu.qmp.monitor import Monitor
 from supervisor.workers.qemu.qmp.replies import StatusInfo
 from supervisor.workers.qemu.start.monitor_setup import refresh_chardevs
 
-CONNECT_S: Final = 2.0  # how long a guest that may hang holds this worker up
+CONNECT_S: Final = 2.0  # for a QEMU that hangs: the worker is ready after it all the same
 END_S: Final = 5.0
 
 log = logging.getLogger(__name__)
 
 
 async def reconnect(workplace: WorkerContext, name: str) -> Guest | Status | None:
-    """Take over what a predecessor left.
+    """Reconnect to the domain that the status XML describes.
 
     Returns:
-        The guest; the status of one that has gone, which is cleaned up but for its status
-        document; or None: there was nothing.
+        The running domain; the status of one that has ended, cleaned up but for its status XML;
+        or None: there is no status XML.
     """
-    found = find_status(workplace.paths.status(name))
-    if found is None:
+    stored = find_status(workplace.paths.status(name))
+    if stored is None:
         return None
-    status, xml = found
+    status, xml = stored
     process = _find_process(workplace, status)
     if process is None or status.pid == 0:
         if process is not None:
@@ -55,7 +55,7 @@ async def reconnect(workplace: WorkerContext, name: str) -> Guest | Status | Non
         domain = parse_domain(xml)
     except ConfError as error:
         process.unwatch()
-        raise SystemExit(f"the live document of {name} cannot be read: {error}") from error
+        raise SystemExit(f"the live XML of {name} cannot be parsed: {error}") from error
     guest = Guest(workplace, domain, status, process)
     guest.live_xml = xml
     await _connect(guest)
@@ -64,7 +64,11 @@ async def reconnect(workplace: WorkerContext, name: str) -> Guest | Status | Non
 
 
 def _find_process(workplace: WorkerContext, status: Status) -> GuestProcess | None:
-    """The guest's process; also one whose number the predecessor had no time to write down."""
+    """Find the QEMU process.
+
+    A worker that died between the spawn and the next status XML has recorded no pid: its QEMU is
+    found by HOME=, which is the domain's private directory.
+    """
     if status.pid:
         return GuestProcess.reopen(ProcessIdentity(status.pid, status.start, status.boot))
     folder = workplace.paths.domain_dir(status.id, status.name)
@@ -73,10 +77,10 @@ def _find_process(workplace: WorkerContext, status: Status) -> GuestProcess | No
         if not entry.name.isdigit():
             continue
         try:
-            words = (entry / "environ").read_bytes().split(b"\0")
+            environ = (entry / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if mark in words:
+        if mark in environ:
             return GuestProcess.open_child(int(entry.name))
     return None
 
@@ -88,16 +92,16 @@ def watch(guest: Guest) -> None:
 
 
 async def _connect(guest: Guest) -> None:
-    """Connect to the monitor; a guest that hangs is taken over all the same, and linked later."""
+    """Connect to the monitor; if QEMU hangs, go on and connect when it answers."""
     watch(guest)
     connecting = guest.reconnect()
     await asyncio.wait({connecting}, timeout=CONNECT_S)
     if not guest.is_connected:
-        log.warning("%s does not answer; it is known as it was when it last did", guest.name)
+        log.warning("%s: QEMU does not answer; its last known state is kept", guest.name)
 
 
 async def refresh_state(guest: Guest, monitor: Monitor) -> None:
-    """Learn what happened while nobody watched."""
+    """Query the state of QEMU, for the events that were missed."""
     answer = await monitor.query("query-status", StatusInfo)
     trigger = reconcile(guest.state, answer.status)
     if guest.status.ending:
@@ -112,7 +116,7 @@ async def refresh_state(guest: Guest, monitor: Monitor) -> None:
 
 
 async def _resume_stop(guest: Guest) -> None:
-    """Finish what a predecessor began."""
-    from_status = guest.status.ending
-    log.info("%s was being ended (%d): it is", guest.name, from_status)
-    await stop_process(guest, DomainShutoffReason(from_status))
+    """Finish stopping a QEMU that the previous worker was stopping."""
+    reason = DomainShutoffReason(guest.status.ending)
+    log.info("%s: stopping QEMU goes on (%s)", guest.name, reason.name.lower())
+    await stop_process(guest, reason)

@@ -1,6 +1,6 @@
-"""The figures of a guest for all-domain statistics: one round trip to the emulator.
+"""Domain statistics (virConnectGetAllDomainStats), in one round trip to QEMU.
 
-Owns: their names. May touch: the emulator, by QMP; /proc and /sys, to read.
+Owns: the parameters' names. May touch: QEMU, by QMP; /proc and /sys, to read.
 Source: libvirt 9.0, virConnectGetAllDomainStats.
 """
 
@@ -48,7 +48,7 @@ TAGS: Final = {
 }
 
 
-#: What is asked for each group.
+#: The queries of each group.
 QUERIES: Final[dict[DomainStatsTypes, tuple[Query, ...]]] = {
     DomainStatsTypes.BALLOON: (Query("query-balloon", BalloonInfo),),
     DomainStatsTypes.VCPU: (Query("query-cpus-fast", list[CpuInfoFast]),),
@@ -61,10 +61,10 @@ QUERIES: Final[dict[DomainStatsTypes, tuple[Query, ...]]] = {
 
 
 async def get_stats(guest: Guest, groups: int) -> list[StatsParam]:
-    """The figures of these groups.
+    """Collect the statistics of these groups (virDomainStatsTypes).
 
     Raises:
-        VirError: OPERATION_TIMEOUT: the guest hangs.
+        VirError: OPERATION_TIMEOUT: QEMU does not reply.
     """
     queries = list(_queries(guest, groups))
     replies: dict[str, object] = {}
@@ -213,7 +213,7 @@ def _iothreads(replies: dict[str, object]) -> Iterator[StatsParam]:
 
 
 def _items(reply: object, item_type: type[T]) -> list[T]:
-    """A list of answers; empty where the emulator refused."""
+    """Return the items of a reply; none where QEMU replied with an error."""
     if not isinstance(reply, list):
         return []
     return [item for item in reply if isinstance(item, item_type)]

@@ -1,7 +1,7 @@
-"""What the emulator and the kernel count for a guest, as typed answers.
+"""Sources of statistics: the balloon, vCPU threads, disks.
 
-Owns: asking and reading. May touch: the emulator, by QMP; /proc and /sys, to read.
-May not touch: how clients are told (`sampling`, `calls.statistics`).
+Owns: reading them. May touch: QEMU, by QMP; /proc, to read.
+May not touch: what clients get (`domain_stats`, `calls.statistics`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from supervisor.workers.qemu.block.nodes import disk_path
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.qmp.replies import CpuInfoFast, GuestStats
 
-#: QEMU's names of the balloon driver's figures, and how many bytes their unit has.
+#: The balloon driver's statistics, and the divisor from bytes to libvirt's unit.
 BALLOON_STATS: Final = {
     "stat-swap-in": (DomainMemoryStatTags.SWAP_IN, KIB),
     "stat-swap-out": (DomainMemoryStatTags.SWAP_OUT, KIB),
@@ -37,7 +37,7 @@ BALLOON_STATS: Final = {
 
 
 def balloon_stats(stats: GuestStats) -> Iterator[tuple[DomainMemoryStatTags, int]]:
-    """What the balloon driver has reported; figures that the guest did not give are left out."""
+    """List what the balloon driver has reported; QEMU has -1 for what the guest did not send."""
     for name, (tag, unit) in BALLOON_STATS.items():
         value = stats.stats.get(name, -1)
         if 0 <= value < 1 << 63:
@@ -47,7 +47,7 @@ def balloon_stats(stats: GuestStats) -> Iterator[tuple[DomainMemoryStatTags, int
 
 
 def resident_kib(pid: int) -> int:
-    """How much of the host's memory a process has."""
+    """Read the resident memory of a process; 0 if it has exited."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):
@@ -57,19 +57,19 @@ def resident_kib(pid: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Vcpu:
-    """A processor's thread."""
+    """A vCPU, by its thread."""
 
     number: int
     state: VcpuState
     time_ns: int
     wait_ns: int
     delay_ns: int
-    cpu: int  # the host's processor that it ran on last
+    cpu: int  # the host CPU that it ran on last
     thread: int
 
 
 def read_vcpu(number: int, pid: int, thread: int) -> Vcpu | None:
-    """What the kernel has counted for a processor; None: it has gone."""
+    """Read a vCPU thread's counters; None: it has exited."""
     stat = read_stat(pid, thread)
     if stat is None:
         return None
@@ -87,7 +87,7 @@ def _number(path: Path, position: int) -> int:
 
 
 def _wait(folder: Path) -> int:
-    """How long a thread has waited for what it asked for, in ns; 0 where it is not counted."""
+    """Read how long a thread has waited, in ns; 0 without CONFIG_SCHED_DEBUG."""
     try:
         for line in (folder / "sched").read_text().splitlines():
             name, _, value = line.partition(":")
@@ -99,7 +99,7 @@ def _wait(folder: Path) -> int:
 
 
 async def vcpu_threads(guest: Guest) -> list[int]:
-    """The processors' threads, in their order; they do not change while the guest runs."""
+    """Return the vCPUs' threads in order; they are the same as long as QEMU runs."""
     if not guest.vcpu_threads:
         cpus = await guest.monitor.query("query-cpus-fast", list[CpuInfoFast])
         ordered = sorted(cpus, key=lambda cpu: cpu.cpu_index)
@@ -108,7 +108,7 @@ async def vcpu_threads(guest: Guest) -> list[int]:
 
 
 def vcpus(guest: Guest, threads: Iterable[int]) -> Iterator[Vcpu]:
-    """What the kernel has counted for the guest's processors."""
+    """Read the counters of the vCPUs' threads."""
     for number, thread in enumerate(threads):
         vcpu = read_vcpu(number, guest.process.pid, thread)
         if vcpu is not None:
@@ -116,7 +116,7 @@ def vcpus(guest: Guest, threads: Iterable[int]) -> Iterator[Vcpu]:
 
 
 def find_disk(domain: Domain, path: str) -> Disk | None:
-    """The disk that a client names by its target, or by its source."""
+    """Find the disk that a client names by its target or its source."""
     for disk in domain.devices.disks:
         if path in (disk.target.dev, disk_path(disk)) and path:
             return disk
