@@ -34,7 +34,7 @@ async def query_addresses(guest: RunningGuest, source: int) -> list[DomainInterf
     """
     interfaces = guest.domain.devices.interfaces
     if source == Source.LEASE:
-        on_networks = [card for card in interfaces if card.type == "network"]
+        on_networks = [interface for interface in interfaces if interface.type == "network"]
         return await _query_netd(guest, on_networks, LeasedAddresses)
     if source == Source.ARP:
         return await _query_netd(guest, interfaces, ArpAddresses)
@@ -47,7 +47,7 @@ async def _query_netd(
     interfaces: list[Interface],
     message: type[LeasedAddresses] | type[ArpAddresses],
 ) -> list[DomainInterface]:
-    macs = [card.mac for card in interfaces if card.mac]
+    macs = [interface.mac for interface in interfaces if interface.mac]
     if not macs:
         return []
     request: Request[InterfaceAddresses] = message(macs=macs)
@@ -61,9 +61,11 @@ async def _query_netd(
     for address in reply.addresses:
         by_mac.setdefault(address.mac.lower(), []).append(address)
     return [
-        DomainInterface(card.target_dev or "", card.mac, to_ip_addrs(by_mac[card.mac.lower()]))
-        for card in interfaces
-        if card.mac and card.mac.lower() in by_mac
+        DomainInterface(
+            interface.target_dev or "", interface.mac, to_ip_addrs(by_mac[interface.mac.lower()])
+        )
+        for interface in interfaces
+        if interface.mac and interface.mac.lower() in by_mac
     ]
 
 
@@ -71,7 +73,9 @@ def to_ip_addrs(addresses: Iterable[InterfaceAddress]) -> list[DomainIpAddr]:
     """Convert netd's addresses to virDomainIPAddress, at most REMOTE_DOMAIN_IP_ADDR_MAX."""
     return [
         DomainIpAddr(
-            IPAddrType.IPV4 if one.family == 4 else IPAddrType.IPV6, one.address, one.prefix
+            IPAddrType.IPV4 if address.family == 4 else IPAddrType.IPV6,
+            address.address,
+            address.prefix,
         )
-        for one in addresses
+        for address in addresses
     ][:MAX_ADDRESSES]

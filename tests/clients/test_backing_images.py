@@ -1,4 +1,4 @@
-"""Guests on images with others below: what the live document says, what is refused."""
+"""Backing chains: the live XML, and what is refused."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def shown(guest: Any) -> list[str]:
     return [" ".join(filter(None, found)) for found in words]
 
 
-def test_the_live_document_shows_every_image_with_its_number_as_stock_does(
+def test_the_live_xml_has_every_image_with_its_index_as_stock_does(
     daemon: Daemon, connection: Any, images: Images
 ) -> None:
     images.make("base.raw", "raw")
@@ -109,9 +109,7 @@ def test_the_live_document_shows_every_image_with_its_number_as_stock_does(
     assert '"backing":"libvirt-4-format"' in argv
 
 
-def test_what_the_document_says_of_a_chain_is_believed_and_completed(
-    connection: Any, images: Images
-) -> None:
+def test_a_chain_in_the_definition_is_used_and_completed(connection: Any, images: Images) -> None:
     images.make("base.raw", "raw")
     images.make("middle", below="base.raw", below_is="raw")
     images.make("top", below="middle", below_is="qcow2")
@@ -126,14 +124,14 @@ def test_what_the_document_says_of_a_chain_is_believed_and_completed(
     assert shown(guest)[-4:] == ["3", "raw", "base.raw", "<backingStore/>"]
 
 
-def test_a_raw_image_leads_nowhere_whatever_is_in_it(connection: Any, images: Images) -> None:
+def test_a_raw_image_has_no_backing_file_whatever_is_in_it(connection: Any, images: Images) -> None:
     images.make("base.raw", "raw")
     images.make("top", below="base.raw", below_is="raw")
     guest = started(connection, images.disk("top", "raw"))
     assert shown(guest) == ["raw", "top 1", "<backingStore/>"]
 
 
-def test_a_format_that_no_header_names_is_refused_if_it_leads_on(
+def test_a_backing_file_without_format_is_refused_if_it_has_one_itself(
     connection: Any, images: Images
 ) -> None:
     images.make("base.raw", "raw")
@@ -149,7 +147,7 @@ def test_a_format_that_no_header_names_is_refused_if_it_leads_on(
     assert shown(started(connection, images.disk("safe")))[2:4] == ["2", "qcow2"]
 
 
-def test_missing_images_loops_and_contents_elsewhere_are_refused(
+def test_missing_images_loops_and_data_files_are_refused(
     daemon: Daemon, connection: Any, images: Images
 ) -> None:
     code, message = refusal(connection, images.disk("nowhere"))
@@ -171,7 +169,7 @@ def test_missing_images_loops_and_contents_elsewhere_are_refused(
     assert list(daemon.emulators()) == []
 
 
-def test_a_disk_that_comes_later_shows_its_images_too(connection: Any, images: Images) -> None:
+def test_an_attached_disk_has_its_chain_in_the_live_xml(connection: Any, images: Images) -> None:
     images.make("base.raw", "raw")
     images.make("top", below="base.raw", below_is="raw")
     guest = started(connection, "")
@@ -179,7 +177,7 @@ def test_a_disk_that_comes_later_shows_its_images_too(connection: Any, images: I
     assert shown(guest) == ["qcow2", "top 1", "2", "raw", "base.raw", "<backingStore/>"]
 
 
-def test_a_new_medium_has_nothing_of_the_former_one_below(connection: Any, images: Images) -> None:
+def test_a_new_medium_has_its_own_chain(connection: Any, images: Images) -> None:
     images.make("base.raw", "raw")
     images.make("top", below="base.raw", below_is="raw")
     images.make("plain.raw", "raw")

@@ -1,4 +1,4 @@
-"""Channels and serial lines that come to running guests, by stock clients."""
+"""Hotplug of channels and serial ports, by stock clients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.clients.libvirt_binding import libvirt
 CHANNEL = "<channel type='unix'><target type='virtio' name='org.test.0'/></channel>"
 
 
-def test_a_channel_comes_with_its_controller_and_socket(daemon: Daemon, link: Any) -> None:
+def test_an_attached_channel_gets_a_controller_and_a_socket(daemon: Daemon, link: Any) -> None:
     domain = link.createXML(idle("talking"), 0)
     added = Watch(link, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED)
     domain.attachDevice(CHANNEL)
@@ -33,7 +33,7 @@ def test_a_channel_comes_with_its_controller_and_socket(daemon: Daemon, link: An
     assert "charchannel0" in daemon.ok("qemu-monitor-command", "talking", "--hmp", "info chardev")
 
 
-def test_a_channel_goes_with_its_socket_when_its_guest_lets_it(daemon: Daemon, link: Any) -> None:
+def test_a_detached_channel_is_removed_with_its_socket(daemon: Daemon, link: Any) -> None:
     domain = link.createXML(idle("parting", devices=CHANNEL), 0)
     removed = Watch(link, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED)
     domain.detachDevice(CHANNEL)
@@ -44,7 +44,7 @@ def test_a_channel_goes_with_its_socket_when_its_guest_lets_it(daemon: Daemon, l
     assert "charchannel0" not in left
 
 
-def test_a_serial_line_comes_with_a_terminal(daemon: Daemon, link: Any) -> None:
+def test_an_attached_serial_port_has_a_pty(daemon: Daemon, link: Any) -> None:
     domain = link.createXML(idle("serial"), 0)
     domain.attachDevice("<serial type='pty'><target type='pci-serial' port='1'/></serial>")
     lines = ElementTree.fromstring(domain.XMLDesc()).findall("devices/serial")

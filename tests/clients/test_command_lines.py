@@ -1,4 +1,4 @@
-"""Our command lines, for recorded documents, are taken by the real QEMU.
+"""QEMU itself accepts the planned command lines of recorded documents.
 
 What the documents name is not on this machine: an image stands for each of theirs, user networking
 for a tap, a socket in a temporary folder for each of libvirt's. The devices are as planned.
@@ -49,9 +49,7 @@ def documents() -> list[Case]:
 
 @pytest.mark.skipif(not CORPUS.exists(), reason=f"no recordings at {CORPUS}")
 @pytest.mark.parametrize("case", documents(), ids=lambda case: str(case.name))
-def test_the_real_emulator_takes_the_command_line(
-    case: Case, emulator_facts: EmulatorFacts
-) -> None:
+def test_qemu_accepts_the_command_line(case: Case, emulator_facts: EmulatorFacts) -> None:
     assert emulator_facts.machines
     here = replace(
         case, document=case.document.replace("<domain type='kvm'", "<domain type='qemu'")

@@ -1,4 +1,4 @@
-"""Devices that come, change and go while a guest runs, and in its definition, by stock clients."""
+"""Attach, update and detach of devices, live and in the definition, by stock clients."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def devices(domain: Any, path: str, flags: int = 0) -> list[ElementTree.Element]
     return ElementTree.fromstring(domain.XMLDesc(flags)).findall(f"devices/{path}")
 
 
-def test_a_card_comes_to_a_running_guest_and_its_definition(link: Any) -> None:
+def test_an_interface_is_attached_live_and_to_the_definition(link: Any) -> None:
     domain = link.defineXML(idle("growing"))
     domain.create()
     added = Watch(link, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED)
@@ -68,7 +68,7 @@ def test_a_card_comes_to_a_running_guest_and_its_definition(link: Any) -> None:
     added.close()
 
 
-def test_the_definition_alone_changes_when_that_is_asked_for() -> None:
+def test_affect_config_changes_only_the_definition() -> None:
     with Daemon() as daemon:
         link = libvirt.open(daemon.uri)
         domain = link.defineXML(idle("planned"))
@@ -87,7 +87,7 @@ def test_the_definition_alone_changes_when_that_is_asked_for() -> None:
         link.close()
 
 
-def test_a_disk_comes_and_goes(daemon: Daemon, link: Any, image: Path) -> None:
+def test_a_disk_is_attached_and_detached(daemon: Daemon, link: Any, image: Path) -> None:
     domain = link.defineXML(idle("storing", devices=SCSI))
     domain.create()
     owner = image.stat().st_uid
@@ -108,7 +108,7 @@ def test_a_disk_comes_and_goes(daemon: Daemon, link: Any, image: Path) -> None:
     removed.close()
 
 
-def test_a_running_linux_lets_its_devices_go(
+def test_a_running_linux_releases_detached_devices(
     daemon: Daemon, link: Any, image: Path, tiny: Guest
 ) -> None:
     domain = link.defineXML(booting("letting", tiny))
@@ -141,7 +141,9 @@ def wait_for_boot(link: Any, domain: Any) -> None:
     stream.abort()
 
 
-def test_media_are_changed(daemon: Daemon, link: Any, tmp_path: Path, image: Path) -> None:
+def test_the_medium_of_a_drive_is_changed_and_ejected(
+    daemon: Daemon, link: Any, tmp_path: Path, image: Path
+) -> None:
     first, second = image.with_name("first.iso"), image.with_name("second.iso")
     for path in (first, second):
         path.write_bytes(bytes(1 << 20))
@@ -159,7 +161,7 @@ def test_media_are_changed(daemon: Daemon, link: Any, tmp_path: Path, image: Pat
     assert str(first) in daemon.ok("domblklist", "playing")
 
 
-def test_a_cards_link_goes_down_and_up(daemon: Daemon, link: Any) -> None:
+def test_the_link_of_an_interface_is_set_down_and_up(daemon: Daemon, link: Any) -> None:
     domain = link.defineXML(idle("linked", devices=CARD.format(number=5)))
     domain.create()
     mac = "52:54:00:00:00:05"
@@ -178,7 +180,9 @@ def test_a_cards_link_goes_down_and_up(daemon: Daemon, link: Any) -> None:
         ("<memballoon model='virtio'/>", "memballoon"),
     ],
 )
-def test_what_cannot_come_is_named_and_leaves_nothing(link: Any, xml: str, words: str) -> None:
+def test_a_refused_attach_names_the_device_and_leaves_nothing(
+    link: Any, xml: str, words: str
+) -> None:
     domain = link.createXML(idle("steady"), 0)
     before = domain.XMLDesc()
     with pytest.raises(libvirt.libvirtError, match=words):
@@ -188,7 +192,7 @@ def test_what_cannot_come_is_named_and_leaves_nothing(link: Any, xml: str, words
     assert domain.XMLDesc() == before
 
 
-def test_an_image_that_cannot_be_opened_leaves_nothing(daemon: Daemon, link: Any) -> None:
+def test_an_attach_that_qemu_refuses_leaves_nothing(daemon: Daemon, link: Any) -> None:
     domain = link.createXML(idle("picky", devices=SCSI), 0)
     before = domain.XMLDesc()
     with pytest.raises(libvirt.libvirtError, match="nothing-here"):

@@ -1,4 +1,4 @@
-"""A guest whose emulator stands still holds up neither others nor its own end."""
+"""A guest whose QEMU is stopped blocks neither other guests nor its own destroy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def emulator(daemon: Daemon, name: str) -> int:
     return int((daemon.root / f"run/libvirt/qemu/{name}.pid").read_text())
 
 
-def test_all_figures_but_its_own_are_there(link: Any) -> None:
+def test_statistics_of_the_other_guests_are_returned(link: Any) -> None:
     figures = {domain.name(): found for domain, found in link.getAllDomainStats()}
     assert set(figures) == {"before", "hung", "after"}
     for name in ("before", "after"):
@@ -45,7 +45,7 @@ def test_all_figures_but_its_own_are_there(link: Any) -> None:
     assert "vcpu.0.state" not in figures["hung"]
 
 
-def test_what_needs_it_is_refused_with_its_name(link: Any) -> None:
+def test_a_call_that_needs_qemu_fails_naming_the_domain(link: Any) -> None:
     with pytest.raises(libvirt.libvirtError, match="hung") as refused:
         link.lookupByName("hung").memoryStats()
     code = refused.value.get_error_code()
@@ -53,7 +53,7 @@ def test_what_needs_it_is_refused_with_its_name(link: Any) -> None:
     assert link.lookupByName("before").memoryStats()["actual"] > 0
 
 
-def test_it_is_described_listed_and_destroyed(daemon: Daemon, link: Any) -> None:
+def test_a_hung_guest_is_listed_and_destroyed(daemon: Daemon, link: Any) -> None:
     hung = link.lookupByName("hung")
     assert hung.info()[0] == libvirt.VIR_DOMAIN_RUNNING
     assert "<domain" in hung.XMLDesc()
@@ -63,7 +63,7 @@ def test_it_is_described_listed_and_destroyed(daemon: Daemon, link: Any) -> None
     assert sorted(domain.name() for domain in link.listAllDomains()) == ["after", "before"]
 
 
-def test_it_obeys_again_when_it_goes_on(daemon: Daemon, link: Any) -> None:
+def test_a_guest_that_continues_executes_commands_again(daemon: Daemon, link: Any) -> None:
     hung = link.lookupByName("hung")
     with pytest.raises(libvirt.libvirtError):
         hung.suspend()

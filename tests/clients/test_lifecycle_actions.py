@@ -1,4 +1,4 @@
-"""on_poweroff, on_reboot and on_crash, carried out by a guest that does each of them."""
+"""on_poweroff, on_reboot and on_crash, with a guest that does each of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run(link: Any, guest: Guest, then: str, policy: str) -> Any:
     return domain
 
 
-def test_a_guest_that_powers_off_is_off(link: Any, tiny: Guest) -> None:
+def test_poweroff_shuts_the_domain_off(link: Any, tiny: Guest) -> None:
     watch = Watch(link)
     domain = run(link, tiny, "poweroff", "<on_poweroff>destroy</on_poweroff>")
     watch.wait_for("bound", STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
@@ -31,9 +31,7 @@ def test_a_guest_that_powers_off_is_off(link: Any, tiny: Guest) -> None:
     watch.close()
 
 
-def test_a_guest_that_powers_off_is_started_again_when_it_says_restart(
-    link: Any, tiny: Guest
-) -> None:
+def test_poweroff_with_restart_resets_the_machine(link: Any, tiny: Guest) -> None:
     reboots = Watch(link, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT)
     domain = run(link, tiny, "poweroff", "<on_poweroff>restart</on_poweroff>")
     number = domain.ID()
@@ -44,7 +42,7 @@ def test_a_guest_that_powers_off_is_started_again_when_it_says_restart(
     reboots.close()
 
 
-def test_a_guest_that_reboots_goes_on(link: Any, tiny: Guest) -> None:
+def test_reboot_keeps_the_domain_running(link: Any, tiny: Guest) -> None:
     reboots = Watch(link, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT)
     domain = run(link, tiny, "reboot", "<on_reboot>restart</on_reboot>")
     reboots.wait_for("bound")
@@ -53,7 +51,7 @@ def test_a_guest_that_reboots_goes_on(link: Any, tiny: Guest) -> None:
     reboots.close()
 
 
-def test_a_guest_that_reboots_ends_when_it_says_destroy(link: Any, tiny: Guest) -> None:
+def test_reboot_with_destroy_shuts_the_domain_off(link: Any, tiny: Guest) -> None:
     watch = Watch(link)
     domain = run(link, tiny, "reboot", "<on_reboot>destroy</on_reboot>")
     watch.wait_for("bound", STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
@@ -61,7 +59,7 @@ def test_a_guest_that_reboots_ends_when_it_says_destroy(link: Any, tiny: Guest) 
     watch.close()
 
 
-def test_a_guest_that_crashes_is_off_and_says_so(link: Any, tiny: Guest) -> None:
+def test_a_crash_shuts_the_domain_off_with_reason_crashed(link: Any, tiny: Guest) -> None:
     watch = Watch(link)
     domain = run(link, tiny, "panic", "<on_crash>destroy</on_crash>")
     watch.wait_for("bound", STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED)
@@ -69,7 +67,7 @@ def test_a_guest_that_crashes_is_off_and_says_so(link: Any, tiny: Guest) -> None
     watch.close()
 
 
-def test_a_crashed_guest_is_preserved_for_a_look(link: Any, tiny: Guest) -> None:
+def test_a_crash_with_preserve_keeps_qemu(link: Any, tiny: Guest) -> None:
     watch = Watch(link)
     domain = run(link, tiny, "panic", "<on_crash>preserve</on_crash>")
     crashed = libvirt.VIR_DOMAIN_EVENT_CRASHED
@@ -79,9 +77,7 @@ def test_a_crashed_guest_is_preserved_for_a_look(link: Any, tiny: Guest) -> None
     watch.close()
 
 
-def test_a_crashed_guest_leaves_its_memory_when_it_says_so(
-    daemon: Daemon, link: Any, tiny: Guest
-) -> None:
+def test_a_crash_with_coredump_dumps_the_memory(daemon: Daemon, link: Any, tiny: Guest) -> None:
     watch = Watch(link)
     domain = run(link, tiny, "panic", "<on_crash>coredump-destroy</on_crash>")
     watch.wait_for("bound", STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED)
@@ -93,7 +89,7 @@ def test_a_crashed_guest_leaves_its_memory_when_it_says_so(
     watch.close()
 
 
-def test_a_crashed_guest_is_reset_and_goes_on_when_it_says_restart(link: Any, tiny: Guest) -> None:
+def test_a_crash_with_restart_resets_the_machine(link: Any, tiny: Guest) -> None:
     watch = Watch(link)
     domain = run(link, tiny, "panic", "<on_crash>restart</on_crash>")
     number = domain.ID()
@@ -105,9 +101,7 @@ def test_a_crashed_guest_is_reset_and_goes_on_when_it_says_restart(link: Any, ti
     watch.close()
 
 
-def test_a_crashed_guest_is_started_anew_when_it_says_rename_restart(
-    link: Any, tiny: Guest
-) -> None:
+def test_a_crash_with_rename_restart_starts_the_definition(link: Any, tiny: Guest) -> None:
     watch = Watch(link)
     run(link, tiny, "panic", "<on_crash>rename-restart</on_crash>")
     watch.wait_for("bound", STARTED, BOOTED)

@@ -1,4 +1,4 @@
-"""Limits of drives, memory between guests, and words that nobody acts on, by stock clients."""
+"""I/O limits, shared memory, optional images, elements that are refused, by stock clients."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def test_drives_of_every_bus_are_limited(daemon: Daemon, link: Any, images: list
     assert len(throttled(daemon, "limited")) == 3
 
 
-def test_a_drive_that_comes_is_limited(daemon: Daemon, link: Any, images: list[Path]) -> None:
+def test_an_attached_disk_has_its_limits(daemon: Daemon, link: Any, images: list[Path]) -> None:
     domain = link.createXML(idle("limiting"), 0)
     domain.attachDevice(disk(images[0], "vda", "virtio", TUNE))
     assert throttled(daemon, "limiting") == {images[0].name: (1048576, 50, 70)}
 
 
-def test_guests_share_memory_from_their_start_and_later(daemon: Daemon, link: Any) -> None:
+def test_shared_memory_at_start_and_by_hotplug(daemon: Daemon, link: Any) -> None:
     name = f"vv-test-{daemon.root.name}"
     shared = Path("/dev/shm") / name
     try:
@@ -115,7 +115,9 @@ def test_a_guest_starts_without_optional_images_that_are_missing(link: Any) -> N
         ),
     ],
 )
-def test_what_nobody_acts_on_is_refused_by_name(link: Any, devices: str, words: str) -> None:
+def test_an_element_that_is_not_implemented_is_refused_by_name(
+    link: Any, devices: str, words: str
+) -> None:
     with pytest.raises(libvirt.libvirtError, match=words):
         link.createXML(idle("refused", devices=devices), 0)
     assert "refused" not in [domain.name() for domain in link.listAllDomains()]

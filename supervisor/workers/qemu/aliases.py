@@ -91,10 +91,10 @@ def _disk_alias(domain: Domain, disk: Disk) -> str:
     if bus not in DRIVE_BUSES or not isinstance(address, DriveAddress):
         return f"{bus}-disk{disk_index(disk.target.dev or '')}"
     if bus == "scsi" and _scsi_model(domain, address.controller) != "lsilogic":
-        place = f"{address.controller}-{address.bus}-{address.target}-{address.unit}"
+        location = f"{address.controller}-{address.bus}-{address.target}-{address.unit}"
     else:
-        place = f"{address.controller}-{address.bus}-{address.unit}"
-    return f"{bus}{place}"
+        location = f"{address.controller}-{address.bus}-{address.unit}"
+    return f"{bus}{location}"
 
 
 def _scsi_model(domain: Domain, index: int) -> str | None:

@@ -1,4 +1,4 @@
-"""What workers answer of the protocol, checked here: they make their surface at the first call."""
+"""Workers answer every procedure that the tables route to them (they check it only when called)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from supervisor.workers.qemu.main import call_targets
 
 
 class NoGuest:
-    """A worker whose guest is never asked for."""
+    """A worker that is never called."""
 
     def guest(self) -> Guest:
-        raise AssertionError("nobody calls")
+        raise AssertionError("not called")
 
 
 def test_a_worker_has_a_method_for_each_of_its_procedures() -> None:

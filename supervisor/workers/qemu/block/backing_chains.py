@@ -146,8 +146,8 @@ def _append(disk: Disk, stores: list[BackingStore]) -> None:
 
 def _local(source: Source) -> str | None:
     """Return the path of a local file or device; None for other sources."""
-    place = LOCAL.get(source.type)
-    path: str | None = getattr(source, place) if place else None
+    attribute = LOCAL.get(source.type)
+    path: str | None = getattr(source, attribute) if attribute else None
     return path
 
 

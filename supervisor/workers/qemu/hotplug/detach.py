@@ -108,8 +108,8 @@ def _check_detachable(guest: Guest, device: Device) -> None:
 def disks_on(guest: Guest, controller: Controller) -> Iterator[Disk]:
     """List the disks on a controller."""
     for disk in guest.domain.devices.disks:
-        place = getattr(disk.address, "controller", None)
-        if disk.target.bus == controller.type and place == controller.index:
+        index = getattr(disk.address, "controller", None)
+        if disk.target.bus == controller.type and index == controller.index:
             yield disk
 
 

@@ -76,14 +76,14 @@ async def _kill(name: str, process: GuestProcess) -> None:
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.QEMU)
 
 
-async def clean_up(workplace: WorkerContext, status: Status, xml: str) -> None:
+async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
     """Remove what a domain leaves behind, except its status XML."""
     name = status.name
-    await workplace.hooks.notify(name, "stopped", xml)
+    await context.hooks.notify(name, "stopped", xml)
     if has_netd_interfaces(xml):
-        await detach_port(workplace, status.uuid)
+        await detach_port(context, status.uuid)
     remove_emulator_group(cgroup_name(status))
     restore(status.owners)
-    remove_directories(workplace.paths, status)
-    workplace.paths.pid_file(name).unlink(missing_ok=True)
-    await workplace.hooks.notify(name, "release", xml)
+    remove_directories(context.paths, status)
+    context.paths.pid_file(name).unlink(missing_ok=True)
+    await context.hooks.notify(name, "release", xml)

@@ -96,10 +96,10 @@ def fill_channels(domain: Domain, folder: Path) -> None:
 
 
 def _unnamed(channel: CharDevice) -> str:
-    place = channel.address
+    address = channel.address
     numbers = (0, 0, 0)
-    if isinstance(place, VirtioSerialAddress):
-        numbers = (place.controller, place.bus, int(place.port or 0))
+    if isinstance(address, VirtioSerialAddress):
+        numbers = (address.controller, address.bus, int(address.port or 0))
     return "vioser-{:02d}-{:02d}-{:02d}.sock".format(*numbers)
 
 

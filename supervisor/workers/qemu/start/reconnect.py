@@ -33,37 +33,37 @@ END_S: Final = 5.0
 log = logging.getLogger(__name__)
 
 
-async def reconnect(workplace: WorkerContext, name: str) -> Guest | Status | None:
+async def reconnect(context: WorkerContext, name: str) -> Guest | Status | None:
     """Reconnect to the domain that the status XML describes.
 
     Returns:
         The running domain; the status of one that has ended, cleaned up but for its status XML;
         or None: there is no status XML.
     """
-    stored = find_status(workplace.paths.status(name))
+    stored = find_status(context.paths.status(name))
     if stored is None:
         return None
     status, xml = stored
-    process = _find_process(workplace, status)
+    process = _find_process(context, status)
     if process is None or status.pid == 0:
         if process is not None:
             process.send_signal(signal.SIGKILL)
             await process.wait_exit(END_S)
-        await clean_up(workplace, status, xml)
+        await clean_up(context, status, xml)
         return status
     try:
         domain = parse_domain(xml)
     except ConfError as error:
         process.unwatch()
         raise SystemExit(f"the live XML of {name} cannot be parsed: {error}") from error
-    guest = Guest(workplace, domain, status, process)
+    guest = Guest(context, domain, status, process)
     guest.live_xml = xml
     await _connect(guest)
-    await workplace.hooks.notify(name, "reconnect", xml, sub="begin")
+    await context.hooks.notify(name, "reconnect", xml, sub="begin")
     return guest
 
 
-def _find_process(workplace: WorkerContext, status: Status) -> GuestProcess | None:
+def _find_process(context: WorkerContext, status: Status) -> GuestProcess | None:
     """Find the QEMU process.
 
     A worker that died between the spawn and the next status XML has recorded no pid: its QEMU is
@@ -71,8 +71,8 @@ def _find_process(workplace: WorkerContext, status: Status) -> GuestProcess | No
     """
     if status.pid:
         return GuestProcess.reopen(ProcessIdentity(status.pid, status.start, status.boot))
-    folder = workplace.paths.domain_dir(status.id, status.name)
-    mark = b"HOME=" + os.fsencode(folder)
+    domain_dir = context.paths.domain_dir(status.id, status.name)
+    mark = b"HOME=" + os.fsencode(domain_dir)
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue

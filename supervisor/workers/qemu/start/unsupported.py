@@ -130,9 +130,9 @@ def _foreign_seclabel(domain: Domain) -> str | None:
 def _smartcard_slot(domain: Domain) -> int | None:
     """Return the slot of a smartcard that is not the only one of its reader."""
     slots = (
-        card.address.slot
-        for card in domain.devices.smartcards
-        if isinstance(card.address, CcidAddress) and card.address.slot
+        smartcard.address.slot
+        for smartcard in domain.devices.smartcards
+        if isinstance(smartcard.address, CcidAddress) and smartcard.address.slot
     )
     return next(slots, None)
 
@@ -274,7 +274,11 @@ DOMAIN: Final[tuple[Rule[Domain], ...]] = (
         lambda domain: domain.features and domain.features.hpt_resizing is not None,
     ),
     Rule("<nvram> in <devices>", lambda domain: domain.devices.nvram is not None),
-    Rule("<lease>", lambda domain: domain.devices.leases, "it needs a lock manager; remove it"),
+    Rule(
+        lambda domain: f"<lease> '{domain.devices.leases[0].key}'",
+        lambda domain: domain.devices.leases,
+        "it needs a lock manager; remove it",
+    ),
     Rule(
         "<controller type='xenbus'>",
         lambda domain: any(item.type == "xenbus" for item in domain.devices.controllers),

@@ -1,4 +1,4 @@
-"""An emulator that misbehaves: a real program at the other end of a QMP socket.
+"""A QMP peer that misbehaves: a real program at the other end of a socket.
 
 Run as `qmp_peer.py FD MODE`. Modes: "honest" answers everything and echoes a descriptor's contents;
 "silent" greets, takes capabilities and then reads nothing more of interest; "late" answers a
@@ -19,7 +19,7 @@ GREETING = {"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}}, "
 
 
 class Peer:
-    """The emulator's end."""
+    """QEMU's end of the monitor."""
 
     def __init__(self, end: socket.socket, mode: str) -> None:
         self.end = end
@@ -48,7 +48,7 @@ class Peer:
         return command
 
     def run(self) -> None:
-        """Be that emulator."""
+        """Greet and reply until the client closes."""
         if self.mode != "mute":
             self.say(GREETING)
         while True:
@@ -59,7 +59,7 @@ class Peer:
                 self.answer(command)
 
     def answer(self, command: dict[str, object]) -> None:
-        """Answer a command as the mode has it."""
+        """Reply as the mode says."""
         number = command["id"]
         match self.mode:
             case "dying":
@@ -80,7 +80,7 @@ class Peer:
                 self.honest(command)
 
     def honest(self, command: dict[str, object]) -> None:
-        """Answer as QEMU does."""
+        """Reply as QEMU does."""
         number = command["id"]
         match command["execute"]:
             case "refuse":

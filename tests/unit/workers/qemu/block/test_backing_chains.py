@@ -65,7 +65,7 @@ def completed(xml: str, files: Files) -> Disk:
     return found
 
 
-def test_images_below_are_in_the_chain_and_are_given_to_the_emulator() -> None:
+def test_detected_images_are_in_the_chain_and_belong_to_the_disks_files() -> None:
     files = Files({"/top": image("lv"), "/lv": image("/base"), "/base": b""}, ("/lv",))
     files.images["/top"] = image("lv", "qcow2")
     found = completed(disk("<source file='/top'/>"), files)
@@ -79,7 +79,7 @@ def test_images_below_are_in_the_chain_and_are_given_to_the_emulator() -> None:
     assert given == [("/top", True), ("/lv", False), ("/base", False)]
     before = format_domain(domain_of(found), live=True)
     complete_disk(found, files)
-    assert format_domain(domain_of(found), live=True) == before  # nothing is said twice
+    assert format_domain(domain_of(found), live=True) == before  # completing is idempotent
 
 
 def domain_of(found: Disk) -> Domain:
@@ -96,12 +96,12 @@ def domain_of(found: Disk) -> Domain:
         disk("<source dir='/folder'/>", "fat", kind="dir"),
     ],
 )
-def test_what_has_no_image_below_is_closed(xml: str) -> None:
+def test_a_chain_without_backing_file_is_terminated(xml: str) -> None:
     found = completed(xml, Files({"/raw": image("/etc/shadow")}))
     assert (len(found.chain()), found.chain_ends()) == (1, True)
 
 
-def test_a_remote_image_is_left_to_the_emulator() -> None:
+def test_a_remote_backing_file_is_left_to_qemu() -> None:
     found = completed(disk("<source file='/top'/>"), Files({"/top": image("nbd://server/export")}))
     assert (len(found.chain()), found.chain_ends()) == (1, False)
     network = "<source protocol='nbd' name='n'><host name='h'/></source>"
@@ -114,7 +114,7 @@ def test_an_empty_drive_stays_empty() -> None:
     assert (found.chain(), found.backing_store) == ([], None)
 
 
-def test_what_is_missing_is_named() -> None:
+def test_a_missing_image_is_named() -> None:
     for images, words in (
         ({}, "Cannot access storage file '/top': No such file"),
         (

@@ -1,4 +1,4 @@
-"""Which secrets a guest's disks need, and under which keys the plan finds them."""
+"""Secrets that disks refer to, and the keys under which the argv planner finds them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def disk(source: str, target: str, below: str = "") -> str:
     )
 
 
-def test_each_secret_is_needed_once_in_the_order_of_the_disks() -> None:
+def test_each_secret_is_listed_once_in_the_order_of_the_disks() -> None:
     below = (
         "<backingStore type='file'><format type='raw'/><source file='/b'>"
         + LUKS.format("usage='below'")
@@ -46,5 +46,5 @@ def test_each_secret_is_needed_once_in_the_order_of_the_disks() -> None:
     assert [secret.key for secret in found] == [UUID, "volume below", "ceph cluster"]
 
 
-def test_ordinary_disks_need_none() -> None:
+def test_a_disk_without_encryption_refers_to_no_secret() -> None:
     assert secret_refs(domain_sources(domain(disk("", "vda")))) == []

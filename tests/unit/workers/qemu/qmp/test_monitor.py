@@ -1,4 +1,4 @@
-"""The link to an emulator that answers, hangs, dies or lies."""
+"""The monitor of a QEMU that replies, hangs, dies or sends garbage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONG_S = 10.0
 
 
 class Seen:
-    """What the monitor told."""
+    """What the monitor has reported."""
 
     def __init__(self) -> None:
         self.events: list[Message] = []
@@ -63,7 +63,7 @@ def live(work: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(bounded())
 
 
-def test_an_honest_emulator_is_asked_told_and_heard() -> None:
+def test_commands_replies_errors_and_events() -> None:
     async def work() -> None:
         async with linked("honest") as (monitor, seen, _):
             assert await monitor.query("query-status", dict[str, str]) == {"did": "query-status"}
@@ -76,7 +76,7 @@ def test_an_honest_emulator_is_asked_told_and_heard() -> None:
     live(work)
 
 
-def test_many_questions_take_one_round_and_a_refusal_spoils_only_its_own() -> None:
+def test_query_all_takes_one_round_trip_and_an_error_fails_only_its_query() -> None:
     async def work() -> None:
         async with linked("honest") as (monitor, _, _poke):
             queries = [Query(name, dict[str, str]) for name in ("a", "refuse", "b")]
@@ -88,7 +88,7 @@ def test_many_questions_take_one_round_and_a_refusal_spoils_only_its_own() -> No
     live(work)
 
 
-def test_a_descriptor_goes_with_its_command_and_stays_ours(tmp_path: Path) -> None:
+def test_a_descriptor_is_sent_with_its_command_and_stays_open(tmp_path: Path) -> None:
     path = tmp_path / "given"
     path.write_text("contents")
 
@@ -102,7 +102,7 @@ def test_a_descriptor_goes_with_its_command_and_stays_ours(tmp_path: Path) -> No
     live(work)
 
 
-def test_an_emulator_that_hangs_costs_its_deadline_and_the_message_names_the_guest() -> None:
+def test_a_hung_qemu_fails_a_command_at_its_deadline_naming_the_domain() -> None:
     async def work() -> None:
         async with linked("silent") as (monitor, _, _poke):
             with pytest.raises(VirError, match="'demo' did not reply to query-status") as refused:
@@ -113,7 +113,7 @@ def test_an_emulator_that_hangs_costs_its_deadline_and_the_message_names_the_gue
     live(work)
 
 
-def test_one_that_does_not_greet_is_no_monitor() -> None:
+def test_greet_fails_at_its_deadline_without_a_greeting() -> None:
     async def work() -> None:
         async with linked("mute", greet=False) as (monitor, _, _poke):
             with pytest.raises(VirError) as refused:
@@ -123,7 +123,7 @@ def test_one_that_does_not_greet_is_no_monitor() -> None:
     live(work)
 
 
-def test_what_was_given_up_unsent_never_happens() -> None:
+def test_a_command_whose_deadline_passed_unsent_is_never_executed() -> None:
     async def work() -> None:
         async with linked("late") as (monitor, _, poke):
             for command in ("slow", "forgotten"):
@@ -131,7 +131,7 @@ def test_what_was_given_up_unsent_never_happens() -> None:
                     await monitor.execute(command, timeout_s=SHORT_S)
             waiting = asyncio.create_task(monitor.query("wanted", dict[str, str], timeout_s=LONG_S))
             await asyncio.sleep(0)
-            os.write(poke, b"!")  # the emulator goes on and answers the first command
+            os.write(poke, b"!")  # QEMU continues and replies to the first command
             assert await waiting == {"heard": "wanted"}
             assert not monitor.is_hung
 
@@ -139,7 +139,7 @@ def test_what_was_given_up_unsent_never_happens() -> None:
 
 
 @pytest.mark.parametrize("mode", ["dying", "garbage", "endless", "deep"])
-def test_one_that_dies_or_lies_fails_its_calls_at_once(mode: str) -> None:
+def test_a_qemu_that_dies_or_sends_garbage_fails_commands_at_once(mode: str) -> None:
     async def work() -> None:
         async with linked(mode) as (monitor, seen, _):
             with pytest.raises(VirError) as refused:
@@ -152,7 +152,7 @@ def test_one_that_dies_or_lies_fails_its_calls_at_once(mode: str) -> None:
     live(work)
 
 
-def test_an_answer_of_another_shape_is_an_error_of_that_call_alone() -> None:
+def test_a_reply_of_another_type_fails_only_its_query() -> None:
     async def work() -> None:
         async with linked("honest") as (monitor, _, _poke):
             with pytest.raises(VirError, match="malformed reply"):
@@ -162,7 +162,7 @@ def test_an_answer_of_another_shape_is_an_error_of_that_call_alone() -> None:
     live(work)
 
 
-def test_a_clients_command_comes_back_as_it_was_answered() -> None:
+def test_execute_raw_returns_the_reply_unchanged() -> None:
     async def work() -> None:
         async with linked("honest") as (monitor, _, _poke):
             raw = msgspec.Raw(b'{"execute": "refuse", "id": 99}')

@@ -1,4 +1,4 @@
-"""QMP's bytes: whatever comes becomes messages or one refusal."""
+"""Decoding of QMP: any bytes become messages or one error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from supervisor.workers.qemu.qmp.protocol import (
 
 
 @given(st.lists(st.binary(max_size=64)))
-def test_hostile_bytes_become_messages_or_one_refusal(chunks: list[bytes]) -> None:
+def test_any_bytes_become_messages_or_one_format_error(chunks: list[bytes]) -> None:
     decoder = Decoder(max_line=256)
     with contextlib.suppress(QmpFormatError):
         for chunk in chunks:
@@ -28,7 +28,7 @@ def test_hostile_bytes_become_messages_or_one_refusal(chunks: list[bytes]) -> No
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=20), st.integers(1, 7))
-def test_messages_come_out_however_their_bytes_are_cut(numbers: list[int], size: int) -> None:
+def test_messages_are_decoded_from_fragments_of_any_size(numbers: list[int], size: int) -> None:
     stream = b"".join(b'{"return": {}, "id": %d}\r\n' % number for number in numbers)
     decoder = Decoder()
     found = []
@@ -37,13 +37,13 @@ def test_messages_come_out_however_their_bytes_are_cut(numbers: list[int], size:
     assert found == numbers
 
 
-def test_a_line_that_does_not_end_is_refused() -> None:
+def test_an_endless_line_is_a_format_error() -> None:
     decoder = Decoder(max_line=100)
     with pytest.raises(QmpFormatError, match="over 100 bytes"):
         decoder.feed(b"x" * 101)
 
 
-def test_deep_nesting_is_refused() -> None:
+def test_deep_nesting_is_a_format_error() -> None:
     with pytest.raises(QmpFormatError):
         decode_message(b'{"return": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 
@@ -58,23 +58,23 @@ def test_an_event_has_its_name_its_data_and_its_time() -> None:
     assert json.loads(bytes(message.data)) == {"a": 1}
 
 
-def test_what_is_absent_is_none() -> None:
+def test_absent_members_are_none() -> None:
     message = decode_message(b'{"return": {}, "id": 1}')
     assert (message.event, message.error, message.data, message.greeting) == (None,) * 4
     assert message.return_value is not None
 
 
-def test_a_command_carries_its_number_and_only_the_arguments_it_has() -> None:
+def test_a_command_has_its_id_and_no_empty_arguments() -> None:
     assert json.loads(encode_command("stop", None, 4)) == {"execute": "stop", "id": 4}
     assert json.loads(encode_command("set_link", {"up": False}, 5))["arguments"] == {"up": False}
 
 
-def test_a_clients_own_command_gets_our_number() -> None:
+def test_a_raw_command_gets_our_id() -> None:
     data = encode_raw_command(msgspec.Raw(b'{"execute": "stop", "id": "theirs"}'), 9)
     assert json.loads(data) == {"execute": "stop", "id": 9}
 
 
 @pytest.mark.parametrize("words", [b"stop", b"[]", b"{}", b'{"id": 1}', b"\xff", b""])
-def test_what_is_no_command_is_refused(words: bytes) -> None:
+def test_a_raw_command_without_execute_is_refused(words: bytes) -> None:
     with pytest.raises(ValueError, match="QMP command"):
         encode_raw_command(msgspec.Raw(words), 1)
