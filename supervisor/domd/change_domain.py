@@ -18,10 +18,10 @@ from rpc.values import Domain as DomainId
 from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.definitions import DomainDefinitions
 from supervisor.domd.domain import Definition, DomainObject
-from supervisor.domd.impact import IMPACT, select_for_change
 from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.running_domains import RunningDomains
 from supervisor.messages.worker import DomainStatus
+from supervisor.objects.impact import IMPACT_FLAGS, select_for_change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,8 @@ class DomainChanger:
         """
         entry = self._registry.find(dom)
         async with entry.change_lock.hold(change.name):
-            live, config = select_for_change(entry, impact & IMPACT)
+            selected = select_for_change(entry, impact & IMPACT_FLAGS)
+            live, config = selected
             planned = await self._plan(config, change) if config is not None else None
             if live is not None:
                 request = change.live_request(live)

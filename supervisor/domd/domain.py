@@ -110,12 +110,16 @@ class DomainObject(LibvirtObject[Definition, DomainRuntime]):
         return DomainId(self.name, self.uuid, self.id)
 
     @property
+    def live_definition(self) -> LiveDefinition | None:
+        """The running guest's definition."""
+        return self.runtime.live if self.runtime is not None else None
+
+    @property
     def current(self) -> Definition:
-        """What holds now: the live document of a running guest, else the definition."""
-        if self.runtime is not None:
-            return self.runtime.live
-        definition = self.definition or self.source  # the latter while it is being created
-        assert definition is not None, "a domain without guest and definition is forgotten"
+        """The definition in force: the running guest's, else the persistent one."""
+        # While a transient domain is being created it has neither.
+        definition = self.live_definition or self.definition or self.source
+        assert definition is not None, "a domain without definition and guest is removed"
         return definition
 
     @property

@@ -48,6 +48,18 @@ class LibvirtObject(Generic[D, R]):
         raise NotImplementedError
 
     @property
+    def live_definition(self) -> D | None:
+        """The definition of the active object; None: it is inactive. Each class has its own."""
+        raise NotImplementedError
+
+    @property
+    def current(self) -> D:
+        """The definition in force: of the active object, else the persistent one."""
+        definition = self.live_definition if self.is_active else self.definition
+        assert definition is not None, "an object without definition and runtime is removed"
+        return definition
+
+    @property
     def is_persistent(self) -> bool:
         """Whether it has a definition."""
         return self.definition is not None

@@ -73,12 +73,9 @@ class PoolObject(LibvirtObject[Pool, ActivePool]):
     """One pool."""
 
     @property
-    def current(self) -> Pool:
-        """What holds now: the active pool, else the definition."""
-        if self.runtime is not None:
-            return self.runtime.pool
-        assert self.definition is not None, "a pool that is neither active nor defined is gone"
-        return self.definition
+    def live_definition(self) -> Pool | None:
+        """The active pool's definition: as it was started."""
+        return self.runtime.pool if self.runtime is not None else None
 
     @property
     def identity(self) -> PoolId:

@@ -18,8 +18,8 @@ from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.change_domain import DomainChange, DomainChanger
-from supervisor.domd.impact import IMPACT
 from supervisor.messages.worker import AttachDevice, DetachDevice, DomainStatus, UpdateDevice
+from supervisor.objects.impact import IMPACT_FLAGS
 
 Edit = Callable[[Domain], object]
 
@@ -43,7 +43,7 @@ class DeviceCalls:
         Raises:
             VirError: OPERATION_INVALID, OPERATION_UNSUPPORTED, XML_ERROR, CONFIG_UNSUPPORTED.
         """
-        self._errors.check_flags("DomainAttachDeviceLiveAndConfig", flags, IMPACT)
+        self._errors.check_flags("DomainAttachDeviceLiveAndConfig", flags, IMPACT_FLAGS)
 
         def edit(domain: Domain) -> None:
             add_device(domain, *parse_device(xml))
@@ -62,7 +62,7 @@ class DeviceCalls:
         Raises:
             VirError: DEVICE_MISSING, OPERATION_INVALID, OPERATION_UNSUPPORTED, XML_ERROR.
         """
-        self._errors.check_flags("DomainDetachDeviceLiveAndConfig", flags, IMPACT)
+        self._errors.check_flags("DomainDetachDeviceLiveAndConfig", flags, IMPACT_FLAGS)
 
         def edit(domain: Domain) -> None:
             remove_device(domain, *parse_device(xml))
@@ -77,7 +77,7 @@ class DeviceCalls:
         Raises:
             VirError: as `domain_detach_device_flags`.
         """
-        self._errors.check_flags("DomainDetachDeviceAlias", flags, IMPACT)
+        self._errors.check_flags("DomainDetachDeviceAlias", flags, IMPACT_FLAGS)
 
         def edit(domain: Domain) -> None:
             tag, device = find_by_alias(domain, alias)
@@ -93,7 +93,7 @@ class DeviceCalls:
         Raises:
             VirError: DEVICE_MISSING, OPERATION_INVALID, OPERATION_UNSUPPORTED, XML_ERROR.
         """
-        self._errors.check_flags("DomainUpdateDeviceFlags", flags, IMPACT | Flags.FORCE)
+        self._errors.check_flags("DomainUpdateDeviceFlags", flags, IMPACT_FLAGS | Flags.FORCE)
 
         def edit(domain: Domain) -> None:
             replace_device(domain, *parse_device(xml))

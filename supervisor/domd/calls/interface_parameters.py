@@ -22,10 +22,9 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.change_domain import DomainChange, DomainChanger
 from supervisor.domd.domain import Definition
-from supervisor.domd.impact import IMPACT, select_for_query
 from supervisor.domd.registry import DomainRegistry
 from supervisor.messages.worker import UpdateDevice
-from supervisor.objects.impact import check_single_impact
+from supervisor.objects.impact import IMPACT_FLAGS, check_single_impact, select_for_query
 
 TYPED_STRINGS: Final = 1 << 2  # VIR_TYPED_PARAM_STRING_OKAY
 FIELDS: Final = {
@@ -55,7 +54,9 @@ class InterfaceParameterCalls:
         Raises:
             VirError: INVALID_ARG: the domain has no such interface.
         """
-        self._errors.check_flags("DomainGetInterfaceParameters", flags, IMPACT | TYPED_STRINGS)
+        self._errors.check_flags(
+            "DomainGetInterfaceParameters", flags, IMPACT_FLAGS | TYPED_STRINGS
+        )
         check_single_impact(flags)
         entry = self._registry.find(dom)
         interface = interface_of(select_for_query(entry, flags).domain, device, self._errors)
@@ -73,7 +74,7 @@ class InterfaceParameterCalls:
         Raises:
             VirError: INVALID_ARG: no such interface or parameter; OPERATION_INVALID.
         """
-        self._errors.check_flags("DomainSetInterfaceParameters", flags, IMPACT)
+        self._errors.check_flags("DomainSetInterfaceParameters", flags, IMPACT_FLAGS)
         values = read_params(params, declared(*FIELDS))
         limits = {FIELDS[field]: int(given[-1]) for field, given in values.items()}
 

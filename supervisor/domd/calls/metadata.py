@@ -13,11 +13,10 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.events import Publisher
 from supervisor.domd.change_domain import DomainChange, DomainChanger
 from supervisor.domd.domain import Definition
-from supervisor.domd.impact import IMPACT, select_for_query
 from supervisor.domd.metadata_xml import change_metadata, read_metadata
 from supervisor.domd.registry import DomainRegistry
 from supervisor.messages.worker import SetMetadata
-from supervisor.objects.impact import check_single_impact
+from supervisor.objects.impact import IMPACT_FLAGS, check_single_impact, select_for_query
 
 
 class MetadataCalls:
@@ -40,7 +39,7 @@ class MetadataCalls:
             VirError: NO_DOMAIN_METADATA when there is none.
         """
         call.cacheable = True
-        self._errors.check_flags("DomainGetMetadata", flags, IMPACT)
+        self._errors.check_flags("DomainGetMetadata", flags, IMPACT_FLAGS)
         check_single_impact(flags)
         entry = self._registry.find(dom)
         return read_metadata(select_for_query(entry, flags).domain, type, uri)
@@ -60,7 +59,7 @@ class MetadataCalls:
         Raises:
             VirError: INVALID_ARG; XML_ERROR; OPERATION_INVALID: the domain is off, or transient.
         """
-        self._errors.check_flags("DomainSetMetadata", flags, IMPACT)
+        self._errors.check_flags("DomainSetMetadata", flags, IMPACT_FLAGS)
 
         def changed(domain: Domain) -> Domain:
             return change_metadata(domain, type, metadata, key, uri)

@@ -17,10 +17,9 @@ from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.domain import OFF, DomainObject, LiveDefinition
 from supervisor.domd.domain_files import DomainFiles
-from supervisor.domd.impact import select_for_query
-from supervisor.domd.listing import EVERY_FILTER, passing
+from supervisor.domd.listing import domain_filter
 from supervisor.domd.registry import DomainRegistry, not_running
-from supervisor.objects.impact import check_single_impact
+from supervisor.objects.impact import check_single_impact, select_for_query
 from supervisor.runtime.procfs import cpu_times
 
 XML_FLAGS: Final = (
@@ -40,6 +39,7 @@ class QueryCalls:
         self._registry = registry
         self._errors = registry.errors
         self._files = files
+        self._filter = domain_filter(files)
 
     # Finding.
 
@@ -93,8 +93,8 @@ class QueryCalls:
         Raises:
             VirError: INVALID_ARG for unknown flags.
         """
-        self._errors.check_flags("ConnectListAllDomains", flags, EVERY_FILTER)
-        return passing(self._registry, flags, self._files)
+        self._errors.check_flags("ConnectListAllDomains", flags, self._filter.flags)
+        return self._filter.select(self._registry, flags)
 
     # Describing.
 

@@ -23,11 +23,15 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.change_domain import DomainChange, DomainChanger
 from supervisor.domd.domain import Definition
-from supervisor.domd.impact import IMPACT, select_for_change, select_for_query
 from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import GetTuning, SetTuning
-from supervisor.objects.impact import check_single_impact
+from supervisor.objects.impact import (
+    IMPACT_FLAGS,
+    check_single_impact,
+    select_for_change,
+    select_for_query,
+)
 
 TYPED_STRINGS: Final = 1 << 2  # VIR_TYPED_PARAM_STRING_OKAY
 MAXIMUM: Final = int(DomainMemoryModFlags.MAXIMUM)
@@ -66,7 +70,9 @@ class TuningCalls:
         self, call: ClientCall, dom: DomainId, nparams: int, flags: int
     ) -> list[TypedParam]:
         """The shares and the bandwidth, that hold or are defined."""
-        self._errors.check_flags("DomainGetSchedulerParametersFlags", flags, IMPACT | TYPED_STRINGS)
+        self._errors.check_flags(
+            "DomainGetSchedulerParametersFlags", flags, IMPACT_FLAGS | TYPED_STRINGS
+        )
         found = await self._read(dom, flags, SCHEDULER, scheduler_values)
         return found[:nparams]
 
@@ -84,7 +90,7 @@ class TuningCalls:
         Raises:
             VirError: INVALID_ARG, OPERATION_INVALID; SYSTEM_ERROR for what the kernel refuses.
         """
-        self._errors.check_flags("DomainSetSchedulerParametersFlags", flags, IMPACT)
+        self._errors.check_flags("DomainSetSchedulerParametersFlags", flags, IMPACT_FLAGS)
         given = read_values(params, SCHEDULER)
 
         def edit(domain: Domain) -> None:
@@ -101,7 +107,7 @@ class TuningCalls:
         self, call: ClientCall, dom: DomainId, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
         """The limits of memory, in KiB."""
-        self._errors.check_flags("DomainGetMemoryParameters", flags, IMPACT | TYPED_STRINGS)
+        self._errors.check_flags("DomainGetMemoryParameters", flags, IMPACT_FLAGS | TYPED_STRINGS)
         if nparams == 0:
             self._registry.find(dom)
             return [], len(MEMORY)
@@ -116,7 +122,7 @@ class TuningCalls:
         Raises:
             VirError: INVALID_ARG: swap below memory; OPERATION_INVALID; SYSTEM_ERROR.
         """
-        self._errors.check_flags("DomainSetMemoryParameters", flags, IMPACT)
+        self._errors.check_flags("DomainSetMemoryParameters", flags, IMPACT_FLAGS)
         given = read_values(params, MEMORY)
 
         def edit(domain: Domain) -> None:
@@ -143,7 +149,7 @@ class TuningCalls:
         Raises:
             VirError: INVALID_ARG: more than it may have; OPERATION_INVALID: it runs.
         """
-        self._errors.check_flags("DomainSetMemoryFlags", flags, IMPACT | MAXIMUM)
+        self._errors.check_flags("DomainSetMemoryFlags", flags, IMPACT_FLAGS | MAXIMUM)
         if flags & MAXIMUM:
             await self._set_maximum(dom, memory, flags & ~MAXIMUM)
             return
@@ -176,7 +182,7 @@ class TuningCalls:
         self, call: ClientCall, dom: DomainId, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
         """The weight at the host's disks."""
-        self._errors.check_flags("DomainGetBlkioParameters", flags, IMPACT | TYPED_STRINGS)
+        self._errors.check_flags("DomainGetBlkioParameters", flags, IMPACT_FLAGS | TYPED_STRINGS)
         if nparams == 0:
             self._registry.find(dom)
             return [], len(BLKIO)
@@ -191,7 +197,7 @@ class TuningCalls:
         Raises:
             VirError: INVALID_ARG, OPERATION_INVALID; SYSTEM_ERROR: the host has no such scheduler.
         """
-        self._errors.check_flags("DomainSetBlkioParameters", flags, IMPACT)
+        self._errors.check_flags("DomainSetBlkioParameters", flags, IMPACT_FLAGS)
         given = read_values(params, BLKIO)
 
         def edit(domain: Domain) -> None:

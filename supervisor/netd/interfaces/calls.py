@@ -30,9 +30,12 @@ from supervisor.netd.kernel.netlink import Link, Rtnetlink
 from supervisor.netd.network.step_executor import run_steps
 from supervisor.netd.network.steps import AddAddress
 from supervisor.objects.change_lock import ChangeLock
+from supervisor.objects.listing import ListFilter, either
 from supervisor.runtime.shield import run_to_completion
 
-EVERY_FILTER: Final = int(Flags.ACTIVE | Flags.INACTIVE)
+FILTER: Final[ListFilter[tuple[str, str, bool]]] = ListFilter(
+    either(Flags.ACTIVE, Flags.INACTIVE, lambda interface: interface[2])
+)
 DISK_S: Final = 20.0
 NO_MAC: Final = ""
 
@@ -75,14 +78,10 @@ class InterfaceCalls:
         self, call: ClientCall, need_results: int, flags: int
     ) -> tuple[list[InterfaceId], int]:
         """List the interfaces that match the flags."""
-        INTERFACE_ERRORS.check_flags("interfaceConnectListAllInterfaces", flags, EVERY_FILTER)
-        wanted = {bool(on) for flag, on in ((Flags.ACTIVE, 1), (Flags.INACTIVE, 0)) if flags & flag}
-        found = [
-            InterfaceId(name, mac)
-            for name, mac, up in await self._list()
-            if not wanted or up in wanted
-        ]
-        return found if need_results else [], len(found)
+        INTERFACE_ERRORS.check_flags("interfaceConnectListAllInterfaces", flags, FILTER.flags)
+        selected = FILTER.select(await self._list(), flags)
+        interfaces = [InterfaceId(name, mac) for name, mac, _ in selected]
+        return interfaces if need_results else [], len(interfaces)
 
     async def interface_lookup_by_name(self, call: ClientCall, name: str) -> InterfaceId:
         """Look up an interface by name.

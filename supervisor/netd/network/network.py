@@ -32,12 +32,9 @@ class NetworkObject(LibvirtObject[Network, NetworkRuntime]):
     """One network."""
 
     @property
-    def current(self) -> Network:
-        """What holds now: the running network, else the definition."""
-        if self.runtime is not None:
-            return self.runtime.network
-        assert self.definition is not None, "a network that neither runs nor is defined is gone"
-        return self.definition
+    def live_definition(self) -> Network | None:
+        """The active network's definition: changed by live updates alone."""
+        return self.runtime.network if self.runtime is not None else None
 
     @property
     def identity(self) -> NetworkId:

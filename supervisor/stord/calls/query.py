@@ -15,25 +15,22 @@ from rpc.values import StoragePool as PoolId
 from rpc.values import StorageVol as VolumeId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
+from supervisor.objects.listing import (
+    ListFilter,
+    either,
+    has_autostart,
+    is_active,
+    is_persistent,
+)
 from supervisor.stord.pool import PoolObject
 from supervisor.stord.pool_xml import format_active_pool
 from supervisor.stord.registry import PoolRegistry
 
-#: Groups of which any flag that is given may hold; a group with none given is no filter.
-GROUPS: Final[tuple[tuple[tuple[Flags, Callable[[PoolObject], bool]], ...], ...]] = (
-    (
-        (Flags.ACTIVE, lambda pool: pool.runtime is not None),
-        (Flags.INACTIVE, lambda pool: pool.runtime is None),
-    ),
-    (
-        (Flags.PERSISTENT, lambda pool: pool.definition is not None),
-        (Flags.TRANSIENT, lambda pool: pool.definition is None),
-    ),
-    (
-        (Flags.AUTOSTART, lambda pool: pool.autostart),
-        (Flags.NO_AUTOSTART, lambda pool: not pool.autostart),
-    ),
-)
+
+def _has_type(kind: PoolType) -> Callable[[PoolObject], bool]:
+    return lambda obj: obj.current.type is kind
+
+
 TYPES: Final = {
     Flags.DIR: PoolType.DIR,
     Flags.FS: PoolType.FS,
@@ -50,7 +47,12 @@ TYPES: Final = {
     Flags.VSTORAGE: PoolType.VSTORAGE,
     Flags.ISCSI_DIRECT: PoolType.ISCSI_DIRECT,
 }
-EVERY_FILTER: Final = sum(flag for group in GROUPS for flag, _ in group) | sum(TYPES)
+FILTER: Final[ListFilter[PoolObject]] = ListFilter(
+    either(Flags.ACTIVE, Flags.INACTIVE, is_active),
+    either(Flags.PERSISTENT, Flags.TRANSIENT, is_persistent),
+    either(Flags.AUTOSTART, Flags.NO_AUTOSTART, has_autostart),
+    tuple((flag, _has_type(kind)) for flag, kind in TYPES.items()),
+)
 
 
 class PoolQueryCalls:
@@ -90,8 +92,8 @@ class PoolQueryCalls:
     ) -> tuple[list[PoolId], int]:
         """Every pool that passes the filters."""
         call.cacheable = True
-        STORAGE_ERRORS.check_flags("storageConnectListAllStoragePools", flags, EVERY_FILTER)
-        found = [obj.identity for obj in self._registry if passes(obj, flags)]
+        STORAGE_ERRORS.check_flags("storageConnectListAllStoragePools", flags, FILTER.flags)
+        found = [obj.identity for obj in FILTER.select(self._registry, flags)]
         return found if need_results else [], len(found)
 
     def storage_pool_lookup_by_name(self, call: ClientCall, name: str) -> PoolId:
@@ -159,15 +161,3 @@ class PoolQueryCalls:
         call.cacheable = True
         STORAGE_ERRORS.check_flags("storageConnectGetCapabilities", flags)
         return format_capabilities(self._supported)
-
-
-def passes(obj: PoolObject, flags: int) -> bool:
-    """Whether a pool passes the filters of a list."""
-    types = {kind for flag, kind in TYPES.items() if flags & flag}
-    if types and obj.current.type not in types:
-        return False
-    return all(
-        any(check(obj) for flag, check in group if flags & flag)
-        for group in GROUPS
-        if any(flags & flag for flag, _ in group)
-    )

@@ -21,20 +21,19 @@ from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.dnsmasq.leases import Lease, for_mac, read_leases
 from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.registry import NetworkRegistry
-
-#: Groups of which any flag that is given may hold; a group with none given is no filter.
-GROUPS: Final[tuple[tuple[tuple[Flags, Callable[[NetworkObject], bool]], ...], ...]] = (
-    ((Flags.ACTIVE, lambda net: net.is_active), (Flags.INACTIVE, lambda net: not net.is_active)),
-    (
-        (Flags.PERSISTENT, lambda net: net.definition is not None),
-        (Flags.TRANSIENT, lambda net: net.definition is None),
-    ),
-    (
-        (Flags.AUTOSTART, lambda net: net.autostart),
-        (Flags.NO_AUTOSTART, lambda net: not net.autostart),
-    ),
+from supervisor.objects.listing import (
+    ListFilter,
+    either,
+    has_autostart,
+    is_active,
+    is_persistent,
 )
-EVERY_FILTER: Final = sum(flag for group in GROUPS for flag, _ in group)
+
+FILTER: Final[ListFilter[NetworkObject]] = ListFilter(
+    either(Flags.ACTIVE, Flags.INACTIVE, is_active),
+    either(Flags.PERSISTENT, Flags.TRANSIENT, is_persistent),
+    either(Flags.AUTOSTART, Flags.NO_AUTOSTART, has_autostart),
+)
 
 
 class QueryCalls:
@@ -77,8 +76,8 @@ class QueryCalls:
     ) -> tuple[list[NetworkId], int]:
         """List the networks that match the flags."""
         call.cacheable = True
-        NETWORK_ERRORS.check_flags("networkConnectListAllNetworks", flags, EVERY_FILTER)
-        found = [entry.identity for entry in self._registry if passes(entry, flags)]
+        NETWORK_ERRORS.check_flags("networkConnectListAllNetworks", flags, FILTER.flags)
+        found = [entry.identity for entry in FILTER.select(self._registry, flags)]
         return found if need_results else [], len(found)
 
     def network_lookup_by_name(self, call: ClientCall, name: str) -> NetworkId:
@@ -157,15 +156,6 @@ def describe_live(entry: NetworkObject) -> str:
     assert entry.runtime is not None, "only a running network is described"
     network = entry.runtime.network
     return format_network(network, inactive=False, connections=len(entry.runtime.ports))
-
-
-def passes(entry: NetworkObject, flags: int) -> bool:
-    """Return whether a network matches the flags of a list."""
-    return all(
-        any(check(entry) for flag, check in group if flags & flag)
-        for group in GROUPS
-        if any(flags & flag for flag, _ in group)
-    )
 
 
 def lease_value(bridge: str, lease: Lease, network: Network) -> NetworkDhcpLease:

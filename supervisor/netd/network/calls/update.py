@@ -17,9 +17,9 @@ from rpc.values import Network as NetworkId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
-from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.networks import Networks
-from supervisor.netd.network.registry import NetworkDefinitions, NetworkRegistry, not_active
+from supervisor.netd.network.registry import NetworkDefinitions, NetworkRegistry
+from supervisor.objects.impact import select_for_change
 
 UPDATE_FLAGS: Final = NetworkUpdateFlags.LIVE | NetworkUpdateFlags.CONFIG
 
@@ -53,42 +53,14 @@ class UpdateCalls:
         NETWORK_ERRORS.check_flags("networkUpdate", flags, int(UPDATE_FLAGS))
         entry = self._registry.find(net)
         async with entry.change_lock.hold("update"):
-            live, config = impact(entry, flags)
-            changed = [
-                apply_update(network, command, section, parent_index, xml)
-                for network in targets(entry, live=live, config=config)
-            ]
-            if live:
-                await self._networks.update(entry, changed[0])
-            if config:
-                await self._definitions.replace(entry, changed[-1])
-
-
-def impact(entry: NetworkObject, flags: int) -> tuple[bool, bool]:
-    """Return whether a change applies to the active network and to the definition.
-
-    Raises:
-        VirError: OPERATION_INVALID when that one is not there.
-    """
-    live = bool(flags & NetworkUpdateFlags.LIVE) or (not flags and entry.is_active)
-    config = bool(flags & NetworkUpdateFlags.CONFIG) or (not flags and not entry.is_active)
-    if live and not entry.is_active:
-        raise not_active(entry)
-    if config and entry.definition is None:
-        raise NETWORK_ERRORS.operation_invalid(
-            "cannot change persistent config of a transient network"
-        )
-    return live, config
-
-
-def targets(entry: NetworkObject, *, live: bool, config: bool) -> list[Network]:
-    """Return the networks to change, the active one first."""
-    found = []
-    if live and entry.runtime is not None:
-        found.append(entry.runtime.network)
-    if config and entry.definition is not None:
-        found.append(entry.definition)
-    return found
+            live, config = (
+                apply_update(network, command, section, parent_index, xml) if network else None
+                for network in select_for_change(entry, flags)
+            )
+            if live is not None:
+                await self._networks.update(entry, live)
+            if config is not None:
+                await self._definitions.replace(entry, config)
 
 
 def apply_update(
