@@ -1,9 +1,10 @@
-"""A file of the host in a running container: bound over a file there, and taken away again.
+"""Bind-mount a file of the host in a running container, and unmount it.
 
-Owns: the system calls of that. May touch: the container's files, following none of its links.
+Owns: the system calls of that. May touch: the container's files, without following symbolic links.
 
-Only who is in a container's tree of mounts can move a mount there. A thread of its own goes there
-and ends: it has a working directory of its own and resolves no path; what it needs is open by then.
+move_mount(2) works only within the caller's mount namespace, so a thread enters the container's. It
+unshares its working directory first, as setns(2) demands, and exits afterwards. It resolves no path
+there: every file it needs is open before.
 Source: open_tree(2), move_mount(2), setns(2), umount2(2), setfsuid(2).
 """
 
@@ -31,20 +32,20 @@ CLONE_FS: Final = 0x200
 CLONE_NEWNS: Final = 0x20000
 MNT_DETACH: Final = 2
 UMOUNT_NOFOLLOW: Final = 8
-FOLDER_MODE: Final = 0o755  # of folders that are made on the way
+FOLDER_MODE: Final = 0o755  # of missing parent directories
 
 
 def bind(init: GuestProcess, source: str, target: str, owner: tuple[int, int]) -> None:
-    """Bind a file of the host over a new, empty one of the container's.
+    """Bind-mount a file of the host over a new, empty file of the container.
 
     Args:
-        init: the container's first process.
+        init: the container's init.
         source: on the host.
-        target: in the container, where nothing may be yet.
-        owner: the host's numbers of the container's root and its group: what is made is theirs.
+        target: in the container; it must not exist.
+        owner: the host's uid and gid of the container's root, who owns what is made.
 
     Raises:
-        OSError: it cannot be; the container is as it was.
+        OSError: it fails; the new file is removed.
     """
     tree = _check(LIBC.open_tree(AT_FDCWD, os.fsencode(source), OPEN_TREE_CLONE | os.O_CLOEXEC))
     try:
@@ -71,10 +72,10 @@ def _bind(init: GuestProcess, tree: int, target: str, owner: tuple[int, int]) ->
 
 
 def unbind(init: GuestProcess, target: str) -> None:
-    """Take a bound file away; one that the container has taken away itself is no error.
+    """Unmount and unlink such a file; one that the container has removed is no error.
 
     Raises:
-        OSError: it cannot be taken away.
+        OSError: it cannot be removed.
     """
 
     def work() -> None:
@@ -82,7 +83,7 @@ def unbind(init: GuestProcess, target: str) -> None:
         with contextlib.suppress(FileNotFoundError), _folder(init, target) as (mounts, folder):
             _enter_mount_namespace(mounts)
             os.fchdir(folder)
-            with contextlib.suppress(OSError):  # nothing is mounted there: the file goes
+            with contextlib.suppress(OSError):  # EINVAL: nothing is mounted there
                 _check(LIBC.umount2(os.fsencode(name), MNT_DETACH | UMOUNT_NOFOLLOW))
             os.unlink(name, dir_fd=folder)
 
@@ -93,22 +94,27 @@ def unbind(init: GuestProcess, target: str) -> None:
 def _folder(
     init: GuestProcess, target: str, owner: tuple[int, int] | None = None
 ) -> Iterator[tuple[int, int]]:
-    """A container's tree of mounts, and the folder of a path there; made for an owner if missing.
+    """Open a container's mount namespace and the parent directory of a path in it.
+
+    Args:
+        init: the container's init.
+        target: the path.
+        owner: makes missing directories, as this uid and gid; None: they must exist.
 
     Raises:
-        OSError: it cannot be had, or a link is on the way.
+        OSError: it cannot be opened, or a component is a symbolic link.
     """
     if ".." in PurePosixPath(target).parts:
-        raise OSError(errno.EINVAL, "the path goes up")
+        raise OSError(errno.EINVAL, "the path has .. in it")
     with contextlib.ExitStack() as opened:
         mounts = os.open(f"/proc/{init.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         opened.callback(os.close, mounts)
         here = os.open(f"/proc/{init.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         opened.callback(os.close, here)
         if start_time(init.pid) != init.identity.start:
-            raise OSError(errno.ESRCH, "the container has ended")
+            raise OSError(errno.ESRCH, "the container has stopped")
         if owner is not None:
-            LIBC.setfsgid(owner[1])  # this thread's alone; it has no right over others' files then
+            LIBC.setfsgid(owner[1])  # per thread; it drops CAP_DAC_OVERRIDE and the like, too
             LIBC.setfsuid(owner[0])
         for part in PurePosixPath(target.lstrip("/")).parent.parts:
             if owner is not None:
@@ -120,13 +126,13 @@ def _folder(
 
 
 def _enter_mount_namespace(mounts: int) -> None:
-    """Have this thread see the container's mounts."""
+    """Enter the container's mount namespace with this thread."""
     _check(LIBC.unshare(CLONE_FS))
     _check(LIBC.setns(mounts, CLONE_NEWNS))
 
 
 def _check(result: int) -> int:
-    """What a system call gave.
+    """Check the result of a system call.
 
     Raises:
         OSError: it failed.
@@ -138,13 +144,13 @@ def _check(result: int) -> int:
 
 
 def run_in_thread(work: Callable[[], None]) -> None:
-    """Do something in a thread that ends with it; what it raises is raised here."""
+    """Call a function in a thread of its own; its exception is raised here."""
     failed: list[BaseException] = []
 
     def run() -> None:
         try:
             work()
-        except BaseException as error:  # noqa: BLE001  (it is raised by whoever waits)
+        except BaseException as error:  # noqa: BLE001  (it is raised in the caller)
             failed.append(error)
 
     thread = threading.Thread(target=run, name="binding")

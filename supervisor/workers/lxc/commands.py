@@ -1,6 +1,6 @@
-"""Programs of the host that a container's worker has work done by.
+"""Run mount, ip, nsenter and the like for a container, and turn failures into messages.
 
-Owns: what becomes of those that fail. May not touch: what they do.
+Owns: the messages. May not touch: what the programs do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 from supervisor.runtime import subprocesses
 
 COMMAND_S: Final = 20.0
-MAX_OUTPUT: Final = 2000  # characters of a complaint that are passed on
+MAX_OUTPUT: Final = 2000  # characters of a program's output in a message
 
 
 async def run_program(
@@ -19,7 +19,7 @@ async def run_program(
     timeout_s: float = COMMAND_S,
     environment: Mapping[str, str] = subprocesses.ENVIRONMENT,
 ) -> tuple[int, str]:
-    """Run a program; its exit status, -1 when it did not end by itself, and what it said."""
+    """Run a program; its exit status, -1 if it did not exit by itself, and its output."""
     try:
         completed = await subprocesses.run(argv, deadline_s=timeout_s, environment=environment)
     except OSError as error:

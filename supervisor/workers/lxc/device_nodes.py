@@ -1,10 +1,10 @@
-"""Nodes of the host's devices for one container: its root's own, so that it may open them.
+"""Device nodes for a container, owned by its mapped root.
 
-Owns: a small file system of the host in the container's folder, where these nodes are; binding them
-into the running container. May touch: both.
+Owns: a tmpfs in the container's folder that has the nodes; binding them into the running container.
+May touch: both.
 
-The host's own nodes belong to users that a container with an <idmap> has not got, and it may make
-none itself that could be opened. Stock makes nodes of the container's root's, too.
+The host's nodes belong to users that a container's <idmap> does not map, and a device node that is
+made in a user namespace cannot be opened. libvirt makes nodes of the mapped root's, too.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from supervisor.workers.lxc.config.mounts import node_paths
 from supervisor.workers.lxc.container import Container, ContainerResources, save_resources
 from supervisor.workers.lxc.filesystem_mounts import MOUNT
 
-NODES: Final = "nodes"  # the folder in the container's
+NODES: Final = "nodes"  # the mount point in the container's folder
 OPTIONS: Final = "mode=755,size=64k,nr_inodes=4096,nosuid,noexec"
 
 
 def mapped_root(domain: Domain) -> tuple[int, int]:
-    """The host's numbers of the container's root and of its group."""
+    """The host's uid and gid of the container's root."""
     if domain.idmap is None:
         return 0, 0
     maps = (domain.idmap.uids, domain.idmap.gids)
@@ -39,7 +39,7 @@ def mapped_root(domain: Domain) -> tuple[int, int]:
 
 
 async def make_all(domain: Domain, folder: Path, resources: ContainerResources) -> dict[str, str]:
-    """Make the nodes of every device that the document names; where each is, by the host's.
+    """Make a node for every device that the XML names; their paths by the host's paths.
 
     Raises:
         VirError: INTERNAL_ERROR naming the device.
@@ -64,13 +64,13 @@ async def _make(
             [MOUNT, "-t", "tmpfs", "-o", OPTIONS, "virtvisor", str(mount_point)]
         )
         if status != 0:
-            detail = f"there is no place for the container's device nodes: {output}"
+            detail = f"the tmpfs of the container's device nodes cannot be mounted: {output}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
     return {source: str(make_node(source, mount_point, owner)) for source in paths}
 
 
 def make_node(source: str, folder: Path, owner: tuple[int, int]) -> Path:
-    """Make a node like the host's; one that is there already is it.
+    """Make a node of the type, number and mode of the host's; an existing one is updated.
 
     Raises:
         VirError: INTERNAL_ERROR naming the device.
@@ -93,7 +93,7 @@ def make_node(source: str, folder: Path, owner: tuple[int, int]) -> Path:
 async def add(
     container: Container, source: str, target: str, resources: ContainerResources
 ) -> None:
-    """Have a device of the host's in the running container.
+    """Make a device node in the running container.
 
     Raises:
         VirError: SYSTEM_ERROR naming the path; INTERNAL_ERROR.
@@ -101,7 +101,7 @@ async def add(
     owner = mapped_root(container.domain)
     init = container.init
     if init is None or init.exited:
-        raise _error("create", target, "the container has no init just now")
+        raise _error("create", target, "the container has no init at the moment")
     nodes = await _make([source], owner, container.folder, resources)
     try:
         await asyncio.to_thread(bind, init, nodes[source], target, owner)
@@ -110,13 +110,13 @@ async def add(
 
 
 async def remove(container: Container, target: str) -> None:
-    """Take a device from the running container; one that it has removed itself is no error.
+    """Remove a device node from the running container; a missing one is no error.
 
     Raises:
         VirError: SYSTEM_ERROR naming the path.
     """
     if container.init is None or container.init.exited:
-        raise _error("remove", target, "the container has no init just now")
+        raise _error("remove", target, "the container has no init at the moment")
     try:
         await asyncio.to_thread(unbind, container.init, target)
     except OSError as error:

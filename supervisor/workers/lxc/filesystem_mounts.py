@@ -1,9 +1,10 @@
-"""File systems in images: mounted on the host, in the container's folder, while it runs.
+"""Mounts on the host for a container: images and block devices, and read-only directories.
 
-Owns: these mounts. May touch: the container's folder; the images by mount(8).
+Owns: these mounts, in the container's folder. May touch: that folder; the images by mount(8).
 
-So are folders that a container with an <idmap> may only read. Were they made so within it, its root
-could make them writable again; what the host made so is locked there.
+Read-only directories are mounted here if the container has an <idmap>: root of its user namespace
+could remount a bind mount of its own read-write, but not one that was read-only in the namespace it
+was copied from.
 Source: mount_namespaces(7), "Restrictions on mount namespaces".
 """
 
@@ -36,24 +37,24 @@ log = logging.getLogger(__name__)
 
 
 def image_filesystems(domain: Domain) -> list[Filesystem]:
-    """The file systems that are in images or on block devices."""
+    """The file systems in images or on block devices."""
     return [one for one in domain.devices.filesystems if one.type in ("file", "block")]
 
 
 def read_only(domain: Domain) -> list[Filesystem]:
-    """The folders and files of the host that mapped users may only read."""
+    """The read-only directories and files of a container with an <idmap>."""
     if domain.idmap is None:
         return []
     return [one for one in domain.devices.filesystems if one.type == "mount" and one.readonly]
 
 
 def read_only_command(source: str, flags: int, mount_point: Path) -> list[str]:
-    """What binds a folder or file so that it can only be read; nothing mounted later shows there.
+    """The command that bind-mounts a directory or file read-only, as a private mount.
 
     Args:
         source: on the host.
-        flags: statvfs(3)'s of its mount, whose other restrictions stay.
-        mount_point: where.
+        flags: f_flag of statvfs(3), whose nosuid, nodev, … are kept.
+        mount_point: in the container's folder.
     """
     kept = [word for bit, word in RESTRICTIONS if flags & bit]
     return [
@@ -68,14 +69,14 @@ def read_only_command(source: str, flags: int, mount_point: Path) -> list[str]:
 
 
 def mount_command(filesystem: Filesystem, mount_point: Path) -> list[str]:
-    """What mounts an image; the loop device goes with the mount.
+    """The command that mounts an image; the unmount frees its loop device.
 
     Raises:
-        VirError: CONFIG_UNSUPPORTED: the driver is none that is there.
+        VirError: CONFIG_UNSUPPORTED: <driver type='nbd'/>.
     """
     if filesystem.driver_type == "nbd":
         detail = (
-            f"the file system '{filesystem.target_dir}' is to be served by nbd, which is not done; "
+            f"the file system '{filesystem.target_dir}' has the driver nbd, not supported; "
             "use <driver type='loop'/> with a raw image"
         )
         raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.LXC)
@@ -90,10 +91,10 @@ def mount_command(filesystem: Filesystem, mount_point: Path) -> list[str]:
 
 
 async def mount_all(domain: Domain, folder: Path, resources: ContainerResources) -> dict[str, str]:
-    """Mount every image, and what is only read; where each is, by its target.
+    """Mount every image and read-only directory; the mount points by target.
 
     Raises:
-        VirError: INTERNAL_ERROR naming the target; those before it are still mounted.
+        VirError: INTERNAL_ERROR naming the target; those before it stay mounted.
     """
     mount_points: dict[str, str] = {}
     for number, filesystem in enumerate(image_filesystems(domain)):
@@ -137,7 +138,7 @@ async def _mount(
 
 
 async def unmount(mount_point: str) -> str:
-    """Unmount what is mounted somewhere; the complaint, if it is mounted still."""
+    """Unmount; returns umount's error, or "" when nothing is mounted there any more."""
     if not await asyncio.to_thread(mounts_at, mount_point):
         return ""
     status, output = await run_program([UMOUNT, "--", mount_point])
@@ -147,24 +148,24 @@ async def unmount(mount_point: str) -> str:
 
 
 def mounts_at(path: str | Path, *, below: bool = False) -> list[str]:
-    """The mounts at a place, or below it, the oldest first; a bound file is one, too."""
+    """The mount points at a path, or below it, the oldest first."""
     real = os.path.realpath(path)
     found = parse_mounts(MOUNTS.read_bytes())
     return [one for one in found if (one.startswith(f"{real}/") if below else one == real)]
 
 
 def parse_mounts(table: bytes) -> list[str]:
-    """The second fields of a table as of proc(5)'s mounts, without their escapes."""
+    """Parse the mount points of /proc/self/mounts, whose escapes are octal."""
     rows = (line.split(b" ") for line in table.split(b"\n"))
     fields = (row[1] for row in rows if len(row) > 1)
     return [os.fsdecode(ESCAPE.sub(lambda m: bytes([int(m[1], 8)]), one)) for one in fields]
 
 
 async def remove_folder(folder: Path) -> None:
-    """Remove a container's folder; what is mounted there is unmounted, never emptied."""
+    """Unmount everything in a container's folder and remove it; a busy mount keeps the folder."""
     for mount_point in reversed(await asyncio.to_thread(mounts_at, folder, below=True)):
         error = await unmount(mount_point)
         if error:
-            log.error("what is at %s stays mounted: %s", mount_point, error)
+            log.error("%s cannot be unmounted: %s", mount_point, error)
             return
     await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -1,10 +1,11 @@
-"""Network devices of the host that a container has for a while: lent, and taken back as the same.
+"""Network devices of the host in a container's namespace (<hostdev type='net'>), and their return.
 
-Owns: which they are in the container's network, kept in its folder; the network beyond its end.
-May touch: that network. May not touch: the host's, but for what comes back.
+Owns: the record of their indexes, in the container's folder; the namespace after the container.
+May touch: that namespace. May not touch: the host's, except for the returned devices.
 
-A container may rename what it has, and give another device that name. The kernel's number of a
-device stays: by that it is found again, while nothing in the container can run.
+A container may rename a device, and give another one its name. The ifindex stays: by that a device
+is found again, while the container's processes are frozen or dead. The namespace is kept by a bind
+mount, because the kernel destroys a virtual device with its last namespace.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from supervisor.workers.lxc.container import (
 from supervisor.workers.lxc.filesystem_mounts import MOUNT
 from supervisor.workers.lxc.interfaces import IP, NSENTER, run_command
 
-NETNS_FILE: Final = "net"  # the file in a container's folder where its network is kept
+NETNS_FILE: Final = "net"  # in the container's folder: a bind mount of its network namespace
 
 log = logging.getLogger(__name__)
 
 
 class NetDevice(msgspec.Struct):
-    """A network device, as ip(8) tells of it."""
+    """A network device in the output of `ip -j link`."""
 
     ifindex: int
     ifname: str
@@ -47,10 +48,10 @@ NET_DEVICES: Final = msgspec.json.Decoder(list[NetDevice])
 
 
 def parse_netdevs(text: str) -> dict[int, str]:
-    """The names of network devices by their numbers, as `ip -j link` tells them.
+    """Parse `ip -j link`: the names of network devices by ifindex.
 
     Raises:
-        VirError: INTERNAL_ERROR: it tells something else.
+        VirError: INTERNAL_ERROR: it is something else.
     """
     try:
         return {link.ifindex: link.ifname for link in NET_DEVICES.decode(text)}
@@ -60,10 +61,10 @@ def parse_netdevs(text: str) -> dict[int, str]:
 
 
 async def list_netdevs(netns: str) -> dict[int, str]:
-    """The network devices of a network.
+    """List the network devices of a namespace.
 
     Args:
-        netns: the file that names it.
+        netns: the file of the namespace.
 
     Raises:
         VirError: INTERNAL_ERROR: they cannot be read.
@@ -80,25 +81,25 @@ async def list_netdevs(netns: str) -> dict[int, str]:
 async def record_devices(
     folder: Path, resources: ContainerResources, pid: int, names: list[str]
 ) -> None:
-    """Remember which devices these are that have just come into a container's network.
+    """Record the indexes of devices that were just moved into a container's namespace.
 
     Raises:
-        VirError: INTERNAL_ERROR: they are not there.
+        VirError: INTERNAL_ERROR: one is not there.
     """
     indexes = {name: number for number, name in (await list_netdevs(netns_path(pid))).items()}
     for name in names:
         if name not in indexes:
-            detail = f"the network device '{name}' is not in the container that it is lent to"
+            detail = f"the network device '{name}' is not in the container that it was moved to"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
         resources.host_netdevs[name] = indexes[name]
     save_resources(folder, resources)
 
 
 async def pin_netns(container: Container) -> None:
-    """Keep the container's network beyond its end, for what is lent to it now is given back then.
+    """Bind-mount the container's network namespace, so that it outlives the container.
 
     Raises:
-        VirError: INTERNAL_ERROR: it cannot be kept.
+        VirError: INTERNAL_ERROR: it cannot be mounted.
     """
     resources = read_resources(container.folder, container.group)
     path = container.folder / NETNS_FILE
@@ -111,10 +112,10 @@ async def pin_netns(container: Container) -> None:
 
 
 async def return_device(container: Container, name: str) -> None:
-    """Take a lent device back from a running container, which stands still meanwhile.
+    """Move a device back from a running container, which is frozen meanwhile.
 
     Raises:
-        VirError: OPERATION_FAILED: the container has got rid of it; INTERNAL_ERROR.
+        VirError: OPERATION_FAILED: the container has removed it; INTERNAL_ERROR.
     """
     resources = read_resources(container.folder, container.group)
     is_paused = container.state is DomainState.PAUSED
@@ -130,7 +131,7 @@ async def return_device(container: Container, name: str) -> None:
 
 
 async def return_devices(folder: Path, resources: ContainerResources, domain: Domain) -> None:
-    """Take the host's devices out of the network that an ended container has left."""
+    """Move the host's devices out of the namespace of a stopped container."""
     path = folder / NETNS_FILE
     if str(path) not in resources.mounts:
         return
@@ -140,14 +141,21 @@ async def return_devices(folder: Path, resources: ContainerResources, domain: Do
             try:
                 await _move_to_host(str(path), resources, name)
             except VirError as error:
-                log.warning("%s: '%s' is not given back: %s", domain.name, name, error)
+                log.warning(
+                    "%s: the network device '%s' is not returned to the host: %s",
+                    domain.name,
+                    name,
+                    error,
+                )
 
 
 async def _move_to_host(netns: str, resources: ContainerResources, name: str) -> None:
-    """Move a device to the host's network, under the name that it had there."""
+    """Move a device to the host's namespace, under its former name there."""
     present = (await list_netdevs(netns)).get(resources.host_netdevs.get(name, 0))
     if present is None:
-        detail = f"the container has got rid of '{name}': the kernel gives a real one back itself"
+        detail = (
+            f"the container has removed '{name}': the kernel returns a physical device by itself"
+        )
         raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.LXC)
     words = ["link", "set", "dev", present, "netns", str(os.getpid()), "name", name]
     await run_command([NSENTER, f"--net={netns}", "--", IP, *words])

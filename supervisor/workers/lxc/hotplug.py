@@ -1,11 +1,11 @@
-"""Devices that come to a running container, change, or go.
+"""Hotplug of a container: attach, detach and update a device while it runs.
 
-Owns: which a running container takes, and undoing what failed. May touch: the container's /dev,
-its cgroup by liblxc's tool, its network; netd over the bus.
-Source: libvirt 9.0's lxc driver: block disks, cards, and the host's devices by <hostdev>.
+Owns: which devices a running container takes, and undoing a failed call. May touch: the container's
+/dev, its cgroup by lxc-cgroup, its network namespace; netd over the bus.
+Source: libvirt 9.0's lxc driver: block disks, interfaces and <hostdev>.
 
-The live document names a device before the container gets it. If this worker dies on the way, what
-was begun can be detached, and goes when the container ends.
+The live XML names a device before the container gets it. If this worker dies in between, the device
+can be detached, and is released when the container stops.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ log = logging.getLogger(__name__)
 
 
 async def attach(container: Container, xml: str) -> None:
-    """Give the container a device; what a failed call had made is gone again.
+    """Attach a device; a failed call is undone.
 
     Raises:
-        ConfError: the container cannot have it. VirError: netd or the kernel refuses.
+        ConfError: a container cannot have it. VirError: netd or the kernel refuses.
     """
     container.require_init()
     tag, device = parse_device(xml)
@@ -77,7 +77,7 @@ def _set_domain(container: Container, domain: Domain) -> None:
 
 
 def _check_type(tag: str, device: Device) -> None:
-    """Refuse what a running container does not take.
+    """Refuse a type of device that a running container does not take.
 
     Raises:
         ConfError: "config_unsupported".
@@ -88,7 +88,7 @@ def _check_type(tag: str, device: Device) -> None:
 
 
 def _arch(domain: Domain) -> str:
-    """What the container runs, which was checked when it was defined."""
+    """The architecture of the container, which was checked when it was defined."""
     return (domain.os.type.arch if domain.os.type else None) or os.uname().machine
 
 
@@ -110,7 +110,7 @@ async def _add(
 
 
 def _require_private_netns(container: Container) -> None:
-    """Refuse to change the host's network in the name of a container that shares it.
+    """Refuse to change the network of a container that shares the host's namespace.
 
     Raises:
         VirError: OPERATION_UNSUPPORTED.
@@ -118,11 +118,11 @@ def _require_private_netns(container: Container) -> None:
     try:
         is_shared = is_host_namespace(container.init_pid, "net")
     except OSError:
-        return  # it ends: the call fails by itself
+        return  # init exits: the call fails later
     if is_shared:
         detail = (
-            f"the container '{container.name}' has the host's network and takes no cards: give its "
-            "definition <features><privnet/></features> or an <interface>, and start it anew"
+            f"the container '{container.name}' shares the host's network: give "
+            "its definition <features><privnet/></features> or an <interface>, and restart it"
         )
         raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.LXC)
 
@@ -143,7 +143,7 @@ async def _add_interface(
 async def _move_to_container(
     container: Container, netdev: LxcInterface, device: Interface | Hostdev, undo: AsyncExitStack
 ) -> None:
-    """Move a device of the host into the container's network, and give it its addresses."""
+    """Move a network device into the container's namespace, and set its addresses and routes."""
     pid = container.init_pid
     move = [
         interfaces.IP,
@@ -164,13 +164,13 @@ async def _move_to_container(
 
 
 async def _move_to_host(container: Container, netdev: LxcInterface) -> None:
-    """Move a device of the host back, under the name that it had there."""
+    """Move a network device back to the host, under its former name there."""
     arguments = ["link", "set", "dev", netdev.name, "netns", str(os.getpid()), "name", netdev.link]
     await interfaces.nsenter(container.init_pid, [interfaces.IP, *arguments])
 
 
 async def _add_node(container: Container, device: Device, undo: AsyncExitStack) -> None:
-    """Have a device's node in the container, and let it be opened."""
+    """Make a device's node in the container, and allow it in the device cgroup."""
     source, target = _node_paths(device)
     number, kind = device_number(source), _node_type(source)
     rule = f"{kind} {number} {'r' if isinstance(device, Disk) and device.readonly else 'rw'}"
@@ -181,7 +181,7 @@ async def _add_node(container: Container, device: Device, undo: AsyncExitStack) 
 
 
 def _node_paths(device: Device) -> tuple[str, str]:
-    """A device's node on the host and in the container."""
+    """The paths of a device's node on the host and in the container."""
     domain = Domain()
     domain.after_read()
     if isinstance(device, Disk):
@@ -199,14 +199,14 @@ def _node_type(source: str) -> str:
 
 
 async def _set_device_rule(container: Container, rule: str, *, allowed: bool) -> None:
-    """Let the container open a device, or no longer."""
+    """Add a rule to the container's device cgroup."""
     file = "devices.allow" if allowed else "devices.deny"
     folder = str(container.folder)
     await interfaces.run_command([LXC_CGROUP, "-n", NAME, "-P", folder, file, rule])
 
 
 async def _deny_device(container: Container, device: Device, number: str) -> None:
-    """Keep a device from being opened, unless the container has it in another way, too."""
+    """Deny a device in the device cgroup, unless another device of the XML has its number."""
     devices = container.domain.devices
     rest = Domain()
     rest.after_read()
@@ -214,14 +214,14 @@ async def _deny_device(container: Container, device: Device, number: str) -> Non
     rest.devices.hostdevs = [one for one in devices.hostdevs if one is not device]
     allowed = {f"c {one}" for one in DEVICES}
     for source, _ in planned_nodes(rest):
-        with contextlib.suppress(VirError):  # it has left the host
+        with contextlib.suppress(VirError):  # unplugged from the host
             allowed.add(f"{_node_type(source)} {device_number(source)}")
     if number not in allowed:
         await _set_device_rule(container, f"{number} rwm", allowed=False)
 
 
 async def detach(container: Container, request: DetachDevice) -> None:
-    """Take a device from the container.
+    """Detach a device.
 
     Raises:
         ConfError: "device_missing"; "config_unsupported". VirError: the kernel refuses.
@@ -245,19 +245,19 @@ async def _remove(container: Container, device: Device) -> None:
         await _remove_interface(container, device)
     elif isinstance(device, Hostdev) and device.type == "net":
         name = device.source.interface or ""
-        if not await interfaces.exists(name):  # else it has not gone into the container
+        if not await interfaces.exists(name):  # else it was never moved into the container
             await host_netdevs.return_device(container, name)
     else:
         source, target = _node_paths(device)
         await device_nodes.remove(container, target)
-        if await asyncio.to_thread(os.path.exists, source):  # else it has left the host
+        if await asyncio.to_thread(os.path.exists, source):  # else it was unplugged from the host
             await _deny_device(container, device, f"{_node_type(source)} {device_number(source)}")
 
 
 async def _remove_interface(container: Container, device: Interface) -> None:
-    """Take a card away; one that has not been made, or has not gone in, is no error.
+    """Detach an interface; one that was not made, or not moved into the container, is no error.
 
-    With the last one go all that netd has: also what it made for a worker that had died meanwhile.
+    With the last one every port of the domain is detached, also those of a worker that died.
     """
     link = device.target_dev or ""
     if link and device.type == "direct" and not await interfaces.exists(link):
@@ -269,20 +269,24 @@ async def _remove_interface(container: Container, device: Interface) -> None:
 
 
 async def update(container: Container, request: UpdateDevice) -> None:
-    """Change a card.
+    """Update an interface.
 
     Raises:
-        ConfError: "device_missing"; "operation_unsupported" for what cannot change now.
+        ConfError: "device_missing"; "operation_unsupported" for an attribute that cannot change.
     """
     container.require_init()
     tag, changed = parse_device(request.xml)
     if not isinstance(changed, Interface):
-        detail = f"live update of device '{tag}' is not supported: a container's cards can change"
+        detail = (
+            f"live update of device '{tag}' is not supported: of a container, interfaces can change"
+        )
         raise ConfError("operation_unsupported", detail, tag)
     previous = find_device(container.domain, tag, changed)
-    assert isinstance(previous, Interface), "a card was looked for"
+    assert isinstance(previous, Interface), "find_device returns the type it is given"
     if previous.type not in NETD_TYPES:
-        raise ConfError("operation_unsupported", f"a card of type '{previous.type}' is what it is")
+        raise ConfError(
+            "operation_unsupported", f"an interface of type '{previous.type}' cannot be updated"
+        )
     name = previous.guest_actual or ""
 
     async def set_link(up: bool) -> None:  # noqa: FBT001

@@ -1,7 +1,7 @@
-"""A container's network cards: made by netd, moved in by liblxc at the start, by us later.
+"""A container's interfaces: netd makes them; liblxc moves them in at the start, hotplug later.
 
-Owns: what they are called, and what liblxc cannot set. May touch: netd over the bus; the
-container's own network. May not touch: the host's.
+Owns: their names in the container, and the routes that liblxc cannot set. May touch: netd over the
+bus; the container's network namespace. May not touch: the host's.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ IP: Final = "/usr/sbin/ip"
 
 
 async def attach_all(context: WorkerContext, domain: Domain) -> dict[int, LxcInterface]:
-    """Have every card made; the model says then what each got.
+    """Have netd make every interface; the model is updated with each result.
 
     Raises:
-        VirError: a card cannot be made; those before it still are.
+        VirError: one cannot be made; those before it are.
     """
     netdevs: dict[int, LxcInterface] = {}
     for index in list(netd_interfaces(domain)):
@@ -46,10 +46,10 @@ async def attach_all(context: WorkerContext, domain: Domain) -> dict[int, LxcInt
 async def attach_interface(
     context: WorkerContext, domain: Domain, interface: Interface, index: int
 ) -> LxcInterface:
-    """Have one card made, and put it in its place of the model.
+    """Have netd make one interface, and replace it in the model.
 
     Raises:
-        VirError: it cannot be.
+        VirError: it cannot be made.
     """
     request = AttachPort(
         domain=domain.name,
@@ -70,13 +70,13 @@ async def attach_interface(
 
 
 def free_name(domain: Domain) -> str:
-    """The first of eth0, eth1, … that no card has or wants."""
+    """The first of eth0, eth1, … that no interface of the domain has."""
     taken = {one.guest_actual or one.guest_dev for one in domain.devices.interfaces}
     return next(name for name in (f"eth{n}" for n in range(len(taken) + 1)) if name not in taken)
 
 
 def route_commands(name: str, routes: Sequence[Route]) -> Iterator[list[str]]:
-    """What liblxc cannot set: routes that lead to some place, or are ranked."""
+    """The commands for routes that liblxc cannot set: all but a default route without a metric."""
     for route in routes:
         if default_gateway(route) is None:
             metric = ["metric", str(route.metric)] if route.metric is not None else []
@@ -87,7 +87,7 @@ def route_commands(name: str, routes: Sequence[Route]) -> Iterator[list[str]]:
 def configure_commands(
     netdev: LxcInterface, ips: Sequence[Ip], routes: Sequence[Route], *, up: bool
 ) -> Iterator[list[str]]:
-    """What gives a card that has just come its addresses: in the container's network."""
+    """The commands, for the container's namespace, that configure an interface after hotplug."""
     for ip in ips:
         yield [IP, "address", "add", str(ip_interface(ip)), "dev", netdev.name]
     if up:
@@ -100,16 +100,16 @@ def configure_commands(
 
 
 async def exists(name: str) -> bool:
-    """Whether the host has a network device of that name now."""
+    """Whether the host has a network device of that name."""
     status, _ = await run_program([IP, "-o", "link", "show", "dev", name])
     return status == 0
 
 
 async def nsenter(pid: int, command: Sequence[str]) -> None:
-    """Run one of the host's programs in the container's network.
+    """Run a program of the host in the network namespace of a process.
 
     Raises:
-        VirError: INTERNAL_ERROR with its complaint.
+        VirError: INTERNAL_ERROR with its output.
     """
     await run_command([NSENTER, f"--net=/proc/{pid}/ns/net", "--", *command])
 
@@ -118,7 +118,7 @@ async def run_command(command: Sequence[str]) -> None:
     """Run a program.
 
     Raises:
-        VirError: INTERNAL_ERROR with its complaint.
+        VirError: INTERNAL_ERROR with its output.
     """
     status, output = await run_program(command)
     if status != 0:

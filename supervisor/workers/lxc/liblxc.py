@@ -1,6 +1,6 @@
-"""liblxc: its tool that starts a container, and the socket where its monitor answers.
+"""liblxc: the command line of lxc-start, and the protocol of its monitor's command socket.
 
-Owns: the words of both. May touch: the container's monitor. May not touch: anything else of it.
+Owns: both. May touch: the container's monitor. May not touch: anything else of the container.
 Source: lxc-start(1) of liblxc 5.0; the commands of its monitor, of which two are used.
 """
 
@@ -18,23 +18,23 @@ from typing import Final
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 LXC_START: Final = "/usr/bin/lxc-start"
-#: Where its tool looks for others: not where newuidmap is, for that knows what users may map, and
-#: root may map all.
+#: Without /usr/bin, where newuidmap is: liblxc would use it, and it enforces /etc/subuid also for
+#: root, who may map any range.
 ENVIRONMENT: Final = {"PATH": "/usr/sbin:/sbin", "LC_ALL": "C"}
-NAME: Final = "c"  # of every container, below its own folder
+NAME: Final = "c"  # of every container to liblxc: each has an lxcpath of its own
 REPLY_S: Final = 5.0
 #: The monitor's commands.
 OPEN_TERMINAL: Final = 0
 INIT_PID: Final = 4
-FRAME: Final = struct.Struct("@iiq")  # a number, the length of what follows, a small value
-MAX_SOCKET_NAME: Final = 107  # bytes of a socket's name, the leading zero among them
+FRAME: Final = struct.Struct("@iiq")  # command or status, length of the data, small value
+MAX_SOCKET_NAME: Final = 107  # bytes of sun_path that liblxc uses, with the leading NUL
 EXEC_FAILED: Final = re.compile(r"start\.c:start:\d+ - (.+) - Failed to exec \"(.*)\"")
 FNV_BASIS: Final = 0xCBF29CE484222325
 FNV_PRIME: Final = 0x100000001B3
 
 
 def start_command(folder: Path, log: Path, init: list[str]) -> list[str]:
-    """What starts a container as its folder's `config` says; it ends when init runs."""
+    """The command that starts a container by its folder's `config`; it exits when init runs."""
     return [
         *(LXC_START, "--daemon", "--name", NAME, "--lxcpath", str(folder)),
         *("--rcfile", str(folder / "config"), "--pidfile", str(folder / "pid")),
@@ -43,7 +43,7 @@ def start_command(folder: Path, log: Path, init: list[str]) -> list[str]:
 
 
 def error_cause(output: str) -> str:
-    """What a client is told of liblxc's complaint: its cause, where that is known."""
+    """Extract the cause from lxc-start's log: libvirt's message where it has one."""
     missing = EXEC_FAILED.search(output)
     if missing:
         return f"cannot find init path '{missing[2]}' relative to container root: {missing[1]}"
@@ -53,7 +53,7 @@ def error_cause(output: str) -> str:
 
 
 def socket_name(folder: Path) -> bytes:
-    """The abstract socket of a container's monitor; long ones go by a hash."""
+    """The abstract address of a container's command socket; liblxc hashes a long one."""
     plain = b"\0%s/%s/command" % (os.fsencode(folder), NAME.encode())
     if len(plain) <= MAX_SOCKET_NAME:
         return plain
@@ -69,10 +69,10 @@ def fnv_1a(data: bytes) -> int:
 
 
 async def init_pid(folder: Path) -> int:
-    """The number of the container's first process on the host.
+    """Query the pid of init on the host.
 
     Raises:
-        VirError: OPERATION_FAILED: the monitor does not say.
+        VirError: OPERATION_FAILED: the monitor does not answer.
     """
     value, descriptors, end = await _command(folder, INIT_PID, 0)
     end.close()
@@ -84,19 +84,19 @@ async def init_pid(folder: Path) -> int:
 
 
 class Terminal:
-    """One of a container's terminals; the monitor keeps it for us until `close`."""
+    """A terminal of a container; the monitor reserves it until `close`."""
 
     def __init__(self, fd: int, end: socket.socket) -> None:
-        """Take what the monitor gave."""
+        """Take over the descriptor and the connection."""
         self._fd = fd
         self._end = end
 
     def detach(self) -> int:
-        """The descriptor; the caller's from now on."""
+        """Return the descriptor; the caller closes it."""
         return self._fd
 
     def close(self) -> None:
-        """Let the monitor give it to others."""
+        """Close the connection, by which the monitor frees the terminal."""
         self._end.close()
 
 
@@ -108,19 +108,19 @@ async def open_terminal(folder: Path, number: int) -> Terminal:
         number: 0 the console, others /dev/ttyN of the container.
 
     Raises:
-        VirError: OPERATION_FAILED: the monitor does not give it.
+        VirError: OPERATION_FAILED: the monitor does not open it.
     """
     _, descriptors, end = await _command(folder, OPEN_TERMINAL, number)
     if not descriptors:
         end.close()
-        raise _no_reply(folder, f"terminal {number} is not given")
+        raise _no_reply(folder, f"terminal {number} is not available")
     for spare in descriptors[1:]:
         os.close(spare)
     return Terminal(descriptors[0], end)
 
 
 async def _command(folder: Path, command: int, value: int) -> tuple[int, list[int], socket.socket]:
-    """Ask the monitor; its small value, descriptors, and the connection, which is the caller's."""
+    """Send a command; the reply's value and descriptors, and the connection for the caller."""
     end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     loop = asyncio.get_running_loop()
     try:
@@ -130,7 +130,7 @@ async def _command(folder: Path, command: int, value: int) -> tuple[int, list[in
             await _readable(end)
         data, descriptors = _receive(end)
         if len(data) < FRAME.size:
-            raise OSError("the answer is cut short")
+            raise OSError("the reply is truncated")
         status, _, answer = FRAME.unpack(data)
         if status < 0:
             raise OSError(-status, os.strerror(-status))
@@ -144,7 +144,7 @@ async def _command(folder: Path, command: int, value: int) -> tuple[int, list[in
 
 
 def credentials() -> tuple[int, int, bytes]:
-    """Who we are, said by us: the kernel says it only to a monitor that has asked it to by then."""
+    """SCM_CREDENTIALS of this process: sent explicitly, as the monitor may set SO_PASSCRED late."""
     who = struct.pack("@iII", os.getpid(), os.geteuid(), os.getegid())
     return socket.SOL_SOCKET, socket.SCM_CREDENTIALS, who
 

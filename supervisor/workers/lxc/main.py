@@ -1,10 +1,10 @@
-"""A container's worker: it launches one container or takes it over, and drives it until one ends.
+"""Main of a container's worker: it starts or reconnects to one container, and serves its calls.
 
-Owns: one container, by liblxc's monitor; its status document. Nobody else talks to them.
-May touch: what the container's document names; its cgroups; hook scripts.
+Owns: one container, by liblxc's monitor; its status file. No other process talks to them.
+May touch: what the container's XML names; its cgroups; hook scripts.
 May not touch: definitions, client sockets, other containers.
-Runs with: all rights, for liblxc makes namespaces, mounts and cgroups; what is in the container is
-hostile.
+Runs with: all capabilities, as liblxc makes namespaces, mounts and cgroups; everything in the
+container is hostile.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ SAMPLE_XML: Final = """
 
 
 def preload() -> None:
-    """Make what every worker needs once, before any is forked: their pages are shared then."""
+    """Build in the zygote what every worker needs, so that they share its pages."""
     format_domain(parse_domain(SAMPLE_XML), live=True, secure=True)
     preload_worker(LxcWorker, "lxc")
     layout()
 
 
 async def run(process: ChildProcess) -> None:
-    """Drive one container until the process is told to stop; the container runs on then.
+    """Serve one container until the process is stopped; the container runs on then.
 
     Raises:
         SystemExit: another worker has the container.

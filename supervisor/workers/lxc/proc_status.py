@@ -1,6 +1,7 @@
-"""What the kernel says of a container's processes; their names are the container's own to choose.
+"""/proc/PID/status and /proc/PID/ns of a container's processes.
 
-Owns: reading it. May touch: `/proc`, to read.
+Owns: parsing. May touch: /proc, to read.
+A process of the container chooses its own name, which is part of the text: it is hostile.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 
 
 def read_status(pid: int) -> str:
-    """A process's `/proc/PID/status`; nothing of one that has gone."""
+    """Read /proc/PID/status; "" of a process that has exited."""
     try:
         return Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -18,10 +19,10 @@ def read_status(pid: int) -> str:
 
 
 def fields(status: str, name: str) -> list[str]:
-    """The words after a field's name; none if it is not told.
+    """The values of a field; none if it is missing.
 
-    The kernel escapes the ends of lines that are in a process's name, but no other character that
-    Python takes for one.
+    Split at newlines alone: the kernel escapes them in a process's name, but none of the other
+    characters at which `splitlines` splits.
     """
     for line in status.split("\n"):
         if line.startswith(f"{name}:"):
@@ -30,10 +31,10 @@ def fields(status: str, name: str) -> list[str]:
 
 
 def is_host_namespace(pid: int, name: str) -> bool:
-    """Whether a process's namespace of a kind is ours.
+    """Whether a process is in the host's namespace of a type ("net", "user", …).
 
     Raises:
-        OSError: the process has gone.
+        OSError: the process has exited.
     """
     theirs, ours = os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")
     return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)

@@ -1,6 +1,6 @@
-"""Taking over a container that another worker started.
+"""Reconnect to a container that an earlier worker started.
 
-Owns: the order of that. May touch: the container's process; what a dead container left.
+Owns: the order of that. May touch: the container's process; what a stopped container left.
 May not touch: a container that another worker drives (the lock is held by now).
 """
 
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 
 async def reconnect(context: WorkerContext, name: str) -> Container | Status | None:
-    """Take over what a predecessor left.
+    """Reconnect by the status file.
 
     Returns:
-        The container; the status of one that has gone, which is cleaned up but for its status
-        document; or None: there was nothing.
+        The container; the status of one that has stopped, which is cleaned up except for its
+        status file; or None: there is no status file.
     """
     found = find_status(context.paths.status(name))
     if found is None:
@@ -53,20 +53,20 @@ async def reconnect(context: WorkerContext, name: str) -> Container | Status | N
 
 
 async def _finish_exited(context: WorkerContext, status: Status, xml: str) -> Container | Status:
-    """Finish what a container that has gone began: its end, or its reboot."""
+    """Clean up a container that stopped without a worker, or restart it if it rebooted."""
     try:
         restarted = await restart_rebooted(context, status, xml)
         if restarted is not None:
             return restarted
     except (ConfError, VirError, OSError) as error:
-        log.error("%s has rebooted and cannot begin again: %s", status.name, error)
+        log.error("%s has rebooted and cannot be started again: %s", status.name, error)
         status.ending, status.restart = DomainShutoffReason.FAILED, False
     await clean_up(context, status, xml)
     return status
 
 
 async def _query_state(container: Container) -> None:
-    """Learn what happened while nobody watched."""
+    """Query what happened without a worker."""
     container.at_barrier = start_barrier.is_waiting(container.folder, container.process.pid)
     if not container.at_barrier:
         await _find_init(container)
@@ -76,11 +76,11 @@ async def _query_state(container: Container) -> None:
 
 
 async def _find_init(container: Container) -> None:
-    """Learn of its init, and whether it stands still."""
+    """Query the pid of init, and whether the cgroup is frozen."""
     try:
         container.attach_init(await init_pid(container.folder))
     except (VirError, ProcessLookupError) as error:
-        log.warning("%s: its init is not known yet: %s", container.name, error)
+        log.warning("%s: the pid of init is not known yet: %s", container.name, error)
     frozen = False
     with contextlib.suppress(VirError):
         frozen = cgroups.is_frozen(container.group)

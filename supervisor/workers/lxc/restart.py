@@ -1,10 +1,10 @@
-"""A container that reboots by itself: it ends, and begins again as its live document says.
+"""Restart of a container that rebooted: cleanup, then a start with the live XML.
 
-Owns: the order of that. May touch: the container, through its end and its start.
+Owns: the order of that. May touch: the container, through stop and start.
 
-liblxc could begin it again with the configuration of its start; what came, went or changed
-meanwhile (devices, limits) would be lost, so it is kept from doing so: see `plan.reboot_lines`.
-Stock ends and starts it as well; its number changes with that.
+liblxc could restart it itself, but with the configuration of the first start: devices and limits
+that were changed since would be lost. Its post-stop hook keeps it from that (`plan.REBOOT_HOOK`).
+libvirt stops and starts it as well; its id changes with that.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from supervisor.workers.lxc.stop import clean_up, has_rebooted
 
 
 async def restart_rebooted(context: WorkerContext, status: Status, xml: str) -> Container | None:
-    """Have a container begin again that has ended in a reboot.
+    """Restart a container that stopped by rebooting.
 
-    A process that dies on the way leaves word that the domain is to be started anew.
+    `status.restart` is saved first: if this worker dies, domd starts the domain.
 
     Returns:
-        The container; None: nobody has rebooted it, or its document wants something else then.
+        The container; None: it did not reboot, or <on_reboot> is not "restart".
 
     Raises:
-        ConfError, VirError: it cannot; it is off then, and nothing is left of it.
+        ConfError, VirError: it cannot be started; it is shut off and cleaned up then.
         OSError: its status cannot be written.
     """
     if status.ending or not has_rebooted(container_folder(context.paths, status.name)):

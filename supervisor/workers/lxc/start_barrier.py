@@ -1,10 +1,10 @@
-"""A container that stands before its first instruction: liblxc waits until we open a gate.
+"""The start barrier: a FIFO at which liblxc waits before it executes a container's init.
 
-Owns: the gate, a pipe in the container's folder, and whether there is one.
-May touch: the container's folder; liblxc's tool while it starts.
+Owns: the FIFO in the container's folder. May touch: that folder; lxc-start while it runs.
 
-The hook runs when all of the container is there but for its init, which is about to be executed.
-Nothing of ours need live meanwhile: the gate is a file, and whoever drives the container opens it.
+It implements VIR_DOMAIN_START_PAUSED. liblxc's start-host hook blocks on the FIFO when namespaces,
+mounts and interfaces are set up and only the exec of init is left. No process of the daemon is
+needed meanwhile: a later worker can release the barrier, too.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ PAUSES_S: Final = (0.002, 0.005, 0.01, 0.02)
 
 
 def barrier_path(folder: Path) -> Path:
-    """Where a container's gate is, until its init has been executed."""
+    """The path of the FIFO, which exists until init is executed."""
     return folder / BARRIER
 
 
 def waiting_pid(folder: Path) -> int:
-    """The number of the process that is to be the container's init; 0: it is not there yet."""
+    """The pid of the process that will execute init; 0: the hook has not written it yet."""
     try:
         text = barrier_path(folder).with_suffix(".pid").read_text()
     except OSError:
@@ -41,10 +41,10 @@ def waiting_pid(folder: Path) -> int:
 async def start_to_barrier(
     folder: Path, command: list[str], log: GuestLog, timeout_s: float
 ) -> int:
-    """Have liblxc start a container up to the gate; the number of its init to be.
+    """Run lxc-start up to the barrier; the pid of the process that will execute init.
 
     Raises:
-        VirError: INTERNAL_ERROR: it cannot be started, or takes too long.
+        VirError: INTERNAL_ERROR: lxc-start exits, or takes too long.
     """
     os.mkfifo(barrier_path(folder), 0o600)
     own = User(os.geteuid(), os.getegid(), "")
@@ -55,7 +55,11 @@ async def start_to_barrier(
     deadline, attempt = loop.time() + timeout_s, 0
     while not (pid := waiting_pid(folder)):
         if lxc_start.exited or loop.time() > deadline:
-            detail = "it ended" if lxc_start.exited else f"it takes over {timeout_s:.0f} s"
+            detail = (
+                "lxc-start exited"
+                if lxc_start.exited
+                else f"lxc-start takes over {timeout_s:.0f} s"
+            )
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
         await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
         attempt += 1
@@ -63,25 +67,25 @@ async def start_to_barrier(
 
 
 def is_waiting(folder: Path, monitor: int) -> bool:
-    """Whether a container stands at its gate: who is to be its init is still a copy of its monitor.
+    """Whether a container waits at its barrier: the init process is still a fork of the monitor.
 
     Args:
         folder: the container's.
-        monitor: the number of its monitor.
+        monitor: the pid of its monitor.
     """
     pid = waiting_pid(folder) if barrier_path(folder).exists() else 0
     return bool(pid) and executable(pid) == executable(monitor) != ""
 
 
 async def release(folder: Path, timeout_s: float) -> int:
-    """Open the gate, and wait until the container's init is executed.
+    """Release the barrier, and wait until init is executed.
 
     Args:
         folder: the container's.
         timeout_s: how long liblxc may take.
 
     Returns:
-        The number of the container's init; 0: it could not be executed.
+        The pid of init; 0: it could not be executed.
 
     Raises:
         VirError: OPERATION_TIMEOUT.
@@ -93,7 +97,7 @@ async def release(folder: Path, timeout_s: float) -> int:
     while (now := executable(pid)) == before and now:
         opened = opened or _open(folder)
         if loop.time() > deadline:
-            detail = f"the container has not begun {timeout_s:.0f} s after its gate was opened"
+            detail = f"init is not executed {timeout_s:.0f} s after the start barrier was released"
             raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.LXC)
         await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
         attempt += 1
@@ -102,7 +106,7 @@ async def release(folder: Path, timeout_s: float) -> int:
 
 
 def executable(pid: int) -> str:
-    """What a process executes; "": it has gone."""
+    """The executable of a process; "" when it has exited."""
     try:
         return os.readlink(f"/proc/{pid}/exe")
     except OSError:
@@ -110,7 +114,7 @@ def executable(pid: int) -> str:
 
 
 def _open(folder: Path) -> bool:
-    """Let the hook go on; whether it was there."""
+    """Write the line that the hook reads; False: the hook has not opened the FIFO yet."""
     try:
         fd = os.open(barrier_path(folder), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

@@ -1,6 +1,6 @@
-"""What a container has used: processor time, memory, disks, network.
+"""Statistics of a container: CPU time, memory, block I/O, interfaces.
 
-Owns: reading these. May touch: files of its cgroups and the kernel's table of devices, to read.
+Owns: reading them. May touch: files of its cgroups and /proc/net/dev, to read.
 Source: libvirt 9.0, virConnectGetAllDomainStats; Linux, cgroup-v1 and cgroup-v2.
 """
 
@@ -30,7 +30,7 @@ IO_STAT: Final = {"rbytes": "rd_bytes", "wbytes": "wr_bytes", "rios": "rd_req", 
 
 @dataclass(frozen=True, slots=True)
 class CpuTimes:
-    """Processor time in ns."""
+    """CPU time in ns."""
 
     total: int
     user: int
@@ -38,7 +38,7 @@ class CpuTimes:
 
 
 def cpu_times(group: str) -> CpuTimes:
-    """A container's processor time.
+    """Read a container's CPU time.
 
     Raises:
         VirError: SYSTEM_ERROR: it cannot be read.
@@ -53,14 +53,14 @@ def cpu_times(group: str) -> CpuTimes:
 
 
 def percpu_times(group: str) -> list[int]:
-    """Processor time in ns on each of the host's; empty where the kernel does not count so."""
+    """CPU time in ns on each CPU of the host; empty on version 2, which does not count it."""
     if "cpuacct" not in cgroups.layout().v1_controllers:
         return []
     return [int(word) for word in cgroups.read("cpuacct", group, "cpuacct.usage_percpu").split()]
 
 
 def memory_kib(group: str) -> int:
-    """The memory that a container has, caches included.
+    """Read the memory of a container in KiB, page cache included.
 
     Raises:
         VirError: SYSTEM_ERROR: it cannot be read.
@@ -71,18 +71,18 @@ def memory_kib(group: str) -> int:
 
 
 def memory_stat(group: str) -> dict[str, int]:
-    """What the kernel tells of a container's memory: bytes and counts by the kernel's words."""
+    """Read memory.stat: bytes and counts by the kernel's names."""
     return parse_counters(cgroups.read("memory", group, "memory.stat"))
 
 
 def parse_counters(text: str) -> dict[str, int]:
-    """Lines of a word and a number."""
+    """Parse lines of a name and a number."""
     rows = (line.split() for line in text.splitlines())
     return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
 
 
 def block_counters(group: str, number: str = "") -> dict[str, int]:
-    """Requests and bytes, read and written.
+    """Read requests and bytes, read and written.
 
     Args:
         group: the container's.
@@ -100,7 +100,7 @@ def block_counters(group: str, number: str = "") -> dict[str, int]:
 
 
 def parse_blkio_v1(text: str, number: str) -> dict[str, int]:
-    """Lines such as "8:0 Read 12"."""
+    """Sum lines such as "8:0 Read 12"."""
     sums = {"rd": 0, "wr": 0}
     for line in text.splitlines():
         fields = line.split()
@@ -110,7 +110,7 @@ def parse_blkio_v1(text: str, number: str) -> dict[str, int]:
 
 
 def parse_io_stat(text: str, number: str) -> dict[str, int]:
-    """Lines such as "8:0 rbytes=1 wbytes=2 rios=3 wios=4"."""
+    """Sum lines such as "8:0 rbytes=1 wbytes=2 rios=3 wios=4"."""
     sums = dict.fromkeys(IO_STAT.values(), 0)
     for line in text.splitlines():
         device, *pairs = line.split()
@@ -122,7 +122,7 @@ def parse_io_stat(text: str, number: str) -> dict[str, int]:
 
 
 async def get_stats(container: Container, groups: int) -> list[StatsParam]:
-    """The figures of these groups; what cannot be read is left out."""
+    """Read the statistics of these groups; a group that cannot be read is left out."""
     params: list[StatsParam] = []
     for group, read in (
         (DomainStatsTypes.CPU_TOTAL, _cpu),
@@ -134,7 +134,7 @@ async def get_stats(container: Container, groups: int) -> list[StatsParam]:
         if groups & group:
             try:
                 params += read(container)
-            except VirError:  # the container is about to end
+            except VirError:  # the container is stopping
                 continue
     return params
 

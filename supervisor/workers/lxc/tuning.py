@@ -1,6 +1,6 @@
-"""Limits of a running container: read from the kernel, and changed.
+"""Tuning of a running container: read its cgroup limits from the kernel, and change them.
 
-Owns: which of them changes, and undoing what failed half-way. May touch: the container's cgroups.
+Owns: which limits change, and undoing a failed change. May touch: the container's cgroups.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from supervisor.workers.lxc.config.limits import DEFAULT_PERIOD, UNLIMITED_KIB, 
 from supervisor.workers.lxc.container import Container
 
 TUNED: Final = ("memtune", "cputune", "blkiotune", "current_memory")
-PAGE_KIB: Final = 64  # the largest that a kernel has
+PAGE_KIB: Final = 64  # the largest page size of an architecture
 
 
 def set_tuning(container: Container, xml: str) -> None:
-    """Have the limits of another document; the container's others stay.
+    """Set the limits of <memtune>, <cputune>, <blkiotune> and <currentMemory>.
 
     Args:
-        container: that runs.
-        xml: its live document, with other limits.
+        container: the running container.
+        xml: its live XML with other limits.
 
     Raises:
-        ConfError: a number is out of range. VirError: the kernel refuses; nothing has changed then.
+        ConfError: a number is out of range. VirError: the kernel refuses; the former limits hold.
     """
     requested = parse_domain(xml)
     before, after = _limits(container.domain), _limits(requested)
@@ -46,13 +46,13 @@ def _limits(domain: Domain) -> list[Limit]:
 
 
 def plan_change(before: list[Limit], after: list[Limit]) -> list[Limit]:
-    """What is to be written, in the order of the new limits; throttles that went are lifted."""
+    """List the values to write: resets of removed throttles, then the new limits in order."""
     gone = [lift for limit in before if limit not in after and (lift := reset_of(limit, after))]
     return [*gone, *(limit for limit in after if limit not in before)]
 
 
 def reset_of(limit: Limit, after: list[Limit]) -> Limit | None:
-    """What takes a device's limit away; None: it has another, or cannot go."""
+    """The value that resets a device's throttle; None: it is replaced, or cannot be reset."""
     number, _, value = limit.value.partition(" ")
     word = value.partition("=")[0] if "=" in value else ""
     if any(one.file == limit.file and one.value.startswith(f"{number} {word}") for one in after):
@@ -65,10 +65,13 @@ def reset_of(limit: Limit, after: list[Limit]) -> Limit | None:
 
 
 def write_limits(group: str, limits: list[Limit], before: list[Limit]) -> None:
-    """Write limits; one that the kernel refuses may want another one first.
+    """Write limits, a refused one again after the others.
+
+    memory.limit_in_bytes may not exceed memory.memsw.limit_in_bytes at any moment, so their order
+    depends on whether both grow or shrink.
 
     Raises:
-        VirError: SYSTEM_ERROR; the former limits hold again.
+        VirError: SYSTEM_ERROR; the former limits are set back.
     """
     pending = limits
     try:
@@ -89,7 +92,7 @@ def write_limits(group: str, limits: list[Limit], before: list[Limit]) -> None:
 
 
 def get_tuning(container: Container) -> list[StatsParam]:
-    """The limits as the kernel has them; those that it does not have are left out."""
+    """Read the limits from the kernel; those of missing controllers are left out."""
     params: list[StatsParam] = []
     for read in (_scheduler, _memory, _blkio):
         try:
@@ -130,7 +133,7 @@ def _memory(group: str) -> Iterator[StatsParam]:
 
 
 def as_kib(text: str) -> int:
-    """A limit in KiB; what the kernel rounds down from no limit at all, to a page, is none."""
+    """Convert a limit to KiB; version 1 shows no limit as the largest number of whole pages."""
     if text == "max" or int(text) // KIB >= UNLIMITED_KIB - PAGE_KIB:
         return UNLIMITED_KIB
     return int(text) // KIB

@@ -1,6 +1,6 @@
-"""USB devices of the host that a container is given: which one a document means.
+"""USB host devices of a container: find the one that a <hostdev> names.
 
-Owns: looking them up. May touch: nothing; /sys/bus/usb is read.
+Owns: the search. May touch: nothing; /sys/bus/usb is read.
 Source: Linux, Documentation/ABI/testing/sysfs-bus-usb; libvirt 9.0 formatdomain, "USB devices".
 """
 
@@ -21,7 +21,7 @@ DEVICES: Final = Path("/sys/bus/usb/devices")
 
 @dataclass(frozen=True, slots=True)
 class UsbDevice:
-    """A device that is plugged into the host."""
+    """A USB device of the host."""
 
     bus: int
     device: int
@@ -30,7 +30,7 @@ class UsbDevice:
 
 
 def read_devices(folder: Path = DEVICES) -> Iterator[UsbDevice]:
-    """The host's devices; what goes while it is looked at is left out."""
+    """List the host's USB devices; one that is unplugged meanwhile is left out."""
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
         try:
             yield UsbDevice(
@@ -39,15 +39,15 @@ def read_devices(folder: Path = DEVICES) -> Iterator[UsbDevice]:
                 int((entry / "idVendor").read_text(), 16),
                 int((entry / "idProduct").read_text(), 16),
             )
-        except (OSError, ValueError):  # an interface of a device, or one that has just gone
+        except (OSError, ValueError):  # a USB interface, or an unplugged device
             continue
 
 
 def find_device(source: HostdevSource, devices: Sequence[UsbDevice]) -> UsbDevice:
-    """The device that is meant.
+    """Find the device that a <source> names.
 
     Raises:
-        VirError: INTERNAL_ERROR: there is none; OPERATION_FAILED: there are several.
+        VirError: INTERNAL_ERROR: there is none; OPERATION_FAILED: several match.
     """
     matches = [one for one in devices if _matches(source, one)]
     name = _describe(source)
@@ -76,7 +76,7 @@ def _describe(source: HostdevSource) -> str:
 
 
 async def resolve_addresses(domain: Domain) -> None:
-    """Have each USB device of a container say where on the host it is.
+    """Set the bus and device number of each USB <hostdev> of a container.
 
     Raises:
         VirError: as `find_device`.
@@ -86,7 +86,7 @@ async def resolve_addresses(domain: Domain) -> None:
 
 
 def set_address(hostdev: Hostdev, devices: Sequence[UsbDevice]) -> None:
-    """Have a device say where on the host it is.
+    """Set the bus and device number of a USB <hostdev>.
 
     Raises:
         VirError: as `find_device`.
@@ -96,7 +96,7 @@ def set_address(hostdev: Hostdev, devices: Sequence[UsbDevice]) -> None:
 
 
 def set_addresses(domain: Domain, devices: Sequence[UsbDevice]) -> None:
-    """Have each of a container's say so; one that may be missing and is goes from the document.
+    """Set them for every USB <hostdev>; a missing one with startupPolicy='optional' is dropped.
 
     Raises:
         VirError: as `find_device`.

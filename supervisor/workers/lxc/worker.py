@@ -1,4 +1,4 @@
-"""What domd may ask of a container's worker, beyond what it asks of every one.
+"""The worker of a container: the messages of domd that only this driver has, and reboots.
 
 Owns: the one container. May touch: it, through the modules beside this one.
 May not touch: definitions, other containers.
@@ -28,7 +28,7 @@ from supervisor.workers.lxc.stop import clean_up, stop
 from supervisor.workers.lxc.tuning import get_tuning, set_tuning
 from supervisor.workers.worker import Worker
 
-MONITOR_S: Final = 30.0  # between the end of init and that of its monitor, which tidies up
+MONITOR_S: Final = 30.0  # from the exit of init to that of its monitor, which cleans up
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class LxcWorker(Worker[Container]):
 
     @handles(SetTuning)
     def set_tuning(self, request: SetTuning) -> DomainStatus:
-        """Have other limits."""
+        """Change the limits."""
         guest = self.guest()
         try:
             set_tuning(guest, request.xml)
@@ -78,17 +78,17 @@ class LxcWorker(Worker[Container]):
 
     @handles(GetTuning)
     def get_tuning(self, _: GetTuning) -> Stats:
-        """The limits that hold."""
+        """Read the limits."""
         return Stats(statistics=get_tuning(self.guest()))
 
     async def _init_exited(self, guest: Container) -> None:
-        """Init has gone: the container's end is what its monitor says next."""
+        """Wait for the monitor, which exits after init; one that hangs is killed."""
         if not await guest.process.wait_exit(MONITOR_S):
-            log.error("%s: its init has ended, and its monitor does not", guest.name)
+            log.error("%s: init has exited, but liblxc's monitor has not", guest.name)
             await stop(guest, DomainShutoffReason.FAILED, graceful=False)
 
     async def _finish(self, guest: Container) -> None:
-        """Its monitor has gone: it begins again if it has rebooted, and else it is off."""
+        """Handle the monitor's exit: restart a container that rebooted, else it is shut off."""
         if self._guest is guest and await self._restart_if_rebooted(guest):
             return
         await super()._finish(guest)  # it leaves the phase of a reboot that was none
@@ -98,7 +98,7 @@ class LxcWorker(Worker[Container]):
         try:
             restarted = await restart_rebooted(self._workplace, guest.status, guest.live_xml)
         except (ConfError, VirError, OSError) as error:
-            log.error("%s has rebooted and cannot begin again: %s", guest.name, error)
+            log.error("%s has rebooted and cannot be started again: %s", guest.name, error)
             guest.status.ending, guest.status.restart = DomainShutoffReason.FAILED, False
             return False
         except BaseException:
@@ -106,7 +106,7 @@ class LxcWorker(Worker[Container]):
             raise
         if restarted is None:
             return False
-        log.info("%s has begun again", guest.name)
+        log.info("%s is started again after a reboot", guest.name)
         guest.ended.set()
         guest.close()
         self.attach_guest(restarted)

@@ -1,6 +1,6 @@
-"""Clients' streams to a container's terminals.
+"""virDomainOpenConsole of a container: streams to its terminals.
 
-Owns: which one a client means. May touch: terminals that liblxc's monitor gives.
+Owns: the choice of the terminal. May touch: terminals of liblxc's monitor.
 Source: libvirt 9.0, virDomainOpenConsole.
 """
 
@@ -24,10 +24,14 @@ FLAGS: Final = int(DomainConsoleFlags.FORCE | DomainConsoleFlags.SAFE)
 
 
 class ContainerProvider(Protocol):
-    """What has the container (`Worker`)."""
+    """The worker, as the classes of clients' calls need it."""
 
     def guest(self) -> Container:
-        """The running container."""
+        """Return the running container.
+
+        Raises:
+            VirError: OPERATION_INVALID: it is not running.
+        """
 
 
 class Consoles:
@@ -36,7 +40,7 @@ class Consoles:
     def __init__(self, worker: ContainerProvider) -> None:
         """Open the terminals of the worker's container."""
         self._worker = worker
-        self._opening = asyncio.Lock()  # the monitor lends each once
+        self._opening = asyncio.Lock()  # the monitor opens each terminal once
         self._sessions: ConsoleSessions[int] = ConsoleSessions(ErrorDomain.LXC)
 
     async def domain_open_console(
@@ -46,8 +50,8 @@ class Consoles:
 
         Raises:
             VirError: INVALID_ARG: there is no such console; OPERATION_FAILED: another client has
-                it open and this one does not force its way in; OPERATION_INVALID: the container
-                was started paused, and has not begun.
+                it open and FORCE is not set; OPERATION_INVALID: the container was started paused
+                and not resumed yet.
         """
         LXC.errors.check_flags("DomainOpenConsole", flags, FLAGS)
         container = self._worker.guest()
@@ -62,7 +66,7 @@ class Consoles:
 
 
 async def _open(container: Container, number: int) -> Terminal:
-    """Have the monitor give a terminal; one just given back it may believe lent for a moment."""
+    """Open a terminal, again for a moment: the monitor frees a closed one with a delay."""
     for pause in RETRY_PAUSES_S:
         try:
             return await open_terminal(container.folder, number)
@@ -72,7 +76,7 @@ async def _open(container: Container, number: int) -> Terminal:
 
 
 def terminal_of(domain: Domain, name: str | None) -> int:
-    """The number of a console's terminal: 0 the first console, N the (N-1)th other one's ttyN.
+    """The number of a console's terminal: 0 for the first console, N for /dev/ttyN of the others.
 
     Raises:
         VirError: INVALID_ARG: there is no such console.

@@ -1,4 +1,4 @@
-"""Clients' calls into a container: its namespaces, its processes, its name, its addresses.
+"""Calls into a container: its namespaces, processes, host name and addresses.
 
 Owns: nothing. May touch: the container's processes; netd, for addresses.
 Source: libvirt 9.0, virDomainLxcOpenNamespace, virDomainSendProcessSignal, virDomainGetHostname,
@@ -25,24 +25,24 @@ from supervisor.workers.lxc.container import Container
 from supervisor.workers.lxc.interfaces import NSENTER
 from supervisor.workers.lxc.proc_status import fields, is_host_namespace, read_status
 
-#: As setns(2) has to enter them: who one is comes first, what one sees after it.
+#: In the order of setns(2) calls: the user namespace first, as it gives the rights to the others.
 NAMESPACES: Final = ("user", "ipc", "uts", "net", "pid", "mnt")
 LAST_SIGNAL: Final = 64
 UNAME: Final = "/usr/bin/uname"
 
 
 class NamespaceCalls:
-    """What reaches into the container."""
+    """Answers these calls."""
 
     def __init__(self, worker: ContainerProvider) -> None:
-        """Reach into the worker's container."""
+        """Answer for the worker's container."""
         self._worker = worker
 
     def domain_open_namespace(self, call: ClientCall, dom: DomainId, flags: int) -> None:
-        """Give descriptors of the container's namespaces.
+        """Return descriptors of the container's namespaces.
 
         Raises:
-            VirError: INVALID_ARG, OPERATION_INVALID: it has no init just now; SYSTEM_ERROR.
+            VirError: INVALID_ARG, OPERATION_INVALID: it has no init at the moment; SYSTEM_ERROR.
         """
         LXC.errors.check_flags("DomainOpenNamespace", flags)
         container = self._worker.guest()
@@ -50,7 +50,7 @@ class NamespaceCalls:
         try:
             for name in NAMESPACES:
                 if is_host_namespace(pid, name):
-                    continue  # who has entered the container's users may not enter the host's
+                    continue  # EPERM from within the user namespace
                 fd = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
                 call.answer_descriptors.append(Descriptor(fd))
         except OSError as error:
@@ -60,7 +60,7 @@ class NamespaceCalls:
     def domain_send_process_signal(
         self, call: ClientCall, dom: DomainId, pid_value: int, signum: int, flags: int
     ) -> None:
-        """Send a signal to a process of the container, by its number there; 1 is init.
+        """Send a signal to a process of the container by its pid there; 1 is init.
 
         Raises:
             VirError: INVALID_ARG: no such signal or process; OPERATION_INVALID; SYSTEM_ERROR.
@@ -85,19 +85,19 @@ class NamespaceCalls:
     async def domain_interface_addresses(
         self, call: ClientCall, dom: DomainId, source: int, flags: int
     ) -> list[DomainInterface]:
-        """The addresses of the container's cards, as DHCP or the host's kernel knows them.
+        """The addresses of the container's interfaces, by DHCP leases or the host's ARP table.
 
         Raises:
-            VirError: ARGUMENT_UNSUPPORTED: there is no agent in a container; OPERATION_FAILED.
+            VirError: ARGUMENT_UNSUPPORTED: a container has no agent; OPERATION_FAILED.
         """
         LXC.errors.check_flags("DomainInterfaceAddresses", flags)
         return await query_addresses(self._worker.guest(), source)
 
     async def domain_get_hostname(self, call: ClientCall, dom: DomainId, flags: int) -> str:
-        """What the container calls itself now.
+        """Read the container's host name from its UTS namespace.
 
         Raises:
-            VirError: OPERATION_INVALID: it has no init just now; INTERNAL_ERROR.
+            VirError: OPERATION_INVALID: it has no init at the moment; INTERNAL_ERROR.
         """
         LXC.errors.check_flags("DomainGetHostname", flags)
         pid = require_init_pid(self._worker.guest())
@@ -109,21 +109,21 @@ class NamespaceCalls:
 
 
 def require_init_pid(container: Container) -> int:
-    """The number of the container's init.
+    """The pid of the container's init.
 
     Raises:
-        VirError: OPERATION_INVALID: it has none just now.
+        VirError: OPERATION_INVALID: there is none.
     """
     container.require_init()
     pid = container.init_pid
     if pid == 0:
-        detail = f"Init pid is not yet available: '{container.name}' begins anew or ends"
+        detail = f"Init pid is not yet available: '{container.name}' reboots or stops"
         raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.LXC)
     return pid
 
 
 def find_process(container: Container, number: int) -> int:
-    """The host's number of a container's process.
+    """Find the pid on the host of a process of the container.
 
     Raises:
         VirError: INVALID_ARG: there is none.
@@ -137,6 +137,6 @@ def find_process(container: Container, number: int) -> int:
 
 
 def namespace_pid(status: str) -> int:
-    """A process's number in its innermost namespace; 0: it is not told."""
+    """The pid in the innermost namespace (NSpid); 0: the field is missing."""
     numbers = fields(status, "NSpid")
     return int(numbers[-1]) if numbers else 0

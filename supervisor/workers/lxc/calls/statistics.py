@@ -1,7 +1,7 @@
-"""Clients' calls for figures of one container.
+"""Statistics calls of one container.
 
-Owns: nothing. May touch: cgroups and the kernel's tables, to read.
-Source: libvirt 9.0's lxc driver: virDomainMemoryStats, virDomainGetCPUStats and their kin.
+Owns: nothing. May touch: cgroups and /proc, to read.
+Source: libvirt 9.0's lxc driver: virDomainMemoryStats, virDomainGetCPUStats and others.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BLOCK_PARAMETERS: Final = {
     "wr_bytes": "wr_bytes",
     "wr_operations": "wr_req",
 }
-#: The kernel's words in memory.stat, of version 1 and 2, and how many of each make a unit.
+#: The kernel's names in memory.stat of version 1 and 2, and the divisor to libvirt's unit.
 MEMORY: Final = (
     (Tag.SWAP_IN, ("swap", "total_swap"), KIB),
     (Tag.DISK_CACHES, ("cache", "file"), KIB),
@@ -44,16 +44,16 @@ MEMORY: Final = (
 
 
 class Statistics:
-    """What a container has used."""
+    """Answers the statistics calls."""
 
     def __init__(self, worker: ContainerProvider) -> None:
-        """Count for the worker's container."""
+        """Answer for the worker's container."""
         self._worker = worker
 
     def domain_memory_stats(
         self, call: ClientCall, dom: DomainId, max_stats: int, flags: int
     ) -> list[DomainMemoryStat]:
-        """Memory as the host's kernel counts it."""
+        """Memory statistics of the container's cgroup."""
         LXC.errors.check_flags("DomainMemoryStats", flags)
         found = list(memory_stats(self._worker.guest()))
         return [DomainMemoryStat(tag, value) for tag, value in found[:max_stats]]
@@ -61,10 +61,10 @@ class Statistics:
     def domain_get_cpu_stats(
         self, call: ClientCall, dom: DomainId, nparams: int, start_cpu: int, ncpus: int, flags: int
     ) -> tuple[list[TypedParam], int]:
-        """Processor time, of all or of single ones of the host's processors.
+        """CPU time, of all CPUs of the host or of single ones.
 
         Raises:
-            VirError: INVALID_ARG; OPERATION_UNSUPPORTED: the kernel does not count by processor.
+            VirError: INVALID_ARG; OPERATION_UNSUPPORTED: cgroups version 2.
         """
         LXC.errors.check_flags("DomainGetCPUStats", flags, TYPED_STRINGS)
         group = self._worker.guest().group
@@ -83,14 +83,14 @@ class Statistics:
     def domain_block_stats(
         self, call: ClientCall, dom: DomainId, path: str
     ) -> tuple[int, int, int, int, int]:
-        """A disk's requests and bytes, read and written; of all together for an empty path."""
+        """A disk's requests and bytes, read and written; of all disks for an empty path."""
         sums = self._counters(path)
         return sums["rd_req"], sums["rd_bytes"], sums["wr_req"], sums["wr_bytes"], UNKNOWN
 
     def domain_block_stats_flags(
         self, call: ClientCall, dom: DomainId, path: str, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
-        """The same by name; how many figures there are for `nparams` 0."""
+        """The same as typed parameters; their number for `nparams` 0."""
         LXC.errors.check_flags("DomainBlockStatsFlags", flags, TYPED_STRINGS)
         sums = self._counters(path)
         if nparams == 0:
@@ -109,10 +109,11 @@ class Statistics:
     def domain_interface_stats(
         self, call: ClientCall, dom: DomainId, device: str
     ) -> tuple[int, int, int, int, int, int, int, int]:
-        """A card's counters, by the host's device or the card's address.
+        """An interface's counters, by the host's device or the MAC address.
 
         Raises:
-            VirError: INVALID_ARG: there is no such card; OPERATION_UNSUPPORTED: none on the host.
+            VirError: INVALID_ARG: there is no such interface; OPERATION_UNSUPPORTED: it has no
+                device on the host.
         """
         for interface in self._worker.guest().domain.devices.interfaces:
             if device not in (interface.target_dev, interface.mac):
@@ -121,7 +122,7 @@ class Statistics:
             if counters is None:
                 detail = (
                     f"interface '{device}' of type '{interface.type}' has no device on the host "
-                    "that counts"
+                    "with counters"
                 )
                 raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.LXC)
             return (*counters[:4], *counters[4:8])  # type: ignore[return-value]  # eight
@@ -129,7 +130,7 @@ class Statistics:
 
 
 def memory_stats(container: Container) -> Iterator[tuple[int, int]]:
-    """What is known of a container's memory, in KiB or counts."""
+    """The memory statistics of a container, in KiB or counts."""
     domain, counted = container.domain, stats.memory_stat(container.group)
     current = domain.current_memory.amount if domain.current_memory else domain.memory
     yield Tag.ACTUAL_BALLOON, current
@@ -143,15 +144,15 @@ def memory_stats(container: Container) -> Iterator[tuple[int, int]]:
 def cpu_table(
     times: list[int], nparams: int, start: int, count: int
 ) -> tuple[list[TypedParam], int]:
-    """Time by processor, as the protocol has it: so many figures for each, one after the other.
+    """CPU time by CPU, as the protocol has it: `nparams` parameters for each CPU in turn.
 
     Raises:
-        VirError: INVALID_ARG; OPERATION_UNSUPPORTED: none is counted.
+        VirError: INVALID_ARG; OPERATION_UNSUPPORTED: the kernel does not count it.
     """
     if nparams == 0 and count == 0:
         return [], len(times) or (os.cpu_count() or 1)
     if not times:
-        detail = "this host's kernel does not count a container's time on each processor"
+        detail = "version 2 of cgroups does not count a container's time on each CPU"
         raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.LXC)
     if not 0 <= start < len(times):
         raise LXC.errors.invalid_arg(f"start_cpu {start} larger than maximum of {len(times) - 1}")
@@ -164,7 +165,7 @@ def cpu_table(
 
 
 def find_disk(domain: Domain, path: str) -> str:
-    """The host's device of a disk, by its target or its source.
+    """The host's block device of a disk, by its target or its source.
 
     Raises:
         VirError: INVALID_ARG: there is none.

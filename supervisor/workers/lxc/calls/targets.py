@@ -1,6 +1,6 @@
-"""What answers clients' calls on a running container.
+"""The classes that answer clients' calls on a running container.
 
-Owns: the list; a new area is one line here.
+Owns: the list; a new class is one line here.
 """
 
 from __future__ import annotations
@@ -11,5 +11,5 @@ from supervisor.workers.lxc.calls.statistics import Statistics
 
 
 def call_targets(worker: ContainerProvider) -> tuple[object, ...]:
-    """The objects whose methods answer."""
+    """Return the objects whose methods answer calls."""
     return (Consoles(worker), Statistics(worker), NamespaceCalls(worker))

@@ -1,6 +1,6 @@
-"""Limits of the host's controllers: what a document's elements are in each version of cgroups.
+"""cgroup limits: the tuning elements of the XML as values of each version's controllers.
 
-Owns: that table, at a start and for changes while the container runs. Pure.
+Owns: that mapping, for a start and for changes while the container runs. Pure.
 Source: Linux, Documentation/admin-guide/cgroup-v1, cgroup-v2; libvirt 9.0 formatdomain.
 """
 
@@ -14,7 +14,7 @@ from conf.domain.tuning import Blkiotune
 from conf.errors import ConfError
 from supervisor.workers.cgroups import Limit
 
-UNLIMITED_KIB: Final = 9007199254740991  # how libvirt says that there is no limit
+UNLIMITED_KIB: Final = 9007199254740991  # VIR_DOMAIN_MEMORY_PARAM_UNLIMITED
 DEFAULT_PERIOD: Final = 100000  # microseconds
 SHARES: Final = (2, 262144)
 WEIGHTS: Final = (1, 10000)
@@ -26,7 +26,7 @@ def limits_from(
     device_numbers: Mapping[str, str],
     max_tasks: int = 0,
 ) -> list[Limit]:
-    """Everything that a document limits, in the order in which it can be written.
+    """All limits of a domain, in an order in which the kernel accepts them.
 
     Raises:
         ConfError: a number is out of the controller's range.
@@ -45,7 +45,7 @@ def limits_from(
 
 
 def cpuset_limit(cpuset: str) -> Limit:
-    """The host's processors that the container may use."""
+    """The CPUs of the host that the container may use."""
     return Limit("cpuset", "cpuset.cpus", cpuset)
 
 
@@ -63,14 +63,14 @@ def memory_limits(domain: Domain, v1_controllers: frozenset[str]) -> list[Limit]
 
 
 def hard_limit(kib: int, v1_controllers: frozenset[str]) -> Limit:
-    """As much memory as the container gets."""
+    """The memory limit."""
     if "memory" in v1_controllers:
         return Limit("memory", "memory.limit_in_bytes", _bytes(kib, "-1"))
     return Limit("memory", "memory.max", _bytes(kib, "max"))
 
 
 def soft_limit(kib: int, v1_controllers: frozenset[str]) -> Limit:
-    """What it is pushed back to when memory is short."""
+    """The memory that is reclaimed down to when the host is short of it."""
     if "memory" in v1_controllers:
         return Limit("memory", "memory.soft_limit_in_bytes", _bytes(kib, "-1"))
     return Limit("memory", "memory.high", _bytes(kib, "max"))
@@ -109,7 +109,7 @@ def cpu_limits(domain: Domain, v1_controllers: frozenset[str]) -> list[Limit]:
 
 
 def shares(value: int, v1_controllers: frozenset[str]) -> Limit:
-    """The container's weight among others.
+    """The CPU weight of the container.
 
     Raises:
         ConfError: it is out of the controller's range.
@@ -122,7 +122,7 @@ def shares(value: int, v1_controllers: frozenset[str]) -> Limit:
 
 
 def bandwidth(period: int | None, quota: int | None, v1_controllers: frozenset[str]) -> list[Limit]:
-    """How many microseconds of each period its processes may run; a quota below 0: all of them."""
+    """CPU bandwidth: `quota` of each `period` in microseconds; a quota below 0 is no limit."""
     if period is None and quota is None:
         return []
     if "cpu" not in v1_controllers:
@@ -140,7 +140,7 @@ def blkio_limits(
     """<blkiotune>.
 
     Raises:
-        ConfError: a device is none of the host's.
+        ConfError: the host has no such block device.
     """
     limits: list[Limit] = []
     if tune.weight:
@@ -166,11 +166,11 @@ def blkio_limits(
 
 
 def blkio_weight(weight: int, v1_controllers: frozenset[str]) -> Limit:
-    """The container's weight at the host's disks."""
+    """The block I/O weight of the container."""
     return Limit("blkio", "blkio.weight" if "blkio" in v1_controllers else "io.weight", str(weight))
 
 
-#: A throttle's file in version 1, and its word in version 2's io.max.
+#: A throttle's file in version 1, and its key in version 2's io.max.
 THROTTLES: Final = {
     "read_iops_sec": ("blkio.throttle.read_iops_device", "riops"),
     "write_iops_sec": ("blkio.throttle.write_iops_device", "wiops"),
@@ -180,7 +180,7 @@ THROTTLES: Final = {
 
 
 def throttle(name: str, number: str, value: int, v1_controllers: frozenset[str]) -> Limit:
-    """A limit of one device; 0: none."""
+    """A throttle of one device; 0 resets it."""
     file, word = THROTTLES[name]
     if "blkio" in v1_controllers:
         return Limit("blkio", file, f"{number} {value}")
@@ -188,7 +188,7 @@ def throttle(name: str, number: str, value: int, v1_controllers: frozenset[str])
 
 
 def setting_lines(limits: list[Limit], v1_controllers: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """The settings of liblxc for these."""
+    """The settings of liblxc for limits."""
     for limit in limits:
         prefix = "lxc.cgroup" if limit.controller in v1_controllers else "lxc.cgroup2"
         yield f"{prefix}.{limit.file}", limit.value

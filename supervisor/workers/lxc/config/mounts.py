@@ -1,6 +1,6 @@
-"""What a container sees of files: its root, file systems, devices of the host.
+"""lxc.rootfs and lxc.mount settings: the root, file systems, device nodes.
 
-Owns: the lines of these. Pure.
+Owns: these lines. Pure.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ PATH = "domain/devices/filesystem"
 
 
 def root_filesystem(domain: Domain) -> Filesystem | None:
-    """The file system that is the container's root; None: the host's."""
+    """The file system with <target dir='/'/>; None: the container has the host's root."""
     return next((one for one in domain.devices.filesystems if one.target_dir == "/"), None)
 
 
 def filesystem_source(filesystem: Filesystem, facts: HostFacts) -> str:
-    """Where on the host its files are."""
+    """The path on the host of a file system's files."""
     if filesystem.type in ("file", "block"):
         return facts.mount_points[filesystem.target_dir or ""]
     return facts.mount_points.get(filesystem.target_dir or "", filesystem.source_dir or "")
 
 
 def root_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
-    """The container's root."""
+    """The settings of the root file system."""
     root = root_filesystem(domain)
     source = filesystem_source(root, facts) if root is not None else "/"
     yield setting("lxc.rootfs.path", f"dir:{source}", f"{PATH}/source")
@@ -38,7 +38,7 @@ def root_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
 
 
 def mount_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
-    """File systems below the root, then devices' nodes."""
+    """The entries of file systems below the root, lxcfs and device nodes."""
     below = [one for one in domain.devices.filesystems if one.target_dir != "/"]
     for filesystem in below:
         yield f"lxc.mount.entry = {_entry(filesystem, facts)}"
@@ -59,14 +59,14 @@ def _entry(filesystem: Filesystem, facts: HostFacts) -> str:
         options = f"size={filesystem.usage}k,mode=755,nosuid,nodev{mode},create=dir"
         return f"tmpfs {target} tmpfs {options}"
     source = filesystem_source(filesystem, facts)
-    if filesystem.type == "bind":  # from within the container itself
+    if filesystem.type == "bind":  # source and target are both in the container
         inside = mount_field(source.strip("/"), f"{PATH}/source")
         return f"{inside} {target} none bind,relative,create={create}{mode}"
     return f"{mount_field(source, f'{PATH}/source')} {target} none rbind{mode},create={create}"
 
 
 def node_paths(domain: Domain) -> Iterator[tuple[str, str]]:
-    """The host's devices that the container has: their nodes there and here."""
+    """The host devices of the container: the paths of their nodes on the host and in it."""
     for disk in domain.devices.disks:
         source = disk.source.dev if disk.source is not None else None
         if source:

@@ -1,6 +1,6 @@
-"""A container's network: devices that were made on the host and go into it.
+"""lxc.net settings: the network devices that liblxc moves into the container.
 
-Owns: the lines of these. Pure.
+Owns: these lines. Pure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from supervisor.workers.lxc.config.text import setting
 
 
 def is_private(domain: Domain, facts: HostFacts) -> bool:
-    """Whether the container has a network of its own; else it is in the host's, as with stock."""
+    """Whether the container has a network namespace of its own, by libvirt's rules."""
     devices = domain.devices
     privnet = domain.features is not None and domain.features.privnet
     nets = any(one.type == "net" for one in devices.hostdevs)
@@ -24,7 +24,7 @@ def is_private(domain: Domain, facts: HostFacts) -> bool:
 
 
 def network_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
-    """Every card with its addresses; an empty network; or the host's."""
+    """The settings of every interface with its addresses; of an empty or the host's namespace."""
     if "net" in facts.namespaces:
         return
     if not is_private(domain, facts):
@@ -66,7 +66,7 @@ def _interface_lines(
 
 
 def ip_interface(ip: Ip) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
-    """An address with its prefix; without one the class's, or 64.
+    """An address with its prefix; the default is that of the address class, or 64 for IPv6.
 
     Raises:
         ConfError: "xml": it is no address.
@@ -76,12 +76,12 @@ def ip_interface(ip: Ip) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
         prefix = ip.prefix if ip.prefix is not None else default_prefix(address)
         return ipaddress.ip_interface(f"{address}/{prefix}")
     except ValueError as error:
-        detail = f"'{ip.address}/{ip.prefix}' is no address: {error}"
+        detail = f"'{ip.address}/{ip.prefix}' is not an address: {error}"
         raise ConfError("xml", detail, "domain/devices/interface/ip") from error
 
 
 def default_prefix(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> int:
-    """What is left out of an address: its old class's network, or 64."""
+    """The default prefix: that of the address class, as in libvirt, or 64 for IPv6."""
     if isinstance(address, ipaddress.IPv6Address):
         return 64
     first = address.packed[0]
@@ -89,10 +89,10 @@ def default_prefix(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> in
 
 
 def destination(route: Route) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """Where a route leads.
+    """The destination of a route.
 
     Raises:
-        ConfError: "xml": it is no network.
+        ConfError: "xml": it is not a network.
     """
     try:
         address = ipaddress.ip_address(route.address or "")
@@ -100,15 +100,15 @@ def destination(route: Route) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         mask = str(route.prefix) if route.prefix is not None else (route.netmask or length)
         return ipaddress.ip_network(f"{address}/{mask}")
     except ValueError as error:
-        detail = f"the route to '{route.address}' is none: {error}"
+        detail = f"the route to '{route.address}' is invalid: {error}"
         raise ConfError("xml", detail, "domain/devices/interface/route") from error
 
 
 def default_gateway(route: Route) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The gateway of a route that leads everywhere; None: it leads elsewhere, or is ranked.
+    """The gateway of a default route without a metric; None of other routes.
 
     Raises:
-        ConfError: "xml": it is no route.
+        ConfError: "xml": the route is invalid.
     """
     if destination(route).prefixlen != 0 or route.metric is not None:
         return None
@@ -116,13 +116,13 @@ def default_gateway(route: Route) -> ipaddress.IPv4Address | ipaddress.IPv6Addre
 
 
 def route_gateway(route: Route) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The next station of a route.
+    """The gateway of a route.
 
     Raises:
-        ConfError: "xml": it is no address.
+        ConfError: "xml": it is not an address.
     """
     try:
         return ipaddress.ip_address(route.gateway or "")
     except ValueError as error:
-        detail = f"the gateway '{route.gateway}' is no address: {error}"
+        detail = f"the gateway '{route.gateway}' is not an address: {error}"
         raise ConfError("xml", detail, "domain/devices/interface/route/@gateway") from error

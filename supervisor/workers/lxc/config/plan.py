@@ -1,6 +1,6 @@
-"""The whole configuration of a container.
+"""The configuration file of a container for lxc-start.
 
-Owns: the order of it, and what belongs to no other part. Pure.
+Owns: the order of its lines, and those of no other module. Pure.
 Source: lxc.container.conf(5) of liblxc 5.0.
 """
 
@@ -21,24 +21,24 @@ from supervisor.workers.lxc.config.text import setting
 
 MAX_HOSTNAME: Final = 63
 TERMINALS: Final = 1024
-#: Says who is to be init, and waits for a line. It runs when all but init is there.
+#: The start barrier: writes the pid that will execute init, and waits for a line in the FIFO.
 BARRIER_HOOK: Final = 'echo "$LXC_PID" > "$0.pid"; read -r line < "$0"'
-#: liblxc gives up beginning again when a hook after the end fails; this leaves a mark, too.
+#: liblxc does not restart a rebooting container when its post-stop hook fails; it makes a mark.
 REBOOT_HOOK: Final = 'test "$LXC_TARGET" != reboot || { : > "$0"; exit 1; }'
-PIVOT: Final = "virtvisor.slice/pivot"  # where liblxc waits while it removes cgroups
+PIVOT: Final = "virtvisor.slice/pivot"  # where liblxc's monitor moves while it removes its cgroups
 
 
 def plan_config(domain: Domain, facts: HostFacts) -> str:
     """The file that lxc-start reads.
 
     Raises:
-        ConfError: a word cannot be passed on, or a number is out of range.
+        ConfError: a value cannot be written to the file, or a number is out of range.
     """
     return "".join(f"{line}\n" for line in _lines(domain, facts))
 
 
 def plan_init(domain: Domain) -> list[str]:
-    """The container's first program and its words."""
+    """The command of init."""
     return [domain.os.init or "/sbin/init", *domain.os.init_args]
 
 
@@ -67,7 +67,7 @@ def _lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
     limits = limits_from(domain, facts.v1_controllers, facts.device_numbers, facts.max_tasks)
     for key, value in setting_lines(limits, facts.v1_controllers):
         yield setting(key, value, "domain")
-    yield "lxc.hook.version = 1"  # no words of its own after ours
+    yield "lxc.hook.version = 1"  # version 0 would append arguments to ours
     if facts.barrier:
         yield _hook("start-host", BARRIER_HOOK, facts.barrier)
     if facts.reboot_mark:
@@ -75,9 +75,9 @@ def _lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
 
 
 def _hook(name: str, script: str, path: str) -> str:
-    """A hook of liblxc's: a script of the shell's own commands alone, which is given one path.
+    """A hook of liblxc: a script of shell builtins, with one path as its $0.
 
-    liblxc has a shell replace itself by what it is given, which is another shell therefore.
+    liblxc runs `sh -c "exec HOOK"`, so the hook itself is another shell.
     """
     return setting(f"lxc.hook.{name}", shlex.join(["/bin/sh", "-c", script, path]), "domain/name")
 
@@ -103,9 +103,10 @@ def _init_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
 
 
 def _kernel_file_systems(domain: Domain, facts: HostFacts) -> Iterator[str]:
-    """/proc and /sys, of which a container may write what is its own.
+    """The mounts of /proc and /sys, of which only the container's own parts are writable.
 
-    The kernel lets nobody mount a sysfs who does not own the network that it tells of.
+    The kernel refuses a mount of sysfs (EPERM) in a user namespace that does not own the network
+    namespace: then the host's /sys is bind-mounted read-only.
     """
     foreign = "net" in facts.namespaces or not is_private(domain, facts)
     if foreign and domain.idmap is not None:
@@ -128,5 +129,5 @@ def _namespaces(facts: HostFacts) -> Iterator[str]:
 
 
 def hostname(name: str) -> str:
-    """What a container calls itself: its name without what no host's name has."""
+    """The host name: the domain's name without characters that a host name must not have."""
     return re.sub(r"[^A-Za-z0-9.-]", "", name)[:MAX_HOSTNAME].strip(".-") or "container"

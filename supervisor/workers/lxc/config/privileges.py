@@ -1,6 +1,6 @@
-"""What a container's root may do: users, capabilities, devices.
+"""lxc.idmap, lxc.cap and device cgroup settings: what root of the container may do.
 
-Owns: the lines of these. Pure.
+Owns: these lines. Pure.
 Source: libvirt 9.0 formatdomain, "Hypervisor features", "IDs mapping"; the lxc driver's page.
 """
 
@@ -14,17 +14,17 @@ from conf.domain.lxc.model import Capabilities
 from supervisor.workers.lxc.config.host_facts import HostFacts
 from supervisor.workers.lxc.config.mounts import node_paths
 
-#: What is taken away unless the document says otherwise.
+#: Capabilities that are dropped by default (<capabilities policy='default'>).
 DROPPED: Final = ("audit_control", "mac_admin", "mknod", "sys_module", "sys_time")
-#: And from a container that maps users: it has no hardware there, and systemd would believe that it
-#: has, and fail to mount what belongs to it.
+#: With an <idmap>: systemd takes CAP_SYS_RAWIO as access to hardware, and fails to mount debugfs
+#: and the like in a user namespace.
 DROPPED_WITH_IDMAP: Final = ("sys_rawio",)
-#: Devices that every container has: null, zero, full, random, urandom, tty, console, ptmx, ptys.
+#: Allowed in every container: null, zero, full, random, urandom, tty, console, ptmx, ptys.
 DEVICES: Final = ("1:3", "1:5", "1:7", "1:8", "1:9", "5:0", "5:1", "5:2", "136:*")
 
 
 def user_lines(domain: Domain) -> Iterator[str]:
-    """Whose users of the host the container's are."""
+    """The maps of uids and gids."""
     mapped = domain.idmap
     if mapped is None:
         return
@@ -34,7 +34,7 @@ def user_lines(domain: Domain) -> Iterator[str]:
 
 
 def capability_lines(domain: Domain) -> Iterator[str]:
-    """What is taken from root, or all that it keeps."""
+    """The capabilities that root loses, or those that it keeps."""
     capabilities = domain.features.capabilities if domain.features is not None else None
     states = capabilities.states() if capabilities is not None else {}
     policy = capabilities.policy if capabilities is not None else "default"
@@ -53,7 +53,7 @@ def capability_lines(domain: Domain) -> Iterator[str]:
 
 
 def may_mknod(capabilities: Capabilities | None) -> bool:
-    """Whether the container may make device nodes of any kind."""
+    """Whether the container has CAP_MKNOD for any device."""
     if capabilities is None:
         return False
     state = capabilities.states().get("mknod")
@@ -61,7 +61,7 @@ def may_mknod(capabilities: Capabilities | None) -> bool:
 
 
 def device_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
-    """Which devices may be opened at all."""
+    """The rules of the device cgroup."""
     prefix = "lxc.cgroup" if "devices" in facts.v1_controllers else "lxc.cgroup2"
     yield f"{prefix}.devices.deny = a"
     yield from (f"{prefix}.devices.allow = c {number} rwm" for number in DEVICES)
@@ -73,7 +73,7 @@ def device_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
 
 
 def device_rules(domain: Domain, facts: HostFacts) -> Iterator[str]:
-    """The rules for the host's devices that the container is given."""
+    """The rules for the host devices of the container."""
     readonly = {
         disk.source.dev
         for disk in domain.devices.disks

@@ -1,6 +1,6 @@
-"""The notation of liblxc's configuration: a setting a line.
+"""Escaping for lxc.container.conf(5): one setting a line.
 
-Owns: writing it so that no word from a document becomes a line of its own. Pure.
+Owns: that no value of the XML can add a line or a field. Pure.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ def setting(key: str, value: str, element: str) -> str:
     """One line.
 
     Args:
-        key: ours.
-        value: perhaps the document's.
-        element: the element that it is from, for the refusal.
+        key: the setting's name.
+        value: may be from the XML.
+        element: the XML element of the value, for the error.
 
     Raises:
-        ConfError: "config_unsupported": it holds a character that ends a line, or begins or ends
-            with space or a quote, which liblxc takes away.
+        ConfError: "config_unsupported": it has a control character, or space or quotes
+            around it, which liblxc strips.
     """
     if any(ord(character) < 32 or ord(character) == 127 for character in value):
-        detail = f"liblxc cannot be told of a control character, as in {value!r}"
+        detail = f"liblxc's configuration cannot hold a control character: {value!r}"
         raise ConfError("config_unsupported", detail, element)
     if value != value.strip() or (value and value[0] in "\"'" and value[-1] == value[0]):
-        detail = f"liblxc cannot be told of space or quotes around a word, as in {value!r}"
+        detail = f"liblxc's configuration cannot hold space or quotes around a value: {value!r}"
         raise ConfError("config_unsupported", detail, element)
     return f"{key} = {value}"
 
 
 def mount_field(path: str, element: str) -> str:
-    """A word of a mount entry, as getmntent(3) reads it.
+    """A field of a mount entry, as getmntent(3) reads it.
 
     "#" is written as it is, for no escape of it is undone (measured with glibc 2.36); only at the
     start of an entry it would be a comment.
@@ -39,7 +39,7 @@ def mount_field(path: str, element: str) -> str:
         ConfError: "config_unsupported": it has a control character, or is empty.
     """
     if not path or any(ord(character) < 32 or ord(character) == 127 for character in path):
-        detail = f"liblxc cannot be told of the path {path!r}"
+        detail = f"liblxc's configuration cannot hold the path {path!r}"
         raise ConfError("config_unsupported", detail, element)
     escaped = path.replace("\\", "\\134").replace(" ", "\\040")
     return f"./{escaped}" if escaped.startswith("#") else escaped
