@@ -16,15 +16,15 @@ from conf.types.bool import yes_no
 BITS = {"ipv4": 32, "ipv6": 128}
 
 
-def family_word(word: str) -> str:
+def protocol_family(text: str) -> str:
     """Parse a protocol family.
 
     Raises:
         ConfError: "xml": there is no such family.
     """
-    if word not in BITS:
-        raise ConfError("xml", f"unsupported protocol family '{word}'", "interface/protocol")
-    return word
+    if text not in BITS:
+        raise ConfError("xml", f"unsupported protocol family '{text}'", "interface/protocol")
+    return text
 
 
 @element("dhcp")
@@ -54,7 +54,7 @@ class InterfaceIp:
 class Protocol:
     """<protocol>: the configuration of one family."""
 
-    family: str | None = attribute("@family", read=family_word)
+    family: str | None = attribute("@family", read=protocol_family)
     autoconf: bool = flag("autoconf")  # IPv6: from what routers say
     dhcp: DhcpClient | None = child("dhcp", DhcpClient)
     addresses: list[InterfaceIp] = children("ip", InterfaceIp)

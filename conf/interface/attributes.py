@@ -17,63 +17,61 @@ VLAN_TAGS: Final = range(1, 4095)
 LARGEST_MTU: Final = 0x7FFFFFFF
 
 
-def word(what: str, *words: str) -> Callable[[str], str]:
-    """Read one of some words; `what` names it in the refusal, as stock does.
+def choice(label: str, *choices: str) -> Callable[[str], str]:
+    """Make the type of an enumeration; `label` names it in libvirt's error message.
 
     Raises:
-        ConfError: "xml": it is none of them.
+        ConfError: "xml": not one of the choices.
     """
 
-    def read(given: str) -> str:
-        if given not in words:
-            detail = f"unknown {what} {given}; it can be {', '.join(words)}"
+    def read(text: str) -> str:
+        if text not in choices:
+            detail = f"unknown {label} {text}; it can be {', '.join(choices)}"
             raise ConfError("xml", detail, "interface")
-        return given
+        return text
 
     return read
 
 
-def number(what: str, allowed: range) -> Callable[[str], int]:
-    """Read a number; `what` names it in the refusal.
+def number(label: str, allowed: range) -> Callable[[str], int]:
+    """Make the type of a number; `label` names it in the error message.
 
     Raises:
-        ConfError: "xml": it is none, or beyond what is allowed.
+        ConfError: "xml": not a number, or outside the range.
     """
 
-    def read(given: str) -> int:
-        text = given.strip()
-        if not text.isdecimal() or len(text) > 10 or int(text) not in allowed:
-            detail = f"{what} is '{given}'; write a number from {allowed[0]} to {allowed[-1]}"
+    def read(text: str) -> int:
+        digits = text.strip()
+        if not digits.isdecimal() or len(digits) > 10 or int(digits) not in allowed:
+            detail = f"{label} is '{digits}'; write a number from {allowed[0]} to {allowed[-1]}"
             raise ConfError("xml", detail, "interface")
-        return int(text)
+        return int(digits)
 
     return read
 
 
-def device(given: str) -> str:
+def device(text: str) -> str:
     """Parse a link name.
 
     Raises:
         ConfError: "xml": the kernel takes no such name.
     """
-    if DEVICE.fullmatch(given) is None or given in (".", ".."):
-        detail = (
-            f"'{given[:32]}' cannot name an interface: 1 to 15 characters without space, / or :"
-        )
+    if DEVICE.fullmatch(text) is None or text in (".", ".."):
+        detail = f"'{text[:32]}' cannot name an interface: 1 to 15 characters without space, / or :"
         raise ConfError("xml", detail, "interface/@name")
-    return given
+    return text
 
 
-def mac(given: str) -> str:
+def mac(text: str) -> str:
     """Parse a MAC address, keeping its spelling.
 
     Raises:
         ConfError: "xml": it is none.
     """
-    if MAC.fullmatch(given) is None:
-        detail = f"'{given[:32]}' is no MAC address; write it as 52:54:00:12:34:56"
+    if MAC.fullmatch(text) is None:
+        detail = f"'{text[:32]}' is no MAC address; write it as 52:54:00:12:34:56"
         raise ConfError("xml", detail, "interface/mac/@address")
-    return given
+    return text
 
 
 def member_type(*types: str) -> Callable[[str], str]:
@@ -83,10 +81,10 @@ def member_type(*types: str) -> Callable[[str], str]:
         ConfError: "xml": one of that type cannot be inside.
     """
 
-    def read(given: str) -> str:
-        if given not in types:
-            detail = f"interface has unsupported type '{given}'; it can be {', '.join(types)} here"
+    def read(text: str) -> str:
+        if text not in types:
+            detail = f"interface has unsupported type '{text}'; it can be {', '.join(types)} here"
             raise ConfError("xml", detail, "interface/interface/@type")
-        return given
+        return text
 
     return read

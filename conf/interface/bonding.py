@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from conf.errors import ConfError
-from conf.interface.attributes import VLAN_TAGS, device, mac, member_type, number, word
+from conf.interface.attributes import VLAN_TAGS, choice, device, mac, member_type, number
 from conf.mapper import attribute, child, children, element
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
@@ -31,16 +31,16 @@ LONGEST_DELAY_S: Final = 30  # that a bridge listens before it forwards
 _SECONDS: Final = re.compile(r"\d{1,2}(\.\d{1,6})?")
 
 
-def seconds(given: str) -> str:
+def seconds(text: str) -> str:
     """Parse a bridge's forward delay, keeping its spelling.
 
     Raises:
         ConfError: "xml": it is none that the kernel takes.
     """
-    if _SECONDS.fullmatch(given) is None or float(given) > LONGEST_DELAY_S:
-        detail = f"bridge delay is '{given}'; write seconds from 0 to {LONGEST_DELAY_S}, as 0.5"
+    if _SECONDS.fullmatch(text) is None or float(text) > LONGEST_DELAY_S:
+        detail = f"bridge delay is '{text}'; write seconds from 0 to {LONGEST_DELAY_S}, as 0.5"
         raise ConfError("xml", detail, "interface/bridge/@delay")
-    return given
+    return text
 
 
 @element("link")
@@ -69,7 +69,9 @@ class MiiMonitor:
     updelay: int | None = attribute(
         "@updelay", read=number("bond interface miimon updelay", MILLISECONDS), omit=0
     )
-    carrier: str | None = attribute("@carrier", read=word("mii bonding carrier", "ioctl", "netif"))
+    carrier: str | None = attribute(
+        "@carrier", read=choice("mii bonding carrier", "ioctl", "netif")
+    )
 
     def after_read(self) -> None:
         """Refuse a frequency of 0.
@@ -92,7 +94,7 @@ class ArpMonitor:
     )
     target: IPv4Address | None = attribute("@target", read=IPv4Address)
     validate: str | None = attribute(
-        "@validate", read=word("arp bonding validate", "active", "backup", "all")
+        "@validate", read=choice("arp bonding validate", "active", "backup", "all")
     )
 
     def after_read(self) -> None:
@@ -132,7 +134,7 @@ class BondMember:
 class Bond:
     """<bond>: links aggregated to one."""
 
-    mode: str | None = attribute("@mode", read=word("bonding mode", *BOND_MODES))
+    mode: str | None = attribute("@mode", read=choice("bonding mode", *BOND_MODES))
     miimon: MiiMonitor | None = child("miimon", MiiMonitor)
     arpmon: ArpMonitor | None = child("arpmon", ArpMonitor)
     members: list[BondMember] = children("interface", BondMember)

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from conf.errors import ConfError
 from conf.interface.addressing import Protocol
-from conf.interface.attributes import LARGEST_MTU, device, mac, number, word
+from conf.interface.attributes import LARGEST_MTU, choice, device, mac, number
 from conf.interface.bonding import (
     Bond,
     HostBridge,
@@ -42,7 +42,7 @@ class Interface:
     type: InterfaceType = attribute("@type", read=InterfaceType, required=True)
     name: str | None = attribute("@name", read=device)
     start_mode: str | None = attribute(
-        "start/@mode", read=word("interface startmode", "onboot", "hotplug", "none")
+        "start/@mode", read=choice("interface startmode", "onboot", "hotplug", "none")
     )
     mtu: int | None = attribute("mtu/@size", read=number("mtu size", range(LARGEST_MTU)), omit=0)
     protocols: list[Protocol] = children("protocol", Protocol)

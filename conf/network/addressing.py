@@ -115,7 +115,7 @@ class Route:
     @property
     def network(self) -> Subnet:
         """Return the destination; without a prefix it is the default route."""
-        known = ip_address(self.address)
-        said = self.prefix is not None or self.netmask is not None
-        prefix = prefix_of(known, self.prefix, self.netmask) if said else 0
+        destination = ip_address(self.address)
+        has_prefix = self.prefix is not None or self.netmask is not None
+        prefix = prefix_of(destination, self.prefix, self.netmask) if has_prefix else 0
         return ip_network(f"{self.address}/{prefix}", strict=False)

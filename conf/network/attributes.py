@@ -17,58 +17,58 @@ Subnet = IPv4Network | IPv6Network
 CLASSES: Final = ((128, 8), (192, 16), (224, 24))
 
 
-def address(word: str) -> str:
+def address(text: str) -> str:
     """Parse an address of either family, keeping its spelling.
 
     Raises:
         ConfError: "xml": it is none.
     """
-    parsed_address(word)
-    return word
+    parsed_address(text)
+    return text
 
 
-def socket_address(word: str) -> str:
+def socket_address(text: str) -> str:
     """Parse an address in the forms that getaddrinfo accepts.
 
     Raises:
         ConfError: "system_error": it is none.
     """
     try:
-        ip_address(word)
+        ip_address(text)
     except ValueError:
-        detail = f"Cannot parse socket address '{word}'; write it as 192.0.2.1 or 2001:db8::1"
+        detail = f"Cannot parse socket address '{text}'; write it as 192.0.2.1 or 2001:db8::1"
         raise ConfError("system_error", detail) from None
-    return word
+    return text
 
 
-def record_address(word: str) -> str:
+def record_address(text: str) -> str:
     """Parse the address of a DNS host record.
 
     Raises:
         ConfError: "xml_detail": it is none.
     """
     try:
-        ip_address(word)
+        ip_address(text)
     except ValueError:
-        detail = f"Invalid IP address '{word}' in a DNS HOST record; write it as 192.0.2.1"
+        detail = f"Invalid IP address '{text}' in a DNS HOST record; write it as 192.0.2.1"
         raise ConfError("xml_detail", detail, "network/dns/host/@ip") from None
-    return word
+    return text
 
 
-def parsed_address(word: str) -> Address:
+def parsed_address(text: str) -> Address:
     """Parse an address of either family.
 
     Raises:
         ConfError: "xml": it is none.
     """
     try:
-        return ip_address(word)
+        return ip_address(text)
     except ValueError:
-        detail = f"Invalid address '{word}'; write it as 192.0.2.1 or 2001:db8::1"
+        detail = f"Invalid address '{text}'; write it as 192.0.2.1 or 2001:db8::1"
         raise ConfError("xml", detail) from None
 
 
-def prefix_of(known: Address, prefix: int | None, netmask: str | None) -> int:
+def prefix_of(known_address: Address, prefix: int | None, netmask: str | None) -> int:
     """Return the prefix length: the XML's, or the default of the address's class or family.
 
     Raises:
@@ -81,6 +81,6 @@ def prefix_of(known: Address, prefix: int | None, netmask: str | None) -> int:
             return IPv4Network(f"0.0.0.0/{netmask}").prefixlen
         except ValueError:
             raise ConfError("xml", f"Invalid netmask '{netmask}'", "ip") from None
-    if known.version == 6:
+    if known_address.version == 6:
         return 64
-    return next((length for below, length in CLASSES if known.packed[0] < below), 32)
+    return next((length for below, length in CLASSES if known_address.packed[0] < below), 32)

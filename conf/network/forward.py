@@ -106,7 +106,7 @@ class Forward:
     """<forward>."""
 
     dev: str | None = attribute("@dev")
-    mode_word: str | None = attribute(
+    mode_text: str | None = attribute(
         "@mode",
         read=one_of(*(mode.value for mode in ForwardMode)),
         bad="config_unsupported",
@@ -127,8 +127,8 @@ class Forward:
         Raises:
             ConfError: `dev` is another than the first device.
         """
-        self.mode_word = self.mode_word or ForwardMode.NAT.value
-        self.mode = ForwardMode(self.mode_word)
+        self.mode_text = self.mode_text or ForwardMode.NAT.value
+        self.mode = ForwardMode(self.mode_text)
         if self.dev and not self.interfaces:
             self.interfaces = [ForwardInterface(dev=self.dev)]
         first = self.interfaces[0].dev if self.interfaces else None

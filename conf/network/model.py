@@ -113,15 +113,15 @@ class Network:
         return [option.value for option in self.options]
 
 
-def tidy_bandwidth(given: Bandwidth | None) -> Bandwidth | None:
+def tidy_bandwidth(bandwidth: Bandwidth | None) -> Bandwidth | None:
     """Drop limits of 0; None: no limit is left."""
-    if given is None:
+    if bandwidth is None:
         return None
     for name in ("inbound", "outbound"):
-        rate = getattr(given, name)
+        rate = getattr(bandwidth, name)
         if rate is not None and rate.average == 0 and not rate.floor:
-            setattr(given, name, None)
-    return given if given.inbound is not None or given.outbound is not None else None
+            setattr(bandwidth, name, None)
+    return bandwidth if bandwidth.inbound is not None or bandwidth.outbound is not None else None
 
 
 def tidy_vlan(vlan: Vlan | None) -> None:

@@ -81,19 +81,19 @@ def update_network(
         ConfError: "operation_invalid" for an entry that is or is not there, "xml", "xml_detail",
             "operation_unsupported" for what cannot be updated; as `validate` for what results.
     """
-    doing, where = _asked(network, command, section)
+    requested, where = _asked(network, command, section)
     changed = copy.deepcopy(network)
     match where:
         case Section.IP_DHCP_HOST:
-            _change_hosts(changed, doing, parent_index, xml)
+            _change_hosts(changed, requested, parent_index, xml)
         case Section.IP_DHCP_RANGE:
-            _change_ranges(changed, doing, parent_index, xml)
+            _change_ranges(changed, requested, parent_index, xml)
         case Section.FORWARD_INTERFACE:
-            _change_interfaces(changed, doing, xml)
+            _change_interfaces(changed, requested, xml)
         case Section.PORTGROUP:
-            _change_groups(changed, doing, xml)
+            _change_groups(changed, requested, xml)
         case _:
-            _change_names(changed, doing, where, xml)
+            _change_names(changed, requested, where, xml)
     for ip in changed.ips:
         ip.after_read()
     changed.after_read()
@@ -112,15 +112,15 @@ def _asked(network: Network, command: int, section: int) -> tuple[Command, Secti
     except ValueError:
         raise unsupported(f"can't update unrecognized section {section} of network") from None
     try:
-        doing = Command(command)
+        requested = Command(command)
     except ValueError:
         raise unsupported(f"unrecognized network update command code {command}") from None
     if where not in (Section.IP_DHCP_HOST, Section.PORTGROUP, *NOT_MODIFIED):
-        word = where.name.lower().replace("_", "-")
-        raise unsupported(f"can't update '{word}' section of network '{network.name}'")
-    if doing is Command.MODIFY and where in NOT_MODIFIED:
+        section_name = where.name.lower().replace("_", "-")
+        raise unsupported(f"can't update '{section_name}' section of network '{network.name}'")
+    if requested is Command.MODIFY and where in NOT_MODIFIED:
         raise unsupported(f"{NOT_MODIFIED[where]} cannot be modified, only added or deleted")
-    return doing, where
+    return requested, where
 
 
 def unsupported(detail: str) -> ConfError:
@@ -130,18 +130,18 @@ def unsupported(detail: str) -> ConfError:
 
 def _change_hosts(network: Network, command: Command, index: int, xml: str) -> None:
     ip = _ip(network, index)
-    given = _entry(network, DhcpHost, xml)
-    check_host(network.name, ip, given, partial=command is Command.DELETE)
+    host = _entry(network, DhcpHost, xml)
+    check_host(network.name, ip, host, partial=command is Command.DELETE)
     _refuse_second_dhcp(network, ip, command)
-    edit(network.name, _dhcp(ip).hosts, HOSTS, command, given)
+    edit(network.name, _dhcp(ip).hosts, HOSTS, command, host)
 
 
 def _change_ranges(network: Network, command: Command, index: int, xml: str) -> None:
     ip = _ip(network, index)
-    given = _entry(network, DhcpRange, xml)
-    check_range(ip, ip_address(given.start), ip_address(given.end), ip.network)
+    dhcp_range = _entry(network, DhcpRange, xml)
+    check_range(ip, ip_address(dhcp_range.start), ip_address(dhcp_range.end), ip.network)
     _refuse_second_dhcp(network, ip, command)
-    edit(network.name, _dhcp(ip).ranges, RANGES, command, given)
+    edit(network.name, _dhcp(ip).ranges, RANGES, command, dhcp_range)
 
 
 def _refuse_second_dhcp(network: Network, ip: Ip, command: Command) -> None:
@@ -150,15 +150,15 @@ def _refuse_second_dhcp(network: Network, ip: Ip, command: Command) -> None:
     Raises:
         ConfError: "operation_invalid".
     """
-    others = (each for each in network.ips if each is not ip and each.version == ip.version)
+    others = (other for other in network.ips if other is not ip and other.version == ip.version)
     if command in (Command.ADD_FIRST, Command.ADD_LAST) and any(gives(o.dhcp) for o in others):
         detail = f"dhcp is supported only for a single IPv{ip.version} address on each network"
         raise invalid(f"{detail}: '{network.name}' gives others already")
 
 
 def _change_interfaces(network: Network, command: Command, xml: str) -> None:
-    given = _entry(network, ForwardInterface, xml)
-    if not given.dev:
+    interface = _entry(network, ForwardInterface, xml)
+    if not interface.dev:
         raise xml_error(
             f"missing dev attribute in <interface> element for network '{network.name}'"
         )
@@ -167,18 +167,18 @@ def _change_interfaces(network: Network, command: Command, xml: str) -> None:
         why = "has no <forward>" if forward is None else "takes its devices of <pf>"
         raise invalid(f"network '{network.name}' {why}: it can have no <interface> of its own")
     interfaces = forward.interfaces if forward is not None else []
-    edit(network.name, interfaces, INTERFACES, command, given)
+    edit(network.name, interfaces, INTERFACES, command, interface)
     if forward is not None:
         forward.dev = interfaces[0].dev if interfaces else None
 
 
 def _change_groups(network: Network, command: Command, xml: str) -> None:
-    given = _entry(network, PortGroup, xml)
-    if not given.name:
+    group = _entry(network, PortGroup, xml)
+    if not group.name:
         raise xml_error(f"Missing required name attribute in portgroup of network '{network.name}'")
-    others = (each for each in network.portgroups if each.name != given.name)
-    edit(network.name, network.portgroups, GROUPS, command, given)
-    if command is not Command.DELETE and given.default and any(each.default for each in others):
+    others = (other for other in network.portgroups if other.name != group.name)
+    edit(network.name, network.portgroups, GROUPS, command, group)
+    if command is not Command.DELETE and group.default and any(other.default for other in others):
         detail = f"a different portgroup entry in network '{network.name}' is already set as the"
         raise invalid(f"{detail} default. Only one default is allowed.")
 
@@ -226,11 +226,11 @@ def _ip(network: Network, index: int) -> Ip:
         detail = f"couldn't update dhcp host entry - no <ip> element found at index {index}"
         raise invalid(f"{detail} in network '{network.name}'")
     serving = [ip for ip in network.ips if gives(ip.dhcp)]
-    chosen = serving or sorted(network.ips, key=lambda ip: ip.version)
-    if not chosen:
+    candidates = serving or sorted(network.ips, key=lambda ip: ip.version)
+    if not candidates:
         detail = "couldn't update dhcp host entry - no <ip> element found"
         raise invalid(f"{detail} in network '{network.name}'")
-    return chosen[0]
+    return candidates[0]
 
 
 def _dhcp(ip: Ip) -> Dhcp:

@@ -34,10 +34,10 @@ class Command(IntEnum):
 class UpdateRules(Generic[E]):
     """The rules of one section."""
 
-    what: str  # as refusals name an entry
-    clashes: Same[E]  # an entry that is there keeps a new one from being added
-    matches: Same[E]  # an entry that is there is the one to be removed
-    replaces: Same[E] | None = None  # … to be changed; None: only added or removed
+    label: str  # of an entry in error messages
+    clashes: Same[E]  # the existing entry conflicts with the new one
+    matches: Same[E]  # the existing entry is selected for deletion
+    replaces: Same[E] | None = None  # … for modification; None: it cannot be modified
 
 
 def edit(network: str, entries: list[E], rules: UpdateRules[E], command: Command, entry: E) -> None:
@@ -50,15 +50,15 @@ def edit(network: str, entries: list[E], rules: UpdateRules[E], command: Command
     if command is Command.MODIFY:
         entries[_place(network, entries, rules, entry)] = entry
     elif command is Command.DELETE:
-        found = [n for n, each in enumerate(entries) if rules.matches(each, entry)]
-        if not found:
-            raise invalid(f"couldn't locate a matching {rules.what} in network '{network}'")
-        if len(found) > 1:
-            detail = f"multiple matching {rules.what} were found in network '{network}'"
-            raise invalid(f"{detail}; say more of the one that is meant")
-        del entries[found[0]]
-    elif any(rules.clashes(each, entry) for each in entries):
-        raise invalid(f"there is an existing {rules.what} in network '{network}' that matches")
+        positions = [n for n, existing in enumerate(entries) if rules.matches(existing, entry)]
+        if not positions:
+            raise invalid(f"couldn't locate a matching {rules.label} in network '{network}'")
+        if len(positions) > 1:
+            detail = f"multiple matching {rules.label} were found in network '{network}'"
+            raise invalid(f"{detail}; give more attributes to select one")
+        del entries[positions[0]]
+    elif any(rules.clashes(existing, entry) for existing in entries):
+        raise invalid(f"there is an existing {rules.label} in network '{network}' that matches")
     else:
         entries.insert(0 if command is Command.ADD_FIRST else len(entries), entry)
 
@@ -66,12 +66,12 @@ def edit(network: str, entries: list[E], rules: UpdateRules[E], command: Command
 def _place(network: str, entries: list[E], rules: UpdateRules[E], entry: E) -> int:
     """Find the entry to change."""
     if rules.replaces is None:
-        detail = f"{rules.what} cannot be modified in network '{network}', only added or deleted"
+        detail = f"{rules.label} cannot be modified in network '{network}', only added or deleted"
         raise ConfError("operation_unsupported", detail)
-    for number, each in enumerate(entries):
-        if rules.replaces(each, entry):
+    for number, existing in enumerate(entries):
+        if rules.replaces(existing, entry):
             return number
-    raise invalid(f"couldn't locate an existing {rules.what} in network '{network}'")
+    raise invalid(f"couldn't locate an existing {rules.label} in network '{network}'")
 
 
 def invalid(detail: str) -> ConfError:
@@ -79,65 +79,65 @@ def invalid(detail: str) -> ConfError:
     return ConfError("operation_invalid", detail)
 
 
-def _is(there: str | None, given: str | None) -> bool:
+def _is(existing: str | None, entry: str | None) -> bool:
     """Return whether both are set and equal."""
-    return bool(given) and there == given
+    return bool(entry) and existing == entry
 
 
-def _same_mac(there: str | None, given: str | None) -> bool:
-    return there is not None and given is not None and _octets(there) == _octets(given)
+def _same_mac(existing: str | None, entry: str | None) -> bool:
+    return existing is not None and entry is not None and _octets(existing) == _octets(entry)
 
 
 def _octets(mac: str) -> list[int]:
     return [int(part, 16) for part in mac.split(":")]
 
 
-def _is_host(there: DhcpHost, given: DhcpHost) -> bool:
+def _is_host(existing: DhcpHost, entry: DhcpHost) -> bool:
     """Return whether a reservation has the same MAC address, name or IP address."""
-    same_mac = _same_mac(there.mac, given.mac)
-    return same_mac or _is(there.name, given.name) or _is(there.ip, given.ip)
+    same_mac = _same_mac(existing.mac, entry.mac)
+    return same_mac or _is(existing.name, entry.name) or _is(existing.ip, entry.ip)
 
 
-def _is_all_of_host(there: DhcpHost, given: DhcpHost) -> bool:
+def _is_all_of_host(existing: DhcpHost, entry: DhcpHost) -> bool:
     """Return whether a reservation matches every given attribute."""
-    pairs = ((there.name, given.name), (there.ip, given.ip), (there.id, given.id))
-    differs = any(one and other and one != other for one, other in pairs)
-    if there.mac and given.mac and not _same_mac(there.mac, given.mac):
+    pairs = ((existing.name, entry.name), (existing.ip, entry.ip), (existing.id, entry.id))
+    differs = any(first and other and first != other for first, other in pairs)
+    if existing.mac and entry.mac and not _same_mac(existing.mac, entry.mac):
         return False
-    return not differs and (_is_host(there, given) or _is(there.id, given.id))
+    return not differs and (_is_host(existing, entry) or _is(existing.id, entry.id))
 
 
-def _is_range(there: DhcpRange, given: DhcpRange) -> bool:
-    return (there.start, there.end) == (given.start, given.end)
+def _is_range(existing: DhcpRange, entry: DhcpRange) -> bool:
+    return (existing.start, existing.end) == (entry.start, entry.end)
 
 
-def _is_record(there: DnsHost, given: DnsHost) -> bool:
-    return _is(there.ip, given.ip) or bool(set(there.hostnames) & set(given.hostnames))
+def _is_record(existing: DnsHost, entry: DnsHost) -> bool:
+    return _is(existing.ip, entry.ip) or bool(set(existing.hostnames) & set(entry.hostnames))
 
 
-def _is_srv(there: Srv, given: Srv) -> bool:
+def _is_srv(existing: Srv, entry: Srv) -> bool:
     """Return whether a record matches the given attributes; port and weight are not compared."""
     return all(
-        not wanted or found == wanted
-        for found, wanted in (
-            (there.service, given.service),
-            (there.protocol, given.protocol),
-            (there.domain, given.domain),
-            (there.target, given.target),
+        not selector or value == selector
+        for value, selector in (
+            (existing.service, entry.service),
+            (existing.protocol, entry.protocol),
+            (existing.domain, entry.domain),
+            (existing.target, entry.target),
         )
     )
 
 
-def _is_device(there: ForwardInterface, given: ForwardInterface) -> bool:
-    return there.dev == given.dev
+def _is_device(existing: ForwardInterface, entry: ForwardInterface) -> bool:
+    return existing.dev == entry.dev
 
 
-def _is_group(there: PortGroup, given: PortGroup) -> bool:
-    return there.name == given.name
+def _is_group(existing: PortGroup, entry: PortGroup) -> bool:
+    return existing.name == entry.name
 
 
-def _is_txt(there: Txt, given: Txt) -> bool:
-    return there.name == given.name
+def _is_txt(existing: Txt, entry: Txt) -> bool:
+    return existing.name == entry.name
 
 
 HOSTS: Final[UpdateRules[DhcpHost]] = UpdateRules(

@@ -59,11 +59,11 @@ def variable(text: str) -> str | None:
 
 
 def number(
-    highest: int, words: Mapping[str, int] | None = None, *, lowest: int = 0
+    highest: int, names: Mapping[str, int] | None = None, *, lowest: int = 0
 ) -> AttributeType:
     """Make the type of a number, which stays decimal or hexadecimal, or a name."""
-    by_number = {value: word for word, value in (words or {}).items()}
-    by_word = {word.lower(): word for word in words or {}}
+    by_number = {value: name for name, value in (names or {}).items()}
+    by_word = {name.lower(): name for name in names or {}}
 
     def read(text: str) -> str:
         if text.lower() in by_word:
@@ -128,18 +128,18 @@ def comment(text: str) -> str:
 
 def states(text: str) -> str:
     """Parse connection states."""
-    given = [word.strip() for word in text.upper().split(",")]
-    if not set(given) <= set(STATES):
+    names = [name.strip() for name in text.upper().split(",")]
+    if not set(names) <= set(STATES):
         raise ValueError(text)
-    return ",".join(state for state in STATES if state in given)
+    return ",".join(state for state in STATES if state in names)
 
 
 def tcp_flags(text: str) -> str:
     """Parse TCP flags, "MASK/SET"."""
-    looked, separator, wanted = text.partition("/")
+    looked, separator, flags = text.partition("/")
     if not separator:
         raise ValueError(text)
-    return f"{_flags(looked)}/{_flags(wanted)}"
+    return f"{_flags(looked)}/{_flags(flags)}"
 
 
 def ipset(text: str) -> str:
@@ -167,12 +167,12 @@ VLAN: Final = number(0xFFF)
 
 
 def _flags(text: str) -> str:
-    given = [word.strip() for word in text.upper().split(",") if word.strip()]
-    if "ALL" in given:
+    names = [name.strip() for name in text.upper().split(",") if name.strip()]
+    if "ALL" in names:
         return "ALL"
-    if not set(given) <= {*FLAGS, "NONE"}:
+    if not set(names) <= {*FLAGS, "NONE"}:
         raise ValueError(text)
-    return ",".join(flag for flag in FLAGS if flag in given) or "NONE"
+    return ",".join(flag for flag in FLAGS if flag in names) or "NONE"
 
 
 def _length(bits: int, width: int) -> int:

@@ -81,10 +81,10 @@ def _lines(binding: FilterBinding) -> Iterator[str]:
 def _needed(root: etree._Element, path: str, missing: str) -> str:
     place, _, name = path.partition("/@")
     node = root.find(place)
-    found = None if node is None else node.get(name) if name else node.text
-    if not found:
+    text = None if node is None else node.get(name) if name else node.text
+    if not text:
         raise ConfError("internal", missing, f"/filterbinding/{path}")
-    return str(found)
+    return str(text)
 
 
 def _device(root: etree._Element, tag: str, missing: str) -> str:
@@ -104,11 +104,11 @@ def _mac(root: etree._Element) -> str:
 
 
 def _uuid(root: etree._Element) -> str:
-    given = _needed(root, "owner/uuid", "filter binding has no owner UUID")
+    text = _needed(root, "owner/uuid", "filter binding has no owner UUID")
     try:
-        return parse_uuid(given)
+        return parse_uuid(text)
     except ValueError:
-        detail = f"Unable to parse UUID '{given}'"
+        detail = f"Unable to parse UUID '{text}'"
         raise ConfError("internal", detail, "/filterbinding/owner/uuid") from None
 
 

@@ -58,9 +58,9 @@ def _rule(rule: Rule) -> Iterator[str]:
     if not rule.protocol:
         yield f"  <rule{attributes(head)}/>"
         return
-    told = {name: rule.values[name] for name in PROTOCOLS[rule.protocol] if name in rule.values}
+    written = {name: rule.values[name] for name in PROTOCOLS[rule.protocol] if name in rule.values}
     if rule.negated:
-        told = {"match": "no", **told}
+        written = {"match": "no", **written}
     yield f"  <rule{attributes(head)}>"
-    yield f"    <{rule.protocol}{attributes(told)}/>"
+    yield f"    <{rule.protocol}{attributes(written)}/>"
     yield "  </rule>"

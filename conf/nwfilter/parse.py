@@ -79,12 +79,12 @@ def read_reference(node: etree._Element) -> Reference:
 
 def read_parameters(node: etree._Element) -> Mapping[str, tuple[str, ...]]:
     """Parse the <parameter>s of a <filterref>; like libvirt, skip invalid names and values."""
-    found: dict[str, tuple[str, ...]] = {}
+    parameters: dict[str, tuple[str, ...]] = {}
     for parameter in node.iterfind("parameter"):
         name, value = parameter.get("name") or "", parameter.get("value") or ""
         if can_be_parameter(name, value):
-            found[name] = (*found.get(name, ()), value)
-    return found
+            parameters[name] = (*parameters.get(name, ()), value)
+    return parameters
 
 
 def can_be_parameter(name: str, value: str) -> bool:
@@ -106,9 +106,9 @@ def _chain(root: etree._Element) -> tuple[str, int]:
     chain = root.get("chain") or ROOT
     default = chain_priority(chain)
     if default is None:
-        known = ", ".join(CHAIN_PRIORITIES)
+        prefixes = ", ".join(CHAIN_PRIORITIES)
         detail = f"Invalid chain name '{chain}'. Please use a chain name called 'root' or one that "
-        raise ConfError("invalid_arg", f"{detail}begins with one of: {known}", "/filter/@chain")
+        raise ConfError("invalid_arg", f"{detail}begins with one of: {prefixes}", "/filter/@chain")
     if CHAIN_NAME.fullmatch(chain) is None:
         raise ConfError("invalid_arg", f"Chain name '{chain}' contains invalid characters")
     if len(chain) > MAX_CHAIN:
@@ -127,8 +127,8 @@ def _chain(root: etree._Element) -> tuple[str, int]:
 
 def _rule(node: etree._Element) -> Rule:
     _check_attributes(node, RULE_ATTRIBUTES)
-    action = _word(node, "action", ACTIONS)
-    direction = _word(node, "direction", DIRECTIONS)
+    action = _choice(node, "action", ACTIONS)
+    direction = _choice(node, "direction", DIRECTIONS)
     priority = _number(node.get("priority") or "")
     if priority is None or priority not in PRIORITIES:
         priority = DEFAULT_PRIORITY
@@ -206,12 +206,12 @@ def _values(element: etree._Element) -> dict[str, str]:
     return values
 
 
-def _word(node: etree._Element, name: str, words: tuple[str, ...]) -> str:
+def _choice(node: etree._Element, name: str, choices: tuple[str, ...]) -> str:
     text = node.get(name)
     if text is None:
         raise ConfError("internal", f"rule node requires {name} attribute", "/filter/rule")
-    if text not in words:
-        detail = f"unknown rule {name} attribute value '{text}'; it can be {', '.join(words)}"
+    if text not in choices:
+        detail = f"unknown rule {name} attribute value '{text}'; it can be {', '.join(choices)}"
         raise ConfError("internal", detail, f"/filter/rule/@{name}")
     return text
 

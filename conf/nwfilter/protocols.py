@@ -76,7 +76,9 @@ def _addresses(address: AttributeType, mask: AttributeType) -> Attributes:
     }
 
 
-def _inet(address: AttributeType, mask: AttributeType, own: Attributes | None = None) -> Attributes:
+def _inet(
+    address: AttributeType, mask: AttributeType, extra: Attributes | None = None
+) -> Attributes:
     """Return the attributes of a rule for iptables or ip6tables."""
     return {
         "srcmacaddr": attribute_types.mac,
@@ -87,7 +89,7 @@ def _inet(address: AttributeType, mask: AttributeType, own: Attributes | None = 
         "dstipto": address,
         "dscp": attribute_types.DSCP,
         "state": attribute_types.states,
-        **(own or {}),
+        **(extra or {}),
         "connlimit-above": attribute_types.U16,
         "ipset": attribute_types.ipset,
         "ipsetflags": attribute_types.ipset_flags,

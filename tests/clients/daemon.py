@@ -39,7 +39,7 @@ class Notifications:
         self._socket.bind(str(path))
 
     def wait(self, word: str, process: subprocess.Popen[bytes], timeout_s: float) -> None:
-        """Wait until a message holds `word`; fail at once when the daemon has exited."""
+        """Wait until a message holds `choice`; fail at once when the daemon has exited."""
         until = time.monotonic() + timeout_s
         pidfd = os.pidfd_open(process.pid)
         try:

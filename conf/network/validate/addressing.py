@@ -141,7 +141,7 @@ def check_host(name: str, ip: Ip, host: DhcpHost, *, partial: bool = False) -> N
         ConfError: "xml", "config_unsupported".
     """
     where = f"static host definition for network '{name}'"
-    _check_words(name, ip, host)
+    _check_names(name, ip, host)
     check_lease(host.lease)
     key = host.mac if ip.version == 4 else host.id
     if partial:
@@ -151,8 +151,8 @@ def check_host(name: str, ip: Ip, host: DhcpHost, *, partial: bool = False) -> N
             )
         return
     if key is None and not host.name:
-        word = "mac" if ip.version == 4 else "id"
-        raise xml_error(f"Cannot tell who is meant: {word} or name is needed in {where}")
+        attribute_name = "mac" if ip.version == 4 else "id"
+        raise xml_error(f"Cannot tell who is meant: {attribute_name} or name is needed in {where}")
     if host.ip is None:
         raise xml_error(f"Missing IP address in {where}")
     if ip_address(host.ip).version != ip.version:
@@ -161,7 +161,7 @@ def check_host(name: str, ip: Ip, host: DhcpHost, *, partial: bool = False) -> N
         )
 
 
-def _check_words(name: str, ip: Ip, host: DhcpHost) -> None:
+def _check_names(name: str, ip: Ip, host: DhcpHost) -> None:
     if host.mac is not None:
         if ip.version == 6:
             detail = f"Invalid to specify MAC address '{host.mac}' in network '{name}' IPv6 static"

@@ -58,28 +58,30 @@ def check_srv(name: str, srv: Srv, *, partial: bool = False) -> None:
     Raises:
         ConfError: "xml_detail".
     """
-    _check_words(name, srv, partial=partial)
+    _check_names(name, srv, partial=partial)
     where = f"for service '{srv.service}' in network '{name}'"
     numbers = {"port": srv.port, "priority": srv.priority, "weight": srv.weight}
-    for word, number in numbers.items():
+    for field_name, number in numbers.items():
         if number is None:
             continue
         if srv.target is None and not partial:
-            detail = f"DNS SRV {word} attribute not permitted without target"
+            detail = f"DNS SRV {field_name} attribute not permitted without target"
             raise dns_error(f"{detail} {where}")
-        if number > LARGEST or (word == "port" and number == 0):
-            raise dns_error(f"invalid DNS SRV {word} attribute {where}")
+        if number > LARGEST or (field_name == "port" and number == 0):
+            raise dns_error(f"invalid DNS SRV {field_name} attribute {where}")
 
 
-def _check_words(name: str, srv: Srv, *, partial: bool) -> None:
-    words = {"service": (srv.service, SERVICE), "protocol": (srv.protocol, PROTOCOL)}
-    for word, (given, allowed) in words.items():
-        if not given:
+def _check_names(name: str, srv: Srv, *, partial: bool) -> None:
+    checks = {"service": (srv.service, SERVICE), "protocol": (srv.protocol, PROTOCOL)}
+    for field_name, (text, allowed) in checks.items():
+        if not text:
             if not partial:
-                detail = f"missing required {word} attribute in DNS SRV record '{srv.service}'"
+                detail = (
+                    f"missing required {field_name} attribute in DNS SRV record '{srv.service}'"
+                )
                 raise dns_error(f"{detail} of network '{name}'")
-        elif allowed.fullmatch(given) is None:
-            detail = f"invalid character in {word} attribute '{given}' in DNS SRV record"
+        elif allowed.fullmatch(text) is None:
+            detail = f"invalid character in {field_name} attribute '{text}' in DNS SRV record"
             raise dns_error(f"{detail} of network '{name}'")
 
 

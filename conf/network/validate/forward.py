@@ -66,8 +66,8 @@ def _check_nat(name: str, mode: ForwardMode, nat: Nat) -> None:
 def _check_devices(name: str, mode: ForwardMode, forward: Forward) -> None:
     if len(forward.functions) > 1:
         raise xml_error(f"Only one <pf> element is allowed in <forward> of network {name}")
-    devices = [each.dev for each in forward.interfaces]
-    for device in (*devices, *(each.dev for each in forward.functions)):
+    devices = [interface.dev for interface in forward.interfaces]
+    for device in (*devices, *(interface.dev for interface in forward.functions)):
         if not device:
             detail = f"Missing required dev attribute in <forward> of network '{name}'"
             raise xml_error(f"{detail}: of <interface> or <pf>")
@@ -132,9 +132,9 @@ def check_bridge(network: Network) -> None:
 def _check_foreign(network: Network, mode: ForwardMode) -> None:
     """Refuse elements that only a network with its own bridge has."""
     parts = {"mac": network.mac, "ip": network.ips, "domain": network.domain}
-    found = next((tag for tag, part in parts.items() if part), None)
-    if found is not None:
-        detail = f"Unsupported <{found}> element in network {network.name}"
+    tag_found = next((tag for tag, part in parts.items() if part), None)
+    if tag_found is not None:
+        detail = f"Unsupported <{tag_found}> element in network {network.name}"
         raise unsupported(f"{detail} with forward mode='{mode}'")
     named = mode is ForwardMode.BRIDGE and network.bridge is not None and network.bridge.name
     if network.bandwidth is not None and not named:

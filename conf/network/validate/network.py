@@ -54,12 +54,12 @@ def _check_texts(network: Network) -> None:
     Raises:
         ConfError: "xml".
     """
-    for word in _words(network):
-        if any(ord(letter) < 32 or ord(letter) == 127 for letter in word):
-            raise ConfError("xml", f"{word!r} in network '{network.name}' has a control character")
+    for text in _dnsmasq_texts(network):
+        if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+            raise ConfError("xml", f"{text!r} in network '{network.name}' has a control character")
 
 
-def _words(network: Network) -> Iterator[str]:
+def _dnsmasq_texts(network: Network) -> Iterator[str]:
     """Yield every text that is written to dnsmasq's files."""
     yield network.name
     yield from network.dnsmasq_options
@@ -78,8 +78,8 @@ def _texts(model: object) -> Iterator[str]:
     if isinstance(model, str):
         yield model
     elif isinstance(model, list):
-        for each in model:
-            yield from _texts(each)
+        for item in model:
+            yield from _texts(item)
     elif is_dataclass(model):
         for field in fields(model):
             yield from _texts(getattr(model, field.name))

@@ -60,7 +60,7 @@ def check_groups(name: str, groups: list[PortGroup]) -> None:
     names = [group.name for group in groups]
     if "" in names:
         raise xml_error(f"Missing required name attribute in portgroup of network '{name}'")
-    twice = next((each for each in names if names.count(each) > 1), None)
+    twice = next((group_name for group_name in names if names.count(group_name) > 1), None)
     if twice is not None:
         detail = f"multiple <portgroup> elements with the same name ({twice}) in network '{name}'"
         raise unsupported(detail)
@@ -88,9 +88,13 @@ def check_bandwidth(bandwidth: Bandwidth | None) -> None:
         if rate.floor is not None:
             detail = "floor attribute is not supported for this config: it is a guest's card's"
             raise unsupported(detail)
-        for word, number in (("average", rate.average), ("peak", rate.peak), ("burst", rate.burst)):
+        for field_name, number in (
+            ("average", rate.average),
+            ("peak", rate.peak),
+            ("burst", rate.burst),
+        ):
             if number is not None and number > LARGEST_RATE:
-                raise unsupported(f"could not convert bandwidth {word} value '{number}'")
+                raise unsupported(f"could not convert bandwidth {field_name} value '{number}'")
 
 
 def _rates(bandwidth: Bandwidth | None) -> Iterator[tuple[str, Rate]]:
@@ -136,21 +140,21 @@ def check_virtualport(port: VirtualPort | None) -> None:
         detail = f"unknown virtualport type {port.type}; it can be {', '.join(PARAMETERS)}"
         raise unsupported(detail)
     for name in (*NUMBERS, *UUIDS, "profileid"):
-        given = getattr(port, name)
-        if given is None:
+        value = getattr(port, name)
+        if value is None:
             continue
-        _check_parameter(name, given)
+        _check_parameter(name, value)
         if port.type is not None and name not in PARAMETERS[port.type]:
             raise xml_error(f"extra {name} unsupported in <virtualport type='{port.type}'>")
 
 
-def _check_parameter(name: str, given: str) -> None:
+def _check_parameter(name: str, value: str) -> None:
     try:
         if name in UUIDS:
-            parse_uuid(given)
-        elif name in NUMBERS and not 0 <= int(given, 0) <= NUMBERS[name]:
-            raise xml_error(f"value of {name} out of range: '{given}' is more than {NUMBERS[name]}")
-        elif name == "profileid" and len(given.encode()) > LONGEST_PROFILE:
+            parse_uuid(value)
+        elif name in NUMBERS and not 0 <= int(value, 0) <= NUMBERS[name]:
+            raise xml_error(f"value of {name} out of range: '{value}' is more than {NUMBERS[name]}")
+        elif name == "profileid" and len(value.encode()) > LONGEST_PROFILE:
             raise xml_error(f"profileid parameter too long: at most {LONGEST_PROFILE} characters")
     except ValueError:
-        raise xml_error(f"cannot parse value of {name} parameter '{given}'") from None
+        raise xml_error(f"cannot parse value of {name} parameter '{value}'") from None

@@ -127,12 +127,12 @@ def _records(network: Network) -> Iterator[str]:
         name = f"_{srv.service}._{srv.protocol}"
         if srv.domain:
             name += f".{srv.domain}"
-        words = [name]
+        fields = [name]
         if srv.target and srv.target != ".":  # ".": there is no such service
-            words += [srv.target, str(srv.port or 1)]
+            fields += [srv.target, str(srv.port or 1)]
             if srv.priority or srv.weight:
-                words += [str(srv.priority or 0), str(srv.weight or 0)]
-        yield f"srv-host={','.join(words)}"
+                fields += [str(srv.priority or 0), str(srv.weight or 0)]
+        yield f"srv-host={','.join(fields)}"
 
 
 def _gateway(network: Network) -> Iterator[str]:
@@ -232,9 +232,9 @@ def host_lines(network: Network) -> Iterator[str]:
 
 def _host(host: DhcpHost, version: int) -> str:
     if version == 4:
-        return ",".join(word for word in (host.mac, host.ip, host.name) if word)
-    words = [f"id:{host.id}" if host.id else "", host.name or "", f"[{host.ip}]"]
-    return ",".join(word for word in words if word)
+        return ",".join(text for text in (host.mac, host.ip, host.name) if text)
+    fields = [f"id:{host.id}" if host.id else "", host.name or "", f"[{host.ip}]"]
+    return ",".join(text for text in fields if text)
 
 
 def name_lines(dns: Dns | None) -> Iterator[str]:

@@ -29,29 +29,29 @@ def update_leases(
     Those that have run out are left out.
     """
     action, hardware, address = args[0], args[1], args[2]
-    kept = [
+    remaining = [
         lease
         for lease in leases
         if lease.get("ip-address") != address and not has_expired(lease, now)
     ]
     if action == "del":
-        return kept
-    former = next((lease for lease in leases if lease.get("ip-address") == address), {})
+        return remaining
+    previous = next((lease for lease in leases if lease.get("ip-address") == address), {})
     lease: Lease = {"ip-address": address}
     if "DNSMASQ_IAID" in environ:  # of IPv6: the second word is the client's DUID
         lease["client-id"] = hardware
-        hardware = environ.get("DNSMASQ_MAC", str(former.get("mac-address", "")))
+        hardware = environ.get("DNSMASQ_MAC", str(previous.get("mac-address", "")))
     if hardware:
         lease["mac-address"] = hardware
     name = args[3] if len(args) > 3 else environ.get("DNSMASQ_SUPPLIED_HOSTNAME", "")
     if name:
         lease["hostname"] = name
     for variable, key in OPTIONAL:
-        value = environ.get(variable) or former.get(key)
+        value = environ.get(variable) or previous.get(key)
         if value:
             lease.setdefault(key, value)
     lease["expiry-time"] = expiry(environ, now)
-    return [*kept, lease]
+    return [*remaining, lease]
 
 
 def expiry(environ: Mapping[str, str], now: float) -> int:
@@ -89,12 +89,12 @@ def read(path: str) -> list[Lease]:
     """Read the database; an empty or damaged one has no leases."""
     try:
         with open(path, encoding="utf-8") as file:
-            found = json.load(file)
+            content = json.load(file)
     except (OSError, ValueError):
         return []
-    if not isinstance(found, list):
+    if not isinstance(content, list):
         return []
-    return [lease for lease in found if isinstance(lease, dict) and "ip-address" in lease]
+    return [lease for lease in content if isinstance(lease, dict) and "ip-address" in lease]
 
 
 def write(path: str, leases: Sequence[Lease]) -> None:
@@ -118,9 +118,9 @@ def main(args: Sequence[str], environ: Mapping[str, str]) -> int:
         for line in dnsmasq_lease_lines(read(path), time.time()):
             sys.stdout.write(f"{line}\n")
     elif args[0] in ("add", "old", "del") and len(args) >= 3:
-        former = read(path)
-        leases = update_leases(former, args, environ, time.time())
-        if leases != former:
+        previous = read(path)
+        leases = update_leases(previous, args, environ, time.time())
+        if leases != previous:
             write(path, leases)
     return 0
 

@@ -69,11 +69,11 @@ def parse_leases(data: bytes, now: float, where: str) -> list[Lease]:
     if not data.strip():
         return []
     try:
-        noted = msgspec.json.decode(data, type=list[LeaseRecord])
+        records = msgspec.json.decode(data, type=list[LeaseRecord])
     except msgspec.MsgspecError as error:
         log.error("%s is no lease database: %s", where, error)
         return []
-    return [lease for entry in noted if (lease := _lease(entry, now)) is not None]
+    return [lease for entry in records if (lease := _lease(entry, now)) is not None]
 
 
 def for_mac(leases: Sequence[Lease], mac: str | None) -> list[Lease]:

@@ -71,11 +71,11 @@ def binary() -> str:
     Raises:
         VirError: CONFIG_UNSUPPORTED when it is not installed.
     """
-    found = shutil.which("dnsmasq", path=SEARCH)
-    if found is None:
+    path = shutil.which("dnsmasq", path=SEARCH)
+    if path is None:
         detail = "the network needs DHCP or DNS, but dnsmasq is not installed; install dnsmasq-base"
         raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.NETWORK)
-    return found
+    return path
 
 
 async def launch(files: DnsmasqPaths) -> GuestProcess:
@@ -89,13 +89,13 @@ async def launch(files: DnsmasqPaths) -> GuestProcess:
         return running
     with contextlib.suppress(FileNotFoundError):
         files.pid.unlink()
-    status, words = await _run(binary(), files)
+    status, output = await _run(binary(), files)
     if status != 0:
-        detail = f"dnsmasq does not start with {files.config} (status {status}): {words}"
+        detail = f"dnsmasq does not start with {files.config} (status {status}): {output}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
     process = find(files)
     if process is None:
-        detail = f"dnsmasq ended at once with {files.config}: {words}"
+        detail = f"dnsmasq ended at once with {files.config}: {output}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
     return process
 
@@ -119,15 +119,15 @@ async def _run(program: str, files: DnsmasqPaths) -> tuple[int, str]:
             # Its servant for the lease script keeps the pipe open: the end of the first process
             # counts, not the end of what it says.
             status = await process.wait()
-            words = b""
+            output = b""
             if status != 0:
-                words = await process.stderr.read(MAX_ERROR_TEXT)
+                output = await process.stderr.read(MAX_ERROR_TEXT)
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
         return -1, f"it did not start in {START_S:.0f} s"
-    return status, words.decode(errors="replace").strip()
+    return status, output.decode(errors="replace").strip()
 
 
 def find(files: DnsmasqPaths) -> GuestProcess | None:
@@ -144,9 +144,9 @@ def _search(files: DnsmasqPaths) -> GuestProcess | None:
 
     The one that serves the lease script is a child of the one we look for, with the same words.
     """
-    found = [number for number in _numbers() if runs_config(command_line(number), files)]
-    for number in found:
-        if parent(number) not in found:
+    numbers = [number for number in _numbers() if runs_config(command_line(number), files)]
+    for number in numbers:
+        if parent(number) not in numbers:
             return _follow(number, files)
     return None
 
@@ -175,7 +175,7 @@ def command_line(number: int) -> list[str]:
         data = Path(f"/proc/{number}/cmdline").read_bytes()
     except OSError:
         return []
-    return [os.fsdecode(word) for word in data.split(b"\0")[:-1]]
+    return [os.fsdecode(arg) for arg in data.split(b"\0")[:-1]]
 
 
 def parent(number: int) -> int:
@@ -208,7 +208,7 @@ class Dnsmasq:
         self._process: GuestProcess | None = None
         self._history = RestartHistory(POLICY)
         self._restarting: asyncio.Task[None] | None = None
-        self._wanted = False
+        self._supervised = False
 
     @property
     def pid(self) -> int:
@@ -222,7 +222,7 @@ class Dnsmasq:
             VirError: as `launch`; it is not tried again then.
         """
         process = await launch(self.files)
-        self._wanted = True
+        self._supervised = True
         self._watch(process)
 
     async def restart(self) -> None:
@@ -235,7 +235,7 @@ class Dnsmasq:
         try:
             await self.start()
         except VirError:
-            self._wanted = True
+            self._supervised = True
             self._ended()
             raise
 
@@ -246,7 +246,7 @@ class Dnsmasq:
 
     async def stop(self) -> None:
         """Stop dnsmasq and do not restart it."""
-        self._wanted = False
+        self._supervised = False
         if self._restarting is not None:
             self._restarting.cancel()
             self._restarting = None
@@ -264,7 +264,7 @@ class Dnsmasq:
 
     def detach(self) -> None:
         """Stop supervising the process, which runs on."""
-        self._wanted = False
+        self._supervised = False
         if self._restarting is not None:
             self._restarting.cancel()
         if self._process is not None:
@@ -278,7 +278,7 @@ class Dnsmasq:
 
     def _ended(self) -> None:
         self._process = None
-        if not self._wanted:
+        if not self._supervised:
             return
         decision = self._history.ended(asyncio.get_running_loop().time(), crashed=True)
         state = "is degraded: it" if decision.degraded else "ended and"

@@ -58,9 +58,9 @@ def configured(text: str, origin: str) -> Backend | None:
     try:
         return Backend(str(value[0]))
     except ValueError:
-        known = ", ".join(f'"{backend}"' for backend in Backend)
+        choices = ", ".join(f'"{backend}"' for backend in Backend)
         where = f"{origin}:{value[1]}"
-        detail = f"{where}: firewall_backend = {value[0]!r} is not known; it can be {known}"
+        detail = f"{where}: firewall_backend = {value[0]!r} is not known; it can be {choices}"
         raise ConfError("conf_syntax", detail, where) from None
 
 
@@ -70,16 +70,16 @@ def select(setting: Backend | None, host: HostFirewalls) -> Backend:
     Raises:
         VirError: CONFIG_UNSUPPORTED: the one that is set is not installed, or none is.
     """
-    there = {Backend.IPTABLES: host.iptables, Backend.NFTABLES: host.nft}
-    if setting is not None and not there[setting]:
+    installed = {Backend.IPTABLES: host.iptables, Backend.NFTABLES: host.nft}
+    if setting is not None and not installed[setting]:
         raise _missing(f"firewall_backend is '{setting}' in network.conf, but it is not installed")
     if setting is not None:
         return setting
-    if not any(there.values()):
+    if not any(installed.values()):
         raise _missing("neither iptables nor nft is installed, and networks need one of them")
     only_nft = host.nftables_rules and not host.iptables_rules
     order = (Backend.NFTABLES, Backend.IPTABLES) if only_nft else tuple(Backend)
-    return next(backend for backend in order if there[backend])
+    return next(backend for backend in order if installed[backend])
 
 
 async def inspect() -> HostFirewalls:
@@ -127,11 +127,11 @@ async def _iptables_used() -> bool:
 async def _nftables_used() -> bool:
     try:
         ended = await run(["nft", "-j", "list", "tables"])
-        found = json.loads(ended.output)["nftables"] if ended.code == 0 else []
+        entries = json.loads(ended.output)["nftables"] if ended.code == 0 else []
     except (VirError, ValueError, KeyError) as error:
         log.warning("the host's nftables rules cannot be read: %s", error)
         return False
-    tables = [entry["table"]["name"] for entry in found if "table" in entry]
+    tables = [entry["table"]["name"] for entry in entries if "table" in entry]
     return any(name not in COMPATIBLE or name == TABLE for name in tables)
 
 

@@ -44,11 +44,11 @@ async def run_ok(argv: Sequence[str], *, stdin: str = "") -> str:
     """
     ended = await run(argv, stdin=stdin)
     if ended.code != 0:
-        raise failed(argv, ended)
+        raise program_failed(argv, ended)
     return ended.output
 
 
-def failed(argv: Sequence[str], ended: CompletedProgram) -> VirError:
+def program_failed(argv: Sequence[str], ended: CompletedProgram) -> VirError:
     """INTERNAL_ERROR: a program exited with an error."""
     detail = f"'{' '.join(argv)}' failed: {ended.output_text[:1000]}"
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.FIREWALL)

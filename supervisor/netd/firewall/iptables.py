@@ -95,16 +95,16 @@ def _families(facts: NetworkFacts) -> list[tuple[Family, list[Rule]]]:
     """Group a network's rules by family; families without rules are left out."""
     rules = plan(facts)
     split = [(family, [rule for rule in rules if rule.family is family]) for family in Family]
-    return [(family, own) for family, own in split if own]
+    return [(family, family_rules) for family, family_rules in split if family_rules]
 
 
 async def _change(
-    family: Family, planned: Callable[[dict[str, Table]], list[RestoreInput]]
+    family: Family, plan_changes: Callable[[dict[str, Table]], list[RestoreInput]]
 ) -> None:
     """Read, plan and commit; again if another program changed the table in between."""
     for attempt in range(1, ATTEMPTS + 1):
         saved = parse_save(await run_ok([f"{PROGRAM[family]}-save"]))
-        changes = planned(saved)
+        changes = plan_changes(saved)
         try:
             await _restore(family, [change for change in changes if not change.optional])
             break

@@ -36,56 +36,56 @@ class Table:
     chains: set[str] = field(default_factory=set)
     rules: dict[str, list[list[str]]] = field(default_factory=dict)  # of each chain, in order
 
-    def has(self, chain: str, words: Sequence[str]) -> bool:
+    def has(self, chain: str, args: Sequence[str]) -> bool:
         """Return whether a chain contains a rule."""
-        wanted = parse_rule(words)
-        return any(parse_rule(rule) == wanted for rule in self.rules.get(chain, ()))
+        parsed = parse_rule(args)
+        return any(parse_rule(rule) == parsed for rule in self.rules.get(chain, ()))
 
 
 def parse_save(text: str) -> dict[str, Table]:
     """Parse the output of iptables-save; comments and counters are ignored."""
     tables: dict[str, Table] = {}
     table = Table()
-    for told in text.splitlines():
-        if told.startswith("*"):
-            table = tables.setdefault(told[1:].strip(), Table())
-        elif told.startswith(":"):
-            table.chains.add(told[1:].split()[0])
-        elif told.startswith("-A "):
-            words = _split(told)
-            table.rules.setdefault(words[1], []).append(words[2:])
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = tables.setdefault(line[1:].strip(), Table())
+        elif line.startswith(":"):
+            table.chains.add(line[1:].split()[0])
+        elif line.startswith("-A "):
+            args = _split(line)
+            table.rules.setdefault(args[1], []).append(args[2:])
     return tables
 
 
-def _split(told: str) -> list[str]:
+def _split(line: str) -> list[str]:
     """Split a line into arguments; shlex is slow, so it is used only for quoted lines."""
-    if '"' in told or "'" in told or "\\" in told:
-        return shlex.split(told)
-    return told.split()
+    if '"' in line or "'" in line or "\\" in line:
+        return shlex.split(line)
+    return line.split()
 
 
-def format_rule(words: Sequence[str]) -> str:
+def format_rule(args: Sequence[str]) -> str:
     """Quote arguments for iptables-restore, which knows double quotes only."""
-    return " ".join(word if PLAIN.fullmatch(word) else _quoted(word) for word in words)
+    return " ".join(arg if PLAIN.fullmatch(arg) else _quoted(arg) for arg in args)
 
 
-def _quoted(word: str) -> str:
-    escaped = word.replace("\n", " ").replace("\\", "\\\\").replace('"', '\\"')
+def _quoted(arg: str) -> str:
+    escaped = arg.replace("\n", " ").replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
-def parse_rule(words: Sequence[str]) -> ParsedRule:
+def parse_rule(args: Sequence[str]) -> ParsedRule:
     """Group a rule's options without regard to their order and to defaults."""
     groups: list[list[str]] = []
-    for word in words:
-        starts = word.startswith("-") or word == "!"
+    for arg in args:
+        starts = arg.startswith("-") or arg == "!"
         if not groups or (starts and groups[-1] != ["!"]):
-            groups.append([word])
+            groups.append([arg])
         else:
-            groups[-1].append(word)
-    told = {tuple(group) for group in groups}
+            groups[-1].append(arg)
+    options = {tuple(group) for group in groups}
     return frozenset(
-        _ordered(group) for group in told if group not in DEFAULTS and group[0] != "-m"
+        _ordered(group) for group in options if group not in DEFAULTS and group[0] != "-m"
     )
 
 
@@ -105,7 +105,7 @@ class RestoreInput:
 
     def text(self) -> str:
         """Format the input of iptables-restore."""
-        return "".join(f"{told}\n" for told in (f"*{self.table}", *self.lines, "COMMIT"))
+        return "".join(f"{line}\n" for line in (f"*{self.table}", *self.lines, "COMMIT"))
 
 
 def plan_install(
@@ -121,13 +121,13 @@ def plan_install(
     changes = []
     for name in ("filter", "nat", "mangle"):
         table = saved.get(name, Table())
-        wanted = [rule for rule in rules if rule.table == name]
-        lines = _chains(table, wanted, name)
-        if not _in_place(table, wanted, _marks(facts)):
-            lines += _removal(table, wanted, _marks(facts))
-            lines += [f"-I {rule.chain} {format_rule(rule.args)}" for rule in wanted]
+        table_rules = [rule for rule in rules if rule.table == name]
+        lines = _chains(table, table_rules, name)
+        if not _in_place(table, table_rules, _marks(facts)):
+            lines += _removal(table, table_rules, _marks(facts))
+            lines += [f"-I {rule.chain} {format_rule(rule.args)}" for rule in table_rules]
         if lines:
-            optional = bool(wanted) and all(rule.optional for rule in wanted)
+            optional = bool(table_rules) and all(rule.optional for rule in table_rules)
             changes.append(RestoreInput(name, tuple(lines), optional))
     return changes
 
@@ -157,14 +157,14 @@ def _chains(table: Table, rules: Sequence[Rule], name: str) -> list[str]:
     """Create missing chains and the jumps to them."""
     if not rules:
         return []
-    ours = [chain for chain in CHAINS if chain.table == name]
-    made = [f"-N {chain.name}" for chain in ours if chain.name not in table.chains]
-    missing = {chain for chain in ours if not table.has(chain.hook, ("-j", chain.name))}
+    table_chains = [chain for chain in CHAINS if chain.table == name]
+    lines = [f"-N {chain.name}" for chain in table_chains if chain.name not in table.chains]
+    missing = {chain for chain in table_chains if not table.has(chain.hook, ("-j", chain.name))}
     jumps: list[str] = []
     for hook in dict.fromkeys(chain.hook for chain in missing):
-        own = [chain for chain in ours if chain.hook == hook]
-        jumps += _jumps(own, missing, table.rules.get(hook, []))
-    return [*made, *jumps]
+        hook_chains = [chain for chain in table_chains if chain.hook == hook]
+        jumps += _jumps(hook_chains, missing, table.rules.get(hook, []))
+    return [*lines, *jumps]
 
 
 def _jumps(
@@ -175,18 +175,18 @@ def _jumps(
     They come first, but for the jumps to guests' filters: a network lets its guests reach each
     other, and what a filter refuses must not get that far.
     """
-    gone = [f"-D {chain.hook} -j {chain.name}" for chain in chains if chain not in missing]
+    lines = [f"-D {chain.hook} -j {chain.name}" for chain in chains if chain not in missing]
     filters = takewhile(lambda words: words[-1].startswith(FILTERS), rules)
     place = len(list(filters)) + 1
-    return [*gone, *(f"-I {chain.hook} {place} -j {chain.name}" for chain in chains)]
+    return [*lines, *(f"-I {chain.hook} {place} -j {chain.name}" for chain in chains)]
 
 
 def _in_place(table: Table, rules: Sequence[Rule], marks: Marks) -> bool:
     """Return whether our chains contain exactly these rules of the network, in order."""
     for chain in dict.fromkeys(chain.name for chain in CHAINS):
-        wanted = [parse_rule(rule.args) for rule in reversed(rules) if rule.chain == chain]
-        there = [parse_rule(words) for words in _own(table, chain, set(wanted), marks)]
-        if there != wanted:
+        expected = [parse_rule(rule.args) for rule in reversed(rules) if rule.chain == chain]
+        current = [parse_rule(args) for args in _network_rules(table, chain, set(expected), marks)]
+        if current != expected:
             return False
     return True
 
@@ -195,19 +195,24 @@ def _removal(table: Table, rules: Sequence[Rule], marks: Marks) -> list[str]:
     """Delete these rules, and all rules in our chains with the network's marks."""
     lines = []
     for chain in dict.fromkeys(chain.name for chain in CHAINS):
-        wanted = {parse_rule(rule.args) for rule in rules if rule.chain == chain}
-        lines += [f"-D {chain} {format_rule(words)}" for words in _own(table, chain, wanted, marks)]
+        parsed = {parse_rule(rule.args) for rule in rules if rule.chain == chain}
+        lines += [
+            f"-D {chain} {format_rule(args)}"
+            for args in _network_rules(table, chain, parsed, marks)
+        ]
     return lines
 
 
-def _own(table: Table, chain: str, known: set[ParsedRule], marks: Marks) -> list[list[str]]:
+def _network_rules(
+    table: Table, chain: str, rules: set[ParsedRule], marks: Marks
+) -> list[list[str]]:
     """Return a chain's rules that belong to the network: known ones, and those with its marks."""
     return [
-        words
-        for words in table.rules.get(chain, ())
-        if parse_rule(words) in known or _bears(words, marks)
+        args
+        for args in table.rules.get(chain, ())
+        if parse_rule(args) in rules or _has_mark(args, marks)
     ]
 
 
-def _bears(words: Sequence[str], marks: Marks) -> bool:
-    return any(pair in marks for pair in pairwise(words))
+def _has_mark(args: Sequence[str], marks: Marks) -> bool:
+    return any(pair in marks for pair in pairwise(args))

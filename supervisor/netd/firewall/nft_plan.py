@@ -36,10 +36,10 @@ def plan_install(facts: NetworkFacts) -> list[Json]:
     rules = [rule for rule in plan(facts) if rule.table != "mangle"]
     commands = [*_base(), *_removal(facts.bridge)]
     for _, lookup, _, old in LOOKUPS:
-        own = [rule for rule in rules if rule.chain == old]
-        if own:
+        chain_rules = [rule for rule in rules if rule.chain == old]
+        if chain_rules:
             name = f"{lookup}_{facts.bridge}"
-            commands += [_add("chain", name=name), *_rules(name, own)]
+            commands += [_add("chain", name=name), *_rules(name, chain_rules)]
             commands.append(_element("add", lookup, facts.bridge))
     translating = [rule for rule in rules if rule.table == "nat"]
     if translating:
@@ -56,8 +56,8 @@ def _base() -> Iterator[Json]:
     """Create the table and its base chains, flush and fill them in the same commit."""
     yield {"add": {"table": {"family": "inet", "name": TABLE}}}
     for hook in dict.fromkeys(lookup[0] for lookup in LOOKUPS):
-        told: dict[str, Json] = {"type": "filter", "hook": hook, "prio": 0, "policy": "accept"}
-        yield _add("chain", name=hook, **told)
+        options: dict[str, Json] = {"type": "filter", "hook": hook, "prio": 0, "policy": "accept"}
+        yield _add("chain", name=hook, **options)
         yield {"flush": {"chain": {**INET, "name": hook}}}
     for hook, name, side, _ in LOOKUPS:
         yield _add("map", name=name, type="ifname", map="verdict")
@@ -83,8 +83,8 @@ def _nat(bridge: str) -> str:
 
 
 def _translation(bridge: str) -> Json:
-    told: dict[str, Json] = {"type": "nat", "hook": "postrouting", "prio": 100}
-    return _add("chain", name=_nat(bridge), policy="accept", **told)
+    options: dict[str, Json] = {"type": "nat", "hook": "postrouting", "prio": 100}
+    return _add("chain", name=_nat(bridge), policy="accept", **options)
 
 
 def _element(verb: str, lookup: str, bridge: str) -> Json:
@@ -108,25 +108,25 @@ def _matches(rule: Rule) -> list[Json]:
     protocol = "ip" if rule.family is Family.V4 else "ip6"
     if not {"-s", "-d"} & set(rule.args):
         matches.append(_match({"meta": {"key": "nfproto"}}, f"ipv{rule.family.value}"))
-    words, transport, negated = iter(rule.args), "", False
-    for word in words:
-        if word == "-j":
+    args, transport, negated = iter(rule.args), "", False
+    for arg in args:
+        if arg == "-j":
             break
-        if word == "!":
+        if arg == "!":
             negated = True
             continue
-        value = next(words)
-        if word == "-p":
+        value = next(args)
+        if arg == "-p":
             transport = value
-        left = _left(word, protocol, transport)
+        left = _left(arg, protocol, transport)
         if left is not None:
-            matches.append(_match(left, _right(word, value), negated=negated))
+            matches.append(_match(left, _right(arg, value), negated=negated))
         negated = False
     return matches
 
 
-def _left(word: str, protocol: str, transport: str) -> Json:
-    known: dict[str, Json] = {
+def _left(arg: str, protocol: str, transport: str) -> Json:
+    fields: dict[str, Json] = {
         "-i": {"meta": {"key": "iifname"}},
         "-o": {"meta": {"key": "oifname"}},
         "-s": {"payload": {"protocol": protocol, "field": "saddr"}},
@@ -136,16 +136,16 @@ def _left(word: str, protocol: str, transport: str) -> Json:
         "--ctstate": {"ct": {"key": "state"}},
         "-m": None,  # the option that follows says what is matched
     }
-    return known[word]
+    return fields[arg]
 
 
-def _right(word: str, value: str) -> Json:
-    if word in ("-s", "-d"):
+def _right(arg: str, value: str) -> Json:
+    if arg in ("-s", "-d"):
         address, _, length = value.partition("/")
         return {"prefix": {"addr": address, "len": int(length)}}
-    if word == "--dport":
+    if arg == "--dport":
         return int(value)
-    return [state.lower() for state in value.split(",")] if word == "--ctstate" else value
+    return [state.lower() for state in value.split(",")] if arg == "--ctstate" else value
 
 
 def _match(left: Json, right: Json, *, negated: bool = False) -> Json:
@@ -155,32 +155,32 @@ def _match(left: Json, right: Json, *, negated: bool = False) -> Json:
 
 def _verdict(rule: Rule) -> Json:
     at = rule.args.index("-j")
-    target, told = rule.args[at + 1], rule.args[at + 2 :]
+    target, options = rule.args[at + 1], rule.args[at + 2 :]
     if target in ("ACCEPT", "RETURN"):
         return {target.lower(): None}
     if target == "REJECT":
         return {"reject": {"type": "icmpx", "expr": "port-unreachable"}}
     if target == "MASQUERADE":
-        return {"masquerade": {"port": _range(told[1])} if told else None}
+        return {"masquerade": {"port": _range(options[1])} if options else None}
     if target == "SNAT":
-        return {"snat": _source(rule.family, told[1])}
+        return {"snat": _source(rule.family, options[1])}
     detail = f"nftables has nothing for the target {target} of iptables"
     raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.FIREWALL)
 
 
-def _source(family: Family, words: str) -> Json:
+def _source(family: Family, value: str) -> Json:
     """Parse `ADDRESS[-ADDRESS][:PORT-PORT]`; IPv6 addresses before ports are in brackets."""
     if family is Family.V6:
-        addresses, _, ports = words.removeprefix("[").partition("]")
-        told: dict[str, Json] = {"family": "ip6"}
+        addresses, _, ports = value.removeprefix("[").partition("]")
+        options: dict[str, Json] = {"family": "ip6"}
     else:
-        addresses, _, ports = words.partition(":")
-        told = {"family": "ip"}
+        addresses, _, ports = value.partition(":")
+        options = {"family": "ip"}
     first, _, last = addresses.partition("-")
-    told["addr"] = {"range": [first, last]} if last else first
+    options["addr"] = {"range": [first, last]} if last else first
     if ports:
-        told["port"] = _range(ports.removeprefix(":"))
-    return told
+        options["port"] = _range(ports.removeprefix(":"))
+    return options
 
 
 def _range(ports: str) -> Json:

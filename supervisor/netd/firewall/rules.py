@@ -134,9 +134,9 @@ def _passage(facts: NetworkFacts, subnet: Subnet, *, answers_only: bool) -> Iter
     dev, accept = facts.dev, ("-j", "ACCEPT")
     out = ("-s", str(subnet), "-i", facts.bridge, *(("-o", dev) if dev else ()))
     back = ("-d", str(subnet), *(("-i", dev) if dev else ()), "-o", facts.bridge)
-    known = ("-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED") if answers_only else ()
+    states = ("-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED") if answers_only else ()
     yield Rule(family, "filter", "LIBVIRT_FWO", (*out, *accept))
-    yield Rule(family, "filter", "LIBVIRT_FWI", (*back, *known, *accept))
+    yield Rule(family, "filter", "LIBVIRT_FWI", (*back, *states, *accept))
 
 
 def _translation(facts: NetworkFacts, subnet: Subnet) -> Iterator[Rule]:
@@ -144,12 +144,12 @@ def _translation(facts: NetworkFacts, subnet: Subnet) -> Iterator[Rule]:
     device = ("-o", facts.dev) if facts.dev else ()
     for protocol in ("", "udp", "tcp"):
         match = ("-p", protocol) if protocol else ()
-        words = (*source, "!", "-d", str(subnet), *device, *match)
+        args = (*source, "!", "-d", str(subnet), *device, *match)
         target = _target(facts, subnet, ports=bool(protocol))
-        yield Rule(family, "nat", "LIBVIRT_PRT", (*words, *target))
+        yield Rule(family, "nat", "LIBVIRT_PRT", (*args, *target))
     for group in UNTRANSLATED[family]:
-        words = (*source, "-d", group, *device, "-j", "RETURN")
-        yield Rule(family, "nat", "LIBVIRT_PRT", words)
+        args = (*source, "-d", group, *device, "-j", "RETURN")
+        yield Rule(family, "nat", "LIBVIRT_PRT", args)
 
 
 def _target(facts: NetworkFacts, subnet: Subnet, *, ports: bool) -> tuple[str, ...]:
@@ -169,5 +169,5 @@ def _target(facts: NetworkFacts, subnet: Subnet, *, ports: bool) -> tuple[str, .
 def _checksum(facts: NetworkFacts) -> Rule:
     """Fill in UDP checksums of DHCP replies: some clients drop packets with offloaded checksums."""
     match = ("-o", facts.bridge, "-p", "udp", "-m", "udp", "--dport", "68")
-    words = (*match, "-j", "CHECKSUM", "--checksum-fill")
-    return Rule(Family.V4, "mangle", "LIBVIRT_PRT", words, optional=True)
+    args = (*match, "-j", "CHECKSUM", "--checksum-fill")
+    return Rule(Family.V4, "mangle", "LIBVIRT_PRT", args, optional=True)

@@ -52,7 +52,7 @@ class InterfaceCalls:
     ) -> None:
         self._links = links
         self._host = host
-        self._store = store
+        self._files = store
         self._session = session
         self._lock = ChangeLock("the host's interfaces", INTERFACE_ERRORS)
 
@@ -60,7 +60,7 @@ class InterfaceCalls:
 
     async def connect_num_of_interfaces(self, call: ClientCall) -> int:
         """Count the active interfaces."""
-        return len([each for each in await self._list() if each[2]])
+        return len([interface for interface in await self._list() if interface[2]])
 
     async def connect_list_interfaces(self, call: ClientCall, maxnames: int) -> list[str]:
         """List the names of active interfaces."""
@@ -68,7 +68,7 @@ class InterfaceCalls:
 
     async def connect_num_of_defined_interfaces(self, call: ClientCall) -> int:
         """Count the inactive interfaces."""
-        return len([each for each in await self._list() if not each[2]])
+        return len([interface for interface in await self._list() if not interface[2]])
 
     async def connect_list_defined_interfaces(self, call: ClientCall, maxnames: int) -> list[str]:
         """List the names of inactive interfaces."""
@@ -89,7 +89,7 @@ class InterfaceCalls:
         Raises:
             VirError: NO_INTERFACE.
         """
-        mac = next((mac for known, mac, _ in await self._list() if known == name), None)
+        mac = next((mac for name_listed, mac, _ in await self._list() if name_listed == name), None)
         if mac is None:
             raise no_interface(f"couldn't find interface named '{name}'")
         return InterfaceId(name, mac)
@@ -100,13 +100,15 @@ class InterfaceCalls:
         Raises:
             VirError: NO_INTERFACE, MULTIPLE_INTERFACES.
         """
-        found = [each for each in await self._list() if each[1].lower() == mac.lower()]
-        if not found:
+        matches = [
+            interface for interface in await self._list() if interface[1].lower() == mac.lower()
+        ]
+        if not matches:
             raise no_interface(f"couldn't find interface with MAC address '{mac}'")
-        if len(found) > 1:
+        if len(matches) > 1:
             detail = f"multiple interfaces with matching MAC address '{mac}'"
             raise VirError(ErrorCode.MULTIPLE_INTERFACES, detail, ErrorDomain.INTERFACE)
-        return InterfaceId(found[0][0], found[0][1])
+        return InterfaceId(matches[0][0], matches[0][1])
 
     async def interface_get_xml_desc(self, call: ClientCall, iface: InterfaceId, flags: int) -> str:
         """Return an interface's live XML or definition.
@@ -116,7 +118,7 @@ class InterfaceCalls:
         """
         INTERFACE_ERRORS.check_flags("interfaceGetXMLDesc", flags, InterfaceXMLFlags.INACTIVE)
         link = await self._link(iface.name)
-        defined = await self._disk(lambda: self._store.load().get(iface.name))
+        defined = await self._disk(lambda: self._files.load().get(iface.name))
         if defined is not None and (link is None or flags & InterfaceXMLFlags.INACTIVE):
             return format_interface(defined, inactive=True)
         if link is None:
@@ -127,10 +129,10 @@ class InterfaceCalls:
 
     async def interface_is_active(self, call: ClientCall, iface: InterfaceId) -> int:
         """Return whether an interface is up."""
-        found = next((up for name, _, up in await self._list() if name == iface.name), None)
-        if found is None:
+        is_up = next((up for name, _, up in await self._list() if name == iface.name), None)
+        if is_up is None:
             raise no_interface(f"couldn't find interface named '{iface.name}'")
-        return int(found)
+        return int(is_up)
 
     # Changes.
 
@@ -143,7 +145,7 @@ class InterfaceCalls:
         except ConfError as error:
             raise from_conf_error(error, ErrorDomain.INTERFACE) from error
         async with self._lock.hold("define"):
-            await run_to_completion(self._disk(lambda: self._store.save(interface)))
+            await run_to_completion(self._disk(lambda: self._files.save(interface)))
         return InterfaceId(interface.known_name, interface.mac or NO_MAC)
 
     async def interface_undefine(self, call: ClientCall, iface: InterfaceId) -> None:
@@ -155,7 +157,7 @@ class InterfaceCalls:
         self._refuse_session("undefining a host interface")
         async with self._lock.hold("undefine"):
             await self._definition(iface.name)
-            await run_to_completion(self._disk(lambda: self._store.remove(iface.name)))
+            await run_to_completion(self._disk(lambda: self._files.remove(iface.name)))
 
     async def interface_create(self, call: ClientCall, iface: InterfaceId, flags: int) -> None:
         """Start a defined interface; on failure all steps are undone.
@@ -185,7 +187,7 @@ class InterfaceCalls:
         self._refuse_session("stopping a host interface")
         async with self._lock.hold("destroy"):
             link = await self._link(iface.name)
-            defined = (await self._disk(self._store.load)).get(iface.name)
+            defined = (await self._disk(self._files.load)).get(iface.name)
             if link is None and defined is None:
                 raise no_interface(f"couldn't find interface named '{iface.name}'")
             if link is None or not link.up:
@@ -215,10 +217,10 @@ class InterfaceCalls:
         INTERFACE_ERRORS.check_flags("interfaceChangeBegin", flags)
         self._refuse_session("changing host interfaces")
         async with self._lock.hold("change begin"):
-            if await self._disk(self._store.is_changing):
+            if await self._disk(self._files.is_changing):
                 detail = "a change of interfaces has begun already: commit it or roll it back first"
                 raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.INTERFACE)
-            await run_to_completion(self._disk(self._store.change_begin))
+            await run_to_completion(self._disk(self._files.change_begin))
 
     async def interface_change_commit(self, call: ClientCall, flags: int) -> None:
         """Delete the definitions saved for a rollback.
@@ -230,7 +232,7 @@ class InterfaceCalls:
         self._refuse_session("changing host interfaces")
         async with self._lock.hold("change commit"):
             await self._need_change()
-            await run_to_completion(self._disk(self._store.change_commit))
+            await run_to_completion(self._disk(self._files.change_commit))
 
     async def interface_change_rollback(self, call: ClientCall, flags: int) -> None:
         """Restore the saved definitions and restart the interfaces that changed.
@@ -245,8 +247,8 @@ class InterfaceCalls:
             await run_to_completion(self._roll_back())
 
     async def _roll_back(self) -> None:
-        before = await self._disk(self._store.load_previous)
-        now = await self._disk(self._store.load)
+        before = await self._disk(self._files.load_previous)
+        now = await self._disk(self._files.load)
         for name, interface in now.items():
             if before.get(name) == interface:
                 continue
@@ -254,28 +256,28 @@ class InterfaceCalls:
             was_up = link is not None and link.up
             if link is not None and was_up:
                 await self._bring_down(link, interface)
-            former = before.get(name)
-            if former is None:
-                await self._disk(lambda name=name: self._store.remove(name))  # type: ignore[misc]
+            previous = before.get(name)
+            if previous is None:
+                await self._disk(lambda name=name: self._files.remove(name))  # type: ignore[misc]
                 continue
-            await self._restore(former)
+            await self._restore(previous)
             if was_up:
-                await run_steps(plan_interface(former), self._host.do, self._host.undo)
+                await run_steps(plan_interface(previous), self._host.do, self._host.undo)
         for name in before.keys() - now.keys():
             await self._restore(before[name])
-        await self._disk(self._store.change_commit)
+        await self._disk(self._files.change_commit)
 
     async def _restore(self, interface: Interface) -> None:
-        await self._disk(lambda: self._store.save(interface))
+        await self._disk(lambda: self._files.save(interface))
 
     async def _need_change(self) -> None:
-        if not await self._disk(self._store.is_changing):
+        if not await self._disk(self._files.is_changing):
             detail = "no change of interfaces has begun; begin one with iface-begin"
             raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.INTERFACE)
 
     async def start_with_host(self) -> None:
         """Start the interfaces with <start mode='onboot'>; failures are logged."""
-        for name, interface in (await self._disk(self._store.load)).items():
+        for name, interface in (await self._disk(self._files.load)).items():
             if interface.start_mode != "onboot":
                 continue
             try:
@@ -293,24 +295,24 @@ class InterfaceCalls:
         """List name, MAC address and activity of every interface."""
         with kernel("list", "interfaces"):
             links = {link.name: link for link in await self._links.links()}
-        defined = await self._disk(self._store.load)
-        found = [(link.name, link.mac, link.up) for link in links.values()]
-        found += [
+        defined = await self._disk(self._files.load)
+        interfaces = [(link.name, link.mac, link.up) for link in links.values()]
+        interfaces += [
             (name, interface.mac or NO_MAC, False)
             for name, interface in defined.items()
             if name not in links
         ]
-        return found
+        return interfaces
 
     async def _link(self, name: str) -> Link | None:
         with kernel("look for", name):
             return await self._links.find(name)
 
     async def _definition(self, name: str) -> Interface:
-        found = (await self._disk(self._store.load)).get(name)
-        if found is None:
+        definition = (await self._disk(self._files.load)).get(name)
+        if definition is None:
             raise no_interface(f"interface '{name}' is not defined; define it with iface-define")
-        return found
+        return definition
 
     async def _disk(self, work: Callable[[], R]) -> R:
         try:
@@ -323,9 +325,9 @@ class InterfaceCalls:
             detail = f"cannot keep the definition of an interface: {error}"
             raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.INTERFACE) from error
 
-    def _refuse_session(self, doing: str) -> None:
+    def _refuse_session(self, action: str) -> None:
         if self._session:
-            detail = f"{doing} needs the system daemon: connect to qemu:///system"
+            detail = f"{action} needs the system daemon: connect to qemu:///system"
             raise VirError(ErrorCode.OPERATION_DENIED, detail, ErrorDomain.INTERFACE)
 
 
@@ -338,15 +340,15 @@ def undoable(interface: Interface) -> list[InterfaceStep]:
 
 
 @contextlib.contextmanager
-def kernel(doing: str, name: str) -> Iterator[None]:
+def kernel(action: str, name: str) -> Iterator[None]:
     """Convert OSError to SYSTEM_ERROR."""
     try:
         yield
     except TimeoutError as error:
-        detail = f"the kernel did not {doing} '{name}' in time"
+        detail = f"the kernel did not {action} '{name}' in time"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.INTERFACE) from error
     except OSError as error:
-        detail = f"cannot {doing} '{name}': {error.strerror or error}"
+        detail = f"cannot {action} '{name}': {error.strerror or error}"
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.INTERFACE) from error
 
 

@@ -84,11 +84,11 @@ class InterfaceFiles:
 
 
 def _load(folder: Path) -> dict[str, Interface]:
-    found: dict[str, Interface] = {}
+    definitions: dict[str, Interface] = {}
     try:
         files = sorted(name for name in os.listdir(folder) if name.endswith(".xml"))
     except FileNotFoundError:
-        return found
+        return definitions
     for file in files:
         if file.startswith("."):
             continue
@@ -98,5 +98,5 @@ def _load(folder: Path) -> dict[str, Interface]:
             log.error("%s is left out: %s", folder / file, error)
             continue
         if f"{interface.known_name}.xml" == file:
-            found[interface.known_name] = interface
-    return found
+            definitions[interface.known_name] = interface
+    return definitions

@@ -126,10 +126,12 @@ class InterfaceStepExecutor:
 
     async def describe(self, link: Link) -> Interface:
         """Describe a link as <interface>."""
-        found = await self._links.links()
-        addresses = [each for each in await self._links.addresses() if each.index == link.index]
+        links = await self._links.links()
+        addresses = [
+            address for address in await self._links.addresses() if address.index == link.index
+        ]
         speed = await asyncio.to_thread(read_speed, link.name)
-        return as_interface(link, found, addresses, speed)
+        return as_interface(link, links, addresses, speed)
 
 
 def as_interface(
@@ -147,27 +149,27 @@ def as_interface(
             Protocol(
                 family=f"ipv{family}",
                 addresses=[
-                    InterfaceIp(address=ip_address(each.address), prefix=each.prefix)
-                    for each in addresses
-                    if each.family == family
+                    InterfaceIp(address=ip_address(item.address), prefix=item.prefix)
+                    for item in addresses
+                    if item.family == family
                 ],
             )
             for family in (4, 6)
-            if any(each.family == family for each in addresses)
+            if any(item.family == family for item in addresses)
         ],
     )
     if interface.type is InterfaceType.BRIDGE:
-        members = [each for each in links if each.master == link.index]
+        members = [item for item in links if item.master == link.index]
         interface.bridge = HostBridge(
             stp=link.stp,
             delay=f"{link.delay / CENTI:g}",
             members=[
-                BridgeMember(type="ethernet", name=each.name, mac=each.mac or None)
-                for each in members
+                BridgeMember(type="ethernet", name=item.name, mac=item.mac or None)
+                for item in members
             ],
         )
     elif interface.type is InterfaceType.VLAN:
-        below = next((each.name for each in links if each.index == link.parent), None)
+        below = next((item.name for item in links if item.index == link.parent), None)
         interface.vlan = VlanLink(tag=link.vlan_tag, parent=below)
     return interface
 

@@ -148,17 +148,17 @@ def run_commands(ip: Any, index: int, commands: list[TcCommand], *, removing: bo
     Raises:
         OSError: the kernel refuses; ENOENT where it has no such discipline or classifier.
     """
-    for each in commands:
+    for command in commands:
         try:
-            ip.tc(each.verb, each.kind, index, **dict(each.options))
+            ip.tc(command.verb, command.kind, index, **dict(command.options))
         except Exception as error:
             number = getattr(error, "code", None)
             if not isinstance(number, int):
                 raise
             if removing and number in (errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP):
                 continue
-            if each.optional and number == errno.ENOENT:
-                log.info("this kernel has no %s: traffic is limited without it", each.kind)
+            if command.optional and number == errno.ENOENT:
+                log.info("this kernel has no %s: traffic is limited without it", command.kind)
                 continue
-            what = f"the kernel cannot do '{each.kind}', which limiting traffic needs"
-            raise OSError(number, f"{what} ({error})") from error
+            detail = f"the kernel cannot do '{command.kind}', which limiting traffic needs"
+            raise OSError(number, f"{detail} ({error})") from error

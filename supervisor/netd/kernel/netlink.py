@@ -122,8 +122,8 @@ class Rtnetlink:
         """List the routes of the main table."""
 
         def ask(ip: Any) -> list[HostRoute]:  # noqa: ANN401
-            found = [*ip.get_routes(family=AF[4]), *ip.get_routes(family=AF[6])]
-            return [_route(message) for message in found if message["table"] == MAIN_TABLE]
+            messages = [*ip.get_routes(family=AF[4]), *ip.get_routes(family=AF[6])]
+            return [_route(message) for message in messages if message["table"] == MAIN_TABLE]
 
         return await self._request(ask)
 
@@ -131,8 +131,8 @@ class Rtnetlink:
         """List the reachable neighbours of all links."""
 
         def ask(ip: Any) -> list[Neighbour]:  # noqa: ANN401
-            found = [*ip.get_neighbours(family=AF[4]), *ip.get_neighbours(family=AF[6])]
-            return [_neighbour(message) for message in found if message["state"] & ANSWERED]
+            messages = [*ip.get_neighbours(family=AF[4]), *ip.get_neighbours(family=AF[6])]
+            return [_neighbour(message) for message in messages if message["state"] & ANSWERED]
 
         return await self._request(ask)
 
@@ -214,8 +214,8 @@ class Rtnetlink:
 
     async def set_forwarding_entry(self, name: str, mac: str, *, on: bool) -> None:
         """Add or delete a MAC address in the bridge's forwarding database."""
-        word = "append" if on else "del"
-        await self._request(lambda ip: ip.fdb(word, ifindex=_index(name), lladdr=mac))
+        verb = "append" if on else "del"
+        await self._request(lambda ip: ip.fdb(verb, ifindex=_index(name), lladdr=mac))
 
     async def traffic(self, work: Callable[[Any, int], None], name: str) -> None:
         """Run tc requests on a link (`supervisor.netd.kernel.bandwidth`)."""
@@ -302,11 +302,11 @@ TENTATIVE: Final = 0x40  # IFA_F_TENTATIVE
 
 
 def _address(message: Any) -> HostAddress:  # noqa: ANN401
-    own = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+    address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
     flags = int(message.get_attr("IFA_FLAGS") or message["flags"])
     return HostAddress(
         index=int(message["index"]),
-        address=str(own),
+        address=str(address),
         prefix=int(message["prefixlen"]),
         family=6 if message["family"] == AF[6] else 4,
         permanent=bool(flags & PERMANENT),

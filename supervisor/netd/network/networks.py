@@ -44,7 +44,7 @@ class Networks:
         self,
         registry: NetworkRegistry,
         store: NetworkFiles,
-        host: StepExecutor,
+        executor: StepExecutor,
         links: Rtnetlink,
         services: NetworkServices,
         hooks: NetworkHooks,
@@ -55,7 +55,7 @@ class Networks:
     ) -> None:
         self._registry = registry
         self._store = store
-        self._host = host
+        self._executor = executor
         self._links = links
         self._services = services
         self._hooks = hooks
@@ -84,7 +84,7 @@ class Networks:
         await self._hooks.run(network, "start")
         try:
             async with asyncio.timeout(START_S):
-                await run_steps(self._plan(network), self._host.do, self._host.undo)
+                await run_steps(self._plan(network), self._executor.do, self._executor.undo)
             running = NetworkRuntime(network)
             await self._save(entry, running)
         except BaseException as error:
@@ -165,7 +165,7 @@ class Networks:
         """
         for step in self._plan(network):
             if not isinstance(step, steps.InstallRules):  # `repair_rules` installs all at once
-                await self._host.do(step)
+                await self._executor.do(step)
 
     async def repair_rules(self) -> None:
         """Install missing firewall rules of all active networks.
@@ -175,7 +175,9 @@ class Networks:
         """
         running = [entry.runtime.network for entry in self._registry if entry.runtime is not None]
         facts = [firewall_facts(network) for network in running]
-        await self._services.install_rules(*(each for each in facts if each is not None))
+        await self._services.install_rules(
+            *(network_facts for network_facts in facts if network_facts is not None)
+        )
 
     def count(self) -> None:
         """Vote on keeping the daemon running."""
@@ -205,7 +207,7 @@ class Networks:
     async def _clear(self, network: Network) -> None:
         """Undo all steps of a start in reverse order, whether they were done or not."""
         for step in reversed(self._plan(network)):
-            await self._host.undo(step)
+            await self._executor.undo(step)
 
     def _plan(self, network: Network) -> list[Step]:
         return plan_start(network, self._services.dnsmasq_config(network))
@@ -232,13 +234,13 @@ class Networks:
         if not subnets:
             return
         try:
-            found = find_conflict(subnets, await self._links.routes())
-            links = await self._links.links() if found is not None else []
+            conflict = find_conflict(subnets, await self._links.routes())
+            links = await self._links.links() if conflict is not None else []
         except OSError as error:
             raise NETWORK_ERRORS.system_error("cannot read the host's routes", error) from error
-        if found is not None:
-            name = next((link.name for link in links if link.index == found[1].index), "another")
-            detail = f"Network is already in use by interface {name}: {found[0]}"
+        if conflict is not None:
+            name = next((link.name for link in links if link.index == conflict[1].index), "another")
+            detail = f"Network is already in use by interface {name}: {conflict[0]}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
 
 
@@ -247,6 +249,6 @@ def bridge_of(network: Network) -> str:
     return network.bridge.name or "" if network.bridge is not None else ""
 
 
-def shares_bridge(one: Network, other: Network) -> bool:
+def shares_bridge(network: Network, other: Network) -> bool:
     """Return whether two networks would create the same bridge."""
-    return bool(subnets_of(other)) and bridge_of(one) == bridge_of(other) != ""
+    return bool(subnets_of(other)) and bridge_of(network) == bridge_of(other) != ""

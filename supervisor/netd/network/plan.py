@@ -146,17 +146,17 @@ def firewall_facts(network: Network) -> NetworkFacts | None:
 def _device(forward: Forward | None) -> str:
     if forward is None:
         return ""
-    return forward.dev or next((each.dev for each in forward.interfaces), "") or ""
+    return forward.dev or next((interface.dev for interface in forward.interfaces), "") or ""
 
 
 def _nat(forward: Forward | None) -> NatRange:
-    given = forward.nat if forward is not None else None
-    if given is None:
+    nat = forward.nat if forward is not None else None
+    if nat is None:
         return NatRange()
     return NatRange(
-        first=given.first,
-        last=given.last,
-        first_port=given.first_port,
-        last_port=given.last_port,
-        ipv6=bool(given.ipv6),
+        first=nat.first,
+        last=nat.last,
+        first_port=nat.first_port,
+        last_port=nat.last_port,
+        ipv6=bool(nat.ipv6),
     )

@@ -24,7 +24,7 @@ def find_conflict(
     for route in routes:
         if not route.destination or route.prefix == 0:
             continue
-        there = ip_network(f"{route.destination}/{route.prefix}", strict=False)
-        if there in subnets:
-            return there, route
+        destination = ip_network(f"{route.destination}/{route.prefix}", strict=False)
+        if destination in subnets:
+            return destination, route
     return None

@@ -98,8 +98,8 @@ class StepExecutor:
     async def _undo(self, step: Step) -> None:
         match step:
             case steps.CreateBridge(bridge, mac):
-                found = await self._links.find(bridge)
-                if found is not None and is_network_bridge(found, mac):
+                link = await self._links.find(bridge)
+                if link is not None and is_network_bridge(link, mac):
                     await self._links.delete(bridge)
             case steps.InstallRules(facts):
                 await self._services.remove_rules(facts)
@@ -118,8 +118,8 @@ class StepExecutor:
         }
         if step.vlan_filtering:
             options["br_vlan_filtering"] = 1
-        found = await self._links.find(step.bridge)
-        if found is not None and is_network_bridge(found, step.mac):
+        link = await self._links.find(step.bridge)
+        if link is not None and is_network_bridge(link, step.mac):
             return  # from before a crash
         await self._links.add(step.bridge, "bridge", **options)
 
@@ -132,16 +132,16 @@ class StepExecutor:
     async def _write(self, key: str, value: str, *, required: bool) -> None:
         if not required and await asyncio.to_thread(self._sysctl.read, key) is None:
             return
-        former = await asyncio.to_thread(self._sysctl.write, key, value)
-        if former is not None and not key.count("/conf/virbr"):
-            log.info("the kernel's setting %s is %s now; it was %s", key, value, former)
+        previous = await asyncio.to_thread(self._sysctl.write, key, value)
+        if previous is not None and not key.count("/conf/virbr"):
+            log.info("the kernel's setting %s is %s now; it was %s", key, value, previous)
 
     async def _wait_addresses(self, device: str) -> None:
         index = await self._links.index(device)
         for _ in range(round(ADDRESSES_S / ASK_AGAIN_S)):
             if not any(
-                each.tentative and each.index == index and not is_link_local(each.address)
-                for each in await self._links.addresses()
+                address.tentative and address.index == index and not is_link_local(address.address)
+                for address in await self._links.addresses()
             ):
                 return
             await asyncio.sleep(ASK_AGAIN_S)

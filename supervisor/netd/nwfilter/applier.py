@@ -43,26 +43,26 @@ class RuleApplier:
         self._plans: dict[str, TapPlan] = {}
         self._listeners: dict[str, Listener] = {}
 
-    async def apply(self, wanted: Mapping[str, tuple[FilterBinding, BindingPlan]]) -> None:
+    async def apply(self, required: Mapping[str, tuple[FilterBinding, BindingPlan]]) -> None:
         """Replace the rules of bindings; on failure the previous ones are restored.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT, CONFIG_UNSUPPORTED: of the executor;
                 OPERATION_FAILED: a tap cannot be listened on.
         """
-        if not wanted:
+        if not required:
             return
-        plans = {tap: need.plan for tap, (_, need) in wanted.items()}
-        opened = self._open(wanted)
+        plans = {tap: need.plan for tap, (_, need) in required.items()}
+        opened = self._open(required)
         try:
             await self._executor.apply(plans)
         except BaseException:
             for listener in opened.values():
                 listener.close()
-            await self._restore(wanted)
+            await self._restore(required)
             raise
         self._plans.update(plans)
-        for tap, (_, need) in wanted.items():
+        for tap, (_, need) in required.items():
             if tap in opened or need.learning is LearningMode.NONE:
                 self._close(tap)
         self._listeners.update(opened)
@@ -93,12 +93,14 @@ class RuleApplier:
         for tap in list(self._listeners):
             self._close(tap)
 
-    def _open(self, wanted: Mapping[str, tuple[FilterBinding, BindingPlan]]) -> dict[str, Listener]:
+    def _open(
+        self, required: Mapping[str, tuple[FilterBinding, BindingPlan]]
+    ) -> dict[str, Listener]:
         """Open listeners before the rules change: the guest may send one packet only."""
         opened: dict[str, Listener] = {}
-        for tap, (binding, need) in wanted.items():
-            there = self._listeners.get(tap)
-            same = there is not None and there.matches(binding.mac, need.learning)
+        for tap, (binding, need) in required.items():
+            current = self._listeners.get(tap)
+            same = current is not None and current.matches(binding.mac, need.learning)
             if need.learning is LearningMode.NONE or same:
                 continue
             listener = Listener(tap, binding.mac, need.learning, self._on_event, need.lease)
@@ -112,12 +114,12 @@ class RuleApplier:
             opened[tap] = listener
         return opened
 
-    async def _restore(self, wanted: Mapping[str, tuple[FilterBinding, BindingPlan]]) -> None:
+    async def _restore(self, required: Mapping[str, tuple[FilterBinding, BindingPlan]]) -> None:
         """Restore the previous rules; the caller reports the first error."""
         try:
-            await self._executor.apply({tap: self._plans.get(tap) for tap in wanted})
+            await self._executor.apply({tap: self._plans.get(tap) for tap in required})
         except VirError as error:
-            log.error("the rules of %s are not what they were: %s", ", ".join(wanted), error)
+            log.error("the rules of %s are not what they were: %s", ", ".join(required), error)
 
     def _close(self, tap: str) -> None:
         listener = self._listeners.pop(tap, None)

@@ -53,8 +53,8 @@ def plan_binding(
         )
     mode = learning_mode(binding)
     if learned:
-        known: Mapping[str, tuple[str, ...]] = {**variables, "IP": tuple(learned)}
-        plan = plan_tap(binding.tap, binding.filter, known, find)
+        known_variables: Mapping[str, tuple[str, ...]] = {**variables, "IP": tuple(learned)}
+        plan = plan_tap(binding.tap, binding.filter, known_variables, find)
         return BindingPlan(
             plan, LearningMode.DHCP if mode is LearningMode.DHCP else LearningMode.NONE
         )
@@ -87,9 +87,9 @@ def learning_mode(binding: FilterBinding) -> LearningMode:
 
 def update_addresses(learned: Sequence[str], event: AddressEvent) -> list[str]:
     """Return the addresses after an event; a DHCP lease replaces all others. Pure."""
-    known = [address for address in learned if address != event.address]
+    addresses = [address for address in learned if address != event.address]
     if isinstance(event, LeaseReleased):
-        return known
+        return addresses
     if isinstance(event, LeaseGranted):
         return [event.address]
-    return [*known, event.address][-MAX_ADDRESSES:]
+    return [*addresses, event.address][-MAX_ADDRESSES:]

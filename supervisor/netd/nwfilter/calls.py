@@ -53,8 +53,8 @@ class FilterCalls:
     ) -> tuple[list[Nwfilter], int]:
         """List all filters."""
         NWFILTER_ERRORS.check_flags("nwfilterConnectListAllNWFilters", flags)
-        found = [_filter_value(defined) for defined in self._filters.registry.filters.values()]
-        return found if need_results else [], len(found)
+        filters = [_filter_value(defined) for defined in self._filters.registry.filters.values()]
+        return filters if need_results else [], len(filters)
 
     def nwfilter_get_xml_desc(self, call: ClientCall, nwfilter: Nwfilter, flags: int) -> str:
         """Return a filter's XML."""
@@ -110,20 +110,20 @@ class FilterCalls:
     ) -> tuple[list[NwfilterBinding], int]:
         """List all bindings."""
         NWFILTER_ERRORS.check_flags("nwfilterConnectListAllNWFilterBindings", flags)
-        found = [_binding_value(bound) for bound in self._filters.registry.bindings.values()]
-        return found if need_results else [], len(found)
+        bindings = [_binding_value(binding) for binding in self._filters.registry.bindings.values()]
+        return bindings if need_results else [], len(bindings)
 
-    def _refuse_session(self, doing: str) -> None:
+    def _refuse_session(self, action: str) -> None:
         if self._session:
-            raise NWFILTER_ERRORS.needs_system_daemon(doing)
+            raise NWFILTER_ERRORS.needs_system_daemon(action)
 
 
 def _filter_value(defined: FilterDefinition) -> Nwfilter:
     return Nwfilter(defined.filter.name, UUID(defined.uuid).bytes)
 
 
-def _binding_value(bound: Binding) -> NwfilterBinding:
-    return NwfilterBinding(bound.definition.tap, bound.definition.filter)
+def _binding_value(binding: Binding) -> NwfilterBinding:
+    return NwfilterBinding(binding.definition.tap, binding.definition.filter)
 
 
 async def _from_conf(work: Awaitable[R]) -> R:

@@ -50,9 +50,11 @@ class Ebiptables:
             await self.taps()
         await _change("ebtables", "nat", lambda table: ether_change(table, plans))
         for family in Family:
-            own = {tap: plan for tap, plan in plans.items() if self._concerns(tap, plan, family)}
-            if own:
-                await self._change_family(family, own)
+            family_plans = {
+                tap: plan for tap, plan in plans.items() if self._concerns(tap, plan, family)
+            }
+            if family_plans:
+                await self._change_family(family, family_plans)
         for tap, plan in plans.items():
             if plan is not None:
                 self._families[tap] = set(plan.inet)
@@ -76,13 +78,13 @@ class Ebiptables:
         await self._check()
         ether = await _read("ebtables", "nat")
         inet = {family: await _read(PROGRAM[family], "filter") for family in Family}
-        found = taps_in(ether, inet.values())
-        for tap in found:
+        taps = taps_in(ether, inet.values())
+        for tap in taps:
             self._families[tap] = {
                 family for family, table in inet.items() if f"FI-{tap}" in table.chains
             }
         self._read = True
-        return found
+        return taps
 
     def _concerns(self, tap: str, plan: TapPlan | None, family: Family) -> bool:
         """Return whether a tap has, may have or gets chains of a family."""
@@ -106,24 +108,24 @@ async def _read(program: str, table: str) -> Table:
     return _table(await run_ok([f"{program}-save", "-t", table]), table)
 
 
-def _planned(saved: str, table: str, planned: Callable[[Table], str]) -> str:
-    return planned(_table(saved, table))
+def _planned(saved: str, table: str, plan_input: Callable[[Table], str]) -> str:
+    return plan_input(_table(saved, table))
 
 
 def _table(saved: str, table: str) -> Table:
     return parse_save(saved).get(table, Table())
 
 
-async def _change(program: str, table: str, planned: Callable[[Table], str]) -> None:
+async def _change(program: str, table: str, plan_input: Callable[[Table], str]) -> None:
     """Read, plan and commit; again if another program changed the table in between."""
     wait = () if program == "ebtables" else ("--wait", str(LOCK_S))
     for attempt in range(1, ATTEMPTS + 1):
         saved = await run_ok([f"{program}-save", "-t", table])
-        told = await asyncio.to_thread(_planned, saved, table, planned)
-        if not told:
+        restore_input = await asyncio.to_thread(_planned, saved, table, plan_input)
+        if not restore_input:
             return
         try:
-            await run_ok([f"{program}-restore", "--noflush", *wait], stdin=told)
+            await run_ok([f"{program}-restore", "--noflush", *wait], stdin=restore_input)
         except VirError as error:
             if attempt == ATTEMPTS or error.code is ErrorCode.OPERATION_TIMEOUT:
                 raise

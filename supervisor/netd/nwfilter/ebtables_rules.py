@@ -215,7 +215,7 @@ def chain_match(chain: str) -> tuple[str, ...]:
     Raises:
         VirError: INTERNAL_ERROR: no chain of filters is named so.
     """
-    for prefix, words in CHAIN_MATCHES.items():
+    for prefix, args in CHAIN_MATCHES.items():
         if chain == prefix or chain.startswith(f"{prefix}-"):
-            return words
+            return args
     raise invalid_value(chain, "a chain (root, or one whose name begins with a protocol)")

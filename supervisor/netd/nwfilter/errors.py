@@ -8,9 +8,9 @@ from __future__ import annotations
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 
-def no_filter(what: str) -> VirError:
+def no_filter(condition: str) -> VirError:
     """NO_NWFILTER: no filter has this name or UUID."""
-    return VirError(ErrorCode.NO_NWFILTER, f"no nwfilter {what}", ErrorDomain.NWFILTER)
+    return VirError(ErrorCode.NO_NWFILTER, f"no nwfilter {condition}", ErrorDomain.NWFILTER)
 
 
 def no_binding(tap: str) -> VirError:
@@ -30,7 +30,7 @@ def in_use(name: str, tap: str) -> VirError:
     return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.NWFILTER)
 
 
-def system_error(failure: str, problem: OSError) -> VirError:
+def system_error(failure: str, error: OSError) -> VirError:
     """SYSTEM_ERROR: a file cannot be written or removed."""
-    detail = f"cannot keep {failure}: {problem.strerror or problem}"
-    return VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.NWFILTER, int1=problem.errno or -1)
+    detail = f"cannot keep {failure}: {error.strerror or error}"
+    return VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.NWFILTER, int1=error.errno or -1)

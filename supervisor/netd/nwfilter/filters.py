@@ -123,8 +123,8 @@ class Filters:
     async def _undefine(self, name: str) -> None:
         async with self._lock.hold("undefine", CHANGE_S):
             self.registry.by_name(name)
-            for bound in self.registry.users(name):
-                raise in_use(name, bound.definition.tap)
+            for binding in self.registry.users(name):
+                raise in_use(name, binding.definition.tap)
             try:
                 await asyncio.to_thread(self._filter_files.remove, name)
             except OSError as error:
@@ -226,8 +226,8 @@ class Filters:
 
     async def _apply(self, bindings: list[Binding], candidate: Filter | None) -> None:
         """Apply bindings as if a filter were defined as the candidate."""
-        wanted = await asyncio.to_thread(self.registry.required, bindings, candidate)
-        await self._applier.apply(wanted)
+        required = await asyncio.to_thread(self.registry.required, bindings, candidate)
+        await self._applier.apply(required)
 
     def _read(self, xml: str) -> FilterDefinition:
         filter = parse_filter(xml)
@@ -236,12 +236,14 @@ class Filters:
         )
         return FilterDefinition(filter, filter.uuid, format_filter(filter))
 
-    async def _save(self, bound: Binding) -> None:
-        tap = bound.definition.tap
+    async def _save(self, binding: Binding) -> None:
+        tap = binding.definition.tap
         try:
-            await asyncio.to_thread(self._binding_files.save, tap, format_status(bound.definition))
-            known = LearnedAddresses([*bound.learned], bound.expires)
-            await asyncio.to_thread(self._binding_files.save_addresses, tap, known)
+            await asyncio.to_thread(
+                self._binding_files.save, tap, format_status(binding.definition)
+            )
+            addresses = LearnedAddresses([*binding.learned], binding.expires)
+            await asyncio.to_thread(self._binding_files.save_addresses, tap, addresses)
         except OSError as error:
             raise system_error(f"the binding of '{tap}'", error) from error
 
@@ -259,15 +261,15 @@ class Filters:
         """Update a binding's addresses and rules; return whether the listener may end."""
         try:
             async with self._lock.hold("learn", CHANGE_S):
-                bound = self.registry.bindings.get(tap)
-                if bound is None:
+                binding = self.registry.bindings.get(tap)
+                if binding is None:
                     return True
-                addresses = tuple(update_addresses(bound.learned, event))
+                addresses = tuple(update_addresses(binding.learned, event))
                 lease = lease_from(event, time.time())
                 until = lease.expires if lease is not None else None
-                new = Binding(bound.definition, bound.xml, addresses, until)
+                new = Binding(binding.definition, binding.xml, addresses, until)
                 await self._save(new)
-                if set(addresses) == set(bound.learned):
+                if set(addresses) == set(binding.learned):
                     self.registry.bindings[tap] = new
                     return True
                 log.info("'%s' has %s", tap, ", ".join(addresses) or "no address any more")
@@ -331,20 +333,20 @@ class Filters:
         await self._applier.remove(*sorted(self._lost_taps))
         while self._lost_taps:
             await asyncio.to_thread(self._binding_files.remove, self._lost_taps.pop())
-        wanted: RequiredRules = {}
-        for tap, bound in self.registry.bindings.items():
+        required: RequiredRules = {}
+        for tap, binding in self.registry.bindings.items():
             try:
-                wanted[tap] = (bound.definition, bound.plan(self.registry.find))
+                required[tap] = (binding.definition, binding.plan(self.registry.find))
             except VirError as error:
                 log.error("'%s' keeps the rules it has: %s", tap, error)
         try:
-            await self._applier.apply(wanted)
+            await self._applier.apply(required)
         except VirError as error:
             log.warning("not all cards can be filtered at once, so one by one: %s", error)
-            await self._one_by_one(wanted)
+            await self._one_by_one(required)
 
-    async def _one_by_one(self, wanted: RequiredRules) -> None:
-        for tap, need in wanted.items():
+    async def _one_by_one(self, required: RequiredRules) -> None:
+        for tap, need in required.items():
             try:
                 await self._applier.apply({tap: need})
             except VirError as error:

@@ -61,9 +61,9 @@ def iptables_rules(rule: Rule, values: Mapping[str, str]) -> Iterator[InetRule]:
         reverse = inwards if chain != "FO" else not inwards
         if not _concerns(rule, values, chain, reverse=reverse):
             continue
-        words = _args(rule, values, reverse=reverse)
-        if words is not None:
-            yield InetRule(family, chain, (*words, *_target(rule.action, chain)))
+        args = _args(rule, values, reverse=reverse)
+        if args is not None:
+            yield InetRule(family, chain, (*args, *_target(rule.action, chain)))
 
 
 def _concerns(rule: Rule, values: Mapping[str, str], chain: str, *, reverse: bool) -> bool:
@@ -84,10 +84,15 @@ def _args(rule: Rule, values: Mapping[str, str], *, reverse: bool) -> list[str] 
         *_addresses(values, reverse=reverse),
         *_ports(protocol, values, reverse=reverse),
     ]
-    said = [word for option in options for word in (*option[0], *negation, *option[1])]
-    if not said and "srcmacaddr" in values and reverse:
+    match_args = [arg for option in options for arg in (*option[0], *negation, *option[1])]
+    if not match_args and "srcmacaddr" in values and reverse:
         return None
-    return [*head, *said, *_state(rule, values, reverse=reverse), *_extras(values, reverse=reverse)]
+    return [
+        *head,
+        *match_args,
+        *_state(rule, values, reverse=reverse),
+        *_extras(values, reverse=reverse),
+    ]
 
 
 Option = tuple[tuple[str, ...], tuple[str, ...]]  # the module that matches, and what it matches
@@ -159,8 +164,8 @@ def _extras(values: Mapping[str, str], *, reverse: bool) -> Iterator[str]:
         yield from ("-m", "set", "--match-set", *_set(values, reverse=reverse))
     comment = values.get("comment", "")
     if comment:
-        told = "".join(letter if letter.isprintable() else " " for letter in comment)
-        cut = told.encode()[:MAX_COMMENT].decode(errors="ignore")
+        printable = "".join(letter if letter.isprintable() else " " for letter in comment)
+        cut = printable.encode()[:MAX_COMMENT].decode(errors="ignore")
         yield from ("-m", "comment", "--comment", cut)
 
 

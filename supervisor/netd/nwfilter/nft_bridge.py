@@ -56,9 +56,9 @@ class NftBridge:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT, CONFIG_UNSUPPORTED: nothing has changed.
         """
         for attempt in range(1, ATTEMPTS + 1):
-            told = await asyncio.to_thread(_input, await _chains(), plans)
+            commands = await asyncio.to_thread(_input, await _chains(), plans)
             try:
-                await run_ok(ARGV, stdin=told)
+                await run_ok(ARGV, stdin=commands)
             except VirError as error:
                 if EPROTO in str(error):
                     raise _no_conntrack() from error
@@ -82,8 +82,8 @@ async def _chains() -> set[str]:
     ended = await run(["nft", "-j", "list", "chains", "bridge"])
     if ended.code != 0:
         return set()
-    found = json.loads(ended.output)["nftables"]
-    chains = [entry["chain"] for entry in found if "chain" in entry]
+    entries = json.loads(ended.output)["nftables"]
+    chains = [entry["chain"] for entry in entries if "chain" in entry]
     return {chain["name"] for chain in chains if chain["table"] == TABLE}
 
 
@@ -96,15 +96,15 @@ def _no_conntrack() -> VirError:
     return VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.NWFILTER)
 
 
-def _input(there: set[str], plans: Plans) -> str:
-    return json.dumps({"nftables": plan_change(there, plans)})
+def _input(existing: set[str], plans: Plans) -> str:
+    return json.dumps({"nftables": plan_change(existing, plans)})
 
 
-def plan_change(there: set[str], plans: Plans) -> list[Json]:
+def plan_change(existing: set[str], plans: Plans) -> list[Json]:
     """List the commands that replace the chains of taps. Pure.
 
     Args:
-        there: the names of the chains that there are.
+        existing: the names of the chains that there are.
         plans: of each tap.
 
     Raises:
@@ -113,7 +113,7 @@ def plan_change(there: set[str], plans: Plans) -> list[Json]:
     commands = list(_base())
     for tap, plan in plans.items():
         chains = _chains_of(plan) if plan is not None else {}
-        commands += _removal(there, tap, set(chains))
+        commands += _removal(existing, tap, set(chains))
         commands += _installation(tap, chains)
     return commands
 
@@ -121,24 +121,24 @@ def plan_change(there: set[str], plans: Plans) -> list[Json]:
 def _base() -> Iterator[Json]:
     yield {"add": {"table": {"family": "bridge", "name": TABLE}}}
     for name, (hook, priority, side) in LOOKS.items():
-        told: dict[str, Json] = {"type": "filter", "hook": hook, "prio": priority}
-        yield _add("chain", name=name, policy="accept", **told)
+        options: dict[str, Json] = {"type": "filter", "hook": hook, "prio": priority}
+        yield _add("chain", name=name, policy="accept", **options)
         yield {"flush": {"chain": {**BRIDGE, "name": name}}}
         yield _add("map", name=name, type="ifname", map="verdict")
         key: Json = {"meta": {"key": side}}
         yield _add("rule", chain=name, expr=[{"vmap": {"key": key, "data": f"@{name}"}}])
 
 
-def _removal(there: set[str], tap: str, kept: set[str]) -> Iterator[Json]:
+def _removal(existing: set[str], tap: str, planned: set[str]) -> Iterator[Json]:
     """Flush a tap's chains and delete those that its plan does not have."""
-    own = sorted(name for name in there if "/" in name and name.split("/")[1] == tap)
+    tap_chains = sorted(name for name in existing if "/" in name and name.split("/")[1] == tap)
     for look in LOOKS:
-        if f"{look}/{tap}" in own and f"{look}/{tap}" not in kept:
+        if f"{look}/{tap}" in tap_chains and f"{look}/{tap}" not in planned:
             yield _element("delete", look, tap)
-    for name in own:
+    for name in tap_chains:
         yield {"flush": {"chain": {**BRIDGE, "name": name}}}
-    for name in own:
-        if name not in kept:
+    for name in tap_chains:
+        if name not in planned:
             yield {"delete": {"chain": {**BRIDGE, "name": name}}}
 
 
@@ -155,23 +155,23 @@ def _installation(tap: str, chains: Mapping[str, list[Rule]]) -> Iterator[Json]:
 
 def _chains_of(plan: TapPlan) -> dict[str, list[Rule]]:
     """Translate the chains of a tap."""
-    found: dict[str, list[Rule]] = {}
+    chains: dict[str, list[Rule]] = {}
     for look, side in ETHER.items():
         names = _ether_names(plan, look, side)
         for old, name in names.items():
-            told = [tuple(names.get(word, word) for word in words) for words in plan.ether[old]]
-            found[name] = [{"expr": ether_expression(words)} for words in told]
+            rules = [tuple(names.get(arg, arg) for arg in args) for args in plan.ether[old]]
+            chains[name] = [{"expr": ether_expression(args)} for args in rules]
     if plan.inet:
         for look, kind in INET.items():
-            found[f"{look}/{plan.tap}"] = list(_packet_rules(plan, kind))
-    return found
+            chains[f"{look}/{plan.tap}"] = list(_packet_rules(plan, kind))
+    return chains
 
 
 def _packet_rules(plan: TapPlan, kind: str) -> Iterator[Rule]:
     for family, chains in plan.inet.items():
-        for words in chains[f"{kind}-{plan.tap}"]:
-            expression: Json = list(inet_expression(family, words, to_guest=kind == "FO"))
-            comment = comment_of(words)
+        for args in chains[f"{kind}-{plan.tap}"]:
+            expression: Json = list(inet_expression(family, args, to_guest=kind == "FO"))
+            comment = comment_of(args)
             yield {"expr": expression, "comment": comment} if comment else {"expr": expression}
 
 

@@ -65,62 +65,66 @@ PROTOCOLS: Final = {"ipv4": 0x800, "ipv6": 0x86DD}
 VERDICTS: Final = {"ACCEPT": "accept", "DROP": "drop", "RETURN": "return"}
 
 
-def ether_expression(words: Sequence[str]) -> list[Json]:
+def ether_expression(args: Sequence[str]) -> list[Json]:
     """Translate an ebtables rule.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED: nftables has nothing for an option.
     """
-    found: list[Json] = []
+    expressions: list[Json] = []
     at = 0
-    while at < len(words):
-        option = words[at]
-        negated = at + 1 < len(words) and words[at + 1] == "!"
+    while at < len(args):
+        option = args[at]
+        negated = at + 1 < len(args) and args[at + 1] == "!"
         at += 2 if negated else 1
         if option == "-j":
-            return [*found, {"counter": None}, *_verdict(words[at])]
-        if at >= len(words):
+            return [*expressions, {"counter": None}, *_verdict(args[at])]
+        if at >= len(args):
             raise unsupported(option)
-        found += _ether_option(option, words[at], negated=negated)
+        expressions += _ether_option(option, args[at], negated=negated)
         at += 1
-    return [*found, {"counter": None}]
+    return [*expressions, {"counter": None}]
 
 
-def inet_expression(family: Family, words: Sequence[str], *, to_guest: bool) -> list[Json]:
+def inet_expression(family: Family, args: Sequence[str], *, to_guest: bool) -> list[Json]:
     """Translate an iptables or ip6tables rule; RETURN is accept here.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED: nftables has nothing for an option.
     """
     kind = 0x800 if family is Family.V4 else 0x86DD
-    found: list[Json] = [_match(_payload("ether", "type"), kind)]
-    given = iter(words)
+    expressions: list[Json] = [_match(_payload("ether", "type"), kind)]
+    remaining = iter(args)
     negated = False
-    for word in given:
-        if word == "!":
+    for arg in remaining:
+        if arg == "!":
             negated = True
-        elif word == "-m":
-            next(given)
-        elif word == "-j":
-            return [*found, {"counter": None}, *_inet_verdict(next(given), to_guest=to_guest)]
-        elif word == "--tcp-flags":
-            mask, flags = next(given), next(given)
-            found.append(_flags(mask, flags, negated=negated))
+        elif arg == "-m":
+            next(remaining)
+        elif arg == "-j":
+            return [
+                *expressions,
+                {"counter": None},
+                *_inet_verdict(next(remaining), to_guest=to_guest),
+            ]
+        elif arg == "--tcp-flags":
+            mask, flags = next(remaining), next(remaining)
+            expressions.append(_flags(mask, flags, negated=negated))
             negated = False
-        elif word == "--comment":
-            next(given)
+        elif arg == "--comment":
+            next(remaining)
         else:
-            found += _inet_option(family, word, next(given), negated=negated)
+            expressions += _inet_option(family, arg, next(remaining), negated=negated)
             negated = False
-    return [*found, {"counter": None}]
+    return [*expressions, {"counter": None}]
 
 
-def comment_of(words: Sequence[str]) -> str:
+def comment_of(args: Sequence[str]) -> str:
     """Return a rule's comment, cut to nftables' limit."""
-    if "--comment" not in words:
+    if "--comment" not in args:
         return ""
     return (
-        words[words.index("--comment") + 1][:MAX_COMMENT]
+        args[args.index("--comment") + 1][:MAX_COMMENT]
         .encode()[:MAX_COMMENT]
         .decode(errors="ignore")
     )
@@ -215,10 +219,10 @@ def _inet_rest(option: str, value: str, *, negated: bool) -> list[Json]:
     if option in ("--icmp-type", "--icmpv6-type"):
         protocol = "icmp" if option == "--icmp-type" else "icmpv6"
         kind, _, code = value.partition("/")
-        found = [_match(_payload(protocol, "type"), int(kind), negated=negated)]
+        expressions = [_match(_payload(protocol, "type"), int(kind), negated=negated)]
         if code:
-            found.append(_match(_payload(protocol, "code"), int(code), negated=negated))
-        return found
+            expressions.append(_match(_payload(protocol, "code"), int(code), negated=negated))
+        return expressions
     if option == "--ctstate":
         states: Json = [state.lower() for state in value.split(",")]
         return [{"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": states}}]
@@ -228,9 +232,9 @@ def _inet_rest(option: str, value: str, *, negated: bool) -> list[Json]:
 
 
 def _flags(mask: str, flags: str, *, negated: bool) -> Json:
-    looked = sum(FLAGS[word] for word in mask.split(","))
-    wanted = sum(FLAGS[word] for word in flags.split(","))
-    return _match({"&": [_payload("tcp", "flags"), looked]}, wanted, negated=negated)
+    looked = sum(FLAGS[flag] for flag in mask.split(","))
+    expected = sum(FLAGS[flag] for flag in flags.split(","))
+    return _match({"&": [_payload("tcp", "flags"), looked]}, expected, negated=negated)
 
 
 def _verdict(target: str) -> list[Json]:

@@ -61,9 +61,9 @@ def references(name: str, find: Callable[[str], Filter | None]) -> set[str]:
         if name in seen:
             continue
         seen.add(name)
-        found = find(name)
-        if found is not None:
-            waiting += [one.filter for one in found.entries if isinstance(one, Reference)]
+        filter = find(name)
+        if filter is not None:
+            waiting += [entry.filter for entry in filter.entries if isinstance(entry, Reference)]
     return seen
 
 
@@ -73,19 +73,19 @@ def _walk(
     find: Callable[[str], Filter | None],
     above: tuple[str, ...],
 ) -> Iterator[ResolvedRule]:
-    found = find(name)
-    if found is None:
+    filter = find(name)
+    if filter is None:
         raise _internal_error(f"referenced filter '{name}' is missing; define it first")
     if name in above or len(above) >= MAX_DEPTH:
         chain = " -> ".join((*above, name))
         raise _internal_error(f"filter '{name}' refers to itself: {chain}")
-    for entry in found.entries:
+    for entry in filter.entries:
         if isinstance(entry, Reference):
             nested = {**entry.variables, **variables}
             yield from _walk(entry.filter, nested, find, (*above, name))
         else:
             _check_partners(entry, name)
-            yield ResolvedRule(entry, found.chain, found.priority, variables)
+            yield ResolvedRule(entry, filter.chain, filter.priority, variables)
 
 
 def _check_partners(rule: Rule, name: str) -> None:

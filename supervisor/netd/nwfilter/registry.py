@@ -95,9 +95,9 @@ class FilterRegistry:
     def users(self, name: str) -> list[Binding]:
         """Return the bindings that use a filter, directly or by reference."""
         return [
-            bound
-            for bound in self.bindings.values()
-            if name in references(bound.definition.filter, self.find)
+            binding
+            for binding in self.bindings.values()
+            if name in references(binding.definition.filter, self.find)
         ]
 
     def required(self, bindings: list[Binding], candidate: Filter | None) -> RequiredRules:
@@ -112,7 +112,9 @@ class FilterRegistry:
                 return candidate
             return self.find(name)
 
-        return {bound.definition.tap: (bound.definition, bound.plan(find)) for bound in bindings}
+        return {
+            binding.definition.tap: (binding.definition, binding.plan(find)) for binding in bindings
+        }
 
     def choose_uuid(self, name: str, requested: str) -> str:
         """Choose the UUID of a definition.
@@ -124,14 +126,14 @@ class FilterRegistry:
         Raises:
             VirError: OPERATION_FAILED: name and UUID belong to two filters.
         """
-        own = self.filters.get(name)
-        if own is not None and requested not in ("", own.uuid):
-            raise operation_failed(f"filter '{name}' already exists with uuid {own.uuid}")
+        existing = self.filters.get(name)
+        if existing is not None and requested not in ("", existing.uuid):
+            raise operation_failed(f"filter '{name}' already exists with uuid {existing.uuid}")
         for other in self.filters.values():
             if other.uuid == requested and other.filter.name != name:
                 detail = f"filter with same UUID but different name ('{other.filter.name}')"
                 raise operation_failed(f"{detail} already exists")
-        return own.uuid if own is not None else requested or str(uuid.uuid4())
+        return existing.uuid if existing is not None else requested or str(uuid.uuid4())
 
     def refuse_loop(self, new: Filter) -> None:
         """Refuse a filter that references itself.

@@ -34,7 +34,7 @@ def ether_change(saved: Table, plans: Plans) -> str:
     Returns:
         The input; empty where there is nothing to do.
     """
-    return _text("nat", [told for tap, plan in plans.items() for told in _ether(saved, tap, plan)])
+    return _text("nat", [line for tap, plan in plans.items() for line in _ether(saved, tap, plan)])
 
 
 def inet_change(saved: Table, plans: Plans, family: Family) -> str:
@@ -43,17 +43,17 @@ def inet_change(saved: Table, plans: Plans, family: Family) -> str:
     Returns:
         The input; empty where there is nothing to do.
     """
-    wanted = {tap: plan.inet.get(family, {}) if plan else {} for tap, plan in plans.items()}
-    lines = _base(saved) if any(wanted.values()) else []
-    for tap, chains in wanted.items():
+    planned = {tap: plan.inet.get(family, {}) if plan else {} for tap, plan in plans.items()}
+    lines = _base(saved) if any(planned.values()) else []
+    for tap, chains in planned.items():
         lines += _inet(saved, tap, chains)
-    if not any(wanted.values()):
+    if not any(planned.values()):
         lines += _unused(saved, set(plans))
     return _text("filter", lines)
 
 
 def _ether(saved: Table, tap: str, plan: TapPlan | None) -> list[str]:
-    wanted = plan.ether if plan is not None else {}
+    planned = plan.ether if plan is not None else {}
     hooked = plan.root_chains() if plan is not None else {}
     old = sorted(chain for chain in saved.chains if _is_ether(chain, tap))
     lines = [
@@ -62,10 +62,10 @@ def _ether(saved: Table, tap: str, plan: TapPlan | None) -> list[str]:
         if root_chain(side, tap) not in hooked and _ether_hooked(saved, side, tap)
     ]
     lines += [f"-F {chain}" for chain in old]
-    lines += [f"-X {chain}" for chain in old if chain not in wanted]
-    lines += [f":{chain} RETURN" for chain in wanted if chain not in old]
+    lines += [f"-X {chain}" for chain in old if chain not in planned]
+    lines += [f":{chain} RETURN" for chain in planned if chain not in old]
     lines += [
-        f"-A {chain} {format_rule(words)}" for chain, rules in wanted.items() for words in rules
+        f"-A {chain} {format_rule(args)}" for chain, rules in planned.items() for args in rules
     ]
     lines += [
         f"-A {hook} {option} {tap} -j {root_chain(side, tap)}"
@@ -75,21 +75,21 @@ def _ether(saved: Table, tap: str, plan: TapPlan | None) -> list[str]:
     return lines
 
 
-def _inet(saved: Table, tap: str, wanted: Mapping[str, list[RuleArgs]]) -> list[str]:
-    links = _links(tap) if wanted else []
-    there = _standing(saved, tap)
+def _inet(saved: Table, tap: str, planned: Mapping[str, list[RuleArgs]]) -> list[str]:
+    links = _links(tap) if planned else []
+    current = _base_rules(saved, tap)
     old = [f"{kind}-{tap}" for kind in INET_CHAINS if f"{kind}-{tap}" in saved.chains]
     lines = [
-        f"-D {chain} {format_rule(words)}" for chain, words in there if (chain, words) not in links
+        f"-D {chain} {format_rule(args)}" for chain, args in current if (chain, args) not in links
     ]
     lines += [f"-F {chain}" for chain in old]
-    lines += [f"-X {chain}" for chain in old if chain not in wanted]
-    lines += [f"-N {chain}" for chain in wanted if chain not in old]
+    lines += [f"-X {chain}" for chain in old if chain not in planned]
+    lines += [f"-N {chain}" for chain in planned if chain not in old]
     lines += [
-        f"-A {chain} {format_rule(words)}" for chain, rules in wanted.items() for words in rules
+        f"-A {chain} {format_rule(args)}" for chain, rules in planned.items() for args in rules
     ]
     lines += [
-        f"-A {chain} {format_rule(words)}" for chain, words in links if (chain, words) not in there
+        f"-A {chain} {format_rule(args)}" for chain, args in links if (chain, args) not in current
     ]
     return lines
 
@@ -97,10 +97,10 @@ def _inet(saved: Table, tap: str, wanted: Mapping[str, list[RuleArgs]]) -> list[
 def taps_in(ether: Table, inet: Iterable[Table]) -> set[str]:
     """Return the taps that have chains in saved tables."""
     prefixes = {f"libvirt-{side}-" for side in SIDES}
-    found = {chain[10:] for chain in ether.chains if chain[:10] in prefixes}
+    taps = {chain[10:] for chain in ether.chains if chain[:10] in prefixes}
     for table in inet:
-        found |= {chain[3:] for chain in table.chains if chain[:3] in ("FI-", "FO-", "HI-")}
-    return found
+        taps |= {chain[3:] for chain in table.chains if chain[:3] in ("FI-", "FO-", "HI-")}
+    return taps
 
 
 def _is_ether(chain: str, tap: str) -> bool:
@@ -128,13 +128,13 @@ def _links(tap: str) -> list[tuple[str, RuleArgs]]:
     ]
 
 
-def _standing(saved: Table, tap: str) -> list[tuple[str, RuleArgs]]:
+def _base_rules(saved: Table, tap: str) -> list[tuple[str, RuleArgs]]:
     """List the rules in the base chains that name the tap."""
     return [
-        (chain, tuple(words))
+        (chain, tuple(args))
         for _, chain in BASE
-        for words in saved.rules.get(chain, [])
-        if tap in words
+        for args in saved.rules.get(chain, [])
+        if tap in args
     ]
 
 
@@ -142,12 +142,12 @@ def _base(saved: Table) -> list[str]:
     """Create the base chains, and put the jumps to them first in their hooks."""
     lines = [f"-N {chain}" for _, chain in BASE if chain not in saved.chains]
     for hook in dict.fromkeys(hook for hook, _ in BASE):
-        wanted = [["-j", chain] for own, chain in BASE if own == hook]
+        jumps = [["-j", chain] for own_hook, chain in BASE if own_hook == hook]
         rules = saved.rules.get(hook, [])
-        if rules[: len(wanted)] == wanted:
+        if rules[: len(jumps)] == jumps:
             continue
-        lines += [f"-D {hook} {format_rule(words)}" for words in rules if words in wanted]
-        lines += [f"-I {hook} {format_rule(words)}" for words in reversed(wanted)]
+        lines += [f"-D {hook} {format_rule(args)}" for args in rules if args in jumps]
+        lines += [f"-I {hook} {format_rule(args)}" for args in reversed(jumps)]
     return lines
 
 
@@ -155,16 +155,16 @@ def _unused(saved: Table, taps: Set[str]) -> list[str]:
     """Delete the base chains with the last tap."""
     chains = [chain for _, chain in BASE if chain in saved.chains]
     for chain in chains:
-        if any(taps.isdisjoint(words) for words in saved.rules.get(chain, [])):
+        if any(taps.isdisjoint(args) for args in saved.rules.get(chain, [])):
             return []
     jumps = [
         f"-D {hook} -j {chain}"
         for hook, chain in BASE
-        for words in saved.rules.get(hook, [])
-        if words == ["-j", chain]
+        for args in saved.rules.get(hook, [])
+        if args == ["-j", chain]
     ]
     return [*jumps, *(f"-X {chain}" for chain in chains)]
 
 
 def _text(table: str, lines: Sequence[str]) -> str:
-    return "".join(f"{told}\n" for told in (f"*{table}", *lines, "COMMIT")) if lines else ""
+    return "".join(f"{line}\n" for line in (f"*{table}", *lines, "COMMIT")) if lines else ""

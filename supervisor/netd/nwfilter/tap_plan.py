@@ -39,11 +39,11 @@ class TapPlan:
 
     def root_chains(self) -> dict[str, RuleArgs]:
         """Return the root chains with the options of the jumps to them."""
-        found: dict[str, RuleArgs] = {}
+        chains: dict[str, RuleArgs] = {}
         for side, (hook, option) in SIDES.items():
             if root_chain(side, self.tap) in self.ether:
-                found[root_chain(side, self.tap)] = (hook, option, self.tap)
-        return found
+                chains[root_chain(side, self.tap)] = (hook, option, self.tap)
+        return chains
 
 
 def root_chain(side: str, tap: str) -> str:
@@ -66,16 +66,19 @@ def plan_tap(
         VirError: INTERNAL_ERROR: a filter is missing, a variable has no value or one that does not
             fit.
     """
-    placed = flatten(name, variables, find)
+    resolved = flatten(name, variables, find)
     plan = TapPlan(tap)
-    _ebtables_chains(plan, [one for one in placed if one.rule.protocol in ebtables_rules.PROTOCOLS])
-    for one in placed:
-        if one.rule.protocol in ebtables_rules.PROTOCOLS:
+    _ebtables_chains(
+        plan, [each for each in resolved if each.rule.protocol in ebtables_rules.PROTOCOLS]
+    )
+    for each in resolved:
+        protocol = each.rule.protocol
+        if protocol in ebtables_rules.PROTOCOLS:
             continue
-        if one.rule.protocol not in iptables_rules.PROTOCOLS:
-            raise invalid_value(one.rule.protocol, "a protocol")
-        for values in combinations(one.rule.values, one.variables):
-            for rule in iptables_rules.iptables_rules(one.rule, values):
+        if protocol not in iptables_rules.PROTOCOLS:
+            raise invalid_value(protocol, "a protocol")
+        for values in combinations(each.rule.values, each.variables):
+            for rule in iptables_rules.iptables_rules(each.rule, values):
                 chains = plan.inet.setdefault(rule.family, _empty(tap))
                 chains[f"{rule.chain}-{tap}"].append(rule.args)
     return plan
@@ -91,8 +94,8 @@ def unresolved(
     """
     return [
         access
-        for one in flatten(name, variables, find)
-        for access in unresolved_references(one.rule.values, one.variables)
+        for rule in flatten(name, variables, find)
+        for access in unresolved_references(rule.rule.values, rule.variables)
     ]
 
 
@@ -118,8 +121,8 @@ def plan_learning(tap: str, mac: str, *, dhcp_only: bool, servers: Sequence[str]
         for server in servers or ("",):
             source = ("--ip-source", str(ip(server))) if server else ()
             for receiver in (mac, "ff:ff:ff:ff:ff:ff"):
-                words = ("-d", receiver, *client[:2], *source, *answers[2:], "-j", "ACCEPT")
-                plan.ether[receiving].append(words)
+                args = ("-d", receiver, *client[:2], *source, *answers[2:], "-j", "ACCEPT")
+                plan.ether[receiving].append(args)
         plan.ether[receiving].append(("-j", "DROP"))
         return plan
     del plan.ether[receiving]
@@ -139,30 +142,30 @@ def _empty(tap: str) -> dict[str, list[RuleArgs]]:
 def _ebtables_chains(plan: TapPlan, placed: Sequence[ResolvedRule]) -> None:
     """Fill the ebtables chains; root rules and jumps to other chains by priority."""
     for side in SIDES:
-        own = [one for one in placed if _is_on_side(one, side)]
-        if not own:
+        hook_chains = [rule for rule in placed if _is_on_side(rule, side)]
+        if not hook_chains:
             continue
         name = root_chain(side, plan.tap)
         chains: dict[str, list[RuleArgs]] = {name: []}
-        waiting = _sub_chains(own)
-        for one in own:
-            if one.chain != ROOT:
+        waiting = _sub_chains(hook_chains)
+        for rule in hook_chains:
+            if rule.chain != ROOT:
                 continue
-            while waiting and waiting[0][0] <= one.rule.priority:
+            while waiting and waiting[0][0] <= rule.rule.priority:
                 _jump(chains, name, waiting.pop(0)[1], side, plan.tap)
-            chains[name] += _rule_args(one, side)
+            chains[name] += _rule_args(rule, side)
         for _, chain in waiting:
             _jump(chains, name, chain, side, plan.tap)
-        for one in own:
-            if one.chain != ROOT:
-                chains[f"{side}-{plan.tap}-{one.chain}"] += _rule_args(one, side)
+        for rule in hook_chains:
+            if rule.chain != ROOT:
+                chains[f"{side}-{plan.tap}-{rule.chain}"] += _rule_args(rule, side)
         plan.ether.update(chains)
 
 
 def _sub_chains(placed: Iterable[ResolvedRule]) -> list[tuple[int, str]]:
     """List the chains beside the root with their priorities, in order."""
-    found = {one.chain: one.chain_priority for one in placed if one.chain != ROOT}
-    return sorted((priority, chain) for chain, priority in found.items())
+    priorities = {rule.chain: rule.chain_priority for rule in placed if rule.chain != ROOT}
+    return sorted((priority, chain) for chain, priority in priorities.items())
 
 
 def _jump(chains: dict[str, list[RuleArgs]], name: str, chain: str, side: str, tap: str) -> None:

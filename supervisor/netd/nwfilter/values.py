@@ -28,9 +28,9 @@ def number(text: str, names: Mapping[str, int] | None = None) -> int:
     Raises:
         VirError: INTERNAL_ERROR: it is neither. A variable may hold anything.
     """
-    known = (names or {}).get(text.strip().lower())
-    if known is not None:
-        return known
+    named = (names or {}).get(text.strip().lower())
+    if named is not None:
+        return named
     if NUMBER.fullmatch(text) is None:
         raise invalid_value(text, "a number")
     return int(text, 16) if text[:2] in ("0x", "0X") else int(text)

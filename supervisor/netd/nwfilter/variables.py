@@ -47,8 +47,10 @@ def parse_reference(text: str) -> VariableRef | None:
 
 def unresolved_references(values: Mapping[str, str], variables: Variables) -> list[VariableRef]:
     """List the references without a value."""
-    wanted = [found for text in values.values() if (found := parse_reference(text)) is not None]
-    return [one for one in wanted if not _has(one, variables)]
+    references = [
+        reference_ for text in values.values() if (reference_ := parse_reference(text)) is not None
+    ]
+    return [reference for reference in references if not _has(reference, variables)]
 
 
 def combinations(values: Mapping[str, str], variables: Variables) -> Iterator[dict[str, str]]:
@@ -58,24 +60,26 @@ def combinations(values: Mapping[str, str], variables: Variables) -> Iterator[di
         VirError: INTERNAL_ERROR: a variable has no value, lists that go side by side have different
             lengths, or there are too many combinations.
     """
-    found = {key: at for key, text in values.items() if (at := parse_reference(text)) is not None}
+    references = {
+        key: at for key, text in values.items() if (at := parse_reference(text)) is not None
+    }
     absent = unresolved_references(values, variables)
     if absent:
         raise unresolvable(absent)
     lengths: dict[int, int] = {}
-    for at in found.values():
+    for at in references.values():
         if at.iterator is not None:
             size = len(variables[at.name])
             if lengths.setdefault(at.iterator, size) != size:
                 detail = f"list of variable '{at.name}' has another length than its neighbour's"
                 raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NWFILTER)
-    yield from _combined(values, variables, found, lengths)
+    yield from _combined(values, variables, references, lengths)
 
 
 def _combined(
     values: Mapping[str, str],
     variables: Variables,
-    found: Mapping[str, VariableRef],
+    references: Mapping[str, VariableRef],
     lengths: Mapping[int, int],
 ) -> Iterator[dict[str, str]]:
     seen: set[tuple[str, ...]] = set()
@@ -84,19 +88,19 @@ def _combined(
             detail = f"the lists of one rule make more than {MAX_RULES} rules"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NWFILTER)
         at = dict(zip(lengths, places, strict=True))
-        told = {
-            key: _value(found[key], variables, at) if key in found else text
+        combination = {
+            key: _value(references[key], variables, at) if key in references else text
             for key, text in values.items()
         }
-        mark = tuple(told.values())
+        mark = tuple(combination.values())
         if mark not in seen:
             seen.add(mark)
-            yield told
+            yield combination
 
 
 def unresolvable(absent: list[VariableRef]) -> VirError:
     """INTERNAL_ERROR: variables have no value."""
-    names = ", ".join(dict.fromkeys(str(one) for one in absent))
+    names = ", ".join(dict.fromkeys(str(reference) for reference in absent))
     detail = (
         "Cannot instantiate filter due to unresolvable variables or unavailable list elements: "
         f"{names}"
@@ -104,13 +108,13 @@ def unresolvable(absent: list[VariableRef]) -> VirError:
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NWFILTER)
 
 
-def _has(wanted: VariableRef, variables: Variables) -> bool:
-    values = variables.get(wanted.name, ())
-    return len(values) > (wanted.element or 0)
+def _has(reference: VariableRef, variables: Variables) -> bool:
+    values = variables.get(reference.name, ())
+    return len(values) > (reference.element or 0)
 
 
-def _value(wanted: VariableRef, variables: Variables, places: Mapping[int, int]) -> str:
-    values = variables[wanted.name]
-    if wanted.element is not None:
-        return values[wanted.element]
-    return values[places[wanted.iterator or 0]]
+def _value(reference: VariableRef, variables: Variables, places: Mapping[int, int]) -> str:
+    values = variables[reference.name]
+    if reference.element is not None:
+        return values[reference.element]
+    return values[places[reference.iterator or 0]]

@@ -48,18 +48,18 @@ class AddressService:
         """Return the leased addresses of MAC addresses, in all active networks."""
         macs = {mac.lower() for mac in request.macs}
         running = [entry.runtime.network for entry in self._registry if entry.runtime is not None]
-        noted = await asyncio.to_thread(self._noted, running)
-        found = [
+        leases = await asyncio.to_thread(self._leases_of, running)
+        addresses = [
             InterfaceAddress(
                 mac=lease.mac,
                 address=str(lease.address),
                 family=lease.family,
                 prefix=prefix_of(lease, network),
             )
-            for network, lease in noted
+            for network, lease in leases
             if lease.mac in macs
         ]
-        return InterfaceAddresses(addresses=found)
+        return InterfaceAddresses(addresses=addresses)
 
     @handles(ArpAddresses)
     async def heard(self, request: ArpAddresses) -> InterfaceAddresses:
@@ -74,14 +74,16 @@ class AddressService:
         except TimeoutError as error:
             detail = "the kernel did not list its neighbours in time"
             raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK) from error
-        found = [
-            InterfaceAddress(mac=each.mac, address=each.address, family=each.family, prefix=0)
-            for each in neighbours
-            if each.mac in macs
+        addresses = [
+            InterfaceAddress(
+                mac=neighbour.mac, address=neighbour.address, family=neighbour.family, prefix=0
+            )
+            for neighbour in neighbours
+            if neighbour.mac in macs
         ]
-        return InterfaceAddresses(addresses=found)
+        return InterfaceAddresses(addresses=addresses)
 
-    def _noted(self, networks: list[Network]) -> list[tuple[Network, Lease]]:
+    def _leases_of(self, networks: list[Network]) -> list[tuple[Network, Lease]]:
         now = time.time()
         return [
             (network, lease)

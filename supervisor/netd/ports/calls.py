@@ -55,8 +55,8 @@ class PortCalls:
         NETWORK_ERRORS.check_flags("networkListAllPorts", flags)
         entry = self._registry.find(network)
         running = entry.runtime
-        found = [PortId(entry.identity, uuid) for uuid in running.ports] if running else []
-        return found if need_results else [], len(found)
+        ports = [PortId(entry.identity, uuid) for uuid in running.ports] if running else []
+        return ports if need_results else [], len(ports)
 
     def network_port_lookup_by_uuid(
         self, call: ClientCall, network: NetworkId, uuid: bytes
@@ -84,21 +84,21 @@ class PortCalls:
             VirError: OPERATION_INVALID for a network that is off; NETWORK_PORT_EXIST.
         """
         NETWORK_ERRORS.check_flags("networkPortCreateXML", flags, CREATE_FLAGS)
-        given = read(xml)
+        request = read(xml)
         entry = self._registry.find(network)
         async with entry.change_lock.hold("create a port"):
             running = active(entry)
-            uuid = UUID(given.uuid) if given.uuid else uuid4()
+            uuid = UUID(request.uuid) if request.uuid else uuid4()
             if uuid.bytes in running.ports:
                 detail = f"network '{entry.name}' has a port {uuid} already"
                 raise VirError(ErrorCode.NETWORK_PORT_EXIST, detail, ErrorDomain.NETWORK)
-            interface = interface_of(given, entry)
-            plugging = plan_attach(interface, running.network, self._ports.device_users(entry))
-            owner, owner_uuid = given.owner_name or "", given.owner_uuid or ""
-            made = describe_port(interface, plugging, uuid, owner, owner_uuid)
-            await self._hooks.run(running.network, "port-created", made)
-            await self._save(entry, uuid, made)
-            running.ports[uuid.bytes] = made
+            interface = interface_of(request, entry)
+            plan = plan_attach(interface, running.network, self._ports.device_users(entry))
+            owner, owner_uuid = request.owner_name or "", request.owner_uuid or ""
+            port = describe_port(interface, plan, uuid, owner, owner_uuid)
+            await self._hooks.run(running.network, "port-created", port)
+            await self._save(entry, uuid, port)
+            running.ports[uuid.bytes] = port
         return PortId(entry.identity, uuid.bytes)
 
     async def network_port_delete(self, call: ClientCall, port: PortId, flags: int) -> None:
@@ -110,12 +110,12 @@ class PortCalls:
         NETWORK_ERRORS.check_flags("networkPortDelete", flags)
         entry = self._registry.find(port.net)
         async with entry.change_lock.hold("delete a port"):
-            running, gone = find_port(entry, port.uuid)
+            running, deleted = find_port(entry, port.uuid)
             uuid = str(UUID(bytes=port.uuid))
             with KernelErrors(f"cannot remove port {uuid}"):
                 await asyncio.to_thread(self._store.remove_port, entry.name, uuid)
             running.ports.pop(port.uuid, None)
-            await self._hooks.notify(running.network, "port-deleted", gone)
+            await self._hooks.notify(running.network, "port-deleted", deleted)
 
     def network_port_get_parameters(
         self, call: ClientCall, port: PortId, nparams: int, flags: int
@@ -123,7 +123,7 @@ class PortCalls:
         """Return a port's bandwidth limits."""
         NETWORK_ERRORS.check_flags("networkPortGetParameters", flags)
         bandwidth = find_port(self._registry.find(port.net), port.uuid)[1].bandwidth
-        found = params(
+        values = params(
             {
                 f"{direction}.{field}": UInt(getattr(rate, field) or 0)
                 for direction, rate in directions(bandwidth)
@@ -132,7 +132,7 @@ class PortCalls:
                 if not (direction == "outbound" and field == "floor")
             }
         )
-        return (found if nparams else []), len(found)
+        return (values if nparams else []), len(values)
 
     async def network_port_set_parameters(
         self, call: ClientCall, port: PortId, params: list[TypedParam], flags: int
@@ -144,21 +144,21 @@ class PortCalls:
         """
         NETWORK_ERRORS.check_flags("networkPortSetParameters", flags)
         names = [f"{way}.{field}" for way in ("inbound", "outbound") for field in FIELDS]
-        given = read_params(params, declared(*names))
+        values = read_params(params, declared(*names))
         entry = self._registry.find(port.net)
         async with entry.change_lock.hold("limit a port"):
             _, changed = find_port(entry, port.uuid)
             bandwidth = Bandwidth(
-                inbound=rate_of("inbound", given), outbound=rate_of("outbound", given)
+                inbound=rate_of("inbound", values), outbound=rate_of("outbound", values)
             )
             uuid = UUID(bytes=port.uuid)
             await self._ports.limit_port(str(uuid), bandwidth)
             changed.bandwidth = bandwidth
             await self._save(entry, uuid, changed)
 
-    async def _save(self, entry: NetworkObject, uuid: UUID, made: NetworkPort) -> None:
+    async def _save(self, entry: NetworkObject, uuid: UUID, port: NetworkPort) -> None:
         with KernelErrors(f"cannot note the port {uuid}"):
-            text = format_port(made)
+            text = format_port(port)
             await asyncio.to_thread(self._store.save_port, entry.name, str(uuid), text)
 
 
@@ -169,14 +169,14 @@ def directions(bandwidth: Bandwidth | None) -> list[tuple[str, Rate | None]]:
     return [("inbound", bandwidth.inbound), ("outbound", bandwidth.outbound)]
 
 
-def rate_of(direction: str, given: dict[str, list[int | float | str]]) -> Rate | None:
+def rate_of(direction: str, values: dict[str, list[int | float | str]]) -> Rate | None:
     """Build one direction from typed parameters; None: unlimited."""
-    values = {
-        field: int(found[0])
+    rates = {
+        field: int(value[0])
         for field in FIELDS
-        if (found := given.get(f"{direction}.{field}")) and int(found[0])
+        if (value := values.get(f"{direction}.{field}")) and int(value[0])
     }
-    return Rate(**values) if values else None
+    return Rate(**rates) if rates else None
 
 
 def active(entry: NetworkObject) -> NetworkRuntime:
@@ -196,11 +196,11 @@ def find_port(entry: NetworkObject, uuid: bytes) -> tuple[NetworkRuntime, Networ
     Raises:
         VirError: NO_NETWORK_PORT.
     """
-    found = entry.runtime.ports.get(uuid) if entry.runtime is not None else None
-    if entry.runtime is None or found is None:
+    port = entry.runtime.ports.get(uuid) if entry.runtime is not None else None
+    if entry.runtime is None or port is None:
         detail = f"network '{entry.name}' has no port with UUID {UUID(bytes=uuid)}"
         raise VirError(ErrorCode.NO_NETWORK_PORT, detail, ErrorDomain.NETWORK)
-    return entry.runtime, found
+    return entry.runtime, port
 
 
 def read(xml: str) -> NetworkPort:
@@ -215,15 +215,15 @@ def read(xml: str) -> NetworkPort:
         raise from_conf_error(error, ErrorDomain.NETWORK) from error
 
 
-def interface_of(given: NetworkPort, entry: NetworkObject) -> Interface:
+def interface_of(port: NetworkPort, entry: NetworkObject) -> Interface:
     """Build the interface that a client's port stands for."""
     return Interface(
         type="network",
-        mac_element=Mac(address=given.mac) if given.mac else None,
-        source=InterfaceSource(network=entry.name, portgroup=given.group),
-        bandwidth=given.bandwidth,
-        virtualport=given.virtualport,
-        vlan=given.vlan,
-        port_isolated=given.port_isolated,
-        trust_guest_rx_filters=given.rx_filters_trusted,
+        mac_element=Mac(address=port.mac) if port.mac else None,
+        source=InterfaceSource(network=entry.name, portgroup=port.group),
+        bandwidth=port.bandwidth,
+        virtualport=port.virtualport,
+        vlan=port.vlan,
+        port_isolated=port.port_isolated,
+        trust_guest_rx_filters=port.rx_filters_trusted,
     )

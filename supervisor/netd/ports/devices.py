@@ -61,29 +61,31 @@ class PortDevices:
         self,
         request: AttachPort,
         interface: Interface,
-        plugging: PortPlan,
+        plan: PortPlan,
         rollback: AsyncExitStack,
     ) -> OpenedTap:
         """Create the device and open its descriptors."""
-        wanted = request.tap or interface.target_dev or ""
-        if GENERATED.fullmatch(wanted) and not request.tap:
-            wanted = ""  # what an earlier guest was given
-        if wanted and not NAME.fullmatch(wanted):
-            detail = f"'{wanted}' cannot name a network device: 15 bytes at most, no space, no '/'"
+        requested = request.tap or interface.target_dev or ""
+        if GENERATED.fullmatch(requested) and not request.tap:
+            requested = ""  # what an earlier guest was given
+        if requested and not NAME.fullmatch(requested):
+            detail = (
+                f"'{requested}' cannot name a network device: 15 bytes at most, no space, no '/'"
+            )
             raise VirError(ErrorCode.XML_ERROR, detail, ErrorDomain.NETWORK)
-        prefix = plugging.prefix
-        if request.container and plugging.is_direct:
-            check_visible(interface, plugging)
+        prefix = plan.prefix
+        if request.container and plan.is_direct:
+            check_visible(interface, plan)
             prefix = MACVLAN_PREFIX
-        for _ in range(1 if wanted else NAMES):
-            name = wanted or self._records.next_name(prefix)
+        for _ in range(1 if requested else NAMES):
+            name = requested or self._records.next_name(prefix)
             try:
-                opened = await self._open_named(name, request, interface, plugging)
+                opened = await self._open_named(name, request, interface, plan)
             except OSError as error:
-                if not wanted and error.errno in (errno.EEXIST, errno.EBUSY):
+                if not requested and error.errno in (errno.EEXIST, errno.EBUSY):
                     continue
-                doing = f"Unable to create tap device {name}"
-                raise NETWORK_ERRORS.system_error(doing, error) from error
+                action = f"Unable to create tap device {name}"
+                raise NETWORK_ERRORS.system_error(action, error) from error
             rollback.push_async_callback(self.close, opened)
             if opened.kind != "tap":
                 rollback.push_async_callback(self._links.delete, name)
@@ -92,26 +94,26 @@ class PortDevices:
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
 
     async def _open_named(
-        self, name: str, request: AttachPort, interface: Interface, plugging: PortPlan
+        self, name: str, request: AttachPort, interface: Interface, plan: PortPlan
     ) -> OpenedTap:
         if request.container:
-            return await self._add_for_container(name, interface, plugging)
-        if not plugging.is_direct:
+            return await self._add_for_container(name, interface, plan)
+        if not plan.is_direct:
             if exists(name) and interface.managed_target is not False:
                 raise FileExistsError(errno.EEXIST, "there is a device of that name", name)
             return await asyncio.to_thread(_open_tap, name, request)
-        found = await self._open_macvtap(name, request.queues, interface, plugging)
-        vhosts = await asyncio.to_thread(_open_vhosts, request, found)
-        return OpenedTap(name, found, vhosts, "macvtap")
+        fds = await self._open_macvtap(name, request.queues, interface, plan)
+        vhosts = await asyncio.to_thread(_open_vhosts, request, fds)
+        return OpenedTap(name, fds, vhosts, "macvtap")
 
     async def _add_for_container(
-        self, name: str, interface: Interface, plugging: PortPlan
+        self, name: str, interface: Interface, plan: PortPlan
     ) -> OpenedTap:
         """Create a veth pair or macvlan for a container's network namespace."""
-        size = interface.mtu or plugging.mtu
+        size = interface.mtu or plan.mtu
         options: dict[str, object] = {"mtu": size} if size else {}
-        if plugging.is_direct:
-            await self._add_direct(name, "macvlan", interface, plugging)
+        if plan.is_direct:
+            await self._add_direct(name, "macvlan", interface, plan)
             try:
                 if options:
                     await self._links.set_link(name, **options)
@@ -123,17 +125,15 @@ class PortDevices:
         await self._links.add(name, "veth", peer=peer)
         return OpenedTap(name, [], [], "veth", peer_name(name))
 
-    async def _add_direct(
-        self, name: str, kind: str, interface: Interface, plugging: PortPlan
-    ) -> None:
+    async def _add_direct(self, name: str, kind: str, interface: Interface, plan: PortPlan) -> None:
         """Create a macvtap or macvlan on a device of the host.
 
         Where that is all the guest's, it is made with the host's address and both are given the
         guest's; the kernel gives the host's device its own back in the end.
         """
-        lower = await self._links.index(plugging.device)
-        through = plugging.mode == "passthrough"
-        mode: dict[str, object] = {f"{kind}_mode": "passthru" if through else plugging.mode}
+        lower = await self._links.index(plan.device)
+        through = plan.mode == "passthrough"
+        mode: dict[str, object] = {f"{kind}_mode": "passthru" if through else plan.mode}
         await self._links.add(name, kind, link=lower, address=interface.mac, **mode)
         if not through:
             return
@@ -144,9 +144,9 @@ class PortDevices:
             raise
 
     async def _open_macvtap(
-        self, name: str, queues: int, interface: Interface, plugging: PortPlan
+        self, name: str, queues: int, interface: Interface, plan: PortPlan
     ) -> list[int]:
-        await self._add_direct(name, "macvtap", interface, plugging)
+        await self._add_direct(name, "macvtap", interface, plan)
         try:
             await self._links.set_link(name, state="up")
             index = await self._links.index(name)
@@ -160,35 +160,35 @@ class PortDevices:
         for fd in (*opened.taps, *opened.vhosts):
             os.close(fd)
 
-    async def attach(self, name: str, interface: Interface, plugging: PortPlan) -> None:
+    async def attach(self, name: str, interface: Interface, plan: PortPlan) -> None:
         """Attach the device to its bridge, set its attributes and bring it up."""
         with KernelErrors(f"cannot plug '{name}' in"):
-            if plugging.is_direct:
-                await self.set_bandwidth(name, plugging.bandwidth)
+            if plan.is_direct:
+                await self.set_bandwidth(name, plan.bandwidth)
                 return
             up = interface.link_state != "down"
             options: dict[str, object] = {"address": host_mac(interface.mac or "")}
-            if plugging.bridge:
-                await self.set_master(name, interface, plugging, **options, **(UP if up else {}))
+            if plan.bridge:
+                await self.set_master(name, interface, plan, **options, **(UP if up else {}))
             else:
-                if interface.mtu or plugging.mtu:
-                    options["mtu"] = interface.mtu or plugging.mtu
+                if interface.mtu or plan.mtu:
+                    options["mtu"] = interface.mtu or plan.mtu
                 await self._links.set_link(name, **options, **(UP if up else {}))
-            if rate_limits(plugging.bandwidth) is not None:
-                await self.set_bandwidth(name, plugging.bandwidth)
+            if rate_limits(plan.bandwidth) is not None:
+                await self.set_bandwidth(name, plan.bandwidth)
 
     async def set_master(
-        self, name: str, interface: Interface, plugging: PortPlan, **options: object
+        self, name: str, interface: Interface, plan: PortPlan, **options: object
     ) -> None:
         """Make a tap a port of its bridge and set its attributes."""
         key = f"ipv6/conf/{name}/disable_ipv6"  # the host has no address of its own on a tap
         await asyncio.to_thread(self._sysctl.write_if_present, key, "1")
-        if interface.mtu or plugging.mtu:
-            options["mtu"] = interface.mtu or plugging.mtu
-        await self._links.attach_port(name, plugging.bridge, **options)
-        if plugging.isolated:
+        if interface.mtu or plan.mtu:
+            options["mtu"] = interface.mtu or plan.mtu
+        await self._links.attach_port(name, plan.bridge, **options)
+        if plan.isolated:
             await self._links.set_port(name, isolated=1)
-        if not plugging.learns:
+        if not plan.learns:
             await self._links.set_port(name, learning=0, unicast_flood=0)
             await self._links.set_forwarding_entry(name, interface.mac or "", on=True)
 
@@ -204,8 +204,8 @@ class PortDevices:
 
 
 def _open_tap(name: str, request: AttachPort) -> OpenedTap:
-    found = taps.open_tap(name, queues=request.queues, user=request.user)
-    return OpenedTap(name, found, _open_vhosts(request, found))
+    fds = taps.open_tap(name, queues=request.queues, user=request.user)
+    return OpenedTap(name, fds, _open_vhosts(request, fds))
 
 
 def _open_vhosts(request: AttachPort, beside: list[int]) -> list[int]:
@@ -223,16 +223,16 @@ def peer_name(name: str) -> str:
     return f"{name[: LONGEST - 1]}p" if len(name) < LONGEST else f"p{name[: LONGEST - 1]}"
 
 
-def check_visible(interface: Interface, plugging: PortPlan) -> None:
+def check_visible(interface: Interface, plan: PortPlan) -> None:
     """Refuse settings that the host cannot apply to a device inside a container.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED.
     """
-    for word, wanted in (("bandwidth", plugging.bandwidth), ("filterref", interface.filterref)):
-        if wanted is not None:
+    for tag, setting in (("bandwidth", plan.bandwidth), ("filterref", interface.filterref)):
+        if setting is not None:
             detail = (
-                f"<{word}> cannot be kept for a direct interface of a container, whose device is "
+                f"<{tag}> cannot be kept for a direct interface of a container, whose device is "
                 "out of the host's sight; plug it into a bridge, or leave it out"
             )
             raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.NETWORK)

@@ -13,7 +13,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime import subprocesses
 
 SCRIPT_S: Final = 20.0
-MAX_WORDS: Final = 1000  # characters of what a script complains that are passed on
+MAX_OUTPUT: Final = 1000  # characters of what a script complains that are passed on
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ async def run_script(path: str, device: str) -> None:
         detail = f"the script '{path}' cannot be executed: {error.strerror}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK) from error
     if ended.code != 0:
-        words = ended.output_text[:MAX_WORDS]
-        detail = f"the script '{path} {device}' failed with {ended.code}: {words}"
+        output = ended.output_text[:MAX_OUTPUT]
+        detail = f"the script '{path} {device}' failed with {ended.code}: {output}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
 
 

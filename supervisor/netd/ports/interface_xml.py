@@ -19,9 +19,9 @@ from supervisor.dispatch.service_errors import NETWORK_ERRORS
 class KernelErrors(contextlib.AbstractContextManager[None]):
     """Context manager that converts OSError to SYSTEM_ERROR."""
 
-    def __init__(self, doing: str) -> None:
+    def __init__(self, action: str) -> None:
         """Take the action for the message: "cannot …"."""
-        self._doing = doing
+        self._doing = action
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Raise SYSTEM_ERROR from an OSError."""

@@ -78,15 +78,15 @@ def plan_interface(interface: Interface) -> PortPlan:
     )
     match interface.type:
         case "bridge":
-            plugging = replace(common, bridge=source.bridge or "")
+            plan = replace(common, bridge=source.bridge or "")
         case "ethernet":
-            plugging = common
+            plan = common
         case "direct":
-            plugging = replace(common, device=source.dev or "", mode=source.mode or "vepa")
+            plan = replace(common, device=source.dev or "", mode=source.mode or "vepa")
         case other:
             raise unsupported(f"interface type '{other}' is not plugged in by netd")
-    check_supported(interface, plugging)
-    return plugging
+    check_supported(interface, plan)
+    return plan
 
 
 def plan_attach(interface: Interface, network: Network, used: dict[str, int]) -> PortPlan:
@@ -122,53 +122,53 @@ def plan_attach(interface: Interface, network: Network, used: dict[str, int]) ->
     bridge = network.bridge.name or "" if network.bridge is not None else ""
     if makes_bridge(network):
         learns = network.bridge is None or network.bridge.mac_table_manager != "libvirt"
-        plugging = replace(common, bridge=bridge, learns=learns)
+        plan = replace(common, bridge=bridge, learns=learns)
     elif mode is ForwardMode.BRIDGE and bridge:
-        plugging = replace(common, kind="bridge", bridge=bridge)
+        plan = replace(common, kind="bridge", bridge=bridge)
     elif mode in DIRECT:
         device = choose_device(network, used, alone=mode is ForwardMode.PASSTHROUGH)
-        plugging = replace(common, kind="direct", device=device, mode=DIRECT[mode])
+        plan = replace(common, kind="direct", device=device, mode=DIRECT[mode])
     else:
         detail = (
             f"network '{network.name}' has forward mode '{mode}', whose devices cannot be given to "
             "guests yet; use a network with mode 'bridge', 'nat' or 'route'"
         )
         raise unsupported(detail)
-    check_supported(interface, plugging)
-    return plugging
+    check_supported(interface, plan)
+    return plan
 
 
 def _first(*words: bool | None) -> bool | None:
-    return next((word for word in words if word is not None), None)
+    return next((value for value in words if value is not None), None)
 
 
-def check_supported(interface: Interface, plugging: PortPlan) -> None:
+def check_supported(interface: Interface, plan: PortPlan) -> None:
     """Refuse settings that would otherwise have no effect.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED.
     """
-    port = plugging.virtualport
+    port = plan.virtualport
     if port is not None and port.type in VIRTUAL_SWITCHES:
         raise unsupported(
             f"<virtualport type='{port.type}'> needs a switch that this daemon does not drive; "
             "plug the card into a bridge of the kernel's"
         )
-    if port is not None and plugging.is_direct and port.type in ("802.1Qbg", "802.1Qbh"):
+    if port is not None and plan.is_direct and port.type in ("802.1Qbg", "802.1Qbh"):
         raise unsupported(
             f"<virtualport type='{port.type}'> needs lldpad, which this daemon does not drive; "
             "leave <virtualport> out"
         )
-    if plugging.vlan is not None and plugging.vlan.tags:
+    if plan.vlan is not None and plan.vlan.tags:
         raise unsupported(
             "an interface of this type has no <vlan> tag: that takes Open vSwitch or a hostdev; "
             "use a bridge above a VLAN device of the host instead"
         )
-    _check_settings(interface, plugging)
+    _check_settings(interface, plan)
 
 
-def _check_settings(interface: Interface, plugging: PortPlan) -> None:
-    inbound = plugging.bandwidth.inbound if plugging.bandwidth is not None else None
+def _check_settings(interface: Interface, plan: PortPlan) -> None:
+    inbound = plan.bandwidth.inbound if plan.bandwidth is not None else None
     if inbound is not None and inbound.floor:
         raise unsupported(
             "<inbound floor=…> cannot be kept for a single card yet; limit the others with "
@@ -192,11 +192,11 @@ def choose_group(network: Network, name: str | None) -> PortGroup | None:
     """
     if not name:
         return next((group for group in network.portgroups if group.default), None)
-    found = next((group for group in network.portgroups if group.name == name), None)
-    if found is None:
+    group_found = next((group for group in network.portgroups if group.name == name), None)
+    if group_found is None:
         detail = f"network '{network.name}' has no portgroup '{name}'"
         raise VirError(ErrorCode.XML_ERROR, detail, ErrorDomain.NETWORK)
-    return found
+    return group_found
 
 
 def choose_device(network: Network, used: dict[str, int], *, alone: bool) -> str:
@@ -205,7 +205,7 @@ def choose_device(network: Network, used: dict[str, int], *, alone: bool) -> str
     Raises:
         VirError: INTERNAL_ERROR when there is none, or none that nobody has.
     """
-    devices = [each.dev for each in network.forward.interfaces] if network.forward else []
+    devices = [interface.dev for interface in network.forward.interfaces] if network.forward else []
     if not devices:
         detail = f"network '{network.name}' uses a direct mode, but has no forward dev"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
@@ -219,53 +219,53 @@ def choose_device(network: Network, used: dict[str, int], *, alone: bool) -> str
     return least
 
 
-def live_interface(interface: Interface, plugging: PortPlan, device: str, port: str) -> Interface:
+def live_interface(interface: Interface, plan: PortPlan, device: str, port: str) -> Interface:
     """Build the running domain's <interface>.
 
     Args:
         interface: as it was asked for.
-        plugging: what it is plugged into.
+        plan: what it is plugged into.
         device: the name of the tap or macvtap.
         port: the port's UUID; "": no network's.
     """
     source = replace(interface.source) if interface.source is not None else InterfaceSource()
     if interface.type == "network":
         source.portid = port or None
-        source.bridge = plugging.bridge or None
-        if plugging.is_direct:
-            source.dev, source.mode = plugging.device, plugging.mode
-    kind = plugging.kind if interface.type == "network" else interface.type
+        source.bridge = plan.bridge or None
+        if plan.is_direct:
+            source.dev, source.mode = plan.device, plan.mode
+    kind = plan.kind if interface.type == "network" else interface.type
     return replace(
         interface,
         type=kind,
         source=source if interface.type != "ethernet" else interface.source,
         target_dev=device,
-        bandwidth=plugging.bandwidth,
+        bandwidth=plan.bandwidth,
     )
 
 
 def describe_port(
-    interface: Interface, plugging: PortPlan, uuid: UUID, domain: str, owner: str
+    interface: Interface, plan: PortPlan, uuid: UUID, domain: str, owner: str
 ) -> NetworkPort:
     """Build the <networkport> of an interface."""
-    plug = Plug(type=plugging.kind)
-    if plugging.is_direct:
-        plug.dev, plug.mode = plugging.device, plugging.mode
+    plug = Plug(type=plan.kind)
+    if plan.is_direct:
+        plug.dev, plug.mode = plan.device, plan.mode
     else:
-        plug.bridge = plugging.bridge
-        if plugging.kind == "network":
-            plug.mac_table_manager = "kernel" if plugging.learns else "libvirt"
+        plug.bridge = plan.bridge
+        if plan.kind == "network":
+            plug.mac_table_manager = "kernel" if plan.learns else "libvirt"
     return NetworkPort(
         uuid=str(uuid),
         owner_name=domain,
         owner_uuid=owner,
-        group=plugging.group or None,
+        group=plan.group or None,
         mac=interface.mac,
-        virtualport=plugging.virtualport,
-        bandwidth=plugging.bandwidth,
-        vlan=plugging.vlan,
-        port_isolated=plugging.isolated or None,
-        rx_filters_trusted=plugging.trusted,
+        virtualport=plan.virtualport,
+        bandwidth=plan.bandwidth,
+        vlan=plan.vlan,
+        port_isolated=plan.isolated or None,
+        rx_filters_trusted=plan.trusted,
         plug=plug,
     )
 

@@ -147,7 +147,7 @@ class Ports:
 
     async def limit_port(self, port: str, bandwidth: Bandwidth) -> None:
         """Set the bandwidth limits of a network port's device, if a guest of ours has it."""
-        record = next((each for each in self._records if each.port == port), None)
+        record = next((candidate for candidate in self._records if candidate.port == port), None)
         if record is not None:
             with KernelErrors(f"cannot limit the traffic of '{record.device}'"):
                 await self._devices.set_bandwidth(record.device, bandwidth)
@@ -174,15 +174,15 @@ class Ports:
             network: its UUID as text; "": of every network and bridge.
             own_bridge: that network's, which cards may name instead of the network.
         """
-        found = {link.name: link for link in await self._links.links()}
+        links = {link.name: link for link in await self._links.links()}
         for record in self._records:
-            card, bridge = found.get(record.device), found.get(record.bridge)
-            if card is None or bridge is None:
+            device, bridge = links.get(record.device), links.get(record.bridge)
+            if device is None or bridge is None:
                 continue
             if network not in ("", record.network) and record.bridge != own_bridge:
                 continue
             try:
-                await self._restore(record, joined=card.master == bridge.index)
+                await self._restore(record, joined=device.master == bridge.index)
             except (OSError, TimeoutError, VirError) as error:
                 log.error("'%s' of %s is not plugged in: %s", record.device, record.domain, error)
 
@@ -193,22 +193,22 @@ class Ports:
             if not joined and not record.network:
                 await self._devices.set_master(record.device, interface, plan_interface(interface))
             return
-        plugging = plan_attach(interface, entry.runtime.network, self.device_users(entry))
+        plan = plan_attach(interface, entry.runtime.network, self.device_users(entry))
         if not joined:
-            await self._devices.set_master(record.device, interface, plugging)
+            await self._devices.set_master(record.device, interface, plan)
         port = UUID(record.port)
         if port.bytes not in entry.runtime.ports:
-            described = describe_port(interface, plugging, port, record.domain, record.uuid)
+            described = describe_port(interface, plan, port, record.domain, record.uuid)
             await self._save_port(entry, port, described)
 
     async def collect_garbage(self) -> None:
         """Remove ports whose device is gone: the worker died before it could detach."""
         if not self.any():
             return
-        known = list(self._records)  # before the devices: one that is being made is not in it
-        found = {link.name for link in await self._links.links()}
-        for record in known:
-            if record.device not in found and record.kind != "macvlan":
+        records = list(self._records)  # before the devices: one that is being made is not in it
+        links = {link.name for link in await self._links.links()}
+        for record in records:
+            if record.device not in links and record.kind != "macvlan":
                 async with self._lock(record.uuid).hold("sweep"):
                     if self._records.get(record.device) is record:
                         log.info("'%s' of %s has gone", record.device, record.domain)
@@ -238,18 +238,18 @@ class Ports:
     # Attaching.
 
     async def _attach(self, request: AttachPort, interface: Interface) -> PortAttached:
-        entry, plugging = self._plan(interface)
+        entry, plan = self._plan(interface)
         async with AsyncExitStack() as rollback:
             uuid, port = uuid4(), None
             if entry is not None:
-                port = describe_port(interface, plugging, uuid, request.domain, request.uuid)
+                port = describe_port(interface, plan, uuid, request.domain, request.uuid)
                 rollback.push_async_callback(self._remove_port, entry, uuid.bytes)
                 await self._save_port(entry, uuid, port)
-            opened = await self._devices.open(request, interface, plugging, rollback)
+            opened = await self._devices.open(request, interface, plan, rollback)
             live = live_interface(
-                interface, plugging, opened.name, str(uuid) if entry is not None else ""
+                interface, plan, opened.name, str(uuid) if entry is not None else ""
             )
-            await self._devices.attach(opened.name, interface, plugging)
+            await self._devices.attach(opened.name, interface, plan)
             if interface.type == "ethernet" and interface.script:
                 await run_script(interface.script, opened.name)
             record = PortRecord(
@@ -261,14 +261,14 @@ class Ports:
                 interface=write_interface(live),
                 network=entry.uuid_text if entry is not None else "",
                 port=str(uuid) if entry is not None else "",
-                bridge=plugging.bridge,
+                bridge=plan.bridge,
             )
             with KernelErrors(f"cannot note the port '{opened.name}'"):
                 rollback.callback(self._records.remove, opened.name)
                 self._records.save(record)
             if interface.filterref is not None:
                 await self._apply_filter(record, interface.filterref)
-            mtu = interface.mtu or plugging.mtu
+            mtu = interface.mtu or plan.mtu
             rollback.pop_all()
         return PortAttached(
             interface=record.interface,
@@ -359,27 +359,27 @@ class Ports:
             log.error("the port '%s' is not forgotten: %s", record.device, error)
 
     async def _update(self, record: PortRecord, interface: Interface) -> PortAttached:
-        entry, plugging = self._plan(interface)
-        if plugging.is_direct or record.kind in DIRECT_KINDS:
+        entry, plan = self._plan(interface)
+        if plan.is_direct or record.kind in DIRECT_KINDS:
             detail = "a direct interface cannot be plugged in elsewhere while its guest runs"
             raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.NETWORK)
         before = read_interface(record.interface)
         uuid, port = uuid4(), None
         async with AsyncExitStack() as rollback:
             if entry is not None:
-                port = describe_port(interface, plugging, uuid, record.domain, record.uuid)
+                port = describe_port(interface, plan, uuid, record.domain, record.uuid)
                 rollback.push_async_callback(self._remove_port, entry, uuid.bytes)
                 await self._save_port(entry, uuid, port)
             with KernelErrors(f"cannot plug '{record.device}' in elsewhere"):
-                if plugging.bridge and plugging.bridge != record.bridge:
+                if plan.bridge and plan.bridge != record.bridge:
                     rollback.push_async_callback(self._rejoin, record)
-                    await self._devices.set_master(record.device, interface, plugging)
+                    await self._devices.set_master(record.device, interface, plan)
                 rollback.push_async_callback(
                     self._devices.set_bandwidth, record.device, before.bandwidth
                 )
-                await self._devices.set_bandwidth(record.device, plugging.bandwidth)
+                await self._devices.set_bandwidth(record.device, plan.bandwidth)
             live = live_interface(
-                interface, plugging, record.device, str(uuid) if entry is not None else ""
+                interface, plan, record.device, str(uuid) if entry is not None else ""
             )
             if interface.filterref != before.filterref:
                 rollback.push_async_callback(self._apply_filter, record, before.filterref)
@@ -393,14 +393,14 @@ class Ports:
                 interface=write_interface(live),
                 network=entry.uuid_text if entry is not None else "",
                 port=str(uuid) if entry is not None else "",
-                bridge=plugging.bridge,
+                bridge=plan.bridge,
             )
             with KernelErrors(f"cannot note the port '{record.device}'"):
                 self._records.save(changed)
             rollback.pop_all()
-        former = self._registry.by_uuid(UUID(record.network).bytes) if record.network else None
-        if former is not None and record.port:
-            await self._remove_port(former, UUID(record.port).bytes)
+        previous = self._registry.by_uuid(UUID(record.network).bytes) if record.network else None
+        if previous is not None and record.port:
+            await self._remove_port(previous, UUID(record.port).bytes)
         return PortAttached(
             interface=changed.interface, tap=record.device, taps=[], vhosts=[], host_mtu=0
         )

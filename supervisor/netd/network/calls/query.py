@@ -77,8 +77,8 @@ class QueryCalls:
         """List the networks that match the flags."""
         call.cacheable = True
         NETWORK_ERRORS.check_flags("networkConnectListAllNetworks", flags, FILTER.flags)
-        found = [entry.identity for entry in FILTER.select(self._registry, flags)]
-        return found if need_results else [], len(found)
+        networks = [entry.identity for entry in FILTER.select(self._registry, flags)]
+        return networks if need_results else [], len(networks)
 
     def network_lookup_by_name(self, call: ClientCall, name: str) -> NetworkId:
         """Look up a network by name."""
@@ -146,9 +146,9 @@ class QueryCalls:
         bridge = entry.current.bridge
         if entry.runtime is None or bridge is None or not bridge.name:
             return [], 0
-        noted = for_mac(read_leases(self._leases(entry.current), time.time()), mac)
-        found = [lease_value(bridge.name, lease, entry.current) for lease in noted]
-        return found if need_results else [], len(found)
+        leases = for_mac(read_leases(self._leases(entry.current), time.time()), mac)
+        values = [lease_value(bridge.name, lease, entry.current) for lease in leases]
+        return values if need_results else [], len(values)
 
 
 def describe_live(entry: NetworkObject) -> str:
