@@ -1,4 +1,4 @@
-"""The bus: typed calls, events and descriptors between processes. Imports nothing of ours."""
+"""The bus: typed calls, events and descriptors between the daemon's processes. A library."""
 
 from ipc.context import CallContext, current_call, new_trace, trace
 from ipc.descriptor import Descriptor

@@ -1,6 +1,6 @@
-"""Who called, and which trace the work belongs to: known in a handler without being passed along.
+"""Call context: which call a handler answers, and the trace id of the work. Context variables.
 
-Owns: the two context variables.
+Owns: the two variables; tasks that a handler starts inherit them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ trace: ContextVar[str] = ContextVar("trace", default="")
 
 
 class CallContext(NamedTuple):
-    """The call that a handler is answering."""
+    """The call that a handler answers."""
 
     peer: str  # the process that called
     trace: str
@@ -24,7 +24,7 @@ _current: ContextVar[CallContext] = ContextVar("call")
 
 
 def current_call() -> CallContext:
-    """The call that is being answered.
+    """Return the call that the running handler answers.
 
     Raises:
         LookupError: outside a handler.
@@ -33,11 +33,11 @@ def current_call() -> CallContext:
 
 
 def set_call(call: CallContext) -> None:
-    """Begin to work for a call, in the present context."""
+    """Set the call, and its trace id, in the current context."""
     _current.set(call)
     trace.set(call.trace)
 
 
 def new_trace() -> str:
-    """Make an id that no other work has."""
+    """Make a trace id."""
     return secrets.token_hex(6)

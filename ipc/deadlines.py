@@ -1,6 +1,6 @@
-"""When calls are given up: one timer for all the calls of a link.
+"""Deadlines of a link's calls, on one timer of the loop.
 
-Owns: the timer. A timer a call costs more than the rest of sending it.
+Owns: the timer. One `call_later` for each call would cost more than sending the call.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 
 class Deadlines:
-    """Numbers that expire unless they are removed first."""
+    """Call numbers that expire unless they are removed first."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, expire: Callable[[int], None]) -> None:
-        """Expire nothing yet.
+        """Start without a deadline.
 
         Args:
-            loop: whose clock it is.
-            expire: called with a number whose time is over; the number is forgotten before.
+            loop: whose clock the times are of.
+            expire: called with each number that expires, which is removed before.
         """
         self._loop = loop
         self._expire = expire
@@ -29,17 +29,17 @@ class Deadlines:
         return number in self._times
 
     def add(self, number: int, time: float) -> None:
-        """Let a number expire at a time of the loop's clock."""
+        """Expire a number at a time of the loop's clock."""
         self._times[number] = time
         if time < self._timer_at:
             self._arm(time)
 
     def remove(self, number: int) -> None:
-        """Forget a number; the timer stays for those that come, and finds nothing otherwise."""
+        """Remove a number. The timer is left: rearming it would cost more than one idle wake-up."""
         self._times.pop(number, None)
 
     def clear(self) -> None:
-        """Forget all and stop the timer."""
+        """Remove all numbers and stop the timer."""
         self._times.clear()
         if self._timer is not None:
             self._timer.cancel()

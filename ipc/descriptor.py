@@ -9,10 +9,10 @@ import os
 
 
 class Descriptor:
-    """A file descriptor that crosses the bus with its message.
+    """A file descriptor that crosses the bus with its message (SCM_RIGHTS).
 
-    The sender's is closed once the message is out; the receiver owns its copy and must take or
-    close it. Forgotten ones are closed when they are collected.
+    The sender's is closed once the message is sent; the receiver owns its copy and must take or
+    close it. One that is neither is closed when it is garbage-collected.
     """
 
     __slots__ = ("_fd",)
@@ -22,7 +22,7 @@ class Descriptor:
         self._fd = fd
 
     def fileno(self) -> int:
-        """Look at it; it stays ours.
+        """Return the number; the object still owns it.
 
         Raises:
             ValueError: it has been taken or closed.
@@ -32,7 +32,7 @@ class Descriptor:
         return self._fd
 
     def take(self) -> int:
-        """Hand it to the caller, who closes it.
+        """Return the number, which the caller owns from now on.
 
         Raises:
             ValueError: it has been taken or closed.
@@ -42,7 +42,7 @@ class Descriptor:
         return fd
 
     def close(self) -> None:
-        """Close it, if it is still ours."""
+        """Close the descriptor unless it was taken."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -1,6 +1,6 @@
-"""What can go wrong between two processes, as types that a caller can tell apart.
+"""Errors of the bus: why a call has no reply of its service.
 
-Owns: the errors of the bus itself. Errors of services cross through an `ErrorCodec`.
+Owns: these errors. Errors of services cross through an `ErrorCodec`.
 """
 
 from __future__ import annotations
@@ -9,60 +9,60 @@ from typing import Protocol
 
 
 class BusError(Exception):
-    """A call was not answered by its service, for a reason of the bus."""
+    """A call has no reply of its service."""
 
 
 class PeerGone(BusError):
-    """The other process ended, or closed the link, before it answered."""
+    """The peer ended, or closed the link, before it replied."""
 
 
 class DeadlineExceeded(BusError):
-    """No answer came within the call's deadline."""
+    """No reply came within the call's deadline."""
 
 
 class NoSuchService(BusError):
-    """The root knows no process of that name, and none came up in time."""
+    """The root has no process of that name, or it was not ready in time."""
 
 
 class QueueFull(BusError):
-    """The peer takes messages slower than they are made; nothing was sent."""
+    """The peer reads slower than messages are made; nothing was sent."""
 
 
 class ProtocolError(BusError):
-    """Bytes that no process of ours would send, or a message beyond the limits."""
+    """Bytes that are no frame, or a message beyond the limits."""
 
 
 class NoHandler(BusError):
-    """The other process has no handler for the message."""
+    """The peer has no handler for the message."""
 
 
 class HandlerFailed(BusError):
-    """The handler failed in a way it should not have; its process logged the trace."""
+    """The handler raised an error that is not its service's; its process logged the traceback."""
 
 
 class ErrorCodec(Protocol):
     """How a service's own exceptions cross the bus."""
 
     def encode(self, error: Exception) -> bytes | None:
-        """Put the error into bytes; None when it is not one of these."""
+        """Encode the error; None when it is not of the codec's kind."""
 
     def decode(self, data: bytes) -> Exception:
-        """Make the error again."""
+        """Decode the error."""
 
 
 class NullErrorCodec:
-    """The codec of a process whose services have no exceptions of their own."""
+    """The codec of a process whose services raise no errors of their own."""
 
     def encode(self, error: Exception) -> bytes | None:
-        """Know none."""
+        """Encode none."""
         return None
 
     def decode(self, data: bytes) -> Exception:
-        """Tell that the peer sent what this process cannot read."""
+        """Report that this process cannot decode the peer's error."""
         return ProtocolError("an error of a kind unknown to this process")
 
 
-#: The bus's own errors by the name that stands in a frame.
+#: The bus's own errors by their name in a frame.
 BY_NAME: dict[str, type[BusError]] = {
     kind.__name__: kind
     for kind in (

@@ -1,6 +1,6 @@
-"""Frames: what stands on the wire between two processes. Sans I/O.
+"""Frames: the encoding of calls, replies and events between two processes. Sans I/O.
 
-Owns: the layout (length, number of descriptors, msgpack) and its limits.
+Owns: the layout (length, number of descriptors, msgpack array) and its limits.
 May not touch: sockets.
 """
 
@@ -21,7 +21,7 @@ PREFIX: Final = struct.Struct("<II")
 
 
 class Call(msgspec.Struct, array_like=True, tag=0):
-    """A request on its way."""
+    """A request."""
 
     number: int
     left_s: float  # what is left of its deadline
@@ -31,14 +31,14 @@ class Call(msgspec.Struct, array_like=True, tag=0):
 
 
 class Reply(msgspec.Struct, array_like=True, tag=1):
-    """A request's answer."""
+    """The reply to a call."""
 
     number: int
     body: msgspec.Raw
 
 
 class ErrorReply(msgspec.Struct, array_like=True, tag=2):
-    """A request's refusal: an error of the bus by name, or one of the services (no name)."""
+    """The error reply to a call: an error of the bus by name, or one of a service (no name)."""
 
     number: int
     name: str
@@ -55,7 +55,7 @@ class EventFrame(msgspec.Struct, array_like=True, tag=3):
 
 
 class Cancel(msgspec.Struct, array_like=True, tag=4):
-    """Nobody waits for a request's answer any more."""
+    """The caller no longer waits for a reply."""
 
     number: int
 
@@ -65,14 +65,14 @@ _FRAMES: Final = msgspec.msgpack.Decoder(Frame)
 
 
 class Encoder:
-    """Makes frames; descriptors in messages become their places in a list beside the bytes."""
+    """Makes frames; a descriptor in a message becomes its index among the frame's SCM_RIGHTS."""
 
     def __init__(self) -> None:
         self._descriptors: list[Descriptor] = []
         self._encoder = msgspec.msgpack.Encoder(enc_hook=self._hook)
 
     def encode(self, *fields: object) -> tuple[bytes, list[Descriptor]]:
-        """Put a frame's words, its kind first, into bytes and descriptors.
+        """Encode a frame's fields, its tag first, into bytes and descriptors.
 
         Raises:
             ProtocolError: the frame would be beyond the limits.
@@ -89,14 +89,14 @@ class Encoder:
 
     def _hook(self, value: object) -> object:
         if isinstance(value, Descriptor):
-            value.fileno()  # refuses one that is gone already
+            value.fileno()  # raises ValueError for one that was taken already
             self._descriptors.append(value)
             return len(self._descriptors) - 1
-        raise TypeError(f"{type(value).__name__} is no type of the bus")
+        raise TypeError(f"{type(value).__name__} is not a type of the bus")
 
 
 class Received:
-    """One frame with the descriptors that came with it; those nobody takes are closed with it."""
+    """A frame with the descriptors that came with it; those not taken are closed with it."""
 
     __slots__ = ("_descriptors", "frame")
 
@@ -115,14 +115,14 @@ class Received:
 
 
 class BodyDecoder:
-    """Decodes one type of message."""
+    """Decodes messages of one type."""
 
     def __init__(self, kind: object) -> None:
         self._descriptors: list[Descriptor | None] = []
         self._decoder = msgspec.msgpack.Decoder(kind, dec_hook=self._hook)
 
     def decode(self, raw: bytes | msgspec.Raw, descriptors: list[Descriptor | None]) -> object:
-        """Decode a message whose descriptors are these.
+        """Decode a message, with the descriptors that its frame brought.
 
         Raises:
             ProtocolError: the bytes are not such a message.
@@ -145,7 +145,7 @@ class BodyDecoder:
 
 
 class FrameDecoder:
-    """Bytes in any pieces become frames."""
+    """Splits a stream of bytes into frames."""
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._max_frame = max_frame
@@ -154,10 +154,10 @@ class FrameDecoder:
         self._descriptors: deque[int] = deque()
 
     def feed(self, data: bytes, descriptors: list[int] | tuple[int, ...] = ()) -> list[Received]:
-        """Take bytes and the descriptors that came with them; give whole frames.
+        """Take bytes and the descriptors that came with them; return the frames that are whole.
 
         Raises:
-            ProtocolError: these are no frames of ours; the link is of no more use.
+            ProtocolError: the bytes are no frames; the link must be closed.
         """
         self._descriptors.extend(descriptors)
         if self._buffer:
@@ -186,16 +186,18 @@ class FrameDecoder:
         return frames
 
     def close(self) -> list[int]:
-        """Give the descriptors whose frames never came."""
+        """Return the descriptors of frames that did not come; the caller closes them."""
         left = list(self._descriptors)
         self._descriptors.clear()
         return left
 
     def _frame(self, data: bytes, count: int) -> Received:
         if count > len(self._descriptors):
-            raise ProtocolError(f"a frame says {count} descriptors, {len(self._descriptors)} came")
+            raise ProtocolError(
+                f"a frame announces {count} descriptors, {len(self._descriptors)} came"
+            )
         try:
             frame = _FRAMES.decode(data)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise ProtocolError(f"bytes that are no frame: {error}") from error
+            raise ProtocolError(f"not a frame: {error}") from error
         return Received(frame, [self._descriptors.popleft() for _ in range(count)])

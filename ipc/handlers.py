@@ -1,6 +1,6 @@
-"""Which function answers which message, in one process.
+"""Handlers: which function of a process answers which message.
 
-Owns: the table of handlers, and what a link needs of the process that it belongs to.
+Owns: the registry of handlers, and what a link needs of the process it belongs to.
 May not touch: sockets.
 """
 
@@ -18,19 +18,18 @@ from ipc.messages import Event, HandlerMark, Request, handler_marks, reply_type,
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """What answers one type of message."""
+    """The handler of one type of message."""
 
-    run: Callable[..., object]  # a coroutine that it gives is run as a task
+    run: Callable[..., object]  # a coroutine that it returns is run as a task
     decoder: BodyDecoder
 
 
 class Handlers:
-    """What one process answers, whoever asks."""
+    """The handlers of one process."""
 
     def __init__(self) -> None:
-        """Answer nothing yet."""
         self._targets: list[tuple[object, dict[str, HandlerMark]]] = []
-        self._by_tag: dict[str, Handler] = {}  # functions, and methods once they are asked for
+        self._by_tag: dict[str, Handler] = {}  # functions at once, methods at their first call
 
     def add(self, target: object) -> None:
         """Register every marked method of an object.
@@ -58,7 +57,7 @@ class Handlers:
         self._by_tag[tag] = Handler(run, message_decoder(message))
 
     def find(self, tag: str) -> Handler | None:
-        """The handler of a message, if there is one."""
+        """Find the handler of a message."""
         handler = self._by_tag.get(tag)
         if handler is not None:
             return handler
@@ -78,26 +77,25 @@ class Endpoint(Protocol):
 
 
 class StandaloneEndpoint:
-    """A home for a link that stands alone."""
+    """The endpoint of a link that belongs to no node: a pool process, a test."""
 
     def __init__(self, errors: ErrorCodec | None = None) -> None:
-        """Answer nothing yet."""
         self.handlers = Handlers()
         self.errors: ErrorCodec = errors or NullErrorCodec()
 
 
 @cache
 def message_decoder(message: type) -> BodyDecoder:
-    """The decoder of a message."""
+    """Return the decoder of a message."""
     return BodyDecoder(message)
 
 
 def prepare_messages(*handler_classes: type) -> None:
-    """Do once for all processes forked later what each would do: learn messages and handlers.
+    """Compile decoders and find handlers in the zygote, once for all processes forked later.
 
     Args:
-        handler_classes: classes whose objects will be served; every message that is known by now is
-            prepared in any case.
+        handler_classes: classes whose objects will handle messages; every message class that is
+            imported by now is prepared in any case.
     """
     for target in handler_classes:
         handler_marks(target)
@@ -110,5 +108,5 @@ def prepare_messages(*handler_classes: type) -> None:
 
 @cache
 def reply_decoder(request: type) -> BodyDecoder:
-    """The decoder of what answers a request."""
+    """Return the decoder of a request's reply."""
     return BodyDecoder(reply_type(request))

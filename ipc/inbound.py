@@ -1,7 +1,7 @@
-"""What the other process asks and tells: from a frame to a handler, and its answer back.
+"""Inbound side of a link: the peer's calls and events, from a frame to its handler and back.
 
-Owns: the tasks that answer one peer's calls, and their deadlines.
-May not touch: sockets; calls of ours.
+Owns: the tasks that run handlers, and their deadlines.
+May not touch: sockets; outbound calls.
 """
 
 from __future__ import annotations
@@ -22,28 +22,27 @@ from ipc.errors import BY_NAME, BusError, HandlerFailed, NoHandler, ProtocolErro
 from ipc.frames import Call, Encoder, EventFrame, Received
 from ipc.handlers import Endpoint
 
-MAX_CALLS: Final = 4096  # calls of one peer that are being answered
-MAX_DEADLINE_S: Final = 86400.0
+MAX_CALLS: Final = 4096  # of one peer that run at a time
+MAX_DEADLINE_S: Final = 86400.0  # whatever the peer's frame says
 FOREVER: Final = float("inf")
 
 log = logging.getLogger(__name__)
 
-#: A handler at work.
 HandlerCoroutine = Coroutine[Any, Any, object]
-#: Sends an encoded frame; never raises, whatever has become of the peer.
+#: Sends an encoded frame; never raises, even when the peer is gone.
 Send = Callable[[bytes, list[Descriptor]], None]
 
 
 class InboundCalls:
-    """The service side of one link."""
+    """The peer's calls and events on one link."""
 
     def __init__(self, name: str, endpoint: Endpoint, send: Send) -> None:
-        """Answer nothing yet.
+        """Handle nothing until frames come.
 
         Args:
             name: the process at the other end.
-            endpoint: what this process answers.
-            send: how a frame gets there; raises `QueueFull` when it does not.
+            endpoint: the handlers and the error codec of this process.
+            send: sends a frame to the peer.
         """
         self._name = name
         self._endpoint = endpoint
@@ -55,20 +54,20 @@ class InboundCalls:
         self._deadlines = Deadlines(self._loop, self.cancel)
 
     def on_call(self, call: Call, received: Received) -> None:
-        """Answer a call: at once, or by a task when its handler is a coroutine.
+        """Run a call's handler: at once, or in a task when it is a coroutine.
 
         Raises:
-            ProtocolError: its number is another call's.
+            ProtocolError: another running call has its number.
         """
         number = call.number
         if number < 0 or number in self._tasks:
-            raise ProtocolError(f"call {number} is under way already")
+            raise ProtocolError(f"call {number} runs already")
         handler = self._endpoint.handlers.find(call.tag)
         if handler is None:
-            self._fail(number, NoHandler(f"this process does not answer {call.tag}"))
+            self._fail(number, NoHandler(f"this process has no handler for {call.tag}"))
             return
         if len(self._tasks) >= MAX_CALLS:
-            self._fail(number, QueueFull(f"{MAX_CALLS} calls are being answered"))
+            self._fail(number, QueueFull(f"{MAX_CALLS} calls are running"))
             return
         deadline = self._loop.time() + min(MAX_DEADLINE_S, max(0.0, call.left_s))
         context = copy_context()
@@ -80,11 +79,11 @@ class InboundCalls:
                 self._spawn(number, self._answer, answer, context)
             else:
                 self._reply(number, answer)
-        except Exception as error:  # noqa: BLE001  (the top of a handler: it becomes an answer)
+        except Exception as error:  # noqa: BLE001  (the top of a handler: the error becomes the reply)
             context.run(self._fail, number, error)
 
     def on_event(self, event: EventFrame, received: Received) -> None:
-        """Deal with an event; one that nobody here wants is dropped."""
+        """Run an event's handler; an event without one is dropped."""
         handler = self._endpoint.handlers.find(event.tag)
         if handler is None:
             return
@@ -97,11 +96,11 @@ class InboundCalls:
         except ProtocolError as error:
             log.error("event %s of %s is dropped: %s", event.tag, self._name, error)
         except Exception as error:  # noqa: BLE001  (the top of a handler: it is logged)
-            detail = "event %s of %s was not dealt with"
+            detail = "the handler of event %s of %s failed"
             context.run(partial(log.error, detail, event.tag, self._name, exc_info=error))
 
     def cancel(self, number: int) -> None:
-        """Nobody waits for that answer any more."""
+        """Cancel a call's handler: the peer no longer waits, or the deadline has passed."""
         task = self._tasks.get(number)
         if task is not None:
             task.cancel()
@@ -109,14 +108,14 @@ class InboundCalls:
     async def _answer(self, number: int, work: HandlerCoroutine) -> None:
         try:
             self._reply(number, await work)
-        except Exception as error:  # noqa: BLE001  (the top of a handler: it becomes an answer)
+        except Exception as error:  # noqa: BLE001  (the top of a handler: the error becomes the reply)
             self._fail(number, error)
 
     async def _handle_event(self, _: int, work: HandlerCoroutine) -> None:
         try:
             await work
         except Exception:
-            log.exception("an event of %s was not dealt with", self._name)
+            log.exception("the handler of an event of %s failed", self._name)
 
     def _spawn(
         self,
@@ -126,7 +125,7 @@ class InboundCalls:
         context: Context,
     ) -> None:
         def done(_: asyncio.Task[None]) -> None:
-            work.close()  # it never began if the task was cancelled at once
+            work.close()  # a task cancelled before its first step never awaits it
             self._deadlines.remove(number)
             del self._tasks[number]
 
@@ -142,7 +141,7 @@ class InboundCalls:
         if data is not None:
             fields: tuple[str, str, bytes] = ("", "", data)
         elif isinstance(error, TimeoutError):
-            fields = ("DeadlineExceeded", f"a wait of the handler was over: {error}", b"")
+            fields = ("DeadlineExceeded", f"the handler timed out: {error}", b"")
         elif isinstance(error, BusError) and type(error).__name__ in BY_NAME:
             fields = (type(error).__name__, str(error), b"")
         else:

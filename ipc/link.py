@@ -1,7 +1,7 @@
-"""The way to one service by name, whichever process is that service at the moment.
+"""Link: calls to a service by name, reconnected after each restart of its process.
 
-Owns: the present connection to the service, and the subscriptions that outlive it.
-May touch: the root, to be connected. May not touch: what messages mean.
+Owns: the current connection to the service, and the subscriptions that outlive it.
+May touch: the root, which makes connections. May not touch: what messages mean.
 """
 
 from __future__ import annotations
@@ -18,27 +18,26 @@ from ipc.peer import Peer
 
 R = TypeVar("R")
 
-BACKOFF_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # between attempts to link anew
+BACKOFF_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # between attempts to connect
 
 log = logging.getLogger(__name__)
 
 
 class Connector(Protocol):
-    """What a link needs of its process."""
+    """What a link needs of its node."""
 
     @property
     def control(self) -> Peer:
-        """The way to the root."""
+        """The link to the root."""
 
     def attach(self, end: socket.socket, name: str) -> Peer:
-        """Make a link of a connected socket."""
+        """Make a peer of a connected socket."""
 
 
 class Link:
-    """Made by `Node.link`; connects at the first call or subscription."""
+    """A link to one service; made by `Node.link`, connected at the first call or subscription."""
 
     def __init__(self, connector: Connector, service: str) -> None:
-        """Be not connected yet."""
         self.service = service
         self._connector = connector
         self._peer: Peer | None = None
@@ -48,7 +47,7 @@ class Link:
         self._closed = False
 
     async def call(self, request: Request[R], *, deadline_s: float | None = None) -> R:
-        """Ask the service, waiting for it to come up within the deadline.
+        """Call the service, waiting for it to be ready within the deadline.
 
         A request that was sent is never sent again.
 
@@ -57,11 +56,11 @@ class Link:
             deadline_s: another deadline, for a request whose work differs from call to call.
 
         Raises:
-            PeerGone: the service ended while it worked on the request, or the root has gone.
-            DeadlineExceeded: it did not come up or did not answer in time.
-            NoSuchService: the root says that there will be none.
-            BusError: there is no answer.
-            Exception: the service's own refusal.
+            PeerGone: the service ended while it handled the request, or the root ended.
+            DeadlineExceeded: it was not ready, or did not reply, in time.
+            NoSuchService: the root does not start such a service.
+            BusError: there is no reply.
+            Exception: the service's own error.
         """
         peer = self._peer
         if peer is None or peer.closed:
@@ -74,7 +73,7 @@ class Link:
         return answer
 
     def subscribe(self, tag: str) -> None:
-        """Keep a subscription to events of that tag."""
+        """Subscribe to events of a tag, now and after each reconnection."""
         self._tags.add(tag)
         if self._peer is None or self._peer.closed:
             self._spawn_reconnect()
@@ -82,7 +81,7 @@ class Link:
             self._spawn(self._subscribe_now(self._peer, tag))
 
     def close(self) -> None:
-        """Give the link up for good."""
+        """Close the link for good."""
         self._closed = True
         for task in (self._connecting, *self._tasks):
             if task is not None:
@@ -118,7 +117,7 @@ class Link:
             async with asyncio.timeout(timeout_s):
                 return await asyncio.shield(self._connecting)
         except TimeoutError:
-            detail = f"{self.service} did not come up before the deadline"
+            detail = f"{self.service} was not ready before the deadline"
             raise DeadlineExceeded(detail) from None
 
     async def _connect(self) -> Peer:
@@ -143,7 +142,7 @@ class Link:
             self._spawn_reconnect()
 
     def _spawn_reconnect(self) -> None:
-        """Have the link made again, for there are subscriptions on it."""
+        """Reconnect in the background, for there are subscriptions on the link."""
         if not self._closed and not self._connector.control.closed:
             self._spawn(self._reconnect())
 
@@ -155,7 +154,7 @@ class Link:
                 if self._closed or self._connector.control.closed:
                     return
                 level = logging.WARNING if attempt == len(BACKOFF_S) else logging.DEBUG
-                log.log(level, "there is still no link to %s: %s", self.service, error)
+                log.log(level, "no link to %s yet: %s", self.service, error)
             else:
                 return
             await asyncio.sleep(backoff_s(attempt))
@@ -164,7 +163,7 @@ class Link:
         try:
             await peer.call(Subscribe(tags=[tag]))
         except BusError as error:
-            log.warning("the link to %s is made anew: %s", self.service, error)
+            log.warning("the link to %s is reconnected: %s", self.service, error)
             peer.close()
 
     def _spawn(self, work: Any) -> None:  # noqa: ANN401  (a coroutine of this module)
@@ -174,11 +173,11 @@ class Link:
 
 
 def backoff_s(attempt: int) -> float:
-    """How long to wait before the next attempt, in seconds."""
+    """Return the seconds to wait before the next attempt."""
     return BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
 
 
 def _retrieve_exception(task: asyncio.Task[Peer]) -> None:
-    """Look at a failure, for those who waited for the task may have given up."""
+    """Retrieve a task's exception: asyncio logs those that no waiter has retrieved."""
     if not task.cancelled():
         task.exception()

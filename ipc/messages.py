@@ -1,6 +1,6 @@
-"""The base of every message, and the few messages of the bus itself.
+"""Messages: the base classes, the handler decorator, and the messages of the bus itself.
 
-Owns: the marks that make a struct a message and a method its handler.
+Owns: what makes a struct a message and a method its handler.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HANDLES: Final = "__handles__"
 
 
 class Request(msgspec.Struct, Generic[R], frozen=True, kw_only=True, array_like=True):
-    """A message that is answered with an `R`; a subclass gives `tag="owner.verb"` and a deadline.
+    """A message whose reply is an `R`; a subclass gives `tag="owner.verb"` and a deadline.
 
     Raises:
         TypeError: the subclass has no `deadline_s`.
@@ -38,21 +38,21 @@ class Request(msgspec.Struct, Generic[R], frozen=True, kw_only=True, array_like=
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A message that is not answered; a subclass gives `tag="owner.noun"`."""
+    """A message without a reply; a subclass gives `tag="owner.noun"`."""
 
 
 class Ack(msgspec.Struct, frozen=True, array_like=True):
-    """The answer that says only that it is done."""
+    """The reply that has no content: the request is done."""
 
 
 class LinkGranted(msgspec.Struct, frozen=True, kw_only=True):
-    """A link to the service that was asked for."""
+    """The requested link: the caller's end of a socket pair."""
 
     descriptor: Descriptor
 
 
 class Connect(Request[LinkGranted], frozen=True, kw_only=True, tag="bus.connect"):
-    """Any process to the root: a link to a service, waiting for it within the deadline.
+    """Any process to the root: connect me to a service, waiting until it is ready.
 
     Errors: NoSuchService.
     """
@@ -62,21 +62,21 @@ class Connect(Request[LinkGranted], frozen=True, kw_only=True, tag="bus.connect"
 
 
 class LinkOffer(Event, frozen=True, kw_only=True, tag="bus.incoming"):
-    """The root to a process: `peer` has asked for a link, and this is our end of it."""
+    """The root to a process: `peer` requested a link; the descriptor is your end of it."""
 
     peer: str
     descriptor: Descriptor
 
 
 class Subscribe(Request[Ack], frozen=True, kw_only=True, tag="bus.subscribe"):
-    """A peer wants the events of these tags from now on."""
+    """Send events of these tags from now on."""
 
     deadline_s = 10.0
     tags: list[str]
 
 
 def handles(message: type[Request[Any]] | type[Event]) -> Callable[[F], F]:
-    """Mark a method as the handler of a message; a plain `def` runs without a task."""
+    """Mark a method as the handler of a message; a plain `def` runs without a task of its own."""
 
     def mark(method: F) -> F:
         setattr(method, HANDLES, message)
@@ -94,7 +94,7 @@ class HandlerMark(NamedTuple):
 
 @cache
 def handler_marks(target: type) -> dict[str, HandlerMark]:
-    """The methods of a class that are marked as handlers, by their messages' tags.
+    """Return the methods of a class that are marked as handlers, by tag.
 
     Raises:
         ValueError: two of them handle one message.
@@ -113,17 +113,17 @@ def handler_marks(target: type) -> dict[str, HandlerMark]:
 
 @cache
 def tag_of(message: type) -> str:
-    """The tag that names a message type in frames."""
+    """Return the tag that names a message class in frames."""
     return str(message.__struct_config__.tag)  # type: ignore[attr-defined]
 
 
 def reply_type(request: type) -> object:
-    """The type that answers a request: the `R` of its `Request[R]`."""
+    """Return the reply type of a request: the `R` of its `Request[R]`."""
     for kind in request.__mro__:
         for base in kind.__dict__.get("__orig_bases__", ()):
             if typing.get_origin(base) is Request:
                 (reply,) = typing.get_args(base)
-                if isinstance(reply, typing.ForwardRef):  # a name further down in the module
+                if isinstance(reply, typing.ForwardRef):  # a class defined later in the module
                     return getattr(sys.modules[kind.__module__], reply.__forward_arg__)
                 return reply
-    raise TypeError(f"{request.__name__} does not say what answers it: Request[…]")
+    raise TypeError(f"{request.__name__} does not name its reply type: Request[…]")

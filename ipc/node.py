@@ -1,4 +1,4 @@
-"""This process's place on the bus: the link to the root, links to services, what it answers.
+"""Node: this process on the bus, with its link to the root, its links to services, its handlers.
 
 Owns: every link of the process. May not touch: what messages mean.
 """
@@ -19,26 +19,26 @@ from ipc.peer import Peer
 
 E = TypeVar("E", bound=Event)
 
-ROOT: Final = "root"  # what the control link's other end is called; no service has this name
+ROOT: Final = "root"  # the control link's peer; no service has this name
 
 log = logging.getLogger(__name__)
 
 
 class Node:
-    """Built on the process's control link to the root."""
+    """One process on the bus."""
 
     def __init__(self, control: socket.socket, name: str, errors: ErrorCodec | None = None) -> None:
         """Take the control link over.
 
         Args:
-            control: our end of the socket pair that the root made.
-            name: what this process is called.
-            errors: how the services' exceptions cross.
+            control: this process's end of the socket pair that the root made.
+            name: of this process.
+            errors: encodes and decodes the services' errors.
         """
         self.name = name
         self.handlers = Handlers()
         self.errors: ErrorCodec = errors or NullErrorCodec()
-        #: Called with the name of a process each time that a link to it broke from its side.
+        #: Called with the name of a process when it closes a link or ends.
         self.on_peer_lost: list[Callable[[str], None]] = []
         self._links: dict[str, Link] = {}
         self._peers: set[Peer] = set()
@@ -46,7 +46,7 @@ class Node:
         self.control = Peer(control, ROOT, self)
 
     def serve(self, target: object) -> None:
-        """Answer the messages that the object's marked methods handle.
+        """Register the handlers of an object.
 
         Raises:
             ValueError: a message has a handler already.
@@ -54,19 +54,19 @@ class Node:
         self.handlers.add(target)
 
     def link(self, service: str) -> Link:
-        """The way to a service; made at the first call and made anew when the service restarts."""
+        """Return the link to a service, which reconnects when the service restarts."""
         if service not in self._links:
             self._links[service] = Link(self, service)
         return self._links[service]
 
     def unlink(self, service: str) -> None:
-        """Give up the way to a service that will not come back, and the subscriptions there."""
+        """Close the link to a service that will not restart, with its subscriptions."""
         link = self._links.pop(service, None)
         if link is not None:
             link.close()
 
     def publish(self, event: Event) -> None:
-        """Send an event to every peer that wants its type; one that does not read is cut off."""
+        """Send an event to every subscribed peer; a link to one that does not read is closed."""
         tag = tag_of(type(event))
         for peer in list(self._peers):
             if tag not in peer.subscribed:
@@ -74,23 +74,23 @@ class Node:
             try:
                 peer.send(event)
             except BusError as error:
-                log.error("%s misses %s and is cut off: %s", peer.name, tag, error)
+                log.error("the link to %s is closed, it cannot take %s: %s", peer.name, tag, error)
                 peer.close()
 
     def subscribe(self, service: str, message: type[E], handler: Callable[[E], None]) -> None:
-        """Hear the events of a type from a service, from now on and after each of its restarts.
+        """Subscribe to a service's events of a class, now and after each of its restarts.
 
-        Events between a restart and the renewed subscription are missed: ask for the state when
-        `on_peer_lost` told of the loss.
+        Events between a restart and the renewed subscription are lost: query the state in
+        `on_peer_lost`.
 
         Raises:
-            ValueError: this process has another handler for the type already.
+            ValueError: this process has another handler for the class.
         """
         self.handlers.add_function(message, handler)
         self.link(service).subscribe(tag_of(message))
 
     def attach(self, end: socket.socket, name: str) -> Peer:
-        """Make a link of a connected socket."""
+        """Make a peer of a connected socket."""
         peer = Peer(end, name, self)
         self._peers.add(peer)
         peer.on_lost.append(self._lost)
@@ -98,9 +98,9 @@ class Node:
 
     @handles(LinkOffer)
     def on_link_offer(self, event: LinkOffer) -> None:
-        """Another process has asked the root for a link to us."""
+        """Take the end of a link that another process requested from the root."""
         if current_call().peer != ROOT:
-            log.error("%s would link %s to us; only the root may", current_call().peer, event.peer)
+            log.error("%s offers a link to %s; only the root may", current_call().peer, event.peer)
             event.descriptor.close()
             return
         self.attach(socket.socket(fileno=event.descriptor.take()), event.peer)

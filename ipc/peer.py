@@ -1,6 +1,6 @@
-"""A link to one other process: calls out, handlers in, events both ways.
+"""Peer: one connected link, with outbound calls, inbound calls and events.
 
-Owns: the socket's frames, and the calls that wait for an answer.
+Owns: the socket's frames, and the outbound calls that wait for a reply.
 May not touch: other links; names of services.
 """
 
@@ -35,7 +35,7 @@ from ipc.transport import Transport
 
 R = TypeVar("R")
 
-MAX_PENDING: Final = 4096  # calls that wait for one peer
+MAX_PENDING: Final = 4096  # outbound calls of one peer
 SUBSCRIBE: Final = tag_of(Subscribe)
 
 log = logging.getLogger(__name__)
@@ -51,17 +51,17 @@ class Peer:
     """One connected end of a socket pair."""
 
     def __init__(self, end: socket.socket, name: str, endpoint: Endpoint) -> None:
-        """Take the socket over and begin to answer.
+        """Take the socket over and begin to handle the peer's calls.
 
         Args:
             end: one end of a stream socket pair.
             name: the process at the other end.
-            endpoint: what this process answers.
+            endpoint: the handlers and the error codec of this process.
         """
         self.name = name
-        self.subscribed: set[str] = set()  # tags of the events that the peer wants
+        self.subscribed: set[str] = set()  # tags of the events that the peer subscribed to
         self.on_lost: list[Callable[[Peer], None]] = []
-        self.closed_here = False  # by `close`, not by the peer's end
+        self.closed_here = False  # by `close`, not by the peer
         self._endpoint = endpoint
         self._loop = asyncio.get_running_loop()
         self._encoder = Encoder()
@@ -75,32 +75,32 @@ class Peer:
 
     @property
     def closed(self) -> bool:
-        """Whether the link is over."""
+        """Whether the link is closed."""
         return self._transport.closed
 
     async def call(self, request: Request[R], *, deadline_s: float | None = None) -> R:
-        """Ask and wait for the answer.
+        """Send a request and wait for its reply.
 
         Args:
-            request: its class has the deadline, at which the peer's handler is cancelled, as it
-                is when the waiting task is.
+            request: its class has the deadline. The peer's handler is cancelled then, and when the
+                calling task is cancelled.
             deadline_s: another deadline, for a request whose work differs from call to call.
 
         Raises:
-            BusError: there is no answer.
-            Exception: the service's own refusal, as its codec makes it.
+            BusError: there is no reply.
+            Exception: the service's own error, as the codec decodes it.
         """
         answer: R = await self.wait(self.start(request, deadline_s))
         return answer
 
     def start(self, request: Request[Any], deadline_s: float | None = None) -> int:
-        """Send a request, whose answer the caller then must `wait` for by this number.
+        """Send a request; the caller must then `wait` for its reply by the number.
 
         Raises:
             PeerGone, QueueFull, ProtocolError: nothing was sent.
         """
         if len(self._waiting) >= MAX_PENDING:
-            raise QueueFull(f"{MAX_PENDING} calls wait for {self.name}")
+            raise QueueFull(f"{MAX_PENDING} calls wait for replies of {self.name}")
         kind = type(request)
         tag = tag_of(kind)
         decoder = reply_decoder(kind)
@@ -112,8 +112,8 @@ class Peer:
         self._deadlines.add(number, self._loop.time() + left_s)
         return number
 
-    async def wait(self, number: int) -> Any:  # noqa: ANN401  (the request's own answer)
-        """Wait for the answer of a request that was started."""
+    async def wait(self, number: int) -> Any:  # noqa: ANN401  (the request's own reply type)
+        """Wait for the reply to a started request."""
         try:
             return await self._waiting[number].future
         except asyncio.CancelledError:
@@ -124,7 +124,7 @@ class Peer:
             self._deadlines.remove(number)
 
     def send(self, event: Event) -> None:
-        """Send an event; if the peer has gone, nobody misses it.
+        """Send an event; it is dropped if the peer is gone.
 
         Raises:
             QueueFull: the peer does not read.
@@ -134,23 +134,23 @@ class Peer:
         try:
             self._transport.send(data, descriptors)
         except PeerGone:
-            for descriptor in descriptors:  # whoever has the other end must not wait for an answer
+            for descriptor in descriptors:  # the holder of the other end must see it closed
                 descriptor.close()
-            log.debug("%s has gone; it misses %s", self.name, type(event).__name__)
+            log.debug("%s is gone, %s is dropped", self.name, type(event).__name__)
 
     def close(self) -> None:
-        """Close the link; what waits for an answer fails at once."""
+        """Close the link; calls that wait for a reply fail with `PeerGone`."""
         self.closed_here = True
         self._transport.close()
 
     async def wait_closed(self) -> None:
-        """Wait until the link is over."""
+        """Wait until the link is closed."""
         await asyncio.shield(self._lost)
 
     def _expire(self, number: int) -> None:
         waiting = self._waiting.get(number)
         if waiting is not None and not waiting.future.done():
-            detail = f"{self.name} did not answer {waiting.tag} before its deadline"
+            detail = f"{self.name} did not reply to {waiting.tag} before its deadline"
             waiting.future.set_exception(DeadlineExceeded(detail))
             self._send_cancel(number)
 
@@ -158,14 +158,14 @@ class Peer:
         try:
             self._transport.send(*self._encoder.encode(4, number), urgent=True)
         except (PeerGone, QueueFull):
-            log.debug("%s cannot be told that a call is given up", self.name)
+            log.debug("the cancellation of a call cannot be sent to %s", self.name)
 
     def _send_answer(self, data: bytes, descriptors: list[Descriptor]) -> None:
-        """Send an answer, or cut a peer off that asks and does not read."""
+        """Send a reply, or close the link to a peer that sends calls and does not read replies."""
         try:
             self._transport.send(data, descriptors, urgent=True)
         except PeerGone:
-            log.debug("%s has gone before its answer", self.name)
+            log.debug("%s is gone before its reply", self.name)
         except QueueFull as error:
             log.error("the link to %s is closed: %s", self.name, error)
             self.close()
@@ -197,7 +197,7 @@ class Peer:
     def _reply_received(self, reply: Reply, received: Received) -> None:
         waiting = self._waiting.get(reply.number)
         if waiting is None or waiting.future.done():
-            return  # too late
+            return  # its deadline has passed
         try:
             waiting.future.set_result(received.body(waiting.decoder))
         except ProtocolError as error:
@@ -217,7 +217,7 @@ class Peer:
         try:
             return self._endpoint.errors.decode(fail.data)
         except Exception as error:  # noqa: BLE001  (a codec may raise anything at foreign bytes)
-            return ProtocolError(f"{self.name} refused in bytes that cannot be read: {error}")
+            return ProtocolError(f"an error of {self.name} cannot be decoded: {error}")
 
     def _subscribe(self, call: Call, received: Received) -> None:
         message = received.body(_SUBSCRIBE)
@@ -231,9 +231,9 @@ class Peer:
         self._deadlines.clear()
         for waiting in self._waiting.values():
             if not waiting.future.done():
-                detail = f"{self.name} has gone before it answered {waiting.tag}"
+                detail = f"{self.name} ended before it replied to {waiting.tag}"
                 waiting.future.set_exception(PeerGone(detail))
-        # What is being answered goes on to its end: a change half made helps nobody.
+        # The peer's calls that run here go on: a change is better completed than half made.
         if not self._lost.done():
             self._lost.set_result(None)
         for callback in list(self.on_lost):

@@ -1,6 +1,6 @@
-"""The root's side of the bus: who is up, and linking one process to another.
+"""Switchboard: the root's side of the bus, which connects processes to each other by name.
 
-Owns: the control link of every child. May not touch: what processes say to each other.
+Owns: the control link of every child. May not touch: what processes send to each other.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ from ipc.handlers import Handlers
 from ipc.messages import Connect, LinkGranted, LinkOffer, handles
 from ipc.peer import Peer
 
-WAIT_S: Final = 25.0  # for a service that is being (re)started, unless the caller's time is over
+WAIT_S: Final = 25.0  # for a service that is (re)starting; the caller's deadline may be shorter
 
 
 class Switchboard:
-    """Knows the processes by name and gives them links to each other."""
+    """The processes by name."""
 
     def __init__(self, errors: ErrorCodec | None = None) -> None:
-        """Know nobody yet."""
         self.handlers = Handlers()
         self.errors: ErrorCodec = errors or NullErrorCodec()
-        #: Whether a process of that name may come up: asks for others are refused at once.
+        #: Whether a process of that name may become ready; others are refused at once.
         self.expects: Callable[[str], bool] = lambda _: True
         self._peers: dict[str, Peer] = {}
         self._ready: set[str] = set()
@@ -35,11 +34,11 @@ class Switchboard:
         self.handlers.add(self)
 
     def serve(self, target: object) -> None:
-        """Answer the messages that the object's marked methods handle."""
+        """Register the handlers of an object."""
         self.handlers.add(target)
 
     def attach(self, end: socket.socket, name: str) -> Peer:
-        """Take the control link of a child that has just been spawned."""
+        """Take over the control link of a child that was just spawned."""
         peer = Peer(end, name, self)
         self._peers[name] = peer
         self._ready.discard(name)
@@ -47,15 +46,15 @@ class Switchboard:
         return peer
 
     def peer(self, name: str) -> Peer | None:
-        """The control link of a process that is up."""
+        """Return the control link of a running process."""
         return self._peers.get(name)
 
     def is_ready(self, name: str) -> bool:
-        """Whether the process takes links."""
+        """Whether the process accepts links."""
         return name in self._ready
 
     def mark_ready(self, name: str) -> None:
-        """The process takes links from now on."""
+        """Record that the process accepts links, and connect those that wait."""
         if name in self._peers:
             self._ready.add(name)
             for waiting in self._waiting.pop(name, ()):
@@ -63,14 +62,14 @@ class Switchboard:
                     waiting.set_result(None)
 
     def fail_waiting(self, name: str, reason: str) -> None:
-        """Refuse all who wait for a process that will not come up."""
+        """Refuse every request for a process that will not become ready."""
         for waiting in self._waiting.pop(name, ()):
             if not waiting.done():
                 waiting.set_exception(NoSuchService(f"there is no process '{name}': {reason}"))
 
     @handles(Connect)
     async def connect(self, request: Connect) -> LinkGranted:
-        """Link the calling process to a service, waiting until the service is ready."""
+        """Connect the calling process to a service, waiting until the service is ready."""
         name = request.service
         if not self.expects(name):
             raise NoSuchService(f"there is no process '{name}'")
@@ -78,7 +77,7 @@ class Switchboard:
             async with asyncio.timeout(WAIT_S):
                 await self._wait_ready(name)
         except TimeoutError:
-            raise NoSuchService(f"'{name}' did not come up in {WAIT_S:.0f} s") from None
+            raise NoSuchService(f"'{name}' was not ready in {WAIT_S:.0f} s") from None
         caller_socket, service_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         caller_end, service_end = (
             Descriptor(caller_socket.detach()),

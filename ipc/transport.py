@@ -1,6 +1,6 @@
-"""One end of a Unix socket pair on the loop: bytes and descriptors in both directions.
+"""Transport: one end of a Unix socket pair on the loop, for bytes and descriptors.
 
-Owns: the socket and what is queued for it. May not touch: what the bytes mean.
+Owns: the socket and the send queue. May not touch: what the bytes mean.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from ipc.descriptor import Descriptor
 from ipc.errors import PeerGone, QueueFull
 from ipc.frames import MAX_DESCRIPTORS
 
-READ_SIZE: Final = 64 * 1024  # more makes malloc map memory for every read: 15 us
+READ_SIZE: Final = 64 * 1024  # more makes malloc map memory for every read (15 us)
 ANCILLARY: Final = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
 MAX_UNSENT: Final = 64 * 1024 * 1024  # bytes
 MAX_QUEUED: Final = 65536  # frames
-URGENT_MARGIN: Final = 8 * 1024 * 1024  # bytes beyond, for answers and cancellations
+URGENT_MARGIN: Final = 8 * 1024 * 1024  # bytes beyond, for replies and cancellations
 
 
 class Transport:
-    """A connected stream socket; calls back with what came, and once when it is over."""
+    """A connected stream socket."""
 
     def __init__(
         self,
@@ -33,7 +33,13 @@ class Transport:
         on_data: Callable[[bytes, list[int]], None],
         on_lost: Callable[[], None],
     ) -> None:
-        """Take the socket over and begin to read."""
+        """Take the socket over and begin to read.
+
+        Args:
+            sock: one end of a socket pair.
+            on_data: called with bytes and the descriptors that came with them, which it owns.
+            on_lost: called once when the socket is closed, by either side.
+        """
         sock.settimeout(0)
         self.closed = False
         self._socket = sock
@@ -46,12 +52,12 @@ class Transport:
         self._loop.add_reader(self._fd, self._readable)
 
     def send(self, data: bytes, descriptors: list[Descriptor], *, urgent: bool = False) -> None:
-        """Send now, or queue what the socket does not take.
+        """Send what the socket takes now and queue the rest.
 
         Args:
             data: a whole frame.
-            descriptors: they are closed once they are out.
-            urgent: it may go beyond the limit a little.
+            descriptors: sent with the frame's first byte, then closed.
+            urgent: may exceed the limit by `URGENT_MARGIN`.
 
         Raises:
             PeerGone: the link is closed; nothing was sent.
@@ -71,11 +77,11 @@ class Transport:
             if sent == len(data):
                 return
         elif self._is_full(len(data), MAX_UNSENT + urgent * URGENT_MARGIN):
-            raise QueueFull(f"{self._unsent_size} bytes wait for a peer that does not read")
+            raise QueueFull(f"{self._unsent_size} bytes are queued for a peer that does not read")
         self._queue(memoryview(data)[sent:], [] if sent else descriptors)
 
     def close(self) -> None:
-        """Close the socket; tells `on_lost` once."""
+        """Close the socket and call `on_lost`; nothing the second time."""
         if self.closed:
             return
         self.closed = True

@@ -17,8 +17,8 @@ def run(request: pytest.FixtureRequest) -> Run:
     """Run a coroutine on one loop after the other, for 20 s at most."""
     factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
 
-    def run(story: Coroutine[Any, Any, None]) -> None:
+    def run(scenario: Coroutine[Any, Any, None]) -> None:
         with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(asyncio.wait_for(story, 20))
+            runner.run(asyncio.wait_for(scenario, 20))
 
     return run

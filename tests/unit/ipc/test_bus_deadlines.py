@@ -77,7 +77,7 @@ def test_a_number_expires_at_its_time_unless_it_was_removed(
     loop.close()
 
 
-def test_calls_of_one_kind_share_a_timer() -> None:
+def test_calls_with_one_deadline_share_a_timer() -> None:
     loop = Clock()
     deadlines = Deadlines(loop, lambda _: None)
     for number in range(1000):

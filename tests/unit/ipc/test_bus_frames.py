@@ -48,9 +48,7 @@ def text_of(received: Received) -> tuple[int, object]:
 
 
 @given(texts, st.data())
-def test_frames_come_out_whole_and_in_order_however_they_are_cut(
-    texts: list[str], data: st.DataObject
-) -> None:
+def test_frames_are_decoded_in_order_from_any_chunks(texts: list[str], data: st.DataObject) -> None:
     encoder = Encoder()
     stream = b"".join(encoder.encode(1, n, Text(text))[0] for n, text in enumerate(texts))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=20)))
@@ -61,7 +59,7 @@ def test_frames_come_out_whole_and_in_order_however_they_are_cut(
 
 
 @given(st.lists(st.binary(max_size=64)))
-def test_hostile_bytes_become_frames_or_one_refusal(chunks: list[bytes]) -> None:
+def test_any_bytes_become_frames_or_a_protocol_error(chunks: list[bytes]) -> None:
     decoder = FrameDecoder(max_frame=256)
     with contextlib.suppress(ProtocolError):  # any other exception fails the test
         for chunk in chunks:
@@ -69,7 +67,7 @@ def test_hostile_bytes_become_frames_or_one_refusal(chunks: list[bytes]) -> None
 
 
 @given(st.binary(max_size=200), st.integers(0, 3))
-def test_a_frame_with_any_content_is_a_frame_or_refused(content: bytes, count: int) -> None:
+def test_any_frame_content_is_decoded_or_a_protocol_error(content: bytes, count: int) -> None:
     decoder = FrameDecoder()
     with contextlib.suppress(ProtocolError):
         for received in decoder.feed(PREFIX.pack(len(content), count) + content):
@@ -77,7 +75,7 @@ def test_a_frame_with_any_content_is_a_frame_or_refused(content: bytes, count: i
 
 
 @pytest.mark.parametrize(("size", "count"), [(2**31, 0), (10, MAX_DESCRIPTORS + 1)])
-def test_a_frame_beyond_the_limits_is_refused_before_it_came(size: int, count: int) -> None:
+def test_a_frame_beyond_the_limits_is_refused_at_its_prefix(size: int, count: int) -> None:
     with pytest.raises(ProtocolError):
         FrameDecoder().feed(PREFIX.pack(size, count))
 
@@ -90,7 +88,7 @@ def test_a_message_beyond_the_limits_is_not_sent() -> None:
 
 
 @given(st.integers(0, 5), st.lists(st.sampled_from("abcd"), unique=True), st.booleans())
-def test_descriptors_come_out_where_they_went_in(
+def test_descriptors_keep_their_places_in_a_message(
     many: int, names: list[str], optional: bool
 ) -> None:
     def fresh() -> Descriptor:
@@ -117,7 +115,7 @@ def test_descriptors_come_out_where_they_went_in(
         part.close()
 
 
-def test_a_descriptor_is_given_once() -> None:
+def test_a_descriptor_is_decoded_once() -> None:
     data, _ = Encoder().encode(1, 1, [0, 0])
     fd = os.open("/dev/null", os.O_RDONLY)
     content = data[PREFIX.size :]
@@ -126,14 +124,14 @@ def test_a_descriptor_is_given_once() -> None:
         received.body(BodyDecoder(list[Descriptor]))
 
 
-def test_a_frame_that_says_more_descriptors_than_came_is_refused() -> None:
+def test_a_frame_that_announces_more_descriptors_than_came_is_refused() -> None:
     data, descriptors = Encoder().encode(1, 1, Descriptor(os.open("/dev/null", os.O_RDONLY)))
     descriptors[0].close()
     with pytest.raises(ProtocolError, match="descriptors"):
         FrameDecoder().feed(data)
 
 
-def test_descriptors_without_frames_are_refused_and_given_back() -> None:
+def test_descriptors_without_frames_are_refused_and_returned() -> None:
     decoder = FrameDecoder()
     with pytest.raises(ProtocolError):
         decoder.feed(b"", list(range(1000, 1001 + MAX_DESCRIPTORS)))

@@ -152,47 +152,47 @@ async def whoami(tree: Tree, deadline_s: float | None = None) -> Identity:
     return await tree.node.link("service").call(Whoami(), deadline_s=deadline_s)
 
 
-def test_a_process_is_reached_by_its_name_and_knows_who_calls(run: Run) -> None:
-    async def story() -> None:
+def test_a_service_is_called_by_name_and_sees_the_callers_name(run: Run) -> None:
+    async def scenario() -> None:
         async with tree() as tree_:
             pid = tree_.fork("service")
             assert await whoami(tree_) == Identity(pid=pid, caller="tester")
 
-    run(story())
+    run(scenario())
 
 
-def test_a_call_waits_until_its_service_is_up(run: Run) -> None:
-    async def story() -> None:
+def test_a_call_waits_until_the_service_is_ready(run: Run) -> None:
+    async def scenario() -> None:
         async with tree() as tree_:
             waiting = asyncio.create_task(whoami(tree_))
             await asyncio.sleep(0)
             pid = tree_.fork("service")
             assert (await waiting).pid == pid
 
-    run(story())
+    run(scenario())
 
 
-def test_a_call_to_a_service_that_stays_down_ends_at_its_deadline(run: Run) -> None:
-    async def story() -> None:
+def test_a_call_to_a_service_that_never_starts_ends_at_its_deadline(run: Run) -> None:
+    async def scenario() -> None:
         async with tree() as tree_:
             with pytest.raises(DeadlineExceeded, match="service"):
                 await whoami(tree_, deadline_s=0.05)
 
-    run(story())
+    run(scenario())
 
 
 def test_an_unknown_service_is_refused_at_once(run: Run) -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         async with tree() as tree_:
             tree_.board.expects = lambda name: name == "other"
             with pytest.raises(NoSuchService, match="'service'"):
                 await whoami(tree_)
 
-    run(story())
+    run(scenario())
 
 
-def test_those_who_wait_for_a_service_that_is_given_up_are_refused(run: Run) -> None:
-    async def story() -> None:
+def test_waiting_calls_raise_no_such_service_when_a_service_fails_to_start(run: Run) -> None:
+    async def scenario() -> None:
         async with tree() as tree_:
             control = tree_.node.control
             waiting = asyncio.create_task(control.call(Connect(service="x")))
@@ -201,13 +201,13 @@ def test_those_who_wait_for_a_service_that_is_given_up_are_refused(run: Run) -> 
             with pytest.raises(NoSuchService, match="five times"):
                 await waiting
 
-    run(story())
+    run(scenario())
 
 
-def test_a_killed_service_fails_its_calls_at_once_and_the_next_call_finds_the_new_one(
+def test_a_killed_service_fails_its_calls_and_the_next_call_reaches_its_successor(
     run: Run,
 ) -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         async with tree() as tree_:
             lost: list[str] = []
             tree_.node.on_peer_lost.append(lost.append)
@@ -225,11 +225,11 @@ def test_a_killed_service_fails_its_calls_at_once_and_the_next_call_finds_the_ne
             second = tree_.fork("service")
             assert (await waiting).pid == second
 
-    run(story())
+    run(scenario())
 
 
-def test_a_link_that_broke_unseen_is_made_anew_without_a_word(run: Run) -> None:
-    async def story() -> None:
+def test_a_link_that_broke_while_idle_reconnects_at_the_next_call(run: Run) -> None:
+    async def scenario() -> None:
         async with tree() as tree_:
             first = tree_.fork("service")
             await whoami(tree_)
@@ -237,11 +237,11 @@ def test_a_link_that_broke_unseen_is_made_anew_without_a_word(run: Run) -> None:
             second = tree_.fork("service")  # the loop has not seen the end of the first yet
             assert (await whoami(tree_)).pid == second
 
-    run(story())
+    run(scenario())
 
 
 def test_subscriptions_are_renewed_after_a_restart(run: Run) -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         async with tree() as tree_:
             heard: set[str] = set()
             first = tree_.fork("service")
@@ -254,7 +254,7 @@ def test_subscriptions_are_renewed_after_a_restart(run: Run) -> None:
             await hear(tree_, heard, "three")  # nobody called: the subscription renewed the link
             await hear(tree_, heard, "FOUR")
 
-    run(story())
+    run(scenario())
 
 
 async def hear(tree_: Tree, heard: set[str], word: str) -> None:
@@ -265,8 +265,8 @@ async def hear(tree_: Tree, heard: set[str], word: str) -> None:
     other.close()
 
 
-def test_only_the_root_may_introduce_a_peer(run: Run) -> None:
-    async def story() -> None:
+def test_a_link_offer_is_accepted_from_the_root_only(run: Run) -> None:
+    async def scenario() -> None:
         async with tree() as tree_:
             victim = tree_._node("victim")
             tree_.board.mark_ready("victim")
@@ -280,11 +280,11 @@ def test_only_the_root_may_introduce_a_peer(run: Run) -> None:
             ours.close()
             victim.close()
 
-    run(story())
+    run(scenario())
 
 
-def test_a_link_that_was_given_up_says_so(run: Run) -> None:
-    async def story() -> None:
+def test_a_call_on_a_closed_link_raises_peer_gone(run: Run) -> None:
+    async def scenario() -> None:
         async with tree() as tree_:
             tree_.fork("service")
             link = tree_.node.link("service")
@@ -297,11 +297,11 @@ def test_a_link_that_was_given_up_says_so(run: Run) -> None:
             assert lost == []  # we left, it did not go
             assert (await whoami(tree_)).caller == "tester"  # and may come back
 
-    run(story())
+    run(scenario())
 
 
-def test_calls_fail_when_the_root_has_gone(run: Run) -> None:
-    async def story() -> None:
+def test_calls_fail_when_the_root_has_ended(run: Run) -> None:
+    async def scenario() -> None:
         async with tree() as tree_:
             waiting = asyncio.create_task(whoami(tree_))
             await asyncio.sleep(0)
@@ -311,4 +311,4 @@ def test_calls_fail_when_the_root_has_gone(run: Run) -> None:
             with pytest.raises(PeerGone):
                 await waiting
 
-    run(story())
+    run(scenario())

@@ -59,7 +59,7 @@ class Break(Request[Ack], frozen=True, kw_only=True, tag="test.break"):
     deadline_s = 5.0
 
 
-class Nobody(Request[Ack], frozen=True, kw_only=True, tag="test.nobody"):
+class Unhandled(Request[Ack], frozen=True, kw_only=True, tag="test.unhandled"):
     deadline_s = 5.0
 
 
@@ -164,8 +164,8 @@ def send_many(peer: Peer) -> None:
         peer.send(Tick(number=number, text="x" * 1_000_000))
 
 
-def test_a_call_is_answered_and_carries_caller_trace_and_deadline(run: Run) -> None:
-    async def story() -> None:
+def test_a_handler_sees_the_callers_name_trace_and_deadline(run: Run) -> None:
+    async def scenario() -> None:
         async with linked() as (peer, service, _):
             trace.set("abc")
             assert await peer.call(Echo(text="hé")) == Echoed(text="hé")
@@ -173,11 +173,11 @@ def test_a_call_is_answered_and_carries_caller_trace_and_deadline(run: Run) -> N
             assert (known.peer, known.trace) == ("client", "abc")
             assert 0 < known.deadline - asyncio.get_running_loop().time() <= 5
 
-    run(story())
+    run(scenario())
 
 
-def test_a_slow_call_does_not_hold_up_others(run: Run) -> None:
-    async def story() -> None:
+def test_a_slow_call_does_not_delay_others(run: Run) -> None:
+    async def scenario() -> None:
         async with linked() as (peer, service, _):
             hung = asyncio.create_task(peer.call(Hang()))
             await service.hanging.wait()
@@ -185,11 +185,11 @@ def test_a_slow_call_does_not_hold_up_others(run: Run) -> None:
             assert [answer.text for answer in answers] == [str(n) for n in range(100)]
             hung.cancel()
 
-    run(story())
+    run(scenario())
 
 
-def test_a_cancelled_wait_cancels_the_handler(run: Run) -> None:
-    async def story() -> None:
+def test_cancelling_a_call_cancels_its_handler(run: Run) -> None:
+    async def scenario() -> None:
         async with linked() as (peer, service, _):
             waiting = asyncio.create_task(peer.call(Hang()))
             await service.hanging.wait()
@@ -198,22 +198,22 @@ def test_a_cancelled_wait_cancels_the_handler(run: Run) -> None:
                 await waiting
             await service.cancelled.wait()
 
-    run(story())
+    run(scenario())
 
 
-def test_a_call_ends_at_its_deadline_and_so_does_its_handler(run: Run) -> None:
-    async def story() -> None:
+def test_a_call_and_its_handler_end_at_the_deadline(run: Run) -> None:
+    async def scenario() -> None:
         async with linked() as (peer, service, _):
             with pytest.raises(DeadlineExceeded, match=r"service .* test.hang"):
                 await peer.call(Hang(), deadline_s=0.05)
             await service.cancelled.wait()
             assert (await peer.call(Echo(text="on"))).text == "on"
 
-    run(story())
+    run(scenario())
 
 
-def test_a_handler_is_cancelled_when_the_call_is_dropped_before_it_began(run: Run) -> None:
-    async def story() -> None:
+def test_a_call_cancelled_before_its_handler_started_leaves_no_coroutine(run: Run) -> None:
+    async def scenario() -> None:
         async with linked() as (peer, service, _):
             waiting = asyncio.create_task(peer.call(Hang()))
             await asyncio.sleep(0)
@@ -221,7 +221,7 @@ def test_a_handler_is_cancelled_when_the_call_is_dropped_before_it_began(run: Ru
             assert (await peer.call(Echo(text="on"))).text == "on"
             assert not service.hanging.is_set() or service.cancelled.is_set()
 
-    run(story())
+    run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -233,28 +233,28 @@ def test_a_handler_is_cancelled_when_the_call_is_dropped_before_it_began(run: Ru
         ("time", DeadlineExceeded, "slow disk"),
     ],
 )
-def test_a_refusal_reaches_the_caller_as_its_own_type(
+def test_a_handlers_error_reaches_the_caller_as_its_own_type(
     run: Run, how: str, kind: type[Exception], words: str
 ) -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         async with linked() as (peer, _, _):
             with pytest.raises(kind, match=words):
                 await peer.call(Break(how=how))
 
-    run(story())
+    run(scenario())
 
 
-def test_a_message_that_nobody_handles_is_refused(run: Run) -> None:
-    async def story() -> None:
+def test_a_request_without_a_handler_raises_no_handler(run: Run) -> None:
+    async def scenario() -> None:
         async with linked() as (peer, _, _):
-            with pytest.raises(NoHandler, match=r"test\.nobody"):
-                await peer.call(Nobody())
+            with pytest.raises(NoHandler, match=r"test\.unhandled"):
+                await peer.call(Unhandled())
 
-    run(story())
+    run(scenario())
 
 
-def test_calls_that_wait_fail_at_once_when_the_peer_goes(run: Run) -> None:
-    async def story() -> None:
+def test_pending_calls_raise_peer_gone_when_the_peer_closes(run: Run) -> None:
+    async def scenario() -> None:
         async with linked() as (peer, service, other):
             waiting = [asyncio.create_task(peer.call(Hang())) for _ in range(3)]
             await service.hanging.wait()
@@ -266,11 +266,11 @@ def test_calls_that_wait_fail_at_once_when_the_peer_goes(run: Run) -> None:
                 await peer.call(Echo(text="x"))
             peer.send(Tick(number=1))  # nobody misses it
 
-    run(story())
+    run(scenario())
 
 
 def test_descriptors_cross_both_ways_and_the_senders_are_closed(run: Run) -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         async with linked() as (peer, _, _):
             ours, theirs = os.pipe()
             sent = Descriptor(theirs)
@@ -282,11 +282,11 @@ def test_descriptors_cross_both_ways_and_the_senders_are_closed(run: Run) -> Non
             with pytest.raises(OSError, match="Bad file"):
                 os.fstat(theirs)
 
-    run(story())
+    run(scenario())
 
 
-def test_events_arrive_in_order_and_unwanted_ones_are_dropped(run: Run) -> None:
-    async def story() -> None:
+def test_events_arrive_in_order_and_unhandled_ones_are_dropped(run: Run) -> None:
+    async def scenario() -> None:
         async with linked() as (peer, service, _):
             for number in range(1000):
                 peer.send(Tick(number=number))
@@ -296,21 +296,21 @@ def test_events_arrive_in_order_and_unwanted_ones_are_dropped(run: Run) -> None:
             await peer.call(Echo(text=""))
             assert service.ticks == list(range(1000))
 
-    run(story())
+    run(scenario())
 
 
 def test_large_messages_cross_in_both_directions_at_once(run: Run) -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         async with linked() as (peer, _, _):
             text = "x" * 3_000_000
             answers = await asyncio.gather(*(peer.call(Echo(text=text)) for _ in range(5)))
             assert all(answer.text == text for answer in answers)
 
-    run(story())
+    run(scenario())
 
 
-def test_a_peer_that_does_not_read_fills_a_queue_that_has_an_end(run: Run) -> None:
-    async def story() -> None:
+def test_the_send_queue_to_a_peer_that_does_not_read_is_bounded(run: Run) -> None:
+    async def scenario() -> None:
         ours, silent = socket.socketpair()
         with silent:
             peer = Peer(ours, "silent", StandaloneEndpoint())
@@ -318,11 +318,11 @@ def test_a_peer_that_does_not_read_fills_a_queue_that_has_an_end(run: Run) -> No
                 send_many(peer)
             peer.close()
 
-    run(story())
+    run(scenario())
 
 
-def test_more_calls_than_the_limit_are_refused(run: Run) -> None:
-    async def story() -> None:
+def test_calls_beyond_the_limit_raise_queue_full(run: Run) -> None:
+    async def scenario() -> None:
         async with linked() as (peer, service, _):
             calls = [asyncio.create_task(peer.call(Hang())) for _ in range(4096)]
             await service.hanging.wait()
@@ -333,11 +333,11 @@ def test_more_calls_than_the_limit_are_refused(run: Run) -> None:
             await asyncio.gather(*calls, return_exceptions=True)
             assert (await peer.call(Echo(text="on"))).text == "on"
 
-    run(story())
+    run(scenario())
 
 
-def test_a_client_that_asks_and_never_reads_is_cut_off(run: Run) -> None:
-    async def story() -> None:
+def test_a_peer_that_calls_and_never_reads_is_disconnected(run: Run) -> None:
+    async def scenario() -> None:
         ours, theirs = socket.socketpair()
         home = StandaloneEndpoint()
         home.handlers.add(Service())
@@ -353,11 +353,11 @@ def test_a_client_that_asks_and_never_reads_is_cut_off(run: Run) -> None:
         await peer.wait_closed()
         ours.close()
 
-    run(story())
+    run(scenario())
 
 
-def test_a_number_used_twice_closes_the_link(run: Run) -> None:
-    async def story() -> None:
+def test_a_call_number_in_use_closes_the_link(run: Run) -> None:
+    async def scenario() -> None:
         async with linked() as (_, service, other):
             ours, theirs = socket.socketpair()
             home = StandaloneEndpoint()
@@ -369,13 +369,13 @@ def test_a_number_used_twice_closes_the_link(run: Run) -> None:
             ours.close()
             assert not other.closed
 
-    run(story())
+    run(scenario())
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.binary(max_size=80), max_size=6), st.binary(max_size=60))
-def test_garbage_closes_its_own_link_and_no_other(pieces: list[bytes], body: bytes) -> None:
-    async def story() -> None:
+def test_garbage_closes_only_its_own_link(pieces: list[bytes], body: bytes) -> None:
+    async def scenario() -> None:
         async with linked() as (peer, service, _):
             ours, theirs = socket.socketpair()
             home = StandaloneEndpoint()
@@ -388,19 +388,19 @@ def test_garbage_closes_its_own_link_and_no_other(pieces: list[bytes], body: byt
             await garbage.wait_closed()
             assert (await peer.call(Echo(text="on"))).text == "on"
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_an_answer_of_another_shape_is_an_error_of_that_call_alone(run: Run) -> None:
-    class Liar:
+def test_a_reply_of_another_type_fails_only_its_call(run: Run) -> None:
+    class WrongReply:
         @handles(Echo)
         def echo(self, call: Echo) -> Ack:
             return Ack()
 
-    async def story() -> None:
+    async def scenario() -> None:
         ours, theirs = socket.socketpair()
         home = StandaloneEndpoint()
-        home.handlers.add(Liar())
+        home.handlers.add(WrongReply())
         peer, other = Peer(ours, "liar", StandaloneEndpoint()), Peer(theirs, "client", home)
         with pytest.raises(ProtocolError):
             await peer.call(Echo(text=""))
@@ -408,7 +408,7 @@ def test_an_answer_of_another_shape_is_an_error_of_that_call_alone(run: Run) -> 
         peer.close()
         await other.wait_closed()
 
-    run(story())
+    run(scenario())
 
 
 def test_a_message_has_one_handler() -> None:

@@ -31,14 +31,14 @@ KINDS = list(messages())
 SENT = [kind for kind in KINDS if issubclass(kind, (Request, Event))]
 
 
-def test_no_two_messages_have_one_tag() -> None:
+def test_message_tags_are_unique() -> None:
     tags = [tag_of(kind) for kind in SENT]
     assert len(set(tags)) == len(tags)
     assert all("." in tag for tag in tags)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_every_message_and_its_answer_can_be_decoded(kind: type) -> None:
+def test_every_message_and_reply_type_has_a_decoder(kind: type) -> None:
     if issubclass(kind, msgspec.Struct):
         BodyDecoder(kind)
     if issubclass(kind, Request):
@@ -84,7 +84,7 @@ ends = st.builds(StreamEnd, token=st.text(), aborted=st.booleans())
 
 @settings(max_examples=200)
 @given(st.one_of(invokes, events, ends))
-def test_a_message_comes_out_as_it_went_in(
+def test_a_message_survives_encoding(
     message: ClientRequest | ClientEvent | StreamEnd,
 ) -> None:
     data, _ = Encoder().encode(3, "trace", tag_of(type(message)), message)

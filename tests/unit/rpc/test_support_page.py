@@ -20,7 +20,7 @@ def test_every_procedure_and_event_is_on_the_page() -> None:
         assert f"`{procedure.name}`" in made
 
 
-def test_what_no_service_owns_is_said_not_to_work() -> None:
+def test_a_call_without_an_owner_is_listed_as_not_working() -> None:
     made = page(load()).splitlines()
     for procedure in load().procedures():
         if procedure.kind == "call" and procedure.name not in ("ping", "pong"):

@@ -38,7 +38,7 @@ ALL: Final = {
 }  # fmt: skip
 
 
-def test_every_type_is_made_and_goes_over_the_wire() -> None:
+def test_every_parameter_type_is_encoded_and_decoded() -> None:
     made = params(ALL)
     assert [param.value.type for param in made] == list(ParamType)
     get = load().named("domain_get_perf_events")
@@ -54,7 +54,7 @@ def test_values_get_the_types_that_libvirt_gives_their_fields() -> None:
     ]
 
 
-def test_a_number_at_the_end_of_a_name_is_an_index_too() -> None:
+def test_a_number_at_the_end_of_a_field_is_an_index() -> None:
     assert param_type("perf.cmt") is ParamType.ULLONG
     with pytest.raises(KeyError):
         param_type("perf.cmt.0")
@@ -69,7 +69,7 @@ def test_a_value_that_its_field_cannot_hold_is_refused(field: str, value: Any) -
         typed({field: value})
 
 
-def test_a_field_longer_than_clients_have_room_for_is_refused() -> None:
+def test_a_field_longer_than_virtypedparameter_is_refused() -> None:
     assert params({"a" * 79: Int(1)})
     with pytest.raises(ValueError, match="longer than 79 bytes"):
         params({"a" * 80: Int(1)})
@@ -104,7 +104,7 @@ def test_parameters_are_read_in_any_order() -> None:
         ),
     ],
 )
-def test_what_a_call_does_not_take_is_refused(
+def test_a_parameter_that_a_call_does_not_take_is_refused(
     given: list[TypedParam], code: ErrorCode, says: str
 ) -> None:
     with pytest.raises(VirError, match=says) as refused:
@@ -112,7 +112,7 @@ def test_what_a_call_does_not_take_is_refused(
     assert refused.value.code is code
 
 
-def test_a_field_that_may_be_there_several_times_gives_all_its_values() -> None:
+def test_a_repeated_field_gives_all_its_values() -> None:
     given = [*params({"migrate_disks": String("vda")}), *params({"migrate_disks": String("vdb")})]
     allowed = declared("migrate_disks")
     assert read_params(given, allowed, repeatable={"migrate_disks"}) == {

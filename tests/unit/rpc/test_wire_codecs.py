@@ -95,7 +95,7 @@ def make_all(rng: random.Random, shape: Shape, most: int = 3) -> tuple[Any, ...]
     return tuple(make(rng, shape.compiler.source, field.type, most) for field in shape.fields)
 
 
-def test_every_type_of_every_procedure_comes_back_as_it_was() -> None:
+def test_values_of_every_procedure_survive_encoding() -> None:
     for shape in SHAPES:
         encode, decode = shape.compiler.encoder(shape.fields), shape.compiler.decoder(shape.fields)
         rng = random.Random(shape.name)  # the same values in every run
@@ -119,14 +119,14 @@ def test_procedures_codecs_are_those_of_their_fields() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(REPRESENTATIVES), st.integers(0, 2**32), st.integers(0, 8))
-def test_any_value_of_any_type_comes_back(shape: Shape, seed: int, most: int) -> None:
+def test_any_value_of_any_type_survives_encoding(shape: Shape, seed: int, most: int) -> None:
     value = make_all(random.Random(seed), shape, most)
     data = shape.compiler.encoder(shape.fields)(value)
     assert shape.compiler.decoder(shape.fields)(data) == value
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
-def test_any_text_comes_back(text: str) -> None:
+def test_any_string_survives_encoding(text: str) -> None:
     lookup = load().named("domain_lookup_by_name")
     assert lookup.decode_args(lookup.encode_args((text,))) == (text,)
 
@@ -169,7 +169,7 @@ def test_every_length_over_its_limit_is_refused() -> None:
     assert refused > 400  # so many texts and arrays stand in procedures and structures
 
 
-def test_just_the_limit_is_taken() -> None:
+def test_a_length_of_the_limit_is_accepted() -> None:
     keys = load().named("domain_send_key")
     dom = Domain("a", bytes(16), 1)
     for count in (0, 16):
@@ -180,7 +180,7 @@ def test_just_the_limit_is_taken() -> None:
     assert lookup.decode_args(lookup.encode_args((text,))) == (text,)
 
 
-def test_bytes_cut_anywhere_are_refused() -> None:
+def test_truncated_bytes_are_refused() -> None:
     for shape in SHAPES:
         decode = shape.compiler.decoder(shape.fields)
         rng = random.Random(shape.name)
@@ -211,7 +211,7 @@ def check_hostile(shape: Shape, data: bytes) -> bool:
     return True
 
 
-def test_hostile_bytes_become_values_or_a_refusal() -> None:
+def test_mutated_bytes_become_values_or_a_decode_error() -> None:
     taken = 0
     for shape in REPRESENTATIVES:
         rng = random.Random(shape.name)
@@ -221,7 +221,7 @@ def test_hostile_bytes_become_values_or_a_refusal() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(REPRESENTATIVES), st.binary(max_size=300))
-def test_any_bytes_become_values_or_a_refusal(shape: Shape, data: bytes) -> None:
+def test_any_bytes_become_values_or_a_decode_error(shape: Shape, data: bytes) -> None:
     check_hostile(shape, data)
 
 
@@ -252,7 +252,7 @@ def test_a_small_message_cannot_ask_for_much_memory() -> None:
         ("domain_set_memory_parameters", (Domain("a", bytes(16), 1), 5, 0)),
     ],
 )
-def test_a_value_of_another_kind_is_refused(name: str, wrong: Any) -> None:
+def test_a_value_of_another_type_is_not_encoded(name: str, wrong: Any) -> None:
     with pytest.raises(EncodeError):
         load().named(name).encode_args(wrong)
 
@@ -261,12 +261,12 @@ def test_a_value_of_another_kind_is_refused(name: str, wrong: Any) -> None:
                                              ("domain_get_info", (1, 2)),
                                              ("domain_create", 1),
                                              ("connect_get_hostname", None)])  # fmt: skip
-def test_a_result_of_another_kind_is_refused(name: str, wrong: Any) -> None:
+def test_a_result_of_another_type_is_not_encoded(name: str, wrong: Any) -> None:
     with pytest.raises(EncodeError):
         load().named(name).encode_ret(wrong)
 
 
-def test_a_typed_parameter_is_these_bytes() -> None:
+def test_a_typed_parameter_has_libvirts_encoding() -> None:
     """RFC 4506 by hand: the codecs do not only agree with themselves."""
     get = load().named("domain_get_perf_events")
     value = [TypedParam("cmt", TypedValue(6, 1)), TypedParam("name", TypedValue(7, "abcde"))]
@@ -277,13 +277,13 @@ def test_a_typed_parameter_is_these_bytes() -> None:
     )  # fmt: skip
 
 
-def test_a_domain_and_flags_are_these_bytes() -> None:
+def test_a_domain_and_flags_have_libvirts_encoding() -> None:
     destroy = load().named("domain_destroy_flags")
     data = destroy.encode_args((Domain("vm", bytes(range(16)), -1), 1))
     assert data.hex() == "00000002766d0000" + bytes(range(16)).hex() + "ffffffff" + "00000001"
 
 
-def test_characters_take_four_bytes_and_a_mark_is_any_word_but_zero() -> None:
+def test_a_char_takes_four_bytes_and_any_nonzero_integer_marks_an_optional_as_present() -> None:
     start = load().named("auth_sasl_start")
     data = start.encode_args(("M", 0, b"\0\xff"))
     assert data.hex() == "000000014d000000000000000000000200000000ffffffff"
@@ -291,6 +291,6 @@ def test_characters_take_four_bytes_and_a_mark_is_any_word_but_zero() -> None:
     assert open_.decode_args(b"\x01\0\0\0" + b"\0\0\0\1a\0\0\0" + bytes(4)) == ("a", 0)
 
 
-def test_padding_is_not_looked_at() -> None:
+def test_the_contents_of_padding_are_ignored() -> None:
     lookup = load().named("domain_lookup_by_name")
     assert lookup.decode_args(b"\0\0\0\1axyz") == ("a",)

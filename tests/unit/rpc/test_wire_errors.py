@@ -55,7 +55,7 @@ def read_wire(data: bytes) -> dict[str, Any]:
     return found
 
 
-def test_an_error_is_on_the_wire_what_stock_sends() -> None:
+def test_an_error_has_libvirts_encoding() -> None:
     error = VirError(ErrorCode.OPERATION_INVALID, "domain is not running", ErrorDomain.QEMU)
     assert read_wire(error.to_wire()) == {
         "code": 55, "domain": 10, "level": 2, "dom": 0, "net": 0,
@@ -65,7 +65,7 @@ def test_an_error_is_on_the_wire_what_stock_sends() -> None:
     }  # fmt: skip
 
 
-def test_an_error_is_byte_for_byte_what_a_stock_daemon_answered() -> None:
+def test_an_error_has_the_bytes_that_libvirtd_sent() -> None:
     """Recorded from libvirt 9.0: lookup of a name that no domain has."""
     error = VirError(ErrorCode.NO_DOMAIN, "no domain with matching name 'nix'", ErrorDomain.QEMU)
     assert error.to_wire() == (
@@ -76,7 +76,7 @@ def test_an_error_is_byte_for_byte_what_a_stock_daemon_answered() -> None:
     )
 
 
-def test_an_error_without_detail_has_the_code_s_own_words() -> None:
+def test_an_error_without_detail_has_the_codes_message() -> None:
     error = VirError(ErrorCode.OPERATION_INVALID)
     assert str(error) == "Requested operation is not valid"
     found = read_wire(error.to_wire())
@@ -117,20 +117,20 @@ def test_any_error_crosses_the_bus_and_the_wire(
     assert (found["int1"], found["int2"]) == (int1, int2)
 
 
-def test_a_text_that_is_too_long_is_cut_between_characters() -> None:
+def test_a_message_too_long_is_cut_between_characters() -> None:
     error = VirError(ErrorCode.INTERNAL_ERROR, "é" * MAX_TEXT)
     found = read_wire(error.to_wire())  # decodes, so no half character is in it
     assert len(found["message"].encode()) <= MAX_TEXT
 
 
-def test_a_code_that_is_not_known_here_becomes_an_internal_error() -> None:
+def test_an_unknown_error_code_becomes_internal_error() -> None:
     data = VirError(ErrorCode.NO_DOMAIN, "x", ErrorDomain.QEMU).encode()
     again = VirError.decode(data.replace(bytes([ErrorCode.NO_DOMAIN]), b"\x7e", 1))
     assert again.code is ErrorCode.INTERNAL_ERROR
 
 
 @needs_facts
-def test_codes_domains_and_words_are_those_of_the_facts() -> None:
+def test_codes_domains_and_messages_match_the_facts() -> None:
     facts = json.loads((FACTS / "errors.json").read_text())
     codes = {code["number"]: code for code in facts["codes"]}
     assert {code.value: code.name for code in ErrorCode} == {
@@ -146,7 +146,7 @@ def test_codes_domains_and_words_are_those_of_the_facts() -> None:
 
 
 @needs_facts
-def test_enumerations_have_the_facts_names_and_numbers() -> None:
+def test_enums_match_the_facts() -> None:
     facts = json.loads((FACTS / "enums.json").read_text())["enums"]
     compared = 0
     for name, enum in facts.items():

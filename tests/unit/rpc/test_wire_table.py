@@ -224,7 +224,7 @@ def test_each_structure_is_a_value_with_the_same_fields() -> None:
 HEAD: Final = "program t 0x10 version 1\n"
 
 
-def test_a_table_is_read() -> None:
+def test_a_table_is_parsed() -> None:
     source = table_syntax.read(
         HEAD + "# comment\nconst most = 3\nunion u (1: i32, 2: string)\nstruct s (a: u, b: uuid?)\n"
         "1 first (x: s[most], y: char[=4]) -> (z: i64)  owner=domd ro api=virFirst\n"
@@ -259,7 +259,7 @@ def test_a_table_is_read() -> None:
         ("struct s (x: s)", "no such type: s"),
     ],
 )
-def test_a_line_that_says_nothing_is_named_with_its_file_and_number(line: str, says: str) -> None:
+def test_an_invalid_line_is_reported_with_file_and_number(line: str, says: str) -> None:
     last = 2 + line.count("\n")
     with pytest.raises(NotationError, match=rf"^t\.table:{last}: ") as refused:
         table_syntax.read(HEAD + line, "t.table")

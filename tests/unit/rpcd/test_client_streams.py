@@ -59,7 +59,7 @@ async def last_packet(peer: Peer) -> Frame:
     return frame
 
 
-def test_bytes_go_both_ways_and_the_end_is_confirmed() -> None:
+def test_a_stream_carries_bytes_both_ways_and_confirms_its_finish() -> None:
     async def scenario() -> None:
         console = Console()
         async with client(console.answer) as peer:
@@ -78,7 +78,7 @@ def test_bytes_go_both_ways_and_the_end_is_confirmed() -> None:
     asyncio.run(scenario())
 
 
-def test_a_stream_that_is_aborted_or_broken_ends_alone() -> None:
+def test_an_aborted_stream_leaves_its_connection_open() -> None:
     for ending in (
         packet(Status.ERROR),
         packet(Status.CONTINUE, b"\0\0", MessageType.STREAM_HOLE),
@@ -99,7 +99,7 @@ def test_a_stream_that_is_aborted_or_broken_ends_alone() -> None:
         asyncio.run(scenario())
 
 
-def test_a_service_that_does_not_read_makes_the_client_wait() -> None:
+def test_a_service_that_does_not_read_pauses_the_client() -> None:
     async def scenario() -> None:
         console = Console()
         async with client(console.answer) as peer:
@@ -120,7 +120,7 @@ def test_a_service_that_does_not_read_makes_the_client_wait() -> None:
     asyncio.run(scenario())
 
 
-def test_a_client_that_does_not_read_makes_the_service_wait() -> None:
+def test_a_client_that_does_not_read_pauses_the_service() -> None:
     async def scenario() -> None:
         console = Console()
         async with client(console.answer) as peer:

@@ -29,8 +29,8 @@ def lifecycle(driver: str, family: str = "domain") -> ClientEvent:
 
 
 @pytest.mark.parametrize(("uri", "driver"), [("qemu:///system", "qemu"), ("lxc:///", "lxc")])
-def test_a_client_hears_of_its_own_drivers_domains_alone(uri: str, driver: str) -> None:
-    async def story() -> bytes:
+def test_domain_events_reach_clients_of_their_driver_only(uri: str, driver: str) -> None:
+    async def scenario() -> bytes:
         async with client() as peer:
             await open_to(peer, uri)
             await peer.send(peer.call("connect_domain_event_callback_register_any", 0, None))
@@ -43,12 +43,12 @@ def test_a_client_hears_of_its_own_drivers_domains_alone(uri: str, driver: str) 
             assert (await peer.receive()).header.type == MessageType.REPLY  # and no second event
             return bytes(heard.payload)
 
-    assert asyncio.run(story()).endswith(f"from {driver}".encode())
+    assert asyncio.run(scenario()).endswith(f"from {driver}".encode())
 
 
 @pytest.mark.parametrize("uri", ["qemu:///system", "lxc:///system"])
-def test_every_client_hears_of_networks(uri: str) -> None:
-    async def story() -> None:
+def test_network_events_reach_clients_of_every_driver(uri: str) -> None:
+    async def scenario() -> None:
         async with client() as peer:
             await open_to(peer, uri)
             await peer.send(peer.call("connect_network_event_register_any", 0, None))
@@ -56,7 +56,7 @@ def test_every_client_hears_of_networks(uri: str) -> None:
             peer.session.deliver(lifecycle("", "network"))
             assert (await peer.receive()).header.type == MessageType.MESSAGE
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_every_client_hears_of_networks(uri: str) -> None:
         ("storage_pool_create", "lxc", "stord"),
     ],
 )
-def test_the_keeper_of_the_drivers_domains_answers(call: str, driver: str, process: str) -> None:
-    async def story() -> None:
+def test_calls_are_routed_by_owner_and_driver(call: str, driver: str, process: str) -> None:
+    async def scenario() -> None:
         async with client() as peer:
             assert peer.server.router.process_for(wire_table.load().named(call), driver) == process
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_the_keeper_of_the_drivers_domains_answers(call: str, driver: str, proce
         ("domain_migrate_finish", "qemu"),
     ],
 )
-def test_what_a_driver_has_not_got_is_refused_by_its_name(call: str, driver: str) -> None:
+def test_a_call_that_a_driver_lacks_is_refused_with_its_api_name(call: str, driver: str) -> None:
     procedure = wire_table.load().named(call)
     with pytest.raises(VirError) as refused:
         check_supported(procedure, driver)
@@ -98,7 +98,7 @@ def test_what_a_driver_has_not_got_is_refused_by_its_name(call: str, driver: str
     assert refused.value.detail == procedure.api
 
 
-def test_a_call_of_another_driver_reaches_no_service() -> None:
+def test_a_call_that_a_driver_lacks_reaches_no_service() -> None:
     asked: list[str] = []
 
     async def service(
@@ -107,7 +107,7 @@ def test_a_call_of_another_driver_reaches_no_service() -> None:
         asked.append(procedure.name)
         return ClientReply(payload=b"\0\0\0\0")
 
-    async def story() -> None:
+    async def scenario() -> None:
         async with client(service) as peer:
             await open_to(peer, "lxc:///system")
             await peer.send(peer.call("connect_get_max_vcpus", None))
@@ -115,5 +115,5 @@ def test_a_call_of_another_driver_reaches_no_service() -> None:
             await peer.send(peer.call("connect_num_of_domains"))
             assert (await peer.receive()).header.status == Status.OK
 
-    asyncio.run(story())
+    asyncio.run(scenario())
     assert asked == ["connect_num_of_domains"]

@@ -29,7 +29,7 @@ def monitor(name: str, uuid: bytes = ALICE) -> ClientEvent:
     )
 
 
-def test_a_callback_gets_its_number_before_the_event() -> None:
+def test_an_event_is_prefixed_with_the_callback_number() -> None:
     callbacks = EventCallbacks()
     callbacks.add("domain", 1, None)
     number = callbacks.add("domain", 0, None)
@@ -38,21 +38,21 @@ def test_a_callback_gets_its_number_before_the_event() -> None:
     ]
 
 
-def test_a_callback_for_one_domain_hears_nothing_of_another() -> None:
+def test_a_callback_of_one_domain_ignores_events_of_others() -> None:
     callbacks = EventCallbacks()
     callbacks.add("domain", 0, ALICE)
     assert list(callbacks.matching(lifecycle(ALICE)))
     assert not list(callbacks.matching(lifecycle(BOB)))
 
 
-def test_the_older_registration_gets_the_older_message() -> None:
+def test_a_legacy_registration_gets_the_legacy_message() -> None:
     callbacks = EventCallbacks()
     callbacks.add("domain", 0, None, legacy=True)
     assert messages(callbacks, lifecycle()) == [("domain_event_lifecycle", b"payload!")]
 
 
 @pytest.mark.parametrize("event_id", [11, 12, 14])
-def test_the_older_message_leaves_the_reason_out(event_id: int) -> None:
+def test_a_legacy_message_has_no_reason(event_id: int) -> None:
     callbacks = EventCallbacks()
     callbacks.add("domain", event_id, None, legacy=True)
     event = ClientEvent(
@@ -69,7 +69,7 @@ def test_an_event_that_does_not_exist_cannot_be_registered(event_id: int, legacy
     assert refused.value.code is ErrorCode.INVALID_ARG
 
 
-def test_a_removed_callback_hears_nothing_and_cannot_be_removed_again() -> None:
+def test_a_removed_callback_gets_no_event_and_cannot_be_removed_again() -> None:
     callbacks = EventCallbacks()
     number = callbacks.add("domain", 0, None)
     callbacks.remove(number, ("domain",))
@@ -113,7 +113,7 @@ def test_a_bad_pattern_is_refused(pattern: str, flags: int) -> None:
     assert refused.value.code is ErrorCode.INVALID_ARG
 
 
-def test_a_client_cannot_register_without_end() -> None:
+def test_callbacks_of_one_client_are_limited() -> None:
     callbacks = EventCallbacks()
     for _ in range(MAX_CALLBACKS):
         callbacks.add("domain", 0, None)

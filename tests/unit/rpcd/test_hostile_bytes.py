@@ -58,7 +58,7 @@ async def empty(procedure: Procedure, payload: bytes, passed: list[Descriptor]) 
     ],
     ids=["empty", "short", "long", "longest", "uncounted", "too-many", "announced-only"],
 )
-def test_what_is_no_message_closes_the_client_with_a_line_in_the_log(
+def test_bytes_that_are_no_message_close_the_client_with_a_warning(
     data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
@@ -83,7 +83,7 @@ def test_what_is_no_message_closes_the_client_with_a_line_in_the_log(
     ],
     ids=["program", "version", "procedure", "zero", "status"],
 )
-def test_a_call_of_nothing_is_refused_and_the_client_stays(header: Header) -> None:
+def test_a_call_of_an_unknown_procedure_is_refused_and_the_client_stays(header: Header) -> None:
     async def scenario() -> None:
         async with client() as peer:
             await peer.send(framing.encode(header, b""))
@@ -94,7 +94,7 @@ def test_a_call_of_nothing_is_refused_and_the_client_stays(header: Header) -> No
     run(scenario)
 
 
-def test_arguments_that_cannot_be_read_are_refused_and_the_client_stays() -> None:
+def test_undecodable_arguments_are_refused_and_the_client_stays() -> None:
     async def scenario() -> None:
         async with client() as peer:
             await peer.open()
@@ -117,7 +117,7 @@ def test_a_call_before_the_connection_is_open_is_refused() -> None:
     run(scenario)
 
 
-def test_descriptors_that_nobody_wants_are_closed() -> None:
+def test_descriptors_of_a_call_that_takes_none_are_closed() -> None:
     reading, writing = os.pipe()
 
     async def scenario() -> None:
@@ -134,7 +134,7 @@ def test_descriptors_that_nobody_wants_are_closed() -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=400))
-def test_any_bytes_at_all(data: bytes) -> None:
+def test_any_bytes_close_the_client_without_an_error(data: bytes) -> None:
     async def scenario() -> None:
         async with client(empty) as peer:
             await peer.send(data)
@@ -158,7 +158,9 @@ messages = st.lists(st.tuples(headers, st.binary(max_size=64)), max_size=12)
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(messages, st.booleans())
-def test_any_messages_at_all(sent: list[tuple[Header, bytes]], opened: bool) -> None:
+def test_any_messages_are_handled_without_an_error(
+    sent: list[tuple[Header, bytes]], opened: bool
+) -> None:
     async def scenario() -> None:
         async with client(empty) as peer:
             if opened:
@@ -202,7 +204,7 @@ async def fill(peer: Peer, data: bytes, limit: int) -> int:
     return sent
 
 
-def test_a_flood_of_calls_is_left_with_the_kernel() -> None:
+def test_calls_beyond_max_client_requests_stay_in_the_socket_buffer() -> None:
     async def scenario() -> None:
         stuck = Stuck()
         async with client(stuck.answer) as peer:
@@ -228,7 +230,7 @@ def test_a_client_that_never_reads_is_closed() -> None:
     run(scenario)
 
 
-def test_answers_come_in_the_order_in_which_they_are_ready() -> None:
+def test_replies_are_sent_in_the_order_of_completion() -> None:
     async def scenario() -> None:
         first = asyncio.Event()
 
@@ -248,7 +250,7 @@ def test_answers_come_in_the_order_in_which_they_are_ready() -> None:
     run(scenario)
 
 
-def test_a_ping_is_answered() -> None:
+def test_a_ping_is_answered_with_a_pong() -> None:
     async def scenario() -> None:
         async with client() as peer:
             await peer.send(

@@ -69,7 +69,7 @@ def assert_denied(error: VirError | None, fact: dict[str, Any], what: str) -> No
     assert fact["denied_by"] in str(error), what
 
 
-def test_each_procedure_is_refused_or_allowed_as_stock_does() -> None:
+def test_read_only_clients_are_refused_the_procedures_that_libvirt_refuses() -> None:
     refused = 0
     for procedure, fact in calls():
         error = refusal(procedure, {})
@@ -82,7 +82,7 @@ def test_each_procedure_is_refused_or_allowed_as_stock_does() -> None:
     assert refused > 200
 
 
-def test_each_flag_and_value_that_shows_secrets_is_refused_in_a_call_that_is_allowed() -> None:
+def test_read_only_clients_are_refused_flags_and_values_that_show_secrets() -> None:
     seen = 0
     for procedure, fact in calls():
         for name, value in special(fact):
@@ -93,7 +93,7 @@ def test_each_flag_and_value_that_shows_secrets_is_refused_in_a_call_that_is_all
     assert seen == 7
 
 
-def test_other_flags_of_a_call_that_is_allowed_pass() -> None:
+def test_read_only_clients_may_use_other_flags() -> None:
     for procedure, fact in calls():
         if fact["ro"] and any(field.name == "flags" for field in procedure.args):
             denied = sum(fact["ro_denied_flags"].values())
@@ -101,7 +101,7 @@ def test_other_flags_of_a_call_that_is_allowed_pass() -> None:
             assert error is None, f"{procedure.name}: {error}"
 
 
-def test_only_what_authenticates_is_answered_before_authentication() -> None:
+def test_only_authentication_calls_are_allowed_before_authentication() -> None:
     early = {name.lower() for name in facts()["before_auth"]}
     for procedure, _ in calls():
         if procedure.name in early:

@@ -19,7 +19,7 @@ async def drain(fd: int) -> int:
     return total
 
 
-def test_a_write_under_way_keeps_its_descriptor_until_it_is_done() -> None:
+def test_a_running_write_keeps_its_descriptor_open_after_close() -> None:
     async def scenario() -> None:
         reading, writing = os.pipe()
         file = FileIO(writing)
@@ -38,7 +38,7 @@ def test_a_write_under_way_keeps_its_descriptor_until_it_is_done() -> None:
     asyncio.run(scenario())
 
 
-def test_a_file_at_rest_is_closed_at_once() -> None:
+def test_an_idle_file_is_closed_at_once() -> None:
     async def scenario() -> None:
         reading, writing = os.pipe()
         file = FileIO(writing)
