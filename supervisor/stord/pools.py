@@ -259,8 +259,10 @@ class Pools:
     async def _stop(self, obj: PoolObject, active: ActivePool) -> None:
         async with asyncio.timeout(STOP_S):
             await active.backend.stop()
-        with disk_errors(POOLS, f"stop pool '{obj.name}'"):
+        try:
             await asyncio.to_thread(self._store.remove_status, obj.name)
+        except OSError as error:  # the storage is deactivated all the same
+            log.error("cannot remove the status file of pool '%s': %s", obj.name, error)
         self._publisher.invalidate()
         obj.runtime = None
         active.process.release()

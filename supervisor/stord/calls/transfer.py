@@ -1,12 +1,13 @@
-"""stord's calls that upload and download volumes.
+"""virStorageVolUpload and virStorageVolDownload.
 
-Owns: the transfers under way: each has a process of its own between the volume and the socket that
-rpcd carries. May touch: volumes, by these processes.
+Owns: the running transfers. A dedicated process copies between the volume and a socket, which rpcd
+pumps to the client. May touch: volumes, through these processes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import socket
@@ -30,29 +31,28 @@ from supervisor.stord.progress_log import operation
 from supervisor.stord.registry import PoolRegistry
 from supervisor.stord.volume_info import VolumeInfo
 
-ABORT_S: Final = 2.0  # for our side to notice that the client's has gone
-END_S: Final = 25.0  # for the last bytes to be written, once the client has sent them all
-BUFFER: Final = 1024 * 1024  # bytes that a socket is asked to hold
+ABORT_S: Final = 2.0  # for the process to see the end of file of an aborted stream
+END_S: Final = 25.0  # for the last bytes to be written, below the 30 s of `StreamEnd`
+BUFFER: Final = 1024 * 1024  # SO_SNDBUF of both ends
 
 log = logging.getLogger(__name__)
 
-#: Makes the order for a transfer's process, of its end of the socket.
+#: Makes the request for a transfer's process from its end of the socket.
 MakeRequest = Callable[[Descriptor], Request[Ack]]
 
 
 @dataclass(slots=True, eq=False)
 class Transfer:
-    """A transfer under way."""
+    """A running transfer."""
 
     task: asyncio.Task[None]
     volume: str  # for the log
 
 
 class TransferCalls:
-    """What clients may do with volumes' contents."""
+    """Starts uploads and downloads and reports how they end."""
 
     def __init__(self, registry: PoolRegistry, pools: Pools, keep_running: KeepRunningVote) -> None:
-        """Carry none yet."""
         self._keep_running = keep_running
         self._registry = registry
         self._pools = pools
@@ -62,10 +62,10 @@ class TransferCalls:
     async def storage_vol_upload(
         self, call: ClientCall, vol: VolumeId, offset: int, length: int, flags: int
     ) -> None:
-        """Write what the client sends into a volume.
+        """Write the client's stream into a volume.
 
         Raises:
-            VirError: INVALID_ARG for an offset beyond its end; OPERATION_INVALID while it is used.
+            VirError: INVALID_ARG for an offset beyond its end; OPERATION_INVALID while in use.
         """
         sparse = bool(flags & StorageVolUploadFlags.STREAM)
         STORAGE_ERRORS.check_flags("storageVolUpload", flags, StorageVolUploadFlags.STREAM)
@@ -73,17 +73,17 @@ class TransferCalls:
         if active.holds[volume.name]:
             raise STORAGE_ERRORS.operation_invalid(f"volume '{volume.name}' is still in use.")
 
-        def order(end: Descriptor) -> Receive:
+        def request(end: Descriptor) -> Receive:
             return Receive(
                 path=volume.path, descriptor=end, offset=offset, length=length, sparse=sparse
             )
 
-        self._start_transfer(call, active, volume, order, sparse=sparse)
+        self._start_transfer(call, active, volume, request, sparse=sparse)
 
     async def storage_vol_download(
         self, call: ClientCall, vol: VolumeId, offset: int, length: int, flags: int
     ) -> None:
-        """Send a volume's bytes to the client.
+        """Stream a volume's bytes to the client.
 
         Raises:
             VirError: INVALID_ARG for an offset beyond its end.
@@ -92,16 +92,16 @@ class TransferCalls:
         STORAGE_ERRORS.check_flags("storageVolDownload", flags, StorageVolDownloadFlags.STREAM)
         active, volume = await self._transferable(vol, offset, length)
 
-        def order(end: Descriptor) -> Send:
+        def request(end: Descriptor) -> Send:
             return Send(
                 path=volume.path, descriptor=end, offset=offset, length=length, sparse=sparse
             )
 
-        self._start_transfer(call, active, volume, order, sparse=sparse)
+        self._start_transfer(call, active, volume, request, sparse=sparse)
 
     @handles(StreamEnd)
     async def stream_end(self, request: StreamEnd) -> Ack:
-        """The client's side of a transfer is over: say how ours went.
+        """Report how a transfer ended once the client has finished or aborted its stream.
 
         Raises:
             VirError: the volume could not be read or written.
@@ -117,16 +117,16 @@ class TransferCalls:
         transfer.task.cancel()
         if request.aborted:
             return Ack()
-        detail = f"the last bytes of volume '{transfer.volume}' were not written in {END_S:g} s"
+        detail = f"volume '{transfer.volume}' was not written within {END_S:g} s"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.STORAGE)
 
     def on_peer_lost(self, peer: str) -> None:
-        """Rpcd has gone: nobody will ask for its transfers; their sockets are closed already."""
+        """Forget the transfers of a lost rpcd; the kernel has closed its ends of their sockets."""
         if peer == "rpcd":
             self._transfers.clear()
 
     async def close(self) -> None:
-        """Give every transfer up."""
+        """Cancel every transfer."""
         tasks = [transfer.task for transfer in self._transfers.values()]
         for task in tasks:
             task.cancel()
@@ -138,7 +138,7 @@ class TransferCalls:
         _, active, volume = self._registry.volume(vol)
         if volume.type in ("dir", "ploop", "netdir"):
             raise STORAGE_ERRORS.operation_invalid(
-                f"volume '{volume.name}' is a folder: it has no bytes of its own"
+                f"volume '{volume.name}' is a directory: it has no bytes to transfer"
             )
         volume = await self._pools.refresh_volume(active, volume)
         size = volume.physical or volume.capacity
@@ -146,7 +146,7 @@ class TransferCalls:
             detail = f"the offset {offset} lies beyond the end of volume '{volume.name}', {size}"
             raise STORAGE_ERRORS.invalid_arg(detail)
         if offset + length > MAX_BYTES:
-            raise STORAGE_ERRORS.invalid_arg(f"the length {length} is more than a volume can have")
+            raise STORAGE_ERRORS.invalid_arg(f"offset and length exceed {MAX_BYTES} bytes")
         return active, volume
 
     def _start_transfer(
@@ -163,7 +163,11 @@ class TransferCalls:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         token = f"{next(self._tokens)}"
         request = make_request(Descriptor(process_end.detach()))
+        # Held from here on, not from the task's first step: another call may run before that.
+        hold = contextlib.ExitStack()
+        hold.enter_context(active.hold_volume(volume.name))
         task = asyncio.create_task(self._run_transfer(active, volume, request))
+        task.add_done_callback(lambda _: hold.close())
         task.add_done_callback(_retrieve_exception)
         self._transfers[token] = Transfer(task, volume.name)
         call.set_stream(client_end.detach(), token, sparse=sparse)
@@ -171,11 +175,11 @@ class TransferCalls:
     async def _run_transfer(
         self, active: ActivePool, volume: VolumeInfo, request: Request[Ack]
     ) -> None:
-        with active.hold_volume(volume.name), self._keep_running.hold():
-            direction = "written" if isinstance(request, Receive) else "read"
+        with self._keep_running.hold():
+            direction = "upload" if isinstance(request, Receive) else "download"
             try:
                 with operation(
-                    f"volume '{volume.name}' of pool '{active.pool.name}' is being {direction}"
+                    f"{direction} of volume '{volume.name}' of pool '{active.pool.name}'"
                 ):
                     await active.process.call_dedicated(request)
             except VirError as error:
@@ -187,6 +191,6 @@ class TransferCalls:
 
 
 def _retrieve_exception(task: asyncio.Task[None]) -> None:
-    """Its failure was logged; when nobody asks for it, that was all."""
+    """Mark a task's exception as retrieved: asyncio logs others; `_run_transfer` logged it."""
     if not task.cancelled():
         task.exception()

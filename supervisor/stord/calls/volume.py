@@ -7,7 +7,7 @@ May touch: volumes, through the backend of their pool. Long operations do not ho
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from msgspec.structs import replace
@@ -20,6 +20,7 @@ from rpc.values import StorageVol as VolumeId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
+from supervisor.runtime.shield import run_to_completion
 from supervisor.stord import commands
 from supervisor.stord.backends.base import ResizeOptions
 from supervisor.stord.client_tasks import ClientTasks
@@ -75,7 +76,14 @@ class VolumeCalls:
                 f"volumes of pools of type '{active.pool.type}' have no snapshots"
             )
         with self._exclusive(call, active, volume, "deletion"):
-            await active.backend.delete_volume(volume, zeroed=bool(flags & Delete.ZEROED))
+            try:
+                await active.backend.delete_volume(volume, zeroed=bool(flags & Delete.ZEROED))
+            except BaseException:
+                # The request may have been carried out although its reply was lost: stop listing
+                # a volume that does not exist.
+                with suppress(VirError):
+                    await run_to_completion(self._pools.refresh_volume(active, volume))
+                raise
             self._publisher.invalidate()
             active.volumes.pop(volume.name, None)
             await self._pools.update_space(active)

@@ -21,13 +21,17 @@ from supervisor.stord.pool_process.volume_files import VolumeFiles
 
 def run(connection: socket.socket) -> None:
     """Handle requests until stord closes its end of the socket."""
+    run_endpoint(connection, StandaloneEndpoint(VirErrorCodec()))
+
+
+def run_endpoint(connection: socket.socket, endpoint: StandaloneEndpoint) -> None:
+    """Register every handler and handle requests until the socket closes."""
     gc.disable()  # reference counting frees a request's objects; a GC run would unshare fork pages
     with asyncio.Runner() as runner:
-        runner.run(_run(connection))
+        runner.run(_run(connection, endpoint))
 
 
-async def _run(connection: socket.socket) -> None:
-    endpoint = StandaloneEndpoint(VirErrorCodec())
+async def _run(connection: socket.socket, endpoint: StandaloneEndpoint) -> None:
     for target in (VolumeFiles(), VolumeScan(), VolumeData(), OpenForProgram(), VolumeTransfer()):
         endpoint.handlers.add(target)
     await Peer(connection, "stord", endpoint).wait_closed()

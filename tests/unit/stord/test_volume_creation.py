@@ -1,0 +1,170 @@
+"""Volumes are created whole or not at all, whatever fails and whoever dies."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from rpc.errors import ErrorCode, VirError
+from supervisor.messages.calls import ClientClosed
+from supervisor.stord import recovery
+from supervisor.stord.pool_process.temporary_names import temporary_name
+from tests.unit.stord.stord_under_test import (
+    HOST_TAG,
+    Stord,
+    call,
+    fake_pool,
+    stord_at,
+    volume,
+)
+
+STEPS = ("pool.create_raw", "pool.commit_file", "pool.stat")
+
+
+async def check_name_is_free(stord: Stord, name: str) -> None:
+    """Check that nothing is left of a volume, and that it can be created."""
+    assert stord.names() == []
+    assert list(stord.active().volumes) == []
+    assert stord.active().long_operations == 0
+    assert (await stord.create(name)).name == name
+    assert stord.names() == [name]
+
+
+@pytest.mark.parametrize("fault", ["before", "after", "fail"])
+@pytest.mark.parametrize("step", STEPS)
+async def test_failed_creation_leaves_nothing(tmp_path: Path, step: str, fault: str) -> None:
+    async with stord_at(tmp_path) as stord:
+        await stord.start_pool()
+        stord.fault(step, fault)
+        with pytest.raises(VirError):
+            await stord.create("v")
+        await check_name_is_free(stord, "v")
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_creation_ends_with_its_client(tmp_path: Path, step: str) -> None:
+    async with stord_at(tmp_path) as stord:
+        await stord.start_pool()
+        stord.fault(step, "pause")
+        creation = asyncio.create_task(stord.create("v", client="gone"))
+        await stord.reached(step)
+        stord.clients.on_client_closed(ClientClosed(client="gone"))
+        await asyncio.sleep(0.05)
+        stord.resume(step)
+        with pytest.raises(asyncio.CancelledError):
+            await creation
+        await check_name_is_free(stord, "v")
+
+
+async def test_failed_commit_keeps_the_file_that_has_the_name(tmp_path: Path) -> None:
+    async with stord_at(tmp_path) as stord:
+        await stord.start_pool()
+        (stord.images / "v").write_bytes(b"of another host")
+        with pytest.raises(VirError) as refused:
+            await stord.create("v")
+        assert refused.value.code is ErrorCode.STORAGE_VOL_EXIST
+        assert stord.names() == ["v"]
+        assert (stord.images / "v").read_bytes() == b"of another host"
+
+
+async def test_name_is_reserved_while_its_volume_is_created(tmp_path: Path) -> None:
+    async with stord_at(tmp_path) as stord:
+        pool = await stord.start_pool()
+        stord.fault("pool.create_raw", "pause")
+        creation = asyncio.create_task(stord.create("v"))
+        await stord.reached("pool.create_raw")
+        with pytest.raises(VirError) as taken:
+            await stord.create("v")
+        assert taken.value.code is ErrorCode.STORAGE_VOL_EXIST
+        with pytest.raises(VirError, match="asynchronous jobs running"):
+            await stord.lifecycle.storage_pool_destroy(call(), pool)
+        stord.resume("pool.create_raw")
+        await creation
+        await stord.lifecycle.storage_pool_destroy(call(), pool)
+
+
+async def test_created_volume_is_listed_when_the_space_cannot_be_read(tmp_path: Path) -> None:
+    async with stord_at(tmp_path) as stord:
+        await stord.start_pool()
+        invalidations = stord.bus.invalidations
+        stord.fault("pool.get_space", "fail")
+        await stord.create("v")
+        assert list(stord.active().volumes) == ["v"]
+        assert stord.bus.invalidations > invalidations  # rpcd may have cached a list without it
+
+
+async def test_next_stord_lists_volumes_and_removes_partial_ones(tmp_path: Path) -> None:
+    async with stord_at(tmp_path) as stord:
+        await stord.start_pool()
+        await stord.create("whole")
+    partial = temporary_name(HOST_TAG).replace(f"{HOST_TAG}-", f"{HOST_TAG}-1")  # another PID
+    (tmp_path / "images" / partial).write_bytes(b"half")
+    async with stord_at(tmp_path) as stord:
+        were_active = recovery.load(stord.files, stord.registry)
+        await recovery.recover(were_active, stord.registry, stord.pools)
+        assert list(stord.active().volumes) == ["whole"]
+        assert stord.names() == ["whole"]
+
+
+# Clones.
+
+
+@pytest.mark.parametrize("fault", ["before", "after", "fail"])
+async def test_failed_clone_leaves_nothing_and_frees_its_source(tmp_path: Path, fault: str) -> None:
+    async with stord_at(tmp_path) as stord:
+        pool = await stord.start_pool()
+        source = await stord.create("source")
+        stord.fault("pool.copy_raw", fault)
+        with pytest.raises(VirError):
+            await stord.creation.storage_vol_create_xml_from(
+                call(), pool, volume("clone"), source, 0
+            )
+        assert stord.names() == ["source"]
+        assert stord.active().long_operations == 0
+        await stord.volumes.storage_vol_delete(call(), source, 0)
+
+
+async def test_source_cannot_be_deleted_while_it_is_cloned(tmp_path: Path) -> None:
+    async with stord_at(tmp_path) as stord:
+        pool = await stord.start_pool()
+        source = await stord.create("source")
+        stord.fault("pool.copy_raw", "pause")
+        clone = asyncio.create_task(
+            stord.creation.storage_vol_create_xml_from(call(), pool, volume("clone"), source, 0)
+        )
+        await stord.reached("pool.copy_raw")
+        with pytest.raises(VirError, match="still in use") as refused:
+            await stord.volumes.storage_vol_delete(call(), source, 0)
+        assert refused.value.code is ErrorCode.OPERATION_INVALID
+        stord.resume("pool.copy_raw")
+        assert (await clone).name == "clone"
+
+
+# Backends that only allocate (logical, disk).
+
+
+async def test_failed_copy_to_a_device_deletes_the_device(tmp_path: Path) -> None:
+    async with stord_at(tmp_path) as stord:
+        await stord.start_pool()
+        source = await stord.create("source")
+        group = await stord.lifecycle.storage_pool_create_xml(call(), fake_pool("vg"), 0)
+        stord.fault("pool.copy_raw", "before")
+        with pytest.raises(VirError):
+            await stord.creation.storage_vol_create_xml_from(call(), group, volume("lv"), source, 0)
+        assert stord.backend.called[-1] == "delete_volume"
+        assert stord.active("vg").volumes == {}
+
+
+async def test_allocation_holds_the_pools_lock(tmp_path: Path) -> None:
+    async with stord_at(tmp_path) as stord:
+        group = await stord.lifecycle.storage_pool_create_xml(call(), fake_pool("vg"), 0)
+        stord.backend.waits["create_volume"] = asyncio.Event()
+        creation = asyncio.create_task(
+            stord.creation.storage_vol_create_xml(call(), group, volume("lv"), 0)
+        )
+        await asyncio.sleep(0.01)
+        assert stord.object("vg").change_lock.holder == "create a volume"
+        stord.backend.waits["create_volume"].set()
+        assert (await creation).name == "lv"
