@@ -88,7 +88,9 @@ class FakeQemu:
         match name:
             case "query-status":
                 return {"status": self.state, "running": self.state == "running"}
-            case "query-chardev" | "query-cpus-fast" | "query-named-block-nodes":
+            case (
+                "query-chardev" | "query-cpus-fast" | "query-named-block-nodes" | "query-blockstats"
+            ):
                 return []
         return {}
 

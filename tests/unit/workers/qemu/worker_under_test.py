@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from conf.domain import format_domain, parse_domain
+from conf.domain.defaults import complete
 from conf.emulator import EmulatorFacts
 from conf.settings import DaemonConfig, QemuConfig
 from ipc import Ack, Descriptor, Link, Node, Switchboard, current_call, handles
@@ -102,17 +104,17 @@ class WorkerTree:
         return self.domd.link(f"qemu:{self.name}")
 
     def xml(self, devices: str = "") -> str:
-        """A completed definition."""
-        return (
+        """A definition, completed as domd does."""
+        domain = parse_domain(
             f"<domain type='qemu'><name>{self.name}</name><uuid>{UUID}</uuid>"
             "<memory>65536</memory><vcpu>1</vcpu><os><type arch='x86_64' machine='pc'>hvm</type>"
             f"</os><devices><emulator>{self.binary}</emulator>"
-            "<controller type='pci' index='0' model='pci-root'/>"
-            "<controller type='virtio-serial' index='0'/>"
             "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
             "<graphics type='vnc' autoport='yes' port='-1'/>"
             f"<memballoon model='none'/>{devices}</devices></domain>"
         )
+        complete(domain, self.facts)
+        return format_domain(domain, secure=True)
 
     async def start(self, devices: str = "", *, paused: bool = False) -> DomainStatus:
         """Have the worker start the domain."""

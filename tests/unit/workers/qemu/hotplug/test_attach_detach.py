@@ -1,0 +1,157 @@
+"""Hotplug against a QEMU that refuses, dies or waits: a failed attach leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conf.emulator import EmulatorFacts
+from rpc.enums import DomainEventID, DomainState
+from rpc.errors import ErrorCode, VirError
+from supervisor.messages.worker import AttachDevice, DetachDevice, Suspend
+from supervisor.workers.qemu.hotplug import detach as detach_module
+from tests.unit.workers.qemu.test_worker_start import tree_of, until
+from tests.unit.workers.qemu.worker_under_test import Script, WorkerTree
+
+INTERFACE = (
+    "<interface type='bridge'><mac address='52:54:00:00:00:02'/><source bridge='br0'/>"
+    "<model type='virtio'/></interface>"
+)
+NODES = [{"node-name": "libvirt-1-storage"}, {"node-name": "libvirt-1-format"}]
+REFUSAL = {"error": "GenericError"}
+
+
+def disk_xml(folder: Path) -> str:
+    image = folder / "disk.raw"
+    image.write_bytes(bytes(512))
+    return (
+        f"<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{image}'/>"
+        "<target dev='vdb' bus='virtio'/></disk>"
+    )
+
+
+def hotplug_commands(tree: WorkerTree) -> list[str]:
+    """The commands that QEMU has got since it was started, without queries."""
+    commands = tree.commands()
+    after = commands[commands.index("cont") + 1 :]
+    return [name for name in after if not name.startswith("query-")]
+
+
+async def test_a_disk_is_attached_nodes_first_and_is_in_the_live_xml(
+    tmp_path: Path, emulator_facts: EmulatorFacts
+) -> None:
+    async with tree_of(tmp_path, emulator_facts) as tree:
+        await tree.start()
+        status = await tree.worker.call(AttachDevice(xml=disk_xml(tmp_path)))
+        assert hotplug_commands(tree) == ["blockdev-add", "blockdev-add", "device_add"]
+        assert "dev='vdb'" in status.live_xml
+        assert "virtio-disk1" in status.live_xml
+        ids = [event.event_id for event in tree.forwarded]
+        assert DomainEventID.DEVICE_ADDED in ids
+
+
+@pytest.mark.parametrize(
+    ("script", "commands"),
+    [
+        (
+            {"device_add": [REFUSAL]},
+            ["blockdev-add", "blockdev-add", "device_add", "blockdev-del", "blockdev-del"],
+        ),
+        ({"blockdev-add": [REFUSAL]}, ["blockdev-add"]),
+        ({"query-named-block-nodes": [REFUSAL]}, []),
+    ],
+)
+async def test_a_disk_that_qemu_refuses_leaves_no_node_and_no_xml(
+    script: Script, commands: list[str], tmp_path: Path, emulator_facts: EmulatorFacts
+) -> None:
+    async with tree_of(tmp_path, emulator_facts) as tree:
+        await tree.start()
+        tree.script(script)
+        with pytest.raises(VirError) as refused:
+            await tree.worker.call(AttachDevice(xml=disk_xml(tmp_path)))
+        assert refused.value.code is ErrorCode.INTERNAL_ERROR
+        assert hotplug_commands(tree) == commands
+        guest = (await tree.status()).guest
+        assert guest is not None
+        assert "vdb" not in guest.live_xml
+        tree.script({})
+        await tree.worker.call(AttachDevice(xml=disk_xml(tmp_path)))
+
+
+@pytest.mark.parametrize("command", ["getfd", "netdev_add", "device_add"])
+async def test_an_interface_that_qemu_refuses_is_detached_by_netd(
+    command: str, tmp_path: Path, emulator_facts: EmulatorFacts
+) -> None:
+    async with tree_of(tmp_path, emulator_facts) as tree:
+        await tree.start()
+        tree.script({command: [REFUSAL]})
+        with pytest.raises(VirError):
+            await tree.worker.call(AttachDevice(xml=INTERFACE))
+        assert tree.ports == []
+        tree.script({})
+        status = await tree.worker.call(AttachDevice(xml=INTERFACE))
+        assert tree.ports == ["vnet7"]
+        assert "vnet7" in status.live_xml
+
+
+async def test_a_qemu_that_dies_during_an_attach_is_cleaned_up(
+    tmp_path: Path, emulator_facts: EmulatorFacts
+) -> None:
+    async with tree_of(tmp_path, emulator_facts) as tree:
+        await tree.start()
+        tree.script({"device_add": ["die"]})
+        with pytest.raises(VirError):
+            await tree.worker.call(AttachDevice(xml=INTERFACE))
+        await until(lambda: bool(tree.stopped))
+        assert tree.leftovers() == []
+
+
+async def test_a_device_that_the_guest_releases_is_removed_with_its_nodes(
+    tmp_path: Path, emulator_facts: EmulatorFacts
+) -> None:
+    async with tree_of(tmp_path, emulator_facts) as tree:
+        await tree.start()
+        await tree.worker.call(AttachDevice(xml=disk_xml(tmp_path)))
+        deleted = {"event": "DEVICE_DELETED", "data": {"device": "virtio-disk1"}}
+        tree.script({"device_del": [deleted], "query-named-block-nodes": [{"return": NODES}]})
+        status = await tree.worker.call(DetachDevice(xml=disk_xml(tmp_path)))
+        assert "vdb" not in status.live_xml
+        assert hotplug_commands(tree)[-3:] == ["device_del", "blockdev-del", "blockdev-del"]
+
+
+async def test_a_device_that_the_guest_releases_late_is_removed_then(
+    tmp_path: Path, emulator_facts: EmulatorFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detach_module, "UNPLUG_S", 0.2)
+    async with tree_of(tmp_path, emulator_facts) as tree:
+        await tree.start()
+        await tree.worker.call(AttachDevice(xml=INTERFACE))
+        status = await tree.worker.call(DetachDevice(xml=INTERFACE))
+        assert "vnet7" in status.live_xml  # the guest has not released it yet
+        assert tree.ports == ["vnet7"]
+        deleted = {"event": "DEVICE_DELETED", "data": {"device": "net0"}}
+        tree.script({"stop": [deleted]})
+        await tree.worker.call(Suspend())
+        await until(lambda: not tree.ports)
+        guest = (await tree.status()).guest
+        assert guest is not None
+        assert "<interface" not in guest.live_xml
+        assert guest.state == DomainState.PAUSED
+        await until(
+            lambda: DomainEventID.DEVICE_REMOVED in [event.event_id for event in tree.forwarded]
+        )
+
+
+async def test_a_device_that_qemu_will_not_delete_stays(
+    tmp_path: Path, emulator_facts: EmulatorFacts
+) -> None:
+    async with tree_of(tmp_path, emulator_facts) as tree:
+        await tree.start()
+        await tree.worker.call(AttachDevice(xml=INTERFACE))
+        tree.script({"device_del": [{"error": "DeviceNotFound"}]})
+        with pytest.raises(VirError):
+            await tree.worker.call(DetachDevice(xml=INTERFACE))
+        guest = (await tree.status()).guest
+        assert guest is not None
+        assert "vnet7" in guest.live_xml
