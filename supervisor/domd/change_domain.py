@@ -64,7 +64,7 @@ class DomainChanger:
                 or the disk refuses. ConfError: the edit's result is invalid. Nothing has changed.
         """
         entry = self._registry.find(dom)
-        async with entry.change_lock.hold(change.name):
+        async with entry.jobs.hold(change.name):
             selected = select_for_change(entry, impact & IMPACT_FLAGS)
             live, config = selected
             planned = await self._plan(config, change) if config is not None else None

@@ -13,6 +13,7 @@ from rpc.enums import DomainShutoffReason, DomainState
 from rpc.values import Domain as DomainId
 from supervisor.messages.worker import DomainStatus
 from supervisor.objects.domain_phase import PhaseTracker
+from supervisor.objects.job import DomainJobs
 from supervisor.objects.object import LibvirtObject
 
 OFF = -1  # the id of a domain that does not run
@@ -94,10 +95,12 @@ class DomainObject(LibvirtObject[Definition, DomainRuntime]):
     autodestroy: str = ""  # the client whose end is the guest's
     worker: str = ""  # the worker's name on the bus, while there is one
     phases: PhaseTracker = field(init=False)
+    jobs: DomainJobs = field(init=False)
 
     def __post_init__(self) -> None:
         LibvirtObject.__post_init__(self)  # super() without arguments fails in a slots dataclass
         self.phases = PhaseTracker(self.name)
+        self.jobs = DomainJobs(self.change_lock, self.errors)
 
     @property
     def id(self) -> int:

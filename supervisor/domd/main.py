@@ -20,6 +20,7 @@ from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.domd.calls.definition import DefinitionCalls
 from supervisor.domd.calls.device import DeviceCalls
 from supervisor.domd.calls.interface_parameters import InterfaceParameterCalls
+from supervisor.domd.calls.job import JobCalls
 from supervisor.domd.calls.lifecycle import LifecycleCalls
 from supervisor.domd.calls.lxc_info import LxcInfoCalls
 from supervisor.domd.calls.metadata import MetadataCalls
@@ -93,6 +94,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         TuningCalls(registry, changer, workers),
         NativeXmlCalls(builder, driver.errors),
         LifecycleCalls(registry, builder, definitions, files, domains, workers),
+        JobCalls(registry),
         stats,
     )
     load(store, registry)

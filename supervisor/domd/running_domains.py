@@ -18,6 +18,7 @@ from rpc.enums import (
     DomainEventStartedDetailType,
     DomainEventSuspendedDetailType,
     DomainEventType,
+    DomainJobType,
 )
 from rpc.errors import VirError
 from supervisor.dispatch.events import KeepRunningVote, Publisher
@@ -273,6 +274,7 @@ class RunningDomains:
         self._ids.seen(status.id)
         entry.runtime = DomainRuntime.from_status(status, entry.runtime)
         entry.autodestroy = status.autodestroy
+        entry.jobs.restore(status.job)
         self._registry.add(entry)
         self._keep_running.set(busy=True)
 
@@ -301,6 +303,8 @@ class RunningDomains:
     def mark_stopped(self, entry: DomainObject, reason: int, event: int, detail: int) -> None:
         """Mark the domain shut off and publish the lifecycle event."""
         entry.phases.step(PhaseTrigger.STOPPED)
+        if entry.jobs.current is not None:
+            entry.jobs.end(entry.jobs.current, DomainJobType.FAILED, "domain is not running")
         self._publisher.invalidate()
         entry.runtime = None
         entry.autodestroy = ""
@@ -360,7 +364,7 @@ class RunningDomains:
     async def _restart(self, entry: DomainObject, definition: Definition) -> None:
         """Start a domain whose on_reboot or on_crash says restart."""
         try:
-            async with entry.change_lock.hold("restart"):
+            async with entry.jobs.hold("restart"):
                 if not entry.is_active:
                     await self.start(entry, definition)
         except (VirError, BusError) as error:

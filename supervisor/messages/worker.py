@@ -12,6 +12,7 @@ import msgspec
 
 from ipc import Ack, Descriptor, Event, Request
 from supervisor.messages.calls import ClientEvent
+from supervisor.objects.job import JobRecord
 
 NO_EVENT = -1
 
@@ -29,6 +30,7 @@ class DomainStatus(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float  # seconds since the epoch
     balloon_kib: int = 0  # memory the guest has now, when the emulator has told
     autodestroy: str = ""  # the client whose end is the guest's
+    job: JobRecord | None = None  # that QEMU does at the moment
     #: When the worker made this, by CLOCK_MONOTONIC, which all processes of a boot share: events
     #: and replies of a worker, and of its successor, can be handled in another order.
     reported_ns: int = 0

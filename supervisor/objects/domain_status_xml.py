@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape, quoteattr, unescape
 import msgspec
 
 from rpc.enums import DomainState
+from supervisor.objects.job import JobRecord
 from supervisor.runtime.atomic_file import write_file
 
 MAX_BYTES: Final = 32 << 20
@@ -48,6 +49,7 @@ class Status(msgspec.Struct, kw_only=True):
     fake_reboot: bool = False  # the next power-off is a reboot
     ending: int = 0  # virDomainShutoffReason, once the guest is being ended
     owners: list[Owner] = []  # what is given back in the end
+    job: JobRecord | None = None  # that QEMU does at the moment
     restart: bool = False  # the definition is started anew when the guest has gone
 
 

@@ -112,6 +112,7 @@ class RunningGuest:
             started_at=self.status.started_at,
             balloon_kib=self.balloon_kib,
             autodestroy=self.status.autodestroy,
+            job=self.status.job,
             reported_ns=time.monotonic_ns(),
         )
 

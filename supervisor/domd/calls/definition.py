@@ -77,7 +77,7 @@ class DefinitionCalls:
         self._driver.check_flags("DomainUndefineFlags", flags)
         check_keep_flags(flags, self._errors)
         entry = self._registry.find(dom)
-        async with entry.change_lock.hold("undefine"):
+        async with entry.jobs.hold("undefine"):
             if entry.definition is None:
                 raise entry.errors.operation_invalid(
                     f"cannot undefine transient domain '{entry.name}'"
@@ -99,7 +99,7 @@ class DefinitionCalls:
         name = new_name or ""
         refuse_name(name)
         entry = self._registry.find(dom)
-        async with entry.change_lock.hold("rename"):
+        async with entry.jobs.hold("rename"):
             self._refuse_rename(entry, name)
             assert entry.definition is not None, "a transient domain was refused"
             renamed = replace(entry.definition.domain, name=name)
@@ -136,7 +136,7 @@ class DefinitionCalls:
             VirError: OPERATION_INVALID for a transient domain.
         """
         entry = self._registry.find(dom)
-        async with entry.change_lock.hold("autostart"):
+        async with entry.jobs.hold("autostart"):
             if entry.definition is None:
                 raise entry.errors.operation_invalid(
                     f"cannot set autostart for transient domain '{entry.name}'"
@@ -162,7 +162,7 @@ class DefinitionCalls:
         """
         self._errors.check_flags("DomainManagedSaveRemove", flags)
         entry = self._registry.find(dom)
-        async with entry.change_lock.hold("forget the saved state"):
+        async with entry.jobs.hold("forget the saved state"):
             await asyncio.to_thread(self._files.remove_managed_save, entry)
             self._publisher.invalidate()
 

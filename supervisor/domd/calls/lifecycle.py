@@ -20,6 +20,7 @@ from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.domd.running_domains import RunningDomains, already_running
 from supervisor.domd.workers import Workers
 from supervisor.messages.worker import Reboot, Reset, Resume, Shutdown, Suspend, Wakeup
+from supervisor.objects.job import JobKind
 
 
 class LifecycleCalls:
@@ -58,7 +59,7 @@ class LifecycleCalls:
         """
         self._driver.check_flags("DomainCreateWithFlags", flags)
         entry = self._registry.find(dom)
-        async with entry.change_lock.hold("start"):
+        async with entry.jobs.hold("start"):
             if entry.is_active or entry.definition is None:
                 raise already_running(entry)
             await self._check_managed_save(entry, flags)
@@ -99,7 +100,7 @@ class LifecycleCalls:
         definition = await self._builder.build(xml_desc)
         entry = await self._definitions.claim(definition)
         try:
-            async with entry.change_lock.hold("create"):
+            async with entry.jobs.hold("create"):
                 if entry.is_active:
                     detail = f"domain '{entry.name}' is already active"
                     raise entry.object_type.conf_errors.operation_invalid(detail)
@@ -150,7 +151,7 @@ class LifecycleCalls:
             VirError: OPERATION_INVALID when it sleeps by ACPI, or does not run.
         """
         entry = self._registry.find(dom)
-        async with entry.change_lock.hold("suspend"):
+        async with entry.jobs.hold("suspend", JobKind.SUSPEND):
             refuse_sleeping(entry)
             if not entry.is_active or entry.state[0] != DomainState.PAUSED:
                 await self._workers.call_running(entry, Suspend())
@@ -162,7 +163,7 @@ class LifecycleCalls:
             VirError: OPERATION_INVALID when they do, when it sleeps by ACPI, or does not run.
         """
         entry = self._registry.find(dom)
-        async with entry.change_lock.hold("resume"):
+        async with entry.jobs.hold("resume", JobKind.SUSPEND):
             refuse_sleeping(entry)
             if entry.is_active and entry.state[0] == DomainState.RUNNING:
                 raise entry.errors.operation_invalid(f"domain is already running: '{entry.name}'")
@@ -177,7 +178,7 @@ class LifecycleCalls:
         entry = self._registry.find(dom)
         if not entry.is_active:
             raise not_running(entry)
-        async with entry.change_lock.hold(word):
+        async with entry.jobs.hold(word):
             await self._workers.call_running(entry, request)
 
 

@@ -184,7 +184,7 @@ class QueryCalls:
         entry = self._registry.find(dom)
         if not entry.is_active:
             raise not_running(entry)
-        busy = bool(entry.change_lock.holder)
+        busy = bool(entry.change_lock.holder) or entry.jobs.current is not None
         return (DomainControlState.JOB if busy else DomainControlState.OK), 0, 0
 
     def domain_get_xml_desc(self, call: ClientCall, dom: DomainId, flags: int) -> str:
