@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from ipc import BusError, DeadlineExceeded, Node, NoSuchService
 from rpc.enums import DomainEventStoppedDetailType, DomainEventType, DomainShutoffReason
@@ -20,7 +22,6 @@ from rpc.errors import VirError
 from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.running_domains import RunningDomains
-from supervisor.domd.status_files import read_remembered
 from supervisor.domd.workers import Workers
 from supervisor.messages.root import ListProcesses
 from supervisor.messages.rpcd import ListClients
@@ -31,6 +32,7 @@ from supervisor.messages.worker import (
     ShutoffInfo,
     WorkerStatus,
 )
+from supervisor.objects.domain_status_xml import read_all_status
 from supervisor.runtime.paths import Paths
 
 TOGETHER_S: Final = 0.8  # how long the first calls wait for all workers together
@@ -61,7 +63,7 @@ class Recovery:
 
     async def recover(self, paths: Paths) -> None:
         """Reconnect to every guest that ran before this process did."""
-        statuses = await asyncio.to_thread(read_remembered, paths.status_dir())
+        statuses = await asyncio.to_thread(read_statuses, paths.status_dir())
         for status in statuses:
             entry = self._object_for(status)
             if entry is not None and self._domains.apply_found(entry, status):
@@ -205,3 +207,21 @@ class Recovery:
             return
         for client in owners - set(reply.identifiers):
             self._domains.client_closed(client)
+
+
+def read_statuses(folder: Path) -> list[DomainStatus]:
+    """Read what the workers wrote of their running guests."""
+    return [
+        DomainStatus(
+            uuid=UUID(status.uuid).bytes,
+            name=status.name,
+            id=status.id,
+            pid=status.pid,
+            state=status.state,
+            reason=status.reason,
+            live_xml=live_xml,
+            started_at=status.started_at,
+            autodestroy=status.autodestroy,
+        )
+        for status, live_xml in read_all_status(folder)
+    ]

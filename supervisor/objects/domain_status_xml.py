@@ -1,7 +1,8 @@
-"""The status document: what a worker must know to take over a guest that it did not start.
+"""The status file of a running domain: what a worker needs to reconnect to a guest.
 
-Owns: reading and writing it. May touch: paths.run/DRIVER/NAME.xml.
-Source: libvirt's <domstatus>; the guest's own facts stand in an element of ours.
+Owns: that XML. May touch: paths.run/DRIVER/NAME.xml.
+Readers: the worker's successor, and domd until the worker replies.
+Source: libvirt's <domstatus>; what libvirt has no element for is JSON in an element of ours.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Owner(msgspec.Struct, frozen=True, array_like=True):
-    """Whose a file was before the guest was given it."""
+    """The owner of a file before it was changed for the guest."""
 
     path: str
     uid: int
@@ -33,47 +34,47 @@ class Owner(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Status(msgspec.Struct, kw_only=True):
-    """A guest as it stands; all but the document, which is beside it."""
+    """A running domain, without its live XML, which is beside it in the file."""
 
     name: str
     uuid: str
     id: int
     state: int  # virDomainState
     reason: int
-    pid: int = 0  # 0: the emulator was about to be started
-    start: int = 0  # its start time, so that no other process is taken for it
-    boot: str = ""  # the host's boot in which it runs
+    pid: int = 0  # 0: the emulator was not started yet
+    start: int = 0  # its start time, in clock ticks since boot: a pid can be reused
+    boot: str = ""  # the boot ID of the host in which it runs
     started_at: float = 0.0
     monitor: str = ""  # the socket's path
     autodestroy: str = ""
     fake_reboot: bool = False  # the next power-off is a reboot
-    ending: int = 0  # virDomainShutoffReason, once the guest is being ended
-    owners: list[Owner] = []  # what is given back in the end
-    job: JobRecord | None = None  # that QEMU does at the moment
-    restart: bool = False  # the definition is started anew when the guest has gone
+    ending: int = 0  # virDomainShutoffReason, once the guest is being stopped
+    owners: list[Owner] = []  # restored when the guest stops
+    job: JobRecord | None = None  # that QEMU runs now
+    restart: bool = False  # the definition is started again when the guest has stopped
 
 
-FACTS: Final = msgspec.json.Decoder(Status)
+_DECODER: Final = msgspec.json.Decoder(Status)
 
 
 class StatusError(Exception):
-    """A status document cannot be read: it names no guest that could be taken over."""
+    """A status file cannot be read: no worker can reconnect to its guest."""
 
 
 def write_status(path: Path, status: Status, live_xml: str) -> None:
-    """Write it; on return it survives any process (a loss of power ends the guest, too).
+    """Write a status file; it survives any process, and a loss of power ends the guest, too.
 
     Raises:
         OSError: nothing has changed.
     """
-    write_file(path, compose(status, live_xml).encode(), durable=False)
+    write_file(path, format_status(status, live_xml).encode(), durable=False)
 
 
 def read_status(path: Path) -> tuple[Status, str] | None:
-    """Read it, with the live document; None: there is none.
+    """Read a status file and its live XML; None: there is none.
 
     Raises:
-        StatusError: it is none of ours.
+        StatusError: the daemon did not write it.
     """
     try:
         data = path.read_bytes()
@@ -82,49 +83,63 @@ def read_status(path: Path) -> tuple[Status, str] | None:
     if len(data) > MAX_BYTES:
         raise StatusError(f"{path} has over {MAX_BYTES} bytes")
     try:
-        return parse(data.decode())
+        return parse_status(data.decode())
     except (ValueError, msgspec.MsgspecError) as error:
-        raise StatusError(f"{path} is no status document of ours: {error}") from error
+        raise StatusError(f"{path} is no status file of this daemon: {error}") from error
 
 
 def find_status(path: Path) -> tuple[Status, str] | None:
-    """What a predecessor has left; None: nothing, or what names no guest, which is removed."""
+    """Read what a predecessor left; an unreadable file is removed. None: there is none."""
     try:
         return read_status(path)
     except StatusError as error:
-        log.error("%s; it is removed, and a guest that it told of is not taken over", error)
+        log.error("%s; it is removed, and no worker reconnects to its guest", error)
         remove_status(path)
         return None
 
 
+def read_all_status(folder: Path) -> list[tuple[Status, str]]:
+    """Read every status file of a folder; an unreadable one is left out with a log line."""
+    statuses = []
+    for path in sorted(folder.glob("*.xml")):
+        try:
+            status = read_status(path)
+        except (OSError, StatusError) as error:
+            log.error("%s is left out, its guest is not managed: %s", path, error)
+            continue
+        if status is not None:
+            statuses.append(status)
+    return statuses
+
+
 def remove_status(path: Path) -> None:
-    """Remove it; the guest has gone."""
+    """Remove a status file: the guest has stopped."""
     path.unlink(missing_ok=True)
 
 
-def compose(status: Status, live_xml: str) -> str:
-    """The document."""
-    facts = escape(msgspec.json.encode(status).decode())
-    word = DomainState(status.state).name.lower()
+def format_status(status: Status, live_xml: str) -> str:
+    """Write the XML."""
+    status_json = escape(msgspec.json.encode(status).decode())
+    state = DomainState(status.state).name.lower()
     monitor = quoteattr(status.monitor)
     return (
         "<!--\nWARNING: THIS FILE IS WRITTEN BY THE DAEMON; CHANGES TO IT ARE LOST.\n-->\n"
-        f"<domstatus state='{word}' reason='{status.reason}' pid='{status.pid}'>\n"
+        f"<domstatus state='{state}' reason='{status.reason}' pid='{status.pid}'>\n"
         f"  <monitor path={monitor} type='unix'/>\n"
-        f"  {OPENING}{facts}{CLOSING}\n"
+        f"  {OPENING}{status_json}{CLOSING}\n"
         f"{live_xml}</domstatus>\n"
     )
 
 
-def parse(text: str) -> tuple[Status, str]:
-    """The parts of a document.
+def parse_status(text: str) -> tuple[Status, str]:
+    """Read the XML: the status and the live XML.
 
     Raises:
-        ValueError, msgspec.MsgspecError: it is none of ours.
+        ValueError, msgspec.MsgspecError: the daemon did not write it.
     """
     begin, end = text.find(OPENING), text.find(CLOSING)
     domain, last = text.find("<domain ", end), text.rfind("</domstatus>")
     if not 0 <= begin < end < domain < last:
-        raise ValueError("its parts are not all there")
-    facts = unescape(text[begin + len(OPENING) : end])
-    return FACTS.decode(facts), text[domain:last]
+        raise ValueError("an element is missing")
+    status_json = unescape(text[begin + len(OPENING) : end])
+    return _DECODER.decode(status_json), text[domain:last]
