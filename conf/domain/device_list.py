@@ -13,6 +13,7 @@ from typing import Final
 from conf.domain.device_xml import KINDS, Device, devices_of, set_devices
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.disk import Disk
+from conf.domain.devices.disk_order import insert_disk
 from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
@@ -43,7 +44,10 @@ def add_device(domain: Domain, tag: str, device: Device) -> None:
                 raise ConfError(
                     "operation_invalid", f"controller {device.type}:{device.index} already exists"
                 )
-    set_devices(domain.devices, tag, [*present, device])
+    if isinstance(device, Disk):
+        insert_disk(domain.devices.disks, device)
+    else:
+        set_devices(domain.devices, tag, [*present, device])
 
 
 def remove_device(domain: Domain, tag: str, meant: Device) -> Device:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from conf.domain.clock import Clock, Pm
 from conf.domain.cpu import Cpu
 from conf.domain.devices import Devices
+from conf.domain.devices.disk_order import order_disks
 from conf.domain.features import Features
 from conf.domain.lxc.model import IdMap, LxcNamespace
 from conf.domain.metadata import drop_repeated_namespaces
@@ -191,6 +192,7 @@ class Domain:
         """Give what every guest has."""
         self.os = self.os or Os()
         self.devices = self.devices or Devices()
+        order_disks(self.devices.disks)
 
     @property
     def memory(self) -> int:

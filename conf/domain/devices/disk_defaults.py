@@ -10,6 +10,7 @@ from typing import Final
 
 from conf.domain.devices.address import DriveAddress
 from conf.domain.devices.disk import Disk, DiskDriver, is_empty
+from conf.domain.devices.disk_order import disk_index
 from conf.domain.devices.source import Source
 from conf.errors import ConfError
 
@@ -87,19 +88,26 @@ def place_disk(disk: Disk) -> None:
 
 
 def disk_number(name: str) -> int:
-    """The number that a disk's name ends in: "sda" is 0, "sdz" 25, "sdaa" 26.
+    """Return the number of a target name: "sda" is 0, "sdz" 25, "sdaa" 26.
 
     Raises:
-        ConfError: "internal": the name is no disk's.
+        ConfError: "xml": it is no disk name.
     """
-    prefix = next(
-        (p for p, _ in sorted(BUS_OF, key=lambda b: -len(b[0])) if name.startswith(p)), ""
-    )
-    letters = name.removeprefix(prefix).rstrip("0123456789")
-    if not prefix or not letters.isalpha() or not letters.islower():
+    number = disk_index(name)
+    if number < 0:
         detail = f"Unknown disk name '{name}' and no address specified"
         raise ConfError("xml", detail, "domain/devices/disk/target/@dev")
-    number = 0
-    for letter in letters:
-        number = number * 26 + ord(letter) - ord("a") + 1
-    return number - 1
+    return number
+
+
+def complete_live_cache(disk: Disk) -> None:
+    """Keep a disk that is shared with other writers out of the host's page cache.
+
+    The page cache of this host does not see what another guest or host writes to the image, so
+    libvirt starts such a disk with cache=none, unless the definition has a mode. It shows in the
+    live XML only (qemuDomainPrepareDiskCachemode).
+    """
+    if disk.shareable and not disk.readonly:
+        disk.driver = disk.driver or DiskDriver()
+        if disk.driver.cache in (None, "default"):
+            disk.driver.cache = "none"

@@ -17,6 +17,7 @@ from conf.domain.device_xml import KINDS, Device, devices_of
 from conf.domain.devices import Devices
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.disk import Disk
+from conf.domain.devices.disk_defaults import complete_live_cache
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 from supervisor.workers.qemu.aliases import USER_PREFIX, assign_aliases
@@ -46,6 +47,8 @@ def plan_attach(live: Domain, tag: str, device: Device, facts: EmulatorFacts) ->
     complete(domain, facts)
     check_attachable(domain, device)
     check_supported(domain)
+    if isinstance(device, Disk):
+        complete_live_cache(device)
     new = [
         controller
         for controller in domain.devices.controllers

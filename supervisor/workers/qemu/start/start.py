@@ -19,6 +19,7 @@ from typing import Final
 
 from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.addresses.assign import assign_addresses
+from conf.domain.devices.disk_defaults import complete_live_cache
 from supervisor.messages.hostd import CpuContext, ProbeEmulator
 from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import remove_status
@@ -70,6 +71,8 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     domain.id = request.id
     check_supported(domain)
     drop_missing_disks(domain)
+    for disk in domain.devices.disks:
+        complete_live_cache(disk)
     label = live_xml.static_dac_label(domain)
     user = emulator_user(context.config, label)
     warn_of_root(domain.name, user, context.config, label)
