@@ -1,8 +1,8 @@
-"""virtvisorctl: shows the daemon's process tree.
+"""virtvisorctl: show the daemon's process tree.
 
 Owns: its command line and the table.
-May touch: the daemon's control socket, and /proc for what guests use.
-Exit status: 0 shown, 1 no daemon answers, 2 a wrong command line, 3 a process is degraded.
+May touch: the daemon's admin socket, and /proc for guests' memory.
+Exit status: 0 success, 1 no daemon replies, 2 invalid command line, 3 a process is degraded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COLUMNS: Final = ("NAME", "PID", "STATE", "RESTARTS", "UPTIME", "PRIVATE")
 def main() -> int:
     """Run the command; the console script."""
     parser = argparse.ArgumentParser(
-        prog="virtvisorctl", description="Looks into a running libvirtd. See docs/virtvisorctl.md."
+        prog="virtvisorctl", description="Query a running libvirtd. See docs/virtvisorctl.md."
     )
     parser.add_argument("--root", type=Path, metavar="DIR", help="the daemon's --root")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -53,10 +53,10 @@ def main() -> int:
 
 
 def query(path: Path) -> bytes:
-    """Ask the daemon for its processes.
+    """Request the list of processes.
 
     Raises:
-        OSError: nobody answers there.
+        OSError: no daemon replies.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
         end.settimeout(QUERY_S)
@@ -69,12 +69,12 @@ def query(path: Path) -> bytes:
 
 
 def format_json(rows: Sequence[ProcessStatus]) -> str:
-    """The processes as JSON."""
+    """Format the processes as JSON."""
     return json.dumps(msgspec.to_builtins(rows), indent=1) + "\n"
 
 
 def format_table(rows: Sequence[ProcessStatus]) -> str:
-    """The processes as a table: children under the root, a guest under its worker."""
+    """Format the processes as a table: children below the root, a guest below its worker."""
     cells = [COLUMNS]
     for row in rows:
         cells.append(format_row(row, indent="" if row.name == "root" else "  "))
@@ -89,7 +89,7 @@ def format_table(rows: Sequence[ProcessStatus]) -> str:
 
 
 def format_row(row: ProcessStatus, *, indent: str) -> tuple[str, str, str, str, str, str]:
-    """One process's cells."""
+    """The cells of one process."""
     return (
         f"{indent}{row.name}",
         str(row.pid or "-"),
@@ -101,13 +101,13 @@ def format_row(row: ProcessStatus, *, indent: str) -> tuple[str, str, str, str, 
 
 
 def guest_row(worker: ProcessStatus) -> ProcessStatus:
-    """A worker's guest, as far as this user may look at it."""
+    """The row of a worker's guest, as far as this user may read its /proc."""
     name = worker.name.partition(":")[2]
     return self_row(f"guest {name}", worker.guest_pid, 0)
 
 
 def format_uptime(seconds: float) -> str:
-    """A time span in its two largest units."""
+    """Format seconds in their two largest units."""
     for size, unit, lower in ((86400, "d", 3600), (3600, "h", 60), (60, "m", 1)):
         if seconds >= size:
             small = {3600: "h", 60: "m", 1: "s"}[lower]

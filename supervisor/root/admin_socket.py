@@ -1,6 +1,6 @@
-"""virtvisorctl's way in: a socket for the daemon's own user that tells the state of the tree.
+"""The socket of virtvisorctl: it lists the processes of the tree to the daemon's own user.
 
-Owns: that socket and its small protocol: a line of JSON asks, a line of JSON answers.
+Owns: that socket and its protocol: one line of JSON is the request, one line the reply.
 May not touch: the tree beyond reading it.
 """
 
@@ -26,22 +26,22 @@ log = logging.getLogger(__name__)
 
 
 class AdminRequest(msgspec.Struct, frozen=True):
-    """What virtvisorctl asks."""
+    """The request of virtvisorctl; "status" is the only one."""
 
     ask: str
 
 
 class AdminSocket:
-    """Answers on one Unix socket of mode 0600."""
+    """Serves a Unix socket of mode 0600."""
 
     def __init__(self, path: Path, status: Callable[[], list[ProcessStatus]]) -> None:
-        """Answer with what `status` (run in a thread) gives."""
+        """Reply with the result of `status`, which is called in a thread."""
         self._path = path
         self._status = status
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Begin to answer.
+        """Bind the socket and serve.
 
         Raises:
             SocketError: the socket cannot be bound.
@@ -50,7 +50,7 @@ class AdminSocket:
         self._server = await asyncio.start_unix_server(self._serve, sock=end, limit=MAX_LINE)
 
     def close(self) -> None:
-        """Answer no more."""
+        """Close and unlink the socket."""
         if self._server is not None:
             self._server.close()
             with contextlib.suppress(FileNotFoundError):
@@ -66,6 +66,6 @@ class AdminSocket:
                     writer.write(msgspec.json.encode(rows) + b"\n")
                     await writer.drain()
         except (TimeoutError, OSError, ValueError, msgspec.MsgspecError) as error:
-            log.warning("virtvisorctl asked something that cannot be answered: %s", error)
+            log.warning("a request on virtvisorctl's socket failed: %s", error)
         finally:
             writer.close()

@@ -1,4 +1,4 @@
-"""One process of the tree as the root sees it.
+"""A process of the tree as the root keeps it.
 
 Owns: its state. May not touch: the process itself.
 """
@@ -15,12 +15,12 @@ from supervisor.runtime.restart_policy import RestartHistory
 
 
 class State(StrEnum):
-    """Where a process is in its life."""
+    """The state of a process."""
 
     STARTING = "starting"
     RUNNING = "running"
-    RESTARTING = "restarting"  # it ended, and waits for its next start
-    DEGRADED = "degraded"  # it ended too often: it is tried seldom
+    RESTARTING = "restarting"  # it has exited, and its restart is scheduled
+    DEGRADED = "degraded"  # it exited too often: the pauses are long
     STOPPING = "stopping"
     STOPPED = "stopped"
 
@@ -36,19 +36,19 @@ class Child:
     pid_file: Path | None = None  # of a worker's guest
     state: State = State.STOPPED
     pid: int = 0
-    fork_id: int = 0  # of the fork that made the present process
-    started: float = 0.0  # in the loop's time
+    fork_id: int = 0  # of the present process
+    started: float = 0.0  # in the event loop's time
     peer: Peer | None = None
-    ending: bool = False  # it was told to end for good
-    replacing: bool = False  # it was told to end, for a fresh one to follow at once
-    is_replacement: bool = False  # its present process is such a fresh one
+    ending: bool = False  # it is stopped for good
+    replacing: bool = False  # it is stopped, and a new process follows at once
+    is_replacement: bool = False  # the present process is that new one
     history: RestartHistory = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin with no past."""
+        """Start an empty restart history."""
         self.history = RestartHistory(self.role.policy)
 
     @property
     def is_worker(self) -> bool:
-        """Whether it drives a guest."""
+        """Whether it is the worker of a domain."""
         return bool(self.domain)

@@ -1,6 +1,6 @@
-"""The daemon's command line.
+"""The command line of libvirtd.
 
-Owns: its words and their meaning. May not touch: the process.
+Owns: the options. May not touch: the process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ VERSION = "libvirtd (virtvisor) 0.1.0, behaving like libvirt 9.0.0"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for."""
+    """The parsed options."""
 
     daemon: bool
     config: Path | None
@@ -26,10 +26,10 @@ class Options:
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """Read the command line.
+    """Parse the command line.
 
     Raises:
-        SystemExit: help or the version was asked for, or a word is wrong.
+        SystemExit: for --help and --version, and an invalid option.
     """
     parser = argparse.ArgumentParser(
         prog="libvirtd",
@@ -39,16 +39,33 @@ def parse(argv: Sequence[str]) -> Options:
     )
     add = parser.add_argument
     add("-d", "--daemon", action="store_true", help="go to the background once ready")
-    add("-l", "--listen", action="store_true", help="accept TCP and TLS clients (not built yet)")
-    add("-f", "--config", type=Path, metavar="FILE", help="settings instead of libvirtd.conf")
-    add("-p", "--pid-file", type=Path, metavar="FILE", help="where the process number goes")
-    add("-t", "--timeout", type=seconds, metavar="SEC", help="end after so long without work")
-    add("-v", "--verbose", action="store_true", help="log what is done, not only what goes wrong")
+    add(
+        "-l",
+        "--listen",
+        action="store_true",
+        help="accept TCP and TLS clients (not implemented yet)",
+    )
+    add(
+        "-f",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="configuration file instead of libvirtd.conf",
+    )
+    add("-p", "--pid-file", type=Path, metavar="FILE", help="pid file")
+    add(
+        "-t",
+        "--timeout",
+        type=seconds,
+        metavar="SEC",
+        help="exit after so many seconds without clients and guests",
+    )
+    add("-v", "--verbose", action="store_true", help="log at level information")
     add("-V", "--version", action="version", version=VERSION)
     add("--root", type=Path, metavar="DIR", help="move every path under DIR")
     namespace = parser.parse_args(argv)
     if namespace.listen:
-        parser.error("--listen: TCP and TLS are not built yet; use ssh, or the Unix socket")
+        parser.error("--listen: TCP and TLS are not implemented yet; use ssh, or the Unix socket")
     return Options(
         daemon=namespace.daemon,
         config=namespace.config,
@@ -60,7 +77,7 @@ def parse(argv: Sequence[str]) -> Options:
 
 
 def seconds(text: str) -> int:
-    """Read a number of seconds from 1 on."""
+    """Parse a number of seconds, at least 1."""
     number = int(text)
     if number < 1:
         raise ValueError(text)

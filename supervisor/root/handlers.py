@@ -1,7 +1,7 @@
-"""What the processes of the tree ask of the root over their control links.
+"""The root's handlers of the requests that processes send over their control links.
 
-Owns: who may ask what. May touch: the tree, by its own verbs.
-May not touch: anything else; every request is treated as coming from a hostile peer.
+Owns: which process may send which request. May touch: the tree, by its methods.
+May not touch: anything else; every request is treated as a hostile peer's.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from supervisor.root.tree import Tree
 
 
 class TreeHandlers:
-    """Answers the tree's processes."""
+    """Handles the requests of the tree's processes."""
 
     def __init__(self, tree: Tree) -> None:
-        """Answer for `tree`."""
+        """Handle requests by `tree`."""
         self._tree = tree
 
     @handles(GetConfig)
     def get_config(self, request: GetConfig) -> ChildConfig:
-        """Tell a new process what it is."""
+        """Send a new process its configuration; rpcd's has the listening sockets."""
         child, config = self._tree.child(current_call().peer), self._tree.config
         sockets = {}
         if child.name == "rpcd":
@@ -55,21 +55,21 @@ class TreeHandlers:
 
     @handles(Ready)
     def ready(self, request: Ready) -> Ack:
-        """A process answers from now on."""
+        """Mark a process as ready for links."""
         self._tree.mark_ready(current_call().peer)
         return Ack()
 
     @handles(KeepRunning)
     def keep_running(self, event: KeepRunning) -> None:
-        """A process has work, or none any more."""
+        """Record whether a process keeps the daemon running."""
         self._tree.set_busy(current_call().peer, busy=event.busy)
 
     @handles(SpawnWorker)
     def spawn_worker(self, request: SpawnWorker) -> WorkerSpawned:
-        """Have a worker for a domain.
+        """Spawn a worker for a domain, unless it has one.
 
         Raises:
-            VirError: ACCESS_DENIED for others than the driver's keeper; NO_SUPPORT for an unknown
+            VirError: ACCESS_DENIED for others than the driver's owner; NO_SUPPORT for an unknown
                 driver.
         """
         check_owner(request.driver)
@@ -78,10 +78,10 @@ class TreeHandlers:
 
     @handles(EndWorker)
     def end_worker(self, request: EndWorker) -> Ack:
-        """End a worker for good.
+        """Stop a worker for good.
 
         Raises:
-            VirError: ACCESS_DENIED for others than its driver's keeper.
+            VirError: ACCESS_DENIED for others than its driver's owner.
         """
         check_owner(request.name.partition(":")[0])
         self._tree.end_worker(request.name)
@@ -89,10 +89,10 @@ class TreeHandlers:
 
     @handles(ReplaceWorker)
     async def replace_worker(self, request: ReplaceWorker) -> Ack:
-        """Have a fresh process take over from a worker.
+        """Replace a worker by a new process.
 
         Raises:
-            VirError: ACCESS_DENIED for others than its driver's keeper.
+            VirError: ACCESS_DENIED for others than its driver's owner.
         """
         check_owner(request.name.partition(":")[0])
         await self._tree.replace_worker(request.name)
@@ -100,12 +100,12 @@ class TreeHandlers:
 
     @handles(ListProcesses)
     async def list_processes(self, request: ListProcesses) -> Processes:
-        """Describe the tree."""
+        """List the processes of the tree."""
         return Processes(processes=await asyncio.to_thread(self._tree.status))
 
 
 def check_owner(driver: str) -> None:
-    """Refuse anyone but the service that keeps the domains of a driver.
+    """Refuse every process but the service that owns the domains of a driver.
 
     Raises:
         VirError: NO_SUPPORT for an unknown driver; ACCESS_DENIED.

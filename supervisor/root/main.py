@@ -1,7 +1,7 @@
-"""libvirtd: from the command line to the process tree and back.
+"""Main of libvirtd: command line, configuration, the process tree, signals, shutdown.
 
 Owns: the order of start-up and shutdown, and signals.
-May touch: settings files, sockets, the pid file. May not touch: client bytes.
+May touch: configuration files, sockets, the pid file. May not touch: client bytes.
 """
 
 from __future__ import annotations
@@ -63,21 +63,21 @@ def main() -> int:
 
 
 def report_failure(error: Exception, ready_fd: int | None) -> int:
-    """Say why there is no daemon, where whoever started it reads it; the exit status."""
+    """Report a failed start on standard error or to the waiting parent; the exit status."""
     text = f"libvirtd: {error}\n"
     if ready_fd is None:
         sys.stderr.write(text)
     else:
-        with contextlib.suppress(OSError):  # it was up before, and nobody waits any more
+        with contextlib.suppress(OSError):  # the parent has exited: the daemon was ready before
             os.write(ready_fd, text.encode())
     return REFUSED
 
 
 def read_settings(options: Options, paths: Paths) -> tuple[DaemonConfig, QemuConfig]:
-    """Read both settings files; one that is not there leaves the defaults.
+    """Read libvirtd.conf and qemu.conf; a missing one means the defaults.
 
     Raises:
-        ConfError: a file says something wrong, or the one given on the command line is missing.
+        ConfError: a file has an error, or that of --config is missing.
     """
     file = options.config or paths.config_file()
     if options.config is not None and not file.exists():
@@ -92,17 +92,17 @@ def read_settings(options: Options, paths: Paths) -> tuple[DaemonConfig, QemuCon
 
 
 def log_unused_settings(config: DaemonConfig, qemu: QemuConfig) -> None:
-    """Tell in the log which settings nothing acts on."""
+    """Log which settings have no effect."""
     for file, names in (
         ("libvirtd.conf", unsupported_settings(config)),
         ("qemu.conf", unsupported_settings(qemu)),
     ):
         if names:
-            log.warning("%s: nothing acts on these settings yet: %s", file, ", ".join(names))
+            log.warning("%s: these settings have no effect yet: %s", file, ", ".join(names))
 
 
 def read_file(path: Path) -> bytes:
-    """A file's bytes; none when it is not there."""
+    """Read a file; a missing one is empty."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -112,10 +112,10 @@ def read_file(path: Path) -> bytes:
 
 
 def parse_log_outputs(config: DaemonConfig, default: Output | None = None) -> list[Output]:
-    """Read where the log goes.
+    """Parse log_outputs.
 
     Raises:
-        ConfError: the setting says something else.
+        ConfError: it has another form.
     """
     try:
         return parse_outputs(config.log_outputs, default or stderr_output())
@@ -124,10 +124,10 @@ def parse_log_outputs(config: DaemonConfig, default: Output | None = None) -> li
 
 
 def daemonize(paths: Paths) -> int:
-    """Leave the terminal; the first process waits until the daemon is ready.
+    """Fork into the background; the parent exits when the daemon is ready or has failed.
 
     Returns:
-        Where to write `STARTED` then, or why the start failed.
+        The descriptor to write `STARTED` or an error to.
     """
     reading, writing = os.pipe()
     if os.fork() != 0:
@@ -157,11 +157,11 @@ def run(
     *,
     session: bool,
 ) -> int:
-    """Start everything, wait for the end, stop everything.
+    """Start the tree, wait for the shutdown, stop the tree.
 
     Raises:
-        SocketError: clients cannot be let in.
-        OSError: a folder cannot be made.
+        SocketError: a listening socket cannot be bound.
+        OSError: a directory cannot be made.
     """
     config, qemu = settings
     raise_file_limit()
@@ -187,7 +187,7 @@ def run(
 
 
 def raise_file_limit() -> None:
-    """Allow as many descriptors as clients and guests may need; children inherit it."""
+    """Raise RLIMIT_NOFILE for many clients and guests; children inherit it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     if soft != resource.RLIM_INFINITY and soft < limit:
@@ -206,7 +206,7 @@ class Daemon:
         collector: Collector,
         ready_fd: int | None,
     ) -> None:
-        """Know everything that start-up has made."""
+        """Take what `run` has prepared."""
         self._options = options
         self._settings = settings
         self._paths = paths
@@ -220,7 +220,7 @@ class Daemon:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
-        """Run until a signal, or idleness, ends it; the exit status."""
+        """Run until a signal or --timeout; the exit status."""
         self._loop = asyncio.get_running_loop()
         self._collector.listen(self._loop)
         log_unused_settings(*self._settings)
@@ -243,7 +243,7 @@ class Daemon:
         return 0
 
     async def _wait_ready(self) -> bool:
-        """Wait for the services; whether to say ready: not when the end came first."""
+        """Wait for the services; whether to report READY: not if the shutdown came first."""
         ready = asyncio.create_task(self._tree.wait_ready(READY_S))
         ending = asyncio.create_task(self._shutdown.wait())
         await asyncio.wait((ready, ending), return_when=asyncio.FIRST_COMPLETED)
@@ -251,8 +251,8 @@ class Daemon:
         if not ready.done():
             ready.cancel()
             return False
-        if not ready.result():  # what does run is of use: clients get errors for the rest
-            log.error("not every service came up in %.0f s; see virtvisorctl status", READY_S)
+        if not ready.result():  # the others serve; clients get errors for the rest
+            log.error("not every service was ready in %.0f s; see virtvisorctl status", READY_S)
         return True
 
     def _notify_ready(self) -> None:
@@ -263,7 +263,7 @@ class Daemon:
                 os.write(self._ready_fd, STARTED)
 
     def _request_shutdown(self, why: str) -> None:
-        log.info("libvirtd ends: %s", why)
+        log.info("libvirtd shuts down: %s", why)
         self._shutdown.set()
 
     def _reload(self) -> None:
@@ -277,9 +277,9 @@ class Daemon:
             config, qemu = read_settings(self._options, self._paths)
             self._tree.reload(config, qemu)
             log_unused_settings(config, qemu)
-            log.info("settings are read anew")
+            log.info("the configuration is reloaded")
         except ConfError as error:
-            log.error("settings stay as they were: %s", error)
+            log.error("the configuration is not reloaded: %s", error)
         await self._hooks.notify("-", "reload", "", sub="begin", extra="SIGHUP")
         notify(os.environ, "READY=1")
 
@@ -291,7 +291,7 @@ class Daemon:
             self._idle.cancel()
             self._idle = None
         elif idle and self._idle is None:
-            why = f"nothing to do for {self._options.timeout_s} s"
+            why = f"idle for {self._options.timeout_s} s"
             self._idle = self._loop.call_later(self._options.timeout_s, self._request_shutdown, why)
 
 

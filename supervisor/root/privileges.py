@@ -1,7 +1,7 @@
-"""What a child of the root gives up before it begins its work.
+"""The privileges that each kind of process keeps, and dropping the others after the fork.
 
-Owns: the privileges of each kind of process, as data, and dropping them.
-May touch: the calling process's own privileges alone.
+Owns: that table, and the system calls. May touch: the calling process's own privileges alone.
+Source: capabilities(7).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LAST_CAPABILITY: Final = 63
 
 
 class Capability(IntEnum):
-    """Those of linux/capability.h that some process keeps."""
+    """The numbers of linux/capability.h that some process keeps."""
 
     CHOWN = 0
     DAC_OVERRIDE = 1
@@ -39,16 +39,16 @@ class Capability(IntEnum):
 
 
 class Privileges(StrEnum):
-    """What a process keeps."""
+    """A set of privileges."""
 
-    NONE = "none"  # nobody's user, no capability: it parses what strangers send
-    FILES = "files"  # the daemon's user, and files below its folders whoever's they are
-    NETWORK = "network"  # files, the kernel's networking, and what dnsmasq gives up by itself
-    STORAGE = "storage"  # files, mounts and block devices, and programs that work on these
-    LAUNCH = "launch"  # all that launching guests and running hook scripts takes
+    NONE = "none"  # user nobody, no capability: rpcd parses unauthenticated input
+    FILES = "files"  # the daemon's user; files of any owner
+    NETWORK = "network"  # FILES, networking, and what dnsmasq drops by itself
+    STORAGE = "storage"  # FILES, mounts, block devices, and what their programs need
+    LAUNCH = "launch"  # everything: workers start guests and run hook scripts
 
 
-#: None: everything is kept.
+#: None: all capabilities are kept.
 CAPABILITIES: Final[dict[Privileges, frozenset[Capability] | None]] = {
     Privileges.NONE: frozenset(),
     Privileges.FILES: frozenset({Capability.CHOWN, Capability.DAC_OVERRIDE, Capability.FOWNER}),
@@ -56,7 +56,7 @@ CAPABILITIES: Final[dict[Privileges, frozenset[Capability] | None]] = {
         {
             *(Capability.CHOWN, Capability.DAC_OVERRIDE, Capability.FOWNER),
             *(Capability.NET_ADMIN, Capability.NET_RAW, Capability.NET_BROADCAST),
-            # dnsmasq: its ports below 1024, changing to its own user, and netd ending it then
+            # dnsmasq: ports below 1024, setuid to its own user; netd: SIGTERM to it then
             *(Capability.NET_BIND_SERVICE, Capability.SETUID, Capability.SETGID, Capability.KILL),
         }
     ),
@@ -64,7 +64,7 @@ CAPABILITIES: Final[dict[Privileges, frozenset[Capability] | None]] = {
         {
             *(Capability.CHOWN, Capability.DAC_OVERRIDE, Capability.FOWNER),
             *(Capability.SYS_ADMIN, Capability.SYS_RAWIO, Capability.MKNOD),
-            # LVM locks its memory and raises its priority; iscsiadm and mount.nfs reach servers
+            # LVM: mlock and nice; iscsiadm and mount.nfs: reserved ports
             *(Capability.IPC_LOCK, Capability.SYS_NICE, Capability.NET_BIND_SERVICE),
         }
     ),
@@ -85,23 +85,25 @@ class _Data(ctypes.Structure):
 
 
 def drop_privileges(privileges: Privileges) -> None:
-    """Give up all but these rights; nothing to do without root.
+    """Drop all other privileges, for good; does nothing without root.
 
     Raises:
-        OSError: the kernel refuses; the process must not go on.
+        OSError: the kernel refuses; the process must exit.
     """
     capabilities = CAPABILITIES[privileges]
     if os.geteuid() != 0 or capabilities is None:
         return
     libc = ctypes.CDLL(None, use_errno=True)
     for capability in range(LAST_CAPABILITY + 1):
-        if capability not in capabilities:  # the kernel refuses those beyond the last one it has
+        if capability not in capabilities:  # EINVAL beyond the kernel's last capability is ignored
             libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
     if privileges is Privileges.NONE:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
-    mask = sum(1 << capability for capability in capabilities)  # all of them lie in the first half
+    mask = sum(
+        1 << capability for capability in capabilities
+    )  # all numbers are below 32: the first of two words
     data = (_Data * 2)(_Data(mask, mask, 0), _Data(0, 0, 0))
     if libc.capset(ctypes.byref(_Header(CAPABILITY_VERSION, 0)), ctypes.byref(data)) != 0:
         raise OSError(ctypes.get_errno(), "capabilities cannot be dropped")

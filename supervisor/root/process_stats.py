@@ -1,7 +1,7 @@
-"""What processes use, for virtvisorctl.
+"""Process statistics for virtvisorctl: memory, uptime, pids of guests.
 
 Owns: reading /proc. May not touch: the processes.
-At a millisecond a process it is slow enough to be run in a thread.
+smaps_rollup takes the kernel about a millisecond a process: call it in a thread.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from supervisor.root.child import Child, State
 def list_processes(
     children: Sequence[Child], zygote: tuple[int, int], now: float
 ) -> list[ProcessStatus]:
-    """The tree, the root first.
+    """List all processes, the root first.
 
     Args:
         children: all but the zygote.
         zygote: its pid and its restarts.
-        now: the loop's time.
+        now: the event loop's time.
     """
     return [
         self_row("root", os.getpid(), 0),
@@ -35,7 +35,7 @@ def list_processes(
 
 
 def child_row(child: Child, now: float) -> ProcessStatus:
-    """A service or a worker."""
+    """The status of a service or a worker."""
     return ProcessStatus(
         name=child.name,
         pid=child.pid,
@@ -48,7 +48,7 @@ def child_row(child: Child, now: float) -> ProcessStatus:
 
 
 def self_row(name: str, pid: int, restarts: int) -> ProcessStatus:
-    """The root or the zygote."""
+    """The status of a process that is no `Child`: the root, the zygote, a guest."""
     age = 0.0
     if pid:
         try:
@@ -66,7 +66,7 @@ def self_row(name: str, pid: int, restarts: int) -> ProcessStatus:
 
 
 def private_kib(pid: int) -> int:
-    """Memory that is a process's own alone, in KiB; 0 when it has gone."""
+    """The private memory of a process in KiB; 0 when it has exited."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text() if pid else ""
     except OSError:
@@ -76,7 +76,7 @@ def private_kib(pid: int) -> int:
 
 
 def guest_pid(pid_file: Path) -> int:
-    """The process of a worker's guest; 0 when there is none."""
+    """The pid of a worker's guest; 0 when there is none."""
     try:
         pid = int(pid_file.read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Every process of the tree: what it runs, when it is restarted, what it may do.
+"""The processes of the tree: entry point, restart policy, privileges.
 
 Owns: that table. A new service is one line here.
 """

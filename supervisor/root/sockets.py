@@ -1,7 +1,6 @@
-"""The sockets that clients come in by: bound here, or inherited from a service manager.
+"""The listening sockets: bound here, or passed by a service manager (socket activation).
 
-Owns: making them with the right owner and mode.
-May not touch: what comes in by them.
+Owns: their owner and mode. May not touch: connections.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class SocketError(Exception):
-    """A socket cannot be had; the message names it and says why."""
+    """A socket cannot be bound; the message names it and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +35,10 @@ class ClientSockets:
     """The listening sockets."""
 
     sockets: dict[str, socket.socket]  # by side: "rw", "ro"
-    files: tuple[Path, ...]  # those that we have made
+    files: tuple[Path, ...]  # those that were bound here
 
     def close(self) -> None:
-        """Listen no more, and take our files away."""
+        """Close the sockets, and unlink those that were bound here."""
         for path in self.files:
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -50,10 +49,10 @@ class ClientSockets:
 def client_sockets(
     paths: Paths, config: DaemonConfig, environ: MutableMapping[str, str], *, session: bool
 ) -> ClientSockets:
-    """Have the listening sockets, "rw" and for the system daemon "ro".
+    """Bind the listening sockets, "rw" and for the system daemon "ro", or take passed ones.
 
     Raises:
-        SocketError: one cannot be bound or given its owner.
+        SocketError: one cannot be bound or chowned.
     """
     passed = passed_sockets(environ)
     if passed:
@@ -69,7 +68,7 @@ def client_sockets(
 
 
 def socket_paths(paths: Paths, config: DaemonConfig) -> dict[str, Path]:
-    """Where the system daemon's sockets are."""
+    """The paths of the system daemon's sockets."""
     places = {"rw": paths.socket(), "ro": paths.read_only_socket()}
     if config.unix_sock_dir:
         return {side: Path(config.unix_sock_dir) / path.name for side, path in places.items()}
@@ -77,10 +76,10 @@ def socket_paths(paths: Paths, config: DaemonConfig) -> dict[str, Path]:
 
 
 def passed_sockets(environ: MutableMapping[str, str]) -> dict[str, socket.socket]:
-    """What a service manager has passed; its words about it are taken out of the environment.
+    """The sockets of a service manager; removes LISTEN_PID and the like from the environment.
 
-    A socket's side is told by the file it is bound to, else by its name in LISTEN_FDNAMES, else by
-    its place: the first is "rw", the second "ro".
+    Which one a socket is follows from its path, else its name in LISTEN_FDNAMES, else its
+    position: the first is "rw", the second "ro".
     """
     pid, count, names = (
         environ.pop(key, "") for key in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
@@ -96,13 +95,13 @@ def passed_sockets(environ: MutableMapping[str, str]) -> dict[str, socket.socket
         if side and side not in sockets and end.family == socket.AF_UNIX:
             sockets[side] = end
         else:
-            log.warning("a passed socket is not used: %s", end.getsockname())
+            log.warning("a socket passed by the service manager is not used: %s", end.getsockname())
             end.close()
     return sockets
 
 
 def side_of(end: socket.socket, name: str, position: int) -> str:
-    """Which of our sockets a passed one is; "" for none of them."""
+    """Which socket a passed one is: "rw", "ro", or "" for neither."""
     file = Path(str(end.getsockname())).name
     if file.startswith("libvirt-"):
         return BY_FILE.get(file, "")
@@ -112,13 +111,15 @@ def side_of(end: socket.socket, name: str, position: int) -> str:
 
 
 def bind(path: Path, mode: int, group: int | None, queue: int) -> socket.socket:
-    """Bind a socket; its file appears under its name only with its mode and owner set.
+    """Bind a socket under a temporary name, and rename it when its mode and owner are set.
 
     Raises:
-        SocketError: it cannot be had.
+        SocketError: it cannot be bound.
     """
     end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    temporary = path.with_name(f".{os.getpid()}.new")  # not longer than the name: paths are short
+    temporary = path.with_name(
+        f".{os.getpid()}.new"
+    )  # sun_path has 108 bytes: not longer than the name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
@@ -136,7 +137,7 @@ def bind(path: Path, mode: int, group: int | None, queue: int) -> socket.socket:
 
 
 def group_id(name: str) -> int | None:
-    """The number of unix_sock_group.
+    """The gid of unix_sock_group.
 
     Raises:
         SocketError: there is no such group.

@@ -1,7 +1,7 @@
 """The process tree: spawning, watching, restarting, stopping.
 
 Owns: every child, its state and its restarts.
-May touch: processes it has spawned. May not touch: client sockets, guests, what services do.
+May touch: processes it has spawned. May not touch: client sockets, guests, the roles' work.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from supervisor.root.zygote_client import RESTARTS, ZygoteClient
 from supervisor.runtime.log import Collector
 from supervisor.runtime.restart_policy import Policy
 
-STOP_S: Final = 5.0  # for an orderly end; then comes SIGKILL
+STOP_S: Final = 5.0  # for an orderly exit; then SIGKILL
 START_PENDING: Final = (State.RESTARTING, State.DEGRADED)
 SETTLED: Final = (*START_PENDING, State.RUNNING, State.STOPPED)
 REPLACE_S: Final = 10.0
@@ -40,14 +40,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class TreeConfig:
-    """What every process of this daemon is given."""
+    """The configuration of the tree and of its processes."""
 
     root: str
     session: bool
     config: DaemonConfig
     qemu_config: QemuConfig
     sockets: dict[str, socket.socket]
-    #: where a guest's process number is, by its driver and name
+    #: the pid file of a guest, by driver and name
     pid_file: Callable[[str, str], Path] = Path
     services: tuple[Role, ...] = SERVICES
     workers: Mapping[str, Role] = field(default_factory=lambda: WORKERS)
@@ -59,9 +59,9 @@ class Tree:
     """All processes of one daemon."""
 
     def __init__(self, config: TreeConfig, collector: Collector) -> None:
-        """Fork the zygote; nothing else runs yet. Call it before an event loop does."""
+        """Fork the zygote. Call it before an event loop runs."""
         self.config = config
-        self.busy: set[str] = set()  # processes with work that keeps the daemon up
+        self.busy: set[str] = set()  # processes that keep the daemon running (--timeout)
         self.on_change: list[Callable[[], None]] = []  # called when `busy` or a state changes
         self._children: dict[str, Child] = {}
         self._by_fork_id: dict[int, Child] = {}
@@ -71,7 +71,7 @@ class Tree:
         self._switchboard: Switchboard
 
     def start(self, make_handlers: Callable[[Tree], object]) -> None:
-        """Spawn every service; what they ask is answered by `make_handlers`.
+        """Spawn every service; their requests are handled by what `make_handlers` returns.
 
         Call it with the event loop running.
         """
@@ -85,59 +85,59 @@ class Tree:
             self._spawn(self._children[role.name])
 
     async def wait_ready(self, timeout_s: float) -> bool:
-        """Wait until every service runs; whether all of them do."""
+        """Wait until every service is running; False after the timeout."""
         return await self._wait_until(self._all_running, timeout_s)
 
     def reload(self, config: DaemonConfig, qemu_config: QemuConfig) -> None:
-        """Hand new settings to every process."""
+        """Send a new configuration to every process."""
         self.config.config, self.config.qemu_config = config, qemu_config
         for child in self._children.values():
             if child.peer is not None:
-                with contextlib.suppress(BusError):  # a lost peer gets them when it begins again
+                with contextlib.suppress(BusError):  # a lost peer gets it when it is restarted
                     child.peer.send(Reload(config=config, qemu_config=qemu_config))
 
     async def stop(self) -> None:
-        """End every process, in order where it can; guests stay."""
+        """Stop every process, by SIGKILL after the timeout; guests run on."""
         self._stopping = True
         for child in list(self._children.values()):
             self._request_stop(child, "the daemon stops")
         if not await self._wait_until(lambda: not self._by_fork_id, STOP_S):
             for fork_id, child in self._by_fork_id.items():
-                log.warning("%s did not end in %.0f s and is killed", child.name, STOP_S)
+                log.warning("%s did not exit in %.0f s and is killed", child.name, STOP_S)
                 self._zygote.kill(fork_id)
         await self._zygote.stop()
 
     def workers(self) -> int:
-        """How many guests have a worker."""
+        """The number of workers."""
         return sum(child.is_worker for child in self._children.values())
 
     def status(self) -> list[ProcessStatus]:
-        """The tree, the root first. Slow enough to be called in a thread."""
+        """List all processes, the root first. It blocks: call it in a thread."""
         zygote = self._zygote.pid, self._zygote.restarts
         return process_stats.list_processes(
             list(self._children.values()), zygote, self._loop.time()
         )
 
-    # What children ask, by way of `supervisor.root.handlers`.
+    # Requests of children, called by `supervisor.root.handlers`.
 
     def child(self, name: str) -> Child:
-        """The process of that name, which is there because it asks."""
+        """The process of that name, which sent a request and so exists."""
         return self._children[name]
 
     def mark_ready(self, name: str) -> None:
-        """A process takes links from now on."""
+        """Mark a process as running: links to it may be made."""
         child = self._children[name]
         self._switchboard.mark_ready(name)
         if child.state is State.STARTING:
             self._set_state(child, State.RUNNING)
 
     def set_busy(self, name: str, *, busy: bool) -> None:
-        """A process has work, or none any more."""
+        """Record whether a process has work that keeps the daemon running."""
         (self.busy.add if busy else self.busy.discard)(name)
         self._changed()
 
     def ensure_worker(self, driver: str, domain: str, uuid: str) -> Child:
-        """The worker of a domain; it is spawned if there is none.
+        """Return the worker of a domain, and spawn it if there is none.
 
         Raises:
             VirError: NO_SUPPORT for an unknown driver.
@@ -148,8 +148,8 @@ class Tree:
         name = f"{role.name}:{domain}"
         child = self._children.get(name)
         if child is not None and child.ending:
-            # A worker of the guest's former life is on its way out: the name is free now.
-            self._remove(child, "it ended")
+            # The worker of the domain's previous run is exiting; the new one replaces it.
+            self._remove(child, "it has exited")
             child = None
         if child is None:
             child = Child(role, name, domain, uuid, self.config.pid_file(driver, domain))
@@ -158,37 +158,37 @@ class Tree:
         return child
 
     def end_worker(self, name: str) -> None:
-        """End a worker for good; one that is not there is no error."""
+        """Stop a worker and do not restart it; an unknown one is no error."""
         child = self._children.get(name)
         if child is None or not child.is_worker or child.ending:
             return
         child.ending = True
         if child.state in START_PENDING:
-            self._remove(child, "its guest has gone")
+            self._remove(child, "its guest is shut off")
             return
-        self._request_stop(child, "its guest has gone")
+        self._request_stop(child, "its guest is shut off")
         self._loop.call_later(STOP_S, self._kill_after_timeout, child.fork_id)
 
     async def replace_worker(self, name: str) -> None:
-        """Have a fresh process take over from a worker that is up; returns when it is, or fails."""
+        """Replace a running worker by a new process; returns when that runs or has failed."""
         child = self._children.get(name)
         if child is None or child.state is not State.RUNNING or not child.is_worker:
             return
         child.replacing = True
-        self._request_stop(child, "a fresh one takes over")
+        self._request_stop(child, "it is replaced")
         self._loop.call_later(STOP_S, self._kill_after_timeout, child.fork_id)
         await self._wait_until(lambda: child.state in SETTLED, REPLACE_S)
 
-    # What the zygote reports.
+    # Reports of the zygote (`ForkListener`).
 
     def child_forked(self, fork_id: int, pid: int) -> None:
-        """A child runs."""
+        """Record a child's pid."""
         if (child := self._by_fork_id.get(fork_id)) is not None:
             child.pid = pid
             self._changed()
 
     def child_exited(self, fork_id: int, status: int | None) -> None:
-        """A child has ended: decide what follows."""
+        """Handle a child's exit: remove it, or restart it by its policy."""
         child = self._by_fork_id.pop(fork_id, None)
         if child is None:
             return
@@ -197,7 +197,7 @@ class Tree:
         if self._stopping or child.ending:
             self._set_state(child, State.STOPPED)
             if child.ending:
-                self._remove(child, "it ended")
+                self._remove(child, "it has exited")
             return
         child.is_replacement, child.replacing = child.replacing, False
         if child.is_replacement:
@@ -209,23 +209,23 @@ class Tree:
             self._remove(child, "it has finished")
             return
         log.warning(
-            "%s (pid %d) %s; it is started again in %.1f s%s",
+            "%s (pid %d) %s; it is restarted in %.1f s%s",
             child.name,
             pid,
             describe_status(status),
             decision.pause_s,
-            ": it ended too often and is degraded" if decision.degraded else "",
+            ": it exited too often and is degraded" if decision.degraded else "",
         )
         self._set_state(child, State.DEGRADED if decision.degraded else State.RESTARTING)
         if decision.degraded:
-            self._switchboard.fail_waiting(child.name, "it ended too often and is degraded")
+            self._switchboard.fail_waiting(child.name, "it exited too often and is degraded")
         self._loop.call_later(decision.pause_s, self._respawn, child)
 
     def zygote_restarted(self) -> None:
-        """Another zygote forks from now on; nobody else needs to know."""
+        """Publish the change: virtvisorctl shows the zygote's pid and restarts."""
         self._changed()
 
-    # Spawning and ends.
+    # Spawning and exits.
 
     def _spawn(self, child: Child) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -242,7 +242,7 @@ class Tree:
             self._spawn(child)
 
     def _unlink(self, child: Child) -> None:
-        """Close the control link of a process that has ended; a later one of its name keeps its."""
+        """Close the control link of an exited process, but not that of a later one of its name."""
         if self._children.get(child.name) is child:
             self.busy.discard(child.name)
         if child.peer is not None:
@@ -251,7 +251,7 @@ class Tree:
 
     def _kill_after_timeout(self, fork_id: int) -> None:
         if (child := self._by_fork_id.get(fork_id)) is not None:
-            log.warning("%s did not end in %.0f s and is killed", child.name, STOP_S)
+            log.warning("%s did not exit in %.0f s and is killed", child.name, STOP_S)
             self._zygote.kill(fork_id)
 
     def _request_stop(self, child: Child, why: str) -> None:
@@ -276,7 +276,7 @@ class Tree:
             callback()
 
     async def _wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait for a change after which the condition holds; whether it came in time."""
+        """Wait until the condition holds; False after the timeout."""
         changed = asyncio.Event()
         self.on_change.append(changed.set)
         try:
@@ -295,15 +295,15 @@ class Tree:
         return all(child.state is State.RUNNING for child in services)
 
     def _is_expected(self, name: str) -> bool:
-        """Whether links to a process are worth waiting for."""
+        """Whether a link to a process may be waited for."""
         child = self._children.get(name)
         return child is not None and child.state is not State.DEGRADED
 
 
 def describe_status(status: int | None) -> str:
-    """Say how a process ended."""
+    """Describe how a process exited, for the log."""
     if status is None:
-        return "ended"
+        return "exited"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         is_named = number in signal.Signals.__members__.values()
