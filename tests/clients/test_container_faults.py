@@ -61,7 +61,7 @@ class Desk:
     """A process of a worker that nobody else talks to."""
 
     domain: str
-    renewed: bool = False
+    is_replacement: bool = False
 
 
 def workplace(folder: Path) -> WorkerContext:
