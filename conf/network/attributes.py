@@ -13,7 +13,7 @@ from conf.errors import ConfError
 Address = IPv4Address | IPv6Address
 Subnet = IPv4Network | IPv6Network
 
-#: How long the prefix of an IPv4 address is whose document says nothing: by its class.
+#: Default prefix length of an IPv4 address, by its class.
 CLASSES: Final = ((128, 8), (192, 16), (224, 24))
 
 

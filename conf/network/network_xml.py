@@ -33,7 +33,7 @@ def format_network(network: Network, *, inactive: bool, connections: int = 0) ->
     Args:
         network: what to write.
         inactive: without what only a running network has.
-        connections: how many guests' cards are plugged into it; written for a running network.
+        connections: number of ports; written for an active network.
     """
     if connections and not inactive:
         network = replace(network, connections=connections)

@@ -55,7 +55,7 @@ class Section(IntEnum):
     DNS_SRV = 12
 
 
-#: Sections whose entries are changed by removing and adding them.
+#: Sections whose entries cannot be modified, only deleted and added.
 NOT_MODIFIED: Final = {
     Section.IP_DHCP_RANGE: "dhcp ranges",
     Section.FORWARD_INTERFACE: "forward interface entries",
@@ -74,8 +74,8 @@ def update_network(
         network: as it is; it stays so.
         command: virNetworkUpdateCommand.
         section: virNetworkUpdateSection.
-        parent_index: which <ip>; -1: the one that DHCP is for.
-        xml: the entry; to remove one, as much of it as tells which.
+        parent_index: of the <ip>; -1: the first with DHCP.
+        xml: the entry; for a deletion, enough attributes to select it.
 
     Raises:
         ConfError: "operation_invalid" for an entry that is or is not there, "xml", "xml_detail",

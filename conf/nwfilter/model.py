@@ -14,7 +14,7 @@ ROOT: Final = "root"
 ANY_FRAME: Final = ""  # the protocol of a rule without a protocol element: it matches every frame
 DEFAULT_PRIORITY: Final = 500  # of a rule
 PRIORITIES: Final = range(-1000, 1001)
-# What a chain's name begins with, and its place among the chains where none is said.
+# Default priorities of chains, by the prefix of their names.
 CHAIN_PRIORITIES: Final[Mapping[str, int]] = {
     ROOT: 0,
     "stp": -810,
@@ -53,7 +53,7 @@ class Filter:
     """<filter>."""
 
     name: str
-    uuid: str = ""  # "": none is said
+    uuid: str = ""  # "": the XML has none
     chain: str = ROOT
     priority: int = 0  # of its chain among the others
     entries: tuple[Rule | Reference, ...] = ()

@@ -153,7 +153,7 @@ async def restore_ports(ports: Ports, entry: NetworkObject | None = None) -> Non
         else:
             await ports.restore(entry.uuid_text, bridge_of(entry.current))
     except (OSError, TimeoutError) as error:
-        log.error("guests' cards are not looked after: %s", error)
+        log.error("guests' interfaces cannot be checked: %s", error)
 
 
 async def collect_garbage(ports: Ports, stopping: asyncio.Event) -> None:
@@ -165,7 +165,7 @@ async def collect_garbage(ports: Ports, stopping: asyncio.Event) -> None:
         try:
             await ports.collect_garbage()
         except (OSError, TimeoutError, VirError) as error:
-            log.error("guests' cards are not looked after: %s", error)
+            log.error("guests' interfaces cannot be checked: %s", error)
 
 
 async def filter_backend(paths: Paths) -> Backend:

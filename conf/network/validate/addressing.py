@@ -54,7 +54,7 @@ def check_ip(name: str, ip: Ip) -> None:
     where = f"address '{ip.address}' in network '{name}'"
     if ip.family != f"ipv{ip.version}" and not (ip.family is None and ip.version == 4):
         detail = f"{ip.family or 'no'} family specified for IPv{ip.version} {where}"
-        raise unsupported(f"{detail}; say family='ipv{ip.version}'")
+        raise unsupported(f"{detail}; use family='ipv{ip.version}'")
     if ip.netmask is not None:
         _check_netmask(ip, where)
     if ip.prefix is not None and ip.prefix > BITS[ip.version]:
@@ -72,7 +72,7 @@ def check_ip(name: str, ip: Ip) -> None:
 
 def _check_netmask(ip: Ip, where: str) -> None:
     if ip.version == 6:
-        raise unsupported(f"netmask not allowed for IPv6 {where}; say prefix='64'")
+        raise unsupported(f"netmask not allowed for IPv6 {where}; use prefix='64'")
     if ip.prefix is not None:
         raise unsupported(f"IP address cannot have both a prefix and a netmask: {where}")
     if ip.netmask is not None and ":" in ip.netmask:
@@ -133,9 +133,9 @@ def check_host(name: str, ip: Ip, host: DhcpHost, *, partial: bool = False) -> N
 
     Args:
         name: of the network.
-        ip: the <ip> in which it is.
+        ip: its <ip>.
         host: what it says.
-        partial: it only tells which entry is meant.
+        partial: it only selects the entry to delete.
 
     Raises:
         ConfError: "xml", "config_unsupported".
@@ -152,7 +152,7 @@ def check_host(name: str, ip: Ip, host: DhcpHost, *, partial: bool = False) -> N
         return
     if key is None and not host.name:
         attribute_name = "mac" if ip.version == 4 else "id"
-        raise xml_error(f"Cannot tell who is meant: {attribute_name} or name is needed in {where}")
+        raise xml_error(f"Missing {attribute_name} or name in {where}")
     if host.ip is None:
         raise xml_error(f"Missing IP address in {where}")
     if ip_address(host.ip).version != ip.version:
@@ -165,7 +165,7 @@ def _check_names(name: str, ip: Ip, host: DhcpHost) -> None:
     if host.mac is not None:
         if ip.version == 6:
             detail = f"Invalid to specify MAC address '{host.mac}' in network '{name}' IPv6 static"
-            raise xml_error(f"{detail} host definition; say id, its DHCP unique identifier")
+            raise xml_error(f"{detail} host definition; use id, its DHCP unique identifier")
         if MAC_ADDRESS.fullmatch(host.mac) is None:
             raise xml_error(f"Cannot parse MAC address '{host.mac}' in network '{name}'")
         if int(host.mac.partition(":")[0], 16) & 1:
@@ -182,14 +182,14 @@ def check_route(network: Network, route: Route) -> None:
     """Validate a <route>.
 
     Raises:
-        ConfError: "xml", "config_unsupported" where nobody is at its gateway.
+        ConfError: "xml"; "config_unsupported": the gateway is not reachable.
     """
     name, where = network.name, "in route definition"
     version = ip_address(route.address).version
     family = f"ipv{version}"
     if route.family != family and not (route.family is None and version == 4):
         detail = f"{route.family or 'no'} family specified for IPv{version} address"
-        raise xml_error(f"{name}: {detail} '{route.address}' {where}; say family='{family}'")
+        raise xml_error(f"{name}: {detail} '{route.address}' {where}; use family='{family}'")
     if route.gateway is None:
         raise xml_error(f"{name}: Missing required gateway attribute {where}")
     gateway = ip_address(route.gateway)

@@ -86,7 +86,7 @@ def check_bandwidth(bandwidth: Bandwidth | None) -> None:
         if rate.average is None and rate.floor is None:
             raise dns_error(f"Missing mandatory average or floor attributes of <{where}>")
         if rate.floor is not None:
-            detail = "floor attribute is not supported for this config: it is a guest's card's"
+            detail = "floor attribute is not supported for this config: set it in an <interface>"
             raise unsupported(detail)
         for field_name, number in (
             ("average", rate.average),

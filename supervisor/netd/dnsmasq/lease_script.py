@@ -38,7 +38,7 @@ def update_leases(
         return remaining
     previous = next((lease for lease in leases if lease.get("ip-address") == address), {})
     lease: Lease = {"ip-address": address}
-    if "DNSMASQ_IAID" in environ:  # of IPv6: the second word is the client's DUID
+    if "DNSMASQ_IAID" in environ:  # IPv6: the second argument is the client's DUID
         lease["client-id"] = hardware
         hardware = environ.get("DNSMASQ_MAC", str(previous.get("mac-address", "")))
     if hardware:

@@ -27,7 +27,7 @@ from supervisor.runtime.restart_policy import Policy, RestartHistory, RestartOn
 
 START_S: Final = 10.0
 END_S: Final = 3.0
-MAX_ERROR_TEXT: Final = 2000  # characters of what dnsmasq complains that are passed on
+MAX_ERROR_TEXT: Final = 2000  # characters of dnsmasq's error output in a message
 SEARCH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 POLICY: Final = Policy(RestartOn.ALWAYS)
 
@@ -43,15 +43,15 @@ class DnsmasqPaths:
     names: Path  # addn-hosts
     leases: Path
     pid: Path
-    script: Path  # the one for all networks
+    script: Path  # the lease script, shared by all networks
 
     @staticmethod
     def for_network(folder: Path, states: Path, name: str, bridge: str) -> DnsmasqPaths:
         """Name the files of a network, at libvirt's paths.
 
         Args:
-            folder: of dnsmasq's files.
-            states: of what runs.
+            folder: for dnsmasq's files.
+            states: the status directory.
             name: the network's.
             bridge: the network's.
         """
@@ -82,7 +82,7 @@ async def launch(files: DnsmasqPaths) -> GuestProcess:
     """Start dnsmasq, or return the process that runs already.
 
     Raises:
-        VirError: CONFIG_UNSUPPORTED, INTERNAL_ERROR with dnsmasq's own words, OPERATION_TIMEOUT.
+        VirError: CONFIG_UNSUPPORTED, INTERNAL_ERROR with dnsmasq's error output, OPERATION_TIMEOUT.
     """
     running = find(files)
     if running is not None:
@@ -116,8 +116,8 @@ async def _run(program: str, files: DnsmasqPaths) -> tuple[int, str]:
     assert process.stderr is not None, "it was asked for"
     try:
         async with asyncio.timeout(START_S):
-            # Its servant for the lease script keeps the pipe open: the end of the first process
-            # counts, not the end of what it says.
+            # dnsmasq's helper for the lease script inherits stderr, so wait for the exit of the
+            # first process and not for end of file.
             status = await process.wait()
             output = b""
             if status != 0:
@@ -142,7 +142,7 @@ def find(files: DnsmasqPaths) -> GuestProcess | None:
 def _search(files: DnsmasqPaths) -> GuestProcess | None:
     """Search /proc: the pid file may be missing, or older than a crash.
 
-    The one that serves the lease script is a child of the one we look for, with the same words.
+    dnsmasq's helper for the lease script is a child of the server with the same argv.
     """
     numbers = [number for number in _numbers() if runs_config(command_line(number), files)]
     for number in numbers:
@@ -162,7 +162,7 @@ def _follow(number: int, files: DnsmasqPaths) -> GuestProcess | None:
         pidfd = os.pidfd_open(number)
     except OSError:
         return None
-    # The number cannot change hands any more: what it is now, it stays.
+    # The pidfd pins the process: from here on the pid is not reused while we check it.
     if not runs_config(command_line(number), files):
         os.close(pidfd)
         return None
@@ -201,7 +201,7 @@ class Dnsmasq:
 
         Args:
             files: where its files are.
-            on_trouble: told of each unexpected end.
+            on_trouble: called with a message at each unexpected exit.
         """
         self.files = files
         self._on_trouble = on_trouble
@@ -219,7 +219,7 @@ class Dnsmasq:
         """Start dnsmasq, or supervise the process that runs already.
 
         Raises:
-            VirError: as `launch`; it is not tried again then.
+            VirError: as `launch`; there is no retry.
         """
         process = await launch(self.files)
         self._supervised = True
@@ -229,7 +229,7 @@ class Dnsmasq:
         """Stop and start dnsmasq, so that it reads its main configuration file again.
 
         Raises:
-            VirError: as `launch`; it is tried again by and by.
+            VirError: as `launch`; it is retried with back-off.
         """
         await self.stop()
         try:

@@ -23,7 +23,7 @@ from supervisor.netd.firewall.iptables_save import parse_save
 from supervisor.netd.firewall.nftables import TABLE, Nftables
 from supervisor.runtime.subprocesses import SEARCH_PATH
 
-# Tables that iptables-nft and ebtables-nft make: they do not speak for nftables.
+# Tables that iptables-nft and ebtables-nft create: their presence does not mean nftables.
 COMPATIBLE: Final = frozenset({"filter", "nat", "mangle", "raw", "security", "broute"})
 
 log = logging.getLogger(__name__)
@@ -40,9 +40,9 @@ class Backend(StrEnum):
 class HostFirewalls:
     """The firewall programs that are installed, and whether they have rules."""
 
-    iptables: bool  # the program is installed
+    iptables: bool  # iptables is installed
     nft: bool
-    iptables_rules: bool  # somebody's rules or chains are there
+    iptables_rules: bool  # there are rules or chains, of any program
     nftables_rules: bool
 
 
@@ -50,7 +50,7 @@ def configured(text: str, origin: str) -> Backend | None:
     """Read firewall_backend from network.conf; None: it is not set.
 
     Raises:
-        ConfError: bad syntax, or a backend that there is not.
+        ConfError: bad syntax, or an unknown backend.
     """
     value = parse(text, origin).get("firewall_backend")
     if value is None:
@@ -68,7 +68,7 @@ def select(setting: Backend | None, host: HostFirewalls) -> Backend:
     """Select a backend. Default: the one with rules on this host, iptables before nftables. Pure.
 
     Raises:
-        VirError: CONFIG_UNSUPPORTED: the one that is set is not installed, or none is.
+        VirError: CONFIG_UNSUPPORTED: the configured backend is not installed, or none is.
     """
     installed = {Backend.IPTABLES: host.iptables, Backend.NFTABLES: host.nft}
     if setting is not None and not installed[setting]:
@@ -100,7 +100,7 @@ async def select_backend(setting: Backend | None) -> Backend:
         VirError: CONFIG_UNSUPPORTED, as `select`.
     """
     backend = select(setting, await inspect())
-    log.info("rules are kept in %s", backend)
+    log.info("firewall backend: %s", backend)
     return backend
 
 

@@ -60,7 +60,7 @@ class Firewall:
     async def refresh(self, *networks: NetworkFacts) -> None:
         """Repair the rules of running networks: after a restart of netd, SIGHUP, net-update.
 
-        What is complete is not touched; what is not is replaced in one commit, without a gap.
+        Complete rules are not touched; others are replaced in one commit, without a gap.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT: of the first that failed, after all.

@@ -18,7 +18,7 @@ from typing import Final
 from supervisor.netd.firewall.network_facts import NetworkFacts
 from supervisor.netd.firewall.rules import CHAINS, Chain, Rule
 
-# Words that iptables-save may add or leave out, without another meaning.
+# Options that iptables-save may add or leave out without changing the rule.
 DEFAULTS: Final = (
     ("--reject-with", "icmp-port-unreachable"),
     ("--reject-with", "icmp6-port-unreachable"),
@@ -114,8 +114,8 @@ def plan_install(
     """Plan the changes after which a network has exactly these rules, in order.
 
     Args:
-        saved: what there is.
-        rules: one family's, in the order of insertion; a table where they all stand is left alone.
+        saved: the current tables.
+        rules: of one family, in the order of insertion; a table that has them all is not touched.
         facts: the network; other rules of our chains that are its go.
     """
     changes = []

@@ -23,7 +23,7 @@ class ForwardMode(StrEnum):
     ISOLATED = "isolated"
     NAT = "nat"
     ROUTE = "route"
-    OPEN = "open"  # the administrator writes the rules: there are none of ours
+    OPEN = "open"  # no rules: the administrator writes them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

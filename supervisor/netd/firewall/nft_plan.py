@@ -21,7 +21,7 @@ Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
 
 TABLE: Final = "libvirt_network"
 INET: Final[dict[str, Json]] = {"family": "inet", "table": TABLE}
-# Base chain, map, the packet's side that is looked up, the chain of iptables it stands for.
+# Base chain, map, the interface that is looked up, the chain of iptables that it replaces.
 LOOKUPS: Final = (
     ("input", "to_host", "iifname", "LIBVIRT_INP"),
     ("output", "from_host", "oifname", "LIBVIRT_OUT"),

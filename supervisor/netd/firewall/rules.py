@@ -4,8 +4,8 @@ Owns: which rules, in which chain, in which order. Pure.
 Source: what `iptables -S` shows on hosts of libvirt 9.0.
 
 Each rule goes to the head of its chain, so the last in the list is the first that a packet meets,
-and a network that starts later comes before those that run. Words are in the order that
-iptables-save has.
+and a network that starts later comes before those that run. Options are in the order of
+iptables-save.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ REJECT: Final = {
     Family.V4: ("-j", "REJECT", "--reject-with", "icmp-port-unreachable"),
     Family.V6: ("-j", "REJECT", "--reject-with", "icmp6-port-unreachable"),
 }
-# What must not be translated: link-local multicast and broadcast stay on the bridge.
+# Link-local multicast and broadcast stay on the bridge and are not translated.
 UNTRANSLATED: Final = {
     Family.V4: ("255.255.255.255/32", "224.0.0.0/24"),
     Family.V6: ("ff02::/16",),

@@ -289,7 +289,7 @@ class InterfaceCalls:
             except VirError as error:
                 log.error("interface '%s' does not start with the host: %s", name, error)
 
-    # What is known.
+    # Lookup.
 
     async def _list(self) -> list[tuple[str, str, bool]]:
         """List name, MAC address and activity of every interface."""
@@ -322,7 +322,7 @@ class InterfaceCalls:
             detail = f"the disk did not take the definition of an interface in {DISK_S:.0f} s"
             raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.INTERFACE) from error
         except OSError as error:
-            detail = f"cannot keep the definition of an interface: {error}"
+            detail = f"cannot store the definition of an interface: {error}"
             raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.INTERFACE) from error
 
     def _refuse_session(self, action: str) -> None:

@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 class RateLimit:
     """<inbound> or <outbound>."""
 
-    average: int  # kilobytes a second; 0: only `floor` is said
+    average: int  # kilobytes a second; 0: only `floor` is set
     peak: int = 0  # kilobytes a second; 0: no more than the average
     burst: int = 0  # kibibytes at peak speed; 0: as the kernel chooses
-    floor: int = 0  # kilobytes a second that are always there for this card
+    floor: int = 0  # kilobytes a second that are guaranteed for this interface
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def tc_commands(limits: RateLimits, *, shared: bool) -> list[TcCommand]:
 
     Args:
         limits: both directions.
-        shared: the device is a network's bridge, whose cards may have floors of their own.
+        shared: the device is a network's bridge, whose ports may have floors of their own.
     """
     commands: list[TcCommand] = []
     if limits.inbound is not None and limits.inbound.average:

@@ -59,7 +59,7 @@ class HostAddress:
     prefix: int
     family: int  # 4 or 6
     permanent: bool = True
-    tentative: bool = False  # it is not known yet that nobody else has it
+    tentative: bool = False  # duplicate address detection has not ended
 
 
 @dataclass(frozen=True, slots=True)

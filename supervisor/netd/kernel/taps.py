@@ -36,10 +36,10 @@ def open_tap(name: str, *, queues: int = 1, user: int = -1) -> list[int]:
     Args:
         name: of the link.
         queues: how many descriptors.
-        user: who else may open it; -1: nobody.
+        user: uid that may open it, too; -1: none.
 
     Raises:
-        OSError: the kernel refuses; EBUSY when somebody has it open.
+        OSError: the kernel refuses; EBUSY: another process has it open.
     """
     return _open_queues(queues, lambda: _tap_queue(name, queues, user))
 
@@ -71,7 +71,7 @@ def remove_persistence(name: str) -> None:
     """Clear a tap's persistence, so that the kernel deletes it.
 
     Raises:
-        OSError: the kernel refuses; EBUSY when somebody has it open.
+        OSError: the kernel refuses; EBUSY: another process has it open.
     """
     fd = _tap_queue(name, 1, -1)
     try:
@@ -83,7 +83,7 @@ def remove_persistence(name: str) -> None:
 def _open_queues(count: int, open_queue: Callable[[], int]) -> list[int]:
     """Open all queues or none."""
     if not 1 <= count <= MAX_QUEUES:
-        raise OSError(errno.E2BIG, f"a card has 1 to {MAX_QUEUES} queues, not {count}")
+        raise OSError(errno.E2BIG, f"an interface has 1 to {MAX_QUEUES} queues, not {count}")
     with contextlib.ExitStack() as rollback:
         fds = []
         for _ in range(count):

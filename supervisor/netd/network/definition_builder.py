@@ -104,7 +104,7 @@ def choose_bridge_name(network: Network, taken: set[str]) -> str:
     """Choose a free name for the bridge.
 
     Raises:
-        VirError: INTERNAL_ERROR when there is none left.
+        VirError: INTERNAL_ERROR: no name is free.
     """
     pattern = bridge_of(network) or f"{PREFIX}%d"
     for number in range(MAX_BRIDGES):

@@ -18,9 +18,9 @@ from supervisor.netd.kernel.bandwidth import RateLimits, rate_limits
 from supervisor.netd.network import steps
 from supervisor.netd.network.steps import Step
 
-DEFAULT_DELAY: Final = 0  # seconds, where the document says nothing
+DEFAULT_DELAY: Final = 0  # seconds
 CENTI: Final = 100  # the kernel counts a bridge's delay in hundredths of a second
-#: Networks that are a bridge of ours; the others only name devices of the host.
+#: Modes whose networks create a bridge; the others use devices of the host.
 OWN_BRIDGE: Final = (ForwardMode.NONE, ForwardMode.NAT, ForwardMode.ROUTE, ForwardMode.OPEN)
 RULES: Final = {
     ForwardMode.NONE: RuleMode.ISOLATED,

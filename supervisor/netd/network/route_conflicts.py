@@ -1,7 +1,7 @@
 """Detects subnets that the host already has a route to. Pure.
 
-Owns: that decision. May not touch: the host's routes, which it is given.
-Source: libvirt 9.0: a network whose very subnet the host has a route to is not started.
+Owns: that decision.
+Source: libvirt 9.0 refuses a network if the host has a route to exactly its subnet.
 """
 
 from __future__ import annotations

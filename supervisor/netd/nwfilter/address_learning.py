@@ -1,10 +1,10 @@
 """Learns a guest's IP address from the packets on its tap.
 
 Owns: one packet socket a tap that is listened on, and the task that reads it.
-May touch: the socket. May not touch: rules; it tells what it has learned and another decides.
+May touch: the socket. May not touch: rules; `on_event` decides about them.
 
 The kernel passes on only ARP and IPv4 (or only DHCP), at most `BURST` frames are read in a row, and
-what comes faster is dropped in the socket's buffer: a guest cannot keep netd busy.
+excess frames are dropped in the socket's buffer: a guest cannot keep netd busy.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from supervisor.netd.nwfilter.packets import (
 )
 
 ETH_P_ALL: Final = 3
-PACKET_OUTGOING: Final = 4  # the host sent it to the tap: only the kernel says so
+PACKET_OUTGOING: Final = 4  # sll_pkttype of frames that the host sends; a guest cannot set it
 SO_ATTACH_FILTER: Final = 26
 BUFFER: Final = 64 * 1024  # bytes of frames that wait
 BURST: Final = 32
@@ -48,7 +48,7 @@ class LearningMode(StrEnum):
     NONE = "none"
 
 
-# Classic BPF, (code, jump if true, jump if false, value): frames that may tell an address.
+# Classic BPF, (code, jump if true, jump if false, value): frames that may carry an address.
 _ARP_OR_IPV4: Final = (
     (0x28, 0, 0, 12),  # the EtherType
     (0x15, 3, 0, 0x0806),
@@ -98,8 +98,8 @@ class Listener:
             tap: the device.
             mac: the guest's.
             mode: ANY ends with the first address, DHCP goes on for renewals.
-            on_event: told the tap and what was learned, one at a time; says whether it is done.
-            lease: known from before; its end is told, too.
+            on_event: called with the tap and the event; returns whether learning may end.
+            lease: known already; its end is reported, too.
         """
         self._lease = lease
         self.tap = tap

@@ -17,7 +17,7 @@ from supervisor.netd.nwfilter.packets import AddressEvent, LeaseGranted, LeaseRe
 from supervisor.netd.nwfilter.tap_plan import TapPlan, plan_learning, plan_tap, unresolved
 from supervisor.netd.nwfilter.variables import unresolvable
 
-MAX_ADDRESSES: Final = 64  # learned of one card
+MAX_ADDRESSES: Final = 64  # learned for one interface
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class BindingPlan:
     """The chains of a tap, and how its guest's address is learned."""
 
     plan: TapPlan
-    learning: LearningMode  # NONE: nobody
-    lease: Lease | None = None  # what ends while they listen
+    learning: LearningMode  # NONE: it need not be learned
+    lease: Lease | None = None  # of the address in use
 
 
 def plan_binding(
@@ -36,7 +36,7 @@ def plan_binding(
 
     Args:
         binding: the tap, its filter and variables.
-        learned: the addresses that are known without having been said.
+        learned: addresses from traffic or DHCP.
         find: filters by name.
 
     Raises:

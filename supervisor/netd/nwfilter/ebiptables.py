@@ -20,8 +20,8 @@ from supervisor.netd.nwfilter.restore_text import Plans, ether_change, inet_chan
 from supervisor.netd.nwfilter.tap_plan import TapPlan
 
 PROGRAM: Final = {Family.V4: "iptables", Family.V6: "ip6tables"}
-ATTEMPTS: Final = 3  # of a change that another program's change came before
-CALLS: Final = {  # bridged packets meet iptables only where this says so
+ATTEMPTS: Final = 3  # of a commit that failed as another program changed the table
+CALLS: Final = {  # iptables sees bridged packets only where this is 1
     Family.V4: Path("/proc/sys/net/bridge/bridge-nf-call-iptables"),
     Family.V6: Path("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
 }
@@ -35,7 +35,7 @@ class Ebiptables:
     def __init__(self) -> None:
         """Create it; the first change reads the kernel's tables."""
         self._families: dict[str, set[Family]] = {}  # where taps have chains
-        self._read = False  # whether what an earlier netd left is among them
+        self._read = False  # whether chains of an earlier netd are included
         self._checked = False
 
     async def apply(self, plans: Plans) -> None:

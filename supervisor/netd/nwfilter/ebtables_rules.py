@@ -25,12 +25,12 @@ PROTOCOLS: Final = frozenset({ANY_FRAME, "mac", "vlan", "stp", "arp", "rarp", "i
 TARGETS: Final = {
     "accept": "ACCEPT",
     "drop": "DROP",
-    "reject": "DROP",  # a bridge has nobody to tell
+    "reject": "DROP",  # ebtables cannot send an error to the sender
     "return": "RETURN",
     "continue": "CONTINUE",
 }
 STP_ADDRESS: Final = "01:80:c2:00:00:00"
-# What a sub-chain's name begins with, and the frames that are sent through it.
+# Prefixes of chain names, and the match of the jump to such a chain.
 CHAIN_MATCHES: Final[Mapping[str, tuple[str, ...]]] = {
     "mac": (),
     "stp": ("-d", STP_ADDRESS),
@@ -218,4 +218,4 @@ def chain_match(chain: str) -> tuple[str, ...]:
     for prefix, args in CHAIN_MATCHES.items():
         if chain == prefix or chain.startswith(f"{prefix}-"):
             return args
-    raise invalid_value(chain, "a chain (root, or one whose name begins with a protocol)")
+    raise invalid_value(chain, "a chain name (root, or one that begins with a protocol)")

@@ -26,11 +26,13 @@ def operation_failed(detail: str) -> VirError:
 
 def in_use(name: str, tap: str) -> VirError:
     """OPERATION_INVALID: an interface uses the filter."""
-    detail = f"nwfilter is in use: '{name}' filters '{tap}'; change that card's filter first"
+    detail = (
+        f"nwfilter is in use: '{name}' filters '{tap}'; change the filter of that interface first"
+    )
     return VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.NWFILTER)
 
 
 def system_error(failure: str, error: OSError) -> VirError:
     """SYSTEM_ERROR: a file cannot be written or removed."""
-    detail = f"cannot keep {failure}: {error.strerror or error}"
+    detail = f"cannot {failure}: {error.strerror or error}"
     return VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.NWFILTER, int1=error.errno or -1)

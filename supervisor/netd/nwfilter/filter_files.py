@@ -33,7 +33,7 @@ class FilterFiles:
         """Write the packaged filters if the folder does not exist: the first start on a host.
 
         They are written aside and the folder is renamed into place, so that a start that is cut
-        short begins anew.
+        short is repeated.
 
         Returns:
             Whether they were written.

@@ -1,11 +1,11 @@
 """The filters and bindings of this host, and their changes.
 
 Owns: both tables, their files, and the order of changes: one at a time.
-May touch: the kernel's rules, through `RuleApplier` alone. May not touch: guests, taps.
+May touch: the kernel's rules, through `RuleApplier` only. May not touch: guests, taps.
 
-A change is planned for all cards that it concerns, then the kernel has it in one commit a table,
-then the disk. What is killed in between is repaired by the next netd, which gives the kernel what
-the disk says. Bindings are on disk first: rules without a binding are taken away by the next netd.
+A change is planned for all interfaces that use the filter, committed to the kernel, then stored. If
+netd is killed in between, the next one applies what is stored. Bindings are stored before their
+rules are installed: the next netd deletes rules without a binding.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Filters:
         """Create it empty; `load` reads the disk.
 
         Args:
-            filter_files: where filters are kept.
-            binding_files: where bindings are kept.
+            filter_files: the definitions on disk.
+            binding_files: the bindings on disk.
             executor: changes the kernel's rules.
             devices: lists the host's network devices.
         """
@@ -80,7 +80,7 @@ class Filters:
         self._applier = RuleApplier(executor, self._on_event)
         self._lock = ChangeLock("filters", ServiceErrors(ErrorDomain.NWFILTER))
         self.registry = FilterRegistry()
-        self._lost_taps: set[str] = set()  # taps that have gone while no netd ran
+        self._lost_taps: set[str] = set()  # taps that were deleted while no netd ran
 
     # Changing filters.
 
@@ -90,7 +90,7 @@ class Filters:
         Raises:
             ConfError: the document is none of a filter.
             VirError: OPERATION_FAILED: name and UUID belong to two filters, or it would contain
-                itself; INTERNAL_ERROR: a card that uses it cannot have it; SYSTEM_ERROR: not kept.
+                itself; INTERNAL_ERROR: it does not fit an interface that uses it; SYSTEM_ERROR.
         """
         return await run_to_completion(self._define(xml))
 
@@ -108,7 +108,7 @@ class Filters:
                 await asyncio.to_thread(self._filter_files.save, name, new.xml)
             except OSError as error:
                 await self._apply(users, old.filter if old is not None else None)
-                raise system_error(f"filter '{name}'", error) from error
+                raise system_error(f"store filter '{name}'", error) from error
             self.registry.filters[name] = new
             return new
 
@@ -116,7 +116,7 @@ class Filters:
         """Undefine a filter that no interface uses.
 
         Raises:
-            VirError: NO_NWFILTER; OPERATION_INVALID: a card uses it; SYSTEM_ERROR: not removed.
+            VirError: NO_NWFILTER; OPERATION_INVALID: an interface uses it; SYSTEM_ERROR.
         """
         await run_to_completion(self._undefine(name))
 
@@ -128,7 +128,7 @@ class Filters:
             try:
                 await asyncio.to_thread(self._filter_files.remove, name)
             except OSError as error:
-                raise system_error(f"that filter '{name}' is gone", error) from error
+                raise system_error(f"remove filter '{name}'", error) from error
             del self.registry.filters[name]
 
     # Changing bindings.
@@ -152,7 +152,7 @@ class Filters:
 
         Raises:
             VirError: INTERNAL_ERROR: a filter is missing or cannot be applied; OPERATION_FAILED:
-                there is a binding; SYSTEM_ERROR: not kept. There is then what was before.
+                there is a binding; SYSTEM_ERROR. On failure nothing has changed.
         """
         return await run_to_completion(self._bind(binding, replace=replace))
 
@@ -197,7 +197,7 @@ class Filters:
             try:
                 await asyncio.to_thread(self._binding_files.remove, tap)
             except OSError as error:
-                raise system_error(f"that the binding of '{tap}' is gone", error) from error
+                raise system_error(f"remove the binding of '{tap}'", error) from error
             del self.registry.bindings[tap]
 
     async def release(self, tap: str) -> None:
@@ -245,7 +245,7 @@ class Filters:
             addresses = LearnedAddresses([*binding.learned], binding.expires)
             await asyncio.to_thread(self._binding_files.save_addresses, tap, addresses)
         except OSError as error:
-            raise system_error(f"the binding of '{tap}'", error) from error
+            raise system_error(f"store the binding of '{tap}'", error) from error
 
     async def _restore_file(self, tap: str, old: Binding | None) -> None:
         """Restore the file of a binding; the caller reports the first error."""
@@ -277,7 +277,7 @@ class Filters:
                 await self._applier.apply({tap: (new.definition, need)})
                 self.registry.bindings[tap] = new
         except VirError as error:
-            log.error("'%s' keeps its rules though its address is known: %s", tap, error)
+            log.error("the rules of '%s' cannot be updated for a learned address: %s", tap, error)
             return False
         return True
 
@@ -294,7 +294,7 @@ class Filters:
                 await asyncio.to_thread(self._load, stock)
                 await self._recover()
             except (VirError, OSError) as error:
-                log.error("not all of what filters guests' traffic can be taken over: %s", error)
+                log.error("network filters are not complete: %s", error)
 
     def _load(self, stock: Callable[[], dict[str, str]]) -> None:
         self._filter_files.install(stock)
@@ -319,7 +319,7 @@ class Filters:
                     binding, format_binding(binding), tuple(learned.addresses), learned.expires
                 )
             else:
-                log.info("'%s' has gone: its binding ends", tap)
+                log.info("tap '%s' no longer exists: its binding is deleted", tap)
                 self._lost_taps.add(tap)
 
     async def _recover(self) -> None:
@@ -338,11 +338,13 @@ class Filters:
             try:
                 required[tap] = (binding.definition, binding.plan(self.registry.find))
             except VirError as error:
-                log.error("'%s' keeps the rules it has: %s", tap, error)
+                log.error("the rules of '%s' cannot be replaced: %s", tap, error)
         try:
             await self._applier.apply(required)
         except VirError as error:
-            log.warning("not all cards can be filtered at once, so one by one: %s", error)
+            log.warning(
+                "the rules of all taps cannot be applied at once, trying one by one: %s", error
+            )
             await self._one_by_one(required)
 
     async def _one_by_one(self, required: RequiredRules) -> None:
@@ -350,4 +352,4 @@ class Filters:
             try:
                 await self._applier.apply({tap: need})
             except VirError as error:
-                log.error("'%s' keeps the rules it has: %s", tap, error)
+                log.error("the rules of '%s' cannot be replaced: %s", tap, error)

@@ -2,12 +2,12 @@
 
 Owns: that table. May touch: nothing else.
 
-Frames are looked at twice on each side, as they meet ebtables first and iptables then: what the
-first look accepts, the second may still refuse. Chains are SIDE/TAP and SIDE/TAP/CHAIN; no tap has
-a "/" in its name. A change of any number of taps is one commit, and a chain that stays is filled
-anew rather than replaced: the kernel looks a map up as of the commit that is valid at that moment,
-but walks rules as of the one at which the frame came in. A frame between the two would find a new
-chain still empty, and pass.
+Each side has two base chains, as frames pass ebtables first and iptables then: the second may drop
+what the first accepts. Chains are SIDE/TAP and SIDE/TAP/CHAIN; no tap has a "/" in its name.
+
+A change of any number of taps is one commit. A chain that remains is flushed and filled, not
+replaced: the kernel looks up verdict maps in the newest generation, but evaluates rules in the
+generation of the frame's arrival, so a frame in between would find a new chain empty, and pass.
 """
 
 from __future__ import annotations

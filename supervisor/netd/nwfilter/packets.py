@@ -57,10 +57,10 @@ def read_frame(frame: bytes, mac: bytes, *, to_guest: bool) -> AddressEvent | No
     Args:
         frame: all of it, or its beginning.
         mac: the guest's.
-        to_guest: the kernel says that the host sent it; a guest must not forge a server's answer.
+        to_guest: the host sent it, by the kernel's sll_pkttype: a guest cannot forge a DHCP reply.
 
     Returns:
-        None where it tells nothing, or is cut short.
+        None: it carries no address, or is truncated.
     """
     try:
         return _ethernet(frame, mac, to_guest=to_guest)

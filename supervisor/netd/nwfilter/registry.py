@@ -35,7 +35,7 @@ class Binding:
     definition: FilterBinding
     xml: str
     learned: tuple[str, ...] = ()
-    expires: float | None = None  # when the lease of the one that was learned ends
+    expires: float | None = None  # end of the learned address's lease
 
     def plan(self, find: Callable[[str], Filter | None]) -> BindingPlan:
         """Plan the tap's rules.

@@ -15,7 +15,7 @@ from supervisor.netd.firewall.rules import Family
 from supervisor.netd.nwfilter.ebtables_rules import CHAIN_MATCHES
 from supervisor.netd.nwfilter.tap_plan import SIDES, RuleArgs, TapPlan, root_chain
 
-# Built-in chain, the chain of ours that it jumps to, in the order they are met.
+# Built-in chain and the chain that it jumps to, in the order of evaluation.
 BASE: Final = (
     ("INPUT", "libvirt-host-in"),
     ("FORWARD", "libvirt-in"),

@@ -1,6 +1,6 @@
 """Creates netd's filters with the backend of the host.
 
-Owns: the choice of the executor, made when the first card is filtered.
+Owns: the selection of the backend, made when the first binding is applied.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class InterfaceFilters:
         """Bind a filter to an interface; on return its traffic is filtered.
 
         Args:
-            tap: the card's device on the host.
+            tap: the interface's device on the host.
             mac: the guest's.
             filterref: what the interface says.
             domain: the guest's name.

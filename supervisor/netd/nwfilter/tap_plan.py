@@ -105,8 +105,8 @@ def plan_learning(tap: str, mac: str, *, dhcp_only: bool, servers: Sequence[str]
     Args:
         tap: the device.
         mac: the guest's.
-        dhcp_only: only DHCP passes; otherwise the guest may also speak IPv4 and ARP as itself.
-        servers: the DHCP servers that are believed; none: any.
+        dhcp_only: accept DHCP only; otherwise also IPv4 and ARP from the guest's MAC address.
+        servers: addresses of allowed DHCP servers; none: any.
 
     Raises:
         VirError: INTERNAL_ERROR: what should be an address is none.

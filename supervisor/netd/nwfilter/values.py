@@ -91,7 +91,7 @@ def mac(text: str) -> str:
 
 def invalid_value(text: str, expected: str) -> VirError:
     """INTERNAL_ERROR: a variable's value does not fit the attribute."""
-    detail = f"'{text}' stands in a filter where {expected} is needed"
+    detail = f"filter has value '{text}' where {expected} is expected"
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NWFILTER)
 
 

@@ -1,7 +1,7 @@
 """virNetworkPort calls: ports that other libvirt daemons create and list.
 
 Owns: one method per procedure, named as in the table. Our own workers' ports are made by
-`supervisor.netd.ports.ports`; those that clients make have no device of ours.
+`supervisor.netd.ports.ports`; ports that clients create have no device here.
 May touch: ports of running networks and their documents on disk.
 Source: libvirt 9.0 virNetworkPort*.
 """
@@ -157,7 +157,7 @@ class PortCalls:
             await self._save(entry, uuid, changed)
 
     async def _save(self, entry: NetworkObject, uuid: UUID, port: NetworkPort) -> None:
-        with KernelErrors(f"cannot note the port {uuid}"):
+        with KernelErrors(f"cannot store port {uuid}"):
             text = format_port(port)
             await asyncio.to_thread(self._store.save_port, entry.name, str(uuid), text)
 
@@ -216,7 +216,7 @@ def read(xml: str) -> NetworkPort:
 
 
 def interface_of(port: NetworkPort, entry: NetworkObject) -> Interface:
-    """Build the interface that a client's port stands for."""
+    """Build the interface that a client's port describes."""
     return Interface(
         type="network",
         mac_element=Mac(address=port.mac) if port.mac else None,

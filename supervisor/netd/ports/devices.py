@@ -162,7 +162,7 @@ class PortDevices:
 
     async def attach(self, name: str, interface: Interface, plan: PortPlan) -> None:
         """Attach the device to its bridge, set its attributes and bring it up."""
-        with KernelErrors(f"cannot plug '{name}' in"):
+        with KernelErrors(f"cannot attach '{name}'"):
             if plan.is_direct:
                 await self.set_bandwidth(name, plan.bandwidth)
                 return
@@ -232,8 +232,8 @@ def check_visible(interface: Interface, plan: PortPlan) -> None:
     for tag, setting in (("bandwidth", plan.bandwidth), ("filterref", interface.filterref)):
         if setting is not None:
             detail = (
-                f"<{tag}> cannot be kept for a direct interface of a container, whose device is "
-                "out of the host's sight; plug it into a bridge, or leave it out"
+                f"<{tag}> is not supported for a container's direct interface, as its device is in the "
+                "container's network namespace; use a bridge, or leave it out"
             )
             raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.NETWORK)
 

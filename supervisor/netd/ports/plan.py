@@ -1,6 +1,6 @@
 """Plans what an <interface> is attached to: a bridge, or a device of the host. Pure.
 
-Owns: that decision, and the live <interface> and <networkport> that tell of it.
+Owns: that decision, and the live <interface> and <networkport> that result.
 May not touch: the host.
 Source: libvirt 9.0 formatdomain, "Virtual network", "Bridge to LAN", "Direct attachment".
 """
@@ -41,7 +41,7 @@ class PortPlan:
     bridge: str = ""
     device: str = ""  # the host's, of a macvtap
     mode: str = ""  # of a macvtap
-    learns: bool = True  # False: the bridge is told which card is where
+    learns: bool = True  # False: netd maintains the forwarding database
     bandwidth: Bandwidth | None = None
     isolated: bool = False
     mtu: int = 0  # of the network; 0: what the bridge has
@@ -84,7 +84,7 @@ def plan_interface(interface: Interface) -> PortPlan:
         case "direct":
             plan = replace(common, device=source.dev or "", mode=source.mode or "vepa")
         case other:
-            raise unsupported(f"interface type '{other}' is not plugged in by netd")
+            raise unsupported(f"interface type '{other}' is not attached by the network driver")
     check_supported(interface, plan)
     return plan
 
@@ -93,9 +93,9 @@ def plan_attach(interface: Interface, network: Network, used: dict[str, int]) ->
     """Plan the attachment of an <interface type='network'>.
 
     Args:
-        interface: the guest's card.
+        interface: the guest's.
         network: the network that it names, as it runs.
-        used: how many cards use each device of the host by this network.
+        used: number of this network's interfaces on each device of the host.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED, INTERNAL_ERROR when no device is free.
@@ -152,7 +152,7 @@ def check_supported(interface: Interface, plan: PortPlan) -> None:
     if port is not None and port.type in VIRTUAL_SWITCHES:
         raise unsupported(
             f"<virtualport type='{port.type}'> needs a switch that this daemon does not drive; "
-            "plug the card into a bridge of the kernel's"
+            "use a bridge of the kernel"
         )
     if port is not None and plan.is_direct and port.type in ("802.1Qbg", "802.1Qbh"):
         raise unsupported(
@@ -171,7 +171,7 @@ def _check_settings(interface: Interface, plan: PortPlan) -> None:
     inbound = plan.bandwidth.inbound if plan.bandwidth is not None else None
     if inbound is not None and inbound.floor:
         raise unsupported(
-            "<inbound floor=…> cannot be kept for a single card yet; limit the others with "
+            "<inbound floor=…> is not supported for a single interface yet; limit the others with "
             "<inbound average=…> instead"
         )
     if interface.coalesce is not None:
@@ -203,7 +203,7 @@ def choose_device(network: Network, used: dict[str, int], *, alone: bool) -> str
     """Choose the device of a direct network with the fewest interfaces; the first of those.
 
     Raises:
-        VirError: INTERNAL_ERROR when there is none, or none that nobody has.
+        VirError: INTERNAL_ERROR: there is none, or none is free.
     """
     devices = [interface.dev for interface in network.forward.interfaces] if network.forward else []
     if not devices:

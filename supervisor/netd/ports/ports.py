@@ -100,14 +100,14 @@ class Ports:
         self._session = session
         self._locks: dict[str, ChangeLock] = {}
 
-    # What workers ask.
+    # Requests of workers.
 
     @handles(AttachPort)
     async def attach(self, request: AttachPort) -> PortAttached:
         """Attach an interface: create its device and port."""
         if self._session:
             raise NETWORK_ERRORS.needs_system_daemon(
-                "an interface that is plugged into the host's network",
+                "an interface on the host's network",
                 "use <interface type='user'>",
             )
         interface = read_interface(request.interface)
@@ -167,12 +167,12 @@ class Ports:
     async def restore(self, network: str = "", own_bridge: str = "") -> None:
         """Attach running guests' interfaces again where they lost their bridge.
 
-        After a restart of netd, of every network; after the start of a network, of that one, whose
-        guests ran on without it.
+        After a restart of netd, for every network; after the start of a network, for that one: its
+        guests ran on while it was stopped.
 
         Args:
             network: its UUID as text; "": of every network and bridge.
-            own_bridge: that network's, which cards may name instead of the network.
+            own_bridge: that network's bridge, which interfaces may name instead of the network.
         """
         links = {link.name: link for link in await self._links.links()}
         for record in self._records:
@@ -184,7 +184,12 @@ class Ports:
             try:
                 await self._restore(record, joined=device.master == bridge.index)
             except (OSError, TimeoutError, VirError) as error:
-                log.error("'%s' of %s is not plugged in: %s", record.device, record.domain, error)
+                log.error(
+                    "'%s' of domain '%s' cannot be attached: %s",
+                    record.device,
+                    record.domain,
+                    error,
+                )
 
     async def _restore(self, record: PortRecord, *, joined: bool) -> None:
         interface = read_interface(record.interface)
@@ -211,7 +216,9 @@ class Ports:
             if record.device not in links and record.kind != "macvlan":
                 async with self._lock(record.uuid).hold("sweep"):
                     if self._records.get(record.device) is record:
-                        log.info("'%s' of %s has gone", record.device, record.domain)
+                        log.info(
+                            "'%s' of domain '%s' no longer exists", record.device, record.domain
+                        )
                         await run_to_completion(self._detach(record))
 
     def any(self) -> bool:
@@ -232,7 +239,7 @@ class Ports:
         if entry is None:
             yield
             return
-        async with entry.change_lock.hold("attach a card"):
+        async with entry.change_lock.hold("attach interface"):
             yield
 
     # Attaching.
@@ -263,7 +270,7 @@ class Ports:
                 port=str(uuid) if entry is not None else "",
                 bridge=plan.bridge,
             )
-            with KernelErrors(f"cannot note the port '{opened.name}'"):
+            with KernelErrors(f"cannot store port '{opened.name}'"):
                 rollback.callback(self._records.remove, opened.name)
                 self._records.save(record)
             if interface.filterref is not None:
@@ -293,7 +300,7 @@ class Ports:
             raise not_active(entry)
         if len(entry.runtime.ports) >= MAX_PORTS:
             raise NETWORK_ERRORS.operation_invalid(
-                f"network '{name}' has {MAX_PORTS} cards already"
+                f"network '{name}' has {MAX_PORTS} ports already"
             )
         return entry, plan_attach(interface, entry.runtime.network, self.device_users(entry))
 
@@ -301,7 +308,7 @@ class Ports:
         """Store a port of a network after the hook script has agreed."""
         assert entry.runtime is not None, "a network that is off has no ports"
         await self._hooks.run(entry.runtime.network, "port-created", port)
-        with KernelErrors(f"cannot note the port {uuid}"):
+        with KernelErrors(f"cannot store port {uuid}"):
             text = format_port(port)
             await asyncio.to_thread(self._store.save_port, entry.name, str(uuid), text)
         if entry.runtime is None:
@@ -361,7 +368,7 @@ class Ports:
     async def _update(self, record: PortRecord, interface: Interface) -> PortAttached:
         entry, plan = self._plan(interface)
         if plan.is_direct or record.kind in DIRECT_KINDS:
-            detail = "a direct interface cannot be plugged in elsewhere while its guest runs"
+            detail = "a direct interface cannot be attached to another device while its guest runs"
             raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.NETWORK)
         before = read_interface(record.interface)
         uuid, port = uuid4(), None
@@ -370,7 +377,7 @@ class Ports:
                 port = describe_port(interface, plan, uuid, record.domain, record.uuid)
                 rollback.push_async_callback(self._remove_port, entry, uuid.bytes)
                 await self._save_port(entry, uuid, port)
-            with KernelErrors(f"cannot plug '{record.device}' in elsewhere"):
+            with KernelErrors(f"cannot attach '{record.device}' to another bridge"):
                 if plan.bridge and plan.bridge != record.bridge:
                     rollback.push_async_callback(self._rejoin, record)
                     await self._devices.set_master(record.device, interface, plan)
@@ -395,7 +402,7 @@ class Ports:
                 port=str(uuid) if entry is not None else "",
                 bridge=plan.bridge,
             )
-            with KernelErrors(f"cannot note the port '{record.device}'"):
+            with KernelErrors(f"cannot store port '{record.device}'"):
                 self._records.save(changed)
             rollback.pop_all()
         previous = self._registry.by_uuid(UUID(record.network).bytes) if record.network else None
@@ -411,7 +418,7 @@ class Ports:
 
     async def _save(self, record: PortRecord, interface: Interface) -> None:
         fields = {name: getattr(record, name) for name in record.__struct_fields__}
-        with KernelErrors(f"cannot note the port '{record.device}'"):
+        with KernelErrors(f"cannot store port '{record.device}'"):
             self._records.save(PortRecord(**{**fields, "interface": write_interface(interface)}))
 
     def _record(self, uuid: str, device: str) -> PortRecord:
