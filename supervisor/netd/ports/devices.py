@@ -232,7 +232,7 @@ def check_visible(interface: Interface, plan: PortPlan) -> None:
     for tag, setting in (("bandwidth", plan.bandwidth), ("filterref", interface.filterref)):
         if setting is not None:
             detail = (
-                f"<{tag}> is not supported for a container's direct interface, as its device is in the "
+                f"<{tag}> is not supported for a container's direct interface, which is in the "
                 "container's network namespace; use a bridge, or leave it out"
             )
             raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.NETWORK)
