@@ -1,6 +1,6 @@
-"""A client's call on its way from rpcd to its owner and back; what goes back to clients unasked.
+"""Client calls from rpcd to the services and back, and events for clients.
 
-Owns: the messages' shapes. Receivers: every service that owns procedures; rpcd for the events.
+Receivers of requests: every service that owns procedures. Receiver of events: rpcd.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """Where a stream's bytes come from or go to; rpcd pumps them and closes the descriptor.
+    """The service's side of a virStream; rpcd copies its bytes and closes the descriptor.
 
     With a token, rpcd sends `StreamEnd` to the owner when the client finishes or aborts it.
     """
 
     descriptor: Descriptor
     token: str = ""
-    sparse: bool = False  # the descriptor carries records of data and holes (`messages.records`)
+    sparse: bool = False  # the descriptor carries records (`messages.sparse_stream`)
 
 
 class ClientReply(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What the client gets: the encoded result, and what goes with it. rpcd closes descriptors."""
+    """The reply for the client; rpcd closes the descriptors once they are sent."""
 
-    payload: bytes
+    payload: bytes  # XDR of the result
     descriptors: list[Descriptor] = msgspec.field(default_factory=list)
     stream: Stream | None = None
-    cacheable: bool = False  # rpcd may answer the same call with it until `InvalidateCache` comes
+    cacheable: bool = False  # rpcd may repeat it for the same call until `InvalidateCache`
 
 
-class ClientRequest(Request[ClientReply], frozen=True, kw_only=True, tag="calls.invoke"):
-    """rpcd to a procedure's owner (and domd to a worker): answer a client's call.
+class ClientRequest(Request[ClientReply], frozen=True, kw_only=True, tag="calls.client_request"):
+    """Handle a client's call; sent by rpcd, and forwarded by domd to a worker.
 
-    Errors: any `VirError`. Descriptors are the receiver's to close.
+    Errors: any `VirError`. The receiver closes the descriptors.
     """
 
     deadline_s = 120.0  # services' own limits are shorter, but for the procedures that run long
@@ -67,9 +67,9 @@ class ClientRequest(Request[ClientReply], frozen=True, kw_only=True, tag="calls.
 
 
 class StreamEnd(Request[Ack], frozen=True, kw_only=True, tag="calls.stream_end"):
-    """rpcd to the owner of a stream that had a token: the client's side is over.
+    """End the service's side of a stream with a token: the client's side has ended.
 
-    Errors: any `VirError`, when the service's side failed.
+    Errors: any `VirError`, where the service's side failed.
     """
 
     deadline_s = 30.0
@@ -78,13 +78,13 @@ class StreamEnd(Request[Ack], frozen=True, kw_only=True, tag="calls.stream_end")
 
 
 class ClientClosed(Event, frozen=True, kw_only=True, tag="calls.client_closed"):
-    """rpcd to its subscribers: a client has gone. A lost rpcd closes all its clients."""
+    """A client's connection is closed; when rpcd is lost, all of them are."""
 
     client: str  # `Client.id`
 
 
-class ClientEvent(Event, frozen=True, kw_only=True, tag="calls.event"):
-    """An owner to rpcd (a worker's by way of domd): tell the clients that registered for it."""
+class ClientEvent(Event, frozen=True, kw_only=True, tag="calls.client_event"):
+    """An event for the clients that registered for it; domd forwards those of workers."""
 
     family: str  # "domain", "network", "storage_pool", "node_device", "secret", "qemu_monitor"
     event_id: int  # the family's; -1 for "qemu_monitor"
@@ -94,8 +94,8 @@ class ClientEvent(Event, frozen=True, kw_only=True, tag="calls.event"):
     payload: bytes  # XDR of the callback's message after its callback number
 
 
-class InvalidateCache(Event, frozen=True, kw_only=True, tag="calls.stale"):
-    """A service to rpcd: something has changed, no answer that was kept holds any more.
+class InvalidateCache(Event, frozen=True, kw_only=True, tag="calls.invalidate_cache"):
+    """Drop all cached replies: something changed.
 
-    It is published before the change is acknowledged to anybody.
+    A service publishes it before it replies to the call that made the change.
     """

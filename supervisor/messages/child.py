@@ -1,6 +1,6 @@
-"""A process and its root, over the control link: what to do, read anew, stop.
+"""Control messages between the root and each child: configuration, reload, stop.
 
-Owns: the messages' shapes. Used by the root and by `supervisor.runtime.child`, by nobody else.
+Sent and handled by the root and `supervisor.runtime.child` only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ipc import Descriptor, Event, Request
 
 
 class ChildConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a process is given at its start; it closes the descriptors."""
+    """What a child needs to start; it closes the descriptors."""
 
     root: str  # every path of the system daemon lies below; "/" unless asked otherwise
     session: bool  # a daemon of one user: paths come from the environment
@@ -25,20 +25,20 @@ class ChildConfig(msgspec.Struct, frozen=True, kw_only=True):
     is_replacement: bool = False  # a worker: its predecessor ended for it to take over, and is well
 
 
-class GetConfig(Request[ChildConfig], frozen=True, kw_only=True, tag="root.begin"):
-    """A new process, first of all: what am I to do?"""
+class GetConfig(Request[ChildConfig], frozen=True, kw_only=True, tag="root.get_config"):
+    """Get my configuration: the first message of a new child."""
 
     deadline_s = 10.0
 
 
 class Reload(Event, frozen=True, kw_only=True, tag="child.reload"):
-    """The configuration has been read anew."""
+    """The configuration files were reloaded."""
 
     config: DaemonConfig
     qemu_config: QemuConfig
 
 
 class Stop(Event, frozen=True, kw_only=True, tag="child.stop"):
-    """End in order, within 5 s; then the root kills."""
+    """End in order; the root sends SIGKILL after 5 s."""
 
     why: str

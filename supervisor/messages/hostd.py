@@ -1,4 +1,7 @@
-"""What other services ask of hostd."""
+"""Requests to hostd: capabilities of emulators, values of secrets.
+
+Clients' calls on secrets are `supervisor.messages.calls.ClientRequest`.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +12,49 @@ from ipc import Request
 
 
 class EmulatorProbed(msgspec.Struct, frozen=True, kw_only=True):
-    """What the binary can do."""
+    """The capabilities of an emulator."""
 
     facts: EmulatorFacts
 
 
 class CpuContext(msgspec.Struct, frozen=True, kw_only=True):
-    """The one domain that facts are wanted for: the rest of them is left out."""
+    """The domain for which capabilities are requested: those of other machines are left out."""
 
     virt_type: str
     machine: str
-    cpu: str  # the model that the document names; "": none
+    cpu: str  # the model named by the XML; "": none
 
 
-class ProbeEmulator(Request[EmulatorProbed], frozen=True, kw_only=True, tag="hostd.probe"):
-    """domd or a worker: what can this emulator do? Answered from the cache within 50 ms.
+class ProbeEmulator(Request[EmulatorProbed], frozen=True, kw_only=True, tag="hostd.probe_emulator"):
+    """Get the capabilities of an emulator; a cached reply takes up to 50 ms.
 
-    Errors: SYSTEM_ERROR when the binary is not there, CONFIG_UNSUPPORTED for an architecture that
-    no emulator serves, INTERNAL_ERROR when the binary cannot be probed.
+    Errors: SYSTEM_ERROR when the binary does not exist, CONFIG_UNSUPPORTED for an architecture that
+    no emulator serves, INTERNAL_ERROR when probing fails.
     """
 
     deadline_s = 15.0
     binary: str = ""  # "": the one for the architecture
     arch: str = ""  # "": the host's
-    purpose: CpuContext | None = None  # a worker's: all facts would fill its memory for good
+    purpose: CpuContext | None = None  # a worker's: all facts would enlarge it for its whole life
+
+
+class SecretValue(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret's value; the repr hides it from logs."""
+
+    value: bytes
+
+    def __repr__(self) -> str:
+        return "SecretValue(value=…)"
+
+
+class GetSecret(Request[SecretValue], frozen=True, kw_only=True, tag="hostd.get_secret"):
+    """Get the value of a secret, private or not; sent by stord and workers.
+
+    Errors: NO_SECRET when it does not exist or has no value; INVALID_ARG when its usage type
+    differs; OPERATION_DENIED for other senders.
+    """
+
+    deadline_s = 5.0
+    usage_type: str  # the use: "volume", "iscsi", "ceph", "tls", "vtpm"
+    uuid: str = ""  # one of uuid and usage names it
+    usage: str = ""

@@ -1,7 +1,6 @@
-"""What other services ask of netd: guests' ports, and what is known of guests' addresses.
+"""Requests to netd: ports of guests' interfaces, and guests' addresses.
 
-Owns: the messages' shapes. Senders: workers, domd. Receiver: netd. Clients' own calls on networks
-go as `supervisor.messages.calls.ClientRequest`.
+Sent by workers. Clients' calls on networks are `supervisor.messages.calls.ClientRequest`.
 """
 
 from __future__ import annotations
@@ -12,24 +11,24 @@ from ipc import Ack, Descriptor, Request
 
 
 class PortAttached(msgspec.Struct, frozen=True, kw_only=True):
-    """A guest's card, plugged in; the receiver closes the descriptors."""
+    """An attached interface; the receiver closes the descriptors."""
 
-    interface: str  # the <interface> as the live document says it: target dev, actual type, source
+    interface: str  # the <interface> of the live XML: target dev, actual type, source
     tap: str  # the name of the host's device
     taps: list[Descriptor]  # one a queue, for QEMU's fd= or fds=
     vhosts: list[Descriptor]  # one a queue, or none: QEMU then moves the packets itself
-    host_mtu: int  # for a virtio card's host_mtu; 0: nothing is said of it
-    peer: str = ""  # of a container's card: the device that is moved into the container
+    host_mtu: int  # of a virtio interface; 0: not set
+    peer: str = ""  # of a container's interface: the device that is moved into it
 
 
 class AttachPort(Request[PortAttached], frozen=True, kw_only=True, tag="netd.attach_port"):
-    """Worker: make the device of an <interface> of type network, bridge, ethernet or direct.
+    """Create the host device of an <interface> of type network, bridge, ethernet or direct.
 
-    The port is the guest's until `DetachPort`: it outlives the worker and netd. What a failed call
-    had made is gone again.
-    Errors: NO_NETWORK; OPERATION_INVALID for a network that is off; CONFIG_UNSUPPORTED for what
-    cannot be made here, in session mode every type; SYSTEM_ERROR for what the kernel refuses;
-    HOOK_SCRIPT_FAILED.
+    The port is the guest's until `DetachPort`: it outlives the worker and netd. A failed call
+    removes what it created.
+    Errors: NO_NETWORK; OPERATION_INVALID for a network that is not active; CONFIG_UNSUPPORTED for
+    types that are not supported, in session mode all of them; SYSTEM_ERROR for what the kernel
+    refuses; HOOK_SCRIPT_FAILED.
     """
 
     deadline_s = 30.0  # hook scripts are run
@@ -37,15 +36,15 @@ class AttachPort(Request[PortAttached], frozen=True, kw_only=True, tag="netd.att
     uuid: str  # the guest's, as text
     driver: str  # `Driver.name`
     interface: str  # one completed <interface> element, with its MAC address
-    queues: int = 1  # of the card: as many descriptors
-    tap: str = ""  # the device's name if it is to have a certain one; "": the next free vnetN
+    queues: int = 1  # of the interface: as many descriptors
+    tap: str = ""  # a fixed name for the device; "": the next free vnetN
     user: int = -1  # who may open the tap again (QEMU's user); -1: root alone
-    vhost: bool = True  # let the kernel move the packets where it can (only for virtio cards)
-    container: bool = False  # make a veth or macvlan, whose one end the worker moves on; no tap
+    vhost: bool = True  # use vhost-net where the kernel has it (virtio interfaces only)
+    container: bool = False  # create a veth or macvlan, one end of which the worker moves; no tap
 
 
 class DetachPort(Request[Ack], frozen=True, kw_only=True, tag="netd.detach_port"):
-    """Worker: a card is unplugged, or its guest has gone. Unknown ports are no error."""
+    """Remove a guest's port, or all of them. Unknown ports are no error."""
 
     deadline_s = 5.0  # a netd that is away finds out by itself later
     uuid: str  # the guest's, as text
@@ -53,20 +52,20 @@ class DetachPort(Request[Ack], frozen=True, kw_only=True, tag="netd.detach_port"
 
 
 class UpdatePort(Request[PortAttached], frozen=True, kw_only=True, tag="netd.update_port"):
-    """Worker: plug a card of a running guest in elsewhere, or change its filter or bandwidth.
+    """Connect a port to another network or bridge, or change its filter or bandwidth.
 
-    The answer has no descriptors: the tap stays. On failure everything is as before.
+    The reply has no descriptors: the tap stays. A failed call changes nothing.
     Errors: those of `AttachPort`; OPERATION_UNSUPPORTED for what needs a new tap.
     """
 
     deadline_s = 15.0
     uuid: str
     tap: str
-    interface: str  # as it is to be from now on
+    interface: str  # the new <interface>
 
 
 class SetLink(Request[Ack], frozen=True, kw_only=True, tag="netd.set_link"):
-    """Worker: bring the host's side of a card up, or take it down.
+    """Set the host's side of an interface up or down.
 
     Errors: OPERATION_INVALID when the guest has no such port; SYSTEM_ERROR.
     """
@@ -78,38 +77,38 @@ class SetLink(Request[Ack], frozen=True, kw_only=True, tag="netd.set_link"):
 
 
 class SetBandwidth(Request[Ack], frozen=True, kw_only=True, tag="netd.set_bandwidth"):
-    """Worker: limit a card's traffic. Errors: as `SetLink`."""
+    """Limit an interface's traffic. Errors: as `SetLink`."""
 
     deadline_s = 15.0
     uuid: str
     tap: str
-    bandwidth: str  # a <bandwidth> element; "": no limit any more
+    bandwidth: str  # a <bandwidth> element; "": remove the limits
 
 
 class InterfaceAddress(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """An address that a card was seen with."""
+    """An address of an interface."""
 
     mac: str
     address: str
     family: int  # 4 or 6
-    prefix: int  # 0: not known
+    prefix: int  # 0: unknown
 
 
 class InterfaceAddresses(msgspec.Struct, frozen=True, kw_only=True):
-    """Addresses, each with the card it belongs to."""
+    """Addresses with their interfaces' MAC addresses."""
 
     addresses: list[InterfaceAddress]
 
 
-class LeasedAddresses(Request[InterfaceAddresses], frozen=True, kw_only=True, tag="netd.leases"):
-    """Worker, domd: which addresses has DHCP given these cards?"""
+class LeasedAddresses(Request[InterfaceAddresses], frozen=True, kw_only=True, tag="netd.dhcp"):
+    """Get the DHCP leases of interfaces."""
 
     deadline_s = 5.0
     macs: list[str]
 
 
 class ArpAddresses(Request[InterfaceAddresses], frozen=True, kw_only=True, tag="netd.arp"):
-    """Worker, domd: with which addresses does the host's kernel know these cards?"""
+    """Get the addresses of interfaces in the kernel's neighbour table (ARP)."""
 
     deadline_s = 5.0
     macs: list[str]

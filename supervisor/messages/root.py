@@ -1,6 +1,6 @@
-"""What processes ask of the root, and tell it.
+"""Requests and events to the root: workers, readiness, the process list.
 
-Owns: the messages' shapes. Receiver: the root. Links by name (`ipc.Connect`) are the bus's own.
+Links by name (`ipc.Connect`) are the bus's own.
 """
 
 from __future__ import annotations
@@ -11,30 +11,29 @@ from ipc import Ack, Event, Request
 
 
 class Ready(Request[Ack], frozen=True, kw_only=True, tag="root.ready"):
-    """A process: links to me may be made from now on."""
+    """Sent by a child when it accepts links from other processes."""
 
     deadline_s = 10.0
 
 
-class KeepRunning(Event, frozen=True, kw_only=True, tag="root.activity"):
-    """A process: I have work that keeps the daemon up, or none any more (`--timeout`)."""
+class KeepRunning(Event, frozen=True, kw_only=True, tag="root.keep_running"):
+    """Whether the sender has work for which `--timeout` must not end the daemon."""
 
     busy: bool
     why: str
 
 
 class WorkerSpawned(msgspec.Struct, frozen=True, kw_only=True):
-    """The worker that is there."""
+    """The worker."""
 
     name: str  # on the bus: "qemu:NAME", "lxc:NAME"
     pid: int
 
 
 class SpawnWorker(Request[WorkerSpawned], frozen=True, kw_only=True, tag="root.spawn_worker"):
-    """A driver's keeper: have a worker for a domain; one that is there already is answered.
+    """Spawn a domain's worker, or return the one that runs; sent by the driver's service.
 
-    The keepers are domd and lxcd, each for its own driver's.
-    Reply: before the worker is ready; `Node.link(name)` waits for that.
+    The reply comes before the worker is ready; `Node.link(name)` waits for that.
     Errors: INTERNAL_ERROR when it cannot be forked.
     """
 
@@ -45,19 +44,19 @@ class SpawnWorker(Request[WorkerSpawned], frozen=True, kw_only=True, tag="root.s
 
 
 class EndWorker(Request[Ack], frozen=True, kw_only=True, tag="root.end_worker"):
-    """A driver's keeper: end a worker for good; its guest is none of the root's business.
+    """End a worker for good; its guest is not touched.
 
-    An unknown worker is no error. It is told to stop, and killed after 5 s.
+    An unknown worker is no error. The worker gets `Stop`, and SIGKILL after 5 s.
     """
 
     deadline_s = 10.0
     name: str  # on the bus
 
 
-class ReplaceWorker(Request[Ack], frozen=True, kw_only=True, tag="root.renew_worker"):
-    """A driver's keeper: have a fresh process take over from a worker, which ends in order first.
+class ReplaceWorker(Request[Ack], frozen=True, kw_only=True, tag="root.replace_worker"):
+    """End a worker in order and start a fresh process that reconnects to its guest.
 
-    Reply: when the fresh one answers, or has failed. Nothing happens to a worker that is not up.
+    The reply comes when the fresh one is ready, or failed. A worker that does not run is ignored.
     """
 
     deadline_s = 15.0
@@ -65,7 +64,7 @@ class ReplaceWorker(Request[Ack], frozen=True, kw_only=True, tag="root.renew_wor
 
 
 class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One process of the tree."""
+    """One process of the daemon."""
 
     name: str
     pid: int  # 0: not running
@@ -77,12 +76,12 @@ class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Processes(msgspec.Struct, frozen=True, kw_only=True):
-    """The tree, the root first."""
+    """The processes, the root first."""
 
     processes: list[ProcessStatus]
 
 
 class ListProcesses(Request[Processes], frozen=True, kw_only=True, tag="root.list_processes"):
-    """Any process: what runs."""
+    """List the daemon's processes."""
 
     deadline_s = 30.0

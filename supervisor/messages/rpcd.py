@@ -1,4 +1,4 @@
-"""What other services ask of rpcd, the front door."""
+"""Requests to rpcd."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ipc import Request
 
 
 class ClientList(msgspec.Struct, frozen=True, kw_only=True):
-    """The clients that are connected."""
+    """The connected clients."""
 
     identifiers: list[str]  # `Client.id` of each
 
 
-class ListClients(Request[ClientList], frozen=True, kw_only=True, tag="rpcd.clients"):
-    """domd: which clients are there?"""
+class ListClients(Request[ClientList], frozen=True, kw_only=True, tag="rpcd.list_clients"):
+    """List the connected clients; domd ends AUTODESTROY guests of the others."""
 
     deadline_s = 30.0  # rpcd may be starting itself

@@ -1,6 +1,6 @@
 """Sparse streams between a service and rpcd: records of data and of holes in a socket.
 
-Owns: their form: a byte for the kind, eight for the length, then the data of a data record.
+Owns: their encoding: a byte for the type, eight for the length, then the data of a data record.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ RECORD_HEADER: Final = struct.Struct(">BQ")
 
 
 class RecordType(IntEnum):
-    """What a record is."""
+    """The type of a record."""
 
     DATA = 0
     HOLE = 1

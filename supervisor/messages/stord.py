@@ -1,7 +1,6 @@
-"""What other services ask of stord: where volumes are.
+"""Requests to stord: volumes of disks.
 
-Owns: the messages' shapes. Receiver: stord. Clients' own calls on pools and volumes go as
-`supervisor.messages.calls.ClientRequest`.
+Clients' calls on pools and volumes are `supervisor.messages.calls.ClientRequest`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from ipc import Request
 
 
 class ResolvedVolume(msgspec.Struct, frozen=True, kw_only=True):
-    """A volume, as a guest's emulator opens it."""
+    """A volume, as an emulator opens it."""
 
     type: str  # "file", "block", "dir" or "network", as of <disk type=''>
     path: str
@@ -20,9 +19,9 @@ class ResolvedVolume(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResolveVolume(Request[ResolvedVolume], frozen=True, kw_only=True, tag="stord.resolve_volume"):
-    """Worker: what <source pool='' volume=''/> of a disk stands for. Answered from memory.
+    """Resolve a disk's <source pool='' volume=''/>; answered from memory.
 
-    Errors: NO_STORAGE_POOL, NO_STORAGE_VOL; OPERATION_INVALID when the pool is off.
+    Errors: NO_STORAGE_POOL, NO_STORAGE_VOL; OPERATION_INVALID when the pool is not active.
     """
 
     deadline_s = 5.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from conf.storage.credentials import VolumeEncryption
 from ipc import Node
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.messages.secrets import GetSecret
+from supervisor.messages.hostd import GetSecret
 from supervisor.stord.volume_info import VolumeInfo
 
 

@@ -28,7 +28,7 @@ from supervisor.dispatch.service_errors import SECRET_ERRORS
 from supervisor.drivers.table import DRIVERS
 from supervisor.hostd.secrets.files import SecretFiles
 from supervisor.hostd.secrets.registry import SecretObject, SecretRegistry, value_of
-from supervisor.messages.secrets import GetSecret, SecretValue
+from supervisor.messages.hostd import GetSecret, SecretValue
 from supervisor.objects.change_lock import ChangeLock
 from supervisor.runtime.shield import run_to_completion
 

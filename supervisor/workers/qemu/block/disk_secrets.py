@@ -13,7 +13,7 @@ from conf.domain import Domain
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.source import Secret, Source
 from ipc import Link
-from supervisor.messages.secrets import GetSecret
+from supervisor.messages.hostd import GetSecret
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from supervisor.hostd.calls.secret import SecretCalls
 from supervisor.hostd.secrets.files import SecretFiles
 from supervisor.hostd.secrets.registry import MAX_SECRETS, SecretObject, SecretRegistry
 from supervisor.messages.calls import Client, ClientEvent, Identity
-from supervisor.messages.secrets import GetSecret, SecretValue
+from supervisor.messages.hostd import GetSecret, SecretValue
 from tests.unit.dispatch.event_bus import RecordedBus
 
 ONE = "22e1353d-c27e-4d6d-bf15-465053e6ba0b"
