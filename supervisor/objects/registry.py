@@ -55,6 +55,9 @@ class Registry(Generic[E]):
         """Every object that clients see."""
         return iter([entry for entry in self._by_uuid.values() if entry.is_listed])
 
+    def __len__(self) -> int:
+        return sum(entry.is_listed for entry in self._by_uuid.values())
+
     def add(self, entry: E) -> None:
         """Add an object whose name and UUID are free."""
         assert self._by_uuid.get(entry.uuid, entry) is entry, "two objects with one UUID"
@@ -83,10 +86,18 @@ class Registry(Generic[E]):
         Raises:
             VirError: NO_DOMAIN, NO_NETWORK, NO_STORAGE_POOL: there is none.
         """
-        entry = self._by_uuid.get(identity.uuid)
+        return self.get_by_uuid(identity.uuid, identity.name)
+
+    def get_by_uuid(self, uuid: bytes, name: str = "") -> E:
+        """Return the object of a UUID that a client gave; the name is for the error.
+
+        Raises:
+            VirError: as `find`.
+        """
+        entry = self._by_uuid.get(uuid)
         if entry is None or not entry.is_listed:
-            which = f"with matching uuid '{UUID(bytes=identity.uuid)}'"
-            raise self.object_type.no_such(f"{which} ({identity.name})" if identity.name else which)
+            which = f"with matching uuid '{UUID(bytes=uuid)}'"
+            raise self.object_type.no_such(f"{which} ({name})" if name else which)
         return entry
 
     def get_by_name(self, name: str) -> E:

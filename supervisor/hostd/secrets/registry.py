@@ -1,164 +1,157 @@
-"""Every secret, found by UUID or by what it opens, and its value.
+"""The registry of secrets, by UUID and by usage, and their values.
 
-Owns: the table of secrets, in memory. May not touch: files, the bus, logs.
+Owns: the secrets, in memory. May not touch: files, the bus, logs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from conf.secret import Secret, UsageType
-from rpc.enums import ConnectListAllSecretsFlags as Filter
-from rpc.errors import ErrorCode, ErrorDomain, VirError
+from rpc.enums import ConnectListAllSecretsFlags as Flags
+from rpc.errors import ErrorCode, VirError
 from rpc.values import Secret as SecretId
+from supervisor.dispatch.service_errors import SECRET_ERRORS
+from supervisor.objects.listing import ListFilter, either
+from supervisor.objects.object import LibvirtObject
+from supervisor.objects.object_type import ObjectType
+from supervisor.objects.registry import Registry
 
 MAX_SECRETS: Final = 16384  # the protocol lists no more
 
 
-@dataclass(slots=True)
-class SecretObject:
-    """One secret."""
+SECRETS: Final = ObjectType(
+    name="secret",
+    long_name="secret",
+    edit_command="secret-define",
+    not_found=ErrorCode.NO_SECRET,
+    errors=SECRET_ERRORS,
+    conf_errors=SECRET_ERRORS,
+)
 
-    secret: Secret
+
+@dataclass(slots=True, eq=False, repr=False)
+class SecretObject(LibvirtObject[Secret, None]):
+    """One secret; its name is its UUID, for libvirt gives secrets none."""
+
     value: bytes | None = None  # None: none has been set
 
     def __repr__(self) -> str:
-        return f"Entry({self.secret.uuid})"
-
-    @property
-    def uuid(self) -> bytes:
-        """Its UUID, 16 bytes."""
-        return UUID(self.secret.uuid).bytes
+        return f"SecretObject({self.name})"  # the value must not reach a log
 
     @property
     def identity(self) -> SecretId:
-        """How clients name it."""
-        return SecretId(self.uuid, self.secret.usage_type.number, self.secret.usage_id)
+        """The secret as clients name it."""
+        secret = self.secret
+        return SecretId(self.uuid, secret.usage_type.number, secret.usage_id)
+
+    @property
+    def secret(self) -> Secret:
+        """Its definition."""
+        assert self.definition is not None, "a secret without definition is in no registry"
+        return self.definition
 
 
-class SecretRegistry:
+#: Of virConnectListAllSecrets.
+FILTER: Final[ListFilter[SecretObject]] = ListFilter(
+    either(Flags.EPHEMERAL, Flags.NO_EPHEMERAL, lambda entry: entry.secret.ephemeral),
+    either(Flags.PRIVATE, Flags.NO_PRIVATE, lambda entry: entry.secret.private),
+)
+
+
+class SecretRegistry(Registry[SecretObject]):
     """The secrets of one daemon."""
 
     def __init__(self) -> None:
-        """Know none."""
-        self._by_uuid: dict[str, SecretObject] = {}
-
-    def __iter__(self) -> Iterator[SecretObject]:
-        """Every secret."""
-        return iter(list(self._by_uuid.values()))
-
-    def __len__(self) -> int:
-        return len(self._by_uuid)
-
-    def add(self, entry: SecretObject) -> None:
-        """Know a secret from now on, in place of one of the same UUID."""
-        self._by_uuid[entry.secret.uuid] = entry
-
-    def remove(self, entry: SecretObject) -> None:
-        """Know it no longer."""
-        if self._by_uuid.get(entry.secret.uuid) is entry:
-            del self._by_uuid[entry.secret.uuid]
-
-    def by_uuid(self, uuid: str) -> SecretObject:
-        """The secret of that UUID.
-
-        Raises:
-            VirError: NO_SECRET.
-        """
-        entry = self._by_uuid.get(uuid)
-        if entry is None:
-            raise _none(f"no secret with matching uuid '{uuid}'")
-        return entry
+        super().__init__(SECRETS, SecretObject)
 
     def by_usage(self, usage_type: int, usage_id: str) -> SecretObject:
-        """The secret that opens a thing; those for nothing in particular are not found so.
+        """Return the secret of a usage; those of usage "none" are found by UUID alone.
 
         Raises:
             VirError: NO_SECRET.
         """
-        entry = self._opening(usage_type, usage_id)
+        entry = self._with_usage(usage_type, usage_id)
         if entry is None:
-            raise _none(f"no secret with matching usage '{usage_id}'")
+            raise SECRETS.no_such(f"with matching usage '{usage_id}'")
         return entry
 
-    def _opening(self, usage_type: int, usage_id: str) -> SecretObject | None:
+    def _with_usage(self, usage_type: int, usage_id: str) -> SecretObject | None:
         if usage_type == UsageType.NONE.number:
             return None
         return next(
             (
                 entry
-                for entry in self._by_uuid.values()
+                for entry in self
                 if (entry.secret.usage_type.number, entry.secret.usage_id) == (usage_type, usage_id)
             ),
             None,
         )
 
-    def listed(self, flags: int) -> list[SecretObject]:
-        """Those that a client's filter lets through; flags of one pair add up."""
-        return [entry for entry in self if _passes(entry.secret, Filter(flags))]
-
-    def check_replace(self, new: Secret) -> SecretObject | None:
-        """The secret that a definition would change; None for a new one.
+    def object_to_define(self, new: Secret) -> SecretObject:
+        """Return the secret that a definition changes; a new one, not yet added, for a new UUID.
 
         Raises:
-            VirError: INTERNAL_ERROR when it would change what it is for, or who may see it, or
-                when another secret is for the same thing; OPERATION_FAILED for one too many.
+            VirError: INTERNAL_ERROR: it would change the usage or the private flag, or another
+                secret has the usage; OPERATION_FAILED: there are too many.
         """
-        old = self._by_uuid.get(new.uuid)
+        entry = self.object_for(new.uuid, UUID(new.uuid).bytes)
+        old = entry.definition
         if old is None:
-            rival = self._opening(new.usage_type.number, new.usage_id)
+            rival = self._with_usage(new.usage_type.number, new.usage_id)
             if rival is not None:
-                detail = f"a secret with UUID {rival.secret.uuid} already defined for use with "
+                detail = f"a secret with UUID {rival.name} already defined for use with "
                 raise _clash(detail + new.usage_id)
             if len(self) >= MAX_SECRETS:
                 detail = f"there are {MAX_SECRETS} secrets already; undefine some"
-                raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.SECRET)
-            return None
-        if old.secret.usage_id != new.usage_id:
+                raise SECRET_ERRORS.operation_failed(detail)
+            return entry
+        if old.usage_id != new.usage_id:
             detail = f"a secret with UUID {new.uuid} is already defined for use with "
-            raise _clash(detail + old.secret.usage_id)
-        if old.secret.private and not new.private:
+            raise _clash(detail + old.usage_id)
+        if old.private and not new.private:
             raise _clash("cannot change private flag on existing secret")
-        return old
+        return entry
 
     def get_value(self, usage_type: str, uuid: str, usage_id: str) -> bytes:
-        """The value of a secret that a document names.
+        """Return the value of a secret that an XML names.
 
         Args:
-            usage_type: what it is wanted for.
+            usage_type: of the XML that names it.
             uuid: of the secret, or "".
-            usage_id: the name of what it opens, where no UUID is given.
+            usage_id: where no UUID is given.
 
         Raises:
-            VirError: NO_SECRET when there is none, or it has no value; INVALID_ARG when it is for
-                something else.
+            VirError: NO_SECRET: there is none, or it has no value; INVALID_ARG: it has another
+                usage.
         """
         if usage_type not in UsageType.__members__.values():
-            detail = f"there are no secrets of type '{usage_type}'"
-            raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.SECRET)
-        wanted = UsageType(usage_type)
-        if uuid:
-            entry = self.by_uuid(str(UUID(uuid)) if _is_uuid(uuid) else uuid)
+            raise SECRET_ERRORS.invalid_arg(f"there are no secrets of type '{usage_type}'")
+        requested = UsageType(usage_type)
+        if not uuid:
+            entry = self.by_usage(requested.number, usage_id)
+        elif _is_uuid(uuid):
+            entry = self.get_by_uuid(UUID(uuid).bytes)
         else:
-            entry = self.by_usage(wanted.number, usage_id)
-        found = entry.secret.usage_type
-        if found not in (wanted, UsageType.NONE):
-            detail = f"secret with uuid {entry.secret.uuid} is of type '{found}' not expected "
-            raise VirError(ErrorCode.INVALID_ARG, f"{detail}'{wanted}' type", ErrorDomain.SECRET)
+            raise SECRETS.no_such(f"with matching uuid '{uuid}'")
+        actual = entry.secret.usage_type
+        if actual not in (requested, UsageType.NONE):
+            detail = f"secret with uuid {entry.name} is of type '{actual}' not expected "
+            raise SECRET_ERRORS.invalid_arg(f"{detail}'{requested}' type")
         return value_of(entry)
 
 
 def value_of(entry: SecretObject) -> bytes:
-    """A secret's value.
+    """Return a secret's value.
 
     Raises:
-        VirError: NO_SECRET when none has been set.
+        VirError: NO_SECRET: none has been set.
     """
     if entry.value is None:
-        raise _none(f"secret '{entry.secret.uuid}' does not have a value")
+        detail = f"secret '{entry.name}' does not have a value"
+        raise SECRET_ERRORS.error(ErrorCode.NO_SECRET, detail)
     return entry.value
 
 
@@ -170,19 +163,5 @@ def _is_uuid(text: str) -> bool:
     return True
 
 
-def _passes(secret: Secret, flags: Filter) -> bool:
-    for yes, no, has in (
-        (Filter.EPHEMERAL, Filter.NO_EPHEMERAL, secret.ephemeral),
-        (Filter.PRIVATE, Filter.NO_PRIVATE, secret.private),
-    ):
-        if flags & (yes | no) and not flags & (yes if has else no):
-            return False
-    return True
-
-
-def _none(detail: str) -> VirError:
-    return VirError(ErrorCode.NO_SECRET, detail, ErrorDomain.SECRET)
-
-
 def _clash(detail: str) -> VirError:
-    return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.SECRET)
+    return SECRET_ERRORS.error(ErrorCode.INTERNAL_ERROR, detail)

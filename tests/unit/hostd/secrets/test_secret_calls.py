@@ -21,7 +21,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.events import Publisher
 from supervisor.hostd.calls.secret import SecretCalls
 from supervisor.hostd.secrets.files import SecretFiles
-from supervisor.hostd.secrets.registry import MAX_SECRETS, SecretObject, SecretRegistry
+from supervisor.hostd.secrets.registry import MAX_SECRETS, SecretRegistry
 from supervisor.messages.calls import Client, ClientEvent, Identity
 from supervisor.messages.hostd import GetSecret, SecretValue
 from tests.unit.dispatch.event_bus import RecordedBus
@@ -238,7 +238,10 @@ def test_changes_at_once_are_made_one_after_the_other(service: Service) -> None:
 def test_there_are_no_more_secrets_than_the_protocol_lists() -> None:
     secrets = SecretRegistry()
     for number in range(MAX_SECRETS):
-        secrets.add(SecretObject(Secret(uuid=f"{number}")))
+        uuid = UUID(int=number)
+        entry = secrets.make(str(uuid), uuid.bytes)
+        entry.definition = Secret(uuid=str(uuid))
+        secrets.add(entry)
     with pytest.raises(VirError, match="secrets already") as refused:
-        secrets.check_replace(parse_secret("<secret/>"))
+        secrets.object_to_define(parse_secret("<secret/>"))
     assert refused.value.code is ErrorCode.OPERATION_FAILED
