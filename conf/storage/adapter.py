@@ -19,15 +19,15 @@ from conf.types.integer import hexadecimal, unsigned
 _WWN: Final = re.compile("[0-9a-fA-F]{16}")
 
 
-def wwn(word: str) -> str:
+def wwn(text: str) -> str:
     """Read a world wide name: 16 hexadecimal digits.
 
     Raises:
         ConfError: "internal": it is none.
     """
-    if not _WWN.fullmatch(word):
-        raise ConfError("internal", f"Malformed wwn: {word}; it has 16 hexadecimal digits")
-    return word
+    if not _WWN.fullmatch(text):
+        raise ConfError("internal", f"Malformed wwn: {text}; it has 16 hexadecimal digits")
+    return text
 
 
 @element("address")

@@ -28,69 +28,71 @@ def clean_path(path: str) -> str:
     return single.rstrip("/") or single[:1]
 
 
-def octal_mode(word: str) -> int | None:
+def octal_mode(text: str) -> int | None:
     """Read a mode: octal digits up to 0777; nothing is None.
 
     Raises:
         ConfError: "xml": it is none.
     """
-    if not word.strip():
+    if not text.strip():
         return None
     try:
-        return parse_mode(word)
+        return parse_mode(text)
     except ValueError:
-        detail = f"malformed octal mode '{word}'; write it as 0644"
+        detail = f"malformed octal mode '{text}'; write it as 0644"
         raise ConfError("xml", detail, "mode") from None
 
 
-def owner_id(word: str) -> int | None:
+def owner_id(text: str) -> int | None:
     """Read a user's number.
 
     Raises:
         ConfError: "xml": it is none.
     """
-    return _identity(word, "owner")
+    return _parse_id(text, "owner")
 
 
-def group_id(word: str) -> int | None:
+def group_id(text: str) -> int | None:
     """Read a group's number.
 
     Raises:
         ConfError: "xml": it is none.
     """
-    return _identity(word, "group")
+    return _parse_id(text, "group")
 
 
-def _identity(word: str, what: str) -> int | None:
+def _parse_id(text: str, element: str) -> int | None:
     """A number of a user or group; -1 and nothing leave it to the host."""
-    said = word.strip()
-    if said in ("", "-1"):
+    digits = text.strip()
+    if digits in ("", "-1"):
         return None
-    if not _NUMBER.fullmatch(said) or int(said) >= MAX_ID:
-        raise ConfError("xml", f"malformed {what} element: '{word}' is no number of a {what}", what)
-    return int(said)
+    if not _NUMBER.fullmatch(digits) or int(digits) >= MAX_ID:
+        raise ConfError(
+            "xml", f"malformed {element} element: '{text}' is no number of a {element}", element
+        )
+    return int(digits)
 
 
-def read_amount(word: str, unit: str, what: str) -> int:
+def read_amount(text: str, unit: str, element: str) -> int:
     """Read an amount in some unit; the answer is in bytes.
 
     Args:
-        word: the number.
+        text: the number.
         unit: "" for bytes, or as "KiB", "MB", "G".
-        what: the element's name, for the refusal.
+        element: the element's name, for the refusal.
 
     Raises:
         ConfError: "xml" for what is no number, "invalid_arg" for an unknown unit, "overflow" for
             more than 2⁶³-1 bytes.
     """
-    if not _NUMBER.fullmatch(word) or len(word) > 40:
-        raise ConfError("xml", f"malformed {what} element: '{word[:40]}' is no number", what)
+    if not _NUMBER.fullmatch(text) or len(text) > 40:
+        raise ConfError("xml", f"malformed {element} element: '{text[:40]}' is no number", element)
     power = UNITS.get(unit.lower()) if unit else 1
     if power is None:
-        raise ConfError("invalid_arg", f"unknown suffix '{unit}' in element {what}", what)
-    amount = int(word) * power
+        raise ConfError("invalid_arg", f"unknown suffix '{unit}' in element {element}", element)
+    amount = int(text) * power
     if amount > MAX_BYTES:
-        raise ConfError("overflow", f"value too large: {word}{unit} in element {what}", what)
+        raise ConfError("overflow", f"value too large: {text}{unit} in element {element}", element)
     return amount
 
 

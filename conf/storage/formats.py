@@ -129,9 +129,9 @@ TRAITS: Final = {
 
 def volume_type(pool: PoolType, volume_format: str | None) -> VolumeType:
     """What a volume of a format is in a pool."""
-    known = TRAITS[pool]
+    types = TRAITS[pool]
     if volume_format == "dir":
-        return VolumeType.NETDIR if known.volumes is VolumeType.NETWORK else VolumeType.DIR
-    if volume_format == "ploop" and known.volumes is VolumeType.FILE:
+        return VolumeType.NETDIR if types.volumes is VolumeType.NETWORK else VolumeType.DIR
+    if volume_format == "ploop" and types.volumes is VolumeType.FILE:
         return VolumeType.PLOOP
-    return known.volumes
+    return types.volumes

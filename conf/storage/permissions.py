@@ -23,6 +23,6 @@ class Permissions:
     label: str | None = text("label", omit="")
 
     @property
-    def says_nothing(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether nothing is asked for."""
         return self.mode is None and self.owner is None and self.group is None and not self.label

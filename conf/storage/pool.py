@@ -115,7 +115,7 @@ def parse_pool(xml: bytes | str, *, make_uuid: Callable[[], str] | None = None) 
     pool = parse(Pool, xml)
     _complete_names(pool)
     _check_source(pool)
-    _keep_what_counts(pool)
+    _drop_unused_source(pool)
     _complete_target(pool)
     _check_rest(pool)
     if not pool.uuid:
@@ -170,7 +170,7 @@ def _check_source(pool: Pool) -> None:
         raise ConfError("config_unsupported", "missing initiator IQN", "source/initiator")
 
 
-def _keep_what_counts(pool: Pool) -> None:
+def _drop_unused_source(pool: Pool) -> None:
     """Drop what means nothing for the type, as libvirt does."""
     source, knows = pool.source, pool.traits.knows
     source.hosts = source.hosts if knows("host") else []
@@ -181,10 +181,10 @@ def _keep_what_counts(pool: Pool) -> None:
     source.initiator = source.initiator if knows("initiator") else None
     if pool.traits.formats is None:
         source.format = None
-    _drop_foreign(pool)
+    _drop_unused(pool)
 
 
-def _drop_foreign(pool: Pool) -> None:
+def _drop_unused(pool: Pool) -> None:
     """The same for what stands beside <source>."""
     if not pool.traits.has_target:
         pool.target_element = None
@@ -205,7 +205,7 @@ def _complete_target(pool: Pool) -> None:
         target.path = f"/dev/zvol/{pool.source.name}"
     if not target.path:
         raise ConfError("xml", "missing storage pool target path", "pool/target/path")
-    if target.permissions is not None and target.permissions.says_nothing:
+    if target.permissions is not None and target.permissions.is_empty:
         target.permissions = None
 
 
@@ -214,9 +214,13 @@ def _check_rest(pool: Pool) -> None:
     if pool.cow is not None and pool.type not in (PoolType.FS, PoolType.DIR):
         detail = "cow feature may only be used for 'fs' and 'dir' pools"
         raise ConfError("no_support", detail, "pool/features/cow")
-    protocol, form = pool.source.protocol_version, pool.source.format
-    if protocol is not None and (pool.type is not PoolType.NETFS or form not in ("auto", "nfs")):
-        detail = f"storage pool protocol ver unsupported for pool type '{form or pool.type}'"
+    protocol, source_format = pool.source.protocol_version, pool.source.format
+    if protocol is not None and (
+        pool.type is not PoolType.NETFS or source_format not in ("auto", "nfs")
+    ):
+        detail = (
+            f"storage pool protocol ver unsupported for pool type '{source_format or pool.type}'"
+        )
         raise ConfError("config_unsupported", detail, "source/protocol/@ver")
     if pool.refresh_allocation not in (None, *REFRESH_ALLOCATIONS):
         detail = "unknown storage pool volume refresh allocation type "

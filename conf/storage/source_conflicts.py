@@ -18,35 +18,35 @@ from conf.storage.source import PoolSource
 _ON_DEVICES: Final = (PoolType.FS, PoolType.LOGICAL, PoolType.DISK, PoolType.ZFS)
 
 
-def same_source(one: Pool, other: Pool) -> bool:
+def same_source(pool: Pool, other: Pool) -> bool:
     """Whether only one of these pools can be there at a time."""
-    if one.type in _ON_DEVICES and other.type in _ON_DEVICES:
-        taken = {device.path for device in one.source.devices}
+    if pool.type in _ON_DEVICES and other.type in _ON_DEVICES:
+        taken = {device.path for device in pool.source.devices}
         return any(device.path in taken for device in other.source.devices)
-    same = _SAME.get(one.type)
-    return one.type is other.type and same is not None and same(one, other)
+    same = _SAME.get(pool.type)
+    return pool.type is other.type and same is not None and same(pool, other)
 
 
-def _same_path(one: Pool, other: Pool) -> bool:
-    return one.path == other.path
+def _same_path(pool: Pool, other: Pool) -> bool:
+    return pool.path == other.path
 
 
-def _same_export(one: Pool, other: Pool) -> bool:
-    a, b = one.source, other.source
+def _same_export(pool: Pool, other: Pool) -> bool:
+    a, b = pool.source, other.source
     return a.dir == b.dir and _hosts(a) == _hosts(b)
 
 
-def _same_volume(one: Pool, other: Pool) -> bool:
-    return one.source.name == other.source.name and _same_export(one, other)
+def _same_volume(pool: Pool, other: Pool) -> bool:
+    return pool.source.name == other.source.name and _same_export(pool, other)
 
 
 def _hosts(source: PoolSource) -> list[tuple[str | None, int]]:
     return [(host.name, host.port or 0) for host in source.hosts]
 
 
-def _same_target(one: Pool, other: Pool) -> bool:
+def _same_target(pool: Pool, other: Pool) -> bool:
     """The same iSCSI target for the same initiator; a server's port makes no difference."""
-    a, b = one.source, other.source
+    a, b = pool.source, other.source
     return (
         a.initiator == b.initiator
         and [host.name for host in a.hosts] == [host.name for host in b.hosts]
@@ -54,8 +54,8 @@ def _same_target(one: Pool, other: Pool) -> bool:
     )
 
 
-def _same_adapter(one: Pool, other: Pool) -> bool:
-    a, b = one.source.adapter, other.source.adapter
+def _same_adapter(pool: Pool, other: Pool) -> bool:
+    a, b = pool.source.adapter, other.source.adapter
     return a is not None and b is not None and a.type == b.type and _adapter(a) == _adapter(b)
 
 

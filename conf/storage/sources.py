@@ -21,7 +21,7 @@ def parse_source(xml: bytes | str) -> PoolSource:
     return parse(PoolSource, xml)
 
 
-def format_sources(found: Iterable[PoolSource]) -> str:
+def format_sources(sources: Iterable[PoolSource]) -> str:
     """Write what was found; each entry can stand in a pool's document as it is."""
-    written = "".join(write(source, Mode(), level=1) for source in found)
+    written = "".join(write(source, Mode(), level=1) for source in sources)
     return f"<sources>\n{written}</sources>\n"

@@ -43,22 +43,22 @@ class Size:
     """An amount of storage: its text is a number of `unit`s; bytes once it has been read."""
 
     unit: str = attribute("@unit", default="")
-    words: str = text(".", default="")
+    digits: str = text(".", default="")
     bytes: int = field(default=0, compare=False)
 
     @staticmethod
-    def of(number: int, unit: str = "bytes") -> Size:
+    def from_bytes(number: int, unit: str = "bytes") -> Size:
         """So many bytes."""
-        return Size(unit=unit, words=str(number), bytes=number)
+        return Size(unit=unit, digits=str(number), bytes=number)
 
-    def count(self, what: str, unit: str = "bytes") -> None:
-        """Count in bytes from here on; `what` is the element's name, for the refusal.
+    def count(self, element: str, unit: str = "bytes") -> None:
+        """Count in bytes from here on; `element` is the element's name, for the refusal.
 
         Raises:
             ConfError: it is no amount.
         """
-        self.bytes = read_amount(self.words, self.unit, what)
-        self.words, self.unit = str(self.bytes), unit
+        self.bytes = read_amount(self.digits, self.unit, element)
+        self.digits, self.unit = str(self.bytes), unit
 
 
 @element("extent")
@@ -125,7 +125,7 @@ class VolumeTarget:
 
     @cluster_size.setter
     def cluster_size(self, size: int | None) -> None:
-        self.cluster_size_element = Size.of(size, "B") if size is not None else None
+        self.cluster_size_element = Size.from_bytes(size, "B") if size is not None else None
 
 
 @element("backingStore")
@@ -160,13 +160,13 @@ class Volume:
 
     def after_read(self) -> None:
         """Count in bytes; an empty <backingStore> is none."""
-        for what, size in (
+        for element_name, size in (
             ("capacity", self.capacity_element),
             ("capacity", self.allocation_element),
             ("physical", self.physical_element),
         ):
             if size is not None:
-                size.count(what)
+                size.count(element_name)
         self.source = []  # where it lies is found on the device
         if self.backing_store is not None and not self.backing_store.path:
             self.backing_store = None
@@ -184,7 +184,7 @@ class Volume:
 
     @capacity.setter
     def capacity(self, size: int | None) -> None:
-        self.capacity_element = Size.of(size) if size is not None else None
+        self.capacity_element = Size.from_bytes(size) if size is not None else None
 
     @property
     def allocation(self) -> int | None:
@@ -193,7 +193,7 @@ class Volume:
 
     @allocation.setter
     def allocation(self, size: int | None) -> None:
-        self.allocation_element = Size.of(size) if size is not None else None
+        self.allocation_element = Size.from_bytes(size) if size is not None else None
 
     @property
     def physical(self) -> int | None:
@@ -202,7 +202,7 @@ class Volume:
 
     @physical.setter
     def physical(self, size: int | None) -> None:
-        self.physical_element = Size.of(size) if size else None
+        self.physical_element = Size.from_bytes(size) if size else None
 
 
 def parse_volume(
@@ -230,19 +230,19 @@ def parse_volume(
     formats = TRAITS[pool_type].volume_formats
     names = formats.names[1:] if formats else ()  # the first, "none" or "raw", is for no format
     usual = formats.default if formats else None
-    volume.target.format = _known_format(volume.target.format, names, usual)
-    below = volume.backing_store
-    if below is not None:
-        below.format = _known_format(below.format, names, "raw" if formats else None)
+    volume.target.format = _check_format(volume.target.format, names, usual)
+    backing = volume.backing_store
+    if backing is not None:
+        backing.format = _check_format(backing.format, names, "raw" if formats else None)
     return volume
 
 
-def _known_format(named: str | None, names: tuple[str, ...], usual: str | None) -> str | None:
+def _check_format(named: str | None, names: tuple[str, ...], usual: str | None) -> str | None:
     if usual is None or named is None:
         return usual
     if named not in names and named != usual:
-        known = ", ".join(names)
-        detail = f"unknown volume format type {named}; there are {known or usual}"
+        choices = ", ".join(names)
+        detail = f"unknown volume format type {named}; there are {choices or usual}"
         raise ConfError("config_unsupported", detail, "target/format/@type")
     return named
 

@@ -57,13 +57,13 @@ def check_file_name(name: str) -> None:
 
 
 def _check_backing(volume: Volume) -> None:
-    form, below = volume.target.format, volume.backing_store
-    if below is None or form in WITH_BACKING:
+    volume_format, backing = volume.target.format, volume.backing_store
+    if backing is None or volume_format in WITH_BACKING:
         return
-    if form == "raw":
+    if volume_format == "raw":
         detail = "backing storage not supported for raw volumes"
         raise ConfError("no_support", detail, "volume/backingStore")
-    detail = f"volumes of format '{form}' have no backing store; take qcow2"
+    detail = f"volumes of format '{volume_format}' have no backing store; take qcow2"
     raise ConfError("config_unsupported", detail, "volume/backingStore")
 
 
@@ -71,11 +71,11 @@ def _check_features(volume: Volume) -> None:
     target = volume.target
     if target.format != "qcow2" or target.compat != "0.10":
         return
-    for feature, wanted in (
+    for feature, requested in (
         ("lazy_refcounts", target.lazy_refcounts),
         ("extended_l2", target.extended_l2),
     ):
-        if wanted:
+        if requested:
             detail = f"{feature} not supported with compat level 0.10"
             raise ConfError("config_unsupported", detail, "target/features")
 
@@ -84,12 +84,16 @@ def _check_encryption(volume: Volume) -> None:
     encryption = volume.target.encryption
     if encryption is None:
         return
-    form = volume.target.format
-    if form not in ("raw", "qcow", "qcow2"):
-        detail = f"volumes of format '{form}' cannot be encrypted; take raw or qcow2 with luks"
+    volume_format = volume.target.format
+    if volume_format not in ("raw", "qcow", "qcow2"):
+        detail = (
+            f"volumes of format '{volume_format}' cannot be encrypted; take raw or qcow2 with luks"
+        )
         raise ConfError("config_unsupported", detail, "target/encryption")
-    if encryption.format in ("default", "luks2") or (encryption.format == "qcow" and form == "raw"):
-        detail = f"a new volume of format '{form}' cannot have the encryption format "
+    if encryption.format in ("default", "luks2") or (
+        encryption.format == "qcow" and volume_format == "raw"
+    ):
+        detail = f"a new volume of format '{volume_format}' cannot have the encryption format "
         detail += f"'{encryption.format}'; take luks"
         raise ConfError("config_unsupported", detail, "target/encryption/@format")
     if len(encryption.secrets) != 1:

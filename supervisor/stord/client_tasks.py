@@ -1,6 +1,6 @@
-"""Long operations end with the client that asked for them.
+"""Cancels long operations when their client disconnects.
 
-Owns: which client waits for which task. May not touch: what the tasks do.
+Owns: which tasks run for which client. May not touch: what the tasks do.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ log = logging.getLogger(__name__)
 
 
 class ClientTasks:
-    """The clients that wait for something long."""
+    """Running tasks by client."""
 
     def __init__(self) -> None:
-        """Know none."""
         self._tasks: dict[str, set[asyncio.Task[object]]] = {}
 
     @contextlib.contextmanager
     def cancel_on_close(self, client: str) -> Iterator[None]:
-        """Cancel the task that runs the body when the client goes."""
+        """Cancel the task that runs the body when the client disconnects."""
         task = asyncio.current_task()
         assert task is not None, "only a task can be cancelled"
         tasks = self._tasks.setdefault(client, set())
@@ -39,16 +38,16 @@ class ClientTasks:
                 self._tasks.pop(client, None)
 
     def on_client_closed(self, event: ClientClosed) -> None:
-        """A client has gone."""
+        """Cancel the tasks of a client that disconnected."""
         self._cancel(event.client)
 
     def on_peer_lost(self, peer: str) -> None:
-        """A process has gone: with rpcd, all its clients."""
+        """Cancel the tasks of all clients when rpcd is lost: their connections are."""
         if peer == RPCD:
             for client in list(self._tasks):
                 self._cancel(client)
 
     def _cancel(self, client: str) -> None:
         for task in list(self._tasks.get(client, ())):
-            log.info("a client has gone: what it waited for is given up")
+            log.info("the client disconnected: its operation is cancelled")
             task.cancel()

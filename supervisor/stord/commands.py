@@ -1,7 +1,7 @@
-"""Running the host's storage programs, which die with this process.
+"""Runs the host's storage programs: mount, parted, LVM, qemu-img, iscsiadm.
 
-Owns: where they are, which packages have them, and what their failures are to clients.
-May not touch: what they are told; `supervisor.runtime.subprocesses` runs them.
+Owns: the search for programs, the hint at missing packages, errors of failed programs.
+May not touch: their arguments, which backends plan.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from supervisor.runtime import subprocesses
 from supervisor.runtime.subprocesses import SEARCH_PATH, CompletedProgram
 from supervisor.stord.progress_log import log_io
 
-SHORT_S: Final = 30.0  # a program that only looks
-LONG_S: Final = 6 * 3600.0  # one that makes or copies a volume
+SHORT_S: Final = 30.0  # a program that reads
+LONG_S: Final = 6 * 3600.0  # one that writes a volume
 MAX_ERROR_TEXT: Final = 1000  # characters of an error's text
+#: The kernel kills the program when stord dies: a qemu-img that outlived it would write a volume
+#: that the next stord removes or creates again.
 PDEATHSIG_WRAPPER: Final = ("setpriv", "--pdeathsig", "KILL", "--")
 
 #: Debian's packages of programs that a host may lack.
@@ -39,22 +41,22 @@ PACKAGES: Final = {
 
 
 def find_program(program: str) -> str:
-    """Where a program is.
+    """Return a program's path.
 
     Raises:
-        VirError: CONFIG_UNSUPPORTED: this host does not have it; how to get it.
+        VirError: CONFIG_UNSUPPORTED, naming the package to install.
     """
     path = shutil.which(program, path=SEARCH_PATH)
     if path is None:
         package = PACKAGES.get(program)
         hint = f"install the package {package}" if package else "install it"
-        detail = f"this host has no program '{program}': {hint}"
+        detail = f"cannot find program '{program}': {hint}"
         raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.STORAGE)
     return path
 
 
 def has_program(program: str) -> bool:
-    """Whether this host has a program."""
+    """Return whether a program is installed."""
     return shutil.which(program, path=SEARCH_PATH) is not None
 
 
@@ -70,11 +72,11 @@ async def run(
     Args:
         argv: its name or path, and its arguments.
         stdin_data: its standard input.
-        deadline_s: it is killed then.
-        descriptors: of ours, that it inherits under the same numbers.
+        deadline_s: after which it is killed.
+        descriptors: inherited under the same numbers.
 
     Raises:
-        VirError: CONFIG_UNSUPPORTED: the host lacks it; OPERATION_TIMEOUT: it did not end.
+        VirError: CONFIG_UNSUPPORTED: not installed; OPERATION_TIMEOUT: it was killed.
     """
     command = [*PDEATHSIG_WRAPPER, find_program(argv[0]), *argv[1:]]
     try:
@@ -86,7 +88,7 @@ async def run(
             wait_wrapper=log_io,
         )
     except TimeoutError:
-        detail = f"'{argv[0]}' did not end in {deadline_s:g} s and was killed"
+        detail = f"'{argv[0]}' did not finish within {deadline_s:g} s and was killed"
         raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.STORAGE) from None
     except OSError as error:
         detail = f"cannot execute '{argv[0]}': {os.strerror(error.errno or 0)}"
@@ -100,10 +102,10 @@ async def run_ok(
     deadline_s: float = SHORT_S,
     descriptors: Sequence[int] = (),
 ) -> str:
-    """Run a program that must succeed; what it printed.
+    """Run a program and return its standard output.
 
     Raises:
-        VirError: INTERNAL_ERROR: it failed, with what it said; as `run`.
+        VirError: INTERNAL_ERROR with its error output when it fails; as `run`.
     """
     completed = await run(
         argv, stdin_data=stdin_data, deadline_s=deadline_s, descriptors=descriptors

@@ -1,16 +1,16 @@
-"""One pool as stord knows it: its definition, the pool that is active, or both.
+"""Pool object (virStoragePoolObj): a definition, an active pool, or both.
 
-Owns: what is known of one pool. May not touch: files, the bus.
+Owns: one pool's state in memory. May not touch: files, the bus.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from conf.storage import Pool
+from conf.storage import Pool, same_source
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StoragePool as PoolId
 from rpc.values import StorageVol as VolumeId
@@ -22,42 +22,44 @@ from supervisor.stord.volume_info import PoolInfo, VolumeInfo
 
 @dataclass(slots=True, eq=False)
 class ActivePool:
-    """A pool that is active."""
+    """Runtime state of an active pool."""
 
     pool: Pool  # as it was started
     backend: Backend
     process: PoolProcessClient
-    space: PoolInfo = field(default_factory=PoolInfo)  # its volumes are in `volumes`
+    space: PoolInfo = field(default_factory=PoolInfo)  # without volumes
     volumes: dict[str, VolumeInfo] = field(default_factory=dict)  # by name
-    creating: set[str] = field(default_factory=set)  # names of volumes that are being made
-    holds: Counter[str] = field(default_factory=Counter)  # by name: what reads or writes it now
+    creating: set[str] = field(default_factory=set)  # names of volumes being created
+    holds: Counter[str] = field(
+        default_factory=Counter
+    )  # operations that use a volume, by its name
 
-    def update(self, facts: PoolInfo) -> None:
-        """Know what a refresh found."""
-        self.space = facts
-        self.volumes = {volume.name: volume for volume in facts.volumes}
+    def update(self, info: PoolInfo) -> None:
+        """Replace space and volumes by those of a refresh."""
+        self.space = info
+        self.volumes = {volume.name: volume for volume in info.volumes}
 
     @property
     def long_operations(self) -> int:
-        """How many volumes are being made, copied, wiped or transferred."""
+        """Count the volumes being created, copied, wiped or transferred (asyncjobs in libvirt)."""
         return len(self.creating) + self.holds.total()
 
     @contextlib.contextmanager
     def hold_volume(self, name: str) -> Iterator[None]:
-        """Keep a volume from being removed or changed meanwhile."""
+        """Keep a volume from being deleted or changed while the body runs."""
         self.holds[name] += 1
         try:
             yield
         finally:
             self.holds[name] -= 1
-            self.holds += Counter()  # forgets what is not used any more
+            self.holds += Counter()  # drops zero counts
 
     @contextlib.contextmanager
     def reserve_name(self, name: str) -> Iterator[None]:
-        """Keep a name for a volume that is being made.
+        """Reserve the name of a volume that the body creates.
 
         Raises:
-            VirError: STORAGE_VOL_EXIST: the name is taken.
+            VirError: STORAGE_VOL_EXIST.
         """
         if name in self.volumes or name in self.creating:
             raise VirError(ErrorCode.STORAGE_VOL_EXIST, f"'{name}'", ErrorDomain.STORAGE)
@@ -79,9 +81,21 @@ class PoolObject(LibvirtObject[Pool, ActivePool]):
 
     @property
     def identity(self) -> PoolId:
-        """The pool as clients name it."""
+        """Return remote_nonnull_storage_pool."""
         return PoolId(self.name, self.uuid)
 
     def volume_identity(self, volume: VolumeInfo) -> VolumeId:
-        """One of its volumes as clients name it."""
+        """Return remote_nonnull_storage_vol of one of its volumes."""
         return VolumeId(self.name, volume.name, volume.key)
+
+
+def check_source_conflict(definition: Pool, others: Iterable[Pool]) -> None:
+    """Refuse a pool on the storage of another: each would change volumes behind the other's back.
+
+    Raises:
+        VirError: OPERATION_FAILED naming the other pool.
+    """
+    for other in others:
+        if other.name != definition.name and same_source(definition, other):
+            detail = f"Storage source conflict with pool: '{other.name}'"
+            raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.STORAGE)

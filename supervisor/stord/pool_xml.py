@@ -1,6 +1,6 @@
-"""Pools and volumes as documents: what was found, written as libvirt writes it. Pure.
+"""XML of pools and volumes in their current state. Pure.
 
-Owns: that mapping.
+Owns: the mapping of `PoolInfo` and `VolumeInfo` to the models of `conf.storage`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from supervisor.stord.volume_info import VolumeInfo
 
 
 def parse_pool_xml(xml: str) -> Pool:
-    """Read and check a pool's document.
+    """Parse and validate a pool's XML.
 
     Raises:
-        VirError: of libvirt's code for what it refuses.
+        VirError: with libvirt's code.
     """
     try:
         return parse_pool(xml)
@@ -44,10 +44,10 @@ def parse_pool_xml(xml: str) -> Pool:
 
 
 def parse_volume_xml(xml: str, pool_type: PoolType, *, is_copy: bool = False) -> Volume:
-    """Read and check the document of a new volume.
+    """Parse and validate the XML of a new volume.
 
     Raises:
-        VirError: of libvirt's code for what it refuses.
+        VirError: with libvirt's code.
     """
     try:
         volume = parse_volume(xml, pool_type, capacity_from_elsewhere=is_copy)
@@ -58,7 +58,7 @@ def parse_volume_xml(xml: str, pool_type: PoolType, *, is_copy: bool = False) ->
 
 
 def format_active_pool(active: ActivePool) -> str:
-    """An active pool's document, with its space."""
+    """Format an active pool with its space."""
     pool, space = active.pool, active.space
     source = replace(pool.source)
     source.devices = [replace(device) for device in source.devices]
@@ -82,12 +82,12 @@ def format_active_pool(active: ActivePool) -> str:
 
 
 def format_volume_info(volume: VolumeInfo) -> str:
-    """A volume's document."""
+    """Format a volume."""
     return format_volume(volume_model(volume))
 
 
 def volume_model(volume: VolumeInfo) -> Volume:
-    """A volume as its model."""
+    """Map a volume to its XML model."""
     model = Volume(type=VolumeType(volume.type), name=volume.name, key=volume.key)
     model.capacity = volume.capacity
     model.allocation = volume.allocation
@@ -137,7 +137,7 @@ def _permissions(mode: int, owner: int, group: int, label: str = "") -> Permissi
 
 
 def _source(volume: VolumeInfo) -> list[ExtentDevice]:
-    """Where a volume lies, device by device in the order of its extents."""
+    """Group a volume's extents by device."""
     devices: list[ExtentDevice] = []
     for extent in volume.extents:
         if not devices or devices[-1].path != extent.device:

@@ -1,7 +1,7 @@
-"""Pools in motion: starting, stopping, refreshing, building, deleting.
+"""Starts, stops, refreshes, builds and deletes pools.
 
-Owns: the order of the steps: the backend acts, the status document says so, memory follows.
-May touch: backends, each through its interface; the store. The caller holds the pool's job.
+Owns: the order of the steps: backend, status file, memory, event.
+May touch: backends through their interface; status files. The caller holds the change lock.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from supervisor.stord.volume_info import VolumeInfo
 
 log = logging.getLogger(__name__)
 
-STOP_S: Final = 60.0  # for a pool's storage to be let go
+STOP_S: Final = 60.0  # for umount, vgchange or iscsiadm
 
 
 class Pools:
-    """Acts on the pools of one daemon."""
+    """Operations on the pools of one daemon."""
 
     def __init__(
         self,
@@ -55,7 +55,6 @@ class Pools:
         *,
         session: bool,
     ) -> None:
-        """Act on these."""
         self._registry = registry
         self._store = store
         self._publisher = publisher
@@ -66,37 +65,39 @@ class Pools:
         self._session = session
 
     def backend_type(self, pool: Pool) -> BackendType:
-        """The kind of a pool, which this daemon has.
+        """Return the backend of a pool's type.
 
         Raises:
-            VirError: INTERNAL_ERROR for a type without a backend; OPERATION_DENIED for one that a
-                user's own daemon may not have.
+            VirError: INTERNAL_ERROR for a type without one; OPERATION_DENIED for one that a session
+                daemon has no rights for.
         """
-        kind = self._backends.get(pool.type)
-        if kind is None:
+        backend = self._backends.get(pool.type)
+        if backend is None:
             number = list(PoolType).index(pool.type)
             detail = f"missing backend for pool type {number} ({pool.type})"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
-        if self._session and not kind.in_session:
+        if self._session and not backend.in_session:
             raise STORAGE_ERRORS.needs_system_daemon(
                 f"a pool of type '{pool.type}'", "define a pool of type 'dir'"
             )
-        return kind
+        return backend
 
     def new_active(self, pool: Pool) -> ActivePool:
-        """A pool's backend, not started yet."""
-        kind = self.backend_type(pool)
-        work = PoolProcessClient(pool.name, self._fork_server)
-        means = BackendContext(pool, work, self._find_secret, self._host_tag, session=self._session)
-        return ActivePool(pool=pool, backend=kind.create(means), process=work)
+        """Construct a pool's backend without starting it."""
+        backend_type = self.backend_type(pool)
+        process = PoolProcessClient(pool.name, self._fork_server)
+        context = BackendContext(
+            pool, process, self._find_secret, self._host_tag, session=self._session
+        )
+        return ActivePool(pool=pool, backend=backend_type.create(context), process=process)
 
     async def start(self, obj: PoolObject, pool: Pool, build: Overwrite | None = None) -> None:
-        """Start a pool; one that cannot be started is as it was before.
+        """Start a pool; on failure it stays inactive.
 
         Args:
-            obj: the pool, which is off.
-            pool: as it is to be.
-            build: how it is to be built first; None: it is not.
+            obj: the inactive pool.
+            pool: its definition, or that of a transient pool.
+            build: build the storage first; None: do not.
 
         Raises:
             VirError: OPERATION_INVALID when it is active; the backend's.
@@ -121,29 +122,29 @@ class Pools:
         """Stop a pool.
 
         Raises:
-            VirError: OPERATION_INVALID when it is off; INTERNAL_ERROR while volumes of it are made.
+            VirError: OPERATION_INVALID when it is inactive; INTERNAL_ERROR while it is busy.
         """
         active = require_active(obj)
         check_not_busy(obj, active)
         await run_to_completion(self._stop(obj, active))
 
     async def refresh(self, obj: PoolObject) -> None:
-        """Look at a pool's volumes anew.
+        """Rescan a pool's volumes.
 
         Raises:
-            VirError: OPERATION_INVALID when it is off; the backend's.
+            VirError: OPERATION_INVALID when it is inactive; the backend's.
         """
         active = require_active(obj)
         check_not_busy(obj, active)
-        facts = await active.backend.refresh()
+        info = await active.backend.refresh()
         self._publisher.invalidate()
-        active.update(facts)
+        active.update(info)
         self._publisher.publish(
             obj, StoragePoolEventID.REFRESH, "storage_pool_event_refresh", obj.identity
         )
 
     async def build(self, obj: PoolObject, overwrite: Overwrite) -> None:
-        """Build a pool that is off.
+        """Create the storage of an inactive pool.
 
         Raises:
             VirError: OPERATION_INVALID when it is active; the backend's.
@@ -152,7 +153,7 @@ class Pools:
         self._publisher.lifecycle(obj, Event.CREATED)
 
     async def delete(self, obj: PoolObject) -> None:
-        """Delete what building a pool has made.
+        """Remove the storage that `build` created.
 
         Raises:
             VirError: OPERATION_INVALID when it is active; the backend's.
@@ -161,10 +162,10 @@ class Pools:
         self._publisher.lifecycle(obj, Event.DELETED)
 
     async def reconnect(self, obj: PoolObject, pool: Pool) -> None:
-        """Know a pool as active that was so before stord's start, if it still is.
+        """Resume a pool that an earlier stord left active, if its storage still is.
 
         Raises:
-            VirError: the backend's; the pool is off then.
+            VirError: the backend's; the pool is inactive then.
         """
         active = self.new_active(pool)
         if await self._is_active(obj, active):
@@ -176,7 +177,10 @@ class Pools:
             await asyncio.to_thread(self._store.remove_status, obj.name)
 
     async def _is_active(self, obj: PoolObject, active: ActivePool) -> bool:
-        """Whether a pool is still active; its volumes are known then, unless its storage hangs."""
+        """Return whether a pool is still active, and read its volumes.
+
+        A pool whose storage hangs counts as active: its mount and its guests are still there.
+        """
         checked = False
         try:
             if not await active.backend.check():
@@ -184,16 +188,16 @@ class Pools:
             checked = True
             active.update(await active.backend.refresh())
         except VirError as error:
-            log.error("the volumes of pool '%s' are not known: %s", obj.name, error)
+            log.error("cannot read the volumes of pool '%s': %s", obj.name, error)
             return checked or error.code == ErrorCode.OPERATION_TIMEOUT
         return True
 
     async def update_space(self, active: ActivePool) -> None:
-        """Follow a change of a pool's space; an error leaves the figures as they were."""
+        """Read a pool's space after a change; on failure the previous values stay."""
         try:
             space = await active.backend.read_space()
         except VirError as error:
-            log.warning("the space of pool '%s' is not known: %s", active.pool.name, error)
+            log.warning("cannot read the space of pool '%s': %s", active.pool.name, error)
             return
         self._publisher.invalidate()
         active.space = space
@@ -230,10 +234,10 @@ class Pools:
             active.process.release()
 
     async def _start(self, obj: PoolObject, active: ActivePool) -> None:
-        """Start the storage, look at it, and say so on disk; undo the start if that fails.
+        """Write the status file, start the backend and read its volumes; undo all on failure.
 
-        The status comes first: after a crash in between, the next stord asks the backend whether
-        the pool is active and knows of it.
+        The status file is first: after a crash in between, the next stord asks the backend
+        whether the pool is active. Without it a mount would be left that no pool owns.
         """
         with disk_errors(POOLS, f"start pool '{obj.name}'"):
             text = format_status(active.pool)
@@ -254,7 +258,7 @@ class Pools:
                     await active.backend.stop()
             await asyncio.to_thread(self._store.remove_status, obj.name)
         except (VirError, OSError, TimeoutError) as error:
-            log.error("pool '%s' is left half started: %s", obj.name, error)
+            log.error("cannot undo the start of pool '%s': %s", obj.name, error)
 
     async def _stop(self, obj: PoolObject, active: ActivePool) -> None:
         async with asyncio.timeout(STOP_S):
@@ -272,10 +276,10 @@ class Pools:
 
 
 def check_not_busy(obj: PoolObject, active: ActivePool) -> None:
-    """Refuse what would pull a pool away from those who use it.
+    """Refuse a stop or refresh while volumes are in use.
 
     Raises:
-        VirError: INTERNAL_ERROR, as libvirt says it.
+        VirError: INTERNAL_ERROR, libvirt's code and text for it.
     """
     if active.long_operations:
         detail = f"pool '{obj.name}' has asynchronous jobs running."

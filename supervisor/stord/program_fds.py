@@ -1,8 +1,8 @@
-"""What one run of a program inherits: passphrases in memory, and volumes that are open.
+"""Descriptors that a storage program inherits: passphrases in memfds, open volumes.
 
-Owns: those descriptors for as long as the program runs. A passphrase is never in a command line or
-a file; a volume is no name, which could meanwhile lead elsewhere.
-May touch: nothing else. What is in them is never logged.
+Owns: those descriptors while the program runs. A passphrase is in no command line (visible in
+/proc/PID/cmdline) and in no file. A volume is passed open: its path could be replaced meanwhile.
+May touch: nothing else. Contents are never logged.
 """
 
 from __future__ import annotations
@@ -17,39 +17,41 @@ from supervisor.stord.volume_info import VolumeInfo
 
 
 class ProgramFds:
-    """The descriptors of one run of a program."""
+    """Descriptors of one run of a program; closed on exit."""
 
     def __init__(self, process: PoolProcess) -> None:
-        """Have none yet."""
         self._process = process
-        self.names: dict[int, str] = {}  # by descriptor: what it is, for messages
+        self.names: dict[int, str] = {}  # descriptor to name, for error messages
 
     def add_secret(self, name: str, value: bytes) -> SecretFd:
-        """Put a passphrase where the program can read it."""
-        fd = os.memfd_create(f"secret-{name}", os.MFD_CLOEXEC)  # for the one program alone
+        """Put a passphrase into a memfd."""
+        fd = os.memfd_create(f"secret-{name}", os.MFD_CLOEXEC)  # inherited by this program only
         self.names[fd] = f"the {name} passphrase"
         os.write(fd, value)
         return SecretFd(name, fd)
 
     async def open_volume(self, volume: VolumeInfo, *, writable: bool = False) -> ImageSpec:
-        """Open a volume, which is not trusted.
+        """Open a volume and its local backing file's name.
 
         Raises:
-            VirError: OPERATION_DENIED for a link out of its pool; what lies below it is not named
-                with its format, or is a loop.
+            VirError: OPERATION_DENIED for a symbolic link out of its pool; a backing chain that
+                loops or lacks a format.
         """
-        form = volume.format or "raw"
-        order = OpenVolume(path=volume.path, format=form, writable=writable)
-        lent = await self._process.call_dedicated(order)
-        fd = lent.descriptor.take()
+        volume_format = volume.format or "raw"
+        request = OpenVolume(path=volume.path, format=volume_format, writable=writable)
+        opened = await self._process.call_dedicated(request)
+        fd = opened.descriptor.take()
         self.names[fd] = volume.path
         return ImageSpec(
-            qemu_img.fd_path(fd), form, backing=lent.backing, backing_format=lent.backing_format
+            qemu_img.fd_path(fd),
+            volume_format,
+            backing=opened.backing,
+            backing_format=opened.backing_format,
         )
 
     def replace_paths(self, text: str) -> str:
-        """What a program said, with the volumes' names in place of descriptors."""
-        for fd, name in sorted(self.names.items(), reverse=True):  # 12 before 1
+        """Replace /proc/self/fd paths in a program's output by the names of volumes."""
+        for fd, name in sorted(self.names.items(), reverse=True):  # fd/12 before fd/1
             text = text.replace(qemu_img.fd_path(fd), name)
         return text
 

@@ -1,6 +1,6 @@
-"""How far what takes long has come: a line in the log every few seconds, with the request's trace.
+"""Logs the progress of long operations every few seconds, with the request's trace.
 
-Owns: those lines. May touch: /proc, to read what the processes of this daemon have moved.
+Owns: those log lines. May touch, to read: /proc/PID/io of stord's child processes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class IoBytes:
-    """What a process has moved, in bytes."""
+    """Bytes that a process has read and written."""
 
     read: int
     written: int
@@ -34,7 +34,7 @@ class IoBytes:
 
 @contextmanager
 def operation(description: str) -> Iterator[None]:
-    """Name what the body does, for the lines on its progress: "volume 'a' is being wiped"."""
+    """Name the body's operation in progress lines: "wipe of volume 'a' of pool 'p'"."""
     token = _operation.set(description)
     try:
         yield
@@ -44,7 +44,7 @@ def operation(description: str) -> Iterator[None]:
 
 @contextmanager
 def log_io(pid: int, interval_s: float = INTERVAL_S) -> Iterator[None]:
-    """While the body waits for a process, tell how far it has come; nothing if nobody named it."""
+    """Log a process's I/O while the body waits for it; silent outside of `operation`."""
     description = _operation.get()
     task = (
         asyncio.create_task(_log_until_exit(description, pid, interval_s)) if description else None
@@ -71,7 +71,7 @@ async def _log_until_exit(description: str, pid: int, interval_s: float) -> None
 
 
 def io_bytes(pid: int) -> IoBytes | None:
-    """What a process has moved so far; None: it has gone."""
+    """Read a process's I/O counters; None once it has exited."""
     try:
         lines = Path(f"/proc/{pid}/io").read_text(encoding="ascii").splitlines()
     except OSError:

@@ -1,9 +1,9 @@
-"""After a start of stord: which pools are there and active, and what starts with the host.
+"""Start of stord: load definitions, reconnect to active pools, autostart.
 
-Owns: that order. May touch: the store, to read; pools, each through its own module.
+Owns: that order. May touch: definition and status files, to read; pools through `Pools`.
 
-A pool with a status document is active if its backend says so; what an earlier stord left
-half-made in it is removed.
+A pool with a status file is active if its backend finds its storage active. Temporary files that
+an earlier stord left in it are removed.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ def load(store: PoolFiles, registry: PoolRegistry) -> dict[PoolObject, Pool]:
     return dict(load_status(registry, store.load_status(), POOL_XML, parse_status))
 
 
-async def define_default(store: PoolFiles, registry: PoolRegistry, folder: Path) -> None:
-    """Define the pool of a user's own daemon, once; who undefines it will not see it again."""
+async def define_default(store: PoolFiles, registry: PoolRegistry, directory: Path) -> None:
+    """Define the pool "default" of a session daemon at its first start; it may be undefined."""
     if not await asyncio.to_thread(store.is_first_start):
         return
     if registry.by_name("default") is None:
-        pool = parse_pool(DEFAULT.replace("<path/>", f"<path>{_escaped(folder)}</path>"))
+        pool = parse_pool(DEFAULT.replace("<path/>", f"<path>{_escape(directory)}</path>"))
         obj = registry.make(*POOL_XML.identity(pool))
         obj.definition = pool
-        await asyncio.to_thread(folder.mkdir, 0o711, parents=True, exist_ok=True)
+        await asyncio.to_thread(directory.mkdir, 0o711, parents=True, exist_ok=True)
         await asyncio.to_thread(store.save, "default", POOL_XML.format(pool))
         await asyncio.to_thread(store.set_autostart, "default", on=True)
         obj.autostart = True
@@ -62,7 +62,7 @@ async def define_default(store: PoolFiles, registry: PoolRegistry, folder: Path)
     await asyncio.to_thread(store.mark_initialised)
 
 
-def _escaped(path: Path) -> str:
+def _escape(path: Path) -> str:
     element = etree.Element("path")
     element.text = str(path)
     whole = etree.tostring(element, encoding="unicode")
@@ -72,11 +72,11 @@ def _escaped(path: Path) -> str:
 async def recover(
     were_active: dict[PoolObject, Pool], registry: PoolRegistry, pools: Pools
 ) -> set[asyncio.Task[None]]:
-    """Take the active pools over, side by side.
+    """Reconnect to the active pools concurrently.
 
     Returns:
-        What goes on in the background: pools that do not answer within a moment hold up no call
-        on the others.
+        The tasks of pools whose storage did not answer within `RECONNECT_S`; they continue in the
+        background, so that a hung NFS server does not delay the start of stord.
     """
     tasks = [
         asyncio.create_task(_reconnect(obj, pool, registry, pools))
@@ -93,7 +93,7 @@ async def _reconnect(obj: PoolObject, pool: Pool, registry: PoolRegistry, pools:
         async with obj.change_lock.hold("recovery"):
             await pools.reconnect(obj, pool)
     except (VirError, TimeoutError) as error:
-        log.error("pool '%s' is not active any more: %s", obj.name, error)
+        log.error("cannot reconnect to pool '%s', it is inactive: %s", obj.name, error)
     if not obj.is_listed:
         registry.remove(obj)
 

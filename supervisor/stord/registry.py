@@ -20,8 +20,7 @@ from supervisor.objects.definition_xml import DefinitionXml, Identity
 from supervisor.objects.definitions import Definitions
 from supervisor.objects.object_type import ObjectType
 from supervisor.objects.registry import Registry
-from supervisor.stord.pool import ActivePool, PoolObject
-from supervisor.stord.source_conflicts import refuse_conflict
+from supervisor.stord.pool import ActivePool, PoolObject, check_source_conflict
 from supervisor.stord.volume_info import VolumeInfo
 
 POOLS: Final = ObjectType(
@@ -54,9 +53,9 @@ class PoolRegistry(Registry[PoolObject]):
         Raises:
             VirError: NO_STORAGE_POOL.
         """
-        wanted = os.path.normpath(path)
+        normalized = os.path.normpath(path)
         for entry in self:
-            if entry.runtime is not None and entry.current.path == wanted:
+            if entry.runtime is not None and entry.current.path == normalized:
                 return entry
         raise self.object_type.no_such(f"with matching target path '{path}'")
 
@@ -98,9 +97,9 @@ class PoolRegistry(Registry[PoolObject]):
         Raises:
             VirError: NO_STORAGE_VOL.
         """
-        wanted = os.path.normpath(path)
+        normalized = os.path.normpath(path)
         for entry, volume in self._volumes():
-            if volume.path in (path, wanted):
+            if volume.path in (path, normalized):
                 return entry.volume_identity(volume)
         raise no_volume(f"with matching path '{path}'")
 
@@ -117,7 +116,7 @@ def pool_definitions(
     """Make the definitions of a daemon's pools; no two may have the same storage."""
 
     def check(pool: Pool) -> None:
-        refuse_conflict(pool, [entry.current for entry in registry])
+        check_source_conflict(pool, [entry.current for entry in registry])
 
     return Definitions(registry, files, POOL_XML, publisher, check=check)
 

@@ -1,7 +1,7 @@
-"""What was found of a pool and its volumes: values that stord keeps in memory. Pure.
+"""State of pools and volumes as a refresh reads it. Pure.
 
-Owns: their shapes. They cross from a pool's own process to stord, so they are structs; a pool may
-have very many, so the collector of garbage leaves them out: they hold nothing that could be a ring.
+Owns: these structs, which cross from the pool's process to stord. `gc=False`: they hold no
+references that could form cycles, so the thousands of a large pool need not be GC-tracked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import msgspec
 
 
 class Extent(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """A part of a device, in bytes; the end is not in it."""
+    """A byte range of a device; the end is exclusive."""
 
     device: str
     start: int
@@ -18,11 +18,11 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fals
 
 
 class Backing(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """What an image lies on."""
+    """The backing file of an image."""
 
     path: str
-    format: str  # "raw" where the image does not say
-    mode: int = -1  # -1: it is not known who owns it
+    format: str  # "raw" when the header names none
+    mode: int = -1  # -1: owner unknown
     owner: int = 0
     group: int = 0
     label: str = ""
@@ -30,33 +30,33 @@ class Backing(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fal
 
 
 class VolumeInfo(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """One volume as it is; sizes are bytes."""
+    """One volume; sizes in bytes."""
 
     name: str
     key: str
     path: str
     type: str = "file"  # as `conf.storage.VolumeType`: "file", "block", "dir", "network" …
-    format: str = ""  # as in <format type=''/>; "": the pool's volumes have none
+    format: str = ""  # <format type=''/>; "": volumes of the pool have none
     capacity: int = 0
     allocation: int = 0
     physical: int = 0
-    mode: int = -1  # -1: it is not known who owns it
+    mode: int = -1  # -1: owner unknown
     owner: int = 0
     group: int = 0
     label: str = ""
-    times: tuple[int, ...] = ()  # read, written, changed, made (if known): ns since the epoch
+    times: tuple[int, ...] = ()  # atime, mtime, ctime, btime if known: ns since the epoch
     extents: tuple[Extent, ...] = ()
     backing: Backing | None = None
     compat: str = ""  # of a qcow2
     features: tuple[str, ...] = ()
     cluster_size: int = 0
     encryption: str = ""  # "luks", "qcow"; "": none
-    secret_uuid: str = ""  # of its passphrase, if the document by which it was made named one
+    secret_uuid: str = ""  # from the XML that created the volume
     secret_usage: str = ""
 
 
 class FreeExtent(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """A part of a device that nobody uses, in bytes; the end is not in it."""
+    """An unallocated byte range of a device; the end is exclusive."""
 
     device: str
     start: int
@@ -64,11 +64,11 @@ class FreeExtent(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=
 
 
 class PoolInfo(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """A pool that is active; sizes are bytes."""
+    """Space and volumes of an active pool; sizes in bytes."""
 
     capacity: int = 0
     allocation: int = 0
     available: int = 0
     volumes: tuple[VolumeInfo, ...] = ()
     free: tuple[FreeExtent, ...] = ()
-    source_format: str = ""  # what was found where the definition says "unknown" or "auto"
+    source_format: str = ""  # detected, for "unknown" and "auto" in the definition

@@ -15,7 +15,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import HOST_ERRORS
 from supervisor.hostd.capabilities import domain as domcaps
 from supervisor.hostd.capabilities.host import Host, HostPlatform, write_capabilities
-from supervisor.hostd.cpu.cpu_xml import CpuDocument, cpu_error, guest_features, read_cpu, write_cpu
+from supervisor.hostd.cpu.cpu_xml import CpuXml, cpu_error, guest_features, read_cpu, write_cpu
 from supervisor.hostd.cpu.host_cpu import (
     accelerator_features,
     describe_host,
@@ -63,10 +63,10 @@ class EmulatorCalls:
         Raises:
             VirError: INVALID_ARG for an unknown type.
         """
-        word = (type or "qemu").lower()
-        if word not in ("qemu", "kvm"):
+        virt_type = (type or "qemu").lower()
+        if virt_type not in ("qemu", "kvm"):
             raise qemu_error(ErrorCode.INVALID_ARG, f"unknown type '{type}'")
-        return KVM_VCPUS if word == "kvm" else QEMU_VCPUS
+        return KVM_VCPUS if virt_type == "kvm" else QEMU_VCPUS
 
     async def capabilities(self) -> str:
         """What the host is and what guests it can run."""
@@ -126,7 +126,7 @@ class EmulatorCalls:
         HOST_ERRORS.check_flags("connectCompareCPU", flags, FAIL_INCOMPATIBLE | VALIDATE_XML)
         features = host_features(self._node.cpu_fields())
         models = await self._require_models(host_arch())
-        return compare_document(read_cpu(xml), models, features, flags)
+        return compare_cpu(read_cpu(xml), models, features, flags)
 
     async def connect_compare_hypervisor_cpu(
         self,
@@ -149,9 +149,7 @@ class EmulatorCalls:
         document = read_cpu(xml_cpu)
         facts, _, kind = await self._select(emulator, arch, machine, virttype)
         models = await self._emulators.models(facts.binary)
-        return compare_document(
-            document, models, accelerator_features(accelerator(facts, kind)), flags
-        )
+        return compare_cpu(document, models, accelerator_features(accelerator(facts, kind)), flags)
 
     async def connect_baseline_cpu(self, call: ClientCall, xml_cpus: list[str], flags: int) -> str:
         """The best CPU that all the described hosts can give.
@@ -160,7 +158,7 @@ class EmulatorCalls:
             VirError: XML_ERROR for a bad document, INVALID_ARG for none.
         """
         HOST_ERRORS.check_flags("connectBaselineCPU", flags, EXPAND_FEATURES | MIGRATABLE)
-        cpus = read_all(xml_cpus)
+        cpus = read_cpus(xml_cpus)
         for cpu in cpus:
             if not cpu.arch:
                 raise cpu_error(ErrorCode.XML_ERROR, "Missing CPU architecture")
@@ -183,7 +181,7 @@ class EmulatorCalls:
             VirError: XML_ERROR for a bad document, INVALID_ARG for none or one without a model.
         """
         HOST_ERRORS.check_flags("connectBaselineHypervisorCPU", flags, EXPAND_FEATURES | MIGRATABLE)
-        cpus = read_all(xml_cpus)
+        cpus = read_cpus(xml_cpus)
         for index, cpu in enumerate(cpus):
             if not cpu.model:
                 detail = f"no CPU model specified at index {index}"
@@ -226,20 +224,20 @@ class EmulatorCalls:
 
     async def _cpu_modes(self, facts: EmulatorFacts, kind: str) -> domcaps.CpuModes:
         models = await self._emulators.models(facts.binary)
-        given = accelerator(facts, kind)
+        cpus = accelerator(facts, kind)
         vendor = host_vendor(self._node.cpu_fields())
-        cpu = models.describe(accelerator_features(given), vendor)
-        known = {model.name: model for model in given.cpu_models}
-        choices = []
+        cpu = models.describe(accelerator_features(cpus), vendor)
+        by_name = {model.name: model for model in cpus.cpu_models}
+        custom_models = []
         for name in reversed(models.names()):
-            model, fact = models.get(name), known.get(name)
+            model, fact = models.get(name), by_name.get(name)
             if model is not None and fact is not None:
-                choice = domcaps.CustomModel(name, model.vendor, fact.usable, fact.deprecated)
-                choices.append(choice)
+                custom_model = domcaps.CustomModel(name, model.vendor, fact.usable, fact.deprecated)
+                custom_models.append(custom_model)
         return domcaps.CpuModes(
             passthrough=kind == "kvm",
             host_model=host_model(cpu) if cpu is not None else None,
-            models=choices,
+            models=custom_models,
         )
 
 
@@ -252,12 +250,12 @@ def host_model(cpu: Cpu) -> domcaps.HostModel:
 
 def accelerator(facts: EmulatorFacts, kind: str) -> AcceleratorFacts:
     """The accelerator that `_choose` has found to be there."""
-    given = facts.accelerator(kind)
-    assert given is not None, "_choose refuses a type that cannot run"
-    return given
+    cpus = facts.accelerator(kind)
+    assert cpus is not None, "_choose refuses a type that cannot run"
+    return cpus
 
 
-def read_all(documents: Sequence[str]) -> list[CpuDocument]:
+def read_cpus(documents: Sequence[str]) -> list[CpuXml]:
     """Read the documents of a baseline.
 
     Raises:
@@ -268,9 +266,7 @@ def read_all(documents: Sequence[str]) -> list[CpuDocument]:
     return [read_cpu(document) for document in documents]
 
 
-def compare_document(
-    document: CpuDocument, models: Models, features: frozenset[str], flags: int
-) -> int:
+def compare_cpu(document: CpuXml, models: Models, features: frozenset[str], flags: int) -> int:
     """Compare a guest's CPU with what there is.
 
     Raises:
@@ -278,8 +274,8 @@ def compare_document(
     """
     if not document.model:
         return Comparison.SUPERSET
-    known = features.union(*(models.features(Cpu(name, "")) for name in models.names()))
-    guest = guest_features(document, models, known)
+    all_features = features.union(*(models.features(Cpu(name, "")) for name in models.names()))
+    guest = guest_features(document, models, all_features)
     forbidden = {name for policy, name in document.features if policy == "forbid"} & features
     result = compare(features, guest, strict=document.match == "strict")
     if forbidden:
@@ -304,22 +300,26 @@ def incompatible(
 
 
 def write_baseline(
-    cpus: Sequence[CpuDocument], models: Models, limit: frozenset[str] | None, flags: int
+    cpus: Sequence[CpuXml], models: Models, limit: frozenset[str] | None, flags: int
 ) -> str:
     """Write the best CPU that is part of every one described, and of `set_rlimits`."""
-    every = frozenset().union(*(models.features(Cpu(name, "")) for name in models.names()))
-    known = every.union(name for cpu in cpus for _, name in cpu.features if name in every)
-    known |= NOT_MIGRATABLE if limit is None else NOT_MIGRATABLE | limit
-    sets = [guest_features(cpu, models, known) for cpu in cpus]
+    model_features = frozenset().union(*(models.features(Cpu(name, "")) for name in models.names()))
+    all_features = model_features.union(
+        name for cpu in cpus for _, name in cpu.features if name in model_features
+    )
+    all_features |= NOT_MIGRATABLE if limit is None else NOT_MIGRATABLE | limit
+    sets = [guest_features(cpu, models, all_features) for cpu in cpus]
     if limit is not None:
         sets.append(limit | {"hypervisor"})
     shared = baseline(sets, migratable=bool(flags & MIGRATABLE))
     vendors = {cpu.vendor for cpu in cpus if cpu.vendor}
     among = [cpus[0].model] if len(cpus) == 1 else []
     vendor = vendors.pop() if len(vendors) == 1 else ""
-    named = [models.get(name) for name in among or models.names()]
-    pool = [m.name for m in named if m is not None and (not vendors or m.vendor in ("", vendor))]
-    cpu = models.describe(shared, vendor, among=pool)
+    candidates = [models.get(name) for name in among or models.names()]
+    allowed = [
+        m.name for m in candidates if m is not None and (not vendors or m.vendor in ("", vendor))
+    ]
+    cpu = models.describe(shared, vendor, among=allowed)
     if cpu is None:
         raise cpu_error(ErrorCode.OPERATION_FAILED, "CPUs are incompatible: nothing is shared")
     return write_cpu(cpu, expand=shared if flags & EXPAND_FEATURES else None)
@@ -331,4 +331,4 @@ def suspend_modes(state: Path) -> list[str]:
         states = state.read_text().split()
     except OSError:
         return []
-    return [name for word, name in POWER_STATES if word in states]
+    return [name for state_name, name in POWER_STATES if state_name in states]

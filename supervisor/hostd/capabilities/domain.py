@@ -216,14 +216,14 @@ def graphics(facts: EmulatorFacts) -> list[str]:
     """The kinds of <graphics>."""
     types = ["vnc"] if "vnc" in facts.options else []
     types += ["spice"] if "spice" in facts.options else []
-    types += [word for word, display in GRAPHICS if facts.has_backend("display", display)]
+    types += [name for name, display in GRAPHICS if facts.has_backend("display", display)]
     return sorted(types, key=["sdl", "vnc", "spice", "egl-headless", "dbus"].index)
 
 
 def rng_backends(facts: EmulatorFacts) -> list[str]:
     """The backends of <rng>."""
     kinds = (("random", "rng-random"), ("egd", "rng-egd"), ("builtin", "rng-builtin"))
-    return [word for word, kind in kinds if facts.has_object(kind)]
+    return [name for name, kind in kinds if facts.has_object(kind)]
 
 
 def filesystems(facts: EmulatorFacts) -> list[str]:
@@ -243,7 +243,7 @@ def features_part(facts: EmulatorFacts) -> Element:
     cpu = (
         facts.properties.get("max-x86_64-cpu") or facts.properties.get("x86_64-cpu") or frozenset()
     )
-    hyperv = [word for word, name in HYPERV if name in cpu]
+    hyperv = [name for name, cpu_property in HYPERV if cpu_property in cpu]
     return group(
         "features",
         supported("gic", on=False),
@@ -259,7 +259,7 @@ def features_part(facts: EmulatorFacts) -> Element:
 
 def available(facts: EmulatorFacts, devices: Iterable[tuple[str, str]]) -> list[str]:
     """The words whose device the emulator has."""
-    return [word for word, device in devices if not device or facts.has_device(device)]
+    return [name for name, device in devices if not device or facts.has_device(device)]
 
 
 def supported(tag: str, *children: Element | None, on: bool) -> Element:

@@ -74,7 +74,7 @@ def host_part(host: Host) -> Element:
 def platform_parts(platform: HostPlatform) -> list[Element | None]:
     """Describe what every guest finds the same."""
     return [
-        group("power_management", *((word, {}, []) for word in platform.suspend)),
+        group("power_management", *((name, {}, []) for name in platform.suspend)),
         group("iommu", support="yes" if platform.iommu else "no"),
         group(
             "topology",

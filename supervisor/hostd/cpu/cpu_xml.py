@@ -18,7 +18,7 @@ MAX_DOCUMENT = 1 << 20  # bytes: a <cpu> has a few hundred features at most
 
 
 @dataclass(frozen=True, slots=True)
-class CpuDocument:
+class CpuXml:
     """What a client wrote about a CPU."""
 
     arch: str
@@ -28,7 +28,7 @@ class CpuDocument:
     features: tuple[tuple[str, str], ...]  # (policy, name); a host's document has no policies
 
 
-def read_cpu(xml: str) -> CpuDocument:
+def read_cpu(xml: str) -> CpuXml:
     """Read a document, or the <cpu> of a whole domain or capabilities document.
 
     Raises:
@@ -47,7 +47,7 @@ def read_cpu(xml: str) -> CpuDocument:
         detail = "'arch' element cannot be used inside 'cpu' element with 'match' attribute"
         raise cpu_error(ErrorCode.XML_ERROR, detail)
     features = tuple((f.get("policy", "require"), f.get("name", "")) for f in root.iter("feature"))
-    return CpuDocument(
+    return CpuXml(
         arch=root.findtext("arch", "").strip(),
         match=root.get("match", ""),
         model=root.findtext("model", "").strip(),
@@ -56,13 +56,15 @@ def read_cpu(xml: str) -> CpuDocument:
     )
 
 
-def guest_features(document: CpuDocument, models: Models, known: frozenset[str]) -> frozenset[str]:
+def guest_features(
+    document: CpuXml, models: Models, all_features: frozenset[str]
+) -> frozenset[str]:
     """What a guest with this CPU would have; forbidden features are not counted.
 
     Args:
         document: the CPU.
         models: the models it may name.
-        known: every feature that there is.
+        all_features: every feature that there is.
 
     Raises:
         VirError: INTERNAL_ERROR for a model or feature that does not exist.
@@ -72,7 +74,7 @@ def guest_features(document: CpuDocument, models: Models, known: frozenset[str])
         raise cpu_error(ErrorCode.INTERNAL_ERROR, f"Unknown CPU model {document.model}")
     features = set(model.features)
     for policy, name in document.features:
-        if name not in known:
+        if name not in all_features:
             raise cpu_error(ErrorCode.INTERNAL_ERROR, f"Unknown CPU feature {name}")
         if policy in ("require", "force"):
             features.add(name)

@@ -36,8 +36,8 @@ def describe_host(arch: str, fields: Mapping[str, str], models: Models | None) -
     features = host_features(fields)
     contained = []
     if models is not None:
-        known = (models.get(name) for name in models.names())
-        contained = [m.name for m in known if m is not None and m.features <= features]
+        named = (models.get(name) for name in models.names())
+        contained = [m.name for m in named if m is not None and m.features <= features]
     cpu = models.describe(features, vendor, among=contained) if models and contained else None
     return HostCpu(
         arch=arch,

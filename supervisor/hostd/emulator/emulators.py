@@ -53,8 +53,8 @@ class Emulators:
         binaries = {}
         for arch in ARCHITECTURES:
             name = f"qemu-system-{SUFFIX.get(arch, arch)}"
-            for folder in self._directories:
-                path = os.path.join(folder, name)
+            for directory in self._directories:
+                path = os.path.join(directory, name)
                 if os.access(path, os.X_OK):
                     binaries[arch] = path
                     break

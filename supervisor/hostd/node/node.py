@@ -184,33 +184,33 @@ class Node:
         """The last level of cache, one entry for each group of processors that shares one."""
         banks: dict[tuple[int, str], CacheBank] = {}
         for number in self.online():
-            for folder in sorted((self._cpus / f"cpu{number}" / "cache").glob("index*")):
-                bank = self._cache(folder)
+            for directory in sorted((self._cpus / f"cpu{number}" / "cache").glob("index*")):
+                bank = self._cache(directory)
                 banks.setdefault((bank.level, bank.cpus + bank.kind), bank)
         deepest = max((level for level, _ in banks), default=0)
         return [bank for (level, _), bank in sorted(banks.items()) if level == deepest >= 3]
 
-    def _cache(self, folder: Path) -> CacheBank:
+    def _cache(self, directory: Path) -> CacheBank:
         kind = {"Unified": "both", "Instruction": "code", "Data": "data"}
-        size = self._text(folder / "size")
+        size = self._text(directory / "size")
         factor = 1024 if size.endswith("M") else 1
         return CacheBank(
-            identifier=self._number(folder / "id", 0),
-            level=self._number(folder / "level", 0),
-            kind=kind.get(self._text(folder / "type"), "both"),
+            identifier=self._number(directory / "id", 0),
+            level=self._number(directory / "level", 0),
+            kind=kind.get(self._text(directory / "type"), "both"),
             size_kib=int(size.rstrip("KM") or 0) * factor,
-            cpus=self._text(folder / "shared_cpu_list"),
+            cpus=self._text(directory / "shared_cpu_list"),
         )
 
     def _processor(self, number: int, cell: int) -> Processor:
-        folder = self._cpus / f"cpu{number}" / "topology"
-        siblings = parse_cpulist(self._text(folder / "thread_siblings_list")) or (number,)
+        directory = self._cpus / f"cpu{number}" / "topology"
+        siblings = parse_cpulist(self._text(directory / "thread_siblings_list")) or (number,)
         return Processor(
             number=number,
             cell=cell,
-            socket=self._number(folder / "physical_package_id", 0),
-            die=self._number(folder / "die_id", 0),
-            core=self._number(folder / "core_id", number),
+            socket=self._number(directory / "physical_package_id", 0),
+            die=self._number(directory / "die_id", 0),
+            core=self._number(directory / "core_id", number),
             siblings=siblings,
         )
 
@@ -220,10 +220,10 @@ class Node:
             yield number, parse_cpulist(self._text(self._cells / f"node{number}" / "cpulist"))
 
     def _cell(self, number: int, processors: list[Processor]) -> Cell:
-        folder = self._cells / f"node{number}"
+        directory = self._cells / f"node{number}"
         memory = self.memory(number)
-        huge = self._huge_pages(folder / "hugepages")
-        distances = self._text(folder / "distance").split()
+        huge = self._huge_pages(directory / "hugepages")
+        distances = self._text(directory / "distance").split()
         others = [cell for cell, _ in self._cell_cpus()]
         return Cell(
             number=number,
@@ -239,14 +239,14 @@ class Node:
         taken = sum(pages.total * pages.size_kib for pages in huge)
         return Pages(size, max(0, total_kib - taken) // size, free_kib // size)
 
-    def _huge_pages(self, folder: Path) -> tuple[Pages, ...]:
+    def _huge_pages(self, directory: Path) -> tuple[Pages, ...]:
         pools = [
             Pages(
                 int(name.removeprefix("hugepages-").removesuffix("kB")),
-                self._number(folder / name / "nr_hugepages", 0),
-                self._number(folder / name / "free_hugepages", 0),
+                self._number(directory / name / "nr_hugepages", 0),
+                self._number(directory / name / "free_hugepages", 0),
             )
-            for name in list_directory(folder)
+            for name in list_directory(directory)
             if name.startswith("hugepages-")
         ]
         return tuple(sorted(pools, key=lambda pages: pages.size_kib))
@@ -278,9 +278,9 @@ def by_socket(processors: list[Processor]) -> list[list[Processor]]:
     return list(groups.values())
 
 
-def list_directory(folder: Path) -> list[str]:
+def list_directory(path: Path) -> list[str]:
     """The names in a folder, sorted; none when it is not there."""
     try:
-        return sorted(os.listdir(folder))
+        return sorted(os.listdir(path))
     except OSError:
         return []

@@ -56,20 +56,20 @@ BLOCKS: Final = (
 )
 
 
-def write_sysinfo(folder: Path = Path("/sys/class/dmi/id")) -> str | None:
+def write_sysinfo(dmi: Path = Path("/sys/class/dmi/id")) -> str | None:
     """Write the document; None when the host shows no SMBIOS."""
-    if not folder.is_dir():
+    if not dmi.is_dir():
         return None
-    blocks = [block(folder, name, entries) for name, entries in BLOCKS]
+    blocks = [block(dmi, name, entries) for name, entries in BLOCKS]
     return write(group("sysinfo", *blocks, type="smbios"))
 
 
-def block(folder: Path, name: str, entries: tuple[tuple[str, str], ...]) -> Element | None:
+def block(dmi: Path, name: str, entries: tuple[tuple[str, str], ...]) -> Element | None:
     """One block, with the entries that are there and readable."""
     elements: list[Element | None] = []
     for entry, file in entries:
         try:
-            value = (folder / file).read_text(errors="replace").strip()
+            value = (dmi / file).read_text(errors="replace").strip()
         except OSError:
             continue
         if value:

@@ -79,8 +79,8 @@ class DiskBackend:
         """
         if overwrite is not Overwrite.YES:
             await require_blank(self.device)
-        wanted = self.context.pool.source.format or UNKNOWN
-        label = DEFAULT_LABEL if wanted == UNKNOWN else wanted
+        source_format = self.context.pool.source.format or UNKNOWN
+        label = DEFAULT_LABEL if source_format == UNKNOWN else source_format
         argv = partitions.plan_label(kernel_path(self.device), label)
         await commands.run_ok(argv, deadline_s=TABLE_S)
         await self._settle()
@@ -101,9 +101,9 @@ class DiskBackend:
         Raises:
             VirError: NO_STORAGE_VOL.
         """
-        for found in (await self.refresh()).volumes:
-            if found.name == volume.name:
-                return found
+        for info in (await self.refresh()).volumes:
+            if info.name == volume.name:
+                return info
         detail = f"partition '{volume.name}' has gone from '{self.device}'"
         raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
 
@@ -159,11 +159,11 @@ class DiskBackend:
     async def _read_table(self) -> Table:
         text = await commands.run_ok(partitions.plan_table(kernel_path(self.device)))
         table = partitions.read_table(text)
-        wanted = self.context.pool.source.format or UNKNOWN
-        if wanted not in (UNKNOWN, table.label):
+        expected = self.context.pool.source.format or UNKNOWN
+        if expected not in (UNKNOWN, table.label):
             detail = (
                 f"format '{table.label}' of device '{self.device}' does not match the expected "
-                f"format '{wanted}'"
+                f"format '{expected}'"
             )
             raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.STORAGE)
         return table

@@ -73,20 +73,20 @@ class FilesystemBackend(DirectoryBackend):
         await commands.run_ok(mounts.plan_mkfs(pool), deadline_s=MKFS_S)
 
     def _mount(self) -> mounts.Mount | None:
-        found = mounts.mounted_at(mounts.read_mounts(MOUNTINFO.read_text()), self.path)
-        if found is not None and not self._is_pool_source(found):
+        mount = mounts.mounted_at(mounts.read_mounts(MOUNTINFO.read_text()), self.path)
+        if mount is not None and not self._is_pool_source(mount):
             detail = (
-                f"'{found.source}' is mounted at '{self.path}', not '{self._source}': "
+                f"'{mount.source}' is mounted at '{self.path}', not '{self._source}': "
                 "unmount it, or give the pool another target"
             )
             raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.STORAGE)
-        return found
+        return mount
 
     def _is_pool_source(self, mount: mounts.Mount) -> bool:
-        wanted = self._source
+        source = self._source
         if self.context.pool.type is not PoolType.FS:
-            return mount.source.rstrip("/") == wanted.rstrip("/") or mount.format == "autofs"
-        return os.path.realpath(mount.source) == os.path.realpath(wanted)  # names in /dev
+            return mount.source.rstrip("/") == source.rstrip("/") or mount.format == "autofs"
+        return os.path.realpath(mount.source) == os.path.realpath(source)  # names in /dev
 
     @property
     def _source(self) -> str:
@@ -113,5 +113,5 @@ async def find_exports(spec: str) -> str:
     host = source.hosts[0].name or ""
     if host.startswith("-"):
         raise STORAGE_ERRORS.invalid_arg(f"'{host}' is no name of a host")
-    said = await commands.run_ok(mounts.plan_exports(host), deadline_s=MOUNT_S)
-    return format_sources(mounts.read_exports(said, host))
+    output = await commands.run_ok(mounts.plan_exports(host), deadline_s=MOUNT_S)
+    return format_sources(mounts.read_exports(output, host))

@@ -111,9 +111,9 @@ class IscsiBackend:
         Raises:
             VirError: NO_STORAGE_VOL.
         """
-        for found in (await self.read_space()).volumes:
-            if found.name == volume.name:
-                return found
+        for info in (await self.read_space()).volumes:
+            if info.name == volume.name:
+                return info
         detail = f"unit '{volume.name}' has gone from the target '{self.target}'"
         raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
 
@@ -172,16 +172,16 @@ def write_chap_password(target: str, user: str, password: str) -> None:
     Raises:
         VirError: SYSTEM_ERROR: there is no record, or it cannot be written.
     """
-    found = [
+    records = [
         path
-        for folder in RECORDS
-        for path in glob.glob(f"{folder}/{glob.escape(target)}/**", recursive=True)
+        for directory in RECORDS
+        for path in glob.glob(f"{directory}/{glob.escape(target)}/**", recursive=True)
         if os.path.isfile(path)
     ]
-    if not found:
+    if not records:
         detail = f"open-iscsi has no record of the target '{target}'"
         raise VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE)
-    for path in found:
+    for path in records:
         try:
             with open(path, encoding="utf-8") as file:
                 record = open_iscsi.with_chap(file.read(), user, password)
@@ -200,7 +200,7 @@ def list_units(target: str) -> list[tuple[int, str, int]]:
 
     Only /dev and /sys are read, which never hang.
     """
-    found = []
+    units = []
     for link in glob.glob(f"{BY_PATH}/*"):
         lun = open_iscsi.lun(link, target)
         if lun is None:
@@ -208,10 +208,10 @@ def list_units(target: str) -> list[tuple[int, str, int]]:
         device = os.path.basename(os.path.realpath(link))
         try:
             with open(f"/sys/class/block/{device}/size", encoding="ascii") as file:
-                found.append((lun, link, int(file.read()) * SECTOR))
+                units.append((lun, link, int(file.read()) * SECTOR))
         except (OSError, ValueError):
             continue  # it has gone meanwhile
-    return sorted(found)
+    return sorted(units)
 
 
 def pool_info(units: list[tuple[int, str, int]], target_path: str) -> PoolInfo:
@@ -247,5 +247,5 @@ async def find_targets(spec: str) -> str:
         raise STORAGE_ERRORS.invalid_arg("hostname must be specified for iscsi sources")
     host = source.hosts[0]
     argv = open_iscsi.plan_discovery(open_iscsi.portal(host))
-    said = await commands.run_ok(argv, deadline_s=LOGIN_S)
-    return format_sources(open_iscsi.read_targets(said, host))
+    output = await commands.run_ok(argv, deadline_s=LOGIN_S)
+    return format_sources(open_iscsi.read_targets(output, host))

@@ -55,13 +55,13 @@ class LogicalBackend:
     async def refresh(self) -> PoolInfo:
         """Look at the group and its volumes."""
         space = await self.read_space()
-        said = await commands.run_ok(lvm.plan_lvs(self.group))
+        output = await commands.run_ok(lvm.plan_lvs(self.group))
         return PoolInfo(
             capacity=space.capacity,
             allocation=space.allocation,
             available=space.available,
             source_format=space.source_format,
-            volumes=lvm.read_volumes(said, self.group),
+            volumes=lvm.read_volumes(output, self.group),
         )
 
     async def read_space(self) -> PoolInfo:
@@ -95,10 +95,10 @@ class LogicalBackend:
 
     async def delete(self) -> None:
         """Remove the group; its devices are ordinary ones then."""
-        said = await commands.run_ok(lvm.plan_pvs())
+        output = await commands.run_ok(lvm.plan_pvs())
         devices = [
             device.path or ""
-            for source in lvm.read_devices(said)
+            for source in lvm.read_devices(output)
             if source.name == self.group
             for device in source.devices
         ]
@@ -114,9 +114,9 @@ class LogicalBackend:
         Raises:
             VirError: NO_STORAGE_VOL.
         """
-        for found in (await self.refresh()).volumes:
-            if found.name == volume.name:
-                return found
+        for info in (await self.refresh()).volumes:
+            if info.name == volume.name:
+                return info
         detail = f"volume '{volume.name}' has gone from the group '{self.group}'"
         raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
 
@@ -130,14 +130,14 @@ class LogicalBackend:
             await commands.run(lvm.plan_load_snapshot_target())
         try:
             await commands.run_ok(argv, deadline_s=GROUP_S)
-            made = await self._find_volume(definition.name)
+            info = await self._find_volume(definition.name)
         except BaseException:
             with contextlib.suppress(VirError):
                 await run_to_completion(
                     commands.run(lvm.plan_lvremove(self.group, definition.name))
                 )
             raise
-        return made
+        return info
 
     async def _find_volume(self, name: str) -> VolumeInfo:
         path = f"/dev/{self.group}/{name}"
@@ -164,5 +164,5 @@ class LogicalBackend:
 
 async def find_groups(_: str) -> str:
     """Every volume group of the host."""
-    said = await commands.run_ok(lvm.plan_pvs())
-    return format_sources(lvm.read_devices(said))
+    output = await commands.run_ok(lvm.plan_pvs())
+    return format_sources(lvm.read_devices(output))

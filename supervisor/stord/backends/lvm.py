@@ -104,14 +104,14 @@ def plan_lvcreate(group: str, definition: Volume) -> list[str]:
     """
     capacity = definition.capacity or 0
     allocation = capacity if definition.allocation is None else definition.allocation
-    words = ["lvcreate", "--quiet", "--yes", "--name", check_name(definition.name)]
-    below = definition.backing_store.path if definition.backing_store is not None else None
-    if below:
-        return [*words, "-L", f"{to_kib(max(allocation, 1))}k", "-s", "--", below]
+    argv = ["lvcreate", "--quiet", "--yes", "--name", check_name(definition.name)]
+    origin = definition.backing_store.path if definition.backing_store is not None else None
+    if origin:
+        return [*argv, "-L", f"{to_kib(max(allocation, 1))}k", "-s", "--", origin]
     if allocation < capacity:
         sparse = ["--type", "snapshot", "--virtualsize", f"{to_kib(capacity)}k"]
-        return [*words, "-L", f"{to_kib(max(allocation, 1))}k", *sparse, "--", group]
-    return [*words, "--wipesignatures", "y", "-L", f"{to_kib(capacity)}k", "--", group]
+        return [*argv, "-L", f"{to_kib(max(allocation, 1))}k", *sparse, "--", group]
+    return [*argv, "--wipesignatures", "y", "-L", f"{to_kib(capacity)}k", "--", group]
 
 
 def needs_snapshot_target(definition: Volume) -> bool:
@@ -204,13 +204,13 @@ def segment_extents(segment: Segment) -> list[Extent]:
     places = [place for place in segment.devices.split(",") if place.endswith(")")]
     step = parse_bytes(segment.vg_extent_size)
     length = parse_bytes(segment.seg_size) // max(len(places), 1)
-    found = []
+    extents = []
     for place in places:
         device, _, start = place[:-1].rpartition("(")
         if device.startswith("/"):  # others are volumes inside the group
             begin = parse_bytes(start) * step
-            found.append(Extent(device=device, start=begin, end=begin + length))
-    return found
+            extents.append(Extent(device=device, start=begin, end=begin + length))
+    return extents
 
 
 def read_devices(text: str) -> list[PoolSource]:

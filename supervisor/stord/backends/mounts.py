@@ -48,9 +48,9 @@ def read_mounts(text: str) -> list[Mount]:
     return mounts
 
 
-def _unescape(word: str) -> str:
+def _unescape(text: str) -> str:
     """A word without its escapes: a backslash and 040 stand for a space."""
-    return _ESCAPE.sub(lambda found: chr(int(found[1], 8)), word)
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 8)), text)
 
 
 def mounted_at(mounts: list[Mount], target: str) -> Mount | None:
@@ -63,30 +63,30 @@ def mount_source(pool: Pool) -> str:
     source = pool.source
     if pool.type is PoolType.FS:
         return posixpath.join("/", source.devices[0].path)
-    host, folder = source.hosts[0].name or "", source.dir or ""
+    host, directory = source.hosts[0].name or "", source.dir or ""
     if ":" in host and not host.startswith("["):  # an address of IPv6
         host = f"[{host}]"
     if source.format == "cifs":
-        return f"//{host}/{folder.lstrip('/')}"
+        return f"//{host}/{directory.lstrip('/')}"
     if source.format == "glusterfs":
-        return f"{host}:{folder.lstrip('/')}"
-    return f"{host}:{folder}"
+        return f"{host}:{directory.lstrip('/')}"
+    return f"{host}:{directory}"
 
 
 def plan_mount(pool: Pool) -> list[str]:
     """The command that mounts a pool."""
-    form = pool.source.format or AUTO
-    options = [*MOUNT_OPTIONS, *_options(pool, form)]
-    kind = [] if form == AUTO else ["-t", form]
+    source_format = pool.source.format or AUTO
+    options = [*MOUNT_OPTIONS, *_options(pool, source_format)]
+    kind = [] if source_format == AUTO else ["-t", source_format]
     return ["mount", *kind, "-o", ",".join(options), "--", mount_source(pool), pool.path]
 
 
-def _options(pool: Pool, form: str) -> list[str]:
+def _options(pool: Pool, source_format: str) -> list[str]:
     version = pool.source.protocol_version
     options = [f"nfsvers={version}"] if version else []
-    if form == "glusterfs":
+    if source_format == "glusterfs":
         options.append("direct-io-mode=1")
-    if form == "cifs" and not pool.mount_options:
+    if source_format == "cifs" and not pool.mount_options:
         options.append("guest")
     return options + [
         f"{option.name}={option.value}" if option.value else f"{option.name}"
@@ -106,9 +106,9 @@ def plan_blkid(device: str) -> list[str]:
 
 def plan_mkfs(pool: Pool) -> list[str]:
     """The command that makes a pool's file system."""
-    form = pool.source.format or AUTO
-    forced = [FORCE_OPTIONS[form]] if form in FORCE_OPTIONS else []
-    return ["mkfs", "-t", form, *forced, mount_source(pool)]
+    source_format = pool.source.format or AUTO
+    forced = [FORCE_OPTIONS[source_format]] if source_format in FORCE_OPTIONS else []
+    return ["mkfs", "-t", source_format, *forced, mount_source(pool)]
 
 
 def plan_exports(host: str) -> list[str]:
@@ -118,9 +118,9 @@ def plan_exports(host: str) -> list[str]:
 
 def read_exports(text: str, host: str) -> list[PoolSource]:
     """What an NFS server exports, as sources of pools."""
-    found = []
+    sources = []
     for line in text.splitlines():
-        folder = line.strip().split(" ")[0]
-        if folder.startswith("/"):
-            found.append(PoolSource(hosts=[PoolHost(name=host)], dir=folder, format="nfs"))
-    return found
+        directory = line.strip().split(" ")[0]
+        if directory.startswith("/"):
+            sources.append(PoolSource(hosts=[PoolHost(name=host)], dir=directory, format="nfs"))
+    return sources

@@ -32,25 +32,25 @@ def plan_sessions() -> list[str]:
 
 def plan_discovery(portal: str, interface: str = "") -> list[str]:
     """Ask a server for its targets, and remember them."""
-    words = ["iscsiadm", "--mode", "discovery", "--type", "sendtargets", "--portal", portal]
-    return [*words, "--interface", interface] if interface else words
+    argv = ["iscsiadm", "--mode", "discovery", "--type", "sendtargets", "--portal", portal]
+    return [*argv, "--interface", interface] if interface else argv
 
 
-def plan_node(portal: str, target: str, *words: str) -> list[str]:
+def plan_node(portal: str, target: str, *options: str) -> list[str]:
     """Do something with a target that is remembered."""
-    return ["iscsiadm", "--mode", "node", "--portal", portal, "--targetname", target, *words]
+    return ["iscsiadm", "--mode", "node", "--portal", portal, "--targetname", target, *options]
 
 
 def plan_manual(portal: str, target: str) -> list[str]:
     """Have a target logged into by us alone, not at the host's start."""
-    words = ("--op", "update", "--name", "node.startup", "--value", "manual")
-    return plan_node(portal, target, *words)
+    options = ("--op", "update", "--name", "node.startup", "--value", "manual")
+    return plan_node(portal, target, *options)
 
 
 def plan_login(portal: str, target: str, interface: str = "") -> list[str]:
     """Log into a target."""
-    words = ("--interface", interface) if interface else ()
-    return plan_node(portal, target, *words, "--login")
+    options = ("--interface", interface) if interface else ()
+    return plan_node(portal, target, *options, "--login")
 
 
 def plan_logout(portal: str, target: str) -> list[str]:
@@ -91,8 +91,8 @@ def read_targets(text: str, host: PoolHost) -> list[PoolSource]:
 
 def lun(link: str, target: str) -> int | None:
     """The unit that a name in /dev/disk/by-path stands for; None for other things."""
-    found = _LUN.search(link)
-    return int(found[1]) if found and f"-iscsi-{target}-lun-" in link else None
+    match = _LUN.search(link)
+    return int(match[1]) if match and f"-iscsi-{target}-lun-" in link else None
 
 
 def with_chap(record: str, user: str, password: str) -> str:

@@ -75,8 +75,8 @@ def plan_create(device: str, table: Table, definition: Volume) -> list[list[str]
         VirError: INTERNAL_ERROR: there is no such space; the table takes no more partitions.
     """
     size = -(-(definition.capacity or 0) // MIB) * MIB
-    form = definition.target.format or "none"
-    kind, within = partition_type(table, form)
+    volume_format = definition.target.format or "none"
+    kind, within = partition_type(table, volume_format)
     spaces = []
     for space in table.free:
         start = -(-space.start // MIB) * MIB
@@ -89,13 +89,15 @@ def plan_create(device: str, table: Table, definition: Volume) -> list[list[str]
         detail = f"no large enough free extent: {size} bytes are wanted, {largest} are the most"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
     start = min(spaces)[1]
-    words = ["parted", "--script", device, "mkpart", kind]
-    if form in FILESYSTEM_TYPES and kind != "extended":
-        words.append(FILESYSTEM_TYPES[form])
-    commands = [[*words, f"{start}B", f"{start + size - 1}B"]]
-    if form in FLAGS:
+    argv = ["parted", "--script", device, "mkpart", kind]
+    if volume_format in FILESYSTEM_TYPES and kind != "extended":
+        argv.append(FILESYSTEM_TYPES[volume_format])
+    commands = [[*argv, f"{start}B", f"{start + size - 1}B"]]
+    if volume_format in FLAGS:
         number = next_number(table, kind)
-        commands.append(["parted", "--script", device, "set", str(number), FLAGS[form], "on"])
+        commands.append(
+            ["parted", "--script", device, "set", str(number), FLAGS[volume_format], "on"]
+        )
     return commands
 
 

@@ -31,7 +31,7 @@ def _has_type(kind: PoolType) -> Callable[[PoolObject], bool]:
     return lambda obj: obj.current.type is kind
 
 
-TYPES: Final = {
+TYPE_FILTERS: Final = {
     Flags.DIR: PoolType.DIR,
     Flags.FS: PoolType.FS,
     Flags.NETFS: PoolType.NETFS,
@@ -51,7 +51,7 @@ FILTER: Final[ListFilter[PoolObject]] = ListFilter(
     either(Flags.ACTIVE, Flags.INACTIVE, is_active),
     either(Flags.PERSISTENT, Flags.TRANSIENT, is_persistent),
     either(Flags.AUTOSTART, Flags.NO_AUTOSTART, has_autostart),
-    tuple((flag, _has_type(kind)) for flag, kind in TYPES.items()),
+    tuple((flag, _has_type(kind)) for flag, kind in TYPE_FILTERS.items()),
 )
 
 
@@ -93,8 +93,8 @@ class PoolQueryCalls:
         """Every pool that passes the filters."""
         call.cacheable = True
         STORAGE_ERRORS.check_flags("storageConnectListAllStoragePools", flags, FILTER.flags)
-        found = [obj.identity for obj in FILTER.select(self._registry, flags)]
-        return found if need_results else [], len(found)
+        pools = [obj.identity for obj in FILTER.select(self._registry, flags)]
+        return pools if need_results else [], len(pools)
 
     def storage_pool_lookup_by_name(self, call: ClientCall, name: str) -> PoolId:
         """Find a pool by its name."""

@@ -251,16 +251,16 @@ def _backing(path: str, image: ImageInfo) -> Backing | None:
         reference = parse_backing_name(image.backing_file, path)
     except ConfError:
         return Backing(path=image.backing_file, format=image.backing_format or "raw")
-    form = image.backing_format or reference.format or "raw"
+    image_format = image.backing_format or reference.format or "raw"
     if reference.remote:
-        return Backing(path=reference.remote, format=form)
+        return Backing(path=reference.remote, format=image_format)
     try:
         status = os.stat(reference.path)
     except OSError:
-        return Backing(path=reference.path, format=form)
+        return Backing(path=reference.path, format=image_format)
     return Backing(
         path=reference.path,
-        format=form,
+        format=image_format,
         mode=status.st_mode & PERMISSION_BITS,
         owner=status.st_uid,
         group=status.st_gid,

@@ -1,4 +1,4 @@
-"""Two pools on the same storage."""
+"""Two pools on the same storage; the comparison is `conf.storage.same_source`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from conf.storage import Pool, parse_pool
 from rpc.errors import ErrorCode, VirError
-from supervisor.stord.source_conflicts import refuse_conflict
+from supervisor.stord.pool import check_source_conflict
 
 
 def pool(name: str, kind: str, source: str = "", path: str = "/mnt") -> Pool:
@@ -27,15 +27,17 @@ NFS = "<host name='{}'/><dir path='/x'/>"
         ("netfs", NFS.format("a"), NFS.format("a")),
     ],
 )
-def test_the_second_on_the_same_storage_is_refused(kind: str, source: str, other: str) -> None:
+def test_pool_on_the_storage_of_another_is_refused(kind: str, source: str, other: str) -> None:
     first, second = pool("first", kind, source), pool("second", kind, other)
     with pytest.raises(VirError, match="conflict with pool: 'first'") as refused:
-        refuse_conflict(second, [first])
+        check_source_conflict(second, [first])
     assert refused.value.code is ErrorCode.OPERATION_FAILED
-    refuse_conflict(first, [first])  # defined anew, it is not in its own way
+    check_source_conflict(first, [first])  # redefined
 
 
-def test_pools_on_storage_of_their_own_are_let_be() -> None:
-    refuse_conflict(pool("a", "dir", path="/a"), [pool("b", "dir", path="/b")])
-    refuse_conflict(pool("a", "netfs", NFS.format("a")), [pool("b", "netfs", NFS.format("b"))])
-    refuse_conflict(pool("a", "dir"), [pool("b", "fs", "<device path='/dev/sdb'/>")])
+def test_pools_on_different_storage_do_not_conflict() -> None:
+    check_source_conflict(pool("a", "dir", path="/a"), [pool("b", "dir", path="/b")])
+    check_source_conflict(
+        pool("a", "netfs", NFS.format("a")), [pool("b", "netfs", NFS.format("b"))]
+    )
+    check_source_conflict(pool("a", "dir"), [pool("b", "fs", "<device path='/dev/sdb'/>")])
