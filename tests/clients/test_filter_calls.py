@@ -69,13 +69,13 @@ def binding(tap: str, filter: str, address: str = "10.0.0.2") -> str:
     )
 
 
-def test_the_stock_filters_are_there(daemon: Daemon) -> None:
+def test_packaged_filters_are_listed(daemon: Daemon) -> None:
     assert "clean-traffic" in daemon.ok("nwfilter-list")
     xml = daemon.ok("nwfilter-dumpxml", "clean-traffic")
     assert "<filterref filter='no-mac-spoofing'/>" in xml
 
 
-def test_a_filter_is_defined_found_and_undefined(daemon: Daemon) -> None:
+def test_filter_is_defined_looked_up_undefined(daemon: Daemon) -> None:
     document = written(
         daemon,
         "mine.xml",
@@ -94,7 +94,7 @@ def test_a_filter_is_defined_found_and_undefined(daemon: Daemon) -> None:
     )
 
 
-def test_a_bad_filter_is_refused_as_stock_refuses_it(daemon: Daemon) -> None:
+def test_invalid_filters_have_libvirts_codes(daemon: Daemon) -> None:
     with_bad_port = (
         "<filter name='bad'><rule action='drop' direction='in'>"
         "<tcp dstportstart='65536'/></rule></filter>"
@@ -109,7 +109,7 @@ def test_a_bad_filter_is_refused_as_stock_refuses_it(daemon: Daemon) -> None:
         connection.close()
 
 
-def test_a_binding_filters_the_tap_until_it_is_deleted(daemon: Daemon) -> None:
+def test_binding_filters_the_tap_until_deleted(daemon: Daemon) -> None:
     daemon.ok("nwfilter-binding-create", written(daemon, "b.xml", binding("tap0", "clean-traffic")))
     assert "tap0" in daemon.ok("nwfilter-binding-list")
     assert "clean-traffic" in daemon.ok("nwfilter-binding-dumpxml", "tap0")
@@ -123,7 +123,7 @@ def test_a_binding_filters_the_tap_until_it_is_deleted(daemon: Daemon) -> None:
     assert "no nwfilter binding for port dev 'tap0'" in missing
 
 
-def test_a_binding_to_a_missing_filter_leaves_nothing(daemon: Daemon) -> None:
+def test_binding_to_a_missing_filter_leaves_nothing(daemon: Daemon) -> None:
     document = written(daemon, "b.xml", binding("tap0", "not-there"))
     assert "referenced filter 'not-there' is missing" in (
         daemon.virsh("nwfilter-binding-create", document).stderr
@@ -140,7 +140,7 @@ def wait_for_another(daemon: Daemon, former: int) -> None:
     wait_until("another netd", lambda: netd(daemon) not in (former, 0), 20)
 
 
-def test_netd_killed_leaves_the_traffic_filtered(daemon: Daemon) -> None:
+def test_traffic_stays_filtered_when_netd_is_killed(daemon: Daemon) -> None:
     daemon.ok("nwfilter-binding-create", written(daemon, "b.xml", binding("tap0", "clean-traffic")))
     rules = shown("ebtables-save").splitlines()[1:-1]
     killed = netd(daemon)
@@ -152,7 +152,7 @@ def test_netd_killed_leaves_the_traffic_filtered(daemon: Daemon) -> None:
     assert "tap0" not in shown("ebtables-save")
 
 
-def test_netd_killed_in_the_middle_leaves_what_its_files_say(daemon: Daemon) -> None:
+def test_rules_match_the_files_after_netd_is_killed(daemon: Daemon) -> None:
     stop = threading.Event()
 
     def live() -> None:
@@ -185,7 +185,7 @@ def test_netd_killed_in_the_middle_leaves_what_its_files_say(daemon: Daemon) -> 
     assert "tap" not in shown("ebtables-save")
 
 
-def test_a_reload_puts_in_again_what_was_flushed(daemon: Daemon) -> None:
+def test_reload_restores_flushed_rules(daemon: Daemon) -> None:
     daemon.ok("nwfilter-binding-create", written(daemon, "b.xml", binding("tap0", "clean-traffic")))
     before = shown("ebtables-save").splitlines()[1:-1], shown("iptables", "-S")
     shown("ebtables", "-t", "nat", "-F")
@@ -201,7 +201,7 @@ def test_a_reload_puts_in_again_what_was_flushed(daemon: Daemon) -> None:
     daemon.ok("nwfilter-binding-delete", "tap0")
 
 
-def test_twenty_threads_neither_hang_nor_leave_a_rule(daemon: Daemon) -> None:
+def test_concurrent_clients_leave_no_rules(daemon: Daemon) -> None:
     def live(number: int) -> None:
         connection = libvirt.open(daemon.uri)
         try:
@@ -228,7 +228,7 @@ def test_twenty_threads_neither_hang_nor_leave_a_rule(daemon: Daemon) -> None:
     assert [path.name for path in (daemon.root / "run/libvirt/nwfilter-binding").iterdir()] == []
 
 
-def test_virsh_of_a_read_only_connection_changes_nothing(daemon: Daemon) -> None:
+def test_read_only_connections_change_nothing(daemon: Daemon) -> None:
     done = subprocess.run(
         ["virsh", "-c", daemon.read_only_uri, "nwfilter-undefine", "allow-arp"],
         capture_output=True,
@@ -244,7 +244,7 @@ def started(daemon: Daemon, xml: str) -> subprocess.CompletedProcess[str]:
     return daemon.virsh("create", written(daemon, "guest.xml", xml))
 
 
-def test_a_guest_is_filtered_from_its_start_to_its_end(daemon: Daemon) -> None:
+def test_guest_is_filtered_from_start_to_end(daemon: Daemon) -> None:
     made = started(daemon, idle("kept", devices=CARD.format(filter="clean-traffic")))
     assert made.returncode == 0, made.stderr
     tap = daemon.ok("nwfilter-binding-list").split()[-2]
@@ -257,14 +257,14 @@ def test_a_guest_is_filtered_from_its_start_to_its_end(daemon: Daemon) -> None:
     assert tap not in daemon.ok("nwfilter-binding-list")
 
 
-def test_a_guest_whose_filter_is_missing_does_not_start(daemon: Daemon) -> None:
+def test_guest_with_a_missing_filter_does_not_start(daemon: Daemon) -> None:
     made = started(daemon, idle("unlucky", devices=CARD.format(filter="not-there")))
     assert "referenced filter 'not-there' is missing" in made.stderr
     assert "vnet" not in shown("ip", "-o", "link")
     assert "vnet" not in shown("ebtables-save")
 
 
-def test_the_address_of_a_guest_is_learned(daemon: Daemon, tiny: Guest) -> None:
+def test_guest_address_is_learned(daemon: Daemon, tiny: Guest) -> None:
     card = CARD.format(filter="clean-traffic")
     made = started(daemon, booting("asking", tiny, devices=card, then="dhcp"))
     assert made.returncode == 0, made.stderr
@@ -279,7 +279,7 @@ def test_the_address_of_a_guest_is_learned(daemon: Daemon, tiny: Guest) -> None:
     wait_until("no rules", lambda: tap not in shown("ebtables-save"))
 
 
-def test_a_host_of_nftables_has_everything_there() -> None:
+def test_nftables_backend_end_to_end() -> None:
     own = Daemon()
     settings = own.root / "etc/libvirt/network.conf"
     settings.parent.mkdir(parents=True)

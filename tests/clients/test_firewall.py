@@ -50,7 +50,7 @@ def everything() -> str:
     ) + shown("nft", "-s", "list", "ruleset")
 
 
-def test_iptables_shows_what_a_stock_host_shows() -> None:
+def test_iptables_output_matches_stock_libvirt() -> None:
     asyncio.run(Firewall(Iptables()).install(FACTS))
     assert shown("iptables", "-S", "FORWARD").splitlines() == [
         "-P FORWARD ACCEPT",
@@ -66,7 +66,7 @@ def test_iptables_shows_what_a_stock_host_shows() -> None:
 
 
 @pytest.mark.parametrize("executor", [Iptables(), Nftables()])
-def test_installing_again_changes_nothing(executor: Executor) -> None:
+def test_install_is_idempotent(executor: Executor) -> None:
     async def twice() -> tuple[str, str]:
         await Firewall(executor).install(FACTS)
         first = everything()
@@ -78,7 +78,7 @@ def test_installing_again_changes_nothing(executor: Executor) -> None:
 
 
 @pytest.mark.parametrize("executor", [Iptables(), Nftables()])
-def test_removal_leaves_nothing_of_the_network(executor: Executor) -> None:
+def test_remove_leaves_nothing(executor: Executor) -> None:
     async def come_and_go() -> tuple[str, str]:
         firewall = Firewall(executor)
         await firewall.install(OTHER)
@@ -97,7 +97,7 @@ def test_removal_leaves_nothing_of_the_network(executor: Executor) -> None:
     ]
 
 
-def test_a_flushed_chain_is_filled_again_by_refresh() -> None:
+def test_refresh_restores_a_flushed_chain() -> None:
     async def flushed() -> tuple[str, str]:
         firewall = Firewall(Iptables())
         await firewall.install(FACTS)
@@ -116,7 +116,7 @@ def test_a_flushed_chain_is_filled_again_by_refresh() -> None:
 
 
 @pytest.mark.parametrize("executor", [Iptables(), Nftables()])
-def test_a_refused_installation_leaves_nothing(executor: Executor) -> None:
+def test_failed_installation_leaves_nothing(executor: Executor) -> None:
     impossible = replace(FACTS, bridge="virbr0", dev="a-name-that-is-too-long-for-a-device")
     with pytest.raises(VirError, match="failed") as refused:
         asyncio.run(Firewall(executor).install(impossible))
@@ -124,7 +124,7 @@ def test_a_refused_installation_leaves_nothing(executor: Executor) -> None:
     assert "virbr0" not in everything()
 
 
-def test_twenty_networks_at_once_all_get_their_rules() -> None:
+def test_concurrent_networks_get_their_rules() -> None:
     networks = [
         replace(
             FACTS,
@@ -150,7 +150,7 @@ def test_twenty_networks_at_once_all_get_their_rules() -> None:
     assert "virbr" not in everything()
 
 
-def test_the_host_is_looked_at() -> None:
+def test_inspect_finds_installed_backends() -> None:
     empty = asyncio.run(inspect())
     assert (empty.iptables_rules, empty.nftables_rules) == (False, False)
     shown("nft", "add", "table", "inet", "mine")

@@ -48,7 +48,7 @@ def destroy(daemon: Daemon) -> None:
     assert not done.stderr
 
 
-def test_links_are_listed_found_and_described(here: Daemon) -> None:
+def test_links_are_listed_and_described(here: Daemon) -> None:
     assert "lo" in here.ok("iface-list").split()
     assert "vvport" in here.ok("iface-list", "--inactive").split()
     mac = here.ok("iface-mac", "vvport").strip()
@@ -57,7 +57,7 @@ def test_links_are_listed_found_and_described(here: Daemon) -> None:
     assert "Interface not found" in here.virsh("iface-dumpxml", "nothing").stderr
 
 
-def test_a_bridge_is_defined_started_stopped_and_forgotten(here: Daemon) -> None:
+def test_bridge_is_defined_started_stopped_undefined(here: Daemon) -> None:
     define(here)
     assert "vvhost" not in shown("ip", "-o", "link")
     here.ok("iface-start", "vvhost")
@@ -74,7 +74,7 @@ def test_a_bridge_is_defined_started_stopped_and_forgotten(here: Daemon) -> None
     assert here.virsh("iface-undefine", "vvhost").returncode == 1
 
 
-def test_a_start_that_fails_leaves_nothing(here: Daemon) -> None:
+def test_failed_start_leaves_nothing(here: Daemon) -> None:
     path = here.root / "broken.xml"
     path.write_text(BRIDGE.format("10.66.0.1").replace("vvport", "vvnone"))
     here.ok("iface-define", str(path))
@@ -90,7 +90,7 @@ def test_a_start_that_fails_leaves_nothing(here: Daemon) -> None:
     here.ok("iface-undefine", "vvhost")
 
 
-def test_a_change_is_committed_or_rolled_back(here: Daemon) -> None:
+def test_change_begin_commit_and_rollback(here: Daemon) -> None:
     define(here)
     here.ok("iface-start", "vvhost")
     here.ok("iface-begin")

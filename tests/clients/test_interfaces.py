@@ -72,9 +72,7 @@ def taps() -> list[str]:
     return re.findall(r"^\d+: (vnet\d+):", shown("ip", "-o", "link"), re.MULTILINE)
 
 
-def test_a_guest_gets_an_address_a_name_server_and_a_way_out(
-    here: Daemon, link: Any, tiny: Guest
-) -> None:
+def test_guest_gets_address_dns_and_route(here: Daemon, link: Any, tiny: Guest) -> None:
     domain = link.defineXML(booting("dwelling", tiny, devices=CARD.format(number=1), then="dhcp"))
     console = pexpect.spawn(
         VIRSH, ["-c", here.uri, "start", "dwelling", "--console"], timeout=90, encoding="utf-8"
@@ -113,7 +111,7 @@ def test_a_guest_gets_an_address_a_name_server_and_a_way_out(
     wait_until("the tap is gone", lambda: not taps())
 
 
-def test_the_live_document_says_what_a_card_is_plugged_into(link: Any) -> None:
+def test_live_xml_names_the_bridge_and_tap(link: Any) -> None:
     domain = link.createXML(idle("plugged", devices=CARD.format(number=2)), 0)
     card = ElementTree.fromstring(domain.XMLDesc()).find("devices/interface")
     assert card is not None
@@ -126,7 +124,7 @@ def test_the_live_document_says_what_a_card_is_plugged_into(link: Any) -> None:
     assert inactive.find("devices/interface/target") is None
 
 
-def test_a_card_is_attached_and_its_link_set_with_virsh(here: Daemon, link: Any) -> None:
+def test_attach_interface_and_set_link_state(here: Daemon, link: Any) -> None:
     link.createXML(idle("receiving"), 0)
     here.ok("attach-interface", "receiving", "network", "lab", "--model", "virtio", "--live")
     (tap,) = taps()
@@ -137,7 +135,7 @@ def test_a_card_is_attached_and_its_link_set_with_virsh(here: Daemon, link: Any)
     assert here.ok("domif-getlink", "receiving", tap).split()[-1] == "up"
 
 
-def test_a_network_that_is_off_is_named_and_nothing_is_left(here: Daemon, link: Any) -> None:
+def test_inactive_network_is_refused_without_leftovers(here: Daemon, link: Any) -> None:
     card = CARD.format(number=3).replace("'lab'", "'default'")
     domain = link.defineXML(idle("unplugged", devices=CARD.format(number=4) + card))
     with pytest.raises(libvirt.libvirtError, match="network 'default' is not active"):
@@ -150,14 +148,14 @@ def test_a_network_that_is_off_is_named_and_nothing_is_left(here: Daemon, link: 
     assert not taps()
 
 
-def test_a_bridge_of_the_hosts_is_used(link: Any) -> None:
+def test_interface_on_a_host_bridge(link: Any) -> None:
     card = "<interface type='bridge'><source bridge='vvlab'/><model type='e1000'/></interface>"
     link.createXML(idle("bridged", devices=card), 0)
     (tap,) = taps()
     assert "master vvlab" in shown("ip", "-o", "link", "show", tap)
 
 
-def test_a_cards_traffic_is_limited_and_let_go(here: Daemon, link: Any) -> None:
+def test_interface_bandwidth_is_set_and_cleared(here: Daemon, link: Any) -> None:
     """What comes to the guest alone: this kernel may lack the filter for the other way."""
     domain = link.defineXML(idle("limited", devices=CARD.format(number=6)))
     domain.create()
@@ -174,7 +172,7 @@ def test_a_cards_traffic_is_limited_and_let_go(here: Daemon, link: Any) -> None:
 
 
 @pytest.mark.parametrize("mode", ["isolated", "route", "open"])
-def test_a_guest_is_served_in_every_mode(here: Daemon, link: Any, tiny: Guest, mode: str) -> None:
+def test_guest_boots_in_every_forward_mode(here: Daemon, link: Any, tiny: Guest, mode: str) -> None:
     forward = "" if mode == "isolated" else f"<forward mode='{mode}'/>"
     path = here.root / f"{mode}.xml"
     path.write_text(

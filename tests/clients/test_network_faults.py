@@ -95,7 +95,7 @@ async def start(paths: Paths, broken: int | None) -> None:
         links.close()
 
 
-def test_a_fault_after_each_step_leaves_nothing(paths: Paths) -> None:
+def test_fault_after_each_step_leaves_nothing(paths: Paths) -> None:
     asyncio.run(start(paths, None))
     assert left(paths) == []
     steps = plan_start(NETWORK, NetworkServices(paths, firewall).dnsmasq_config(NETWORK))
@@ -104,7 +104,7 @@ def test_a_fault_after_each_step_leaves_nothing(paths: Paths) -> None:
         assert left(paths) == [], describe_step(step)
 
 
-def test_steps_that_were_done_already_change_nothing(paths: Paths) -> None:
+def test_steps_are_idempotent(paths: Paths) -> None:
     async def twice() -> tuple[list[str], list[str]]:
         links, services = Rtnetlink(), NetworkServices(paths, firewall)
         host = StepExecutor(links, Sysctl(), services)

@@ -100,7 +100,7 @@ def way_back(place: Place) -> None:
     place.outside.run("ip", "route", "add", "192.168.122.0/24", "via", "10.9.0.1")
 
 
-def test_nat_lets_guests_out_and_nobody_in(place: Place) -> None:
+def test_nat_forwards_outgoing_connections_only(place: Place) -> None:
     assert not place.guest.reaches(OUTSIDE), "without translation no answer finds its way"
     place.put_in(FACTS, OTHER)
     assert place.guest.reaches(OUTSIDE)
@@ -112,7 +112,7 @@ def test_nat_lets_guests_out_and_nobody_in(place: Place) -> None:
     assert not place.outside.reaches(GUEST)
 
 
-def test_a_routed_network_is_reached_from_outside(place: Place) -> None:
+def test_routed_network_is_reachable_from_outside(place: Place) -> None:
     way_back(place)
     place.put_in(replace(FACTS, mode=ForwardMode.ROUTE), OTHER)
     assert place.guest.reaches(OUTSIDE)
@@ -120,7 +120,7 @@ def test_a_routed_network_is_reached_from_outside(place: Place) -> None:
     assert place.twin.reaches(GUEST)
 
 
-def test_an_isolated_network_keeps_to_itself(place: Place) -> None:
+def test_isolated_network_is_not_reachable(place: Place) -> None:
     way_back(place)
     assert place.guest.reaches(OUTSIDE)
     place.put_in(replace(FACTS, mode=ForwardMode.ISOLATED))
@@ -130,21 +130,21 @@ def test_an_isolated_network_keeps_to_itself(place: Place) -> None:
     assert place.guest.reaches(TWIN)
 
 
-def test_an_open_network_is_the_administrators(place: Place) -> None:
+def test_open_network_has_no_rules_of_ours(place: Place) -> None:
     way_back(place)
     place.put_in(replace(FACTS, mode=ForwardMode.OPEN))
     assert place.guest.reaches(OUTSIDE)
     assert place.outside.reaches(GUEST)
 
 
-def test_a_device_is_the_only_way_out(place: Place) -> None:
+def test_forward_dev_is_the_only_way_out(place: Place) -> None:
     place.put_in(replace(FACTS, dev="vvtwo"))
     assert not place.guest.reaches(OUTSIDE)
     place.put_in(replace(FACTS, dev="vvout"))
     assert place.guest.reaches(OUTSIDE)
 
 
-def test_traffic_goes_on_while_rules_are_put_in_again(place: Place) -> None:
+def test_traffic_continues_while_rules_are_refreshed(place: Place) -> None:
     place.put_in(FACTS)
     assert place.guest.reaches(OUTSIDE)
     asyncio.run(again_and_again(place))

@@ -28,7 +28,7 @@ def rules() -> list[str]:
     return [line for line in shown("iptables-save").splitlines() if "vvlast" in line]
 
 
-def test_a_network_outlives_the_whole_daemon_and_is_taken_over() -> None:
+def test_network_survives_a_restart_of_the_daemon() -> None:
     with own_network():
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         with Daemon() as daemon:

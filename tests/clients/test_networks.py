@@ -93,14 +93,14 @@ def pid_of(daemon: Daemon, name: str) -> int:
     return int(next(row["pid"] for row in daemon.status() if row["name"] == name))
 
 
-def test_the_stock_network_is_defined_once_and_off(here: Daemon) -> None:
+def test_default_network_is_defined_once_and_inactive(here: Daemon) -> None:
     assert here.ok("net-list", "--all").split()[-4:] == ["default", "inactive", "no", "yes"]
     xml = here.ok("net-dumpxml", "default")
     assert "<ip address='192.168.122.1' netmask='255.255.255.0'>" in xml
     assert "<bridge name='virbr0' stp='on' delay='0'/>" in xml
 
 
-def test_a_network_starts_is_described_and_stops(here: Daemon, net: str) -> None:
+def test_network_lifecycle_and_xml(here: Daemon, net: str) -> None:
     here.ok("net-start", net)
     words = here.ok("net-info", net).split()
     assert words[words.index("Active:") + 1] == "yes"
@@ -127,7 +127,7 @@ def test_autostart_undefine_and_transient_networks(here: Daemon, net: str) -> No
 
 
 @pytest.mark.skipif(not Path(BUSYBOX).exists(), reason="needs busybox")
-def test_a_machine_gets_an_address_and_resolves_names(here: Daemon, net: str) -> None:
+def test_dhcp_and_dns_reach_a_machine(here: Daemon, net: str) -> None:
     here.ok("net-start", net)
     prefix = f"10.77.{net[1:]}"
     with Neighbour(here.root, bridge(net), "52:54:00:77:00:01") as peer:
@@ -146,7 +146,7 @@ def test_a_machine_gets_an_address_and_resolves_names(here: Daemon, net: str) ->
 
 
 @pytest.mark.skipif(not Path(BUSYBOX).exists(), reason="needs busybox")
-def test_leases_and_traffic_outlive_netd_and_dnsmasq(here: Daemon, net: str) -> None:
+def test_leases_and_traffic_survive_netd_and_dnsmasq(here: Daemon, net: str) -> None:
     here.ok("net-start", net)
     with Neighbour(here.root, bridge(net), "52:54:00:77:00:01") as peer:
         got = peer.get_address()
@@ -165,7 +165,7 @@ def test_leases_and_traffic_outlive_netd_and_dnsmasq(here: Daemon, net: str) -> 
         assert got in here.ok("net-dhcp-leases", net)
 
 
-def test_what_went_while_netd_was_down_is_mended(here: Daemon, net: str) -> None:
+def test_recovery_repairs_what_was_deleted(here: Daemon, net: str) -> None:
     here.ok("net-start", net)
     former = pid_of(here, "netd")
     [server] = servers(here, net)
@@ -202,7 +202,7 @@ def test_live_and_persistent_updates(here: Daemon, net: str) -> None:
     assert list(servers(here, net)) != [server], "a new range needs a new dnsmasq"
 
 
-def test_a_subnet_or_bridge_in_use_is_refused_and_nothing_stays(here: Daemon, net: str) -> None:
+def test_subnet_or_bridge_in_use_is_refused(here: Daemon, net: str) -> None:
     subprocess.run(["ip", "link", "add", "vvhost", "type", "bridge"], check=True)
     try:
         address = f"10.77.{net[1:]}.77/24"
@@ -223,7 +223,7 @@ def test_a_subnet_or_bridge_in_use_is_refused_and_nothing_stays(here: Daemon, ne
         subprocess.run(["ip", "link", "del", bridge(net)], check=True)
 
 
-def test_bad_documents_are_refused_with_stock_codes(here: Daemon, net: str) -> None:
+def test_invalid_networks_have_libvirts_codes(here: Daemon, net: str) -> None:
     link = libvirt.open(here.uri)
     ip = "<ip address='10.9.0.1' netmask='255.255.255.0'><dhcp>{}</dhcp></ip>"
     cases: list[tuple[str, int]] = [
@@ -251,7 +251,7 @@ def test_bad_documents_are_refused_with_stock_codes(here: Daemon, net: str) -> N
     link.close()
 
 
-def test_events_tell_of_each_change(here: Daemon, net: str) -> None:
+def test_lifecycle_events(here: Daemon, net: str) -> None:
     EventLoop.start()
     link = libvirt.open(here.uri)
     seen: queue.Queue[tuple[str, int]] = queue.Queue()
@@ -275,7 +275,7 @@ def test_events_tell_of_each_change(here: Daemon, net: str) -> None:
     link.close()
 
 
-def test_a_transient_network_is_gone_when_it_stops(here: Daemon) -> None:
+def test_transient_network_disappears_when_it_stops(here: Daemon) -> None:
     path = here.root / "transient.xml"
     path.write_text(document("passing", 5))
     here.ok("net-create", str(path))
@@ -289,7 +289,7 @@ def test_a_transient_network_is_gone_when_it_stops(here: Daemon) -> None:
     assert here.virsh("net-info", "passing").returncode == 1
 
 
-def test_the_hook_script_may_refuse_a_start(here: Daemon, net: str) -> None:
+def test_hook_script_may_refuse_a_start(here: Daemon, net: str) -> None:
     script = here.root / "etc/libvirt/hooks/network"
     notes = here.root / "hook.notes"
     script.parent.mkdir(exist_ok=True)
@@ -313,7 +313,7 @@ def test_the_hook_script_may_refuse_a_start(here: Daemon, net: str) -> None:
         script.unlink()
 
 
-def test_a_guest_is_plugged_in_and_again_after_the_network_was_off(here: Daemon, net: str) -> None:
+def test_guests_are_attached_again_after_a_network_restart(here: Daemon, net: str) -> None:
     card = f"<interface type='network'><source network='{net}'/><model type='virtio'/></interface>"
     path = here.root / "plugged.xml"
     path.write_text(idle("plugged", devices=card))
@@ -338,7 +338,7 @@ def test_a_guest_is_plugged_in_and_again_after_the_network_was_off(here: Daemon,
     assert tap not in shown("ip", "-o", "link")
 
 
-def test_starting_and_stopping_is_quick(here: Daemon, net: str) -> None:
+def test_start_and_stop_are_fast(here: Daemon, net: str) -> None:
     link = libvirt.open(here.uri)
     network = link.networkLookupByName(net)
     began = time.monotonic()
@@ -349,7 +349,7 @@ def test_starting_and_stopping_is_quick(here: Daemon, net: str) -> None:
     link.close()
 
 
-def test_direct_and_scripted_cards_come_and_go_with_their_guest(here: Daemon) -> None:
+def test_direct_and_ethernet_interfaces_follow_their_guest(here: Daemon) -> None:
     script, notes = here.root / "ifup.sh", here.root / "ifup.notes"
     script.write_text(f"#!/bin/sh\necho \"$1\" >> '{notes}'\n")
     script.chmod(0o755)

@@ -112,7 +112,7 @@ async def bound(
     return cards
 
 
-def test_clean_traffic_passes_and_what_is_forged_does_not(filters: Filters) -> None:
+def test_clean_traffic_drops_spoofed_frames(filters: Filters) -> None:
     asyncio.run(bound(filters, "clean-traffic", ADDRESS))
     good = packet(text=b"the last one")
     assert arrives(packet(), good)
@@ -161,7 +161,7 @@ def test_clean_traffic_gateway_exchanges_frames_with_the_gateway_alone(filters: 
         ("no-arp-spoofing", "88b5", True),
     ],
 )
-def test_a_rule_without_a_protocol_matches_the_frames_of_its_chain(
+def test_rule_without_protocol_matches_its_chains_frames(
     filters: Filters, name: str, kind: str, passes: bool
 ) -> None:
     asyncio.run(bound(filters, name, ADDRESS))
@@ -175,7 +175,7 @@ def test_a_rule_without_a_protocol_matches_the_frames_of_its_chain(
     assert (ethernet(kind) in seen) == passes
 
 
-def test_after_the_guest_nothing_is_left(filters: Filters) -> None:
+def test_removed_binding_leaves_no_rules(filters: Filters) -> None:
     before = shown("ebtables-save").splitlines()[1:-1], shown("iptables-save", "-t", "filter")
 
     async def come_and_go() -> None:
@@ -203,7 +203,7 @@ def test_after_the_guest_nothing_is_left(filters: Filters) -> None:
 BUILT_IN: Final = ["*nat", ":PREROUTING ACCEPT", ":OUTPUT ACCEPT", ":POSTROUTING ACCEPT"]
 
 
-def test_a_redefinition_leaves_no_moment_unfiltered(filters: Filters) -> None:
+def test_no_frame_passes_unfiltered_during_redefinition(filters: Filters) -> None:
     stop = threading.Event()
 
     def flood(guest: socket.socket) -> None:
@@ -234,7 +234,7 @@ def test_a_redefinition_leaves_no_moment_unfiltered(filters: Filters) -> None:
     assert FOREIGN not in frames
 
 
-def test_an_address_is_learned_from_traffic(filters: Filters) -> None:
+def test_address_is_learned_from_traffic(filters: Filters) -> None:
     async def learned() -> tuple[str, ...]:
         await bound(filters, "clean-traffic")
         with raw("g0") as guest:
@@ -251,7 +251,7 @@ def test_an_address_is_learned_from_traffic(filters: Filters) -> None:
     assert not arrives(packet(address="10.0.0.3"), good)
 
 
-def test_until_dhcp_has_answered_only_dhcp_passes(filters: Filters) -> None:
+def test_only_dhcp_passes_until_a_lease_is_learned(filters: Filters) -> None:
     only = FilterParameter(name="CTRL_IP_LEARNING", value="dhcp")
 
     async def waiting() -> None:
@@ -263,7 +263,7 @@ def test_until_dhcp_has_answered_only_dhcp_passes(filters: Filters) -> None:
     assert not arrives(arp(MAC, "10.0.0.2"), dhcp())
 
 
-def test_the_address_of_a_lease_is_learned(filters: Filters) -> None:
+def test_address_of_a_lease_is_learned(filters: Filters) -> None:
     only = FilterParameter(name="CTRL_IP_LEARNING", value="dhcp")
 
     async def leased() -> None:
@@ -281,7 +281,7 @@ def test_the_address_of_a_lease_is_learned(filters: Filters) -> None:
     assert arrives(packet(), packet(text=b"the last one"))
 
 
-def test_a_lease_ends_also_for_the_next_netd(filters: Filters, tmp_path: Path) -> None:
+def test_lease_expires_after_a_restart_of_netd(filters: Filters, tmp_path: Path) -> None:
     only = FilterParameter(name="CTRL_IP_LEARNING", value="dhcp")
 
     async def leased() -> None:

@@ -59,16 +59,16 @@ BOND: Final = """<interface type='bond' name='bond0'>
 
 
 @pytest.mark.parametrize("document", [ETHERNET, BRIDGE, BOND], ids=["ethernet", "bridge", "bond"])
-def test_a_document_is_written_as_stock_orders_it(document: str) -> None:
+def test_elements_are_in_libvirts_order(document: str) -> None:
     assert format_interface(parse_interface(document), inactive=False) == document
 
 
-def test_the_state_of_a_link_is_no_part_of_the_definition() -> None:
+def test_inactive_xml_has_no_link_state() -> None:
     document = format_interface(parse_interface(ETHERNET), inactive=True)
     assert document == ETHERNET.replace("  <link speed='1000' state='up'/>\n", "")
 
 
-def test_of_two_monitors_of_a_bond_the_first_counts_as_for_stock() -> None:
+def test_first_of_two_bond_monitors_is_used() -> None:
     both = BOND.replace("<arpmon", "<miimon freq='5'/><arpmon")
     bond = parse_interface(both).bond
     assert bond is not None
@@ -76,7 +76,7 @@ def test_of_two_monitors_of_a_bond_the_first_counts_as_for_stock() -> None:
     assert bond.arpmon is None
 
 
-def test_an_interface_knows_the_links_that_it_is_made_of() -> None:
+def test_interface_lists_its_lower_links() -> None:
     interface = parse_interface(BRIDGE)
     assert list(interface.members()) == ["eth1", "bond0", "eth2", "eth3", "eth4.7"]
     assert interface.below() == ["eth1", "bond0", "eth2", "eth3", "eth4.7", "eth4"]
@@ -84,7 +84,7 @@ def test_an_interface_knows_the_links_that_it_is_made_of() -> None:
     assert interface.bridge.delay_s == 0.01
 
 
-def test_two_tags_of_one_link_may_be_in_a_bridge() -> None:
+def test_bridge_may_have_two_vlans_of_one_link() -> None:
     eight = "<interface type='vlan' name='eth4.8'><vlan tag='8'><interface name='eth4'/></vlan>"
     interface = parse_interface(BRIDGE.replace("  </bridge>", f"{eight}</interface></bridge>"))
     assert interface.below()[-1] == "eth4"
@@ -99,7 +99,7 @@ def test_two_tags_of_one_link_may_be_in_a_bridge() -> None:
         ("name='eth1'", "name='br0'", "'br0' is listed more than once"),
     ],
 )
-def test_a_link_is_in_one_other_alone(old: str, new: str, says: str) -> None:
+def test_link_can_be_in_one_master_only(old: str, new: str, says: str) -> None:
     with pytest.raises(ConfError, match=says):
         parse_interface(BRIDGE.replace(old, new))
 
@@ -176,14 +176,14 @@ def inside(kind: str, parts: list[tuple[str, str]]) -> list[tuple[str, str]]:
         *inside("bridge", BRIDGES),
     ],
 )
-def test_a_document_that_cannot_be_is_refused_as_an_xml_error(document: str, says: str) -> None:
+def test_invalid_interfaces_are_xml_errors(document: str, says: str) -> None:
     with pytest.raises(ConfError) as refused:
         parse_interface(document)
     assert refused.value.kind == "xml"
     assert says in refused.value.message
 
 
-def test_what_is_no_xml_is_told_apart() -> None:
+def test_malformed_xml_is_xml_detail() -> None:
     with pytest.raises(ConfError) as refused:
         parse_interface("<interface")
     assert refused.value.kind == "xml_detail"
@@ -191,6 +191,6 @@ def test_what_is_no_xml_is_told_apart() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(interfaces())
-def test_what_is_written_is_read_again(interface: Interface) -> None:
+def test_formatting_round_trips(interface: Interface) -> None:
     document = format_interface(interface, inactive=False)
     assert parse_interface(document) == interface

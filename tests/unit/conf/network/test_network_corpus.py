@@ -42,7 +42,7 @@ def canonical(xml: str) -> Any:
 
 
 @pytest.mark.parametrize("case", list(cases()))
-def test_a_document_is_taken_or_refused_as_by_stock(case: dict[str, Any]) -> None:
+def test_networks_are_accepted_as_by_libvirt(case: dict[str, Any]) -> None:
     try:
         network = complete(parse_network(case["input"]), make_mac=lambda: "52:54:00:@MAC@")
         validate(network)
@@ -59,7 +59,7 @@ def test_a_document_is_taken_or_refused_as_by_stock(case: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("case", list(cases(refused=False)))
-def test_what_was_written_is_read_as_the_same(case: dict[str, Any]) -> None:
+def test_formatting_round_trips(case: dict[str, Any]) -> None:
     network = complete(parse_network(case["input"]))
     written = format_network(network, inactive=True)
     assert format_network(parse_network(written), inactive=True) == written

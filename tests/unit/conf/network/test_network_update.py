@@ -28,14 +28,14 @@ def hosts(network: Network) -> list[tuple[str | None, str | None]]:
     return [(host.name, host.ip) for host in network.ips[0].dhcp.hosts]
 
 
-def test_entries_come_last_or_first_and_the_original_stays() -> None:
+def test_update_adds_first_or_last_to_a_copy() -> None:
     network = parse_network(IPS)
     assert hosts(update_network(network, ADD, HOST, -1, TWO))[-1] == ("two", "10.0.0.3")
     assert hosts(update_network(network, ADD_FIRST, HOST, -1, TWO))[0] == ("two", "10.0.0.3")
     assert hosts(network) == [("one", "10.0.0.2")]
 
 
-def test_a_host_is_changed_by_its_card_and_removed_by_what_is_said_of_it() -> None:
+def test_update_selects_dhcp_hosts_by_attributes() -> None:
     network = parse_network(IPS)
     moved = "<host mac='52:54:00:00:00:01' name='one' ip='10.0.0.9'/>"
     changed = update_network(network, MODIFY, HOST, 0, moved)
@@ -64,7 +64,7 @@ def test_a_host_is_changed_by_its_card_and_removed_by_what_is_said_of_it() -> No
         (9, HOST, -1, TWO, UNSUPPORTED, "command code 9"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_done_is_refused(
+def test_invalid_updates_are_refused(
     command: int, section: int, index: int, xml: str, kind: str, words: str
 ) -> None:
     with pytest.raises(ConfError, match=words) as refused:
@@ -72,7 +72,7 @@ def test_what_cannot_be_done_is_refused(
     assert refused.value.kind == kind
 
 
-def test_devices_and_groups_are_added_and_removed() -> None:
+def test_update_of_forward_interfaces_and_portgroups() -> None:
     network = parse_network(DOCUMENT.format(""))
     more = update_network(network, ADD, INTERFACE, -1, "<interface dev='eth2'/>")
     assert more.forward is not None

@@ -57,7 +57,7 @@ def answer(xml: str) -> tuple[str, str]:
 
 
 @pytest.mark.skipif(not CORPUS.exists(), reason=f"{CORPUS}: no measured answers here")
-def test_every_measured_document_is_answered_as_stock_answered() -> None:
+def test_corpus_matches_libvirt() -> None:
     for line in CORPUS.read_text().splitlines():
         case = json.loads(line)
         kind, said = answer(case["input"])
@@ -85,7 +85,7 @@ VALUES: Final = {
 
 
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
-def test_every_attribute_of_every_protocol_survives(protocol: str) -> None:
+def test_every_attribute_round_trips(protocol: str) -> None:
     values = {}
     for name, kind in PROTOCOLS[protocol].items():
         given_value = VALUES[kind.__name__]
@@ -113,7 +113,7 @@ rules = st.builds(
 
 
 @given(st.lists(rules, max_size=5), st.sampled_from(("root", "mac", "ipv4-ip", "arp")))
-def test_what_is_written_is_read_again(entries: list[Rule], chain: str) -> None:
+def test_formatting_round_trips(entries: list[Rule], chain: str) -> None:
     filter = Filter(
         name="f", chain=chain, priority=7, entries=(*entries, Reference(filter="g", variables={}))
     )
@@ -143,13 +143,13 @@ def test_what_is_written_is_read_again(entries: list[Rule], chain: str) -> None:
         ),
     ],
 )
-def test_a_bad_filter_is_refused(xml: str, kind: str, says: str) -> None:
+def test_invalid_filters_are_refused(xml: str, kind: str, says: str) -> None:
     with pytest.raises(ConfError, match=says) as refused:
         parse_filter(xml)
     assert refused.value.kind == kind
 
 
-def test_the_stock_filters_are_those_of_libvirt() -> None:
+def test_packaged_filters_are_those_of_libvirt() -> None:
     found = stock_filters()
     assert {"clean-traffic", "no-mac-spoofing", "no-ip-spoofing", "allow-dhcp-server"} <= set(found)
     assert len(found) == 24
@@ -159,7 +159,7 @@ def test_the_stock_filters_are_those_of_libvirt() -> None:
                 assert entry.filter in found
 
 
-def test_a_binding_is_written_as_it_was_read() -> None:
+def test_binding_round_trips() -> None:
     binding = parse_binding(BINDING)
     assert binding.variables == {"IP": ("192.168.122.9", "192.168.122.10")}
     assert format_binding(binding) == BINDING
@@ -175,13 +175,13 @@ def test_a_binding_is_written_as_it_was_read() -> None:
         ("filter='clean-traffic'", "no filter reference"),
     ],
 )
-def test_a_binding_that_lacks_something_is_refused(cut: str, says: str) -> None:
+def test_incomplete_bindings_are_refused(cut: str, says: str) -> None:
     with pytest.raises(ConfError, match=says):
         parse_binding(BINDING.replace(cut, ""))
 
 
 @pytest.mark.parametrize("name", ["../../etc", "a b", "a" * 16, ".."])
-def test_a_device_that_cannot_be_is_refused(name: str) -> None:
+def test_invalid_device_names_are_refused(name: str) -> None:
     with pytest.raises(ConfError, match="cannot name"):
         parse_binding(BINDING.replace("vnet0", name))
 

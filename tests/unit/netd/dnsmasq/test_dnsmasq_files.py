@@ -32,7 +32,7 @@ def lines(forward: str, rest: str) -> list[str]:
     return [line for line in texts.config.splitlines() if not line.startswith("#")]
 
 
-def test_a_network_with_dhcp_reads_like_a_stock_one() -> None:
+def test_dhcp_configuration_is_libvirts() -> None:
     found = lines(NAT, IP4.format("<dhcp><range start='10.0.0.2' end='10.0.0.254'/></dhcp>"))
     assert found == [
         "strict-order",
@@ -49,12 +49,12 @@ def test_a_network_with_dhcp_reads_like_a_stock_one() -> None:
     ]
 
 
-def test_an_isolated_network_names_no_router_and_asks_nobody() -> None:
+def test_isolated_networks_have_no_router_and_no_forwarders() -> None:
     found = lines("", IP4.format("<dhcp><range start='10.0.0.2' end='10.0.0.9'/></dhcp>"))
     assert {"dhcp-option=3", "no-resolv", "ra-param=*,0,0"} <= set(found)
 
 
-def test_names_forwarders_and_records() -> None:
+def test_dns_forwarders_hosts_and_records() -> None:
     dns = (
         "<dns forwardPlainNames='no'><forwarder addr='8.8.8.8'/><forwarder domain='c.test' "
         "addr='10.1.1.1'/><txt name='t' value='v'/><srv service='s' protocol='tcp' domain='d' "
@@ -73,7 +73,7 @@ def test_names_forwarders_and_records() -> None:
     assert texts.names == "10.0.0.9\th\tg\n"
 
 
-def test_both_families_fixed_addresses_and_announcements() -> None:
+def test_dhcp_reservations_and_router_advertisements() -> None:
     six = "<ip family='ipv6' address='fd00::1' prefix='64'>{}</ip>"
     host = "<host mac='52:54:00:00:00:01' name='a' ip='10.0.0.5'>"
     host += "<lease expiry='2' unit='hours'/></host>"
@@ -93,7 +93,7 @@ def test_both_families_fixed_addresses_and_announcements() -> None:
     assert "dhcp-range=fd00::1,ra-only" in lines(NAT, six.format(""))
 
 
-def test_a_network_without_work_for_it_has_no_dnsmasq() -> None:
+def test_network_without_dhcp_and_dns_has_no_dnsmasq() -> None:
     assert plan_config(parse_network(TOP.format("", "")), FILES, user="") is None
     quiet = "<dns enable='no'/>" + IP4.format("")
     assert plan_config(parse_network(TOP.format(NAT, quiet)), FILES, user="") is None
@@ -102,7 +102,7 @@ def test_a_network_without_work_for_it_has_no_dnsmasq() -> None:
 ENVIRON = {"DNSMASQ_LEASE_EXPIRES": "2000", "DNSMASQ_CLIENT_ID": "01:02"}
 
 
-def test_leases_are_added_renewed_removed_and_run_out() -> None:
+def test_leases_are_added_renewed_deleted_and_expire() -> None:
     one = lease_script.update_leases(
         [], ["add", "52:54:00:00:00:01", "10.0.0.2", "peer"], ENVIRON, 1000
     )
@@ -126,7 +126,7 @@ def test_leases_are_added_renewed_removed_and_run_out() -> None:
     assert parse_leases(json.dumps(one).encode(), 2000, "") == []
 
 
-def test_the_installed_script_keeps_the_database_and_gives_it_back(tmp_path: Path) -> None:
+def test_lease_script_writes_and_returns_the_database(tmp_path: Path) -> None:
     install_script(tmp_path)
     database = tmp_path / "b0.status"
     environ = {"PATH": os.environ["PATH"], "VIRTVISOR_LEASES": str(database)}
@@ -159,7 +159,7 @@ def test_the_installed_script_keeps_the_database_and_gives_it_back(tmp_path: Pat
 
 
 @given(st.binary(max_size=200))
-def test_a_broken_database_has_no_leases(data: bytes) -> None:
+def test_damaged_lease_database_is_empty(data: bytes) -> None:
     assert all(lease.address for lease in parse_leases(data, 0, "hostile"))
 
 
@@ -167,7 +167,7 @@ STOCK = json.loads((Path(__file__).with_name("stock_dnsmasq.json")).read_text())
 
 
 @pytest.mark.parametrize("case", STOCK, ids=range(len(STOCK)))
-def test_the_files_say_what_those_of_a_stock_libvirtd_say(case: dict[str, Any]) -> None:
+def test_configuration_matches_stock_libvirtd(case: dict[str, Any]) -> None:
     """Measured on libvirt 9.0.0 with these networks running; comments are left out."""
     network = parse_network(case["document"])
     folder, states = Path("/var/lib/libvirt/dnsmasq"), Path("/run/libvirt/network")

@@ -13,35 +13,35 @@ from supervisor.netd.firewall.backend_choice import Backend, HostFirewalls, conf
 BOTH = HostFirewalls(iptables=True, nft=True, iptables_rules=False, nftables_rules=False)
 
 
-def test_the_setting_counts_first() -> None:
+def test_configured_backend_has_precedence() -> None:
     used = replace(BOTH, iptables_rules=True)
     assert select(configured('firewall_backend = "nftables"', "network.conf"), used) is (
         Backend.NFTABLES
     )
 
 
-def test_no_setting_is_none() -> None:
+def test_unset_backend_is_none() -> None:
     assert configured("# firewall_backend = 'x'\n", "network.conf") is None
 
 
-def test_an_unknown_backend_is_refused_with_its_line() -> None:
+def test_unknown_backend_is_refused_with_its_line() -> None:
     with pytest.raises(ConfError, match=r"network\.conf:2: .*'pf' is not known"):
         configured("\nfirewall_backend = 'pf'\n", "network.conf")
 
 
-def test_a_host_without_rules_gets_iptables() -> None:
+def test_default_backend_is_iptables() -> None:
     assert select(None, BOTH) is Backend.IPTABLES
 
 
-def test_a_host_that_uses_nftables_alone_gets_nftables() -> None:
+def test_native_nftables_rules_select_nftables() -> None:
     assert select(None, replace(BOTH, nftables_rules=True)) is Backend.NFTABLES
 
 
-def test_a_host_that_uses_both_gets_iptables() -> None:
+def test_iptables_is_preferred_to_nftables() -> None:
     assert select(None, replace(BOTH, nftables_rules=True, iptables_rules=True)) is Backend.IPTABLES
 
 
-def test_what_is_not_installed_is_not_chosen() -> None:
+def test_missing_programs_are_not_selected() -> None:
     assert select(None, replace(BOTH, iptables=False)) is Backend.NFTABLES
     assert select(None, replace(BOTH, nft=False, nftables_rules=True)) is Backend.IPTABLES
 
@@ -54,7 +54,7 @@ def test_what_is_not_installed_is_not_chosen() -> None:
         (None, replace(BOTH, iptables=False, nft=False)),
     ],
 )
-def test_a_missing_program_is_named(setting: Backend | None, host: HostFirewalls) -> None:
+def test_missing_configured_backend_is_named(setting: Backend | None, host: HostFirewalls) -> None:
     with pytest.raises(VirError, match="installed") as refused:
         select(setting, host)
     assert refused.value.code is ErrorCode.CONFIG_UNSUPPORTED

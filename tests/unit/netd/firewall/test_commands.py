@@ -11,7 +11,7 @@ from rpc.errors import ErrorCode, VirError
 from supervisor.netd.firewall.commands import run, run_ok
 
 
-def test_a_program_that_hangs_is_ended_at_the_deadline() -> None:
+def test_hung_program_is_killed_at_the_deadline() -> None:
     began = time.monotonic()
     with pytest.raises(VirError, match=r"'sleep' did not end in 0\.2 s") as refused:
         asyncio.run(run(["sleep", "60"], deadline_s=0.2))
@@ -19,16 +19,16 @@ def test_a_program_that_hangs_is_ended_at_the_deadline() -> None:
     assert time.monotonic() - began < 10
 
 
-def test_a_program_that_fails_is_quoted() -> None:
+def test_failure_message_has_the_programs_output() -> None:
     with pytest.raises(VirError, match="No such file or directory") as refused:
         asyncio.run(run_ok(["ls", "/does/not/exist"]))
     assert refused.value.code is ErrorCode.INTERNAL_ERROR
 
 
-def test_a_program_that_is_missing_is_named() -> None:
+def test_missing_program_is_named() -> None:
     with pytest.raises(VirError, match="cannot execute no-such-program"):
         asyncio.run(run(["no-such-program"]))
 
 
-def test_what_is_given_is_read() -> None:
+def test_stdin_is_passed() -> None:
     assert asyncio.run(run_ok(["cat"], stdin="*filter\nCOMMIT\n")) == "*filter\nCOMMIT\n"

@@ -66,37 +66,37 @@ def removed(saved: str, facts: NetworkFacts) -> str:
     return restored(saved, plan_removal(parse_save(saved), plan(facts), facts))
 
 
-def test_what_is_complete_is_left_alone() -> None:
+def test_complete_rules_are_not_touched() -> None:
     there = installed(EMPTY, FACTS)
     assert plan_install(parse_save(there), plan(FACTS), FACTS) == []
 
 
-def test_the_jumps_stand_in_the_order_that_stock_has() -> None:
+def test_jumps_are_in_libvirts_order() -> None:
     there = parse_save(installed(EMPTY, FACTS))["filter"]
     targets = [rule[-1] for rule in there.rules["FORWARD"]]
     assert targets == ["LIBVIRT_FWX", "LIBVIRT_FWI", "LIBVIRT_FWO"]
 
 
-def test_a_jump_that_is_missing_comes_back_at_its_place() -> None:
+def test_missing_jump_is_restored_in_order() -> None:
     there = installed(EMPTY, FACTS)
     broken = there.replace("-A FORWARD -j LIBVIRT_FWI\n", "")
     assert broken != there
     assert parse_save(installed(broken, FACTS)) == parse_save(there)
 
 
-def test_only_the_table_that_lacks_something_is_changed() -> None:
+def test_only_incomplete_tables_are_changed() -> None:
     broken = installed(EMPTY, FACTS).replace("-A LIBVIRT_FWX -i virbr7 -o virbr7 -j ACCEPT\n", "")
     changes = plan_install(parse_save(broken), plan(FACTS), FACTS)
     assert [change.table for change in changes] == ["filter"]
 
 
-def test_a_rule_that_stands_twice_is_made_one() -> None:
+def test_duplicate_rules_are_removed() -> None:
     rule = "-A LIBVIRT_FWX -i virbr7 -o virbr7 -j ACCEPT\n"
     there = installed(EMPTY, FACTS)
     assert parse_save(installed(there.replace(rule, rule * 2), FACTS)) == parse_save(there)
 
 
-def test_the_checksum_rule_goes_with_dhcp() -> None:
+def test_checksum_rule_depends_on_dhcp() -> None:
     there = installed(EMPTY, FACTS)
     assert "CHECKSUM" not in installed(there, replace(FACTS, dhcp4=False))
 
@@ -110,7 +110,7 @@ def test_only_the_checksum_rule_is_optional() -> None:
     }
 
 
-def test_removal_leaves_other_networks_and_other_peoples_rules() -> None:
+def test_removal_keeps_rules_of_others() -> None:
     mine = EMPTY.replace("*filter\n", "*filter\n-A INPUT -i virbr7 -j LOG\n")
     one = installed(mine, OTHER)
     both = installed(one, FACTS)
@@ -119,40 +119,40 @@ def test_removal_leaves_other_networks_and_other_peoples_rules() -> None:
     assert "virbr7" not in removed(both, FACTS).replace("-A INPUT -i virbr7 -j LOG", "")
 
 
-def test_removal_finds_rules_that_the_facts_no_longer_tell_of() -> None:
+def test_removal_finds_rules_of_earlier_definitions() -> None:
     there = installed(EMPTY, FACTS)
     assert "virbr7" not in removed(there, replace(FACTS, mode=ForwardMode.ISOLATED, dhcp4=False))
 
 
-def test_removing_twice_changes_nothing_more() -> None:
+def test_second_removal_is_empty() -> None:
     gone = removed(installed(EMPTY, FACTS), FACTS)
     assert plan_removal(parse_save(gone), plan(FACTS), FACTS) == []
 
 
-def test_the_order_of_options_means_nothing() -> None:
+def test_option_order_is_ignored() -> None:
     saved = parse_save("*filter\n-A X -i a -p udp -m udp --dport 5 -j ACCEPT\nCOMMIT\n")["filter"]
     assert saved.has("X", ("-p", "udp", "--dport", "5", "-i", "a", "-j", "ACCEPT"))
     assert not saved.has("X", ("-p", "udp", "--dport", "6", "-i", "a", "-j", "ACCEPT"))
 
 
-def test_a_negated_option_is_another_one() -> None:
+def test_negation_is_significant() -> None:
     saved = parse_save("*nat\n-A X ! -d 1.2.3.0/24 -j RETURN\nCOMMIT\n")["nat"]
     assert saved.has("X", ("!", "-d", "1.2.3.0/24", "-j", "RETURN"))
     assert not saved.has("X", ("-d", "1.2.3.0/24", "-j", "RETURN"))
 
 
 @given(st.lists(st.text(min_size=1), min_size=1))
-def test_words_survive_being_written_and_read(words: list[str]) -> None:
+def test_arguments_survive_quoting(words: list[str]) -> None:
     plain = [word for word in words if word.splitlines() == [word]]
     saved = parse_save(f"*filter\n-A X {format_rule(plain)}\n")
     assert saved["filter"].rules["X"] == [plain]
 
 
-def test_a_word_never_begins_another_line() -> None:
+def test_arguments_cannot_inject_lines() -> None:
     assert "\n" not in format_rule(["--comment", "one\n-A FORWARD -j ACCEPT"])
 
 
-def test_what_a_guests_filter_refuses_does_not_get_as_far_as_its_network() -> None:
+def test_filter_chains_are_evaluated_before_networks() -> None:
     filtered = EMPTY.replace("*filter\n", "*filter\n-A FORWARD -j libvirt-in\n-A FORWARD -j LOG\n")
     there = parse_save(installed(filtered, FACTS))["filter"].rules["FORWARD"]
     assert [rule[-1] for rule in there] == [

@@ -70,7 +70,7 @@ async def started(host: FakeHost) -> tuple[FakeNetd, NetworkObject]:
     return netd, entry
 
 
-async def test_a_network_is_started_and_stopped(host: FakeHost) -> None:
+async def test_start_and_stop(host: FakeHost) -> None:
     netd, entry = await started(host)
     assert entry.is_active
     assert host.links.by_name["b0"].up
@@ -85,7 +85,7 @@ async def test_a_network_is_started_and_stopped(host: FakeHost) -> None:
     assert entry in netd.registry
 
 
-async def test_a_transient_network_is_forgotten_when_it_stops(host: FakeHost) -> None:
+async def test_transient_network_is_removed_when_it_stops(host: FakeHost) -> None:
     netd = FakeNetd(host)
     entry = defined(netd, persistent=False)
     await netd.networks.start(entry, NETWORK)
@@ -94,7 +94,7 @@ async def test_a_transient_network_is_forgotten_when_it_stops(host: FakeHost) ->
 
 
 @pytest.mark.parametrize("broken", range(STEPS))
-async def test_a_failed_step_undoes_the_whole_start(host: FakeHost, broken: int) -> None:
+async def test_failed_step_undoes_the_start(host: FakeHost, broken: int) -> None:
     netd = FakeNetd(host)
     entry = defined(netd)
     assert len(plan(netd)) == STEPS
@@ -108,7 +108,7 @@ async def test_a_failed_step_undoes_the_whole_start(host: FakeHost, broken: int)
     assert netd.hooks.operations == ["start", "stopped"]
 
 
-async def test_a_status_that_cannot_be_written_undoes_the_start(host: FakeHost) -> None:
+async def test_status_write_failure_undoes_the_start(host: FakeHost) -> None:
     netd = FakeNetd(host)
     entry = defined(netd)
     (host.paths.network_status_dir() / "n.xml").mkdir()
@@ -119,7 +119,7 @@ async def test_a_status_that_cannot_be_written_undoes_the_start(host: FakeHost) 
     assert not entry.is_active
 
 
-async def test_a_hook_that_refuses_the_start_leaves_nothing(host: FakeHost) -> None:
+async def test_hook_can_refuse_the_start(host: FakeHost) -> None:
     netd = FakeNetd(host)
     netd.hooks.refused = "start"
     with pytest.raises(VirError) as refused:
@@ -128,7 +128,7 @@ async def test_a_hook_that_refuses_the_start_leaves_nothing(host: FakeHost) -> N
     assert host.leftovers() == []
 
 
-async def test_a_subnet_in_use_is_refused(host: FakeHost) -> None:
+async def test_subnet_in_use_is_refused(host: FakeHost) -> None:
     netd = FakeNetd(host)
     host.links.host_routes = [HostRoute(4, "10.0.0.0", 24, "", 1)]
     with pytest.raises(VirError, match="already in use by interface another"):
@@ -136,7 +136,7 @@ async def test_a_subnet_in_use_is_refused(host: FakeHost) -> None:
     assert host.leftovers() == []
 
 
-async def test_a_cancelled_caller_leaves_a_whole_network(host: FakeHost) -> None:
+async def test_cancelled_caller_does_not_interrupt_the_start(host: FakeHost) -> None:
     netd = FakeNetd(host)
     entry = defined(netd)
     task = asyncio.ensure_future(netd.networks.start(entry, NETWORK))
@@ -148,7 +148,7 @@ async def test_a_cancelled_caller_leaves_a_whole_network(host: FakeHost) -> None
 
 
 @pytest.mark.parametrize("done", range(STEPS + 1))
-async def test_netd_killed_during_a_start_leaves_nothing(host: FakeHost, done: int) -> None:
+async def test_netd_killed_during_start_is_cleaned_up(host: FakeHost, done: int) -> None:
     netd = FakeNetd(host)
     defined(netd)
     for step in plan_start(NETWORK, netd.services.dnsmasq_config(NETWORK))[:done]:
@@ -159,7 +159,7 @@ async def test_netd_killed_during_a_start_leaves_nothing(host: FakeHost, done: i
 
 
 @pytest.mark.parametrize("undone", range(STEPS + 1))
-async def test_netd_killed_during_a_stop_repairs_the_network(host: FakeHost, undone: int) -> None:
+async def test_netd_killed_during_stop_repairs_the_network(host: FakeHost, undone: int) -> None:
     netd, _ = await started(host)
     before = sorted(host.leftovers())
     steps = plan_start(NETWORK, netd.services.dnsmasq_config(NETWORK))
@@ -170,7 +170,7 @@ async def test_netd_killed_during_a_stop_repairs_the_network(host: FakeHost, und
     assert after.registry.get_by_name("n").is_active
 
 
-async def test_a_running_network_survives_netd(host: FakeHost) -> None:
+async def test_active_network_survives_netd(host: FakeHost) -> None:
     await started(host)
     before = sorted(host.leftovers())
     after = await restarted(host)
@@ -181,7 +181,7 @@ async def test_a_running_network_survives_netd(host: FakeHost) -> None:
     assert host.leftovers() == []
 
 
-async def test_a_dnsmasq_with_an_old_configuration_is_replaced_at_recovery(host: FakeHost) -> None:
+async def test_recovery_restarts_dnsmasq_with_outdated_configuration(host: FakeHost) -> None:
     netd, _ = await started(host)
     config = netd.services.dnsmasq_paths(NETWORK).config
     expected = host.dnsmasq[config]
@@ -191,7 +191,7 @@ async def test_a_dnsmasq_with_an_old_configuration_is_replaced_at_recovery(host:
     assert host.dnsmasq[config] == expected
 
 
-async def test_rules_that_were_flushed_are_installed_again(host: FakeHost) -> None:
+async def test_flushed_rules_are_installed_again(host: FakeHost) -> None:
     netd, _ = await started(host)
     host.rules.installed.clear()
     await netd.networks.repair_rules()
@@ -202,7 +202,7 @@ def updated() -> Network:
     return parse_network(XML.format("<host mac='52:54:00:00:00:09' ip='10.0.0.5'/>"))
 
 
-async def test_an_update_reaches_dnsmasq_and_the_status(host: FakeHost) -> None:
+async def test_update_changes_dnsmasq_and_status(host: FakeHost) -> None:
     netd, entry = await started(host)
     await netd.networks.update(entry, updated())
     paths = netd.services.dnsmasq_paths(NETWORK)
@@ -211,7 +211,7 @@ async def test_an_update_reaches_dnsmasq_and_the_status(host: FakeHost) -> None:
     assert netd.hooks.operations[-1] == "updated"
 
 
-async def test_an_update_whose_status_cannot_be_written_is_reverted(host: FakeHost) -> None:
+async def test_update_is_reverted_when_the_status_cannot_be_written(host: FakeHost) -> None:
     netd, entry = await started(host)
     status = host.paths.network_status_dir() / "n.xml"
     status.unlink()
@@ -222,7 +222,7 @@ async def test_an_update_whose_status_cannot_be_written_is_reverted(host: FakeHo
     assert entry.current == NETWORK
 
 
-async def test_an_update_that_the_firewall_refuses_is_reverted(host: FakeHost) -> None:
+async def test_update_is_reverted_when_the_firewall_refuses(host: FakeHost) -> None:
     netd, entry = await started(host)
     host.rules.refuses = True
     changed = updated()

@@ -38,7 +38,7 @@ PATHS = DnsmasqPaths.for_network(Path("/d"), Path("/r"), "n", "b0")
 DNSMASQ = plan_config(NETWORK, PATHS, user="")
 
 
-def test_a_network_starts_in_this_order() -> None:
+def test_start_plan_order() -> None:
     facts = firewall_facts(NETWORK)
     assert facts is not None
     assert DNSMASQ is not None
@@ -64,12 +64,12 @@ def test_a_network_starts_in_this_order() -> None:
     assert not facts.ipv6_blocked
 
 
-def test_a_network_of_the_hosts_own_bridge_starts_without_a_step() -> None:
+def test_host_bridge_network_has_no_steps() -> None:
     bridged = "<network><name>n</name><forward mode='bridge'/><bridge name='br0'/></network>"
     assert plan_start(parse_network(bridged), None) == []
 
 
-def test_a_failure_at_any_step_undoes_it_and_all_before_it() -> None:
+def test_failed_step_undoes_itself_and_previous_steps() -> None:
     plan = plan_start(NETWORK, DNSMASQ)
     for broken in range(len(plan)):
         done: list[Step] = []
@@ -89,7 +89,7 @@ def test_a_failure_at_any_step_undoes_it_and_all_before_it() -> None:
         assert undone == plan[broken::-1]
 
 
-def test_a_cancelled_start_is_undone_too() -> None:
+def test_cancelled_start_is_undone() -> None:
     undone: list[Step] = []
 
     async def undo(step: Step) -> None:
@@ -109,7 +109,7 @@ def test_a_cancelled_start_is_undone_too() -> None:
     assert undone == plan_start(NETWORK, DNSMASQ)[:1]
 
 
-def test_only_the_very_same_subnet_clashes() -> None:
+def test_only_an_equal_subnet_conflicts() -> None:
     wanted = [ip_network("10.0.0.0/24"), ip_network("fd00::/64")]
     wider = HostRoute(4, "10.0.0.0", 8, "", 2)
     default = HostRoute(4, "", 0, "10.0.0.254", 2)
@@ -119,7 +119,7 @@ def test_only_the_very_same_subnet_clashes() -> None:
     assert find_conflict(wanted, [HostRoute(6, "fd00::", 64, "", 4)]) is not None
 
 
-def test_limits_of_a_network_are_shared_those_of_a_card_are_not() -> None:
+def test_bandwidth_classes_of_networks_and_interfaces() -> None:
     limits = RateLimits(RateLimit(1000, 2000, 64), RateLimit(500))
     shared = [(order.verb, order.kind) for order in tc_commands(limits, shared=True)]
     alone = [(order.verb, order.kind) for order in tc_commands(limits, shared=False)]
@@ -139,7 +139,7 @@ def card(xml: str) -> Interface:
     return parse(Interface, f"<interface {xml}</interface>")
 
 
-def test_a_card_goes_to_the_networks_bridge_with_its_groups_limits() -> None:
+def test_interface_gets_bridge_and_portgroup_bandwidth() -> None:
     network = parse_network(
         "<network><name>n</name><forward mode='nat'/><bridge name='b0'/><mtu size='1400'/>"
         "<portgroup name='slow' default='yes'><bandwidth><inbound average='10'/></bandwidth>"
@@ -157,7 +157,7 @@ def test_a_card_goes_to_the_networks_bridge_with_its_groups_limits() -> None:
     assert asked.target_dev is None, "what was asked for stays"
 
 
-def test_a_direct_network_shares_its_devices_evenly() -> None:
+def test_direct_network_uses_the_least_used_device() -> None:
     network = parse_network(
         "<network><name>n</name><forward mode='{}'><interface dev='eth1'/>"
         "<interface dev='eth2'/></forward></network>".format("vepa")
@@ -181,7 +181,7 @@ def test_a_direct_network_shares_its_devices_evenly() -> None:
         "type='hostdev'><source/>",
     ],
 )
-def test_what_is_not_done_is_refused_by_name(xml: str) -> None:
+def test_unsupported_interface_settings_are_refused(xml: str) -> None:
     with pytest.raises(VirError) as refused:
         plan_interface(card(xml))
     assert refused.value.code is ErrorCode.CONFIG_UNSUPPORTED

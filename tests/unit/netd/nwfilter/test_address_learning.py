@@ -58,22 +58,22 @@ def answer(address: str, lease: int | None = 3600) -> bytes:
     return ethernet(0x0800, udp("10.0.0.1", (67, 68), dhcp(5, address, lease)), OTHER)
 
 
-def test_a_guest_is_seen_by_arp_and_by_ip() -> None:
+def test_address_is_seen_in_arp_and_ipv4() -> None:
     assert read_frame(arp("10.0.0.7"), MAC, to_guest=False) == AddressSeen("10.0.0.7")
     sent = ethernet(0x0800, udp("10.0.0.7", (1000, 53), b"?"))
     assert read_frame(sent, MAC, to_guest=False) == AddressSeen("10.0.0.7")
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "224.0.0.1", "255.255.255.255"])
-def test_what_no_guest_can_have_is_not_learned(address: str) -> None:
+def test_invalid_guest_addresses_are_not_learned(address: str) -> None:
     assert read_frame(arp(address), MAC, to_guest=False) is None
 
 
-def test_another_ones_frames_tell_nothing_of_the_guest() -> None:
+def test_frames_of_other_mac_addresses_are_ignored() -> None:
     assert read_frame(arp("10.0.0.7", OTHER), MAC, to_guest=False) is None
 
 
-def test_a_lease_is_learned_from_the_answer() -> None:
+def test_lease_is_learned_from_dhcp_ack() -> None:
     assert read_frame(answer("10.0.0.7"), MAC, to_guest=True) == LeaseGranted(
         "10.0.0.7", "10.0.0.1", 3600
     )
@@ -82,19 +82,19 @@ def test_a_lease_is_learned_from_the_answer() -> None:
     )
 
 
-def test_a_guest_cannot_forge_an_answer() -> None:
+def test_guest_cannot_forge_dhcp_ack() -> None:
     assert read_frame(answer("10.0.0.7"), MAC, to_guest=False) is None
     own = ethernet(0x0800, udp("10.0.0.1", (67, 68), dhcp(5, "10.0.0.7", 9)))
     assert read_frame(own, MAC, to_guest=False) is None
 
 
-def test_an_address_is_given_back() -> None:
+def test_dhcp_release() -> None:
     frame = ethernet(0x0800, udp("10.0.0.7", (68, 67), dhcp(7, "10.0.0.7", reply=1)))
     assert read_frame(frame, MAC, to_guest=False) == LeaseReleased("10.0.0.7")
 
 
 @given(st.binary(max_size=400), st.booleans())
-def test_no_frame_is_too_strange(tail: bytes, to_guest: bool) -> None:
+def test_arbitrary_frames_never_raise(tail: bytes, to_guest: bool) -> None:
     for kind in (0x0800, 0x0806, 0x8100):
         frame = ethernet(kind, tail, OTHER if to_guest else MAC)
         assert read_frame(frame[: len(tail)], MAC, to_guest=to_guest) is None or len(tail) > 14
@@ -102,7 +102,7 @@ def test_no_frame_is_too_strange(tail: bytes, to_guest: bool) -> None:
         assert told is None or isinstance(told, AddressSeen | LeaseGranted | LeaseReleased)
 
 
-def test_addresses_come_and_go() -> None:
+def test_address_events_update_the_list() -> None:
     steps: list[AddressEvent] = [
         AddressSeen("a"),
         LeaseGranted("b", "", None),
@@ -127,11 +127,11 @@ def binding(**variables: str) -> FilterBinding:
     )
 
 
-def test_an_address_that_is_said_is_not_learned() -> None:
+def test_configured_address_is_not_learned() -> None:
     assert plan_binding(binding(IP="10.0.0.2"), (), FILTERS.get).learning is LearningMode.NONE
 
 
-def test_without_an_address_somebody_listens() -> None:
+def test_missing_address_starts_learning() -> None:
     assert plan_binding(binding(), (), FILTERS.get).learning is LearningMode.ANY
     assert (
         plan_binding(binding(CTRL_IP_LEARNING="dhcp"), (), FILTERS.get).learning
@@ -139,7 +139,7 @@ def test_without_an_address_somebody_listens() -> None:
     )
 
 
-def test_a_learned_address_ends_the_listening_but_for_dhcp() -> None:
+def test_learned_address_ends_learning_except_dhcp() -> None:
     known = plan_binding(binding(), ("10.0.0.7",), FILTERS.get)
     assert known.learning is LearningMode.NONE
     assert "10.0.0.7" in str(known.plan.ether)
@@ -149,12 +149,12 @@ def test_a_learned_address_ends_the_listening_but_for_dhcp() -> None:
     )
 
 
-def test_what_must_not_be_learned_is_missing() -> None:
+def test_learning_none_requires_an_address() -> None:
     with pytest.raises(VirError, match=r"unresolvable variables.*IP"):
         plan_binding(binding(CTRL_IP_LEARNING="none"), (), FILTERS.get)
 
 
-def test_an_unknown_way_of_learning_is_refused() -> None:
+def test_unknown_learning_mode_is_refused() -> None:
     with pytest.raises(VirError, match="filter 'f' learning value 'dhpc' invalid") as refused:
         plan_binding(binding(CTRL_IP_LEARNING="dhpc"), (), FILTERS.get)
     assert refused.value.code is ErrorCode.PARSE_FAILED

@@ -63,7 +63,7 @@ async def opened(folder: Path, kernel: Kernel) -> Filters:
     return filters
 
 
-def test_the_first_start_installs_filters_that_keep_their_identity(tmp_path: Path) -> None:
+def test_first_start_installs_filters_with_stable_uuids(tmp_path: Path) -> None:
     async def twice() -> tuple[str, str]:
         first = await opened(tmp_path, Kernel())
         second = await opened(tmp_path, Kernel())
@@ -73,7 +73,7 @@ def test_the_first_start_installs_filters_that_keep_their_identity(tmp_path: Pat
     assert first == second
 
 
-def test_filters_that_the_administrator_removed_stay_removed(tmp_path: Path) -> None:
+def test_removed_packaged_filters_are_not_reinstalled(tmp_path: Path) -> None:
     async def removed() -> int:
         filters = await opened(tmp_path, Kernel())
         await filters.undefine("f")
@@ -82,7 +82,7 @@ def test_filters_that_the_administrator_removed_stay_removed(tmp_path: Path) -> 
     assert asyncio.run(removed()) == 0
 
 
-def test_a_redefinition_reaches_the_card(tmp_path: Path) -> None:
+def test_redefinition_updates_the_interface(tmp_path: Path) -> None:
     async def redefined() -> str:
         kernel = Kernel()
         filters = await opened(tmp_path, kernel)
@@ -93,7 +93,7 @@ def test_a_redefinition_reaches_the_card(tmp_path: Path) -> None:
     assert "10.0.0.2" in asyncio.run(redefined())
 
 
-def test_a_redefinition_that_the_kernel_refuses_changes_nothing(tmp_path: Path) -> None:
+def test_redefinition_refused_by_the_kernel_changes_nothing(tmp_path: Path) -> None:
     async def refused() -> tuple[str, str, str]:
         kernel = Kernel()
         filters = await opened(tmp_path, kernel)
@@ -111,7 +111,7 @@ def test_a_redefinition_that_the_kernel_refuses_changes_nothing(tmp_path: Path) 
     assert "10.0.0.1" in chains
 
 
-def test_a_redefinition_that_a_card_cannot_have_is_refused(tmp_path: Path) -> None:
+def test_redefinition_that_does_not_fit_an_interface_is_refused(tmp_path: Path) -> None:
     async def refused() -> None:
         filters = await opened(tmp_path, Kernel())
         await filters.bind(binding())
@@ -121,7 +121,7 @@ def test_a_redefinition_that_a_card_cannot_have_is_refused(tmp_path: Path) -> No
         asyncio.run(refused())
 
 
-def test_a_filter_in_use_stays(tmp_path: Path) -> None:
+def test_filter_in_use_cannot_be_undefined(tmp_path: Path) -> None:
     async def in_use() -> None:
         filters = await opened(tmp_path, Kernel())
         await filters.define("<filter name='g'><filterref filter='f'/></filter>")
@@ -140,7 +140,7 @@ def test_a_filter_in_use_stays(tmp_path: Path) -> None:
         ("<filter name='f'><filterref filter='f'/></filter>", "loop"),
     ],
 )
-def test_a_contradiction_is_refused(tmp_path: Path, xml: str, says: str) -> None:
+def test_uuid_conflicts_and_loops_are_refused(tmp_path: Path, xml: str, says: str) -> None:
     async def refused() -> None:
         await (await opened(tmp_path, Kernel())).define(xml)
 
@@ -149,7 +149,7 @@ def test_a_contradiction_is_refused(tmp_path: Path, xml: str, says: str) -> None
     assert problem.value.code is ErrorCode.OPERATION_FAILED
 
 
-def test_one_uuid_is_not_of_two_filters(tmp_path: Path) -> None:
+def test_uuid_of_another_filter_is_refused(tmp_path: Path) -> None:
     async def refused() -> None:
         filters = await opened(tmp_path, Kernel())
         await filters.define(document("g", "10.0.0.1", filters.registry.by_name("f").uuid))
@@ -158,7 +158,7 @@ def test_one_uuid_is_not_of_two_filters(tmp_path: Path) -> None:
         asyncio.run(refused())
 
 
-def test_a_refused_binding_leaves_no_file(tmp_path: Path) -> None:
+def test_refused_binding_leaves_no_file(tmp_path: Path) -> None:
     async def refused() -> list[str]:
         kernel = Kernel()
         filters = await opened(tmp_path, kernel)
@@ -171,7 +171,7 @@ def test_a_refused_binding_leaves_no_file(tmp_path: Path) -> None:
     assert asyncio.run(refused()) == []
 
 
-def test_a_second_binding_of_a_tap_is_refused_to_clients(tmp_path: Path) -> None:
+def test_second_binding_of_a_tap_is_refused(tmp_path: Path) -> None:
     async def refused() -> None:
         filters = await opened(tmp_path, Kernel())
         bound = await filters.bind(binding())
@@ -181,7 +181,7 @@ def test_a_second_binding_of_a_tap_is_refused_to_clients(tmp_path: Path) -> None
         asyncio.run(refused())
 
 
-def test_the_next_netd_finds_bindings_and_ends_those_of_lost_taps(tmp_path: Path) -> None:
+def test_restart_restores_bindings_and_drops_missing_taps(tmp_path: Path) -> None:
     async def found() -> tuple[list[str], set[str], list[str]]:
         filters = await opened(tmp_path, Kernel())
         await filters.bind(binding("lo"))
@@ -195,7 +195,7 @@ def test_the_next_netd_finds_bindings_and_ends_those_of_lost_taps(tmp_path: Path
     assert asyncio.run(found()) == (["lo"], {"lo"}, ["lo.xml"])
 
 
-def test_one_bad_card_does_not_keep_others_unfiltered(tmp_path: Path) -> None:
+def test_one_failing_tap_does_not_leave_others_unfiltered(tmp_path: Path) -> None:
     async def recovered() -> set[str]:
         filters = await opened(tmp_path, Kernel())
         await filters.bind(binding("lo"))
@@ -208,7 +208,7 @@ def test_one_bad_card_does_not_keep_others_unfiltered(tmp_path: Path) -> None:
     assert asyncio.run(recovered()) == {"lo"}
 
 
-def test_twenty_at_once_neither_wait_for_ever_nor_leave_a_rule(tmp_path: Path) -> None:
+def test_concurrent_changes_finish_without_leftovers(tmp_path: Path) -> None:
     async def many() -> dict[str, TapPlan]:
         kernel = Kernel()
         filters = await opened(tmp_path, kernel)
@@ -227,7 +227,7 @@ def test_twenty_at_once_neither_wait_for_ever_nor_leave_a_rule(tmp_path: Path) -
     assert asyncio.run(many()) == {}
 
 
-def test_a_caller_that_gives_up_leaves_nothing_half_done(tmp_path: Path) -> None:
+def test_cancelled_caller_leaves_a_consistent_binding(tmp_path: Path) -> None:
     async def cancelled() -> bool:
         kernel = Kernel()
         filters = await opened(tmp_path, kernel)
@@ -242,9 +242,7 @@ def test_a_caller_that_gives_up_leaves_nothing_half_done(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["-j", 'a"b', "a b", "a\nb", ""])
-def test_a_device_that_could_be_taken_for_something_else_is_refused(
-    tmp_path: Path, name: str
-) -> None:
+def test_unsafe_device_names_are_refused(tmp_path: Path, name: str) -> None:
     async def refused() -> None:
         await (await opened(tmp_path, Kernel())).bind(binding(name))
 
@@ -252,7 +250,7 @@ def test_a_device_that_could_be_taken_for_something_else_is_refused(
         asyncio.run(refused())
 
 
-def test_a_folder_that_cannot_be_made_ends_nothing(tmp_path: Path) -> None:
+def test_missing_folder_is_not_fatal(tmp_path: Path) -> None:
     (tmp_path / "etc").write_text("this is no folder")
 
     async def found() -> int:

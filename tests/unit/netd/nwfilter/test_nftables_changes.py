@@ -32,14 +32,14 @@ def chains_after(commands: list[Json]) -> set[str]:
     return set(said(commands, "add", "chain"))
 
 
-def test_a_chain_that_stays_is_filled_anew_and_not_replaced() -> None:
+def test_remaining_chains_are_flushed_not_replaced() -> None:
     there = chains_after(plan_change(set(), {"vnet0": plan("clean-traffic")}))
     again = plan_change(there, {"vnet0": plan("clean-traffic")})
     assert set(said(again, "flush", "chain")) == there
     assert said(again, "delete", "chain") == said(again, "delete", "element") == []
 
 
-def test_what_another_filter_does_not_have_goes_in_the_same_commit() -> None:
+def test_unused_chains_are_deleted_in_the_same_commit() -> None:
     there = chains_after(plan_change(set(), {"vnet0": plan("clean-traffic")}))
     smaller = plan_change(there, {"vnet0": plan("no-mac-spoofing")})
     kept = chains_after(smaller)
@@ -47,7 +47,7 @@ def test_what_another_filter_does_not_have_goes_in_the_same_commit() -> None:
     assert set(said(smaller, "delete", "chain")) == there - kept
 
 
-def test_a_tap_without_a_filter_has_neither_chain_nor_entry() -> None:
+def test_removed_tap_has_no_chain_and_no_map_element() -> None:
     there = chains_after(plan_change(set(), {"vnet0": plan("clean-traffic")}))
     gone = plan_change(there, {"vnet0": None})
     assert set(said(gone, "delete", "chain")) == there

@@ -37,7 +37,7 @@ def ether(made: TapPlan) -> dict[str, list[str]]:
     return {chain: [" ".join(one) for one in rules] for chain, rules in made.ether.items()}
 
 
-def test_clean_traffic_has_the_chains_of_stock() -> None:
+def test_clean_traffic_chains() -> None:
     made = plan_tap("vnet0", "clean-traffic", {**MAC, "IP": ("10.0.0.2",)}, STOCK.get)
     assert ether(made)["libvirt-I-vnet0"] == [
         "-j I-vnet0-mac",
@@ -54,7 +54,7 @@ def test_clean_traffic_has_the_chains_of_stock() -> None:
     assert made.inet == {}
 
 
-def test_a_rule_without_a_protocol_is_for_every_frame() -> None:
+def test_rule_without_protocol_matches_every_frame() -> None:
     made = ether(plan(rule("drop", "inout", "", 1000), rule("accept", "out", "mac", 100)))
     assert made == {
         "libvirt-I-vnet0": ["-j ACCEPT", "-j DROP"],
@@ -62,7 +62,7 @@ def test_a_rule_without_a_protocol_is_for_every_frame() -> None:
     }
 
 
-def test_a_rule_without_a_protocol_is_in_the_chain_of_its_filter() -> None:
+def test_rule_without_protocol_is_in_its_filters_chain() -> None:
     xml = """<filter name='f' chain='ipv4-ip' priority='-710'>
       <rule action='return' direction='out' priority='500'><ip srcipaddr='$IP'/></rule>
       <rule action='drop' direction='out' priority='1000'/>
@@ -75,7 +75,7 @@ def test_a_rule_without_a_protocol_is_in_the_chain_of_its_filter() -> None:
     }
 
 
-def test_an_accepted_way_out_is_answered() -> None:
+def test_accepted_outgoing_connections_get_replies() -> None:
     chains = inet(plan(rule("accept", "out", "tcp", dstportstart="80", dstipaddr="10.0.0.9")))
     assert chains == {
         "FI-vnet0": [
@@ -88,7 +88,7 @@ def test_an_accepted_way_out_is_answered() -> None:
     }
 
 
-def test_an_accepted_way_in_is_answered() -> None:
+def test_accepted_incoming_connections_get_replies() -> None:
     chains = inet(plan(rule("accept", "in", "tcp", dstportstart="22")))
     assert chains["FO-vnet0"] == [
         "-p tcp --dport 22 -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT"
@@ -96,7 +96,7 @@ def test_an_accepted_way_in_is_answered() -> None:
     assert chains["FI-vnet0"] == ["-p tcp --sport 22 -m conntrack --ctstate ESTABLISHED -j RETURN"]
 
 
-def test_a_state_that_is_named_is_looked_for_one_way_only() -> None:
+def test_explicit_state_applies_to_one_direction() -> None:
     chains = inet(plan(rule("accept", "out", "all", state="ESTABLISHED,RELATED")))
     assert chains["FO-vnet0"] == []
     assert chains["FI-vnet0"] == [
@@ -104,12 +104,12 @@ def test_a_state_that_is_named_is_looked_for_one_way_only() -> None:
     ]
 
 
-def test_a_dropped_direction_has_no_states() -> None:
+def test_drop_rules_have_no_states() -> None:
     chains = inet(plan(rule("drop", "inout", "all")))
     assert set(map(tuple, chains.values())) == {("-p all -j DROP",)}
 
 
-def test_a_kind_of_icmp_has_no_answer_of_its_kind() -> None:
+def test_icmp_type_rules_apply_to_one_direction() -> None:
     chains = inet(plan(rule("accept", "in", "icmp", type="8")))
     assert chains["FI-vnet0"] == []
     assert chains["FO-vnet0"] == [
@@ -117,7 +117,7 @@ def test_a_kind_of_icmp_has_no_answer_of_its_kind() -> None:
     ]
 
 
-def test_only_packets_from_that_side_have_a_hardware_address() -> None:
+def test_source_mac_is_matched_in_one_direction() -> None:
     made = plan(
         Rule(
             action="drop",
@@ -134,13 +134,13 @@ def test_only_packets_from_that_side_have_a_hardware_address() -> None:
     }
 
 
-def test_connections_are_limited_where_they_begin() -> None:
+def test_connlimit_applies_to_new_connections() -> None:
     chains = inet(plan(rule("drop", "out", "tcp", 500, **{"connlimit-above": "2"})))
     assert chains["FO-vnet0"] == []
     assert chains["HI-vnet0"] == ["-p tcp -m connlimit --connlimit-above 2 -j DROP"]
 
 
-def test_a_rule_for_both_directions_is_turned_round_for_the_guest() -> None:
+def test_inout_rules_are_reversed_for_the_guests_frames() -> None:
     made = ether(plan(rule("accept", "inout", "ipv6", srcipaddr="1::2", dstipaddr="a::")))
     assert made["libvirt-I-vnet0"] == [
         "-p ipv6 --ip6-destination 1::2 --ip6-source a:: -j ACCEPT",
@@ -150,12 +150,12 @@ def test_a_rule_for_both_directions_is_turned_round_for_the_guest() -> None:
     ]
 
 
-def test_rules_are_met_by_priority() -> None:
+def test_rules_are_sorted_by_priority() -> None:
     made = ether(plan(rule("drop", "out", "mac", 900), rule("accept", "out", "mac", -5)))
     assert made["libvirt-I-vnet0"] == ["-j ACCEPT", "-j DROP"]
 
 
-def test_a_list_makes_a_rule_for_each_element() -> None:
+def test_list_variables_expand_to_rules() -> None:
     lists = {"A": ("10.0.0.1", "10.0.0.2"), "B": ("80", "90")}
     values = {"srcipaddr": "$A", "srcportstart": "$B[@1]"}
     assert len(list(combinations(values, lists))) == 4
@@ -166,31 +166,31 @@ def test_a_list_makes_a_rule_for_each_element() -> None:
     assert list(combinations({"srcipaddr": "$A[ 1 ]"}, lists)) == [{"srcipaddr": "10.0.0.2"}]
 
 
-def test_lists_side_by_side_have_one_length() -> None:
+def test_parallel_lists_need_equal_lengths() -> None:
     with pytest.raises(VirError, match="another length"):
         list(combinations({"a": "$A", "b": "$B"}, {"A": ("1",), "B": ("1", "2")}))
 
 
-def test_lists_do_not_make_rules_without_end() -> None:
+def test_list_expansion_is_limited() -> None:
     long = {name: tuple(map(str, range(100))) for name in "ABC"}
     with pytest.raises(VirError, match="4096"):
         list(combinations({"a": "$A", "b": "$B[@1]", "c": "$C[@2]"}, long))
 
 
-def test_a_variable_without_value_is_named() -> None:
+def test_missing_variable_is_named() -> None:
     with pytest.raises(VirError, match=r"unresolvable.*: FOO") as refused:
         plan(rule("accept", "in", "ip", srcipaddr="$FOO"))
     assert refused.value.code is ErrorCode.INTERNAL_ERROR
 
 
 @pytest.mark.parametrize("value", ["1.2.3.4 -j ACCEPT", "x", "1.2.3", "::1 ", "\n"])
-def test_a_variable_cannot_say_more_than_it_should(value: str) -> None:
+def test_variables_cannot_inject_options(value: str) -> None:
     for protocol in ("ip", "tcp"):
         with pytest.raises(VirError):
             plan(rule("drop", "out", protocol, srcipaddr="$X"), variables={"X": (value,)})
 
 
-def test_a_filter_in_itself_is_refused() -> None:
+def test_recursive_filter_is_refused() -> None:
     filters = {
         "a": Filter(name="a", entries=(Reference(filter="b", variables={}),)),
         "b": Filter(name="b", entries=(Reference(filter="a", variables={}),)),
@@ -217,13 +217,13 @@ def test_half_of_a_condition_is_refused(protocol: str, attribute: str, partner: 
         plan(rule("accept", "in", protocol, 500, **{attribute: "1"}))
 
 
-def test_a_missing_filter_is_named() -> None:
+def test_missing_filter_is_named() -> None:
     filters = {"a": Filter(name="a", entries=(Reference(filter="b", variables={}),))}
     with pytest.raises(VirError, match="referenced filter 'b' is missing"):
         plan_tap("vnet0", "a", MAC, filters.get)
 
 
-def test_until_dhcp_has_answered_nothing_but_dhcp_passes() -> None:
+def test_dhcp_learning_accepts_dhcp_only() -> None:
     made = ether(plan_learning("vnet0", "52:54:00:00:00:01", dhcp_only=True, servers=["10.0.0.1"]))
     assert made["libvirt-I-vnet0"][-1] == "-j DROP"
     assert all("--ip-source 10.0.0.1" in one for one in made["libvirt-O-vnet0"][:-1])
@@ -231,7 +231,7 @@ def test_until_dhcp_has_answered_nothing_but_dhcp_passes() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(STOCK))
-def test_every_stock_filter_can_be_laid_out(name: str) -> None:
+def test_every_packaged_filter_can_be_planned(name: str) -> None:
     names = ("IP", "IPV6", "DHCPSERVER", "GATEWAY_MAC")
     given_values = ("10.0.0.2", "fd00::2", "10.0.0.1", "52:54:00:00:00:09")
     said = {key: (value,) for key, value in zip(names, given_values, strict=True)}
@@ -241,12 +241,12 @@ def test_every_stock_filter_can_be_laid_out(name: str) -> None:
 
 
 @given(st.text())
-def test_any_text_is_a_reference_or_is_none(text: str) -> None:
+def test_arbitrary_text_is_a_reference_or_none(text: str) -> None:
     found = parse_reference(text)
     assert found is None or text.startswith("$")
 
 
 @pytest.mark.parametrize("server", ["10.0.0.1\n-A FORWARD -j ACCEPT", "x", "10.0.0.1 -j ACCEPT"])
-def test_a_dhcp_server_is_an_address(server: str) -> None:
+def test_dhcpserver_must_be_an_address(server: str) -> None:
     with pytest.raises(VirError, match="an IP address"):
         plan_learning("vnet0", "52:54:00:00:00:01", dhcp_only=True, servers=[server])

@@ -16,7 +16,7 @@ def record(device: str, uuid: str = "u") -> PortRecord:
     )
 
 
-def test_cards_are_known_again_and_their_names_are_not_given_twice(tmp_path: Path) -> None:
+def test_records_are_loaded_and_names_are_not_reused(tmp_path: Path) -> None:
     first = PortRecords(tmp_path)
     names = [first.next_name("vnet") for _ in range(3)]
     assert names == ["vnet0", "vnet1", "vnet2"]
@@ -33,13 +33,13 @@ def test_cards_are_known_again_and_their_names_are_not_given_twice(tmp_path: Pat
     assert [each.device for each in PortRecords(tmp_path)] == ["own"]
 
 
-def test_numbers_of_names_begin_anew_when_they_get_too_long(tmp_path: Path) -> None:
+def test_generated_names_wrap_at_15_bytes(tmp_path: Path) -> None:
     records = PortRecords(tmp_path)
     records.save(record("macvtap99999999"))
     assert records.next_name("macvtap") == "macvtap0"
 
 
-def test_definitions_links_and_states_are_found_again(tmp_path: Path) -> None:
+def test_definitions_autostart_and_status_are_loaded(tmp_path: Path) -> None:
     store = NetworkFiles(Paths.system(tmp_path))
     store.save("one", "<network><name>one</name></network>\n")
     store.set_autostart("one", on=True)
@@ -59,14 +59,14 @@ def test_definitions_links_and_states_are_found_again(tmp_path: Path) -> None:
     assert not list((tmp_path / "etc/libvirt/qemu/networks/autostart").iterdir())
 
 
-def test_a_link_without_its_definition_is_removed(tmp_path: Path) -> None:
+def test_dangling_autostart_link_is_removed(tmp_path: Path) -> None:
     store = NetworkFiles(Paths.system(tmp_path))
     store.set_autostart("gone", on=True)
     assert store.load() == []
     assert not list((tmp_path / "etc/libvirt/qemu/networks/autostart").iterdir())
 
 
-def test_the_ends_of_a_pair_have_names_of_their_own_however_long() -> None:
+def test_veth_peer_names_differ_and_fit() -> None:
     for name in ("vnet0", "a" * 14, "a" * 15):
         peer = peer_name(name)
         assert peer != name
