@@ -108,14 +108,15 @@ async def test_a_start_that_fails_in_qemu_leaves_nothing_behind(
     emulator_facts: EmulatorFacts,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(start_module, "MONITOR_S", GREETING_S)
     async with tree_of(tmp_path, emulator_facts) as tree:
         await tree.start(INTERFACE)
         await tree.worker.call(Destroy(graceful=False))
         before = open_fds()
         tree.script(script)
-        with pytest.raises(VirError):
-            await tree.start(INTERFACE)
+        with monkeypatch.context() as patch:
+            patch.setattr(start_module, "MONITOR_S", GREETING_S)
+            with pytest.raises(VirError):
+                await tree.start(INTERFACE)
         assert tree.leftovers() == []
         assert (await tree.status()).guest is None
         await until(lambda: open_fds() <= before)
