@@ -1,12 +1,12 @@
-"""Compiles the table's types into functions that read and write XDR.
+"""Codecs: compiles the table's types into functions that encode and decode XDR.
 
-Owns: what each type is on the wire, and every limit. Plain data in, plain data out: a structure is
-its NamedTuple from `rpc.values`, an array a list, `opaque` and `char` arrays bytes.
+Owns: the encoding of each type, and every limit. Values are plain data: a structure is its
+NamedTuple from `rpc.values`, an array a list, `opaque` and `char` arrays bytes.
 May not touch: sockets, procedures' meaning.
 Source: RFC 4506; protocol/features_9_0.md for what libvirt does differently.
 
-A function's text is made from the type and compiled once, at its first use: neighbouring numbers
-become one `struct` call, which makes these codecs several times as fast as closures.
+A function's source text is made from the type and compiled at its first use: adjacent numbers
+become one `struct` call, which is several times as fast as a closure for each type.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rpc import values, xdr
 from rpc.table_syntax import Field, Source, Type
 from rpc.xdr import DecodeError, EncodeError
 
-#: A number's letter in `struct`; short and char take four bytes on the wire.
+#: Format characters of `struct`; XDR gives short and char four bytes as well.
 LETTERS: Final = {
     "i32": "i", "u32": "I", "i64": "q", "u64": "Q", "f64": "d", "i16": "i", "u16": "I", "u8": "I",
     "char": "i",
@@ -28,9 +28,9 @@ NARROW: Final = {
     "i16": (-32768, 32767), "u16": (0, 65535), "u8": (0, 255), "char": (-128, 127),
 }  # fmt: skip
 
-#: What Python raises for a value of another kind than the type's.
+#: What Python raises for a value of another type than the field's.
 UNENCODABLE: Final = (struct.error, TypeError, ValueError, AttributeError, OverflowError)
-#: What the functions that are made may use, beside each other.
+#: Functions that compiled functions may call, beside each other.
 PIECES: Final = (
     "DecodeError", "EncodeError", "U32", "narrow", "read_chars", "read_count", "read_fixed",
     "read_opaque", "read_string", "within", "write_chars", "write_count", "write_fixed",
@@ -42,7 +42,7 @@ Encode = Callable[[Sequence[Any]], bytes]
 
 
 def least_size(source: Source, kind: Type) -> int:
-    """The fewest bytes that a value of the type takes; at least one, to bound arrays."""
+    """Return the fewest bytes that a value of the type takes; at least one, to bound arrays."""
     if kind.optional or (kind.limit is not None and not kind.fixed):
         return 4
     if kind.base in LETTERS:
@@ -57,36 +57,35 @@ def least_size(source: Source, kind: Type) -> int:
 
 
 class Compiler:
-    """Makes the functions of one table; keeps those of structures for reuse."""
+    """Compiles the functions of one table; those of structures are shared."""
 
     def __init__(self, source: Source) -> None:
-        """Compile nothing yet."""
         self._source = source
         self._names: dict[str, Any] = {name: getattr(xdr, name) for name in PIECES}
         self._names["struct"] = struct
         self._names["TypedValue"] = values.TypedValue
 
     def decoder(self, fields: tuple[Field, ...]) -> Decode:
-        """Make the function that reads these fields from the front of some bytes.
+        """Compile the function that decodes fields.
 
-        The function raises `DecodeError` for anything else; bytes left over are not looked at.
+        The function raises `DecodeError` for other bytes; bytes left over are ignored.
         """
         text = _Decoder(self).text("decode", fields, "tuple")
         raw = self._compile(text, "decode")
 
         def decode(data: bytes) -> tuple[Any, ...]:
             try:
-                found: tuple[Any, ...] = raw(data, 0)[0]
+                decoded: tuple[Any, ...] = raw(data, 0)[0]
             except (struct.error, UnicodeDecodeError) as error:
                 raise DecodeError(str(error)) from None
-            return found
+            return decoded
 
         return decode
 
     def encoder(self, fields: tuple[Field, ...]) -> Encode:
-        """Make the function that writes these fields.
+        """Compile the function that encodes fields.
 
-        The function raises `EncodeError` for a value that has no place in them.
+        The function raises `EncodeError` for a value that does not fit them.
         """
         raw = self._compile(_Encoder(self).text("encode", fields), "encode")
 
@@ -101,11 +100,11 @@ class Compiler:
         return encode
 
     def reader(self, base: str) -> str:
-        """The name of the function that reads a structure or union."""
+        """Return the name of the function that decodes a structure or union."""
         return self._structure("read_s_" + base, base, reading=True)
 
     def writer(self, base: str) -> str:
-        """The name of the function that writes a structure or union."""
+        """Return the name of the function that encodes a structure or union."""
         return self._structure("write_s_" + base, base, reading=False)
 
     @property
@@ -114,7 +113,7 @@ class Compiler:
         return self._source
 
     def packer(self, letters: str) -> str:
-        """The name of a `struct.Struct` for these letters."""
+        """Return the name of a `struct.Struct` for format characters."""
         name = "S_" + letters.replace("16s", "u")
         self._names.setdefault(name, struct.Struct(">" + letters))
         return name
@@ -142,21 +141,21 @@ class Compiler:
         return name
 
     def _compile(self, text: str, name: str) -> Callable[..., Any]:
-        made: dict[str, Any] = {}
-        exec(compile(text, f"<codec {name}>", "exec"), self._names, made)
-        function: Callable[..., Any] = made[name]
+        namespace: dict[str, Any] = {}
+        exec(compile(text, f"<codec {name}>", "exec"), self._names, namespace)
+        function: Callable[..., Any] = namespace[name]
         return function
 
 
 def _letter(kind: Type) -> str | None:
-    """The letter of a plain number or uuid; None for everything else."""
+    """Return the format character of a plain number or uuid; None for other types."""
     if kind.optional or kind.limit is not None:
         return None
     return "16s" if kind.base == "uuid" else LETTERS.get(kind.base)
 
 
 def _runs(fields: tuple[Field, ...]) -> list[list[int]]:
-    """Group the places of neighbouring numbers; everything else stands alone."""
+    """Group the indexes of adjacent numbers; other fields are groups of one."""
     runs: list[list[int]] = []
     for place, field in enumerate(fields):
         plain = _letter(field.type) is not None
@@ -168,7 +167,7 @@ def _runs(fields: tuple[Field, ...]) -> list[list[int]]:
 
 
 def _limits(check: str, run: list[int], fields: tuple[Field, ...]) -> list[str]:
-    """The checks of numbers whose types are narrower than their four bytes."""
+    """Return the checks of numbers whose types have less than four bytes."""
     bases = [(place, fields[place].type.base) for place in run]
     return [
         f"{check}(v{place}, {NARROW[b][0]}, {NARROW[b][1]})" for place, b in bases if b in NARROW
@@ -176,7 +175,7 @@ def _limits(check: str, run: list[int], fields: tuple[Field, ...]) -> list[str]:
 
 
 class _Decoder:
-    """Makes the text of a function `(data, at) -> (value, at)`."""
+    """Writes the source of a function `(data, at) -> (value, at)`."""
 
     def __init__(self, compiler: Compiler) -> None:
         self._compiler = compiler
@@ -188,9 +187,9 @@ class _Decoder:
                 lines += self._one(f"v{run[0]}", fields[run[0]].type)
             else:
                 lines += self._numbers(run, fields)
-        found = "".join(f"v{place}, " for place in range(len(fields)))
-        made = f"({found})" if kind == "tuple" else f"{kind}({found})"
-        return "\n    ".join([*lines, f"return {made}, at"]) + "\n"
+        values = "".join(f"v{place}, " for place in range(len(fields)))
+        result = f"({values})" if kind == "tuple" else f"{kind}({values})"
+        return "\n    ".join([*lines, f"return {result}, at"]) + "\n"
 
     def _numbers(self, run: list[int], fields: tuple[Field, ...]) -> list[str]:
         letters = "".join(_letter(fields[place].type) or "" for place in run)
@@ -253,7 +252,7 @@ class _Decoder:
 
 
 class _Encoder:
-    """Makes the text of a function `(value, write) -> None`."""
+    """Writes the source of a function `(value, write) -> None`."""
 
     def __init__(self, compiler: Compiler) -> None:
         self._compiler = compiler
@@ -325,7 +324,7 @@ def _union_reader(compiler: Compiler, name: str, cases: dict[int, Type]) -> str:
         inner = decoder._one("value", kind)
         lines += [f"if kind == {number}:", *(f"    {line}" for line in inner)]
         lines += ["    return TypedValue(kind, value), at"]
-    lines.append("raise DecodeError(f'a union has no case {kind}')")
+    lines.append("raise DecodeError(f'the union has no case {kind}')")
     return "\n    ".join(lines) + "\n"
 
 
@@ -336,5 +335,5 @@ def _union_writer(compiler: Compiler, name: str, cases: dict[int, Type]) -> str:
         inner = encoder._one("held", case)
         lines += [f"if kind == {number}:", f"    write(U32.pack({number}))"]
         lines += [*(f"    {line}" for line in inner), "    return"]
-    lines.append("raise EncodeError(f'a union has no case {kind}')")
+    lines.append("raise EncodeError(f'the union has no case {kind}')")
     return "\n    ".join(lines) + "\n"

@@ -1,6 +1,6 @@
-"""The one error that reaches clients: libvirt's virError.
+"""VirError: the error that reaches clients, libvirt's virError.
 
-Owns: filling in the templates, and the error's two encodings (for the bus and for the wire).
+Owns: the message from code and detail, and the error's encodings for the bus and for clients.
 May not touch: sockets, services.
 Source: protocol/errors.json, protocol/net.json (virNetMessageError).
 """
@@ -32,16 +32,16 @@ class _Packed(msgspec.Struct, array_like=True):
 
 
 class VirError(Exception):
-    """A refusal or failure that may reach a client; rpcd encodes it as virError.
+    """An error that may reach a client; rpcd encodes it as virError.
 
     Args:
-        code: the kind; clients branch on it, so it is the one libvirt 9.0 gives.
-        detail: follows the code's own words; names the thing, what is wrong, what to do; no secret.
+        code: libvirt 9.0's for the case; clients branch on it.
+        detail: follows the code's message; names the object, the cause and the remedy; no secret.
         domain: the part of the daemon that failed.
         level: 2 for an error, 1 for a warning.
-        str1: the template, unless given; clients show none of the three.
-        str2: the detail, unless given.
-        str3: whatever fits the code.
+        str1: by default the code's message template; clients show none of the three.
+        str2: by default the detail.
+        str3: depends on the code.
         int1: errno for SYSTEM_ERROR; -1 for none.
         int2: -1 for none.
     """
@@ -69,26 +69,26 @@ class VirError(Exception):
 
     @property
     def message(self) -> str:
-        """The whole sentence: the code's own words with the detail filled in."""
-        bare, informed = MESSAGES.get(self.code, ("error", "error: %s"))
+        """The code's message with the detail."""
+        plain, template = MESSAGES.get(self.code, ("error", "error: %s"))
         if not self.detail:
-            return bare
-        return informed.replace("%s", self.detail) if "%s" in informed else bare or self.detail
+            return plain
+        return template.replace("%s", self.detail) if "%s" in template else plain or self.detail
 
     def __str__(self) -> str:
         return self.message
 
     def encode(self) -> bytes:
-        """Put the error into bytes for the bus."""
+        """Encode the error for the bus."""
         packed = _Packed(self.code, self.detail, self.domain, self.level, self.strings, self.ints)
         return msgspec.msgpack.encode(packed)
 
     @staticmethod
     def decode(data: bytes) -> VirError:
-        """Make the error again from the bus's bytes.
+        """Decode an error that came over the bus.
 
         Raises:
-            msgspec.MsgspecError: these are no such bytes.
+            msgspec.MsgspecError: the bytes are no error.
         """
         packed = msgspec.msgpack.decode(data, type=_Packed)
         error = VirError(
@@ -107,7 +107,7 @@ class VirError(Exception):
             (
                 _HEAD.pack(self.code, self.domain),
                 _text(self.message),
-                _HEAD.pack(self.level, 0),  # and no domain
+                _HEAD.pack(self.level, 0),  # no domain
                 *(_text(text) for text in texts),
                 _HEAD.pack(*self.ints),
                 _INT.pack(0),  # no network
@@ -116,12 +116,12 @@ class VirError(Exception):
 
 
 def _text(text: str | None) -> bytes:
-    """An optional string in XDR; one that is too long is cut."""
+    """Encode an optional string; one that is too long is cut."""
     if text is None:
         return _INT.pack(0)
     data = text.replace("\0", "?").encode(errors="replace")
     if len(data) > MAX_TEXT:
-        data = data[:MAX_TEXT].decode(errors="ignore").encode()  # no half character at the end
+        data = data[:MAX_TEXT].decode(errors="ignore").encode()  # drops half a character at the end
     return _HEAD.pack(1, len(data)) + data + b"\0" * (-len(data) % 4)
 
 

@@ -1,6 +1,6 @@
-"""Messages on the wire: a length, a header of six words, a payload. Sans I/O.
+"""Messages of the protocol: a length, a header of six integers, a payload. Sans I/O.
 
-Owns: the header and the limits of a message; where passed descriptors stand among the bytes.
+Owns: the header and the limits of a message; where passed descriptors are among the bytes.
 May not touch: sockets, payloads.
 Source: protocol/net.json, protocol/features_9_0.md ("message", "descriptors").
 """
@@ -11,7 +11,7 @@ import struct
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-MAX_MESSAGE: Final = 33554432 + 4  # bytes, the length word included
+MAX_MESSAGE: Final = 33554432 + 4  # bytes, the length included
 MAX_PAYLOAD: Final = 33554408
 MAX_DESCRIPTORS: Final = 32
 MIN_MESSAGE: Final = 28
@@ -32,7 +32,7 @@ class MessageType(IntEnum):
     STREAM_HOLE = 6
 
 
-#: Plain numbers: comparing with them is what every message pays for.
+#: Plain integers: every message is compared with them, and an enum is slower.
 WITH_DESCRIPTORS: Final = (int(MessageType.CALL_WITH_FDS), int(MessageType.REPLY_WITH_FDS))
 
 
@@ -45,11 +45,11 @@ class Status(IntEnum):
 
 
 class FrameError(Exception):
-    """Bytes that are no message; the connection they came by is of no more use."""
+    """The bytes are no message; the connection must be closed."""
 
 
 class Header(NamedTuple):
-    """A message's six words. Type and status are numbers a client chose: they may be any."""
+    """A message's header. Type and status come from the client and may have any value."""
 
     program: int
     version: int
@@ -60,7 +60,7 @@ class Header(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """One whole message; `descriptors` of them have come with it."""
+    """A message; `descriptors` is how many came with it."""
 
     header: Header
     payload: bytes
@@ -68,7 +68,7 @@ class Frame(NamedTuple):
 
 
 def encode(header: Header, payload: bytes) -> bytes:
-    """Make a message.
+    """Encode a message.
 
     Raises:
         FrameError: the payload is larger than a message may be.
@@ -79,7 +79,7 @@ def encode(header: Header, payload: bytes) -> bytes:
 
 
 def encode_reply(call: Header, payload: bytes, descriptors: int = 0) -> bytes:
-    """Make the reply to a call; `descriptors` of them are sent after it.
+    """Encode the reply to a call, after which `descriptors` descriptors are sent.
 
     Raises:
         FrameError: the payload is larger than a message may be.
@@ -93,7 +93,7 @@ def encode_reply(call: Header, payload: bytes, descriptors: int = 0) -> bytes:
 
 
 def encode_error_reply(call: Header, error: bytes) -> bytes:
-    """Make the refusal of a call, whose payload is an encoded remote_error."""
+    """Encode the error reply to a call; the payload is a virNetMessageError."""
     header = Header(
         call.program, call.version, call.procedure, MessageType.REPLY, call.serial, Status.ERROR
     )
@@ -101,66 +101,66 @@ def encode_error_reply(call: Header, error: bytes) -> bytes:
 
 
 def encode_hole(length: int) -> bytes:
-    """The payload of a stream hole of so many bytes."""
+    """Encode the payload of a stream hole."""
     return _HOLE.pack(length, 0)
 
 
 def decode_hole(payload: bytes) -> int:
-    """The length of a stream's hole.
+    """Decode the length of a stream hole.
 
     Raises:
-        FrameError: it is no hole.
+        FrameError: the payload is no hole.
     """
     try:
         length, flags = _HOLE.unpack_from(payload)
     except struct.error:
-        raise FrameError("a stream hole that is cut short") from None
+        raise FrameError("a truncated stream hole") from None
     if length < 0 or flags:
         raise FrameError(f"a stream hole of {length} bytes, flags {flags:#x}")
     return int(length)
 
 
 class FrameDecoder:
-    """Bytes in any pieces become messages.
+    """Splits a stream of bytes into messages.
 
     A message with descriptors is followed by a byte for each of them, which is no part of the next
-    message; it is given once these bytes, and so its descriptors, have come.
+    message; it is returned once these bytes, and so its descriptors, were received.
     """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._wanted = 0  # bytes until there may be another message
+        self._needed = 0  # bytes without which no message is complete
 
     def feed(self, data: bytes) -> list[Frame]:
-        """Take bytes; give the messages that are whole.
+        """Take bytes; return the messages that are complete.
 
         Raises:
             FrameError: the bytes cannot be messages.
         """
         if self._buffer:
             self._buffer += data
-            if len(self._buffer) < self._wanted:
+            if len(self._buffer) < self._needed:
                 return []
             data = bytes(self._buffer)
             self._buffer.clear()
         frames: list[Frame] = []
         start, left = 0, len(data)
         while left >= MIN_MESSAGE:
-            size, *words = _MESSAGE.unpack_from(data, start)
-            header = Header._make(words)
+            size, *fields = _MESSAGE.unpack_from(data, start)
+            header = Header._make(fields)
             check_size(size)
             skip, count = MIN_MESSAGE, 0
             if header.type in WITH_DESCRIPTORS:
                 skip, count = MIN_MESSAGE + 4, descriptors(data, start, size)
             whole = size + count
             if left < whole:
-                self._wanted = whole
+                self._needed = whole
                 break
             frames.append(Frame(header, data[start + skip : start + size], count))
             start += whole
             left -= whole
         else:
-            self._wanted = MIN_MESSAGE if left >= _LENGTH.size else _LENGTH.size
+            self._needed = MIN_MESSAGE if left >= _LENGTH.size else _LENGTH.size
             if left >= _LENGTH.size:
                 check_size(_LENGTH.unpack_from(data, start)[0])
         if left:
@@ -169,7 +169,7 @@ class FrameDecoder:
 
 
 def check_size(size: int) -> None:
-    """Refuse a length that no message has.
+    """Check the length of a message.
 
     Raises:
         FrameError: too short for a header, or longer than the protocol allows.
@@ -179,18 +179,18 @@ def check_size(size: int) -> None:
 
 
 def descriptors(data: bytes, start: int, size: int) -> int:
-    """How many descriptors follow a message of a type that has some.
+    """Return how many descriptors follow a message of a type that has some.
 
-    While the word that counts them has not come, it is none: the message is not whole either.
+    It is 0 while the count is not received: the message is not complete either.
 
     Raises:
-        FrameError: they are not counted, or too many.
+        FrameError: there is no count, or it is too large.
     """
     if size < MIN_MESSAGE + 4:
-        raise FrameError("a message with descriptors that does not count them")
+        raise FrameError("a message with descriptors without their count")
     if len(data) - start < MIN_MESSAGE + 4:
         return 0
     (count,) = _LENGTH.unpack_from(data, start + MIN_MESSAGE)
     if count > MAX_DESCRIPTORS:
-        raise FrameError(f"{count} descriptors; {MAX_DESCRIPTORS} may come with a message")
+        raise FrameError(f"{count} descriptors; a message may have {MAX_DESCRIPTORS}")
     return int(count)

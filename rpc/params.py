@@ -1,7 +1,7 @@
-"""Typed parameters: made from Python's values, and read with libvirt's checks.
+"""Typed parameters (virTypedParameter): built from Python values, read with libvirt's checks.
 
-Owns: what a field's type must be, and the refusals of parameters that clients sent.
-May not touch: the wire (`rpc.codecs`), what a parameter means.
+Owns: the type of each field, and the errors for parameters that clients sent.
+May not touch: encoding (`rpc.codecs`), what a parameter means.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 Value = int | float | str
-MAX_FIELD: Final = 79  # bytes: a client's place for a field's name holds 80 with the closing NUL
+MAX_FIELD: Final = 79  # bytes: VIR_TYPED_PARAM_FIELD_LENGTH is 80, with the closing NUL
 _INDEX: Final = re.compile(r"(?<=\.)\d+(?=\.|$)")
 _RANGES: Final = {
     ParamType.INT: (-(2**31), 2**31 - 1),
@@ -33,37 +33,37 @@ _RANGES: Final = {
 
 
 def Int(value: int) -> TypedValue:
-    """A signed number of 32 bits."""
+    """Make a VIR_TYPED_PARAM_INT: a signed integer of 32 bits."""
     return _value(ParamType.INT, value)
 
 
 def UInt(value: int) -> TypedValue:
-    """A number of 32 bits."""
+    """Make a VIR_TYPED_PARAM_UINT: an unsigned integer of 32 bits."""
     return _value(ParamType.UINT, value)
 
 
 def LLong(value: int) -> TypedValue:
-    """A signed number of 64 bits."""
+    """Make a VIR_TYPED_PARAM_LLONG: a signed integer of 64 bits."""
     return _value(ParamType.LLONG, value)
 
 
 def ULLong(value: int) -> TypedValue:
-    """A number of 64 bits."""
+    """Make a VIR_TYPED_PARAM_ULLONG: an unsigned integer of 64 bits."""
     return _value(ParamType.ULLONG, value)
 
 
 def Double(value: float) -> TypedValue:
-    """A number with a fraction."""
+    """Make a VIR_TYPED_PARAM_DOUBLE."""
     return _value(ParamType.DOUBLE, value)
 
 
 def Boolean(value: bool) -> TypedValue:  # noqa: FBT001
-    """Yes or no."""
+    """Make a VIR_TYPED_PARAM_BOOLEAN."""
     return _value(ParamType.BOOLEAN, value)
 
 
 def String(value: str) -> TypedValue:
-    """A text."""
+    """Make a VIR_TYPED_PARAM_STRING."""
     return _value(ParamType.STRING, value)
 
 
@@ -71,7 +71,7 @@ def params(values: Mapping[str, TypedValue]) -> list[TypedParam]:
     """Make a list of parameters: `params({"vcpu.current": UInt(2)})`.
 
     Raises:
-        ValueError: a field's name is longer than clients have room for.
+        ValueError: a field's name is longer than `MAX_FIELD`.
     """
     for field in values:
         if len(field.encode()) > MAX_FIELD:
@@ -80,14 +80,14 @@ def params(values: Mapping[str, TypedValue]) -> list[TypedParam]:
 
 
 def typed(values: Mapping[str, Value | None]) -> list[TypedParam]:
-    """Make a list of parameters of the types that libvirt gives these fields.
+    """Make a list of parameters with the types that libvirt gives their fields.
 
     Args:
         values: by field; one that is None is left out.
 
     Raises:
-        KeyError: libvirt has no such field; give its type with `params`.
-        ValueError: the field's type cannot hold the value.
+        KeyError: libvirt has no such field; use `params`.
+        ValueError: the value does not fit the field's type.
     """
     return params(
         {
@@ -99,7 +99,7 @@ def typed(values: Mapping[str, Value | None]) -> list[TypedParam]:
 
 
 def param_type(field: str) -> ParamType:
-    """The type of a field; "block.0.path" has that of "block.N.path".
+    """Return the type of a field; "block.0.path" has that of "block.N.path".
 
     Raises:
         KeyError: libvirt has no such field.
@@ -109,7 +109,7 @@ def param_type(field: str) -> ParamType:
 
 
 def declared(*fields: str) -> dict[str, ParamType]:
-    """The types of these fields, as `read_params` wants them.
+    """Return the types of fields, for `read_params`.
 
     Raises:
         KeyError: libvirt has no such field.
@@ -118,39 +118,39 @@ def declared(*fields: str) -> dict[str, ParamType]:
 
 
 def read_params(
-    given: Iterable[TypedParam],
+    received: Iterable[TypedParam],
     allowed: Mapping[str, ParamType],
     *,
     repeatable: Collection[str] = (),
 ) -> dict[str, list[Value]]:
-    """Read parameters that a client sent: the values of each field in the order given.
+    """Read a client's parameters: the values of each field in the order received.
 
     Args:
-        given: as they were decoded.
+        received: the decoded parameters.
         allowed: the fields that the call takes, with their types.
-        repeatable: those of them that may stand there several times.
+        repeatable: those of them that may occur several times.
 
     Raises:
         VirError: ARGUMENT_UNSUPPORTED for a field that the call does not take; INVALID_ARG for a
-            field of another type, or one that is there twice.
+            field of another type, or a repeated one.
     """
-    found: dict[str, list[Value]] = {}
-    for field, (kind, value) in given:
-        wanted = allowed.get(field)
-        if wanted is None:
+    values: dict[str, list[Value]] = {}
+    for field, (kind, value) in received:
+        expected = allowed.get(field)
+        if expected is None:
             raise _unsupported(field, allowed)
-        if kind != wanted:
-            raise _wrong_type(field, kind, wanted)
-        if field in found and field not in repeatable:
+        if kind != expected:
+            raise _wrong_type(field, kind, expected)
+        if field in values and field not in repeatable:
             raise VirError(
                 ErrorCode.INVALID_ARG, f"parameter '{field}' occurs multiple times; give it once"
             )
-        found.setdefault(field, []).append(value)
-    return found
+        values.setdefault(field, []).append(value)
+    return values
 
 
 def _value(kind: ParamType, value: Value) -> TypedValue:
-    """Check a value of our own against its type."""
+    """Check a value against its type."""
     if kind is ParamType.STRING:
         fits = isinstance(value, str)
     elif kind is ParamType.DOUBLE:
@@ -159,17 +159,17 @@ def _value(kind: ParamType, value: Value) -> TypedValue:
         low, high = _RANGES[kind]
         fits = isinstance(value, int) and low <= value <= high
     if not fits:
-        raise ValueError(f"{value!r} is no {kind.name}")
+        raise ValueError(f"{value!r} is not a {kind.name}")
     return TypedValue(kind, value)
 
 
 def _unsupported(field: str, allowed: Mapping[str, ParamType]) -> VirError:
-    known = ", ".join(sorted(allowed)) or "none"
-    detail = f"parameter '{field}' not supported; this call takes: {known}"
+    supported = ", ".join(sorted(allowed)) or "none"
+    detail = f"parameter '{field}' not supported; this call takes: {supported}"
     return VirError(ErrorCode.ARGUMENT_UNSUPPORTED, detail)
 
 
-def _wrong_type(field: str, kind: int, wanted: ParamType) -> VirError:
-    given = ParamType(kind).name.lower() if kind in ParamType._value2member_map_ else str(kind)
-    detail = f"invalid type '{given}' for parameter '{field}', expected '{wanted.name.lower()}'"
+def _wrong_type(field: str, kind: int, expected: ParamType) -> VirError:
+    name = ParamType(kind).name.lower() if kind in ParamType._value2member_map_ else str(kind)
+    detail = f"invalid type '{name}' for parameter '{field}', expected '{expected.name.lower()}'"
     return VirError(ErrorCode.INVALID_ARG, detail)

@@ -1,7 +1,7 @@
-"""Writes docs/support.md: every procedure of the protocol and whether it works.
+"""Support page: writes docs/support.md, every procedure and whether it works.
 
-Owns: the page's words and form; `python -m rpc.support_page > docs/support.md` makes it again.
-May touch: standard output. May not touch: the table, which alone says what works.
+Owns: the page; `python -m rpc.support_page > docs/support.md` writes it.
+May touch: standard output. What works is the table's `owner=`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
+from rpc import keepalive
 from rpc.table import Procedure, Program, Table, load
 
-KEEPALIVE: Final = 0x6B656570
 INTRODUCTION: Final = """\
 # What works of libvirt's protocol
 
@@ -29,7 +29,7 @@ VIR_ERR_NO_SUPPORT and its name.
 
 
 def page(table: Table) -> str:
-    """The whole page."""
+    """Return the page."""
     parts = [INTRODUCTION, "\n".join(_summary(table)) + "\n"]
     parts += ["\n".join(_program(program)) + "\n" for program in table.programs.values()]
     return "\n".join(parts)
@@ -70,7 +70,7 @@ def _program(program: Program) -> Iterator[str]:
 
 def _answered_by(call: Procedure) -> str:
     """The owner and whose the call is; the keepalive messages are the connection's own: rpcd's."""
-    if call.program == KEEPALIVE:
+    if call.program == keepalive.PROGRAM:
         return "rpcd"
     of_some = f" ({', '.join(sorted(call.drivers))})" if call.drivers else ""
     return f"{call.owner}{of_some}" if call.owner else ""
@@ -78,7 +78,7 @@ def _answered_by(call: Procedure) -> str:
 
 def _read_only(call: Procedure) -> str:
     if not call.read_only:
-        return "yes" if call.program == KEEPALIVE else "no"
+        return "yes" if call.program == keepalive.PROGRAM else "no"
     refused = [f"{name} {_numbers(values)}" for name, values in call.ro_denied_values.items()]
     if call.ro_denied_flags:
         refused.append(f"flags {call.ro_denied_flags:#x}")

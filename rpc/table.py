@@ -54,7 +54,7 @@ class Procedure:
     compiler: Compiler = field(repr=False)
 
     def __post_init__(self) -> None:
-        """Read the marks of the procedure's line."""
+        """Read the marks of the line."""
         line, marks = self.line, self.line.marks
         self.number: int = line.number
         self.name: str = line.name
@@ -108,39 +108,39 @@ class Procedure:
 
     @cached_property
     def decode_args(self) -> Decode:
-        """Bytes to the arguments, in order; raises DecodeError. Bytes left over are ignored."""
+        """Decode the arguments, in order; raises DecodeError. Bytes left over are ignored."""
         return self.compiler.decoder(self.args)
 
     @cached_property
     def encode_args(self) -> Encode:
-        """The arguments, in order, to bytes; raises EncodeError."""
+        """Encode the arguments, in order; raises EncodeError."""
         return self.compiler.encoder(self.args)
 
     def serves(self, driver: str) -> bool:
-        """Whether connections to a driver have the call; those without the mark are all's."""
+        """Whether connections to a driver have the call; without `for=` all have it."""
         return not self.drivers or driver in self.drivers
 
-    def encode_ret(self, value: Any) -> bytes:  # noqa: ANN401  (whatever the table says)
-        """A result to bytes: None, the bare value of one field, or a tuple of more.
+    def encode_ret(self, value: Any) -> bytes:  # noqa: ANN401  (of the types in the table)
+        """Encode a result: None, the bare value of one field, or a tuple of several.
 
         Raises:
-            EncodeError: the value is not what the table says.
+            EncodeError: the value is not of the types in the table.
         """
         return self._encode_ret(unfold(self.ret, value))
 
-    def decode_ret(self, data: bytes) -> Any:  # noqa: ANN401  (whatever the table says)
-        """Bytes to a result: None, the bare value of one field, or a tuple of more.
+    def decode_ret(self, data: bytes) -> Any:  # noqa: ANN401  (of the types in the table)
+        """Decode a result: None, the bare value of one field, or a tuple of several.
 
         Raises:
-            DecodeError: the bytes are not what the table says.
+            DecodeError: the bytes are not of the types in the table.
         """
-        found = self._decode_ret(data)
-        if not found:
+        values = self._decode_ret(data)
+        if not values:
             return None
-        return found[0] if len(found) == 1 else found
+        return values[0] if len(values) == 1 else values
 
     def compile(self) -> None:
-        """Make the codecs now: a process that forks others does it once for all of them."""
+        """Compile the codecs now: the zygote does it once for every process it forks."""
         _ = (self.decode_args, self._encode_ret)
 
     @cached_property
@@ -153,7 +153,7 @@ class Procedure:
 
     @cached_property
     def encode_event(self) -> Encode:
-        """What follows the callback's number in an event, to bytes; raises EncodeError."""
+        """Encode what follows the callback number of an event; raises EncodeError."""
         return self.compiler.encoder(self.args[1:])
 
 
@@ -175,7 +175,7 @@ class Table:
     """Every program."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
-        """Make the programs that the sources describe."""
+        """Make the programs of the sources."""
         self.programs: dict[int, Program] = {}
         self._by_name: dict[str, Procedure] = {}
         for source in sources:
@@ -236,14 +236,14 @@ def _argument_values(
 
 
 def unfold(fields: tuple[Field, ...], value: Any) -> Sequence[Any]:  # noqa: ANN401
-    """Make the tuple of a result that is given as None, a bare value, or a tuple of more.
+    """Return the tuple of a result that is None, a bare value, or a tuple of several.
 
     Raises:
         EncodeError: the value has another number of fields.
     """
     if not fields:
         if value is not None:
-            raise EncodeError(f"a result where there is none: {value!r}")
+            raise EncodeError(f"a result where the table has none: {value!r}")
         return ()
     if len(fields) == 1:
         return (value,)
@@ -254,7 +254,7 @@ def unfold(fields: tuple[Field, ...], value: Any) -> Sequence[Any]:  # noqa: ANN
 
 @cache
 def load() -> Table:
-    """Read the tables; once in a process."""
+    """Return the tables, read once in a process."""
     folder = resources.files("rpc")
     sources: list[Source] = []
     for name in TABLES:

@@ -1,4 +1,4 @@
-"""Reads the protocol's tables: the project's own notation, one line a thing.
+"""Parser of the protocol tables: the project's own notation, one line for each procedure.
 
 Owns: the notation (docs/decisions/protocol-table.md) and what a line means.
 May touch: the `.table` files beside it. May not touch: bytes of messages.
@@ -30,7 +30,7 @@ _TYPE: Final = re.compile(r"(\w+)(?:\[(=?)(\w+)\])?(\??)")
 
 
 class NotationError(Exception):
-    """A line of a table that does not say anything; the message names file and line."""
+    """A line of a table is not in the notation; the message names file and line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Type:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A named place in a structure, or among a call's arguments."""
+    """A field of a structure, or an argument or result of a procedure."""
 
     name: str
     type: Type
@@ -53,7 +53,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A procedure or event as its line says it."""
+    """A line of a procedure or an event."""
 
     number: int
     name: str
@@ -65,7 +65,7 @@ class Line:
 
 @dataclass(slots=True)
 class Source:
-    """What one table file says."""
+    """The contents of one table file."""
 
     name: str = ""
     number: int = 0
@@ -77,22 +77,22 @@ class Source:
     names: set[str] = field(default_factory=set)
 
 
-def read(text: str, origin: str, known: Source | None = None) -> Source:
+def read(text: str, origin: str, base: Source | None = None) -> Source:
     """Read a table.
 
     Args:
         text: the file's contents.
         origin: how errors name the file.
-        known: another table whose structures and constants this one may use.
+        base: another table whose structures and constants this one may use.
 
     Raises:
-        NotationError: a line says nothing, or names what does not exist.
+        NotationError: a line is not in the notation, or names an unknown type or constant.
     """
     source = Source()
-    if known is not None:
-        source.constants.update(known.constants)
-        source.structs.update(known.structs)
-        source.unions.update(known.unions)
+    if base is not None:
+        source.constants.update(base.constants)
+        source.structs.update(base.structs)
+        source.unions.update(base.unions)
     for number, line in enumerate(text.splitlines(), 1):
         if line and not line.startswith("#"):
             try:
@@ -132,11 +132,11 @@ def _read_line(source: Source, line: str) -> None:
 
 
 def _add(source: Source, line: Line) -> None:
-    """Take a procedure; numbers go up without a gap, so none is there twice or left out."""
+    """Add a procedure; numbers rise by one, so that none is repeated or missing."""
     if line.number != len(source.lines) + 1:
         raise ValueError(f"{line.name} is number {line.number}, not {len(source.lines) + 1}")
     if line.name in source.names:
-        raise ValueError(f"{line.name} is there already")
+        raise ValueError(f"{line.name} is defined twice")
     source.names.add(line.name)
     source.lines.append(line)
 

@@ -1,7 +1,7 @@
-"""XDR's pieces: strings, bytes, characters and counts, each with its limit.
+"""XDR primitives: strings, opaque bytes, characters and counts, each with its limit.
 
-Owns: how a piece stands on the wire, and the two errors. Numbers need no function of their own:
-`rpc.codecs` packs neighbouring ones with one `struct` call.
+Owns: their encoding, and the two errors. Numbers need no function: `rpc.codecs` packs adjacent
+ones with one `struct` call.
 May not touch: the table, sockets.
 Source: RFC 4506; protocol/features_9_0.md for what libvirt does differently.
 """
@@ -18,15 +18,15 @@ _PADS: Final = (b"", b"\0", b"\0\0", b"\0\0\0")
 
 
 class DecodeError(ValueError):
-    """Bytes that are not what the table says."""
+    """The bytes are not of the type in the table."""
 
 
 class EncodeError(ValueError):
-    """A value that the table's type cannot hold."""
+    """The value does not fit the type in the table."""
 
 
 def read_string(data: bytes, at: int) -> tuple[str, int]:
-    """Read a string and where the next thing begins."""
+    """Read a string; return it and the position after it."""
     (size,) = U32.unpack_from(data, at)
     at += 4
     after = at + size + (-size & 3)
@@ -39,7 +39,7 @@ def read_string(data: bytes, at: int) -> tuple[str, int]:
 
 
 def write_string(text: str) -> bytes:
-    """Write a string."""
+    """Encode a string."""
     data = text.encode()
     if len(data) > MAX_STRING:
         raise EncodeError(f"a string of {len(data)} bytes; the protocol takes {MAX_STRING}")
@@ -49,7 +49,7 @@ def write_string(text: str) -> bytes:
 
 
 def read_opaque(data: bytes, at: int, limit: int) -> tuple[bytes, int]:
-    """Read bytes of any number up to the limit."""
+    """Read opaque<limit>."""
     (size,) = U32.unpack_from(data, at)
     at += 4
     after = at + size + (-size & 3)
@@ -61,14 +61,14 @@ def read_opaque(data: bytes, at: int, limit: int) -> tuple[bytes, int]:
 
 
 def write_opaque(value: bytes, limit: int) -> bytes:
-    """Write bytes of any number up to the limit."""
+    """Encode opaque<limit>."""
     if len(value) > limit:
         raise EncodeError(f"{len(value)} bytes where at most {limit} may be")
     return U32.pack(len(value)) + value + _PADS[-len(value) & 3]
 
 
 def read_fixed(data: bytes, at: int, size: int) -> tuple[bytes, int]:
-    """Read just so many bytes."""
+    """Read opaque[size]."""
     after = at + size + (-size & 3)
     if after > len(data):
         raise DecodeError(f"{len(data) - at} bytes where {size} must be")
@@ -76,33 +76,33 @@ def read_fixed(data: bytes, at: int, size: int) -> tuple[bytes, int]:
 
 
 def write_fixed(value: bytes, size: int) -> bytes:
-    """Write just so many bytes."""
+    """Encode opaque[size]."""
     if len(value) != size:
         raise EncodeError(f"{len(value)} bytes where {size} must be")
     return value + _PADS[-size & 3]
 
 
 def read_chars(data: bytes, at: int, limit: int, *, fixed: bool) -> tuple[bytes, int]:
-    """Read characters of four bytes each."""
+    """Read an array of char; XDR gives each four bytes."""
     count = limit
     if not fixed:
         count, at = read_count(data, at, limit, 4)
     end = at + 4 * count
     if end > len(data):
-        raise DecodeError(f"characters that are cut short: {count} were said")
+        raise DecodeError(f"{count} characters in {len(data) - at} bytes")
     return data[at + 3 : end : 4], end
 
 
 def write_chars(value: bytes, limit: int, *, fixed: bool) -> bytes:
-    """Write characters of four bytes each; each is a signed one."""
+    """Encode an array of char, each as a signed integer of four bytes."""
     if len(value) > limit or (fixed and len(value) != limit):
-        raise EncodeError(f"{len(value)} characters; the place is for {limit}")
+        raise EncodeError(f"{len(value)} characters where {limit} may be")
     signed = struct.unpack(f"{len(value)}b", value)
     return (b"" if fixed else U32.pack(len(value))) + struct.pack(f">{len(value)}i", *signed)
 
 
 def read_count(data: bytes, at: int, limit: int, least: int) -> tuple[int, int]:
-    """Read how many elements follow; refuses more than there can be bytes for."""
+    """Read an array's count; one for which too few bytes are left is refused before allocation."""
     (count,) = U32.unpack_from(data, at)
     if count > limit:
         raise DecodeError(f"{count} elements where at most {limit} may be")
@@ -112,19 +112,19 @@ def read_count(data: bytes, at: int, limit: int, least: int) -> tuple[int, int]:
 
 
 def write_count(value: Sequence[Any], limit: int) -> bytes:
-    """Write how many elements follow."""
+    """Encode an array's count."""
     if len(value) > limit:
         raise EncodeError(f"{len(value)} elements where at most {limit} may be")
     return U32.pack(len(value))
 
 
 def within(number: int, low: int, high: int) -> None:
-    """Refuse to write a number that its narrow type cannot hold."""
+    """Check a number to be encoded against its type of less than four bytes."""
     if not low <= number <= high:
         raise EncodeError(f"{number} is not from {low} to {high}")
 
 
 def narrow(number: int, low: int, high: int) -> None:
-    """Refuse a number, read from its four bytes, that its narrow type cannot hold."""
+    """Check a decoded number against its type of less than four bytes."""
     if not low <= number <= high:
         raise DecodeError(f"{number} is not from {low} to {high}")

@@ -44,27 +44,27 @@ class ConnectCalls:
         """Open a connection to a driver.
 
         Raises:
-            VirError: INTERNAL_ERROR when open already, NO_CONNECT for a URI nobody serves.
+            VirError: INTERNAL_ERROR when open already, NO_CONNECT for a URI of no driver.
         """
         if client.target is not None:
             raise rpc_error(ErrorCode.INTERNAL_ERROR, "connection already open")
         if name is None:
-            return  # stock answers well and opens nothing
+            return  # libvirtd succeeds and opens nothing
         client.target = select_driver(name, session=client.is_session_daemon)
         client.read_only = client.read_only or bool(flags & OPEN_READ_ONLY)
 
     def connect_close(self, client: CallingClient) -> None:
-        """Close the connection; the socket follows when the answer is out."""
+        """Close the connection; the socket is closed when the reply is sent."""
         client.callbacks.clear()
         client.close_after_reply()
 
     def connect_get_uri(self, client: CallingClient) -> str:
-        """Answer the URI that was opened."""
-        assert client.target is not None, "dispatch refuses this call before CONNECT_OPEN"
+        """Return the URI that was opened."""
+        assert client.target is not None, "access checks refuse this call before CONNECT_OPEN"
         return client.target.uri
 
     def connect_get_lib_version(self, client: CallingClient) -> int:
-        """Answer the version of libvirt that this daemon behaves like: 1000000 a major number."""
+        """Return the libvirt version that this daemon behaves like: 9.0.0 is 9000000."""
         return LIB_VERSION
 
     def connect_is_secure(self, client: CallingClient) -> int:
@@ -80,7 +80,7 @@ class ConnectCalls:
         return int(feature in driver.features)
 
     def connect_register_close_callback(self, client: CallingClient) -> None:
-        """Ask to be told when the driver's own connection is lost.
+        """Register for the loss of the driver's own connection.
 
         Raises:
             VirError: OPERATION_INVALID when registered already.
@@ -90,7 +90,7 @@ class ConnectCalls:
         client.close_callback = True
 
     def connect_unregister_close_callback(self, client: CallingClient) -> None:
-        """Take that back.
+        """Remove the close callback.
 
         Raises:
             VirError: OPERATION_INVALID when none is registered.
@@ -100,78 +100,78 @@ class ConnectCalls:
         client.close_callback = False
 
     def connect_domain_event_register(self, client: CallingClient) -> int:
-        """Register for lifecycle events in the oldest form; answers how many are registered."""
+        """Register for lifecycle events (legacy, no number); returns how many are registered."""
         client.callbacks.add("domain", 0, None, legacy=True)
         return 1
 
     def connect_domain_event_deregister(self, client: CallingClient) -> int:
-        """Take that back; answers how many are left."""
+        """Remove the lifecycle callback; returns how many are left."""
         client.callbacks.remove_legacy(0)
         return 0
 
     def connect_domain_event_register_any(self, client: CallingClient, event_id: int) -> None:
-        """Register for one event number in the older form, without callback numbers."""
+        """Register for one domain event (legacy, no callback number)."""
         client.callbacks.add("domain", event_id, None, legacy=True)
 
     def connect_domain_event_deregister_any(self, client: CallingClient, event_id: int) -> None:
-        """Take that back."""
+        """Remove the legacy callback of a domain event."""
         client.callbacks.remove_legacy(event_id)
 
     def connect_domain_event_callback_register_any(
         self, client: CallingClient, event_id: int, dom: Domain | None
     ) -> int:
-        """Register for one event number of one domain or all; answers the callback's number."""
+        """Register for an event of one domain or all; returns the callback number."""
         return client.callbacks.add("domain", event_id, dom.uuid if dom else None)
 
     def connect_domain_event_callback_deregister_any(
         self, client: CallingClient, number: int
     ) -> None:
-        """Take a callback back."""
+        """Remove a callback."""
         client.callbacks.remove(number, ("domain",))
 
     def connect_domain_monitor_event_register(
         self, client: CallingClient, dom: Domain | None, event: str | None, flags: int
     ) -> int:
-        """Register for QEMU's own events of one domain or all, by name or pattern."""
+        """Register for QMP events of one domain or all, by name or pattern."""
         return client.callbacks.add_monitor(dom.uuid if dom else None, event, flags)
 
     def connect_domain_monitor_event_deregister(self, client: CallingClient, number: int) -> None:
-        """Take a callback for QEMU's own events back."""
+        """Remove a callback for QMP events."""
         client.callbacks.remove(number, ("qemu_monitor",))
 
     def connect_network_event_register_any(
         self, client: CallingClient, event_id: int, net: Network | None
     ) -> int:
-        """Register for one event number of one network or all; answers the callback's number."""
+        """Register for an event of one network or all; returns the callback number."""
         return client.callbacks.add("network", event_id, net.uuid if net else None)
 
     def connect_network_event_deregister_any(self, client: CallingClient, callback_id: int) -> None:
-        """Take a callback back."""
+        """Remove a callback."""
         client.callbacks.remove(callback_id, ("network",))
 
     def connect_storage_pool_event_register_any(
         self, client: CallingClient, event_id: int, pool: StoragePool | None
     ) -> int:
-        """Register for one event number of one pool or all; answers the callback's number."""
+        """Register for an event of one pool or all; returns the callback number."""
         return client.callbacks.add("storage_pool", event_id, pool.uuid if pool else None)
 
     def connect_storage_pool_event_deregister_any(
         self, client: CallingClient, callback_id: int
     ) -> None:
-        """Take a callback back."""
+        """Remove a callback."""
         client.callbacks.remove(callback_id, ("storage_pool",))
 
     def connect_secret_event_register_any(
         self, client: CallingClient, event_id: int, secret: Secret | None
     ) -> int:
-        """Register for one event number of one secret or all; answers the callback's number."""
+        """Register for an event of one secret or all; returns the callback number."""
         return client.callbacks.add("secret", event_id, secret.uuid if secret else None)
 
     def connect_secret_event_deregister_any(self, client: CallingClient, callback_id: int) -> None:
-        """Take a callback back."""
+        """Remove a callback."""
         client.callbacks.remove(callback_id, ("secret",))
 
 
 def rpc_error(code: ErrorCode, detail: str) -> VirError:
-    """An error of the connection itself."""
+    """Make an error of the connection itself."""
     return VirError(code, detail, ErrorDomain.RPC)

@@ -1,8 +1,8 @@
-"""Reading and writing a stream's descriptor without ever blocking the loop.
+"""Descriptor I/O of streams: reads and writes that do not block the loop.
 
 Owns: one descriptor. A terminal, pipe or socket is polled; a plain file, which cannot be polled,
 is read and written in a thread.
-May not touch: the wire protocol.
+May not touch: the protocol.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class DescriptorIO(Protocol):
 
 
 def open_descriptor(fd: int, *, sparse: bool = False) -> DescriptorIO:
-    """Take the descriptor over, as what it is; a sparse one carries records."""
+    """Take the descriptor over by its file type; a sparse one carries records."""
     if stat.S_ISREG(os.fstat(fd).st_mode):
         return FileIO(fd)
     os.set_blocking(fd, False)
@@ -43,12 +43,12 @@ def open_descriptor(fd: int, *, sparse: bool = False) -> DescriptorIO:
 
 
 class FileIO:
-    """A regular file: every operation runs in a thread, one at a time."""
+    """A regular file, always ready for poll(2): operations run in a thread, one at a time."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._busy = asyncio.Lock()
-        self._working: asyncio.Task[int] | None = None  # outlives a wait that is given up
+        self._working: asyncio.Task[int] | None = None  # outlives a cancelled wait
 
     async def read(self, size: int) -> bytes:
         """Read up to `size` bytes; none at the end."""
@@ -61,18 +61,18 @@ class FileIO:
         await self._work(lambda: self._write_all(data))
 
     async def skip(self, length: int) -> None:
-        """Leave a hole; one at the end of the file counts too."""
+        """Leave a hole, at the end of the file too."""
         await self._work(lambda: self._skip(length))
 
     def close(self) -> None:
-        """Close the file, as soon as no thread works on its number."""
+        """Close the file once no thread uses its descriptor: the number may be given out again."""
         if self._working is None or self._working.done():
             os.close(self._fd)
         else:
             self._working.add_done_callback(lambda _: os.close(self._fd))
 
     async def _work(self, work: Callable[[], int]) -> int:
-        """Run in a thread, which goes on by itself when the wait for it is cancelled."""
+        """Run in a thread, which runs on when the wait for it is cancelled."""
         async with self._busy:
             self._working = asyncio.create_task(asyncio.to_thread(work))
             return await asyncio.shield(self._working)
@@ -98,7 +98,7 @@ class PollableIO:
         self._loop = asyncio.get_running_loop()
 
     async def read(self, size: int) -> bytes:
-        """Read up to `size` bytes; none at the end, which a terminal tells as EIO."""
+        """Read up to `size` bytes; none at the end, which a terminal reports as EIO."""
         while True:
             try:
                 return os.read(self._fd, size)
@@ -182,7 +182,7 @@ class SparseRecordIO:
         self._polled.close()
 
     async def _header(self) -> bytes:
-        """A record's header; nothing at the end."""
+        """Read a record's header; no bytes at the end."""
         found = b""
         while len(found) < RECORD_HEADER.size:
             more = await self._polled.read(RECORD_HEADER.size - len(found))
@@ -195,11 +195,11 @@ class SparseRecordIO:
 
 
 def truncated() -> OSError:
-    """EIO: a service's side of a sparse stream ended in a record."""
-    return OSError(errno.EIO, "the stream ended in the middle of a record")
+    """Make EIO: the service's side of a sparse stream ended inside a record."""
+    return OSError(errno.EIO, "the stream ended inside a record")
 
 
 def resolve(ready: asyncio.Future[None]) -> None:
-    """Wake who waits, unless the wait was given up."""
+    """Resolve a future, unless the wait was cancelled."""
     if not ready.done():
         ready.set_result(None)

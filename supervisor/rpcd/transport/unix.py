@@ -20,11 +20,11 @@ from typing import Final
 
 from supervisor.messages.calls import Identity
 
-READ_SIZE: Final = 65536  # bytes taken in one turn: a talkative client leaves the others their turn
-MAX_DESCRIPTORS: Final = 32  # of one message
+READ_SIZE: Final = 65536  # bytes read in one turn of the loop: other clients get theirs
+MAX_DESCRIPTORS: Final = 32  # of one message (virNetMessage)
 ANCILLARY: Final = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
-CONGESTED: Final = 1024 * 1024  # unsent bytes from which streams wait
-MAX_UNSENT: Final = 64 * 1024 * 1024  # unsent bytes at which the client is given up
+CONGESTED: Final = 1024 * 1024  # unsent bytes at which streams pause
+MAX_UNSENT: Final = 64 * 1024 * 1024  # unsent bytes at which the client is closed
 
 CREDENTIALS: Final = struct.Struct("iII")  # struct ucred: pid, uid, gid
 SO_PEERSEC: Final = 31  # asm-generic/socket.h; Python has no name for it
@@ -101,14 +101,14 @@ class UnixTransport:
         self._on_close()
 
     def close_when_sent(self) -> None:
-        """Read no more, and close when everything queued is out."""
+        """Read no more, and close when everything queued is sent."""
         self.pause_reading()
         self._close_when_sent = True
         if not self._unsent:
             self._loop.call_soon(self.close)
 
     async def drained(self) -> None:
-        """Wait until the client has taken most of what was queued."""
+        """Wait until the client has read most of what was queued."""
         await self._drained.wait()
 
     def pause_reading(self) -> None:
@@ -159,7 +159,7 @@ class UnixTransport:
         self._unsent.extend(descriptors)
         self._unsent_size += len(data)
         if self._unsent_size > MAX_UNSENT:
-            log.warning("client %s is closed: it does not read what it asked for", self.name)
+            log.warning("client %s is closed: it does not read its replies", self.name)
             self.close()
         elif self._unsent_size > CONGESTED:
             self._drained.clear()
@@ -220,7 +220,7 @@ def _has_selinux() -> bool:
 
 
 def close_all(descriptors: Iterable[int]) -> None:
-    """Close descriptors that nobody takes."""
+    """Close descriptors that were not taken."""
     for fd in descriptors:
         os.close(fd)
 

@@ -65,7 +65,7 @@ def test_a_number_at_the_end_of_a_field_is_an_index() -> None:
     [("vcpu.current", -1), ("vcpu.current", 2**32), ("vcpu.current", "2"), ("block.0.path", 1)],
 )
 def test_a_value_that_its_field_cannot_hold_is_refused(field: str, value: Any) -> None:
-    with pytest.raises(ValueError, match="is no "):
+    with pytest.raises(ValueError, match="is not a "):
         typed({field: value})
 
 

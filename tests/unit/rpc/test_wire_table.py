@@ -255,7 +255,7 @@ def test_a_table_is_parsed() -> None:
         ("1 a (x: i32!) -> ()", "no type"),
         ("1 a () -> ()  owned=domd", "no such mark: 'owned=domd'"),
         ("2 a () -> ()", "a is number 2, not 1"),
-        ("1 a () -> ()\n2 a () -> ()", "a is there already"),
+        ("1 a () -> ()\n2 a () -> ()", "a is defined twice"),
         ("struct s (x: s)", "no such type: s"),
     ],
 )
