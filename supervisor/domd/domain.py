@@ -54,17 +54,31 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class DomainRuntime:
-    """A running guest as its worker last described it."""
+    """A running guest as its worker last reported it."""
 
     status: DomainStatus
     live: LiveDefinition
+    xml_version: int  # of `live`
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the worker has newer live XML than this."""
+        return self.xml_version != self.status.xml_version
 
     @staticmethod
-    def from_status(status: DomainStatus, previous: DomainRuntime | None) -> DomainRuntime:
-        """Take a description; what its document says is read again only when it has changed."""
-        if previous is not None and previous.status.live_xml == status.live_xml:
-            return DomainRuntime(status, previous.live)
-        return DomainRuntime(status, LiveDefinition(status.live_xml))
+    def from_status(status: DomainStatus, previous: DomainRuntime | None) -> DomainRuntime | None:
+        """Make the runtime state of a status, whose XML is parsed again only if it has changed.
+
+        Returns:
+            None: there is no XML yet.
+        """
+        xml = status.live_xml
+        if previous is not None and (not xml or previous.live.xml == xml):
+            version = status.xml_version if xml else previous.xml_version
+            return DomainRuntime(status, previous.live, version)
+        if not xml:
+            return None
+        return DomainRuntime(status, LiveDefinition(xml), status.xml_version)
 
 
 class LiveDefinition(Definition):

@@ -34,6 +34,7 @@ from supervisor.messages.worker import (
     DomainStatus,
     DomainStopped,
     ForwardEvent,
+    GetStatus,
     Start,
     StartSource,
     StatusChanged,
@@ -163,7 +164,8 @@ class RunningDomains:
             await self._workers.spawn(entry)
             status = await self._request_start(entry, request)
             if self._workers.driver.replaces_worker_after_start:
-                return LaunchedGuest(status, await self._replace_worker(entry))
+                reported = await self._replace_worker(entry)
+                return LaunchedGuest(reported or status, is_confirmed=reported is not None)
         except BaseException:
             # If the call to the root was cancelled, it may have spawned the worker all the same.
             entry.worker = entry.worker or self._workers.driver.worker(entry.name)
@@ -184,18 +186,18 @@ class RunningDomains:
             detail = f"the process that started '{entry.name}' died; try again ({error})"
             raise entry.errors.operation_failed(detail) from error
 
-    async def _replace_worker(self, entry: DomainObject) -> bool:
+    async def _replace_worker(self, entry: DomainObject) -> DomainStatus | None:
         """Replace the worker that started a guest by a smaller one, before clients see the guest.
 
         Returns:
-            Whether the new worker reports the guest.
+            The guest as the new worker reports it; None: it does not (yet).
         """
         try:
             reported = await self._workers.replace(entry)
         except (BusError, VirError) as error:
             log.warning("the new worker of %s does not answer yet: %s", entry.name, error)
-            return False
-        return reported.guest is not None
+            return None
+        return reported.guest
 
     async def _abort_start(self, entry: DomainObject) -> None:
         """Wait until the worker has undone its start, then end the worker."""
@@ -270,13 +272,28 @@ class RunningDomains:
         """Record the status that the worker reported, unless a newer one was recorded before."""
         if entry.runtime is not None and status.reported_ns < entry.runtime.status.reported_ns:
             return
+        runtime = DomainRuntime.from_status(status, entry.runtime)
+        if runtime is None:
+            log.error("%s is reported without its XML", entry.name)
+            return
         self._publisher.invalidate()
         self._ids.seen(status.id)
-        entry.runtime = DomainRuntime.from_status(status, entry.runtime)
+        entry.runtime = runtime
+        if runtime.is_outdated:  # the report with the newer XML is on its way, or was missed
+            self.spawn_task(self._fetch_xml(entry))
         entry.autodestroy = status.autodestroy
         entry.jobs.restore(status.job)
         self._registry.add(entry)
         self._keep_running.set(busy=True)
+
+    async def _fetch_xml(self, entry: DomainObject) -> None:
+        try:
+            reported = await self._workers.call_running(entry, GetStatus())
+        except VirError as error:  # a lost worker is queried by recovery
+            log.info("the XML of %s is not reported: %s", entry.name, error)
+            return
+        if reported.guest is not None and entry.is_active:
+            self.apply_status(entry, reported.guest)
 
     def apply_found(self, entry: DomainObject, status: DomainStatus) -> bool:
         """Record a guest that a predecessor of this process left, unless the domain is in use.

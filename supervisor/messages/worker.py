@@ -26,7 +26,8 @@ class DomainStatus(msgspec.Struct, frozen=True, kw_only=True):
     pid: int  # of the emulator
     state: int  # virDomainState
     reason: int
-    live_xml: str  # the live document, passwords included
+    live_xml: str  # passwords included; "": as in the last one with this `xml_version`
+    xml_version: int = 0  # another one for each change of the live XML, over all workers of a boot
     started_at: float  # seconds since the epoch
     balloon_kib: int = 0  # memory the guest has now, when the emulator has told
     autodestroy: str = ""  # the client whose end is the guest's

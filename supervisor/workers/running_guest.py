@@ -1,7 +1,6 @@
-"""One running guest, whatever runs it: its state, its live document, its process.
+"""RunningGuest: the state, live XML and process of a guest, for every driver.
 
-Owns: what is known of the guest, and its status document. May touch: the status file.
-May not touch: the guest.
+Owns: those, and the guest's status file. May touch: the status file. May not touch: the guest.
 """
 
 from __future__ import annotations
@@ -34,43 +33,44 @@ class RunningGuest:
     def __init__(
         self,
         workplace: WorkerContext,
-        document: Domain | str,
+        live: Domain | str,
         status: Status,
         process: GuestProcess,
     ) -> None:
-        """Know a guest.
+        """Describe a guest.
 
         Args:
-            workplace: what is around it.
-            document: its live document; one that a predecessor wrote is read when it is needed,
-                for reading it takes memory that most guests' workers never need again.
-            status: what else is known of it.
-            process: its own.
+            workplace: the worker's context.
+            live: its live definition; the XML that a previous worker wrote is parsed when it is
+                first needed, because lxml takes memory that most workers never need again.
+            status: its state, as the status file has it.
+            process: QEMU, or the container's monitor.
         """
         self.context = workplace
-        self._domain = document if isinstance(document, Domain) else None
-        self.live_xml = document if isinstance(document, str) else live_xml_text(document)
+        self._domain = live if isinstance(live, Domain) else None
+        self._live_xml = live if isinstance(live, str) else None
+        self._xml_version = time.monotonic_ns()
         self.status = status
         self.process = process
         self.balloon_kib = 0
-        self.device_lock = asyncio.Lock()  # one device at a time comes, changes or goes
-        self.ended = asyncio.Event()  # all of it is cleaned up
+        self.device_lock = asyncio.Lock()  # one device is attached, updated or detached at a time
+        self.ended = asyncio.Event()  # its process has exited and is cleaned up
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    # Who it is.
+    # Identity and state.
 
     @property
     def domain(self) -> Domain:
-        """Its live document's model.
+        """The model of its live XML.
 
         Raises:
-            VirError: INTERNAL_ERROR: what a predecessor wrote cannot be read.
+            VirError: INTERNAL_ERROR: what a previous worker wrote cannot be parsed.
         """
         if self._domain is None:
             try:
                 self._domain = parse_domain(self.live_xml)
             except ConfError as error:
-                detail = f"the live document of '{self.name}' cannot be read: {error}"
+                detail = f"cannot parse the live XML of '{self.name}': {error}"
                 domain = self.context.driver.error_domain
                 raise VirError(ErrorCode.INTERNAL_ERROR, detail, domain) from error
         return self._domain
@@ -78,6 +78,20 @@ class RunningGuest:
     @domain.setter
     def domain(self, changed: Domain) -> None:
         self._domain = changed
+
+    @property
+    def live_xml(self) -> str:
+        """Its live XML with passwords, as it was when it was last formatted."""
+        if self._live_xml is None:
+            assert self._domain is not None, "a guest has a model or XML"
+            self._live_xml = format_domain(self._domain, live=True, secure=True)
+        return self._live_xml
+
+    @live_xml.setter
+    def live_xml(self, xml: str) -> None:
+        self._live_xml = xml
+        # A time of CLOCK_MONOTONIC: no other XML of this boot has it, of other workers neither.
+        self._xml_version = time.monotonic_ns()
 
     @property
     def name(self) -> str:
@@ -91,7 +105,7 @@ class RunningGuest:
 
     @property
     def identity(self) -> DomainId:
-        """Its domain as clients name it."""
+        """Its domain as the protocol encodes it."""
         return DomainId(self.name, self.uuid, self.status.id)
 
     @property
@@ -99,8 +113,12 @@ class RunningGuest:
         """VirDomainState."""
         return DomainState(self.status.state)
 
-    def get_status(self) -> DomainStatus:
-        """What domd is told of it."""
+    def get_status(self, *, with_xml: bool = True) -> DomainStatus:
+        """Make the status that domd is sent.
+
+        Args:
+            with_xml: a change of state alone does not need it, and it can have 100 KiB.
+        """
         return DomainStatus(
             uuid=self.uuid,
             name=self.name,
@@ -108,7 +126,8 @@ class RunningGuest:
             pid=self.status.pid,
             state=self.status.state,
             reason=self.status.reason,
-            live_xml=self.live_xml,
+            live_xml=self.live_xml if with_xml else "",
+            xml_version=self._xml_version,
             started_at=self.status.started_at,
             balloon_kib=self.balloon_kib,
             autodestroy=self.status.autodestroy,
@@ -116,50 +135,60 @@ class RunningGuest:
             reported_ns=time.monotonic_ns(),
         )
 
-    # What happens to it.
+    # Changes.
 
     def transition(self, trigger: Trigger) -> Transition | None:
-        """Let something happen to it: its state is kept and told; None where it changes nothing."""
+        """Change its state, write that to the status file and publish it.
+
+        Returns:
+            The step; None: the trigger changes nothing in the present state.
+        """
         step = transition(self.state, trigger)
         if step is None:
-            log.debug("%s is %s: %s changes nothing", self.name, self.state.name, trigger.name)
+            log.debug("%s is %s: %s is ignored", self.name, self.state.name, trigger.name)
             return None
-        log.info("%s: %s leads from %s to %s", self.name, trigger, self.state.name, step.state.name)
+        log.info("%s: %s: %s → %s", self.name, trigger.name, self.state.name, step.state.name)
         self.status.state, self.status.reason = step.state, step.reason
+        # A worker that reconnects cannot ask QEMU why its vCPUs are stopped, only that they are.
         self.save()
         self.publish_status(step.event, step.detail)
         return step
 
-    def publish_status(self, event: int = NO_EVENT, detail: int = 0) -> None:
-        """Tell domd how it stands, and clients of a step in its life."""
-        changed = StatusChanged(status=self.get_status(), event=event, detail=detail)
-        self.context.publish(changed)
+    def publish_status(
+        self, event: int = NO_EVENT, detail: int = 0, *, with_xml: bool = False
+    ) -> None:
+        """Publish its status to domd, and the lifecycle event that goes with it."""
+        status = self.get_status(with_xml=with_xml)
+        self.context.publish(StatusChanged(status=status, event=event, detail=detail))
 
     def publish_event(self, event_id: DomainEventID, *fields: object) -> None:
-        """Tell clients that registered for an event of this kind."""
+        """Publish an event to the clients that registered for it."""
         name = f"domain_event_callback_{event_id.name.lower()}"
         payload = encode_event(name, *fields)
         self.context.forward_event("domain", event_id, self.uuid, payload)
 
     def update_xml(self) -> None:
-        """Write the live document anew."""
-        self.live_xml = live_xml_text(self.domain)
+        """Format the live XML from the changed model, and write the status file."""
+        self.live_xml = format_domain(self.domain, live=True, secure=True)
+        # A worker that reconnects cannot derive from QEMU what was plugged as which device.
         self.save()
 
     def update_and_publish(self) -> None:
-        """Write the live document anew, and tell domd."""
+        """Format the live XML, write the status file, and publish the status with the XML."""
         self.update_xml()
-        self.publish_status()
+        self.publish_status(with_xml=True)
 
     def save(self) -> None:
-        """Keep what a successor must know; a disk that is full is logged and changes nothing."""
+        """Write the status file; an error is logged: a full disk must not stop the guest."""
         try:
             write_status(self.context.paths.status(self.name), self.status, self.live_xml)
         except OSError as error:
             log.error("the status of %s cannot be written: %s", self.name, error)
 
+    # Background work.
+
     def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Do something for the guest beside what it is doing; errors are logged."""
+        """Run a coroutine in the background until the guest is closed; its failure is logged."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -167,31 +196,26 @@ class RunningGuest:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (problem := task.exception()) is not None:
-            expected = isinstance(problem, VirError)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            expected = isinstance(error, VirError)
             level = logging.WARNING if expected else logging.ERROR
-            trace = None if expected else problem
-            log.log(level, "%s: what was begun failed: %s", self.name, problem, exc_info=trace)
+            trace = None if expected else error
+            log.log(level, "%s: a background task failed: %s", self.name, error, exc_info=trace)
 
     def stop_work(self) -> None:
-        """Stop what was begun beside."""
+        """Cancel the background work."""
         for task in list(self._tasks):
             if task is not asyncio.current_task():
                 task.cancel()
 
     def close(self) -> None:
-        """Let go of everything; what runs on is left running."""
+        """Release the guest, which runs on."""
         self.stop_work()
         self.process.unwatch()
 
 
-def live_xml_text(domain: Domain) -> str:
-    """A live document as it is kept: with everything, passwords too."""
-    return format_domain(domain, live=True, secure=True)
-
-
 def new_status(domain: Domain, identifier: int, autodestroy: str, monitor: str = "") -> Status:
-    """The status of a guest that is about to be started."""
+    """Make the status of a guest that is about to be started."""
     return Status(
         name=domain.name,
         uuid=domain.uuid or "",
@@ -205,5 +229,5 @@ def new_status(domain: Domain, identifier: int, autodestroy: str, monitor: str =
 
 
 def record_process(status: Status, identity: ProcessIdentity) -> None:
-    """The emulator has a process."""
+    """Record the guest's process, by what tells it from a later process of the same number."""
     status.pid, status.start, status.boot = identity.pid, identity.start, identity.boot

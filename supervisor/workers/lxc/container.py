@@ -79,9 +79,9 @@ class Container(RunningGuest):
             detail = f"container '{self.name}' was started paused: resume it to execute its init"
             raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.LXC)
 
-    def get_status(self) -> DomainStatus:
+    def get_status(self, *, with_xml: bool = True) -> DomainStatus:
         """Describe the container to domd; the pid is init's, not the monitor's."""
-        return msgspec.structs.replace(super().get_status(), pid=self.init_pid)
+        return msgspec.structs.replace(super().get_status(with_xml=with_xml), pid=self.init_pid)
 
     def close(self) -> None:
         """Close the pidfds; the container runs on."""

@@ -110,6 +110,6 @@ class LxcWorker(Worker[Container]):
         guest.ended.set()
         guest.close()
         self.attach_guest(restarted)
-        restarted.publish_status()
+        restarted.publish_status(with_xml=True)
         restarted.publish_event(DomainEventID.REBOOT, restarted.identity)
         return True

@@ -237,7 +237,7 @@ class FakeWorker:
     def change_state(self, state: DomainState, event: int, detail: int, **more: Any) -> None:
         """Have the guest's state change."""
         status = msgspec.structs.replace(self.require(), state=state, **more)
-        self.host.run(status)
+        self.host.run(status if status.live_xml else self.require())
         self.node.publish(StatusChanged(status=status, event=event, detail=detail))
 
     def end_guest(

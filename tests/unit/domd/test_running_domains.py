@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ipc import BusError
@@ -23,7 +24,7 @@ from supervisor.drivers.driver import Driver
 from supervisor.drivers.lxc import LXC
 from supervisor.drivers.qemu import QEMU
 from supervisor.messages.root import ReplaceWorker
-from supervisor.messages.worker import Destroy, Start
+from supervisor.messages.worker import Destroy, GetStatus, Start
 from tests.unit.domd.domd_under_test import DOM, XML, Domd, FakeWorker, Tree, domd, until
 
 RESUMED, STARTED = (Event.RESUMED, Resumed.UNPAUSED), (Event.STARTED, Started.BOOTED)
@@ -208,6 +209,33 @@ async def test_an_older_status_does_not_replace_a_newer_one(tmp_path: Path) -> N
         worker.change_state(DomainState.RUNNING, *RESUMED, reported_ns=1)
         await until(lambda: service.tree.events[-1] == RESUMED)
         assert await service.state() == DomainState.PAUSED
+
+
+async def test_a_state_is_recorded_without_the_xml_that_has_not_changed(tmp_path: Path) -> None:
+    async with domd(tmp_path) as service:
+        await service.define()
+        await service.start()
+        before = await service.xml()
+        requests = len(service.tree.worker.requests)
+        service.tree.worker.change_state(DomainState.PAUSED, *SUSPENDED, live_xml="")
+        await until(lambda: service.tree.events[-1] == SUSPENDED)
+        assert await service.state() == DomainState.PAUSED
+        assert await service.xml() == before
+        assert len(service.tree.worker.requests) == requests
+
+
+async def test_xml_of_which_no_report_came_is_asked_for(tmp_path: Path) -> None:
+    async with domd(tmp_path) as service:
+        await service.define()
+        await service.start()
+        worker = service.tree.worker
+        changed = worker.require().live_xml.replace("<os>", "<title>new</title><os>")
+        service.host.run(msgspec.structs.replace(worker.require(), live_xml=changed, xml_version=7))
+        worker.change_state(DomainState.PAUSED, *SUSPENDED, live_xml="", xml_version=7)
+        await until(lambda: any(isinstance(r, GetStatus) for r in worker.requests))
+        async with asyncio.timeout(10):
+            while "<title>new</title>" not in await service.xml():  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
 
 
 # Replacement of a worker, which follows a start where the driver says so.
