@@ -22,7 +22,7 @@ from supervisor.rpcd.client_table import ClientTable, Limits
 from supervisor.rpcd.programs import Programs
 from supervisor.rpcd.router import Router
 from supervisor.rpcd.transport.listener import Listener
-from supervisor.rpcd.transport.unix import UnixTransport
+from supervisor.rpcd.transport.transport import Transport
 
 log = logging.getLogger(__name__)
 
@@ -64,13 +64,13 @@ class Server:
     def listen(self, name: str, listening: socket.socket) -> None:
         """Take a listening socket over and accept clients on it under the policy of its name."""
 
-        def accept(transport: UnixTransport) -> None:
+        def accept(transport: Transport) -> None:
             self.accept(transport, self.policies[name])
 
         listener = Listener(listening, self.clients, accept)
         self._listeners.append(listener)
 
-    def accept(self, transport: UnixTransport, policy: SocketPolicy) -> None:
+    def accept(self, transport: Transport, policy: SocketPolicy) -> None:
         """Serve a client, or close it when too many clients are not authenticated."""
         session = self._router.session
         authentication = start_authentication(policy.auth, transport.identity, session=session)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from supervisor.rpcd.client_table import ClientTable
+from supervisor.rpcd.transport.transport import Transport
 from supervisor.rpcd.transport.unix import UnixTransport
 
 MAX_ACCEPTS: Final = 32  # in one turn of the loop: new clients must not starve the others
@@ -27,7 +28,7 @@ class Listener:
         self,
         listening: socket.socket,
         clients: ClientTable,
-        on_connect: Callable[[UnixTransport], None],
+        on_connect: Callable[[Transport], None],
     ) -> None:
         """Take the socket over and begin to accept."""
         self._socket = listening

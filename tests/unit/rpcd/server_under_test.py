@@ -54,15 +54,15 @@ class TestedServer(Server):
 
     def __init__(self, config: DaemonConfig, service: Service) -> None:
         self._ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._node = Node(self._ends[0], "rpcd")
-        self.router = TestedRouter(self._node, service)
+        self.node = Node(self._ends[0], "rpcd")
+        self.router = TestedRouter(self.node, service)
         programs = main_programs(wire_table.load())
         limits, policies = Limits.from_config(config), socket_policies(config)
-        super().__init__(self._node, programs, self.router, limits, policies)
+        super().__init__(self.node, programs, self.router, limits, policies)
 
     def end(self) -> None:
         """Close the link to the root that is not there."""
-        self._node.close()
+        self.node.close()
         self._ends[1].close()
 
 

@@ -13,7 +13,7 @@ import pytest
 from conf.settings import DaemonConfig
 from supervisor.messages.calls import Identity
 from supervisor.rpcd.server import SocketPolicy
-from supervisor.rpcd.transport.unix import UnixTransport
+from supervisor.rpcd.transport.transport import Transport
 from tests.unit.rpcd.server_under_test import DEADLINE_S, TestedServer, refuse_all
 
 ANONYMOUS = DaemonConfig(auth_unix_rw="polkit", max_anonymous_clients=2)
@@ -22,7 +22,7 @@ ANONYMOUS = DaemonConfig(auth_unix_rw="polkit", max_anonymous_clients=2)
 class ServerOfStrangers(TestedServer):
     """A server whose clients are no root: the tests run as root, who is never authenticated."""
 
-    def accept(self, transport: UnixTransport, policy: SocketPolicy) -> None:
+    def accept(self, transport: Transport, policy: SocketPolicy) -> None:
         transport.identity = Identity(uid=1000, gid=1000, pid=transport.identity.pid)
         super().accept(transport, policy)
 

@@ -1,0 +1,133 @@
+"""A server: its own programs, any transport, a security layer below the messages."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from conf.settings import DaemonConfig
+from rpc import framing
+from rpc import table as wire_table
+from rpc.framing import Frame, FrameDecoder, Header, MessageType, Status
+from supervisor.messages.calls import Identity
+from supervisor.rpcd.client_table import Limits
+from supervisor.rpcd.connect_calls import ConnectCalls
+from supervisor.rpcd.connection import Connection
+from supervisor.rpcd.programs import Programs
+from supervisor.rpcd.server import Server, SocketPolicy
+from tests.unit.rpcd.server_under_test import REMOTE, TestedServer, refuse_all
+
+CERTIFICATE = Identity(tls_dn="CN=admin")
+QEMU = 0x20008087
+
+
+class MemoryTransport:
+    """A transport without a socket, as TLS would have its own: it implements `Transport`."""
+
+    name = "memory"
+    is_secure = False
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.identity = CERTIFICATE
+        self.descriptors: deque[int] = deque()
+        self.sent = bytearray()
+        self.on_data: Callable[[bytes], None]
+        self.on_close: Callable[[], None]
+
+    def start(self, on_data: Callable[[bytes], None], on_close: Callable[[], None]) -> None:
+        self.on_data, self.on_close = on_data, on_close
+
+    def send(self, data: bytes, descriptors: list[int] | None = None) -> None:
+        self.sent += data
+
+    def close(self) -> None:
+        self.closed = True
+        self.on_close()
+
+    def close_when_sent(self) -> None:
+        self.close()
+
+    async def drained(self) -> None:
+        """Everything is sent at once."""
+
+    def pause_reading(self) -> None:
+        """Bytes come from the test alone."""
+
+    def resume_reading(self) -> None:
+        """Bytes come from the test alone."""
+
+    def replies(self) -> list[Frame]:
+        """The messages that were sent."""
+        return FrameDecoder().feed(bytes(self.sent))
+
+
+class ReversedBytes:
+    """A security layer whose effect the test can see."""
+
+    def unwrap(self, data: bytes) -> bytes:
+        return data[::-1]
+
+    def wrap(self, data: bytes) -> bytes:
+        return data[::-1]
+
+
+class LayeredAuthentication:
+    """An authentication that left a security layer, as SASL does."""
+
+    identity = CERTIFICATE
+    is_complete = True
+    types = (1,)  # AUTH_SASL
+    security_layer = ReversedBytes()
+
+    def polkit(self) -> None:
+        """Not called."""
+
+
+def call(name: str, *arguments: object) -> bytes:
+    """The bytes of a call of the remote program."""
+    procedure = wire_table.load().named(name)
+    header = Header(procedure.program, 1, procedure.number, MessageType.CALL, 7, Status.OK)
+    return framing.encode(header, procedure.encode_args(arguments))
+
+
+async def test_a_client_of_another_transport_is_served() -> None:
+    server = TestedServer(DaemonConfig(), refuse_all)
+    transport = MemoryTransport()
+    server.accept(transport, SocketPolicy("none", read_only=False))
+    (client,) = server.clients.clients
+    assert client.authentication.identity is CERTIFICATE
+    transport.on_data(call("connect_open", "qemu:///system", 0) + call("connect_is_secure"))
+    opened, secure = transport.replies()
+    assert (opened.header.status, secure.payload) == (Status.OK, bytes(4))
+    transport.close()
+    assert not server.clients.clients
+    server.end()
+
+
+async def test_a_program_is_reachable_only_on_the_servers_that_offer_it() -> None:
+    main = TestedServer(DaemonConfig(), refuse_all)
+    programs = Programs([wire_table.load().programs[QEMU]], ConnectCalls())
+    limits = Limits.from_config(DaemonConfig())
+    other = Server(main.node, programs, main.router, limits, {})
+    transport = MemoryTransport()
+    other.accept(transport, SocketPolicy("none", read_only=False))
+    transport.on_data(call("connect_open", "qemu:///system", 0))
+    (reply,) = transport.replies()
+    assert reply.header.status == Status.ERROR
+    assert f"Cannot find program {REMOTE}".encode() in reply.payload
+    assert not main.clients.clients
+    transport.close()
+    main.end()
+
+
+async def test_a_security_layer_transforms_bytes_in_both_directions() -> None:
+    transport = MemoryTransport()
+    connection = Connection(transport, LayeredAuthentication())
+    frames: list[Frame] = []
+    connection.start(lambda frame, _: frames.append(frame), lambda: None)
+    message = call("connect_close")
+    transport.on_data(message[::-1])
+    assert frames[0].header.serial == 7
+    connection.send(message)
+    assert bytes(transport.sent) == message[::-1]
