@@ -1,7 +1,7 @@
-"""One change at a time for each domain, network or the like; a query never waits for one.
+"""Change lock: one change of an object at a time; queries do not take it.
 
-Owns: the lock of such a thing and who holds it.
-May not touch: what is changed.
+Owns: the lock and the name of the call that holds it. May not touch: the object.
+Source: libvirt's VIR_JOB_MODIFY, whose wait is 30 s, too.
 """
 
 from __future__ import annotations
@@ -15,28 +15,27 @@ from typing import Final
 from supervisor.dispatch.service_errors import ServiceErrors
 
 JOB_S: Final = 30.0
-MAX_WAITING: Final = 256  # changes of one thing that wait for their turn
+MAX_WAITING: Final = 256  # changes of one object
 
 
 class ChangeLock:
-    """The right to change one domain, network or the like."""
+    """The right to change one object."""
 
     def __init__(self, name: str, errors: ServiceErrors) -> None:
-        """Nobody has it; refusals are of that part of the daemon."""
         self.name = name
         self._errors = errors
-        self.holder = ""  # the call that has it
-        self.since = 0.0  # the time since the epoch at which it got it
+        self.holder = ""  # the call that holds it
+        self.since = 0.0  # seconds since the epoch at which it was taken
         self._waiting = 0
         self._lock = asyncio.Lock()
 
     @asynccontextmanager
     async def hold(self, call: str, timeout_s: float = JOB_S) -> AsyncIterator[None]:
-        """Have the right while the body runs.
+        """Hold the lock while the body runs.
 
         Raises:
-            VirError: OPERATION_TIMEOUT when another call keeps it too long; OPERATION_FAILED when
-                too many wait for it.
+            VirError: OPERATION_TIMEOUT: another call holds it too long; OPERATION_FAILED: too many
+                wait for it.
         """
         if self._waiting or self._lock.locked():
             await self._wait(call, timeout_s)

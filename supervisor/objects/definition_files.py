@@ -1,7 +1,7 @@
-"""One kind on disk: definitions, and the links that start them with the host.
+"""Definition files: one XML file per object, and a link for each that starts with the host.
 
-Owns: the files of the kind in the folders that it is given.
-May not touch: what documents mean; what they are about.
+Owns: the files of one object type in the folders that it is given.
+May not touch: what the XML means; what the objects stand for.
 Source: libvirt 9.0's layout: NAME.xml, autostart/NAME.xml.
 """
 
@@ -21,55 +21,65 @@ from supervisor.runtime.atomic_file import remove_file, sync_folder, write_file
 
 HEADER: Final = (
     "<!--\nThis file is written by the virtualization daemon, which overwrites changes made here.\n"
-    "Change the {word} with: virsh {edit} {name}\n-->\n\n"
+    "Change the {type} with: virsh {command}\n-->\n\n"
 )
-MAX_DOCUMENT: Final = 16 * 1024 * 1024  # bytes
+MAX_BYTES: Final = 16 * 1024 * 1024  # of a file
 
 log = logging.getLogger(__name__)
 
 
+def file_header(object_type: str, command: str) -> str:
+    """Return the comment at the head of a definition file.
+
+    Args:
+        object_type: "network".
+        command: of virsh, which changes the object: "net-edit NAME".
+    """
+    return HEADER.format(type=object_type, command=escape_comment(command))
+
+
 @dataclass(frozen=True, slots=True)
 class StoredXml:
-    """A document as it lies on disk."""
+    """An XML file as it is on disk."""
 
-    name: str  # of its file, without the end
+    name: str  # of the file, without ".xml"
     xml: str
     autostart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where a kind's files are."""
+    """The folders of an object type's files."""
 
     definitions: Path
-    links: Path  # to what starts with the host
-    status: Path  # of what runs; a boot of the host ends them
+    links: Path  # to the definitions of objects that start with the host
+    status: Path  # on a tmpfs: it is empty after a boot of the host
 
 
 class DefinitionFiles:
-    """All of one kind on disk; everything here blocks."""
+    """The definition files of one object type; every method blocks."""
 
-    def __init__(self, kind: ObjectType, folders: Folders) -> None:
-        """Make the folders.
+    def __init__(self, object_type: ObjectType, folders: Folders) -> None:
+        """Create the folders.
 
         Raises:
-            OSError: they cannot be made.
+            OSError: they cannot be created.
         """
-        self._kind = kind
+        self._type = object_type
         self._folders = folders
         folders.links.mkdir(parents=True, exist_ok=True)
         folders.status.mkdir(parents=True, exist_ok=True)
 
     def load(self) -> list[StoredXml]:
-        """Every definition; what cannot be read is left where it is, with a log line.
+        """Read every definition; an unreadable file stays on disk and is logged.
 
-        Links to definitions that have gone are removed.
+        Links whose definition does not exist are removed.
         """
         folder, links = self._folders.definitions, self._folders.links
         linked = {name for name in os.listdir(links) if name.endswith(".xml")}
         for file in linked:
             if not (folder / file).exists():
-                log.info("%s started a %s that has gone: it is removed", file, self._kind.name)
+                log.info("autostart link %s has no %s: it is removed", file, self._type.name)
                 remove_file(links / file)
         return [
             StoredXml(name, xml, autostart=f"{name}.xml" in linked)
@@ -80,20 +90,18 @@ class DefinitionFiles:
         """Write a definition; on return it survives a loss of power.
 
         Args:
-            name: of what is defined.
-            xml: its document.
-            above: a comment that is to come first.
+            name: of the object.
+            xml: its definition.
+            above: a comment that precedes the header.
 
         Raises:
             OSError: nothing has changed.
         """
-        comment = above + HEADER.format(
-            word=self._kind.name, edit=self._kind.edit_command, name=escape_comment(name)
-        )
-        write_file(self._definition(name), (comment + xml).encode())
+        header = file_header(self._type.name, f"{self._type.edit_command} {name}")
+        write_file(self._definition(name), (above + header + xml).encode())
 
     def remove(self, name: str) -> None:
-        """Remove a definition and its link; the definition first, for the link means nothing alone.
+        """Remove a definition and its link; the definition first, for a link alone starts nothing.
 
         Raises:
             OSError: it cannot be removed.
@@ -103,11 +111,11 @@ class DefinitionFiles:
             self.set_autostart(name, on=False)
 
     def has_autostart(self, name: str) -> bool:
-        """Whether there is a link that starts it with the host."""
+        """Whether there is a link that starts the object with the host."""
         return os.path.lexists(self._link(name))
 
     def set_autostart(self, name: str, *, on: bool) -> None:
-        """Make or remove the link that starts one with the host.
+        """Create or remove the link that starts an object with the host.
 
         Raises:
             OSError: it cannot be done.
@@ -126,26 +134,26 @@ class DefinitionFiles:
         return self._folders.links / f"{name}.xml"
 
     def had_autostart(self, boot: str) -> bool:
-        """Whether this boot of the host has had its autostart."""
+        """Whether autostart was done in this boot of the host."""
         try:
-            return self._started().read_text(encoding="utf-8").strip() == boot
+            return self._autostart_done().read_text(encoding="utf-8").strip() == boot
         except (OSError, ValueError):
             return False
 
     def mark_autostarted(self, boot: str) -> None:
-        """Remember that this boot of the host has had its autostart.
+        """Record that autostart was done in this boot of the host.
 
         Raises:
-            OSError: it will have another one after the next restart.
+            OSError: autostart is repeated after the next restart.
         """
-        write_file(self._started(), f"{boot}\n".encode(), durable=False)
+        write_file(self._autostart_done(), f"{boot}\n".encode(), durable=False)
 
-    def _started(self) -> Path:
+    def _autostart_done(self) -> Path:
         return self._folders.status / "autostarted"
 
 
 def read_xml_files(folder: Path) -> Iterator[tuple[str, str]]:
-    """The documents of a folder by name; half-written and unreadable ones are left out."""
+    """Read the XML files of a folder by name; unreadable ones are left out with a log line."""
     try:
         files = sorted(file for file in os.listdir(folder) if file.endswith(".xml"))
     except FileNotFoundError:
@@ -155,8 +163,8 @@ def read_xml_files(folder: Path) -> Iterator[tuple[str, str]]:
         if path.is_dir():
             continue
         try:
-            if path.stat().st_size > MAX_DOCUMENT:
-                raise ValueError("it is too large")
+            if path.stat().st_size > MAX_BYTES:
+                raise ValueError(f"it has over {MAX_BYTES} bytes")
             yield file.removesuffix(".xml"), path.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             log.error("%s is left out: %s", path, error)

@@ -1,10 +1,10 @@
-"""One kind on disk whose keeper also runs it: beside definitions, the state of what runs.
+"""Status files: beside an object type's definitions, the state of its active objects.
 
-Owns: the status documents in the folder of states; the mark of the first start.
-May not touch: what documents mean; what they are about.
+Owns: the status files; the mark of the first start.
+May not touch: what the XML means; what the objects stand for.
 Source: libvirt 9.0's layout; run: NAME.xml.
 
-A loss of power ends what runs, so the disk is not waited for.
+A loss of power ends every active object, so a status file is not synced to the disk.
 """
 
 from __future__ import annotations
@@ -13,62 +13,66 @@ import contextlib
 import os
 from pathlib import Path
 
-from supervisor.objects import definition_files
-from supervisor.objects.definition_files import Folders, StoredXml, read_xml_files
+from supervisor.objects.definition_files import (
+    DefinitionFiles,
+    Folders,
+    StoredXml,
+    read_xml_files,
+)
 from supervisor.objects.object_type import ObjectType
 from supervisor.runtime.atomic_file import write_file
 
 
-class StatusFiles(definition_files.DefinitionFiles):
-    """All of one kind on disk; everything here blocks."""
+class StatusFiles(DefinitionFiles):
+    """The definition and status files of one object type; every method blocks."""
 
-    def __init__(self, kind: ObjectType, folders: Folders, mark: Path) -> None:
-        """Make the folders.
+    def __init__(self, object_type: ObjectType, folders: Folders, mark: Path) -> None:
+        """Create the folders.
 
         Args:
-            kind: what is kept.
-            folders: where.
-            mark: the file that says that the stock definition was made once.
+            object_type: of the objects.
+            folders: of their files.
+            mark: the file that exists once the default object was defined.
 
         Raises:
-            OSError: they cannot be made.
+            OSError: they cannot be created.
         """
-        super().__init__(kind, folders)
+        super().__init__(object_type, folders)
         self._mark = mark
 
     def is_first_start(self) -> bool:
-        """Whether no daemon has ever looked after this kind here."""
+        """Whether no daemon has defined the default object here."""
         return not self._mark.exists()
 
     def mark_initialised(self) -> None:
-        """Remember that there was one.
+        """Record that the default object was defined once.
 
         Raises:
-            OSError: the stock definition is made again after a restart.
+            OSError: it is defined again after a restart.
         """
         self._mark.parent.mkdir(parents=True, exist_ok=True)
-        write_file(self._mark, f"the {self._kind.name} 'default' was defined once\n".encode())
+        write_file(self._mark, f"the {self._type.name} 'default' was defined once\n".encode())
 
     def load_status(self) -> list[StoredXml]:
-        """The status document of everything that runs."""
+        """Read the status file of every active object."""
         return [StoredXml(name, xml) for name, xml in read_xml_files(self._folders.status)]
 
     def save_status(self, name: str, xml: str) -> None:
-        """Write what is known of one that runs.
+        """Write the status of an active object.
 
         Raises:
             OSError: nothing has changed.
         """
-        write_file(self._state(name), xml.encode(), durable=False)
+        write_file(self._status(name), xml.encode(), durable=False)
 
     def remove_status(self, name: str) -> None:
-        """Forget one that has stopped.
+        """Remove the status of an object that has become inactive.
 
         Raises:
             OSError: it cannot be removed.
         """
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._state(name))
+            os.unlink(self._status(name))
 
-    def _state(self, name: str) -> Path:
+    def _status(self, name: str) -> Path:
         return self._folders.status / f"{name}.xml"
