@@ -1,4 +1,4 @@
-"""One domain as domd knows it: its definition, its running guest, or both.
+"""DomainObject: a domain as domd has it (libvirt's virDomainObj).
 
 Owns: what is known of one domain. May not touch: files, the bus, the guest.
 """
@@ -20,10 +20,10 @@ OFF = -1  # the id of a domain that does not run
 
 
 class Definition:
-    """A domain's document with everything filled in, read when it is first asked about."""
+    """A domain's complete XML, parsed when its model is first needed."""
 
     def __init__(self, xml: str, domain: Domain | None = None) -> None:
-        """Keep a document that has been checked before.
+        """Wrap XML that was validated before.
 
         Args:
             xml: the whole document, passwords included.
@@ -36,19 +36,19 @@ class Definition:
 
     @cached_property
     def domain(self) -> Domain:
-        """The model; it is shared, so nobody changes it."""
+        """The model; it is shared and must not be changed."""
         return parse_domain(self.xml)
 
     @cached_property
     def public_xml(self) -> str:
-        """The document without passwords."""
+        """The XML without passwords."""
         if "passw" not in self.xml:
             return without_header(self.xml)
         return format_domain(self.domain)
 
     @cached_property
     def secure_xml(self) -> str:
-        """The document with passwords."""
+        """The XML with passwords."""
         return without_header(self.xml)
 
 
@@ -82,16 +82,16 @@ class DomainRuntime:
 
 
 class LiveDefinition(Definition):
-    """A running guest's document."""
+    """A running guest's XML."""
 
     @cached_property
     def public_xml(self) -> str:
-        """The live document without passwords."""
+        """The live XML without passwords."""
         return self.xml if "passw" not in self.xml else format_domain(self.domain, live=True)
 
     @cached_property
     def inactive_xml(self) -> str:
-        """The document without what the guest was given at its start."""
+        """The XML without what the guest was given at its start."""
         return format_domain(self.domain)
 
     @cached_property
@@ -102,7 +102,7 @@ class LiveDefinition(Definition):
 
 @dataclass(slots=True, eq=False)
 class DomainObject(LibvirtObject[Definition, DomainRuntime]):
-    """One domain."""
+    """A domain: persistent, active, or both."""
 
     source: Definition | None = None  # what the running guest was started from, when known
     reason: int = DomainShutoffReason.UNKNOWN  # why it is off
@@ -118,12 +118,12 @@ class DomainObject(LibvirtObject[Definition, DomainRuntime]):
 
     @property
     def id(self) -> int:
-        """The running guest's number; -1 when it is off."""
+        """The active domain's id; -1 when it is inactive."""
         return self.runtime.status.id if self.runtime else OFF
 
     @property
     def identity(self) -> DomainId:
-        """The domain as clients name it."""
+        """The domain as the protocol encodes it."""
         return DomainId(self.name, self.uuid, self.id)
 
     @property
@@ -141,18 +141,18 @@ class DomainObject(LibvirtObject[Definition, DomainRuntime]):
 
     @property
     def state(self) -> tuple[int, int]:
-        """VirDomainState and the reason for it."""
+        """VirDomainState and its reason."""
         if self.runtime is not None:
             return self.runtime.status.state, self.runtime.status.reason
         return DomainState.SHUTOFF, self.reason
 
     @property
     def identity_off(self) -> DomainId:
-        """The domain as clients name it when its guest has gone."""
+        """The domain as the protocol encodes it when inactive."""
         return DomainId(self.name, self.uuid, OFF)
 
 
 def without_header(xml: str) -> str:
-    """A stored document without the comment that stands before it."""
+    """Return stored XML without the comment before it."""
     start = xml.find("<domain")
     return xml[start:] if start > 0 else xml

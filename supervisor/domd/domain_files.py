@@ -1,4 +1,4 @@
-"""What a domain has on disk beside its definition: saved state, snapshots, firmware variables.
+"""DomainFiles: managed save, snapshots, checkpoints, NVRAM and TPM state of domains.
 
 Owns: finding and removing it. May touch: files under the daemon's state folder.
 May not touch: definitions, disks of guests.
@@ -18,18 +18,17 @@ from supervisor.runtime.paths import Paths
 
 
 class DomainFiles:
-    """What the domains of one daemon have on disk."""
+    """The files of one driver's domains."""
 
     def __init__(self, paths: Paths) -> None:
-        """Look under these paths."""
         self._paths = paths
 
     def has_managed_save(self, entry: DomainObject) -> bool:
-        """Whether the guest's memory was saved."""
+        """Return whether the domain has a managed save image."""
         return self._paths.managed_save(entry.name).exists()
 
     def remove_managed_save(self, entry: DomainObject) -> None:
-        """Forget the guest's saved memory.
+        """Remove the managed save image.
 
         Raises:
             VirError: SYSTEM_ERROR.
@@ -37,15 +36,15 @@ class DomainFiles:
         remove(self._paths.managed_save(entry.name), "managed save file", entry.errors)
 
     def has_snapshots(self, entry: DomainObject) -> bool:
-        """Whether snapshots of the domain are known."""
+        """Return whether the domain has snapshot metadata."""
         return any(xml_files(self._paths.snapshots(entry.name)))
 
     def has_checkpoints(self, entry: DomainObject) -> bool:
-        """Whether checkpoints of the domain are known."""
+        """Return whether the domain has checkpoint metadata."""
         return any(xml_files(self._paths.checkpoints(entry.name)))
 
     def reset_nvram(self, entry: DomainObject) -> None:
-        """Have the guest's firmware variables made anew at its start.
+        """Remove the NVRAM file, so that the next start makes it from its template.
 
         Raises:
             VirError: SYSTEM_ERROR.
@@ -55,7 +54,7 @@ class DomainFiles:
             remove(nvram, "nvram", entry.errors)
 
     def remove_on_undefine(self, entry: DomainObject, flags: int) -> None:
-        """Part with what a domain has when its definition goes; what is kept stays on disk.
+        """Delete managed save, snapshots, NVRAM and TPM state as the undefine flags ask.
 
         Everything is checked before anything is removed.
 
@@ -103,7 +102,7 @@ class DomainFiles:
                 yield word, folder
 
     def _nvram(self, entry: DomainObject) -> Path | None:
-        """Where a domain's firmware variables are, if it has any of its own."""
+        """Return the path of the domain's NVRAM, if it has a file of its own."""
         assert entry.definition is not None, "only a defined domain is asked about"
         nvram = entry.definition.domain.os.nvram
         if nvram is None:
@@ -114,13 +113,13 @@ class DomainFiles:
 
 
 def keeps_tpm_state(entry: DomainObject) -> bool:
-    """Whether the document says that the TPM's state outlives the definition."""
+    """Return whether persistent_state keeps the TPM's state beyond the definition."""
     assert entry.definition is not None, "only a defined domain is asked about"
     return any(tpm.backend.persistent_state for tpm in entry.definition.domain.devices.tpms)
 
 
 def xml_files(folder: Path) -> Iterator[Path]:
-    """The documents in a folder that may not be there."""
+    """Yield the XML files of a directory; none if it does not exist."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
@@ -129,7 +128,7 @@ def xml_files(folder: Path) -> Iterator[Path]:
 
 
 def check_keep_flags(flags: int, errors: ServiceErrors) -> None:
-    """Refuse to keep and remove the same.
+    """Refuse flags that both keep and delete a file.
 
     Raises:
         VirError: OPERATION_INVALID.
@@ -143,7 +142,7 @@ def check_keep_flags(flags: int, errors: ServiceErrors) -> None:
 
 
 def remove(path: Path, what: str, errors: ServiceErrors) -> None:
-    """Remove a file or folder; a folder may be gone already.
+    """Remove a file or directory; a directory may not exist.
 
     Raises:
         VirError: SYSTEM_ERROR.

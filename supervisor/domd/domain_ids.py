@@ -1,4 +1,4 @@
-"""The numbers of running guests: each is given once in a boot of the host, and they increase.
+"""IdAllocator: ids of active domains, each used once in a boot of the host.
 
 Owns: the last number given, in memory and in a file that survives this process.
 May not touch: guests.
@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class IdAllocator:
-    """Gives guests their numbers."""
+    """Allocates ids in increasing order."""
 
     def __init__(self, path: Path) -> None:
-        """Go on after the last number in the file; begin at 1 where there is none."""
+        """Continue after the last id in the file; start at 1 without a file."""
         self._path = path
         self._last = 0
         try:
@@ -29,7 +29,7 @@ class IdAllocator:
             log.warning("%s does not say the last number: %s", path, error)
 
     def next(self) -> int:
-        """A number that no guest has had.
+        """Allocate an id.
 
         The file ends with the host's boot, so no disk is waited for. One that cannot be written
         costs uniqueness after the next restart of this process, and keeps no guest from starting.
@@ -42,5 +42,5 @@ class IdAllocator:
         return self._last
 
     def seen(self, number: int) -> None:
-        """A guest has this number: later ones get higher ones."""
+        """Record an id that a guest has, so that later ones are higher."""
         self._last = max(self._last, number)

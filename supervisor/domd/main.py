@@ -1,4 +1,4 @@
-"""domd and lxcd: the registry of domains, a process for each driver.
+"""Entry point of domd and lxcd: the registry of one driver's domains.
 
 Owns: definitions, numbers, the jobs of domains, and which worker drives which guest.
 May touch: `etc/libvirt/qemu` (lxcd: `lxc`); workers and hostd over the bus; the root, for workers.

@@ -1,4 +1,4 @@
-"""Reading and changing a domain's title, description and foreign metadata. Pure.
+"""Title, description and applications' metadata of a domain: reading and changing. Pure.
 
 Owns: what may stand there. May not touch: files, the registry.
 Source: libvirt 9.0 virDomainSetMetadata, virDomainGetMetadata.
@@ -18,7 +18,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 
 def read_metadata(domain: Domain, kind: int, uri: str | None) -> str:
-    """The title, description, or the element of a namespace.
+    """Return the title, description, or the element of a namespace.
 
     Raises:
         VirError: NO_DOMAIN_METADATA when there is none, INVALID_ARG for an unknown kind.
@@ -42,7 +42,7 @@ def read_metadata(domain: Domain, kind: int, uri: str | None) -> str:
 def change_metadata(
     domain: Domain, kind: int, value: str | None, key: str | None, uri: str | None
 ) -> Domain:
-    """The domain with a title, description or element changed, or without it for None.
+    """Return the domain with a title, description or element set; None removes it.
 
     Raises:
         VirError: INVALID_ARG for what cannot be; XML_ERROR for an element that is no XML.
@@ -61,7 +61,7 @@ def change_metadata(
 
 
 def read_element(metadata: str | None, uri: str) -> str | None:
-    """The element of a namespace, without the namespace's prefix."""
+    """Return the element of a namespace, without the namespace's prefix."""
     if metadata is None:
         return None
     for child in parse_tree(metadata):
@@ -74,7 +74,7 @@ def read_element(metadata: str | None, uri: str) -> str | None:
 def change_element(
     metadata: str | None, value: str | None, key: str | None, uri: str
 ) -> str | None:
-    """The metadata with the element of a namespace replaced, added or removed."""
+    """Return the metadata with the element of a namespace replaced, added or removed."""
     root = parse_tree(metadata) if metadata is not None else etree.Element("metadata")
     for child in list(root):
         if etree.QName(child).namespace == uri:
@@ -97,7 +97,7 @@ def change_element(
 
 
 def with_namespace(element: etree._Element, key: str, uri: str) -> etree._Element:
-    """A copy of an element with its top in a namespace."""
+    """Copy an element, with the namespace for the element itself."""
     made = etree.Element(f"{{{uri}}}{etree.QName(element).localname}", nsmap={key: uri})
     made.attrib.update(element.attrib)
     made.text = element.text
@@ -106,7 +106,7 @@ def with_namespace(element: etree._Element, key: str, uri: str) -> etree._Elemen
 
 
 def with_own_namespace(element: etree._Element, key: str, uri: str) -> etree._Element:
-    """A copy of an inner element: one without a namespace gets the outer one's."""
+    """Copy a child element; one without a namespace gets its parent's."""
     if etree.QName(element).namespace:
         return element
     made = with_namespace(element, key, uri)
@@ -115,7 +115,7 @@ def with_own_namespace(element: etree._Element, key: str, uri: str) -> etree._El
 
 
 def without_namespace(element: etree._Element, uri: str) -> etree._Element:
-    """A copy of an element with nothing of it in that namespace."""
+    """Copy an element without that namespace, children included."""
     name = etree.QName(element)
     made = etree.Element(name.localname if name.namespace in (uri, None) else element.tag)
     made.attrib.update(element.attrib)
@@ -128,7 +128,7 @@ def without_namespace(element: etree._Element, uri: str) -> etree._Element:
 
 
 def unknown(kind: int) -> VirError:
-    """INVALID_ARG: there is no such kind of metadata."""
+    """INVALID_ARG: unknown virDomainMetadataType."""
     return refused(f"unknown metadata type '{kind}'")
 
 

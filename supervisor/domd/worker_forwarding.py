@@ -1,4 +1,4 @@
-"""Clients' calls on running guests, on their way to the workers that drive them.
+"""WorkerForwarding: forwards clients' calls with `owner=worker` to the domain's worker.
 
 Owns: which worker a call is for. May touch: workers over the bus.
 May not touch: what calls mean.
@@ -18,23 +18,22 @@ from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.messages.calls import ClientReply, ClientRequest
 
-FORWARD_S: Final = 60.0  # the longest; workers have shorter deadlines of their own
+FORWARD_S: Final = 60.0  # workers have shorter deadlines of their own
 
 
 class WorkerForwarding:
-    """Hands calls to the workers."""
+    """Forwards one driver's calls."""
 
     def __init__(self, node: Node, registry: DomainRegistry) -> None:
-        """Hand them on over this bus."""
         self._node = node
         self._registry = registry
         self._table = table.load()
 
     async def forward(self, invoke: ClientRequest) -> ClientReply:
-        """Have the worker of the call's domain answer it.
+        """Forward a call to the worker of the domain that is its first argument.
 
         Raises:
-            VirError: NO_DOMAIN, OPERATION_INVALID when it is off, or the worker's refusal.
+            VirError: NO_DOMAIN; OPERATION_INVALID: the domain is off; the worker's error.
         """
         try:
             procedure, entry = self._target(invoke)

@@ -1,8 +1,8 @@
-"""The processes that drive guests: having one spawned, asking it, letting it end.
+"""Workers: domd's client of the worker processes, one for each running domain.
 
-Owns: the link between a domain and its worker.
+Owns: the link between a domain and its worker, and which failures are retried.
 May touch: workers over the bus; the root, to have them spawned and ended.
-May not touch: what is known of guests.
+May not touch: domains' runtime state.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from ipc import BusError, DeadlineExceeded, Event, Node, NoSuchService, PeerGone, Request
 from rpc.errors import ErrorCode, VirError
@@ -21,7 +21,7 @@ from supervisor.drivers.driver import Driver
 from supervisor.messages.root import EndWorker, ReplaceWorker, SpawnWorker
 from supervisor.messages.worker import GetStatus, WorkerStatus
 
-LOSSES: Final = 2  # of a worker that is asked what it has, before that fails
+STATUS_RETRIES: Final = 2  # of GetStatus, when its worker dies over it
 
 R = TypeVar("R")
 E = TypeVar("E", bound=Event)
@@ -30,23 +30,22 @@ log = logging.getLogger(__name__)
 
 
 class Workers:
-    """The workers of one daemon's guests."""
+    """The workers of one driver's domains."""
 
     def __init__(self, node: Node, driver: Driver) -> None:
-        """Reach them over this bus."""
         self.driver = driver
         self._node = node
         self._subscriptions: list[Callable[[str], None]] = []
 
     def subscribe(self, kind: type[E], handler: Callable[[E], None]) -> None:
-        """Have every worker's events of a type handled."""
+        """Handle an event type of every worker that is spawned from now on."""
         self._subscriptions.append(lambda name: self._node.subscribe(name, kind, handler))
 
     async def spawn(self, entry: DomainObject) -> None:
-        """Have a worker for the domain; one that is there already is it.
+        """Have the root spawn the domain's worker, or return the one that runs.
 
         Raises:
-            VirError, BusError: it cannot be had.
+            VirError, BusError: it cannot be spawned.
         """
         request = SpawnWorker(driver=self.driver.name, domain=entry.name, uuid=entry.uuid_text)
         spawned = await self._node.control.call(request)
@@ -55,27 +54,27 @@ class Workers:
         entry.worker = spawned.name
 
     async def replace(self, entry: DomainObject) -> WorkerStatus:
-        """Have a fresh worker take the domain's guest over; what it found.
+        """Have the root replace the domain's worker, and return what the new one reports.
 
         Raises:
-            VirError, BusError: it does not answer (yet).
+            VirError, BusError: it does not reply (yet).
         """
         await self._node.control.call(ReplaceWorker(name=entry.worker))
         return await self.get_status(entry)
 
     async def get_status(self, entry: DomainObject) -> WorkerStatus:
-        """What a domain's worker has; one that is lost over that is followed by one who knows.
+        """Query a domain's worker; if it dies over that, its successor is queried.
 
         Raises:
-            VirError, BusError: it does not answer.
+            VirError, BusError: none replies.
         """
-        for _ in range(LOSSES):
+        for _ in range(STATUS_RETRIES):
             with contextlib.suppress(PeerGone):
                 return await self.call(entry, GetStatus())
         return await self.call(entry, GetStatus())
 
     async def end(self, entry: DomainObject) -> None:
-        """End a domain's worker for good; a new one may be spawned from now on."""
+        """End a domain's worker; the root does not respawn it."""
         name, entry.worker = entry.worker, ""
         if name:
             await self.end_named(name)
@@ -91,71 +90,72 @@ class Workers:
     async def call(
         self, entry: DomainObject, request: Request[R], deadline_s: float | None = None
     ) -> R:
-        """Ask a domain's worker, whatever it has.
+        """Call a domain's worker, whether it has a guest or not.
 
         Raises:
-            BusError: it has no answer; VirError: it refuses.
+            BusError: there is no reply; VirError: the worker's error.
         """
         return await self._node.link(entry.worker).call(request, deadline_s=deadline_s)
 
     async def call_running(self, entry: DomainObject, request: Request[R]) -> R:
-        """Have a running guest's worker do something.
+        """Call the worker of an active domain, once.
 
         Raises:
-            VirError: OPERATION_INVALID when the guest does not run, or has ended meanwhile; the
-                worker's refusal; OPERATION_TIMEOUT when it does not answer; OPERATION_FAILED when
-                it died, for nobody knows how far it came.
+            VirError: OPERATION_INVALID: the domain is off, or has stopped meanwhile;
+                OPERATION_TIMEOUT: no reply; OPERATION_FAILED: the worker died, so that the request
+                may or may not have been done; the worker's error.
         """
         if not entry.is_active:
             raise not_running(entry)
         try:
             return await self.call(entry, request)
         except DeadlineExceeded as error:
-            detail = f"the guest '{entry.name}' did not obey in {request.deadline_s:.0f} s: {error}"
-            raise entry.errors.operation_timeout(detail) from error
+            raise no_reply_in_time(entry, request, error) from error
         except BusError as error:
             if not entry.is_active:
                 raise not_running(entry) from error
             detail = (
-                f"the process that drives '{entry.name}' was lost and comes back; the guest runs "
-                f"on, see whether it has obeyed: {error}"
+                f"the worker process of domain '{entry.name}' died and is restarted; the guest "
+                f"keeps running, check whether the operation was done: {error}"
             )
             raise entry.errors.operation_failed(detail) from error
 
     async def call_until_done(self, entry: DomainObject, request: Request[R]) -> R | None:
-        """Order what may be ordered twice, until a worker has done it.
+        """Retry an idempotent request across worker restarts until it succeeds.
 
         Returns:
-            The answer, or None when the guest has ended meanwhile.
+            The reply; None: the domain has stopped meanwhile.
 
         Raises:
             VirError: as `call_running`.
         """
         loop = asyncio.get_running_loop()
-        end = loop.time() + request.deadline_s
+        deadline = loop.time() + request.deadline_s
         lost = False
         while entry.is_active:
-            left = end - loop.time()
+            left = deadline - loop.time()
             try:
                 return await self.call(entry, request, left)
             except (PeerGone, NoSuchService) as error:
                 # Without a process the root has not respawned it; recovery has it spawned.
                 lost = True
-                if not has_ended(entry):
-                    log.info("%s is ordered again, its worker was lost: %s", entry.name, error)
+                log.info("%s: the request is retried, its worker died: %s", entry.name, error)
             except VirError as error:
                 if not lost or error.code is not ErrorCode.OPERATION_INVALID:
                     raise
-                # The successor found no guest: it is about to be known that it has gone.
+                # The successor found no guest: recovery is about to mark the domain shut off.
             except DeadlineExceeded as error:
-                detail = (
-                    f"the guest '{entry.name}' did not obey in {request.deadline_s:.0f} s: {error}"
-                )
-                raise entry.errors.operation_timeout(detail) from error
+                raise no_reply_in_time(entry, request, error) from error
             await asyncio.sleep(min(0.02, max(0.0, left)))
         return None
 
 
-def has_ended(entry: DomainObject) -> bool:
-    """Whether a guest that ran when it was asked has ended meanwhile."""
-    return not entry.is_active
+def no_reply_in_time(
+    entry: DomainObject, request: Request[Any], error: DeadlineExceeded
+) -> VirError:
+    """OPERATION_TIMEOUT: the worker, or its QEMU, hangs."""
+    operation = type(request).__name__
+    return entry.errors.operation_timeout(
+        f"domain '{entry.name}' did not complete {operation} in {request.deadline_s:.0f} s; "
+        f"destroy it if it does not recover: {error}"
+    )

@@ -1,4 +1,4 @@
-"""domd's calls that change definitions: define, undefine, rename, autostart.
+"""virDomain calls that change definitions: define, undefine, rename, autostart, managed save.
 
 Owns: one method per procedure, named as in the table.
 May touch: definitions, and what domains have on disk, each through its own module.
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class DefinitionCalls:
-    """What clients may change of definitions."""
+    """The definition calls of one driver."""
 
     def __init__(
         self,
@@ -39,7 +39,6 @@ class DefinitionCalls:
         publisher: Publisher,
         driver: Driver,
     ) -> None:
-        """Change these."""
         self._registry = registry
         self._errors = registry.errors
         self._definitions = definitions
@@ -49,11 +48,11 @@ class DefinitionCalls:
         self._driver = driver
 
     async def domain_define_xml(self, call: ClientCall, xml: str) -> DomainId:
-        """Define a domain, or define it anew."""
+        """Define or redefine a domain."""
         return await self.domain_define_xml_flags(call, xml, 0)
 
     async def domain_define_xml_flags(self, call: ClientCall, xml: str, flags: int) -> DomainId:
-        """Define a domain, or define it anew; a running guest goes on as it is.
+        """Define or redefine a domain; a running guest is not changed.
 
         Raises:
             VirError: OPERATION_FAILED when the name or the UUID belongs to another domain.
@@ -64,11 +63,11 @@ class DefinitionCalls:
         return entry.identity
 
     async def domain_undefine(self, call: ClientCall, dom: DomainId) -> None:
-        """Forget a domain's definition."""
+        """Undefine a domain."""
         await self.domain_undefine_flags(call, dom, 0)
 
     async def domain_undefine_flags(self, call: ClientCall, dom: DomainId, flags: int) -> None:
-        """Forget a domain's definition; a running guest goes on until it ends.
+        """Undefine a domain; an active one becomes transient.
 
         Raises:
             VirError: OPERATION_INVALID for a transient domain, or one that has a saved state,
@@ -89,7 +88,7 @@ class DefinitionCalls:
     async def domain_rename(
         self, call: ClientCall, dom: DomainId, new_name: str | None, flags: int
     ) -> int:
-        """Give a domain that is off another name.
+        """Rename an inactive domain.
 
         Raises:
             VirError: OPERATION_INVALID when it runs, is transient or has a saved state or
@@ -130,7 +129,7 @@ class DefinitionCalls:
             )
 
     async def domain_set_autostart(self, call: ClientCall, dom: DomainId, autostart: int) -> None:
-        """Have the domain start with the host, or not.
+        """Set whether the domain is started with the host.
 
         Raises:
             VirError: OPERATION_INVALID for a transient domain.
@@ -145,30 +144,30 @@ class DefinitionCalls:
                 await self._definitions.set_autostart(entry, on=bool(autostart))
 
     def domain_get_autostart(self, call: ClientCall, dom: DomainId) -> int:
-        """Whether the domain starts with the host."""
+        """Return whether the domain is started with the host."""
         call.cacheable = True
         return int(self._registry.find(dom).autostart)
 
     def domain_has_managed_save_image(self, call: ClientCall, dom: DomainId, flags: int) -> int:
-        """Whether the guest's memory was saved."""
+        """Return whether the domain has a managed save image."""
         self._errors.check_flags("DomainHasManagedSaveImage", flags)
         return int(self._files.has_managed_save(self._registry.find(dom)))
 
     async def domain_managed_save_remove(self, call: ClientCall, dom: DomainId, flags: int) -> None:
-        """Forget the guest's saved memory.
+        """Remove the managed save image.
 
         Raises:
             VirError: SYSTEM_ERROR when there is none.
         """
         self._errors.check_flags("DomainManagedSaveRemove", flags)
         entry = self._registry.find(dom)
-        async with entry.jobs.hold("forget the saved state"):
+        async with entry.jobs.hold("managed save remove"):
             await asyncio.to_thread(self._files.remove_managed_save, entry)
             self._publisher.invalidate()
 
 
 def refuse_name(name: str) -> None:
-    """Refuse what cannot be a domain's name, for it names a file.
+    """Refuse a domain name that cannot be a file name.
 
     Raises:
         VirError: INVALID_ARG, XML_ERROR.

@@ -1,4 +1,4 @@
-"""domd's calls that start, stop and steer guests.
+"""virDomain lifecycle calls: create, shutdown, reboot, reset, destroy, suspend, resume.
 
 Owns: one method per procedure, named as in the table; each takes the domain's job.
 May touch: guests through `supervisor.domd.running_domains`. May not touch: files.
@@ -24,7 +24,7 @@ from supervisor.objects.job import JobKind
 
 
 class LifecycleCalls:
-    """What clients may do with guests."""
+    """The lifecycle calls of one driver."""
 
     def __init__(
         self,
@@ -35,7 +35,6 @@ class LifecycleCalls:
         domains: RunningDomains,
         workers: Workers,
     ) -> None:
-        """Steer these."""
         self._registry = registry
         self._errors = registry.errors
         self._builder = builder
@@ -71,7 +70,7 @@ class LifecycleCalls:
         return entry.identity
 
     async def _check_managed_save(self, entry: DomainObject, flags: int) -> None:
-        """Refuse to start a guest afresh whose memory was saved, unless that is asked for.
+        """Refuse a fresh boot of a domain with a managed save image, unless FORCE_BOOT is given.
 
         Raises:
             VirError: OPERATION_UNSUPPORTED.
@@ -91,7 +90,7 @@ class LifecycleCalls:
             await asyncio.to_thread(self._files.reset_nvram, entry)
 
     async def domain_create_xml(self, call: ClientCall, xml_desc: str, flags: int) -> DomainId:
-        """Start a guest from a document; it is defined only if it was before.
+        """Start a domain from XML; it is persistent only if it was before.
 
         Raises:
             VirError: OPERATION_INVALID when it runs already; whatever keeps it from starting.
@@ -111,41 +110,41 @@ class LifecycleCalls:
         return entry.identity
 
     async def domain_destroy(self, call: ClientCall, dom: DomainId) -> None:
-        """End a guest now."""
+        """Destroy a domain."""
         await self.domain_destroy_flags(call, dom, 0)
 
     async def domain_destroy_flags(self, call: ClientCall, dom: DomainId, flags: int) -> None:
-        """End a guest now, with SIGTERM alone for GRACEFUL.
+        """Destroy a domain; GRACEFUL sends SIGTERM alone.
 
         Raises:
             VirError: OPERATION_INVALID when it does not run.
         """
         self._driver.check_flags("DomainDestroyFlags", flags)
         entry = self._registry.find(dom)
-        # No job: ending a guest is what helps when a job hangs.
+        # No change lock: a destroy is what helps when the call that holds it hangs.
         await self._domains.destroy(entry, graceful=bool(flags & DomainDestroyFlagsValues.GRACEFUL))
 
     async def domain_shutdown(self, call: ClientCall, dom: DomainId) -> None:
-        """Ask a guest to power off."""
+        """Shut a domain down."""
         await self.domain_shutdown_flags(call, dom, 0)
 
     async def domain_shutdown_flags(self, call: ClientCall, dom: DomainId, flags: int) -> None:
-        """Ask a guest to power off: by its power button or agent, a container by its init."""
+        """Shut a domain down by ACPI or the guest agent, a container by its init."""
         self._driver.check_flags("DomainShutdownFlags", flags)
         await self._request(dom, "shutdown", Shutdown(flags=flags))
 
     async def domain_reboot(self, call: ClientCall, dom: DomainId, flags: int) -> None:
-        """Ask a guest to reboot: by its power button or agent, a container by its init."""
+        """Reboot a domain by ACPI or the guest agent, a container by its init."""
         self._driver.check_flags("DomainReboot", flags)
         await self._request(dom, "reboot", Reboot(flags=flags))
 
     async def domain_reset(self, call: ClientCall, dom: DomainId, flags: int) -> None:
-        """Reset a guest's machine."""
+        """Reset a domain's machine, as its reset button does."""
         self._errors.check_flags("DomainReset", flags)
         await self._request(dom, "reset", Reset())
 
     async def domain_suspend(self, call: ClientCall, dom: DomainId) -> None:
-        """Stop a guest's processors; one that is paused stays so.
+        """Suspend a domain; a paused one stays paused.
 
         Raises:
             VirError: OPERATION_INVALID when it sleeps by ACPI, or does not run.
@@ -157,7 +156,7 @@ class LifecycleCalls:
                 await self._workers.call_running(entry, Suspend())
 
     async def domain_resume(self, call: ClientCall, dom: DomainId) -> None:
-        """Let a guest's processors run.
+        """Resume a domain.
 
         Raises:
             VirError: OPERATION_INVALID when they do, when it sleeps by ACPI, or does not run.
@@ -170,7 +169,7 @@ class LifecycleCalls:
             await self._workers.call_running(entry, Resume())
 
     async def domain_pm_wakeup(self, call: ClientCall, dom: DomainId, flags: int) -> None:
-        """Wake a guest that sleeps by ACPI."""
+        """Wake a domain up from ACPI sleep (pmsuspended)."""
         self._errors.check_flags("DomainPMWakeup", flags)
         await self._request(dom, "wakeup", Wakeup())
 
@@ -183,13 +182,13 @@ class LifecycleCalls:
 
 
 def start_options(call: ClientCall, flags: int) -> tuple[bool, str]:
-    """Whether a guest is to be started paused, and the client whose end is to be its end."""
+    """Return whether the domain is started paused, and the client that it is destroyed with."""
     autodestroy = call.client.id if flags & DomainCreateFlags.START_AUTODESTROY else ""
     return bool(flags & DomainCreateFlags.START_PAUSED), autodestroy
 
 
 def refuse_sleeping(entry: DomainObject) -> None:
-    """Refuse what a guest that sleeps by ACPI does not do.
+    """Refuse suspend and resume of a domain in ACPI sleep.
 
     Raises:
         VirError: OPERATION_INVALID.

@@ -1,4 +1,4 @@
-"""What clients are told of a container in short: its processor time and memory are its group's.
+"""virDomainGetInfo of containers: CPU time and memory are those of its cgroup.
 
 Owns: one method per procedure, named as in the table; it stands before those of `queries`.
 May touch: the registry; workers, through `supervisor.domd.calls.stats`.
@@ -21,14 +21,13 @@ class LxcInfoCalls:
     """domain_get_info of containers."""
 
     def __init__(self, registry: DomainRegistry, stats: StatsCalls) -> None:
-        """Answer from these."""
         self._registry = registry
         self._stats = stats
 
     async def domain_get_info(
         self, call: ClientCall, dom: DomainId
     ) -> tuple[int, int, int, int, int]:
-        """State, most and used memory in KiB, processors, processor time in ns.
+        """Return state, maximum and used memory (KiB), vCPUs, CPU time (ns).
 
         The two figures of one whose worker is silent are what is known without it.
         """

@@ -1,4 +1,4 @@
-"""Documents of what other programs of the host keep about containers.
+"""virConnectDomainXMLFromNative: domain XML of LXC's own configuration files.
 
 Owns: one method per procedure, named as in the table. May touch: nothing; clients give the text.
 """
@@ -19,14 +19,13 @@ class NativeXmlCalls:
     """connect_domain_xml_from_native of containers."""
 
     def __init__(self, builder: DefinitionBuilder, errors: ServiceErrors) -> None:
-        """Have documents completed by these."""
         self._builder = builder
         self._errors = errors
 
     async def connect_domain_xml_from_native(
         self, call: ClientCall, native_format: str, native_config: str, flags: int
     ) -> str:
-        """LXC's own configuration as a document that can be defined.
+        """Convert an lxc.conf file to domain XML that can be defined.
 
         Raises:
             VirError: INVALID_ARG for another format. ConfError: what the text asks for cannot be.

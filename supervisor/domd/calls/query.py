@@ -1,4 +1,4 @@
-"""domd's calls that change nothing: looking up, listing, describing.
+"""virDomain and virConnect queries that domd answers: lookups, lists, state, XML.
 
 Owns: one method per procedure, named as in the table. None of them waits for a guest.
 May touch: the registry; /proc for a guest's processor time. May not touch: files, workers.
@@ -32,10 +32,9 @@ VCPU_FLAGS: Final = DomainVcpuFlags.LIVE | DomainVcpuFlags.CONFIG | DomainVcpuFl
 
 
 class QueryCalls:
-    """What clients may ask of domains."""
+    """The queries of one driver."""
 
     def __init__(self, registry: DomainRegistry, files: DomainFiles) -> None:
-        """Answer from this registry."""
         self._registry = registry
         self._errors = registry.errors
         self._files = files
@@ -44,37 +43,37 @@ class QueryCalls:
     # Finding.
 
     def domain_lookup_by_id(self, call: ClientCall, id: int) -> DomainId:
-        """The running domain of a number."""
+        """Return the active domain with an id."""
         call.cacheable = True
         return self._registry.get_by_id(id).identity
 
     def domain_lookup_by_name(self, call: ClientCall, name: str) -> DomainId:
-        """The domain of a name."""
+        """Return the domain with a name."""
         call.cacheable = True
         return self._registry.get_by_name(name).identity
 
     def domain_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> DomainId:
-        """The domain of a UUID."""
+        """Return the domain with a UUID."""
         call.cacheable = True
         return self._registry.find(DomainId("", uuid, OFF)).identity
 
     def connect_num_of_domains(self, call: ClientCall) -> int:
-        """How many domains run."""
+        """Return the number of active domains."""
         call.cacheable = True
         return sum(entry.is_active for entry in self._registry)
 
     def connect_list_domains(self, call: ClientCall, maxids: int) -> list[int]:
-        """The numbers of running domains."""
+        """Return the ids of active domains."""
         call.cacheable = True
         return [entry.id for entry in self._registry if entry.is_active][: max(0, maxids)]
 
     def connect_num_of_defined_domains(self, call: ClientCall) -> int:
-        """How many domains are defined and off."""
+        """Return the number of inactive domains."""
         call.cacheable = True
         return sum(not entry.is_active for entry in self._registry)
 
     def connect_list_defined_domains(self, call: ClientCall, maxnames: int) -> list[str]:
-        """The names of domains that are defined and off."""
+        """Return the names of inactive domains."""
         call.cacheable = True
         names = [entry.name for entry in self._registry if not entry.is_active]
         return names[: max(0, maxnames)]
@@ -82,13 +81,13 @@ class QueryCalls:
     def connect_list_all_domains(
         self, call: ClientCall, need_results: int, flags: int
     ) -> tuple[list[DomainId], int]:
-        """Every domain that passes the filters."""
+        """Return the domains that match the filters."""
         call.cacheable = True
         found = self.filtered(flags)
         return [entry.identity for entry in found] if need_results else [], len(found)
 
     def filtered(self, flags: int) -> list[DomainObject]:
-        """Every domain that passes the filters of `connect_list_all_domains`.
+        """Return the domains that match the filters of `connect_list_all_domains`.
 
         Raises:
             VirError: INVALID_ARG for unknown flags.
@@ -99,29 +98,29 @@ class QueryCalls:
     # Describing.
 
     def domain_is_active(self, call: ClientCall, dom: DomainId) -> int:
-        """Whether the guest runs."""
+        """Return whether the domain is active."""
         call.cacheable = True
         return int(self._registry.find(dom).is_active)
 
     def domain_is_persistent(self, call: ClientCall, dom: DomainId) -> int:
-        """Whether the domain is defined."""
+        """Return whether the domain is persistent."""
         call.cacheable = True
         return int(self._registry.find(dom).definition is not None)
 
     def domain_is_updated(self, call: ClientCall, dom: DomainId) -> int:
-        """Whether the guest has been updated: libvirt's QEMU driver never says so."""
+        """Return 0: libvirt's drivers never report an updated domain."""
         call.cacheable = True
         self._registry.find(dom)
         return 0
 
     def domain_get_state(self, call: ClientCall, dom: DomainId, flags: int) -> tuple[int, int]:
-        """VirDomainState and its reason."""
+        """Return virDomainState and its reason."""
         call.cacheable = True
         self._errors.check_flags("DomainGetState", flags)
         return self._registry.find(dom).state
 
     def domain_get_info(self, call: ClientCall, dom: DomainId) -> tuple[int, int, int, int, int]:
-        """State, most and present memory in KiB, processors, processor time in ns."""
+        """Return state, maximum and current memory (KiB), vCPUs, CPU time (ns)."""
         entry = self._registry.find(dom)
         domain = entry.current.domain
         memory = domain.current_memory.amount if domain.current_memory else domain.memory
@@ -133,12 +132,12 @@ class QueryCalls:
         return entry.state[0], domain.memory, memory, domain.current_vcpus, time
 
     def domain_get_max_memory(self, call: ClientCall, dom: DomainId) -> int:
-        """The most memory in KiB."""
+        """Return the maximum memory in KiB."""
         call.cacheable = True
         return self._registry.find(dom).current.domain.memory
 
     def domain_get_max_vcpus(self, call: ClientCall, dom: DomainId) -> int:
-        """The most processors."""
+        """Return the maximum number of vCPUs."""
         call.cacheable = True
         entry = self._registry.find(dom)
         if not entry.is_active:
@@ -146,7 +145,7 @@ class QueryCalls:
         return entry.current.domain.maximum_vcpus
 
     def domain_get_vcpus_flags(self, call: ClientCall, dom: DomainId, flags: int) -> int:
-        """How many processors: now or at most, live or defined.
+        """Return the number of vCPUs: current or maximum, live or in the definition.
 
         Raises:
             VirError: INVALID_ARG for flags that exclude each other, OPERATION_INVALID for the live
@@ -163,19 +162,19 @@ class QueryCalls:
         return domain.maximum_vcpus if flags & DomainVcpuFlags.MAXIMUM else domain.current_vcpus
 
     def domain_get_os_type(self, call: ClientCall, dom: DomainId) -> str:
-        """The kind of guest: "hvm"."""
+        """Return the OS type: "hvm", "exe"."""
         call.cacheable = True
         return self._registry.find(dom).current.domain.os.type.name
 
     def domain_get_security_label(self, call: ClientCall, dom: DomainId) -> tuple[bytes, int]:
-        """The label of the running guest; the "none" driver gives it none."""
+        """Return an empty security label: there is no security driver."""
         self._registry.find(dom)
         return b"\0", 0
 
     def domain_get_control_info(
         self, call: ClientCall, dom: DomainId, flags: int
     ) -> tuple[int, int, int]:
-        """Whether the guest's monitor is free, and since when.
+        """Return whether a call or job holds the domain, and since when.
 
         Raises:
             VirError: OPERATION_INVALID when the guest does not run.
@@ -188,7 +187,7 @@ class QueryCalls:
         return (DomainControlState.JOB if busy else DomainControlState.OK), 0, 0
 
     def domain_get_xml_desc(self, call: ClientCall, dom: DomainId, flags: int) -> str:
-        """The domain's document.
+        """Return the domain's XML.
 
         Raises:
             VirError: INVALID_ARG for unknown flags.

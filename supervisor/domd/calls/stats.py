@@ -1,4 +1,4 @@
-"""The figures of many guests in one call, bounded however many of them hang.
+"""virConnectGetAllDomainStats: statistics of many domains, in bounded time.
 
 Owns: which figures domd knows by itself, and gathering the rest from workers at once.
 May touch: workers over the bus; /proc. May not touch: definitions' files.
@@ -36,12 +36,11 @@ log = logging.getLogger(__name__)
 
 
 class StatsCalls:
-    """connect_get_all_domain_stats."""
+    """The call, and the workers' part of it."""
 
     def __init__(
         self, node: Node, registry: DomainRegistry, queries: QueryCalls, driver: Driver
     ) -> None:
-        """Gather over this bus."""
         self._worker_stats = driver.worker_stats
         self._node = node
         self._registry = registry
@@ -50,7 +49,7 @@ class StatsCalls:
     async def connect_get_all_domain_stats(
         self, call: ClientCall, doms: list[DomainId], stats: int, flags: int
     ) -> list[DomainStatsRecord]:
-        """The figures of these domains, or of all that pass the filters.
+        """Return the statistics of these domains, or of all that match the filters.
 
         A guest that does not answer in 0.8 s is described by what is known without it.
 
@@ -77,7 +76,7 @@ class StatsCalls:
         return DomainStatsRecord(identity, params)
 
     async def worker_stats(self, entry: DomainObject, groups: int) -> list[TypedParam]:
-        """What a running guest's worker says of these groups; none when it is silent."""
+        """Query the domain's worker for these groups; none when it does not reply."""
         link = self._node.link(entry.worker)
         try:
             sampled = await link.call(GetStats(groups=groups))
@@ -91,7 +90,7 @@ class StatsCalls:
 
 
 def local_stats(entry: DomainObject, groups: int, *, sampled: int) -> Iterator[TypedParam]:
-    """What is known of a domain without asking its worker, which knows the `sampled` groups."""
+    """Yield the statistics that need no worker, which has those of the `sampled` groups."""
     domain = entry.current.domain
     if groups & DomainStatsTypes.STATE:
         state, reason = entry.state
@@ -110,5 +109,5 @@ def local_stats(entry: DomainObject, groups: int, *, sampled: int) -> Iterator[T
 
 
 def param(field: str, kind: int, value: int) -> TypedParam:
-    """A typed parameter."""
+    """Make a typed parameter."""
     return TypedParam(field, TypedValue(kind, value))

@@ -1,4 +1,4 @@
-"""lxcd's calls for containers' limits: memory, processor time, disks.
+"""virDomain tuning calls of containers: memory, CPU scheduler and block I/O parameters.
 
 Owns: one method per procedure, named as in the table; the order: the definition is planned first,
 then the container changes, then the definition is kept. So what is refused changes nothing.
@@ -45,7 +45,7 @@ Values = Mapping[str, int]
 
 
 class TuningCalls:
-    """What clients may ask and say of containers' limits."""
+    """The tuning calls."""
 
     def __init__(self, registry: DomainRegistry, changer: DomainChanger, workers: Workers) -> None:
         self._registry = registry
@@ -56,20 +56,20 @@ class TuningCalls:
     # Processor time.
 
     def domain_get_scheduler_type(self, call: ClientCall, dom: DomainId) -> tuple[str, int]:
-        """How processor time is shared out, and how many parameters that has."""
+        """Return the scheduler's name and its number of parameters."""
         self._registry.find(dom)
         return "posix", len(SCHEDULER)
 
     async def domain_get_scheduler_parameters(
         self, call: ClientCall, dom: DomainId, nparams: int
     ) -> list[TypedParam]:
-        """The shares and the bandwidth."""
+        """Return CPU shares and CFS bandwidth in force."""
         return await self.domain_get_scheduler_parameters_flags(call, dom, nparams, 0)
 
     async def domain_get_scheduler_parameters_flags(
         self, call: ClientCall, dom: DomainId, nparams: int, flags: int
     ) -> list[TypedParam]:
-        """The shares and the bandwidth, that hold or are defined."""
+        """Return CPU shares and CFS bandwidth, live or of the definition."""
         self._errors.check_flags(
             "DomainGetSchedulerParametersFlags", flags, IMPACT_FLAGS | TYPED_STRINGS
         )
@@ -79,13 +79,13 @@ class TuningCalls:
     async def domain_set_scheduler_parameters(
         self, call: ClientCall, dom: DomainId, params: list[TypedParam]
     ) -> None:
-        """Change the shares or the bandwidth."""
+        """Set CPU shares or CFS bandwidth of the running container."""
         await self.domain_set_scheduler_parameters_flags(call, dom, params, 0)
 
     async def domain_set_scheduler_parameters_flags(
         self, call: ClientCall, dom: DomainId, params: list[TypedParam], flags: int
     ) -> None:
-        """Change the shares or the bandwidth.
+        """Set CPU shares or CFS bandwidth.
 
         Raises:
             VirError: INVALID_ARG, OPERATION_INVALID; SYSTEM_ERROR for what the kernel refuses.
@@ -106,7 +106,7 @@ class TuningCalls:
     async def domain_get_memory_parameters(
         self, call: ClientCall, dom: DomainId, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
-        """The limits of memory, in KiB."""
+        """Return the memory limits in KiB."""
         self._errors.check_flags("DomainGetMemoryParameters", flags, IMPACT_FLAGS | TYPED_STRINGS)
         if nparams == 0:
             self._registry.find(dom)
@@ -117,7 +117,7 @@ class TuningCalls:
     async def domain_set_memory_parameters(
         self, call: ClientCall, dom: DomainId, params: list[TypedParam], flags: int
     ) -> None:
-        """Change the limits of memory.
+        """Set the memory limits.
 
         Raises:
             VirError: INVALID_ARG: swap below memory; OPERATION_INVALID; SYSTEM_ERROR.
@@ -134,17 +134,17 @@ class TuningCalls:
         await self._change(dom, flags, edit)
 
     async def domain_set_memory(self, call: ClientCall, dom: DomainId, memory: int) -> None:
-        """Change what a running container has, in KiB."""
+        """Set the current memory of a running container, in KiB."""
         await self.domain_set_memory_flags(call, dom, memory, int(Impact.LIVE))
 
     async def domain_set_max_memory(self, call: ClientCall, dom: DomainId, memory: int) -> None:
-        """Change what a container may have, in KiB."""
+        """Set the maximum memory of a container, in KiB."""
         await self.domain_set_memory_flags(call, dom, memory, MAXIMUM)
 
     async def domain_set_memory_flags(
         self, call: ClientCall, dom: DomainId, memory: int, flags: int
     ) -> None:
-        """Change a container's memory, or the most that it may have.
+        """Set a container's current or maximum memory.
 
         Raises:
             VirError: INVALID_ARG: more than it may have; OPERATION_INVALID: it runs.
@@ -181,7 +181,7 @@ class TuningCalls:
     async def domain_get_blkio_parameters(
         self, call: ClientCall, dom: DomainId, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
-        """The weight at the host's disks."""
+        """Return the block I/O weight."""
         self._errors.check_flags("DomainGetBlkioParameters", flags, IMPACT_FLAGS | TYPED_STRINGS)
         if nparams == 0:
             self._registry.find(dom)
@@ -192,7 +192,7 @@ class TuningCalls:
     async def domain_set_blkio_parameters(
         self, call: ClientCall, dom: DomainId, params: list[TypedParam], flags: int
     ) -> None:
-        """Change the weight at the host's disks.
+        """Set the block I/O weight.
 
         Raises:
             VirError: INVALID_ARG, OPERATION_INVALID; SYSTEM_ERROR: the host has no such scheduler.
@@ -232,7 +232,7 @@ class TuningCalls:
 
 
 def read_values(given: list[TypedParam], names: tuple[str, ...]) -> dict[str, int]:
-    """What a client wants.
+    """Read a client's typed parameters.
 
     Raises:
         VirError: INVALID_ARG: an unknown parameter, or one of the wrong type.
@@ -242,20 +242,20 @@ def read_values(given: list[TypedParam], names: tuple[str, ...]) -> dict[str, in
 
 
 def typed_value(name: str, value: int) -> TypedValue:
-    """A value of the type that its parameter has."""
+    """Make a value of the type that libvirt gives the parameter."""
     kinds = {"vcpu_quota": LLong, "weight": UInt}
     return kinds.get(name, ULLong)(value)
 
 
 def scheduler_values(domain: Domain) -> Values:
-    """What a document says of processor time; 0: nothing."""
+    """Return the <cputune> values; 0 where there is none."""
     tune = domain.cputune or Cputune()
     found = (tune.shares, tune.period, tune.quota)
     return dict(zip(SCHEDULER, (value or 0 for value in found), strict=True))
 
 
 def memory_values(domain: Domain) -> Values:
-    """What a document says of memory, in KiB."""
+    """Return the <memtune> values in KiB."""
     tune = domain.memtune or Memtune()
     found = (tune.hard_limit, tune.soft_limit, tune.swap_hard_limit)
     amounts = (limit.amount if limit is not None else UNLIMITED_KIB for limit in found)
@@ -263,12 +263,12 @@ def memory_values(domain: Domain) -> Values:
 
 
 def blkio_values(domain: Domain) -> Values:
-    """What a document says of disks; 0: nothing."""
+    """Return the <blkiotune> weight; 0 where there is none."""
     return {"weight": (domain.blkiotune.weight or 0) if domain.blkiotune else 0}
 
 
 def check_swap_limit(tune: Memtune, errors: ServiceErrors) -> None:
-    """Refuse a limit of memory and swap that is below that of memory.
+    """Refuse a swap_hard_limit below the hard_limit: the kernel does.
 
     Raises:
         VirError: INVALID_ARG.
