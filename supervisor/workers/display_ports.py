@@ -77,8 +77,9 @@ def is_free(port: int) -> bool:
 def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
     with _socket(family) as sockets:
         for probe in sockets:
+            # A connection in TIME_WAIT does not keep QEMU from listening, either.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
+            if family == socket.AF_INET6:  # which would claim the port of IPv4, too
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             try:
                 probe.bind((address, port))

@@ -53,6 +53,7 @@ def chown_for_guest(files: Iterable[ChownedFile], user: User) -> list[Owner]:
 def _chown(file: ChownedFile, user: User) -> Owner | None:
     """Give one file; None if it is the user's already, or missing (QEMU reports that better)."""
     try:
+        # O_PATH: opening a tape or a serial port for real has side effects.
         fd = os.open(file.path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:
         return None

@@ -23,6 +23,7 @@ class GuestLog:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # O_APPEND: QEMU and the worker write to it, and logrotate may truncate it.
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._fd = os.open(path, flags, 0o600)
         self._start = os.fstat(self._fd).st_size

@@ -37,6 +37,8 @@ async def take_lock(path: Path, timeout_s: float) -> int:
     deadline = loop.time() + timeout_s
     while True:
         try:
+            # Not fcntl(F_SETLK): the process would lose that lock by closing any descriptor of the
+            # file. LOCK_NB: a blocking flock() would block the event loop.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if loop.time() >= deadline:

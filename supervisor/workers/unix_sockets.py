@@ -51,7 +51,7 @@ def listen(path: Path, backlog: int = 8) -> socket.socket:
 
 
 async def connect(path: Path, timeout_s: float = CONNECT_S) -> socket.socket:
-    """Connect to a path; a full backlog is waited for.
+    """Connect to a path.
 
     Raises:
         OSError: no process listens there.

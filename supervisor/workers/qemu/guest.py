@@ -42,6 +42,7 @@ class Guest(RunningGuest):
         self, context: WorkerContext, domain: Domain, status: Status, process: GuestProcess
     ) -> None:
         super().__init__(context, domain, status, process)
+        # QEMU sends events from qmp_capabilities on, long before a start is finished.
         self.early_events: deque[Message] = deque(maxlen=MAX_EARLY_EVENTS)  # until `handle_events`
         self.on_event: Callable[[Message], None] = self.early_events.append
         self.on_reconnect: Callable[[Monitor], Coroutine[Any, Any, None]] | None = None

@@ -65,6 +65,7 @@ class Consoles:
         if device.type not in ("pty", "unix", "file", "dev") or not path:
             detail = f"character device {device.alias} is not using a PTY, UNIX socket or file"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.QEMU)
+        # A file is read from its start, and by any number of clients: no session is needed.
         if device.type == "file":
             call.set_stream(_open_file(path, os.O_RDONLY))
             return

@@ -168,6 +168,7 @@ async def _add_client(guest: Guest, idx: int, flags: int, fd: int) -> None:
     monitor = guest.monitor
     await monitor.execute("getfd", {"fdname": name}, fd=fd)
     skip = bool(flags & DomainOpenGraphicsFlags.SKIPAUTH)
+    # add_client takes the descriptor from `getfd`; one that it refuses stays in the monitor.
     arguments = {"protocol": protocol, "fdname": name, "skipauth": skip}
     try:
         await monitor.execute("add_client", arguments)

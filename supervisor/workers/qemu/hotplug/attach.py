@@ -192,6 +192,7 @@ async def _attach_interface(guest: Guest, plan: HotplugPlan, undo: AsyncExitStac
 
 
 async def _getfd(guest: Guest, name: str, fd: int) -> str:
+    """Pass a descriptor; the monitor keeps it under its name until netdev_add takes it."""
     await guest.monitor.execute("getfd", {"fdname": name}, fd=fd)
     return name
 

@@ -93,6 +93,7 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
             await guest.monitor.execute(step.command, step.arguments)
     try:
         tray = {"id": drive.alias}
+        # Without force, QEMU asks a guest that has locked the tray to open it, and fails.
         await guest.monitor.execute("blockdev-open-tray", {**tray, "force": force})
         await guest.monitor.execute("blockdev-remove-medium", tray)
         if nodes.images:

@@ -73,6 +73,8 @@ async def dump(guest: Guest) -> None:
             path.chmod(0o600)
             monitor = guest.monitor
             await monitor.execute("getfd", {"fdname": "dump"}, fd=file.fileno())
+            # By descriptor: QEMU's user need not have the right to write. paging=False: physical
+            # memory, without the page tables of a kernel that has just crashed.
             arguments = {"paging": False, "protocol": "fd:dump"}
             await monitor.execute("dump-guest-memory", arguments, timeout_s=DUMP_S)
     except (OSError, VirError) as error:

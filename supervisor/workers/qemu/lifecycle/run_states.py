@@ -20,9 +20,9 @@ RUN_STATES: Final = {
     "guest-panicked": Trigger.PANICKED,
     "shutdown": Trigger.POWERED_OFF,
     "suspended": Trigger.SUSPENDED_TO_MEMORY,
-    "internal-error": Trigger.STOPPED,
-    "prelaunch": Trigger.STOPPED,
-    "debug": Trigger.STOPPED,
+    "internal-error": Trigger.STOPPED,  # KVM could not emulate an instruction
+    "prelaunch": Trigger.STOPPED,  # QEMU has not got its first `cont`
+    "debug": Trigger.STOPPED,  # by the gdb stub
 }
 #: The domain states that each run state agrees with: nothing was missed.
 EXPECTED: Final = {

@@ -79,6 +79,7 @@ async def _kill(name: str, process: GuestProcess) -> None:
 async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
     """Remove what a domain leaves behind, except its status XML."""
     name = status.name
+    # libvirt's order: hook "stopped" while the interfaces and files are there, "release" last.
     await context.hooks.notify(name, "stopped", xml)
     if has_netd_interfaces(xml):
         await detach_port(context, status.uuid)

@@ -167,6 +167,7 @@ def _shutdown(guest: Guest, message: Message) -> None:
     if guest.status.ending:
         return
     data = _data(message, ShutdownData)
+    # QEMU before 4.0 sends no reason: `guest` alone decides then.
     by_host = data.reason in ("host-signal", "host-qmp-quit") or (
         not data.guest and data.reason in ("", "host-error")
     )
@@ -195,10 +196,12 @@ def _resume(guest: Guest, _: Message) -> None:
 
 
 def _reset(guest: Guest, _: Message) -> None:
+    # Also after the worker's own system_reset: libvirt's event REBOOT means a reset by anyone.
     guest.publish_event(DomainEventID.REBOOT, guest.identity)
 
 
 def _panicked(guest: Guest, message: Message) -> None:
+    # "run": QEMU leaves the vCPUs running, so that the guest's crash kernel can write its dump.
     if _data(message, ActionData).action == "run":
         guest.transition(Trigger.CRASH_LOADED)
     elif guest.transition(Trigger.PANICKED) is not None:
@@ -214,6 +217,7 @@ def _watchdog(guest: Guest, message: Message) -> None:
     action = _data(message, ActionData).action
     number = WATCHDOG_ACTIONS.get(action, DomainEventWatchdogAction.NONE)
     guest.publish_event(DomainEventID.WATCHDOG, guest.identity, number)
+    # QEMU sends WATCHDOG before the STOP of its action, which then changes nothing.
     if action == "pause":
         guest.transition(Trigger.STOPPED_BY_WATCHDOG)
 
@@ -225,6 +229,7 @@ def _io_error(guest: Guest, message: Message) -> None:
     reason = "enospc" if data.nospace else ""
     guest.publish_event(DomainEventID.IO_ERROR, guest.identity, path, alias, action)
     guest.publish_event(DomainEventID.IO_ERROR_REASON, guest.identity, path, alias, action, reason)
+    # werror=stop: the STOP comes after this event, and has no reason.
     if action is DomainEventIOErrorAction.PAUSE:
         guest.disk_errors[alias] = data.nospace
         guest.transition(Trigger.STOPPED_BY_ERROR)
@@ -247,12 +252,14 @@ def _rtc_changed(guest: Guest, message: Message) -> None:
     offset = _data(message, RtcChange).offset
     guest.publish_event(DomainEventID.RTC_CHANGE, guest.identity, offset)
     clock = guest.domain.clock
+    # The guest has set its clock: with offset='variable' the next start keeps the difference.
     if clock is not None and clock.offset == "variable":
         clock.adjustment = str(offset)
         guest.update_and_publish()
 
 
 def _balloon_changed(guest: Guest, message: Message) -> None:
+    # QEMU limits this event to one a second, so publishing the XML each time is cheap enough.
     kib = _data(message, BalloonChange).actual // KIB
     guest.balloon_kib = kib
     if guest.domain.current_memory is not None:
@@ -277,6 +284,7 @@ def _woken(guest: Guest, _: Message) -> None:
 
 
 def _device_deleted(guest: Guest, message: Message) -> None:
+    # QEMU sends it for the parts of a device, too; those have a path and no id.
     device = _data(message, DeviceData).device
     if device:
         on_device_deleted(guest, device)

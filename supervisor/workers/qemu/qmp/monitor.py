@@ -120,6 +120,7 @@ class Monitor:
         """
         try:
             async with asyncio.timeout(timeout_s):
+                # Shielded: a later round may still wait for it (`Guest.reconnect`).
                 await asyncio.shield(self._greeting)
         except TimeoutError:
             raise self._timeout_error("greet", timeout_s) from None

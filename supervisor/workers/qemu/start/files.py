@@ -41,7 +41,7 @@ def domain_files(domain: Domain) -> Iterator[ChownedFile]:
         yield from disk_files(disk)
     for path in (domain.os.kernel, domain.os.initrd, domain.os.dtb):
         if path:
-            yield ChownedFile(path, restored=False)
+            yield ChownedFile(path, restored=False)  # domains share kernels
     nvram = nvram_path(domain)
     if nvram:
         yield ChownedFile(nvram)
@@ -121,6 +121,7 @@ def open_outputs(
 
 
 def _open(path: str, *, append: bool, closing: contextlib.ExitStack) -> int:
+    # O_NONBLOCK: a FIFO without a reader fails; O_APPEND: the file may be truncated meanwhile.
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_APPEND
     try:
         fd = os.open(path, flags if append else flags | os.O_TRUNC, 0o600)

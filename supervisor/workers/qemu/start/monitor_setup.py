@@ -107,6 +107,7 @@ def setup_commands(domain: Domain) -> list[tuple[str, dict[str, object]]]:
     current = domain.current_memory.amount if domain.current_memory else domain.memory
     balloon = domain.devices.memballoon
     if balloon is not None and balloon.model != "none" and current < domain.memory:
+        # The argument is the memory that the guest keeps, not the balloon's size.
         commands.append(("balloon", {"value": current * KIB}))
     return commands
 

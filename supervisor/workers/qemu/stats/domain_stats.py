@@ -30,7 +30,7 @@ from supervisor.workers.qemu.stats.sources import (
     vcpus,
 )
 
-QUERY_S: Final = 0.75
+QUERY_S: Final = 0.75  # a domain that hangs must not delay the statistics of all others
 P = TypedParameterType
 T = TypeVar("T")
 TAGS: Final = {
