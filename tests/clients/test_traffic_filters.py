@@ -212,7 +212,7 @@ def test_no_frame_passes_unfiltered_during_redefinition(filters: Filters) -> Non
 
     async def redefine() -> None:
         await bound(filters, "clean-traffic", ADDRESS)
-        xml = filters.registry.by_name("no-mac-spoofing").xml
+        xml = filters.registry.get_by_name("no-mac-spoofing").xml
         with raw("g0") as guest:
             flooding = threading.Thread(target=flood, args=(guest,))
             flooding.start()

@@ -18,12 +18,9 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from supervisor.objects.definition_files import file_header
 from supervisor.runtime.atomic_file import remove_file, write_file
 
-HEADER: Final = (
-    "<!--\nThis file is written by the virtualization daemon, which overwrites changes made here.\n"
-    "Change the secret with: virsh secret-define\n-->\n\n"
-)
 MAX_DOCUMENT: Final = 1024 * 1024  # bytes
 MAX_VALUE: Final = 65536  # bytes; the protocol carries no more
 MODE: Final = 0o600
@@ -70,7 +67,9 @@ class SecretFiles:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self._document(uuid).exists():
             remove_file(self._value(uuid))  # of an earlier secret of that UUID
-        write_file(self._document(uuid), (HEADER + xml).encode(), mode=MODE)
+        write_file(
+            self._document(uuid), (file_header("secret", "secret-define") + xml).encode(), mode=MODE
+        )
 
     def save_value(self, uuid: str, value: bytes) -> None:
         """Write a value; on return it survives a loss of power.

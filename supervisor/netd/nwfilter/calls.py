@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from typing import Final, TypeVar
-from uuid import UUID
 
 from conf.errors import ConfError
 from rpc.errors import ErrorDomain
@@ -16,7 +15,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.service_errors import NWFILTER_ERRORS
 from supervisor.netd.nwfilter.filters import Filters
-from supervisor.netd.nwfilter.registry import Binding, FilterDefinition
+from supervisor.netd.nwfilter.registry import Binding
 
 VALIDATE: Final = 1  # VIR_NWFILTER_DEFINE_VALIDATE: documents are always checked in full
 
@@ -34,32 +33,32 @@ class FilterCalls:
 
     def nwfilter_lookup_by_name(self, call: ClientCall, name: str) -> Nwfilter:
         """Look up a filter by name."""
-        return _filter_value(self._filters.registry.by_name(name))
+        return self._filters.registry.get_by_name(name).identity
 
     def nwfilter_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> Nwfilter:
         """Look up a filter by UUID."""
-        return _filter_value(self._filters.registry.by_uuid(str(UUID(bytes=uuid))))
+        return self._filters.registry.get_by_uuid(uuid).identity
 
     def connect_num_of_nwfilters(self, call: ClientCall) -> int:
         """Count the filters."""
-        return len(self._filters.registry.filters.values())
+        return len(self._filters.registry)
 
     def connect_list_nwfilters(self, call: ClientCall, maxnames: int) -> list[str]:
         """List the names of filters."""
-        return list(self._filters.registry.filters)[: max(0, maxnames)]
+        return [entry.name for entry in self._filters.registry][: max(0, maxnames)]
 
     def connect_list_all_nwfilters(
         self, call: ClientCall, need_results: int, flags: int
     ) -> tuple[list[Nwfilter], int]:
         """List all filters."""
         NWFILTER_ERRORS.check_flags("nwfilterConnectListAllNWFilters", flags)
-        filters = [_filter_value(defined) for defined in self._filters.registry.filters.values()]
+        filters = [entry.identity for entry in self._filters.registry]
         return filters if need_results else [], len(filters)
 
     def nwfilter_get_xml_desc(self, call: ClientCall, nwfilter: Nwfilter, flags: int) -> str:
         """Return a filter's XML."""
         NWFILTER_ERRORS.check_flags("nwfilterGetXMLDesc", flags)
-        return self._filters.registry.by_uuid(str(UUID(bytes=nwfilter.uuid))).xml
+        return self._filters.registry.find(nwfilter).xml
 
     # Changing.
 
@@ -71,13 +70,12 @@ class FilterCalls:
         """Define or redefine a filter and update the interfaces that use it."""
         NWFILTER_ERRORS.check_flags("nwfilterDefineXMLFlags", flags, VALIDATE)
         self._refuse_session("defining a filter")
-        return _filter_value(await _from_conf(self._filters.define(xml)))
+        return (await _from_conf(self._filters.define(xml))).identity
 
     async def nwfilter_undefine(self, call: ClientCall, nwfilter: Nwfilter) -> None:
         """Undefine a filter that no interface uses."""
         self._refuse_session("undefining a filter")
-        defined = self._filters.registry.by_uuid(str(UUID(bytes=nwfilter.uuid)))
-        await self._filters.undefine(defined.filter.name)
+        await self._filters.undefine(self._filters.registry.find(nwfilter).name)
 
     # Bindings.
 
@@ -116,10 +114,6 @@ class FilterCalls:
     def _refuse_session(self, action: str) -> None:
         if self._session:
             raise NWFILTER_ERRORS.needs_system_daemon(action)
-
-
-def _filter_value(defined: FilterDefinition) -> Nwfilter:
-    return Nwfilter(defined.filter.name, UUID(defined.uuid).bytes)
 
 
 def _binding_value(binding: Binding) -> NwfilterBinding:

@@ -11,13 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from supervisor.objects.xml_comments import escape_comment
+from supervisor.objects.definition_files import file_header
 from supervisor.runtime.atomic_file import remove_file, sync_folder, write_file
 
-HEADER: Final = (
-    "<!--\nThis file is written by the virtualization daemon, which overwrites changes made here.\n"
-    "Change the filter with: virsh nwfilter-edit {name}\n-->\n\n"
-)
 MAX_DOCUMENT: Final = 16 * 1024 * 1024  # bytes
 
 log = logging.getLogger(__name__)
@@ -79,4 +75,4 @@ class FilterFiles:
 
 
 def _file_content(name: str, xml: str) -> bytes:
-    return (HEADER.format(name=escape_comment(name)) + xml).encode()
+    return (file_header("filter", f"nwfilter-edit {name}") + xml).encode()

@@ -16,6 +16,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from uuid import UUID
 
 from conf.errors import ConfError
 from conf.nwfilter import (
@@ -41,7 +42,7 @@ from supervisor.netd.nwfilter.filter_files import FilterFiles
 from supervisor.netd.nwfilter.packets import AddressEvent
 from supervisor.netd.nwfilter.registry import (
     Binding,
-    FilterDefinition,
+    FilterObject,
     FilterRegistry,
     RequiredRules,
 )
@@ -84,7 +85,7 @@ class Filters:
 
     # Changing filters.
 
-    async def define(self, xml: str) -> FilterDefinition:
+    async def define(self, xml: str) -> FilterObject:
         """Define or redefine a filter and update the interfaces that use it.
 
         Raises:
@@ -94,23 +95,23 @@ class Filters:
         """
         return await run_to_completion(self._define(xml))
 
-    async def _define(self, xml: str) -> FilterDefinition:
+    async def _define(self, xml: str) -> FilterObject:
         async with self._lock.hold("define", CHANGE_S):
-            new = await asyncio.to_thread(self._read, xml)
-            name = new.filter.name
-            old = self.registry.filters.get(name)
-            if old == new:
-                return new
-            self.registry.refuse_loop(new.filter)
-            users = self.registry.users(name)
-            await self._apply(users, new.filter)
+            filter, text = await asyncio.to_thread(self._read, xml)
+            entry = self.registry.object_for(filter.name, UUID(filter.uuid).bytes)
+            if (entry.definition, entry.xml) == (filter, text):
+                return entry
+            self.registry.refuse_loop(filter)
+            users = self.registry.users(entry.name)
+            await self._apply(users, filter)
             try:
-                await asyncio.to_thread(self._filter_files.save, name, new.xml)
+                await asyncio.to_thread(self._filter_files.save, entry.name, text)
             except OSError as error:
-                await self._apply(users, old.filter if old is not None else None)
-                raise system_error(f"store filter '{name}'", error) from error
-            self.registry.filters[name] = new
-            return new
+                await self._apply(users, entry.definition)
+                raise system_error(f"store filter '{entry.name}'", error) from error
+            entry.definition, entry.xml = filter, text
+            self.registry.add(entry)
+            return entry
 
     async def undefine(self, name: str) -> None:
         """Undefine a filter that no interface uses.
@@ -122,14 +123,14 @@ class Filters:
 
     async def _undefine(self, name: str) -> None:
         async with self._lock.hold("undefine", CHANGE_S):
-            self.registry.by_name(name)
+            entry = self.registry.get_by_name(name)
             for binding in self.registry.users(name):
                 raise in_use(name, binding.definition.tap)
             try:
                 await asyncio.to_thread(self._filter_files.remove, name)
             except OSError as error:
                 raise system_error(f"remove filter '{name}'", error) from error
-            del self.registry.filters[name]
+            self.registry.remove(entry)
 
     # Changing bindings.
 
@@ -171,7 +172,7 @@ class Filters:
             new = Binding(binding, xml)
             if old is not None and same:
                 new = Binding(binding, xml, old.learned, old.expires)
-            need = new.plan(self.registry.find)
+            need = new.plan(self.registry.find_filter)
             await self._save(new)
             try:
                 await self._applier.apply({tap: (binding, need)})
@@ -229,12 +230,13 @@ class Filters:
         required = await asyncio.to_thread(self.registry.required, bindings, candidate)
         await self._applier.apply(required)
 
-    def _read(self, xml: str) -> FilterDefinition:
+    def _read(self, xml: str) -> tuple[Filter, str]:
+        """Parse a filter and choose its UUID; return its XML with the UUID, too."""
         filter = parse_filter(xml)
         filter = dataclasses.replace(
             filter, uuid=self.registry.choose_uuid(filter.name, filter.uuid)
         )
-        return FilterDefinition(filter, filter.uuid, format_filter(filter))
+        return filter, format_filter(filter)
 
     async def _save(self, binding: Binding) -> None:
         tap = binding.definition.tap
@@ -273,7 +275,7 @@ class Filters:
                     self.registry.bindings[tap] = new
                     return True
                 log.info("'%s' has %s", tap, ", ".join(addresses) or "no address any more")
-                need = new.plan(self.registry.find)
+                need = new.plan(self.registry.find_filter)
                 await self._applier.apply({tap: (new.definition, need)})
                 self.registry.bindings[tap] = new
         except VirError as error:
@@ -300,13 +302,15 @@ class Filters:
         self._filter_files.install(stock)
         for name, xml in self._filter_files.load():
             try:
-                defined = self._read(xml)
-                if defined.uuid not in xml:  # it gets one for good
-                    self._filter_files.save(defined.filter.name, defined.xml)
+                filter, text = self._read(xml)
+                if filter.uuid not in xml:  # the new UUID has to survive a restart
+                    self._filter_files.save(filter.name, text)
+                entry = self.registry.object_for(filter.name, UUID(filter.uuid).bytes)
             except (ConfError, VirError, OSError) as error:
                 log.error("the filter in %s.xml is passed over: %s", name, error)
                 continue
-            self.registry.filters[defined.filter.name] = defined
+            entry.definition, entry.xml = filter, text
+            self.registry.add(entry)
         devices = self._devices()
         for tap, xml, learned in self._binding_files.load():
             try:
@@ -336,7 +340,7 @@ class Filters:
         required: RequiredRules = {}
         for tap, binding in self.registry.bindings.items():
             try:
-                required[tap] = (binding.definition, binding.plan(self.registry.find))
+                required[tap] = (binding.definition, binding.plan(self.registry.find_filter))
             except VirError as error:
                 log.error("the rules of '%s' cannot be replaced: %s", tap, error)
         try:

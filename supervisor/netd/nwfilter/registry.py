@@ -8,24 +8,44 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from conf.nwfilter import FilterBinding
 from conf.nwfilter.model import Filter, Reference
+from rpc.errors import ErrorCode
+from rpc.values import Nwfilter
+from supervisor.dispatch.service_errors import NWFILTER_ERRORS
 from supervisor.netd.nwfilter.address_learning import Lease
 from supervisor.netd.nwfilter.binding_plan import BindingPlan, plan_binding
-from supervisor.netd.nwfilter.errors import no_binding, no_filter, operation_failed
+from supervisor.netd.nwfilter.errors import no_binding, operation_failed
 from supervisor.netd.nwfilter.references import references
+from supervisor.objects.object import LibvirtObject
+from supervisor.objects.object_type import ObjectType
+from supervisor.objects.registry import Registry
 
 RequiredRules = dict[str, tuple[FilterBinding, BindingPlan]]  # by tap
 
 
-@dataclass(frozen=True, slots=True)
-class FilterDefinition:
-    """A defined filter."""
+NWFILTERS: Final = ObjectType(
+    name="filter",
+    long_name="nwfilter",
+    edit_command="nwfilter-edit",
+    not_found=ErrorCode.NO_NWFILTER,
+    errors=NWFILTER_ERRORS,
+    conf_errors=NWFILTER_ERRORS,
+)
 
-    filter: Filter
-    uuid: str
-    xml: str
+
+@dataclass(slots=True, eq=False)
+class FilterObject(LibvirtObject[Filter, None]):
+    """One filter."""
+
+    xml: str = ""  # as it is on disk
+
+    @property
+    def identity(self) -> Nwfilter:
+        """The filter as clients name it."""
+        return Nwfilter(self.name, self.uuid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +69,12 @@ class Binding:
         return replace(need, lease=Lease(self.learned[-1], self.expires))
 
 
-class FilterRegistry:
+class FilterRegistry(Registry[FilterObject]):
     """The filters and bindings."""
 
     def __init__(self) -> None:
-        self.filters: dict[str, FilterDefinition] = {}
+        super().__init__(NWFILTERS, FilterObject)
         self.bindings: dict[str, Binding] = {}
-
-    def by_name(self, name: str) -> FilterDefinition:
-        """Look up a filter by name.
-
-        Raises:
-            VirError: NO_NWFILTER.
-        """
-        if name not in self.filters:
-            raise no_filter(f"with matching name '{name}'")
-        return self.filters[name]
-
-    def by_uuid(self, identity: str) -> FilterDefinition:
-        """Look up a filter by UUID.
-
-        Raises:
-            VirError: NO_NWFILTER.
-        """
-        for defined in self.filters.values():
-            if defined.uuid == identity:
-                return defined
-        raise no_filter(f"with matching uuid '{identity}'")
 
     def binding(self, tap: str) -> Binding:
         """Look up a tap's binding.
@@ -87,17 +86,17 @@ class FilterRegistry:
             raise no_binding(tap)
         return self.bindings[tap]
 
-    def find(self, name: str) -> Filter | None:
+    def find_filter(self, name: str) -> Filter | None:
         """Return a filter, or None."""
-        defined = self.filters.get(name)
-        return defined.filter if defined is not None else None
+        entry = self.by_name(name)
+        return entry.definition if entry is not None else None
 
     def users(self, name: str) -> list[Binding]:
         """Return the bindings that use a filter, directly or by reference."""
         return [
             binding
             for binding in self.bindings.values()
-            if name in references(binding.definition.filter, self.find)
+            if name in references(binding.definition.filter, self.find_filter)
         ]
 
     def required(self, bindings: list[Binding], candidate: Filter | None) -> RequiredRules:
@@ -110,7 +109,7 @@ class FilterRegistry:
         def find(name: str) -> Filter | None:
             if candidate is not None and name == candidate.name:
                 return candidate
-            return self.find(name)
+            return self.find_filter(name)
 
         return {
             binding.definition.tap: (binding.definition, binding.plan(find)) for binding in bindings
@@ -126,14 +125,14 @@ class FilterRegistry:
         Raises:
             VirError: OPERATION_FAILED: name and UUID belong to two filters.
         """
-        existing = self.filters.get(name)
-        if existing is not None and requested not in ("", existing.uuid):
-            raise operation_failed(f"filter '{name}' already exists with uuid {existing.uuid}")
-        for other in self.filters.values():
-            if other.uuid == requested and other.filter.name != name:
-                detail = f"filter with same UUID but different name ('{other.filter.name}')"
-                raise operation_failed(f"{detail} already exists")
-        return existing.uuid if existing is not None else requested or str(uuid.uuid4())
+        existing = self.by_name(name)
+        if existing is not None and requested not in ("", existing.uuid_text):
+            raise operation_failed(f"filter '{name}' already exists with uuid {existing.uuid_text}")
+        other = self.by_uuid(uuid.UUID(requested).bytes) if requested else None
+        if other is not None and other.name != name:
+            detail = f"filter with same UUID but different name ('{other.name}')"
+            raise operation_failed(f"{detail} already exists")
+        return existing.uuid_text if existing is not None else requested or str(uuid.uuid4())
 
     def refuse_loop(self, new: Filter) -> None:
         """Refuse a filter that references itself.
@@ -142,7 +141,9 @@ class FilterRegistry:
             VirError: OPERATION_FAILED.
         """
         for entry in new.entries:
-            if isinstance(entry, Reference) and new.name in references(entry.filter, self.find):
+            if isinstance(entry, Reference) and new.name in references(
+                entry.filter, self.find_filter
+            ):
                 raise operation_failed(
                     f"filter would introduce a loop: '{entry.filter}' uses '{new.name}'"
                 )

@@ -67,7 +67,7 @@ def test_first_start_installs_filters_with_stable_uuids(tmp_path: Path) -> None:
     async def twice() -> tuple[str, str]:
         first = await opened(tmp_path, Kernel())
         second = await opened(tmp_path, Kernel())
-        return first.registry.by_name("f").uuid, second.registry.by_name("f").uuid
+        return first.registry.get_by_name("f").uuid_text, second.registry.get_by_name("f").uuid_text
 
     first, second = asyncio.run(twice())
     assert first == second
@@ -77,7 +77,7 @@ def test_removed_packaged_filters_are_not_reinstalled(tmp_path: Path) -> None:
     async def removed() -> int:
         filters = await opened(tmp_path, Kernel())
         await filters.undefine("f")
-        return len((await opened(tmp_path, Kernel())).registry.filters)
+        return len((await opened(tmp_path, Kernel())).registry)
 
     assert asyncio.run(removed()) == 0
 
@@ -98,13 +98,13 @@ def test_redefinition_refused_by_the_kernel_changes_nothing(tmp_path: Path) -> N
         kernel = Kernel()
         filters = await opened(tmp_path, kernel)
         await filters.bind(binding())
-        before = filters.registry.by_name("f").xml
+        before = filters.registry.get_by_name("f").xml
         kernel.refuses = lambda plans: "10.0.0.2" in str(plans)
         with pytest.raises(VirError, match="refused"):
             await filters.define(document("f", "10.0.0.2"))
         again = await opened(tmp_path, Kernel())
-        assert again.registry.by_name("f").xml == before
-        return before, filters.registry.by_name("f").xml, str(kernel.chains["lo"].ether)
+        assert again.registry.get_by_name("f").xml == before
+        return before, filters.registry.get_by_name("f").xml, str(kernel.chains["lo"].ether)
 
     before, after, chains = asyncio.run(refused())
     assert after == before
@@ -152,7 +152,7 @@ def test_uuid_conflicts_and_loops_are_refused(tmp_path: Path, xml: str, says: st
 def test_uuid_of_another_filter_is_refused(tmp_path: Path) -> None:
     async def refused() -> None:
         filters = await opened(tmp_path, Kernel())
-        await filters.define(document("g", "10.0.0.1", filters.registry.by_name("f").uuid))
+        await filters.define(document("g", "10.0.0.1", filters.registry.get_by_name("f").uuid_text))
 
     with pytest.raises(VirError, match="same UUID but different name"):
         asyncio.run(refused())
@@ -254,6 +254,6 @@ def test_missing_folder_is_not_fatal(tmp_path: Path) -> None:
     (tmp_path / "etc").write_text("this is no folder")
 
     async def found() -> int:
-        return len((await opened(tmp_path, Kernel())).registry.filters)
+        return len((await opened(tmp_path, Kernel())).registry)
 
     assert asyncio.run(found()) == 0
