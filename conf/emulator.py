@@ -1,8 +1,8 @@
-"""What one QEMU binary can do: the facts that completing, validating and planning a domain need.
+"""Facts about a QEMU binary (libvirt: virQEMUCaps) that completion, validation and argv need.
 
-Owns: the shape of the facts, and questions that are asked of them in several places.
-May touch: nothing; facts are values, made by `hostd.emulator.probe`, cached on disk as JSON and
-handed over the bus.
+Owns: their structs and lookups.
+May touch: nothing; `hostd.emulator.probe` makes them, caches them as JSON and sends them over the
+bus.
 May not touch: files, processes, the host.
 """
 
@@ -32,25 +32,27 @@ class CpuModel(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     type_name: str
-    blockers: tuple[str, ...] = ()  # features that the model has and this host cannot give
+    blockers: tuple[
+        str, ...
+    ] = ()  # features of the model that this host lacks (unavailable-features)
     deprecated: bool = False
     alias_of: str = ""
 
     @property
     def usable(self) -> bool:
-        """Whether this host gives every feature of the model."""
+        """Return whether this host has every feature of the model."""
         return not self.blockers
 
 
 class AcceleratorFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The CPUs under one accelerator."""
+    """CPU models under one accelerator."""
 
     cpu_models: tuple[CpuModel, ...] = ()
     host_model: dict[str, Property] = {}  # full expansion of `host` (KVM) or `max` (TCG)
 
 
 class SevFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What AMD SEV offers on this host."""
+    """AMD SEV parameters of this host (query-sev-capabilities)."""
 
     pdh: str
     cert_chain: str
@@ -59,10 +61,10 @@ class SevFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EmulatorFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a probe of one QEMU binary found.
+    """Result of probing one QEMU binary.
 
-    Properties are those of QOM types that a plan or a default asks about; a type that is absent
-    there but in `devices` exists, only its properties were not asked for.
+    `properties` has only the QOM types that argv or defaults depend on; a type that is in `devices`
+    but not there exists, its properties were not queried.
     """
 
     binary: str
@@ -85,39 +87,38 @@ class EmulatorFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def version_number(self) -> int:
-        """The version as libvirt writes it: 1000000 * major + 1000 * minor + micro."""
+        """Return the version as libvirt encodes it: 1000000 * major + 1000 * minor + micro."""
         major, minor, micro = self.version
         return 1_000_000 * major + 1_000 * minor + micro
 
     @property
     def kvm_usable(self) -> bool:
-        """Whether guests of type 'kvm' can run."""
+        """Return whether domains of type 'kvm' can run."""
         return self.kvm is not None
 
     def accelerator(self, virt_type: str) -> AcceleratorFacts | None:
-        """The CPUs for a domain type ('kvm' or 'qemu'); None where it cannot run."""
+        """Return the CPUs for a domain type ('kvm' or 'qemu'); None when it cannot run."""
         return self.kvm if virt_type == "kvm" else self.tcg
 
     def machine(self, name: str) -> Machine | None:
-        """The machine type of that name or alias."""
+        """Return the machine type of a name or alias."""
         for machine in self.machines:
             if name in (machine.name, machine.alias):
                 return machine
         return None
 
     def default_machine(self) -> Machine | None:
-        """The machine type that QEMU itself takes by default."""
+        """Return QEMU's default machine type."""
         return next((machine for machine in self.machines if machine.is_default), None)
 
     def canonical_machine(self, name: str) -> str:
-        """The machine's real name for an alias ("pc" is "pc-i440fx-7.2"); other names unchanged."""
+        """Resolve a machine alias: "pc" is "pc-i440fx-7.2" in QEMU 7.2; other names unchanged."""
         return next((m.name for m in self.machines if m.alias == name), name)
 
     def for_launch(self, virt_type: str, machine: str, cpu: str) -> EmulatorFacts:
-        """The facts without what a launch of one domain does not ask about.
+        """Return the facts that the launch of one domain needs.
 
-        Machines, CPU models and the accelerator are the domain's alone; the host's own model is
-        left out. All else is as it was.
+        Only the domain's machine, CPU models and accelerator are kept, without the host's model.
         """
         kept_machine = self.machine(machine)
         names = {cpu, kept_machine.default_cpu if kept_machine else "", "qemu64"}
@@ -132,23 +133,23 @@ class EmulatorFacts(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def cpu_model(self, virt_type: str, name: str) -> CpuModel | None:
-        """A CPU model under the accelerator of the domain type."""
+        """Return a CPU model under the accelerator of the domain type."""
         accelerator = self.accelerator(virt_type)
         models = accelerator.cpu_models if accelerator else ()
         return next((model for model in models if model.name == name), None)
 
     def has_device(self, name: str) -> bool:
-        """Whether -device takes the type."""
+        """Return whether -device accepts the type."""
         return name in self.devices
 
     def has_object(self, name: str) -> bool:
-        """Whether -object takes the type."""
+        """Return whether -object accepts the type."""
         return name in self.objects
 
     def has_property(self, kind: str, name: str) -> bool:
-        """Whether the QOM type has the property."""
+        """Return whether the QOM type has the property."""
         return name in self.properties.get(kind, ())
 
     def has_backend(self, kind: str, name: str) -> bool:
-        """Whether e.g. blockdev driver "gluster" or display "gtk" is built in."""
+        """Return whether e.g. blockdev driver "gluster" or display "gtk" is built in."""
         return name in self.backends.get(kind, ())

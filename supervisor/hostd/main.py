@@ -1,7 +1,7 @@
-"""hostd: the node, its emulators and CPUs; secrets.
+"""hostd: node information, emulators, CPU models; secrets.
 
-Owns: what is known of the host; probes of emulators and their cache; secrets and their values.
-May touch: /proc and /sys to read; emulators, to probe them; its cache folder; that of secrets.
+Owns: facts about the host; probes of emulators and their cache; secrets and their values.
+May touch: /proc and /sys to read; emulators, to probe them; its cache directory; that of secrets.
 May not touch: guests, definitions, client sockets.
 Runs with: the daemon's own files, no capability.
 """
@@ -20,6 +20,7 @@ from supervisor.dispatch.events import Publisher
 from supervisor.drivers.lxc import LXC
 from supervisor.drivers.qemu import QEMU
 from supervisor.hostd.calls.connection import ConnectionCalls, LxcHypervisor
+from supervisor.hostd.calls.cpu import CpuCalls
 from supervisor.hostd.calls.emulator import EmulatorCalls
 from supervisor.hostd.calls.node import NodeCalls
 from supervisor.hostd.calls.secret import SecretCalls
@@ -35,15 +36,14 @@ log = logging.getLogger(__name__)
 
 
 class HostService:
-    """What other services may ask."""
+    """Answers other services."""
 
     def __init__(self, emulators: Emulators) -> None:
-        """Answer from these emulators."""
         self._emulators = emulators
 
     @handles(ProbeEmulator)
     async def probe(self, request: ProbeEmulator) -> EmulatorProbed:
-        """Answer what an emulator can do."""
+        """Return the facts of an emulator."""
         binary = request.binary or self._emulators.default(request.arch or host_arch())
         facts = await self._emulators.facts(binary)
         if (context := request.purpose) is not None:
@@ -52,7 +52,7 @@ class HostService:
 
 
 async def run(process: ChildProcess) -> None:
-    """Answer until the process is told to stop."""
+    """Run the service until the process is asked to stop."""
     emulators = Emulators(process.paths.capabilities())
     identity = host_uuid(process.config.host_uuid, process.paths.host_uuid())
     node = Node()
@@ -61,26 +61,28 @@ async def run(process: ChildProcess) -> None:
     secrets = SecretCalls(SecretRegistry(), store, Publisher(process.node, "secret"))
     secrets.load()
     connections = ConnectionCalls({QEMU.name: calls, LXC.name: LxcHypervisor(calls)})
-    process.node.serve(Dispatcher("hostd", connections, NodeCalls(node), calls, secrets))
+    process.node.serve(
+        Dispatcher("hostd", connections, NodeCalls(node), CpuCalls(node, emulators), calls, secrets)
+    )
     process.node.serve(secrets)
     process.node.serve(HostService(emulators))
-    warming = asyncio.create_task(prefetch(emulators))
+    prefetching = asyncio.create_task(prefetch(emulators))
     await process.ready()
     await process.stopping.wait()
-    warming.cancel()
+    prefetching.cancel()
 
 
 async def prefetch(emulators: Emulators) -> None:
-    """Probe the host's own emulator before anybody asks."""
+    """Probe the emulator of the host's architecture ahead of the first call."""
     try:
         facts = await emulators.host()
         await emulators.models(facts.binary)
     except VirError as error:
-        log.info("no emulator is probed ahead: %s", error)
+        log.info("no emulator to probe: %s", error)
 
 
 def host_uuid(configured: str, saved: Path) -> str:
-    """The host's identity: configured, the hardware's, or made once and kept."""
+    """Return host_uuid of the configuration, else SMBIOS', else a generated one that is saved."""
     for text in (configured, read(Path("/sys/class/dmi/id/product_uuid")), read(saved)):
         try:
             return str(uuid.UUID(text))
@@ -91,12 +93,12 @@ def host_uuid(configured: str, saved: Path) -> str:
         saved.parent.mkdir(parents=True, exist_ok=True)
         saved.write_text(generated + "\n")
     except OSError as error:
-        log.warning("the host's UUID cannot be kept in %s: %s", saved, error)
+        log.warning("cannot save the host UUID in %s: %s", saved, error)
     return generated
 
 
 def read(path: Path) -> str:
-    """A small file's text; empty when it cannot be read."""
+    """Read a small file; "" when it cannot be read."""
     try:
         return path.read_text().strip()
     except OSError:

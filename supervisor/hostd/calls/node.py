@@ -1,6 +1,6 @@
-"""hostd's calls about the machine: one method per procedure, named as in the table.
+"""virNode calls: CPUs, memory, NUMA cells, SMBIOS.
 
-Owns: what clients are told of processors and memory.
+Owns: one method per procedure, named as in the table.
 May touch: /proc and /sys through `supervisor.hostd.node.node`. May not touch: QEMU, guests.
 """
 
@@ -19,18 +19,17 @@ from supervisor.runtime.host import host_arch
 
 
 class NodeCalls:
-    """What the node answers about itself; every figure is read at the call."""
+    """Reports the node; every value is read at the call."""
 
     def __init__(self, node: Node) -> None:
-        """Answer about this node."""
         self._node = node
 
     def connect_get_hostname(self, call: ClientCall) -> str:
-        """The host's name as it calls itself; no name server is asked."""
+        """Return the kernel's host name, without a DNS lookup."""
         return socket.gethostname()
 
     def node_get_info(self, call: ClientCall) -> tuple[bytes, int, int, int, int, int, int, int]:
-        """Architecture, memory in KiB, and how the processors are arranged."""
+        """Return architecture, memory in KiB, and the CPU topology (virNodeInfo)."""
         top = self._node.topology()
         memory = sum(cell.memory_kib for cell in self._node.cells())
         active = len(self._node.online())
@@ -39,13 +38,13 @@ class NodeCalls:
         return (model, memory, active, self._node.mhz(), *shape)
 
     def node_get_free_memory(self, call: ClientCall) -> int:
-        """Free memory of the whole host in bytes."""
+        """Return the host's free memory in bytes."""
         return self._node.memory()["free"] * KIB
 
     def node_get_cells_free_memory(
         self, call: ClientCall, start_cell: int, maxcells: int
     ) -> list[int]:
-        """Free memory in bytes of cells from `start_cell` on.
+        """Return the free memory in bytes of the cells from `start_cell` on.
 
         Raises:
             VirError: INTERNAL_ERROR when there is no such cell.
@@ -56,7 +55,7 @@ class NodeCalls:
     def node_get_free_pages(
         self, call: ClientCall, pages: list[int], start_cell: int, cell_count: int, flags: int
     ) -> list[int]:
-        """How many pages of each size (KiB) each cell has free.
+        """Return the free pages of each size (KiB) in each cell.
 
         Raises:
             VirError: INTERNAL_ERROR for a cell, OPERATION_FAILED for a size that is not there.
@@ -75,7 +74,7 @@ class NodeCalls:
     def node_get_cpu_stats(
         self, call: ClientCall, cpu_num: int, nparams: int, flags: int
     ) -> tuple[list[NodeGetCpuStats], int]:
-        """Time in nanoseconds that processors spent since boot; -1 counts all of them.
+        """Return CPU times since boot in nanoseconds; -1 is the sum of all CPUs.
 
         Raises:
             VirError: INVALID_ARG when there is no such processor.
@@ -84,7 +83,7 @@ class NodeCalls:
         try:
             times = self._node.cpu_times(None if cpu_num == -1 else cpu_num)
         except KeyError:
-            detail = f"processor {cpu_num} is not there; -1 counts all"
+            detail = f"Invalid cpuNum in function: {cpu_num}; -1 means all"
             raise VirError(ErrorCode.INVALID_ARG, detail) from None
         rows = [NodeGetCpuStats(name, value) for name, value in times.items()]
         return rows[:nparams], len(rows)
@@ -92,7 +91,7 @@ class NodeCalls:
     def node_get_memory_stats(
         self, call: ClientCall, nparams: int, cell_num: int, flags: int
     ) -> tuple[list[NodeGetMemoryStats], int]:
-        """Memory counters in KiB of one cell, or of the host for -1.
+        """Return memory counters in KiB of a cell, or of the host for -1.
 
         Raises:
             VirError: INVALID_ARG when there is no such cell.
@@ -101,7 +100,7 @@ class NodeCalls:
         try:
             counters = self._node.memory(None if cell_num == -1 else cell_num)
         except KeyError:
-            detail = f"memory cell {cell_num} is not there; -1 counts all"
+            detail = f"cellNum {cell_num} does not exist; -1 means all"
             raise VirError(ErrorCode.INVALID_ARG, detail) from None
         rows = [NodeGetMemoryStats(name, value) for name, value in counters.items()]
         return rows[:nparams], len(rows)
@@ -109,7 +108,7 @@ class NodeCalls:
     def node_get_cpu_map(
         self, call: ClientCall, need_map: int, need_online: int, flags: int
     ) -> tuple[bytes, int, int]:
-        """Which processors work: a bit each, how many do, how many there are."""
+        """Return the bitmap of online CPUs, their count, and the count of present CPUs."""
         HOST_ERRORS.check_flags("nodeGetCPUMap", flags)
         present, online = self._node.present(), self._node.online()
         bits = bytearray((max(present, default=0) // 8 + 1) if need_map else 0)
@@ -119,11 +118,11 @@ class NodeCalls:
         return bytes(bits), len(online) if need_online else 0, max(present, default=0) + 1
 
     def node_get_security_model(self, call: ClientCall) -> tuple[bytes, bytes]:
-        """The security driver: none labels guests here."""
+        """Return the security model: none."""
         return b"none\0", b"0\0"
 
     def connect_get_sysinfo(self, call: ClientCall, flags: int) -> str:
-        """The host's SMBIOS tables as a document.
+        """Return the host's SMBIOS tables as XML.
 
         Raises:
             VirError: CONFIG_UNSUPPORTED when the host has none.

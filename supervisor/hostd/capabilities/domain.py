@@ -1,7 +1,6 @@
-"""The domain capabilities document: what a guest's XML may ask of one emulator and machine. Pure.
+"""<domainCapabilities>: what a domain may use with one emulator and machine. Pure.
 
-Owns: the document's shape (libvirt 9.0 formatdomaincaps) and which of QEMU's parts stand behind
-each word in it.
+Owns: that XML (libvirt 9.0 formatdomaincaps), and which QEMU device or property each value needs.
 May not touch: files, QEMU.
 """
 
@@ -14,7 +13,7 @@ from typing import Final
 from conf.emulator import EmulatorFacts, Machine
 from supervisor.hostd.capabilities.xml_writer import Element, group, text, write
 
-#: A word of a document and the device (-device type) that must be there; "" needs none.
+#: Value in the XML and the QEMU device type that it needs; "" needs none.
 VIDEO: Final = (
     ("vga", "VGA"),
     ("cirrus", "cirrus-vga"),
@@ -33,7 +32,7 @@ DISK_BUSES: Final = (
     ("usb", "usb-storage"),
     ("sata", "ich9-ahci"),
 )
-#: A word of <graphics type> and QEMU's display that gives it.
+#: <graphics type> and the -display backend that it needs.
 GRAPHICS: Final = (("sdl", "sdl"), ("egl-headless", "egl-headless"), ("dbus", "dbus"))
 HYPERV: Final = (
     ("relaxed", "hv-relaxed"),
@@ -56,7 +55,7 @@ HYPERV: Final = (
 
 @dataclass(frozen=True, slots=True)
 class CustomModel:
-    """A CPU model that <cpu mode='custom'> may name."""
+    """A model of <mode name='custom'>."""
 
     name: str
     vendor: str
@@ -66,7 +65,7 @@ class CustomModel:
 
 @dataclass(frozen=True, slots=True)
 class HostModel:
-    """What <cpu mode='host-model'> gives."""
+    """The CPU of <mode name='host-model'>."""
 
     model: str
     vendor: str
@@ -75,7 +74,7 @@ class HostModel:
 
 @dataclass(frozen=True, slots=True)
 class CpuModes:
-    """The <cpu> part."""
+    """The modes of <cpu>."""
 
     passthrough: bool
     host_model: HostModel | None
@@ -85,7 +84,7 @@ class CpuModes:
 def write_domain_capabilities(
     facts: EmulatorFacts, machine: Machine, virt_type: str, cpus: CpuModes
 ) -> str:
-    """Write the whole document."""
+    """Write the XML."""
     return write(
         group(
             "domainCapabilities",
@@ -109,7 +108,7 @@ def write_domain_capabilities(
 
 
 def os_part() -> Element:
-    """Say how a guest's firmware may be given."""
+    """Build <os>: firmware."""
     loader = supported(
         "loader",
         enum("type", ["rom", "pflash"]),
@@ -121,7 +120,7 @@ def os_part() -> Element:
 
 
 def cpu_part(cpus: CpuModes) -> Element:
-    """Say which CPU modes and models there are."""
+    """Build <cpu>."""
     passthrough = enum("hostPassthroughMigratable", ["on", "off"]) if cpus.passthrough else None
     models = [
         (
@@ -142,7 +141,7 @@ def cpu_part(cpus: CpuModes) -> Element:
 
 
 def host_model_parts(host: HostModel | None) -> list[Element]:
-    """Describe the model nearest to the host."""
+    """Build the children of <mode name='host-model'>."""
     if host is None:
         return []
     parts: list[Element] = [("model", {"fallback": "forbid"}, host.model)]
@@ -152,13 +151,13 @@ def host_model_parts(host: HostModel | None) -> list[Element]:
 
 
 def memory_sources(facts: EmulatorFacts) -> list[str]:
-    """The kinds of <memoryBacking><source>."""
+    """Return the values of <memoryBacking><source type>."""
     memfd = ["memfd"] if facts.has_object("memory-backend-memfd") else []
     return ["file", "anonymous", *memfd]
 
 
 def devices_part(facts: EmulatorFacts) -> Element:
-    """Say which devices there are."""
+    """Build <devices>."""
     virtio = ["virtio", "virtio-transitional", "virtio-non-transitional"]
     disks = [
         enum("diskDevice", ["disk", "cdrom", "floppy", "lun"]),
@@ -189,7 +188,7 @@ def devices_part(facts: EmulatorFacts) -> Element:
 
 
 def hostdev_part(facts: EmulatorFacts) -> Element:
-    """Say which of the host's devices a guest may be given."""
+    """Build <hostdev>."""
     kinds = available(facts, (("usb", "usb-host"), ("pci", "vfio-pci"), ("scsi", "scsi-generic")))
     return supported(
         "hostdev",
@@ -203,7 +202,7 @@ def hostdev_part(facts: EmulatorFacts) -> Element:
 
 
 def tpm_part(facts: EmulatorFacts) -> Element:
-    """Say which TPMs there are."""
+    """Build <tpm>."""
     return supported(
         "tpm",
         enum("model", sorted(facts.tpm_models, reverse=True)),
@@ -213,7 +212,7 @@ def tpm_part(facts: EmulatorFacts) -> Element:
 
 
 def graphics(facts: EmulatorFacts) -> list[str]:
-    """The kinds of <graphics>."""
+    """Return the values of <graphics type>."""
     types = ["vnc"] if "vnc" in facts.options else []
     types += ["spice"] if "spice" in facts.options else []
     types += [name for name, display in GRAPHICS if facts.has_backend("display", display)]
@@ -221,25 +220,25 @@ def graphics(facts: EmulatorFacts) -> list[str]:
 
 
 def rng_backends(facts: EmulatorFacts) -> list[str]:
-    """The backends of <rng>."""
+    """Return the values of <rng><backend model>."""
     kinds = (("random", "rng-random"), ("egd", "rng-egd"), ("builtin", "rng-builtin"))
     return [name for name, kind in kinds if facts.has_object(kind)]
 
 
 def filesystems(facts: EmulatorFacts) -> list[str]:
-    """The drivers of <filesystem>."""
+    """Return the values of <filesystem><driver type>."""
     paths = ["path", "handle"] if facts.has_device("virtio-9p-pci") else []
     return paths + (["virtiofs"] if facts.has_device("vhost-user-fs-pci") else [])
 
 
 def channels(facts: EmulatorFacts) -> list[str]:
-    """The kinds of <channel>."""
+    """Return the values of <channel type>."""
     spice = ["spicevmc"] if facts.has_backend("chardev", "spicevmc") else []
     return ["pty", "unix", *spice]
 
 
 def features_part(facts: EmulatorFacts) -> Element:
-    """Say which features of the machine may be switched."""
+    """Build <features>."""
     cpu = (
         facts.properties.get("max-x86_64-cpu") or facts.properties.get("x86_64-cpu") or frozenset()
     )
@@ -258,21 +257,21 @@ def features_part(facts: EmulatorFacts) -> Element:
 
 
 def available(facts: EmulatorFacts, devices: Iterable[tuple[str, str]]) -> list[str]:
-    """The words whose device the emulator has."""
+    """Return the values whose QEMU device exists."""
     return [name for name, device in devices if not device or facts.has_device(device)]
 
 
 def supported(tag: str, *children: Element | None, on: bool) -> Element:
-    """An element that says whether something is there, with the details when it is."""
+    """Make an element with supported='yes' and its details, or 'no'."""
     return group(tag, *(children if on else ()), supported="yes" if on else "no")
 
 
 def mode(name: str, *children: Element | None, on: bool) -> Element:
-    """A CPU mode."""
+    """Make a <mode>."""
     inside = children if on else ()
     return ("mode", {"name": name, "supported": "yes" if on else "no"}, list(inside))
 
 
 def enum(name: str, values: Iterable[str]) -> Element:
-    """A named set of words."""
+    """Make an <enum>."""
     return ("enum", {"name": name}, [text("value", value) for value in values])

@@ -1,7 +1,7 @@
-"""The capabilities document: what the host is and what guests it can run. Pure.
+"""<capabilities>: the host and the guests that its emulators can run. Pure.
 
-Owns: the document's shape (libvirt 9.0 formatcaps).
-May not touch: files, QEMU; everything it says is handed in.
+Owns: that XML (libvirt 9.0 formatcaps).
+May not touch: files, QEMU.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WORD_SIZE = {"x86_64": 64, "i686": 32, "aarch64": 64, "armv7l": 32, "ppc64": 64,
 
 @dataclass(frozen=True, slots=True)
 class HostCpu:
-    """The host's processor as guests may be given it."""
+    """The host's CPU as a named model and additional features."""
 
     arch: str
     model: str  # "" where the architecture has no named models
@@ -35,7 +35,7 @@ class HostCpu:
 
 @dataclass(frozen=True, slots=True)
 class HostPlatform:
-    """What the host has around its processors."""
+    """NUMA cells, caches, sleep states and IOMMU: the same for every driver."""
 
     cells: Sequence[Cell]
     caches: Sequence[CacheBank]
@@ -45,22 +45,22 @@ class HostPlatform:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The <host> part."""
+    """Input of <host>."""
 
     uuid: str
     cpu: HostCpu
     topology: Topology
     platform: HostPlatform
-    labels: str | None  # how files of guests are owned, "+UID:+GID"; None in session mode
+    labels: str | None  # DAC base label, "+UID:+GID"; None in session mode
 
 
 def write_capabilities(host: Host, guests: Sequence[EmulatorFacts]) -> str:
-    """Write the whole document."""
+    """Write the XML."""
     return write(group("capabilities", host_part(host), *(guest_part(facts) for facts in guests)))
 
 
 def host_part(host: Host) -> Element:
-    """Describe the machine that we run on."""
+    """Build <host>."""
     return group(
         "host",
         text("uuid", host.uuid),
@@ -72,7 +72,7 @@ def host_part(host: Host) -> Element:
 
 
 def platform_parts(platform: HostPlatform) -> list[Element | None]:
-    """Describe what every guest finds the same."""
+    """Build what every driver's <host> has."""
     return [
         group("power_management", *((name, {}, []) for name in platform.suspend)),
         group("iommu", support="yes" if platform.iommu else "no"),
@@ -87,12 +87,12 @@ def platform_parts(platform: HostPlatform) -> list[Element | None]:
 
 
 def secmodel_part() -> Element:
-    """Say that nothing labels guests."""
+    """Build <secmodel> none."""
     return group("secmodel", text("model", "none"), text("doi", 0))
 
 
 def cpu_part(host: Host) -> Element:
-    """Describe the processor."""
+    """Build <cpu>."""
     cpu, top = host.cpu, host.topology
     signature = None
     if cpu.family is not None:
@@ -117,7 +117,7 @@ def cpu_part(host: Host) -> Element:
 
 
 def cell_part(cell: Cell) -> Element:
-    """Describe one NUMA cell."""
+    """Build a NUMA <cell>."""
     pages = [("pages", {"unit": "KiB", "size": p.size_kib}, str(p.total)) for p in cell.pages]
     siblings = [group("sibling", id=other, value=value) for other, value in cell.distances]
     return group(
@@ -131,7 +131,7 @@ def cell_part(cell: Cell) -> Element:
 
 
 def processor_part(processor: Processor) -> Element:
-    """Describe one processor."""
+    """Build a <cpu> of a cell."""
     return group(
         "cpu",
         id=processor.number,
@@ -143,7 +143,7 @@ def processor_part(processor: Processor) -> Element:
 
 
 def cache_part(bank: CacheBank) -> Element:
-    """Describe one cache."""
+    """Build a cache <bank>."""
     whole = bank.size_kib % 1024 == 0
     return group(
         "bank",
@@ -157,13 +157,13 @@ def cache_part(bank: CacheBank) -> Element:
 
 
 def label_part(labels: str) -> Element:
-    """Say who owns the files of guests."""
+    """Build <secmodel> dac: the owner of guests' files."""
     base = [("baselabel", {"type": kind}, labels) for kind in ("kvm", "qemu")]
     return group("secmodel", text("model", "dac"), text("doi", 0), *base)
 
 
 def guest_part(facts: EmulatorFacts) -> Element:
-    """Describe the guests that one emulator runs."""
+    """Build <guest> of one emulator."""
     kinds = ["qemu", "kvm"] if facts.kvm_usable else ["qemu"]
     return group(
         "guest",
@@ -181,7 +181,7 @@ def guest_part(facts: EmulatorFacts) -> Element:
 
 
 def machine_parts(machine: Machine) -> list[Element]:
-    """Describe a machine type, and its alias after it."""
+    """Build the <machine> of a machine type, and that of its alias."""
     marks: dict[str, object] = {"maxCpus": machine.max_cpus}
     if machine.deprecated:
         marks["deprecated"] = "yes"
@@ -192,7 +192,7 @@ def machine_parts(machine: Machine) -> list[Element]:
 
 
 def feature_parts(facts: EmulatorFacts) -> list[Element]:
-    """Say what a guest's XML may switch."""
+    """Build the children of a guest's <features>."""
     parts: list[Element] = []
     if facts.arch == "i686":
         parts += [group("pae"), group("nonpae")]

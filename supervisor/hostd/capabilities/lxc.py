@@ -1,7 +1,7 @@
-"""What clients of `lxc:///` are told of the host: its containers need no emulator.
+"""<capabilities> and <domainCapabilities> of the LXC driver. Pure.
 
-Owns: the documents' shape (libvirt 9.0 formatcaps, formatdomaincaps). Pure.
-May not touch: files; everything that is said is handed in.
+Owns: these XMLs (libvirt 9.0 formatcaps, formatdomaincaps).
+May not touch: files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from supervisor.hostd.capabilities.host import (
 )
 from supervisor.hostd.capabilities.xml_writer import Element, group, text, write
 
-#: Architectures besides its own that a host's kernel runs.
+#: 32-bit architectures whose programs a 64-bit kernel runs.
 COMPAT_ARCHS: Final = {"x86_64": ("i686",)}
 TYPE: Final = LXC.name  # of <domain type=…>
 _RELEASE: Final = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?")
@@ -30,7 +30,7 @@ _RELEASE: Final = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?")
 
 @dataclass(frozen=True, slots=True)
 class ContainerHost:
-    """The host as containers find it."""
+    """Input of <capabilities>."""
 
     uuid: str
     arch: str
@@ -38,7 +38,7 @@ class ContainerHost:
 
 
 def write_capabilities(host: ContainerHost) -> str:
-    """Write what the host is and what containers it runs."""
+    """Write <capabilities>."""
     machine = group(
         "host",
         text("uuid", host.uuid),
@@ -50,7 +50,7 @@ def write_capabilities(host: ContainerHost) -> str:
 
 
 def supported_archs(arch: str) -> tuple[str, ...]:
-    """The architectures whose containers a host runs, its own first."""
+    """Return the architectures of the host's containers, its own first."""
     return (arch, *COMPAT_ARCHS.get(arch, ()))
 
 
@@ -71,16 +71,16 @@ def _guest(arch: str) -> Element:
 def write_domain_capabilities(
     host_arch: str, *, emulator: str | None, arch: str | None, virt_type: str | None
 ) -> str:
-    """Write what a container's document may ask for.
+    """Write <domainCapabilities>.
 
     Args:
         host_arch: the host's architecture.
-        emulator: the one that a client asks about; None: any.
+        emulator: the client's argument; None: any.
         arch: likewise.
         virt_type: likewise.
 
     Raises:
-        VirError: INVALID_ARG when that is none of containers'.
+        VirError: INVALID_ARG for a value that containers do not have.
     """
     for requested, supported_values, attribute in (
         (virt_type, (TYPE,), "virt type"),
@@ -117,7 +117,7 @@ def write_domain_capabilities(
 
 
 def kernel_version(release: str) -> int:
-    """A kernel's release as a version: 1000000 a major, 1000 a minor number.
+    """Convert a kernel release to a version number: 1000000 * major + 1000 * minor + micro.
 
     Raises:
         VirError: INTERNAL_ERROR when it does not begin with a number.

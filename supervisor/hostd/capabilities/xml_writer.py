@@ -1,4 +1,4 @@
-"""Writes the documents that hostd answers with: nested tuples become indented XML.
+"""Writes capabilities XML: nested tuples become indented elements.
 
 Owns: the layout. Pure. (Documents that are also read have models in `conf`.)
 """
@@ -14,14 +14,14 @@ Element = tuple[str, Mapping[str, object], str | list["Element | None"]]
 
 
 def write(element: Element) -> str:
-    """Lay the document out as text, two spaces a level."""
+    """Format the element with two spaces a level, as libvirt does."""
     tree = build(element)
     etree.indent(tree, "  ")
     return etree.tostring(tree, encoding="unicode") + "\n"
 
 
 def build(element: Element) -> etree._Element:
-    """Make lxml's tree of it."""
+    """Build lxml's tree of an element."""
     tag, attributes, content = element
     node = etree.Element(tag, {name: str(value) for name, value in attributes.items()})
     if isinstance(content, str):
@@ -32,10 +32,10 @@ def build(element: Element) -> etree._Element:
 
 
 def text(tag: str, content: object) -> Element:
-    """An element that holds text alone."""
+    """Make an element with text."""
     return tag, {}, str(content)
 
 
 def group(tag: str, *children: Element | None, **attributes: object) -> Element:
-    """An element with children."""
+    """Make an element with children."""
     return tag, attributes, list(children)

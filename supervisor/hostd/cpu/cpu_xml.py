@@ -1,6 +1,6 @@
-"""The <cpu> documents that comparing and baselines take and give.
+"""<cpu> XML of comparison and baseline.
 
-Owns: reading one, and writing the answer. May not touch: files, QEMU.
+Owns: parsing the input and formatting the result. May not touch: files, QEMU.
 Source: libvirt 9.0 virConnectCompareCPU, virConnectBaselineCPU.
 """
 
@@ -19,20 +19,20 @@ MAX_DOCUMENT = 1 << 20  # bytes: a <cpu> has a few hundred features at most
 
 @dataclass(frozen=True, slots=True)
 class CpuXml:
-    """What a client wrote about a CPU."""
+    """A parsed <cpu>."""
 
     arch: str
-    match: str  # "minimum", "exact", "strict"; "" when it did not say
+    match: str  # "minimum", "exact", "strict"; "" without the attribute
     model: str
     vendor: str
-    features: tuple[tuple[str, str], ...]  # (policy, name); a host's document has no policies
+    features: tuple[tuple[str, str], ...]  # (policy, name); a host <cpu> has no policies
 
 
 def read_cpu(xml: str) -> CpuXml:
-    """Read a document, or the <cpu> of a whole domain or capabilities document.
+    """Parse a <cpu>.
 
     Raises:
-        VirError: XML_DETAIL when it is no XML, XML_ERROR when it is no <cpu>.
+        VirError: XML_DETAIL for malformed XML, XML_ERROR for another element.
     """
     if len(xml) > MAX_DOCUMENT:
         raise cpu_error(ErrorCode.XML_ERROR, "the CPU document is too large")
@@ -59,15 +59,15 @@ def read_cpu(xml: str) -> CpuXml:
 def guest_features(
     document: CpuXml, models: Models, all_features: frozenset[str]
 ) -> frozenset[str]:
-    """What a guest with this CPU would have; forbidden features are not counted.
+    """Return the features of a guest with this CPU, without forbidden ones.
 
     Args:
         document: the CPU.
-        models: the models it may name.
-        all_features: every feature that there is.
+        models: of its architecture.
+        all_features: every known feature.
 
     Raises:
-        VirError: INTERNAL_ERROR for a model or feature that does not exist.
+        VirError: INTERNAL_ERROR for an unknown model or feature.
     """
     model = models.get(document.model)
     if model is None:
@@ -84,11 +84,11 @@ def guest_features(
 
 
 def write_cpu(cpu: Cpu, *, expand: frozenset[str] | None = None) -> str:
-    """Write a custom CPU.
+    """Format a custom CPU.
 
     Args:
         cpu: the model and its differences.
-        expand: when given, all of these features are named.
+        expand: list these features instead of the differences (EXPAND_FEATURES).
     """
     require = sorted(cpu.require if expand is None else expand)
     rows: list[Element] = [group("feature", policy="require", name=name) for name in require]
@@ -99,5 +99,5 @@ def write_cpu(cpu: Cpu, *, expand: frozenset[str] | None = None) -> str:
 
 
 def cpu_error(code: ErrorCode, detail: str) -> VirError:
-    """An error of the CPU driver."""
+    """Make an error of the CPU driver."""
     return VirError(code, detail, ErrorDomain.CPU)

@@ -1,6 +1,6 @@
-"""Names of CPU features: the kernel's and QEMU's against libvirt's.
+"""CPU feature names: maps the kernel's and QEMU's to libvirt's. Pure.
 
-Owns: the three vocabularies' differences. Pure.
+Owns: these tables.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 
 from conf.emulator import Property
 
-#: /proc/cpuinfo's word for a feature where libvirt's is another.
+#: /proc/cpuinfo flag to libvirt's name, where they differ.
 FROM_KERNEL: Final = {
     "pclmulqdq": "pclmuldq",
     "sse4_1": "sse4.1",
@@ -43,7 +43,7 @@ FROM_KERNEL: Final = {
     "core_capabilities": "core-capability",
     "spec_ctrl": "spec-ctrl",
 }
-#: Words of /proc/cpuinfo that say what Linux does, not what the processor has.
+#: Flags that Linux synthesizes: no CPUID bit, or one that guests cannot have.
 NOT_FEATURES: Final = frozenset(
     {
         "constant_tsc", "rep_good", "nopl", "xtopology", "cpuid", "extd_apicid",
@@ -57,7 +57,7 @@ NOT_FEATURES: Final = frozenset(
         "debug_swap",
     }
 )  # fmt: skip
-#: QEMU's property for a feature where libvirt's word is another.
+#: QEMU's CPU property to libvirt's name, where they differ.
 FROM_QEMU: Final = {
     "pclmulqdq": "pclmuldq",
     "sse3": "pni",
@@ -82,7 +82,7 @@ FROM_QEMU: Final = {
     "sse4-2": "sse4.2",
     "sse4_2": "sse4.2",
 }
-#: A CPU object's properties that are no features of the processor.
+#: Properties of a CPU object that are no CPUID features.
 QEMU_SETTINGS: Final = frozenset(
     {
         "kvm", "start-powered-off", "realized", "hotpluggable", "hotplugged", "check",
@@ -95,12 +95,12 @@ QEMU_SETTINGS: Final = frozenset(
 
 
 def from_kernel(flags: Iterable[str]) -> frozenset[str]:
-    """Libvirt's names for /proc/cpuinfo's flags."""
+    """Map /proc/cpuinfo flags to libvirt's feature names."""
     return frozenset(FROM_KERNEL.get(flag, flag) for flag in flags if flag not in NOT_FEATURES)
 
 
 def from_qemu(properties: Mapping[str, Property]) -> frozenset[str]:
-    """Libvirt's names for the features that a CPU object of QEMU has on."""
+    """Map the enabled features of a QEMU CPU object to libvirt's names."""
     return frozenset(
         FROM_QEMU.get(name, name)
         for name, value in properties.items()

@@ -1,6 +1,6 @@
-"""The host's own processor, described for documents and comparisons. Pure.
+"""The host's CPU as a named model and features. Pure.
 
-Owns: the reading of /proc/cpuinfo's fields. May not touch: files.
+Owns: the meaning of /proc/cpuinfo's fields. May not touch: files.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from supervisor.hostd.emulator.model_probe import VENDORS
 
 
 def host_features(fields: Mapping[str, str]) -> frozenset[str]:
-    """What the processor has."""
+    """Return the CPU's features in libvirt's names."""
     return from_kernel(fields.get("flags", "").split())
 
 
 def host_vendor(fields: Mapping[str, str]) -> str:
-    """Who made it, in libvirt's word; empty for others."""
+    """Return the vendor in libvirt's name; "" for an unknown one."""
     return VENDORS.get(fields.get("vendor_id", ""), "")
 
 
 def describe_host(arch: str, fields: Mapping[str, str], models: Models | None) -> HostCpu:
-    """Describe the processor by the nearest model that has nothing more than it.
+    """Describe the CPU by the nearest model whose features it all has.
 
     Args:
         arch: the host's architecture.
-        fields: /proc/cpuinfo of one processor.
-        models: the architecture's models; None where it has none or no emulator names them.
+        fields: /proc/cpuinfo of one CPU.
+        models: of the architecture; None without an emulator for it.
     """
     vendor = host_vendor(fields)
     features = host_features(fields)
@@ -53,12 +53,12 @@ def describe_host(arch: str, fields: Mapping[str, str], models: Models | None) -
 
 
 def accelerator_features(accelerator: AcceleratorFacts) -> frozenset[str]:
-    """Everything that an accelerator can give a guest here."""
+    """Return the features that an accelerator provides on this host."""
     return from_qemu(accelerator.host_model)
 
 
 def number(text: str | None) -> int | None:
-    """A number as the kernel writes it; None for anything else."""
+    """Parse a decimal or 0x number; None for anything else."""
     try:
         return int(text or "", 0)
     except ValueError:

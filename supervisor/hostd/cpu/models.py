@@ -1,6 +1,6 @@
-"""Which named CPU model fits a set of features: the host's model, comparing, the baseline. Pure.
+"""CPU models: nearest model of a feature set, comparison, baseline. Pure.
 
-Owns: the choice among models.
+Owns: the selection among models.
 May not touch: files, QEMU, XML.
 Source: libvirt 9.0 virConnectCompareCPU, virConnectBaselineCPU.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
-#: Features that a guest cannot take to another host.
+#: Features that block migration: an invariant TSC has the source's frequency.
 NOT_MIGRATABLE: Final = frozenset({"invtsc"})
 
 
@@ -35,7 +35,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """A CPU as a model and what differs from it."""
+    """A CPU as a model and the features that differ."""
 
     model: str
     vendor: str
@@ -47,19 +47,19 @@ class Models:
     """The models of one architecture."""
 
     def __init__(self, models: Iterable[Model]) -> None:
-        """Know the models, in the order in which they are named to users."""
+        """Index the models; their order is that of `names`."""
         self._by_name = {model.name: model for model in models}
 
     def names(self) -> list[str]:
-        """Every model's name."""
+        """List the names of the models."""
         return list(self._by_name)
 
     def get(self, name: str) -> Model | None:
-        """The model of that name."""
+        """Return the model of a name."""
         return self._by_name.get(name)
 
     def features(self, cpu: Cpu) -> frozenset[str]:
-        """Everything the CPU has.
+        """Return all features of a CPU.
 
         Raises:
             KeyError: there is no such model.
@@ -69,12 +69,12 @@ class Models:
     def describe(
         self, features: frozenset[str], vendor: str, *, among: Sequence[str] = ()
     ) -> Cpu | None:
-        """Describe a set of features by the model that leaves the fewest differences.
+        """Describe a set of features by the model with the fewest differences.
 
         Args:
-            features: everything that the CPU has.
-            vendor: models of other vendors are left aside.
-            among: the only models that may be chosen; empty for all.
+            features: of the CPU.
+            vendor: only models of this vendor or of none.
+            among: only these models; empty for all.
         """
         best: Cpu | None = None
         best_cost: tuple[int, int] | None = None
@@ -82,7 +82,7 @@ class Models:
             if (among and model.name not in among) or model.vendor not in ("", vendor):
                 continue
             missing = model.features - features
-            # What a model has too much weighs more: it must be taken away in every guest.
+            # Features of the model that the CPU lacks weigh more: every guest has to disable them.
             cost = (len(missing), len(features - model.features))
             if best_cost is None or cost < best_cost:
                 best_cost = cost
@@ -91,12 +91,12 @@ class Models:
 
 
 def compare(host: frozenset[str], guest: frozenset[str], *, strict: bool) -> Comparison:
-    """Say whether the host can give a guest these features.
+    """Compare a guest's features with the host's.
 
     Args:
-        host: what the host has.
-        guest: what the guest asks for.
-        strict: the host may have nothing more.
+        host: features of the host.
+        guest: features of the guest.
+        strict: the host may have no other features.
     """
     if guest - host:
         return Comparison.INCOMPATIBLE
@@ -106,6 +106,6 @@ def compare(host: frozenset[str], guest: frozenset[str], *, strict: bool) -> Com
 
 
 def baseline(sets: Sequence[frozenset[str]], *, migratable: bool) -> frozenset[str]:
-    """What all the CPUs have."""
+    """Return the features that all CPUs have."""
     shared = frozenset.intersection(*sets)
     return shared - NOT_MIGRATABLE if migratable else shared

@@ -1,4 +1,4 @@
-"""The emulators that are installed, and what each can do.
+"""Installed QEMU binaries and their probed facts.
 
 Owns: the list of binaries and their facts in memory; one probe at a time for each binary.
 May touch: the binaries, through the probes. May not touch: guests, the bus.
@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from conf.emulator import EmulatorFacts
+from conf.emulator import AcceleratorFacts, EmulatorFacts, Machine
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.hostd.cpu.models import Models
 from supervisor.hostd.emulator.model_probe import probe_models
@@ -20,27 +20,27 @@ from supervisor.hostd.emulator.probe import BinaryIdentity, ProbeError, identify
 from supervisor.runtime.host import host_arch
 
 DIRECTORIES: Final = ("/usr/bin", "/usr/local/bin")
-#: libvirt's architectures and the end of the emulator's name, where they differ.
+#: Suffix of the emulator's name where it differs from libvirt's architecture.
 SUFFIX: Final = {"i686": "i386", "armv7l": "arm", "armv6l": "arm", "ppc64le": "ppc64"}
 ARCHITECTURES: Final = tuple(
     "aarch64 alpha armv6l armv7l cris i686 loongarch64 m68k microblaze microblazeel mips mipsel "  # noqa: SIM905
     "mips64 mips64el or32 ppc ppc64 ppc64le riscv32 riscv64 s390x sh4 sh4eb sparc sparc64 x86_64 "
     "xtensa xtensaeb".split()
 )
-FAMILY: Final = {"i686": "x86_64"}  # these share their CPU models
+FAMILY: Final = {"i686": "x86_64"}  # architectures that share CPU models
 
 log = logging.getLogger(__name__)
 
 
 class Emulators:
-    """Finds, probes and remembers emulators."""
+    """Finds emulators and caches their facts."""
 
     def __init__(self, cache_dir: Path, directories: tuple[str, ...] = DIRECTORIES) -> None:
-        """Know nothing yet.
+        """Create an empty cache.
 
         Args:
-            cache_dir: where probes keep their findings.
-            directories: where emulators are looked for.
+            cache_dir: of probe results on disk.
+            directories: searched for emulators.
         """
         self._cache_dir = cache_dir
         self._directories = directories
@@ -49,7 +49,7 @@ class Emulators:
         self._locks: dict[str, asyncio.Lock] = {}
 
     def installed(self) -> dict[str, str]:
-        """The binary for each architecture that has one, sorted by architecture."""
+        """Return the installed binaries by architecture."""
         binaries = {}
         for arch in ARCHITECTURES:
             name = f"qemu-system-{SUFFIX.get(arch, arch)}"
@@ -61,7 +61,7 @@ class Emulators:
         return binaries
 
     def default(self, arch: str) -> str:
-        """The binary for an architecture.
+        """Return the binary for an architecture.
 
         Raises:
             VirError: INVALID_ARG for an unknown one, CONFIG_UNSUPPORTED when none is installed.
@@ -75,7 +75,7 @@ class Emulators:
         return binary
 
     async def facts(self, binary: str) -> EmulatorFacts:
-        """What a binary can do, as it is on disk now.
+        """Return the facts of a binary as it is on disk now.
 
         Raises:
             VirError: SYSTEM_ERROR when it is not there, INTERNAL_ERROR when it cannot be probed.
@@ -96,7 +96,7 @@ class Emulators:
             raise qemu_error(code, str(error)) from error
 
     async def models(self, binary: str) -> Models:
-        """The CPU models that a binary names.
+        """Return the CPU models of a binary.
 
         Raises:
             VirError: as `facts`.
@@ -112,7 +112,7 @@ class Emulators:
             raise qemu_error(ErrorCode.INTERNAL_ERROR, str(error)) from error
 
     async def host(self) -> EmulatorFacts:
-        """What the emulator for the host's own architecture can do.
+        """Return the facts of the emulator for the host's architecture.
 
         Raises:
             VirError: as `default` and `facts`.
@@ -120,7 +120,7 @@ class Emulators:
         return await self.facts(self.default(host_arch()))
 
     async def all(self) -> list[EmulatorFacts]:
-        """What every installed emulator can do; a broken one is left out, with a log line."""
+        """Return the facts of every installed emulator; a broken one is logged and left out."""
         emulators = []
         for binary in dict.fromkeys(self.installed().values()):
             try:
@@ -129,7 +129,56 @@ class Emulators:
                 log.warning("%s is left out of the capabilities: %s", binary, error)
         return emulators
 
+    async def select(
+        self, binary: str | None, arch: str | None, machine: str | None, virt_type: str | None
+    ) -> tuple[EmulatorFacts, Machine, str]:
+        """Select emulator, machine and virtualization type; None has libvirt's default.
+
+        Raises:
+            VirError: INVALID_ARG; those of `facts`.
+        """
+        if arch is not None and arch not in ARCHITECTURES:
+            raise qemu_error(ErrorCode.INVALID_ARG, f"unknown architecture: {arch}")
+        path = binary or self.default(arch or host_arch())
+        facts = await self.facts(path)
+        if arch is not None and facts.arch != arch:
+            detail = f"architecture from emulator '{facts.arch}' doesn't match"
+            raise qemu_error(ErrorCode.INVALID_ARG, f"{detail} given architecture '{arch}'")
+        kind = virt_type or ("kvm" if facts.kvm_usable else "qemu")
+        if kind not in ("kvm", "qemu") or facts.accelerator(kind) is None:
+            detail = f"Emulator '{path}' does not support virt type '{kind}'"
+            raise qemu_error(ErrorCode.INVALID_ARG, detail)
+        chosen = facts.machine(machine) if machine else facts.default_machine()
+        if chosen is None:
+            detail = f"the machine '{machine or ''}' is not supported by emulator '{path}'"
+            raise qemu_error(ErrorCode.INVALID_ARG, detail)
+        return facts, chosen, kind
+
+    async def arch_models(self, arch: str) -> Models | None:
+        """Return the CPU models of an architecture; None without an emulator for it."""
+        binary = self.installed().get(FAMILY.get(arch, arch))
+        return None if binary is None else await self.models(binary)
+
+    async def require_arch_models(self, arch: str) -> Models:
+        """Return the CPU models of an architecture.
+
+        Raises:
+            VirError: CONFIG_UNSUPPORTED without an emulator for it.
+        """
+        models = await self.arch_models(arch)
+        if models is None:
+            detail = f"no emulator that knows CPU models of architecture '{arch}' is installed"
+            raise qemu_error(ErrorCode.CONFIG_UNSUPPORTED, detail)
+        return models
+
+
+def accelerator(facts: EmulatorFacts, kind: str) -> AcceleratorFacts:
+    """Return the accelerator of a selected virtualization type."""
+    cpus = facts.accelerator(kind)
+    assert cpus is not None, "select() refuses a type that is not available"
+    return cpus
+
 
 def qemu_error(code: ErrorCode, detail: str) -> VirError:
-    """An error of the QEMU driver."""
+    """Make an error of the QEMU driver."""
     return VirError(code, detail, ErrorDomain.QEMU)

@@ -1,4 +1,4 @@
-"""Learns from QEMU which features each named CPU model has, and keeps that on disk.
+"""Queries QEMU for the features of each named CPU model and caches them on disk.
 
 Owns: the file `paths.cache/qemu/capabilities/<hash>.models.json`.
 May touch: the binary, through `supervisor.hostd.emulator.probe`. May not touch: guests, the bus.
@@ -26,11 +26,11 @@ from supervisor.hostd.emulator.qmp_queries import Query
 
 EXPAND: Final = "query-cpu-model-expansion"
 VENDORS: Final = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "HygonGenuine": "Hygon"}
-#: Models that stand for no processor one could buy, in the vendor-neutral part of the list.
+#: Models of no vendor: QEMU's own, and CPUs that several vendors made.
 VENDOR_NEUTRAL: Final = re.compile(r"(qemu|kvm)(32|64)|486|pentium.*")
 VERSIONED: Final = re.compile(r".*-v\d+")
 SPECIAL_MODELS: Final = frozenset({"base", "host", "max"})
-HYPERVISOR: Final = "hypervisor"  # the accelerator's doing, not the model's
+HYPERVISOR: Final = "hypervisor"  # CPUID bit that the accelerator sets in every guest
 
 
 class _Expanded(msgspec.Struct):
@@ -47,10 +47,10 @@ class _Cached(msgspec.Struct, frozen=True):
 
 
 async def probe_models(facts: EmulatorFacts, cache_dir: Path) -> tuple[Model, ...]:
-    """Answer the named models of an emulator, from the cache where it still holds.
+    """Return the named models of an emulator, from the cache if it is valid.
 
     Raises:
-        ProbeError: the binary is absent, fails, or is silent.
+        ProbeError: the binary is missing, fails, or does not reply.
     """
     identity = identify(facts.binary)
     path = cache_file(cache_dir, facts.binary).with_suffix(".models.json")
@@ -66,10 +66,10 @@ async def probe_models(facts: EmulatorFacts, cache_dir: Path) -> tuple[Model, ..
 
 
 async def query_models(facts: EmulatorFacts) -> tuple[Model, ...]:
-    """Ask the emulator to spell out every model it names.
+    """Query the expansion of every named model.
 
     Raises:
-        ProbeError: the binary is absent, fails, or is silent.
+        ProbeError: the binary is missing, fails, or does not reply.
     """
     names = [
         model.name
@@ -86,7 +86,7 @@ async def query_models(facts: EmulatorFacts) -> tuple[Model, ...]:
 
 
 def read_model(name: str, properties: dict[str, Property]) -> Model:
-    """What QEMU's expansion of a model says, in libvirt's words."""
+    """Convert QEMU's expansion of a model to libvirt's names."""
     on = {key: True for key, value in properties.items() if value is True}
     vendor = VENDORS.get(str(properties.get("vendor", "")), "")
     neutral = VENDOR_NEUTRAL.fullmatch(name) is not None

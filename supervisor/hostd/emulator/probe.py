@@ -1,8 +1,8 @@
-"""Probes a QEMU binary once and keeps what was found on disk.
+"""Probes a QEMU binary by QMP and caches the result on disk.
 
 Owns: the probe's short QEMU run and the files `paths.cache/qemu/capabilities/<hash>.json`.
-May touch: the binary, /dev/kvm (only to see whether it can be opened), the cache folder.
-May not touch: guests, definitions, the bus; what the answers mean is `emulator_queries`' matter.
+May touch: the binary, /dev/kvm (only to see whether it can be opened), the cache directory.
+May not touch: guests, definitions, the bus; replies are parsed in `qmp_queries`.
 Runs with: hostd's rights, which QEMU inherits; it holds no capability and dies with the run.
 """
 
@@ -30,11 +30,11 @@ from supervisor.hostd.emulator.qmp_queries import (
     read_facts,
 )
 
-FORMAT: Final = 1  # of the cache file and of what is asked; a change makes old files void
+FORMAT: Final = 1  # of the cache file and the queries; a change invalidates old files
 TIMEOUT_S: Final = 10.0
-END_TIMEOUT_S: Final = 2.0  # for a killed run to be gone
-LINE_LIMIT: Final = 16 << 20  # bytes; the schema's answer has 0.2 MiB
-STDERR_LIMIT: Final = 4096  # bytes of QEMU's complaint that are quoted
+END_TIMEOUT_S: Final = 2.0  # for a killed QEMU to exit
+LINE_LIMIT: Final = 16 << 20  # bytes; the reply to query-qmp-schema has 0.2 MiB
+STDERR_LIMIT: Final = 4096  # bytes of QEMU's error output that are quoted
 KVM: Final = Path("/dev/kvm")
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class ProbeError(Exception):
 
 
 class BinaryIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """What a cached answer holds for: another binary, kernel or right to KVM makes it void."""
+    """Key of a cached result: another binary, kernel or access to KVM invalidates it."""
 
     path: str
     mtime_ns: int
@@ -67,7 +67,7 @@ class _Reply(msgspec.Struct, frozen=True):
 
 
 def identify(binary: str) -> BinaryIdentity:
-    """Identify the binary as it is on disk now.
+    """Return the identity of a binary as it is on disk now.
 
     Raises:
         ProbeError: there is no such file, or it cannot be run.
@@ -89,10 +89,10 @@ def identify(binary: str) -> BinaryIdentity:
 
 
 async def probe(binary: str, cache_dir: Path, *, timeout_s: float = TIMEOUT_S) -> EmulatorFacts:
-    """Answer what the binary can do, from the cache where it still holds.
+    """Return the facts of a binary, from the cache if it is valid.
 
     Raises:
-        ProbeError: the binary is absent, fails, or is silent for `timeout_s` seconds.
+        ProbeError: the binary is missing, fails, or does not reply within `timeout_s` seconds.
     """
     identity = identify(binary)
     cached = _read_cache(cache_dir, identity)
@@ -102,15 +102,15 @@ async def probe(binary: str, cache_dir: Path, *, timeout_s: float = TIMEOUT_S) -
     try:
         _write_cache(cache_dir, identity, facts)
     except OSError as error:
-        log.warning("cannot keep the facts of %s in %s: %s", binary, cache_dir, error)
+        log.warning("cannot cache the facts of %s in %s: %s", binary, cache_dir, error)
     return facts
 
 
 async def query(binary: str, *, kvm: bool, timeout_s: float = TIMEOUT_S) -> EmulatorFacts:
-    """Run the binary and ask it, without the cache.
+    """Run the binary and query it, without the cache.
 
     Raises:
-        ProbeError: it fails, or is silent for `timeout_s` seconds.
+        ProbeError: it fails, or does not reply within `timeout_s` seconds.
     """
     try:
         async with asyncio.timeout(timeout_s):
@@ -127,12 +127,12 @@ async def query(binary: str, *, kvm: bool, timeout_s: float = TIMEOUT_S) -> Emul
         first = group_error.exceptions[0]
         raise first if isinstance(first, ProbeError) else ProbeError(str(first)) from group_error
     except (msgspec.MsgspecError, LookupError) as error:
-        detail = f"its answers are not those of a QEMU: {error}"
+        detail = f"unexpected QMP reply: {error}"
         raise ProbeError(f"Failed to probe QEMU binary {binary}: {detail}") from error
 
 
 async def run_qmp(binary: str, accelerator: str, queries: Sequence[Query]) -> Replies:
-    """One QEMU run: every question is written at once, then the answers are read."""
+    """Run QEMU once: write all commands, then read the replies."""
     command = [
         binary, "-S", "-no-user-config", "-nodefaults", "-nographic",
         "-machine", f"none,accel={accelerator}", "-qmp", "stdio",
@@ -156,19 +156,19 @@ async def run_qmp(binary: str, accelerator: str, queries: Sequence[Query]) -> Re
 
 
 async def _kill(process: asyncio.subprocess.Process) -> None:
-    """Kill the run, whatever it has started included; it is gone on return, also when cancelled."""
+    """Kill QEMU's process group and wait for its exit, also when cancelled."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     ending = asyncio.create_task(_drain(process))
     try:
         await asyncio.shield(ending)
     except asyncio.CancelledError:
-        await asyncio.wait({ending})  # the run beside this one has failed first
+        await asyncio.wait({ending})  # the parallel run failed first
         raise
 
 
 async def _drain(process: asyncio.subprocess.Process) -> None:
-    """Empty a killed run's pipes, until it has gone."""
+    """Read a killed QEMU's pipes until it exits."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(END_TIMEOUT_S):
             await process.communicate()
@@ -198,11 +198,11 @@ async def _exchange(
 async def _stderr_text(process: asyncio.subprocess.Process) -> str:
     assert process.stderr is not None
     text = (await process.stderr.read(STDERR_LIMIT)).decode(errors="replace").strip()
-    return text or "it closed its monitor without a word"
+    return text or "it closed its monitor without an error message"
 
 
 def cache_file(cache_dir: Path, binary: str) -> Path:
-    """Where a binary's facts are kept; `cache_dir` is `paths.cache/qemu/capabilities`."""
+    """Return the cache file of a binary; `cache_dir` is `paths.cache/qemu/capabilities`."""
     return cache_dir / f"{hashlib.sha256(os.fsencode(binary)).hexdigest()}.json"
 
 
@@ -213,7 +213,7 @@ def _read_cache(cache_dir: Path, identity: BinaryIdentity) -> EmulatorFacts | No
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        log.warning("the facts in %s cannot be used, asking again: %s", path, error)
+        log.warning("ignoring the cache file %s: %s", path, error)
         return None
     return cached.facts if cached.identity == identity else None
 
@@ -223,7 +223,7 @@ def _write_cache(cache_dir: Path, identity: BinaryIdentity, facts: EmulatorFacts
 
 
 def save_cache(path: Path, data: bytes) -> None:
-    """Write through a temporary file, so that a reader never sees a half."""
+    """Write a cache file atomically and durably."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".probe-")
     try:

@@ -1,6 +1,6 @@
-"""Which QMP questions a probe asks, and what the answers mean.
+"""QMP queries of a probe, and parsing of their replies. Pure.
 
-Owns: the list of queries and the reading of their answers into `EmulatorFacts`. Pure.
+Owns: the list of queries and the mapping of their replies to `EmulatorFacts`.
 May touch: values only.
 May not touch: processes, files (`supervisor.hostd.emulator.probe` does).
 """
@@ -35,7 +35,7 @@ OBJECT_PROPERTIES_OF: Final = (
     "memory-backend-file", "memory-backend-memfd", "memory-backend-ram", "iothread", "sev-guest",
     "rng-builtin", "tls-creds-x509", "qemu-vdagent", "thread-context",
 )  # fmt: skip
-MACHINE_TYPES: Final = ("generic-pc", "x86")  # abstract: asking makes no machine
+MACHINE_TYPES: Final = ("generic-pc", "x86")  # abstract types: no machine is created
 LIBVIRT_ARCH: Final = {"i386": "i686", "arm": "armv7l"}
 SCHEMA_CHOICES: Final = {
     "blockdev": ("blockdev-add", "driver"),
@@ -49,13 +49,13 @@ T = TypeVar("T")
 
 
 class Query(msgspec.Struct, frozen=True):
-    """One QMP command; command and subject are its identity among the answers."""
+    """One QMP command; command and subject identify its reply."""
 
     command: str
-    subject: str = ""  # the type or model that it asks about
+    subject: str = ""  # the QOM type or CPU model
 
     def encode(self, number: int) -> bytes:
-        """The command's line on the monitor, answered under `number`."""
+        """Encode the command with `number` as its id."""
         message: dict[str, object] = {"execute": self.command, "id": number}
         if self.subject:
             message["arguments"] = _ARGUMENTS[self.command](self.subject)
@@ -95,7 +95,7 @@ QUERIES: Final = (
 
 
 class Named(msgspec.Struct, frozen=True):
-    """An answer's item, of which only the name counts."""
+    """An item of a reply; only its name is used."""
 
     name: str
 
@@ -177,33 +177,33 @@ class _SchemaEntry(msgspec.Struct, frozen=True, rename="kebab"):
 
 
 class Replies:
-    """The answers of one run; a question that the emulator refused has none."""
+    """The replies of one QEMU run; a query that QEMU refused has none."""
 
     def __init__(self, replies: Mapping[Query, bytes]) -> None:
         self._replies = replies
 
     def get(self, query: Query, kind: type[T]) -> T | None:
-        """The answer as `kind`, or None where it was refused.
+        """Return a reply as `kind`; None when QEMU refused the query.
 
         Raises:
-            msgspec.MsgspecError: the emulator answered something else.
+            msgspec.MsgspecError: the reply has another shape.
         """
         raw = self._replies.get(query)
         return None if raw is None else msgspec.json.decode(raw, type=kind)
 
     def names(self, query: Query) -> frozenset[str]:
-        """The names in a list of named things; empty where it was refused."""
+        """Return the names of a list reply; empty when QEMU refused the query."""
         return frozenset(item.name for item in self.get(query, list[Named]) or ())
 
     def strings(self, query: Query) -> frozenset[str]:
-        """A list of words; empty where it was refused."""
+        """Return a reply of strings; empty when QEMU refused the query."""
         return frozenset(self.get(query, list[str]) or ())
 
     def require(self, query: Query, kind: type[T]) -> T:
-        """An answer without which there are no facts.
+        """Return a mandatory reply.
 
         Raises:
-            LookupError: the emulator does not know the question.
+            LookupError: QEMU refused the query.
         """
         reply = self.get(query, kind)
         if reply is None:
@@ -212,9 +212,9 @@ class Replies:
 
 
 def read_facts(binary: str, replies: Replies, tcg: Replies | None) -> EmulatorFacts:
-    """Read the facts from the answers of a run that prefers KVM, and of one with TCG alone.
+    """Parse the replies of a run that prefers KVM, and of one with TCG only.
 
-    `tcg` is None where the first run already was without KVM.
+    `tcg` is None when the first run was without KVM.
     """
     version = replies.require(VERSION, _Version)
     arch = replies.require(TARGET, _Target).arch
@@ -246,7 +246,7 @@ def read_facts(binary: str, replies: Replies, tcg: Replies | None) -> EmulatorFa
 
 
 def _properties(replies: Replies) -> Iterator[tuple[str, frozenset[str]]]:
-    """What each type that answered can be given."""
+    """Yield each QOM type with its properties."""
     for query in QUERIES:
         if query.command in ("device-list-properties", "qom-list-properties"):
             names = replies.names(query)
@@ -297,7 +297,7 @@ def _sev(sev: _Sev | None) -> SevFacts | None:
 
 
 class _Schema:
-    """QEMU's own description of QMP; its types are numbered, so paths lead to them."""
+    """query-qmp-schema; its type names are numbers, so types are found by path."""
 
     def __init__(self, entries: list[_SchemaEntry]) -> None:
         self._entries = {entry.name: entry for entry in entries}
@@ -306,7 +306,7 @@ class _Schema:
         return frozenset(n for n, entry in self._entries.items() if entry.meta_type == meta_type)
 
     def choices(self, command: str, *path: str) -> frozenset[str]:
-        """The words that a member of a command's arguments (or of its answer, "->") may be."""
+        """Return the enum values of a member of a command's arguments (or of its reply, "->")."""
         entry = self._entries.get(command)
         if entry is None:
             return frozenset()

@@ -1,7 +1,7 @@
-"""What the host is and what it is doing: processors, memory cells, counters.
+"""CPU topology, NUMA cells, memory and CPU counters of the host.
 
-Owns: reading /proc and /sys; values are read afresh at every call, nothing is cached.
-May touch: nothing; it only reads. May not touch: guests, the bus, QEMU.
+Owns: reading /proc and /sys, at every call: CPUs and huge pages change at run time.
+May touch: /proc and /sys, to read. May not touch: guests, the bus, QEMU.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from supervisor.runtime.procfs import TICK_NS
 
 CPU_DIRECTORY: Final = re.compile(r"cpu(\d+)\Z")
 NODE_DIRECTORY: Final = re.compile(r"node(\d+)\Z")
-#: The words of /proc/stat's lines, in their order, and what libvirt counts them as.
+#: Columns of /proc/stat (user nice system idle iowait irq softirq) as libvirt's counters.
 CPU_TIMES: Final = ("user", "user", "kernel", "idle", "iowait", "kernel", "kernel")
 MEMORY_FIELDS: Final = (
     ("total", "MemTotal"),
@@ -31,14 +31,14 @@ CELL_FIELDS: Final = MEMORY_FIELDS[:2]
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """One processor that the kernel has online."""
+    """One online CPU."""
 
     number: int
     cell: int
     socket: int
     die: int
     core: int
-    siblings: tuple[int, ...]  # processors of the same core, itself among them
+    siblings: tuple[int, ...]  # hardware threads of the core, itself included
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """The processors as one number each, all sockets alike."""
+    """The topology as virNodeInfo has it: uniform sockets."""
 
     cells: int
     sockets: int  # of a cell
@@ -75,7 +75,7 @@ class Topology:
 
 @dataclass(frozen=True, slots=True)
 class CacheBank:
-    """A cache and the processors that share it."""
+    """A cache and the CPUs that share it."""
 
     identifier: int
     level: int
@@ -85,30 +85,29 @@ class CacheBank:
 
 
 class Node:
-    """The host whose /proc and /sys lie under `root`."""
+    """The host whose /proc and /sys are under `root`."""
 
     def __init__(self, root: Path = Path("/")) -> None:
-        """Read nothing yet."""
         self._cpus = root / "sys/devices/system/cpu"
         self._cells = root / "sys/devices/system/node"
         self._proc = root / "proc"
         self._huge = root / "sys/kernel/mm/hugepages"
 
     def present(self) -> tuple[int, ...]:
-        """The processors that exist."""
+        """Return the present CPUs."""
         return parse_cpulist(self._text(self._cpus / "present"))
 
     def online(self) -> tuple[int, ...]:
-        """The processors that work."""
+        """Return the online CPUs."""
         return parse_cpulist(self._text(self._cpus / "online"))
 
     def processors(self) -> list[Processor]:
-        """Every online processor, by number."""
+        """Return every online CPU with its place in the topology."""
         cell_of = {cpu: cell for cell, cpus in self._cell_cpus() for cpu in cpus}
         return [self._processor(number, cell_of.get(number, 0)) for number in self.online()]
 
     def topology(self) -> Topology:
-        """Count sockets, cores and threads; a lopsided host counts as its largest part."""
+        """Count sockets, cores and threads; where sockets differ the largest counts."""
         processors = self.processors()
         cells = max(1, len({p.cell for p in processors}))
         sockets = len({(p.cell, p.socket) for p in processors})
@@ -120,7 +119,7 @@ class Node:
         return Topology(cells, max(1, sockets // cells), dies, max(1, cores // dies), threads)
 
     def cells(self) -> list[Cell]:
-        """Every NUMA cell; a host without NUMA is one cell."""
+        """Return the NUMA cells; a kernel without NUMA has one."""
         processors = self.processors()
         if not self._cells.is_dir():
             memory = self.memory()
@@ -132,10 +131,10 @@ class Node:
         return [self._cell(number, processors) for number, _ in self._cell_cpus()]
 
     def memory(self, cell: int | None = None) -> dict[str, int]:
-        """Memory counters in KiB: total, free, and of the whole host buffers and cached.
+        """Return memory counters in KiB: total, free; of the whole host buffers and cached.
 
         Raises:
-            KeyError: there is no such cell.
+            KeyError: no such cell.
         """
         if cell is None:
             return self._counters(self._proc / "meminfo", MEMORY_FIELDS)
@@ -147,10 +146,10 @@ class Node:
         return self._counters(path, CELL_FIELDS)
 
     def cpu_times(self, number: int | None = None) -> dict[str, int]:
-        """Nanoseconds since boot: kernel, user, idle, iowait; of one processor or all.
+        """Return kernel, user, idle and iowait time since boot in ns; of one CPU or all.
 
         Raises:
-            KeyError: there is no such processor.
+            KeyError: no such CPU.
         """
         name = "cpu" if number is None else f"cpu{number}"
         for line in self._text(self._proc / "stat").splitlines():
@@ -163,7 +162,7 @@ class Node:
         raise KeyError(number)
 
     def cpu_fields(self) -> dict[str, str]:
-        """/proc/cpuinfo of the first processor."""
+        """Return the fields of the first CPU in /proc/cpuinfo."""
         fields: dict[str, str] = {}
         for line in self._text(self._proc / "cpuinfo").splitlines():
             name, colon, value = line.partition(":")
@@ -173,7 +172,7 @@ class Node:
         return fields
 
     def mhz(self) -> int:
-        """The frequency of the first processor; 0 when the kernel does not tell."""
+        """Return the first CPU's frequency in MHz; 0 where cpuinfo has none (ARM)."""
         text = self.cpu_fields().get("cpu MHz", "0")
         try:
             return int(float(text))
@@ -181,7 +180,7 @@ class Node:
             return 0
 
     def caches(self) -> list[CacheBank]:
-        """The last level of cache, one entry for each group of processors that shares one."""
+        """Return the last-level caches, one for each group of CPUs that shares one."""
         banks: dict[tuple[int, str], CacheBank] = {}
         for number in self.online():
             for directory in sorted((self._cpus / f"cpu{number}" / "cache").glob("index*")):
@@ -271,7 +270,7 @@ class Node:
 
 
 def by_socket(processors: list[Processor]) -> list[list[Processor]]:
-    """Group processors by the socket they are in."""
+    """Group CPUs by socket."""
     groups: dict[tuple[int, int], list[Processor]] = {}
     for processor in processors:
         groups.setdefault((processor.cell, processor.socket), []).append(processor)
@@ -279,7 +278,7 @@ def by_socket(processors: list[Processor]) -> list[list[Processor]]:
 
 
 def list_directory(path: Path) -> list[str]:
-    """The names in a folder, sorted; none when it is not there."""
+    """List a directory, sorted; [] when it does not exist."""
     try:
         return sorted(os.listdir(path))
     except OSError:

@@ -1,4 +1,4 @@
-"""The SMBIOS document of the host, from what the kernel shows of it.
+"""SMBIOS information of the host, as the kernel exports it.
 
 Owns: reading /sys/class/dmi/id. May not touch: /dev/mem, programs.
 Source: libvirt 9.0 virConnectGetSysinfo; formatdomain "SMBIOS System Information".
@@ -11,7 +11,7 @@ from typing import Final
 
 from supervisor.hostd.capabilities.xml_writer import Element, group, write
 
-#: A block, its entries' names, and the kernel's files for them.
+#: Block, its entries, and the kernel's file of each.
 BLOCKS: Final = (
     (
         "bios",
@@ -57,7 +57,7 @@ BLOCKS: Final = (
 
 
 def write_sysinfo(dmi: Path = Path("/sys/class/dmi/id")) -> str | None:
-    """Write the document; None when the host shows no SMBIOS."""
+    """Return the <sysinfo> XML; None on a host without SMBIOS."""
     if not dmi.is_dir():
         return None
     blocks = [block(dmi, name, entries) for name, entries in BLOCKS]
@@ -65,7 +65,7 @@ def write_sysinfo(dmi: Path = Path("/sys/class/dmi/id")) -> str | None:
 
 
 def block(dmi: Path, name: str, entries: tuple[tuple[str, str], ...]) -> Element | None:
-    """One block, with the entries that are there and readable."""
+    """Build a block of the entries that are present and readable."""
     elements: list[Element | None] = []
     for entry, file in entries:
         try:

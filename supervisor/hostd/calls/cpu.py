@@ -1,0 +1,190 @@
+"""CPU model names, comparison and baseline (virConnectCompareCPU, virConnectBaselineCPU).
+
+Owns: one method per procedure, named as in the table.
+May touch: emulators through `supervisor.hostd.emulator.emulators`. May not touch: guests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.service_errors import HOST_ERRORS
+from supervisor.hostd.cpu.cpu_xml import CpuXml, cpu_error, guest_features, read_cpu, write_cpu
+from supervisor.hostd.cpu.host_cpu import accelerator_features, host_features
+from supervisor.hostd.cpu.models import NOT_MIGRATABLE, Comparison, Cpu, Models, baseline, compare
+from supervisor.hostd.emulator.emulators import ARCHITECTURES, Emulators, accelerator, qemu_error
+from supervisor.hostd.node.node import Node
+from supervisor.runtime.host import host_arch
+
+FAIL_INCOMPATIBLE = 1  # VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
+VALIDATE_XML = 2  # VIR_CONNECT_COMPARE_CPU_VALIDATE_XML
+EXPAND_FEATURES = 1  # VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
+MIGRATABLE = 2  # VIR_CONNECT_BASELINE_CPU_MIGRATABLE
+
+
+class CpuCalls:
+    """Compares CPUs and computes baselines."""
+
+    def __init__(self, node: Node, emulators: Emulators) -> None:
+        self._node = node
+        self._emulators = emulators
+
+    async def connect_get_cpu_model_names(
+        self, call: ClientCall, arch: str, need_results: int, flags: int
+    ) -> tuple[list[str], int]:
+        """List the CPU models of an architecture.
+
+        Raises:
+            VirError: INVALID_ARG for an unknown architecture.
+        """
+        HOST_ERRORS.check_flags("connectGetCPUModelNames", flags)
+        if arch not in ARCHITECTURES:
+            raise qemu_error(ErrorCode.INVALID_ARG, f"cannot find architecture {arch}")
+        models = await self._emulators.arch_models(arch)
+        names = models.names() if models is not None else []
+        return (names if need_results else []), len(names)
+
+    async def connect_compare_cpu(self, call: ClientCall, xml: str, flags: int) -> int:
+        """Compare a CPU with the host's; the result is virCPUCompareResult.
+
+        Raises:
+            VirError: XML_ERROR for a bad document; CPU_INCOMPATIBLE if asked to fail.
+        """
+        HOST_ERRORS.check_flags("connectCompareCPU", flags, FAIL_INCOMPATIBLE | VALIDATE_XML)
+        features = host_features(self._node.cpu_fields())
+        models = await self._emulators.require_arch_models(host_arch())
+        return compare_cpu(read_cpu(xml), models, features, flags)
+
+    async def connect_compare_hypervisor_cpu(
+        self,
+        call: ClientCall,
+        emulator: str | None,
+        arch: str | None,
+        machine: str | None,
+        virttype: str | None,
+        xml_cpu: str,
+        flags: int,
+    ) -> int:
+        """Compare a CPU with what QEMU can provide on this host.
+
+        Raises:
+            VirError: XML_ERROR for a bad document; CPU_INCOMPATIBLE if asked to fail.
+        """
+        HOST_ERRORS.check_flags(
+            "connectCompareHypervisorCPU", flags, FAIL_INCOMPATIBLE | VALIDATE_XML
+        )
+        document = read_cpu(xml_cpu)
+        facts, _, kind = await self._emulators.select(emulator, arch, machine, virttype)
+        models = await self._emulators.models(facts.binary)
+        return compare_cpu(document, models, accelerator_features(accelerator(facts, kind)), flags)
+
+    async def connect_baseline_cpu(self, call: ClientCall, xml_cpus: list[str], flags: int) -> str:
+        """Compute the CPU that all the described hosts support.
+
+        Raises:
+            VirError: XML_ERROR for a bad document, INVALID_ARG for none.
+        """
+        HOST_ERRORS.check_flags("connectBaselineCPU", flags, EXPAND_FEATURES | MIGRATABLE)
+        cpus = read_cpus(xml_cpus)
+        for cpu in cpus:
+            if not cpu.arch:
+                raise cpu_error(ErrorCode.XML_ERROR, "Missing CPU architecture")
+        models = await self._emulators.require_arch_models(cpus[0].arch)
+        return write_baseline(cpus, models, None, flags)
+
+    async def connect_baseline_hypervisor_cpu(
+        self,
+        call: ClientCall,
+        emulator: str | None,
+        arch: str | None,
+        machine: str | None,
+        virttype: str | None,
+        xml_cpus: list[str],
+        flags: int,
+    ) -> str:
+        """Compute the CPU that all the described hosts and QEMU support.
+
+        Raises:
+            VirError: XML_ERROR for a bad document, INVALID_ARG for none or one without a model.
+        """
+        HOST_ERRORS.check_flags("connectBaselineHypervisorCPU", flags, EXPAND_FEATURES | MIGRATABLE)
+        cpus = read_cpus(xml_cpus)
+        for index, cpu in enumerate(cpus):
+            if not cpu.model:
+                detail = f"no CPU model specified at index {index}"
+                raise cpu_error(ErrorCode.INVALID_ARG, detail)
+        facts, _, kind = await self._emulators.select(emulator, arch, machine, virttype)
+        models = await self._emulators.models(facts.binary)
+        return write_baseline(cpus, models, accelerator_features(accelerator(facts, kind)), flags)
+
+
+def read_cpus(documents: Sequence[str]) -> list[CpuXml]:
+    """Parse the CPUs of a baseline.
+
+    Raises:
+        VirError: INVALID_ARG when there is none, XML_ERROR for a bad one.
+    """
+    if not documents:
+        raise VirError(ErrorCode.INVALID_ARG, "a baseline needs at least one CPU", ErrorDomain.DOM)
+    return [read_cpu(document) for document in documents]
+
+
+def compare_cpu(document: CpuXml, models: Models, features: frozenset[str], flags: int) -> int:
+    """Compare a guest's CPU with the available features.
+
+    Raises:
+        VirError: INTERNAL_ERROR for an unknown model or feature; CPU_INCOMPATIBLE if asked to fail.
+    """
+    if not document.model:
+        return Comparison.SUPERSET
+    all_features = features.union(*(models.features(Cpu(name, "")) for name in models.names()))
+    guest = guest_features(document, models, all_features)
+    forbidden = {name for policy, name in document.features if policy == "forbid"} & features
+    result = compare(features, guest, strict=document.match == "strict")
+    if forbidden:
+        result = Comparison.INCOMPATIBLE
+    if result is Comparison.INCOMPATIBLE and flags & FAIL_INCOMPATIBLE:
+        raise incompatible(guest, features, frozenset(forbidden))
+    return result
+
+
+def incompatible(
+    guest: frozenset[str], features: frozenset[str], forbidden: frozenset[str]
+) -> VirError:
+    """CPU_INCOMPATIBLE, listing the features that differ."""
+    if forbidden:
+        detail = f"Host CPU provides forbidden features: {', '.join(sorted(forbidden))}"
+    elif missing := guest - features:
+        detail = f"Host CPU does not provide required features: {', '.join(sorted(missing))}"
+    else:
+        extra = ", ".join(sorted(features - guest))
+        detail = f"Host CPU does not strictly match guest CPU: Extra features: {extra}"
+    return cpu_error(ErrorCode.CPU_INCOMPATIBLE, detail)
+
+
+def write_baseline(
+    cpus: Sequence[CpuXml], models: Models, limit: frozenset[str] | None, flags: int
+) -> str:
+    """Format the largest CPU that all CPUs have, and that `limit` (the hypervisor's) allows."""
+    model_features = frozenset().union(*(models.features(Cpu(name, "")) for name in models.names()))
+    all_features = model_features.union(
+        name for cpu in cpus for _, name in cpu.features if name in model_features
+    )
+    all_features |= NOT_MIGRATABLE if limit is None else NOT_MIGRATABLE | limit
+    sets = [guest_features(cpu, models, all_features) for cpu in cpus]
+    if limit is not None:
+        sets.append(limit | {"hypervisor"})
+    shared = baseline(sets, migratable=bool(flags & MIGRATABLE))
+    vendors = {cpu.vendor for cpu in cpus if cpu.vendor}
+    among = [cpus[0].model] if len(cpus) == 1 else []
+    vendor = vendors.pop() if len(vendors) == 1 else ""
+    candidates = [models.get(name) for name in among or models.names()]
+    allowed = [
+        m.name for m in candidates if m is not None and (not vendors or m.vendor in ("", vendor))
+    ]
+    cpu = models.describe(shared, vendor, among=allowed)
+    if cpu is None:
+        raise cpu_error(ErrorCode.OPERATION_FAILED, "CPUs are incompatible")
+    return write_cpu(cpu, expand=shared if flags & EXPAND_FEATURES else None)
