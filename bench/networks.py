@@ -1,4 +1,4 @@
-"""Networks: `net-start`, `net-destroy` and `attach-interface`; how soon a killed netd has 50 again.
+"""Benchmarks of net-start, net-destroy, attach-interface, and of netd's recovery with 50 networks.
 
     bench/networks.py [--stock SOCKET] [--networks N] [--taps N] [--rounds N]
 
@@ -31,8 +31,10 @@ NETWORK = (
 )
 
 
-CARD = "<interface type='network'><source network='{network}'/><model type='virtio'/></interface>"
-MOST_CARDS = 20  # slots of the guest's bus
+INTERFACE = (
+    "<interface type='network'><source network='{network}'/><model type='virtio'/></interface>"
+)
+MAX_INTERFACES = 20  # slots of the guest's bus
 
 
 def start_and_stop(uri: str, rounds: int) -> tuple[float, float]:
@@ -42,11 +44,11 @@ def start_and_stop(uri: str, rounds: int) -> tuple[float, float]:
     starts, stops = [], []
     try:
         for _ in range(rounds):
-            began = time.perf_counter()
+            start_time = time.perf_counter()
             network.create()
             between = time.perf_counter()
             network.destroy()
-            starts.append(between - began)
+            starts.append(between - start_time)
             stops.append(time.perf_counter() - between)
     finally:
         network.undefine()
@@ -55,33 +57,33 @@ def start_and_stop(uri: str, rounds: int) -> tuple[float, float]:
 
 
 def attach(uri: str, rounds: int) -> float:
-    """The median of giving a running guest a card on a NAT network, in ms."""
+    """Return the median time of attaching an interface of a NAT network to a guest, in ms."""
     link = libvirt.open(uri)
     network = link.networkDefineXML(NETWORK.format(n=251))
     network.create()
     guest = link.createXML(idle("bench-attach"), 0)
-    spent = []
+    durations = []
     try:
-        for _ in range(min(rounds, MOST_CARDS)):
-            began = time.perf_counter()
-            guest.attachDevice(CARD.format(network=network.name()))
-            spent.append(time.perf_counter() - began)
+        for _ in range(min(rounds, MAX_INTERFACES)):
+            start_time = time.perf_counter()
+            guest.attachDevice(INTERFACE.format(network=network.name()))
+            durations.append(time.perf_counter() - start_time)
     finally:
         guest.destroy()
         network.destroy()
         network.undefine()
         link.close()
-    return 1000 * statistics.median(spent)
+    return 1000 * statistics.median(durations)
 
 
 def netd(daemon: Daemon) -> int:
-    """The process number of netd; 0 while it does not run."""
+    """Return the pid of netd; 0 while it does not run."""
     row = next(row for row in daemon.status() if row["name"] == "netd")
     return int(row["pid"]) if row["state"] == "running" else 0
 
 
-def plug(daemon: Daemon, network: Any, number: int) -> None:
-    """A card of a guest that is not there: a tap that stays, and what netd would note of it."""
+def attach_tap(daemon: Daemon, network: Any, number: int) -> None:
+    """Create a persistent tap and its port record, as of a running guest."""
     device, uuid = f"vnet{number}", str(uuid4())
     subprocess.run(["ip", "tuntap", "add", device, "mode", "tap"], check=True)
     subprocess.run(["ip", "link", "set", device, "master", network.bridgeName(), "up"], check=True)
@@ -106,18 +108,18 @@ def plug(daemon: Daemon, network: Any, number: int) -> None:
 
 
 def recovery(daemon: Daemon, networks: int, taps: int) -> float:
-    """How long netd is away after SIGKILL with so much to look after, in s."""
+    """Return the time from SIGKILL of netd until it answers again, in s."""
     link = libvirt.open(daemon.uri)
-    made = [link.networkDefineXML(NETWORK.format(n=n)) for n in range(networks)]
-    for network in made:
+    defined = [link.networkDefineXML(NETWORK.format(n=n)) for n in range(networks)]
+    for network in defined:
         network.create()
     for number in range(taps):
-        plug(daemon, made[number % networks], number)
+        attach_tap(daemon, defined[number % networks], number)
     os.kill(netd(daemon), signal.SIGKILL)
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     assert link.numOfNetworks() == networks
-    took = time.perf_counter() - began
-    for network in made:
+    took = time.perf_counter() - start_time
+    for network in defined:
         network.destroy()
         network.undefine()
     link.close()
@@ -125,7 +127,7 @@ def recovery(daemon: Daemon, networks: int, taps: int) -> float:
 
 
 def main() -> int:
-    """Print the figures."""
+    """Print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stock", metavar="SOCKET")
     parser.add_argument("--networks", type=int, default=50)

@@ -45,6 +45,7 @@ from supervisor.netd.nwfilter.filters import Filters
 from supervisor.netd.nwfilter.setup import InterfaceFilters, open_filters
 from supervisor.netd.ports.addresses import AddressService
 from supervisor.netd.ports.calls import PortCalls
+from supervisor.netd.ports.network_ports import NetworkPorts
 from supervisor.netd.ports.ports import Ports
 from supervisor.netd.ports.records import PortRecords
 from supervisor.runtime.child import ChildProcess
@@ -76,13 +77,12 @@ async def serve(process: ChildProcess) -> None:
         keep_running,
         session=process.session,
     )
+    network_ports = NetworkPorts(registry, store, hooks)
     ports = Ports(
-        registry,
-        store,
+        network_ports,
         PortRecords(paths.network_status_dir() / "taps"),
         links,
         sysctl,
-        hooks,
         None if process.session else InterfaceFilters(filters),
         session=process.session,
     )
@@ -100,7 +100,7 @@ async def serve(process: ChildProcess) -> None:
         QueryCalls(registry, services.leases),
         LifecycleCalls(registry, documents, definitions, networks),
         UpdateCalls(registry, definitions, networks),
-        PortCalls(registry, store, ports, hooks),
+        PortCalls(registry, network_ports, ports),
         FilterCalls(filters, session=process.session),
     )
     recovery.load(store, registry)

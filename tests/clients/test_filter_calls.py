@@ -1,4 +1,4 @@
-"""Stock virsh and libvirt-python on filters and bindings, a real netd below."""
+"""nwfilter calls of virsh and libvirt-python against the daemon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks' rules in the kernel, by the real programs, in a network namespace of the test's own."""
+"""Firewall rules of networks in the kernel, in a network namespace."""
 
 from __future__ import annotations
 

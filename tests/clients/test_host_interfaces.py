@@ -1,4 +1,4 @@
-"""The host's own interfaces by stock clients, in a network namespace of the tests' own."""
+"""virInterface calls, in a network namespace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guests on virtual networks: what they get, whom they reach, and what stays when we are killed."""
+"""Guests on virtual networks: addresses, connectivity, restarts of the daemon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting a network with a fault at every step in turn: nothing of it stays on the host."""
+"""A fault after each step of a network's start leaves nothing on the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who reaches whom on each kind of network, with the rules of both packet filters."""
+"""Connectivity of each forward mode, with the rules of both firewall backends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network that runs outlives the daemon, whose successor takes it over."""
+"""An active network survives a restart of the daemon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Virtual networks by stock clients, in a network namespace of the tests' own."""
+"""virNetwork calls, in a network namespace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filters on a real bridge, by the real programs, in a network namespace of the test's own."""
+"""Network filters with real frames on a bridge, with both backends, in a network namespace."""
 
 from __future__ import annotations
 

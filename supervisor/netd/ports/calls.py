@@ -1,14 +1,13 @@
 """virNetworkPort calls: ports that other libvirt daemons create and list.
 
-Owns: one method per procedure, named as in the table. Our own workers' ports are made by
+Owns: one method per procedure, named as in the table. Ports of our workers are created by
 `supervisor.netd.ports.ports`; ports that clients create have no device here.
-May touch: ports of running networks and their documents on disk.
+May touch: ports of active networks.
 Source: libvirt 9.0 virNetworkPort*.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -25,11 +24,9 @@ from rpc.values import TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
-from supervisor.netd.hooks import NetworkHooks
-from supervisor.netd.network.files import NetworkFiles
 from supervisor.netd.network.network import NetworkObject, NetworkRuntime
 from supervisor.netd.network.registry import NetworkRegistry, not_active
-from supervisor.netd.ports.interface_xml import KernelErrors
+from supervisor.netd.ports.network_ports import NetworkPorts
 from supervisor.netd.ports.plan import describe_port, plan_attach
 from supervisor.netd.ports.ports import Ports
 
@@ -41,12 +38,11 @@ class PortCalls:
     """The calls."""
 
     def __init__(
-        self, registry: NetworkRegistry, store: NetworkFiles, ports: Ports, hooks: NetworkHooks
+        self, registry: NetworkRegistry, network_ports: NetworkPorts, ports: Ports
     ) -> None:
         self._registry = registry
-        self._store = store
+        self._network_ports = network_ports
         self._ports = ports
-        self._hooks = hooks
 
     def network_list_all_ports(
         self, call: ClientCall, network: NetworkId, need_results: int, flags: int
@@ -81,7 +77,7 @@ class PortCalls:
         """Create a port and allocate the device or bridge that it is attached to.
 
         Raises:
-            VirError: OPERATION_INVALID for a network that is off; NETWORK_PORT_EXIST.
+            VirError: OPERATION_INVALID: the network is inactive; NETWORK_PORT_EXIST.
         """
         NETWORK_ERRORS.check_flags("networkPortCreateXML", flags, CREATE_FLAGS)
         request = read(xml)
@@ -93,12 +89,10 @@ class PortCalls:
                 detail = f"network '{entry.name}' has a port {uuid} already"
                 raise VirError(ErrorCode.NETWORK_PORT_EXIST, detail, ErrorDomain.NETWORK)
             interface = interface_of(request, entry)
-            plan = plan_attach(interface, running.network, self._ports.device_users(entry))
+            plan = plan_attach(interface, running.network, self._network_ports.device_users(entry))
             owner, owner_uuid = request.owner_name or "", request.owner_uuid or ""
             port = describe_port(interface, plan, uuid, owner, owner_uuid)
-            await self._hooks.run(running.network, "port-created", port)
-            await self._save(entry, uuid, port)
-            running.ports[uuid.bytes] = port
+            await self._network_ports.add(entry, uuid, port)
         return PortId(entry.identity, uuid.bytes)
 
     async def network_port_delete(self, call: ClientCall, port: PortId, flags: int) -> None:
@@ -110,12 +104,8 @@ class PortCalls:
         NETWORK_ERRORS.check_flags("networkPortDelete", flags)
         entry = self._registry.find(port.net)
         async with entry.change_lock.hold("delete a port"):
-            running, deleted = find_port(entry, port.uuid)
-            uuid = str(UUID(bytes=port.uuid))
-            with KernelErrors(f"cannot remove port {uuid}"):
-                await asyncio.to_thread(self._store.remove_port, entry.name, uuid)
-            running.ports.pop(port.uuid, None)
-            await self._hooks.notify(running.network, "port-deleted", deleted)
+            find_port(entry, port.uuid)
+            await self._network_ports.delete(entry, UUID(bytes=port.uuid))
 
     def network_port_get_parameters(
         self, call: ClientCall, port: PortId, nparams: int, flags: int
@@ -154,12 +144,7 @@ class PortCalls:
             uuid = UUID(bytes=port.uuid)
             await self._ports.limit_port(str(uuid), bandwidth)
             changed.bandwidth = bandwidth
-            await self._save(entry, uuid, changed)
-
-    async def _save(self, entry: NetworkObject, uuid: UUID, port: NetworkPort) -> None:
-        with KernelErrors(f"cannot store port {uuid}"):
-            text = format_port(port)
-            await asyncio.to_thread(self._store.save_port, entry.name, str(uuid), text)
+            await self._network_ports.save(entry, uuid, changed)
 
 
 def directions(bandwidth: Bandwidth | None) -> list[tuple[str, Rate | None]]:

@@ -1,27 +1,21 @@
 """Attaches and detaches guests' interfaces.
 
-Owns: taps and macvtaps of guests, and the ports of networks that they are.
-May touch: links, /dev/net/tun, the records and ports on disk, filters; each through its module.
-May not touch: what a card is plugged into (`supervisor.netd.ports.plan`), networks themselves.
+Owns: the taps, macvtaps, veth pairs and macvlans of guests, and their records.
+May touch: links, /dev/net/tun, records, ports of networks, filters; each through its module.
+May not touch: definitions of networks.
 
-A tap is gone when the last process that has it open ends; what netd notes of it goes with
-`DetachPort`. A macvtap or veth stays until then. A macvlan is in its container's namespace, where
-netd does not see it.
+The kernel deletes a tap with its last descriptor; its record is removed by `DetachPort`. A macvtap
+or veth remains until then. A macvlan is in its container's network namespace, invisible to netd.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-from collections import Counter
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Final, Protocol
 from uuid import UUID, uuid4
 
 from conf.domain.devices.interface import FilterRef, Interface
-from conf.network import NetworkPort, format_port
 from conf.types.bandwidth import Bandwidth
 from ipc import Ack, Descriptor, handles
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -34,12 +28,8 @@ from supervisor.messages.netd import (
     SetLink,
     UpdatePort,
 )
-from supervisor.netd.hooks import NetworkHooks
 from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.kernel.sysctl import Sysctl
-from supervisor.netd.network.files import NetworkFiles
-from supervisor.netd.network.network import NetworkObject
-from supervisor.netd.network.registry import NetworkRegistry, not_active
 from supervisor.netd.ports.devices import PortDevices
 from supervisor.netd.ports.ifup_scripts import run_script, try_script
 from supervisor.netd.ports.interface_xml import (
@@ -48,8 +38,8 @@ from supervisor.netd.ports.interface_xml import (
     read_interface,
     write_interface,
 )
+from supervisor.netd.ports.network_ports import NetworkPorts
 from supervisor.netd.ports.plan import (
-    PortPlan,
     describe_port,
     live_interface,
     plan_attach,
@@ -59,7 +49,6 @@ from supervisor.netd.ports.records import PortRecord, PortRecords
 from supervisor.objects.change_lock import ChangeLock
 from supervisor.runtime.shield import run_to_completion
 
-MAX_PORTS: Final = 16384  # of one network
 DIRECT_KINDS: Final = ("macvtap", "macvlan")
 
 log = logging.getLogger(__name__)
@@ -80,22 +69,18 @@ class Ports:
 
     def __init__(
         self,
-        registry: NetworkRegistry,
-        store: NetworkFiles,
+        network_ports: NetworkPorts,
         records: PortRecords,
         links: Rtnetlink,
         sysctl: Sysctl,
-        hooks: NetworkHooks,
         filters: Filters | None,
         *,
         session: bool,
     ) -> None:
-        self._registry = registry
-        self._store = store
+        self._network_ports = network_ports
         self._records = records
         self._links = links
         self._devices = PortDevices(links, sysctl, records)
-        self._hooks = hooks
         self._filters = filters
         self._session = session
         self._locks: dict[str, ChangeLock] = {}
@@ -111,7 +96,10 @@ class Ports:
                 "use <interface type='user'>",
             )
         interface = read_interface(request.interface)
-        async with self._lock(request.uuid).hold("attach"), self._network_held(interface):
+        async with (
+            self._lock(request.uuid).hold("attach"),
+            self._network_ports.hold_network(interface),
+        ):
             return await run_to_completion(self._attach(request, interface))
 
     @handles(DetachPort)
@@ -161,7 +149,7 @@ class Ports:
         interface = read_interface(request.interface)
         async with self._lock(request.uuid).hold("update"):
             record = self._record(request.uuid, request.tap)
-            async with self._network_held(interface):
+            async with self._network_ports.hold_network(interface):
                 return await run_to_completion(self._update(record, interface))
 
     async def restore(self, network: str = "", own_bridge: str = "") -> None:
@@ -193,18 +181,19 @@ class Ports:
 
     async def _restore(self, record: PortRecord, *, joined: bool) -> None:
         interface = read_interface(record.interface)
-        entry = self._registry.by_uuid(UUID(record.network).bytes) if record.network else None
+        entry = self._network_ports.network(record.network)
         if entry is None or entry.runtime is None:
             if not joined and not record.network:
                 await self._devices.set_master(record.device, interface, plan_interface(interface))
             return
-        plan = plan_attach(interface, entry.runtime.network, self.device_users(entry))
+        users = self._network_ports.device_users(entry)
+        plan = plan_attach(interface, entry.runtime.network, users)
         if not joined:
             await self._devices.set_master(record.device, interface, plan)
         port = UUID(record.port)
         if port.bytes not in entry.runtime.ports:
             described = describe_port(interface, plan, port, record.domain, record.uuid)
-            await self._save_port(entry, port, described)
+            await self._network_ports.add(entry, port, described)
 
     async def collect_garbage(self) -> None:
         """Remove ports whose device is gone: the worker died before it could detach."""
@@ -225,33 +214,16 @@ class Ports:
         """Return whether any interface is attached."""
         return any(True for _ in self._records)
 
-    def device_users(self, entry: NetworkObject) -> dict[str, int]:
-        """Count a network's interfaces on each device of the host."""
-        ports = entry.runtime.ports.values() if entry.runtime is not None else ()
-        plugs = [port.plug for port in ports if port.plug is not None]
-        return dict(Counter(plug.dev for plug in plugs if plug.dev))
-
-    @contextlib.asynccontextmanager
-    async def _network_held(self, interface: Interface) -> AsyncIterator[None]:
-        """Hold the change lock of the interface's network, so that it cannot stop meanwhile."""
-        name = interface.source.network if interface.source is not None else None
-        entry = self._registry.by_name(name) if name else None
-        if entry is None:
-            yield
-            return
-        async with entry.change_lock.hold("attach interface"):
-            yield
-
     # Attaching.
 
     async def _attach(self, request: AttachPort, interface: Interface) -> PortAttached:
-        entry, plan = self._plan(interface)
+        entry, plan = self._network_ports.plan(interface)
         async with AsyncExitStack() as rollback:
             uuid, port = uuid4(), None
             if entry is not None:
                 port = describe_port(interface, plan, uuid, request.domain, request.uuid)
-                rollback.push_async_callback(self._remove_port, entry, uuid.bytes)
-                await self._save_port(entry, uuid, port)
+                rollback.push_async_callback(self._network_ports.release, entry, uuid)
+                await self._network_ports.add(entry, uuid, port)
             opened = await self._devices.open(request, interface, plan, rollback)
             live = live_interface(
                 interface, plan, opened.name, str(uuid) if entry is not None else ""
@@ -285,42 +257,6 @@ class Ports:
             host_mtu=mtu,
             peer=opened.peer,
         )
-
-    def _plan(self, interface: Interface) -> tuple[NetworkObject | None, PortPlan]:
-        """Return the interface's network, if it names one, and its attachment.
-
-        Raises:
-            VirError: NO_NETWORK; OPERATION_INVALID for a network that is off; those of the plan.
-        """
-        name = interface.source.network if interface.source is not None else None
-        if not name:
-            return None, plan_interface(interface)
-        entry = self._registry.get_by_name(name)
-        if entry.runtime is None:
-            raise not_active(entry)
-        if len(entry.runtime.ports) >= MAX_PORTS:
-            raise NETWORK_ERRORS.operation_invalid(
-                f"network '{name}' has {MAX_PORTS} ports already"
-            )
-        return entry, plan_attach(interface, entry.runtime.network, self.device_users(entry))
-
-    async def _save_port(self, entry: NetworkObject, uuid: UUID, port: NetworkPort) -> None:
-        """Store a port of a network after the hook script has agreed."""
-        assert entry.runtime is not None, "a network that is off has no ports"
-        await self._hooks.run(entry.runtime.network, "port-created", port)
-        with KernelErrors(f"cannot store port {uuid}"):
-            text = format_port(port)
-            await asyncio.to_thread(self._store.save_port, entry.name, str(uuid), text)
-        if entry.runtime is None:
-            raise not_active(entry)
-        entry.runtime.ports[uuid.bytes] = port
-
-    async def _remove_port(self, entry: NetworkObject, uuid: bytes) -> None:
-        port = entry.runtime.ports.pop(uuid, None) if entry.runtime is not None else None
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(self._store.remove_port, entry.name, str(UUID(bytes=uuid)))
-        if port is not None and entry.runtime is not None:
-            await self._hooks.notify(entry.runtime.network, "port-deleted", port)
 
     async def _apply_filter(self, record: PortRecord, filterref: FilterRef | None) -> None:
         """Replace the filter of an interface.
@@ -357,16 +293,16 @@ class Ports:
                 await self._links.delete(record.device)
         except (OSError, TimeoutError) as error:
             log.error("'%s' is not removed: %s", record.device, error)
-        entry = self._registry.by_uuid(UUID(record.network).bytes) if record.network else None
+        entry = self._network_ports.network(record.network)
         if entry is not None and record.port:
-            await self._remove_port(entry, UUID(record.port).bytes)
+            await self._network_ports.release(entry, UUID(record.port))
         try:
             self._records.remove(record.device)
         except OSError as error:
             log.error("the port '%s' is not forgotten: %s", record.device, error)
 
     async def _update(self, record: PortRecord, interface: Interface) -> PortAttached:
-        entry, plan = self._plan(interface)
+        entry, plan = self._network_ports.plan(interface)
         if plan.is_direct or record.kind in DIRECT_KINDS:
             detail = "a direct interface cannot be attached to another device while its guest runs"
             raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.NETWORK)
@@ -375,8 +311,8 @@ class Ports:
         async with AsyncExitStack() as rollback:
             if entry is not None:
                 port = describe_port(interface, plan, uuid, record.domain, record.uuid)
-                rollback.push_async_callback(self._remove_port, entry, uuid.bytes)
-                await self._save_port(entry, uuid, port)
+                rollback.push_async_callback(self._network_ports.release, entry, uuid)
+                await self._network_ports.add(entry, uuid, port)
             with KernelErrors(f"cannot attach '{record.device}' to another bridge"):
                 if plan.bridge and plan.bridge != record.bridge:
                     rollback.push_async_callback(self._rejoin, record)
@@ -405,9 +341,9 @@ class Ports:
             with KernelErrors(f"cannot store port '{record.device}'"):
                 self._records.save(changed)
             rollback.pop_all()
-        previous = self._registry.by_uuid(UUID(record.network).bytes) if record.network else None
+        previous = self._network_ports.network(record.network)
         if previous is not None and record.port:
-            await self._remove_port(previous, UUID(record.port).bytes)
+            await self._network_ports.release(previous, UUID(record.port))
         return PortAttached(
             interface=changed.interface, tap=record.device, taps=[], vhosts=[], host_mtu=0
         )

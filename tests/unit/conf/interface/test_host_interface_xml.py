@@ -1,4 +1,4 @@
-"""Documents of host interfaces: what is kept, in stock's order, and what is refused."""
+"""<interface> of the host: round trips and errors."""
 
 from __future__ import annotations
 

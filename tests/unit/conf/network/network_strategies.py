@@ -1,4 +1,4 @@
-"""Random values and models of networks' and host interfaces' documents."""
+"""Hypothesis strategies for networks and host interfaces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents of networks beside what a stock libvirtd 9.0 did with them."""
+"""<network> compared with the answers of a stock libvirtd 9.0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""net-update: one entry of a section added, changed or removed."""
+"""virNetworkUpdate on definitions."""
 
 from __future__ import annotations
 

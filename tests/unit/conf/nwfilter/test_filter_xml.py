@@ -1,4 +1,4 @@
-"""Filters and bindings as documents: what stock answered, and what is refused."""
+"""<filter> and <filterbinding>: round trips, errors, answers of a stock libvirtd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What dnsmasq reads, network by network; and the lease database that its script keeps."""
+"""dnsmasq's configuration and the lease database."""
 
 from __future__ import annotations
 

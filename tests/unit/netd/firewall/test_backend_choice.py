@@ -1,4 +1,4 @@
-"""Which packet filter is used."""
+"""Selection of the firewall backend."""
 
 from __future__ import annotations
 

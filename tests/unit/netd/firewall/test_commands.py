@@ -1,4 +1,4 @@
-"""Programs of the packet filter end, one way or another."""
+"""Firewall programs: deadline, failure, missing program."""
 
 from __future__ import annotations
 

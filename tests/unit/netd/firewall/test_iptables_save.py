@@ -1,4 +1,4 @@
-"""From what iptables-save shows to what iptables-restore is told."""
+"""Changes planned from iptables-save for iptables-restore."""
 
 from __future__ import annotations
 

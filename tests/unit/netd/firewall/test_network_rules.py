@@ -1,4 +1,4 @@
-"""Which rules a network gets: those of libvirt 9.0, in a packet's order."""
+"""The iptables rules of a network, in evaluation order, compared with libvirt 9.0."""
 
 from __future__ import annotations
 

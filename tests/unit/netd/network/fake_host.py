@@ -1,4 +1,4 @@
-"""A host in memory: links, rules and dnsmasq processes that outlive the netd that made them."""
+"""A host in memory: links, rules and dnsmasq processes outlive the netd that created them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What starts a network, in order; and that a failure anywhere leaves nothing behind."""
+"""Plans of networks and interfaces, and the execution of steps."""
 
 from __future__ import annotations
 

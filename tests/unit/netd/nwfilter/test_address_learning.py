@@ -1,4 +1,4 @@
-"""What frames tell of a guest's addresses, and what a binding needs then."""
+"""Address events of frames, and the plans of bindings."""
 
 from __future__ import annotations
 

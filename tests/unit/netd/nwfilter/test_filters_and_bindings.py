@@ -1,4 +1,4 @@
-"""Defining, binding and redefining, with a kernel that can refuse."""
+"""Filters and bindings with a backend that can fail."""
 
 from __future__ import annotations
 

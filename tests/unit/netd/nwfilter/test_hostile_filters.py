@@ -1,4 +1,4 @@
-"""Whatever a filter says, it is refused in order or becomes rules that say nothing else."""
+"""Arbitrary filters are refused or planned without injecting options."""
 
 from __future__ import annotations
 

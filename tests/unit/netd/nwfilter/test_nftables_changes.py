@@ -1,4 +1,4 @@
-"""A change of filters is one commit in which no frame meets a chain that is still empty."""
+"""nftables changes are one commit without an empty chain in between."""
 
 from __future__ import annotations
 

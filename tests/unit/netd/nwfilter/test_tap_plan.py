@@ -1,4 +1,4 @@
-"""From filters to the chains of a tap, as stock lays them out."""
+"""Chains of a tap, in libvirt's layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is noted of cards, and of networks, outlives the process that noted it."""
+"""Records of interfaces and files of networks survive a restart."""
 
 from __future__ import annotations
 

@@ -1,0 +1,77 @@
+"""Ports of networks: added, refused, deleted, released."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from conf.domain.devices.interface import Interface, InterfaceSource
+from conf.network import NetworkPort, Plug
+from rpc.errors import ErrorCode, VirError
+from supervisor.netd.network.network import NetworkObject
+from supervisor.netd.ports.network_ports import NetworkPorts
+from tests.unit.netd.network.fake_host import FakeHost, FakeNetd
+from tests.unit.netd.network.test_network_lifecycle import NETWORK, defined
+
+PORT = UUID("aaaaaaaa-0000-4000-8000-000000000001")
+
+
+@pytest.fixture
+def netd(tmp_path: Path) -> FakeNetd:
+    return FakeNetd(FakeHost(tmp_path))
+
+
+async def started(netd: FakeNetd) -> tuple[NetworkPorts, NetworkObject]:
+    entry = defined(netd)
+    await netd.networks.start(entry, NETWORK)
+    return NetworkPorts(netd.registry, netd.store, netd.hooks), entry
+
+
+def port(device: str = "eth1") -> NetworkPort:
+    return NetworkPort(uuid=str(PORT), plug=Plug(type="direct", dev=device))
+
+
+def interface(network: str = "n") -> Interface:
+    return Interface(type="network", source=InterfaceSource(network=network))
+
+
+async def test_a_port_is_stored_and_announced(netd: FakeNetd) -> None:
+    ports, entry = await started(netd)
+    await ports.add(entry, PORT, port())
+    assert [stored.name for stored in netd.store.ports("n")] == [str(PORT)]
+    assert ports.device_users(entry) == {"eth1": 1}
+    await ports.delete(entry, PORT)
+    assert netd.store.ports("n") == []
+    assert entry.runtime is not None
+    assert entry.runtime.ports == {}
+    assert netd.hooks.operations[-2:] == ["port-created", "port-deleted"]
+
+
+async def test_a_refused_port_is_not_stored(netd: FakeNetd) -> None:
+    ports, entry = await started(netd)
+    netd.hooks.refused = "port-created"
+    with pytest.raises(VirError) as refused:
+        await ports.add(entry, PORT, port())
+    assert refused.value.code is ErrorCode.HOOK_SCRIPT_FAILED
+    assert netd.store.ports("n") == []
+    await ports.release(entry, PORT)  # the caller's rollback
+    assert netd.hooks.operations[-1] == "port-created"
+
+
+async def test_a_port_of_an_inactive_network_is_refused(netd: FakeNetd) -> None:
+    ports, entry = await started(netd)
+    await netd.networks.stop(entry)
+    with pytest.raises(VirError, match="network 'n' is not active"):
+        ports.plan(interface())
+    with pytest.raises(VirError) as refused:
+        ports.plan(interface("missing"))
+    assert refused.value.code is ErrorCode.NO_NETWORK
+
+
+async def test_the_network_is_locked_while_an_interface_is_attached(netd: FakeNetd) -> None:
+    ports, entry = await started(netd)
+    async with ports.hold_network(interface()):
+        assert entry.change_lock.holder == "attach interface"
+    assert entry.change_lock.holder == ""
