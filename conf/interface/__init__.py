@@ -44,7 +44,7 @@ def parse_interface(xml: bytes | str) -> Interface:
     """Parse and validate an interface.
 
     Raises:
-        ConfError: "xml" for what it says wrongly, "xml_detail" for what is no XML.
+        ConfError: "xml": invalid; "xml_detail": malformed XML.
     """
     return parse(Interface, xml)
 

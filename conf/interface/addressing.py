@@ -55,7 +55,7 @@ class Protocol:
     """<protocol>: the configuration of one family."""
 
     family: str | None = attribute("@family", read=protocol_family)
-    autoconf: bool = flag("autoconf")  # IPv6: from what routers say
+    autoconf: bool = flag("autoconf")  # IPv6: from router advertisements
     dhcp: DhcpClient | None = child("dhcp", DhcpClient)
     addresses: list[InterfaceIp] = children("ip", InterfaceIp)
     gateway: Address | None = attribute("route/@gateway", read=parsed_address)

@@ -11,7 +11,7 @@ from typing import Final
 
 from conf.errors import ConfError
 
-DEVICE: Final = re.compile(r"[^\s/:\0]{1,15}")  # what the kernel takes as a link's name
+DEVICE: Final = re.compile(r"[^\s/:\0]{1,15}")  # dev_valid_name() in the kernel
 MAC: Final = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 VLAN_TAGS: Final = range(1, 4095)
 LARGEST_MTU: Final = 0x7FFFFFFF

@@ -31,8 +31,8 @@ def format_network(network: Network, *, inactive: bool, connections: int = 0) ->
     """Format a network.
 
     Args:
-        network: what to write.
-        inactive: without what only a running network has.
+        network: to format.
+        inactive: without the parts that only an active network has.
         connections: number of ports; written for an active network.
     """
     if connections and not inactive:

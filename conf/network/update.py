@@ -79,7 +79,7 @@ def update_network(
 
     Raises:
         ConfError: "operation_invalid" for an entry that is or is not there, "xml", "xml_detail",
-            "operation_unsupported" for what cannot be updated; as `validate` for what results.
+            "operation_unsupported": the section cannot be updated; those of `validate`.
     """
     requested, where = _asked(network, command, section)
     changed = copy.deepcopy(network)
@@ -204,7 +204,7 @@ def _entry(network: Network, model: type[M], xml: str) -> M:
     """Parse an entry.
 
     Raises:
-        ConfError: "xml_detail": it is no XML; "xml": it is another element, or says what cannot be.
+        ConfError: "xml_detail": malformed XML; "xml": another element, or invalid.
     """
     root = parse_tree(xml)
     tag = str(model.__element__)  # type: ignore[attr-defined]
@@ -218,7 +218,7 @@ def _ip(network: Network, index: int) -> Ip:
     """Find the <ip> by index, or the first with DHCP.
 
     Raises:
-        ConfError: "operation_invalid": there is none.
+        ConfError: "operation_invalid": the network has no such <ip>.
     """
     if index >= 0:
         if index < len(network.ips):

@@ -1,7 +1,7 @@
 """<filter> and <filterbinding>: models, parser and formatter. Pure.
 
 Owns: the models, their checks, the filters that a new host begins with.
-May not touch: files outside the package, the host, what the kernel makes of filters.
+May not touch: files outside the package, the host.
 Source: libvirt 9.0 formatnwfilter; corpus/nwfilter.jsonl.
 """
 

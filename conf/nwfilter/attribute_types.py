@@ -1,6 +1,6 @@
 """Types of rule attributes: each parses a value and returns libvirt's form of it. Pure.
 
-Owns: a reader for each kind: text in, libvirt's text out, ValueError for what cannot be. Pure.
+Owns: a function for each type: text in, libvirt's text out, ValueError for invalid values.
 Source: libvirt 9.0 formatnwfilter, "Supported protocols"; corpus/nwfilter.jsonl.
 """
 

@@ -1,6 +1,6 @@
 """Parses filters, with libvirt's error messages. Pure.
 
-Owns: what is refused and its words. Pure.
+Owns: parsing and its errors.
 Source: libvirt 9.0; corpus/nwfilter.jsonl.
 """
 
@@ -34,7 +34,7 @@ DIRECTIONS: Final = ("in", "out", "inout")
 FILTER_ATTRIBUTES: Final = ("name", "chain", "priority")
 RULE_ATTRIBUTES: Final = ("action", "direction", "priority", "statematch")
 VARIABLE_NAME: Final = re.compile(r"[A-Za-z0-9_]+")
-# What a value may hold: addresses, words, and what cannot end a quotation or begin an option.
+# Characters of addresses and names; none can end a quotation or begin an option.
 VARIABLE_VALUE: Final = re.compile(r"[A-Za-z0-9._:]+")
 CHAIN_NAME: Final = re.compile(r"[A-Za-z0-9_.:\-]+")
 MAX_CHAIN: Final = 31 - len("I-") - 15 - len("-")  # beside the longest tap's name in ebtables

@@ -3,7 +3,7 @@
 Owns: networks' definitions and everything that makes them work.
 May touch: the kernel's networking, the packet filter, dnsmasq; the network hook script.
 May not touch: guests, client sockets, definitions of domains.
-Runs with: files, CAP_NET_ADMIN and CAP_NET_RAW, and what dnsmasq needs to become another user.
+Runs with: files, CAP_NET_ADMIN and CAP_NET_RAW, and those with which dnsmasq changes its user.
 """
 
 from __future__ import annotations

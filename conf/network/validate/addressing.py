@@ -134,7 +134,7 @@ def check_host(name: str, ip: Ip, host: DhcpHost, *, partial: bool = False) -> N
     Args:
         name: of the network.
         ip: its <ip>.
-        host: what it says.
+        host: the reservation.
         partial: it only selects the entry to delete.
 
     Raises:

@@ -1,6 +1,6 @@
 """The filters that a new host begins with, under the names that libvirt's have.
 
-Owns: the documents in this folder, written from what the names promise. Read-only.
+Owns: the XML files in this folder. Read-only.
 Source: libvirt 9.0 formatnwfilter, "Pre-existing network filters".
 """
 

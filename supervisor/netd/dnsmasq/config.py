@@ -170,7 +170,7 @@ def _dhcp(network: Network, paths: DnsmasqPaths) -> Iterator[str]:
 
 def _subnet(ip: Ip) -> Iterator[str]:
     dhcp = ip.dhcp
-    assert dhcp is not None, "that is what it was chosen by"
+    assert dhcp is not None, "`dhcp_subnets` returns subnets with DHCP"
     for span in dhcp.ranges:
         yield f"dhcp-range={span.start},{span.end},{_mask(ip)}{_lease(span.lease)}"
     if dhcp.ranges:
@@ -225,7 +225,7 @@ def _lease(lease: LeaseTime | None) -> str:
 def host_lines(network: Network) -> Iterator[str]:
     """Format the DHCP reservations as lines of a dhcp-hostsfile."""
     for ip in dhcp_subnets(network).values():
-        assert ip.dhcp is not None, "that is what it was chosen by"
+        assert ip.dhcp is not None, "`dhcp_subnets` returns subnets with DHCP"
         for host in ip.dhcp.hosts:
             yield _host(host, ip.version) + _lease(host.lease)
 

@@ -1,6 +1,6 @@
 """dnsmasq's files on disk: configuration, hosts, names, and the lease script.
 
-Owns: the files that `DnsmasqPaths` names, and the lease script. May not touch: what they say.
+Owns: the files that `DnsmasqPaths` names, and the lease script. May not touch: their content.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from supervisor.runtime.atomic_file import write_file
 
 READABLE: Final = 0o644  # dnsmasq reads them as its own user
 EXECUTABLE: Final = 0o755
-OWN_USER: Final = "libvirt-dnsmasq"  # what distributions make for it; else dnsmasq chooses
+OWN_USER: Final = "libvirt-dnsmasq"  # created by distributions' packages
 #: A new network has no leases: dnsmasq's question for them needs no Python then.
 SCRIPT: Final = """\
 #!/bin/sh

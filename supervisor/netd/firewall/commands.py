@@ -1,7 +1,7 @@
 """Runs the firewall programs: iptables, ebtables, nft.
 
-Owns: their deadlines, and what their failures are to clients.
-May not touch: what they are told; `supervisor.runtime.subprocesses` runs them.
+Owns: their deadlines, and the errors for clients.
+May not touch: their input; `supervisor.runtime.subprocesses` runs them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def run_ok(argv: Sequence[str], *, stdin: str = "") -> str:
     """Run a program, check its exit status and return its output.
 
     Raises:
-        VirError: INTERNAL_ERROR: it failed, with what it said; as `run`.
+        VirError: INTERNAL_ERROR: it failed, with its output; those of `run`.
     """
     ended = await run(argv, stdin=stdin)
     if ended.code != 0:

@@ -1,6 +1,6 @@
 """The firewall rules of networks, independent of the backend.
 
-Owns: the order of changes: one at a time. May touch: what its executor may.
+Owns: the order of changes: one at a time. May touch: rules, through its backend.
 """
 
 from __future__ import annotations

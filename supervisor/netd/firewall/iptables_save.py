@@ -173,7 +173,7 @@ def _jumps(
     """Write all jumps of a hook again: one missing jump could only be inserted out of order.
 
     They come first, but for the jumps to guests' filters: a network lets its guests reach each
-    other, and what a filter refuses must not get that far.
+    other, and packets that a filter drops must not reach the network's chains.
     """
     lines = [f"-D {chain.hook} -j {chain.name}" for chain in chains if chain not in missing]
     filters = takewhile(lambda words: words[-1].startswith(FILTERS), rules)

@@ -50,7 +50,7 @@ class NetworkFacts:
     dhcp4: bool = False  # DHCP hands out addresses of some IPv4 subnet
     tftp: bool = False  # the IPv4 subnet that has DHCP has <tftp>, too
     ipv6_blocked: bool = True  # False for <network ipv6='yes'> without an IPv6 <ip>: guests may
-    # speak IPv6 with each other, nobody with the outside
+    # reach each other by IPv6, but not the outside
 
     def v6(self) -> bool:
         """Return whether the network has an IPv6 subnet."""

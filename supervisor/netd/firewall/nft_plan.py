@@ -134,7 +134,7 @@ def _left(arg: str, protocol: str, transport: str) -> Json:
         "-p": {"meta": {"key": "l4proto"}},
         "--dport": {"payload": {"protocol": transport, "field": "dport"}},
         "--ctstate": {"ct": {"key": "state"}},
-        "-m": None,  # the option that follows says what is matched
+        "-m": None,  # names a match module; its options follow
     }
     return fields[arg]
 

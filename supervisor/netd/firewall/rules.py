@@ -32,7 +32,7 @@ class Rule:
     family: Family
     table: str  # "filter", "nat" or "mangle"
     chain: str
-    args: tuple[str, ...]  # what follows `-A CHAIN`
+    args: tuple[str, ...]  # the arguments after `-A CHAIN`
     optional: bool = False  # a kernel without it is good enough
 
 

@@ -1,7 +1,7 @@
 """Definitions of host interfaces on disk, and their copy for change_rollback.
 
 Owns: the files under `etc/libvirt/virtvisor/interfaces`, one an interface, and under
-`interfaces.before` what they were when the change began. Everything here blocks.
+`interfaces.before` their copy from the beginning of the change. Every method blocks.
 May not touch: links.
 """
 

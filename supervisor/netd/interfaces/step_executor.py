@@ -1,6 +1,6 @@
 """Executes the steps of host interfaces, and describes links as <interface>.
 
-Owns: what each step means to the kernel. May touch: links and settings, through their modules.
+Owns: the kernel requests of each step. May touch: links and sysctls, through their modules.
 """
 
 from __future__ import annotations

@@ -95,6 +95,7 @@ def tc_commands(limits: RateLimits, *, shared: bool) -> list[TcCommand]:
 
 def removal_commands() -> list[TcCommand]:
     """List the requests that remove every limit of a device."""
+    # The root discipline takes its classes and the leaf disciplines with it.
     return [
         tc_command("del", "htb", handle=ROOT),
         tc_command("del", "ingress", handle=INGRESS),
@@ -102,6 +103,8 @@ def removal_commands() -> list[TcCommand]:
 
 
 def _htb(limit: RateLimit, *, shared: bool) -> list[TcCommand]:
+    # htb shapes egress only. Classes 1:1 and 1:2 are libvirt's: ports with a floor of their own
+    # get further classes below 1:1, all other traffic is in 1:2.
     ceil = limit.peak or limit.average
     rates: dict[str, int] = {"rate": limit.average * KILO, "ceil": ceil * KILO}
     if limit.burst:
@@ -118,6 +121,7 @@ def _htb(limit: RateLimit, *, shared: bool) -> list[TcCommand]:
 
 
 def _police(limit: RateLimit) -> list[TcCommand]:
+    # The kernel cannot queue ingress traffic: packets above the rate are dropped.
     return [
         tc_command("add", "ingress", handle=INGRESS),
         tc_command(
@@ -142,11 +146,11 @@ def run_commands(ip: Any, index: int, commands: list[TcCommand], *, removing: bo
     Args:
         ip: the netlink socket, of `supervisor.netd.kernel.netlink`.
         index: of the device.
-        commands: what is to be done.
-        removing: what is not there (any more) is no error.
+        commands: in order.
+        removing: a missing discipline is no error.
 
     Raises:
-        OSError: the kernel refuses; ENOENT where it has no such discipline or classifier.
+        OSError: the kernel refuses; ENOENT: it has no such discipline or classifier.
     """
     for command in commands:
         try:

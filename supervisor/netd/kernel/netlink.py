@@ -2,7 +2,7 @@
 
 Owns: that socket and the one thread that talks on it (a call may wait in the kernel for the lock of
 all links, and must not hold up the event loop).
-May touch: links of the names it is given. May not touch: what a link is for.
+May touch: the links that callers name.
 
 pyroute2 takes a quarter of a second to load, so it is loaded in the thread, when netd is up.
 """

@@ -1,7 +1,7 @@
 """Opens tap, macvtap and vhost-net devices: one file descriptor for each queue.
 
 Owns: the ioctls of /dev/net/tun and /dev/tapN, and /dev/vhost-net.
-May touch: those device files. May not touch: what the tap is plugged into.
+May touch: those device files. May not touch: bridges.
 Source: linux/if_tun.h.
 """
 
@@ -95,17 +95,18 @@ def _open_queues(count: int, open_queue: Callable[[], int]) -> list[int]:
 
 
 def _tap_queue(name: str, queues: int, user: int) -> int:
-    with _device(TUN) as keep:
-        fcntl.ioctl(keep[0], TUNSETIFF, _request(keep[0], name, queues))
+    with _device(TUN) as fds:
+        fcntl.ioctl(fds[0], TUNSETIFF, _request(fds[0], name, queues))
         if user >= 0:
-            fcntl.ioctl(keep[0], TUNSETOWNER, user)
-        return keep.pop()
+            fcntl.ioctl(fds[0], TUNSETOWNER, user)
+        return fds.pop()
 
 
 def _macvtap_queue(index: int, queues: int) -> int:
-    with _device(f"/dev/tap{index}") as keep:
-        fcntl.ioctl(keep[0], TUNSETIFF, _request(keep[0], "", queues))
-        return keep.pop()
+    # devtmpfs names the device by the link's index; the link's name is not part of the request.
+    with _device(f"/dev/tap{index}") as fds:
+        fcntl.ioctl(fds[0], TUNSETIFF, _request(fds[0], "", queues))
+        return fds.pop()
 
 
 @contextlib.contextmanager
@@ -120,6 +121,7 @@ def _device(path: str) -> Iterator[list[int]]:
 
 
 def _request(fd: int, name: str, queues: int) -> bytes:
+    # IFF_VNET_HDR puts a virtio_net_hdr before each packet: QEMU needs it for offloads.
     features = struct.unpack("I", fcntl.ioctl(fd, TUNGETFEATURES, bytes(4)))[0]
     flags = IFF_TAP | IFF_NO_PI | (features & IFF_VNET_HDR)
     if queues > 1:

@@ -36,7 +36,7 @@ class DefinitionBuilder:
         """Build a definition from a client's XML.
 
         Raises:
-            VirError: what the document is or asks for cannot be; INTERNAL_ERROR when its bridge is
+            VirError: those of the parser and the validation; INTERNAL_ERROR when its bridge is
                 another network's.
         """
         network = read_network(xml)
@@ -79,7 +79,7 @@ def read_network(xml: str) -> Network:
     """Parse, complete and validate a network.
 
     Raises:
-        VirError: of libvirt's code for what it refuses.
+        VirError: with libvirt's code for the error.
     """
     try:
         network = complete(parse_network(xml))

@@ -1,6 +1,6 @@
 """Executes and undoes the steps of networks.
 
-Owns: the order of the two, and what each step means to the kernel.
+Owns: the order of both, and the requests of each step.
 May touch: links, settings, the packet filter and dnsmasq, each through its own module.
 May not touch: what is to be done (`supervisor.netd.network.plan`).
 """
@@ -46,7 +46,7 @@ class StepExecutor:
         """Do a step.
 
         Raises:
-            VirError: SYSTEM_ERROR when the kernel refuses; what dnsmasq or the firewall says.
+            VirError: SYSTEM_ERROR: the kernel refuses; those of dnsmasq and the firewall.
         """
         try:
             await self._do(step)
@@ -120,7 +120,7 @@ class StepExecutor:
             options["br_vlan_filtering"] = 1
         link = await self._links.find(step.bridge)
         if link is not None and is_network_bridge(link, step.mac):
-            return  # from before a crash
+            return  # created before a crash: its addresses and ports are kept
         await self._links.add(step.bridge, "bridge", **options)
 
     async def _add_address(self, step: steps.AddAddress) -> None:
@@ -172,7 +172,7 @@ async def run_steps(
     """
     async with AsyncExitStack() as rollback:
         for step in steps:
-            rollback.push_async_callback(undo, step)  # tolerates what was never done
+            rollback.push_async_callback(undo, step)  # undoing a step that was not done is no error
             await do(step)
         rollback.pop_all()
 

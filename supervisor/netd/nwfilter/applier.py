@@ -1,6 +1,6 @@
 """Applies the rules of bindings to the kernel; on failure it restores the previous ones.
 
-Owns: what each tap has in the kernel, as far as we put it there; the listeners.
+Owns: the rules that this netd installed for each tap; the listeners.
 May touch: the executor's tables, packet sockets. Callers take turns.
 """
 
@@ -71,7 +71,7 @@ class RuleApplier:
         """Delete the rules of taps; missing rules are no error.
 
         Raises:
-            VirError: of the executor; what it could not remove may still be there.
+            VirError: of the backend; some rules may remain.
         """
         if not taps:
             return
@@ -119,7 +119,7 @@ class RuleApplier:
         try:
             await self._executor.apply({tap: self._plans.get(tap) for tap in required})
         except VirError as error:
-            log.error("the rules of %s are not what they were: %s", ", ".join(required), error)
+            log.error("the previous rules of %s cannot be restored: %s", ", ".join(required), error)
 
     def _close(self, tap: str) -> None:
         listener = self._listeners.pop(tap, None)

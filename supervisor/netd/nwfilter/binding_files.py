@@ -1,7 +1,7 @@
 """Filter bindings on disk, and the addresses learned for them.
 
 Owns: the files under run/libvirt/nwfilter-binding. May not touch: rules.
-Source: libvirt 9.0's layout: TAP.xml is the document; what lies beside it is ours.
+Source: libvirt 9.0's layout: TAP.xml is libvirt's; TAP.addresses is ours.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Translates filter rules on Ethernet frames to ebtables options. Pure.
 
-Owns: which option says what. Pure.
-Source: libvirt 9.0 formatnwfilter; what `ebtables -t nat -L` shows on hosts of libvirt 9.0.
+Owns: the option of each attribute.
+Source: libvirt 9.0 formatnwfilter; `ebtables -t nat -L` on hosts of libvirt 9.0.
 """
 
 from __future__ import annotations

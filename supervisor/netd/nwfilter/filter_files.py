@@ -1,6 +1,6 @@
 """Filter definitions on disk.
 
-Owns: the files under etc/libvirt/nwfilter. May not touch: what documents mean.
+Owns: the files under etc/libvirt/nwfilter. May not touch: their meaning.
 Source: libvirt 9.0's layout.
 """
 

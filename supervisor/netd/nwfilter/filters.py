@@ -257,7 +257,7 @@ class Filters:
             else:
                 await asyncio.to_thread(self._binding_files.remove, tap)
         except (OSError, VirError) as error:
-            log.error("the file of the binding of '%s' is not what it was: %s", tap, error)
+            log.error("the file of the binding of '%s' cannot be restored: %s", tap, error)
 
     async def _on_event(self, tap: str, event: AddressEvent) -> bool:
         """Update a binding's addresses and rules; return whether the listener may end."""

@@ -1,10 +1,10 @@
 """Translates filter rules on IP packets to iptables options for a tap's three chains. Pure.
 
-Owns: which chain gets which rule, and which option says what. Pure.
-Source: libvirt 9.0 formatnwfilter; what `iptables -S` shows on hosts of libvirt 9.0.
+Owns: the chains of each rule, and the option of each attribute.
+Source: libvirt 9.0 formatnwfilter; `iptables -S` on hosts of libvirt 9.0.
 
-FI is met by what the guest sends to others, HI by what it sends to the host, FO by what is sent to
-it.
+FI gets packets from the guest to others, HI packets from the guest to the host, FO packets to the
+guest.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _args(rule: Rule, values: Mapping[str, str], *, reverse: bool) -> list[str] 
     ]
 
 
-Option = tuple[tuple[str, ...], tuple[str, ...]]  # the module that matches, and what it matches
+Option = tuple[tuple[str, ...], tuple[str, ...]]  # `-m MODULE`, and its options
 
 
 def _hardware(values: Mapping[str, str], *, reverse: bool) -> Iterator[Option]:

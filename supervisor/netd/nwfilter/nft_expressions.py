@@ -1,6 +1,6 @@
 """Translates ebtables and iptables options to nftables expressions. Pure.
 
-Owns: what each option is in nftables' bridge family. Pure.
+Owns: the expression of each option in nftables' bridge family.
 Source: libnftables-json(5); the layouts of ARP (RFC 826) and of a bridge's BPDU (IEEE 802.1D).
 """
 

@@ -43,7 +43,7 @@ def flatten(
 
     Args:
         name: the filter.
-        variables: what the interface says; it counts before what references say.
+        variables: of the interface; they take precedence over those of references.
         find: filters by name.
 
     Raises:

@@ -120,7 +120,7 @@ class FilterRegistry(Registry[FilterObject]):
 
         Args:
             name: the filter's.
-            requested: what its document says; "": nothing.
+            requested: the UUID in the XML; "": none.
 
         Raises:
             VirError: OPERATION_FAILED: name and UUID belong to two filters.

@@ -1,6 +1,6 @@
 """Writes the input of ebtables-restore and iptables-restore for the chains of taps. Pure.
 
-Owns: reading what is there, writing what to change. Pure.
+Owns: comparing the current chains with the plans.
 
 One restore is one commit: a packet meets the old chains or the new ones, never none.
 """

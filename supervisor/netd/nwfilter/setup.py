@@ -63,13 +63,13 @@ class InterfaceFilters:
         Args:
             tap: the interface's device on the host.
             mac: the guest's.
-            filterref: what the interface says.
+            filterref: of the interface.
             domain: the guest's name.
             uuid: the guest's, as text.
 
         Raises:
-            VirError: INTERNAL_ERROR, SYSTEM_ERROR, CONFIG_UNSUPPORTED, OPERATION_TIMEOUT: there is
-                what was before.
+            VirError: INTERNAL_ERROR, SYSTEM_ERROR, CONFIG_UNSUPPORTED, OPERATION_TIMEOUT: the
+                previous filter remains.
         """
         variables: dict[str, tuple[str, ...]] = {}
         for parameter in filterref.parameters:

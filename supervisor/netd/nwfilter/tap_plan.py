@@ -1,7 +1,7 @@
 """Plans the chains of one tap from a filter and its variables. Pure.
 
 Owns: the chains' names and order. Pure.
-Source: what `ebtables -t nat -L` and `iptables -S` show on hosts of libvirt 9.0.
+Source: `ebtables -t nat -L` and `iptables -S` on hosts of libvirt 9.0.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def plan_tap(
     Args:
         tap: the device.
         name: the filter.
-        variables: MAC, and what else the interface says.
+        variables: MAC, and those of the interface.
         find: filters by name.
 
     Raises:
@@ -109,7 +109,7 @@ def plan_learning(tap: str, mac: str, *, dhcp_only: bool, servers: Sequence[str]
         servers: addresses of allowed DHCP servers; none: any.
 
     Raises:
-        VirError: INTERNAL_ERROR: what should be an address is none.
+        VirError: INTERNAL_ERROR: a server is not an IP address.
     """
     sending, receiving, mac = root_chain("I", tap), root_chain("O", tap), written_mac(mac)
     plan = TapPlan(tap, {sending: [], receiving: []})

@@ -46,7 +46,7 @@ class OpenedTap:
     taps: list[int]
     vhosts: list[int]
     kind: str = "tap"
-    peer: str = ""  # what is moved into a container
+    peer: str = ""  # the end that is moved into a container
 
 
 class PortDevices:
@@ -67,7 +67,7 @@ class PortDevices:
         """Create the device and open its descriptors."""
         requested = request.tap or interface.target_dev or ""
         if GENERATED.fullmatch(requested) and not request.tap:
-            requested = ""  # what an earlier guest was given
+            requested = ""  # generated earlier, in live XML that a client defined again
         if requested and not NAME.fullmatch(requested):
             detail = (
                 f"'{requested}' cannot name a network device: 15 bytes at most, no space, no '/'"

@@ -1,6 +1,6 @@
 """<script> and <downscript> of interfaces of type ethernet.
 
-Owns: running them. May not touch: what they do. They run with netd's rights: files and networking.
+Owns: running them. They run with netd's rights: files and networking.
 Source: libvirt 9.0 formatdomain, "Generic ethernet connection": the tap's name is the argument.
 """
 
@@ -13,7 +13,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.runtime import subprocesses
 
 SCRIPT_S: Final = 20.0
-MAX_OUTPUT: Final = 1000  # characters of what a script complains that are passed on
+MAX_OUTPUT: Final = 1000  # characters of a script's error output in a message
 
 log = logging.getLogger(__name__)
 

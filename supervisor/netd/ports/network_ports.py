@@ -38,7 +38,7 @@ class NetworkPorts:
         self._hooks = hooks
 
     def network(self, uuid: str) -> NetworkObject | None:
-        """Return the network of this UUID; None for "" and for a network that is gone."""
+        """Return the network of this UUID; None for "" and for an unknown one."""
         return self._registry.by_uuid(UUID(uuid).bytes) if uuid else None
 
     @contextlib.asynccontextmanager

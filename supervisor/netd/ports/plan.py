@@ -44,7 +44,7 @@ class PortPlan:
     learns: bool = True  # False: netd maintains the forwarding database
     bandwidth: Bandwidth | None = None
     isolated: bool = False
-    mtu: int = 0  # of the network; 0: what the bridge has
+    mtu: int = 0  # of the network; 0: the bridge's
     vlan: Vlan | None = None
     virtualport: VirtualPort | None = None
     trusted: bool | None = None  # whether the guest's changes of its MAC address are followed
@@ -224,7 +224,7 @@ def live_interface(interface: Interface, plan: PortPlan, device: str, port: str)
 
     Args:
         interface: as it was asked for.
-        plan: what it is plugged into.
+        plan: of its attachment.
         device: the name of the tap or macvtap.
         port: the port's UUID; "": no network's.
     """

@@ -33,7 +33,7 @@ class PortRecord(msgspec.Struct, frozen=True, kw_only=True):
     interface: str  # the live <interface>
     network: str = ""  # the network's UUID as text; "": none
     port: str = ""  # the port's UUID as text
-    bridge: str = ""  # what a tap is a port of
+    bridge: str = ""  # the bridge that a tap is a port of
 
 
 class PortRecords:

@@ -43,7 +43,7 @@ class LifecycleCalls:
         """Define or redefine a network; an active one does not change.
 
         Raises:
-            VirError: OPERATION_FAILED when the name or UUID is another's; what the document lacks.
+            VirError: OPERATION_FAILED: another network has the name or UUID; those of the parser.
         """
         NETWORK_ERRORS.check_flags("networkDefineXMLFlags", flags, NetworkDefineFlags.VALIDATE)
         network = await self._documents.build(xml)

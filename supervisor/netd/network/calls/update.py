@@ -1,7 +1,7 @@
 """virNetworkUpdate: changes one section, live, in the definition, or both.
 
 Owns: `network_update`; it takes the network's job. The live change comes first, so that a
-definition never says what the running network could not do.
+definition never has what the active network could not apply.
 May touch: definitions and running networks, each through its own module.
 """
 
@@ -47,7 +47,7 @@ class UpdateCalls:
         """Change one section of the active network, the definition, or both.
 
         Raises:
-            VirError: OPERATION_INVALID for what cannot be added, changed or removed, and for a
+            VirError: OPERATION_INVALID: the entry cannot be added, changed or removed; also for a
                 network that is off or transient; XML_ERROR.
         """
         NETWORK_ERRORS.check_flags("networkUpdate", flags, int(UPDATE_FLAGS))
