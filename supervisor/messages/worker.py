@@ -1,6 +1,6 @@
-"""What domd asks of a guest's worker, and what the worker tells domd.
+"""Messages between domd and a domain's worker.
 
-Owns: the messages' shapes. Sender of requests: domd. Receiver of events: domd.
+Owns: their fields. Sender of requests: domd. Receiver of events: domd.
 Clients' own calls on a running guest go as `supervisor.messages.calls.ClientRequest`.
 """
 
@@ -18,19 +18,19 @@ NO_EVENT = -1
 
 
 class DomainStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A guest as its worker drives it."""
+    """A running guest's state, as its worker reports it."""
 
     uuid: bytes
     name: str
     id: int
-    pid: int  # of the emulator
+    pid: int  # of QEMU, or of the container's init
     state: int  # virDomainState
     reason: int
     live_xml: str  # passwords included; "": as in the last one with this `xml_version`
     xml_version: int = 0  # another one for each change of the live XML, over all workers of a boot
     started_at: float  # seconds since the epoch
-    balloon_kib: int = 0  # memory the guest has now, when the emulator has told
-    autodestroy: str = ""  # the client whose end is the guest's
+    balloon_kib: int = 0  # memory that the guest has now; 0: not known
+    autodestroy: str = ""  # the client whose disconnection destroys the domain
     job: JobRecord | None = None  # that QEMU does at the moment
     #: When the worker made this, by CLOCK_MONOTONIC, which all processes of a boot share: events
     #: and replies of a worker, and of its successor, can be handled in another order.
@@ -38,15 +38,15 @@ class DomainStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShutoffInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker has no guest (any more)."""
+    """How a guest ended."""
 
     reason: int  # virDomainShutoffReason; crashes say CRASHED
     detail: int  # of the lifecycle event STOPPED (or CRASHED)
-    restart: bool = False  # the definition says that it is to be started anew
+    restart: bool = False  # the domain is to be started again
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker has: a guest, or the way in which it went."""
+    """What a worker has: a guest, or how its last guest ended."""
 
     guest: DomainStatus | None = None
     shutoff: ShutoffInfo | None = None
@@ -81,10 +81,11 @@ FRESH_BOOT: Final = FreshBoot()
 
 
 class Start(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.start"):
-    """Launch the guest; everything is undone when it fails.
+    """Start the guest; everything is undone if that fails.
 
-    Errors: CONFIG_UNSUPPORTED for what the plan cannot do, INTERNAL_ERROR with the emulator's own
-    words, HOOK_SCRIPT_FAILED, OPERATION_INVALID when a guest runs here already.
+    Errors: CONFIG_UNSUPPORTED; OPERATION_UNSUPPORTED: the source is not implemented;
+    INTERNAL_ERROR with QEMU's or liblxc's output; HOOK_SCRIPT_FAILED; OPERATION_INVALID: a guest
+    runs already.
     """
 
     deadline_s = 60.0
@@ -96,15 +97,15 @@ class Start(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.start"
 
 
 class GetStatus(Request[WorkerStatus], frozen=True, kw_only=True, tag="worker.get_status"):
-    """What have you got? Answered from memory, after a start that is on its way."""
+    """Query the guest; the reply waits for a start or reboot that is under way."""
 
     deadline_s = 15.0
 
 
 class Destroy(Request[Ack], frozen=True, kw_only=True, tag="worker.destroy"):
-    """End the guest now; SIGKILL unless `graceful`, which gives it 10 s for SIGTERM.
+    """End the guest now, by SIGKILL unless `graceful`, which allows 10 s after SIGTERM.
 
-    `DomainStopped` is sent before the answer.
+    `DomainStopped` is sent before the reply.
     Errors: OPERATION_FAILED when a graceful end did not happen.
     """
 
@@ -113,14 +114,14 @@ class Destroy(Request[Ack], frozen=True, kw_only=True, tag="worker.destroy"):
 
 
 class Shutdown(Request[Ack], frozen=True, kw_only=True, tag="worker.shutdown"):
-    """Ask the guest to power off (flags: virDomainShutdownFlagValues)."""
+    """Have the guest power off (flags: virDomainShutdownFlagValues)."""
 
     deadline_s = 15.0
     flags: int = 0
 
 
 class Reboot(Request[Ack], frozen=True, kw_only=True, tag="worker.reboot"):
-    """Ask the guest to reboot (flags: virDomainRebootFlagValues)."""
+    """Have the guest reboot (flags: virDomainRebootFlagValues)."""
 
     deadline_s = 15.0
     flags: int = 0
@@ -133,27 +134,27 @@ class Reset(Request[Ack], frozen=True, kw_only=True, tag="worker.reset"):
 
 
 class Suspend(Request[Ack], frozen=True, kw_only=True, tag="worker.suspend"):
-    """Stop the processors."""
+    """Stop the vCPUs."""
 
     deadline_s = 15.0
 
 
 class Resume(Request[Ack], frozen=True, kw_only=True, tag="worker.resume"):
-    """Let the processors run."""
+    """Start the vCPUs."""
 
     deadline_s = 15.0
 
 
 class Wakeup(Request[Ack], frozen=True, kw_only=True, tag="worker.wakeup"):
-    """Wake a guest that sleeps by ACPI."""
+    """Wake a guest from ACPI sleep."""
 
     deadline_s = 15.0
 
 
 class SetMetadata(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.set_metadata"):
-    """Change what only the live document says; it is kept before the answer.
+    """Set title, description and metadata of the live XML.
 
-    No `StatusChanged` is sent for it: the answer has the document. None: the document says nothing.
+    No `StatusChanged` is sent for it: the reply has the XML. None: there is no such element.
     """
 
     deadline_s = 5.0
@@ -163,10 +164,10 @@ class SetMetadata(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.
 
 
 class AttachDevice(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.attach_device"):
-    """Give the guest a device; what a failed call had made is gone again.
+    """Attach a device; a failed attach is undone.
 
     Errors: OPERATION_INVALID, OPERATION_UNSUPPORTED, CONFIG_UNSUPPORTED, XML_ERROR, those of netd
-    and of the emulator. The reply has the new live XML; no `StatusChanged` is sent for it.
+    and of QEMU. The reply has the new live XML; no `StatusChanged` is sent for it.
     """
 
     deadline_s = 60.0
@@ -174,33 +175,33 @@ class AttachDevice(Request[DomainStatus], frozen=True, kw_only=True, tag="worker
 
 
 class DetachDevice(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.detach_device"):
-    """Ask the guest to let a device go; the answer comes when it has, or 5 s later.
+    """Detach a device; the reply comes when the guest has released it, or after 5 s.
 
-    Errors: DEVICE_MISSING, OPERATION_UNSUPPORTED, those of the emulator.
+    Errors: DEVICE_MISSING, OPERATION_UNSUPPORTED, those of QEMU.
     """
 
     deadline_s = 60.0
     xml: str = ""
-    alias: str = ""  # instead of a document
+    alias: str = ""  # instead of XML
 
 
 class UpdateDevice(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.update_device"):
-    """Change a device. Errors: as `AttachDevice`, and DEVICE_MISSING."""
+    """Update a device. Errors: as `AttachDevice`, and DEVICE_MISSING."""
 
     deadline_s = 60.0
     xml: str
-    force: bool = False  # a locked tray is opened all the same
+    force: bool = False  # open a tray that the guest has locked
 
 
 class SetTuning(Request[DomainStatus], frozen=True, kw_only=True, tag="worker.set_tuning"):
-    """Have other limits: of memory, processors and disks.
+    """Set memory, CPU and block I/O limits.
 
     Errors: INVALID_ARG, SYSTEM_ERROR for what the kernel refuses; nothing has changed then. The
-    answer has the new live document, and no `StatusChanged` is sent for it.
+    reply has the new live XML, and no `StatusChanged` is sent for it.
     """
 
     deadline_s = 15.0
-    xml: str  # the live document with the limits that are to hold
+    xml: str  # the live XML with the new limits
 
 
 class StatsParam(msgspec.Struct, frozen=True, array_like=True):
@@ -212,15 +213,15 @@ class StatsParam(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    """A guest's figures."""
+    """A guest's statistics."""
 
     statistics: list[StatsParam]
 
 
 class GetStats(Request[Stats], frozen=True, kw_only=True, tag="worker.get_stats"):
-    """The figures of these groups (virDomainStatsTypes) that only the emulator knows.
+    """Query the statistics of these groups (virDomainStatsTypes) that domd does not have.
 
-    A guest that hangs gives none.
+    A guest that hangs has none.
     """
 
     deadline_s = 0.8
@@ -228,32 +229,32 @@ class GetStats(Request[Stats], frozen=True, kw_only=True, tag="worker.get_stats"
 
 
 class GetTuning(Request[Stats], frozen=True, kw_only=True, tag="worker.get_tuning"):
-    """The limits that hold, by the names of libvirt's parameters."""
+    """Query the limits in force, by libvirt's parameter names."""
 
     deadline_s = 5.0
 
 
 class StatusChanged(Event, frozen=True, kw_only=True, tag="worker.status_changed"):
-    """The guest's state or live document has changed."""
+    """The guest's state or live XML has changed."""
 
     status: DomainStatus
-    event: int = NO_EVENT  # virDomainEventType, when clients are to be told
+    event: int = NO_EVENT  # virDomainEventType, if clients get a lifecycle event
     detail: int = 0
 
 
 class DomainStopped(Event, frozen=True, kw_only=True, tag="worker.domain_stopped"):
-    """The guest has gone; everything of it is cleaned up, and the worker waits to be ended."""
+    """The guest has ended and is cleaned up; the worker waits until domd ends it."""
 
     uuid: bytes
     name: str
     reason: int  # virDomainShutoffReason
     event: int  # virDomainEventType: STOPPED or CRASHED
     detail: int
-    restart: bool = False  # the definition says that it is to be started anew
-    rename: bool = False  # … under the definition's present name and document
+    restart: bool = False  # the domain is to be started again
+    rename: bool = False  # … from its present definition, not from what it ran with
 
 
 class ForwardEvent(Event, frozen=True, kw_only=True, tag="worker.forward_event"):
-    """An event for clients that needs nothing of domd."""
+    """A client event that domd passes on."""
 
     event: ClientEvent

@@ -1,4 +1,4 @@
-"""What states a guest passes through, and what clients hear of each step.
+"""State table: virDomainState of a guest that runs, and the lifecycle event of each step.
 
 Owns: the table. May touch: nothing.
 Source: libvirt 9.0, virDomainState and its reasons, virDomainEventType and its details.
@@ -30,27 +30,27 @@ from supervisor.messages.worker import NO_EVENT
 
 
 class Trigger(Enum):
-    """What may happen to a guest that has an emulator."""
+    """What changes the state of a running guest."""
 
-    BOOTED = auto()  # its processors run for the first time
+    BOOTED = auto()  # its vCPUs run for the first time
     SUSPENDED = auto()  # a client stopped them
-    STOPPED = auto()  # they stand still, and nobody has said why
+    STOPPED = auto()  # the vCPUs are stopped, for no known reason
     STOPPED_BY_ERROR = auto()  # a disk's error
     STOPPED_BY_WATCHDOG = auto()
-    STOPPED_TO_DUMP = auto()  # for its memory to be written out
+    STOPPED_TO_DUMP = auto()  # to dump its memory
     RESUMED = auto()
-    CRASH_LEFT = auto()  # they run again after a crash
+    CRASH_LEFT = auto()  # resumed after a panic
     PANICKED = auto()
-    CRASH_LOADED = auto()  # the guest deals with its crash itself
-    POWERED_OFF = auto()  # the guest did it, or was asked to by ACPI
-    ENDED_BY_HOST = auto()  # the emulator was asked to end
+    CRASH_LOADED = auto()  # the guest loaded its crash kernel
+    POWERED_OFF = auto()  # by the guest, or by ACPI
+    ENDED_BY_HOST = auto()  # SIGTERM or QMP quit
     SUSPENDED_TO_MEMORY = auto()  # ACPI S3
     SUSPENDED_TO_DISK = auto()  # ACPI S4
     WAKEUP = auto()
 
 
 class Transition(NamedTuple):
-    """Where a trigger leads, and the lifecycle event that goes with it."""
+    """The state after a trigger, and its lifecycle event."""
 
     state: DomainState
     reason: int
@@ -152,21 +152,20 @@ NEXT: Final[Table] = {
 
 
 def transition(state: DomainState, trigger: Trigger) -> Transition | None:
-    """Where a trigger leads; None where it changes nothing."""
+    """Look up where a trigger leads; None: it changes nothing."""
     return NEXT.get((state, trigger))
 
 
 def require(
     name: str, state: DomainState, trigger: Trigger, domain: ErrorDomain = ErrorDomain.QEMU
 ) -> Transition:
-    """The step that a client asks for.
+    """Look up the step that a client requests.
 
     Raises:
         VirError: OPERATION_INVALID: not in this state.
     """
     step = transition(state, trigger)
     if step is None:
-        word = state.name.lower()
-        detail = f"domain '{name}' is {word}: it cannot be {trigger.name.lower()}"
+        detail = f"domain '{name}' is {state.name.lower()}: it cannot be {trigger.name.lower()}"
         raise VirError(ErrorCode.OPERATION_INVALID, detail, domain)
     return step

@@ -207,7 +207,7 @@ def test_a_container_that_ends_as_it_begins_was_started_and_has_ended(box: Boxes
         domain = box.link.defineXML(xml.replace("</os>", f"<initarg>{number}</initarg></os>"))
         refused = refusal(domain.create)
         if refused:  # it had ended before anybody could look
-            assert "init ended at once" in refused
+            assert "init exited at once" in refused
             continue
         watch.wait_for(name, libvirt.VIR_DOMAIN_EVENT_STARTED, 0)
         watch.wait_for(name, libvirt.VIR_DOMAIN_EVENT_STOPPED, 0)
