@@ -53,7 +53,8 @@ class Boxes:
         """What the container's shell says as its root, within its limits; virsh is nobody."""
         monitor = int((self.daemon.root / f"run/libvirt/lxc/{name}.pid").read_text())
         (init,) = Path(f"/proc/{monitor}/task/{monitor}/children").read_text().split()
-        joined = [group for group in groups(name) if group.suffix != ".monitor"]
+        uuid = self.link.lookupByName(name).UUIDString()  # another daemon may have such a name
+        joined = [group for group in groups(name) if group.name.endswith(uuid[:8])]
         joining = "".join(f"echo $$ > {group}/cgroup.procs; " for group in joined)
         enter = f"nsenter --target {init} --all --setuid 0 --setgid 0 -- /bin/sh -c"
         done = subprocess.run(

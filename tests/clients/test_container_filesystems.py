@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,16 +45,19 @@ def run(box: Boxes, name: str, extra: str, **words: Any) -> Any:
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Path:
-    """A folder of the container's root's own, with a file."""
-    for path in (tmp_path, *list(tmp_path.parents)[:2]):
-        path.chmod(0o755)
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    (folder / "word").write_text("word")
-    for path in (folder, folder / "word"):
-        os.chown(path, ROOT, ROOT)
-    return folder
+def shared(box: Boxes) -> Iterator[Path]:
+    """A directory of the container's root, with a file.
+
+    Not below pytest's own temporary directory: each session that starts sets that back to mode
+    0700, in which users of a container may not enter it.
+    """
+    with tempfile.TemporaryDirectory(dir=box.rootfs.parent) as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "word").write_text("word")
+        for path in (folder, folder / "word"):
+            os.chown(path, ROOT, ROOT)
+        yield folder
 
 
 def test_what_may_only_be_read_cannot_be_made_writable_inside(box: Boxes, shared: Path) -> None:
