@@ -10,8 +10,7 @@ from conf.emulator import EmulatorFacts
 from rpc.enums import DomainShutoffReason, DomainState
 from supervisor.messages.worker import Destroy, Resume, Suspend
 from supervisor.objects.domain_status_xml import read_status, write_status
-from tests.unit.workers.qemu.test_worker_start import INTERFACE, until
-from tests.unit.workers.qemu.worker_under_test import WorkerTree
+from tests.unit.workers.qemu.worker_under_test import INTERFACE, WorkerTree, until
 
 
 async def test_a_running_domain_outlives_its_worker(

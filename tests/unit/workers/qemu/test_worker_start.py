@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -17,34 +15,9 @@ from supervisor.messages.hostd import ProbeEmulator
 from supervisor.messages.netd import AttachPort
 from supervisor.messages.worker import Destroy, Resume, Shutdown, Suspend
 from supervisor.workers.qemu.start import start as start_module
-from tests.unit.workers.qemu.worker_under_test import Script, WorkerTree
+from tests.unit.workers.qemu.worker_under_test import INTERFACE, Script, tree_of, until
 
-INTERFACE = (
-    "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/>"
-    "<model type='e1000'/></interface>"
-)
 GREETING_S = 1.0
-WAIT_S = 10.0
-
-
-@asynccontextmanager
-async def tree_of(folder: Path, facts: EmulatorFacts) -> AsyncIterator[WorkerTree]:
-    """A worker that is up, and what is around it."""
-    tree = WorkerTree(folder, facts)
-    try:
-        async with tree.run_worker():
-            yield tree
-    finally:
-        tree.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that is under way."""
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.01)
 
 
 def open_fds() -> int:

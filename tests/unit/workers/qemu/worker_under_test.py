@@ -10,7 +10,7 @@ import shutil
 import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,11 @@ from supervisor.workers.qemu.main import serve
 
 FAKE = Path(__file__).with_name("fake_qemu.py")
 UUID = "00000000-0000-4000-8000-000000000001"
+WAIT_S = 10.0
+INTERFACE = (
+    "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/>"
+    "<model type='e1000'/></interface>"
+)
 Script = dict[str, list[Any]]
 
 
@@ -236,3 +241,23 @@ class WorkerTree:
     def _stopped(self, event: DomainStopped) -> None:
         self.stopped.append(event)
         self.lifecycle.append((DomainEventType.STOPPED, event.detail))
+
+
+@asynccontextmanager
+async def tree_of(folder: Path, facts: EmulatorFacts) -> AsyncIterator[WorkerTree]:
+    """A worker that is up, and what is around it."""
+    tree = WorkerTree(folder, facts)
+    try:
+        async with tree.run_worker():
+            yield tree
+    finally:
+        tree.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that is under way."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.01)

@@ -11,8 +11,7 @@ from rpc.enums import DomainEventID, DomainState
 from rpc.errors import ErrorCode, VirError
 from supervisor.messages.worker import AttachDevice, DetachDevice, Suspend
 from supervisor.workers.qemu.hotplug import detach as detach_module
-from tests.unit.workers.qemu.test_worker_start import tree_of, until
-from tests.unit.workers.qemu.worker_under_test import Script, WorkerTree
+from tests.unit.workers.qemu.worker_under_test import Script, WorkerTree, tree_of, until
 
 INTERFACE = (
     "<interface type='bridge'><mac address='52:54:00:00:00:02'/><source bridge='br0'/>"
