@@ -1,6 +1,6 @@
-"""Clients' calls at the service that owns them: arguments in, method, result out.
+"""Dispatcher: a service's side of clients' calls, from decoded arguments to the encoded result.
 
-Owns: the check that each procedure has its method, and what becomes of an error.
+Owns: the check that each procedure has its method; the conversion of exceptions to VirErrors.
 May touch: nothing; the methods do the work. May not touch: client sockets.
 """
 
@@ -21,7 +21,7 @@ from supervisor.messages.calls import Client, ClientReply, ClientRequest, Stream
 
 
 class Field(Protocol):
-    """An argument in the table."""
+    """An argument of a procedure."""
 
     @property
     def name(self) -> str:
@@ -29,7 +29,7 @@ class Field(Protocol):
 
 
 class Procedure(Protocol):
-    """What is needed of a procedure in the table (`rpc.table.Procedure`)."""
+    """What the dispatcher needs of a procedure (`rpc.table.Procedure`)."""
 
     @property
     def program(self) -> int:
@@ -41,29 +41,29 @@ class Procedure(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name, and its method's."""
+        """Its name, which is its method's, too."""
 
     @property
     def kind(self) -> str:
-        """A "call" or an "event"."""
+        """Either "call" or "event"."""
 
     @property
     def owner(self) -> str | None:
-        """Who answers it."""
+        """The service that answers it."""
 
     @property
     def args(self) -> Sequence[Field]:
         """Its arguments."""
 
     def decode_args(self, payload: bytes) -> tuple[Any, ...]:
-        """XDR to arguments."""
+        """Decode the arguments."""
 
     def encode_ret(self, value: Any) -> bytes:  # noqa: ANN401  (any result of any procedure)
-        """A method's result to XDR."""
+        """Encode a method's result."""
 
 
 class Table(Protocol):
-    """What is needed of the table (`rpc.table.Table`)."""
+    """What the dispatcher needs of the protocol table (`rpc.table.Table`)."""
 
     def procedures(self) -> Iterable[Procedure]:
         """Every procedure of every program."""
@@ -71,16 +71,16 @@ class Table(Protocol):
 
 @dataclass(slots=True)
 class ClientCall:
-    """A method's first argument: who calls, and what goes with the answer beside its result."""
+    """A method's first argument: the client, and what goes with the reply beside its result."""
 
     client: Client
-    descriptors: list[Descriptor] = field(default_factory=list)
-    answer_descriptors: list[Descriptor] = field(default_factory=list)
+    descriptors: list[Descriptor] = field(default_factory=list)  # of the request
+    answer_descriptors: list[Descriptor] = field(default_factory=list)  # of the reply
     stream: Stream | None = None
-    cacheable: bool = False  # the answer holds until this service publishes `InvalidateCache`
+    cacheable: bool = False  # the reply holds until this service publishes `InvalidateCache`
 
     def set_stream(self, fd: int, token: str = "", *, sparse: bool = False) -> None:
-        """Give the client a stream; rpcd pumps the descriptor, which is its own from now on.
+        """Open a stream to the client; rpcd pumps the descriptor and owns it from now on.
 
         Args:
             fd: a socket, pipe, pty or file.
@@ -90,7 +90,7 @@ class ClientCall:
         self.stream = Stream(descriptor=Descriptor(fd), token=token, sparse=sparse)
 
     def discard(self) -> None:
-        """Close all that nobody has taken: the call was refused."""
+        """Close the descriptors that the failed call leaves."""
         for descriptor in (*self.descriptors, *self.answer_descriptors):
             descriptor.close()
         if self.stream is not None:
@@ -105,7 +105,7 @@ class _Entry:
 
 
 class Dispatcher:
-    """Every call that one owner answers."""
+    """Answers the calls of one owner of the protocol table."""
 
     def __init__(
         self,
@@ -114,96 +114,89 @@ class Dispatcher:
         table: Table | None = None,
         driver: str = "",
         fallback: Callable[[ClientRequest], Awaitable[ClientReply]] | None = None,
-        voice: Callable[[VirError], VirError] | None = None,
     ) -> None:
-        """Find the method of each procedure, among the targets by its name.
+        """Find the method of each procedure by its name.
 
         Args:
-            owner: as the table says it.
-            targets: objects with a method a procedure.
-            table: the protocol; the one that is loaded unless given.
-            driver: the one that the owner serves; "": it serves all.
-            fallback: what answers the calls of other owners (domd: hand them to the worker).
-            voice: what becomes of refusals before they leave, where drivers share a method.
+            owner: in the table.
+            targets: objects whose methods answer; the first that has a procedure's method does.
+            table: the protocol; the loaded one unless given.
+            driver: `Driver.name` of the only driver that the service answers for; "": every driver.
+            fallback: answers the calls of other owners (domd forwards them to the worker).
 
         Raises:
-            SystemExit: methods are missing or differ from the table; all of them are named.
+            SystemExit: methods are missing or differ from the table; the message names them all.
         """
-        self._otherwise = fallback
-        self._voice = voice or (lambda error: error)
+        self._fallback = fallback
         self._entries: dict[tuple[int, int], _Entry] = {}
-        wrong: list[str] = []
+        mismatches: list[str] = []
         for procedure in (
             loaded_procedures(owner, driver) if table is None else procedures_of(table, owner)
         ):
-            method, problem = find_method(procedure, targets)
-            if problem:
-                wrong.append(problem)
+            method, mismatch = find_method(procedure, targets)
+            if mismatch:
+                mismatches.append(mismatch)
             else:
                 entry = _Entry(procedure, method, inspect.iscoroutinefunction(method))
                 self._entries[procedure.program, procedure.number] = entry
-        if wrong:
+        if mismatches:
             raise SystemExit(
-                f"{owner} does not answer what the table says:\n  " + "\n  ".join(wrong)
+                f"{owner} does not implement the protocol table:\n  " + "\n  ".join(mismatches)
             )
 
     @handles(ClientRequest)
-    def on_request(self, invoke: ClientRequest) -> ClientReply | Coroutine[Any, Any, ClientReply]:
-        """Answer a client's call; at once where its method is a plain one."""
-        entry = self._entries.get((invoke.program, invoke.procedure))
+    def on_request(self, request: ClientRequest) -> ClientReply | Coroutine[Any, Any, ClientReply]:
+        """Answer a client's call; without a task of its own where its method is not async."""
+        entry = self._entries.get((request.program, request.procedure))
         if entry is None:
-            return self._of_others(invoke)
-        call = ClientCall(invoke.client, invoke.descriptors)
+            return self._call_fallback(request)
+        call = ClientCall(request.client, request.descriptors)
         try:
-            arguments = decode(entry.procedure, invoke.payload)
+            arguments = decode(entry.procedure, request.payload)
             if entry.is_async:
-                return self._finish(entry, call, arguments)
-            return _answer(entry.procedure, call, entry.method(call, *arguments))
+                return self._await_method(entry, call, arguments)
+            return _reply(entry.procedure, call, entry.method(call, *arguments))
         except Exception as error:
             call.discard()
-            raise self._voice(to_vir_error(entry.procedure.name, error)) from error
+            raise to_vir_error(entry.procedure.name, error) from error
 
-    async def _finish(
+    async def _await_method(
         self, entry: _Entry, call: ClientCall, arguments: tuple[Any, ...]
     ) -> ClientReply:
         try:
-            return _answer(entry.procedure, call, await entry.method(call, *arguments))
+            return _reply(entry.procedure, call, await entry.method(call, *arguments))
         except asyncio.CancelledError:
             call.discard()
             raise
         except Exception as error:
             call.discard()
-            raise self._voice(to_vir_error(entry.procedure.name, error)) from error
+            raise to_vir_error(entry.procedure.name, error) from error
 
-    async def _of_others(self, invoke: ClientRequest) -> ClientReply:
-        if self._otherwise is None:
-            for descriptor in invoke.descriptors:
-                descriptor.close()
-            detail = f"procedure {invoke.procedure} of program {invoke.program:#x}"
-            raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.RPC)
-        try:
-            return await self._otherwise(invoke)
-        except VirError as error:
-            raise self._voice(error) from error.__cause__
+    async def _call_fallback(self, request: ClientRequest) -> ClientReply:
+        if self._fallback is not None:
+            return await self._fallback(request)
+        for descriptor in request.descriptors:
+            descriptor.close()
+        detail = f"procedure {request.procedure} of program {request.program:#x}"
+        raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.RPC)
 
 
 class LazyDispatcher:
-    """A surface that is made at the first call: a process that nobody asks stays small."""
+    """A dispatcher that is made at the first call: most workers never get one, and stay small."""
 
     def __init__(self, make: Callable[[], Dispatcher]) -> None:
-        """Have it made by this."""
         self._make = make
-        self._surface: Dispatcher | None = None
+        self._dispatcher: Dispatcher | None = None
 
     @handles(ClientRequest)
-    def on_request(self, invoke: ClientRequest) -> ClientReply | Coroutine[Any, Any, ClientReply]:
+    def on_request(self, request: ClientRequest) -> ClientReply | Coroutine[Any, Any, ClientReply]:
         """Answer a client's call."""
-        if self._surface is None:
-            self._surface = self._make()
-        return self._surface.on_request(invoke)
+        if self._dispatcher is None:
+            self._dispatcher = self._make()
+        return self._dispatcher.on_request(request)
 
 
-def _answer(procedure: Procedure, call: ClientCall, result: object) -> ClientReply:
+def _reply(procedure: Procedure, call: ClientCall, result: object) -> ClientReply:
     return ClientReply(
         payload=procedure.encode_ret(result),
         descriptors=call.answer_descriptors,
@@ -213,7 +206,7 @@ def _answer(procedure: Procedure, call: ClientCall, result: object) -> ClientRep
 
 
 def procedures_of(table: Table, owner: str) -> tuple[Procedure, ...]:
-    """The calls that an owner answers."""
+    """Return the calls of an owner."""
     return tuple(
         procedure
         for procedure in table.procedures()
@@ -223,44 +216,44 @@ def procedures_of(table: Table, owner: str) -> tuple[Procedure, ...]:
 
 @cache
 def loaded_procedures(owner: str, driver: str = "") -> tuple[Procedure, ...]:
-    """The calls of a driver that an owner answers, in the table that is loaded; "": of all drivers.
+    """Return the calls of an owner in the loaded table, of one driver or ("") of all.
 
-    They are looked for once, where possible before a fork.
+    Cached, so that a zygote that calls it before a fork shares the result.
     """
-    every = wire_table.load().procedures()
-    mine = (call for call in every if call.owner == owner and call.kind != "event")
-    return tuple(call for call in mine if not driver or call.serves(driver))
+    procedures = wire_table.load().procedures()
+    calls = (call for call in procedures if call.owner == owner and call.kind != "event")
+    return tuple(call for call in calls if not driver or call.serves(driver))
 
 
 def find_method(
     procedure: Procedure, targets: Iterable[object]
 ) -> tuple[Callable[..., object], str]:
-    """Find what answers a procedure, or say what is wrong (the second is not empty then)."""
+    """Find the method of a procedure; the second value describes a mismatch, or is empty."""
     for target in targets:
         method = getattr(target, procedure.name, None)
         if method is not None:
-            has = parameters(method)
-            wants = [argument.name for argument in procedure.args]
-            if has == wants:
+            actual = parameters(method)
+            expected = [argument.name for argument in procedure.args]
+            if actual == expected:
                 return method, ""
-            want, got = ", ".join(wants), ", ".join(has)
-            return method, f"{procedure.name}(call, {got}) should be (call, {want})"
+            signature = f"{procedure.name}(call, {', '.join(actual)})"
+            return method, f"{signature} should be (call, {', '.join(expected)})"
     return print, f"{procedure.name} has no method"
 
 
 def parameters(method: Callable[..., object]) -> list[str]:
-    """The names of a method's parameters after the call itself."""
+    """Return the names of a method's parameters after `call`."""
     code = getattr(getattr(method, "__func__", None), "__code__", None)
     if code is None:
         return list(inspect.signature(method).parameters)[1:]
-    return list(code.co_varnames[: code.co_argcount])[2:]  # what `signature` says, much quicker
+    return list(code.co_varnames[: code.co_argcount])[2:]  # as inspect.signature, but much faster
 
 
 def decode(procedure: Procedure, payload: bytes) -> tuple[Any, ...]:
-    """Decode arguments that rpcd has checked already.
+    """Decode arguments, which rpcd has checked already.
 
     Raises:
-        VirError: RPC, should they still be wrong.
+        VirError: RPC: they are invalid all the same.
     """
     try:
         return procedure.decode_args(payload)
