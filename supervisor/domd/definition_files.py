@@ -1,7 +1,10 @@
-"""Domains on disk: their new names, and what of them is read at once.
+"""Definition files of domains: renaming, and reading headers alone.
 
 Owns: the files under `etc/libvirt/qemu` (or another driver's folder).
 May not touch: what definitions mean; running guests.
+
+A host can have thousands of domains: domd reads name and UUID at its start, and parses a definition
+when it is first needed.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from supervisor.objects.xml_comments import escape_comment
 from supervisor.runtime.paths import Paths
 
 RENAMED: Final = "<!-- renamed from: {name} -->\n"
-_FORMER: Final = re.compile(r"<!-- renamed from: ([^<>]*) -->\n")
+_RENAMED_FROM: Final = re.compile(r"<!-- renamed from: ([^<>]*) -->\n")
 _NAME: Final = re.compile(r"<name>([^<]*)</name>")
 _UUID: Final = re.compile(r"<uuid>([^<]*)</uuid>")
 
@@ -30,61 +33,61 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DefinitionHeader:
-    """A definition as it lies on disk; the text is read in full later."""
+    """The header of a definition file; the XML is parsed later."""
 
     name: str
     uuid: bytes
     xml: str
     autostart: bool = False
-    renamed_from: str = ""  # the name that was given up when this was written
+    renamed_from: str = ""  # the name before the rename that wrote this file
 
 
 class DomainDefinitionFiles(definition_files.DefinitionFiles):
-    """The domains of one driver on disk; everything here blocks."""
+    """The definition files of one driver's domains; every method blocks."""
 
     def __init__(self, object_type: ObjectType, paths: Paths) -> None:
-        """Make the folders.
+        """Create the folders.
 
         Raises:
-            OSError: they cannot be made.
+            OSError: they cannot be created.
         """
         folders = Folders(paths.domain_configs(), paths.autostart(), paths.status_dir())
         super().__init__(object_type, folders)
 
     def load_headers(self) -> list[DefinitionHeader]:
-        """Every definition; a file that is none is left where it is, with a log line.
+        """Read the header of every definition; an unreadable file stays on disk and is logged.
 
-        What a change of name that was cut short has left goes: the file of the former name.
+        A rename that was interrupted is completed: the file of the old name is removed.
         """
-        found = {stored.name: stored for stored in self._identify_all()}
-        for stored in list(found.values()):
-            former = found.get(stored.renamed_from)
-            if former is not None and former.uuid == stored.uuid:
-                log.info("%s was renamed to %s: that is finished now", former.name, stored.name)
-                if former.autostart:
+        headers = {stored.name: stored for stored in self._read_headers()}
+        for stored in list(headers.values()):
+            old = headers.get(stored.renamed_from)
+            if old is not None and old.uuid == stored.uuid:
+                log.info("the rename of %s to %s is completed", old.name, stored.name)
+                if old.autostart:
                     self.set_autostart(stored.name, on=True)
-                    found[stored.name] = replace(stored, autostart=True)
-                self.remove(former.name)
-                del found[former.name]
-        return list(found.values())
+                    headers[stored.name] = replace(stored, autostart=True)
+                self.remove(old.name)
+                del headers[old.name]
+        return list(headers.values())
 
-    def _identify_all(self) -> Iterator[DefinitionHeader]:
+    def _read_headers(self) -> Iterator[DefinitionHeader]:
         for stored in self.load():
             try:
-                identified = read_header(stored.xml)
+                header = read_header(stored.xml)
             except ValueError as error:
                 log.error("%s.xml is left out: %s", stored.name, error)
                 continue
-            if identified.name != stored.name:
-                log.error("%s.xml is left out: it defines '%s'", stored.name, identified.name)
+            if header.name != stored.name:
+                log.error("%s.xml is left out: it defines '%s'", stored.name, header.name)
                 continue
-            yield replace(identified, autostart=stored.autostart)
+            yield replace(header, autostart=stored.autostart)
 
     def rename(self, old: str, new: str, xml: str) -> None:
         """Write a definition under its new name, then remove the old one.
 
         Raises:
-            OSError: it has not been renamed, or the old name comes back after a restart.
+            OSError: the old name is there after a restart.
         """
         autostart = self.has_autostart(old)
         self.save(new, xml, above=RENAMED.format(name=old) if escape_comment(old) == old else "")
@@ -94,19 +97,19 @@ class DomainDefinitionFiles(definition_files.DefinitionFiles):
 
 
 def read_header(text: str) -> DefinitionHeader:
-    """Find the name and UUID of a definition that we wrote, without reading all of it.
+    """Read the name and UUID of a definition file without parsing all of it.
 
     Raises:
-        ValueError: they are not there.
+        ValueError: it lacks one of them.
     """
     head = text.partition("<devices>")[0]
     name, uuid = _NAME.search(head), _UUID.search(head)
     if name is None or uuid is None:
         raise ValueError("it has no <name> or no <uuid>")
-    former = _FORMER.match(text)
+    renamed = _RENAMED_FROM.match(text)
     return DefinitionHeader(
         name=unescape(name[1]),
         uuid=UUID(uuid[1].strip()).bytes,
         xml=text,
-        renamed_from=former[1] if former else "",
+        renamed_from=renamed[1] if renamed else "",
     )

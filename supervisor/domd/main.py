@@ -117,7 +117,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
 
 
 def load(store: DomainDefinitionFiles, registry: DomainRegistry) -> None:
-    """Know every definition on disk."""
+    """Load every definition."""
     for stored in store.load_headers():
         entry = registry.make(stored.name, stored.uuid)
         entry.definition, entry.autostart = Definition(stored.xml), stored.autostart

@@ -1,7 +1,7 @@
-"""Every domain, found by name, UUID or id.
+"""The registry of domains, by name, UUID and id.
 
-Owns: what domains' table has beside any other (`supervisor.objects.registry`), the words of
-refusals about domains. May not touch: files, the bus.
+Owns: what it has beside `supervisor.objects.registry`: ids, and the type of domains.
+May not touch: files, the bus.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from supervisor.objects.registry import Registry
 
 
 def domain_type(driver: Driver) -> ObjectType:
-    """The type of a driver's domains."""
+    """Return the type of a driver's domains."""
     return ObjectType(
         name="domain",
         long_name="domain",
@@ -34,16 +34,16 @@ class DomainRegistry(Registry[DomainObject]):
     def __init__(self, driver: Driver) -> None:
         super().__init__(domain_type(driver), DomainObject)
 
-    def get_by_id(self, number: int) -> DomainObject:
-        """The running domain of that number.
+    def get_by_id(self, domain_id: int) -> DomainObject:
+        """Return the running domain with this id.
 
         Raises:
             VirError: NO_DOMAIN.
         """
         for entry in self._by_uuid.values():
-            if entry.id == number >= 0:
+            if entry.id == domain_id >= 0:
                 return entry
-        raise self.object_type.no_such(f"with matching id {number}")
+        raise self.object_type.no_such(f"with matching id {domain_id}")
 
 
 def not_running(entry: DomainObject) -> VirError:

@@ -1,7 +1,7 @@
-"""Pools on disk: definitions, the links that start them with the host, which are active.
+"""Files of pools: definitions, autostart links, status.
 
 Owns: the files under `etc/libvirt/storage` and `run/libvirt/storage`.
-May not touch: what documents mean; pools' own folders and devices.
+May not touch: what the XML means; the storage of pools.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from supervisor.stord.registry import POOLS
 
 
 class PoolFiles(status_files.StatusFiles):
-    """The pools of one daemon on disk; everything here blocks."""
+    """The files of one daemon's pools; every method blocks."""
 
     def __init__(self, paths: Paths) -> None:
-        """Make the folders.
+        """Create the folders.
 
         Raises:
-            OSError: they cannot be made.
+            OSError: they cannot be created.
         """
         super().__init__(
             POOLS,

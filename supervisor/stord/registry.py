@@ -1,4 +1,4 @@
-"""Every pool, found by name, UUID or path; every volume of those that are active.
+"""The registry of pools, and the volumes of active ones.
 
 Owns: the table of pools. May not touch: files, the bus.
 """
@@ -48,7 +48,7 @@ class PoolRegistry(Registry[PoolObject]):
         super().__init__(POOLS, PoolObject)
 
     def at_path(self, path: str) -> PoolObject:
-        """The active pool whose volumes appear at a path.
+        """Return the active pool with this target path.
 
         Raises:
             VirError: NO_STORAGE_POOL.
@@ -60,7 +60,7 @@ class PoolRegistry(Registry[PoolObject]):
         raise self.object_type.no_such(f"with matching target path '{path}'")
 
     def active(self, identity: PoolId) -> tuple[PoolObject, ActivePool]:
-        """The pool that a client names, which is to be active.
+        """Return the active pool that a client names.
 
         Raises:
             VirError: NO_STORAGE_POOL; OPERATION_INVALID.
@@ -71,7 +71,7 @@ class PoolRegistry(Registry[PoolObject]):
     # Volumes.
 
     def volume(self, identity: VolumeId) -> tuple[PoolObject, ActivePool, VolumeInfo]:
-        """The volume that a client names; its pool's name and its own count.
+        """Return the volume that a client names by its pool's name and its own.
 
         Raises:
             VirError: NO_STORAGE_POOL, NO_STORAGE_VOL; OPERATION_INVALID: the pool is off.
@@ -81,7 +81,7 @@ class PoolRegistry(Registry[PoolObject]):
         return entry, now, volume_named(now, identity.name)
 
     def by_key(self, key: str) -> VolumeId:
-        """The volume of that key.
+        """Return the volume with this key.
 
         Raises:
             VirError: NO_STORAGE_VOL.
@@ -92,7 +92,7 @@ class PoolRegistry(Registry[PoolObject]):
         raise no_volume(f"with matching key {key}")
 
     def by_path(self, path: str) -> VolumeId:
-        """The volume at that path.
+        """Return the volume with this path.
 
         Raises:
             VirError: NO_STORAGE_VOL.
@@ -122,7 +122,7 @@ def pool_definitions(
 
 
 def require_active(entry: PoolObject) -> ActivePool:
-    """What an active pool has.
+    """Return the state of an active pool.
 
     Raises:
         VirError: OPERATION_INVALID when it is off.
@@ -133,7 +133,7 @@ def require_active(entry: PoolObject) -> ActivePool:
 
 
 def volume_named(now: ActivePool, name: str) -> VolumeInfo:
-    """A pool's volume of that name.
+    """Return a pool's volume by name.
 
     Raises:
         VirError: NO_STORAGE_VOL; OPERATION_INVALID when it is only being made.
@@ -147,5 +147,5 @@ def volume_named(now: ActivePool, name: str) -> VolumeInfo:
 
 
 def no_volume(which: str) -> VirError:
-    """NO_STORAGE_VOL: there is none such."""
+    """NO_STORAGE_VOL: the volume does not exist."""
     return VirError(ErrorCode.NO_STORAGE_VOL, f"no storage vol {which}", ErrorDomain.STORAGE)

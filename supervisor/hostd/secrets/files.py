@@ -30,31 +30,31 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoredSecret:
-    """A secret as it lies on disk."""
+    """A secret as it is on disk."""
 
     uuid: str
     xml: str
     value: bytes | None
 
     def __repr__(self) -> str:
-        return f"Stored({self.uuid})"
+        return f"StoredSecret({self.uuid})"
 
 
 class SecretFiles:
-    """The secrets of one daemon on disk; everything here blocks."""
+    """The files of one daemon's secrets; every method blocks."""
 
     def __init__(self, folder: Path) -> None:
-        """Use this folder; it is made when the first secret is saved."""
+        """Use this folder; it is created when the first secret is saved."""
         self._folder = folder
 
     def load(self) -> list[StoredSecret]:
-        """Every secret; what cannot be read is left where it is, with a log line.
+        """Read every secret; an unreadable file stays on disk and is logged.
 
-        A value without a document is what a removal left behind: it is removed.
+        A value without a definition is left of an interrupted removal: it is removed.
         """
         uuids = set(self._uuids(".xml"))
         for uuid in set(self._uuids(".base64")) - uuids:
-            log.info("the value of secret %s, which has gone, is removed", uuid)
+            log.info("the value of the undefined secret %s is removed", uuid)
             remove_file(self._value(uuid))
         return [stored for uuid in sorted(uuids) if (stored := self._read(uuid)) is not None]
 

@@ -1,7 +1,7 @@
-"""Networks on disk: beside definitions and states, the ports of networks that run.
+"""Files of networks: definitions, status, and the ports of active networks.
 
 Owns: the files under `etc/libvirt/qemu/networks` and `run/libvirt/network`.
-May not touch: what documents mean; links of the kernel.
+May not touch: what the XML means; links of the kernel.
 Source: libvirt 9.0's layout; run: NAME.ports/UUID.xml.
 """
 
@@ -20,21 +20,21 @@ from supervisor.runtime.paths import Paths
 
 
 class NetworkFiles(status_files.StatusFiles):
-    """The networks of one daemon on disk; everything here blocks."""
+    """The files of one daemon's networks; every method blocks."""
 
     def __init__(self, paths: Paths) -> None:
-        """Make the folders.
+        """Create the folders.
 
         Raises:
-            OSError: they cannot be made.
+            OSError: they cannot be created.
         """
-        self._states = paths.network_status_dir()
+        self._status_dir = paths.network_status_dir()
         super().__init__(
             NETWORKS,
             Folders(
                 definitions=paths.networks(),
                 links=paths.network_autostart(),
-                status=self._states,
+                status=self._status_dir,
             ),
             mark=paths.lib / "network/default-defined",
         )
@@ -72,4 +72,4 @@ class NetworkFiles(status_files.StatusFiles):
             os.unlink(self._ports(name) / f"{uuid}.xml")
 
     def _ports(self, name: str) -> Path:
-        return self._states / f"{name}.ports"
+        return self._status_dir / f"{name}.ports"
