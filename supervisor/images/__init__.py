@@ -1,4 +1,4 @@
-"""Image formats: recognized by their headers, followed down their chains. Pure.
+"""Disk image formats: detection by header, backing chains. Pure.
 
 Used by stord for volumes and by workers for guests' disks.
 """

@@ -1,8 +1,8 @@
-"""What an image calls the one below it: a path, a URL, or QEMU's JSON.
+"""Names of backing files in image headers: a path, a URL, or QEMU's json: pseudo-protocol.
 
-Owns: making a place of such a name. Pure: no path is looked up.
-May not touch: files. The names come out of images, perhaps a guest wrote them.
-Source: QEMU's documents of "Device URL Syntax" and of the "json:" pseudo-protocol.
+Owns: parsing such a name. Pure: no path is looked up.
+May not touch: files. A guest may have written the name.
+Source: QEMU's "Device URL Syntax" and its "json:" pseudo-protocol.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 from conf.errors import ConfError
 
-#: Protocols that QEMU reads images from, beside files.
+#: QEMU's block drivers for protocols, besides files.
 REMOTE: Final = frozenset(
     (
         "nbd", "nbd+tcp", "nbd+unix", "http", "https", "ftp", "ftps", "tftp", "iscsi", "rbd",
@@ -30,22 +30,22 @@ MAX_NESTING: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class BackingReference:
-    """Where an image is."""
+    """Location of a backing file."""
 
-    path: str = ""  # of a local one, absolute
-    remote: str = ""  # of another: what the header says of it, in full
-    format: str | None = None  # where the name itself says it
+    path: str = ""  # absolute, of a local file
+    remote: str = ""  # of a remote one: the full name in the header
+    format: str | None = None  # if the json: name has it
 
 
 def parse_backing_name(name: str, image: str) -> BackingReference:
-    """Find what a backing file's name stands for.
+    """Parse a backing file's name.
 
     Args:
-        name: as the header has it.
-        image: the path of the image with that header; relative names start at its folder.
+        name: in the header.
+        image: the path of that image; relative names are relative to its directory.
 
     Raises:
-        ConfError: "internal": the name makes no sense.
+        ConfError: "internal": the name is invalid.
     """
     if name.startswith("json:"):
         return _parse_json(name, image)
@@ -58,12 +58,12 @@ def parse_backing_name(name: str, image: str) -> BackingReference:
     if protocol in REMOTE:
         return BackingReference(remote=name)
     if match[2]:
-        raise _unusable(name, image, f"the protocol '{protocol}' is unknown")
+        raise _unusable(name, image, f"unknown protocol '{protocol}'")
     return BackingReference(path=_absolute(name, image))
 
 
 def _absolute(path: str, image: str) -> str:
-    """A path by itself; the one of a relative name is taken from the image's folder."""
+    """Make a path absolute, relative to the image's directory."""
     return os.path.normpath(os.path.join(os.path.dirname(image), path))
 
 
@@ -71,7 +71,7 @@ def _parse_json(name: str, image: str) -> BackingReference:
     try:
         node = json.loads(name.removeprefix("json:"))
     except (ValueError, RecursionError):
-        raise _unusable(name, image, "it is no JSON") from None
+        raise _unusable(name, image, "invalid JSON") from None
     image_format: str | None = None
     for _ in range(MAX_NESTING):
         if not isinstance(node, dict):
@@ -82,23 +82,23 @@ def _parse_json(name: str, image: str) -> BackingReference:
             return _innermost(node, name, image, image_format)
         image_format = image_format or (driver if isinstance(driver, str) else None)
         node = child
-    raise _unusable(name, image, "no file is named in it")
+    raise _unusable(name, image, "no file is named")
 
 
 def _innermost(
     node: dict[str, object], name: str, image: str, image_format: str | None
 ) -> BackingReference:
-    """The innermost part: the file or server itself."""
+    """Parse the innermost node: the file or server."""
     driver, filename = node.get("driver", "file"), node.get("filename")
     if driver in _LOCAL_DRIVERS and isinstance(filename, str) and filename:
         return BackingReference(path=_absolute(filename, image), format=image_format)
     if isinstance(driver, str) and driver in REMOTE:
         return BackingReference(remote=name, format=image_format)
-    raise _unusable(name, image, "no file is named in it")
+    raise _unusable(name, image, "no file is named")
 
 
 def _unflatten(node: dict[str, object]) -> dict[str, object]:
-    """QEMU's short form "file.driver" as members of "file"."""
+    """Expand QEMU's flattened keys: "file.driver" is a member of "file"."""
     flat = {key: value for key, value in node.items() if not key.startswith("file.")}
     inner = {
         key.removeprefix("file."): value for key, value in node.items() if key.startswith("file.")
@@ -109,5 +109,5 @@ def _unflatten(node: dict[str, object]) -> dict[str, object]:
 
 
 def _unusable(name: str, image: str, why: str) -> ConfError:
-    detail = f"the backing file of image '{image}' cannot be found by '{name[:200]}': {why}"
+    detail = f"the backing file of image '{image}' has an invalid name '{name[:200]}': {why}"
     return ConfError("internal", detail)

@@ -1,12 +1,12 @@
-"""An image and all those below it.
+"""Backing chain of an image (virStorageSource's backingStore).
 
-Owns: walking down a chain, and when to stop or to refuse. Pure: the caller's function reads.
+Owns: following the chain, its end and its refusals. Pure: the caller's function reads.
 May not touch: files.
 
-A format is taken from the document or from the header above. Contents that a guest may have
-written lead nowhere: the uppermost image counts as raw when nobody named its format, and an image
-below whose format the header above does not name is refused if it in turn names another file, as
-libvirt 9.0 does.
+A format comes from the XML or from the referring header; it is never probed, because a guest can
+write a qcow2 header with any backing file into its raw disk (CVE-2008-2004). The top image is raw
+without a named format. A backing file without a named format is refused if it refers to another
+file itself, as by libvirt 9.0.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from supervisor.images.backing_file import BackingReference, parse_backing_name
 from supervisor.images.header import CHAINED, read_image, read_image_as
 from supervisor.images.image import ImageInfo
 
-#: The formats that a header may name for the image below.
+#: Formats that a header may name for its backing file.
 FORMATS: Final = frozenset(
     (
         "raw", "qcow", "qcow2", "qed", "vmdk", "vdi", "vpc", "vhdx", "bochs", "cloop", "dmg",
         "parallels", "luks", "cow", "iso",
     )
 )  # fmt: skip
-#: Headers written by older programs name the way to the bytes in place of a format.
+#: Older qemu-img wrote a protocol driver as the backing format.
 PROTOCOLS: Final = {"file": "raw", "host_device": "raw", "host_cdrom": "raw"}
-#: libvirt's own limit of a chain.
+#: libvirt's limit.
 MAX_DEPTH: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class OpenImage:
-    """What reading an image gave."""
+    """Header and identity of an opened image."""
 
     head: bytes  # its first `HEADER_BYTES`
     identity: Hashable  # of the file: (st_dev, st_ino)
@@ -51,7 +51,7 @@ class ChainLink:
 
     @property
     def path(self) -> str:
-        """A local image's path; "" of a remote one."""
+        """Return a local image's path; "" for a remote one."""
         return self.reference.path
 
 
@@ -59,20 +59,20 @@ Read = Callable[[str], OpenImage]
 
 
 def resolve_chain(path: str, image_format: str | None, read: Read) -> list[ChainLink]:
-    """Follow an image down to the one that nothing is below.
+    """Follow a backing chain to its end.
 
     Args:
-        path: of the uppermost image.
-        image_format: its format; None where nobody has said it, it counts as raw then.
+        path: of the top image.
+        image_format: its format; None without one in the XML: it is raw then.
         read: opens an image by its path; its OSError goes through.
 
     Returns:
-        The layers from the top down. A remote image is the last: it is not read.
+        The images from the top down. A remote image is the last: it is not read.
 
     Raises:
-        ConfError: "operation_invalid" for an image whose format the one above does not name, and
-            that names another file; "internal" for loops, for chains of more than `MAX_DEPTH`
-            images and for damaged headers; "config_unsupported" for contents in another file.
+        ConfError: "operation_invalid" for a backing file without a named format that refers to
+            another file; "internal" for loops, for chains of more than `MAX_DEPTH`
+            images and for corrupt headers; "config_unsupported" for an external data file.
     """
     links: list[ChainLink] = []
     seen: set[Hashable] = set()
@@ -85,9 +85,7 @@ def resolve_chain(path: str, image_format: str | None, read: Read) -> list[Chain
             return [*links, _remote(reference, image_format, links)]
         image = read(reference.path)
         if image.identity in seen:
-            detail = (
-                f"backing store for {path} is self-referential: {reference.path} is in it twice"
-            )
+            detail = f"backing store for {path} is self-referential: {reference.path} occurs twice"
             raise ConfError("internal", detail)
         seen.add(image.identity)
         link = _link(reference, image_format, image, links[-1] if links else None)
@@ -102,7 +100,7 @@ def resolve_chain(path: str, image_format: str | None, read: Read) -> list[Chain
 def _check_format(
     image_format: str | None, reference: BackingReference, links: list[ChainLink]
 ) -> str | None:
-    """A format's name, as far as it is one."""
+    """Normalize and check the format that a header names."""
     image_format = PROTOCOLS.get(image_format or "", image_format)
     if image_format is None or not links or image_format in FORMATS:
         return image_format
@@ -117,7 +115,7 @@ def _check_format(
 def _remote(
     reference: BackingReference, image_format: str | None, links: list[ChainLink]
 ) -> ChainLink:
-    """An image that is not read here."""
+    """Make the link of a remote image."""
     if image_format is None:
         detail = (
             f"format of backing image '{reference.remote[:200]}' of image '{links[-1].path}' was "
@@ -133,23 +131,22 @@ def _link(
         image_format = "raw" if above is None else _detect_format(reference, image, above)
     info = read_image_as(image_format, image.head)
     if info.corruption:
-        detail = f"the header of image '{reference.path}' cannot be used: {info.corruption}"
+        detail = f"image '{reference.path}' has a corrupt header: {info.corruption}"
         raise ConfError("internal", detail)
     if info.data_file is not None:
-        detail = f"image '{reference.path}' has its contents in another file, '{info.data_file}'; "
+        detail = f"image '{reference.path}' has an external data file, '{info.data_file}'; "
         detail += "such images are not supported, convert it with qemu-img convert"
         raise ConfError("config_unsupported", detail)
     return ChainLink(reference, image_format, info)
 
 
 def _detect_format(reference: BackingReference, image: OpenImage, above: ChainLink) -> str:
-    """The format of an image that the one above does not name.
+    """Detect the format of a backing file whose format the header above does not name.
 
-    What looks like raw is raw. What looks like another format is that, if it leads to no other
-    file, for then it does no harm.
+    A detected format is harmless only if the image refers to no other file.
 
     Raises:
-        ConfError: "operation_invalid": it leads on.
+        ConfError: "operation_invalid": it refers to another file.
     """
     detected = read_image(image.head)
     if detected.format in ("raw", "iso"):
@@ -165,7 +162,7 @@ def _detect_format(reference: BackingReference, image: OpenImage, above: ChainLi
 
 
 def _next(link: ChainLink) -> tuple[BackingReference | None, str | None]:
-    """Where the next image is, and its format as far as this one says it."""
+    """Return the backing file of an image and its format, if the header names it."""
     info = link.info
     if info is None or link.format not in CHAINED or info.backing_file is None:
         return None, None

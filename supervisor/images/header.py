@@ -1,8 +1,8 @@
-"""Recognizes an image by its first bytes.
+"""Detects an image's format by its magic bytes.
 
-Owns: which mark stands for which format, and in which order they are looked for. Pure.
-May not touch: files. What it is given was perhaps written by a guest, to be taken for something
-else: callers that know a format pass it, and nothing is guessed then.
+Owns: the table of magics and their order. Pure.
+May not touch: files. A guest may have written the bytes in order to be taken for another format:
+callers that know the format use `read_image_as`, which does not probe.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Reader = Callable[[bytes], ImageInfo]
 
 @dataclass(frozen=True, slots=True)
 class Magic:
-    """A format's mark, and what reads the header around it."""
+    """Magic bytes of a format, and the parser of its header."""
 
     offset: int
     magic: bytes
@@ -42,19 +42,19 @@ MAGICS: Final = (
     Magic(0, b"OOOM", "cow", formats.read_cow),
     Magic(formats.ISO_MAGIC_OFFSET, b"CD001", "iso", formats.read_iso),
 )
-#: Formats whose images name others; all else is the end of a chain.
+#: Formats with backing files; other images end a chain.
 CHAINED: Final = frozenset(("qcow", "qcow2", "qed", "vmdk", "cow"))
 
 
 def read_image(head: bytes, tail: bytes = b"") -> ImageInfo:
-    """Recognize an image.
+    """Detect the format of an image.
 
-    A header that is damaged is no error here: `damage` says so, and nothing else of it is told,
-    for a folder with such a file is listed all the same.
+    A corrupt header is no error: `corruption` is set and nothing else, so that a pool with such a
+    file can be refreshed.
 
     Args:
-        head: its first `HEADER_BYTES`, or all of it.
-        tail: its last 512 bytes where they are at hand; a dmg is recognized only by them.
+        head: the first `HEADER_BYTES`, or the whole image.
+        tail: the last 512 bytes if available; a dmg is detected by them only.
     """
     head = head[:HEADER_BYTES]
     for mark in MAGICS:
@@ -66,9 +66,9 @@ def read_image(head: bytes, tail: bytes = b"") -> ImageInfo:
 
 
 def read_image_as(image_format: str, head: bytes) -> ImageInfo:
-    """Read an image whose format somebody has said; nothing is guessed.
+    """Parse an image of a known format; nothing is probed.
 
-    Raw stays raw, whatever a guest has written to its beginning; only LUKS around it is told.
+    Raw stays raw, whatever a guest has written to its beginning; only LUKS is reported.
     """
     head = head[:HEADER_BYTES]
     for mark in MAGICS:
@@ -78,9 +78,7 @@ def read_image_as(image_format: str, head: bytes) -> ImageInfo:
         if info.format == image_format:
             return info
     if image_format in CHAINED:
-        return ImageInfo(
-            format=image_format, corruption=f"it has no header of the format '{image_format}'"
-        )
+        return ImageInfo(format=image_format, corruption=f"it has no {image_format} header")
     return ImageInfo(format=image_format)
 
 

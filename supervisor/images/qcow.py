@@ -1,7 +1,7 @@
-"""The headers of qcow, qcow2 (both versions) and QED.
+"""Header parsers of qcow, qcow2 (versions 2 and 3) and QED.
 
 Owns: their layouts. Pure.
-Source: QEMU's documents of the formats, docs/interop/qcow2.txt and qed_spec.txt.
+Source: QEMU's docs/interop/qcow2.txt and qed_spec.txt.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _QED_BACKING, _QED_RAW = 1 << 0, 1 << 2
 
 
 def read_qcow(data: bytes) -> ImageInfo:
-    """Read a qcow's or qcow2's header, by its version.
+    """Parse a qcow or qcow2 header.
 
     Raises:
-        CorruptImage: it is none that QEMU would open.
+        CorruptImage: QEMU would not open it.
     """
     version = number(data, 4, ">I")
     if version == 1:
         return _read_v1(data)
     if version in (2, 3):
         return _read_v2(data, version)
-    raise CorruptImage(f"its qcow version {version} is unknown")
+    raise CorruptImage(f"unknown qcow version {version}")
 
 
 def _read_v1(data: bytes) -> ImageInfo:
@@ -53,7 +53,7 @@ def _read_v2(data: bytes, version: int) -> ImageInfo:
     compatible = number(data, 80, ">Q") if version == 3 else 0
     header = number(data, 100, ">I") if version == 3 else V2_HEADER
     if version == 3 and (header < V3_HEADER or header % 8):
-        raise CorruptImage(f"its header of {header} bytes cannot be")
+        raise CorruptImage(f"invalid header length {header}")
     backing = _backing(data)
     end = number(data, 8, ">Q") or cluster
     extensions = dict(_extensions(data, header, min(end, cluster)))
@@ -73,7 +73,7 @@ def _read_v2(data: bytes, version: int) -> ImageInfo:
 
 
 def _extensions(data: bytes, start: int, end: int) -> Iterator[tuple[int, str]]:
-    """The texts of the header's extensions that have some, by type."""
+    """Yield the header extensions with names: backing format and data file."""
     at = start
     for _ in range(MAX_EXTENSIONS):
         if at + 8 > end:
@@ -82,15 +82,15 @@ def _extensions(data: bytes, start: int, end: int) -> Iterator[tuple[int, str]]:
         if kind == _END:
             return
         if length > end - at - 8:
-            raise CorruptImage(f"an extension at byte {at} that runs over the header's end")
+            raise CorruptImage(f"the header extension at byte {at} exceeds the header")
         if kind in (_BACKING_FORMAT, _DATA_FILE):
             yield kind, name(data, at + 8, length)
         at += 8 + (length + 7) // 8 * 8
-    raise CorruptImage(f"more than {MAX_EXTENSIONS} extensions of the header")
+    raise CorruptImage(f"more than {MAX_EXTENSIONS} header extensions")
 
 
 def _backing(data: bytes) -> str | None:
-    """The backing file; qcow and qcow2 have it in the same place."""
+    """Return the backing file; qcow and qcow2 have it at the same offset."""
     offset, length = number(data, 8, ">Q"), number(data, 16, ">I")
     if offset == 0 or length == 0:
         return None
@@ -99,21 +99,21 @@ def _backing(data: bytes) -> str | None:
 
 def _cluster(bits: int) -> int:
     if not 9 <= bits <= 21:
-        raise CorruptImage(f"clusters of 2^{bits} bytes cannot be")
+        raise CorruptImage(f"invalid cluster size of 2^{bits} bytes")
     return 1 << bits
 
 
 def _encryption(method: int) -> str:
     if method not in _ENCRYPTION:
-        raise CorruptImage(f"its encryption {method} is unknown")
+        raise CorruptImage(f"unknown encryption method {method}")
     return _ENCRYPTION[method]
 
 
 def read_qed(data: bytes) -> ImageInfo:
-    """Read a QED's header.
+    """Parse a QED header.
 
     Raises:
-        CorruptImage: it is none that QEMU would open.
+        CorruptImage: QEMU would not open it.
     """
     cluster, features = number(data, 4, "<I"), number(data, 16, "<Q")
     backing = None

@@ -1,6 +1,6 @@
-"""Command lines of qemu-img. Pure.
+"""qemu-img command lines. Pure.
 
-Owns: those words. Secrets never stand in them: qemu-img reads each from a descriptor.
+Owns: argument lists. Secrets are not in them: qemu-img reads each from an inherited descriptor.
 May not touch: files, processes.
 """
 
@@ -9,32 +9,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-#: What only a qcow2 has, by name in a document and as qemu-img calls it.
 QCOW2: Final = "qcow2"
-QCOW2_V3: Final = "1.1"
+QCOW2_V3: Final = "1.1"  # compat level of version 3
 
 
 def fd_path(fd: int) -> str:
-    """The path by which a program opens what it has inherited."""
+    """Return the path by which a program opens an inherited descriptor."""
     return f"/proc/self/fd/{fd}"
 
 
 @dataclass(frozen=True, slots=True)
 class SecretFd:
-    """A passphrase that qemu-img reads from a descriptor."""
+    """A passphrase in a descriptor, as a secret object."""
 
-    name: str  # of the object on its command line
+    name: str  # id of the object
     fd: int
 
     @property
     def argv(self) -> list[str]:
-        """The object."""
+        """Return the --object option."""
         return ["--object", f"secret,id={self.name},file={fd_path(self.fd)}"]
 
 
 @dataclass(frozen=True, slots=True)
 class Cipher:
-    """How a LUKS volume is encrypted; "" leaves a matter to qemu-img."""
+    """LUKS parameters; "" is qemu-img's default."""
 
     algorithm: str = ""  # "aes-256"
     mode: str = ""
@@ -45,11 +44,11 @@ class Cipher:
 
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
-    """An image that is to be made, or is there."""
+    """An image to create, or an existing one."""
 
     path: str
     format: str
-    capacity: int | None = None  # bytes; None: as its backing file's
+    capacity: int | None = None  # bytes; None: the backing file's
     compat: str = ""
     features: tuple[str, ...] = ()
     cluster_size: int = 0
@@ -57,30 +56,30 @@ class ImageSpec:
     backing_format: str = ""
     preallocation: str = ""  # "metadata", "falloc"
     nocow: bool = False
-    secret: SecretFd | None = None  # it is encrypted with LUKS
+    secret: SecretFd | None = None  # of LUKS encryption
     cipher: Cipher = Cipher()
 
     @property
     def program_format(self) -> str:
-        """The format as qemu-img calls it."""
+        """Return qemu-img's driver of the image."""
         if self.secret is not None and self.format == "raw":
             return "luks"
         return program_format(self.format)
 
     @property
     def opens_by_path(self) -> bool:
-        """Whether a path and a format say all that a program needs to open it."""
+        """Return whether path and format suffice to open it, without --image-opts."""
         return self.secret is None and not self.backing
 
 
 def program_format(libvirt_format: str) -> str:
-    """A format of a document as qemu-img calls it."""
+    """Map libvirt's format to qemu-img's driver."""
     names = {"cow": "raw", "iso": "raw", "dir": "raw", "ploop": "parallels"}
     return names.get(libvirt_format, libvirt_format)
 
 
 def plan_create(image: ImageSpec) -> list[str]:
-    """The command that makes an empty image."""
+    """Create an empty image."""
     argv = ["qemu-img", "create", "-q", "-f", image.program_format]
     argv += image.secret.argv if image.secret else []
     if image.backing:
@@ -91,7 +90,7 @@ def plan_create(image: ImageSpec) -> list[str]:
 
 
 def plan_convert(source: ImageSpec, target: ImageSpec) -> list[str]:
-    """The command that makes an image with another's contents; holes stay holes."""
+    """Create an image with the content of another; holes stay holes."""
     argv = ["qemu-img", "convert", "-q"]
     for secret in (source.secret, target.secret):
         argv += secret.argv if secret else []
@@ -104,7 +103,7 @@ def plan_convert(source: ImageSpec, target: ImageSpec) -> list[str]:
 
 
 def plan_resize(image: ImageSpec, *, shrink: bool) -> list[str]:
-    """The command that gives an image another capacity."""
+    """Resize an image."""
     argv = ["qemu-img", "resize", "-q"]
     argv += image.secret.argv if image.secret else []
     argv += ["--shrink"] if shrink else []
@@ -114,7 +113,11 @@ def plan_resize(image: ImageSpec, *, shrink: bool) -> list[str]:
 
 
 def _image_opts(image: ImageSpec) -> str:
-    """An image as `--image-opts` names one: with its passphrase and the image below it."""
+    """Return --image-opts with secret and backing file.
+
+    The backing file is named, because the image is opened as /proc/self/fd/N: QEMU would resolve a
+    relative name in its header against /proc/self/fd.
+    """
     options = [f"driver={image.program_format}", f"file.filename={escape_option(image.path)}"]
     if image.secret is not None:
         prefix = "" if image.program_format == "luks" else "encrypt."
@@ -126,12 +129,12 @@ def _image_opts(image: ImageSpec) -> str:
 
 
 def escape_option(value: str) -> str:
-    """A value among others that commas part."""
+    """Escape commas in an option's value."""
     return value.replace(",", ",,")
 
 
 def _options(image: ImageSpec) -> list[str]:
-    """The options of the format."""
+    """Return -o with the format's options."""
     options: list[str] = []
     if image.format == QCOW2:
         options += [f"compat={image.compat or QCOW2_V3}"]

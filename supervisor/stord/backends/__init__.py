@@ -1,1 +1,1 @@
-"""What makes pools of each type work; `base` says how."""
+"""Storage backends, one for each pool type; `base` has their interface."""

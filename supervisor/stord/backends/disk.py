@@ -1,6 +1,6 @@
-"""Pools that are disks: their volumes are partitions.
+"""Disk pools: a partition table and its partitions.
 
-Owns: the disk's partition table, by parted. May touch: the pool's device alone.
+Owns: the disk's partition table, through parted. May touch: the pool's device only.
 """
 
 from __future__ import annotations
@@ -33,18 +33,17 @@ DEFAULT_LABEL: Final = "dos"
 
 
 class DiskBackend:
-    """A pool of type disk."""
+    """Storage of a pool of type disk."""
 
     copies_data = False
 
     def __init__(self, context: BackendContext) -> None:
-        """Have this disk."""
         self.context = context
         self.source = context.pool.source.devices[0]
         self.device = self.source.path
 
     async def check(self) -> bool:
-        """Whether the disk is there, and has the table that it should have."""
+        """Return whether the disk has the partition table of the definition."""
         try:
             await self._read_table()
         except VirError:
@@ -52,7 +51,7 @@ class DiskBackend:
         return True
 
     async def start(self) -> None:
-        """See that the disk has the table that it should have.
+        """Check that the disk has the partition table of the definition.
 
         Raises:
             VirError: OPERATION_FAILED for another table; INTERNAL_ERROR without one.
@@ -60,22 +59,22 @@ class DiskBackend:
         await self._read_table()
 
     async def stop(self) -> None:
-        """Leave the disk as it is."""
+        """Do nothing: a disk needs no deactivation."""
 
     async def refresh(self) -> PoolInfo:
-        """Look at the table."""
+        """Read the partition table."""
         await self._settle()
         return pool_info(await self._read_table(), kernel_path(self.device), self._separator)
 
     async def read_space(self) -> PoolInfo:
-        """The disk's space."""
+        """Read the disk's space."""
         return await self.refresh()
 
     async def build(self, overwrite: Overwrite) -> None:
-        """Make an empty table.
+        """Create an empty partition table.
 
         Raises:
-            VirError: OPERATION_FAILED when the disk has something on it that may not be lost.
+            VirError: OPERATION_FAILED when the disk contains data that may not be overwritten.
         """
         if overwrite is not Overwrite.YES:
             await require_blank(self.device)
@@ -86,7 +85,7 @@ class DiskBackend:
         await self._settle()
 
     async def delete(self) -> None:
-        """Refuse: a disk has a table as long as it is one.
+        """Refuse, as libvirt does.
 
         Raises:
             VirError: NO_SUPPORT.
@@ -96,7 +95,7 @@ class DiskBackend:
     # Volumes.
 
     async def refresh_volume(self, volume: VolumeInfo) -> VolumeInfo:
-        """Look at one partition anew.
+        """Read one partition.
 
         Raises:
             VirError: NO_STORAGE_VOL.
@@ -104,14 +103,14 @@ class DiskBackend:
         for info in (await self.refresh()).volumes:
             if info.name == volume.name:
                 return info
-        detail = f"partition '{volume.name}' has gone from '{self.device}'"
+        detail = f"partition '{volume.name}' does not exist on '{self.device}'"
         raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
 
     async def create_volume(self, definition: Volume, options: CreateOptions) -> VolumeInfo:
-        """Make a partition; its name is the table's choice.
+        """Create a partition; its name follows from its number.
 
         Raises:
-            VirError: INVALID_ARG when the document has another name.
+            VirError: INVALID_ARG when the XML has another name.
         """
         if definition.target.encryption is not None:
             detail = "partitions cannot be encrypted by the daemon"
@@ -135,7 +134,7 @@ class DiskBackend:
             raise
 
     async def delete_volume(self, volume: VolumeInfo, *, zeroed: bool) -> None:
-        """Remove a partition; one that has gone is no error."""
+        """Remove a partition; a missing one is no error."""
         device = kernel_path(self.device)
         for part in (await self._read_table()).partitions:
             path = partition_path(device, self._separator, part.number)
@@ -149,7 +148,7 @@ class DiskBackend:
     async def resize_volume(
         self, volume: VolumeInfo, capacity: int, options: ResizeOptions
     ) -> None:
-        """Refuse: what lies behind a partition is in its way.
+        """Refuse: the next partition follows without a gap.
 
         Raises:
             VirError: NO_SUPPORT.
@@ -169,30 +168,30 @@ class DiskBackend:
         return table
 
     async def _settle(self) -> None:
-        """Wait for the devices of new partitions; a host without udev has them at once."""
+        """Wait until udev has created the device nodes of new partitions."""
         if commands.has_program(UDEV_SETTLE[0]):
             await commands.run(UDEV_SETTLE)
 
     @property
     def _separator(self) -> str:
-        """What stands between a disk's name and a partition's number."""
+        """Return the "p" between disk name and partition number: /dev/nvme0n1p1, but /dev/sda1."""
         if self.source.part_separator is not None:
             return "p" if self.source.part_separator else ""
         return "p" if kernel_path(self.device)[-1:].isdigit() else ""
 
 
 def kernel_path(device: str) -> str:
-    """The name that the kernel gives a device; /dev is in memory, and never hangs."""
+    """Resolve a device's symbolic link; /dev is a tmpfs, so this never blocks."""
     return os.path.realpath(device)
 
 
 def partition_path(device: str, separator: str, number: int) -> str:
-    """A partition's device."""
+    """Return a partition's device node."""
     return f"{device}{separator}{number}"
 
 
 def pool_info(table: Table, device: str, separator: str) -> PoolInfo:
-    """A disk with this table. Pure."""
+    """Describe a disk by its partition table. Pure."""
     used = sum(part.size for part in table.partitions if part.content != "extended")
     return PoolInfo(
         capacity=table.size,
@@ -205,7 +204,7 @@ def pool_info(table: Table, device: str, separator: str) -> PoolInfo:
 
 
 def volume_info(part: Partition, device: str, separator: str) -> VolumeInfo:
-    """A partition as a volume. Pure."""
+    """Describe a partition as a volume. Pure."""
     path = partition_path(device, separator, part.number)
     return VolumeInfo(
         name=os.path.basename(path),

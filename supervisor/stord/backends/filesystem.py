@@ -1,6 +1,6 @@
-"""Pools that are mounted: fs, of a device; netfs, of a server.
+"""File system pools: fs (block device) and netfs (NFS, CIFS, GlusterFS).
 
-Owns: mounting and unmounting, making file systems.
+Owns: mount, umount, mkfs.
 May touch: mounts at the pool's own path; the pool's own device, when it is built.
 """
 
@@ -22,24 +22,26 @@ from supervisor.stord.backends.base import Overwrite
 from supervisor.stord.backends.directory import DirectoryBackend
 from supervisor.stord.backends.wipe_check import require_blank
 
-MOUNT_S: Final = 45.0  # for a server to answer; mount itself would try for minutes
+MOUNT_S: Final = 45.0  # mount.nfs itself retries for two minutes
 MKFS_S: Final = 3600.0
-MOUNTINFO: Final = Path("/proc/self/mountinfo")  # reading it touches none of the mounts
+MOUNTINFO: Final = Path(
+    "/proc/self/mountinfo"
+)  # unlike stat, reading it never blocks on a dead server
 
 
 class FilesystemBackend(DirectoryBackend):
-    """A pool of type fs or netfs."""
+    """Storage of a pool of type fs or netfs."""
 
     async def check(self) -> bool:
-        """Whether the pool is mounted, and answers."""
+        """Return whether the pool is mounted and its directory readable."""
         return self._mount() is not None and await super().check()
 
     async def start(self) -> None:
-        """Mount; what is mounted there already is taken as it is.
+        """Mount the source unless it is mounted already.
 
         Raises:
-            VirError: OPERATION_FAILED when something else is mounted there; INTERNAL_ERROR with
-                what mount said.
+            VirError: OPERATION_FAILED when another source is mounted there; INTERNAL_ERROR with
+                mount's message.
         """
         if self._mount() is None:
             if self.context.pool.type is PoolType.NETFS:
@@ -50,21 +52,21 @@ class FilesystemBackend(DirectoryBackend):
     async def stop(self) -> None:
         """Unmount."""
         if self._mount() is not None:
-            self.context.process.release()  # the pool's process may have its folder open
+            self.context.process.release()  # an open directory makes umount fail with EBUSY
             await commands.run_ok(mounts.plan_unmount(self.context.pool), deadline_s=MOUNT_S)
 
     async def build(self, overwrite: Overwrite) -> None:
-        """Make the folder to mount at; with overwrite flags a file system on the device, too.
+        """Create the mount point; with overwrite flags a file system on the device, too.
 
         Raises:
-            VirError: OPERATION_FAILED when the device has something on it.
+            VirError: OPERATION_FAILED when the device contains data.
         """
         pool = self.context.pool
         if pool.type is PoolType.NETFS or overwrite is Overwrite.UNSPECIFIED:
             await super().build(overwrite)
             return
         if (pool.source.format or mounts.AUTO) == mounts.AUTO:
-            detail = f"pool '{pool.name}' names no format: say in <source> which is to be made"
+            detail = f"pool '{pool.name}' has no source <format>: name the file system to create"
             raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.STORAGE)
         commands.find_program(f"mkfs.{pool.source.format}")
         await self.make_directory()
@@ -77,7 +79,7 @@ class FilesystemBackend(DirectoryBackend):
         if mount is not None and not self._is_pool_source(mount):
             detail = (
                 f"'{mount.source}' is mounted at '{self.path}', not '{self._source}': "
-                "unmount it, or give the pool another target"
+                "unmount it or change the pool's target"
             )
             raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.STORAGE)
         return mount
@@ -94,15 +96,15 @@ class FilesystemBackend(DirectoryBackend):
 
 
 def mount_helper(source_format: str) -> str:
-    """The program that mount needs for a server's format."""
+    """Return the mount helper of a network file system."""
     return {"cifs": "mount.cifs", "glusterfs": "mount.glusterfs"}.get(source_format, "mount.nfs")
 
 
 async def find_exports(spec: str) -> str:
-    """What an NFS server exports.
+    """Discover the exports of an NFS server.
 
     Raises:
-        VirError: INVALID_ARG: no server is named; CONFIG_UNSUPPORTED without showmount.
+        VirError: INVALID_ARG without a host; CONFIG_UNSUPPORTED without showmount.
     """
     try:
         source = await asyncio.to_thread(parse_source, spec) if spec else None

@@ -1,7 +1,7 @@
-"""Pools that are iSCSI targets: their volumes are the target's units.
+"""iSCSI pools: a target and its LUNs.
 
-Owns: logging in and out, by iscsiadm. May touch: the target's record of open-iscsi, for CHAP: a
-password is never an argument. The units are made on the server.
+Owns: login and logout, through iscsiadm. May touch: the target's node record of open-iscsi, for
+CHAP: a password on the command line would be visible in /proc. LUNs are created on the server.
 """
 
 from __future__ import annotations
@@ -38,29 +38,30 @@ EXISTS: Final = 15
 
 
 class IscsiBackend:
-    """A pool of type iscsi."""
+    """Storage of a pool of type iscsi."""
 
     copies_data = False
 
     def __init__(self, context: BackendContext) -> None:
-        """Have this target."""
         self.context = context
         source = context.pool.source
         self.portal = open_iscsi.portal(source.hosts[0])
         self.target = source.devices[0].path
         self.initiator = source.initiator or ""
         if self.target.startswith("-") or self.portal.startswith("-"):
-            raise STORAGE_ERRORS.invalid_arg(f"'{self.target}' at '{self.portal}' is no target")
+            raise STORAGE_ERRORS.invalid_arg(
+                f"'{self.target}' at '{self.portal}' is no valid target"
+            )
 
     async def check(self) -> bool:
-        """Whether the target is logged into."""
+        """Return whether there is a session with the target."""
         return bool(await self._session())
 
     async def start(self) -> None:
-        """Log in, unless somebody has.
+        """Log in, unless there is a session.
 
         Raises:
-            VirError: INTERNAL_ERROR with what iscsiadm said; NO_SECRET; CONFIG_UNSUPPORTED.
+            VirError: INTERNAL_ERROR with iscsiadm's message; NO_SECRET; CONFIG_UNSUPPORTED.
         """
         if await self._session():
             return
@@ -79,14 +80,14 @@ class IscsiBackend:
             await commands.run_ok(argv, deadline_s=LOGIN_S)
 
     async def refresh(self) -> PoolInfo:
-        """Look at the units.
+        """Rescan the LUNs.
 
         Raises:
-            VirError: INTERNAL_ERROR: the target is not logged into any more.
+            VirError: INTERNAL_ERROR: the session is lost.
         """
         session = await self._session()
         if not session:
-            detail = f"the target '{self.target}' is not logged into; stop and start the pool"
+            detail = f"no session with target '{self.target}': stop and start the pool"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
         await commands.run_ok(open_iscsi.plan_rescan(session), deadline_s=LOGIN_S)
         if commands.has_program(UDEV_SETTLE[0]):
@@ -94,11 +95,11 @@ class IscsiBackend:
         return pool_info(list_units(self.target), self.context.pool.path)
 
     async def read_space(self) -> PoolInfo:
-        """The target's space: that of its units."""
+        """Return the sum of the LUNs' sizes."""
         return pool_info(list_units(self.target), self.context.pool.path)
 
     async def build(self, overwrite: Overwrite) -> None:
-        """Refuse: targets are made on the server."""
+        """Refuse: targets are created on the server."""
         raise not_supported(self.context.pool, "building")
 
     async def delete(self) -> None:
@@ -106,7 +107,7 @@ class IscsiBackend:
         raise not_supported(self.context.pool, "deleting")
 
     async def refresh_volume(self, volume: VolumeInfo) -> VolumeInfo:
-        """Look at one unit anew.
+        """Read one LUN.
 
         Raises:
             VirError: NO_STORAGE_VOL.
@@ -114,21 +115,21 @@ class IscsiBackend:
         for info in (await self.read_space()).volumes:
             if info.name == volume.name:
                 return info
-        detail = f"unit '{volume.name}' has gone from the target '{self.target}'"
+        detail = f"unit '{volume.name}' does not exist on target '{self.target}'"
         raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
 
     async def create_volume(self, definition: Volume, options: CreateOptions) -> VolumeInfo:
-        """Refuse: units are made on the server."""
+        """Refuse: LUNs are created on the server."""
         raise not_supported(self.context.pool, "creating volumes")
 
     async def delete_volume(self, volume: VolumeInfo, *, zeroed: bool) -> None:
-        """Refuse: units are removed on the server."""
+        """Refuse: LUNs are removed on the server."""
         raise not_supported(self.context.pool, "deleting volumes")
 
     async def resize_volume(
         self, volume: VolumeInfo, capacity: int, options: ResizeOptions
     ) -> None:
-        """Refuse: units are resized on the server."""
+        """Refuse: LUNs are resized on the server."""
         raise not_supported(self.context.pool, "resizing volumes")
 
     async def _session(self) -> str:
@@ -141,7 +142,7 @@ class IscsiBackend:
         return open_iscsi.read_session(completed.output, self.target)
 
     async def _interface(self) -> str:
-        """An interface for the pool's own initiator, if it has one."""
+        """Create an open-iscsi interface for the pool's <initiator>; "" without one."""
         if not self.initiator:
             return ""
         name = open_iscsi.interface_name(self.initiator)
@@ -162,15 +163,17 @@ class IscsiBackend:
         )
         password = (await self.context.find_secret(name)).decode(errors="surrogateescape")
         if "\n" in password or "\n" in (auth.username or ""):
-            raise STORAGE_ERRORS.invalid_arg("a name or password for CHAP has no line breaks")
+            raise STORAGE_ERRORS.invalid_arg(
+                "a CHAP user name or password must not contain line breaks"
+            )
         await asyncio.to_thread(write_chap_password, self.target, auth.username or "", password)
 
 
 def write_chap_password(target: str, user: str, password: str) -> None:
-    """Put CHAP into open-iscsi's records of a target.
+    """Write CHAP credentials into open-iscsi's node records of a target.
 
     Raises:
-        VirError: SYSTEM_ERROR: there is no record, or it cannot be written.
+        VirError: SYSTEM_ERROR: no record, or it cannot be written.
     """
     records = [
         path
@@ -196,9 +199,9 @@ def write_chap_password(target: str, user: str, password: str) -> None:
 
 
 def list_units(target: str) -> list[tuple[int, str, int]]:
-    """The units of a target: number, name in /dev/disk/by-path, size in bytes.
+    """List a target's LUNs: number, name in /dev/disk/by-path, size in bytes.
 
-    Only /dev and /sys are read, which never hang.
+    Only /dev and /sys are read, which never block.
     """
     units = []
     for link in glob.glob(f"{BY_PATH}/*"):
@@ -210,12 +213,12 @@ def list_units(target: str) -> list[tuple[int, str, int]]:
             with open(f"/sys/class/block/{device}/size", encoding="ascii") as file:
                 units.append((lun, link, int(file.read()) * SECTOR))
         except (OSError, ValueError):
-            continue  # it has gone meanwhile
+            continue  # removed meanwhile
     return sorted(units)
 
 
 def pool_info(units: list[tuple[int, str, int]], target_path: str) -> PoolInfo:
-    """A target with these units. Pure."""
+    """Describe a target by its LUNs. Pure."""
     total = sum(size for _, _, size in units)
     volumes = tuple(
         VolumeInfo(
@@ -234,10 +237,10 @@ def pool_info(units: list[tuple[int, str, int]], target_path: str) -> PoolInfo:
 
 
 async def find_targets(spec: str) -> str:
-    """The targets of a server.
+    """Discover the targets of a server.
 
     Raises:
-        VirError: INVALID_ARG: no server is named.
+        VirError: INVALID_ARG without a host.
     """
     try:
         source = await asyncio.to_thread(parse_source, spec) if spec else None

@@ -1,7 +1,7 @@
-"""Pools that are volume groups: their volumes are LVM's.
+"""Logical pools: LVM volume groups and their logical volumes.
 
-Owns: activating the group, making and removing logical volumes.
-May touch: the devices of the pool, by LVM's programs alone.
+Owns: activation of the group, creation and removal of logical volumes.
+May touch: the devices of the pool, through LVM's programs only.
 """
 
 from __future__ import annotations
@@ -23,17 +23,16 @@ GROUP_S: Final = 60.0
 
 
 class LogicalBackend:
-    """A pool of type logical."""
+    """Storage of a pool of type logical."""
 
     copies_data = False
 
     def __init__(self, context: BackendContext) -> None:
-        """Have this volume group."""
         self.context = context
         self.group = context.pool.source.name or context.pool.name
 
     async def check(self) -> bool:
-        """Whether the group is there, and one of its volumes is active."""
+        """Return whether a volume of the group is active: only then is there a /dev/GROUP."""
         try:
             await self.context.process.call(CheckDirectory(path=f"/dev/{self.group}"))
         except VirError:
@@ -45,15 +44,15 @@ class LogicalBackend:
         await commands.run_ok(lvm.plan_activate(self.group, on=True), deadline_s=GROUP_S)
 
     async def stop(self) -> None:
-        """Deactivate them; one that a guest uses keeps the pool active.
+        """Deactivate the group's volumes; LVM refuses one that a guest has open.
 
         Raises:
-            VirError: INTERNAL_ERROR with what LVM said.
+            VirError: INTERNAL_ERROR with vgchange's message.
         """
         await commands.run_ok(lvm.plan_activate(self.group, on=False), deadline_s=GROUP_S)
 
     async def refresh(self) -> PoolInfo:
-        """Look at the group and its volumes."""
+        """Read the group and its volumes."""
         space = await self.read_space()
         output = await commands.run_ok(lvm.plan_lvs(self.group))
         return PoolInfo(
@@ -65,18 +64,18 @@ class LogicalBackend:
         )
 
     async def read_space(self) -> PoolInfo:
-        """The group's space."""
+        """Read the group's space."""
         return lvm.read_group(await commands.run_ok(lvm.plan_vgs(self.group)))
 
     async def build(self, overwrite: Overwrite) -> None:
-        """Make the group of the pool's devices.
+        """Create the group on the pool's devices.
 
         Raises:
-            VirError: OPERATION_FAILED when a device has something on it and may not lose it.
+            VirError: OPERATION_FAILED when a device contains data that may not be overwritten.
         """
         devices = [device.path or "" for device in self.context.pool.source.devices]
         if not devices:
-            detail = f"pool '{self.context.pool.name}' names no <device> to make a group of"
+            detail = f"pool '{self.context.pool.name}' has no source <device> for its volume group"
             raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.STORAGE)
         if overwrite is Overwrite.NO:
             for device in devices:
@@ -94,7 +93,7 @@ class LogicalBackend:
             raise
 
     async def delete(self) -> None:
-        """Remove the group; its devices are ordinary ones then."""
+        """Remove the group and the physical volumes' labels."""
         output = await commands.run_ok(lvm.plan_pvs())
         devices = [
             device.path or ""
@@ -109,7 +108,7 @@ class LogicalBackend:
     # Volumes.
 
     async def refresh_volume(self, volume: VolumeInfo) -> VolumeInfo:
-        """Look at one volume anew.
+        """Read one volume.
 
         Raises:
             VirError: NO_STORAGE_VOL.
@@ -117,11 +116,11 @@ class LogicalBackend:
         for info in (await self.refresh()).volumes:
             if info.name == volume.name:
                 return info
-        detail = f"volume '{volume.name}' has gone from the group '{self.group}'"
+        detail = f"volume '{volume.name}' does not exist in volume group '{self.group}'"
         raise VirError(ErrorCode.NO_STORAGE_VOL, detail, ErrorDomain.STORAGE)
 
     async def create_volume(self, definition: Volume, options: CreateOptions) -> VolumeInfo:
-        """Make a logical volume."""
+        """Create a logical volume."""
         if definition.target.encryption is not None:
             detail = "volumes of a pool of type 'logical' cannot be encrypted by the daemon"
             raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.STORAGE)
@@ -144,7 +143,7 @@ class LogicalBackend:
         return await self.refresh_volume(VolumeInfo(name=name, key="", path=path))
 
     async def delete_volume(self, volume: VolumeInfo, *, zeroed: bool) -> None:
-        """Remove a logical volume; one that has gone is no error."""
+        """Remove a logical volume; a missing one is no error."""
         if zeroed:
             await self.context.process.call_dedicated(Wipe(path=volume.path))
         argv = lvm.plan_lvremove(self.group, volume.name)
@@ -157,12 +156,12 @@ class LogicalBackend:
     async def resize_volume(
         self, volume: VolumeInfo, capacity: int, options: ResizeOptions
     ) -> None:
-        """Give a logical volume another size."""
+        """Resize a logical volume."""
         argv = lvm.plan_lvresize(self.group, volume.name, capacity)
         await commands.run_ok(argv, deadline_s=GROUP_S)
 
 
 async def find_groups(_: str) -> str:
-    """Every volume group of the host."""
+    """Discover the host's volume groups."""
     output = await commands.run_ok(lvm.plan_pvs())
     return format_sources(lvm.read_devices(output))

@@ -1,6 +1,6 @@
-"""LVM's programs: what they are told, and what they print. Pure.
+"""LVM command lines and reports. Pure.
 
-Owns: argument lists and the reading of reports. May not touch: devices.
+Owns: argument lists and parsing of JSON reports. May not touch: devices.
 Source: lvm(8), lvmreport(7); libvirt 9.0's behaviour for pools of type logical.
 """
 
@@ -22,22 +22,22 @@ REPORT: Final = ("--reportformat", "json", "--units", "b", "--nosuffix")
 LV_FIELDS: Final = (
     "lv_name,lv_uuid,lv_size,lv_attr,origin,seg_start,seg_size,devices,vg_extent_size"
 )
-ACTIVE_AT: Final = 4  # the place of "active" in lv_attr
+ACTIVE_AT: Final = 4  # index of the state in lv_attr
 ACTIVE: Final = "a"
-HIDDEN: Final = "t"  # the first letter of lv_attr: a thin pool, which holds volumes and is none
+HIDDEN: Final = "t"  # volume type in lv_attr: a thin pool, no volume itself
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Group(msgspec.Struct, frozen=True):
-    """A line of vgs."""
+    """A row of vgs."""
 
     vg_size: str
     vg_free: str
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """A line of lvs: a volume has one for each of its segments."""
+    """A row of lvs --segments: one for each segment of a volume."""
 
     lv_name: str
     lv_uuid: str
@@ -50,34 +50,34 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class Physical(msgspec.Struct, frozen=True):
-    """A line of pvs."""
+    """A row of pvs."""
 
     pv_name: str
     vg_name: str = ""
 
 
 def plan_vgs(group: str) -> list[str]:
-    """Ask for the space of a volume group."""
+    """Report the space of a volume group."""
     return ["vgs", *REPORT, "-o", "vg_size,vg_free", "--", group]
 
 
 def plan_lvs(group: str) -> list[str]:
-    """Ask for the volumes of a group."""
+    """Report the volumes of a group."""
     return ["lvs", *REPORT, "--segments", "-o", LV_FIELDS, "--", group]
 
 
 def plan_pvs() -> list[str]:
-    """Ask for every physical volume of the host."""
+    """Report every physical volume of the host."""
     return ["pvs", *REPORT, "-o", "pv_name,vg_name"]
 
 
 def plan_activate(group: str, *, on: bool) -> list[str]:
-    """Make a group's volumes usable, or not."""
+    """Activate or deactivate a group's volumes, on this host only (-aly)."""
     return ["vgchange", "--quiet", "-aly" if on else "-aln", "--", group]
 
 
 def plan_pvcreate(device: str) -> list[str]:
-    """Make a device a physical volume; what was on it is lost."""
+    """Make a device a physical volume; its data is lost."""
     return ["pvcreate", "--quiet", "-ff", "--yes", "--", device]
 
 
@@ -92,15 +92,15 @@ def plan_vgremove(group: str) -> list[str]:
 
 
 def plan_pvremove(device: str) -> list[str]:
-    """Make a physical volume an ordinary device again."""
+    """Remove the physical volume's label from a device."""
     return ["pvremove", "--quiet", "--", device]
 
 
 def plan_lvcreate(group: str, definition: Volume) -> list[str]:
-    """Make a volume: whole, a snapshot of another, or one that gets its space as it is written.
+    """Create a volume: linear, a snapshot of another, or sparse (a snapshot of zeros).
 
     Raises:
-        VirError: CONFIG_UNSUPPORTED: its name cannot be a volume's.
+        VirError: CONFIG_UNSUPPORTED: LVM does not allow the name.
     """
     capacity = definition.capacity or 0
     allocation = capacity if definition.allocation is None else definition.allocation
@@ -115,16 +115,17 @@ def plan_lvcreate(group: str, definition: Volume) -> list[str]:
 
 
 def needs_snapshot_target(definition: Volume) -> bool:
-    """Whether a volume is made by the device mapper's target for snapshots."""
+    """Return whether a volume needs device-mapper's snapshot target."""
     capacity = definition.capacity or 0
     sparse = definition.allocation is not None and definition.allocation < capacity
     return sparse or (definition.backing_store is not None and bool(definition.backing_store.path))
 
 
 def plan_load_snapshot_target() -> list[str]:
-    """Ask the kernel for its target for snapshots, whose module it loads thereupon.
+    """Make the kernel load dm-snapshot by asking for its version.
 
-    lvcreate would run modprobe, for which this process has no right.
+    lvcreate would run modprobe, which needs CAP_SYS_MODULE; the kernel's own request_module does
+    not.
     """
     return ["dmsetup", "target-version", "snapshot"]
 
@@ -135,33 +136,33 @@ def plan_lvremove(group: str, name: str) -> list[str]:
 
 
 def plan_lvresize(group: str, name: str, capacity: int) -> list[str]:
-    """Give a volume another size."""
+    """Resize a volume."""
     return ["lvresize", "--quiet", "--force", "-L", f"{to_kib(capacity)}k", "--", f"{group}/{name}"]
 
 
 def check_name(name: str) -> str:
-    """A name that LVM takes.
+    """Check a name against lvm(8) "valid names".
 
     Raises:
         VirError: CONFIG_UNSUPPORTED.
     """
     plain = name.replace("+", "").replace("_", "").replace(".", "").replace("-", "")
     if not plain.isascii() or not plain.isalnum() or name.startswith("-"):
-        detail = f"'{name}' cannot name a logical volume: letters, digits and + _ . - alone"
+        detail = f"'{name}' is no valid name of a logical volume: use letters, digits and + _ . -"
         raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.STORAGE)
     return name
 
 
 def to_kib(size: int) -> int:
-    """Bytes in KiB, rounded up."""
+    """Convert bytes to KiB, rounded up."""
     return -(-size // KIB)
 
 
 def read_group(text: str) -> PoolInfo:
-    """The space of the group that vgs tells of.
+    """Parse the space of a group from vgs' report.
 
     Raises:
-        VirError: INTERNAL_ERROR: it tells of none.
+        VirError: INTERNAL_ERROR: the report has no group.
     """
     groups = _report(text, "vg", Group)
     if not groups:
@@ -171,7 +172,7 @@ def read_group(text: str) -> PoolInfo:
 
 
 def read_volumes(text: str, group: str) -> tuple[VolumeInfo, ...]:
-    """The volumes that lvs tells of: those that are active, thin pools left out."""
+    """Parse the active volumes from lvs' report, without thin pools."""
     by_name: dict[str, list[Segment]] = {}
     for segment in _report(text, "seg", Segment):
         attributes = segment.lv_attr
@@ -181,7 +182,7 @@ def read_volumes(text: str, group: str) -> tuple[VolumeInfo, ...]:
 
 
 def volume_info(name: str, segments: list[Segment], group: str) -> VolumeInfo:
-    """One volume by its segments."""
+    """Describe a volume by its segments."""
     first = segments[0]
     size = parse_bytes(first.lv_size)
     extents = [extent for segment in segments for extent in segment_extents(segment)]
@@ -200,21 +201,24 @@ def volume_info(name: str, segments: list[Segment], group: str) -> VolumeInfo:
 
 
 def segment_extents(segment: Segment) -> list[Extent]:
-    """Where a segment lies: "/dev/sda1(12),/dev/sdb1(0)" is a stripe over two devices."""
+    """Parse a segment's devices: "/dev/sda1(12),/dev/sdb1(0)" is a stripe over two.
+
+    The numbers are physical extents.
+    """
     places = [place for place in segment.devices.split(",") if place.endswith(")")]
     step = parse_bytes(segment.vg_extent_size)
     length = parse_bytes(segment.seg_size) // max(len(places), 1)
     extents = []
     for place in places:
         device, _, start = place[:-1].rpartition("(")
-        if device.startswith("/"):  # others are volumes inside the group
+        if device.startswith("/"):  # others are internal volumes of the group
             begin = parse_bytes(start) * step
             extents.append(Extent(device=device, start=begin, end=begin + length))
     return extents
 
 
 def read_devices(text: str) -> list[PoolSource]:
-    """Every volume group with its devices."""
+    """Group the physical volumes of pvs' report by volume group."""
     groups: dict[str, list[str]] = {}
     for physical in _report(text, "pv", Physical):
         if physical.vg_name:
@@ -228,10 +232,10 @@ def read_devices(text: str) -> list[PoolSource]:
 
 
 def parse_bytes(text: str) -> int:
-    """A size in bytes.
+    """Parse a size in bytes.
 
     Raises:
-        VirError: INTERNAL_ERROR: it is none.
+        VirError: INTERNAL_ERROR.
     """
     try:
         return int(text.strip())
@@ -249,6 +253,6 @@ def _report(text: str, kind: str, struct: type[S]) -> list[S]:
 
 
 def unexpected_output(output: str) -> VirError:
-    """INTERNAL_ERROR: LVM said what it never says."""
-    detail = f"LVM's answer cannot be understood ({output})"
+    """INTERNAL_ERROR: LVM's output has an unexpected form."""
+    detail = f"cannot parse LVM's output ({output})"
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)

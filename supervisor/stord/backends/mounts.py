@@ -1,6 +1,6 @@
-"""How file systems are mounted, made and found: argument lists, and what is read of the answers.
+"""mount, mkfs, blkid and showmount command lines and output. Pure.
 
-Owns: those words. Pure: no program is run here, no file is read.
+Owns: argument lists and parsing of output.
 Source: mount(8), mkfs(8), blkid(8), showmount(8); proc(5) for mountinfo.
 """
 
@@ -13,9 +13,9 @@ from typing import Final
 
 from conf.storage import Pool, PoolHost, PoolSource, PoolType
 
-#: What a pool is mounted with: nothing in it is to be run or taken for a device.
+#: libvirt's default options: a pool has no programs and no device nodes.
 MOUNT_OPTIONS: Final = ("nodev", "nosuid", "noexec")
-#: The options by which mkfs of a format does not ask before it writes over something.
+#: Options of mkfs that suppress the question before it overwrites a device.
 FORCE_OPTIONS: Final = {
     "ext2": "-F",
     "ext3": "-F",
@@ -30,7 +30,7 @@ _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A line of /proc/self/mountinfo."""
+    """A mount of /proc/self/mountinfo."""
 
     target: str
     format: str
@@ -38,7 +38,7 @@ class Mount:
 
 
 def read_mounts(text: str) -> list[Mount]:
-    """Read /proc/self/mountinfo; the last line of a target is the one that counts."""
+    """Parse /proc/self/mountinfo."""
     mounts = []
     for line in text.splitlines():
         place, _, rest = line.partition(" - ")
@@ -49,17 +49,17 @@ def read_mounts(text: str) -> list[Mount]:
 
 
 def _unescape(text: str) -> str:
-    """A word without its escapes: a backslash and 040 stand for a space."""
+    """Decode the kernel's octal escapes: a space is backslash 040."""
     return _ESCAPE.sub(lambda found: chr(int(found[1], 8)), text)
 
 
 def mounted_at(mounts: list[Mount], target: str) -> Mount | None:
-    """What is mounted at a path."""
+    """Return the topmost mount at a path: later mounts hide earlier ones."""
     return next((mount for mount in reversed(mounts) if mount.target == target), None)
 
 
 def mount_source(pool: Pool) -> str:
-    """What a pool mounts, as mount is told."""
+    """Return the source argument of mount."""
     source = pool.source
     if pool.type is PoolType.FS:
         return posixpath.join("/", source.devices[0].path)
@@ -74,7 +74,7 @@ def mount_source(pool: Pool) -> str:
 
 
 def plan_mount(pool: Pool) -> list[str]:
-    """The command that mounts a pool."""
+    """Mount a pool."""
     source_format = pool.source.format or AUTO
     options = [*MOUNT_OPTIONS, *_options(pool, source_format)]
     kind = [] if source_format == AUTO else ["-t", source_format]
@@ -95,29 +95,29 @@ def _options(pool: Pool, source_format: str) -> list[str]:
 
 
 def plan_unmount(pool: Pool) -> list[str]:
-    """The command that unmounts a pool."""
+    """Unmount a pool."""
     return ["umount", "--", pool.path]
 
 
 def plan_blkid(device: str) -> list[str]:
-    """The command that tells what is on a device: exit status 2 when nothing is."""
+    """Probe a device for signatures; exit status 2 when there are none."""
     return ["blkid", "-p", "-o", "value", "-s", "TYPE", "-s", "PTTYPE", "--", device]
 
 
 def plan_mkfs(pool: Pool) -> list[str]:
-    """The command that makes a pool's file system."""
+    """Create a pool's file system."""
     source_format = pool.source.format or AUTO
     forced = [FORCE_OPTIONS[source_format]] if source_format in FORCE_OPTIONS else []
     return ["mkfs", "-t", source_format, *forced, mount_source(pool)]
 
 
 def plan_exports(host: str) -> list[str]:
-    """The command that asks an NFS server what it exports."""
+    """List the exports of an NFS server."""
     return ["showmount", "--no-headers", "--exports", "--", host]
 
 
 def read_exports(text: str, host: str) -> list[PoolSource]:
-    """What an NFS server exports, as sources of pools."""
+    """Parse showmount's output to pool sources."""
     sources = []
     for line in text.splitlines():
         directory = line.strip().split(" ")[0]

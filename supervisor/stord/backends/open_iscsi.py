@@ -1,6 +1,6 @@
-"""open-iscsi: what iscsiadm is told, and what it and the kernel say. Pure.
+"""iscsiadm command lines and output. Pure.
 
-Owns: argument lists and the reading of answers. May not touch: devices, files.
+Owns: argument lists and parsing of output. May not touch: devices, files.
 Source: iscsiadm(8); libvirt 9.0's behaviour for pools of type iscsi.
 """
 
@@ -18,7 +18,7 @@ _LUN: Final = re.compile(r"-lun-(\d+)$")
 
 
 def portal(host: PoolHost) -> str:
-    """A server as iscsiadm names it."""
+    """Return a host as iscsiadm's portal."""
     name = host.name or ""
     if ":" in name and not name.startswith("["):
         name = f"[{name}]"
@@ -26,23 +26,23 @@ def portal(host: PoolHost) -> str:
 
 
 def plan_sessions() -> list[str]:
-    """Ask which targets are logged into."""
+    """List the sessions."""
     return ["iscsiadm", "--mode", "session"]
 
 
 def plan_discovery(portal: str, interface: str = "") -> list[str]:
-    """Ask a server for its targets, and remember them."""
+    """Discover a server's targets; open-iscsi creates their node records."""
     argv = ["iscsiadm", "--mode", "discovery", "--type", "sendtargets", "--portal", portal]
     return [*argv, "--interface", interface] if interface else argv
 
 
 def plan_node(portal: str, target: str, *options: str) -> list[str]:
-    """Do something with a target that is remembered."""
+    """Run an operation on a node record."""
     return ["iscsiadm", "--mode", "node", "--portal", portal, "--targetname", target, *options]
 
 
 def plan_manual(portal: str, target: str) -> list[str]:
-    """Have a target logged into by us alone, not at the host's start."""
+    """Set node.startup to manual: the host does not log in at boot."""
     options = ("--op", "update", "--name", "node.startup", "--value", "manual")
     return plan_node(portal, target, *options)
 
@@ -59,24 +59,24 @@ def plan_logout(portal: str, target: str) -> list[str]:
 
 
 def plan_rescan(session: str) -> list[str]:
-    """Look for units that came or went."""
+    """Rescan the LUNs of a session."""
     return ["iscsiadm", "--mode", "session", "-r", session, "--rescan"]
 
 
 def plan_interface(name: str, initiator: str) -> list[list[str]]:
-    """Make an interface that speaks for an initiator."""
+    """Create an interface with an initiator name."""
     interface = ["iscsiadm", "--mode", "iface", "--interface", name]
     update = ["--op", "update", "--name", "iface.initiatorname", "--value", initiator]
     return [[*interface, "--op", "new"], [*interface, *update]]
 
 
 def interface_name(initiator: str) -> str:
-    """What the interface of an initiator is called."""
+    """Return the interface name of an initiator."""
     return "libvirt-iface-" + "".join(f"{byte:02x}" for byte in initiator.encode()[-8:])
 
 
 def read_session(text: str, target: str) -> str:
-    """The number of the session with a target; empty where there is none."""
+    """Return the session id of a target; "" without a session."""
     for number, _, name in _SESSION.findall(text):
         if name == target:
             return str(number)
@@ -84,19 +84,19 @@ def read_session(text: str, target: str) -> str:
 
 
 def read_targets(text: str, host: PoolHost) -> list[PoolSource]:
-    """The targets that a server has."""
+    """Parse the targets of a discovery."""
     names = dict.fromkeys(name for _, name in _TARGET.findall(text))
     return [PoolSource(hosts=[host], devices=[PoolDevice(path=name)]) for name in names]
 
 
 def lun(link: str, target: str) -> int | None:
-    """The unit that a name in /dev/disk/by-path stands for; None for other things."""
+    """Return the LUN of a name in /dev/disk/by-path; None for other devices."""
     match = _LUN.search(link)
     return int(match[1]) if match and f"-iscsi-{target}-lun-" in link else None
 
 
 def with_chap(record: str, user: str, password: str) -> str:
-    """A node's record with CHAP; what it said of it before goes."""
+    """Return a node record with CHAP credentials in place of earlier ones."""
     lines = [line for line in record.splitlines() if not line.startswith("node.session.auth.")]
     added = [
         "node.session.auth.authmethod = CHAP",

@@ -1,6 +1,6 @@
-"""A disk's partition table: what parted is told, and what it prints. Pure.
+"""parted command lines and output. Pure.
 
-Owns: argument lists, the reading of tables, where a new partition goes.
+Owns: argument lists, parsing of partition tables, the place of a new partition.
 May not touch: devices.
 Source: parted(8); libvirt 9.0's behaviour for pools of type disk.
 """
@@ -14,11 +14,11 @@ from conf.storage import Volume
 from conf.types.size import MIB
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
-PARTED_LABELS: Final = {"dos": "msdos"}  # parted's words where they differ from the document's
+PARTED_LABELS: Final = {"dos": "msdos"}  # parted's label of libvirt's format
 LIBVIRT_LABELS: Final = {"msdos": "dos"}
-MAX_PRIMARY: Final = 4  # of a dos table, the extended partition among them
+MAX_PRIMARY: Final = 4  # of a dos table, the extended partition included
 FIRST_LOGICAL: Final = 5
-#: parted's word for what a partition is to hold; the others it does not need to know.
+#: parted's FS-TYPE of libvirt's partition formats; it sets the partition's type code.
 FILESYSTEM_TYPES: Final = {
     "linux-swap": "linux-swap",
     "fat16": "fat16",
@@ -30,7 +30,7 @@ FLAGS: Final = {"linux-lvm": "lvm", "linux-raid": "raid"}
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition, or free space; bytes, the end not in it."""
+    """A partition, or free space; bytes, the end is exclusive."""
 
     number: int  # 0: free
     start: int
@@ -39,27 +39,27 @@ class Partition:
 
     @property
     def size(self) -> int:
-        """How many bytes it has."""
+        """Return the size in bytes."""
         return self.end - self.start
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What is on a disk."""
+    """A partition table."""
 
-    label: str  # as documents say it: "dos", "gpt" …
+    label: str  # libvirt's format: "dos", "gpt" …
     size: int
     partitions: tuple[Partition, ...]
     free: tuple[Partition, ...]
 
 
 def plan_table(device: str) -> list[str]:
-    """Ask for a disk's table."""
+    """Print a disk's partition table and its free space."""
     return ["parted", "--script", "--machine", device, "unit", "B", "print", "free"]
 
 
 def plan_label(device: str, label: str) -> list[str]:
-    """Make a new, empty table; what was on the disk is lost."""
+    """Create an empty partition table; the disk's data is lost."""
     return ["parted", "--script", device, "mklabel", PARTED_LABELS.get(label, label)]
 
 
@@ -69,10 +69,10 @@ def plan_remove(device: str, number: int) -> list[str]:
 
 
 def plan_create(device: str, table: Table, definition: Volume) -> list[list[str]]:
-    """Make a partition in the smallest space that it fits into.
+    """Create a partition in the smallest free space that fits.
 
     Raises:
-        VirError: INTERNAL_ERROR: there is no such space; the table takes no more partitions.
+        VirError: INTERNAL_ERROR: no free space fits, or the table is full.
     """
     size = -(-(definition.capacity or 0) // MIB) * MIB
     volume_format = definition.target.format or "none"
@@ -81,12 +81,12 @@ def plan_create(device: str, table: Table, definition: Volume) -> list[list[str]
     for space in table.free:
         start = -(-space.start // MIB) * MIB
         if kind == "logical":
-            start += MIB  # its own record stands before it
+            start += MIB  # its extended boot record precedes it
         if start + size <= space.end and (within is None or is_inside(space, within)):
             spaces.append((space.size, start))
     if not spaces:
         largest = max((space.size for space in table.free), default=0)
-        detail = f"no large enough free extent: {size} bytes are wanted, {largest} are the most"
+        detail = f"no large enough free extent: {size} bytes requested, the largest has {largest}"
         raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
     start = min(spaces)[1]
     argv = ["parted", "--script", device, "mkpart", kind]
@@ -102,11 +102,11 @@ def plan_create(device: str, table: Table, definition: Volume) -> list[list[str]
 
 
 def partition_type(table: Table, volume_format: str) -> tuple[str, Partition | None]:
-    """What parted calls the new partition, and which one it must lie in.
+    """Return parted's PART-TYPE of a new partition, and the extended one that contains it.
 
     Raises:
-        VirError: INTERNAL_ERROR: the table is full; OPERATION_INVALID for an extended partition
-            where there can be none.
+        VirError: INTERNAL_ERROR: the table is full; OPERATION_INVALID for a second extended
+            partition, or one outside of a dos table.
     """
     if table.label != "dos":
         if volume_format == "extended":
@@ -128,27 +128,27 @@ def partition_type(table: Table, volume_format: str) -> tuple[str, Partition | N
 
 
 def next_number(table: Table, kind: str) -> int:
-    """The number that the next partition gets."""
+    """Return the number that the kernel gives the next partition."""
     taken = {part.number for part in table.partitions}
     first = FIRST_LOGICAL if kind == "logical" else 1
     return next(number for number in range(first, first + 256) if number not in taken)
 
 
 def is_inside(space: Partition, whole: Partition) -> bool:
-    """Whether a space lies in a partition."""
+    """Return whether a space is inside a partition."""
     return whole.start <= space.start and space.end <= whole.end
 
 
 def read_table(text: str) -> Table:
-    """Read what parted printed.
+    """Parse parted's machine-readable output.
 
     Raises:
-        VirError: INTERNAL_ERROR: it is no table.
+        VirError: INTERNAL_ERROR.
     """
     lines = [line.rstrip(";").split(":") for line in text.splitlines() if line.endswith(";")]
     if len(lines) < 2 or lines[0] != ["BYT"] or len(lines[1]) < 6:
         raise unexpected_output(text)
-    # The model's name may have colons; what stands before it, the kernel's name, has none.
+    # Fields are counted from the start: the disk's model, which is last, may contain colons.
     size, label = parse_bytes(lines[1][1]), lines[1][5]
     parts = [parse_partition(line) for line in lines[2:]]
     taken = [one for one in parts if one.number]
@@ -160,7 +160,7 @@ def read_table(text: str) -> Table:
 
 
 def parse_partition(fields: list[str]) -> Partition:
-    """Read a line."""
+    """Parse a row."""
     if len(fields) < 5:
         raise unexpected_output(":".join(fields))
     start, end = parse_bytes(fields[1]), parse_bytes(fields[2]) + 1
@@ -170,7 +170,10 @@ def parse_partition(fields: list[str]) -> Partition:
 
 
 def as_extended(partition: Partition, nested: list[Partition]) -> Partition:
-    """A primary partition that has free space or logical partitions in it is the extended one."""
+    """Mark a primary partition that contains free space or logical partitions as extended.
+
+    parted's machine-readable output does not show the type.
+    """
     inside = any(partition.start <= other.start < partition.end for other in nested)
     if partition.number <= MAX_PRIMARY and inside:
         return Partition(partition.number, partition.start, partition.end, "extended")
@@ -178,10 +181,10 @@ def as_extended(partition: Partition, nested: list[Partition]) -> Partition:
 
 
 def parse_bytes(text: str) -> int:
-    """A number of bytes.
+    """Parse a size such as "1048576B".
 
     Raises:
-        VirError: INTERNAL_ERROR: it is none.
+        VirError: INTERNAL_ERROR.
     """
     digits = text.removesuffix("B")
     if not digits.isdigit():
@@ -190,6 +193,6 @@ def parse_bytes(text: str) -> int:
 
 
 def unexpected_output(output: str) -> VirError:
-    """INTERNAL_ERROR: parted said what it never says."""
-    detail = f"parted's answer cannot be understood ({output[:200]})"
+    """INTERNAL_ERROR: parted's output has an unexpected form."""
+    detail = f"cannot parse parted's output ({output[:200]})"
     return VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)

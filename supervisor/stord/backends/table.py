@@ -1,6 +1,6 @@
-"""The kinds of pools that this daemon has.
+"""Table of storage backends by pool type.
 
-Owns: that table. A new kind is one line here.
+Owns: that table; a new backend is one row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BACKENDS: Final[dict[PoolType, BackendType]] = {
     PoolType.DISK: BackendType(DiskBackend, programs=("parted",)),
     PoolType.ISCSI: BackendType(IscsiBackend, find_targets, programs=("iscsiadm",)),
 }
-#: What can be defined, so that a host's definitions are kept, and is refused when it is started.
+#: Types that can be defined, so that a host's definitions are kept, but not started.
 DEFINED_ONLY: Final[dict[PoolType, BackendType]] = {
     kind: BackendType(UnsupportedBackend, in_session=True)
     for kind in PoolType

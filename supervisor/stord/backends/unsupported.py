@@ -1,6 +1,6 @@
-"""Kinds of pools that can be defined and described, but not started by this daemon.
+"""Backend of pool types that can be defined but not started.
 
-Owns: that refusal.
+Owns: those refusals.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from supervisor.stord.volume_info import PoolInfo
 
 
 class UnsupportedBackend(DirectoryBackend):
-    """A pool that is never active."""
+    """Refuses every operation; such a pool is never active."""
 
     async def check(self) -> bool:
-        """It is never active."""
+        """Return False: such a pool is never active."""
         return False
 
     async def start(self) -> None:

@@ -1,6 +1,6 @@
-"""Looking whether a device has something on it that building a pool would destroy.
+"""Check that a device is blank before `build` overwrites it.
 
-Owns: that question. May touch: the device, to read, by blkid.
+Owns: that check. May touch: the device, to read, by blkid.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ NOTHING_FOUND: Final = 2  # blkid's exit status
 
 
 async def require_blank(device: str) -> None:
-    """Refuse to lose what is on a device.
+    """Refuse a device with a file system or partition table.
 
     Raises:
-        VirError: OPERATION_FAILED; INTERNAL_ERROR when it cannot be looked at.
+        VirError: OPERATION_FAILED; INTERNAL_ERROR when blkid fails.
     """
     argv = mounts.plan_blkid(device)
     completed = await commands.run(argv)

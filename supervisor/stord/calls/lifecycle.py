@@ -1,7 +1,7 @@
-"""stord's calls that define, start, refresh and stop pools.
+"""virStoragePool calls that define, start, refresh, build and stop pools.
 
-Owns: one method per procedure, named as in the table; each takes the pool's job.
-May touch: definitions and active pools, each through its own module.
+Owns: one method per procedure, named as in the table; each holds the pool's change lock.
+May touch: definitions and active pools, through their modules.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from supervisor.stord.pools import Pools
 from supervisor.stord.registry import PoolDefinitions, PoolRegistry
 
 CREATE: Create = Create.WITH_BUILD | Create.WITH_BUILD_OVERWRITE | Create.WITH_BUILD_NO_OVERWRITE
-SCHEMA: int = 0x8  # virStoragePoolCreateFlags: VALIDATE; documents are always checked
+SCHEMA: int = 0x8  # VIR_STORAGE_POOL_CREATE_VALIDATE; XML is always validated
 
 
 class PoolLifecycleCalls:
-    """What clients may do with pools."""
+    """Defines, starts, refreshes, builds and stops pools."""
 
     def __init__(
         self,
@@ -33,7 +33,6 @@ class PoolLifecycleCalls:
         pools: Pools,
         backends: dict[PoolType, BackendType],
     ) -> None:
-        """Work on these."""
         self._registry = registry
         self._definitions = definitions
         self._pools = pools
@@ -42,10 +41,10 @@ class PoolLifecycleCalls:
     # Definitions.
 
     async def storage_pool_define_xml(self, call: ClientCall, xml: str, flags: int) -> PoolId:
-        """Define a pool, or define it anew; an active one goes on as it is.
+        """Define or redefine a pool; an active one is not changed.
 
         Raises:
-            VirError: OPERATION_FAILED when the name or UUID is another's; what the document lacks.
+            VirError: OPERATION_FAILED when name or UUID belong to another pool; those of the XML.
         """
         STORAGE_ERRORS.check_flags("storagePoolDefineXML", flags, StoragePoolDefineFlags.VALIDATE)
         pool = parse_pool_xml(xml)
@@ -53,7 +52,7 @@ class PoolLifecycleCalls:
         return (await self._definitions.define(pool)).identity
 
     async def storage_pool_undefine(self, call: ClientCall, pool: PoolId) -> None:
-        """Forget a pool's definition.
+        """Undefine an inactive pool.
 
         Raises:
             VirError: OPERATION_INVALID for an active pool.
@@ -67,7 +66,7 @@ class PoolLifecycleCalls:
     async def storage_pool_set_autostart(
         self, call: ClientCall, pool: PoolId, autostart: int
     ) -> None:
-        """Have the pool start with the host, or not.
+        """Set the autostart mark.
 
         Raises:
             VirError: INVALID_ARG for a transient pool.
@@ -80,10 +79,10 @@ class PoolLifecycleCalls:
             if obj.autostart != bool(autostart):
                 await self._definitions.set_autostart(obj, on=bool(autostart))
 
-    # Being active.
+    # Start and stop.
 
     async def storage_pool_create(self, call: ClientCall, pool: PoolId, flags: int) -> None:
-        """Start a pool that is defined.
+        """Start a defined pool.
 
         Raises:
             VirError: OPERATION_INVALID when it is active; those of starting.
@@ -98,7 +97,7 @@ class PoolLifecycleCalls:
             await self._pools.start(obj, obj.definition, build_mode(flags))
 
     async def storage_pool_create_xml(self, call: ClientCall, xml: str, flags: int) -> PoolId:
-        """Start a pool that is gone when it stops, or a defined one in another way.
+        """Create a transient pool, or start a defined one with other XML.
 
         Raises:
             VirError: OPERATION_FAILED when it is active; those of defining and starting.
@@ -121,30 +120,30 @@ class PoolLifecycleCalls:
         return obj.identity
 
     async def storage_pool_destroy(self, call: ClientCall, pool: PoolId) -> None:
-        """Stop a pool; what is in it stays.
+        """Stop a pool; its data stays.
 
         Raises:
-            VirError: OPERATION_INVALID when it is off.
+            VirError: OPERATION_INVALID when it is inactive.
         """
         obj = self._registry.find(pool)
         async with obj.change_lock.hold("destroy"):
             await self._pools.stop(obj)
 
     async def storage_pool_refresh(self, call: ClientCall, pool: PoolId, flags: int) -> None:
-        """Look at a pool's volumes anew.
+        """Rescan a pool's volumes.
 
         Raises:
-            VirError: OPERATION_INVALID when it is off.
+            VirError: OPERATION_INVALID when it is inactive.
         """
         STORAGE_ERRORS.check_flags("storagePoolRefresh", flags)
         obj = self._registry.find(pool)
         async with obj.change_lock.hold("refresh"):
             await self._pools.refresh(obj)
 
-    # The storage below.
+    # Storage.
 
     async def storage_pool_build(self, call: ClientCall, pool: PoolId, flags: int) -> None:
-        """Make the folder, file system, group or table of a pool that is off.
+        """Create the directory, file system, volume group or partition table of an inactive pool.
 
         Raises:
             VirError: OPERATION_INVALID when it is active; INVALID_ARG for flags.
@@ -157,14 +156,14 @@ class PoolLifecycleCalls:
             await self._pools.build(obj, overwrite)
 
     async def storage_pool_delete(self, call: ClientCall, pool: PoolId, flags: int) -> None:
-        """Remove what building a pool has made.
+        """Remove the storage that build created.
 
         Raises:
             VirError: OPERATION_INVALID when it is active.
         """
         STORAGE_ERRORS.check_flags("storagePoolDelete", flags, StoragePoolDeleteFlags.ZEROED)
         if flags & StoragePoolDeleteFlags.ZEROED:
-            detail = "a pool's storage is not overwritten with zeros; wipe its volumes before"
+            detail = "deleting a pool with zeroes is not supported; wipe its volumes first"
             raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
         obj = self._registry.find(pool)
         async with obj.change_lock.hold("delete"):
@@ -173,10 +172,10 @@ class PoolLifecycleCalls:
     async def connect_find_storage_pool_sources(
         self, call: ClientCall, type: str, src_spec: str | None, flags: int
     ) -> str:
-        """What could become pools of a type.
+        """Discover sources of pools of a type.
 
         Raises:
-            VirError: INVALID_ARG for an unknown type; NO_SUPPORT where nothing can be found.
+            VirError: INVALID_ARG for an unknown type; NO_SUPPORT for a type without discovery.
         """
         STORAGE_ERRORS.check_flags("storageConnectFindPoolSources", flags)
         if type not in PoolType.__members__.values():
@@ -190,10 +189,10 @@ class PoolLifecycleCalls:
 
 
 def build_mode(flags: int) -> Overwrite | None:
-    """How a pool is to be built before it starts; None: not at all.
+    """Return how the BUILD flags of a start build the pool; None: not at all.
 
     Raises:
-        VirError: INVALID_ARG for flags that contradict each other.
+        VirError: INVALID_ARG for exclusive flags.
     """
     STORAGE_ERRORS.check_exclusive(
         flags, Create.WITH_BUILD_OVERWRITE, Create.WITH_BUILD_NO_OVERWRITE
@@ -204,7 +203,7 @@ def build_mode(flags: int) -> Overwrite | None:
 
 
 def overwrite_mode(flags: int, yes: int, no: int) -> Overwrite:
-    """What flags say of a device that has something on it."""
+    """Return what flags say about a device that contains data."""
     if flags & yes:
         return Overwrite.YES
     return Overwrite.NO if flags & no else Overwrite.UNSPECIFIED

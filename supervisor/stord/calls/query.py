@@ -1,4 +1,4 @@
-"""stord's calls that look: lists, lookups, descriptions of pools. Answered from memory.
+"""Lists, lookups, info and XML of pools. Answered from memory.
 
 Owns: one method per procedure, named as in the table. May not touch: anything.
 """
@@ -56,33 +56,32 @@ FILTER: Final[ListFilter[PoolObject]] = ListFilter(
 
 
 class PoolQueryCalls:
-    """What clients may ask about pools."""
+    """Answers what clients ask about pools."""
 
     def __init__(self, registry: PoolRegistry, supported: Container[PoolType]) -> None:
-        """Answer from these."""
         self._registry = registry
         self._supported = supported
 
     # Lists and lookups.
 
     def connect_num_of_storage_pools(self, call: ClientCall) -> int:
-        """How many pools are active."""
+        """Count the active pools."""
         call.cacheable = True
         return sum(obj.runtime is not None for obj in self._registry)
 
     def connect_list_storage_pools(self, call: ClientCall, maxnames: int) -> list[str]:
-        """The names of pools that are active."""
+        """List the names of active pools."""
         call.cacheable = True
         names = [obj.name for obj in self._registry if obj.runtime is not None]
         return names[: max(0, maxnames)]
 
     def connect_num_of_defined_storage_pools(self, call: ClientCall) -> int:
-        """How many pools are defined and off."""
+        """Count the inactive pools."""
         call.cacheable = True
         return sum(obj.runtime is None for obj in self._registry)
 
     def connect_list_defined_storage_pools(self, call: ClientCall, maxnames: int) -> list[str]:
-        """The names of pools that are defined and off."""
+        """List the names of inactive pools."""
         call.cacheable = True
         names = [obj.name for obj in self._registry if obj.runtime is None]
         return names[: max(0, maxnames)]
@@ -90,51 +89,51 @@ class PoolQueryCalls:
     def connect_list_all_storage_pools(
         self, call: ClientCall, need_results: int, flags: int
     ) -> tuple[list[PoolId], int]:
-        """Every pool that passes the filters."""
+        """List the pools that match the filters."""
         call.cacheable = True
         STORAGE_ERRORS.check_flags("storageConnectListAllStoragePools", flags, FILTER.flags)
         pools = [obj.identity for obj in FILTER.select(self._registry, flags)]
         return pools if need_results else [], len(pools)
 
     def storage_pool_lookup_by_name(self, call: ClientCall, name: str) -> PoolId:
-        """Find a pool by its name."""
+        """Look a pool up by its name."""
         call.cacheable = True
         return self._registry.get_by_name(name).identity
 
     def storage_pool_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> PoolId:
-        """Find a pool by its UUID."""
+        """Look a pool up by its UUID."""
         call.cacheable = True
         return self._registry.find(PoolId("", uuid)).identity
 
     def storage_pool_lookup_by_volume(self, call: ClientCall, vol: VolumeId) -> PoolId:
-        """Find the pool of a volume."""
+        """Look up the pool of a volume."""
         call.cacheable = True
         return self._registry.get_by_name(vol.pool).identity
 
     def storage_pool_lookup_by_target_path(self, call: ClientCall, path: str) -> PoolId:
-        """Find the active pool whose volumes appear at a path."""
+        """Look up the active pool with a target path."""
         call.cacheable = True
         return self._registry.at_path(path).identity
 
-    # Describing.
+    # State.
 
     def storage_pool_is_active(self, call: ClientCall, pool: PoolId) -> int:
-        """Whether the pool is active."""
+        """Return whether the pool is active."""
         call.cacheable = True
         return int(self._registry.find(pool).runtime is not None)
 
     def storage_pool_is_persistent(self, call: ClientCall, pool: PoolId) -> int:
-        """Whether the pool is defined."""
+        """Return whether the pool is persistent."""
         call.cacheable = True
         return int(self._registry.find(pool).definition is not None)
 
     def storage_pool_get_autostart(self, call: ClientCall, pool: PoolId) -> int:
-        """Whether the pool starts with the host."""
+        """Return the autostart mark."""
         call.cacheable = True
         return int(self._registry.find(pool).autostart)
 
     def storage_pool_get_info(self, call: ClientCall, pool: PoolId) -> tuple[int, int, int, int]:
-        """The pool's state and space."""
+        """Return the pool's state and space (virStoragePoolInfo)."""
         obj = self._registry.find(pool)
         if obj.runtime is None:
             return StoragePoolState.INACTIVE, 0, 0, 0
@@ -143,7 +142,7 @@ class PoolQueryCalls:
         return state, space.capacity, space.allocation, space.available
 
     def storage_pool_get_xml_desc(self, call: ClientCall, pool: PoolId, flags: int) -> str:
-        """The pool's document.
+        """Return the pool's XML.
 
         Raises:
             VirError: INVALID_ARG for unknown flags.
@@ -153,11 +152,11 @@ class PoolQueryCalls:
         obj = self._registry.find(pool)
         if obj.definition is not None and (obj.runtime is None or flags):
             return format_pool(obj.definition)
-        assert obj.runtime is not None, "a pool that is neither active nor defined is gone"
+        assert obj.runtime is not None, "an inactive transient pool is in no list"
         return format_active_pool(obj.runtime)
 
     def connect_get_storage_pool_capabilities(self, call: ClientCall, flags: int) -> str:
-        """Which types of pools there are."""
+        """Return the XML of the supported pool types."""
         call.cacheable = True
         STORAGE_ERRORS.check_flags("storageConnectGetCapabilities", flags)
         return format_capabilities(self._supported)
