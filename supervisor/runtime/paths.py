@@ -1,6 +1,6 @@
-"""Where everything lies: libvirt's own places, moved as one under another root or a user's folders.
+"""The paths of the daemon's files: libvirt's own, below another root, or a user's XDG directories.
 
-Owns: every path of the daemon. Pure: nothing is looked up or made.
+Owns: every path of the daemon. Pure: nothing is read or made.
 Source: DESIGN.md, "Files on disk"; libvirt 9.0's layout for the session daemon.
 """
 
@@ -13,13 +13,13 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """The folders of one daemon; the methods name the files in them."""
+    """The directories of one daemon; the methods return the files in them."""
 
     root: Path  # what `--root` moved; "/" otherwise
     etc: Path  # configuration and definitions: /etc/libvirt
     lib: Path  # state that is kept: /var/lib/libvirt
     run: Path  # state that a boot of the host ends: /run/libvirt
-    cache: Path  # what can be found out again: /var/cache/libvirt
+    cache: Path  # what can be probed again: /var/cache/libvirt
     log: Path  # /var/log/libvirt
     driver: str = "qemu"  # whose domains the methods name files of: "qemu" or "lxc"
 
@@ -37,10 +37,10 @@ class Paths:
 
     @staticmethod
     def session(environ: Mapping[str, str]) -> Paths:
-        """A user's daemon's: the XDG folders, where libvirt keeps its own.
+        """The session daemon's: libvirt's directories below the XDG ones.
 
         Raises:
-            KeyError: the environment names no home.
+            KeyError: HOME is not set.
         """
         home = Path(environ["HOME"])
         cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "libvirt"
@@ -56,7 +56,7 @@ class Paths:
         )
 
     def for_driver(self, driver: str) -> Paths:
-        """The same daemon's, with the files of another driver's domains."""
+        """The paths of the same daemon for the domains of another driver."""
         return replace(self, driver=driver)
 
     # Definitions.
@@ -70,77 +70,77 @@ class Paths:
         return self.etc / self.driver / f"{name}.xml"
 
     def autostart(self) -> Path:
-        """The folder of links to what starts with the host."""
+        """The directory of the autostart links."""
         return self.etc / f"{self.driver}/autostart"
 
     def autostart_link(self, name: str) -> Path:
-        """The link that makes a domain start with the host."""
+        """The autostart link of a domain."""
         return self.autostart() / f"{name}.xml"
 
     def autostart_done(self) -> Path:
-        """The mark that this boot of the host has had its autostart."""
+        """The file whose boot id says that autostart was done in this boot."""
         return self.run / f"{self.driver}/autostarted"
 
     def last_id_file(self) -> Path:
-        """The number that was given to a guest last."""
+        """The file of the last domain id."""
         return self.run / f"{self.driver}/last-number"
 
-    # What runs.
+    # Running domains.
 
     def status_dir(self) -> Path:
-        """The folder of running guests' status, locks and process numbers."""
+        """The directory of running domains' status files, locks and pid files."""
         return self.run / self.driver
 
     def status(self, name: str) -> Path:
-        """A running guest's status document."""
+        """The status file of a running domain."""
         return self.run / self.driver / f"{name}.xml"
 
     def pid_file(self, name: str) -> Path:
-        """A running guest's process number."""
+        """The pid file of a running domain."""
         return self.run / self.driver / f"{name}.pid"
 
     def lock(self, name: str) -> Path:
-        """The lock that the one worker of a guest holds."""
+        """The lock file that the worker of a domain holds."""
         return self.run / self.driver / f"{name}.lock"
 
     def domain_dir(self, identifier: int, name: str) -> Path:
-        """A running guest's private folder, its monitor socket in it; 20 characters of the name."""
+        """The private directory of a running domain, with the monitor socket."""
         return self.lib / self.driver / f"domain-{identifier}-{name[:20]}"
 
     def channels(self, identifier: int, name: str) -> Path:
-        """Where a running guest's channel sockets are."""
+        """The directory of a running domain's channel sockets."""
         return self.lib / f"{self.driver}/channel/target" / f"domain-{identifier}-{name[:20]}"
 
     def memory_dir(self, identifier: int, name: str) -> Path:
-        """Where a running guest's file-backed memory is."""
+        """The directory of a running domain's file-backed memory."""
         return self.lib / f"{self.driver}/ram" / f"{identifier}-{name[:20]}"
 
     def dumps(self) -> Path:
-        """Where crashed guests' memory goes."""
+        """The directory of the dumps of crashed domains."""
         return self.lib / f"{self.driver}/dump"
 
     def nvram(self, name: str) -> Path:
-        """A guest's own firmware variables."""
+        """The firmware variable store of a domain."""
         return self.lib / f"{self.driver}/nvram" / f"{name}_VARS.fd"
 
     def managed_save(self, name: str) -> Path:
-        """A guest's saved state."""
+        """The managed save image of a domain."""
         return self.lib / f"{self.driver}/save" / f"{name}.save"
 
     def snapshots(self, name: str) -> Path:
-        """The folder of what is known of a guest's snapshots."""
+        """The directory of a domain's snapshot definitions."""
         return self.lib / f"{self.driver}/snapshot" / name
 
     def checkpoints(self, name: str) -> Path:
-        """The folder of what is known of a guest's checkpoints."""
+        """The directory of a domain's checkpoint definitions."""
         return self.lib / f"{self.driver}/checkpoint" / name
 
     def tpm_state(self, uuid: str) -> Path:
-        """What a guest's emulated TPM keeps."""
+        """The state directory of a domain's emulated TPM."""
         return self.lib / "swtpm" / uuid
 
     def guest_log(self, name: str) -> Path:
-        """What a guest's emulator printed."""
+        """The log of a domain's emulator."""
         return (
             self.log / self.driver / f"{name}.log"
             if self.log != self.cache
@@ -148,83 +148,83 @@ class Paths:
         )
 
     def capabilities(self) -> Path:
-        """What probes of emulators found."""
+        """The cache of emulator probes."""
         return self.cache / "qemu/capabilities"
 
     # Networks.
 
     def networks(self) -> Path:
-        """The folder of networks' definitions."""
+        """The directory of network definitions."""
         return self.etc / "qemu/networks"
 
     def network_autostart(self) -> Path:
-        """The folder of links to the networks that start with the host."""
+        """The directory of the networks' autostart links."""
         return self.networks() / "autostart"
 
     def network_status_dir(self) -> Path:
-        """The folder of what is known of running networks."""
+        """The directory of the active networks' status files."""
         return self.run / "network"
 
     def dnsmasq(self) -> Path:
-        """The folder of the networks' DHCP and DNS servers: configuration, hosts, leases."""
+        """The directory of dnsmasq's configuration, hosts and leases files."""
         return self.lib / "dnsmasq"
 
     def network_config_file(self) -> Path:
-        """The network driver's settings."""
+        """The configuration file of the network driver."""
         return self.etc / "network.conf"
 
     def interfaces(self) -> Path:
-        """The folder of the host's interfaces that were defined through the daemon."""
+        """The directory of the definitions of host interfaces."""
         return self.etc / "virtvisor/interfaces"
 
     # Storage.
 
     def storage(self) -> Path:
-        """The folder of pools' definitions."""
+        """The directory of pool definitions."""
         return self.etc / "storage"
 
     def storage_autostart(self) -> Path:
-        """The folder of links to the pools that start with the host."""
+        """The directory of the pools' autostart links."""
         return self.storage() / "autostart"
 
     def storage_status_dir(self) -> Path:
-        """The folder of what is known of active pools."""
+        """The directory of the active pools' status files."""
         return self.run / "storage"
 
     # Secrets.
 
     def secrets(self) -> Path:
-        """The folder of secrets' definitions and values."""
+        """The directory of secret definitions and values."""
         return self.etc / "secrets"
 
-    # The daemon's own.
+    # The daemon.
 
     def config_file(self) -> Path:
-        """The daemon's settings."""
+        """libvirtd.conf."""
         return self.etc / "libvirtd.conf"
 
     def qemu_config_file(self) -> Path:
-        """The QEMU driver's settings."""
+        """qemu.conf."""
         return self.etc / "qemu.conf"
 
     def hook(self, name: str) -> Path:
-        """A hook script: "daemon" or "qemu"."""
+        """A hook script: "daemon", "qemu", "lxc" or "network"."""
         return self.etc / "hooks" / name
 
     def socket(self) -> Path:
-        """Where clients come in to read and write."""
+        """The read-write client socket."""
         return self.run / "libvirt-sock"
 
     def read_only_socket(self) -> Path:
-        """Where clients come in to read."""
+        """The read-only client socket."""
         return self.run / "libvirt-sock-ro"
 
     def control_socket(self) -> Path:
-        """Where virtvisorctl asks the root."""
+        """The admin socket of virtvisorctl."""
         return self.run / "virtvisor.sock"
 
     def daemon_pid_file(self) -> Path:
-        """The daemon's process number and lock."""
+        """The pid file of the daemon."""
         return (
             self.root / "run/libvirtd.pid"
             if self.run == self.root / "run/libvirt"
@@ -232,13 +232,13 @@ class Paths:
         )
 
     def daemon_log(self) -> Path:
-        """What the daemon says when it is not in the foreground."""
+        """The log of a daemon in the background."""
         return self.log / "libvirtd.log"
 
     def host_uuid(self) -> Path:
-        """The host's identity, made once when the hardware has none."""
+        """The host UUID, generated once where the firmware has none."""
         return self.lib / "host-uuid"
 
     def lxcfs(self) -> Path:
-        """Where the host's lxcfs is, if it has one."""
+        """The mount point of lxcfs."""
         return self.root / "var/lib/lxcfs"

@@ -1,4 +1,4 @@
-"""Roles for the tree's own tests: one that only waits, one that crashes when it is told."""
+"""Roles for the tests of the tree: one that waits, one that crashes on request."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ async def wait(process: ChildProcess) -> None:
     await process.stopping.wait()
 
 
-async def wait_unless_renewed(process: ChildProcess) -> None:
-    """Fail where a predecessor had to end for this one."""
+async def wait_unless_replacement(process: ChildProcess) -> None:
+    """Fail in a replacement."""
     if process.is_replacement:
-        raise RuntimeError("this role cannot take over")
+        raise RuntimeError("this role cannot replace another")
     await wait(process)
 
 

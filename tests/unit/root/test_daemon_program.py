@@ -1,4 +1,4 @@
-"""The daemon as a program: started, asked, told, refused, ended."""
+"""The daemon as a program: start, status, signals, errors, stop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEADLINE_S = 40.0
 
 
 class Running:
-    """A daemon under a root of its own, and what it tells its service manager."""
+    """A daemon with its own --root, and the receiver of its sd_notify messages."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -40,8 +40,8 @@ class Running:
             stderr=self.log,
         )
 
-    def heard(self) -> str:
-        """What the service manager hears next."""
+    def notification(self) -> str:
+        """The next message to the service manager."""
         return self.manager.recv(100).decode()
 
     def status(self) -> dict[str, dict[str, object]]:
@@ -81,7 +81,7 @@ def daemon() -> Iterator[Running]:
     (hooks / "daemon").chmod(0o755)
     running = Running(folder)
     try:
-        assert running.heard() == "READY=1"
+        assert running.notification() == "READY=1"
         assert {row["state"] for row in running.status().values()} == {"running"}, (
             folder / "stderr"
         ).read_text()
@@ -104,7 +104,7 @@ def test_the_status_names_every_process(daemon: Running) -> None:
     assert [line.split()[0] for line in table[1:]] == list(rows)
 
 
-def test_no_program_that_a_process_runs_inherits_its_descriptors(daemon: Running) -> None:
+def test_every_descriptor_of_the_tree_is_close_on_exec(daemon: Running) -> None:
     left = []
     for name, row in daemon.status().items():
         folder = Path(f"/proc/{row['pid']}")
@@ -116,7 +116,7 @@ def test_no_program_that_a_process_runs_inherits_its_descriptors(daemon: Running
     assert not left
 
 
-def test_virtvisorctl_says_when_no_daemon_answers(tmp_path: Path) -> None:
+def test_virtvisorctl_fails_without_a_daemon(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -131,9 +131,7 @@ def test_virtvisorctl_says_when_no_daemon_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--daemon"]])
-def test_a_second_daemon_is_refused_and_the_first_goes_on(
-    daemon: Running, options: list[str]
-) -> None:
+def test_a_second_daemon_exits_and_the_first_runs_on(daemon: Running, options: list[str]) -> None:
     before = (daemon.root / "stderr").read_text()
     second = daemon.start(*options)
     assert second.wait(DEADLINE_S) == 1
@@ -141,14 +139,14 @@ def test_a_second_daemon_is_refused_and_the_first_goes_on(
     assert daemon.status()["root"]["pid"] == daemon.process.pid
 
 
-def test_settings_are_read_anew_on_a_hangup_and_a_mistake_changes_nothing(daemon: Running) -> None:
+def test_sighup_reloads_the_configuration_and_ignores_an_invalid_one(daemon: Running) -> None:
     settings = daemon.root / "etc/libvirt/libvirtd.conf"
     settings.write_text("max_clients = 'many'\n")
     daemon.process.send_signal(signal.SIGHUP)
-    assert [daemon.heard(), daemon.heard()] == ["RELOADING=1", "READY=1"]
+    assert [daemon.notification(), daemon.notification()] == ["RELOADING=1", "READY=1"]
     settings.write_text("max_clients = 7\n")
     daemon.process.send_signal(signal.SIGHUP)
-    assert [daemon.heard(), daemon.heard()] == ["RELOADING=1", "READY=1"]
+    assert [daemon.notification(), daemon.notification()] == ["RELOADING=1", "READY=1"]
     assert {row["restarts"] for row in daemon.status().values()} == {0}
 
 
@@ -156,7 +154,7 @@ def test_a_terminated_daemon_leaves_no_process_socket_or_pid_file(daemon: Runnin
     rows = daemon.status()
     watched = [os.pidfd_open(int(str(row["pid"]))) for row in rows.values()]
     daemon.process.send_signal(signal.SIGTERM)
-    assert daemon.heard() == "STOPPING=1"
+    assert daemon.notification() == "STOPPING=1"
     assert daemon.process.wait(DEADLINE_S) == 0
     for pidfd in watched:
         assert select.select([pidfd], [], [], DEADLINE_S)[0]

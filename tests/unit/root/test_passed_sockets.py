@@ -1,4 +1,4 @@
-"""Sockets that a service manager passes, as it passes them: from descriptor 3 on."""
+"""Socket activation: sockets passed by a service manager from descriptor 3 on."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def sides(folder: Path, names: str, *files: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
 
 
-def test_sockets_are_told_apart_by_their_files_not_their_order(tmp_path: Path) -> None:
+def test_passed_sockets_are_identified_by_their_path(tmp_path: Path) -> None:
     found = sides(tmp_path, "", "libvirt-sock-ro", "libvirt-sock")
     assert found == "[('ro', 'libvirt-sock-ro'), ('rw', 'libvirt-sock')] {}\n"
 
 
-def test_sockets_elsewhere_are_told_apart_by_their_units_names(tmp_path: Path) -> None:
+def test_passed_sockets_elsewhere_are_identified_by_their_name(tmp_path: Path) -> None:
     found = sides(tmp_path, "libvirtd-ro.socket:libvirtd.socket", "a", "b")
     assert found == "[('ro', 'a'), ('rw', 'b')] {}\n"
 
 
-def test_sockets_without_names_are_told_apart_by_their_order(tmp_path: Path) -> None:
+def test_passed_sockets_without_a_name_are_identified_by_position(tmp_path: Path) -> None:
     assert sides(tmp_path, "", "a", "b") == "[('ro', 'b'), ('rw', 'a')] {}\n"
 
 
 @pytest.mark.parametrize("file", ["libvirt-admin-sock"])
-def test_a_socket_of_no_use_is_closed(tmp_path: Path, file: str) -> None:
+def test_another_passed_socket_is_closed(tmp_path: Path, file: str) -> None:
     assert sides(tmp_path, "", "libvirt-sock", file) == "[('rw', 'libvirt-sock')] {}\n"

@@ -1,4 +1,4 @@
-"""The pid file's lock, sockets handed over, and telling the service manager."""
+"""The pid file, the listening sockets, and sd_notify."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from supervisor.root.sockets import SocketError, bind, client_sockets
 from supervisor.runtime.paths import Paths
 
 
-def test_a_second_daemon_is_told_who_holds_the_lock(tmp_path: Path) -> None:
+def test_a_second_daemon_gets_the_pid_of_the_first(tmp_path: Path) -> None:
     first = PidFile(tmp_path / "run/libvirtd.pid")
     with pytest.raises(AlreadyRunning, match=str(os.getpid())):
         PidFile(tmp_path / "run/libvirtd.pid")
@@ -25,7 +25,7 @@ def test_a_second_daemon_is_told_who_holds_the_lock(tmp_path: Path) -> None:
     assert not (tmp_path / "run/libvirtd.pid").exists()
 
 
-def test_a_stale_pid_file_is_taken_over(tmp_path: Path) -> None:
+def test_an_unlocked_pid_file_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "libvirtd.pid").write_text("999999\nleft over")
     pid_file = PidFile(tmp_path / "libvirtd.pid")
     assert (tmp_path / "libvirtd.pid").read_text() == f"{os.getpid()}\n"
@@ -43,7 +43,7 @@ def test_the_sockets_have_the_modes_of_the_settings(tmp_path: Path) -> None:
     assert not paths.socket().exists()
 
 
-def test_a_session_has_one_socket_of_its_own_user(tmp_path: Path) -> None:
+def test_the_session_daemon_has_one_socket_of_mode_0700(tmp_path: Path) -> None:
     paths = Paths.session({"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "run")})
     sockets = client_sockets(paths, DaemonConfig(), {}, session=True)
     assert list(sockets.sockets) == ["rw"]
@@ -52,7 +52,7 @@ def test_a_session_has_one_socket_of_its_own_user(tmp_path: Path) -> None:
     sockets.close()
 
 
-def test_a_socket_left_by_a_dead_daemon_is_replaced(tmp_path: Path) -> None:
+def test_a_socket_of_a_killed_daemon_is_replaced(tmp_path: Path) -> None:
     bind(tmp_path / "sock", 0o700, None, 1).close()
     again = bind(tmp_path / "sock", 0o700, None, 1)
     with socket.socket(socket.AF_UNIX) as client:
@@ -60,17 +60,17 @@ def test_a_socket_left_by_a_dead_daemon_is_replaced(tmp_path: Path) -> None:
     again.close()
 
 
-def test_an_unknown_group_is_refused_by_name(tmp_path: Path) -> None:
+def test_an_unknown_unix_sock_group_is_an_error(tmp_path: Path) -> None:
     config = DaemonConfig(unix_sock_group="no-such-group")
     with pytest.raises(SocketError, match="no-such-group"):
         client_sockets(Paths.system(tmp_path), config, {}, session=False)
 
 
-def test_the_service_manager_hears_what_is_said(tmp_path: Path) -> None:
+def test_notify_sends_the_state_to_the_service_manager(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(5)
         notify({"NOTIFY_SOCKET": str(tmp_path / "notify")}, "READY=1")
         assert manager.recv(100) == b"READY=1"
-    notify({"NOTIFY_SOCKET": str(tmp_path / "gone")}, "READY=1")  # nobody there is no error
+    notify({"NOTIFY_SOCKET": str(tmp_path / "gone")}, "READY=1")  # no receiver is no error
     notify({}, "READY=1")

@@ -85,7 +85,7 @@ def is_restarted(tree: Tree, zygote: int) -> bool:
     return row(tree, "zygote")[0] not in (0, zygote)
 
 
-def test_services_come_up_and_end_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_services_start_and_stop_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> list[int]:
         async with running(tmp_path, monkeypatch, role("one"), role("two")) as tree:
             assert await tree.wait_ready(DEADLINE_S)
@@ -98,7 +98,7 @@ def test_services_come_up_and_end_in_order(tmp_path: Path, monkeypatch: pytest.M
         assert not alive(pid)
 
 
-def test_a_killed_service_is_there_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_service_is_restarted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with running(tmp_path, monkeypatch, role("one")) as tree:
             assert await tree.wait_ready(DEADLINE_S)
@@ -110,7 +110,7 @@ def test_a_killed_service_is_there_again(tmp_path: Path, monkeypatch: pytest.Mon
     asyncio.run(story())
 
 
-def test_a_service_that_always_fails_is_degraded_not_looped(
+def test_a_service_that_always_fails_is_degraded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story() -> None:
@@ -122,9 +122,7 @@ def test_a_service_that_always_fails_is_degraded_not_looped(
     assert "this role always fails" in (tmp_path / "log").read_text()
 
 
-def test_a_killed_zygote_takes_no_service_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_services_survive_a_killed_zygote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with running(tmp_path, monkeypatch, role("one")) as tree:
             assert await tree.wait_ready(DEADLINE_S)
@@ -138,7 +136,7 @@ def test_a_killed_zygote_takes_no_service_with_it(
     asyncio.run(story())
 
 
-def test_a_zygote_that_is_killed_again_and_again_forks_every_child(
+def test_a_restarted_zygote_forks_any_number_of_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Thirty children; the zygote is killed after each of the first ten, the last forks twenty.
@@ -179,7 +177,7 @@ def test_a_zygote_that_is_killed_again_and_again_forks_every_child(
         runner.run(kill_and_fork())
 
 
-def test_a_renewed_worker_is_another_process_and_counts_as_no_restart(
+def test_a_replaced_worker_is_another_process_without_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story() -> None:
@@ -197,11 +195,11 @@ def test_a_renewed_worker_is_another_process_and_counts_as_no_restart(
     assert "started again" not in (tmp_path / "log").read_text()
 
 
-def test_a_renewed_worker_that_fails_is_restarted_by_its_policy(
+def test_a_replacement_that_fails_is_restarted_by_its_policy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story() -> None:
-        worker = role("box", "wait_unless_renewed")
+        worker = role("box", "wait_unless_replacement")
         async with running(tmp_path, monkeypatch, worker=worker) as tree:
             tree.ensure_worker("box", "demo", "u")
             await until(tree, lambda: row(tree, "box:demo")[1] == "running")
@@ -211,13 +209,13 @@ def test_a_renewed_worker_that_fails_is_restarted_by_its_policy(
     asyncio.run(story())
 
 
-def test_nothing_is_renewed_that_is_not_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_running_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         failing = role("box", "fail", burst=1, longest_s=0.01, degraded_s=60.0)
         async with running(tmp_path, monkeypatch, role("one"), worker=failing) as tree:
             assert await tree.wait_ready(DEADLINE_S)
             first = row(tree, "one")[0]
-            await tree.replace_worker("one")  # a service is none of a keeper's
+            await tree.replace_worker("one")  # a service is no worker
             await tree.replace_worker("box:nobody")
             tree.ensure_worker("box", "demo", "u")
             await until(tree, lambda: row(tree, "box:demo")[1] == "degraded")

@@ -1,4 +1,4 @@
-"""What virtvisorctl prints."""
+"""The output of virtvisorctl."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def status(name: str, pid: int, **more: int) -> ProcessStatus:
     )
 
 
-def test_a_guest_stands_below_its_worker() -> None:
+def test_a_guest_is_listed_below_its_worker() -> None:
     rows = [status("root", 1), status("qemu:demo", 2, guest_pid=os.getpid()), status("domd", 0)]
     lines = format_table(rows).splitlines()
     assert lines[1].startswith("root")
@@ -31,5 +31,5 @@ def test_a_guest_stands_below_its_worker() -> None:
     ("seconds", "text"),
     [(0.4, "0s"), (61, "1m1s"), (3600 * 5 + 60 * 7, "5h7m"), (86400 * 2 + 3600, "2d1h")],
 )
-def test_an_uptime_is_told_in_its_largest_units(seconds: float, text: str) -> None:
+def test_an_uptime_has_its_two_largest_units(seconds: float, text: str) -> None:
     assert format_uptime(seconds) == text

@@ -13,8 +13,8 @@ from supervisor.root.roles import SERVICES, SESSION_SERVICES, WORKERS, Role
 from supervisor.runtime.child import load_role
 
 
-def asked_by(peer: str, driver: str) -> VirError | None:
-    """How a process is refused a driver's worker."""
+def error_for(peer: str, driver: str) -> VirError | None:
+    """The error of a process that requests a driver's worker; None: it is allowed."""
 
     def ask() -> VirError | None:
         set_call(CallContext(peer, "trace", float("inf")))
@@ -27,29 +27,29 @@ def asked_by(peer: str, driver: str) -> VirError | None:
     return copy_context().run(ask)
 
 
-@pytest.mark.parametrize(("driver", "keeper"), [("qemu", "domd"), ("lxc", "lxcd")])
-def test_a_driver_s_keeper_alone_has_its_workers(driver: str, keeper: str) -> None:
+@pytest.mark.parametrize(("driver", "owner"), [("qemu", "domd"), ("lxc", "lxcd")])
+def test_only_the_owner_of_a_driver_may_spawn_its_workers(driver: str, owner: str) -> None:
     others = {role.name for role in SERVICES} | {f"{driver}:x", "root2", ""}
-    assert asked_by(keeper, driver) is None
-    for peer in others - {keeper}:
-        refused = asked_by(peer, driver)
+    assert error_for(owner, driver) is None
+    for peer in others - {owner}:
+        refused = error_for(peer, driver)
         assert refused is not None
         assert refused.code is ErrorCode.ACCESS_DENIED
 
 
-def test_workers_of_an_unknown_driver_are_nobody_s() -> None:
-    refused = asked_by("domd", "xen")
+def test_workers_of_an_unknown_driver_are_refused() -> None:
+    refused = error_for("domd", "xen")
     assert refused is not None
     assert refused.code is ErrorCode.NO_SUPPORT
 
 
-def test_every_keeper_is_a_service() -> None:
+def test_every_owner_is_a_service() -> None:
     names = {role.name for role in SERVICES}
     assert {role.owner for role in WORKERS.values()} <= names
     assert len({role.owner for role in WORKERS.values()}) == len(WORKERS)
 
 
-def test_a_user_s_daemon_has_everything_but_containers() -> None:
+def test_the_session_daemon_has_every_service_but_lxcd() -> None:
     assert {role.name for role in SERVICES} - {role.name for role in SESSION_SERVICES} == {"lxcd"}
 
 
