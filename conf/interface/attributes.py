@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Final
 
 from conf.errors import ConfError
+from conf.types.mac import MAC_ADDRESS
 
 DEVICE: Final = re.compile(r"[^\s/:\0]{1,15}")  # dev_valid_name() in the kernel
-MAC: Final = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 VLAN_TAGS: Final = range(1, 4095)
 LARGEST_MTU: Final = 0x7FFFFFFF
 
@@ -66,9 +66,9 @@ def mac(text: str) -> str:
     """Parse a MAC address, keeping its spelling.
 
     Raises:
-        ConfError: "xml": it is none.
+        ConfError: "xml": malformed.
     """
-    if MAC.fullmatch(text) is None:
+    if MAC_ADDRESS.fullmatch(text) is None:
         detail = f"'{text[:32]}' is no MAC address; write it as 52:54:00:12:34:56"
         raise ConfError("xml", detail, "interface/mac/@address")
     return text

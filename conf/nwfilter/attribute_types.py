@@ -63,11 +63,11 @@ def number(
 ) -> AttributeType:
     """Make the type of a number, which stays decimal or hexadecimal, or a name."""
     by_number = {value: name for name, value in (names or {}).items()}
-    by_word = {name.lower(): name for name in names or {}}
+    by_name = {name.lower(): name for name in names or {}}
 
     def read(text: str) -> str:
-        if text.lower() in by_word:
-            return by_word[text.lower()]
+        if text.lower() in by_name:
+            return by_name[text.lower()]
         if _NUMBER.fullmatch(text) is None:
             raise ValueError(text)
         hexadecimal = text[:2] in ("0x", "0X")

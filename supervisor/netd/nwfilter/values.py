@@ -12,6 +12,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
 from conf.nwfilter import attribute_types
+from conf.types.mac import parse_mac
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}")
@@ -81,12 +82,9 @@ def mac(text: str) -> str:
         VirError: INTERNAL_ERROR: it is none.
     """
     try:
-        bytes_ = [int(part, 16) for part in text.split(":")]
+        return parse_mac(text)
     except ValueError:
         raise invalid_value(text, "a MAC address") from None
-    if len(bytes_) != 6 or not all(0 <= byte <= 0xFF for byte in bytes_):
-        raise invalid_value(text, "a MAC address")
-    return ":".join(f"{byte:02x}" for byte in bytes_)
 
 
 def invalid_value(text: str, expected: str) -> VirError:
