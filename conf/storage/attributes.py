@@ -62,14 +62,12 @@ def group_id(text: str) -> int | None:
 
 
 def _parse_id(text: str, element: str) -> int | None:
-    """A number of a user or group; -1 and nothing leave it to the host."""
+    """Parse a uid or gid; -1 keeps what the kernel gives a new file."""
     digits = text.strip()
-    if digits in ("", "-1"):
+    if digits == "-1":  # an empty element is no number: libvirt refuses it
         return None
     if not _NUMBER.fullmatch(digits) or int(digits) >= MAX_ID:
-        raise ConfError(
-            "xml", f"malformed {element} element: '{text}' is no number of a {element}", element
-        )
+        raise ConfError("xml", f"malformed {element} element: '{text}' is no id", element)
     return int(digits)
 
 

@@ -61,6 +61,11 @@ class Size:
         self.digits, self.unit = str(self.bytes), unit
 
 
+def _present(size: Size | None) -> Size | None:
+    """Return None for an element without text: libvirt treats it as absent."""
+    return size if size is not None and size.digits else None
+
+
 @element("extent")
 @dataclass(slots=True, kw_only=True)
 class Extent:
@@ -115,6 +120,7 @@ class VolumeTarget:
             raise ConfError("xml", detail, "target/compat")
         if self.compat is None and (self.lazy_refcounts or self.extended_l2):
             self.compat = "1.1"
+        self.cluster_size_element = _present(self.cluster_size_element)
         if self.cluster_size_element is not None:
             self.cluster_size_element.count("clusterSize", "B")
 
@@ -159,7 +165,10 @@ class Volume:
             self.target_element = VolumeTarget()
 
     def after_read(self) -> None:
-        """Count in bytes; an empty <backingStore> is none."""
+        """Convert sizes to bytes; an empty size or <backingStore> is absent."""
+        self.capacity_element = _present(self.capacity_element)
+        self.allocation_element = _present(self.allocation_element)
+        self.physical_element = _present(self.physical_element)
         for element_name, size in (
             ("capacity", self.capacity_element),
             ("capacity", self.allocation_element),

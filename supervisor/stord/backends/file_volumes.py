@@ -201,7 +201,8 @@ def image_spec(
     return qemu_img.ImageSpec(
         path=f"{directory}/{name}",
         format=target.format or "raw",
-        capacity=definition.capacity,
+        # libvirt takes a capacity of 0 over a backing file as "not given".
+        capacity=definition.capacity or (None if backing is not None else 0),
         compat=target.compat or "",
         features=tuple(features(definition)),
         cluster_size=target.cluster_size or 0,

@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conf.storage import Pool, parse_pool
+from conf.storage import Pool, PoolType, parse_pool
 from supervisor.stord.backends import mounts
+from supervisor.stord.backends.base import CreateOptions
+from supervisor.stord.backends.file_volumes import image_spec
+from supervisor.stord.pool_xml import parse_volume_xml
 from supervisor.stord.qemu_img import (
     Cipher,
     ImageSpec,
@@ -164,3 +167,25 @@ def test_exports_become_sources() -> None:
         ("/srv/a", "srv"),
         ("/srv/b", "srv"),
     ]
+
+
+@pytest.mark.parametrize(
+    "capacity", ["", "<capacity>0</capacity>", "<capacity unit='G'>0</capacity>"]
+)
+def test_overlay_without_a_capacity_has_the_size_of_its_backing_file(capacity: str) -> None:
+    definition = parse_volume_xml(
+        f"<volume><name>v</name>{capacity}<target><format type='qcow2'/></target>"
+        "<backingStore><path>/p/base</path><format type='raw'/></backingStore></volume>",
+        PoolType.DIR,
+    )
+    spec = image_spec(definition, CreateOptions(), "/p", "v", None)
+    assert plan_create(spec)[-1] == "/p/v"  # no size follows
+
+
+def test_empty_volume_without_a_backing_file_has_no_bytes() -> None:
+    definition = parse_volume_xml(
+        "<volume><name>v</name><capacity>0</capacity><target><format type='qcow2'/></target>"
+        "</volume>",
+        PoolType.DIR,
+    )
+    assert plan_create(image_spec(definition, CreateOptions(), "/p", "v", None))[-1] == "0"

@@ -227,3 +227,27 @@ def test_any_document_is_refused_or_comes_back_as_it_was_written(
         return
     written = format_volume(made)
     assert format_volume(parse_volume(written, pool)) == written
+
+
+def test_empty_sizes_are_absent() -> None:
+    volume = parse_volume(
+        "<volume><name>v</name><capacity>10</capacity><allocation unit='G'/><physical/>"
+        "<target><clusterSize/></target></volume>",
+        PoolType.DIR,
+    )
+    assert (volume.allocation, volume.physical, volume.target.cluster_size) == (None, None, None)
+
+
+def test_empty_capacity_is_missing() -> None:
+    with pytest.raises(ConfError, match="missing capacity element"):
+        parse_volume("<volume><name>v</name><capacity/></volume>", PoolType.DIR)
+
+
+@pytest.mark.parametrize("element", ["owner", "group"])
+def test_empty_owner_is_malformed(element: str) -> None:
+    with pytest.raises(ConfError, match=f"malformed {element} element"):
+        parse_volume(
+            "<volume><name>v</name><capacity>10</capacity><target><permissions>"
+            f"<{element}/></permissions></target></volume>",
+            PoolType.DIR,
+        )
