@@ -172,6 +172,8 @@ def _value_when_absent(spec: FieldSpec, node: etree._Element) -> object:
 def _read_child(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
     if name not in values:
         values[name] = read(_class_of(spec, node), node)
+    elif spec.single:
+        raise ConfError("xml", spec.single, _path(node))
 
 
 def _read_children(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:

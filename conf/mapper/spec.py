@@ -50,6 +50,7 @@ class FieldSpec:
     error_kind: str = ""  # the kind of the ConfError for unreadable text; "" is "xml"
     default_when_absent: object = None  # an attribute's value when its element is there without it
     required: bool = False  # an element without this attribute is refused
+    single: str = ""  # of a child: the error for a second such element; "" ignores it
     prune: Prune | None = None  # removes parts of an element that is kept verbatim
 
 
@@ -137,9 +138,12 @@ def flag(path: str, *, only: str = "") -> Any:  # noqa: ANN401
     return dataclasses.field(default=False, metadata={KEY: spec})
 
 
-def child(path: str, model: object, *, only: str = "") -> Any:  # noqa: ANN401
-    """A child element with a model (or a Choice) of its own; None when it is absent."""
-    spec = FieldSpec("child", tuple(path.split("/")), model=model, only=only)
+def child(path: str, model: object, *, only: str = "", single: str = "") -> Any:  # noqa: ANN401
+    """A child element with a model (or a Choice) of its own; None when it is absent.
+
+    The first such element counts; `single` is the error that refuses a second one.
+    """
+    spec = FieldSpec("child", tuple(path.split("/")), model=model, only=only, single=single)
     return dataclasses.field(default=None, metadata={KEY: spec})
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from conf.mapper import attribute, child, element
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import positive, unsigned
 
 TYPES = one_of(
     "none", "alsa", "coreaudio", "jack", "oss", "pulseaudio", "sdl", "spice", "file", "dbus"
@@ -56,7 +56,7 @@ class AudioStream:
 class Audio:
     """<audio>."""
 
-    id: int = attribute("@id", read=unsigned, default=0)
+    id: int = attribute("@id", read=positive, default=0, required=True)
     type: str = attribute("@type", read=TYPES, default="")
     timer_period: int | None = attribute("@timerPeriod", read=unsigned)
     server_name: str | None = attribute("@serverName")

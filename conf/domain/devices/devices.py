@@ -62,11 +62,15 @@ class Devices:
     redirfilter: Redirfilter | None = child("redirfilter", Redirfilter)
     hubs: list[Hub] = children("hub", Hub)
     watchdogs: list[Watchdog] = children("watchdog", Watchdog)
-    memballoon: Memballoon | None = child("memballoon", Memballoon)
+    memballoon: Memballoon | None = child(
+        "memballoon", Memballoon, single="only a single memory balloon device is supported"
+    )
     rngs: list[Rng] = children("rng", Rng)
-    nvram: NvramDevice | None = child("nvram", NvramDevice)
+    nvram: NvramDevice | None = child(
+        "nvram", NvramDevice, single="only a single nvram device is supported"
+    )
     panics: list[Panic] = children("panic", Panic)
     shmems: list[Shmem] = children("shmem", Shmem)
     memories: list[MemoryDevice] = children("memory", MemoryDevice)
-    iommu: Iommu | None = child("iommu", Iommu)
-    vsock: Vsock | None = child("vsock", Vsock)
+    iommu: Iommu | None = child("iommu", Iommu, single="only a single IOMMU device is supported")
+    vsock: Vsock | None = child("vsock", Vsock, single="only a single vsock device is supported")

@@ -12,7 +12,7 @@ from conf.domain.devices.source import Auth, Encryption, Source
 from conf.mapper import attribute, child, element, flag, text
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import positive, unsigned
 from conf.types.size import to_bytes
 
 TYPES = one_of("file", "block", "dir", "network", "volume", "nvme", "vhostuser", "vhostvdpa")
@@ -178,7 +178,7 @@ class Disk:
     wwn: str | None = text("wwn")
     vendor: str | None = text("vendor")
     product: str | None = text("product")
-    boot_order: int | None = attribute("boot/@order", read=unsigned)
+    boot_order: int | None = attribute("boot/@order", read=positive)
     encryption: Encryption | None = child("encryption", Encryption)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)

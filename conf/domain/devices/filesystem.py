@@ -11,7 +11,7 @@ from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.mapper import attribute, child, element, flag, text
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import positive, unsigned
 from conf.types.size import to_bytes, to_kib
 
 
@@ -86,7 +86,7 @@ class Filesystem:
     readonly: bool = flag("readonly")
     space_hard_limit: SpaceLimit | None = child("space_hard_limit", SpaceLimit)
     space_soft_limit: SpaceLimit | None = child("space_soft_limit", SpaceLimit)
-    boot_order: int | None = attribute("boot/@order", read=unsigned)
+    boot_order: int | None = attribute("boot/@order", read=positive)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
 

@@ -13,7 +13,7 @@ from conf.domain.devices.source import Auth, Source, SourceHost
 from conf.mapper import attribute, child, children, element, flag, text
 from conf.types.bool import on_off, write_on_off, yes_no
 from conf.types.enum import one_of
-from conf.types.integer import hexadecimal, unsigned
+from conf.types.integer import hexadecimal, positive, unsigned
 
 
 @element("address")
@@ -124,7 +124,7 @@ class Hostdev:
     teaming: Teaming | None = child("teaming", Teaming)
     readonly: bool = flag("readonly")
     shareable: bool = flag("shareable")
-    boot_order: int | None = attribute("boot/@order", read=unsigned)
+    boot_order: int | None = attribute("boot/@order", read=positive)
     rom: Rom | None = child("rom", Rom)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)

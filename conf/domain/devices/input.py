@@ -23,6 +23,7 @@ class Input:
         "@type",
         read=one_of("mouse", "tablet", "keyboard", "passthrough", "evdev"),
         default="",
+        required=True,
     )
     bus: str | None = attribute(
         "@bus", read=one_of("ps2", "usb", "xen", "parallels", "virtio", "none")

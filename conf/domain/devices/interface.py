@@ -14,7 +14,7 @@ from conf.mapper import Mode, attribute, child, children, element, text
 from conf.types.bandwidth import Bandwidth
 from conf.types.bool import on_off, write_on_off, yes_no
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import positive, unsigned
 from conf.types.mac import unicast_mac
 from conf.types.virtual_port import VirtualPort
 from conf.types.vlan import Vlan
@@ -192,7 +192,7 @@ class Interface:
     backend_tap: str | None = attribute("backend/@tap")
     backend_vhost: str | None = attribute("backend/@vhost")
     filterref: FilterRef | None = child("filterref", FilterRef)
-    boot_order: int | None = attribute("boot/@order", read=unsigned)
+    boot_order: int | None = attribute("boot/@order", read=positive)
     tune: int | None = text("tune/sndbuf", read=unsigned)
     link_state: str | None = attribute("link/@state", read=one_of("up", "down"))
     mtu: int | None = attribute("mtu/@size", read=unsigned)

@@ -18,7 +18,7 @@ class Panic:
     """<panic>."""
 
     model: str | None = attribute(
-        "@model", read=one_of("default", "pseries", "isa", "hyperv", "s390", "pvpanic")
+        "@model", read=one_of("default", "pseries", "isa", "hyperv", "s390")
     )
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)

@@ -13,7 +13,7 @@ from conf.domain.devices.chardev import CharEnd, CharSource
 from conf.mapper import attribute, child, children, element
 from conf.types.bool import on_off, write_on_off, yes_no
 from conf.types.enum import one_of
-from conf.types.integer import unsigned, upper_hexadecimal
+from conf.types.integer import positive, unsigned, upper_hexadecimal
 
 
 @element("redirdev")
@@ -27,7 +27,7 @@ class Redirdev(CharSource):
     log_file: str | None = attribute("log/@file")
     log_append: bool | None = attribute("log/@append", read=on_off, write=write_on_off)
     protocol: str | None = attribute("protocol/@type")
-    boot_order: int | None = attribute("boot/@order", read=unsigned)
+    boot_order: int | None = attribute("boot/@order", read=positive)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
 

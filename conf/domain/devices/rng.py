@@ -11,6 +11,7 @@ from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.chardev import TYPES as CHAR_TYPES
 from conf.domain.devices.chardev import CharEnd, CharSource
 from conf.domain.devices.virtio import VirtioDriver
+from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element, text
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
@@ -31,7 +32,9 @@ class RngRate:
 class RngBackend(CharSource):
     """<backend>: where random bytes come from."""
 
-    model: str = attribute("@model", read=one_of("random", "egd", "builtin"), default="")
+    model: str = attribute(
+        "@model", read=one_of("random", "egd", "builtin"), default="", required=True
+    )
     type: str | None = attribute("@type", read=CHAR_TYPES)  # type: ignore[assignment]
     file: str | None = text(".", omit="")
     ends: list[CharEnd] = children("source", CharEnd)
@@ -55,10 +58,24 @@ class RngBackend(CharSource):
 class Rng:
     """<rng>."""
 
-    model: str = attribute("@model", default="")
+    model: str = attribute("@model", default="", required=True)
     rate: RngRate | None = child("rate", RngRate)
-    backend: RngBackend = child("backend", RngBackend)
+    backends: list[RngBackend] = children("backend", RngBackend)
     driver: VirtioDriver | None = child("driver", VirtioDriver)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
     boot_order: int | None = None
+
+    def after_read(self) -> None:
+        """Check that there is one backend.
+
+        Raises:
+            ConfError: "xml".
+        """
+        if len(self.backends) != 1:
+            raise ConfError("xml", "only one RNG backend is supported", "rng/backend")
+
+    @property
+    def backend(self) -> RngBackend:
+        """The one backend."""
+        return self.backends[0]

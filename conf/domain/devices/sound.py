@@ -13,7 +13,7 @@ from conf.mapper import attribute, child, children, element
 from conf.types.enum import one_of
 from conf.types.integer import unsigned
 
-MODELS = one_of("sb16", "es1370", "pcspk", "ac97", "ich6", "ich9", "usb", "ich7", "virtio")
+MODELS = one_of("sb16", "es1370", "pcspk", "ac97", "ich6", "ich9", "usb", "ich7")
 
 
 @element("codec")
@@ -21,7 +21,9 @@ MODELS = one_of("sb16", "es1370", "pcspk", "ac97", "ich6", "ich9", "usb", "ich7"
 class SoundCodec:
     """<codec>."""
 
-    type: str = attribute("@type", read=one_of("duplex", "micro", "output"), default="")
+    type: str = attribute(
+        "@type", read=one_of("duplex", "micro", "output"), default="", required=True
+    )
 
 
 @element("sound")
@@ -29,7 +31,7 @@ class SoundCodec:
 class Sound:
     """<sound>."""
 
-    model: str = attribute("@model", read=MODELS, default="")
+    model: str = attribute("@model", read=MODELS, default="", required=True)
     codecs: list[SoundCodec] = children("codec", SoundCodec)
     audio_id: int | None = attribute("audio/@id", read=unsigned)
     driver: VirtioDriver | None = child("driver", VirtioDriver)

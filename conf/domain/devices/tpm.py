@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
-from conf.mapper import attribute, child, element
+from conf.errors import ConfError
+from conf.mapper import attribute, child, children, element
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
 
@@ -35,7 +36,25 @@ class Tpm:
     model: str | None = attribute(
         "@model", read=one_of("tpm-tis", "tpm-crb", "tpm-spapr", "spapr-tpm-proxy")
     )
-    backend: TpmBackend = child("backend", TpmBackend)
+    backends: list[TpmBackend] = children("backend", TpmBackend)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
     boot_order: int | None = None
+
+    def after_read(self) -> None:
+        """Check that there is one backend, and that it has a type.
+
+        Raises:
+            ConfError: "xml".
+        """
+        if len(self.backends) > 1:
+            raise ConfError("xml", "only one TPM backend is supported", "tpm/backend")
+        if not self.backends:
+            raise ConfError("xml", "missing TPM device backend", "tpm")
+        if not self.backend.type:
+            raise ConfError("xml", "missing TPM device backend type", "tpm/backend/@type")
+
+    @property
+    def backend(self) -> TpmBackend:
+        """The one backend."""
+        return self.backends[0]

@@ -18,7 +18,7 @@ class Watchdog:
     """<watchdog>."""
 
     model: str = attribute(
-        "@model", read=one_of("i6300esb", "ib700", "diag288", "itco"), default=""
+        "@model", read=one_of("i6300esb", "ib700", "diag288", "itco"), default="", required=True
     )
     action: str | None = attribute(
         "@action",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from conf.domain.devices.address import PciAddress
+from conf.domain.device_xml import KINDS, devices_of
+from conf.domain.devices.address import PciAddress, by_user
 from conf.domain.model import Domain
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
@@ -99,6 +100,93 @@ def check_hostdevs(domain: Domain) -> None:
     if sum(bool(hostdev.ramfb) for hostdev in domain.devices.hostdevs) > 1:
         detail = "Only one vgpu device can have 'ramfb' enabled"
         raise ConfError(UNSUPPORTED, detail, f"{path}/@ramfb")
+
+
+def check_sounds(domain: Domain) -> None:
+    """Check the sound devices and the <audio> elements that they name.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    devices = domain.devices
+    ids = {audio.id for audio in devices.audios}
+    for sound in devices.sounds:
+        if sound.model == "ich7":
+            detail = f"sound card model '{sound.model}' is not supported by qemu"
+            raise ConfError(UNSUPPORTED, detail, "domain/devices/sound/@model")
+        if sound.audio_id is not None and sound.audio_id not in ids:
+            detail = f"unable to find audio backend with id '{sound.audio_id}' for sound device"
+            raise ConfError("xml", detail, "domain/devices/sound/audio/@id")
+
+
+def check_inputs(domain: Domain) -> None:
+    """Check that the bus of each input device has such a device.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    path = "domain/devices/input"
+    for item in domain.devices.inputs:
+        if item.bus == "ps2" and item.type not in ("mouse", "keyboard"):
+            detail = f"ps2 bus does not support {item.type} input device"
+            raise ConfError(UNSUPPORTED, detail, f"{path}/@bus")
+        if item.type == "passthrough" and item.bus != "virtio":
+            detail = "only virtio bus is supported for 'passthrough' input devices"
+            raise ConfError(UNSUPPORTED, detail, f"{path}/@bus")
+        if item.type == "passthrough" and not item.source_evdev:
+            raise ConfError("xml", "Missing evdev path for input device passthrough", path)
+
+
+def check_single_devices(domain: Domain) -> None:
+    """Check devices of which QEMU takes one, and values that must be unique.
+
+    Raises:
+        ConfError: the kind is libvirt's code.
+    """
+    devices = domain.devices
+    spice = any(graphics.type == "spice" for graphics in devices.graphics)
+    if any(channel.type == "spicevmc" for channel in devices.channels) and not spice:
+        detail = "chardev 'spicevmc' not supported without spice graphics"
+        raise ConfError(UNSUPPORTED, detail, "domain/devices/channel")
+    if (
+        devices.vsock is not None
+        and devices.vsock.cid_address is not None
+        and devices.vsock.cid_address < 3
+    ):
+        # 0 is the hypervisor, 1 local communication, 2 the host (vsock(7)).
+        detail = "guest CIDs must be >= 3"
+        raise ConfError(UNSUPPORTED, detail, "domain/devices/vsock/cid")
+    for shmem in devices.shmems:
+        if "/" in shmem.name:
+            raise ConfError(
+                "xml", "shmem name cannot include '/' character", "domain/devices/shmem"
+            )
+        if shmem.name in (".", ".."):
+            detail = f"shmem name cannot be equal to '{shmem.name}'"
+            raise ConfError("xml", detail, "domain/devices/shmem")
+    models = [watchdog.model for watchdog in devices.watchdogs]
+    if len(models) > 1:
+        detail = "only a single watchdog device is supported"
+        raise ConfError("xml", detail, "domain/devices/watchdog")
+
+
+def check_aliases(domain: Domain) -> None:
+    """Check that no alias of the user's is given to two devices.
+
+    Raises:
+        ConfError: "xml".
+    """
+    seen: set[str] = set()
+    for tag in KINDS:
+        for item in devices_of(domain.devices, tag):
+            alias = getattr(item, "alias", None)
+            # Aliases that the daemon made are dropped from definitions, and may be on a console
+            # that is a serial port's other element.
+            if alias is None or not by_user(alias):
+                continue
+            if alias in seen:
+                raise ConfError("xml", f"non unique alias detected: {alias}", "domain/devices")
+            seen.add(alias)
 
 
 def check_zpci(domain: Domain) -> None:

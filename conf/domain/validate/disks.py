@@ -6,10 +6,12 @@ Source: libvirt 9.0, measured.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from conf.domain.devices.address import DriveAddress, UsbAddress
 from conf.domain.devices.disk import Disk
+from conf.domain.devices.disk_order import disk_index
 from conf.domain.model import Domain
 from conf.errors import ConfError
 
@@ -20,6 +22,9 @@ SHARED_FORMATS: Final = (None, "raw")
 DRIVE_BUSES: Final = ("ide", "sata", "fdc", "scsi")
 VENDOR_LENGTH: Final = 8
 PRODUCT_LENGTH: Final = 16
+#: Characters that libvirt lets into QEMU's properties.
+SERIAL: Final = re.compile(r"[A-Za-z0-9_\-. +]*")
+WWN: Final = re.compile("(0x)?[0-9a-fA-F]{16}")
 DISKS_ONLY: Final = ("cdrom", "floppy")
 
 
@@ -30,16 +35,86 @@ def check_disks(domain: Domain) -> None:
         ConfError: a disk cannot be.
     """
     for disk in domain.devices.disks:
+        _check_target(disk)
         _check_format(disk)
+        _check_driver(disk)
+        _check_identifiers(disk)
+        _check_iotune(disk)
         _check_address(disk)
         _check_scsi(disk)
         _check_sharing(disk)
+    _check_ide_controllers(domain)
     _check_names(domain)
     _check_places(domain)
     for filesystem in domain.devices.filesystems:
         if filesystem.driver_type == "virtiofs" and filesystem.readonly:
             detail = "virtiofs does not yet support read-only mode"
             raise ConfError(UNSUPPORTED, detail, "domain/devices/filesystem/readonly")
+
+
+def _check_target(disk: Disk) -> None:
+    """The target name is a disk's, and the bus has such a device."""
+    dev, bus = disk.target.dev, disk.target.bus
+    if disk_index(dev) < 0:
+        kind = "floppy" if disk.device == "floppy" else "harddisk"
+        raise ConfError("internal", f"Invalid {kind} device name: {dev}", f"{PATH}/target/@dev")
+    if dev[-1:].isdigit():
+        detail = f"invalid disk target '{dev}', partitions can't appear in disk targets"
+        raise ConfError("xml", detail, f"{PATH}/target/@dev")
+    if bus == "virtio" and disk.device in DISKS_ONLY:
+        # virtio-blk has no tray; a CD-ROM needs IDE, SATA, SCSI or USB.
+        detail = f"disk type of '{dev}' does not support ejectable media"
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/target/@bus")
+    if bus in ("ide", "sata") and disk.readonly and disk.device == "disk":
+        detail = f"readonly {bus} disks are not supported"
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/readonly")
+    if disk.target.removable is not None and bus not in ("usb", "scsi"):
+        detail = "removable is only valid for usb or scsi disks"
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/target/@removable")
+
+
+def _check_driver(disk: Disk) -> None:
+    driver = disk.driver
+    if driver is None:
+        return
+    if driver.name not in (None, "qemu"):
+        detail = f"unsupported driver name '{driver.name}' for disk '{disk.target.dev}'"
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/driver/@name")
+    if driver.io == "native" and driver.cache not in ("none", "directsync"):
+        # Linux AIO is asynchronous with O_DIRECT alone.
+        detail = (
+            "native I/O needs either no disk cache or directsync cache mode, QEMU will fallback "
+            "to aio=threads"
+        )
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/driver/@io")
+
+
+def _check_identifiers(disk: Disk) -> None:
+    """The serial number and the World Wide Name become values on QEMU's command line."""
+    if disk.serial is not None and not SERIAL.fullmatch(disk.serial):
+        detail = f"driver serial '{disk.serial}' contains unsafe characters"
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/serial")
+    if disk.wwn is not None and not WWN.fullmatch(disk.wwn):
+        raise ConfError("xml", f"Malformed wwn: {disk.wwn}", f"{PATH}/wwn")
+
+
+def _check_iotune(disk: Disk) -> None:
+    tune = disk.iotune
+    if tune is None:
+        return
+    for unit in ("bytes_sec", "iops_sec", "bytes_sec_max", "iops_sec_max"):
+        if getattr(tune, f"total_{unit}") and (
+            getattr(tune, f"read_{unit}") or getattr(tune, f"write_{unit}")
+        ):
+            detail = f"total and read/write {unit} cannot be set at the same time"
+            raise ConfError("xml", detail, f"{PATH}/iotune")
+
+
+def _check_ide_controllers(domain: Domain) -> None:
+    """The i440FX has one IDE controller, built in, with four drives."""
+    if any(item.type == "ide" and item.index for item in domain.devices.controllers):
+        detail = "Only a single IDE controller is supported for this machine type"
+        raise ConfError(UNSUPPORTED, detail, "domain/devices/controller")
 
 
 def _format(disk: Disk) -> str | None:
@@ -51,8 +126,11 @@ def _check_format(disk: Disk) -> None:
     if form == "iso":
         detail = "storage format 'iso' is not directly supported by QEMU, use 'raw' instead"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/driver/@type")
-    if form in ("cow", "vhd"):
+    if form in ("cow", "vhd", "dir"):
         detail = f"'{form}' storage format is not supported"
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/driver/@type")
+    if disk.type == "dir" and form != "fat":
+        detail = "storage type 'dir' requires use of storage format 'fat'"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/driver/@type")
 
 

@@ -13,12 +13,16 @@ from typing import Final
 from conf.domain.model import Domain
 from conf.domain.validate.controllers import check_usb
 from conf.domain.validate.devices import (
+    check_aliases,
     check_graphics,
     check_hostdevs,
+    check_inputs,
     check_interfaces,
     check_iommu,
     check_memories,
     check_serials,
+    check_single_devices,
+    check_sounds,
     check_videos,
 )
 from conf.domain.validate.disks import check_disks
@@ -73,6 +77,10 @@ def _check_devices(domain: Domain, facts: EmulatorFacts) -> None:
     check_serials(domain)
     check_memories(domain, facts)
     check_iommu(domain)
+    check_sounds(domain)
+    check_inputs(domain)
+    check_single_devices(domain)
+    check_aliases(domain)
 
 
 def _check_emulator(domain: Domain, facts: EmulatorFacts) -> None:

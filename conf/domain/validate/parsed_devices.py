@@ -6,17 +6,41 @@ Source: libvirt 9.0, measured.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
 from conf.domain.devices.chardev import CharSource
+from conf.domain.devices.controller import Controller
 from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.hostdev import Hostdev
+from conf.domain.devices.interface import Interface
 from conf.domain.devices.source import Auth, SourceLabel
 from conf.domain.model import Domain
 from conf.errors import ConfError
 
 UNSUPPORTED: Final = "config_unsupported"
+INTERFACE_MODEL: Final = re.compile(r"[A-Za-z0-9_\-]*")
+#: Models of each type of controller; a type that is not here has none.
+CONTROLLER_MODELS: Final = {
+    "pci": (
+        "pci-root", "pcie-root", "pci-bridge", "dmi-to-pci-bridge", "pcie-to-pci-bridge",
+        "pcie-root-port", "pcie-switch-upstream-port", "pcie-switch-downstream-port",
+        "pci-expander-bus", "pcie-expander-bus",
+    ),
+    "scsi": (
+        "auto", "buslogic", "lsilogic", "lsisas1068", "vmpvscsi", "ibmvscsi", "virtio-scsi",
+        "lsisas1078", "virtio-transitional", "virtio-non-transitional", "ncr53c90", "dc390",
+        "am53c974",
+    ),
+    "usb": (
+        "piix3-uhci", "piix4-uhci", "ehci", "ich9-ehci1", "ich9-uhci1", "ich9-uhci2",
+        "ich9-uhci3", "vt82c686b-uhci", "pci-ohci", "nec-xhci", "qusb1", "qusb2", "qemu-xhci",
+        "none",
+    ),
+    "ide": ("piix3", "piix4", "ich6"),
+    "virtio-serial": ("virtio", "virtio-transitional", "virtio-non-transitional"),
+}  # fmt: skip
 SECRET_TYPES: Final = ("ceph", "iscsi")
 
 
@@ -36,6 +60,10 @@ def check_parsed_devices(domain: Domain) -> None:
         _check_auth(disk.auth or (disk.source.auth if disk.source else None))
     for number, hostdev in enumerate(domain.devices.hostdevs):
         _check_hostdev(hostdev, domain.devices.hostdevs[:number])
+    for controller in domain.devices.controllers:
+        _check_controller_model(controller)
+    for interface in domain.devices.interfaces:
+        _check_interface(interface)
     for shmem in domain.devices.shmems:
         if shmem.msi is not None and shmem.server_path is None:
             raise ConfError("xml", "msi option is only supported with a server", "shmem/msi")
@@ -50,6 +78,22 @@ def _char_sources(domain: Domain) -> Iterator[CharSource]:
     yield from devices.redirdevs
     yield from (card for card in devices.smartcards if card.mode == "passthrough")
     yield from (rng.backend for rng in devices.rngs if rng.backend.model == "egd")
+
+
+def _check_controller_model(controller: Controller) -> None:
+    models = CONTROLLER_MODELS.get(controller.type, ())
+    if controller.model is not None and controller.model not in models:
+        detail = f"Unknown model type '{controller.model}'"
+        raise ConfError("internal", detail, "domain/devices/controller/@model")
+
+
+def _check_interface(interface: Interface) -> None:
+    path = "domain/devices/interface"
+    if interface.model is not None and not INTERFACE_MODEL.fullmatch(interface.model):
+        raise ConfError("invalid_arg", "Model name contains invalid characters", f"{path}/model")
+    if interface.type == "network" and not (interface.source and interface.source.network):
+        detail = "No <source> 'network' attribute specified with <interface type='network'/>"
+        raise ConfError("xml", detail, f"{path}/source/@network")
 
 
 def _check_char_source(source: CharSource) -> None:

@@ -7,10 +7,12 @@ import types
 import typing
 from functools import cache
 
+from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from conf.domain.model import TYPES
+from conf.errors import ConfError
 from conf.mapper.spec import KEY, Choice, FieldSpec
 from conf.types.cpuset import format_cpuset
 from conf.types.enum import OneOf
@@ -54,7 +56,10 @@ def as_read(model: object) -> object:
                 setattr(model, name, spec.default_when_absent)
     finish = getattr(model, "after_read", None)
     if finish is not None:
-        finish()
+        try:
+            finish()
+        except ConfError:
+            reject()  # parts that cannot be together
     return model
 
 
