@@ -167,7 +167,7 @@ def test_the_worker_that_starts_a_container_is_followed_by_a_fresh_one(box: Boxe
     domain.create()
     (worker,) = (row for row in box.daemon.status() if row["name"] == "lxc:renewed")
     assert (worker["state"], worker["restarts"]) == ("running", 0)
-    assert "lxc:renewed stops: a fresh one takes over" in box.daemon.log.read_text()
+    assert "lxc:renewed stops: it is replaced" in box.daemon.log.read_text()
     domain.suspend()
     domain.resume()
     domain.destroy()

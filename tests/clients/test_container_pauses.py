@@ -132,7 +132,7 @@ def test_what_takes_an_init_is_refused_until_it_has_one(box: Boxes) -> None:
         lambda: domain.openConsole(None, box.link.newStream(), 0),
     ]
     for call in calls:
-        with pytest.raises(libvirt.libvirtError, match="has not begun: resume it") as refused:
+        with pytest.raises(libvirt.libvirtError, match="was started paused: resume it") as refused:
             call()
         assert refused.value.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID
     domain.destroy()
