@@ -22,9 +22,9 @@ ROUNDS = 7
 DOM = Domain("demo", bytes(range(16)), 7)
 STATS = typed(
     {"state.state": 1, "state.reason": 1, "cpu.time": 10**12, "cpu.user": 10**9, "block.count": 4}
-    | {f"block.{disk}.{word}": 10**9 for disk in range(4) for word in ("rd.bytes", "wr.bytes")}
+    | {f"block.{disk}.{name}": 10**9 for disk in range(4) for name in ("rd.bytes", "wr.bytes")}
     | {f"block.{disk}.name": "vda" for disk in range(4)}
-    | {f"net.{card}.{word}": 10**6 for card in range(2) for word in ("rx.bytes", "tx.bytes")}
+    | {f"net.{nic}.{name}": 10**6 for nic in range(2) for name in ("rx.bytes", "tx.bytes")}
 )
 FRESH = "import time; a = time.perf_counter(); from rpc import table; b = time.perf_counter();" \
     " table.load(); print(b - a, time.perf_counter() - b)"  # fmt: skip
@@ -55,8 +55,10 @@ def microseconds(work: Callable[[], object]) -> float:
 
 def report_loading(table: Table) -> None:
     """How long a new process needs until its first call."""
-    said = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, check=True, text=True)
-    imports, loading = (float(word) * 1e3 for word in said.stdout.split())
+    result = subprocess.run(
+        [sys.executable, "-c", FRESH], capture_output=True, check=True, text=True
+    )
+    imports, loading = (float(seconds) * 1e3 for seconds in result.stdout.split())
     start = time.perf_counter()
     for procedure in table.procedures():
         if procedure.owner is not None:

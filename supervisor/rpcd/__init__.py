@@ -1,1 +1,1 @@
-"""The front door: client sockets, the wire protocol, streams and events."""
+"""rpcd: client connections, the protocol, streams and events."""

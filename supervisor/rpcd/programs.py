@@ -41,7 +41,7 @@ class Programs:
         """Find the procedure of a call.
 
         Raises:
-            VirError: RPC, in libvirt's words, for what cannot be called.
+            VirError: RPC, with libvirt's message, for what cannot be called.
         """
         program = self._programs.get(header.program)
         if program is None or program.version != header.version:
