@@ -125,7 +125,9 @@ def complete_audio(devices: Devices) -> None:
 def complete_interface(interface: Interface, facts: EmulatorFacts) -> None:
     """Give an interface a MAC address and a model."""
     if interface.mac_element is None:
-        interface.mac_element = Mac(address=new_mac())
+        interface.mac_element = Mac()
+    # <mac/> without an address is as no <mac>.
+    interface.mac_element.address = interface.mac_element.address or new_mac()
     if interface.model is None and interface.type not in ("hostdev", "vdpa"):
         interface.model = "rtl8139" if facts.has_device("rtl8139") else "e1000"
     if interface.type == "vdpa":

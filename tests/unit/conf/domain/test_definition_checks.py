@@ -95,3 +95,15 @@ def test_device_that_qemu_cannot_have_is_refused_at_definition(
 )
 def test_usual_device_is_defined(devices: str, emulator_facts: EmulatorFacts) -> None:
     define(devices, emulator_facts)
+
+
+def test_interface_with_an_empty_mac_element_gets_an_address(
+    emulator_facts: EmulatorFacts,
+) -> None:
+    domain = parse_domain(
+        "<domain type='qemu'><name>a</name><memory>65536</memory><os><type machine='pc'>hvm</type>"
+        "</os><devices><interface type='user'><mac/></interface></devices></domain>"
+    )
+    (interface,) = complete(domain, emulator_facts).devices.interfaces
+    assert interface.mac
+    assert interface.mac.startswith("52:54:00:")
