@@ -37,7 +37,7 @@ class Target:
 
     name: str
     link: Any
-    folder: Path  # the pool's, as we see it
+    directory: Path  # the pool's, as we see it
     pids: Callable[[], list[int]]  # its processes, whose memory is looked at
 
     @property
@@ -58,20 +58,20 @@ def median_ms(action: Callable[[int], object], count: int = SAMPLES) -> float:
 
 def empty(target: Target) -> None:
     """Remove every file of the pool."""
-    for file in target.folder.iterdir():
+    for file in target.directory.iterdir():
         file.unlink()
     target.pool.refresh(0)
 
 
 def refresh(count: int) -> Callable[[Target], float]:
-    """How long a refresh takes, of a folder with so many images of both formats."""
+    """How long a refresh takes, of a directory with so many images of both formats."""
 
     def measure(target: Target) -> float:
         qcow2 = bytes.fromhex("514649fb00000003") + bytes(12)
         header = qcow2 + (16).to_bytes(4, "big") + (MIB).to_bytes(8, "big") + bytes(68)
         header += (4).to_bytes(4, "big") + (104).to_bytes(4, "big") + bytes(16)
         for number in range(count):
-            (target.folder / f"v{number}").write_bytes(header if number % 2 else bytes(512))
+            (target.directory / f"v{number}").write_bytes(header if number % 2 else bytes(512))
         try:
             return median_ms(lambda _: target.pool.refresh(0), 3)
         finally:
@@ -103,7 +103,7 @@ def create(form: str) -> Callable[[Target], float]:
 def filled(target: Target, mib: int) -> Any:
     """A volume with so many MiB of data in it."""
     block = os.urandom(MIB)
-    with (target.folder / "data").open("wb") as file:
+    with (target.directory / "data").open("wb") as file:
         for _ in range(mib):
             file.write(block)
     target.pool.refresh(0)
@@ -187,14 +187,14 @@ def memory_kib(pids: list[int]) -> int:
 
 @contextmanager
 def pool_of(
-    name: str, uri: str, seen: str, folder: Path, pids: Callable[[], list[int]]
+    name: str, uri: str, seen: str, directory: Path, pids: Callable[[], list[int]]
 ) -> Iterator[Target]:
     """A daemon's active pool for the time of the measures."""
     link = libvirt.open(uri)
     document = f"<pool type='dir'><name>{POOL}</name><target><path>{seen}</path></target></pool>"
     pool = link.storagePoolCreateXML(document, 0)
     try:
-        yield Target(name, link, folder, pids)
+        yield Target(name, link, directory, pids)
     finally:
         pool.destroy()
         link.close()
@@ -220,11 +220,11 @@ def main() -> int:
     ]
     with contextlib.ExitStack() as stack:
         daemon = stack.enter_context(Daemon())
-        folder = daemon.root / "bench"
-        folder.mkdir()
+        directory = daemon.root / "bench"
+        directory.mkdir()
         numbers = [int(row["pid"]) for row in daemon.status() if row["name"] in ("rpcd", "stord")]
-        ours = pool_of("virtvisor", daemon.uri, str(folder), folder, lambda: numbers)
-        targets = [stack.enter_context(ours)]
+        own = pool_of("virtvisor", daemon.uri, str(directory), directory, lambda: numbers)
+        targets = [stack.enter_context(own)]
         if options.stock:
             place = Path(tempfile.mkdtemp(prefix="bench-", dir=f"{options.stock_chroot}/tmp"))
             stack.callback(shutil.rmtree, place, ignore_errors=True)
@@ -235,8 +235,8 @@ def main() -> int:
         for name, unit, measure in rows:
             values = [measure(target) for target in targets]
             ratio = f"  {values[0] / values[1]:6.2f}" if len(values) > 1 else ""
-            figures = "  ".join(f"{value:10.1f}" for value in values)
-            sys.stdout.write(f"{name:32} {unit:6} {figures}{ratio}\n")
+            columns = "  ".join(f"{value:10.1f}" for value in values)
+            sys.stdout.write(f"{name:32} {unit:6} {columns}{ratio}\n")
             sys.stdout.flush()
         grown = memory_kib(numbers) - before
         sys.stdout.write(f"{'peak memory of rpcd and stord':32} {'KiB':6} {grown:+10d}\n")

@@ -1,7 +1,7 @@
-"""How storage documents write paths, modes, owners and sizes; used by every model here.
+"""Attribute types of storage XML: paths, modes, owners, sizes, times. Pure.
 
-Owns: those ways to read and write. Pure.
-Source: libvirt 9.0 formatstorage; the refusals are those measured on it.
+Owns: their parsers and formatters.
+Source: libvirt 9.0 formatstorage; the refusals are measured on it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _NUMBER: Final = re.compile(r"\s*\+?[0-9]+")
 
 
 def clean_path(path: str) -> str:
-    """Write a path without doubled or trailing slashes.
+    """Remove doubled and trailing slashes (virFileSanitizePath).
 
-    Two slashes at the very start stay: POSIX gives them a meaning of their own.
+    Exactly two leading slashes stay: POSIX leaves their meaning to the implementation.
     """
     single = re.sub("/{2,}", "/", path)
     if path.startswith("//") and not path.startswith("///"):
@@ -29,10 +29,10 @@ def clean_path(path: str) -> str:
 
 
 def octal_mode(text: str) -> int | None:
-    """Read a mode: octal digits up to 0777; nothing is None.
+    """Parse an octal mode up to 0777; "" is None.
 
     Raises:
-        ConfError: "xml": it is none.
+        ConfError: "xml".
     """
     if not text.strip():
         return None
@@ -44,19 +44,19 @@ def octal_mode(text: str) -> int | None:
 
 
 def owner_id(text: str) -> int | None:
-    """Read a user's number.
+    """Parse a uid.
 
     Raises:
-        ConfError: "xml": it is none.
+        ConfError: "xml".
     """
     return _parse_id(text, "owner")
 
 
 def group_id(text: str) -> int | None:
-    """Read a group's number.
+    """Parse a gid.
 
     Raises:
-        ConfError: "xml": it is none.
+        ConfError: "xml".
     """
     return _parse_id(text, "group")
 
@@ -72,7 +72,7 @@ def _parse_id(text: str, element: str) -> int | None:
 
 
 def read_amount(text: str, unit: str, element: str) -> int:
-    """Read an amount in some unit; the answer is in bytes.
+    """Parse a size with a unit and return it in bytes.
 
     Args:
         text: the number.
@@ -95,6 +95,6 @@ def read_amount(text: str, unit: str, element: str) -> int:
 
 
 def timestamp(nanoseconds: int) -> str:
-    """Write a time of a file as seconds since the epoch, with nine digits after the point."""
+    """Format a file time as seconds since the epoch, with nanoseconds."""
     seconds, rest = divmod(nanoseconds, 10**9)
     return f"{seconds}.{rest:09d}" if rest else f"{seconds}"

@@ -1,4 +1,4 @@
-"""<permissions>: who owns a pool's folder or a volume, and what others may do.
+"""<permissions>: owner, group, mode and label of a pool's directory or a volume.
 
 Source: libvirt 9.0 formatstorage, "Target elements".
 """
@@ -15,7 +15,7 @@ from conf.types.mode import format_mode
 @element("permissions")
 @dataclass(slots=True, kw_only=True)
 class Permissions:
-    """<permissions>; None leaves a matter to the host."""
+    """<permissions>; None is the host's default."""
 
     mode: int | None = text("mode", read=octal_mode, write=format_mode)
     owner: int | None = text("owner", read=owner_id)
@@ -24,5 +24,5 @@ class Permissions:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is asked for."""
+        """Return whether no element is set."""
         return self.mode is None and self.owner is None and self.group is None and not self.label

@@ -20,13 +20,13 @@ from conf.storage.source import PoolSource
 from conf.types.bool import yes_no
 from conf.types.uuid import uuid_reader
 
-#: What stands for "what the file system says" and its other in <refresh>.
+#: <refresh><volume allocation>: measured ("default"), or equal to the capacity.
 REFRESH_ALLOCATIONS: Final = ("default", "capacity")
 _MOUNTED: Final = (PoolType.FS, PoolType.NETFS)
 
 
 def _measured(_: str) -> int:
-    """A pool's sizes are measured, never read."""
+    """Ignore a size in the input: the backend measures it."""
     return 0
 
 
@@ -37,7 +37,7 @@ def _in_bytes(_: str) -> str:
 @element("target")
 @dataclass(slots=True, kw_only=True)
 class PoolTarget:
-    """<target>: where the volumes appear in the host's file system."""
+    """<target>: path and permissions of the volumes on the host."""
 
     path: str | None = text("path", read=clean_path, omit="")
     permissions: Permissions | None = child("permissions", Permissions)
@@ -78,7 +78,7 @@ class Pool:
     traits: Traits = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Look up what the type has, and make room for what every pool has."""
+        """Look up the type's traits; add the elements that every pool has."""
         self.traits = TRAITS[self.type]
         if self.source_element is None:
             self.source_element = PoolSource()
@@ -87,30 +87,30 @@ class Pool:
 
     @property
     def source(self) -> PoolSource:
-        """Where the storage comes from."""
+        """Return <source>."""
         assert self.source_element is not None
         return self.source_element
 
     @property
     def target(self) -> PoolTarget:
-        """Where the volumes appear; in types without a target, one without a path."""
+        """Return <target>; an empty one for types without."""
         return self.target_element or PoolTarget()
 
     @property
     def path(self) -> str:
-        """Where the volumes appear, "" in types without a target."""
+        """Return the target path; "" for types without a target."""
         return self.target.path or ""
 
 
 def parse_pool(xml: bytes | str, *, make_uuid: Callable[[], str] | None = None) -> Pool:
-    """Read a pool's document, complete it, and refuse what cannot be.
+    """Parse, complete and validate a pool's XML.
 
     Args:
-        xml: the document.
-        make_uuid: makes one for a document without; at random unless given.
+        xml: the XML.
+        make_uuid: makes the UUID of a pool without one; random by default.
 
     Raises:
-        ConfError: it is none, or contradicts itself; the kind is libvirt's code.
+        ConfError: with libvirt's code as its kind.
     """
     pool = parse(Pool, xml)
     _complete_names(pool)
@@ -124,7 +124,7 @@ def parse_pool(xml: bytes | str, *, make_uuid: Callable[[], str] | None = None) 
 
 
 def format_pool(pool: Pool) -> str:
-    """Write a pool's document."""
+    """Format a pool's XML."""
     document = write(pool, Mode())
     for prefix, used in (("fs", pool.mount_options), ("rbd", pool.config_options)):
         if used:
@@ -134,7 +134,7 @@ def format_pool(pool: Pool) -> str:
 
 
 def _complete_names(pool: Pool) -> None:
-    """A pool is named after its group of volumes if it has no name, and the other way round."""
+    """Name a pool after its source (volume group) if it has no name, and vice versa."""
     named = pool.traits.knows("name")
     pool.name = pool.name or (pool.source.name or "" if named else "")
     if not pool.name:
@@ -148,7 +148,7 @@ def _complete_names(pool: Pool) -> None:
 
 
 def _check_source(pool: Pool) -> None:
-    """Refuse a <source> that lacks what its type needs, or names an unknown format."""
+    """Check the mandatory parts of <source> and its format."""
     source, needs = pool.source, pool.traits.needs
     formats = pool.traits.formats
     if formats is not None:
@@ -171,7 +171,7 @@ def _check_source(pool: Pool) -> None:
 
 
 def _drop_unused_source(pool: Pool) -> None:
-    """Drop what means nothing for the type, as libvirt does."""
+    """Drop parts of <source> that the type does not use, as libvirt does."""
     source, knows = pool.source, pool.traits.knows
     source.hosts = source.hosts if knows("host") else []
     source.devices = source.devices if knows("device") else []
@@ -185,7 +185,7 @@ def _drop_unused_source(pool: Pool) -> None:
 
 
 def _drop_unused(pool: Pool) -> None:
-    """The same for what stands beside <source>."""
+    """Drop other elements that the type does not use."""
     if not pool.traits.has_target:
         pool.target_element = None
     if pool.type not in _MOUNTED:
@@ -195,7 +195,7 @@ def _drop_unused(pool: Pool) -> None:
 
 
 def _complete_target(pool: Pool) -> None:
-    """Say where volumes appear; for groups of volumes their name says it."""
+    """Complete the target path; for volume groups it is /dev/GROUP."""
     target = pool.target_element
     if target is None:
         return
@@ -210,7 +210,7 @@ def _complete_target(pool: Pool) -> None:
 
 
 def _check_rest(pool: Pool) -> None:
-    """Refuse what another type could have."""
+    """Check elements that only some types support."""
     if pool.cow is not None and pool.type not in (PoolType.FS, PoolType.DIR):
         detail = "cow feature may only be used for 'fs' and 'dir' pools"
         raise ConfError("no_support", detail, "pool/features/cow")

@@ -1,6 +1,6 @@
 """<source> of a pool: where its storage comes from.
 
-Owns: the models; which parts count for which type of pool stands in `conf.storage.formats`.
+Owns: the models; `conf.storage.formats` has the parts that each pool type uses.
 Source: libvirt 9.0 formatstorage, "Source elements".
 """
 
@@ -26,7 +26,7 @@ class PoolHost:
     port: int | None = attribute("@port", read=int, omit=0)
 
     def after_read(self) -> None:
-        """Refuse one without a name."""
+        """Refuse a host without a name."""
         if not self.name:
             raise ConfError("xml", "missing storage pool host name", "source/host")
 
@@ -34,7 +34,7 @@ class PoolHost:
 @element("freeExtent")
 @dataclass(slots=True, kw_only=True)
 class FreeExtent:
-    """<freeExtent>: a part of a disk that no partition takes; bytes, the end not in it."""
+    """<freeExtent>: an unpartitioned byte range of a disk; the end is exclusive."""
 
     start: int = attribute("@start", read=unsigned, default=0)
     end: int = attribute("@end", read=unsigned, default=0)
@@ -50,7 +50,7 @@ class PoolDevice:
     free_extents: list[FreeExtent] = children("freeExtent", FreeExtent)
 
     def after_read(self) -> None:
-        """Refuse one without a path; what is free is never taken from a document."""
+        """Refuse a device without a path; ignore free extents in the input."""
         if not self.path:
             raise ConfError("xml", "missing storage pool source device path", "source/device")
         self.free_extents = []

@@ -1,6 +1,6 @@
-"""Whether two pools would be made of the same storage.
+"""Whether two pools use the same storage.
 
-Owns: that comparison, for each type. Pure: no device is looked at.
+Owns: that comparison, for each pool type. Pure: no device is read.
 Source: libvirt 9.0's refusals ("Storage source conflict with pool"), measured.
 """
 
@@ -14,12 +14,12 @@ from conf.storage.formats import PoolType
 from conf.storage.pool import Pool
 from conf.storage.source import PoolSource
 
-#: Types whose devices are the host's block devices: one belongs to one pool, of whatever type.
+#: Types on block devices: a device belongs to one pool, whatever its type.
 _ON_DEVICES: Final = (PoolType.FS, PoolType.LOGICAL, PoolType.DISK, PoolType.ZFS)
 
 
 def same_source(pool: Pool, other: Pool) -> bool:
-    """Whether only one of these pools can be there at a time."""
+    """Return whether two pools exclude each other."""
     if pool.type in _ON_DEVICES and other.type in _ON_DEVICES:
         taken = {device.path for device in pool.source.devices}
         return any(device.path in taken for device in other.source.devices)
@@ -45,7 +45,7 @@ def _hosts(source: PoolSource) -> list[tuple[str | None, int]]:
 
 
 def _same_target(pool: Pool, other: Pool) -> bool:
-    """The same iSCSI target for the same initiator; a server's port makes no difference."""
+    """Compare iSCSI targets and initiators; libvirt ignores the port."""
     a, b = pool.source, other.source
     return (
         a.initiator == b.initiator
@@ -60,7 +60,7 @@ def _same_adapter(pool: Pool, other: Pool) -> bool:
 
 
 def _adapter(adapter: Adapter) -> tuple[object, ...]:
-    """What an adapter is found by."""
+    """Return what identifies an adapter."""
     if adapter.type == "fc_host":
         return adapter.wwnn, adapter.wwpn
     if adapter.parent_address is not None:
@@ -75,5 +75,5 @@ _SAME: Final[dict[PoolType, Callable[[Pool, Pool], bool]]] = {
     PoolType.ISCSI: _same_target,
     PoolType.ISCSI_DIRECT: _same_target,
     PoolType.SCSI: _same_adapter,
-    PoolType.MPATH: lambda _one, _other: True,  # all of the host's are in one pool
+    PoolType.MPATH: lambda _one, _other: True,  # one pool has all multipath devices of the host
 }

@@ -1,6 +1,6 @@
-"""<sources>: what could become pools, and the wish to look for them.
+"""<sources>: result of pool source discovery, and its <source> argument. Pure.
 
-Owns: reading the wish, writing the answer. Looking is the backends'. Pure.
+Owns: parsing the argument, formatting the result; backends discover.
 Source: libvirt 9.0, virConnectFindStoragePoolSources.
 """
 
@@ -13,15 +13,15 @@ from conf.storage.source import PoolSource
 
 
 def parse_source(xml: bytes | str) -> PoolSource:
-    """Read where to look: a <source> with the server's <host>, and perhaps more.
+    """Parse the <source> of a discovery: the server's <host>, perhaps more.
 
     Raises:
-        ConfError: kind "xml" or "xml_detail": it is none.
+        ConfError: "xml" or "xml_detail".
     """
     return parse(PoolSource, xml)
 
 
 def format_sources(sources: Iterable[PoolSource]) -> str:
-    """Write what was found; each entry can stand in a pool's document as it is."""
+    """Format <sources>; each <source> is valid in a pool's XML."""
     written = "".join(write(source, Mode(), level=1) for source in sources)
     return f"<sources>\n{written}</sources>\n"

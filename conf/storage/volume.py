@@ -1,6 +1,6 @@
-"""<volume>: a volume of a pool.
+"""<volume>: a storage volume.
 
-Owns: the model; reading with what is refused; writing. May not touch: files, the host.
+Owns: the model, its parser and formatter. May not touch: files, the host.
 Source: libvirt 9.0 formatstorage, "Storage volume XML"; the refusals are those of the corpus.
 """
 
@@ -32,7 +32,7 @@ from conf.storage.permissions import Permissions
 from conf.types.integer import unsigned
 
 FEATURES: Final = ("lazy_refcounts", "extended_l2")
-#: A new volume's mode, when its document says none.
+#: Mode of a new volume without <mode> (VIR_STORAGE_DEFAULT_VOL_PERM_MODE).
 DEFAULT_MODE: Final = 0o600
 _COMPAT: Final = re.compile(r"[0-9]+\.[0-9]+")
 
@@ -40,7 +40,7 @@ _COMPAT: Final = re.compile(r"[0-9]+\.[0-9]+")
 @element("size")
 @dataclass(slots=True, kw_only=True)
 class Size:
-    """An amount of storage: its text is a number of `unit`s; bytes once it has been read."""
+    """A size: its text is a number of `unit`s, converted to bytes by `count`."""
 
     unit: str = attribute("@unit", default="")
     digits: str = text(".", default="")
@@ -48,14 +48,14 @@ class Size:
 
     @staticmethod
     def from_bytes(number: int, unit: str = "bytes") -> Size:
-        """So many bytes."""
+        """Make a size of bytes."""
         return Size(unit=unit, digits=str(number), bytes=number)
 
     def count(self, element: str, unit: str = "bytes") -> None:
-        """Count in bytes from here on; `element` is the element's name, for the refusal.
+        """Convert to bytes; `element` is the name in the error.
 
         Raises:
-            ConfError: it is no amount.
+            ConfError: not a size.
         """
         self.bytes = read_amount(self.digits, self.unit, element)
         self.digits, self.unit = str(self.bytes), unit
@@ -69,7 +69,7 @@ def _present(size: Size | None) -> Size | None:
 @element("extent")
 @dataclass(slots=True, kw_only=True)
 class Extent:
-    """<extent>: where on a device a volume lies; bytes."""
+    """<extent>: a byte range of a device."""
 
     start: int = attribute("@start", read=unsigned, default=0)
     end: int = attribute("@end", read=unsigned, default=0)
@@ -85,7 +85,7 @@ class ExtentDevice:
 
 
 def _refuse_unknown(features: etree._Element) -> None:
-    """Refuse features that no format has."""
+    """Refuse unknown features."""
     for feature in features:
         if isinstance(feature.tag, str) and feature.tag not in FEATURES:
             detail = f"unsupported feature {feature.tag}; there are {', '.join(FEATURES)}"
@@ -113,7 +113,7 @@ class VolumeTarget:
     unknown_features: str | None = verbatim("features", prune=_refuse_unknown)  # none: refused
 
     def after_read(self) -> None:
-        """Check what only some formats have."""
+        """Check compat level and features."""
         self.unknown_features = None
         if self.compat and not _COMPAT.fullmatch(self.compat):
             detail = f"forbidden characters in 'compat' attribute: '{self.compat}'; write 0.10, 1.1"
@@ -126,7 +126,7 @@ class VolumeTarget:
 
     @property
     def cluster_size(self) -> int | None:
-        """Bytes of a cluster; None where nothing is said."""
+        """Return the cluster size in bytes; None without <clusterSize>."""
         return self.cluster_size_element.bytes if self.cluster_size_element else None
 
     @cluster_size.setter
@@ -137,7 +137,7 @@ class VolumeTarget:
 @element("backingStore")
 @dataclass(slots=True, kw_only=True)
 class BackingStore:
-    """<backingStore>: the image below, which the volume holds only the differences to."""
+    """<backingStore>: the backing file."""
 
     path: str = text("path", default="")
     format: str | None = attribute("format/@type")
@@ -147,7 +147,7 @@ class BackingStore:
 @element("volume")
 @dataclass(slots=True, kw_only=True)
 class Volume:
-    """<volume>. Sizes are bytes; None where the document says nothing."""
+    """<volume>. Sizes in bytes; None if absent."""
 
     type: VolumeType | None = attribute("@type", read=VolumeType, bad="config_unsupported")
     name: str = text("name", default="")
@@ -160,7 +160,7 @@ class Volume:
     backing_store: BackingStore | None = child("backingStore", BackingStore)
 
     def __post_init__(self) -> None:
-        """Make room for what every volume has."""
+        """Add the <target> that every volume has."""
         if self.target_element is None:
             self.target_element = VolumeTarget()
 
@@ -176,19 +176,19 @@ class Volume:
         ):
             if size is not None:
                 size.count(element_name)
-        self.source = []  # where it lies is found on the device
+        self.source = []  # extents are read from the device, never from XML
         if self.backing_store is not None and not self.backing_store.path:
             self.backing_store = None
 
     @property
     def target(self) -> VolumeTarget:
-        """The file or device."""
+        """Return <target>."""
         assert self.target_element is not None
         return self.target_element
 
     @property
     def capacity(self) -> int | None:
-        """What a guest sees of it, in bytes."""
+        """Return the virtual size in bytes."""
         return self.capacity_element.bytes if self.capacity_element else None
 
     @capacity.setter
@@ -197,7 +197,7 @@ class Volume:
 
     @property
     def allocation(self) -> int | None:
-        """What it takes of the pool, in bytes."""
+        """Return the allocated bytes."""
         return self.allocation_element.bytes if self.allocation_element else None
 
     @allocation.setter
@@ -206,7 +206,7 @@ class Volume:
 
     @property
     def physical(self) -> int | None:
-        """How long the file or device is, in bytes; nothing is said of an empty one."""
+        """Return the physical size in bytes; libvirt omits 0."""
         return self.physical_element.bytes if self.physical_element else None
 
     @physical.setter
@@ -217,19 +217,18 @@ class Volume:
 def parse_volume(
     xml: bytes | str, pool_type: PoolType, *, capacity_from_elsewhere: bool = False
 ) -> Volume:
-    """Read a volume's document, and refuse what cannot be.
+    """Parse and validate a volume's XML.
 
-    The format is completed with the pool's usual one; an <allocation> that is missing stays None
-    (libvirt then takes the capacity).
+    A missing format is the pool type's default; a missing <allocation> stays None.
 
     Args:
-        xml: the document.
-        pool_type: of the pool that it is for; formats differ.
-        capacity_from_elsewhere: it may say no capacity: it is another volume's copy. What has a
-            backing store need not say one either.
+        xml: the XML.
+        pool_type: formats depend on it.
+        capacity_from_elsewhere: of a clone, whose capacity may be absent; that of an overlay may be
+            absent, too.
 
     Raises:
-        ConfError: it is none, or contradicts itself; the kind is libvirt's code.
+        ConfError: with libvirt's code as its kind.
     """
     volume = parse(Volume, xml)
     if not volume.name:
@@ -257,5 +256,5 @@ def _check_format(named: str | None, names: tuple[str, ...], usual: str | None) 
 
 
 def format_volume(volume: Volume) -> str:
-    """Write a volume's document."""
+    """Format a volume's XML."""
     return write(volume, Mode())

@@ -1,7 +1,7 @@
-"""What is refused of a new volume before anything is made.
+"""Validation of a new volume's XML.
 
-Owns: the rules between a volume's format, its backing store, features and encryption. Pure.
-May not touch: files; whether the secret is there is hostd's to say.
+Owns: rules between format, backing store, features and encryption. Pure.
+May not touch: files; secrets.
 Source: libvirt 9.0's refusals, as in the corpus.
 """
 
@@ -14,9 +14,9 @@ from conf.errors import ConfError
 from conf.storage.formats import PoolType, VolumeType, volume_type
 from conf.storage.volume import Volume
 
-#: Formats in which an image can be the differences to another.
+#: Formats with backing files.
 WITH_BACKING: Final = ("cow", "qcow", "qcow2", "qed", "vmdk")
-#: What a document could give a name that no list of volumes could show.
+#: Control characters: line-based tools cannot list such names.
 CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 _FILE_POOLS: Final = (
     PoolType.DIR, PoolType.FS, PoolType.NETFS, PoolType.VSTORAGE, PoolType.GLUSTER,
@@ -24,7 +24,7 @@ _FILE_POOLS: Final = (
 
 
 def check_new_volume(volume: Volume, pool_type: PoolType) -> None:
-    """Refuse a volume that cannot be made as it is wished.
+    """Validate a new volume.
 
     Raises:
         ConfError: the kind is libvirt's code.
@@ -40,7 +40,7 @@ def check_new_volume(volume: Volume, pool_type: PoolType) -> None:
 
 
 def check_file_name(name: str) -> None:
-    """Refuse a name that leads out of the pool's folder, or to the folder itself.
+    """Refuse a name that is not one file of the pool's directory.
 
     Raises:
         ConfError: "operation_invalid".
@@ -49,10 +49,10 @@ def check_file_name(name: str) -> None:
         detail = f"volume name '{name}' cannot contain '/'"
         raise ConfError("operation_invalid", detail, "volume/name")
     if name in ("", ".", "..") or len(name.encode(errors="surrogateescape")) > 255:
-        detail = f"'{name[:255]}' cannot be a volume's name: it is no name of a file"
+        detail = f"'{name[:255]}' is no valid file name for a volume"
         raise ConfError("operation_invalid", detail, "volume/name")
     if CONTROL.search(name):
-        detail = f"{name!r} cannot be a volume's name: it has a tab or a line break in it"
+        detail = f"{name!r} is no valid volume name: it has a control character"
         raise ConfError("operation_invalid", detail, "volume/name")
 
 
@@ -63,7 +63,7 @@ def _check_backing(volume: Volume) -> None:
     if volume_format == "raw":
         detail = "backing storage not supported for raw volumes"
         raise ConfError("no_support", detail, "volume/backingStore")
-    detail = f"volumes of format '{volume_format}' have no backing store; take qcow2"
+    detail = f"volumes of format '{volume_format}' do not support a backing store; use qcow2"
     raise ConfError("config_unsupported", detail, "volume/backingStore")
 
 

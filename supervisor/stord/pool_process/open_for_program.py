@@ -3,7 +3,7 @@
 Owns: the check of a volume and its backing chain. May touch: these images, to read.
 Runs in a dedicated helper process: every function here may block.
 
-A program that got a path could be redirected: whoever owns the pool's directory can replace a file
+A program that got a path could be redirected: the owner of the pool's directory can replace a file
 by a symbolic link between the check and the open (TOCTOU).
 """
 

@@ -15,7 +15,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 def open_volume(path: str, flags: int) -> int:
     """Open a volume's file or device; the caller closes it.
 
-    A symbolic link is followed only to a file in the same folder.
+    A symbolic link is followed only to a file in the same directory.
 
     Raises:
         VirError: OPERATION_DENIED for a link out of the pool; OPERATION_INVALID for a directory,

@@ -94,8 +94,8 @@ class VolumeFiles:
         with system_errors(f"remove '{temporary}'"):
             inode = _inode(temporary)
             if request.name and inode in (None, _inode(f"{request.directory}/{request.name}")):
-                # The rename took the temporary name away; where link(2) stands in for it, both
-                # names may be there.
+                # Renamed: the temporary name is gone. Without RENAME_NOREPLACE link(2) replaces it,
+                # and both names may exist.
                 _unlink(f"{request.directory}/{request.name}")
             _unlink(temporary)
         return Ack()
