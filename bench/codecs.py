@@ -15,7 +15,7 @@ from typing import Any
 
 from rpc.framing import FrameDecoder, Header, encode
 from rpc.params import typed
-from rpc.table import Table, load
+from rpc.table import ProtocolTable, load
 from rpc.values import Domain, DomainStatsRecord
 
 ROUNDS = 7
@@ -53,7 +53,7 @@ def microseconds(work: Callable[[], object]) -> float:
     return min(timer.repeat(ROUNDS, count)) / count * 1e6
 
 
-def report_loading(table: Table) -> None:
+def report_loading(table: ProtocolTable) -> None:
     """How long a new process needs until its first call."""
     result = subprocess.run(
         [sys.executable, "-c", FRESH], capture_output=True, check=True, text=True
@@ -68,7 +68,7 @@ def report_loading(table: Table) -> None:
     print(f"compile the codecs of all that works: {prepared:.1f} ms")
 
 
-def report_calls(table: Table) -> None:
+def report_calls(table: ProtocolTable) -> None:
     """What rpcd and an owner do with bytes, a call at a time."""
     print(f"\n{'µs':34}{'decode args':>12}{'encode ret':>12}{'(decode ret)':>14}{'bytes':>8}")
     for name, result in RESULTS.items():

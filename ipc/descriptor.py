@@ -18,7 +18,7 @@ class Descriptor:
     __slots__ = ("_fd",)
 
     def __init__(self, fd: int) -> None:
-        """Take the descriptor over."""
+        """Take ownership of the descriptor; `close` closes it."""
         self._fd = fd
 
     def fileno(self) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from rpc import keepalive
-from rpc.table import Procedure, Program, Table, load
+from rpc.table import Procedure, Program, ProtocolTable, load
 
 INTRODUCTION: Final = """\
 # What works of libvirt's protocol
@@ -28,7 +28,7 @@ VIR_ERR_NO_SUPPORT and its name.
 """
 
 
-def page(table: Table) -> str:
+def page(table: ProtocolTable) -> str:
     """Return the page."""
     parts = [INTRODUCTION, "\n".join(_summary(table)) + "\n"]
     parts += ["\n".join(_program(program)) + "\n" for program in table.programs.values()]
@@ -43,7 +43,7 @@ def _events(program: Program) -> list[Procedure]:
     return [event for event in program.procedures.values() if event.kind == "event"]
 
 
-def _summary(table: Table) -> Iterator[str]:
+def _summary(table: ProtocolTable) -> Iterator[str]:
     yield "| program | number | calls | of them work | events |"
     yield "| --- | --- | --: | --: | --: |"
     for program in table.programs.values():

@@ -24,7 +24,7 @@ __all__ = [
     "Field",
     "Procedure",
     "Program",
-    "Table",
+    "ProtocolTable",
     "load",
 ]
 
@@ -171,7 +171,7 @@ class Program:
         return self.procedures.get(number)
 
 
-class Table:
+class ProtocolTable:
     """Every program."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
@@ -253,11 +253,11 @@ def unfold(fields: tuple[Field, ...], value: Any) -> Sequence[Any]:  # noqa: ANN
 
 
 @cache
-def load() -> Table:
+def load() -> ProtocolTable:
     """Return the tables, read once in a process."""
     folder = resources.files("rpc")
     sources: list[Source] = []
     for name in TABLES:
         text = (folder / f"{name}.table").read_text(encoding="utf-8")
         sources.append(read(text, f"rpc/{name}.table", sources[0] if sources else None))
-    return Table(sources)
+    return ProtocolTable(sources)

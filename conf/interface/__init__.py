@@ -17,7 +17,7 @@ from conf.interface.bonding import (
     MiiMonitor,
     VlanLink,
 )
-from conf.interface.model import Interface, InterfaceType
+from conf.interface.model import HostInterface, InterfaceType
 from conf.mapper import Mode, parse, write
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "BridgeMember",
     "DhcpClient",
     "HostBridge",
-    "Interface",
+    "HostInterface",
     "InterfaceIp",
     "InterfaceType",
     "LinkState",
@@ -40,15 +40,15 @@ __all__ = [
 ]
 
 
-def parse_interface(xml: bytes | str) -> Interface:
+def parse_interface(xml: bytes | str) -> HostInterface:
     """Parse and validate an interface.
 
     Raises:
         ConfError: "xml": invalid; "xml_detail": malformed XML.
     """
-    return parse(Interface, xml)
+    return parse(HostInterface, xml)
 
 
-def format_interface(interface: Interface, *, inactive: bool) -> str:
+def format_interface(interface: HostInterface, *, inactive: bool) -> str:
     """Format an interface; `inactive`: without the link's state."""
     return write(interface, Mode(live=not inactive, secure=False))

@@ -36,7 +36,7 @@ class InterfaceType(StrEnum):
 
 @element("interface")
 @dataclass(slots=True, kw_only=True)
-class Interface:
+class HostInterface:
     """<interface>."""
 
     type: InterfaceType = attribute("@type", read=InterfaceType, required=True)

@@ -18,10 +18,9 @@ from typing import Final
 
 import msgspec
 
-from supervisor.messages.root import ProcessStatus
-from supervisor.root.child import State
-from supervisor.root.process_stats import self_row
+from supervisor.messages.root import ProcessState, ProcessStatus
 from supervisor.runtime.paths import Paths
+from supervisor.runtime.process_stats import process_row
 
 QUERY_S: Final = 10.0
 NO_DAEMON: Final = 1
@@ -49,7 +48,7 @@ def main() -> int:
         sys.stderr.write(f"virtvisorctl: no daemon answers at {paths.control_socket()}: {error}\n")
         return NO_DAEMON
     sys.stdout.write(format_json(rows) if options.json else format_table(rows))
-    return DEGRADED if any(row.state == State.DEGRADED for row in rows) else 0
+    return DEGRADED if any(row.state == ProcessState.DEGRADED for row in rows) else 0
 
 
 def query(path: Path) -> bytes:
@@ -103,7 +102,7 @@ def format_row(row: ProcessStatus, *, indent: str) -> tuple[str, str, str, str, 
 def guest_row(worker: ProcessStatus) -> ProcessStatus:
     """The row of a worker's guest, as far as this user may read its /proc."""
     name = worker.name.partition(":")[2]
-    return self_row(f"guest {name}", worker.guest_pid, 0)
+    return process_row(f"guest {name}", worker.guest_pid, 0)
 
 
 def format_uptime(seconds: float) -> str:

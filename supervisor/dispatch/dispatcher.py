@@ -62,8 +62,8 @@ class Procedure(Protocol):
         """Encode a method's result."""
 
 
-class Table(Protocol):
-    """What the dispatcher needs of the protocol table (`rpc.table.Table`)."""
+class ProcedureTable(Protocol):
+    """What the dispatcher needs of the protocol table (`rpc.table.ProtocolTable`)."""
 
     def procedures(self) -> Iterable[Procedure]:
         """Every procedure of every program."""
@@ -111,7 +111,7 @@ class Dispatcher:
         self,
         owner: str,
         *targets: object,
-        table: Table | None = None,
+        table: ProcedureTable | None = None,
         driver: str = "",
         fallback: Callable[[ClientRequest], Awaitable[ClientReply]] | None = None,
     ) -> None:
@@ -205,7 +205,7 @@ def _reply(procedure: Procedure, call: ClientCall, result: object) -> ClientRepl
     )
 
 
-def procedures_of(table: Table, owner: str) -> tuple[Procedure, ...]:
+def procedures_of(table: ProcedureTable, owner: str) -> tuple[Procedure, ...]:
     """Return the calls of an owner."""
     return tuple(
         procedure

@@ -5,6 +5,8 @@ Links by name (`ipc.Connect`) are the bus's own.
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
 from ipc import Ack, Event, Request
@@ -63,12 +65,23 @@ class ReplaceWorker(Request[Ack], frozen=True, kw_only=True, tag="root.replace_w
     name: str  # on the bus
 
 
+class ProcessState(StrEnum):
+    """The state of a service or worker in the root's table."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    RESTARTING = "restarting"  # it has exited, and its restart is scheduled
+    DEGRADED = "degraded"  # it exited too often: the pauses are long
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
 class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One process of the daemon."""
 
     name: str
     pid: int  # 0: not running
-    state: str  # "starting", "running", "restarting", "degraded", "stopped"
+    state: ProcessState
     restarts: int
     uptime_s: float
     private_kib: int

@@ -6,23 +6,12 @@ Owns: its state. May not touch: the process itself.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
 from ipc import Peer
+from supervisor.messages.root import ProcessState
 from supervisor.root.roles import Role
 from supervisor.runtime.restart_policy import RestartHistory
-
-
-class State(StrEnum):
-    """The state of a process."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    RESTARTING = "restarting"  # it has exited, and its restart is scheduled
-    DEGRADED = "degraded"  # it exited too often: the pauses are long
-    STOPPING = "stopping"
-    STOPPED = "stopped"
 
 
 @dataclass(slots=True)
@@ -34,7 +23,7 @@ class Child:
     domain: str = ""  # a worker's
     uuid: str = ""
     pid_file: Path | None = None  # of a worker's guest
-    state: State = State.STOPPED
+    state: ProcessState = ProcessState.STOPPED
     pid: int = 0
     fork_id: int = 0  # of the present process
     started: float = 0.0  # in the event loop's time

@@ -30,7 +30,6 @@ class TreeHandlers:
     """Handles the requests of the tree's processes."""
 
     def __init__(self, tree: Tree) -> None:
-        """Handle requests by `tree`."""
         self._tree = tree
 
     @handles(GetConfig)

@@ -206,7 +206,6 @@ class Daemon:
         collector: Collector,
         ready_fd: int | None,
     ) -> None:
-        """Take what `run` has prepared."""
         self._options = options
         self._settings = settings
         self._paths = paths

@@ -22,17 +22,17 @@ from ipc import BusError, Switchboard
 from rpc.errors import ErrorCode, VirError
 from supervisor.dispatch.errors import VirErrorCodec
 from supervisor.messages.child import Reload, Stop
-from supervisor.messages.root import ProcessStatus
-from supervisor.root import process_stats
-from supervisor.root.child import Child, State
+from supervisor.messages.root import ProcessState, ProcessStatus
+from supervisor.root import process_list
+from supervisor.root.child import Child
 from supervisor.root.roles import PRELOAD, SERVICES, WORKERS, Role
 from supervisor.root.zygote_client import RESTARTS, ZygoteClient
 from supervisor.runtime.log import Collector
 from supervisor.runtime.restart_policy import Policy
 
 STOP_S: Final = 5.0  # for an orderly exit; then SIGKILL
-START_PENDING: Final = (State.RESTARTING, State.DEGRADED)
-SETTLED: Final = (*START_PENDING, State.RUNNING, State.STOPPED)
+START_PENDING: Final = (ProcessState.RESTARTING, ProcessState.DEGRADED)
+SETTLED: Final = (*START_PENDING, ProcessState.RUNNING, ProcessState.STOPPED)
 REPLACE_S: Final = 10.0
 
 log = logging.getLogger(__name__)
@@ -114,9 +114,7 @@ class Tree:
     def status(self) -> list[ProcessStatus]:
         """List all processes, the root first. It blocks: call it in a thread."""
         zygote = self._zygote.pid, self._zygote.restarts
-        return process_stats.list_processes(
-            list(self._children.values()), zygote, self._loop.time()
-        )
+        return process_list.list_processes(list(self._children.values()), zygote, self._loop.time())
 
     # Requests of children, called by `supervisor.root.handlers`.
 
@@ -128,8 +126,8 @@ class Tree:
         """Mark a process as running: links to it may be made."""
         child = self._children[name]
         self._switchboard.mark_ready(name)
-        if child.state is State.STARTING:
-            self._set_state(child, State.RUNNING)
+        if child.state is ProcessState.STARTING:
+            self._set_state(child, ProcessState.RUNNING)
 
     def set_busy(self, name: str, *, busy: bool) -> None:
         """Record whether a process has work that keeps the daemon running."""
@@ -172,7 +170,7 @@ class Tree:
     async def replace_worker(self, name: str) -> None:
         """Replace a running worker by a new process; returns when that runs or has failed."""
         child = self._children.get(name)
-        if child is None or child.state is not State.RUNNING or not child.is_worker:
+        if child is None or child.state is not ProcessState.RUNNING or not child.is_worker:
             return
         child.replacing = True
         self._request_stop(child, "it is replaced")
@@ -195,7 +193,7 @@ class Tree:
         pid, child.pid = child.pid, 0
         self._unlink(child)
         if self._stopping or child.ending:
-            self._set_state(child, State.STOPPED)
+            self._set_state(child, ProcessState.STOPPED)
             if child.ending:
                 self._remove(child, "it has exited")
             return
@@ -216,7 +214,9 @@ class Tree:
             decision.pause_s,
             ": it exited too often and is degraded" if decision.degraded else "",
         )
-        self._set_state(child, State.DEGRADED if decision.degraded else State.RESTARTING)
+        self._set_state(
+            child, ProcessState.DEGRADED if decision.degraded else ProcessState.RESTARTING
+        )
         if decision.degraded:
             self._switchboard.fail_waiting(child.name, "it exited too often and is degraded")
         self._loop.call_later(decision.pause_s, self._respawn, child)
@@ -234,7 +234,7 @@ class Tree:
         role = child.role
         child.fork_id = self._zygote.fork(child.name, role.entry, role.privileges, theirs)
         self._by_fork_id[child.fork_id] = child
-        self._set_state(child, State.STARTING)
+        self._set_state(child, ProcessState.STARTING)
 
     def _respawn(self, child: Child) -> None:
         present = self._children.get(child.name) is child
@@ -256,7 +256,7 @@ class Tree:
 
     def _request_stop(self, child: Child, why: str) -> None:
         if child.peer is not None:
-            self._set_state(child, State.STOPPING)
+            self._set_state(child, ProcessState.STOPPING)
             with contextlib.suppress(BusError):
                 child.peer.send(Stop(why=why))
 
@@ -266,7 +266,7 @@ class Tree:
             self._switchboard.fail_waiting(child.name, why)
         self._changed()
 
-    def _set_state(self, child: Child, state: State) -> None:
+    def _set_state(self, child: Child, state: ProcessState) -> None:
         child.state = state
         log.debug("%s is %s", child.name, state)
         self._changed()
@@ -292,12 +292,12 @@ class Tree:
 
     def _all_running(self) -> bool:
         services = [child for child in self._children.values() if not child.is_worker]
-        return all(child.state is State.RUNNING for child in services)
+        return all(child.state is ProcessState.RUNNING for child in services)
 
     def _is_expected(self, name: str) -> bool:
         """Whether a link to a process may be waited for."""
         child = self._children.get(name)
-        return child is not None and child.state is not State.DEGRADED
+        return child is not None and child.state is not ProcessState.DEGRADED
 
 
 def describe_status(status: int | None) -> str:

@@ -45,7 +45,7 @@ async def run(process: ChildProcess) -> None:
     server.close()
 
 
-def main_programs(protocol: table.Table) -> Programs:
+def main_programs(protocol: table.ProtocolTable) -> Programs:
     """The programs of the main server: libvirt's API with its extensions of each driver."""
     # Keepalive has no calls: its messages are handled by the connection.
     programs = (

@@ -11,7 +11,7 @@ from typing import Final
 
 from ipc import BusError, Descriptor, Node, PeerGone
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from rpc.table import Procedure, Table
+from rpc.table import Procedure, ProtocolTable
 from supervisor.dispatch.errors import no_reply
 from supervisor.drivers.driver import Driver
 from supervisor.drivers.table import DRIVERS, DriverTable
@@ -33,7 +33,7 @@ class Router:
     """The way from clients' calls to services; one in the process."""
 
     def __init__(
-        self, node: Node, table: Table, *, session: bool, drivers: DriverTable = DRIVERS
+        self, node: Node, table: ProtocolTable, *, session: bool, drivers: DriverTable = DRIVERS
     ) -> None:
         """Link to every service that answers calls, and subscribe to its events.
 
@@ -115,7 +115,7 @@ class Router:
             callback(event)
 
 
-def services_of(table: Table, drivers: Iterable[Driver]) -> tuple[str, ...]:
+def services_of(table: ProtocolTable, drivers: Iterable[Driver]) -> tuple[str, ...]:
     """Return the processes that answer a daemon's clients, rpcd itself left out."""
     owners = {procedure.owner for procedure in table.procedures() if procedure.owner}
     processes = {driver.process(owner) for driver in drivers for owner in owners}

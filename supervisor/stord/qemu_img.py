@@ -32,7 +32,7 @@ class SecretFd:
 
 
 @dataclass(frozen=True, slots=True)
-class Cipher:
+class LuksOptions:
     """LUKS parameters; "" is qemu-img's default."""
 
     algorithm: str = ""  # "aes-256"
@@ -57,7 +57,7 @@ class ImageSpec:
     preallocation: str = ""  # "metadata", "falloc"
     nocow: bool = False
     secret: SecretFd | None = None  # of LUKS encryption
-    cipher: Cipher = Cipher()
+    cipher: LuksOptions = LuksOptions()
 
     @property
     def program_format(self) -> str:

@@ -18,7 +18,7 @@ POLICIES = one_of("mandatory", "requisite", "optional")
 
 @element("secret")
 @dataclass(slots=True, kw_only=True)
-class Secret:
+class SecretReference:
     """<secret>: which of the host's secrets is meant."""
 
     type: str | None = attribute("@type")
@@ -32,7 +32,7 @@ class Auth:
     """<auth>: who asks a storage server."""
 
     username: str | None = attribute("@username")
-    secret: Secret | None = child("secret", Secret)
+    secret: SecretReference | None = child("secret", SecretReference)
 
 
 @element("encryption")
@@ -44,7 +44,7 @@ class Encryption:
         "@format", read=one_of("default", "qcow", "luks", "luks2"), default="default"
     )
     engine: str | None = attribute("@engine", read=one_of("qemu", "librbd"))
-    secrets: list[Secret] = children("secret", Secret)
+    secrets: list[SecretReference] = children("secret", SecretReference)
 
 
 @element("host")

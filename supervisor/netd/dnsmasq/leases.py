@@ -33,7 +33,7 @@ class LeaseRecord(msgspec.Struct, rename="kebab"):
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class DhcpLease:
     """A lease that has not expired."""
 
     address: ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -49,7 +49,7 @@ class Lease:
         return self.address.version
 
 
-def read_leases(path: Path, now: float) -> list[Lease]:
+def read_leases(path: Path, now: float) -> list[DhcpLease]:
     """Read the leases that have not expired; none where there is no database yet."""
     try:
         if path.stat().st_size > MAX_DATABASE:
@@ -64,7 +64,7 @@ def read_leases(path: Path, now: float) -> list[Lease]:
     return parse_leases(data, now, str(path))
 
 
-def parse_leases(data: bytes, now: float, where: str) -> list[Lease]:
+def parse_leases(data: bytes, now: float, where: str) -> list[DhcpLease]:
     """Decode a database; entries without a valid address are left out."""
     if not data.strip():
         return []
@@ -76,19 +76,19 @@ def parse_leases(data: bytes, now: float, where: str) -> list[Lease]:
     return [lease for entry in records if (lease := _lease(entry, now)) is not None]
 
 
-def for_mac(leases: Sequence[Lease], mac: str | None) -> list[Lease]:
+def for_mac(leases: Sequence[DhcpLease], mac: str | None) -> list[DhcpLease]:
     """Return the leases of one MAC address, or all for None."""
     return [lease for lease in leases if mac is None or lease.mac.lower() == mac.lower()]
 
 
-def _lease(entry: LeaseRecord, now: float) -> Lease | None:
+def _lease(entry: LeaseRecord, now: float) -> DhcpLease | None:
     if entry.expiry_time and entry.expiry_time <= now:
         return None
     try:
         address = ipaddress.ip_address(entry.ip_address)
     except ValueError:
         return None
-    return Lease(
+    return DhcpLease(
         address=address,
         mac=entry.mac_address.lower(),
         hostname=entry.hostname,

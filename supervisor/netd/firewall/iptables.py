@@ -14,14 +14,14 @@ from typing import Final
 from rpc.errors import ErrorCode, VirError
 from supervisor.netd.firewall.commands import LOCK_S, run_ok
 from supervisor.netd.firewall.iptables_save import (
+    IptablesTable,
     RestoreInput,
-    Table,
     parse_save,
     plan_install,
     plan_removal,
 )
 from supervisor.netd.firewall.network_facts import NetworkFacts
-from supervisor.netd.firewall.rules import Family, Rule, plan
+from supervisor.netd.firewall.rules import Family, FirewallRule, plan
 
 PROGRAM: Final = {Family.V4: "iptables", Family.V6: "ip6tables"}
 ATTEMPTS: Final = 3  # of a change that another program's change came before
@@ -91,7 +91,7 @@ class Iptables:
             log.warning("rules of network '%s' may be left in: %s", facts.name, error)
 
 
-def _families(facts: NetworkFacts) -> list[tuple[Family, list[Rule]]]:
+def _families(facts: NetworkFacts) -> list[tuple[Family, list[FirewallRule]]]:
     """Group a network's rules by family; families without rules are left out."""
     rules = plan(facts)
     split = [(family, [rule for rule in rules if rule.family is family]) for family in Family]
@@ -99,7 +99,7 @@ def _families(facts: NetworkFacts) -> list[tuple[Family, list[Rule]]]:
 
 
 async def _change(
-    family: Family, plan_changes: Callable[[dict[str, Table]], list[RestoreInput]]
+    family: Family, plan_changes: Callable[[dict[str, IptablesTable]], list[RestoreInput]]
 ) -> None:
     """Read, plan and commit; again if another program changed the table in between."""
     for attempt in range(1, ATTEMPTS + 1):

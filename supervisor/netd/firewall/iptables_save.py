@@ -16,7 +16,7 @@ from itertools import pairwise, takewhile
 from typing import Final
 
 from supervisor.netd.firewall.network_facts import NetworkFacts
-from supervisor.netd.firewall.rules import CHAINS, Chain, Rule
+from supervisor.netd.firewall.rules import CHAINS, Chain, FirewallRule
 
 # Options that iptables-save may add or leave out without changing the rule.
 DEFAULTS: Final = (
@@ -30,7 +30,7 @@ ParsedRule = frozenset[tuple[str, ...]]
 
 
 @dataclass(slots=True)
-class Table:
+class IptablesTable:
     """One table of iptables-save."""
 
     chains: set[str] = field(default_factory=set)
@@ -42,13 +42,13 @@ class Table:
         return any(parse_rule(rule) == parsed for rule in self.rules.get(chain, ()))
 
 
-def parse_save(text: str) -> dict[str, Table]:
+def parse_save(text: str) -> dict[str, IptablesTable]:
     """Parse the output of iptables-save; comments and counters are ignored."""
-    tables: dict[str, Table] = {}
-    table = Table()
+    tables: dict[str, IptablesTable] = {}
+    table = IptablesTable()
     for line in text.splitlines():
         if line.startswith("*"):
-            table = tables.setdefault(line[1:].strip(), Table())
+            table = tables.setdefault(line[1:].strip(), IptablesTable())
         elif line.startswith(":"):
             table.chains.add(line[1:].split()[0])
         elif line.startswith("-A "):
@@ -109,7 +109,7 @@ class RestoreInput:
 
 
 def plan_install(
-    saved: dict[str, Table], rules: Sequence[Rule], facts: NetworkFacts
+    saved: dict[str, IptablesTable], rules: Sequence[FirewallRule], facts: NetworkFacts
 ) -> list[RestoreInput]:
     """Plan the changes after which a network has exactly these rules, in order.
 
@@ -120,7 +120,7 @@ def plan_install(
     """
     changes = []
     for name in ("filter", "nat", "mangle"):
-        table = saved.get(name, Table())
+        table = saved.get(name, IptablesTable())
         table_rules = [rule for rule in rules if rule.table == name]
         lines = _chains(table, table_rules, name)
         if not _in_place(table, table_rules, _marks(facts)):
@@ -133,7 +133,7 @@ def plan_install(
 
 
 def plan_removal(
-    saved: dict[str, Table], rules: Sequence[Rule], facts: NetworkFacts
+    saved: dict[str, IptablesTable], rules: Sequence[FirewallRule], facts: NetworkFacts
 ) -> list[RestoreInput]:
     """Plan the changes after which a network has no rules in our chains.
 
@@ -153,7 +153,7 @@ def _marks(facts: NetworkFacts) -> Marks:
     return frozenset(bridge | {("-s", str(subnet)) for subnet in facts.subnets})
 
 
-def _chains(table: Table, rules: Sequence[Rule], name: str) -> list[str]:
+def _chains(table: IptablesTable, rules: Sequence[FirewallRule], name: str) -> list[str]:
     """Create missing chains and the jumps to them."""
     if not rules:
         return []
@@ -181,7 +181,7 @@ def _jumps(
     return [*lines, *(f"-I {chain.hook} {place} -j {chain.name}" for chain in chains)]
 
 
-def _in_place(table: Table, rules: Sequence[Rule], marks: Marks) -> bool:
+def _in_place(table: IptablesTable, rules: Sequence[FirewallRule], marks: Marks) -> bool:
     """Return whether our chains contain exactly these rules of the network, in order."""
     for chain in dict.fromkeys(chain.name for chain in CHAINS):
         expected = [parse_rule(rule.args) for rule in reversed(rules) if rule.chain == chain]
@@ -191,7 +191,7 @@ def _in_place(table: Table, rules: Sequence[Rule], marks: Marks) -> bool:
     return True
 
 
-def _removal(table: Table, rules: Sequence[Rule], marks: Marks) -> list[str]:
+def _removal(table: IptablesTable, rules: Sequence[FirewallRule], marks: Marks) -> list[str]:
     """Delete these rules, and all rules in our chains with the network's marks."""
     lines = []
     for chain in dict.fromkeys(chain.name for chain in CHAINS):
@@ -204,7 +204,7 @@ def _removal(table: Table, rules: Sequence[Rule], marks: Marks) -> list[str]:
 
 
 def _network_rules(
-    table: Table, chain: str, rules: set[ParsedRule], marks: Marks
+    table: IptablesTable, chain: str, rules: set[ParsedRule], marks: Marks
 ) -> list[list[str]]:
     """Return a chain's rules that belong to the network: known ones, and those with its marks."""
     return [

@@ -15,7 +15,7 @@ from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.netd.firewall.network_facts import NetworkFacts
-from supervisor.netd.firewall.rules import Family, Rule, plan
+from supervisor.netd.firewall.rules import Family, FirewallRule, plan
 
 Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
 
@@ -96,13 +96,13 @@ def _add(kind: str, **told: Json) -> Json:
     return {"add": {kind: {**INET, **told}}}
 
 
-def _rules(chain: str, rules: Sequence[Rule]) -> Iterator[Json]:
+def _rules(chain: str, rules: Sequence[FirewallRule]) -> Iterator[Json]:
     """List rules in evaluation order: iptables inserts at the head, so its last one is first."""
     for rule in reversed(rules):
         yield _add("rule", chain=chain, expr=[*_matches(rule), {"counter": None}, _verdict(rule)])
 
 
-def _matches(rule: Rule) -> list[Json]:
+def _matches(rule: FirewallRule) -> list[Json]:
     """Translate the matches of a rule. Options come in pairs, "!" before a pair."""
     matches: list[Json] = []
     protocol = "ip" if rule.family is Family.V4 else "ip6"
@@ -153,7 +153,7 @@ def _match(left: Json, right: Json, *, negated: bool = False) -> Json:
     return {"match": {"op": operator, "left": left, "right": right}}
 
 
-def _verdict(rule: Rule) -> Json:
+def _verdict(rule: FirewallRule) -> Json:
     at = rule.args.index("-j")
     target, options = rule.args[at + 1], rule.args[at + 2 :]
     if target in ("ACCEPT", "RETURN"):

@@ -26,7 +26,7 @@ class Family(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class FirewallRule:
     """One rule of a network."""
 
     family: Family
@@ -66,7 +66,7 @@ UNTRANSLATED: Final = {
 }
 
 
-def plan(facts: NetworkFacts) -> list[Rule]:
+def plan(facts: NetworkFacts) -> list[FirewallRule]:
     """List a network's rules in the order in which they are inserted. Pure."""
     if facts.mode is ForwardMode.OPEN:
         return []
@@ -82,7 +82,7 @@ def plan(facts: NetworkFacts) -> list[Rule]:
     return rules
 
 
-def _services(facts: NetworkFacts) -> Iterator[Rule]:
+def _services(facts: NetworkFacts) -> Iterator[FirewallRule]:
     """Accept DHCP, DNS and TFTP between guests and dnsmasq."""
     bridge = facts.bridge
     yield _opened(Family.V4, "LIBVIRT_INP", bridge, "tcp", 67)
@@ -95,33 +95,35 @@ def _services(facts: NetworkFacts) -> Iterator[Rule]:
         yield _opened(Family.V4, "LIBVIRT_OUT", bridge, "udp", 69)
 
 
-def _services6(facts: NetworkFacts) -> Iterator[Rule]:
+def _services6(facts: NetworkFacts) -> Iterator[FirewallRule]:
     yield from _names(Family.V6, facts.bridge)
     yield _opened(Family.V6, "LIBVIRT_INP", facts.bridge, "udp", 547)
     yield _opened(Family.V6, "LIBVIRT_OUT", facts.bridge, "udp", 546)
 
 
-def _names(family: Family, bridge: str) -> Iterator[Rule]:
+def _names(family: Family, bridge: str) -> Iterator[FirewallRule]:
     for chain in ("LIBVIRT_INP", "LIBVIRT_OUT"):
         for protocol in ("tcp", "udp"):
             yield _opened(family, chain, bridge, protocol, 53)
 
 
-def _opened(family: Family, chain: str, bridge: str, protocol: str, port: int) -> Rule:
+def _opened(family: Family, chain: str, bridge: str, protocol: str, port: int) -> FirewallRule:
     side = "-i" if chain == "LIBVIRT_INP" else "-o"
     match = ("-p", protocol, "-m", protocol, "--dport", str(port))
-    return Rule(family, "filter", chain, (side, bridge, *match, "-j", "ACCEPT"))
+    return FirewallRule(family, "filter", chain, (side, bridge, *match, "-j", "ACCEPT"))
 
 
-def _barrier(family: Family, facts: NetworkFacts) -> Iterator[Rule]:
+def _barrier(family: Family, facts: NetworkFacts) -> Iterator[FirewallRule]:
     """Reject forwarded packets except between guests; exceptions are inserted before."""
     bridge = facts.bridge
-    yield Rule(family, "filter", "LIBVIRT_FWO", ("-i", bridge, *REJECT[family]))
-    yield Rule(family, "filter", "LIBVIRT_FWI", ("-o", bridge, *REJECT[family]))
-    yield Rule(family, "filter", "LIBVIRT_FWX", ("-i", bridge, "-o", bridge, "-j", "ACCEPT"))
+    yield FirewallRule(family, "filter", "LIBVIRT_FWO", ("-i", bridge, *REJECT[family]))
+    yield FirewallRule(family, "filter", "LIBVIRT_FWI", ("-o", bridge, *REJECT[family]))
+    yield FirewallRule(
+        family, "filter", "LIBVIRT_FWX", ("-i", bridge, "-o", bridge, "-j", "ACCEPT")
+    )
 
 
-def _subnet(facts: NetworkFacts, subnet: Subnet) -> list[Rule]:
+def _subnet(facts: NetworkFacts, subnet: Subnet) -> list[FirewallRule]:
     if facts.mode is ForwardMode.ISOLATED:
         return []
     if facts.mode is ForwardMode.NAT and (subnet.version == 4 or facts.nat.ipv6):
@@ -129,27 +131,27 @@ def _subnet(facts: NetworkFacts, subnet: Subnet) -> list[Rule]:
     return list(_passage(facts, subnet, answers_only=False))
 
 
-def _passage(facts: NetworkFacts, subnet: Subnet, *, answers_only: bool) -> Iterator[Rule]:
+def _passage(facts: NetworkFacts, subnet: Subnet, *, answers_only: bool) -> Iterator[FirewallRule]:
     family = Family(subnet.version)
     dev, accept = facts.dev, ("-j", "ACCEPT")
     out = ("-s", str(subnet), "-i", facts.bridge, *(("-o", dev) if dev else ()))
     back = ("-d", str(subnet), *(("-i", dev) if dev else ()), "-o", facts.bridge)
     states = ("-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED") if answers_only else ()
-    yield Rule(family, "filter", "LIBVIRT_FWO", (*out, *accept))
-    yield Rule(family, "filter", "LIBVIRT_FWI", (*back, *states, *accept))
+    yield FirewallRule(family, "filter", "LIBVIRT_FWO", (*out, *accept))
+    yield FirewallRule(family, "filter", "LIBVIRT_FWI", (*back, *states, *accept))
 
 
-def _translation(facts: NetworkFacts, subnet: Subnet) -> Iterator[Rule]:
+def _translation(facts: NetworkFacts, subnet: Subnet) -> Iterator[FirewallRule]:
     family, source = Family(subnet.version), ("-s", str(subnet))
     device = ("-o", facts.dev) if facts.dev else ()
     for protocol in ("", "udp", "tcp"):
         match = ("-p", protocol) if protocol else ()
         args = (*source, "!", "-d", str(subnet), *device, *match)
         target = _target(facts, subnet, ports=bool(protocol))
-        yield Rule(family, "nat", "LIBVIRT_PRT", (*args, *target))
+        yield FirewallRule(family, "nat", "LIBVIRT_PRT", (*args, *target))
     for group in UNTRANSLATED[family]:
         args = (*source, "-d", group, *device, "-j", "RETURN")
-        yield Rule(family, "nat", "LIBVIRT_PRT", args)
+        yield FirewallRule(family, "nat", "LIBVIRT_PRT", args)
 
 
 def _target(facts: NetworkFacts, subnet: Subnet, *, ports: bool) -> tuple[str, ...]:
@@ -166,8 +168,8 @@ def _target(facts: NetworkFacts, subnet: Subnet, *, ports: bool) -> tuple[str, .
     return ("-j", "SNAT", "--to-source", source)
 
 
-def _checksum(facts: NetworkFacts) -> Rule:
+def _checksum(facts: NetworkFacts) -> FirewallRule:
     """Fill in UDP checksums of DHCP replies: some clients drop packets with offloaded checksums."""
     match = ("-o", facts.bridge, "-p", "udp", "-m", "udp", "--dport", "68")
     args = (*match, "-j", "CHECKSUM", "--checksum-fill")
-    return Rule(Family.V4, "mangle", "LIBVIRT_PRT", args, optional=True)
+    return FirewallRule(Family.V4, "mangle", "LIBVIRT_PRT", args, optional=True)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 from conf.errors import ConfError
-from conf.interface import Interface, InterfaceType, format_interface, parse_interface
+from conf.interface import HostInterface, InterfaceType, format_interface, parse_interface
 from rpc.enums import ConnectListAllInterfacesFlags as Flags
 from rpc.enums import InterfaceDefineFlags, InterfaceXMLFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
@@ -195,7 +195,7 @@ class InterfaceCalls:
                 raise VirError(ErrorCode.OPERATION_INVALID, detail, ErrorDomain.INTERFACE)
             await run_to_completion(self._bring_down(link, defined))
 
-    async def _bring_down(self, link: Link, defined: Interface | None) -> None:
+    async def _bring_down(self, link: Link, defined: HostInterface | None) -> None:
         if defined is None:
             with kernel("bring down", link.name):
                 await self._links.set_link(link.name, state="down")
@@ -267,7 +267,7 @@ class InterfaceCalls:
             await self._restore(before[name])
         await self._disk(self._files.change_commit)
 
-    async def _restore(self, interface: Interface) -> None:
+    async def _restore(self, interface: HostInterface) -> None:
         await self._disk(lambda: self._files.save(interface))
 
     async def _need_change(self) -> None:
@@ -308,7 +308,7 @@ class InterfaceCalls:
         with kernel("look for", name):
             return await self._links.find(name)
 
-    async def _definition(self, name: str) -> Interface:
+    async def _definition(self, name: str) -> HostInterface:
         definition = (await self._disk(self._files.load)).get(name)
         if definition is None:
             raise no_interface(f"interface '{name}' is not defined; define it with iface-define")
@@ -331,7 +331,7 @@ class InterfaceCalls:
             raise VirError(ErrorCode.OPERATION_DENIED, detail, ErrorDomain.INTERFACE)
 
 
-def undoable(interface: Interface) -> list[InterfaceStep]:
+def undoable(interface: HostInterface) -> list[InterfaceStep]:
     """Return the steps to undo when an interface stops; of hardware only the addresses."""
     steps = plan_interface(interface)
     if interface.type is InterfaceType.ETHERNET:

@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from conf.errors import ConfError
-from conf.interface import Interface, format_interface, parse_interface
+from conf.interface import HostInterface, format_interface, parse_interface
 from supervisor.runtime.atomic_file import remove_file, sync_folder, write_file
 
 log = logging.getLogger(__name__)
@@ -27,11 +27,11 @@ class InterfaceFiles:
         self._previous = folder.with_name(f"{folder.name}.before")
         self._partial = folder.with_name(f"{folder.name}.half")
 
-    def load(self) -> dict[str, Interface]:
+    def load(self) -> dict[str, HostInterface]:
         """Read the definitions by name; invalid files are logged and left alone."""
         return _load(self._folder)
 
-    def save(self, interface: Interface) -> None:
+    def save(self, interface: HostInterface) -> None:
         """Write a definition durably.
 
         Raises:
@@ -67,7 +67,7 @@ class InterfaceFiles:
         os.rename(self._partial, self._previous)
         sync_folder(self._previous.parent)
 
-    def load_previous(self) -> dict[str, Interface]:
+    def load_previous(self) -> dict[str, HostInterface]:
         """Read the definitions as they were when the change began."""
         return _load(self._previous)
 
@@ -83,8 +83,8 @@ class InterfaceFiles:
         sync_folder(self._previous.parent)
 
 
-def _load(folder: Path) -> dict[str, Interface]:
-    definitions: dict[str, Interface] = {}
+def _load(folder: Path) -> dict[str, HostInterface]:
+    definitions: dict[str, HostInterface] = {}
     try:
         files = sorted(name for name in os.listdir(folder) if name.endswith(".xml"))
     except FileNotFoundError:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from conf.interface import BOND_MODES, Bond, Interface, InterfaceType, Protocol, VlanLink
+from conf.interface import BOND_MODES, Bond, HostInterface, InterfaceType, Protocol, VlanLink
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.netd.network.steps import AddAddress, SetMtu, SetUp
 
@@ -56,7 +56,7 @@ class AddGateway:
 InterfaceStep = CreateLink | AddToMaster | SetMtu | SetUp | AcceptRa | AddAddress | AddGateway
 
 
-def plan_interface(interface: Interface) -> list[InterfaceStep]:
+def plan_interface(interface: HostInterface) -> list[InterfaceStep]:
     """List the steps that bring an interface up, in order; undoing all of them brings it down.
 
     Raises:
@@ -65,7 +65,7 @@ def plan_interface(interface: Interface) -> list[InterfaceStep]:
     return list(_steps(interface))
 
 
-def _steps(interface: Interface) -> Iterator[InterfaceStep]:
+def _steps(interface: HostInterface) -> Iterator[InterfaceStep]:
     name = interface.known_name
     if interface.type is InterfaceType.BRIDGE and interface.bridge is not None:
         yield from _bridge(interface, name)
@@ -80,7 +80,7 @@ def _steps(interface: Interface) -> Iterator[InterfaceStep]:
         yield from _addresses(name, protocol)
 
 
-def _bridge(interface: Interface, name: str) -> Iterator[InterfaceStep]:
+def _bridge(interface: HostInterface, name: str) -> Iterator[InterfaceStep]:
     bridge = interface.bridge
     assert bridge is not None, "an interface of type bridge has one"
     options = (

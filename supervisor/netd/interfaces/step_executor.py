@@ -16,7 +16,7 @@ from typing import Final
 from conf.interface import (
     BridgeMember,
     HostBridge,
-    Interface,
+    HostInterface,
     InterfaceIp,
     InterfaceType,
     LinkState,
@@ -124,7 +124,7 @@ class InterfaceStepExecutor:
             case _:
                 return
 
-    async def describe(self, link: Link) -> Interface:
+    async def describe(self, link: Link) -> HostInterface:
         """Describe a link as <interface>."""
         links = await self._links.links()
         addresses = [
@@ -136,10 +136,10 @@ class InterfaceStepExecutor:
 
 def as_interface(
     link: Link, links: Sequence[Link], addresses: Sequence[HostAddress], speed: int | None
-) -> Interface:
+) -> HostInterface:
     """Describe a link as <interface>. Pure."""
     state = link.state if link.state in STATES else None
-    interface = Interface(
+    interface = HostInterface(
         type=type_of(link),
         name=link.name,
         mtu=link.mtu,

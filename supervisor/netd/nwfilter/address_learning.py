@@ -74,7 +74,7 @@ _DHCP: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class LearnedAddress:
     """An address that expires."""
 
     address: str
@@ -90,7 +90,7 @@ class Listener:
         mac: str,
         mode: LearningMode,
         on_event: Callable[[str, AddressEvent], Awaitable[bool]],
-        lease: Lease | None = None,
+        lease: LearnedAddress | None = None,
     ) -> None:
         """Create the listener; `start` opens its socket.
 
@@ -170,10 +170,10 @@ class Listener:
         return not isinstance(event, LeaseReleased)
 
 
-def lease_from(event: AddressEvent, now: float) -> Lease | None:
+def lease_from(event: AddressEvent, now: float) -> LearnedAddress | None:
     """Return the lease of an event that has an end. Pure."""
     if isinstance(event, LeaseGranted) and event.seconds is not None:
-        return Lease(event.address, now + event.seconds)
+        return LearnedAddress(event.address, now + event.seconds)
     return None
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from conf.nwfilter import FilterBinding
 from conf.nwfilter.model import Filter
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.netd.nwfilter.address_learning import LearningMode, Lease
+from supervisor.netd.nwfilter.address_learning import LearnedAddress, LearningMode
 from supervisor.netd.nwfilter.packets import AddressEvent, LeaseGranted, LeaseReleased
 from supervisor.netd.nwfilter.tap_plan import TapPlan, plan_learning, plan_tap, unresolved
 from supervisor.netd.nwfilter.variables import unresolvable
@@ -26,7 +26,7 @@ class BindingPlan:
 
     plan: TapPlan
     learning: LearningMode  # NONE: it need not be learned
-    lease: Lease | None = None  # of the address in use
+    lease: LearnedAddress | None = None  # of the address in use
 
 
 def plan_binding(

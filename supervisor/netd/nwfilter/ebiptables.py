@@ -14,7 +14,7 @@ from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.netd.firewall.commands import LOCK_S, run_ok
-from supervisor.netd.firewall.iptables_save import Table, parse_save
+from supervisor.netd.firewall.iptables_save import IptablesTable, parse_save
 from supervisor.netd.firewall.rules import Family
 from supervisor.netd.nwfilter.restore_text import Plans, ether_change, inet_change, taps_in
 from supervisor.netd.nwfilter.tap_plan import TapPlan
@@ -104,19 +104,19 @@ class Ebiptables:
         self._checked = True
 
 
-async def _read(program: str, table: str) -> Table:
+async def _read(program: str, table: str) -> IptablesTable:
     return _table(await run_ok([f"{program}-save", "-t", table]), table)
 
 
-def _planned(saved: str, table: str, plan_input: Callable[[Table], str]) -> str:
+def _planned(saved: str, table: str, plan_input: Callable[[IptablesTable], str]) -> str:
     return plan_input(_table(saved, table))
 
 
-def _table(saved: str, table: str) -> Table:
-    return parse_save(saved).get(table, Table())
+def _table(saved: str, table: str) -> IptablesTable:
+    return parse_save(saved).get(table, IptablesTable())
 
 
-async def _change(program: str, table: str, plan_input: Callable[[Table], str]) -> None:
+async def _change(program: str, table: str, plan_input: Callable[[IptablesTable], str]) -> None:
     """Read, plan and commit; again if another program changed the table in between."""
     wait = () if program == "ebtables" else ("--wait", str(LOCK_S))
     for attempt in range(1, ATTEMPTS + 1):

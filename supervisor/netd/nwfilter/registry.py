@@ -15,7 +15,7 @@ from conf.nwfilter.model import Filter, Reference
 from rpc.errors import ErrorCode
 from rpc.values import Nwfilter
 from supervisor.dispatch.service_errors import NWFILTER_ERRORS
-from supervisor.netd.nwfilter.address_learning import Lease
+from supervisor.netd.nwfilter.address_learning import LearnedAddress
 from supervisor.netd.nwfilter.binding_plan import BindingPlan, plan_binding
 from supervisor.netd.nwfilter.errors import no_binding, operation_failed
 from supervisor.netd.nwfilter.references import references
@@ -66,7 +66,7 @@ class Binding:
         need = plan_binding(self.definition, self.learned, find)
         if self.expires is None or not self.learned:
             return need
-        return replace(need, lease=Lease(self.learned[-1], self.expires))
+        return replace(need, lease=LearnedAddress(self.learned[-1], self.expires))
 
 
 class FilterRegistry(Registry[FilterObject]):

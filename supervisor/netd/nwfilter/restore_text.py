@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Final
 
-from supervisor.netd.firewall.iptables_save import Table, format_rule
+from supervisor.netd.firewall.iptables_save import IptablesTable, format_rule
 from supervisor.netd.firewall.rules import Family
 from supervisor.netd.nwfilter.ebtables_rules import CHAIN_MATCHES
 from supervisor.netd.nwfilter.tap_plan import SIDES, RuleArgs, TapPlan, root_chain
@@ -28,7 +28,7 @@ INET_CHAINS: Final = ("FI", "FO", "HI")
 Plans = Mapping[str, TapPlan | None]  # of each tap; None: it is to have no chains
 
 
-def ether_change(saved: Table, plans: Plans) -> str:
+def ether_change(saved: IptablesTable, plans: Plans) -> str:
     """Write the input of ebtables-restore --noflush for the chains of taps, one commit.
 
     Returns:
@@ -37,7 +37,7 @@ def ether_change(saved: Table, plans: Plans) -> str:
     return _text("nat", [line for tap, plan in plans.items() for line in _ether(saved, tap, plan)])
 
 
-def inet_change(saved: Table, plans: Plans, family: Family) -> str:
+def inet_change(saved: IptablesTable, plans: Plans, family: Family) -> str:
     """Write the input of iptables-restore --noflush for the chains of taps, one commit.
 
     Returns:
@@ -52,7 +52,7 @@ def inet_change(saved: Table, plans: Plans, family: Family) -> str:
     return _text("filter", lines)
 
 
-def _ether(saved: Table, tap: str, plan: TapPlan | None) -> list[str]:
+def _ether(saved: IptablesTable, tap: str, plan: TapPlan | None) -> list[str]:
     planned = plan.ether if plan is not None else {}
     hooked = plan.root_chains() if plan is not None else {}
     old = sorted(chain for chain in saved.chains if _is_ether(chain, tap))
@@ -75,7 +75,7 @@ def _ether(saved: Table, tap: str, plan: TapPlan | None) -> list[str]:
     return lines
 
 
-def _inet(saved: Table, tap: str, planned: Mapping[str, list[RuleArgs]]) -> list[str]:
+def _inet(saved: IptablesTable, tap: str, planned: Mapping[str, list[RuleArgs]]) -> list[str]:
     links = _links(tap) if planned else []
     current = _base_rules(saved, tap)
     old = [f"{kind}-{tap}" for kind in INET_CHAINS if f"{kind}-{tap}" in saved.chains]
@@ -94,7 +94,7 @@ def _inet(saved: Table, tap: str, planned: Mapping[str, list[RuleArgs]]) -> list
     return lines
 
 
-def taps_in(ether: Table, inet: Iterable[Table]) -> set[str]:
+def taps_in(ether: IptablesTable, inet: Iterable[IptablesTable]) -> set[str]:
     """Return the taps that have chains in saved tables."""
     prefixes = {f"libvirt-{side}-" for side in SIDES}
     taps = {chain[10:] for chain in ether.chains if chain[:10] in prefixes}
@@ -110,7 +110,7 @@ def _is_ether(chain: str, tap: str) -> bool:
     return prefix in (f"I-{tap}-", f"O-{tap}-") and rest.partition("-")[0] in CHAIN_MATCHES
 
 
-def _ether_hooked(saved: Table, side: str, tap: str) -> bool:
+def _ether_hooked(saved: IptablesTable, side: str, tap: str) -> bool:
     hook, option = SIDES[side]
     return [option, tap, "-j", root_chain(side, tap)] in saved.rules.get(hook, [])
 
@@ -128,7 +128,7 @@ def _links(tap: str) -> list[tuple[str, RuleArgs]]:
     ]
 
 
-def _base_rules(saved: Table, tap: str) -> list[tuple[str, RuleArgs]]:
+def _base_rules(saved: IptablesTable, tap: str) -> list[tuple[str, RuleArgs]]:
     """List the rules in the base chains that name the tap."""
     return [
         (chain, tuple(args))
@@ -138,7 +138,7 @@ def _base_rules(saved: Table, tap: str) -> list[tuple[str, RuleArgs]]:
     ]
 
 
-def _base(saved: Table) -> list[str]:
+def _base(saved: IptablesTable) -> list[str]:
     """Create the base chains, and put the jumps to them first in their hooks."""
     lines = [f"-N {chain}" for _, chain in BASE if chain not in saved.chains]
     for hook in dict.fromkeys(hook for hook, _ in BASE):
@@ -151,7 +151,7 @@ def _base(saved: Table) -> list[str]:
     return lines
 
 
-def _unused(saved: Table, taps: Set[str]) -> list[str]:
+def _unused(saved: IptablesTable, taps: Set[str]) -> list[str]:
     """Delete the base chains with the last tap."""
     chains = [chain for _, chain in BASE if chain in saved.chains]
     for chain in chains:

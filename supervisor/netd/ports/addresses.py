@@ -20,7 +20,7 @@ from supervisor.messages.netd import (
     InterfaceAddresses,
     LeasedAddresses,
 )
-from supervisor.netd.dnsmasq.leases import Lease, read_leases
+from supervisor.netd.dnsmasq.leases import DhcpLease, read_leases
 from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.network.calls.query import prefix_of
 from supervisor.netd.network.registry import NetworkRegistry
@@ -83,7 +83,7 @@ class AddressService:
         ]
         return InterfaceAddresses(addresses=addresses)
 
-    def _leases_of(self, networks: list[Network]) -> list[tuple[Network, Lease]]:
+    def _leases_of(self, networks: list[Network]) -> list[tuple[Network, DhcpLease]]:
         now = time.time()
         return [
             (network, lease)

@@ -21,7 +21,7 @@ from supervisor.stord.backends.base import (
     ResizeOptions,
     not_supported,
 )
-from supervisor.stord.backends.partitions import Partition, Table
+from supervisor.stord.backends.partitions import Partition, PartitionTable
 from supervisor.stord.backends.wipe_check import require_blank
 from supervisor.stord.pool_process.messages import Wipe
 from supervisor.stord.volume_info import Extent, FreeExtent, PoolInfo, VolumeInfo
@@ -155,7 +155,7 @@ class DiskBackend:
         """
         raise not_supported(self.context.pool, "resizing volumes")
 
-    async def _read_table(self) -> Table:
+    async def _read_table(self) -> PartitionTable:
         text = await commands.run_ok(partitions.plan_table(kernel_path(self.device)))
         table = partitions.read_table(text)
         expected = self.context.pool.source.format or UNKNOWN
@@ -190,7 +190,7 @@ def partition_path(device: str, separator: str, number: int) -> str:
     return f"{device}{separator}{number}"
 
 
-def pool_info(table: Table, device: str, separator: str) -> PoolInfo:
+def pool_info(table: PartitionTable, device: str, separator: str) -> PoolInfo:
     """Describe a disk by its partition table. Pure."""
     used = sum(part.size for part in table.partitions if part.content != "extended")
     return PoolInfo(

@@ -224,12 +224,12 @@ def features(definition: Volume) -> Iterator[str]:
         yield "extended_l2"
 
 
-def cipher_of(encryption: VolumeEncryption | None) -> qemu_img.Cipher:
+def cipher_of(encryption: VolumeEncryption | None) -> qemu_img.LuksOptions:
     """Map <cipher> and <ivgen> to qemu-img's options."""
     if encryption is None or encryption.cipher is None:
-        return qemu_img.Cipher()
+        return qemu_img.LuksOptions()
     cipher, ivgen = encryption.cipher, encryption.ivgen
-    return qemu_img.Cipher(
+    return qemu_img.LuksOptions(
         algorithm=f"{cipher.name}-{cipher.size}" if cipher.size else cipher.name or "",
         mode=cipher.mode or "",
         hash=cipher.hash or "",

@@ -44,7 +44,7 @@ class Partition:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PartitionTable:
     """A partition table."""
 
     label: str  # libvirt's format: "dos", "gpt" …
@@ -68,7 +68,7 @@ def plan_remove(device: str, number: int) -> list[str]:
     return ["parted", "--script", device, "rm", str(number)]
 
 
-def plan_create(device: str, table: Table, definition: Volume) -> list[list[str]]:
+def plan_create(device: str, table: PartitionTable, definition: Volume) -> list[list[str]]:
     """Create a partition in the smallest free space that fits.
 
     Raises:
@@ -101,7 +101,7 @@ def plan_create(device: str, table: Table, definition: Volume) -> list[list[str]
     return commands
 
 
-def partition_type(table: Table, volume_format: str) -> tuple[str, Partition | None]:
+def partition_type(table: PartitionTable, volume_format: str) -> tuple[str, Partition | None]:
     """Return parted's PART-TYPE of a new partition, and the extended one that contains it.
 
     Raises:
@@ -127,7 +127,7 @@ def partition_type(table: Table, volume_format: str) -> tuple[str, Partition | N
     return "primary", None
 
 
-def next_number(table: Table, kind: str) -> int:
+def next_number(table: PartitionTable, kind: str) -> int:
     """Return the number that the kernel gives the next partition."""
     taken = {part.number for part in table.partitions}
     first = FIRST_LOGICAL if kind == "logical" else 1
@@ -139,7 +139,7 @@ def is_inside(space: Partition, whole: Partition) -> bool:
     return whole.start <= space.start and space.end <= whole.end
 
 
-def read_table(text: str) -> Table:
+def read_table(text: str) -> PartitionTable:
     """Parse parted's machine-readable output.
 
     Raises:
@@ -156,7 +156,7 @@ def read_table(text: str) -> Table:
     if label == "msdos":
         within = [*free, *(one for one in taken if one.number >= FIRST_LOGICAL)]
         taken = [as_extended(one, within) for one in taken]
-    return Table(LIBVIRT_LABELS.get(label, label), size, tuple(taken), free)
+    return PartitionTable(LIBVIRT_LABELS.get(label, label), size, tuple(taken), free)
 
 
 def parse_partition(fields: list[str]) -> Partition:

@@ -50,7 +50,7 @@ class ForkServer:
     """Client of the fork server."""
 
     def __init__(self, connection: socket.socket, pid: int) -> None:
-        """Take ownership of the socket."""
+        """Take ownership of the socket; `close` closes it."""
         self.on_lost: list[Callable[[], None]] = []  # called when the fork server dies
         self._socket = connection
         self._lock = asyncio.Lock()

@@ -36,7 +36,7 @@ class HelperProcess:
     """One helper process and its socket."""
 
     def __init__(self, process: ForkedProcess, name: str) -> None:
-        """Take ownership of the process."""
+        """Take ownership of the process; `close` ends it."""
         self.pid = process.pid
         self.peer = Peer(process.connection, name, StandaloneEndpoint(VirErrorCodec()))
         self.pending = 0

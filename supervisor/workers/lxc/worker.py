@@ -52,7 +52,6 @@ class LxcWorker(Worker[Container]):
     """The worker of one container."""
 
     def __init__(self, workplace: WorkerContext) -> None:
-        """Have no container yet."""
         super().__init__(workplace, LXC_OPS)
 
     def attach_guest(self, guest: Container) -> None:

@@ -1,8 +1,9 @@
-"""The arrows between packages (DESIGN.md, "Where things are"): one way, and no ring."""
+"""The construction of the code: packages import one way, plain names, a header each."""
 
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -19,22 +20,37 @@ MAY_IMPORT: Final = {
     "conf": {"conf"},
     "supervisor": {"supervisor", "ipc", "rpc", "conf"},
 }
-SERVICES: Final = ("root", "rpcd", "domd", "hostd", "netd", "stord", "workers")
-LIBRARIES: Final = ("dispatch", "drivers", "objects", "messages")
+#: A folder of supervisor/ that is a process, or the code of one.
+SERVICES: Final = ("root", "rpcd", "domd", "hostd", "netd", "stord", "workers", "ctl")
+#: A folder of supervisor/ that services are built from; it knows none of them.
+LIBRARIES: Final = ("runtime", "dispatch", "objects", "drivers", "messages", "images")
+#: What may start with each driver's worker: these two never know each other.
+WORKER_DRIVERS: Final = ("qemu", "lxc")
+#: Parts of a module's name that say nothing, or that only this project would understand.
+BANNED: Final = frozenset(
+    (
+        *("util", "utils", "helper", "helpers", "misc", "common", "stuff"),
+        *("word", "words", "card", "cards", "figures", "notes", "belongings", "manner", "gate"),
+        *("voice", "orders", "lending", "talking", "carrying", "keeping", "finishing", "natives"),
+        *("remembered", "telling", "told", "stale"),
+    )
+)
+#: A model in conf/ and the value of the wire protocol may share libvirt's name for the thing.
+MOST_CLASSES_OF_A_NAME: Final = 2
 
 
 def modules() -> dict[str, Path]:
-    """Name every module of ours and the file it is in."""
-    found = {}
+    """Map the name of every module of ours to its file."""
+    paths = {}
     for package in PACKAGES:
         for path in sorted((PROJECT / package).rglob("*.py")):
             parts = path.relative_to(PROJECT).with_suffix("").parts
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+            paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return paths
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every absolute import in a file, the ones inside functions and `if TYPE_CHECKING` too."""
+    """List every absolute import of a file, those in functions and `if TYPE_CHECKING` included."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -45,9 +61,15 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def ours(name: str, path: Path, known: dict[str, Path]) -> set[str]:
-    """The modules of ours that a module imports, itself and its own package apart."""
+def imported_modules(name: str, path: Path, known: dict[str, Path]) -> set[str]:
+    """List the modules of ours that a module imports."""
     return {target for target in imports(path) if target in known and target != name}
+
+
+def room(name: str) -> str:
+    """Name the folder of supervisor/ that a module is in, or nothing."""
+    parts = name.split(".")
+    return parts[1] if parts[0] == "supervisor" and len(parts) > 1 else ""
 
 
 def test_packages_import_only_along_the_arrows() -> None:
@@ -59,45 +81,43 @@ def test_packages_import_only_along_the_arrows() -> None:
                 assert top in MAY_IMPORT[package], f"{name} imports {target}"
 
 
-def test_services_never_import_each_other() -> None:
+def test_every_folder_of_supervisor_is_a_service_or_a_library() -> None:
+    rooms = {room(name) for name in modules()} - {""}
+    assert rooms == {*SERVICES, *LIBRARIES}
+
+
+def test_services_never_import_each_other_and_libraries_no_service() -> None:
     known = modules()
     for name, path in known.items():
-        parts = name.split(".")
-        if len(parts) < 2 or parts[0] != "supervisor" or parts[1] not in SERVICES:
-            continue
-        for target in ours(name, path, known):
-            other = target.split(".")
-            if other[0] == "supervisor" and len(other) > 1 and other[1] in SERVICES:
-                assert other[1] == parts[1], f"{name} imports {target}"
+        for target in imported_modules(name, path, known):
+            if room(target) in SERVICES:
+                assert room(target) == room(name), f"{name} imports {target}"
 
 
-def test_libraries_import_no_service() -> None:
-    known = modules()
-    for name, path in known.items():
-        parts = name.split(".")
-        if len(parts) < 2 or parts[1] not in LIBRARIES:
-            continue
-        for target in ours(name, path, known):
-            assert (target + ".").split(".")[1] not in SERVICES, f"{name} imports {target}"
-
-
-def test_no_service_compares_the_name_of_a_driver() -> None:
-    """What depends on the driver is in its row of the driver table."""
+@pytest.mark.parametrize("driver", WORKER_DRIVERS)
+def test_workers_of_one_driver_never_import_those_of_another(driver: str) -> None:
+    others = tuple(f"supervisor.workers.{other}." for other in WORKER_DRIVERS if other != driver)
     for name, path in modules().items():
-        if not name.startswith("supervisor."):
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Compare):
-                for side in (node.left, *node.comparators):
-                    named = isinstance(side, ast.Constant) and side.value == "lxc"
-                    assert not named, f"{path}:{node.lineno} compares a driver's name"
+        if name.startswith(f"supervisor.workers.{driver}."):
+            assert not [target for target in imports(path) if f"{target}.".startswith(others)], name
+
+
+def test_no_code_compares_the_name_of_a_driver() -> None:
+    """What depends on the driver is in its row of `supervisor/drivers`."""
+    for name, path in modules().items():
+        if name.startswith("supervisor."):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Compare):
+                    for side in (node.left, *node.comparators):
+                        is_name = isinstance(side, ast.Constant) and side.value == "lxc"
+                        assert not is_name, f"{path}:{node.lineno} compares a driver's name"
 
 
 def test_no_module_is_in_an_import_ring() -> None:
     known = modules()
     graph = {
         # A module may import its own package's __init__ and the reverse: that is not a ring.
-        name: {t for t in ours(name, path, known) if not name.startswith(t + ".")}
+        name: {t for t in imported_modules(name, path, known) if not name.startswith(t + ".")}
         for name, path in known.items()
     }
     try:
@@ -106,11 +126,30 @@ def test_no_module_is_in_an_import_ring() -> None:
         pytest.fail(f"import ring: {' -> '.join(ring.args[1])}")
 
 
-@pytest.mark.parametrize("word", ["utils", "util", "helpers", "helper", "misc", "common", "stuff"])
-def test_no_module_has_a_name_that_says_nothing(word: str) -> None:
-    assert not [name for name in modules() if word in name.split(".")]
+def test_no_module_has_a_name_that_only_this_project_understands() -> None:
+    for name in modules():
+        parts = {part for component in name.split(".") for part in component.split("_")}
+        assert not parts & BANNED, f"{name}: use libvirt's, QEMU's or the kernel's term"
 
 
-def test_every_module_says_what_it_owns() -> None:
+def test_no_class_name_stands_for_many_things() -> None:
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(name)
+    many = {name: at for name, at in places.items() if len(at) > MOST_CLASSES_OF_A_NAME}
+    assert not many, "one name for several things: say which thing each is"
+
+
+def test_every_module_says_what_it_is() -> None:
     for name, path in modules().items():
         assert ast.get_docstring(ast.parse(path.read_text())), f"{name} has no header"
+
+
+def test_no_docstring_of_an_init_says_nothing() -> None:
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                text = ast.get_docstring(node)
+                assert text is None or "\n" in text or len(text) > 30, f"{name}:{node.lineno}"

@@ -38,6 +38,7 @@ from supervisor.messages.root import (
     KeepRunning,
     ListProcesses,
     Processes,
+    ProcessState,
     ProcessStatus,
     Ready,
     ReplaceWorker,
@@ -328,7 +329,12 @@ class Tree:
         return Processes(
             processes=[
                 ProcessStatus(
-                    name=name, pid=1, state="running", restarts=0, uptime_s=1.0, private_kib=1
+                    name=name,
+                    pid=1,
+                    state=ProcessState.RUNNING,
+                    restarts=0,
+                    uptime_s=1.0,
+                    private_kib=1,
                 )
                 for name in self.workers
             ]

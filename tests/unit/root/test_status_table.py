@@ -7,12 +7,18 @@ import os
 import pytest
 
 from supervisor.ctl.virtvisorctl import format_table, format_uptime
-from supervisor.messages.root import ProcessStatus
+from supervisor.messages.root import ProcessState, ProcessStatus
 
 
 def status(name: str, pid: int, **more: int) -> ProcessStatus:
     return ProcessStatus(
-        name=name, pid=pid, state="running", restarts=0, uptime_s=3.0, private_kib=2048, **more
+        name=name,
+        pid=pid,
+        state=ProcessState.RUNNING,
+        restarts=0,
+        uptime_s=3.0,
+        private_kib=2048,
+        **more,
     )
 
 

@@ -12,8 +12,8 @@ from supervisor.stord.backends.base import CreateOptions
 from supervisor.stord.backends.file_volumes import image_spec
 from supervisor.stord.pool_xml import parse_volume_xml
 from supervisor.stord.qemu_img import (
-    Cipher,
     ImageSpec,
+    LuksOptions,
     SecretFd,
     fd_path,
     plan_convert,
@@ -46,7 +46,7 @@ def test_an_image_as_large_as_its_backing_file_says_no_size() -> None:
 
 def test_a_passphrase_is_a_descriptor_never_a_word() -> None:
     encrypted = ImageSpec(
-        "/p/a", "raw", 1024, secret=SecretFd("target", 7), cipher=Cipher("aes-256", "xts")
+        "/p/a", "raw", 1024, secret=SecretFd("target", 7), cipher=LuksOptions("aes-256", "xts")
     )
     words = plan_create(encrypted)
     assert words[3:7] == ["-f", "luks", "--object", "secret,id=target,file=/proc/self/fd/7"]

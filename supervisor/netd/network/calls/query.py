@@ -18,7 +18,7 @@ from rpc.values import Network as NetworkId
 from rpc.values import NetworkDhcpLease
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
-from supervisor.netd.dnsmasq.leases import Lease, for_mac, read_leases
+from supervisor.netd.dnsmasq.leases import DhcpLease, for_mac, read_leases
 from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.registry import NetworkRegistry
 from supervisor.objects.listing import (
@@ -158,7 +158,7 @@ def describe_live(entry: NetworkObject) -> str:
     return format_network(network, inactive=False, connections=len(entry.runtime.ports))
 
 
-def lease_value(bridge: str, lease: Lease, network: Network) -> NetworkDhcpLease:
+def lease_value(bridge: str, lease: DhcpLease, network: Network) -> NetworkDhcpLease:
     """Convert a lease to its protocol value."""
     kind = IPAddrType.IPV6 if lease.family == 6 else IPAddrType.IPV4
     return NetworkDhcpLease(
@@ -174,7 +174,7 @@ def lease_value(bridge: str, lease: Lease, network: Network) -> NetworkDhcpLease
     )
 
 
-def prefix_of(lease: Lease, network: Network) -> int:
+def prefix_of(lease: DhcpLease, network: Network) -> int:
     """Return the prefix length of the subnet that an address belongs to."""
     for ip in network.ips:
         if (subnet := ip.network) is not None and lease.address in subnet:

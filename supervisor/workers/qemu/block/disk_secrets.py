@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from conf.domain import Domain
 from conf.domain.devices.disk import Disk
-from conf.domain.devices.source import Secret, Source
+from conf.domain.devices.source import SecretReference, Source
 from ipc import Link
 from supervisor.messages.hostd import GetSecret
 
@@ -57,7 +57,7 @@ def secret_refs(sources: Iterable[Source]) -> list[SecretRef]:
     return list(refs)
 
 
-def _secret_ref(usage_type: str, secret: Secret) -> SecretRef:
+def _secret_ref(usage_type: str, secret: SecretReference) -> SecretRef:
     return SecretRef(usage_type, secret.uuid, secret.usage)
 
 

@@ -28,11 +28,12 @@ T = TypeVar("T")
 
 REMOVE: Final = "remove it to start the domain"
 CONTAINERS: Final = "it is for containers (lxc:///); remove it to start the domain"
+RESCTRL: Final = "it needs resctrl; remove it"
 CGROUPS: Final = "QEMU domains have no cgroup limits yet; remove it to start the domain"
 
 
 @dataclass(frozen=True, slots=True)
-class Rule(Generic[T]):
+class Check(Generic[T]):
     """One element that is not implemented."""
 
     element: str | Callable[[T], str]  # as it is written in the XML
@@ -97,7 +98,7 @@ def unsupported_elements(domain: Domain) -> Iterator[UnsupportedElement]:
 
 
 def _apply(
-    rules: Iterable[Rule[T]], items: Iterable[T], suffix: str = ""
+    rules: Iterable[Check[T]], items: Iterable[T], suffix: str = ""
 ) -> Iterator[UnsupportedElement]:
     for item in items:
         for rule in rules:
@@ -137,12 +138,12 @@ def _smartcard_slot(domain: Domain) -> int | None:
     return next(slots, None)
 
 
-def _features(*names: str) -> tuple[Rule[Domain], ...]:
+def _features(*names: str) -> tuple[Check[Domain], ...]:
     """Rules for hypervisor features of other architectures, and those without a QEMU option."""
 
-    def rule(name: str) -> Rule[Domain]:
+    def rule(name: str) -> Check[Domain]:
         field = name.replace("-", "_")
-        return Rule(
+        return Check(
             f"<{name}> in <features>",
             lambda domain: domain.features and getattr(domain.features, field) is not None,
         )
@@ -150,18 +151,18 @@ def _features(*names: str) -> tuple[Rule[Domain], ...]:
     return tuple(rule(name) for name in names)
 
 
-def _limits(names: tuple[str, ...], parent: str) -> tuple[Rule[T], ...]:
+def _limits(names: tuple[str, ...], parent: str) -> tuple[Check[T], ...]:
     """Rules for the limits that need a cgroup, each an attribute of the model."""
 
-    def rule(name: str) -> Rule[T]:
-        return Rule(
+    def rule(name: str) -> Check[T]:
+        return Check(
             f"<{name}> in <{parent}>", lambda tune: getattr(tune, name) is not None, CGROUPS
         )
 
     return tuple(rule(name) for name in names)
 
 
-CPUTUNE: Final[tuple[Rule[Cputune], ...]] = (
+CPUTUNE: Final[tuple[Check[Cputune], ...]] = (
     *_limits(
         (
             "shares", "period", "quota", "global_period", "global_quota", "emulator_period",
@@ -169,243 +170,243 @@ CPUTUNE: Final[tuple[Rule[Cputune], ...]] = (
         ),
         "cputune",
     ),
-    Rule("<cachetune> in <cputune>", lambda tune: tune.cachetunes, "it needs resctrl; remove it"),
-    Rule("<memorytune> in <cputune>", lambda tune: tune.memorytunes, "it needs resctrl; remove it"),
+    Check("<cachetune> in <cputune>", lambda tune: tune.cachetunes, RESCTRL),
+    Check("<memorytune> in <cputune>", lambda tune: tune.memorytunes, RESCTRL),
 )  # fmt: skip
-MEMTUNE: Final[tuple[Rule[Memtune], ...]] = _limits(
+MEMTUNE: Final[tuple[Check[Memtune], ...]] = _limits(
     ("hard_limit", "soft_limit", "min_guarantee", "swap_hard_limit"), "memtune"
 )
-DOMAIN: Final[tuple[Rule[Domain], ...]] = (
-    Rule(
+DOMAIN: Final[tuple[Check[Domain], ...]] = (
+    Check(
         "<weight> in <blkiotune>",
         lambda domain: domain.blkiotune and domain.blkiotune.weight is not None,
         CGROUPS,
     ),
-    Rule(
+    Check(
         "<device> in <blkiotune>",
         lambda domain: domain.blkiotune and domain.blkiotune.devices,
         CGROUPS,
     ),
-    Rule("<numatune>", lambda domain: domain.numatune is not None, CGROUPS),
-    Rule(
+    Check("<numatune>", lambda domain: domain.numatune is not None, CGROUPS),
+    Check(
         "<partition> in <resource>",
         lambda domain: domain.partition not in (None, "/machine"),
         CGROUPS,
     ),
-    Rule(
+    Check(
         lambda domain: f"<seclabel model='{_foreign_seclabel(domain)}'>",
         _foreign_seclabel,
         "only model 'dac' is; remove it or say type='none'",
     ),
-    Rule(
+    Check(
         "<hwuuid>",
         lambda domain: domain.hwuuid is not None and domain.hwuuid != domain.uuid,
     ),
-    Rule(
+    Check(
         "<bootloader>",
         lambda domain: domain.bootloader is not None or domain.bootloader_args is not None,
         "it is for Xen; remove it to start the domain",
     ),
-    Rule(
+    Check(
         "<init> in <os>",
         lambda domain: (
             domain.os.init is not None or domain.os.init_args or domain.os.init_dir is not None
         ),
         CONTAINERS,
     ),
-    Rule("<root> in <os>", lambda domain: domain.os.root is not None),
-    Rule(
+    Check("<root> in <os>", lambda domain: domain.os.root is not None),
+    Check(
         "<inituser> or <initgroup> in <os>",
         lambda domain: domain.os.init_user is not None or domain.os.init_group is not None,
         CONTAINERS,
     ),
-    Rule("<initenv> in <os>", lambda domain: domain.os.init_variables, CONTAINERS),
-    Rule(
+    Check("<initenv> in <os>", lambda domain: domain.os.init_variables, CONTAINERS),
+    Check(
         lambda domain: f"<nvram type='{domain.os.nvram.type if domain.os.nvram else ''}'>",
         lambda domain: domain.os.nvram and domain.os.nvram.type not in (None, "file"),
         "keep the variables in a file",
     ),
-    Rule("<smbios mode='host'/>", lambda domain: domain.os.smbios_mode == "host"),
-    Rule("<idmap>", lambda domain: domain.idmap is not None, CONTAINERS),
-    Rule(
+    Check("<smbios mode='host'/>", lambda domain: domain.os.smbios_mode == "host"),
+    Check("<idmap>", lambda domain: domain.idmap is not None, CONTAINERS),
+    Check(
         "<capabilities> in <features>",
         lambda domain: domain.features and domain.features.capabilities is not None,
         CONTAINERS,
     ),
-    Rule("<lxc:namespace>", lambda domain: domain.lxc_namespace is not None, CONTAINERS),
-    Rule(
+    Check("<lxc:namespace>", lambda domain: domain.lxc_namespace is not None, CONTAINERS),
+    Check(
         "<vcpus> that does not enable the first virtual processors",
         _enables_other_vcpus,
         "enable vcpus 0 to N-1",
     ),
-    Rule(
+    Check(
         lambda domain: f"match='{domain.cpu.match if domain.cpu else ''}' of <cpu>",
         lambda domain: domain.cpu and domain.cpu.match in ("minimum", "strict"),
         "say match='exact'",
     ),
-    Rule(
+    Check(
         "check='full' of <cpu>",
         lambda domain: domain.cpu and domain.cpu.check == "full" and domain.cpu.mode == "custom",
         "say check='partial' or 'none'",
     ),
-    Rule(
+    Check(
         "a <cache> in <cpu> whose level is not 3",
         lambda domain: domain.cpu and domain.cpu.cache and domain.cpu.cache.level not in (None, 3),
     ),
-    Rule(
+    Check(
         "discard='yes' of a NUMA <cell>",
         lambda domain: (
             domain.cpu and domain.cpu.numa and any(cell.discard for cell in domain.cpu.numa.cells)
         ),
     ),
-    Rule("<launchSecurity>", lambda domain: domain.launch_security is not None),
-    Rule("<keywrap>", lambda domain: domain.keywrap is not None, "it is for s390; remove it"),
-    Rule("<perf>", lambda domain: any(event.enabled for event in domain.perf)),
-    Rule("<fibrechannel appid=>", lambda domain: domain.fibre_channel_app is not None),
-    Rule(
+    Check("<launchSecurity>", lambda domain: domain.launch_security is not None),
+    Check("<keywrap>", lambda domain: domain.keywrap is not None, "it is for s390; remove it"),
+    Check("<perf>", lambda domain: any(event.enabled for event in domain.perf)),
+    Check("<fibrechannel appid=>", lambda domain: domain.fibre_channel_app is not None),
+    Check(
         "<qemu:override>",
         lambda domain: domain.qemu_override and domain.qemu_override.devices,
         "use <qemu:commandline>",
     ),
-    Rule("<qemu:capabilities>", lambda domain: domain.qemu_capabilities is not None),
+    Check("<qemu:capabilities>", lambda domain: domain.qemu_capabilities is not None),
     *_features("gic", "htm", "nested-hv", "ccf-assist", "cfpc", "sbbc", "ibs", "async-teardown"),
-    Rule(
+    Check(
         "<hpt> in <features>",
         lambda domain: domain.features and domain.features.hpt_resizing is not None,
     ),
-    Rule("<nvram> in <devices>", lambda domain: domain.devices.nvram is not None),
-    Rule(
+    Check("<nvram> in <devices>", lambda domain: domain.devices.nvram is not None),
+    Check(
         lambda domain: f"<lease> '{domain.devices.leases[0].key}'",
         lambda domain: domain.devices.leases,
         "it needs a lock manager; remove it",
     ),
-    Rule(
+    Check(
         "<controller type='xenbus'>",
         lambda domain: any(item.type == "xenbus" for item in domain.devices.controllers),
     ),
-    Rule(
+    Check(
         lambda domain: f"slot {_smartcard_slot(domain)} of a smartcard",
         _smartcard_slot,
         "QEMU's card reader has slot 0 alone; give the smartcard its own controller",
     ),
-    Rule(
+    Check(
         "<driver name='vhostuser'> of <video>",
         lambda domain: any(
             video.driver is not None and video.driver.name == "vhostuser"
             for video in domain.devices.videos
         ),
     ),
-    Rule(
+    Check(
         "<driver> of <sound>",
         lambda domain: any(sound.driver is not None for sound in domain.devices.sounds),
     ),
 )
-DISK: Final[tuple[Rule[Disk], ...]] = (
-    Rule("rawio='yes'", lambda disk: disk.rawio == "yes"),
-    Rule("sgio='unfiltered'", lambda disk: disk.sgio == "unfiltered"),
-    Rule("<transient/>", lambda disk: disk.transient),
-    Rule("<backenddomain>", lambda disk: disk.backend_domain is not None),
-    Rule("discard_no_unref='on'", lambda disk: disk.driver and disk.driver.discard_no_unref),
-    Rule(
+DISK: Final[tuple[Check[Disk], ...]] = (
+    Check("rawio='yes'", lambda disk: disk.rawio == "yes"),
+    Check("sgio='unfiltered'", lambda disk: disk.sgio == "unfiltered"),
+    Check("<transient/>", lambda disk: disk.transient),
+    Check("<backenddomain>", lambda disk: disk.backend_domain is not None),
+    Check("discard_no_unref='on'", lambda disk: disk.driver and disk.driver.discard_no_unref),
+    Check(
         lambda disk: f"<iotune> on bus '{disk.target.bus}'",
         lambda disk: disk.iotune is not None and disk.target.bus in ("sd", "fdc"),
         # block_set_io_throttle wants a qdev id, which -drive if=sd and -global isa-fdc do not have
         "use another bus",
     ),
 )
-SOURCE: Final[tuple[Rule[Source], ...]] = (
-    Rule(lambda source: f"fdgroup='{source.fdgroup}'", lambda source: source.fdgroup is not None),
-    Rule(
+SOURCE: Final[tuple[Check[Source], ...]] = (
+    Check(lambda source: f"fdgroup='{source.fdgroup}'", lambda source: source.fdgroup is not None),
+    Check(
         "managed='yes' of an NVMe source",
         lambda source: source.type == "nvme" and source.managed is not False,
         "bind the device to vfio-pci and say managed='no'",
     ),
-    Rule("<seclabel>", lambda source: any(item.relabel is not False for item in source.labels)),
-    Rule(
+    Check("<seclabel>", lambda source: any(item.relabel is not False for item in source.labels)),
+    Check(
         "<identity>",
         lambda source: source.identity_user is not None or source.identity_group is not None,
     ),
 )
-INTERFACE: Final[tuple[Rule[Interface], ...]] = (
-    Rule(
+INTERFACE: Final[tuple[Check[Interface], ...]] = (
+    Check(
         "type='hostdev'",
         lambda interface: interface.type == "hostdev",
         "use <hostdev> with a device that is bound to vfio-pci",
     ),
-    Rule("<route>", lambda interface: interface.routes),
-    Rule("<ip peer=>", lambda interface: any(item.peer is not None for item in interface.ips)),
-    Rule("<guest dev=>", lambda interface: interface.guest_dev is not None, CONTAINERS),
-    Rule("<teaming>", lambda interface: interface.teaming is not None),
-    Rule(
+    Check("<route>", lambda interface: interface.routes),
+    Check("<ip peer=>", lambda interface: any(item.peer is not None for item in interface.ips)),
+    Check("<guest dev=>", lambda interface: interface.guest_dev is not None, CONTAINERS),
+    Check("<teaming>", lambda interface: interface.teaming is not None),
+    Check(
         "<ip>",
         lambda interface: interface.ips and interface.type != "user",
         "only type='user' has it; set the address in the guest",
     ),
 )
-FILESYSTEM: Final[tuple[Rule[Filesystem], ...]] = (
-    Rule(
+FILESYSTEM: Final[tuple[Check[Filesystem], ...]] = (
+    Check(
         "<driver type='virtiofs'>",
         lambda item: item.driver_type == "virtiofs" and item.source_socket is None,
         "start virtiofsd and name its <source socket=>",
     ),
-    Rule(
+    Check(
         "<binary>",
         lambda item: (
             item.binary is not None
             and not (item.driver_type == "virtiofs" and item.source_socket is None)
         ),
     ),
-    Rule(
+    Check(
         "<space_hard_limit> or <space_soft_limit>",
         lambda item: item.space_hard_limit is not None or item.space_soft_limit is not None,
     ),
-    Rule("usage=", lambda item: item.usage is not None, CONTAINERS),
-    Rule(
+    Check("usage=", lambda item: item.usage is not None, CONTAINERS),
+    Check(
         "format= or name= of <driver>",
         lambda item: item.driver and (item.driver.format or item.driver.name) is not None,
     ),
 )
-HOSTDEV: Final[tuple[Rule[Hostdev], ...]] = (
-    Rule(
+HOSTDEV: Final[tuple[Check[Hostdev], ...]] = (
+    Check(
         "managed='yes'",
         lambda hostdev: hostdev.managed and hostdev.type == "pci",
         "bind the device to vfio-pci and say managed='no'",
     ),
-    Rule("<ip> or <route>", lambda hostdev: hostdev.ips or hostdev.routes),
-    Rule("rawio= or sgio=", lambda hostdev: hostdev.rawio or hostdev.sgio == "unfiltered"),
-    Rule(
+    Check("<ip> or <route>", lambda hostdev: hostdev.ips or hostdev.routes),
+    Check("rawio= or sgio=", lambda hostdev: hostdev.rawio or hostdev.sgio == "unfiltered"),
+    Check(
         lambda hostdev: f"<driver name='{hostdev.driver}'>",
         lambda hostdev: hostdev.driver not in (None, "vfio"),
         "use vfio",
     ),
-    Rule("<teaming>", lambda hostdev: hostdev.teaming is not None),
-    Rule("<shareable/>", lambda hostdev: hostdev.shareable),
-    Rule(
+    Check("<teaming>", lambda hostdev: hostdev.teaming is not None),
+    Check("<shareable/>", lambda hostdev: hostdev.shareable),
+    Check(
         lambda hostdev: f"startupPolicy='{hostdev.source.startup_policy}'",
         lambda hostdev: hostdev.source.startup_policy not in (None, "mandatory"),
     ),
-    Rule(
+    Check(
         "guestReset= or writeFiltering=",
         lambda hostdev: (
             hostdev.source.guest_reset is not None or hostdev.source.write_filtering is not None
         ),
     ),
 )
-MEMORY: Final[tuple[Rule[MemoryDevice], ...]] = (
-    Rule("discard='yes'", lambda memory: memory.discard),
-    Rule("<uuid>", lambda memory: memory.uuid is not None),
-    Rule(
+MEMORY: Final[tuple[Check[MemoryDevice], ...]] = (
+    Check("discard='yes'", lambda memory: memory.discard),
+    Check("<uuid>", lambda memory: memory.uuid is not None),
+    Check(
         "<nodemask> or <pagesize>",
         lambda memory: memory.source_nodes is not None or memory.source_page is not None,
     ),
 )
-CHAR_END: Final[tuple[Rule[CharEnd], ...]] = (
-    Rule("tls='yes'", lambda end: end.tls),
-    Rule("<seclabel>", lambda end: end.labels),
+CHAR_END: Final[tuple[Check[CharEnd], ...]] = (
+    Check("tls='yes'", lambda end: end.tls),
+    Check("<seclabel>", lambda end: end.labels),
 )
-GRAPHICS: Final[tuple[Rule[Graphics], ...]] = (
-    Rule("fullscreen='yes'", lambda graphics: graphics.fullscreen),
-    Rule(
+GRAPHICS: Final[tuple[Check[Graphics], ...]] = (
+    Check("fullscreen='yes'", lambda graphics: graphics.fullscreen),
+    Check(
         "<listen type='network'>",
         lambda graphics: any(item.type == "network" for item in graphics.listens),
         "give the address itself in <listen type='address'>",

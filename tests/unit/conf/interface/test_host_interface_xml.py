@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from conf.errors import ConfError
-from conf.interface import Interface, format_interface, parse_interface
+from conf.interface import HostInterface, format_interface, parse_interface
 from tests.unit.conf.network.network_strategies import interfaces
 
 ETHERNET: Final = """<interface type='ethernet' name='eth0'>
@@ -191,6 +191,6 @@ def test_malformed_xml_is_xml_detail() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(interfaces())
-def test_formatting_round_trips(interface: Interface) -> None:
+def test_formatting_round_trips(interface: HostInterface) -> None:
     document = format_interface(interface, inactive=False)
     assert parse_interface(document) == interface

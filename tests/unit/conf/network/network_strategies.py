@@ -12,7 +12,7 @@ from conf.interface import (
     BridgeMember,
     DhcpClient,
     HostBridge,
-    Interface,
+    HostInterface,
     InterfaceIp,
     InterfaceType,
     LinkState,
@@ -87,10 +87,10 @@ def addressed(
 
 
 @st.composite
-def interfaces(draw: st.DrawFn) -> Interface:
+def interfaces(draw: st.DrawFn) -> HostInterface:
     """Interfaces of every type; none is listed twice in them."""
     kind = draw(st.sampled_from(InterfaceType))
-    made = Interface(
+    made = HostInterface(
         type=kind,
         name="top0",
         start_mode=draw(st.sampled_from((None, "onboot", "hotplug", "none"))),

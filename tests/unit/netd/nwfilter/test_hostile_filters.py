@@ -11,7 +11,7 @@ from conf.errors import ConfError
 from conf.nwfilter import Filter, Rule, format_filter, parse_filter
 from conf.nwfilter.protocols import PROTOCOLS
 from rpc.errors import VirError
-from supervisor.netd.firewall.iptables_save import Table
+from supervisor.netd.firewall.iptables_save import IptablesTable
 from supervisor.netd.firewall.rules import Family
 from supervisor.netd.nwfilter.nft_bridge import plan_change
 from supervisor.netd.nwfilter.restore_text import ether_change, inet_change
@@ -69,10 +69,10 @@ def test_arbitrary_filters_are_planned_or_refused(made: Filter, variable: list[s
         return
     chains = [*plan.ether, *(name for family in plan.inet.values() for name in family)]
     count = sum(map(len, plan.ether.values()))
-    told = ether_change(Table(), {"vnet0": plan})
+    told = ether_change(IptablesTable(), {"vnet0": plan})
     assert sum(line.startswith("-A ") for line in told.splitlines()) <= count + 2
     for family in Family:
-        told += inet_change(Table(), {"vnet0": plan}, family)
+        told += inet_change(IptablesTable(), {"vnet0": plan}, family)
     ours = {*chains, "PREROUTING", "POSTROUTING", "INPUT", "FORWARD", "libvirt-in", "libvirt-out"}
     ours |= {"libvirt-in-post", "libvirt-host-in"}
     for line in told.splitlines():
