@@ -211,7 +211,7 @@ def parse_qemu_config(data: bytes | str, origin: str) -> QemuConfig:
 
 
 def socket_modes(config: DaemonConfig) -> tuple[int, int]:
-    """The permissions of the read-write and the read-only socket."""
+    """Choose the permissions of the read-write and the read-only socket."""
     default = "0770" if config.unix_sock_group else "0700"
     if config.auth_unix_rw != "none":
         default = "0777"  # who connects must say who it is

@@ -50,7 +50,7 @@ class Switchboard:
         return self._peers.get(name)
 
     def is_ready(self, name: str) -> bool:
-        """Whether the process accepts links."""
+        """Return whether the process accepts links."""
         return name in self._ready
 
     def mark_ready(self, name: str) -> None:

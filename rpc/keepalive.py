@@ -60,5 +60,5 @@ def message(procedure: int) -> bytes:
 
 
 def is_ping(header: Header) -> bool:
-    """Whether a message asks for a PONG; libvirt answers it even before feature 10 is asked for."""
+    """Return whether a message is a PING; libvirt replies even before a query for feature 10."""
     return header.program == PROGRAM and header.procedure == PING

@@ -46,7 +46,7 @@ class StreamId(NamedTuple):
 
     @classmethod
     def from_header(cls, header: Header) -> StreamId:
-        """The stream that a call opens or a packet belongs to."""
+        """Identify the stream that a call opens or that a packet belongs to."""
         return cls(header.program, header.procedure, header.serial)
 
 

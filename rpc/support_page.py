@@ -69,7 +69,7 @@ def _program(program: Program) -> Iterator[str]:
 
 
 def _answered_by(call: Procedure) -> str:
-    """The owner and whose the call is; the keepalive messages are the connection's own: rpcd's."""
+    """Name the process that answers a call and its drivers; rpcd answers keepalive messages."""
     if call.program == keepalive.PROGRAM:
         return "rpcd"
     of_some = f" ({', '.join(sorted(call.drivers))})" if call.drivers else ""

@@ -117,7 +117,7 @@ class Procedure:
         return self.compiler.encoder(self.args)
 
     def serves(self, driver: str) -> bool:
-        """Whether connections to a driver have the call; without `for=` all have it."""
+        """Return whether connections to a driver have the call; without `for=` all have it."""
         return not self.drivers or driver in self.drivers
 
     def encode_ret(self, value: Any) -> bytes:  # noqa: ANN401  (of the types in the table)
@@ -167,7 +167,7 @@ class Program:
     procedures: dict[int, Procedure]
 
     def procedure(self, number: int) -> Procedure | None:
-        """The procedure or event of that number."""
+        """Look up a procedure or event by its number."""
         return self.procedures.get(number)
 
 
@@ -190,11 +190,11 @@ class ProtocolTable:
             self._by_name.update({procedure.name: procedure for procedure in made})
 
     def program(self, number: int) -> Program | None:
-        """The program of that number."""
+        """Look up a program by its number."""
         return self.programs.get(number)
 
     def named(self, name: str) -> Procedure:
-        """The procedure or event of that name.
+        """Look up a procedure or event by its name.
 
         Raises:
             KeyError: there is none.
@@ -202,7 +202,7 @@ class ProtocolTable:
         return self._by_name[name]
 
     def event(self, event: EventId, *, legacy: bool = False) -> Procedure | None:
-        """The message that reports an event.
+        """Look up the message that reports an event.
 
         Args:
             event: what the client registered for.
@@ -219,7 +219,7 @@ class ProtocolTable:
         }
 
     def procedures(self) -> Iterator[Procedure]:
-        """Every procedure and event of every program."""
+        """List every procedure and event of every program."""
         for program in self.programs.values():
             yield from program.procedures.values()
 
@@ -227,7 +227,7 @@ class ProtocolTable:
 def _argument_values(
     marks: dict[str, str], prefix: str, *, but: str = ""
 ) -> dict[str, tuple[int, ...]]:
-    """The values of marks like `ro-denied-FIELD=1,2`, by field."""
+    """Parse marks like `ro-denied-FIELD=1,2` into the values of each field."""
     return {
         mark.removeprefix(prefix): tuple(int(number) for number in value.split(","))
         for mark, value in marks.items()

@@ -26,7 +26,7 @@ SHARED: Final = {("i686", "x86_64"), ("armv7l", "aarch64"), ("armv6l", "aarch64"
 
 
 def architecture(domain: Domain, host: str) -> str:
-    """The guest's architecture; the host's where the document says none.
+    """Return the guest's architecture; the host's where <os> has no arch=.
 
     Raises:
         ConfError: "config_unsupported": nobody knows such an architecture.

@@ -15,7 +15,7 @@ WHOLE_HOST = ("host-passthrough", "maximum")
 
 
 def complete_cpu(domain: Domain, facts: EmulatorFacts) -> None:
-    """Settle mode, match, check, migratable and the model."""
+    """Fill in mode, match, check, migratable and the model."""
     cpu = domain.cpu
     if cpu is None or (cpu.mode is None and cpu.model is None):
         cpu = _default_cpu(domain, facts)
@@ -40,7 +40,7 @@ def complete_cpu(domain: Domain, facts: EmulatorFacts) -> None:
 
 
 def _default_cpu(domain: Domain, facts: EmulatorFacts) -> Cpu | None:
-    """The machine's own CPU model, named so that a later emulator cannot change it."""
+    """Name the machine's own CPU model, so that a newer emulator cannot change it."""
     machine = facts.machine(domain.os.type.machine or "")
     if machine is None or not machine.default_cpu:
         return domain.cpu
@@ -51,7 +51,7 @@ def _default_cpu(domain: Domain, facts: EmulatorFacts) -> Cpu | None:
 
 
 def _default_check(cpu: Cpu, kind: str) -> str | None:
-    """How far the host's CPU must be like the guest's; an emulated one is not compared."""
+    """Choose how the host's CPU is compared with the guest's; an emulated one is not."""
     if cpu.mode == "custom" and cpu.model is not None:
         return "none" if kind == "qemu" else "partial"
     return {"host-model": "partial", **dict.fromkeys(WHOLE_HOST, "none")}.get(cpu.mode or "")

@@ -32,7 +32,7 @@ from conf.emulator import EmulatorFacts
 
 
 def new_uuid() -> str:
-    """A random UUID."""
+    """Generate a random UUID."""
     return str(uuids.uuid4())
 
 

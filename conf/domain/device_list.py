@@ -81,7 +81,7 @@ def replace_device(domain: Domain, tag: str, changed: Device) -> Device:
 
 
 def find_device(domain: Domain, tag: str, meant: Device) -> Device:
-    """The device that a document means.
+    """Find the device that a partial definition matches.
 
     Raises:
         ConfError: "device_missing": there is none; "operation_failed": it may be several.
@@ -109,7 +109,7 @@ def find_device(domain: Domain, tag: str, meant: Device) -> Device:
 
 
 def find_by_alias(domain: Domain, alias: str) -> tuple[str, Device]:
-    """The device of an alias, and its element's name.
+    """Find a device and its element's name by its alias.
 
     Raises:
         ConfError: "device_missing".

@@ -97,7 +97,7 @@ def parse_device(xml: str) -> tuple[str, Device]:
 
 
 def devices_of(devices: Devices, tag: str) -> list[Device]:
-    """Every device of a kind, in a list of its own."""
+    """List the devices of a kind; the list is the caller's own."""
     kind = KINDS[tag]
     devices_of_tag = getattr(devices, kind.place)
     if kind.single:

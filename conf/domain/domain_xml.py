@@ -39,6 +39,6 @@ def format_domain(domain: Domain, *, live: bool = False, secure: bool = False) -
 
 
 def _declare_namespace(document: str, kind: str, prefix: str) -> str:
-    """The document with the namespace of a driver's own elements declared."""
+    """Declare the namespace of a driver's own elements on the root element."""
     start = f"<domain type='{kind}'"
     return document.replace(start, f"{start} xmlns:{prefix}='{NAMESPACES[prefix]}'", 1)

@@ -37,7 +37,7 @@ def complete_memory(domain: Domain) -> None:
 
 
 def complete_vcpus(domain: Domain) -> None:
-    """Default to one vcpu without pinning."""
+    """Add one vcpu where the XML has no <vcpu>, and complete its parts."""
     vcpu = domain.vcpu = domain.vcpu or Vcpu()
     memory = domain.numatune.memory if domain.numatune else None
     if vcpu.placement is None:
@@ -54,7 +54,7 @@ def complete_vcpus(domain: Domain) -> None:
 
 
 def _complete_vcpu_list(in_document: list[VcpuState], maximum: int) -> list[VcpuState]:
-    """All there can be, by number; those not mentioned are off."""
+    """List every possible vcpu by id; those not in the XML are disabled."""
     by_id = {state.id: state for state in in_document if state.id < maximum}
     states = [by_id.get(number) or VcpuState(id=number) for number in range(maximum)]
     for state in states:
@@ -64,7 +64,7 @@ def _complete_vcpu_list(in_document: list[VcpuState], maximum: int) -> list[Vcpu
 
 
 def complete_tuning(domain: Domain) -> None:
-    """Number the I/O threads, choose the NUMA placement, sort the pins."""
+    """Assign the I/O threads' ids, choose the NUMA placement, sort the vcpu pins."""
     if domain.iothread_ids:
         domain.iothread_ids = domain.iothread_list()
         domain.iothreads = len(domain.iothread_ids)
@@ -117,21 +117,21 @@ def _complete_numatune(domain: Domain) -> None:
 
 
 def complete_seclabels(domain: Domain) -> None:
-    """A label without a model is the host's first driver's: none, as QEMU's own user does it."""
+    """Give a <seclabel> without a model that of the host's first security driver: "none"."""
     for label in domain.seclabels:
         if label.model is None and label.type in (None, "dynamic"):
             label.type, label.model, label.relabel = "none", "none", None
 
 
 def complete_features(domain: Domain) -> None:
-    """Say in which way Hyper-V's features are chosen."""
+    """Set the mode of <hyperv>, "custom" by default."""
     features = domain.features
     if features is not None and features.hyperv is not None and features.hyperv.mode is None:
         features.hyperv.mode = "custom"
 
 
 def complete_clock(domain: Domain) -> None:
-    """A clock that begins at UTC."""
+    """Add a <clock> of offset "utc"; give a variable one an adjustment of 0 s from UTC."""
     clock = domain.clock = domain.clock or Clock()
     if clock.offset == "variable":
         clock.adjustment = clock.adjustment or "0"

@@ -215,7 +215,7 @@ class Domain:
         return self.vcpu.current or self.vcpu.maximum if self.vcpu else 1
 
     def iothread_list(self) -> list[IoThread]:
-        """The threads for disks; those that were only counted have the lowest free numbers."""
+        """List the I/O threads; those that were only counted get the lowest free ids."""
         threads = list(self.iothread_ids)
         taken = {thread.id for thread in threads}
         number = 1
@@ -226,7 +226,7 @@ class Domain:
         return threads
 
     def boot_orders(self) -> list[int]:
-        """The places in the order of booting that devices ask for, device by device."""
+        """List the boot order numbers of the devices, device by device."""
         devices = self.devices
         groups = (
             devices.disks,

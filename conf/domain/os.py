@@ -57,7 +57,7 @@ class Nvram:
     path: str | None = text(".", omit="")
 
     def after_read(self) -> None:
-        """A source leaves nothing for the text to say."""
+        """Ignore the element's text where it has a <source>."""
         if self.source is not None:
             self.path = None
 

@@ -50,6 +50,6 @@ def _os_type(os: Os) -> OsType:
 
 
 def complete_boot(domain: Domain) -> None:
-    """Default to <boot dev='hd'/> where neither <os> nor a device has a boot order."""
+    """Add <boot dev='hd'/> where neither <os> nor a device has a boot order."""
     if not domain.os.boot_devices and not domain.boot_orders():
         domain.os.boot_devices.append(Boot(dev="hd"))

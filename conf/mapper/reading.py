@@ -121,7 +121,7 @@ def read_plan(model: type) -> ReadPlan:
 
 
 def qualified_tag(tag: str) -> str:
-    """A tag as the parser gives it: "qemu:arg" has its namespace in full."""
+    """Expand the prefix of a tag ("qemu:arg") to its namespace, as the parser does."""
     prefix, colon, name = tag.partition(":")
     return f"{{{NAMESPACES[prefix]}}}{name}" if colon else tag
 

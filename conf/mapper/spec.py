@@ -86,7 +86,7 @@ def attribute(
     present: Any = None,  # noqa: ANN401
     required: bool = False,
 ) -> Any:  # noqa: ANN401  (stands in a field's place, as dataclasses.field does)
-    """An attribute, at `@name` or `element/@name`.
+    """Map a field to an attribute, at `@name` or `element/@name`.
 
     Args:
         path: where it is.
@@ -126,20 +126,20 @@ def text(
     only: str = "",
     omit: Any = None,  # noqa: ANN401
 ) -> Any:  # noqa: ANN401
-    """The text of a child element, or of the element itself for `.`; arguments as `attribute`."""
+    """Map a field to a child element's text, or to the element's own for `.`; see `attribute`."""
     parts = () if path == "." else tuple(path.split("/"))
     spec = FieldSpec("text", parts, "", read, write or default_write, only=only, omit=omit)
     return dataclasses.field(default=default, metadata={KEY: spec})
 
 
 def flag(path: str, *, only: str = "") -> Any:  # noqa: ANN401
-    """An empty element; the field is whether it is present."""
+    """Map a bool to an empty element: whether it is present."""
     spec = FieldSpec("flag", tuple(path.split("/")), only=only)
     return dataclasses.field(default=False, metadata={KEY: spec})
 
 
 def child(path: str, model: object, *, only: str = "", single: str = "") -> Any:  # noqa: ANN401
-    """A child element with a model (or a Choice) of its own; None when it is absent.
+    """Map a field to a child element with its own model or Choice; None when absent.
 
     The first such element counts; `single` is the error that refuses a second one.
     """
@@ -148,7 +148,7 @@ def child(path: str, model: object, *, only: str = "", single: str = "") -> Any:
 
 
 def children(path: str, model: object, *, only: str = "") -> Any:  # noqa: ANN401
-    """Every child element of a name, in order; `wrapper/name` has an element around them."""
+    """Map a list to child elements of a name; `wrapper/name` has an element around them."""
     parts = path.split("/")
     spec = FieldSpec(
         "children",
@@ -161,7 +161,7 @@ def children(path: str, model: object, *, only: str = "") -> Any:  # noqa: ANN40
 
 
 def texts(path: str, *, read: Read = str, write: Write | None = None) -> Any:  # noqa: ANN401
-    """The text of every child element of a name, in order."""
+    """Map a list to the text of every child element of a name, in order."""
     parts = path.split("/")
     spec = FieldSpec(
         "texts", tuple(parts[-1:]), "", read, write or default_write, wrap="/".join(parts[:-1])
@@ -170,7 +170,7 @@ def texts(path: str, *, read: Read = str, write: Write | None = None) -> Any:  #
 
 
 def verbatim(path: str, *, prune: Prune | None = None) -> Any:  # noqa: ANN401
-    """A child element kept as text, such as <metadata>."""
+    """Map a field to a child element kept as text, such as <metadata>."""
     spec = FieldSpec("verbatim", tuple(path.split("/")), prune=prune)
     return dataclasses.field(default=None, metadata={KEY: spec})
 

@@ -34,7 +34,7 @@ class Mode:
     secure: bool = False  # with secrets
 
     def writes(self, only: str) -> bool:
-        """Whether fields of such a kind are written."""
+        """Return whether fields of such a kind are written."""
         if not only:
             return True
         return {"live": self.live, "inactive": not self.live, "secure": self.secure}[only]
@@ -51,7 +51,7 @@ class WritePlan:
     names: list[str] = field(default_factory=list)  # of all fields in it
 
     def has_any(self, model: Any) -> bool:  # noqa: ANN401
-        """Whether any of its fields may have something to write."""
+        """Return whether any of its fields may have something to write."""
         for name in self.names:
             value = getattr(model, name)
             if value is not None and value != []:
@@ -98,7 +98,7 @@ def _write_plan(model: type) -> WritePlan:
 
 
 def _element_at(plan: WritePlan, path: tuple[str, ...], name: str) -> WritePlan:
-    """The part a path leads to, on the way of a field: the newest, which neighbours share."""
+    """Find the element that a field is written to: the newest on its path, shared by neighbours."""
     for tag in path:
         last = plan.inside[-1] if plan.inside else None
         if not isinstance(last, WritePlan) or last.tag != tag:

@@ -33,7 +33,7 @@ Element = etree._Element
 
 
 def domain_xml_of(text: str) -> str:
-    """The domain XML, without defaults.
+    """Convert an LXC configuration to domain XML, without defaults.
 
     Raises:
         ConfError: "invalid_arg": a value is wrong, or there is no root; "argument_unsupported": a

@@ -39,7 +39,7 @@ class NetworkSettings:
     settings: dict[str, list[str]] = field(default_factory=dict)
 
     def get(self, key: str) -> str:
-        """The last value of a key; "": it has none."""
+        """Return the last value of a key; "" when it is absent."""
         return self.settings.get(key, [""])[-1]
 
 
@@ -51,14 +51,14 @@ class Settings:
     cards: list[NetworkSettings] = field(default_factory=list)
 
     def get_all(self, key: str) -> list[str]:
-        """Every value of a key; an empty one takes those before it away, as LXC has it."""
+        """List the values of a key; an empty one clears those before it, as in LXC."""
         values: list[str] = []
         for value in self.values.get(key, ()):
             values = [*values, value] if value else []
         return values
 
     def get(self, *keys: str) -> str:
-        """The last value of the first key that has one; "": none has."""
+        """Return the last value of the first key that is present; "" when none is."""
         return next((values[-1] for key in keys if (values := self.get_all(key))), "")
 
 
@@ -109,7 +109,7 @@ def _set(network: NetworkSettings, key: str, value: str) -> None:
 
 
 def parse_size(value: str, key: str) -> int | None:
-    """A number of bytes; None: it is unlimited.
+    """Parse a number of bytes; None: unlimited.
 
     Raises:
         ConfError: "invalid_arg": it is none.
@@ -123,7 +123,7 @@ def parse_size(value: str, key: str) -> int | None:
 
 
 def parse_number(value: str, key: str) -> int:
-    """A whole number.
+    """Parse a whole number.
 
     Raises:
         ConfError: "invalid_arg": it is none.

@@ -75,7 +75,7 @@ class Traits:
     has_target: bool = True  # volumes are in the host's file system
 
     def knows(self, part: str) -> bool:
-        """Whether a part of <source> means something."""
+        """Return whether a part of <source> means something."""
         return part in self.parts
 
 
@@ -128,7 +128,7 @@ TRAITS: Final = {
 
 
 def volume_type(pool: PoolType, volume_format: str | None) -> VolumeType:
-    """What a volume of a format is in a pool."""
+    """Choose the type of a volume by the pool's type and the volume's format."""
     types = TRAITS[pool]
     if volume_format == "dir":
         return VolumeType.NETDIR if types.volumes is VolumeType.NETWORK else VolumeType.DIR

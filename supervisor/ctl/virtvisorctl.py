@@ -88,7 +88,7 @@ def format_table(rows: Sequence[ProcessStatus]) -> str:
 
 
 def format_row(row: ProcessStatus, *, indent: str) -> tuple[str, str, str, str, str, str]:
-    """The cells of one process."""
+    """Format the cells of one process."""
     return (
         f"{indent}{row.name}",
         str(row.pid or "-"),
@@ -100,7 +100,7 @@ def format_row(row: ProcessStatus, *, indent: str) -> tuple[str, str, str, str, 
 
 
 def guest_row(worker: ProcessStatus) -> ProcessStatus:
-    """The row of a worker's guest, as far as this user may read its /proc."""
+    """Build the row of a worker's guest, as far as this user may read its /proc."""
     name = worker.name.partition(":")[2]
     return process_row(f"guest {name}", worker.guest_pid, 0)
 

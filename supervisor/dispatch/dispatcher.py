@@ -66,7 +66,7 @@ class ProcedureTable(Protocol):
     """What the dispatcher needs of the protocol table (`rpc.table.ProtocolTable`)."""
 
     def procedures(self) -> Iterable[Procedure]:
-        """Every procedure of every program."""
+        """List every procedure of every program."""
 
 
 @dataclass(slots=True)

@@ -148,7 +148,7 @@ class KeepRunningVote:
 
 @cache
 def _event(name: str) -> tuple[EventProcedure, int, int]:
-    """An event's procedure, its field count, and how many fields precede the nested `msg`.
+    """Return an event's procedure, its field count and the fields before the nested `msg`.
 
     Newer domain events wrap the older event's message in a field `msg`.
     """

@@ -26,7 +26,7 @@ class DriverTable:
         self._by_name = {driver.name: driver for driver in drivers}
 
     def __iter__(self) -> Iterator[Driver]:
-        """Every driver, in the table's order."""
+        """Iterate over the drivers in the table's order."""
         return iter(self._by_name.values())
 
     def __getitem__(self, name: str) -> Driver:

@@ -157,7 +157,7 @@ async def restore_ports(ports: Ports, entry: NetworkObject | None = None) -> Non
 
 
 async def collect_garbage(ports: Ports, stopping: asyncio.Event) -> None:
-    """Every `SWEEP_S`, release interfaces whose domain ended without a detach."""
+    """Release every `SWEEP_S` the ports whose domain ended without a detach."""
     while not stopping.is_set():
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SWEEP_S):

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 async def _nothing() -> None:
-    """Default for `before`."""
+    """Do nothing; the default of `before`."""
 
 
 async def autostart(

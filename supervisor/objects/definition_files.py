@@ -111,7 +111,7 @@ class DefinitionFiles:
             self.set_autostart(name, on=False)
 
     def has_autostart(self, name: str) -> bool:
-        """Whether there is a link that starts the object with the host."""
+        """Return whether there is a link that starts the object with the host."""
         return os.path.lexists(self._link(name))
 
     def set_autostart(self, name: str, *, on: bool) -> None:
@@ -134,7 +134,7 @@ class DefinitionFiles:
         return self._folders.links / f"{name}.xml"
 
     def had_autostart(self, boot: str) -> bool:
-        """Whether autostart was done in this boot of the host."""
+        """Return whether autostart was done in this boot of the host."""
         try:
             return self._autostart_done().read_text(encoding="utf-8").strip() == boot
         except (OSError, ValueError):

@@ -34,7 +34,7 @@ D = TypeVar("D")
 
 
 def _no_cleanup() -> None:
-    """Default for `before_remove`."""
+    """Do nothing; the default of `before_remove`."""
 
 
 class Definitions(Generic[E, D]):

@@ -21,17 +21,17 @@ def either(yes: int, no: int, check: Callable[[T], bool]) -> Group[T]:
 
 
 def is_active(entry: LibvirtObject[Any, Any]) -> bool:
-    """Whether an object is active."""
+    """Return whether an object is active."""
     return entry.is_active
 
 
 def is_persistent(entry: LibvirtObject[Any, Any]) -> bool:
-    """Whether an object is persistent."""
+    """Return whether an object is persistent."""
     return entry.is_persistent
 
 
 def has_autostart(entry: LibvirtObject[Any, Any]) -> bool:
-    """Whether an object starts with the host."""
+    """Return whether an object starts with the host."""
     return entry.autostart
 
 

@@ -52,7 +52,7 @@ class Registry(Generic[E]):
         return self.object_type.errors
 
     def __iter__(self) -> Iterator[E]:
-        """Every object that clients see."""
+        """Iterate over the objects that clients see."""
         return iter([entry for entry in self._by_uuid.values() if entry.is_listed])
 
     def __len__(self) -> int:

@@ -41,7 +41,7 @@ class StatusFiles(DefinitionFiles):
         self._mark = mark
 
     def is_first_start(self) -> bool:
-        """Whether no daemon has defined the default object here."""
+        """Return whether no daemon has defined the default object here."""
         return not self._mark.exists()
 
     def mark_initialised(self) -> None:

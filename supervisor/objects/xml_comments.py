@@ -1,4 +1,4 @@
-"""What may stand in the comment above a definition on disk, for parsers and hurried eyes. Pure."""
+"""Text of the comment above a definition on disk. Pure."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _TWO: Final = re.compile("-(?=-)")  # a hyphen before another one: the two would
 
 
 def escape_comment(name: str) -> str:
-    """A name as it can stand in a comment of XML."""
+    """Escape a name for an XML comment, which must not contain "--"."""
     return _TWO.sub("- ", name.replace("<", "").replace(">", ""))

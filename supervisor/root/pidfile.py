@@ -62,7 +62,7 @@ def open_locked(path: Path) -> int:
 
 
 def is_same_file(fd: int, path: Path) -> bool:
-    """Whether an open file is what the path names now."""
+    """Return whether an open file is what the path names now."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:

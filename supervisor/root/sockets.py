@@ -68,7 +68,7 @@ def client_sockets(
 
 
 def socket_paths(paths: Paths, config: DaemonConfig) -> dict[str, Path]:
-    """The paths of the system daemon's sockets."""
+    """Return the paths of the system daemon's sockets by name."""
     places = {"rw": paths.socket(), "ro": paths.read_only_socket()}
     if config.unix_sock_dir:
         return {side: Path(config.unix_sock_dir) / path.name for side, path in places.items()}
@@ -76,7 +76,7 @@ def socket_paths(paths: Paths, config: DaemonConfig) -> dict[str, Path]:
 
 
 def passed_sockets(environ: MutableMapping[str, str]) -> dict[str, socket.socket]:
-    """The sockets of a service manager; removes LISTEN_PID and the like from the environment.
+    """Take the sockets that systemd passes; unset LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES.
 
     Which one a socket is follows from its path, else its name in LISTEN_FDNAMES, else its
     position: the first is "rw", the second "ro".
@@ -101,7 +101,7 @@ def passed_sockets(environ: MutableMapping[str, str]) -> dict[str, socket.socket
 
 
 def side_of(end: socket.socket, name: str, position: int) -> str:
-    """Which socket a passed one is: "rw", "ro", or "" for neither."""
+    """Choose a passed socket's side by its path: "rw", "ro", or "" for neither."""
     file = Path(str(end.getsockname())).name
     if file.startswith("libvirt-"):
         return BY_FILE.get(file, "")
@@ -137,7 +137,7 @@ def bind(path: Path, mode: int, group: int | None, queue: int) -> socket.socket:
 
 
 def group_id(name: str) -> int | None:
-    """The gid of unix_sock_group.
+    """Look up the gid of unix_sock_group.
 
     Raises:
         SocketError: there is no such group.

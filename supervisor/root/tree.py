@@ -108,7 +108,7 @@ class Tree:
         await self._zygote.stop()
 
     def workers(self) -> int:
-        """The number of workers."""
+        """Count the workers."""
         return sum(child.is_worker for child in self._children.values())
 
     def status(self) -> list[ProcessStatus]:
@@ -119,7 +119,7 @@ class Tree:
     # Requests of children, called by `supervisor.root.handlers`.
 
     def child(self, name: str) -> Child:
-        """The process of that name, which sent a request and so exists."""
+        """Look up a child that has sent a request, and so exists."""
         return self._children[name]
 
     def mark_ready(self, name: str) -> None:
@@ -295,7 +295,7 @@ class Tree:
         return all(child.state is ProcessState.RUNNING for child in services)
 
     def _is_expected(self, name: str) -> bool:
-        """Whether a link to a process may be waited for."""
+        """Return whether a link to a process may be waited for."""
         child = self._children.get(name)
         return child is not None and child.state is not ProcessState.DEGRADED
 

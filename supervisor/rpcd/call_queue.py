@@ -56,5 +56,5 @@ class CallQueue:
 
 
 def weight(frame: Frame, descriptors: list[int]) -> int:
-    """Bytes that a queued call counts; one without a payload counts too."""
+    """Count a queued call's bytes; one without a payload counts too."""
     return QUEUED_CALL + len(frame.payload) + QUEUED_DESCRIPTOR * len(descriptors)

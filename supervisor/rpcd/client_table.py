@@ -31,7 +31,7 @@ class Limits:
 
     @classmethod
     def from_config(cls, config: DaemonConfig) -> Limits:
-        """The limits of the main server."""
+        """Read the limits of the main server from libvirtd.conf."""
         return cls(
             max_clients=config.max_clients,
             max_anonymous_clients=config.max_anonymous_clients,
@@ -74,7 +74,7 @@ class ClientTable:
         return len(self.clients) >= self.limits.max_clients
 
     def may_connect(self, authentication: Authentication) -> bool:
-        """Whether another client may come in: few whose authentication is not complete."""
+        """Return whether another client may come in: few whose authentication is not complete."""
         if authentication.is_complete:
             return True
         anonymous = sum(not client.authentication.is_complete for client in self.clients)

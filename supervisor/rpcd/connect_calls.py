@@ -68,11 +68,11 @@ class ConnectCalls:
         return LIB_VERSION
 
     def connect_is_secure(self, client: CallingClient) -> int:
-        """Whether the client's transport is safe from eavesdroppers."""
+        """Return whether the client's transport is safe from eavesdroppers."""
         return int(client.is_secure)
 
     def connect_supports_feature(self, client: CallingClient, feature: int) -> int:
-        """Whether this daemon has a feature of the protocol; asking for 10 turns PINGs on."""
+        """Return whether the daemon has a protocol feature; a query for 10 turns PINGs on."""
         if feature == Feature.PROGRAM_KEEPALIVE:
             client.start_keepalive()
         # Clients ask before they open a URI, too: the answers are those of the default driver then.

@@ -48,7 +48,7 @@ class EventCallback:
         return not self.procedure.has_callback_id
 
     def matches(self, event: ClientEvent) -> bool:
-        """Whether the callback was registered for the event."""
+        """Return whether the callback was registered for the event."""
         return (
             event.family == self.event.family
             and self.event.number in (ANY_EVENT, event.event_id)
@@ -57,7 +57,7 @@ class EventCallback:
         )
 
     def message(self, event: ClientEvent) -> EventMessage:
-        """The event for this callback."""
+        """Build the event message of this callback."""
         if self.legacy:
             return EventMessage(self.procedure, event.payload[self.skip :])
         return EventMessage(self.procedure, self.number.to_bytes(4, "big") + event.payload)
@@ -122,7 +122,7 @@ class EventCallbacks:
         raise VirError(ErrorCode.INVALID_ARG, f"domain event {event_id} is not registered")
 
     def matching(self, event: ClientEvent) -> Iterator[EventMessage]:
-        """Everything that the event means for this client, in the order of registration."""
+        """List the messages of an event for this client, in the order of registration."""
         for callback in self._by_number.values():
             if callback.matches(event):
                 yield callback.message(event)
@@ -163,6 +163,6 @@ def monitor_pattern(name: str, flags: int) -> re.Pattern[str]:
 
 
 def _reason_size(event: EventId) -> int:
-    """Bytes of the reason that only the newer form of some events has, before the common fields."""
+    """Measure the reason before the common fields, which only newer forms of some events have."""
     newer = table.load().event(event)
     return 4 if newer is not None and newer.args[1].name == "reason" else 0

@@ -46,7 +46,7 @@ async def run(process: ChildProcess) -> None:
 
 
 def main_programs(protocol: table.ProtocolTable) -> Programs:
-    """The programs of the main server: libvirt's API with its extensions of each driver."""
+    """Build the programs of the main server: libvirt's API and each driver's extension."""
     # Keepalive has no calls: its messages are handled by the connection.
     programs = (
         program for number, program in protocol.programs.items() if number != keepalive.PROGRAM

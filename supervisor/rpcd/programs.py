@@ -57,7 +57,7 @@ class Programs:
         return procedure
 
     def local_call(self, procedure: Procedure) -> LocalCall:
-        """The method that answers a procedure with `owner=rpcd`."""
+        """Find the method that answers a procedure with `owner=rpcd`."""
         return self._local[procedure.name]
 
 

@@ -28,7 +28,7 @@ class ReplyCache:
         self._bytes = 0
 
     def get(self, key: Key) -> bytes | None:
-        """The reply to repeat, if there is one."""
+        """Look up a cached reply."""
         return self._replies.get(key)
 
     def put(self, key: Key, payload: bytes, generation: int) -> None:
@@ -49,5 +49,5 @@ class ReplyCache:
 
 
 def cache_key(procedure: Procedure, payload: bytes, driver: str) -> Key:
-    """What two calls have in common when one reply serves both."""
+    """Build a key that is equal for two calls that one reply answers."""
     return procedure.program, procedure.number, driver, payload

@@ -56,7 +56,7 @@ class Router:
         node.on_peer_lost.append(lambda _: self.cache.clear())
 
     def process_for(self, procedure: Procedure, driver: str) -> str:
-        """The process that answers a call on connections to a driver."""
+        """Choose the process that answers a call on a driver's connections."""
         return self._drivers[driver].process(str(procedure.owner))
 
     async def invoke(

@@ -36,7 +36,7 @@ class SocketPolicy:
 
 
 def socket_policies(config: DaemonConfig) -> dict[str, SocketPolicy]:
-    """The policies of the main server's sockets, by the root's names for them."""
+    """Choose the policy of each socket of the main server, by the root's name for it."""
     return {
         "rw": SocketPolicy(config.auth_unix_rw, read_only=False),
         "ro": SocketPolicy(config.auth_unix_ro, read_only=True),

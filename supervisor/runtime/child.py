@@ -84,7 +84,7 @@ class ChildProcess:
 
 
 def _is_from_root(event: Event) -> bool:
-    """Whether the root sent an event; from other processes it is ignored and logged."""
+    """Return whether the root sent an event; from other processes it is ignored and logged."""
     sender = current_call().peer
     if sender != ROOT:
         log.error("%s sent a %s, which only the root may", sender, type(event).__name__)

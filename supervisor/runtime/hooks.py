@@ -30,7 +30,7 @@ class Hooks:
     script: Path
 
     def scripts(self) -> list[Path]:
-        """The scripts that are there and executable."""
+        """List the executable scripts of this hook, in the order in which they run."""
         folder = self.script.with_name(f"{self.script.name}.d")
         paths = [self.script]
         with contextlib.suppress(OSError):

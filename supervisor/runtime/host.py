@@ -16,12 +16,12 @@ BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 def host_arch() -> str:
-    """The host's architecture by libvirt's name."""
+    """Return the host's architecture by libvirt's name."""
     machine = platform.machine()
     return ALIASES.get(machine, machine)
 
 
 @cache
 def boot_id() -> str:
-    """The kernel's UUID of this boot: a pid and a start time mean a process only within one."""
+    """Read the UUID of this boot: a pid and start time name a process only within one boot."""
     return BOOT_ID.read_text().strip()

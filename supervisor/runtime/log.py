@@ -170,7 +170,7 @@ def to_log_record(record: Record) -> logging.LogRecord:
 
 
 def queue_handler(output: Output) -> logging.Handler:
-    """A handler that writes in a thread of its own."""
+    """Create a handler that writes in a thread of its own."""
     handler = MultiProcessingHandler(f"log-{output.kind}", output_handler(output))
     handler.setLevel(output.level)
     handler.addFilter(ContextFilter("root"))
@@ -179,7 +179,7 @@ def queue_handler(output: Output) -> logging.Handler:
 
 
 def output_handler(output: Output) -> logging.Handler:
-    """A handler that writes to an output; to standard error if it cannot be opened."""
+    """Create a handler for an output; for standard error if it cannot be opened."""
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     try:
         if output.kind == "file":
@@ -232,5 +232,5 @@ def parse_outputs(text: str, default: Output) -> list[Output]:
 
 
 def stderr_output() -> Output:
-    """The default of a daemon in the foreground."""
+    """Return the default output of a daemon in the foreground."""
     return Output(logging.DEBUG, "stderr", str(os.getpid()))

@@ -25,7 +25,7 @@ class Paths:
 
     @staticmethod
     def system(root: Path = Path("/")) -> Paths:
-        """The system daemon's, below `root`."""
+        """Locate the system daemon's files below `root`."""
         return Paths(
             root=root,
             etc=root / "etc/libvirt",
@@ -37,7 +37,7 @@ class Paths:
 
     @staticmethod
     def session(environ: Mapping[str, str]) -> Paths:
-        """The session daemon's: libvirt's directories below the XDG ones.
+        """Locate the session daemon's files: libvirt's directories below the XDG ones.
 
         Raises:
             KeyError: HOME is not set.
@@ -56,91 +56,91 @@ class Paths:
         )
 
     def for_driver(self, driver: str) -> Paths:
-        """The paths of the same daemon for the domains of another driver."""
+        """Locate the files of the same daemon for the domains of another driver."""
         return replace(self, driver=driver)
 
     # Definitions.
 
     def domain_configs(self) -> Path:
-        """The folder of the driver's domains' definitions."""
+        """Locate the directory of the driver's domain definitions."""
         return self.etc / self.driver
 
     def domain_config(self, name: str) -> Path:
-        """A domain's persistent definition."""
+        """Locate a domain's persistent definition."""
         return self.etc / self.driver / f"{name}.xml"
 
     def autostart(self) -> Path:
-        """The directory of the autostart links."""
+        """Locate the directory of the autostart links."""
         return self.etc / f"{self.driver}/autostart"
 
     def autostart_link(self, name: str) -> Path:
-        """The autostart link of a domain."""
+        """Locate the autostart link of a domain."""
         return self.autostart() / f"{name}.xml"
 
     def autostart_done(self) -> Path:
-        """The file whose boot id says that autostart was done in this boot."""
+        """Locate the file with the id of the boot in which autostart was last done."""
         return self.run / f"{self.driver}/autostarted"
 
     def last_id_file(self) -> Path:
-        """The file of the last domain id."""
+        """Locate the file of the last domain id."""
         return self.run / f"{self.driver}/last-number"
 
     # Running domains.
 
     def status_dir(self) -> Path:
-        """The directory of running domains' status files, locks and pid files."""
+        """Locate the directory of running domains' status files, locks and pid files."""
         return self.run / self.driver
 
     def status(self, name: str) -> Path:
-        """The status file of a running domain."""
+        """Locate the status file of a running domain."""
         return self.run / self.driver / f"{name}.xml"
 
     def pid_file(self, name: str) -> Path:
-        """The pid file of a running domain."""
+        """Locate the pid file of a running domain."""
         return self.run / self.driver / f"{name}.pid"
 
     def lock(self, name: str) -> Path:
-        """The lock file that the worker of a domain holds."""
+        """Locate the lock file that the worker of a domain holds."""
         return self.run / self.driver / f"{name}.lock"
 
     def domain_dir(self, identifier: int, name: str) -> Path:
-        """The private directory of a running domain, with the monitor socket."""
+        """Locate the private directory of a running domain, with its monitor socket."""
         return self.lib / self.driver / f"domain-{identifier}-{name[:20]}"
 
     def channels(self, identifier: int, name: str) -> Path:
-        """The directory of a running domain's channel sockets."""
+        """Locate the directory of a running domain's channel sockets."""
         return self.lib / f"{self.driver}/channel/target" / f"domain-{identifier}-{name[:20]}"
 
     def memory_dir(self, identifier: int, name: str) -> Path:
-        """The directory of a running domain's file-backed memory."""
+        """Locate the directory of a running domain's file-backed memory."""
         return self.lib / f"{self.driver}/ram" / f"{identifier}-{name[:20]}"
 
     def dumps(self) -> Path:
-        """The directory of the dumps of crashed domains."""
+        """Locate the directory for the dumps of crashed domains."""
         return self.lib / f"{self.driver}/dump"
 
     def nvram(self, name: str) -> Path:
-        """The firmware variable store of a domain."""
+        """Locate the firmware variable store of a domain."""
         return self.lib / f"{self.driver}/nvram" / f"{name}_VARS.fd"
 
     def managed_save(self, name: str) -> Path:
-        """The managed save image of a domain."""
+        """Locate the managed save image of a domain."""
         return self.lib / f"{self.driver}/save" / f"{name}.save"
 
     def snapshots(self, name: str) -> Path:
-        """The directory of a domain's snapshot definitions."""
+        """Locate the directory of a domain's snapshot definitions."""
         return self.lib / f"{self.driver}/snapshot" / name
 
     def checkpoints(self, name: str) -> Path:
-        """The directory of a domain's checkpoint definitions."""
+        """Locate the directory of a domain's checkpoint definitions."""
         return self.lib / f"{self.driver}/checkpoint" / name
 
     def tpm_state(self, uuid: str) -> Path:
-        """The state directory of a domain's emulated TPM."""
+        """Locate the state directory of a domain's emulated TPM."""
         return self.lib / "swtpm" / uuid
 
     def guest_log(self, name: str) -> Path:
-        """The log of a domain's emulator."""
+        """Locate the log of a domain's emulator."""
         return (
             self.log / self.driver / f"{name}.log"
             if self.log != self.cache
@@ -148,83 +148,83 @@ class Paths:
         )
 
     def capabilities(self) -> Path:
-        """The cache of emulator probes."""
+        """Locate the cache of emulator probes."""
         return self.cache / "qemu/capabilities"
 
     # Networks.
 
     def networks(self) -> Path:
-        """The directory of network definitions."""
+        """Locate the directory of network definitions."""
         return self.etc / "qemu/networks"
 
     def network_autostart(self) -> Path:
-        """The directory of the networks' autostart links."""
+        """Locate the directory of the networks' autostart links."""
         return self.networks() / "autostart"
 
     def network_status_dir(self) -> Path:
-        """The directory of the active networks' status files."""
+        """Locate the directory of the active networks' status files."""
         return self.run / "network"
 
     def dnsmasq(self) -> Path:
-        """The directory of dnsmasq's configuration, hosts and leases files."""
+        """Locate the directory of dnsmasq's configuration, hosts and leases files."""
         return self.lib / "dnsmasq"
 
     def network_config_file(self) -> Path:
-        """The configuration file of the network driver."""
+        """Locate network.conf, the network driver's settings."""
         return self.etc / "network.conf"
 
     def interfaces(self) -> Path:
-        """The directory of the definitions of host interfaces."""
+        """Locate the directory of the definitions of host interfaces."""
         return self.etc / "virtvisor/interfaces"
 
     # Storage.
 
     def storage(self) -> Path:
-        """The directory of pool definitions."""
+        """Locate the directory of pool definitions."""
         return self.etc / "storage"
 
     def storage_autostart(self) -> Path:
-        """The directory of the pools' autostart links."""
+        """Locate the directory of the pools' autostart links."""
         return self.storage() / "autostart"
 
     def storage_status_dir(self) -> Path:
-        """The directory of the active pools' status files."""
+        """Locate the directory of the active pools' status files."""
         return self.run / "storage"
 
     # Secrets.
 
     def secrets(self) -> Path:
-        """The directory of secret definitions and values."""
+        """Locate the directory of secret definitions and values."""
         return self.etc / "secrets"
 
     # The daemon.
 
     def config_file(self) -> Path:
-        """libvirtd.conf."""
+        """Locate libvirtd.conf."""
         return self.etc / "libvirtd.conf"
 
     def qemu_config_file(self) -> Path:
-        """qemu.conf."""
+        """Locate qemu.conf."""
         return self.etc / "qemu.conf"
 
     def hook(self, name: str) -> Path:
-        """A hook script: "daemon", "qemu", "lxc" or "network"."""
+        """Locate a hook script: "daemon", "qemu", "lxc" or "network"."""
         return self.etc / "hooks" / name
 
     def socket(self) -> Path:
-        """The read-write client socket."""
+        """Locate the read-write client socket."""
         return self.run / "libvirt-sock"
 
     def read_only_socket(self) -> Path:
-        """The read-only client socket."""
+        """Locate the read-only client socket."""
         return self.run / "libvirt-sock-ro"
 
     def control_socket(self) -> Path:
-        """The admin socket of virtvisorctl."""
+        """Locate the admin socket of virtvisorctl."""
         return self.run / "virtvisor.sock"
 
     def daemon_pid_file(self) -> Path:
-        """The pid file of the daemon."""
+        """Locate the pid file of the daemon."""
         return (
             self.root / "run/libvirtd.pid"
             if self.run == self.root / "run/libvirt"
@@ -232,13 +232,13 @@ class Paths:
         )
 
     def daemon_log(self) -> Path:
-        """The log of a daemon in the background."""
+        """Locate the log of a daemon in the background."""
         return self.log / "libvirtd.log"
 
     def host_uuid(self) -> Path:
-        """The host UUID, generated once where the firmware has none."""
+        """Locate the host UUID, which is generated once where the firmware has none."""
         return self.lib / "host-uuid"
 
     def lxcfs(self) -> Path:
-        """The mount point of lxcfs."""
+        """Locate the mount point of lxcfs."""
         return self.root / "var/lib/lxcfs"

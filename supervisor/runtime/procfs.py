@@ -66,18 +66,18 @@ def read_stat(pid: int, thread: int = 0) -> ProcStat | None:
 
 
 def cpu_times(pid: int) -> CpuTimes:
-    """The CPU time of a process; zero when it has exited."""
+    """Read the user and system time of a process; zero when it has exited."""
     stat = read_stat(pid)
     return CpuTimes(0, 0) if stat is None else stat.cpu
 
 
 def start_time(pid: int) -> int | None:
-    """When a process was started, in clock ticks after the boot; None: it does not run."""
+    """Read when a process started, in clock ticks after the boot; None: it does not run."""
     stat = read_stat(pid)
     return None if stat is None or stat.state in DEAD else stat.start_ticks
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process is stopped by a signal or by a tracer."""
+    """Return whether a process is stopped by a signal or by a tracer."""
     stat = read_stat(pid)
     return stat is not None and stat.state in STOPPED

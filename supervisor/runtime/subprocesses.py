@@ -101,7 +101,7 @@ async def run(
 
 @contextlib.contextmanager
 def _stdin_file(data: bytes) -> Iterator[int]:
-    """Standard input as a file in memory: a program that exits early breaks no pipe."""
+    """Put standard input into a memfd, since a program that exits early would break a pipe."""
     if not data:
         yield asyncio.subprocess.DEVNULL
         return

@@ -56,7 +56,7 @@ class Layout:
         return frozenset(name for name in self.hierarchies if name != UNIFIED)
 
     def folder(self, controller: str, group: str) -> Path:
-        """A group's directory in the hierarchy of a controller.
+        """Locate a group's directory in the hierarchy of a controller.
 
         Raises:
             VirError: CONFIG_UNSUPPORTED: no hierarchy has the controller.
@@ -70,7 +70,7 @@ class Layout:
 
 @cache
 def layout() -> Layout:
-    """The host's hierarchies, read once a process."""
+    """Detect the host's cgroup hierarchies, once per process."""
     return parse_layout(MOUNTS.read_text())
 
 
@@ -159,21 +159,21 @@ async def freeze(group: str, *, frozen: bool) -> None:
 
 
 def is_frozen(group: str) -> bool:
-    """Whether every process of the group is frozen."""
+    """Return whether every process of the group is frozen."""
     if "freezer" in layout().v1_controllers:
         return read("freezer", group, "freezer.state") == "FROZEN"
     return "frozen 1" in read("freezer", group, "cgroup.events")
 
 
 def directories(group: str) -> Iterator[Path]:
-    """The directories of a group that exist, in every hierarchy."""
+    """List the directories of a group that exist, in every hierarchy."""
     for path in dict.fromkeys(layout().hierarchies.values()):
         if (path / group).is_dir():
             yield path / group
 
 
 def pids(group: str) -> set[int]:
-    """The pids in a group and in the groups below it."""
+    """Read the pids in a group and in the groups below it."""
     pids_found: set[int] = set()
     for folder in directories(group):
         for path, _, _ in os.walk(folder):

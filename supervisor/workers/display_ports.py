@@ -70,7 +70,7 @@ class DisplayPorts:
 
 
 def is_free(port: int) -> bool:
-    """Whether no process listens on the port, on any address."""
+    """Return whether no process listens on the port, on any address."""
     return all(_can_bind(family, address, port) for family, address in WILDCARDS)
 
 

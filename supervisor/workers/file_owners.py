@@ -69,7 +69,7 @@ def _chown(file: ChownedFile, user: User) -> Owner | None:
 
 
 def _is_chownable(status: os.stat_result) -> bool:
-    """Whether it is an image, a device or a socket: never a directory or symbolic link."""
+    """Return whether it is an image, a device or a socket: never a directory or symbolic link."""
     mode = status.st_mode
     return stat.S_ISREG(mode) or stat.S_ISBLK(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
 

@@ -58,5 +58,5 @@ async def detach_port(context: WorkerContext, uuid: str, tap: str = "") -> None:
 
 
 def has_netd_interfaces(live_xml: str) -> bool:
-    """Whether a live XML may have interfaces that netd attached; parsing it would take longer."""
+    """Search a live XML for interfaces that netd attached; parsing it would take longer."""
     return any(f"<interface type='{kind}'" in live_xml for kind in NETD_TYPES)

@@ -49,7 +49,7 @@ def on_crash(domain: Domain) -> LifecycleAction:
 
 
 def allows_reboot(domain: Domain) -> bool:
-    """Whether QEMU resets the machine by itself; else it shuts down on reboot (set-action)."""
+    """Return whether QEMU itself resets the machine; else a reboot shuts it down (set-action)."""
     return on_reboot(domain).action is Action.RESTART
 
 

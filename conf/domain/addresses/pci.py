@@ -68,7 +68,7 @@ def assign(domain: Domain, facts: EmulatorFacts) -> None:
 
 
 def board_of(domain: Domain, facts: EmulatorFacts) -> Board | None:
-    """The on-board PCI devices of the machine; None for a machine without PCI."""
+    """Describe the machine's on-board PCI devices; None for a machine without PCI."""
     controllers = domain.devices.controllers
     root = next((c.model for c in controllers if c.type == "pci" and c.index == 0), None)
     if root is None:
@@ -83,7 +83,7 @@ def board_of(domain: Domain, facts: EmulatorFacts) -> Board | None:
 
 
 def _pair(item: Addressed, endpoint: Endpoint) -> Iterator[Pair]:
-    """The device and its endpoint; nothing for one that is not on PCI."""
+    """Yield the device with its endpoint; nothing for one that is not on PCI."""
     if not endpoint.needs and endpoint.kind != "pci":
         return
     match item.address:
@@ -98,7 +98,7 @@ def _pair(item: Addressed, endpoint: Endpoint) -> Iterator[Pair]:
 
 
 def _pairs(domain: Domain, board: Board) -> Iterator[Pair]:
-    """Every device that may be on PCI, in the order in which libvirt serves them."""
+    """List every device that may be on PCI, in libvirt's order of assignment."""
     needs = Needs.of(board.root)
     devices = domain.devices
     for controller in devices.controllers:
@@ -228,6 +228,6 @@ def _number(controller: Controller, target: ControllerTarget, every: list[Contro
 
 
 def _expander_bus(every: list[Controller]) -> int:
-    """A bus number below every expander's, with a gap for what hangs on it."""
+    """Choose a bus number below every expander's, leaving a gap for the buses behind it."""
     taken = [c.target.bus_nr for c in every if c.target and c.target.bus_nr is not None]
     return min(taken, default=FIRST_EXPANDER_BUS) - 2

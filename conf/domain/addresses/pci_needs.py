@@ -41,7 +41,7 @@ class Needs:
 
     @classmethod
     def of(cls, root: str) -> Needs:
-        """The needs on a machine with that root bus."""
+        """Build the connect flags of a machine with that root bus."""
         conventional = Connect.PCI_DEVICE | Connect.HOTPLUG
         if root != "pcie-root":
             return cls(conventional, conventional, conventional)
@@ -49,11 +49,11 @@ class Needs:
         return cls(conventional, express, express)
 
     def virtio_device(self, model: str | None) -> Connect:
-        """A virtio device; a transitional one must be where I/O ports are."""
+        """Return the flags of a virtio device; a transitional one needs a bus with I/O ports."""
         return self.conventional if model == "virtio-transitional" else self.virtio
 
     def controller(self, kind: str, model: str | None) -> Connect:
-        """A controller other than of PCI; NONE for one that is not on PCI."""
+        """Return the flags of a controller other than a PCI one; NONE if it is not on PCI."""
         if kind == "usb":
             if model == "none":
                 return Connect.NONE
@@ -67,7 +67,7 @@ class Needs:
         return self.conventional if kind in ("ide", "sata") else Connect.NONE
 
     def interface(self, model: str | None) -> Connect:
-        """An <interface>."""
+        """Return the flags of an <interface> by its model."""
         if model in NET_VIRTIO:
             return self.virtio_device(model)
         if model in NET_EXPRESS:
@@ -75,11 +75,11 @@ class Needs:
         return Connect.NONE if model == "usb-net" else self.conventional
 
     def sound(self, model: str) -> Connect:
-        """A <sound> device."""
+        """Return the flags of a <sound> device by its model."""
         return Connect.NONE if model in SOUND_ELSEWHERE else self.conventional
 
     def video(self, model: str) -> Connect:
-        """A <video> device."""
+        """Return the flags of a <video> device by its model."""
         if model in VIDEO_ELSEWHERE:
             return Connect.NONE
         if model == "virtio":

@@ -243,7 +243,7 @@ def _place_companion(endpoint: Endpoint, endpoints: Sequence[Endpoint], topology
 
 
 def _mark_shared(endpoints: Sequence[Endpoint], topology: Topology) -> None:
-    """Say multifunction='on' of function 0 where other functions of its slot are taken."""
+    """Set multifunction='on' on function 0 where other functions of its slot are taken."""
     for endpoint in endpoints:
         place = endpoint.place
         if place is None or place.function or endpoint.multifunction is not None:

@@ -127,7 +127,7 @@ class Bus:
         return BUS_KINDS[self.model]
 
     def takes(self, needs: Connect, *, chosen: bool) -> bool:
-        """Whether a device fits; a place that a user chose is judged mildly.
+        """Return whether a device fits; a place that a user chose is judged mildly.
 
         There any endpoint may sit where endpoints do, and hot plug is the user's affair.
         """
@@ -183,15 +183,15 @@ class Topology:
         self.buses = [Bus(model or filler) for model in models]
 
     def is_free(self, place: Place) -> bool:
-        """Whether a function is free."""
+        """Return whether a function is free."""
         return not self._slot(place).functions & 1 << place.function
 
     def slot_is_free(self, place: Place) -> bool:
-        """Whether all functions of a slot are free."""
+        """Return whether all functions of a slot are free."""
         return not self._slot(place).functions
 
     def has_bus(self, index: int) -> bool:
-        """Whether the bus exists."""
+        """Return whether the bus exists."""
         return index < len(self.buses)
 
     def _slot(self, place: Place) -> Slot:

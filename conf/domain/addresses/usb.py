@@ -61,7 +61,7 @@ def assign(domain: Domain) -> None:
 
 
 def _wanted(item: Addressed) -> tuple[int | None] | None:
-    """The bus that a device without a port wants, if any; None for one that has its port."""
+    """Choose the bus for a device without a port: (None,) for any; None if it has its port."""
     match item.address:
         case None:
             return (None,)
@@ -97,7 +97,7 @@ def _add_hubs(domain: Domain, ports: UsbPorts) -> None:
 
 
 def _devices(domain: Domain) -> Iterator[Addressed]:
-    """Every USB device but hubs, in the order in which libvirt serves them."""
+    """List every USB device but hubs, in libvirt's order of assignment."""
     devices = domain.devices
     yield from (item for item in devices.hostdevs if item.type == "usb")
     yield from (item for item in devices.disks if item.target.bus == "usb")

@@ -42,7 +42,7 @@ class Hub:
     hubs: dict[int, Hub] = field(default_factory=dict)
 
     def free_port(self, depth: int = 1) -> Port | None:
-        """The first free port here, else below a hub that sits here."""
+        """Find the first free port here, else below a hub plugged in here."""
         for number in range(1, self.size + 1):
             if number not in self.taken:
                 return (number,)
@@ -55,7 +55,7 @@ class Hub:
         return None
 
     def count(self) -> int:
-        """How many ports there are here and below."""
+        """Count the ports here and below."""
         return self.size + sum(hub.count() for hub in self.hubs.values())
 
 
@@ -98,7 +98,7 @@ class UsbPorts:
         return bool(self._buses)
 
     def total(self) -> int:
-        """How many ports there are."""
+        """Count the ports of all controllers."""
         return sum(hub.count() for hub in self._buses.values())
 
     def _parent(self, bus: int, port: Port) -> Hub:

@@ -148,7 +148,7 @@ class CharDevice(CharSource):
     boot_order: int | None = None
 
     def before_write(self, mode: Mode) -> CharDevice:
-        """A terminal's path is the running guest's alone."""
+        """Drop a pty's path from the inactive XML: the host allocates it at each start."""
         if self.type == "pty" and not mode.live and self.ends:
             return replace(self, ends=[], tty=None)
         return self

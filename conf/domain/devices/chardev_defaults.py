@@ -48,7 +48,7 @@ def complete_source(device: CharDevice) -> None:
 
 
 def pair_console(devices: Devices) -> None:
-    """The first console, if it is a serial one, is the first serial port seen otherwise."""
+    """Make the first serial port the first console, too, unless that is of another type."""
     first = devices.consoles[0] if devices.consoles else None
     if first is None:
         if devices.serials:
@@ -65,7 +65,7 @@ def pair_console(devices: Devices) -> None:
 
 
 def copy_of(device: CharDevice) -> CharDevice:
-    """A console that shows the same as a serial port."""
+    """Copy a serial port as a console with the same backend."""
     return replace(
         device,
         ends=list(device.ends),

@@ -60,12 +60,12 @@ def add_usb(devices: Devices, facts: EmulatorFacts, *, q35: bool) -> None:
 
 
 def has(devices: Devices, kind: str, index: int | None = None) -> bool:
-    """Whether there is a controller of a type, and number."""
+    """Return whether there is a controller of a type, and number."""
     return any(c.type == kind and (index is None or c.index == index) for c in devices.controllers)
 
 
 def last_drive_controller(devices: Devices, bus: str) -> int:
-    """The highest controller of a bus that a disk is on; -1 for none."""
+    """Find the highest controller index of a bus that a disk uses; -1 for none."""
     numbers = [
         disk.address.controller
         for disk in devices.disks
@@ -81,7 +81,7 @@ def last_drive_controller(devices: Devices, bus: str) -> int:
 
 
 def last_serial_controller(devices: Devices) -> int:
-    """The highest virtio-serial controller that a channel or console needs; -1 for none."""
+    """Find the highest virtio-serial controller that a channel or console needs; -1 for none."""
     last = -1
     for device in (*devices.channels, *devices.consoles):
         if isinstance(device.address, VirtioSerialAddress):
@@ -92,7 +92,7 @@ def last_serial_controller(devices: Devices) -> int:
 
 
 def last_ccid_controller(devices: Devices) -> int:
-    """The highest reader that a smartcard is in; -1 for none."""
+    """Find the highest CCID controller that a smart card uses; -1 for none."""
     numbers = [
         card.address.controller if isinstance(card.address, CcidAddress) else 0
         for card in devices.smartcards
@@ -120,7 +120,7 @@ def complete_model(controller: Controller, machine: str, facts: EmulatorFacts) -
 
 
 def default_usb_model(facts: EmulatorFacts) -> str | None:
-    """The model of a USB controller that names none."""
+    """Choose the model of a USB controller that has no model=."""
     models = (
         ("piix3-uhci", "piix3-usb-uhci"),
         ("pci-ohci", "pci-ohci"),

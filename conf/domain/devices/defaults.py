@@ -71,7 +71,7 @@ def complete_hostdev(hostdev: Hostdev) -> None:
 
 
 def complete_other_devices(domain: Domain) -> None:
-    """Devices of a few lines."""
+    """Fill in the defaults of the devices that have few of them."""
     devices = domain.devices
     if devices.memballoon is None:
         devices.memballoon = Memballoon(model="virtio")

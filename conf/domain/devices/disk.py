@@ -184,7 +184,7 @@ class Disk:
     address: Address | None = child("address", ADDRESSES)
 
     def after_read(self) -> None:
-        """Tell the sources what they are."""
+        """Copy each type= to its source."""
         self.target = self.target or DiskTarget()
         if self.source is not None:
             self.source.type = self.type
@@ -195,7 +195,7 @@ class Disk:
             store = store.backing_store
 
     def chain(self) -> list[tuple[Source, str, int | None]]:
-        """The images from the top down: source, format, bytes of metadata cache."""
+        """List the backing chain from the top: source, format, bytes of metadata cache."""
         if self.source is None or is_empty(self.source):
             return []
         cache = (
@@ -214,7 +214,7 @@ class Disk:
         return images
 
     def _whole_source(self, source: Source) -> Source:
-        """The top's source, with what older documents say of it beside <source>."""
+        """Merge into the top <source> what older XML has beside it."""
         if self.auth is None and self.encryption is None:
             return source
         return replace(
@@ -224,7 +224,7 @@ class Disk:
         )
 
     def chain_ends(self) -> bool:
-        """Whether the document says that nothing more lies below."""
+        """Return whether the document says that nothing more lies below."""
         store = self.backing_store
         while store is not None:
             if store.type is None:
@@ -234,6 +234,6 @@ class Disk:
 
 
 def is_empty(source: Source) -> bool:
-    """Whether a source names nothing: an empty drive."""
+    """Return whether a source names nothing: an empty drive."""
     named = (source.file, source.dev, source.dir, source.protocol, source.pool, source.path)
     return not any((*named, source.source_type))

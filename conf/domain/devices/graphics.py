@@ -103,7 +103,7 @@ class Graphics:
         return self.gl.rendernode if self.gl else None
 
     def before_write(self, mode: Mode) -> Graphics:
-        """Ports that the host chose go with the guest."""
+        """Drop ports that the host chose: they end with the guest."""
         if mode.live or not self.autoport:
             return self
         port = -1 if self.type in ("vnc", "spice", "rdp") and self.port is not None else self.port

@@ -105,7 +105,7 @@ def complete_inputs(devices: Devices, facts: EmulatorFacts) -> None:
 
 
 def default_input_bus(item: Input, *, pc: bool) -> str | None:
-    """The bus of an input that names none."""
+    """Choose the bus of an <input> that has no bus=."""
     if item.type == "evdev":
         return None
     if item.type == "passthrough":
@@ -137,5 +137,5 @@ def complete_interface(interface: Interface, facts: EmulatorFacts) -> None:
 
 
 def new_mac() -> str:
-    """A random address of QEMU's range."""
+    """Generate a random MAC address with QEMU's prefix, 52:54:00."""
     return "52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))

@@ -33,7 +33,7 @@ class HostAddress:
     uuid: str | None = attribute("@uuid")
 
     def after_read(self) -> None:
-        """A bus of PCI is written another way than one of USB or SCSI."""
+        """Keep bus= as PCI's, in hexadecimal, where there is a slot=; else as USB's or SCSI's."""
         if self.slot is None:
             self.pci_bus = None
         else:
@@ -130,5 +130,5 @@ class Hostdev:
     address: Address | None = child("address", ADDRESSES)
 
     def after_read(self) -> None:
-        """A device always has a source, if an empty one."""
+        """Add an empty <source> where the XML has none."""
         self.source = self.source or HostdevSource()

@@ -209,7 +209,7 @@ class Interface:
         return self.mac_element.address if self.mac_element else None
 
     def before_write(self, mode: Mode) -> Interface:
-        """A device's name that the host gave goes with the guest."""
+        """Drop a target device name that the host chose: it ends with the guest."""
         if not mode.live and self.target_dev and GIVEN_NAMES.fullmatch(self.target_dev):
             return replace(self, target_dev=None)
         return self

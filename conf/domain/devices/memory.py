@@ -69,5 +69,5 @@ class MemoryDevice:
     boot_order: int | None = None
 
     def after_read(self) -> None:
-        """A module always has a target."""
+        """Add an empty <target> where the XML has none."""
         self.target = self.target or MemoryTarget()

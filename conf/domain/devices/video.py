@@ -72,5 +72,5 @@ class Video:
     boot_order: int | None = None
 
     def after_read(self) -> None:
-        """A card always has a model, if one yet to be chosen."""
+        """Add an empty <model> where the XML has none; the default is chosen later."""
         self.model = self.model or VideoModel()

@@ -37,7 +37,7 @@ class IdMap:
     gids: list[IdRange] = children("gid", IdRange)
 
     def after_read(self) -> None:
-        """Ranges are in the order of the container's numbers."""
+        """Sort the ranges by the container's ids."""
         for ranges in (self.uids, self.gids):
             ranges.sort(key=lambda mapped: mapped.start)
 

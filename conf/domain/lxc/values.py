@@ -24,7 +24,7 @@ NETDEV: Final = re.compile(r"(?!\.\.?$)[!-.0-9;-~]{1,15}")  # no space, slash or
 
 
 def check_partition(partition: str | None) -> None:
-    """A resource partition is a path of groups.
+    """Refuse a resource partition that is not an absolute path of cgroups.
 
     Raises:
         ConfError: "config_unsupported": it is relative, or a part is no group's name.

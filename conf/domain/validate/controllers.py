@@ -48,7 +48,7 @@ def check_roots(domain: Domain) -> None:
 
 
 def _check_expander(model: str, machine: str) -> None:
-    """Expander buses hang on one kind of root each."""
+    """Refuse an expander bus on a machine whose root bus is of another kind."""
     expected = {"pcie-expander-bus": "pcie-root", "pci-expander-bus": "pci-root"}.get(model)
     if expected is not None and _root_of(machine) not in ("", expected):
         detail = f"{model} controllers are not supported with this machine type"

@@ -53,7 +53,7 @@ def check_disks(domain: Domain) -> None:
 
 
 def _check_target(disk: Disk) -> None:
-    """The target name is a disk's, and the bus has such a device."""
+    """Refuse a target name that is not a disk's, and a device that the bus does not have."""
     dev, bus = disk.target.dev, disk.target.bus
     if disk_index(dev) < 0:
         kind = "floppy" if disk.device == "floppy" else "harddisk"
@@ -90,7 +90,7 @@ def _check_driver(disk: Disk) -> None:
 
 
 def _check_identifiers(disk: Disk) -> None:
-    """The serial number and the World Wide Name become values on QEMU's command line."""
+    """Refuse characters in serial and wwn that QEMU's command line cannot have."""
     if disk.serial is not None and not SERIAL.fullmatch(disk.serial):
         detail = f"driver serial '{disk.serial}' contains unsafe characters"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/serial")
@@ -111,7 +111,7 @@ def _check_iotune(disk: Disk) -> None:
 
 
 def _check_ide_controllers(domain: Domain) -> None:
-    """The i440FX has one IDE controller, built in, with four drives."""
+    """Refuse a second IDE controller: the i440FX has only its built-in one."""
     if any(item.type == "ide" and item.index for item in domain.devices.controllers):
         detail = "Only a single IDE controller is supported for this machine type"
         raise ConfError(UNSUPPORTED, detail, "domain/devices/controller")
@@ -135,7 +135,7 @@ def _check_format(disk: Disk) -> None:
 
 
 def _check_address(disk: Disk) -> None:
-    """A disk's address is of its bus's kind."""
+    """Refuse an address of another kind than the disk's bus."""
     bus, address = disk.target.bus, disk.address
     if address is None:
         return

@@ -16,7 +16,7 @@ from conf.nwfilter.parse import parse_filter
 
 
 def stock_filters(make_uuid: Callable[[], str] = lambda: str(uuid4())) -> dict[str, str]:
-    """The documents by name, as they are written on disk: on each host with UUIDs of its own.
+    """Return libvirt's filters by name, as XML for the disk, with UUIDs of this host.
 
     Raises:
         ConfError: the package is damaged.

@@ -45,7 +45,7 @@ class Iptables:
             raise
 
     async def refresh(self, facts: NetworkFacts) -> None:
-        """As `install`, for a running network: on failure the previous rules remain.
+        """Reinstall the rules of a running network; on failure the previous ones remain.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.

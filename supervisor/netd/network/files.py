@@ -50,7 +50,7 @@ class NetworkFiles(status_files.StatusFiles):
         super().remove_status(name)
 
     def ports(self, name: str) -> list[StoredXml]:
-        """The documents of a running network's ports."""
+        """Read the XML of a running network's ports."""
         return [StoredXml(uuid, xml) for uuid, xml in read_xml_files(self._ports(name))]
 
     def save_port(self, name: str, uuid: str, xml: str) -> None:

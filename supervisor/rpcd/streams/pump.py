@@ -153,5 +153,5 @@ class StreamPump:
 
 
 def weight(packet: bytes | Hole | StreamEnd) -> int:
-    """Bytes that a queued packet counts; an empty one counts too."""
+    """Count a queued packet's bytes; an empty one counts too."""
     return QUEUED_PACKET + (len(packet) if isinstance(packet, bytes) else 0)

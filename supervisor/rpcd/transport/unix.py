@@ -196,7 +196,7 @@ class UnixTransport:
 
 
 def peer_identity(client: socket.socket) -> Identity:
-    """What the kernel recorded of the peer when it connected."""
+    """Read the peer's credentials that the kernel recorded at connect(2) (SO_PEERCRED)."""
     pid, uid, gid = CREDENTIALS.unpack(
         client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
     )
@@ -204,7 +204,7 @@ def peer_identity(client: socket.socket) -> Identity:
 
 
 def _selinux_context(client: socket.socket) -> str:
-    """The peer's SELinux context; "" without SELinux (other modules have labels there, too)."""
+    """Read the peer's SELinux context; "" without SELinux: other LSMs use the option, too."""
     if not _has_selinux():
         return ""
     try:
@@ -226,4 +226,4 @@ def close_all(descriptors: Iterable[int]) -> None:
 
 
 def _ignore() -> None:
-    """Default of `_on_close`: a client may be closed before it is served."""
+    """Do nothing; the default of `_on_close`, as a client may close before it is served."""

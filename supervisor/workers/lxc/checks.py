@@ -87,7 +87,7 @@ def _source(filesystem: Filesystem) -> str:
 
 
 def device_numbers(domain: Domain) -> dict[str, str]:
-    """The device number of every host device that the XML names, by its path.
+    """Read the device number of every host device in the XML, by path.
 
     Raises:
         VirError: INTERNAL_ERROR naming the path: it is missing, or no device.
@@ -99,7 +99,7 @@ def device_numbers(domain: Domain) -> dict[str, str]:
 
 
 def device_number(path: str) -> str:
-    """A device's number, "MAJOR:MINOR".
+    """Read a device's number, "MAJOR:MINOR".
 
     Raises:
         VirError: INTERNAL_ERROR: the path is missing, or no device.
@@ -116,17 +116,17 @@ def device_number(path: str) -> str:
 
 
 def max_tasks() -> int:
-    """The pids.max of one container: a part of the host's, against fork bombs."""
+    """Compute pids.max of one container: a part of the host's, against fork bombs."""
     return int(PID_MAX.read_text()) * TASKS_PERCENT // 100
 
 
 def seccomp_profile() -> str:
-    """The path of liblxc's seccomp profile, which denies kexec, module loading and the like."""
+    """Locate liblxc's seccomp profile, which denies kexec, module loading and the like."""
     return str(SECCOMP) if SECCOMP.exists() else ""
 
 
 def apparmor_profile() -> str:
-    """The AppArmor profile of containers; empty where the kernel has no AppArmor.
+    """Name the AppArmor profile of containers; "" where the kernel has no AppArmor.
 
     liblxc generates a profile for each container with apparmor_parser; where that is missing, the
     container runs unconfined, as liblxc would refuse to start it otherwise.
@@ -219,7 +219,7 @@ def open_inside(root: str, parts: tuple[str, ...], flags: int) -> int:
 
 
 async def lxcfs_files(lxcfs: Path) -> dict[str, str]:
-    """The paths of the /proc files that lxcfs serves, by name; none where it does not run."""
+    """List the /proc files that lxcfs serves, by name; none where it does not run."""
 
     def look() -> dict[str, str]:
         served = set(os.listdir(lxcfs / "proc"))
@@ -236,7 +236,7 @@ async def lxcfs_files(lxcfs: Path) -> dict[str, str]:
 
 
 async def shared_namespaces(domain: Domain, states: Path) -> dict[str, str]:
-    """The paths of the namespaces that the container shares (<lxc:namespace>), by kind.
+    """Find the namespaces that the container shares (<lxc:namespace>): a path for each kind.
 
     Raises:
         VirError: INTERNAL_ERROR: there is no such namespace; OPERATION_FAILED.

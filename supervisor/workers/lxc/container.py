@@ -91,7 +91,7 @@ class Container(RunningGuest):
 
 
 def container_folder(paths: Paths, name: str) -> Path:
-    """The private folder of a container, in the status directory."""
+    """Locate the private directory of a container, in the status directory."""
     return paths.status_dir() / f"{name}.d"
 
 

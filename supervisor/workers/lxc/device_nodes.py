@@ -30,7 +30,7 @@ OPTIONS: Final = "mode=755,size=64k,nr_inodes=4096,nosuid,noexec"
 
 
 def mapped_root(domain: Domain) -> tuple[int, int]:
-    """The host's uid and gid of the container's root."""
+    """Return the host's uid and gid of the container's root."""
     if domain.idmap is None:
         return 0, 0
     maps = (domain.idmap.uids, domain.idmap.gids)

@@ -37,19 +37,19 @@ log = logging.getLogger(__name__)
 
 
 def image_filesystems(domain: Domain) -> list[Filesystem]:
-    """The file systems in images or on block devices."""
+    """List the file systems in images or on block devices."""
     return [one for one in domain.devices.filesystems if one.type in ("file", "block")]
 
 
 def read_only(domain: Domain) -> list[Filesystem]:
-    """The read-only directories and files of a container with an <idmap>."""
+    """List the read-only directories and files of a container with an <idmap>."""
     if domain.idmap is None:
         return []
     return [one for one in domain.devices.filesystems if one.type == "mount" and one.readonly]
 
 
 def read_only_command(source: str, flags: int, mount_point: Path) -> list[str]:
-    """The command that bind-mounts a directory or file read-only, as a private mount.
+    """Build the command that bind-mounts a path read-only, as a private mount.
 
     Args:
         source: on the host.
@@ -69,7 +69,7 @@ def read_only_command(source: str, flags: int, mount_point: Path) -> list[str]:
 
 
 def mount_command(filesystem: Filesystem, mount_point: Path) -> list[str]:
-    """The command that mounts an image; the unmount frees its loop device.
+    """Build the command that mounts an image; the unmount frees its loop device.
 
     Raises:
         VirError: CONFIG_UNSUPPORTED: <driver type='nbd'/>.
@@ -148,7 +148,7 @@ async def unmount(mount_point: str) -> str:
 
 
 def mounts_at(path: str | Path, *, below: bool = False) -> list[str]:
-    """The mount points at a path, or below it, the oldest first."""
+    """List the mount points at a path, or below it, the oldest first."""
     real = os.path.realpath(path)
     found = parse_mounts(MOUNTS.read_bytes())
     return [one for one in found if (one.startswith(f"{real}/") if below else one == real)]

@@ -162,5 +162,5 @@ async def _move_to_host(netns: str, resources: ContainerResources, name: str) ->
 
 
 def netns_path(pid: int) -> str:
-    """The file that names a process's network."""
+    """Locate the file of a process's network namespace."""
     return f"/proc/{pid}/ns/net"

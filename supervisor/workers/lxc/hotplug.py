@@ -88,7 +88,7 @@ def _check_type(tag: str, device: Device) -> None:
 
 
 def _arch(domain: Domain) -> str:
-    """The architecture of the container, which was checked when it was defined."""
+    """Return the architecture of the container, which was checked when it was defined."""
     return (domain.os.type.arch if domain.os.type else None) or os.uname().machine
 
 
@@ -181,7 +181,7 @@ async def _add_node(container: Container, device: Device, undo: AsyncExitStack) 
 
 
 def _node_paths(device: Device) -> tuple[str, str]:
-    """The paths of a device's node on the host and in the container."""
+    """Return the paths of a device's node on the host and in the container."""
     domain = Domain()
     domain.after_read()
     if isinstance(device, Disk):

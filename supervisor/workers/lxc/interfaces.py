@@ -70,13 +70,13 @@ async def attach_interface(
 
 
 def free_name(domain: Domain) -> str:
-    """The first of eth0, eth1, … that no interface of the domain has."""
+    """Find the first of eth0, eth1, … that no interface of the domain has."""
     taken = {one.guest_actual or one.guest_dev for one in domain.devices.interfaces}
     return next(name for name in (f"eth{n}" for n in range(len(taken) + 1)) if name not in taken)
 
 
 def route_commands(name: str, routes: Sequence[Route]) -> Iterator[list[str]]:
-    """The commands for routes that liblxc cannot set: all but a default route without a metric."""
+    """Build the commands for routes that liblxc cannot set: all but a metricless default."""
     for route in routes:
         if default_gateway(route) is None:
             metric = ["metric", str(route.metric)] if route.metric is not None else []
@@ -87,7 +87,7 @@ def route_commands(name: str, routes: Sequence[Route]) -> Iterator[list[str]]:
 def configure_commands(
     netdev: LxcInterface, ips: Sequence[Ip], routes: Sequence[Route], *, up: bool
 ) -> Iterator[list[str]]:
-    """The commands, for the container's namespace, that configure an interface after hotplug."""
+    """Build the commands that configure a hotplugged interface in the container's namespace."""
     for ip in ips:
         yield [IP, "address", "add", str(ip_interface(ip)), "dev", netdev.name]
     if up:
@@ -100,7 +100,7 @@ def configure_commands(
 
 
 async def exists(name: str) -> bool:
-    """Whether the host has a network device of that name."""
+    """Return whether the host has a network device of that name."""
     status, _ = await run_program([IP, "-o", "link", "show", "dev", name])
     return status == 0
 

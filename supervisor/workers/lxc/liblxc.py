@@ -34,7 +34,7 @@ FNV_PRIME: Final = 0x100000001B3
 
 
 def start_command(folder: Path, log: Path, init: list[str]) -> list[str]:
-    """The command that starts a container by its folder's `config`; it exits when init runs."""
+    """Build the command that starts a container from its `config`; it exits when init runs."""
     return [
         *(LXC_START, "--daemon", "--name", NAME, "--lxcpath", str(folder)),
         *("--rcfile", str(folder / "config"), "--pidfile", str(folder / "pid")),
@@ -53,7 +53,7 @@ def error_cause(output: str) -> str:
 
 
 def socket_name(folder: Path) -> bytes:
-    """The abstract address of a container's command socket; liblxc hashes a long one."""
+    """Derive the abstract address of a container's command socket; liblxc hashes a long one."""
     plain = b"\0%s/%s/command" % (os.fsencode(folder), NAME.encode())
     if len(plain) <= MAX_SOCKET_NAME:
         return plain
@@ -61,7 +61,7 @@ def socket_name(folder: Path) -> bytes:
 
 
 def fnv_1a(data: bytes) -> int:
-    """The 64-bit hash of Fowler, Noll and Vo, in its variant 1a."""
+    """Compute the 64-bit FNV-1a hash."""
     value = FNV_BASIS
     for byte in data:
         value = ((value ^ byte) * FNV_PRIME) & 0xFFFFFFFFFFFFFFFF

@@ -19,7 +19,7 @@ def read_status(pid: int) -> str:
 
 
 def fields(status: str, name: str) -> list[str]:
-    """The values of a field; none if it is missing.
+    """Read the values of a field; none if it is missing.
 
     Split at newlines alone: the kernel escapes them in a process's name, but none of the other
     characters at which `splitlines` splits.
@@ -31,7 +31,7 @@ def fields(status: str, name: str) -> list[str]:
 
 
 def is_host_namespace(pid: int, name: str) -> bool:
-    """Whether a process is in the host's namespace of a type ("net", "user", …).
+    """Return whether a process is in the host's namespace of a type ("net", "user", …).
 
     Raises:
         OSError: the process has exited.

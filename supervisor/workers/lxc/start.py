@@ -75,7 +75,7 @@ class StartContext:
         return self.domain.name
 
     def xml(self) -> str:
-        """The live XML as it is now, for hooks and the status file."""
+        """Format the present live XML, for hooks and the status file."""
         return format_domain(self.domain, live=True, secure=True)
 
 

@@ -25,12 +25,12 @@ PAUSES_S: Final = (0.002, 0.005, 0.01, 0.02)
 
 
 def barrier_path(folder: Path) -> Path:
-    """The path of the FIFO, which exists until init is executed."""
+    """Locate the FIFO that exists until init is executed."""
     return folder / BARRIER
 
 
 def waiting_pid(folder: Path) -> int:
-    """The pid of the process that will execute init; 0: the hook has not written it yet."""
+    """Read the pid of the process that will execute init; 0: the hook has not written it yet."""
     try:
         text = barrier_path(folder).with_suffix(".pid").read_text()
     except OSError:
@@ -67,7 +67,7 @@ async def start_to_barrier(
 
 
 def is_waiting(folder: Path, monitor: int) -> bool:
-    """Whether a container waits at its barrier: the init process is still a fork of the monitor.
+    """Return whether the init process waits at its barrier: still a fork of the monitor.
 
     Args:
         folder: the container's.
@@ -106,7 +106,7 @@ async def release(folder: Path, timeout_s: float) -> int:
 
 
 def executable(pid: int) -> str:
-    """The executable of a process; "" when it has exited."""
+    """Read the executable of a process; "" when it has exited."""
     try:
         return os.readlink(f"/proc/{pid}/exe")
     except OSError:

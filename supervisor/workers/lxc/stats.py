@@ -53,7 +53,7 @@ def cpu_times(group: str) -> CpuTimes:
 
 
 def percpu_times(group: str) -> list[int]:
-    """CPU time in ns on each CPU of the host; empty on version 2, which does not count it."""
+    """Read the CPU time in ns on each CPU of the host; version 2 does not count it."""
     if "cpuacct" not in cgroups.layout().v1_controllers:
         return []
     return [int(word) for word in cgroups.read("cpuacct", group, "cpuacct.usage_percpu").split()]

@@ -106,7 +106,7 @@ async def clean_up(context: WorkerContext, status: Status, xml: str) -> None:
 
 
 def has_rebooted(folder: Path) -> bool:
-    """Whether a container stopped by rebooting."""
+    """Return whether a container stopped by rebooting."""
     return (folder / REBOOT_MARK).exists()
 
 

@@ -52,7 +52,7 @@ def plan_change(before: list[Limit], after: list[Limit]) -> list[Limit]:
 
 
 def reset_of(limit: Limit, after: list[Limit]) -> Limit | None:
-    """The value that resets a device's throttle; None: it is replaced, or cannot be reset."""
+    """Return the value that resets a device's throttle; None if it is replaced or cannot be."""
     number, _, value = limit.value.partition(" ")
     word = value.partition("=")[0] if "=" in value else ""
     if any(one.file == limit.file and one.value.startswith(f"{number} {word}") for one in after):

@@ -114,7 +114,7 @@ def disk_index(target: str) -> int:
 
 
 def _name_consoles(domain: Domain) -> None:
-    """The first console may be another element for the first serial port, with its alias."""
+    """Give the first console the first serial port's alias, if it is the same device."""
     serials = domain.devices.serials
     for number, console in enumerate(domain.devices.consoles):
         if console.target_type == "serial" and number == 0 and serials:
@@ -124,7 +124,7 @@ def _name_consoles(domain: Domain) -> None:
 
 
 def _name_memories(domain: Domain) -> None:
-    """Number memory devices by model: dimm0, nvdimm0, virtiomem0."""
+    """Assign memory devices an alias by model: dimm0, nvdimm0, virtiomem0."""
     counts: dict[str, int] = {}
     for item in domain.devices.memories:
         prefix = item.model.replace("-", "")

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def needs_thread_ids(domain: Domain) -> bool:
-    """Whether QEMU must be asked for the ids of its vCPU threads."""
+    """Return whether QEMU must be asked for the ids of its vCPU threads."""
     tune = domain.cputune
     pinned = domain.vcpu is not None and domain.vcpu.cpuset is not None
     return pinned or tune is not None

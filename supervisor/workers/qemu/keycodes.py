@@ -146,7 +146,7 @@ EXTENDED: Final = 0x80
 
 
 def to_qnum(codeset: KeycodeSet, code: int) -> int | None:
-    """The key's number for QEMU; None: the set has no such key, or it is not in the table."""
+    """Look up the key's number for QEMU; None if the set has no such key."""
     if codeset in (KeycodeSet.QNUM, KeycodeSet.XT, KeycodeSet.ATSET1, KeycodeSet.XT_KBD):
         return _of_set_1(code)
     return _tables()[codeset].get(code)

@@ -35,6 +35,13 @@ BANNED: Final = frozenset(
         *("remembered", "telling", "told", "stale"),
     )
 )
+#: First words of docstrings that describe a result instead of the function's effect.
+NO_VERBS: Final = frozenset(
+    (
+        *("A", "An", "All", "Every", "How", "One", "Some", "That", "The", "These", "This"),
+        *("What", "When", "Where", "Whether", "Which", "Who"),
+    )
+)
 #: A model in conf/ and the value of the wire protocol may share libvirt's name for the thing.
 MOST_CLASSES_OF_A_NAME: Final = 2
 
@@ -153,3 +160,13 @@ def test_no_docstring_of_an_init_says_nothing() -> None:
             if isinstance(node, ast.FunctionDef) and node.name == "__init__":
                 text = ast.get_docstring(node)
                 assert text is None or "\n" in text or len(text) > 30, f"{name}:{node.lineno}"
+
+
+def test_docstrings_of_functions_begin_with_a_verb() -> None:
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
+                text = ast.get_docstring(node) or ""
+                if text and not any("property" in decorator for decorator in decorators):
+                    assert text.split()[0] not in NO_VERBS, f"{name}:{node.lineno}: {text}"

@@ -76,7 +76,7 @@ async def _open(container: Container, number: int) -> Terminal:
 
 
 def terminal_of(domain: Domain, name: str | None) -> int:
-    """The number of a console's terminal: 0 for the first console, N for /dev/ttyN of the others.
+    """Return a console's terminal number: 0 for the first console, N for /dev/ttyN.
 
     Raises:
         VirError: INVALID_ARG: there is no such console.

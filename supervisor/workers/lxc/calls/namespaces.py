@@ -85,7 +85,7 @@ class NamespaceCalls:
     async def domain_interface_addresses(
         self, call: ClientCall, dom: DomainId, source: int, flags: int
     ) -> list[DomainInterface]:
-        """The addresses of the container's interfaces, by DHCP leases or the host's ARP table.
+        """List the addresses of the container's interfaces, by DHCP leases or the ARP table.
 
         Raises:
             VirError: ARGUMENT_UNSUPPORTED: a container has no agent; OPERATION_FAILED.
@@ -109,7 +109,7 @@ class NamespaceCalls:
 
 
 def require_init_pid(container: Container) -> int:
-    """The pid of the container's init.
+    """Return the pid of the container's init.
 
     Raises:
         VirError: OPERATION_INVALID: there is none.
@@ -137,6 +137,6 @@ def find_process(container: Container, number: int) -> int:
 
 
 def namespace_pid(status: str) -> int:
-    """The pid in the innermost namespace (NSpid); 0: the field is missing."""
+    """Parse NSpid for the pid in the innermost namespace; 0: the field is missing."""
     numbers = fields(status, "NSpid")
     return int(numbers[-1]) if numbers else 0

@@ -53,7 +53,7 @@ class Statistics:
     def domain_memory_stats(
         self, call: ClientCall, dom: DomainId, max_stats: int, flags: int
     ) -> list[DomainMemoryStat]:
-        """Memory statistics of the container's cgroup."""
+        """Read the memory statistics of the container's cgroup."""
         LXC.errors.check_flags("DomainMemoryStats", flags)
         found = list(memory_stats(self._worker.guest()))
         return [DomainMemoryStat(tag, value) for tag, value in found[:max_stats]]
@@ -61,7 +61,7 @@ class Statistics:
     def domain_get_cpu_stats(
         self, call: ClientCall, dom: DomainId, nparams: int, start_cpu: int, ncpus: int, flags: int
     ) -> tuple[list[TypedParam], int]:
-        """CPU time, of all CPUs of the host or of single ones.
+        """Read the CPU time on all CPUs of the host or on single ones.
 
         Raises:
             VirError: INVALID_ARG; OPERATION_UNSUPPORTED: cgroups version 2.
@@ -83,14 +83,14 @@ class Statistics:
     def domain_block_stats(
         self, call: ClientCall, dom: DomainId, path: str
     ) -> tuple[int, int, int, int, int]:
-        """A disk's requests and bytes, read and written; of all disks for an empty path."""
+        """Read a disk's requests and bytes, read and written; of all disks for an empty path."""
         sums = self._counters(path)
         return sums["rd_req"], sums["rd_bytes"], sums["wr_req"], sums["wr_bytes"], UNKNOWN
 
     def domain_block_stats_flags(
         self, call: ClientCall, dom: DomainId, path: str, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
-        """The same as typed parameters; their number for `nparams` 0."""
+        """Read the same as typed parameters; their number for `nparams` 0."""
         LXC.errors.check_flags("DomainBlockStatsFlags", flags, TYPED_STRINGS)
         sums = self._counters(path)
         if nparams == 0:
@@ -109,7 +109,7 @@ class Statistics:
     def domain_interface_stats(
         self, call: ClientCall, dom: DomainId, device: str
     ) -> tuple[int, int, int, int, int, int, int, int]:
-        """An interface's counters, by the host's device or the MAC address.
+        """Read an interface's counters, by the host's device or the MAC address.
 
         Raises:
             VirError: INVALID_ARG: there is no such interface; OPERATION_UNSUPPORTED: it has no
@@ -130,7 +130,7 @@ class Statistics:
 
 
 def memory_stats(container: Container) -> Iterator[tuple[int, int]]:
-    """The memory statistics of a container, in KiB or counts."""
+    """Read the memory statistics of a container, in KiB or counts."""
     domain, counted = container.domain, stats.memory_stat(container.group)
     current = domain.current_memory.amount if domain.current_memory else domain.memory
     yield Tag.ACTUAL_BALLOON, current
@@ -144,7 +144,7 @@ def memory_stats(container: Container) -> Iterator[tuple[int, int]]:
 def cpu_table(
     times: list[int], nparams: int, start: int, count: int
 ) -> tuple[list[TypedParam], int]:
-    """CPU time by CPU, as the protocol has it: `nparams` parameters for each CPU in turn.
+    """Lay out CPU time as the protocol does: `nparams` parameters for each CPU in turn.
 
     Raises:
         VirError: INVALID_ARG; OPERATION_UNSUPPORTED: the kernel does not count it.
@@ -165,7 +165,7 @@ def cpu_table(
 
 
 def find_disk(domain: Domain, path: str) -> str:
-    """The host's block device of a disk, by its target or its source.
+    """Find the host's block device of a disk, by its target or its source.
 
     Raises:
         VirError: INVALID_ARG: there is none.

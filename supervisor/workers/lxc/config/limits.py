@@ -26,7 +26,7 @@ def limits_from(
     device_numbers: Mapping[str, str],
     max_tasks: int = 0,
 ) -> list[Limit]:
-    """All limits of a domain, in an order in which the kernel accepts them.
+    """List all limits of a domain, in an order in which the kernel accepts them.
 
     Raises:
         ConfError: a number is out of the controller's range.
@@ -45,12 +45,12 @@ def limits_from(
 
 
 def cpuset_limit(cpuset: str) -> Limit:
-    """The CPUs of the host that the container may use."""
+    """Limit the container to CPUs of the host (cpuset.cpus)."""
     return Limit("cpuset", "cpuset.cpus", cpuset)
 
 
 def memory_limits(domain: Domain, v1_controllers: frozenset[str]) -> list[Limit]:
-    """The container's memory, and <memtune>."""
+    """Convert <memory> and <memtune> to cgroup limits."""
     tune = domain.memtune
     current = domain.current_memory.amount if domain.current_memory else domain.memory
     hard = tune.hard_limit.amount if tune and tune.hard_limit else current
@@ -63,21 +63,21 @@ def memory_limits(domain: Domain, v1_controllers: frozenset[str]) -> list[Limit]
 
 
 def hard_limit(kib: int, v1_controllers: frozenset[str]) -> Limit:
-    """The memory limit."""
+    """Limit the memory (memory.max, memory.limit_in_bytes)."""
     if "memory" in v1_controllers:
         return Limit("memory", "memory.limit_in_bytes", _bytes(kib, "-1"))
     return Limit("memory", "memory.max", _bytes(kib, "max"))
 
 
 def soft_limit(kib: int, v1_controllers: frozenset[str]) -> Limit:
-    """The memory that is reclaimed down to when the host is short of it."""
+    """Set what memory is reclaimed down to when the host is short of it (memory.high)."""
     if "memory" in v1_controllers:
         return Limit("memory", "memory.soft_limit_in_bytes", _bytes(kib, "-1"))
     return Limit("memory", "memory.high", _bytes(kib, "max"))
 
 
 def swap_limit(kib: int, hard_kib: int, v1_controllers: frozenset[str]) -> Limit:
-    """Memory and swap together; version 2 counts swap alone.
+    """Limit memory and swap together; version 2 limits swap alone.
 
     Raises:
         ConfError: both together are less than memory alone.
@@ -96,7 +96,7 @@ def _bytes(kib: int, unlimited: str) -> str:
 
 
 def cpu_limits(domain: Domain, v1_controllers: frozenset[str]) -> list[Limit]:
-    """<cputune>'s shares and bandwidth.
+    """Convert <cputune>'s shares and bandwidth to limits.
 
     Raises:
         ConfError: the shares are out of range.
@@ -109,7 +109,7 @@ def cpu_limits(domain: Domain, v1_controllers: frozenset[str]) -> list[Limit]:
 
 
 def shares(value: int, v1_controllers: frozenset[str]) -> Limit:
-    """The CPU weight of the container.
+    """Convert <shares> to the CPU weight of the container.
 
     Raises:
         ConfError: it is out of the controller's range.
@@ -122,7 +122,7 @@ def shares(value: int, v1_controllers: frozenset[str]) -> Limit:
 
 
 def bandwidth(period: int | None, quota: int | None, v1_controllers: frozenset[str]) -> list[Limit]:
-    """CPU bandwidth: `quota` of each `period` in microseconds; a quota below 0 is no limit."""
+    """Limit CPU time to `quota` of each `period`, in microseconds; none below 0."""
     if period is None and quota is None:
         return []
     if "cpu" not in v1_controllers:
@@ -137,7 +137,7 @@ def bandwidth(period: int | None, quota: int | None, v1_controllers: frozenset[s
 def blkio_limits(
     tune: Blkiotune, v1_controllers: frozenset[str], device_numbers: Mapping[str, str]
 ) -> list[Limit]:
-    """<blkiotune>.
+    """Convert <blkiotune> to limits.
 
     Raises:
         ConfError: the host has no such block device.
@@ -166,7 +166,7 @@ def blkio_limits(
 
 
 def blkio_weight(weight: int, v1_controllers: frozenset[str]) -> Limit:
-    """The block I/O weight of the container."""
+    """Set the block I/O weight of the container."""
     return Limit("blkio", "blkio.weight" if "blkio" in v1_controllers else "io.weight", str(weight))
 
 
@@ -180,7 +180,7 @@ THROTTLES: Final = {
 
 
 def throttle(name: str, number: str, value: int, v1_controllers: frozenset[str]) -> Limit:
-    """A throttle of one device; 0 resets it."""
+    """Throttle one device; 0 resets it."""
     file, word = THROTTLES[name]
     if "blkio" in v1_controllers:
         return Limit("blkio", file, f"{number} {value}")
@@ -188,7 +188,7 @@ def throttle(name: str, number: str, value: int, v1_controllers: frozenset[str])
 
 
 def setting_lines(limits: list[Limit], v1_controllers: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """The settings of liblxc for limits."""
+    """Convert limits to liblxc's settings, lxc.cgroup.* or lxc.cgroup2.*."""
     for limit in limits:
         prefix = "lxc.cgroup" if limit.controller in v1_controllers else "lxc.cgroup2"
         yield f"{prefix}.{limit.file}", limit.value

@@ -16,19 +16,19 @@ PATH = "domain/devices/filesystem"
 
 
 def root_filesystem(domain: Domain) -> Filesystem | None:
-    """The file system with <target dir='/'/>; None: the container has the host's root."""
+    """Find the file system with <target dir='/'/>; None: the container has the host's root."""
     return next((one for one in domain.devices.filesystems if one.target_dir == "/"), None)
 
 
 def filesystem_source(filesystem: Filesystem, facts: HostFacts) -> str:
-    """The path on the host of a file system's files."""
+    """Locate a file system's files on the host."""
     if filesystem.type in ("file", "block"):
         return facts.mount_points[filesystem.target_dir or ""]
     return facts.mount_points.get(filesystem.target_dir or "", filesystem.source_dir or "")
 
 
 def root_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
-    """The settings of the root file system."""
+    """Write the settings of the root file system (lxc.rootfs.*)."""
     root = root_filesystem(domain)
     source = filesystem_source(root, facts) if root is not None else "/"
     yield setting("lxc.rootfs.path", f"dir:{source}", f"{PATH}/source")
@@ -38,7 +38,7 @@ def root_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
 
 
 def mount_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
-    """The entries of file systems below the root, lxcfs and device nodes."""
+    """Write the mount entries of file systems below the root, lxcfs and device nodes."""
     below = [one for one in domain.devices.filesystems if one.target_dir != "/"]
     for filesystem in below:
         yield f"lxc.mount.entry = {_entry(filesystem, facts)}"
@@ -66,7 +66,7 @@ def _entry(filesystem: Filesystem, facts: HostFacts) -> str:
 
 
 def node_paths(domain: Domain) -> Iterator[tuple[str, str]]:
-    """The host devices of the container: the paths of their nodes on the host and in it."""
+    """List the container's host devices: the paths of their nodes on the host and in it."""
     for disk in domain.devices.disks:
         source = disk.source.dev if disk.source is not None else None
         if source:

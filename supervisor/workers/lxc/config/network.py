@@ -16,7 +16,7 @@ from supervisor.workers.lxc.config.text import setting
 
 
 def is_private(domain: Domain, facts: HostFacts) -> bool:
-    """Whether the container has a network namespace of its own, by libvirt's rules."""
+    """Return whether the container has a network namespace of its own, by libvirt's rules."""
     devices = domain.devices
     privnet = domain.features is not None and domain.features.privnet
     nets = any(one.type == "net" for one in devices.hostdevs)
@@ -24,7 +24,7 @@ def is_private(domain: Domain, facts: HostFacts) -> bool:
 
 
 def network_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
-    """The settings of every interface with its addresses; of an empty or the host's namespace."""
+    """Write the settings of each interface and its addresses, or of the namespace (lxc.net.*)."""
     if "net" in facts.namespaces:
         return
     if not is_private(domain, facts):
@@ -66,7 +66,7 @@ def _interface_lines(
 
 
 def ip_interface(ip: Ip) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
-    """An address with its prefix; the default is that of the address class, or 64 for IPv6.
+    """Parse an address with its prefix, or the default one.
 
     Raises:
         ConfError: "xml": it is no address.
@@ -81,7 +81,7 @@ def ip_interface(ip: Ip) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
 
 
 def default_prefix(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> int:
-    """The default prefix: that of the address class, as in libvirt, or 64 for IPv6."""
+    """Choose the default prefix: that of the address class, as in libvirt, or 64 for IPv6."""
     if isinstance(address, ipaddress.IPv6Address):
         return 64
     first = address.packed[0]
@@ -89,7 +89,7 @@ def default_prefix(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> in
 
 
 def destination(route: Route) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """The destination of a route.
+    """Parse the destination of a route.
 
     Raises:
         ConfError: "xml": it is not a network.
@@ -105,7 +105,7 @@ def destination(route: Route) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 def default_gateway(route: Route) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The gateway of a default route without a metric; None of other routes.
+    """Return the gateway of a default route without a metric; None of other routes.
 
     Raises:
         ConfError: "xml": the route is invalid.
@@ -116,7 +116,7 @@ def default_gateway(route: Route) -> ipaddress.IPv4Address | ipaddress.IPv6Addre
 
 
 def route_gateway(route: Route) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The gateway of a route.
+    """Parse the gateway of a route.
 
     Raises:
         ConfError: "xml": it is not an address.

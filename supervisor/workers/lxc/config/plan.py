@@ -29,7 +29,7 @@ PIVOT: Final = "virtvisor.slice/pivot"  # where liblxc's monitor moves while it 
 
 
 def plan_config(domain: Domain, facts: HostFacts) -> str:
-    """The file that lxc-start reads.
+    """Build the configuration file that lxc-start reads.
 
     Raises:
         ConfError: a value cannot be written to the file, or a number is out of range.
@@ -38,7 +38,7 @@ def plan_config(domain: Domain, facts: HostFacts) -> str:
 
 
 def plan_init(domain: Domain) -> list[str]:
-    """The command of init."""
+    """Build the command line of init."""
     return [domain.os.init or "/sbin/init", *domain.os.init_args]
 
 
@@ -75,7 +75,7 @@ def _lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
 
 
 def _hook(name: str, script: str, path: str) -> str:
-    """A hook of liblxc: a script of shell builtins, with one path as its $0.
+    """Build a hook of liblxc: a script of shell builtins, with one path as its $0.
 
     liblxc runs `sh -c "exec HOOK"`, so the hook itself is another shell.
     """
@@ -103,7 +103,7 @@ def _init_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
 
 
 def _kernel_file_systems(domain: Domain, facts: HostFacts) -> Iterator[str]:
-    """The mounts of /proc and /sys, of which only the container's own parts are writable.
+    """Write the mounts of /proc and /sys, of which only the container's own parts are writable.
 
     The kernel refuses a mount of sysfs (EPERM) in a user namespace that does not own the network
     namespace: then the host's /sys is bind-mounted read-only.
@@ -129,5 +129,5 @@ def _namespaces(facts: HostFacts) -> Iterator[str]:
 
 
 def hostname(name: str) -> str:
-    """The host name: the domain's name without characters that a host name must not have."""
+    """Derive the host name from the domain's, without characters that it must not have."""
     return re.sub(r"[^A-Za-z0-9.-]", "", name)[:MAX_HOSTNAME].strip(".-") or "container"

@@ -24,7 +24,7 @@ DEVICES: Final = ("1:3", "1:5", "1:7", "1:8", "1:9", "5:0", "5:1", "5:2", "136:*
 
 
 def user_lines(domain: Domain) -> Iterator[str]:
-    """The maps of uids and gids."""
+    """Write the maps of uids and gids (lxc.idmap)."""
     mapped = domain.idmap
     if mapped is None:
         return
@@ -34,7 +34,7 @@ def user_lines(domain: Domain) -> Iterator[str]:
 
 
 def capability_lines(domain: Domain) -> Iterator[str]:
-    """The capabilities that root loses, or those that it keeps."""
+    """Write the capabilities that root loses, or those that it keeps (lxc.cap.*)."""
     capabilities = domain.features.capabilities if domain.features is not None else None
     states = capabilities.states() if capabilities is not None else {}
     policy = capabilities.policy if capabilities is not None else "default"
@@ -53,7 +53,7 @@ def capability_lines(domain: Domain) -> Iterator[str]:
 
 
 def may_mknod(capabilities: Capabilities | None) -> bool:
-    """Whether the container has CAP_MKNOD for any device."""
+    """Return whether the container has CAP_MKNOD for any device."""
     if capabilities is None:
         return False
     state = capabilities.states().get("mknod")
@@ -61,7 +61,7 @@ def may_mknod(capabilities: Capabilities | None) -> bool:
 
 
 def device_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
-    """The rules of the device cgroup."""
+    """Write the rules of the device cgroup."""
     prefix = "lxc.cgroup" if "devices" in facts.v1_controllers else "lxc.cgroup2"
     yield f"{prefix}.devices.deny = a"
     yield from (f"{prefix}.devices.allow = c {number} rwm" for number in DEVICES)
@@ -73,7 +73,7 @@ def device_lines(domain: Domain, facts: HostFacts) -> Iterator[str]:
 
 
 def device_rules(domain: Domain, facts: HostFacts) -> Iterator[str]:
-    """The rules for the host devices of the container."""
+    """List the device cgroup's rules for the host devices of the container."""
     readonly = {
         disk.source.dev
         for disk in domain.devices.disks

@@ -9,7 +9,7 @@ from conf.errors import ConfError
 
 
 def setting(key: str, value: str, element: str) -> str:
-    """One line.
+    """Write one line of the configuration file.
 
     Args:
         key: the setting's name.
@@ -30,7 +30,7 @@ def setting(key: str, value: str, element: str) -> str:
 
 
 def mount_field(path: str, element: str) -> str:
-    """A field of a mount entry, as getmntent(3) reads it.
+    """Escape a field of a mount entry as getmntent(3) reads it.
 
     "#" is written as it is, for no escape of it is undone (measured with glibc 2.36); only at the
     start of an entry it would be a comment.

@@ -49,7 +49,7 @@ def channel_path(guest: Guest) -> str | None:
 
 
 def is_connected(guest: Guest) -> bool:
-    """Whether a program in the guest has the channel open (VSERPORT_CHANGE)."""
+    """Return whether a program in the guest has the channel open (VSERPORT_CHANGE)."""
     return any(
         channel.target_name == CHANNEL and channel.target_state == "connected"
         for channel in guest.domain.devices.channels

@@ -19,7 +19,7 @@ from supervisor.workers.qemu.argv.launch_inputs import Context, Props
 
 
 def controller_alias(context: Context, kind: str, index: int) -> str:
-    """The alias of a controller; its buses are named after it.
+    """Return the alias of a controller, after which its buses are named.
 
     Raises:
         ConfError: "internal": there is no such controller.
@@ -33,14 +33,14 @@ def controller_alias(context: Context, kind: str, index: int) -> str:
 
 
 def pci_bus(context: Context, index: int) -> str:
-    """The name of a PCI bus; a root's is the machine's own, whatever alias its controller has."""
+    """Name a PCI bus: a root bus has the machine's name for it, whatever its controller's alias."""
     if index == 0:
         return "pcie.0" if context.is_q35 else "pci.0"
     return controller_alias(context, "pci", index)
 
 
 def placed(context: Context, address: Address | None) -> Props:
-    """The properties that put a device at its address."""
+    """Build the properties that put a device at its address."""
     match address:
         case PciAddress():
             return _pci(context, address)

@@ -23,7 +23,7 @@ CODECS: Final = {"duplex": "hda-duplex", "micro": "hda-micro", "output": "hda-ou
 
 
 def backends(context: Context) -> Options:
-    """-audiodev for each <audio>."""
+    """Build an -audiodev for each <audio>."""
     for audio in context.domain.devices.audios:
         yield (
             "-audiodev",
@@ -41,7 +41,7 @@ def backends(context: Context) -> Options:
 
 
 def _backend_options(audio: Audio) -> Props:
-    """What only one backend has."""
+    """Build the options that only one audio backend has."""
     match audio.type:
         case "oss":
             return {
@@ -59,7 +59,7 @@ def _backend_options(audio: Audio) -> Props:
 
 
 def _stream(stream: AudioStream | None) -> dict[str, Json] | None:
-    """One direction."""
+    """Build the options of one direction, input or output."""
     if stream is None:
         return None
     settings = stream.settings
@@ -87,7 +87,7 @@ def _stream(stream: AudioStream | None) -> dict[str, Json] | None:
 
 
 def sounds(context: Context) -> Options:
-    """The sound devices."""
+    """Build the sound devices with their codecs."""
     for sound in context.domain.devices.sounds:
         if sound.model == "pcspk":
             continue  # soldered on: `speaker_backend` is a property of the machine
@@ -101,7 +101,7 @@ def sounds(context: Context) -> Options:
 
 
 def speaker_backend(context: Context) -> str | None:
-    """The -audiodev of the PC speaker; QEMU 7.1 removed -soundhw, which libvirt used before."""
+    """Name the -audiodev of the PC speaker; QEMU 7.1 removed libvirt's earlier -soundhw."""
     for sound in context.domain.devices.sounds:
         if sound.model == "pcspk":
             return audiodev(context, sound.audio_id)
@@ -123,7 +123,7 @@ def _codecs(context: Context, sound: Sound) -> Options:
 
 
 def audiodev(context: Context, chosen: int | None) -> str | None:
-    """The backend that a device plays to: the one it names, else the first."""
+    """Choose the backend that a device plays to: its <audio id=>, else the first."""
     if chosen is not None:
         return f"audio{chosen}"
     audios = context.domain.devices.audios

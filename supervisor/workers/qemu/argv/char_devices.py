@@ -20,13 +20,13 @@ AGENT_CHANNEL: Final = "com.redhat.spice.0"
 
 
 def serials(context: Context) -> Options:
-    """Serial lines."""
+    """Build the serial ports: a chardev and a device each."""
     for serial in context.domain.devices.serials:
         yield from serial_options(context, serial)
 
 
 def serial_options(context: Context, serial: CharDevice) -> Options:
-    """One serial line."""
+    """Build one serial port."""
     alias = serial.alias or ""
     yield from chardev(context, alias, serial)
     driver = serial.target_model or "isa-serial"
@@ -41,7 +41,7 @@ def serial_options(context: Context, serial: CharDevice) -> Options:
 
 
 def parallels(context: Context) -> Options:
-    """Parallel ports."""
+    """Build the parallel ports."""
     for parallel in context.domain.devices.parallels:
         alias = parallel.alias or ""
         yield from chardev(context, alias, parallel)
@@ -49,13 +49,13 @@ def parallels(context: Context) -> Options:
 
 
 def channels(context: Context) -> Options:
-    """Channels: named ports on virtio-serial, or forwarded by QEMU's own network."""
+    """Build the channels: virtio-serial ports, or addresses that QEMU's network forwards."""
     for channel in context.domain.devices.channels:
         yield from channel_options(context, channel)
 
 
 def channel_options(context: Context, channel: CharDevice) -> Options:
-    """One channel."""
+    """Build one channel."""
     alias = channel.alias or ""
     name = "vdagent" if channel.target_name == AGENT_CHANNEL else None
     yield from chardev(context, alias, channel, name=name)
@@ -91,7 +91,7 @@ def _port(context: Context, channel: CharDevice, alias: str) -> Props:
 
 
 def consoles(context: Context) -> Options:
-    """Consoles that are no serial line."""
+    """Build the consoles that are not serial ports."""
     for console in context.domain.devices.consoles:
         if console.target_type == "serial":
             continue

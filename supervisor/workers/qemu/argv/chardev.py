@@ -19,7 +19,7 @@ Members = dict[str, Value]
 def chardev(
     context: Context, alias: str, source: CharSource, *, name: str | None = None
 ) -> Options:
-    """The chardev `char<alias>`, and the credentials that it needs.
+    """Build the chardev `char<alias>` and the credentials that it needs.
 
     Args:
         context: the plan's inputs.
@@ -38,7 +38,7 @@ def chardev(
 def _backend(
     context: Context, alias: str, source: CharSource, *, name: str | None
 ) -> tuple[str, Members]:
-    """The kind of chardev and its members."""
+    """Choose the backend type of a chardev and its members."""
     match source.type:
         case "null" | "vc" | "pty" | "stdio":
             return source.type, {}
@@ -59,7 +59,7 @@ def _backend(
 
 
 def _special(alias: str, source: CharSource, *, name: str | None) -> tuple[str, Members]:
-    """The kinds that end in a display's protocol."""
+    """Choose the backends that belong to a display: spicevmc, spiceport, dbus."""
     match source.type:
         case "spicevmc":
             return "spicevmc", {"name": name}
@@ -114,7 +114,7 @@ def _unix(context: Context, source: CharSource) -> Members:
 
 
 def _socket_path(context: Context, source: CharSource) -> str | None:
-    """Where the socket is; a channel without a path has one in the domain's folder."""
+    """Locate the socket; a channel without a path has one in the domain's directory."""
     if source.path is not None or not isinstance(source, CharDevice):
         return source.path
     if source.target_type != "virtio":
@@ -130,7 +130,7 @@ def _socket_path(context: Context, source: CharSource) -> str | None:
 
 
 def _tcp(source: CharSource) -> Members:
-    """A raw or telnet TCP connection."""
+    """Build a raw or telnet TCP connection."""
     host, service = (
         (source.bind_host, source.bind_service)
         if source.listens
@@ -146,7 +146,7 @@ def _tcp(source: CharSource) -> Members:
 
 
 def _agent(source: CharSource) -> Members:
-    """The agent's channel when there is no SPICE."""
+    """Build the vdagent backend, which replaces the agent's channel where there is no SPICE."""
     members: Members = {"name": "vdagent"}
     if source.clipboard is not None:
         members["clipboard"] = source.clipboard

@@ -16,7 +16,7 @@ TRACKS: Final = {"guest": "vm", "boot": "vm", "wall": "host", "realtime": "rt"}
 
 
 def real_time_clock(context: Context) -> Options:
-    """-rtc, and the timers that are options of their own."""
+    """Build -rtc, and the timers that are options of their own."""
     parts = [f"base={_base(context)}"]
     clock = context.domain.clock
     timers = {timer.name: timer for timer in (clock.timers if clock else ())}

@@ -42,7 +42,7 @@ VIRTIO_SERIAL: Final = {
 
 
 def global_options(context: Context) -> Options:
-    """What belongs to the root bus: its 64 bit hole, hot plug by ACPI."""
+    """Build -global for the root bus: its 64-bit hole, hotplug by ACPI."""
     for controller in context.domain.devices.controllers:
         if controller.type != "pci" or controller.index != 0:
             continue
@@ -55,7 +55,7 @@ def global_options(context: Context) -> Options:
 
 
 def controllers(context: Context) -> Options:
-    """Every controller that is not built in, in libvirt's order of kinds."""
+    """Build every controller that is not built in, in libvirt's order of types."""
     every = context.domain.devices.controllers
     for kind in ORDER:
         for controller in every:
@@ -65,21 +65,21 @@ def controllers(context: Context) -> Options:
 
 
 def ccid_controllers(context: Context) -> Options:
-    """CCID controllers; they may be plugged into a USB hub, so they are created after the hubs."""
+    """Build the CCID controllers after the hubs: they may be plugged into a USB hub."""
     for controller in context.domain.devices.controllers:
         if controller.type == "ccid":
             yield from controller_options(context, controller)
 
 
 def controller_options(context: Context, controller: Controller) -> Options:
-    """One controller; nothing for one that the machine has built in."""
+    """Build one controller; nothing for one built into the machine."""
     props = _properties(context, controller)
     if props is not None:
         yield device(props)
 
 
 def _properties(context: Context, controller: Controller) -> Props | None:
-    """The device's properties; None for a controller that the machine has built in."""
+    """Build the device's properties; None for a controller built into the machine."""
     match controller.type:
         case "pci":
             return _bridge(context, controller)
@@ -121,7 +121,7 @@ def _ide(context: Context, controller: Controller) -> Props | None:
 
 
 def _bridge(context: Context, controller: Controller) -> Props | None:
-    """A PCI bridge or port."""
+    """Build a PCI bridge or port."""
     driver = controller.model_name
     alias, where = controller.alias, placed(context, controller.address)
     target = controller.target
@@ -206,7 +206,7 @@ def _virtio_serial(context: Context, controller: Controller) -> Props:
 
 
 def _floppy(context: Context) -> Options:
-    """The floppy controller; its drives' boot order is its own property."""
+    """Build the floppy controller; its drives' boot order is its own property."""
     floppies = [d for d in context.domain.devices.disks if d.target.bus == "fdc"]
     if not floppies:
         return

@@ -26,7 +26,7 @@ HYPERV_NAMES: Final = {
 
 
 def accelerator(context: Context) -> Options:
-    """-accel."""
+    """Build -accel."""
     domain = context.domain
     features = domain.features
     if domain.type == "kvm":
@@ -53,7 +53,7 @@ def _mib(size: Size) -> int:
 
 
 def smp(context: Context) -> Options:
-    """-smp: how many CPUs, and where they sit."""
+    """Build -smp: the number of vcpus and their topology."""
     current, maximum = context.domain.current_vcpus, context.domain.maximum_vcpus
     cpu = context.domain.cpu
     topology = cpu.topology if cpu else None
@@ -70,7 +70,7 @@ def smp(context: Context) -> Options:
 
 
 def cpu(context: Context) -> Options:
-    """-cpu: the model, then added and removed features, in libvirt's order."""
+    """Build -cpu: the model, then added and removed features, in libvirt's order."""
     model = _model(context)
     parts = [
         model,
@@ -107,14 +107,14 @@ def _model(context: Context) -> str:
 
 
 def _vendor(context: Context) -> Iterator[str]:
-    """The vendor that the guest sees."""
+    """Write the CPU vendor that the guest sees."""
     cpu = context.domain.cpu
     if cpu is not None and cpu.model is not None and cpu.model.vendor_id:
         yield f"vendor={cpu.model.vendor_id}"
 
 
 def _policies(context: Context) -> Iterator[str]:
-    """The features that <cpu> adds and removes."""
+    """Write the features that <cpu> adds and removes."""
     cpu = context.domain.cpu
     for feature in cpu.features if cpu else ():
         if feature.policy in ON_POLICIES or feature.policy is None:
@@ -124,7 +124,7 @@ def _policies(context: Context) -> Iterator[str]:
 
 
 def _clock_parts(context: Context) -> Iterator[str]:
-    """Timers that are CPU features."""
+    """Write the timers that are CPU features."""
     for timer in context.domain.clock.timers if context.domain.clock else ():
         if timer.name == "kvmclock" and timer.present is not None:
             yield f"kvmclock={on_off(timer.present)}"
@@ -191,7 +191,7 @@ def _pmu_parts(context: Context) -> Iterator[str]:
 
 
 def _cache_parts(context: Context) -> Iterator[str]:
-    """The cache that the guest sees."""
+    """Write the CPU cache that the guest sees."""
     cpu = context.domain.cpu
     if cpu is None or cpu.cache is None:
         return
@@ -210,7 +210,7 @@ def _cache_parts(context: Context) -> Iterator[str]:
 
 
 def _address_parts(context: Context) -> Iterator[str]:
-    """The width of physical addresses."""
+    """Write the width of physical addresses."""
     cpu = context.domain.cpu
     if cpu is None or cpu.maxphysaddr is None:
         return

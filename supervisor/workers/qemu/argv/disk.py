@@ -25,7 +25,7 @@ VIRTIO_BLOCK: Final = "virtio-blk-pci"
 
 
 def disks(context: Context) -> Options:
-    """Every disk, in the domain's order."""
+    """Build every disk, in the domain's order."""
     disks = context.domain.devices.disks
     numbered, _ = number_disks(disks)
     for disk, nodes in zip(disks, numbered, strict=True):
@@ -33,12 +33,12 @@ def disks(context: Context) -> Options:
 
 
 def node_options(context: Context, disk: Disk, nodes: DiskNodes) -> Options:
-    """The block nodes of the images in a drive."""
+    """Build the block nodes of a drive's images."""
     yield from image_nodes(context, nodes, _node_options(disk))
 
 
 def disk_options(context: Context, disk: Disk, nodes: DiskNodes) -> Options:
-    """One disk's nodes and device."""
+    """Build one disk's nodes and device."""
     if disk.target.bus == "sd":
         yield (
             "-drive",
@@ -73,7 +73,7 @@ def disk_options(context: Context, disk: Disk, nodes: DiskNodes) -> Options:
 
 
 def _drive_index(disk: Disk) -> int:
-    """The number in a target's name: sda is 0."""
+    """Convert the letters of a target's name to a number: sda is 0."""
     letters = (disk.target.dev or "a").removeprefix("sd")
     index = 0
     for letter in letters:
@@ -95,7 +95,7 @@ def _node_options(disk: Disk) -> NodeOptions:
 
 
 def _vhost_user(context: Context, disk: Disk) -> Options:
-    """A disk that another process serves."""
+    """Build a disk that a vhost-user process serves."""
     source = disk.source
     identity = f"chr-vu-{disk.alias}"
     reconnect = source.reconnect if source else None
@@ -118,7 +118,7 @@ def _vhost_user(context: Context, disk: Disk) -> Options:
 
 
 def _device(context: Context, disk: Disk, drive: str | None) -> Props:
-    """The device in libvirt's order: where it sits, what it shows, how it behaves."""
+    """Build the device in libvirt's order: address, drive, what the guest sees, tuning."""
     props = _front(context, disk)
     if disk.shareable:
         props["share-rw"] = True
@@ -147,7 +147,7 @@ def _device(context: Context, disk: Disk, drive: str | None) -> Props:
 
 
 def _front(context: Context, disk: Disk) -> Props:
-    """The driver and where it sits."""
+    """Choose the driver and its address."""
     match disk.target.bus:
         case "virtio":
             return _virtio(context, disk)
@@ -221,7 +221,7 @@ def _scsi(context: Context, disk: Disk) -> Props:
 
 
 def _write_cache(disk: Disk) -> str | None:
-    """Whether the guest sees a write cache; it follows the cache mode."""
+    """Return whether the guest sees a write cache; it follows the cache mode."""
     mode = disk.driver.cache if disk.driver else None
     if mode is None or disk.device == "lun":
         return None
@@ -241,7 +241,7 @@ def _error_policies(disk: Disk) -> Props:
 
 
 def reservation_helper(context: Context) -> Options:
-    """The helper for SCSI reservations that the worker runs."""
+    """Build the pr-manager-helper object of the qemu-pr-helper that the worker runs."""
     for disk in context.domain.devices.disks:
         reservations = disk.source.reservations if disk.source else None
         if reservations is not None and reservations.managed:

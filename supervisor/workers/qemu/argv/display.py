@@ -28,7 +28,7 @@ SECONDARY: Final = PRIMARY | {"qxl": "qxl", "virtio": "virtio-gpu-pci"}
 
 
 def displays(context: Context) -> Options:
-    """Every <graphics>."""
+    """Build every <graphics>."""
     for graphics in context.domain.devices.graphics:
         match graphics.type:
             case "vnc":
@@ -53,7 +53,7 @@ def displays(context: Context) -> Options:
 
 
 def _vnc_certificates(context: Context) -> Options:
-    """The TLS certificates of the VNC server, where qemu.conf has vnc_tls."""
+    """Build the TLS credentials of the VNC server, where qemu.conf has vnc_tls."""
     runtime = context.inputs
     if runtime.vnc_tls_dir:
         yield obj(
@@ -68,7 +68,7 @@ def _vnc_certificates(context: Context) -> Options:
 
 
 def _keymap(graphics: Graphics) -> Options:
-    """The keyboard that clients have; QEMU has one for all of its displays."""
+    """Choose the keymap of clients; QEMU has one (-k) for all of its displays."""
     if graphics.keymap:
         yield "-k", graphics.keymap
 
@@ -84,12 +84,12 @@ def _dbus(graphics: Graphics) -> dict[str, Option]:
 
 
 def _host(address: str) -> str:
-    """An IPv6 address is bracketed."""
+    """Enclose an IPv6 address in brackets."""
     return f"[{address}]" if ":" in address else address
 
 
 def _vnc(context: Context, graphics: Graphics) -> str:
-    """-vnc: where it listens, then how."""
+    """Build -vnc: the address, then the options."""
     listen = graphics.listens[0] if graphics.listens else None
     if listen is not None and listen.type == "socket":
         path = listen.socket or f"{context.inputs.domain_dir}/vnc.sock"
@@ -120,7 +120,7 @@ def _vnc(context: Context, graphics: Graphics) -> str:
 
 
 def _spice(context: Context, graphics: Graphics) -> str:
-    """-spice, as one option."""
+    """Build -spice as one option."""
     parts = _spice_listen(context, graphics)
     if graphics.mouse_mode is not None:
         parts.append(f"agent-mouse={on_off(graphics.mouse_mode == 'client')}")
@@ -164,7 +164,7 @@ def _spice_listen(context: Context, graphics: Graphics) -> list[str]:
 
 
 def _spice_quality(graphics: Graphics) -> list[str]:
-    """Compression, streaming, clipboard, OpenGL."""
+    """Build SPICE's options of compression, streaming, clipboard and OpenGL."""
     parts = []
     for name, value in (
         ("image-compression", graphics.image_compression),
@@ -189,7 +189,7 @@ def _spice_quality(graphics: Graphics) -> list[str]:
 
 
 def videos(context: Context) -> Options:
-    """The video devices; the first is the VGA-compatible one, which firmware can use."""
+    """Build the video devices; the first is the VGA-compatible one, which firmware can use."""
     for number, video in enumerate(context.domain.devices.videos):
         if video.model.type == "none":
             continue
@@ -213,7 +213,7 @@ def _video(context: Context, video: Video, *, primary: bool) -> Props:
 
 
 def _video_memory(video: Video) -> Props:
-    """Heads, resolution and memory; the units depend on the model."""
+    """Build heads, resolution and memory; the units depend on the model."""
     model = video.model
     resolution: Props = (
         {"xres": model.resolution.x, "yres": model.resolution.y} if model.resolution else {}

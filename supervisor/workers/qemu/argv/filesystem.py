@@ -20,7 +20,7 @@ DEFAULT_QUEUE: Final = 1024
 
 
 def filesystems(context: Context) -> Options:
-    """Every <filesystem>."""
+    """Build every <filesystem>."""
     for filesystem in context.domain.devices.filesystems:
         if filesystem.driver_type == "virtiofs":
             yield from _virtiofs(context, filesystem)

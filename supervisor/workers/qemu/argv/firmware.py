@@ -16,7 +16,7 @@ from supervisor.workers.qemu.argv.syntax import Option, comma, json_of, options_
 
 
 def flash_nodes(context: Context) -> Options:
-    """The block nodes of the flash chips."""
+    """Build the block nodes of the flash chips."""
     loader = context.domain.os.loader
     if loader is None or loader.type != "pflash" or not loader.path:
         return
@@ -28,7 +28,7 @@ def flash_nodes(context: Context) -> Options:
 
 
 def nvram_path(nvram: Nvram) -> str | None:
-    """Where the guest's own variables are."""
+    """Locate the guest's own firmware variables."""
     return (nvram.path or "").strip() or (nvram.source.file if nvram.source else None)
 
 
@@ -60,7 +60,7 @@ def _flash(number: int, path: str, *, read_only: bool) -> Options:
 
 
 def machine_parts(context: Context) -> list[str]:
-    """Properties of -machine that name the pflash nodes."""
+    """Write the properties of -machine that name the pflash nodes."""
     return [
         f"pflash{number}=libvirt-pflash{number}-format"
         for number in range(sum(1 for _ in flash_nodes(context)) // 2)
@@ -68,21 +68,21 @@ def machine_parts(context: Context) -> list[str]:
 
 
 def security(context: Context) -> Options:
-    """Flash that only system management mode may write, and that mode's memory."""
+    """Restrict writes of the flash to system management mode, and size that mode's memory."""
     loader = context.domain.os.loader
     if loader is not None and loader.secure:
         yield "-global", "driver=cfi.pflash01,property=secure,value=on"
 
 
 def bios(context: Context) -> Options:
-    """-bios."""
+    """Build -bios."""
     loader = context.domain.os.loader
     if loader is not None and loader.type != "pflash" and loader.path:
         yield "-bios", loader.path
 
 
 def management_memory(context: Context) -> Options:
-    """How much memory system management mode has on a Q35."""
+    """Return the size of the memory of system management mode (TSEG) on a Q35."""
     features = context.domain.features
     tseg = features.smm.tseg if features is not None and features.smm is not None else None
     if tseg is not None:
@@ -114,7 +114,7 @@ def _table(number: int, names: Mapping[str, str], block: Block | None) -> Option
 
 
 def smbios(context: Context) -> Options:
-    """The tables that <sysinfo type='smbios'> fills."""
+    """Build the SMBIOS tables that <sysinfo type='smbios'> fills."""
     if context.domain.os.smbios_mode != "sysinfo":
         return
     for info in context.domain.sysinfos:
@@ -132,7 +132,7 @@ def smbios(context: Context) -> Options:
 
 
 def fw_cfg(context: Context) -> Options:
-    """Values and files that the firmware finds by name."""
+    """Build -fw_cfg: values and files that the firmware finds by name."""
     for info in context.domain.sysinfos:
         if info.type != "fwcfg":
             continue

@@ -14,7 +14,7 @@ from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, 
 
 
 def host_devices(context: Context) -> Options:
-    """Every <hostdev>."""
+    """Build every <hostdev>."""
     for hostdev in context.domain.devices.hostdevs:
         if hostdev.mode != "subsystem":
             raise ConfError(
@@ -67,7 +67,7 @@ def _mdev(context: Context, hostdev: Hostdev) -> Props:
 
 
 def _usb(context: Context, hostdev: Hostdev) -> Props:
-    """A device by its place on the host's bus; one named by vendor was looked up by the worker."""
+    """Build a USB host device by its bus and device number."""
     source = hostdev.source
     if source.bus is None or source.device is None:
         raise ConfError(

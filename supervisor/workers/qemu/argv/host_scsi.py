@@ -17,7 +17,7 @@ from supervisor.workers.qemu.block.nodes import PREFIX, number_disks
 
 
 def device_options(context: Context, hostdev: Hostdev) -> Options:
-    """The node, then scsi-generic in front of it."""
+    """Build the block node, then scsi-generic in front of it."""
     node = _node_name(context, hostdev)
     storage = hostdev.source.storage
     if storage is not None:
@@ -31,7 +31,7 @@ def device_options(context: Context, hostdev: Hostdev) -> Options:
 
 
 def _node_name(context: Context, hostdev: Hostdev) -> str:
-    """Numbered on from the disks' nodes."""
+    """Name the block node; its number follows those of the disks."""
     scsi = [item for item in context.domain.devices.hostdevs if item.type == "scsi"]
     position = next(number for number, item in enumerate(scsi, start=1) if item is hostdev)
     _, last_index = number_disks(context.domain.devices.disks)

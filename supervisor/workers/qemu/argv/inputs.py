@@ -21,13 +21,13 @@ VIRTIO: Final = {
 
 
 def inputs(context: Context) -> Options:
-    """Every input device that must be asked for."""
+    """Build every input device that the machine has not built in."""
     for item in context.domain.devices.inputs:
         yield from input_options(context, item)
 
 
 def input_options(context: Context, item: Input) -> Options:
-    """One input device; nothing for a PS/2 one, which the machine has built in."""
+    """Build one input device; nothing for a PS/2 one, which is built in."""
     if item.type == "evdev":
         yield obj(
             {

@@ -110,7 +110,7 @@ def plan_launch(domain: Domain, facts: EmulatorFacts, runtime: LaunchInputs) -> 
 
 
 def environment(context: Context) -> dict[str, str]:
-    """QEMU's environment: HOME and the XDG directories are inside the domain's own directory."""
+    """Build QEMU's environment: HOME and the XDG directories are in the domain's directory."""
     home = context.inputs.domain_dir
     environ = {
         "LC_ALL": "C",

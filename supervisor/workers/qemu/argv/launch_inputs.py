@@ -91,7 +91,7 @@ class LaunchInputs:
         return f"{self.domain_dir}/monitor.sock"
 
     def inherited(self) -> tuple[int, ...]:
-        """Every descriptor that QEMU must inherit."""
+        """List every descriptor that QEMU must inherit."""
         numbers = [
             fd
             for fds in (self.tap_fds, self.vhost_fds)
@@ -138,7 +138,7 @@ class Context:
         return name == "pc" or name.startswith(("pc-i440fx-", "pc-0.", "pc-1."))
 
     def boot_order(self, device: Bootable) -> int | None:
-        """The bootindex of a device; None: the firmware does not try it.
+        """Return the bootindex of a device; None: the firmware does not try it.
 
         Either each device says so itself, or <os> lists kinds, and the first device of each counts.
         """
@@ -150,7 +150,7 @@ class Context:
         return None
 
     def _first_bootable(self, kind: str) -> Bootable | None:
-        """The first device of the kind that <boot dev=> names."""
+        """Find the first device of the kind that <boot dev=> names."""
         devices = self.domain.devices
         if kind == "network":
             return next(iter(devices.interfaces), None)
@@ -173,10 +173,10 @@ class Context:
 
 
 def device(props: Props) -> Option:
-    """A -device in JSON, members in the order given, those that are None left out."""
+    """Build a -device in JSON, members in order, those that are None left out."""
     return "-device", json_of(props)
 
 
 def obj(props: Props) -> Option:
-    """An -object in JSON."""
+    """Build an -object in JSON."""
     return "-object", json_of(props)

@@ -14,7 +14,7 @@ from supervisor.workers.qemu.argv.syntax import comma, on_off, options_of
 
 
 def identity(context: Context) -> Options:
-    """-name, -S (the vcpus start when the worker sends `cont`), and the master key of secrets."""
+    """Build -name, -S (the vcpus start at `cont`) and the master key of secrets."""
     name = comma(context.domain.name)
     yield "-name", f"guest={name},debug-threads=on"
     yield ("-S",)
@@ -29,7 +29,7 @@ def identity(context: Context) -> Options:
 
 
 def machine(context: Context) -> Options:
-    """-machine and its properties."""
+    """Build -machine and its properties."""
     features = context.domain.features
     backing = context.domain.memory_backing
     parts = [context.machine, "usb=off"]
@@ -57,7 +57,7 @@ def machine(context: Context) -> Options:
 
 
 def uuid(context: Context) -> Options:
-    """-uuid."""
+    """Build -uuid."""
     yield "-uuid", str(context.domain.uuid)
 
 
@@ -70,14 +70,14 @@ def defaults(context: Context) -> Options:
 
 
 def serial_bios(context: Context) -> Options:
-    """The BIOS on the serial port."""
+    """Add SGABIOS, which copies the BIOS output to the serial port."""
     bios = context.domain.os.bios
     if bios is not None and bios.useserial:
         yield "-device", '{"driver":"sga"}'
 
 
 def monitor(context: Context) -> Options:
-    """The QMP monitor on a socket in the domain's directory."""
+    """Build the QMP monitor on a socket in the domain's directory."""
     where = {"path": context.inputs.monitor_socket}
     if context.inputs.monitor_fd is not None:
         where = {"fd": str(context.inputs.monitor_fd)}
@@ -87,7 +87,7 @@ def monitor(context: Context) -> Options:
 
 
 def power(context: Context) -> Options:
-    """Shutdown, sleep states (S3, S4) and ACPI."""
+    """Build the options of shutdown, sleep states (S3, S4) and ACPI."""
     yield ("-no-shutdown",)
     features = context.domain.features
     if features is None or not features.acpi:
@@ -103,7 +103,7 @@ def power(context: Context) -> Options:
 
 
 def boot(context: Context) -> Options:
-    """-boot, and a kernel that QEMU loads itself."""
+    """Build -boot, and the kernel that QEMU loads itself."""
     os = context.domain.os
     parts = []
     if os.bootmenu is not None:
@@ -127,7 +127,7 @@ def boot(context: Context) -> Options:
 
 
 def sandbox(context: Context) -> Options:
-    """-sandbox: the system calls that QEMU gives up."""
+    """Build -sandbox: the system calls that QEMU gives up."""
     if context.inputs.seccomp:
         yield (
             "-sandbox",
@@ -136,25 +136,25 @@ def sandbox(context: Context) -> Options:
 
 
 def log(context: Context) -> Options:
-    """Time stamps in QEMU's log."""
+    """Enable time stamps in QEMU's log."""
     yield "-msg", "timestamp=on"
 
 
 def incoming(context: Context) -> Options:
-    """-incoming: QEMU waits for the guest's state from a save image or from another host."""
+    """Build -incoming: QEMU waits for state from a save image or another host."""
     if context.inputs.incoming:
         yield "-incoming", context.inputs.incoming
 
 
 def user_arguments(context: Context) -> Options:
-    """The arguments of <qemu:commandline>, unchanged."""
+    """Append the arguments of <qemu:commandline> unchanged."""
     extra = context.domain.qemu_commandline
     for argument in extra.arguments if extra else ():
         yield (argument.value,)
 
 
 def iothreads(context: Context) -> Options:
-    """I/O threads, and the thread pool of QEMU's main loop."""
+    """Build the I/O threads, and the thread pool of QEMU's main loop."""
     for thread in context.domain.iothread_list():
         yield obj(
             {

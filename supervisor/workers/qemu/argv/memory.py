@@ -24,18 +24,18 @@ POLICIES: Final = {"strict": "bind", "preferred": "preferred", "interleave": "in
 
 
 def aligned(kib: int) -> int:
-    """KiB rounded up to a whole MiB."""
+    """Round KiB up to a whole MiB."""
     return -(-kib // ALIGNMENT_KIB) * ALIGNMENT_KIB
 
 
 def cells(context: Context) -> Sequence[NumaCell]:
-    """The guest's NUMA nodes."""
+    """Return the guest's NUMA nodes."""
     cpu = context.domain.cpu
     return cpu.numa.cells if cpu and cpu.numa else ()
 
 
 def boot_memory(context: Context) -> int:
-    """Memory at start, in KiB: without what memory devices bring."""
+    """Return the memory at start in KiB, without what memory devices add."""
     nodes = cells(context)
     if nodes:
         return sum(aligned(cell.memory) for cell in nodes)
@@ -44,7 +44,7 @@ def boot_memory(context: Context) -> int:
 
 
 def default_ram_id(context: Context) -> str | None:
-    """The id that -machine memory-backend= takes; None where NUMA nodes own the memory."""
+    """Return the id for -machine memory-backend=; None where NUMA nodes own the memory."""
     machine = context.facts.machine(context.machine)
     if cells(context) or machine is None:
         return None
@@ -52,7 +52,7 @@ def default_ram_id(context: Context) -> str | None:
 
 
 def amount(context: Context) -> Options:
-    """-m, and the backend of all memory where there are no NUMA nodes."""
+    """Build -m, and the backend of all memory where there are no NUMA nodes."""
     maximum = context.domain.max_memory
     initial = boot_memory(context)
     if maximum is None:
@@ -66,14 +66,14 @@ def amount(context: Context) -> Options:
 
 
 def overcommit(context: Context) -> Options:
-    """Whether memory stays in RAM."""
+    """Return whether memory stays in RAM."""
     backing = context.domain.memory_backing
     locked = backing is not None and backing.locked
     yield "-overcommit", f"mem-lock={'on' if locked else 'off'}"
 
 
 def _page_size(context: Context, node: int | None) -> int | None:
-    """The huge page size in KiB that the node's memory asks for."""
+    """Find the huge page size, in KiB, for the memory of a node."""
     backing = context.domain.memory_backing
     if backing is None or backing.hugepages is None:
         return None
@@ -102,7 +102,7 @@ def _hugetlbfs_mount(context: Context, size: int) -> str:
 def backend(
     context: Context, name: str, size_kib: int, *, node: int | None, access: str | None = None
 ) -> Props:
-    """One memory backend; `node` is the guest's NUMA node, None for memory without nodes."""
+    """Build one memory backend; `node` is the guest's NUMA node, None for memory without nodes."""
     backing = context.domain.memory_backing
     source = backing.source if backing else None
     shared = access or (backing.access if backing else None)
@@ -137,7 +137,7 @@ def backend(
 
 
 def _binding(context: Context, node: int | None) -> Props:
-    """Which of the host's NUMA nodes the memory comes from."""
+    """Choose the host's NUMA nodes that the memory comes from."""
     tune = context.domain.numatune
     if tune is None:
         return {}
@@ -156,7 +156,7 @@ def _binding(context: Context, node: int | None) -> Props:
 
 
 def numa(context: Context) -> Options:
-    """The guest's NUMA nodes, their distances and their speeds."""
+    """Build the guest's NUMA nodes, their distances and their speeds."""
     nodes = cells(context)
     with_hmat = has_hmat(context)
     for number, cell in enumerate(nodes):
@@ -178,7 +178,7 @@ def numa(context: Context) -> Options:
 
 
 def has_hmat(context: Context) -> bool:
-    """Whether the domain has NUMA latencies and bandwidths (ACPI HMAT)."""
+    """Return whether the domain has NUMA latencies and bandwidths (ACPI HMAT)."""
     cpu = context.domain.cpu
     numa = cpu.numa if cpu else None
     if numa is None:
@@ -187,7 +187,7 @@ def has_hmat(context: Context) -> bool:
 
 
 def _initiator(context: Context, node: int) -> int:
-    """The node whose CPUs reach the node's memory best: itself if it has CPUs."""
+    """Choose the node whose CPUs reach the node's memory fastest: itself if it has CPUs."""
     nodes = cells(context)
     if nodes[node].cpus:
         return node
@@ -207,7 +207,7 @@ ASSOCIATIVITY: Final = {"none": "none", "direct": "direct", "full": "complex"}
 
 
 def _speeds(context: Context) -> Options:
-    """The heterogeneous memory attributes table."""
+    """Build the entries of the heterogeneous memory attributes table (-numa hmat-lb)."""
     cpu = context.domain.cpu
     numa = cpu.numa if cpu else None
     if numa is None:
@@ -244,7 +244,7 @@ def _speeds(context: Context) -> Options:
 
 
 def devices(context: Context) -> Options:
-    """Memory devices: modules that can be plugged."""
+    """Build the memory devices: pluggable modules."""
     for item in context.domain.devices.memories:
         name = f"mem{item.alias}"
         node = item.target.node
@@ -256,7 +256,7 @@ def devices(context: Context) -> Options:
 
 
 def _file_backend(name: str, item: MemoryDevice) -> Props:
-    """Memory that a file of the host is."""
+    """Build a backend whose memory is a file of the host."""
     align = item.source_align
     return {
         "qom-type": "memory-backend-file",

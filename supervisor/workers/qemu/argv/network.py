@@ -20,14 +20,14 @@ VIRTIO_MODELS: Final = frozenset({"virtio", *SUFFIXES})
 
 
 def interfaces(context: Context) -> Options:
-    """-netdev and NIC of every interface."""
+    """Build -netdev and NIC of every interface."""
     for interface in context.domain.devices.interfaces:
         if interface.type != "hostdev":
             yield from interface_options(context, interface)
 
 
 def interface_options(context: Context, interface: Interface) -> Options:
-    """-netdev and NIC of one interface."""
+    """Build -netdev and NIC of one interface."""
     if interface.type == "vhostuser":
         yield "-chardev", _stream_address(interface)
     yield "-netdev", json_of(_netdev(context, interface))
@@ -57,7 +57,7 @@ def _netdev(context: Context, interface: Interface) -> Props:
 
 
 def _stream_address(interface: Interface) -> str:
-    """The chardev of a vhost-user backend.
+    """Build the socket chardev of a vhost-user backend.
 
     Raises:
         ConfError: "config_unsupported": only virtio models have vhost-user.
@@ -90,7 +90,7 @@ def _queues(interface: Interface) -> int | None:
 
 
 def _user(interface: Interface) -> Props:
-    """The guest's addresses on QEMU's own network."""
+    """Build the user-mode network (SLIRP) with the guest's addresses."""
     props: Props = {}
     for address in interface.ips:
         if address.family == "ipv6":
@@ -103,7 +103,7 @@ def _user(interface: Interface) -> Props:
 
 
 def _socket(interface: Interface) -> Props:
-    """A tunnel between guests."""
+    """Build a socket tunnel between guests."""
     source = interface.source or InterfaceSource()
     where = f"{source.address or ''}:{source.port}"
     match interface.type:
@@ -119,7 +119,7 @@ def _socket(interface: Interface) -> Props:
 
 
 def _tap(context: Context, interface: Interface) -> Props:
-    """A tap that netd has opened; several descriptors for several queues."""
+    """Build a tap that netd has opened, with a descriptor for each queue."""
     alias = interface.alias or ""
     taps = context.inputs.tap_fds.get(alias)
     if not taps:
@@ -189,7 +189,7 @@ OFFLOADS: Final = (
 
 
 def _virtio_nic(context: Context, interface: Interface) -> Props:
-    """Properties that only virtio-net has."""
+    """Build the properties that only virtio-net has."""
     driver = interface.driver
     if driver is None:
         return {}

@@ -18,7 +18,7 @@ GLUSTER_DEBUG: Final = 4
 
 
 def network_node(context: Context, source: Source, name: str) -> Props:
-    """The protocol node's own members; `name` is the node's, secrets are named after it."""
+    """Build the protocol node of a network source; its secrets are named after `name`."""
     match source.protocol:
         case "nbd":
             return _nbd(source, name)
@@ -49,7 +49,7 @@ def _one_host(source: Source) -> SourceHost:
 
 
 def _inet(host: SourceHost) -> dict[str, Json]:
-    """A server's address as QEMU's InetSocketAddress or its Unix form."""
+    """Convert a server's address to QEMU's InetSocketAddress or its Unix form."""
     if host.transport == "unix":
         return {"type": "unix", "path": host.socket or ""}
     return {"type": "inet", "host": host.name or "", "port": str(host.port)}
@@ -154,7 +154,7 @@ def _nfs(source: Source) -> Props:
 
 
 def credentials(context: Context, source: Source, name: str) -> Options:
-    """The objects that a network source refers to: certificates, passwords, cookies."""
+    """Build the objects that a network source refers to: certificates, passwords, cookies."""
     if source.type != "network":
         return
     if source.tls:

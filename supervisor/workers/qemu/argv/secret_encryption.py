@@ -35,7 +35,7 @@ def _double(value: int) -> int:
 
 
 def _make_sbox() -> bytes:
-    """Inverse in the field, then the affine map."""
+    """Compute the AES S-box: inverse in the field, then the affine map."""
     powers = [1]
     for _ in range(254):
         powers.append(powers[-1] ^ _double(powers[-1]))
@@ -54,7 +54,7 @@ SBOX: Final = _make_sbox()
 
 
 def _expand(key: bytes) -> list[bytes]:
-    """The round keys, 16 bytes each."""
+    """Expand the key into round keys of 16 bytes each."""
     values = [key[n : n + 4] for n in range(0, KEY_BYTES, 4)]
     constant = 1
     while len(values) < 4 * (ROUNDS + 1):

@@ -13,7 +13,7 @@ from supervisor.workers.qemu.argv.launch_inputs import MASTER_KEY, Context, Opti
 
 
 def secret_object(context: Context, name: str, value: bytes) -> Option:
-    """An encrypted secret."""
+    """Build a secret object whose value is encrypted with the master key."""
     sealed = context.inputs.encrypt(value)
     return obj(
         {
@@ -28,7 +28,7 @@ def secret_object(context: Context, name: str, value: bytes) -> Option:
 
 
 def find_secret(context: Context, kind: str, *, uuid: str | None, usage: str | None) -> bytes:
-    """The value of a secret that the domain names.
+    """Look up the value of a secret that the domain refers to.
 
     Raises:
         ConfError: "no_secret": the worker was given none.
@@ -42,5 +42,5 @@ def find_secret(context: Context, kind: str, *, uuid: str | None, usage: str | N
 
 
 def ceph_key(value: bytes) -> bytes:
-    """RBD's key is handed over in base64."""
+    """Encode RBD's key in base64, as QEMU expects it."""
     return base64.b64encode(value)

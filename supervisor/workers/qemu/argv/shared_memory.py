@@ -22,13 +22,13 @@ ROLES: Final = {"master": True, "peer": False}
 
 
 def shmems(context: Context) -> Options:
-    """Every <shmem>."""
+    """Build every <shmem>."""
     for shmem in context.domain.devices.shmems:
         yield from shmem_options(context, shmem)
 
 
 def shmem_options(context: Context, shmem: Shmem) -> Options:
-    """One piece of shared memory.
+    """Build one shared memory device.
 
     Raises:
         ConfError: "config_unsupported": the emulator does not have the model; "xml_detail": the
@@ -50,7 +50,7 @@ def shmem_options(context: Context, shmem: Shmem) -> Options:
 
 
 def _plain(context: Context, shmem: Shmem) -> Options:
-    """Memory in a file that every guest of the same name opens."""
+    """Build ivshmem-plain: a file that every guest of the same name opens."""
     memory = f"shmmem-{shmem.alias}"
     yield obj(
         {
@@ -65,7 +65,7 @@ def _plain(context: Context, shmem: Shmem) -> Options:
 
 
 def _doorbell(context: Context, shmem: Shmem) -> Options:
-    """Memory of a server, over which guests ring each other, too."""
+    """Build ivshmem-doorbell: a server's memory, with interrupts between guests."""
     if shmem.msi is False:
         raise ConfError(
             "config_unsupported",

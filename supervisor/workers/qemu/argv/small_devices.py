@@ -20,7 +20,7 @@ WATCHDOG_ACTIONS: Final = {"dump": "pause"}  # the worker dumps, then resets or 
 
 
 def balloon(context: Context) -> Options:
-    """The memory balloon."""
+    """Build the memory balloon."""
     memballoon = context.domain.devices.memballoon
     if memballoon is None or memballoon.model == "none":
         return
@@ -37,13 +37,13 @@ def balloon(context: Context) -> Options:
 
 
 def rngs(context: Context) -> Options:
-    """Random number generators."""
+    """Build the random number generators."""
     for rng in context.domain.devices.rngs:
         yield from rng_options(context, rng)
 
 
 def rng_options(context: Context, rng: Rng) -> Options:
-    """One random number generator."""
+    """Build one random number generator and its backend."""
     backend = f"obj{rng.alias}"
     yield from _rng_backend(context, rng, backend)
     rate = rng.rate
@@ -73,7 +73,7 @@ def _rng_backend(context: Context, rng: Rng, name: str) -> Options:
 
 
 def vsock(context: Context) -> Options:
-    """The socket between guest and host."""
+    """Build the vsock device with its guest CID."""
     item = context.domain.devices.vsock
     if item is None:
         return
@@ -96,7 +96,7 @@ def vsock(context: Context) -> Options:
 
 
 def iommu(context: Context) -> Options:
-    """The guest's IOMMU; it comes before every device."""
+    """Build the guest's IOMMU; it comes before every device."""
     item = context.domain.devices.iommu
     if item is None:
         return
@@ -126,7 +126,7 @@ def _on_off_auto(value: bool | None) -> str | None:  # noqa: FBT001
 
 
 def watchdogs(context: Context) -> Options:
-    """The watchdogs and their action."""
+    """Build the watchdogs and the -action of their expiry."""
     items = context.domain.devices.watchdogs
     for item in items:
         if item.model != "itco":
@@ -143,7 +143,7 @@ def watchdogs(context: Context) -> Options:
 
 
 def panics(context: Context) -> Options:
-    """How a guest reports that it crashed."""
+    """Build the panic devices, by which a guest reports its crash."""
     for panic in context.domain.devices.panics:
         if panic.model in (None, "isa"):
             at = panic.address
@@ -158,13 +158,13 @@ def panics(context: Context) -> Options:
 
 
 def generation_id(context: Context) -> Options:
-    """The number that tells a guest that it was copied."""
+    """Build the VM generation id, which tells a guest that it is a copy."""
     if context.domain.genid is not None:
         yield device({"driver": "vmgenid", "guid": str(context.domain.genid), "id": "vmgenid0"})
 
 
 def core_info(context: Context) -> Options:
-    """-device vmcoreinfo: the guest kernel publishes there how its memory is to be dumped."""
+    """Build vmcoreinfo: the guest kernel publishes there how to dump its memory."""
     features = context.domain.features
     if features is not None and features.vmcoreinfo:
         yield device({"driver": "vmcoreinfo"})

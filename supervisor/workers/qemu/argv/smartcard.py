@@ -16,7 +16,7 @@ DATABASE: Final = "/etc/pki/nssdb"
 
 
 def smartcards(context: Context) -> Options:
-    """Every <smartcard>."""
+    """Build every <smartcard>."""
     for card in context.domain.devices.smartcards:
         alias = card.alias or ""
         where = placed(context, card.address)

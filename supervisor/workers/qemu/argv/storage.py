@@ -33,14 +33,14 @@ class NodeOptions:
 
 
 def cache_modes(mode: str | None) -> Props:
-    """QEMU's two flags for libvirt's cache mode."""
+    """Convert libvirt's cache mode to QEMU's two flags."""
     if mode in (None, "default"):
         return {}
     return {"cache": {"direct": mode in DIRECT, "no-flush": mode == "unsafe"}}
 
 
 def image_nodes(context: Context, nodes: DiskNodes, options: NodeOptions) -> Options:
-    """The nodes of a disk's images, from the bottom up.
+    """Build the nodes of a disk's images, from the bottom of the chain up.
 
     Args:
         context: the plan's inputs.
@@ -89,14 +89,14 @@ def _local_node(source: Source, options: NodeOptions) -> Props:
 
 
 def reservation_manager(layer: ImageNodes) -> str:
-    """The id of the object through which SCSI reservations go."""
+    """Name the pr-manager object through which SCSI reservations go."""
     reservations = layer.source.reservations
     managed = reservations is not None and reservations.managed
     return "pr-helper0" if managed else f"pr-helper-{layer.storage_name}"
 
 
 def _secrets(context: Context, layer: ImageNodes) -> Options:
-    """Objects that the nodes refer to."""
+    """Build the objects that the nodes refer to."""
     reservations = layer.source.reservations
     if reservations is not None and reservations.enabled is not False and not reservations.managed:
         yield obj(
@@ -135,7 +135,7 @@ def _format_node(
 
 
 def _format(layer: ImageNodes) -> Props:
-    """The format's own members."""
+    """Build the members of the format node."""
     name = FORMATS.get(layer.format, layer.format)
     props: Props = {"driver": name}
     encryption = layer.source.encryption

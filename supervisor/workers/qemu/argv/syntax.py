@@ -19,7 +19,7 @@ Option = str | int | bool | None
 
 
 def json(**members: Json | None) -> str:
-    """One JSON object; members that are None are left out, `_` in a name becomes `-`.
+    """Encode a JSON object; members that are None are left out, `_` in a name becomes `-`.
 
     Names that QEMU spells with `_` are given through `json_of`.
     """
@@ -27,23 +27,23 @@ def json(**members: Json | None) -> str:
 
 
 def json_of(members: Mapping[str, Json | None]) -> str:
-    """One JSON object in the order given; members that are None are left out."""
+    """Encode a JSON object in that order; members that are None are left out."""
     present = {name: value for name, value in members.items() if value is not None}
     return msgspec.json.encode(present).decode()
 
 
 def comma(text: str) -> str:
-    """A value inside `a=b,c=d`: its commas are doubled."""
+    """Escape a value for `a=b,c=d` by doubling its commas."""
     return text.replace(",", ",,")
 
 
 def options(*head: str, **members: Option) -> str:
-    """`head,name=value,…`: True is on, False is off, None is left out; `_` becomes `-`."""
+    """Write `head,name=value,…`: True is on, False off, None left out; `_` becomes `-`."""
     return options_of(head, {name.replace("_", "-"): value for name, value in members.items()})
 
 
 def options_of(head: Iterable[str], members: Mapping[str, Option]) -> str:
-    """The same, with names as they are."""
+    """Write options with their members' names unchanged."""
     parts = list(head)
     for name, value in members.items():
         if value is None:
@@ -55,5 +55,5 @@ def options_of(head: Iterable[str], members: Mapping[str, Option]) -> str:
 
 
 def on_off(value: bool) -> str:  # noqa: FBT001
-    """A boolean as QEMU writes it."""
+    """Write a boolean as QEMU does."""
     return "on" if value else "off"

@@ -12,7 +12,7 @@ from supervisor.workers.qemu.argv.syntax import options_of
 
 
 def tpms(context: Context) -> Options:
-    """Every <tpm>."""
+    """Build every <tpm>."""
     for tpm in context.domain.devices.tpms:
         alias = tpm.alias or ""
         if tpm.backend.type == "emulator":

@@ -13,13 +13,13 @@ from supervisor.workers.qemu.argv.launch_inputs import Context, Options, device
 
 
 def hubs(context: Context) -> Options:
-    """USB hubs."""
+    """Build the USB hubs."""
     for hub in context.domain.devices.hubs:
         yield device({"driver": "usb-hub", "id": hub.alias, **placed(context, hub.address)})
 
 
 def redirdevs(context: Context) -> Options:
-    """Devices that a client lends."""
+    """Build the USB redirection devices of SPICE clients."""
     filters = context.domain.devices.redirfilter
     rules = "|".join(_rule(rule) for rule in filters.rules) if filters else None
     for redirdev in context.domain.devices.redirdevs:
@@ -38,7 +38,7 @@ def redirdevs(context: Context) -> Options:
 
 
 def _rule(rule: UsbRule) -> str:
-    """class:vendor:product:version:allow, -1 for any."""
+    """Write a filter rule, class:vendor:product:version:allow; -1 matches any."""
     numbers = [
         "-1" if rule.usb_class is None else f"0x{rule.usb_class:02X}",
         "-1" if rule.vendor is None else f"0x{rule.vendor:04X}",

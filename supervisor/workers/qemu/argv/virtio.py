@@ -26,7 +26,7 @@ class VirtioOptions(Protocol):
 
 
 def virtio_props(options: VirtioOptions | None) -> Props:
-    """The properties; they come right after the driver's name."""
+    """Build the virtio properties; they come right after the driver's name."""
     if options is None:
         return {}
     return {
@@ -38,5 +38,5 @@ def virtio_props(options: VirtioOptions | None) -> Props:
 
 
 def pci_driver(base: str, model: str | None) -> str:
-    """`virtio-blk-pci`, or its transitional or non-transitional form."""
+    """Name the PCI driver: `virtio-blk-pci`, or its transitional or non-transitional form."""
     return f"{base}{SUFFIXES.get(model or '', '')}"

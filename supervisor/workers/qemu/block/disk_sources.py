@@ -57,7 +57,7 @@ def drop_missing_disks(domain: Domain) -> None:
 
 
 def is_missing(disk: Disk) -> bool:
-    """Whether the disk's image is optional, and is not there."""
+    """Return whether the disk's image is optional, and is not there."""
     source = disk.source
     if source is None or source.startup_policy != "optional":
         return False

@@ -37,7 +37,7 @@ def throttle_commands(disk: Disk) -> list[QmpCommand]:
 
 
 def is_limited(tune: Iotune) -> bool:
-    """Whether any limit is set."""
+    """Return whether any limit is set."""
     return any(getattr(tune, field.name) for field in fields(tune))
 
 

@@ -62,7 +62,7 @@ class DiskNodes:
         return self.copy_on_read or self.images[0].format_name
 
     def names(self) -> Iterator[str]:
-        """The node names in the order in which they are added: a node comes after its children."""
+        """List the node names in the order in which they are added: children first."""
         for image in reversed(self.images):
             yield image.storage_name
             yield image.format_name
@@ -127,7 +127,7 @@ def record_indexes(disk: Disk, nodes: DiskNodes) -> None:
 
 
 def _indexed_elements(disk: Disk) -> Iterator[Source | BackingStore]:
-    """The elements with an index= attribute, from the top of the chain down."""
+    """List the elements with an index=, from the top of the chain down."""
     if disk.source is not None:
         yield disk.source
     store = disk.backing_store
@@ -163,7 +163,7 @@ def drive_qdev(disk: Disk) -> str:
 
 
 def is_drive_of(disk: Disk, qdev: str, device: str) -> bool:
-    """Whether a drive of `query-block` or `query-blockstats` is the disk's.
+    """Return whether a drive of `query-block` or `query-blockstats` is the disk's.
 
     Args:
         disk: with its alias.

@@ -118,7 +118,7 @@ def _options(context: Context, device: Device, first_node: int) -> Options:
 
 
 def is_channel(domain: Domain, device: CharDevice) -> bool:
-    """Whether a device is a virtio channel, whose port can be hotplugged."""
+    """Return whether a device is a virtio channel, whose port can be hotplugged."""
     listed = any(device is channel for channel in domain.devices.channels)
     return listed and device.target_type == "virtio"
 

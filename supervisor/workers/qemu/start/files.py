@@ -60,7 +60,7 @@ def disk_files(disk: Disk) -> Iterator[ChownedFile]:
 
 
 def _keeps_owner(source: Source) -> bool:
-    """Whether <seclabel relabel='no'> keeps the image's owner."""
+    """Return whether <seclabel relabel='no'> keeps the image's owner."""
     return any(label.relabel is False and label.model in (None, "dac") for label in source.labels)
 
 

@@ -149,7 +149,7 @@ def static_dac_label(domain: Domain) -> str:
 
 
 def allows_relabel(domain: Domain) -> bool:
-    """Whether the labels allow to chown files (relabel=)."""
+    """Return whether the labels allow to chown files (relabel=)."""
     return all(label.relabel is not False for label in domain.seclabels if label.model == "dac")
 
 

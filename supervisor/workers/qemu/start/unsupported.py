@@ -113,7 +113,7 @@ def _char_devices(domain: Domain) -> Iterator[CharDevice]:
 
 
 def _enables_other_vcpus(domain: Domain) -> bool:
-    """Whether <vcpus> enables others than the first: QEMU's -smp starts with those."""
+    """Return whether <vcpus> enables others than the first: QEMU's -smp starts with those."""
     enabled = {state.id for state in domain.vcpus if state.enabled}
     return bool(domain.vcpus) and enabled != set(range(domain.current_vcpus))
 
@@ -139,7 +139,7 @@ def _smartcard_slot(domain: Domain) -> int | None:
 
 
 def _features(*names: str) -> tuple[Check[Domain], ...]:
-    """Rules for hypervisor features of other architectures, and those without a QEMU option."""
+    """Check hypervisor features of other architectures, and those without a QEMU option."""
 
     def rule(name: str) -> Check[Domain]:
         field = name.replace("-", "_")
@@ -152,7 +152,7 @@ def _features(*names: str) -> tuple[Check[Domain], ...]:
 
 
 def _limits(names: tuple[str, ...], parent: str) -> tuple[Check[T], ...]:
-    """Rules for the limits that need a cgroup, each an attribute of the model."""
+    """Check the limits that need a cgroup, each an attribute of the model."""
 
     def rule(name: str) -> Check[T]:
         return Check(
