@@ -63,17 +63,17 @@ class DomainChanger:
             VirError: NO_DOMAIN; OPERATION_INVALID: the domain is off, or transient; what the guest
                 or the disk refuses. ConfError: the edit's result is invalid. Nothing has changed.
         """
-        entry = self._registry.find(dom)
-        async with entry.jobs.hold(change.name):
-            selected = select_for_change(entry, impact & IMPACT_FLAGS)
+        domain = self._registry.find(dom)
+        async with domain.jobs.hold(change.name):
+            selected = select_for_change(domain, impact & IMPACT_FLAGS)
             live, config = selected
             planned = await self._plan(config, change) if config is not None else None
             if live is not None:
                 request = change.live_request(live)
-                await self._domains.run_change(entry, request)
+                await self._domains.run_change(domain, request)
             if planned is not None:
-                await self._definitions.replace(entry, planned)
-        return entry
+                await self._definitions.replace(domain, planned)
+        return domain
 
     async def _plan(self, definition: Definition, change: DomainChange) -> Definition:
         # Parsing again is the copy: it takes a third of the time of copy.deepcopy.

@@ -35,27 +35,27 @@ class DomainDefinitions(Definitions[DomainObject, Definition]):
         super().__init__(registry, files, DOMAIN_XML, publisher, redefined_detail=updated)
         self._domain_files = files
 
-    async def rename(self, entry: DomainObject, definition: Definition) -> None:
+    async def rename(self, domain: DomainObject, definition: Definition) -> None:
         """Give a shut off domain its new definition's name; the caller holds its change lock.
 
         Raises:
             VirError: OPERATION_INVALID: the name is taken; SYSTEM_ERROR.
         """
-        await run_to_completion(self._rename(entry, definition))
+        await run_to_completion(self._rename(domain, definition))
 
-    async def _rename(self, entry: DomainObject, definition: Definition) -> None:
-        old, new = entry.name, definition.domain.name
+    async def _rename(self, domain: DomainObject, definition: Definition) -> None:
+        old, new = domain.name, definition.domain.name
         async with self._turn.hold("rename"):
             if self._registry.by_name(new) is not None:
-                raise entry.errors.operation_invalid(f"domain with name '{new}' already exists")
+                raise domain.errors.operation_invalid(f"domain with name '{new}' already exists")
             await self._change_disk(
-                "rename", entry, lambda: self._domain_files.rename(old, new, definition.xml)
+                "rename", domain, lambda: self._domain_files.rename(old, new, definition.xml)
             )
-            renamed_from = self._registry.make(old, entry.uuid)
+            renamed_from = self._registry.make(old, domain.uuid)
             self._publisher.invalidate()
-            entry.definition = definition
-            self._registry.rename(entry, new)
+            domain.definition = definition
+            self._registry.rename(domain, new)
             self._publisher.lifecycle(
                 renamed_from, UNDEFINED, DomainEventUndefinedDetailType.RENAMED
             )
-            self._publisher.lifecycle(entry, DEFINED, DomainEventDefinedDetailType.RENAMED)
+            self._publisher.lifecycle(domain, DEFINED, DomainEventDefinedDetailType.RENAMED)

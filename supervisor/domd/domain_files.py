@@ -23,37 +23,37 @@ class DomainFiles:
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
 
-    def has_managed_save(self, entry: DomainObject) -> bool:
+    def has_managed_save(self, domain: DomainObject) -> bool:
         """Return whether the domain has a managed save image."""
-        return self._paths.managed_save(entry.name).exists()
+        return self._paths.managed_save(domain.name).exists()
 
-    def remove_managed_save(self, entry: DomainObject) -> None:
+    def remove_managed_save(self, domain: DomainObject) -> None:
         """Remove the managed save image.
 
         Raises:
             VirError: SYSTEM_ERROR.
         """
-        remove(self._paths.managed_save(entry.name), "managed save file", entry.errors)
+        remove(self._paths.managed_save(domain.name), "managed save file", domain.errors)
 
-    def has_snapshots(self, entry: DomainObject) -> bool:
+    def has_snapshots(self, domain: DomainObject) -> bool:
         """Return whether the domain has snapshot metadata."""
-        return any(xml_files(self._paths.snapshots(entry.name)))
+        return any(xml_files(self._paths.snapshots(domain.name)))
 
-    def has_checkpoints(self, entry: DomainObject) -> bool:
+    def has_checkpoints(self, domain: DomainObject) -> bool:
         """Return whether the domain has checkpoint metadata."""
-        return any(xml_files(self._paths.checkpoints(entry.name)))
+        return any(xml_files(self._paths.checkpoints(domain.name)))
 
-    def reset_nvram(self, entry: DomainObject) -> None:
+    def reset_nvram(self, domain: DomainObject) -> None:
         """Remove the NVRAM file, so that the next start makes it from its template.
 
         Raises:
             VirError: SYSTEM_ERROR.
         """
-        nvram = self._nvram(entry)
+        nvram = self._nvram(domain)
         if nvram is not None and nvram.is_file():
-            remove(nvram, "nvram", entry.errors)
+            remove(nvram, "nvram", domain.errors)
 
-    def remove_on_undefine(self, entry: DomainObject, flags: int) -> None:
+    def remove_on_undefine(self, domain: DomainObject, flags: int) -> None:
         """Delete managed save, snapshots, NVRAM and TPM state as the undefine flags ask.
 
         Everything is checked before anything is removed.
@@ -61,61 +61,61 @@ class DomainFiles:
         Raises:
             VirError: OPERATION_INVALID for what the flags say nothing of, SYSTEM_ERROR.
         """
-        doomed = list(self._to_remove(entry, flags))
+        doomed = list(self._to_remove(domain, flags))
         for what, path in doomed:
-            remove(path, what, entry.errors)
+            remove(path, what, domain.errors)
 
-    def _to_remove(self, entry: DomainObject, flags: int) -> Iterator[tuple[str, Path]]:
-        if not entry.is_active:
-            yield from self._snapshots(entry, flags)
-        saved = self._paths.managed_save(entry.name)
+    def _to_remove(self, domain: DomainObject, flags: int) -> Iterator[tuple[str, Path]]:
+        if not domain.is_active:
+            yield from self._snapshots(domain, flags)
+        saved = self._paths.managed_save(domain.name)
         if saved.exists():
             if not flags & Flags.MANAGED_SAVE:
                 detail = "Refusing to undefine while domain managed save image exists"
-                raise entry.errors.operation_invalid(
+                raise domain.errors.operation_invalid(
                     f"{detail}: {saved}; say --managed-save to remove it"
                 )
             yield "managed save file", saved
-        nvram = self._nvram(entry)
+        nvram = self._nvram(domain)
         if nvram is not None and not flags & Flags.KEEP_NVRAM and nvram.exists():
             if not flags & Flags.NVRAM:
                 detail = "cannot undefine domain with nvram"
-                raise entry.errors.operation_invalid(
+                raise domain.errors.operation_invalid(
                     f"{detail} {nvram}; say --nvram or --keep-nvram"
                 )
             yield "nvram", nvram
-        if not flags & Flags.KEEP_TPM and (flags & Flags.TPM or not keeps_tpm_state(entry)):
-            yield "TPM state", self._paths.tpm_state(entry.uuid_text)
+        if not flags & Flags.KEEP_TPM and (flags & Flags.TPM or not keeps_tpm_state(domain)):
+            yield "TPM state", self._paths.tpm_state(domain.uuid_text)
 
-    def _snapshots(self, entry: DomainObject, flags: int) -> Iterator[tuple[str, Path]]:
+    def _snapshots(self, domain: DomainObject, flags: int) -> Iterator[tuple[str, Path]]:
         for word, flag, folder in (
-            ("snapshots", Flags.SNAPSHOTS_METADATA, self._paths.snapshots(entry.name)),
-            ("checkpoints", Flags.CHECKPOINTS_METADATA, self._paths.checkpoints(entry.name)),
+            ("snapshots", Flags.SNAPSHOTS_METADATA, self._paths.snapshots(domain.name)),
+            ("checkpoints", Flags.CHECKPOINTS_METADATA, self._paths.checkpoints(domain.name)),
         ):
             count = sum(1 for _ in xml_files(folder))
             if count and not flags & flag:
                 detail = f"cannot delete inactive domain with {count} {word}"
-                raise entry.errors.operation_invalid(
+                raise domain.errors.operation_invalid(
                     f"{detail}; say --{word}-metadata to forget them"
                 )
             if count:
                 yield word, folder
 
-    def _nvram(self, entry: DomainObject) -> Path | None:
+    def _nvram(self, domain: DomainObject) -> Path | None:
         """Return the path of the domain's NVRAM, if it has a file of its own."""
-        assert entry.definition is not None, "only a defined domain is asked about"
-        nvram = entry.definition.domain.os.nvram
+        assert domain.definition is not None, "only a defined domain is asked about"
+        nvram = domain.definition.domain.os.nvram
         if nvram is None:
-            return self._paths.nvram(entry.name)
+            return self._paths.nvram(domain.name)
         if nvram.source is not None:
             return Path(nvram.source.file) if nvram.source.file else None
-        return Path(nvram.path) if nvram.path else self._paths.nvram(entry.name)
+        return Path(nvram.path) if nvram.path else self._paths.nvram(domain.name)
 
 
-def keeps_tpm_state(entry: DomainObject) -> bool:
+def keeps_tpm_state(domain: DomainObject) -> bool:
     """Return whether persistent_state keeps the TPM's state beyond the definition."""
-    assert entry.definition is not None, "only a defined domain is asked about"
-    return any(tpm.backend.persistent_state for tpm in entry.definition.domain.devices.tpms)
+    assert domain.definition is not None, "only a defined domain is asked about"
+    return any(tpm.backend.persistent_state for tpm in domain.definition.domain.devices.tpms)
 
 
 def xml_files(folder: Path) -> Iterator[Path]:

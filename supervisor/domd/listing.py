@@ -33,7 +33,7 @@ def domain_filter(files: DomainFiles) -> ListFilter[DomainObject]:
             (Flags.RUNNING, _in_state(DomainState.RUNNING)),
             (Flags.PAUSED, _in_state(DomainState.PAUSED)),
             (Flags.SHUTOFF, _in_state(DomainState.SHUTOFF)),
-            (Flags.OTHER, lambda entry: entry.state[0] not in SIMPLE_STATES),
+            (Flags.OTHER, lambda domain: domain.state[0] not in SIMPLE_STATES),
         ),
         either(Flags.MANAGEDSAVE, Flags.NO_MANAGEDSAVE, files.has_managed_save),
         either(Flags.AUTOSTART, Flags.NO_AUTOSTART, has_autostart),
@@ -43,4 +43,4 @@ def domain_filter(files: DomainFiles) -> ListFilter[DomainObject]:
 
 
 def _in_state(state: DomainState) -> Callable[[DomainObject], bool]:
-    return lambda entry: entry.state[0] == state
+    return lambda domain: domain.state[0] == state

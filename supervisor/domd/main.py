@@ -106,9 +106,9 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
     node.subscribe("rpcd", ClientClosed, lambda event: domains.client_closed(event.client))
     node.on_peer_lost.append(lambda name: domains.all_clients_closed() if name == "rpcd" else None)
 
-    async def start(entry: DomainObject) -> None:
-        if entry.definition is not None:
-            await domains.start(entry, entry.definition)
+    async def start(domain: DomainObject) -> None:
+        if domain.definition is not None:
+            await domains.start(domain, domain.definition)
 
     parallel = max(2, os.cpu_count() or 2)  # a start is bound by the processor
     starting = asyncio.create_task(autostart(registry, store, start, parallel=parallel))
@@ -119,9 +119,9 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
 def load(store: DomainDefinitionFiles, registry: DomainRegistry) -> None:
     """Load every definition."""
     for stored in store.load_headers():
-        entry = registry.make(stored.name, stored.uuid)
-        entry.definition, entry.autostart = Definition(stored.xml), stored.autostart
-        if registry.by_uuid(entry.uuid) is not None:
-            log.error("%s is left out: another domain has its UUID", entry.name)
+        domain = registry.make(stored.name, stored.uuid)
+        domain.definition, domain.autostart = Definition(stored.xml), stored.autostart
+        if registry.by_uuid(domain.uuid) is not None:
+            log.error("%s is left out: another domain has its UUID", domain.name)
             continue
-        registry.add(entry)
+        registry.add(domain)

@@ -59,27 +59,27 @@ class Recovery:
         self._domains = domains
         self._queries: dict[bytes, asyncio.Task[None]] = {}
         node.on_peer_lost.append(self.worker_lost)
-        domains.on_unknown_state = lambda entry: self._start_query(entry, spawn=False)
+        domains.on_unknown_state = lambda domain: self._start_query(domain, spawn=False)
 
     async def recover(self, paths: Paths) -> None:
         """Reconnect to every guest that ran before this process did."""
         statuses = await asyncio.to_thread(read_statuses, paths.status_dir())
         for status in statuses:
-            entry = self._object_for(status)
-            if entry is not None and self._domains.apply_found(entry, status):
-                self._start_query(entry, spawn=True)
+            domain = self._object_for(status)
+            if domain is not None and self._domains.apply_found(domain, status):
+                self._start_query(domain, spawn=True)
         if self._queries:
             await asyncio.wait(set(self._queries.values()), timeout=TOGETHER_S)
         if self._queries:
-            names = sorted(entry.name for entry in self._registry if self._is_pending(entry))
+            names = sorted(domain.name for domain in self._registry if self._is_pending(domain))
             log.warning("known from status files until their workers reply: %s", ", ".join(names))
         self._domains.spawn_task(self._end_idle_workers())
 
     def worker_lost(self, name: str) -> None:
         """Query a worker whose link broke: the root respawns it, and it reconnects to its guest."""
-        for entry in self._registry:
-            if entry.worker == name:
-                self._domains.worker_lost(entry)
+        for domain in self._registry:
+            if domain.worker == name:
+                self._domains.worker_lost(domain)
 
     def _object_for(self, status: DomainStatus) -> DomainObject | None:
         """Find the domain of a running guest; a transient one is created."""
@@ -89,58 +89,58 @@ class Recovery:
             log.error("the guest '%s' runs and is not managed: %s", status.name, error)
             return None
 
-    def _is_pending(self, entry: DomainObject) -> bool:
-        return entry.uuid in self._queries
+    def _is_pending(self, domain: DomainObject) -> bool:
+        return domain.uuid in self._queries
 
-    def _start_query(self, entry: DomainObject, *, spawn: bool) -> None:
+    def _start_query(self, domain: DomainObject, *, spawn: bool) -> None:
         """Query a guest's worker in a task of its own, one per domain."""
-        if self._is_pending(entry):
+        if self._is_pending(domain):
             return
-        task = asyncio.create_task(self._query_worker(entry, spawn=spawn))
-        self._queries[entry.uuid] = task
+        task = asyncio.create_task(self._query_worker(domain, spawn=spawn))
+        self._queries[domain.uuid] = task
 
         def done(task: asyncio.Task[None]) -> None:
-            del self._queries[entry.uuid]
+            del self._queries[domain.uuid]
             if not task.cancelled() and (error := task.exception()) is not None:
-                log.error("the state of %s is not known", entry.name, exc_info=error)
+                log.error("the state of %s is not known", domain.name, exc_info=error)
 
         task.add_done_callback(done)
 
-    async def _query_worker(self, entry: DomainObject, *, spawn: bool) -> None:
+    async def _query_worker(self, domain: DomainObject, *, spawn: bool) -> None:
         """Query until the worker replies; the domain counts as active until then."""
         attempt = 0
-        while entry.is_active:
+        while domain.is_active:
             try:
                 if spawn:
-                    await self._workers.spawn(entry)
+                    await self._workers.spawn(domain)
                     spawn = False
-                reported = await self._workers.call(entry, GetStatus())
+                reported = await self._workers.call(domain, GetStatus())
             except (BusError, VirError) as error:
                 level = logging.ERROR if attempt == len(PAUSES_S) else logging.INFO
-                log.log(level, "the worker of %s does not reply: %s", entry.name, error)
+                log.log(level, "the worker of %s does not reply: %s", domain.name, error)
                 spawn = spawn or isinstance(error, NoSuchService)
                 await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
                 attempt += 1
             else:
-                self._apply(entry, reported)
+                self._apply(domain, reported)
                 return
 
-    def _apply(self, entry: DomainObject, reported: WorkerStatus) -> None:
+    def _apply(self, domain: DomainObject, reported: WorkerStatus) -> None:
         """Record what a worker has: its guest, or how the guest ended."""
-        if not entry.is_active:
+        if not domain.is_active:
             return
         if reported.guest is not None:
-            self._domains.confirm(entry, reported.guest)
+            self._domains.confirm(domain, reported.guest)
             if reported.guest.autodestroy:
                 # Only now is its client known: status files do not name it to this process.
                 self._domains.spawn_task(self._autodestroy_orphans())
             return
         shutoff = reported.shutoff or LOST
-        log.info("%s ended while no worker watched it (reason %d)", entry.name, shutoff.reason)
+        log.info("%s ended while no worker watched it (reason %d)", domain.name, shutoff.reason)
         self._domains.on_domain_stopped(
             DomainStopped(
-                uuid=entry.uuid,
-                name=entry.name,
+                uuid=domain.uuid,
+                name=domain.name,
                 reason=shutoff.reason,
                 event=DomainEventType.STOPPED,
                 detail=shutoff.detail,
@@ -156,7 +156,7 @@ class Recovery:
         except BusError as error:
             log.warning("workers without a guest are not ended: %s", error)
             return
-        in_use = {entry.worker for entry in self._registry if entry.worker}
+        in_use = {domain.worker for domain in self._registry if domain.worker}
         for process in listed.processes:
             name = process.name
             if name.startswith(self._workers.driver.worker("")) and name not in in_use:
@@ -165,14 +165,14 @@ class Recovery:
     async def _end_idle_worker(self, name: str) -> None:
         """End a worker, unless it has a guest, or its domain was started meanwhile."""
         reported = await self._query_idle_worker(name)
-        if any(entry.worker == name for entry in self._registry):
+        if any(domain.worker == name for domain in self._registry):
             return
         if reported.shutoff is not None:
             self._record_shutoff(name, reported.shutoff)
         if reported.guest is not None:
-            entry = self._object_for(reported.guest)
-            if entry is not None and self._domains.apply_found(entry, reported.guest):
-                self._start_query(entry, spawn=True)
+            domain = self._object_for(reported.guest)
+            if domain is not None and self._domains.apply_found(domain, reported.guest):
+                self._start_query(domain, spawn=True)
             return
         log.info("worker %s has no guest and is ended", name)
         await self._workers.end_named(name)
@@ -191,13 +191,13 @@ class Recovery:
 
     def _record_shutoff(self, worker: str, shutoff: ShutoffInfo) -> None:
         """Record why a domain is off whose guest ended between two lives of this process."""
-        entry = self._registry.by_name(worker.partition(":")[2])
-        if entry is not None and not entry.is_active and not entry.worker:
-            entry.reason = shutoff.reason
+        domain = self._registry.by_name(worker.partition(":")[2])
+        if domain is not None and not domain.is_active and not domain.worker:
+            domain.reason = shutoff.reason
 
     async def _autodestroy_orphans(self) -> None:
         """Destroy autodestroy domains whose client disconnected while this process was down."""
-        owners = {entry.autodestroy for entry in self._registry if entry.autodestroy}
+        owners = {domain.autodestroy for domain in self._registry if domain.autodestroy}
         if not owners:
             return
         try:

@@ -40,12 +40,12 @@ class DomainRegistry(Registry[DomainObject]):
         Raises:
             VirError: NO_DOMAIN.
         """
-        for entry in self._by_uuid.values():
-            if entry.id == domain_id >= 0:
-                return entry
+        for domain in self._by_uuid.values():
+            if domain.id == domain_id >= 0:
+                return domain
         raise self.object_type.no_such(f"with matching id {domain_id}")
 
 
-def not_running(entry: DomainObject) -> VirError:
+def not_running(domain: DomainObject) -> VirError:
     """OPERATION_INVALID: the call needs a running guest."""
-    return entry.object_type.not_active(entry.name)
+    return domain.object_type.not_active(domain.name)

@@ -93,7 +93,7 @@ class RunningDomains:
 
     async def start(
         self,
-        entry: DomainObject,
+        domain: DomainObject,
         definition: Definition,
         *,
         source: StartSource = FRESH_BOOT,
@@ -106,29 +106,29 @@ class RunningDomains:
             VirError: OPERATION_INVALID: it is active; whatever keeps it from starting. Nothing is
                 left of the guest then.
         """
-        if not entry.phases.step(start_trigger(source)):
-            raise already_running(entry)
+        if not domain.phases.step(start_trigger(source)):
+            raise already_running(domain)
         try:
-            entry.source = await self._builder.complete(definition)
-            if entry.definition is definition:
-                entry.definition = entry.source
+            domain.source = await self._builder.complete(definition)
+            if domain.definition is definition:
+                domain.definition = domain.source
             request = Start(
-                xml=entry.source.xml,
+                xml=domain.source.xml,
                 id=self._ids.next(),
                 source=source,
                 paused=paused,
                 autodestroy=autodestroy,
             )
-            await self._start(entry, request)
+            await self._start(domain, request)
         except BaseException:
-            if entry.phases.step(PhaseTrigger.START_FAILED):
-                entry.source = None
+            if domain.phases.step(PhaseTrigger.START_FAILED):
+                domain.source = None
             raise
 
-    async def _start(self, entry: DomainObject, request: Start) -> None:
+    async def _start(self, domain: DomainObject, request: Start) -> None:
         """Have the worker start the guest, record and publish that, then what followed it."""
-        task = asyncio.create_task(self._launch(entry, request))
-        pending = self._starts[entry.uuid] = PendingStart(task, request.autodestroy)
+        task = asyncio.create_task(self._launch(domain, request))
+        pending = self._starts[domain.uuid] = PendingStart(task, request.autodestroy)
         cancelled = False
         try:
             await asyncio.wait({task})
@@ -138,256 +138,256 @@ class RunningDomains:
                 task.cancel()
             await asyncio.wait({task})
         finally:
-            del self._starts[entry.uuid]
+            del self._starts[domain.uuid]
             pending.finished.set()
         if task.cancelled() and not cancelled:
-            detail = f"domain '{entry.name}' was destroyed while it was started"
-            raise entry.errors.operation_failed(detail)
+            detail = f"domain '{domain.name}' was destroyed while it was started"
+            raise domain.errors.operation_failed(detail)
         launched = task.result()
-        entry.phases.step(PhaseTrigger.STARTED)
-        self.apply_status(entry, launched.status)
-        log.info("%s is started with id %d", entry.name, entry.id)
-        self._publish_started(entry, paused=request.paused)
+        domain.phases.step(PhaseTrigger.STARTED)
+        self.apply_status(domain, launched.status)
+        log.info("%s is started with id %d", domain.name, domain.id)
+        self._publish_started(domain, paused=request.paused)
         for event in pending.early_events:
             if isinstance(event, DomainStopped):
                 self.on_domain_stopped(event)
             else:
                 self.on_status_changed(event)
         if not launched.is_confirmed:
-            self.worker_lost(entry)
+            self.worker_lost(domain)
         if cancelled:  # too late: the guest runs, and is recorded
             raise asyncio.CancelledError
 
-    async def _launch(self, entry: DomainObject, request: Start) -> LaunchedGuest:
+    async def _launch(self, domain: DomainObject, request: Start) -> LaunchedGuest:
         """Spawn a worker and have it start the guest; if that fails, undo it and end the worker."""
         try:
-            await self._workers.spawn(entry)
-            status = await self._request_start(entry, request)
+            await self._workers.spawn(domain)
+            status = await self._request_start(domain, request)
             if self._workers.driver.replaces_worker_after_start:
-                reported = await self._replace_worker(entry)
+                reported = await self._replace_worker(domain)
                 return LaunchedGuest(reported or status, is_confirmed=reported is not None)
         except BaseException:
             # If the call to the root was cancelled, it may have spawned the worker all the same.
-            entry.worker = entry.worker or self._workers.driver.worker(entry.name)
-            await self._abort_start(entry)
+            domain.worker = domain.worker or self._workers.driver.worker(domain.name)
+            await self._abort_start(domain)
             raise
         return LaunchedGuest(status)
 
-    async def _request_start(self, entry: DomainObject, request: Start) -> DomainStatus:
+    async def _request_start(self, domain: DomainObject, request: Start) -> DomainStatus:
         """Call the worker; if it dies, its successor knows whether the guest was started."""
         try:
-            return await self._workers.call(entry, request)
+            return await self._workers.call(domain, request)
         except PeerGone as error:
-            log.warning("the worker of %s died while it started: %s", entry.name, error)
-            reported = await self._workers.get_status(entry)
+            log.warning("the worker of %s died while it started: %s", domain.name, error)
+            reported = await self._workers.get_status(domain)
             # No guest ran before, so it is this one; LXC's ids are pids, not the request's.
             if reported.guest is not None:
                 return reported.guest
-            detail = f"the process that started '{entry.name}' died; try again ({error})"
-            raise entry.errors.operation_failed(detail) from error
+            detail = f"the process that started '{domain.name}' died; try again ({error})"
+            raise domain.errors.operation_failed(detail) from error
 
-    async def _replace_worker(self, entry: DomainObject) -> DomainStatus | None:
+    async def _replace_worker(self, domain: DomainObject) -> DomainStatus | None:
         """Replace the worker that started a guest by a smaller one, before clients see the guest.
 
         Returns:
             The guest as the new worker reports it; None: it does not (yet).
         """
         try:
-            reported = await self._workers.replace(entry)
+            reported = await self._workers.replace(domain)
         except (BusError, VirError) as error:
-            log.warning("the new worker of %s does not answer yet: %s", entry.name, error)
+            log.warning("the new worker of %s does not answer yet: %s", domain.name, error)
             return None
         return reported.guest
 
-    async def _abort_start(self, entry: DomainObject) -> None:
+    async def _abort_start(self, domain: DomainObject) -> None:
         """Wait until the worker has undone its start, then end the worker."""
         try:
             # It answers when no start is under way any more.
-            reported = await self._workers.get_status(entry)
+            reported = await self._workers.get_status(domain)
             if reported.guest is not None:  # the start had succeeded when it was cancelled
-                await self._workers.call(entry, Destroy(graceful=False))
+                await self._workers.call(domain, Destroy(graceful=False))
         except (BusError, VirError) as error:
-            log.warning("the worker of %s cannot undo its start: %s", entry.name, error)
-        await self._workers.end(entry)
+            log.warning("the worker of %s cannot undo its start: %s", domain.name, error)
+        await self._workers.end(domain)
 
-    def _publish_started(self, entry: DomainObject, *, paused: bool) -> None:
+    def _publish_started(self, domain: DomainObject, *, paused: bool) -> None:
         """Publish the lifecycle events of a start, in the order in which libvirt does."""
         started, booted = DomainEventType.STARTED, DomainEventStartedDetailType.BOOTED
         if paused:
-            self._publisher.lifecycle(entry, started, booted)
+            self._publisher.lifecycle(domain, started, booted)
             suspended = DomainEventSuspendedDetailType.PAUSED
-            self._publisher.lifecycle(entry, DomainEventType.SUSPENDED, suspended)
+            self._publisher.lifecycle(domain, DomainEventType.SUSPENDED, suspended)
         else:
             # qemuProcessStartCPUs publishes RESUMED before qemuDomainCreate publishes STARTED.
             if self._workers.driver.publishes_resumed_on_start:
                 unpaused = DomainEventResumedDetailType.UNPAUSED
-                self._publisher.lifecycle(entry, DomainEventType.RESUMED, unpaused)
-            self._publisher.lifecycle(entry, started, booted)
+                self._publisher.lifecycle(domain, DomainEventType.RESUMED, unpaused)
+            self._publisher.lifecycle(domain, started, booted)
 
-    async def destroy(self, entry: DomainObject, *, graceful: bool) -> None:
+    async def destroy(self, domain: DomainObject, *, graceful: bool) -> None:
         """Stop a guest now, or cancel its start; the domain is shut off on return.
 
         Raises:
             VirError: OPERATION_INVALID: it is not active; the worker's refusal.
         """
-        pending = self._starts.get(entry.uuid)
+        pending = self._starts.get(domain.uuid)
         if pending is not None:
-            if await self._cancel_start(entry, pending):
+            if await self._cancel_start(domain, pending):
                 return
-        elif not entry.is_active:
-            raise not_running(entry)
-        entry.phases.step(PhaseTrigger.STOP)
+        elif not domain.is_active:
+            raise not_running(domain)
+        domain.phases.step(PhaseTrigger.STOP)
         try:
-            await self._workers.call_until_done(entry, Destroy(graceful=graceful))
+            await self._workers.call_until_done(domain, Destroy(graceful=graceful))
         except BaseException:
-            entry.phases.step(PhaseTrigger.STOP_FAILED)
+            domain.phases.step(PhaseTrigger.STOP_FAILED)
             raise
 
-    async def _cancel_start(self, entry: DomainObject, pending: PendingStart) -> bool:
+    async def _cancel_start(self, domain: DomainObject, pending: PendingStart) -> bool:
         """Cancel a start and wait for its end.
 
         Returns:
             Whether it failed; if not, it had succeeded at the moment when it was cancelled.
         """
-        if entry.phases.phase is not DomainPhase.STOPPING:
+        if domain.phases.phase is not DomainPhase.STOPPING:
             # Once: a second cancellation would interrupt the undoing that the first began.
-            entry.phases.step(PhaseTrigger.STOP)
+            domain.phases.step(PhaseTrigger.STOP)
             pending.task.cancel()
         await pending.finished.wait()
-        return not entry.is_active
+        return not domain.is_active
 
-    async def run_change(self, entry: DomainObject, request: Request[DomainStatus]) -> None:
+    async def run_change(self, domain: DomainObject, request: Request[DomainStatus]) -> None:
         """Have the worker change its guest, and record the status that it replies.
 
         Raises:
             VirError: as `Workers.call_running`.
         """
-        status = await self._workers.call_running(entry, request)
-        if entry.is_active:
-            self.apply_status(entry, status)
+        status = await self._workers.call_running(domain, request)
+        if domain.is_active:
+            self.apply_status(domain, status)
 
     # Runtime state.
 
-    def apply_status(self, entry: DomainObject, status: DomainStatus) -> None:
+    def apply_status(self, domain: DomainObject, status: DomainStatus) -> None:
         """Record the status that the worker reported, unless a newer one was recorded before."""
-        if entry.runtime is not None and status.reported_ns < entry.runtime.status.reported_ns:
+        if domain.runtime is not None and status.reported_ns < domain.runtime.status.reported_ns:
             return
-        runtime = DomainRuntime.from_status(status, entry.runtime)
+        runtime = DomainRuntime.from_status(status, domain.runtime)
         if runtime is None:
-            log.error("%s is reported without its XML", entry.name)
+            log.error("%s is reported without its XML", domain.name)
             return
         self._publisher.invalidate()
         self._ids.seen(status.id)
-        entry.runtime = runtime
+        domain.runtime = runtime
         if runtime.is_outdated:  # the report with the newer XML is on its way, or was missed
-            self.spawn_task(self._fetch_xml(entry))
-        entry.autodestroy = status.autodestroy
-        entry.jobs.restore(status.job)
-        self._registry.add(entry)
+            self.spawn_task(self._fetch_xml(domain))
+        domain.autodestroy = status.autodestroy
+        domain.jobs.restore(status.job)
+        self._registry.add(domain)
         self._keep_running.set(busy=True)
 
-    async def _fetch_xml(self, entry: DomainObject) -> None:
+    async def _fetch_xml(self, domain: DomainObject) -> None:
         try:
-            reported = await self._workers.call_running(entry, GetStatus())
+            reported = await self._workers.call_running(domain, GetStatus())
         except VirError as error:  # a lost worker is queried by recovery
-            log.info("the XML of %s is not reported: %s", entry.name, error)
+            log.info("the XML of %s is not reported: %s", domain.name, error)
             return
-        if reported.guest is not None and entry.is_active:
-            self.apply_status(entry, reported.guest)
+        if reported.guest is not None and domain.is_active:
+            self.apply_status(domain, reported.guest)
 
-    def apply_found(self, entry: DomainObject, status: DomainStatus) -> bool:
+    def apply_found(self, domain: DomainObject, status: DomainStatus) -> bool:
         """Record a guest that a predecessor of this process left, unless the domain is in use.
 
         Returns:
             Whether it is recorded, and its worker is to confirm it.
         """
-        if not entry.phases.step(PhaseTrigger.FOUND):
+        if not domain.phases.step(PhaseTrigger.FOUND):
             return False
-        self.apply_status(entry, status)
+        self.apply_status(domain, status)
         return True
 
-    def confirm(self, entry: DomainObject, status: DomainStatus) -> None:
+    def confirm(self, domain: DomainObject, status: DomainStatus) -> None:
         """Record that the worker drives the guest."""
-        entry.phases.step(PhaseTrigger.CONFIRMED)
-        self.apply_status(entry, status)
+        domain.phases.step(PhaseTrigger.CONFIRMED)
+        self.apply_status(domain, status)
 
-    def worker_lost(self, entry: DomainObject) -> None:
+    def worker_lost(self, domain: DomainObject) -> None:
         """Have a domain's worker queried: the link to it broke, or it does not report the guest."""
-        if entry.is_active:
-            entry.phases.step(PhaseTrigger.WORKER_LOST)
-            self.on_unknown_state(entry)
+        if domain.is_active:
+            domain.phases.step(PhaseTrigger.WORKER_LOST)
+            self.on_unknown_state(domain)
 
-    def mark_stopped(self, entry: DomainObject, reason: int, event: int, detail: int) -> None:
+    def mark_stopped(self, domain: DomainObject, reason: int, event: int, detail: int) -> None:
         """Mark the domain shut off and publish the lifecycle event."""
-        entry.phases.step(PhaseTrigger.STOPPED)
-        if entry.jobs.current is not None:
-            entry.jobs.end(entry.jobs.current, DomainJobType.FAILED, "domain is not running")
+        domain.phases.step(PhaseTrigger.STOPPED)
+        if domain.jobs.current is not None:
+            domain.jobs.end(domain.jobs.current, DomainJobType.FAILED, "domain is not running")
         self._publisher.invalidate()
-        entry.runtime = None
-        entry.autodestroy = ""
-        entry.reason = reason
+        domain.runtime = None
+        domain.autodestroy = ""
+        domain.reason = reason
         if not any(other.is_active for other in self._registry):
             self._keep_running.set(busy=False)
-        self._publisher.lifecycle(entry, event, detail)
+        self._publisher.lifecycle(domain, event, detail)
 
-    def drop_if_transient(self, entry: DomainObject) -> None:
+    def drop_if_transient(self, domain: DomainObject) -> None:
         """Remove a domain that is shut off and has no definition."""
-        if not entry.is_listed and entry.phases.phase is DomainPhase.SHUT_OFF:
-            self._registry.remove(entry)
+        if not domain.is_listed and domain.phases.phase is DomainPhase.SHUT_OFF:
+            self._registry.remove(domain)
             self._publisher.invalidate()
 
     # Workers' events.
 
     def on_status_changed(self, event: StatusChanged) -> None:
         """Record a guest's new status, and publish its lifecycle event."""
-        entry = self._registry.by_uuid(event.status.uuid)
-        if entry is None or not entry.worker:
+        domain = self._registry.by_uuid(event.status.uuid)
+        if domain is None or not domain.worker:
             return
-        pending = self._starts.get(entry.uuid)
+        pending = self._starts.get(domain.uuid)
         if pending is not None:
             pending.early_events.append(event)
             return
-        if not entry.is_active:
+        if not domain.is_active:
             return
-        self.apply_status(entry, event.status)
+        self.apply_status(domain, event.status)
         if event.event != NO_EVENT:
-            self._publisher.lifecycle(entry, event.event, event.detail)
+            self._publisher.lifecycle(domain, event.event, event.detail)
 
     def on_domain_stopped(self, event: DomainStopped) -> None:
         """Mark a domain shut off, end its worker, and restart the domain where that is due."""
-        entry = self._registry.by_uuid(event.uuid)
-        if entry is None:
+        domain = self._registry.by_uuid(event.uuid)
+        if domain is None:
             return
-        pending = self._starts.get(entry.uuid)
+        pending = self._starts.get(domain.uuid)
         if pending is not None:
             pending.early_events.append(event)
             return
-        if entry.runtime is None:
+        if domain.runtime is None:
             return
-        definition = restart_definition(entry, renamed=event.rename)
-        self.mark_stopped(entry, event.reason, event.event, event.detail)
-        name, entry.worker = entry.worker, ""
+        definition = restart_definition(domain, renamed=event.rename)
+        self.mark_stopped(domain, event.reason, event.event, event.detail)
+        name, domain.worker = domain.worker, ""
         self.spawn_task(self._workers.end_named(name))
         if event.restart:
-            self.spawn_task(self._restart(entry, definition))
+            self.spawn_task(self._restart(domain, definition))
         else:
-            entry.source = None
-            self.drop_if_transient(entry)
+            domain.source = None
+            self.drop_if_transient(domain)
 
     def on_forward_event(self, event: ForwardEvent) -> None:
         """Publish a client event that a worker has encoded."""
         self._publisher.forward(event.event)
 
-    async def _restart(self, entry: DomainObject, definition: Definition) -> None:
+    async def _restart(self, domain: DomainObject, definition: Definition) -> None:
         """Start a domain whose on_reboot or on_crash says restart."""
         try:
-            async with entry.jobs.hold("restart"):
-                if not entry.is_active:
-                    await self.start(entry, definition)
+            async with domain.jobs.hold("restart"):
+                if not domain.is_active:
+                    await self.start(domain, definition)
         except (VirError, BusError) as error:
-            log.error("%s cannot be restarted: %s", entry.name, error)
+            log.error("%s cannot be restarted: %s", domain.name, error)
         finally:
-            self.drop_if_transient(entry)
+            self.drop_if_transient(domain)
 
     # Autodestroy.
 
@@ -400,18 +400,18 @@ class RunningDomains:
         self._autodestroy(bool)
 
     def _autodestroy(self, is_closed: Callable[[str], bool]) -> None:
-        for entry in self._registry:
-            pending = self._starts.get(entry.uuid)
-            if is_closed(pending.autodestroy if pending is not None else entry.autodestroy):
-                self.spawn_task(self.autodestroy(entry))
+        for domain in self._registry:
+            pending = self._starts.get(domain.uuid)
+            if is_closed(pending.autodestroy if pending is not None else domain.autodestroy):
+                self.spawn_task(self.autodestroy(domain))
 
-    async def autodestroy(self, entry: DomainObject) -> None:
+    async def autodestroy(self, domain: DomainObject) -> None:
         """Destroy a domain whose client has disconnected."""
-        log.info("%s is destroyed: the client that started it has disconnected", entry.name)
+        log.info("%s is destroyed: the client that started it has disconnected", domain.name)
         try:
-            await self.destroy(entry, graceful=False)
+            await self.destroy(domain, graceful=False)
         except VirError as error:
-            log.error("%s cannot be destroyed after its client: %s", entry.name, error)
+            log.error("%s cannot be destroyed after its client: %s", domain.name, error)
 
     def spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine in the background; its failure is logged."""
@@ -425,23 +425,23 @@ class RunningDomains:
             log.error("a background task of a domain failed", exc_info=error)
 
 
-def already_running(entry: DomainObject) -> VirError:
+def already_running(domain: DomainObject) -> VirError:
     """OPERATION_INVALID: the domain is active, starting or stopping."""
-    return entry.errors.operation_invalid(
-        f"domain is already running: '{entry.name}' has id {entry.id}"
+    return domain.errors.operation_invalid(
+        f"domain is already running: '{domain.name}' has id {domain.id}"
     )
 
 
-def restart_definition(entry: DomainObject, *, renamed: bool) -> Definition:
+def restart_definition(domain: DomainObject, *, renamed: bool) -> Definition:
     """Select what a stopped domain is restarted from.
 
     Args:
-        entry: the domain, still with its runtime state.
+        domain: the domain, still with its runtime state.
         renamed: it may have been renamed or redefined: the present definition counts.
     """
-    if renamed and entry.definition is not None:
-        return entry.definition
-    if entry.source is not None:
-        return entry.source
-    assert entry.runtime is not None, "only a domain that ran is restarted"
-    return entry.definition or Definition(entry.runtime.live.inactive_secure_xml)
+    if renamed and domain.definition is not None:
+        return domain.definition
+    if domain.source is not None:
+        return domain.source
+    assert domain.runtime is not None, "only a domain that ran is restarted"
+    return domain.definition or Definition(domain.runtime.live.inactive_secure_xml)

@@ -36,10 +36,10 @@ class WorkerForwarding:
             VirError: NO_DOMAIN; OPERATION_INVALID: the domain is off; the worker's error.
         """
         try:
-            procedure, entry = self._target(invoke)
-            if not entry.is_active:
-                raise not_running(entry)
-            link = self._node.link(entry.worker)
+            procedure, domain = self._target(invoke)
+            if not domain.is_active:
+                raise not_running(domain)
+            link = self._node.link(domain.worker)
         except VirError:
             for descriptor in invoke.descriptors:
                 descriptor.close()
@@ -47,14 +47,14 @@ class WorkerForwarding:
         try:
             return await link.call(invoke, deadline_s=FORWARD_S)
         except BusError as error:
-            if not entry.is_active:
-                raise not_running(entry) from error
+            if not domain.is_active:
+                raise not_running(domain) from error
             raise no_reply(
-                f"the worker of '{entry.name}'",
+                f"the worker of '{domain.name}'",
                 procedure.name,
                 error,
                 lost=ErrorCode.OPERATION_FAILED,
-                domain=entry.errors.domain,
+                domain=domain.errors.domain,
             ) from error
 
     def _target(self, invoke: ClientRequest) -> tuple[Procedure, DomainObject]:

@@ -41,28 +41,28 @@ class Workers:
         """Handle an event type of every worker that is spawned from now on."""
         self._subscriptions.append(lambda name: self._node.subscribe(name, kind, handler))
 
-    async def spawn(self, entry: DomainObject) -> None:
+    async def spawn(self, domain: DomainObject) -> None:
         """Have the root spawn the domain's worker, or return the one that runs.
 
         Raises:
             VirError, BusError: it cannot be spawned.
         """
-        request = SpawnWorker(driver=self.driver.name, domain=entry.name, uuid=entry.uuid_text)
+        request = SpawnWorker(driver=self.driver.name, domain=domain.name, uuid=domain.uuid_text)
         spawned = await self._node.control.call(request)
         for subscribe in self._subscriptions:
             subscribe(spawned.name)
-        entry.worker = spawned.name
+        domain.worker = spawned.name
 
-    async def replace(self, entry: DomainObject) -> WorkerStatus:
+    async def replace(self, domain: DomainObject) -> WorkerStatus:
         """Have the root replace the domain's worker, and return what the new one reports.
 
         Raises:
             VirError, BusError: it does not reply (yet).
         """
-        await self._node.control.call(ReplaceWorker(name=entry.worker))
-        return await self.get_status(entry)
+        await self._node.control.call(ReplaceWorker(name=domain.worker))
+        return await self.get_status(domain)
 
-    async def get_status(self, entry: DomainObject) -> WorkerStatus:
+    async def get_status(self, domain: DomainObject) -> WorkerStatus:
         """Query a domain's worker; if it dies over that, its successor is queried.
 
         Raises:
@@ -70,12 +70,12 @@ class Workers:
         """
         for _ in range(STATUS_RETRIES):
             with contextlib.suppress(PeerGone):
-                return await self.call(entry, GetStatus())
-        return await self.call(entry, GetStatus())
+                return await self.call(domain, GetStatus())
+        return await self.call(domain, GetStatus())
 
-    async def end(self, entry: DomainObject) -> None:
+    async def end(self, domain: DomainObject) -> None:
         """End a domain's worker; the root does not respawn it."""
-        name, entry.worker = entry.worker, ""
+        name, domain.worker = domain.worker, ""
         if name:
             await self.end_named(name)
 
@@ -88,16 +88,16 @@ class Workers:
             log.warning("worker %s could not be ended: %s", name, error)
 
     async def call(
-        self, entry: DomainObject, request: Request[R], deadline_s: float | None = None
+        self, domain: DomainObject, request: Request[R], deadline_s: float | None = None
     ) -> R:
         """Call a domain's worker, whether it has a guest or not.
 
         Raises:
             BusError: there is no reply; VirError: the worker's error.
         """
-        return await self._node.link(entry.worker).call(request, deadline_s=deadline_s)
+        return await self._node.link(domain.worker).call(request, deadline_s=deadline_s)
 
-    async def call_running(self, entry: DomainObject, request: Request[R]) -> R:
+    async def call_running(self, domain: DomainObject, request: Request[R]) -> R:
         """Call the worker of an active domain, once.
 
         Raises:
@@ -105,22 +105,22 @@ class Workers:
                 OPERATION_TIMEOUT: no reply; OPERATION_FAILED: the worker died, so that the request
                 may or may not have been done; the worker's error.
         """
-        if not entry.is_active:
-            raise not_running(entry)
+        if not domain.is_active:
+            raise not_running(domain)
         try:
-            return await self.call(entry, request)
+            return await self.call(domain, request)
         except DeadlineExceeded as error:
-            raise no_reply_in_time(entry, request, error) from error
+            raise no_reply_in_time(domain, request, error) from error
         except BusError as error:
-            if not entry.is_active:
-                raise not_running(entry) from error
+            if not domain.is_active:
+                raise not_running(domain) from error
             detail = (
-                f"the worker process of domain '{entry.name}' died and is restarted; the guest "
+                f"the worker process of domain '{domain.name}' died and is restarted; the guest "
                 f"keeps running, check whether the operation was done: {error}"
             )
-            raise entry.errors.operation_failed(detail) from error
+            raise domain.errors.operation_failed(detail) from error
 
-    async def call_until_done(self, entry: DomainObject, request: Request[R]) -> R | None:
+    async def call_until_done(self, domain: DomainObject, request: Request[R]) -> R | None:
         """Retry an idempotent request across worker restarts until it succeeds.
 
         Returns:
@@ -132,30 +132,30 @@ class Workers:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + request.deadline_s
         lost = False
-        while entry.is_active:
+        while domain.is_active:
             left = deadline - loop.time()
             try:
-                return await self.call(entry, request, left)
+                return await self.call(domain, request, left)
             except (PeerGone, NoSuchService) as error:
                 # Without a process the root has not respawned it; recovery has it spawned.
                 lost = True
-                log.info("%s: the request is retried, its worker died: %s", entry.name, error)
+                log.info("%s: the request is retried, its worker died: %s", domain.name, error)
             except VirError as error:
                 if not lost or error.code is not ErrorCode.OPERATION_INVALID:
                     raise
                 # The successor found no guest: recovery is about to mark the domain shut off.
             except DeadlineExceeded as error:
-                raise no_reply_in_time(entry, request, error) from error
+                raise no_reply_in_time(domain, request, error) from error
             await asyncio.sleep(min(0.02, max(0.0, left)))
         return None
 
 
 def no_reply_in_time(
-    entry: DomainObject, request: Request[Any], error: DeadlineExceeded
+    domain: DomainObject, request: Request[Any], error: DeadlineExceeded
 ) -> VirError:
     """OPERATION_TIMEOUT: the worker, or its QEMU, hangs."""
     operation = type(request).__name__
-    return entry.errors.operation_timeout(
-        f"domain '{entry.name}' did not complete {operation} in {request.deadline_s:.0f} s; "
+    return domain.errors.operation_timeout(
+        f"domain '{domain.name}' did not complete {operation} in {request.deadline_s:.0f} s; "
         f"destroy it if it does not recover: {error}"
     )

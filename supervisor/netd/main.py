@@ -86,7 +86,7 @@ async def serve(process: ChildProcess) -> None:
         None if process.session else InterfaceFilters(filters),
         session=process.session,
     )
-    networks.after_start.append(lambda entry: restore_ports(ports, entry))
+    networks.after_start.append(lambda obj: restore_ports(ports, obj))
     definitions = network_definitions(registry, store, publisher)
     documents = DefinitionBuilder(registry, links, session=process.session)
     interfaces = InterfaceCalls(
@@ -142,16 +142,16 @@ def start_task(tasks: set[asyncio.Task[None]], coroutine: Coroutine[Any, Any, No
 
 def any_active(registry: NetworkRegistry) -> bool:
     """Return whether any network is active."""
-    return any(entry.is_active for entry in registry)
+    return any(obj.is_active for obj in registry)
 
 
-async def restore_ports(ports: Ports, entry: NetworkObject | None = None) -> None:
+async def restore_ports(ports: Ports, obj: NetworkObject | None = None) -> None:
     """Attach guests' interfaces again, of one network or all; failures are logged."""
     try:
-        if entry is None:
+        if obj is None:
             await ports.restore()
         else:
-            await ports.restore(entry.uuid_text, bridge_of(entry.current))
+            await ports.restore(obj.uuid_text, bridge_of(obj.current))
     except (OSError, TimeoutError) as error:
         log.error("guests' interfaces cannot be checked: %s", error)
 

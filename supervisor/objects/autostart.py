@@ -53,11 +53,11 @@ async def autostart(
     await before()
     slots = asyncio.Semaphore(parallel)
 
-    async def start_one(entry: E) -> None:
+    async def start_one(obj: E) -> None:
         async with slots:
-            await try_start(entry, start)
+            await try_start(obj, start)
 
-    await asyncio.gather(*(start_one(entry) for entry in registry if entry.autostart))
+    await asyncio.gather(*(start_one(obj) for obj in registry if obj.autostart))
     type_name = registry.object_type.name
     try:
         await asyncio.to_thread(files.mark_autostarted, boot)
@@ -65,12 +65,12 @@ async def autostart(
         log.error("autostart of each %s is repeated after a restart: %s", type_name, error)
 
 
-async def try_start(entry: E, start: Callable[[E], Awaitable[None]]) -> None:
+async def try_start(obj: E, start: Callable[[E], Awaitable[None]]) -> None:
     """Start an object that is inactive; a failure is logged."""
-    type_name = entry.object_type.name
+    type_name = obj.object_type.name
     try:
-        async with entry.change_lock.hold("autostart"):
-            if entry.is_persistent and not entry.is_active:
-                await start(entry)
+        async with obj.change_lock.hold("autostart"):
+            if obj.is_persistent and not obj.is_active:
+                await start(obj)
     except (BusError, VirError, ConfError, TimeoutError) as error:
-        log.error("%s '%s' failed to autostart: %s", type_name, entry.name, error)
+        log.error("%s '%s' failed to autostart: %s", type_name, obj.name, error)

@@ -84,37 +84,37 @@ class Definitions(Generic[E, D]):
             VirError: OPERATION_FAILED as `define`.
         """
         async with self._turn.hold("create"):
-            entry = self._object_for(definition)
-            self._registry.add(entry)
-            return entry
+            obj = self._object_for(definition)
+            self._registry.add(obj)
+            return obj
 
-    async def undefine(self, entry: E, before_remove: Callable[[], None] = _no_cleanup) -> None:
+    async def undefine(self, obj: E, before_remove: Callable[[], None] = _no_cleanup) -> None:
         """Remove a definition; the caller holds the object's change lock.
 
         Args:
-            entry: the object.
+            obj: the object.
             before_remove: removes what belongs to the definition; if it raises, nothing changes.
 
         Raises:
             VirError: SYSTEM_ERROR; what `before_remove` raises.
         """
-        await run_to_completion(self._undefine(entry, before_remove))
+        await run_to_completion(self._undefine(obj, before_remove))
 
-    async def replace(self, entry: E, definition: D) -> None:
+    async def replace(self, obj: E, definition: D) -> None:
         """Change a definition without an event; the caller holds the object's change lock.
 
         Raises:
             VirError: SYSTEM_ERROR.
         """
-        await run_to_completion(self._replace(entry, definition))
+        await run_to_completion(self._replace(obj, definition))
 
-    async def set_autostart(self, entry: E, *, on: bool) -> None:
+    async def set_autostart(self, obj: E, *, on: bool) -> None:
         """Have an object start with the host, or not; the caller holds its change lock.
 
         Raises:
             VirError: SYSTEM_ERROR.
         """
-        await run_to_completion(self._set_autostart(entry, on=on))
+        await run_to_completion(self._set_autostart(obj, on=on))
 
     def _object_for(self, definition: D) -> E:
         if self._check is not None:
@@ -123,51 +123,51 @@ class Definitions(Generic[E, D]):
 
     async def _define(self, definition: D) -> E:
         async with self._turn.hold("define"):
-            entry = self._object_for(definition)
-            await self._save("define", entry, definition)
-            detail = self._redefined_detail if entry.is_persistent else 0
+            obj = self._object_for(definition)
+            await self._save("define", obj, definition)
+            detail = self._redefined_detail if obj.is_persistent else 0
             self._publisher.invalidate()
-            entry.definition = definition
-            self._registry.add(entry)
-            self._publisher.lifecycle(entry, DEFINED, detail)
-            return entry
+            obj.definition = definition
+            self._registry.add(obj)
+            self._publisher.lifecycle(obj, DEFINED, detail)
+            return obj
 
-    async def _undefine(self, entry: E, before_remove: Callable[[], None]) -> None:
+    async def _undefine(self, obj: E, before_remove: Callable[[], None]) -> None:
         def remove() -> None:
             before_remove()
-            self._files.remove(entry.name)
+            self._files.remove(obj.name)
 
         async with self._turn.hold("undefine"):
-            await self._change_disk("undefine", entry, remove)
+            await self._change_disk("undefine", obj, remove)
             self._publisher.invalidate()
-            entry.definition = None
-            entry.autostart = False
-            if not entry.is_active:
-                self._registry.remove(entry)
-            self._publisher.lifecycle(entry, UNDEFINED)
+            obj.definition = None
+            obj.autostart = False
+            if not obj.is_active:
+                self._registry.remove(obj)
+            self._publisher.lifecycle(obj, UNDEFINED)
 
-    async def _replace(self, entry: E, definition: D) -> None:
+    async def _replace(self, obj: E, definition: D) -> None:
         async with self._turn.hold("change"):
-            await self._save("change", entry, definition)
+            await self._save("change", obj, definition)
             self._publisher.invalidate()
-            entry.definition = definition
+            obj.definition = definition
 
-    async def _set_autostart(self, entry: E, *, on: bool) -> None:
+    async def _set_autostart(self, obj: E, *, on: bool) -> None:
         async with self._turn.hold("autostart"):
             operation = "change the autostart of"
             await self._change_disk(
-                operation, entry, lambda: self._files.set_autostart(entry.name, on=on)
+                operation, obj, lambda: self._files.set_autostart(obj.name, on=on)
             )
             self._publisher.invalidate()
-            entry.autostart = on
+            obj.autostart = on
 
-    async def _save(self, operation: str, entry: E, definition: D) -> None:
+    async def _save(self, operation: str, obj: E, definition: D) -> None:
         text = self._xml.format(definition)
-        await self._change_disk(operation, entry, lambda: self._files.save(entry.name, text))
+        await self._change_disk(operation, obj, lambda: self._files.save(obj.name, text))
 
-    async def _change_disk(self, operation: str, entry: E, change: Callable[[], None]) -> None:
+    async def _change_disk(self, operation: str, obj: E, change: Callable[[], None]) -> None:
         object_type = self._registry.object_type
-        with disk_errors(object_type, f"{operation} {object_type.name} '{entry.name}'"):
+        with disk_errors(object_type, f"{operation} {object_type.name} '{obj.name}'"):
             async with asyncio.timeout(DISK_S):
                 await asyncio.to_thread(change)
 

@@ -25,11 +25,11 @@ class Impact(NamedTuple):
     config: bool
 
 
-def select_impact(entry: LibvirtObject[Any, Any], flags: int) -> Impact:
+def select_impact(obj: LibvirtObject[Any, Any], flags: int) -> Impact:
     """Select what a change concerns; no flag means the live object if there is one.
 
     Args:
-        entry: to be changed.
+        obj: to be changed.
         flags: VIR_DOMAIN_AFFECT_LIVE, VIR_DOMAIN_AFFECT_CONFIG; others are not looked at.
 
     Raises:
@@ -38,40 +38,40 @@ def select_impact(entry: LibvirtObject[Any, Any], flags: int) -> Impact:
     live = bool(flags & DomainModificationImpact.LIVE)
     config = bool(flags & DomainModificationImpact.CONFIG)
     if not live and not config:
-        live, config = entry.is_active, not entry.is_active
-    if live and not entry.is_active:
-        raise entry.object_type.not_active(entry.name)
-    if config and not entry.is_persistent:
-        raise entry.object_type.not_persistent(entry.name)
+        live, config = obj.is_active, not obj.is_active
+    if live and not obj.is_active:
+        raise obj.object_type.not_active(obj.name)
+    if config and not obj.is_persistent:
+        raise obj.object_type.not_persistent(obj.name)
     return Impact(live, config)
 
 
-def select_for_change(entry: LibvirtObject[D, Any], flags: int) -> tuple[D | None, D | None]:
+def select_for_change(obj: LibvirtObject[D, Any], flags: int) -> tuple[D | None, D | None]:
     """Select the live definition, the persistent one, or both, to be changed.
 
     Raises:
         VirError: OPERATION_INVALID as `select_impact`.
     """
-    impact = select_impact(entry, flags)
+    impact = select_impact(obj, flags)
     return (
-        entry.live_definition if impact.live else None,
-        entry.definition if impact.config else None,
+        obj.live_definition if impact.live else None,
+        obj.definition if impact.config else None,
     )
 
 
-def select_for_query(entry: LibvirtObject[D, Any], flags: int) -> D:
+def select_for_query(obj: LibvirtObject[D, Any], flags: int) -> D:
     """Select the definition that a query reads; no flag means the current one.
 
     Raises:
         VirError: OPERATION_INVALID: live for an inactive object, config for a transient one.
     """
     if flags & DomainModificationImpact.CONFIG:
-        if entry.definition is None:
-            raise entry.object_type.not_persistent(entry.name)
-        return entry.definition
-    if flags & DomainModificationImpact.LIVE and not entry.is_active:
-        raise entry.object_type.not_active(entry.name)
-    return entry.current
+        if obj.definition is None:
+            raise obj.object_type.not_persistent(obj.name)
+        return obj.definition
+    if flags & DomainModificationImpact.LIVE and not obj.is_active:
+        raise obj.object_type.not_active(obj.name)
+    return obj.current
 
 
 def check_single_impact(flags: int) -> None:

@@ -20,19 +20,19 @@ def either(yes: int, no: int, check: Callable[[T], bool]) -> Group[T]:
     return ((yes, check), (no, lambda item: not check(item)))
 
 
-def is_active(entry: LibvirtObject[Any, Any]) -> bool:
+def is_active(obj: LibvirtObject[Any, Any]) -> bool:
     """Return whether an object is active."""
-    return entry.is_active
+    return obj.is_active
 
 
-def is_persistent(entry: LibvirtObject[Any, Any]) -> bool:
+def is_persistent(obj: LibvirtObject[Any, Any]) -> bool:
     """Return whether an object is persistent."""
-    return entry.is_persistent
+    return obj.is_persistent
 
 
-def has_autostart(entry: LibvirtObject[Any, Any]) -> bool:
+def has_autostart(obj: LibvirtObject[Any, Any]) -> bool:
     """Return whether an object starts with the host."""
-    return entry.autostart
+    return obj.autostart
 
 
 class ListFilter(Generic[T]):

@@ -29,9 +29,9 @@ def load_definitions(
     registry: Registry[E], stored: Iterable[StoredXml], xml: DefinitionXml[D]
 ) -> None:
     """Add the objects of definition files."""
-    for file, entry, definition in _load(registry, stored, xml, xml.parse, "definition"):
-        if entry.definition is None:
-            entry.definition, entry.autostart = definition, file.autostart
+    for file, obj, definition in _load(registry, stored, xml, xml.parse, "definition"):
+        if obj.definition is None:
+            obj.definition, obj.autostart = definition, file.autostart
 
 
 def load_status(
@@ -48,8 +48,8 @@ def load_status(
         xml: of the type.
         parse: reads a status file's XML; raises ConfError.
     """
-    for _, entry, model in _load(registry, stored, xml, parse, "status"):
-        yield entry, model
+    for _, obj, model in _load(registry, stored, xml, parse, "status"):
+        yield obj, model
 
 
 def _load(
@@ -66,9 +66,9 @@ def _load(
             identity = xml.identity(model)
             if identity.name != file.name:
                 raise ConfError("xml", f"it is of '{identity.name}'")
-            entry = registry.object_for(*identity)
+            obj = registry.object_for(*identity)
         except (ConfError, ValueError, VirError) as error:
             log.error("the %s of %s '%s' is left out: %s", content, type_name, file.name, error)
             continue
-        registry.add(entry)
-        yield file, entry, model
+        registry.add(obj)
+        yield file, obj, model

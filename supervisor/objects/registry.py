@@ -53,24 +53,24 @@ class Registry(Generic[E]):
 
     def __iter__(self) -> Iterator[E]:
         """Iterate over the objects that clients see."""
-        return iter([entry for entry in self._by_uuid.values() if entry.is_listed])
+        return iter([obj for obj in self._by_uuid.values() if obj.is_listed])
 
     def __len__(self) -> int:
-        return sum(entry.is_listed for entry in self._by_uuid.values())
+        return sum(obj.is_listed for obj in self._by_uuid.values())
 
-    def add(self, entry: E) -> None:
+    def add(self, obj: E) -> None:
         """Add an object whose name and UUID are free."""
-        assert self._by_uuid.get(entry.uuid, entry) is entry, "two objects with one UUID"
-        assert self._by_name.get(entry.name, entry) is entry, "two objects with one name"
-        self._by_uuid[entry.uuid] = entry
-        self._by_name[entry.name] = entry
+        assert self._by_uuid.get(obj.uuid, obj) is obj, "two objects with one UUID"
+        assert self._by_name.get(obj.name, obj) is obj, "two objects with one name"
+        self._by_uuid[obj.uuid] = obj
+        self._by_name[obj.name] = obj
 
-    def remove(self, entry: E) -> None:
+    def remove(self, obj: E) -> None:
         """Remove an object."""
-        if self._by_uuid.get(entry.uuid) is entry:
-            del self._by_uuid[entry.uuid]
-        if self._by_name.get(entry.name) is entry:
-            del self._by_name[entry.name]
+        if self._by_uuid.get(obj.uuid) is obj:
+            del self._by_uuid[obj.uuid]
+        if self._by_name.get(obj.name) is obj:
+            del self._by_name[obj.name]
 
     def by_name(self, name: str) -> E | None:
         """Return the object of a name, even one that is only being created."""
@@ -94,11 +94,11 @@ class Registry(Generic[E]):
         Raises:
             VirError: as `find`.
         """
-        entry = self._by_uuid.get(uuid)
-        if entry is None or not entry.is_listed:
+        obj = self._by_uuid.get(uuid)
+        if obj is None or not obj.is_listed:
             which = f"with matching uuid '{UUID(bytes=uuid)}'"
             raise self.object_type.no_such(f"{which} ({name})" if name else which)
-        return entry
+        return obj
 
     def get_by_name(self, name: str) -> E:
         """Return the object of a name.
@@ -106,10 +106,10 @@ class Registry(Generic[E]):
         Raises:
             VirError: as `find`.
         """
-        entry = self.by_name(name)
-        if entry is None or not entry.is_listed:
+        obj = self.by_name(name)
+        if obj is None or not obj.is_listed:
             raise self.object_type.no_such(f"with matching name '{name}'")
-        return entry
+        return obj
 
     def object_for(self, name: str, uuid: bytes) -> E:
         """Return the object of this name and UUID; a new one, not yet added, when both are free.
@@ -123,11 +123,11 @@ class Registry(Generic[E]):
         """Make an object without adding it."""
         return self._make(self.object_type, name, uuid)
 
-    def rename(self, entry: E, name: str) -> None:
+    def rename(self, obj: E, name: str) -> None:
         """Give an object another name, which is free."""
-        self._by_name.pop(entry.name, None)
-        entry.name = entry.change_lock.name = name
-        self._by_name[name] = entry
+        self._by_name.pop(obj.name, None)
+        obj.name = obj.change_lock.name = name
+        self._by_name[name] = obj
 
     def match_or_conflict(self, name: str, uuid: bytes) -> E | None:
         """Return the object of this name and UUID; None when both are free.

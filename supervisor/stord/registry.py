@@ -54,9 +54,9 @@ class PoolRegistry(Registry[PoolObject]):
             VirError: NO_STORAGE_POOL.
         """
         normalized = os.path.normpath(path)
-        for entry in self:
-            if entry.runtime is not None and entry.current.path == normalized:
-                return entry
+        for obj in self:
+            if obj.runtime is not None and obj.current.path == normalized:
+                return obj
         raise self.object_type.no_such(f"with matching target path '{path}'")
 
     def active(self, identity: PoolId) -> tuple[PoolObject, ActivePool]:
@@ -65,8 +65,8 @@ class PoolRegistry(Registry[PoolObject]):
         Raises:
             VirError: NO_STORAGE_POOL; OPERATION_INVALID.
         """
-        entry = self.find(identity)
-        return entry, require_active(entry)
+        obj = self.find(identity)
+        return obj, require_active(obj)
 
     # Volumes.
 
@@ -76,9 +76,9 @@ class PoolRegistry(Registry[PoolObject]):
         Raises:
             VirError: NO_STORAGE_POOL, NO_STORAGE_VOL; OPERATION_INVALID: the pool is off.
         """
-        entry = self.get_by_name(identity.pool)
-        now = require_active(entry)
-        return entry, now, volume_named(now, identity.name)
+        obj = self.get_by_name(identity.pool)
+        now = require_active(obj)
+        return obj, now, volume_named(now, identity.name)
 
     def by_key(self, key: str) -> VolumeId:
         """Return the volume with this key.
@@ -86,9 +86,9 @@ class PoolRegistry(Registry[PoolObject]):
         Raises:
             VirError: NO_STORAGE_VOL.
         """
-        for entry, volume in self._volumes():
+        for obj, volume in self._volumes():
             if volume.key == key:
-                return entry.volume_identity(volume)
+                return obj.volume_identity(volume)
         raise no_volume(f"with matching key {key}")
 
     def by_path(self, path: str) -> VolumeId:
@@ -98,16 +98,16 @@ class PoolRegistry(Registry[PoolObject]):
             VirError: NO_STORAGE_VOL.
         """
         normalized = os.path.normpath(path)
-        for entry, volume in self._volumes():
+        for obj, volume in self._volumes():
             if volume.path in (path, normalized):
-                return entry.volume_identity(volume)
+                return obj.volume_identity(volume)
         raise no_volume(f"with matching path '{path}'")
 
     def _volumes(self) -> Iterator[tuple[PoolObject, VolumeInfo]]:
-        for entry in self:
-            if entry.runtime is not None:
-                for volume in entry.runtime.volumes.values():
-                    yield entry, volume
+        for obj in self:
+            if obj.runtime is not None:
+                for volume in obj.runtime.volumes.values():
+                    yield obj, volume
 
 
 def pool_definitions(
@@ -116,20 +116,20 @@ def pool_definitions(
     """Make the definitions of a daemon's pools; no two may have the same storage."""
 
     def check(pool: Pool) -> None:
-        check_source_conflict(pool, [entry.current for entry in registry])
+        check_source_conflict(pool, [obj.current for obj in registry])
 
     return Definitions(registry, files, POOL_XML, publisher, check=check)
 
 
-def require_active(entry: PoolObject) -> ActivePool:
+def require_active(obj: PoolObject) -> ActivePool:
     """Return the state of an active pool.
 
     Raises:
         VirError: OPERATION_INVALID when it is off.
     """
-    if entry.runtime is None:
-        raise POOLS.not_active(entry.name)
-    return entry.runtime
+    if obj.runtime is None:
+        raise POOLS.not_active(obj.name)
+    return obj.runtime
 
 
 def volume_named(now: ActivePool, name: str) -> VolumeInfo:

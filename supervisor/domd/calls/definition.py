@@ -59,8 +59,8 @@ class DefinitionCalls:
             ConfError: the document cannot be.
         """
         self._errors.check_flags("DomainDefineXMLFlags", flags, DomainDefineFlags.VALIDATE)
-        entry = await self._definitions.define(await self._builder.build(xml))
-        return entry.identity
+        domain = await self._definitions.define(await self._builder.build(xml))
+        return domain.identity
 
     async def domain_undefine(self, call: ClientCall, dom: DomainId) -> None:
         """Undefine a domain."""
@@ -75,14 +75,14 @@ class DefinitionCalls:
         """
         self._driver.check_flags("DomainUndefineFlags", flags)
         check_keep_flags(flags, self._errors)
-        entry = self._registry.find(dom)
-        async with entry.jobs.hold("undefine"):
-            if entry.definition is None:
-                raise entry.errors.operation_invalid(
-                    f"cannot undefine transient domain '{entry.name}'"
+        domain = self._registry.find(dom)
+        async with domain.jobs.hold("undefine"):
+            if domain.definition is None:
+                raise domain.errors.operation_invalid(
+                    f"cannot undefine transient domain '{domain.name}'"
                 )
             await self._definitions.undefine(
-                entry, lambda: self._files.remove_on_undefine(entry, flags)
+                domain, lambda: self._files.remove_on_undefine(domain, flags)
             )
 
     async def domain_rename(
@@ -97,35 +97,37 @@ class DefinitionCalls:
         self._errors.check_flags("DomainRename", flags)
         name = new_name or ""
         refuse_name(name)
-        entry = self._registry.find(dom)
-        async with entry.jobs.hold("rename"):
-            self._refuse_rename(entry, name)
-            assert entry.definition is not None, "a transient domain was refused"
-            renamed = replace(entry.definition.domain, name=name)
+        domain = self._registry.find(dom)
+        async with domain.jobs.hold("rename"):
+            self._refuse_rename(domain, name)
+            assert domain.definition is not None, "a transient domain was refused"
+            renamed = replace(domain.definition.domain, name=name)
             definition = Definition(format_domain(renamed, secure=True), renamed)
-            await self._definitions.rename(entry, definition)
+            await self._definitions.rename(domain, definition)
         return 0
 
-    def _refuse_rename(self, entry: DomainObject, name: str) -> None:
-        if entry.is_active:
-            raise entry.errors.operation_invalid(
-                f"cannot rename active domain '{entry.name}'; shut it down first"
+    def _refuse_rename(self, domain: DomainObject, name: str) -> None:
+        if domain.is_active:
+            raise domain.errors.operation_invalid(
+                f"cannot rename active domain '{domain.name}'; shut it down first"
             )
-        if entry.definition is None:
-            raise entry.errors.operation_invalid(f"cannot rename a transient domain '{entry.name}'")
-        if name == entry.name:
-            raise entry.object_type.conf_errors.operation_invalid("Can't rename domain to itself")
-        if self._files.has_managed_save(entry):
-            raise entry.errors.operation_invalid(
-                f"domain '{entry.name}' with a managed saved state can't be renamed"
+        if domain.definition is None:
+            raise domain.errors.operation_invalid(
+                f"cannot rename a transient domain '{domain.name}'"
             )
-        if self._files.has_snapshots(entry):
-            raise entry.errors.operation_invalid(
-                f"cannot rename domain '{entry.name}' with snapshots"
+        if name == domain.name:
+            raise domain.object_type.conf_errors.operation_invalid("Can't rename domain to itself")
+        if self._files.has_managed_save(domain):
+            raise domain.errors.operation_invalid(
+                f"domain '{domain.name}' with a managed saved state can't be renamed"
             )
-        if self._files.has_checkpoints(entry):
-            raise entry.errors.operation_invalid(
-                f"cannot rename domain '{entry.name}' with checkpoints"
+        if self._files.has_snapshots(domain):
+            raise domain.errors.operation_invalid(
+                f"cannot rename domain '{domain.name}' with snapshots"
+            )
+        if self._files.has_checkpoints(domain):
+            raise domain.errors.operation_invalid(
+                f"cannot rename domain '{domain.name}' with checkpoints"
             )
 
     async def domain_set_autostart(self, call: ClientCall, dom: DomainId, autostart: int) -> None:
@@ -134,14 +136,14 @@ class DefinitionCalls:
         Raises:
             VirError: OPERATION_INVALID for a transient domain.
         """
-        entry = self._registry.find(dom)
-        async with entry.jobs.hold("autostart"):
-            if entry.definition is None:
-                raise entry.errors.operation_invalid(
-                    f"cannot set autostart for transient domain '{entry.name}'"
+        domain = self._registry.find(dom)
+        async with domain.jobs.hold("autostart"):
+            if domain.definition is None:
+                raise domain.errors.operation_invalid(
+                    f"cannot set autostart for transient domain '{domain.name}'"
                 )
-            if entry.autostart != bool(autostart):
-                await self._definitions.set_autostart(entry, on=bool(autostart))
+            if domain.autostart != bool(autostart):
+                await self._definitions.set_autostart(domain, on=bool(autostart))
 
     def domain_get_autostart(self, call: ClientCall, dom: DomainId) -> int:
         """Return whether the domain is started with the host."""
@@ -160,9 +162,9 @@ class DefinitionCalls:
             VirError: SYSTEM_ERROR when there is none.
         """
         self._errors.check_flags("DomainManagedSaveRemove", flags)
-        entry = self._registry.find(dom)
-        async with entry.jobs.hold("managed save remove"):
-            await asyncio.to_thread(self._files.remove_managed_save, entry)
+        domain = self._registry.find(dom)
+        async with domain.jobs.hold("managed save remove"):
+            await asyncio.to_thread(self._files.remove_managed_save, domain)
             self._publisher.invalidate()
 
 

@@ -58,8 +58,8 @@ class InterfaceParameterCalls:
             "DomainGetInterfaceParameters", flags, IMPACT_FLAGS | TYPED_STRINGS
         )
         check_single_impact(flags)
-        entry = self._registry.find(dom)
-        interface = interface_of(select_for_query(entry, flags).domain, device, self._errors)
+        domain = self._registry.find(dom)
+        interface = interface_of(select_for_query(domain, flags).domain, device, self._errors)
         if nparams == 0:
             return [], len(FIELDS)
         values = {field: UInt(read_limit(interface, *place)) for field, place in FIELDS.items()}

@@ -48,13 +48,13 @@ class JobCalls:
             VirError: OPERATION_INVALID: the domain is off, or receives a migration.
         """
         self._errors.check_flags("DomainGetJobStats", flags, STATS_FLAGS)
-        jobs = (entry := self._registry.find(dom)).jobs
+        jobs = (domain := self._registry.find(dom)).jobs
         if flags & DomainGetJobStatsFlags.COMPLETED:
             job = jobs.completed if jobs.current is None else None
             if job is not None and not flags & DomainGetJobStatsFlags.KEEP_COMPLETED:
                 jobs.completed = None
         else:
-            job = self._current(entry)
+            job = self._current(domain)
         return (job.type, job.stats()) if job is not None else (DomainJobType.NONE, [])
 
     async def domain_abort_job(self, call: ClientCall, dom: DomainId) -> None:
@@ -69,18 +69,18 @@ class JobCalls:
                 aborted.
         """
         self._errors.check_flags("DomainAbortJobFlags", flags, DomainAbortJobFlagsValues.POSTCOPY)
-        entry = self._registry.find(dom)
-        async with entry.jobs.hold("abort job", JobKind.ABORT):
-            if not entry.is_active:
-                raise not_running(entry)
-            await entry.jobs.abort(flags)
+        domain = self._registry.find(dom)
+        async with domain.jobs.hold("abort job", JobKind.ABORT):
+            if not domain.is_active:
+                raise not_running(domain)
+            await domain.jobs.abort(flags)
 
-    def _current(self, entry: DomainObject) -> Job | None:
-        job = entry.jobs.current
+    def _current(self, domain: DomainObject) -> Job | None:
+        job = domain.jobs.current
         if job is not None and job.record.job is AsyncJob.MIGRATION_IN:
             raise self._errors.operation_invalid(
                 "migration statistics are available only on the source host"
             )
-        if not entry.is_active:
-            raise not_running(entry)
+        if not domain.is_active:
+            raise not_running(domain)
         return job

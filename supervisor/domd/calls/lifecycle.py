@@ -57,37 +57,37 @@ class LifecycleCalls:
             VirError: OPERATION_INVALID when it runs already; whatever keeps it from starting.
         """
         self._driver.check_flags("DomainCreateWithFlags", flags)
-        entry = self._registry.find(dom)
-        async with entry.jobs.hold("start"):
-            if entry.is_active or entry.definition is None:
-                raise already_running(entry)
-            await self._check_managed_save(entry, flags)
-            await self._reset_nvram(entry, flags)
+        domain = self._registry.find(dom)
+        async with domain.jobs.hold("start"):
+            if domain.is_active or domain.definition is None:
+                raise already_running(domain)
+            await self._check_managed_save(domain, flags)
+            await self._reset_nvram(domain, flags)
             paused, autodestroy = start_options(call, flags)
             await self._domains.start(
-                entry, entry.definition, paused=paused, autodestroy=autodestroy
+                domain, domain.definition, paused=paused, autodestroy=autodestroy
             )
-        return entry.identity
+        return domain.identity
 
-    async def _check_managed_save(self, entry: DomainObject, flags: int) -> None:
+    async def _check_managed_save(self, domain: DomainObject, flags: int) -> None:
         """Refuse a fresh boot of a domain with a managed save image, unless FORCE_BOOT is given.
 
         Raises:
             VirError: OPERATION_UNSUPPORTED.
         """
-        if not self._files.has_managed_save(entry):
+        if not self._files.has_managed_save(domain):
             return
         if not flags & DomainCreateFlags.START_FORCE_BOOT:
             detail = (
-                f"domain '{entry.name}' has a saved state, which this daemon does not restore "
+                f"domain '{domain.name}' has a saved state, which this daemon does not restore "
                 "yet; start it with --force-boot to lose that state"
             )
             raise self._errors.operation_unsupported(detail)
-        await asyncio.to_thread(self._files.remove_managed_save, entry)
+        await asyncio.to_thread(self._files.remove_managed_save, domain)
 
-    async def _reset_nvram(self, entry: DomainObject, flags: int) -> None:
+    async def _reset_nvram(self, domain: DomainObject, flags: int) -> None:
         if flags & DomainCreateFlags.START_RESET_NVRAM:
-            await asyncio.to_thread(self._files.reset_nvram, entry)
+            await asyncio.to_thread(self._files.reset_nvram, domain)
 
     async def domain_create_xml(self, call: ClientCall, xml_desc: str, flags: int) -> DomainId:
         """Start a domain from XML; it is persistent only if it was before.
@@ -97,17 +97,19 @@ class LifecycleCalls:
         """
         self._driver.check_flags("DomainCreateXML", flags)
         definition = await self._builder.build(xml_desc)
-        entry = await self._definitions.claim(definition)
+        domain = await self._definitions.claim(definition)
         try:
-            async with entry.jobs.hold("create"):
-                if entry.is_active:
-                    detail = f"domain '{entry.name}' is already active"
-                    raise entry.object_type.conf_errors.operation_invalid(detail)
+            async with domain.jobs.hold("create"):
+                if domain.is_active:
+                    detail = f"domain '{domain.name}' is already active"
+                    raise domain.object_type.conf_errors.operation_invalid(detail)
                 paused, autodestroy = start_options(call, flags)
-                await self._domains.start(entry, definition, paused=paused, autodestroy=autodestroy)
+                await self._domains.start(
+                    domain, definition, paused=paused, autodestroy=autodestroy
+                )
         finally:
-            self._domains.drop_if_transient(entry)
-        return entry.identity
+            self._domains.drop_if_transient(domain)
+        return domain.identity
 
     async def domain_destroy(self, call: ClientCall, dom: DomainId) -> None:
         """Destroy a domain."""
@@ -120,9 +122,11 @@ class LifecycleCalls:
             VirError: OPERATION_INVALID when it does not run.
         """
         self._driver.check_flags("DomainDestroyFlags", flags)
-        entry = self._registry.find(dom)
+        domain = self._registry.find(dom)
         # No change lock: a destroy is what helps when the call that holds it hangs.
-        await self._domains.destroy(entry, graceful=bool(flags & DomainDestroyFlagsValues.GRACEFUL))
+        await self._domains.destroy(
+            domain, graceful=bool(flags & DomainDestroyFlagsValues.GRACEFUL)
+        )
 
     async def domain_shutdown(self, call: ClientCall, dom: DomainId) -> None:
         """Shut a domain down."""
@@ -149,11 +153,11 @@ class LifecycleCalls:
         Raises:
             VirError: OPERATION_INVALID when it sleeps by ACPI, or does not run.
         """
-        entry = self._registry.find(dom)
-        async with entry.jobs.hold("suspend", JobKind.SUSPEND):
-            refuse_sleeping(entry)
-            if not entry.is_active or entry.state[0] != DomainState.PAUSED:
-                await self._workers.call_running(entry, Suspend())
+        domain = self._registry.find(dom)
+        async with domain.jobs.hold("suspend", JobKind.SUSPEND):
+            refuse_sleeping(domain)
+            if not domain.is_active or domain.state[0] != DomainState.PAUSED:
+                await self._workers.call_running(domain, Suspend())
 
     async def domain_resume(self, call: ClientCall, dom: DomainId) -> None:
         """Resume a domain.
@@ -161,12 +165,12 @@ class LifecycleCalls:
         Raises:
             VirError: OPERATION_INVALID when they do, when it sleeps by ACPI, or does not run.
         """
-        entry = self._registry.find(dom)
-        async with entry.jobs.hold("resume", JobKind.SUSPEND):
-            refuse_sleeping(entry)
-            if entry.is_active and entry.state[0] == DomainState.RUNNING:
-                raise entry.errors.operation_invalid(f"domain is already running: '{entry.name}'")
-            await self._workers.call_running(entry, Resume())
+        domain = self._registry.find(dom)
+        async with domain.jobs.hold("resume", JobKind.SUSPEND):
+            refuse_sleeping(domain)
+            if domain.is_active and domain.state[0] == DomainState.RUNNING:
+                raise domain.errors.operation_invalid(f"domain is already running: '{domain.name}'")
+            await self._workers.call_running(domain, Resume())
 
     async def domain_pm_wakeup(self, call: ClientCall, dom: DomainId, flags: int) -> None:
         """Wake a domain up from ACPI sleep (pmsuspended)."""
@@ -174,11 +178,11 @@ class LifecycleCalls:
         await self._request(dom, "wakeup", Wakeup())
 
     async def _request(self, dom: DomainId, word: str, request: Request[Ack]) -> None:
-        entry = self._registry.find(dom)
-        if not entry.is_active:
-            raise not_running(entry)
-        async with entry.jobs.hold(word):
-            await self._workers.call_running(entry, request)
+        domain = self._registry.find(dom)
+        if not domain.is_active:
+            raise not_running(domain)
+        async with domain.jobs.hold(word):
+            await self._workers.call_running(domain, request)
 
 
 def start_options(call: ClientCall, flags: int) -> tuple[bool, str]:
@@ -187,13 +191,13 @@ def start_options(call: ClientCall, flags: int) -> tuple[bool, str]:
     return bool(flags & DomainCreateFlags.START_PAUSED), autodestroy
 
 
-def refuse_sleeping(entry: DomainObject) -> None:
+def refuse_sleeping(domain: DomainObject) -> None:
     """Refuse suspend and resume of a domain in ACPI sleep.
 
     Raises:
         VirError: OPERATION_INVALID.
     """
-    if entry.is_active and entry.state[0] == DomainState.PMSUSPENDED:
-        raise entry.errors.operation_invalid(
-            f"domain is pmsuspended: wake '{entry.name}' up instead"
+    if domain.is_active and domain.state[0] == DomainState.PMSUSPENDED:
+        raise domain.errors.operation_invalid(
+            f"domain is pmsuspended: wake '{domain.name}' up instead"
         )

@@ -31,16 +31,18 @@ class LxcInfoCalls:
 
         The two figures of one whose worker is silent are what is known without it.
         """
-        entry = self._registry.find(dom)
-        domain = entry.current.domain
-        memory = domain.current_memory.amount if domain.current_memory else domain.memory
+        domain = self._registry.find(dom)
+        definition = domain.current.domain
+        memory = (
+            definition.current_memory.amount if definition.current_memory else definition.memory
+        )
         time = 0
-        call.cacheable = not entry.is_active
-        if entry.is_active:
+        call.cacheable = not domain.is_active
+        if domain.is_active:
             figures = {
                 param.field: param.value.value
-                for param in await self._stats.worker_stats(entry, GROUPS)
+                for param in await self._stats.worker_stats(domain, GROUPS)
             }
             time = int(figures.get("cpu.time", 0))
             memory = int(figures.get("balloon.rss", memory))
-        return entry.state[0], domain.memory, memory, domain.current_vcpus, time
+        return domain.state[0], definition.memory, memory, definition.current_vcpus, time

@@ -41,8 +41,8 @@ class MetadataCalls:
         call.cacheable = True
         self._errors.check_flags("DomainGetMetadata", flags, IMPACT_FLAGS)
         check_single_impact(flags)
-        entry = self._registry.find(dom)
-        return read_metadata(select_for_query(entry, flags).domain, type, uri)
+        domain = self._registry.find(dom)
+        return read_metadata(select_for_query(domain, flags).domain, type, uri)
 
     async def domain_set_metadata(
         self,
@@ -79,13 +79,13 @@ class MetadataCalls:
         change = DomainChange(
             name="metadata", edit=edit, live_request=live_request, revalidates=False
         )
-        entry = await self._changer.change_domain(dom, flags, change)
+        domain = await self._changer.change_domain(dom, flags, change)
         element = type == DomainMetadataType.ELEMENT
         self._publisher.publish(
-            entry,
+            domain,
             DomainEventID.METADATA_CHANGE,
             "domain_event_callback_metadata_change",
-            entry.identity,
+            domain.identity,
             type,
             uri if element else None,
         )

@@ -60,22 +60,22 @@ class QueryCalls:
     def connect_num_of_domains(self, call: ClientCall) -> int:
         """Return the number of active domains."""
         call.cacheable = True
-        return sum(entry.is_active for entry in self._registry)
+        return sum(domain.is_active for domain in self._registry)
 
     def connect_list_domains(self, call: ClientCall, maxids: int) -> list[int]:
         """Return the ids of active domains."""
         call.cacheable = True
-        return [entry.id for entry in self._registry if entry.is_active][: max(0, maxids)]
+        return [domain.id for domain in self._registry if domain.is_active][: max(0, maxids)]
 
     def connect_num_of_defined_domains(self, call: ClientCall) -> int:
         """Return the number of inactive domains."""
         call.cacheable = True
-        return sum(not entry.is_active for entry in self._registry)
+        return sum(not domain.is_active for domain in self._registry)
 
     def connect_list_defined_domains(self, call: ClientCall, maxnames: int) -> list[str]:
         """Return the names of inactive domains."""
         call.cacheable = True
-        names = [entry.name for entry in self._registry if not entry.is_active]
+        names = [domain.name for domain in self._registry if not domain.is_active]
         return names[: max(0, maxnames)]
 
     def connect_list_all_domains(
@@ -84,7 +84,7 @@ class QueryCalls:
         """Return the domains that match the filters."""
         call.cacheable = True
         found = self.filtered(flags)
-        return [entry.identity for entry in found] if need_results else [], len(found)
+        return [domain.identity for domain in found] if need_results else [], len(found)
 
     def filtered(self, flags: int) -> list[DomainObject]:
         """Return the domains that match the filters of `connect_list_all_domains`.
@@ -121,15 +121,17 @@ class QueryCalls:
 
     def domain_get_info(self, call: ClientCall, dom: DomainId) -> tuple[int, int, int, int, int]:
         """Return state, maximum and current memory (KiB), vCPUs, CPU time (ns)."""
-        entry = self._registry.find(dom)
-        domain = entry.current.domain
-        memory = domain.current_memory.amount if domain.current_memory else domain.memory
+        domain = self._registry.find(dom)
+        definition = domain.current.domain
+        memory = (
+            definition.current_memory.amount if definition.current_memory else definition.memory
+        )
         time = 0
-        call.cacheable = entry.runtime is None  # a running guest's time goes on
-        if entry.runtime is not None:
-            time = cpu_times(entry.runtime.status.pid).total
-            memory = entry.runtime.status.balloon_kib or memory
-        return entry.state[0], domain.memory, memory, domain.current_vcpus, time
+        call.cacheable = domain.runtime is None  # a running guest's time goes on
+        if domain.runtime is not None:
+            time = cpu_times(domain.runtime.status.pid).total
+            memory = domain.runtime.status.balloon_kib or memory
+        return domain.state[0], definition.memory, memory, definition.current_vcpus, time
 
     def domain_get_max_memory(self, call: ClientCall, dom: DomainId) -> int:
         """Return the maximum memory in KiB."""
@@ -139,10 +141,10 @@ class QueryCalls:
     def domain_get_max_vcpus(self, call: ClientCall, dom: DomainId) -> int:
         """Return the maximum number of vCPUs."""
         call.cacheable = True
-        entry = self._registry.find(dom)
-        if not entry.is_active:
-            raise not_running(entry)
-        return entry.current.domain.maximum_vcpus
+        domain = self._registry.find(dom)
+        if not domain.is_active:
+            raise not_running(domain)
+        return domain.current.domain.maximum_vcpus
 
     def domain_get_vcpus_flags(self, call: ClientCall, dom: DomainId, flags: int) -> int:
         """Return the number of vCPUs: current or maximum, live or in the definition.
@@ -157,9 +159,13 @@ class QueryCalls:
             raise self._errors.operation_unsupported(detail)
         self._errors.check_flags("DomainGetVcpusFlags", flags, VCPU_FLAGS)
         check_single_impact(flags)
-        entry = self._registry.find(dom)
-        domain = select_for_query(entry, flags & 3).domain
-        return domain.maximum_vcpus if flags & DomainVcpuFlags.MAXIMUM else domain.current_vcpus
+        domain = self._registry.find(dom)
+        definition = select_for_query(domain, flags & 3).domain
+        return (
+            definition.maximum_vcpus
+            if flags & DomainVcpuFlags.MAXIMUM
+            else definition.current_vcpus
+        )
 
     def domain_get_os_type(self, call: ClientCall, dom: DomainId) -> str:
         """Return the OS type: "hvm", "exe"."""
@@ -180,10 +186,10 @@ class QueryCalls:
             VirError: OPERATION_INVALID when the guest does not run.
         """
         self._errors.check_flags("DomainGetControlInfo", flags)
-        entry = self._registry.find(dom)
-        if not entry.is_active:
-            raise not_running(entry)
-        busy = bool(entry.change_lock.holder) or entry.jobs.current is not None
+        domain = self._registry.find(dom)
+        if not domain.is_active:
+            raise not_running(domain)
+        busy = bool(domain.change_lock.holder) or domain.jobs.current is not None
         return (DomainControlState.JOB if busy else DomainControlState.OK), 0, 0
 
     def domain_get_xml_desc(self, call: ClientCall, dom: DomainId, flags: int) -> str:
@@ -194,13 +200,13 @@ class QueryCalls:
         """
         call.cacheable = True
         self._errors.check_flags("DomainGetXMLDesc", flags, XML_FLAGS)
-        entry = self._registry.find(dom)
+        domain = self._registry.find(dom)
         secure = bool(flags & (DomainXMLFlags.SECURE | DomainXMLFlags.MIGRATABLE))
-        if entry.runtime is None or (flags & DomainXMLFlags.INACTIVE and entry.definition):
-            definition = entry.definition
+        if domain.runtime is None or (flags & DomainXMLFlags.INACTIVE and domain.definition):
+            definition = domain.definition
             assert definition is not None, "a domain without guest and definition is forgotten"
             return definition.secure_xml if secure else definition.public_xml
-        live = entry.runtime.live
+        live = domain.runtime.live
         if flags & DomainXMLFlags.INACTIVE and isinstance(live, LiveDefinition):
             return live.inactive_secure_xml if secure else live.inactive_xml
         return live.xml if secure else live.public_xml

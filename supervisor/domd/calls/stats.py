@@ -63,25 +63,25 @@ class StatsCalls:
             raise self._registry.errors.error(ErrorCode.ARGUMENT_UNSUPPORTED, detail)
         if doms:
             known = (self._registry.by_uuid(dom.uuid) for dom in doms)
-            entries = [entry for entry in known if entry is not None]
+            entries = [domain for domain in known if domain is not None]
         else:
             entries = self._queries.filtered(flags & ~int(STEERING))
-        return list(await asyncio.gather(*(self._record(entry, groups) for entry in entries)))
+        return list(await asyncio.gather(*(self._record(domain, groups) for domain in entries)))
 
-    async def _record(self, entry: DomainObject, groups: int) -> DomainStatsRecord:
-        identity = entry.identity
-        params = list(local_stats(entry, groups, sampled=self._worker_stats))
-        if entry.is_active and groups & self._worker_stats:
-            params += await self.worker_stats(entry, groups & self._worker_stats)
+    async def _record(self, domain: DomainObject, groups: int) -> DomainStatsRecord:
+        identity = domain.identity
+        params = list(local_stats(domain, groups, sampled=self._worker_stats))
+        if domain.is_active and groups & self._worker_stats:
+            params += await self.worker_stats(domain, groups & self._worker_stats)
         return DomainStatsRecord(identity, params)
 
-    async def worker_stats(self, entry: DomainObject, groups: int) -> list[TypedParam]:
+    async def worker_stats(self, domain: DomainObject, groups: int) -> list[TypedParam]:
         """Query the domain's worker for these groups; none when it does not reply."""
-        link = self._node.link(entry.worker)
+        link = self._node.link(domain.worker)
         try:
             sampled = await link.call(GetStats(groups=groups))
         except (BusError, VirError) as error:
-            log.info("%s gives no figures: %s", entry.name, error)
+            log.info("%s gives no figures: %s", domain.name, error)
             return []
         return [
             TypedParam(figure.field, TypedValue(figure.type, figure.value))
@@ -89,23 +89,23 @@ class StatsCalls:
         ]
 
 
-def local_stats(entry: DomainObject, groups: int, *, sampled: int) -> Iterator[TypedParam]:
+def local_stats(domain: DomainObject, groups: int, *, sampled: int) -> Iterator[TypedParam]:
     """Yield the statistics that need no worker, which has those of the `sampled` groups."""
-    domain = entry.current.domain
+    definition = domain.current.domain
     if groups & DomainStatsTypes.STATE:
-        state, reason = entry.state
+        state, reason = domain.state
         yield param("state.state", INT, state)
         yield param("state.reason", INT, reason)
-    if groups & ~sampled & DomainStatsTypes.CPU_TOTAL and entry.runtime is not None:
-        times = cpu_times(entry.runtime.status.pid)
+    if groups & ~sampled & DomainStatsTypes.CPU_TOTAL and domain.runtime is not None:
+        times = cpu_times(domain.runtime.status.pid)
         yield param("cpu.time", ULLONG, times.total)
         yield param("cpu.user", ULLONG, times.user)
         yield param("cpu.system", ULLONG, times.system)
-    if not entry.is_active and groups & DomainStatsTypes.BALLOON:
-        yield param("balloon.maximum", ULLONG, domain.memory)
-    if not entry.is_active and groups & DomainStatsTypes.VCPU:
-        yield param("vcpu.current", UINT, domain.current_vcpus)
-        yield param("vcpu.maximum", UINT, domain.maximum_vcpus)
+    if not domain.is_active and groups & DomainStatsTypes.BALLOON:
+        yield param("balloon.maximum", ULLONG, definition.memory)
+    if not domain.is_active and groups & DomainStatsTypes.VCPU:
+        yield param("vcpu.current", UINT, definition.current_vcpus)
+        yield param("vcpu.maximum", UINT, definition.maximum_vcpus)
 
 
 def param(field: str, kind: int, value: int) -> TypedParam:

@@ -212,11 +212,11 @@ class TuningCalls:
         self, dom: DomainId, flags: int, names: tuple[str, ...], of: Callable[[Domain], Values]
     ) -> list[TypedParam]:
         check_single_impact(flags)
-        entry = self._registry.find(dom)
-        definition = select_for_query(entry, flags)
+        domain = self._registry.find(dom)
+        definition = select_for_query(domain, flags)
         values = dict(of(definition.domain))
-        if entry.runtime is not None and definition is entry.runtime.live:
-            sampled = await self._workers.call_running(entry, GetTuning())
+        if domain.runtime is not None and definition is domain.runtime.live:
+            sampled = await self._workers.call_running(domain, GetTuning())
             held = {one.field: int(one.value) for one in sampled.statistics}
             values |= {name: held[name] for name in names if name in held}
         return params({name: typed_value(name, values[name]) for name in names})

@@ -63,12 +63,12 @@ class SecretCalls:
                 secret = parse_secret(stored.xml)
                 if secret.uuid != stored.uuid:
                     raise ConfError("xml", f"its UUID is {secret.uuid}")
-                entry = self._secrets.object_to_define(secret)
+                obj = self._secrets.object_to_define(secret)
             except (ConfError, VirError) as error:
                 log.error("secret %s is left out: %s", stored.uuid, error)
                 continue
-            entry.definition, entry.value = secret, stored.value
-            self._secrets.add(entry)
+            obj.definition, obj.value = secret, stored.value
+            self._secrets.add(obj)
 
     # Queries.
 
@@ -78,14 +78,14 @@ class SecretCalls:
 
     def connect_list_secrets(self, call: ClientCall, maxuuids: int) -> list[str]:
         """Return the UUIDs of secrets, at most `maxuuids`."""
-        return [entry.name for entry in self._secrets][: max(maxuuids, 0)]
+        return [obj.name for obj in self._secrets][: max(maxuuids, 0)]
 
     def connect_list_all_secrets(
         self, call: ClientCall, need_results: int, flags: int
     ) -> tuple[list[SecretId], int]:
         """Return the secrets that match the flags, and their number."""
         SECRET_ERRORS.check_flags("secretConnectListAllSecrets", flags, FILTER.flags)
-        found = [entry.identity for entry in FILTER.select(self._secrets, flags)]
+        found = [obj.identity for obj in FILTER.select(self._secrets, flags)]
         return found if need_results else [], len(found)
 
     def secret_lookup_by_uuid(self, call: ClientCall, uuid: bytes) -> SecretId:
@@ -107,10 +107,10 @@ class SecretCalls:
         if call.client.read_only:  # rpcd has refused it already; this is the second lock
             detail = "read only access prevents virSecretGetValue"
             raise VirError(ErrorCode.OPERATION_DENIED, detail, ErrorDomain.SECRET)
-        entry = self._secrets.get_by_uuid(secret.uuid)
-        if entry.secret.private:
+        obj = self._secrets.get_by_uuid(secret.uuid)
+        if obj.secret.private:
             raise VirError(ErrorCode.INVALID_SECRET, "secret is private", ErrorDomain.SECRET)
-        return value_of(entry)
+        return value_of(obj)
 
     @handles(GetSecret)
     def get_secret(self, request: GetSecret) -> SecretValue:
@@ -146,53 +146,53 @@ class SecretCalls:
 
     async def _define(self, secret: Secret) -> SecretObject:
         async with self._lock.hold("define"):
-            entry = self._secrets.object_to_define(secret)
-            await self._save(entry, secret)
-            entry.definition = secret
-            self._secrets.add(entry)
-            self._publisher.lifecycle(entry, SecretEventLifecycleType.DEFINED)
-            return entry
+            obj = self._secrets.object_to_define(secret)
+            await self._save(obj, secret)
+            obj.definition = secret
+            self._secrets.add(obj)
+            self._publisher.lifecycle(obj, SecretEventLifecycleType.DEFINED)
+            return obj
 
-    async def _save(self, entry: SecretObject, secret: Secret) -> None:
+    async def _save(self, obj: SecretObject, secret: Secret) -> None:
         """Write a secret and its value; an ephemeral one has no files."""
-        on_disk = entry.definition is not None and not entry.definition.ephemeral
+        on_disk = obj.definition is not None and not obj.definition.ephemeral
         if not secret.ephemeral:
             xml = format_secret(secret)
-            await _disk("save", entry, partial(self._files.save, entry.name, xml))
-            if entry.value is not None and not on_disk:
-                save_value = partial(self._files.save_value, entry.name, entry.value)
-                await _disk("save", entry, save_value)
+            await _disk("save", obj, partial(self._files.save, obj.name, xml))
+            if obj.value is not None and not on_disk:
+                save_value = partial(self._files.save_value, obj.name, obj.value)
+                await _disk("save", obj, save_value)
         elif on_disk:
-            await _disk("remove", entry, partial(self._files.remove, entry.name))
+            await _disk("remove", obj, partial(self._files.remove, obj.name))
 
     async def _set_value(self, secret: SecretId, value: bytes) -> None:
         async with self._lock.hold("set value"):
-            entry = self._secrets.get_by_uuid(secret.uuid)
-            if not entry.secret.ephemeral:
-                save_value = partial(self._files.save_value, entry.name, value)
-                await _disk("save the value of", entry, save_value)
-            entry.value = value
+            obj = self._secrets.get_by_uuid(secret.uuid)
+            if not obj.secret.ephemeral:
+                save_value = partial(self._files.save_value, obj.name, value)
+                await _disk("save the value of", obj, save_value)
+            obj.value = value
             self._publisher.publish(
-                entry,
+                obj,
                 SecretEventID.VALUE_CHANGED,
                 "secret_event_value_changed",
-                entry.identity,
+                obj.identity,
             )
 
     async def _undefine(self, secret: SecretId) -> None:
         async with self._lock.hold("undefine"):
-            entry = self._secrets.get_by_uuid(secret.uuid)
-            if not entry.secret.ephemeral:
-                await _disk("remove", entry, partial(self._files.remove, entry.name))
-            self._secrets.remove(entry)
-            self._publisher.lifecycle(entry, SecretEventLifecycleType.UNDEFINED)
+            obj = self._secrets.get_by_uuid(secret.uuid)
+            if not obj.secret.ephemeral:
+                await _disk("remove", obj, partial(self._files.remove, obj.name))
+            self._secrets.remove(obj)
+            self._publisher.lifecycle(obj, SecretEventLifecycleType.UNDEFINED)
 
 
-async def _disk(operation: str, entry: SecretObject, change: Callable[[], None]) -> None:
+async def _disk(operation: str, obj: SecretObject, change: Callable[[], None]) -> None:
     """Change the disk in a thread.
 
     Raises:
         VirError: SYSTEM_ERROR; OPERATION_TIMEOUT.
     """
-    with disk_errors(SECRETS, f"{operation} secret {entry.name}"):
+    with disk_errors(SECRETS, f"{operation} secret {obj.name}"):
         await asyncio.to_thread(change)

@@ -56,8 +56,8 @@ class SecretObject(LibvirtObject[Secret, None]):
 
 #: Of virConnectListAllSecrets.
 FILTER: Final[ListFilter[SecretObject]] = ListFilter(
-    either(Flags.EPHEMERAL, Flags.NO_EPHEMERAL, lambda entry: entry.secret.ephemeral),
-    either(Flags.PRIVATE, Flags.NO_PRIVATE, lambda entry: entry.secret.private),
+    either(Flags.EPHEMERAL, Flags.NO_EPHEMERAL, lambda obj: obj.secret.ephemeral),
+    either(Flags.PRIVATE, Flags.NO_PRIVATE, lambda obj: obj.secret.private),
 )
 
 
@@ -73,19 +73,19 @@ class SecretRegistry(Registry[SecretObject]):
         Raises:
             VirError: NO_SECRET.
         """
-        entry = self._with_usage(usage_type, usage_id)
-        if entry is None:
+        obj = self._with_usage(usage_type, usage_id)
+        if obj is None:
             raise SECRETS.no_such(f"with matching usage '{usage_id}'")
-        return entry
+        return obj
 
     def _with_usage(self, usage_type: int, usage_id: str) -> SecretObject | None:
         if usage_type == UsageType.NONE.number:
             return None
         return next(
             (
-                entry
-                for entry in self
-                if (entry.secret.usage_type.number, entry.secret.usage_id) == (usage_type, usage_id)
+                obj
+                for obj in self
+                if (obj.secret.usage_type.number, obj.secret.usage_id) == (usage_type, usage_id)
             ),
             None,
         )
@@ -97,8 +97,8 @@ class SecretRegistry(Registry[SecretObject]):
             VirError: INTERNAL_ERROR: it would change the usage or the private flag, or another
                 secret has the usage; OPERATION_FAILED: there are too many.
         """
-        entry = self.object_for(new.uuid, UUID(new.uuid).bytes)
-        old = entry.definition
+        obj = self.object_for(new.uuid, UUID(new.uuid).bytes)
+        old = obj.definition
         if old is None:
             rival = self._with_usage(new.usage_type.number, new.usage_id)
             if rival is not None:
@@ -107,13 +107,13 @@ class SecretRegistry(Registry[SecretObject]):
             if len(self) >= MAX_SECRETS:
                 detail = f"there are {MAX_SECRETS} secrets already; undefine some"
                 raise SECRET_ERRORS.operation_failed(detail)
-            return entry
+            return obj
         if old.usage_id != new.usage_id:
             detail = f"a secret with UUID {new.uuid} is already defined for use with "
             raise _clash(detail + old.usage_id)
         if old.private and not new.private:
             raise _clash("cannot change private flag on existing secret")
-        return entry
+        return obj
 
     def get_value(self, usage_type: str, uuid: str, usage_id: str) -> bytes:
         """Return the value of a secret that an XML names.
@@ -131,28 +131,28 @@ class SecretRegistry(Registry[SecretObject]):
             raise SECRET_ERRORS.invalid_arg(f"there are no secrets of type '{usage_type}'")
         requested = UsageType(usage_type)
         if not uuid:
-            entry = self.by_usage(requested.number, usage_id)
+            obj = self.by_usage(requested.number, usage_id)
         elif _is_uuid(uuid):
-            entry = self.get_by_uuid(UUID(uuid).bytes)
+            obj = self.get_by_uuid(UUID(uuid).bytes)
         else:
             raise SECRETS.no_such(f"with matching uuid '{uuid}'")
-        actual = entry.secret.usage_type
+        actual = obj.secret.usage_type
         if actual not in (requested, UsageType.NONE):
-            detail = f"secret with uuid {entry.name} is of type '{actual}' not expected "
+            detail = f"secret with uuid {obj.name} is of type '{actual}' not expected "
             raise SECRET_ERRORS.invalid_arg(f"{detail}'{requested}' type")
-        return value_of(entry)
+        return value_of(obj)
 
 
-def value_of(entry: SecretObject) -> bytes:
+def value_of(obj: SecretObject) -> bytes:
     """Return a secret's value.
 
     Raises:
         VirError: NO_SECRET: none has been set.
     """
-    if entry.value is None:
-        detail = f"secret '{entry.name}' does not have a value"
+    if obj.value is None:
+        detail = f"secret '{obj.name}' does not have a value"
         raise SECRET_ERRORS.error(ErrorCode.NO_SECRET, detail)
-    return entry.value
+    return obj.value
 
 
 def _is_uuid(text: str) -> bool:

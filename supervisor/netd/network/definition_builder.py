@@ -59,13 +59,13 @@ class DefinitionBuilder:
             raise NETWORK_ERRORS.system_error("cannot list the host's links", error) from error
 
     def _others(self, network: Network) -> Iterable[Network]:
-        for entry in self._registry:
-            if entry.name == network.name:
+        for obj in self._registry:
+            if obj.name == network.name:
                 continue
-            if entry.definition is not None:
-                yield entry.definition
-            if entry.runtime is not None:
-                yield entry.runtime.network
+            if obj.definition is not None:
+                yield obj.definition
+            if obj.runtime is not None:
+                yield obj.runtime.network
 
     def _refuse_taken(self, network: Network) -> None:
         name = bridge_of(network)

@@ -64,29 +64,29 @@ class Networks:
         self._session = session
         self.after_start: list[Callable[[NetworkObject], Awaitable[None]]] = []
 
-    async def start(self, entry: NetworkObject, network: Network) -> None:
+    async def start(self, obj: NetworkObject, network: Network) -> None:
         """Start an inactive network; on failure every step is undone.
 
         Raises:
             VirError: OPERATION_INVALID when it runs; INTERNAL_ERROR for a subnet or bridge in use;
                 SYSTEM_ERROR; OPERATION_DENIED for a user's own daemon; HOOK_SCRIPT_FAILED.
         """
-        if entry.is_active:
+        if obj.is_active:
             raise NETWORK_ERRORS.operation_invalid("network is already active")
         if self._session:
             raise NETWORK_ERRORS.needs_system_daemon(
                 f"starting network '{network.name}'", "use <interface type='user'>"
             )
-        await run_to_completion(self._start(entry, network))
+        await run_to_completion(self._start(obj, network))
 
-    async def _start(self, entry: NetworkObject, network: Network) -> None:
+    async def _start(self, obj: NetworkObject, network: Network) -> None:
         await self._check(network)
         await self._hooks.run(network, "start")
         try:
             async with asyncio.timeout(START_S):
                 await run_steps(self._plan(network), self._executor.do, self._executor.undo)
             running = NetworkRuntime(network)
-            await self._save(entry, running)
+            await self._save(obj, running)
         except BaseException as error:
             await self._clear(network)
             await self._hooks.notify(network, "stopped", sub="end")
@@ -94,55 +94,55 @@ class Networks:
                 detail = f"network '{network.name}' was not up in {START_S:.0f} s"
                 raise VirError(ErrorCode.OPERATION_TIMEOUT, detail, ErrorDomain.NETWORK) from error
             raise
-        entry.runtime = running
-        self._registry.add(entry)
-        self._publisher.lifecycle(entry, Lifecycle.STARTED)
+        obj.runtime = running
+        self._registry.add(obj)
+        self._publisher.lifecycle(obj, Lifecycle.STARTED)
         self.count()
         for callback in self.after_start:
-            await callback(entry)
+            await callback(obj)
         await self._hooks.notify(network, "started")
 
-    async def stop(self, entry: NetworkObject) -> None:
+    async def stop(self, obj: NetworkObject) -> None:
         """Stop an active network.
 
         Raises:
             VirError: OPERATION_INVALID when it is off.
         """
-        if entry.runtime is None:
-            raise NETWORK_ERRORS.operation_invalid(f"network '{entry.name}' is not active")
-        await run_to_completion(self._stop(entry))
+        if obj.runtime is None:
+            raise NETWORK_ERRORS.operation_invalid(f"network '{obj.name}' is not active")
+        await run_to_completion(self._stop(obj))
 
-    async def _stop(self, entry: NetworkObject) -> None:
-        assert entry.runtime is not None, "only a running network is stopped"
-        network = entry.runtime.network
+    async def _stop(self, obj: NetworkObject) -> None:
+        assert obj.runtime is not None, "only a running network is stopped"
+        network = obj.runtime.network
         await self._clear(network)
         try:
-            await asyncio.to_thread(self._store.remove_status, entry.name)
+            await asyncio.to_thread(self._store.remove_status, obj.name)
         except OSError as error:
-            log.error("network '%s' may be taken for a running one: %s", entry.name, error)
-        entry.runtime = None
-        if entry.definition is None:
-            self._registry.remove(entry)
-        self._publisher.lifecycle(entry, Lifecycle.STOPPED)
+            log.error("network '%s' may be taken for a running one: %s", obj.name, error)
+        obj.runtime = None
+        if obj.definition is None:
+            self._registry.remove(obj)
+        self._publisher.lifecycle(obj, Lifecycle.STOPPED)
         self.count()
         await self._hooks.notify(network, "stopped", sub="end")
 
-    async def update(self, entry: NetworkObject, network: Network) -> None:
+    async def update(self, obj: NetworkObject, network: Network) -> None:
         """Update an active network to a definition that differs in one section.
 
         Raises:
             VirError: it cannot be; the network goes on as it was.
         """
-        await run_to_completion(self._update(entry, network))
+        await run_to_completion(self._update(obj, network))
 
-    async def _update(self, entry: NetworkObject, network: Network) -> None:
-        running = entry.runtime
+    async def _update(self, obj: NetworkObject, network: Network) -> None:
+        running = obj.runtime
         assert running is not None, "only a running network is updated live"
         previous = running.network
         try:
             await self._services.update(previous, network)
             running.network = network
-            await self._save(entry, running)
+            await self._save(obj, running)
         except VirError:
             running.network = previous
             await self._revert(network, previous)
@@ -157,7 +157,7 @@ class Networks:
         except VirError as error:
             log.error("network '%s' is not as it was before the update: %s", network.name, error)
 
-    async def repair(self, entry: NetworkObject, network: Network) -> None:
+    async def repair(self, obj: NetworkObject, network: Network) -> None:
         """Complete an active network after a restart of netd.
 
         Raises:
@@ -173,7 +173,7 @@ class Networks:
         Raises:
             VirError: the firewall refuses.
         """
-        running = [entry.runtime.network for entry in self._registry if entry.runtime is not None]
+        running = [obj.runtime.network for obj in self._registry if obj.runtime is not None]
         facts = [firewall_facts(network) for network in running]
         await self._services.install_rules(
             *(network_facts for network_facts in facts if network_facts is not None)
@@ -181,27 +181,27 @@ class Networks:
 
     def count(self) -> None:
         """Vote on keeping the daemon running."""
-        self._keep_running.set(busy=any(entry.is_active for entry in self._registry))
+        self._keep_running.set(busy=any(obj.is_active for obj in self._registry))
 
     async def clear(self, network: Network) -> None:
         """Undo what an interrupted start or stop left of an inactive network."""
         await self._clear(network)
 
-    async def save(self, entry: NetworkObject) -> None:
+    async def save(self, obj: NetworkObject) -> None:
         """Write the status of an active network.
 
         Raises:
             VirError: SYSTEM_ERROR.
         """
-        assert entry.runtime is not None, "only a running network has a status"
-        await self._save(entry, entry.runtime)
+        assert obj.runtime is not None, "only a running network has a status"
+        await self._save(obj, obj.runtime)
 
-    async def _save(self, entry: NetworkObject, running: NetworkRuntime) -> None:
+    async def _save(self, obj: NetworkObject, running: NetworkRuntime) -> None:
         try:
-            await asyncio.to_thread(self._store.save_status, entry.name, format_status(running))
+            await asyncio.to_thread(self._store.save_status, obj.name, format_status(running))
         except OSError as error:
             raise NETWORK_ERRORS.system_error(
-                f"cannot write the status of '{entry.name}'", error
+                f"cannot write the status of '{obj.name}'", error
             ) from error
 
     async def _clear(self, network: Network) -> None:

@@ -48,18 +48,18 @@ log = logging.getLogger(__name__)
 def load(store: NetworkFiles, registry: NetworkRegistry) -> None:
     """Load every definition, and every network that has a status."""
     load_definitions(registry, store.load(), NETWORK_XML)
-    for entry, network in load_status(registry, store.load_status(), NETWORK_XML, parse_status):
-        entry.runtime = NetworkRuntime(network)
-        _load_ports(store, entry, entry.runtime)
+    for obj, network in load_status(registry, store.load_status(), NETWORK_XML, parse_status):
+        obj.runtime = NetworkRuntime(network)
+        _load_ports(store, obj, obj.runtime)
 
 
-def _load_ports(store: NetworkFiles, entry: NetworkObject, running: NetworkRuntime) -> None:
-    for stored in store.ports(entry.name):
+def _load_ports(store: NetworkFiles, obj: NetworkObject, running: NetworkRuntime) -> None:
+    for stored in store.ports(obj.name):
         try:
             port = parse_port(stored.xml)
             running.ports[UUID(str(port.uuid)).bytes] = port
         except (ConfError, ValueError) as error:
-            log.error("port %s of '%s' is left out: %s", stored.name, entry.name, error)
+            log.error("port %s of '%s' is left out: %s", stored.name, obj.name, error)
 
 
 async def define_default(store: NetworkFiles, registry: NetworkRegistry) -> None:
@@ -69,20 +69,20 @@ async def define_default(store: NetworkFiles, registry: NetworkRegistry) -> None
     """
     if not await asyncio.to_thread(store.is_first_start):
         return
-    if registry.by_name("default") is None and not any(entry.is_listed for entry in registry):
+    if registry.by_name("default") is None and not any(obj.is_listed for obj in registry):
         network = read_network(DEFAULT)
-        entry = registry.make(*NETWORK_XML.identity(network))
-        entry.definition = network
+        obj = registry.make(*NETWORK_XML.identity(network))
+        obj.definition = network
         await asyncio.to_thread(store.save, "default", NETWORK_XML.format(network))
-        registry.add(entry)
+        registry.add(obj)
     await asyncio.to_thread(store.mark_initialised)
 
 
 async def recover(registry: NetworkRegistry, networks: Networks, links: Rtnetlink) -> None:
     """Mend the networks that run, and clean up after those that do not."""
-    running = [entry for entry in registry if entry.runtime is not None]
-    for entry in running:
-        await _mend(entry, networks)
+    running = [obj for obj in registry if obj.runtime is not None]
+    for obj in running:
+        await _mend(obj, networks)
     try:
         await networks.repair_rules()
     except VirError as error:
@@ -90,20 +90,20 @@ async def recover(registry: NetworkRegistry, networks: Networks, links: Rtnetlin
     await _clean(registry, networks, links)
 
 
-async def _mend(entry: NetworkObject, networks: Networks) -> None:
-    assert entry.runtime is not None, "only running networks are mended"
+async def _mend(obj: NetworkObject, networks: Networks) -> None:
+    assert obj.runtime is not None, "only running networks are mended"
     try:
-        await networks.repair(entry, entry.runtime.network)
+        await networks.repair(obj, obj.runtime.network)
     except (VirError, TimeoutError) as error:
-        log.error("network '%s' is not whole: %s", entry.name, error)
+        log.error("network '%s' is not whole: %s", obj.name, error)
 
 
 async def _clean(registry: NetworkRegistry, networks: Networks, links: Rtnetlink) -> None:
     """Remove what is left of networks that were being started or stopped."""
     stopped = [
-        entry.definition
-        for entry in registry
-        if entry.runtime is None and entry.definition is not None and makes_bridge(entry.definition)
+        obj.definition
+        for obj in registry
+        if obj.runtime is None and obj.definition is not None and makes_bridge(obj.definition)
     ]
     if not stopped:
         return
@@ -134,8 +134,8 @@ async def autostart_networks(
         first: starts the host's own interfaces, which networks may need.
     """
 
-    async def start(entry: NetworkObject) -> None:
-        if entry.definition is not None:
-            await networks.start(entry, entry.definition)
+    async def start(obj: NetworkObject) -> None:
+        if obj.definition is not None:
+            await networks.start(obj, obj.definition)
 
     await autostart(registry, store, start, parallel=1, before=first)

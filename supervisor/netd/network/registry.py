@@ -48,6 +48,6 @@ def network_definitions(
     return Definitions(registry, files, NETWORK_XML, publisher)
 
 
-def not_active(entry: NetworkObject) -> VirError:
+def not_active(obj: NetworkObject) -> VirError:
     """OPERATION_INVALID: the call needs an active network."""
-    return NETWORKS.not_active(entry.name)
+    return NETWORKS.not_active(obj.name)

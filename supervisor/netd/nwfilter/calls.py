@@ -45,14 +45,14 @@ class FilterCalls:
 
     def connect_list_nwfilters(self, call: ClientCall, maxnames: int) -> list[str]:
         """List the names of filters."""
-        return [entry.name for entry in self._filters.registry][: max(0, maxnames)]
+        return [obj.name for obj in self._filters.registry][: max(0, maxnames)]
 
     def connect_list_all_nwfilters(
         self, call: ClientCall, need_results: int, flags: int
     ) -> tuple[list[Nwfilter], int]:
         """List all filters."""
         NWFILTER_ERRORS.check_flags("nwfilterConnectListAllNWFilters", flags)
-        filters = [entry.identity for entry in self._filters.registry]
+        filters = [obj.identity for obj in self._filters.registry]
         return filters if need_results else [], len(filters)
 
     def nwfilter_get_xml_desc(self, call: ClientCall, nwfilter: Nwfilter, flags: int) -> str:

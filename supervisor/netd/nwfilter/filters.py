@@ -98,20 +98,20 @@ class Filters:
     async def _define(self, xml: str) -> FilterObject:
         async with self._lock.hold("define", CHANGE_S):
             filter, text = await asyncio.to_thread(self._read, xml)
-            entry = self.registry.object_for(filter.name, UUID(filter.uuid).bytes)
-            if (entry.definition, entry.xml) == (filter, text):
-                return entry
+            obj = self.registry.object_for(filter.name, UUID(filter.uuid).bytes)
+            if (obj.definition, obj.xml) == (filter, text):
+                return obj
             self.registry.refuse_loop(filter)
-            users = self.registry.users(entry.name)
+            users = self.registry.users(obj.name)
             await self._apply(users, filter)
             try:
-                await asyncio.to_thread(self._filter_files.save, entry.name, text)
+                await asyncio.to_thread(self._filter_files.save, obj.name, text)
             except OSError as error:
-                await self._apply(users, entry.definition)
-                raise system_error(f"store filter '{entry.name}'", error) from error
-            entry.definition, entry.xml = filter, text
-            self.registry.add(entry)
-            return entry
+                await self._apply(users, obj.definition)
+                raise system_error(f"store filter '{obj.name}'", error) from error
+            obj.definition, obj.xml = filter, text
+            self.registry.add(obj)
+            return obj
 
     async def undefine(self, name: str) -> None:
         """Undefine a filter that no interface uses.
@@ -123,14 +123,14 @@ class Filters:
 
     async def _undefine(self, name: str) -> None:
         async with self._lock.hold("undefine", CHANGE_S):
-            entry = self.registry.get_by_name(name)
+            obj = self.registry.get_by_name(name)
             for binding in self.registry.users(name):
                 raise in_use(name, binding.definition.tap)
             try:
                 await asyncio.to_thread(self._filter_files.remove, name)
             except OSError as error:
                 raise system_error(f"remove filter '{name}'", error) from error
-            self.registry.remove(entry)
+            self.registry.remove(obj)
 
     # Changing bindings.
 
@@ -305,12 +305,12 @@ class Filters:
                 filter, text = self._read(xml)
                 if filter.uuid not in xml:  # the new UUID has to survive a restart
                     self._filter_files.save(filter.name, text)
-                entry = self.registry.object_for(filter.name, UUID(filter.uuid).bytes)
+                obj = self.registry.object_for(filter.name, UUID(filter.uuid).bytes)
             except (ConfError, VirError, OSError) as error:
                 log.error("the filter in %s.xml is passed over: %s", name, error)
                 continue
-            entry.definition, entry.xml = filter, text
-            self.registry.add(entry)
+            obj.definition, obj.xml = filter, text
+            self.registry.add(obj)
         devices = self._devices()
         for tap, xml, learned in self._binding_files.load():
             try:

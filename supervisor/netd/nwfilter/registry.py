@@ -88,8 +88,8 @@ class FilterRegistry(Registry[FilterObject]):
 
     def find_filter(self, name: str) -> Filter | None:
         """Return a filter, or None."""
-        entry = self.by_name(name)
-        return entry.definition if entry is not None else None
+        obj = self.by_name(name)
+        return obj.definition if obj is not None else None
 
     def users(self, name: str) -> list[Binding]:
         """Return the bindings that use a filter, directly or by reference."""

@@ -47,7 +47,7 @@ class AddressService:
     async def leased(self, request: LeasedAddresses) -> InterfaceAddresses:
         """Return the leased addresses of MAC addresses, in all active networks."""
         macs = {mac.lower() for mac in request.macs}
-        running = [entry.runtime.network for entry in self._registry if entry.runtime is not None]
+        running = [obj.runtime.network for obj in self._registry if obj.runtime is not None]
         leases = await asyncio.to_thread(self._leases_of, running)
         addresses = [
             InterfaceAddress(

@@ -49,9 +49,9 @@ class PortCalls:
     ) -> tuple[list[PortId], int]:
         """List the ports of a network."""
         NETWORK_ERRORS.check_flags("networkListAllPorts", flags)
-        entry = self._registry.find(network)
-        running = entry.runtime
-        ports = [PortId(entry.identity, uuid) for uuid in running.ports] if running else []
+        obj = self._registry.find(network)
+        running = obj.runtime
+        ports = [PortId(obj.identity, uuid) for uuid in running.ports] if running else []
         return ports if need_results else [], len(ports)
 
     def network_port_lookup_by_uuid(
@@ -62,9 +62,9 @@ class PortCalls:
         Raises:
             VirError: NO_NETWORK_PORT.
         """
-        entry = self._registry.find(network)
-        find_port(entry, uuid)
-        return PortId(entry.identity, uuid)
+        obj = self._registry.find(network)
+        find_port(obj, uuid)
+        return PortId(obj.identity, uuid)
 
     def network_port_get_xml_desc(self, call: ClientCall, port: PortId, flags: int) -> str:
         """Return a port's XML."""
@@ -81,19 +81,19 @@ class PortCalls:
         """
         NETWORK_ERRORS.check_flags("networkPortCreateXML", flags, CREATE_FLAGS)
         request = read(xml)
-        entry = self._registry.find(network)
-        async with entry.change_lock.hold("create a port"):
-            running = active(entry)
+        obj = self._registry.find(network)
+        async with obj.change_lock.hold("create a port"):
+            running = active(obj)
             uuid = UUID(request.uuid) if request.uuid else uuid4()
             if uuid.bytes in running.ports:
-                detail = f"network '{entry.name}' has a port {uuid} already"
+                detail = f"network '{obj.name}' has a port {uuid} already"
                 raise VirError(ErrorCode.NETWORK_PORT_EXIST, detail, ErrorDomain.NETWORK)
-            interface = interface_of(request, entry)
-            plan = plan_attach(interface, running.network, self._network_ports.device_users(entry))
+            interface = interface_of(request, obj)
+            plan = plan_attach(interface, running.network, self._network_ports.device_users(obj))
             owner, owner_uuid = request.owner_name or "", request.owner_uuid or ""
             port = describe_port(interface, plan, uuid, owner, owner_uuid)
-            await self._network_ports.add(entry, uuid, port)
-        return PortId(entry.identity, uuid.bytes)
+            await self._network_ports.add(obj, uuid, port)
+        return PortId(obj.identity, uuid.bytes)
 
     async def network_port_delete(self, call: ClientCall, port: PortId, flags: int) -> None:
         """Delete a port.
@@ -102,10 +102,10 @@ class PortCalls:
             VirError: NO_NETWORK_PORT.
         """
         NETWORK_ERRORS.check_flags("networkPortDelete", flags)
-        entry = self._registry.find(port.net)
-        async with entry.change_lock.hold("delete a port"):
-            find_port(entry, port.uuid)
-            await self._network_ports.delete(entry, UUID(bytes=port.uuid))
+        obj = self._registry.find(port.net)
+        async with obj.change_lock.hold("delete a port"):
+            find_port(obj, port.uuid)
+            await self._network_ports.delete(obj, UUID(bytes=port.uuid))
 
     def network_port_get_parameters(
         self, call: ClientCall, port: PortId, nparams: int, flags: int
@@ -135,16 +135,16 @@ class PortCalls:
         NETWORK_ERRORS.check_flags("networkPortSetParameters", flags)
         names = [f"{way}.{field}" for way in ("inbound", "outbound") for field in FIELDS]
         values = read_params(params, declared(*names))
-        entry = self._registry.find(port.net)
-        async with entry.change_lock.hold("limit a port"):
-            _, changed = find_port(entry, port.uuid)
+        obj = self._registry.find(port.net)
+        async with obj.change_lock.hold("limit a port"):
+            _, changed = find_port(obj, port.uuid)
             bandwidth = Bandwidth(
                 inbound=rate_of("inbound", values), outbound=rate_of("outbound", values)
             )
             uuid = UUID(bytes=port.uuid)
             await self._ports.limit_port(str(uuid), bandwidth)
             changed.bandwidth = bandwidth
-            await self._network_ports.save(entry, uuid, changed)
+            await self._network_ports.save(obj, uuid, changed)
 
 
 def directions(bandwidth: Bandwidth | None) -> list[tuple[str, Rate | None]]:
@@ -164,28 +164,28 @@ def rate_of(direction: str, values: dict[str, list[int | float | str]]) -> Rate 
     return Rate(**rates) if rates else None
 
 
-def active(entry: NetworkObject) -> NetworkRuntime:
+def active(obj: NetworkObject) -> NetworkRuntime:
     """Return the runtime of an active network.
 
     Raises:
         VirError: OPERATION_INVALID.
     """
-    if entry.runtime is None:
-        raise not_active(entry)
-    return entry.runtime
+    if obj.runtime is None:
+        raise not_active(obj)
+    return obj.runtime
 
 
-def find_port(entry: NetworkObject, uuid: bytes) -> tuple[NetworkRuntime, NetworkPort]:
+def find_port(obj: NetworkObject, uuid: bytes) -> tuple[NetworkRuntime, NetworkPort]:
     """Find a port of an active network.
 
     Raises:
         VirError: NO_NETWORK_PORT.
     """
-    port = entry.runtime.ports.get(uuid) if entry.runtime is not None else None
-    if entry.runtime is None or port is None:
-        detail = f"network '{entry.name}' has no port with UUID {UUID(bytes=uuid)}"
+    port = obj.runtime.ports.get(uuid) if obj.runtime is not None else None
+    if obj.runtime is None or port is None:
+        detail = f"network '{obj.name}' has no port with UUID {UUID(bytes=uuid)}"
         raise VirError(ErrorCode.NO_NETWORK_PORT, detail, ErrorDomain.NETWORK)
-    return entry.runtime, port
+    return obj.runtime, port
 
 
 def read(xml: str) -> NetworkPort:
@@ -200,12 +200,12 @@ def read(xml: str) -> NetworkPort:
         raise from_conf_error(error, ErrorDomain.NETWORK) from error
 
 
-def interface_of(port: NetworkPort, entry: NetworkObject) -> Interface:
+def interface_of(port: NetworkPort, obj: NetworkObject) -> Interface:
     """Build the interface that a client's port describes."""
     return Interface(
         type="network",
         mac_element=Mac(address=port.mac) if port.mac else None,
-        source=InterfaceSource(network=entry.name, portgroup=port.group),
+        source=InterfaceSource(network=obj.name, portgroup=port.group),
         bandwidth=port.bandwidth,
         virtualport=port.virtualport,
         vlan=port.vlan,

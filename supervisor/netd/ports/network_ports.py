@@ -45,11 +45,11 @@ class NetworkPorts:
     async def hold_network(self, interface: Interface) -> AsyncIterator[None]:
         """Hold the change lock of the interface's network, so that it cannot stop meanwhile."""
         name = interface.source.network if interface.source is not None else None
-        entry = self._registry.by_name(name) if name else None
-        if entry is None:
+        obj = self._registry.by_name(name) if name else None
+        if obj is None:
             yield
             return
-        async with entry.change_lock.hold("attach interface"):
+        async with obj.change_lock.hold("attach interface"):
             yield
 
     def plan(self, interface: Interface) -> tuple[NetworkObject | None, PortPlan]:
@@ -62,61 +62,61 @@ class NetworkPorts:
         name = interface.source.network if interface.source is not None else None
         if not name:
             return None, plan_interface(interface)
-        entry = self._registry.get_by_name(name)
-        if entry.runtime is None:
-            raise not_active(entry)
-        if len(entry.runtime.ports) >= MAX_PORTS:
+        obj = self._registry.get_by_name(name)
+        if obj.runtime is None:
+            raise not_active(obj)
+        if len(obj.runtime.ports) >= MAX_PORTS:
             detail = f"network '{name}' has {MAX_PORTS} ports already"
             raise NETWORK_ERRORS.operation_invalid(detail)
-        return entry, plan_attach(interface, entry.runtime.network, self.device_users(entry))
+        return obj, plan_attach(interface, obj.runtime.network, self.device_users(obj))
 
-    def device_users(self, entry: NetworkObject) -> dict[str, int]:
+    def device_users(self, obj: NetworkObject) -> dict[str, int]:
         """Count a network's ports on each device of the host."""
-        ports = entry.runtime.ports.values() if entry.runtime is not None else ()
+        ports = obj.runtime.ports.values() if obj.runtime is not None else ()
         plugs = [port.plug for port in ports if port.plug is not None]
         return dict(Counter(plug.dev for plug in plugs if plug.dev))
 
-    async def add(self, entry: NetworkObject, uuid: UUID, port: NetworkPort) -> None:
+    async def add(self, obj: NetworkObject, uuid: UUID, port: NetworkPort) -> None:
         """Add a port to an active network after the hook script has agreed.
 
         Raises:
             VirError: HOOK_SCRIPT_FAILED; SYSTEM_ERROR; OPERATION_INVALID: the network has stopped.
         """
-        assert entry.runtime is not None, "an inactive network has no ports"
-        await self._hooks.run(entry.runtime.network, "port-created", port)
-        await self.save(entry, uuid, port)
-        if entry.runtime is None:
-            raise not_active(entry)
-        entry.runtime.ports[uuid.bytes] = port
+        assert obj.runtime is not None, "an inactive network has no ports"
+        await self._hooks.run(obj.runtime.network, "port-created", port)
+        await self.save(obj, uuid, port)
+        if obj.runtime is None:
+            raise not_active(obj)
+        obj.runtime.ports[uuid.bytes] = port
 
-    async def save(self, entry: NetworkObject, uuid: UUID, port: NetworkPort) -> None:
+    async def save(self, obj: NetworkObject, uuid: UUID, port: NetworkPort) -> None:
         """Write a port's file.
 
         Raises:
             VirError: SYSTEM_ERROR.
         """
         with KernelErrors(f"cannot store port {uuid}"):
-            await asyncio.to_thread(self._files.save_port, entry.name, str(uuid), format_port(port))
+            await asyncio.to_thread(self._files.save_port, obj.name, str(uuid), format_port(port))
 
-    async def delete(self, entry: NetworkObject, uuid: UUID) -> None:
+    async def delete(self, obj: NetworkObject, uuid: UUID) -> None:
         """Delete a port for a client.
 
         Raises:
             VirError: SYSTEM_ERROR: the port remains.
         """
         with KernelErrors(f"cannot remove port {uuid}"):
-            await asyncio.to_thread(self._files.remove_port, entry.name, str(uuid))
-        await self._forget(entry, uuid)
+            await asyncio.to_thread(self._files.remove_port, obj.name, str(uuid))
+        await self._forget(obj, uuid)
 
-    async def release(self, entry: NetworkObject, uuid: UUID) -> None:
+    async def release(self, obj: NetworkObject, uuid: UUID) -> None:
         """Delete the port of an interface that is detached; a missing port is no error."""
         try:
-            await asyncio.to_thread(self._files.remove_port, entry.name, str(uuid))
+            await asyncio.to_thread(self._files.remove_port, obj.name, str(uuid))
         except OSError as error:
-            log.error("port %s of network '%s' cannot be removed: %s", uuid, entry.name, error)
-        await self._forget(entry, uuid)
+            log.error("port %s of network '%s' cannot be removed: %s", uuid, obj.name, error)
+        await self._forget(obj, uuid)
 
-    async def _forget(self, entry: NetworkObject, uuid: UUID) -> None:
-        port = entry.runtime.ports.pop(uuid.bytes, None) if entry.runtime is not None else None
-        if port is not None and entry.runtime is not None:
-            await self._hooks.notify(entry.runtime.network, "port-deleted", port)
+    async def _forget(self, obj: NetworkObject, uuid: UUID) -> None:
+        port = obj.runtime.ports.pop(uuid.bytes, None) if obj.runtime is not None else None
+        if port is not None and obj.runtime is not None:
+            await self._hooks.notify(obj.runtime.network, "port-deleted", port)

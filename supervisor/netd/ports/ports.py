@@ -181,19 +181,19 @@ class Ports:
 
     async def _restore(self, record: PortRecord, *, joined: bool) -> None:
         interface = read_interface(record.interface)
-        entry = self._network_ports.network(record.network)
-        if entry is None or entry.runtime is None:
+        obj = self._network_ports.network(record.network)
+        if obj is None or obj.runtime is None:
             if not joined and not record.network:
                 await self._devices.set_master(record.device, interface, plan_interface(interface))
             return
-        users = self._network_ports.device_users(entry)
-        plan = plan_attach(interface, entry.runtime.network, users)
+        users = self._network_ports.device_users(obj)
+        plan = plan_attach(interface, obj.runtime.network, users)
         if not joined:
             await self._devices.set_master(record.device, interface, plan)
         port = UUID(record.port)
-        if port.bytes not in entry.runtime.ports:
+        if port.bytes not in obj.runtime.ports:
             described = describe_port(interface, plan, port, record.domain, record.uuid)
-            await self._network_ports.add(entry, port, described)
+            await self._network_ports.add(obj, port, described)
 
     async def collect_garbage(self) -> None:
         """Remove ports whose device is gone: the worker died before it could detach."""
@@ -217,16 +217,16 @@ class Ports:
     # Attaching.
 
     async def _attach(self, request: AttachPort, interface: Interface) -> PortAttached:
-        entry, plan = self._network_ports.plan(interface)
+        obj, plan = self._network_ports.plan(interface)
         async with AsyncExitStack() as rollback:
             uuid, port = uuid4(), None
-            if entry is not None:
+            if obj is not None:
                 port = describe_port(interface, plan, uuid, request.domain, request.uuid)
-                rollback.push_async_callback(self._network_ports.release, entry, uuid)
-                await self._network_ports.add(entry, uuid, port)
+                rollback.push_async_callback(self._network_ports.release, obj, uuid)
+                await self._network_ports.add(obj, uuid, port)
             opened = await self._devices.open(request, interface, plan, rollback)
             live = live_interface(
-                interface, plan, opened.name, str(uuid) if entry is not None else ""
+                interface, plan, opened.name, str(uuid) if obj is not None else ""
             )
             await self._devices.attach(opened.name, interface, plan)
             if interface.type == "ethernet" and interface.script:
@@ -238,8 +238,8 @@ class Ports:
                 uuid=request.uuid,
                 mac=interface.mac or "",
                 interface=write_interface(live),
-                network=entry.uuid_text if entry is not None else "",
-                port=str(uuid) if entry is not None else "",
+                network=obj.uuid_text if obj is not None else "",
+                port=str(uuid) if obj is not None else "",
                 bridge=plan.bridge,
             )
             with KernelErrors(f"cannot store port '{opened.name}'"):
@@ -293,26 +293,26 @@ class Ports:
                 await self._links.delete(record.device)
         except (OSError, TimeoutError) as error:
             log.error("'%s' is not removed: %s", record.device, error)
-        entry = self._network_ports.network(record.network)
-        if entry is not None and record.port:
-            await self._network_ports.release(entry, UUID(record.port))
+        obj = self._network_ports.network(record.network)
+        if obj is not None and record.port:
+            await self._network_ports.release(obj, UUID(record.port))
         try:
             self._records.remove(record.device)
         except OSError as error:
             log.error("the port '%s' is not forgotten: %s", record.device, error)
 
     async def _update(self, record: PortRecord, interface: Interface) -> PortAttached:
-        entry, plan = self._network_ports.plan(interface)
+        obj, plan = self._network_ports.plan(interface)
         if plan.is_direct or record.kind in DIRECT_KINDS:
             detail = "a direct interface cannot be attached to another device while its guest runs"
             raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.NETWORK)
         before = read_interface(record.interface)
         uuid, port = uuid4(), None
         async with AsyncExitStack() as rollback:
-            if entry is not None:
+            if obj is not None:
                 port = describe_port(interface, plan, uuid, record.domain, record.uuid)
-                rollback.push_async_callback(self._network_ports.release, entry, uuid)
-                await self._network_ports.add(entry, uuid, port)
+                rollback.push_async_callback(self._network_ports.release, obj, uuid)
+                await self._network_ports.add(obj, uuid, port)
             with KernelErrors(f"cannot attach '{record.device}' to another bridge"):
                 if plan.bridge and plan.bridge != record.bridge:
                     rollback.push_async_callback(self._rejoin, record)
@@ -322,7 +322,7 @@ class Ports:
                 )
                 await self._devices.set_bandwidth(record.device, plan.bandwidth)
             live = live_interface(
-                interface, plan, record.device, str(uuid) if entry is not None else ""
+                interface, plan, record.device, str(uuid) if obj is not None else ""
             )
             if interface.filterref != before.filterref:
                 rollback.push_async_callback(self._apply_filter, record, before.filterref)
@@ -334,8 +334,8 @@ class Ports:
                 uuid=record.uuid,
                 mac=record.mac,
                 interface=write_interface(live),
-                network=entry.uuid_text if entry is not None else "",
-                port=str(uuid) if entry is not None else "",
+                network=obj.uuid_text if obj is not None else "",
+                port=str(uuid) if obj is not None else "",
                 bridge=plan.bridge,
             )
             with KernelErrors(f"cannot store port '{record.device}'"):

@@ -55,13 +55,13 @@ class LifecycleCalls:
         Raises:
             VirError: OPERATION_INVALID for a transient network.
         """
-        entry = self._registry.find(net)
-        async with entry.change_lock.hold("undefine"):
-            if entry.definition is None:
+        obj = self._registry.find(net)
+        async with obj.change_lock.hold("undefine"):
+            if obj.definition is None:
                 raise NETWORK_ERRORS.operation_invalid(
-                    f"can't undefine transient network '{entry.name}'"
+                    f"can't undefine transient network '{obj.name}'"
                 )
-            await self._definitions.undefine(entry)
+            await self._definitions.undefine(obj)
 
     async def network_set_autostart(self, call: ClientCall, net: NetworkId, autostart: int) -> None:
         """Set whether the network starts with the host.
@@ -69,12 +69,12 @@ class LifecycleCalls:
         Raises:
             VirError: OPERATION_INVALID for a transient network.
         """
-        entry = self._registry.find(net)
-        async with entry.change_lock.hold("autostart"):
-            if entry.definition is None:
+        obj = self._registry.find(net)
+        async with obj.change_lock.hold("autostart"):
+            if obj.definition is None:
                 raise NETWORK_ERRORS.operation_invalid("cannot set autostart for transient network")
-            if entry.autostart != bool(autostart):
-                await self._definitions.set_autostart(entry, on=bool(autostart))
+            if obj.autostart != bool(autostart):
+                await self._definitions.set_autostart(obj, on=bool(autostart))
 
     # Running.
 
@@ -84,11 +84,11 @@ class LifecycleCalls:
         Raises:
             VirError: OPERATION_INVALID when it runs; those of starting.
         """
-        entry = self._registry.find(net)
-        async with entry.change_lock.hold("start"):
-            if entry.definition is None:
+        obj = self._registry.find(net)
+        async with obj.change_lock.hold("start"):
+            if obj.definition is None:
                 raise NETWORK_ERRORS.operation_invalid("network is already active")
-            await self._networks.start(entry, entry.definition)
+            await self._networks.start(obj, obj.definition)
 
     async def network_create_xml(self, call: ClientCall, xml: str) -> NetworkId:
         """Start a transient network, or a defined one with other XML."""
@@ -102,18 +102,18 @@ class LifecycleCalls:
         """
         NETWORK_ERRORS.check_flags("networkCreateXMLFlags", flags, NetworkCreateFlags.VALIDATE)
         network = await self._documents.build(xml)
-        entry = await self._definitions.claim(network)
-        async with entry.change_lock.hold("create"):
+        obj = await self._definitions.claim(network)
+        async with obj.change_lock.hold("create"):
             try:
-                if entry.is_active:
-                    detail = f"network is already active as '{entry.name}'"
+                if obj.is_active:
+                    detail = f"network is already active as '{obj.name}'"
                     raise NETWORK_ERRORS.operation_invalid(detail)
-                await self._networks.start(entry, network)
+                await self._networks.start(obj, network)
             except BaseException:
-                if not entry.is_listed:
-                    self._registry.remove(entry)
+                if not obj.is_listed:
+                    self._registry.remove(obj)
                 raise
-        return entry.identity
+        return obj.identity
 
     async def network_destroy(self, call: ClientCall, net: NetworkId) -> None:
         """Stop a network; guests stay, disconnected.
@@ -121,6 +121,6 @@ class LifecycleCalls:
         Raises:
             VirError: OPERATION_INVALID when it is off.
         """
-        entry = self._registry.find(net)
-        async with entry.change_lock.hold("destroy"):
-            await self._networks.stop(entry)
+        obj = self._registry.find(net)
+        async with obj.change_lock.hold("destroy"):
+            await self._networks.stop(obj)

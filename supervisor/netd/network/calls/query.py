@@ -54,22 +54,22 @@ class QueryCalls:
     def connect_num_of_networks(self, call: ClientCall) -> int:
         """Count the active networks."""
         call.cacheable = True
-        return sum(entry.is_active for entry in self._registry)
+        return sum(obj.is_active for obj in self._registry)
 
     def connect_list_networks(self, call: ClientCall, maxnames: int) -> list[str]:
         """List the names of active networks."""
         call.cacheable = True
-        return [entry.name for entry in self._registry if entry.is_active][: max(0, maxnames)]
+        return [obj.name for obj in self._registry if obj.is_active][: max(0, maxnames)]
 
     def connect_num_of_defined_networks(self, call: ClientCall) -> int:
         """Count the inactive networks."""
         call.cacheable = True
-        return sum(not entry.is_active for entry in self._registry)
+        return sum(not obj.is_active for obj in self._registry)
 
     def connect_list_defined_networks(self, call: ClientCall, maxnames: int) -> list[str]:
         """List the names of inactive networks."""
         call.cacheable = True
-        return [entry.name for entry in self._registry if not entry.is_active][: max(0, maxnames)]
+        return [obj.name for obj in self._registry if not obj.is_active][: max(0, maxnames)]
 
     def connect_list_all_networks(
         self, call: ClientCall, need_results: int, flags: int
@@ -77,7 +77,7 @@ class QueryCalls:
         """List the networks that match the flags."""
         call.cacheable = True
         NETWORK_ERRORS.check_flags("networkConnectListAllNetworks", flags, FILTER.flags)
-        networks = [entry.identity for entry in FILTER.select(self._registry, flags)]
+        networks = [obj.identity for obj in FILTER.select(self._registry, flags)]
         return networks if need_results else [], len(networks)
 
     def network_lookup_by_name(self, call: ClientCall, name: str) -> NetworkId:
@@ -115,13 +115,13 @@ class QueryCalls:
         """
         call.cacheable = True
         NETWORK_ERRORS.check_flags("networkGetXMLDesc", flags, NetworkXMLFlags.INACTIVE)
-        entry = self._registry.find(net)
-        if entry.runtime is None or (flags & NetworkXMLFlags.INACTIVE and entry.definition):
-            assert entry.definition is not None, "a network that neither runs nor is defined"
-            return format_network(entry.definition, inactive=True)
+        obj = self._registry.find(net)
+        if obj.runtime is None or (flags & NetworkXMLFlags.INACTIVE and obj.definition):
+            assert obj.definition is not None, "a network that neither runs nor is defined"
+            return format_network(obj.definition, inactive=True)
         if flags & NetworkXMLFlags.INACTIVE:
-            return format_network(entry.runtime.network, inactive=True)
-        return describe_live(entry)
+            return format_network(obj.runtime.network, inactive=True)
+        return describe_live(obj)
 
     def network_get_bridge_name(self, call: ClientCall, net: NetworkId) -> str:
         """Return the name of the network's bridge.
@@ -130,10 +130,10 @@ class QueryCalls:
             VirError: INTERNAL_ERROR for a network that has none.
         """
         call.cacheable = True
-        entry = self._registry.find(net)
-        bridge = entry.current.bridge
+        obj = self._registry.find(net)
+        bridge = obj.current.bridge
         if bridge is None or not bridge.name:
-            detail = f"network '{entry.name}' does not have a bridge name."
+            detail = f"network '{obj.name}' does not have a bridge name."
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NETWORK)
         return bridge.name
 
@@ -142,20 +142,20 @@ class QueryCalls:
     ) -> tuple[list[NetworkDhcpLease], int]:
         """List the DHCP leases."""
         NETWORK_ERRORS.check_flags("networkGetDHCPLeases", flags)
-        entry = self._registry.find(net)
-        bridge = entry.current.bridge
-        if entry.runtime is None or bridge is None or not bridge.name:
+        obj = self._registry.find(net)
+        bridge = obj.current.bridge
+        if obj.runtime is None or bridge is None or not bridge.name:
             return [], 0
-        leases = for_mac(read_leases(self._leases(entry.current), time.time()), mac)
-        values = [lease_value(bridge.name, lease, entry.current) for lease in leases]
+        leases = for_mac(read_leases(self._leases(obj.current), time.time()), mac)
+        values = [lease_value(bridge.name, lease, obj.current) for lease in leases]
         return values if need_results else [], len(values)
 
 
-def describe_live(entry: NetworkObject) -> str:
+def describe_live(obj: NetworkObject) -> str:
     """Format an active network with the number of its ports as `connections`."""
-    assert entry.runtime is not None, "only a running network is described"
-    network = entry.runtime.network
-    return format_network(network, inactive=False, connections=len(entry.runtime.ports))
+    assert obj.runtime is not None, "only a running network is described"
+    network = obj.runtime.network
+    return format_network(network, inactive=False, connections=len(obj.runtime.ports))
 
 
 def lease_value(bridge: str, lease: DhcpLease, network: Network) -> NetworkDhcpLease:

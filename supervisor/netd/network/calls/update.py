@@ -51,16 +51,16 @@ class UpdateCalls:
                 network that is off or transient; XML_ERROR.
         """
         NETWORK_ERRORS.check_flags("networkUpdate", flags, int(UPDATE_FLAGS))
-        entry = self._registry.find(net)
-        async with entry.change_lock.hold("update"):
+        obj = self._registry.find(net)
+        async with obj.change_lock.hold("update"):
             live, config = (
                 apply_update(network, command, section, parent_index, xml) if network else None
-                for network in select_for_change(entry, flags)
+                for network in select_for_change(obj, flags)
             )
             if live is not None:
-                await self._networks.update(entry, live)
+                await self._networks.update(obj, live)
             if config is not None:
-                await self._definitions.replace(entry, config)
+                await self._definitions.replace(obj, config)
 
 
 def apply_update(
