@@ -281,8 +281,8 @@ def pid_of(name: str) -> int:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"qemu-system" in words[0] and f"guest={name},".encode() in b" ".join(words):
+                argv = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"qemu-system" in argv[0] and f"guest={name},".encode() in b" ".join(argv):
                     return int(entry.name)
     raise LookupError(f"no QEMU process of domain {name}")
 

@@ -4,7 +4,7 @@
                 [--only WORD …] [--json FILE]
 
 SOCKET is the libvirt-sock of a stock libvirtd that is running on this machine; without it only our
-figures are printed. Every row is the median of its samples, through Debian's own libvirt binding;
+results are printed. Every row is the median of its samples, through Debian's own libvirt binding;
 a ratio is ours / stock, and the target is the issue's. The machine is noisy: read the ratios.
 """
 
@@ -34,7 +34,7 @@ def compare(options: argparse.Namespace) -> list[Row]:
             seen = Path(options.stock_images)
             targets.append(Target("stock", uri, chroot / seen.relative_to("/"), seen))
         for measure in MEASURES:
-            if options.only and not any(word in measure.name for word in options.only):
+            if options.only and not any(text in measure.name for text in options.only):
                 continue
             values = [measure.run(target, sizes) for target in targets]
             stock = values[1] if options.stock else None
@@ -55,7 +55,7 @@ def main() -> int:
     parser.add_argument("--stock-chroot", metavar="DIR", help="the root folder it runs in")
     parser.add_argument("--defined", type=int, default=500)
     parser.add_argument("--running", type=int, default=10)
-    parser.add_argument("--only", nargs="*", help="rows whose name holds one of these words")
+    parser.add_argument("--only", nargs="*", help="rows whose name contains one of these strings")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     sys.stdout.write(Row.header() + "\n")

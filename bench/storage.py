@@ -175,7 +175,7 @@ def clone(mib: int) -> Callable[[Target], float]:
 
 
 def memory_kib(pids: list[int]) -> int:
-    """The most memory of its own that any of some processes has ever had, together."""
+    """The peak of the processes' private memory, added up."""
     total = 0
     for pid in pids:
         with contextlib.suppress(OSError):

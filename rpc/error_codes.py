@@ -203,7 +203,7 @@ class ErrorCode(IntEnum):
     MULTIPLE_DOMAINS = 110
 
 
-#: A code's words alone, and with a detail in the place of %s.
+#: A code's message alone, and with a detail in the place of %s.
 MESSAGES: Final[dict[int, tuple[str, str]]] = {
     1: ("internal error", "internal error: %s"),
     2: ("out of memory", "out of memory: %s"),

@@ -1,4 +1,4 @@
-"""The type that each typed parameter's field has; `N` in a name stands for a number.
+"""The type of each typed parameter's field; `N` in a name is any number.
 
 Owns: the facts of protocol/typed_params.json and stats_fields.json, the admin program's apart.
 Generated once from them; checked against them by a test.

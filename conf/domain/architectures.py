@@ -29,7 +29,7 @@ def architecture(domain: Domain, host: str) -> str:
     """Return the guest's architecture; the host's where <os> has no arch=.
 
     Raises:
-        ConfError: "config_unsupported": nobody knows such an architecture.
+        ConfError: "config_unsupported": libvirt has no such architecture.
     """
     arch = domain.os.type.arch if domain.os.type else None
     if arch is None:

@@ -62,7 +62,7 @@ class Clock:
 @element("pm")
 @dataclass(slots=True, kw_only=True)
 class Pm:
-    """<pm>: which of ACPI's sleep states the guest is told of."""
+    """<pm>: which of ACPI's sleep states the guest may use."""
 
     suspend_to_mem: bool | None = attribute("suspend-to-mem/@enabled", read=yes_no)
     suspend_to_disk: bool | None = attribute("suspend-to-disk/@enabled", read=yes_no)

@@ -1,7 +1,7 @@
 """Adding, finding, removing and changing single devices of a domain. Pure.
 
 Owns: what counts as the same device, and what may not be added twice.
-May touch: the domain it is given, in place; callers hand in one that nobody else has.
+May touch: the domain it is given, in place; the caller owns it alone.
 Source: libvirt 9.0's QEMU driver.
 """
 
@@ -21,7 +21,7 @@ from conf.domain.model import Domain
 from conf.errors import ConfError
 
 #: Values that the daemon assigned do not identify a device.
-GIVEN: Final = frozenset({"alias"})
+ASSIGNED: Final = frozenset({"alias"})
 
 
 def add_device(domain: Domain, tag: str, device: Device) -> None:
@@ -123,18 +123,18 @@ def find_by_alias(domain: Domain, alias: str) -> tuple[str, Device]:
 
 def _find_interface(present: list[Device], meant: Interface) -> Device:
     """Find an interface by MAC address, PCI address or both; without either, the only one."""
-    cards = [device for device in present if isinstance(device, Interface)]
+    interfaces = [device for device in present if isinstance(device, Interface)]
     by = "matching network device"
     if meant.mac:
         by = f"device matching MAC address {meant.mac}"
-        cards = [card for card in cards if (card.mac or "").lower() == meant.mac.lower()]
+        interfaces = [card for card in interfaces if (card.mac or "").lower() == meant.mac.lower()]
     if meant.address is not None:
-        cards = [card for card in cards if card.address == meant.address]
-    if not cards:
+        interfaces = [card for card in interfaces if card.address == meant.address]
+    if not interfaces:
         raise ConfError("device_missing", f"no {by} found")
-    if len(cards) > 1:
+    if len(interfaces) > 1:
         raise ConfError("operation_failed", f"multiple {by} found; say its <address>, too")
-    return cards[0]
+    return interfaces[0]
 
 
 def _same_target(meant: Disk, other: Device) -> bool:
@@ -158,7 +158,7 @@ def matches_given_fields(meant: object, device: object) -> bool:
     if type(meant) is not type(device) or not dataclasses.is_dataclass(meant):
         return meant == device
     default = {field.name: field.default for field in dataclasses.fields(meant)}
-    for name in default.keys() - GIVEN:
+    for name in default.keys() - ASSIGNED:
         text = getattr(meant, name)
         if text is None or text == [] or text == default[name]:
             continue

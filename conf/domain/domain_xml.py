@@ -27,7 +27,7 @@ def format_domain(domain: Domain, *, live: bool = False, secure: bool = False) -
 
     Args:
         domain: what to write.
-        live: with the id, aliases, terminals and ports that a running guest was given.
+        live: with the id, aliases, terminals and ports of the running guest.
         secure: with passwords.
     """
     document = write(domain, Mode(live=live, secure=secure))

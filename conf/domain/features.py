@@ -114,7 +114,7 @@ class Apic:
 @element("size")
 @dataclass(slots=True, kw_only=True)
 class Size:
-    """An amount that keeps the unit it was given in."""
+    """An amount in the unit of the XML."""
 
     unit: str = attribute("@unit", default="MiB")
     amount: int = text(".", read=unsigned, default=0)

@@ -55,7 +55,7 @@ def domain_type(text: str) -> str:
     """Read the name of a hypervisor.
 
     Raises:
-        ConfError: "config_unsupported": nobody knows it.
+        ConfError: "config_unsupported": libvirt has no such type.
     """
     try:
         return TYPES(text)
@@ -67,7 +67,7 @@ def domain_type(text: str) -> str:
 @element("qemu:arg")
 @dataclass(slots=True, kw_only=True)
 class ExtraArgument:
-    """<qemu:arg>: a word passed to the emulator."""
+    """<qemu:arg>: an argument passed to the emulator."""
 
     value: str = attribute("@value", default="")
 
@@ -137,7 +137,7 @@ class QemuCapabilities:
 @element("domain")
 @dataclass(slots=True, kw_only=True)
 class Domain:
-    """A guest's definition; a running one's also says what it was given."""
+    """<domain>: a definition; the live one also has the id, aliases and ports."""
 
     type: str = attribute("@type", read=domain_type, default="")
     id: int | None = attribute("@id", read=int, only="live")

@@ -30,7 +30,7 @@ _ATTRIBUTE_ESCAPES: Final = {**_ESCAPES, ord("\t"): "&#9;", ord("\n"): "&#10;"}
 class Mode:
     """What a document is for."""
 
-    live: bool = False  # a running guest, with what it was given
+    live: bool = False  # of a running guest, with ids, aliases and ports
     secure: bool = False  # with secrets
 
     def writes(self, only: str) -> bool:

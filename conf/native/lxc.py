@@ -1,7 +1,7 @@
 """A container's document made of LXC's own configuration.
 
 Owns: which setting becomes which element. Pure. What has no element is left out: it does not say
-what the container is given, or is LXC's own business.
+what domain XML has no element for.
 Source: libvirt 9.0's connection call for the format "lxc-tools"; lxc.container.conf(5).
 """
 
@@ -49,10 +49,10 @@ def domain_xml_of(text: str) -> str:
         _features(root, settings)
         devices = etree.SubElement(root, "devices")
         _filesystems(devices, settings)
-        for card in settings.cards:
-            _interface(devices, card)
+        for interface in settings.interfaces:
+            _interface(devices, interface)
         _consoles(devices, settings)
-    except ValueError as error:  # what XML cannot hold; words without their closing quote
+    except ValueError as error:  # what XML cannot hold; a missing closing quote
         detail = f"the configuration has what no document can: {error}"
         raise ConfError("invalid_arg", detail) from error
     return etree.tostring(root, encoding="unicode", pretty_print=True)
@@ -149,7 +149,7 @@ def _idmap(root: Element, settings: Settings) -> None:
 def _features(root: Element, settings: Settings) -> None:
     """Write <features>: a network namespace unless a network has the type "none"; capabilities."""
     features = _add(root, "features")
-    if not any(card.type == "none" for card in settings.cards):
+    if not any(card.type == "none" for card in settings.interfaces):
         _add(features, "privnet")
     for key, policy, state in (("drop", "default", "off"), ("keep", "deny", "on")):
         names = [text for value in settings.get_all(f"lxc.cap.{key}") for text in value.split()]
@@ -241,7 +241,7 @@ def _interface(devices: Element, network: NetworkSettings) -> None:
         _add(element, "source", dev=link, mode=mode)
     else:
         raise ConfError(
-            "argument_unsupported", f"a card of type '{network.type}' is no <interface>"
+            "argument_unsupported", f"a network of type '{network.type}' has no <interface>"
         )
     mac = network.get("hwaddr")
     if mac and "x" not in mac.lower():  # "xx" has LXC choose

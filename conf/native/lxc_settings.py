@@ -1,6 +1,6 @@
 """The settings of LXC's configuration: keys, their values in order, under one of their two names.
 
-Owns: reading lines, numbers with units, words. Pure.
+Owns: reading lines, numbers with units, quoted strings. Pure.
 Source: lxc.container.conf(5), of LXC 1 and of LXC 3 and later, which renamed the keys.
 """
 
@@ -13,10 +13,10 @@ from typing import Final
 from conf.errors import ConfError
 
 MAX_BYTES: Final = 1 << 20
-MAX_CARDS: Final = 64
+MAX_INTERFACES: Final = 64
 UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 SIZE: Final = re.compile(r"(\d{1,18})([kmgt]?)b?", re.IGNORECASE)
-CARD: Final = re.compile(r"lxc\.net\.(\d{1,6})\.(.+)")
+NUMBERED_INTERFACE: Final = re.compile(r"lxc\.net\.(\d{1,6})\.(.+)")
 #: Keys of liblxc before 2.1, and their current names.
 RENAMED: Final = {
     "lxc.utsname": "lxc.uts.name",
@@ -28,7 +28,7 @@ RENAMED: Final = {
     "lxc.init_uid": "lxc.init.uid",
     "lxc.init_gid": "lxc.init.gid",
 }
-CARD_RENAMED: Final = {"ipv4": "ipv4.address", "ipv6": "ipv6.address"}
+INTERFACE_RENAMED: Final = {"ipv4": "ipv4.address", "ipv6": "ipv6.address"}
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Settings:
     """All of a file."""
 
     values: dict[str, list[str]] = field(default_factory=dict)
-    cards: list[NetworkSettings] = field(default_factory=list)
+    interfaces: list[NetworkSettings] = field(default_factory=list)
 
     def get_all(self, key: str) -> list[str]:
         """List the values of a key; an empty one clears those before it, as in LXC."""
@@ -79,24 +79,26 @@ def read_settings(text: str) -> Settings:
         if not equals:
             raise ConfError("invalid_arg", f"line {number} is no setting 'KEY = VALUE': {plain!r}")
         _add(settings, by_number, RENAMED.get(key.strip(), key.strip()), value.strip())
-        if len(settings.cards) > MAX_CARDS:
-            raise ConfError("invalid_arg", f"the configuration has over {MAX_CARDS} cards")
+        if len(settings.interfaces) > MAX_INTERFACES:
+            raise ConfError(
+                "invalid_arg", f"the configuration has over {MAX_INTERFACES} network interfaces"
+            )
     return settings
 
 
 def _add(settings: Settings, by_number: dict[str, NetworkSettings], key: str, value: str) -> None:
-    numbered = CARD.fullmatch(key)
+    numbered = NUMBERED_INTERFACE.fullmatch(key)
     if numbered is not None:
-        card = by_number.get(numbered[1])
-        if card is None:
-            card = by_number[numbered[1]] = NetworkSettings("")
-            settings.cards.append(card)
-        _set(card, numbered[2], value)
+        interface = by_number.get(numbered[1])
+        if interface is None:
+            interface = by_number[numbered[1]] = NetworkSettings("")
+            settings.interfaces.append(interface)
+        _set(interface, numbered[2], value)
     elif key == "lxc.network.type":
-        settings.cards.append(NetworkSettings(value))
+        settings.interfaces.append(NetworkSettings(value))
     elif key.startswith("lxc.network."):
-        if settings.cards:  # before the first card's type there is nothing that they could be of
-            _set(settings.cards[-1], key.removeprefix("lxc.network."), value)
+        if settings.interfaces:  # before the first type= they belong to no interface
+            _set(settings.interfaces[-1], key.removeprefix("lxc.network."), value)
     else:
         settings.values.setdefault(key, []).append(value)
 
@@ -105,7 +107,7 @@ def _set(network: NetworkSettings, key: str, value: str) -> None:
     if key == "type":
         network.type = value
     else:
-        network.settings.setdefault(CARD_RENAMED.get(key, key), []).append(value)
+        network.settings.setdefault(INTERFACE_RENAMED.get(key, key), []).append(value)
 
 
 def parse_size(value: str, key: str) -> int | None:

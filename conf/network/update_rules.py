@@ -18,7 +18,7 @@ from conf.network.forward import ForwardInterface
 from conf.network.model import PortGroup
 
 E = TypeVar("E")
-Same = Callable[[E, E], bool]  # an entry that is there, and the given one
+Same = Callable[[E, E], bool]  # a present entry, and the client's
 
 
 class Command(IntEnum):
@@ -99,7 +99,7 @@ def _is_host(existing: DhcpHost, entry: DhcpHost) -> bool:
 
 
 def _is_all_of_host(existing: DhcpHost, entry: DhcpHost) -> bool:
-    """Return whether a reservation matches every given attribute."""
+    """Return whether a reservation matches every attribute of the client's XML."""
     pairs = ((existing.name, entry.name), (existing.ip, entry.ip), (existing.id, entry.id))
     differs = any(first and other and first != other for first, other in pairs)
     if existing.mac and entry.mac and not _same_mac(existing.mac, entry.mac):
@@ -116,7 +116,7 @@ def _is_record(existing: DnsHost, entry: DnsHost) -> bool:
 
 
 def _is_srv(existing: Srv, entry: Srv) -> bool:
-    """Return whether a record matches the given attributes; port and weight are not compared."""
+    """Return whether a record matches the client's attributes; port and weight are not compared."""
     return all(
         not selector or value == selector
         for value, selector in (

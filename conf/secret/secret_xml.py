@@ -32,19 +32,19 @@ class UsageType(StrEnum):
         return list(UsageType).index(self)
 
 
-def _usage_type(word: str) -> UsageType:
-    if word not in UsageType.__members__.values():
-        detail = f"unknown secret usage type {word}; there are {', '.join(UsageType)}"
+def _usage_type(value: str) -> UsageType:
+    if value not in UsageType.__members__.values():
+        detail = f"unknown secret usage type {value}; there are {', '.join(UsageType)}"
         raise ConfError("config_unsupported", detail, "secret/usage/@type")
-    return UsageType(word)
+    return UsageType(value)
 
 
 def _switch(name: str) -> Callable[[str], bool]:
-    def read(word: str) -> bool:
-        if word not in ("yes", "no"):
-            detail = f"invalid value of '{name}': '{word}'; write yes or no"
+    def read(value: str) -> bool:
+        if value not in ("yes", "no"):
+            detail = f"invalid value of '{name}': '{value}'; write yes or no"
             raise ConfError("xml", detail, f"secret/@{name}")
-        return word == "yes"
+        return value == "yes"
 
     return read
 
@@ -105,11 +105,11 @@ class Secret:
 
 
 def parse_secret(xml: bytes | str, *, make_uuid: Callable[[], str] | None = None) -> Secret:
-    """Read a secret's document; one without a UUID is given one.
+    """Parse a secret's XML; without a UUID, one is generated.
 
     Args:
         xml: the document.
-        make_uuid: makes one, at random unless given.
+        make_uuid: generates it; at random by default.
 
     Raises:
         ConfError: it is none; the kind is libvirt's code.

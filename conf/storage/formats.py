@@ -57,7 +57,7 @@ PARTITIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Formats:
-    """Names of formats, and the one that holds when none is named."""
+    """Names of formats, and the default."""
 
     default: str
     names: tuple[str, ...]

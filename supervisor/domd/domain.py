@@ -91,7 +91,7 @@ class LiveDefinition(Definition):
 
     @cached_property
     def inactive_xml(self) -> str:
-        """The XML without what the guest was given at its start."""
+        """The inactive XML, without what only a running guest has."""
         return format_domain(self.domain)
 
     @cached_property

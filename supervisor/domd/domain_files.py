@@ -88,18 +88,18 @@ class DomainFiles:
             yield "TPM state", self._paths.tpm_state(domain.uuid_text)
 
     def _snapshots(self, domain: DomainObject, flags: int) -> Iterator[tuple[str, Path]]:
-        for word, flag, folder in (
+        for kind, flag, folder in (
             ("snapshots", Flags.SNAPSHOTS_METADATA, self._paths.snapshots(domain.name)),
             ("checkpoints", Flags.CHECKPOINTS_METADATA, self._paths.checkpoints(domain.name)),
         ):
             count = sum(1 for _ in xml_files(folder))
             if count and not flags & flag:
-                detail = f"cannot delete inactive domain with {count} {word}"
+                detail = f"cannot delete inactive domain with {count} {kind}"
                 raise domain.errors.operation_invalid(
-                    f"{detail}; say --{word}-metadata to forget them"
+                    f"{detail}; say --{kind}-metadata to forget them"
                 )
             if count:
-                yield word, folder
+                yield kind, folder
 
     def _nvram(self, domain: DomainObject) -> Path | None:
         """Return the path of the domain's NVRAM, if it has a file of its own."""
@@ -133,12 +133,12 @@ def check_keep_flags(flags: int, errors: ServiceErrors) -> None:
     Raises:
         VirError: OPERATION_INVALID.
     """
-    for word, both in (
+    for kind, both in (
         ("nvram", Flags.NVRAM | Flags.KEEP_NVRAM),
         ("TPM", Flags.TPM | Flags.KEEP_TPM),
     ):
         if flags & both == both:
-            raise errors.operation_invalid(f"cannot both keep and delete {word}")
+            raise errors.operation_invalid(f"cannot both keep and delete {kind}")
 
 
 def remove(path: Path, what: str, errors: ServiceErrors) -> None:

@@ -64,40 +64,43 @@ def load_completion(driver: Driver, process: ChildProcess) -> Completion:
 
 
 async def run_registry(process: ChildProcess, driver: Driver, builder: DefinitionBuilder) -> None:
-    """Serve one driver's domains until the process is told to stop."""
+    """Serve one driver's domains until SIGTERM or the root's order to stop."""
     node, registry, paths = (
         process.node,
         DomainRegistry(driver),
         process.paths.for_driver(driver.name),
     )
     await asyncio.to_thread(paths.status_dir().mkdir, parents=True, exist_ok=True)
-    store, files = DomainDefinitionFiles(registry.object_type, paths), DomainFiles(paths)
+    definition_files, domain_files = (
+        DomainDefinitionFiles(registry.object_type, paths),
+        DomainFiles(paths),
+    )
     ids = IdAllocator(paths.last_id_file())
     publisher = Publisher(node, "domain", driver.name)
     keep_running = KeepRunningVote(node, busy="guests run", idle="no guest runs")
-    definitions = DomainDefinitions(registry, store, publisher)
+    definitions = DomainDefinitions(registry, definition_files, publisher)
     workers = Workers(node, driver)
     domains = RunningDomains(registry, builder, workers, ids, publisher, keep_running)
     recovery = Recovery(node, registry, workers, domains)
     changer = DomainChanger(registry, definitions, builder, domains)
-    queries = QueryCalls(registry, files)
+    queries = QueryCalls(registry, domain_files)
     stats = StatsCalls(node, registry, queries, driver)
     worker_knows_cpu_time = driver.worker_stats & DomainStatsTypes.CPU_TOTAL
     targets = (
         # The first class that has a call's method answers it.
         *((LxcInfoCalls(registry, stats),) if worker_knows_cpu_time else ()),
         queries,
-        DefinitionCalls(registry, definitions, builder, files, publisher, driver),
+        DefinitionCalls(registry, definitions, builder, domain_files, publisher, driver),
         MetadataCalls(registry, changer, publisher),
         DeviceCalls(changer, driver.errors),
         InterfaceParameterCalls(registry, changer),
         TuningCalls(registry, changer, workers),
         NativeXmlCalls(builder, driver.errors),
-        LifecycleCalls(registry, builder, definitions, files, domains, workers),
+        LifecycleCalls(registry, builder, definitions, domain_files, domains, workers),
         JobCalls(registry),
         stats,
     )
-    load(store, registry)
+    load(definition_files, registry)
     forward = WorkerForwarding(node, registry).forward
     node.serve(Dispatcher("domd", *targets, driver=driver.name, fallback=forward))
     process.on_reload.append(builder.invalidate)
@@ -111,14 +114,14 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
             await domains.start(domain, domain.definition)
 
     parallel = max(2, os.cpu_count() or 2)  # a start is bound by the processor
-    starting = asyncio.create_task(autostart(registry, store, start, parallel=parallel))
+    starting = asyncio.create_task(autostart(registry, definition_files, start, parallel=parallel))
     await process.stopping.wait()
     starting.cancel()
 
 
-def load(store: DomainDefinitionFiles, registry: DomainRegistry) -> None:
+def load(definition_files: DomainDefinitionFiles, registry: DomainRegistry) -> None:
     """Load every definition."""
-    for stored in store.load_headers():
+    for stored in definition_files.load_headers():
         domain = registry.make(stored.name, stored.uuid)
         domain.definition, domain.autostart = Definition(stored.xml), stored.autostart
         if registry.by_uuid(domain.uuid) is not None:

@@ -83,8 +83,8 @@ def change_element(
         if not key:
             raise refused("key in virDomainSetMetadata must not be NULL")
         try:
-            given = parse_tree(value)
-            root.append(with_namespace(given, key, uri))
+            element = parse_tree(value)
+            root.append(with_namespace(element, key, uri))
         except ConfError as error:
             raise VirError(ErrorCode.XML_DETAIL, error.message, ErrorDomain.DOMAIN) from error
         except ValueError as error:

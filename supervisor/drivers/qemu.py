@@ -28,7 +28,7 @@ QEMU: Final = Driver(
     features=frozenset({8, 9, 10, 11, 14, 15, 16}),
     service="domd",
     routes={"worker": "domd"},
-    worker_entry="supervisor.workers.qemu.main:serve",
+    worker_entry="supervisor.workers.qemu.main:run",
     completion="supervisor.domd.definition_builder:QemuCompletion",
     supported_flags={
         # Bypassing caches matters only for saved guests.

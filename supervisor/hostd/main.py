@@ -57,8 +57,8 @@ async def run(process: ChildProcess) -> None:
     identity = host_uuid(process.config.host_uuid, process.paths.host_uuid())
     node = Node()
     calls = EmulatorCalls(node, emulators, identity, None if process.session else "+0:+0")
-    store = SecretFiles(process.paths.secrets())
-    secrets = SecretCalls(SecretRegistry(), store, Publisher(process.node, "secret"))
+    files = SecretFiles(process.paths.secrets())
+    secrets = SecretCalls(SecretRegistry(), files, Publisher(process.node, "secret"))
     secrets.load()
     connections = ConnectionCalls({QEMU.name: calls, LXC.name: LxcHypervisor(calls)})
     process.node.serve(

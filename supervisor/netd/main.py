@@ -57,10 +57,10 @@ SWEEP_S: Final = 30.0
 log = logging.getLogger(__name__)
 
 
-async def serve(process: ChildProcess) -> None:
+async def run(process: ChildProcess) -> None:
     """Entry point of the process: load, recover, answer calls until the root stops it."""
     paths, registry, links, sysctl = process.paths, network_registry(), Rtnetlink(), Sysctl()
-    store, publisher = NetworkFiles(paths), Publisher(process.node, "network")
+    files, publisher = NetworkFiles(paths), Publisher(process.node, "network")
     keep_running = KeepRunningVote(process.node, busy="networks run", idle="no network runs")
     hooks = NetworkHooks(Hooks(paths.hook("network")))
     services = NetworkServices(paths, lambda: open_firewall(paths))
@@ -68,7 +68,7 @@ async def serve(process: ChildProcess) -> None:
     host = StepExecutor(links, sysctl, services)
     networks = Networks(
         registry,
-        store,
+        files,
         host,
         links,
         services,
@@ -77,7 +77,7 @@ async def serve(process: ChildProcess) -> None:
         keep_running,
         session=process.session,
     )
-    network_ports = NetworkPorts(registry, store, hooks)
+    network_ports = NetworkPorts(registry, files, hooks)
     ports = Ports(
         network_ports,
         PortRecords(paths.network_status_dir() / "taps"),
@@ -87,8 +87,8 @@ async def serve(process: ChildProcess) -> None:
         session=process.session,
     )
     networks.after_start.append(lambda obj: restore_ports(ports, obj))
-    definitions = network_definitions(registry, store, publisher)
-    documents = DefinitionBuilder(registry, links, session=process.session)
+    definitions = network_definitions(registry, files, publisher)
+    builder = DefinitionBuilder(registry, links, session=process.session)
     interfaces = InterfaceCalls(
         links,
         InterfaceStepExecutor(links, sysctl),
@@ -98,15 +98,15 @@ async def serve(process: ChildProcess) -> None:
     targets = (
         interfaces,
         QueryCalls(registry, services.leases),
-        LifecycleCalls(registry, documents, definitions, networks),
+        LifecycleCalls(registry, builder, definitions, networks),
         UpdateCalls(registry, definitions, networks),
         PortCalls(registry, network_ports, ports),
         FilterCalls(filters, session=process.session),
     )
-    recovery.load(store, registry)
+    recovery.load(files, registry)
     if not process.session:
         await asyncio.to_thread(install_script, paths.dnsmasq())
-        await recovery.define_default(store, registry)
+        await recovery.define_default(files, registry)
         await filters.load(stock_filters)
         await recovery.recover(registry, networks, links)
         if any_active(registry) or ports.any():
@@ -122,7 +122,7 @@ async def serve(process: ChildProcess) -> None:
     start_task(tasks, collect_garbage(ports, process.stopping))
     if not process.session:
         starting = recovery.autostart_networks(
-            store, registry, networks, interfaces.start_with_host
+            files, registry, networks, interfaces.start_with_host
         )
         start_task(tasks, starting)
     await process.stopping.wait()

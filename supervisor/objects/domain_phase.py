@@ -91,7 +91,7 @@ STEPS: Final[Table] = {
     **_from(UP | {P.STOPPING}, T.STOPPED, P.SHUT_OFF),
     (P.SHUT_OFF, T.FOUND): P.UNKNOWN,
     **_from(UP, T.WORKER_LOST, P.UNKNOWN),
-    # Whoever started or stops it learns of the loss by the call that fails, and acts on it.
+    # The call that starts or stops the domain fails at the loss, and acts on it.
     **_stay(BEGINNING | {P.STOPPING}, T.WORKER_LOST),
     (P.UNKNOWN, T.CONFIRMED): P.RUNNING,
     **_stay((P.RUNNING, P.SAVING, P.MIGRATING_OUT, P.STOPPING), T.CONFIRMED),

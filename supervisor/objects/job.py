@@ -77,7 +77,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     operation: int  # virDomainJobOperation
     started_at: float  # seconds since the epoch
     owner: str  # the call that began it, for errors: "remoteDispatchDomainSave"
-    phase: str = ""  # of a migration: where its protocol stands
+    phase: str = ""  # of a migration: the step of its protocol
 
 
 class JobProgress(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +128,7 @@ class JobInfo:
 
 @dataclass(slots=True)
 class Job:
-    """One job; whoever began it updates and ends it."""
+    """One job; the code that began it updates and ends it."""
 
     record: JobRecord
     #: Aborts it, with virDomainAbortJobFlagsValues; None: it cannot be aborted.

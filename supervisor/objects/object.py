@@ -1,7 +1,7 @@
 """Object: what every domain, network, pool and secret has (libvirt's virDomainObj and the like).
 
 Owns: one object's definition, runtime state, autostart mark and change lock, in memory.
-May not touch: files, the bus, what the object stands for.
+May not touch: files, the bus, the host's resource behind the object.
 
 A child of an object (a domain's snapshots and checkpoints, a network's ports) is an object of its
 own type in a `Registry` that its parent holds.

@@ -45,7 +45,7 @@ def service_roles(drivers: Iterable[Driver]) -> tuple[Role, ...]:
 
 SHARED_SERVICES: Final = (
     Role("hostd", "supervisor.hostd.main:run", Policy(RestartOn.ALWAYS), Privileges.FILES),
-    Role("netd", "supervisor.netd.main:serve", Policy(RestartOn.ALWAYS), Privileges.NETWORK),
+    Role("netd", "supervisor.netd.main:run", Policy(RestartOn.ALWAYS), Privileges.NETWORK),
     Role("stord", "supervisor.stord.main:run", Policy(RestartOn.ALWAYS), Privileges.STORAGE),
     Role("rpcd", "supervisor.rpcd.main:run", Policy(RestartOn.ALWAYS), Privileges.NONE),
 )

@@ -20,6 +20,6 @@ def notify(environ: Mapping[str, str], state: str) -> None:
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
         end.settimeout(1.0)
-        # "@" stands for the NUL that begins a name in the abstract namespace (unix(7)).
+        # "@" is written for the NUL that begins a name in the abstract namespace (unix(7)).
         end.connect("\0" + address[1:] if address.startswith("@") else address)
         end.send(state.encode())

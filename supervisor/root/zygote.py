@@ -69,7 +69,7 @@ class ForkReport(msgspec.Struct, frozen=True):
 
 
 class ZygoteConfig(msgspec.Struct, frozen=True):
-    """What a fresh zygote is given on its command line."""
+    """The zygote's command line, as JSON."""
 
     requests: int  # descriptor of the socket to the root
     log_end: int  # descriptor of the socket that log records are sent to

@@ -86,7 +86,7 @@ class ZygoteClient:
         self._listen()
 
     def fork(self, name: str, entry: str, privileges: str, control: socket.socket) -> int:
-        """Request a child that is given `control`, which is closed here; the fork's id.
+        """Request a child that inherits `control`, which is closed here; return the fork's id.
 
         The listener is called later: when the child runs, and when it has exited.
         """

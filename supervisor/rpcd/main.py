@@ -21,7 +21,7 @@ from supervisor.runtime.child import ChildProcess
 
 
 async def run(process: ChildProcess) -> None:
-    """Serve clients until the process is told to stop."""
+    """Serve clients until SIGTERM or the root's order to stop."""
     protocol = table.load()
     router = Router(process.node, protocol, session=process.session)
     server = Server(

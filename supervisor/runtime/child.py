@@ -30,7 +30,7 @@ from supervisor.messages.root import Ready
 from supervisor.runtime.paths import Paths
 
 FAILED: Final = 1  # exit status: the role failed, and is restarted if its policy says so
-ORPHANED: Final = 3  # exit status: the root has gone
+ORPHANED: Final = 3  # exit status: the root has exited
 
 log = logging.getLogger(__name__)
 

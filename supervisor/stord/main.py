@@ -46,10 +46,10 @@ async def run(process: ChildProcess) -> None:
     keep_running = KeepRunningVote(
         process.node, busy="volumes are being written", idle="no volume is being written"
     )
-    store = PoolFiles(process.paths)
+    files = PoolFiles(process.paths)
     pools = Pools(
         registry,
-        store,
+        files,
         publisher,
         BACKENDS | DEFINED_ONLY,
         fork_server,
@@ -57,7 +57,7 @@ async def run(process: ChildProcess) -> None:
         host_tag(str(process.paths.lib)),
         session=process.session,
     )
-    definitions = pool_definitions(registry, store, publisher)
+    definitions = pool_definitions(registry, files, publisher)
     client_tasks = ClientTasks()
     volume_queries = VolumeQueryCalls(registry, pools)
     transfers = TransferCalls(registry, pools, keep_running)
@@ -79,12 +79,12 @@ async def run(process: ChildProcess) -> None:
     )
     process.node.on_peer_lost += [transfers.on_peer_lost, client_tasks.on_peer_lost]
     process.node.subscribe(RPCD, ClientClosed, client_tasks.on_client_closed)
-    were_active = recovery.load(store, registry)
+    were_active = recovery.load(files, registry)
     if process.session:
-        await recovery.define_default(store, registry, session_images(dict(os.environ)))
+        await recovery.define_default(files, registry, session_images(dict(os.environ)))
     late = await recovery.recover(were_active, registry, pools)
     await process.ready()
-    starting = asyncio.create_task(recovery.autostart_pools(store, registry, pools))
+    starting = asyncio.create_task(recovery.autostart_pools(files, registry, pools))
     await process.stopping.wait()
     for task in (starting, *late):
         task.cancel()

@@ -46,7 +46,7 @@ class Pools:
     def __init__(
         self,
         registry: PoolRegistry,
-        store: PoolFiles,
+        files: PoolFiles,
         publisher: Publisher,
         backends: dict[PoolType, BackendType],
         fork_server: ForkServer,
@@ -56,7 +56,7 @@ class Pools:
         session: bool,
     ) -> None:
         self._registry = registry
-        self._store = store
+        self._files = files
         self._publisher = publisher
         self._backends = backends
         self._fork_server = fork_server
@@ -174,7 +174,7 @@ class Pools:
             return
         active.process.release()
         with disk_errors(POOLS, f"forget pool '{obj.name}'"):
-            await asyncio.to_thread(self._store.remove_status, obj.name)
+            await asyncio.to_thread(self._files.remove_status, obj.name)
 
     async def _is_active(self, obj: PoolObject, active: ActivePool) -> bool:
         """Return whether a pool is still active, and read its volumes.
@@ -241,7 +241,7 @@ class Pools:
         """
         with disk_errors(POOLS, f"start pool '{obj.name}'"):
             text = format_status(active.pool)
-            await asyncio.to_thread(self._store.save_status, obj.name, text)
+            await asyncio.to_thread(self._files.save_status, obj.name, text)
         started = False
         try:
             await active.backend.start()
@@ -256,7 +256,7 @@ class Pools:
             if started:
                 async with asyncio.timeout(STOP_S):
                     await active.backend.stop()
-            await asyncio.to_thread(self._store.remove_status, obj.name)
+            await asyncio.to_thread(self._files.remove_status, obj.name)
         except (VirError, OSError, TimeoutError) as error:
             log.error("cannot undo the start of pool '%s': %s", obj.name, error)
 
@@ -264,7 +264,7 @@ class Pools:
         async with asyncio.timeout(STOP_S):
             await active.backend.stop()
         try:
-            await asyncio.to_thread(self._store.remove_status, obj.name)
+            await asyncio.to_thread(self._files.remove_status, obj.name)
         except OSError as error:  # the storage is deactivated all the same
             log.error("cannot remove the status file of pool '%s': %s", obj.name, error)
         self._publisher.invalidate()

@@ -40,26 +40,26 @@ DEFAULT = """\
 """
 
 
-def load(store: PoolFiles, registry: PoolRegistry) -> dict[PoolObject, Pool]:
+def load(files: PoolFiles, registry: PoolRegistry) -> dict[PoolObject, Pool]:
     """Load every definition; return the pools that were active, and as what."""
-    load_definitions(registry, store.load(), POOL_XML)
-    return dict(load_status(registry, store.load_status(), POOL_XML, parse_status))
+    load_definitions(registry, files.load(), POOL_XML)
+    return dict(load_status(registry, files.load_status(), POOL_XML, parse_status))
 
 
-async def define_default(store: PoolFiles, registry: PoolRegistry, directory: Path) -> None:
+async def define_default(files: PoolFiles, registry: PoolRegistry, directory: Path) -> None:
     """Define the pool "default" of a session daemon at its first start; it may be undefined."""
-    if not await asyncio.to_thread(store.is_first_start):
+    if not await asyncio.to_thread(files.is_first_start):
         return
     if registry.by_name("default") is None:
         pool = parse_pool(DEFAULT.replace("<path/>", f"<path>{_escape(directory)}</path>"))
         obj = registry.make(*POOL_XML.identity(pool))
         obj.definition = pool
         await asyncio.to_thread(directory.mkdir, 0o711, parents=True, exist_ok=True)
-        await asyncio.to_thread(store.save, "default", POOL_XML.format(pool))
-        await asyncio.to_thread(store.set_autostart, "default", on=True)
+        await asyncio.to_thread(files.save, "default", POOL_XML.format(pool))
+        await asyncio.to_thread(files.set_autostart, "default", on=True)
         obj.autostart = True
         registry.add(obj)
-    await asyncio.to_thread(store.mark_initialised)
+    await asyncio.to_thread(files.mark_initialised)
 
 
 def _escape(path: Path) -> str:
@@ -98,11 +98,11 @@ async def _reconnect(obj: PoolObject, pool: Pool, registry: PoolRegistry, pools:
         registry.remove(obj)
 
 
-async def autostart_pools(store: PoolFiles, registry: PoolRegistry, pools: Pools) -> None:
+async def autostart_pools(files: PoolFiles, registry: PoolRegistry, pools: Pools) -> None:
     """Start what is marked for autostart, once in each boot of the host."""
 
     async def start(obj: PoolObject) -> None:
         if obj.definition is not None:
             await pools.start(obj, obj.definition)
 
-    await autostart(registry, store, start, parallel=MAX_STARTS)
+    await autostart(registry, files, start, parallel=MAX_STARTS)

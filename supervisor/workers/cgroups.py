@@ -179,7 +179,7 @@ def pids(group: str) -> set[int]:
         for path, _, _ in os.walk(folder):
             with contextlib.suppress(OSError, ValueError):
                 pids_found |= {
-                    int(word) for word in (Path(path) / "cgroup.procs").read_text().split()
+                    int(pid) for pid in (Path(path) / "cgroup.procs").read_text().split()
                 }
     return pids_found
 
@@ -202,11 +202,11 @@ def remove(group: str) -> None:
 def thaw(group: str) -> None:
     """Thaw a group, so that its processes can be killed; errors are ignored."""
     if "freezer" in layout().v1_controllers:
-        path, word = layout().folder("freezer", group) / "freezer.state", "THAWED"
+        path, value = layout().folder("freezer", group) / "freezer.state", "THAWED"
     else:
-        path, word = layout().folder("freezer", group) / "cgroup.freeze", "0"
+        path, value = layout().folder("freezer", group) / "cgroup.freeze", "0"
     with contextlib.suppress(OSError):
-        path.write_text(word)
+        path.write_text(value)
 
 
 def enable_controllers(group: str) -> None:
@@ -222,9 +222,9 @@ def enable_controllers(group: str) -> None:
         here = here / part
         with contextlib.suppress(OSError):
             here.mkdir(exist_ok=True)
-            for word in (here / "cgroup.controllers").read_text().split():
+            for controller in (here / "cgroup.controllers").read_text().split():
                 with contextlib.suppress(OSError):
-                    (here / "cgroup.subtree_control").write_text(f"+{word}")
+                    (here / "cgroup.subtree_control").write_text(f"+{controller}")
 
 
 async def move_process(pid: int, group: str) -> None:

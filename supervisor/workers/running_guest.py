@@ -32,7 +32,7 @@ class RunningGuest:
 
     def __init__(
         self,
-        workplace: WorkerContext,
+        context: WorkerContext,
         live: Domain | str,
         status: Status,
         process: GuestProcess,
@@ -40,13 +40,13 @@ class RunningGuest:
         """Describe a guest.
 
         Args:
-            workplace: the worker's context.
+            context: the worker's context.
             live: its live definition; the XML that a previous worker wrote is parsed when it is
                 first needed, because lxml takes memory that most workers never need again.
             status: its state, as the status file has it.
             process: QEMU, or the container's monitor.
         """
-        self.context = workplace
+        self.context = context
         self._domain = live if isinstance(live, Domain) else None
         self._live_xml = live if isinstance(live, str) else None
         self._xml_version = time.monotonic_ns()

@@ -81,7 +81,7 @@ def emulator_user(config: QemuConfig, label: str = "") -> User:
 
 
 def warn_of_root(domain: str, user: User, config: QemuConfig, label: str = "") -> None:
-    """Log that QEMU runs as root where nobody has asked for that.
+    """Log that QEMU runs as root although qemu.conf does not ask for that.
 
     QEMU's seccomp sandbox stays on, but a guest that breaks out of QEMU is root then.
     """
@@ -114,8 +114,8 @@ def _user(name: str, group: str) -> User | None:
 def _gid(group: str, default: int) -> int:
     if not group:
         return default
-    word = group.lstrip("+")
-    return int(word) if word.isdigit() else grp.getgrnam(group).gr_gid
+    name = group.lstrip("+")
+    return int(name) if name.isdigit() else grp.getgrnam(group).gr_gid
 
 
 def rlimits_of(config: QemuConfig) -> dict[int, int]:
@@ -179,7 +179,7 @@ def spawn(spawning: Spawning) -> int:
 def _own_rlimits(rlimits: Mapping[int, int]) -> Iterator[None]:
     """Set this process's limits, which a child inherits, and set them back.
 
-    The kernel lets nobody but CAP_SYS_RESOURCE change the limits of another user's process, so they
+    Only CAP_SYS_RESOURCE may change the limits of another user's process, so they
     are set before the child changes its user. Lowering one's own takes no capability; setting a
     hard limit back does, and without it the worker keeps the lower one, which it can live with.
 

@@ -61,20 +61,20 @@ log = logging.getLogger(__name__)
 class Worker(Generic[G]):
     """The worker of one domain."""
 
-    def __init__(self, workplace: WorkerContext, ops: DriverOps[G]) -> None:
+    def __init__(self, context: WorkerContext, ops: DriverOps[G]) -> None:
         self._ops = ops
-        self._workplace = workplace
-        self._errors = workplace.driver.errors
+        self._context = context
+        self._errors = context.driver.errors
         self._guest: G | None = None
         self._shutoff: ShutoffInfo | None = None  # how the last guest ended
-        self._phases = PhaseTracker(workplace.process.domain)
+        self._phases = PhaseTracker(context.process.domain)
 
     # The guest.
 
     @property
     def name(self) -> str:
         """The domain's name."""
-        return self._workplace.process.domain
+        return self._context.process.domain
 
     @property
     def phase(self) -> DomainPhase:
@@ -95,7 +95,7 @@ class Worker(Generic[G]):
         """Record how a predecessor's guest ended that was gone when this worker came up."""
         reason, detail = shutoff_reason(status)
         self._shutoff = ShutoffInfo(reason=reason, detail=detail, restart=status.restart)
-        remove_status(self._workplace.paths.status(status.name))
+        remove_status(self._context.paths.status(status.name))
 
     def guest(self) -> G:
         """Return the running guest.
@@ -133,7 +133,7 @@ class Worker(Generic[G]):
         if not self._phases.step(start_trigger(request.source)):
             raise self._errors.operation_invalid(f"domain is already running: '{self.name}'")
         try:
-            guest = await self._ops.launch(self._workplace, request)
+            guest = await self._ops.launch(self._context, request)
         except BaseException as error:
             self._phases.step(PhaseTrigger.START_FAILED)
             if isinstance(error, ConfError):
@@ -146,7 +146,7 @@ class Worker(Generic[G]):
         if isinstance(source, RestoreImage):
             source.image.close()
         name = {RestoreImage: "restoring a domain", IncomingMigration: "an incoming migration"}
-        detail = f"{name[type(source)]} is not implemented by the {self._workplace.driver.name}"
+        detail = f"{name[type(source)]} is not implemented by the {self._context.driver.name}"
         return self._errors.operation_unsupported(f"{detail} driver of this daemon")
 
     @handles(GetStatus)
@@ -246,14 +246,14 @@ class Worker(Generic[G]):
         if self._guest is not guest:
             return
         self._phases.step(PhaseTrigger.STOP)
-        await self._ops.clean_up(self._workplace, guest.status, guest.live_xml)
+        await self._ops.clean_up(self._context, guest.status, guest.live_xml)
         reason, detail = shutoff_reason(guest.status)
         log.info("%s has ended: %s", guest.name, reason.name.lower())
         self._guest = None
         self._shutoff = ShutoffInfo(reason=reason, detail=detail)
         self._phases.step(PhaseTrigger.STOPPED)
-        self._workplace.publish(stopped_event(guest.status, guest.uuid))
+        self._context.publish(stopped_event(guest.status, guest.uuid))
         # A domd that missed the event asks this worker, which stays until domd ends it.
-        remove_status(self._workplace.paths.status(guest.name))
+        remove_status(self._context.paths.status(guest.name))
         guest.ended.set()
         guest.close()

@@ -13,10 +13,10 @@ from conf.emulator import EmulatorFacts
 
 
 def assign_addresses(domain: Domain, facts: EmulatorFacts) -> None:
-    """Give every device that has none an address; those given stay. Idempotent.
+    """Assign an address to every device that has none. Idempotent.
 
     Raises:
-        ConfError: "xml": an address that was given is impossible or taken; "internal": no room.
+        ConfError: "xml": an address of the XML is impossible or taken; "internal": no room.
     """
     serial.assign(domain)
     pci.assign(domain, facts)

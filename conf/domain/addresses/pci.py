@@ -52,7 +52,7 @@ def assign(domain: Domain, facts: EmulatorFacts) -> None:
     """Give every PCI device an address, adding the bridges it takes.
 
     Raises:
-        ConfError: an address that was given is impossible or taken, or there is no room.
+        ConfError: an address of the XML is impossible or taken, or there is no room.
     """
     board = board_of(domain, facts)
     if board is None:

@@ -1,7 +1,7 @@
 """PCI connection flags of each device, by its model (virDomainDeviceCalculatePCIConnectFlags).
 
 Owns: the tables of which models are PCI Express, conventional PCI, or neither. Pure.
-May touch: words only, not the domain model.
+May touch: model names only, not the domain model.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def missing_bridges(board: Board, endpoints: Sequence[Endpoint]) -> list[Bridge]
     """List the bridges that must be added before every device finds a place.
 
     Raises:
-        ConfError: an address that was given is impossible, or no bridge makes room.
+        ConfError: an address of the XML is impossible, or no bridge makes room.
     """
     models = _bus_models(endpoints)
     trial = Topology(models, growing=True, pcie_bridge=board.pcie_bridge)
@@ -86,7 +86,7 @@ def place_all(board: Board, endpoints: Sequence[Endpoint]) -> None:
     """Give each endpoint without a place one; the bridges must all be among them.
 
     Raises:
-        ConfError: an address that was given is impossible.
+        ConfError: an address of the XML is impossible.
     """
     topology = Topology(_bus_models(endpoints), growing=False, pcie_bridge=board.pcie_bridge)
     _place_fixed(board, endpoints, topology)
@@ -104,7 +104,7 @@ def _any_function(model: str) -> int | None:
 
 
 def _place_fixed(board: Board, endpoints: Sequence[Endpoint], topology: Topology) -> None:
-    """Take the places that were given, then those that the chipset prescribes."""
+    """Reserve the places of the XML, then those that the chipset prescribes."""
     for endpoint in endpoints:
         if endpoint.place is not None and endpoint.needs:
             label = f" of {endpoint.label}" if endpoint.label else ""

@@ -18,7 +18,7 @@ def assign(domain: Domain) -> None:
     """Give every console and channel on virtio-serial a port, adding controllers as it takes.
 
     Raises:
-        ConfError: a port that was given is impossible or taken.
+        ConfError: a port of the XML is impossible or taken.
     """
     devices = domain.devices
     ports = VirtioSerialPorts()

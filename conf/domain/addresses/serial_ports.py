@@ -21,7 +21,7 @@ class VirtioSerialPorts:
 
     sizes: dict[int, int] = field(default_factory=dict)
     taken: dict[int, set[int]] = field(default_factory=dict)
-    added: list[int] = field(default_factory=list)  # controllers that had to be added
+    added: list[int] = field(default_factory=list)  # controllers to add
 
     def add_controller(self, index: int, ports: int | None) -> None:
         """Add a controller; without a number of ports it has 31."""

@@ -250,7 +250,7 @@ class Topology:
 
         Args:
             needs: what the device plugs into.
-            function: the function wanted; None for any that is free in a shared slot.
+            function: the requested function; None for any that is free in a shared slot.
 
         Raises:
             ConfError: "internal": there is no room, nor can any be made.

@@ -34,7 +34,7 @@ def assign(domain: Domain) -> None:
     """Give every USB device a port, adding hubs where ports run out.
 
     Raises:
-        ConfError: a port that was given is impossible or taken, or there is no room.
+        ConfError: a port of the XML is impossible or taken, or there is no room.
     """
     ports = UsbPorts()
     for controller in domain.devices.controllers:
@@ -72,7 +72,7 @@ def _wanted(item: Addressed) -> tuple[int | None] | None:
 
 
 def _reserve(domain: Domain, ports: UsbPorts) -> None:
-    """Take the ports that were given, hubs first and from the root outwards."""
+    """Reserve the ports of the XML, hubs first and from the root outwards."""
     address_port = [
         (hub.address.bus, parse_port(hub.address.port))
         for hub in domain.devices.hubs

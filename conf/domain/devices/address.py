@@ -14,7 +14,7 @@ from conf.types.integer import hexadecimal, unsigned
 
 
 def by_user(alias: object) -> bool:
-    """Return whether an alias was given by the user: only such are kept when the guest is off."""
+    """Return whether an alias is the user's ("ua-…"): only such are in the inactive XML."""
     return str(alias).startswith("ua-")
 
 

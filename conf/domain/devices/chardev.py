@@ -1,4 +1,4 @@
-"""Character devices: <serial>, <parallel>, <console>, <channel>, and what stands behind each.
+"""Character devices: <serial>, <parallel>, <console>, <channel>, and their backends.
 
 Source: libvirt 9.0 formatdomain, "Consoles, serial, parallel & channel devices".
 """
@@ -56,7 +56,7 @@ class CharSource:
 
     @property
     def first(self) -> CharEnd:
-        """The first end; an empty one when none was said."""
+        """The first end; an empty one where the XML has none."""
         return self.ends[0] if self.ends else CharEnd()
 
     @property
@@ -140,7 +140,7 @@ class CharDevice(CharSource):
     target_type: str | None = attribute("target/@type")
     target_name: str | None = attribute("target/@name")
     target_address: str | None = attribute("target/@address")
-    target_port: int | str | None = attribute("target/@port", read=lambda word: port(word))
+    target_port: int | str | None = attribute("target/@port", read=lambda value: port(value))
     target_state: str | None = attribute("target/@state", only="live")
     target_model: str | None = attribute("target/model/@name")
     alias: str | None = attribute("alias/@name", only="live", always=by_user)

@@ -1,4 +1,4 @@
-"""Where among the others a controller stands: libvirt writes them in the order of this rule.
+"""The order of controllers, in which libvirt writes them.
 
 Owns: that order, and the numbers of controllers that have none. Pure; changes the list it is given.
 Source: libvirt 9.0's behaviour, measured in corpus/domain.jsonl.
@@ -37,7 +37,8 @@ def order_controllers(controllers: list[Controller]) -> None:
 def _insert(controllers: list[Controller], new: Controller) -> None:
     """Put a controller before the first of its type with a higher number, else behind the last.
 
-    One without a master stands before the companions of its number; the first of a type at the end.
+    A controller without <master> precedes the companions of its index; the first one of a type is
+    appended.
     """
     number = _number(new)
     behind = len(controllers)

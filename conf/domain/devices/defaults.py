@@ -60,7 +60,7 @@ def complete_filesystem(filesystem: Filesystem) -> None:
 
 
 def complete_hostdev(hostdev: Hostdev) -> None:
-    """Choose how a host's device is given."""
+    """Choose the backend of a host device."""
     if hostdev.managed is None and hostdev.type in ("usb", "pci", "mdev", "scsi"):
         hostdev.managed = False
     if hostdev.type == "mdev" and hostdev.model == "vfio-pci" and hostdev.display is None:

@@ -1,4 +1,4 @@
-"""<hostdev>: a device of the host that a guest is given.
+"""<hostdev>: passthrough of a host device.
 
 Source: libvirt 9.0 formatdomain, "USB / PCI / SCSI devices".
 """

@@ -1,4 +1,4 @@
-"""<interface>: a network card and what it is plugged into.
+"""<interface>: a NIC and what it is connected to.
 
 Source: libvirt 9.0 formatdomain, "Network interfaces".
 """
@@ -205,7 +205,7 @@ class Interface:
 
     @property
     def mac(self) -> str | None:
-        """The card's address."""
+        """The MAC address."""
         return self.mac_element.address if self.mac_element else None
 
     def before_write(self, mode: Mode) -> Interface:

@@ -38,12 +38,12 @@ class Redirdev(CharSource):
 
 
 def wildcard(text: str) -> int | None:
-    """Read a number; -1 stands for any."""
+    """Read a number; -1 matches any."""
     return None if text.strip() == "-1" else unsigned(text)
 
 
 def usb_version(text: str) -> int | None:
-    """Read "1.10" as USB writes it in its descriptors: 0x0110; -1 stands for any."""
+    """Read "1.10" as USB writes it in its descriptors: 0x0110; -1 matches any."""
     if text.strip() == "-1":
         return None
     major, _, minor = text.partition(".")

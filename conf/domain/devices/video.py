@@ -1,4 +1,4 @@
-"""<video>: the guest's graphics card.
+"""<video>: the guest's graphics adapter.
 
 Source: libvirt 9.0 formatdomain, "Video devices".
 """

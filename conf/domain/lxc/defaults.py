@@ -40,7 +40,7 @@ def complete_container(
         domain: as it was read; it is changed, and answered.
         host_arch: the host's architecture.
         make_uuid: gives fresh UUIDs.
-        make_mac: gives fresh addresses of network cards.
+        make_mac: generates MAC addresses.
 
     Raises:
         ConfError: the container cannot be.

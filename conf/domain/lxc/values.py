@@ -1,6 +1,6 @@
 """Checks of the values of an LXC domain that become names, paths and cgroups of the host.
 
-Owns: refusing those that would lead elsewhere, or that nobody would act on. Pure.
+Owns: refusing those that would lead elsewhere, or that would have no effect. Pure.
 Source: libvirt 9.0's lxc driver; Linux, the names of network devices.
 """
 

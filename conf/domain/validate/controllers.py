@@ -19,7 +19,7 @@ USB_PORTS: Final = {"qemu-xhci": 15, "nec-xhci": 15}
 
 
 def check_roots(domain: Domain) -> None:
-    """Check that the machine's own PCI root is the one that the document names.
+    """Refuse a PCI root of another model than the machine's own.
 
     Raises:
         ConfError: "xml".

@@ -171,7 +171,7 @@ def check_single_devices(domain: Domain) -> None:
 
 
 def check_aliases(domain: Domain) -> None:
-    """Check that no alias of the user's is given to two devices.
+    """Refuse a user alias that two devices have.
 
     Raises:
         ConfError: "xml".

@@ -167,7 +167,7 @@ def check_threads(domain: Domain) -> None:
     """Check that what is tuned is there.
 
     Raises:
-        ConfError: an I/O thread is missing, or stands there twice.
+        ConfError: an I/O thread is missing, or is listed twice.
     """
     thread_ids = [thread.id for thread in domain.iothread_list()]
     for number in thread_ids:

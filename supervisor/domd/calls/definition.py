@@ -71,7 +71,7 @@ class DefinitionCalls:
 
         Raises:
             VirError: OPERATION_INVALID for a transient domain, or one that has a saved state,
-                snapshots or firmware variables and no word about them.
+                snapshots or firmware variables and no flag about them.
         """
         self._driver.check_flags("DomainUndefineFlags", flags)
         check_keep_flags(flags, self._errors)

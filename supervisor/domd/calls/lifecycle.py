@@ -177,11 +177,11 @@ class LifecycleCalls:
         self._errors.check_flags("DomainPMWakeup", flags)
         await self._request(dom, "wakeup", Wakeup())
 
-    async def _request(self, dom: DomainId, word: str, request: Request[Ack]) -> None:
+    async def _request(self, dom: DomainId, operation: str, request: Request[Ack]) -> None:
         domain = self._registry.find(dom)
         if not domain.is_active:
             raise not_running(domain)
-        async with domain.jobs.hold(word):
+        async with domain.jobs.hold(operation):
             await self._workers.call_running(domain, request)
 
 

@@ -1,6 +1,6 @@
 """virDomainGetInfo of containers: CPU time and memory are those of its cgroup.
 
-Owns: one method per procedure, named as in the table; it stands before those of `queries`.
+Owns: one method per procedure, named as in the table; these methods precede those of `query`.
 May touch: the registry; workers, through `supervisor.domd.calls.stats`.
 """
 
@@ -29,7 +29,7 @@ class LxcInfoCalls:
     ) -> tuple[int, int, int, int, int]:
         """Return state, maximum and used memory (KiB), vCPUs, CPU time (ns).
 
-        The two figures of one whose worker is silent are what is known without it.
+        Without a reply of the worker, the CPU time is 0 and the memory is that of the definition.
         """
         domain = self._registry.find(dom)
         definition = domain.current.domain
@@ -39,10 +39,10 @@ class LxcInfoCalls:
         time = 0
         call.cacheable = not domain.is_active
         if domain.is_active:
-            figures = {
+            stats = {
                 param.field: param.value.value
                 for param in await self._stats.worker_stats(domain, GROUPS)
             }
-            time = int(figures.get("cpu.time", 0))
-            memory = int(figures.get("balloon.rss", memory))
+            time = int(stats.get("cpu.time", 0))
+            memory = int(stats.get("balloon.rss", memory))
         return domain.state[0], definition.memory, memory, definition.current_vcpus, time

@@ -1,6 +1,6 @@
 """virConnectGetAllDomainStats: statistics of many domains, in bounded time.
 
-Owns: which figures domd knows by itself, and gathering the rest from workers at once.
+Owns: the statistics that domd knows itself, and the query of all workers at once.
 May touch: workers over the bus; /proc. May not touch: definitions' files.
 """
 
@@ -54,7 +54,7 @@ class StatsCalls:
         A guest that does not answer in 0.8 s is described by what is known without it.
 
         Raises:
-            VirError: ARGUMENT_UNSUPPORTED when figures are enforced that nobody has.
+            VirError: ARGUMENT_UNSUPPORTED: ENFORCE_STATS with a group that is not implemented.
         """
         groups = stats or ALL_GROUPS
         enforced = flags & ConnectGetAllDomainStatsFlags.ENFORCE_STATS
@@ -63,10 +63,10 @@ class StatsCalls:
             raise self._registry.errors.error(ErrorCode.ARGUMENT_UNSUPPORTED, detail)
         if doms:
             known = (self._registry.by_uuid(dom.uuid) for dom in doms)
-            entries = [domain for domain in known if domain is not None]
+            domains = [domain for domain in known if domain is not None]
         else:
-            entries = self._queries.filtered(flags & ~int(STEERING))
-        return list(await asyncio.gather(*(self._record(domain, groups) for domain in entries)))
+            domains = self._queries.filtered(flags & ~int(STEERING))
+        return list(await asyncio.gather(*(self._record(domain, groups) for domain in domains)))
 
     async def _record(self, domain: DomainObject, groups: int) -> DomainStatsRecord:
         identity = domain.identity
@@ -81,11 +81,11 @@ class StatsCalls:
         try:
             sampled = await link.call(GetStats(groups=groups))
         except (BusError, VirError) as error:
-            log.info("%s gives no figures: %s", domain.name, error)
+            log.info("cannot get statistics of domain '%s': %s", domain.name, error)
             return []
         return [
-            TypedParam(figure.field, TypedValue(figure.type, figure.value))
-            for figure in sampled.statistics
+            TypedParam(statistic.field, TypedValue(statistic.type, statistic.value))
+            for statistic in sampled.statistics
         ]
 
 

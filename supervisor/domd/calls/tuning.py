@@ -91,13 +91,13 @@ class TuningCalls:
             VirError: INVALID_ARG, OPERATION_INVALID; SYSTEM_ERROR for what the kernel refuses.
         """
         self._errors.check_flags("DomainSetSchedulerParametersFlags", flags, IMPACT_FLAGS)
-        given = read_values(params, SCHEDULER)
+        values = read_values(params, SCHEDULER)
 
         def edit(domain: Domain) -> None:
             tune = domain.cputune = domain.cputune or Cputune()
-            tune.shares = given.get("cpu_shares", tune.shares)
-            tune.period = given.get("vcpu_period", tune.period)
-            tune.quota = given.get("vcpu_quota", tune.quota)
+            tune.shares = values.get("cpu_shares", tune.shares)
+            tune.period = values.get("vcpu_period", tune.period)
+            tune.quota = values.get("vcpu_quota", tune.quota)
 
         await self._change(dom, flags, edit)
 
@@ -123,11 +123,11 @@ class TuningCalls:
             VirError: INVALID_ARG: swap below memory; OPERATION_INVALID; SYSTEM_ERROR.
         """
         self._errors.check_flags("DomainSetMemoryParameters", flags, IMPACT_FLAGS)
-        given = read_values(params, MEMORY)
+        values = read_values(params, MEMORY)
 
         def edit(domain: Domain) -> None:
             tune = domain.memtune = domain.memtune or Memtune()
-            for name, value in given.items():
+            for name, value in values.items():
                 setattr(tune, name, Amount(amount=min(value, UNLIMITED_KIB)))
             check_swap_limit(tune, self._errors)
 
@@ -198,11 +198,11 @@ class TuningCalls:
             VirError: INVALID_ARG, OPERATION_INVALID; SYSTEM_ERROR: the host has no such scheduler.
         """
         self._errors.check_flags("DomainSetBlkioParameters", flags, IMPACT_FLAGS)
-        given = read_values(params, BLKIO)
+        values = read_values(params, BLKIO)
 
         def edit(domain: Domain) -> None:
             tune = domain.blkiotune = domain.blkiotune or Blkiotune()
-            tune.weight = given.get("weight", tune.weight)
+            tune.weight = values.get("weight", tune.weight)
 
         await self._change(dom, flags, edit)
 
@@ -231,14 +231,14 @@ class TuningCalls:
         await self._changer.change_domain(dom, flags, change)
 
 
-def read_values(given: list[TypedParam], names: tuple[str, ...]) -> dict[str, int]:
+def read_values(params: list[TypedParam], names: tuple[str, ...]) -> dict[str, int]:
     """Read a client's typed parameters.
 
     Raises:
         VirError: INVALID_ARG: an unknown parameter, or one of the wrong type.
     """
-    found = read_params(given, declared(*names))
-    return {name: int(values[-1]) for name, values in found.items()}
+    values_by_name = read_params(params, declared(*names))
+    return {name: int(values[-1]) for name, values in values_by_name.items()}
 
 
 def typed_value(name: str, value: int) -> TypedValue:

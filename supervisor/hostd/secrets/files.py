@@ -83,7 +83,7 @@ class SecretFiles:
         """Remove a secret: the document first, so that no restart finds one without its value.
 
         Raises:
-            OSError: it cannot be removed; once the document has gone, so has the secret.
+            OSError: it cannot be removed; a secret exists while its XML file does.
         """
         remove_file(self._document(uuid))
         remove_file(self._value(uuid))

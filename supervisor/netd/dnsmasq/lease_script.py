@@ -3,7 +3,7 @@
 Owns: the database of one network, whose path is in VIRTVISOR_LEASES.
 May touch: that file alone. It runs by itself, as root, with nothing but the standard library.
 Source: dnsmasq(8), "--dhcp-script" and "--leasefile-ro"; the database is libvirt's, an array of
-objects, so that whoever reads it there (the NSS modules) can read it here.
+objects, so that libvirt's NSS modules can read it.
 """
 
 import json

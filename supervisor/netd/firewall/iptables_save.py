@@ -176,7 +176,7 @@ def _jumps(
     other, and packets that a filter drops must not reach the network's chains.
     """
     lines = [f"-D {chain.hook} -j {chain.name}" for chain in chains if chain not in missing]
-    filters = takewhile(lambda words: words[-1].startswith(FILTERS), rules)
+    filters = takewhile(lambda rule: rule[-1].startswith(FILTERS), rules)
     place = len(list(filters)) + 1
     return [*lines, *(f"-I {chain.hook} {place} -j {chain.name}" for chain in chains)]
 

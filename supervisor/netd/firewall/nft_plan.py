@@ -92,8 +92,8 @@ def _element(verb: str, lookup: str, bridge: str) -> Json:
     return {verb: {"element": {**INET, "name": lookup, "elem": [[bridge, jump]]}}}
 
 
-def _add(kind: str, **told: Json) -> Json:
-    return {"add": {kind: {**INET, **told}}}
+def _add(kind: str, **members: Json) -> Json:
+    return {"add": {kind: {**INET, **members}}}
 
 
 def _rules(chain: str, rules: Sequence[FirewallRule]) -> Iterator[Json]:

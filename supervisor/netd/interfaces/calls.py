@@ -48,11 +48,11 @@ class InterfaceCalls:
     """The calls."""
 
     def __init__(
-        self, links: Rtnetlink, host: InterfaceStepExecutor, store: InterfaceFiles, *, session: bool
+        self, links: Rtnetlink, host: InterfaceStepExecutor, files: InterfaceFiles, *, session: bool
     ) -> None:
         self._links = links
         self._host = host
-        self._files = store
+        self._files = files
         self._session = session
         self._lock = ChangeLock("the host's interfaces", INTERFACE_ERRORS)
 

@@ -3,7 +3,7 @@
 Owns: the layout (HTB towards the guests, policing of what comes from them), and giving the orders.
 May touch: queueing disciplines of the device it is given. The layout is pure.
 Source: libvirt 9.0 formatnetwork, "Quality of service"; the layout is the one `tc` shows on stock
-hosts: htb 1: with class 1:1 (below it, for a network, 1:2 of all its cards), ingress ffff:.
+hosts: htb 1: with class 1:1 (below it, for a network, 1:2 of all its interfaces), ingress ffff:.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class NetworkRuntime:
 
     @property
     def floor_sum(self) -> int:
-        """Kilobytes a second that are kept for single cards."""
+        """The sum of the interfaces' guaranteed rates (floor), in KB/s."""
         limits = [port.bandwidth.inbound for port in self.ports.values() if port.bandwidth]
         return sum(limit.floor or 0 for limit in limits if limit is not None)
 

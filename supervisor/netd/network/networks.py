@@ -43,7 +43,7 @@ class Networks:
     def __init__(
         self,
         registry: NetworkRegistry,
-        store: NetworkFiles,
+        files: NetworkFiles,
         executor: StepExecutor,
         links: Rtnetlink,
         services: NetworkServices,
@@ -54,7 +54,7 @@ class Networks:
         session: bool,
     ) -> None:
         self._registry = registry
-        self._store = store
+        self._files = files
         self._executor = executor
         self._links = links
         self._services = services
@@ -117,7 +117,7 @@ class Networks:
         network = obj.runtime.network
         await self._clear(network)
         try:
-            await asyncio.to_thread(self._store.remove_status, obj.name)
+            await asyncio.to_thread(self._files.remove_status, obj.name)
         except OSError as error:
             log.error("network '%s' may be taken for a running one: %s", obj.name, error)
         obj.runtime = None
@@ -198,7 +198,7 @@ class Networks:
 
     async def _save(self, obj: NetworkObject, running: NetworkRuntime) -> None:
         try:
-            await asyncio.to_thread(self._store.save_status, obj.name, format_status(running))
+            await asyncio.to_thread(self._files.save_status, obj.name, format_status(running))
         except OSError as error:
             raise NETWORK_ERRORS.system_error(
                 f"cannot write the status of '{obj.name}'", error

@@ -45,16 +45,16 @@ DEFAULT: Final = """\
 log = logging.getLogger(__name__)
 
 
-def load(store: NetworkFiles, registry: NetworkRegistry) -> None:
+def load(files: NetworkFiles, registry: NetworkRegistry) -> None:
     """Load every definition, and every network that has a status."""
-    load_definitions(registry, store.load(), NETWORK_XML)
-    for obj, network in load_status(registry, store.load_status(), NETWORK_XML, parse_status):
+    load_definitions(registry, files.load(), NETWORK_XML)
+    for obj, network in load_status(registry, files.load_status(), NETWORK_XML, parse_status):
         obj.runtime = NetworkRuntime(network)
-        _load_ports(store, obj, obj.runtime)
+        _load_ports(files, obj, obj.runtime)
 
 
-def _load_ports(store: NetworkFiles, obj: NetworkObject, running: NetworkRuntime) -> None:
-    for stored in store.ports(obj.name):
+def _load_ports(files: NetworkFiles, obj: NetworkObject, running: NetworkRuntime) -> None:
+    for stored in files.ports(obj.name):
         try:
             port = parse_port(stored.xml)
             running.ports[UUID(str(port.uuid)).bytes] = port
@@ -62,20 +62,20 @@ def _load_ports(store: NetworkFiles, obj: NetworkObject, running: NetworkRuntime
             log.error("port %s of '%s' is left out: %s", stored.name, obj.name, error)
 
 
-async def define_default(store: NetworkFiles, registry: NetworkRegistry) -> None:
+async def define_default(files: NetworkFiles, registry: NetworkRegistry) -> None:
     """Define the network that every stock host has, once; who undefines it will not see it again.
 
     It is not started with the host unless the administrator says so.
     """
-    if not await asyncio.to_thread(store.is_first_start):
+    if not await asyncio.to_thread(files.is_first_start):
         return
     if registry.by_name("default") is None and not any(obj.is_listed for obj in registry):
         network = read_network(DEFAULT)
         obj = registry.make(*NETWORK_XML.identity(network))
         obj.definition = network
-        await asyncio.to_thread(store.save, "default", NETWORK_XML.format(network))
+        await asyncio.to_thread(files.save, "default", NETWORK_XML.format(network))
         registry.add(obj)
-    await asyncio.to_thread(store.mark_initialised)
+    await asyncio.to_thread(files.mark_initialised)
 
 
 async def recover(registry: NetworkRegistry, networks: Networks, links: Rtnetlink) -> None:
@@ -120,7 +120,7 @@ async def _clean(registry: NetworkRegistry, networks: Networks, links: Rtnetlink
 
 
 async def autostart_networks(
-    store: NetworkFiles,
+    files: NetworkFiles,
     registry: NetworkRegistry,
     networks: Networks,
     first: Callable[[], Awaitable[None]],
@@ -128,7 +128,7 @@ async def autostart_networks(
     """Start what is marked for autostart, once in each boot of the host.
 
     Args:
-        store: remembers that it was done.
+        files: remembers that it was done.
         registry: the networks.
         networks: starts them, one after the other: each changes the packet filter.
         first: starts the host's own interfaces, which networks may need.
@@ -138,4 +138,4 @@ async def autostart_networks(
         if obj.definition is not None:
             await networks.start(obj, obj.definition)
 
-    await autostart(registry, store, start, parallel=1, before=first)
+    await autostart(registry, files, start, parallel=1, before=first)

@@ -192,5 +192,5 @@ def _element(verb: str, look: str, tap: str) -> Json:
     return {verb: {"element": {**BRIDGE, "name": look, "elem": [[tap, jump]]}}}
 
 
-def _add(kind: str, **told: Json) -> Json:
-    return {"add": {kind: {**BRIDGE, **told}}}
+def _add(kind: str, **members: Json) -> Json:
+    return {"add": {kind: {**BRIDGE, **members}}}

@@ -61,7 +61,7 @@ class Binding:
         """Plan the tap's rules.
 
         Raises:
-            VirError: INTERNAL_ERROR: it cannot be had.
+            VirError: INTERNAL_ERROR: it cannot be created.
         """
         need = plan_binding(self.definition, self.learned, find)
         if self.expires is None or not self.learned:

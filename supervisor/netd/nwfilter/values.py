@@ -16,11 +16,11 @@ from conf.types.mac import parse_mac
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 
 NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}")
-ETHER_TYPES: Final = {word.lower(): value for word, value in attribute_types.ETHER_TYPES.items()}
+ETHER_TYPES: Final = {name.lower(): value for name, value in attribute_types.ETHER_TYPES.items()}
 ARP_OPERATIONS: Final = {
-    word.lower(): value for word, value in attribute_types.ARP_OPERATIONS.items()
+    name.lower(): value for name, value in attribute_types.ARP_OPERATIONS.items()
 }
-IP_PROTOCOLS: Final = {word.lower(): value for word, value in attribute_types.IP_PROTOCOLS.items()}
+IP_PROTOCOLS: Final = {name.lower(): value for name, value in attribute_types.IP_PROTOCOLS.items()}
 
 
 def number(text: str, names: Mapping[str, int] | None = None) -> int:

@@ -2,7 +2,7 @@
 
 Owns: taps and macvtaps, and containers' veth pairs and macvlans.
 May touch: links, /dev/net/tun and settings of the kernel, each through its
-module. May not touch: what is known of a card (`supervisor.netd.ports.ports`).
+module. May not touch: the records of ports (`supervisor.netd.ports.ports`).
 """
 
 from __future__ import annotations

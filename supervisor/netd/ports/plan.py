@@ -138,8 +138,8 @@ def plan_attach(interface: Interface, network: Network, used: dict[str, int]) ->
     return plan
 
 
-def _first(*words: bool | None) -> bool | None:
-    return next((value for value in words if value is not None), None)
+def _first(*values: bool | None) -> bool | None:
+    return next((value for value in values if value is not None), None)
 
 
 def check_supported(interface: Interface, plan: PortPlan) -> None:

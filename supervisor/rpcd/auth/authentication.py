@@ -3,10 +3,10 @@
 Owns: the interface between transports, the authentication calls and the access checks.
 May not touch: sockets, the bus.
 
-It stands between a transport and the messages: a scheme may exchange its own calls (AUTH_SASL_*,
-AUTH_POLKIT), and may leave a security layer through which all later bytes pass (SASL's integrity
-and privacy). TLS is no such layer: it belongs to its transport, which reports the certificate's
-name in `Transport.identity`.
+It is a stage between a transport and the messages: a scheme may exchange its own calls
+(AUTH_SASL_*, AUTH_POLKIT), and may leave a security layer through which all later bytes pass
+(SASL's integrity and privacy). TLS is no such layer: it belongs to its transport, which reports
+the certificate's name in `Transport.identity`.
 """
 
 from __future__ import annotations

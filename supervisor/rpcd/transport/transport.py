@@ -18,7 +18,7 @@ class Transport(Protocol):
     name: str  # of the client, for log lines
     closed: bool
     identity: Identity  # what the transport knows of the peer
-    is_secure: bool  # nobody on the way can read or change the bytes (virConnectIsSecure)
+    is_secure: bool  # encrypted, or local to the host (virConnectIsSecure)
     descriptors: deque[int]  # received and not yet taken; their taker closes them
 
     def start(self, on_data: Callable[[bytes], None], on_close: Callable[[], None]) -> None:

@@ -41,13 +41,13 @@ class Container(RunningGuest):
 
     def __init__(
         self,
-        workplace: WorkerContext,
+        context: WorkerContext,
         document: Domain | str,
         status: Status,
         process: GuestProcess,
     ) -> None:
         """Describe a container; `attach_init` adds its init process."""
-        super().__init__(workplace, document, status, process)
+        super().__init__(context, document, status, process)
         self.init: GuestProcess | None = None
         self.at_barrier = False  # started paused: init is not executed yet
         self.group = ""

@@ -123,6 +123,6 @@ async def remove(container: Container, target: str) -> None:
         raise _error("remove", target, error.strerror or str(error)) from error
 
 
-def _error(word: str, target: str, why: str) -> VirError:
-    detail = f"Unable to {word} device {target} in the container: {why}"
+def _error(verb: str, target: str, why: str) -> VirError:
+    detail = f"Unable to {verb} device {target} in the container: {why}"
     return VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.LXC)

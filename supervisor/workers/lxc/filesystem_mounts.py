@@ -56,7 +56,7 @@ def read_only_command(source: str, flags: int, mount_point: Path) -> list[str]:
         flags: f_flag of statvfs(3), whose nosuid, nodev, … are kept.
         mount_point: in the container's folder.
     """
-    kept = [word for bit, word in RESTRICTIONS if flags & bit]
+    kept = [option for bit, option in RESTRICTIONS if flags & bit]
     return [
         MOUNT,
         "--make-private",

@@ -157,8 +157,8 @@ async def _move_to_host(netns: str, resources: ContainerResources, name: str) ->
             f"the container has removed '{name}': the kernel returns a physical device by itself"
         )
         raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.LXC)
-    words = ["link", "set", "dev", present, "netns", str(os.getpid()), "name", name]
-    await run_command([NSENTER, f"--net={netns}", "--", IP, *words])
+    arguments = ["link", "set", "dev", present, "netns", str(os.getpid()), "name", name]
+    await run_command([NSENTER, f"--net={netns}", "--", IP, *arguments])
 
 
 def netns_path(pid: int) -> str:

@@ -250,9 +250,9 @@ async def finish_start(start: StartContext) -> None:
     """Set what liblxc cannot: routes, and the record of host devices; then set the state."""
     container, paths = start.container, start.context.paths
     assert container is not None, "it has been started"
-    for place, card in start.interfaces.items():
+    for place, netdev in start.interfaces.items():
         for command in interfaces.route_commands(
-            card.name, start.domain.devices.interfaces[place].routes
+            netdev.name, start.domain.devices.interfaces[place].routes
         ):
             await interfaces.nsenter(start.init_pid, command)
     netdevs = [one.source.interface for one in start.domain.devices.hostdevs if one.type == "net"]

@@ -56,7 +56,7 @@ def percpu_times(group: str) -> list[int]:
     """Read the CPU time in ns on each CPU of the host; version 2 does not count it."""
     if "cpuacct" not in cgroups.layout().v1_controllers:
         return []
-    return [int(word) for word in cgroups.read("cpuacct", group, "cpuacct.usage_percpu").split()]
+    return [int(name) for name in cgroups.read("cpuacct", group, "cpuacct.usage_percpu").split()]
 
 
 def memory_kib(group: str) -> int:
@@ -115,9 +115,9 @@ def parse_io_stat(text: str, number: str) -> dict[str, int]:
     for line in text.splitlines():
         device, *pairs = line.split()
         for pair in pairs if number in ("", device) else []:
-            word, _, value = pair.partition("=")
-            if word in IO_STAT and value.isdigit():
-                sums[IO_STAT[word]] += int(value)
+            name, _, value = pair.partition("=")
+            if name in IO_STAT and value.isdigit():
+                sums[IO_STAT[name]] += int(value)
     return sums
 
 
@@ -165,8 +165,8 @@ def _interfaces(container: Container) -> Iterator[StatsParam]:
     for number, interface in enumerate(interfaces):
         yield StatsParam(f"net.{number}.name", P.STRING, interface.target_dev or "")
         counters = interface_counters(interface.target_dev or "")
-        for word, value in zip(COUNTERS, counters or (), strict=False):
-            yield StatsParam(f"net.{number}.{word}", P.ULLONG, value)
+        for name, value in zip(COUNTERS, counters or (), strict=False):
+            yield StatsParam(f"net.{number}.{name}", P.ULLONG, value)
 
 
 def _blocks(container: Container) -> Iterator[StatsParam]:

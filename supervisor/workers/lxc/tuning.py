@@ -54,13 +54,13 @@ def plan_change(before: list[Limit], after: list[Limit]) -> list[Limit]:
 def reset_of(limit: Limit, after: list[Limit]) -> Limit | None:
     """Return the value that resets a device's throttle; None if it is replaced or cannot be."""
     number, _, value = limit.value.partition(" ")
-    word = value.partition("=")[0] if "=" in value else ""
-    if any(one.file == limit.file and one.value.startswith(f"{number} {word}") for one in after):
+    key = value.partition("=")[0] if "=" in value else ""
+    if any(one.file == limit.file and one.value.startswith(f"{number} {key}") for one in after):
         return None
     if limit.file.startswith("blkio.throttle."):
         return Limit(limit.controller, limit.file, f"{number} 0")
     if limit.file == "io.max":
-        return Limit(limit.controller, limit.file, f"{number} {word}=max")
+        return Limit(limit.controller, limit.file, f"{number} {key}=max")
     return None
 
 

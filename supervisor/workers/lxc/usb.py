@@ -1,4 +1,4 @@
-"""USB host devices of a container: find the one that a <hostdev> names.
+"""USB host devices of a container: find the device that a <hostdev> names.
 
 Owns: the search. May touch: nothing; /sys/bus/usb is read.
 Source: Linux, Documentation/ABI/testing/sysfs-bus-usb; libvirt 9.0 formatdomain, "USB devices".
@@ -61,18 +61,18 @@ def find_device(source: HostdevSource, devices: Sequence[UsbDevice]) -> UsbDevic
 
 
 def _matches(source: HostdevSource, one: UsbDevice) -> bool:
-    said = (source.bus, source.device, source.vendor, source.product)
-    has = (one.bus, one.device, one.vendor, one.product)
-    return all(wish is None or wish == value for wish, value in zip(said, has, strict=True))
+    requested = (source.bus, source.device, source.vendor, source.product)
+    actual = (one.bus, one.device, one.vendor, one.product)
+    return all(wish is None or wish == value for wish, value in zip(requested, actual, strict=True))
 
 
 def _describe(source: HostdevSource) -> str:
-    words = []
+    parts = []
     if source.vendor is not None and source.product is not None:
-        words.append(f"{source.vendor:04x}:{source.product:04x}")
+        parts.append(f"{source.vendor:04x}:{source.product:04x}")
     if source.bus is not None:
-        words.append(f"bus:{source.bus} device:{source.device}")
-    return " ".join(words)
+        parts.append(f"bus:{source.bus} device:{source.device}")
+    return " ".join(parts)
 
 
 async def resolve_addresses(domain: Domain) -> None:

@@ -51,8 +51,8 @@ LXC_OPS: Final = DriverOps(
 class LxcWorker(Worker[Container]):
     """The worker of one container."""
 
-    def __init__(self, workplace: WorkerContext) -> None:
-        super().__init__(workplace, LXC_OPS)
+    def __init__(self, context: WorkerContext) -> None:
+        super().__init__(context, LXC_OPS)
 
     def attach_guest(self, guest: Container) -> None:
         """Drive this container."""
@@ -95,7 +95,7 @@ class LxcWorker(Worker[Container]):
     async def _restart_if_rebooted(self, guest: Container) -> bool:
         self._phases.step(PhaseTrigger.REBOOT)  # a destroy waits for the outcome
         try:
-            restarted = await restart_rebooted(self._workplace, guest.status, guest.live_xml)
+            restarted = await restart_rebooted(self._context, guest.status, guest.live_xml)
         except (ConfError, VirError, OSError) as error:
             log.error("%s has rebooted and cannot be started again: %s", guest.name, error)
             guest.status.ending, guest.status.restart = DomainShutoffReason.FAILED, False

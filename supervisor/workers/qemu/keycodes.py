@@ -170,7 +170,7 @@ def _tables() -> dict[KeycodeSet, dict[int, int]]:
         _, linux, qnum, *others = line.split()
         number = int(qnum, 16)
         tables[KeycodeSet.LINUX][int(linux)] = number
-        for column, word in zip(COLUMNS, others, strict=True):
-            if word != "-":
-                tables[column][int(word, 16)] = number
+        for column, text in zip(COLUMNS, others, strict=True):
+            if text != "-":
+                tables[column][int(text, 16)] = number
     return tables

@@ -56,7 +56,7 @@ def call_targets(worker: GuestProvider) -> tuple[object, ...]:
     return tuple(calls(worker) for calls in CALLS)
 
 
-async def serve(process: ChildProcess) -> None:
+async def run(process: ChildProcess) -> None:
     """Serve one domain until the root stops this process; the guest runs on.
 
     Raises:

@@ -134,7 +134,7 @@ class Domd:
 
     def reconnect(self, *, guest_runs: bool = True) -> None:
         """Give the worker a guest, or the end of one, that a predecessor left."""
-        context = WorkerContext.for_process(self.worker._workplace.process)
+        context = WorkerContext.for_process(self.worker._context.process)
         status = new_status(parse_domain(XML), 7, "")
         process = spawn_guest(status)
         if guest_runs:
@@ -165,6 +165,6 @@ async def domd(root: Path) -> AsyncIterator[Domd]:
             guest.process.send_signal(signal.SIGKILL)
             await guest.process.wait_exit(5)
         service.worker.close()
-        service.worker._workplace.node.close()
+        service.worker._context.node.close()
         service.node.close()
         await asyncio.sleep(0.01)

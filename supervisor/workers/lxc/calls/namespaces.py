@@ -101,11 +101,13 @@ class NamespaceCalls:
         """
         LXC.errors.check_flags("DomainGetHostname", flags)
         pid = require_init_pid(self._worker.guest())
-        status, words = await run_program([NSENTER, f"--uts=/proc/{pid}/ns/uts", "--", UNAME, "-n"])
+        status, output = await run_program(
+            [NSENTER, f"--uts=/proc/{pid}/ns/uts", "--", UNAME, "-n"]
+        )
         if status != 0:
-            detail = f"the container's name cannot be read: {words}"
+            detail = f"the container's name cannot be read: {output}"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.LXC)
-        return words
+        return output
 
 
 def require_init_pid(container: Container) -> int:

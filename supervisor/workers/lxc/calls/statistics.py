@@ -135,8 +135,8 @@ def memory_stats(container: Container) -> Iterator[tuple[int, int]]:
     current = domain.current_memory.amount if domain.current_memory else domain.memory
     yield Tag.ACTUAL_BALLOON, current
     yield Tag.RSS, stats.memory_kib(container.group)
-    for tag, words, unit in MEMORY:
-        value = next((counted[word] for word in words if word in counted), None)
+    for tag, names, unit in MEMORY:
+        value = next((counted[name] for name in names if name in counted), None)
         if value is not None:
             yield tag, value // unit
 

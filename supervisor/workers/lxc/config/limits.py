@@ -181,10 +181,10 @@ THROTTLES: Final = {
 
 def throttle(name: str, number: str, value: int, v1_controllers: frozenset[str]) -> Limit:
     """Throttle one device; 0 resets it."""
-    file, word = THROTTLES[name]
+    file, key = THROTTLES[name]
     if "blkio" in v1_controllers:
         return Limit("blkio", file, f"{number} {value}")
-    return Limit("blkio", "io.max", f"{number} {word}={value or 'max'}")
+    return Limit("blkio", "io.max", f"{number} {key}={value or 'max'}")
 
 
 def setting_lines(limits: list[Limit], v1_controllers: frozenset[str]) -> Iterator[tuple[str, str]]:

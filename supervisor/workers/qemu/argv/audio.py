@@ -15,7 +15,7 @@ from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, 
 from supervisor.workers.qemu.argv.syntax import Json, json_of
 
 BACKENDS: Final = {"pulseaudio": "pa", "file": "wav"}
-CARDS: Final = {
+DRIVERS: Final = {
     "es1370": "ES1370", "ac97": "AC97", "ich6": "intel-hda", "ich9": "ich9-intel-hda",
     "sb16": "sb16", "usb": "usb-audio",
 }  # fmt: skip
@@ -91,7 +91,7 @@ def sounds(context: Context) -> Options:
     for sound in context.domain.devices.sounds:
         if sound.model == "pcspk":
             continue  # soldered on: `speaker_backend` is a property of the machine
-        props: Props = {"driver": CARDS[sound.model], "id": sound.alias}
+        props: Props = {"driver": DRIVERS[sound.model], "id": sound.alias}
         with_codecs = sound.model in ("ich6", "ich9")
         if not with_codecs:
             props["audiodev"] = audiodev(context, sound.audio_id)

@@ -1,4 +1,4 @@
-"""Host devices that a guest is given: PCI, mediated, USB, SCSI.
+"""Passthrough of host devices: PCI, mediated, USB, SCSI.
 
 Owns: their -device options.
 May touch: values only; binding to vfio-pci and opening is the worker's.

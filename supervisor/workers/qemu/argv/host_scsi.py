@@ -1,4 +1,4 @@
-"""SCSI devices that a guest is given: of the host's adapters, or over iSCSI.
+"""Passthrough of SCSI devices: of the host's adapters, or over iSCSI.
 
 Owns: their block node and their -device.
 May touch: values only; the worker finds which /dev/sg a device of an adapter is.

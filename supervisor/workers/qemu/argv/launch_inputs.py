@@ -35,7 +35,7 @@ def _no_secrets(_: bytes) -> EncryptedSecret:
     raise ConfError("internal", "cannot encrypt a secret: the launch has no master key")
 
 
-#: A number that QEMU inherits, or the name of one that a running QEMU was given.
+#: A number that QEMU inherits, or the name of one passed to a running QEMU (getfd).
 Fd = int | str
 
 

@@ -21,7 +21,7 @@ Option = str | int | bool | None
 def json(**members: Json | None) -> str:
     """Encode a JSON object; members that are None are left out, `_` in a name becomes `-`.
 
-    Names that QEMU spells with `_` are given through `json_of`.
+    Names that QEMU spells with `_` are written with `json_of`.
     """
     return json_of({name.replace("_", "-"): value for name, value in members.items()})
 

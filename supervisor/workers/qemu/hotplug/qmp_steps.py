@@ -51,7 +51,7 @@ COMMANDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class QmpStep:
-    """One QMP command, and the one that undoes it."""
+    """A QMP command, and the command that undoes it."""
 
     command: str
     arguments: Arguments
@@ -74,7 +74,7 @@ def attach_steps(context: Context, device: Device, *, first_node: int) -> list[Q
 
 
 def check_attachable(domain: Domain, device: Device) -> None:
-    """Refuse a device that a running guest cannot be given.
+    """Refuse a device that cannot be hotplugged.
 
     Raises:
         ConfError: "operation_unsupported".

@@ -373,7 +373,7 @@ HANDLERS: Final[dict[str, Handler]] = {
 
 
 async def resume_lifecycle_action(guest: Guest) -> None:
-    """Apply the lifecycle action that the previous worker had no time for."""
+    """Apply the lifecycle action that the previous worker did not finish."""
     if guest.state is DomainState.SHUTDOWN:
         action = lifecycle_actions.on_poweroff(guest.domain)
         await apply_action(guest, action, DomainShutoffReason.SHUTDOWN)

@@ -165,7 +165,7 @@ def fill_dac_label(domain: Domain, uid: int, gid: int) -> None:
 
 
 def copy_serial_to_console(domain: Domain) -> None:
-    """Copy the first serial port's source and alias to the console that stands for it.
+    """Copy the first serial port's source and alias to the console that mirrors it.
 
     On x86 the first <console type='serial'> is the first <serial> again, not a second device.
     """

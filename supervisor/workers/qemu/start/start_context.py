@@ -41,7 +41,7 @@ class StartContext:
 
     @property
     def manages_owners(self) -> bool:
-        """Whether images are given to QEMU's user, and back when it ends."""
+        """Whether images are chowned to QEMU's user, and restored when it ends."""
         if self.user.is_own or not self.context.config.dynamic_ownership:
             return False
         return live_xml.allows_relabel(self.domain)

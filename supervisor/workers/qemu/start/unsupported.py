@@ -2,7 +2,7 @@
 
 Owns: the table of those elements, one rule each: what it is, when it counts, what to do instead.
 May touch: values only. An element is never dropped silently: a guest without the limit, the label
-or the device that its XML asks for would look as if it had it.
+or the element would seem to have an effect.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ from supervisor.messages.worker import (
 )
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.paths import Paths
-from supervisor.workers.qemu.main import serve
+from supervisor.workers.qemu.main import run
 
 FAKE = Path(__file__).with_name("fake_qemu.py")
 UUID = "00000000-0000-4000-8000-000000000001"
@@ -153,7 +153,7 @@ class WorkerTree:
             domain=self.name,
             uuid=UUID,
         )
-        task = asyncio.create_task(serve(process))
+        task = asyncio.create_task(run(process))
         try:
             yield
         finally:
