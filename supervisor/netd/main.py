@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,7 +38,7 @@ from supervisor.netd.network.files import NetworkFiles
 from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.network_services import NetworkServices
 from supervisor.netd.network.networks import Networks, bridge_of
-from supervisor.netd.network.registry import NetworkRegistry, network_definitions, network_registry
+from supervisor.netd.network.registry import network_definitions, network_registry
 from supervisor.netd.network.step_executor import StepExecutor
 from supervisor.netd.nwfilter.calls import FilterCalls
 from supervisor.netd.nwfilter.filters import Filters
@@ -103,18 +103,23 @@ async def run(process: ChildProcess) -> None:
         PortCalls(registry, network_ports, ports),
         FilterCalls(filters, session=process.session),
     )
-    recovery.load(files, registry)
+    interrupted = recovery.load(files, registry)
+    tasks: set[asyncio.Task[None]] = set()
+    recovering: list[asyncio.Task[None]] = []
     if not process.session:
         await asyncio.to_thread(install_script, paths.dnsmasq())
         await recovery.define_default(files, registry)
         await filters.load(stock_filters)
-        await recovery.recover(registry, networks, links)
-        if any_active(registry) or ports.any():
-            await restore_ports(ports)
+        recovering = recovery.recover(
+            registry, networks, interrupted, lambda obj: restore_ports(ports, obj)
+        )
+        recovering.append(asyncio.ensure_future(filters.recover()))
+        if ports.any():
+            recovering.append(asyncio.ensure_future(restore_ports(ports)))
+        await asyncio.sleep(0)  # each task takes its lock before the first call is answered
     process.node.serve(Dispatcher("netd", *targets))
     process.node.serve(ports)
     process.node.serve(AddressService(registry, services.leases, links))
-    tasks: set[asyncio.Task[None]] = set()
     process.on_reload.append(lambda: start_task(tasks, refresh_rules(networks, filters)))
     await process.ready()
     networks.count()
@@ -122,11 +127,14 @@ async def run(process: ChildProcess) -> None:
     start_task(tasks, collect_garbage(ports, process.stopping))
     if not process.session:
         starting = recovery.autostart_networks(
-            files, registry, networks, interfaces.start_with_host
+            files,
+            registry,
+            networks,
+            lambda: before_autostart(recovering, interfaces.start_with_host),
         )
         start_task(tasks, starting)
     await process.stopping.wait()
-    for task in tasks:
+    for task in (*tasks, *recovering):
         task.cancel()
     filters.close()
     services.close()
@@ -140,9 +148,17 @@ def start_task(tasks: set[asyncio.Task[None]], coroutine: Coroutine[Any, Any, No
     task.add_done_callback(tasks.discard)
 
 
-def any_active(registry: NetworkRegistry) -> bool:
-    """Return whether any network is active."""
-    return any(obj.is_active for obj in registry)
+async def before_autostart(
+    recovering: Sequence[asyncio.Task[None]], start_interfaces: Callable[[], Awaitable[None]]
+) -> None:
+    """Wait for the recovery, whose leftovers may be in the way; then start the host's interfaces.
+
+    Args:
+        recovering: the tasks of the recovery; each logs its own failures.
+        start_interfaces: starts what networks may need.
+    """
+    await asyncio.gather(*recovering, return_exceptions=True)
+    await start_interfaces()
 
 
 async def restore_ports(ports: Ports, obj: NetworkObject | None = None) -> None:

@@ -176,7 +176,8 @@ def test_recovery_repairs_what_was_deleted(here: Daemon, net: str) -> None:
     os.kill(former, signal.SIGKILL)
     wait_until("netd is back", lambda: pid_of(here, "netd") not in (0, former))
     assert net in here.ok("net-list", "--name").split()
-    assert f"10.77.{net[1:]}.1/24" in shown("ip", "-o", "-4", "addr", "show", "dev", bridge(net))
+    address = f"10.77.{net[1:]}.1/24"
+    wait_until("the bridge is back", lambda: address in shown("ip", "-o", "-4", "addr"))
     assert any(line.startswith("-A LIBVIRT_FWI") and bridge(net) in line for line in rules())
     wait_until("dnsmasq runs", lambda: len(list(servers(here, net))) == 1)
 

@@ -106,6 +106,7 @@ async def bound(
     *parameters: FilterParameter,
 ) -> InterfaceFilters:
     await filters.load(stock_filters)
+    await filters.recover()
     cards = InterfaceFilters(filters)
     mac = ":".join(f"{byte:02x}" for byte in MAC)
     await cards.apply("vnet0", mac, reference(name, *parameters), "web", UUID)
@@ -296,6 +297,7 @@ def test_lease_expires_after_a_restart_of_netd(filters: Filters, tmp_path: Path)
     async def ended() -> None:
         after = open_filters(Paths.system(tmp_path), backend_of(shown("nft", "list", "ruleset")))
         await after.load(stock_filters)
+        await after.recover()
         assert after.registry.binding("vnet0").learned == ("10.0.0.2",)
         async with asyncio.timeout(WAIT_S):
             while after.registry.binding("vnet0").learned:  # noqa: ASYNC110

@@ -59,7 +59,6 @@ class HostAddress:
     prefix: int
     family: int  # 4 or 6
     permanent: bool = True
-    tentative: bool = False  # duplicate address detection has not ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +297,6 @@ def _link_data(information: Any, name: str) -> Any:  # noqa: ANN401
 
 
 PERMANENT: Final = 0x80  # IFA_F_PERMANENT
-TENTATIVE: Final = 0x40  # IFA_F_TENTATIVE
 
 
 def _address(message: Any) -> HostAddress:  # noqa: ANN401
@@ -310,7 +308,6 @@ def _address(message: Any) -> HostAddress:  # noqa: ANN401
         prefix=int(message["prefixlen"]),
         family=6 if message["family"] == AF[6] else 4,
         permanent=bool(flags & PERMANENT),
-        tentative=bool(flags & TENTATIVE),
     )
 
 

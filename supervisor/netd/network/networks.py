@@ -1,7 +1,7 @@
 """Active networks: start, stop, update, repair.
 
 Owns: the order of plan, hook scripts, steps and status; the servers of running networks.
-May touch: the host, through `netd.network.step_executor`; the store. May not touch: definitions.
+May touch: the host, through `netd.network.step_executor`; the files. May not touch: definitions.
 
 The caller holds the network's job.
 """
@@ -82,13 +82,17 @@ class Networks:
     async def _start(self, obj: NetworkObject, network: Network) -> None:
         await self._check(network)
         await self._hooks.run(network, "start")
+        running = NetworkRuntime(network)
         try:
+            # Before the first step: where this process is killed, the next netd finds what to undo.
+            # Nothing else on disk names a transient network's bridge.
+            await self._save(obj, running, starting=True)
             async with asyncio.timeout(START_S):
                 await run_steps(self._plan(network), self._executor.do, self._executor.undo)
-            running = NetworkRuntime(network)
             await self._save(obj, running)
         except BaseException as error:
             await self._clear(network)
+            await self._remove_status(obj)
             await self._hooks.notify(network, "stopped", sub="end")
             if isinstance(error, TimeoutError):
                 detail = f"network '{network.name}' was not up in {START_S:.0f} s"
@@ -116,10 +120,7 @@ class Networks:
         assert obj.runtime is not None, "only a running network is stopped"
         network = obj.runtime.network
         await self._clear(network)
-        try:
-            await asyncio.to_thread(self._files.remove_status, obj.name)
-        except OSError as error:
-            log.error("network '%s' may be taken for a running one: %s", obj.name, error)
+        await self._remove_status(obj)
         obj.runtime = None
         if obj.definition is None:
             self._registry.remove(obj)
@@ -183,9 +184,12 @@ class Networks:
         """Vote on keeping the daemon running."""
         self._keep_running.set(busy=any(obj.is_active for obj in self._registry))
 
-    async def clear(self, network: Network) -> None:
-        """Undo what an interrupted start or stop left of an inactive network."""
+    async def undo_start(self, obj: NetworkObject, network: Network) -> None:
+        """Undo a start that an earlier netd did not end."""
         await self._clear(network)
+        await self._remove_status(obj)
+        if not obj.is_listed:
+            self._registry.remove(obj)
 
     async def save(self, obj: NetworkObject) -> None:
         """Write the status of an active network.
@@ -196,13 +200,22 @@ class Networks:
         assert obj.runtime is not None, "only a running network has a status"
         await self._save(obj, obj.runtime)
 
-    async def _save(self, obj: NetworkObject, running: NetworkRuntime) -> None:
+    async def _save(
+        self, obj: NetworkObject, running: NetworkRuntime, *, starting: bool = False
+    ) -> None:
+        text = format_status(running, starting=starting)
         try:
-            await asyncio.to_thread(self._files.save_status, obj.name, format_status(running))
+            await asyncio.to_thread(self._files.save_status, obj.name, text)
         except OSError as error:
             raise NETWORK_ERRORS.system_error(
                 f"cannot write the status of '{obj.name}'", error
             ) from error
+
+    async def _remove_status(self, obj: NetworkObject) -> None:
+        try:
+            await asyncio.to_thread(self._files.remove_status, obj.name)
+        except OSError as error:
+            log.error("network '%s' may be taken for an active one: %s", obj.name, error)
 
     async def _clear(self, network: Network) -> None:
         """Undo all steps of a start in reverse order, whether they were done or not."""

@@ -82,9 +82,10 @@ def _steps(network: Network, dnsmasq: DnsmasqConfig | None) -> Iterator[Step]:
         )
     yield from _forwarding(network)
     if dnsmasq is not None:
+        # No wait for duplicate address detection of IPv6: on a bridge without a port there is no
+        # carrier, so it does not even begin. dnsmasq runs with bind-dynamic: the kernel reports an
+        # address that has become usable, and dnsmasq binds it then, as with stock.
         yield steps.WriteDnsmasqConfig(dnsmasq)
-        if any(ip.version == 6 for ip in network.ips):
-            yield steps.WaitForAddresses(bridge.name)
         yield steps.StartDnsmasq(dnsmasq)
     limits = traffic_limits(network)
     if limits is not None:

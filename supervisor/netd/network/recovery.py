@@ -1,31 +1,30 @@
-"""After a start of netd: which networks are there, and mending what is missing of them.
+"""Recovery of networks after a start of netd.
 
-Owns: that order. May touch: the store, to read; networks, each through its own module.
+Owns: its order. May touch: the files, to read; networks, each through its own module.
 
-A network with a status document runs: its bridge, rules and server are looked at and mended. One
-without does not: what a start or stop that was cut short has left of it is removed.
+A network with a status file is active: its bridge, rules and dnsmasq are checked and repaired, at
+the same time for all networks and while calls are answered. Where the status says that the start
+did not end, the start is undone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from conf.errors import ConfError
-from conf.network import parse_port
+from conf.network import Network, parse_port
 from rpc.errors import VirError
-from supervisor.netd.kernel.netlink import Rtnetlink
 from supervisor.netd.network.definition_builder import read_network
 from supervisor.netd.network.files import NetworkFiles
 from supervisor.netd.network.network import NetworkObject, NetworkRuntime
-from supervisor.netd.network.networks import Networks, bridge_of
-from supervisor.netd.network.plan import makes_bridge
+from supervisor.netd.network.networks import Networks
 from supervisor.netd.network.registry import NETWORK_XML, NetworkRegistry
 from supervisor.netd.network.status_xml import parse_status
-from supervisor.netd.network.step_executor import is_network_bridge
 from supervisor.objects.autostart import autostart
 from supervisor.objects.load import load_definitions, load_status
 
@@ -45,12 +44,33 @@ DEFAULT: Final = """\
 log = logging.getLogger(__name__)
 
 
-def load(files: NetworkFiles, registry: NetworkRegistry) -> None:
-    """Load every definition, and every network that has a status."""
+@dataclass(slots=True)
+class InterruptedStart:
+    """A start that an earlier netd did not end."""
+
+    obj: NetworkObject
+    network: Network
+
+
+def load(files: NetworkFiles, registry: NetworkRegistry) -> list[InterruptedStart]:
+    """Load every definition and status; return the starts that did not end."""
     load_definitions(registry, files.load(), NETWORK_XML)
-    for obj, network in load_status(registry, files.load_status(), NETWORK_XML, parse_status):
+    starting: set[str] = set()
+
+    def parse(text: str) -> Network:
+        status = parse_status(text)
+        if status.starting:
+            starting.add(status.network.name)
+        return status.network
+
+    interrupted = []
+    for obj, network in load_status(registry, files.load_status(), NETWORK_XML, parse):
+        if obj.name in starting:
+            interrupted.append(InterruptedStart(obj, network))
+            continue
         obj.runtime = NetworkRuntime(network)
         _load_ports(files, obj, obj.runtime)
+    return interrupted
 
 
 def _load_ports(files: NetworkFiles, obj: NetworkObject, running: NetworkRuntime) -> None:
@@ -78,45 +98,63 @@ async def define_default(files: NetworkFiles, registry: NetworkRegistry) -> None
     await asyncio.to_thread(files.mark_initialised)
 
 
-async def recover(registry: NetworkRegistry, networks: Networks, links: Rtnetlink) -> None:
-    """Mend the networks that run, and clean up after those that do not."""
-    running = [obj for obj in registry if obj.runtime is not None]
-    for obj in running:
-        await _mend(obj, networks)
+def recover(
+    registry: NetworkRegistry,
+    networks: Networks,
+    interrupted: Sequence[InterruptedStart],
+    after_repair: Callable[[NetworkObject], Awaitable[None]],
+) -> list[asyncio.Task[None]]:
+    """Begin to repair active networks and to undo interrupted starts.
+
+    Each task holds the change lock of its network alone: what takes long, such as a dnsmasq that
+    does not start, holds up changes of that network, and no list or other network.
+
+    Args:
+        registry: the networks.
+        networks: repairs them.
+        interrupted: as `load` returned them.
+        after_repair: called with each network that was repaired, while its lock is held.
+
+    Returns:
+        The tasks; the caller keeps them.
+    """
+    rules = asyncio.ensure_future(_repair_rules(networks))
+    tasks = [rules]
+    for obj in registry:
+        if obj.runtime is not None:
+            tasks.append(asyncio.ensure_future(_repair(obj, networks, rules, after_repair)))
+    tasks += [asyncio.ensure_future(_undo_start(start, networks)) for start in interrupted]
+    return tasks
+
+
+async def _repair_rules(networks: Networks) -> None:
+    """Install the missing rules of all networks: one reading of the tables is enough for all."""
     try:
         await networks.repair_rules()
     except VirError as error:
         log.error("the packet filter's rules are not complete: %s", error)
-    await _clean(registry, networks, links)
 
 
-async def _mend(obj: NetworkObject, networks: Networks) -> None:
-    assert obj.runtime is not None, "only running networks are mended"
-    try:
-        await networks.repair(obj, obj.runtime.network)
-    except (VirError, TimeoutError) as error:
-        log.error("network '%s' is not whole: %s", obj.name, error)
+async def _repair(
+    obj: NetworkObject,
+    networks: Networks,
+    rules: asyncio.Future[None],
+    after_repair: Callable[[NetworkObject], Awaitable[None]],
+) -> None:
+    async with obj.change_lock.hold("recovery"):
+        await asyncio.wait([rules])  # before a bridge that was lost passes its first packet
+        assert obj.runtime is not None, "calls that stop it wait for the lock"
+        try:
+            await networks.repair(obj, obj.runtime.network)
+        except (VirError, TimeoutError) as error:
+            log.error("network '%s' is not complete: %s", obj.name, error)
+        await after_repair(obj)
 
 
-async def _clean(registry: NetworkRegistry, networks: Networks, links: Rtnetlink) -> None:
-    """Remove what is left of networks that were being started or stopped."""
-    stopped = [
-        obj.definition
-        for obj in registry
-        if obj.runtime is None and obj.definition is not None and makes_bridge(obj.definition)
-    ]
-    if not stopped:
-        return
-    try:
-        found = {link.name: link for link in await links.links()}
-    except OSError as error:
-        log.error("leftovers of networks are not looked for: %s", error)
-        return
-    for network in stopped:
-        link = found.get(bridge_of(network))
-        if link is not None and is_network_bridge(link, network.mac or ""):
-            log.warning("network '%s' was left half started: it is cleaned up", network.name)
-            await networks.clear(network)
+async def _undo_start(start: InterruptedStart, networks: Networks) -> None:
+    async with start.obj.change_lock.hold("recovery"):
+        log.warning("the start of network '%s' was interrupted: it is undone", start.obj.name)
+        await networks.undo_start(start.obj, start.network)
 
 
 async def autostart_networks(

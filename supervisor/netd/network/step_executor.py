@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -25,8 +24,6 @@ from supervisor.netd.network.network_services import NetworkServices
 from supervisor.netd.network.steps import Step
 
 UNDO_S: Final = 30.0
-ADDRESSES_S: Final = 6.0  # the kernel asks for a second or two whether an IPv6 address is taken
-ASK_AGAIN_S: Final = 0.02
 FORWARD: Final = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
 
 S = TypeVar("S")
@@ -84,8 +81,6 @@ class StepExecutor:
                 await ignore_errno(
                     errno.EEXIST, self._links.add_route(device, destination, gateway, metric)
                 )
-            case steps.WaitForAddresses(device):
-                await self._wait_addresses(device)
             case steps.LimitTraffic():
                 await self._limit(step)
             case steps.InstallRules(facts):
@@ -136,17 +131,6 @@ class StepExecutor:
         if previous is not None and not key.count("/conf/virbr"):
             log.info("the kernel's setting %s is %s now; it was %s", key, value, previous)
 
-    async def _wait_addresses(self, device: str) -> None:
-        index = await self._links.index(device)
-        for _ in range(round(ADDRESSES_S / ASK_AGAIN_S)):
-            if not any(
-                address.tentative and address.index == index and not is_link_local(address.address)
-                for address in await self._links.addresses()
-            ):
-                return
-            await asyncio.sleep(ASK_AGAIN_S)
-        log.warning("IPv6 addresses of %s are still not settled", device)
-
     async def _limit(self, step: steps.LimitTraffic) -> None:
         await self._links.traffic(
             lambda ip, index: bandwidth.run_commands(
@@ -191,11 +175,6 @@ def is_network_bridge(link: Link, mac: str) -> bool:
     return link.kind == "bridge" and link.mac == mac.lower()
 
 
-def is_link_local(address: str) -> bool:
-    """Return whether an address is link-local: the kernel's own."""
-    return ipaddress.ip_address(address).is_link_local
-
-
 def describe_step(step: Step) -> str:
     """Describe a step for error messages."""
     match step:
@@ -219,8 +198,6 @@ def _describe_more(step: Step) -> str:
     match step:
         case steps.AddRoute(device, destination):
             return f"add the route to {destination} by '{device}'"
-        case steps.WaitForAddresses(device):
-            return f"see the addresses of '{device}'"
         case steps.LimitTraffic(device):
             return f"limit the traffic of '{device}'"
         case steps.InstallRules(facts):

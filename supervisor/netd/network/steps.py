@@ -75,13 +75,6 @@ class AddRoute:
 
 
 @dataclass(frozen=True, slots=True)
-class WaitForAddresses:
-    """Wait for duplicate address detection: tentative IPv6 addresses cannot be bound."""
-
-    device: str
-
-
-@dataclass(frozen=True, slots=True)
 class InstallRules:
     """Add the network's packet filter rules."""
 
@@ -118,7 +111,6 @@ Step = (
     | AddAddress
     | SetUp
     | AddRoute
-    | WaitForAddresses
     | InstallRules
     | WriteDnsmasqConfig
     | StartDnsmasq

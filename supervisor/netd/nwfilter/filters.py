@@ -286,7 +286,7 @@ class Filters:
     # Beginning.
 
     async def load(self, stock: Callable[[], dict[str, str]]) -> None:
-        """Read the disk, then apply all bindings.
+        """Read the disk; `recover` applies the bindings.
 
         Args:
             stock: the filters to begin with on a host that has no folder of them.
@@ -294,6 +294,13 @@ class Filters:
         async with self._lock.hold("load", CHANGE_S):
             try:
                 await asyncio.to_thread(self._load, stock)
+            except OSError as error:
+                log.error("network filters are not complete: %s", error)
+
+    async def recover(self) -> None:
+        """Apply all bindings after `load`; lists are answered meanwhile, changes wait."""
+        async with self._lock.hold("recovery", CHANGE_S):
+            try:
                 await self._recover()
             except (VirError, OSError) as error:
                 log.error("network filters are not complete: %s", error)

@@ -155,19 +155,24 @@ class Ports:
     async def restore(self, network: str = "", own_bridge: str = "") -> None:
         """Attach running guests' interfaces again where they lost their bridge.
 
-        After a restart of netd, for every network; after the start of a network, for that one: its
-        guests ran on while it was stopped.
+        After a restart of netd, and after the start of a network: its guests ran on while it was
+        stopped.
 
         Args:
-            network: its UUID as text; "": of every network and bridge.
-            own_bridge: that network's bridge, which interfaces may name instead of the network.
+            network: its UUID as text; "": the interfaces that name no network, but a bridge.
+            own_bridge: the network's bridge, which interfaces may name instead of the network.
         """
+        records = [
+            record
+            for record in self._records
+            if record.network == network or (own_bridge and record.bridge == own_bridge)
+        ]
+        if not records:
+            return  # the links are listed only where it matters: a host may have thousands
         links = {link.name: link for link in await self._links.links()}
-        for record in self._records:
+        for record in records:
             device, bridge = links.get(record.device), links.get(record.bridge)
             if device is None or bridge is None:
-                continue
-            if network not in ("", record.network) and record.bridge != own_bridge:
                 continue
             try:
                 await self._restore(record, joined=device.master == bridge.index)

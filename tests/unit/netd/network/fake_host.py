@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 from collections.abc import Callable, Sequence
@@ -200,9 +201,10 @@ class FakeHost:
 class FakeDnsmasq(Dnsmasq):
     """A dnsmasq process on the fake host."""
 
-    def __init__(self, host: FakeHost, paths: DnsmasqPaths) -> None:
+    def __init__(self, host: FakeHost, paths: DnsmasqPaths, netd: FakeNetd) -> None:
         super().__init__(paths, on_trouble=logging.error)
         self._host = host
+        self._netd = netd
         self._started = False
 
     @property
@@ -210,6 +212,8 @@ class FakeDnsmasq(Dnsmasq):
         return 1 if self._started and self.files.config in self._host.dnsmasq else 0
 
     async def start(self) -> None:
+        if self._netd.dnsmasq_hangs:
+            await asyncio.Event().wait()
         self._host.dnsmasq.setdefault(self.files.config, self.files.config.read_text())
         self._started = True
 
@@ -245,6 +249,8 @@ class FakeNetd:
             return Firewall(host.rules)
 
         self.host = host
+        self.dnsmasq_hangs = False  # at its start
+        self.reattached: list[str] = []  # networks whose guests' interfaces were checked
         self.registry, self.store, self.bus = (
             network_registry(),
             NetworkFiles(host.paths),
@@ -252,7 +258,7 @@ class FakeNetd:
         )
         self.hooks = FakeHooks()
         self.services = NetworkServices(
-            host.paths, select_firewall, lambda paths: FakeDnsmasq(host, paths)
+            host.paths, select_firewall, lambda paths: FakeDnsmasq(host, paths, self)
         )
         self.executor = FaultyExecutor(host.links, Sysctl(host.folder / "proc"), self.services)
         self.networks = Networks(

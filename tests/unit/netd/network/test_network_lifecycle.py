@@ -16,6 +16,7 @@ from supervisor.netd.network import recovery
 from supervisor.netd.network.network import NetworkObject
 from supervisor.netd.network.plan import plan_start
 from supervisor.netd.network.registry import NETWORKS
+from supervisor.netd.network.steps import Step
 from tests.unit.netd.network.fake_host import FakeHost, FakeNetd
 
 XML = """<network>
@@ -33,7 +34,7 @@ XML = """<network>
   <route address='10.9.0.0' prefix='16' gateway='10.0.0.7'/>
 </network>"""
 NETWORK = parse_network(XML.format(""))
-STEPS = 16
+STEPS = 15
 
 
 @pytest.fixture
@@ -52,11 +53,20 @@ def defined(netd: FakeNetd, *, persistent: bool = True) -> NetworkObject:
 
 
 async def restarted(host: FakeHost) -> FakeNetd:
-    """The next netd after one that was killed."""
+    """The next netd after one that was killed, when its recovery has ended."""
     netd = FakeNetd(host)
-    recovery.load(netd.store, netd.registry)
-    await recovery.recover(netd.registry, netd.networks, host.links)
+    await asyncio.gather(*recovering(netd))
     return netd
+
+
+def recovering(netd: FakeNetd) -> list[asyncio.Task[None]]:
+    """The tasks of the recovery of a netd that begins."""
+
+    async def attach_guests(entry: NetworkObject) -> None:
+        netd.reattached.append(entry.name)
+
+    interrupted = recovery.load(netd.store, netd.registry)
+    return recovery.recover(netd.registry, netd.networks, interrupted, attach_guests)
 
 
 def plan(netd: FakeNetd) -> list[object]:
@@ -147,15 +157,58 @@ async def test_cancelled_caller_does_not_interrupt_the_start(host: FakeHost) -> 
     assert entry.is_active == bool(host.leftovers())
 
 
+class NetdKilled(BaseException):
+    """netd ends here: nothing is undone."""
+
+
+@pytest.mark.parametrize("persistent", [True, False])
 @pytest.mark.parametrize("done", range(STEPS + 1))
-async def test_netd_killed_during_start_is_cleaned_up(host: FakeHost, done: int) -> None:
+async def test_netd_killed_during_start_is_cleaned_up(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch, done: int, persistent: bool
+) -> None:
     netd = FakeNetd(host)
-    defined(netd)
-    for step in plan_start(NETWORK, netd.services.dnsmasq_config(NETWORK))[:done]:
-        await netd.executor.do(step)
+
+    async def do_some(steps: list[Step], *executor: object) -> None:
+        for step in steps[:done]:
+            await netd.executor.do(step)
+        raise NetdKilled
+
+    async def killed(*args: object) -> None:
+        raise NetdKilled
+
+    monkeypatch.setattr("supervisor.netd.network.networks.run_steps", do_some)
+    monkeypatch.setattr(netd.networks, "_clear", killed)
+    with pytest.raises(NetdKilled):
+        await netd.networks.start(defined(netd, persistent=persistent), NETWORK)
     after = await restarted(host)
     assert host.leftovers() == []
-    assert not after.registry.get_by_name("n").is_active
+    assert not netd.store.load_status()
+    assert [entry.is_active for entry in after.registry] == ([False] if persistent else [])
+
+
+async def test_recovery_of_one_network_holds_up_no_other(host: FakeHost) -> None:
+    netd, _ = await started(host)
+    other = parse_network(
+        "<network><name>m</name><uuid>11111111-2222-3333-4444-666666666666</uuid>"
+        "<bridge name='b1' stp='on' delay='0'/><mac address='52:54:00:00:00:02'/></network>"
+    )
+    entry = NetworkObject(NETWORKS, name="m", uuid=UUID(str(other.uuid)).bytes, definition=other)
+    netd.registry.add(entry)
+    await netd.networks.start(entry, other)
+    after = FakeNetd(host)
+    after.dnsmasq_hangs = True
+    tasks = recovering(after)
+    await asyncio.sleep(0)
+    assert sorted(entry.name for entry in after.registry if entry.is_active) == ["m", "n"]
+    async with asyncio.timeout(5):
+        entry = after.registry.get_by_name("m")
+        async with entry.change_lock.hold("destroy"):
+            await after.networks.stop(entry)
+    assert after.registry.get_by_name("n").change_lock.holder == "recovery"
+    assert after.reattached == ["m"]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.mark.parametrize("undone", range(STEPS + 1))

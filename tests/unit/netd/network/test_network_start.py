@@ -56,7 +56,6 @@ def test_start_plan_order() -> None:
         steps.Forward(4),
         steps.Forward(6),
         steps.WriteDnsmasqConfig(DNSMASQ),
-        steps.WaitForAddresses("b0"),
         steps.StartDnsmasq(DNSMASQ),
         steps.LimitTraffic("b0", RateLimits(RateLimit(1000, 2000, 64))),
     ]

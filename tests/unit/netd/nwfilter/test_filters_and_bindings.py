@@ -60,6 +60,7 @@ async def opened(folder: Path, kernel: Kernel) -> Filters:
     bindings = BindingFiles(folder / "run/nwfilter-binding")
     filters = Filters(files, bindings, kernel, lambda: {"lo", "vnet1"})
     await filters.load(lambda: {"f": document("f", "10.0.0.1")})
+    await filters.recover()
     return filters
 
 
