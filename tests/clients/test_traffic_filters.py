@@ -32,6 +32,7 @@ MAC: Final = bytes.fromhex("525400000001")
 FOREIGN: Final = bytes.fromhex("5254000000ff")
 MARK: Final = b"a frame of this test"
 WAIT_S: Final = 10.0
+ROUNDS: Final = 15  # guests that end while filters are defined
 ADDRESS: Final = FilterParameter(name="IP", value="10.0.0.2")
 
 
@@ -280,6 +281,41 @@ def test_address_of_a_lease_is_learned(filters: Filters) -> None:
     asyncio.run(leased())
     assert filters.registry.binding("vnet0").learned == ("10.0.0.2",)
     assert arrives(packet(), packet(text=b"the last one"))
+
+
+def test_filters_are_redefined_while_taps_come_and_go(filters: Filters) -> None:
+    """Definitions against guests that start and end, for a bounded number of rounds."""
+
+    async def guest() -> None:
+        cards = InterfaceFilters(filters)
+        for _ in range(ROUNDS):
+            await asyncio.to_thread(shown, "ip", "tuntap", "add", "vnet7", "mode", "tap")
+            mac = ":".join(f"{byte:02x}" for byte in MAC)
+            await cards.apply("vnet7", mac, reference("learning"), "web", UUID)
+            await asyncio.to_thread(shown, "ip", "link", "del", "vnet7")
+            await asyncio.sleep(0.05)
+            await cards.remove("vnet7")
+
+    async def story() -> int:
+        await filters.load(stock_filters)
+        await filters.recover()
+        await filters.define(learning(0))
+        ending = asyncio.ensure_future(guest())
+        defined = 0
+        while not ending.done():
+            defined += 1
+            await filters.define(learning(defined))
+        await ending
+        return defined
+
+    assert asyncio.run(story()) >= ROUNDS
+
+
+def learning(number: int) -> str:
+    """A filter that needs the guest's address at every second definition."""
+    address = "$IP" if number % 2 else "10.0.0.1"
+    rule = f"<rule action='drop' direction='out' priority='{number}'><ip srcipaddr='{address}'/>"
+    return f"<filter name='learning' chain='ipv4'>{rule}</rule></filter>"
 
 
 def test_lease_expires_after_a_restart_of_netd(filters: Filters, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ May touch: the executor's tables, packet sockets. Callers take turns.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
@@ -107,6 +108,11 @@ class RuleApplier:
             try:
                 listener.start()
             except OSError as error:
+                if error.errno in (errno.ENODEV, errno.ENXIO):
+                    # The guest is ending: its tap vanishes before its binding does. There is nothing
+                    # to filter or to learn any more, and libvirt does not report it either.
+                    log.info("tap '%s' no longer exists: its address is not learned", tap)
+                    continue
                 for other in opened.values():
                     other.close()
                 detail = f"cannot listen on '{tap}' for its guest's address: {error.strerror}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 
 from conf.nwfilter import FilterBinding
 from rpc.errors import ErrorCode, VirError
+from supervisor.netd.nwfilter import address_learning
+from supervisor.netd.nwfilter.address_learning import LearningMode
 from supervisor.netd.nwfilter.binding_files import BindingFiles
 from supervisor.netd.nwfilter.filter_files import FilterFiles
 from supervisor.netd.nwfilter.filters import Filters
@@ -92,6 +96,24 @@ def test_redefinition_updates_the_interface(tmp_path: Path) -> None:
         return str(kernel.chains["lo"].ether)
 
     assert "10.0.0.2" in asyncio.run(redefined())
+
+
+def test_redefinition_is_accepted_while_a_tap_vanishes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanished(tap: str, mode: LearningMode) -> socket.socket:
+        raise OSError(errno.ENODEV, "No such device", tap)
+
+    async def redefined() -> str:
+        kernel = Kernel()
+        filters = await opened(tmp_path, kernel)
+        await filters.bind(binding())
+        # The new definition needs the guest's address, which a packet socket on the tap learns.
+        await filters.define(document("f", "$IP"))
+        return filters.registry.get_by_name("f").xml
+
+    monkeypatch.setattr(address_learning, "open_socket", vanished)
+    assert "$IP" in asyncio.run(redefined())
 
 
 def test_redefinition_refused_by_the_kernel_changes_nothing(tmp_path: Path) -> None:
