@@ -17,7 +17,7 @@ PRIORITIES: Final = range(-1000, 1001)
 # Default priorities of chains, by the prefix of their names.
 CHAIN_PRIORITIES: Final[Mapping[str, int]] = {
     ROOT: 0,
-    "stp": -810,
+    "stp": 0,  # libvirt's documentation says -810; 9.0 has no priority for it
     "mac": -800,
     "vlan": -750,
     "ipv4": -700,

@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 
+from supervisor.netd.firewall.iptables_save import parse_save
 from tests.clients.daemon import Daemon
 from tests.clients.domains import booting, idle
 from tests.clients.event_watch import wait_until
@@ -248,9 +249,10 @@ def test_guest_is_filtered_from_start_to_end(daemon: Daemon) -> None:
     made = started(daemon, idle("kept", devices=CARD.format(filter="clean-traffic")))
     assert made.returncode == 0, made.stderr
     tap = daemon.ok("nwfilter-binding-list").split()[-2]
-    rules = shown("ebtables-save")
-    assert f"-A PREROUTING -i {tap} -j libvirt-I-{tap}" in rules
-    assert f"-A libvirt-I-{tap} -s ! 52:54:00:89:00:01 -j DROP" in rules, "it is being learned"
+    saved = parse_save(shown("ebtables-save"))["nat"]
+    assert saved.has("PREROUTING", ("-i", tap, "-j", f"libvirt-I-{tap}"))
+    learning = ("-s", "!", "52:54:00:89:00:01", "-j", "DROP")
+    assert saved.has(f"libvirt-I-{tap}", learning), "its address is being learned"
     assert "<name>kept</name>" in daemon.ok("nwfilter-binding-dumpxml", tap)
     daemon.ok("destroy", "kept")
     wait_until("no rules", lambda: tap not in shown("ebtables-save"))

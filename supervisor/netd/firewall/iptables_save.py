@@ -75,9 +75,13 @@ def _quoted(arg: str) -> str:
 
 
 def parse_rule(args: Sequence[str]) -> ParsedRule:
-    """Group a rule's options without regard to their order and to defaults."""
+    """Group a rule's options without regard to their order and to defaults.
+
+    A negation may be before its option or after it: ebtables 1.8.9 prints `-s ! MAC`, 1.8.11 prints
+    `! -s MAC`.
+    """
     groups: list[list[str]] = []
-    for arg in args:
+    for arg in _negations_first(args):
         starts = arg.startswith("-") or arg == "!"
         if not groups or (starts and groups[-1] != ["!"]):
             groups.append([arg])
@@ -87,6 +91,16 @@ def parse_rule(args: Sequence[str]) -> ParsedRule:
     return frozenset(
         _ordered(group) for group in options if group not in DEFAULTS and group[0] != "-m"
     )
+
+
+def _negations_first(args: Sequence[str]) -> list[str]:
+    """Write `-s ! VALUE` as `! -s VALUE`."""
+    ordered = list(args)
+    for at in range(len(ordered) - 2):
+        option, negation, value = ordered[at : at + 3]
+        if option.startswith("-") and negation == "!" and not value.startswith("-"):
+            ordered[at : at + 2] = [negation, option]
+    return ordered
 
 
 def _ordered(group: tuple[str, ...]) -> tuple[str, ...]:

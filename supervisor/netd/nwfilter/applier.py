@@ -109,8 +109,8 @@ class RuleApplier:
                 listener.start()
             except OSError as error:
                 if error.errno in (errno.ENODEV, errno.ENXIO):
-                    # The guest is ending: its tap vanishes before its binding does. There is nothing
-                    # to filter or to learn any more, and libvirt does not report it either.
+                    # The guest is ending: its tap vanishes before its binding does. There is
+                    # nothing to filter or to learn, and libvirt does not report it either.
                     log.info("tap '%s' no longer exists: its address is not learned", tap)
                     continue
                 for other in opened.values():

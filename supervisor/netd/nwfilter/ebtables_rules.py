@@ -63,10 +63,14 @@ class RuleBuilder:
         self.args: list[str] = []
 
     def add(self, option: str, value: str | None = None) -> None:
-        """Append an option, with "!" for match='no'."""
-        self.args.append(option)
+        """Append an option, with "!" for match='no'.
+
+        The negation is before the option, which every ebtables takes; after it, which ebtables
+        1.8.9 prints, it is deprecated since 1.8.11.
+        """
         if self.negated:
             self.args.append("!")
+        self.args.append(option)
         if value is not None:
             self.args.append(value)
 

@@ -28,7 +28,12 @@ PROTOCOLS: Final[Mapping[str, tuple[Family, str]]] = {
     "igmp": (Family.V4, "igmp"),
     "icmpv6": (Family.V6, "icmpv6"),
 }
-BOTH_WAYS: Final = {False: "NEW,ESTABLISHED", True: "ESTABLISHED"}
+# Who opened the connection: a guest's packet that answers one to it is in direction REPLY. Without
+# the direction, a guest could go on with a connection that it must not open.
+BOTH_WAYS: Final = {
+    False: ("NEW,ESTABLISHED", "ORIGINAL"),
+    True: ("ESTABLISHED", "REPLY"),
+}
 STATE: Final = re.compile(r"(NEW|ESTABLISHED|RELATED|INVALID)(,(NEW|ESTABLISHED|RELATED|INVALID))*")
 SET_NAME: Final = re.compile(r"[A-Za-z0-9_.:+\-]{1,31}")
 SET_FLAGS: Final = re.compile(r"(src|dst)(,(src|dst)){0,5}")
@@ -153,7 +158,11 @@ def _state(rule: Rule, values: Mapping[str, str], *, reverse: bool) -> list[str]
         return ["-m", "conntrack", "--ctstate", state]
     if not rule.statematch or rule.action != "accept" or rule.direction == "inout":
         return []
-    return ["-m", "conntrack", "--ctstate", BOTH_WAYS[reverse]]
+    states, direction = BOTH_WAYS[reverse]
+    args = ["-m", "conntrack", "--ctstate", states]
+    if "type" in values:
+        return args  # an ICMP message of a type is in one direction's chains only
+    return [*args, "-m", "conntrack", "--ctdir", direction]
 
 
 def _extras(values: Mapping[str, str], *, reverse: bool) -> Iterator[str]:

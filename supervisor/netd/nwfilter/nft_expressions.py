@@ -74,9 +74,11 @@ def ether_expression(args: Sequence[str]) -> list[Json]:
     expressions: list[Json] = []
     at = 0
     while at < len(args):
+        negated = args[at] == "!"
+        if negated:
+            at += 1
         option = args[at]
-        negated = at + 1 < len(args) and args[at + 1] == "!"
-        at += 2 if negated else 1
+        at += 1
         if option == "-j":
             return [*expressions, {"counter": None}, *_verdict(args[at])]
         if at >= len(args):
@@ -226,6 +228,9 @@ def _inet_rest(option: str, value: str, *, negated: bool) -> list[Json]:
     if option == "--ctstate":
         states: Json = [state.lower() for state in value.split(",")]
         return [{"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": states}}]
+    if option == "--ctdir":
+        direction: Json = {"ct": {"key": "direction"}}
+        return [_match(direction, value.lower())]
     if option == "--connlimit-above":
         return [{"ct count": {"val": int(value), "inv": True}}]
     raise unsupported(option)

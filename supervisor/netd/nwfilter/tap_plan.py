@@ -127,7 +127,7 @@ def plan_learning(tap: str, mac: str, *, dhcp_only: bool, servers: Sequence[str]
         return plan
     del plan.ether[receiving]
     plan.ether[sending] += [
-        ("-s", "!", mac, "-j", "DROP"),
+        ("!", "-s", mac, "-j", "DROP"),
         ("-p", "0x800", "-j", "ACCEPT"),
         ("-p", "0x806", "-j", "ACCEPT"),
         ("-j", "DROP"),

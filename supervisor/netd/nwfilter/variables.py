@@ -83,11 +83,14 @@ def _combined(
     lengths: Mapping[int, int],
 ) -> Iterator[dict[str, str]]:
     seen: set[tuple[str, ...]] = set()
-    for count, places in enumerate(product(*(range(size) for size in lengths.values()))):
+    # libvirt's order of rules: iterator 0, which plain `$NAME` has, goes fastest, then the others
+    # in the order of attributes.
+    slowest_first = [*reversed([at for at in lengths if at]), *(at for at in lengths if not at)]
+    for count, places in enumerate(product(*(range(lengths[at]) for at in slowest_first))):
         if count >= MAX_RULES:
             detail = f"the lists of one rule make more than {MAX_RULES} rules"
             raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.NWFILTER)
-        at = dict(zip(lengths, places, strict=True))
+        at = dict(zip(slowest_first, places, strict=True))
         combination = {
             key: _value(references[key], variables, at) if key in references else text
             for key, text in values.items()

@@ -6,6 +6,7 @@ import shlex
 from dataclasses import replace
 from ipaddress import IPv4Network
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,6 +140,14 @@ def test_negation_is_significant() -> None:
     saved = parse_save("*nat\n-A X ! -d 1.2.3.0/24 -j RETURN\nCOMMIT\n")["nat"]
     assert saved.has("X", ("!", "-d", "1.2.3.0/24", "-j", "RETURN"))
     assert not saved.has("X", ("-d", "1.2.3.0/24", "-j", "RETURN"))
+
+
+@pytest.mark.parametrize("negated", ["-s ! 52:54:00:00:00:01", "! -s 52:54:00:00:00:01"])
+def test_negation_of_either_ebtables_is_read(negated: str) -> None:
+    saved = parse_save(f"*nat\n-A X {negated} -j DROP\nCOMMIT\n")["nat"]
+    for form in (("-s", "!"), ("!", "-s")):
+        assert saved.has("X", (*form, "52:54:00:00:00:01", "-j", "DROP"))
+    assert not saved.has("X", ("-s", "52:54:00:00:00:01", "-j", "DROP"))
 
 
 @given(st.lists(st.text(min_size=1), min_size=1))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.nwfilter import Filter, Reference, Rule, parse_filter, stock_filters
+from conf.nwfilter.model import chain_priority
 from rpc.errors import ErrorCode, VirError
 from supervisor.netd.firewall.rules import Family
 from supervisor.netd.nwfilter.tap_plan import TapPlan, plan_learning, plan_tap
@@ -75,25 +76,24 @@ def test_rule_without_protocol_is_in_its_filters_chain() -> None:
     }
 
 
+# Packets of connections, and whose side began the connection.
+NEW = "--ctstate NEW,ESTABLISHED -m conntrack --ctdir ORIGINAL"
+OLD = "--ctstate ESTABLISHED -m conntrack --ctdir REPLY"
+
+
 def test_accepted_outgoing_connections_get_replies() -> None:
     chains = inet(plan(rule("accept", "out", "tcp", dstportstart="80", dstipaddr="10.0.0.9")))
     assert chains == {
-        "FI-vnet0": [
-            "-p tcp -d 10.0.0.9 --dport 80 -m conntrack --ctstate NEW,ESTABLISHED -j RETURN"
-        ],
-        "FO-vnet0": ["-p tcp -s 10.0.0.9 --sport 80 -m conntrack --ctstate ESTABLISHED -j ACCEPT"],
-        "HI-vnet0": [
-            "-p tcp -d 10.0.0.9 --dport 80 -m conntrack --ctstate NEW,ESTABLISHED -j RETURN"
-        ],
+        "FI-vnet0": [f"-p tcp -d 10.0.0.9 --dport 80 -m conntrack {NEW} -j RETURN"],
+        "FO-vnet0": [f"-p tcp -s 10.0.0.9 --sport 80 -m conntrack {OLD} -j ACCEPT"],
+        "HI-vnet0": [f"-p tcp -d 10.0.0.9 --dport 80 -m conntrack {NEW} -j RETURN"],
     }
 
 
 def test_accepted_incoming_connections_get_replies() -> None:
     chains = inet(plan(rule("accept", "in", "tcp", dstportstart="22")))
-    assert chains["FO-vnet0"] == [
-        "-p tcp --dport 22 -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT"
-    ]
-    assert chains["FI-vnet0"] == ["-p tcp --sport 22 -m conntrack --ctstate ESTABLISHED -j RETURN"]
+    assert chains["FO-vnet0"] == [f"-p tcp --dport 22 -m conntrack {NEW} -j ACCEPT"]
+    assert chains["FI-vnet0"] == [f"-p tcp --sport 22 -m conntrack {OLD} -j RETURN"]
 
 
 def test_explicit_state_applies_to_one_direction() -> None:
@@ -164,6 +164,25 @@ def test_list_variables_expand_to_rules() -> None:
         {"srcipaddr": "10.0.0.2", "srcportstart": "90"},
     ]
     assert list(combinations({"srcipaddr": "$A[ 1 ]"}, lists)) == [{"srcipaddr": "10.0.0.2"}]
+
+
+def test_list_elements_are_in_libvirts_order() -> None:
+    """Iterator 0, which plain $NAME has, goes fastest; then the others by attributes."""
+    lists = {"A": ("a1", "a2"), "B": ("b1", "b2"), "C": ("80", "90")}
+
+    def order(**values: str) -> list[str]:
+        return [" ".join(values.values()) for values in combinations(values, lists)]
+
+    assert order(srcipaddr="$A[@2]", dstipaddr="$B[@1]") == ["a1 b1", "a2 b1", "a1 b2", "a2 b2"]
+    assert order(srcipaddr="$A[@1]", dstportstart="$C") == ["a1 80", "a1 90", "a2 80", "a2 90"]
+    assert order(srcipaddr="$A[@2]", dstipaddr="$B[@2]", dstportstart="$C[@0]") == [
+        "a1 b1 80", "a1 b1 90", "a2 b2 80", "a2 b2 90",
+    ]  # fmt: skip
+
+
+def test_stp_chains_follow_all_other_chains() -> None:
+    """Whatever its documentation says: libvirt 9.0 has no priority for them."""
+    assert chain_priority("stp") == 0
 
 
 def test_parallel_lists_need_equal_lengths() -> None:
