@@ -3,9 +3,15 @@
 from conf.storage.capabilities import format_capabilities
 from conf.storage.formats import TRAITS, PoolType, VolumeType, volume_type
 from conf.storage.pool import Pool, PoolTarget, format_pool, parse_pool
-from conf.storage.source import FreeExtent, PoolDevice, PoolHost, PoolSource
+from conf.storage.source import (
+    FreeExtent,
+    PoolDevice,
+    PoolHost,
+    PoolSource,
+    format_sources,
+    parse_source,
+)
 from conf.storage.source_conflicts import same_source
-from conf.storage.sources import format_sources, parse_source
 from conf.storage.volume import BackingStore, Volume, format_volume, parse_volume
 from conf.storage.volume_validate import check_new_volume
 

@@ -6,10 +6,11 @@ Source: libvirt 9.0 formatstorage, "Source elements".
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from conf.errors import ConfError
-from conf.mapper import attribute, child, children, element, text
+from conf.mapper import Mode, attribute, child, children, element, parse, text, write
 from conf.storage.adapter import Adapter
 from conf.storage.attributes import clean_path
 from conf.storage.credentials import PoolAuth
@@ -72,3 +73,18 @@ class PoolSource:
     protocol_version: str | None = attribute("protocol/@ver")
     vendor: str | None = attribute("vendor/@name")
     product: str | None = attribute("product/@name")
+
+
+def parse_source(xml: bytes | str) -> PoolSource:
+    """Parse the <source> of a discovery: the server's <host>, perhaps more.
+
+    Raises:
+        ConfError: "xml" or "xml_detail".
+    """
+    return parse(PoolSource, xml)
+
+
+def format_sources(sources: Iterable[PoolSource]) -> str:
+    """Format <sources>; each <source> is valid in a pool's XML."""
+    written = "".join(write(source, Mode(), level=1) for source in sources)
+    return f"<sources>\n{written}</sources>\n"

@@ -18,9 +18,8 @@ from typing import Final
 from uuid import UUID
 
 from supervisor.objects import definition_files
-from supervisor.objects.definition_files import Folders
+from supervisor.objects.definition_files import Folders, escape_comment
 from supervisor.objects.object_type import ObjectType
-from supervisor.objects.xml_comments import escape_comment
 from supervisor.runtime.paths import Paths
 
 RENAMED: Final = "<!-- renamed from: {name} -->\n"

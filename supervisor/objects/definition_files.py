@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from supervisor.objects.object_type import ObjectType
-from supervisor.objects.xml_comments import escape_comment
 from supervisor.runtime.atomic_file import remove_file, sync_folder, write_file
 
 HEADER: Final = (
@@ -168,3 +168,11 @@ def read_xml_files(folder: Path) -> Iterator[tuple[str, str]]:
             yield file.removesuffix(".xml"), path.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             log.error("%s is left out: %s", path, error)
+
+
+_TWO: Final = re.compile("-(?=-)")  # a hyphen before another one: the two would end the comment
+
+
+def escape_comment(name: str) -> str:
+    """Escape a name for an XML comment, which must not contain "--"."""
+    return _TWO.sub("- ", name.replace("<", "").replace(">", ""))

@@ -1,6 +1,6 @@
-"""/proc/PID/stat: a process's or thread's state, parent, CPU time and start time.
+"""/proc: the state, parent, CPU time and start time of a process; counters of interfaces.
 
-Owns: nothing. May touch: /proc, to read. Source: proc_pid_stat(5).
+Owns: nothing. May touch: /proc, to read. Source: proc_pid_stat(5), proc_pid_net(5).
 """
 
 from __future__ import annotations
@@ -81,3 +81,20 @@ def is_stopped(pid: int) -> bool:
     """Return whether a process is stopped by a signal or by a tracer."""
     stat = read_stat(pid)
     return stat is not None and stat.state in STOPPED
+
+
+def interface_counters(name: str) -> tuple[int, ...] | None:
+    """Read a tap's counters: rx bytes, packets, errors, drops, then tx; None: no such device.
+
+    Both are the guest's: what the host's end transmits, the guest receives.
+    """
+    try:
+        with open("/proc/net/dev", encoding="utf-8") as table:  # the worker's namespace
+            for line in table:
+                device, _, numbers = line.partition(":")
+                if device.strip() == name:
+                    counted = [int(number) for number in numbers.split()]
+                    return (*counted[8:12], *counted[:4])
+    except (OSError, ValueError):
+        return None
+    return None

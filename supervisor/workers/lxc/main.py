@@ -14,7 +14,9 @@ from typing import Final
 from conf.domain import format_domain, parse_domain
 from supervisor.runtime.child import ChildProcess
 from supervisor.workers.cgroups import layout
-from supervisor.workers.lxc.calls.targets import call_targets
+from supervisor.workers.lxc.calls.consoles import Consoles, ContainerProvider
+from supervisor.workers.lxc.calls.namespaces import NamespaceCalls
+from supervisor.workers.lxc.calls.statistics import Statistics
 from supervisor.workers.lxc.reconnect import reconnect
 from supervisor.workers.lxc.worker import LxcWorker
 from supervisor.workers.main import preload_worker, run_worker
@@ -46,3 +48,8 @@ async def run(process: ChildProcess) -> None:
         SystemExit: another worker has the container.
     """
     await run_worker(process, LxcWorker, reconnect, call_targets)
+
+
+def call_targets(worker: ContainerProvider) -> tuple[object, ...]:
+    """Return the objects whose methods answer calls."""
+    return (Consoles(worker), Statistics(worker), NamespaceCalls(worker))

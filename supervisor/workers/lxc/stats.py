@@ -14,9 +14,8 @@ from conf.types.size import KIB
 from rpc.enums import DomainStatsTypes, TypedParameterType
 from rpc.errors import VirError
 from supervisor.messages.worker import StatsParam
-from supervisor.runtime.procfs import TICK_NS
+from supervisor.runtime.procfs import TICK_NS, interface_counters
 from supervisor.workers import cgroups
-from supervisor.workers.interface_counters import interface_counters
 from supervisor.workers.lxc.container import Container
 
 P = TypedParameterType

@@ -13,7 +13,7 @@ from conf.storage import format_pool, parse_pool
 from supervisor.domd import definition_files as domains
 from supervisor.domd.registry import domain_type
 from supervisor.drivers.qemu import QEMU
-from supervisor.objects.xml_comments import escape_comment
+from supervisor.objects.definition_files import escape_comment
 from supervisor.runtime.paths import Paths
 from supervisor.stord.definition_files import PoolFiles
 from supervisor.stord.recovery import load

@@ -20,7 +20,7 @@ from rpc.values import Domain as DomainId
 from rpc.values import DomainMemoryStat, TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.lxc import LXC
-from supervisor.workers.interface_counters import interface_counters
+from supervisor.runtime.procfs import interface_counters
 from supervisor.workers.lxc import stats
 from supervisor.workers.lxc.calls.consoles import ContainerProvider
 from supervisor.workers.lxc.checks import device_number

@@ -19,8 +19,7 @@ from rpc.values import Domain as DomainId
 from rpc.values import DomainDiskError, DomainMemoryStat, TypedParam, VcpuInfo
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.qemu import QEMU
-from supervisor.runtime.procfs import cpu_times
-from supervisor.workers.interface_counters import interface_counters
+from supervisor.runtime.procfs import cpu_times, interface_counters
 from supervisor.workers.qemu.block.nodes import disk_path, is_drive_of
 from supervisor.workers.qemu.guest import Guest, GuestProvider
 from supervisor.workers.qemu.qmp.monitor import QmpError

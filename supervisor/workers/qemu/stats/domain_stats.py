@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from conf.types.size import KIB
 from rpc.enums import DomainMemoryStatTags, DomainStatsTypes, TypedParameterType
 from supervisor.messages.worker import StatsParam
-from supervisor.workers.interface_counters import interface_counters
+from supervisor.runtime.procfs import interface_counters
 from supervisor.workers.qemu.block.nodes import disk_path, is_drive_of
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.qmp.monitor import Query
