@@ -1,6 +1,6 @@
 """A client that never stops asking, and what it sees while the daemon's processes die.
 
-Owns: one thread and its connection, made anew when it breaks. May not touch: the daemon.
+Owns: one thread and its connection, made again when it breaks. May not touch: the daemon.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A Debian container and stock virsh at its console, as a person would use it.
 
-Owns: the terminal that virsh is at; the network that its card is in.
+Owns: the terminal that virsh is at; the network of its interface.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NETWORK: Final = """<network><name>nat</name><forward mode='nat'/>
 <bridge name='virbr8' stp='off' delay='0'/>
 <ip address='10.88.0.1' netmask='255.255.255.0'>
 <dhcp><range start='10.88.0.10' end='10.88.0.20'/></dhcp></ip></network>"""
-CARD: Final = "<interface type='network'><source network='nat'/></interface>"
+INTERFACE: Final = "<interface type='network'><source network='nat'/></interface>"
 PASTE_END: Final = "\x1b[?2004l"  # bash tells terminals when it reads
 PROMPT: Final = "root@[^ ]*:~# "
 
@@ -50,7 +50,7 @@ def login(box: Boxes, name: str = "debian") -> Iterator[pexpect.spawn[str]]:
         terminal.close(force=True)
 
 
-def said(console: pexpect.spawn[str], command: str) -> str:
+def run_command(console: pexpect.spawn[str], command: str) -> str:
     """What a command says at the console."""
     console.sendline(f"{command}; echo en''d")
     console.expect("end\r+\n")
@@ -61,11 +61,11 @@ def said(console: pexpect.spawn[str], command: str) -> str:
 
 def failed(console: pexpect.spawn[str]) -> list[str]:
     """The units that failed, once all of the boot is over."""
-    said(console, "systemctl is-system-running --wait")
-    rows = said(console, "systemctl --failed --plain --no-legend --no-pager").splitlines()
+    run_command(console, "systemctl is-system-running --wait")
+    rows = run_command(console, "systemctl --failed --plain --no-legend --no-pager").splitlines()
     return [row.split()[0] for row in rows if row]
 
 
 def addresses(console: pexpect.spawn[str]) -> list[str]:
     """What the container's card has from the network's DHCP."""
-    return re.findall(r"inet (10\.88\.0\.\d+)/24", said(console, "ip -4 address show eth0"))
+    return re.findall(r"inet (10\.88\.0\.\d+)/24", run_command(console, "ip -4 address show eth0"))

@@ -54,14 +54,14 @@ def copy_debian_root(to: Path) -> Path:
 
 def mirror() -> str:
     """Where this machine's own apt has Debian's packages from."""
-    told = subprocess.run(
+    output = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages"],
         check=True,
         capture_output=True,
         text=True,
         timeout=60,
     ).stdout
-    for line in told.splitlines():
+    for line in output.splitlines():
         codename, _, place = line.partition(" ")
         if codename == SUITE:
             return place

@@ -1,7 +1,7 @@
 """The tiny Linux guest that the demo and the tests boot: Debian's kernel and a busybox initramfs.
 
 Owns: the contents of that initramfs. May read: /boot, /lib/modules and the busybox binary.
-May not touch: the daemon, or anything outside the folder it is told to write to.
+May not touch: the daemon, or anything outside the folder of its argument.
 """
 
 from __future__ import annotations

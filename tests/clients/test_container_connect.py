@@ -40,7 +40,9 @@ def written(folder: Path, xml: str) -> str:
     return str(path)
 
 
-def test_virsh_defines_lists_shows_and_forgets_a_container(daemon: Daemon, tmp_path: Path) -> None:
+def test_virsh_defines_lists_dumps_and_undefines_a_container(
+    daemon: Daemon, tmp_path: Path
+) -> None:
     uri = lxc_uri(daemon)
 
     def ok(*words: str) -> str:
@@ -86,7 +88,7 @@ def test_drivers_do_not_see_each_others_domains_and_events(
         watch.close()
 
 
-def test_a_uuid_may_be_a_containers_and_a_guests(lxc: Any, link: Any) -> None:
+def test_a_container_and_a_qemu_domain_may_have_the_same_uuid(lxc: Any, link: Any) -> None:
     box = lxc.defineXML(container("twin", ROOT))
     guest = link.defineXML(
         idle("twin").replace("</name>", f"</name><uuid>{box.UUIDString()}</uuid>")
@@ -95,7 +97,7 @@ def test_a_uuid_may_be_a_containers_and_a_guests(lxc: Any, link: Any) -> None:
     assert (box.OSType(), guest.OSType()) == ("exe", "hvm")
 
 
-def test_the_connection_says_what_it_is(daemon: Daemon, lxc: Any) -> None:
+def test_the_connection_reports_type_uri_and_version(daemon: Daemon, lxc: Any) -> None:
     assert lxc.getType() == "LXC"
     major, minor = (int(part) for part in os.uname().release.split(".")[:2])
     assert lxc.getVersion() // 1000 == major * 1000 + minor
@@ -105,7 +107,7 @@ def test_the_connection_says_what_it_is(daemon: Daemon, lxc: Any) -> None:
     assert lxc.getInfo()[2] > 0
 
 
-def test_networks_pools_and_secrets_are_the_same_ones(lxc: Any, link: Any) -> None:
+def test_networks_pools_and_secrets_are_shared_by_both_drivers(lxc: Any, link: Any) -> None:
     pool = "<pool type='dir'><name>shared</name><target><path>/tmp</path></target></pool>"
     secret = "<secret ephemeral='yes' private='no'><description>shared</description></secret>"
     made = lxc.secretDefineXML(secret)
@@ -140,7 +142,7 @@ def test_networks_pools_and_secrets_are_the_same_ones(lxc: Any, link: Any) -> No
         lambda box: box.connect().compareCPU("<cpu/>"),
     ],
 )
-def test_what_makes_no_sense_for_a_container_is_not_supported(lxc: Any, call: Any) -> None:
+def test_calls_without_meaning_for_a_container_fail_with_no_support(lxc: Any, call: Any) -> None:
     box = lxc.defineXML(container("plain", ROOT))
     with pytest.raises(libvirt.libvirtError) as refused:
         call(box)
@@ -148,7 +150,7 @@ def test_what_makes_no_sense_for_a_container_is_not_supported(lxc: Any, call: An
     assert box.name() == "plain"
 
 
-def test_calls_of_a_container_are_not_a_guests(link: Any) -> None:
+def test_lxc_calls_on_a_qemu_domain_are_refused(link: Any) -> None:
     guest = link.defineXML(idle("guest"))
     with pytest.raises(libvirt.libvirtError) as refused:
         libvirt_lxc.lxcOpenNamespace(guest, 0)
@@ -168,14 +170,16 @@ def test_calls_of_a_container_are_not_a_guests(link: Any) -> None:
         (lambda box: box.shutdownFlags(AGENT), "VIR_ERR_INVALID_ARG"),
     ],
 )
-def test_what_does_not_fit_a_container_now_is_refused(lxc: Any, call: Any, code: str) -> None:
+def test_calls_that_do_not_fit_the_containers_state_are_refused(
+    lxc: Any, call: Any, code: str
+) -> None:
     box = lxc.defineXML(container("off", ROOT))
     with pytest.raises(libvirt.libvirtError) as refused:
         call(box)
     assert refused.value.get_error_code() == getattr(libvirt, code)
 
 
-def test_refusals_of_the_registry_are_the_drivers_own(lxc: Any) -> None:
+def test_errors_of_the_registry_have_the_drivers_error_domain(lxc: Any) -> None:
     box = lxc.defineXML(container("named", ROOT))
     with pytest.raises(libvirt.libvirtError, match="lxcDomainUndefineFlags") as refused:
         box.undefineFlags(NVRAM)
@@ -195,7 +199,7 @@ def test_refusals_of_the_registry_are_the_drivers_own(lxc: Any) -> None:
         container("wrong", ROOT, idmap="<idmap><uid start='5' target='1' count='1'/></idmap>"),
     ],
 )
-def test_a_document_that_is_no_containers_is_refused_and_leaves_nothing(
+def test_xml_that_is_not_a_containers_is_refused_and_defines_nothing(
     daemon: Daemon, lxc: Any, wrong: str
 ) -> None:
     with pytest.raises(libvirt.libvirtError) as refused:
@@ -209,7 +213,7 @@ def test_a_document_that_is_no_containers_is_refused_and_leaves_nothing(
     assert not (daemon.root / "etc/libvirt/lxc/wrong.xml").exists()
 
 
-def test_a_container_is_no_document_for_qemu(link: Any) -> None:
+def test_the_qemu_driver_refuses_a_containers_xml(link: Any) -> None:
     with pytest.raises(libvirt.libvirtError):
         link.defineXML(container("box", ROOT))
     assert link.listAllDomains() == []
@@ -227,18 +231,18 @@ def test_a_name_and_a_uuid_belong_to_one_container(lxc: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["session", "elsewhere", "system/x"])
-def test_other_paths_of_containers_are_refused(daemon: Daemon, path: str) -> None:
+def test_other_uri_paths_of_lxc_are_refused(daemon: Daemon, path: str) -> None:
     done = daemon.virsh("uri", uri=lxc_uri(daemon).replace("///system", f"///{path}"))
     assert done.returncode != 0
     assert f"Unexpected LXC URI path '/{path}'" in done.stderr
 
 
-def test_the_short_uri_is_the_systems(daemon: Daemon) -> None:
+def test_the_uri_without_a_path_is_the_system_daemons(daemon: Daemon) -> None:
     done = daemon.virsh("list", uri=lxc_uri(daemon).replace("///system", "///"))
     assert done.returncode == 0, done.stderr
 
 
-def test_a_read_only_client_looks_and_changes_nothing(daemon: Daemon, lxc: Any) -> None:
+def test_a_read_only_client_may_query_and_change_nothing(daemon: Daemon, lxc: Any) -> None:
     box = lxc.defineXML(container("shown", ROOT))
     reader = libvirt.openReadOnly(lxc_uri(daemon, read_only=True))
     try:
@@ -257,7 +261,7 @@ def test_a_read_only_client_looks_and_changes_nothing(daemon: Daemon, lxc: Any) 
         reader.close()
 
 
-def test_definitions_survive_a_kill_of_their_keeper(daemon: Daemon, lxc: Any) -> None:
+def test_definitions_survive_a_kill_of_lxcd(daemon: Daemon, lxc: Any) -> None:
     lxc.defineXML(container("kept", ROOT)).setAutostart(1)
     keeper = next(row["pid"] for row in daemon.status() if row["name"] == "lxcd")
     os.kill(keeper, 9)

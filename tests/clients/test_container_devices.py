@@ -1,4 +1,4 @@
-"""Devices of the host in containers that map users: their nodes come, are used and go."""
+"""Host devices in containers with an idmap: nodes are created, used and removed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def disk_xml(device: str, extra: str = "") -> str:
     return f"<disk type='block' device='disk'>{source}<target dev='vdb'/>{extra}</disk>"
 
 
-def test_a_container_s_root_reads_a_device_that_its_document_names(box: Boxes) -> None:
+def test_a_container_s_root_reads_a_hostdev_of_its_xml(box: Boxes) -> None:
     domain = box.link.createXML(container("named", box.rootfs, extra=MISC))
     assert "read" in box.as_root("named", READ)
     mounts = Path("/proc/self/mounts").read_text()
@@ -61,7 +61,7 @@ def test_a_container_s_root_reads_a_device_that_its_document_names(box: Boxes) -
     assert "named.d/nodes" not in Path("/proc/self/mounts").read_text()
 
 
-def test_a_device_comes_and_goes_while_a_container_runs(box: Boxes) -> None:
+def test_a_device_is_attached_and_detached_while_a_container_runs(box: Boxes) -> None:
     domain = box.link.createXML(container("comes", box.rootfs))
     assert "read" not in box.as_root("comes", READ, check=False)
     domain.attachDevice(MISC)
@@ -76,7 +76,7 @@ def test_a_device_comes_and_goes_while_a_container_runs(box: Boxes) -> None:
     domain.destroy()
 
 
-def test_a_disk_that_may_only_be_read_is_not_written(box: Boxes, disk: str) -> None:
+def test_a_read_only_disk_cannot_be_written(box: Boxes, disk: str) -> None:
     domain = box.link.createXML(container("disks", box.rootfs))
     domain.attachDevice(disk_xml(disk, "<readonly/>"))
     assert "word" in box.as_root("disks", "head -c 4 /dev/vdb")
@@ -89,7 +89,7 @@ def test_a_disk_that_may_only_be_read_is_not_written(box: Boxes, disk: str) -> N
     domain.destroy()
 
 
-def test_a_device_that_came_is_there_after_a_reboot(box: Boxes) -> None:
+def test_an_attached_device_is_present_after_a_reboot(box: Boxes) -> None:
     xml = container("stays", box.rootfs, init="/sbin/rebooting")
     domain = box.link.createXML(xml)
     domain.attachDevice(MISC)
@@ -101,7 +101,7 @@ def test_a_device_that_came_is_there_after_a_reboot(box: Boxes) -> None:
     box.link.lookupByName("stays").destroy()
 
 
-def test_a_node_that_a_container_has_removed_itself_goes_all_the_same(box: Boxes) -> None:
+def test_a_device_whose_node_the_container_removed_can_be_detached(box: Boxes) -> None:
     domain = box.link.createXML(container("removes", box.rootfs))
     domain.attachDevice(MISC)
     box.as_root("removes", f"/bin/busybox umount {NODE} && /bin/busybox rm {NODE}")
@@ -110,7 +110,7 @@ def test_a_node_that_a_container_has_removed_itself_goes_all_the_same(box: Boxes
     domain.destroy()
 
 
-def test_a_link_in_a_container_s_dev_leads_nowhere(box: Boxes) -> None:
+def test_a_symlink_in_a_container_s_dev_is_not_followed(box: Boxes) -> None:
     domain = box.link.createXML(container("links", box.rootfs))
     outside = box.rootfs.parent / "outside"
     outside.mkdir()
@@ -123,7 +123,7 @@ def test_a_link_in_a_container_s_dev_leads_nowhere(box: Boxes) -> None:
     domain.destroy()
 
 
-def test_nodes_of_a_container_are_its_root_s_on_the_host(box: Boxes) -> None:
+def test_device_nodes_are_owned_by_the_container_s_mapped_root(box: Boxes) -> None:
     domain = box.link.createXML(container("owned", box.rootfs, extra=MISC))
     (node,) = (box.daemon.root / "run/libvirt/lxc/owned.d/nodes").iterdir()
     found = node.stat()

@@ -1,4 +1,4 @@
-"""What clients are told of running containers, and the descriptors of their namespaces."""
+"""Lists, events, metadata and statistics of running containers; namespace descriptors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def running(box: Boxes, name: str) -> Any:
     return domain
 
 
-def test_time_and_memory_are_those_of_all_that_runs_in_a_container(box: Boxes) -> None:
+def test_cpu_time_and_memory_are_those_of_the_container_s_cgroup(box: Boxes) -> None:
     busy = box.rootfs / "sbin/busy"
     busy.write_text("#!/bin/sh\n(while :; do :; done) &\nexec sleep 1000\n")  # not init's own time
     busy.chmod(0o755)
@@ -55,7 +55,7 @@ def test_time_and_memory_are_those_of_all_that_runs_in_a_container(box: Boxes) -
     assert 0 < figures["balloon.rss"] < 131072
 
 
-def test_a_started_container_is_listed_by_every_filter_that_fits(box: Boxes) -> None:
+def test_a_running_container_is_listed_by_every_matching_filter(box: Boxes) -> None:
     domain = running(box, "listed")
     off = box.link.defineXML(container("off", box.rootfs))
     assert [each.name() for each in box.link.listAllDomains(1)] == ["listed"]
@@ -68,7 +68,7 @@ def test_a_started_container_is_listed_by_every_filter_that_fits(box: Boxes) -> 
     assert "id='" not in domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE).partition("<devices>")[0]
 
 
-def test_a_container_that_is_not_defined_is_gone_when_it_ends(box: Boxes) -> None:
+def test_a_transient_container_is_removed_when_it_stops(box: Boxes) -> None:
     watch = Watch(box.link)
     domain = box.link.createXML(container("passing", box.rootfs))
     assert (domain.isPersistent(), domain.isActive()) == (0, 1)
@@ -80,7 +80,7 @@ def test_a_container_that_is_not_defined_is_gone_when_it_ends(box: Boxes) -> Non
     watch.close()
 
 
-def test_a_running_container_that_is_forgotten_runs_on_until_it_ends(box: Boxes) -> None:
+def test_a_running_container_that_is_undefined_becomes_transient(box: Boxes) -> None:
     domain = running(box, "forgotten")
     domain.undefine()
     assert (domain.isPersistent(), domain.isActive()) == (0, 1)
@@ -88,7 +88,7 @@ def test_a_running_container_that_is_forgotten_runs_on_until_it_ends(box: Boxes)
     assert box.link.listAllDomains() == []
 
 
-def test_a_running_container_defined_anew_changes_when_it_starts_again(box: Boxes) -> None:
+def test_a_redefinition_of_a_running_container_applies_at_the_next_start(box: Boxes) -> None:
     domain = running(box, "anew")
     xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE).replace("131072", "65536")
     box.link.defineXML(xml)
@@ -98,7 +98,7 @@ def test_a_running_container_defined_anew_changes_when_it_starts_again(box: Boxe
     assert domain.info()[1] == 65536
 
 
-def test_notes_are_taken_on_the_running_container_and_the_definition(box: Boxes) -> None:
+def test_metadata_is_set_live_and_in_the_definition(box: Boxes) -> None:
     domain = running(box, "noted")
     description = libvirt.VIR_DOMAIN_METADATA_DESCRIPTION
     domain.setMetadata(description, "now", None, None, libvirt.VIR_DOMAIN_AFFECT_LIVE)
@@ -108,7 +108,7 @@ def test_notes_are_taken_on_the_running_container_and_the_definition(box: Boxes)
     assert domain.metadata(description, None) == "later"
 
 
-def test_what_starts_with_the_host_runs_after_the_next_boot_alone(box: Boxes) -> None:
+def test_autostart_happens_once_per_boot_of_the_host(box: Boxes) -> None:
     domain = box.link.defineXML(container("early", box.rootfs))
     domain.setAutostart(1)
     box.daemon.stop()
@@ -124,7 +124,7 @@ def test_what_starts_with_the_host_runs_after_the_next_boot_alone(box: Boxes) ->
     domain.setAutostart(0)
 
 
-def test_descriptors_of_namespaces_come_over_the_wire(box: Boxes) -> None:
+def test_namespace_descriptors_are_passed_to_the_client(box: Boxes) -> None:
     own_network = "<features><privnet/></features><devices>"
     xml = container("opened", box.rootfs).replace("<devices>", own_network)
     domain = box.link.defineXML(xml)
@@ -154,7 +154,7 @@ def test_stock_virsh_runs_a_program_in_a_container(box: Boxes) -> None:
     assert "libvirtd" not in seen
 
 
-def test_namespaces_of_what_does_not_run_or_with_unknown_flags_are_refused(box: Boxes) -> None:
+def test_namespaces_of_an_inactive_container_and_unknown_flags_are_refused(box: Boxes) -> None:
     domain = box.link.defineXML(container("shut", box.rootfs))
     with pytest.raises(libvirt.libvirtError) as refused:
         libvirt_lxc.lxcOpenNamespace(domain, 0)
@@ -165,7 +165,7 @@ def test_namespaces_of_what_does_not_run_or_with_unknown_flags_are_refused(box: 
     assert refused.value.get_error_code() == libvirt.VIR_ERR_INVALID_ARG
 
 
-def test_many_containers_run_side_by_side(box: Boxes) -> None:
+def test_many_containers_run_at_the_same_time(box: Boxes) -> None:
     domains = [box.link.defineXML(container(f"one-of-{n}", box.rootfs)) for n in range(8)]
     for domain in domains:
         domain.create()
@@ -176,7 +176,9 @@ def test_many_containers_run_side_by_side(box: Boxes) -> None:
     assert box.link.listDomainsID() == []
 
 
-def test_lxc_s_own_configuration_becomes_a_container_that_runs(box: Boxes, tmp_path: Path) -> None:
+def test_a_native_lxc_configuration_is_converted_to_a_container_that_runs(
+    box: Boxes, tmp_path: Path
+) -> None:
     native = tmp_path / "config"
     native.write_text(
         f"lxc.uts.name = native\nlxc.rootfs.path = dir:{box.rootfs}\n"

@@ -1,4 +1,4 @@
-"""Starts of containers that fail: at each step in turn, and for each thing that is missing."""
+"""Failing starts of containers: at each step, and for each missing resource."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def die_after(root: str, number: str, paused: str) -> None:
 
 @pytest.mark.parametrize("paused", [False, True])
 @pytest.mark.parametrize("number", range(len(STEPS)))
-def test_what_a_worker_leaves_that_dies_after_any_step_its_successor_ends_or_drives(
+def test_a_new_worker_ends_or_reconnects_after_a_death_at_any_step_of_a_start(
     box: Boxes, root: Path, number: int, paused: bool
 ) -> None:
     code = (
@@ -183,7 +183,7 @@ def test_what_a_worker_leaves_that_dies_after_any_step_its_successor_ends_or_dri
     assert_nothing_is_left(root)
 
 
-def test_a_card_that_was_made_goes_with_a_start_that_fails(box: Boxes) -> None:
+def test_an_interface_is_removed_when_the_start_fails(box: Boxes) -> None:
     domain = box.link.defineXML(container("carded", box.rootfs, init="/none", extra=BRIDGED))
     with pytest.raises(libvirt.libvirtError, match="cannot find init path '/none'") as refused:
         domain.create()
@@ -210,7 +210,7 @@ def test_a_card_that_was_made_goes_with_a_start_that_fails(box: Boxes) -> None:
         (("</os>", "<initenv name='A'>one\ntwo</initenv></os>"), "CONFIG_UNSUPPORTED", "control"),
     ],
 )  # fmt: skip
-def test_what_is_missing_or_wrong_is_named(
+def test_the_error_names_the_resource_that_is_missing_or_wrong(
     box: Boxes, change: tuple[str, str], code: str, words: str
 ) -> None:
     before = change[0].format(root=box.rootfs)
@@ -225,7 +225,7 @@ def test_what_is_missing_or_wrong_is_named(
     assert "vnet" not in links()
 
 
-def test_what_a_dead_worker_left_of_a_start_is_ended_by_its_successor(box: Boxes) -> None:
+def test_a_new_worker_ends_the_unfinished_start_of_a_killed_one(box: Boxes) -> None:
     group = cgroups.group_name(str(uuid4()), "orphan")
     folder = Path("/sys/fs/cgroup")
     made: list[Any] = []

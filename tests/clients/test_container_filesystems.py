@@ -1,4 +1,4 @@
-"""File systems of containers: what may only be read stays so, and what is refused is named."""
+"""File systems of containers: read-only ones stay read-only, errors name the path."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def shared(box: Boxes) -> Iterator[Path]:
         yield folder
 
 
-def test_what_may_only_be_read_cannot_be_made_writable_inside(box: Boxes, shared: Path) -> None:
+def test_a_read_only_filesystem_cannot_be_remounted_writable_inside(
+    box: Boxes, shared: Path
+) -> None:
     run(
         box,
         "reads",
@@ -69,29 +71,29 @@ def test_what_may_only_be_read_cannot_be_made_writable_inside(box: Boxes, shared
         + filesystem(f"<source dir='{shared}'/>", "/mnt/two"),
     )
     for place in ("/mnt/one", "/mnt/file"):
-        told = box.as_root("reads", f"mount -o remount,bind,rw {place} || echo refused")
-        assert "refused" in told
-    told = box.as_root("reads", "echo x > /mnt/one/new; ls /mnt/one", check=False)
-    assert "Read-only file system" in told
-    assert "word" in told
+        output = box.as_root("reads", f"mount -o remount,bind,rw {place} || echo refused")
+        assert "refused" in output
+    output = box.as_root("reads", "echo x > /mnt/one/new; ls /mnt/one", check=False)
+    assert "Read-only file system" in output
+    assert "word" in output
     box.as_root("reads", "echo -n x > /mnt/two/new")
     assert (shared / "new").read_text() == "x"
     box.end_all()
     assert sorted(path.name for path in shared.iterdir()) == ["new", "word"]
 
 
-def test_a_root_that_may_only_be_read_stays_so(box: Boxes) -> None:
+def test_a_read_only_root_cannot_be_remounted_writable(box: Boxes) -> None:
     os.chown(box.rootfs / "root", ROOT, ROOT)
     xml = container("fixed", box.rootfs).replace(
         "<target dir='/'/>", "<target dir='/'/><readonly/>"
     )
     box.link.createXML(xml)
-    told = box.as_root("fixed", "mount -o remount,bind,rw /; echo x > /root/new", check=False)
-    assert "Read-only file system" in told
+    output = box.as_root("fixed", "mount -o remount,bind,rw /; echo x > /root/new", check=False)
+    assert "Read-only file system" in output
     assert list((box.rootfs / "root").iterdir()) == []
 
 
-def test_files_of_images_are_out_of_reach_of_the_host_s_users(box: Boxes, tmp_path: Path) -> None:
+def test_mounted_images_are_not_accessible_to_users_of_the_host(box: Boxes, tmp_path: Path) -> None:
     image = tmp_path / "image"
     with image.open("wb") as file:
         file.truncate(8 << 20)
@@ -101,15 +103,15 @@ def test_files_of_images_are_out_of_reach_of_the_host_s_users(box: Boxes, tmp_pa
     place = box.daemon.root / "run/libvirt/lxc/image.d"
     assert place.stat().st_mode & 0o777 == 0o710
     assert place.stat().st_gid == ROOT
-    told = box.as_root("image", "mount -o remount,rw /mnt/one; echo x > /mnt/one/x", check=False)
-    assert "Read-only file system" in told
+    output = box.as_root("image", "mount -o remount,rw /mnt/one; echo x > /mnt/one/x", check=False)
+    assert "Read-only file system" in output
 
 
-def test_memory_has_the_size_that_is_said(box: Boxes) -> None:
+def test_a_ram_filesystem_has_its_usage_size(box: Boxes) -> None:
     run(box, "ram", filesystem("<source usage='2048' units='KiB'/>", kind="ram"))
     assert "2048" in box.inside("ram", "/bin/df", "-k", "/mnt/one")
-    told = box.as_root("ram", "dd if=/dev/zero of=/mnt/one/x bs=1024 count=4096", check=False)
-    assert "No space left" in told
+    output = box.as_root("ram", "dd if=/dev/zero of=/mnt/one/x bs=1024 count=4096", check=False)
+    assert "No space left" in output
     box.end_all()
     run(box, "ram", filesystem("<source usage='0'/>", kind="ram"))  # no limit, as with stock
     assert "tmpfs" in box.inside("ram", "/bin/df", "-k", "/mnt/one")
@@ -140,7 +142,7 @@ def test_memory_has_the_size_that_is_said(box: Boxes) -> None:
          "</filesystem>", "mapped"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_had_is_named_and_leaves_nothing(
+def test_an_unusable_filesystem_is_named_and_leaves_no_mount(
     box: Boxes, element: str, named: str
 ) -> None:
     with pytest.raises(libvirt.libvirtError, match=named):
@@ -148,7 +150,7 @@ def test_what_cannot_be_had_is_named_and_leaves_nothing(
     assert not (box.daemon.root / "run/libvirt/lxc/refused.d").exists()
 
 
-def test_a_target_is_made_where_no_users_are_mapped(box: Boxes, shared: Path) -> None:
+def test_a_missing_mount_target_is_created_without_idmap(box: Boxes, shared: Path) -> None:
     run(box, "makes", filesystem(f"<source dir='{shared}'/>", "/mnt/made"), idmap="")
     assert box.inside("makes", "/bin/cat", "/mnt/made/word").strip() == "word"
     box.end_all()

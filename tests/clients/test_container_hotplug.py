@@ -1,4 +1,4 @@
-"""Devices that come to containers, change and go: by their definition, alive, and half-way."""
+"""Hotplug of containers: attach, update and detach, live, in the definition, interrupted."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ NODE = (
 )
 
 
-def card(number: int, said: str = "") -> str:
-    """A card on the host's bridge."""
+def interface(number: int, elements: str = "") -> str:
+    """An interface on the host's bridge."""
     return (
         f"<interface type='bridge'><mac address='52:54:00:00:93:0{number}'/>"
-        f"<source bridge='br-plug'/><target dev='plug{number}'/>{said}</interface>"
+        f"<source bridge='br-plug'/><target dev='plug{number}'/>{elements}</interface>"
     )
 
 
@@ -58,7 +58,7 @@ def every_link_is_back(box: Boxes) -> Iterator[None]:
     before = links()
     yield
     box.end_all()
-    wait_until("the host has the links that it had", lambda: links() == before)
+    wait_until("the host has its previous links", lambda: links() == before)
 
 
 def run(box: Boxes, name: str, extra: str = "") -> Any:
@@ -68,9 +68,9 @@ def run(box: Boxes, name: str, extra: str = "") -> Any:
     return domain
 
 
-def test_a_definition_gets_devices_and_loses_them(box: Boxes) -> None:
+def test_devices_are_attached_to_and_detached_from_the_definition(box: Boxes) -> None:
     domain = run(box, "config")
-    for device in (card(1), NODE):
+    for device in (interface(1), NODE):
         domain.attachDeviceFlags(device, CONFIG)
     assert "interface" not in domain.XMLDesc()
     assert "loop-control" not in domain.XMLDesc()
@@ -78,16 +78,16 @@ def test_a_definition_gets_devices_and_loses_them(box: Boxes) -> None:
     domain.create()
     assert "52:54:00:00:93:01" in box.inside("config", "/bin/ip", "link")
     assert "loop-control" in box.inside("config", "/bin/ls", "/dev")
-    for device in (card(1), NODE):
+    for device in (interface(1), NODE):
         domain.detachDeviceFlags(device, BOTH)
     assert "52:54:00:00:93:01" not in box.inside("config", "/bin/ip", "link")
     assert "loop-control" not in box.inside("config", "/bin/ls", "/dev")
-    told = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
-    assert "interface" not in told
-    assert "loop-control" not in told
+    xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    assert "interface" not in xml
+    assert "loop-control" not in xml
 
 
-def test_a_device_that_is_there_already_is_refused_and_stays(box: Boxes) -> None:
+def test_attaching_a_duplicate_device_is_refused(box: Boxes) -> None:
     domain = run(box, "twice", NODE)
     for flags in (LIVE, CONFIG):
         with pytest.raises(libvirt.libvirtError, match="already") as refused:
@@ -97,7 +97,7 @@ def test_a_device_that_is_there_already_is_refused_and_stays(box: Boxes) -> None
     assert domain.XMLDesc().count("<hostdev") == 1
 
 
-def test_a_device_the_container_has_by_another_name_can_still_be_opened(
+def test_a_device_with_a_second_path_stays_accessible_after_a_detach(
     box: Boxes, tmp_path: Path
 ) -> None:
     image = tmp_path / "image"
@@ -120,31 +120,31 @@ def test_a_device_the_container_has_by_another_name_can_still_be_opened(
         subprocess.run(["losetup", "--detach", device], check=True, timeout=20)
 
 
-def test_a_card_has_its_link_size_and_routes_and_is_told_of(box: Boxes) -> None:
-    said = (
+def test_an_attached_interface_has_mtu_link_state_routes_and_statistics(box: Boxes) -> None:
+    elements = (
         "<mtu size='1400'/><guest dev='lan'/><ip address='10.96.0.5' family='ipv4' prefix='24'/>"
         "<route family='ipv4' address='192.0.2.0' prefix='24' gateway='10.96.0.1'/>"
     )
     domain = run(box, "told")
-    domain.attachDevice(card(2, said))
+    domain.attachDevice(interface(2, elements))
     assert "mtu 1400" in box.inside("told", "/bin/ip", "link", "show", "lan")
     assert "192.0.2.0/24 via 10.96.0.1 dev lan" in box.inside("told", "/bin/ip", "route")
     assert "52:54:00:00:93:02" in box.virsh("domiflist", "told")
     assert "rx_bytes" in box.virsh("domifstat", "told", "plug2")
-    down = card(2, said + "<link state='down'/>")
+    down = interface(2, elements + "<link state='down'/>")
     domain.updateDeviceFlags(down, LIVE)
     assert "M-DOWN" in box.inside("told", "/bin/ip", "link", "show", "lan")
     assert "down" in box.virsh("domif-getlink", "told", "plug2")
-    domain.updateDeviceFlags(card(2, said), LIVE)
+    domain.updateDeviceFlags(interface(2, elements), LIVE)
     assert "LOWER_UP" in box.inside("told", "/bin/ip", "link", "show", "lan")
     with pytest.raises(libvirt.libvirtError, match="guest"):
-        domain.updateDeviceFlags(card(2, said.replace("lan", "wan")), LIVE)
-    domain.updateDeviceFlags(card(2, said), LIVE)
-    domain.detachDevice(card(2))
+        domain.updateDeviceFlags(interface(2, elements.replace("lan", "wan")), LIVE)
+    domain.updateDeviceFlags(interface(2, elements), LIVE)
+    domain.detachDevice(interface(2))
     assert "plug2" not in links()
 
 
-def test_what_a_worker_began_that_died_can_be_detached(box: Boxes) -> None:
+def test_a_device_whose_attach_a_killed_worker_began_can_be_detached(box: Boxes) -> None:
     domain = run(box, "half")
     worker = box.worker("half")
     (netd,) = [int(row["pid"]) for row in box.daemon.status() if row["name"] == "netd"]
@@ -152,7 +152,7 @@ def test_what_a_worker_began_that_died_can_be_detached(box: Boxes) -> None:
 
     def attach() -> None:
         try:
-            domain.attachDevice(card(3))
+            domain.attachDevice(interface(3))
         except libvirt.libvirtError as error:
             refused.append(error)
 
@@ -169,14 +169,14 @@ def test_what_a_worker_began_that_died_can_be_detached(box: Boxes) -> None:
     assert refused
     wait_until("another takes over", lambda: box.worker("half") not in (0, worker))
     assert "93:03" in domain.XMLDesc()
-    domain.detachDevice(card(3))
+    domain.detachDevice(interface(3))
     assert "<interface" not in domain.XMLDesc()
-    wait_until("no card is left", lambda: "plug3" not in links())
-    domain.attachDevice(card(3))
+    wait_until("no interface is left", lambda: "plug3" not in links())
+    domain.attachDevice(interface(3))
     assert "52:54:00:00:93:03" in box.inside("half", "/bin/ip", "link")
 
 
-def test_a_usb_device_that_is_not_there_is_named_or_left_out(box: Boxes) -> None:
+def test_a_missing_usb_device_is_named_or_dropped_by_its_startup_policy(box: Boxes) -> None:
     device = (
         "<hostdev mode='subsystem' type='usb'><source{}><vendor id='0x0951'/>"
         "<product id='0xfffe'/></source></hostdev>"

@@ -1,4 +1,4 @@
-"""Every kind of card and of file system that a container may have, and namespaces of others."""
+"""Each type of <interface>, host netdevs, block devices and shared namespaces of containers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def every_link_is_back(box: Boxes) -> Iterator[None]:
     before = links()
     yield
     box.end_all()
-    wait_until("the host has the links that it had", lambda: links() == before)
+    wait_until("the host has its previous links", lambda: links() == before)
 
 
 def run(box: Boxes, name: str, extra: str, features: str = "", **words: Any) -> Any:
@@ -59,37 +59,37 @@ def run(box: Boxes, name: str, extra: str, features: str = "", **words: Any) -> 
     return domain
 
 
-def test_a_card_on_a_bridge_of_the_host_reaches_it(box: Boxes) -> None:
-    card = (
+def test_a_bridge_interface_reaches_the_host(box: Boxes) -> None:
+    interface = (
         "<interface type='bridge'><source bridge='br-plain'/><target dev='boxcard'/>"
         "<guest dev='lan'/><ip address='10.92.0.5' family='ipv4' prefix='24'/></interface>"
     )
-    domain = run(box, "bridged", card)
+    domain = run(box, "bridged", interface)
     assert "master br-plain" in ip("-o", "link", "show", "boxcard")
     assert "lan@" in box.inside("bridged", "/bin/ip", "-o", "link")
     assert "1 packets received" in box.as_root("bridged", "ping -c 1 10.92.0.1")
     assert domain.interfaceStats("boxcard")[0] > 0
 
 
-def test_a_card_of_type_ethernet_is_a_pair_with_its_other_end_here(box: Boxes) -> None:
-    card = (
+def test_an_ethernet_interface_is_a_veth_pair_with_one_end_on_the_host(box: Boxes) -> None:
+    interface = (
         "<interface type='ethernet'><target dev='mine'/>"
         "<ip address='10.93.0.5' family='ipv4' prefix='24'/>"
         "<source><ip address='10.93.0.1' family='ipv4' prefix='24'/></source></interface>"
     )
-    run(box, "ether", card)
+    run(box, "ether", interface)
     assert "mine" in links()
     assert "10.93.0.5/24" in box.inside("ether", "/bin/ip", "addr")
 
 
 @pytest.mark.parametrize("mode", ["bridge", "vepa", "private", "passthrough"])
-def test_a_direct_card_is_a_macvlan_in_the_container(box: Boxes, mode: str) -> None:
-    card = (
+def test_a_direct_interface_is_a_macvlan_in_the_container(box: Boxes, mode: str) -> None:
+    interface = (
         f"<interface type='direct'><source dev='host0' mode='{mode}'/>"
         "<mac address='52:54:00:00:92:01'/>"
         "<ip address='10.94.0.5' family='ipv4' prefix='24'/></interface>"
     )
-    domain = run(box, "direct", card)
+    domain = run(box, "direct", interface)
     seen = box.inside("direct", "/bin/ip", "addr")
     assert "52:54:00:00:92:01" in seen
     assert "10.94.0.5/24" in seen
@@ -101,21 +101,21 @@ def test_a_direct_card_is_a_macvlan_in_the_container(box: Boxes, mode: str) -> N
     domain.destroy()
 
 
-def test_a_direct_card_comes_and_goes_while_a_container_runs(box: Boxes) -> None:
-    card = (
+def test_a_direct_interface_is_attached_and_detached_while_a_container_runs(box: Boxes) -> None:
+    interface = (
         "<interface type='direct'><source dev='host0' mode='bridge'/>"
         "<mac address='52:54:00:00:92:02'/><mtu size='1300'/></interface>"
     )
     domain = run(box, "comes", "", features=PRIVATE)
-    domain.attachDevice(card)
+    domain.attachDevice(interface)
     seen = box.inside("comes", "/bin/ip", "link")
     assert "52:54:00:00:92:02" in seen
     assert "mtu 1300" in seen
-    domain.detachDevice(card)
+    domain.detachDevice(interface)
     assert "52:54:00:00:92:02" not in box.inside("comes", "/bin/ip", "link")
 
 
-def test_a_network_device_of_the_host_is_lent_and_comes_back(box: Boxes) -> None:
+def test_a_host_netdev_is_moved_into_the_container_and_returned(box: Boxes) -> None:
     device = (
         "<hostdev mode='capabilities' type='net'><source><interface>far0</interface></source>"
         "<ip address='10.95.0.5' family='ipv4' prefix='24'/></hostdev>"
@@ -131,7 +131,7 @@ def test_a_network_device_of_the_host_is_lent_and_comes_back(box: Boxes) -> None
     wait_until("it is back", lambda: "far0" in links())
 
 
-def test_a_network_device_of_the_host_is_lent_to_a_running_container(box: Boxes) -> None:
+def test_a_host_netdev_is_hotplugged(box: Boxes) -> None:
     device = (
         "<hostdev mode='capabilities' type='net'><source><interface>far0</interface></source>"
         "</hostdev>"
@@ -147,7 +147,7 @@ def test_a_network_device_of_the_host_is_lent_to_a_running_container(box: Boxes)
     wait_until("it is back", lambda: "far0" in links())
 
 
-def test_a_lent_device_is_the_same_one_when_it_comes_back_whatever_its_name(box: Boxes) -> None:
+def test_a_host_netdev_is_returned_even_if_renamed_inside(box: Boxes) -> None:
     device = (
         "<hostdev mode='capabilities' type='net'><source><interface>far0</interface></source>"
         "</hostdev>"
@@ -173,7 +173,7 @@ def test_a_lent_device_is_the_same_one_when_it_comes_back_whatever_its_name(box:
     assert address in ip("-o", "link", "show", "far0")
 
 
-def test_a_block_device_is_a_file_system_of_a_container(box: Boxes, tmp_path: Path) -> None:
+def test_a_block_device_is_mounted_as_a_filesystem(box: Boxes, tmp_path: Path) -> None:
     image = tmp_path / "image"
     with image.open("wb") as file:
         file.truncate(8 << 20)
@@ -211,7 +211,7 @@ def with_namespace(xml: str, element: str) -> str:
     return xml.replace("</domain>", f"{element}</domain>")
 
 
-def test_namespaces_of_another_container_are_shared(box: Boxes) -> None:
+def test_namespaces_of_another_container_can_be_shared(box: Boxes) -> None:
     run(box, "first", "<interface type='bridge'><source bridge='br-plain'/><guest dev='lan'/>"
         "</interface>", idmap="")  # fmt: skip
     for kind, name in (("sharenet", "net"), ("shareipc", "ipc"), ("shareuts", "uts")):
@@ -223,7 +223,7 @@ def test_namespaces_of_another_container_are_shared(box: Boxes) -> None:
         domain.destroy()
 
 
-def test_a_named_network_of_the_host_is_shared(box: Boxes) -> None:
+def test_a_named_network_namespace_of_the_host_can_be_shared(box: Boxes) -> None:
     ip("netns", "add", "vvtest-shared")
     try:
         xml = container("named", box.rootfs, idmap="")
@@ -240,13 +240,13 @@ def test_a_named_network_of_the_host_is_shared(box: Boxes) -> None:
 @pytest.mark.parametrize(
     ("of", "value"), [("name", "nobody"), ("netns", "nothing"), ("pid", "4194303")]
 )
-def test_a_namespace_that_is_not_there_is_named(box: Boxes, of: str, value: str) -> None:
+def test_the_error_names_a_missing_namespace(box: Boxes, of: str, value: str) -> None:
     xml = with_namespace(container("alone", box.rootfs, idmap=""), shared("sharenet", value, of=of))
     with pytest.raises(libvirt.libvirtError, match=value):
         box.link.createXML(xml)
 
 
-def test_a_lent_device_is_there_after_a_reboot(box: Boxes) -> None:
+def test_a_host_netdev_is_present_after_a_reboot(box: Boxes) -> None:
     device = (
         "<hostdev mode='capabilities' type='net'><source><interface>far0</interface></source>"
         "</hostdev>"
@@ -259,7 +259,7 @@ def test_a_lent_device_is_there_after_a_reboot(box: Boxes) -> None:
     assert "far0" in box.inside("keeps", "/bin/ip", "link")
 
 
-def test_a_container_that_has_the_host_s_network_takes_no_card(box: Boxes) -> None:
+def test_interface_hotplug_is_refused_in_the_host_s_network_namespace(box: Boxes) -> None:
     domain = run(box, "shares", "")
     for device in (
         "<interface type='bridge'><source bridge='br-plain'/></interface>",

@@ -1,4 +1,4 @@
-"""Containers from their start to their end, and through the deaths of those who watch them."""
+"""The life of a container: start, suspend, shutdown, reboot, and each kill -9."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def init_of(box: Boxes, name: str) -> int:
     return int(Path(f"/proc/{monitor}/task/{monitor}/children").read_text().split()[0])
 
 
-def test_a_container_starts_stands_still_runs_on_and_ends(box: Boxes) -> None:
+def test_a_container_starts_is_suspended_resumed_and_destroyed(box: Boxes) -> None:
     watch = Watch(box.link)
     domain = started(box, "life")
     assert domain.state()[0] == RUNNING
@@ -91,7 +91,7 @@ def test_a_container_starts_stands_still_runs_on_and_ends(box: Boxes) -> None:
     watch.close()
 
 
-def test_a_shutdown_is_a_signal_to_init_where_it_has_no_pipe(box: Boxes) -> None:
+def test_a_shutdown_is_a_signal_to_init_without_an_initctl_fifo(box: Boxes) -> None:
     domain = started(box, "down")
     with pytest.raises(libvirt.libvirtError, match="initctl") as refused:
         domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_INITCTL)
@@ -101,7 +101,7 @@ def test_a_shutdown_is_a_signal_to_init_where_it_has_no_pipe(box: Boxes) -> None
     assert domain.state() == [OFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN]
 
 
-def test_a_shutdown_is_written_into_init_s_pipe(box: Boxes) -> None:
+def test_a_shutdown_is_written_to_init_s_initctl_fifo(box: Boxes) -> None:
     init = box.rootfs / "sbin/piped"
     init.write_text(
         "#!/bin/sh\nmknod /dev/initctl p\nexec 3<>/dev/initctl\nread -n 12 order <&3\nexit 0\n"
@@ -113,7 +113,7 @@ def test_a_shutdown_is_written_into_init_s_pipe(box: Boxes) -> None:
     wait_until("it is off", lambda: not domain.isActive())
 
 
-def test_a_container_that_reboots_has_another_init_and_the_same_domain(box: Boxes) -> None:
+def test_a_reboot_starts_another_init_of_the_same_domain(box: Boxes) -> None:
     watch = Watch(box.link, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT)
     domain = started(box, "again", init="/sbin/rebooting")
     first, number = init_of(box, "again"), domain.ID()
@@ -125,7 +125,7 @@ def test_a_container_that_reboots_has_another_init_and_the_same_domain(box: Boxe
     watch.close()
 
 
-def test_a_reboot_ends_a_container_whose_definition_says_so(box: Boxes) -> None:
+def test_on_reboot_destroy_stops_a_container_that_reboots(box: Boxes) -> None:
     xml = container("once", box.rootfs, init="/sbin/rebooting").replace(
         "<devices>", "<on_reboot>destroy</on_reboot><devices>"
     )
@@ -135,7 +135,7 @@ def test_a_reboot_ends_a_container_whose_definition_says_so(box: Boxes) -> None:
     wait_until("it is off", lambda: not domain.isActive())
 
 
-def test_a_container_that_powers_off_starts_anew_where_its_definition_says_so(box: Boxes) -> None:
+def test_on_poweroff_restart_starts_the_container_again(box: Boxes) -> None:
     power = "<on_poweroff>restart</on_poweroff>"
     xml = container("anew", box.rootfs).replace("<devices>", f"{power}<devices>")
     domain = box.link.defineXML(xml)
@@ -160,7 +160,7 @@ def test_a_container_started_paused_runs_when_it_is_resumed(box: Boxes) -> None:
     domain.destroy()  # while it stands still
 
 
-def test_the_worker_that_starts_a_container_is_followed_by_a_fresh_one(box: Boxes) -> None:
+def test_the_worker_is_replaced_after_a_start(box: Boxes) -> None:
     link = box.link
     watch = Watch(link)
     domain = link.defineXML(container("renewed", box.rootfs))
@@ -176,7 +176,7 @@ def test_the_worker_that_starts_a_container_is_followed_by_a_fresh_one(box: Boxe
     watch.close()
 
 
-def test_a_container_may_be_ended_at_any_moment_of_its_start(box: Boxes) -> None:
+def test_a_container_can_be_destroyed_at_any_moment_of_its_start(box: Boxes) -> None:
     domain = box.link.defineXML(container("given-up", box.rootfs))
     other = libvirt.open(lxc_uri(box.daemon)).lookupByName("given-up")
     known = ("", "was destroyed while it was started")
@@ -196,7 +196,7 @@ def test_a_container_may_be_ended_at_any_moment_of_its_start(box: Boxes) -> None
         assert not domain.isActive()
 
 
-def test_a_container_that_ends_as_it_begins_was_started_and_has_ended(box: Boxes) -> None:
+def test_a_container_whose_init_exits_at_once_was_started_and_stopped(box: Boxes) -> None:
     init = box.rootfs / "sbin/brief"
     init.write_text("#!/bin/sh\nexec sleep 0.0$1\n")
     init.chmod(0o755)
@@ -216,7 +216,7 @@ def test_a_container_that_ends_as_it_begins_was_started_and_has_ended(box: Boxes
     watch.close()
 
 
-def test_a_container_goes_with_the_client_that_it_was_started_for(box: Boxes) -> None:
+def test_autodestroy_stops_the_container_when_its_client_disconnects(box: Boxes) -> None:
     other = libvirt.open(lxc_uri(box.daemon))
     mine = other.createXML(container("mine", box.rootfs), libvirt.VIR_DOMAIN_START_AUTODESTROY)
     assert mine.isActive()
@@ -249,7 +249,7 @@ def test_a_container_runs_on_when_a_process_of_ours_is_killed(box: Boxes, victim
     assert groups("kept") == []
 
 
-def test_the_end_of_a_container_that_nobody_watched_is_seen(box: Boxes) -> None:
+def test_a_stop_while_no_worker_runs_is_detected_at_the_reconnect(box: Boxes) -> None:
     domain = started(box, "alone")
     init = init_of(box, "alone")
     box.daemon.kill()
@@ -262,7 +262,7 @@ def test_the_end_of_a_container_that_nobody_watched_is_seen(box: Boxes) -> None:
     assert groups("alone") == []
 
 
-def test_hooks_hear_of_each_step(box: Boxes) -> None:
+def test_hook_scripts_run_at_each_step(box: Boxes) -> None:
     folder = box.daemon.root / "etc/libvirt/hooks"
     folder.mkdir(parents=True, exist_ok=True)
     heard, script = folder / "heard", folder / "lxc"

@@ -1,4 +1,4 @@
-"""What containers see, may use and are given: isolation, limits, terminals, networks, devices."""
+"""Isolation, limits, consoles, networks and devices of containers."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def started(box: Boxes, name: str, *, features: str = PRIVATE, tune: str = "", *
     return domain
 
 
-def card(number: int, extra: str = "") -> str:
+def interface(number: int, extra: str = "") -> str:
     return (
         f"<interface type='network'><mac address='52:54:00:87:00:{number:02x}'/>"
         f"<source network='lab'/>{extra}</interface>"
     )
 
 
-def test_a_container_sees_no_process_no_network_and_no_device_of_the_host(box: Boxes) -> None:
+def test_a_container_sees_no_process_network_or_device_of_the_host(box: Boxes) -> None:
     started(box, "alone")
     processes = box.inside("alone", "/bin/ps", "-o", "comm").split()
     assert set(processes) <= {"COMMAND", "init", "sleep", "ps", "sh"}
@@ -78,7 +78,7 @@ def test_a_container_sees_no_process_no_network_and_no_device_of_the_host(box: B
     assert mapped == ["0", "200000", "65536"]
 
 
-def test_a_container_s_memory_ends_where_its_limit_is(box: Boxes) -> None:
+def test_a_container_is_killed_above_its_memory_limit(box: Boxes) -> None:
     domain = started(box, "small", tune="<memtune><hard_limit unit='MiB'>32</hard_limit></memtune>")
     greedy = box.rootfs / "sbin/greedy"
     greedy.write_text(
@@ -98,7 +98,7 @@ def test_a_container_s_memory_ends_where_its_limit_is(box: Boxes) -> None:
     assert hungry.memoryStats()["rss"] <= 32 * 1024
 
 
-def test_processor_time_goes_by_shares(box: Boxes) -> None:
+def test_cpu_time_is_divided_by_shares(box: Boxes) -> None:
     busy = box.rootfs / "sbin/busy"
     busy.write_text("#!/bin/sh\nwhile :; do :; done\n")
     busy.chmod(0o755)
@@ -124,7 +124,7 @@ def test_processor_time_goes_by_shares(box: Boxes) -> None:
     assert many > 2 * few
 
 
-def test_a_container_s_tasks_are_counted_and_limited(box: Boxes) -> None:
+def test_a_container_s_tasks_are_limited(box: Boxes) -> None:
     started(box, "tasks")
     # Not by rglob, which fails when a cgroup of another test is removed meanwhile.
     files = [group / "pids.max" for group in groups("tasks") if group.suffix != ".monitor"]
@@ -166,7 +166,7 @@ def test_every_console_is_a_terminal_of_the_container(box: Boxes) -> None:
 
 
 def test_a_container_gets_its_address_by_dhcp_from_a_nat_network(box: Boxes) -> None:
-    domain = started(box, "net", features="", extra=card(1), idmap="")
+    domain = started(box, "net", features="", extra=interface(1), idmap="")
     box.shell("net", "ip link set eth0 up; udhcpc -f -q -n -i eth0 -s /etc/udhcpc")
     found = re.search(r"inet (10\.87\.0\.\d+)/24", box.inside("net", "/bin/ip", "addr"))
     assert found
@@ -180,16 +180,16 @@ def test_a_container_gets_its_address_by_dhcp_from_a_nat_network(box: Boxes) -> 
     assert counted[4] > 0
 
 
-def test_an_unprivileged_container_has_its_addresses_and_routes_from_its_document(
+def test_an_unprivileged_container_has_the_addresses_and_routes_of_its_xml(
     box: Boxes,
 ) -> None:
-    said = (
+    elements = (
         "<ip address='10.87.0.7' family='ipv4' prefix='24'/>"
         "<route family='ipv4' address='0.0.0.0' gateway='10.87.0.1'/>"
         "<route family='ipv4' address='192.0.2.0' prefix='24' gateway='10.87.0.2'/>"
         "<guest dev='front0'/>"
     )
-    domain = started(box, "fixed", features="", extra=card(2, said))
+    domain = started(box, "fixed", features="", extra=interface(2, elements))
     assert "10.87.0.7/24" in box.inside("fixed", "/bin/ip", "addr", "show", "front0")
     routes = box.inside("fixed", "/bin/ip", "route")
     assert "default via 10.87.0.1 dev front0" in routes
@@ -197,23 +197,23 @@ def test_an_unprivileged_container_has_its_addresses_and_routes_from_its_documen
     assert "<guest dev='front0' actual='front0'/>" in domain.XMLDesc()
 
 
-def test_cards_come_and_go_while_a_container_runs(box: Boxes) -> None:
+def test_interfaces_are_attached_and_detached_while_a_container_runs(box: Boxes) -> None:
     domain = started(box, "plugs")
-    said = "<ip address='10.87.0.8' family='ipv4' prefix='24'/>"
-    domain.attachDevice(card(3, said))
+    elements = "<ip address='10.87.0.8' family='ipv4' prefix='24'/>"
+    domain.attachDevice(interface(3, elements))
     assert "10.87.0.8/24" in box.inside("plugs", "/bin/ip", "addr", "show", "eth0")
     with pytest.raises(libvirt.libvirtError):
-        domain.attachDevice(card(4, "<ip address='10.87.0.8' family='ipv4' prefix='77'/>"))
+        domain.attachDevice(interface(4, "<ip address='10.87.0.8' family='ipv4' prefix='77'/>"))
     assert "eth1" not in box.inside("plugs", "/bin/ip", "link")
-    down = card(3, said + "<link state='down'/>")
+    down = interface(3, elements + "<link state='down'/>")
     domain.updateDeviceFlags(down, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     assert "M-DOWN" in box.inside("plugs", "/bin/ip", "link", "show", "eth0")
-    domain.detachDevice(card(3))
+    domain.detachDevice(interface(3))
     assert "eth0" not in box.inside("plugs", "/bin/ip", "link")
     assert "<interface" not in domain.XMLDesc()
 
 
-def test_the_host_s_devices_come_and_go_while_a_container_runs(box: Boxes) -> None:
+def test_host_devices_are_attached_and_detached_while_a_container_runs(box: Boxes) -> None:
     domain = started(box, "nodes", idmap="")
     device = (
         "<hostdev mode='capabilities' type='misc'><source><char>/dev/kmsg</char></source></hostdev>"
@@ -227,7 +227,7 @@ def test_the_host_s_devices_come_and_go_while_a_container_runs(box: Boxes) -> No
     assert "kmsg" in box.inside("given", "/bin/ls", "/dev")
 
 
-def test_file_systems_are_bound_made_in_memory_and_mounted_from_images(box: Boxes) -> None:
+def test_filesystems_are_bind_mounts_tmpfs_and_images(box: Boxes) -> None:
     shared = box.rootfs.parent / "shared"
     shared.mkdir()
     (shared / "word").write_text("from the host")
@@ -253,7 +253,7 @@ def test_file_systems_are_bound_made_in_memory_and_mounted_from_images(box: Boxe
     assert "passwd" in box.inside("files", "/bin/ls", "/mnt/bound")
 
 
-def test_signals_and_names_reach_into_a_container(box: Boxes) -> None:
+def test_signals_and_the_hostname_reach_a_container(box: Boxes) -> None:
     domain = started(box, "calls")
     assert domain.hostname() == "calls"
     number = next(
@@ -270,7 +270,7 @@ def test_signals_and_names_reach_into_a_container(box: Boxes) -> None:
         domain.sendProcessSignal(4000, libvirt.VIR_DOMAIN_PROCESS_SIGNAL_TERM)
 
 
-def test_limits_change_while_a_container_runs_and_in_its_definition(box: Boxes) -> None:
+def test_limits_are_changed_live_and_in_the_definition(box: Boxes) -> None:
     domain = box.link.defineXML(container("tuned", box.rootfs))
     domain.create()
     live, config = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
@@ -327,7 +327,7 @@ def test_a_container_sees_its_own_memory_where_the_host_has_lxcfs(box: Boxes, lx
     domain.destroy()
 
 
-def test_a_dead_lxcfs_keeps_no_container_from_starting(box: Boxes, lxcfs: Path) -> None:
+def test_a_container_starts_without_a_running_lxcfs(box: Boxes, lxcfs: Path) -> None:
     (pid,) = (lxcfs.parent / "lxcfs.pid").read_text().split()
     os.kill(int(pid), signal.SIGKILL)
     wait_until("it is dead", lambda: not is_served(lxcfs))

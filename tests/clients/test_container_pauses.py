@@ -1,4 +1,4 @@
-"""Containers that are started paused: not one instruction of theirs runs until they are resumed."""
+"""Containers started paused: init does not execute before the resume."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BRIDGE = (
     "<network><name>calm</name><bridge name='virbr10' stp='off' delay='0'/>"
     "<ip address='10.90.0.1' netmask='255.255.255.0'/></network>"
 )
-CARD = (
+INTERFACE = (
     "<interface type='network'><source network='calm'/>"
     "<ip address='10.90.0.9' family='ipv4' prefix='24'/>"
     "<route family='ipv4' address='192.0.2.0' prefix='24' gateway='10.90.0.1'/></interface>"
@@ -73,7 +73,7 @@ def at_gate(box: Boxes, name: str) -> int:
 def test_nothing_runs_before_the_resume_and_all_after_it(
     box: Boxes, ran: Callable[[], bool]
 ) -> None:
-    domain = paused(box, "calm", extra=CARD)
+    domain = paused(box, "calm", extra=INTERFACE)
     pid = at_gate(box, "calm")
     assert not ran()
     domain.resume()
@@ -89,7 +89,9 @@ def test_nothing_runs_before_the_resume_and_all_after_it(
     wait_until("it is off", lambda: not domain.isActive())
 
 
-def test_whoever_takes_over_a_worker_resumes_it(box: Boxes, ran: Callable[[], bool]) -> None:
+def test_a_new_worker_can_resume_a_container_started_paused(
+    box: Boxes, ran: Callable[[], bool]
+) -> None:
     domain = paused(box, "taken")
     first = box.worker("taken")
     os.kill(first, signal.SIGKILL)
@@ -102,8 +104,10 @@ def test_whoever_takes_over_a_worker_resumes_it(box: Boxes, ran: Callable[[], bo
     domain.destroy()
 
 
-def test_one_that_is_ended_instead_leaves_nothing(box: Boxes, ran: Callable[[], bool]) -> None:
-    domain = paused(box, "ended", extra=CARD)
+def test_a_paused_container_that_is_destroyed_leaves_nothing(
+    box: Boxes, ran: Callable[[], bool]
+) -> None:
+    domain = paused(box, "ended", extra=INTERFACE)
     pid = at_gate(box, "ended")
     domain.destroy()
     assert not ran()
@@ -113,7 +117,7 @@ def test_one_that_is_ended_instead_leaves_nothing(box: Boxes, ran: Callable[[], 
     assert domain.state()[1] == libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED
 
 
-def test_an_init_that_is_not_there_is_told_of_at_the_resume(box: Boxes) -> None:
+def test_a_missing_init_is_reported_at_the_resume(box: Boxes) -> None:
     domain = box.link.defineXML(container("none", box.rootfs, init="/sbin/nowhere"))
     domain.createWithFlags(PAUSED)
     with pytest.raises(libvirt.libvirtError, match="cannot find init path '/sbin/nowhere'"):
@@ -123,12 +127,12 @@ def test_an_init_that_is_not_there_is_told_of_at_the_resume(box: Boxes) -> None:
     assert groups("none") == []
 
 
-def test_what_takes_an_init_is_refused_until_it_has_one(box: Boxes) -> None:
+def test_calls_that_need_init_are_refused_before_the_resume(box: Boxes) -> None:
     domain = paused(box, "early")
     calls: list[Callable[[], object]] = [
         domain.shutdown,
         lambda: domain.reboot(),
-        lambda: domain.attachDevice(CARD),
+        lambda: domain.attachDevice(INTERFACE),
         lambda: domain.openConsole(None, box.link.newStream(), 0),
     ]
     for call in calls:
@@ -138,7 +142,7 @@ def test_what_takes_an_init_is_refused_until_it_has_one(box: Boxes) -> None:
     domain.destroy()
 
 
-def test_a_paused_container_goes_with_its_client(box: Boxes) -> None:
+def test_a_paused_autodestroy_container_stops_with_its_client(box: Boxes) -> None:
     watch = Watch(box.link)
     other = libvirt.open(lxc_uri(box.daemon))
     other.createXML(container("bound", box.rootfs), PAUSED | libvirt.VIR_DOMAIN_START_AUTODESTROY)

@@ -1,4 +1,4 @@
-"""Containers that reboot by themselves: what changed while they ran is as it was, whoever dies."""
+"""Containers that reboot by themselves keep live changes, whichever process is killed."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ BRIDGE = (
 LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
 
 
-def card(number: int) -> str:
-    """A card; its MAC address ends in that number."""
+def interface(number: int) -> str:
+    """An interface whose MAC address ends in that number."""
     return (
         f"<interface type='network'><mac address='52:54:00:00:89:0{number}'/>"
         f"<source network='plain'/><guest dev='net{number}'/></interface>"
@@ -56,16 +56,16 @@ def monitor_of(box: Boxes, name: str) -> int:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process has gone, or is about to."""
+    """Whether a process has exited, or is exiting."""
     path = Path(f"/proc/{pid}/stat")
     return not path.exists() or path.read_text().rpartition(") ")[2][0] in "ZX"
 
 
-def test_devices_that_came_stay_and_those_that_went_stay_away(box: Boxes) -> None:
-    xml = container("cards", box.rootfs, init="/sbin/rebooting", extra=card(1) + card(2))
+def test_attached_and_detached_devices_are_the_same_after_a_reboot(box: Boxes) -> None:
+    xml = container("cards", box.rootfs, init="/sbin/rebooting", extra=interface(1) + interface(2))
     domain = box.link.createXML(xml)
-    domain.attachDevice(card(3))
-    domain.detachDevice(card(1))
+    domain.attachDevice(interface(3))
+    domain.detachDevice(interface(1))
     reboot(box, "cards")
     seen = box.inside("cards", "/bin/ip", "-o", "link")
     assert "net1" not in seen
@@ -77,7 +77,7 @@ def test_devices_that_came_stay_and_those_that_went_stay_away(box: Boxes) -> Non
     box.link.lookupByName("cards").destroy()
 
 
-def test_limits_that_were_set_meanwhile_hold(box: Boxes) -> None:
+def test_live_limits_hold_after_a_reboot(box: Boxes) -> None:
     domain = box.link.createXML(container("limits", box.rootfs, init="/sbin/rebooting"))
     domain.setMemoryParameters({"hard_limit": 96 << 10}, LIVE)
     domain.setSchedulerParametersFlags({"cpu_shares": 300}, LIVE)
@@ -88,13 +88,13 @@ def test_limits_that_were_set_meanwhile_hold(box: Boxes) -> None:
     domain.destroy()
 
 
-def test_a_container_reboots_that_nobody_watches_just_then(box: Boxes) -> None:
+def test_a_container_reboots_while_no_worker_runs(box: Boxes) -> None:
     domain = box.link.createXML(container("unseen", box.rootfs, init="/sbin/rebooting"))
     worker, monitor = box.worker("unseen"), monitor_of(box, "unseen")
     os.kill(worker, signal.SIGSTOP)
     (init,) = Path(f"/proc/{monitor}/task/{monitor}/children").read_text().split()
     os.kill(int(init), signal.SIGHUP)
-    wait_until("its monitor has gone", lambda: gone(monitor))
+    wait_until("its monitor has exited", lambda: gone(monitor))
     os.kill(worker, signal.SIGKILL)
 
     def runs_again() -> bool:
@@ -108,7 +108,7 @@ def test_a_container_reboots_that_nobody_watches_just_then(box: Boxes) -> None:
     domain.destroy()
 
 
-def test_one_that_cannot_begin_again_is_off_and_leaves_nothing(box: Boxes) -> None:
+def test_a_container_that_cannot_restart_is_shut_off_and_leaves_nothing(box: Boxes) -> None:
     root = box.rootfs.parent / "moved"
     box.rootfs.rename(root)
     try:
@@ -128,10 +128,10 @@ def test_one_that_cannot_begin_again_is_off_and_leaves_nothing(box: Boxes) -> No
     domain.undefine()
 
 
-@pytest.mark.parametrize("word", ["destroy", "preserve"])
-def test_a_document_may_want_no_second_life(box: Boxes, word: str) -> None:
+@pytest.mark.parametrize("action", ["destroy", "preserve"])
+def test_on_reboot_is_obeyed_when_the_container_reboots(box: Boxes, action: str) -> None:
     xml = container("once", box.rootfs, init="/sbin/rebooting")
-    xml = xml.replace("<devices>", f"<on_reboot>{word}</on_reboot><devices>")
+    xml = xml.replace("<devices>", f"<on_reboot>{action}</on_reboot><devices>")
     domain = box.link.defineXML(xml)
     domain.create()
     domain.reboot()
@@ -140,14 +140,14 @@ def test_a_document_may_want_no_second_life(box: Boxes, word: str) -> None:
     domain.undefine()
 
 
-def test_whoever_ends_a_container_as_it_reboots_has_ended_it(box: Boxes) -> None:
+def test_destroying_a_container_during_a_reboot_stops_it(box: Boxes) -> None:
     domain = box.link.defineXML(container("ended", box.rootfs, init="/sbin/rebooting"))
     for _ in range(3):
         domain.create()
         monitor = monitor_of(box, "ended")
         (init,) = Path(f"/proc/{monitor}/task/{monitor}/children").read_text().split()
         os.kill(int(init), signal.SIGHUP)
-        wait_until("its monitor has gone", partial(gone, monitor))
+        wait_until("its monitor has exited", partial(gone, monitor))
         assert ends(domain)
         assert not domain.isActive()
         assert groups("ended") == []

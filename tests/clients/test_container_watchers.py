@@ -1,4 +1,4 @@
-"""Containers that stand still, crash or are many, while those who watch them die or are busy."""
+"""Containers that are suspended, crash or are many while processes of the daemon are killed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def pid_of(box: Boxes, name: str) -> int:
 
 
 @pytest.mark.parametrize("victim", ["lxc:still", "lxcd", "root"])
-def test_a_container_that_stands_still_does_so_after_a_kill(box: Boxes, victim: str) -> None:
+def test_a_suspended_container_stays_suspended_after_a_kill(box: Boxes, victim: str) -> None:
     domain = box.link.defineXML(container("still", box.rootfs))
     domain.create()
     domain.suspend()
@@ -69,7 +69,9 @@ def test_a_container_that_stands_still_does_so_after_a_kill(box: Boxes, victim: 
 
 
 @pytest.mark.parametrize("victim", ["lxc:ends", "lxcd"])
-def test_a_shutdown_goes_on_when_its_watcher_is_killed(box: Boxes, victim: str) -> None:
+def test_a_shutdown_continues_when_a_process_of_the_daemon_is_killed(
+    box: Boxes, victim: str
+) -> None:
     init = box.rootfs / "sbin/slow"
     init.write_text("#!/bin/sh\ntrap 'sleep 1; exit 0' TERM\nwhile :; do sleep 9 & wait $!; done\n")
     init.chmod(0o755)
@@ -88,15 +90,15 @@ def crash(box: Boxes, name: str) -> None:
     os.kill(monitor, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("word", ["destroy", "preserve", "restart", "rename-restart"])
-def test_a_container_that_crashes_goes_by_its_document(box: Boxes, word: str) -> None:
+@pytest.mark.parametrize("action", ["destroy", "preserve", "restart", "rename-restart"])
+def test_on_crash_is_obeyed_when_a_container_crashes(box: Boxes, action: str) -> None:
     xml = container("crashes", box.rootfs)
-    domain = box.link.defineXML(xml.replace("<devices>", f"<on_crash>{word}</on_crash><devices>"))
+    domain = box.link.defineXML(xml.replace("<devices>", f"<on_crash>{action}</on_crash><devices>"))
     domain.create()
     first, watch = domain.ID(), Watch(box.link)
     crash(box, "crashes")
     watch.wait_for("crashes", libvirt.VIR_DOMAIN_EVENT_STOPPED, 2)
-    if word in ("restart", "rename-restart"):
+    if action in ("restart", "rename-restart"):
         watch.wait_for("crashes", libvirt.VIR_DOMAIN_EVENT_STARTED, 0)
         assert box.link.lookupByName("crashes").ID() != first
     else:
@@ -112,18 +114,18 @@ def descriptors(box: Boxes) -> dict[str, int]:
     return {row["name"]: len(list(Path(f"/proc/{row['pid']}/fd").iterdir())) for row in rows}
 
 
-def test_many_are_ended_while_they_are_started_and_nothing_is_left(box: Boxes) -> None:
+def test_many_containers_destroyed_during_their_starts_leave_nothing(box: Boxes) -> None:
     names = [f"many{number}" for number in range(MANY)]
     domains = [box.link.defineXML(container(name, box.rootfs)) for name in names]
     domains[0].create()
     domains[0].destroy()
-    before, said = descriptors(box), list[str]()
+    before, errors = descriptors(box), list[str]()
 
     def start(domain: Any) -> None:
         try:
             domain.create()
         except libvirt.libvirtError as refused:
-            said.append(str(refused))
+            errors.append(str(refused))
 
     threads = [threading.Thread(target=start, args=(domain,)) for domain in domains]
     for thread in threads:
@@ -133,13 +135,15 @@ def test_many_are_ended_while_they_are_started_and_nothing_is_left(box: Boxes) -
         try:
             other.lookupByName(name).destroy()
         except libvirt.libvirtError as refused:  # it had not begun
-            said.append(str(refused))
+            errors.append(str(refused))
     for thread in threads:
         thread.join(60)
     other.close()
-    assert all("while it was started" in word or "not running" in word for word in said), said
+    assert all("while it was started" in action or "not running" in action for action in errors), (
+        errors
+    )
     for domain in domains:
         if domain.isActive():
             domain.destroy()
     assert groups("many*") == []
-    wait_until("nobody holds more than before", lambda: descriptors(box) == before)
+    wait_until("no process has more descriptors than before", lambda: descriptors(box) == before)

@@ -10,7 +10,15 @@ import pytest
 
 from tests.clients.container_daemon import Boxes, boxes, groups
 from tests.clients.containers import container
-from tests.clients.debian_console import BOOT_S, CARD, NETWORK, addresses, failed, login, said
+from tests.clients.debian_console import (
+    BOOT_S,
+    INTERFACE,
+    NETWORK,
+    addresses,
+    failed,
+    login,
+    run_command,
+)
 from tests.clients.debian_root import copy_debian_root
 from tests.clients.event_watch import Watch, wait_until
 from tests.clients.libvirt_binding import libvirt
@@ -22,7 +30,7 @@ def box() -> Iterator[Boxes]:
     with boxes() as held:
         root = copy_debian_root(held.rootfs.parent / "debian")
         network = held.link.networkCreateXML(NETWORK)
-        xml = container("debian", root, extra=CARD).replace("'MiB'>128", "'MiB'>256")
+        xml = container("debian", root, extra=INTERFACE).replace("'MiB'>128", "'MiB'>256")
         domain = held.link.defineXML(xml)
         domain.create()
         try:
@@ -40,9 +48,9 @@ def debian(box: Boxes) -> Any:
 
 def test_root_logs_in_at_the_console_of_a_systemd(box: Boxes) -> None:
     with login(box) as console:
-        assert "systemd" in said(console, "cat /proc/1/comm")
-        assert said(console, "cat /etc/debian_version").startswith("12")
-        assert said(console, "cat /proc/self/uid_map").split() == ["0", "200000", "65536"]
+        assert "systemd" in run_command(console, "cat /proc/1/comm")
+        assert run_command(console, "cat /etc/debian_version").startswith("12")
+        assert run_command(console, "cat /proc/self/uid_map").split() == ["0", "200000", "65536"]
         assert failed(console) == []
 
 
@@ -52,22 +60,22 @@ def test_its_address_is_the_network_s_and_packets_go_there(box: Boxes, debian: A
         network = box.link.networkLookupByName("nat")
         wait_until("netd knows of the lease", lambda: bool(network.DHCPLeases()))
         assert [lease["ipaddr"] for lease in network.DHCPLeases()] == addresses(console)
-        assert ", 0% packet loss" in said(console, "ping -c 2 -i 0.2 10.88.0.1")
+        assert ", 0% packet loss" in run_command(console, "ping -c 2 -i 0.2 10.88.0.1")
         (card,) = debian.interfaceAddresses(0).values()
         assert [found["addr"] for found in card["addrs"]] == addresses(console)
 
 
 def test_a_program_beyond_the_memory_limit_ends_alone(box: Boxes, debian: Any) -> None:
     with login(box) as console:
-        assert said(console, "(tail /dev/zero); echo status $?").split()[-1] == "137"
-        assert said(console, "systemctl is-active systemd-journald").strip() == "active"
+        assert run_command(console, "(tail /dev/zero); echo status $?").split()[-1] == "137"
+        assert run_command(console, "systemctl is-active systemd-journald").strip() == "active"
     assert debian.isActive()
 
 
 def test_what_is_suspended_stands_still(box: Boxes) -> None:
     ticks = box.rootfs.parent / "debian/root/ticks"
     with login(box) as console:
-        said(console, "(while :; do echo >> /root/ticks; sleep 0.01; done) & true")
+        run_command(console, "(while :; do echo >> /root/ticks; sleep 0.01; done) & true")
         wait_until("it counts", ticks.exists)
         box.virsh("suspend", "debian")
         before = ticks.stat().st_size
@@ -76,19 +84,19 @@ def test_what_is_suspended_stands_still(box: Boxes) -> None:
         assert box.virsh("domstate", "debian", "--reason").split() == ["paused", "(user)"]
         box.virsh("resume", "debian")
         wait_until("it goes on", lambda: ticks.stat().st_size > before)
-        said(console, "kill %1")
+        run_command(console, "kill %1")
 
 
 def test_a_reboot_brings_a_new_systemd_in_the_same_domain(box: Boxes, debian: Any) -> None:
     boots = "cat /proc/1/stat | cut -d' ' -f22"
     watch = Watch(box.link, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT)
     with login(box) as console:
-        number, began = debian.ID(), said(console, boots)
+        number, began = debian.ID(), run_command(console, boots)
     box.virsh("reboot", "debian")
     watch.expect("debian")
     watch.close()
     with login(box) as console:
-        assert said(console, boots) != began
+        assert run_command(console, boots) != began
         assert failed(console) == []
         wait_until("it has an address", lambda: bool(addresses(console)), BOOT_S)
     assert debian.ID() == number

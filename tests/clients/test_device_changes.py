@@ -17,7 +17,7 @@ from tests.clients.libvirt_binding import libvirt
 
 LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
 CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
-CARD = (
+INTERFACE = (
     "<interface type='user'><mac address='52:54:00:00:00:{number:02x}'/><model type='virtio'/>"
     "</interface>"
 )
@@ -52,16 +52,16 @@ def test_an_interface_is_attached_live_and_to_the_definition(link: Any) -> None:
     domain = link.defineXML(idle("growing"))
     domain.create()
     added = Watch(link, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED)
-    domain.attachDeviceFlags(CARD.format(number=1), LIVE | CONFIG)
+    domain.attachDeviceFlags(INTERFACE.format(number=1), LIVE | CONFIG)
     added.expect("growing", "net0")
-    (card,) = devices(domain, "interface")
-    alias, address = card.find("alias"), card.find("address")
+    (interface,) = devices(domain, "interface")
+    alias, address = interface.find("alias"), interface.find("address")
     assert alias is not None
     assert alias.get("name") == "net0"
     assert address is not None
     assert address.get("type") == "pci"
     assert len(devices(domain, "interface", libvirt.VIR_DOMAIN_XML_INACTIVE)) == 1
-    domain.attachDevice(CARD.format(number=2))
+    domain.attachDevice(INTERFACE.format(number=2))
     assert len(devices(domain, "interface")) == 2
     assert len(devices(link.lookupByName("growing"), "interface")) == 2
     added.expect("growing", "net1")
@@ -73,7 +73,7 @@ def test_affect_config_changes_only_the_definition() -> None:
         link = libvirt.open(daemon.uri)
         domain = link.defineXML(idle("planned"))
         domain.attachDeviceFlags(RNG, CONFIG)
-        domain.attachDeviceFlags(CARD.format(number=3), CONFIG)
+        domain.attachDeviceFlags(INTERFACE.format(number=3), CONFIG)
         assert len(devices(domain, "rng")) == 1
         domain.detachDeviceFlags(RNG, CONFIG)
         assert not devices(domain, "rng")
@@ -116,7 +116,7 @@ def test_a_running_linux_releases_detached_devices(
     wait_for_boot(link, domain)
     removed = Watch(link, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED)
     domain.attachDevice(disk(image, "vda", "virtio"))
-    domain.attachDevice(CARD.format(number=4))
+    domain.attachDevice(INTERFACE.format(number=4))
     domain.attachDevice(RNG)
     daemon.ok("detach-disk", "letting", "vda")
     removed.wait_for("letting", "virtio-disk0")
@@ -162,7 +162,7 @@ def test_the_medium_of_a_drive_is_changed_and_ejected(
 
 
 def test_the_link_of_an_interface_is_set_down_and_up(daemon: Daemon, link: Any) -> None:
-    domain = link.defineXML(idle("linked", devices=CARD.format(number=5)))
+    domain = link.defineXML(idle("linked", devices=INTERFACE.format(number=5)))
     domain.create()
     mac = "52:54:00:00:00:05"
     daemon.ok("domif-setlink", "linked", mac, "down")
@@ -188,7 +188,7 @@ def test_a_refused_attach_names_the_device_and_leaves_nothing(
     with pytest.raises(libvirt.libvirtError, match=words):
         domain.attachDevice(xml)
     with pytest.raises(libvirt.libvirtError):
-        domain.detachDevice(CARD.format(number=9))
+        domain.detachDevice(INTERFACE.format(number=9))
     assert domain.XMLDesc() == before
 
 

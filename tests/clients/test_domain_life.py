@@ -186,11 +186,11 @@ def test_filters_choose_what_they_say(link: Any) -> None:
 
 
 def test_a_device_that_cannot_be_had_is_named_at_start(link: Any) -> None:
-    card = (
+    interface = (
         "<interface type='hostdev' managed='yes'><source><address type='pci' domain='0' bus='0x7f' "
         "slot='0x1f' function='7'/></source></interface>"
     )
-    domain = link.defineXML(idle("networked", devices=card))
+    domain = link.defineXML(idle("networked", devices=interface))
     with pytest.raises(libvirt.libvirtError, match="interface") as refused:
         domain.create()
     assert refused.value.get_error_code() == libvirt.VIR_ERR_CONFIG_UNSUPPORTED

@@ -26,7 +26,7 @@ NETWORK: Final = (
     "<ip address='10.89.0.1' netmask='255.255.255.0'><dhcp>"
     "<range start='10.89.0.100' end='10.89.0.199'/></dhcp></ip></network>"
 )
-CARD: Final = (
+INTERFACE: Final = (
     "<interface type='network'><mac address='52:54:00:89:00:01'/><source network='yard'/>"
     "<model type='virtio'/><filterref filter='{filter}'/></interface>"
 )
@@ -246,7 +246,7 @@ def started(daemon: Daemon, xml: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_guest_is_filtered_from_start_to_end(daemon: Daemon) -> None:
-    made = started(daemon, idle("kept", devices=CARD.format(filter="clean-traffic")))
+    made = started(daemon, idle("kept", devices=INTERFACE.format(filter="clean-traffic")))
     assert made.returncode == 0, made.stderr
     tap = daemon.ok("nwfilter-binding-list").split()[-2]
     saved = parse_save(shown("ebtables-save"))["nat"]
@@ -260,15 +260,15 @@ def test_guest_is_filtered_from_start_to_end(daemon: Daemon) -> None:
 
 
 def test_guest_with_a_missing_filter_does_not_start(daemon: Daemon) -> None:
-    made = started(daemon, idle("unlucky", devices=CARD.format(filter="not-there")))
+    made = started(daemon, idle("unlucky", devices=INTERFACE.format(filter="not-there")))
     assert "referenced filter 'not-there' is missing" in made.stderr
     assert "vnet" not in shown("ip", "-o", "link")
     assert "vnet" not in shown("ebtables-save")
 
 
 def test_guest_address_is_learned(daemon: Daemon, tiny: Guest) -> None:
-    card = CARD.format(filter="clean-traffic")
-    made = started(daemon, booting("asking", tiny, devices=card, then="dhcp"))
+    interface = INTERFACE.format(filter="clean-traffic")
+    made = started(daemon, booting("asking", tiny, devices=interface, then="dhcp"))
     assert made.returncode == 0, made.stderr
     tap = daemon.ok("nwfilter-binding-list").split()[-2]
     wait_until(
@@ -290,7 +290,7 @@ def test_nftables_backend_end_to_end() -> None:
         shown("ip", "link", "set", "lo", "up")
         with own as daemon:
             daemon.ok("net-create", written(daemon, "yard.xml", NETWORK))
-            made = started(daemon, idle("kept", devices=CARD.format(filter="clean-traffic")))
+            made = started(daemon, idle("kept", devices=INTERFACE.format(filter="clean-traffic")))
             assert made.returncode == 0, made.stderr
             rules = shown("nft", "list", "ruleset")
             assert '"vvyard" : jump to_host_vvyard' in rules

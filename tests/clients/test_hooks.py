@@ -1,4 +1,4 @@
-"""Hook scripts: told of each step of a guest's life, and refusing what they may refuse."""
+"""Hook scripts run at each step of a guest's life, and refuse the start."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def folder_of(daemon: Daemon) -> Path:
     return daemon.root / "etc/libvirt/hooks"
 
 
-def told(daemon: Daemon) -> list[str]:
-    """What the script was told since the last look."""
+def steps(daemon: Daemon) -> list[str]:
+    """The script's arguments since the last call of this function."""
     file = folder_of(daemon) / "told"
     lines = file.read_text().splitlines() if file.exists() else []
     file.unlink(missing_ok=True)
@@ -53,7 +53,7 @@ def define(daemon: Daemon, tmp_path: Path, name: str) -> None:
 def test_the_script_is_told_of_every_step_with_the_document(hooked: Daemon, tmp_path: Path) -> None:
     define(hooked, tmp_path, "told")
     hooked.ok("start", "told")
-    assert told(hooked) == [
+    assert steps(hooked) == [
         "told prepare begin -", "told start begin -", "told started begin -",
     ]  # fmt: skip
     document = ElementTree.fromstring((folder_of(hooked) / "started.xml").read_text())
@@ -62,9 +62,9 @@ def test_the_script_is_told_of_every_step_with_the_document(hooked: Daemon, tmp_
     hooked.start()
     # the new worker answers this itself, when it has taken the guest over
     assert '"running"' in hooked.ok("qemu-monitor-command", "told", '{"execute":"query-status"}')
-    assert told(hooked) == ["told reconnect begin -"]
+    assert steps(hooked) == ["told reconnect begin -"]
     hooked.ok("destroy", "told")
-    assert told(hooked) == ["told stopped end -", "told release end -"]
+    assert steps(hooked) == ["told stopped end -", "told release end -"]
 
 
 @pytest.mark.parametrize("step", ["prepare", "start", "started"])
@@ -78,7 +78,7 @@ def test_a_script_that_refuses_a_step_ends_the_start(
     assert started.returncode == 1
     assert "Hook script execution failed" in started.stderr
     assert "not on a Friday" in started.stderr
-    assert told(hooked)[-1] == "refused release end -"
+    assert steps(hooked)[-1] == "refused release end -"
     assert not list(hooked.emulators())
     assert hooked.ok("domstate", "refused").strip() == "shut off"
     refusal.unlink()

@@ -25,7 +25,7 @@ BRIDGE = (
 
 @pytest.fixture(scope="module")
 def here() -> Iterator[Daemon]:
-    """A daemon in a namespace with one card, `vvport`."""
+    """A daemon in a namespace with one host interface, `vvport`."""
     with own_network():
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         subprocess.run(

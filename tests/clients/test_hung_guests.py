@@ -36,13 +36,13 @@ def emulator(daemon: Daemon, name: str) -> int:
 
 
 def test_statistics_of_the_other_guests_are_returned(link: Any) -> None:
-    figures = {domain.name(): found for domain, found in link.getAllDomainStats()}
-    assert set(figures) == {"before", "hung", "after"}
+    stats = {domain.name(): found for domain, found in link.getAllDomainStats()}
+    assert set(stats) == {"before", "hung", "after"}
     for name in ("before", "after"):
-        assert figures[name]["balloon.rss"] > 0
-        assert figures[name]["vcpu.0.time"] >= 0
-    assert figures["hung"]["state.state"] == libvirt.VIR_DOMAIN_RUNNING
-    assert "vcpu.0.state" not in figures["hung"]
+        assert stats[name]["balloon.rss"] > 0
+        assert stats[name]["vcpu.0.time"] >= 0
+    assert stats["hung"]["state.state"] == libvirt.VIR_DOMAIN_RUNNING
+    assert "vcpu.0.state" not in stats["hung"]
 
 
 def test_a_call_that_needs_qemu_fails_naming_the_domain(link: Any) -> None:

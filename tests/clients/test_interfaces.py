@@ -32,7 +32,7 @@ NETWORK = (
     "<ip address='10.88.0.1' netmask='255.255.255.0'><dhcp>"
     "<range start='10.88.0.100' end='10.88.0.199'/></dhcp></ip></network>"
 )
-CARD = (
+INTERFACE = (
     "<interface type='network'><mac address='52:54:00:88:00:{number:02x}'/>"
     "<source network='lab'/><model type='virtio'/></interface>"
 )
@@ -73,7 +73,9 @@ def taps() -> list[str]:
 
 
 def test_guest_gets_address_dns_and_route(here: Daemon, link: Any, tiny: Guest) -> None:
-    domain = link.defineXML(booting("dwelling", tiny, devices=CARD.format(number=1), then="dhcp"))
+    domain = link.defineXML(
+        booting("dwelling", tiny, devices=INTERFACE.format(number=1), then="dhcp")
+    )
     console = pexpect.spawn(
         VIRSH, ["-c", here.uri, "start", "dwelling", "--console"], timeout=90, encoding="utf-8"
     )
@@ -93,8 +95,8 @@ def test_guest_gets_address_dns_and_route(here: Daemon, link: Any, tiny: Guest) 
     (tap,) = taps()
     listed = here.ok("domiflist", "dwelling").split()
     assert listed[-5:] == [tap, "network", "lab", "virtio", "52:54:00:88:00:01"]
-    figures = here.ok("domifstat", "dwelling", tap)
-    assert int(re.findall(r"rx_packets (\d+)", figures)[0]) > 0
+    output = here.ok("domifstat", "dwelling", tap)
+    assert int(re.findall(r"rx_packets (\d+)", output)[0]) > 0
     console.close(force=True)
     for process in ("netd", "qemu:dwelling"):
         pid = next(int(row["pid"]) for row in here.status() if row["name"] == process)
@@ -112,10 +114,10 @@ def test_guest_gets_address_dns_and_route(here: Daemon, link: Any, tiny: Guest) 
 
 
 def test_live_xml_names_the_bridge_and_tap(link: Any) -> None:
-    domain = link.createXML(idle("plugged", devices=CARD.format(number=2)), 0)
-    card = ElementTree.fromstring(domain.XMLDesc()).find("devices/interface")
-    assert card is not None
-    target, source = card.find("target"), card.find("source")
+    domain = link.createXML(idle("plugged", devices=INTERFACE.format(number=2)), 0)
+    interface = ElementTree.fromstring(domain.XMLDesc()).find("devices/interface")
+    assert interface is not None
+    target, source = interface.find("target"), interface.find("source")
     assert target is not None
     assert source is not None
     assert target.get("dev") in taps()
@@ -136,12 +138,12 @@ def test_attach_interface_and_set_link_state(here: Daemon, link: Any) -> None:
 
 
 def test_inactive_network_is_refused_without_leftovers(here: Daemon, link: Any) -> None:
-    card = CARD.format(number=3).replace("'lab'", "'default'")
-    domain = link.defineXML(idle("unplugged", devices=CARD.format(number=4) + card))
+    interface = INTERFACE.format(number=3).replace("'lab'", "'default'")
+    domain = link.defineXML(idle("unplugged", devices=INTERFACE.format(number=4) + interface))
     with pytest.raises(libvirt.libvirtError, match="network 'default' is not active"):
         domain.create()
     assert not taps()
-    missing = idle("lost", devices=CARD.format(number=5).replace("'lab'", "'nowhere'"))
+    missing = idle("lost", devices=INTERFACE.format(number=5).replace("'lab'", "'nowhere'"))
     with pytest.raises(libvirt.libvirtError, match="nowhere") as refused:
         link.createXML(missing, 0)
     assert refused.value.get_error_code() == libvirt.VIR_ERR_NO_NETWORK
@@ -149,22 +151,22 @@ def test_inactive_network_is_refused_without_leftovers(here: Daemon, link: Any) 
 
 
 def test_interface_on_a_host_bridge(link: Any) -> None:
-    card = "<interface type='bridge'><source bridge='vvlab'/><model type='e1000'/></interface>"
-    link.createXML(idle("bridged", devices=card), 0)
+    interface = "<interface type='bridge'><source bridge='vvlab'/><model type='e1000'/></interface>"
+    link.createXML(idle("bridged", devices=interface), 0)
     (tap,) = taps()
     assert "master vvlab" in shown("ip", "-o", "link", "show", tap)
 
 
 def test_interface_bandwidth_is_set_and_cleared(here: Daemon, link: Any) -> None:
     """What comes to the guest alone: this kernel may lack the filter for the other way."""
-    domain = link.defineXML(idle("limited", devices=CARD.format(number=6)))
+    domain = link.defineXML(idle("limited", devices=INTERFACE.format(number=6)))
     domain.create()
     (tap,) = taps()
     mac = "52:54:00:88:00:06"
     here.ok("domiftune", "limited", mac, "--inbound", "1000,2000,512", "--live")
-    told = here.ok("domiftune", "limited", tap)
-    assert re.search(r"inbound.average\s*: 1000", told)
-    assert re.search(r"outbound.average\s*: 0", told)
+    output = here.ok("domiftune", "limited", tap)
+    assert re.search(r"inbound.average\s*: 1000", output)
+    assert re.search(r"outbound.average\s*: 0", output)
     assert "htb" in shown("tc", "qdisc", "show", "dev", tap)
     here.ok("domiftune", "limited", mac, "--inbound", "0", "--outbound", "0", "--live", "--config")
     assert "htb" not in shown("tc", "qdisc", "show", "dev", tap)
@@ -183,8 +185,8 @@ def test_guest_boots_in_every_forward_mode(here: Daemon, link: Any, tiny: Guest,
     )
     here.ok("net-create", str(path))
     try:
-        card = CARD.format(number=9).replace("'lab'", f"'{mode}'")
-        link.createXML(booting(f"on-{mode}", tiny, devices=card, then="dhcp"), 0)
+        interface = INTERFACE.format(number=9).replace("'lab'", f"'{mode}'")
+        link.createXML(booting(f"on-{mode}", tiny, devices=interface, then="dhcp"), 0)
         console = pexpect.spawn(
             VIRSH, ["-c", here.uri, "console", f"on-{mode}"], timeout=90, encoding="utf-8"
         )

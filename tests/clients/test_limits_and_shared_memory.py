@@ -40,9 +40,9 @@ def disk(image: Path, target: str, bus: str, words: str) -> str:
 
 def throttled(daemon: Daemon, name: str) -> dict[str, tuple[int, int, int]]:
     """Each image's limits, as the emulator has them."""
-    told = json.loads(daemon.ok("qemu-monitor-command", name, '{"execute":"query-block"}'))
+    reply = json.loads(daemon.ok("qemu-monitor-command", name, '{"execute":"query-block"}'))
     found = {}
-    for drive in told["return"]:
+    for drive in reply["return"]:
         if "inserted" in drive:
             at = drive["inserted"]
             found[Path(at["file"]).name] = (at["bps"], at["iops_rd"], at.get("iops_rd_max", 0))

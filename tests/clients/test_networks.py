@@ -315,9 +315,11 @@ def test_hook_script_may_refuse_a_start(here: Daemon, net: str) -> None:
 
 
 def test_guests_are_attached_again_after_a_network_restart(here: Daemon, net: str) -> None:
-    card = f"<interface type='network'><source network='{net}'/><model type='virtio'/></interface>"
+    interface = (
+        f"<interface type='network'><source network='{net}'/><model type='virtio'/></interface>"
+    )
     path = here.root / "plugged.xml"
-    path.write_text(idle("plugged", devices=card))
+    path.write_text(idle("plugged", devices=interface))
     assert "is not active" in here.virsh("create", str(path)).stderr
     here.ok("net-start", net)
     here.ok("create", str(path))
@@ -354,13 +356,13 @@ def test_direct_and_ethernet_interfaces_follow_their_guest(here: Daemon) -> None
     script, notes = here.root / "ifup.sh", here.root / "ifup.notes"
     script.write_text(f"#!/bin/sh\necho \"$1\" >> '{notes}'\n")
     script.chmod(0o755)
-    cards = (
+    interfaces = (
         "<interface type='direct'><source dev='vvlow' mode='bridge'/><model type='virtio'/>"
         "</interface><interface type='ethernet'><target dev='vvtap'/>"
         f"<script path='{script}'/><downscript path='{script}'/></interface>"
     )
     path = here.root / "direct.xml"
-    path.write_text(idle("direct", devices=cards))
+    path.write_text(idle("direct", devices=interfaces))
     subprocess.run(["ip", "link", "add", "vvlow", "type", "veth", "peer", "vvhigh"], check=True)
     try:
         subprocess.run(["ip", "link", "set", "vvlow", "up"], check=True)

@@ -160,12 +160,12 @@ def test_events_tell_of_every_step(daemon: Daemon) -> None:
         daemon.ok("pool-start", "e")
         daemon.ok("pool-refresh", "e")
         assert arrived.wait(EVENT_S)
-        told = list(seen)
+        received = list(seen)
     finally:
         link.close()
         daemon.virsh("pool-destroy", "e")
         daemon.virsh("pool-undefine", "e")
-    assert told == [
+    assert received == [
         ("e", libvirt.VIR_STORAGE_POOL_EVENT_DEFINED),
         ("e", libvirt.VIR_STORAGE_POOL_EVENT_CREATED),
         ("e", libvirt.VIR_STORAGE_POOL_EVENT_STARTED),
@@ -186,7 +186,7 @@ def test_a_storage_that_hangs_holds_up_no_other_pool(daemon: Daemon, pool: Path)
     assert "a.raw" in daemon.ok("vol-list", "p")  # from memory
     refused = daemon.virsh("vol-info", "a.raw", "p")
     assert "did not answer" in refused.stderr
-    assert "a.raw" in daemon.ok("vol-info", "a.raw", "p")  # by a process anew: it was only stopped
+    assert "a.raw" in daemon.ok("vol-info", "a.raw", "p")  # by a new process: it was only stopped
     daemon.ok("vol-delete", "b.raw", "other")
     daemon.ok("pool-destroy", "other")
 

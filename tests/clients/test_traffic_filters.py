@@ -108,10 +108,10 @@ async def bound(
 ) -> InterfaceFilters:
     await filters.load(stock_filters)
     await filters.recover()
-    cards = InterfaceFilters(filters)
+    filters_of_taps = InterfaceFilters(filters)
     mac = ":".join(f"{byte:02x}" for byte in MAC)
-    await cards.apply("vnet0", mac, reference(name, *parameters), "web", UUID)
-    return cards
+    await filters_of_taps.apply("vnet0", mac, reference(name, *parameters), "web", UUID)
+    return filters_of_taps
 
 
 def test_clean_traffic_drops_spoofed_frames(filters: Filters) -> None:
@@ -181,17 +181,17 @@ def test_removed_binding_leaves_no_rules(filters: Filters) -> None:
     before = shown("ebtables-save").splitlines()[1:-1], shown("iptables-save", "-t", "filter")
 
     async def come_and_go() -> None:
-        cards = await bound(filters, "clean-traffic", ADDRESS)
+        filters_of_taps = await bound(filters, "clean-traffic", ADDRESS)
         await filters.define(
             "<filter name='packets'><rule action='drop' direction='out'>"
             "<tcp dstportstart='25'/></rule></filter>"
         )
         mac = "52:54:00:00:00:01"
-        await cards.apply("vnet1", mac, reference("packets"), "mail", UUID)
+        await filters_of_taps.apply("vnet1", mac, reference("packets"), "mail", UUID)
         assert "vnet1" in shown("nft", "list", "ruleset")
-        await cards.remove("vnet0")
-        await cards.remove("vnet1")
-        await cards.remove("vnet1")
+        await filters_of_taps.remove("vnet0")
+        await filters_of_taps.remove("vnet1")
+        await filters_of_taps.remove("vnet1")
 
     asyncio.run(come_and_go())
     assert "vnet" not in shown("nft", "list", "ruleset")
@@ -287,14 +287,14 @@ def test_filters_are_redefined_while_taps_come_and_go(filters: Filters) -> None:
     """Definitions against guests that start and end, for a bounded number of rounds."""
 
     async def guest() -> None:
-        cards = InterfaceFilters(filters)
+        filters_of_taps = InterfaceFilters(filters)
         for _ in range(ROUNDS):
             await asyncio.to_thread(shown, "ip", "tuntap", "add", "vnet7", "mode", "tap")
             mac = ":".join(f"{byte:02x}" for byte in MAC)
-            await cards.apply("vnet7", mac, reference("learning"), "web", UUID)
+            await filters_of_taps.apply("vnet7", mac, reference("learning"), "web", UUID)
             await asyncio.to_thread(shown, "ip", "link", "del", "vnet7")
             await asyncio.sleep(0.05)
-            await cards.remove("vnet7")
+            await filters_of_taps.remove("vnet7")
 
     async def story() -> int:
         await filters.load(stock_filters)

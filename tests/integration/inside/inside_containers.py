@@ -10,7 +10,15 @@ import pytest
 
 from tests.clients.container_daemon import Boxes, boxes
 from tests.clients.containers import container
-from tests.clients.debian_console import BOOT_S, CARD, NETWORK, addresses, failed, login, said
+from tests.clients.debian_console import (
+    BOOT_S,
+    INTERFACE,
+    NETWORK,
+    addresses,
+    failed,
+    login,
+    run_command,
+)
 from tests.clients.debian_root import debian_root
 from tests.clients.event_watch import Watch, wait_until
 from tests.clients.libvirt_binding import libvirt
@@ -98,7 +106,7 @@ def test_devices_are_refused_but_those_that_are_given(box: Boxes) -> None:
 def debian(box: Boxes) -> Iterator[Any]:
     """A Debian that runs; what it writes stays in this machine's memory."""
     network = box.link.networkCreateXML(NETWORK)
-    xml = container("debian", debian_root(), extra=CARD).replace("'MiB'>128", "'MiB'>256")
+    xml = container("debian", debian_root(), extra=INTERFACE).replace("'MiB'>128", "'MiB'>256")
     domain = box.link.defineXML(xml)
     domain.create()
     yield domain
@@ -109,18 +117,18 @@ def debian(box: Boxes) -> Iterator[Any]:
 
 def test_a_debian_boots_and_has_its_address_by_dhcp(box: Boxes, debian: Any) -> None:
     with login(box) as console:
-        assert "systemd" in said(console, "cat /proc/1/comm")
-        assert "cgroup2" in said(console, "stat -f -c %T /sys/fs/cgroup")
+        assert "systemd" in run_command(console, "cat /proc/1/comm")
+        assert "cgroup2" in run_command(console, "stat -f -c %T /sys/fs/cgroup")
         assert failed(console) == []
         wait_until("it has an address", lambda: bool(addresses(console)), BOOT_S)
-        assert ", 0% packet loss" in said(console, "ping -c 2 10.88.0.1")
+        assert ", 0% packet loss" in run_command(console, "ping -c 2 10.88.0.1")
 
 
 def test_a_debian_is_held_by_the_limits_of_its_group(box: Boxes, debian: Any) -> None:
     debian.setMemoryParameters({"hard_limit": 200 << 10}, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     with login(box) as console:
-        assert said(console, "(tail /dev/zero); echo status $?").split()[-1] == "137"
-        assert said(console, "systemctl is-active systemd-journald").strip() == "active"
+        assert run_command(console, "(tail /dev/zero); echo status $?").split()[-1] == "137"
+        assert run_command(console, "systemctl is-active systemd-journald").strip() == "active"
     events = (group("debian") / "memory.events").read_text()
     assert "oom_kill 0" not in events
 

@@ -24,7 +24,7 @@ LIMITED = (
     "<outbound average='500' burst='64'/></bandwidth>"
     "<ip address='10.89.0.1' netmask='255.255.255.0'/></network>"
 )
-CARD = (
+INTERFACE = (
     "<interface type='network'><mac address='52:54:00:89:00:01'/><source network='narrow'/>"
     "<model type='virtio'/></interface>"
 )
@@ -66,7 +66,7 @@ def test_what_a_network_and_a_guest_send_is_limited(daemon: Daemon, tmp_path: Pa
     daemon.ok("net-create", write(tmp_path, LIMITED))
     assert "htb" in run("tc", "qdisc", "show", "dev", "vvnarrow")
     assert "police" in run("tc", "filter", "show", "dev", "vvnarrow", "parent", "ffff:")
-    daemon.ok("create", write(tmp_path, idle("sending", devices=CARD)))
+    daemon.ok("create", write(tmp_path, idle("sending", devices=INTERFACE)))
     tap = daemon.ok("domiflist", "sending").split()[-5]
     daemon.ok("domiftune", "sending", tap, "--outbound", "500,1000,64", "--live")
     assert "police" in run("tc", "filter", "show", "dev", tap, "parent", "ffff:")
@@ -81,8 +81,8 @@ def test_a_vlan_of_the_host_comes_and_goes(daemon: Daemon, tmp_path: Path) -> No
     run("ip", "link", "add", "parent0", "up", "type", "dummy")
     daemon.ok("iface-define", write(tmp_path, VLAN))
     daemon.ok("iface-start", "parent0.42")
-    told = run("ip", "-d", "link", "show", "parent0.42")
-    assert "vlan protocol 802.1Q id 42" in told
+    output = run("ip", "-d", "link", "show", "parent0.42")
+    assert "vlan protocol 802.1Q id 42" in output
     assert "10.90.0.1/24" in run("ip", "-4", "addr", "show", "parent0.42")
     assert "vlan tag='42'" in daemon.ok("iface-dumpxml", "parent0.42")
     daemon.virsh("iface-destroy", "parent0.42")  # virsh 9.0 exits with 1 when it succeeds

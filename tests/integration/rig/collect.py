@@ -49,7 +49,7 @@ class InsideFile(pytest.File):
         """The module, parsed and not run."""
         return ast.parse(self.path.read_text(encoding="utf-8"))
 
-    def said(self, name: str) -> dict[str, Any]:
+    def constant(self, name: str) -> dict[str, Any]:
         """A literal that the module assigns."""
         for node in self.tree().body:
             if isinstance(node, ast.Assign) and any(
@@ -77,10 +77,10 @@ class InsideFile(pytest.File):
         return self._results
 
     def _run(self) -> list[Result]:
-        missing = missing_packages(ALWAYS | self.said("PACKAGES"))
+        missing = missing_packages(ALWAYS | self.constant("PACKAGES"))
         if missing:
             raise RigError(f"the rig needs: apt-get install {' '.join(missing)}")
-        with Machine(Shape(**self.said("SHAPE"))) as machine:
+        with Machine(Shape(**self.constant("SHAPE"))) as machine:
             _, printed = machine.run(self._script(), RUN_S)
             file = machine.shared / "results.xml"
             if not file.exists():

@@ -171,7 +171,7 @@ class Machine:
             raise RigError(f"the machine went away\n{self.last_words()}") from None
 
     def last_words(self) -> str:
-        """What QEMU and the kernel said last."""
+        """The last output of QEMU and of the kernel."""
         parts = []
         for path in (self.folder / "qemu.log", self.console_log):
             if path.exists():
@@ -192,7 +192,7 @@ class Machine:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def keep_console(self) -> Path:
-        """Keep the console's log after the machine has gone; where it is then."""
+        """Keep the console's log after the machine has ended; return its path."""
         kept = CACHE / f"console-{int(time.time())}-{os.getpid()}.log"
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self.console_log, kept)

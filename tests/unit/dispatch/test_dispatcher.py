@@ -77,7 +77,7 @@ PROBLEMS: list[Exception] = [
     VirError(ErrorCode.NO_DOMAIN, "no domain 'x'", ErrorDomain.QEMU),
     ConfError("config_unsupported", "no floppies here"),
     DeadlineExceeded("worker is silent"),
-    PeerGone("worker has gone"),
+    PeerGone("worker has exited"),
     KeyError("a bug"),
 ]
 CODES = [

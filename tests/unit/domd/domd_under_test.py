@@ -392,7 +392,7 @@ class Domd:
     def __init__(self, tree: Tree) -> None:
         self.tree, self.host = tree, tree.host
         self.driver = tree.host.driver
-        # Each life has its own name on the bus, as a link from rpcd would be made anew.
+        # Each life has its own name on the bus, as rpcd would make a new link.
         self.node = tree.join(self.driver.service)
         self._process = ChildProcess(
             name=self.driver.service,

@@ -1,4 +1,4 @@
-"""What clients are told of domains: lists, filters, lookups, documents."""
+"""Queries of domains: lists, filters, lookups, XML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients are told of jobs: none, one that a worker reports, and one that has ended."""
+"""Job information for clients: no job, one that a worker reports, one that has ended."""
 
 from __future__ import annotations
 

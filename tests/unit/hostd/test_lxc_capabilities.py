@@ -1,4 +1,4 @@
-"""What clients of lxc:/// are told of the host."""
+"""Capabilities for clients of lxc:///."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_choices_are_those_of_the_architecture_that_was_asked_for() -> None:
     ("emulator", "arch", "virt_type"),
     [("/usr/bin/qemu", None, None), (None, "s390x", None), (None, None, "kvm")],
 )
-def test_what_no_container_has_is_refused(
+def test_elements_that_no_container_has_are_refused(
     emulator: str | None, arch: str | None, virt_type: str | None
 ) -> None:
     with pytest.raises(VirError, match="unsupported ") as refused:

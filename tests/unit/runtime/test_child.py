@@ -42,7 +42,7 @@ class Poked:
 
 
 async def role(process: ChildProcess) -> None:
-    """Say what was given, be ready, and stop when told to."""
+    """Log the arguments, report readiness, and stop at the root's order."""
     send = process.node.control.send
     fd = process.sockets["rw"]
     with socket.socket(fileno=fd) as listening:

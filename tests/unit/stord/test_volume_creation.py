@@ -1,4 +1,4 @@
-"""Volumes are created whole or not at all, whatever fails and whoever dies."""
+"""Volumes are created completely or not at all, whichever step fails or process is killed."""
 
 from __future__ import annotations
 

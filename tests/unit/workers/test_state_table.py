@@ -1,4 +1,4 @@
-"""States of a guest: what leads where, what clients hear, what a definition wants."""
+"""virDomainState of a guest: transitions, lifecycle events, lifecycle actions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def domain(words: str = "") -> Domain:
 
 
 @given(st.lists(st.sampled_from(list(Trigger)), max_size=30))
-def test_any_sequence_of_happenings_leaves_a_known_state(triggers: list[Trigger]) -> None:
+def test_any_sequence_of_triggers_leads_to_a_defined_state(triggers: list[Trigger]) -> None:
     state = S.RUNNING
     for trigger in triggers:
         step = transition(state, trigger)
@@ -45,7 +45,7 @@ def test_any_sequence_of_happenings_leaves_a_known_state(triggers: list[Trigger]
 
 
 @given(st.sampled_from(list(NEXT)))
-def test_a_step_that_changes_the_state_tells_clients_except_at_the_start(
+def test_a_change_of_state_publishes_a_lifecycle_event_except_at_the_start(
     pair: tuple[DomainState, Trigger],
 ) -> None:
     step = NEXT[pair]
@@ -68,20 +68,20 @@ def test_a_step_that_changes_the_state_tells_clients_except_at_the_start(
         ),
     ],
 )
-def test_why_it_stands_still_is_its_reason_and_the_events_detail(
+def test_the_cause_of_a_pause_is_the_state_reason_and_the_event_detail(
     trigger: Trigger, reason: int, detail: int
 ) -> None:
     step = transition(S.RUNNING, trigger)
     assert step == (S.PAUSED, reason, DomainEventType.SUSPENDED, detail)
 
 
-def test_a_stop_that_only_repeats_what_is_known_changes_nothing() -> None:
+def test_a_repeated_stop_event_changes_nothing() -> None:
     assert transition(S.PAUSED, Trigger.STOPPED) is None
     assert transition(S.CRASHED, Trigger.STOPPED) is None
     assert transition(S.SHUTDOWN, Trigger.STOPPED) is None
 
 
-def test_a_power_off_is_the_guests_or_the_hosts() -> None:
+def test_a_shutdown_event_distinguishes_guest_and_host() -> None:
     own, hosts = (
         transition(S.RUNNING, Trigger.POWERED_OFF),
         transition(S.RUNNING, Trigger.ENDED_BY_HOST),
@@ -92,7 +92,7 @@ def test_a_power_off_is_the_guests_or_the_hosts() -> None:
     assert hosts.detail == DomainEventShutdownDetailType.HOST
 
 
-def test_a_crash_is_told_and_can_be_left() -> None:
+def test_a_crash_publishes_an_event_and_can_be_left() -> None:
     step = transition(S.RUNNING, Trigger.PANICKED)
     assert step is not None
     assert (step.state, step.event) == (S.CRASHED, DomainEventType.CRASHED)
@@ -102,26 +102,26 @@ def test_a_crash_is_told_and_can_be_left() -> None:
     assert left.reason == DomainRunningReason.CRASHED
 
 
-def test_what_a_client_asks_in_the_wrong_state_is_refused_by_name() -> None:
+def test_a_request_in_the_wrong_state_is_refused_with_operation_invalid() -> None:
     with pytest.raises(VirError, match="'demo' is running") as refused:
         require("demo", S.RUNNING, Trigger.RESUMED)
     assert refused.value.code is ErrorCode.OPERATION_INVALID
 
 
 @given(st.sampled_from(list(EXPECTED)))
-def test_what_was_known_before_a_takeover_is_no_news(word: str) -> None:
+def test_a_state_that_is_unchanged_at_the_reconnect_publishes_nothing(word: str) -> None:
     for state in EXPECTED[word]:
         assert reconcile(state, word) is None
 
 
-def test_what_happened_while_nobody_watched_is_found_out() -> None:
+def test_changes_while_no_worker_ran_are_detected_at_the_reconnect() -> None:
     assert reconcile(S.RUNNING, "paused") is Trigger.STOPPED
     assert reconcile(S.RUNNING, "shutdown") is Trigger.POWERED_OFF
     assert reconcile(S.PAUSED, "running") is Trigger.RESUMED
-    assert reconcile(S.RUNNING, "a word of tomorrow's") is None
+    assert reconcile(S.RUNNING, "an unknown state") is None
 
 
-def test_a_definition_without_words_is_destroyed_restarted_and_destroyed() -> None:
+def test_default_lifecycle_actions_are_destroy_restart_destroy() -> None:
     plain = domain()
     assert lifecycle_actions.on_poweroff(plain) == LifecycleAction(Action.DESTROY)
     assert lifecycle_actions.on_reboot(plain) == LifecycleAction(Action.RESTART)
@@ -138,9 +138,9 @@ def test_a_definition_without_words_is_destroyed_restarted_and_destroyed() -> No
         ("coredump-restart", LifecycleAction(Action.RESTART, dump=True)),
     ],
 )
-def test_a_definitions_words_for_a_crash_are_obeyed(word: str, plan: LifecycleAction) -> None:
+def test_on_crash_actions_are_obeyed(word: str, plan: LifecycleAction) -> None:
     assert lifecycle_actions.on_crash(domain(f"<on_crash>{word}</on_crash>")) == plan
 
 
-def test_a_machine_may_not_reboot_itself_when_the_definition_wants_more() -> None:
+def test_qemu_does_not_reset_itself_unless_on_reboot_is_restart() -> None:
     assert not lifecycle_actions.allows_reboot(domain("<on_reboot>destroy</on_reboot>"))

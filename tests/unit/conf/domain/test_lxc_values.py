@@ -36,7 +36,7 @@ def container(inside: str = "", devices: str = "") -> Domain:
         ("<features><capabilities><no_such state='off'/></capabilities></features>", "'no_such'"),
     ],
 )
-def test_a_group_a_label_or_a_right_that_is_not_there_is_refused(inside: str, text: str) -> None:
+def test_an_unknown_partition_label_or_capability_is_refused(inside: str, text: str) -> None:
     with pytest.raises(ConfError, match=text) as refusal:
         container(inside)
     assert refusal.value.kind == "config_unsupported"
@@ -63,7 +63,7 @@ def test_a_group_a_label_or_a_right_that_is_not_there_is_refused(inside: str, te
          "<target dir='/t'/></filesystem>", "fs format qcow2"),
     ],
 )  # fmt: skip
-def test_a_device_that_nobody_would_act_on_is_refused(device: str, text: str) -> None:
+def test_a_device_without_effect_is_refused(device: str, text: str) -> None:
     with pytest.raises(ConfError, match=text) as refusal:
         container(devices=device)
     assert refusal.value.kind == "config_unsupported"
@@ -78,7 +78,7 @@ def test_a_shared_namespace_is_found_by_a_plain_name(kind: str, value: str) -> N
     assert refusal.value.kind == "invalid_arg"
 
 
-def test_what_stock_takes_is_still_taken() -> None:
+def test_values_that_stock_libvirt_accepts_are_accepted() -> None:
     domain = container(
         "<resource><partition>/machine/web</partition></resource><seclabel type='none'/>"
         "<lxc:namespace><lxc:sharenet type='netns' value='red'/></lxc:namespace>",
@@ -123,7 +123,7 @@ WORDS: Final = st.one_of(
     end=st.sampled_from(["", "\n", "\r", "\t", "\0"]),
     after=st.sampled_from(["", "lxc.hook.start = /x", "/../x", " "]),
 )
-def test_no_word_anywhere_becomes_a_setting_or_a_group_elsewhere(
+def test_no_value_injects_a_setting_or_leaves_its_cgroup(
     place: tuple[str, str], before: str, end: str, after: str
 ) -> None:
     value = quoteattr(before + end + after, {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"})
@@ -138,8 +138,8 @@ def test_no_word_anywhere_becomes_a_setting_or_a_group_elsewhere(
         facts = HostFacts(
             group=group_name("12345678", domain.name, domain.partition or ""),
             interfaces={
-                number: LxcInterface("vnet0p", card.guest_dev or "eth0")
-                for number, card in enumerate(domain.devices.interfaces)
+                number: LxcInterface("vnet0p", interface.guest_dev or "eth0")
+                for number, interface in enumerate(domain.devices.interfaces)
             },
             device_numbers=dict.fromkeys(sources, "1:3"),
         )

@@ -31,14 +31,14 @@ def container(inside: str = "", devices: str = ROOT, init: str = "<init>/bin/sh<
 
 
 @pytest.mark.skipif(not CORPUS.exists(), reason=f"{CORPUS}: no measured answers here")
-def test_every_measured_document_comes_out_as_stock_has_it() -> None:
+def test_every_measured_lxc_xml_is_formatted_as_by_stock_libvirt() -> None:
     for line in CORPUS.read_text().splitlines():
         case = json.loads(line)
         own = format_domain(complete_container(parse_domain(case["input"]), "x86_64"))
         assert domain_corpus.unlike(case["output"], own) == [], case["name"]
 
 
-def test_what_a_document_leaves_open_is_filled_in() -> None:
+def test_defaults_of_a_container_are_filled_in() -> None:
     domain = container(devices=f"{ROOT}<console type='pty'/><console/>", init="")
     assert domain.os.init == "/sbin/init"
     assert (domain.on_reboot, domain.on_crash) == ("restart", "destroy")
@@ -48,7 +48,7 @@ def test_what_a_document_leaves_open_is_filled_in() -> None:
     assert format_domain(again) == format_domain(domain)
 
 
-def test_rights_variables_and_limits_are_read_and_written() -> None:
+def test_capabilities_variables_and_limits_are_read_and_written() -> None:
     domain = container(
         "<features><privnet/><capabilities policy='deny'><mknod state='on'/>"
         "<sys_time state='off'/></capabilities></features>",
@@ -124,7 +124,9 @@ def test_rights_variables_and_limits_are_read_and_written() -> None:
         ("<features><hap/></features>", ROOT, "config_unsupported", "'hap'"),
     ],
 )
-def test_what_no_container_has_is_refused(inside: str, devices: str, kind: str, text: str) -> None:
+def test_elements_that_no_container_has_are_refused(
+    inside: str, devices: str, kind: str, text: str
+) -> None:
     with pytest.raises(ConfError, match=text) as refusal:
         container(inside, devices)
     assert refusal.value.kind == kind
@@ -135,7 +137,7 @@ def test_what_no_container_has_is_refused(inside: str, devices: str, kind: str, 
         st.tuples(*(st.integers(0, 2**33) for _ in range(3))), min_size=1, max_size=4, unique=True
     )
 )
-def test_a_map_of_users_is_one_to_one_or_refused(ranges: list[tuple[int, int, int]]) -> None:
+def test_an_idmap_is_one_to_one_or_refused(ranges: list[tuple[int, int, int]]) -> None:
     values = "".join(f"<uid start='{a}' target='{b}' count='{c}'/>" for a, b, c in ranges)
     gids = "<gid start='0' target='9' count='1'/>"
     try:
@@ -149,7 +151,7 @@ def test_a_map_of_users_is_one_to_one_or_refused(ranges: list[tuple[int, int, in
         assert all(a <= b[0] for a, b in zip(ends, spans[1:], strict=False))
 
 
-def test_a_card_gets_an_address_that_it_keeps() -> None:
+def test_an_interface_gets_a_mac_address_that_it_keeps() -> None:
     document = (
         "<domain type='lxc'><name>x</name><memory>1024</memory><os><type>exe</type></os>"
         "<devices><interface type='bridge'><source bridge='b'/></interface></devices></domain>"

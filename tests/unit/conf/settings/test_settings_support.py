@@ -1,4 +1,4 @@
-"""What an administrator is told of settings that nothing acts on."""
+"""Warnings about settings without effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets as hostd answers for them: changes, events, and who is told a value."""
+"""Secrets in hostd: changes, events, and which processes may read a value."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def test_bandwidth_classes_of_networks_and_interfaces() -> None:
     assert tc_commands(RateLimits(inbound=RateLimit(0, floor=10)), shared=False) == []
 
 
-def card(xml: str) -> Interface:
+def interface(xml: str) -> Interface:
     return parse(Interface, f"<interface {xml}</interface>")
 
 
@@ -144,7 +144,7 @@ def test_interface_gets_bridge_and_portgroup_bandwidth() -> None:
         "<portgroup name='slow' default='yes'><bandwidth><inbound average='10'/></bandwidth>"
         "</portgroup></network>"
     )
-    asked = card("type='network'><source network='n'/><mac address='52:54:00:00:00:09'/>")
+    asked = interface("type='network'><source network='n'/><mac address='52:54:00:00:00:09'/>")
     plugging = plan_attach(asked, network, {})
     assert (plugging.kind, plugging.bridge, plugging.mtu, plugging.group) == (
         "network", "b0", 1400, "slow",
@@ -161,7 +161,7 @@ def test_direct_network_uses_the_least_used_device() -> None:
         "<network><name>n</name><forward mode='{}'><interface dev='eth1'/>"
         "<interface dev='eth2'/></forward></network>".format("vepa")
     )
-    asked = card("type='network'><source network='n'/>")
+    asked = interface("type='network'><source network='n'/>")
     assert plan_attach(asked, network, {"eth1": 2, "eth2": 1}).device == "eth2"
     alone = parse_network(
         "<network><name>n</name><forward mode='passthrough'><interface dev='eth1'/></forward>"
@@ -182,6 +182,6 @@ def test_direct_network_uses_the_least_used_device() -> None:
 )
 def test_unsupported_interface_settings_are_refused(xml: str) -> None:
     with pytest.raises(VirError) as refused:
-        plan_interface(card(xml))
+        plan_interface(interface(xml))
     assert refused.value.code is ErrorCode.CONFIG_UNSUPPORTED
-    assert plan_interface(card("type='ethernet'>")) == PortPlan(kind="ethernet")
+    assert plan_interface(interface("type='ethernet'>")) == PortPlan(kind="ethernet")

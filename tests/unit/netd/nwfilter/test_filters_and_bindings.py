@@ -23,7 +23,7 @@ UUID = "d54df46f-1ab5-4a22-8618-4560ef5fac2c"
 
 
 class Kernel:
-    """Keeps what it is told; refuses when told to."""
+    """Records calls; refuses when the test sets `refuses`."""
 
     def __init__(self) -> None:
         self.chains: dict[str, TapPlan] = {}

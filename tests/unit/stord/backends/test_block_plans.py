@@ -1,4 +1,4 @@
-"""What LVM, parted and iscsiadm are told, and what is read of their answers."""
+"""Command lines for LVM, parted and iscsiadm, and the parsing of their output."""
 
 from __future__ import annotations
 

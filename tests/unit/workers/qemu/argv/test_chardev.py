@@ -1,4 +1,4 @@
-"""What a running emulator is told of a character device says what its command line would."""
+"""chardev-add of a running QEMU has the same options as its command line."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def test_each_field_is_acted_on_or_refused_or_listed_with_its_reason(
     values = {(kind.__name__, field.name) for kind in kinds for field in dataclasses.fields(kind)}
     listed = {(kind, name) for kind, names in ELSEWHERE.items() for name in names}
     unread = {text for text in values - watch.read - listed if text[1] not in EVERYWHERE}
-    assert not unread, "fields that nobody acts on"
+    assert not unread, "fields without effect"
     assert not listed - values, "listed, but no field of the model"
     read_too = listed & watch.read
     assert not read_too, "listed, though the plan reads it"
