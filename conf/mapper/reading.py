@@ -70,18 +70,29 @@ def parse(model: type[M], data: bytes | str) -> M:
     return read(model, root)
 
 
-def read(model: type[M], node: etree._Element) -> M:
+def read(model: type[M], node: etree._Element, *repeated: etree._Element) -> M:
     """Read one element.
+
+    Args:
+        model: its class. A static method `before_read` of it is called with the element before
+            any field is read: for what libvirt checks first.
+        node: the element.
+        repeated: further elements of the same name, for a child with `merge`.
 
     Raises:
         ConfError: kind "xml", naming the place, for text that a field does not take.
     """
+    before = getattr(model, "before_read", None)
+    if before is not None:
+        before(node)
     values: Values = {}
     plan = read_plan(model)
     unexpected = getattr(model, "__unexpected__", None)
     if unexpected is not None:
         _check_unknown(plan, node, unexpected)
     _read_fields(plan, node, values)
+    for other in repeated:
+        _read_fields(plan, other, values)
     instance = model(**values)
     finish = getattr(instance, "after_read", None)
     if finish is not None:
@@ -134,14 +145,20 @@ def _check_unknown(plan: ReadPlan, node: etree._Element, unexpected: str) -> Non
             raise ConfError("config_unsupported", f"{unexpected} '{tag}'", _path(node))
 
 
-def _read_fields(plan: ReadPlan, node: etree._Element, values: Values) -> None:
+def _read_attributes(plan: ReadPlan, node: etree._Element, values: Values) -> None:
     for attribute, name, spec in plan.attributes:
+        if name in values:  # of repeated elements the first counts; the others are not looked at
+            continue
         value = node.get(attribute)
-        if value is not None:
-            values.setdefault(name, _convert(spec, value, node, attribute))
+        if value or (value is not None and not spec.empty_is_absent):
+            values[name] = _convert(spec, value, node, attribute)
     for name, spec in plan.when_absent:
         if name not in values:
             values[name] = _value_when_absent(spec, node)
+
+
+def _read_fields(plan: ReadPlan, node: etree._Element, values: Values) -> None:
+    _read_attributes(plan, node, values)
     if plan.text is not None:
         _read_text(*plan.text, node, values)
     if not plan.fields and not plan.inside:
@@ -157,8 +174,8 @@ def _read_fields(plan: ReadPlan, node: etree._Element, values: Values) -> None:
 
 def _read_text(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
     content = node.text or ""
-    if content or spec.omit != "":  # else it is not written either
-        values.setdefault(name, _convert(spec, content, node, ""))
+    if name not in values and (content or spec.omit != ""):  # else it is not written either
+        values[name] = _convert(spec, content, node, "")
 
 
 def _value_when_absent(spec: FieldSpec, node: etree._Element) -> object:
@@ -171,7 +188,8 @@ def _value_when_absent(spec: FieldSpec, node: etree._Element) -> object:
 
 def _read_child(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
     if name not in values:
-        values[name] = read(_class_of(spec, node), node)
+        repeated = node.itersiblings(node.tag) if spec.merge else ()
+        values[name] = read(_class_of(spec, node), node, *repeated)
     elif spec.single:
         raise ConfError("xml", spec.single, _path(node))
 

@@ -50,7 +50,9 @@ class FieldSpec:
     error_kind: str = ""  # the kind of the ConfError for unreadable text; "" is "xml"
     default_when_absent: object = None  # an attribute's value when its element is there without it
     required: bool = False  # an element without this attribute is refused
+    empty_is_absent: bool = False  # an attribute that libvirt looks up by an XPath string
     single: str = ""  # of a child: the error for a second such element; "" ignores it
+    merge: bool = False  # of a child: what the first such element lacks is read from later ones
     prune: Prune | None = None  # removes parts of an element that is kept verbatim
 
 
@@ -85,6 +87,7 @@ def attribute(
     bad: str = "",
     present: Any = None,  # noqa: ANN401
     required: bool = False,
+    empty_is_absent: bool = False,
 ) -> Any:  # noqa: ANN401  (stands in a field's place, as dataclasses.field does)
     """Map a field to an attribute, at `@name` or `element/@name`.
 
@@ -99,6 +102,9 @@ def attribute(
         bad: the kind of the refusal, if not "xml".
         present: the value when its element is there without it.
         required: whether an element without it is refused.
+        empty_is_absent: treat an empty one as absent. So does libvirt with the attributes that it
+            looks up by XPath (`virXPathString`), but not with those that it takes from their
+            element (`virXMLPropString`).
     """
     parts = path.split("/")
     spec = FieldSpec(
@@ -113,6 +119,7 @@ def attribute(
         error_kind=bad,
         default_when_absent=present,
         required=required,
+        empty_is_absent=empty_is_absent,
     )
     return dataclasses.field(default=default, metadata={KEY: spec})
 
@@ -138,12 +145,18 @@ def flag(path: str, *, only: str = "") -> Any:  # noqa: ANN401
     return dataclasses.field(default=False, metadata={KEY: spec})
 
 
-def child(path: str, model: object, *, only: str = "", single: str = "") -> Any:  # noqa: ANN401
+def child(
+    path: str, model: object, *, only: str = "", single: str = "", merge: bool = False
+) -> Any:  # noqa: ANN401
     """Map a field to a child element with its own model or Choice; None when absent.
 
-    The first such element counts; `single` is the error that refuses a second one.
+    The first such element counts; `single` is the error that refuses a second one. With `merge`
+    each of its parts comes from the first element that has it, as where libvirt looks up each
+    part by an XPath expression of its own ("./target/path").
     """
-    spec = FieldSpec("child", tuple(path.split("/")), model=model, only=only, single=single)
+    spec = FieldSpec(
+        "child", tuple(path.split("/")), model=model, only=only, single=single, merge=merge
+    )
     return dataclasses.field(default=None, metadata={KEY: spec})
 
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lxml import etree
+
+from conf.errors import ConfError
 from conf.mapper import attribute, child, element
 from conf.types.integer import unsigned
 
@@ -29,3 +32,15 @@ class Bandwidth:
 
     inbound: Rate | None = child("inbound", Rate)
     outbound: Rate | None = child("outbound", Rate)
+
+    @staticmethod
+    def before_read(node: etree._Element) -> None:
+        """Refuse repeated elements.
+
+        Raises:
+            ConfError: "xml_detail".
+        """
+        for tag in ("inbound", "outbound"):
+            if len(node.findall(tag)) > 1:
+                detail = f"Only one child <{tag}> element allowed"
+                raise ConfError("xml_detail", detail, f"bandwidth/{tag}")

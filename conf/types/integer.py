@@ -17,6 +17,18 @@ def unsigned(text: str) -> int:
     return number
 
 
+def unsigned_of(bits: int) -> Callable[[str], int]:
+    """Make a reader of integers from 0 on that fit into so many bits."""
+
+    def read(text: str) -> int:
+        number = unsigned(text)
+        if number >> bits:
+            raise ValueError(text)
+        return number
+
+    return read
+
+
 def positive(text: str) -> int:
     """Read an integer from 1 on."""
     number = unsigned(text)

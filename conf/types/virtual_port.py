@@ -21,4 +21,4 @@ class VirtualPort:
     typeidversion: str | None = attribute("parameters/@typeidversion")
     instanceid: str | None = attribute("parameters/@instanceid")
     interfaceid: str | None = attribute("parameters/@interfaceid")
-    profileid: str | None = attribute("parameters/@profileid")
+    profileid: str | None = attribute("parameters/@profileid", empty_is_absent=True)

@@ -27,5 +27,5 @@ class VlanTag:
 class Vlan:
     """<vlan>; more than one tag makes a trunk."""
 
-    trunk: bool | None = attribute("@trunk", read=yes_no)
+    trunk: bool | None = attribute("@trunk", read=yes_no, empty_is_absent=True)
     tags: list[VlanTag] = children("tag", VlanTag)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lxml import etree
 
 from conf.errors import ConfError
 from conf.mapper import (
@@ -41,6 +42,22 @@ class BlockDisk:
 
     type: str = attribute("@type", default="block")
     path: str | None = attribute("source/@dev")
+
+
+@element("pair")
+@dataclass(slots=True, kw_only=True)
+class Pair:
+    """A child whose parts may come from several elements, checked before it is read."""
+
+    disk: FileDisk | None = child("disk", FileDisk, merge=True)
+    other: FileDisk | None = child("other", FileDisk)
+    number: int | None = attribute("@number", read=int, empty_is_absent=True)
+    size: int | None = attribute("size/@number", read=int)
+
+    @staticmethod
+    def before_read(node: etree._Element) -> None:
+        if node.find("forbidden") is not None:
+            raise ConfError("no_name", "forbidden")
 
 
 @element("guest")
@@ -162,3 +179,27 @@ def test_any_text_survives_in_attributes_and_elements(text: str) -> None:
 @given(st.text(st.characters(max_codepoint=31)))
 def test_characters_that_no_document_may_have_are_left_out(text: str) -> None:
     parse(FileDisk, write(FileDisk(path=text), Mode()))
+
+
+def test_merged_child_has_each_part_of_the_first_element_with_it() -> None:
+    first, second = "<{0} type='a'/>", "<{0} type='b'><source file='/x'/></{0}>"
+    inside = "".join(part.format(tag) for tag in ("disk", "other") for part in (first, second))
+    pair = parse(Pair, f"<pair>{inside}</pair>")
+    assert pair.disk == FileDisk(type="a", path="/x")
+    assert pair.other == FileDisk(type="a")
+
+
+def test_before_read_is_called_before_any_field_is_read() -> None:
+    with pytest.raises(ConfError) as refused:
+        parse(Pair, "<pair number='x'><forbidden/></pair>")
+    assert refused.value.kind == "no_name"
+
+
+def test_empty_attribute_is_absent_where_libvirt_uses_xpath() -> None:
+    assert parse(Pair, "<pair number=''/>").number is None
+    with pytest.raises(ConfError):
+        parse(Pair, "<pair><size number=''/></pair>")
+
+
+def test_repeated_elements_are_not_read() -> None:
+    assert parse(Pair, "<pair><size number='1'/><size number='x'/></pair>").size == 1
