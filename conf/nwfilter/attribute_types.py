@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
+from conf.types.ip_address import any_form, usual_form
 from conf.types.mac import parse_mac
 
 AttributeType = Callable[[str], str]
@@ -88,7 +89,10 @@ def mac(text: str) -> str:
 
 def ipv4(text: str) -> str:
     """Parse an IPv4 address."""
-    return str(IPv4Address(text))
+    address = any_form(text)
+    if address.version != 4:
+        raise ValueError(text)
+    return usual_form(address)
 
 
 def ipv6(text: str) -> str:

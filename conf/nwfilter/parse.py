@@ -45,7 +45,7 @@ def parse_filter(data: bytes | str) -> Filter:
     """Parse a filter.
 
     Raises:
-        ConfError: kinds "xml", "xml_detail", "internal", "invalid_arg".
+        ConfError: kinds "xml", "xml_detail", "internal", "invalid_arg", "config_unsupported".
     """
     root = parse_tree(data)
     if root.tag != "filter":
@@ -56,13 +56,14 @@ def parse_filter(data: bytes | str) -> Filter:
     if "/" in name or name in (".", ".."):
         raise ConfError("xml", f"name {name} cannot contain '/'", "/filter")
     chain, priority = _chain(root)
+    uuid = _uuid(root)  # before the rules, as libvirt: of two mistakes it reports this one
     _check_attributes(root, FILTER_ATTRIBUTES)
     children = _elements(root, known=("uuid", "rule", "filterref"))
     nodes = [node for node in children if node.tag != "uuid"]
     if len(nodes) > MAX_ENTRIES:
         raise ConfError("xml", f"the filter has more than {MAX_ENTRIES} rules", "/filter")
     entries = tuple(_rule(node) if node.tag == "rule" else read_reference(node) for node in nodes)
-    return Filter(name=name, uuid=_uuid(root), chain=chain, priority=priority, entries=entries)
+    return Filter(name=name, uuid=uuid, chain=chain, priority=priority, entries=entries)
 
 
 def read_reference(node: etree._Element) -> Reference:
@@ -94,7 +95,7 @@ def can_be_parameter(name: str, value: str) -> bool:
 
 def _uuid(root: etree._Element) -> str:
     text = root.findtext("uuid")
-    if text is None:
+    if not text:  # libvirt's XPath strings have no empty value: it is as if it were not there
         return ""
     try:
         return parse_uuid(text)
@@ -140,16 +141,17 @@ def _rule(node: etree._Element) -> Rule:
     if not children:
         return rule
     # Of several protocol elements libvirt reads the first, and adds later ones of the same name.
-    element = children[0]
-    for other in children[1:]:
-        if other.tag == element.tag:
-            element.attrib.update(other.attrib)
-    return replace(
-        rule,
-        protocol=str(element.tag),
-        negated=element.get("match") == "no",
-        values=_values(element),
-    )
+    protocol = str(children[0].tag)
+    values: dict[str, str] = {}
+    negated = False
+    for element in children:
+        if element.tag == protocol:
+            values |= _values(element)
+            negated = negated or element.get("match") == "no"
+    if ("ipset" in values) != ("ipsetflags" in values):
+        raise ConfError("internal", "ipset and ipsetflags need each other", "/filter/rule")
+    # libvirt keeps match='no' in each value: without values there is nothing that it negates.
+    return replace(rule, protocol=protocol, negated=negated and bool(values), values=values)
 
 
 def _elements(node: etree._Element, known: Collection[str]) -> list[etree._Element]:
@@ -201,8 +203,6 @@ def _values(element: etree._Element) -> dict[str, str]:
             refused = ConfError("internal", f"{name} has illegal value {text}", path)
     if refused is not None:
         raise refused
-    if ("ipset" in values) != ("ipsetflags" in values):
-        raise ConfError("internal", "ipset and ipsetflags need each other", "/filter/rule")
     return values
 
 
@@ -212,7 +212,7 @@ def _choice(node: etree._Element, name: str, choices: tuple[str, ...]) -> str:
         raise ConfError("internal", f"rule node requires {name} attribute", "/filter/rule")
     if text not in choices:
         detail = f"unknown rule {name} attribute value '{text}'; it can be {', '.join(choices)}"
-        raise ConfError("internal", detail, f"/filter/rule/@{name}")
+        raise ConfError("config_unsupported", detail, f"/filter/rule/@{name}")
     return text
 
 

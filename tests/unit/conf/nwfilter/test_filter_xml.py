@@ -105,7 +105,7 @@ rules = st.builds(
     priority=st.integers(-1000, 1000),
     statematch=st.booleans(),
     protocol=st.sampled_from(("tcp", "mac", "all-ipv6")),
-    negated=st.booleans(),
+    negated=st.just(False),
     values=st.dictionaries(
         st.just("comment"), st.text(st.characters(categories=["L", "N", "P", "S"])), max_size=1
     ),
@@ -134,7 +134,23 @@ def test_formatting_round_trips(entries: list[Rule], chain: str) -> None:
         ("<filter name='x'><uuid>1</uuid></filter>", "xml", "malformed uuid"),
         ("<filter name='x'><rule direction='in'/></filter>", "internal", "requires action"),
         ("<filter name='x'><rule action='drop'/></filter>", "internal", "requires direction"),
-        ("<filter name='x'><rule action='a' direction='in'/></filter>", "internal", "'a'"),
+        (
+            "<filter name='x'><rule action='a' direction='in'/></filter>",
+            "config_unsupported",
+            "'a'",
+        ),
+        (
+            "<filter name='x'><rule action='drop' direction=''/></filter>",
+            "config_unsupported",
+            "''",
+        ),
+        ("<filter name='x'><uuid>1</uuid><rule/></filter>", "xml", "malformed uuid"),
+        (
+            "<filter name='x'><rule action='drop' direction='in'>"
+            "<stp type='x'/><stp type='1'/></rule></filter>",
+            "internal",
+            "type has illegal value x",
+        ),
         ("<filter name='x'><filterref/></filter>", "internal", "filterref"),
         (
             "<filter name='x'><rule action='drop' direction='in'><all ipset='a'/></rule></filter>",
@@ -213,3 +229,24 @@ def test_attributes_of_a_repeated_protocol_element_are_added() -> None:
     )
     assert isinstance(filter.entries[0], Rule)
     assert filter.entries[0].values == {"dstportstart": "23", "option": "1"}
+
+
+def test_an_empty_uuid_is_absent() -> None:
+    assert parse_filter("<filter name='x'><uuid/></filter>").uuid == ""
+
+
+def test_match_no_needs_a_value_to_negate() -> None:
+    rule = "<rule action='drop' direction='in'><all match='no'{}/></rule>"
+    document = f"<filter name='x'>{rule}</filter>"
+    (bare,) = parse_filter(document.format("")).entries
+    (negating,) = parse_filter(document.format(" state='NEW'")).entries
+    assert isinstance(bare, Rule)
+    assert isinstance(negating, Rule)
+    assert (bare.negated, negating.negated) == (False, True)
+
+
+def test_short_forms_of_addresses_are_completed() -> None:
+    document = "<rule action='drop' direction='in'><tcp srcipaddr='10.1'/></rule>"
+    (rule,) = parse_filter(f"<filter name='x'>{document}</filter>").entries
+    assert isinstance(rule, Rule)
+    assert rule.values["srcipaddr"] == "10.0.0.1"
