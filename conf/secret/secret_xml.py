@@ -54,7 +54,7 @@ def _switch(name: str) -> Callable[[str], bool]:
 class Usage:
     """<usage>: the object that the secret opens; which element names it depends on the type."""
 
-    type: UsageType | None = attribute("@type", read=_usage_type)
+    type: UsageType | None = attribute("@type", read=_usage_type, empty_is_absent=True)
     volume: str | None = text("volume", omit="")
     name: str | None = text("name", omit="")
     target: str | None = text("target", omit="")
@@ -85,13 +85,17 @@ class Usage:
 class Secret:
     """<secret>."""
 
-    ephemeral: bool = attribute("@ephemeral", read=_switch("ephemeral"), default=False)
-    private: bool = attribute("@private", read=_switch("private"), default=False)
+    ephemeral: bool = attribute(
+        "@ephemeral", read=_switch("ephemeral"), default=False, empty_is_absent=True
+    )
+    private: bool = attribute(
+        "@private", read=_switch("private"), default=False, empty_is_absent=True
+    )
     uuid: str = text(
         "uuid", read=uuid_reader("internal", "secret/uuid"), default="", omit=""
     )  # never empty once read
     description: str | None = text("description", omit="")
-    usage: Usage | None = child("usage", Usage)
+    usage: Usage | None = child("usage", Usage, merge=True)
 
     @property
     def usage_type(self) -> UsageType:

@@ -17,6 +17,7 @@ UUID = "22e1353d-c27e-4d6d-bf15-465053e6ba0b"
         ("garbage", "xml_detail", "Start tag expected"),
         ("<secret ephemeral='maybe'/>", "xml", "invalid value of 'ephemeral'"),
         ("<secret private='x'/>", "xml", "invalid value of 'private'"),
+        ("<secret><usage type=''/></secret>", "xml", "unknown secret usage type"),
         ("<secret><uuid>x</uuid></secret>", "internal", "malformed uuid element"),
         ("<secret><usage/></secret>", "xml", "unknown secret usage type"),
         ("<secret><usage type='zz'/></secret>", "config_unsupported", "usage type zz"),
@@ -64,3 +65,8 @@ def test_a_secret_for_nothing_in_particular_says_so_by_saying_nothing() -> None:
 def test_usages_have_the_numbers_of_the_protocol() -> None:
     assert [usage.number for usage in UsageType] == [0, 1, 2, 3, 4, 5]
     assert UsageType.VTPM.number == 5
+
+
+def test_empty_attributes_are_absent() -> None:
+    secret = parse_secret("<secret private='' ephemeral=''/>")
+    assert (secret.private, secret.ephemeral) == (False, False)
