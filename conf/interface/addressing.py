@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from conf.errors import ConfError
 from conf.interface.attributes import number
 from conf.mapper import attribute, child, children, element, flag
-from conf.network.attributes import Address, parsed_address
+from conf.network.attributes import parsed_address
 from conf.types.bool import yes_no
+from conf.types.ip_address import Address
 
 BITS = {"ipv4": 32, "ipv6": 128}
 

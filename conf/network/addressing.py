@@ -11,9 +11,10 @@ from ipaddress import ip_address, ip_network
 from conf.mapper import attribute, child, children, element
 from conf.network.attributes import Subnet, prefix_of, socket_address
 from conf.network.attributes import address as read_address
+from conf.network.attributes import netmask as read_netmask
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
-from conf.types.integer import positive, unsigned
+from conf.types.integer import positive, unsigned_of
 
 
 @element("lease")
@@ -21,7 +22,7 @@ from conf.types.integer import positive, unsigned
 class LeaseTime:
     """<lease>: duration; 0: infinite."""
 
-    expiry: int = attribute("@expiry", read=unsigned, required=True)
+    expiry: int | None = attribute("@expiry", read=unsigned_of(64))
     unit: str | None = attribute("@unit", read=one_of("seconds", "minutes", "hours"))
 
     def after_read(self) -> None:
@@ -36,7 +37,16 @@ class DhcpRange:
 
     start: str = attribute("@start", read=socket_address, required=True)
     end: str = attribute("@end", read=socket_address, required=True)
-    lease: LeaseTime | None = child("lease", LeaseTime)
+    leases: list[LeaseTime] = children("lease", LeaseTime)
+
+    def after_read(self) -> None:
+        """Keep the lease that counts."""
+        self.leases = _last_lease(self.leases)
+
+    @property
+    def lease(self) -> LeaseTime | None:
+        """Return the duration; None: dnsmasq's default."""
+        return self.leases[0] if self.leases else None
 
 
 @element("host")
@@ -48,7 +58,21 @@ class DhcpHost:
     id: str | None = attribute("@id")
     name: str | None = attribute("@name")
     ip: str | None = attribute("@ip", read=read_address)
-    lease: LeaseTime | None = child("lease", LeaseTime)
+    leases: list[LeaseTime] = children("lease", LeaseTime)
+
+    def after_read(self) -> None:
+        """Keep the lease that counts."""
+        self.leases = _last_lease(self.leases)
+
+    @property
+    def lease(self) -> LeaseTime | None:
+        """Return the duration; None: dnsmasq's default."""
+        return self.leases[0] if self.leases else None
+
+
+def _last_lease(leases: list[LeaseTime]) -> list[LeaseTime]:
+    """Return the last lease that has a duration: libvirt overwrites one with the next."""
+    return [lease for lease in leases if lease.expiry is not None][-1:]
 
 
 @element("dhcp")
@@ -63,7 +87,7 @@ class Dhcp:
 
     def after_read(self) -> None:
         """Drop a <bootp> without a file."""
-        if not self.bootp_file:
+        if self.bootp_file is None:
             self.bootp_file = self.bootp_server = None
 
 
@@ -72,12 +96,12 @@ class Dhcp:
 class Ip:
     """<ip>: a subnet and the host's address in it."""
 
-    family: str | None = attribute("@family", read=one_of("ipv4", "ipv6"))
+    family: str | None = attribute("@family", empty_is_absent=True)
     address: str = attribute("@address", read=read_address, required=True)
-    netmask: str | None = attribute("@netmask")
-    prefix: int | None = attribute("@prefix", read=unsigned)
+    netmask: str | None = attribute("@netmask", read=read_netmask, empty_is_absent=True)
+    prefix: int | None = attribute("@prefix", read=unsigned_of(32))
     local_ptr: bool | None = attribute("@localPtr", read=yes_no)
-    tftp_root: str | None = attribute("tftp/@root")
+    tftp_root: str | None = attribute("tftp/@root", empty_is_absent=True)
     dhcp: Dhcp | None = child("dhcp", Dhcp)
 
     def after_read(self) -> None:
@@ -105,10 +129,10 @@ class Ip:
 class Route:
     """<route>: a static route through a guest."""
 
-    family: str | None = attribute("@family", read=one_of("ipv4", "ipv6"))
+    family: str | None = attribute("@family", empty_is_absent=True)
     address: str = attribute("@address", read=read_address, required=True)
-    netmask: str | None = attribute("@netmask")
-    prefix: int | None = attribute("@prefix", read=unsigned)
+    netmask: str | None = attribute("@netmask", read=read_netmask, empty_is_absent=True)
+    prefix: int | None = attribute("@prefix", read=unsigned_of(32))
     gateway: str | None = attribute("@gateway", read=read_address)
     metric: int | None = attribute("@metric", read=positive)
 

@@ -27,7 +27,7 @@ class Forwarder:
 class Txt:
     """<txt>: a TXT record."""
 
-    name: str = attribute("@name", default="")
+    name: str | None = attribute("@name")
     value: str | None = attribute("@value")
 
 
@@ -36,13 +36,17 @@ class Txt:
 class Srv:
     """<srv>: a SRV record."""
 
-    service: str = attribute("@service", default="")
-    protocol: str = attribute("@protocol", default="")
+    service: str | None = attribute("@service")
+    protocol: str | None = attribute("@protocol")
     domain: str | None = attribute("@domain")
     target: str | None = attribute("@target")
-    port: int | None = attribute("@port", read=unsigned, bad="xml_detail")
-    priority: int | None = attribute("@priority", read=unsigned, omit=0, bad="xml_detail")
-    weight: int | None = attribute("@weight", read=unsigned, omit=0, bad="xml_detail")
+    port: int | None = attribute("@port", read=unsigned, bad="xml_detail", empty_is_absent=True)
+    priority: int | None = attribute(
+        "@priority", read=unsigned, omit=0, bad="xml_detail", empty_is_absent=True
+    )
+    weight: int | None = attribute(
+        "@weight", read=unsigned, omit=0, bad="xml_detail", empty_is_absent=True
+    )
 
 
 @element("host")

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from conf.domain.devices.address import PciAddress
-from conf.errors import ConfError
 from conf.mapper import attribute, children, element
-from conf.network.attributes import Address, parsed_address
+from conf.network.attributes import parsed_address
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
 from conf.types.integer import unsigned
+from conf.types.ip_address import Address
 
 FIRST_PORT = 1024
 LAST_PORT = 65535
@@ -100,6 +100,11 @@ class PhysicalFunction:
     connections: int | None = attribute("@connections", read=unsigned, only="live", omit=0)
 
 
+def _is_yes(text: str) -> bool:
+    """Read a switch that libvirt compares with "yes" alone."""
+    return text == "yes"
+
+
 @element("forward")
 @dataclass(slots=True, kw_only=True)
 class Forward:
@@ -109,11 +114,15 @@ class Forward:
     mode_text: str | None = attribute(
         "@mode",
         read=one_of(*(mode.value for mode in ForwardMode)),
+        empty_is_absent=True,
         bad="config_unsupported",
     )
-    managed: bool | None = attribute("@managed", read=yes_no)
+    managed: bool | None = attribute("@managed", read=_is_yes)
     driver: str | None = attribute(
-        "driver/@name", read=one_of("kvm", "vfio", "xen"), bad="config_unsupported"
+        "driver/@name",
+        read=one_of("kvm", "vfio", "xen"),
+        bad="config_unsupported",
+        empty_is_absent=True,
     )
     nats: list[Nat] = children("nat", Nat)
     functions: list[PhysicalFunction] = children("pf", PhysicalFunction)
@@ -122,20 +131,13 @@ class Forward:
     mode: ForwardMode = field(default=ForwardMode.NAT, compare=False)
 
     def after_read(self) -> None:
-        """Fill in the mode; move `dev` to the first <interface>.
-
-        Raises:
-            ConfError: `dev` is another than the first device.
-        """
+        """Fill in the mode; take `dev` from the first <interface>."""
         self.mode_text = self.mode_text or ForwardMode.NAT.value
         self.mode = ForwardMode(self.mode_text)
         if self.dev and not self.interfaces:
             self.interfaces = [ForwardInterface(dev=self.dev)]
         first = self.interfaces[0].dev if self.interfaces else None
-        if self.dev and first != self.dev:
-            detail = f"forward dev '{self.dev}' must match first interface element dev '{first}'"
-            raise ConfError("xml", detail, "forward")
-        self.dev = first
+        self.dev = self.dev or first
         if self.interfaces:
             self.functions = []
         self.managed = bool(self.managed) if self.mode is ForwardMode.HOSTDEV else None

@@ -8,18 +8,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lxml import etree
+
+from conf.domain.metadata import drop_repeated_namespaces
+from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element, text, verbatim
 from conf.network.addressing import Ip, Route
 from conf.network.dns import Dns
 from conf.network.forward import Forward, ForwardMode
 from conf.types.bandwidth import Bandwidth
-from conf.types.bool import on_off, write_on_off, yes_no
+from conf.types.bool import write_on_off, yes_no
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import unsigned, unsigned_of
 from conf.types.mac import unicast_mac
 from conf.types.uuid import uuid_reader
 from conf.types.virtual_port import VirtualPort
 from conf.types.vlan import Vlan
+
+
+def _unless_off(text: str) -> bool:
+    """Read the spanning tree switch: libvirt compares with "off" alone."""
+    return text != "off"
+
+
+def _is_yes(text: str) -> bool:
+    """Read a switch that libvirt compares with "yes" alone."""
+    return text == "yes"
 
 
 @element("bridge")
@@ -28,10 +42,12 @@ class Bridge:
     """<bridge>."""
 
     name: str | None = attribute("@name")
-    zone: str | None = attribute("@zone")
-    stp: bool | None = attribute("@stp", read=on_off, write=write_on_off)
-    delay: int | None = attribute("@delay", read=unsigned)  # seconds
-    mac_table_manager: str | None = attribute("@macTableManager", read=one_of("kernel", "libvirt"))
+    zone: str | None = attribute("@zone", empty_is_absent=True)
+    stp: bool | None = attribute("@stp", read=_unless_off, write=write_on_off)
+    delay: int | None = attribute("@delay", read=unsigned_of(64), empty_is_absent=True)  # seconds
+    mac_table_manager: str | None = attribute(
+        "@macTableManager", read=one_of("kernel", "libvirt"), empty_is_absent=True
+    )
 
 
 @element("domain")
@@ -39,7 +55,7 @@ class Bridge:
 class DnsDomain:
     """<domain>: the DNS domain of guests."""
 
-    name: str = attribute("@name", default="")
+    name: str | None = attribute("@name")
     local_only: bool | None = attribute("@localOnly", read=yes_no)
 
 
@@ -49,7 +65,7 @@ class PortGroup:
     """<portgroup>: settings shared by a group of interfaces."""
 
     name: str = attribute("@name", default="")
-    default: bool = attribute("@default", read=yes_no, default=False, omit=False)
+    default: bool = attribute("@default", read=_is_yes, default=False, omit=False)
     trust_guest_rx_filters: bool | None = attribute("@trustGuestRxFilters", read=yes_no)
     vlan: Vlan | None = child("vlan", Vlan)
     virtualport: VirtualPort | None = child("virtualport", VirtualPort)
@@ -75,15 +91,15 @@ class Network:
     """<network>."""
 
     connections: int | None = attribute("@connections", read=unsigned, only="live", omit=0)
-    ipv6: bool = attribute("@ipv6", read=yes_no, default=False, omit=False)
+    ipv6: bool = attribute("@ipv6", read=yes_no, default=False, omit=False, empty_is_absent=True)
     trust_guest_rx_filters: bool | None = attribute("@trustGuestRxFilters", read=yes_no)
     name: str = text("name", default="")
-    uuid: str | None = text("uuid", read=uuid_reader("internal", "network/uuid"))
-    metadata: str | None = verbatim("metadata")
+    uuid: str | None = text("uuid", read=uuid_reader("internal", "network/uuid"), omit="")
+    metadata: str | None = verbatim("metadata", prune=drop_repeated_namespaces)
     forward: Forward | None = child("forward", Forward)
     bridge: Bridge | None = child("bridge", Bridge)
-    mtu: int | None = attribute("mtu/@size", read=unsigned, omit=0)
-    mac: str | None = attribute("mac/@address", read=unicast_mac)
+    mtu: int | None = attribute("mtu/@size", read=unsigned, omit=0, empty_is_absent=True)
+    mac: str | None = attribute("mac/@address", read=unicast_mac, empty_is_absent=True)
     domain: DnsDomain | None = child("domain", DnsDomain)
     dns: Dns | None = child("dns", Dns)
     vlan: Vlan | None = child("vlan", Vlan)
@@ -95,12 +111,22 @@ class Network:
     portgroups: list[PortGroup] = children("portgroup", PortGroup)
     options: list[DnsmasqOption] = children("dnsmasq:options/dnsmasq:option", DnsmasqOption)
 
+    @staticmethod
+    def before_read(node: etree._Element) -> None:
+        """Refuse a network without a name, whatever else is wrong with it.
+
+        Raises:
+            ConfError: "no_name".
+        """
+        if not node.findtext("name"):
+            raise ConfError("no_name", "missing network name", "network/name")
+
     def after_read(self) -> None:
         """Drop empty elements, as libvirt does."""
         self.mtu = self.mtu or None
         if self.forward is not None and self.forward.mode is ForwardMode.NONE:
             self.forward = None
-        if self.domain is not None and not self.domain.name:
+        if self.domain is not None and self.domain.name is None:
             self.domain = None
         if self.dns == Dns():
             self.dns = None

@@ -70,4 +70,6 @@ def complete(
         network.mac = network.mac or make_mac()
     elif network.bridge is not None:
         network.bridge.delay = network.bridge.delay or None
+        if network.bridge == Bridge():
+            network.bridge = None
     return network

@@ -8,9 +8,10 @@ from typing import Final
 
 from conf.errors import ConfError
 from conf.network.addressing import Dhcp, DhcpHost, Ip, LeaseTime, Route
-from conf.network.attributes import Address, Subnet
+from conf.network.attributes import Subnet
 from conf.network.model import Network
 from conf.network.validate.errors import unsupported, xml_error
+from conf.types.ip_address import Address
 from conf.types.mac import MAC_ADDRESS
 
 SHORTEST_LEASE_S: Final = 120
@@ -30,14 +31,22 @@ def check_addressing(network: Network) -> None:
     """
     for ip in network.ips:
         check_ip(network.name, ip)
+    for route in network.routes:
+        check_route(network, route)
+
+
+def check_dhcp_sections(network: Network) -> None:
+    """Refuse DHCP for several subnets of one family.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
     for version in BITS:
         serving = [ip for ip in network.ips if ip.version == version and gives(ip.dhcp)]
         if len(serving) > 1:
             detail = f"Multiple IPv{version} dhcp sections found in network '{network.name}'"
             only = f"dhcp is supported only for a single IPv{version} address on each network"
             raise unsupported(f"{detail} -- {only}")
-    for route in network.routes:
-        check_route(network, route)
 
 
 def gives(dhcp: Dhcp | None) -> bool:
@@ -52,6 +61,8 @@ def check_ip(name: str, ip: Ip) -> None:
         ConfError: "xml", "config_unsupported", "internal".
     """
     where = f"address '{ip.address}' in network '{name}'"
+    if ip.family not in (None, "ipv4", "ipv6"):
+        raise xml_error(f"Unrecognized family '{ip.family}' in network '{name}'")
     if ip.family != f"ipv{ip.version}" and not (ip.family is None and ip.version == 4):
         detail = f"{ip.family or 'no'} family specified for IPv{ip.version} {where}"
         raise unsupported(f"{detail}; use family='ipv{ip.version}'")
@@ -62,9 +73,8 @@ def check_ip(name: str, ip: Ip) -> None:
     if ip.tftp_root is not None and ip.version == 6:
         detail = f"Unsupported <tftp> element in an IPv6 element in network '{name}'"
         raise unsupported(detail)
-    subnet = ip.network
     for span in ip.dhcp.ranges if ip.dhcp else ():
-        check_range(ip, ip_address(span.start), ip_address(span.end), subnet)
+        check_range(ip, ip_address(span.start), ip_address(span.end), ip.network)
         check_lease(span.lease)
     for host in ip.dhcp.hosts if ip.dhcp else ():
         check_host(name, ip, host)
@@ -155,10 +165,6 @@ def check_host(name: str, ip: Ip, host: DhcpHost, *, partial: bool = False) -> N
         raise xml_error(f"Missing {attribute_name} or name in {where}")
     if host.ip is None:
         raise xml_error(f"Missing IP address in {where}")
-    if ip_address(host.ip).version != ip.version:
-        raise xml_error(
-            f"Invalid IP address '{host.ip}' in {where}: it is not of the <ip>'s family"
-        )
 
 
 def _check_names(name: str, ip: Ip, host: DhcpHost) -> None:

@@ -43,7 +43,7 @@ def check_txt(name: str, txt: Txt, *, partial: bool = False) -> None:
         ConfError: "xml_detail".
     """
     where = f"of network {name}"
-    if not txt.name:
+    if txt.name is None:
         raise dns_error(f"missing required name attribute in DNS TXT record {where}")
     if " " in txt.name or "," in txt.name:
         raise dns_error(f"prohibited character in DNS TXT record name '{txt.name}' {where}")
@@ -74,13 +74,13 @@ def check_srv(name: str, srv: Srv, *, partial: bool = False) -> None:
 def _check_names(name: str, srv: Srv, *, partial: bool) -> None:
     checks = {"service": (srv.service, SERVICE), "protocol": (srv.protocol, PROTOCOL)}
     for field_name, (text, allowed) in checks.items():
-        if not text:
+        if text is None:
             if not partial:
                 detail = (
                     f"missing required {field_name} attribute in DNS SRV record '{srv.service}'"
                 )
                 raise dns_error(f"{detail} of network '{name}'")
-        elif allowed.fullmatch(text) is None:
+        elif text and allowed.fullmatch(text) is None:
             detail = f"invalid character in {field_name} attribute '{text}' in DNS SRV record"
             raise dns_error(f"{detail} of network '{name}'")
 

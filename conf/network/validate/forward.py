@@ -26,6 +26,10 @@ def check_forward(network: Network) -> None:
     forward, mode = network.forward, mode_of(network)
     if forward is None:
         return
+    first = forward.interfaces[0].dev if forward.interfaces else None
+    if forward.dev and forward.dev != first:
+        detail = f"forward dev '{forward.dev}' must match first interface element dev '{first}'"
+        raise xml_error(f"{detail} in network '{network.name}'")
     if len(forward.nats) > 1:
         detail = f"Only one <nat> element is allowed in <forward> of network {network.name}"
         raise xml_error(detail)
@@ -101,10 +105,10 @@ def _twice(names: list[str]) -> str | None:
 
 
 def check_bridge(network: Network) -> None:
-    """Refuse <bridge>, <mac>, <mtu> or <domain> that the mode does not allow.
+    """Refuse a <bridge> or <mtu> that the mode does not allow.
 
     Raises:
-        ConfError: "xml", "config_unsupported".
+        ConfError: "xml".
     """
     name, mode = network.name, mode_of(network)
     bridge = network.bridge or Bridge()
@@ -114,7 +118,6 @@ def check_bridge(network: Network) -> None:
         raise xml_error(f"Invalid mtu size '{network.mtu}' in network '{name}'")
     if mode in OWN_BRIDGE:
         return
-    _check_foreign(network, mode)
     if mode is not ForwardMode.BRIDGE:
         if bridge.name:
             raise xml_error(f"bridge name not allowed in {mode} mode (network '{name}')")
@@ -129,9 +132,18 @@ def check_bridge(network: Network) -> None:
         raise xml_error(f"{detail}, not in {mode} (network '{name}')")
 
 
-def _check_foreign(network: Network, mode: ForwardMode) -> None:
-    """Refuse elements that only a network with its own bridge has."""
-    parts = {"mac": network.mac, "ip": network.ips, "domain": network.domain}
+def check_foreign(network: Network) -> None:
+    """Refuse elements that only a network with its own bridge has.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    mode = mode_of(network)
+    if mode in OWN_BRIDGE:
+        return
+    dns = network.dns
+    records = dns is not None and (dns.txts or dns.srvs or dns.hosts)
+    parts = {"mac": network.mac, "ip": network.ips, "dns": records, "domain": network.domain}
     tag_found = next((tag for tag, part in parts.items() if part), None)
     if tag_found is not None:
         detail = f"Unsupported <{tag_found}> element in network {network.name}"

@@ -12,11 +12,11 @@ from typing import Final
 
 from conf.errors import ConfError
 from conf.network.model import Network
-from conf.network.validate.addressing import check_addressing
+from conf.network.validate.addressing import check_addressing, check_dhcp_sections
 from conf.network.validate.dns import check_dns
 from conf.network.validate.errors import dns_error, xml_error
-from conf.network.validate.forward import check_bridge, check_forward
-from conf.network.validate.portgroups import check_sharing
+from conf.network.validate.forward import check_bridge, check_foreign, check_forward
+from conf.network.validate.portgroups import check_sharing, check_tagging
 
 LONGEST_NAME: Final = 240  # bytes; with its ending it is a file's
 
@@ -29,11 +29,16 @@ def validate(network: Network) -> None:
     """
     _check_name(network.name)
     _check_texts(network)
+    # libvirt's order: each part by itself as it is parsed, <forward> last, ...
     check_dns(network.name, network.dns)
     check_sharing(network)
+    check_addressing(network)
     check_forward(network)
     check_bridge(network)
-    check_addressing(network)
+    # ... then what the network's driver does not do.
+    check_foreign(network)
+    check_dhcp_sections(network)
+    check_tagging(network)
     if any(not option.value for option in network.options):
         raise ConfError("internal", f"No dnsmasq options value specified in '{network.name}'")
 
@@ -44,8 +49,10 @@ def _check_name(name: str) -> None:
     if "/" in name or "\n" in name:
         letter = "/" if "/" in name else "line end"
         raise dns_error(f"invalid char in name: {letter}")
-    if name in (".", "..") or len(name.encode()) > LONGEST_NAME:
-        raise xml_error(f"name {name[:40]!r} cannot name a file")
+    if name in (".", ".."):
+        raise xml_error(f"name {name!r} cannot name a file")
+    if len(name.encode()) > LONGEST_NAME:
+        raise ConfError("system_error", f"Failed to create file '{name}.xml': File name too long")
 
 
 def _check_texts(network: Network) -> None:
@@ -64,7 +71,7 @@ def _dnsmasq_texts(network: Network) -> Iterator[str]:
     yield network.name
     yield from network.dnsmasq_options
     if network.domain is not None:
-        yield network.domain.name
+        yield network.domain.name or ""
     if network.dns is not None:
         yield from _texts(network.dns)
     for ip in network.ips:

@@ -41,6 +41,17 @@ def check_sharing(network: Network) -> None:
         check_bandwidth(shared.bandwidth)
         check_vlan(shared.vlan)
         check_virtualport(shared.virtualport)
+    if network.virtualport is not None and not network.virtualport.type:
+        raise xml_error("missing required virtualport type")
+
+
+def check_tagging(network: Network) -> None:
+    """Refuse VLAN tags where the host cannot tag the network's frames.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    groups = network.portgroups
     mode = mode_of(network)
     tagged = network.vlan is not None and not _can_tag(mode, network.virtualport)
     for group in groups:

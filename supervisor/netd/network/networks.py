@@ -13,9 +13,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from conf.errors import ConfError
 from conf.network import Network
 from rpc.enums import NetworkEventLifecycleType as Lifecycle
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.hooks import NetworkHooks
@@ -226,7 +228,7 @@ class Networks:
         return plan_start(network, self._services.dnsmasq_config(network))
 
     async def _check(self, network: Network) -> None:
-        """Refuse a network whose subnet or bridge is in use.
+        """Refuse a network whose subnet or bridge is in use, or whose netmask has gaps.
 
         Raises:
             VirError: INTERNAL_ERROR, OPERATION_INVALID.
@@ -238,7 +240,10 @@ class Networks:
                 f"{detail}daemon does not drive firewalld; leave the zone out",
                 ErrorDomain.NETWORK,
             )
-        subnets = subnets_of(network)
+        try:
+            subnets = subnets_of(network)
+        except ConfError as error:  # libvirt, too, defines a netmask with gaps and cannot start it
+            raise from_conf_error(error, ErrorDomain.NETWORK) from error
         for other in self._registry:
             running = other.runtime.network if other.runtime is not None else None
             if running is not None and shares_bridge(running, network):
