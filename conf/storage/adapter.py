@@ -73,7 +73,7 @@ class Adapter:
         elif self.parent_address is not None:
             if self.parent_address.unique_id is None:
                 raise _wrong("Missing or invalid scsi adapter 'unique_id' value")
-        elif not self.name:
+        elif self.name is None:
             raise _wrong("Either 'name' or 'parent' must be specified for the 'scsi_host' adapter")
 
     def _check_names(self) -> None:

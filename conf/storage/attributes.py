@@ -63,8 +63,10 @@ def group_id(text: str) -> int | None:
 
 def _parse_id(text: str, element: str) -> int | None:
     """Parse a uid or gid; -1 keeps what the kernel gives a new file."""
-    digits = text.strip()
+    digits = text.lstrip()  # as strtoul
     if digits == "-1":  # an empty element is no number: libvirt refuses it
+        return None
+    if digits == str(MAX_ID):  # the same (uid_t) -1, written unsigned
         return None
     if not _NUMBER.fullmatch(digits) or int(digits) >= MAX_ID:
         raise ConfError("xml", f"malformed {element} element: '{text}' is no id", element)

@@ -20,6 +20,7 @@ from conf.storage.source import PoolSource
 from conf.types.bool import yes_no
 from conf.types.uuid import uuid_reader
 
+_read_uuid: Final = uuid_reader("xml", "pool/uuid")
 #: <refresh><volume allocation>: measured ("default"), or equal to the capacity.
 REFRESH_ALLOCATIONS: Final = ("default", "capacity")
 _MOUNTED: Final = (PoolType.FS, PoolType.NETFS)
@@ -59,9 +60,7 @@ class Pool:
 
     type: PoolType = attribute("@type", read=PoolType, default=PoolType.DIR, required=True)
     name: str = text("name", default="")
-    uuid: str = text(
-        "uuid", read=uuid_reader("xml", "pool/uuid"), default="", omit=""
-    )  # never empty once read
+    uuid: str = text("uuid", default="", omit="")  # never empty once read
     capacity_unit: str = attribute("capacity/@unit", read=_in_bytes, default="bytes")
     capacity: int = text("capacity", read=_measured, default=0)
     allocation_unit: str = attribute("allocation/@unit", read=_in_bytes, default="bytes")
@@ -71,8 +70,8 @@ class Pool:
     cow: bool | None = attribute("features/cow/@state", read=yes_no)
     #: Both are there once a document has been read, the target in types that have one.
     source_element: PoolSource | None = child("source", PoolSource)
-    target_element: PoolTarget | None = child("target", PoolTarget)
-    refresh_allocation: str | None = attribute("refresh/volume/@allocation")
+    target_element: PoolTarget | None = child("target", PoolTarget, merge=True)
+    refresh_allocation: str | None = attribute("refresh/volume/@allocation", empty_is_absent=True)
     mount_options: list[PoolOption] = children("fs:mount_opts/fs:option", PoolOption)
     config_options: list[PoolOption] = children("rbd:config_opts/rbd:option", PoolOption)
     traits: Traits = field(init=False, compare=False, repr=False)
@@ -113,13 +112,17 @@ def parse_pool(xml: bytes | str, *, make_uuid: Callable[[], str] | None = None) 
         ConfError: with libvirt's code as its kind.
     """
     pool = parse(Pool, xml)
+    # libvirt's order: of several mistakes it reports the first of these.
+    _check_format(pool)
     _complete_names(pool)
+    pool.uuid = (
+        _read_uuid(pool.uuid) if pool.uuid else make_uuid() if make_uuid else str(uuid.uuid4())
+    )
+    _check_features(pool)
     _check_source(pool)
     _drop_unused_source(pool)
     _complete_target(pool)
     _check_rest(pool)
-    if not pool.uuid:
-        pool.uuid = make_uuid() if make_uuid else str(uuid.uuid4())
     return pool
 
 
@@ -147,16 +150,29 @@ def _complete_names(pool: Pool) -> None:
         pool.source.name = pool.source.name or pool.name
 
 
-def _check_source(pool: Pool) -> None:
-    """Check the mandatory parts of <source> and its format."""
-    source, needs = pool.source, pool.traits.needs
-    formats = pool.traits.formats
+def _check_format(pool: Pool) -> None:
+    """Refuse an RBD pool without a source name, and unknown formats."""
+    source, formats = pool.source, pool.traits.formats
+    if pool.type is PoolType.RBD and not source.name:
+        raise ConfError("xml", "element 'name' is mandatory for RBD pool", "pool/source/name")
     if formats is not None:
         source.format = source.format or formats.default
         if source.format not in formats.names:
             detail = f"unknown pool format type {source.format}; a pool of type '{pool.type}' "
             detail += f"has one of {', '.join(formats.names)}"
             raise ConfError("config_unsupported", detail, "source/format/@type")
+
+
+def _check_features(pool: Pool) -> None:
+    """Refuse <cow> where there is no directory to set it for."""
+    if pool.cow is not None and pool.type not in (PoolType.FS, PoolType.DIR):
+        detail = "cow feature may only be used for 'fs' and 'dir' pools"
+        raise ConfError("no_support", detail, "pool/features/cow")
+
+
+def _check_source(pool: Pool) -> None:
+    """Refuse a <source> that lacks what its type needs."""
+    source, needs = pool.source, pool.traits.needs
     missing = (
         ("host", not source.hosts, "missing storage pool source host name"),
         ("dir", not source.dir, "missing storage pool source path"),
@@ -211,9 +227,6 @@ def _complete_target(pool: Pool) -> None:
 
 def _check_rest(pool: Pool) -> None:
     """Check elements that only some types support."""
-    if pool.cow is not None and pool.type not in (PoolType.FS, PoolType.DIR):
-        detail = "cow feature may only be used for 'fs' and 'dir' pools"
-        raise ConfError("no_support", detail, "pool/features/cow")
     protocol, source_format = pool.source.protocol_version, pool.source.format
     if protocol is not None and (
         pool.type is not PoolType.NETFS or source_format not in ("auto", "nfs")

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lxml import etree
+
 from conf.errors import ConfError
 from conf.mapper import Mode, attribute, child, children, element, parse, text, write
 from conf.storage.adapter import Adapter
 from conf.storage.attributes import clean_path
 from conf.storage.credentials import PoolAuth
 from conf.types.bool import yes_no
-from conf.types.integer import unsigned
 
 
 @element("host")
@@ -27,9 +28,14 @@ class PoolHost:
     port: int | None = attribute("@port", read=int, omit=0)
 
     def after_read(self) -> None:
-        """Refuse a host without a name."""
-        if not self.name:
+        """Refuse a host without a name; libvirt takes an empty one."""
+        if self.name is None:
             raise ConfError("xml", "missing storage pool host name", "source/host")
+
+
+def _measured(_: str) -> int:
+    """Return 0: what is free is measured, never read."""
+    return 0
 
 
 @element("freeExtent")
@@ -37,8 +43,8 @@ class PoolHost:
 class FreeExtent:
     """<freeExtent>: an unpartitioned byte range of a disk; the end is exclusive."""
 
-    start: int = attribute("@start", read=unsigned, default=0)
-    end: int = attribute("@end", read=unsigned, default=0)
+    start: int = attribute("@start", read=_measured, default=0)
+    end: int = attribute("@end", read=_measured, default=0)
 
 
 @element("device")
@@ -50,10 +56,14 @@ class PoolDevice:
     part_separator: bool | None = attribute("@part_separator", read=yes_no)
     free_extents: list[FreeExtent] = children("freeExtent", FreeExtent)
 
-    def after_read(self) -> None:
-        """Refuse a device without a path; ignore free extents in the input."""
-        if not self.path:
+    @staticmethod
+    def before_read(node: etree._Element) -> None:
+        """Refuse a device without a path; libvirt takes an empty one."""
+        if node.get("path") is None:
             raise ConfError("xml", "missing storage pool source device path", "source/device")
+
+    def after_read(self) -> None:
+        """Drop what is free: it is never taken from a document."""
         self.free_extents = []
 
 
@@ -67,12 +77,12 @@ class PoolSource:
     dir: str | None = attribute("dir/@path", read=clean_path, omit="")
     adapter: Adapter | None = child("adapter", Adapter)
     name: str | None = text("name", omit="")
-    initiator: str | None = attribute("initiator/iqn/@name")
+    initiator: str | None = attribute("initiator/iqn/@name", empty_is_absent=True)
     format: str | None = attribute("format/@type")
     auth: PoolAuth | None = child("auth", PoolAuth)
-    protocol_version: str | None = attribute("protocol/@ver")
-    vendor: str | None = attribute("vendor/@name")
-    product: str | None = attribute("product/@name")
+    protocol_version: str | None = attribute("protocol/@ver", empty_is_absent=True)
+    vendor: str | None = attribute("vendor/@name", empty_is_absent=True)
+    product: str | None = attribute("product/@name", empty_is_absent=True)
 
 
 def parse_source(xml: bytes | str) -> PoolSource:

@@ -98,7 +98,7 @@ class VolumeTarget:
     """<target>: the file or device, and its format."""
 
     path: str | None = text("path", omit="")
-    format: str | None = attribute("format/@type")
+    format: str | None = attribute("format/@type", empty_is_absent=True)
     permissions: Permissions | None = child("permissions", Permissions)
     atime: str | None = text("timestamps/atime")  # seconds since the epoch: 1341933637.273190990
     mtime: str | None = text("timestamps/mtime")
@@ -114,12 +114,12 @@ class VolumeTarget:
 
     def after_read(self) -> None:
         """Check compat level and features."""
+        if self.compat is None and self.unknown_features is not None:
+            self.compat = "1.1"  # <features>, even an empty one, needs version 3 of qcow2
         self.unknown_features = None
         if self.compat and not _COMPAT.fullmatch(self.compat):
             detail = f"forbidden characters in 'compat' attribute: '{self.compat}'; write 0.10, 1.1"
             raise ConfError("xml", detail, "target/compat")
-        if self.compat is None and (self.lazy_refcounts or self.extended_l2):
-            self.compat = "1.1"
         self.cluster_size_element = _present(self.cluster_size_element)
         if self.cluster_size_element is not None:
             self.cluster_size_element.count("clusterSize", "B")
@@ -140,7 +140,7 @@ class BackingStore:
     """<backingStore>: the backing file."""
 
     path: str = text("path", default="")
-    format: str | None = attribute("format/@type")
+    format: str | None = attribute("format/@type", empty_is_absent=True)
     permissions: Permissions | None = child("permissions", Permissions)
 
 
@@ -156,8 +156,8 @@ class Volume:
     capacity_element: Size | None = child("capacity", Size)
     allocation_element: Size | None = child("allocation", Size)
     physical_element: Size | None = child("physical", Size)
-    target_element: VolumeTarget | None = child("target", VolumeTarget)
-    backing_store: BackingStore | None = child("backingStore", BackingStore)
+    target_element: VolumeTarget | None = child("target", VolumeTarget, merge=True)
+    backing_store: BackingStore | None = child("backingStore", BackingStore, merge=True)
 
     def __post_init__(self) -> None:
         """Add the <target> that every volume has."""

@@ -32,8 +32,12 @@ def check_new_volume(volume: Volume, pool_type: PoolType) -> None:
     if pool_type in _FILE_POOLS:
         check_file_name(volume.name)
     kind = volume_type(pool_type, volume.target.format)
+    if kind is VolumeType.DIR and volume.backing_store is not None:
+        detail = "backing storage not supported for directories volumes"
+        raise ConfError("no_support", detail, "volume/backingStore")
     if kind is not VolumeType.FILE:
         return
+    _check_compat(volume)
     _check_backing(volume)
     _check_features(volume)
     _check_encryption(volume)
@@ -56,6 +60,16 @@ def check_file_name(name: str) -> None:
         raise ConfError("operation_invalid", detail, "volume/name")
 
 
+def _check_compat(volume: Volume) -> None:
+    target = volume.target
+    # Raw files are made without qemu-img, and libvirt does not look at what is for qemu-img.
+    if target.format == "qcow2" or (target.format == "raw" and target.encryption is None):
+        return
+    if target.compat:
+        detail = "compatibility option only available with qcow2"
+        raise ConfError("config_unsupported", detail, "target/compat")
+
+
 def _check_backing(volume: Volume) -> None:
     volume_format, backing = volume.target.format, volume.backing_store
     if backing is None or volume_format in WITH_BACKING:
@@ -63,8 +77,11 @@ def _check_backing(volume: Volume) -> None:
     if volume_format == "raw":
         detail = "backing storage not supported for raw volumes"
         raise ConfError("no_support", detail, "volume/backingStore")
+    if volume_format == "iso":  # raw to qemu-img
+        detail = "cannot set backing store for raw volume"
+        raise ConfError("config_unsupported", detail, "volume/backingStore")
     detail = f"volumes of format '{volume_format}' do not support a backing store; use qcow2"
-    raise ConfError("config_unsupported", detail, "volume/backingStore")
+    raise ConfError("internal", detail, "volume/backingStore")  # as when qemu-img refuses it
 
 
 def _check_features(volume: Volume) -> None:

@@ -44,8 +44,11 @@ class ImageInfo:
         return "raw" if self.format in ("luks", "vhdx") else self.format
 
     def size_for_guest(self, file_size: int) -> int:
-        """Return the virtual size, for a file of `file_size` bytes."""
-        if self.capacity is not None:
+        """Return the virtual size, for a file of `file_size` bytes.
+
+        libvirt takes a header's 0 as unknown: such an image is as large as its file.
+        """
+        if self.capacity:
             return self.capacity
         return max(file_size - (self.payload_offset or 0), 0)
 

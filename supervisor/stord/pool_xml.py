@@ -44,17 +44,27 @@ def parse_pool_xml(xml: str) -> Pool:
 
 
 def parse_volume_xml(xml: str, pool_type: PoolType, *, is_copy: bool = False) -> Volume:
-    """Parse and validate the XML of a new volume.
+    """Parse the XML of a new volume.
 
     Raises:
         VirError: with libvirt's code.
     """
     try:
-        volume = parse_volume(xml, pool_type, capacity_from_elsewhere=is_copy)
+        return parse_volume(xml, pool_type, capacity_from_elsewhere=is_copy)
+    except ConfError as error:
+        raise from_conf_error(error, ErrorDomain.STORAGE) from error
+
+
+def check_volume(volume: Volume, pool_type: PoolType) -> None:
+    """Refuse a new volume that the pool's type or the volume's format does not allow.
+
+    Raises:
+        VirError: with libvirt's code.
+    """
+    try:
         check_new_volume(volume, pool_type)
     except ConfError as error:
         raise from_conf_error(error, ErrorDomain.STORAGE) from error
-    return volume
 
 
 def format_active_pool(active: ActivePool) -> str:
@@ -131,9 +141,13 @@ def _secrets(volume: VolumeInfo) -> list[VolumeSecret]:
 
 
 def _permissions(mode: int, owner: int, group: int, label: str = "") -> Permissions | None:
-    if mode < 0:
-        return None
-    return Permissions(mode=mode, owner=owner, group=group, label=label or None)
+    permissions = Permissions(
+        mode=mode if mode >= 0 else None,
+        owner=owner if owner >= 0 else None,
+        group=group if group >= 0 else None,
+        label=label or None,
+    )
+    return None if permissions.is_empty else permissions
 
 
 def _source(volume: VolumeInfo) -> list[ExtentDevice]:

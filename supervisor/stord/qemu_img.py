@@ -139,7 +139,8 @@ def _options(image: ImageSpec) -> list[str]:
     if image.format == QCOW2:
         options += [f"compat={image.compat or QCOW2_V3}"]
         options += [f"{feature}=on" for feature in image.features]
-        options += [f"cluster_size={image.cluster_size}"] if image.cluster_size else []
+    # Of any format, as libvirt: qemu-img refuses it where the format has none.
+    options += [f"cluster_size={image.cluster_size}"] if image.cluster_size else []
     options += _encryption(image)
     options += [f"preallocation={image.preallocation}"] if image.preallocation else []
     options += ["nocow=on"] if image.nocow else []

@@ -22,9 +22,9 @@ class Backing(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fal
 
     path: str
     format: str  # "raw" when the header names none
-    mode: int = -1  # -1: owner unknown
-    owner: int = 0
-    group: int = 0
+    mode: int = -1  # -1: unknown, as of the next two
+    owner: int = -1
+    group: int = -1
     label: str = ""
     times: tuple[int, ...] = ()  # as `VolumeInfo.times`
 
@@ -40,9 +40,9 @@ class VolumeInfo(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=
     capacity: int = 0
     allocation: int = 0
     physical: int = 0
-    mode: int = -1  # -1: owner unknown
-    owner: int = 0
-    group: int = 0
+    mode: int = -1  # -1: unknown, as of the next two
+    owner: int = -1
+    group: int = -1
     label: str = ""
     times: tuple[int, ...] = ()  # atime, mtime, ctime, btime if known: ns since the epoch
     extents: tuple[Extent, ...] = ()

@@ -112,11 +112,11 @@ def test_pools_and_volumes_are_found_by_each_other(daemon: Daemon, pool: Path) -
 def test_a_pool_of_a_type_that_cannot_run_here_is_kept_and_its_start_refused(
     daemon: Daemon,
 ) -> None:
-    daemon.ok("pool-define-as", "z", "zfs", "--source-name", "tank")
+    daemon.ok("pool-define-as", "z", "vstorage", "--source-name", "tank", "--target", "/nowhere")
     try:
         refused = daemon.virsh("pool-start", "z")
         assert refused.returncode != 0
-        assert "'zfs'" in refused.stderr
+        assert "'vstorage'" in refused.stderr
     finally:
         daemon.ok("pool-undefine", "z")
 

@@ -45,6 +45,8 @@ from supervisor.stord.pool_process.messages import (
     Wipe,
 )
 from supervisor.stord.pool_process.temporary_names import is_temporary, temporary_name
+from supervisor.stord.pool_xml import check_volume
+from supervisor.stord.secrets import encryption_secret
 from supervisor.stord.volume_info import PoolInfo, VolumeInfo
 
 VOLUME_MODE: int = 0o600  # VIR_STORAGE_DEFAULT_VOL_PERM_MODE
@@ -133,8 +135,10 @@ class DirectoryBackend:
         """Create a file, or a directory.
 
         Raises:
-            VirError: INVALID_ARG for a name with the prefix of temporary files.
+            VirError: those of the document's rules; NO_SECRET; INVALID_ARG for a name with the
+                prefix of temporary files.
         """
+        await self._check_definition(definition)
         if is_temporary(definition.name):
             detail = f"volume name '{definition.name}' has the prefix of temporary files"
             raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
@@ -166,6 +170,14 @@ class DirectoryBackend:
             detail = "preallocate is only supported for raw volumes without encryption"
             raise VirError(ErrorCode.OPERATION_UNSUPPORTED, detail, ErrorDomain.STORAGE)
         await resize_image(self.context, volume, capacity, shrink=options.shrink)
+
+    async def _check_definition(self, definition: Volume) -> None:
+        """Refuse what cannot be created. The secret is sought first, as in libvirt."""
+        encryption = definition.target.encryption
+        is_file = definition.target.format != "dir"
+        if is_file and encryption is not None and len(encryption.secrets) == 1:
+            await self.context.find_secret(encryption_secret(encryption))
+        check_volume(definition, self.context.pool.type)
 
     async def _create_directory(self, definition: Volume, options: CreateOptions) -> VolumeInfo:
         if options.clone_source is not None:

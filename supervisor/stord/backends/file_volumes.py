@@ -47,17 +47,19 @@ async def write_file(
     """Write a new volume under a temporary name.
 
     Raises:
-        VirError: NO_SUPPORT for a format that is only detected, or a reflink of another format
-            than raw; INTERNAL_ERROR with qemu-img's message.
+        VirError: NO_SUPPORT for a reflink of another format than raw; INTERNAL_ERROR with
+            qemu-img's message, and for a format that is only detected.
     """
     volume_format = definition.target.format or "raw"
     encrypted = definition.target.encryption is not None
-    if volume_format in RAW_FORMATS and not encrypted and is_raw_copy(options.clone_source):
+    # libvirt leaves a new iso to qemu-img, with the sizes and options that this allows.
+    formats = ("raw",) if options.clone_source is None else RAW_FORMATS
+    if volume_format in formats and not encrypted and is_raw_copy(options.clone_source):
         await _write_raw(context, definition, options, temporary)
         return
     if volume_format not in (*QEMU_IMG_FORMATS, *RAW_FORMATS):
         detail = f"volumes of format '{volume_format}' can be used but not created; use qcow2"
-        raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.STORAGE)
+        raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
     if options.reflink:
         detail = "only raw volumes can be cloned with the reflink flag"
         raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.STORAGE)
@@ -100,7 +102,7 @@ async def _write_image(
             name = encryption_secret(definition.target.encryption)
             secret = fds.add_secret("target", await context.find_secret(name))
         target = image_spec(definition, options, context.pool.path, temporary, secret)
-        if target.backing and target.backing_format != "raw":
+        if target.backing:
             check = CheckChain(path=target.backing, format=target.backing_format)
             await context.process.call(check)
         if options.clone_source is None:
@@ -201,8 +203,9 @@ def image_spec(
     return qemu_img.ImageSpec(
         path=f"{directory}/{name}",
         format=target.format or "raw",
-        # libvirt takes a capacity of 0 over a backing file as "not given".
-        capacity=definition.capacity or (None if backing is not None else 0),
+        # libvirt takes a capacity of 0 over a backing file as "not given", and gives qemu-img
+        # the others in KiB.
+        capacity=round_up(definition.capacity or 0) or (None if backing is not None else 0),
         compat=target.compat or "",
         features=tuple(features(definition)),
         cluster_size=target.cluster_size or 0,
@@ -214,6 +217,11 @@ def image_spec(
         secret=secret,
         cipher=cipher_of(target.encryption),
     )
+
+
+def round_up(capacity: int) -> int:
+    """Round up to whole KiB."""
+    return -(-capacity // 1024) * 1024
 
 
 def features(definition: Volume) -> Iterator[str]:
@@ -257,8 +265,8 @@ def with_definition(info: VolumeInfo, definition: Volume) -> VolumeInfo:
             path=backing.path,
             format=backing.format or "raw",
             mode=owner.mode,
-            owner=max(owner.owner, 0),
-            group=max(owner.group, 0),
+            owner=owner.owner,
+            group=owner.group,
             label=(permissions.label or "") if permissions is not None else "",
         )
         if backing is not None

@@ -24,9 +24,10 @@ BACKENDS: Final[dict[PoolType, BackendType]] = {
     PoolType.DISK: BackendType(DiskBackend, programs=("parted",)),
     PoolType.ISCSI: BackendType(IscsiBackend, find_targets, programs=("iscsiadm",)),
 }
-#: Types that can be defined, so that a host's definitions are kept, but not started.
+#: Types that can be defined, so that a host's definitions are kept, but not started. ZFS is not
+#: among them: Debian packages it separately, and libvirt without it defines no such pool.
 DEFINED_ONLY: Final[dict[PoolType, BackendType]] = {
     kind: BackendType(UnsupportedBackend, in_session=True)
     for kind in PoolType
-    if kind not in BACKENDS
+    if kind not in BACKENDS and kind is not PoolType.ZFS
 }

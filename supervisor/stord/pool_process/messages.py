@@ -156,7 +156,10 @@ class RemoveLeftovers(Request[Ack], frozen=True, kw_only=True, tag="pool.remove_
 
 
 class CheckChain(Request[Ack], frozen=True, kw_only=True, tag="pool.check_chain"):
-    """Refuse an image whose chain loops, or has a backing file without a named format."""
+    """Refuse an image whose chain loops, or has a backing file without a named format.
+
+    Errors: SYSTEM_ERROR for a file that is not there.
+    """
 
     deadline_s = QUICK_S
     path: str

@@ -74,7 +74,19 @@ class VolumeScan:
 
     @handles(CheckChain)
     def check_chain(self, request: CheckChain) -> Ack:
-        """Check an image's backing chain."""
+        """Check that a backing file can be read, and its backing chain.
+
+        A device that is no disk, such as /dev/null, is left to qemu-img.
+        """
+        try:
+            kind = stat.S_IFMT(os.stat(request.path).st_mode)
+        except OSError as error:
+            detail = f"inaccessible backing store volume {request.path}: {error.strerror}"
+            raise VirError(
+                ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE, int1=error.errno or 0
+            ) from error
+        if request.format == "raw" or kind not in (stat.S_IFREG, stat.S_IFBLK):
+            return Ack()
         with system_errors(f"read the backing chain of '{request.path}'"):
             try:
                 resolve_chain(request.path, request.format, read_head)

@@ -173,3 +173,7 @@ def test_hostile_bytes_become_facts_that_can_be_trusted_to_be_small(
     assert len(facts.data_file or "") <= MAX_NAME
     for form in (*CHAINED, "raw", "iso"):
         assert read_image_as(form, head).format == form
+
+
+def test_image_of_no_size_is_as_large_as_its_file() -> None:
+    assert ImageInfo(format="qcow2", capacity=0).size_for_guest(196608) == 196608

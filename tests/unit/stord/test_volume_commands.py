@@ -189,3 +189,17 @@ def test_empty_volume_without_a_backing_file_has_no_bytes() -> None:
         PoolType.DIR,
     )
     assert plan_create(image_spec(definition, CreateOptions(), "/p", "v", None))[-1] == "0"
+
+
+def test_image_sizes_are_whole_kib() -> None:
+    definition = parse_volume_xml(
+        "<volume><name>v</name><capacity>1025</capacity><target><format type='qcow2'/></target>"
+        "</volume>",
+        PoolType.DIR,
+    )
+    assert plan_create(image_spec(definition, CreateOptions(), "/p", "v", None))[-1] == "2048"
+
+
+def test_cluster_size_is_for_qemu_img_to_refuse() -> None:
+    spec = ImageSpec(path="/p/v", format="iso", capacity=1024, cluster_size=65536)
+    assert plan_create(spec)[3:] == ["-f", "raw", "-o", "cluster_size=65536", "/p/v", "1024"]

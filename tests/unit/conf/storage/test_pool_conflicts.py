@@ -64,7 +64,10 @@ def test_the_same_storage_is_recognized_either_way_round(one: Pool, other: Pool)
         (pool("scsi", WWN.format("b")), pool("scsi", WWN.format("c"))),
         (pool("scsi", WWN.format("b")), pool("scsi", "<adapter name='host3'/>")),
         (pool("scsi", AT.format(5)), pool("scsi", AT.format(6))),
-        (pool("rbd", "<host name='h'/>"), pool("rbd", "<host name='h'/>")),
+        (
+            pool("rbd", "<host name='h'/><name>a</name>"),
+            pool("rbd", "<host name='h'/><name>a</name>"),
+        ),
     ],
 )
 def test_different_storage_is_left_in_peace(one: Pool, other: Pool) -> None:

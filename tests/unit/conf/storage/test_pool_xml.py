@@ -58,6 +58,13 @@ def scsi(adapter: str) -> str:
         (pool("fs"), "xml", "missing storage pool source device name"),
         (pool("disk"), "xml", "missing storage pool source device name"),
         (pool("fs", source="<device/>"), "xml", "missing storage pool source device path"),
+        (pool("rbd", source="<host name='h'/>"), "xml", "'name' is mandatory for RBD pool"),
+        (
+            pool("fs", "<uuid>x</uuid>", source="<format type='bad'/>"),
+            "config_unsupported",
+            "unknown pool format type bad",
+        ),
+        (pool("netfs", "<features><cow state='yes'/></features>"), "no_support", "cow feature"),
         (
             pool("fs", source="<device path='/d'/><format type='bad'/>"),
             "config_unsupported",
@@ -267,3 +274,21 @@ def test_any_document_is_refused_or_comes_back_as_it_was_written(
         return
     written = format_pool(made)
     assert format_pool(parse_pool(written)) == written
+
+
+def test_parts_of_the_target_come_from_the_first_target_with_them() -> None:
+    target = "<target/><target><path>/p</path></target><target><path>/q</path></target>"
+    assert parse_pool(pool("dir", target=target)).path == "/p"
+
+
+@pytest.mark.parametrize("owner", ["-1", "4294967295"])
+def test_owner_minus_one_is_no_owner(owner: str) -> None:
+    target = f"<target><path>/p</path><permissions><owner>{owner}</owner></permissions></target>"
+    assert parse_pool(pool("dir", target=target)).target.permissions is None
+
+
+def test_empty_attributes_are_absent_or_kept_as_by_libvirt() -> None:
+    absent = "<initiator><iqn name=''/></initiator><vendor name=''/><product name=''/>"
+    source = parse_pool(pool("iscsi", source=f"<host name=''/><device path=''/>{absent}")).source
+    assert (source.initiator, source.vendor, source.product) == (None, None, None)
+    assert (source.hosts[0].name, source.devices[0].path) == ("", "")

@@ -158,7 +158,11 @@ BELOW = "<backingStore><path>/b</path></backingStore>"
     ("target", "more", "kind"),
     [
         ("<format type='raw'/>", BELOW, "no_support"),
-        ("<format type='vdi'/>", BELOW, "config_unsupported"),
+        ("<format type='vdi'/>", BELOW, "internal"),
+        ("<format type='iso'/>", BELOW, "config_unsupported"),
+        ("<format type='dir'/>", BELOW, "no_support"),
+        ("<format type='vmdk'/><compat>1.1</compat>", "", "config_unsupported"),
+        ("<format type='vmdk'/><features/>", "", "config_unsupported"),
         (
             "<format type='qcow2'/><compat>0.10</compat><features><lazy_refcounts/></features>",
             "",
@@ -251,3 +255,17 @@ def test_empty_owner_is_malformed(element: str) -> None:
             f"<{element}/></permissions></target></volume>",
             PoolType.DIR,
         )
+
+
+def test_parts_of_the_target_come_from_the_first_target_with_them() -> None:
+    second = "</target><target><format type='iso'/><compat>0.10</compat>"
+    made = parse_volume(volume(target=f"<format type='qcow2'/>{second}"), PoolType.DIR)
+    assert (made.target.format, made.target.compat) == ("qcow2", "0.10")
+
+
+def test_empty_format_is_the_usual_one() -> None:
+    assert parse_volume(volume(target="<format type=''/>"), PoolType.DIR).target.format == "raw"
+
+
+def test_raw_volume_may_name_a_compat_level() -> None:
+    assert new("<compat>1.1</compat>").target.compat == "1.1"
