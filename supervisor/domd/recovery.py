@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from ipc import BusError, DeadlineExceeded, Node, NoSuchService
+from ipc import BusError, Node, NoSuchService
 from rpc.enums import DomainEventStoppedDetailType, DomainEventType, DomainShutoffReason
 from rpc.errors import VirError
 from supervisor.domd.domain import DomainObject
@@ -37,7 +37,6 @@ from supervisor.runtime.paths import Paths
 
 TOGETHER_S: Final = 0.8  # how long the first calls wait for all workers together
 PAUSES_S: Final = (0.02, 0.05, 0.2, 1.0, 5.0)
-IDLE_QUERIES: Final = 5  # of a worker that has no domain: a start can outlast GetStatus
 
 #: What is assumed of a guest that ended without any worker to say why.
 LOST: Final = ShutoffInfo(
@@ -164,7 +163,7 @@ class Recovery:
 
     async def _end_idle_worker(self, name: str) -> None:
         """End a worker, unless it has a guest, or its domain was started meanwhile."""
-        reported = await self._query_idle_worker(name)
+        reported = await self._workers.get_status_after_start(name)
         if any(domain.worker == name for domain in self._registry):
             return
         if reported.shutoff is not None:
@@ -176,18 +175,6 @@ class Recovery:
             return
         log.info("worker %s has no guest and is ended", name)
         await self._workers.end_named(name)
-
-    async def _query_idle_worker(self, name: str) -> WorkerStatus:
-        """Query a worker that may be in the middle of a start, which it finishes before."""
-        for _ in range(IDLE_QUERIES):
-            try:
-                return await self._node.link(name).call(GetStatus())
-            except DeadlineExceeded as error:
-                log.info("worker %s is still busy: %s", name, error)
-            except (BusError, VirError) as error:
-                log.info("worker %s does not reply: %s", name, error)
-                break
-        return WorkerStatus()
 
     def _record_shutoff(self, worker: str, shutoff: ShutoffInfo) -> None:
         """Record why a domain is off whose guest ended between two lives of this process."""

@@ -52,6 +52,14 @@ class LaunchedGuest:
     is_confirmed: bool = True  # by the worker that drives the guest now
 
 
+class GuestFoundError(Exception):
+    """The domain's worker has a guest already: a start that a previous domd requested made it."""
+
+    def __init__(self, status: DomainStatus) -> None:
+        super().__init__(f"'{status.name}' runs with id {status.id}")
+        self.status = status
+
+
 @dataclass(slots=True)
 class PendingStart:
     """A start under way."""
@@ -120,9 +128,13 @@ class RunningDomains:
                 autodestroy=autodestroy,
             )
             await self._start(domain, request)
-        except BaseException:
+        except BaseException as error:
             if domain.phases.step(PhaseTrigger.START_FAILED):
                 domain.source = None
+            if isinstance(error, GuestFoundError):
+                if self.apply_found(domain, error.status):
+                    self.confirm(domain, error.status)
+                raise already_running(domain) from error
             raise
 
     async def _start(self, domain: DomainObject, request: Start) -> None:
@@ -161,11 +173,16 @@ class RunningDomains:
     async def _launch(self, domain: DomainObject, request: Start) -> LaunchedGuest:
         """Spawn a worker and have it start the guest; if that fails, undo it and end the worker."""
         try:
-            await self._workers.spawn(domain)
+            if await self._workers.spawn(domain):
+                reported = await self._workers.get_status_after_start(domain.worker)
+                if reported.guest is not None:
+                    raise GuestFoundError(reported.guest)
             status = await self._request_start(domain, request)
             if self._workers.driver.replaces_worker_after_start:
-                reported = await self._replace_worker(domain)
-                return LaunchedGuest(reported or status, is_confirmed=reported is not None)
+                confirmed = await self._replace_worker(domain)
+                return LaunchedGuest(confirmed or status, is_confirmed=confirmed is not None)
+        except GuestFoundError:  # nothing of this start is there to undo
+            raise
         except BaseException:
             # If the call to the root was cancelled, it may have spawned the worker all the same.
             domain.worker = domain.worker or self._workers.driver.worker(domain.name)

@@ -22,6 +22,7 @@ from supervisor.messages.root import EndWorker, ReplaceWorker, SpawnWorker
 from supervisor.messages.worker import GetStatus, WorkerStatus
 
 STATUS_RETRIES: Final = 2  # of GetStatus, when its worker dies over it
+START_QUERIES: Final = 5  # of a worker without a known guest: a start can outlast GetStatus
 
 R = TypeVar("R")
 E = TypeVar("E", bound=Event)
@@ -41,8 +42,11 @@ class Workers:
         """Handle an event type of every worker that is spawned from now on."""
         self._subscriptions.append(lambda name: self._node.subscribe(name, kind, handler))
 
-    async def spawn(self, domain: DomainObject) -> None:
-        """Have the root spawn the domain's worker, or return the one that runs.
+    async def spawn(self, domain: DomainObject) -> bool:
+        """Have the root spawn the domain's worker, unless one runs.
+
+        Returns:
+            Whether one ran: it may be in the middle of a start that a previous domd requested.
 
         Raises:
             VirError, BusError: it cannot be spawned.
@@ -52,6 +56,7 @@ class Workers:
         for subscribe in self._subscriptions:
             subscribe(spawned.name)
         domain.worker = spawned.name
+        return spawned.existed
 
     async def replace(self, domain: DomainObject) -> WorkerStatus:
         """Have the root replace the domain's worker, and return what the new one reports.
@@ -72,6 +77,22 @@ class Workers:
             with contextlib.suppress(PeerGone):
                 return await self.call(domain, GetStatus())
         return await self.call(domain, GetStatus())
+
+    async def get_status_after_start(self, name: str) -> WorkerStatus:
+        """Query a worker that may be in the middle of a start, which it finishes before.
+
+        Returns:
+            Its status; an empty one if it does not reply.
+        """
+        for _ in range(START_QUERIES):
+            try:
+                return await self._node.link(name).call(GetStatus())
+            except DeadlineExceeded as error:
+                log.info("worker %s is still busy: %s", name, error)
+            except (BusError, VirError) as error:
+                log.info("worker %s does not reply: %s", name, error)
+                break
+        return WorkerStatus()
 
     async def end(self, domain: DomainObject) -> None:
         """End a domain's worker; the root does not respawn it."""

@@ -30,6 +30,7 @@ class WorkerSpawned(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str  # on the bus: "qemu:NAME", "lxc:NAME"
     pid: int
+    existed: bool = False  # it ran already: a predecessor of the caller had it spawned
 
 
 class SpawnWorker(Request[WorkerSpawned], frozen=True, kw_only=True, tag="root.spawn_worker"):

@@ -72,8 +72,8 @@ class TreeHandlers:
                 driver.
         """
         check_owner(request.driver)
-        child = self._tree.ensure_worker(request.driver, request.domain, request.uuid)
-        return WorkerSpawned(name=child.name, pid=child.pid)
+        child, existed = self._tree.ensure_worker(request.driver, request.domain, request.uuid)
+        return WorkerSpawned(name=child.name, pid=child.pid, existed=existed)
 
     @handles(EndWorker)
     def end_worker(self, request: EndWorker) -> Ack:

@@ -134,8 +134,8 @@ class Tree:
         (self.busy.add if busy else self.busy.discard)(name)
         self._changed()
 
-    def ensure_worker(self, driver: str, domain: str, uuid: str) -> Child:
-        """Return the worker of a domain, and spawn it if there is none.
+    def ensure_worker(self, driver: str, domain: str, uuid: str) -> tuple[Child, bool]:
+        """Return the worker of a domain and whether it was there; spawn it if it was not.
 
         Raises:
             VirError: NO_SUPPORT for an unknown driver.
@@ -149,11 +149,12 @@ class Tree:
             # The worker of the domain's previous run is exiting; the new one replaces it.
             self._remove(child, "it has exited")
             child = None
-        if child is None:
-            child = Child(role, name, domain, uuid, self.config.pid_file(driver, domain))
-            self._children[name] = child
-            self._spawn(child)
-        return child
+        if child is not None:
+            return child, True
+        child = Child(role, name, domain, uuid, self.config.pid_file(driver, domain))
+        self._children[name] = child
+        self._spawn(child)
+        return child, False
 
     def end_worker(self, name: str) -> None:
         """Stop a worker and do not restart it; an unknown one is no error."""

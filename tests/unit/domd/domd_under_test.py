@@ -303,9 +303,10 @@ class Tree:
         if self.spawn_error is not None:
             raise self.spawn_error
         name = f"{request.driver}:{request.domain}"
-        if name not in self.workers:
+        existed = name in self.workers
+        if not existed:
             self.workers[name] = FakeWorker(self, name, request.domain)
-        return WorkerSpawned(name=name, pid=1)
+        return WorkerSpawned(name=name, pid=1, existed=existed)
 
     @handles(EndWorker)
     def end_worker(self, request: EndWorker) -> Ack:

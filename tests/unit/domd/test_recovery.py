@@ -208,6 +208,48 @@ async def test_a_start_goes_on_without_the_domd_that_began_it(
         await assert_shut_off(again)
 
 
+@DRIVERS
+async def test_a_start_repeated_at_the_next_domd_keeps_the_guest_of_the_first(
+    tmp_path: Path, driver: Driver
+) -> None:
+    async with (
+        domd(tmp_path, driver) as service,
+        starting(service) as (pause, task),
+        successor(service) as again,
+    ):
+        await asyncio.wait({task})
+        repeated = asyncio.create_task(again.start())
+        await asyncio.sleep(0.05)  # the worker is still in the first start
+        pause.go_on.set()
+        with pytest.raises(VirError) as refusal:
+            await repeated
+        assert refusal.value.code is ErrorCode.OPERATION_INVALID
+        assert "already running" in str(refusal.value)
+        assert again.host.guests
+        assert await again.state() == DomainState.RUNNING
+        await again.destroy()
+        await assert_shut_off(again)
+
+
+async def test_a_start_repeated_after_the_first_failed_without_domd_succeeds(
+    tmp_path: Path,
+) -> None:
+    async def refuse(worker: FakeWorker, request: Start) -> None:
+        raise VirError(ErrorCode.INTERNAL_ERROR, "no such disk", ErrorDomain.QEMU)
+
+    async with domd(tmp_path) as service, starting(service) as (pause, task):
+        pause.default = refuse
+        async with successor(service) as again:
+            await asyncio.wait({task})
+            repeated = asyncio.create_task(again.start())
+            await asyncio.sleep(0.05)
+            service.tree.scripts.clear()
+            pause.go_on.set()
+            await repeated
+            assert await again.state() == DomainState.RUNNING
+            await again.destroy()
+
+
 async def test_the_worker_of_a_start_that_fails_without_domd_is_ended(tmp_path: Path) -> None:
     async def refuse(worker: FakeWorker, request: Start) -> None:
         raise VirError(ErrorCode.INTERNAL_ERROR, "no such disk", ErrorDomain.QEMU)
