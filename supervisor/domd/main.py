@@ -101,7 +101,7 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         stats,
     )
     load(definition_files, registry)
-    forward = WorkerForwarding(node, registry).forward
+    forward = WorkerForwarding(node, registry, driver).forward
     node.serve(Dispatcher("domd", *targets, driver=driver.name, fallback=forward))
     process.on_reload.append(builder.invalidate)
     await recovery.recover(paths)

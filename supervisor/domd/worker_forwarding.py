@@ -16,6 +16,7 @@ from rpc.values import Domain as DomainId
 from supervisor.dispatch.errors import no_reply
 from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import DomainRegistry, not_running
+from supervisor.drivers.driver import Driver
 from supervisor.messages.calls import ClientReply, ClientRequest
 
 FORWARD_S: Final = 60.0  # workers have shorter deadlines of their own
@@ -24,16 +25,21 @@ FORWARD_S: Final = 60.0  # workers have shorter deadlines of their own
 class WorkerForwarding:
     """Forwards one driver's calls."""
 
-    def __init__(self, node: Node, registry: DomainRegistry) -> None:
+    def __init__(self, node: Node, registry: DomainRegistry, driver: Driver) -> None:
         self._node = node
+        self._driver = driver
         self._registry = registry
         self._table = table.load()
 
     async def forward(self, invoke: ClientRequest) -> ClientReply:
         """Forward a call to the worker of the domain that is its first argument.
 
+        Flags are checked here, before the domain is looked up, as virCheckFlags is in libvirt's
+        drivers: a domain that is off refuses unsupported flags, too.
+
         Raises:
-            VirError: NO_DOMAIN; OPERATION_INVALID: the domain is off; the worker's error.
+            VirError: INVALID_ARG: unsupported flags; NO_DOMAIN; OPERATION_INVALID: the domain is
+                off; the worker's error.
         """
         try:
             procedure, domain = self._target(invoke)
@@ -64,10 +70,13 @@ class WorkerForwarding:
             detail = f"procedure {invoke.procedure} of program {invoke.program:#x}"
             raise VirError(ErrorCode.NO_SUPPORT, detail, ErrorDomain.RPC)
         try:
-            domain = procedure.decode_args(invoke.payload)[0]
+            arguments = procedure.decode_args(invoke.payload)
+            domain = arguments[0]
         except (ValueError, IndexError) as error:
             detail = f"the arguments of {procedure.name} cannot be read: {error}"
             raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC) from error
         if procedure.owner != "worker" or not isinstance(domain, DomainId):
             raise self._registry.errors.error(ErrorCode.NO_SUPPORT, procedure.name)
+        if procedure.args[-1].name == "flags":
+            self._driver.check_flags(procedure.api.removeprefix("vir"), arguments[-1])
         return procedure, self._registry.find(domain)

@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final
 
 from rpc.errors import ErrorDomain
 from supervisor.dispatch.service_errors import ServiceErrors
+
+#: VIR_TYPED_PARAM_STRING_OKAY: the client's library reads string parameters; it sets it by itself.
+TYPED_STRINGS: Final = 1 << 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +42,8 @@ class Driver:
     # Domains.
 
     completion: str = ""  # the class that fills in a definition's defaults, "module:Class"
-    #: Flags of the driver's functions where drivers differ, by the function without its prefix.
+    #: Flags of the driver's functions where drivers differ or that the worker answers, by the
+    #: function without its prefix.
     supported_flags: Mapping[str, int] = field(default_factory=dict)
     worker_stats: int = 0  # virDomainStatsTypes that only the domain's worker knows
     #: The worker that started a domain is replaced by a fresh one: liblxc and parsing the XML leave

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from rpc.enums import (
+    DomainConsoleFlags,
     DomainCreateFlags,
     DomainRebootFlagValues,
     DomainShutdownFlagValues,
     DomainStatsTypes,
 )
 from rpc.errors import ErrorDomain
-from supervisor.drivers.driver import Driver
+from supervisor.drivers.driver import TYPED_STRINGS, Driver
 
 LXC: Final = Driver(
     name="lxc",
@@ -33,6 +34,10 @@ LXC: Final = Driver(
         | DomainCreateFlags.START_VALIDATE,
         "DomainShutdownFlags": DomainShutdownFlagValues.INITCTL | DomainShutdownFlagValues.SIGNAL,
         "DomainReboot": DomainRebootFlagValues.INITCTL | DomainRebootFlagValues.SIGNAL,
+        # What workers answer.
+        "DomainOpenConsole": DomainConsoleFlags.FORCE | DomainConsoleFlags.SAFE,
+        "DomainBlockStatsFlags": TYPED_STRINGS,
+        "DomainGetCPUStats": TYPED_STRINGS,
     },
     worker_stats=DomainStatsTypes.CPU_TOTAL
     | DomainStatsTypes.BALLOON

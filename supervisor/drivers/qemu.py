@@ -5,15 +5,21 @@ from __future__ import annotations
 from typing import Final
 
 from rpc.enums import (
+    DomainChannelFlags,
+    DomainConsoleFlags,
     DomainCreateFlags,
     DomainDestroyFlagsValues,
+    DomainGetHostnameFlags,
+    DomainOpenGraphicsFlags,
+    DomainQemuMonitorCommandFlags,
     DomainRebootFlagValues,
+    DomainSetTimeFlags,
     DomainShutdownFlagValues,
     DomainStatsTypes,
     DomainUndefineFlagsValues,
 )
 from rpc.errors import ErrorDomain
-from supervisor.drivers.driver import Driver
+from supervisor.drivers.driver import TYPED_STRINGS, Driver
 
 QEMU: Final = Driver(
     name="qemu",
@@ -52,6 +58,17 @@ QEMU: Final = Driver(
         "DomainShutdownFlags": DomainShutdownFlagValues.ACPI_POWER_BTN
         | DomainShutdownFlagValues.GUEST_AGENT,
         "DomainReboot": DomainRebootFlagValues.ACPI_POWER_BTN | DomainRebootFlagValues.GUEST_AGENT,
+        # What workers answer.
+        "DomainOpenConsole": DomainConsoleFlags.FORCE | DomainConsoleFlags.SAFE,
+        "DomainOpenChannel": DomainChannelFlags.FORCE,
+        "DomainOpenGraphics": DomainOpenGraphicsFlags.SKIPAUTH,
+        "DomainOpenGraphicsFD": DomainOpenGraphicsFlags.SKIPAUTH,
+        "DomainBlockStatsFlags": TYPED_STRINGS,
+        "DomainGetCPUStats": TYPED_STRINGS,
+        "DomainGetDiskErrors": TYPED_STRINGS,
+        "DomainQemuMonitorCommand": DomainQemuMonitorCommandFlags.HMP,
+        "DomainGetHostname": DomainGetHostnameFlags.LEASE | DomainGetHostnameFlags.AGENT,
+        "DomainSetTime": DomainSetTimeFlags.SYNC,
     },
     worker_stats=DomainStatsTypes.BALLOON
     | DomainStatsTypes.VCPU

@@ -23,10 +23,10 @@ from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.change_domain import DomainChange, DomainChanger
 from supervisor.domd.domain import Definition
 from supervisor.domd.registry import DomainRegistry
+from supervisor.drivers.driver import TYPED_STRINGS
 from supervisor.messages.worker import UpdateDevice
 from supervisor.objects.impact import IMPACT_FLAGS, check_single_impact, select_for_query
 
-TYPED_STRINGS: Final = 1 << 2  # VIR_TYPED_PARAM_STRING_OKAY
 FIELDS: Final = {
     "inbound.average": ("inbound", "average"),
     "inbound.peak": ("inbound", "peak"),

@@ -25,6 +25,7 @@ from supervisor.domd.change_domain import DomainChange, DomainChanger
 from supervisor.domd.domain import Definition
 from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.workers import Workers
+from supervisor.drivers.driver import TYPED_STRINGS
 from supervisor.messages.worker import GetTuning, SetTuning
 from supervisor.objects.impact import (
     IMPACT_FLAGS,
@@ -33,7 +34,6 @@ from supervisor.objects.impact import (
     select_for_query,
 )
 
-TYPED_STRINGS: Final = 1 << 2  # VIR_TYPED_PARAM_STRING_OKAY
 MAXIMUM: Final = int(DomainMemoryModFlags.MAXIMUM)
 UNLIMITED_KIB: Final = 9007199254740991
 SCHEDULER: Final = ("cpu_shares", "vcpu_period", "vcpu_quota")

@@ -20,7 +20,6 @@ from supervisor.workers.lxc.container import Container
 from supervisor.workers.lxc.liblxc import Terminal, open_terminal
 
 RETRY_PAUSES_S: Final = (0.01, 0.03, 0.1, 0.3)
-FLAGS: Final = int(DomainConsoleFlags.FORCE | DomainConsoleFlags.SAFE)
 
 
 class ContainerProvider(Protocol):
@@ -53,7 +52,6 @@ class Consoles:
                 it open and FORCE is not set; OPERATION_INVALID: the container was started paused
                 and not resumed yet.
         """
-        LXC.errors.check_flags("DomainOpenConsole", flags, FLAGS)
         container = self._worker.guest()
         container.require_init()
         number = terminal_of(container.domain, dev_name)

@@ -44,7 +44,6 @@ class NamespaceCalls:
         Raises:
             VirError: INVALID_ARG, OPERATION_INVALID: it has no init at the moment; SYSTEM_ERROR.
         """
-        LXC.errors.check_flags("DomainOpenNamespace", flags)
         container = self._worker.guest()
         pid = require_init_pid(container)
         try:
@@ -65,7 +64,6 @@ class NamespaceCalls:
         Raises:
             VirError: INVALID_ARG: no such signal or process; OPERATION_INVALID; SYSTEM_ERROR.
         """
-        LXC.errors.check_flags("DomainSendProcessSignal", flags)
         if not 0 <= signum <= LAST_SIGNAL:
             raise LXC.errors.invalid_arg(f"signum value {signum} is out of range")
         container = self._worker.guest()
@@ -90,7 +88,6 @@ class NamespaceCalls:
         Raises:
             VirError: ARGUMENT_UNSUPPORTED: a container has no agent; OPERATION_FAILED.
         """
-        LXC.errors.check_flags("DomainInterfaceAddresses", flags)
         return await query_addresses(self._worker.guest(), source)
 
     async def domain_get_hostname(self, call: ClientCall, dom: DomainId, flags: int) -> str:
@@ -99,7 +96,6 @@ class NamespaceCalls:
         Raises:
             VirError: OPERATION_INVALID: it has no init at the moment; INTERNAL_ERROR.
         """
-        LXC.errors.check_flags("DomainGetHostname", flags)
         pid = require_init_pid(self._worker.guest())
         status, output = await run_program(
             [NSENTER, f"--uts=/proc/{pid}/ns/uts", "--", UNAME, "-n"]

@@ -27,7 +27,6 @@ from supervisor.workers.lxc.checks import device_number
 from supervisor.workers.lxc.container import Container
 
 UNKNOWN: Final = -1  # an error count that the kernel does not keep
-TYPED_STRINGS: Final = 1 << 2  # VIR_TYPED_PARAM_STRING_OKAY
 BLOCK_PARAMETERS: Final = {
     "rd_bytes": "rd_bytes",
     "rd_operations": "rd_req",
@@ -54,7 +53,6 @@ class Statistics:
         self, call: ClientCall, dom: DomainId, max_stats: int, flags: int
     ) -> list[DomainMemoryStat]:
         """Read the memory statistics of the container's cgroup."""
-        LXC.errors.check_flags("DomainMemoryStats", flags)
         found = list(memory_stats(self._worker.guest()))
         return [DomainMemoryStat(tag, value) for tag, value in found[:max_stats]]
 
@@ -66,7 +64,6 @@ class Statistics:
         Raises:
             VirError: INVALID_ARG; OPERATION_UNSUPPORTED: cgroups version 2.
         """
-        LXC.errors.check_flags("DomainGetCPUStats", flags, TYPED_STRINGS)
         group = self._worker.guest().group
         if start_cpu != -1:
             return cpu_table(stats.percpu_times(group), nparams, start_cpu, ncpus)
@@ -91,7 +88,6 @@ class Statistics:
         self, call: ClientCall, dom: DomainId, path: str, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
         """Read the same as typed parameters; their number for `nparams` 0."""
-        LXC.errors.check_flags("DomainBlockStatsFlags", flags, TYPED_STRINGS)
         sums = self._counters(path)
         if nparams == 0:
             return [], len(BLOCK_PARAMETERS)

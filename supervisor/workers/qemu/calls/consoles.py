@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from conf.domain.devices.chardev import CharDevice
 from rpc.enums import DomainChannelFlags, DomainConsoleFlags
@@ -20,9 +19,6 @@ from supervisor.drivers.qemu import QEMU
 from supervisor.workers.console_sessions import ConsoleSessions
 from supervisor.workers.qemu.guest import GuestProvider
 from supervisor.workers.unix_sockets import connect
-
-CONSOLE_FLAGS: Final = int(DomainConsoleFlags.FORCE | DomainConsoleFlags.SAFE)
-CHANNEL_FLAGS: Final = int(DomainChannelFlags.FORCE)
 
 
 class Consoles:
@@ -41,7 +37,6 @@ class Consoles:
             VirError: INVALID_ARG: there is no such console; OPERATION_FAILED: another client has
                 it open, and VIR_DOMAIN_CONSOLE_FORCE is not set.
         """
-        QEMU.errors.check_flags("DomainOpenConsole", flags, CONSOLE_FLAGS)
         devices = self._worker.guest().domain.devices
         candidates = (*devices.consoles, *devices.serials, *devices.parallels)
         device = find_device(candidates, dev_name, "console")
@@ -55,7 +50,6 @@ class Consoles:
         Raises:
             VirError: as `domain_open_console`.
         """
-        QEMU.errors.check_flags("DomainOpenChannel", flags, CHANNEL_FLAGS)
         channels = self._worker.guest().domain.devices.channels
         device = find_device(channels, name, "channel")
         await self._open(call, device, force=bool(flags & DomainChannelFlags.FORCE))

@@ -26,7 +26,6 @@ from supervisor.workers.qemu.qmp.monitor import QmpError
 PNG: Final = "image/png"
 PPM: Final = "image/x-portable-pixmap"
 MAX_KEYS: Final = 16
-GRAPHICS_FLAGS: Final = int(DomainOpenGraphicsFlags.SKIPAUTH)
 
 
 class DisplayAndInput:
@@ -44,7 +43,6 @@ class DisplayAndInput:
         Raises:
             VirError: INVALID_ARG: there is no such screen.
         """
-        QEMU.errors.check_flags("DomainScreenshot", flags)
         guest = self._worker.guest()
         device, head = find_head(guest.domain, screen)
         path = guest.domain_dir / f"screenshot-{next(self._numbers)}"
@@ -74,7 +72,6 @@ class DisplayAndInput:
         Raises:
             VirError: INVALID_ARG: the code set has no such key.
         """
-        QEMU.errors.check_flags("DomainSendKey", flags)
         if not 0 < len(keycodes) <= MAX_KEYS:
             raise QEMU.errors.invalid_arg(
                 f"nkeycodes in qemuDomainSendKey must be from 1 to {MAX_KEYS}"
@@ -97,7 +94,6 @@ class DisplayAndInput:
 
     async def domain_inject_nmi(self, call: ClientCall, dom: DomainId, flags: int) -> None:
         """Inject a non-maskable interrupt."""
-        QEMU.errors.check_flags("DomainInjectNMI", flags)
         await self._worker.guest().monitor.execute("inject-nmi")
 
     async def domain_open_graphics(
@@ -156,7 +152,6 @@ def find_head(domain: Domain, screen: int) -> tuple[str, int]:
 
 
 async def _add_client(guest: Guest, idx: int, flags: int, fd: int) -> None:
-    QEMU.errors.check_flags("DomainOpenGraphics", flags, GRAPHICS_FLAGS)
     displays = guest.domain.devices.graphics
     if idx >= len(displays):
         raise QEMU.errors.invalid_arg(f"No graphics backend with index {idx}")

@@ -54,7 +54,6 @@ class InterfaceAddressCalls:
         Raises:
             VirError: ARGUMENT_UNSUPPORTED: another source; those of the agent.
         """
-        QEMU.errors.check_flags("DomainInterfaceAddresses", flags)
         guest = self._worker.guest()
         if source == Source.AGENT:
             return await self._query_agent(guest)

@@ -53,7 +53,6 @@ class MonitorAndAgent:
         Raises:
             VirError: INTERNAL_ERROR: it is not a command; OPERATION_TIMEOUT.
         """
-        QEMU.errors.check_flags("DomainQemuMonitorCommand", flags, HMP)
         guest = self._worker.guest()
         if flags & HMP:
             arguments = {"command-line": cmd}
@@ -84,7 +83,6 @@ class MonitorAndAgent:
         Raises:
             VirError: AGENT_UNRESPONSIVE: no reply.
         """
-        QEMU.errors.check_flags("DomainQemuAgentCommand", flags)
         seconds = agent_timeout(timeout)
         try:
             msgspec.json.decode(cmd.encode(), type=dict[str, msgspec.Raw])
@@ -105,7 +103,6 @@ class MonitorAndAgent:
         Raises:
             VirError: NO_HOSTNAME: from DHCP leases, which is not implemented.
         """
-        QEMU.errors.check_flags("DomainGetHostname", flags, SOURCES)
         if flags == SOURCES:
             raise QEMU.errors.invalid_arg(
                 "Flags 'LEASE' and 'AGENT' are mutually exclusive in 'flags'"
@@ -119,7 +116,6 @@ class MonitorAndAgent:
 
     async def domain_get_time(self, call: ClientCall, dom: DomainId, flags: int) -> tuple[int, int]:
         """Query the guest's clock from the agent: seconds and nanoseconds since the epoch."""
-        QEMU.errors.check_flags("DomainGetTime", flags)
         time_ns = await guest_agent.query(self._worker.guest(), "guest-get-time", int)
         return time_ns // NANOSECONDS, time_ns % NANOSECONDS
 
@@ -131,7 +127,6 @@ class MonitorAndAgent:
         Raises:
             VirError: INVALID_ARG: the time is out of range.
         """
-        QEMU.errors.check_flags("DomainSetTime", flags, int(DomainSetTimeFlags.SYNC))
         total = seconds * NANOSECONDS + nseconds
         if not 0 <= total < 1 << 63:
             raise QEMU.errors.invalid_arg(f"Time '{seconds}' is too big for guest agent")

@@ -39,7 +39,6 @@ from supervisor.workers.qemu.stats.sources import (
 )
 
 UNKNOWN: Final = -1  # an error count that QEMU does not keep
-TYPED_STRINGS: Final = 1 << 2  # VIR_TYPED_PARAM_STRING_OKAY
 BLOCK_PARAMETERS: Final = (
     ("wr_bytes", "wr_bytes"),
     ("wr_operations", "wr_operations"),
@@ -66,7 +65,6 @@ class Statistics:
         Raises:
             VirError: OPERATION_TIMEOUT: QEMU does not reply.
         """
-        QEMU.errors.check_flags("DomainMemoryStats", flags)
         guest = self._worker.guest()
         values: list[tuple[int, int]] = []
         balloon = guest.domain.devices.memballoon
@@ -93,7 +91,6 @@ class Statistics:
         self, call: ClientCall, dom: DomainId, path: str, nparams: int, flags: int
     ) -> tuple[list[TypedParam], int]:
         """Return the same with times; the number of parameters for `nparams` 0."""
-        QEMU.errors.check_flags("DomainBlockStatsFlags", flags, TYPED_STRINGS)
         sums = await self._counters(path)
         if nparams == 0:
             return [], len(BLOCK_PARAMETERS)
@@ -121,7 +118,6 @@ class Statistics:
         Raises:
             VirError: INVALID_ARG: there is no such disk, or it has no medium.
         """
-        QEMU.errors.check_flags("DomainGetBlockInfo", flags)
         guest = self._worker.guest()
         disk = _need_disk(guest, path)
         if not disk.chain():
@@ -145,7 +141,6 @@ class Statistics:
         self, call: ClientCall, dom: DomainId, maxerrors: int, flags: int
     ) -> tuple[list[DomainDiskError], int]:
         """List the disks whose I/O errors have stopped the guest; their maximum for 0."""
-        QEMU.errors.check_flags("DomainGetDiskErrors", flags, TYPED_STRINGS)
         guest = self._worker.guest()
         disks = guest.domain.devices.disks
         if maxerrors == 0:
@@ -204,7 +199,6 @@ class Statistics:
         Raises:
             VirError: OPERATION_UNSUPPORTED: times per host CPU, which need a cgroup.
         """
-        QEMU.errors.check_flags("DomainGetCPUStats", flags, TYPED_STRINGS)
         if start_cpu != -1:
             if nparams == 0 and ncpus == 0:
                 return [], os.cpu_count() or 1
