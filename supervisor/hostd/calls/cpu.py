@@ -12,9 +12,16 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import HOST_ERRORS
 from supervisor.hostd.cpu.cpu_xml import CpuXml, cpu_error, guest_features, read_cpu, write_cpu
+from supervisor.hostd.cpu.feature_names import qemu_feature_names
 from supervisor.hostd.cpu.host_cpu import accelerator_features, host_features
-from supervisor.hostd.cpu.models import NOT_MIGRATABLE, Comparison, Cpu, Models, baseline, compare
-from supervisor.hostd.emulator.emulators import ARCHITECTURES, Emulators, accelerator, qemu_error
+from supervisor.hostd.cpu.models import NOT_MIGRATABLE, Comparison, Models, baseline, compare
+from supervisor.hostd.emulator.emulators import (
+    ARCHITECTURES,
+    FAMILY,
+    Emulators,
+    accelerator,
+    qemu_error,
+)
 from supervisor.hostd.node.node import Node
 from supervisor.runtime.host import host_arch
 
@@ -55,7 +62,8 @@ class CpuCalls:
         HOST_ERRORS.check_flags("connectCompareCPU", flags, FAIL_INCOMPATIBLE | VALIDATE_XML)
         features = host_features(self._node.cpu_fields())
         models = await self._emulators.require_arch_models(host_arch())
-        return compare_cpu(read_cpu(xml), models, features, flags)
+        known = await self._known_features(host_arch(), models)
+        return compare_cpu(read_cpu(xml), models, features, flags, known)
 
     async def connect_compare_hypervisor_cpu(
         self,
@@ -78,7 +86,9 @@ class CpuCalls:
         document = read_cpu(xml_cpu)
         facts, _, kind = await self._emulators.select(emulator, arch, machine, virttype)
         models = await self._emulators.models(facts.binary)
-        return compare_cpu(document, models, accelerator_features(accelerator(facts, kind)), flags)
+        known = await self._known_features(facts.arch, models)
+        features = accelerator_features(accelerator(facts, kind))
+        return compare_cpu(document, models, features, flags, known)
 
     async def connect_baseline_cpu(self, call: ClientCall, xml_cpus: list[str], flags: int) -> str:
         """Compute the CPU that all the described hosts support.
@@ -92,7 +102,8 @@ class CpuCalls:
             if not cpu.arch:
                 raise cpu_error(ErrorCode.XML_ERROR, "Missing CPU architecture")
         models = await self._emulators.require_arch_models(cpus[0].arch)
-        return write_baseline(cpus, models, None, flags)
+        known = await self._known_features(cpus[0].arch, models)
+        return write_baseline(cpus, models, None, flags, known)
 
     async def connect_baseline_hypervisor_cpu(
         self,
@@ -117,7 +128,24 @@ class CpuCalls:
                 raise cpu_error(ErrorCode.INVALID_ARG, detail)
         facts, _, kind = await self._emulators.select(emulator, arch, machine, virttype)
         models = await self._emulators.models(facts.binary)
-        return write_baseline(cpus, models, accelerator_features(accelerator(facts, kind)), flags)
+        known = await self._known_features(facts.arch, models)
+        limit = accelerator_features(accelerator(facts, kind))
+        return write_baseline(cpus, models, limit, flags, known)
+
+    async def _known_features(self, arch: str, models: Models) -> frozenset[str]:
+        """Return every feature name of an architecture, those of our own capabilities included.
+
+        No CPU model has all of them: the host's CPU may be newer than every model.
+        """
+        known = models.feature_names() | NOT_MIGRATABLE | {"hypervisor"}
+        if FAMILY.get(arch, arch) == FAMILY.get(host_arch(), host_arch()):
+            known |= host_features(self._node.cpu_fields())
+        binary = self._emulators.installed().get(FAMILY.get(arch, arch))
+        if binary is not None:
+            facts = await self._emulators.facts(binary)
+            for cpus in (facts.tcg, facts.kvm):
+                known |= qemu_feature_names(cpus.host_model) if cpus is not None else frozenset()
+        return known
 
 
 def read_cpus(documents: Sequence[str]) -> list[CpuXml]:
@@ -131,16 +159,29 @@ def read_cpus(documents: Sequence[str]) -> list[CpuXml]:
     return [read_cpu(document) for document in documents]
 
 
-def compare_cpu(document: CpuXml, models: Models, features: frozenset[str], flags: int) -> int:
+def compare_cpu(
+    document: CpuXml,
+    models: Models,
+    features: frozenset[str],
+    flags: int,
+    known: frozenset[str] = frozenset(),
+) -> int:
     """Compare a guest's CPU with the available features.
+
+    Args:
+        document: the guest's CPU.
+        models: of its architecture.
+        features: what is available.
+        flags: virConnectCompareCPUFlags.
+        known: names of features that the document may have besides those of `models` and
+            `features`.
 
     Raises:
         VirError: INTERNAL_ERROR for an unknown model or feature; CPU_INCOMPATIBLE if asked to fail.
     """
     if not document.model:
         return Comparison.SUPERSET
-    all_features = features.union(*(models.features(Cpu(name, "")) for name in models.names()))
-    guest = guest_features(document, models, all_features)
+    guest = guest_features(document, models, models.feature_names() | features | known)
     forbidden = {name for policy, name in document.features if policy == "forbid"} & features
     result = compare(features, guest, strict=document.match == "strict")
     if forbidden:
@@ -165,14 +206,22 @@ def incompatible(
 
 
 def write_baseline(
-    cpus: Sequence[CpuXml], models: Models, limit: frozenset[str] | None, flags: int
+    cpus: Sequence[CpuXml],
+    models: Models,
+    limit: frozenset[str] | None,
+    flags: int,
+    known: frozenset[str] = frozenset(),
 ) -> str:
-    """Format the largest CPU that all CPUs have, and that `limit` (the hypervisor's) allows."""
-    model_features = frozenset().union(*(models.features(Cpu(name, "")) for name in models.names()))
-    all_features = model_features.union(
-        name for cpu in cpus for _, name in cpu.features if name in model_features
-    )
-    all_features |= NOT_MIGRATABLE if limit is None else NOT_MIGRATABLE | limit
+    """Format the largest CPU that all CPUs have, and that `limit` (the hypervisor's) allows.
+
+    Args:
+        cpus: the CPUs.
+        models: of their architecture.
+        limit: the hypervisor's features; None: any.
+        flags: virConnectBaselineCPUFlags.
+        known: names of features that the CPUs may have besides those of `models` and `limit`.
+    """
+    all_features = models.feature_names() | NOT_MIGRATABLE | known | (limit or frozenset())
     sets = [guest_features(cpu, models, all_features) for cpu in cpus]
     if limit is not None:
         sets.append(limit | {"hypervisor"})

@@ -101,8 +101,15 @@ def from_kernel(flags: Iterable[str]) -> frozenset[str]:
 
 def from_qemu(properties: Mapping[str, Property]) -> frozenset[str]:
     """Map the enabled features of a QEMU CPU object to libvirt's names."""
+    return qemu_feature_names({name: value for name, value in properties.items() if value is True})
+
+
+def qemu_feature_names(properties: Mapping[str, Property]) -> frozenset[str]:
+    """Map every feature of a QEMU CPU object, enabled or not, to libvirt's names."""
     return frozenset(
         FROM_QEMU.get(name, name)
         for name, value in properties.items()
-        if value is True and name not in QEMU_SETTINGS and not name.startswith(("hv-", "kvm", "x-"))
+        if isinstance(value, bool)
+        and name not in QEMU_SETTINGS
+        and not name.startswith(("hv-", "kvm", "x-"))
     )

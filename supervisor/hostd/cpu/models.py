@@ -58,6 +58,10 @@ class Models:
         """Return the model of a name."""
         return self._by_name.get(name)
 
+    def feature_names(self) -> frozenset[str]:
+        """Return every feature that a model has."""
+        return frozenset().union(*(model.features for model in self._by_name.values()))
+
     def features(self, cpu: Cpu) -> frozenset[str]:
         """Return all features of a CPU.
 
