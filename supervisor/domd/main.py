@@ -26,6 +26,7 @@ from supervisor.domd.calls.lxc_info import LxcInfoCalls
 from supervisor.domd.calls.metadata import MetadataCalls
 from supervisor.domd.calls.native_xml import NativeXmlCalls
 from supervisor.domd.calls.query import QueryCalls
+from supervisor.domd.calls.snapshot import SnapshotCalls
 from supervisor.domd.calls.stats import StatsCalls
 from supervisor.domd.calls.tuning import TuningCalls
 from supervisor.domd.change_domain import DomainChanger
@@ -94,10 +95,11 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
         MetadataCalls(registry, changer, publisher),
         DeviceCalls(changer, driver.errors),
         InterfaceParameterCalls(registry, changer),
-        TuningCalls(registry, changer, workers),
+        TuningCalls(registry, changer, workers, driver),
         NativeXmlCalls(builder, driver.errors),
         LifecycleCalls(registry, builder, definitions, domain_files, domains, workers),
         JobCalls(registry),
+        SnapshotCalls(registry, domain_files),
         stats,
     )
     load(definition_files, registry)

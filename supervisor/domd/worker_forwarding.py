@@ -6,14 +6,16 @@ May not touch: what calls mean.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from ipc import BusError, Node
 from rpc import table
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.table import Procedure
 from rpc.values import Domain as DomainId
+from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.errors import no_reply
+from supervisor.domd.calls.offline import OfflineCalls
 from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import DomainRegistry, not_running
 from supervisor.drivers.driver import Driver
@@ -29,6 +31,7 @@ class WorkerForwarding:
         self._node = node
         self._driver = driver
         self._registry = registry
+        self._offline = OfflineCalls(registry)
         self._table = table.load()
 
     async def forward(self, invoke: ClientRequest) -> ClientReply:
@@ -42,9 +45,9 @@ class WorkerForwarding:
                 off; the worker's error.
         """
         try:
-            procedure, domain = self._target(invoke)
+            procedure, domain, arguments = self._target(invoke)
             if not domain.is_active:
-                raise not_running(domain)
+                return await self._answer_offline(invoke, procedure, domain, arguments)
             link = self._node.link(domain.worker)
         except VirError:
             for descriptor in invoke.descriptors:
@@ -63,7 +66,25 @@ class WorkerForwarding:
                 domain=domain.errors.domain,
             ) from error
 
-    def _target(self, invoke: ClientRequest) -> tuple[Procedure, DomainObject]:
+    async def _answer_offline(
+        self,
+        invoke: ClientRequest,
+        procedure: Procedure,
+        domain: DomainObject,
+        arguments: tuple[Any, ...],
+    ) -> ClientReply:
+        """Answer a call on a domain that is off, if it is one of `OfflineCalls`.
+
+        Raises:
+            VirError: OPERATION_INVALID: it needs the guest; the method's error.
+        """
+        method = getattr(self._offline, procedure.name, None)
+        if method is None:
+            raise not_running(domain)
+        result = await method(ClientCall(invoke.client, invoke.descriptors), *arguments)
+        return ClientReply(payload=procedure.encode_ret(result))
+
+    def _target(self, invoke: ClientRequest) -> tuple[Procedure, DomainObject, tuple[Any, ...]]:
         program = self._table.program(invoke.program)
         procedure = program.procedure(invoke.procedure) if program else None
         if procedure is None:
@@ -79,4 +100,4 @@ class WorkerForwarding:
             raise self._registry.errors.error(ErrorCode.NO_SUPPORT, procedure.name)
         if procedure.args[-1].name == "flags":
             self._driver.check_flags(procedure.api.removeprefix("vir"), arguments[-1])
-        return procedure, self._registry.find(domain)
+        return procedure, self._registry.find(domain), arguments

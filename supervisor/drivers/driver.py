@@ -46,6 +46,9 @@ class Driver:
     #: function without its prefix.
     supported_flags: Mapping[str, int] = field(default_factory=dict)
     worker_stats: int = 0  # virDomainStatsTypes that only the domain's worker knows
+    #: Typed parameters of virDomainGetSchedulerParameters.
+    scheduler_parameters: tuple[str, ...] = ()
+    has_cgroups: bool = False  # domains run in cgroups whose limits can be read and set
     #: The worker that started a domain is replaced by a fresh one: liblxc and parsing the XML leave
     #: it several MiB larger for the whole life of the container.
     replaces_worker_after_start: bool = False

@@ -44,4 +44,6 @@ LXC: Final = Driver(
     | DomainStatsTypes.INTERFACE
     | DomainStatsTypes.BLOCK,
     replaces_worker_after_start=True,
+    scheduler_parameters=("cpu_shares", "vcpu_period", "vcpu_quota"),
+    has_cgroups=True,
 )

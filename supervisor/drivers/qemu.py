@@ -76,4 +76,15 @@ QEMU: Final = Driver(
     | DomainStatsTypes.BLOCK
     | DomainStatsTypes.IOTHREAD,
     publishes_resumed_on_start=True,
+    scheduler_parameters=(
+        "cpu_shares",
+        "vcpu_period",
+        "vcpu_quota",
+        "global_period",
+        "global_quota",
+        "emulator_period",
+        "emulator_quota",
+        "iothread_period",
+        "iothread_quota",
+    ),
 )

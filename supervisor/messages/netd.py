@@ -92,6 +92,7 @@ class InterfaceAddress(msgspec.Struct, frozen=True, kw_only=True, array_like=Tru
     address: str
     family: int  # 4 or 6
     prefix: int  # 0: unknown
+    hostname: str = ""  # of a lease
 
 
 class InterfaceAddresses(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,14 +42,46 @@ async def query_addresses(guest: RunningGuest, source: int) -> list[DomainInterf
     raise VirError(ErrorCode.ARGUMENT_UNSUPPORTED, detail, guest.context.driver.error_domain)
 
 
+async def query_leased_hostname(guest: RunningGuest) -> str:
+    """Query the host name that the guest's DHCP client gave; "": no lease has one.
+
+    Raises:
+        VirError: OPERATION_FAILED: netd does not answer.
+    """
+    interfaces = guest.domain.devices.interfaces
+    on_networks = [interface for interface in interfaces if interface.type == "network"]
+    by_mac = await _addresses_by_mac(guest, on_networks, LeasedAddresses)
+    names = (
+        address.hostname
+        for interface in on_networks
+        for address in by_mac.get((interface.mac or "").lower(), [])
+    )
+    return next((name for name in names if name), "")
+
+
 async def _query_netd(
     guest: RunningGuest,
     interfaces: list[Interface],
     message: type[LeasedAddresses] | type[ArpAddresses],
 ) -> list[DomainInterface]:
+    by_mac = await _addresses_by_mac(guest, interfaces, message)
+    return [
+        DomainInterface(
+            interface.target_dev or "", interface.mac, to_ip_addrs(by_mac[interface.mac.lower()])
+        )
+        for interface in interfaces
+        if interface.mac and interface.mac.lower() in by_mac
+    ]
+
+
+async def _addresses_by_mac(
+    guest: RunningGuest,
+    interfaces: list[Interface],
+    message: type[LeasedAddresses] | type[ArpAddresses],
+) -> dict[str, list[InterfaceAddress]]:
     macs = [interface.mac for interface in interfaces if interface.mac]
     if not macs:
-        return []
+        return {}
     request: Request[InterfaceAddresses] = message(macs=macs)
     try:
         reply = await guest.context.node.link("netd").call(request)
@@ -60,13 +92,7 @@ async def _query_netd(
     by_mac: dict[str, list[InterfaceAddress]] = {}
     for address in reply.addresses:
         by_mac.setdefault(address.mac.lower(), []).append(address)
-    return [
-        DomainInterface(
-            interface.target_dev or "", interface.mac, to_ip_addrs(by_mac[interface.mac.lower()])
-        )
-        for interface in interfaces
-        if interface.mac and interface.mac.lower() in by_mac
-    ]
+    return by_mac
 
 
 def to_ip_addrs(addresses: Iterable[InterfaceAddress]) -> list[DomainIpAddr]:

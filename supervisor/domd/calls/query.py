@@ -6,20 +6,26 @@ May touch: the registry; /proc for a guest's processor time. May not touch: file
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
+from conf.domain.devices.disk import Disk
+from conf.types.cpuset import parse_cpuset
 from rpc.enums import (
+    DomainBlockJobInfoFlags,
     DomainControlState,
+    DomainMessageType,
     DomainVcpuFlags,
     DomainXMLFlags,
 )
 from rpc.values import Domain as DomainId
+from rpc.values import DomainIothreadInfo, DomainSecurityLabel, TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.domd.domain import OFF, DomainObject, LiveDefinition
 from supervisor.domd.domain_files import DomainFiles
 from supervisor.domd.listing import domain_filter
 from supervisor.domd.registry import DomainRegistry, not_running
-from supervisor.objects.impact import check_single_impact, select_for_query
+from supervisor.objects.impact import IMPACT_FLAGS, check_single_impact, select_for_query
 from supervisor.runtime.procfs import cpu_times
 
 XML_FLAGS: Final = (
@@ -29,6 +35,7 @@ XML_FLAGS: Final = (
     | DomainXMLFlags.MIGRATABLE
 )
 VCPU_FLAGS: Final = DomainVcpuFlags.LIVE | DomainVcpuFlags.CONFIG | DomainVcpuFlags.MAXIMUM
+ENFORCING: Final = 0  # no mandatory access control
 
 
 class QueryCalls:
@@ -177,6 +184,79 @@ class QueryCalls:
         self._registry.find(dom)
         return b"\0", 0
 
+    def domain_get_security_label_list(
+        self, call: ClientCall, dom: DomainId
+    ) -> tuple[list[DomainSecurityLabel], int]:
+        """Return the labels of a running guest, one for each <secmodel> of the capabilities.
+
+        The first model is "none", whose label is empty; "dac" has the user and group.
+        """
+        live = self._registry.find(dom).live_definition
+        if live is None:
+            return [], 0
+        owner = next((each.label for each in live.domain.seclabels if each.model == "dac"), None)
+        labels = [
+            DomainSecurityLabel(text.encode() + b"\0", ENFORCING) for text in ("", owner or "")
+        ]
+        return labels, len(labels)
+
+    def domain_get_launch_security_info(
+        self, call: ClientCall, dom: DomainId, flags: int
+    ) -> list[TypedParam]:
+        """Return no parameters: the domain has no <launchSecurity>, or its guest is not measured.
+
+        Raises:
+            VirError: OPERATION_UNSUPPORTED: it has.
+        """
+        if self._registry.find(dom).current.domain.launch_security is not None:
+            raise self._errors.operation_unsupported("launch security is not supported yet")
+        return []
+
+    def domain_get_messages(self, call: ClientCall, dom: DomainId, flags: int) -> list[str]:
+        """Return no messages: taints and deprecated settings are not recorded."""
+        self._errors.check_flags("DomainGetMessages", flags, sum(DomainMessageType))
+        self._registry.find(dom)
+        return []
+
+    def domain_get_iothread_info(
+        self, call: ClientCall, dom: DomainId, flags: int
+    ) -> tuple[list[DomainIothreadInfo], int]:
+        """Return the iothreads and the host CPUs that each may use, live or of the definition.
+
+        Raises:
+            VirError: INVALID_ARG, OPERATION_INVALID: as `select_for_query`.
+        """
+        self._errors.check_flags("DomainGetIOThreadInfo", flags, IMPACT_FLAGS)
+        check_single_impact(flags)
+        domain = select_for_query(self._registry.find(dom), flags).domain
+        cpus = os.cpu_count() or 1
+        pins = (
+            {pin.iothread: pin.cpuset for pin in domain.cputune.iothreadpins}
+            if domain.cputune
+            else {}
+        )
+        infos = [
+            DomainIothreadInfo(thread.id, cpumap(pins.get(thread.id), cpus))
+            for thread in domain.iothread_list()
+        ]
+        return infos, len(infos)
+
+    def domain_get_block_job_info(
+        self, call: ClientCall, dom: DomainId, path: str, flags: int
+    ) -> tuple[int, int, int, int, int]:
+        """Return that the disk has no block job.
+
+        Raises:
+            VirError: OPERATION_INVALID: the domain is off; INVALID_ARG: there is no such disk.
+        """
+        self._errors.check_flags("DomainGetBlockJobInfo", flags, DomainBlockJobInfoFlags.BYTES)
+        domain = self._registry.find(dom)
+        if domain.live_definition is None:
+            raise not_running(domain)
+        if not any(is_disk(disk, path) for disk in domain.live_definition.domain.devices.disks):
+            raise self._errors.invalid_arg(f"disk '{path}' not found in domain")
+        return 0, 0, 0, 0, 0
+
     def domain_get_control_info(
         self, call: ClientCall, dom: DomainId, flags: int
     ) -> tuple[int, int, int]:
@@ -210,3 +290,17 @@ class QueryCalls:
         if flags & DomainXMLFlags.INACTIVE and isinstance(live, LiveDefinition):
             return live.inactive_secure_xml if secure else live.inactive_xml
         return live.xml if secure else live.public_xml
+
+
+def is_disk(disk: Disk, path: str) -> bool:
+    """Return whether a client's path names the disk: by its target or its absolute source."""
+    source = disk.source
+    sources = (source.file, source.dev) if source is not None else ()
+    return bool(path) and (path == disk.target.dev or (path[0] == "/" and path in sources))
+
+
+def cpumap(cpuset: str | None, cpus: int) -> bytes:
+    """Return a CPU set as a bit for each of the host's CPUs; every CPU for None."""
+    selected = parse_cpuset(cpuset) if cpuset else range(cpus)
+    bits = sum(1 << cpu for cpu in selected if cpu < cpus)
+    return bits.to_bytes((cpus + 7) // 8, "little")

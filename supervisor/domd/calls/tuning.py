@@ -1,4 +1,4 @@
-"""virDomain tuning calls of containers: memory, CPU scheduler and block I/O parameters.
+"""virDomain tuning calls: memory, CPU scheduler and block I/O parameters, most for containers.
 
 Owns: one method per procedure, named as in the table; the order: the definition is planned first,
 then the container changes, then the definition is kept. So what is refused changes nothing.
@@ -22,10 +22,10 @@ from rpc.values import TypedParam, TypedValue
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import ServiceErrors
 from supervisor.domd.change_domain import DomainChange, DomainChanger
-from supervisor.domd.domain import Definition
+from supervisor.domd.domain import Definition, DomainObject
 from supervisor.domd.registry import DomainRegistry
 from supervisor.domd.workers import Workers
-from supervisor.drivers.driver import TYPED_STRINGS
+from supervisor.drivers.driver import TYPED_STRINGS, Driver
 from supervisor.messages.worker import GetTuning, SetTuning
 from supervisor.objects.impact import (
     IMPACT_FLAGS,
@@ -36,7 +36,6 @@ from supervisor.objects.impact import (
 
 MAXIMUM: Final = int(DomainMemoryModFlags.MAXIMUM)
 UNLIMITED_KIB: Final = 9007199254740991
-SCHEDULER: Final = ("cpu_shares", "vcpu_period", "vcpu_quota")
 MEMORY: Final = ("hard_limit", "soft_limit", "swap_hard_limit")
 BLKIO: Final = ("weight",)
 
@@ -47,7 +46,15 @@ Values = Mapping[str, int]
 class TuningCalls:
     """The tuning calls."""
 
-    def __init__(self, registry: DomainRegistry, changer: DomainChanger, workers: Workers) -> None:
+    def __init__(
+        self,
+        registry: DomainRegistry,
+        changer: DomainChanger,
+        workers: Workers,
+        driver: Driver,
+    ) -> None:
+        self._scheduler = driver.scheduler_parameters
+        self._has_cgroups = driver.has_cgroups
         self._registry = registry
         self._errors = registry.errors
         self._changer = changer
@@ -56,9 +63,14 @@ class TuningCalls:
     # Processor time.
 
     def domain_get_scheduler_type(self, call: ClientCall, dom: DomainId) -> tuple[str, int]:
-        """Return the scheduler's name and its number of parameters."""
-        self._registry.find(dom)
-        return "posix", len(SCHEDULER)
+        """Return the scheduler's name and its number of parameters.
+
+        Raises:
+            VirError: OPERATION_INVALID: the running guest is in no cgroup with a CPU controller.
+        """
+        domain = self._registry.find(dom)
+        self._require_cgroup(domain, live=domain.is_active)
+        return "posix", len(self._scheduler)
 
     async def domain_get_scheduler_parameters(
         self, call: ClientCall, dom: DomainId, nparams: int
@@ -73,7 +85,10 @@ class TuningCalls:
         self._errors.check_flags(
             "DomainGetSchedulerParametersFlags", flags, IMPACT_FLAGS | TYPED_STRINGS
         )
-        found = await self._read(dom, flags, SCHEDULER, scheduler_values)
+        domain = self._registry.find(dom)
+        check_single_impact(flags)
+        self._require_cgroup(domain, live=domain.is_active and not flags & Impact.CONFIG)
+        found = await self._read(dom, flags, self._scheduler, scheduler_values)
         return found[:nparams]
 
     async def domain_set_scheduler_parameters(
@@ -91,7 +106,7 @@ class TuningCalls:
             VirError: INVALID_ARG, OPERATION_INVALID; SYSTEM_ERROR for what the kernel refuses.
         """
         self._errors.check_flags("DomainSetSchedulerParametersFlags", flags, IMPACT_FLAGS)
-        values = read_values(params, SCHEDULER)
+        values = read_values(params, self._scheduler)
 
         def edit(domain: Domain) -> None:
             tune = domain.cputune = domain.cputune or Cputune()
@@ -206,7 +221,11 @@ class TuningCalls:
 
         await self._change(dom, flags, edit)
 
-    # Both.
+    # Each of them.
+
+    def _require_cgroup(self, domain: DomainObject, *, live: bool) -> None:
+        if live and not self._has_cgroups:
+            raise domain.errors.operation_invalid("cgroup CPU controller is not mounted")
 
     async def _read(
         self, dom: DomainId, flags: int, names: tuple[str, ...], of: Callable[[Domain], Values]
@@ -243,15 +262,26 @@ def read_values(params: list[TypedParam], names: tuple[str, ...]) -> dict[str, i
 
 def typed_value(name: str, value: int) -> TypedValue:
     """Make a value of the type that libvirt gives the parameter."""
-    kinds = {"vcpu_quota": LLong, "weight": UInt}
-    return kinds.get(name, ULLong)(value)
+    if name == "weight":
+        return UInt(value)
+    return LLong(value) if name.endswith("_quota") else ULLong(value)
 
 
 def scheduler_values(domain: Domain) -> Values:
     """Return the <cputune> values; 0 where there is none."""
     tune = domain.cputune or Cputune()
-    found = (tune.shares, tune.period, tune.quota)
-    return dict(zip(SCHEDULER, (value or 0 for value in found), strict=True))
+    values = {
+        "cpu_shares": tune.shares,
+        "vcpu_period": tune.period,
+        "vcpu_quota": tune.quota,
+        "global_period": tune.global_period,
+        "global_quota": tune.global_quota,
+        "emulator_period": tune.emulator_period,
+        "emulator_quota": tune.emulator_quota,
+        "iothread_period": tune.iothread_period,
+        "iothread_quota": tune.iothread_quota,
+    }
+    return {name: value or 0 for name, value in values.items()}
 
 
 def memory_values(domain: Domain) -> Values:

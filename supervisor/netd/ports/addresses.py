@@ -55,6 +55,7 @@ class AddressService:
                 address=str(lease.address),
                 family=lease.family,
                 prefix=prefix_of(lease, network),
+                hostname=lease.hostname,
             )
             for network, lease in leases
             if lease.mac in macs

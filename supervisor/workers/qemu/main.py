@@ -17,6 +17,7 @@ from supervisor.runtime.child import ChildProcess
 from supervisor.workers.main import preload_worker, run_worker
 from supervisor.workers.qemu.calls.consoles import Consoles
 from supervisor.workers.qemu.calls.display_and_input import DisplayAndInput
+from supervisor.workers.qemu.calls.filesystems import FilesystemCalls
 from supervisor.workers.qemu.calls.interface_addresses import InterfaceAddressCalls
 from supervisor.workers.qemu.calls.monitor_and_agent import MonitorAndAgent
 from supervisor.workers.qemu.calls.statistics import Statistics
@@ -25,7 +26,14 @@ from supervisor.workers.qemu.start.reconnect import reconnect
 from supervisor.workers.qemu.worker import QemuWorker
 
 #: What answers clients' calls (`owner=worker` in rpc/*.table); a method is named as its procedure.
-CALLS: Final = (Consoles, DisplayAndInput, Statistics, MonitorAndAgent, InterfaceAddressCalls)
+CALLS: Final = (
+    Consoles,
+    DisplayAndInput,
+    Statistics,
+    MonitorAndAgent,
+    InterfaceAddressCalls,
+    FilesystemCalls,
+)
 #: The devices that most domains have: parsing them compiles their models.
 SPECIMEN: Final = """
 <domain type='kvm' id='1'><name>x</name><uuid>00000000-0000-0000-0000-000000000001</uuid>

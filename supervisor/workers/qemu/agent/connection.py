@@ -77,6 +77,22 @@ class AgentConnection:
         except TimeoutError:
             raise unresponsive(self._name, f"no reply in {timeout_s:.0f} s") from None
 
+    async def receive_refusal(self, timeout_s: float) -> ErrorObject | None:
+        """Read the reply to a command that has none when it succeeds.
+
+        Returns:
+            The agent's error; None: success, no reply in time, or the channel was closed.
+
+        Raises:
+            VirError: AGENT_UNSYNCED.
+        """
+        try:
+            return (await self.receive(timeout_s)).error
+        except VirError as error:
+            if error.code is ErrorCode.AGENT_UNRESPONSIVE:
+                return None
+            raise
+
     async def _line(self, after: bytes = b"") -> AgentReply:
         while True:
             end = self._buffer.find(b"\n")

@@ -28,6 +28,7 @@ from supervisor.workers.unix_sockets import connect
 
 CHANNEL: Final = "org.qemu.guest_agent.0"  # the name by which agents open their virtio port
 COMMAND_S: Final = 10.0
+REFUSAL_S: Final = 2.0  # for a command that has no reply when it succeeds
 T = TypeVar("T")
 
 
@@ -120,14 +121,19 @@ async def exchange(guest: Guest, command: bytes, timeout_s: float) -> AgentReply
 async def shutdown(guest: Guest, mode: str) -> None:
     """Have the guest shut down: "powerdown", "reboot" or "halt".
 
-    guest-shutdown has no reply when it succeeds: the guest is on its way down, so none is awaited.
+    guest-shutdown has no reply when it succeeds: the guest is on its way down. A refusal comes at
+    once, and is awaited for `REFUSAL_S`.
 
     Raises:
+        AgentError: the agent refuses.
         VirError: AGENT_UNRESPONSIVE, AGENT_UNSYNCED; as `require_agent`.
     """
     command = {"execute": "guest-shutdown", "arguments": {"mode": mode}}
-    async with _connection(guest, SYNC_S + SYNC_S) as connection:
+    async with _connection(guest, SYNC_S + REFUSAL_S + SYNC_S) as connection:
         await connection.send(msgspec.json.encode(command))
+        error = await connection.receive_refusal(REFUSAL_S)
+    if error is not None:
+        raise AgentError("guest-shutdown", error)
 
 
 @asynccontextmanager

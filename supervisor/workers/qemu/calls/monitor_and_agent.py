@@ -21,6 +21,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.drivers.qemu import QEMU
+from supervisor.workers.interface_addresses import query_leased_hostname
 from supervisor.workers.qemu.agent import guest_agent
 from supervisor.workers.qemu.guest import GuestProvider
 from supervisor.workers.qemu.qmp.monitor import QmpError
@@ -98,10 +99,10 @@ class MonitorAndAgent:
         return msgspec.json.encode({"return": returned}).decode()
 
     async def domain_get_hostname(self, call: ClientCall, dom: DomainId, flags: int) -> str:
-        """Query the guest's host name from the agent.
+        """Query the guest's host name from DHCP leases, or from the agent.
 
         Raises:
-            VirError: NO_HOSTNAME: from DHCP leases, which is not implemented.
+            VirError: NO_HOSTNAME: no lease names it; OPERATION_FAILED: netd does not answer.
         """
         if flags == SOURCES:
             raise QEMU.errors.invalid_arg(
@@ -109,8 +110,11 @@ class MonitorAndAgent:
             )
         guest = self._worker.guest()
         if flags & DomainGetHostnameFlags.LEASE:
-            detail = f"no hostname found for domain {guest.name}"
-            raise VirError(ErrorCode.NO_HOSTNAME, detail, ErrorDomain.QEMU)
+            hostname = await query_leased_hostname(guest)
+            if not hostname:
+                detail = f"no hostname found for domain {guest.name}"
+                raise VirError(ErrorCode.NO_HOSTNAME, detail, ErrorDomain.QEMU)
+            return hostname
         reply = await guest_agent.query(guest, "guest-get-host-name", HostName)
         return reply.host_name
 

@@ -116,3 +116,28 @@ async def test_a_closed_channel_is_an_unresponsive_agent() -> None:
         with pytest.raises(VirError, match="channel was closed") as failed:
             await connection.synchronize()
         assert failed.value.code is ErrorCode.AGENT_UNRESPONSIVE
+
+
+@pytest.mark.parametrize(
+    ("reply", "refusal"),
+    [
+        (b'{"error": {"class": "GenericError", "desc": "no shutdown(8)"}}\n', "no shutdown(8)"),
+        (b'{"return": {}}\n', None),
+        (b"", None),  # on its way down, the guest says nothing
+    ],
+)
+async def test_a_refusal_of_a_command_without_reply_is_read(
+    reply: bytes, refusal: str | None
+) -> None:
+    async def agent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await sync(reader, writer, b"")
+        await command(reader)
+        writer.write(reply)
+        await writer.drain()
+        await asyncio.Event().wait()
+
+    async with connected(agent) as connection:
+        await connection.synchronize()
+        await connection.send(b'{"execute": "guest-shutdown"}')
+        error = await connection.receive_refusal(SHORT_S)
+        assert (error.desc if error is not None else None) == refusal

@@ -1,0 +1,144 @@
+"""What clients ask of a domain before anything else, of domains without any snapshot or job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rpc.errors import ErrorCode, VirError
+from supervisor.drivers.lxc import LXC
+from tests.unit.domd.domd_under_test import DOM, XML, domd
+
+EMPTY: tuple[tuple[str, tuple[Any, ...], Any], ...] = (
+    ("domain_snapshot_num", (0x7FF,), 0),
+    ("domain_snapshot_list_names", (10, 0), []),
+    ("domain_list_all_snapshots", (1, 0), ([], 0)),
+    ("domain_has_current_snapshot", (0,), 0),
+    ("domain_list_all_checkpoints", (1, 0xF), ([], 0)),
+    ("domain_has_managed_save_image", (0,), 0),
+    ("domain_get_launch_security_info", (0,), []),
+    ("domain_get_messages", (3,), []),
+    ("domain_get_iothread_info", (0,), ([], 0)),
+)
+REFUSED: tuple[tuple[str, tuple[Any, ...], ErrorCode], ...] = (
+    ("domain_snapshot_num", (0x800,), ErrorCode.INVALID_ARG),
+    ("domain_snapshot_current", (0,), ErrorCode.NO_DOMAIN_SNAPSHOT),
+    ("domain_snapshot_lookup_by_name", ("one", 0), ErrorCode.NO_DOMAIN_SNAPSHOT),
+    ("domain_list_all_checkpoints", (1, 0x10), ErrorCode.INVALID_ARG),
+    ("domain_checkpoint_lookup_by_name", ("one", 0), ErrorCode.NO_DOMAIN_CHECKPOINT),
+    ("domain_backup_get_xml_desc", (0,), ErrorCode.NO_DOMAIN_BACKUP),
+    ("domain_managed_save_get_xml_desc", (0,), ErrorCode.OPERATION_INVALID),
+    ("domain_managed_save_remove", (0,), ErrorCode.SYSTEM_ERROR),
+)
+
+
+@pytest.mark.parametrize("runs", [False, True], ids=["off", "running"])
+async def test_a_domain_without_snapshots_and_jobs_has_empty_lists(
+    tmp_path: Path, runs: bool
+) -> None:
+    async with domd(tmp_path) as service:
+        await service.define()
+        if runs:
+            await service.start()
+        for name, arguments, expected in EMPTY:
+            reply = await service.call(name, DOM, *arguments)
+            assert (tuple(reply) if isinstance(expected, tuple) else reply) == expected, name
+        for name, arguments, code in REFUSED:
+            with pytest.raises(VirError) as refusal:
+                await service.call(name, DOM, *arguments)
+            assert refusal.value.code is code, name
+
+
+async def test_snapshots_of_a_stock_daemon_are_not_denied(tmp_path: Path) -> None:
+    async with domd(tmp_path) as service:
+        await service.define()
+        folder = service.host.paths.snapshots("web")
+        folder.mkdir(parents=True)
+        (folder / "one.xml").write_text("<domainsnapshot/>")
+        with pytest.raises(VirError) as refusal:
+            await service.call("domain_snapshot_num", DOM, 0)
+        assert refusal.value.code is ErrorCode.OPERATION_UNSUPPORTED
+
+
+async def test_the_labels_of_a_running_guest_are_one_for_each_model(tmp_path: Path) -> None:
+    async with domd(tmp_path) as service:
+        await service.define()
+        assert tuple(await service.call("domain_get_security_label_list", DOM)) == ([], 0)
+        await service.start()
+        labels, count = await service.call("domain_get_security_label_list", DOM)
+        assert count == len(labels) == 2
+
+
+async def test_a_running_guests_disk_has_no_block_job(tmp_path: Path) -> None:
+    disk = "<disk type='file'><source file='/x.img'/><target dev='vda' bus='virtio'/></disk>"
+    async with domd(tmp_path) as service:
+        await service.define(XML["qemu"].replace("<devices>", f"<devices>{disk}"))
+        with pytest.raises(VirError, match="domain is not running"):
+            await service.call("domain_get_block_job_info", DOM, "vda", 0)
+        await service.start()
+        for path in ("vda", "/x.img"):
+            assert list(await service.call("domain_get_block_job_info", DOM, path, 1)) == [0] * 5
+        with pytest.raises(VirError, match="disk 'vdb' not found in domain") as refusal:
+            await service.call("domain_get_block_job_info", DOM, "vdb", 0)
+        assert refusal.value.code is ErrorCode.INVALID_ARG
+
+
+async def test_the_scheduler_of_a_guest_without_cgroup_is_known_only_while_it_is_off(
+    tmp_path: Path,
+) -> None:
+    tune = "<cputune><shares>100</shares><emulator_quota>-1</emulator_quota></cputune><os>"
+    async with domd(tmp_path) as service:
+        await service.define(XML["qemu"].replace("<os>", tune))
+        assert tuple(await service.call("domain_get_scheduler_type", DOM)) == ("posix", 9)
+        found = await service.call("domain_get_scheduler_parameters", DOM, 9)
+        values = {param.field: param.value.value for param in found}
+        assert len(values) == 9
+        assert (values["cpu_shares"], values["emulator_quota"]) == (100, -1)
+        await service.define()
+        await service.start()
+        for name in ("domain_get_scheduler_type", "domain_get_scheduler_parameters"):
+            arguments = (9,) if name.endswith("parameters") else ()
+            with pytest.raises(VirError, match="cgroup CPU controller is not mounted"):
+                await service.call(name, DOM, *arguments)
+
+
+async def test_a_containers_scheduler_has_three_parameters(tmp_path: Path) -> None:
+    async with domd(tmp_path, LXC) as service:
+        await service.define()
+        await service.start()
+        assert tuple(await service.call("domain_get_scheduler_type", DOM)) == ("posix", 3)
+
+
+async def test_a_call_for_the_guest_of_an_off_domain_refuses_flags_first(tmp_path: Path) -> None:
+    async with domd(tmp_path) as service:
+        await service.define()
+        for flags, code in (
+            (0, ErrorCode.OPERATION_INVALID),
+            (1 << 9, ErrorCode.INVALID_ARG),
+        ):
+            with pytest.raises(VirError) as refusal:
+                await service.call("domain_get_time", DOM, flags)
+            assert refusal.value.code is code
+
+
+async def test_the_size_of_an_off_domains_image_is_read_from_it(tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    with image.open("wb") as file:
+        file.truncate(1 << 20)
+    disk = f"<disk type='file'><source file='{image}'/><target dev='vda' bus='virtio'/></disk>"
+    empty = "<disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>"
+    async with domd(tmp_path) as service:
+        await service.define(XML["qemu"].replace("<devices>", f"<devices>{disk}{empty}"))
+        for path in ("vda", str(image)):
+            reply = await service.call("domain_get_block_info", DOM, path, 0)
+            assert tuple(reply) == (0, 1 << 20, 1 << 20)
+        for path in ("vdb", "sda", ""):
+            with pytest.raises(VirError) as refusal:
+                await service.call("domain_get_block_info", DOM, path, 0)
+            assert refusal.value.code is ErrorCode.INVALID_ARG
+        image.unlink()
+        with pytest.raises(VirError) as refusal:
+            await service.call("domain_get_block_info", DOM, "vda", 0)
+        assert refusal.value.code is ErrorCode.SYSTEM_ERROR
