@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 from supervisor.netd.firewall import Firewall, ForwardMode, NatRange, NetworkFacts
 from supervisor.netd.firewall.iptables import Iptables
 from supervisor.netd.firewall.nftables import Nftables
+from supervisor.netd.firewall.xtables import LegacyTables, has_python_iptables
 from tests.clients.namespace import own_network, shown
 from tests.clients.network_host import Neighbour
 
@@ -48,12 +49,18 @@ class Place:
     twin: Neighbour
     stranger: Neighbour
     outside: Neighbour
-    firewall: Firewall
+    backend: Callable[[], Iptables | Nftables]
+
+    @property
+    def firewall(self) -> Firewall:
+        """The firewall; another one for each event loop, to which its child process belongs."""
+        return Firewall(self.backend())
 
     def put_in(self, *networks: NetworkFacts) -> None:
         async def all_of_them() -> None:
+            firewall = self.firewall
             for facts in networks:
-                await self.firewall.install(facts)
+                await firewall.install(facts)
 
         asyncio.run(all_of_them())
 
@@ -72,8 +79,16 @@ def settle(machine: Neighbour, router: str, *addresses: str) -> None:
         machine.run("ip", "route", "add", "default", "via", router)
 
 
-@pytest.fixture(params=[Iptables, Nftables])
+def legacy() -> Iptables:
+    """The tables of legacy iptables, by python-iptables."""
+    if not has_python_iptables() or shutil.which("iptables-legacy") is None:
+        pytest.skip("needs python-iptables and iptables-legacy")
+    return Iptables(LegacyTables())
+
+
+@pytest.fixture(params=[Iptables, Nftables, legacy])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    request.param()  # skipped where it is not installed
     with own_network():
         shown("ip", "link", "set", "lo", "up")
         bridge("vvone", f"{HOST}/24", "fd00:1::1/64")
@@ -92,7 +107,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
             settle(twin, HOST, f"{TWIN}/24")
             settle(stranger, "192.168.123.1", f"{STRANGER}/24")
             settle(outside, "", f"{OUTSIDE}/24", f"{OUTSIDE6}/64")
-            yield Place(guest, twin, stranger, outside, Firewall(request.param()))
+            yield Place(guest, twin, stranger, outside, request.param)
 
 
 def way_back(place: Place) -> None:
@@ -158,7 +173,8 @@ async def again_and_again(place: Place) -> None:
             place.guest.run, busybox, "ping", "-c", "40", "-i", "0.02", "-W", "2", OUTSIDE
         )
     )
+    firewall = place.firewall
     for number in range(20):
         ports = replace(FACTS.nat, last_port=60000 + number)
-        await place.firewall.refresh(replace(FACTS, nat=ports))
+        await firewall.refresh(replace(FACTS, nat=ports))
     assert " 0% packet loss" in await echoes

@@ -16,11 +16,12 @@ from typing import Final
 from conf.errors import ConfError
 from conf.settings_syntax import parse
 from rpc.errors import ErrorCode, ErrorDomain, VirError
-from supervisor.netd.firewall.commands import run
+from supervisor.netd.firewall.commands import run, run_ok
 from supervisor.netd.firewall.firewall import Firewall
-from supervisor.netd.firewall.iptables import Iptables
+from supervisor.netd.firewall.iptables import Iptables, RestoreTables, Tables
 from supervisor.netd.firewall.iptables_save import parse_save
 from supervisor.netd.firewall.nftables import TABLE, Nftables
+from supervisor.netd.firewall.xtables import LegacyTables, has_python_iptables
 from supervisor.runtime.subprocesses import SEARCH_PATH
 
 # Tables that iptables-nft and ebtables-nft create: their presence does not mean nftables.
@@ -110,8 +111,32 @@ async def select_firewall(setting: Backend | None) -> Firewall:
     Raises:
         VirError: CONFIG_UNSUPPORTED, as `select`.
     """
-    backend = await select_backend(setting)
-    return Firewall(Iptables() if backend is Backend.IPTABLES else Nftables())
+    if await select_backend(setting) is Backend.NFTABLES:
+        return Firewall(Nftables())
+    return Firewall(Iptables(await _iptables_tables()))
+
+
+async def _iptables_tables() -> Tables:
+    """Select the way to the tables of the host's `iptables`.
+
+    Raises:
+        VirError: INTERNAL_ERROR, OPERATION_TIMEOUT: it does not run.
+    """
+    if not is_legacy(await run_ok(["iptables", "--version"])):
+        return RestoreTables()
+    if not has_python_iptables():
+        log.info("iptables is the legacy one: install python-iptables for structured rules")
+        return RestoreTables()
+    log.info("iptables is the legacy one: python-iptables changes its tables")
+    return LegacyTables()
+
+
+def is_legacy(version: str) -> bool:
+    """Return whether `iptables --version` is of the one that uses the kernel's ip_tables.
+
+    "iptables v1.8.9 (legacy)"; before 1.8 there was no other, and nothing in parentheses.
+    """
+    return "nf_tables" not in version
 
 
 async def _iptables_used() -> bool:

@@ -1,21 +1,23 @@
-"""The iptables and ip6tables backend; works with both iptables-nft and iptables-legacy.
+"""The iptables and ip6tables backend.
 
-Owns: reading rules by iptables-save, and committing changes by iptables-restore --noflush.
+Owns: the order of a change: read, plan, commit; and the tables as iptables-save shows and
+iptables-restore --noflush changes them (`supervisor.netd.firewall.xtables` has those of libiptc).
 May touch: chains named LIBVIRT_… and the jumps to them.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from rpc.errors import ErrorCode, VirError
 from supervisor.netd.firewall.commands import LOCK_S, run_ok
 from supervisor.netd.firewall.iptables_save import (
     IptablesTable,
-    RestoreInput,
+    TableChange,
     parse_save,
     plan_install,
     plan_removal,
@@ -29,8 +31,62 @@ ATTEMPTS: Final = 3  # of a change that another program's change came before
 log = logging.getLogger(__name__)
 
 
+class Session(Protocol):
+    """One change of the tables of a family."""
+
+    async def read(self, tables: Sequence[str]) -> dict[str, IptablesTable]:
+        """Read our chains; these tables even where no program has used them yet."""
+
+    async def commit(self, changes: Sequence[TableChange]) -> None:
+        """Change tables, each in one commit."""
+
+
+class Tables(Protocol):
+    """The way to the kernel's tables."""
+
+    def open(self, family: Family) -> AbstractAsyncContextManager[Session]:
+        """Begin a change."""
+
+
+class RestoreTables:
+    """iptables-save and iptables-restore, of nf_tables or the legacy ones."""
+
+    @asynccontextmanager
+    async def open(self, family: Family) -> AsyncIterator[Session]:
+        """Begin a change; the kernel or the programs see where another came in between."""
+        yield RestoreSession(family)
+
+
+class RestoreSession:
+    """One change by iptables-restore."""
+
+    def __init__(self, family: Family) -> None:
+        self._program = PROGRAM[family]
+
+    async def read(self, tables: Sequence[str]) -> dict[str, IptablesTable]:
+        """Read all tables that a program has used.
+
+        Raises:
+            VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
+        """
+        return parse_save(await run_ok([f"{self._program}-save"]))
+
+    async def commit(self, changes: Sequence[TableChange]) -> None:
+        """Change tables, each in one commit.
+
+        Raises:
+            VirError: INTERNAL_ERROR, OPERATION_TIMEOUT: the tables before may have changed.
+        """
+        if changes:
+            argv = [f"{self._program}-restore", "--noflush", "--wait", str(LOCK_S)]
+            await run_ok(argv, stdin="".join(change.text() for change in changes))
+
+
 class Iptables:
     """The iptables backend."""
+
+    def __init__(self, tables: Tables | None = None) -> None:
+        self._tables: Tables = tables or RestoreTables()
 
     async def install(self, facts: NetworkFacts) -> None:
         """Install exactly a network's rules, in order; rules already in place are not touched.
@@ -51,7 +107,7 @@ class Iptables:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
         """
         for family, rules in _families(facts):
-            await _change(family, partial(plan_install, rules=rules, facts=facts))
+            await self._change(family, rules, partial(plan_install, rules=rules, facts=facts))
 
     async def incomplete(self, networks: Sequence[NetworkFacts]) -> list[NetworkFacts]:
         """Return the networks whose rules are missing or changed, by one iptables-save a family.
@@ -60,10 +116,10 @@ class Iptables:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
         """
         split = [(facts, _families(facts)) for facts in networks]
-        saved = {
-            family: parse_save(await run_ok([f"{PROGRAM[family]}-save"]))
-            for family in {family for _, families in split for family, _ in families}
-        }
+        saved = {}
+        for family in {family for _, families in split for family, _ in families}:
+            async with self._tables.open(family) as session:
+                saved[family] = await session.read([])
         return [
             facts
             for facts, families in split
@@ -81,7 +137,30 @@ class Iptables:
             VirError: INTERNAL_ERROR, OPERATION_TIMEOUT.
         """
         for family, rules in _families(facts):
-            await _change(family, partial(plan_removal, rules=rules, facts=facts))
+            await self._change(family, rules, partial(plan_removal, rules=rules, facts=facts))
+
+    async def _change(
+        self,
+        family: Family,
+        rules: Sequence[FirewallRule],
+        plan_changes: Callable[[dict[str, IptablesTable]], list[TableChange]],
+    ) -> None:
+        """Read, plan and commit; again if another program changed the table in between."""
+        names = sorted({rule.table for rule in rules})
+        async with self._tables.open(family) as session:
+            for attempt in range(1, ATTEMPTS + 1):
+                changes = plan_changes(await session.read(names))
+                try:
+                    await session.commit([change for change in changes if not change.optional])
+                    break
+                except VirError as error:
+                    if attempt == ATTEMPTS or error.code is ErrorCode.OPERATION_TIMEOUT:
+                        raise
+                    log.info("%s has changed meanwhile: %s", PROGRAM[family], error)
+            try:
+                await session.commit([change for change in changes if change.optional])
+            except VirError as error:
+                log.warning("a rule that the kernel may do without is left out: %s", error)
 
     async def _give_up(self, facts: NetworkFacts) -> None:
         """Delete what a failed installation added; the caller reports the first error."""
@@ -96,30 +175,3 @@ def _families(facts: NetworkFacts) -> list[tuple[Family, list[FirewallRule]]]:
     rules = plan(facts)
     split = [(family, [rule for rule in rules if rule.family is family]) for family in Family]
     return [(family, family_rules) for family, family_rules in split if family_rules]
-
-
-async def _change(
-    family: Family, plan_changes: Callable[[dict[str, IptablesTable]], list[RestoreInput]]
-) -> None:
-    """Read, plan and commit; again if another program changed the table in between."""
-    for attempt in range(1, ATTEMPTS + 1):
-        saved = parse_save(await run_ok([f"{PROGRAM[family]}-save"]))
-        changes = plan_changes(saved)
-        try:
-            await _restore(family, [change for change in changes if not change.optional])
-            break
-        except VirError as error:
-            if attempt == ATTEMPTS or error.code is ErrorCode.OPERATION_TIMEOUT:
-                raise
-            log.info("%s has changed meanwhile: %s", PROGRAM[family], error)
-    try:
-        await _restore(family, [change for change in changes if change.optional])
-    except VirError as error:
-        log.warning("a rule that the kernel may do without is left out: %s", error)
-
-
-async def _restore(family: Family, changes: Sequence[RestoreInput]) -> None:
-    if not changes:
-        return
-    argv = [f"{PROGRAM[family]}-restore", "--noflush", "--wait", str(LOCK_S)]
-    await run_ok(argv, stdin="".join(change.text() for change in changes))

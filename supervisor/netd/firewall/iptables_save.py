@@ -110,21 +110,37 @@ def _ordered(group: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreInput:
-    """The changes of one table."""
+class TableCommand:
+    """One command of iptables."""
+
+    verb: str  # "-N": create a chain, "-D": delete a rule, "-I": insert one
+    chain: str
+    args: tuple[str, ...] = ()  # of the rule
+    position: int = 1  # of an inserted rule
+
+    def text(self) -> str:
+        """Format a line of the input of iptables-restore."""
+        position = f"{self.position} " if self.position > 1 else ""
+        return f"{self.verb} {self.chain} {position}{format_rule(self.args)}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class TableChange:
+    """The changes of one table, committed as a whole."""
 
     table: str
-    lines: tuple[str, ...]
+    commands: tuple[TableCommand, ...]
     optional: bool  # it adds only rules that a kernel may do without
 
     def text(self) -> str:
         """Format the input of iptables-restore."""
-        return "".join(f"{line}\n" for line in (f"*{self.table}", *self.lines, "COMMIT"))
+        lines = (f"*{self.table}", *(command.text() for command in self.commands), "COMMIT")
+        return "".join(f"{line}\n" for line in lines)
 
 
 def plan_install(
     saved: dict[str, IptablesTable], rules: Sequence[FirewallRule], facts: NetworkFacts
-) -> list[RestoreInput]:
+) -> list[TableChange]:
     """Plan the changes after which a network has exactly these rules, in order.
 
     Args:
@@ -136,28 +152,28 @@ def plan_install(
     for name in ("filter", "nat", "mangle"):
         table = saved.get(name, IptablesTable())
         table_rules = [rule for rule in rules if rule.table == name]
-        lines = _chains(table, table_rules, name)
+        commands = _chains(table, table_rules, name)
         if not _in_place(table, table_rules, _marks(facts)):
-            lines += _removal(table, table_rules, _marks(facts))
-            lines += [f"-I {rule.chain} {format_rule(rule.args)}" for rule in table_rules]
-        if lines:
+            commands += _removal(table, table_rules, _marks(facts))
+            commands += [TableCommand("-I", rule.chain, rule.args) for rule in table_rules]
+        if commands:
             optional = bool(table_rules) and all(rule.optional for rule in table_rules)
-            changes.append(RestoreInput(name, tuple(lines), optional))
+            changes.append(TableChange(name, tuple(commands), optional))
     return changes
 
 
 def plan_removal(
     saved: dict[str, IptablesTable], rules: Sequence[FirewallRule], facts: NetworkFacts
-) -> list[RestoreInput]:
+) -> list[TableChange]:
     """Plan the changes after which a network has no rules in our chains.
 
     The chains and the jumps to them stay, as with libvirt 9.0.
     """
     changes = []
     for name, table in saved.items():
-        lines = _removal(table, [rule for rule in rules if rule.table == name], _marks(facts))
-        if lines:
-            changes.append(RestoreInput(name, tuple(lines), optional=False))
+        commands = _removal(table, [rule for rule in rules if rule.table == name], _marks(facts))
+        if commands:
+            changes.append(TableChange(name, tuple(commands), optional=False))
     return changes
 
 
@@ -167,32 +183,39 @@ def _marks(facts: NetworkFacts) -> Marks:
     return frozenset(bridge | {("-s", str(subnet)) for subnet in facts.subnets})
 
 
-def _chains(table: IptablesTable, rules: Sequence[FirewallRule], name: str) -> list[str]:
+def _chains(table: IptablesTable, rules: Sequence[FirewallRule], name: str) -> list[TableCommand]:
     """Create missing chains and the jumps to them."""
     if not rules:
         return []
     table_chains = [chain for chain in CHAINS if chain.table == name]
-    lines = [f"-N {chain.name}" for chain in table_chains if chain.name not in table.chains]
+    commands = [
+        TableCommand("-N", chain.name) for chain in table_chains if chain.name not in table.chains
+    ]
     missing = {chain for chain in table_chains if not table.has(chain.hook, ("-j", chain.name))}
-    jumps: list[str] = []
+    jumps: list[TableCommand] = []
     for hook in dict.fromkeys(chain.hook for chain in missing):
         hook_chains = [chain for chain in table_chains if chain.hook == hook]
         jumps += _jumps(hook_chains, missing, table.rules.get(hook, []))
-    return [*lines, *jumps]
+    return [*commands, *jumps]
 
 
 def _jumps(
     chains: Sequence[Chain], missing: set[Chain], rules: Sequence[Sequence[str]]
-) -> list[str]:
+) -> list[TableCommand]:
     """Write all jumps of a hook again: one missing jump could only be inserted out of order.
 
     They come first, but for the jumps to guests' filters: a network lets its guests reach each
     other, and packets that a filter drops must not reach the network's chains.
     """
-    lines = [f"-D {chain.hook} -j {chain.name}" for chain in chains if chain not in missing]
+    deletions = [
+        TableCommand("-D", chain.hook, ("-j", chain.name))
+        for chain in chains
+        if chain not in missing
+    ]
     filters = takewhile(lambda rule: rule[-1].startswith(FILTERS), rules)
     place = len(list(filters)) + 1
-    return [*lines, *(f"-I {chain.hook} {place} -j {chain.name}" for chain in chains)]
+    insertions = [TableCommand("-I", chain.hook, ("-j", chain.name), place) for chain in chains]
+    return [*deletions, *insertions]
 
 
 def _in_place(table: IptablesTable, rules: Sequence[FirewallRule], marks: Marks) -> bool:
@@ -205,16 +228,18 @@ def _in_place(table: IptablesTable, rules: Sequence[FirewallRule], marks: Marks)
     return True
 
 
-def _removal(table: IptablesTable, rules: Sequence[FirewallRule], marks: Marks) -> list[str]:
+def _removal(
+    table: IptablesTable, rules: Sequence[FirewallRule], marks: Marks
+) -> list[TableCommand]:
     """Delete these rules, and all rules in our chains with the network's marks."""
-    lines = []
+    commands = []
     for chain in dict.fromkeys(chain.name for chain in CHAINS):
         parsed = {parse_rule(rule.args) for rule in rules if rule.chain == chain}
-        lines += [
-            f"-D {chain} {format_rule(args)}"
+        commands += [
+            TableCommand("-D", chain, tuple(args))
             for args in _network_rules(table, chain, parsed, marks)
         ]
-    return lines
+    return commands
 
 
 def _network_rules(

@@ -8,7 +8,13 @@ import pytest
 
 from conf.errors import ConfError
 from rpc.errors import ErrorCode, VirError
-from supervisor.netd.firewall.backend_choice import Backend, HostFirewalls, configured, select
+from supervisor.netd.firewall.backend_choice import (
+    Backend,
+    HostFirewalls,
+    configured,
+    is_legacy,
+    select,
+)
 
 BOTH = HostFirewalls(iptables=True, nft=True, iptables_rules=False, nftables_rules=False)
 
@@ -58,3 +64,15 @@ def test_missing_configured_backend_is_named(setting: Backend | None, host: Host
     with pytest.raises(VirError, match="installed") as refused:
         select(setting, host)
     assert refused.value.code is ErrorCode.CONFIG_UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("version", "legacy"),
+    [
+        ("iptables v1.8.9 (nf_tables)", False),
+        ("iptables v1.8.9 (legacy)", True),
+        ("iptables v1.6.1", True),
+    ],
+)
+def test_legacy_iptables_is_recognized_by_its_version(version: str, legacy: bool) -> None:
+    assert is_legacy(version) is legacy

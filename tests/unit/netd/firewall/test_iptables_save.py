@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from supervisor.netd.firewall import ForwardMode, NetworkFacts
 from supervisor.netd.firewall.iptables_save import (
-    RestoreInput,
+    TableChange,
     format_rule,
     parse_save,
     plan_install,
@@ -30,13 +30,13 @@ FACTS = NetworkFacts(
 OTHER = replace(FACTS, name="m", bridge="virbr8", subnets=(IPv4Network("10.8.0.0/24"),))
 
 
-def restored(saved: str, changes: list[RestoreInput]) -> str:
+def restored(saved: str, changes: list[TableChange]) -> str:
     """What iptables-save would show after a restore: a model of the program."""
     tables = parse_save(saved)
     for change in changes:
         table = tables[change.table]
-        for told in change.lines:
-            verb, chain, *words = shlex.split(told)
+        for line in change.text().splitlines()[1:-1]:
+            verb, chain, *words = shlex.split(line)
             rules = table.rules.setdefault(chain, [])
             if verb == "-N":
                 assert chain not in table.chains
