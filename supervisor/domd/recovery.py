@@ -5,7 +5,9 @@ May touch: workers, through `supervisor.domd.workers`; status files, to read.
 May not touch: guests; what a worker reports counts.
 
 A guest is known from its status file at once and taken as running until its worker has replied:
-a worker that hangs, or does not come up, delays neither this process nor any other guest.
+a worker that hangs, or does not come up, delays neither this process nor any other guest. A guest
+whose process has exited is not reported as running: the first calls wait until its worker has
+cleaned up.
 """
 
 from __future__ import annotations
@@ -32,10 +34,14 @@ from supervisor.messages.worker import (
     ShutoffInfo,
     WorkerStatus,
 )
-from supervisor.objects.domain_status_xml import read_all_status
+from supervisor.objects.domain_status_xml import Status, read_all_status
 from supervisor.runtime.paths import Paths
+from supervisor.runtime.pidfd import ProcessIdentity
 
 TOGETHER_S: Final = 0.8  # how long the first calls wait for all workers together
+#: How long they wait for the workers of guests that have exited. A worker needs two seconds to come
+#: up on a busy host, and runs the hooks of the stop.
+EXITED_S: Final = 10.0
 PAUSES_S: Final = (0.02, 0.05, 0.2, 1.0, 5.0)
 
 #: What is assumed of a guest that ended without any worker to say why.
@@ -63,12 +69,17 @@ class Recovery:
     async def recover(self, paths: Paths) -> None:
         """Reconnect to every guest that ran before this process did."""
         statuses = await asyncio.to_thread(read_statuses, paths.status_dir())
-        for status in statuses:
+        exited = set()
+        for status, runs in statuses:
             domain = self._object_for(status)
             if domain is not None and self._domains.apply_found(domain, status):
                 self._start_query(domain, spawn=True)
+                if not runs:
+                    exited.add(self._queries[domain.uuid])
         if self._queries:
             await asyncio.wait(set(self._queries.values()), timeout=TOGETHER_S)
+        if exited:
+            await asyncio.wait(exited, timeout=EXITED_S)
         if self._queries:
             names = sorted(domain.name for domain in self._registry if self._is_pending(domain))
             log.warning("known from status files until their workers reply: %s", ", ".join(names))
@@ -196,19 +207,29 @@ class Recovery:
             self._domains.client_closed(client)
 
 
-def read_statuses(folder: Path) -> list[DomainStatus]:
-    """Read what the workers wrote of their running guests."""
+def read_statuses(folder: Path) -> list[tuple[DomainStatus, bool]]:
+    """Read what the workers wrote of their running guests, and whether each may run still."""
     return [
-        DomainStatus(
-            uuid=UUID(status.uuid).bytes,
-            name=status.name,
-            id=status.id,
-            pid=status.pid,
-            state=status.state,
-            reason=status.reason,
-            live_xml=live_xml,
-            started_at=status.started_at,
-            autodestroy=status.autodestroy,
-        )
+        (domain_status(status, live_xml), may_run(status))
         for status, live_xml in read_all_status(folder)
     ]
+
+
+def domain_status(status: Status, live_xml: str) -> DomainStatus:
+    """Make what the worker would report from its status file."""
+    return DomainStatus(
+        uuid=UUID(status.uuid).bytes,
+        name=status.name,
+        id=status.id,
+        pid=status.pid,
+        state=status.state,
+        reason=status.reason,
+        live_xml=live_xml,
+        started_at=status.started_at,
+        autodestroy=status.autodestroy,
+    )
+
+
+def may_run(status: Status) -> bool:
+    """Return whether a guest has not exited; without a recorded pid its worker finds out."""
+    return status.pid == 0 or ProcessIdentity(status.pid, status.start, status.boot).runs()

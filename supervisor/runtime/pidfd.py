@@ -24,6 +24,10 @@ class ProcessIdentity:
     start: int  # clock ticks after the boot
     boot: str  # the boot's id
 
+    def runs(self) -> bool:
+        """Return whether the process has not exited."""
+        return self.boot == boot_id() and start_time(self.pid) == self.start
+
 
 class GuestProcess:
     """A process that outlives its worker."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -65,7 +66,9 @@ from supervisor.messages.worker import (
 )
 from supervisor.objects.domain_status_xml import Status, remove_status, write_status
 from supervisor.runtime.child import ChildProcess
+from supervisor.runtime.host import boot_id
 from supervisor.runtime.paths import Paths
+from supervisor.runtime.procfs import start_time
 
 REMOTE = 0x20008086
 DEADLINE_S = 10.0
@@ -106,16 +109,20 @@ class Host:
         """Have a guest run, with its status file."""
         assert status.live_xml, "a test's guest has its XML"
         self.guests[status.name] = status
-        facts = Status(
-            name=status.name, uuid=UUID, id=status.id, state=status.state, reason=status.reason,
-            pid=status.pid, autodestroy=status.autodestroy,
-        )  # fmt: skip
         self.paths.status_dir().mkdir(parents=True, exist_ok=True)
-        write_status(self.paths.status(status.name), facts, status.live_xml)
+        self._write_status(status, start_time(os.getpid()) or 0)
 
     def end(self, name: str) -> None:
         """End a guest; its status file stays until a worker has cleaned up."""
-        del self.guests[name]
+        # A process of this pid and another start time: the guest's has exited.
+        self._write_status(self.guests.pop(name), 0)
+
+    def _write_status(self, status: DomainStatus, start: int) -> None:
+        facts = Status(
+            name=status.name, uuid=UUID, id=status.id, state=status.state, reason=status.reason,
+            pid=os.getpid(), start=start, boot=boot_id(), autodestroy=status.autodestroy,
+        )  # fmt: skip
+        write_status(self.paths.status(status.name), facts, status.live_xml)
 
 
 Script = Callable[["FakeWorker", Any], Awaitable[Any]]

@@ -13,10 +13,11 @@ from rpc.enums import DomainEventType as Event
 from rpc.enums import DomainShutoffReason as Shutoff
 from rpc.enums import DomainState
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.domd import recovery
 from supervisor.drivers.driver import Driver
 from supervisor.drivers.lxc import LXC
 from supervisor.drivers.qemu import QEMU
-from supervisor.messages.worker import GetStatus, ShutoffInfo, Start
+from supervisor.messages.worker import GetStatus, ShutoffInfo, Start, WorkerStatus
 from tests.unit.domd.domd_under_test import DOM, XML, Domd, FakeWorker, domd, successor, until
 from tests.unit.domd.test_running_domains import STARTED, assert_shut_off, starting
 
@@ -156,6 +157,28 @@ async def test_a_new_domd_answers_before_a_worker_that_hangs(tmp_path: Path) -> 
             assert await again.state() == DomainState.RUNNING  # as the status file says
             await again.destroy()
             await until(lambda: not service.host.guests)
+
+
+@DRIVERS
+async def test_a_new_domd_does_not_report_a_guest_that_has_exited_as_running(
+    tmp_path: Path, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "TOGETHER_S", 0.01)
+
+    async def reply_late(worker: FakeWorker, request: GetStatus) -> WorkerStatus:
+        await asyncio.sleep(0.3)
+        return WorkerStatus(shutoff=worker.shutoff)
+
+    async with domd(tmp_path, driver) as service:
+        await running(service)
+        service.host.shutoffs["web"] = CRASHED
+        service.host.end("web")
+        service.tree.respawns = False
+        service.tree.worker.die()
+        service.tree.scripts[GetStatus] = reply_late
+        async with successor(service) as again:
+            assert await again.state() == DomainState.SHUTOFF
+            assert await reason(again) == Shutoff.CRASHED
 
 
 async def test_a_new_domd_knows_a_transient_domain_that_runs(tmp_path: Path) -> None:
