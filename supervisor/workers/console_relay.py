@@ -31,7 +31,7 @@ class Relay:
         self._on_end = on_end
         end = worker_end.detach()
         self._directions = (
-            _Direction(device, end, self.close),
+            _Direction(device, end, self.close, drain=True),
             _Direction(end, device, self.close),
         )
         self._fds = (device, end)
@@ -65,15 +65,26 @@ class Relay:
 class _Direction:
     """One direction: reading pauses while the other side does not keep up."""
 
-    def __init__(self, source: int, sink: int, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, source: int, sink: int, on_end: Callable[[], None], *, drain: bool = False
+    ) -> None:
+        """Copy from `source` to `sink`.
+
+        Args:
+            source: read until its end of file.
+            sink: written.
+            on_end: called when the source has ended, or the sink takes no more.
+            drain: at the end of the source, wait first until the sink has taken what was read.
+        """
         self._source, self._sink = source, sink
         self._loop = asyncio.get_running_loop()
         self._on_end = on_end
+        self._drain = drain
         self._buffer = bytearray()
-        self._reading = self._writing = False
+        self._reading = self._writing = self._ended = False
 
     def start(self) -> None:
-        if not self._reading:
+        if not self._reading and not self._ended:
             self._loop.add_reader(self._source, self._readable)
             self._reading = True
 
@@ -89,16 +100,21 @@ class _Direction:
             self._reading = False
 
     def _readable(self) -> None:
-        try:
-            data = os.read(self._source, CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:  # a pty's master reads EIO once no process has its slave open
-            data = b""
-        if not data:
-            self._on_end()
-            return
-        self._buffer += data
+        """Read all that is there: when QEMU exits, the kernel drops what is left in its pty.
+
+        One read of a pty gives 4095 bytes at most.
+        """
+        while len(self._buffer) <= MAX_BUFFERED:
+            try:
+                data = os.read(self._source, CHUNK)
+            except BlockingIOError:
+                break
+            except OSError:  # a pty's master reads EIO once no process has its slave open
+                data = b""
+            if not data:
+                self._ended = True
+                break
+            self._buffer += data
         self._flush()
 
     def _flush(self) -> None:
@@ -109,7 +125,9 @@ class _Direction:
             if not self._writing:
                 self._loop.add_writer(self._sink, self._flush)
                 self._writing = True
-            if len(self._buffer) > MAX_BUFFERED:
+            if self._ended and not self._drain:
+                self._on_end()
+            elif self._ended or len(self._buffer) > MAX_BUFFERED:
                 self._pause()
             return
         except OSError:
@@ -118,4 +136,7 @@ class _Direction:
         if self._writing:
             self._loop.remove_writer(self._sink)
             self._writing = False
+        if self._ended:
+            self._on_end()
+            return
         self.start()
