@@ -118,4 +118,6 @@ async def _kill(child: asyncio.subprocess.Process) -> None:
         os.killpg(child.pid, signal.SIGKILL)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(REAPED_S):
-            await asyncio.shield(asyncio.ensure_future(child.wait()))
+            # Not `wait`: the kernel may report the exit before the end of file of the pipes, and
+            # a loop that is closed in between fails over transports that are still open.
+            await child.communicate()
