@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Protocol
@@ -128,17 +128,15 @@ class Dispatcher:
             SystemExit: methods are missing or differ from the table; the message names them all.
         """
         self._fallback = fallback
-        self._entries: dict[tuple[int, int], _Entry] = {}
-        mismatches: list[str] = []
-        for procedure in (
-            loaded_procedures(owner, driver) if table is None else procedures_of(table, owner)
-        ):
-            method, mismatch = find_method(procedure, targets)
-            if mismatch:
-                mismatches.append(mismatch)
-            else:
-                entry = _Entry(procedure, method, inspect.iscoroutinefunction(method))
-                self._entries[procedure.program, procedure.number] = entry
+        self._targets = targets
+        self._entries: dict[tuple[int, int], _Entry] = {}  # of the procedures called so far
+        classes = tuple(type(target) for target in targets)
+        if table is None:
+            self._procedures = loaded_procedures(owner, driver)
+            mismatches = check_methods(owner, driver, classes)
+        else:
+            self._procedures = procedures_of(table, owner)
+            mismatches = find_mismatches(self._procedures, classes)
         if mismatches:
             raise SystemExit(
                 f"{owner} does not implement the protocol table:\n  " + "\n  ".join(mismatches)
@@ -147,9 +145,15 @@ class Dispatcher:
     @handles(ClientRequest)
     def on_request(self, request: ClientRequest) -> ClientReply | Coroutine[Any, Any, ClientReply]:
         """Answer a client's call; without a task of its own where its method is not async."""
-        entry = self._entries.get((request.program, request.procedure))
+        number = request.program, request.procedure
+        entry = self._entries.get(number)
         if entry is None:
-            return self._call_fallback(request)
+            procedure = self._procedures.get(number)
+            if procedure is None:
+                return self._call_fallback(request)
+            # Not before the first call: looking at a method writes to its reference count, and so
+            # copies a page that is shared with the zygote.
+            entry = self._entries[number] = make_entry(procedure, self._targets)
         call = ClientCall(request.client, request.descriptors)
         try:
             arguments = decode(entry.procedure, request.payload)
@@ -205,48 +209,76 @@ def _reply(procedure: Procedure, call: ClientCall, result: object) -> ClientRepl
     )
 
 
-def procedures_of(table: ProcedureTable, owner: str) -> tuple[Procedure, ...]:
+Procedures = Mapping[tuple[int, int], Procedure]  # by the numbers of program and procedure
+
+
+def procedures_of(table: ProcedureTable, owner: str) -> Procedures:
     """Return the calls of an owner."""
-    return tuple(
-        procedure
+    return {
+        (procedure.program, procedure.number): procedure
         for procedure in table.procedures()
         if procedure.owner == owner and procedure.kind != "event"
-    )
+    }
 
 
 @cache
-def loaded_procedures(owner: str, driver: str = "") -> tuple[Procedure, ...]:
+def loaded_procedures(owner: str, driver: str = "") -> Procedures:
     """Return the calls of an owner in the loaded table, of one driver or ("") of all.
 
     Cached, so that a zygote that calls it before a fork shares the result.
     """
-    procedures = wire_table.load().procedures()
-    calls = (call for call in procedures if call.owner == owner and call.kind != "event")
-    return tuple(call for call in calls if not driver or call.serves(driver))
+    return {
+        (call.program, call.number): call
+        for call in wire_table.load().procedures()
+        if call.owner == owner and call.kind != "event" and (not driver or call.serves(driver))
+    }
 
 
-def find_method(
-    procedure: Procedure, targets: Iterable[object]
-) -> tuple[Callable[..., object], str]:
-    """Find the method of a procedure; the second value describes a mismatch, or is empty."""
-    for target in targets:
+@cache
+def check_methods(owner: str, driver: str, classes: tuple[type, ...]) -> tuple[str, ...]:
+    """Find the calls of an owner, and of one driver or ("") of all, without a fitting method.
+
+    Cached: a zygote calls it before it forks the service, and the check touches every method.
+    """
+    return find_mismatches(loaded_procedures(owner, driver), classes)
+
+
+def find_mismatches(procedures: Procedures, classes: Sequence[type]) -> tuple[str, ...]:
+    """Describe each procedure that has no method, or one of other parameters."""
+    mismatches = (find_mismatch(procedure, classes) for procedure in procedures.values())
+    return tuple(mismatch for mismatch in mismatches if mismatch)
+
+
+def find_mismatch(procedure: Procedure, classes: Iterable[type]) -> str:
+    """Describe how a procedure's method differs from the table; "" if it does not."""
+    for target in classes:
         method = getattr(target, procedure.name, None)
         if method is not None:
             actual = parameters(method)
             expected = [argument.name for argument in procedure.args]
             if actual == expected:
-                return method, ""
+                return ""
             signature = f"{procedure.name}(call, {', '.join(actual)})"
-            return method, f"{signature} should be (call, {', '.join(expected)})"
-    return print, f"{procedure.name} has no method"
+            return f"{signature} should be (call, {', '.join(expected)})"
+    return f"{procedure.name} has no method"
 
 
 def parameters(method: Callable[..., object]) -> list[str]:
-    """Return the names of a method's parameters after `call`."""
-    code = getattr(getattr(method, "__func__", None), "__code__", None)
+    """Return the names of a method's parameters after `self` and `call`."""
+    code = getattr(method, "__code__", None)
     if code is None:
-        return list(inspect.signature(method).parameters)[1:]
+        return list(inspect.signature(method).parameters)[2:]
     return list(code.co_varnames[: code.co_argcount])[2:]  # as inspect.signature, but much faster
+
+
+def make_entry(procedure: Procedure, targets: Iterable[object]) -> _Entry:
+    """Find the method of a procedure, which the check has found."""
+    method = next(
+        method
+        for target in targets
+        if (method := getattr(target, procedure.name, None)) is not None
+    )
+    return _Entry(procedure, method, inspect.iscoroutinefunction(method))
 
 
 def decode(procedure: Procedure, payload: bytes) -> tuple[Any, ...]:

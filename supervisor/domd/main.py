@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable
 
 from rpc.enums import DomainStatsTypes
-from supervisor.dispatch.dispatcher import Dispatcher
+from supervisor.dispatch.dispatcher import Dispatcher, check_methods
 from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.domd.calls.definition import DefinitionCalls
 from supervisor.domd.calls.device import DeviceCalls
@@ -48,6 +48,12 @@ from supervisor.objects.autostart import autostart
 from supervisor.runtime.child import ChildProcess
 
 log = logging.getLogger(__name__)
+
+
+def preload() -> None:
+    """Check the calls' methods in the zygote: the check would copy their pages in each process."""
+    for driver in DRIVERS:
+        check_methods("domd", driver.name, call_classes(driver))
 
 
 async def run(process: ChildProcess) -> None:
@@ -86,10 +92,9 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
     changer = DomainChanger(registry, definitions, builder, domains)
     queries = QueryCalls(registry, domain_files)
     stats = StatsCalls(node, registry, queries, driver)
-    worker_knows_cpu_time = driver.worker_stats & DomainStatsTypes.CPU_TOTAL
     targets = (
-        # The first class that has a call's method answers it.
-        *((LxcInfoCalls(registry, stats),) if worker_knows_cpu_time else ()),
+        # As `call_classes`.
+        *((LxcInfoCalls(registry, stats),) if has_worker_cpu_time(driver) else ()),
         queries,
         DefinitionCalls(registry, definitions, builder, domain_files, publisher, driver),
         MetadataCalls(registry, changer, publisher),
@@ -119,6 +124,28 @@ async def run_registry(process: ChildProcess, driver: Driver, builder: Definitio
     starting = asyncio.create_task(autostart(registry, definition_files, start, parallel=parallel))
     await process.stopping.wait()
     starting.cancel()
+
+
+def has_worker_cpu_time(driver: Driver) -> bool:
+    """Return whether a driver's workers know the CPU time, which `LxcInfoCalls` asks for."""
+    return bool(driver.worker_stats & DomainStatsTypes.CPU_TOTAL)
+
+
+def call_classes(driver: Driver) -> tuple[type, ...]:
+    """Return the classes whose methods answer clients' calls; the first with a method does."""
+    return (
+        *((LxcInfoCalls,) if has_worker_cpu_time(driver) else ()),
+        QueryCalls,
+        DefinitionCalls,
+        MetadataCalls,
+        DeviceCalls,
+        InterfaceParameterCalls,
+        TuningCalls,
+        NativeXmlCalls,
+        LifecycleCalls,
+        JobCalls,
+        StatsCalls,
+    )
 
 
 def load(definition_files: DomainDefinitionFiles, registry: DomainRegistry) -> None:

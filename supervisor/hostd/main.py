@@ -12,10 +12,11 @@ import asyncio
 import logging
 import uuid
 from pathlib import Path
+from typing import Final
 
 from ipc import handles
 from rpc.errors import VirError
-from supervisor.dispatch.dispatcher import Dispatcher
+from supervisor.dispatch.dispatcher import Dispatcher, check_methods
 from supervisor.dispatch.events import Publisher
 from supervisor.drivers.lxc import LXC
 from supervisor.drivers.qemu import QEMU
@@ -32,7 +33,15 @@ from supervisor.messages.hostd import EmulatorProbed, ProbeEmulator
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.host import host_arch
 
+#: What answers clients' calls (`owner=hostd` in rpc/*.table); a method is named as its procedure.
+CALLS: Final = (ConnectionCalls, NodeCalls, CpuCalls, EmulatorCalls, SecretCalls)
+
 log = logging.getLogger(__name__)
+
+
+def preload() -> None:
+    """Check the calls' methods in the zygote: the check would copy their pages in this process."""
+    check_methods("hostd", "", CALLS)
 
 
 class HostService:

@@ -18,7 +18,7 @@ from typing import Any, Final
 from conf.errors import ConfError
 from conf.nwfilter import stock_filters
 from rpc.errors import VirError
-from supervisor.dispatch.dispatcher import Dispatcher
+from supervisor.dispatch.dispatcher import Dispatcher, check_methods
 from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.netd.dnsmasq.files import install_script
 from supervisor.netd.firewall import Firewall, select_firewall
@@ -54,7 +54,15 @@ from supervisor.runtime.paths import Paths
 
 SWEEP_S: Final = 30.0
 
+#: What answers clients' calls (`owner=netd` in rpc/*.table); a method is named as its procedure.
+CALLS: Final = (InterfaceCalls, QueryCalls, LifecycleCalls, UpdateCalls, PortCalls, FilterCalls)
+
 log = logging.getLogger(__name__)
+
+
+def preload() -> None:
+    """Check the calls' methods in the zygote: the check would copy their pages in this process."""
+    check_methods("netd", "", CALLS)
 
 
 async def run(process: ChildProcess) -> None:

@@ -13,8 +13,9 @@ import asyncio
 import logging
 import os
 from pathlib import Path
+from typing import Final
 
-from supervisor.dispatch.dispatcher import Dispatcher
+from supervisor.dispatch.dispatcher import Dispatcher, check_methods
 from supervisor.dispatch.events import KeepRunningVote, Publisher
 from supervisor.messages.calls import ClientClosed
 from supervisor.runtime.child import ChildProcess
@@ -35,7 +36,22 @@ from supervisor.stord.pools import Pools
 from supervisor.stord.registry import PoolRegistry, pool_definitions
 from supervisor.stord.secrets import SecretsClient
 
+#: What answers clients' calls (`owner=stord` in rpc/*.table); a method is named as its procedure.
+CALLS: Final = (
+    PoolQueryCalls,
+    PoolLifecycleCalls,
+    VolumeQueryCalls,
+    VolumeCreateCalls,
+    VolumeCalls,
+    TransferCalls,
+)
+
 log = logging.getLogger(__name__)
+
+
+def preload() -> None:
+    """Check the calls' methods in the zygote: the check would copy their pages in this process."""
+    check_methods("stord", "", CALLS)
 
 
 async def run(process: ChildProcess) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from ipc import prepare_messages
-from supervisor.dispatch.dispatcher import Dispatcher, LazyDispatcher, loaded_procedures
+from supervisor.dispatch.dispatcher import Dispatcher, LazyDispatcher, check_methods
 from supervisor.objects.domain_status_xml import Status
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.host import boot_id
@@ -25,9 +25,9 @@ G = TypeVar("G", bound=RunningGuest)
 Reconnect = Callable[[WorkerContext, str], Awaitable[G | Status | None]]
 
 
-def preload_worker(worker: type[Worker[G]], driver: str) -> None:
+def preload_worker(worker: type[Worker[G]], driver: str, calls: tuple[type, ...]) -> None:
     """Load codecs and handlers in the zygote: the workers that are forked share their pages."""
-    loaded_procedures("worker", driver)
+    check_methods("worker", driver, calls)
     prepare_messages(worker, LazyDispatcher)
     boot_id()
     warm_up()

@@ -21,6 +21,8 @@ from supervisor.workers.lxc.reconnect import reconnect
 from supervisor.workers.lxc.worker import LxcWorker
 from supervisor.workers.main import preload_worker, run_worker
 
+#: What answers clients' calls (`owner=worker` in rpc/*.table); a method is named as its procedure.
+CALLS: Final = (Consoles, Statistics, NamespaceCalls)
 #: One of each kind of element that most containers have: reading it compiles their models.
 SAMPLE_XML: Final = """
 <domain type='lxc' id='1'><name>x</name><uuid>00000000-0000-0000-0000-000000000001</uuid>
@@ -37,7 +39,7 @@ SAMPLE_XML: Final = """
 def preload() -> None:
     """Build in the zygote what every worker needs, so that they share its pages."""
     format_domain(parse_domain(SAMPLE_XML), live=True, secure=True)
-    preload_worker(LxcWorker, "lxc")
+    preload_worker(LxcWorker, "lxc", CALLS)
     layout()
 
 
@@ -52,4 +54,4 @@ async def run(process: ChildProcess) -> None:
 
 def call_targets(worker: ContainerProvider) -> tuple[object, ...]:
     """Return the objects whose methods answer calls."""
-    return (Consoles(worker), Statistics(worker), NamespaceCalls(worker))
+    return tuple(calls(worker) for calls in CALLS)

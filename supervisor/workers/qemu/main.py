@@ -55,7 +55,7 @@ SPECIMEN: Final = """
 def preload() -> None:
     """Load models and codecs in the zygote: the workers that are forked share their pages."""
     format_domain(parse_domain(SPECIMEN), live=True, secure=True)
-    preload_worker(QemuWorker, "qemu")
+    preload_worker(QemuWorker, "qemu", CALLS)
     encode_event("domain_monitor_event", Domain("x", bytes(16), 1), "X", 0, 0, None)
 
 
