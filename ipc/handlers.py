@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ipc.errors import ErrorCodec, NullErrorCodec
 from ipc.frames import BodyDecoder
-from ipc.messages import Event, HandlerMark, Request, handler_marks, reply_type, tag_of
+from ipc.messages import NOT_PREPARED, HandlerMark, Request, handler_marks, reply_type, tag_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +99,11 @@ def prepare_messages(*handler_classes: type) -> None:
     """
     for target in handler_classes:
         handler_marks(target)
-    for request in Request.__subclasses__():
-        message_decoder(request)
-        reply_decoder(request)
-    for event in Event.__subclasses__():
-        message_decoder(event)
+    while NOT_PREPARED:
+        message = NOT_PREPARED.pop()
+        message_decoder(message)
+        if issubclass(message, Request):
+            reply_decoder(message)
 
 
 @cache

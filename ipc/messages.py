@@ -20,6 +20,9 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., object])
 
 HANDLES: Final = "__handles__"
+#: The classes that `prepare_messages` has not seen. Looking at each class again would write to its
+#: reference count, and so copy a page that the zygote shares with its children.
+NOT_PREPARED: Final[list[type]] = []
 
 
 class Request(msgspec.Struct, Generic[R], frozen=True, kw_only=True, array_like=True):
@@ -35,10 +38,15 @@ class Request(msgspec.Struct, Generic[R], frozen=True, kw_only=True, array_like=
         super().__init_subclass__()
         if not hasattr(cls, "deadline_s"):
             raise TypeError(f"{cls.__name__} has no deadline_s")
+        NOT_PREPARED.append(cls)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A message without a reply; a subclass gives `tag="owner.noun"`."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        NOT_PREPARED.append(cls)
 
 
 class Ack(msgspec.Struct, frozen=True, array_like=True):

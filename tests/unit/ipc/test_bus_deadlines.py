@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Callable
 
 import pytest
@@ -93,5 +92,3 @@ def test_a_request_class_without_a_deadline_is_a_type_error() -> None:
 
         class Forgetful(Request[Ack], frozen=True, kw_only=True, tag="test.no_deadline"):
             """No deadline."""
-
-    gc.collect()  # `prepare_messages` finds every subclass that exists, half-made ones too
