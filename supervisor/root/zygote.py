@@ -33,6 +33,7 @@ import msgspec
 
 from ipc import Node, prepare_messages
 from rpc import table
+from supervisor.root.malloc_holes import fill_malloc_holes
 from supervisor.root.privileges import Privileges, drop_privileges
 from supervisor.runtime.child import ChildProcess, run_child
 from supervisor.runtime.log import start_child_log
@@ -143,6 +144,7 @@ class Zygote:
         except Exception as error:  # noqa: BLE001  (whatever a module raises while it is imported)
             log.error("%s cannot be imported: %s: %s", module, type(error).__name__, error)
         prepare_messages(Node, ChildProcess)
+        fill_malloc_holes()
         gc.freeze()  # a collection in a child would write to, and so copy, every page
 
     def _report_exit(self, pidfd: int) -> None:
