@@ -39,9 +39,9 @@ class Guest(RunningGuest):
     """A domain that has a QEMU process."""
 
     def __init__(
-        self, context: WorkerContext, domain: Domain, status: Status, process: GuestProcess
+        self, context: WorkerContext, live: Domain | str, status: Status, process: GuestProcess
     ) -> None:
-        super().__init__(context, domain, status, process)
+        super().__init__(context, live, status, process)
         # QEMU sends events from qmp_capabilities on, long before a start is finished.
         self.early_events: deque[Message] = deque(maxlen=MAX_EARLY_EVENTS)  # until `handle_events`
         self.on_event: Callable[[Message], None] = self.early_events.append

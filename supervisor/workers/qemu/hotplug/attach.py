@@ -37,7 +37,7 @@ from supervisor.workers.qemu.hotplug.plan import HotplugPlan, plan_attach
 from supervisor.workers.qemu.hotplug.qmp_steps import QmpStep, attach_steps
 from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interface, live_interface
 from supervisor.workers.qemu.start import live_xml
-from supervisor.workers.qemu.start.monitor_setup import refresh_chardevs
+from supervisor.workers.qemu.start.monitor_setup import fill_chardevs, query_chardevs
 
 KEY_FILE: Final = "master-key.aes"
 
@@ -91,7 +91,7 @@ async def attach(guest: Guest, xml: str) -> None:
         undo.pop_all()
     guest.domain = plan.domain
     if isinstance(plan.device, CharDevice):
-        await refresh_chardevs(guest, guest.monitor)
+        fill_chardevs(guest.domain, await query_chardevs(guest.monitor))
     guest.update_xml()
     alias = plan.device.alias or ""  # type: ignore[union-attr]
     log.info("%s: device %s attached", guest.name, alias)

@@ -132,12 +132,21 @@ def fill_pty_paths(domain: Domain, files: Mapping[str, str]) -> bool:
     return changed
 
 
-def fill_channel_states(domain: Domain, states: Mapping[str, bool]) -> None:
-    """Fill in which virtio channels are open in the guest, by `query-chardev`'s "label"."""
+def fill_channel_states(domain: Domain, states: Mapping[str, bool]) -> bool:
+    """Fill in which virtio channels are open in the guest; whether any has changed.
+
+    Args:
+        domain: the live model.
+        states: `query-chardev`'s "frontend-open" by its "label".
+    """
+    changed = False
     for channel in domain.devices.channels:
         name = f"char{channel.alias}"
         if channel.target_type == "virtio" and name in states:
-            channel.target_state = "connected" if states[name] else "disconnected"
+            state = "connected" if states[name] else "disconnected"
+            changed |= channel.target_state != state
+            channel.target_state = state
+    return changed
 
 
 def static_dac_label(domain: Domain) -> str:

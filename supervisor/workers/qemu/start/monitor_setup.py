@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 from conf.domain import Domain
@@ -84,7 +85,7 @@ async def configure(guest: Guest, monitor: Monitor) -> None:
     for command, arguments in setup_commands(domain):
         await monitor.execute(command, arguments)
     if any(live_xml.pty_devices(domain)) or domain.devices.channels:
-        await refresh_chardevs(guest, monitor)
+        fill_chardevs(guest.domain, await query_chardevs(monitor))
     if cputune.needs_thread_ids(domain):
         await apply_thread_tuning(guest, monitor)
     await enable_balloon_stats(domain, monitor)
@@ -136,18 +137,26 @@ def password_commands(graphics: Graphics) -> list[tuple[str, dict[str, object]]]
     ]
 
 
-async def refresh_chardevs(guest: Guest, monitor: Monitor) -> bool:
-    """Query ptys and channel states into the live XML; whether a pty is new.
+async def query_chardevs(monitor: Monitor) -> list[ChardevInfo]:
+    """Query the character devices, with the ptys that QEMU has allocated."""
+    return await monitor.query("query-chardev", list[ChardevInfo])
 
-    QEMU allocates ptys itself, so their names are known only afterwards.
-    """
-    chardevs = await monitor.query("query-chardev", list[ChardevInfo])
+
+def fill_chardevs(domain: Domain, chardevs: Sequence[ChardevInfo]) -> bool:
+    """Fill in the paths of ptys and the states of channels; whether any is new."""
     states = {chardev.label: chardev.frontend_open for chardev in chardevs}
-    live_xml.fill_channel_states(guest.domain, states)
+    changed = live_xml.fill_channel_states(domain, states)
     files = {chardev.label: chardev.filename for chardev in chardevs}
-    changed = live_xml.fill_pty_paths(guest.domain, files)
-    live_xml.copy_serial_to_console(guest.domain)
+    changed |= live_xml.fill_pty_paths(domain, files)
+    live_xml.copy_serial_to_console(domain)
     return changed
+
+
+def are_recorded(chardevs: Sequence[ChardevInfo], xml: str) -> bool:
+    """Return whether XML has each pty's path and no channel, whose state may have changed."""
+    names = (chardev.filename for chardev in chardevs)
+    ptys = (name.removeprefix("pty:") for name in names if name.startswith("pty:"))
+    return "<channel " not in xml and all(f"'{path}'" in xml for path in ptys)
 
 
 async def apply_thread_tuning(guest: Guest, monitor: Monitor) -> None:

@@ -13,8 +13,6 @@ import signal
 from pathlib import Path
 from typing import Final
 
-from conf.domain import parse_domain
-from conf.errors import ConfError
 from rpc.enums import DomainShutoffReason, DomainState
 from supervisor.objects.domain_status_xml import Status, find_status
 from supervisor.runtime.pidfd import GuestProcess, ProcessIdentity
@@ -25,7 +23,11 @@ from supervisor.workers.qemu.lifecycle.stop import clean_up, stop_process
 from supervisor.workers.qemu.qmp.events import handle_event, resume_lifecycle_action
 from supervisor.workers.qemu.qmp.monitor import Monitor
 from supervisor.workers.qemu.qmp.replies import StatusInfo
-from supervisor.workers.qemu.start.monitor_setup import refresh_chardevs
+from supervisor.workers.qemu.start.monitor_setup import (
+    are_recorded,
+    fill_chardevs,
+    query_chardevs,
+)
 
 CONNECT_S: Final = 2.0  # for a QEMU that hangs: the worker is ready after it all the same
 END_S: Final = 5.0
@@ -51,13 +53,7 @@ async def reconnect(context: WorkerContext, name: str) -> Guest | Status | None:
             await process.wait_exit(END_S)
         await clean_up(context, status, xml)
         return status
-    try:
-        domain = parse_domain(xml)
-    except ConfError as error:
-        process.unwatch()
-        raise SystemExit(f"the live XML of {name} cannot be parsed: {error}") from error
-    guest = Guest(context, domain, status, process)
-    guest.live_xml = xml
+    guest = Guest(context, xml, status, process)
     await _connect(guest)
     await context.hooks.notify(name, "reconnect", xml, sub="begin")
     return guest
@@ -109,7 +105,9 @@ async def refresh_state(guest: Guest, monitor: Monitor) -> None:
         return
     if trigger is not None:
         guest.transition(trigger)
-    if await refresh_chardevs(guest, monitor):
+    chardevs = await query_chardevs(monitor)
+    # The model is parsed only for a change: it takes 2.7 MiB, and most workers never need it.
+    if not are_recorded(chardevs, guest.live_xml) and fill_chardevs(guest.domain, chardevs):
         guest.update_and_publish()
     if guest.state in (DomainState.SHUTDOWN, DomainState.CRASHED):
         guest.run(resume_lifecycle_action(guest))
