@@ -1,1 +1,1 @@
-"""Models of XML documents and configuration files. Imports nothing of ours."""
+"""Models of XML and of configuration files. Imports no other package of the project."""

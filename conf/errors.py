@@ -1,4 +1,4 @@
-"""The one exception of `conf`: a document, a value or a wish that cannot be.
+"""ConfError, the exception of `conf`: invalid XML, an invalid value or a refused request.
 
 Owns: `ConfError`. Services turn it into a `VirError`; `kind` says with which of libvirt's codes.
 May touch: nothing.
@@ -14,7 +14,7 @@ class ConfError(Exception):
         kind: the libvirt code's name in lower case: "xml", "config_unsupported", "internal",
             "invalid_arg", …
         message: names the thing, what is wrong, what to do.
-        path: of the element in the document or of the file, where one is known.
+        path: of the element in the XML or of the file, where one is known.
     """
 
     def __init__(self, kind: str, message: str, path: str = "") -> None:

@@ -1,1 +1,1 @@
-"""The wire protocol: table, codecs, framing, errors. Imports nothing of ours."""
+"""The wire protocol: table, codecs, framing, errors. Imports no other package of the project."""

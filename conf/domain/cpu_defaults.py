@@ -1,4 +1,4 @@
-"""What processor a guest sees where its document does not say.
+"""Defaults of <cpu>.
 
 Owns: the CPU's open attributes and the machine's own model. Pure; changes the domain it is given.
 Source: libvirt 9.0, measured.

@@ -1,6 +1,6 @@
 """Defaults of a QEMU domain, as libvirt 9.0 fills them in (virDomainDefPostParse).
 
-Owns: the values that a document leaves open, outside its devices; the order of all completing.
+Owns: the values that the XML leaves open, devices apart; the order of completion.
 May touch: the domain it is given, which it changes in place.
 May not touch: the host, files, the emulator; what devices get is `conf.domain.devices.defaults`,
 what is refused `conf.domain.validate.domain`.

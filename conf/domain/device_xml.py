@@ -1,4 +1,4 @@
-"""One device's document by itself, and where devices of its kind stand in a domain. Pure.
+"""XML of a single device, and the list of the domain that devices of its kind are in. Pure.
 
 Owns: reading and writing a device that is attached, detached or updated.
 Source: libvirt 9.0 virDomainAttachDeviceFlags: the XML is one element of <devices>.

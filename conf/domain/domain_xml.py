@@ -1,4 +1,4 @@
-"""Documents of domains: reading with what is refused by the document alone, and writing.
+"""<domain>: parsing, with the checks that need the XML alone, and formatting.
 
 Owns: `parse_domain`, `format_domain`.
 May not touch: what an emulator makes of it (`conf.domain.defaults`), the host.
@@ -12,7 +12,7 @@ from conf.mapper import NAMESPACES, Mode, parse, write
 
 
 def parse_domain(xml: bytes | str) -> Domain:
-    """Read a domain's document; nothing is completed.
+    """Parse a domain's XML; no defaults are filled in.
 
     Raises:
         ConfError: it is none, or contradicts itself; the kind is libvirt's code.
@@ -23,22 +23,22 @@ def parse_domain(xml: bytes | str) -> Domain:
 
 
 def format_domain(domain: Domain, *, live: bool = False, secure: bool = False) -> str:
-    """Write a domain's document.
+    """Format a domain's XML.
 
     Args:
         domain: what to write.
         live: with the id, aliases, terminals and ports of the running guest.
         secure: with passwords.
     """
-    document = write(domain, Mode(live=live, secure=secure))
+    text = write(domain, Mode(live=live, secure=secure))
     if domain.qemu_commandline or domain.qemu_capabilities or domain.qemu_override:
-        document = _declare_namespace(document, domain.type, "qemu")
+        text = _declare_namespace(text, domain.type, "qemu")
     if domain.lxc_namespace:
-        document = _declare_namespace(document, domain.type, "lxc")
-    return document
+        text = _declare_namespace(text, domain.type, "lxc")
+    return text
 
 
-def _declare_namespace(document: str, kind: str, prefix: str) -> str:
+def _declare_namespace(text: str, kind: str, prefix: str) -> str:
     """Declare the namespace of a driver's own elements on the root element."""
     start = f"<domain type='{kind}'"
-    return document.replace(start, f"{start} xmlns:{prefix}='{NAMESPACES[prefix]}'", 1)
+    return text.replace(start, f"{start} xmlns:{prefix}='{NAMESPACES[prefix]}'", 1)

@@ -1,4 +1,4 @@
-"""Memory, vcpus, tuning, features and time where a document does not say.
+"""Memory, vcpus, tuning, features and time where the XML has no value.
 
 Owns: those open values. Pure; changes the domain that it is given.
 Source: libvirt 9.0, measured.

@@ -1,6 +1,6 @@
 """<protocol>: IP configuration of a host interface.
 
-Source: libvirt 9.0, host interfaces' documents (netcf's format).
+Source: libvirt 9.0, the XML of host interfaces (netcf's format).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """<interface>: an interface of the host.
 
 Owns: the model. May not touch: links, files.
-Source: libvirt 9.0, host interfaces' documents (netcf's format); the order is stock's.
+Source: libvirt 9.0, the XML of host interfaces (netcf's format); the order is stock's.
 """
 
 from __future__ import annotations

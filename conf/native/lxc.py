@@ -1,4 +1,4 @@
-"""A container's document made of LXC's own configuration.
+"""Conversion of LXC's native configuration to domain XML.
 
 Owns: which setting becomes which element. Pure. What has no element is left out: it does not say
 what domain XML has no element for.
@@ -53,7 +53,7 @@ def domain_xml_of(text: str) -> str:
             _interface(devices, interface)
         _consoles(devices, settings)
     except ValueError as error:  # what XML cannot hold; a missing closing quote
-        detail = f"the configuration has what no document can: {error}"
+        detail = f"the configuration cannot be expressed in XML: {error}"
         raise ConfError("invalid_arg", detail) from error
     return etree.tostring(root, encoding="unicode", pretty_print=True)
 

@@ -23,7 +23,7 @@ LAST_PORT = 65535
 class ForwardMode(StrEnum):
     """The forward mode."""
 
-    NONE = "none"  # they reach each other and the host: a document without <forward>
+    NONE = "none"  # they reach each other and the host: XML without <forward>
     NAT = "nat"
     ROUTE = "route"
     OPEN = "open"

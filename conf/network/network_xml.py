@@ -37,12 +37,10 @@ def format_network(network: Network, *, inactive: bool, connections: int = 0) ->
     """
     if connections and not inactive:
         network = replace(network, connections=connections)
-    document = write(network, Mode(live=not inactive, secure=False))
+    text = write(network, Mode(live=not inactive, secure=False))
     if network.options:
-        document = document.replace(
-            "<network", f"<network xmlns:dnsmasq='{NAMESPACES['dnsmasq']}'", 1
-        )
-    return document
+        text = text.replace("<network", f"<network xmlns:dnsmasq='{NAMESPACES['dnsmasq']}'", 1)
+    return text
 
 
 def mode_of(network: Network) -> ForwardMode:

@@ -1,4 +1,4 @@
-"""Secrets: the model of their documents. Their values are in no document. Pure."""
+"""Secrets: the model of <secret>. Values are in no XML. Pure."""
 
 from conf.secret.secret_xml import Secret, Usage, UsageType, format_secret, parse_secret
 

@@ -112,7 +112,7 @@ def parse_secret(xml: bytes | str, *, make_uuid: Callable[[], str] | None = None
     """Parse a secret's XML; without a UUID, one is generated.
 
     Args:
-        xml: the document.
+        xml: the <secret>.
         make_uuid: generates it; at random by default.
 
     Raises:
@@ -127,5 +127,5 @@ def parse_secret(xml: bytes | str, *, make_uuid: Callable[[], str] | None = None
 
 
 def format_secret(secret: Secret) -> str:
-    """Write a secret's document."""
+    """Format <secret>."""
     return write(secret, Mode())

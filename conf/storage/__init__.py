@@ -1,4 +1,4 @@
-"""Storage pools and volumes: models of the documents, and what is refused. Pure."""
+"""Storage pools and volumes: models of their XML, and validation. Pure."""
 
 from conf.storage.capabilities import format_capabilities
 from conf.storage.formats import TRAITS, PoolType, VolumeType, volume_type

@@ -1,6 +1,6 @@
 """<storagepoolCapabilities>: which types of pools this daemon has, and their formats.
 
-Owns: the document. What is supported the caller knows. Pure.
+Owns: the XML; the caller passes what is supported. Pure.
 Source: libvirt 9.0 formatstoragecaps.
 """
 
@@ -12,7 +12,7 @@ from conf.storage.formats import TRAITS, Formats, PoolType
 
 
 def format_capabilities(supported: Container[PoolType]) -> str:
-    """Write the document.
+    """Format the XML.
 
     Args:
         supported: the types whose backend works here.

@@ -128,12 +128,12 @@ def parse_pool(xml: bytes | str, *, make_uuid: Callable[[], str] | None = None) 
 
 def format_pool(pool: Pool) -> str:
     """Format a pool's XML."""
-    document = write(pool, Mode())
+    xml = write(pool, Mode())
     for prefix, used in (("fs", pool.mount_options), ("rbd", pool.config_options)):
         if used:
             start = f"<pool type='{pool.type}'"
-            document = document.replace(start, f"{start} xmlns:{prefix}='{NAMESPACES[prefix]}'", 1)
-    return document
+            xml = xml.replace(start, f"{start} xmlns:{prefix}='{NAMESPACES[prefix]}'", 1)
+    return xml
 
 
 def _complete_names(pool: Pool) -> None:

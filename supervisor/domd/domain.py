@@ -26,7 +26,7 @@ class Definition:
         """Wrap XML that was validated before.
 
         Args:
-            xml: the whole document, passwords included.
+            xml: the XML, with passwords.
             domain: its model, completed by this process; None: it was read from a file.
         """
         self.xml = xml

@@ -34,7 +34,7 @@ class DisplayPorts:
     def __exit__(
         self,
         kind: type[BaseException] | None,
-        problem: BaseException | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         """Release the locks: QEMU listens by now, or has failed."""

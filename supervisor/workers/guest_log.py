@@ -35,7 +35,7 @@ class GuestLog:
     def __exit__(
         self,
         kind: type[BaseException] | None,
-        problem: BaseException | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         """Close it; QEMU has inherited its own descriptor."""

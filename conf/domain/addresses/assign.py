@@ -1,4 +1,4 @@
-"""The entry: all addresses of a domain.
+"""Assignment of all addresses of a domain: PCI, USB, virtio-serial and CCID.
 
 Owns: the order of the kinds of addresses: added controllers may need addresses themselves.
 May touch: addresses of the domain, its lists of controllers and hubs.

@@ -49,7 +49,7 @@ Pair = tuple[Endpoint, Addressed]
 
 
 def assign(domain: Domain, facts: EmulatorFacts) -> None:
-    """Give every PCI device an address, adding the bridges it takes.
+    """Assign an address to every PCI device, adding the bridges that are needed.
 
     Raises:
         ConfError: an address of the XML is impossible or taken, or there is no room.
@@ -198,7 +198,7 @@ def _write(endpoint: Endpoint, item: Addressed) -> None:
 
 
 def _number_bridges(domain: Domain) -> None:
-    """Give bridges their model names, chassis, ports and bus numbers."""
+    """Set the bridges' model names, chassis, ports and bus numbers."""
     controllers = [c for c in domain.devices.controllers if c.type == "pci"]
     for controller in controllers:
         model = controller.model or ""

@@ -33,7 +33,7 @@ VIDEO_ELSEWHERE: Final = frozenset({"none", "ramfb", "default"})
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The needs of this machine's devices: on a PCIe machine modern devices want ports."""
+    """Connect flags of a machine's devices: PCIe devices go to ports on a PCIe machine."""
 
     conventional: Connect
     express: Connect

@@ -50,14 +50,14 @@ class Board:
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """A bridge that the domain lacks."""
+    """A bridge to add to the domain."""
 
     index: int
     model: str
 
 
 def missing_bridges(board: Board, endpoints: Sequence[Endpoint]) -> list[Bridge]:
-    """List the bridges that must be added before every device finds a place.
+    """List the bridges that must be added before every device has an address.
 
     Raises:
         ConfError: an address of the XML is impossible, or no bridge makes room.
@@ -83,7 +83,7 @@ def missing_bridges(board: Board, endpoints: Sequence[Endpoint]) -> list[Bridge]
 
 
 def place_all(board: Board, endpoints: Sequence[Endpoint]) -> None:
-    """Give each endpoint without a place one; the bridges must all be among them.
+    """Assign an address to each endpoint without one; they include every bridge.
 
     Raises:
         ConfError: an address of the XML is impossible.
@@ -133,7 +133,7 @@ def _place_fixed_i440fx(endpoints: Sequence[Endpoint], topology: Topology) -> No
 
 
 def _reserve_required(endpoint: Endpoint, place: Place, topology: Topology, name: str) -> None:
-    """Put a soldered-on device where it is."""
+    """Put an on-board device at its fixed address."""
     if endpoint.place is None:
         topology.reserve(place, endpoint.needs, chosen=True)
         endpoint.place = place
@@ -175,7 +175,7 @@ def _place_fixed_q35(endpoints: Sequence[Endpoint], topology: Topology) -> None:
 
 
 def _reserve_preferred(endpoint: Endpoint, slot: int, topology: Topology) -> None:
-    """Put a device where real hardware has it, unless someone is there."""
+    """Put a device where real hardware has it, unless the address is taken."""
     place = Place(0, 0, slot, 0)
     if endpoint.place is None and topology.slot_is_free(place):
         topology.reserve(place, endpoint.needs, chosen=True)
@@ -206,7 +206,7 @@ def _place_q35_usb(endpoints: Sequence[Endpoint], topology: Topology) -> None:
 
 
 def _place_remaining(endpoints: Sequence[Endpoint], topology: Topology) -> None:
-    """Give the rest the first fitting place each, in libvirt's order (bridges first)."""
+    """Assign the first fitting address to the others, in libvirt's order (bridges first)."""
     for endpoint in endpoints:
         if endpoint.place is not None or not endpoint.needs:
             continue

@@ -15,7 +15,7 @@ from conf.domain.model import Domain
 
 
 def assign(domain: Domain) -> None:
-    """Give every console and channel on virtio-serial a port, adding controllers as it takes.
+    """Assign a virtio-serial port to every console and channel, adding controllers if needed.
 
     Raises:
         ConfError: a port of the XML is impossible or taken.

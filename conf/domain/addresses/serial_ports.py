@@ -29,7 +29,7 @@ class VirtioSerialPorts:
         self.taken.setdefault(index, set())
 
     def reserve(self, controller: int, port: int) -> None:
-        """Take a port that was asked for; its controller is added if it is absent.
+        """Reserve the port of an address; its controller is added if it is absent.
 
         Raises:
             ConfError: "xml": there is no such port, or it is taken.
@@ -50,7 +50,7 @@ class VirtioSerialPorts:
         self.taken[controller].add(port)
 
     def free(self, *, console: bool, controller: int | None = None) -> tuple[int, int]:
-        """Take the first free port, on the controller where one is asked for.
+        """Reserve the first free port, on the controller if the address has one.
 
         A controller is added where none has room.
 

@@ -1,4 +1,4 @@
-"""PCI buses and their free slots: who may sit where, and which bridges a full machine needs more.
+"""PCI buses and their free slots: which device fits where, and the bridges that are missing.
 
 Owns: the rules of what plugs into what, and the search for a free slot. Pure.
 May touch: its own tables only (which device needs what: `conf.domain.addresses.pci_needs`).
@@ -108,7 +108,7 @@ class Place(NamedTuple):
 
 @dataclass(slots=True)
 class Slot:
-    """Which functions of a slot are taken."""
+    """The taken functions of a slot."""
 
     functions: int = 0  # a bit each
     shared: bool = False  # all that sit here may share it
@@ -127,7 +127,7 @@ class Bus:
         return BUS_KINDS[self.model]
 
     def takes(self, needs: Connect, *, chosen: bool) -> bool:
-        """Return whether a device fits; a place that a user chose is judged mildly.
+        """Return whether a device fits; an address of the XML has fewer conditions.
 
         There any endpoint may sit where endpoints do, and hot plug is the user's affair.
         """
@@ -143,7 +143,7 @@ class Bus:
         return not needs & Connect.HOTPLUG or bool(accepts & Connect.HOTPLUG)
 
     def find(self, needs: Connect, function: int | None) -> tuple[int, int] | None:
-        """Find a free slot, or a free function where sharing is welcome."""
+        """Find a free slot, or a free function where the device may share a slot."""
         for number in range(self.kind.first_slot, self.kind.last_slot + 1):
             slot = self.slots[number]
             if not slot.functions:
@@ -198,7 +198,7 @@ class Topology:
         return self.buses[place.bus].slots[place.slot]
 
     def reserve(self, place: Place, needs: Connect, *, chosen: bool, device: str = "") -> None:
-        """Take a place; one that is absent is made if the topology grows.
+        """Reserve an address; an absent bus is added if the topology may grow.
 
         Raises:
             ConfError: "xml": no such bus or slot, or the device does not fit there; "xml" too:
@@ -246,7 +246,7 @@ class Topology:
             )
 
     def next(self, needs: Connect, *, function: int | None = 0) -> Place:
-        """Take the first fitting free place.
+        """Reserve the first fitting free address.
 
         Args:
             needs: what the device plugs into.
@@ -270,7 +270,7 @@ class Topology:
         raise ConfError("internal", "No more available PCI slots")
 
     def reserve_slot(self, place: Place) -> None:
-        """Keep a whole slot from everyone."""
+        """Reserve all functions of a slot."""
         self._slot(place).functions = (1 << FUNCTIONS) - 1
 
     def _grow_to(self, bus: int, needs: Connect) -> None:
@@ -280,7 +280,7 @@ class Topology:
             self._grow(needs)
 
     def _grow(self, needs: Connect) -> None:
-        """Append what makes room for a device."""
+        """Append the bridges that make room for a device."""
         self.buses.extend(Bus(model) for model in self._missing(needs))
         if len(self.buses) > MAX_BUSES:
             raise ConfError("internal", f"No more available PCI slots: {MAX_BUSES} buses are full")

@@ -31,7 +31,7 @@ class Addressed(Protocol):
 
 
 def assign(domain: Domain) -> None:
-    """Give every USB device a port, adding hubs where ports run out.
+    """Assign a port to every USB device, adding hubs where ports run out.
 
     Raises:
         ConfError: a port of the XML is impossible or taken, or there is no room.
@@ -86,7 +86,7 @@ def _reserve(domain: Domain, ports: UsbPorts) -> None:
 
 
 def _add_hubs(domain: Domain, ports: UsbPorts) -> None:
-    """Add as many hubs as it takes for all to find a port."""
+    """Add hubs until there is a port for every device."""
     hubs = [hub for hub in domain.devices.hubs if _wanted(hub) is not None]
     required = sum(1 for _ in _devices(domain)) + len(domain.devices.hubs)
     available = ports.total() + len(hubs) * HUB_PORTS

@@ -60,7 +60,7 @@ class Hub:
 
 
 def parse_port(text: str) -> Port:
-    """Read "1.3".
+    """Parse a port such as "1.3".
 
     Raises:
         ConfError: "xml".
@@ -72,7 +72,7 @@ def parse_port(text: str) -> Port:
 
 
 def format_port(port: Port) -> str:
-    """Write it as in <address port='1.3'/>."""
+    """Format a port as in <address port='1.3'/>."""
     return ".".join(str(number) for number in port)
 
 
@@ -114,7 +114,7 @@ class UsbPorts:
         return hub
 
     def reserve(self, bus: int, port: Port) -> None:
-        """Take a port that was asked for.
+        """Reserve the port of an address.
 
         Raises:
             ConfError: "xml": no such bus, hub or port, or it is taken.
@@ -132,12 +132,12 @@ class UsbPorts:
         hub.taken.add(number)
 
     def reserve_hub(self, bus: int, port: Port) -> None:
-        """Take a port for a hub, and add the hub's own ports."""
+        """Reserve a port for a hub, and add the hub's own ports."""
         self.reserve(bus, port)
         self._parent(bus, port).hubs[port[-1]] = Hub(HUB_PORTS)
 
     def free(self, bus: int | None) -> tuple[int, Port]:
-        """Find the first free port, on the bus where one is asked for.
+        """Find the first free port, on the bus if the address has one.
 
         Raises:
             ConfError: "internal": every port is taken.

@@ -15,7 +15,7 @@ from conf.domain.devices.controller_order import order_controllers
 from conf.domain.devices.devices import Devices
 from conf.emulator import EmulatorFacts
 
-#: USB controllers for a document that names none, and their devices.
+#: USB controllers for XML without one, and their devices.
 USB_MODELS: Final = (
     ("piix3-uhci", "piix3-usb-uhci"),
     ("pci-ohci", "pci-ohci"),

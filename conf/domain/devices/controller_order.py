@@ -15,7 +15,7 @@ USB2_PARTS: Final = ("ich9-ehci1", "ich9-uhci1", "ich9-uhci2", "ich9-uhci3")
 
 
 def order_controllers(controllers: list[Controller]) -> None:
-    """Bring those of a document in order, then number those that have no number.
+    """Sort the controllers, then number those without an index.
 
     Those that are added later for devices that need them just follow.
     """

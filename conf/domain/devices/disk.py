@@ -224,7 +224,7 @@ class Disk:
         )
 
     def chain_ends(self) -> bool:
-        """Return whether the document says that nothing more lies below."""
+        """Return whether the XML ends the backing chain here (<backingStore/>)."""
         store = self.backing_store
         while store is not None:
             if store.type is None:

@@ -1,7 +1,7 @@
 """The order of a domain's disks: by target name within a bus (libvirt: virDomainDiskInsert).
 
 Owns: that order. It is the order in the XML, of PCI addresses, and of booting: <boot dev='hd'/>
-boots the first disk, wherever the document had it.
+boots the first disk, wherever it is in the XML.
 May touch: the lists it is given.
 """
 
@@ -45,7 +45,7 @@ def insert_disk(disks: list[Disk], disk: Disk) -> None:
 
 
 def order_disks(disks: list[Disk]) -> None:
-    """Put the disks of a document into libvirt's order, in place."""
+    """Sort the disks into libvirt's order, in place."""
     in_document = list(disks)
     disks.clear()
     for disk in in_document:

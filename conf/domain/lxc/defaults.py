@@ -1,6 +1,6 @@
 """Defaults of an LXC domain: the values that its XML leaves open.
 
-Owns: the values that the document of a container leaves open; what is refused of a container.
+Owns: the values that a container's XML leaves open, and its validation.
 May touch: the domain it is given, which it changes in place.
 May not touch: the host, files.
 Source: libvirt 9.0, measured in corpus/domain-lxc.jsonl.

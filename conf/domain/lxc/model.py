@@ -31,7 +31,7 @@ class IdRange:
 @element("idmap")
 @dataclass(slots=True, kw_only=True)
 class IdMap:
-    """<idmap>: the users and groups of the host that a container's are."""
+    """<idmap>: the mapping of the container's uids and gids to the host's."""
 
     uids: list[IdRange] = children("uid", IdRange)
     gids: list[IdRange] = children("gid", IdRange)
@@ -58,7 +58,7 @@ def _state(name: str) -> Any:  # noqa: ANN401  (stands in a field's place)
 @element("capabilities")
 @dataclass(slots=True, kw_only=True)
 class Capabilities:
-    """<capabilities>: which rights of root the container's root has; each named as the kernel's."""
+    """<capabilities>: the kernel capabilities of the container's root."""
 
     #: A right of another name is refused: who takes one away must not be misunderstood.
     __unexpected__: ClassVar[str] = "unexpected capability feature"
@@ -111,7 +111,7 @@ class Capabilities:
 @element("lxc:sharenet")
 @dataclass(slots=True, kw_only=True)
 class SharedNamespace:
-    """<lxc:sharenet> and its like: whose namespace the container is in."""
+    """<lxc:sharenet>, <lxc:shareipc>, <lxc:shareuts>: the source of one namespace."""
 
     type: str = attribute("@type", read=SHARES, required=True, default="none")
     value: str | None = attribute("@value")

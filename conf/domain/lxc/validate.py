@@ -43,7 +43,7 @@ MAX_ID: Final = (1 << 32) - 2  # the highest user and group; the last number mea
 
 
 def check_container(domain: Domain, host_arch: str) -> None:
-    """Refuse what no container has.
+    """Refuse elements that the LXC driver does not support.
 
     Raises:
         ConfError: the kind is the code that libvirt answers with.

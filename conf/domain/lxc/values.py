@@ -44,7 +44,7 @@ def check_labels(domain: Domain) -> None:
     """Check that no security driver is asked for: the LXC driver has none.
 
     Raises:
-        ConfError: "config_unsupported": the document wants one.
+        ConfError: "config_unsupported": the XML has one.
     """
     for label in domain.seclabels:
         if label.type != "none" and label.model not in (None, "none"):

@@ -1,6 +1,6 @@
 """What libvirt 9.0 refuses of a completed domain, for QEMU.
 
-Owns: the order of the checks, and those of the guest as a whole; a document's own contradictions
+Owns: the order of the checks, and those of the guest as a whole; contradictions within the XML
 are `conf.domain.validate.parsed_domain`', those of parts of the guest in this folder's others.
 May touch: nothing; a domain is read, never changed.
 Source: libvirt 9.0, measured.

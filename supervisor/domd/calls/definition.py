@@ -56,7 +56,7 @@ class DefinitionCalls:
 
         Raises:
             VirError: OPERATION_FAILED when the name or the UUID belongs to another domain.
-            ConfError: the document cannot be.
+            ConfError: the XML is invalid.
         """
         self._errors.check_flags("DomainDefineXMLFlags", flags, DomainDefineFlags.VALIDATE)
         domain = await self._definitions.define(await self._builder.build(xml))

@@ -57,7 +57,7 @@ class CpuCalls:
         """Compare a CPU with the host's; the result is virCPUCompareResult.
 
         Raises:
-            VirError: XML_ERROR for a bad document; CPU_INCOMPATIBLE if asked to fail.
+            VirError: XML_ERROR: invalid XML; CPU_INCOMPATIBLE if asked to fail.
         """
         HOST_ERRORS.check_flags("connectCompareCPU", flags, FAIL_INCOMPATIBLE | VALIDATE_XML)
         features = host_features(self._node.cpu_fields())
@@ -78,7 +78,7 @@ class CpuCalls:
         """Compare a CPU with what QEMU can provide on this host.
 
         Raises:
-            VirError: XML_ERROR for a bad document; CPU_INCOMPATIBLE if asked to fail.
+            VirError: XML_ERROR: invalid XML; CPU_INCOMPATIBLE if asked to fail.
         """
         HOST_ERRORS.check_flags(
             "connectCompareHypervisorCPU", flags, FAIL_INCOMPATIBLE | VALIDATE_XML
@@ -94,7 +94,7 @@ class CpuCalls:
         """Compute the CPU that all the described hosts support.
 
         Raises:
-            VirError: XML_ERROR for a bad document, INVALID_ARG for none.
+            VirError: XML_ERROR: invalid XML, INVALID_ARG for none.
         """
         HOST_ERRORS.check_flags("connectBaselineCPU", flags, EXPAND_FEATURES | MIGRATABLE)
         cpus = read_cpus(xml_cpus)
@@ -118,7 +118,7 @@ class CpuCalls:
         """Compute the CPU that all the described hosts and QEMU support.
 
         Raises:
-            VirError: XML_ERROR for a bad document, INVALID_ARG for none or one without a model.
+            VirError: XML_ERROR: invalid XML, INVALID_ARG for none or one without a model.
         """
         HOST_ERRORS.check_flags("connectBaselineHypervisorCPU", flags, EXPAND_FEATURES | MIGRATABLE)
         cpus = read_cpus(xml_cpus)

@@ -128,11 +128,11 @@ class NodeCalls:
             VirError: CONFIG_UNSUPPORTED when the host has none.
         """
         HOST_ERRORS.check_flags("connectGetSysinfo", flags)
-        document = write_sysinfo()
-        if document is None:
+        text = write_sysinfo()
+        if text is None:
             detail = "Host SMBIOS information is not available"
             raise VirError(ErrorCode.CONFIG_UNSUPPORTED, detail, ErrorDomain.QEMU)
-        return document
+        return text
 
     def _from_cell(self, start: int) -> list[Cell]:
         cells = self._node.cells()

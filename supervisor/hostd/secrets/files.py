@@ -2,7 +2,7 @@
 
 Owns: the files under `etc/libvirt/secrets`: UUID.xml, and UUID.base64 with the value; all of them
 are root's alone. Ephemeral secrets are never here.
-May not touch: what documents mean; logs never hear of values.
+May not touch: the meaning of the XML. No value is logged.
 Source: libvirt 9.0's layout.
 """
 
@@ -80,7 +80,7 @@ class SecretFiles:
         write_file(self._value(uuid), base64.b64encode(value), mode=MODE)
 
     def remove(self, uuid: str) -> None:
-        """Remove a secret: the document first, so that no restart finds one without its value.
+        """Remove a secret: the XML first, so that no restart loads a secret without its value.
 
         Raises:
             OSError: it cannot be removed; a secret exists while its XML file does.

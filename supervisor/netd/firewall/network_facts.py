@@ -1,6 +1,6 @@
 """The properties of a network that its firewall rules depend on.
 
-Owns: the boundary between a network's document and its rules. Pure.
+Owns: the boundary between a network's definition and its rules. Pure.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class NetworkFacts:
     bridge: str
     mode: ForwardMode
     dev: str = ""  # <forward dev>: the one way out; "": any
-    subnets: tuple[Subnet, ...] = ()  # of each <ip>, in the document's order
+    subnets: tuple[Subnet, ...] = ()  # of each <ip>, in the XML's order
     nat: NatRange = NatRange()
     dhcp4: bool = False  # DHCP hands out addresses of some IPv4 subnet
     tftp: bool = False  # the IPv4 subnet that has DHCP has <tftp>, too

@@ -54,7 +54,7 @@ class NetworkFiles(status_files.StatusFiles):
         return [StoredXml(uuid, xml) for uuid, xml in read_xml_files(self._ports(name))]
 
     def save_port(self, name: str, uuid: str, xml: str) -> None:
-        """Write a port's document.
+        """Write a port's XML.
 
         Raises:
             OSError: nothing has changed.

@@ -57,8 +57,8 @@ def plan_start(network: Network, dnsmasq: DnsmasqConfig | None) -> list[Step]:
 
 def _steps(network: Network, dnsmasq: DnsmasqConfig | None) -> Iterator[Step]:
     bridge = network.bridge
-    assert bridge is not None, "documents are completed with a bridge"
-    assert bridge.name, "documents are completed with a bridge's name"
+    assert bridge is not None, "the definition is completed with a bridge"
+    assert bridge.name, "the definition is completed with a bridge's name"
     delay = DEFAULT_DELAY if bridge.delay is None else bridge.delay
     yield steps.CreateBridge(
         bridge=bridge.name,

@@ -1,6 +1,6 @@
 """The status file of an active network, <networkstatus>. Pure.
 
-Owns: that document, <networkstatus>. Source: libvirt 9.0's run/libvirt/network/NAME.xml.
+Owns: <networkstatus>. Source: libvirt 9.0's run/libvirt/network/NAME.xml.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def format_status(running: NetworkRuntime, *, starting: bool = False) -> str:
             a transient network whose start is killed leaves its bridge.
     """
     bitmap = format_cpuset({*RESERVED_CLASSES, *running.classes.values()})
-    document = format_network(running.network, inactive=False)
-    inner = "".join(f"  {line}\n" for line in document.splitlines())
+    text = format_network(running.network, inactive=False)
+    inner = "".join(f"  {line}\n" for line in text.splitlines())
     return (
         f"<networkstatus{STARTING if starting else ''}>\n"
         f"  <class_id bitmap='{bitmap}'/>\n"

@@ -17,7 +17,7 @@ from supervisor.dispatch.service_errors import NWFILTER_ERRORS
 from supervisor.netd.nwfilter.filters import Filters
 from supervisor.netd.nwfilter.registry import Binding
 
-VALIDATE: Final = 1  # VIR_NWFILTER_DEFINE_VALIDATE: documents are always checked in full
+VALIDATE: Final = 1  # VIR_NWFILTER_DEFINE_VALIDATE: XML is always validated
 
 R = TypeVar("R")
 

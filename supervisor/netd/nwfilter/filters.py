@@ -89,7 +89,7 @@ class Filters:
         """Define or redefine a filter and update the interfaces that use it.
 
         Raises:
-            ConfError: the document is none of a filter.
+            ConfError: the XML is not a filter's.
             VirError: OPERATION_FAILED: name and UUID belong to two filters, or it would contain
                 itself; INTERNAL_ERROR: it does not fit an interface that uses it; SYSTEM_ERROR.
         """
@@ -138,7 +138,7 @@ class Filters:
         """Bind a filter to a tap as a client's XML describes.
 
         Raises:
-            ConfError: the document is none of a binding.
+            ConfError: the XML is not a binding's.
             VirError: OPERATION_FAILED: the tap has one; as `bind`.
         """
         binding = await asyncio.to_thread(parse_binding, xml)

@@ -36,5 +36,5 @@ def is_host_namespace(pid: int, name: str) -> bool:
     Raises:
         OSError: the process has exited.
     """
-    theirs, ours = os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")
-    return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
+    namespace, own = os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")
+    return (namespace.st_dev, namespace.st_ino) == (own.st_dev, own.st_ino)

@@ -41,6 +41,6 @@ async def restart_rebooted(context: WorkerContext, status: Status, xml: str) -> 
     status.ending, status.restart = DomainShutoffReason.SHUTDOWN, True
     write_status(context.paths.status(status.name), status, xml)
     await clean_up(context, status, xml)
-    document = format_domain(domain, live=False, secure=True)
-    request = Start(xml=document, id=status.id, autodestroy=status.autodestroy)
+    text = format_domain(domain, live=False, secure=True)
+    request = Start(xml=text, id=status.id, autodestroy=status.autodestroy)
     return await launch(context, request, restarted=True)

@@ -24,12 +24,12 @@ class LifecycleCalls:
     def __init__(
         self,
         registry: NetworkRegistry,
-        documents: DefinitionBuilder,
+        builder: DefinitionBuilder,
         definitions: NetworkDefinitions,
         networks: Networks,
     ) -> None:
         self._registry = registry
-        self._documents = documents
+        self._builder = builder
         self._definitions = definitions
         self._networks = networks
 
@@ -46,7 +46,7 @@ class LifecycleCalls:
             VirError: OPERATION_FAILED: another network has the name or UUID; those of the parser.
         """
         NETWORK_ERRORS.check_flags("networkDefineXMLFlags", flags, NetworkDefineFlags.VALIDATE)
-        network = await self._documents.build(xml)
+        network = await self._builder.build(xml)
         return (await self._definitions.define(network)).identity
 
     async def network_undefine(self, call: ClientCall, net: NetworkId) -> None:
@@ -101,7 +101,7 @@ class LifecycleCalls:
             VirError: OPERATION_INVALID when it runs; those of defining and starting.
         """
         NETWORK_ERRORS.check_flags("networkCreateXMLFlags", flags, NetworkCreateFlags.VALIDATE)
-        network = await self._documents.build(xml)
+        network = await self._builder.build(xml)
         obj = await self._definitions.claim(network)
         async with obj.change_lock.hold("create"):
             try:

@@ -1,4 +1,4 @@
-"""From a container's document to the configuration that liblxc's tools read. Pure."""
+"""The configuration of liblxc for a container's domain XML. Pure."""
 
 from supervisor.workers.lxc.config.host_facts import HostFacts, LxcInterface
 from supervisor.workers.lxc.config.plan import plan_config

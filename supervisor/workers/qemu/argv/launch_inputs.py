@@ -70,7 +70,7 @@ class LaunchInputs:
     pr_helper_socket: str = ""  # of a managed persistent reservation helper
     now: float = 0.0  # seconds since the epoch, for a clock with an offset
     default_tls_dir: str = "/etc/pki/qemu"
-    vnc_listen: str = "127.0.0.1"  # where the document names no address
+    vnc_listen: str = "127.0.0.1"  # where the XML has no address
     spice_listen: str = "127.0.0.1"
     vnc_tls_dir: str = ""
     vnc_tls_verify: bool = False  # whether VNC clients need a certificate, too

@@ -122,8 +122,8 @@ def _open(path: str, top: str, read: Read) -> Image:
         raise _system_error(detail, error) from error
 
 
-def _system_error(detail: str, problem: OSError) -> VirError:
-    number = problem.errno or -1
+def _system_error(detail: str, error: OSError) -> VirError:
+    number = error.errno or -1
     return VirError(ErrorCode.SYSTEM_ERROR, detail, ErrorDomain.STORAGE, int1=number)
 
 
