@@ -31,7 +31,7 @@ class DomainPhase(Enum):
     SAVING = "saving"
     MIGRATING_OUT = "migrating out"
     STOPPING = "stopping"
-    UNKNOWN = "unknown"  # it ran when its worker was last heard of
+    UNKNOWN = "unknown"  # it ran at its worker's last report
 
 
 class PhaseTrigger(Enum):

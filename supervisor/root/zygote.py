@@ -225,7 +225,7 @@ def exec_zygote(
     root_end, zygote_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     config = ZygoteConfig(zygote_end.fileno(), log_end.fileno(), tuple(preload), level)
     path = [folder for folder in sys.path if folder]  # "" is the working directory
-    # -P: the working directory, which may be anybody's, is not searched for modules.
+    # -P: the working directory, which any user may own, is not searched for modules.
     argv = [sys.executable, "-P", "-c", BOOTSTRAP, msgspec.json.encode(config).decode(), *path]
     with zygote_end:
         try:

@@ -99,7 +99,7 @@ class EventCallbacks:
         return self._register(callback)
 
     def remove(self, number: int, families: tuple[str, ...]) -> None:
-        """Forget a callback.
+        """Remove a callback.
 
         Raises:
             VirError: INVALID_ARG when this client has no such callback.
@@ -110,10 +110,10 @@ class EventCallbacks:
         del self._by_number[number]
 
     def remove_legacy(self, event_id: int) -> None:
-        """Forget what the older calls registered for an event.
+        """Remove what the legacy calls registered for an event.
 
         Raises:
-            VirError: INVALID_ARG when there is nothing to forget.
+            VirError: INVALID_ARG when nothing is registered.
         """
         for number, callback in self._by_number.items():
             if callback.legacy and callback.event.number == event_id:
@@ -128,7 +128,7 @@ class EventCallbacks:
                 yield callback.message(event)
 
     def clear(self) -> None:
-        """Forget everything: the client has closed."""
+        """Remove every callback: the client has disconnected."""
         self._by_number.clear()
 
     def _allocate(self) -> int:

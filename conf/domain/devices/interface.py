@@ -23,7 +23,7 @@ TYPES = one_of(
     "user", "ethernet", "bridge", "network", "internal", "direct", "hostdev", "server", "client",
     "mcast", "udp", "vhostuser", "vdpa", "null", "vds",
 )  # fmt: skip
-#: Names that the host gives, which are gone with the guest.
+#: Names that the host chooses, which end with the guest.
 GIVEN_NAMES = re.compile(r"(vnet|vif|macvtap|macvlan)\d+")
 
 

@@ -40,7 +40,7 @@ class NetworkFiles(status_files.StatusFiles):
         )
 
     def remove_status(self, name: str) -> None:
-        """Forget a network that has stopped, and its ports.
+        """Remove the status of a stopped network, and of its ports.
 
         Raises:
             OSError: it cannot be removed.
@@ -63,7 +63,7 @@ class NetworkFiles(status_files.StatusFiles):
         write_file(self._ports(name) / f"{uuid}.xml", xml.encode(), durable=False)
 
     def remove_port(self, name: str, uuid: str) -> None:
-        """Forget a port.
+        """Remove a port's file.
 
         Raises:
             OSError: it cannot be removed.

@@ -164,7 +164,7 @@ class Networks:
         """Complete an active network after a restart of netd.
 
         Raises:
-            VirError: it cannot be mended.
+            VirError: it cannot be repaired.
         """
         for step in self._plan(network):
             if not isinstance(step, steps.InstallRules):  # `repair_rules` installs all at once

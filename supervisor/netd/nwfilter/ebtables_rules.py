@@ -94,7 +94,7 @@ def ebtables_args(
     Args:
         protocol: one of `PROTOCOLS`.
         values: its attributes, without variables.
-        reverse: swap sources and destinations: the rule speaks of the other direction.
+        reverse: swap sources and destinations: the rule is for the other direction.
         negated: each option must not match.
 
     Raises:

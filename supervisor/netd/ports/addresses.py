@@ -63,7 +63,7 @@ class AddressService:
         return InterfaceAddresses(addresses=addresses)
 
     @handles(ArpAddresses)
-    async def heard(self, request: ArpAddresses) -> InterfaceAddresses:
+    async def arp_addresses(self, request: ArpAddresses) -> InterfaceAddresses:
         """Return the neighbour table's addresses of MAC addresses."""
         macs = {mac.lower() for mac in request.macs}
         try:

@@ -304,7 +304,7 @@ class Ports:
         try:
             self._records.remove(record.device)
         except OSError as error:
-            log.error("the port '%s' is not forgotten: %s", record.device, error)
+            log.error("the port '%s' keeps its record: %s", record.device, error)
 
     async def _update(self, record: PortRecord, interface: Interface) -> PortAttached:
         obj, plan = self._network_ports.plan(interface)

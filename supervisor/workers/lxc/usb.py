@@ -63,7 +63,9 @@ def find_device(source: HostdevSource, devices: Sequence[UsbDevice]) -> UsbDevic
 def _matches(source: HostdevSource, one: UsbDevice) -> bool:
     requested = (source.bus, source.device, source.vendor, source.product)
     actual = (one.bus, one.device, one.vendor, one.product)
-    return all(wish is None or wish == value for wish, value in zip(requested, actual, strict=True))
+    return all(
+        field is None or field == value for field, value in zip(requested, actual, strict=True)
+    )
 
 
 def _describe(source: HostdevSource) -> str:

@@ -90,7 +90,7 @@ def sounds(context: Context) -> Options:
     """Build the sound devices with their codecs."""
     for sound in context.domain.devices.sounds:
         if sound.model == "pcspk":
-            continue  # soldered on: `speaker_backend` is a property of the machine
+            continue  # on-board: `speaker_backend` is a property of the machine
         props: Props = {"driver": DRIVERS[sound.model], "id": sound.alias}
         with_codecs = sound.model in ("ich6", "ich9")
         if not with_codecs:
