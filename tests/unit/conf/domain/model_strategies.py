@@ -11,6 +11,7 @@ from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from conf.domain.devices.tpm import Tpm, TpmBackend
 from conf.domain.model import TYPES
 from conf.errors import ConfError
 from conf.mapper.spec import KEY, Choice, FieldSpec
@@ -43,6 +44,9 @@ def models(model: type) -> SearchStrategy[object]:
         spec = place.metadata.get(KEY)
         if inner and spec is not None and spec.kind == "text" and not spec.path:
             fields[place.name] = st.none()  # an element has text of its own or inner elements
+    if model is Tpm:  # random lists would be rejected too often for Hypothesis
+        backends = models(TpmBackend).filter(lambda backend: getattr(backend, "type", ""))
+        fields["backends"] = st.lists(backends, min_size=1, max_size=1)
     return st.builds(model, **fields).map(as_read)
 
 
