@@ -73,7 +73,7 @@ class DomainDefinitionFiles(definition_files.DefinitionFiles):
     def _read_headers(self) -> Iterator[DefinitionHeader]:
         for stored in self.load():
             try:
-                header = read_header(stored.xml)
+                header = read_header(self._with_uuid(stored))
             except ValueError as error:
                 log.error("%s.xml is left out: %s", stored.name, error)
                 continue
@@ -81,6 +81,10 @@ class DomainDefinitionFiles(definition_files.DefinitionFiles):
                 log.error("%s.xml is left out: it defines '%s'", stored.name, header.name)
                 continue
             yield replace(header, autostart=stored.autostart)
+
+    def _with_uuid(self, stored: definition_files.StoredXml) -> str:
+        head = stored.xml.partition("<devices>")[0]
+        return stored.xml if _UUID.search(head) else self.add_uuid(stored.name, stored.xml)
 
     def rename(self, old: str, new: str, xml: str) -> None:
         """Write a definition under its new name, then remove the old one.

@@ -15,7 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
+from conf.errors import ConfError
+from conf.mapper.safe_parse import parse_tree
 from supervisor.objects.object_type import ObjectType
 from supervisor.runtime.atomic_file import remove_file, sync_folder, write_file
 
@@ -24,6 +27,8 @@ HEADER: Final = (
     "Change the {type} with: virsh {command}\n-->\n\n"
 )
 MAX_BYTES: Final = 16 * 1024 * 1024  # of a file
+
+_NAME_ELEMENT: Final = re.compile(r"<name>[^<]*</name>")
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +104,30 @@ class DefinitionFiles:
         """
         header = file_header(self._type.name, f"{self._type.edit_command} {name}")
         write_file(self._definition(name), (above + header + xml).encode())
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is a file of this name, readable or not."""
+        return os.path.lexists(self._definition(name))
+
+    def add_uuid(self, name: str, xml: str) -> str:
+        """Give a definition file without <uuid> one, after its <name>; return its XML.
+
+        libvirt does so, too: packages and administrators write files without one. The rest of the
+        file stays as it is, and so does one that is no definition of this name.
+        """
+        try:
+            root = parse_tree(xml)
+        except ConfError:
+            return xml  # logged where it is parsed
+        match = _NAME_ELEMENT.search(xml)
+        if root.findtext("uuid") or root.findtext("name") != name or match is None:
+            return xml
+        xml = f"{xml[: match.end()]}\n  <uuid>{uuid4()}</uuid>{xml[match.end() :]}"
+        try:
+            write_file(self._definition(name), xml.encode())
+        except OSError as error:
+            log.error("%s.xml has no <uuid>, and none can be added: %s", name, error)
+        return xml
 
     def remove(self, name: str) -> None:
         """Remove a definition and its link; the definition first, for a link alone starts nothing.

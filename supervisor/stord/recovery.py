@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +43,8 @@ DEFAULT = """\
 
 def load(files: PoolFiles, registry: PoolRegistry) -> dict[PoolObject, Pool]:
     """Load every definition; return the pools that were active, and as what."""
-    load_definitions(registry, files.load(), POOL_XML)
+    stored = [replace(file, xml=files.add_uuid(file.name, file.xml)) for file in files.load()]
+    load_definitions(registry, stored, POOL_XML)
     return dict(load_status(registry, files.load_status(), POOL_XML, parse_status))
 
 
@@ -50,7 +52,7 @@ async def define_default(files: PoolFiles, registry: PoolRegistry, directory: Pa
     """Define the pool "default" of a session daemon at its first start; it may be undefined."""
     if not await asyncio.to_thread(files.is_first_start):
         return
-    if registry.by_name("default") is None:
+    if registry.by_name("default") is None and not files.exists("default"):
         pool = parse_pool(DEFAULT.replace("<path/>", f"<path>{_escape(directory)}</path>"))
         obj = registry.make(*POOL_XML.identity(pool))
         obj.definition = pool

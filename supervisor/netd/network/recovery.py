@@ -11,21 +11,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
 from conf.errors import ConfError
-from conf.network import Network, parse_port
+from conf.network import Network, complete, parse_network, parse_port
 from rpc.errors import VirError
-from supervisor.netd.network.definition_builder import read_network
+from supervisor.netd.network.definition_builder import (
+    choose_bridge_name,
+    needs_name,
+    read_network,
+    with_bridge,
+)
 from supervisor.netd.network.files import NetworkFiles
 from supervisor.netd.network.network import NetworkObject, NetworkRuntime
-from supervisor.netd.network.networks import Networks
+from supervisor.netd.network.networks import Networks, bridge_of
+from supervisor.netd.network.plan import makes_bridge
 from supervisor.netd.network.registry import NETWORK_XML, NetworkRegistry
 from supervisor.netd.network.status_xml import parse_status
 from supervisor.objects.autostart import autostart
+from supervisor.objects.definition_files import StoredXml
 from supervisor.objects.load import load_definitions, load_status
 
 DEFAULT: Final = """\
@@ -41,6 +50,8 @@ DEFAULT: Final = """\
 </network>
 """
 
+BRIDGE_NAME: Final = re.compile(r"<bridge[^>]*\sname=['\"]([^'\"]*)")
+
 log = logging.getLogger(__name__)
 
 
@@ -54,7 +65,7 @@ class InterruptedStart:
 
 def load(files: NetworkFiles, registry: NetworkRegistry) -> list[InterruptedStart]:
     """Load every definition and status; return the starts that did not end."""
-    load_definitions(registry, files.load(), NETWORK_XML)
+    load_definitions(registry, _complete_files(files), NETWORK_XML)
     starting: set[str] = set()
 
     def parse(text: str) -> Network:
@@ -73,6 +84,39 @@ def load(files: NetworkFiles, registry: NetworkRegistry) -> list[InterruptedStar
     return interrupted
 
 
+def _complete_files(files: NetworkFiles) -> list[StoredXml]:
+    """Read the definition files; complete those that a package or an administrator wrote.
+
+    As libvirt does, a network without UUID, MAC address or bridge name is given one that stays.
+    """
+    files_read = files.load()
+    names = [name for _, name in socket.if_nameindex()]
+    taken = {*names, *(name for stored in files_read for name in BRIDGE_NAME.findall(stored.xml))}
+    return [_completed(files, stored, taken) for stored in files_read]
+
+
+def _completed(files: NetworkFiles, stored: StoredXml, taken: set[str]) -> StoredXml:
+    try:
+        network = parse_network(stored.xml)
+    except ConfError:
+        return stored  # logged where it is parsed for good
+    if network.name != stored.name:
+        return stored
+    has_bridge = makes_bridge(network)
+    if network.uuid and not (has_bridge and (needs_name(network) or not network.mac)):
+        return stored
+    network = complete(network)
+    if has_bridge and needs_name(network):
+        network = with_bridge(network, choose_bridge_name(network, taken))
+        taken.add(bridge_of(network))
+    xml = NETWORK_XML.format(network)
+    try:
+        files.save(stored.name, xml)
+    except OSError as error:
+        log.error("%s.xml is incomplete and cannot be completed: %s", stored.name, error)
+    return replace(stored, xml=xml)
+
+
 def _load_ports(files: NetworkFiles, obj: NetworkObject, running: NetworkRuntime) -> None:
     for stored in files.ports(obj.name):
         try:
@@ -89,7 +133,8 @@ async def define_default(files: NetworkFiles, registry: NetworkRegistry) -> None
     """
     if not await asyncio.to_thread(files.is_first_start):
         return
-    if registry.by_name("default") is None and not any(obj.is_listed for obj in registry):
+    is_absent = registry.by_name("default") is None and not files.exists("default")
+    if is_absent and not any(obj.is_listed for obj in registry):
         network = read_network(DEFAULT)
         obj = registry.make(*NETWORK_XML.identity(network))
         obj.definition = network

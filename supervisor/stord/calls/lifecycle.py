@@ -69,13 +69,13 @@ class PoolLifecycleCalls:
         """Set the autostart mark.
 
         Raises:
-            VirError: INVALID_ARG for a transient pool.
+            VirError: INTERNAL_ERROR for a transient pool.
         """
         obj = self._registry.find(pool)
         async with obj.change_lock.hold("autostart"):
             if obj.definition is None:
                 detail = "pool has no config file"
-                raise VirError(ErrorCode.INVALID_ARG, detail, ErrorDomain.STORAGE)
+                raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
             if obj.autostart != bool(autostart):
                 await self._definitions.set_autostart(obj, on=bool(autostart))
 

@@ -95,3 +95,23 @@ def test_a_write_that_is_killed_leaves_the_old_or_the_new(tmp_path: Path) -> Non
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         assert path.read_bytes() in (old, new)
+
+
+def test_file_without_a_uuid_is_given_one_that_stays(
+    store: DomainDefinitionFiles, tmp_path: Path
+) -> None:
+    file = tmp_path / "etc/libvirt/qemu/d.xml"
+    file.write_text("<!-- mine -->\n<domain type='qemu'>\n  <name>d</name>\n</domain>\n")
+    (first,), (second,) = store.load_headers(), store.load_headers()
+    assert first.uuid == second.uuid
+    assert file.read_text().startswith("<!-- mine -->\n<domain type='qemu'>\n  <name>d</name>")
+
+
+@pytest.mark.parametrize("text", ["<domain><name>d</name>", "<domain><name>e</name></domain>"])
+def test_file_that_is_no_definition_is_given_no_uuid(
+    store: DomainDefinitionFiles, tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "etc/libvirt/qemu/d.xml"
+    file.write_text(text)
+    assert names(store) == []
+    assert file.read_text() == text

@@ -46,3 +46,15 @@ def test_a_domain_of_any_name_is_there_after_a_restart(tmp_path: Path, name: str
 def test_no_name_ends_a_comment(name: str) -> None:
     tree = parse_tree(f"<!--\nvirsh pool-edit {escape_comment(name)}\n--><pool/>")
     assert tree.tag == "pool"
+
+
+def test_pool_file_without_a_uuid_is_given_one_that_stays(tmp_path: Path) -> None:
+    files = PoolFiles(Paths.system(tmp_path))
+    files.save("p", "<pool type='dir'><name>p</name><target><path>/p</path></target></pool>")
+    uuids = []
+    for _ in range(2):
+        registry = PoolRegistry()
+        load(files, registry)
+        uuids += [obj.uuid for obj in registry]
+    assert len(uuids) == 2
+    assert uuids[0] == uuids[1]
