@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from conf.domain.devices.address import PciAddress
+from conf.errors import ConfError
 from conf.mapper import attribute, children, element
 from conf.network.attributes import parsed_address
 from conf.types.bool import yes_no
@@ -105,6 +106,18 @@ def _is_yes(text: str) -> bool:
     return text == "yes"
 
 
+def _forward_mode(text: str) -> str:
+    """Read the forward mode.
+
+    Raises:
+        ConfError: "config_unsupported": there is no such mode.
+    """
+    if text not in ForwardMode.__members__.values():
+        detail = f"unknown forwarding type '{text}'; use one of {', '.join(ForwardMode)}"
+        raise ConfError("config_unsupported", detail, "network/forward/@mode")
+    return text
+
+
 @element("forward")
 @dataclass(slots=True, kw_only=True)
 class Forward:
@@ -113,9 +126,8 @@ class Forward:
     dev: str | None = attribute("@dev")
     mode_text: str | None = attribute(
         "@mode",
-        read=one_of(*(mode.value for mode in ForwardMode)),
+        read=_forward_mode,
         empty_is_absent=True,
-        bad="config_unsupported",
     )
     managed: bool | None = attribute("@managed", read=_is_yes)
     driver: str | None = attribute(

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from conf.errors import ConfError
 from conf.mapper import Mode, attribute, child, element, parse, text, write
@@ -49,6 +50,15 @@ def _switch(name: str) -> Callable[[str], bool]:
     return read
 
 
+#: How libvirt's messages write these types.
+_TITLES: Final = {
+    UsageType.CEPH: "Ceph",
+    UsageType.ISCSI: "iSCSI",
+    UsageType.TLS: "TLS",
+    UsageType.VTPM: "vTPM",
+}
+
+
 @element("usage")
 @dataclass(slots=True, kw_only=True)
 class Usage:
@@ -71,7 +81,7 @@ class Usage:
         if self.type is not UsageType.NONE and not self.object:
             wanted = {UsageType.VOLUME: "volume path", UsageType.ISCSI: "target"}
             what = wanted.get(self.type, "name")
-            detail = f"{self.type} usage specified, but {what} is missing"
+            detail = f"{_TITLES.get(self.type, self.type)} usage specified, but {what} is missing"
             raise ConfError("internal", detail, "secret/usage")
 
     @property

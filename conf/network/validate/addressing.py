@@ -44,7 +44,7 @@ def check_dhcp_sections(network: Network) -> None:
     for version in BITS:
         serving = [ip for ip in network.ips if ip.version == version and gives(ip.dhcp)]
         if len(serving) > 1:
-            detail = f"Multiple IPv{version} dhcp sections found in network '{network.name}'"
+            detail = f"Multiple IPv{version} dhcp sections found"
             only = f"dhcp is supported only for a single IPv{version} address on each network"
             raise unsupported(f"{detail} -- {only}")
 
@@ -64,7 +64,8 @@ def check_ip(name: str, ip: Ip) -> None:
     if ip.family not in (None, "ipv4", "ipv6"):
         raise xml_error(f"Unrecognized family '{ip.family}' in network '{name}'")
     if ip.family != f"ipv{ip.version}" and not (ip.family is None and ip.version == 4):
-        detail = f"{ip.family or 'no'} family specified for IPv{ip.version} {where}"
+        family = f"Family '{ip.family}'" if ip.family else "no family"
+        detail = f"{family} specified for non-IPv{10 - ip.version} {where}"
         raise unsupported(f"{detail}; use family='ipv{ip.version}'")
     if ip.netmask is not None:
         _check_netmask(ip, where)

@@ -28,8 +28,8 @@ def check_forward(network: Network) -> None:
         return
     first = forward.interfaces[0].dev if forward.interfaces else None
     if forward.dev and forward.dev != first:
-        detail = f"forward dev '{forward.dev}' must match first interface element dev '{first}'"
-        raise xml_error(f"{detail} in network '{network.name}'")
+        detail = f"<forward dev='{forward.dev}'> must match first <interface dev='{first}'/>"
+        raise xml_error(f"{detail} in network {network.name}")
     if len(forward.nats) > 1:
         detail = f"Only one <nat> element is allowed in <forward> of network {network.name}"
         raise xml_error(detail)

@@ -69,10 +69,17 @@ def test_what_is_no_address_is_refused(text: str) -> None:
             "Only one child <inbound> element allowed",
         ),
         (
+            "<ip address='10.0.0.1' family='ipv6'/>",
+            "<name>n</name>",
+            "config_unsupported",
+            "Family 'ipv6' specified for non-IPv6 address",
+        ),
+        ("<forward mode='x'/>", "<name>n</name>", "config_unsupported", "forwarding type 'x'"),
+        (
             "<forward mode='nat' dev='a'><interface dev='b'/></forward><ip address='10.0.0.1'/>",
             "<name>n</name>",
             "xml",
-            "must match first interface",
+            "<forward dev='a'> must match first <interface dev='b'/> in network n",
         ),
         ("", f"<name>{'x' * 300}</name>", "system_error", "File name too long"),
         ("<ip address='10.0.0.1' prefix='4294967296'/>", "<name>n</name>", "xml", "prefix"),
