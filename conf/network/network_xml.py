@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from conf.mapper import NAMESPACES, Mode, parse, write
-from conf.network.forward import ForwardMode
+from conf.network.forward import FIRST_PORT, LAST_PORT, Forward, ForwardMode, Nat, NatPorts
 from conf.network.model import Bridge, Network
 
 #: Networks that are a bridge of the host's own making.
@@ -37,10 +37,21 @@ def format_network(network: Network, *, inactive: bool, connections: int = 0) ->
     """
     if connections and not inactive:
         network = replace(network, connections=connections)
+    if not inactive and network.forward is not None and mode_of(network) is ForwardMode.NAT:
+        network = replace(network, forward=_with_nat_ports(network.forward))
     text = write(network, Mode(live=not inactive, secure=False))
     if network.options:
         text = text.replace("<network", f"<network xmlns:dnsmasq='{NAMESPACES['dnsmasq']}'", 1)
     return text
+
+
+def _with_nat_ports(forward: Forward) -> Forward:
+    """Name the ports of translated connections: an active network has them, as with libvirt."""
+    nat = forward.nat or Nat()
+    if nat.ports:
+        return forward
+    ports = [NatPorts(start=FIRST_PORT, end=LAST_PORT)]
+    return replace(forward, nats=[replace(nat, ports=ports)])
 
 
 def mode_of(network: Network) -> ForwardMode:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from pathlib import Path
 from typing import Final
 
 from conf.network import DhcpHost, Dns, Ip, LeaseTime, Network
@@ -44,7 +45,7 @@ def plan_config(network: Network, paths: DnsmasqPaths, *, user: str) -> DnsmasqC
     if not needs_server(network):
         return None
     lines = ["strict-order", *_dns(network), *([f"user={user}"] if user else [])]
-    lines += [f"pid-file={paths.pid}", *_listening(network), *_records(network)]
+    lines += [f"pid-file={quoted(paths.pid)}", *_listening(network), *_records(network)]
     lines += [*_gateway(network), *_tftp(network), *_dhcp(network, paths)]
     lines += list(network.dnsmasq_options)
     header = HEADER.format(name=network.name.replace("\n", " "))
@@ -55,6 +56,18 @@ def plan_config(network: Network, paths: DnsmasqPaths, *, user: str) -> DnsmasqC
         hosts="".join(f"{line}\n" for line in host_lines(network)),
         names="".join(f"{line}\n" for line in name_lines(network.dns)),
     )
+
+
+def quoted(path: Path | str) -> str:
+    """Format a path for dnsmasq.conf: a network's name, which is in paths, may have a `"`.
+
+    Source: dnsmasq's option.c: within quotes a backslash precedes a quote or a backslash.
+    """
+    text = str(path)
+    if '"' not in text:
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def needs_server(network: Network) -> bool:
@@ -149,7 +162,7 @@ def _tftp(network: Network) -> Iterator[str]:
     for ip in network.ips:
         if ip.tftp_root:
             yield "enable-tftp"
-            yield f"tftp-root={ip.tftp_root}"
+            yield f"tftp-root={quoted(ip.tftp_root)}"
 
 
 def _dhcp(network: Network, paths: DnsmasqPaths) -> Iterator[str]:
@@ -160,9 +173,9 @@ def _dhcp(network: Network, paths: DnsmasqPaths) -> Iterator[str]:
     if count:
         yield f"dhcp-lease-max={min(count, MAX_LEASES)}"
     if served:
-        yield f"dhcp-hostsfile={paths.hosts}"
+        yield f"dhcp-hostsfile={quoted(paths.hosts)}"
     if serves_dns(network):
-        yield f"addn-hosts={paths.names}"
+        yield f"addn-hosts={quoted(paths.names)}"
     if network.mtu is not None and 4 in served:
         yield f"dhcp-option=option:mtu,{network.mtu}"
     yield from _announcements(network, has_dhcp6=6 in served)

@@ -158,3 +158,23 @@ def test_empty_values_are_kept_where_libvirt_keeps_them() -> None:
     dns = network("<dns><txt name='' value=''/><srv service='' protocol='tcp'/></dns>").dns
     assert dns is not None
     assert (dns.txts[0].name, dns.srvs[0].service) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("forward", "live"),
+    [
+        ("<forward mode='nat'/>", "<port start='1024' end='65535'/>"),
+        ("<forward dev='eth0'/>", "<port start='1024' end='65535'/>"),
+        (
+            "<forward mode='nat'><nat><port start='2000' end='3000'/></nat></forward>",
+            "<port start='2000' end='3000'/>",
+        ),
+        ("<forward mode='route'/>", ""),
+    ],
+)
+def test_active_nat_network_names_its_ports(forward: str, live: str) -> None:
+    model = network(f"{forward}<ip address='10.0.0.1' netmask='255.255.255.0'/>")
+    text = format_network(model, inactive=False)
+    assert live in text
+    assert ("<port" in text) == bool(live)
+    assert "1024" not in format_network(model, inactive=True)

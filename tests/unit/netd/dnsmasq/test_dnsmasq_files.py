@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,23 @@ def test_dhcp_configuration_is_libvirts() -> None:
         "dhcp-hostsfile=/d/n.hostsfile",
         "addn-hosts=/d/n.addnhosts",
     ]
+
+
+@pytest.mark.skipif(shutil.which("dnsmasq", path="/usr/sbin") is None, reason="needs dnsmasq")
+def test_network_name_with_a_quote_is_read_by_dnsmasq(tmp_path: Path) -> None:
+    paths = DnsmasqPaths.for_network(Path("/d"), Path("/r"), 'n"\\q', "b0")
+    network = parse_network(TOP.format("", IP4.format("")).replace(">n<", '>n"\\q<'))
+    texts = plan_config(network, paths, user="")
+    assert texts is not None
+    assert 'pid-file="/r/n\\"\\\\q.pid"' in texts.config.splitlines()
+    (tmp_path / "dnsmasq.conf").write_text(texts.config)
+    tested = subprocess.run(
+        ["/usr/sbin/dnsmasq", "--test", f"--conf-file={tmp_path}/dnsmasq.conf"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert tested.returncode == 0, tested.stderr
 
 
 def test_isolated_networks_have_no_router_and_no_forwarders() -> None:
