@@ -238,8 +238,13 @@ class FakeWorker:
         return await self._run(request, unchanged)  # type: ignore[no-any-return]
 
     def require(self) -> DomainStatus:
-        """The guest, which the test expects to run."""
-        assert self.guest is not None, f"{self.domain} has no guest"
+        """Return the guest.
+
+        Raises:
+            VirError: OPERATION_INVALID: there is none.
+        """
+        if self.guest is None:  # as the real worker, so that domd retries after a worker's death
+            raise self.host.driver.errors.operation_invalid(f"'{self.domain}' has no guest")
         return self.guest
 
     def change_state(self, state: DomainState, event: int, detail: int, **more: Any) -> None:
