@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +17,32 @@ from tests.clients.guest import Guest, build_guest
 from tests.clients.libvirt_binding import libvirt
 
 
+@contextlib.contextmanager
+def open_directory() -> Iterator[Path]:
+    """Make a directory that QEMU's user can search.
+
+    Each pytest that starts makes /tmp/pytest-of-root 0700 again, which hides all below it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="vv-test-", dir="/tmp"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Give a test a directory; it replaces pytest's own."""
+    with open_directory() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Guest:
-    """The tiny Linux guest, in a folder that QEMU's user can read."""
-    folder = tmp_path_factory.mktemp("tiny")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    return build_guest(folder)
+def tiny() -> Iterator[Guest]:
+    """Build the tiny Linux guest."""
+    with open_directory() as folder:
+        yield build_guest(folder)
 
 
 @pytest.fixture(scope="module")
