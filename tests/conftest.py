@@ -12,12 +12,19 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 
+import hypothesis
 import pytest
 
 from conf.emulator import EmulatorFacts
 from tests import qemu_binary
 
 COROUTINE_S: Final = 60.0
+
+# A deadline of an example, and how fast examples are made, measure how busy the machine is.
+hypothesis.settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

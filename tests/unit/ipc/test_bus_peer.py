@@ -372,7 +372,7 @@ def test_a_call_number_in_use_closes_the_link(run: Run) -> None:
     run(scenario())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.binary(max_size=80), max_size=6), st.binary(max_size=60))
 def test_garbage_closes_only_its_own_link(pieces: list[bytes], body: bytes) -> None:
     async def scenario() -> None:

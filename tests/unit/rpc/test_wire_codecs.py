@@ -117,7 +117,7 @@ def test_procedures_codecs_are_those_of_their_fields() -> None:
         assert procedure.decode_ret(procedure.encode_ret(folded)) == folded
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(REPRESENTATIVES), st.integers(0, 2**32), st.integers(0, 8))
 def test_any_value_of_any_type_survives_encoding(shape: Shape, seed: int, most: int) -> None:
     value = make_all(random.Random(seed), shape, most)
@@ -219,7 +219,7 @@ def test_mutated_bytes_become_values_or_a_decode_error() -> None:
     assert taken > 100  # the bytes are like enough to get beyond the first word
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(REPRESENTATIVES), st.binary(max_size=300))
 def test_any_bytes_become_values_or_a_decode_error(shape: Shape, data: bytes) -> None:
     check_hostile(shape, data)

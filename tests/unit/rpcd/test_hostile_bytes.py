@@ -132,7 +132,7 @@ def test_descriptors_of_a_call_that_takes_none_are_closed() -> None:
     os.close(reading)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=400))
 def test_any_bytes_close_the_client_without_an_error(data: bytes) -> None:
     async def scenario() -> None:
@@ -156,7 +156,7 @@ headers = st.builds(
 messages = st.lists(st.tuples(headers, st.binary(max_size=64)), max_size=12)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(messages, st.booleans())
 def test_any_messages_are_handled_without_an_error(
     sent: list[tuple[Header, bytes]], opened: bool

@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conf.mapper import NAMESPACES, Mode, parse, write
@@ -42,7 +42,7 @@ def mapped_classes() -> list[type]:
 
 
 @pytest.mark.parametrize("model", mapped_classes(), ids=lambda model: str(model.__name__))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(data=st.data())
 def test_what_is_written_reads_as_it_was(model: type, data: st.DataObject) -> None:
     original = data.draw(models(model))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.domain.addresses.pci_needs import Needs
@@ -120,7 +120,6 @@ def test_the_first_ide_controller_is_where_it_is_soldered() -> None:
         settle(I440FX, [Endpoint("ide", PCI, Place(0, 0, 9, 0))])
 
 
-@settings(deadline=None)  # hundreds of devices take as long as the machine is slow
 @given(st.integers(0, 90), st.integers(0, 40), st.sampled_from([Q35, OLD_Q35]))
 def test_any_number_of_devices_finds_places_of_their_own(
     express: int, legacy: int, board: Board

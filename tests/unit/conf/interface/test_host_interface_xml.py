@@ -189,7 +189,7 @@ def test_malformed_xml_is_xml_detail() -> None:
     assert refused.value.kind == "xml_detail"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(interfaces())
 def test_formatting_round_trips(interface: HostInterface) -> None:
     document = format_interface(interface, inactive=False)

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.hostd.secrets.files import SecretFiles
@@ -100,7 +100,6 @@ def test_values_are_in_no_text_of_what_holds_them(store: SecretFiles) -> None:
     assert "hush" not in repr(store.load())
 
 
-@settings(deadline=None)  # it writes to the disk durably
 @given(value=st.binary(max_size=300))
 def test_any_value_comes_back(tmp_path_factory: pytest.TempPathFactory, value: bytes) -> None:
     store = SecretFiles(tmp_path_factory.mktemp("secrets"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.domain import format_domain, parse_domain
@@ -50,7 +50,6 @@ disks = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(disks)
 def test_node_names_are_unique_and_each_leads_back_to_its_disk(domain_disks: list[Disk]) -> None:
     numbered, last = number_disks(domain_disks)
@@ -68,7 +67,6 @@ def test_node_names_are_unique_and_each_leads_back_to_its_disk(domain_disks: lis
     assert disk_of_node(domain_disks, f"libvirt-{last + 1}-format") is None
 
 
-@settings(deadline=None)
 @given(disks)
 def test_images_are_numbered_from_the_last_disk_and_the_top_of_its_chain(
     domain_disks: list[Disk],
@@ -85,7 +83,6 @@ def test_images_are_numbered_from_the_last_disk_and_the_top_of_its_chain(
     assert last == len(order) + empty
 
 
-@settings(deadline=None)
 @given(disks, st.integers(0, 3))
 def test_a_hotplugged_disk_shares_no_node_name_with_those_before(
     domain_disks: list[Disk], depth: int
