@@ -22,7 +22,7 @@ def order_controllers(controllers: list[Controller]) -> None:
     in_document_order = controllers.copy()
     controllers.clear()
     for controller in in_document_order:
-        _insert(controllers, controller)
+        insert_controller(controllers, controller)
     for place, controller in enumerate(controllers):
         if controller.index is not None:
             continue
@@ -34,7 +34,7 @@ def order_controllers(controllers: list[Controller]) -> None:
             controller.index = next(n for n in range(len(taken) + 1) if n not in taken)
 
 
-def _insert(controllers: list[Controller], new: Controller) -> None:
+def insert_controller(controllers: list[Controller], new: Controller) -> None:
     """Put a controller before the first of its type with a higher number, else behind the last.
 
     A controller without <master> precedes the companions of its index; the first one of a type is

@@ -89,7 +89,7 @@ async def attach(guest: Guest, xml: str) -> None:
             for command, arguments in throttle_commands(plan.device):
                 await guest.monitor.execute(command, arguments)
         undo.pop_all()
-    guest.domain = plan.domain
+    plan.merge_into(guest.domain)
     if isinstance(plan.device, CharDevice):
         fill_chardevs(guest.domain, await query_chardevs(guest.monitor))
     guest.update_xml()

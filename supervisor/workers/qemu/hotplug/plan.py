@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.defaults import complete
 from conf.domain.device_list import add_device
-from conf.domain.device_xml import KINDS, Device, devices_of
+from conf.domain.device_xml import KINDS, Device, devices_of, set_devices
 from conf.domain.devices import Devices
+from conf.domain.devices.chardev import CharDevice
+from conf.domain.devices.chardev_defaults import copy_of
 from conf.domain.devices.controller import Controller
+from conf.domain.devices.controller_order import insert_controller
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.disk_defaults import complete_live_cache
+from conf.domain.devices.disk_order import insert_disk
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 from supervisor.workers.qemu.aliases import USER_PREFIX, assign_aliases
@@ -27,12 +31,34 @@ from supervisor.workers.qemu.start.unsupported import check_supported
 
 @dataclass(slots=True)
 class HotplugPlan:
-    """A domain with a device that is to be attached."""
+    """A device that is to be attached, in a copy of the live domain that is completed with it."""
 
     domain: Domain
     facts: EmulatorFacts
+    tag: str
     device: Device
     controllers: list[Controller]  # new ones that the device needs
+
+    def merge_into(self, live: Domain) -> None:
+        """Add the device and its controllers to the live domain, and nothing else of the plan.
+
+        Completing has reset in the copy what the start assigned (ports, ttys), and the live
+        domain has changed since it was copied: QEMU's events come while it adds the device.
+        """
+        devices = live.devices
+        for controller in self.controllers:
+            insert_controller(devices.controllers, controller)
+        match self.device:
+            case Disk():
+                insert_disk(devices.disks, self.device)
+            case Controller():
+                insert_controller(devices.controllers, self.device)
+            case _:
+                set_devices(devices, self.tag, [*devices_of(devices, self.tag), self.device])
+        if self.tag == "serial" and len(devices.serials) == 1 and not devices.consoles:
+            # libvirt shows the first serial port as the first console, too.
+            assert isinstance(self.device, CharDevice), "a serial port"
+            devices.consoles.append(replace(copy_of(self.device), alias=self.device.alias))
 
 
 def plan_attach(live: Domain, tag: str, device: Device, facts: EmulatorFacts) -> HotplugPlan:
@@ -42,6 +68,7 @@ def plan_attach(live: Domain, tag: str, device: Device, facts: EmulatorFacts) ->
         ConfError: the domain cannot have it; "internal": no PCI slot is free.
     """
     domain = parse_domain(format_domain(live, live=True, secure=True))
+    hubs = len(domain.devices.hubs)
     existing = {id(controller) for controller in domain.devices.controllers}
     add_device(domain, tag, device)
     complete(domain, facts)
@@ -62,7 +89,10 @@ def plan_attach(live: Domain, tag: str, device: Device, facts: EmulatorFacts) ->
         )
     for added in (*new, device):
         assign_alias(domain, added)
-    return HotplugPlan(domain, facts, device, new)
+    if len(domain.devices.hubs) > hubs:
+        # Completing a definition adds hubs; libvirt adds none to a running guest.
+        raise ConfError("internal", "No free USB ports")
+    return HotplugPlan(domain, facts, tag, device, new)
 
 
 def assign_alias(domain: Domain, device: Device) -> None:

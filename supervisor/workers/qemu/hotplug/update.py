@@ -87,7 +87,7 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
             guest.context.node.link("hostd"), disk_secrets.disk_sources(updated)
         )
         chown_images(guest, updated)
-        plan = HotplugPlan(guest.domain, await emulator_facts(guest), updated, [])
+        plan = HotplugPlan(guest.domain, await emulator_facts(guest), "disk", updated, [])
         context = launch_context(guest, plan, interfaces.InterfaceFds(), secrets)
         for step in [qmp_step(*option) for option in node_options(context, updated, nodes)]:
             await guest.monitor.execute(step.command, step.arguments)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -154,3 +156,84 @@ async def test_a_device_that_qemu_will_not_delete_stays(
         guest = (await tree.status()).guest
         assert guest is not None
         assert "vnet7" in guest.live_xml
+
+
+RICH = (
+    "<serial type='pty'/><parallel type='pty'/>"
+    "<channel type='pty'><target type='virtio' name='b'/></channel>"
+    "<console type='pty'/><console type='pty'><target type='virtio'/></console>"
+    "<disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>"
+    "<graphics type='vnc' port='-1' autoport='yes' websocket='-1'/>"
+    "<graphics type='vnc'><listen type='socket'/></graphics>"
+    "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/>"
+    "<model type='e1000'/></interface>"
+)
+PTYS = [
+    {"label": f"char{alias}", "filename": f"pty:/dev/pts/9{number}", "frontend-open": True}
+    for number, alias in enumerate(["serial0", "parallel0", "channel0", "channel1", "console1"])
+]
+ATTACHED = {
+    "interface": INTERFACE,
+    "rng": "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>",
+    "channel": "<channel type='unix'><target type='virtio' name='c'/></channel>",
+    "input": "<input type='tablet' bus='usb'/>",
+    "controller": "<controller type='scsi' model='virtio-scsi'/>",
+    "serial": "<serial type='null'><target type='pci-serial'/></serial>",
+}
+
+
+def lines_without(xml: str, tag: str, alias: str) -> list[str]:
+    """The lines of a live document without one device."""
+    root = ElementTree.fromstring(xml)
+    devices = root.find("devices")
+    assert devices is not None
+    for device in devices.findall(tag):
+        name = device.find("alias")
+        if name is not None and name.get("name") == alias:
+            devices.remove(device)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode").splitlines()
+
+
+@pytest.mark.parametrize("tag", ["disk", *ATTACHED])
+async def test_what_was_assigned_at_the_start_survives_an_attach(
+    tag: str, tmp_path: Path, emulator_facts: EmulatorFacts
+) -> None:
+    async with tree_of(tmp_path, emulator_facts) as tree:
+        tree.script({"query-chardev": [{"return": PTYS}]})
+        await tree.start(RICH)
+        opened = {"event": "DEVICE_TRAY_MOVED", "data": {"id": "sata0-0-0", "tray-open": True}}
+        tree.script({"query-chardev": [{"return": PTYS}], "stop": [opened]})
+        await tree.worker.call(Suspend())
+        guest = (await tree.status()).guest
+        assert guest is not None
+        before = guest.live_xml
+        for assigned in ("tty='/dev/pts/90'", "tray='open'", "port='5900'", "vnet7", "vnc.sock"):
+            assert assigned in before
+        device = ATTACHED.get(tag) or disk_xml(tmp_path)
+        status = await tree.worker.call(AttachDevice(xml=device))
+        aliases = re.compile(r"<alias name='(.*?)'/>")
+        (name,) = {*aliases.findall(status.live_xml)} - {*aliases.findall(before)}
+        after = lines_without(status.live_xml, tag, name)
+        assert after == lines_without(before, tag, name)
+
+
+async def test_events_between_the_steps_of_an_attach_are_not_lost(
+    tmp_path: Path, emulator_facts: EmulatorFacts
+) -> None:
+    async with tree_of(tmp_path, emulator_facts) as tree:
+        await tree.start()
+        opened = {"event": "VSERPORT_CHANGE", "data": {"id": "channel0", "open": True}}
+        tree.script({"device_add": [opened]})
+        status = await tree.worker.call(AttachDevice(xml=INTERFACE))
+        assert "state='connected'" in status.live_xml
+
+
+async def test_disks_attached_live_are_in_the_order_of_bus_and_target(
+    tmp_path: Path, emulator_facts: EmulatorFacts
+) -> None:
+    async with tree_of(tmp_path, emulator_facts) as tree:
+        await tree.start(disk_xml(tmp_path).replace("vdb", "vdc"))
+        status = await tree.worker.call(AttachDevice(xml=disk_xml(tmp_path)))
+        targets = re.findall(r"<target dev='(vd.)'", status.live_xml)
+        assert targets == ["vdb", "vdc"]
