@@ -23,6 +23,7 @@ from conf.domain.devices.address import Address, PciAddress
 from conf.domain.devices.controller import Controller, ControllerTarget
 from conf.domain.model import Domain
 from conf.emulator import EmulatorFacts
+from conf.errors import ConfError
 
 BRIDGE_NAMES: Final = {
     "pci-bridge": "pci-bridge",
@@ -104,6 +105,9 @@ def _pairs(domain: Domain, board: Board) -> Iterator[Pair]:
     for controller in devices.controllers:
         if controller.type == "pci":
             model = controller.model or ""
+            if model not in CONTROLLER_NEEDS:
+                detail = "PCI controller model was not set correctly"
+                raise ConfError("internal", detail, "domain/devices/controller/@model")
             endpoint = Endpoint("pci", CONTROLLER_NEEDS[model], None, model, controller.index or 0)
             yield from _pair(controller, endpoint)
     for filesystem in devices.filesystems:

@@ -52,7 +52,8 @@ class CharSource:
     log_append: bool | None
 
     def _end(self, mode: str) -> CharEnd | None:
-        return next((end for end in self.ends if end.mode == mode), None)
+        # TCP and UDP connect where no mode is given; a second end is the other one.
+        return next((end for end in self.ends if (end.mode or "connect") == mode), None)
 
     @property
     def first(self) -> CharEnd:

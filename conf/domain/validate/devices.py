@@ -10,7 +10,9 @@ from typing import Final
 
 from conf.domain.device_xml import KINDS, devices_of
 from conf.domain.devices.address import PciAddress, by_user
+from conf.domain.devices.chardev import CharDevice
 from conf.domain.model import Domain
+from conf.domain.validate.parsed_devices import char_sources
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 
@@ -237,6 +239,18 @@ def check_serials(domain: Domain) -> None:
                 "compatible with guest architecture or machine type"
             )
             raise ConfError(UNSUPPORTED, detail, "domain/devices/serial/target")
+
+
+def check_unix_sockets(domain: Domain) -> None:
+    """Check that Unix sockets have a path; the daemon makes those of virtio channels alone.
+
+    Raises:
+        ConfError: "internal".
+    """
+    for source in char_sources(domain):
+        made = isinstance(source, CharDevice) and source.target_type in ("virtio", "xen")
+        if source.type == "unix" and not made and not source.path:
+            raise ConfError("internal", "Missing source path attribute for char device", "source")
 
 
 def check_memories(domain: Domain, facts: EmulatorFacts) -> None:

@@ -23,6 +23,7 @@ from conf.domain.validate.devices import (
     check_serials,
     check_single_devices,
     check_sounds,
+    check_unix_sockets,
     check_videos,
 )
 from conf.domain.validate.disks import check_disks
@@ -75,6 +76,7 @@ def _check_devices(domain: Domain, facts: EmulatorFacts) -> None:
     check_hostdevs(domain)
     check_interfaces(domain)
     check_serials(domain)
+    check_unix_sockets(domain)
     check_memories(domain, facts)
     check_iommu(domain)
     check_sounds(domain)

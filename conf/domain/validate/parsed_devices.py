@@ -41,6 +41,13 @@ CONTROLLER_MODELS: Final = {
     "ide": ("piix3", "piix4", "ich6"),
     "virtio-serial": ("virtio", "virtio-transitional", "virtio-non-transitional"),
 }  # fmt: skip
+#: Attributes of <source> that each type of interface must have, in the order of libvirt's checks.
+INTERFACE_SOURCES: Final = {
+    "bridge": ("bridge",), "network": ("network",), "internal": ("name",), "direct": ("dev",),
+    "vdpa": ("dev",), "server": ("port",), "client": ("address", "port"),
+    "mcast": ("address", "port"), "udp": ("address", "port"),
+    "vhostuser": ("type", "path", "mode"),
+}  # fmt: skip
 SECRET_TYPES: Final = ("ceph", "iscsi")
 
 
@@ -50,7 +57,7 @@ def check_parsed_devices(domain: Domain) -> None:
     Raises:
         ConfError: the kind is libvirt's code.
     """
-    for source in _char_sources(domain):
+    for source in char_sources(domain):
         _check_char_source(source)
     for graphics in domain.devices.graphics:
         _check_listens(graphics)
@@ -69,7 +76,8 @@ def check_parsed_devices(domain: Domain) -> None:
             raise ConfError("xml", "msi option is only supported with a server", "shmem/msi")
 
 
-def _char_sources(domain: Domain) -> Iterator[CharSource]:
+def char_sources(domain: Domain) -> Iterator[CharSource]:
+    """List the sources of all character devices."""
     devices = domain.devices
     yield from devices.serials
     yield from devices.parallels
@@ -84,16 +92,40 @@ def _check_controller_model(controller: Controller) -> None:
     models = CONTROLLER_MODELS.get(controller.type, ())
     if controller.model is not None and controller.model not in models:
         detail = f"Unknown model type '{controller.model}'"
-        raise ConfError("internal", detail, "domain/devices/controller/@model")
+        raise ConfError(UNSUPPORTED, detail, "domain/devices/controller/@model")
 
 
 def _check_interface(interface: Interface) -> None:
     path = "domain/devices/interface"
     if interface.model is not None and not INTERFACE_MODEL.fullmatch(interface.model):
         raise ConfError("invalid_arg", "Model name contains invalid characters", f"{path}/model")
-    if interface.type == "network" and not (interface.source and interface.source.network):
-        detail = "No <source> 'network' attribute specified with <interface type='network'/>"
-        raise ConfError("xml", detail, f"{path}/source/@network")
+    required = INTERFACE_SOURCES.get(interface.type, ())
+    if required and interface.source is None:
+        detail = f"interface type='{interface.type}' requires a 'source' element"
+        raise ConfError("xml", detail, f"{path}/source")
+    for name in required:
+        if getattr(interface.source, name) in (None, ""):
+            detail = f"Missing required attribute '{name}' in element 'source'"
+            raise ConfError("xml", detail, f"{path}/source/@{name}")
+    if interface.type == "vhostuser":
+        _check_vhostuser(interface)
+
+
+def _check_vhostuser(interface: Interface) -> None:
+    path, source = "domain/devices/interface", interface.source
+    assert source is not None, "required"
+    if source.type != "unix":
+        detail = f"Type='{source.type}' unsupported for <interface type='vhostuser'>"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/source/@type")
+    if source.mode not in ("server", "client"):
+        detail = f"Invalid value for attribute 'mode' in element 'source': '{source.mode}'."
+        raise ConfError("xml", detail, f"{path}/source/@mode")
+    if not (interface.model or "").startswith("virtio"):
+        detail = (
+            "Wrong or no <model> 'type' attribute specified with <interface type='vhostuser'/>. "
+            "vhostuser requires the virtio-net* frontend"
+        )
+        raise ConfError("internal", detail, f"{path}/model/@type")
 
 
 def _check_char_source(source: CharSource) -> None:
@@ -102,7 +134,10 @@ def _check_char_source(source: CharSource) -> None:
         detail = "only one source element is allowed for character device"
         raise ConfError("xml", detail, path)
     end = source.first if source.ends else None
-    if source.type in ("tcp", "udp") and (end is None or not end.service):
+    service = end.service if end is not None else None
+    if source.type == "udp":
+        service = source.connect_service  # the port to listen on may be QEMU's choice
+    if source.type in ("tcp", "udp") and not service:
         detail = "Missing source service attribute for char device"
         raise ConfError("internal", detail, f"{path}/@service")
     if source.type == "tcp" and (end is None or not end.host):
@@ -138,7 +173,7 @@ def _check_listens(graphics: Graphics) -> None:
 
 def _source_labels(domain: Domain) -> Iterator[list[SourceLabel]]:
     yield from (disk.source.labels for disk in domain.devices.disks if disk.source)
-    yield from (end.labels for source in _char_sources(domain) for end in source.ends)
+    yield from (end.labels for source in char_sources(domain) for end in source.ends)
 
 
 def _check_labels(labels: list[SourceLabel]) -> None:

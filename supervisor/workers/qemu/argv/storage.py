@@ -109,6 +109,9 @@ def _secrets(context: Context, layer: ImageNodes) -> Options:
     yield from credentials(context, layer.source, layer.storage_name)
     encryption = layer.source.encryption
     if encryption is not None and encryption.format == "luks":
+        if not encryption.secrets:
+            detail = "missing <secret> of the LUKS encryption of a disk"
+            raise ConfError("internal", detail, "encryption/secret")
         secret = encryption.secrets[0]
         value = find_secret(context, "volume", uuid=secret.uuid, usage=secret.usage)
         yield secret_object(context, f"{layer.format_name}-encryption-secret0", value)
@@ -140,6 +143,9 @@ def _format(layer: ImageNodes) -> Props:
     props: Props = {"driver": name}
     encryption = layer.source.encryption
     if encryption is not None and encryption.format == "luks":
+        if not encryption.secrets:
+            detail = "missing <secret> of the LUKS encryption of a disk"
+            raise ConfError("internal", detail, "encryption/secret")
         secret = f"{layer.format_name}-encryption-secret0"
         if name == "qcow2":
             props["encrypt"] = {"format": "luks", "key-secret": secret}

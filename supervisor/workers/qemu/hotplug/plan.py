@@ -22,6 +22,7 @@ from conf.domain.devices.controller_order import insert_controller
 from conf.domain.devices.disk import Disk
 from conf.domain.devices.disk_defaults import complete_live_cache
 from conf.domain.devices.disk_order import insert_disk
+from conf.domain.validate.parsed_domain import check_parsed
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 from supervisor.workers.qemu.aliases import USER_PREFIX, assign_aliases
@@ -71,6 +72,7 @@ def plan_attach(live: Domain, tag: str, device: Device, facts: EmulatorFacts) ->
     hubs = len(domain.devices.hubs)
     existing = {id(controller) for controller in domain.devices.controllers}
     add_device(domain, tag, device)
+    check_parsed(domain)
     complete(domain, facts)
     check_attachable(domain, device)
     check_supported(domain)

@@ -68,7 +68,7 @@ ALIAS = "<alias name='ua-d'/>"
         ("<channel type='spicevmc'><target type='virtio'/></channel>", UNSUPPORTED, "spicevmc"),
         ("<interface type='user'><model type='virtio '/></interface>", "invalid_arg", "Model"),
         ("<interface type='network'><source/></interface>", "xml", "'network'"),
-        ("<controller type='scsi' model='bogus'/>", "internal", "Unknown model type"),
+        ("<controller type='scsi' model='bogus'/>", UNSUPPORTED, "Unknown model type"),
         ("<memballoon model='virtio'/><memballoon model='none'/>", "xml", "memory balloon"),
     ],
 )  # fmt: skip
