@@ -45,7 +45,7 @@ def _backend(
         case "unix":
             return "socket", _unix(context, source)
         case "tcp":
-            return "socket", _tcp(source)
+            return "socket", _tcp(context, source)
         case "udp":
             return "udp", _udp(source)
         case "file":
@@ -99,10 +99,14 @@ def _log(context: Context, alias: str, source: CharSource) -> Members:
     return {"logfile": source.log_file, "logappend": source.log_append}
 
 
-def _reconnect(source: CharSource) -> Members:
+def _reconnect(context: Context, source: CharSource) -> Members:
     if source.reconnect is None or source.listens:
         return {}
-    return {"reconnect": source.reconnect.timeout if source.reconnect.enabled else 0}
+    seconds = (source.reconnect.timeout or 0) if source.reconnect.enabled else 0
+    # QEMU 9.2 deprecates the option that counts seconds.
+    if "reconnect-ms" in context.facts.options.get("chardev", ()):
+        return {"reconnect-ms": seconds * 1000}
+    return {"reconnect": seconds}
 
 
 def _server(source: CharSource) -> Members:
@@ -110,7 +114,7 @@ def _server(source: CharSource) -> Members:
 
 
 def _unix(context: Context, source: CharSource) -> Members:
-    return {"path": _socket_path(context, source), **_server(source), **_reconnect(source)}
+    return {"path": _socket_path(context, source), **_server(source), **_reconnect(context, source)}
 
 
 def _socket_path(context: Context, source: CharSource) -> str | None:
@@ -129,7 +133,7 @@ def _socket_path(context: Context, source: CharSource) -> str | None:
     return f"{context.inputs.channel_dir}/{name}"
 
 
-def _tcp(source: CharSource) -> Members:
+def _tcp(context: Context, source: CharSource) -> Members:
     """Build a raw or telnet TCP connection."""
     host, service = (
         (source.bind_host, source.bind_service)
@@ -141,7 +145,7 @@ def _tcp(source: CharSource) -> Members:
         "port": service,
         "telnet": True if source.protocol == "telnet" else None,
         **_server(source),
-        **_reconnect(source),
+        **_reconnect(context, source),
     }
 
 

@@ -1,4 +1,4 @@
-"""The guest's clock and timers: -rtc, kvm-pit, hpet.
+"""The guest's clock and timers: -rtc, kvm-pit; whether there is an HPET.
 
 Owns: these options. The timers that are CPU features are in `cpu.py`.
 May touch: values only.
@@ -30,9 +30,13 @@ def real_time_clock(context: Context) -> Options:
     pit = timers.get("pit")
     if pit is not None and pit.tickpolicy in ("delay", "discard"):
         yield "-global", f"kvm-pit.lost_tick_policy={pit.tickpolicy}"
-    hpet = timers.get("hpet")
-    if hpet is not None and hpet.present is False:
-        yield ("-no-hpet",)
+
+
+def disables_hpet(context: Context) -> bool:
+    """Whether the machine is to have no HPET."""
+    clock = context.domain.clock
+    timers = clock.timers if clock else ()
+    return any(timer.name == "hpet" and timer.present is False for timer in timers)
 
 
 def _base(context: Context) -> str:

@@ -6,11 +6,17 @@ May touch: values only.
 
 from __future__ import annotations
 
-from supervisor.workers.qemu.argv import audio, firmware
+from collections.abc import Iterator
+from typing import Final
+
+from supervisor.workers.qemu.argv import audio, clock, firmware
 from supervisor.workers.qemu.argv.launch_inputs import MASTER_KEY, Context, Options, obj
 from supervisor.workers.qemu.argv.memory import default_ram_id, has_hmat
 from supervisor.workers.qemu.argv.syntax import Option as Value
 from supervisor.workers.qemu.argv.syntax import comma, on_off, options_of
+
+#: Architectures whose machines have the property `acpi`.
+ACPI_ARCHITECTURES: Final = ("x86_64", "i686", "aarch64", "armv7l")
 
 
 def identity(context: Context) -> Options:
@@ -53,7 +59,22 @@ def machine(context: Context) -> Options:
     speaker = audio.speaker_backend(context)
     if speaker is not None:
         parts.append(f"pcspk-audiodev={speaker}")
+    parts += _disabled(context)
     yield "-machine", ",".join(parts)
+
+
+def _disabled(context: Context) -> Iterator[str]:
+    """Build the properties of -machine that switch off what the guest is not to have.
+
+    QEMU has them since 5.1 and 6.0; QEMU 9 has removed the options -no-hpet and -no-acpi.
+    """
+    features = context.domain.features
+    if clock.disables_hpet(context):
+        yield "hpet=off"
+    if (features is None or not features.acpi) and context.facts.arch in ACPI_ARCHITECTURES:
+        yield "acpi=off"
+    if _has_serial_bios(context) and not context.facts.has_device("sga"):
+        yield "graphics=off"  # the BIOS itself has the serial console since QEMU 7.1
 
 
 def uuid(context: Context) -> Options:
@@ -71,9 +92,13 @@ def defaults(context: Context) -> Options:
 
 def serial_bios(context: Context) -> Options:
     """Add SGABIOS, which copies the BIOS output to the serial port."""
-    bios = context.domain.os.bios
-    if bios is not None and bios.useserial:
+    if _has_serial_bios(context) and context.facts.has_device("sga"):
         yield "-device", '{"driver":"sga"}'
+
+
+def _has_serial_bios(context: Context) -> bool:
+    bios = context.domain.os.bios
+    return bios is not None and bool(bios.useserial)
 
 
 def monitor(context: Context) -> Options:
@@ -87,11 +112,8 @@ def monitor(context: Context) -> Options:
 
 
 def power(context: Context) -> Options:
-    """Build the options of shutdown, sleep states (S3, S4) and ACPI."""
+    """Build the options of shutdown and sleep states (S3, S4)."""
     yield ("-no-shutdown",)
-    features = context.domain.features
-    if features is None or not features.acpi:
-        yield ("-no-acpi",)
     pm = context.domain.pm
     if pm is None:
         return

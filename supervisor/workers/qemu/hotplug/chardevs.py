@@ -64,8 +64,9 @@ def _socket(members: Members) -> Arguments:
         data["wait"] = members["wait"] == "on"
     if "telnet" in members:
         data["telnet"] = members["telnet"] == "on"
-    if "reconnect" in members:
-        data["reconnect"] = int(members["reconnect"])
+    for name in ("reconnect", "reconnect-ms"):
+        if name in members:
+            data[name] = int(members[name])
     return data
 
 
