@@ -129,6 +129,8 @@ def _find_interface(present: list[Device], meant: Interface) -> Device:
         interfaces = [card for card in interfaces if (card.mac or "").lower() == meant.mac.lower()]
     if meant.address is not None:
         interfaces = [card for card in interfaces if card.address == meant.address]
+    if meant.alias is not None:
+        interfaces = [card for card in interfaces if card.alias == meant.alias]
     if not interfaces:
         raise ConfError("device_missing", f"no {by} found")
     if len(interfaces) > 1:

@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from conf.domain.device_xml import Device, set_devices
 from conf.domain.devices.chardev import CharSource
 from conf.domain.devices.controller import Controller
+from conf.domain.devices.devices import Devices
 from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
@@ -74,6 +76,17 @@ def check_parsed_devices(domain: Domain) -> None:
     for shmem in domain.devices.shmems:
         if shmem.msi is not None and shmem.server_path is None:
             raise ConfError("xml", "msi option is only supported with a server", "shmem/msi")
+
+
+def check_parsed_device(tag: str, device: Device) -> None:
+    """Check a device of its own before its defaults are filled in.
+
+    Raises:
+        ConfError: the kind is libvirt's code.
+    """
+    domain = Domain(devices=Devices())
+    set_devices(domain.devices, tag, [device])
+    check_parsed_devices(domain)
 
 
 def char_sources(domain: Domain) -> Iterator[CharSource]:

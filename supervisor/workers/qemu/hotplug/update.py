@@ -8,11 +8,14 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from conf.domain import Domain
 from conf.domain.device_list import find_device
 from conf.domain.device_xml import parse_device
-from conf.domain.devices.disk import Disk
+from conf.domain.devices.disk import Disk, DiskDriver
 from conf.domain.devices.graphics import Graphics
+from conf.domain.devices.graphics_defaults import complete_interface
 from conf.domain.devices.interface import Interface
+from conf.domain.validate.parsed_devices import check_parsed_device
 from conf.errors import ConfError
 from supervisor.messages.worker import UpdateDevice
 from supervisor.workers.interface_updates import update_interface
@@ -27,6 +30,11 @@ from supervisor.workers.qemu.hotplug.attach import emulator_facts, free_index, l
 from supervisor.workers.qemu.hotplug.detach import collect
 from supervisor.workers.qemu.hotplug.plan import HotplugPlan
 from supervisor.workers.qemu.hotplug.qmp_steps import qmp_step
+from supervisor.workers.qemu.hotplug.update_checks import (
+    check_disk_change,
+    check_graphics_change,
+    check_interface_change,
+)
 from supervisor.workers.qemu.start.monitor_setup import password_commands
 
 log = logging.getLogger(__name__)
@@ -40,25 +48,37 @@ async def update(guest: Guest, request: UpdateDevice) -> None:
         VirError: netd or QEMU refuses.
     """
     tag, changed = parse_device(request.xml)
+    check_parsed_device(tag, changed)
     match changed:
         case Interface():
             current = find_device(guest.domain, tag, changed)
             assert isinstance(current, Interface), "found by its tag"
+            complete_interface(changed, await emulator_facts(guest))
+            check_interface_change(current, changed)
             await update_interface(
                 guest, current, changed, lambda up: _set_link(guest, current, up)
             )
         case Disk():
-            drive = find_device(guest.domain, tag, changed)
-            assert isinstance(drive, Disk), "found by its tag"
+            drive = _find_drive(guest.domain, changed)
+            if not check_disk_change(drive, changed):
+                return  # an image that is in the drive already
             await _change_medium(guest, drive, changed, force=request.force)
         case Graphics():
             display = find_device(guest.domain, tag, changed)
             assert isinstance(display, Graphics), "found by its tag"
+            check_graphics_change(display, changed, guest.context.config)
             await _update_display(guest, display, changed)
         case _:
             detail = f"live update of device '{tag}' is not supported"
-            raise ConfError("operation_unsupported", detail)
+            raise ConfError("config_unsupported", detail)
     guest.update_xml()
+
+
+def _find_drive(domain: Domain, changed: Disk) -> Disk:
+    for disk in domain.devices.disks:
+        if disk.target.dev == changed.target.dev:
+            return disk
+    raise ConfError("internal", f"disk '{changed.target.dev}' not found")
 
 
 async def _set_link(guest: Guest, interface: Interface, up: bool) -> None:  # noqa: FBT001
@@ -67,16 +87,11 @@ async def _set_link(guest: Guest, interface: Interface, up: bool) -> None:  # no
 
 async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: bool) -> None:
     """Change or eject the medium; the new image is opened before the old one is removed."""
-    if drive.device not in ("cdrom", "floppy"):
-        detail = f"disk device '{drive.target.dev}' of type '{drive.device}' cannot be changed live"
-        raise ConfError("operation_unsupported", detail)
-    if changed.target.bus and changed.target.bus != drive.target.bus:
-        raise ConfError("operation_unsupported", "cannot modify field 'bus' of the disk")
     updated = replace(
         drive,
         type=changed.type,
         source=changed.source,
-        driver=changed.driver or drive.driver,
+        driver=_driver(drive, changed),
         backing_store=changed.backing_store,  # the previous medium's chain is not this one's
     )
     await backing_chains.complete_disks([updated])
@@ -110,21 +125,23 @@ async def _change_medium(guest: Guest, drive: Disk, changed: Disk, *, force: boo
     restore_image_owners(guest, previous)
 
 
+def _driver(drive: Disk, changed: Disk) -> DiskDriver | None:
+    """Return the drive's driver with the format of the new medium; its caching stays."""
+    if drive.driver is None or changed.driver is None:
+        return changed.driver or drive.driver
+    name = changed.driver.name or drive.driver.name
+    return replace(drive.driver, name=name, type=changed.driver.type or drive.driver.type)
+
+
 async def _update_display(guest: Guest, display: Graphics, changed: Graphics) -> None:
+    """Change the password; every other change has been refused."""
     updated = replace(
-        changed,
-        **{
-            name: getattr(display, name)
-            for name in display.__dataclass_fields__
-            if getattr(changed, name) is None or name in ("listens", "port", "autoport", "listen")
-        },
+        display,
+        passwd=changed.passwd or display.passwd,
+        passwd_valid_to=changed.passwd_valid_to or display.passwd_valid_to,
+        connected=changed.connected or display.connected,
     )
-    changeable = ("passwd", "passwd_valid_to", "connected")
-    for name in display.__dataclass_fields__:
-        if name not in changeable and getattr(updated, name) != getattr(display, name):
-            detail = f"cannot change {name.replace('_', ' ')} of a {display.type} display"
-            raise ConfError("operation_unsupported", f"{detail} while the guest runs")
     for command, arguments in password_commands(updated):
         await guest.monitor.execute(command, arguments)
-    for name in changeable:
-        setattr(display, name, getattr(updated, name))
+    display.passwd, display.passwd_valid_to = updated.passwd, updated.passwd_valid_to
+    display.connected = updated.connected
