@@ -15,6 +15,7 @@ from typing import Final
 
 SUN_PATH_BYTES: Final = 107  # bytes
 CONNECT_S: Final = 2.0
+RETRY_S: Final = 0.02  # between attempts while the listener's backlog is full
 
 
 @contextlib.contextmanager
@@ -50,6 +51,21 @@ def listen(path: Path, backlog: int = 8) -> socket.socket:
     return end
 
 
+async def _connect(end: socket.socket, name: str) -> None:
+    """Connect a non-blocking socket.
+
+    connect(2) on AF_UNIX fails with EAGAIN where the listener's backlog is full, and the socket
+    is not being connected then: waiting until it is writable would report a success.
+    """
+    while True:
+        try:
+            end.connect(name)
+        except BlockingIOError:
+            await asyncio.sleep(RETRY_S)
+        else:
+            return
+
+
 async def connect(path: Path, timeout_s: float = CONNECT_S) -> socket.socket:
     """Connect to a path.
 
@@ -61,7 +77,7 @@ async def connect(path: Path, timeout_s: float = CONNECT_S) -> socket.socket:
     try:
         with short_path(path) as name:
             async with asyncio.timeout(timeout_s):
-                await asyncio.get_running_loop().sock_connect(end, name)
+                await _connect(end, name)
     except BaseException:
         end.close()
         raise

@@ -180,7 +180,11 @@ async def _exchange(
     assert process.stdin is not None
     assert process.stdout is not None
     commands = [Query("qmp_capabilities"), *queries]
-    process.stdin.write(b"".join(query.encode(number) for number, query in enumerate(commands)))
+    requests = b"".join(query.encode(number) for number, query in enumerate(commands))
+    # A program that is no QEMU may have exited: uvloop raises RuntimeError for its closed pipe,
+    # and what it has printed is read below.
+    with contextlib.suppress(OSError, RuntimeError):
+        process.stdin.write(requests)
     replies: dict[Query, bytes] = {}
     pending = len(commands)
     while pending:

@@ -33,7 +33,7 @@ def real_time_clock(context: Context) -> Options:
 
 
 def disables_hpet(context: Context) -> bool:
-    """Whether the machine is to have no HPET."""
+    """Check whether the machine is to have no HPET."""
     clock = context.domain.clock
     timers = clock.timers if clock else ()
     return any(timer.name == "hpet" and timer.present is False for timer in timers)

@@ -145,7 +145,9 @@ async def _prepare_domain(start: StartContext, ports: DisplayPorts, undo: AsyncE
     live_xml.copy_serial_to_console(domain)
     if not context.session:
         live_xml.fill_dac_label(domain, start.user.uid, start.user.gid)
+    # libvirt runs both hooks wherever a start fails: "stopped", then "release".
     undo.push_async_callback(start.notify_hook, "release")
+    undo.push_async_callback(start.notify_hook, "stopped")
     # A hook may make images that the disks name, so chains are read after it.
     await start.run_hook("prepare")
     await backing_chains.complete_chains(domain)

@@ -122,6 +122,20 @@ async def test_a_start_that_a_service_refuses_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("operation", ["prepare", "start", "started"])
+async def test_a_start_that_fails_runs_the_hooks_of_a_stop(
+    operation: str, tmp_path: Path, emulator_facts: EmulatorFacts
+) -> None:
+    async with tree_of(tmp_path, emulator_facts) as tree:
+        record = tmp_path / "hooks"
+        tree.hook(operation)
+        script = tree.paths.hook("qemu")
+        script.write_text(script.read_text().replace("\n", f"\necho $2 $3 >>{record}\n", 1))
+        with pytest.raises(VirError):
+            await tree.start()
+        assert record.read_text().splitlines()[-2:] == ["stopped end", "release end"]
+
+
+@pytest.mark.parametrize("operation", ["prepare", "start", "started"])
 async def test_a_start_that_a_hook_refuses_leaves_nothing_behind(
     operation: str, tmp_path: Path, emulator_facts: EmulatorFacts
 ) -> None:
