@@ -176,6 +176,28 @@ class Pools:
         with disk_errors(POOLS, f"forget pool '{obj.name}'"):
             await asyncio.to_thread(self._files.remove_status, obj.name)
 
+    async def detect(self, obj: PoolObject, pool: Pool) -> None:
+        """Activate a defined pool whose storage is accessible already.
+
+        libvirt applies checkPool to every definition when it starts: a pool of a directory that
+        exists, or of a file system that is mounted, is active without a start.
+
+        Raises:
+            VirError: the backend's; the pool stays inactive.
+        """
+        active = self.new_active(pool)
+        try:
+            if await active.backend.check():
+                active.update(await active.backend.refresh())
+                with disk_errors(POOLS, f"record pool '{obj.name}'"):
+                    text = format_status(pool)
+                    await asyncio.to_thread(self._files.save_status, obj.name, text)
+                self._publisher.invalidate()
+                obj.runtime = active
+        finally:
+            if obj.runtime is not active:
+                active.process.release()
+
     async def _is_active(self, obj: PoolObject, active: ActivePool) -> bool:
         """Return whether a pool is still active, and read its volumes.
 

@@ -2,8 +2,8 @@
 
 Owns: that order. May touch: definition and status files, to read; pools through `Pools`.
 
-A pool with a status file is active if its backend finds its storage active. Temporary files that
-an earlier stord left in it are removed.
+A pool is active if its backend finds its storage accessible, whether it has a status file or not.
+Temporary files that an earlier stord left in it are removed.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _escape(path: Path) -> str:
 async def recover(
     were_active: dict[PoolObject, Pool], registry: PoolRegistry, pools: Pools
 ) -> set[asyncio.Task[None]]:
-    """Reconnect to the active pools concurrently.
+    """Reconnect to the active pools concurrently, and look which others' storage is accessible.
 
     Returns:
         The tasks of pools whose storage did not answer within `RECONNECT_S`; they continue in the
@@ -83,6 +83,12 @@ async def recover(
     tasks = [
         asyncio.create_task(_reconnect(obj, pool, registry, pools))
         for obj, pool in were_active.items()
+    ]
+    starts = asyncio.Semaphore(MAX_STARTS)
+    tasks += [
+        asyncio.create_task(_detect(obj, obj.definition, pools, starts))
+        for obj in registry
+        if obj.definition is not None and obj not in were_active
     ]
     if not tasks:
         return set()
@@ -98,6 +104,15 @@ async def _reconnect(obj: PoolObject, pool: Pool, registry: PoolRegistry, pools:
         log.error("cannot reconnect to pool '%s', it is inactive: %s", obj.name, error)
     if not obj.is_listed:
         registry.remove(obj)
+
+
+async def _detect(obj: PoolObject, pool: Pool, pools: Pools, starts: asyncio.Semaphore) -> None:
+    try:
+        async with starts, obj.change_lock.hold("detection"):
+            if not obj.is_active:
+                await pools.detect(obj, pool)
+    except (VirError, TimeoutError) as error:
+        log.info("the storage of pool '%s' is not accessible: %s", obj.name, error)
 
 
 async def autostart_pools(files: PoolFiles, registry: PoolRegistry, pools: Pools) -> None:

@@ -187,6 +187,35 @@ async def test_next_stord_reconnects_to_an_active_pool(tmp_path: Path) -> None:
         assert list(stord.active().volumes) == ["v"]
 
 
+async def test_a_defined_pool_whose_storage_is_accessible_is_active_after_the_start(
+    tmp_path: Path,
+) -> None:
+    async with stord_at(tmp_path) as stord:
+        await defined(stord)
+    async with stord_at(tmp_path) as stord:
+        stord.backend.volumes["v"] = VOLUME
+        await restarted(tmp_path, stord)
+        assert stord.backend.called == ["check", "refresh"]
+        assert stord.object().is_active
+        assert list(stord.active().volumes) == ["v"]
+        assert has_status(stord)
+
+
+@pytest.mark.parametrize("step", ["", "check", "refresh"])
+async def test_a_defined_pool_whose_storage_is_not_accessible_stays_inactive(
+    tmp_path: Path, step: str
+) -> None:
+    async with stord_at(tmp_path) as stord:
+        await defined(stord)
+    async with stord_at(tmp_path) as stord:
+        stord.backend.is_active = bool(step)
+        if step:
+            stord.backend.errors[step] = TIMEOUT
+        await restarted(tmp_path, stord)
+        assert not stord.object().is_active
+        assert not has_status(stord)
+
+
 async def test_next_stord_forgets_a_pool_whose_storage_is_inactive(tmp_path: Path) -> None:
     await leave_active(tmp_path)
     async with stord_at(tmp_path) as stord:
