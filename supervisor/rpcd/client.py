@@ -223,6 +223,8 @@ class ServerClient:
             self._streams.read_pause.hold("calls", on=False)
 
     def _reply_error(self, call: Header, error: VirError) -> None:
+        name = self._programs.procedure_name(call)
+        log.info("client %s: %s is refused: %s", self._connection.name, name, error)
         self._connection.send(framing.encode_error_reply(call, error.to_wire()))
 
     def _closed(self) -> None:

@@ -56,6 +56,14 @@ class Programs:
             raise VirError(ErrorCode.RPC, detail, ErrorDomain.RPC)
         return procedure
 
+    def procedure_name(self, header: Header) -> str:
+        """Return the name of a call's procedure for the log; its numbers for an unknown one."""
+        program = self._programs.get(header.program)
+        procedure = program.procedure(header.procedure) if program is not None else None
+        if procedure is None:
+            return f"procedure {header.procedure} of program {header.program:#x}"
+        return procedure.name
+
     def local_call(self, procedure: Procedure) -> LocalCall:
         """Find the method that answers a procedure with `owner=rpcd`."""
         return self._local[procedure.name]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
+
+import pytest
 
 from conf.settings import DaemonConfig
 from rpc import framing
@@ -89,6 +92,22 @@ def call(name: str, *arguments: object) -> bytes:
     procedure = wire_table.load().named(name)
     header = Header(procedure.program, 1, procedure.number, MessageType.CALL, 7, Status.OK)
     return framing.encode(header, procedure.encode_args(arguments))
+
+
+async def test_a_refused_call_is_logged_with_its_client_and_the_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "supervisor.rpcd")
+    server = TestedServer(DaemonConfig(), refuse_all)
+    transport = MemoryTransport()
+    server.accept(transport, SocketPolicy("none", read_only=True))
+    transport.on_data(call("connect_open", "qemu:///system", 1) + call("domain_create_xml", "x", 0))
+    assert transport.replies()[1].header.status == Status.ERROR
+    (line,) = [record.getMessage() for record in caplog.records if "refused" in record.msg]
+    assert line.startswith("client memory: domain_create_xml is refused: ")
+    assert "read only" in line
+    transport.close()
+    server.end()
 
 
 async def test_a_client_of_another_transport_is_served() -> None:
