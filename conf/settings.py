@@ -126,7 +126,7 @@ class QemuConfig(msgspec.Struct, frozen=True, kw_only=True):
     security_driver: list[str] = []
     security_default_confined: bool = True
     security_require_confined: bool = False
-    user: str = ""  # "": libvirt-qemu where there is such a user, else the daemon's own
+    user: str = ""  # "": libvirt-qemu and its group where there are such, else the daemon's own
     group: str = ""  # "": kvm, or the user's own
     dynamic_ownership: bool = True
     remember_owner: bool = True

@@ -27,7 +27,7 @@ from supervisor.root.handlers import TreeHandlers
 from supervisor.root.pidfile import AlreadyRunning, PidFile
 from supervisor.root.roles import SERVICES, SESSION_SERVICES
 from supervisor.root.sd_notify import notify
-from supervisor.root.sockets import SocketError, client_sockets
+from supervisor.root.sockets import SocketError, client_sockets, client_uri
 from supervisor.root.tree import Tree, TreeConfig
 from supervisor.runtime.hooks import Hooks
 from supervisor.runtime.log import LEVELS, Collector, Output, parse_outputs, stderr_output
@@ -213,6 +213,7 @@ class Daemon:
         self._tree = tree
         self._collector = collector
         self._ready_fd = ready_fd
+        self._session = tree.config.session
         self._shutdown = asyncio.Event()
         self._idle: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -257,7 +258,10 @@ class Daemon:
     def _notify_ready(self) -> None:
         log.info("libvirtd is ready: %s", self._paths.socket())
         notify(os.environ, "READY=1")
-        if self._ready_fd is not None:
+        if self._ready_fd is None:
+            uri = client_uri(self._paths, self._settings[0], session=self._session)
+            sys.stderr.write(f"libvirtd is ready: virsh -c '{uri}'\n")
+        else:
             with contextlib.suppress(BrokenPipeError):
                 os.write(self._ready_fd, STARTED)
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from conf.settings import DaemonConfig, socket_modes
 from supervisor.runtime.paths import Paths
 
@@ -22,6 +24,7 @@ SD_LISTEN_FDS_START: Final = 3  # sd_listen_fds(3)
 BY_FILE: Final = {"libvirt-sock": "rw", "libvirt-sock-ro": "ro"}
 BY_UNIT: Final = {"libvirtd": "rw", "libvirtd-ro": "ro"}
 BY_POSITION: Final = ("rw", "ro")
+GROUP: Final = "libvirt"  # packages make it: its members may use the read-write socket
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,8 @@ def client_sockets(
     if passed:
         return ClientSockets(passed, ())
     places = {"rw": paths.socket()} if session else socket_paths(paths, config)
+    if not session and not config.unix_sock_group and os.geteuid() == 0 and has_group(GROUP):
+        config = msgspec.structs.replace(config, unix_sock_group=GROUP)
     modes = dict(zip(BY_POSITION, socket_modes(config), strict=True))
     group = None if session else group_id(config.unix_sock_group)
     ends = {
@@ -73,6 +78,16 @@ def socket_paths(paths: Paths, config: DaemonConfig) -> dict[str, Path]:
     if config.unix_sock_dir:
         return {side: Path(config.unix_sock_dir) / path.name for side, path in places.items()}
     return places
+
+
+def client_uri(paths: Paths, config: DaemonConfig, *, session: bool) -> str:
+    """Return the URI of the daemon's QEMU driver, with its socket where clients need that."""
+    if session:  # clients look where Paths.session does
+        return "qemu:///session"
+    path = socket_paths(paths, config)["rw"]
+    if path == Paths.system().socket():
+        return "qemu:///system"
+    return f"qemu+unix:///system?socket={path}"
 
 
 def passed_sockets(environ: MutableMapping[str, str]) -> dict[str, socket.socket]:
@@ -134,6 +149,15 @@ def bind(path: Path, mode: int, group: int | None, queue: int) -> socket.socket:
         end.close()
         raise SocketError(f"cannot listen on {path}: {error.strerror or error}") from error
     return end
+
+
+def has_group(name: str) -> bool:
+    """Return whether the host has a group."""
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
 
 
 def group_id(name: str) -> int | None:

@@ -38,6 +38,8 @@ class User:
         return self.uid == os.geteuid()
 
 
+DEFAULT_USER: Final = "libvirt-qemu"  # Debian's; its group has the same name
+
 #: What libvirt calls each limit in its message, and the key of qemu.conf.
 RLIMITS: Final = {
     resource.RLIMIT_CORE: ("core file size", "max_core"),
@@ -97,9 +99,13 @@ def warn_of_root(domain: str, user: User, config: QemuConfig, label: str = "") -
 def _user(name: str, group: str) -> User | None:
     if not name:
         try:
-            entry = pwd.getpwnam("libvirt-qemu")
+            entry = pwd.getpwnam(DEFAULT_USER)
         except KeyError:
             return None
+        if not group and _has_group(DEFAULT_USER):
+            # Debian's libvirt is built with this group; the user's primary group there is kvm,
+            # for /dev/kvm. Images that are chowned to QEMU's user do not become kvm's.
+            group = DEFAULT_USER
     elif name.lstrip("+").isdigit():
         number = int(name.lstrip("+"))
         try:
@@ -109,6 +115,25 @@ def _user(name: str, group: str) -> User | None:
     else:
         entry = pwd.getpwnam(name)
     return User(entry.pw_uid, _gid(group, entry.pw_gid), entry.pw_name)
+
+
+def _has_group(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def supplementary_groups(user: User) -> list[int]:
+    """Return the groups of an emulator's process: the user's own, and the one that it runs with.
+
+    The user's primary group stays among them when another one is set: it may be kvm.
+    """
+    if not user.name:
+        return [user.gid]
+    groups = os.getgrouplist(user.name, pwd.getpwnam(user.name).pw_gid)
+    return groups if user.gid in groups else [user.gid, *groups]
 
 
 def _gid(group: str, default: int) -> int:
@@ -152,7 +177,6 @@ def spawn(spawning: Spawning) -> int:
     """
     user = spawning.user
     switch = not user.is_own
-    groups = os.getgrouplist(user.name, user.gid) if switch and user.name else None
     try:
         with _own_rlimits(spawning.rlimits):
             process = subprocess.Popen(
@@ -166,7 +190,7 @@ def spawn(spawning: Spawning) -> int:
                 start_new_session=True,
                 user=user.uid if switch else None,
                 group=user.gid if switch else None,
-                extra_groups=groups if switch else None,
+                extra_groups=supplementary_groups(user) if switch else None,
             )
     except OSError as error:
         detail = f"cannot execute binary {spawning.argv[0]}: {error.strerror}"

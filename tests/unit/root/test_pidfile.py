@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import socket
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from conf.settings import DaemonConfig
 from supervisor.root.pidfile import AlreadyRunning, PidFile
 from supervisor.root.sd_notify import notify
-from supervisor.root.sockets import SocketError, bind, client_sockets
+from supervisor.root.sockets import SocketError, bind, client_sockets, client_uri
 from supervisor.runtime.paths import Paths
 
 
@@ -41,6 +42,34 @@ def test_the_sockets_have_the_modes_of_the_settings(tmp_path: Path) -> None:
     assert sorted(sockets.sockets) == ["ro", "rw"]
     sockets.close()
     assert not paths.socket().exists()
+
+
+def test_the_group_libvirt_may_use_the_socket_of_roots_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("supervisor.root.sockets.GROUP", grp.getgrgid(os.getgid()).gr_name)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    paths = Paths.system(tmp_path)
+    for config, mode in (
+        (DaemonConfig(), 0o770),
+        (DaemonConfig(unix_sock_rw_perms="0700"), 0o700),
+    ):
+        sockets = client_sockets(paths, config, {}, session=False)
+        status = paths.socket().stat()
+        assert (status.st_mode & 0o777, status.st_gid) == (mode, os.getgid())
+        sockets.close()
+    monkeypatch.setattr("supervisor.root.sockets.GROUP", "no-such-group")
+    sockets = client_sockets(paths, DaemonConfig(), {}, session=False)
+    assert paths.socket().stat().st_mode & 0o777 == 0o700
+    sockets.close()
+
+
+def test_the_uri_of_a_daemon_names_its_socket_where_clients_need_it(tmp_path: Path) -> None:
+    config = DaemonConfig()
+    assert client_uri(Paths.system(), config, session=False) == "qemu:///system"
+    assert client_uri(Paths.system(), config, session=True) == "qemu:///session"
+    elsewhere = client_uri(Paths.system(tmp_path), config, session=False)
+    assert elsewhere == f"qemu+unix:///system?socket={tmp_path}/run/libvirt/libvirt-sock"
 
 
 def test_the_session_daemon_has_one_socket_of_mode_0700(tmp_path: Path) -> None:
