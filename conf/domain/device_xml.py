@@ -85,13 +85,13 @@ def parse_device(xml: str) -> tuple[str, Device]:
     """Read one device: its element's name, and the device.
 
     Raises:
-        ConfError: "xml": it is no device; whatever the device's own reading refuses.
+        ConfError: "config_unsupported": it is no device; whatever the device's own reading refuses.
     """
     root = parse_tree(xml)
     tag = root.tag
     kind = KINDS.get(tag) if isinstance(tag, str) else None
     if kind is None:
-        raise ConfError("xml", f"unknown device type '{tag}'", str(tag))
+        raise ConfError("config_unsupported", f"unknown device type '{tag}'", str(tag))
     device: Device = read(kind.model, root)  # a model may serve several elements
     return str(tag), device
 

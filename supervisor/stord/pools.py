@@ -245,8 +245,7 @@ class Pools:
     async def _with_inactive_backend(
         self, obj: PoolObject, act: Callable[[Backend], Awaitable[None]]
     ) -> None:
-        if obj.runtime is not None:
-            raise STORAGE_ERRORS.operation_invalid(f"storage pool '{obj.name}' is still active")
+        require_inactive(obj)
         for program in self.backend_type(obj.current).programs:
             commands.find_program(program)
         active = self.new_active(obj.current)
@@ -295,6 +294,16 @@ class Pools:
         if obj.definition is None:
             self._registry.remove(obj)
         self._publisher.lifecycle(obj, Event.STOPPED)
+
+
+def require_inactive(obj: PoolObject) -> None:
+    """Refuse an active pool.
+
+    Raises:
+        VirError: OPERATION_INVALID.
+    """
+    if obj.runtime is not None:
+        raise STORAGE_ERRORS.operation_invalid(f"storage pool '{obj.name}' is still active")
 
 
 def check_not_busy(obj: PoolObject, active: ActivePool) -> None:

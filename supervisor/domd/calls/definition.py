@@ -96,7 +96,6 @@ class DefinitionCalls:
         """
         self._errors.check_flags("DomainRename", flags)
         name = new_name or ""
-        refuse_name(name)
         domain = self._registry.find(dom)
         async with domain.jobs.hold("rename"):
             self._refuse_rename(domain, name)
@@ -111,6 +110,7 @@ class DefinitionCalls:
             raise domain.errors.operation_invalid(
                 f"cannot rename active domain '{domain.name}'; shut it down first"
             )
+        refuse_name(name)
         if domain.definition is None:
             raise domain.errors.operation_invalid(
                 f"cannot rename a transient domain '{domain.name}'"

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from conf.domain.devices.disk import Disk
 from ipc import BusError, Node
 from rpc.enums import ConnectGetAllDomainStatsFlags, DomainStatsTypes, TypedParameterType
 from rpc.errors import ErrorCode, VirError
 from rpc.values import Domain as DomainId
 from rpc.values import DomainStatsRecord, TypedParam, TypedValue
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.service_errors import ServiceErrors
+from supervisor.domd.calls.offline import read_sizes
 from supervisor.domd.calls.query import QueryCalls
 from supervisor.domd.domain import DomainObject
 from supervisor.domd.registry import DomainRegistry
@@ -30,6 +33,8 @@ STEERING: Final = (
     | ConnectGetAllDomainStatsFlags.BACKING
     | ConnectGetAllDomainStatsFlags.ENFORCE_STATS
 )
+#: VIR_CONNECT_LIST_DOMAINS_FILTERS_ACTIVE, _PERSISTENT and _STATE; libvirt takes no others here.
+FILTERS: Final = 0xFF
 INT, UINT, ULLONG = TypedParameterType.INT, TypedParameterType.UINT, TypedParameterType.ULLONG
 
 log = logging.getLogger(__name__)
@@ -61,16 +66,19 @@ class StatsCalls:
         if enforced and stats & ~ALL_GROUPS:
             detail = f"Stats types bits {stats & ~ALL_GROUPS:#x} are not supported by this daemon"
             raise self._registry.errors.error(ErrorCode.ARGUMENT_UNSUPPORTED, detail)
+        self._registry.errors.check_flags("ConnectGetAllDomainStats", flags, STEERING | FILTERS)
+        domains = self._queries.filtered(flags & FILTERS)
         if doms:
-            known = (self._registry.by_uuid(dom.uuid) for dom in doms)
-            domains = [domain for domain in known if domain is not None]
-        else:
-            domains = self._queries.filtered(flags & ~int(STEERING))
+            selected = {dom.uuid for dom in doms}
+            domains = [domain for domain in domains if domain.uuid in selected]
         return list(await asyncio.gather(*(self._record(domain, groups) for domain in domains)))
 
     async def _record(self, domain: DomainObject, groups: int) -> DomainStatsRecord:
         identity = domain.identity
         params = list(local_stats(domain, groups, sampled=self._worker_stats))
+        if not domain.is_active and groups & self._worker_stats & DomainStatsTypes.BLOCK:
+            disks = domain.current.domain.devices.disks
+            params += await asyncio.to_thread(lambda: list(image_stats(disks, domain.errors)))
         if domain.is_active and groups & self._worker_stats:
             params += await self.worker_stats(domain, groups & self._worker_stats)
         return DomainStatsRecord(identity, params)
@@ -102,10 +110,38 @@ def local_stats(domain: DomainObject, groups: int, *, sampled: int) -> Iterator[
         yield param("cpu.user", ULLONG, times.user)
         yield param("cpu.system", ULLONG, times.system)
     if not domain.is_active and groups & DomainStatsTypes.BALLOON:
+        current = definition.current_memory
+        amount = current.amount if current is not None else definition.memory
+        yield param("balloon.current", ULLONG, amount)
         yield param("balloon.maximum", ULLONG, definition.memory)
     if not domain.is_active and groups & DomainStatsTypes.VCPU:
         yield param("vcpu.current", UINT, definition.current_vcpus)
         yield param("vcpu.maximum", UINT, definition.maximum_vcpus)
+
+
+def image_stats(disks: Sequence[Disk], errors: ServiceErrors) -> Iterator[TypedParam]:
+    """Yield the disks of a domain that is off, with the sizes of images that can be read."""
+    yield param("block.count", UINT, len(disks))
+    for index, disk in enumerate(disks):
+        yield text_param(f"block.{index}.name", disk.target.dev)
+        chain = disk.chain()
+        path = (chain[0][0].file or chain[0][0].dev or "") if chain else ""
+        if not path:
+            continue
+        yield text_param(f"block.{index}.path", path)
+        try:
+            allocation, capacity, physical = read_sizes(path, chain[0][1], errors)
+        except VirError as error:
+            log.info("no sizes of %s: %s", path, error)
+            continue
+        yield param(f"block.{index}.allocation", ULLONG, allocation)
+        yield param(f"block.{index}.capacity", ULLONG, capacity)
+        yield param(f"block.{index}.physical", ULLONG, physical)
+
+
+def text_param(field: str, value: str) -> TypedParam:
+    """Make a string parameter."""
+    return TypedParam(field, TypedValue(TypedParameterType.STRING, value))
 
 
 def param(field: str, kind: int, value: int) -> TypedParam:

@@ -138,6 +138,8 @@ class SecretCalls:
     ) -> None:
         """Set the value of a secret."""
         SECRET_ERRORS.check_flags("secretSetValue", flags)
+        if not value:  # libvirt's decoder makes a null pointer of it
+            raise SECRET_ERRORS.invalid_arg("value in virSecretSetValue must not be NULL")
         await run_to_completion(self._set_value(secret, value))
 
     async def secret_undefine(self, call: ClientCall, secret: SecretId) -> None:

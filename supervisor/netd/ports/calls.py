@@ -47,11 +47,14 @@ class PortCalls:
     def network_list_all_ports(
         self, call: ClientCall, network: NetworkId, need_results: int, flags: int
     ) -> tuple[list[PortId], int]:
-        """List the ports of a network."""
+        """List the ports of a network.
+
+        Raises:
+            VirError: OPERATION_INVALID: the network is inactive.
+        """
         NETWORK_ERRORS.check_flags("networkListAllPorts", flags)
         obj = self._registry.find(network)
-        running = obj.runtime
-        ports = [PortId(obj.identity, uuid) for uuid in running.ports] if running else []
+        ports = [PortId(obj.identity, uuid) for uuid in active(obj).ports]
         return ports if need_results else [], len(ports)
 
     def network_port_lookup_by_uuid(

@@ -16,7 +16,7 @@ from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.stord.backends.base import BackendType, Overwrite
 from supervisor.stord.pool_xml import parse_pool_xml
-from supervisor.stord.pools import Pools
+from supervisor.stord.pools import Pools, require_inactive
 from supervisor.stord.registry import PoolDefinitions, PoolRegistry
 
 CREATE: Create = Create.WITH_BUILD | Create.WITH_BUILD_OVERWRITE | Create.WITH_BUILD_NO_OVERWRITE
@@ -148,6 +148,8 @@ class PoolLifecycleCalls:
         Raises:
             VirError: OPERATION_INVALID when it is active; INVALID_ARG for flags.
         """
+        # libvirt's backends check the flags: after the driver has refused an active pool.
+        require_inactive(self._registry.find(pool))
         STORAGE_ERRORS.check_flags("storagePoolBuild", flags, Build.NO_OVERWRITE | Build.OVERWRITE)
         STORAGE_ERRORS.check_exclusive(flags, Build.NO_OVERWRITE, Build.OVERWRITE)
         obj = self._registry.find(pool)
@@ -161,6 +163,7 @@ class PoolLifecycleCalls:
         Raises:
             VirError: OPERATION_INVALID when it is active.
         """
+        require_inactive(self._registry.find(pool))
         STORAGE_ERRORS.check_flags("storagePoolDelete", flags, StoragePoolDeleteFlags.ZEROED)
         if flags & StoragePoolDeleteFlags.ZEROED:
             detail = "deleting a pool with zeroes is not supported; wipe its volumes first"

@@ -138,6 +138,17 @@ async def test_the_size_of_an_off_domains_image_is_read_from_it(tmp_path: Path) 
             with pytest.raises(VirError) as refusal:
                 await service.call("domain_get_block_info", DOM, path, 0)
             assert refusal.value.code is ErrorCode.INVALID_ARG
+        (record,) = await service.call("connect_get_all_domain_stats", [], 0, 0)
+        stats = {param.field: param.value.value for param in record.params}
+        assert (stats["block.count"], stats["block.0.name"]) == (2, "vda")
+        assert stats["block.0.capacity"] == stats["block.0.physical"] == 1 << 20
+        assert "block.1.path" not in stats
+        assert stats["balloon.current"] == stats["balloon.maximum"]
+        assert await service.call("connect_get_all_domain_stats", [DOM], 0, 1) == []  # active ones
+        for doms in ([], [DOM]):
+            with pytest.raises(VirError) as refusal:
+                await service.call("connect_get_all_domain_stats", doms, 0, 0x100)
+            assert refusal.value.code is ErrorCode.INVALID_ARG
         image.unlink()
         with pytest.raises(VirError) as refusal:
             await service.call("domain_get_block_info", DOM, "vda", 0)
