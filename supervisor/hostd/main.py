@@ -31,6 +31,7 @@ from supervisor.hostd.secrets.files import SecretFiles
 from supervisor.hostd.secrets.registry import SecretRegistry
 from supervisor.messages.hostd import EmulatorProbed, ProbeEmulator
 from supervisor.runtime.child import ChildProcess
+from supervisor.runtime.emulator_user import emulator_user
 from supervisor.runtime.host import host_arch
 
 #: What answers clients' calls (`owner=hostd` in rpc/*.table); a method is named as its procedure.
@@ -65,7 +66,7 @@ async def run(process: ChildProcess) -> None:
     emulators = Emulators(process.paths.capabilities())
     identity = host_uuid(process.config.host_uuid, process.paths.host_uuid())
     node = Node()
-    calls = EmulatorCalls(node, emulators, identity, None if process.session else "+0:+0")
+    calls = EmulatorCalls(node, emulators, identity, base_label(process))
     files = SecretFiles(process.paths.secrets())
     secrets = SecretCalls(SecretRegistry(), files, Publisher(process.node, "secret"))
     secrets.load()
@@ -79,6 +80,18 @@ async def run(process: ChildProcess) -> None:
     await process.ready()
     await process.stopping.wait()
     prefetching.cancel()
+
+
+def base_label(process: ChildProcess) -> str | None:
+    """Return the DAC label of guests by default, "+UID:+GID"; None in session mode."""
+    if process.session:
+        return None
+    try:
+        user = emulator_user(process.qemu_config)
+    except VirError as error:
+        log.warning("the capabilities have no DAC label: %s", error)
+        return None
+    return f"+{user.uid}:+{user.gid}"
 
 
 async def prefetch(emulators: Emulators) -> None:

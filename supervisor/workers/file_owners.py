@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Owner
-from supervisor.workers.spawn import User
+from supervisor.runtime.emulator_user import User
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from rpc.errors import ErrorCode, ErrorDomain, VirError
+from supervisor.runtime.emulator_user import User
 from supervisor.runtime.pidfd import GuestProcess
 from supervisor.workers.guest_log import GuestLog
 from supervisor.workers.lxc.liblxc import ENVIRONMENT
-from supervisor.workers.spawn import Spawning, User, spawn
+from supervisor.workers.spawn import Spawning, spawn
 
 BARRIER: Final = "gate"
 PAUSES_S: Final = (0.002, 0.005, 0.01, 0.02)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from conf.domain.devices.disk import Disk
 from supervisor.objects.domain_status_xml import Owner
+from supervisor.runtime.emulator_user import emulator_user
 from supervisor.workers.file_owners import chown_for_guest, restore
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.start import live_xml
 from supervisor.workers.qemu.start.files import disk_files, domain_files
-from supervisor.workers.spawn import emulator_user
 
 
 def chown_images(guest: Guest, disk: Disk) -> list[Owner]:

@@ -19,9 +19,9 @@ from conf.domain.devices.source import Source
 from conf.settings import QemuConfig
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from supervisor.objects.domain_status_xml import Status
+from supervisor.runtime.emulator_user import User
 from supervisor.runtime.paths import Paths
 from supervisor.workers.file_owners import ChownedFile
-from supervisor.workers.spawn import User
 
 #: Debian's OVMF: the template of empty NVRAM variables for each loader.
 TEMPLATES: Final = {

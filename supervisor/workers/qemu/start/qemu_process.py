@@ -19,6 +19,7 @@ from conf.settings import QemuConfig
 from conf.types.cpuset import parse_cpuset
 from supervisor.messages.worker import FreshBoot, StartSource
 from supervisor.objects.domain_status_xml import Status
+from supervisor.runtime.emulator_user import User
 from supervisor.runtime.pidfd import GuestProcess
 from supervisor.workers.cgroups import remove_emulator_group
 from supervisor.workers.guest_log import GuestLog
@@ -29,7 +30,7 @@ from supervisor.workers.qemu.interfaces import InterfaceFds
 from supervisor.workers.qemu.start.files import open_outputs
 from supervisor.workers.qemu.start.start_context import StartContext
 from supervisor.workers.running_guest import record_process
-from supervisor.workers.spawn import Spawning, User, rlimits_of, spawn
+from supervisor.workers.spawn import Spawning, rlimits_of, spawn
 
 KILL_S: Final = 5.0
 NODES_ONLINE: Final = Path("/sys/devices/system/node/online")

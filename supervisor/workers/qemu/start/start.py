@@ -23,6 +23,7 @@ from conf.domain.devices.disk_defaults import complete_live_cache
 from supervisor.messages.hostd import CpuContext, ProbeEmulator
 from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import remove_status
+from supervisor.runtime.emulator_user import emulator_user
 from supervisor.workers.cgroups import move_process
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.display_ports import DisplayPorts
@@ -45,7 +46,7 @@ from supervisor.workers.qemu.start.qemu_process import (
 from supervisor.workers.qemu.start.start_context import StartContext
 from supervisor.workers.qemu.start.unsupported import check_supported
 from supervisor.workers.running_guest import new_status
-from supervisor.workers.spawn import emulator_user, warn_of_root
+from supervisor.workers.spawn import warn_of_root
 from supervisor.workers.state_table import PAUSED_AT_START, RUNNING, Trigger
 from supervisor.workers.unix_sockets import listen
 

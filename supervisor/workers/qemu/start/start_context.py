@@ -12,9 +12,9 @@ from conf.domain import Domain, format_domain
 from conf.emulator import EmulatorFacts
 from supervisor.messages.worker import Start
 from supervisor.objects.domain_status_xml import Status, write_status
+from supervisor.runtime.emulator_user import User
 from supervisor.workers.context import WorkerContext
 from supervisor.workers.qemu.start import live_xml
-from supervisor.workers.spawn import User
 
 
 @dataclass(slots=True)

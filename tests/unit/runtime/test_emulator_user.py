@@ -9,7 +9,7 @@ import pwd
 import pytest
 
 from conf.settings import QemuConfig
-from supervisor.workers.spawn import User, emulator_user, supplementary_groups
+from supervisor.runtime.emulator_user import User, emulator_user, supplementary_groups
 
 KVM, QEMU = 107, 64055
 
