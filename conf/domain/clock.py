@@ -58,8 +58,19 @@ class Clock:
     start: int | None = attribute("@start", read=unsigned)  # seconds since the epoch
     timers: list[Timer] = children("timer", Timer)
 
+    def after_read(self) -> None:
+        """Drop the attributes of other offsets."""
+        if self.offset != "variable":
+            self.basis = None
+        if self.offset not in ("variable", "utc", "localtime"):
+            self.adjustment = None
+        if self.offset != "timezone":
+            self.timezone = None
+        if self.offset != "absolute":
+            self.start = None
 
-@element("pm")
+
+@element("pm", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Pm:
     """<pm>: which of ACPI's sleep states the guest may use."""

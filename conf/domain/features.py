@@ -87,7 +87,7 @@ class DirtyRing:
     size: int | None = attribute("@size", read=unsigned)
 
 
-@element("kvm")
+@element("kvm", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Kvm:
     """<kvm>."""
@@ -137,7 +137,7 @@ class Tcg:
     tb_cache: Size | None = child("tb-cache", Size)
 
 
-@element("features")
+@element("features", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Features:
     """<features>."""

@@ -144,7 +144,9 @@ class Domain:
     name: str = text("name", default="")
     uuid: str | None = text("uuid", read=READ_UUID)
     hwuuid: str | None = text("hwuuid", read=READ_UUID)
-    genid: str | None = text("genid", read=lambda value: READ_UUID(value) if value.strip() else "")
+    genid: str | None = text(
+        "genid", read=lambda value: READ_UUID(value) if value.strip() else "", read_empty=True
+    )
     title: str | None = text("title", omit="")
     description: str | None = text("description", omit="")
     metadata: str | None = verbatim("metadata", prune=drop_repeated_namespaces)
@@ -166,7 +168,7 @@ class Domain:
     sysinfos: list[Sysinfo] = children("sysinfo", Sysinfo)
     bootloader: str | None = text("bootloader")
     bootloader_args: str | None = text("bootloader_args")
-    os: Os = child("os", Os)
+    os: Os = child("os", Os, merge=True)
     idmap: IdMap | None = child("idmap", IdMap)
     features: Features | None = child("features", Features)
     cpu: Cpu | None = child("cpu", Cpu)

@@ -70,7 +70,7 @@ class Boot:
     dev: str = attribute("@dev", read=one_of("hd", "fd", "cdrom", "network"), default="hd")
 
 
-@element("bootmenu")
+@element("bootmenu", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Bootmenu:
     """<bootmenu>: whether the firmware asks."""
@@ -79,7 +79,7 @@ class Bootmenu:
     timeout: int | None = attribute("@timeout", read=unsigned)  # milliseconds
 
 
-@element("bios")
+@element("bios", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Bios:
     """<bios>: SeaBIOS's own settings."""

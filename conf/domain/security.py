@@ -35,7 +35,7 @@ class Cipher:
     state: bool = attribute("@state", read=on_off, write=write_on_off, required=True, default=False)
 
 
-@element("keywrap")
+@element("keywrap", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Keywrap:
     """<keywrap>."""

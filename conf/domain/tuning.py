@@ -71,7 +71,7 @@ class HugePages:
     pages: list[HugePage] = children("page", HugePage)
 
 
-@element("memoryBacking")
+@element("memoryBacking", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class MemoryBacking:
     """<memoryBacking>: what the guest's memory is made of."""
@@ -88,7 +88,7 @@ class MemoryBacking:
     discard: bool = flag("discard")
 
 
-@element("memtune")
+@element("memtune", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Memtune:
     """<memtune>: limits of the host's memory controller."""
@@ -112,7 +112,7 @@ class BlkioDevice:
     write_bytes_sec: int | None = text("write_bytes_sec", read=unsigned)
 
 
-@element("blkiotune")
+@element("blkiotune", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Blkiotune:
     """<blkiotune>: the guest's share of the host's disks."""
@@ -209,7 +209,7 @@ class EmulatorSched:
     priority: int | None = attribute("@priority", read=unsigned)
 
 
-@element("cputune")
+@element("cputune", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Cputune:
     """<cputune>: where threads run, and how much."""
@@ -259,7 +259,7 @@ class MemNode:
     nodeset: str = attribute("@nodeset", read=nonempty_cpuset("nodeset"), default="")
 
 
-@element("numatune")
+@element("numatune", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class Numatune:
     """<numatune>."""

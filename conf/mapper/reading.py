@@ -174,7 +174,10 @@ def _read_fields(plan: ReadPlan, node: etree._Element, values: Values) -> None:
 
 def _read_text(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
     content = node.text or ""
-    if name not in values and (content or spec.omit != ""):  # else it is not written either
+    if name in values:
+        return
+    # XPath's string() of an empty element is "", which libvirt reads as no element at all.
+    if content or spec.read_empty or (not spec.path and spec.omit != ""):
         values[name] = _convert(spec, content, node, "")
 
 

@@ -53,6 +53,7 @@ class FieldSpec:
     empty_is_absent: bool = False  # an attribute that libvirt looks up by an XPath string
     single: str = ""  # of a child: the error for a second such element; "" ignores it
     merge: bool = False  # of a child: what the first such element lacks is read from later ones
+    read_empty: bool = False  # an empty element's text is read, too
     prune: Prune | None = None  # removes parts of an element that is kept verbatim
 
 
@@ -65,11 +66,17 @@ class Choice:
     default: str = ""  # the value of a missing attribute
 
 
-def element(tag: str) -> Callable[[type[T]], type[T]]:
-    """Give a dataclass its element's name."""
+def element(tag: str, *, omit_empty: bool = False) -> Callable[[type[T]], type[T]]:
+    """Give a dataclass its element's name.
+
+    Args:
+        tag: the name.
+        omit_empty: whether the element is not written when nothing is in it.
+    """
 
     def mark(model: type[T]) -> type[T]:
         model.__element__ = tag  # type: ignore[attr-defined]
+        model.__omit_empty__ = omit_empty  # type: ignore[attr-defined]
         return model
 
     return mark
@@ -132,10 +139,23 @@ def text(
     default: Any = None,  # noqa: ANN401
     only: str = "",
     omit: Any = None,  # noqa: ANN401
+    read_empty: bool = False,
 ) -> Any:  # noqa: ANN401
-    """Map a field to a child element's text, or to the element's own for `.`; see `attribute`."""
+    """Map a field to a child element's text, or to the element's own for `.`; see `attribute`.
+
+    An empty child element counts as absent, unless `read_empty`: then "" is read.
+    """
     parts = () if path == "." else tuple(path.split("/"))
-    spec = FieldSpec("text", parts, "", read, write or default_write, only=only, omit=omit)
+    spec = FieldSpec(
+        "text",
+        parts,
+        "",
+        read,
+        write or default_write,
+        only=only,
+        omit=omit,
+        read_empty=read_empty,
+    )
     return dataclasses.field(default=default, metadata={KEY: spec})
 
 

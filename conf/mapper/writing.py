@@ -67,12 +67,15 @@ def write(model: object, mode: Mode, *, level: int = 0, tag: str = "") -> str:
 
 
 def write_element(model: object, mode: Mode, lines: list[str], level: int, tag: str = "") -> None:
-    """Add a model's lines; its `before_write` may put another in its place."""
+    """Add a model's lines; its `before_write` may put another in its place, or None for nothing."""
     prepare = getattr(model, "before_write", None)
     if prepare is not None:
         model = prepare(mode)
+        if model is None:
+            return
     name = tag or model.__element__  # type: ignore[attr-defined]
-    _part(_write_plan(type(model)), name, model, mode, lines, level, keep=True)
+    keep = not getattr(model, "__omit_empty__", False)
+    _part(_write_plan(type(model)), name, model, mode, lines, level, keep=keep)
 
 
 _PLANS: dict[type, WritePlan] = {}

@@ -18,8 +18,8 @@ class Permissions:
     """<permissions>; None is the host's default."""
 
     mode: int | None = text("mode", read=octal_mode, write=format_mode)
-    owner: int | None = text("owner", read=owner_id)
-    group: int | None = text("group", read=group_id)
+    owner: int | None = text("owner", read=owner_id, read_empty=True)
+    group: int | None = text("group", read=group_id, read_empty=True)
     label: str | None = text("label", omit="")
 
     @property

@@ -28,7 +28,7 @@ class IdRange:
     count: int = attribute("@count", read=unsigned, required=True, default=0)
 
 
-@element("idmap")
+@element("idmap", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class IdMap:
     """<idmap>: the mapping of the container's uids and gids to the host's."""

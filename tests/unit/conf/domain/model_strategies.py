@@ -14,6 +14,7 @@ from hypothesis.strategies import SearchStrategy
 from conf.domain.devices.tpm import Tpm, TpmBackend
 from conf.domain.model import TYPES
 from conf.errors import ConfError
+from conf.mapper import Mode, write
 from conf.mapper.spec import KEY, Choice, FieldSpec
 from conf.types.cpuset import format_cpuset
 from conf.types.enum import OneOf
@@ -58,6 +59,10 @@ def as_read(model: object) -> object:
             beside = [pair for pair in places if pair[1].path[: len(spec.path)] == spec.path]
             if any(is_written(getattr(model, other), its) for other, its in beside):
                 setattr(model, name, spec.default_when_absent)
+    for name, spec in places:
+        value = getattr(model, name)
+        if spec.kind == "child" and getattr(value, "__omit_empty__", False) and not written(value):
+            setattr(model, name, None)
     finish = getattr(model, "after_read", None)
     if finish is not None:
         try:
@@ -65,6 +70,11 @@ def as_read(model: object) -> object:
         except ConfError:
             reject()  # parts that cannot be together
     return model
+
+
+def written(model: object) -> str:
+    """The model's document; empty if it is left out."""
+    return write(model, Mode(live=True, secure=True)).strip()
 
 
 def is_written(value: object, spec: FieldSpec) -> bool:
@@ -139,6 +149,8 @@ def of_type(kind: object, spec: FieldSpec) -> SearchStrategy[object]:
         return SETS
     if name == "domain_type":
         return st.sampled_from(TYPES.values)
+    if name == "create_mode":
+        return st.integers(0, 0o7777).map(lambda mode: f"{mode:04o}")
     if name == "unicast_mac":
         return st.binary(min_size=5, max_size=5).map(lambda tail: "52:" + tail.hex(":"))
     if "uuid" in name or spec.path == ("genid",):

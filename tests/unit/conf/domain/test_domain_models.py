@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from conf.mapper import NAMESPACES, Mode, parse, write
@@ -47,6 +47,7 @@ def mapped_classes() -> list[type]:
 def test_what_is_written_reads_as_it_was(model: type, data: st.DataObject) -> None:
     original = data.draw(models(model))
     written = write(original, Mode(live=True, secure=True))
+    assume(written.strip())  # else the element is left out
     tag, rest = re.split(r"(?=[ />])", written, maxsplit=1)
     declared = "".join(f" xmlns:{name}='{NAMESPACES[name]}'" for name in ("qemu", "lxc"))
     namespaces = f"{tag}{declared}{rest}"  # as a whole domain has them
