@@ -6,11 +6,13 @@ Source: libvirt 9.0, measured.
 
 from __future__ import annotations
 
-from conf.domain.cpu import Cpu, CpuModelName
+from conf.domain.cpu import Cpu, CpuModelName, NumaCell
 from conf.domain.model import Domain
 from conf.emulator import EmulatorFacts
+from conf.types.cpuset import format_cpuset, parse_cpuset
 
 #: Modes whose CPU depends on the host or the accelerator.
+MAX_VCPUS = 16384  # the bits of libvirt's vcpu maps
 WHOLE_HOST = ("host-passthrough", "maximum")
 
 
@@ -22,9 +24,7 @@ def complete_cpu(domain: Domain, facts: EmulatorFacts) -> None:
     if cpu is None:
         return
     if cpu.numa is not None:
-        for number, cell in enumerate(cpu.numa.cells):
-            cell.id = number if cell.id is None else cell.id
-        cpu.numa.cells.sort(key=lambda cell: cell.id or 0)
+        _complete_cells(cpu.numa.cells, domain.maximum_vcpus)
     if cpu.mode is None and cpu.model is not None:
         cpu.mode = "custom"
     if cpu.mode == "custom" and cpu.model is not None:
@@ -32,11 +32,29 @@ def complete_cpu(domain: Domain, facts: EmulatorFacts) -> None:
         cpu.model.fallback = cpu.model.fallback or "allow"
     elif cpu.mode in WHOLE_HOST or (cpu.model is not None and not cpu.model.name):
         cpu.model = None
+    if cpu.mode != "custom":
+        cpu.match = None
     cpu.check = cpu.check or _default_check(cpu, domain.type)
-    if cpu.mode in WHOLE_HOST and cpu.migratable is None:
+    # With TCG, "maximum" is what QEMU emulates, which says nothing of migration.
+    is_host = cpu.mode == "host-passthrough" or (cpu.mode == "maximum" and domain.type == "kvm")
+    if is_host and cpu.migratable is None:
         cpu.migratable = facts.arch == "x86_64"  # as libvirt asks no other architecture for it
     for feature in cpu.features:
         feature.policy = feature.policy or "require"
+
+
+def _complete_cells(cells: list[NumaCell], vcpus: int) -> None:
+    """Give NUMA cells their numbers, and the first one the vcpus that none has, as QEMU does."""
+    for number, cell in enumerate(cells):
+        cell.id = number if cell.id is None else cell.id
+    cells.sort(key=lambda cell: cell.id or 0)
+    placed = {cpu for cell in cells if cell.cpus for cpu in parse_cpuset(cell.cpus)}
+    if not placed or vcpus > MAX_VCPUS:  # so many are refused later
+        return
+    rest = set(range(vcpus)) - placed
+    if rest:
+        own = parse_cpuset(cells[0].cpus) if cells[0].cpus else frozenset()
+        cells[0].cpus = format_cpuset(own | rest)
 
 
 def _default_cpu(domain: Domain, facts: EmulatorFacts) -> Cpu | None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from conf.domain.addresses.assign import assign_addresses
 from conf.domain.architectures import architecture, check_architecture
 from conf.domain.cpu_defaults import complete_cpu
+from conf.domain.devices.chardev_defaults import show_console_address
 from conf.domain.devices.defaults import complete_devices
 from conf.domain.general_defaults import (
     complete_clock,
@@ -61,6 +62,7 @@ def complete(
     complete_memory(domain)
     complete_boot(domain)
     assign_addresses(domain, facts)
+    show_console_address(domain.devices)
     check_completed(domain, facts, spice_tls=spice_tls)
     return domain
 

@@ -5,7 +5,9 @@ Source: libvirt 9.0 formatdomain, "Audio backends".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from conf.mapper import attribute, child, element
 from conf.types.bool import yes_no
@@ -15,6 +17,29 @@ from conf.types.integer import positive, unsigned
 TYPES = one_of(
     "none", "alsa", "coreaudio", "jack", "oss", "pulseaudio", "sdl", "spice", "file", "dbus"
 )
+
+
+#: The backends that an attribute of <audio>, or of <input> and <output>, belongs to.
+BACKEND_ATTRIBUTES: Final = {
+    "server_name": ("pulseaudio",),
+    "driver": ("sdl",),
+    "path": ("file",),
+    "try_mmap": ("oss",),
+    "exclusive": ("oss",),
+    "dsp_policy": ("oss",),
+}
+STREAM_ATTRIBUTES: Final = {
+    "dev": ("alsa", "oss"),
+    "try_poll": ("oss",),
+    "buffer_count": ("coreaudio", "oss", "sdl"),
+    "name": ("pulseaudio",),
+    "stream_name": ("pulseaudio",),
+    "latency": ("pulseaudio",),
+    "server_name": ("jack",),
+    "client_name": ("jack",),
+    "connect_ports": ("jack",),
+    "exact_name": ("jack",),
+}
 
 
 @element("settings")
@@ -67,3 +92,17 @@ class Audio:
     dsp_policy: int | None = attribute("@dspPolicy", read=int)
     input: AudioStream | None = child("input", AudioStream)
     output: AudioStream | None = child("output", AudioStream)
+
+    def after_read(self) -> None:
+        """Drop the attributes of other backends."""
+        _keep(self, BACKEND_ATTRIBUTES, self.type)
+        for stream in (self.input, self.output):
+            if stream is not None:
+                _keep(stream, STREAM_ATTRIBUTES, self.type)
+
+
+def _keep(model: object, attributes: Mapping[str, tuple[str, ...]], backend: str) -> None:
+    """Drop the attributes that belong to backends, but not to this one."""
+    for name, backends in attributes.items():
+        if backend not in backends:
+            setattr(model, name, None)

@@ -6,6 +6,7 @@ Source: libvirt 9.0 formatdomain, "Controllers".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.virtio import ControllerDriver
@@ -15,10 +16,12 @@ from conf.types.enum import one_of
 from conf.types.integer import unsigned
 from conf.types.size import to_kib
 
+#: The first port of an EHCI controller's that each of its companions has.
+COMPANION_PORTS: Final = {"ich9-uhci1": 0, "ich9-uhci2": 2, "ich9-uhci3": 4}
 TYPES = one_of("ide", "fdc", "scsi", "sata", "virtio-serial", "ccid", "usb", "pci", "xenbus", "isa")
 
 
-@element("target")
+@element("target", omit_empty=True)
 @dataclass(slots=True, kw_only=True)
 class ControllerTarget:
     """<target>: the numbers of a PCI bridge."""
@@ -65,6 +68,21 @@ class Controller:
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
     boot_order: int | None = None
+
+    def after_read(self) -> None:
+        """Drop what only controllers of other types have; number the parts of a USB 2 controller.
+
+        Source: libvirt 9.0 virDomainControllerDefParseXML.
+        """
+        if self.type != "virtio-serial":
+            self.ports = self.ports if self.type == "usb" else None
+            self.vectors = None
+        if self.type != "xenbus":
+            self.max_grant_frames = self.max_event_channels = None
+        if self.type != "pci":
+            self.model_name = self.target_element = self.pcihole = None
+        if self.type == "usb" and self.master_port is None:
+            self.master_port = COMPANION_PORTS.get(self.model or "")
 
     @property
     def target(self) -> ControllerTarget:

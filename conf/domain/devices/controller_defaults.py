@@ -7,6 +7,7 @@ Source: libvirt 9.0's behaviour, measured in corpus/domain.jsonl.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from conf.domain.devices.address import CcidAddress, DriveAddress, VirtioSerialAddress
@@ -29,9 +30,10 @@ def complete_controllers(devices: Devices, machine: str, facts: EmulatorFacts) -
     order_controllers(devices.controllers)
     add_machine_controllers(devices, machine, facts)
     for kind in DRIVE_BUSES:
-        add_up_to(devices, kind, last_drive_controller(devices, kind))
-    add_up_to(devices, "virtio-serial", last_serial_controller(devices))
-    add_up_to(devices, "ccid", last_ccid_controller(devices))
+        add_controllers(devices, kind, range(last_drive_controller(devices, kind) + 1))
+    # A channel or smart card adds its own controller alone; a drive, those with lower numbers too.
+    add_controllers(devices, "virtio-serial", serial_controllers(devices))
+    add_controllers(devices, "ccid", ccid_controllers(devices))
     for controller in devices.controllers:
         complete_model(controller, machine, facts)
 
@@ -42,7 +44,7 @@ def add_machine_controllers(devices: Devices, machine: str, facts: EmulatorFacts
     i440fx = machine.startswith(("pc-i440fx", "pc-0", "pc-1")) or machine == "pc"
     if not (q35 or i440fx):
         return
-    if not has(devices, "usb"):
+    if not has(devices, "usb", 0):
         add_usb(devices, facts, q35=q35)
     if q35 and not has(devices, "sata", 0):
         devices.controllers.append(Controller(type="sata", index=0))
@@ -80,29 +82,28 @@ def last_drive_controller(devices: Devices, bus: str) -> int:
     return max(numbers, default=-1)
 
 
-def last_serial_controller(devices: Devices) -> int:
-    """Find the highest virtio-serial controller that a channel or console needs; -1 for none."""
-    last = -1
+def serial_controllers(devices: Devices) -> set[int]:
+    """List the virtio-serial controllers that channels and consoles need."""
+    numbers = set()
     for device in (*devices.channels, *devices.consoles):
         if isinstance(device.address, VirtioSerialAddress):
-            last = max(last, device.address.controller)
+            numbers.add(device.address.controller)
         elif device.target_type == "virtio":
-            last = max(last, 0)
-    return last
+            numbers.add(0)
+    return numbers
 
 
-def last_ccid_controller(devices: Devices) -> int:
-    """Find the highest CCID controller that a smart card uses; -1 for none."""
-    numbers = [
+def ccid_controllers(devices: Devices) -> set[int]:
+    """List the CCID controllers that smart cards need."""
+    return {
         card.address.controller if isinstance(card.address, CcidAddress) else 0
         for card in devices.smartcards
-    ]
-    return max(numbers, default=-1)
+    }
 
 
-def add_up_to(devices: Devices, kind: str, last: int) -> None:
-    """Add the controllers of a type that are missing, up to a number."""
-    for index in range(last + 1):
+def add_controllers(devices: Devices, kind: str, numbers: Iterable[int]) -> None:
+    """Add those controllers of a type that are missing."""
+    for index in sorted(numbers):
         if not has(devices, kind, index):
             devices.controllers.append(Controller(type=kind, index=index))
 

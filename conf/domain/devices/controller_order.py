@@ -37,6 +37,7 @@ def order_controllers(controllers: list[Controller]) -> None:
 def insert_controller(controllers: list[Controller], new: Controller) -> None:
     """Put a controller before the first of its type with a higher number, else behind the last.
 
+    One without an index follows the last of its type.
     A controller without <master> precedes the companions of its index; the first one of a type is
     appended.
     """
@@ -44,6 +45,9 @@ def insert_controller(controllers: list[Controller], new: Controller) -> None:
     behind = len(controllers)
     for place, other in enumerate(controllers):
         if other.type != new.type:
+            continue
+        if new.index is None:
+            behind = place + 1
             continue
         companion = other.master_port is not None and new.master_port is None
         if _number(other) > number or (companion and _number(other) == number):

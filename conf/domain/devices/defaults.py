@@ -7,7 +7,7 @@ May touch: the domain's devices, which it changes in place. May not touch: the h
 from __future__ import annotations
 
 from conf.domain.devices.address import CcidAddress
-from conf.domain.devices.chardev_defaults import complete_chardevs
+from conf.domain.devices.chardev_defaults import complete_chardevs, drop_default_paths
 from conf.domain.devices.controller_defaults import complete_controllers
 from conf.domain.devices.disk_defaults import complete_disk
 from conf.domain.devices.filesystem import Filesystem
@@ -38,6 +38,8 @@ def complete_devices(domain: Domain, facts: EmulatorFacts) -> None:
     for interface in devices.interfaces:
         complete_interface(interface, facts)
     complete_chardevs(devices, facts.arch)
+    if domain.id is None:  # a running guest has the sockets that its start chose
+        drop_default_paths(devices)
     complete_inputs(devices, facts)
     for graphics in devices.graphics:
         complete_graphics(graphics)

@@ -187,11 +187,13 @@ class Disk:
         """Copy each type= to its source."""
         self.target = self.target or DiskTarget()
         if self.source is not None:
-            self.source.type = self.type
+            self.source.keep_type(self.type)
+        if self.type == "vhostuser":
+            self.snapshot = self.snapshot or "no"  # QEMU does not have its image
         store = self.backing_store
         while store is not None:
             if store.source is not None:
-                store.source.type = store.type or "file"
+                store.source.keep_type(store.type or "file")
             store = store.backing_store
 
     def chain(self) -> list[tuple[Source, str, int | None]]:

@@ -15,6 +15,11 @@ from conf.types.integer import positive, unsigned
 from conf.types.size import to_bytes, to_kib
 
 
+def create_mode(text: str) -> str:
+    """Read the mode of files that a guest creates: octal, written with four digits."""
+    return f"{int(text, 8):04o}"
+
+
 @element("driver")
 @dataclass(slots=True, kw_only=True)
 class FilesystemDriver:
@@ -69,8 +74,8 @@ class Filesystem:
     accessmode: str | None = attribute(
         "@accessmode", read=one_of("passthrough", "mapped", "squash")
     )
-    fmode: str | None = attribute("@fmode")
-    dmode: str | None = attribute("@dmode")
+    fmode: str | None = attribute("@fmode", read=create_mode)
+    dmode: str | None = attribute("@dmode", read=create_mode)
     model: str | None = attribute("@model")
     multidevs: str | None = attribute("@multidevs", read=one_of("remap", "forbid", "warn"))
     driver: FilesystemDriver | None = child("driver", FilesystemDriver)

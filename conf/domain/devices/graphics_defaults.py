@@ -13,7 +13,7 @@ from conf.domain.devices.audio import Audio
 from conf.domain.devices.devices import Devices
 from conf.domain.devices.graphics import Graphics, Listen
 from conf.domain.devices.input import Input
-from conf.domain.devices.interface import Interface, Mac
+from conf.domain.devices.interface import Interface, InterfaceDriver, Mac
 from conf.domain.devices.video import Video, VideoModel
 from conf.emulator import EmulatorFacts
 
@@ -21,7 +21,9 @@ VGA_MEMORY: Final = 16384  # KiB, as all of these
 QXL_MEMORY: Final = 65536
 PLAIN_MEMORY: Final = ("vga", "cirrus", "vmvga", "bochs")
 NO_HEADS: Final = ("none",)
-AUDIO_OF: Final = {"spice": "spice", "vnc": "none", "dbus": "dbus"}
+#: Types of interfaces that network filters are for.
+FILTERED: Final = ("ethernet", "network", "bridge")
+AUDIO_OF: Final = {"spice": "spice", "vnc": "none"}
 
 
 def complete_graphics(graphics: Graphics) -> None:
@@ -47,9 +49,12 @@ def complete_graphics(graphics: Graphics) -> None:
 
 
 def _complete_listens(graphics: Graphics) -> None:
-    if graphics.socket is not None and not graphics.listens:
+    if graphics.socket is not None and graphics.type == "vnc":
+        # socket= is older than <listen>, and takes precedence.
         graphics.listens = [Listen(type="socket", socket=graphics.socket)]
-    if not graphics.listens and graphics.type == "spice" and graphics.gl_enable:
+    has_port = bool(graphics.port or graphics.tls_port or graphics.autoport)
+    is_local = graphics.gl_enable or not has_port
+    if not graphics.listens and graphics.type == "spice" and is_local:
         graphics.listens = [Listen(type="none")]
     if not graphics.listens:
         graphics.listens = [Listen(type="address", address=graphics.listen)]
@@ -58,7 +63,7 @@ def _complete_listens(graphics: Graphics) -> None:
         first.address = first.address or graphics.listen
         graphics.listen = first.address
     if first.type == "socket":
-        graphics.listen = None
+        graphics.listen = first.address = None
         graphics.socket = first.socket if graphics.type == "vnc" else None
 
 
@@ -119,7 +124,7 @@ def complete_audio(devices: Devices) -> None:
         return
     kinds = [AUDIO_OF[g.type] for g in devices.graphics if g.type in AUDIO_OF]
     if kinds or not devices.graphics:
-        devices.audios.append(Audio(id=1, type=kinds[0] if kinds else "none"))
+        devices.audios.append(Audio(id=1, type=kinds[-1] if kinds else "none"))
 
 
 def complete_interface(interface: Interface, facts: EmulatorFacts) -> None:
@@ -128,12 +133,28 @@ def complete_interface(interface: Interface, facts: EmulatorFacts) -> None:
         interface.mac_element = Mac()
     # <mac/> without an address is as no <mac>.
     interface.mac_element.address = interface.mac_element.address or new_mac()
+    _drop_virtio_settings(interface)
     if interface.model is None and interface.type not in ("hostdev", "vdpa"):
         interface.model = "rtl8139" if facts.has_device("rtl8139") else "e1000"
     if interface.type == "vdpa":
         interface.model = interface.model or "virtio"
     if interface.model is not None and interface.model.lower() == "virtio":
         interface.model = "virtio"
+
+
+def _drop_virtio_settings(interface: Interface) -> None:
+    """Drop what libvirt reads of virtio interfaces, or of filtered ones, alone."""
+    is_virtio = interface.type == "vdpa" or (interface.model or "").lower().startswith("virtio")
+    is_virtio = is_virtio and interface.type != "hostdev"
+    driver = interface.driver
+    if not is_virtio:
+        interface.backend_vhost = None
+        is_assigned = interface.type == "hostdev" and driver is not None and driver.name
+        interface.driver = InterfaceDriver(name=driver.name) if driver and is_assigned else None
+    elif driver is not None and driver.queues in (0, 1):
+        driver.queues = None  # one pair of queues is what every interface has
+    if interface.type not in FILTERED:
+        interface.filterref = None
 
 
 def new_mac() -> str:

@@ -38,3 +38,8 @@ class Sound:
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
     boot_order: int | None = None
+
+    def after_read(self) -> None:
+        """Drop the codecs of cards other than Intel HDA, which have none."""
+        if self.model not in ("ich6", "ich9"):
+            self.codecs = []

@@ -6,9 +6,10 @@ Source: libvirt 9.0 formatdomain, "Hard drives, floppy disks, CDROMs".
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from conf.domain.devices.address import PciAddress
-from conf.mapper import attribute, child, children, element, text
+from conf.mapper import Mode, attribute, child, children, element, text
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
 from conf.types.integer import unsigned
@@ -75,6 +76,11 @@ class Reconnect:
     enabled: bool | None = attribute("@enabled", read=yes_no)
     timeout: int | None = attribute("@timeout", read=unsigned)
 
+    def after_read(self) -> None:
+        """Drop the delay of a connection that is not made again."""
+        if not self.enabled:
+            self.timeout = None
+
 
 @element("reservations")
 @dataclass(slots=True, kw_only=True)
@@ -107,6 +113,29 @@ class SourceLabel:
     labelskip: bool | None = attribute("@labelskip", read=yes_no, only="live")
     relabel: bool | None = attribute("@relabel", read=yes_no)
     label: str | None = text("label")
+
+    def before_write(self, mode: Mode) -> SourceLabel | None:
+        """Leave out of a definition a label that says nothing: its labelskip= is live only."""
+        says_nothing = not mode.live and self.label is None and self.relabel is not False
+        return None if says_nothing else self
+
+
+#: The attributes and children of a <source> that its type decides on.
+OF_TYPE: Final = {
+    "file": ("file", "fdgroup"),
+    "block": ("dev",),
+    "dir": ("dir",),
+    "network": (
+        "protocol", "name", "query", "tls", "tls_hostname", "hosts", "snapshot", "config_file",
+        "initiator", "ssl_verify", "cookies", "readahead", "timeout", "reconnect",
+        "identity_user", "identity_group",
+    ),
+    "volume": ("pool", "volume", "mode"),
+    "nvme": ("source_type", "managed", "namespace", "pci_address"),
+    "vdpa": ("dev",),
+    "vhostuser": ("source_type", "path", "mode", "reconnect"),
+}  # fmt: skip
+TYPED: Final = sorted({name for names in OF_TYPE.values() for name in names})
 
 
 @element("source")
@@ -153,6 +182,17 @@ class Source:
     type: str = field(default="file", compare=False)
     #: The path of a pool's volume, once it has been found; `type` is "file" or "block" then.
     place: str = field(default="", compare=False)
+
+    def keep_type(self, type_: str) -> None:
+        """Set the type that is named beside the source; drop what only other types have.
+
+        Source: libvirt 9.0 virDomainStorageSourceParse.
+        """
+        self.type = type_
+        kept = OF_TYPE.get(type_, ())
+        for name in TYPED:
+            if name not in kept:
+                setattr(self, name, [] if name in ("hosts", "cookies") else None)
 
     @property
     def pci(self) -> str | None:

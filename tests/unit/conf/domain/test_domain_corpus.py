@@ -12,7 +12,7 @@ from conf.emulator import EmulatorFacts
 from tests.unit.conf.domain import domain_corpus
 
 #: How many documents were equal when this was last raised; it never falls.
-ACCEPTED_FLOOR: Final = 336
+ACCEPTED_FLOOR: Final = 362
 REFUSED_FLOOR: Final = 190
 
 
