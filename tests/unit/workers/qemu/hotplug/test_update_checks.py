@@ -57,7 +57,6 @@ def vnc(attributes: str, inside: str = "<listen type='address' address='127.0.0.
         (f"{MAC}{MODEL}<script path='/a'/>", UNSUPPORTED, "script"),
         (f"{MAC}{MODEL}<acpi index='7'/>", "operation_denied", "acpi index"),
         (f"{MAC}{MODEL}<bandwidth><inbound average='9'/></bandwidth>", UNSUPPORTED, "bandwidth"),
-        (f"{MAC}{MODEL}<filterref filter='a'/>", UNSUPPORTED, "filterref"),
         (f"{MAC}{MODEL}<teaming type='persistent'/>", UNSUPPORTED, "teaming"),
     ],
 )
