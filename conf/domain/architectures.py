@@ -47,6 +47,6 @@ def check_architecture(arch: str, facts: EmulatorFacts) -> None:
     Raises:
         ConfError: "config_unsupported".
     """
-    if arch != facts.arch and (arch, facts.arch) not in SHARED and (facts.arch, arch) not in SHARED:
+    if arch != facts.arch and (arch, facts.arch) not in SHARED:
         detail = f"Emulator '{facts.binary}' does not support arch '{arch}'"
         raise ConfError("config_unsupported", detail, "domain/os/type/@arch")

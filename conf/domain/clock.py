@@ -31,7 +31,7 @@ class Catchup:
 class Timer:
     """<timer>."""
 
-    name: str = attribute("@name", read=TIMERS, default="")
+    name: str = attribute("@name", read=TIMERS, default="", required=True)
     present: bool | None = attribute("@present", read=yes_no)
     tickpolicy: str | None = attribute("@tickpolicy", read=POLICIES)
     track: str | None = attribute("@track", read=one_of("boot", "guest", "wall", "realtime"))
@@ -49,11 +49,20 @@ class Clock:
 
     offset: str = attribute(
         "@offset",
-        read=one_of("utc", "localtime", "variable", "timezone", "absolute"),
+        read=one_of(
+            "utc",
+            "localtime",
+            "variable",
+            "timezone",
+            "absolute",
+            unknown="unknown clock offset '{}'",
+        ),
         default="utc",
     )
     adjustment: str | None = attribute("@adjustment")  # seconds, or "reset"
-    basis: str | None = attribute("@basis", read=one_of("utc", "localtime"))
+    basis: str | None = attribute(
+        "@basis", read=one_of("utc", "localtime", unknown="unknown clock basis '{}'")
+    )
     timezone: str | None = attribute("@timezone")
     start: int | None = attribute("@start", read=unsigned)  # seconds since the epoch
     timers: list[Timer] = children("timer", Timer)

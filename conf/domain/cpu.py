@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conf.mapper import attribute, child, children, element, text
+from conf.mapper import Refusal, attribute, child, children, element, text
 from conf.types.bool import on_off, write_on_off, yes_no
 from conf.types.cpuset import cpuset
 from conf.types.enum import one_of
-from conf.types.integer import positive, unsigned
+from conf.types.integer import uint, uint_positive, unsigned
 from conf.types.size import to_kib
 
 
@@ -20,7 +20,9 @@ from conf.types.size import to_kib
 class CpuModelName:
     """<model>: a named model, and what to do where the host lacks it."""
 
-    fallback: str | None = attribute("@fallback", read=one_of("allow", "forbid"))
+    fallback: str | None = attribute(
+        "@fallback", read=one_of("allow", "forbid", unknown="Invalid fallback attribute")
+    )
     vendor_id: str | None = attribute("@vendor_id")
     name: str | None = text(".", omit="")
 
@@ -30,10 +32,10 @@ class CpuModelName:
 class CpuTopology:
     """<topology>: their product must be the most vcpus there can be."""
 
-    sockets: int = attribute("@sockets", read=positive, default=1)
-    dies: int = attribute("@dies", read=positive, default=1)
-    cores: int = attribute("@cores", read=positive, default=1)
-    threads: int = attribute("@threads", read=positive, default=1)
+    sockets: int = attribute("@sockets", read=uint_positive, default=1, required=True)
+    dies: int = attribute("@dies", read=uint_positive, default=1)
+    cores: int = attribute("@cores", read=uint_positive, default=1, required=True)
+    threads: int = attribute("@threads", read=uint_positive, default=1, required=True)
 
 
 @element("cache")
@@ -41,8 +43,10 @@ class CpuTopology:
 class CpuCache:
     """<cache>."""
 
-    level: int | None = attribute("@level", read=unsigned)
-    mode: str = attribute("@mode", read=one_of("emulate", "passthrough", "disable"), default="")
+    level: int | None = attribute("@level", read=uint)
+    mode: str = attribute(
+        "@mode", read=one_of("emulate", "passthrough", "disable"), default="", required=True
+    )
 
 
 @element("maxphysaddr")
@@ -50,9 +54,9 @@ class CpuCache:
 class MaxPhysAddr:
     """<maxphysaddr>: how wide physical addresses are."""
 
-    mode: str = attribute("@mode", read=one_of("emulate", "passthrough"), default="")
-    bits: int | None = attribute("@bits", read=unsigned)
-    limit: int | None = attribute("@limit", read=unsigned)
+    mode: str = attribute("@mode", read=one_of("emulate", "passthrough"), default="", required=True)
+    bits: int | None = attribute("@bits", read=uint)
+    limit: int | None = attribute("@limit", read=uint)
 
 
 @element("feature")
@@ -61,7 +65,15 @@ class CpuFeature:
     """<feature>: one feature added or taken away."""
 
     policy: str | None = attribute(
-        "@policy", read=one_of("force", "require", "optional", "disable", "forbid")
+        "@policy",
+        read=one_of(
+            "force",
+            "require",
+            "optional",
+            "disable",
+            "forbid",
+            unknown="Invalid CPU feature policy",
+        ),
     )
     name: str = attribute("@name", default="")
 
@@ -71,7 +83,7 @@ class CpuFeature:
 class Sibling:
     """How far another cell is."""
 
-    id: int = attribute("@id", read=unsigned, default=0)
+    id: int = attribute("@id", read=uint, default=0)
     value: int = attribute("@value", read=unsigned, default=0)
 
 
@@ -80,7 +92,7 @@ class Sibling:
 class CellCache:
     """A memory-side cache of a cell."""
 
-    level: int = attribute("@level", read=unsigned, default=0)
+    level: int = attribute("@level", read=uint, default=0)
     associativity: str = attribute("@associativity", default="none")
     policy: str = attribute("@policy", default="none")
     size: int = attribute("size/@value", read=unsigned, default=0)
@@ -94,9 +106,14 @@ class CellCache:
 class NumaCell:
     """<cell>: some vcpus and their own memory."""
 
-    id: int | None = attribute("@id", read=unsigned)
+    id: int | None = attribute("@id", read=uint)
     cpus: str | None = attribute("@cpus", read=cpuset, omit="")
-    memory: int = attribute("@memory", read=unsigned, default=0)  # KiB once read
+    memory: int = attribute(
+        "@memory",
+        read=unsigned,
+        default=0,
+        required=Refusal("xml", "missing element or attribute './@memory'"),
+    )  # KiB once read
     unit: str = attribute("@unit", default="KiB")
     mem_access: str | None = attribute("@memAccess", read=one_of("shared", "private"))
     discard: bool | None = attribute("@discard", read=yes_no)
@@ -113,11 +130,13 @@ class NumaCell:
 class Latency:
     """How long one cell's access to another takes."""
 
-    initiator: int = attribute("@initiator", read=unsigned, default=0)
-    target: int = attribute("@target", read=unsigned, default=0)
-    cache: int | None = attribute("@cache", read=unsigned)
-    type: str = attribute("@type", read=one_of("access", "read", "write"), default="access")
-    value: int = attribute("@value", read=unsigned, default=0)
+    initiator: int = attribute("@initiator", read=uint, default=0, required=True)
+    target: int = attribute("@target", read=uint, default=0, required=True)
+    cache: int | None = attribute("@cache", read=uint)
+    type: str = attribute(
+        "@type", read=one_of("access", "read", "write"), default="access", required=True
+    )
+    value: int = attribute("@value", read=unsigned, default=0, required=True)
 
 
 @element("bandwidth")
@@ -125,11 +144,18 @@ class Latency:
 class Bandwidth:
     """How much one cell can take from another."""
 
-    initiator: int = attribute("@initiator", read=unsigned, default=0)
-    target: int = attribute("@target", read=unsigned, default=0)
-    cache: int | None = attribute("@cache", read=unsigned)
-    type: str = attribute("@type", read=one_of("access", "read", "write"), default="access")
-    value: int = attribute("@value", read=unsigned, default=0)  # KiB/s once read
+    initiator: int = attribute("@initiator", read=uint, default=0, required=True)
+    target: int = attribute("@target", read=uint, default=0, required=True)
+    cache: int | None = attribute("@cache", read=uint)
+    type: str = attribute(
+        "@type", read=one_of("access", "read", "write"), default="access", required=True
+    )
+    value: int = attribute(
+        "@value",
+        read=unsigned,
+        default=0,
+        required=Refusal("xml", "missing element or attribute './@value'"),
+    )  # KiB/s once read
     unit: str = attribute("@unit", default="KiB")
 
     def after_read(self) -> None:
@@ -155,7 +181,9 @@ class Numa:
     interconnects: Interconnects | None = child("interconnects", Interconnects)
 
 
-MODES = one_of("custom", "host-model", "host-passthrough", "maximum")
+MODES = one_of(
+    "custom", "host-model", "host-passthrough", "maximum", unknown="Invalid mode attribute '{}'"
+)
 
 
 @element("cpu")
@@ -170,7 +198,9 @@ class Cpu:
     model: CpuModelName | None = child("model", CpuModelName)
     vendor: str | None = text("vendor")
     topology: CpuTopology | None = child("topology", CpuTopology)
-    cache: CpuCache | None = child("cache", CpuCache)
+    cache: CpuCache | None = child(
+        "cache", CpuCache, single="at most one CPU cache element may be specified"
+    )
     maxphysaddr: MaxPhysAddr | None = child("maxphysaddr", MaxPhysAddr)
     features: list[CpuFeature] = children("feature", CpuFeature)
     numa: Numa | None = child("numa", Numa)

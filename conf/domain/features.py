@@ -11,7 +11,7 @@ from conf.domain.lxc.model import Capabilities
 from conf.mapper import attribute, child, element, flag, text
 from conf.types.bool import on_off, write_on_off, yes_no
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import uint, unsigned
 
 MITIGATIONS = one_of("broken", "workaround", "fixed")
 
@@ -22,7 +22,7 @@ class Spinlocks:
     """How often a guest tries before it tells the hypervisor."""
 
     state: bool | None = attribute("@state", read=on_off, write=write_on_off, required=True)
-    retries: int | None = attribute("@retries", read=unsigned)
+    retries: int | None = attribute("@retries", read=uint)
 
 
 @element("stimer")
@@ -84,7 +84,7 @@ class DirtyRing:
     """KVM's ring of pages written."""
 
     state: bool | None = attribute("@state", read=on_off, write=write_on_off, required=True)
-    size: int | None = attribute("@size", read=unsigned)
+    size: int | None = attribute("@size", read=uint)
 
 
 @element("kvm", omit_empty=True)

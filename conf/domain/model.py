@@ -34,7 +34,7 @@ from conf.domain.tuning import (
 from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element, text, verbatim
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import NEGATIVE, BoundedInteger
 from conf.types.size import Amount
 from conf.types.uuid import uuid_reader
 
@@ -43,11 +43,11 @@ TYPES = one_of(
     "qemu", "kqemu", "kvm", "xen", "lxc", "uml", "openvz", "test", "vmware", "hyperv", "vbox",
     "phyp", "parallels", "bhyve", "vz", "hvf",
 )  # fmt: skip
-ACTIONS = one_of("destroy", "restart", "preserve", "rename-restart")
-CRASH_ACTIONS = one_of(
-    "destroy", "restart", "preserve", "rename-restart", "coredump-destroy", "coredump-restart"
-)
+ACTIONS = ("destroy", "restart", "preserve", "rename-restart")
+CRASH_ACTIONS = (*ACTIONS, "coredump-destroy", "coredump-restart")
 READ_UUID = uuid_reader("internal", "domain/uuid")
+#: Each thread gets an entry: libvirt's 32 bits would fill the memory.
+IOTHREAD_COUNT = BoundedInteger(0, 65536, 10, NEGATIVE)
 PARTITION = "resource/partition"
 
 
@@ -158,7 +158,7 @@ class Domain:
     memory_backing: MemoryBacking | None = child("memoryBacking", MemoryBacking)
     vcpu: Vcpu | None = child("vcpu", Vcpu)
     vcpus: list[VcpuState] = children("vcpus/vcpu", VcpuState)
-    iothreads: int | None = text("iothreads", read=unsigned)
+    iothreads: int | None = text("iothreads", read=IOTHREAD_COUNT)
     iothread_ids: list[IoThread] = children("iothreadids/iothread", IoThread)
     default_iothread: DefaultIoThread | None = child("defaultiothread", DefaultIoThread)
     cputune: Cputune | None = child("cputune", Cputune)
@@ -173,15 +173,24 @@ class Domain:
     features: Features | None = child("features", Features)
     cpu: Cpu | None = child("cpu", Cpu)
     clock: Clock | None = child("clock", Clock)
-    on_poweroff: str | None = text("on_poweroff", read=ACTIONS)
-    on_reboot: str | None = text("on_reboot", read=ACTIONS)
-    on_crash: str | None = text("on_crash", read=CRASH_ACTIONS)
+    on_poweroff: str | None = text(
+        "on_poweroff", read=one_of(*ACTIONS, unknown="unknown on_poweroff action: {}")
+    )
+    on_reboot: str | None = text(
+        "on_reboot", read=one_of(*ACTIONS, unknown="unknown on_reboot action: {}")
+    )
+    on_crash: str | None = text(
+        "on_crash", read=one_of(*CRASH_ACTIONS, unknown="unknown on_crash action: {}")
+    )
     on_lockfailure: str | None = text(
-        "on_lockfailure", read=one_of("poweroff", "restart", "pause", "ignore")
+        "on_lockfailure",
+        read=one_of(
+            "poweroff", "restart", "pause", "ignore", unknown="unknown lockfailure action: {}"
+        ),
     )
     pm: Pm | None = child("pm", Pm)
     perf: list[PerfEvent] = children("perf/event", PerfEvent)
-    devices: Devices = child("devices", Devices)
+    devices: Devices = child("devices", Devices, merge=True)
     seclabels: list[Seclabel] = children("seclabel", Seclabel)
     keywrap: Keywrap | None = child("keywrap", Keywrap)
     launch_security: LaunchSecurity | None = child("launchSecurity", LaunchSecurity)

@@ -30,8 +30,10 @@ class OsType:
 class FirmwareFeature:
     """A property that automatically chosen firmware must have, or not."""
 
-    enabled: bool = attribute("@enabled", read=yes_no, default=False)
-    name: str = attribute("@name", read=one_of("enrolled-keys", "secure-boot"), default="")
+    enabled: bool = attribute("@enabled", read=yes_no, default=False, required=True)
+    name: str = attribute(
+        "@name", read=one_of("enrolled-keys", "secure-boot"), default="", required=True
+    )
 
 
 @element("loader")
@@ -67,7 +69,9 @@ class Nvram:
 class Boot:
     """<boot>: one kind of device to boot from."""
 
-    dev: str = attribute("@dev", read=one_of("hd", "fd", "cdrom", "network"), default="hd")
+    dev: str = attribute(
+        "@dev", read=one_of("hd", "fd", "cdrom", "network"), default="hd", required=True
+    )
 
 
 @element("bootmenu", omit_empty=True)
@@ -94,7 +98,7 @@ class Os:
     """<os>."""
 
     firmware: str | None = attribute(
-        "@firmware", read=one_of("bios", "efi"), bad="config_unsupported"
+        "@firmware", read=one_of("bios", "efi", unknown="unknown firmware value {}", kind="xml")
     )
     type: OsType = child("type", OsType)
     firmware_features: list[FirmwareFeature] = children("firmware/feature", FirmwareFeature)
@@ -116,7 +120,10 @@ class Os:
     boot_devices: list[Boot] = children("boot", Boot)
     bootmenu: Bootmenu | None = child("bootmenu", Bootmenu)
     bios: Bios | None = child("bios", Bios)
-    smbios_mode: str | None = attribute("smbios/@mode", read=one_of("emulate", "host", "sysinfo"))
+    smbios_mode: str | None = attribute(
+        "smbios/@mode",
+        read=one_of("emulate", "host", "sysinfo", unknown="unknown smbios mode '{}'"),
+    )
 
 
 @element("entry")
@@ -142,7 +149,7 @@ class Block:
 class Sysinfo:
     """<sysinfo>: SMBIOS blocks, or files for fw_cfg."""
 
-    type: str = attribute("@type", read=one_of("smbios", "fwcfg"), default="smbios")
+    type: str = attribute("@type", read=one_of("smbios", "fwcfg"), default="smbios", required=True)
     bios: Block | None = child("bios", Block)
     system: Block | None = child("system", Block)
     base_boards: list[Block] = children("baseBoard", Block)

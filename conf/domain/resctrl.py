@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from conf.mapper import attribute, children, element
 from conf.types.cpuset import cpuset
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import uint, unsigned
 from conf.types.size import to_bytes
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -21,8 +21,8 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 class CacheShare:
     """<cache>: a part of one cache; its size is in the largest unit that is exact once read."""
 
-    id: int = attribute("@id", read=unsigned, required=True, default=0)
-    level: int = attribute("@level", read=unsigned, required=True, default=0)
+    id: int = attribute("@id", read=uint, required=True, default=0)
+    level: int = attribute("@level", read=uint, required=True, default=0)
     type: str = attribute(
         "@type", read=one_of("both", "code", "data"), required=True, default="both"
     )
@@ -43,7 +43,7 @@ class CacheShare:
 class CacheMonitor:
     """<monitor>: vcpus whose use of a cache is watched."""
 
-    level: int | None = attribute("@level", read=unsigned)
+    level: int | None = attribute("@level", read=uint)
     vcpus: str = attribute("@vcpus", read=cpuset, required=True, default="")
 
 
@@ -62,8 +62,8 @@ class CacheTune:
 class MemoryShare:
     """<node>: a share of one memory controller's bandwidth, in per cent."""
 
-    id: int = attribute("@id", read=unsigned, required=True, default=0)
-    bandwidth: int = attribute("@bandwidth", read=unsigned, required=True, default=100)
+    id: int = attribute("@id", read=uint, required=True, default=0)
+    bandwidth: int = attribute("@bandwidth", read=uint, required=True, default=100)
 
 
 @element("memorytune")

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.domain.resctrl import CacheTune, MemoryTune
-from conf.mapper import attribute, child, children, element, flag, text
+from conf.mapper import Refusal, attribute, child, children, element, flag, text
 from conf.types.bool import on_off as read_on_off
 from conf.types.bool import write_on_off, yes_no
 from conf.types.cpuset import nonempty_cpuset
 from conf.types.enum import one_of
-from conf.types.integer import positive, unsigned
+from conf.types.integer import int_unsigned, uint, uint_positive, unsigned
 from conf.types.size import Amount, to_kib
 
 PLACEMENTS = one_of("static", "auto")
@@ -26,7 +26,7 @@ SCHEDULERS = one_of("batch", "idle", "fifo", "rr")
 class MaxMemory:
     """<maxMemory>: how far memory can be plugged in while the guest runs."""
 
-    slots: int = attribute("@slots", read=unsigned, default=0)
+    slots: int = attribute("@slots", read=uint, default=0)
     unit: str = attribute("@unit", default="KiB")
     amount: int = text(".", read=unsigned, default=0)
 
@@ -54,7 +54,12 @@ class BootMemory:
 class HugePage:
     """<page>: a size of huge pages, and the guest's cells that have it."""
 
-    size: int = attribute("@size", read=unsigned, default=0)  # KiB once read
+    size: int = attribute(
+        "@size",
+        read=unsigned,
+        default=0,
+        required=Refusal("xml", "missing element or attribute './@size'"),
+    )  # KiB once read
     unit: str = attribute("@unit", default="KiB")
     nodeset: str | None = attribute("@nodeset", read=nonempty_cpuset("nodeset"))
 
@@ -79,12 +84,19 @@ class MemoryBacking:
     hugepages: HugePages | None = child("hugepages", HugePages)
     nosharepages: bool = flag("nosharepages")
     locked: bool = flag("locked")
-    source: str | None = attribute("source/@type", read=one_of("file", "anonymous", "memfd"))
-    access: str | None = attribute("access/@mode", read=one_of("shared", "private"))
-    allocation_mode: str | None = attribute(
-        "allocation/@mode", read=one_of("immediate", "ondemand")
+    source: str | None = attribute(
+        "source/@type",
+        read=one_of("file", "anonymous", "memfd", unknown="unknown memoryBacking/source/type '{}'"),
     )
-    allocation_threads: int | None = attribute("allocation/@threads", read=positive)
+    access: str | None = attribute(
+        "access/@mode",
+        read=one_of("shared", "private", unknown="unknown memoryBacking/access/mode '{}'"),
+    )
+    allocation_mode: str | None = attribute(
+        "allocation/@mode",
+        read=one_of("immediate", "ondemand", unknown="unknown memoryBacking/allocation/mode '{}'"),
+    )
+    allocation_threads: int | None = attribute("allocation/@threads", read=uint_positive)
     discard: bool = flag("discard")
 
 
@@ -128,7 +140,7 @@ class Vcpu:
 
     placement: str | None = attribute("@placement", read=PLACEMENTS)
     cpuset: str | None = attribute("@cpuset", read=nonempty_cpuset("cpuset"))
-    current: int | None = attribute("@current", read=unsigned)
+    current: int | None = attribute("@current", read=uint)
     maximum: int = text(".", read=unsigned, default=1)
 
 
@@ -137,10 +149,10 @@ class Vcpu:
 class VcpuState:
     """<vcpu> in <vcpus>: one processor."""
 
-    id: int = attribute("@id", read=unsigned, default=0)
+    id: int = attribute("@id", read=uint, default=0)
     enabled: bool = attribute("@enabled", read=yes_no, default=False)
     hotpluggable: bool | None = attribute("@hotpluggable", read=yes_no)
-    order: int | None = attribute("@order", read=unsigned)
+    order: int | None = attribute("@order", read=uint)
 
 
 @element("iothread")
@@ -148,9 +160,9 @@ class VcpuState:
 class IoThread:
     """<iothread>: a thread for disks."""
 
-    id: int = attribute("@id", read=positive, default=1)
-    thread_pool_min: int | None = attribute("@thread_pool_min", read=unsigned)
-    thread_pool_max: int | None = attribute("@thread_pool_max", read=unsigned)
+    id: int = attribute("@id", read=uint_positive, default=1, required=True)
+    thread_pool_min: int | None = attribute("@thread_pool_min", read=int_unsigned)
+    thread_pool_max: int | None = attribute("@thread_pool_max", read=int_unsigned)
 
 
 @element("defaultiothread")
@@ -158,8 +170,8 @@ class IoThread:
 class DefaultIoThread:
     """<defaultiothread>: QEMU's main thread's pool."""
 
-    thread_pool_min: int | None = attribute("@thread_pool_min", read=unsigned)
-    thread_pool_max: int | None = attribute("@thread_pool_max", read=unsigned)
+    thread_pool_min: int | None = attribute("@thread_pool_min", read=int_unsigned)
+    thread_pool_max: int | None = attribute("@thread_pool_max", read=int_unsigned)
 
 
 @element("vcpupin")
@@ -167,8 +179,13 @@ class DefaultIoThread:
 class VcpuPin:
     """<vcpupin>."""
 
-    vcpu: int = attribute("@vcpu", read=unsigned, default=0)
-    cpuset: str = attribute("@cpuset", read=nonempty_cpuset("cpuset"), default="")
+    vcpu: int = attribute("@vcpu", read=uint, default=0, required=True)
+    cpuset: str = attribute(
+        "@cpuset",
+        read=nonempty_cpuset("cpuset"),
+        default="",
+        required=Refusal("internal", "missing cpuset for vcpupin"),
+    )
 
 
 @element("iothreadpin")
@@ -176,8 +193,13 @@ class VcpuPin:
 class IoThreadPin:
     """<iothreadpin>."""
 
-    iothread: int = attribute("@iothread", read=unsigned, default=0)
-    cpuset: str = attribute("@cpuset", read=nonempty_cpuset("cpuset"), default="")
+    iothread: int = attribute("@iothread", read=uint, default=0, required=True)
+    cpuset: str = attribute(
+        "@cpuset",
+        read=nonempty_cpuset("cpuset"),
+        default="",
+        required=Refusal("internal", "missing cpuset for iothreadpin"),
+    )
 
 
 @element("vcpusched")
@@ -185,9 +207,14 @@ class IoThreadPin:
 class VcpuSched:
     """<vcpusched>."""
 
-    vcpus: str = attribute("@vcpus", read=nonempty_cpuset("vcpus"), default="")
-    scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="")
-    priority: int | None = attribute("@priority", read=unsigned)
+    vcpus: str = attribute(
+        "@vcpus",
+        read=nonempty_cpuset("vcpus"),
+        default="",
+        required=Refusal("xml", "Missing attribute 'vcpus' in element 'vcpusched'"),
+    )
+    scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="", required=True)
+    priority: int | None = attribute("@priority", read=int_unsigned)
 
 
 @element("iothreadsched")
@@ -195,9 +222,14 @@ class VcpuSched:
 class IoThreadSched:
     """<iothreadsched>."""
 
-    iothreads: str = attribute("@iothreads", read=nonempty_cpuset("iothreads"), default="")
-    scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="")
-    priority: int | None = attribute("@priority", read=unsigned)
+    iothreads: str = attribute(
+        "@iothreads",
+        read=nonempty_cpuset("iothreads"),
+        default="",
+        required=Refusal("xml", "Missing attribute 'iothreads' in element 'iothreadsched'"),
+    )
+    scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="", required=True)
+    priority: int | None = attribute("@priority", read=int_unsigned)
 
 
 @element("emulatorsched")
@@ -205,8 +237,8 @@ class IoThreadSched:
 class EmulatorSched:
     """<emulatorsched>."""
 
-    scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="")
-    priority: int | None = attribute("@priority", read=unsigned)
+    scheduler: str = attribute("@scheduler", read=SCHEDULERS, default="", required=True)
+    priority: int | None = attribute("@priority", read=int_unsigned)
 
 
 @element("cputune", omit_empty=True)
@@ -224,7 +256,11 @@ class Cputune:
     iothread_period: int | None = text("iothread_period", read=unsigned)
     iothread_quota: int | None = text("iothread_quota", read=int)
     vcpupins: list[VcpuPin] = children("vcpupin", VcpuPin)
-    emulatorpin: str | None = attribute("emulatorpin/@cpuset", read=nonempty_cpuset("cpuset"))
+    emulatorpin: str | None = attribute(
+        "emulatorpin/@cpuset",
+        read=nonempty_cpuset("cpuset"),
+        required=Refusal("internal", "missing cpuset for emulatorpin"),
+    )
     iothreadpins: list[IoThreadPin] = children("iothreadpin", IoThreadPin)
     emulatorsched: EmulatorSched | None = child("emulatorsched", EmulatorSched)
     vcpuscheds: list[VcpuSched] = children("vcpusched", VcpuSched)
@@ -250,13 +286,18 @@ class NumaMemory:
 class MemNode:
     """<memnode>: the same for one of the guest's cells."""
 
-    cellid: int = attribute("@cellid", read=unsigned, default=0)
+    cellid: int = attribute("@cellid", read=uint, default=0, required=True)
     mode: str = attribute(
         "@mode",
         read=one_of("strict", "preferred", "interleave", "restrictive"),
         default="strict",
     )
-    nodeset: str = attribute("@nodeset", read=nonempty_cpuset("nodeset"), default="")
+    nodeset: str = attribute(
+        "@nodeset",
+        read=nonempty_cpuset("nodeset"),
+        default="",
+        required=Refusal("xml", "Missing required nodeset attribute in memnode element"),
+    )
 
 
 @element("numatune", omit_empty=True)

@@ -6,6 +6,7 @@ Owns: reading and writing. May not touch: the meaning of a model, files, the hos
 from conf.mapper.reading import NAMESPACES, parse, read
 from conf.mapper.spec import (
     Choice,
+    Refusal,
     attribute,
     child,
     children,
@@ -21,6 +22,7 @@ __all__ = [
     "NAMESPACES",
     "Choice",
     "Mode",
+    "Refusal",
     "attribute",
     "child",
     "children",

@@ -17,7 +17,7 @@ from lxml import etree
 
 from conf.errors import ConfError
 from conf.mapper.safe_parse import parse_tree
-from conf.mapper.spec import KEY, Choice, FieldSpec
+from conf.mapper.spec import KEY, Choice, FieldSpec, Refusal
 
 M = TypeVar("M")
 
@@ -183,6 +183,8 @@ def _read_text(name: str, spec: FieldSpec, node: etree._Element, values: Values)
 
 def _value_when_absent(spec: FieldSpec, node: etree._Element) -> object:
     """Return the value of an attribute that is not there."""
+    if isinstance(spec.required, Refusal):
+        raise ConfError(spec.required.kind, spec.required.message, _path(node))
     if spec.required:
         detail = f"Missing required attribute '{spec.name}' in element '{node.tag}'"
         raise ConfError(spec.error_kind or "xml", detail, _path(node))
@@ -193,6 +195,8 @@ def _read_child(name: str, spec: FieldSpec, node: etree._Element, values: Values
     if name not in values:
         repeated = node.itersiblings(node.tag) if spec.merge else ()
         values[name] = read(_class_of(spec, node), node, *repeated)
+    elif isinstance(spec.single, Refusal):
+        raise ConfError(spec.single.kind, spec.single.message, _path(node))
     elif spec.single:
         raise ConfError("xml", spec.single, _path(node))
 
@@ -240,7 +244,12 @@ def _class_of(spec: FieldSpec, node: etree._Element) -> type:
     if not isinstance(spec.model, Choice):
         return cast("type", spec.model)
     text = node.get(spec.model.by, spec.model.default)
+    if not text and spec.model.missing is not None:
+        raise ConfError(spec.model.missing.kind, spec.model.missing.message, _path(node))
     chosen = spec.model.classes.get(text)
+    if chosen is None and spec.model.unknown is not None:
+        unknown = spec.model.unknown
+        raise ConfError(unknown.kind, unknown.message.format(text), _path(node))
     if chosen is None:
         raise invalid_value(node, spec.model.by, text)
     return chosen
@@ -250,14 +259,19 @@ def _convert(spec: FieldSpec, value: str, node: etree._Element, attribute: str) 
     try:
         return spec.read(value)
     except (ValueError, KeyError):
-        raise invalid_value(node, attribute, value, spec.error_kind or "xml") from None
+        expected = getattr(spec.read, "expected", "")
+        raise invalid_value(node, attribute, value, spec.error_kind or "xml", expected) from None
 
 
-def invalid_value(node: etree._Element, attribute: str, value: str, kind: str = "xml") -> ConfError:
+def invalid_value(
+    node: etree._Element, attribute: str, value: str, kind: str = "xml", expected: str = ""
+) -> ConfError:
     """Make the error for a value that its field does not take."""
     path = _path(node)
     where = f"attribute '{attribute}' in element" if attribute else "text of element"
-    detail = f"Invalid value for {where} '{node.tag}': '{value}'"
+    detail = f"Invalid value for {where} '{node.tag}': '{value}'."
+    if expected:
+        detail += f" Expected {expected}"
     return ConfError(kind, detail, f"{path}/@{attribute}" if attribute else path)
 
 

@@ -34,6 +34,14 @@ Prune = Callable[[etree._Element], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A refusal with libvirt's own code and message."""
+
+    kind: str  # of the ConfError
+    message: str  # {} is the value
+
+
+@dataclass(frozen=True, slots=True)
 class FieldSpec:
     """The place of a field in XML, and how its text is read and written."""
 
@@ -49,9 +57,9 @@ class FieldSpec:
     always: Callable[[Any], bool] | None = None  # values that `only` does not hold back
     error_kind: str = ""  # the kind of the ConfError for unreadable text; "" is "xml"
     default_when_absent: object = None  # an attribute's value when its element is there without it
-    required: bool = False  # an element without this attribute is refused
+    required: bool | Refusal = False  # an element without this attribute is refused
     empty_is_absent: bool = False  # an attribute that libvirt looks up by an XPath string
-    single: str = ""  # of a child: the error for a second such element; "" ignores it
+    single: str | Refusal = ""  # of a child: the error for a second such element; "" ignores it
     merge: bool = False  # of a child: what the first such element lacks is read from later ones
     read_empty: bool = False  # an empty element's text is read, too
     prune: Prune | None = None  # removes parts of an element that is kept verbatim
@@ -64,6 +72,8 @@ class Choice:
     by: str  # the attribute
     classes: Mapping[str, type]
     default: str = ""  # the value of a missing attribute
+    missing: Refusal | None = None  # of a missing attribute
+    unknown: Refusal | None = None  # of a value that has no class
 
 
 def element(tag: str, *, omit_empty: bool = False) -> Callable[[type[T]], type[T]]:
@@ -93,7 +103,7 @@ def attribute(
     always: Callable[[Any], bool] | None = None,
     bad: str = "",
     present: Any = None,  # noqa: ANN401
-    required: bool = False,
+    required: bool | Refusal = False,
     empty_is_absent: bool = False,
 ) -> Any:  # noqa: ANN401  (stands in a field's place, as dataclasses.field does)
     """Map a field to an attribute, at `@name` or `element/@name`.
@@ -108,7 +118,7 @@ def attribute(
         always: values that are written in every mode, whatever `only` says.
         bad: the kind of the refusal, if not "xml".
         present: the value when its element is there without it.
-        required: whether an element without it is refused.
+        required: whether an element without it is refused, or how.
         empty_is_absent: treat an empty one as absent. So does libvirt with the attributes that it
             looks up by XPath (`virXPathString`), but not with those that it takes from their
             element (`virXMLPropString`).
@@ -166,7 +176,7 @@ def flag(path: str, *, only: str = "") -> Any:  # noqa: ANN401
 
 
 def child(
-    path: str, model: object, *, only: str = "", single: str = "", merge: bool = False
+    path: str, model: object, *, only: str = "", single: str | Refusal = "", merge: bool = False
 ) -> Any:  # noqa: ANN401
     """Map a field to a child element with its own model or Choice; None when absent.
 

@@ -16,6 +16,11 @@ def yes_no(text: str) -> bool:
     return {"yes": True, "no": False}[text]
 
 
+def is_yes(text: str) -> bool:
+    """Read an attribute that libvirt only compares with "yes": any other text is no."""
+    return text == "yes"
+
+
 def on_off(text: str) -> bool:
     """Read "on" or "off".
 

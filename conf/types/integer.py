@@ -6,6 +6,49 @@ Owns: their readers, and the writers of hexadecimal numbers. Pure.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+UINT_MAX: Final = 2**32 - 1
+INT_MAX: Final = 2**31 - 1
+NEGATIVE: Final = "non-negative integer value"
+POSITIVE: Final = "positive integer value"
+
+
+@dataclass(frozen=True, slots=True)
+class BoundedInteger:
+    """Reader of an integer attribute as libvirt's virXMLPropUInt and virXMLPropInt have it."""
+
+    low: int
+    high: int
+    base: int  # 0 takes the prefixes of hexadecimal, octal and binary numbers
+    expected: str  # what the refusal names
+
+    def __call__(self, text: str) -> int:
+        """Read the number.
+
+        Raises:
+            ValueError: it is none, or out of bounds.
+        """
+        try:
+            number = int(text, self.base)
+        except ValueError:
+            # int(…, 0) refuses leading zeros ("007"), which strtoul takes as octal; libvirt's
+            # documents mean decimal there.
+            number = int(text, 10)
+        if not self.low <= number <= self.high or "_" in text:
+            raise ValueError(text)
+        return number
+
+
+#: unsigned int, in decimal.
+uint: Final = BoundedInteger(0, UINT_MAX, 10, NEGATIVE)
+#: unsigned int, with a prefix or without: addresses and identifiers of devices.
+uint_any: Final = BoundedInteger(0, UINT_MAX, 0, NEGATIVE)
+#: int that libvirt reads with a sign and checks for being negative.
+int_unsigned: Final = BoundedInteger(0, INT_MAX, 0, "integer value")
+#: unsigned int that is not 0.
+uint_positive: Final = BoundedInteger(1, UINT_MAX, 10, POSITIVE)
 
 
 def unsigned(text: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from conf.errors import ConfError
 from conf.mapper import attribute, element, text
 from conf.types.integer import unsigned
 
@@ -29,11 +30,13 @@ def to_bytes(amount: int, unit: str) -> int:
     """Convert an amount of a unit to bytes.
 
     Raises:
-        ValueError: there is no such unit, or more than `MAX_BYTES`.
+        ConfError: "invalid_arg": there is no such unit; "overflow": more than `MAX_BYTES`.
     """
-    factor = UNITS.get(unit.lower())
-    if factor is None or amount * factor > MAX_BYTES:
-        raise ValueError(f"{amount} {unit}")
+    factor = UNITS.get((unit or "bytes").lower())
+    if factor is None:
+        raise ConfError("invalid_arg", f"unknown suffix '{unit}'")
+    if amount * factor > MAX_BYTES:
+        raise ConfError("overflow", f"value too large: {amount}{unit}")
     return amount * factor
 
 
@@ -41,9 +44,9 @@ def to_kib(amount: int, unit: str) -> int:
     """Convert an amount of a unit to KiB, rounded up.
 
     Raises:
-        ValueError: as `to_bytes`.
+        ConfError: as `to_bytes`.
     """
-    return -(-to_bytes(amount, unit) // KIB)
+    return -(-to_bytes(amount, unit or "KiB") // KIB)
 
 
 @element("amount")

@@ -8,6 +8,9 @@ May not touch: anything else of the domain.
 from __future__ import annotations
 
 from conf.domain.addresses import pci, serial, usb
+from conf.domain.device_xml import KINDS, devices_of
+from conf.domain.devices.address import PciAddress, UsbAddress
+from conf.domain.devices.lease import Lease
 from conf.domain.model import Domain
 from conf.emulator import EmulatorFacts
 
@@ -18,6 +21,22 @@ def assign_addresses(domain: Domain, facts: EmulatorFacts) -> None:
     Raises:
         ConfError: "xml": an address of the XML is impossible or taken; "internal": no room.
     """
+    _drop_empty_addresses(domain)
     serial.assign(domain)
     pci.assign(domain, facts)
     usb.assign(domain)
+
+
+def _drop_empty_addresses(domain: Domain) -> None:
+    """Treat PCI address 0000:00:00 and USB port 0 as none: the device is yet to be placed."""
+    for tag in KINDS:
+        for item in devices_of(domain.devices, tag):
+            if isinstance(item, Lease):
+                continue
+            address = item.address
+            if isinstance(address, PciAddress) and not (
+                address.domain or address.bus or address.slot
+            ):
+                item.address = None
+            elif isinstance(address, UsbAddress) and (address.port or "").strip("0") == "":
+                address.port = None

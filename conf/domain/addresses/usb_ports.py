@@ -63,11 +63,11 @@ def parse_port(text: str) -> Port:
     """Parse a port such as "1.3".
 
     Raises:
-        ConfError: "xml".
+        ConfError: "internal".
     """
     numbers = tuple(int(part) if part.isdecimal() else 0 for part in text.split("."))
     if not 1 <= len(numbers) <= MAX_DEPTH or 0 in numbers:
-        raise ConfError("xml", f"Cannot parse USB port '{text}'; write it as '1' or '1.2'")
+        raise ConfError("internal", "Cannot parse <address> 'port' attribute", "address/@port")
     return numbers
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from conf.mapper import Choice, attribute, child, element
+from conf.mapper import Choice, Refusal, attribute, child, element
 from conf.types.bool import on_off, write_on_off
-from conf.types.integer import hexadecimal, unsigned
+from conf.types.integer import hexadecimal, uint, uint_any, unsigned
 
 
 def by_user(alias: object) -> bool:
@@ -33,10 +33,10 @@ class PciAddress:
     """A place on a PCI bus."""
 
     type: str = attribute("@type", default="pci")
-    domain: int = attribute("@domain", read=unsigned, write=hexadecimal(4), default=0)
-    bus: int = attribute("@bus", read=unsigned, write=hexadecimal(2), default=0)
-    slot: int = attribute("@slot", read=unsigned, write=hexadecimal(2), default=0)
-    function: int = attribute("@function", read=unsigned, write=hexadecimal(1), default=0)
+    domain: int = attribute("@domain", read=uint_any, write=hexadecimal(4), default=0)
+    bus: int = attribute("@bus", read=uint_any, write=hexadecimal(2), default=0)
+    slot: int = attribute("@slot", read=uint_any, write=hexadecimal(2), default=0)
+    function: int = attribute("@function", read=uint_any, write=hexadecimal(1), default=0)
     multifunction: bool | None = attribute("@multifunction", read=on_off, write=write_on_off)
     zpci: Zpci | None = child("zpci", Zpci)
 
@@ -47,10 +47,10 @@ class DriveAddress:
     """A place on a disk controller."""
 
     type: str = attribute("@type", default="drive")
-    controller: int = attribute("@controller", read=unsigned, default=0)
-    bus: int = attribute("@bus", read=unsigned, default=0)
-    target: int = attribute("@target", read=unsigned, default=0)
-    unit: int = attribute("@unit", read=unsigned, default=0)
+    controller: int = attribute("@controller", read=uint, default=0)
+    bus: int = attribute("@bus", read=uint, default=0)
+    target: int = attribute("@target", read=uint, default=0)
+    unit: int = attribute("@unit", read=uint, default=0)
 
 
 @element("address")
@@ -59,9 +59,9 @@ class VirtioSerialAddress:
     """A port of a virtio-serial controller."""
 
     type: str = attribute("@type", default="virtio-serial")
-    controller: int = attribute("@controller", read=unsigned, default=0)
-    bus: int = attribute("@bus", read=unsigned, default=0)
-    port: int = attribute("@port", read=unsigned, default=0)
+    controller: int = attribute("@controller", read=uint, default=0)
+    bus: int = attribute("@bus", read=uint, default=0)
+    port: int = attribute("@port", read=uint, default=0)
 
 
 @element("address")
@@ -70,8 +70,8 @@ class CcidAddress:
     """A slot of a smartcard reader."""
 
     type: str = attribute("@type", default="ccid")
-    controller: int = attribute("@controller", read=unsigned, default=0)
-    slot: int = attribute("@slot", read=unsigned, default=0)
+    controller: int = attribute("@controller", read=uint, default=0)
+    slot: int = attribute("@slot", read=uint_any, default=0)
 
 
 @element("address")
@@ -80,7 +80,7 @@ class UsbAddress:
     """A port of a USB bus: "1.2" is the second port of a hub in the first."""
 
     type: str = attribute("@type", default="usb")
-    bus: int = attribute("@bus", read=unsigned, default=0)
+    bus: int = attribute("@bus", read=uint, default=0)
     port: str | None = attribute("@port")
 
 
@@ -90,8 +90,8 @@ class IsaAddress:
     """Ports and interrupt of an ISA device."""
 
     type: str = attribute("@type", default="isa")
-    iobase: int | None = attribute("@iobase", read=unsigned, write=hexadecimal(1))
-    irq: int | None = attribute("@irq", read=unsigned, write=hexadecimal(1))
+    iobase: int | None = attribute("@iobase", read=uint_any, write=hexadecimal(1))
+    irq: int | None = attribute("@irq", read=uint_any, write=hexadecimal(1))
 
 
 @element("address")
@@ -100,7 +100,7 @@ class DimmAddress:
     """A memory slot."""
 
     type: str = attribute("@type", default="dimm")
-    slot: int = attribute("@slot", read=unsigned, default=0)
+    slot: int = attribute("@slot", read=uint_any, default=0, required=True)
     base: int | None = attribute("@base", read=unsigned, write=hexadecimal(1))
 
 
@@ -160,4 +160,6 @@ ADDRESSES: Final = Choice(
         "unassigned": PlainAddress,
         "virtio-s390": PlainAddress,
     },
+    missing=Refusal("internal", "No type specified for device address"),
+    unknown=Refusal("config_unsupported", "unknown address type '{}'"),
 )

@@ -12,7 +12,7 @@ from typing import Final
 from conf.mapper import attribute, child, element
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
-from conf.types.integer import positive, unsigned
+from conf.types.integer import uint, uint_positive
 
 TYPES = one_of(
     "none", "alsa", "coreaudio", "jack", "oss", "pulseaudio", "sdl", "spice", "file", "dbus"
@@ -47,8 +47,8 @@ STREAM_ATTRIBUTES: Final = {
 class AudioSettings:
     """<settings>: a fixed format."""
 
-    frequency: int | None = attribute("@frequency", read=unsigned)
-    channels: int | None = attribute("@channels", read=unsigned)
+    frequency: int | None = attribute("@frequency", read=uint)
+    channels: int | None = attribute("@channels", read=uint)
     format: str | None = attribute(
         "@format", read=one_of("s8", "u8", "s16", "u16", "s32", "u32", "f32")
     )
@@ -61,14 +61,14 @@ class AudioStream:
 
     mixing_engine: bool | None = attribute("@mixingEngine", read=yes_no)
     fixed_settings: bool | None = attribute("@fixedSettings", read=yes_no)
-    voices: int | None = attribute("@voices", read=unsigned)
-    buffer_length: int | None = attribute("@bufferLength", read=unsigned)
+    voices: int | None = attribute("@voices", read=uint)
+    buffer_length: int | None = attribute("@bufferLength", read=uint)
     dev: str | None = attribute("@dev")
-    buffer_count: int | None = attribute("@bufferCount", read=unsigned)
+    buffer_count: int | None = attribute("@bufferCount", read=uint)
     try_poll: bool | None = attribute("@tryPoll", read=yes_no)
     name: str | None = attribute("@name")
     stream_name: str | None = attribute("@streamName")
-    latency: int | None = attribute("@latency", read=unsigned)
+    latency: int | None = attribute("@latency", read=uint)
     server_name: str | None = attribute("@serverName")
     client_name: str | None = attribute("@clientName")
     connect_ports: str | None = attribute("@connectPorts")
@@ -81,9 +81,9 @@ class AudioStream:
 class Audio:
     """<audio>."""
 
-    id: int = attribute("@id", read=positive, default=0, required=True)
-    type: str = attribute("@type", read=TYPES, default="")
-    timer_period: int | None = attribute("@timerPeriod", read=unsigned)
+    id: int = attribute("@id", read=uint_positive, default=0, required=True)
+    type: str = attribute("@type", read=TYPES, default="", required=True)
+    timer_period: int | None = attribute("@timerPeriod", read=uint)
     server_name: str | None = attribute("@serverName")
     driver: str | None = attribute("@driver")
     path: str | None = attribute("@path")

@@ -9,14 +9,16 @@ from dataclasses import dataclass, replace
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.source import Reconnect, SourceLabel
+from conf.errors import ConfError
 from conf.mapper import Mode, attribute, child, children, element
 from conf.types.bool import on_off, write_on_off, yes_no
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import UINT_MAX
 
 TYPES = one_of(
     "null", "vc", "pty", "dev", "file", "pipe", "stdio", "udp", "tcp", "unix", "spicevmc",
     "spiceport", "nmdm", "qemu-vdagent", "dbus",
+    unknown="unknown type presented to host for character device: {}",
 )  # fmt: skip
 
 
@@ -34,8 +36,8 @@ class CharEnd:
     tls: bool | None = attribute("@tls", read=yes_no)
     master: str | None = attribute("@master")
     slave: str | None = attribute("@slave")
-    clipboard: bool | None = attribute("clipboard/@copypaste", read=yes_no)
-    mouse: str | None = attribute("mouse/@mode", read=one_of("client", "server"))
+    clipboard: bool | None = attribute("clipboard/@copypaste", read=yes_no, required=True)
+    mouse: str | None = attribute("mouse/@mode", read=one_of("client", "server"), required=True)
     reconnect: Reconnect | None = child("reconnect", Reconnect)
     labels: list[SourceLabel] = children("seclabel", SourceLabel)
 
@@ -141,7 +143,7 @@ class CharDevice(CharSource):
     target_type: str | None = attribute("target/@type")
     target_name: str | None = attribute("target/@name")
     target_address: str | None = attribute("target/@address")
-    target_port: int | str | None = attribute("target/@port", read=lambda value: port(value))
+    target_port: int | None = attribute("target/@port", read=lambda value: port(value))
     target_state: str | None = attribute("target/@state", only="live")
     target_model: str | None = attribute("target/model/@name")
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
@@ -155,6 +157,12 @@ class CharDevice(CharSource):
         return self
 
 
-def port(text: str) -> int | str:
-    """Read a target's port: a number, or for some channels a name."""
-    return unsigned(text) if text.isdigit() else text
+def port(text: str) -> int:
+    """Read a target's port.
+
+    Raises:
+        ConfError: "xml": it is no decimal number of 32 bits.
+    """
+    if not text.removeprefix("-").isdecimal() or int(text) > UINT_MAX:
+        raise ConfError("xml", f"Invalid port number: {text}", "target/@port")
+    return int(text)

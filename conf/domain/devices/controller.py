@@ -13,11 +13,16 @@ from conf.domain.devices.virtio import ControllerDriver
 from conf.mapper import attribute, child, element, text
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import int_unsigned, uint, unsigned
 from conf.types.size import to_kib
 
 #: The first port of an EHCI controller's that each of its companions has.
 COMPANION_PORTS: Final = {"ich9-uhci1": 0, "ich9-uhci2": 2, "ich9-uhci3": 4}
+#: QEMU's names of bridges and ports.
+MODEL_NAMES = one_of(
+    "none", "pci-bridge", "i82801b11-bridge", "ioh3420", "x3130-upstream", "xio3130-downstream",
+    "pxb", "pxb-pcie", "pcie-root-port", "spapr-pci-host-bridge", "pcie-pci-bridge",
+)  # fmt: skip
 TYPES = one_of("ide", "fdc", "scsi", "sata", "virtio-serial", "ccid", "usb", "pci", "xenbus", "isa")
 
 
@@ -26,11 +31,11 @@ TYPES = one_of("ide", "fdc", "scsi", "sata", "virtio-serial", "ccid", "usb", "pc
 class ControllerTarget:
     """<target>: the numbers of a PCI bridge."""
 
-    chassis_nr: int | None = attribute("@chassisNr", read=unsigned)
-    chassis: int | None = attribute("@chassis", read=unsigned)
-    port: int | None = attribute("@port", read=unsigned, write=lambda v: f"{int(str(v)):#x}")
-    bus_nr: int | None = attribute("@busNr", read=unsigned)
-    index: int | None = attribute("@index", read=unsigned)
+    chassis_nr: int | None = attribute("@chassisNr", read=int_unsigned)
+    chassis: int | None = attribute("@chassis", read=int_unsigned)
+    port: int | None = attribute("@port", read=int_unsigned, write=lambda v: f"{int(str(v)):#x}")
+    bus_nr: int | None = attribute("@busNr", read=int_unsigned)
+    index: int | None = attribute("@index", read=int_unsigned)
     hotplug: bool | None = attribute("@hotplug", read=on_off, write=write_on_off)
     node: int | None = text("node", read=unsigned)
 
@@ -54,15 +59,15 @@ class Controller:
     """<controller>."""
 
     type: str = attribute("@type", read=TYPES, default="")
-    index: int | None = attribute("@index", read=unsigned)
+    index: int | None = attribute("@index", read=int_unsigned)
     model: str | None = attribute("@model")
-    ports: int | None = attribute("@ports", read=unsigned)
-    vectors: int | None = attribute("@vectors", read=unsigned)
-    max_grant_frames: int | None = attribute("@maxGrantFrames", read=unsigned)
-    max_event_channels: int | None = attribute("@maxEventChannels", read=unsigned)
-    model_name: str | None = attribute("model/@name")
+    ports: int | None = attribute("@ports", read=int_unsigned)
+    vectors: int | None = attribute("@vectors", read=int_unsigned)
+    max_grant_frames: int | None = attribute("@maxGrantFrames", read=uint)
+    max_event_channels: int | None = attribute("@maxEventChannels", read=uint)
+    model_name: str | None = attribute("model/@name", read=MODEL_NAMES)
     target_element: ControllerTarget | None = child("target", ControllerTarget)
-    master_port: int | None = attribute("master/@startport", read=unsigned)
+    master_port: int | None = attribute("master/@startport", read=uint)
     driver: ControllerDriver | None = child("driver", ControllerDriver)
     pcihole: PciHole | None = child("pcihole64", PciHole)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)

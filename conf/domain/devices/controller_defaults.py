@@ -15,6 +15,7 @@ from conf.domain.devices.controller import Controller
 from conf.domain.devices.controller_order import order_controllers
 from conf.domain.devices.devices import Devices
 from conf.emulator import EmulatorFacts
+from conf.errors import ConfError
 
 #: USB controllers for XML without one, and their devices.
 USB_MODELS: Final = (
@@ -22,6 +23,8 @@ USB_MODELS: Final = (
     ("pci-ohci", "pci-ohci"),
     ("nec-xhci", "nec-usb-xhci"),
 )
+#: More PCI slots than any machine has.
+MAX_CONTROLLER: Final = 65536
 DRIVE_BUSES: Final = ("scsi", "fdc", "ide", "sata")
 
 
@@ -32,8 +35,8 @@ def complete_controllers(devices: Devices, machine: str, facts: EmulatorFacts) -
     for kind in DRIVE_BUSES:
         add_controllers(devices, kind, range(last_drive_controller(devices, kind) + 1))
     # A channel or smart card adds its own controller alone; a drive, those with lower numbers too.
-    add_controllers(devices, "virtio-serial", serial_controllers(devices))
-    add_controllers(devices, "ccid", ccid_controllers(devices))
+    add_controllers(devices, "virtio-serial", sorted(serial_controllers(devices)))
+    add_controllers(devices, "ccid", sorted(ccid_controllers(devices)))
     for controller in devices.controllers:
         complete_model(controller, machine, facts)
 
@@ -102,9 +105,18 @@ def ccid_controllers(devices: Devices) -> set[int]:
 
 
 def add_controllers(devices: Devices, kind: str, numbers: Iterable[int]) -> None:
-    """Add those controllers of a type that are missing."""
-    for index in sorted(numbers):
-        if not has(devices, kind, index):
+    """Add those controllers of a type that are missing.
+
+    Raises:
+        ConfError: "internal": a number is beyond what any machine has.
+    """
+    present = {item.index for item in devices.controllers if item.type == kind}
+    for index in numbers:
+        if index > MAX_CONTROLLER:
+            # Each below may be made: one number must not fill the daemon's memory.
+            detail = f"No more available PCI slots for {kind} controller {index}"
+            raise ConfError("internal", detail)
+        if index not in present:
             devices.controllers.append(Controller(type=kind, index=index))
 
 

@@ -32,7 +32,7 @@ from conf.domain.devices.tpm import Tpm
 from conf.domain.devices.video import Video
 from conf.domain.devices.vsock import Vsock
 from conf.domain.devices.watchdog import Watchdog
-from conf.mapper import child, children, element, text
+from conf.mapper import Refusal, child, children, element, text
 
 
 @element("devices")
@@ -63,7 +63,9 @@ class Devices:
     hubs: list[Hub] = children("hub", Hub)
     watchdogs: list[Watchdog] = children("watchdog", Watchdog)
     memballoon: Memballoon | None = child(
-        "memballoon", Memballoon, single="only a single memory balloon device is supported"
+        "memballoon",
+        Memballoon,
+        single=Refusal("internal", "only a single memory balloon device is supported"),
     )
     rngs: list[Rng] = children("rng", Rng)
     nvram: NvramDevice | None = child(

@@ -12,13 +12,18 @@ from conf.domain.devices.source import Auth, Encryption, Source
 from conf.mapper import attribute, child, element, flag, text
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
-from conf.types.integer import positive, unsigned
+from conf.types.integer import uint, uint_positive, unsigned
 from conf.types.size import to_bytes
 
 TYPES = one_of("file", "block", "dir", "network", "volume", "nvme", "vhostuser", "vhostvdpa")
 BUSES = one_of("ide", "fdc", "scsi", "virtio", "xen", "usb", "uml", "sata", "sd")
 DEVICES = one_of("disk", "lun", "cdrom", "floppy")
 SNAPSHOTS = one_of("no", "internal", "external", "manual")
+FORMATS = one_of(
+    "raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "vhd", "ploop",
+    "cow", "qcow", "qcow2", "qed", "vmdk", "luks",
+    unknown="unknown driver format value '{}'",
+)  # fmt: skip
 CACHES = one_of("default", "none", "writethrough", "writeback", "directsync", "unsafe")
 
 
@@ -41,7 +46,7 @@ class DiskDriver:
     """<driver>: the format of what is in the drive, and how it is read and written."""
 
     name: str | None = attribute("@name")
-    type: str | None = attribute("@type")
+    type: str | None = attribute("@type", read=FORMATS)
     cache: str | None = attribute("@cache", read=CACHES)
     error_policy: str | None = attribute(
         "@error_policy", read=one_of("default", "report", "ignore", "enospace", "stop")
@@ -54,11 +59,11 @@ class DiskDriver:
     event_idx: bool | None = attribute("@event_idx", read=on_off, write=write_on_off)
     copy_on_read: bool | None = attribute("@copy_on_read", read=on_off, write=write_on_off)
     discard: str | None = attribute("@discard", read=one_of("unmap", "ignore"))
-    iothread: int | None = attribute("@iothread", read=unsigned)
+    iothread: int | None = attribute("@iothread", read=uint)
     detect_zeroes: str | None = attribute("@detect_zeroes", read=one_of("off", "on", "unmap"))
     discard_no_unref: bool | None = attribute("@discard_no_unref", read=on_off, write=write_on_off)
-    queues: int | None = attribute("@queues", read=unsigned)
-    queue_size: int | None = attribute("@queue_size", read=unsigned)
+    queues: int | None = attribute("@queues", read=uint)
+    queue_size: int | None = attribute("@queue_size", read=uint)
     iommu: bool | None = attribute("@iommu", read=on_off, write=write_on_off)
     ats: bool | None = attribute("@ats", read=on_off, write=write_on_off)
     packed: bool | None = attribute("@packed", read=on_off, write=write_on_off)
@@ -75,7 +80,7 @@ class DiskTarget:
     bus: str = attribute("@bus", read=BUSES, default="", omit="")
     tray: str | None = attribute("@tray", read=one_of("open", "closed"), omit="closed")
     removable: bool | None = attribute("@removable", read=on_off, write=write_on_off)
-    rotation_rate: int | None = attribute("@rotation_rate", read=unsigned)
+    rotation_rate: int | None = attribute("@rotation_rate", read=uint)
 
 
 @element("format")
@@ -104,9 +109,9 @@ class BackingStore:
 class Geometry:
     """<geometry>."""
 
-    cyls: int = attribute("@cyls", read=unsigned, default=0)
-    heads: int = attribute("@heads", read=unsigned, default=0)
-    secs: int = attribute("@secs", read=unsigned, default=0)
+    cyls: int = attribute("@cyls", read=uint, default=0)
+    heads: int = attribute("@heads", read=uint, default=0)
+    secs: int = attribute("@secs", read=uint, default=0)
     trans: str | None = attribute("@trans", read=one_of("auto", "none", "lba"))
 
 
@@ -115,9 +120,9 @@ class Geometry:
 class Blockio:
     """<blockio>: sizes of blocks."""
 
-    logical_block_size: int | None = attribute("@logical_block_size", read=unsigned)
-    physical_block_size: int | None = attribute("@physical_block_size", read=unsigned)
-    discard_granularity: int | None = attribute("@discard_granularity", read=unsigned)
+    logical_block_size: int | None = attribute("@logical_block_size", read=uint)
+    physical_block_size: int | None = attribute("@physical_block_size", read=uint)
+    discard_granularity: int | None = attribute("@discard_granularity", read=uint)
 
 
 @element("iotune")
@@ -156,7 +161,9 @@ class Disk:
     device: str = attribute(
         "@device", read=one_of("disk", "lun", "cdrom", "floppy"), default="disk"
     )
-    model: str | None = attribute("@model")
+    model: str | None = attribute(
+        "@model", read=one_of("virtio", "virtio-transitional", "virtio-non-transitional")
+    )
     rawio: str | None = attribute("@rawio")
     sgio: str | None = attribute("@sgio", read=one_of("filtered", "unfiltered"))
     snapshot: str | None = attribute(
@@ -178,7 +185,7 @@ class Disk:
     wwn: str | None = text("wwn")
     vendor: str | None = text("vendor")
     product: str | None = text("product")
-    boot_order: int | None = attribute("boot/@order", read=positive)
+    boot_order: int | None = attribute("boot/@order", read=uint_positive, required=True)
     encryption: Encryption | None = child("encryption", Encryption)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)

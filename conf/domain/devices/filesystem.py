@@ -11,7 +11,7 @@ from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.mapper import attribute, child, element, flag, text
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
-from conf.types.integer import positive, unsigned
+from conf.types.integer import uint, uint_positive, unsigned
 from conf.types.size import to_bytes, to_kib
 
 
@@ -49,7 +49,7 @@ class FilesystemBinary:
     sandbox: str | None = attribute("sandbox/@mode", read=one_of("namespace", "chroot"))
     lock_posix: bool | None = attribute("lock/@posix", read=on_off, write=write_on_off)
     lock_flock: bool | None = attribute("lock/@flock", read=on_off, write=write_on_off)
-    thread_pool: int | None = attribute("thread_pool/@size", read=unsigned)
+    thread_pool: int | None = attribute("thread_pool/@size", read=uint)
 
 
 @element("space_hard_limit")
@@ -70,13 +70,19 @@ class SpaceLimit:
 class Filesystem:
     """<filesystem>."""
 
-    type: str = attribute("@type", default="mount")
+    type: str = attribute(
+        "@type",
+        read=one_of("mount", "block", "file", "template", "ram", "bind", "volume"),
+        default="mount",
+    )
     accessmode: str | None = attribute(
         "@accessmode", read=one_of("passthrough", "mapped", "squash")
     )
     fmode: str | None = attribute("@fmode", read=create_mode)
     dmode: str | None = attribute("@dmode", read=create_mode)
-    model: str | None = attribute("@model")
+    model: str | None = attribute(
+        "@model", read=one_of("virtio", "virtio-transitional", "virtio-non-transitional")
+    )
     multidevs: str | None = attribute("@multidevs", read=one_of("remap", "forbid", "warn"))
     driver: FilesystemDriver | None = child("driver", FilesystemDriver)
     binary: FilesystemBinary | None = child("binary", FilesystemBinary)
@@ -91,7 +97,7 @@ class Filesystem:
     readonly: bool = flag("readonly")
     space_hard_limit: SpaceLimit | None = child("space_hard_limit", SpaceLimit)
     space_soft_limit: SpaceLimit | None = child("space_soft_limit", SpaceLimit)
-    boot_order: int | None = attribute("boot/@order", read=positive)
+    boot_order: int | None = attribute("boot/@order", read=uint_positive, required=True)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
 

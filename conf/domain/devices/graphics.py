@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from conf.mapper import Mode, attribute, child, children, element
-from conf.types.bool import on_off, write_on_off, yes_no
+from conf.types.bool import is_yes, on_off, write_on_off, yes_no
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import uint
 
 TYPES = one_of("sdl", "vnc", "rdp", "desktop", "spice", "egl-headless", "dbus")
 COMPRESSIONS = one_of("auto_glz", "auto_lz", "quic", "glz", "lz", "off")
@@ -22,7 +22,9 @@ WAN = one_of("auto", "never", "always")
 class Listen:
     """<listen>: where viewers connect to."""
 
-    type: str = attribute("@type", read=one_of("address", "network", "socket", "none"), default="")
+    type: str = attribute(
+        "@type", read=one_of("address", "network", "socket", "none"), default="", required=True
+    )
     address: str | None = attribute("@address")
     network: str | None = attribute("@network")
     socket: str | None = attribute("@socket")
@@ -51,11 +53,11 @@ class Gl:
 class Graphics:
     """<graphics>."""
 
-    type: str = attribute("@type", read=TYPES, default="vnc")
+    type: str = attribute("@type", read=TYPES, default="vnc", required=True)
     socket: str | None = attribute("@socket")
     port: int | None = attribute("@port", read=int)
     tls_port: int | None = attribute("@tlsPort", read=int)
-    autoport: bool | None = attribute("@autoport", read=yes_no)
+    autoport: bool | None = attribute("@autoport", read=is_yes)
     websocket: int | None = attribute("@websocket", read=int)
     websocket_generated: bool | None = attribute("@websocketGenerated", read=yes_no, only="live")
     listen: str | None = attribute("@listen")
@@ -79,7 +81,7 @@ class Graphics:
     )
     listens: list[Listen] = children("listen", Listen)
     channels: list[SpiceChannel] = children("channel", SpiceChannel)
-    audio_id: int | None = attribute("audio/@id", read=unsigned)
+    audio_id: int | None = attribute("audio/@id", read=uint, required=True)
     image_compression: str | None = attribute("image/@compression", read=COMPRESSIONS)
     jpeg_compression: str | None = attribute("jpeg/@compression", read=WAN)
     zlib_compression: str | None = attribute("zlib/@compression", read=WAN)
@@ -111,5 +113,5 @@ class Graphics:
             self,
             port=None if self.type == "spice" else port,
             tls_port=None,
-            websocket=-1 if self.websocket is not None else None,
+            websocket=-1 if self.websocket_generated else self.websocket,
         )

@@ -11,9 +11,9 @@ from conf.domain.devices.address import ADDRESSES, Address, PciAddress, by_user
 from conf.domain.devices.interface import Ip, Rom, Route, Teaming
 from conf.domain.devices.source import Auth, Source, SourceHost
 from conf.mapper import attribute, child, children, element, flag, text
-from conf.types.bool import on_off, write_on_off, yes_no
+from conf.types.bool import is_yes, on_off, write_on_off, yes_no
 from conf.types.enum import one_of
-from conf.types.integer import hexadecimal, positive, unsigned
+from conf.types.integer import hexadecimal, uint_any, uint_positive, unsigned
 
 
 @element("address")
@@ -21,15 +21,15 @@ from conf.types.integer import hexadecimal, positive, unsigned
 class HostAddress:
     """<address> of a <source>: where the device is on the host."""
 
-    domain: int | None = attribute("@domain", read=unsigned, write=hexadecimal(4))
-    bus: int | None = attribute("@bus", read=unsigned)
-    pci_bus: int | None = attribute("@bus", read=unsigned, write=hexadecimal(2))
-    device: int | None = attribute("@device", read=unsigned)
+    domain: int | None = attribute("@domain", read=uint_any, write=hexadecimal(4))
+    bus: int | None = attribute("@bus", read=uint_any)
+    pci_bus: int | None = attribute("@bus", read=uint_any, write=hexadecimal(2))
+    device: int | None = attribute("@device", read=uint_any)
     port: str | None = attribute("@port")
     target: int | None = attribute("@target", read=unsigned)
     unit: int | None = attribute("@unit", read=unsigned)
-    slot: int | None = attribute("@slot", read=unsigned, write=hexadecimal(2))
-    function: int | None = attribute("@function", read=unsigned, write=hexadecimal(1))
+    slot: int | None = attribute("@slot", read=uint_any, write=hexadecimal(2))
+    function: int | None = attribute("@function", read=uint_any, write=hexadecimal(1))
     uuid: str | None = attribute("@uuid")
 
     def after_read(self) -> None:
@@ -53,8 +53,8 @@ class HostdevSource:
     protocol: str | None = attribute("@protocol")
     name: str | None = attribute("@name")
     wwpn: str | None = attribute("@wwpn")
-    vendor: int | None = attribute("vendor/@id", read=unsigned, write=hexadecimal(4))
-    product: int | None = attribute("product/@id", read=unsigned, write=hexadecimal(4))
+    vendor: int | None = attribute("vendor/@id", read=uint_any, write=hexadecimal(4))
+    product: int | None = attribute("product/@id", read=uint_any, write=hexadecimal(4))
     adapter: str | None = attribute("adapter/@name")
     hosts: list[SourceHost] = children("host", SourceHost)
     address: HostAddress | None = child("address", HostAddress)
@@ -109,9 +109,13 @@ class HostdevSource:
 class Hostdev:
     """<hostdev>."""
 
-    mode: str = attribute("@mode", read=one_of("subsystem", "capabilities"), default="subsystem")
+    mode: str = attribute(
+        "@mode",
+        read=one_of("subsystem", "capabilities", unknown="unknown hostdev mode '{}'"),
+        default="subsystem",
+    )
     type: str = attribute("@type", default="")
-    managed: bool | None = attribute("@managed", read=yes_no)
+    managed: bool | None = attribute("@managed", read=is_yes)
     sgio: str | None = attribute("@sgio")
     rawio: bool | None = attribute("@rawio", read=yes_no)
     model: str | None = attribute("@model")
@@ -124,7 +128,7 @@ class Hostdev:
     teaming: Teaming | None = child("teaming", Teaming)
     readonly: bool = flag("readonly")
     shareable: bool = flag("shareable")
-    boot_order: int | None = attribute("boot/@order", read=positive)
+    boot_order: int | None = attribute("boot/@order", read=uint_positive, required=True)
     rom: Rom | None = child("rom", Rom)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)

@@ -17,7 +17,9 @@ from conf.types.enum import one_of
 class Hub:
     """<hub>."""
 
-    type: str = attribute("@type", read=one_of("usb"), default="usb")
+    type: str = attribute(
+        "@type", read=one_of("usb", unknown="unknown hub device type '{}'"), default="usb"
+    )
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
     boot_order: int | None = None

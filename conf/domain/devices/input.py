@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.virtio import VirtioDriver
-from conf.mapper import attribute, child, element
+from conf.mapper import Refusal, attribute, child, element
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
 
@@ -21,19 +21,40 @@ class Input:
 
     type: str = attribute(
         "@type",
-        read=one_of("mouse", "tablet", "keyboard", "passthrough", "evdev"),
+        read=one_of(
+            "mouse",
+            "tablet",
+            "keyboard",
+            "passthrough",
+            "evdev",
+            unknown="unknown input device type '{}'",
+        ),
         default="",
-        required=True,
+        required=Refusal("internal", "missing input device type"),
     )
     bus: str | None = attribute(
-        "@bus", read=one_of("ps2", "usb", "xen", "parallels", "virtio", "none")
+        "@bus",
+        read=one_of(
+            "ps2",
+            "usb",
+            "xen",
+            "parallels",
+            "virtio",
+            "none",
+            unknown="unknown input bus type '{}'",
+        ),
     )
     model: str | None = attribute("@model")
     driver: VirtioDriver | None = child("driver", VirtioDriver)
     source_dev: str | None = attribute("source/@dev")
     source_evdev: str | None = attribute("source/@evdev")
     source_grab: str | None = attribute("source/@grab", read=one_of("all"))
-    source_grab_toggle: str | None = attribute("source/@grabToggle")
+    source_grab_toggle: str | None = attribute(
+        "source/@grabToggle",
+        read=one_of(
+            "ctrl-ctrl", "alt-alt", "shift-shift", "meta-meta", "scrolllock", "ctrl-scrolllock"
+        ),
+    )
     source_repeat: bool | None = attribute("source/@repeat", read=on_off, write=write_on_off)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)

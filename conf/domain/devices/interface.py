@@ -12,9 +12,9 @@ from conf.domain.devices.address import ADDRESSES, Address, PciAddress, by_user
 from conf.domain.devices.source import Reconnect
 from conf.mapper import Mode, attribute, child, children, element, text
 from conf.types.bandwidth import Bandwidth
-from conf.types.bool import on_off, write_on_off, yes_no
+from conf.types.bool import is_yes, on_off, write_on_off, yes_no
 from conf.types.enum import one_of
-from conf.types.integer import positive, unsigned
+from conf.types.integer import uint, uint_positive, unsigned
 from conf.types.mac import unicast_mac
 from conf.types.virtual_port import VirtualPort
 from conf.types.vlan import Vlan
@@ -47,7 +47,7 @@ class InterfaceSource:
     portid: str | None = attribute("@portid", only="live")
     bridge: str | None = attribute("@bridge")
     address: str | None = attribute("@address")
-    port: int | None = attribute("@port", read=unsigned)
+    port: int | None = attribute("@port", read=uint)
     dev: str | None = attribute("@dev")
     type: str | None = attribute("@type")
     path: str | None = attribute("@path")
@@ -57,7 +57,7 @@ class InterfaceSource:
     host_address: PciAddress | None = child("address", PciAddress)
     reconnect: Reconnect | None = child("reconnect", Reconnect)
     local_address: str | None = attribute("local/@address")
-    local_port: int | None = attribute("local/@port", read=unsigned)
+    local_port: int | None = attribute("local/@port", read=uint)
 
 
 @element("ip")
@@ -67,7 +67,7 @@ class Ip:
 
     address: str = attribute("@address", default="")
     family: str | None = attribute("@family", read=one_of("ipv4", "ipv6"))
-    prefix: int | None = attribute("@prefix", read=unsigned)
+    prefix: int | None = attribute("@prefix", read=uint)
     peer: str | None = attribute("@peer")
 
 
@@ -79,9 +79,9 @@ class Route:
     family: str | None = attribute("@family")
     address: str | None = attribute("@address")
     netmask: str | None = attribute("@netmask")
-    prefix: int | None = attribute("@prefix", read=unsigned)
+    prefix: int | None = attribute("@prefix", read=uint)
     gateway: str | None = attribute("@gateway")
-    metric: int | None = attribute("@metric", read=unsigned)
+    metric: int | None = attribute("@metric", read=uint)
 
 
 @element("parameter")
@@ -125,9 +125,9 @@ class InterfaceDriver:
     tx_mode: str | None = attribute("@txmode", read=one_of("iothread", "timer"))
     ioeventfd: bool | None = attribute("@ioeventfd", read=on_off, write=write_on_off)
     event_idx: bool | None = attribute("@event_idx", read=on_off, write=write_on_off)
-    queues: int | None = attribute("@queues", read=unsigned)
-    rx_queue_size: int | None = attribute("@rx_queue_size", read=unsigned)
-    tx_queue_size: int | None = attribute("@tx_queue_size", read=unsigned)
+    queues: int | None = attribute("@queues", read=uint)
+    rx_queue_size: int | None = attribute("@rx_queue_size", read=uint)
+    tx_queue_size: int | None = attribute("@tx_queue_size", read=uint)
     rss: bool | None = attribute("@rss", read=on_off, write=write_on_off)
     rss_hash_report: bool | None = attribute("@rss_hash_report", read=on_off, write=write_on_off)
     iommu: bool | None = attribute("@iommu", read=on_off, write=write_on_off)
@@ -153,7 +153,11 @@ class Rom:
 class Teaming:
     """<teaming>."""
 
-    type: str = attribute("@type", read=one_of("persistent", "transient"), default="")
+    type: str = attribute(
+        "@type",
+        read=one_of("persistent", "transient", unknown="unknown teaming type '{}'"),
+        default="",
+    )
     persistent: str | None = attribute("@persistent")
 
 
@@ -162,7 +166,7 @@ class Teaming:
 class Coalesce:
     """<coalesce>."""
 
-    rx_max: int | None = attribute("rx/frames/@max", read=unsigned)
+    rx_max: int | None = attribute("rx/frames/@max", read=uint)
 
 
 @element("interface")
@@ -171,7 +175,7 @@ class Interface:
     """<interface>."""
 
     type: str = attribute("@type", read=TYPES, default="user")
-    managed: bool | None = attribute("@managed", read=yes_no)
+    managed: bool | None = attribute("@managed", read=is_yes)
     trust_guest_rx_filters: bool | None = attribute("@trustGuestRxFilters", read=yes_no)
     mac_element: Mac | None = child("mac", Mac)
     source: InterfaceSource | None = child("source", InterfaceSource)
@@ -192,14 +196,16 @@ class Interface:
     backend_tap: str | None = attribute("backend/@tap")
     backend_vhost: str | None = attribute("backend/@vhost")
     filterref: FilterRef | None = child("filterref", FilterRef)
-    boot_order: int | None = attribute("boot/@order", read=positive)
+    boot_order: int | None = attribute("boot/@order", read=uint_positive, required=True)
     tune: int | None = text("tune/sndbuf", read=unsigned)
-    link_state: str | None = attribute("link/@state", read=one_of("up", "down"))
-    mtu: int | None = attribute("mtu/@size", read=unsigned)
+    link_state: str | None = attribute(
+        "link/@state", read=one_of("up", "down", unknown="unknown interface link state '{}'")
+    )
+    mtu: int | None = attribute("mtu/@size", read=uint)
     coalesce: Coalesce | None = child("coalesce", Coalesce)
     teaming: Teaming | None = child("teaming", Teaming)
     rom: Rom | None = child("rom", Rom)
-    acpi_index: int | None = attribute("acpi/@index", read=unsigned)
+    acpi_index: int | None = attribute("acpi/@index", read=uint)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
 

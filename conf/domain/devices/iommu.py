@@ -11,7 +11,7 @@ from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.mapper import attribute, child, element
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import uint
 
 
 @element("driver")
@@ -23,7 +23,7 @@ class IommuDriver:
     caching_mode: bool | None = attribute("@caching_mode", read=on_off, write=write_on_off)
     eim: bool | None = attribute("@eim", read=on_off, write=write_on_off)
     iotlb: bool | None = attribute("@iotlb", read=on_off, write=write_on_off)
-    aw_bits: int | None = attribute("@aw_bits", read=unsigned)
+    aw_bits: int | None = attribute("@aw_bits", read=uint)
 
 
 @element("iommu")
@@ -31,7 +31,9 @@ class IommuDriver:
 class Iommu:
     """<iommu>."""
 
-    model: str = attribute("@model", read=one_of("intel", "smmuv3", "virtio"), default="")
+    model: str = attribute(
+        "@model", read=one_of("intel", "smmuv3", "virtio"), default="", required=True
+    )
     driver: IommuDriver | None = child("driver", IommuDriver)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.mapper import attribute, element, text
-from conf.types.integer import unsigned
+from conf.types.integer import uint
 
 
 @element("lease")
@@ -19,4 +19,4 @@ class Lease:
     lockspace: str | None = text("lockspace")
     key: str = text("key", default="")
     target_path: str | None = attribute("target/@path")
-    target_offset: int | None = attribute("target/@offset", read=unsigned)
+    target_offset: int | None = attribute("target/@offset", read=uint)

@@ -11,7 +11,8 @@ from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.virtio import VirtioDriver
 from conf.mapper import attribute, child, element
 from conf.types.bool import on_off, write_on_off
-from conf.types.integer import unsigned
+from conf.types.enum import one_of
+from conf.types.integer import uint
 
 
 @element("memballoon")
@@ -19,12 +20,17 @@ from conf.types.integer import unsigned
 class Memballoon:
     """<memballoon>: lets the host take memory back from a running guest."""
 
-    model: str = attribute("@model", default="virtio")
+    model: str = attribute(
+        "@model",
+        read=one_of("virtio", "xen", "none", "virtio-transitional", "virtio-non-transitional"),
+        default="virtio",
+        required=True,
+    )
     autodeflate: bool | None = attribute("@autodeflate", read=on_off, write=write_on_off)
     free_page_reporting: bool | None = attribute(
         "@freePageReporting", read=on_off, write=write_on_off
     )
-    stats_period: int | None = attribute("stats/@period", read=unsigned)  # seconds
+    stats_period: int | None = attribute("stats/@period", read=uint)  # seconds
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
     driver: VirtioDriver | None = child("driver", VirtioDriver)

@@ -54,6 +54,7 @@ class MemoryDevice:
         "@model",
         read=one_of("dimm", "nvdimm", "virtio-pmem", "virtio-mem", "sgx-epc"),
         default="",
+        required=True,
     )
     access: str | None = attribute("@access", read=one_of("shared", "private"))
     discard: bool | None = attribute("@discard", read=yes_no)

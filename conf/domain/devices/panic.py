@@ -18,7 +18,10 @@ class Panic:
     """<panic>."""
 
     model: str | None = attribute(
-        "@model", read=one_of("default", "pseries", "isa", "hyperv", "s390")
+        "@model",
+        read=one_of(
+            "default", "pseries", "isa", "hyperv", "s390", unknown="unknown panic model '{}'"
+        ),
     )
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)

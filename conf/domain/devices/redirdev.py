@@ -13,7 +13,7 @@ from conf.domain.devices.chardev import CharEnd, CharSource
 from conf.mapper import attribute, child, children, element
 from conf.types.bool import on_off, write_on_off, yes_no
 from conf.types.enum import one_of
-from conf.types.integer import positive, unsigned, upper_hexadecimal
+from conf.types.integer import uint_positive, unsigned, upper_hexadecimal
 
 
 @element("redirdev")
@@ -21,13 +21,15 @@ from conf.types.integer import positive, unsigned, upper_hexadecimal
 class Redirdev(CharSource):
     """<redirdev>: a USB device at the other end of a connection."""
 
-    bus: str = attribute("@bus", read=one_of("usb"), default="usb")
+    bus: str = attribute(
+        "@bus", read=one_of("usb", unknown="unknown redirdev bus '{}'"), default="usb"
+    )
     type: str = attribute("@type", read=CHAR_TYPES, default="tcp")
     ends: list[CharEnd] = children("source", CharEnd)
     log_file: str | None = attribute("log/@file")
     log_append: bool | None = attribute("log/@append", read=on_off, write=write_on_off)
     protocol: str | None = attribute("protocol/@type")
-    boot_order: int | None = attribute("boot/@order", read=positive)
+    boot_order: int | None = attribute("boot/@order", read=uint_positive, required=True)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)
 
@@ -67,7 +69,7 @@ class UsbRule:
     vendor: int | None = attribute("@vendor", read=wildcard, write=upper_hexadecimal(4))
     product: int | None = attribute("@product", read=wildcard, write=upper_hexadecimal(4))
     version: int | None = attribute("@version", read=usb_version, write=write_version)
-    allow: bool = attribute("@allow", read=yes_no, default=False)
+    allow: bool = attribute("@allow", read=yes_no, default=False, required=True)
 
 
 @element("redirfilter")

@@ -15,7 +15,7 @@ from conf.errors import ConfError
 from conf.mapper import attribute, child, children, element, text
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import uint
 
 
 @element("rate")
@@ -23,8 +23,8 @@ from conf.types.integer import unsigned
 class RngRate:
     """<rate>: bytes in a period of milliseconds."""
 
-    bytes: int = attribute("@bytes", read=unsigned, default=0)
-    period: int | None = attribute("@period", read=unsigned)
+    bytes: int = attribute("@bytes", read=uint, default=0)
+    period: int | None = attribute("@period", read=uint)
 
 
 @element("backend")
@@ -33,7 +33,10 @@ class RngBackend(CharSource):
     """<backend>: where random bytes come from."""
 
     model: str = attribute(
-        "@model", read=one_of("random", "egd", "builtin"), default="", required=True
+        "@model",
+        read=one_of("random", "egd", "builtin", unknown="unknown RNG backend model '{}'"),
+        default="",
+        required=True,
     )
     type: str | None = attribute("@type", read=CHAR_TYPES)  # type: ignore[assignment]
     file: str | None = text(".", omit="")
@@ -58,7 +61,17 @@ class RngBackend(CharSource):
 class Rng:
     """<rng>."""
 
-    model: str = attribute("@model", default="", required=True)
+    model: str = attribute(
+        "@model",
+        read=one_of(
+            "virtio",
+            "virtio-transitional",
+            "virtio-non-transitional",
+            unknown="unknown RNG model '{}'",
+        ),
+        default="",
+        required=True,
+    )
     rate: RngRate | None = child("rate", RngRate)
     backends: list[RngBackend] = children("backend", RngBackend)
     driver: VirtioDriver | None = child("driver", VirtioDriver)

@@ -11,7 +11,7 @@ from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.mapper import attribute, child, element
 from conf.types.bool import on_off, write_on_off
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import uint
 from conf.types.size import Amount
 
 
@@ -28,7 +28,7 @@ class Shmem:
     size: Amount | None = child("size", Amount)
     server_path: str | None = attribute("server/@path")
     msi: bool | None = attribute("msi/@enabled", read=on_off, write=write_on_off, present=True)
-    vectors: int | None = attribute("msi/@vectors", read=unsigned)
+    vectors: int | None = attribute("msi/@vectors", read=uint)
     ioeventfd: bool | None = attribute("msi/@ioeventfd", read=on_off, write=write_on_off)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)

@@ -21,7 +21,7 @@ class Smartcard(CharSource):
     """<smartcard>."""
 
     mode: str = attribute(
-        "@mode", read=one_of("host", "host-certificates", "passthrough"), default=""
+        "@mode", read=one_of("host", "host-certificates", "passthrough"), default="", required=True
     )
     type: str | None = attribute("@type", read=CHAR_TYPES)  # type: ignore[assignment]
     ends: list[CharEnd] = children("source", CharEnd)

@@ -11,7 +11,7 @@ from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.virtio import VirtioDriver
 from conf.mapper import attribute, child, children, element
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import uint
 
 MODELS = one_of("sb16", "es1370", "pcspk", "ac97", "ich6", "ich9", "usb", "ich7")
 
@@ -33,7 +33,7 @@ class Sound:
 
     model: str = attribute("@model", read=MODELS, default="", required=True)
     codecs: list[SoundCodec] = children("codec", SoundCodec)
-    audio_id: int | None = attribute("audio/@id", read=unsigned)
+    audio_id: int | None = attribute("audio/@id", read=uint, required=True)
     driver: VirtioDriver | None = child("driver", VirtioDriver)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)

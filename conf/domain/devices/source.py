@@ -12,7 +12,7 @@ from conf.domain.devices.address import PciAddress
 from conf.mapper import Mode, attribute, child, children, element, text
 from conf.types.bool import yes_no
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import uint, unsigned
 
 POLICIES = one_of("mandatory", "requisite", "optional")
 
@@ -42,7 +42,11 @@ class Encryption:
     """<encryption>."""
 
     format: str = attribute(
-        "@format", read=one_of("default", "qcow", "luks", "luks2"), default="default"
+        "@format",
+        read=one_of(
+            "default", "qcow", "luks", "luks2", unknown="unknown volume encryption format type {}"
+        ),
+        default="default",
     )
     engine: str | None = attribute("@engine", read=one_of("qemu", "librbd"))
     secrets: list[SecretReference] = children("secret", SecretReference)
@@ -53,7 +57,10 @@ class Encryption:
 class SourceHost:
     """<host>: a server."""
 
-    transport: str | None = attribute("@transport", read=one_of("tcp", "rdma", "unix"))
+    transport: str | None = attribute(
+        "@transport",
+        read=one_of("tcp", "rdma", "unix", unknown="unknown protocol transport type '{}'"),
+    )
     socket: str | None = attribute("@socket")
     name: str | None = attribute("@name")
     port: str | None = attribute("@port")
@@ -74,7 +81,7 @@ class Reconnect:
     """<reconnect>: whether a lost connection is made again, and after how many seconds."""
 
     enabled: bool | None = attribute("@enabled", read=yes_no)
-    timeout: int | None = attribute("@timeout", read=unsigned)
+    timeout: int | None = attribute("@timeout", read=uint)
 
     def after_read(self) -> None:
         """Drop the delay of a connection that is not made again."""
@@ -88,7 +95,7 @@ class Reservations:
     """<reservations>: SCSI persistent reservations."""
 
     enabled: bool | None = attribute("@enabled", read=yes_no)
-    managed: bool | None = attribute("@managed", read=yes_no)
+    managed: bool | None = attribute("@managed", read=yes_no, required=True)
     source_type: str | None = attribute("source/@type")
     path: str | None = attribute("source/@path")
     source_mode: str | None = attribute("source/@mode")

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.mapper import attribute, child, element
-from conf.types.bool import on_off, write_on_off, yes_no
+from conf.types.bool import is_yes, on_off, write_on_off, yes_no
 from conf.types.enum import one_of
-from conf.types.integer import unsigned
+from conf.types.integer import uint
 
 MODELS = one_of(
     "vga", "cirrus", "vmvga", "xen", "vbox", "qxl", "parallels", "virtio", "gop", "none", "bochs",
-    "ramfb",
+    "ramfb", unknown="unknown video model '{}'",
 )  # fmt: skip
 
 
@@ -37,8 +37,8 @@ class VideoDriver:
 class Resolution:
     """<resolution>."""
 
-    x: int = attribute("@x", read=unsigned, default=0)
-    y: int = attribute("@y", read=unsigned, default=0)
+    x: int = attribute("@x", read=uint, default=0)
+    y: int = attribute("@y", read=uint, default=0)
 
 
 @element("model")
@@ -47,12 +47,12 @@ class VideoModel:
     """<model>; memory is in KiB."""
 
     type: str = attribute("@type", read=MODELS, default="", omit="")
-    ram: int | None = attribute("@ram", read=unsigned)
-    vram: int | None = attribute("@vram", read=unsigned)
-    vram64: int | None = attribute("@vram64", read=unsigned)
-    vgamem: int | None = attribute("@vgamem", read=unsigned)
-    heads: int | None = attribute("@heads", read=unsigned)
-    primary: bool | None = attribute("@primary", read=yes_no, omit=False)
+    ram: int | None = attribute("@ram", read=uint)
+    vram: int | None = attribute("@vram", read=uint)
+    vram64: int | None = attribute("@vram64", read=uint)
+    vgamem: int | None = attribute("@vgamem", read=uint)
+    heads: int | None = attribute("@heads", read=uint)
+    primary: bool | None = attribute("@primary", read=is_yes, omit=False)
     blob: bool | None = attribute("@blob", read=on_off, write=write_on_off)
     accel2d: bool | None = attribute("acceleration/@accel2d", read=yes_no)
     accel3d: bool | None = attribute("acceleration/@accel3d", read=yes_no)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from conf.mapper import attribute, element
 from conf.types.bool import on_off, write_on_off
-from conf.types.integer import unsigned
+from conf.types.integer import uint
 
 
 @element("driver")
@@ -29,11 +29,11 @@ class VirtioDriver:
 class ControllerDriver:
     """<driver> of a controller."""
 
-    queues: int | None = attribute("@queues", read=unsigned)
-    cmd_per_lun: int | None = attribute("@cmd_per_lun", read=unsigned)
-    max_sectors: int | None = attribute("@max_sectors", read=unsigned)
+    queues: int | None = attribute("@queues", read=uint)
+    cmd_per_lun: int | None = attribute("@cmd_per_lun", read=uint)
+    max_sectors: int | None = attribute("@max_sectors", read=uint)
     ioeventfd: bool | None = attribute("@ioeventfd", read=on_off, write=write_on_off)
-    iothread: int | None = attribute("@iothread", read=unsigned)
+    iothread: int | None = attribute("@iothread", read=uint)
     iommu: bool | None = attribute("@iommu", read=on_off, write=write_on_off)
     ats: bool | None = attribute("@ats", read=on_off, write=write_on_off)
     packed: bool | None = attribute("@packed", read=on_off, write=write_on_off)

@@ -11,7 +11,8 @@ from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.domain.devices.virtio import VirtioDriver
 from conf.mapper import attribute, child, element
 from conf.types.bool import yes_no
-from conf.types.integer import unsigned
+from conf.types.enum import one_of
+from conf.types.integer import uint
 
 
 @element("vsock")
@@ -19,9 +20,11 @@ from conf.types.integer import unsigned
 class Vsock:
     """<vsock>."""
 
-    model: str | None = attribute("@model")
+    model: str | None = attribute(
+        "@model", read=one_of("virtio", "virtio-transitional", "virtio-non-transitional")
+    )
     cid_auto: bool | None = attribute("cid/@auto", read=yes_no)
-    cid_address: int | None = attribute("cid/@address", read=unsigned)
+    cid_address: int | None = attribute("cid/@address", read=uint)
     driver: VirtioDriver | None = child("driver", VirtioDriver)
     alias: str | None = attribute("alias/@name", only="live", always=by_user)
     address: Address | None = child("address", ADDRESSES)

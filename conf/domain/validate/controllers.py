@@ -14,6 +14,7 @@ from conf.errors import ConfError
 UNSUPPORTED: Final = "config_unsupported"
 PATH: Final = "domain/devices/controller"
 ROOTS: Final = ("pci-root", "pcie-root")
+MAX_CHASSIS: Final = 255
 #: The most ports a USB controller can have.
 USB_PORTS: Final = {"qemu-xhci": 15, "nec-xhci": 15}
 
@@ -37,13 +38,22 @@ def check_roots(domain: Domain) -> None:
         seen.add((controller.type, controller.index))
     expected = _root_of(domain.os.type.machine or "")
     root = next((c for c in domain.devices.controllers if c.type == "pci" and c.index == 0), None)
-    if expected and root is not None and root.model not in (None, expected):
+    if expected and root is not None and root.model != expected:
         detail = (
             f"The PCI controller with index='0' must be model='{expected}' for this machine type, "
-            f"but model='{root.model}' was found instead"
+            f"but model='{root.model or '(null)'}' was found instead"
         )
         raise ConfError("xml", detail, PATH)
     for controller in domain.devices.controllers:
+        if controller.type == "pci" and controller.model is None:
+            raise ConfError("internal", "PCI controller model was not set correctly", PATH)
+        if controller.model in ROOTS and controller.address is not None:
+            detail = "pci-root and pcie-root controllers should not have an address"
+            raise ConfError(UNSUPPORTED, detail, f"{PATH}/address")
+        chassis = controller.target.chassis_nr
+        if chassis is not None and not 1 <= chassis <= MAX_CHASSIS:
+            detail = f"PCI controller chassisNr '{chassis}' out of range - must be 1-{MAX_CHASSIS}"
+            raise ConfError(UNSUPPORTED, detail, f"{PATH}/target/@chassisNr")
         _check_expander(controller.model or "", domain.os.type.machine or "")
 
 

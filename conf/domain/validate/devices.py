@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Final
 
 from conf.domain.device_xml import KINDS, devices_of
-from conf.domain.devices.address import PciAddress, by_user
+from conf.domain.devices.address import CcwAddress, PciAddress, by_user
 from conf.domain.devices.chardev import CharDevice
+from conf.domain.devices.video import Video
 from conf.domain.model import Domain
 from conf.domain.validate.parsed_devices import char_sources
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
+from conf.types.size import KIB
 
 UNSUPPORTED: Final = "config_unsupported"
 #: Serial ports that belong to one kind of machine: the model, and how that machine's name begins.
@@ -28,6 +30,10 @@ SERIAL_MODELS: Final = {
     "spapr-vio-serial": "spapr-vty",
     "sclp-serial": "sclpconsole",
 }
+#: Models that a second video device can have: the others have VGA's own ports.
+SECONDARY_VIDEOS: Final = ("qxl", "virtio", "gpu", "none", "ramfb", "bochs")
+#: Models whose memory QEMU takes in MiB: the properties vgamem_mb and vram_size_mb.
+SIZED_VIDEOS: Final = ("vga", "vmvga", "bochs")
 REMOTE: Final = ("vnc", "spice")
 
 
@@ -79,10 +85,35 @@ def check_videos(domain: Domain) -> None:
         raise ConfError(UNSUPPORTED, detail, path)
     if sum(video.model.primary is True for video in videos) > 1:
         raise ConfError(UNSUPPORTED, "Only one primary video device is supported", path)
-    for video in videos:
+    for number, video in enumerate(videos):
+        _check_video(video, secondary=number > 0 and video.model.primary is not True)
         if video.model.type in ("ramfb", "none") and isinstance(video.address, PciAddress):
             detail = f"address not supported for video type {video.model.type}"
             raise ConfError(UNSUPPORTED, detail, f"{path}/address")
+
+
+def _check_video(video: Video, *, secondary: bool) -> None:
+    """Check attributes that belong to some models."""
+    model = video.model
+    path = "domain/devices/video/model"
+    if secondary and model.type not in SECONDARY_VIDEOS:
+        detail = f"video type '{model.type}' is only valid as primary video device"
+        raise ConfError(UNSUPPORTED, detail, path)
+    if model.type != "virtio" and video.driver is not None and video.driver.name == "vhostuser":
+        detail = "'vhostuser' driver is only supported with 'virtio' device"
+        raise ConfError(UNSUPPORTED, detail, path)
+    for attribute in ("vram", "vgamem"):
+        size = getattr(model, attribute)
+        sized = model.type in SIZED_VIDEOS or (model.type, attribute) == ("qxl", "vgamem")
+        if sized and size is not None and size < KIB:
+            detail = f"value for '{attribute}' must be at least 1 MiB (1024 KiB)"
+            raise ConfError(UNSUPPORTED, detail, f"{path}/@{attribute}")
+    if model.type == "qxl":
+        return
+    for attribute in ("ram", "vram64", "vgamem"):
+        if getattr(model, attribute) is not None:
+            detail = f"{attribute} attribute only supported for video type qxl"
+            raise ConfError(UNSUPPORTED, detail, f"{path}/@{attribute}")
 
 
 def check_hostdevs(domain: Domain) -> None:
@@ -131,7 +162,9 @@ def check_inputs(domain: Domain) -> None:
     for item in domain.devices.inputs:
         if item.bus == "ps2" and item.type not in ("mouse", "keyboard"):
             detail = f"ps2 bus does not support {item.type} input device"
-            raise ConfError(UNSUPPORTED, detail, f"{path}/@bus")
+            raise ConfError("internal", detail, f"{path}/@bus")
+        if item.type == "evdev" and item.bus not in (None, "none"):
+            raise ConfError(UNSUPPORTED, "input evdev doesn't support bus element", f"{path}/@bus")
         if item.type == "passthrough" and item.bus != "virtio":
             detail = "only virtio bus is supported for 'passthrough' input devices"
             raise ConfError(UNSUPPORTED, detail, f"{path}/@bus")
@@ -189,6 +222,26 @@ def check_aliases(domain: Domain) -> None:
             if alias in seen:
                 raise ConfError("xml", f"non unique alias detected: {alias}", "domain/devices")
             seen.add(alias)
+
+
+def check_address_types(domain: Domain) -> None:
+    """Refuse addresses of mainframes on other machines.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    machine = domain.os.type.machine or ""
+    if machine.startswith("s390-ccw"):
+        return
+    for tag in KINDS:
+        for item in devices_of(domain.devices, tag):
+            if isinstance(getattr(item, "address", None), CcwAddress):
+                alias = getattr(item, "alias", None)
+                detail = (
+                    f"cannot use CCW address type for device '{alias or '<null>'}' using "
+                    f"machine type '{machine}'"
+                )
+                raise ConfError(UNSUPPORTED, detail, "address/@type")
 
 
 def check_zpci(domain: Domain) -> None:

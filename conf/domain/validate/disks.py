@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from conf.domain.devices.address import DriveAddress, UsbAddress
-from conf.domain.devices.disk import Disk
+from conf.domain.devices.disk import Disk, is_empty
 from conf.domain.devices.disk_order import disk_index
 from conf.domain.model import Domain
 from conf.errors import ConfError
@@ -36,6 +36,7 @@ def check_disks(domain: Domain) -> None:
     """
     for disk in domain.devices.disks:
         _check_target(disk)
+        _check_source(disk)
         _check_format(disk)
         _check_driver(disk)
         _check_identifiers(disk)
@@ -53,14 +54,31 @@ def check_disks(domain: Domain) -> None:
 
 
 def _check_target(disk: Disk) -> None:
-    """Refuse a target name that is not a disk's, and a device that the bus does not have."""
+    """Check that the target name is a disk's, and that the bus has such a device."""
     dev, bus = disk.target.dev, disk.target.bus
+    path = f"{PATH}/target/@dev"
     if disk_index(dev) < 0:
         kind = "floppy" if disk.device == "floppy" else "harddisk"
-        raise ConfError("internal", f"Invalid {kind} device name: {dev}", f"{PATH}/target/@dev")
+        raise ConfError("internal", f"Invalid {kind} device name: {dev}", path)
     if dev[-1:].isdigit():
         detail = f"invalid disk target '{dev}', partitions can't appear in disk targets"
-        raise ConfError("xml", detail, f"{PATH}/target/@dev")
+        raise ConfError("xml", detail, path)
+    if disk.device == "floppy":
+        if not dev.startswith("fd"):
+            raise ConfError("internal", f"Invalid floppy device name: {dev}", path)
+        if bus != "fdc":
+            detail = f"Invalid bus type '{bus}' for floppy disk"
+            raise ConfError("internal", detail, f"{PATH}/target/@bus")
+    elif disk.device == "disk" and dev.startswith("fd"):
+        raise ConfError("internal", f"Invalid harddisk device name: {dev}", path)
+    elif bus == "fdc":
+        raise ConfError("internal", f"Invalid bus type '{bus}' for disk", f"{PATH}/target/@bus")
+    _check_bus(disk)
+
+
+def _check_bus(disk: Disk) -> None:
+    """Check that the bus has such a drive."""
+    dev, bus = disk.target.dev, disk.target.bus
     if bus == "virtio" and disk.device in DISKS_ONLY:
         # virtio-blk has no tray; a CD-ROM needs IDE, SATA, SCSI or USB.
         detail = f"disk type of '{dev}' does not support ejectable media"
@@ -68,9 +86,30 @@ def _check_target(disk: Disk) -> None:
     if bus in ("ide", "sata") and disk.readonly and disk.device == "disk":
         detail = f"readonly {bus} disks are not supported"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/readonly")
+    if disk.model is not None and bus != "virtio":
+        detail = f"disk model '{disk.model}' not supported for bus '{bus}'"
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/@model")
     if disk.target.removable is not None and bus not in ("usb", "scsi"):
         detail = "removable is only valid for usb or scsi disks"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/target/@removable")
+
+
+def _check_source(disk: Disk) -> None:
+    """Check that a drive without removable media has something in it."""
+    if disk.rawio is not None and disk.device != "lun":
+        detail = "rawio can be used only with device='lun'"
+        raise ConfError(UNSUPPORTED, detail, f"{PATH}/@rawio")
+    if disk.device not in DISKS_ONLY and not _has_source(disk):
+        detail = f"missing source information for device {disk.target.dev}"
+        raise ConfError("no_source", detail, f"{PATH}/source")
+
+
+def _has_source(disk: Disk) -> bool:
+    source = disk.source
+    if source is None:
+        return False
+    attribute = {"file": "file", "block": "dev", "dir": "dir"}.get(disk.type)
+    return bool(getattr(source, attribute)) if attribute else not is_empty(source)
 
 
 def _check_driver(disk: Disk) -> None:
@@ -145,11 +184,30 @@ def _check_address(disk: Disk) -> None:
             f"with the bus type '{bus}'"
         )
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/address/@type")
+    if isinstance(address, DriveAddress):
+        _check_drive_address(bus, address)
     if bus == "usb" and not isinstance(address, UsbAddress):
         raise ConfError("internal", "unexpected address type for usb disk", f"{PATH}/address")
     if bus == "virtio" and isinstance(address, DriveAddress):
         detail = f"Invalid address type 'drive' for the disk '{disk.target.dev}' on virtio"
         raise ConfError(UNSUPPORTED, detail, f"{PATH}/address/@type")
+
+
+def _check_drive_address(bus: str, address: DriveAddress) -> None:
+    """Check that the controller of a bus has such a place."""
+    path = f"{PATH}/address"
+    if bus == "ide" and address.controller:
+        raise ConfError("internal", "Only 1 IDE controller is supported", f"{path}/@controller")
+    if bus == "fdc" and address.controller:
+        raise ConfError("internal", "Only 1 fdc controller is supported", f"{path}/@controller")
+    if bus == "fdc" and address.bus:
+        raise ConfError("internal", "Only 1 fdc bus is supported", f"{path}/@bus")
+    if bus in ("scsi", "sata") and address.bus:
+        detail = f"{bus.upper()} controller only supports 1 bus"
+        raise ConfError("internal", detail, f"{path}/@bus")
+    if bus in ("ide", "sata", "fdc") and address.target:
+        names = {"ide": "ide controller", "sata": "sata controller", "fdc": "controller fdc"}
+        raise ConfError(UNSUPPORTED, f"target must be 0 for {names[bus]}", f"{path}/@target")
 
 
 def _check_scsi(disk: Disk) -> None:

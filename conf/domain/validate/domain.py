@@ -13,6 +13,7 @@ from typing import Final
 from conf.domain.model import Domain
 from conf.domain.validate.controllers import check_usb
 from conf.domain.validate.devices import (
+    check_address_types,
     check_aliases,
     check_graphics,
     check_hostdevs,
@@ -70,6 +71,7 @@ def check_completed(domain: Domain, facts: EmulatorFacts, *, spice_tls: bool = F
 
 
 def _check_devices(domain: Domain, facts: EmulatorFacts) -> None:
+    check_address_types(domain)
     check_usb(domain)
     check_disks(domain)
     check_videos(domain)
@@ -184,8 +186,12 @@ def _check_timers(domain: Domain) -> None:
     if clock is None:
         return
     if clock.offset == "timezone" and not clock.timezone:
-        raise ConfError("xml", "missing 'timezone' attribute for clock with offset='timezone'")
+        detail = "missing 'timezone' attribute for clock with offset='timezone'"
+        raise ConfError("internal", detail, "domain/clock/@timezone")
     for timer in clock.timers:
+        if timer.frequency is not None and timer.name != "tsc":
+            detail = f"timer {timer.name} doesn't support setting of timer frequency"
+            raise ConfError(UNSUPPORTED, detail, "domain/clock/timer/@frequency")
         if timer.name == "platform":
             detail = f"unsupported timer type (name) '{timer.name}'"
             raise ConfError(UNSUPPORTED, detail, "domain/clock/timer")

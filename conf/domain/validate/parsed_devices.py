@@ -14,10 +14,11 @@ from conf.domain.device_xml import Device, set_devices
 from conf.domain.devices.chardev import CharSource
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.devices import Devices
+from conf.domain.devices.disk import Disk
 from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
-from conf.domain.devices.source import Auth, SourceLabel
+from conf.domain.devices.source import Auth, Encryption, SourceLabel
 from conf.domain.model import Domain
 from conf.errors import ConfError
 
@@ -50,6 +51,23 @@ INTERFACE_SOURCES: Final = {
     "mcast": ("address", "port"), "udp": ("address", "port"),
     "vhostuser": ("type", "path", "mode"),
 }  # fmt: skip
+#: The kinds of <target> that each character device can have.
+SERIAL_TARGETS: Final = (
+    "none", "isa-serial", "usb-serial", "pci-serial", "spapr-vio-serial", "system-serial",
+    "sclp-serial", "isa-debug",
+)  # fmt: skip
+CONSOLE_TARGETS: Final = (
+    "none",
+    "serial",
+    "xen",
+    "uml",
+    "virtio",
+    "lxc",
+    "openvz",
+    "sclp",
+    "sclplm",
+)
+CHANNEL_TARGETS: Final = ("none", "guestfwd", "virtio", "xen")
 SECRET_TYPES: Final = ("ceph", "iscsi")
 
 
@@ -59,6 +77,7 @@ def check_parsed_devices(domain: Domain) -> None:
     Raises:
         ConfError: the kind is libvirt's code.
     """
+    _check_char_targets(domain)
     for source in char_sources(domain):
         _check_char_source(source)
     for graphics in domain.devices.graphics:
@@ -66,7 +85,7 @@ def check_parsed_devices(domain: Domain) -> None:
     for labels in _source_labels(domain):
         _check_labels(labels)
     for disk in domain.devices.disks:
-        _check_auth(disk.auth or (disk.source.auth if disk.source else None))
+        _check_disk(disk)
     for number, hostdev in enumerate(domain.devices.hostdevs):
         _check_hostdev(hostdev, domain.devices.hostdevs[:number])
     for controller in domain.devices.controllers:
@@ -101,11 +120,53 @@ def char_sources(domain: Domain) -> Iterator[CharSource]:
     yield from (rng.backend for rng in devices.rngs if rng.backend.model == "egd")
 
 
+def _check_char_targets(domain: Domain) -> None:
+    devices = domain.devices
+    for group, kinds in (
+        (devices.serials, SERIAL_TARGETS),
+        (devices.consoles, CONSOLE_TARGETS),
+        (devices.channels, CHANNEL_TARGETS),
+    ):
+        for item in group:
+            required = kinds is CHANNEL_TARGETS
+            if item.target_type in kinds or (item.target_type is None and not required):
+                continue
+            detail = (
+                f"unknown target type '{item.target_type or '(null)'}' specified for character "
+                "device"
+            )
+            raise ConfError(UNSUPPORTED, detail, "target/@type")
+
+
 def _check_controller_model(controller: Controller) -> None:
     models = CONTROLLER_MODELS.get(controller.type, ())
     if controller.model is not None and controller.model not in models:
         detail = f"Unknown model type '{controller.model}'"
         raise ConfError(UNSUPPORTED, detail, "domain/devices/controller/@model")
+
+
+def _check_disk(disk: Disk) -> None:
+    _check_disk_source(disk)
+    for encryption in (disk.encryption, disk.source.encryption if disk.source else None):
+        _check_encryption(encryption)
+    _check_auth(disk.auth or (disk.source.auth if disk.source else None))
+
+
+def _check_disk_source(disk: Disk) -> None:
+    """Check attributes that count for one type of source alone."""
+    source = disk.source
+    path = "domain/devices/disk/source"
+    if source is None:
+        return
+    if disk.type == "volume" and source.mode not in (None, "host", "direct"):
+        detail = f"unknown source mode '{source.mode}' for volume type disk"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/@mode")
+    if disk.type == "vhostuser" and source.source_type != "unix":
+        wrong = "invalid" if source.source_type else "missing"
+        raise ConfError("xml", f"{wrong} 'type' attribute for vhostuser disk source", path)
+    if disk.type == "network" and source.protocol is None:
+        detail = "Missing required attribute 'protocol' in element 'source'"
+        raise ConfError("xml", detail, f"{path}/@protocol")
 
 
 def _check_interface(interface: Interface) -> None:
@@ -155,6 +216,9 @@ def _check_char_source(source: CharSource) -> None:
         raise ConfError("internal", detail, f"{path}/@service")
     if source.type == "tcp" and (end is None or not end.host):
         raise ConfError("internal", "Missing source host attribute for char device", path)
+    if source.type == "spiceport" and (end is None or not end.channel):
+        detail = "Missing source channel attribute for char device"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/@channel")
     if source.type in ("file", "dev", "pipe") and (end is None or not end.path):
         raise ConfError("internal", "Missing source path attribute for char device", path)
     if end is not None and end.reconnect is not None and end.reconnect.enabled:
@@ -169,6 +233,9 @@ def _check_char_source(source: CharSource) -> None:
 def _check_listens(graphics: Graphics) -> None:
     path = "domain/devices/graphics/listen"
     for listen in graphics.listens:
+        if listen.socket and listen.type != "socket":
+            detail = "'socket' attribute is valid only for listen type 'socket'"
+            raise ConfError("xml", detail, f"{path}/@socket")
         if listen.type == "network" and not listen.network:
             detail = "'network' attribute is required for listen type 'network'"
             raise ConfError("xml", detail, path)
@@ -194,7 +261,8 @@ def _check_labels(labels: list[SourceLabel]) -> None:
     if len(models) > 1 and None in models:
         raise ConfError("xml", "missing security model when using multiple labels", "seclabel")
     if len(set(models)) != len(models):
-        raise ConfError("xml", "seclabel for one model is given more than once", "seclabel")
+        model = next(model for model in models if models.count(model) > 1)
+        raise ConfError("xml_detail", f"seclabel for model {model} is already provided", "seclabel")
 
 
 def _check_auth(auth: Auth | None) -> None:
@@ -207,11 +275,35 @@ def _check_auth(auth: Auth | None) -> None:
         raise ConfError(UNSUPPORTED, detail, "auth/secret/@type")
 
 
+def _check_encryption(encryption: Encryption | None) -> None:
+    path = "encryption/secret"
+    for secret in encryption.secrets if encryption else ():
+        if secret.type is None:
+            raise ConfError("xml", "unknown volume encryption secret type", f"{path}/@type")
+        if secret.type != "passphrase":
+            detail = f"unknown volume encryption secret type {secret.type}"
+            raise ConfError(UNSUPPORTED, detail, f"{path}/@type")
+        if not (secret.uuid or secret.usage):
+            raise ConfError("xml", "missing secret uuid or usage attribute", path)
+
+
 def _check_hostdev(hostdev: Hostdev, before: list[Hostdev]) -> None:
     path = "domain/devices/hostdev"
     if hostdev.type == "mdev" and not hostdev.source.uuid:
         detail = "Missing 'uuid' attribute for element <address>"
         raise ConfError(UNSUPPORTED, detail, f"{path}/source/address")
+    if hostdev.type == "scsi" and hostdev.source.protocol == "iscsi":
+        count = len(hostdev.source.hosts)
+        if count != 1:
+            detail = (
+                "only one source host address may be specified for the iSCSI hostdev"
+                if count
+                else "missing the host address for the iSCSI hostdev"
+            )
+            raise ConfError("xml", detail, f"{path}/source/host")
+    if hostdev.type == "scsi" and hostdev.source.protocol not in (None, "iscsi"):
+        detail = f"Unknown SCSI subsystem protocol '{hostdev.source.protocol}'"
+        raise ConfError(UNSUPPORTED, detail, f"{path}/source/@protocol")
     if any(_same_device(hostdev, other) for other in before):
         raise ConfError("xml", "Hostdev already exists in the domain configuration", path)
 

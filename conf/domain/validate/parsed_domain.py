@@ -151,6 +151,8 @@ def _check_monitors(
 def _check_cells(domain: Domain) -> None:
     cells = domain.cpu.numa.cells if domain.cpu and domain.cpu.numa else []
     ids = [cell.id for cell in cells if cell.id is not None]
+    if domain.cpu and domain.cpu.numa and not cells:
+        raise ConfError("xml", "NUMA topology defined without NUMA cells", "domain/cpu/numa")
     wrong = len(ids) not in (0, len(cells))
     if wrong or sorted(ids) != list(range(len(ids))):
         detail = (
@@ -197,6 +199,9 @@ def _check_seclabels(domain: Domain) -> None:
             detail = f"seclabel for model {label.model} is already provided"
             raise ConfError("xml_detail", detail, "domain/seclabel/@model")
         seen.add(label.model)
+    if len(domain.seclabels) > 1 and any(label.model is None for label in domain.seclabels):
+        detail = "missing security model when using multiple labels"
+        raise ConfError("xml", detail, "domain/seclabel/@model")
 
 
 def _check_firmware(domain: Domain) -> None:

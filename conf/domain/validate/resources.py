@@ -102,6 +102,9 @@ def check_cpu(domain: Domain) -> None:
             detail = f"CPU feature '{feature.name}' specified more than once"
             raise ConfError("xml", detail, "domain/cpu/feature")
         seen.add(feature.name)
+    if cpu.migratable is not None and cpu.mode not in ("host-passthrough", "maximum"):
+        detail = "Attribute migratable is only allowed for 'host-passthrough' / 'maximum' CPU mode"
+        raise ConfError(UNSUPPORTED, detail, "domain/cpu/@migratable")
     _check_cache(cpu)
     _check_address_width(cpu)
 

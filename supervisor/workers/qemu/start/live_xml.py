@@ -68,6 +68,7 @@ def _vnc_ports(graphics: Graphics, config: QemuConfig, reserve: ReservePort) -> 
     if graphics.websocket == -1:
         low, high = config.remote_websocket_port_min, config.remote_websocket_port_max
         graphics.websocket = reserve(range(low, high + 1), "VNC WebSocket")
+        graphics.websocket_generated = True
 
 
 def _spice_ports(graphics: Graphics, config: QemuConfig, reserve: ReservePort) -> None:

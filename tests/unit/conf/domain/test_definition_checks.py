@@ -6,6 +6,8 @@ import pytest
 
 from conf.domain import parse_domain
 from conf.domain.defaults import complete
+from conf.domain.devices.address import PciAddress, UsbAddress
+from conf.domain.model import Domain
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 
@@ -17,14 +19,14 @@ def disk(target: str, inside: str = "", attributes: str = "type='file' device='d
     return f"<disk {attributes}><source file='/a' dir='/a'/><target {target}/>{inside}</disk>"
 
 
-def define(devices: str, facts: EmulatorFacts) -> None:
+def define(devices: str, facts: EmulatorFacts) -> Domain:
     """Define a domain with these devices."""
     domain = parse_domain(
         "<domain type='qemu'><name>a</name><memory>65536</memory>"
         "<os><type arch='x86_64' machine='pc'>hvm</type></os>"
         f"<devices><emulator>/usr/bin/qemu-system-x86_64</emulator>{devices}</devices></domain>"
     )
-    complete(domain, facts)
+    return complete(domain, facts)
 
 
 VDA = "dev='vda' bus='virtio'"
@@ -46,7 +48,7 @@ ALIAS = "<alias name='ua-d'/>"
         (disk("dev='vda1' bus='virtio'"), "xml", "partitions"),
         (disk("dev='disk0' bus='virtio'"), "internal", "device name"),
         (disk("dev='hda' bus='ide'", "<readonly/>"), UNSUPPORTED, "readonly"),
-        (disk("dev='hde' bus='ide'"), UNSUPPORTED, "single IDE"),
+        (disk("dev='hde' bus='ide'"), "internal", "1 IDE controller"),
         (disk("dev='vda' bus='virtio' removable='on'"), UNSUPPORTED, "removable"),
         (disk(VDA, "<serial>A 1/!</serial>"), UNSUPPORTED, "unsafe"),
         (disk("dev='sda' bus='scsi'", "<wwn>12345678</wwn>"), "xml", "Malformed wwn"),
@@ -54,22 +56,75 @@ ALIAS = "<alias name='ua-d'/>"
         ("<sound model='ich7'/>", UNSUPPORTED, "ich7"),
         ("<sound model='ich6'><audio id='2'/></sound><audio id='1' type='none'/>", "xml", "'2'"),
         ("<audio type='none'/>", "xml", "'id'"),
-        ("<input/>", "xml", "'type'"),
-        ("<input type='tablet' bus='ps2'/>", UNSUPPORTED, "ps2 bus"),
+        ("<input/>", "internal", "type"),
+        ("<input type='tablet' bus='ps2'/>", "internal", "ps2 bus"),
         ("<input type='passthrough' bus='usb'/>", UNSUPPORTED, "passthrough"),
         ("<rng model='virtio'/>", "xml", "RNG backend"),
         ("<tpm/>", "xml", "TPM device backend"),
         ("<tpm><backend/></tpm>", "xml", "backend type"),
-        ("<watchdog/>", "xml", "'model'"),
+        ("<watchdog/>", "internal", "model name"),
         ("<watchdog model='i6300esb'/><watchdog model='ib700'/>", "xml", "single watchdog"),
-        ("<panic model='pvpanic'/>", "xml", "pvpanic"),
+        ("<panic model='pvpanic'/>", UNSUPPORTED, "pvpanic"),
         ("<vsock model='virtio'><cid auto='no' address='2'/></vsock>", UNSUPPORTED, "CID"),
         ("<shmem name='a/b'><model type='ivshmem-plain'/></shmem>", "xml", "shmem name"),
         ("<channel type='spicevmc'><target type='virtio'/></channel>", UNSUPPORTED, "spicevmc"),
         ("<interface type='user'><model type='virtio '/></interface>", "invalid_arg", "Model"),
         ("<interface type='network'><source/></interface>", "xml", "'network'"),
         ("<controller type='scsi' model='bogus'/>", UNSUPPORTED, "Unknown model type"),
-        ("<memballoon model='virtio'/><memballoon model='none'/>", "xml", "memory balloon"),
+        ("<memballoon model='virtio'/><memballoon model='none'/>", "internal", "memory balloon"),
+        ("</devices><devices><memballoon model='xen'/></devices><devices>"
+         "<memballoon model='virtio'/>", "internal", "memory balloon"),
+        (disk(VDA).replace("<source", "<other"), "no_source", "missing source information"),
+        (disk(VDA, attributes="type='block' device='disk'"), "no_source", "vda"),
+        (disk(VDA, attributes="type='file' device='disk' rawio='yes'"), UNSUPPORTED, "rawio"),
+        (disk("dev='fda' bus='fdc'"), "internal", "harddisk device name"),
+        (disk("dev='fda' bus='ide'", attributes="type='file' device='floppy'"), "internal", "bus"),
+        (disk("dev='sda' bus='scsi'", attributes="type='file' device='disk' model='virtio'"),
+         UNSUPPORTED, "disk model"),
+        (disk("dev='hda' bus='ide'", "<address type='drive' target='1'/>"), UNSUPPORTED, "target"),
+        (disk("dev='sda' bus='scsi'", "<address type='drive' bus='1'/>"), "internal", "1 bus"),
+        (disk(VDA, "<address type='ccw'/>"), UNSUPPORTED, "CCW address type"),
+        (disk(VDA, "<address/>"), "internal", "No type specified"),
+        (disk(VDA, "<address type='moon'/>"), UNSUPPORTED, "unknown address type 'moon'"),
+        (disk("dev='sda' bus='scsi'", "<address type='drive' unit='4294967296'/>"), "xml",
+         "Expected non-negative integer value"),
+        (disk(VDA, "<driver name='qemu' type='zip'/>"), UNSUPPORTED, "driver format value 'zip'"),
+        ("<video><model type='vga' vram='1'/></video>", UNSUPPORTED, "at least 1 MiB"),
+        ("<video><model type='vga' vgamem='4096'/></video>", UNSUPPORTED, "type qxl"),
+        ("<video><model type='vga'/></video><video><model type='vga'/></video>", UNSUPPORTED,
+         "primary video"),
+        ("<controller type='pci' model='pci-root' index='0'><address type='pci' slot='3'/>"
+         "</controller>", UNSUPPORTED, "should not have an address"),
+        ("<controller type='pci' model='pci-bridge'><target chassisNr='256'/></controller>",
+         UNSUPPORTED, "out of range"),
+        ("<interface type='bridge'><source/></interface>", "xml", "'bridge'"),
+        ("<interface type='server'><source address='127.0.0.1'/></interface>", "xml", "'port'"),
+        ("<serial type='pty'><target port='0x1'/></serial>", "xml", "Invalid port number"),
+        ("<graphics/>", "xml", "'type'"),
+        ("<memballoon/>", "xml", "'model'"),
+        ("<hub type='pci'/>", UNSUPPORTED, "unknown hub device type"),
+        ("<serial type='pty'><target type='virtio'/></serial>", UNSUPPORTED, "'virtio' specified"),
+        ("<console type='pty'><target type='isa-serial'/></console>", UNSUPPORTED, "isa-serial"),
+        ("<channel type='pty'/>", UNSUPPORTED, "target type '\\(null\\)'"),
+        ("<serial type='spiceport'/>", UNSUPPORTED, "source channel"),
+        (disk(VDA, "<encryption format='luks'><secret usage='a'/></encryption>"), "xml",
+         "secret type"),
+        (disk(VDA, "<encryption format='luks'><secret type='ceph' usage='a'/></encryption>"),
+         UNSUPPORTED, "secret type ceph"),
+        (disk(VDA, "<encryption format='luks'><secret type='passphrase'/></encryption>"), "xml",
+         "uuid or usage"),
+        ("<hostdev mode='subsystem' type='scsi'><source protocol='iscsi' name='a'/></hostdev>",
+         "xml", "missing the host"),
+        ("<hostdev mode='subsystem' type='scsi'><source protocol='nbd'/></hostdev>", UNSUPPORTED,
+         "SCSI subsystem protocol"),
+        ("<controller type='pci' index='1'/>", "internal", "not set correctly"),
+        ("<controller type='pci' index='0'/>", "xml", "model='\\(null\\)'"),
+        ("<controller type='pci' index='1' model='pci-bridge'><model name='b'/></controller>",
+         "xml", "'name' in element 'model'"),
+        ("<input type='evdev' bus='usb'><source dev='/dev/input/event1'/></input>", UNSUPPORTED,
+         "bus element"),
+        (disk("dev='sda' bus='scsi'", "<address type='drive' controller='4294967295'/>"),
+         "internal", "No more"),
     ],
 )  # fmt: skip
 def test_device_that_qemu_cannot_have_is_refused_at_definition(
@@ -107,3 +162,22 @@ def test_interface_with_an_empty_mac_element_gets_an_address(
     (interface,) = complete(domain, emulator_facts).devices.interfaces
     assert interface.mac
     assert interface.mac.startswith("52:54:00:")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["<address type='pci' slot='0'/>", "<address type='pci' bus='0x00' slot='0x00' function='1'/>"],
+)
+def test_pci_address_of_zeros_is_one_yet_to_be_given(
+    address: str, emulator_facts: EmulatorFacts
+) -> None:
+    domain = define(f"<sound model='ac97'>{address}</sound>", emulator_facts)
+    assert isinstance(domain.devices.sounds[0].address, PciAddress)
+    assert domain.devices.sounds[0].address.slot >= 2
+
+
+def test_usb_port_0_is_one_yet_to_be_given(emulator_facts: EmulatorFacts) -> None:
+    tablet = "<input type='tablet' bus='usb'><address type='usb' bus='0' port='0'/></input>"
+    domain = define(tablet, emulator_facts)
+    assert isinstance(domain.devices.inputs[0].address, UsbAddress)
+    assert domain.devices.inputs[0].address.port == "1"

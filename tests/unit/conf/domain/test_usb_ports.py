@@ -56,5 +56,5 @@ def test_a_port_is_read_as_it_is_written(numbers: list[int]) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "1.", "1.2.3.4.5", "a", "-1"])
 def test_a_text_that_is_no_port_is_refused(text: str) -> None:
-    with pytest.raises(ConfError, match="Cannot parse USB port"):
+    with pytest.raises(ConfError, match="Cannot parse <address> 'port'"):
         parse_port(text)

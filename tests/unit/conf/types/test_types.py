@@ -18,7 +18,8 @@ from conf.types.cpuset import (
     parse_cpulist,
     parse_cpuset,
 )
-from conf.types.integer import unsigned
+from conf.types.enum import one_of
+from conf.types.integer import uint, uint_any, unsigned
 from conf.types.mac import parse_mac, unicast_mac
 from conf.types.mode import format_mode, parse_mode
 from conf.types.size import MAX_BYTES, to_bytes, to_kib
@@ -114,9 +115,28 @@ def test_mode_is_octal_up_to_0777() -> None:
 def test_sizes_have_binary_and_decimal_units() -> None:
     assert [to_bytes(2, unit) for unit in ("b", "KB", "k", "MiB")] == [2, 2000, 2048, 2 << 20]
     assert to_kib(1, "bytes") == 1  # rounded up
-    for amount, unit in ((1, "furlong"), (MAX_BYTES, "kb")):
-        with pytest.raises(ValueError, match=unit):
+    for amount, unit, kind in ((1, "furlong", "invalid_arg"), (MAX_BYTES, "kb", "overflow")):
+        with pytest.raises(ConfError, match=unit) as refused:
             to_bytes(amount, unit)
+        assert refused.value.kind == kind
+
+
+def test_bounded_integer_is_decimal_or_has_a_prefix() -> None:
+    assert [uint(text) for text in ("0", "007", " 5", "4294967295")] == [0, 7, 5, 2**32 - 1]
+    assert uint_any("0x1f") == 31
+    for text in ("", "-1", "0x1", "4294967296", "1_0"):
+        with pytest.raises(ValueError):  # noqa: PT011  (int's own message, or the text)
+            uint(text)
+
+
+def test_enumeration_has_the_message_of_its_place() -> None:
+    read = one_of("a", "b", unknown="unknown letter '{}'")
+    assert read("a") == "a"
+    with pytest.raises(ConfError, match="unknown letter 'c'") as refused:
+        read("c")
+    assert refused.value.kind == "config_unsupported"
+    with pytest.raises(ValueError, match="c"):
+        one_of("a")("c")
 
 
 def test_integer_has_leading_zeros_or_a_prefix() -> None:
