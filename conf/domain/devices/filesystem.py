@@ -6,6 +6,7 @@ Source: libvirt 9.0 formatdomain, "Filesystems".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from conf.domain.devices.address import ADDRESSES, Address, by_user
 from conf.mapper import attribute, child, element, flag, text
@@ -18,6 +19,18 @@ from conf.types.size import to_bytes, to_kib
 def create_mode(text: str) -> str:
     """Read the mode of files that a guest creates: octal, written with four digits."""
     return f"{int(text, 8):04o}"
+
+
+#: The attributes of <source>, each with the type that has it; "bind" has those of "mount".
+SOURCE_OF_TYPE: Final = (
+    ("mount", "source_dir"),
+    ("mount", "source_socket"),
+    ("file", "source_file"),
+    ("block", "source_dev"),
+    ("template", "source_name"),
+    ("ram", "usage"),
+    ("ram", "usage_unit"),
+)
 
 
 @element("driver")
@@ -102,7 +115,10 @@ class Filesystem:
     address: Address | None = child("address", ADDRESSES)
 
     def after_read(self) -> None:
-        """Count what a file system in memory may use in KiB."""
+        """Count a tmpfs's size in KiB; drop the source attributes of other types."""
+        for type_, name in SOURCE_OF_TYPE:
+            if type_ != (self.type if self.type != "bind" else "mount"):
+                setattr(self, name, None)
         if self.usage is not None:
             self.usage, self.usage_unit = to_kib(self.usage, self.usage_unit or "KiB"), "KiB"
 

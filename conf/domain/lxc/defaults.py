@@ -72,5 +72,4 @@ def _complete_devices(domain: Domain, make_mac: Callable[[], str]) -> None:
         filesystem.accessmode = filesystem.accessmode or "passthrough"
     for number, console in enumerate(devices.consoles):
         console.target_type = console.target_type or "lxc"
-        if console.target_port is None:
-            console.target_port = number
+        console.target_port = number  # whatever the document says

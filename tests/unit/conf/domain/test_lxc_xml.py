@@ -162,3 +162,21 @@ def test_an_interface_gets_a_mac_address_that_it_keeps() -> None:
     assert domain.devices.interfaces[0].mac == "52:54:00:00:00:07"
     again = complete_container(domain, "x86_64", make_mac=lambda: "52:54:00:00:00:08")
     assert again.devices.interfaces[0].mac == "52:54:00:00:00:07"
+
+
+def test_consoles_are_numbered_in_their_order() -> None:
+    consoles = "<console type='pty'><target port='7'/></console><console type='pty'/>"
+    domain = container(devices=f"{ROOT}{consoles}")
+    assert [console.target_port for console in domain.devices.consoles] == [0, 1]
+
+
+def test_filesystem_has_the_source_of_its_type() -> None:
+    written = format_domain(
+        container(
+            devices="<filesystem><source dir='/a' usage='9' file='/i'/><target dir='/'/>"
+            "</filesystem><filesystem type='ram'><source dir='/a' usage='9'/>"
+            "<target dir='/r'/></filesystem>"
+        )
+    )
+    assert "<source dir='/a'/>" in written
+    assert "<source usage='9' units='KiB'/>" in written
