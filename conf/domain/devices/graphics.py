@@ -94,6 +94,12 @@ class Graphics:
     filetransfer: bool | None = attribute("filetransfer/@enable", read=yes_no)
     gl: Gl | None = child("gl", Gl)
 
+    def after_read(self) -> None:
+        """Drop the settings of images and sound, which only SPICE has."""
+        if self.type != "spice":
+            self.image_compression = self.jpeg_compression = self.zlib_compression = None
+            self.playback_compression = self.streaming_mode = self.mouse_mode = None
+
     @property
     def gl_enable(self) -> bool | None:
         """Whether OpenGL is used."""

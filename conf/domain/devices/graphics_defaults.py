@@ -34,6 +34,8 @@ def complete_graphics(graphics: Graphics) -> None:
     listens = any(listen.type in ("address", "network") for listen in graphics.listens)
     if not listens:
         graphics.autoport = graphics.autoport if graphics.type == "spice" else None
+        if graphics.type == "vnc":
+            graphics.port = None
         return
     if graphics.type == "vnc":
         has_port = graphics.port not in (None, -1, 0)

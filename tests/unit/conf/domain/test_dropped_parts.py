@@ -53,7 +53,7 @@ def test_boot_devices_of_a_second_os_element_count(emulator_facts: EmulatorFacts
     [
         ("<controller type='usb' index='0' vectors='4'><target chassis='3'/></controller>",
          "<controller type='usb' index='0'", "vectors"),
-        ("<controller type='virtio-serial' index='1' vectors='4'><model name='x'/></controller>",
+        ("<controller type='virtio-serial' index='1' vectors='4'><model name='pci-bridge'/></controller>",
          "type='virtio-serial' index='1' vectors='4'", "<model name"),
         ("<disk type='block'><source dev='/dev/s' volume='v'/><target dev='hda'/></disk>",
          "<source dev='/dev/s'/>", "volume="),
@@ -74,6 +74,9 @@ def test_boot_devices_of_a_second_os_element_count(emulator_facts: EmulatorFacts
         ("<graphics type='vnc' socket='/tmp/v'><listen type='address' address='::1'/></graphics>",
          "<listen type='socket' socket='/tmp/v'/>", "autoport"),
         ("<graphics type='spice'/>", "<listen type='none'/>", "autoport"),
+        ("<graphics type='vnc' port='5903'><listen type='socket'/></graphics>",
+         "<listen type='socket'/>", "5903"),
+        ("<graphics type='vnc'><image compression='off'/></graphics>", "type='vnc'", "<image"),
         ("<graphics type='dbus' p2p='yes'/>", "<graphics type='dbus' p2p='yes'", "<audio"),
         ("<serial type='tcp'><source mode='connect' host='h' service='1'>"
          "<reconnect enabled='no' timeout='9'/></source></serial>",
@@ -112,6 +115,11 @@ def test_implied_parts_are_written(
 ) -> None:
     backing = "<memoryBacking><access mode='shared'/></memoryBacking>"
     assert expected in written(emulator_facts, backing, devices=device)
+
+
+def test_devices_of_a_second_element_count(emulator_facts: EmulatorFacts) -> None:
+    text = written(emulator_facts, "<devices><interface type='user'/></devices>")
+    assert "<interface type='user'>" in text
 
 
 def test_channel_adds_its_own_controller_alone(emulator_facts: EmulatorFacts) -> None:
