@@ -55,7 +55,7 @@ class Amount:
     """An element whose text is a number of `unit`s; KiB once it has been read."""
 
     unit: str = attribute("@unit", default="KiB")
-    amount: int = text(".", read=unsigned, default=0)
+    amount: int = text(".", read=unsigned, default=0, omit="")  # empty: as absent
 
     def after_read(self) -> None:
         """Convert to KiB."""

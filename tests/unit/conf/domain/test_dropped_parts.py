@@ -35,10 +35,11 @@ def test_empty_element_is_left_out(element: str, emulator_facts: EmulatorFacts) 
 def test_empty_text_is_no_element(emulator_facts: EmulatorFacts) -> None:
     text = written(
         emulator_facts,
-        "<uuid/><iothreads/><on_crash/><on_reboot/><bootloader/>",
+        "<uuid/><currentMemory/><iothreads/><on_crash/><on_reboot/><bootloader/>",
         os="<kernel/><init/>",
     )
     assert "<on_crash>destroy</on_crash>" in text
+    assert "<currentMemory unit='KiB'>65536</currentMemory>" in text
     assert "<on_reboot>restart</on_reboot>" in text
     assert all(f"<{name}" not in text for name in ("iothreads", "bootloader", "kernel", "init"))
 
@@ -53,7 +54,8 @@ def test_boot_devices_of_a_second_os_element_count(emulator_facts: EmulatorFacts
     [
         ("<controller type='usb' index='0' vectors='4'><target chassis='3'/></controller>",
          "<controller type='usb' index='0'", "vectors"),
-        ("<controller type='virtio-serial' index='1' vectors='4'><model name='pci-bridge'/></controller>",
+        ("<controller type='virtio-serial' index='1' vectors='4'><model name='pci-bridge'/>"
+         "</controller>",
          "type='virtio-serial' index='1' vectors='4'", "<model name"),
         ("<disk type='block'><source dev='/dev/s' volume='v'/><target dev='hda'/></disk>",
          "<source dev='/dev/s'/>", "volume="),
