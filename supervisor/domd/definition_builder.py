@@ -80,7 +80,15 @@ class DefinitionBuilder:
 class QemuCompletion:
     """Defaults of the QEMU driver, which depend on the capabilities of the domain's emulator."""
 
-    def __init__(self, node: Node, config: Callable[[], QemuConfig]) -> None:
+    def __init__(self, node: Node, config: Callable[[], QemuConfig], channels: str = "") -> None:
+        """Make a completion.
+
+        Args:
+            node: with a link to hostd.
+            config: returns qemu.conf, which can be reloaded.
+            channels: folder in which starts make the sockets of channels.
+        """
+        self._channels = channels
         self._hostd = node.link("hostd")
         self._config = config  # called each time: qemu.conf can be reloaded
         self._capabilities: dict[tuple[str, str], EmulatorFacts] = {}
@@ -88,7 +96,8 @@ class QemuCompletion:
     @classmethod
     def for_process(cls, process: ChildProcess) -> QemuCompletion:
         """Make the completion of a domd."""
-        return cls(process.node, lambda: process.qemu_config)
+        channels = process.paths.for_driver("qemu").channels(0, "").parent
+        return cls(process.node, lambda: process.qemu_config, f"{channels}/")
 
     async def complete(self, domain: Domain) -> Domain:
         """Fill in QEMU's defaults and validate the domain.
@@ -97,6 +106,12 @@ class QemuCompletion:
             ConfError, VirError: the domain is invalid, or the emulator does not support it.
         """
         facts = await self._capabilities_for(domain)
+        for channel in domain.devices.channels:
+            # The XML of a running guest has sockets that its start has made; another guest that is
+            # defined from it gets its own.
+            made = self._channels and (channel.path or "").startswith(self._channels)
+            if channel.type == "unix" and channel.target_type == "virtio" and made:
+                channel.ends = []
         return complete(domain, facts, spice_tls=self._config().spice_tls)
 
     def invalidate(self) -> None:

@@ -193,6 +193,8 @@ class Disk:
     def after_read(self) -> None:
         """Copy each type= to its source."""
         self.target = self.target or DiskTarget()
+        if self.source is not None and self.source.file == "" and self.source == Source(file=""):
+            self.source = None  # an empty name is that of an empty drive
         if self.source is not None:
             self.source.keep_type(self.type)
         if self.type == "vhostuser":

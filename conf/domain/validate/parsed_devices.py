@@ -14,7 +14,7 @@ from conf.domain.device_xml import Device, set_devices
 from conf.domain.devices.chardev import CharSource
 from conf.domain.devices.controller import Controller
 from conf.domain.devices.devices import Devices
-from conf.domain.devices.disk import Disk
+from conf.domain.devices.disk import Disk, is_empty
 from conf.domain.devices.graphics import Graphics
 from conf.domain.devices.hostdev import Hostdev
 from conf.domain.devices.interface import Interface
@@ -147,6 +147,9 @@ def _check_controller_model(controller: Controller) -> None:
 
 def _check_disk(disk: Disk) -> None:
     _check_disk_source(disk)
+    if disk.device == "disk" and (disk.source is None or is_empty(disk.source)):
+        detail = f"missing source information for device {disk.target.dev}"
+        raise ConfError("no_source", detail, "domain/devices/disk/source")
     for encryption in (disk.encryption, disk.source.encryption if disk.source else None):
         _check_encryption(encryption)
     _check_auth(disk.auth or (disk.source.auth if disk.source else None))

@@ -52,6 +52,8 @@ ALIAS = "<alias name='ua-d'/>"
         (disk("dev='vda' bus='virtio' removable='on'"), UNSUPPORTED, "removable"),
         (disk(VDA, "<serial>A 1/!</serial>"), UNSUPPORTED, "unsafe"),
         (disk("dev='sda' bus='scsi'", "<wwn>12345678</wwn>"), "xml", "Malformed wwn"),
+        ("<disk type='file'><target dev='sda' bus='usb'/></disk>", "no_source", "device sda"),
+        ("<disk><source file=''/><target dev='vda' bus='virtio'/></disk>", "no_source", "vda"),
         ("<sound/>", "xml", "'model'"),
         ("<sound model='ich7'/>", UNSUPPORTED, "ich7"),
         ("<sound model='ich6'><audio id='2'/></sound><audio id='1' type='none'/>", "xml", "'2'"),

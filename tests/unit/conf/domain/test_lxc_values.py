@@ -54,7 +54,6 @@ def test_an_unknown_partition_label_or_capability_is_refused(inside: str, text: 
         ("<hostdev mode='capabilities' type='net'><source><interface>a/b</interface></source>"
          "</hostdev>", "network device"),
         ("<disk type='block'><source dev='/dev/sda'/><target dev='../sda'/></disk>", "a node in"),
-        ("<disk type='block'><target dev='sda'/></disk>", "no source"),
         ("<interface type='bridge'><source bridge='b'/><guest dev='much_too_long_name'/>"
          "</interface>", "network device"),
         ("<interface type='bridge'><source bridge='b'/>"
