@@ -100,7 +100,7 @@ def read(model: type[M], node: etree._Element, *repeated: etree._Element) -> M:
             finish()
         except ValueError as error:
             detail = f"Invalid value in element '{node.tag}': {error}"
-            raise ConfError("xml", detail, _path(node)) from None
+            raise ConfError("xml", detail, element_path(node)) from None
     return instance
 
 
@@ -142,7 +142,7 @@ def _check_unknown(plan: ReadPlan, node: etree._Element, unexpected: str) -> Non
     for inner in node:
         tag = inner.tag
         if isinstance(tag, str) and tag not in plan.inside and tag not in plan.fields:
-            raise ConfError("config_unsupported", f"{unexpected} '{tag}'", _path(node))
+            raise ConfError("config_unsupported", f"{unexpected} '{tag}'", element_path(node))
 
 
 def _read_attributes(plan: ReadPlan, node: etree._Element, values: Values) -> None:
@@ -184,25 +184,25 @@ def _read_text(name: str, spec: FieldSpec, node: etree._Element, values: Values)
 def _value_when_absent(spec: FieldSpec, node: etree._Element) -> object:
     """Return the value of an attribute that is not there."""
     if isinstance(spec.required, Refusal):
-        raise ConfError(spec.required.kind, spec.required.message, _path(node))
+        raise ConfError(spec.required.kind, spec.required.message, element_path(node))
     if spec.required:
         detail = f"Missing required attribute '{spec.name}' in element '{node.tag}'"
-        raise ConfError(spec.error_kind or "xml", detail, _path(node))
+        raise ConfError(spec.error_kind or "xml", detail, element_path(node))
     return spec.default_when_absent
 
 
 def _read_child(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
     if name not in values:
         repeated = node.itersiblings(node.tag) if spec.merge else ()
-        values[name] = read(_class_of(spec, node), node, *repeated)
+        values[name] = read(class_of(spec, node), node, *repeated)
     elif isinstance(spec.single, Refusal):
-        raise ConfError(spec.single.kind, spec.single.message, _path(node))
+        raise ConfError(spec.single.kind, spec.single.message, element_path(node))
     elif spec.single:
-        raise ConfError("xml", spec.single, _path(node))
+        raise ConfError("xml", spec.single, element_path(node))
 
 
 def _read_children(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
-    values.setdefault(name, []).append(read(_class_of(spec, node), node))
+    values.setdefault(name, []).append(read(class_of(spec, node), node))
 
 
 def _read_texts(name: str, spec: FieldSpec, node: etree._Element, values: Values) -> None:
@@ -238,18 +238,23 @@ _READERS: dict[str, Callable[[str, FieldSpec, etree._Element, Values], None]] = 
 }
 
 
-def _class_of(spec: FieldSpec, node: etree._Element) -> type:
+def class_of(spec: FieldSpec, node: etree._Element) -> type:
+    """Return the class that reads a child's element.
+
+    Raises:
+        ConfError: no class is for the value of the attribute that chooses it.
+    """
     if isinstance(spec.model, FunctionType):
         return cast("type", spec.model())
     if not isinstance(spec.model, Choice):
         return cast("type", spec.model)
     text = node.get(spec.model.by, spec.model.default)
     if not text and spec.model.missing is not None:
-        raise ConfError(spec.model.missing.kind, spec.model.missing.message, _path(node))
+        raise ConfError(spec.model.missing.kind, spec.model.missing.message, element_path(node))
     chosen = spec.model.classes.get(text)
     if chosen is None and spec.model.unknown is not None:
         unknown = spec.model.unknown
-        raise ConfError(unknown.kind, unknown.message.format(text), _path(node))
+        raise ConfError(unknown.kind, unknown.message.format(text), element_path(node))
     if chosen is None:
         raise invalid_value(node, spec.model.by, text)
     return chosen
@@ -267,7 +272,7 @@ def invalid_value(
     node: etree._Element, attribute: str, value: str, kind: str = "xml", expected: str = ""
 ) -> ConfError:
     """Make the error for a value that its field does not take."""
-    path = _path(node)
+    path = element_path(node)
     where = f"attribute '{attribute}' in element" if attribute else "text of element"
     detail = f"Invalid value for {where} '{node.tag}': '{value}'."
     if expected:
@@ -275,6 +280,7 @@ def invalid_value(
     return ConfError(kind, detail, f"{path}/@{attribute}" if attribute else path)
 
 
-def _path(node: etree._Element) -> str:
+def element_path(node: etree._Element) -> str:
+    """Return the tags from the root to an element, separated by slashes."""
     steps = [node, *node.iterancestors()]
     return "/".join(str(step.tag) for step in reversed(steps))

@@ -11,12 +11,13 @@ import asyncio
 import logging
 from dataclasses import replace
 
-from conf.domain import format_domain
+from conf.domain import Domain, format_domain
 from rpc.enums import DomainDefineFlags, DomainSaveImageXMLFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.events import Publisher
+from supervisor.dispatch.schema import require_valid
 from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.definitions import DomainDefinitions
 from supervisor.domd.domain import Definition, DomainObject
@@ -55,10 +56,12 @@ class DefinitionCalls:
         """Define or redefine a domain; a running guest is not changed.
 
         Raises:
-            VirError: OPERATION_FAILED when the name or the UUID belongs to another domain.
+            VirError: OPERATION_FAILED when the name or the UUID belongs to another domain;
+                XML_INVALID_SCHEMA.
             ConfError: the XML is invalid.
         """
         self._errors.check_flags("DomainDefineXMLFlags", flags, DomainDefineFlags.VALIDATE)
+        await require_valid(xml, "domain.rng", Domain, flags & DomainDefineFlags.VALIDATE)
         domain = await self._definitions.define(await self._builder.build(xml))
         return domain.identity
 

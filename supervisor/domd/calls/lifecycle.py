@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 
+from conf.domain import Domain
 from ipc import Ack, Request
 from rpc.enums import DomainCreateFlags, DomainDestroyFlagsValues, DomainState
 from rpc.values import Domain as DomainId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.schema import require_valid
 from supervisor.domd.definition_builder import DefinitionBuilder
 from supervisor.domd.definitions import DomainDefinitions
 from supervisor.domd.domain import DomainObject
@@ -96,6 +98,8 @@ class LifecycleCalls:
             VirError: OPERATION_INVALID when it runs already; whatever keeps it from starting.
         """
         self._driver.check_flags("DomainCreateXML", flags)
+        validate = flags & DomainCreateFlags.START_VALIDATE
+        await require_valid(xml_desc, "domain.rng", Domain, validate)
         definition = await self._builder.build(xml_desc)
         domain = await self._definitions.claim(definition)
         try:

@@ -22,6 +22,7 @@ from rpc.values import Secret as SecretId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.errors import from_conf_error
 from supervisor.dispatch.events import Publisher
+from supervisor.dispatch.schema import require_valid
 from supervisor.dispatch.service_errors import SECRET_ERRORS
 from supervisor.drivers.table import DRIVERS
 from supervisor.hostd.secrets.files import SecretFiles
@@ -127,6 +128,7 @@ class SecretCalls:
     async def secret_define_xml(self, call: ClientCall, xml: str, flags: int) -> SecretId:
         """Define a secret, or change its definition."""
         SECRET_ERRORS.check_flags("secretDefineXML", flags, SecretDefineFlags.VALIDATE)
+        await require_valid(xml, "secret.rng", Secret, flags & SecretDefineFlags.VALIDATE)
         try:
             secret = parse_secret(xml)
         except ConfError as error:

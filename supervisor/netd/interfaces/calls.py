@@ -22,6 +22,7 @@ from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import Interface as InterfaceId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.errors import from_conf_error
+from supervisor.dispatch.schema import require_valid
 from supervisor.dispatch.service_errors import INTERFACE_ERRORS
 from supervisor.netd.interfaces.interface_files import InterfaceFiles
 from supervisor.netd.interfaces.plan import AddGateway, InterfaceStep, plan_interface
@@ -140,6 +141,8 @@ class InterfaceCalls:
         """Define or redefine an interface; the active one does not change."""
         INTERFACE_ERRORS.check_flags("interfaceDefineXML", flags, InterfaceDefineFlags.VALIDATE)
         self._refuse_session("defining a host interface")
+        validate = flags & InterfaceDefineFlags.VALIDATE
+        await require_valid(xml, "interface.rng", HostInterface, validate)
         try:
             interface = parse_interface(xml)
         except ConfError as error:

@@ -13,11 +13,12 @@ from rpc.errors import ErrorDomain
 from rpc.values import Nwfilter, NwfilterBinding
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.errors import from_conf_error
+from supervisor.dispatch.schema import require_valid
 from supervisor.dispatch.service_errors import NWFILTER_ERRORS
 from supervisor.netd.nwfilter.filters import Filters
 from supervisor.netd.nwfilter.registry import Binding
 
-VALIDATE: Final = 1  # VIR_NWFILTER_DEFINE_VALIDATE: XML is always validated
+VALIDATE: Final = 1  # VIR_NWFILTER_DEFINE_VALIDATE, VIR_NWFILTER_BINDING_CREATE_VALIDATE
 
 R = TypeVar("R")
 
@@ -69,6 +70,7 @@ class FilterCalls:
     async def nwfilter_define_xml_flags(self, call: ClientCall, xml: str, flags: int) -> Nwfilter:
         """Define or redefine a filter and update the interfaces that use it."""
         NWFILTER_ERRORS.check_flags("nwfilterDefineXMLFlags", flags, VALIDATE)
+        await require_valid(xml, "nwfilter.rng", None, flags & VALIDATE)
         self._refuse_session("defining a filter")
         return (await _from_conf(self._filters.define(xml))).identity
 
@@ -95,6 +97,7 @@ class FilterCalls:
     ) -> NwfilterBinding:
         """Create a binding: filter a tap's traffic."""
         NWFILTER_ERRORS.check_flags("nwfilterBindingCreateXML", flags, VALIDATE)
+        await require_valid(xml, "nwfilterbinding.rng", None, flags & VALIDATE)
         self._refuse_session("binding a filter")
         return _binding_value(await _from_conf(self._filters.create_binding(xml)))
 

@@ -23,6 +23,7 @@ from rpc.values import NetworkPort as PortId
 from rpc.values import TypedParam
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.errors import from_conf_error
+from supervisor.dispatch.schema import require_valid
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.network.network import NetworkObject, NetworkRuntime
 from supervisor.netd.network.registry import NetworkRegistry, not_active
@@ -83,6 +84,8 @@ class PortCalls:
             VirError: OPERATION_INVALID: the network is inactive; NETWORK_PORT_EXIST.
         """
         NETWORK_ERRORS.check_flags("networkPortCreateXML", flags, CREATE_FLAGS)
+        validate = flags & NetworkPortCreateFlags.VALIDATE
+        await require_valid(xml, "networkport.rng", NetworkPort, validate)
         request = read(xml)
         obj = self._registry.find(network)
         async with obj.change_lock.hold("create a port"):

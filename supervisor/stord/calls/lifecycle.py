@@ -6,13 +6,14 @@ May touch: definitions and active pools, through their modules.
 
 from __future__ import annotations
 
-from conf.storage import PoolType
+from conf.storage import Pool, PoolType
 from rpc.enums import StoragePoolBuildFlags as Build
 from rpc.enums import StoragePoolCreateFlags as Create
 from rpc.enums import StoragePoolDefineFlags, StoragePoolDeleteFlags
 from rpc.errors import ErrorCode, ErrorDomain, VirError
 from rpc.values import StoragePool as PoolId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.schema import require_valid
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.stord.backends.base import BackendType, Overwrite
 from supervisor.stord.pool_xml import parse_pool_xml
@@ -20,7 +21,7 @@ from supervisor.stord.pools import Pools, require_inactive
 from supervisor.stord.registry import PoolDefinitions, PoolRegistry
 
 CREATE: Create = Create.WITH_BUILD | Create.WITH_BUILD_OVERWRITE | Create.WITH_BUILD_NO_OVERWRITE
-SCHEMA: int = 0x8  # VIR_STORAGE_POOL_CREATE_VALIDATE; XML is always validated
+SCHEMA: int = 0x8  # VIR_STORAGE_POOL_CREATE_VALIDATE
 
 
 class PoolLifecycleCalls:
@@ -47,6 +48,8 @@ class PoolLifecycleCalls:
             VirError: OPERATION_FAILED when name or UUID belong to another pool; those of the XML.
         """
         STORAGE_ERRORS.check_flags("storagePoolDefineXML", flags, StoragePoolDefineFlags.VALIDATE)
+        validate = flags & StoragePoolDefineFlags.VALIDATE
+        await require_valid(xml, "storagepool.rng", Pool, validate)
         pool = parse_pool_xml(xml)
         self._pools.backend_type(pool)
         return (await self._definitions.define(pool)).identity
@@ -103,6 +106,7 @@ class PoolLifecycleCalls:
             VirError: OPERATION_FAILED when it is active; those of defining and starting.
         """
         STORAGE_ERRORS.check_flags("storagePoolCreateXML", flags, CREATE | SCHEMA)
+        await require_valid(xml, "storagepool.rng", Pool, flags & SCHEMA)
         pool = parse_pool_xml(xml)
         self._pools.backend_type(pool)
         build = build_mode(flags)

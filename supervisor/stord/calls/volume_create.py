@@ -18,6 +18,7 @@ from rpc.values import StoragePool as PoolId
 from rpc.values import StorageVol as VolumeId
 from supervisor.dispatch.dispatcher import ClientCall
 from supervisor.dispatch.events import KeepRunningVote, Publisher
+from supervisor.dispatch.schema import require_valid
 from supervisor.dispatch.service_errors import STORAGE_ERRORS
 from supervisor.runtime.shield import run_to_completion
 from supervisor.stord.backends.base import CloneSource, CreateOptions
@@ -63,6 +64,7 @@ class VolumeCreateCalls:
             "storageVolCreateXML", flags, Create.PREALLOC_METADATA | Create.VALIDATE
         )
         obj, active = self._registry.active(pool)
+        await require_valid(xml, "storagevol.rng", Volume, flags & Create.VALIDATE)
         definition = parse_volume_xml(xml, active.pool.type)
         options = CreateOptions(preallocate=bool(flags & Create.PREALLOC_METADATA))
         with self._creation(call, active, definition.name):
@@ -79,6 +81,7 @@ class VolumeCreateCalls:
         supported = Create.PREALLOC_METADATA | Create.REFLINK | Create.VALIDATE
         STORAGE_ERRORS.check_flags("storageVolCreateXMLFrom", flags, supported)
         obj, active = self._registry.active(pool)
+        await require_valid(xml, "storagevol.rng", Volume, flags & Create.VALIDATE)
         _, source_pool, source = self._registry.volume(clonevol)
         definition = parse_volume_xml(xml, active.pool.type, is_copy=True)
         with (

@@ -6,12 +6,14 @@ May touch: definitions and running networks, each through its own module. May no
 
 from __future__ import annotations
 
+from conf.network import Network
 from rpc.enums import (
     NetworkCreateFlags,
     NetworkDefineFlags,
 )
 from rpc.values import Network as NetworkId
 from supervisor.dispatch.dispatcher import ClientCall
+from supervisor.dispatch.schema import require_valid
 from supervisor.dispatch.service_errors import NETWORK_ERRORS
 from supervisor.netd.network.definition_builder import DefinitionBuilder
 from supervisor.netd.network.networks import Networks
@@ -46,6 +48,7 @@ class LifecycleCalls:
             VirError: OPERATION_FAILED: another network has the name or UUID; those of the parser.
         """
         NETWORK_ERRORS.check_flags("networkDefineXMLFlags", flags, NetworkDefineFlags.VALIDATE)
+        await require_valid(xml, "network.rng", Network, flags & NetworkDefineFlags.VALIDATE)
         network = await self._builder.build(xml)
         return (await self._definitions.define(network)).identity
 
@@ -101,6 +104,7 @@ class LifecycleCalls:
             VirError: OPERATION_INVALID when it runs; those of defining and starting.
         """
         NETWORK_ERRORS.check_flags("networkCreateXMLFlags", flags, NetworkCreateFlags.VALIDATE)
+        await require_valid(xml, "network.rng", Network, flags & NetworkCreateFlags.VALIDATE)
         network = await self._builder.build(xml)
         obj = await self._definitions.claim(network)
         async with obj.change_lock.hold("create"):
