@@ -18,6 +18,7 @@ from conf.mapper import Mode, write
 from conf.mapper.spec import KEY, Choice, FieldSpec
 from conf.types.cpuset import format_cpuset
 from conf.types.enum import OneOf
+from conf.types.integer import BoundedInteger
 
 WRITABLE = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff")
@@ -140,6 +141,8 @@ def of_type(kind: object, spec: FieldSpec) -> SearchStrategy[object]:
     """Values that the field's own reader gives."""
     if kind is bool:
         return st.booleans()
+    if kind is int and isinstance(spec.read, BoundedInteger):
+        return st.integers(max(spec.read.low, 1), min(spec.read.high, 1 << 30))
     if kind is int:
         return NUMBERS
     if isinstance(spec.read, OneOf):
