@@ -21,8 +21,8 @@ from tests import qemu_binary
 
 COROUTINE_S: Final = 60.0
 
-# A deadline of an example, and how fast examples are made, measure how busy the machine is. CI runs
-# the same examples each time, so that a submission is judged by its own change; runs by hand differ.
+# A deadline of an example, and how fast examples are made, measure how busy the machine is. CI
+# runs the same examples each time, so that a submission is judged by its own change.
 hypothesis.settings.register_profile(
     "busy",
     deadline=None,
