@@ -7,6 +7,7 @@ May not touch: the daemon, or anything outside the folder of its argument.
 from __future__ import annotations
 
 import gzip
+import lzma
 import shutil
 import sys
 from dataclasses import dataclass
@@ -154,12 +155,26 @@ def initramfs(release: str) -> bytes:
     cpio.add("bin/welcome", 0o100755, WELCOME.encode())
     cpio.add("bin/lease", 0o100755, LEASE.encode())
     cpio.add("etc/acpi/PWRF/00000080", 0o100755, POWER.encode())
-    tree = Path("/lib/modules") / release / "kernel"
-    for module in MODULES:
-        cpio.add(f"modules/{Path(module).name}", 0o100644, (tree / module).read_bytes())
-    order = "\n".join(Path(module).name for module in MODULES) + "\n"
+    contents = {Path(module).name: read_module(release, module) for module in MODULES}
+    loadable = {name: data for name, data in contents.items() if data is not None}
+    for name, data in loadable.items():
+        cpio.add(f"modules/{name}", 0o100644, data)
+    order = "\n".join(loadable) + "\n"
     cpio.add("modules/order", 0o100644, order.encode())
     return cpio.finish()
+
+
+def read_module(release: str, module: str) -> bytes | None:
+    """Read a module of kernel `release`; None: it is built in. Debian 13 compresses modules."""
+    folder = Path("/lib/modules") / release
+    path = folder / "kernel" / module
+    if path.exists():
+        return path.read_bytes()
+    packed = path.with_name(f"{path.name}.xz")
+    if packed.exists():
+        return lzma.decompress(packed.read_bytes())
+    assert f"kernel/{module}" in (folder / "modules.builtin").read_text().split(), module
+    return None
 
 
 def build_guest(folder: Path) -> Guest:
