@@ -7,7 +7,7 @@ May not touch: the host's firmware files (a start looks for them).
 from __future__ import annotations
 
 from conf.domain.model import Domain
-from conf.domain.os import Boot, FirmwareFeature, Os, OsType
+from conf.domain.os import Boot, FirmwareFeature, Nvram, Os, OsType
 from conf.emulator import EmulatorFacts
 from conf.errors import ConfError
 
@@ -53,3 +53,19 @@ def complete_boot(domain: Domain) -> None:
     """Add <boot dev='hd'/> where neither <os> nor a device has a boot order."""
     if not domain.os.boot_devices and not domain.boot_orders():
         domain.os.boot_devices.append(Boot(dev="hd"))
+
+
+def complete_nvram(os: Os, path: str) -> None:
+    """Name the variable store of a guest whose UEFI is a read-only pflash <loader>.
+
+    Without a store the guest would lose its boot entries and keys at each start. A <loader> that
+    is writable keeps its variables itself, and one of <os firmware=> is chosen at a start.
+    """
+    loader = os.loader
+    if os.firmware is not None or loader is None or not loader.path:
+        return
+    if loader.type != "pflash" or not loader.readonly or loader.stateless:
+        return
+    os.nvram = os.nvram or Nvram()
+    if os.nvram.source is None and not (os.nvram.path or "").strip():
+        os.nvram.path = path

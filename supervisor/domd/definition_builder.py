@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from conf.domain import Domain, format_domain, parse_domain
 from conf.domain.defaults import complete
 from conf.domain.lxc.defaults import complete_container
+from conf.domain.os_defaults import complete_nvram
 from conf.domain.validate.parsed_domain import check_parsed
 from conf.emulator import EmulatorFacts
 from conf.settings import QemuConfig
@@ -20,6 +21,7 @@ from supervisor.domd.domain import Definition
 from supervisor.messages.hostd import ProbeEmulator
 from supervisor.runtime.child import ChildProcess
 from supervisor.runtime.host import host_arch
+from supervisor.runtime.paths import Paths
 
 MAX_EMULATORS: Final = 16  # emulators whose capabilities are cached
 
@@ -80,15 +82,16 @@ class DefinitionBuilder:
 class QemuCompletion:
     """Defaults of the QEMU driver, which depend on the capabilities of the domain's emulator."""
 
-    def __init__(self, node: Node, config: Callable[[], QemuConfig], channels: str = "") -> None:
+    def __init__(self, node: Node, config: Callable[[], QemuConfig], paths: Paths) -> None:
         """Make a completion.
 
         Args:
             node: with a link to hostd.
             config: returns qemu.conf, which can be reloaded.
-            channels: folder in which starts make the sockets of channels.
+            paths: of the daemon, with the driver's files.
         """
-        self._channels = channels
+        self._paths = paths
+        self._channels = f"{paths.channels(0, '').parent}/"
         self._hostd = node.link("hostd")
         self._config = config  # called each time: qemu.conf can be reloaded
         self._capabilities: dict[tuple[str, str], EmulatorFacts] = {}
@@ -96,8 +99,7 @@ class QemuCompletion:
     @classmethod
     def for_process(cls, process: ChildProcess) -> QemuCompletion:
         """Make the completion of a domd."""
-        channels = process.paths.for_driver("qemu").channels(0, "").parent
-        return cls(process.node, lambda: process.qemu_config, f"{channels}/")
+        return cls(process.node, lambda: process.qemu_config, process.paths.for_driver("qemu"))
 
     async def complete(self, domain: Domain) -> Domain:
         """Fill in QEMU's defaults and validate the domain.
@@ -109,10 +111,12 @@ class QemuCompletion:
         for channel in domain.devices.channels:
             # The XML of a running guest has sockets that its start has made; another guest that is
             # defined from it gets its own.
-            made = self._channels and (channel.path or "").startswith(self._channels)
+            made = (channel.path or "").startswith(self._channels)
             if channel.type == "unix" and channel.target_type == "virtio" and made:
                 channel.ends = []
-        return complete(domain, facts, spice_tls=self._config().spice_tls)
+        complete(domain, facts, spice_tls=self._config().spice_tls)
+        complete_nvram(domain.os, str(self._paths.nvram(domain.name)))
+        return domain
 
     def invalidate(self) -> None:
         """Drop the cached capabilities of all emulators."""

@@ -123,6 +123,11 @@ class Paths:
         """Locate the firmware variable store of a domain."""
         return self.lib / f"{self.driver}/nvram" / f"{name}_VARS.fd"
 
+    def firmware_descriptors(self, *, session: bool) -> list[Path]:
+        """Locate the directories of QEMU's firmware descriptors; later ones win."""
+        system = [Path("/usr/share/qemu/firmware"), self.root / "etc/qemu/firmware"]
+        return [*system, self.etc.parent / "qemu/firmware"] if session else system
+
     def managed_save(self, name: str) -> Path:
         """Locate the managed save image of a domain."""
         return self.lib / f"{self.driver}/save" / f"{name}.save"

@@ -36,6 +36,7 @@ from supervisor.workers.qemu.block.disk_sources import drop_missing_disks, resol
 from supervisor.workers.qemu.guest import Guest
 from supervisor.workers.qemu.interfaces import InterfaceFds, attach_interfaces
 from supervisor.workers.qemu.start import files, live_xml
+from supervisor.workers.qemu.start.firmware import fill_firmware, read_descriptors
 from supervisor.workers.qemu.start.monitor_setup import connect_monitor
 from supervisor.workers.qemu.start.qemu_process import (
     cgroup_name,
@@ -71,6 +72,9 @@ async def _plan(context: WorkerContext, request: Start) -> StartContext:
     domain = parse_domain(request.xml)
     domain.id = request.id
     check_supported(domain)
+    if domain.os.firmware is not None:
+        directories = context.paths.firmware_descriptors(session=context.session)
+        fill_firmware(domain, read_descriptors(directories), context.paths.nvram(domain.name))
     drop_missing_disks(domain)
     for disk in domain.devices.disks:
         complete_live_cache(disk)

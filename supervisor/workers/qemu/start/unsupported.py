@@ -53,24 +53,11 @@ def check_supported(domain: Domain) -> None:
     """Refuse a domain with an element that is not implemented.
 
     Raises:
-        ConfError: "config_unsupported", naming the first such element; "operation_failed": no
-            firmware was chosen for <os firmware=>.
+        ConfError: "config_unsupported", naming the first such element.
     """
     for unsupported in unsupported_elements(domain):
         detail = f"{unsupported.element} is not supported: {unsupported.remedy}"
         raise ConfError("config_unsupported", detail)
-    _check_firmware(domain)
-
-
-def _check_firmware(domain: Domain) -> None:
-    """Refuse <os firmware=> without a loader: no descriptor in /usr/share/qemu/firmware fits."""
-    loader = domain.os.loader
-    if domain.os.firmware is not None and not (loader and (loader.path or "").strip()):
-        detail = (
-            f"Unable to find any firmware to satisfy '{domain.os.firmware}'; name one in "
-            "<loader> and its variables in <nvram>"
-        )
-        raise ConfError("operation_failed", detail)
 
 
 def unsupported_elements(domain: Domain) -> Iterator[UnsupportedElement]:

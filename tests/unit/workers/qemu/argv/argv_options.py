@@ -104,7 +104,7 @@ REFUSED: Final = {
     "HostdevSource": ("vendor", "product", "wwpn", "adapter", "block", "char", "interface"),
     "Interface": ("managed",), "InterfaceSource": ("name", "managed", "host_address"),
     "NvramDevice": ("alias", "address"), "PerfEvent": ("name", "enabled"),
-    "FirmwareFeature": ("enabled", "name"), "Os": ("firmware_features",),
+    "FirmwareFeature": ("enabled", "name"), "Os": ("firmware", "firmware_features"),
     "PciAddress": ("zpci",), "Route": ("family", "address", "netmask", "prefix", "gateway",
                                        "metric"),
     "VideoModel": ("rendernode",),

@@ -66,17 +66,6 @@ def test_an_element_that_is_not_implemented_is_named(
     assert remedy in str(refused.value)
 
 
-def test_firmware_that_was_not_found_has_libvirts_own_code() -> None:
-    with pytest.raises(ConfError, match="Unable to find any firmware") as refused:
-        check_supported(
-            parse_domain(
-                "<domain type='qemu'><name>d</name><memory>1024</memory>"
-                "<os firmware='efi'><type arch='x86_64'>hvm</type></os></domain>"
-            )
-        )
-    assert refused.value.kind == "operation_failed"
-
-
 def test_no_two_rules_of_a_table_name_the_same_element() -> None:
     tables = (unsupported.DOMAIN, unsupported.DISK, unsupported.INTERFACE, unsupported.HOSTDEV)
     for table in tables:
