@@ -127,7 +127,11 @@ class XtablesProcess:
             return
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        await process.wait()
+        assert process.stdin is not None, "it is a pipe"
+        process.stdin.close()
+        # The exit may be reported before the pipes' end of file: they are read to it, else their
+        # transports stay open.
+        await process.communicate()
 
 
 class LegacyTables:

@@ -58,7 +58,7 @@ def test_a_volume_group_is_a_pool(daemon: Daemon) -> None:
         daemon.ok("vol-delete", name, "--pool", "vg")
     assert "LV" not in run("lvs", "--noheadings", "vg0")
     daemon.ok("pool-destroy", "vg")
-    assert "has 'LVM2_member" in daemon.virsh("pool-build", "vg", "--no-overwrite").stderr
+    assert "contains 'LVM2_member'" in daemon.virsh("pool-build", "vg", "--no-overwrite").stderr
     daemon.ok("pool-delete", "vg")
     assert "vg0" not in run("vgs")
     daemon.ok("pool-undefine", "vg")
@@ -80,7 +80,7 @@ def test_a_file_system_is_a_pool(daemon: Daemon) -> None:
     assert "image.qcow2" in daemon.ok("vol-list", "fs")
     daemon.ok("pool-destroy", "fs")
     assert target not in Path("/proc/mounts").read_text()
-    assert "on it" in daemon.virsh("pool-build", "fs", "--no-overwrite").stderr
+    assert "contains 'ext4'" in daemon.virsh("pool-build", "fs", "--no-overwrite").stderr
     daemon.ok("pool-undefine", "fs")
 
 
@@ -182,7 +182,7 @@ def test_a_disk_is_a_pool(daemon: Daemon) -> None:
     for number in (5, 2, 1):
         daemon.ok("vol-delete", f"{name}{number}", "--pool", "disk")
     daemon.ok("pool-destroy", "disk")
-    assert "on it" in daemon.virsh("pool-build", "disk").stderr
+    assert "contains 'dos'" in daemon.virsh("pool-build", "disk").stderr
     daemon.ok("pool-build", "disk", "--overwrite")
     daemon.ok("pool-undefine", "disk")
 
