@@ -15,7 +15,7 @@ from typing import Final
 
 SUITE: Final = "bookworm"
 KEPT: Final = Path(f"/var/tmp/virtvisor-debian-{os.getuid()}")
-VERSION: Final = "2"  # of what is done to it here
+VERSION: Final = "3"  # of what is done to it here
 FIRST_USER: Final = 200000
 PASSWORD: Final = "box"
 INCLUDED: Final = ("systemd-sysv", "iproute2", "iputils-ping")
@@ -23,6 +23,9 @@ BUILD_S: Final = 600
 #: What a container never needs, and what would only be copied.
 BALLAST: Final = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale")
 NETWORKD: Final = "systemd-networkd.service"
+GETTY: Final = "console-getty.service"
+#: systemd gives up a unit that starts six times in 10 s, and each logout starts the getty again.
+GETTY_LIMIT: Final = "[Unit]\nStartLimitIntervalSec=0\n"
 NETWORK: Final = "[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n"
 
 
@@ -92,6 +95,9 @@ def _configure(root: Path) -> None:
     wants = root / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir(exist_ok=True)
     (wants / NETWORKD).symlink_to(f"/lib/systemd/system/{NETWORKD}")
+    getty = root / f"etc/systemd/system/{GETTY}.d"
+    getty.mkdir()
+    (getty / "limit.conf").write_text(GETTY_LIMIT)
     (root / "etc/hostname").unlink(missing_ok=True)
 
 

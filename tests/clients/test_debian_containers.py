@@ -19,7 +19,7 @@ from tests.clients.debian_console import (
     login,
     run_command,
 )
-from tests.clients.debian_root import copy_debian_root
+from tests.clients.debian_root import copy_debian_root, debian_root
 from tests.clients.event_watch import Watch, wait_until
 from tests.clients.libvirt_binding import libvirt
 
@@ -27,6 +27,7 @@ from tests.clients.libvirt_binding import libvirt
 @pytest.fixture(scope="module")
 def box() -> Iterator[Boxes]:
     """A daemon of containers with a network, and a Debian that runs."""
+    debian_root()  # here the mirror is in reach; among the boxes it is not
     with boxes() as held:
         root = copy_debian_root(held.rootfs.parent / "debian")
         network = held.link.networkCreateXML(NETWORK)

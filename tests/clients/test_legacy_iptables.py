@@ -158,5 +158,6 @@ def test_a_process_that_cannot_run_is_an_error_with_its_words() -> None:
         with pytest.raises(VirError, match="there is no libiptc") as refused:
             await Firewall(Iptables(tables)).install(FACTS)
         assert refused.value.code is ErrorCode.INTERNAL_ERROR
+        await tables.close()
 
     asyncio.run(story())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -49,18 +51,14 @@ class Place:
     twin: Neighbour
     stranger: Neighbour
     outside: Neighbour
-    backend: Callable[[], Iptables | Nftables]
-
-    @property
-    def firewall(self) -> Firewall:
-        """The firewall; another one for each event loop, to which its child process belongs."""
-        return Firewall(self.backend())
+    #: The firewall; another one for each event loop, to which its child processes belong.
+    firewall: Callable[[], AbstractAsyncContextManager[Firewall]]
 
     def put_in(self, *networks: NetworkFacts) -> None:
         async def all_of_them() -> None:
-            firewall = self.firewall
-            for facts in networks:
-                await firewall.install(facts)
+            async with self.firewall() as firewall:
+                for facts in networks:
+                    await firewall.install(facts)
 
         asyncio.run(all_of_them())
 
@@ -79,16 +77,33 @@ def settle(machine: Neighbour, router: str, *addresses: str) -> None:
         machine.run("ip", "route", "add", "default", "via", router)
 
 
-def legacy() -> Iptables:
+@contextlib.asynccontextmanager
+async def programs() -> AsyncIterator[Firewall]:
+    """iptables-restore and its like."""
+    yield Firewall(Iptables())
+
+
+@contextlib.asynccontextmanager
+async def nftables() -> AsyncIterator[Firewall]:
+    """nft."""
+    yield Firewall(Nftables())
+
+
+@contextlib.asynccontextmanager
+async def legacy() -> AsyncIterator[Firewall]:
     """The tables of legacy iptables, by python-iptables."""
-    if not has_python_iptables() or shutil.which("iptables-legacy") is None:
-        pytest.skip("needs python-iptables and iptables-legacy")
-    return Iptables(LegacyTables())
+    tables = LegacyTables()
+    try:
+        yield Firewall(Iptables(tables))
+    finally:
+        await tables.close()
 
 
-@pytest.fixture(params=[Iptables, Nftables, legacy])
+@pytest.fixture(params=[programs, nftables, legacy])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    request.param()  # skipped where it is not installed
+    legacy_found = has_python_iptables() and shutil.which("iptables-legacy") is not None
+    if request.param is legacy and not legacy_found:
+        pytest.skip("needs python-iptables and iptables-legacy")
     with own_network():
         shown("ip", "link", "set", "lo", "up")
         bridge("vvone", f"{HOST}/24", "fd00:1::1/64")
@@ -173,8 +188,8 @@ async def again_and_again(place: Place) -> None:
             place.guest.run, busybox, "ping", "-c", "40", "-i", "0.02", "-W", "2", OUTSIDE
         )
     )
-    firewall = place.firewall
-    for number in range(20):
-        ports = replace(FACTS.nat, last_port=60000 + number)
-        await firewall.refresh(replace(FACTS, nat=ports))
+    async with place.firewall() as firewall:
+        for number in range(20):
+            ports = replace(FACTS.nat, last_port=60000 + number)
+            await firewall.refresh(replace(FACTS, nat=ports))
     assert " 0% packet loss" in await echoes
