@@ -1,44 +1,49 @@
 """`./dev bench`: what people wait for, on our daemon and beside a stock one in the same run.
 
-    ./dev bench [--stock SOCKET] [--stock-chroot DIR] [--defined N] [--running N]
+    ./dev bench [--with-stock [DIR]] [--rounds N] [--defined N] [--running N]
                 [--only WORD …] [--json FILE]
 
-SOCKET is the libvirt-sock of a stock libvirtd that is running on this machine; without it only our
-results are printed. Every row is the median of its samples, through Debian's own libvirt binding;
-a ratio is ours / stock, and the target is the issue's. The machine is noisy: read the ratios.
+DIR is a chroot with stock libvirt (/srv/stock; `python -m bench.stock --make DIR` installs one);
+its libvirtd runs in namespaces of its own. Without it only our results are printed. Every row is
+the median of its samples, through Debian's own libvirt binding; ours and stock take turns, N times
+each. A ratio is ours / stock. The machine is noisy: read the ratios.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 from bench.client_benchmarks import MEASURES, Options, Row, Target
 from bench.daemon_only import own_rows
-from tests.clients.daemon import Daemon
+from bench.ours import own_daemon
+from bench.stock import CHROOT, Stock
 
 
 def compare(options: argparse.Namespace) -> list[Row]:
     """Run every chosen measure against ours, then stock, and give the rows in order."""
     rows: list[Row] = []
     sizes = Options(defined=options.defined, running=options.running)
-    with Daemon() as daemon:
-        ours = Target("virtvisor", daemon.uri, daemon.root / "images")
-        targets = [ours]
-        if options.stock:
-            uri = f"qemu+unix:///system?socket={options.stock}"
-            chroot = Path(options.stock_chroot or "/")
-            seen = Path(options.stock_images)
-            targets.append(Target("stock", uri, chroot / seen.relative_to("/"), seen))
+    with ExitStack() as stack:
+        daemon = stack.enter_context(own_daemon())
+        targets = [Target("virtvisor", daemon.uri, daemon.root / "images")]
+        if options.with_stock:
+            stock = stack.enter_context(Stock(options.with_stock))
+            targets.append(Target("stock", stock.uri, stock.root / "tmp", Path("/tmp")))
         for measure in MEASURES:
             if options.only and not any(text in measure.name for text in options.only):
                 continue
-            values = [measure.run(target, sizes) for target in targets]
-            stock = values[1] if options.stock else None
-            row = Row(measure.name, measure.unit, values[0], stock, target=measure.target)
+            rounds = [
+                [measure.run(target, sizes) for target in targets] for _ in range(options.rounds)
+            ]
+            values = [statistics.median(each) for each in zip(*rounds, strict=True)]
+            beside = values[1] if len(values) > 1 else None
+            row = Row(measure.name, measure.unit, values[0], beside, target=measure.target)
             rows.append(row)
             sys.stdout.write(row.line() + "\n")
             sys.stdout.flush()
@@ -50,9 +55,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--stock", metavar="SOCKET", help="libvirt-sock of a stock libvirtd")
-    parser.add_argument("--stock-images", default="/tmp", help="a folder its QEMU may write to")
-    parser.add_argument("--stock-chroot", metavar="DIR", help="the root folder it runs in")
+    parser.add_argument("--with-stock", metavar="DIR", type=Path, nargs="?", const=CHROOT)
+    parser.add_argument("--rounds", type=int, default=1, help="turns of each daemon")
     parser.add_argument("--defined", type=int, default=500)
     parser.add_argument("--running", type=int, default=10)
     parser.add_argument("--only", nargs="*", help="rows whose name contains one of these strings")
