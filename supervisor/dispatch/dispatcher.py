@@ -77,7 +77,7 @@ class ClientCall:
     descriptors: list[Descriptor] = field(default_factory=list)  # of the request
     answer_descriptors: list[Descriptor] = field(default_factory=list)  # of the reply
     stream: Stream | None = None
-    cacheable: bool = False  # the reply holds until this service publishes `InvalidateCache`
+    cacheable: bool = False  # the reply holds until this service publishes a change
 
     def set_stream(self, fd: int, token: str = "", *, sparse: bool = False) -> None:
         """Open a stream to the client; rpcd pumps the descriptor and owns it from now on.

@@ -85,7 +85,7 @@ class Publisher:
         self.publish(entry, LIFECYCLE_ID, name, entry.identity, event, detail)
 
     def publish(self, entry: EventObject, event_id: int, name: str, *fields: object) -> None:
-        """Publish an event.
+        """Publish an event; rpcd drops its cached replies, for an event tells of a change.
 
         Args:
             entry: the object that it is about.
@@ -93,7 +93,6 @@ class Publisher:
             name: of the event's message in the protocol table.
             fields: of the message, after the callback number.
         """
-        self.invalidate()
         event = ClientEvent(
             family=self._family,
             event_id=event_id,
@@ -108,7 +107,7 @@ class Publisher:
         self._bus.publish(event)
 
     def invalidate(self) -> None:
-        """Have rpcd drop its cached replies; called before a change is acknowledged."""
+        """Have rpcd drop its cached replies before a change without an event is acknowledged."""
         self._bus.publish(InvalidateCache())
 
 

@@ -52,7 +52,6 @@ class DomainDefinitions(Definitions[DomainObject, Definition]):
                 "rename", domain, lambda: self._domain_files.rename(old, new, definition.xml)
             )
             renamed_from = self._registry.make(old, domain.uuid)
-            self._publisher.invalidate()
             domain.definition = definition
             self._registry.rename(domain, new)
             self._publisher.lifecycle(

@@ -339,7 +339,6 @@ class RunningDomains:
         domain.phases.step(PhaseTrigger.STOPPED)
         if domain.jobs.current is not None:
             domain.jobs.end(domain.jobs.current, DomainJobType.FAILED, "domain is not running")
-        self._publisher.invalidate()
         domain.runtime = None
         domain.autodestroy = ""
         domain.reason = reason

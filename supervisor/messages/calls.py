@@ -49,7 +49,9 @@ class ClientReply(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     payload: bytes  # XDR of the result
     descriptors: list[Descriptor] = msgspec.field(default_factory=list)
     stream: Stream | None = None
-    cacheable: bool = False  # rpcd may repeat it for the same call until `InvalidateCache`
+    cacheable: bool = (
+        False  # rpcd may repeat it for the same call until an event or `InvalidateCache`
+    )
 
 
 class ClientRequest(Request[ClientReply], frozen=True, kw_only=True, tag="calls.client_request"):
@@ -84,7 +86,10 @@ class ClientClosed(Event, frozen=True, kw_only=True, tag="calls.client_closed"):
 
 
 class ClientEvent(Event, frozen=True, kw_only=True, tag="calls.client_event"):
-    """An event for the clients that registered for it; domd forwards those of workers."""
+    """An event for the clients that registered for it; domd forwards those of workers.
+
+    rpcd drops all cached replies: an event tells of a change.
+    """
 
     family: str  # "domain", "network", "storage_pool", "node_device", "secret", "qemu_monitor"
     event_id: int  # the family's; -1 for "qemu_monitor"
@@ -95,7 +100,7 @@ class ClientEvent(Event, frozen=True, kw_only=True, tag="calls.client_event"):
 
 
 class InvalidateCache(Event, frozen=True, kw_only=True, tag="calls.invalidate_cache"):
-    """Drop all cached replies: something changed.
+    """Drop all cached replies: something changed of which no `ClientEvent` tells.
 
     A service publishes it before it replies to the call that made the change.
     """

@@ -126,7 +126,6 @@ class Definitions(Generic[E, D]):
             obj = self._object_for(definition)
             await self._save("define", obj, definition)
             detail = self._redefined_detail if obj.is_persistent else 0
-            self._publisher.invalidate()
             obj.definition = definition
             self._registry.add(obj)
             self._publisher.lifecycle(obj, DEFINED, detail)
@@ -139,7 +138,6 @@ class Definitions(Generic[E, D]):
 
         async with self._turn.hold("undefine"):
             await self._change_disk("undefine", obj, remove)
-            self._publisher.invalidate()
             obj.definition = None
             obj.autostart = False
             if not obj.is_active:

@@ -2,9 +2,10 @@
 
 Owns: those replies. May not touch: the bus, sockets.
 
-An owner marks a reply as cacheable, and publishes `InvalidateCache` before it acknowledges any
-change. Both come over one link in order, so a client that has seen a change never sees an older
-reply. A reply requested before the last `InvalidateCache` is not kept: it may predate the change.
+An owner marks a reply as cacheable, and publishes the change's event, or `InvalidateCache` where
+it has none, before it acknowledges any change. Both come over one link in order, so a client that
+has seen a change never sees an older reply. A reply requested before the last of them is not kept:
+it may predate the change.
 """
 
 from __future__ import annotations

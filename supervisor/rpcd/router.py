@@ -111,6 +111,7 @@ class Router:
         self.cache.clear()
 
     def _event(self, event: ClientEvent) -> None:
+        self.cache.clear()
         for callback in self.on_event:
             callback(event)
 

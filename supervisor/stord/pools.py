@@ -114,7 +114,6 @@ class Pools:
         except BaseException:
             active.process.release()
             raise
-        self._publisher.invalidate()
         obj.runtime = active
         self._publisher.lifecycle(obj, Event.STARTED)
 
@@ -137,7 +136,6 @@ class Pools:
         active = require_active(obj)
         check_not_busy(obj, active)
         info = await active.backend.refresh()
-        self._publisher.invalidate()
         active.update(info)
         self._publisher.publish(
             obj, StoragePoolEventID.REFRESH, "storage_pool_event_refresh", obj.identity
@@ -288,7 +286,6 @@ class Pools:
             await asyncio.to_thread(self._files.remove_status, obj.name)
         except OSError as error:  # the storage is deactivated all the same
             log.error("cannot remove the status file of pool '%s': %s", obj.name, error)
-        self._publisher.invalidate()
         obj.runtime = None
         active.process.release()
         if obj.definition is None:

@@ -1,0 +1,32 @@
+"""The router's cached replies: what drops them, and what is not kept."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipc.messages import Event
+from rpc import table as wire_table
+from supervisor.messages.calls import ClientEvent, InvalidateCache
+from supervisor.rpcd.reply_cache import cache_key
+from tests.unit.rpcd.server_under_test import client
+
+DEFINED = ClientEvent(family="domain", event_id=0, driver="qemu", uuid=bytes(16), payload=b"")
+CHANGES = [("calls.client_event", DEFINED), ("calls.invalidate_cache", InvalidateCache())]
+
+
+@pytest.mark.parametrize(("tag", "change"), CHANGES)
+async def test_a_change_drops_cached_replies_and_those_on_their_way(
+    tag: str, change: Event
+) -> None:
+    key = cache_key(wire_table.load().named("connect_num_of_domains"), b"", "qemu")
+    async with client() as peer:
+        cache = peer.server.router.cache
+        requested = cache.generation
+        cache.put(key, b"1", requested)
+        assert cache.get(key) == b"1"
+        handler = peer.server.node.handlers.find(tag)
+        assert handler is not None
+        handler.run(change)
+        assert cache.get(key) is None
+        cache.put(key, b"1", requested)
+        assert cache.get(key) is None, "it was requested before the change"
