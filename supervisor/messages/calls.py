@@ -80,7 +80,7 @@ class StreamEnd(Request[Ack], frozen=True, kw_only=True, tag="calls.stream_end")
 
 
 class ClientClosed(Event, frozen=True, kw_only=True, tag="calls.client_closed"):
-    """A client's connection is closed; when rpcd is lost, all of them are."""
+    """A connection is closed whose client has called services; when rpcd is lost, all are."""
 
     client: str  # `Client.id`
 

@@ -59,6 +59,7 @@ class ServerClient:
         self.is_session_daemon = router.session
         self.is_secure = transport.is_secure
         self.close_callback = False
+        self.has_called_services = False
         self.callbacks = EventCallbacks()
         self.identifier = clients.next_identifier()
         self._clients = clients
@@ -183,6 +184,7 @@ class ServerClient:
         client = self._client_info()
         try:
             sent = [Descriptor(fd) for fd in descriptors]
+            self.has_called_services = True
             reply = await self._router.invoke(procedure, payload, client, sent)
         except VirError as error:
             self._reply_error(header, error)

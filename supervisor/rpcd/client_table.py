@@ -45,6 +45,7 @@ class ClientHandle(Protocol):
     """A client, as the table needs it."""
 
     identifier: str
+    has_called_services: bool
 
     @property
     def authentication(self) -> Authentication:
@@ -94,7 +95,8 @@ class ClientTable:
     def remove(self, client: ClientHandle) -> None:
         """Record that a client's connection is closed."""
         self.clients.discard(client)
-        self._node.publish(ClientClosed(client=client.identifier))
+        if client.has_called_services:  # the others have nothing of it that they could release
+            self._node.publish(ClientClosed(client=client.identifier))
         if not self.clients:
             self._node.control.send(KeepRunning(busy=False, why="no client is connected"))
         for callback in self.on_client_closed:

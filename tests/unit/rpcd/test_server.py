@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -9,10 +10,11 @@ from collections.abc import Callable
 import pytest
 
 from conf.settings import DaemonConfig
+from ipc.messages import Event
 from rpc import framing
 from rpc import table as wire_table
 from rpc.framing import Frame, FrameDecoder, Header, MessageType, Status
-from supervisor.messages.calls import Identity
+from supervisor.messages.calls import ClientClosed, ClientReply, Identity
 from supervisor.rpcd.client_table import Limits
 from supervisor.rpcd.connect_calls import ConnectCalls
 from supervisor.rpcd.connection import Connection
@@ -107,6 +109,28 @@ async def test_a_refused_call_is_logged_with_its_client_and_the_reason(
     assert line.startswith("client memory: domain_create_xml is refused: ")
     assert "read only" in line
     transport.close()
+    server.end()
+
+
+@pytest.mark.parametrize("called", [False, True])
+async def test_services_learn_that_a_client_left_if_it_called_one(
+    monkeypatch: pytest.MonkeyPatch,
+    called: bool,
+) -> None:
+    async def one_domain(*_: object) -> ClientReply:
+        return ClientReply(payload=b"\0\0\0\1")
+
+    server = TestedServer(DaemonConfig(), one_domain)
+    published: list[Event] = []
+    monkeypatch.setattr(server.node, "publish", published.append)
+    transport = MemoryTransport()
+    server.accept(transport, SocketPolicy("none", read_only=True))
+    transport.on_data(call("connect_open", "qemu:///system", 1))
+    if called:
+        transport.on_data(call("connect_num_of_domains"))
+        await asyncio.sleep(0)
+    transport.close()
+    assert [type(event) for event in published] == [ClientClosed] * called
     server.end()
 
 
