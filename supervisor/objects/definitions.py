@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
 from supervisor.dispatch.events import Publisher
@@ -88,6 +88,24 @@ class Definitions(Generic[E, D]):
             self._registry.add(obj)
             return obj
 
+    @contextlib.asynccontextmanager
+    async def creating(self, definition: D) -> AsyncIterator[E]:
+        """Hold the change lock of the object of a definition while the body starts it.
+
+        An object that is neither defined nor active when the body fails is removed again.
+
+        Raises:
+            VirError: as `claim` and the change lock; what the body raises.
+        """
+        obj = await self.claim(definition)
+        try:
+            async with obj.change_lock.hold("create"):
+                yield obj
+        except BaseException:
+            if not obj.is_listed:
+                self._registry.remove(obj)
+            raise
+
     async def undefine(self, obj: E, before_remove: Callable[[], None] = _no_cleanup) -> None:
         """Remove a definition; the caller holds the object's change lock.
 
@@ -114,6 +132,8 @@ class Definitions(Generic[E, D]):
         Raises:
             VirError: SYSTEM_ERROR.
         """
+        if obj.autostart == on:
+            return
         await run_to_completion(self._set_autostart(obj, on=on))
 
     def _object_for(self, definition: D) -> E:

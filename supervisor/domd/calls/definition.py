@@ -145,8 +145,7 @@ class DefinitionCalls:
                 raise domain.errors.operation_invalid(
                     f"cannot set autostart for transient domain '{domain.name}'"
                 )
-            if domain.autostart != bool(autostart):
-                await self._definitions.set_autostart(domain, on=bool(autostart))
+            await self._definitions.set_autostart(domain, on=bool(autostart))
 
     def domain_get_autostart(self, call: ClientCall, dom: DomainId) -> int:
         """Return whether the domain is started with the host."""

@@ -79,8 +79,7 @@ class PoolLifecycleCalls:
             if obj.definition is None:
                 detail = "pool has no config file"
                 raise VirError(ErrorCode.INTERNAL_ERROR, detail, ErrorDomain.STORAGE)
-            if obj.autostart != bool(autostart):
-                await self._definitions.set_autostart(obj, on=bool(autostart))
+            await self._definitions.set_autostart(obj, on=bool(autostart))
 
     # Start and stop.
 
@@ -110,17 +109,11 @@ class PoolLifecycleCalls:
         pool = parse_pool_xml(xml)
         self._pools.backend_type(pool)
         build = build_mode(flags)
-        obj = await self._definitions.claim(pool)
-        async with obj.change_lock.hold("create"):
-            try:
-                if obj.runtime is not None:
-                    detail = f"pool is already active as '{obj.name}'"
-                    raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.STORAGE)
-                await self._pools.start(obj, pool, build)
-            except BaseException:
-                if not obj.is_listed:
-                    self._registry.remove(obj)
-                raise
+        async with self._definitions.creating(pool) as obj:
+            if obj.is_active:
+                detail = f"pool is already active as '{obj.name}'"
+                raise VirError(ErrorCode.OPERATION_FAILED, detail, ErrorDomain.STORAGE)
+            await self._pools.start(obj, pool, build)
         return obj.identity
 
     async def storage_pool_destroy(self, call: ClientCall, pool: PoolId) -> None:

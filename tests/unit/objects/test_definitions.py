@@ -216,3 +216,22 @@ def test_every_family_numbers_its_lifecycle_events_alike() -> None:
         SecretEventLifecycleType,
     ):
         assert (family.DEFINED, family.UNDEFINED) == (DEFINED, UNDEFINED)
+
+
+async def test_what_could_not_be_created_leaves_no_object(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    with pytest.raises(OSError, match="no bridge"):
+        async with service.definitions.creating(Model("one", 1)):
+            raise OSError("no bridge")
+    async with service.definitions.creating(Model("one", 2)) as thing:  # the name is free again
+        thing.runtime = "runs"
+    assert service.names() == ["one"]
+
+
+async def test_a_failed_creation_keeps_the_definition_that_was_there(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    await service.definitions.define(Model("one", 1))
+    with pytest.raises(OSError, match="no bridge"):
+        async with service.definitions.creating(Model("one", 1, "other")):
+            raise OSError("no bridge")
+    assert service.registry.get_by_name("one").definition == Model("one", 1)

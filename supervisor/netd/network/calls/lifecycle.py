@@ -76,8 +76,7 @@ class LifecycleCalls:
         async with obj.change_lock.hold("autostart"):
             if obj.definition is None:
                 raise NETWORK_ERRORS.operation_invalid("cannot set autostart for transient network")
-            if obj.autostart != bool(autostart):
-                await self._definitions.set_autostart(obj, on=bool(autostart))
+            await self._definitions.set_autostart(obj, on=bool(autostart))
 
     # Running.
 
@@ -106,17 +105,11 @@ class LifecycleCalls:
         NETWORK_ERRORS.check_flags("networkCreateXMLFlags", flags, NetworkCreateFlags.VALIDATE)
         await require_valid(xml, "network.rng", Network, flags & NetworkCreateFlags.VALIDATE)
         network = await self._builder.build(xml)
-        obj = await self._definitions.claim(network)
-        async with obj.change_lock.hold("create"):
-            try:
-                if obj.is_active:
-                    detail = f"network is already active as '{obj.name}'"
-                    raise NETWORK_ERRORS.operation_invalid(detail)
-                await self._networks.start(obj, network)
-            except BaseException:
-                if not obj.is_listed:
-                    self._registry.remove(obj)
-                raise
+        async with self._definitions.creating(network) as obj:
+            if obj.is_active:
+                detail = f"network is already active as '{obj.name}'"
+                raise NETWORK_ERRORS.operation_invalid(detail)
+            await self._networks.start(obj, network)
         return obj.identity
 
     async def network_destroy(self, call: ClientCall, net: NetworkId) -> None:
