@@ -21,6 +21,11 @@ def is_yes(text: str) -> bool:
     return text == "yes"
 
 
+def yes_no_or_none(text: str) -> bool | None:
+    """Read "yes" or "no"; libvirt ignores any other text here, as if it were absent."""
+    return {"yes": True, "no": False}.get(text)
+
+
 def on_off(text: str) -> bool:
     """Read "on" or "off".
 

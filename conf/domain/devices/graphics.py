@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from conf.mapper import Mode, attribute, child, children, element
-from conf.types.bool import is_yes, on_off, write_on_off, yes_no
+from conf.types.bool import on_off, write_on_off, yes_no, yes_no_or_none
 from conf.types.enum import one_of
 from conf.types.integer import uint
 
@@ -55,10 +55,10 @@ class Graphics:
 
     type: str = attribute("@type", read=TYPES, default="vnc", required=True)
     socket: str | None = attribute("@socket")
-    port: int | None = attribute("@port", read=int)
-    tls_port: int | None = attribute("@tlsPort", read=int)
-    autoport: bool | None = attribute("@autoport", read=is_yes)
-    websocket: int | None = attribute("@websocket", read=int)
+    port: int | None = attribute("@port", read=int, bad="internal")
+    tls_port: int | None = attribute("@tlsPort", read=int, bad="internal")
+    autoport: bool | None = attribute("@autoport", read=yes_no_or_none)
+    websocket: int | None = attribute("@websocket", read=int, bad="internal")
     websocket_generated: bool | None = attribute("@websocketGenerated", read=yes_no, only="live")
     listen: str | None = attribute("@listen")
     power_control: bool | None = attribute("@powerControl", read=yes_no)
@@ -95,10 +95,43 @@ class Graphics:
     gl: Gl | None = child("gl", Gl)
 
     def after_read(self) -> None:
-        """Drop the settings of images and sound, which only SPICE has."""
+        """Read ports as libvirt does, and drop the settings that only SPICE has."""
+        match self.type:
+            case "vnc":
+                self._read_vnc_ports()
+            case "spice":
+                self._read_spice_ports()
+        self.drop_ports()
         if self.type != "spice":
             self.image_compression = self.jpeg_compression = self.zlib_compression = None
             self.playback_compression = self.streaming_mode = self.mouse_mode = None
+
+    def _read_vnc_ports(self) -> None:
+        """Port -1 is an old spelling of autoport, and 0 is no port; an absent one is chosen."""
+        if self.autoport is None:
+            self.autoport = self.port in (None, -1)
+        self.port = None if self.port in (-1, 0) else self.port
+        self.websocket = self.websocket or None
+
+    def _read_spice_ports(self) -> None:
+        """Both ports -1 is an old spelling of autoport; 0 is no port."""
+        both = self.port == self.tls_port == -1
+        self.autoport = both or bool(self.autoport)
+        self.port, self.tls_port = self.port or None, self.tls_port or None
+        # Mode "any" is what a channel has that is not listed.
+        self.channels = [channel for channel in self.channels if channel.mode != "any"]
+
+    def drop_ports(self) -> None:
+        """Drop the ports of a display that is not served by TCP."""
+        if self.type in ("vnc", "spice") and not self.has_ports:
+            self.port = self.tls_port = self.autoport = None
+            self.websocket = self.websocket_generated = None
+
+    @property
+    def has_ports(self) -> bool:
+        """Whether clients come by TCP."""
+        kind = self.listens[0].type if self.listens else "address"
+        return kind in ("address", "network")
 
     @property
     def gl_enable(self) -> bool | None:
@@ -112,12 +145,10 @@ class Graphics:
 
     def before_write(self, mode: Mode) -> Graphics:
         """Drop ports that the host chose: they end with the guest."""
-        if mode.live or not self.autoport:
+        if mode.live:
             return self
-        port = -1 if self.type in ("vnc", "spice", "rdp") and self.port is not None else self.port
-        return replace(
-            self,
-            port=None if self.type == "spice" else port,
-            tls_port=None,
-            websocket=-1 if self.websocket_generated else self.websocket,
-        )
+        websocket = -1 if self.websocket_generated else self.websocket
+        if not self.autoport:
+            return replace(self, websocket=websocket)
+        port = -1 if self.type in ("vnc", "rdp") else None
+        return replace(self, port=port, tls_port=None, websocket=websocket)

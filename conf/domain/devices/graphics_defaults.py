@@ -31,23 +31,9 @@ def complete_graphics(graphics: Graphics) -> None:
     if graphics.type not in ("vnc", "spice", "rdp"):
         return
     _complete_listens(graphics)
-    listens = any(listen.type in ("address", "network") for listen in graphics.listens)
-    if not listens:
-        graphics.autoport = graphics.autoport if graphics.type == "spice" else None
-        if graphics.type == "vnc":
-            graphics.port = None
-        return
-    if graphics.type == "vnc":
-        has_port = graphics.port not in (None, -1, 0)
-        if graphics.autoport or (not has_port and graphics.autoport is None):
-            graphics.port, graphics.autoport = -1, True
-        elif graphics.autoport is None:
-            graphics.autoport = False
-    elif graphics.type == "spice":
-        if graphics.port == -1 and graphics.tls_port == -1:
-            graphics.autoport = True
-        if graphics.autoport:
-            graphics.port = graphics.tls_port = None
+    graphics.drop_ports()
+    if graphics.autoport:
+        graphics.port = graphics.tls_port = None
 
 
 def _complete_listens(graphics: Graphics) -> None:

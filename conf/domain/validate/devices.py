@@ -65,11 +65,6 @@ def check_graphics(domain: Domain, *, spice_tls: bool) -> None:
         if graphics.tls_port is not None and graphics.tls_port > 0:
             detail = "spice TLS port set in XML configuration, but TLS is disabled in qemu.conf"
             raise ConfError(UNSUPPORTED, detail, f"{path}/@tlsPort")
-        if any(channel.mode == "secure" for channel in graphics.channels):
-            detail = (
-                "spice secure channels set in XML configuration, but TLS is disabled in qemu.conf"
-            )
-            raise ConfError(UNSUPPORTED, detail, f"{path}/channel")
 
 
 def check_videos(domain: Domain) -> None:

@@ -6,6 +6,8 @@ May touch: values only; ports are chosen by the worker and stand in the domain.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Final
 
 from conf.domain.devices.graphics import Graphics
@@ -18,6 +20,9 @@ from supervisor.workers.qemu.argv.launch_inputs import Context, Options, Props, 
 from supervisor.workers.qemu.argv.syntax import Option, comma, on_off, options_of
 from supervisor.workers.qemu.argv.virtio import virtio_props
 
+#: Types of which QEMU can have one.
+SINGLE: Final = ("sdl", "vnc", "spice", "headless", "dbus")
+PORT_MAX: Final = 65535
 VNC_TLS: Final = "vnc-tls-creds0"
 VNC_BASE_PORT: Final = 5900
 PRIMARY: Final = {
@@ -28,7 +33,17 @@ SECONDARY: Final = PRIMARY | {"qxl": "qxl", "virtio": "virtio-gpu-pci"}
 
 
 def displays(context: Context) -> Options:
-    """Build every <graphics>."""
+    """Build every <graphics>.
+
+    Raises:
+        ConfError: "config_unsupported".
+    """
+    kinds = Counter(graphics.type for graphics in context.domain.devices.graphics)
+    if any(kinds[kind] > 1 for kind in SINGLE):
+        raise ConfError(
+            "config_unsupported",
+            f"only 1 graphics device of each type ({', '.join(SINGLE)}) is supported",
+        )
     for graphics in context.domain.devices.graphics:
         match graphics.type:
             case "vnc":
@@ -98,9 +113,9 @@ def _vnc(context: Context, graphics: Graphics) -> str:
         head = "none"
     else:
         port = graphics.port
-        if port is None or port < VNC_BASE_PORT:
+        if port is None or not VNC_BASE_PORT <= port <= PORT_MAX:
             raise ConfError(
-                "config_unsupported", f"vnc port must be in range [{VNC_BASE_PORT},65535]"
+                "config_unsupported", f"vnc port must be in range [{VNC_BASE_PORT},{PORT_MAX}]"
             )
         address = (
             listen.address if listen is not None and listen.address else context.inputs.vnc_listen
@@ -130,18 +145,35 @@ def _spice(context: Context, graphics: Graphics) -> str:
         parts.append(f"x509-dir={comma(context.inputs.spice_tls_dir)}")
     if context.inputs.spice_sasl:
         parts.append("sasl=on")
-    if graphics.default_mode == "secure":
-        parts.append("tls-channel=default")
-    elif graphics.default_mode == "insecure":
-        parts.append("plaintext-channel=default")
-    for channel in graphics.channels:
-        if channel.mode == "secure":
-            parts.append(f"tls-channel={channel.name}")
-        elif channel.mode == "insecure":
-            parts.append(f"plaintext-channel={channel.name}")
+    parts += _spice_channels(graphics)
     parts += _spice_quality(graphics)
     parts.append("seamless-migration=on")
     return ",".join(parts)
+
+
+def _spice_channels(graphics: Graphics) -> Iterator[str]:
+    """Say which channels have to come by which port; one that is not open is refused."""
+    plain = graphics.port if graphics.has_ports else True  # a Unix socket, or none
+    what = {
+        "secure": ("tls-channel", "TLS connection", graphics.tls_port),
+        "insecure": ("plaintext-channel", "plaintext connection", plain),
+    }
+    default = graphics.default_mode or "any"
+    for name, mode in [
+        ("default", default),
+        *((item.name, item.mode) for item in graphics.channels),
+    ]:
+        if mode == "any":
+            continue
+        option, connection, port = what[mode]
+        if not port or port < 0:
+            subject = f"defaultMode {mode}" if name == "default" else f"{mode} channels"
+            verb = "requested" if name == "default" else "set"
+            detail = (
+                f"spice {subject} {verb} in XML configuration, but {connection} is not available"
+            )
+            raise ConfError("config_unsupported", detail)
+        yield f"{option}={name}"
 
 
 def _spice_listen(context: Context, graphics: Graphics) -> list[str]:
@@ -157,7 +189,7 @@ def _spice_listen(context: Context, graphics: Graphics) -> list[str]:
     if graphics.tls_port and graphics.tls_port > 0:
         parts.append(f"tls-port={graphics.tls_port}")
     if not parts:
-        parts.append("port=0")
+        return []
     address = listen.address if listen is not None and listen.address else None
     parts.append(f"addr={address or context.inputs.spice_listen}")
     return parts

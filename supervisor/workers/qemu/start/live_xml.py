@@ -15,6 +15,7 @@ from conf.domain.devices.address import VirtioSerialAddress
 from conf.domain.devices.chardev import CharDevice, CharEnd
 from conf.domain.devices.graphics import Graphics, Listen
 from conf.domain.security import Seclabel
+from conf.errors import ConfError
 from conf.settings import QemuConfig
 
 VNC_BASE: Final = 5900
@@ -52,18 +53,14 @@ def _listen(graphics: Graphics, address: str, default: Path) -> None:
         graphics.socket = first.socket
 
 
-def _has_ports(graphics: Graphics) -> bool:
-    return bool(graphics.listens) and graphics.listens[0].type in ("address", "network")
-
-
 def _display_ports(config: QemuConfig) -> range:
     return range(config.remote_display_port_min, config.remote_display_port_max + 1)
 
 
 def _vnc_ports(graphics: Graphics, config: QemuConfig, reserve: ReservePort) -> None:
-    if not _has_ports(graphics):
+    if not graphics.has_ports:
         return
-    if graphics.autoport or graphics.port in (None, -1, 0):
+    if graphics.autoport:
         graphics.port = reserve(_display_ports(config), "VNC")
     if graphics.websocket == -1:
         low, high = config.remote_websocket_port_min, config.remote_websocket_port_max
@@ -72,14 +69,24 @@ def _vnc_ports(graphics: Graphics, config: QemuConfig, reserve: ReservePort) -> 
 
 
 def _spice_ports(graphics: Graphics, config: QemuConfig, reserve: ReservePort) -> None:
-    if not _has_ports(graphics):
+    """Choose the ports that the modes of SPICE's channels need, with autoport, or that are -1.
+
+    Raises:
+        ConfError: "config_unsupported": a TLS port, where qemu.conf has no spice_tls.
+    """
+    if not graphics.has_ports:
         return
-    automatic = bool(graphics.autoport)
-    needs_port = graphics.default_mode != "secure" or not config.spice_tls
-    if graphics.port == -1 or (automatic and needs_port):
+    modes = {channel.mode for channel in graphics.channels} if graphics.autoport else set()
+    if graphics.autoport:
+        modes.add(graphics.default_mode or "any")
+    if graphics.port == -1 or modes & {"insecure", "any"}:
         graphics.port = reserve(_display_ports(config), "SPICE")
-    needs_tls_port = config.spice_tls and graphics.default_mode != "insecure"
-    if graphics.tls_port == -1 or (automatic and needs_tls_port):
+    if graphics.tls_port == -1 or "secure" in modes or ("any" in modes and config.spice_tls):
+        if not config.spice_tls:
+            detail = (
+                "Auto allocation of spice TLS port requested but spice TLS is disabled in qemu.conf"
+            )
+            raise ConfError("config_unsupported", detail)
         graphics.tls_port = reserve(_display_ports(config), "SPICE TLS")
 
 

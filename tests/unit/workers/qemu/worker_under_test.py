@@ -115,7 +115,7 @@ class WorkerTree:
             "<memory>65536</memory><vcpu>1</vcpu><os><type arch='x86_64' machine='pc'>hvm</type>"
             f"</os><devices><emulator>{self.binary}</emulator>"
             "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
-            "<graphics type='vnc' autoport='yes' port='-1'/>"
+            "<graphics type='vnc' autoport='yes' port='-1' websocket='-1'/>"
             f"<memballoon model='none'/>{devices}</devices></domain>"
         )
         complete(domain, self.facts)

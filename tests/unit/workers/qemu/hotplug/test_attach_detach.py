@@ -163,8 +163,7 @@ RICH = (
     "<channel type='pty'><target type='virtio' name='b'/></channel>"
     "<console type='pty'/><console type='pty'><target type='virtio'/></console>"
     "<disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>"
-    "<graphics type='vnc' port='-1' autoport='yes' websocket='-1'/>"
-    "<graphics type='vnc'><listen type='socket'/></graphics>"
+    "<graphics type='spice'><listen type='socket'/></graphics>"
     "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/>"
     "<model type='e1000'/></interface>"
 )
@@ -208,7 +207,7 @@ async def test_what_was_assigned_at_the_start_survives_an_attach(
         guest = (await tree.status()).guest
         assert guest is not None
         before = guest.live_xml
-        for assigned in ("tty='/dev/pts/90'", "tray='open'", "vnet7", "vnc.sock"):
+        for assigned in ("tty='/dev/pts/90'", "tray='open'", "vnet7", "spice.sock"):
             assert assigned in before
         assert "port='-1'" not in before
         device = ATTACHED.get(tag) or disk_xml(tmp_path)
